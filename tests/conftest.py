@@ -34,13 +34,13 @@ if PLANTED_BUG is not None and PLANTED_BUG.plant is not None:
 check_rows()
 
 TEMPLATE = "curhat_template"
-# Files that run for more than a minute. They start first, so that at the end of a run both test processes have work.
+# Test files that run for more than a minute. They start first, so that both test processes have work until the end.
 LONG_FILES = ("test_schedules.py", "test_control_center_screens.py", "test_contract.py", "test_screens.py")
 _numbers = itertools.count(1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start with the longest files."""
+    """Start with LONG_FILES."""
     items.sort(key=lambda item: item.path.name not in LONG_FILES)
 
 
@@ -80,7 +80,9 @@ async def template(servers: EmbeddedServers) -> str:
 
 @pytest.fixture
 async def database_url(servers: EmbeddedServers, template: str) -> AsyncIterator[str]:
-    """The URL of a new, migrated database for this test. Its clock runs until `clock` stops it."""
+    """The URL of a new, migrated database for this test. The database's clock runs until the fixture `clock` stops
+    it.
+    """
     name = f"test_{next(_numbers)}"
     admin = await asyncpg.connect(servers.database_url)
     await create_database(admin, name, template)

@@ -36,7 +36,7 @@ import pytest
 PHASES: Final = ("paid chat", "returning chat and extension", "control center", "apps", "planned")
 
 # `make test` fails for every rule of these phases that no passing test shows. If a rule names several phases, only
-# the first one counts, because that phase must add the test.
+# the first phase counts, because that phase must add the test.
 REACHED_PHASES: Final = PHASES[:-1]
 
 RULES_FILE: Final = Path("docs", "rules.md")
@@ -48,8 +48,8 @@ Outcome = Literal["passed", "failed", "skipped", "xfailed", "xpassed"]
 Tone = Literal["plain", "bold", "dim", "green", "yellow", "red"]
 Line: TypeAlias = list[tuple[str, Tone]]
 
-# A rule's tests, a test's cases and a test's phases can have different outcomes. Then the leftmost of these is
-# reported.
+# The tests of one rule, the cases of one test, and the phases of one case can have different outcomes. The report
+# then shows the leftmost of their outcomes in these tuples.
 _WORST_OF_ONE_TEST: Final[tuple[Outcome, ...]] = ("failed", "xpassed", "xfailed", "skipped", "passed")
 _SAID_OF_SEVERAL: Final[tuple[Outcome, ...]] = ("failed", "passed", "xpassed", "xfailed", "skipped")
 _TONES: Final[dict[Outcome, Tone]] = {
@@ -374,7 +374,7 @@ def _broken_name(name: str, columns: int) -> list[str]:
 
 
 def closing_lines(summaries: Sequence[RuleSummary]) -> list[Line]:
-    """Format how many of the reached rules are shown, and which ones no passing test shows."""
+    """Say how many of the reached rules are shown, and name the reached rules that no passing test shows."""
     reached = [summary for summary in summaries if summary.rule.is_reached]
     owed = [summary.rule.label for summary in reached if summary.is_owed]
     said = f"{len(reached) - len(owed)} of {len(reached)} rules and invariants reached are shown"

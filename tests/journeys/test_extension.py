@@ -1,4 +1,4 @@
-"""Extensions (section 5) through the services: the request, the decision, the charge, and the session's end."""
+"""Extensions (section 5) through the services: asking, the decision, the charge, and the session's end."""
 
 import itertools
 from uuid import UUID
@@ -57,7 +57,7 @@ async def ask(database: Database, make: Make, chat: Chat, *, connected: bool | N
 
 
 async def set_silence(database: Database, action: str) -> None:
-    """Set the default action of extensions that are requested from now on."""
+    """Set the default action of the extensions for which customers ask from now on."""
     change = "UPDATE configuration SET value = $1 WHERE key = 'extension_default_action_on_timeout'"
     await database.execute(change, action)
 
@@ -90,7 +90,9 @@ async def look(database: Database, asked: Extension) -> Extension:
 
 
 async def money(database: Database, asked: Extension) -> tuple[str, list[str], list[str]]:
-    """The extension's payment, its charge attempts and its refunds, by status."""
+    """Return the status of the extension's payment, the statuses of its charge attempts, and the reasons of its
+    refunds.
+    """
     attempts = "SELECT status FROM charge_attempts WHERE payment_id = $1 ORDER BY id"
     refunds = "SELECT reason FROM refunds WHERE payment_id = $1"
     return (
@@ -371,7 +373,7 @@ async def test_an_extension_that_its_mitra_approves_is_charged_immediately_and_b
     charge = await approved_by_mitra(database, chat, asked)
     assert (await look(database, asked)).status == "charging"
     assert await money(database, asked) == ("confirming", ["started"], [])
-    assert await approve(database, chat, asked) is None  # The repeated answer causes no further charge.
+    assert await approve(database, chat, asked) is None  # The second approval causes no second charge.
     await answer(database, charge, APPROVED)
     assert (await look(database, asked)).status == "approved"
     assert await minutes_of(database, chat) == MINUTES + ADDED_MINUTES

@@ -109,7 +109,9 @@ async def toggle(database: Database, mitra: UUID, *, online: bool) -> None:
 
 
 async def log_of(database: Database) -> list[tuple[str, bool, bool]]:
-    """The failure events in order: the tag, whether it recovered, and whether it refers to the payment's case."""
+    """Return each failure event in order: its tag, whether it is marked as recovered, and whether it names the
+    payment's case.
+    """
     rows = await database.fetch(
         """
         SELECT tag, recovered, case_id IS NOT NULL AND case_id = (
@@ -156,7 +158,7 @@ async def test_no_payment_is_opened_for_a_mitra_who_is_offline_or_full_and_the_e
     others = [await make.mitra()] if other_available else []
     offer, says = await make.offer(), FakePresence(*others)
     for prepare, status in (
-        ("UPDATE mitras SET online = true WHERE id = $1", "offline"),  # Online, but not reachable.
+        ("UPDATE mitras SET online = true WHERE id = $1", "offline"),  # The mitra is not reachable.
         ("UPDATE mitras SET online = false WHERE id = $1", "offline"),
         ("UPDATE mitras SET online = true, active_sessions = 2 WHERE id = $1", "full"),
     ):

@@ -44,8 +44,8 @@ async def configure(server: RunningServer, key: str, value: str) -> None:
 
 
 async def taken(server: RunningServer, payment_id: str) -> list[int]:
-    """The amounts that the gateway charged for a payment, from the gateway's own records. Asserts that it refunded
-    nothing.
+    """The amounts that the gateway charged for a payment, from the gateway's own records. Asserts that the gateway
+    refunded nothing.
     """
     books = done(await server.http.get("/api/dev/gateway/charges", params={"payment_id": payment_id}))
     assert books["refunds"] == []
@@ -54,7 +54,7 @@ async def taken(server: RunningServer, payment_id: str) -> list[int]:
 
 @contextlib.asynccontextmanager
 async def working(*mitras: Person) -> AsyncIterator[list[Socket]]:
-    """A socket per mitra, with the toggle on."""
+    """Open a socket for each mitra, and switch each mitra's toggle on. Yields the sockets."""
     async with contextlib.AsyncExitStack() as stack:
         sockets = [await stack.enter_async_context(mitra.socket()) for mitra in mitras]
         for mitra in mitras:
@@ -63,7 +63,7 @@ async def working(*mitras: Person) -> AsyncIterator[list[Socket]]:
 
 
 async def make_past_chat(server: RunningServer, *, max_customers: int = 1) -> tuple[Person, Person]:
-    """A customer and a mitra with a chat in their history."""
+    """Make a customer and a mitra who had a chat with each other."""
     customer = await server.customer("Melati")
     mitra = await server.mitra("Kak Sari", max_customers=max_customers)
     chat = await server.chat(customer.id, mitra.id)
@@ -194,7 +194,7 @@ async def test_the_pairing_fails_immediately_when_the_bestie_goes_offline_and_th
         failed = await phone.wait_for("pairing.updated", 2, status="failed")
         assert failed["failure_tag"] == "targeted_mitra_offline"
         assert (failed["fallback"]["allowed"], failed["fallback"]["other_available"]) == (True, False)
-        # The gateway still charges the payment. With no other mitra available, the customer can still choose later.
+        # The payment is still charged. No other mitra is available now, so the customer may take the fallback later.
         assert done(await customer.get(f"/payments/{payment['id']}"))["status"] == "confirmed"
         path = f"/pairings/{pairing['id']}"
         assert problem(await customer.post(f"{path}/fallback")) == (409, "no_mitra_available")
@@ -302,7 +302,7 @@ class RunningChat:
 
 
 async def start_chat(server: RunningServer) -> RunningChat:
-    """Start a chat of new people. The test connects the mitra."""
+    """Start a chat of a new customer and a new mitra. The test must connect the mitra."""
     customer, mitra = await server.customer("Melati"), await server.mitra()
     chat = await server.chat(customer.id, mitra.id)
     return RunningChat(server, customer, mitra, done(await customer.get(f"/sessions/{chat.id}")))

@@ -30,7 +30,7 @@ async def vendor() -> AsyncIterator[PushService]:
 
 
 class Worker:
-    """The push work of a worker. Each call does one round."""
+    """The part of a worker that sends pushes. Each call of a method does one round."""
 
     def __init__(self, services: Services) -> None:
         self.services = services

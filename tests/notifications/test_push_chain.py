@@ -267,7 +267,7 @@ async def test_a_disconnected_customer_gets_a_push_without_the_text_of_the_messa
 
     await say(1)
     await worker.work()
-    assert vendor.received == []  # The push waits, because a reading customer needs none.
+    assert vendor.received == []  # The worker waits, in case the customer reads the message.
     await say(2)
     await clock.advance(3)
     await worker.work()

@@ -1,4 +1,4 @@
-"""Mitras who may be asked without a connection (1.1): push can reach the mitra, and the app was seen within 15
+"""Mitras who may be asked without a connection (1.1), because push can reach them and their app was seen within 15
 minutes.
 """
 
@@ -29,7 +29,7 @@ def presence(server: RunningServer) -> Presence:
 
 
 async def is_available(server: RunningServer) -> bool:
-    """A customer's poll, after its short cache has expired."""
+    """Return the answer of a customer's poll, after the cached answer has expired."""
     await asyncio.sleep(0.25)
     answer = await server.http.get("/api/client/mitra-availability")
     return bool(answer.json()["available"])

@@ -76,7 +76,8 @@ async def test_an_accept_must_be_repeated_when_the_transaction_that_held_its_key
             await holder.execute("SELECT pg_advisory_unlock(7)")
             refused = await journey_queries.explain_refusal(tx, **ids, key_lock=7)
     assert refused is not None
-    assert refused.outcome == "in_progress"  # A final refusal would be stored, though the card is still open.
+    # The server would store a final refusal under the key, although the mitra can still accept.
+    assert refused.outcome == "in_progress"
     assert await outcome(accept(database, mitra, request_id)) == "done"
 
 
@@ -209,8 +210,8 @@ async def test_an_accept_is_refused_after_waiting_for_the_toggle_to_offline(
         await wait_for_lock(database)
     refused = await accepting
 
-    # Usually the toggle withdraws the mitra's requests first, and the request is closed. Otherwise the mitra is
-    # offline.
+    # Usually the toggle's transaction has closed the mitra's request before the accept continues. If not, the accept
+    # sees that the mitra is offline.
     assert refused in ("request_closed", "mitra_offline")
     assert await database.fetchval("SELECT count(*) FROM sessions") == 0
 
@@ -303,7 +304,7 @@ async def test_offering_a_pairing_during_an_accept_neither_waits_nor_leaves_an_o
     set_pause_point("accept.before_commit", latch)
     accepting = asyncio.create_task(outcome(accept(database, winner, request_id)))
     await latch.reached.wait()
-    # The offer skips the pairing that is being decided, and does not wait for it.
+    # The accept has locked the pairing. The offer skips a locked pairing and does not wait for the lock.
     assert await pairing.offer_open_blasts(database, [latecomer]) == 0
     latch.open()
 

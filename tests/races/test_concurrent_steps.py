@@ -1,4 +1,4 @@
-"""Many concurrent steps on few rows: users, several workers, the gateway and the clock.
+"""Many concurrent steps of users, several workers, the gateway and the clock on few rows.
 
 No step deadlocks or fails, and every invariant holds afterwards.
 """
@@ -36,12 +36,12 @@ ROUNDS = 60
 STEPS_PER_ROUND = 40
 CUSTOMERS = 5
 MITRAS = 3
-# The gateway's possible answers about a charge that never reached it.
+# The possible answers of the gateway about a charge that never reached the gateway.
 ANSWERS_ABOUT_NO_CHARGE = (ChargeAnswer("declined"), ChargeAnswer("processing"), ChargeAnswer("not_found"))
 
 
 class ConcurrentSteps:
-    """Steps that a seed chooses. Each step takes a row that fits it at that moment."""
+    """Steps that a seed chooses. Each step chooses a row in a state that the step needs."""
 
     def __init__(
         self, database: Database, seed: int, customers: list[UUID], mitras: list[UUID], offers: list[UUID]
@@ -77,7 +77,7 @@ class ConcurrentSteps:
         self.weights = [8, 10, 4, 2, 4, 2, 3, 4, 8, 10, 3, 3, 2, 5, 6, 5]
 
     async def step(self) -> None:
-        """Run one step. A refusal is a valid outcome; any other error fails the test."""
+        """Run one step. A refusal is a valid outcome. Any other error makes the test fail."""
         [name] = self.choose.choices([*self.steps], self.weights)
         try:
             await self.steps[name]()
@@ -156,7 +156,7 @@ class ConcurrentSteps:
         row = await self.extension()
         async with self.database.transaction() as tx:
             _, charge = await extension.approve_by_mitra(tx, row["mitra_id"], row["id"])
-        # Sometimes nobody calls the gateway for the charge, so the worker has to call it.
+        # Sometimes no process sends the charge to the gateway now, so that a worker must send it later.
         if charge is not None and self.choose.random() < 0.4:
             await self.charge(charge)
 
@@ -195,7 +195,7 @@ class ConcurrentSteps:
 
 
 class NothingToDo(BusinessError):
-    """No row fits the step."""
+    """No row is in a state that the step needs."""
 
     code = "nothing_to_do"
     status = 409
@@ -224,7 +224,7 @@ async def test_concurrent_steps_on_few_rows_end_without_a_deadlock_and_keep_ever
     steps = ConcurrentSteps(database, seed, customers, mitras, offers)
 
     for _ in range(ROUNDS):
-        # Some steps find their row locked, some find no row, and some come after the end of a window.
+        # Some steps are refused: their row is locked, no row is in the needed state, or a window has ended.
         await clock.advance(steps.choose.choice([0, 0.1, 0.5, 1, 3.2, 10, 20, 60]))
         await asyncio.gather(*(steps.step() for _ in range(STEPS_PER_ROUND)), clock.advance(0.3))
         failed = await database.fetch("SELECT kind, last_error FROM deadlines WHERE last_error IS NOT NULL")

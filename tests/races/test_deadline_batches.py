@@ -1,4 +1,4 @@
-"""Deadlines of one kind in one transaction: a deadline that is locked or fails does not delay the others."""
+"""Deadlines of one kind in one transaction: a deadline that is locked or fails does not delay the other deadlines."""
 
 import asyncio
 from collections.abc import Sequence

@@ -54,7 +54,9 @@ class Scenario(msgspec.Struct):
     # Sides
 
     async def decides(self, *, approved: bool) -> Side:
-        """A side that decides a new extension. It is held after it has locked the session and before it writes."""
+        """A side that decides a new extension. The side is held after it has locked the session and before it
+        writes.
+        """
         if approved:
             _, key = await self.charging()
         else:
@@ -117,7 +119,9 @@ class Scenario(msgspec.Struct):
         return shown.status, shown.decided_by
 
     async def money(self, asked: Extension) -> tuple[str, list[str], list[str]]:
-        """The extension's payment, its charge attempts and its refunds, by status."""
+        """The status of the extension's payment, the statuses of its charge attempts, and the reasons of its
+        refunds.
+        """
         attempts = "SELECT status FROM charge_attempts WHERE payment_id = $1 ORDER BY id"
         refunds = "SELECT reason FROM refunds WHERE payment_id = $1"
         return (
@@ -140,7 +144,9 @@ class Scenario(msgspec.Struct):
         return minutes
 
     async def end_is_armed(self) -> bool:
-        """Whether a deadline is armed for the current end. Without one, the session would never end."""
+        """Whether a deadline is armed for the session's current end. Without this deadline, the session would never
+        end.
+        """
         return bool(
             await self.database.fetchval(
                 """
@@ -184,7 +190,7 @@ async def test_a_race_between_an_approval_and_the_deadline_charges_once(
     else:
         await scenario.clock.advance(WINDOW_SECONDS - 0.001)
         in_time = advance_before_commit(scenario.clock, 0.002, approves)
-        # No worker had claimed the deadline, so the approval disarmed it.
+        # No worker had claimed the deadline, so the approval disarmed the deadline.
         assert await race(scenario.database, in_time, times_out, waits=False) == ("done", "nothing")
         assert (await scenario.look(asked), len(scenario.charges)) == (("charging", "mitra"), 1)
     assert await scenario.money(asked) == ("confirming", ["started"], [])
@@ -406,7 +412,7 @@ async def test_a_session_ends_at_the_right_time_when_a_worker_claimed_its_end_be
     await scenario.clock.advance(MINUTES * 60 - 5)
     decides = await scenario.decides(approved=approved)
     await scenario.clock.advance(5)
-    # The worker has claimed the deadline, so the decision cannot disarm it.
+    # The worker has claimed the deadline, so the decision cannot disarm that deadline.
     assert await race(scenario.database, decides, worker.fires(sessions.SESSION_END)) == ("done", "fired")
     if not approved:
         assert not await scenario.runs()
@@ -661,7 +667,7 @@ async def test_a_race_between_a_workers_query_and_the_gateways_answer_approves_o
     question, answers = worker.fires(payments.CHARGE_ANSWER), scenario.answers(key, APPROVED)
     if question_first:
         assert await race(scenario.database, question, answers) == ("fired", "done")
-        # The worker asks under the same key, although the answer is already recorded.
+        # The worker queries the gateway under the same key, although the answer is already recorded.
         await worker.follow_ups[0]()
     else:
         assert await race(scenario.database, answers, question, waits=False) == ("done", "nothing")

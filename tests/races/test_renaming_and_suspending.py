@@ -144,7 +144,7 @@ async def _do_nothing() -> None:
 
 
 async def last_event(database: Database, who: UUID) -> tuple[str, str]:
-    """The type of the last event in a user's stream, and the status in its data."""
+    """The type of the last event in a user's stream, and the status in that event's data."""
     row = await database.fetchrow(
         "SELECT type, data::jsonb->>'status' AS status FROM stream_events WHERE user_id = $1 ORDER BY seq DESC LIMIT 1",
         who,

@@ -34,7 +34,7 @@ class Scenario(msgspec.Struct, frozen=True):
     other: UUID
 
     async def ask(self) -> tuple[UUID, UUID]:
-        """Open the targeted pairing. Returns it and its request."""
+        """Open the targeted pairing. Returns the ids of the pairing and of its request."""
         payment_id = await self.make.confirmed_payment(self.customer, target_mitra_id=self.mitra)
         async with self.database.transaction() as tx:
             target = pairing.Target(self.mitra, reachable=True, other_available=True)
@@ -42,8 +42,8 @@ class Scenario(msgspec.Struct, frozen=True):
         return pairing_id, await request_of(self.database, pairing_id, self.mitra)
 
     async def failed(self) -> UUID:
-        """Open a targeted pairing, which its mitra then rejects. Returns the pairing. The customer may take its
-        fallback.
+        """Open a targeted pairing, and let its mitra reject. Returns the id of the failed pairing, whose fallback is
+        open.
         """
         pairing_id, request_id = await self.ask()
         await reject(self.database, self.mitra, request_id)
@@ -82,7 +82,7 @@ class Scenario(msgspec.Struct, frozen=True):
     # Outcomes
 
     async def pairings(self) -> list[tuple[str, str | None]]:
-        """The pairings of the customer's last payment, in order: kind and status, or kind and tag."""
+        """The pairings of the customer's last payment, in order: the kind, and the failure tag or else the status."""
         rows = await self.database.fetch(
             """
             SELECT kind, coalesce(failure_tag, status) AS outcome FROM pairings
@@ -94,7 +94,9 @@ class Scenario(msgspec.Struct, frozen=True):
         return [(row["kind"], row["outcome"]) for row in rows]
 
     async def failures(self) -> list[tuple[str, bool, bool]]:
-        """The failures in order: the tag, whether it recovered, and whether it refers to a case."""
+        """The failure events in order: the tag, whether the event is marked as recovered, and whether it names a
+        case.
+        """
         rows = await self.database.fetch("SELECT * FROM failed_pairing_events ORDER BY id")
         return [(row["tag"], row["recovered"], row["case_id"] is not None) for row in rows]
 
@@ -180,7 +182,8 @@ async def test_a_race_between_rejection_and_timeout_has_one_outcome(
         tag = "targeted_mitra_timeout"
     else:
         await scenario.clock.advance(WINDOW_SECONDS - 0.001)
-        # The reject is held before it disarms the deadline. The worker claims the deadline, and waits for the reject.
+        # The mitra's reject is held before it disarms the deadline. The worker claims the deadline, and waits for the
+        # reject.
         in_time = advance_before_commit(
             scenario.clock, 0.002, scenario.rejects(request_id, held_at="reject.before_tally")
         )
@@ -425,8 +428,8 @@ async def test_a_race_between_an_answer_to_the_fallback_and_its_timeout_has_one_
         return
     await scenario.clock.advance(ANSWER_SECONDS - 0.001)
 
-    # The customer's answer has deleted the deadline and holds its row lock. The worker skips the deadline and does
-    # not wait.
+    # The transaction of the customer's answer has deleted the deadline, and so holds the deadline's row lock. The
+    # worker skips the locked deadline and does not wait.
     outcomes = await race(
         scenario.database, advance_before_commit(scenario.clock, 0.002, answers), times_out, waits=False
     )

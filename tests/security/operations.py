@@ -54,7 +54,7 @@ CONTRACT = openapi()
 
 
 def resolve(schema: Body) -> Body:
-    """The schema itself, or the schema that it refers to."""
+    """Return the schema, or the schema to which its `$ref` points."""
     name = schema.get("$ref")
     if name is None:
         return schema
@@ -103,12 +103,12 @@ class Call(msgspec.Struct, frozen=True):
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """The role that may call an operation, the status of a correct call, and how to prepare one."""
+    """The role that may call an operation, the status of a correct call, and how to prepare a correct call."""
 
     whose: AnyRole | Literal["anybody"]
     status: int
     prepare: Callable[[RunningServer], Awaitable[Call]]
-    # Whether a suspended mitra may call it.
+    # Whether a suspended mitra may call the operation.
     admits_suspended: bool = False
 
 
@@ -122,7 +122,9 @@ async def send(
     content: bytes | None = None,
     headers: dict[str, str] | None = None,
 ) -> httpx.Response:
-    """Call an operation. `token` replaces the call's caller, `content` its body; `headers` are added."""
+    """Call an operation. `token` replaces the token of the call, and `content` replaces the body. `headers` are
+    added.
+    """
     sent = {"Content-Type": "application/json"} if call.body is not None or content is not None else {}
     if token is None and call.caller is not None:
         token = call.caller.token
@@ -133,7 +135,7 @@ async def send(
     if content is None and call.body is not None:
         content = msgspec.json.encode(call.body)
     path = operation.path.format(**call.ids)
-    # A browser also sends a header in Latin-1, so it may contain any character up to U+00FF.
+    # A browser also sends a header in Latin-1, so a header may contain any character up to U+00FF.
     written = [(name.encode(), value.encode("latin-1")) for name, value in (sent | (headers or {})).items()]
     return await server.http.request(
         operation.method, path, params=call.query, content=content, headers=written
@@ -284,8 +286,8 @@ def _subscription(role: Role) -> Callable[[RunningServer], Awaitable[Call]]:
 def _subscribed(role: Role) -> Callable[[RunningServer], Awaitable[Call]]:
     async def prepare(server: RunningServer) -> Call:
         person, browser = await _push_user(server, role), _browser()
-        # Do not subscribe over HTTP: the server would cache the token, and a test that suspends this person would see
-        # the cache.
+        # Do not subscribe over HTTP, because the server would cache the token. A test that then suspends this mitra
+        # would see the cached token accepted.
         async with server.database.transaction() as tx:
             await subscribe(
                 tx,
@@ -374,7 +376,7 @@ async def _row_change(server: RunningServer) -> Call:
         "SELECT updated_at FROM configuration WHERE key = $1", call.ids["key"]
     )
     value = await server.database.fetchval("SELECT value FROM configuration WHERE key = $1", call.ids["key"])
-    # The current value, so that several such calls do not conflict.
+    # Send the row's current value, so that several such calls do not conflict.
     return Call(call.caller, call.ids, body={"value": int(value), "expected_updated_at": seen.isoformat()})
 
 
@@ -548,7 +550,7 @@ ENTRIES: dict[str, Entry] = {
     "list_gateway_charges": Entry("anybody", 200, _charges),
 }
 
-# A correct call of these needs an available mitra, whose presence changes rows by itself.
+# A correct call of these operations needs an available mitra. That mitra's presence changes rows without a call.
 NEEDS_AVAILABLE_MITRA = frozenset({"open_payment", "take_fallback"})
 
 ENTERED = [(OPERATIONS[name], entry) for name, entry in ENTRIES.items() if name in OPERATIONS]

@@ -148,7 +148,7 @@ async def test_a_suspended_mitra_may_only_sign_out(server: RunningServer) -> Non
 async def _answer_about(
     server: RunningServer, operation: Operation, call: Call, ids: dict[str, UUID | str], stranger: Person
 ) -> tuple[int, bytes, dict[str, str]]:
-    """The whole answer to a stranger who names these ids, without the headers that differ between all answers."""
+    """The whole answer to a stranger who names these ids, without the headers that differ in each answer."""
     answer = await send(server, operation, Call(stranger, ids, call.query, call.body))
     headers = {name: value for name, value in answer.headers.items() if name not in ("date", "x-request-id")}
     return answer.status_code, answer.content, headers
@@ -160,7 +160,7 @@ async def test_another_persons_data_gets_the_same_answer_as_unknown_data(
     server: RunningServer, role: Role
 ) -> None:
     stranger = await (server.customer("Tari") if role == "customer" else server.mitra("Kak Dewi"))
-    # The stranger has a chat, so the server does not refuse because the stranger has none.
+    # The stranger also has a chat. So a refusal cannot mean that the stranger has no chat.
     if role == "customer":
         await server.chat(stranger.id, await server.make.mitra(max_customers=3))
     else:
@@ -405,7 +405,7 @@ async def test_a_ticket_opens_one_socket_of_its_own_role(server: RunningServer) 
     ticket = await _ticket(customer)
     assert await _opened(server, "customer", query=f"?ticket={ticket}") == "welcome"
     assert await _opened(server, "customer", query=f"?ticket={ticket}") == protocol.SIGNED_OUT
-    # A try in the other role uses the ticket up, too.
+    # A failed try in the other role also uses the ticket up.
     ticket = await _ticket(customer)
     assert await _opened(server, "mitra", query=f"?ticket={ticket}") == protocol.SIGNED_OUT
     assert await _opened(server, "customer", query=f"?ticket={ticket}") == protocol.SIGNED_OUT
@@ -455,7 +455,8 @@ async def test_a_suspension_closes_the_mitras_sockets_and_refuses_requests_withi
     async with _socket(server, "mitra", _bearer(mitra.token)) as socket:
         assert await _first(socket) == "welcome"
         assert (await mitra.get("/me")).status_code == 200
-        # Suspend as the command line does, in another process: the server's own connections send no signal.
+        # Suspend the mitra in another process, as the command line does. Then the server's own connections send no
+        # signal.
         async with server.database.transaction() as tx:
             await mitras.suspend_mitra(tx, mitra.id)
         async with asyncio.timeout(5):

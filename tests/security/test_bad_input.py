@@ -51,7 +51,7 @@ async def prepared(server: RunningServer) -> dict[str, Call]:
 
 
 def _not_json(body: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
-    """Bodies that are not a valid JSON object of any operation. Each key says what is wrong with the body."""
+    """Bodies that are invalid for every operation. The name of each body describes the mistake."""
     right = msgspec.json.encode(body)
     yield "empty", b""
     yield "truncated", right[:-1]
@@ -151,7 +151,7 @@ def _wrong_fields(operation: Operation, body: dict[str, Any]) -> Iterator[tuple[
         wrong = [value for value in WRONG_VALUES if not _is_right(schema, value)]
         texts = WRONG_TEXTS.get(field, [])
         if (operation.id, field) == ("verify_mitra_code", "call_name"):
-            texts = []  # Ignored here: a mitra's name comes from the invitation.
+            texts = []  # The server uses the name in the invitation instead.
         for value in wrong + texts:
             yield field, value, {**body, field: value}
 
@@ -232,7 +232,8 @@ async def test_a_body_over_64_kib_is_refused_with_and_without_a_content_length(
 
     before = await business_rows(server.database)
     answers = {}
-    # An operation without a body but with an Idempotency-Key reads the body too: the key's fingerprint includes it.
+    # If an operation has an Idempotency-Key, the server reads the body, even if the operation needs no body. The
+    # fingerprint of the key includes the body.
     for operation, _ in WITH_BODY + [entered for entered in WITH_KEY if entered not in WITH_BODY]:
         call = prepared[operation.id]
         answer = await send(server, operation, call, content=too_large)
@@ -490,7 +491,7 @@ async def test_a_repeated_command_is_refused_while_the_first_command_runs(
 
 
 async def _refused(server: RunningServer, step: Any) -> tuple[int, Any]:
-    """The refusal of a step, which changed nothing."""
+    """Return the refusal of a step, and assert that the step changed nothing."""
     before = await business_rows(server.database)
     answer: httpx.Response = await step
     assert await business_rows(server.database) == before, answer.text
@@ -672,7 +673,8 @@ async def test_a_request_that_is_taken_closed_or_expired_cannot_be_accepted_or_r
 async def test_a_mitra_who_is_offline_or_at_capacity_cannot_accept(server: RunningServer) -> None:
     offline, full = await server.mitra(), await server.mitra("Kak Dewi")
     requests = [await server.request(await server.make.customer(), mitra.id) for mitra in (offline, full)]
-    # Do not use the toggle, because it would withdraw the request. This tests only the accept.
+    # Write the row instead of using the toggle, because the toggle would close the request. This test is about the
+    # accept.
     await server.database.execute("UPDATE mitras SET online = false WHERE id = $1", offline.id)
     await server.chat(await server.make.customer(), full.id)
     refusals = [

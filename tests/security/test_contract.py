@@ -1,8 +1,8 @@
 """The service keeps its contract: schemathesis against a real server process, and facts that a client's author needs.
 
 Every run sends the same requests. Schemathesis generates ids and Idempotency-Keys. The test replaces half of the ids
-by existing ids, usually sent by their owner. It also makes most keys new, so that not every request ends at "not
-found".
+by existing ids, so that not every request ends at "not found". Usually the owner of the id sends the request. The
+test also makes most keys new.
 """
 
 import hashlib
@@ -68,7 +68,7 @@ SCHEMA = schemathesis.openapi.from_dict(
     ),
 )
 
-# How many rows exist of each kind that a request may name. Some requests consume their row.
+# The number of rows of each kind that an HTTP request may name. Some HTTP requests can use a row only once.
 ROWS_PER_KIND = 20
 SIGN_OUTS = 200
 
@@ -79,19 +79,20 @@ class Population:
     def __init__(self, url: str) -> None:
         self.url = url
         self.session = requests.Session()
-        # For requests that name no row, because a customer who has opened a payment cannot open another payment.
+        # The tokens for requests that name no row. Each request gets a new token, because a customer with an open
+        # payment cannot open another payment.
         self.tokens: dict[AnyRole, Iterator[str]] = {}
         self.to_be_signed_out: dict[AnyRole, Iterator[str]] = {}
         self.token_of_available_mitra = ""
-        # Ids, each with its owner's token, by role and by the name of a parameter or field.
+        # The existing ids, each with its owner's token. The keys are a role and the name of a parameter or field.
         self.owned: dict[tuple[AnyRole, str], list[tuple[UUID, str]]] = {}
         self.numbers = itertools.count(1)
 
     def known(self, role: AnyRole, name: str, generated: object) -> tuple[str, str | None] | None:
-        """Replaces half of the generated ids by an id that exists, and sends the token of its owner. None: keep the
-        generated id.
+        """Replace half of the generated ids by existing ids. Returns an existing id and its owner's token, or None to
+        keep the generated id.
 
-        For half of these the token is None, so that another person sends the id.
+        For half of the existing ids, the token is None, so that another person sends the id.
         """
         owned = self.owned.get((role, name))
         try:
@@ -108,7 +109,7 @@ class Population:
 async def population(
     servers: EmbeddedServers, template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Population]:
-    """A server process on a database of this module's own, with an available mitra."""
+    """A server process on this module's own database, with an available mitra."""
     admin = await asyncpg.connect(servers.database_url)
     await admin.execute(f"CREATE DATABASE contract TEMPLATE {template}")
     url = database_url_of(servers, "contract")

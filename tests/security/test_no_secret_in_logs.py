@@ -31,7 +31,7 @@ REQUEST_ID = "a-journey-of-this-test"
 
 
 class Journey:
-    """A client of the whole service, and every secret that it has seen."""
+    """A client of the whole service, and every secret that the client has seen."""
 
     def __init__(self, http: httpx.AsyncClient, database: Database) -> None:
         self.http = http
@@ -157,7 +157,7 @@ async def _with_a_cookie(journey: Journey, database: Database) -> None:
     """Sign in as a web client, whose token is in a cookie."""
     await database.execute("DELETE FROM one_time_codes")
     body = await journey.code("client", "0812-9876-5432")
-    # In development, this server serves our own pages, so they have its origin.
+    # In development, this server serves our own pages, so the pages have the server's origin.
     origin = str(journey.http.base_url).rstrip("/")
     signed_in = await journey.http.post(
         "/api/client/auth/otp/verify", json={**body, "transport": "cookie"}, headers={"Origin": origin}

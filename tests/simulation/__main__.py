@@ -22,7 +22,7 @@ from tests.support.databases import parent_of_data_folders
 
 
 async def run(seeds: list[int]) -> int:
-    """Run these schedules on a new database. Returns 1 at the first one that breaks an invariant, else 0."""
+    """Run these schedules on a new database. Returns 1 at the first schedule that breaks an invariant, else 0."""
     with tempfile.TemporaryDirectory(prefix="curhat-simulation-", dir=parent_of_data_folders()) as folder:
         async with embedded_servers(Path(folder)) as servers:
             connection = await asyncpg.connect(servers.database_url)

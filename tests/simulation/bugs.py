@@ -55,7 +55,9 @@ class Bug:
 
 
 def in_statement(queries: Any, name: str, old: str, new: str) -> Callable[[], None]:
-    """Replace a piece of a statement. The piece must exist. `queries` is the generated module; parameters are @name."""
+    """Replace `old`, which must exist in a statement, by `new`. Both texts write parameters as @name. `queries` is
+    the generated module.
+    """
 
     def plant() -> None:
         statements = parse(Path(queries.__file__).with_name("queries.sql")).statements

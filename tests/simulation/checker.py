@@ -1,7 +1,7 @@
-"""A connection that only checks invariants, and plans each invariant once.
+"""A separate connection that checks the invariants and plans their statement once.
 
-All invariants together are one statement, too long for the statement cache of the pool's connections. It runs after
-every step. Planning it takes longer than running it.
+One statement checks all invariants. It is too long for the statement cache of the pool's connections. The statement
+runs after every step, and planning takes longer than running.
 """
 
 from collections.abc import AsyncIterator

@@ -14,7 +14,7 @@ Shown = dict[str, Any]
 KEPT = ("pending", "confirming", "confirmed", "unserved")
 # The statuses of an extension that waits for its answer or for the gateway.
 OPEN = ("pending", "charging")
-# Fields that describe the moment of reading, so that no event repeats them.
+# Fields that describe the moment of reading. No event updates these fields.
 VOLATILE_FIELDS = ("server_now", "other_available")
 
 
@@ -76,8 +76,8 @@ class Device:
             self._shown["sessions"][session["id"]] = {**session, "extension": extension}
 
     def compare_or_take(self, snapshot: msgspec.Struct, *, fresh: bool) -> str | None:
-        """With `fresh`, show the snapshot. Otherwise return the differences from the state that the device shows, or
-        None.
+        """If the device shows the same as the snapshot, or with `fresh`, show the snapshot and return None. Else
+        describe the difference.
         """
         state = msgspec.json.decode(msgspec.json.encode(snapshot))
         seq = state["stream"]["seq"]

@@ -1,4 +1,6 @@
-"""Checks who may decide an extension (5.6). The SQL invariants cannot do this, because the database has no presence."""
+"""Checks who may decide an extension (5.6). The SQL invariants cannot check this rule, because the database does not
+store presence.
+"""
 
 from uuid import UUID
 
@@ -17,7 +19,7 @@ WHERE extensions.decided_by IN ('mitra', 'timeout', 'mitra_unreachable') AND ext
 
 
 class ExtensionDecisions:
-    """Checks each step's decisions right after it, while toggles, connections and clock are still the same."""
+    """Checks each step's decisions right after the step, while toggles, connections and clock are still the same."""
 
     def __init__(self, checker: Checker, presence: SimulatedPresence, reached: set[str]) -> None:
         self._checker = checker

@@ -27,7 +27,8 @@ class SimulatedPresence:
         self._random = random_source
         self._before: list[UUID] = []
         self.connected: set[UUID] = set()
-        # The time when each connection was lost, by the virtual clock. A connection has COME_BACK_SECONDS to return.
+        # The time when each connection was lost, by the virtual clock. The mitra then has COME_BACK_SECONDS to
+        # reconnect.
         self.lost_at: dict[UUID, datetime] = {}
         self.unknown = False
 
@@ -76,7 +77,9 @@ class SimulatedPresence:
 
 
 class SimulatedGateway:
-    """A gateway under the virtual clock. It decides each key once. `trouble` scales how often faults happen."""
+    """A gateway under the virtual clock. It decides the charge of each key once. `trouble` scales the probability of
+    faults.
+    """
 
     def __init__(self, database: Database, random_source: random.Random, trouble: float = 1.0) -> None:
         self._database = database

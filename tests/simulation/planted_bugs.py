@@ -1,7 +1,7 @@
 """Plant each deliberate fault in turn, and check that a test fails: `python -m tests.simulation.planted_bugs`.
 
-With arguments, it plants only the faults whose name contains one of them: `… planted_bugs fallback "silence approves"`.
-If no test fails for a fault, the exit status is 1.
+With arguments, it plants only the faults whose name contains one of the arguments. An example is
+`… planted_bugs fallback "silence approves"`. If no test fails for a fault, the exit status is 1.
 """
 
 import os
@@ -15,7 +15,9 @@ TIMEOUT_SECONDS = 300
 
 
 def is_caught(bug: Bug) -> tuple[bool, str]:
-    """Run the bug's tests with the fault. Returns whether a test failed, and its name or the end of the output."""
+    """Run the bug's tests with the fault. Returns whether a test failed, and the name of that test or the end of the
+    output.
+    """
     finished = subprocess.run(
         [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider", *bug.tests],
         env={**os.environ, "PLANTED_BUG": bug.name},

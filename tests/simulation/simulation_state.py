@@ -1,9 +1,9 @@
 """One schedule: steps of several customers, mitras and workers, with faults and clock jumps, all chosen by a seed.
 
 The production services and their SQL run on a real PostgreSQL under the virtual clock. An operation of several
-transactions (confirm: begin, call, record) is several steps here. So anything can happen between them: other people's
-actions, crashes, late and doubled answers, clock jumps. The invariants are checked after every step. A failure names
-its seed, and the same seed repeats the same steps.
+transactions (confirm: begin, call, record) is several steps here. So anything can happen between these steps: other
+people's actions, crashes, late and doubled answers, clock jumps. The invariants are checked after every step. A
+failure names its seed, and the same seed repeats the same steps.
 """
 
 import contextlib
@@ -391,7 +391,9 @@ class SimulationState:
         return f"{row['id']}: charge begun"
 
     async def gateway_answers(self) -> str | None:
-        """The gateway carries out a call, or never gets it. The server records the answer, or the answer is lost."""
+        """The gateway carries out a call, or the call never reaches the gateway. The server records the answer, or
+        the answer is lost.
+        """
         if not self.calls:
             return None
         charge = self.calls.pop(self.random.randrange(len(self.calls)))
@@ -445,7 +447,7 @@ class SimulationState:
         return str(row["id"])
 
     async def take_fallback(self) -> str | None:
-        """A customer takes the blast after the chosen mitra failed; sometimes when no blast is offered."""
+        """A customer takes the fallback of a failed targeted pairing. Sometimes the pairing has no fallback."""
         row = await self._any_failed_pairing()
         if row is None:
             return None
@@ -455,7 +457,7 @@ class SimulationState:
         return f"{row['id']} → blast {blast.id}"
 
     async def decline_fallback(self) -> str | None:
-        """A customer closes the popup."""
+        """A customer declines the fallback."""
         row = await self._any_failed_pairing()
         if row is None:
             return None
@@ -466,7 +468,7 @@ class SimulationState:
     # More time ----------------------------------------------------------------------------------------------
 
     async def ask_for_more_time(self) -> str | None:
-        """A customer requests an extension, in a running session or in a session that is over."""
+        """A customer asks for an extension of a running session or of a session that is over."""
         row = await self._any_session()
         if row is None:
             return None
@@ -506,7 +508,7 @@ class SimulationState:
         return f"{await pairing.offer_open_blasts(self.database, reachable)} requests"
 
     async def accept(self) -> str | None:
-        """A mitra accepts one of its requests, open or not."""
+        """A mitra accepts one of its requests, which may be closed."""
         row = await self._any_request()
         if row is None:
             return None
@@ -515,7 +517,7 @@ class SimulationState:
         return f"{row['id']} → session {session.id}"
 
     async def reject(self) -> str | None:
-        """A mitra rejects one of its requests, open or not."""
+        """A mitra rejects one of its requests, which may be closed."""
         row = await self._any_request()
         if row is None:
             return None
@@ -685,7 +687,7 @@ class SimulationState:
         return f"+{seconds:.3f} s"
 
     async def device_catches_up(self) -> str | None:
-        """A device applies its missed events. Then it must show the same as a fresh snapshot."""
+        """A device applies the events that it missed. Then the device must show the same as a fresh snapshot."""
         device = self.random.choice(self.devices)
         await self._catch_up(device)
         return f"{device.role} {device.user_id} at {device.seq}"

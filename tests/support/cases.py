@@ -1,4 +1,6 @@
-"""Makes payments without a session, or with a session that was cut short, and their cases. Runs the worker's part."""
+"""Makes payments with a review case: without a session, or with a session that was cut short. Also runs the worker's
+steps.
+"""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -43,7 +45,7 @@ async def make_failed_search(
 async def make_chat_cut_short(
     server: RunningServer, *, note: str = "listrik padam"
 ) -> tuple[PaymentWithCase, UUID]:
-    """Make a chat that its mitra ended early. Returns its payment with the open case, and the session's id."""
+    """Make a chat that its mitra ended early. Returns the chat's payment with the open case, and the session's id."""
     chat = await server.chat(await server.make.customer(), await server.make.mitra(max_customers=20))
     charge_key = await _charged(server, chat.payment_id, 20_000)
     async with server.database.transaction() as tx:

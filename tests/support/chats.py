@@ -46,7 +46,9 @@ async def open_chat(
     customer_id: UUID | None = None,
     mitra_id: UUID | None = None,
 ) -> Chat:
-    """Open a running chat, arm its deadline, and count it in the mitra's active sessions. Makes the missing members."""
+    """Open a running chat, arm the chat's deadline, and count the chat in the mitra's active sessions. If a member is
+    not given, make a new member.
+    """
     customer_id = customer_id or await make.customer()
     mitra_id = mitra_id or await make.mitra(max_customers=20)
     payment_id = await make.confirmed_payment(customer_id, duration_minutes=minutes)

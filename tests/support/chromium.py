@@ -1,4 +1,4 @@
-"""The browser of the browser tests: Debian's headless shell or Chromium, or Playwright's."""
+"""The browser of the browser tests: Debian's headless shell, Debian's Chromium, or Playwright's Chromium."""
 
 import fcntl
 import os
@@ -10,7 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-# Debian's programs, the preferred one first. The headless shell needs 40 % less processor time per page than Chromium.
+# Debian's programs, the preferred program first. The headless shell needs 40 % less processor time per page than
+# Chromium.
 HEADLESS_SHELL: Final = Path("/usr/bin/chromium-headless-shell")
 CHROMIUM: Final = Path("/usr/bin/chromium")
 _INSTALL_LOCK: Final = Path(tempfile.gettempdir()) / "curhat-browser-install.lock"
@@ -32,7 +33,9 @@ class NoBrowserError(Exception):
 
 @cache
 def chromium() -> Path | None:
-    """Return the browser's path, and install a browser if necessary. None: Playwright's own. Raises NoBrowserError."""
+    """Return the browser's path, or None for Playwright's browser. Installs a browser if none exists. Raises
+    NoBrowserError.
+    """
     with _INSTALL_LOCK.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # apt-get fails if the other test process runs it at the same time
         if not HEADLESS_SHELL.exists() and os.geteuid() == 0 and shutil.which("apt-get"):

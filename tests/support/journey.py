@@ -36,7 +36,7 @@ async def accept(database: Database, mitra_id: UUID, request_id: UUID) -> MitraS
 async def reject(
     database: Database, mitra_id: UUID, request_id: UUID, others: list[UUID] | None = None
 ) -> None:
-    """Reject in a separate transaction. `others` are the mitras who may be asked."""
+    """Reject in a separate transaction. `others` are the other mitras who may be asked."""
     async with database.transaction() as tx:
         await pairing.reject(tx, request_id, mitra_id, others or [])
 

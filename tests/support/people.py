@@ -21,7 +21,7 @@ class Make:
         return person_id
 
     async def customer(self, call_name: str = "Bunga", *, person_id: UUID | None = None) -> UUID:
-        """A customer: this person, or a new one."""
+        """Make a customer of this person, or of a new person."""
         person_id = person_id or await self.person()
         await self._database.execute(
             "INSERT INTO customers (id, call_name) VALUES ($1, $2)", person_id, call_name
@@ -36,7 +36,7 @@ class Make:
         max_customers: int = 1,
         person_id: UUID | None = None,
     ) -> UUID:
-        """A mitra: this person, or a new one."""
+        """Make a mitra of this person, or of a new person."""
         person_id = person_id or await self.person()
         await self._database.execute(
             "INSERT INTO mitras (id, display_name, online, max_customers) VALUES ($1, $2, $3, $4)",

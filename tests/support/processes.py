@@ -55,7 +55,7 @@ class KillableProcess(Program):
         return self.log_file.read_bytes()[self._log_begins_at :].decode()
 
     async def killed(self) -> None:
-        """Wait until the process has killed itself. Raises if it ended in another way."""
+        """Wait until the process has killed itself. Raises if the process ended in another way."""
         async with asyncio.timeout(60):
             end = await self.wait()
         if end != "signal SIGKILL":

@@ -1,6 +1,7 @@
 """A browser with a push subscription, and its push service, on this machine.
 
-The browser decrypts as RFC 8291 and RFC 8188 describe. It does not use the library with which the product encrypts.
+The browser decrypts as RFC 8291 and RFC 8188 describe. The browser does not use the library with which the product
+encrypts.
 """
 
 import asyncio

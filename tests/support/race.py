@@ -20,7 +20,7 @@ from tests.support.fake_presence import FakePresence
 from tests.support.journey import Latch, in_own_transaction
 
 Hold: TypeAlias = Callable[[], Awaitable[None]]
-# Does its work, awaits `hold` just before its commit, and returns its outcome.
+# A side does its work, awaits `hold` just before its commit, and returns its outcome.
 Side: TypeAlias = Callable[[Hold], Awaitable[str]]
 
 
@@ -29,7 +29,7 @@ def command(
 ) -> Side:
     """A step in a separate transaction. Its outcome is `done`, or the code of the error.
 
-    If it is the first side, it is held just before its commit, or at the pause point `held_at`.
+    If this side is the first side of a race, it is held just before its commit, or at the pause point `held_at`.
     """
 
     async def side(hold: Hold) -> str:
@@ -46,7 +46,7 @@ def command(
 
 
 def advance_before_commit(clock: VirtualClock, seconds: float, side: Side) -> Side:
-    """The same side, but the clock advances by `seconds` when it is about to commit."""
+    """The same side, but the clock advances by `seconds` when the side is about to commit."""
 
     async def later(hold: Hold) -> str:
         async def advance_then_hold() -> None:
@@ -72,7 +72,7 @@ class Worker:
         ).by_kind()
 
     def fires(self, kind: str, generation: int | None = None) -> Side:
-        """Fire the oldest due deadline of this kind, or the one of `generation`.
+        """Fire the oldest due deadline of this kind, or the deadline of `generation`.
 
         The outcome is `fired`. If no such deadline exists, or if another worker has claimed it, the outcome is
         `nothing`.
@@ -116,8 +116,8 @@ async def race(
 ) -> tuple[str, str]:
     """Run both sides and return their outcomes. `second` begins when `first` is about to commit.
 
-    With `waits`, `second` must then wait for a lock; otherwise it must end without waiting. `meanwhile` runs before
-    `first` commits.
+    With `waits`, `second` must then wait for a lock. Without `waits`, `second` must end without waiting. `meanwhile`
+    runs before `first` commits.
     """
     latch = Latch()
     one = asyncio.create_task(_outcome(first(latch)))

@@ -131,7 +131,7 @@ class UnreliableSignals(Signals):
         self._late: list[tuple[str, bytes]] = []
 
     def publish(self, channel: str, payload: bytes) -> None:
-        """Publish, unless the test loses, delays or doubles it."""
+        """Publish the signal. A test can make this function lose, delay or double the signal."""
         if self.losing:
             return
         if self.chaos is None:
@@ -153,7 +153,7 @@ class UnreliableSignals(Signals):
 class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Install nothing: the test run keeps its own signal handlers."""
+        """Install nothing, so that the test run keeps its own signal handlers."""
         yield
 
 
@@ -205,7 +205,7 @@ class ServerProcess:
             self.hub.tick()
 
     async def compare(self) -> None:
-        """Compare with PostgreSQL once."""
+        """Compare the hub's sockets with PostgreSQL once."""
         await self.hub.compare_heads()
         await self.hub.compare_tokens()
 
@@ -324,7 +324,8 @@ class Device:
         """Say hello with this device's epoch and seq. Returns the welcome."""
         await self.send({"op": "hello", "epoch": self.epoch, "seq": self.seq, "device_id": "device"})
         while True:
-            # After the welcome the server sends these earlier frames again, if they are still needed.
+            # Drop the frames that arrive before the welcome. After the welcome, the server sends these frames again
+            # if the client still needs them.
             frame = await self.receive()
             if frame["op"] == "welcome":
                 break
@@ -345,7 +346,9 @@ class Device:
             await self.next("event")
 
     async def sync(self) -> None:
-        """Wait until the server has handled every frame sent so far. It answers an unreadable frame in order."""
+        """Wait until the server has handled every frame sent so far. For this, send an unreadable frame, which the
+        server answers in order.
+        """
         await self.send("?")
         await self.next("error")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from playwright.sync_api import Page, sync_playwright
 
 WEB = Path(__file__).parents[1]
-# A phone cuts a maskable icon to its own shape, and may remove a tenth at each side. So the drawing is
-# smaller there, and the background fills the rest.
+# A phone cuts a maskable icon to the phone's own shape, and may remove a tenth at each side. So the drawing of a
+# maskable icon is smaller, and the background fills the sides.
 MASKABLE_SCALE = 0.8
 CHROMIUM = "/usr/bin/chromium"
 
