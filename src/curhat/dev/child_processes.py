@@ -1,7 +1,8 @@
 """Child processes: starts a program, stops it, and ends the processes that an earlier parent left running.
 
 When the parent ends in any way, the kernel sends the stop signal to the child. If the child is still stopping when
-the next parent starts, that parent finds the child by its working folder, and ends it first.
+the next parent starts, the new parent finds the child by its working folder. Then the new parent ends the child
+before it starts another.
 """
 
 import asyncio
@@ -37,10 +38,10 @@ class Account:
 
 
 class Program:
-    """One program that runs in `folder`. After its end it can be started again.
+    """One program that runs in `folder`. After the program has ended, it can be started again.
 
-    Use it from one asyncio loop in the main thread, because the kernel sends the stop signal when the thread that
-    started the child ends.
+    Use a Program from one asyncio loop in the main thread, because the kernel sends the stop signal when the thread
+    that started the child ends.
     """
 
     title: str
@@ -84,7 +85,7 @@ class Program:
             await self.wait()
 
     def kill(self) -> None:
-        """End the program at once. Its next start recovers."""
+        """End the program at once. The next start of the program recovers its data."""
         self._send(self.kill_signal)
 
     async def end_leftovers(self) -> None:
@@ -103,7 +104,7 @@ class Program:
                 os.kill(pid, number)
 
     def _is_ours(self, entry: Path) -> bool:
-        """Whether this entry of /proc, a process that runs in our folder, is this program."""
+        """Whether the process with this entry of /proc, which runs in our folder, is this program."""
         raise NotImplementedError
 
     def _leftovers(self) -> list[int]:
@@ -130,9 +131,9 @@ class Program:
         output: int | None = None,
         death_signal: signal.Signals | None = None,
     ) -> asyncio.subprocess.Process:
-        """Start `command` in the program's folder, or in `folder`. Its output goes to the log file, or to `output`.
+        """Start `command`. When this process ends, the kernel sends a signal to the new process.
 
-        The kernel sends `death_signal`, or the stop signal, when this process ends.
+        Defaults: `folder` is the program's folder, `output` is the log file, and `death_signal` is the stop signal.
         """
         log = open_log(self.log_file)
         account = self._account
@@ -179,13 +180,16 @@ def open_log(path: Path) -> int:
 
 
 def end_with_parent(number: signal.Signals) -> None:
-    """Have the kernel send the signal `number` to this process when the thread that started it ends."""
+    """Make the kernel send the signal `number` to this process when the thread that started this process ends."""
     _libc.prctl(_PR_SET_PDEATHSIG, number)
 
 
 def _end_child_with(parent: int, number: signal.Signals) -> None:
-    """Run in the child before its program. subprocess has changed the account before, which would clear the request."""
+    """Run in the child before it executes the program, and after subprocess has changed the account.
+
+    A change of the account would clear the request to the kernel.
+    """
     end_with_parent(number)
-    # The parent may have ended before the request.
+    # If the parent ended before the request, the kernel sends no signal. So end here.
     if os.getppid() != parent:
         os._exit(1)

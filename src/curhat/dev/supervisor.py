@@ -6,8 +6,8 @@ Guarantees
     FIRST_RESTART_PAUSE_SECONDS to MAX_RESTART_PAUSE_SECONDS.
     With `reload`, a change of the code restarts the server and the worker, and Vite serves the web clients from their
     sources.
-    The first Ctrl-C (or SIGTERM, or SIGHUP) stops every program cleanly. The second one kills all programs.
-    After any process was killed, the next `curhat up` works: see `child_processes` and `embedded`.
+    The first Ctrl-C (or SIGTERM, or SIGHUP) stops every program cleanly. The second signal kills all programs.
+    The next `curhat up` works even if any process was killed: see `child_processes` and `embedded`.
 """
 
 import asyncio
@@ -41,21 +41,21 @@ from curhat.kit.settings import PREFIX, Settings
 READY_TIMEOUT_SECONDS: Final = 60
 FIRST_RESTART_PAUSE_SECONDS: Final = 0.2
 MAX_RESTART_PAUSE_SECONDS: Final = 5.0
-# After a run of at least this length, the next pause is FIRST_RESTART_PAUSE_SECONDS again.
+# If a program ran for at least this time, the next pause is FIRST_RESTART_PAUSE_SECONDS again.
 SETTLED_SECONDS: Final = 30
 
 _READY_POLL_SECONDS: Final = 0.05
 _OUTPUT_CHUNK_BYTES: Final = 64 * 1024
-# Finds the level in a log line of either format.
+# Finds the level in a log line. Both log formats are supported.
 _LEVEL: Final = re.compile(rb'(?:"level":"|^\S+ \[)(debug|info|warning|error|critical)\b')
 _SHOWN_LEVELS: Final = frozenset({b"warning", b"error", b"critical"})
 _MAX_SHOWN_CHARACTERS: Final = 400
 # A change of a file with one of these endings, or of a .py file, restarts the server and the worker.
 _OTHER_CODE: Final = (".lua", ".sql")
 _WEB: Final = Path(curhat.__file__).parents[2] / "web"
-# npm does not pass the supervisor's signals on, so start the script of `npm run dev` without it.
+# npm does not pass the supervisor's signals on. So start the script of `npm run dev` without npm.
 _VITE_SCRIPT: Final = "build/dev.ts"
-# -P prevents Python from importing modules from the data directory, in which the process runs.
+# The process runs in the data directory. -P prevents Python from importing modules from that directory.
 _CURHAT: Final = ("-P", "-m", "curhat.app.cli")
 _VITE_PORTS: Final = range(5173, 5273)
 
@@ -83,8 +83,8 @@ class Supervisor:
     async def run(self) -> int:
         """Start every program and run until a signal comes. Returns the exit status.
 
-        Raises ProgramError, SettingsError or MigrationError if a program cannot be started. Before that, it stops all
-        programs that had started.
+        Raises ProgramError, SettingsError or MigrationError if a program cannot be started. Before it raises the
+        error, it stops all programs that it has started.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -179,7 +179,10 @@ class Supervisor:
         await program.start()
 
     async def _servers_to_use(self) -> tuple[str, str]:
-        """Return the addresses of PostgreSQL and Valkey that the settings name, or start embedded ones."""
+        """Return the addresses of PostgreSQL and Valkey in the settings.
+
+        If the settings have no addresses, start the embedded servers and return their addresses.
+        """
         settings = self._settings
         if settings.database_url is not None and settings.valkey_url is not None:
             return settings.database_url, settings.valkey_url
@@ -221,7 +224,7 @@ class Supervisor:
     async def _restart_on_change(self, program: Program, code_changed: asyncio.Event) -> None:
         """Start `program` again after each change of the code.
 
-        Do not start it earlier, because with the same code it would probably end again.
+        Do not start `program` before a change, because with the same code `program` would probably end again.
         """
         while True:
             end = await program.wait()
@@ -238,7 +241,8 @@ class Supervisor:
         """Stop the server and the worker after each change of the code, so that they restart."""
         code = PythonFilter(extra_extensions=_OTHER_CODE)
         async for changes in awatch(Path(curhat.__file__).parent, watch_filter=code):
-            # If a file changes during the start, a program may already have read the old file. So wait for the start.
+            # If a file changes during the start, a program may already have read the old file. So wait until the
+            # start is complete.
             await self._started.wait()
             names = sorted({Path(path).name for _, path in changes})
             self._console.print(f"{', '.join(names)} changed")
@@ -312,7 +316,7 @@ class _Step:
 
 
 class _ShownProgram(Program):
-    """A program whose log the supervisor writes. It also prints the warnings and errors in the log."""
+    """A program whose log the supervisor writes. The supervisor also prints the warnings and errors from the log."""
 
     def __init__(
         self, title: str, command: list[str], folder: Path, log_file: Path, console: Console

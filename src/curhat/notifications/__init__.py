@@ -2,9 +2,9 @@
 
 Guarantees
     A subscription belongs to one sign-in and ends with that sign-in. If the token of a subscription is not valid, the
-    worker sends nothing to the subscription. This server connects only to public addresses, and only with https.
-    Neither the content of a subscription nor the resolution of a host name can change this. In development, the
-    server may also connect to its own machine.
+    worker sends nothing to the subscription.
+    This server connects only to public addresses, and only with https. Neither the content of a subscription nor the
+    resolution of a host name can change this. In development, the server may also connect to its own machine.
     A push service learns that a message exists, but cannot read the message (RFC 8291). The same is true for everyone
     between the push service and the browser. The message contains no chat text, no reason, no name and no phone
     number.

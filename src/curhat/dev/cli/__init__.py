@@ -1,4 +1,7 @@
-"""The commands of `curhat` that need the extra `curhat[dev]`. `app/cli/main.py` adds them where it is installed."""
+"""The commands of `curhat` that need the extra `curhat[dev]`.
+
+`app/cli/main.py` adds these commands if the extra is installed.
+"""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""`curhat simulate`: runs many simulated customers and mitras as real clients, and checks every invariant."""
+"""`curhat simulate`: runs many simulated customers and mitras against a server, and checks every invariant."""
 
 import argparse
 

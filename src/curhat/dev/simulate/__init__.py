@@ -1,4 +1,4 @@
-"""`curhat simulate`: many customers and mitras as clients of a running server, and a check of the invariants after it.
+"""`curhat simulate`: many customers and mitras as clients of a running server, and a check of the invariants.
 
 main        one run, from choosing the people to the report and the exit status
 people      the people of a run, and what each of them will do, drawn from the seed

@@ -28,14 +28,14 @@ MITRAS: Final = 3
 CUSTOMERS: Final = 2
 # Part of every bot's name, so that nobody mistakes it for a person.
 MARK: Final = " (bot)"
-# Only bots have phone numbers with this prefix. They are the same in every run.
+# Only bots have phone numbers with this prefix. Every run uses the same numbers.
 PHONE_PREFIX: Final = "+62811700000"
-# How long a human mitra has to accept the card of a bot customer before a bot mitra accepts it.
+# How long a bot mitra leaves the card of a bot customer to human mitras.
 HUMANS_FIRST_SECONDS: Final = 15.0
 # How long a bot customer waits for an answer that a human types.
 ANSWER_TIMEOUT_SECONDS: Final = 30.0
 REST_SECONDS: Final = 20.0
-# How long a bot that failed stays away.
+# How long a bot stays away after a failure.
 RESTART_PAUSE_SECONDS: Final = 5.0
 
 _CHATTING: Final = Chatting(messages=6, typing_seconds=2.5, repeats=False, reads=True, ends_early=False)
@@ -46,12 +46,12 @@ class BotMitraPlan(MitraPlan):
     """A mitra who accepts every request, answers every message, and approves every extension."""
 
     def reaction(self, call_name: str, times_seen: int, *, returning: bool = False) -> Reaction:  # noqa: ARG002
-        """Accept. Accept a human's request soon, and a bot's request only if nobody else has accepted it."""
+        """Accept a human customer's request soon. Accept a bot customer's request after HUMANS_FIRST_SECONDS."""
         soon = people.dice_of(f"{self.name}/{call_name}/{times_seen}").uniform(1.5, 4)
         return Reaction("accept", HUMANS_FIRST_SECONDS if call_name.endswith(MARK) else soon)
 
     def extension_reaction(self, call_name: str, times_asked: int) -> Reaction:  # noqa: ARG002
-        """Approve."""
+        """Approve every extension."""
         return Reaction("accept", 3)
 
     def chatting(self, call_name: str) -> Chatting:  # noqa: ARG002

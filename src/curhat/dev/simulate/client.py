@@ -1,7 +1,8 @@
 """A person's devices: HTTP with retries, sockets that lose the network and resume, and the comparison with `/state`.
 
-The tally counts everything that must not happen as a fault. Examples are an answer that the contract does not allow
-here, a gap in a stream, a picture that differs from a fresh snapshot, and two answers to one Idempotency-Key.
+Everything that must not happen counts as a fault in the tally. Examples are a gap in a stream, a picture that differs
+from a fresh snapshot, and two answers to one Idempotency-Key. An answer that the contract does not allow for the
+request is also a fault.
 """
 
 import asyncio
@@ -25,16 +26,16 @@ from curhat.dev.simulate.picture import CustomerPicture, Data, MitraPicture, Pic
 from curhat.dev.simulate.report import Tally
 from curhat.kit.identity import Role
 
-# A slower answer counts as no answer.
+# If the server needs longer for an answer, the client acts as if there were no answer.
 REQUEST_TIMEOUT_SECONDS: Final = 30.0
-# How many times a client sends a request whose connection fails, with a longer pause each time. A killed server is
-# available again within seconds.
+# How many times a client sends a request while the connection fails. Each pause is longer than the pause before. A
+# killed server is available again within seconds.
 MAX_CONNECTION_TRIES: Final = 8
 # How many times a client sends a command again while the server still executes it.
 MAX_RUNNING_TRIES: Final = 60
 RUNNING_PAUSE_SECONDS: Final = 0.25
-# How long a device may take to show the same as a snapshot. A lost signal costs 3 s. A lost network costs 1.5 s and a
-# new connection. The remaining time allows for a slow machine.
+# How long it may take until a device shows the same as a snapshot. A lost signal delays the device by 3 s. A lost
+# network delays the device by 1.5 s and the time for a new connection. The remaining time allows for a slow machine.
 CATCH_UP_TIMEOUT_SECONDS: Final = 30.0
 # How long cards and presence, which are not part of the stream, may differ from a snapshot.
 TRANSIENT_TIMEOUT_SECONDS: Final = 15.0
@@ -64,7 +65,7 @@ class Answer(NamedTuple):
 
 
 class RunState:
-    """What all people of a run share."""
+    """The state that all people of a run share."""
 
     def __init__(self, http: aiohttp.ClientSession, url: str, tally: Tally) -> None:
         self.http = http
@@ -72,11 +73,13 @@ class RunState:
         self.tally = tally
         # Set when no new journey may begin and the running journeys must end.
         self.closing = asyncio.Event()
-        # Set when nothing is in flight any more. Then each person compares for the last time and disconnects.
+        # Set when nothing is in flight any more. Then each person compares the devices for the last time, and
+        # disconnects.
         self.over = asyncio.Event()
         # The sender and the time of each message, by client_message_id, until the other side shows it.
         self.sent: dict[str, tuple[Role, float]] = {}
-        # All people compare for the last time at the same moment. This limit protects the server from that load.
+        # At the end, all people compare their devices at the same moment. This limit protects the server from that
+        # load.
         self.last_comparisons = asyncio.Semaphore(8)
 
 
@@ -96,9 +99,9 @@ class Person:
         self.id: UUID | None = None
         self.base = "/api/client" if role == "customer" else "/api/mitra"
         self.devices: list[Device] = []
-        # What the first device shows. The person acts on it.
+        # The picture of the first device. The person's actions depend on this picture.
         self.picture: Picture = CustomerPicture() if role == "customer" else MitraPicture()
-        # While a task compares the devices, it holds this lock, and no device loses its network.
+        # A task holds this lock while it compares the devices, so that no device loses its network meanwhile.
         self.network = asyncio.Lock()
         self.headers: dict[str, str] = {}  # they authenticate this person
 
@@ -107,7 +110,7 @@ class Person:
         self.tally.fault(f"{self.role} {self.name}: {sentence}")
 
     async def rest(self, seconds: float) -> None:
-        """Wait this long, or until the run is closing."""
+        """Wait for `seconds`, or until the run is closing if that is earlier."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self.run_state.closing.wait()
@@ -168,7 +171,7 @@ class Person:
     async def command(
         self, path: str, body: object = None, *, manner: Manner = "once", expected: Collection[str] = ()
     ) -> Answer:
-        """Send a command in the given manner. All its repetitions must get the same answer."""
+        """Send a command in the given manner. All repetitions of the command must get the same answer."""
         key = str(uuid.uuid4())
         while_running = {*expected, IN_PROGRESS}
 
@@ -176,7 +179,7 @@ class Person:
             return await self.call("POST", self.base + path, body, key=key, expected=while_running)
 
         if manner == "cut":
-            # The network is lost before the answer.
+            # Act as if the network were lost before the answer arrives.
             try:
                 async with asyncio.timeout(self.dice.uniform(0, 0.03)):
                     await send()
@@ -226,7 +229,7 @@ class Person:
     # Chat ------------------------------------------------------------------------------------------------
 
     async def say(self, session_id: str, text: str, *, repeats: bool = False) -> Answer:
-        """Send a message. With `repeats`, send it a second time. The second answer must have the first message."""
+        """Send a message. With `repeats`, send it a second time. Both answers must contain the same message."""
         message = {"client_message_id": str(uuid.uuid4()), "text": text}
         self.run_state.sent[message["client_message_id"]] = (self.role, time.perf_counter())
         path = f"/sessions/{session_id}/messages"
@@ -252,7 +255,7 @@ class Person:
         await self.post(f"/sessions/{session_id}/read", {"up_to_message_id": message_id})
 
     async def history(self, session_id: str) -> list[Data] | None:
-        """Read all messages of a session, oldest first. Returns None when the server refuses."""
+        """Read all messages of a session, oldest first. Returns None when the server refuses the request."""
         messages: list[Data] = []
         query = ""
         while True:
@@ -293,7 +296,7 @@ class Person:
             await device.expect(device.is_live, CATCH_UP_TIMEOUT_SECONDS, f"{device.name} has no welcome")
 
     async def disconnect(self) -> None:
-        """Compare for the last time, then close the devices."""
+        """Compare the devices for the last time, then close them."""
         async with self.run_state.last_comparisons:
             await self.check_pictures()
         for device in self.devices:
@@ -342,7 +345,7 @@ class Person:
             await asyncio.sleep(COMPARE_PAUSE_SECONDS)
 
     async def check_chat(self, session_id: str) -> None:
-        """Compare the chat that each device shows with its history, after the end of the session."""
+        """After the end of a session, compare the chat that each device shows with the history of the session."""
         async with self.network:
             for device in self.devices:
                 await self._check_chat(device, session_id)
@@ -362,7 +365,7 @@ class Person:
 
 
 class Device:
-    """One device: a socket that reconnects after every loss, and a picture of what it shows."""
+    """One device: a socket that reconnects after every loss, and a picture of what the device shows."""
 
     def __init__(self, person: Person, name: str) -> None:
         self.person = person
@@ -388,7 +391,7 @@ class Device:
     # Waiting -----------------------------------------------------------------------------------------------
 
     async def until(self, condition: Callable[[], bool], timeout_seconds: float) -> bool:
-        """Wait for a condition, and test it after each change. Returns False when the time is up."""
+        """Wait until a condition holds. Test the condition after each change. Returns False when the time is up."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_seconds):
                 while not condition():
@@ -396,7 +399,7 @@ class Device:
         return condition()
 
     async def expect(self, condition: Callable[[], bool], timeout_seconds: float, otherwise: str) -> bool:
-        """Wait for a condition. Returns False when the time is up, and counts the fault `otherwise`."""
+        """Wait until a condition holds. When the time is up, count the fault `otherwise` and return False."""
         is_met = await self.until(condition, timeout_seconds)
         if not is_met:
             self.person.fault(f"{otherwise} after {timeout_seconds:.0f} s")

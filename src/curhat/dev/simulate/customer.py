@@ -21,7 +21,8 @@ CONFIRMATION_TIMEOUT_SECONDS: Final = 60.0
 MAX_LATE_SECONDS: Final = 15.0
 # How long the gateway may take for the charge of an extension.
 CHARGE_TIMEOUT_SECONDS: Final = 30.0
-# A customer lets a popup expire only if that takes no longer than this.
+# A customer whose plan is to ignore a popup lets the popup expire if that takes at most this long. Otherwise, the
+# customer declines the fallback.
 MAX_POPUP_WAIT_SECONDS: Final = 75.0
 # A customer who has received no event for this time asks the server.
 ASK_AFTER_SECONDS: Final = 5.0
@@ -86,7 +87,7 @@ class Customer(Person):
     async def _journey(self, plan: JourneyPlan, tasks: asyncio.TaskGroup) -> None:
         self._enter("looking")
         mitra_id = await self._wants_again(plan)
-        # For a chosen mitra only their own status counts (3.6).
+        # If the customer has chosen a mitra, only the status of that mitra matters (3.6).
         if mitra_id is None:
             await self._wait_until_available()
         await self.rest(plan.hesitates_seconds)
@@ -118,7 +119,10 @@ class Customer(Person):
         await self.rest(plan.rests_seconds)
 
     async def _wants_again(self, plan: JourneyPlan) -> str | None:
-        """Return the id of the mitra of the last chat, if the plan chooses this mitra and they are available (3.4)."""
+        """Return the id of the mitra of the last chat.
+
+        Returns None if the plan does not choose this mitra, or if the mitra is not available (3.4).
+        """
         if not plan.comes_back:
             return None
         history = await self.get("/sessions")
@@ -180,7 +184,11 @@ class Customer(Person):
         return not books.ok or any(charge["status"] == "approved" for charge in books.body["charges"])
 
     async def _confirm(self, plan: JourneyPlan, payment_id: str) -> str | None:
-        """Send one confirmation. Returns the payment's status after the gateway's answer. None: unknown or refused."""
+        """Send one confirmation.
+
+        Returns the payment's status after the gateway's answer. Returns None if the status is unknown or the server
+        refused.
+        """
         declined = {"payment_declined"} if plan.behaviour == "decline" else ()
         confirmed = await self.command(
             f"/payments/{payment_id}/confirm", manner=plan.confirm_manner, expected=declined
@@ -196,7 +204,8 @@ class Customer(Person):
         until = time.monotonic() + CONFIRMATION_TIMEOUT_SECONDS
         while time.monotonic() < until:
             await self.device.until(lambda: self._status(payment_id) in TAKEN, 1)
-            # Also ask the server. A picture with `pending` may not have the event of the confirmation yet.
+            # Also ask the server. If the picture shows `pending`, the event of the confirmation may not have arrived
+            # yet.
             payment = await self.get(f"/payments/{payment_id}")
             if payment.ok and payment.body["status"] != "confirming":
                 status: str = payment.body["status"]
@@ -207,7 +216,10 @@ class Customer(Person):
         await self.call("PUT", "/api/dev/gateway", {"behaviour": behaviour, "payment_id": payment_id})
 
     async def _search(self, plan: JourneyPlan, payment_id: str) -> bool:
-        """Wait for a mitra, or cancel. After a failed targeted pairing, answer its fallback. True: a session began."""
+        """Wait for a mitra, or cancel. After a failed targeted pairing, answer the popup of the fallback.
+
+        Returns True if a session began.
+        """
         while True:
             payment = await self.get(f"/payments/{payment_id}")
             if not payment.ok:
@@ -229,7 +241,10 @@ class Customer(Person):
                 return False
 
     async def _until_decided(self, plan: JourneyPlan, payment_id: str, pairing: Data) -> str | None:
-        """Wait for `served`, `unserved` or `fallback`. Cancel the search if the plan says so. None: undecided."""
+        """Wait for `served`, `unserved` or `fallback`. Cancel the search if the plan says so.
+
+        Returns None if the search stays undecided.
+        """
         decided = {"served", "unserved", "fallback"}
         window_seconds = _seconds_between(pairing["server_now"], pairing["deadline_at"])
         gives_up = plan.gives_up_after_seconds
@@ -242,7 +257,7 @@ class Customer(Person):
         return standing or await self._until_status(payment_id, decided, MAX_LATE_SECONDS)
 
     async def _take_another(self, plan: JourneyPlan, payment_id: str, failed: Data) -> bool:
-        """Answer the popup of a fallback (3.5, 3.8). True: a blast for the same payment began."""
+        """Answer the popup of a fallback (3.5, 3.8). Returns True if a blast for the same payment began."""
         popups, path = self.tally.popups, f"/pairings/{failed['id']}"
         await self.rest(plan.hesitates_seconds)
         left_seconds = _seconds_between(failed["server_now"], failed["fallback"]["answer_by"])
@@ -269,7 +284,10 @@ class Customer(Person):
         return False
 
     async def _session_is_shown(self, session_id: str) -> bool:
-        """Wait for the session's event, which follows the payment's. False: the mitra has already ended the session."""
+        """Wait for the session's event, which follows the event of the payment.
+
+        Returns False if the mitra has already ended the session.
+        """
         if await self.device.until(lambda: self.picture.session is not None, ASK_AFTER_SECONDS):
             return True
         session = await self.get(f"/sessions/{session_id}")
@@ -284,7 +302,10 @@ class Customer(Person):
     async def _until_status(
         self, payment_id: str, statuses: set[str], timeout_seconds: float, *, or_closing: bool = False
     ) -> str | None:
-        """Wait until the payment has one of these statuses, by the picture or the server. None: not in time."""
+        """Wait until the picture or the server shows one of these statuses of the payment.
+
+        Returns the status, or None if the time is up.
+        """
         until = time.monotonic() + timeout_seconds
         while True:
             await self.device.until(
@@ -359,7 +380,7 @@ class Customer(Person):
         if plan.behaviour != "approve":
             await self._tell_gateway(plan.behaviour, asked.body["payment_id"])
         if plan.asks_twice:
-            # The server refuses this while the first extension is open.
+            # The server refuses the second request while the first extension is open.
             await self.command(path, order, expected={"extension_pending", "session_ended"})
         if plan.ends_meanwhile:
             return

@@ -1,11 +1,11 @@
-"""The invariants of the database. Each is a statement of invariants.sql that returns the rows that break it.
+"""The invariants of the database. Each invariant is a statement in invariants.sql.
 
-`check` joins the statements to one statement, so that all of them read the same snapshot. It may run at any time,
-together with other work.
-
+The statement returns the rows that break the invariant.
+`check` joins the statements to one statement, so that all of them read the same snapshot. `check` may run at any
+time, also while the system does other work.
 Invariants with `quiet` hold only if nobody acts and all due deadlines have fired. Some invariants check only the
-people whose ids are given. In a database with other users, other rows may change at any time, and an operator may have
-changed other mitras' capacity.
+people whose ids are given. The database may also contain the rows of other users. These rows may change at any time,
+and an operator may have changed the capacity of other mitras.
 """
 
 from collections.abc import Collection, Coroutine, Sequence
@@ -19,7 +19,7 @@ import msgspec
 
 from curhat.dev.statements import Statement, parse
 
-# Bounds how many rows that break one invariant are returned.
+# The maximum number of rows that `check` returns per invariant.
 MAX_ROWS_PER_INVARIANT: Final = 20
 FILE: Final = Path(__file__).with_name("invariants.sql")
 
@@ -74,7 +74,7 @@ async def violations_of(
         f" LIMIT {MAX_ROWS_PER_INVARIANT})"
         for index, invariant in enumerate(invariants)
     ]
-    # Gives $1 its type when no invariant uses it.
+    # Gives $1 a type when no invariant uses $1.
     parts.append("(SELECT 0, NULL WHERE $1::uuid[] IS NULL AND false)")
     people_ids = None if people is None else list(people)
     rows = await reader.fetch("\nUNION ALL\n".join(parts), people_ids)
@@ -89,5 +89,5 @@ def _invariant(statement: Statement) -> Invariant:
 
 
 INVARIANTS: Final = tuple(_invariant(statement) for statement in parse(FILE).statements)
-# A run waits until this invariant holds, and then checks the others.
+# A run waits until this invariant holds, and then checks the other invariants.
 IN_FLIGHT: Final = next(each for each in INVARIANTS if each.name == "nothing_in_flight")

@@ -28,7 +28,8 @@ from curhat.kit.database import Database
 ARRIVAL_SECONDS: Final = 20.0
 # A run without a duration ends when all customers have finished, or after this time.
 MAX_RUN_SECONDS: Final = 150.0
-# How long each part of the end may take: customers finish, nothing is in flight any more, people disconnect.
+# How long each step at the end of a run may take. In step 1, the customers finish. In step 2, everything in flight
+# ends. In step 3, the people disconnect.
 MAX_FINISH_SECONDS: Final = 60.0
 POLL_SECONDS: Final = 0.5
 # Shorter than the server's 5 s, so that the server never closes an idle connection while a request is being sent.
@@ -184,14 +185,17 @@ class _Run:
 
 def _console() -> Console:
     console = Console()
-    # A file or a CI log has no width.
+    # Use a fixed width for a file or a CI log, which have no width of their own.
     return Console(
         width=min(console.width, MAX_SCREEN_COLUMNS) if console.is_terminal else MAX_SCREEN_COLUMNS
     )
 
 
 def http_client() -> aiohttp.ClientSession:
-    """Return an HTTP client for many people, without cookies. It never uses a connection that the server may close."""
+    """Return an HTTP client for many people, without cookies.
+
+    The client never reuses an idle connection that the server may be about to close.
+    """
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_TIMEOUT_SECONDS),
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -207,7 +211,7 @@ async def _live(person: Mitra | Customer) -> None:
 
 
 def _innermost(error: BaseException) -> str:
-    """Return the first error of a group of errors, and where it was raised."""
+    """Return the first error in a group of errors, and the place where it was raised."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     raised_in = traceback.extract_tb(error.__traceback__)[-1]

@@ -63,7 +63,8 @@ class Mitra(Person):
 
     async def _lose_networks(self) -> None:
         while not self.is_closing():
-            # 4 s is longer than the 3 s after which others see the loss. 14 s is longer than the lease's 12 s.
+            # 4 s is longer than the 3 s after which other people see that the mitra has lost the network. 14 s is
+            # longer than the lease's 12 s.
             await self.trouble(self.plan.trouble_seconds, self.dice.choice((0, 0, 1, 4, 14)))
 
     async def _change_the_toggle(self) -> None:

@@ -22,8 +22,8 @@ MANY_JOURNEYS = 1_000_000
 MITRA_NAMES = ("Sekar", "Laras", "Bayu", "Intan", "Galih", "Nadia", "Reza", "Tiara", "Yoga", "Ayu")
 CUSTOMER_NAMES = ("Bunga", "Rio", "Mega", "Dimas", "Citra", "Fajar", "Lia", "Hana", "Ilham", "Nisa")
 
-# How a client sends a command: once, again after its answer, twice at the same time, or again after it lost the
-# network before the answer. The repetition has the same Idempotency-Key.
+# How a client sends a command: once, again after its answer, twice at the same time, or again after the client lost
+# the network before the answer. The repetition has the same Idempotency-Key.
 Manner = Literal["once", "repeated", "twice", "cut"]
 MANNERS: tuple[Manner, ...] = get_args(Manner)
 # How the mock gateway treats a charge.
@@ -32,11 +32,11 @@ BEHAVIOURS: tuple[Behaviour, ...] = get_args(Behaviour)
 # What a customer does when their chosen mitra does not come: take the fallback, decline it, or ignore the popup.
 PopupAnswer = Literal["take", "decline", "leave"]
 POPUP_ANSWERS: tuple[PopupAnswer, ...] = get_args(PopupAnswer)
-# How mitras treat a customer: each mitra decides, all reject, or all ignore the request. The call name determines it,
-# because a mitra knows nothing else about the customer.
+# How mitras treat a customer's request: each mitra decides alone, all mitras reject it, or all mitras ignore it. This
+# depends on the customer's call name, because a mitra knows nothing else about the customer.
 Reception = Literal["usual", "rejected", "overlooked"]
 RECEPTION_NAMES: dict[Reception, str] = {"rejected": "Ditolak", "overlooked": "Terlewat"}
-# Which of every 40 customers the mitras do not treat as usual.
+# Among every 40 customers, the index of each customer whom the mitras do not treat as usual.
 RECEPTIONS: dict[int, Reception] = {7: "rejected", 23: "overlooked"}
 
 # What a mitra does with a request or an extension.
@@ -85,7 +85,7 @@ class Chatting:
 
 @dataclass(frozen=True, slots=True)
 class MitraPlan:
-    """A mitra, and how they work."""
+    """A mitra, and the plan of the mitra's work."""
 
     seed: int
     index: int
@@ -124,12 +124,12 @@ class JourneyPlan:
     """What a customer does from the first screen to the end of the chat. The defaults make an uneventful journey."""
 
     hesitates_seconds: float
-    comes_back: bool = False  # choose the mitra of the last chat, if there was one
+    comes_back: bool = False  # choose the mitra of the last chat, if there was a chat
     popup_answer: PopupAnswer = "decline"
     popup_manner: Manner = "once"
     extension: ExtensionPlan | None = None
     wants_trial: bool = False
-    offer: float  # from 0 to 1: where in the list of offers
+    offer: float  # the position of the chosen offer in the list, from 0 to 1
     open_manner: Manner = "once"
     opens_a_second: bool = False
     leaves: bool = False
@@ -146,7 +146,7 @@ class JourneyPlan:
 
 @dataclass(frozen=True, slots=True)
 class CustomerPlan:
-    """A customer, and how many journeys they make."""
+    """A customer, and the plan of the customer's journeys."""
 
     seed: int
     index: int
@@ -220,7 +220,10 @@ def plan_mitras(seed: int, phone_numbers: Sequence[str]) -> list[MitraPlan]:
 def plan_customers(
     seed: int, count: int, first_number: int, arrival_seconds: float, *, until_stopped: bool
 ) -> list[CustomerPlan]:
-    """Return the plans of a run's customers. With `until_stopped` they begin new journeys until the run ends."""
+    """Return the plans of a run's customers.
+
+    With `until_stopped`, each customer begins new journeys until the run ends.
+    """
     plans = []
     for index in range(count):
         dice = dice_of(f"{seed}/customer {index}")
@@ -233,7 +236,8 @@ def plan_customers(
                 phone_number=f"{CUSTOMER_PREFIX}{first_number + index:07d}",
                 name=f"{first_name} {index}",
                 reception=reception,
-                # The others arrive first, while all mitras are free and can reject their requests.
+                # A customer whom the mitras reject or ignore arrives at the beginning of the run. Then all mitras are
+                # still free, and can reject the request.
                 arrives_after_seconds=dice.uniform(0, arrival_seconds) if reception == "usual" else 0,
                 journeys=MANY_JOURNEYS
                 if until_stopped
@@ -249,7 +253,7 @@ def plan_customers(
 
 
 async def invite(database: Database, plans: Sequence[MitraPlan]) -> None:
-    """Invite these mitras. Accounts from earlier runs do not change."""
+    """Invite these mitras. Mitra accounts from earlier runs do not change."""
     async with database.transaction() as tx:
         for plan in plans:
             await invite_mitra(tx, plan.phone_number, plan.name, plan.max_customers, by="curhat simulate")

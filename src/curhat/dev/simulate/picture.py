@@ -1,5 +1,6 @@
-"""What a client shows: a snapshot, changed by each event. After the same events it must equal a fresh snapshot.
+"""The picture of a client: a snapshot to which the client has applied each later event.
 
+A picture must equal a fresh snapshot that contains the same events.
 This module follows the contract alone. Like a client, it imports nothing of the server.
 """
 
@@ -8,7 +9,7 @@ from typing import Any
 
 Data = dict[str, Any]
 
-# A client shows a payment while it is open. It also shows a payment that was charged and led to no session.
+# A client shows every open payment, and every payment that was charged and led to no session.
 SHOWN_PAYMENTS = frozenset({"pending", "confirming", "confirmed", "unserved"})
 # The states of an extension without a final decision.
 OPEN_EXTENSIONS = frozenset({"pending", "charging"})
@@ -30,7 +31,7 @@ def without_volatile_fields(value: Any) -> Any:
 class Picture:
     """The view of a client, for both roles.
 
-    It keeps a chat if it has seen the first message, or has read the history.
+    The picture keeps a chat if it has the chat's first message, or if the client has read the chat's history.
     """
 
     def __init__(self) -> None:
@@ -61,15 +62,15 @@ class Picture:
         return _differences(self.streamed(), snapshot)
 
     def transient_differences(self, snapshot: Data) -> set[str]:
-        """Compare the other parts with a snapshot. They may differ for a moment, but not for long."""
+        """Compare the unstreamed parts with a snapshot. These parts may differ for a moment, but not for long."""
         return _differences(self.unstreamed(), snapshot)
 
     def remember_chat(self, session_id: str, messages: list[Data]) -> None:
-        """Replace a chat by its history."""
+        """Replace the messages of a chat by the chat's history."""
         self.chats[session_id] = {message["id"]: message for message in messages}
 
     def chat_differences(self, session_id: str, history: list[Data]) -> set[str]:
-        """Compare a chat with its history. There is no difference if this client has not seen the whole chat."""
+        """Compare a chat with its history. Return no difference if this client has not seen the whole chat."""
         if session_id not in self.chats:
             return set()
         return _differences({"message": list(self.chats[session_id].values())}, {"message": history})
@@ -147,7 +148,7 @@ class CustomerPicture(Picture):
 
 
 class MitraPicture(Picture):
-    """What a mitra's client shows. Cards and presence are level-triggered; they are not part of the stream."""
+    """What a mitra's client shows. The server sends cards and presence outside of the stream."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -199,7 +200,10 @@ class MitraPicture(Picture):
 
 
 def _differences(shown: Data, fresh: Data) -> set[str]:
-    """Return one sentence per part, or per member of a list, that differs."""
+    """Return one sentence for each part that differs.
+
+    For a list, return one sentence for each member that differs.
+    """
     differences = set()
     for name, part in shown.items():
         ours, theirs = _members(name, part), _members(name, fresh[name])
@@ -210,7 +214,10 @@ def _differences(shown: Data, fresh: Data) -> set[str]:
 
 
 def _difference(ours: Any, theirs: Any) -> str:
-    """Return each field that differs with both values. Return both whole values if one is not an object."""
+    """Return both values of each field that differs.
+
+    If one of the two is not an object, return both of them whole.
+    """
     if isinstance(ours, dict) and isinstance(theirs, dict):
         fields = sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))
         return ", ".join(f"{key} is shown as {ours.get(key)!r}, is {theirs.get(key)!r}" for key in fields)

@@ -23,7 +23,7 @@ from curhat.kit.database import Database
 Phase = Literal["away", "signing in", "looking", "paying", "searching", "chatting", "resting", "done"]
 PHASES: Final[tuple[Phase, ...]] = get_args(Phase)
 
-# How many faults, and how many violations, the report shows. It only counts the others.
+# The maximum number of faults, and of violations, that the report shows. The report counts all faults and violations.
 MAX_FAULTS_SHOWN: Final = 12
 SCREEN_INTERVAL_SECONDS: Final = 0.25
 LINE_INTERVAL_SECONDS: Final = 5.0
@@ -46,7 +46,8 @@ class Tally:
         self.matched = 0
         self.unmatched: Counter[str] = Counter()
         self.accepts: Counter[str] = Counter()
-        # The answers when a customer chose the mitra of the last chat, to the popup after that, and to extensions.
+        # Three counts: what happened when a customer chose the mitra of the last chat, how customers answered the
+        # popup of the fallback, and how mitras answered extensions.
         self.returns: Counter[str] = Counter()
         self.popups: Counter[str] = Counter()
         self.extension_answers: Counter[str] = Counter()
@@ -65,7 +66,7 @@ class Tally:
         self.faults: list[str] = []  # the first MAX_FAULTS_SHOWN
 
     def fault(self, sentence: str) -> None:
-        """Count something that must not happen, such as a 5xx, or a client that differs from a snapshot."""
+        """Count a fault, such as a 5xx, or a client that shows something other than a snapshot."""
         self.fault_count += 1
         if self.fault_count <= MAX_FAULTS_SHOWN:
             self.faults.append(sentence)
@@ -76,7 +77,7 @@ class Tally:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Return the value that `share` of the values do not exceed. There must be at least one value."""
+    """Return the value that a fraction `share` of the values does not exceed. `values` must not be empty."""
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
