@@ -13,7 +13,8 @@ import svelteConfig from './svelte.config.js';
 const BASELINE_EXCEPTIONS = {
     HTMLDialogElement:
         'shared/ui/Dialog.svelte: missing in Safari 15.3 and Firefox 97; issue 11, point 18, mends it',
-    // shared/push/ checks that all of these exist before it uses one. Otherwise the app has no notifications.
+    // Before use, shared/push/ checks that a browser has all of these functions. In a browser without them, the app has
+    // no notifications.
     Notification:
         'shared/push/push.svelte.ts, shared/push/start.ts and mitra/screens/Home.svelte ask for it first',
     PushManager: 'shared/push/push.svelte.ts asks for it first',
@@ -72,7 +73,7 @@ export default defineConfig(
             'no-undef': 'off',
             // The clients have no Svelte stores, and this rule takes seconds.
             'svelte/require-store-reactive-access': 'off',
-            // The stores keep each Map and Date in `$state.raw`. They replace the object and never change it.
+            // The stores keep each Map and Date in `$state.raw`. The stores replace a Map or Date, and never change it.
             'svelte/prefer-svelte-reactivity': 'off',
         },
     },

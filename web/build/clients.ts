@@ -1,4 +1,6 @@
-/** The web clients. Each has a folder of sources, and a path under which the server serves its build. */
+/**
+ * The web clients. Each client has a folder of sources, and a path under which the server serves the client's build.
+ */
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 

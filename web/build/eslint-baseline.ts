@@ -23,7 +23,7 @@ const MDN_NAMES: Record<string, string[]> = {
   ios_saf: ['safari_ios'],
   firefox: ['firefox', 'firefox_android'],
 };
-/** In these nodes, an identifier names a type, and the build removes types. */
+/** In these nodes, an identifier names a type. The rule ignores types, because the build removes them. */
 const TYPE_POSITIONS = ['TSTypeReference', 'TSQualifiedName', 'TSTypeQuery', 'TSInterfaceHeritage'];
 
 /** Names that the rule allows, each with the reason. A name is a member, or an interface with all its members. */
@@ -81,7 +81,7 @@ function readOldestVersions(): Map<string, number> {
   return oldest;
 }
 
-/** The object of `object.name`, or of `const { name } = object`; undefined for a name that stands alone. */
+/** The object of `object.name`, or of `const { name } = object`; undefined if the name has no object before it. */
 function ownerOf(node: TSESTree.Identifier): TSESTree.Node | undefined {
   const { parent } = node;
   if (parent.type === 'MemberExpression' && parent.property === node && !parent.computed)

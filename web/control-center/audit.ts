@@ -16,7 +16,7 @@ const SCREENS: Partial<Record<Entry['subject'], string>> = {
   mitra: 'mitras',
 };
 
-/** Returns the name of the entry's subject, and the path of the screen that shows it if there is one. */
+/** Returns the name of the entry's subject. `path` is the path of the screen that shows the subject, if one exists. */
 export function subjectOf(entry: Entry): { name: string; path?: string } {
   const subject = words().audit.subjects[entry.subject];
   const screen = SCREENS[entry.subject];
@@ -35,7 +35,7 @@ export function subjectOf(entry: Entry): { name: string; path?: string } {
   return { name: `${subject} ${shortenId(entry.subject_id)}` };
 }
 
-/** Returns an old or a new value as people write it. */
+/** Returns the text of an entry's old or new value: amounts with a currency, numbers with a unit, words for codes. */
 export function valueOf(entry: Entry, value: string | null, language: Language): string {
   if (value === null) return '–';
   if (entry.action.startsWith('refund_')) return formatRupiah(Number(value));

@@ -18,7 +18,7 @@ export function formatWib(time: string | null, language: Language): string {
   return `${date}, ${at.toLocaleTimeString(locale, { timeZone: JAKARTA })} WIB`;
 }
 
-/** `1.234,5` in Indonesian, `1,234.5` in English. `digits`: how many after the decimal mark. */
+/** `1.234,5` in Indonesian, `1,234.5` in English. `digits`: the number of digits after the decimal mark. */
 export function formatNumber(value: number, language: Language, digits = 0): string {
   return value.toLocaleString(LOCALES[language], {
     minimumFractionDigits: digits,

@@ -1,4 +1,7 @@
-/** The options of filters: values of the contract, in the order that operators expect. The types check each value. */
+/**
+ * The options of filters: values of the contract, in the order that operators expect. TypeScript checks each value
+ * against the contract.
+ */
 import type { Schemas } from '../shared/api/client';
 
 export const TAGS = [

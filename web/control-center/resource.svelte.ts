@@ -3,7 +3,7 @@ import { errorText } from '../shared/words/shared';
 
 export class Resource<Data> {
   value = $state.raw<Data | null>(null);
-  /** Why the last read failed; empty if it succeeded. */
+  /** Why the last read failed; empty if the last read succeeded. */
   problem = $state('');
   /** A read is under way, so `value` may be out of date. */
   isLoading = $state(false);
@@ -31,8 +31,8 @@ export class Resource<Data> {
   }
 
   /**
-   * Reads the value now, and again after each answer and this pause, while the page is visible. Call it inside an
-   * `$effect`.
+   * Reads the value now. While the page is visible, waits for this pause after each answer, and reads the value again.
+   * Call this method inside an `$effect`.
    */
   poll(milliseconds: number): () => void {
     let timer: ReturnType<typeof setTimeout> | undefined;

@@ -2,7 +2,7 @@
  * Asks the server every 5 s whether a bestie is available, while the page is in the foreground (1.3).
  *
  * `null` means that the answer is not known. A failed poll means `false` (1.6). When the page goes to the background,
- * it forgets the answer.
+ * the client forgets the last answer.
  */
 const POLL_INTERVAL_MS = 5_000;
 const POLL_TIMEOUT_MS = 4_000;

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { isAvailable, pollAvailability } from './availability.svelte';
 
-/** One poll. The test answers it, even after the client has aborted it, to simulate a late answer. */
+/** One poll. To simulate a late answer, the test can answer the poll even after the client has aborted it. */
 interface Poll {
   signal: AbortSignal;
   answer: (body: unknown, status?: number) => Promise<void>;
@@ -95,7 +95,7 @@ test('the client gives up a poll after 4 s, and nobody is available then', async
   expect(isAvailable()).toBe(false);
 });
 
-test('a new poll aborts the one before it', () => {
+test('a new poll aborts the previous poll', () => {
   setVisibility('visible');
   expect(polls.map(({ signal }) => signal.aborted)).toEqual([true, false]);
 });

@@ -1,7 +1,7 @@
 /**
- * The state of the customer's journey. The server owns this state. The store holds a snapshot (`/state`) and the events
- * after it. Each screen is a function of this store. So a screen is the same after a reload, without a network and on a
- * second phone.
+ * The state of the customer's journey. The server owns this state. The store holds a snapshot (`/state`), and applies
+ * the events that follow the snapshot. Each screen is a function of this store. So a screen is the same after a reload,
+ * without a network and on a second phone.
  */
 import { api, codeOf, onSignedOut, signedOut, type Schemas } from '../shared/api/client';
 import { Chat, type ChatApi, type Message } from '../shared/chat/chat.svelte';
@@ -32,7 +32,10 @@ const OPEN_STATUSES: ReadonlySet<Payment['status']> = new Set([
   'unserved',
 ]);
 const MAX_KEPT_MESSAGES = 60;
-/** The stage of each state of a payment, a pairing, a session and an extension. None returns to an earlier stage. */
+/**
+ * The stage of each state of a payment, a pairing, a session and an extension. No payment, pairing, session or
+ * extension returns to an earlier stage.
+ */
 const STAGES: Record<
   Payment['status'] | Pairing['status'] | Session['status'] | Extension['status'],
   number
@@ -90,9 +93,9 @@ class Journey {
   payment = $state.raw<Payment | null>(null);
   pairing = $state.raw<Pairing | null>(null);
   session = $state.raw<Session | null>(null);
-  /** The request for more time that is not decided yet, or not paid yet. */
+  /** The extension that is not decided yet, or not paid yet. */
   extension = $state.raw<Extension | null>(null);
-  /** The last decided request for more time, until the customer has seen the decision. */
+  /** The last decided extension, until the customer has seen the decision. */
   decidedExtension = $state.raw<Extension | null>(null);
   /** The payment that has expired or been refunded while this page showed it. */
   closedPayment = $state.raw<Payment | null>(null);
@@ -148,7 +151,7 @@ class Journey {
     signedOut();
   }
 
-  /** Applies a command's answer. It changes nothing if an event has already brought a later stage. */
+  /** Applies a command's answer. Does nothing if an event has already brought a later stage. */
   applyPayment(payment: Payment, pairing: Pairing | null = payment.pairing): void {
     if (this.#isCurrent(payment)) this.#showPayment(payment, pairing);
     this.#keep();
@@ -166,7 +169,7 @@ class Journey {
     this.#keep();
   }
 
-  /** Applies a command's answer about a request for more time. */
+  /** Applies a command's answer about an extension. */
   applyExtension(extension: Extension): void {
     if (this.#isCurrent(extension)) this.#showExtension(extension);
     this.#keep();
@@ -182,7 +185,7 @@ class Journey {
     return this.#socket.refresh();
   }
 
-  /** The person has seen how the payment ended. */
+  /** Forgets the closed payment. Call it when the person has seen how the payment ended. */
   dismissClosedPayment(): void {
     this.closedPayment = null;
     this.#keep();
@@ -214,7 +217,7 @@ class Journey {
     const { extension: asked } = this;
     if (state.extension !== null) this.#showExtension(state.extension);
     else if (asked !== null) {
-      // The request for more time was decided while this page was offline.
+      // The extension was decided while this page was offline.
       const decided = state.session?.extension;
       if (decided?.id === asked.id) this.#showExtension(decided);
       else this.extension = null;
@@ -225,7 +228,7 @@ class Journey {
     return state.stream;
   }
 
-  /** The session that this page shows is over. The snapshot does not say how it ended. */
+  /** The session that this page shows is over. The snapshot does not say how the session ended. */
   async #fetchEndedSession(session_id: string): Promise<void> {
     this.#showSession(await api.get('/api/client/sessions/{session_id}', { path: { session_id } }));
   }

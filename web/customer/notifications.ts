@@ -1,4 +1,4 @@
-/** This phone's subscription as a customer. Its pushes announce an accepted request, and messages. */
+/** The push subscription of this phone for a customer. Pushes announce that a mitra has accepted, and new messages. */
 import { api } from '../shared/api/client';
 import { Push } from '../shared/push/push.svelte';
 

@@ -43,19 +43,19 @@ describe('the stage of the journey', () => {
     expect(stageOf(IN_STAGE[stage])).toBe(stage);
   });
 
-  test('a payment that is being confirmed is still being paid', () => {
+  test('a payment that is being confirmed has the stage "paying"', () => {
     expect(stageOf({ ...NOTHING, payment: payment('confirming') })).toBe('paying');
   });
 
-  test('a confirmed payment without a known pairing is a search', () => {
+  test('a confirmed payment without a known pairing has the stage "searching"', () => {
     expect(stageOf({ ...NOTHING, payment: payment('confirmed') })).toBe('searching');
   });
 
-  test('a running session is a chat, whether or not its payment is known', () => {
+  test('a running session has the stage "chatting", even if its payment is not known', () => {
     expect(stageOf({ ...NOTHING, session: session('running') })).toBe('chatting');
   });
 
-  test('a running session decides, whatever else the journey has', () => {
+  test('a journey with a running session has the stage "chatting", even if its payment has failed', () => {
     expect(stageOf({ ...IN_STAGE.failed, session: session('running') })).toBe('chatting');
   });
 });

@@ -3,7 +3,7 @@
  */
 import type { Pairing, Payment, Session } from './journey.svelte';
 
-/** `choosing`: the chosen mitra did not accept, and the customer decides whether another one may (3.5). */
+/** `choosing`: the chosen mitra did not accept, and the customer decides whether another mitra may accept (3.5). */
 export type Stage = 'none' | 'paying' | 'searching' | 'choosing' | 'failed' | 'chatting';
 
 export interface JourneyState {
@@ -37,7 +37,7 @@ export function pathOf(stage: Stage): string {
   return PATHS[stage];
 }
 
-/** Returns the path that fits the journey. This is `path` itself, unless the journey is past that screen. */
+/** Returns `path` if its screen fits the state of the journey, and otherwise the path of a screen that fits. */
 export function fittingPath(path: string, state: JourneyState): string {
   const stage = stageOf(state);
   const { endedSession, closedPayment, session } = state;
@@ -61,7 +61,10 @@ export function fittingPath(path: string, state: JourneyState): string {
   }
 }
 
-/** Returns the path of the stage. After a session has just ended, this is the path of its chat. */
+/**
+ * Returns the path of the stage. If a session has just ended and no new journey has begun, returns the path of its
+ * chat.
+ */
 function nextPath(state: JourneyState): string {
   const stage = stageOf(state);
   return stage === 'none' && state.endedSession !== null
@@ -70,8 +73,8 @@ function nextPath(state: JourneyState): string {
 }
 
 /**
- * Returns whether a new stage changes the screen of a person who is at `path`. A new chat always does,
- * because its time is running.
+ * Returns whether a new stage changes the screen of a person who is at `path`. A new chat always changes the screen,
+ * because the time of the chat is running.
  */
 export function changesScreen(path: string, stage: Stage): boolean {
   if (stage === 'chatting') return true;

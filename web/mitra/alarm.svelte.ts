@@ -60,7 +60,7 @@ export function playNote(): void {
 
 function ringOnce(): void {
   playNotes(RING_NOTES_HZ, 0.3);
-  // Some browsers have no vibration. All browsers refuse it before the first touch.
+  // Some browsers cannot vibrate. All browsers refuse to vibrate before the first touch.
   if ('vibrate' in navigator && navigator.userActivation?.hasBeenActive) navigator.vibrate(RING_PATTERN_MS);
 }
 

@@ -1,4 +1,4 @@
-/** This phone's subscription as a mitra. Its pushes announce requests, and messages. */
+/** The push subscription of this phone for a mitra. Pushes announce requests. */
 import { api } from '../shared/api/client';
 import { Push } from '../shared/push/push.svelte';
 

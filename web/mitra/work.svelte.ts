@@ -1,9 +1,10 @@
 /**
  * The state of the mitra's work: the toggle, the cards, the chats. The server owns this state. The store holds a
- * snapshot (`/state`) and the events after it. Each screen is a function of this store. So a screen is the same after a
- * reload, without a network and on a second phone.
+ * snapshot (`/state`), and applies the events that follow the snapshot. Each screen is a function of this store. So a
+ * screen is the same after a reload, without a network and on a second phone.
  *
- * Each welcome and each snapshot brings the complete set of open requests. A card that is not in the set has closed.
+ * Each welcome and each snapshot brings the complete set of open requests. If a card's request is not in this set, the
+ * request has closed.
  */
 import { api, codeOf, command, onSignedOut, Refused, signedOut, type Schemas } from '../shared/api/client';
 import { randomId } from '../shared/baseline';
@@ -36,7 +37,7 @@ export interface RequestCard {
   problem: Problem | null;
 }
 
-/** A request for more time. The screen shows it until the mitra has had time to read the outcome. */
+/** An extension. The screen shows it until the mitra has had time to read the outcome. */
 export interface ExtensionCard {
   extension: Extension;
   callName: string;
@@ -68,9 +69,12 @@ const SILENCE_MS = 9_000;
 const CLOSED_SHOWN_MS = 5_000;
 const CAME_TOO_LATE_SHOWN_MS = 8_000;
 const OUTCOME_SHOWN_MS = 7_000;
-/** A connection within this time after the page came to the foreground replaces one that was lost in the background. */
+/**
+ * If the client connects again within this time after the page came to the foreground, the connection was lost in the
+ * background.
+ */
 const BACK_IN_FRONT_MS = 15_000;
-/** The stage of each state of a session and an extension. None returns to an earlier stage. */
+/** The stage of each state of a session and an extension. No session and no extension returns to an earlier stage. */
 const STAGES: Record<Session['status'] | Extension['status'], number> = {
   active: 0,
   pending: 0,
@@ -82,7 +86,8 @@ const STAGES: Record<Session['status'] | Extension['status'], number> = {
 };
 
 /**
- * The state that the page keeps over a reload, to show it if there is no network then. Cards close too soon to keep.
+ * The state that the page keeps over a reload, to show it if there is no network then. It has no cards, because
+ * requests close too soon.
  */
 interface KeptState {
   profile: Profile;
@@ -126,7 +131,10 @@ class Work {
 
   /** The latest known stage of each session and extension, by id. */
   readonly #reachedStages = new Map<string, number>();
-  /** The idempotency keys of answers that may have reached the server. The next attempt uses the same key. */
+  /**
+   * The idempotency keys of answers that may have reached the server. The next attempt to send an answer uses the same
+   * key.
+   */
   readonly #idempotencyKeys = new Map<string, string>();
   readonly #timers = new Map<string, ReturnType<typeof setTimeout>>();
   #wasWelcomed = false;
@@ -143,7 +151,7 @@ class Work {
       this.connection = status;
       if (status === 'online') for (const chat of this.chats.values()) chat.retryNow();
     },
-    // The mitra is signed out, or suspended. The answer to the next request tells which of the two.
+    // The mitra is signed out, or suspended. The answer to the next HTTP request tells which of the two.
     onSignedOut: () => void this.start(),
   });
 
@@ -243,7 +251,7 @@ class Work {
     });
   }
 
-  /** Approves or rejects a request for more time. The card shows the outcome. */
+  /** Approves or rejects an extension. The card shows the outcome. */
   async decide(extension: Extension, answer: Answer): Promise<void> {
     const { id } = extension;
     const key = `${answer} ${id}`;
@@ -322,7 +330,7 @@ class Work {
     }
   }
 
-  /** Shows the requests that are open now, and closes the cards of all others. */
+  /** Shows the requests that are open now, and closes the cards of all other requests. */
   #showRequests(open: readonly Request[]): void {
     const ids = new Set(open.map((request) => request.id));
     for (const { request, closed } of this.requests)
@@ -447,7 +455,7 @@ class Work {
     const open = new Set(state.extensions.map((extension) => extension.id));
     for (const { extension } of this.extensions) {
       if (open.has(extension.id) || STAGES[extension.status] === 2) continue;
-      // The request for more time was decided while this page was offline.
+      // The extension was decided while this page was offline.
       const decided = [...state.sessions, ...ended].find(({ id }) => id === extension.session_id)?.extension;
       if (decided?.id === extension.id) this.#showExtension(decided);
       else this.#dropExtension(extension.id);

@@ -1,4 +1,7 @@
-/** One step of a form or a dialog. It runs at most once at a time, and turns a failure into a sentence. */
+/**
+ * One step of a form or a dialog. The step runs at most once at a time. If it fails, `problem` has a sentence for the
+ * person.
+ */
 import { errorText } from './words/shared';
 
 export class Attempt {
@@ -14,7 +17,7 @@ export class Attempt {
     this.#explain = explain;
   }
 
-  /** Runs `step`, unless a step is already running. */
+  /** Runs `step`. Does nothing if a step is already running. */
   async run(step: () => Promise<void>): Promise<void> {
     if (this.busy) return;
     this.busy = true;

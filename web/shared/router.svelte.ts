@@ -1,7 +1,7 @@
 /**
  * The path of the current screen, below the client's own path: `/history` for `/app/history`.
  *
- * Only the browser's history stores it. So the back gesture and a reload work in the same way as on any page.
+ * Only the browser's history stores this path. So the back gesture and a reload work in the same way as on any page.
  */
 
 const BASE = import.meta.env.BASE_URL.replace(/\/$/, '');
@@ -18,7 +18,7 @@ export function currentPath(): string {
   return path;
 }
 
-/** Goes to another screen. The back gesture returns to the present one. */
+/** Goes to another screen. The back gesture returns to the present screen. */
 export function goTo(to: string): void {
   if (to === path) return;
   // history.state survives a reload. It records that the person came here from another screen.
@@ -26,7 +26,7 @@ export function goTo(to: string): void {
   path = to;
 }
 
-/** Replaces this screen by another: the back gesture does not return to this one. */
+/** Replaces this screen by another screen. The back gesture then does not return to this screen. */
 export function replacePath(to: string): void {
   if (to === path) return;
   history.replaceState({ navigated: true }, '', BASE + to);

@@ -96,7 +96,7 @@ async function send(name: string, template: string, request: AnyRequest = {}): P
     const text = await response.text();
     data = text === '' ? undefined : JSON.parse(text);
   } catch {
-    // There was no answer, or an incomplete answer, or an answer of something else, such as a proxy's page.
+    // There was no answer, or an incomplete answer, or an answer that is not from our server, such as a proxy's page.
     throw new Refused('unreachable', 0);
   }
   const fields = typeof data === 'object' && data !== null ? (data as Record<string, unknown>) : {};

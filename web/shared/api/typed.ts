@@ -20,7 +20,10 @@ export type DataOf<O> = O extends { responses: infer Responses }
   ? { [Status in keyof Responses & Success]: Json<Responses[Status]> }[keyof Responses & Success]
   : never;
 
-/** The property `Key`, if the operation has such inputs. It is required if the contract requires one of them. */
+/**
+ * An object with the property `Key` if the operation has inputs of this kind. If the contract requires one of these
+ * inputs, the property is required, and otherwise it is optional.
+ */
 type Given<Key extends string, Value> = [Value] extends [undefined] | [never]
   ? unknown
   : undefined extends Value

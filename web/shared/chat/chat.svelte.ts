@@ -1,8 +1,8 @@
 /**
  * One chat: the messages that the server has, and the messages that it does not have yet.
  *
- * The device stores a new message, with an id of its own, until the server has it. So the message appears at once and
- * survives a reload and a lost network. The server stores it once, even if the device sends it several times.
+ * The device gives each new message an id, and stores the message until the server has it. So the message appears at
+ * once and survives a reload and a lost network. The server stores it once, even if the device sends it several times.
  */
 import { codeOf, Refused, type Schemas } from '../api/client';
 import { findLast, lastOf, randomId } from '../baseline';
@@ -12,7 +12,7 @@ export type Message = Schemas['Message'];
 export type ReadMark = import('../realtime/frames').Schemas['ReadMark'];
 export type Side = Message['sender'];
 
-/** The operations of one side, on its own paths. */
+/** The operations of one side, on the paths of this side. */
 export interface ChatApi {
   side: Side;
   fetchPage: (
@@ -127,7 +127,7 @@ export class Chat {
       this.hasEarlier = page.next_cursor !== null;
       this.#merge(page.items);
     } catch {
-      // The button to fetch it stays at the top of the list.
+      // The button for the earlier messages stays at the top of the list, so the person can try again.
     } finally {
       this.isLoadingEarlier = false;
     }
@@ -197,12 +197,12 @@ export class Chat {
       const read_at = new Date(serverNow()).toISOString();
       this.applyReadMark({ session_id: this.sessionId, reader, up_to_message_id: last.id, read_at });
     } catch {
-      // The next message, or the next look at the chat, tries again.
+      // The client tries again at the next message, and when the person looks at the chat again.
       return;
     } finally {
       this.#isMarkingRead = false;
     }
-    // A message may have arrived during the request.
+    // A message of the other side may have arrived during the request.
     void this.markRead();
   }
 
@@ -288,7 +288,10 @@ export class Chat {
   }
 }
 
-/** The storage key of the unsent messages. It has the side, because one browser may have a customer and a mitra. */
+/**
+ * The storage key of the unsent messages. The key contains the side, because a customer and a mitra may use one
+ * browser.
+ */
 function unsentKey(side: Side, sessionId: string): string {
   return `curhat:${side}:outbox:${sessionId}`;
 }

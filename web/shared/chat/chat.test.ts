@@ -200,7 +200,7 @@ test('after a busy answer, the client waits for the time that the server names',
   expect(sends).toHaveLength(2);
 });
 
-test('a message that the server refuses is marked, and the next one is sent', async () => {
+test('a message that the server refuses is marked, and the next message is sent', async () => {
   chat.send('satu');
   chat.send('dua');
   await sends[0]!.fail(new Refused('session_ended', 409));
@@ -308,7 +308,7 @@ test('messages that the page kept over a reload do not hide a gap', async () => 
   expect(texts()).toEqual(['message 7', 'message 8']);
 });
 
-test('the first page decides where the earlier messages begin, not the messages kept over a reload', async () => {
+test('the cursor of the first page is used even if the page kept older messages over a reload', async () => {
   chat.restore([message(1), message(2)]);
   void chat.load();
   await settle();
@@ -317,7 +317,7 @@ test('the first page decides where the earlier messages begin, not the messages 
   expect(chat.hasEarlier).toBe(true);
 });
 
-test('a load sends a new request while another is under way, and several callers share the new one', async () => {
+test('loads during a running request send one new request, which the callers share', async () => {
   const first = chat.load();
   await settle();
   const second = chat.load();
@@ -402,7 +402,7 @@ test('a read mark marks the messages of the other side up to its id', () => {
   expect(chat.messages.map((one) => one.read_at)).toEqual([READ_AT, null, null]);
 });
 
-test('a read mark that comes before its message is applied to it', () => {
+test('a read mark that arrives before its message marks the message later', () => {
   chat.applyReadMark({ session_id: SESSION, reader: 'mitra', up_to_message_id: '0001', read_at: READ_AT });
   chat.addMessage(message(1, { sender: 'customer' }));
   expect(chat.messages[0]!.read_at).toBe(READ_AT);
@@ -442,7 +442,7 @@ test('the client sends one read mark for the newest message of the other side', 
   expect(marks).toHaveLength(1);
 });
 
-test('a message that arrives while a mark is being sent gets the next mark', async () => {
+test('a message that arrives while a read mark is being sent gets the next read mark', async () => {
   chat.addMessage(message(1));
   void chat.markRead();
   chat.addMessage(message(2));
@@ -450,7 +450,7 @@ test('a message that arrives while a mark is being sent gets the next mark', asy
   expect(marks.map(({ argument }) => argument)).toEqual(['0001', '0002']);
 });
 
-test('a mark that fails leaves the message unread, and the next look sends it again', async () => {
+test('a read mark that fails leaves the message unread, and the next look sends the read mark again', async () => {
   chat.addMessage(message(1));
   void chat.markRead();
   await marks[0]!.fail(noAnswer());

@@ -3,15 +3,15 @@
  *
  * The app asks for the permission only after the person has pressed the button for it. When the permission is given,
  * the app sends its subscription to the server at each start. This repairs a subscription that the server has marked as
- * failed. The app does not send it while the person has switched notifications off on this device.
+ * failed. The app does not send the subscription while the person has switched notifications off on this device.
  */
 import type { Schemas } from '../api/client';
 import { goTo } from '../router.svelte';
 
 /**
  * `impossible`: this browser has no notifications. `ask`: the person has not decided. `blocked`: the person has
- * refused. `off`: the person has allowed them, and then switched them off. `failed`: the person has allowed them, but
- * the push service or our server did not answer.
+ * refused. `off`: the person has allowed notifications, and then switched them off. `failed`: the person has allowed
+ * notifications, but the push service or our server did not answer.
  */
 export type PushState = 'unknown' | 'impossible' | 'ask' | 'blocked' | 'on' | 'off' | 'failed';
 
@@ -22,7 +22,10 @@ export interface PushApi {
   subscribe: (subscription: Schemas['PushSubscription']) => Promise<unknown>;
 }
 
-/** The browser installs the service worker after the first screen. After this time, the app treats it as failed. */
+/**
+ * The browser installs the service worker after the first screen. After this time, the app treats the installation as
+ * failed.
+ */
 const WORKER_TIMEOUT_MS = 20_000;
 
 // When the person presses a notification while the app is open, the service worker sends the path of its screen.

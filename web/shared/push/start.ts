@@ -3,7 +3,7 @@ import type { Push } from './push.svelte';
 
 /**
  * Sends this phone's subscription to the server again, in this language, if the person has allowed notifications. Does
- * not ask the person. If the person has not allowed notifications, the code for them is not loaded.
+ * not ask the person. If the person has not allowed notifications, the client does not load the code for notifications.
  */
 export function startPushIfAllowed(language: Language, load: () => Promise<{ push: Push }>): void {
   if ('Notification' in window && Notification.permission === 'granted')

@@ -258,7 +258,7 @@ test('when the server cannot resume, the snapshot comes before every event', asy
   expect(statuses).toEqual(['online']);
 });
 
-test('a snapshot that fails after a welcome ends the connection, and the next one tries again', async () => {
+test('a snapshot that fails after a welcome ends the connection, and the next connection fetches it again', async () => {
   await connection.refresh();
   connection.start();
   const held = holdSnapshot();
@@ -289,7 +289,7 @@ test('a late snapshot does not overwrite a newer event', async () => {
   expect(seen).toEqual(['snapshot 5', 'snapshot 5', 'event newer']);
 });
 
-test('an event that the snapshot contains is not applied after it', async () => {
+test('an event that the snapshot contains is not applied after the snapshot', async () => {
   const socket = await connect();
   const held = holdSnapshot();
   const refreshed = connection.refresh();
@@ -325,7 +325,7 @@ test('when a snapshot fails, the client asks again for the waiting events from t
   expect(seen).toEqual(['snapshot 5', 'event a']);
 });
 
-test('a refresh starts after the previous refresh has ended, even if that one failed', async () => {
+test('a refresh starts after the previous refresh has ended, even if the previous refresh failed', async () => {
   await connect();
   const first = holdSnapshot();
   const failing = expect(connection.refresh()).rejects.toThrow('no network');

@@ -1,10 +1,10 @@
 /**
  * The socket of a client. It says hello, resumes from its last position, and reconnects by itself.
  *
- * It guarantees to the store that uses it:
+ * The connection guarantees to its store:
  *   `applyEvent` gets every event of the stream once and in order, starting after the position of the last snapshot.
  *   When the server cannot resume from that position, the connection first calls `fetchSnapshot`.
- * It keeps these guarantees as follows:
+ * The connection keeps these guarantees as follows:
  *   Each event has a number. The client ignores an event that it has already applied. If the number in an event or a
  *   ping is too high, events were lost. The client then says hello again, and the server sends the lost events.
  *   The server sends pings. A silence that is too long means that the network is gone, even if the browser has not
@@ -61,7 +61,7 @@ const CLOSE_SIGNED_OUT = 4401;
 const CLOSE_TOO_SLOW = 4409;
 const MIN_RECONNECT_MS = 300;
 const MAX_RECONNECT_MS = 15_000;
-/** The client gives up an attempt to connect after this time, and makes a new one. */
+/** The client gives up an attempt to connect after this time, and makes a new attempt. */
 const CONNECT_TIMEOUT_MS = 10_000;
 /** The server drops typing signals that are closer together than this. */
 const TYPING_INTERVAL_MS = 2_000;
@@ -204,7 +204,7 @@ export class Connection<Events> {
     if (!this.#isGreeting) this.#sendHello();
   }
 
-  /** Replaces the state by a new snapshot, because the server cannot resume from our position. */
+  /** Replaces the state by a new snapshot, because the server cannot resume from the client's position. */
   async #startFromSnapshot(): Promise<void> {
     const socket = this.#socket;
     try {
@@ -223,7 +223,7 @@ export class Connection<Events> {
       this.#position = { ...(await this.#options.fetchSnapshot()) };
     } catch (error) {
       this.#held = undefined;
-      // This drops the held events. The server sends them again, because our position is still the old one.
+      // This drops the held events. The server sends these events again, because the client's position has not changed.
       if (held.length > 0) this.#askForLostEvents();
       throw error;
     }
@@ -231,7 +231,7 @@ export class Connection<Events> {
     for (const [seq, event] of held) this.#handleEvent(seq, event);
   }
 
-  /** Runs after the connection has ended. `code`: the socket's close code, or 0 if we have closed it ourselves. */
+  /** Runs after the connection has ended. `code`: the socket's close code, or 0 if the client has closed the socket. */
   #handleEnd(code: number): void {
     this.#dropSocket();
     if (this.#isStopped) return;
@@ -298,7 +298,7 @@ export class Connection<Events> {
   };
 }
 
-/** Returns the id of this browser profile. The server distinguishes a person's devices by it. */
+/** Returns the id of this browser profile. By this id, the server distinguishes a person's devices. */
 function readDeviceId(): string {
   const key = 'curhat:device';
   let id = localStorage.getItem(key);

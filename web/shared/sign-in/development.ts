@@ -1,8 +1,11 @@
-/** Reads the inbox of sent codes. Only a server in development has it, and such a server listens on loopback only. */
+/**
+ * Reads the inbox of sent codes. Only a server in development has this inbox, and such a server listens on loopback
+ * only.
+ */
 import { api } from '../api/client';
 
 const IS_THIS_MACHINE = ['localhost', '127.0.0.1', '[::1]'].includes(location.hostname);
-/** A phone number to find out whether there is an inbox. No account needs to have it. */
+/** The phone number with which the client asks whether the server has an inbox. No account needs this number. */
 const ANY_PHONE = '+6281100000001';
 
 /** Returns the newest code that was sent to this phone; null outside development. */

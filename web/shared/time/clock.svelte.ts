@@ -4,8 +4,8 @@
 let aheadMs = 0;
 let isKnown = false;
 /**
- * If the difference changes by more, the device's clock was set or the device slept. The earlier estimate is then
- * wrong.
+ * If the difference changes by more than this, the device's clock was set or the device slept. The earlier estimate is
+ * then wrong.
  */
 const JUMP_MS = 5_000;
 
@@ -44,7 +44,10 @@ export function watchTime(): () => void {
   };
 }
 
-/** Returns the whole seconds until this time by the server's clock, at least 0. It counts down after `watchTime`. */
+/**
+ * Returns the whole seconds until this time by the server's clock, at least 0. The number counts down while a component
+ * uses `watchTime`.
+ */
 export function secondsUntil(time: string): number {
   // Reading `tick` makes Svelte evaluate the caller again at each tick.
   void tick;

@@ -21,7 +21,8 @@ export function formatTime(time: string, language: Language): string {
 }
 
 /**
- * Returns the name of the viewer's time zone: WIB, WITA or WIT. Outside Indonesia, this is the browser's name for it.
+ * Returns the name of the viewer's time zone: WIB, WITA or WIT. Outside Indonesia, this is the browser's name for the
+ * zone.
  */
 export function zoneName(at: Date = new Date()): string {
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;

@@ -16,7 +16,7 @@ export function toasts(): readonly Toast[] {
   return shown;
 }
 
-/** Shows a message, unless the same message is already visible. */
+/** Shows a message. Does nothing if the same message is already visible. */
 export function showToast(text: string): void {
   if (shown.some((one) => one.text === text)) return;
   const id = ++lastId;

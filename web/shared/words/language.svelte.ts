@@ -1,6 +1,6 @@
 /**
- * The two languages. The bundle contains Indonesian. The client fetches English only for a person who chose it. English
- * has the type of Indonesian, so a missing word fails the type check.
+ * The two languages. The bundle contains Indonesian. The client fetches English only for a person who chose it. The
+ * English words have the type of the Indonesian words, so a missing English word fails the type check.
  */
 
 export type Language = 'id' | 'en';

@@ -1,9 +1,10 @@
 /**
- * The service worker of a client. It opens the app without a network or on a slow one, and shows notifications.
+ * The service worker of a client. It opens the app without a network or on a slow network, and shows notifications.
  *
- * It is a classic script. The build adds the constants below at its beginning, and refuses import and export. A page
- * comes from the network if the network answers in time, so a new version appears at the next visit. The files of a
- * page have a hash in their name, and come from the cache. The service worker does not handle requests to /api/.
+ * This file becomes a classic script. The build adds the constants below at the beginning of the script, and refuses
+ * import and export. A page comes from the network if the network answers in time, so a new version appears at the next
+ * visit. The files that a page loads have a hash in their name, and come from the cache. The service worker does not
+ * handle requests to /api/.
  */
 declare const VERSION: string;
 declare const BASE: string;
@@ -55,15 +56,16 @@ async function showNotification(pushed: {
     tag: pushed.topic,
     renotify: true,
     icon: `${BASE}icons/icon-192.png`,
-    // The screen of the chat finds the running session. The first screen has everything else.
+    // For a match or a message, open the chat's screen, which finds the running session. For any other push, open the
+    // first screen.
     data: ['matched', 'message'].includes(pushed.type) ? `${BASE}chat` : BASE,
   };
   await worker.registration.showNotification(pushed.title, options);
 }
 
 /**
- * Focuses the app if it is open, and otherwise opens it. Only a chat changes the screen, because all screens show
- * cards.
+ * Focuses the app if it is open, and otherwise opens it. In an open app, only a push about a chat changes the screen.
+ * For a card, no change is needed, because all screens show cards.
  */
 async function openApp(path: string): Promise<void> {
   const pages = await worker.clients.matchAll({ type: 'window', includeUncontrolled: true });
@@ -83,7 +85,10 @@ async function cacheFiles(): Promise<void> {
   await worker.skipWaiting();
 }
 
-/** Deletes old caches. Keeps the cache of the previous version, because an open page of it may still load a screen. */
+/**
+ * Deletes old caches. Keeps the cache of the previous version, because an open page of that version may still load a
+ * screen.
+ */
 async function deleteOldCaches(): Promise<void> {
   const old = (await caches.keys()).filter((name) => name.startsWith(PREFIX) && name !== CACHE);
   for (const name of old.slice(0, -1)) await caches.delete(name);
