@@ -70,8 +70,8 @@ const CLOSED_SHOWN_MS = 5_000;
 const CAME_TOO_LATE_SHOWN_MS = 8_000;
 const OUTCOME_SHOWN_MS = 7_000;
 /**
- * If the client connects again within this time after the page came to the foreground, the connection was lost in the
- * background.
+ * If the client connects within this time after the page came to the foreground, the store assumes that the last
+ * connection was lost in the background.
  */
 const BACK_IN_FRONT_MS = 15_000;
 /** The stage of each state of a session and an extension. No session and no extension returns to an earlier stage. */
@@ -86,8 +86,8 @@ const STAGES: Record<Session['status'] | Extension['status'], number> = {
 };
 
 /**
- * The state that the page keeps over a reload, to show it if there is no network then. It has no cards, because
- * requests close too soon.
+ * The state that the page keeps over a reload, to show it if there is no network then. The kept state has no
+ * cards, because requests close too soon.
  */
 interface KeptState {
   profile: Profile;

@@ -1,6 +1,6 @@
-// Stores and delivers chat messages like our server, as Socket.IO's own guides do it. A socket joins the rooms of its
-// sessions. The server stores a message in PostgreSQL, emits it to the room through the Redis adapter, and acknowledges
-// it. This file is one process. The benchmark starts two.
+// Stores and delivers chat messages like our server, in the way that Socket.IO's guides recommend. A socket joins the
+// rooms of its sessions. The server stores a message in PostgreSQL, emits it to the room through the Redis adapter, and
+// acknowledges it. This file is one process. The benchmark starts two.
 "use strict";
 
 const { createHash } = require("node:crypto");

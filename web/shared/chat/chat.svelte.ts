@@ -2,7 +2,8 @@
  * One chat: the messages that the server has, and the messages that it does not have yet.
  *
  * The device gives each new message an id, and stores the message until the server has it. So the message appears at
- * once and survives a reload and a lost network. The server stores it once, even if the device sends it several times.
+ * once and survives a reload and a lost network. The server stores the message once, even if the device sends
+ * it several times.
  */
 import { codeOf, Refused, type Schemas } from '../api/client';
 import { findLast, lastOf, randomId } from '../baseline';
