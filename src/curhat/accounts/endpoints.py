@@ -1,4 +1,4 @@
-"""The HTTP endpoints for signing in and out, for both roles. They open the transactions."""
+"""The HTTP endpoints for signing in and out, for both roles. The endpoints open the transactions."""
 
 import contextlib
 from collections.abc import Awaitable, Callable

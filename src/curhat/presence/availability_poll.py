@@ -1,8 +1,8 @@
 """The availability poll (1.2), which every customer sends every 5 s. This module answers it before the web framework.
 
 Guarantees
-    A poll never touches PostgreSQL. However many customers poll, this process asks Valkey at most 5 times per second.
-    An answer is at most MAX_ANSWER_AGE_SECONDS old.
+    A poll never touches PostgreSQL. This process asks Valkey at most 5 times per second, even if very many customers
+    poll. An answer is at most MAX_ANSWER_AGE_SECONDS old.
     If Valkey gives no answer or an invalid one, the poll answers `{"available": false}` (1.6) after at most one
     second.
 How it works

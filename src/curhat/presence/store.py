@@ -95,7 +95,10 @@ class PresenceStore:
         self._failing_since: dict[str, float] = {}
 
     async def report(self, reports: Sequence[Report]) -> set[UUID]:
-        """Renew and end leases. Returns the mitras without a state in Valkey. The caller must apply their states."""
+        """Renew and end leases. Returns the mitras without a state in Valkey.
+
+        The caller must apply the states of these mitras.
+        """
         unknown: set[UUID] = set()
         for batch in _batches(reports):
             arguments: list[str | int] = []

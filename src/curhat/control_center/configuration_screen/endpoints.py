@@ -1,4 +1,4 @@
-"""The endpoints of the five configuration rows. They open the transactions.
+"""The endpoints of the five configuration rows. The endpoints open the transactions.
 
 The configuration records the id of the operator who changed a row. The answers show the operator's e-mail instead.
 """

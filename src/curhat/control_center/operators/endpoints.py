@@ -1,4 +1,7 @@
-"""The endpoints of sign-in, second factor, passwords and devices of operators. They open the transactions."""
+"""The endpoints of sign-in, second factor, passwords and devices of operators.
+
+The endpoints open the transactions.
+"""
 
 import contextlib
 from typing import Final
@@ -84,7 +87,7 @@ async def sign_in_operator(
     settings: NamedDependency[Settings],
     valkey_client: NamedDependency[Valkey],
 ) -> Response[OperatorSignedIn]:
-    """Sign in with e-mail, password and authenticator code. An unknown e-mail takes as long as a known one."""
+    """Sign in with e-mail, password and authenticator code. An unknown e-mail takes as long as a known e-mail."""
     if data.transport == "cookie":
         cookies.refuse_foreign_page(request.scope, settings)
     tried = await _count_try(request, database, settings, valkey_client, data.email)
@@ -129,7 +132,7 @@ async def sign_out_operator(
     settings: NamedDependency[Settings],
     operator: NamedDependency[SignedInOperator],
 ) -> Response[None]:
-    """Revoke the token that sends this request."""
+    """Revoke the token in this request."""
     async with database.transaction() as tx:
         await service.sign_out(tx, operator)
     return answer_sign_out("operator", operator.transport, settings)

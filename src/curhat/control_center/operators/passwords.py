@@ -51,7 +51,7 @@ def is_right(password: str, password_hash: str | None) -> bool:
 
 
 async def is_right_in_thread(password: str, password_hash: str | None) -> bool:
-    """Run `is_right` in a thread. It takes 50 ms of CPU, and would block the event loop for that time."""
+    """Run `is_right` in a thread. `is_right` takes 50 ms of CPU, and would block the event loop for that time."""
     async with _places:
         return await asyncio.to_thread(is_right, password, password_hash)
 

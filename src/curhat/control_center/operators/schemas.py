@@ -64,7 +64,7 @@ class OperatorAccount(msgspec.Struct, frozen=True):
 class TotpBeginning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The operator's password.
 
-    An operator who has an authenticator app must also send its code or a recovery code.
+    An operator who has an authenticator app must also send the app's code or a recovery code.
     """
 
     password: WrittenPassword

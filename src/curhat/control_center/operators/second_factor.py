@@ -69,7 +69,7 @@ def qr_svg(text: str) -> str:
 
 
 def new_recovery_codes() -> list[str]:
-    """Generate ten codes of 80 random bits, such as `k3fq-7zab-9x2m-p4wd`. The operator keeps them on paper."""
+    """Generate ten codes of 80 random bits, such as `k3fq-7zab-9x2m-p4wd`. The operator keeps the codes on paper."""
     return [
         "-".join(text[start : start + 4] for start in range(0, len(text), 4))
         for text in (

@@ -170,7 +170,7 @@ async def _use_second_factor(
 
 
 async def sign_out(tx: Transaction, operator: SignedInOperator) -> None:
-    """valid → revoked, for the token that sends this request. A repeated call changes nothing."""
+    """valid → revoked, for the token in the operator's request. A repeated call changes nothing."""
     await queries.revoke_token(tx, operator_id=operator.id, token_id=operator.token_id)
 
 

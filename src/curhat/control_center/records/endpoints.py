@@ -1,4 +1,4 @@
-"""The endpoints of payments, sessions, customers and mitras. They open the transactions."""
+"""The endpoints of payments, sessions, customers and mitras. The endpoints open the transactions."""
 
 from functools import partial
 from typing import Any, Final
@@ -227,7 +227,7 @@ async def change_mitra(
 ) -> MitraRecord:
     """Rename a mitra, set its capacity, suspend it, or lift its suspension.
 
-    A suspension closes its sockets and requests.
+    A suspension closes the mitra's sockets and requests.
     """
     async with database.transaction() as tx:
         changed = await service.change_mitra(tx, operator, mitra_id, data)

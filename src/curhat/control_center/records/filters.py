@@ -12,7 +12,7 @@ from curhat.payments.states import PaymentStatus
 from curhat.pricing.schemas import Purpose
 from curhat.sessions.states import EndReason, SessionStatus
 
-# An id in a search may be the id of any of these rows. PostgreSQL looks up each kind of id in its own index.
+# A search for an id finds the rows with this id in any of these columns. PostgreSQL has an index for each column.
 _PAYMENT_IDS: Final = """payments.id = ANY (ARRAY(
     SELECT found.id FROM payments AS found WHERE found.id = {0}
     UNION SELECT found.id FROM payments AS found WHERE found.customer_id = {0}

@@ -97,7 +97,7 @@ class PaymentRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PaymentDetail(PaymentRecord, frozen=True, kw_only=True):
-    """A payment with everything that happened to it, oldest first."""
+    """A payment with everything that happened to the payment, oldest first."""
 
     timeline: list[TimelineEntry]
 
@@ -122,7 +122,7 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SessionDetail(SessionRecord, frozen=True, kw_only=True):
-    """A chat session, and how many messages each side sent."""
+    """A chat session, with the number of messages of each side."""
 
     messages_of_customer: int
     messages_of_mitra: int

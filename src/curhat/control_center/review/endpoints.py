@@ -1,4 +1,4 @@
-"""The endpoints of failed pairings and review cases. They open the transactions."""
+"""The endpoints of failed pairings and review cases. The endpoints open the transactions."""
 
 from functools import partial
 from typing import Any, Final
@@ -85,7 +85,7 @@ async def list_review_cases(
 async def get_review_case(
     database: NamedDependency[Database], settings: NamedDependency[Settings], case_id: FromPath[UUID]
 ) -> ReviewCaseDetail:
-    """A case with its payment and everything that happened to the payment, with times."""
+    """A case with its payment and the timeline of the payment."""
     async with database.transaction(snapshot=True) as tx:
         return await service.read_case_detail(tx, case_id, settings.refund_approval_limit_rp)
 

@@ -73,7 +73,7 @@ class ReviewCase(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReviewCaseDetail(ReviewCase, frozen=True, kw_only=True):
-    """A case with its payment and everything that happened to it, oldest first."""
+    """A case with its payment and the timeline of the payment, oldest entry first."""
 
     payment: PaymentRecord
     timeline: list[TimelineEntry]

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, get_args
 from curhat.accounts.service import invite_mitra
 from curhat.kit.database import Database
 
-# Each run uses the mitras of earlier runs again, and creates new customers.
+# Each run reuses the mitras of earlier runs, and creates new customers.
 MITRA_PREFIX = "+628119"
 CUSTOMER_PREFIX = "+628118"
 
