@@ -1,1 +1,1 @@
-"""Puts the packages together into processes (server, worker, command line) and runs them."""
+"""Builds processes (server, worker, command line) from the packages, and runs these processes."""

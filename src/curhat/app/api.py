@@ -1,4 +1,4 @@
-"""The HTTP API: the routes of every package in one Litestar application, and their dependencies."""
+"""The HTTP API: one Litestar application with the routes of every package and the dependencies of these routes."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -39,7 +39,7 @@ from curhat.pricing import endpoints as pricing
 from curhat.realtime import endpoints as realtime
 from curhat.sessions import endpoints as sessions
 
-# The largest body is a message of 4,000 characters that are all written as JSON escapes.
+# The largest valid body is a message of 4,000 characters, if the client writes each character as a JSON escape.
 MAX_BODY_BYTES = 64 * 1024
 
 ROUTES = [
@@ -57,9 +57,9 @@ DEVELOPMENT_ROUTES = [*accounts.DEVELOPMENT_ROUTES, *mock_gateway.DEVELOPMENT_RO
 
 
 def build_api(services: Callable[[], Services], *, development: bool) -> Litestar:
-    """Build the application. It calls `services` only during a request, so reading the contract needs no Services.
+    """Build the application. In production, the development paths do not exist (404).
 
-    In production, the development paths do not exist (404).
+    The application calls `services` only during a request. So code can read the contract without Services.
     """
 
     def given(read: Callable[[Services], object]) -> Provide:
@@ -105,8 +105,8 @@ def build_api(services: Callable[[], Services], *, development: bool) -> Litesta
             description="Someone to talk to, within seconds. Errors are application/problem+json with a `code`.",
             use_handler_docstrings=True,
             operation_id_creator=lambda handler, _method, _path: handler.handler_name,
-            # A path that no operation shares: below it, the plugin answers unknown paths in HTML instead of
-            # problem+json.
+            # No operation may have a path below this path. There, the plugin answers unknown paths in HTML instead
+            # of problem+json.
             path="/api/openapi.json",
             render_plugins=[JsonRenderPlugin(path="/")],
         ),
@@ -122,7 +122,7 @@ def _lighten(api: Litestar) -> None:
     """Resolve the dependencies of each operation one after another, and pass the operation itself to its guards.
 
     By default, Litestar resolves independent dependencies in a task group, and copies the operation for each guard.
-    Record 0063 has the cost per request.
+    Decision record 0063 states what this default costs per request.
     """
     for route in api.routes:
         if isinstance(route, HTTPRoute):
@@ -130,7 +130,7 @@ def _lighten(api: Litestar) -> None:
                 model.dependency_batches = [
                     {dependency} for batch in model.dependency_batches for dependency in batch
                 ]
-                # The operations that Litestar adds itself (OPTIONS, the contract) have no attribute to replace.
+                # Litestar itself adds some operations (OPTIONS, the contract). They have no attribute to replace.
                 if hasattr(handler, "__dict__"):
                     authorize = partial(_authorize, handler.resolve_guards(), handler)
                     handler.authorize_connection = authorize  # type: ignore[method-assign]

@@ -1,7 +1,7 @@
-"""The HTTP contract as a page for people, at /api/docs. It exists in development only.
+"""Shows the HTTP contract as a page at /api/docs, in development only.
 
-The server generates the page as plain HTML. The page needs no script and no file of another host. So its content
-security policy allows one style sheet, by its hash, and nothing else.
+The server generates the page as plain HTML. The page needs no script and loads no further file. So the page's content
+security policy allows only the style sheet in the page, by its hash.
 """
 
 import base64
@@ -35,7 +35,7 @@ Json = Mapping[str, Any]
 
 @get("/api/docs", include_in_schema=False, media_type=MediaType.HTML, sync_to_thread=False)
 def read_api_docs(request: Request[Any, Any, Any]) -> Response[str]:
-    """Answer with the page for the contract of this application."""
+    """Return the page that shows the contract of this application."""
     text = page(request.app.openapi_schema.to_schema())
     return Response(text, media_type=MediaType.HTML, headers={"content-security-policy": POLICY})
 
@@ -130,5 +130,5 @@ def _row(*cells: str) -> str:
 
 
 def _text(markdown: str) -> str:
-    """Escape a description, and show `code` as code."""
+    """Escape a description as HTML. Put text in backticks into a code element."""
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(markdown))

@@ -1,4 +1,4 @@
-"""One server process. A request passes through the availability poll, the web clients, the sockets and the API."""
+"""One server process. The availability poll, the web clients, the sockets and the API each answer their own paths."""
 
 import asyncio
 import contextlib
@@ -41,17 +41,17 @@ CORRELATION_ID = re.compile(rb"^[A-Za-z0-9._-]{8,64}$")
 
 
 class Server:
-    """An ASGI application. Its lifespan opens the Services, and closes them at shutdown."""
+    """The ASGI application of a server process. It opens the Services at startup and closes them at shutdown."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._services: Services | None = None
-        # Set when the lifespan starts. Before that, uvicorn accepts no connection.
+        # `_lifespan` sets this attribute. Until then, uvicorn accepts no connection.
         self._serve: Application
 
     @property
     def services(self) -> Services:
-        """The objects of this process. Raises RuntimeError before the start and after the shutdown."""
+        """The Services of this process. Raises RuntimeError before the startup and after the shutdown."""
         if self._services is None:
             raise RuntimeError("the server has not started")
         return self._services
@@ -82,8 +82,8 @@ class Server:
             self._services = None
             log.exception("server.failed")
             if started:
-                # A loop that the process needs has failed. Without this loop, the process would do harm. So end the
-                # process. Its supervisor starts it again.
+                # A loop that this process needs has failed. Without the loop, the process would do harm. So end the
+                # process. The supervisor then starts a new process.
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
             await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
@@ -116,7 +116,7 @@ class Server:
             return
         config = uvicorn.Config(
             self._serve_operations,
-            interface="asgi3",  # uvicorn does not recognise the interface of a method.
+            interface="asgi3",  # uvicorn cannot detect the interface if the application is a method.
             host=self._settings.operations_host,
             port=self._settings.operations_port,
             lifespan="off",
@@ -151,7 +151,7 @@ class Server:
 
 
 async def _problems(services: Services) -> list[str]:
-    """Return the reasons why this process should get no traffic. An empty list means that it is ready."""
+    """Return the reasons why this process should get no traffic. An empty list means that the process is ready."""
     problems = []
     try:
         async with asyncio.timeout(2), services.database.pool.acquire() as connection:
@@ -171,7 +171,10 @@ async def _problems(services: Services) -> list[str]:
 
 
 async def observed(api: Application, scope: Scope, receive: Receive, send: Send) -> None:
-    """Serve a request, and measure its time. Put its correlation id into logs and answer. Add security headers."""
+    """Let `api` answer a request, and measure how long the answer takes.
+
+    Put the request's correlation id into the logs and into the answer. Add the security headers to the answer.
+    """
     given = dict(scope["headers"]).get(b"x-request-id", b"")
     correlation_id = given if CORRELATION_ID.match(given) else str(uuid4()).encode()
     structlog.contextvars.clear_contextvars()

@@ -1,6 +1,6 @@
-"""The contracts, generated from the code: openapi.json (OpenAPI 3.1) and realtime.json (AsyncAPI 3) in contracts/.
+"""Generates two contracts from the code: openapi.json (OpenAPI 3.1) and realtime.json (AsyncAPI 3), in contracts/.
 
-`python -m curhat.app.contracts` writes both files. With `--check` it only reports whether they are current.
+`python -m curhat.app.contracts` writes both files. With `--check`, it only reports whether both files are current.
 """
 
 import argparse
@@ -26,7 +26,10 @@ EVENT_MODULES = (pairing_events, sessions_events, presence_events)
 
 
 def _declared(kind: type[Any]) -> dict[str, dict[str, type[msgspec.Struct]]]:
-    """Return the struct of each declared event's data, by the event's name and by the role that gets the event."""
+    """Return the data structs of all declared events of this kind.
+
+    The outer key is the event's name. The inner key is the role that gets the event.
+    """
     return {
         declared.name: {role: struct for role, struct in declared.data.items() if struct is not None}
         for module in EVENT_MODULES
@@ -40,7 +43,7 @@ def _reference(struct: type[msgspec.Struct]) -> dict[str, str]:
 
 
 def openapi() -> dict[str, Any]:
-    """Return the HTTP contract. A tag marks the operations of development."""
+    """Return the HTTP contract. The operations that exist only in development have the tag `development`."""
 
     def no_services() -> Services:
         raise RuntimeError("reading the contract needs no running services")
@@ -49,7 +52,7 @@ def openapi() -> dict[str, Any]:
 
 
 def realtime() -> dict[str, Any]:
-    """Return the realtime contract: the two sockets, all frames of both directions, all events with their data."""
+    """Return the realtime contract: the two sockets, all frames in both directions, all events with their data."""
     client_frames = list(get_args(protocol.ClientFrame))
     server_frames = list(get_args(protocol.ServerFrame))
     stream_events, unsequenced_events = _declared(EventType), _declared(UnsequencedEventType)
@@ -92,7 +95,7 @@ def realtime() -> dict[str, Any]:
 
 
 def main() -> int:
-    """Write or check the contracts. The exit status is 1 if `--check` finds a difference."""
+    """Write or check the contracts. Return the exit status, which is 1 if `--check` finds a difference."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="only report whether the files are current")
     check = parser.parse_args().check

@@ -1,4 +1,4 @@
-"""Ports of this machine: whether a port is free, which process listens at it, and which HTTP status that answers."""
+"""Checks of local ports: finds out whether a port is free, which process uses it, and the HTTP status of a URL."""
 
 import errno
 import http.client
@@ -11,7 +11,7 @@ from curhat.kit.settings import PREFIX
 
 
 def port_problem(host: str, port: int) -> str | None:
-    """Return why a process cannot listen at this address, and what to do. Return None if the address is free."""
+    """Return None if a process can listen at this address. Otherwise return the reason, and what to do."""
     family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     with socket.socket(family, kind) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -35,7 +35,7 @@ def _port_holder(port: int) -> str:
                 if columns[3] == listening and int(columns[1].rpartition(":")[2], 16) == port:
                     sockets.add(f"socket:[{columns[9]}]")
     for entry in Path("/proc").iterdir():
-        # A process may end while we read its entry. The entries of other users' processes cannot be read.
+        # A process may end while this loop reads its entry. The entries of other users' processes are not readable.
         with suppress(OSError):
             if entry.name.isdigit() and any(
                 str(link.readlink()) in sockets for link in (entry / "fd").iterdir()
@@ -45,7 +45,10 @@ def _port_holder(port: int) -> str:
 
 
 def http_status(url: str) -> str:
-    """Return the status of a GET, or the name of the error. Do not use urllib: it may send the request to a proxy."""
+    """Send a GET. Return the HTTP status of the answer, or the name of the error.
+
+    Do not use urllib here, because urllib may send the request to a proxy.
+    """
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=2)
     try:

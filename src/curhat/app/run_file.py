@@ -1,4 +1,4 @@
-"""`run.json`: how a command finds the `curhat up` that runs in its data directory."""
+"""The file `run.json` in a data directory. With this file, a command finds the `curhat up` that runs there."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -22,16 +22,16 @@ class RunFile(msgspec.Struct, frozen=True):
 
     @classmethod
     def read(cls, data_dir: Path) -> Self | None:
-        """Read the file of the `curhat up` that runs in `data_dir`. Return None if none runs there."""
+        """Read the file of the `curhat up` that runs in `data_dir`. Return None if no `curhat up` runs there."""
         with suppress(FileNotFoundError):
             run_file = msgspec.json.decode((data_dir / "run.json").read_bytes(), type=cls)
-            # A killed `curhat up` leaves its file behind.
+            # A killed `curhat up` leaves its file behind. So check that the process exists.
             if Path(f"/proc/{run_file.pid}").exists():
                 return run_file
         return None
 
     def write(self, data_dir: Path) -> None:
-        """Write the file atomically, readable by its owner only."""
+        """Write the file atomically. Only the file's owner can read it."""
         temporary = data_dir / "run.json.new"
         temporary.touch(mode=0o600)
         temporary.write_bytes(msgspec.json.format(msgspec.json.encode(self)))

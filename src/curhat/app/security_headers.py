@@ -1,8 +1,8 @@
-"""The headers of every answer except the files of the web clients."""
+"""The headers of every answer, except the answers that contain a file of a web client."""
 
 from typing import Final
 
-# A browser must not guess the type of an answer, show an answer in a frame, or store an answer.
+# With these headers, a browser does not guess the type of an answer, show an answer in a frame, or store an answer.
 SECURITY_HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),

@@ -15,7 +15,10 @@ DEMO_MITRA_NAMES = ("Sari", "Dewi", "Budi", "Rina", "Agus", "Maya", "Putri", "Jo
 
 
 class DemoAccount(msgspec.Struct, frozen=True):
-    """An account to try in development. A mitra's code arrives in the inbox; `note` has the admin's password."""
+    """An account for trying the product in development.
+
+    A mitra's one-time code arrives in the inbox. The admin's `note` contains the password.
+    """
 
     role: str
     sign_in: str
@@ -24,7 +27,10 @@ class DemoAccount(msgspec.Struct, frozen=True):
 
 
 async def seed(connection: Connection, settings: Settings) -> list[DemoAccount]:
-    """Write the price tiers, and in development the demo accounts. Return these. A second run changes nothing."""
+    """Write the price tiers, and in development the demo accounts. A second run changes nothing.
+
+    Returns the demo accounts.
+    """
     async with connection.transaction():
         tx = Transaction(connection, NoSignals())
         await seed_offers(tx)
@@ -41,7 +47,10 @@ async def seed(connection: Connection, settings: Settings) -> list[DemoAccount]:
 
 
 async def _demo_admin(tx: Transaction, settings: Settings) -> DemoAccount:
-    """Create the demo admin. Its password is derived from the secret key, so each start can print it again."""
+    """Create the demo admin if it does not exist.
+
+    The password is derived from the secret key, so each start can print the password again.
+    """
     password = passwords.derived(settings.secret_key, DEMO_ADMIN)
     password_hash = await password_hash_of(tx, DEMO_ADMIN)
     if password_hash is None:

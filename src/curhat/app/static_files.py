@@ -1,14 +1,18 @@
-"""Serves the web clients, as `npm run build` made them, in front of the framework.
+"""Serves the files of the web clients that `npm run build` wrote. Requests reach this module before the framework.
 
 Guarantees
-    A request can read only files of the build. Its path is a key of a table, and never a path on disk.
-    If a path of a client names no file, the answer is that client's page. The page then shows the right screen.
-    A browser keeps a file with a hash in its name permanently. For every other file it asks again, and gets 304 if
-    the file has not changed. A browser that accepts Brotli or gzip gets the file that the build compressed.
-    Each page has a content security policy that allows scripts and connections only of its own origin.
+    A request can read only files of the build. The server looks the request's path up in a table, and never opens a
+    file by this path.
+    If a client has no file for a path, and the path has no file extension, the answer is the client's index.html. Its
+    script then shows the right screen.
+    If a file has a hash in its name, a browser keeps the file permanently. For every other file, the browser asks
+    again each time, and gets 304 if the file has not changed. A browser that accepts Brotli or gzip gets the
+    compressed file from the build.
+    Each page has a content security policy. The policy allows only scripts of the page's own origin, and only
+    connections to the clients' origins.
 How it works
-    The constructor reads the build, which has a few hundred KB. If there is no build, the paths of the clients answer
-    503 and say what to do.
+    The constructor reads the whole build, which has a few hundred KB. If there is no build, a request for a client
+    gets 503 and a sentence that says what to do.
 """
 
 import hashlib
@@ -30,7 +34,8 @@ CLIENTS: Final = ("app", "mitra", "control-center")
 HOME: Final = "/app/"
 PAGE: Final = "index.html"
 
-# The encodings that the build may contain, by the suffix of the file. The preferred encoding is first.
+# The encodings that the build may contain: the suffix of the file, and the content encoding. The preferred encoding
+# is first.
 _ENCODINGS: Final = ((".br", "br"), (".gz", "gzip"), ("", None))
 # Vite names its files name-hash.js, in assets/.
 _HASHED: Final = re.compile(r"assets/.+-[A-Za-z0-9_-]{8}\.\w+$")
@@ -62,7 +67,7 @@ class Representation(NamedTuple):
 
 
 class StaticFiles:
-    """An ASGI application that serves the clients, and passes everything else to `application`."""
+    """An ASGI application that serves the web clients, and passes every other request to `application`."""
 
     def __init__(self, application: Application, folder: Path, origins: tuple[str, ...]) -> None:
         self._application = application
@@ -116,7 +121,7 @@ def web_folder() -> Path:
 
 
 def content_security_policy(origins: tuple[str, ...]) -> str:
-    """Return the policy for a page, which limits its loads and connections. `origins` are those of the clients."""
+    """Return the content security policy of a page. `origins` are the origins of the web clients."""
     # In some browsers 'self' does not include WebSockets.
     sockets = [f"ws{origin.removeprefix('http')}" for origin in origins]
     return "; ".join(
@@ -132,8 +137,8 @@ def content_security_policy(origins: tuple[str, ...]) -> str:
             "base-uri 'none'",
             "form-action 'none'",
             "frame-ancestors 'none'",
-            # Only these two policies may turn text into markup or script. The first is Svelte's, for its own templates.
-            # The second names the service worker (web/shared/start.ts).
+            # Only these two Trusted Types policies may turn text into markup or script. Svelte uses the first policy
+            # for its templates. web/shared/start.ts uses the second policy for the URL of the service worker.
             "require-trusted-types-for 'script'",
             "trusted-types svelte-trusted-html curhat-worker",
         )
@@ -163,7 +168,7 @@ def _representations(path: Path, name: str, policy: bytes) -> list[Representatio
         (b"vary", b"accept-encoding"),
     )
     if path.suffix in (".html", ".js", ".svg"):
-        # A service worker gets its policy from its own script. A browser can open an SVG as a document.
+        # A service worker gets its policy from the headers of its script. A browser can open an SVG as a document.
         headers += ((b"content-security-policy", policy),)
     if path.suffix == ".html":
         headers += ((b"cross-origin-opener-policy", b"same-origin"), (b"permissions-policy", _PERMISSIONS))

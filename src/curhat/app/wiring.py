@@ -1,7 +1,7 @@
-"""Puts a process together: its connections, the long-lived objects of the packages, and the loops that run.
+"""Builds the parts of a process: its connections, the long-lived objects of the packages, and its loops.
 
-A package must not import the packages above it. To call them, it takes hooks in its constructor, and this module
-provides these hooks. Each object is constructed from objects that already exist.
+A package must not import a higher package. If an object must call a higher package, its constructor takes hooks, and
+this module provides these hooks. Each object is constructed from objects that already exist.
 """
 
 import asyncio
@@ -46,16 +46,17 @@ from curhat.sessions.writer import MessageWriter
 
 log = structlog.get_logger(__name__)
 
-# How many commands one process sends to Valkey at once, and how long a further command waits for a connection.
+# How many commands one process sends to Valkey at the same time. A further command waits for a free connection, for
+# at most VALKEY_TIMEOUT_SECONDS.
 MAX_VALKEY_CONNECTIONS = 64
 VALKEY_TIMEOUT_SECONDS = 1.0
 
 
 def connect_valkey(url: str) -> valkey.asyncio.Valkey:
-    """Make a client that never repeats a command by itself, and that waits for a free connection.
+    """Return a Valkey client that never repeats a command by itself. If no connection is free, a command waits.
 
     The client has no socket timeout. With a timeout, valkey-py writes through `asyncio.wait_for`, which can lose a
-    cancellation on Python 3.11. Callers set a timeout around their own command.
+    cancellation on Python 3.11. Each caller sets a timeout around its command.
     """
     pool = valkey.asyncio.BlockingConnectionPool.from_url(
         url,
@@ -81,7 +82,11 @@ class Hooks:
     customers: CustomerConnections
 
     async def authenticate(self, role: Role, scope: Scope) -> SocketIdentity | None:
-        """Authenticate by one-use ticket, by bearer header, or by cookie with an Origin on the list."""
+        """Authenticate a socket by its one-use ticket, its bearer header, or its cookie.
+
+        A cookie counts only if the Origin header contains one of the `public_origins`. Returns None if nobody is
+        signed in.
+        """
         ticket = ticket_in(scope)
         if ticket is None:
             return await self.authenticator.socket_identity(role, scope)
@@ -91,14 +96,14 @@ class Hooks:
         return found
 
     async def opened(self, identity: Identity, connection_id: str) -> None:
-        """Begin a mitra's lease, or note that a customer is connected and needs no push."""
+        """For a mitra, begin the lease. For a customer, record that the customer is connected and needs no push."""
         if identity.role == "mitra":
             await self.presence.opened(identity.user_id, connection_id)
         else:
             await self.customers.opened(identity.user_id)
 
     def frame_received(self, identity: Identity, connection_id: str) -> None:
-        """Renew the mitra's lease, or note that the customer is still connected."""
+        """For a mitra, renew the lease. For a customer, record that the customer is still connected."""
         if identity.role == "mitra":
             self.presence.frame_received(identity.user_id, connection_id)
         else:
@@ -107,27 +112,27 @@ class Hooks:
     async def closed(self, identity: Identity, connection_id: str) -> None:
         """Start the 3 s within which the user can reconnect.
 
-        A customer may have further sockets in this process. Then do nothing.
+        If a customer has another socket in this process, do nothing.
         """
         if identity.role == "mitra":
             await self.presence.closed(identity.user_id, connection_id)
             try:
                 await extension.socket_closed(self.database, identity.user_id)
             except DATABASE_AWAY as error:
-                # The deadline of a pending extension also checks presence.
+                # This failure does no harm, because the deadline of a pending extension also checks presence.
                 log.warning("extension.close_not_recorded", error=type(error).__name__)
         elif not self.hub.holds(identity):
             self.customers.closed(identity.user_id)
 
     async def welcome_extras(self, identity: Identity) -> Mapping[str, object]:
-        """Return the open requests of a mitra."""
+        """For a mitra, return the open requests. For a customer, return an empty mapping."""
         if identity.role != "mitra":
             return {}
         return {"requests": await self.cards.welcome(identity.user_id)}
 
 
 class Services:
-    """The objects of one process. `open_services` makes it."""
+    """The long-lived objects of one process. `open_services` constructs a Services."""
 
     def __init__(self, settings: Settings, database: Database, client: valkey.asyncio.Valkey) -> None:
         self.settings = settings
@@ -178,9 +183,11 @@ class Services:
 async def open_services(
     settings: Settings, *, serves_sockets: bool, application_name: str
 ) -> AsyncIterator[Services]:
-    """Connect, and run the loops of a server process (`serves_sockets`) or of a worker.
+    """Connect to PostgreSQL and Valkey, run the loops of the process, and yield the Services.
 
-    Raises RuntimeError if the settings do not name both servers. (`curhat up` passes its embedded servers on.)
+    With `serves_sockets`, run the loops of a server process. Otherwise run the loops of a worker.
+    Raises RuntimeError if the settings have no URL of PostgreSQL or no URL of Valkey. In development, `curhat up`
+    puts the URLs of its embedded servers into the settings.
     """
     if settings.database_url is None or settings.valkey_url is None:
         raise RuntimeError("a process of the services needs CURHAT_DATABASE_URL and CURHAT_VALKEY_URL")

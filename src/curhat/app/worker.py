@@ -27,7 +27,7 @@ PARKED = Gauge("curhat_deadlines_parked", "Deadlines that failed too often and w
 
 
 async def run(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT. PostgreSQL rolls back claims that are not committed by then."""
+    """Run until SIGTERM or SIGINT. PostgreSQL then rolls back the claims of deadlines that are not committed."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -52,7 +52,7 @@ async def _prune(services: Services) -> None:
 
 
 async def prune_once(services: Services) -> None:
-    """Delete old events, keys, codes, tokens and push messages. Count the parked deadlines."""
+    """Delete old events, idempotency keys, one-time codes, tokens and push messages. Count the parked deadlines."""
     for prune, limit in (
         (realtime.prune, realtime.MAX_EVENTS_PER_PRUNE),
         (idempotency.prune, idempotency.MAX_KEYS_PER_PRUNE),

@@ -1,1 +1,4 @@
-"""What every package uses: database, errors, settings, idempotency, signals, logging. Imports no other package."""
+"""The code that all packages share: database, errors, settings, idempotency, signals, logging.
+
+This package imports no other package of curhat.
+"""

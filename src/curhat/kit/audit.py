@@ -1,4 +1,7 @@
-"""Writes entries of the audit, and names every action and subject. The client has a text for each of them."""
+"""Writes audit entries, and lists all audit actions and all audit subjects.
+
+The Control Center has a text for each action and for each subject.
+"""
 
 from typing import Literal
 from uuid import UUID
@@ -35,7 +38,7 @@ AuditAction = Literal[
 
 ListName = Literal["failed-pairings", "review-cases", "payments", "sessions", "customers", "mitras", "audit"]
 
-# The subject of an action. The subject of an export is the exported list.
+# The kinds of things that an action can concern. The subject of the action `list_exported` is the exported list.
 AuditSubject = Literal["operator", "review_case", "payment", "configuration", "mitra", "session", ListName]
 
 
@@ -49,9 +52,9 @@ async def write_audit_entry(
     old: str | None = None,
     new: str | None = None,
 ) -> None:
-    """Record an action in the transaction that does it.
+    """Insert the audit entry of an action, in the transaction that carries out the action.
 
-    `by` is an operator's id, 'system', 'command line' or 'demo data'.
+    `by` says who acted: an operator's id, 'system', 'command line' or 'demo data'.
     """
     await queries.insert_audit_entry(
         tx,

@@ -1,19 +1,20 @@
-"""Conditions that a request adds to a statement of a `queries.sql`: the filters of a list, and the start of its page.
+"""Conditions that Python code adds to a statement of a `queries.sql` file for one request.
 
-Our code writes the text of a condition. A value that a client sends is always a parameter of the statement.
+The conditions are the filters of a list, and the position at which a page of the list starts. The text of a condition
+always comes from our code. A value that a client sends is always a parameter of the statement.
 """
 
 from typing import Self
 
 
 class Conditions:
-    """Conditions and the values of their parameters. They replace `/* conditions */` in a statement."""
+    """Conditions and the values of their parameters. `complete` puts the conditions into a statement."""
 
     def __init__(self, *conditions: tuple[str, tuple[object, ...]]) -> None:
         self._conditions = list(conditions)
 
     def add(self, condition: str, *values: object) -> None:
-        """Add a condition. Its text refers to the values as {0}, {1}, …"""
+        """Add a condition. The text of the condition refers to `values` as {0}, {1}, …"""
         self._conditions.append((condition, values))
 
     def copy(self) -> Self:
@@ -21,9 +22,10 @@ class Conditions:
         return type(self)(*self._conditions)
 
     def complete(self, statement: str, *parameters: object) -> tuple[str, list[object]]:
-        """Return the statement with these conditions, and all values in the order of their numbers.
+        """Replace `/* conditions */` in the statement by these conditions.
 
-        `parameters` are the statement's own values, from $1 on. Only generated code calls this.
+        Returns the new statement and all its values. The values are in the order of $1, $2, … `parameters` are the values of the statement's own parameters, which
+        come first. Only generated code calls this method.
         """
         values = list(parameters)
         text = ""

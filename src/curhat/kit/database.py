@@ -1,11 +1,12 @@
-"""PostgreSQL: a pool, and transactions that send their signals after the commit.
+"""PostgreSQL: a pool of connections, and transactions.
 
 Guarantees
     A transaction sends its signals after its commit, and never after a rollback.
-    A signal can be lost, because the process may die between the commit and the signal. So every receiver of signals
-    also reads the database every few seconds.
+    A signal can be lost, because the process may die after the commit and before it sends the signal. So every
+    receiver of signals also reads the database every few seconds.
 Relies on
-    asyncpg. Only one task at a time uses a Transaction.
+    asyncpg.
+    Callers, which must not use one Transaction in two tasks at the same time.
 """
 
 from collections.abc import AsyncIterator
@@ -21,18 +22,21 @@ Connection: TypeAlias = (
     "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 )
 
-# The errors that asyncpg raises when PostgreSQL cannot be reached, or goes away during a statement. A loop that
-# catches them tries again. InternalClientError is among them: asyncpg raises it if PostgreSQL has closed the
-# connection and asyncpg has not noticed yet.
+# asyncpg raises one of these errors if it cannot reach PostgreSQL, or if the connection breaks during a statement. A
+# loop that catches such an error tries again. asyncpg raises InternalClientError if PostgreSQL has closed the
+# connection and asyncpg has not noticed this yet.
 DATABASE_AWAY: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
 class NoRow(Exception):
-    """A statement that must return a row returned none. This is a bug in our code. The message is the statement."""
+    """A statement returned no row, although it must return one. This is a bug in our code.
+
+    The message of the error is the text of the statement.
+    """
 
 
 class Executor(Protocol):
-    """The functions of a generated `queries.py` need this: a Transaction, or a Database for a single statement."""
+    """The interface that the functions of a generated `queries.py` need. Transaction and Database both have it."""
 
     async def fetch(self, query: str, /, *arguments: object) -> list[asyncpg.Record]: ...
     async def fetchrow(self, query: str, /, *arguments: object) -> asyncpg.Record | None: ...
@@ -40,12 +44,15 @@ class Executor(Protocol):
 
 
 def rows_changed(command_tag: str) -> int:
-    """Return how many rows a statement changed. PostgreSQL's command tag ("UPDATE 3") contains the number."""
+    """Return the number of rows that a statement changed, from PostgreSQL's command tag such as `UPDATE 3`."""
     return int(command_tag.rpartition(" ")[2])
 
 
 class Transaction:
-    """An open transaction. Services take one and never commit it. `fetch` and the like run one statement."""
+    """An open transaction. A function that takes a Transaction never commits it.
+
+    `fetch`, `fetchrow` and `execute` each run one statement.
+    """
 
     __slots__ = ("_signals", "_sink", "connection")
 
@@ -68,13 +75,16 @@ class Transaction:
         self._signals.append((channel, payload))
 
     def committed(self) -> None:
-        """Send the signals. Only Database.transaction calls this, after the commit."""
+        """Send this transaction's signals. Only Database.transaction calls this method, after the commit."""
         for channel, payload in self._signals:
             self._sink.publish(channel, payload)
 
 
 class Database:
-    """A pool of connections to PostgreSQL. `fetch` and the like run one statement in a transaction of its own."""
+    """A pool of connections to PostgreSQL.
+
+    `fetch`, `fetchrow`, `fetchval` and `execute` each run one statement, in a separate transaction.
+    """
 
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", sink: SignalSink) -> None:
         self.pool = pool
@@ -84,15 +94,15 @@ class Database:
     async def connect(
         cls, url: str, *, pool_size: int, sink: SignalSink | None = None, application_name: str = "curhat"
     ) -> Self:
-        """Open a pool of at most `pool_size` connections. Without a `sink`, signals are dropped."""
+        """Open a pool of at most `pool_size` connections. Without a `sink`, the Database drops all signals."""
         pool = await asyncpg.create_pool(
             url,
             min_size=min(2, pool_size),
             max_size=pool_size,
             command_timeout=30,
             max_inactive_connection_lifetime=0,
-            # Make asyncpg look up every array type that our statements use. Otherwise the first statement on each
-            # connection that uses an array type takes several milliseconds longer.
+            # Make asyncpg look up every array type that our statements use. Otherwise, on each connection, the first
+            # statement with an array parameter takes several milliseconds longer.
             init=lambda connection: connection.prepare(
                 "SELECT $1::uuid[], $2::text[], $3::timestamptz[], $4::integer[], $5::bigint[], $6::bytea[]"
             ),
@@ -102,24 +112,24 @@ class Database:
             server_settings={
                 "application_name": application_name,
                 "jit": "off",
-                # PostgreSQL plans each statement once per connection, whatever its parameters (decision 0051).
+                # PostgreSQL plans each statement once per connection, for all parameter values (decision 0051).
                 "plan_cache_mode": "force_generic_plan",
-                # PostgreSQL ends the transaction of a process that stopped responding, so that its locks are released.
+                # If a process stops responding in a transaction, PostgreSQL ends the transaction and frees its locks.
                 "idle_in_transaction_session_timeout": "10s",
             },
         )
         return cls(pool, sink or NoSignals())
 
     async def close(self) -> None:
-        """Close all connections. Waits for those in use."""
+        """Close all connections. Waits until no connection is in use."""
         await self.pool.close()
 
     @asynccontextmanager
     async def transaction(self, *, snapshot: bool = False) -> AsyncIterator[Transaction]:
-        """Open a transaction. Commit it at the end of the block, or roll it back when the block raises.
+        """Open a transaction. Commit it at the end of the block. If the block raises, roll the transaction back.
 
-        With `snapshot`, every statement sees the same state of the data (repeatable read). Use it only to read. A
-        decision needs the newest state.
+        With `snapshot`, every statement sees the same state of the data (repeatable read). Use `snapshot` only to
+        read, because a decision needs the newest state.
         """
         async with self.pool.acquire() as connection:
             transaction = Transaction(connection, self.sink)

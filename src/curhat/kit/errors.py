@@ -1,14 +1,15 @@
-"""Refusals, and the form in which clients get them.
+"""The refusals that clients get, and the JSON body of a refusal (RFC 9457).
 
-A business error is a class with a stable `code` that clients compare, an HTTP status, and one sentence. Its fields hold
-the ids and figures concerned. Raising it inside a transaction rolls the transaction back.
+Each refusal is a subclass of BusinessError. It has a stable `code` that clients compare, an HTTP status, and one
+sentence. The `fields` of an instance hold ids and other values for the client. If the block of a transaction raises a
+BusinessError, the transaction is rolled back.
 """
 
 from typing import Any, ClassVar
 
 
 class BusinessError(Exception):
-    """A refusal that a client can act on. A subclass sets `code`, `status` and `detail`."""
+    """A refusal. Each subclass sets `code`, `status` and `detail`."""
 
     code: ClassVar[str]
     status: ClassVar[int]
@@ -50,7 +51,7 @@ class Suspended(BusinessError):
 
 
 class NotFound(BusinessError):
-    """The thing does not exist, or it is not the caller's. Clients cannot tell which."""
+    """The row does not exist, or it belongs to another user. A client cannot distinguish the two cases."""
 
     code = "not_found"
     status = 404
@@ -70,7 +71,11 @@ class ValidationFailed(BusinessError):
 
 
 def invalid_field(field: str, message: str) -> ValidationFailed:
-    """Build the refusal of one field. `message` follows the field's name: "is not a phone number"."""
+    """Return a ValidationFailed whose `errors` has one entry, for `field`.
+
+    `message` describes the fault. It continues a sentence that begins with the field's name, such as "is not a phone
+    number".
+    """
     return ValidationFailed(errors=[{"field": field, "message": message}])
 
 
@@ -87,7 +92,10 @@ class TooManyRequests(BusinessError):
 
 
 class PresenceUnknown(BusinessError):
-    """Valkey did not answer, so nobody knows who is reachable. No step that depends on it may begin."""
+    """Valkey did not answer, so the server does not know which mitras are reachable.
+
+    No step that depends on presence may begin.
+    """
 
     code = "presence_unknown"
     status = 503

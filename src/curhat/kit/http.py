@@ -1,7 +1,8 @@
-"""HTTP: reading bodies, commands with idempotency keys, and errors as problems.
+"""HTTP: reads request bodies, runs commands once per Idempotency-Key, and turns errors into problem+json.
 
-Most operations that create, charge or decide go through `command`. It opens the transaction, stores the answer under
-the Idempotency-Key, and gives a repeated request the stored answer. The others call kit/idempotency.py themselves.
+Most operations that create, charge or decide call `command`. `command` opens the transaction, and stores the answer
+under the Idempotency-Key. A repeated request gets the stored answer. The remaining operations call kit/idempotency.py
+directly.
 """
 
 import re
@@ -41,14 +42,15 @@ PROBLEM = "application/problem+json"
 
 AnyRequest = Request[Any, Any, Any]
 
-# Finds, in the text of a msgspec error, the path of the wrong value or the name of the missing or unknown field.
+# Matches the end of a msgspec error's text. Group 1 is the path of a wrong value. Group 2 is the name of a missing or
+# unknown field.
 _WHERE: Final = re.compile(r" - at `\$\.?(.+)`$|field `([^`]+)`$")
 
 
 class StrictRequest(AnyRequest):
-    """A request whose body must be JSON of exactly the type that the operation takes.
+    """A request whose body must be JSON, and must match the type of the operation's `data` exactly.
 
-    Litestar's own class accepts any content type. It also converts values: "null" to None, and "1" to 1.
+    Litestar's own class accepts any content type. It also converts values, for example "null" to None and "1" to 1.
     """
 
     async def json(self) -> Any:
@@ -68,7 +70,10 @@ class StrictRequest(AnyRequest):
 
 
 async def read_idempotent_request(request: AnyRequest, identity: Caller) -> IdempotentRequest:
-    """Bind the request's Idempotency-Key to its sender, method, path and body. Raises IdempotencyKeyMissing."""
+    """Read the Idempotency-Key, and bind it to the request's sender, method, path and body.
+
+    Raises IdempotencyKeyMissing.
+    """
     key = request.headers.get("idempotency-key")
     return idempotent_request(identity, key, request.method, request.scope["path"], await request.body())
 
@@ -81,8 +86,9 @@ async def command(
     *,
     status: int = 200,
 ) -> Response[Any]:
-    """Run `step` once per Idempotency-Key and respond with its struct, or with an empty 204 if it returns None.
+    """Run `step` once per Idempotency-Key. Respond with the struct that `step` returns.
 
+    If `step` returns None, the response is an empty 204.
     Raises IdempotencyKeyMissing, the errors of run_idempotent, and the errors of `step`. A refusal (4xx) that `step`
     raises is also stored under the key.
     """
@@ -95,7 +101,7 @@ async def command(
 
 
 def to_answer(result: msgspec.Struct | None, status: int = 200) -> Answer:
-    """Turn a struct into the answer to store. None becomes an empty 204."""
+    """Return the answer to store for this struct. For None, return an empty 204."""
     if result is None:
         return Answer(status=204, body="")
     return Answer(status=status, body=msgspec.json.encode(result).decode())
@@ -111,7 +117,10 @@ def to_response(answer: Answer) -> Response[bytes]:
 
 
 def handle_business_error(_request: AnyRequest, error: BusinessError) -> Response[bytes]:
-    """Litestar exception handler: turn a refusal into application/problem+json, with its Retry-After if it has one."""
+    """Litestar exception handler: turn a refusal into application/problem+json.
+
+    If the refusal has `retry_after_seconds`, the response has the header Retry-After.
+    """
     headers = {"Cache-Control": "no-store"}
     if error.retry_after_seconds is not None:
         headers["Retry-After"] = str(error.retry_after_seconds)
@@ -140,7 +149,7 @@ def handle_http_exception(request: AnyRequest, error: HTTPException) -> Response
     if error.status_code < 500:
         return handle_business_error(request, invalid_field("body", "cannot be read"))
     if error.detail == "client disconnected prematurely":
-        # Phones often lose the network during a request. This is not a bug of ours, so we do not log an error.
+        # Phones often lose the network during a request. This is no bug in our code, so we do not log an error.
         return handle_business_error(request, ClientDisconnected())
     return handle_unexpected(request, error)
 

@@ -1,14 +1,15 @@
-"""Idempotency keys: a repeated request takes effect once and gets the first answer again.
+"""Idempotency keys: a request that a client repeats takes effect once, and each repetition gets the first answer.
 
 Guarantees
-    One transaction commits the effect and stores the answer. Two requests with one key never both take effect.
+    One transaction commits the effect of a request and its answer. Two requests with the same key never both take
+    effect.
     A refusal (4xx) is stored too. A 5xx is never stored.
     A key belongs to one user in one role, and to one method, path and body. Any other request under the same key is
     refused.
 Relies on
     The primary key of `idempotency_keys`.
-    An advisory lock, which a transaction holds until it ends. The lock shows whether another request with the key is
-    still running. No request waits for this lock.
+    The advisory lock of a key. A transaction that works on the key holds this lock until the transaction ends. If a
+    request cannot get the lock, another request with the same key is still running. No request waits for this lock.
 """
 
 import hashlib
@@ -54,18 +55,18 @@ class IdempotentRequest(msgspec.Struct, frozen=True):
     role: str
     user_id: UUID
     key: str
-    # SHA-256 of method, path and body. The same key with another fingerprint is refused.
+    # SHA-256 of method, path and body. A request with the same key and another fingerprint is refused.
     fingerprint: bytes
-    # The number of the advisory lock. The transaction that holds it is working on the key.
+    # The number of the key's advisory lock. The transaction that holds this lock is working on the key.
     lock: int
 
 
 def idempotent_request(
     identity: Caller, key: str | None, method: str, path: str, body: bytes
 ) -> IdempotentRequest:
-    """Bind the key to its sender and to the request.
+    """Bind the key to the sender, method, path and body of the request.
 
-    Raises IdempotencyKeyMissing when the key is absent, empty, not printable, or longer than 200 characters.
+    Raises IdempotencyKeyMissing if the key is absent, empty, not printable, or longer than 200 characters.
     """
     if not key or len(key) > 200 or not key.isprintable():
         raise IdempotencyKeyMissing
@@ -87,14 +88,14 @@ async def run_idempotent(
     step_takes_lock: bool = False,
     refuse_early: Callable[[], Awaitable[Answer | None]] | None = None,
 ) -> Answer:
-    """Run `step` and store its answer in the same transaction, or return the answer that is stored already.
+    """Return the key's stored answer. If there is none, run `step` and store its answer in the same transaction.
 
-    `step_takes_lock` says that `step` takes `idempotent.lock` in its own first statement, and raises
-    IdempotencyInProgress if another request holds it. Then this function skips the initial SELECT on
-    idempotency_keys. A repeated request runs `step` again, but cannot insert a second answer. PostgreSQL rolls it
-    back, and it returns the stored answer.
-    `refuse_early` runs before the transaction. If it finds a final refusal, it stores and returns that refusal, or
-    raises it. Then no transaction begins.
+    Set `step_takes_lock` if the first statement of `step` takes `idempotent.lock`, and `step` raises
+    IdempotencyInProgress when another request holds this lock. This function then skips the initial SELECT on
+    idempotency_keys. In this case a repeated request runs `step` again, but the INSERT of a second answer fails.
+    PostgreSQL rolls the transaction back, and this function returns the stored answer.
+    `refuse_early` runs before the transaction. If `refuse_early` finds a final refusal, it either stores and returns
+    the refusal, or raises the refusal. In both cases no transaction begins.
     Raises IdempotencyKeyReused, IdempotencyInProgress, and the refusals of `step`.
     """
     try:
@@ -104,23 +105,23 @@ async def run_idempotent(
                 return refused
         return await _run(database, idempotent, step, step_takes_lock=step_takes_lock)
     except asyncpg.DeadlockDetectedError:
-        # All transactions take locks in the same order, so a deadlock should not happen. If it happens, PostgreSQL
-        # has rolled back this attempt, so repeat it.
+        # All transactions take locks in the same order, so a deadlock should not happen. If a deadlock happens,
+        # PostgreSQL has rolled back this transaction, so run `step` once more.
         log.warning("idempotency.deadlock_retried")
         return await _run(database, idempotent, step, step_takes_lock=step_takes_lock)
     except asyncpg.UniqueViolationError as error:
         if error.table_name != "idempotency_keys":
             raise
-        # Either the first request committed after our SELECT and before our lock, or we skipped the SELECT. In both
-        # cases the answer of the first request is stored.
+        # The first request with this key has committed its answer. Either it committed after our SELECT began and
+        # before we took the lock, or we skipped the SELECT.
         stored = await _stored_answer(database, idempotent)
         if stored is None:
             raise IdempotencyInProgress from None
         return stored
     except BusinessError as error:
         if not await keep_refusal(database, idempotent, error):
-            # This attempt was refused only because the first request had just taken effect. So return the answer of
-            # the first request.
+            # The key already has an answer. `step` refused this request only because the first request with the key
+            # had just taken effect. So return the answer of the first request.
             stored = await _stored_answer(database, idempotent)
             if stored is not None:
                 return stored
@@ -146,9 +147,9 @@ async def _run(
 async def begin_long(tx: Transaction, idempotent: IdempotentRequest) -> Answer | None:
     """Return the key's stored answer. If there is none, mark the key as running, and return None.
 
-    Call this in the first transaction of a request that needs several transactions.
-    If the mark of another request is older than 10 s, this request replaces it. The longest such request takes 5 s,
-    so the process that set the old mark has died.
+    Call this function in the first transaction of a request that needs several transactions.
+    If another request marked the key more than 10 s ago, this request replaces the mark. A request of this kind takes
+    at most 5 s, so the process that set the old mark has died.
     Raises IdempotencyKeyReused, IdempotencyInProgress.
     """
     stored = await _begin(tx, idempotent, take_over=True)
@@ -166,15 +167,15 @@ async def begin_long(tx: Transaction, idempotent: IdempotentRequest) -> Answer |
 
 
 async def finish_long(tx: Transaction, idempotent: IdempotentRequest, answer: Answer) -> None:
-    """Store the answer of a request that `begin_long` began, in the transaction of its last step."""
+    """Store the answer of a request that called `begin_long`. Call this in the request's last transaction."""
     await _store_answer(tx, idempotent, answer)
     await pause_point("idempotency.stored")
 
 
 async def keep_refusal(database: Database, idempotent: IdempotentRequest, error: BusinessError) -> bool:
-    """Store a 4xx as this key's answer, unless the refusal is about the key itself or asks the client to wait (429).
+    """Store a refusal (4xx) as this key's answer. Return False if the key already has an answer, which then stays.
 
-    Returns False when the key already has an answer. That answer is kept.
+    The function does not store a refusal that is about the key itself, or that asks the client to wait (429).
     """
     is_about_key = isinstance(error, IdempotencyKeyReused | IdempotencyInProgress | IdempotencyKeyMissing)
     if is_about_key or error.status >= 500 or error.status == 429:
@@ -183,7 +184,7 @@ async def keep_refusal(database: Database, idempotent: IdempotentRequest, error:
 
 
 async def _store_answer(executor: Executor, idempotent: IdempotentRequest, answer: Answer) -> bool:
-    """Store the answer, unless the key has one. Return whether it was stored."""
+    """Store the answer if the key has no answer yet. Return whether this call stored the answer."""
     stored = await queries.store_answer(
         executor,
         role=idempotent.role,
@@ -232,5 +233,5 @@ async def _insert_answer(tx: Transaction, idempotent: IdempotentRequest, answer:
 
 
 async def prune(tx: Transaction, max_keys: int = MAX_KEYS_PER_PRUNE) -> int:
-    """Delete the oldest keys that are older than one day, at most `max_keys`. Returns how many it deleted."""
+    """Delete at most `max_keys` keys that are older than one day, oldest first. Returns how many keys it deleted."""
     return await queries.prune_keys(tx, max_keys=max_keys)

@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 
 Role = Literal["customer", "mitra"]
-# The roles of everyone who can sign in. Operators have no journeys, no streams and no sockets.
+# All roles that can sign in. `Role` leaves out operators, because they have no journeys, no streams and no sockets.
 AnyRole = Literal["customer", "mitra", "operator"]
 
 
@@ -18,7 +18,7 @@ class Identity(msgspec.Struct, frozen=True):
 
 
 class OperatorIdentity(msgspec.Struct, frozen=True):
-    """A signed-in operator. The Control Center decides what they may do."""
+    """A signed-in operator. The Control Center checks the operator's permissions."""
 
     user_id: UUID
     role: Literal["operator"] = "operator"

@@ -1,7 +1,7 @@
-"""Structured logs: one event per line, as JSON in production, as readable text in development.
+"""Structured logs. Each line is one event, as JSON in production and as readable text in development.
 
-Each line also has the values that the task has bound with `structlog.contextvars`, such as the correlation id.
-Libraries log in the same form, from warnings upwards.
+Each line also contains the values that the current task has bound with `structlog.contextvars`, such as the
+correlation id. The warnings and errors of libraries appear in the same form.
 """
 
 import logging
@@ -16,7 +16,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from curhat.kit.settings import LogFormat, LogLevel
 
-# Code must not log these keys. If it does, their values are hidden.
+# Code must not log values under these keys. If code does so, `redact` hides the values.
 NEVER_LOGGED: Final = frozenset(
     {
         "auth",
@@ -35,15 +35,18 @@ NEVER_LOGGED: Final = frozenset(
     }
 )
 REDACTED: Final = "[redacted]"
-# PostgreSQL puts the values that caused the error into DETAIL. asyncpg puts DETAIL into the text of the exception. A
-# value may contain line breaks, so this pattern matches everything after the word DETAIL.
+# PostgreSQL puts the values that caused an error into the line DETAIL of the error. asyncpg copies this line into the
+# text of the exception. A value may contain line breaks, so this pattern matches everything after the word DETAIL.
 _POSTGRES_DETAIL: Final = re.compile(r"(?ms)^DETAIL:.*\Z")
 # The look-behind excludes ids, because a group of digits in an id can look like a phone number.
 _PHONE_NUMBER: Final = re.compile(r"\+\d{8,15}|(?<![\w-])(?:62|0)8\d{7,12}(?![\w-])")
 
 
 def configure_logging(level: LogLevel, log_format: LogFormat) -> None:
-    """Write this process's logs to standard error, from `level` upwards. Call it once, when the process starts."""
+    """Write this process's logs to standard error, from `level` upwards.
+
+    Call this function once, when the process starts.
+    """
     before_rendering: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -62,7 +65,8 @@ def configure_logging(level: LogLevel, log_format: LogFormat) -> None:
     renderer: Processor = (
         structlog.processors.JSONRenderer(serializer=_json)
         if log_format == "json"
-        # Use plain tracebacks. The tracebacks of rich print local variables, which may contain secrets.
+        # Use plain tracebacks. By default, the library rich formats tracebacks and prints local variables, which may
+        # contain secrets.
         else structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
         )
@@ -82,13 +86,14 @@ def configure_logging(level: LogLevel, log_format: LogFormat) -> None:
 
 
 def _is_ours_or_serious(record: logging.LogRecord) -> bool:
-    # At levels below warning, libraries log secrets. uvicorn logs each socket's URL with its ticket. websockets logs
-    # every header and every chat text. Our own lines arrive as structlog's dictionaries and are kept.
+    # At levels below warning, libraries log secrets. uvicorn logs the URL of each socket, which contains a ticket.
+    # websockets logs every header and every chat text. The message of our own records is a structlog dictionary, so
+    # the filter keeps our records at every level.
     return record.levelno >= logging.WARNING or isinstance(record.msg, dict)
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Hide values whose keys must never be logged, and phone numbers in texts. A structlog processor."""
+    """Hide the values of NEVER_LOGGED keys, and phone numbers in texts. This is a structlog processor."""
     return {key: _clean(key, value) for key, value in event.items()}
 
 

@@ -1,10 +1,10 @@
-"""Migrations: applies the numbered SQL files of `migrations/` in order. A migration cannot be reverted.
+"""Applies the migrations, which are the numbered SQL files of `migrations/`, in order. No migration can be reverted.
 
 Guarantees
-    `migrate` applies a file once. In the same transaction it records the file with the checksum of its statements.
+    `migrate` applies a file once. In the same transaction it records the file, with the checksum of its statements.
     A file that begins with `-- migrate: no transaction` builds or drops one index concurrently, outside a
     transaction. If such a file is interrupted, the next run drops the invalid index and repeats the file.
-    Two processes never migrate at once. The second process waits, and then finds nothing to do.
+    Two processes never migrate at the same time. The second process waits, and then finds nothing to apply.
     `migrate` refuses a file whose statements changed after it was applied. It allows changes of comments, and of
     white space between words. It also refuses a database that is newer than this code.
 Relies on
@@ -26,13 +26,13 @@ from curhat.kit.database import Connection
 # Nothing else in this database may use this key for an advisory lock. The value has no meaning.
 _ADVISORY_LOCK: Final = 4_207_193_501
 _LOCK_POLL_SECONDS: Final = 0.1
-# A migration may have to wait for a lock that a long transaction holds. Every later query on the table then waits
-# behind the migration. So the migration fails after this time.
+# A migration may have to wait for a lock that a long transaction holds. While the migration waits, every later query
+# on the table waits too. So the migration fails after it has waited this long.
 _LOCK_TIMEOUT: Final = "5s"
 _STATEMENT_TIMEOUT: Final = "15min"
 
-# Matches quoted text, and comments and white space outside quotes. Quoted text must not change, because PostgreSQL
-# stores the body of a function exactly as it is written.
+# Matches either quoted text, or a gap of comments and white space outside quotes. The checksum covers quoted text
+# unchanged, because PostgreSQL stores the quoted body of a function unchanged.
 _QUOTED_OR_GAP: Final = re.compile(
     r"""
       (?P<quoted> \bE'(?:[^'\\]|\\.|'')*' | '(?:[^']|'')*' | "[^"]*" | (?P<tag>\$(?:[A-Z_]\w*)?\$) .*? (?P=tag) )
@@ -42,8 +42,8 @@ _QUOTED_OR_GAP: Final = re.compile(
 )
 
 _NO_TRANSACTION: Final = "-- migrate: no transaction\n"
-# The statements that such a file may contain. A process may die after it has applied the file and before it has
-# recorded it. With IF (NOT) EXISTS, the next run can repeat the file.
+# A file that begins with _NO_TRANSACTION may contain only such a statement. A process may die after it has run the
+# file and before it has recorded the file. With IF EXISTS or IF NOT EXISTS, the next run can repeat the file.
 _CONCURRENT_STATEMENT: Final = re.compile(
     r"CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+IF\s+NOT\s+EXISTS\s+(?P<created>\w+)\s+ON\s[^;]+;"
     r"|DROP\s+INDEX\s+CONCURRENTLY\s+IF\s+EXISTS\s+\w+\s*;",
@@ -74,7 +74,7 @@ class Migration:
 
     @property
     def checksum(self) -> str:
-        """SHA-256 of the text without its comments and with single spaces, in hexadecimal."""
+        """SHA-256, in hexadecimal, of the text without comments and with a single space for each gap."""
         words = _QUOTED_OR_GAP.sub(lambda found: found["quoted"] or " ", self.statements).strip()
         return hashlib.sha256(words.encode()).hexdigest()
 
@@ -87,7 +87,10 @@ def migrations_folder() -> Path:
 
 
 def load_migrations(folder: Path) -> list[Migration]:
-    """Read all files of `folder` in order. Raises MigrationError when their numbers are not 1, 2, 3, …"""
+    """Read all files of `folder` in order.
+
+    Raises MigrationError if the folder has no files, or if the numbers of the files are not 1, 2, 3, …
+    """
     migrations = []
     for number, path in enumerate(sorted(folder.glob("*.sql")), start=1):
         if re.fullmatch(rf"{number:04}_[a-z0-9_]+\.sql", path.name) is None:
@@ -101,7 +104,7 @@ def load_migrations(folder: Path) -> list[Migration]:
 
 
 async def pending(connection: Connection, folder: Path | None = None) -> list[str]:
-    """Return the names of the migrations that are not applied yet. Changes nothing.
+    """Return the names of the migrations that are not applied yet. This function changes nothing.
 
     Raises MigrationError when the database is newer than this code, or an applied file has changed.
     """
@@ -113,8 +116,9 @@ async def migrate(connection: Connection, folder: Path | None = None) -> list[st
 
     When a file fails, the files before it stay applied. Raises MigrationError.
     """
-    # Do not use pg_advisory_lock: a statement that waits for it holds a snapshot. CREATE INDEX CONCURRENTLY waits
-    # until that snapshot is released. The two processes would deadlock.
+    # Do not use pg_advisory_lock. While a statement waits for this lock, the statement holds a snapshot. The other
+    # process may run CREATE INDEX CONCURRENTLY, which waits until that snapshot is released. The two processes would
+    # deadlock.
     while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _ADVISORY_LOCK):
         await asyncio.sleep(_LOCK_POLL_SECONDS)
     try:
@@ -183,7 +187,10 @@ async def _apply_without_transaction(connection: Connection, migration: Migratio
 
 
 async def _drop_invalid_index(connection: Connection, name: str) -> None:
-    """Drop the invalid index that an interrupted CREATE INDEX CONCURRENTLY left. IF NOT EXISTS would keep it."""
+    """Drop the invalid index that an interrupted CREATE INDEX CONCURRENTLY left.
+
+    Otherwise CREATE INDEX CONCURRENTLY IF NOT EXISTS would keep the invalid index.
+    """
     invalid = await connection.fetchval(
         "SELECT indexrelid::regclass::text FROM pg_index WHERE indexrelid = to_regclass($1) AND NOT indisvalid",
         name,

@@ -1,4 +1,4 @@
-"""Declarations of an operation's answers and refusals, and the OpenAPI document that is generated from them."""
+"""Declares the answers and refusals of operations, and generates the OpenAPI document from these declarations."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -24,9 +24,9 @@ from curhat.kit.errors import (
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """An error (RFC 9457). `code` is stable: compare it. Further fields depend on the code.
+    """An error (RFC 9457). `code` is stable, so clients compare `code`. Some codes have further fields.
 
-    `status` repeats the HTTP status. For `mitra_unavailable` it is the mitra's status instead.
+    `status` repeats the HTTP status. With the code `mitra_unavailable`, `status` is the mitra's status instead.
     """
 
     type: str
@@ -40,7 +40,7 @@ class Problem(msgspec.Struct, frozen=True):
 _PROBLEM: Any = "application/problem+json"
 _CODES: Final = "`code`: "
 
-# The refusals of every operation that needs a sign-in. A mitra may also be suspended.
+# The refusals of every operation that needs a sign-in. An operation for mitras also refuses a suspended mitra.
 SIGNED_IN = (Unauthenticated, Forbidden, TooManyRequests)
 MITRA_SIGNED_IN = (*SIGNED_IN, Suspended)
 # The further refusals of every operation with an Idempotency-Key.
@@ -50,7 +50,7 @@ MITRA_WITH_KEY = (*MITRA_SIGNED_IN, *_KEY)
 
 
 def problems(*errors: type[BusinessError]) -> dict[int, ResponseSpec]:
-    """Return the refusals of an operation, by status. Each description lists the codes."""
+    """Return one ResponseSpec per HTTP status of these refusals. Its description lists the codes of that status."""
     codes: dict[int, set[str]] = defaultdict(set)
     for error in errors:
         codes[error.status].add(error.code)
@@ -68,7 +68,10 @@ def problems(*errors: type[BusinessError]) -> dict[int, ResponseSpec]:
 def answers(
     success: dict[int, type[msgspec.Struct] | None], *errors: type[BusinessError]
 ) -> dict[int, ResponseSpec]:
-    """Return the successful answers (a struct, or None for no body) and the refusals of an operation, by status."""
+    """Return one ResponseSpec per HTTP status, for the successful answers and the refusals of an operation.
+
+    `success` has the struct of each successful answer, or None if the answer has no body.
+    """
     done = {
         status: ResponseSpec(data_container=container, generate_examples=False, description="Done")
         for status, container in success.items()
@@ -98,7 +101,7 @@ _SECURITY_SCHEMES: Final = {
 
 @dataclass
 class ContractConfig(OpenAPIConfig):
-    """Litestar's OpenAPI document of the routes, completed with the refusals that each route declares."""
+    """Generates Litestar's OpenAPI document of the routes. `_complete` then changes each operation in it."""
 
     def to_openapi_schema(self) -> OpenAPI:
         return _Contract(**vars(super().to_openapi_schema()))
@@ -116,15 +119,15 @@ class _Contract(OpenAPI):
 
 
 def _complete(path: str, operation: dict[str, Any]) -> None:
-    # An operation without a tag of its own is tagged with the role of its callers.
+    # If a route declares no tag, the operation's tag is the role of its callers.
     operation.setdefault("tags", [_caller_role(path)])
     responses = operation["responses"]
-    # Litestar declares a 400 for every operation with a parameter or a body. We answer 422 instead, which the operation
-    # declares.
+    # Litestar declares a 400 for every operation with a parameter or a body. Our code answers 422 instead, and the
+    # operation declares this 422.
     if "400" in responses and _PROBLEM not in responses["400"]["content"]:
         del responses["400"]
     if "requestBody" in operation:
-        # Every operation with a body refuses a body that is too large, before the operation runs.
+        # If a body is too large, the server refuses the request before the operation runs.
         responses[str(BodyTooLarge.status)] = {
             "description": _CODES + BodyTooLarge.code,
             "content": {_PROBLEM: {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}},
@@ -147,7 +150,10 @@ def _caller_role(path: str) -> str:
 
 
 def _restrict_codes(response: dict[str, Any]) -> list[str]:
-    """Restrict the schema of a refusal to its codes, and return them. If the response is no refusal, return none."""
+    """Restrict the schema of a refusal to the codes that its description lists. Return these codes.
+
+    If the response is not a refusal, change nothing and return an empty list.
+    """
     problem = response.get("content", {}).get(_PROBLEM)
     if problem is None:
         return []

@@ -1,4 +1,7 @@
-"""Pages of a list: `{"items": [...], "next_cursor": str|null}`. A page begins after a key, not at an offset."""
+"""Pages of a list: `{"items": [...], "next_cursor": str|null}`.
+
+A page begins after the last key of the page before, and not at an offset.
+"""
 
 from typing import Generic, TypeVar
 
@@ -10,7 +13,7 @@ PAGE_SIZE = 50
 
 
 class Page(msgspec.Struct, Generic[Item], frozen=True):
-    """One page. A client sends `next_cursor` unchanged to get the next page. None ends the list."""
+    """One page. To get the next page, a client sends `next_cursor` unchanged. On the last page it is null."""
 
     items: list[Item]
     next_cursor: str | None

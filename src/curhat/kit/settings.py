@@ -1,6 +1,6 @@
-"""Settings: the process's environment variables, read once when the process starts.
+"""The settings of a process. The process reads them from its environment variables once, when it starts.
 
-Configuration is separate: operators change it while the service runs (see `configuration/`).
+Settings are not configuration. Operators change the configuration while the service runs (see `configuration/`).
 """
 
 import base64
@@ -26,8 +26,8 @@ VAPID_KEY_BYTES: Final = 32
 # A private key of the curve P-256 is a number from 1 to _P256_ORDER - 1.
 _P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
-# The code senders that reach real phones. Their adapters are in `accounts/`. Do not add `inbox`: it shows the codes to
-# everyone.
+# The names of the code senders that reach real phones. The adapters of these senders are in `accounts/`. Do not add
+# `inbox`, because the inbox shows the codes to everyone.
 REAL_CODE_SENDERS: Final[frozenset[str]] = frozenset()
 
 Value = TypeVar("Value")
@@ -35,7 +35,7 @@ Choice = TypeVar("Choice", bound=str)
 
 
 class SettingsError(ValueError):
-    """Some settings are wrong. `problems` has one line per setting: its name, the fault, and a valid value."""
+    """Some settings are wrong. `problems` has one line per wrong setting: the name, the fault, and a valid value."""
 
     def __init__(self, problems: list[str]) -> None:
         self.problems = problems
@@ -44,26 +44,28 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The settings of one process. The variable of a field is `CURHAT_` and the field's name in capitals."""
+    """The settings of one process. The variable of a field is `CURHAT_`, followed by the field's name in capitals."""
 
     environment: Environment
     host: str
     port: int
-    # In production /healthz, /readyz and /metrics are served here; in development, on the main port.
+    # In production, the server serves /healthz, /readyz and /metrics on this port. In development, it serves them on
+    # the main port.
     operations_host: str
     operations_port: int
     data_dir: Path
-    # None means an embedded server, which only development has.
+    # None means an embedded server. Only development has embedded servers.
     database_url: str | None = field(repr=False)
     valkey_url: str | None = field(repr=False)
     secret_key: bytes = field(repr=False)
-    # This private key identifies us to push services (RFC 8292). Browsers subscribe with its public key. If the key
-    # changes, all existing subscriptions stop working.
+    # This private key identifies us to push services (RFC 8292). Browsers subscribe with the matching public key. If
+    # the private key changes, all existing subscriptions stop working.
     vapid_private_key: bytes = field(repr=False)
-    # The origins of the web clients, without path or trailing slash. Cookies and sockets are accepted only from them.
+    # The origins of the web clients, without path or trailing slash. The server accepts cookies and sockets only from
+    # these origins.
     public_origins: tuple[str, ...]
-    # Addresses and networks of the proxies in front of us. We trust X-Forwarded-For only from these proxies. All
-    # clients behind a proxy that is not listed share one address and its rate limits.
+    # Addresses and networks of the proxies in front of the server. The server trusts X-Forwarded-For only from these
+    # proxies. If clients connect through another proxy, they all count as one address and share its rate limits.
     trusted_proxies: tuple[str, ...]
     code_sender: str
     address_requests_per_minute: int
@@ -82,12 +84,12 @@ class Settings:
 
     @property
     def local_url(self) -> str:
-        """The URL of the main port from this machine, such as http://127.0.0.1:8000."""
+        """The URL at which this machine reaches the main port, such as http://127.0.0.1:8000."""
         return f"http://{_reachable_host(self.host)}:{self.port}"
 
     @property
     def health_url(self) -> str:
-        """The base URL of /healthz, /readyz and /metrics from this machine."""
+        """The base URL at which this machine reaches /healthz, /readyz and /metrics."""
         if self.is_development:
             return self.local_url
         return f"http://{_reachable_host(self.operations_host)}:{self.operations_port}"
@@ -97,7 +99,7 @@ class Settings:
         """Read and check all settings.
 
         In development, CURHAT_SECRET_KEY and CURHAT_VAPID_PRIVATE_KEY may be missing. This function then reads the
-        keys from the data directory. If it has no keys yet, this function writes new keys to it.
+        keys from the data directory. If the data directory has no keys yet, this function writes new keys there.
         Raises SettingsError, which names every wrong setting.
         """
         reader = _Reader(environ)
@@ -149,34 +151,46 @@ class Settings:
 
 
 def default_data_dir() -> Path:
-    """Return `.data` in the checkout that this code runs from, or else in the current folder."""
+    """Return the folder `.data` of the checkout that contains this code.
+
+    If this code is not in a checkout, return `.data` of the current folder.
+    """
     checkout = Path(__file__).parents[3]
     return (checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()) / ".data"
 
 
 def data_dir_of(text: str) -> Path:
-    """Return the folder that a value of CURHAT_DATA_DIR names. A relative path starts at the current folder."""
+    """Return the absolute path for a value of CURHAT_DATA_DIR. A relative value starts at the current folder."""
     return Path(text).expanduser().absolute()
 
 
 def development_secret_key(data_dir: Path) -> bytes:
-    """Return the key in `data_dir/secret_key`, or create one. Only the file's owner can read it. Raises OSError."""
+    """Return the key in the file `data_dir/secret_key`. If the file is missing, create it with a new key.
+
+    Only the file's owner can read the file. Raises OSError if the file cannot be read or written.
+    """
     return _kept_in(data_dir, "secret_key", secrets.token_hex(MIN_SECRET_KEY_BYTES)).encode()
 
 
 def development_vapid_private_key(data_dir: Path) -> bytes:
-    """Return the key in `data_dir/vapid_private_key`, or create one. Raises OSError. Raises ValueError for no key."""
+    """Return the key in the file `data_dir/vapid_private_key`. If the file is missing, create it with a new key.
+
+    Raises OSError if the file cannot be read or written. Raises ValueError if the file contains no valid key.
+    """
     new_key = base64.b64encode(secrets.token_bytes(VAPID_KEY_BYTES)).decode()
     return _vapid_private_key(_kept_in(data_dir, "vapid_private_key", new_key))
 
 
 def _kept_in(data_dir: Path, name: str, new_text: str) -> str:
-    """Return the text of this file. If it does not exist, write `new_text` to it, readable by its owner only."""
+    """Return the text of the file `name`. If the file is missing, create it with `new_text`.
+
+    Only the file's owner can read the file.
+    """
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = data_dir / name
     if not path.exists():
-        # Write a temporary file (mode 0600), then link it. If two processes do this at once, one link succeeds, and
-        # both processes read the same complete key.
+        # Write a temporary file (mode 0600), then link it to `path`. If two processes do this at the same time, one
+        # link succeeds, and both processes read the same complete key.
         with tempfile.NamedTemporaryFile("w", dir=data_dir) as file:
             file.write(new_text)
             file.flush()
@@ -186,9 +200,9 @@ def _kept_in(data_dir: Path, name: str, new_text: str) -> str:
 
 
 class _Reader:
-    """Reads variables one by one and collects their faults, so that one error reports all faults.
+    """Reads the variables one by one and collects their faults, so that one error reports all faults.
 
-    An empty variable counts as not set, because compose files and unit files leave variables out that way.
+    An empty variable counts as not set, because compose files and unit files set a variable to "" to leave it out.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
@@ -196,7 +210,10 @@ class _Reader:
         self.problems: list[str] = []
 
     def value(self, name: str, read: Callable[[str], Value], default: Value) -> Value:
-        """Read one variable. `read` raises ValueError with a sentence that describes a valid value."""
+        """Read one variable with `read`. Return `default` if the variable is not set or wrong.
+
+        For a wrong text, `read` raises a ValueError whose message describes a valid value.
+        """
         text = self._environ.get(PREFIX + name)
         if text is None:
             return default
@@ -227,7 +244,7 @@ class _Reader:
         return self.value(name, read, default)
 
     def secret_key(self, data_dir: Path | None) -> bytes:
-        """Read the key that hashes one-time codes and cookies. Only production has no `data_dir` for keys."""
+        """Read the key that hashes one-time codes and cookies. `data_dir` is None in production."""
         text = self._environ.get(f"{PREFIX}SECRET_KEY")
         if text is None:
             right = "right is the output of: openssl rand -hex 32"
@@ -242,7 +259,7 @@ class _Reader:
         return key
 
     def vapid_private_key(self, data_dir: Path | None) -> bytes:
-        """Read the private key that identifies us to push services."""
+        """Read the private key that identifies us to push services. `data_dir` is None in production."""
         text = self._environ.get(f"{PREFIX}VAPID_PRIVATE_KEY")
         right = "right is 32 random bytes in base64, such as the output of: openssl rand -base64 32"
         if text is None:
@@ -288,7 +305,7 @@ class _Reader:
         return name
 
     def check_together(self, settings: Settings) -> None:
-        """Report combinations of settings that are each valid by themselves."""
+        """Report wrong combinations of settings, even if each setting of a combination is valid by itself."""
         examples = {
             "DATABASE_URL": "postgresql://user:password@host/curhat",
             "VALKEY_URL": "valkey://host:6379/0",

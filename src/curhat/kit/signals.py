@@ -9,7 +9,9 @@ Channels
     sockets        the sockets of a token or a user must be closed (accounts)
     typing         a user types (realtime)
     deadlines      a deadline is due now, so sleeping workers wake (deadlines)
-    mitra_changed  intent, capacity or load of some mitras changed; only for the process that committed it (presence)
+    mitra_changed  the intent, capacity or load of some mitras changed (presence)
+
+The signal `mitra_changed` stays in the process that committed the change. All other signals go through Valkey.
 """
 
 import asyncio
@@ -27,12 +29,12 @@ log = structlog.get_logger(__name__)
 # How many signals one process queues. This limits memory while Valkey is away. The process drops further signals.
 MAX_QUEUED_SIGNALS = 20_000
 MAX_SIGNALS_PER_BATCH = 500
-# The process drops a batch that Valkey does not accept within this time.
+# If Valkey does not accept a batch of signals within this time, the process drops the batch.
 SEND_TIMEOUT_SECONDS = 1.0
-# If the subscription gets no message for this long, we ping Valkey. If it then stays silent for this long again, it
-# counts as lost.
+# If the subscription gets no message for this long, the process pings Valkey. If Valkey does not answer within this
+# time either, the subscription counts as lost.
 MAX_SILENCE_SECONDS = 5.0
-# Limits how often we try to reach Valkey while it is away.
+# How long the process waits before it tries again to subscribe, while Valkey is away.
 RECONNECT_INTERVAL_SECONDS = 0.5
 PREFIX = "curhat:signal:"
 
@@ -47,7 +49,7 @@ class SignalSink(Protocol):
 
 
 class NoSignals:
-    """Drops all signals. For programs whose changes other processes need not see at once, such as commands."""
+    """Drops all signals. Commands use this class, because other processes need not see their changes at once."""
 
     def publish(self, channel: str, payload: bytes) -> None:
         """Do nothing."""
@@ -64,15 +66,18 @@ class Signals:
         self.subscribed = asyncio.Event()
 
     def handle_locally(self, channel: str, handler: SignalHandler) -> None:
-        """Call `handler` at once for each signal that this process publishes on `channel`, instead of sending it."""
+        """Call `handler` at once for each signal that this process publishes on `channel`.
+
+        The process does not send these signals to Valkey.
+        """
         self._local[channel] = handler
 
     def handle(self, channel: str, handler: SignalHandler) -> None:
-        """Call `handler` for each signal that any process publishes on `channel`. Call this before `run`."""
+        """Call `handler` for each signal that any process publishes on `channel`. Call this method before `run`."""
         self._handlers[channel] = handler
 
     def publish(self, channel: str, payload: bytes) -> None:
-        """Queue the signal, or call the local handler."""
+        """Queue the signal for Valkey. If the channel has a local handler, call that handler instead."""
         local = self._local.get(channel)
         if local is not None:
             local(payload)
@@ -81,7 +86,7 @@ class Signals:
             self._queue.put_nowait((channel, payload))
 
     async def run(self) -> None:
-        """Send and receive until cancelled."""
+        """Send and receive signals until the task is cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._send())
             if self._handlers:
@@ -115,7 +120,7 @@ class Signals:
             await asyncio.sleep(RECONNECT_INTERVAL_SECONDS)
 
     async def _listen(self, listener: valkey.asyncio.client.PubSub) -> None:
-        """Call the handlers until the connection breaks. Ping Valkey when the connection is silent."""
+        """Call the handlers until the connection breaks. Ping Valkey if the connection is silent."""
         pinged = False
         while True:
             message = await listener.get_message(timeout=MAX_SILENCE_SECONDS)
@@ -136,5 +141,5 @@ class Signals:
         try:
             self._handlers[channel](message["data"])
         except Exception:
-            # One malformed signal must not end the subscription for all others.
+            # One malformed signal must not end the subscription, because this process would miss later signals.
             log.exception("signals.handler_failed", channel=channel)

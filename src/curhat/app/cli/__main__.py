@@ -1,4 +1,4 @@
-"""`python -m curhat.app.cli`: the command line as a module. `curhat up` starts the server and the worker this way."""
+"""Runs the command line as `python -m curhat.app.cli`. `curhat up` starts the server and the worker this way."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Code that the commands share: the settings, and a transaction on the database."""
+"""Code that the commands share: it finds the settings, and runs a transaction on the database."""
 
 import argparse
 import asyncio
@@ -12,13 +12,13 @@ from curhat.app.run_file import RunFile
 from curhat.kit.database import Database, Transaction
 from curhat.kit.settings import PREFIX, Settings, data_dir_of, default_data_dir
 
-# A string, because this class takes a type argument in argparse's type stubs, but not at run time.
+# The alias is a string, because this class takes a type argument in argparse's type stubs, but not at run time.
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  argparse names it nowhere else
 Answer = TypeVar("Answer")
 
 
 class CommandError(Exception):
-    """A command cannot be carried out. The message says why, and what to do."""
+    """A command cannot be carried out. The message gives the reason, and says what to do."""
 
     def __init__(self, message: str, exit_status: int = 2) -> None:
         super().__init__(message)
@@ -26,10 +26,11 @@ class CommandError(Exception):
 
 
 def joined_settings() -> Settings:
-    """Return the settings in the environment. If it names no database, add the settings of the running `curhat up`.
+    """Return the settings in this process's environment variables.
 
-    A variable in the environment takes precedence, so that a second server can have its own port. Raises CommandError
-    if the environment names no database and no `curhat up` runs in the data directory.
+    If CURHAT_DATABASE_URL is not set, add the settings of the `curhat up` that runs in the data directory. An
+    environment variable of this process takes precedence, so that a second server can have its own port. Raises
+    CommandError if CURHAT_DATABASE_URL is not set and no `curhat up` runs in the data directory.
     """
     if os.environ.get(f"{PREFIX}DATABASE_URL"):
         return Settings.from_environment(os.environ)
@@ -42,13 +43,13 @@ def joined_settings() -> Settings:
 
 
 def named_data_dir() -> Path:
-    """Return the data directory that the environment names, or else the default data directory."""
+    """Return the directory in CURHAT_DATA_DIR. If this variable is not set, return the default data directory."""
     named = os.environ.get(f"{PREFIX}DATA_DIR")
     return data_dir_of(named) if named else default_data_dir()
 
 
 def in_transaction(step: Callable[[Transaction], Awaitable[Answer]]) -> Answer:
-    """Run `step` in a transaction on the database of the settings. Commit, and return the result of `step`."""
+    """Run `step` in a transaction on the database of `joined_settings`. Commit, and return the result of `step`."""
 
     async def carry_out(url: str) -> Answer:
         database = await Database.connect(url, pool_size=1, application_name="curhat command")
@@ -62,13 +63,13 @@ def in_transaction(step: Callable[[Transaction], Awaitable[Answer]]) -> Answer:
 
 
 def database_url_of(settings: Settings) -> str:
-    """Return the address of the database. Raises CommandError if the settings contain no address."""
+    """Return the URL of the database. Raises CommandError if the settings contain no such URL."""
     if settings.database_url is None:
         raise CommandError(f"{PREFIX}DATABASE_URL is not set; make up starts everything, databases included")
     return settings.database_url
 
 
 def allow_many_sockets() -> None:
-    """Raise this process's limit of open files to its maximum. Each connection needs one file."""
+    """Raise this process's soft limit of open files to the hard limit. Each connection counts as one open file."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

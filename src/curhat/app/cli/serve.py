@@ -15,12 +15,12 @@ from curhat.app.cli.common import (
 from curhat.app.run_file import RunFile
 from curhat.kit.settings import Settings
 
-# The protocol allows 64 KiB of text in a frame. For a larger frame, our code closes the socket with 4413, so uvicorn
-# must pass that frame on. Above this limit, uvicorn closes the socket itself, with 1009.
+# The realtime protocol allows 64 KiB of text in a frame. If a frame is larger, our code closes the socket with 4413.
+# So uvicorn must pass such a frame to our code. If a frame exceeds this limit, uvicorn closes the socket with 1009.
 MAX_SOCKET_FRAME_BYTES: Final = 1024 * 1024
-# The kernel ends a connection whose client has acknowledged no bytes for this long, and frees its send buffer.
+# If a client does not acknowledge sent bytes for this long, the kernel ends the connection and frees its send buffer.
 UNACKNOWLEDGED_TIMEOUT_MILLISECONDS: Final = 30_000
-# How many connections may wait to be accepted. After a restart many clients reconnect at once.
+# How many connections may wait until the server accepts them. After a restart, many clients reconnect at once.
 MAX_WAITING_CONNECTIONS: Final = 4096
 GRACEFUL_STOP_TIMEOUT_SECONDS: Final = 5
 
@@ -56,7 +56,7 @@ def run(_arguments: argparse.Namespace) -> int:
         ws_max_size=MAX_SOCKET_FRAME_BYTES,
         # Compression would cost 34 KiB per idle socket, and the frames are small.
         ws_per_message_deflate=False,
-        # The realtime protocol sends its own ping, which also renews the presence lease.
+        # The realtime protocol has its own ping. The client's answer to that ping also renews the presence lease.
         ws_ping_interval=None,
         lifespan="on",
         proxy_headers=True,
@@ -68,7 +68,7 @@ def run(_arguments: argparse.Namespace) -> int:
         server_header=False,
     )
     listener = config.bind_socket()
-    # Accepted connections inherit the option from the listener.
+    # Each accepted connection inherits this option from the listener.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_TIMEOUT_MILLISECONDS)
     uvicorn.Server(config).run(sockets=[listener])
     return 0
