@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 HOUR_SECONDS: Final = 3600
 MINUTE_SECONDS: Final = 60
 
-# Limits how long a request waits until Valkey has counted it. A healthy Valkey answers sooner.
+# Limits how long a request waits until Valkey has counted it. A healthy Valkey answers within this time.
 VALKEY_TIMEOUT_SECONDS: Final = 0.25
 # A process adds its count for an address to Valkey after every 1/20 of the limit, so most requests need no round
 # trip. Each process may let up to 1/20 of the limit pass in addition to the limit.

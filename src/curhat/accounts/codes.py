@@ -1,4 +1,4 @@
-"""One-time codes: how they are made, how they are stored, and the limits on them. Pure."""
+"""Makes one-time codes and their digests, and defines the limits of one-time codes. Pure."""
 
 import hashlib
 import hmac

@@ -38,7 +38,8 @@ def _problem(name: str) -> str | None:
         return "must not contain control or invisible characters"
     if all(unicodedata.category(character)[0] in "MCZ" for character in name):
         return "must contain something to see"
-    # NFKC converts full-width or circled digits and signs to plain ones. A reader would understand both forms.
+    # NFKC converts full-width or circled digits and signs to plain ones. People read both forms as the same number or
+    # sign.
     plain = unicodedata.normalize("NFKC", name)
     if sum(character.isdigit() for character in plain) >= _MIN_PHONE_NUMBER_DIGITS:
         return "must not look like a phone number"

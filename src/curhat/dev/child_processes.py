@@ -76,7 +76,10 @@ class Program:
         return f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
 
     async def stop(self) -> None:
-        """Ask for a clean stop and wait for it. Kill the program after STOP_TIMEOUT_SECONDS."""
+        """Ask the program to stop cleanly, and wait until it has ended.
+
+        Kill the program after STOP_TIMEOUT_SECONDS.
+        """
         self._send(self.stop_signal)
         try:
             await asyncio.wait_for(self.wait(), STOP_TIMEOUT_SECONDS)

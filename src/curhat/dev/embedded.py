@@ -4,7 +4,7 @@ Guarantees
     All data of the servers is in the data directory. Outside the data directory there is only a temporary folder for
     the sockets. If root starts the servers, there is also one copy of the programs (see `_programs`).
     The servers end when the process that started them ends in any way.
-    After a `kill -9` of a server, or of the process that started it, `start` recovers.
+    If a server, or the process that started the servers, was killed with `kill -9`, the next `start` recovers.
     Only the account that runs the servers, and root, can connect.
 Concurrency
     Only one process at a time may use a data directory (`lock_data_dir`). A started server belongs to one asyncio

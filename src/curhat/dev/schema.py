@@ -1,7 +1,7 @@
 """The schema snapshot: contracts/schema.sql, generated from a database with every migration.
 
-`python -m curhat.dev.schema` writes it. With `--check` it writes nothing, and says whether the committed file is
-current.
+`python -m curhat.dev.schema` writes the snapshot. With `--check`, the command writes nothing, and says whether the
+committed file is current.
 
 The text is the output of `pg_dump --schema-only`, sorted by table: each table with its constraints, indexes,
 triggers and privileges, then views, then functions. It is for reading and comparing. Only the migrations make a

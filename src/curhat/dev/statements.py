@@ -1,8 +1,9 @@
 """Generates, beside each `queries.sql`, a module `queries.py` with one typed function per statement.
 
-`python -m curhat.dev.statements` writes the modules. With `--check` it writes nothing, and says whether the committed
-modules are current. The generator gets the types from PostgreSQL, which prepares each statement on a new database
-with every migration. If a statement does not fit the schema, the generator fails. The form of a `queries.sql`:
+`python -m curhat.dev.statements` writes the modules. With `--check`, the command writes nothing, and says whether the
+committed modules are current. The generator gets the types from PostgreSQL, which prepares each statement on a new
+database with every migration. If a statement does not fit the schema, the generator fails. The form of a
+`queries.sql`:
 
     -- type: status = PaymentStatus from curhat.payments.states
         Every column or parameter of this name has this Python type. This line stands before all statements.
@@ -38,7 +39,7 @@ SOURCES: Final = Path(__file__).parents[1]
 CONDITIONS: Final = "/* conditions */"
 RESULTS: Final = ("one", "optional", "many", "exec", "execrows")
 
-# PostgreSQL's types as asyncpg gives and takes them.
+# The Python types that asyncpg uses for PostgreSQL's types.
 PYTHON_TYPES: Final[Mapping[str, str]] = {
     "bool": "bool",
     "bytea": "bytes",

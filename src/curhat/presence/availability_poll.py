@@ -3,8 +3,7 @@
 Guarantees
     A poll never touches PostgreSQL. This process asks Valkey at most 5 times per second, even if very many customers
     poll. An answer is at most MAX_ANSWER_AGE_SECONDS old.
-    If Valkey gives no answer or an invalid one, the poll answers `{"available": false}` (1.6) after at most one
-    second.
+    If Valkey gives no valid answer, the poll answers `{"available": false}` (1.6) after at most one second.
 How it works
     The module encodes both answers once, at import. If the last answer is too old, all waiting polls share one query
     to Valkey. The query is a ZCOUNT inside the presence script, so "now" is Valkey's own clock.

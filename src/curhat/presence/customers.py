@@ -35,7 +35,7 @@ class CustomerConnections:
         self._heard_from.add(customer_id)
 
     async def opened(self, customer_id: UUID) -> None:
-        """Note that a customer connected. When this returns, Valkey shows the connection, unless Valkey is away."""
+        """Note that a customer connected. When Valkey is not away, `opened` returns after Valkey shows it."""
         self._gone.discard(customer_id)
         try:
             await self._store.customers_seen([customer_id], CUSTOMER_CONNECTED_SECONDS)

@@ -204,7 +204,10 @@ class Presence:
     # Events of the mitras' sockets. When Valkey is away, these methods do not raise an error.
 
     async def opened(self, mitra_id: UUID, connection_id: str) -> None:
-        """Begin the lease of a socket that opened. When this returns, Valkey has the lease, unless Valkey is away."""
+        """Begin the lease of a socket that opened.
+
+        When Valkey is not away, `opened` returns after Valkey has the lease.
+        """
         mitra = self._mitras.setdefault(mitra_id, _Mitra())
         mitra.connections[connection_id] = connection = _Connection(mitra_id, connection_id, time.monotonic())
         self._unreported.add(connection)

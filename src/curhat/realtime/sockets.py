@@ -26,8 +26,8 @@ MAX_QUEUE_FRAMES: Final = 256
 MAX_QUEUE_BYTES: Final = 1024 * 1024
 # A client that reads nothing for this time, while the hub sends it missed events, counts as stalled.
 STALL_TIMEOUT_SECONDS: Final = 20.0
-# How long a client may take to read the frames before the close frame. After that, the server drops the connection
-# without a close frame.
+# How long a client may take to read the frames that precede the close frame. After this time, the server drops the
+# connection without a close frame.
 CLOSE_TIMEOUT_SECONDS: Final = 10.0
 # A client may send 100 frames at once, and 50 per second over a longer period.
 MAX_BURST_FRAMES: Final = 100.0

@@ -76,7 +76,7 @@ class RunState:
         # Set when nothing is in flight any more. Then each person compares the devices for the last time, and
         # disconnects.
         self.over = asyncio.Event()
-        # The sender and the time of each message, by client_message_id, until the other side shows it.
+        # The sender and the time of each message, by client_message_id, until the other side shows the message.
         self.sent: dict[str, tuple[Role, float]] = {}
         # At the end, all people compare their devices at the same moment. This limit protects the server from that
         # load.

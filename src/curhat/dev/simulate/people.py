@@ -29,7 +29,8 @@ MANNERS: tuple[Manner, ...] = get_args(Manner)
 # How the mock gateway treats a charge.
 Behaviour = Literal["approve", "decline", "slow", "lost", "double"]
 BEHAVIOURS: tuple[Behaviour, ...] = get_args(Behaviour)
-# What a customer does when their chosen mitra does not come: take the fallback, decline it, or ignore the popup.
+# What a customer does when the chosen mitra does not accept: take the fallback, decline the fallback, or ignore the
+# popup.
 PopupAnswer = Literal["take", "decline", "leave"]
 POPUP_ANSWERS: tuple[PopupAnswer, ...] = get_args(PopupAnswer)
 # How mitras treat a customer's request: each mitra decides alone, all mitras reject it, or all mitras ignore it. This
