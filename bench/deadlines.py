@@ -69,7 +69,7 @@ _SOME_ARE_DUE: Final = (
 
 
 async def measure(testbed: Testbed, _options: Options) -> list[Figure]:
-    """Run once. Kill one worker and start another worker in its place."""
+    """Run the deadlines once. Kill one worker and start another worker in its place."""
     async with testbed.database() as database, database.connect() as connection:
         await _prepare(connection)
         await database.settle()

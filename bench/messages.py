@@ -1,8 +1,8 @@
 """The delay of chat messages from the sender to the reader over two server processes, and the highest rate.
 
-500 chats are open. The customers' sockets are at one process, the mitras' sockets at the other, and both sides write.
-The generator sends messages at fixed times, even if earlier messages have not arrived. The delay counts from the
-planned send time. So a stalled server cannot hide the delay by making the generator wait.
+500 chats are open. The customers' sockets are at one process, the mitras' sockets are at another process, and both
+sides write. The generator sends messages at fixed times, even if earlier messages have not arrived. The delay counts
+from the planned send time. So a stalled server cannot hide the delay by making the generator wait.
 
 The peer is Socket.IO with its Redis adapter. Two Node processes of the peer use the same PostgreSQL and Valkey. They
 store each message, and deliver each message to both sides. (Our server also numbers each message in both sides'

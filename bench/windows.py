@@ -125,7 +125,7 @@ _APPROVED: Final = "SELECT count(*) FROM extensions WHERE status = 'approved'"
 
 
 async def measure(testbed: Testbed, _options: Options) -> list[Figure]:
-    """Run once. Kill one worker and start another worker in its place."""
+    """Run the deadlines once. Kill one worker and start another worker in its place."""
     async with testbed.database() as database, database.connect() as connection, _connected(testbed):
         await _prepare(connection)
         await database.settle()

@@ -32,7 +32,7 @@ from typing import Final, Literal, TypeAlias, cast
 import pytest
 
 # The phases of docs/rules.md, in the order in which we build them. A rule that is decided but not built has the phase
-# "planned". When we build it, we change its phase in docs/rules.md.
+# "planned". When we build the rule, we change the rule's phase in docs/rules.md.
 PHASES: Final = ("paid chat", "returning chat and extension", "control center", "apps", "planned")
 
 # `make test` fails for every rule of these phases that no passing test shows. If a rule names several phases, only
@@ -399,7 +399,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put each test's citations into its user properties, which travel with its report."""
+    """Put each test's citations into the test's user properties, which are part of the test's report."""
     for item in items:
         cites = {
             f"{prefix}{number}"
@@ -411,7 +411,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class Recorder:
-    """Records the outcomes of one run, and fails the run at its end when a rule is not shown."""
+    """Records the outcomes of one run. At the end, fails the run when no passing test shows a rule of a reached
+    phase.
+    """
 
     def __init__(self, config: pytest.Config, book: Rulebook) -> None:
         self._config = config

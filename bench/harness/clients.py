@@ -1,4 +1,4 @@
-"""Realtime clients: each opens a socket, sends its hello, answers pings, and passes events on."""
+"""Realtime clients. Each client opens a socket, says hello, answers pings, and passes events on."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable

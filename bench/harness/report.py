@@ -16,7 +16,7 @@ Verdict = Literal["ok", "falls short", "not compared"]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A bound for a figure, or for its ratio to the peer's figure."""
+    """A bound for a figure, or for the ratio of a figure to the peer's figure."""
 
     of: Literal["figure", "ratio"]
     bound: Literal["at least", "at most"]
@@ -71,7 +71,7 @@ class Figure:
 
 
 def quantity(value: float, unit: str) -> str:
-    """Return a number with its unit, rounded to its significant digits."""
+    """Return a rounded number with its unit."""
     if abs(value) >= 100:
         text = f"{value:,.0f}"
     elif abs(value) >= 10:

@@ -38,7 +38,7 @@ _LIBC: Final = ctypes.CDLL(None)
 
 
 class Process:
-    """A measured process. The kernel kills it when the benchmark's own process ends."""
+    """A measured process. The kernel kills the measured process when the benchmark's own process ends."""
 
     def __init__(self, process: asyncio.subprocess.Process, log_file: Path, address: Address | None) -> None:
         self._process = process

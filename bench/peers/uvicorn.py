@@ -1,4 +1,6 @@
-"""`python -m bench.peers.uvicorn package.module:app`: serves a peer on CURHAT_PORT, as `curhat serve` serves ours."""
+"""`python -m bench.peers.uvicorn package.module:app`: serves a peer on CURHAT_PORT, with the settings of `curhat
+serve`.
+"""
 
 import os
 import sys

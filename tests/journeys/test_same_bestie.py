@@ -1,4 +1,6 @@
-"""The same bestie again (sections 3 and 4), through the services: the targeted pairing, its failures, the fallback."""
+"""The same bestie again (sections 3 and 4), through the services: the targeted pairing, the failures of the pairing,
+the fallback.
+"""
 
 from collections.abc import Sequence
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""A running server, a push service, and a worker that works only when the test calls it."""
+"""A running server, a push service, and a worker that works only when the test calls the worker."""
 
 from collections.abc import AsyncIterator
 

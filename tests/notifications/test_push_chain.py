@@ -1,4 +1,6 @@
-"""The path of a push from its reason to the browser: its recipients, its text, and failures of the push service."""
+"""The path of a push from the event that causes it to the browser: recipients, text, and failures of the push
+service.
+"""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Subscribing: who owns a subscription, when it ends, and what the server refuses."""
+"""Subscriptions: who owns a subscription, when a subscription ends, and which subscriptions the server refuses."""
 
 from typing import Any
 

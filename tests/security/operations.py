@@ -1,4 +1,4 @@
-"""Every operation of the contract, and how to call it correctly: who may call it, with which ids and which body.
+"""How to call every operation of the contract correctly: who may call the operation, with which ids and which body.
 
 The operations come from the contract. The entries are written by hand.
 `test_the_table_of_calls_has_an_entry_for_every_operation` fails for an operation without an entry.

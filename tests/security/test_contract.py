@@ -1,4 +1,5 @@
-"""The service keeps its contract: schemathesis against a real server process, and facts that a client's author needs.
+"""The server keeps its contract. Schemathesis calls a real server process. More tests check facts that authors of
+clients need.
 
 Every run sends the same requests. Schemathesis generates ids and Idempotency-Keys. The test replaces half of the ids
 by existing ids, so that not every request ends at "not found". Usually the owner of the id sends the request. The
@@ -275,8 +276,8 @@ def _fill_in(population: Population, operation: Operation, case: schemathesis.Ca
         if isinstance(container, dict) and isinstance(phone, str) and len(phone) <= 40 and number % 2:
             container["phone"] = f"+62812{number:08d}"
     if operation.id == "set_gateway_behaviour" and isinstance(case.body, dict):
-        # Set the behaviour only for one payment: a gateway that is slow for all payments would slow down the rest of
-        # this test.
+        # Set the behaviour only for one payment. A gateway that is slow for all payments would slow down the other
+        # requests of this test.
         case.body.setdefault("payment_id", str(UUID(int=0)))
     return token
 

@@ -1,4 +1,4 @@
-"""Run seeded schedules: `python -m tests.simulation --schedules 10000`, or repeat one: `--seed 42`."""
+"""Run seeded schedules: `python -m tests.simulation --schedules 10000`. With `--seed 42`, repeat one schedule."""
 
 import argparse
 import asyncio

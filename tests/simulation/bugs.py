@@ -46,7 +46,9 @@ SIGNING_IN = "tests/control_center/test_signing_in.py"
 
 @dataclass(frozen=True)
 class Bug:
-    """A fault: its name, the tests that must fail, how to plant it in this process, and the SQL that plants it."""
+    """A fault: a name, the tests that must fail, a function that plants the fault in this process, and SQL that
+    plants the fault in the database.
+    """
 
     name: str
     tests: Sequence[str]

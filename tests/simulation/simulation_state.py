@@ -130,7 +130,7 @@ THEMES = {
     ),
 }  # fmt: skip
 
-# The likely next steps after a step. One of them follows with probability FOLLOWED, otherwise any step.
+# The likely next steps after a step. With probability FOLLOWED, one of these steps follows, and otherwise any step.
 FOLLOWS = {
     "open payment": ["confirm"],
     "confirm": ["gateway answers"],
@@ -152,7 +152,7 @@ TROUBLE = (0.0, 0.3, 1.0, 1.5)
 
 
 class BrokenInvariant(AssertionError):
-    """An invariant does not hold after a step. The text names the schedule and says how to repeat it."""
+    """An invariant does not hold after a step. The text names the schedule and says how to repeat the schedule."""
 
 
 class SimulationState:
@@ -351,7 +351,7 @@ class SimulationState:
         return f"payment {payment.id}" + (f" for {mitra}" if mitra else "")
 
     async def _past_mitra(self, customer: UUID) -> UUID | None:
-        """A mitra of this customer's history, usually an available one; sometimes any mitra."""
+        """A mitra of this customer's history, usually an available mitra. Sometimes any mitra."""
         if self.random.random() < 0.05:
             return self.random.choice(self.mitras)
         rows = await self.database.fetch(
@@ -736,13 +736,15 @@ class SimulationState:
     # Picking ----------------------------------------------------------------------------------------------------
 
     def _mostly_open(self, rows: Sequence[Any]) -> Any:
-        """One of these rows, usually an open one, because repeated refusals show nothing. None if no row exists."""
+        """One of these rows, usually an open row, because many refused steps test nothing new. None if no row
+        exists.
+        """
         open_ones = [row for row in rows if row["is_open"]]
         among = rows if self.random.random() < 0.12 else open_ones
         return self.random.choice(among) if among else None
 
     async def _a_customer(self) -> UUID | None:
-        """A customer, usually one who can begin a journey."""
+        """A customer, usually a customer who can begin a journey."""
         rows = await self.database.fetch(
             """
             SELECT id, NOT EXISTS (SELECT 1 FROM sessions WHERE customer_id = customers.id AND status = 'active')

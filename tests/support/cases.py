@@ -16,7 +16,7 @@ from tests.support.signed_in import RunningServer
 
 
 class PaymentWithCase(msgspec.Struct, frozen=True):
-    """A charged payment without a session, or with a session that was cut short."""
+    """A charged payment that has no session, or whose session was cut short."""
 
     customer_id: UUID
     payment_id: UUID

@@ -23,7 +23,7 @@ END $$;
 
 
 async def install_virtual_clock(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-    """Replace the clock of this database. It shows the real time until a test sets it."""
+    """Replace the clock of this database. The new clock shows the real time until a test sets it."""
     await connection.execute(VIRTUAL)
 
 

@@ -3,10 +3,9 @@
 `python -m tests.support.killed serve|worker [--kill-at POINT]` runs `curhat serve|worker`. The process kills itself
 at POINT:
 
-    accept.before_commit                        the first time a task reaches this point
-    deadline.before_commit:40                   the 40th time; the 39 earlier tasks continue
-    idempotency.stored*9                        when nine tasks have reached it; the eight earlier ones wait there
-    accept.before_commit>transaction.committed  at the second point, in a task that has passed the first
+    accept.before_commit the first time a task reaches this point deadline.before_commit:40 the 40th time; the 39
+    earlier tasks continue idempotency.stored*9 when nine tasks have reached it; the eight earlier tasks wait there
+    accept.before_commit>transaction.committed at the second point, in a task that has passed the first
 
 tests/support/processes.py starts this module. The module imports only the modules that the product needs. So the
 process starts as fast as the product.

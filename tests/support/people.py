@@ -61,7 +61,7 @@ class Make:
     async def offer(
         self, *, duration_minutes: int = 30, price_rp: int = 20_000, purpose: str = "session"
     ) -> UUID:
-        """The offer with these terms. Creates it if it does not exist. An offer at Rp0 is the trial."""
+        """The offer with these terms. Creates the offer if it does not exist. An offer at Rp0 is the trial."""
         offer_id: UUID = await self._database.fetchval(
             """
             INSERT INTO offers (purpose, duration_minutes, price_rp, is_trial) VALUES ($1, $2, $3, $3 = 0)

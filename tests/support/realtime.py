@@ -158,7 +158,9 @@ class _Server(uvicorn.Server):
 
 
 class ServerProcess:
-    """One server process. Its hub pings and compares only when the test calls `run_ticks` and `compare`."""
+    """One server process. The hub sends pings and compares sockets only when the test calls `run_ticks` and
+    `compare`.
+    """
 
     def __init__(self, database: Database, signals: UnreliableSignals, hooks: FakeHooks) -> None:
         self.database = database

@@ -1,4 +1,4 @@
-"""A running server on the test's own database, and people who are signed in to it without a code.
+"""A running server on the test's own database, and people whom the tests sign in without a code.
 
 The people are inserted as rows of `people`, `customers`, `mitras` and `access_tokens`. All their later actions go
 through the API. The production services make payments, pairings and sessions.
@@ -81,7 +81,7 @@ VALUES ($1, $2, $3, 'a test', '127.0.0.1', curhat_now() + make_interval(secs => 
 
 
 class RunningServer:
-    """A server in the test's event loop, and functions that make people and journeys through it."""
+    """A server in the test's event loop, and functions that make people and journeys on this server."""
 
     def __init__(self, url: str, application: Server, http: httpx.AsyncClient, database: Database) -> None:
         self.url = url
@@ -264,7 +264,7 @@ def process(command: str, environment: dict[str, str], log: Path) -> Iterator["s
 
 @contextlib.contextmanager
 def server_process(environment: dict[str, str], log: Path) -> Iterator[str]:
-    """Run a server as a process until the block ends. Yields its address once it is ready."""
+    """Run a server as a process until the block ends. Yields the server's address as soon as the server is ready."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     with process("serve", {**environment, "CURHAT_PORT": str(port)}, log) as started:

@@ -1,4 +1,4 @@
-"""A mitra's toggle, as the product sets it."""
+"""Sets a mitra's toggle as the product sets it."""
 
 from uuid import UUID
 

@@ -288,8 +288,8 @@ class Journey {
   #showPairing(pairing: Pairing): void {
     this.#reachedStages.set(pairing.id, STAGES[pairing.status]);
     if (this.payment?.id !== pairing.payment_id) return;
-    // A payment may have two pairings, one after the other. An answer about the first pairing may be late.
-    // The second pairing has the larger id.
+    // A payment may have two pairings: first a targeted pairing, then a fallback. An answer about the first pairing may
+    // be late. The second pairing has the larger id.
     if (this.pairing === null || this.pairing.id <= pairing.id) this.pairing = pairing;
   }
 

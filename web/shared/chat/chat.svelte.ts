@@ -77,7 +77,8 @@ export class Chat {
   /**
    * Fetches the newest messages. Call it at the beginning, and when messages may have been missed. Throws `Refused`.
    *
-   * It sends a new request even while another one is under way. The earlier answer may lack the missed messages.
+   * It sends a new request even while an earlier request is under way, because the earlier answer may lack the missed
+   * messages.
    */
   load(): Promise<void> {
     if (this.#nextLoad === undefined) {

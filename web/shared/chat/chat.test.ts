@@ -273,7 +273,7 @@ test('a late page keeps a message that arrived before it', async () => {
   expect(texts()).toEqual(['message 1', 'message 2', 'message 3']);
 });
 
-test('after a reconnect, a page that does not reach the known messages replaces them', async () => {
+test('after a reconnect, a page that does not reach the known messages replaces the known messages', async () => {
   void chat.load();
   await settle();
   await pages[0]!.answer(page([2, 1]));
@@ -287,7 +287,7 @@ test('after a reconnect, a page that does not reach the known messages replaces 
   expect(pages[2]!.argument).toBe('before 7');
 });
 
-test('after a reconnect, a page that reaches the known messages adds to them', async () => {
+test('after a reconnect, a page that reaches the known messages is added to the known messages', async () => {
   void chat.load();
   await settle();
   await pages[0]!.answer(page([2, 1], 'before 1'));

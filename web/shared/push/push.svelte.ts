@@ -1,9 +1,10 @@
 /**
  * Notifications while the app is closed: the browser's permission, and the subscription at the server.
  *
- * The app asks for the permission only after the person has pressed the button for it. When the permission is given,
- * the app sends its subscription to the server at each start. This repairs a subscription that the server has marked as
- * failed. The app does not send the subscription while the person has switched notifications off on this device.
+ * The app asks for the permission when the person presses the button for it, and never before. When the permission is
+ * given, the app sends its subscription to the server at each start. This repairs a subscription that the server has
+ * marked as failed. The app does not send the subscription while the person has switched notifications off on this
+ * device.
  */
 import type { Schemas } from '../api/client';
 import { goTo } from '../router.svelte';
@@ -92,7 +93,7 @@ export class Push {
     return this.start(language);
   }
 
-  /** Asks the person for the permission. Call it only after the person pressed the button for it. */
+  /** Asks the person for the permission. Call it when the person presses the button for the permission. */
   async askPermission(language: Schemas['PushSubscription']['language']): Promise<void> {
     localStorage.removeItem(this.#offKey);
     await Notification.requestPermission();
