@@ -73,7 +73,7 @@ class MitraSignedIn(msgspec.Struct, frozen=True):
 
 
 class CustomerAccount(msgspec.Struct, frozen=True):
-    """A customer's own account. No other person may see it."""
+    """A customer's account, in the form that only this customer may see."""
 
     id: UUID
     call_name: str
