@@ -411,8 +411,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class Recorder:
-    """Records the outcomes of one run. At the end, fails the run when no passing test shows a rule of a reached
-    phase.
+    """Records the outcomes of one run. At the end of a full run, fails the run when a reached
+    rule is not shown by a passing test.
     """
 
     def __init__(self, config: pytest.Config, book: Rulebook) -> None:
