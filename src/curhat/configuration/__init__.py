@@ -1,9 +1,9 @@
 """The five values that operators change while the service runs (X.5), and the history of each.
 
 Guarantees
-    There are exactly five rows. The code and the database name the same five.
+    There are exactly five rows. The code and the database have the same five keys.
     `change` writes only a value of the right type and within the bounds. In the same transaction it records who
     changed the row, the old value and the new value.
-    A change applies only to windows that open after it. The step that opens a window reads the value and stores it
-    with the window.
+    A change applies only to windows that open after the change. The step that opens a window reads the value, and
+    stores in the window's row what follows from the value. Later steps do not read the value again.
 """

@@ -1,4 +1,4 @@
-"""The definition of each row: its label, its effect for people, its unit, default and bounds. Pure."""
+"""The definition of each row: label, explanation, unit, default value and bounds. This module does no I/O."""
 
 import re
 from typing import Final, Literal, get_args
@@ -32,21 +32,24 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
     choices: tuple[str, ...] | None = None
 
     def checked(self, value: object) -> Value:
-        """Return the value unchanged. For a wrong type or value, raises ValidationFailed, which names the bounds."""
+        """Return `value` if it has the right type and is within the bounds.
+
+        Otherwise raises ValidationFailed, which names the bounds.
+        """
         if self.choices is not None:
             if isinstance(value, str) and value in self.choices:
                 return value
             raise invalid_field("value", f"must be {' or '.join(self.choices)}")
         assert self.minimum is not None
         assert self.maximum is not None
-        # Not isinstance, because in Python a bool is an int.
+        # Do not use isinstance, because in Python a bool is an int.
         if type(value) is int and self.minimum <= value <= self.maximum:
             return value
         limits = f"from {self.minimum} to {self.maximum}"
         raise invalid_field("value", f"must be a whole number of {self.unit} {limits}")
 
     def read(self, text: str) -> Value:
-        """Return the value of a text from the database or the command line. Raises ValidationFailed like `checked`."""
+        """Convert a text from the database or the command line to the row's type. Raises ValidationFailed."""
         if self.type == "integer" and re.fullmatch(r"[0-9]{1,9}", text):
             return self.checked(int(text))
         return self.checked(text)

@@ -1,10 +1,10 @@
-"""The refusal of configuration."""
+"""The refusal that this package raises."""
 
 from curhat.kit.errors import BusinessError
 
 
 class ChangedMeanwhile(BusinessError):
-    """Its fields are value, updated_at and updated_by as they are now."""
+    """Fields: the row's current value, updated_at and updated_by."""
 
     code = "changed_meanwhile"
     status = 409

@@ -1,4 +1,4 @@
-"""The answers about configuration."""
+"""The structs of the API about configuration."""
 
 from datetime import datetime
 from typing import Literal
@@ -9,7 +9,7 @@ from curhat.configuration.definitions import ConfigurationKey, Value
 
 
 class ConfigurationRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One row: its definition, its value, and who set it when."""
+    """One row: its definition, its current value, who set this value, and the time of that change."""
 
     key: ConfigurationKey
     label: str
@@ -26,7 +26,7 @@ class ConfigurationRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ConfigurationChange(msgspec.Struct, frozen=True, kw_only=True):
-    """One change of one row: who changed it when, from what to what."""
+    """One change of one row: the old value, the new value, who changed the row, and the time."""
 
     key: ConfigurationKey
     old_value: Value

@@ -29,7 +29,7 @@ async def get_row(tx: Transaction, key: str) -> ConfigurationRow:
 async def change(
     tx: Transaction, *, key: str, value: Value, changed_by: str, expected_updated_at: datetime | None = None
 ) -> ConfigurationRow:
-    """One value → another, with entries in the history and in the audit. Setting the same value changes nothing.
+    """Change a row's value, and insert an entry into the history and the audit. The same value changes nothing.
 
     `changed_by` is an operator's id or 'command line'. `expected_updated_at` is the `updated_at` that the operator
     saw.
@@ -46,7 +46,7 @@ async def change(
 
 
 async def history(tx: Transaction, key: str, cursor: str | None = None) -> Page[ConfigurationChange]:
-    """Return the changes of this row, newest first. Raises NotFound. Raises ValidationFailed for a bad cursor."""
+    """Return a page of a row's changes, newest first. Raises NotFound. Raises ValidationFailed for a bad cursor."""
     definition = definition_of(key)
     if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) <= 18):
         raise invalid_field("cursor", "is not one that this list gave")
@@ -65,7 +65,7 @@ async def history(tx: Transaction, key: str, cursor: str | None = None) -> Page[
     return Page(items=items, next_cursor=str(found[PAGE_SIZE - 1].id) if len(found) > PAGE_SIZE else None)
 
 
-# The current values. The step that opens a window reads them.
+# These functions read the current values. The step that opens a window calls them.
 pairing_blast_timeout_seconds = partial(queries.read_number, key="pairing_blast_timeout_seconds")  # 2b.2
 payment_session_timeout_minutes = partial(queries.read_number, key="payment_session_timeout_minutes")  # 2a.5
 returning_chat_confirmation_timeout_seconds = partial(  # 4.5

@@ -1,12 +1,13 @@
-"""The worker's loop: sleep at most 250 ms, read the due deadlines, and fire several of them at once.
+"""The worker's loop. It sleeps at most 250 ms, reads the due deadlines, and fires several deadlines at the same time.
 
 Due deadlines wait in due order in one of two queues. Each queue has an executor.
-The batch executor takes the oldest deadline and others of the same kind, at most MAX_BATCH_DEADLINES, and fires them
-in one transaction. So the number of transactions per deadline falls when more deadlines are due.
-The single executor fires one deadline per transaction. It gets the kinds whose transition is not a BatchTransition,
-and every deadline of a batch that failed.
-A deadline that waits long for a lock occupies only one place of the single executor. A call to an external service
-occupies no place. Neither delays the next read of due deadlines.
+The batch executor takes the oldest deadline and further deadlines of the same kind. It fires up to
+MAX_BATCH_DEADLINES deadlines in one transaction. So if more deadlines are due, there are fewer transactions per
+deadline. The single executor fires one deadline per transaction. It gets the kinds whose transition is not a
+BatchTransition, and every deadline of a batch that failed.
+The single executor fires up to MAX_SINGLES_RUNNING deadlines at the same time. A deadline that waits long for a lock
+occupies only one of these places. A call to an external service occupies none of these places. The loop reads the due
+deadlines again without waiting for such a lock or call.
 """
 
 import asyncio
@@ -25,16 +26,17 @@ log = structlog.get_logger(__name__)
 
 # A deadline that is armed while the worker sleeps fires at most this late.
 MAX_SLEEP_SECONDS = 0.25
-# Deadlines that come due within this time are read and fired together. This delays each of them by at most this time.
+# The worker sleeps at least this long, so that it can read and fire several deadlines together. This delays each
+# deadline by at most this time.
 MIN_SLEEP_SECONDS = 0.01
-# How many batches one worker runs at once. A higher limit makes each batch smaller: with 6, deadlines fired three
-# times as late under the same load.
+# How many batches one worker runs at once. A higher limit makes each batch smaller. With a limit of 6, deadlines
+# fired three times as late under the same load.
 MAX_BATCHES_RUNNING = 2
 # How many single deadlines one worker fires at once, beside the batches.
 MAX_SINGLES_RUNNING = 4
 # How many calls to external services one worker makes at once.
 MAX_FOLLOW_UPS_RUNNING = 20
-# How long one call may take. The deadline that repeats a lost call is due later than that.
+# How long one call may take. The deadline that repeats a lost call comes due after a longer time.
 FOLLOW_UP_TIMEOUT_SECONDS = 5.0
 
 FIRED = Counter("curhat_deadlines_fired_total", "Deadlines that took effect", ["kind"])
@@ -46,7 +48,7 @@ LATE = Histogram(
 
 
 class Loop:
-    """The deadlines that one worker has found due, and that wait or run."""
+    """Reads the due deadlines for one worker process, and fires them."""
 
     def __init__(self, database: Database, transitions: Mapping[str, Transition]) -> None:
         self._database = database
@@ -63,11 +65,17 @@ class Loop:
         self._woken = asyncio.Event()
 
     def wake(self, _payload: bytes = b"") -> None:
-        """End the current sleep, or the next sleep. Handles the signal `deadlines`: a deadline is due now."""
+        """End the loop's sleep. If the loop is not sleeping, its next sleep ends at once.
+
+        The signal `deadlines` calls this method when a deadline is due now.
+        """
         self._woken.set()
 
     async def look(self) -> bool:
-        """Start to fire the deadlines that have come due since the last look. Returns whether there were any."""
+        """Read the due deadlines, and start to fire those that neither wait nor run yet.
+
+        Returns False if there were no such deadlines.
+        """
         all_due = await queries.due_deadlines(self._database, max_deadlines=service.MAX_DUE_PER_LOOK)
         found = [due for due in all_due if due.id not in self._in_hand]
         self._in_hand.update(due.id for due in found)
@@ -119,7 +127,7 @@ class Loop:
             self._batches_running -= 1
 
     def _take_batch(self) -> list[DueDeadline]:
-        """Remove from the queue its oldest deadline and the others of the same kind."""
+        """Take the oldest deadline out of the batch queue, and further deadlines of the same kind."""
         kind = self._batch_queue[0].kind
         same_kind = [due for due in self._batch_queue if due.kind == kind]
         taken = same_kind[: service.MAX_BATCH_DEADLINES]
@@ -129,7 +137,7 @@ class Loop:
 
     async def _fire_batch(self, taken: list[DueDeadline]) -> None:
         transition = self._transitions[taken[0].kind]
-        assert isinstance(transition, BatchTransition)  # look() put only these into the batch queue
+        assert isinstance(transition, BatchTransition)  # `look` checked this before it queued the deadline.
         ids = [due.id for due in taken]
         fired: list[Fired] | None = []
         try:
@@ -175,12 +183,12 @@ class Loop:
             try:
                 async with asyncio.timeout(FOLLOW_UP_TIMEOUT_SECONDS):
                     await follow_up()
-            except Exception as error:  # noqa: BLE001  whatever failed, the armed deadline makes the call again
+            except Exception as error:  # noqa: BLE001  after any error, an armed deadline makes the call again
                 log.warning("deadline.follow_up_failed", kind=kind, error=repr(error))
 
 
 async def run_once(database: Database, transitions: Mapping[str, Transition]) -> int:
-    """Fire everything that is due now, and make the follow-up calls. Returns how many deadlines took effect."""
+    """Fire all deadlines that are due now, and make the follow-up calls. Returns how many deadlines took effect."""
     loop = Loop(database, transitions)
     await loop.look()
     await loop.settle()

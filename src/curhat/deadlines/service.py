@@ -18,14 +18,15 @@ log = structlog.get_logger(__name__)
 # The signal that wakes sleeping workers.
 SIGNAL = "deadlines"
 
-# Limits one read, so that a backlog does not delay deadlines that have just come due.
+# Limits how many deadlines one read returns, so that a backlog does not delay deadlines that have just come due.
 MAX_DUE_PER_LOOK = 200
 # Limits how many journeys one transaction locks, and how long it locks them.
 MAX_BATCH_DEADLINES = 50
-# The longest time that a batch waits for one lock. After that, the worker fires each deadline by itself. The time is
-# shorter than deadlock_timeout, so PostgreSQL never has to look for a deadlock.
+# The longest time that a batch waits for one lock. After that time, the worker fires each deadline of the batch in
+# its own transaction. The time is shorter than deadlock_timeout, so PostgreSQL never checks for a deadlock.
 BATCH_LOCK_TIMEOUT = "100ms"
-# A transition that failed this often probably has a bug. Its deadline is parked, and an operator must look at it.
+# A transition that failed this often probably has a bug. The worker parks the deadline, and an operator must
+# investigate.
 MAX_ATTEMPTS = 10
 
 
@@ -36,20 +37,20 @@ class Fired(msgspec.Struct, frozen=True):
     follow_up: "FollowUp | None"
 
 
-# A call to an external service. The worker awaits it after the commit of the transition that returned it. That
-# transition has also armed a later deadline, which repeats the call if this call is lost.
+# A call to an external service. A transition returns the call, and the worker makes the call after the commit. The
+# transition also arms a later deadline. If the call is lost, that deadline repeats it.
 FollowUp = Callable[[], Awaitable[object]]
-# Runs in the transaction that claims the deadline.
+# The step of a deadline. The worker runs it in the transaction that claims the deadline.
 Transition = Callable[[Transaction, Deadline], Awaitable[FollowUp | None]]
 
 
 class BatchTransition:
-    """A transition that takes several deadlines of one kind in one transaction. It is also a Transition for one.
+    """A transition for several deadlines of one kind in one transaction. Code can also call it for one deadline.
 
-    `run` locks table by table in the global lock order (payments, pairings, sessions, mitras, requests, streams).
-    Within a table it locks in id order. Every single transition locks in the same order, so batches and single
-    transitions never deadlock.
-    `run` returns the external calls to make, by the entity id of their deadline, or None.
+    `run` locks rows table by table in the global lock order (payments, pairings, sessions, mitras, requests,
+    streams). Within a table, `run` locks the rows in id order. Every single transition locks in the same order, so
+    batches and single transitions never deadlock.
+    `run` returns a mapping from the deadline's entity id to the external call to make, or None for no calls.
     """
 
     def __init__(
@@ -84,10 +85,11 @@ async def arm_each(tx: Transaction, kind: str, armed: Sequence[tuple[UUID, datet
 async def arm_now(tx: Transaction, kind: str, entity_id: UUID) -> None:
     """Run the transition of `kind` for `entity_id` as soon as this transaction is committed.
 
-    Use this for a consequence whose rows come earlier in the lock order than the rows that this step has locked. The
-    consequence then runs in its own transaction.
-    Every call arms a new deadline, because a transition that is already running may have read the state before this
-    step. The call also wakes a worker. If that signal is lost, the worker looks within MAX_SLEEP_SECONDS.
+    Use this function if a consequence must lock rows that come earlier in the lock order than the rows that this
+    transaction has locked. The consequence then runs in its own transaction.
+    The new deadline never replaces an older deadline, because the older deadline's transition may already be running,
+    and may have read the state before this transaction's changes.
+    The function also wakes the workers. If that signal is lost, a worker finds the deadline within MAX_SLEEP_SECONDS.
     """
     await queries.arm_deadline_now(
         tx, kind=kind, entity_id=entity_id, correlation_id=current_correlation_id()
@@ -96,26 +98,32 @@ async def arm_now(tx: Transaction, kind: str, entity_id: UUID) -> None:
 
 
 def wake_workers(tx: Transaction) -> None:
-    """Wake the sleeping workers once this transaction is committed."""
+    """Wake the sleeping workers after the commit of this transaction."""
     tx.signal(SIGNAL, b"")
 
 
 async def disarm(tx: Transaction, kind: str, *entity_ids: UUID) -> None:
-    """Remove the deadlines of `kind` of these entities. A deadline that a worker has locked fires as a no-op."""
+    """Delete the deadlines of `kind` of these entities.
+
+    If a worker has locked a deadline, the deadline stays and fires as a no-op.
+    """
     await disarm_each(tx, (kind,), *entity_ids)
 
 
 async def disarm_each(tx: Transaction, kinds: Sequence[str], *entity_ids: UUID) -> None:
-    """Remove the deadlines of several kinds. A deadline that a worker has locked fires as a no-op."""
+    """Delete the deadlines of all `kinds` of these entities.
+
+    If a worker has locked a deadline, the deadline stays and fires as a no-op.
+    """
     await queries.disarm_deadlines(tx, kinds=kinds, entity_ids=entity_ids)
 
 
 async def fire(database: Database, deadline_id: int, transitions: Mapping[str, Transition]) -> Fired | None:
     """Claim one deadline and run its transition in the same transaction.
 
-    Returns the deadline that took effect. Returns None in three cases: another worker has claimed the deadline; it was
-    moved or disarmed; its transition failed, and it was postponed or parked. Raises the errors of DATABASE_AWAY if the
-    claim itself fails.
+    Returns the deadline that took effect. Returns None if another worker has claimed the deadline, or if the deadline
+    was moved or disarmed. Also returns None if the transition failed and the deadline was postponed or parked.
+    Raises the errors of DATABASE_AWAY if the claim itself fails.
     """
     claimed: Deadline | None = None
     structlog.contextvars.clear_contextvars()
@@ -144,9 +152,9 @@ async def fire_batch(
 ) -> list[Fired] | None:
     """Claim these deadlines of one kind and run their transition, all in one transaction.
 
-    Returns the deadlines that took effect. Returns None if the transition failed or waited too long for a lock. Then
-    nothing has changed, and the caller fires each deadline by itself. Raises the errors of DATABASE_AWAY if the claim
-    itself fails.
+    Returns the deadlines that took effect. Returns None if the transition failed or waited too long for a lock. In
+    this case nothing has changed, and the caller fires each deadline in its own transaction.
+    Raises the errors of DATABASE_AWAY if the claim itself fails.
     """
     claimed: list[Deadline] = []
     structlog.contextvars.clear_contextvars()

@@ -1,8 +1,10 @@
-"""The port to the payment gateway. Today the mock implements it. Xendit will implement it without changes in callers.
+"""The port to the payment gateway.
+
+Today only the mock implements this port. A later adapter for Xendit will implement it without a change to any caller.
 
 What every gateway behind this port guarantees
-    A key always names one charge or one refund. If we send a charge or refund again under the same key, the gateway
-    does not repeat it, and gives the same answer.
+    A key identifies one charge or one refund. If we send a charge or a refund again under the same key, the gateway
+    does not carry it out again, and gives the same answer.
     `find_charge` and `find_refund` return the result of the charge or refund that we sent under a key.
 What callers must expect
     An answer may be missing or late, may arrive twice, and may arrive out of order.
@@ -17,7 +19,8 @@ import msgspec
 ChargeStatus = Literal["approved", "declined", "processing", "not_found"]
 RefundStatus = Literal["done", "failed", "processing", "not_found"]
 
-# How long a confirmation waits for the gateway. Then it answers that the result is not known yet (a ○ rule of 2a).
+# How long a confirmation waits for the gateway. After this time, the server answers that the result is not known yet
+# (a ○ rule of 2a).
 ANSWER_TIMEOUT_SECONDS = 5.0
 
 
@@ -39,12 +42,12 @@ class RefundAnswer(msgspec.Struct, frozen=True):
     reason: str | None = None
 
 
-# Like a webhook: a gateway calls this with the key and the answer when an answer arrives late or again. The gateway
-# takes this function in its constructor.
+# A gateway calls this function, like a webhook, if an answer arrives late or a second time. The arguments are the key
+# and the answer. The gateway's constructor takes the function.
 ChargeCallback = Callable[[UUID, ChargeAnswer], Awaitable[object]]
 
 
-@runtime_checkable  # Litestar checks the type of what it injects into an endpoint.
+@runtime_checkable  # Litestar checks the type of each object that it injects into an endpoint.
 class Gateway(Protocol):
     """A payment gateway. Amounts are whole rupiah, always more than 0."""
 

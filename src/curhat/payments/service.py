@@ -31,10 +31,11 @@ PAYMENT_EXPIRY = "payment_expiry"
 CHARGE_ANSWER = "charge_answer"
 REFUND_ANSWER = "refund_answer"
 
-# The gateway's status for an unknown key, and the reason that we store for it.
+# The gateway's status for an unknown key. We also store this text as the attempt's reason.
 NOT_FOUND = "not_found"
 
-# By this time the call has ended, so a query by key cannot reach the gateway before the call.
+# The time from the start of an attempt to the first query about it. By then the call has ended, so the query cannot
+# reach the gateway before the call.
 FIRST_ASK_SECONDS = ANSWER_TIMEOUT_SECONDS + 1
 # If the gateway does not know a charge, the call may have been delayed and may still arrive. We query the gateway for
 # this long, so that we find and refund money that was taken without our knowledge.
@@ -45,10 +46,11 @@ MAX_ASK_WAIT_SECONDS = 30
 
 
 class Charge(msgspec.Struct, frozen=True):
-    """A charge attempt that the gateway must carry out, between two transactions. `key` identifies it permanently.
+    """A recorded charge attempt. The caller must call the gateway for it, outside any transaction.
 
-    The call must be sent and end before `until`, in seconds of this machine's monotonic clock, even if this process
-    was suspended. Soon after `until` we query the gateway, and it may answer that it does not know the key.
+    `key` identifies the attempt permanently. The call must begin and end before `until`, even if this process was
+    suspended. `until` is in seconds of this machine's monotonic clock. Soon after `until`, the worker queries the
+    gateway, which may answer that it does not know the key.
     """
 
     key: UUID
@@ -58,7 +60,7 @@ class Charge(msgspec.Struct, frozen=True):
 
 
 class ChargeOutcome(msgspec.Struct, frozen=True):
-    """The effect of an answer on the payment. `payment` is its state before the answer.
+    """The effect of the gateway's answer on the payment. `payment` is the payment's state before the answer.
 
     The steps:
         confirmed   the charge was approved in time
@@ -112,7 +114,7 @@ async def open_extension_payment(
 
 
 def _charge(key: UUID, payment_id: UUID, amount_rp: int) -> Charge:
-    """Make a charge. The time within which it must be sent begins now."""
+    """Return a Charge. The time within which the caller must call the gateway begins now."""
     return Charge(key, payment_id, amount_rp, time.monotonic() + ANSWER_TIMEOUT_SECONDS)
 
 
@@ -121,11 +123,11 @@ async def begin_extension_charges(
 ) -> list[Charge]:
     """pending → confirming, when the extension is approved (5.4). The gateway's approval counts until `charge_by`.
 
-    The caller holds the sessions' locks, and carries out the charges after the commit. If the process dies before
-    that, the armed deadlines carry them out.
+    The caller holds the sessions' locks, and carries out the charges after the commit. If the process dies before it
+    does so, the armed deadlines carry out the charges.
     """
     attempts = await queries.begin_extension_charges(tx, payment_ids=payment_ids, charge_by=charge_by)
-    assert len(attempts) == len(payment_ids)  # A payment is pending as long as its extension is.
+    assert len(attempts) == len(payment_ids)  # While an extension is pending, its payment is pending too.
     first_ask = timedelta(seconds=FIRST_ASK_SECONDS)
     armed = [(attempt.key, attempt.now + first_ask, 1) for attempt in attempts]
     await deadlines.arm_each(tx, CHARGE_ANSWER, armed)
@@ -133,15 +135,15 @@ async def begin_extension_charges(
 
 
 async def abandon_extensions(tx: Transaction, payment_ids: Sequence[UUID]) -> None:
-    """pending or confirming → abandoned, for extensions that are never charged (5.7). Final statuses do not change.
+    """pending or confirming → abandoned, for extensions that are never charged (5.7).
 
-    The caller holds the sessions' locks.
+    A payment in a final status does not change. The caller holds the sessions' locks.
     """
     await queries.abandon_extension_payments(tx, payment_ids=payment_ids)
 
 
 async def lock(tx: Transaction, payment_id: UUID) -> LockedPayment:
-    """Lock the journey. Raises NotFound."""
+    """Lock the payment row, which protects the whole journey. Raises NotFound."""
     payment = await queries.lock_payment(tx, payment_id=payment_id)
     if payment is None:
         raise NotFound
@@ -149,10 +151,10 @@ async def lock(tx: Transaction, payment_id: UUID) -> LockedPayment:
 
 
 async def lock_own(tx: Transaction, payment_id: UUID, customer_id: UUID) -> LockedPayment:
-    """Lock this customer's own journey.
+    """Lock the row of this customer's own payment, which protects the whole journey.
 
-    Raises NotFound, also for another customer's payment and for the payment of an extension. Nobody confirms or
-    leaves the payment of an extension, because the extension decides its status (5.4, 5.7).
+    Raises NotFound, also for another customer's payment and for the payment of an extension. No customer can confirm
+    or cancel the payment of an extension, because the extension decides the payment's status (5.4, 5.7).
     """
     payment = await lock(tx, payment_id)
     if payment.customer_id != customer_id or payment.purpose != "session":
@@ -164,7 +166,7 @@ async def begin_confirmation(tx: Transaction, payment: LockedPayment) -> Charge 
     """pending → confirming. A payment of Rp0 goes directly to confirmed and never reaches the gateway (2a.3).
 
     Returns the charge to carry out after the commit. Returns None if the payment is confirmed now. If the process
-    dies before the charge, the armed deadline finishes it. Raises PaymentExpired, PaymentClosed.
+    dies before the charge, the armed deadline finishes the attempt. Raises PaymentExpired, PaymentClosed.
     """
     if payment.status != "pending":
         raise closed_error(payment.status)
@@ -179,19 +181,20 @@ async def begin_confirmation(tx: Transaction, payment: LockedPayment) -> Charge 
 
 
 def closed_error(status: PaymentStatus) -> PaymentExpired | PaymentClosed:
-    """Return the reason why a customer cannot confirm or leave a payment in a final status."""
+    """Return the refusal for a customer who wants to confirm or cancel a payment in this final status."""
     return PaymentExpired() if status == "expired" else PaymentClosed(payment_status=status)
 
 
 async def record_charge_answer(tx: Transaction, key: UUID, answer: ChargeAnswer) -> ChargeOutcome | None:
     """Record the gateway's answer about an attempt. Returns None if no attempt has this key.
 
-    Answers may come late, twice and in any order. The result is the same.
-    `approved` overrides every earlier answer, because the gateway took the money. It confirms a payment that is
-    confirming, or that is pending and in time. If the payment was closed, or another attempt may have taken the money,
-    this step requests a refund.
-    `not_found` counts as declined, because the call has ended before anyone queries. If an extension may still be
-    charged, `not_found` changes nothing, and the worker sends the charge again under the same key.
+    Answers may come late, twice and in any order. The final state is the same.
+    The answer `approved` overrides every earlier answer, because the gateway took the money. It confirms a payment
+    that is confirming. It also confirms a payment that is pending and has time left. If the payment was closed, or
+    another attempt may have taken the money, this function requests a refund instead.
+    The answer `not_found` counts as declined, because the call has ended before the worker queries the gateway. If an
+    extension may still be charged, `not_found` changes nothing. The worker then sends the charge again under the same
+    key.
     """
     locked = await _lock_attempt(tx, key)
     if locked is None:
@@ -217,8 +220,8 @@ async def _approved(tx: Transaction, payment: LockedPayment, key: UUID) -> Charg
     if payment.purpose == "extension":
         waits_for_it = payment.status == "confirming" and not payment.is_over
     else:
-        # A payment that is pending again after a decline can be approved only until its own time is over. This holds
-        # even if the worker that expires it is late.
+        # After a decline, a payment is pending again. A later approval then counts only until the payment's time is
+        # over, even if the worker expires the payment late.
         waits_for_it = payment.status == "confirming" or (payment.status == "pending" and not payment.is_over)
     if waits_for_it and not await queries.has_other_charge(tx, payment_id=payment.id, attempt_id=key):
         await queries.answer_attempt(tx, attempt_id=key, attempt_status="approved", reason=None)
@@ -246,8 +249,8 @@ async def _declined(tx: Transaction, payment: LockedPayment, key: UUID, reason: 
         await queries.close_payments(tx, payment_ids=[payment.id], status="expired")
         return ChargeOutcome(payment, "expired")
     await queries.reopen_payment(tx, payment_id=payment.id)
-    # The first expiry may have fired as a no-op while the payment was confirming. So arm another expiry. It needs its
-    # own generation, because a worker may hold the first expiry at this moment.
+    # The first expiry may have fired as a no-op while the payment was confirming. So arm another expiry. The new
+    # expiry needs its own generation, because a worker may have locked the first expiry at this moment.
     attempts = await queries.count_attempts(tx, payment_id=payment.id)
     await deadlines.arm(tx, PAYMENT_EXPIRY, payment.id, payment.expires_at, attempts + 1)
     return ChargeOutcome(payment, "declined")
@@ -298,9 +301,10 @@ async def abandon(tx: Transaction, payment: LockedPayment) -> None:
 
 
 async def expire(tx: Transaction, payment_ids: Sequence[UUID]) -> dict[UUID, Purpose]:
-    """pending → expired, if the time to pay is over (2a.5). A confirmation that began in time prevents this.
+    """pending → expired, if the time to pay is over (2a.5).
 
-    Locks the journeys. Returns the purpose of each payment that expired, by its id.
+    A payment whose confirmation began in time does not expire. Locks the payments. Returns the purpose of each
+    payment that expired, by the payment's id.
     """
     pending = await queries.expire_payments(tx, payment_ids=payment_ids)
     expired = {payment.id: payment.purpose for payment in pending if payment.is_expired}
@@ -318,7 +322,7 @@ async def close(
     payment_ids: Sequence[UUID],
     status: Literal["abandoned", "expired", "served", "unserved"],
 ) -> None:
-    """An open status → `status`. This ends the journey. The caller holds the locks."""
+    """An open status → `status`. This ends the journeys. The caller holds the payments' locks."""
     await queries.close_payments(tx, payment_ids=payment_ids, status=status)
     await deadlines.disarm(tx, PAYMENT_EXPIRY, *payment_ids)
 
@@ -329,12 +333,16 @@ async def open_cases(tx: Transaction, payment_ids: Sequence[UUID], reason: CaseR
 
 
 async def charges_to_refund(tx: Transaction, payment_id: UUID) -> list[TakenCharge]:
-    """Return the unrefunded charges of a payment without a session, or with one cut short. Rp0 has no charges."""
+    """Return the charges of a payment that can be refunded. A payment of Rp0 has no charges.
+
+    Such a charge has no refund yet. Either the gateway approved the charge too late, or the payment got no session,
+    or its session was cut short.
+    """
     return await queries.list_charges_to_refund(tx, payment_ids=[payment_id])
 
 
 async def refundable_rp(tx: Transaction, payment_ids: Sequence[UUID]) -> dict[UUID, int]:
-    """Return the sum of `charges_to_refund` per payment, in rupiah. It is 0 for a payment without such charges."""
+    """Return the sum of `charges_to_refund` per payment, in rupiah. A payment without such charges has the sum 0."""
     sums = dict.fromkeys(payment_ids, 0)
     for charge in await queries.list_charges_to_refund(tx, payment_ids=payment_ids):
         sums[charge.payment_id] += charge.amount_rp
@@ -350,7 +358,10 @@ async def request_refund(
     *,
     by: str = "system",
 ) -> None:
-    """Request the refund of one charge, once, and audit it. The worker calls the gateway between transactions."""
+    """Request the refund of one charge, and write an audit entry. A repeated call changes nothing.
+
+    The worker later calls the gateway, outside any transaction.
+    """
     refund_id = await queries.request_refund(
         tx, payment_id=payment_id, charge_key=charge_key, amount_rp=amount_rp, refund_reason=reason
     )
@@ -361,7 +372,7 @@ async def request_refund(
 
 
 async def refund_to_carry_out(tx: Transaction, refund_id: UUID, generation: int) -> Refund | None:
-    """Return the refund if it still waits for an answer, and arm the next try. Otherwise return None.
+    """If the refund still waits for the gateway's answer, arm the next try and return the refund. Else return None.
 
     `generation` is the generation of the deadline that fired.
     """
@@ -380,10 +391,10 @@ _REQUESTED: Final[dict[RefundReason, AuditAction]] = {
 
 
 async def record_refund_answer(tx: Transaction, refund_id: UUID, answer: RefundAnswer) -> UUID | None:
-    """requested → done or failed. A failed refund opens a case. Repeated and unknown answers change nothing.
+    """requested → done or failed. A failed refund opens a case. A repeated or not final answer changes nothing.
 
-    If an operator decided the refund and the gateway has carried it out, the payment becomes refunded (X.9). Then
-    return the payment's id. Otherwise return None.
+    If an operator decided the refund and the gateway has carried it out, the payment becomes refunded (X.9). In this
+    case return the payment's id. Otherwise return None.
     """
     if answer.status not in ("done", "failed"):
         return None

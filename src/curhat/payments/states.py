@@ -1,4 +1,4 @@
-"""The states of a payment and the steps between them. Pure."""
+"""The states of a payment, and the allowed steps between these states. This module does no I/O."""
 
 from typing import Literal
 
@@ -10,7 +10,8 @@ PaymentStatus = Literal[
 STEPS: frozenset[tuple[PaymentStatus, PaymentStatus]] = frozenset(
     {
         ("pending", "confirming"),
-        # Either a trial, which is not charged, or the gateway first declined an attempt and then approved it.
+        # Either the payment is a trial, which is not charged. Or the gateway first declined an attempt, and then
+        # approved the same attempt.
         ("pending", "confirmed"),
         ("pending", "abandoned"),
         ("pending", "expired"),
@@ -18,7 +19,7 @@ STEPS: frozenset[tuple[PaymentStatus, PaymentStatus]] = frozenset(
         ("confirming", "confirmed"),
         # The gateway declined the charge after the time to pay had passed.
         ("confirming", "expired"),
-        # The charge of an extension was declined, or its time was over.
+        # The gateway declined an extension's charge, or did not approve it in time.
         ("confirming", "abandoned"),
         ("confirmed", "served"),
         ("confirmed", "unserved"),
@@ -27,7 +28,8 @@ STEPS: frozenset[tuple[PaymentStatus, PaymentStatus]] = frozenset(
     }
 )
 
-# `approved_late`: the money was taken too late to pay for anything. Such a charge is refunded.
+# `approved_late` means that the gateway took the money too late to pay for anything. The service refunds such a
+# charge.
 AttemptStatus = Literal["started", "approved", "declined", "approved_late"]
 
 # The reasons for which an operator must review a payment.

@@ -22,7 +22,10 @@ from curhat.pricing.schemas import OfferList, Purpose
 async def list_offers(
     purpose: FromQuery[Purpose], database: NamedDependency[Database], customer: NamedDependency[Identity]
 ) -> OfferList:
-    """The current offers for a session or an extension. The trial is among them while this customer may have it."""
+    """Return the current offers for a session or an extension.
+
+    If this customer may have the trial, the trial is in the list.
+    """
     async with database.transaction() as tx:
         return OfferList(offers=await service.offers(tx, customer.user_id, purpose))
 

@@ -1,4 +1,4 @@
-"""The refusal of pricing."""
+"""The refusal that this package raises."""
 
 from curhat.kit.errors import BusinessError
 

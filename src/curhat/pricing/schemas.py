@@ -1,4 +1,4 @@
-"""The answers of pricing."""
+"""The structs of the API about offers."""
 
 from typing import Literal
 from uuid import UUID
@@ -9,7 +9,7 @@ Purpose = Literal["session", "extension"]
 
 
 class Offer(msgspec.Struct, frozen=True):
-    """A duration and its price in whole rupiah. Rp0 is the trial."""
+    """A duration and its price in whole rupiah. The trial has the price Rp0."""
 
     id: UUID
     duration_minutes: int
@@ -18,6 +18,9 @@ class Offer(msgspec.Struct, frozen=True):
 
 
 class OfferList(msgspec.Struct, frozen=True):
-    """The offers that a customer may choose from: the trial first if they may have it, then by duration."""
+    """The offers that a customer may choose, in the order of their durations.
+
+    If the customer may have the trial, the trial is first.
+    """
 
     offers: list[Offer]

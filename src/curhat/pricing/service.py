@@ -23,7 +23,7 @@ SEED: Final[tuple[tuple[Purpose, int, int], ...]] = (
 
 
 async def offers(tx: Transaction, customer_id: UUID, purpose: Purpose) -> list[Offer]:
-    """Return the offers that this customer may choose: the trial first, then by duration."""
+    """Return the offers that this customer may choose. The trial is first. The other offers follow by duration."""
     rows = await queries.list_offers(tx, customer_id=customer_id, purpose=purpose)
     return msgspec.convert(rows, list[Offer], from_attributes=True)
 
@@ -42,7 +42,7 @@ async def quote(tx: Transaction, customer_id: UUID, offer_id: UUID, purpose: Pur
 
 
 async def trial_available(tx: Transaction, customer_id: UUID) -> bool:
-    """Whether this customer may have the trial: an offer exists, and they never had a trial session (2a.3)."""
+    """Return whether a trial offer is current and this customer never had a trial session (2a.3)."""
     return await queries.is_trial_available(tx, customer_id=customer_id)
 
 

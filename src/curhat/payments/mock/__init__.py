@@ -1,12 +1,12 @@
-"""The mock gateway, for development and tests. It acts as a third party. A test can make it misbehave (2a.1).
+"""The mock gateway, for development and tests (2a.1). It acts like an external service. A test can make it misbehave.
 
-It keeps its records in the schema `mock_gateway`, and writes them in its own transactions. So a crash or rollback of
-the product does not undo them. The product never reads that schema.
+The mock keeps its records in the schema `mock_gateway`, and writes the records in its own transactions. So a crash or
+rollback of the product does not undo these records. The product's own code never reads this schema.
 
 Behaviours
     approve   approves at once
     decline   declines charges and refuses refunds, at once
-    slow      approves, but its answer is known only SLOW_SECONDS later, through a callback or a query by key
-    lost      approves, but the answer to the call never arrives; a query by key finds it
+    slow      approves, but gives the answer only SLOW_SECONDS later, through a callback or a query by key
+    lost      approves, but the answer to the call never arrives; a query by key returns the answer
     double    approves at once, and calls back twice with the same answer
 """

@@ -36,7 +36,7 @@ async def set_gateway_behaviour(
 async def list_gateway_charges(
     gateway: NamedDependency[MockGateway], payment_id: FromQuery[UUID]
 ) -> GatewayRecords:
-    """What the mock gateway itself recorded for a payment, apart from our own tables."""
+    """Return the charges and refunds that the mock gateway itself recorded for a payment."""
     return await gateway.recorded(payment_id)
 
 

@@ -41,7 +41,7 @@ class MockGateway:
             self._call_back_later(key, SLOW_SECONDS, times=1)
             await asyncio.sleep(SLOW_SECONDS)
         elif behaviour == "lost":
-            await asyncio.Event().wait()  # The caller's own timeout ends this.
+            await asyncio.Event().wait()  # The caller's timeout ends this wait.
         elif behaviour == "double":
             self._call_back_later(key, 0, times=2)
         return await self.find_charge(key)
@@ -89,8 +89,8 @@ class MockGateway:
     def _call_back_done(self, task: asyncio.Task[None]) -> None:
         self._running_callbacks.discard(task)
         if not task.cancelled() and task.exception() is not None:
-            # The answer is lost, as it would be if we failed to handle the callback of a real gateway. A query by key
-            # finds it.
+            # This answer is lost, as if our code had failed to handle the callback of a real gateway. A query by key
+            # returns the same answer.
             log.warning("mock_gateway.call_back_failed", error=type(task.exception()).__name__)
 
     async def close(self) -> None:

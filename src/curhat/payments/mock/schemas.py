@@ -1,4 +1,4 @@
-"""The structs of the mock gateway's controls."""
+"""The structs of the endpoints that control the mock gateway."""
 
 from datetime import datetime
 from typing import Literal
@@ -12,7 +12,7 @@ RecordedRefundStatus = Literal["done", "failed"]
 
 
 class GatewayBehaviour(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the mock gateway does from now on: for one payment, or for all."""
+    """The mock gateway's behaviour from now on. If `payment_id` is null, it applies to all payments."""
 
     behaviour: Behaviour
     payment_id: UUID | None = None
@@ -40,7 +40,7 @@ class RecordedRefund(msgspec.Struct, frozen=True):
 
 
 class GatewayRecords(msgspec.Struct, frozen=True):
-    """What the gateway recorded for one payment, oldest first."""
+    """The charges and refunds that the gateway recorded for one payment, oldest first."""
 
     charges: list[RecordedCharge]
     refunds: list[RecordedRefund]
