@@ -1,20 +1,23 @@
 """The steps of a journey that span packages.
 
 availability    asks presence before a step
-paying          opening, confirming, leaving, expiring a payment
-charging        record the attempt, call the gateway, record its answer
-searching       begin the search, accept, cancel, take the fallback
-mitras          the consequences of the toggle, a capacity change and a suspension
+paying          opens, confirms, cancels and expires payments
+charging        calls the gateway for a charge attempt, and records the gateway's answer
+searching       begins a search, accepts a request, cancels a search, takes a fallback
+mitras          changes a mitra's toggle, name, capacity or suspension, with the consequences for journeys
 renaming        sends a new name to everybody who sees the old name
-snapshot        the whole state of a customer or a mitra
-transitions     the transition of each deadline kind
-push            who gets a push, and when
-single_flight   one accept per pairing at a time, within a process
+snapshot        returns the whole state of a customer or a mitra
+transitions     has the transition of each deadline kind
+push            decides who gets a push, and when
+single_flight   lets only one accept per pairing run at a time, within a process
 
 Guarantees
-    A search starts in only one way: a confirmed payment begins it in the same transaction (2c.1).
-    One accept wins: one statement writes the request, the pairing, the payment, the session and its end (2b.5).
-    The gateway is called between transactions. If a call is lost, a deadline finishes it.
+    A search starts in only one way. The transaction that confirms a payment also begins the search (2c.1).
+    One accept wins. One statement writes the request, the pairing, the payment, the session, and the deadline of the
+    session's end (2b.5).
+    No transaction is open while a process calls the gateway. If a call or its answer is lost, a deadline finishes the
+    charge or the refund.
 Relies on
-    The lower packages for their own rules, and on the payment row as the lock of the whole journey.
+    The lower packages, which keep their own rules.
+    The row lock of the payment, which protects the whole journey.
 """

@@ -1,6 +1,6 @@
 """Asks presence before a step of a journey.
 
-Ask before the transaction, because no transaction may wait for Valkey.
+Callers ask before they open a transaction, because no open transaction may wait for Valkey.
 """
 
 from collections.abc import Awaitable, Collection
@@ -21,7 +21,7 @@ Answer = TypeVar("Answer")
 
 
 async def or_none(answer: Awaitable[Answer]) -> Answer | None:
-    """Return the answer of presence. Return None if presence is unknown."""
+    """Await an answer of presence and return it. Return None if presence is unknown."""
     try:
         return await answer
     except PresenceUnknown:
@@ -31,8 +31,8 @@ async def or_none(answer: Awaitable[Answer]) -> Answer | None:
 class GateAnswer(msgspec.Struct, frozen=True):
     """The answer of presence just before a payment is opened. None means unknown.
 
-    `available` says whether any mitra may be asked, apart from the chosen mitra (1.1).
-    `mitra_reachable` says whether the chosen mitra may be asked. It is also None if no mitra was chosen.
+    `available` says whether at least one mitra may be asked (1.1). The chosen mitra does not count.
+    `mitra_reachable` says whether the chosen mitra may be asked. If the customer chose no mitra, it is None.
     """
 
     available: bool | None
@@ -40,7 +40,7 @@ class GateAnswer(msgspec.Struct, frozen=True):
 
 
 async def ask_gate(presence: Presence, customer_id: UUID, target_mitra_id: UUID | None) -> GateAnswer:
-    """Ask presence just before a payment is opened. `target_mitra_id` is the chosen mitra, if there is one."""
+    """Ask presence just before a payment is opened. `target_mitra_id` is the chosen mitra. None means no choice."""
     if target_mitra_id is None:
         return GateAnswer(await others_available(presence, customer_id))
     available = await others_available(presence, customer_id, target_mitra_id)
@@ -48,9 +48,10 @@ async def ask_gate(presence: Presence, customer_id: UUID, target_mitra_id: UUID 
 
 
 async def others_available(presence: Presence, *excluded: UUID) -> bool | None:
-    """Return whether any mitra except these people may be asked now (1.1). Return None if presence is unknown.
+    """Return whether at least one mitra who is not `excluded` may be asked now (1.1).
 
-    Callers always exclude the customer: the same person may also be a mitra, and must not be paired with themself.
+    Return None if presence is unknown. Callers always exclude the customer, because a customer may also be a mitra,
+    and nobody may be paired with themself.
     """
     return await or_none(_others_available(presence, excluded))
 
@@ -75,9 +76,10 @@ async def is_connected_or_none(presence: Presence, mitra_id: UUID) -> bool | Non
 async def mitra_status(
     database: Database, presence: Presence, customer_id: UUID, mitra_id: UUID
 ) -> MitraStatusAnswer:
-    """Return the status of a past chat's mitra, when the customer taps "Curhat lagi" (3.3, 3.4, 3.6).
+    """Return the status of a past chat's mitra, and whether another mitra may be asked (3.3, 3.4, 3.6).
 
-    Raises NotFound if this customer never had a session with the mitra. Raises PresenceUnknown.
+    The client needs this answer when the customer taps "Curhat lagi". Raises NotFound if this customer never had a
+    session with the mitra. Raises PresenceUnknown.
     """
     async with database.transaction() as tx:
         await refuse_strangers(tx, customer_id, mitra_id)
@@ -90,7 +92,7 @@ async def mitra_status(
 
 
 def status_of(state: MitraState, *, reachable: bool) -> MitraStatus:
-    """Return the status that customers see of a mitra in this state."""
+    """Return the status that a customer sees. `reachable` says whether presence allows to ask the mitra."""
     if not state.online or state.suspended:
         return "offline"
     if state.active_sessions >= state.max_customers:

@@ -1,9 +1,10 @@
-"""Charging: record the attempt → call the gateway → record its answer. Only this module does the last two steps.
+"""Charges a payment in three steps: record an attempt, call the gateway, record the gateway's answer.
 
-The caller does the first step in its own transaction: it records an attempt, arms the deadline `charge_answer`, and
-gets the Charge. `charge` calls the gateway outside any transaction, and records the answer in a new transaction. If the
-process dies, or the answer is not known in time, the deadline queries the gateway by the attempt's key. The gateway's
-callbacks also call `record_charge_answer`, so answers may come in any order, twice, or late.
+The caller takes the first step in its own transaction. That step records the attempt, arms the deadline
+`charge_answer`, and returns a Charge. Only this module takes the other two steps. `charge` calls the gateway outside
+any transaction, and records the answer in a new transaction. If the process dies, or the answer is not known in time,
+the deadline queries the gateway by the attempt's key. The gateway's callbacks also call `record_charge_answer`. So
+answers may come in any order, twice, or late.
 """
 
 import asyncio
@@ -33,9 +34,10 @@ log = structlog.get_logger(__name__)
 async def charge(
     database: Database, presence: Presence, gateway: Gateway, attempt: Charge
 ) -> ChargeAnswer | None:
-    """Charge for a recorded attempt, and record the gateway's answer. Returns the answer.
+    """Call the gateway for a recorded attempt, and record the gateway's answer. Returns the answer.
 
-    Returns None if the answer is not known within 5 s after the attempt began. A deadline or a callback records it.
+    Returns None if the answer is not known within 5 s after the attempt began. In this case, a deadline or a callback
+    records the answer later.
     """
     answer = await _call_gateway(gateway, attempt)
     if answer is not None:
@@ -48,8 +50,8 @@ async def _call_gateway(gateway: Gateway, attempt: Charge) -> ChargeAnswer | Non
     left_seconds = attempt.until - time.monotonic()
     if left_seconds <= 0:
         # If the charge were sent now, the customer could pay twice:
-        # 1. This process was suspended. Meanwhile the deadline queried the gateway, which knew of no charge.
-        # 2. So the payment became pending again, and the customer may be paying again.
+        # 1. This process was suspended. Meanwhile the deadline queried the gateway, which did not know the charge.
+        # 2. So the payment became pending again, and the customer may have confirmed it again.
         return None
     try:
         async with asyncio.timeout(left_seconds):
@@ -63,7 +65,7 @@ async def _call_gateway(gateway: Gateway, attempt: Charge) -> ChargeAnswer | Non
 async def record_charge_answer(
     database: Database, presence: Presence, key: UUID, answer: ChargeAnswer
 ) -> ChargeOutcome | None:
-    """Record the gateway's answer about an attempt, in a new transaction. Return None if no attempt has this key."""
+    """Do the same as `charge_answered`, in a new transaction."""
     candidates = await candidates_or_none(presence)
     async with database.transaction() as tx:
         return await charge_answered(tx, key, answer, candidates)
@@ -72,10 +74,10 @@ async def record_charge_answer(
 async def charge_answered(
     tx: Transaction, key: UUID, answer: ChargeAnswer, candidates: list[UUID] | None
 ) -> ChargeOutcome | None:
-    """Record the gateway's answer about an attempt. It may come from the call, a callback, or a query.
+    """Record the gateway's answer about an attempt. The answer may come from the call, a callback, or a query.
 
-    A confirmed payment begins its search in the same transaction (2c.1). A charged extension lengthens its session
-    (5.4). Returns None if no attempt has this key.
+    If the answer confirms a payment, the search begins in the same transaction (2c.1). If the gateway approved the
+    charge of an extension, the session becomes longer (5.4). Returns None if no attempt has this key.
     """
     session_id = await extension.session_of_charge(tx, key)
     if session_id is not None:
@@ -86,7 +88,7 @@ async def charge_answered(
     payment = outcome.payment
     log.info("charge.answered", payment_id=str(payment.id), answer=answer.status, step=outcome.step)
     if outcome.step == "refunding":
-        # The payment itself did not change, and by now its customer may have another payment.
+        # Send no event. The payment itself did not change, and its customer may have a newer payment by now.
         return outcome
     if outcome.step == "confirmed":
         await begin_search(tx, payment, candidates)

@@ -1,4 +1,4 @@
-"""The operations of a journey: HTTP in, service, HTTP out. Each opens its own transaction."""
+"""The HTTP operations of a journey. Each operation opens its own transactions, and calls services in them."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -64,7 +64,7 @@ from curhat.presence.service import Presence
 from curhat.pricing import service as pricing
 from curhat.pricing.errors import TrialUsed
 
-# The people who send the requests. accounts/guards.py provides them.
+# The signed-in user who sends the HTTP request. accounts/guards.py provides this identity.
 Customer = NamedDependency[Identity]
 Mitra = NamedDependency[Identity]
 
@@ -88,7 +88,7 @@ async def get_profile(database: NamedDependency[Database], customer: Customer) -
 async def change_profile(
     database: NamedDependency[Database], customer: Customer, data: JSONBody[ProfileChange]
 ) -> CustomerProfile:
-    """Change the call name, which is all that a mitra learns of a customer (X.4)."""
+    """Change the customer's call name. A mitra learns nothing else that identifies the customer (X.4)."""
     async with database.transaction() as tx:
         await renaming.rename_customer(tx, customer.user_id, data.call_name)
         return await _profile(tx, customer.user_id)
@@ -122,7 +122,7 @@ async def open_payment(
 ) -> Response[bytes]:
     """Open a payment session for an offer, if a mitra is available at this moment (1, 2a).
 
-    A payment for the mitra of a past chat depends on that mitra's own status alone (3.6).
+    If the customer chose the mitra of a past chat, only the status of that mitra counts (3.6).
     """
     gate = await ask_gate(presence, customer.user_id, data.target_mitra_id)
     return await command(
@@ -141,7 +141,7 @@ async def get_payment(
     customer: Customer,
     payment_id: FromPath[UUID],
 ) -> Payment:
-    """Return one payment with its latest pairing."""
+    """Return one of the customer's payments, with the payment's latest pairing."""
     async with database.transaction() as tx:
         payment = await views.payment_view(tx, payment_id, customer.user_id)
     return await paying.as_shown(presence, customer.user_id, payment)
@@ -168,10 +168,11 @@ async def confirm_payment(
     customer: Customer,
     payment_id: FromPath[UUID],
 ) -> Response[bytes]:
-    """Pay. A confirmed payment begins its search in the same transaction.
+    """Confirm a payment and charge it. The transaction that confirms the payment also begins the search.
 
-    If the gateway's answer is not known within 5 s, the answer is 202, and an event follows. The gateway is called
-    between two transactions. If the process dies at any point, a deadline finishes the charge.
+    If the gateway's answer is not known within 5 s, the HTTP status is 202, and an event reports the outcome later.
+    The server calls the gateway between two transactions. If the process dies at any point, a deadline finishes the
+    charge.
     """
     idempotent = await read_idempotent_request(request, customer)
     candidates = await candidates_or_none(presence)
@@ -201,7 +202,7 @@ async def _finish_confirmation(
     candidates: Sequence[UUID] | None,
 ) -> Response[bytes]:
     payment = await views.payment_view(tx, payment_id, idempotent.user_id)
-    # The call itself has recorded its answer, or the gateway's callback did so before.
+    # Either `charging.charge` or an earlier callback of the gateway has recorded this answer.
     if charged is not None and charged.status == "declined":
         if payment.status == "pending":
             raise PaymentDeclined
@@ -230,7 +231,7 @@ async def _finish_confirmation(
 async def cancel_payment(
     request: AnyRequest, database: NamedDependency[Database], customer: Customer, payment_id: FromPath[UUID]
 ) -> Response[bytes]:
-    """Leave the payment for good: pending → abandoned. The row stays (2a.4)."""
+    """Cancel a payment permanently: pending → abandoned. The payment's row stays (2a.4)."""
     return await command(
         request, database, customer, lambda tx: paying.cancel_payment(tx, customer.user_id, payment_id)
     )
@@ -243,12 +244,12 @@ async def get_pairing(
     customer: Customer,
     pairing_id: FromPath[UUID],
 ) -> Pairing:
-    """Return one attempt to find a mitra."""
+    """Return one of the customer's pairings. A pairing is one attempt to find a mitra."""
     async with database.transaction() as tx:
         found = await views.pairing_view(tx, pairing_id, customer.user_id)
         if found.fallback is None or not found.fallback.allowed:
             return found
-        # This pairing is the payment's latest, because no other follows while its fallback is open.
+        # This pairing is the latest pairing of its payment, because no pairing begins while a fallback is open.
         payment = await views.payment_view(tx, found.payment_id, customer.user_id)
     shown = (await paying.as_shown(presence, customer.user_id, payment)).pairing
     assert shown is not None  # The payment has at least this pairing.
@@ -263,7 +264,7 @@ async def get_pairing(
 async def cancel_pairing(
     request: AnyRequest, database: NamedDependency[Database], customer: Customer, pairing_id: FromPath[UUID]
 ) -> Response[bytes]:
-    """Stop the search: the pairing fails with `customer_cancelled`, and an operator reviews the payment."""
+    """Stop the search. The pairing fails with the tag `customer_cancelled`, and an operator reviews the payment."""
     return await command(
         request, database, customer, lambda tx: searching.cancel_search(tx, customer.user_id, pairing_id)
     )
@@ -282,7 +283,7 @@ async def take_fallback(
     customer: Customer,
     pairing_id: FromPath[UUID],
 ) -> Response[bytes]:
-    """Search for another bestie: a blast under the same payment, which is not charged again (3.5)."""
+    """Take the fallback: begin a blast under the same payment. The customer is not charged again (3.5)."""
     candidates = await candidates_or_none(presence)
     return await command(
         request,
@@ -301,7 +302,7 @@ async def take_fallback(
 async def decline_fallback(
     request: AnyRequest, database: NamedDependency[Database], customer: Customer, pairing_id: FromPath[UUID]
 ) -> Response[None]:
-    """Want no other bestie: the journey ends, and an operator reviews the payment (3.8)."""
+    """Decline the fallback. The journey ends, and an operator reviews the payment (3.8)."""
     return await command(
         request, database, customer, lambda tx: pairing.decline_fallback(tx, pairing_id, customer.user_id)
     )
@@ -317,7 +318,7 @@ async def get_mitra_status(
     customer: Customer,
     mitra_id: FromPath[UUID],
 ) -> MitraStatusAnswer:
-    """Return the status of the bestie of a past chat, for the tap on "Curhat lagi" (3.3, 3.4)."""
+    """Return the status of a past chat's bestie. The client asks when the customer taps "Curhat lagi" (3.3, 3.4)."""
     return await mitra_status(database, presence, customer.user_id, mitra_id)
 
 
@@ -325,7 +326,7 @@ async def get_mitra_status(
 async def get_customer_state(
     database: NamedDependency[Database], presence: NamedDependency[Presence], customer: Customer
 ) -> CustomerState:
-    """Return all that a customer's client shows, at one position of the stream."""
+    """Return everything that a customer's client shows, and the stream position of this snapshot."""
     state = await customer_state(database, customer.user_id)
     return await with_presence(presence, customer.user_id, state)
 
@@ -334,7 +335,7 @@ async def get_customer_state(
 async def get_mitra_state(
     database: NamedDependency[Database], presence: NamedDependency[Presence], mitra: Mitra
 ) -> MitraState:
-    """Return all that a mitra's client shows, at one position of the stream."""
+    """Return everything that a mitra's client shows, and the stream position of this snapshot."""
     return await mitra_state(database, presence, mitra.user_id)
 
 
@@ -362,7 +363,7 @@ async def list_requests(database: NamedDependency[Database], mitra: Mitra) -> Re
 async def accept_request(
     request: AnyRequest, database: NamedDependency[Database], mitra: Mitra, request_id: FromPath[UUID]
 ) -> Response[bytes]:
-    """Accept a request. One mitra wins; the winner who repeats the accept gets the same session (2b.5)."""
+    """Accept a request. Only one mitra wins. If the winner accepts again, the answer is the same session (2b.5)."""
     idempotent = await read_idempotent_request(request, mitra)
     flight = SingleFlight(idempotent.lock)
 
@@ -395,7 +396,7 @@ async def reject_request(
     mitra: Mitra,
     request_id: FromPath[UUID],
 ) -> Response[None]:
-    """Reject a request. This mitra is not asked again for this pairing."""
+    """Reject a request. The service does not ask this mitra again for this pairing."""
     candidates = await candidates_or_none(presence)
     return await command(
         request, database, mitra, lambda tx: pairing.reject(tx, request_id, mitra.user_id, candidates)

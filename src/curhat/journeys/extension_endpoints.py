@@ -1,4 +1,4 @@
-"""The operations on extensions: HTTP in, service, HTTP out. Each opens its own transaction."""
+"""The HTTP operations on extensions. Each operation opens its own transactions, and calls services in them."""
 
 from uuid import UUID
 
@@ -23,7 +23,7 @@ from curhat.sessions import service as sessions
 from curhat.sessions.errors import ExtensionDecided, ExtensionPending, SessionEnded
 from curhat.sessions.schemas import Extension, ExtensionOrder
 
-# The people who send the requests. accounts/guards.py provides them.
+# The signed-in user who sends the HTTP request. accounts/guards.py provides this identity.
 Customer = NamedDependency[Identity]
 Mitra = NamedDependency[Identity]
 
@@ -40,7 +40,7 @@ async def request_extension(
     session_id: FromPath[UUID],
     data: JSONBody[ExtensionOrder],
 ) -> Response[bytes]:
-    """Ask for more time, on the terms of this moment (5.4). Nothing is charged before the approval.
+    """Ask for an extension, on the current terms (5.4). The server charges nothing before the approval.
 
     If the mitra is not connected, the extension is rejected at once (5.6).
     """
@@ -69,10 +69,11 @@ async def accept_extension(
     mitra: Mitra,
     extension_id: FromPath[UUID],
 ) -> Response[bytes]:
-    """Approve more time. The customer is charged now (5.4).
+    """Approve an extension. The server charges the customer now (5.4).
 
-    If the gateway's answer is not known within 5 s, the status is `charging`, and an event follows. The gateway is
-    called between two transactions. If the process dies at any point, a deadline finishes the charge.
+    If the gateway's answer is not known within 5 s, the extension has the status `charging`, and an event reports the
+    outcome later. The server calls the gateway between two transactions. If the process dies at any point, a deadline
+    finishes the charge.
     """
     idempotent = await read_idempotent_request(request, mitra)
     try:
@@ -101,7 +102,7 @@ async def accept_extension(
 async def reject_extension(
     request: AnyRequest, database: NamedDependency[Database], mitra: Mitra, extension_id: FromPath[UUID]
 ) -> Response[bytes]:
-    """Reject more time. The chat ends at its old time, and nothing is charged (5.4)."""
+    """Reject an extension. The chat ends at its old time, and the server charges nothing (5.4)."""
     return await command(
         request, database, mitra, lambda tx: extension.reject_by_mitra(tx, mitra.user_id, extension_id)
     )

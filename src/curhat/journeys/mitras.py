@@ -1,7 +1,8 @@
-"""The effects of a mitra's changes on journeys. Functions that take a transaction never commit it.
+"""Changes a mitra's toggle, name, capacity or suspension, with the consequences for journeys.
 
-Sessions and payments must be locked before the mitra, but each function here already holds the mitra's row. So it arms
-each consequence for them as a deadline that is due now. A worker carries it out in a transaction of its own.
+The functions never commit their transaction. Each function already holds the lock of the mitra's row. But sessions
+and payments come before mitras in the lock order. So if a session or a payment must change, the function arms a
+deadline that is due now. A worker then makes the change in a transaction of its own.
 """
 
 from uuid import UUID
@@ -19,9 +20,10 @@ SUSPENSION_END = "suspension_end"
 
 
 async def intent_changed(tx: Transaction, mitra_id: UUID, online: bool) -> None:
-    """Withdraw the requests of a mitra who went offline. Targeted pairings fail (4.4), pending extensions end (5.6).
+    """If the mitra went offline, withdraw the mitra's requests.
 
-    If the mitra went online, do nothing: presence then offers the open requests.
+    Targeted pairings then fail (4.4), and pending extensions are rejected (5.6). If the mitra went online, do
+    nothing, because presence then makes pairing offer the open blasts to the mitra.
     """
     if not online:
         await pairing.withdraw(tx, mitra_id, "went_offline")
@@ -29,7 +31,7 @@ async def intent_changed(tx: Transaction, mitra_id: UUID, online: bool) -> None:
 
 
 async def rename_mitra(tx: Transaction, mitra_id: UUID, display_name: str, *, by: str) -> None:
-    """Change the display name, and tell the customers who see it now. Raises ValidationFailed, NotFound."""
+    """Change the display name, and tell the customers who see the name now. Raises ValidationFailed, NotFound."""
     await accounts.rename_mitra(tx, mitra_id, display_name, by=by)
     for session_id in await queries.list_running_sessions_of_mitra(tx, mitra_id=mitra_id):
         await deadlines.arm_now(tx, SESSION_RENAMED, session_id)
@@ -48,7 +50,10 @@ async def change_capacity(tx: Transaction, mitra_id: UUID, max_customers: int, *
 
 
 async def suspend_mitra(tx: Transaction, mitra_id: UUID, *, by: str = "command line") -> None:
-    """Suspend a mitra: close sockets, withdraw requests, end running sessions. A repeated call does nothing."""
+    """Suspend a mitra: close the sockets, withdraw the requests, end the running sessions.
+
+    A repeated call does nothing.
+    """
     if not await accounts.suspend_mitra(tx, mitra_id, by=by):
         return
     await pairing.withdraw(tx, mitra_id, "suspended")

@@ -1,4 +1,4 @@
-"""Opening, confirming, leaving and expiring a payment. Functions that take a transaction never commit it."""
+"""Opens, confirms, cancels and expires payments. Functions that take a transaction never commit it."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -29,8 +29,8 @@ async def open_payment(
     """Open a payment session (2a), for a blast (1) or for the mitra of a past chat (3.2).
 
     Raises JourneyInProgress, TrialUsed and PresenceUnknown. Raises NotFound for an unknown offer, or for a mitra with
-    whom this customer never had a session. Raises NoMitraAvailable for a blast. Raises MitraUnavailable for a chosen
-    mitra, because then only the status of that mitra counts (3.6).
+    whom this customer never had a session. Without a chosen mitra, raises NoMitraAvailable if no mitra may be asked.
+    With a chosen mitra, raises MitraUnavailable if this mitra is not available, because only this mitra counts (3.6).
     """
     if target_mitra_id is not None:
         await refuse_strangers(tx, customer_id, target_mitra_id)
@@ -39,10 +39,12 @@ async def open_payment(
     timeout_minutes = await configuration.payment_session_timeout_minutes(tx)
     payment_id = await payments.open_payment(tx, customer_id, offer, timeout_minutes, target_mitra_id)
     await pause_point("open_payment.opened")
-    # Check a second time, because an accept of the customer's open payment may have run meanwhile:
-    # 1. The accept updates the open payment and starts a session. The first check did not see that session.
-    # 2. The INSERT above waits for the accept, because both payments compete for the customer's one open payment.
-    # 3. The accept commits. The INSERT succeeds, because that payment is no longer open. This check sees the session.
+    # Check a second time, because a mitra may have accepted a request of this customer meanwhile:
+    # 1. The accept closes the customer's old payment and starts a session, but does not commit yet. The first check
+    #    does not see the session.
+    # 2. The INSERT above waits for the accept, because a customer can have only one open payment.
+    # 3. The accept commits. The INSERT succeeds, because the old payment is no longer open. The second check sees the
+    #    session.
     await _refuse_during_session(tx, customer_id)
     if gate.available is None:
         raise PresenceUnknown
@@ -68,11 +70,11 @@ async def _refuse_during_session(tx: Transaction, customer_id: UUID) -> None:
 async def begin_confirmation(
     tx: Transaction, customer_id: UUID, payment_id: UUID, candidates: Sequence[UUID] | None
 ) -> Charge | None:
-    """Begin to confirm a payment. A payment of Rp0 is confirmed here, and its search begins.
+    """Begin to confirm a payment. For a payment of Rp0, confirm the payment and begin the search.
 
     Returns the charge to carry out after the commit. Returns None if there is nothing to charge, or the payment is
-    already confirmed or confirming. `candidates` are the mitras who may be asked, or None if unknown.
-    Raises NotFound, PresenceUnknown (before anything is charged), PaymentExpired, PaymentClosed.
+    already confirmed or confirming. `candidates` are the mitras who may be asked. None means that presence is
+    unknown. Raises NotFound, PresenceUnknown (before anything is charged), PaymentExpired, PaymentClosed.
     """
     payment = await payments.lock_own(tx, payment_id, customer_id)
     if payment.status != "pending":
@@ -99,7 +101,7 @@ async def cancel_payment(tx: Transaction, customer_id: UUID, payment_id: UUID) -
 
 
 async def expire_payments(tx: Transaction, *payment_ids: UUID) -> list[UUID]:
-    """pending → expired, if the time to pay is over (2a.5). Log these payments, without a case (2a.4).
+    """pending → expired, if the time to pay is over (2a.5). Also logs the failure, without a case (2a.4).
 
     Returns the ids of the payments that expired.
     """
@@ -112,7 +114,10 @@ async def expire_payments(tx: Transaction, *payment_ids: UUID) -> list[UUID]:
 
 
 async def as_shown(presence: Presence, customer_id: UUID, payment: Payment) -> Payment:
-    """Return the payment as its customer sees it. Ask presence whether an offered fallback could be taken now (3.5)."""
+    """Return the payment as its customer sees it.
+
+    If the payment offers a fallback, ask presence whether another mitra may be asked now (3.5).
+    """
     fallback = None if payment.pairing is None else payment.pairing.fallback
     if fallback is None or not fallback.allowed or payment.target_mitra is None:
         return payment
@@ -121,7 +126,11 @@ async def as_shown(presence: Presence, customer_id: UUID, payment: Payment) -> P
 
 
 def shown_with(payment: Payment, customer_id: UUID, candidates: Sequence[UUID] | None) -> Payment:
-    """Do the same as `as_shown` inside a transaction. `candidates` were read before it, and are None if unknown."""
+    """Do the same as `as_shown`, inside a transaction.
+
+    `candidates` are the mitras who may be asked. The caller asked presence before the transaction. None means
+    unknown.
+    """
     if payment.target_mitra is None:
         return payment
     available = pairing.anybody_else(candidates, payment.target_mitra.id, customer_id)

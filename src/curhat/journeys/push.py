@@ -1,9 +1,9 @@
-"""Sends pushes: some seconds after the reason arose, and again while the reason lasts.
+"""Sends push messages to people who have no live connection.
 
-Triggers in the database (migrations/0006_push.sql) record each reason as a deadline. Its transition puts a message
-into the outbox for each person concerned who has no live connection. It runs again after some seconds, because a
-connected person may leave, and the server may not know yet that a connection is dead. A person gets at most one push
-per reason.
+Triggers in the database (migrations/0006_push.sql) record each reason for a push as a deadline. The deadline's
+transition puts a message into the outbox for each person concerned who has no live connection. While the reason
+lasts, the transition runs again every few seconds. A connected person may leave meanwhile, or the server may not know
+yet that a connection is dead. A person gets at most one push per reason.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -38,13 +38,14 @@ PUSH_MESSAGES: Final = "push_messages"
 REQUESTS_INTERVAL_SECONDS: Final = 5.0
 MATCH_INTERVAL_SECONDS: Final = 5.0
 MESSAGES_INTERVAL_SECONDS: Final = 10.0
-# How long a reason lasts. This is longer than a customer's dead connection counts as live (presence/customers.py).
+# How long a reason lasts. This must be longer than the time for which a customer's dead connection counts as live
+# (presence/customers.py).
 MATCH_SECONDS: Final = 45.0
 MESSAGES_SECONDS: Final = 60.0
 
 
 class PushTransitions:
-    """The transitions of the push deadlines. They call `wake_outbox` when there is something to send."""
+    """The transitions of the push deadlines. They call `wake_outbox` if the outbox has a new message."""
 
     def __init__(
         self,
@@ -61,7 +62,7 @@ class PushTransitions:
         return {PUSH_REQUESTS: self._requests, PUSH_MATCH: self._match, PUSH_MESSAGES: self._messages}
 
     async def _requests(self, tx: Transaction, deadline: Deadline) -> FollowUp | None:
-        """Tell the mitras whom a pairing asks (4.1)."""
+        """Push to the mitras whom the pairing asks (4.1)."""
         pairing_id = deadline.entity_id
         if await queries.find_search_end(tx, pairing_id=pairing_id) is None:
             return None
@@ -74,14 +75,14 @@ class PushTransitions:
         return push_requests
 
     async def _match(self, tx: Transaction, deadline: Deadline) -> FollowUp | None:
-        """Tell the customer of a session that began."""
+        """Push to the customer whose session has begun."""
         match = await queries.find_match_to_push(
             tx, session_id=deadline.entity_id, within_seconds=MATCH_SECONDS
         )
         return await self._to_customer(tx, deadline, "matched", match, MATCH_INTERVAL_SECONDS)
 
     async def _messages(self, tx: Transaction, deadline: Deadline) -> FollowUp | None:
-        """Tell the customer who has not read the mitra's newest message."""
+        """Push to the customer who has not read the mitra's newest message."""
         unread = await queries.find_message_to_push(
             tx, session_id=deadline.entity_id, within_seconds=MESSAGES_SECONDS
         )
@@ -101,7 +102,7 @@ class PushTransitions:
         return partial(self._push, kind, "customer", [reason])
 
     async def _push(self, kind: PushKind, role: Role, reasons: Sequence[RequestPush | CustomerPush]) -> None:
-        """Put a message into the outbox for each of these reasons whose user is not connected.
+        """For each reason whose user is not connected, put a message into the outbox.
 
         If presence is unknown, no user counts as connected.
         """
@@ -123,7 +124,10 @@ class PushTransitions:
 
 
 async def still_wanted(database: Database, kind: PushKind, subject_ids: Sequence[UUID]) -> set[UUID]:
-    """Return which of these requests, sessions or messages still need a push."""
+    """Return the ids of the subjects that still need a push.
+
+    `kind` says whether the subjects are requests, sessions or messages.
+    """
     filter_subjects = {
         "request_offered": queries.filter_open_requests,
         "matched": queries.filter_running_sessions,

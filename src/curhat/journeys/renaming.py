@@ -14,13 +14,13 @@ from curhat.sessions import extension
 from curhat.sessions import service as sessions
 from curhat.sessions.events import SESSION_UPDATED, views_to_both
 
-# Deadline kinds: the mitra of this session, or of this payment, has a new name.
+# Deadline kinds. The mitra of a session has a new name, or the chosen mitra of a payment has a new name.
 SESSION_RENAMED = "session_renamed"
 PAYMENT_RENAMED = "payment_renamed"
 
 
 async def rename_customer(tx: Transaction, customer_id: UUID, call_name: str) -> None:
-    """Change the call name, and tell the mitra of a running session. Raises ValidationFailed."""
+    """Change the call name. If the customer has a running session, tell its mitra. Raises ValidationFailed."""
     await accounts.rename_customer(tx, customer_id, call_name)
     session_id = await queries.find_running_session(tx, customer_id=customer_id)
     if session_id is not None:
@@ -28,9 +28,10 @@ async def rename_customer(tx: Transaction, customer_id: UUID, call_name: str) ->
 
 
 async def tell_session(tx: Transaction, session_id: UUID) -> None:
-    """Send both sides the current session, unless it has ended.
+    """If the session is running, send both sides its current state.
 
-    Lock the session first. Without the lock, this event could report a session as running after it has ended.
+    The function locks the session first. Without the lock, this event could come after the event of the session's
+    end.
     """
     session = await extension.lock_session(tx, session_id)
     if session.runs:
@@ -39,7 +40,10 @@ async def tell_session(tx: Transaction, session_id: UUID) -> None:
 
 
 async def tell_payment(tx: Transaction, payment_id: UUID, presence: Presence) -> None:
-    """Send the customer the current payment for a chosen mitra. Ask presence before the payment is locked."""
+    """Send the customer the current state of a payment with a chosen mitra.
+
+    The function asks presence before it locks the payment.
+    """
     people = await queries.find_people_of_targeted_payment(tx, payment_id=payment_id)
     available = await others_available(presence, people.customer_id, people.target_mitra_id)
     await payments.lock(tx, payment_id)

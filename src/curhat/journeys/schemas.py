@@ -13,21 +13,24 @@ from curhat.sessions.schemas import Extension, MitraSession, Session
 
 
 class PaymentOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a customer asks to pay for. The server takes the price from the offer."""
+    """The offer that a customer wants to pay for, and the chosen mitra if there is one.
+
+    The server takes the price from the offer.
+    """
 
     offer_id: UUID
     target_mitra_id: UUID | None = None
 
 
 class Confirmation(msgspec.Struct, frozen=True):
-    """The payment after a confirmation. It has no pairing while the gateway's answer is not known."""
+    """The payment after a confirmation. `pairing` is null while the gateway's answer is not known."""
 
     payment: Payment
     pairing: Pairing | None = None
 
 
 class AcceptedRequest(msgspec.Struct, frozen=True):
-    """The session that the winner of a request gets, also when the accept is repeated."""
+    """The session that the winner of a request gets. If the winner repeats the accept, it is the same session."""
 
     session: MitraSession
 
@@ -36,14 +39,14 @@ MitraStatus = Literal["available", "offline", "full"]
 
 
 class MitraStatusAnswer(msgspec.Struct, frozen=True):
-    """The status of the mitra of a past chat, and whether another mitra could be asked (3.3, 3.4)."""
+    """The status of the mitra of a past chat, and whether another mitra may be asked now (3.3, 3.4)."""
 
     status: MitraStatus
     other_available: bool
 
 
 class StreamPosition(msgspec.Struct, frozen=True):
-    """The last event of the user's stream that a snapshot contains."""
+    """A position in the user's stream. The snapshot contains the effects of all events up to this position."""
 
     epoch: UUID
     seq: int
@@ -52,8 +55,8 @@ class StreamPosition(msgspec.Struct, frozen=True):
 class CustomerState(msgspec.Struct, frozen=True):
     """The customer's whole snapshot.
 
-    `payment` is the open one, or the last one if it was taken and got no session. `extension` is the one that waits for
-    the mitra or for the gateway.
+    `payment` is the open payment. If no payment is open, it is the last payment, provided that this was confirmed and
+    got no session. `extension` is the extension that waits for the mitra or for the gateway.
     """
 
     payment: Payment | None
@@ -65,7 +68,7 @@ class CustomerState(msgspec.Struct, frozen=True):
 
 
 class MitraState(msgspec.Struct, frozen=True):
-    """The mitra's whole snapshot. `extensions` are those that wait for the mitra or for the gateway."""
+    """The mitra's whole snapshot. Each of the `extensions` waits for the mitra or for the gateway."""
 
     requests: list[Request]
     sessions: list[MitraSession]

@@ -1,4 +1,4 @@
-"""Finding a mitra for a confirmed payment: the search, the accept, the cancellation, the fallback.
+"""Finds a mitra for a confirmed payment: the search, the accept, the cancellation, the fallback.
 
 Functions that take a transaction never commit it.
 """
@@ -34,15 +34,16 @@ from curhat.sessions.schemas import MitraName, MitraSession, Session, SessionVie
 
 log = structlog.get_logger(__name__)
 
-# The answer to every mitra except the winner.
+# The answer to a mitra who accepts after another mitra has won.
 ALREADY_TAKEN = refusal(AlreadyTaken())
 
 
 async def begin_search(tx: Transaction, payment: LockedPayment, candidates: Sequence[UUID] | None) -> None:
     """Open the first pairing of a confirmed payment, targeted (3.2) or a blast (2b.2), and tell the customer.
 
-    `candidates` are the mitras who may be asked, according to presence just before. If it is None (unknown), a blast
-    begins without requests, and asks mitras when they become available. A targeted pairing asks its mitra anyway.
+    `candidates` are the mitras who may be asked, according to presence just before. None means that presence is
+    unknown. In this case, a blast begins without requests, and asks mitras when they become available. A targeted
+    pairing asks its mitra even if presence is unknown.
     """
     if payment.target_mitra_id is None:
         window_seconds = await configuration.pairing_blast_timeout_seconds(tx)
@@ -61,12 +62,13 @@ async def begin_search(tx: Transaction, payment: LockedPayment, candidates: Sequ
 async def refuse_if_decided(
     database: Database, request_id: UUID, idempotent: IdempotentRequest, flight: SingleFlight
 ) -> Answer | None:
-    """Refuse a mitra who accepts after the decision. Store the refusal under the key, in the same statement.
+    """Refuse an accept of a request whose pairing is already decided.
 
-    If fifty mitras accept at once, most of them get their answer here. Returns None if this mitra has won, or if the
-    pairing is open and this accept has entered the single flight.
-    Raises AlreadyTaken if the key already has an answer, and RequestClosed. Neither is stored here. Raises
-    IdempotencyInProgress.
+    If fifty mitras accept at once, most of them get their answer here. If another mitra has won, the statement stores
+    the refusal under the key, and this function returns it. Returns None if this mitra has won, or if the pairing is
+    open and this accept has entered the single flight.
+    Raises AlreadyTaken if another mitra has won and the key already has an answer. Raises RequestClosed if the
+    pairing has failed. The function does not store these two errors. Raises IdempotencyInProgress.
     """
     while True:
         found = await queries.refuse_if_decided(
@@ -91,11 +93,11 @@ async def refuse_if_decided(
 async def accept(
     tx: Transaction, mitra_id: UUID, request_id: UUID, key_lock: int | None = None
 ) -> MitraSession:
-    """offered → accepted, and the session begins (2b.5). If the winner repeats the call, it returns the same session.
+    """offered → accepted, and the session begins (2b.5). A repeated call of the winner returns the same session.
 
     `key_lock` is the advisory lock of the idempotency key, which the accepting statement takes. None means no key.
-    Raises IdempotencyInProgress, NotFound, AlreadyTaken, RequestClosed, MitraOffline, AtCapacity. The contract
-    defines this order.
+    Raises IdempotencyInProgress, NotFound, AlreadyTaken, RequestClosed, MitraOffline, AtCapacity. If several of these
+    errors apply, the function raises the first one.
     """
     correlation_id = current_correlation_id()
     won = await queries.accept_and_start(
@@ -105,11 +107,11 @@ async def accept(
         return await _session_won_before(tx, mitra_id, request_id, key_lock)
     await presence_service.take_place(tx, mitra_id)
     if won.fills_up:
-        # The statement may have missed a request of a customer who chose this mitra:
+        # The accepting statement may have missed a request of a customer who chose this mitra:
         # 1. open_targeted locks the mitra's row FOR SHARE, and inserts the request.
-        # 2. The accepting statement takes its snapshot, and waits for that row.
-        # 3. open_targeted commits. The statement goes on, but its snapshot does not contain the request.
-        # From now on, this transaction holds the row, so open_targeted waits.
+        # 2. The accepting statement takes its snapshot, and waits for the lock of that row.
+        # 3. open_targeted commits. The accepting statement goes on, but its snapshot does not contain the request.
+        # So withdraw that request too. This transaction now holds the row's lock, so a later open_targeted waits.
         await pairing.withdraw(tx, mitra_id, "at_capacity")
     started = _started_session(won, mitra_id)
     await realtime.append(
@@ -210,11 +212,11 @@ async def cancel_search(tx: Transaction, customer_id: UUID, pairing_id: UUID) ->
 async def take_fallback(
     tx: Transaction, customer_id: UUID, pairing_id: UUID, candidates: Sequence[UUID] | None
 ) -> Pairing:
-    """Open a blast under the same payment, after a targeted pairing failed (3.5).
+    """Take the fallback of a failed targeted pairing: open a blast under the same payment (3.5).
 
     `candidates` are the mitras who may be asked, according to presence just before. None means unknown.
-    Raises NotFound, FallbackDecided. Raises PresenceUnknown or NoMitraAvailable without a decision, so the customer
-    can still choose.
+    Raises NotFound, FallbackDecided. Raises PresenceUnknown or NoMitraAvailable. In these two cases the fallback
+    stays open, so the customer can still take or decline it.
     """
     failed = await pairing.lock_failed(tx, pairing_id, customer_id)
     if candidates is None:

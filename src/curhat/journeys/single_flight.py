@@ -1,7 +1,8 @@
-"""One accept per pairing at a time, within a process.
+"""Lets only one accept per pairing run at a time, within a process.
 
-Correctness does not depend on this: the accept's own locks decide, also between processes. If fifty mitras accept at
-once, the waiting accepts hold no connection to PostgreSQL. Each then learns with one query that another mitra has won.
+Correctness does not depend on this module, because the row locks of the accept decide, also between processes. The
+module saves connections. If fifty mitras accept at once, the waiting accepts hold no connection to PostgreSQL. Each
+waiting accept later needs only one query to learn that another mitra has won.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ from curhat.kit.errors import IdempotencyInProgress
 
 
 class SingleFlight:
-    """One accept. It enters when no other accept is running for its pairing, and leaves when it ends."""
+    """One accept. The accept enters if no other accept of the same pairing is running, and leaves when it ends."""
 
     # The running accept of each pairing.
     _under_way: Final[dict[UUID, "SingleFlight"]] = {}
@@ -23,10 +24,10 @@ class SingleFlight:
         self._pairing_id: UUID | None = None
 
     async def enter(self, pairing_id: UUID) -> bool:
-        """Enter and return True. If another accept is running, wait until it leaves and return False.
+        """Enter and return True. If another accept is running, wait until that accept leaves, and return False.
 
-        After False, the caller looks at the pairing again. Raises IdempotencyInProgress if the running accept is the
-        same request, sent twice.
+        After False, the caller reads the pairing again. Raises IdempotencyInProgress if the running accept has the
+        same idempotency key.
         """
         other = self._under_way.get(pairing_id)
         if other is None:
@@ -39,7 +40,7 @@ class SingleFlight:
         return False
 
     def leave(self) -> None:
-        """Let the waiting accepts go on. Does nothing else if this accept never entered."""
+        """Let the waiting accepts go on. Callers call this method even if this accept never entered."""
         if self._pairing_id is not None:
             del self._under_way[self._pairing_id]
         self.ended.set()

@@ -1,7 +1,7 @@
-"""The snapshot `/state`: everything that a client needs to show the current journey, and its position in the stream.
+"""Builds the answer of `/state`: everything that a client needs to show the current journey, and a stream position.
 
-Everything except presence is read in one PostgreSQL snapshot, together with the head of the stream. A client can
-apply the events after `stream.seq` to this snapshot. The result equals the later snapshot.
+The server reads everything except presence in one PostgreSQL snapshot, together with the head of the user's stream.
+If a client applies the events after `stream.seq` to this answer, the result equals a newer answer.
 """
 
 from uuid import UUID
@@ -23,8 +23,8 @@ from curhat.sessions.states import OPEN_EXTENSION_STATUSES
 
 
 async def customer_state(database: Database, customer_id: UUID) -> CustomerState:
-    """Return a customer's snapshot. `with_presence` adds whether the customer could take an offered fallback."""
-    # Create the stream if it is missing. The transaction below must not write.
+    """Return a customer's snapshot. The caller then calls `with_presence`, which needs no transaction."""
+    # Create the stream if it is missing, because the transaction below must not write.
     await realtime.read_head(database, "customer", customer_id)
     async with database.transaction(snapshot=True) as tx:
         payment = await views.current_payment(tx, customer_id)
@@ -42,7 +42,7 @@ async def customer_state(database: Database, customer_id: UUID) -> CustomerState
 
 
 async def with_presence(presence: Presence, customer_id: UUID, state: CustomerState) -> CustomerState:
-    """Return the same snapshot. If it offers a fallback, ask presence whether the customer could take it now (3.5)."""
+    """Return the snapshot. For an open fallback, ask presence whether another mitra may be asked now (3.5)."""
     if state.payment is None:
         return state
     payment = await paying.as_shown(presence, customer_id, state.payment)

@@ -1,7 +1,7 @@
-"""The transition of each deadline kind. It runs in the transaction that claims the deadline.
+"""The transitions of the deadline kinds. A transition runs in the transaction that claims its deadline.
 
-A transition that needs the gateway arms its own next try in that transaction, and returns the call. The worker makes
-the call after the commit.
+If a transition needs the gateway, it returns the call, and the worker makes the call after the commit. In the same
+transaction, the transition arms a deadline for its next try.
 """
 
 import asyncio
@@ -53,7 +53,10 @@ class Transitions:
         }
 
     async def _ask_about_charge(self, tx: Transaction, deadline: Deadline) -> FollowUp | None:
-        """Query the gateway for an attempt without an answer, or send the charge of an extension again."""
+        """Query the gateway about an attempt that has no answer yet.
+
+        If the attempt is for an extension that may still be charged, send the charge again under the same key.
+        """
         key = deadline.entity_id
         step = await payments.ask_again(tx, key, deadline.generation)
         if step is None:
@@ -78,7 +81,7 @@ class Transitions:
     async def _close_targeted(self, tx: Transaction, due: Sequence[Deadline]) -> None:
         """Fail targeted pairings whose windows ended (4.3), or whose mitras went away (4.4).
 
-        Ask presence before any lock is taken.
+        The function asks presence before it takes any lock.
         """
         pairing_ids = [deadline.entity_id for deadline in due]
         targets = await pairing.targets_of(tx, pairing_ids)
@@ -103,7 +106,7 @@ class Transitions:
     async def _check_extension_presence(self, tx: Transaction, due: Sequence[Deadline]) -> None:
         """Reject the extensions of mitras who have not reconnected in time (5.6).
 
-        If presence is unknown, do nothing. The extension's window then decides.
+        If presence is unknown, do nothing. The deadline of the extension's window then decides.
         """
         mitra_ids = await extension.mitras_of(tx, [deadline.entity_id for deadline in due])
         connected = await self._connected_mitras(mitra_ids)
@@ -112,11 +115,14 @@ class Transitions:
             await extension.mitra_lost(tx, *lost)
 
     async def _connected_mitras(self, mitra_ids: Mapping[UUID, UUID]) -> set[UUID] | None:
-        """Return which of these mitras, by extension, are connected now. Return None if presence is unknown."""
+        """Return the mitras who are connected now. Return None if presence is unknown.
+
+        `mitra_ids` has the mitra of each extension, by the extension's id.
+        """
         return await or_none(self._presence.connected_among(list(set(mitra_ids.values()))))
 
     async def _send_refund(self, tx: Transaction, deadline: Deadline) -> FollowUp | None:
-        """Send a refund under its key. The deadline repeats this until the gateway answers."""
+        """Send a refund under the refund's key. The deadline repeats this step until the gateway answers."""
         refund = await payments.refund_to_carry_out(tx, deadline.entity_id, deadline.generation)
         if refund is None:
             return None
@@ -142,7 +148,7 @@ async def end_sessions(tx: Transaction, due: Sequence[Deadline]) -> None:
 
 
 def _for_entity(step: Callable[[Transaction, UUID], Awaitable[object]]) -> Transition:
-    """Make the transition that calls `step` with the entity of its deadline."""
+    """Return a transition that calls `step` with the entity id of the deadline."""
 
     async def transition(tx: Transaction, deadline: Deadline) -> None:
         await step(tx, deadline.entity_id)
@@ -151,7 +157,7 @@ def _for_entity(step: Callable[[Transaction, UUID], Awaitable[object]]) -> Trans
 
 
 def _for_entities(step: Callable[[Transaction, *tuple[UUID, ...]], Awaitable[object]]) -> BatchTransition:
-    """Make the transition that calls `step` with the entities of all its deadlines."""
+    """Return a batch transition that calls `step` once, with the entity ids of all deadlines."""
 
     async def transition(tx: Transaction, due: Sequence[Deadline]) -> None:
         await step(tx, *(deadline.entity_id for deadline in due))
