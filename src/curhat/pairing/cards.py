@@ -1,8 +1,8 @@
-"""The mitras' request cards: each server process shows its connected mitras the requests that are open now.
+"""The mitras' request cards. Each server process shows its connected mitras the requests that are open now.
 
-Cards are level-triggered: `refresh` compares the open requests in PostgreSQL with the shown requests, and sends the
-difference. It runs on a signal, and every LOOK_AGAIN_SECONDS for every mitra with a socket in this process. So a lost
-signal only delays a card, by at most that time.
+Cards are level-triggered. `refresh` compares the open requests in PostgreSQL with the shown requests, and sends the
+difference. It runs for the mitras in a signal. Every LOOK_AGAIN_SECONDS, it also runs for all mitras with a socket in
+this process. So a lost signal delays a card by at most LOOK_AGAIN_SECONDS.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ async def open_requests(db: Executor, mitra_ids: Sequence[UUID]) -> dict[UUID, l
 
 
 class Cards:
-    """The cards that this process has shown to the mitras it holds."""
+    """The cards that this process has sent to its connected mitras."""
 
     def __init__(self, database: Database, hub: Hub) -> None:
         self._database = database
@@ -47,28 +47,31 @@ class Cards:
         self._one_at_a_time = asyncio.Lock()
 
     def handle_signal(self, payload: bytes) -> None:
-        """Handle the signal `requests`: refresh the named mitras soon."""
+        """Handle the signal `requests`. `run` then refreshes the mitras whose ids are in the payload."""
         changed = self._hub.held("mitra").intersection(msgspec.json.decode(payload, type=list[UUID]))
         if changed:
             self._changed |= changed
             self._wake.set()
 
     async def welcome(self, mitra_id: UUID) -> list[Request]:
-        """Return the open requests for a socket that says hello. The hub has already registered the socket.
+        """Return the mitra's open requests, for a socket that says hello. The hub has already registered the socket.
 
-        First, send the mitra's other devices what has changed.
+        If the mitra has other devices, first send these devices the requests that have changed.
         """
         if mitra_id in self._shown:
             await self.refresh([mitra_id])
         async with self._one_at_a_time:
             requests = (await open_requests(self._database, [mitra_id])).get(mitra_id, [])
-            # If another device is connected, keep the record of the requests that it shows. The next refresh compares
-            # with this record, and sends the changes.
+            # If another device is connected, keep the record of the requests that the other device shows. The next
+            # refresh compares the open requests with this record, and sends the changes.
             self._shown.setdefault(mitra_id, {request.id: request for request in requests})
             return requests
 
     async def run(self) -> None:
-        """Refresh the mitras that signals name, and every LOOK_AGAIN_SECONDS all mitras. Runs until cancelled."""
+        """Refresh the mitras in each signal. Every LOOK_AGAIN_SECONDS, refresh all connected mitras.
+
+        Runs until cancelled.
+        """
         loop = asyncio.get_running_loop()
         look_again_at = loop.time() + LOOK_AGAIN_SECONDS
         while True:
@@ -76,8 +79,8 @@ class Cards:
                 async with asyncio.timeout_at(look_again_at):
                     await self._wake.wait()
             mitra_ids: Iterable[UUID] = self._changed
-            # Compare with the clock, not with the timeout. Otherwise frequent signals could postpone this refresh
-            # forever, and it repairs the loss of other signals.
+            # Check the clock even if a signal ended the wait. Otherwise frequent signals could postpone the refresh
+            # of all mitras forever. That refresh repairs the loss of signals.
             if loop.time() >= look_again_at:
                 mitra_ids = self._hub.held("mitra")
                 look_again_at = loop.time() + LOOK_AGAIN_SECONDS
@@ -88,11 +91,12 @@ class Cards:
             except DATABASE_AWAY as error:
                 log.warning("cards.not_refreshed", error=type(error).__name__)
             except Exception:
-                # An error must not end this loop, or mitras would get no more cards. The next refresh tries again.
+                # An error must not end this loop. Otherwise mitras would get no more cards. The next refresh tries
+                # again.
                 log.exception("cards.failed")
 
     async def refresh(self, mitra_ids: Sequence[UUID]) -> None:
-        """Send these mitras the requests that opened or closed since their cards were last sent."""
+        """Send these mitras the requests that opened or closed since the last refresh of their cards."""
         async with self._one_at_a_time:
             held = self._hub.held("mitra")
             for gone in self._shown.keys() - held:
@@ -126,9 +130,10 @@ class Cards:
 
 
 def _why_closed(row: ClosedRequest) -> CloseReason:
-    """Return why a request closed.
+    """Return the reason for which a request closed.
 
-    A request may still be `offered` although its pairing was decided. Then the pairing says why.
+    A request may still be `offered` although its pairing was decided. In this case, the reason follows from the
+    pairing.
     """
     if row.request_status in ("rejected", "accepted"):
         return row.request_status

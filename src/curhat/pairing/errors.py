@@ -19,7 +19,7 @@ class MitraUnavailable(BusinessError):
     detail = "Bestie sedang tidak online. Nothing was charged."
 
     def problem(self) -> dict[str, Any]:
-        """Return the problem. The contract wants the mitra's status in `status`, instead of the HTTP status."""
+        """Return the body. By contract, `status` in this body is the mitra's status instead of the HTTP status."""
         return {**super().problem(), "status": self.fields["mitra_status"]}
 
 

@@ -1,6 +1,6 @@
 """The structs of the API for payments, pairings and requests.
 
-A Payment contains its pairing. So both structs are here, in the lowest package that knows both.
+A Payment contains its pairing. So both structs are in the lowest package that knows payments and pairings.
 """
 
 from datetime import datetime
@@ -19,14 +19,15 @@ class PaymentOffer(Offer, frozen=True):
 
 
 class TargetMitra(MitraName, frozen=True):
-    """The mitra whom a customer chose from the history. Shows the display name and nothing else (X.4)."""
+    """The mitra whom a customer chose from the history. The customer sees only the display name (X.4)."""
 
 
 class Fallback(msgspec.Struct, frozen=True):
-    """The choice of another bestie under the same payment, after a targeted pairing failed (3.5).
+    """The offer to search for another bestie under the same payment, after a targeted pairing failed (3.5).
 
-    `status` says what became of it. `allowed`: the customer may still take or decline it. `other_available`: another
-    bestie could be asked when this was read or, in an event, when the pairing failed. Taking it checks again.
+    `status` is the state of this offer. `allowed` says whether the customer may still take or decline the fallback.
+    `other_available` says whether another bestie could be asked when the server built this struct. The server checks
+    this again when the customer takes the fallback.
     """
 
     status: FallbackStatus
@@ -36,7 +37,7 @@ class Fallback(msgspec.Struct, frozen=True):
 
 
 class Pairing(msgspec.Struct, frozen=True):
-    """One attempt to find a mitra. It has a `session_id` once matched, and a `failure_tag` once failed."""
+    """One attempt to find a mitra. A matched pairing has a `session_id`. A failed pairing has a `failure_tag`."""
 
     id: UUID
     payment_id: UUID
@@ -50,7 +51,7 @@ class Pairing(msgspec.Struct, frozen=True):
 
 
 class Payment(msgspec.Struct, frozen=True):
-    """A payment session as its customer sees it, with the latest pairing under it."""
+    """A payment session as its customer sees it, with its latest pairing."""
 
     id: UUID
     purpose: Purpose
@@ -65,7 +66,7 @@ class Payment(msgspec.Struct, frozen=True):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """A mitra's card. Only the call name identifies the customer (X.4). It has a `close_reason` once closed."""
+    """A mitra's card. Only the call name identifies the customer (X.4). A closed request has a `close_reason`."""
 
     id: UUID
     kind: PairingKind
@@ -78,7 +79,7 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class RequestList(msgspec.Struct, frozen=True):
-    """The requests open for a mitra now, oldest first."""
+    """The requests that a mitra can accept now, oldest first."""
 
     items: list[Request]
     server_now: datetime

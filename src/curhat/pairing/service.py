@@ -32,7 +32,7 @@ from curhat.realtime import service as realtime
 log = structlog.get_logger(__name__)
 
 # The deadline kinds of this package, in this order: the window of a blast ended; the window of a targeted pairing
-# ended; its mitra went away during the window; the customer's time to answer the fallback is over.
+# ended; the mitra of a targeted pairing went away during the window; the time to answer the fallback is over.
 PAIRING_WINDOW = "pairing_window"
 TARGETED_WINDOW = "targeted_window"
 TARGETED_LOST = "targeted_lost"
@@ -40,10 +40,11 @@ FALLBACK_ANSWER = "fallback_answer"
 
 
 class Target(msgspec.Struct, frozen=True):
-    """The mitra whom the customer chose, and the answer of presence just before.
+    """The mitra whom the customer chose, and the answer of presence just before the transaction.
 
-    `reachable` says whether the mitra may be asked. If presence is unknown, it is true: the request then waits for the
-    mitra. `other_available` says whether another mitra may be asked, which matters if the pairing fails at once.
+    `reachable` says whether the mitra may be asked. If presence is unknown, `reachable` is true, and the request
+    waits for the mitra. `other_available` says whether another mitra may be asked. This matters if the pairing fails
+    at once.
     """
 
     mitra_id: UUID
@@ -66,10 +67,10 @@ async def open_blast(
     candidates: Sequence[UUID],
     left_out_mitra_id: UUID | None = None,
 ) -> UUID:
-    """Begin the blast of a confirmed payment: ask the candidates who can take a customer (2b.2).
+    """Begin the blast of a confirmed payment, and ask the candidates who can take a customer (2b.2).
 
-    Returns the pairing's id. The caller holds the payment's lock and tells the customer. If the blast asks nobody, its
-    window runs all the same, because a mitra may become available.
+    Returns the pairing's id. The caller holds the payment's lock and tells the customer. Even if the blast asks
+    nobody, its window runs, because a mitra may become available.
     """
     opened = await queries.open_blast(
         tx,
@@ -111,11 +112,11 @@ async def open_targeted(tx: Transaction, payment_id: UUID, window_seconds: int, 
 
 
 async def offer_open_blasts(database: Database, mitra_ids: Sequence[UUID]) -> int:
-    """Offer every open blast to those of these mitras who can take a customer and were not asked (2b).
+    """Offer every open blast to these mitras, if they can take a customer and have no open or rejected request (2b).
 
-    Returns how many requests were offered. Presence calls it when mitras become available, and again every few
-    seconds. A repeated call changes nothing. Each pairing has its own transaction, so a decision waits for at most one
-    INSERT.
+    Returns how many requests were offered. Presence calls this function when mitras become available, and again every
+    few seconds. A repeated call changes nothing. Each pairing has its own transaction. So a transaction that decides
+    a pairing waits for at most one INSERT.
     """
     if not mitra_ids:
         return 0
@@ -144,8 +145,9 @@ async def reject(
 ) -> None:
     """offered → rejected. A targeted pairing then fails (3.5).
 
-    A blast fails if all asked mitras have rejected it and none of the `candidates` can be asked (2b.4). These are the
-    mitras who may be asked, according to presence just before. If they are None (unknown), the window continues.
+    A blast fails if all asked mitras have rejected it and it can ask none of the `candidates` (2b.4). `candidates`
+    are the mitras who may be asked, according to presence just before. If `candidates` is None (unknown), the blast
+    stays open until its window ends.
     A repeated call changes nothing. Raises NotFound, AlreadyTaken, RequestClosed.
     """
     pairing_id = await queries.find_pairing_of_request(tx, request_id=request_id, mitra_id=mitra_id)
@@ -179,7 +181,7 @@ async def _refuse_unless_rejected(tx: Transaction, request_id: UUID, pairing: Lo
 
 
 def anybody_else(candidates: Sequence[UUID] | None, *not_counted: UUID) -> bool:
-    """Return whether the candidates include anyone except `not_counted`. None (presence is unknown) gives False."""
+    """Return whether any candidate is not in `not_counted`. If `candidates` is None (unknown), return False."""
     return candidates is not None and any(candidate not in not_counted for candidate in candidates)
 
 
@@ -199,10 +201,10 @@ async def cancel(tx: Transaction, pairing_id: UUID, customer_id: UUID) -> None:
 async def window_over(tx: Transaction, *pairing_ids: UUID) -> list[UUID]:
     """open → failed, for the blasts whose windows ended (2b.3). Returns the pairings that failed.
 
-    A decided blast does not change. If the window of a blast still runs, its deadline is armed again.
+    A decided blast does not change. If the window of a blast still runs, this function arms its deadline again.
     """
     open_pairings = await queries.lock_windows(tx, pairing_ids=pairing_ids)
-    # The clock was set back after these deadlines were claimed, so these windows still run.
+    # If a window still runs, the clock was set back after the worker claimed the deadline.
     not_over = [(pairing.id, pairing.deadline_at, 1) for pairing in open_pairings if not pairing.is_over]
     await deadlines.arm_each(tx, PAIRING_WINDOW, not_over)
     over = [pairing for pairing in open_pairings if pairing.is_over]
@@ -219,7 +221,7 @@ async def window_over(tx: Transaction, *pairing_ids: UUID) -> list[UUID]:
 
 
 async def targets_of(tx: Transaction, pairing_ids: Sequence[UUID]) -> dict[UUID, tuple[UUID, UUID]]:
-    """Return the mitra and the customer of each targeted pairing. Takes no lock, because they never change."""
+    """Return the mitra and the customer of each targeted pairing. Takes no lock, because both ids never change."""
     targets = await queries.list_targets(tx, pairing_ids=pairing_ids)
     return {target.id: (target.target_mitra_id, target.customer_id) for target in targets}
 
@@ -229,8 +231,8 @@ async def targeted_over(
 ) -> None:
     """open → failed, for targeted pairings whose windows ended (4.3) or whose mitras went away (4.4).
 
-    `other_available` holds the pairings whose customers can be offered another mitra (3.5). A decided pairing does
-    not change. If the window of a pairing still runs, its deadline is armed again.
+    `other_available` has the ids of the pairings whose customers can be offered another mitra (3.5). A decided
+    pairing does not change. If the window of a pairing still runs, this function arms its deadline again.
     """
     open_pairings = await queries.lock_windows(tx, pairing_ids=pairing_ids)
     # Use a separate statement, so that it sees the withdrawals that were committed while lock_windows waited.
@@ -244,7 +246,7 @@ async def targeted_over(
         elif pairing.is_over:
             failures.append(Failure(pairing.id, pairing.payment_id, "targeted_mitra_timeout"))
         else:
-            # The clock was set back after the deadline was claimed, so the window still runs.
+            # The clock was set back after the worker claimed the deadline, so the window still runs.
             await deadlines.arm(tx, TARGETED_WINDOW, pairing.id, pairing.deadline_at)
     if failures:
         promised = [failure.payment_id for failure in failures if failure.pairing_id in other_available]
@@ -264,9 +266,10 @@ async def fail(
 
 
 async def _fail(tx: Transaction, failures: Sequence[Failure], other_available: Collection[UUID] = ()) -> None:
-    """Do the same as `fail` for several pairings: either all tags offer a fallback, or none does.
+    """Do the same as `fail`, for several pairings. Either a fallback follows from all their tags, or from none.
 
-    The caller holds the locks. `other_available` holds the payments for which another mitra could be asked now.
+    The caller holds the locks of the payments and the pairings. `other_available` has the ids of the payments for
+    which another mitra may be asked now.
     """
     pairing_ids = [failure.pairing_id for failure in failures]
     payment_ids = [failure.payment_id for failure in failures]
@@ -302,22 +305,23 @@ async def _fail(tx: Transaction, failures: Sequence[Failure], other_available: C
 
 
 async def _end_unserved(tx: Transaction, payment_ids: Sequence[UUID]) -> None:
-    """confirmed → unserved: the journeys end. All failures of a journey belong to its one case."""
+    """confirmed → unserved. The journeys end. All failed-pairing events of a journey refer to its one case."""
     await payments.close(tx, payment_ids, "unserved")
     await payments.open_cases(tx, payment_ids, "no_session")
     await queries.link_events_to_cases(tx, payment_ids=payment_ids)
 
 
 async def log_expired_payments(tx: Transaction, payment_ids: Sequence[UUID]) -> None:
-    """Write an event for payments that expired unpaid. No case opens, because no money was taken (2a.4)."""
+    """Write an event with the tag `payment_session_expired` for each payment. This function opens no case (2a.4)."""
     await queries.log_expired_payments(tx, payment_ids=payment_ids)
 
 
 async def withdraw(tx: Transaction, mitra_id: UUID, reason: CloseReason) -> None:
     """Close all open requests of a mitra who went offline, was suspended or is full.
 
-    The caller holds the mitra's row, but a payment must be locked before a mitra. So a targeted pairing fails in a
-    transaction of its own (4.4). Until then nobody can accept it, because its request is already closed.
+    The caller holds the lock of the mitra's row, but a payment must be locked before a mitra. So a targeted pairing
+    fails later, in another transaction (4.4). Until then nobody can accept the pairing, because its request is
+    closed.
     """
     withdrawn = await queries.withdraw_requests(tx, mitra_id=mitra_id, close_reason=reason)
     if withdrawn:
@@ -349,7 +353,7 @@ async def take_fallback(
 ) -> UUID:
     """The fallback: open → taken. Begins a blast with the same payment (3.5) and returns the blast's id.
 
-    The blast does not ask a mitra who has just rejected or not answered (3.9).
+    If the chosen mitra has just rejected or did not answer, the blast does not ask this mitra (3.9).
     """
     await _decide_fallback(tx, pairing, "taken")
     left_out = pairing.target_mitra_id if pairing.failure_tag in LEAVES_THE_MITRA_OUT else None
@@ -381,7 +385,7 @@ async def fallback_unanswered(tx: Transaction, pairing_id: UUID) -> None:
     if pairing.fallback_status != "open":
         return
     if not pairing.answer_is_late:
-        # The clock was set back after the deadline was claimed, so the customer still has time.
+        # The clock was set back after the worker claimed the deadline, so the customer still has time.
         assert pairing.fallback_answer_by is not None  # pairings_fallback_has_time
         await deadlines.arm(tx, FALLBACK_ANSWER, pairing.id, pairing.fallback_answer_by)
         return

@@ -1,11 +1,11 @@
-"""The states of pairings and requests, the allowed steps between them, and the failure tags. Pure."""
+"""The states of pairings and requests, a pairing's allowed steps, and the failure tags. This module does no I/O."""
 
 from typing import Literal, get_args
 
 PairingKind = Literal["blast", "targeted"]
 PairingStatus = Literal["open", "matched", "failed"]
 
-# The allowed steps. The trigger pairings_allowed_steps has the same table. A test compares the two.
+# The allowed steps. The trigger pairings_allowed_steps has the same table. A test compares the two tables.
 PAIRING_STEPS: frozenset[tuple[PairingStatus, PairingStatus]] = frozenset(
     {("open", "matched"), ("open", "failed")}
 )
@@ -25,15 +25,17 @@ ALL_TAGS: frozenset[str] = frozenset(get_args(FailureTag))
 # The fallback is the offer of a blast under the same payment, after a targeted pairing failed (3.5).
 FallbackStatus = Literal["open", "taken", "declined", "expired"]
 
-# The failures that offer a fallback (3.5). The database has the same list.
+# After a failure with one of these tags, the service offers a fallback (3.5). The database has the same list.
 OFFERS_A_FALLBACK: frozenset[FailureTag] = frozenset(
     {"targeted_mitra_offline", "targeted_mitra_rejected", "targeted_mitra_timeout"}
 )
-# After these failures, the fallback does not ask the same mitra. It may ask a mitra who was offline and returned (3.9).
+# After a failure with one of these tags, the fallback does not ask the chosen mitra again (3.9). After
+# `targeted_mitra_offline`, the fallback may ask the chosen mitra, who may have returned.
 LEAVES_THE_MITRA_OUT: frozenset[FailureTag] = frozenset({"targeted_mitra_rejected", "targeted_mitra_timeout"})
 
 RequestStatus = Literal["offered", "accepted", "rejected", "closed"]
-# The database stores the first six. The last two tell the mitra's other devices how the mitra answered.
+# The database stores only the first six reasons. The server sends the last two reasons to the mitra's other devices,
+# to tell them how the mitra answered.
 CloseReason = Literal[
     "already_taken",
     "customer_cancelled",
@@ -47,10 +49,13 @@ CloseReason = Literal[
 
 
 def close_reason_of(tag: FailureTag) -> CloseReason:
-    """Return the reason with which the requests of a failed pairing close."""
+    """Return the close reason of the requests, for a pairing that failed with this tag."""
     return "customer_cancelled" if tag == "customer_cancelled" else "timed_out"
 
 
 def tag_when_time_is_up(asked: int, rejected: int) -> FailureTag:
-    """Return the tag of a blast whose window ended: did all asked mitras reject it (2b.3, 2b.4)?"""
+    """Return the tag of a blast whose window ended (2b.3, 2b.4).
+
+    The blast asked `asked` mitras. `rejected` of these mitras have rejected it.
+    """
     return "all_mitras_rejected" if 0 < asked == rejected else "no_mitra_available"

@@ -1,4 +1,4 @@
-"""Payments and pairings as their customers see them, and the events that report their changes."""
+"""Payments and pairings as their customers see them, and the events about changes of payments and pairings."""
 
 from collections.abc import Collection
 from uuid import UUID
@@ -32,7 +32,7 @@ async def pairing_view(tx: Transaction, pairing_id: UUID, customer_id: UUID) -> 
 
 
 def with_other_available(payment: Payment, *, other_available: bool) -> Payment:
-    """Return the payment. If it offers a fallback, update whether the customer could take it now."""
+    """Return the payment. If the payment offers a fallback, set `other_available` of the fallback."""
     pairing = payment.pairing
     if pairing is None or pairing.fallback is None or not pairing.fallback.allowed:
         return payment
@@ -41,7 +41,10 @@ def with_other_available(payment: Payment, *, other_available: bool) -> Payment:
 
 
 async def current_payment(tx: Transaction, customer_id: UUID) -> Payment | None:
-    """Return the customer's open payment. If none is open, return the last payment if it was paid but not served."""
+    """Return the customer's open payment.
+
+    If no payment is open, return the last payment, provided that it was paid but not served. Otherwise return None.
+    """
     payment_id = await queries.find_current_payment(tx, customer_id=customer_id)
     return None if payment_id is None else await payment_view(tx, payment_id, customer_id)
 
@@ -51,7 +54,7 @@ async def payment_events(
 ) -> list[StreamEvent]:
     """Return `payment.updated` for each payment's customer, and `pairing.updated` if the payment has a pairing.
 
-    `other_available` holds the payments whose customers could take an offered fallback now (3.5).
+    `other_available` has the ids of the payments for which another mitra may be asked now (3.5).
     """
     events = []
     for row in await queries.list_payment_views(tx, payment_ids=payment_ids):
@@ -103,7 +106,7 @@ def _fallback_from(row: PaymentViewRow) -> Fallback | None:
 def _pairing_from(row: PaymentViewRow) -> Pairing | None:
     if row.pairing_id is None:
         return None
-    # A pairing has all of these columns.
+    # If the row has a pairing, none of these columns is null.
     assert row.pairing_kind is not None
     assert row.pairing_status is not None
     assert row.pairing_deadline_at is not None

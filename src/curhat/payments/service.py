@@ -312,7 +312,7 @@ async def expire(tx: Transaction, payment_ids: Sequence[UUID]) -> dict[UUID, Pur
         await deadlines.disarm(tx, PAYMENT_EXPIRY, *expired)
     for payment in pending:
         if not payment.is_expired:
-            # The clock was set back after the deadline was claimed, so the payment still has time.
+            # The clock was set back after the worker claimed the deadline, so the payment still has time.
             await deadlines.arm(tx, PAYMENT_EXPIRY, payment.id, payment.expires_at)
     return expired
 

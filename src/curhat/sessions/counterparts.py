@@ -1,4 +1,7 @@
-"""Finds the other member of a session, who is shown the typing signals. They are frequent, so answers are cached."""
+"""Finds the other member of a session, to whom a typing signal goes.
+
+Typing signals are frequent, so this module caches the answers.
+"""
 
 import asyncio
 from uuid import UUID
@@ -21,7 +24,7 @@ class Counterparts:
         self._cached: dict[tuple[Identity, UUID], tuple[float, Identity | None]] = {}
 
     async def find(self, identity: Identity, session_id: UUID) -> Identity | None:
-        """Return the other member. Return None if the user is no member, or the session is over."""
+        """Return the other member. Return None if the user is not a member, or if the session is over."""
         now = asyncio.get_running_loop().time()
         cached_until, counterpart = self._cached.get((identity, session_id), (0.0, None))
         if now < cached_until:

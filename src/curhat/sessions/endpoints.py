@@ -1,4 +1,4 @@
-"""The operations on chat sessions, for both members: HTTP in, service, HTTP out."""
+"""The HTTP operations on chat sessions, for customers and mitras."""
 
 from uuid import UUID
 
@@ -18,7 +18,7 @@ from curhat.sessions.errors import SessionEnded
 from curhat.sessions.schemas import EndEarly, MarkRead, Message, MitraSession, NewMessage, Session
 from curhat.sessions.writer import MessageWriter
 
-# The people who send the requests. accounts/guards.py provides them.
+# The signed-in user who sends the HTTP request. accounts/guards.py provides this identity.
 Customer = NamedDependency[Identity]
 Mitra = NamedDependency[Identity]
 
@@ -133,7 +133,7 @@ async def mark_read_by_customer(
     session_id: FromPath[UUID],
     data: JSONBody[MarkRead],
 ) -> None:
-    """Mark the mitra's messages up to this one as read. A repetition changes nothing."""
+    """Mark the mitra's messages as read, up to `up_to_message_id`. A repeated request changes nothing."""
     async with database.transaction() as tx:
         await service.mark_read(tx, customer, session_id, data.up_to_message_id)
 
@@ -146,7 +146,7 @@ async def mark_read_by_customer(
 async def mark_read_by_mitra(
     database: NamedDependency[Database], mitra: Mitra, session_id: FromPath[UUID], data: JSONBody[MarkRead]
 ) -> None:
-    """Mark the customer's messages up to this one as read. A repetition changes nothing."""
+    """Mark the customer's messages as read, up to `up_to_message_id`. A repeated request changes nothing."""
     async with database.transaction() as tx:
         await service.mark_read(tx, mitra, session_id, data.up_to_message_id)
 
@@ -177,7 +177,7 @@ async def end_session_by_mitra(
     session_id: FromPath[UUID],
     data: JSONBody[EndEarly],
 ) -> Response[bytes]:
-    """End the chat before its time, and say why. An operator reviews it (X.8)."""
+    """End the chat before its time, with a reason. An operator reviews the chat (X.8)."""
     return await command(
         request, database, mitra, lambda tx: service.end_by_mitra(tx, mitra.user_id, session_id, data.reason)
     )

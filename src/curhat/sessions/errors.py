@@ -1,4 +1,4 @@
-"""The refusals of the sessions package."""
+"""The refusals that this package raises."""
 
 from curhat.kit.errors import BusinessError
 

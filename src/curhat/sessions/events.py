@@ -1,4 +1,4 @@
-"""The realtime events about chat sessions. Each goes to both members of the session."""
+"""The realtime events about chat sessions. Both members of a session get each event."""
 
 from typing import Final, TypeVar
 from uuid import UUID

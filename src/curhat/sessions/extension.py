@@ -1,21 +1,26 @@
-"""More time for a running session. The customer pays when it is approved (section 5). Functions never commit.
+"""Extensions of running sessions. The customer pays when an extension is approved (section 5).
+
+Functions that take a transaction never commit it.
 
 Guarantees
     The terms are fixed when the customer asks. A session has at most one open extension.
-    An extension is decided once: by the mitra, or by the default action if the mitra does not answer in time. If the
-    mitra is not connected or the session ended, the extension is rejected.
+    An extension is decided once. Either the mitra decides, or the default action decides if the mitra does not answer
+    in time. If the mitra is not connected or the session ended, the extension is rejected.
     An approved extension is charged once. A rejected extension is never charged. The gateway has
-    CHARGE_TIMEOUT_SECONDS to approve the charge. A later approval is refunded. New end = old end + duration.
-    While an extension is open, the session does not end by time. Each decision arms the end again.
+    CHARGE_TIMEOUT_SECONDS to approve the charge. A later approval is refunded. After an approval in time, the
+    session's new end is the old end plus the extension's duration.
+    While an extension is open, the session does not end by time. When the extension closes, the deadline of the
+    session's end is armed again.
 Concurrency
-    Every step first locks the session, except the toggle to offline, which already holds the mitra's row:
-    1. The toggle marks the pending extensions (`mitra_went_offline`). From then on nobody can approve them.
-    2. A worker locks their sessions and rejects them, in a transaction of its own.
-    A decision compares that mark, so each decision locks the session and then the extension.
-    A step with several extensions locks all their sessions first, then the extensions, each in id order.
+    Every step first locks the session. The toggle to offline is an exception, because it already holds the lock of
+    the mitra's row:
+    1. The toggle sets `mitra_went_offline` on the pending extensions. From then on nobody can approve them.
+    2. A worker locks the sessions of these extensions and rejects the extensions, in another transaction.
+    A decision checks `mitra_went_offline`, so each decision locks the session and then the extension.
+    A step with several extensions first locks all their sessions in id order, and then the extensions in id order.
 Relies on
-    Presence for whether the mitra is connected. Callers ask presence before they take any lock. When the default
-    action decides, unknown counts as disconnected (5.6).
+    Presence, which says whether a mitra is connected. Callers ask presence before they take any lock. When the
+    default action decides, unknown presence counts as disconnected (5.6).
 """
 
 from collections.abc import Collection, Sequence
@@ -46,14 +51,14 @@ from curhat.sessions.states import CHARGE_TIMEOUT_SECONDS, DecidedBy
 
 log = structlog.get_logger(__name__)
 
-# The deadline kinds of extensions, and the deadline kind of a session's end. Each decision arms that end again.
+# The deadline kinds of extensions, and the deadline kind of a session's end, which this module arms again.
 EXTENSION_WINDOW = "extension_window"
 EXTENSION_PRESENCE = "extension_presence"
 EXTENSION_LOST = "extension_lost"
 EXTENSION_CHARGE = "extension_charge"
 SESSION_END = "session_end"
 
-# Slightly longer than the time that a socket has to reconnect, so that the lease has also ended on Valkey's clock.
+# Slightly longer than the time that a mitra has to reconnect, so that the old lease has also ended on Valkey's clock.
 PRESENCE_CHECK_SECONDS = COME_BACK_SECONDS + 0.1
 
 
@@ -63,11 +68,11 @@ PRESENCE_CHECK_SECONDS = COME_BACK_SECONDS + 0.1
 async def request(
     tx: Transaction, customer_id: UUID, session_id: UUID, offer_id: UUID, connected: bool | None
 ) -> Extension:
-    """nothing → pending, on the current terms (5.4, 5.7). If the mitra is not connected, reject at once (5.6).
+    """nothing → pending, on the current terms (5.4, 5.7).
 
-    `connected` is the answer of presence about the mitra, just before the transaction. If it is None (unknown), the
-    extension waits for the mitra's answer.
-    Raises NotFound (the session, or the offer), SessionEnded, ExtensionPending.
+    If the mitra is not connected, the extension is rejected at once (5.6). `connected` is the answer of presence
+    about the mitra, just before the transaction. If `connected` is None (unknown), the extension waits for the
+    mitra's answer. Raises NotFound if the session or the offer does not exist. Raises SessionEnded, ExtensionPending.
     """
     session = await lock_session(tx, session_id)
     if session.customer_id != customer_id:
@@ -97,7 +102,7 @@ async def request(
         await realtime.append(tx, await _decided_events(tx, locked))
         return await extension_view(tx, opened.id)
     await deadlines.arm(tx, EXTENSION_WINDOW, opened.id, deadline_at)
-    # The mitra's socket may have closed just before this step. Then only this deadline checks whether it reconnects.
+    # If the mitra's socket closed just before this step, only this deadline checks whether the mitra reconnects.
     check_at = session.now + timedelta(seconds=PRESENCE_CHECK_SECONDS)
     await deadlines.arm(tx, EXTENSION_PRESENCE, opened.id, check_at)
     view = await extension_view(tx, opened.id)
@@ -114,8 +119,8 @@ async def approve_by_mitra(
 ) -> tuple[Extension, Charge | None]:
     """pending → charging, by the mitra. The caller carries out the returned charge after the commit.
 
-    A repeated approval returns no charge. Raises NotFound. Raises ExtensionDecided if the extension was decided
-    otherwise, the deadline has passed, or the mitra was offline since the request.
+    A repeated approval returns no charge. Raises NotFound. Raises ExtensionDecided in three cases: the extension was
+    decided in another way, the deadline has passed, or the mitra went offline after the customer asked.
     """
     extension = await _lock_own(tx, mitra_id, extension_id)
     charge = None
@@ -132,7 +137,8 @@ async def approve_by_mitra(
 async def reject_by_mitra(tx: Transaction, mitra_id: UUID, extension_id: UUID) -> Extension:
     """pending → rejected, by the mitra. Nothing is charged (5.4). A repeated call changes nothing.
 
-    Raises NotFound. Raises ExtensionDecided if the extension was decided otherwise, or the deadline has passed.
+    Raises NotFound. Raises ExtensionDecided if the extension was decided in another way, or if the deadline has
+    passed.
     """
     extension = await _lock_own(tx, mitra_id, extension_id)
     if extension.status == "pending":
@@ -152,11 +158,11 @@ async def window_over(
 
     Does nothing for a decided extension. `connected` holds the mitras whom presence reported as connected just
     before. An extension of any other mitra is never approved (5.6).
-    Returns the charges, by extension. The caller carries them out after the commit.
+    Returns the charges, by the extension's id. The caller carries out the charges after the commit.
     """
     pending = await _lock_pending(tx, extension_ids)
     over = [extension for extension in pending if extension.is_over]
-    # The clock was set back after these deadlines were claimed, so these windows still run.
+    # If a window still runs, the clock was set back after the worker claimed the deadline.
     not_over = [(each.id, each.deadline_at, 1) for each in pending if not each.is_over]
     await deadlines.arm_each(tx, EXTENSION_WINDOW, not_over)
     there = [each for each in over if each.mitra_is_there and each.mitra_id in connected]
@@ -178,15 +184,16 @@ async def mitra_lost(tx: Transaction, *extension_ids: UUID) -> None:
 async def toggle_went_off(tx: Transaction, mitra_id: UUID) -> None:
     """Make a worker reject the mitra's pending extensions at once.
 
-    The caller holds the mitra's row, but sessions must be locked before mitras. So this step only marks the
-    extensions, which prevents their approval. The worker locks their sessions and rejects them.
+    The caller holds the lock of the mitra's row, but sessions must be locked before mitras. So this step only sets
+    `mitra_went_offline` on the extensions, which prevents their approval. The worker then locks the sessions and
+    rejects the extensions.
     """
     for extension_id in await queries.mark_mitra_offline(tx, mitra_id=mitra_id):
         await deadlines.arm_now(tx, EXTENSION_LOST, extension_id)
 
 
 async def socket_closed(database: Database, mitra_id: UUID) -> None:
-    """Make a worker check after 3 s whether a mitra whose socket closed has reconnected (5.6)."""
+    """After a mitra's socket closed, make a worker check 3 s later whether the mitra has reconnected (5.6)."""
     found = await queries.list_presence_checks(
         database, mitra_id=mitra_id, wait_seconds=PRESENCE_CHECK_SECONDS
     )
@@ -197,7 +204,7 @@ async def socket_closed(database: Database, mitra_id: UUID) -> None:
 
 
 async def end_with_session(tx: Transaction, extension_id: UUID) -> list[StreamEvent]:
-    """Settle an extension whose session ended early. The session's row no longer refers to the extension.
+    """Close an open extension whose session ended early. The session's row no longer refers to the extension.
 
     pending → rejected, without a charge. charging → charge_failed: a later approval is refunded (5.7).
     Returns the events to append.
@@ -215,7 +222,7 @@ async def end_with_session(tx: Transaction, extension_id: UUID) -> list[StreamEv
 
 
 async def session_of_charge(tx: Transaction, key: UUID) -> UUID | None:
-    """Return the session whose extension this attempt pays for. Return None if it pays for no extension."""
+    """Return the session whose extension this charge attempt pays for. Return None if there is no such extension."""
     return await queries.find_session_of_charge(tx, charge_attempt_id=key)
 
 
@@ -224,8 +231,8 @@ async def charge_answered(
 ) -> tuple[ChargeOutcome | None, list[StreamEvent]]:
     """Record the gateway's answer to an extension's charge: charging → approved or charge_failed.
 
-    An approval in time lengthens the session. A later approval is refunded. Returns the answer's outcome, and the
-    events to append.
+    If the approval is in time, the session becomes longer. A later approval is refunded. Returns the outcome of the
+    answer, and the events to append.
     """
     session = await lock_session(tx, session_id)
     outcome = await payments.record_charge_answer(tx, key, answer)
@@ -251,7 +258,7 @@ async def charge_too_late(tx: Transaction, extension_id: UUID) -> None:
         await realtime.append(tx, await _charge_failed(tx, extension))
     elif extension.status == "charging":
         assert extension.charge_by is not None  # extensions_charged_after_approval
-        # The clock was set back after the deadline was claimed, so the gateway still has time.
+        # The clock was set back after the worker claimed the deadline, so the gateway still has time.
         await deadlines.arm(tx, EXTENSION_CHARGE, extension_id, extension.charge_by)
 
 
@@ -295,7 +302,7 @@ async def mitras_of(tx: Transaction, extension_ids: Sequence[UUID]) -> dict[UUID
 
 
 async def lock_session(tx: Transaction, session_id: UUID) -> LockedSession:
-    """Lock a session's row, which also guards its extensions. Raises NotFound."""
+    """Lock a session's row. This lock also protects the session's extensions. Raises NotFound."""
     session = await queries.lock_session(tx, session_id=session_id)
     if session is None:
         raise NotFound
@@ -325,7 +332,7 @@ def _already_decided(extension: LockedExtension) -> ExtensionDecided:
 async def _approve(
     tx: Transaction, extensions: Sequence[LockedExtension], decided_by: DecidedBy
 ) -> dict[UUID, Charge]:
-    """pending → charging. Returns the charges to carry out, by extension."""
+    """pending → charging. Returns the charges to carry out, by the extension's id."""
     if not extensions:
         return {}
     extension_ids = [extension.id for extension in extensions]
@@ -375,9 +382,10 @@ async def _settle(
 
 
 async def _release_ends(tx: Transaction, session_ids: Sequence[UUID], added_minutes: int) -> None:
-    """Let the sessions' ends take effect again, `added_minutes` later than before, and arm them.
+    """Let the sessions end by time again, `added_minutes` later than before, and arm the deadlines of their ends.
 
-    Each end gets a new generation. A worker may still hold the deadline that fired while the extension was open.
+    Each new deadline has a new generation, because a worker may still hold the old deadline, which fired while the
+    extension was open.
     """
     released = await queries.release_session_ends(tx, session_ids=session_ids, added_minutes=added_minutes)
     await deadlines.disarm(tx, SESSION_END, *session_ids)

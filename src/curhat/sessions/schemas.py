@@ -1,7 +1,7 @@
 """The structs of the API and of the realtime events about chat sessions.
 
-A session has two structs, because each side may see only some facts about the other (X.4). CustomerName lists all that
-a mitra may see of a customer.
+A session has one struct for its customer and one struct for its mitra, because each side may see only some facts
+about the other side (X.4). CustomerName has everything that a mitra may see of a customer.
 """
 
 from datetime import datetime
@@ -15,8 +15,8 @@ from curhat.kit.identity import Role
 from curhat.pricing.schemas import Offer
 from curhat.sessions.states import DecidedBy, EndReason, ExtensionStatus, SessionStatus
 
-# Refuses NUL, which PostgreSQL cannot store, and texts of blanks only. The pattern never backtracks, so no text makes
-# it slow. The JSON decoder already refuses lone surrogates.
+# This pattern refuses NUL, which PostgreSQL cannot store. It also refuses a text that contains only white space. The
+# pattern never backtracks, so no text makes it slow. The JSON decoder already refuses lone surrogates.
 WRITTEN = r"^\s*[^\x00\s][^\x00]*$"
 NO_NUL = r"^[^\x00]+$"
 
@@ -26,22 +26,23 @@ EndNote = Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern=WRIT
 
 
 class MitraName(msgspec.Struct, frozen=True):
-    """All that a customer sees of a mitra (X.4)."""
+    """Everything that a customer sees of a mitra (X.4)."""
 
     id: UUID
     display_name: str
 
 
 class CustomerName(msgspec.Struct, frozen=True):
-    """All that a mitra sees of a customer (X.4): no id, no phone number."""
+    """Everything that a mitra sees of a customer (X.4). It has no id and no phone number."""
 
     call_name: str
 
 
 class Extension(msgspec.Struct, frozen=True):
-    """More time for a chat, charged when it is approved. The same for both sides.
+    """A paid request to lengthen a chat. Both sides see the same struct.
 
-    `decided_by` is null while it is pending. `default_action` is what silence does at `deadline_at` (5.5).
+    The server charges the customer when the extension is approved. `decided_by` is null while the extension is
+    pending. If the mitra does not answer until `deadline_at`, the server carries out `default_action` (5.5).
     """
 
     id: UUID
@@ -56,7 +57,7 @@ class Extension(msgspec.Struct, frozen=True):
 
 
 class ExtensionOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The offer by which a customer asks for more time. It also sets the price."""
+    """A customer's order of an extension. The offer sets the duration and the price."""
 
     offer_id: UUID
 
@@ -77,12 +78,12 @@ class _SessionFields(msgspec.Struct, frozen=True):
 class Session(_SessionFields, frozen=True):
     """A chat as its customer sees it.
 
-    `ended_at` and `end_reason` are null until it has ended. `extension` is the latest one, whatever its status.
-    `duration_minutes` is what the customer first paid for.
+    `ended_at` and `end_reason` are null until the chat has ended. `extension` is the latest extension, in any status.
+    `duration_minutes` is the duration that the customer first paid for, without extensions.
     """
 
 
-# Not a subclass of Session: mypy would accept it where a Session goes to the customer.
+# MitraSession is not a subclass of Session. Otherwise mypy would accept a MitraSession in an answer to a customer.
 class MitraSession(_SessionFields, frozen=True):
     """A chat as its mitra sees it."""
 
@@ -99,7 +100,7 @@ class SessionViews(msgspec.Struct, frozen=True):
 
 
 class Message(msgspec.Struct, frozen=True):
-    """One message. `read_at` is null until the other side has read it."""
+    """One message. `read_at` is null until the other side has read the message."""
 
     id: UUID
     session_id: UUID
@@ -111,7 +112,7 @@ class Message(msgspec.Struct, frozen=True):
 
 
 class ReadMark(msgspec.Struct, frozen=True):
-    """`reader` has read everything the other side sent, up to this message."""
+    """`reader` has read the messages of the other side, up to the message `up_to_message_id`."""
 
     session_id: UUID
     reader: Role
@@ -120,19 +121,19 @@ class ReadMark(msgspec.Struct, frozen=True):
 
 
 class NewMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A message to send. The client chooses `client_message_id`; a repeated one sends nothing."""
+    """A message to send. The client chooses `client_message_id`. If it was used before, the server sends nothing."""
 
     client_message_id: ClientMessageId
     text: MessageText
 
 
 class MarkRead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Everything the other side sent up to this message has been read."""
+    """The user has read the messages of the other side, up to the message `up_to_message_id`."""
 
     up_to_message_id: UUID
 
 
 class EndEarly(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Why a mitra ends a chat early. Operators read it; the customer never does."""
+    """The reason why a mitra ends a chat early. Operators see the reason. The customer never sees it."""
 
     reason: EndNote

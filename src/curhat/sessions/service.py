@@ -35,7 +35,7 @@ from curhat.sessions.states import CUT_SHORT, OPENS_A_CASE, EndReason
 # Deadline kind. The accept that starts a session also arms this deadline.
 SESSION_END = extension.SESSION_END
 
-# Greater than every id, so the page of messages before it is the first page.
+# Greater than every id. So a page that begins before this id is the first page.
 _NEWEST = UUID(int=2**128 - 1)
 
 
@@ -49,7 +49,7 @@ class OutgoingMessage(msgspec.Struct, frozen=True):
 
 
 class SentMessage(msgspec.Struct, frozen=True):
-    """The stored message. `is_repeated` says whether an earlier request has already sent it."""
+    """The stored message. `is_repeated` says whether an earlier request has already sent this message."""
 
     message: Message
     is_repeated: bool
@@ -59,7 +59,7 @@ SendOutcome = SentMessage | NotFound | SessionEnded
 
 
 async def send_messages(tx: Transaction, outgoing: Sequence[OutgoingMessage]) -> list[SendOutcome]:
-    """Write these messages. Returns one outcome per message, in the same order. Returns refusals, and raises none.
+    """Write these messages. Returns one outcome per message, in the same order. A refusal is also such an outcome.
 
     Both members get `message.created` for each new message. If a message occurs twice in `outgoing`, it is written
     once.
@@ -103,7 +103,10 @@ async def send_messages(tx: Transaction, outgoing: Sequence[OutgoingMessage]) ->
 async def _sent_before(
     tx: Transaction, outgoing: Sequence[OutgoingMessage], indexes: Sequence[int]
 ) -> dict[int, SendOutcome]:
-    """Return the outcomes of the messages at these indexes. Each was sent before, or its session is over."""
+    """Return the outcomes of the messages at these indexes.
+
+    Each of these messages was sent before, or its session is over.
+    """
     keys = {
         index: (outgoing[index].session_id, outgoing[index].sender.role, outgoing[index].client_message_id)
         for index in indexes
@@ -120,9 +123,10 @@ async def _sent_before(
 
 
 async def mark_read(tx: Transaction, identity: Identity, session_id: UUID, up_to_message_id: UUID) -> None:
-    """unread → read, for every message of the other side up to this one. A repeated call changes nothing.
+    """unread → read, for every message of the other side up to the message `up_to_message_id`.
 
-    This also works after the session has ended. Raises NotFound.
+    A repeated call changes nothing. A user can mark messages as read even after the session has ended. Raises
+    NotFound.
     """
     read = await queries.mark_messages_read(
         tx,
@@ -156,7 +160,8 @@ async def end_by_mitra(tx: Transaction, mitra_id: UUID, session_id: UUID, note: 
 async def end_for_suspension(tx: Transaction, session_id: UUID) -> None:
     """active → ended, because an operator suspended the mitra. Opens a case (X.8).
 
-    Does nothing if the session has ended. Does nothing if its time is over, because then its deadline ends it.
+    Does nothing if the session has ended. Also does nothing if the session's time is over, because then the deadline
+    `session_end` ends the session.
     """
     ended = await queries.end_suspended_session(tx, session_id=session_id)
     if ended is not None:
@@ -167,8 +172,8 @@ async def end_due(tx: Transaction, generations: Mapping[UUID, int]) -> None:
     """active → ended, for the sessions whose time is over. The transition of the deadline `session_end`.
 
     `generations` has the sessions' ids as keys. Each value is the generation of the deadline that fired.
-    Does nothing for a session that has ended. Does nothing for a session with an open extension, because the decision
-    about the extension arms the end again (5.7).
+    Does nothing for a session that has ended. Also does nothing for a session with an open extension. When that
+    extension closes, the deadline is armed again (5.7).
     """
     due = await queries.end_due_sessions(tx, session_ids=list(generations))
     ended = [session for session in due if session.is_ended]
@@ -177,8 +182,8 @@ async def end_due(tx: Transaction, generations: Mapping[UUID, int]) -> None:
     for session in due:
         if not session.is_ended:
             # An extension lengthened the session, or the clock was set back after this transaction claimed the
-            # deadline. Arm the claimed generation, because another worker may hold a deadline of another generation
-            # while it waits for this session's lock.
+            # deadline. Arm the claimed generation again. Another worker may hold a deadline of another generation,
+            # and may wait for this session's lock.
             generation = generations[session.id]
             await deadlines.arm(tx, SESSION_END, session.id, session.ends_at, generation)
 
@@ -209,7 +214,7 @@ async def _finish_ends(
 ) -> list[SessionViews]:
     """Open the review cases of ended sessions, free their mitras' places, and append the events.
 
-    `open_extension_id` is the extension that was open when a session ended early.
+    `open_extension_id` is the id of the extension that was open when a session ended early.
     """
     await pause_point("session_end.written")
     session_ids = [session.id for session in ended]
@@ -221,7 +226,8 @@ async def _finish_ends(
     await presence.release_places(tx, [session.mitra_id for session in ended])
     told: list[StreamEvent] = []
     if open_extension_id is not None:
-        # Lock the extension after the mitra. The toggle to offline locks them in the same order.
+        # Lock the extension after the mitra. The toggle to offline locks the mitra and its extensions in the same
+        # order.
         told += await extension.end_with_session(tx, open_extension_id)
     all_views = await _views(tx, session_ids)
     for views in all_views:
@@ -326,7 +332,7 @@ def _views_of(row: SessionRow) -> SessionViews:
 def _extension_of(row: SessionRow) -> Extension | None:
     if row.extension_id is None:
         return None
-    # An extension has all of these columns.
+    # If the row has an extension, none of these columns is null.
     assert row.extension_payment_id is not None
     assert row.extension_status is not None
     assert row.extension_offer_id is not None
@@ -353,7 +359,7 @@ def _extension_of(row: SessionRow) -> Extension | None:
 
 
 def both_views(session: Session, *, customer_id: UUID, call_name: str) -> SessionViews:
-    """Return a session as each of its members sees it. Only the mitra also sees the customer's call name."""
+    """Return a session as each of its members sees it. Only the mitra's view contains the customer's call name."""
     return SessionViews(
         customer_id=customer_id,
         mitra_id=session.mitra.id,

@@ -1,4 +1,4 @@
-"""The states of sessions and extensions, the allowed steps between them, and the reasons for an end. Pure."""
+"""The states of sessions and extensions, their allowed steps, and the end reasons. This module does no I/O."""
 
 from typing import Literal, get_args
 
@@ -6,7 +6,7 @@ from curhat.payments.states import CaseReason
 
 SessionStatus = Literal["active", "ended"]
 
-# The trigger sessions_allowed_steps has the same table. A test compares the two.
+# The trigger sessions_allowed_steps has the same table. A test compares the two tables.
 STEPS: frozenset[tuple[SessionStatus, SessionStatus]] = frozenset({("active", "ended")})
 
 EndReason = Literal["time_up", "customer_ended", "mitra_ended", "mitra_suspended"]
@@ -15,23 +15,24 @@ ALL_END_REASONS: frozenset[str] = frozenset(get_args(EndReason))
 ExtensionStatus = Literal["pending", "charging", "approved", "rejected", "charge_failed"]
 OPEN_EXTENSION_STATUSES: frozenset[ExtensionStatus] = frozenset({"pending", "charging"})
 
-# The trigger extensions_allowed_steps has the same table. A test compares the two.
+# The trigger extensions_allowed_steps has the same table. A test compares the two tables.
 EXTENSION_STEPS: frozenset[tuple[ExtensionStatus, ExtensionStatus]] = frozenset(
     {
         ("pending", "charging"),
         ("pending", "rejected"),
         ("charging", "approved"),
-        # The charge was declined or not answered in time, or the session ended meanwhile. No money was taken, or it
-        # is refunded.
+        # The gateway declined the charge, or did not answer in time, or the session ended meanwhile. If the gateway
+        # took the money, the service refunds it.
         ("charging", "charge_failed"),
     }
 )
 
 DecidedBy = Literal["mitra", "timeout", "mitra_unreachable", "session_ended"]
 
-# How long an approved extension waits for the gateway (5.7). This is longer than a charge and two queries about it.
+# How long an approved extension waits for the gateway (5.7). In this time, the server can make one charge call and
+# two queries about the charge.
 CHARGE_TIMEOUT_SECONDS = 30
 
-# The mitra's side ended the session before the time that the customer had paid for was over (X.8).
+# The case reason if the mitra or the mitra's suspension ended a session before the paid time was over (X.8).
 CUT_SHORT: CaseReason = "cut_short"
 OPENS_A_CASE: frozenset[EndReason] = frozenset({"mitra_ended", "mitra_suspended"})

@@ -1,16 +1,17 @@
-"""Group commit for messages: messages that arrive together in one process share a transaction.
+"""Group commit for messages. Messages that arrive together in one process share a transaction.
 
 Guarantees
-    A message is acknowledged only after its transaction is committed. Each message has its own outcome. A message
-    that is refused or fails does not affect the others. The number of waiting messages is limited.
+    The server acknowledges a message when the message's transaction has committed. Each message has its own outcome.
+    If a message is refused or fails, the other messages of the batch are not affected. The number of waiting messages
+    is limited.
 Concurrency
-    One transaction runs at a time. The messages that arrive while it runs form the next batch. So no message is
-    delayed on purpose, and batches grow with the load.
+    Each process runs one such transaction at a time. The messages that arrive during this transaction form the next
+    batch. So no message is delayed on purpose, and batches grow with the load.
     A batch locks sessions in id order, and then streams in their order. So the batches of several processes cannot
     deadlock.
 Relies on
-    `send_messages` may be repeated. If the transaction of several messages fails, the writer sends them again, one by
-    one, although that transaction may have been committed.
+    `send_messages`, which code can safely call again with the same messages. If the transaction of several messages
+    fails, PostgreSQL may have committed it all the same. The writer sends each of these messages again, one by one.
 """
 
 import asyncio
@@ -64,7 +65,7 @@ class MessageWriter:
         self._writing: asyncio.Task[None] | None = None
 
     async def send(self, sender: Identity, session_id: UUID, client_message_id: str, text: str) -> Message:
-        """Send a message and return it after it is committed. A repeated call returns the first message.
+        """Send a message, and return it after the commit. A repeated `client_message_id` returns the first message.
 
         Raises NotFound, SessionEnded, TooManyRequests.
         """
@@ -75,7 +76,7 @@ class MessageWriter:
         outcome: asyncio.Future[Message] = loop.create_future()
         self._waiting.append(_Waiting(message, outcome))
         if self._writing is None:
-            # In a new context, the batch's log entries do not carry the ids of the request that started the batch.
+            # Use a new context, so that the batch's log lines do not contain the ids of the request that started it.
             self._writing = loop.create_task(self._write_all(), context=Context())
         return await outcome
 
