@@ -64,7 +64,7 @@ class BatchTransition:
 
 
 async def arm(tx: Transaction, kind: str, entity_id: UUID, due_at: datetime, generation: int = 1) -> None:
-    """Run the transition of `kind` for `entity_id` at `due_at`. If this deadline is already armed, change its time."""
+    """Run the transition of `kind` for `entity_id` at `due_at`. If this deadline is already armed, move it."""
     await arm_each(tx, kind, [(entity_id, due_at, generation)])
 
 

@@ -74,7 +74,7 @@ async def list_customer_messages(
     session_id: FromPath[UUID],
     before: FromQuery[UUID | None] = None,
 ) -> Page[Message]:
-    """Return the messages of a chat, newest first: those before the message `before`, if it is given."""
+    """Return a page of a chat's messages, newest first. With `before`, the page begins before that message."""
     async with database.transaction() as tx:
         return await service.messages_page(tx, customer, session_id, before)
 
@@ -89,7 +89,7 @@ async def list_mitra_messages(
     session_id: FromPath[UUID],
     before: FromQuery[UUID | None] = None,
 ) -> Page[Message]:
-    """Return the messages of a chat, newest first: those before the message `before`, if it is given."""
+    """Return a page of a chat's messages, newest first. With `before`, the page begins before that message."""
     async with database.transaction() as tx:
         return await service.messages_page(tx, mitra, session_id, before)
 
@@ -104,7 +104,7 @@ async def send_customer_message(
     session_id: FromPath[UUID],
     data: JSONBody[NewMessage],
 ) -> Message:
-    """Send a message. A repeated `client_message_id` returns the first message, even after the end."""
+    """Send a message. If `client_message_id` was used before, return the first message, even after the chat's end."""
     return await message_writer.send(customer, session_id, data.client_message_id, data.text)
 
 
@@ -118,7 +118,7 @@ async def send_mitra_message(
     session_id: FromPath[UUID],
     data: JSONBody[NewMessage],
 ) -> Message:
-    """Send a message. A repeated `client_message_id` returns the first message, even after the end."""
+    """Send a message. If `client_message_id` was used before, return the first message, even after the chat's end."""
     return await message_writer.send(mitra, session_id, data.client_message_id, data.text)
 
 
