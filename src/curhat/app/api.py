@@ -130,7 +130,8 @@ def _lighten(api: Litestar) -> None:
                 model.dependency_batches = [
                     {dependency} for batch in model.dependency_batches for dependency in batch
                 ]
-                # Litestar itself adds some operations (OPTIONS, the contract). They have no attribute to replace.
+                # Litestar itself adds some operations (OPTIONS, the contract). These operations have no attribute
+                # that the code below could replace.
                 if hasattr(handler, "__dict__"):
                     authorize = partial(_authorize, handler.resolve_guards(), handler)
                     handler.authorize_connection = authorize  # type: ignore[method-assign]

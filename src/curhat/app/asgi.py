@@ -41,7 +41,10 @@ CORRELATION_ID = re.compile(rb"^[A-Za-z0-9._-]{8,64}$")
 
 
 class Server:
-    """The ASGI application of a server process. It opens the Services at startup and closes them at shutdown."""
+    """The ASGI application of a server process.
+
+    The application opens the Services when the process starts, and closes the Services when the process stops.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

@@ -31,7 +31,7 @@ class RunFile(msgspec.Struct, frozen=True):
         return None
 
     def write(self, data_dir: Path) -> None:
-        """Write the file atomically. Only the file's owner can read it."""
+        """Write the file atomically. Only the owner can read the file."""
         temporary = data_dir / "run.json.new"
         temporary.touch(mode=0o600)
         temporary.write_bytes(msgspec.json.format(msgspec.json.encode(self)))

@@ -4,10 +4,10 @@ Guarantees
     A deadline's transition runs in the transaction that deletes the deadline. Both take effect, or neither does.
     The transition never runs before `due_at` by the database's clock.
     If a transition fails, the worker tries it again, after a longer wait each time. After MAX_ATTEMPTS failures, the
-    worker parks the deadline, and operators see it. Other deadlines are not affected.
+    worker parks the deadline, and operators see the parked deadline. Other deadlines are not affected.
     Any number of workers may run. If a worker is killed, no deadline is lost.
 Concurrency
-    A worker reads the due deadlines without locking them. It then claims them with FOR UPDATE SKIP LOCKED.
+    A worker reads the due deadlines without a lock. Then the worker claims deadlines with FOR UPDATE SKIP LOCKED.
     If the transition is a BatchTransition, the worker claims up to MAX_BATCH_DEADLINES deadlines of one kind in one
     transaction. Otherwise the worker claims one deadline per transaction.
     A batch locks the rows of its journeys table by table in the global lock order. It waits at most 100 ms for each

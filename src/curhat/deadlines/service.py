@@ -20,7 +20,7 @@ SIGNAL = "deadlines"
 
 # Limits how many deadlines one read returns, so that a backlog does not delay deadlines that have just come due.
 MAX_DUE_PER_LOOK = 200
-# Limits how many journeys one transaction locks, and how long it locks them.
+# Limits how many journeys one transaction locks, and how long the transaction holds these locks.
 MAX_BATCH_DEADLINES = 50
 # The longest time that a batch waits for one lock. After that time, the worker fires each deadline of the batch in
 # its own transaction. The time is shorter than deadlock_timeout, so PostgreSQL never checks for a deadlock.

@@ -24,8 +24,8 @@ class Conditions:
     def complete(self, statement: str, *parameters: object) -> tuple[str, list[object]]:
         """Replace `/* conditions */` in the statement by these conditions.
 
-        Returns the new statement and all its values, in the order of $1, $2, … `parameters` are the values of the
-        statement's own parameters, which come first. Only generated code calls this method.
+        Returns the new statement, and all its values in the order of their numbers. `parameters` are the values of
+        the statement's own parameters, which come first. Only generated code calls this method.
         """
         values = list(parameters)
         text = ""

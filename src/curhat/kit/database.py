@@ -36,7 +36,7 @@ class NoRow(Exception):
 
 
 class Executor(Protocol):
-    """The interface that the functions of a generated `queries.py` need. Transaction and Database both have it."""
+    """The interface that the functions of a generated `queries.py` need. Transaction and Database implement it."""
 
     async def fetch(self, query: str, /, *arguments: object) -> list[asyncpg.Record]: ...
     async def fetchrow(self, query: str, /, *arguments: object) -> asyncpg.Record | None: ...

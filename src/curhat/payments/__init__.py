@@ -5,12 +5,12 @@ Guarantees
     A payment is charged at most once. Each charge attempt is a row with its own gateway key. A new attempt begins
     only after the gateway has declined the last attempt. The database allows at most one undecided attempt and at
     most one approved attempt per payment.
-    If an approval arrives after the payment was closed, the charge is refunded once, and the audit records this.
-    A payment of Rp0 never reaches the gateway.
+    If an approval arrives after the payment was closed, the charge is refunded once, and the audit records the
+    refund. A payment of Rp0 never reaches the gateway.
     An extension is charged when it is approved. The gateway must approve the charge within a time limit.
 Concurrency
     The lock of the payment row protects the whole journey. A transaction first takes this lock if it changes the
-    payment, one of its pairings, or rows that belong to them. There is one exception. A transaction that changes the
+    payment, a pairing of the payment, or their other rows. There is one exception. A transaction that changes the
     payment of an extension first locks the session.
 Relies on
     The gateway, which charges at most once per key (gateway.py). If the result of a charge is unknown, we query the

@@ -34,8 +34,8 @@ REFUND_ANSWER = "refund_answer"
 # The gateway's status for an unknown key. We also store this text as the attempt's reason.
 NOT_FOUND = "not_found"
 
-# The time from the start of an attempt to the first query about it. By then the call has ended, so the query cannot
-# reach the gateway before the call.
+# The time from the start of an attempt to the first query about the attempt. By then the call has ended, so the query
+# cannot reach the gateway before the call.
 FIRST_ASK_SECONDS = ANSWER_TIMEOUT_SECONDS + 1
 # If the gateway does not know a charge, the call may have been delayed and may still arrive. We query the gateway for
 # this long, so that we find and refund money that was taken without our knowledge.
@@ -46,7 +46,7 @@ MAX_ASK_WAIT_SECONDS = 30
 
 
 class Charge(msgspec.Struct, frozen=True):
-    """A recorded charge attempt. The caller must call the gateway for it, outside any transaction.
+    """A recorded charge attempt. The caller must send this charge to the gateway, outside any transaction.
 
     `key` identifies the attempt permanently. The call must begin and end before `until`, even if this process was
     suspended. `until` is in seconds of this machine's monotonic clock. Soon after `until`, the worker queries the
@@ -190,8 +190,8 @@ async def record_charge_answer(tx: Transaction, key: UUID, answer: ChargeAnswer)
 
     Answers may come late, twice and in any order. The final state is the same.
     The answer `approved` overrides every earlier answer, because the gateway took the money. It confirms a payment
-    that is confirming. It also confirms a payment that is pending and has time left. If the payment was closed, or
-    another attempt may have taken the money, this function requests a refund instead.
+    that is confirming. `approved` also confirms a payment that is pending and has time left. If the payment was
+    closed, or another attempt may have taken the money, this function requests a refund instead.
     The answer `not_found` counts as declined, because the call has ended before the worker queries the gateway. If an
     extension may still be charged, `not_found` changes nothing. The worker then sends the charge again under the same
     key.

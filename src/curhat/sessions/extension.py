@@ -14,7 +14,8 @@ Guarantees
 Concurrency
     Every step first locks the session. The toggle to offline is an exception, because it already holds the lock of
     the mitra's row:
-    1. The toggle sets `mitra_went_offline` on the pending extensions. From then on nobody can approve them.
+    1. The toggle sets `mitra_went_offline` on the pending extensions. From then on nobody can approve these
+    extensions.
     2. A worker locks the sessions of these extensions and rejects the extensions, in another transaction.
     A decision checks `mitra_went_offline`, so each decision locks the session and then the extension.
     A step with several extensions first locks all their sessions in id order, and then the extensions in id order.

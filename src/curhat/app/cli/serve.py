@@ -20,7 +20,7 @@ from curhat.kit.settings import Settings
 MAX_SOCKET_FRAME_BYTES: Final = 1024 * 1024
 # If a client does not acknowledge sent bytes for this long, the kernel ends the connection and frees its send buffer.
 UNACKNOWLEDGED_TIMEOUT_MILLISECONDS: Final = 30_000
-# How many connections may wait until the server accepts them. After a restart, many clients reconnect at once.
+# How many connections may wait for the server's accept. After a restart, many clients reconnect at once.
 MAX_WAITING_CONNECTIONS: Final = 4096
 GRACEFUL_STOP_TIMEOUT_SECONDS: Final = 5
 
