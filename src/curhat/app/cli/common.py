@@ -13,8 +13,8 @@ from curhat.kit.database import Database, Transaction
 from curhat.kit.settings import PREFIX, Settings, data_dir_of, default_data_dir
 
 # The alias is a string, because this class takes a type argument in argparse's type stubs, but not at run time.
-Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  argparse has no public
-name for this class Answer = TypeVar("Answer")
+Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  argparse has no public name
+Answer = TypeVar("Answer")
 
 
 class CommandError(Exception):
