@@ -56,7 +56,7 @@ class Effect:
         return number
 
 
-async def test_a_repeated_command_gets_the_first_answer_and_takes_effect_once(database: Database) -> None:
+async def test_a_repeated_request_gets_the_first_answer_and_takes_effect_once(database: Database) -> None:
     effect = Effect(database)
     first = await run_idempotent(database, request_of(), effect)
     assert await run_idempotent(database, request_of(), effect) == first

@@ -17,8 +17,8 @@ SELECT pg_advisory_xact_lock(hashtextextended('one-time codes of ' || $1::text, 
 
 
 async def lock_phone(db: Executor, /, *, phone_number: str) -> None:
-    """Lock this phone until the transaction ends. This must be a separate statement. The next statement then sees
-    what the previous lock holder committed."""
+    """Lock this phone until the transaction ends. This must be a separate statement, so that the next statement
+    sees the rows that the previous lock holder committed."""
     row = await db.fetchrow(LOCK_PHONE, phone_number)
     if row is None:
         raise NoRow(LOCK_PHONE)
@@ -57,8 +57,8 @@ FROM moment
 async def prepare_code(
     db: Executor, /, *, phone_number: str, max_unused_codes_per_hour: int, max_codes_per_hour: int
 ) -> PrepareCodeRow:
-    """Return an id for a new code, and the number of seconds until a code may be sent to this phone. Null or
-    negative: a code may be sent now. The wait ends when every limit allows another code."""
+    """Return an id for a new code, and how many seconds this phone must wait for the code. `wait_seconds` is null
+    or negative if a code may be sent now. After the wait, every limit allows another code."""
     row = await db.fetchrow(PREPARE_CODE, phone_number, max_unused_codes_per_hour, max_codes_per_hour)
     if row is None:
         raise NoRow(PREPARE_CODE)
@@ -148,10 +148,10 @@ FROM locked_code, moment
 async def lock_code(
     db: Executor, /, *, id: UUID, valid_seconds: float, max_tries_per_code: int, max_wrong_tries_per_hour: int
 ) -> LockedCode | None:
-    """Lock the code. Return whether it is live, and how many seconds its phone must wait before the next try of any
-    code. Null or negative: no wait. Each wrong try is counted in the row of its code. A code is valid for
-    @valid_seconds. So the tries of the last hour are all in rows that are at most one hour and @valid_seconds
-    old."""
+    """Lock the code. `is_live` is true if the code can still be used. `wait_seconds` says how long the code's phone
+    must wait before the next try of any code. Null or negative: no wait. The row of each code counts the wrong
+    tries of that code. A code is valid for @valid_seconds. So all tries of the last hour are in rows that are at
+    most one hour plus @valid_seconds old."""
     row = await db.fetchrow(LOCK_CODE, id, valid_seconds, max_tries_per_code, max_wrong_tries_per_hour)
     if row is None:
         return None
@@ -222,8 +222,7 @@ RETURNING id
 
 
 async def ensure_person(db: Executor, /, *, phone_number: str) -> UUID:
-    """nothing → a person with this phone. If such a person already exists, that person stays. Returns the person's
-    id."""
+    """Insert a person with this phone, or find the existing person with this phone. Returns the person's id."""
     row = await db.fetchrow(ENSURE_PERSON, phone_number)
     if row is None:
         raise NoRow(ENSURE_PERSON)
@@ -409,8 +408,8 @@ DELETE FROM one_time_codes WHERE id IN (
 
 
 async def prune_codes(db: Executor, /, *, max_codes: int) -> None:
-    """Delete at most @max_codes codes that are older than a day. No limit counts such codes. The deletion also
-    removes the record of who wanted to sign in."""
+    """Delete at most @max_codes codes that are older than a day. The limits count only newer codes. The deletion
+    also removes the record that somebody with this phone wanted to sign in."""
     await db.execute(PRUNE_CODES, max_codes)
 
 
@@ -424,7 +423,7 @@ DELETE FROM access_tokens WHERE digest IN (
 
 
 async def prune_tokens(db: Executor, /, *, max_tokens: int) -> None:
-    """Delete at most @max_tokens tokens that have been invalid for a week."""
+    """Delete at most @max_tokens tokens that expired or were revoked more than a week ago."""
     await db.execute(PRUNE_TOKENS, max_tokens)
 
 

@@ -99,8 +99,8 @@ SELECT key, value, updated_at, updated_by FROM changed_row
 
 
 async def change_value(db: Executor, /, *, key: ConfigurationKey, value: str, changed_by: str) -> StoredRow:
-    """Replace the value, and insert its entries in the history and in the audit. Two changes of a row never have
-    the same `updated_at`. So a client that compares `updated_at` cannot miss a change."""
+    """Replace the value, and insert one entry into the history and one entry into the audit. Two changes of a row
+    never have the same `updated_at`. So a client that compares `updated_at` cannot miss a change."""
     row = await db.fetchrow(CHANGE_VALUE, key, value, changed_by)
     if row is None:
         raise NoRow(CHANGE_VALUE)
@@ -125,6 +125,6 @@ ORDER BY id DESC LIMIT $3
 async def list_changes(
     db: Executor, /, *, key: ConfigurationKey, before_id: int | None, max_changes: int
 ) -> list[ListChangesRow]:
-    """The changes of one row, newest first. Returns only changes that are older than the change @before_id. If
-    @before_id is null, returns the newest changes."""
+    """The changes of one row, newest first. If @before_id is not null, returns only the changes that are older than
+    the change with this id."""
     return [ListChangesRow(*row) for row in await db.fetch(LIST_CHANGES, key, before_id, max_changes)]

@@ -43,8 +43,8 @@ ON CONFLICT (kind, entity_id, generation) DO NOTHING
 async def arm_deadline_now(
     db: Executor, /, *, kind: str, entity_id: UUID, correlation_id: str | None
 ) -> None:
-    """nothing → armed and due. Each transaction uses a new generation. So the INSERT does not wait for an earlier
-    deadline that a worker has locked, and does not conflict with it."""
+    """nothing → armed and due. Each transaction uses a new generation. So the INSERT does not conflict with an
+    earlier deadline, and does not wait for a worker that has locked the earlier deadline."""
     await db.execute(ARM_DEADLINE_NOW, kind, entity_id, correlation_id)
 
 
@@ -57,7 +57,7 @@ DELETE FROM deadlines WHERE id IN (
 
 
 async def disarm_deadlines(db: Executor, /, *, kinds: Sequence[str], entity_ids: Sequence[UUID]) -> None:
-    """armed → gone. If a worker has locked a deadline, the deadline stays and later fires as a no-op."""
+    """armed → gone. If a worker has locked a deadline, the deadline stays, and its transition later does nothing."""
     await db.execute(DISARM_DEADLINES, kinds, entity_ids)
 
 
@@ -75,8 +75,9 @@ LIMIT $1
 
 
 async def due_deadlines(db: Executor, /, *, max_deadlines: int) -> list[DueDeadline]:
-    """The deadlines that are due now, oldest first. Takes no locks; claim_deadlines takes them. The clock is read
-    in a subquery, so that PostgreSQL evaluates it once and can use it as an index bound."""
+    """The deadlines that are due now, oldest first. The statement takes no locks, because claim_deadlines locks the
+    rows. A subquery reads the clock, so that PostgreSQL calls curhat_now() once and can use the result as an
+    index bound."""
     return [DueDeadline(*row) for row in await db.fetch(DUE_DEADLINES, max_deadlines)]
 
 
@@ -86,7 +87,7 @@ SELECT extract(epoch FROM min(due_at) - curhat_now())::float8 AS seconds FROM de
 
 
 async def seconds_until_next_due(db: Executor, /) -> float | None:
-    """Seconds until the next deadline is due. Negative when a deadline is overdue; null when none is armed."""
+    """Seconds until the next deadline is due. Negative when a deadline is overdue; null when no deadline is armed."""
     row = await db.fetchrow(SECONDS_UNTIL_NEXT_DUE)
     if row is None:
         raise NoRow(SECONDS_UNTIL_NEXT_DUE)
@@ -118,7 +119,7 @@ RETURNING kind, entity_id, generation, due_at, correlation_id, attempts,
 
 async def claim_deadlines(db: Executor, /, *, ids: Sequence[int]) -> list[Deadline]:
     """armed and due → gone when this transaction commits. Skips deadlines that another worker has locked. Also
-    skips deadlines that were moved or disarmed since due_deadlines found them."""
+    skips deadlines that were moved or disarmed after due_deadlines found them."""
     return [Deadline(*row) for row in await db.fetch(CLAIM_DEADLINES, ids)]
 
 
@@ -147,7 +148,7 @@ WHERE id = $4
 async def postpone_deadline(
     db: Executor, /, *, last_error: str, wait_seconds: float, is_parked: bool, id: int
 ) -> None:
-    """armed → due again after @wait_seconds, or parked. Stores the error."""
+    """armed → due again after @wait_seconds or, if @is_parked is true, parked. Stores the transition's error."""
     await db.execute(POSTPONE_DEADLINE, last_error, wait_seconds, is_parked, id)
 
 

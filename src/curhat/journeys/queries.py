@@ -54,9 +54,10 @@ FROM asked
 async def refuse_if_decided(
     db: Executor, /, *, request_id: UUID, mitra_id: UUID, key: str, fingerprint: bytes, status: int, body: str
 ) -> EarlyRefusal | None:
-    """Say whether the pairing of this request is open or decided. A decision is final. No row: the request belongs to
-    another mitra, or this mitra has won. If another mitra has won, the statement also stores that refusal under the
-    idempotency key, unless the key already has an answer. `is_stored`: this statement stored the refusal."""
+    """Return whether the pairing of this request is open or decided. A decided pairing stays decided. No row: the
+    request belongs to another mitra, or this mitra has won. If another mitra has won, the statement also stores
+    the refusal under the idempotency key. A key that already has an answer keeps this answer. `is_stored` is
+    true if this statement stored the refusal."""
     row = await db.fetchrow(REFUSE_IF_DECIDED, request_id, mitra_id, key, fingerprint, status, body)
     if row is None:
         return None
@@ -185,12 +186,14 @@ async def accept_and_start(
     db: Executor, /, *, key_lock: int | None, request_id: UUID, mitra_id: UUID, correlation_id: str | None
 ) -> AcceptedPairing | None:
     """The contested step (2b.5). Request: offered → accepted. Pairing: open → matched. Payment: confirmed → served.
-    The statement also starts the session, arms its end, and closes the other requests. It locks payment, pairing,
-    mitra and request, in this order. It checks every condition after it holds all these locks. No row: this accept
-    did not win, and changed nothing. explain_refusal then says why.
-    The next statement counts the session against the mitra's capacity. The comment of lock_mitras (presence)
-    explains why that is a separate statement. @key_lock is the advisory lock of the idempotency key, if there is a
-    key. If another request holds that lock, this accept does not win."""
+    The statement also starts the session, arms the deadline of the session's end, and closes the other requests.
+    It locks payment, pairing, mitra and request, in this order. After it holds all these locks, it checks every
+    condition. No row: this accept did not win, and the statement changed nothing. explain_refusal then gives the
+    reason.
+    If a row comes back, the caller's next statement adds 1 to the mitra's active_sessions. The comment of
+    lock_mitras (presence) explains why this must be a separate statement. @key_lock is the number of the
+    idempotency key's advisory lock, or null without a key. If another HTTP request holds that lock, this accept
+    does not win."""
     row = await db.fetchrow(ACCEPT_AND_START, key_lock, request_id, mitra_id, correlation_id)
     if row is None:
         return None
@@ -226,8 +229,9 @@ WHERE requests.id = $2 AND requests.mitra_id = $3
 async def explain_refusal(
     db: Executor, /, *, key_lock: int | None, request_id: UUID, mitra_id: UUID
 ) -> RefusedAccept | None:
-    """Say why accept_and_start did not win. Checks the reasons in the order of the contract. Runs after
-    accept_and_start in the same transaction. No row: the request belongs to another mitra."""
+    """Return why accept_and_start did not win. The CASE has the reasons in the order of the contract. The caller
+    runs this statement after accept_and_start, in the same transaction. No row: the request belongs to another
+    mitra."""
     row = await db.fetchrow(EXPLAIN_REFUSAL, key_lock, request_id, mitra_id)
     if row is None:
         return None
@@ -291,8 +295,8 @@ WHERE requests.pairing_id = $1 AND requests.status = 'offered'
 
 
 async def list_requests_to_push(db: Executor, /, *, pairing_id: UUID) -> list[RequestPush]:
-    """The requests of this pairing that may still need a push. Their mitras can take a customer, have a working push
-    subscription, and got no push about the request yet."""
+    """The requests of this pairing that may still need a push. The mitras of these requests can take a customer,
+    have a subscription that has not failed, and got no push about the request yet."""
     return [RequestPush(*row) for row in await db.fetch(LIST_REQUESTS_TO_PUSH, pairing_id)]
 
 
@@ -323,7 +327,8 @@ WHERE id = $1 AND status = 'active' AND ends_at > curhat_now()
 async def find_match_to_push(
     db: Executor, /, *, session_id: UUID, within_seconds: float
 ) -> CustomerPush | None:
-    """This session, if it is running, began within @within_seconds, and its customer got no push about it yet."""
+    """This session, if it still needs a push. It is running and began within the last @within_seconds, and the
+    customer got no push about it yet."""
     row = await db.fetchrow(FIND_MATCH_TO_PUSH, session_id, within_seconds)
     if row is None:
         return None
@@ -352,9 +357,9 @@ WHERE sessions.id = $2
 async def find_message_to_push(
     db: Executor, /, *, within_seconds: float, session_id: UUID
 ) -> CustomerPush | None:
-    """The mitra's newest unread message in this session, if the mitra sent it within @within_seconds and the customer
-    got no push about it yet. The push expires at the end of the session, or one minute after the message if that is
-    later."""
+    """The newest unread message of the mitra in this session, if it still needs a push. The mitra sent the message
+    within the last @within_seconds, and the customer got no push about it yet. `expires_at` is the end of the
+    session or one minute after the message, whichever is later."""
     row = await db.fetchrow(FIND_MESSAGE_TO_PUSH, within_seconds, session_id)
     if row is None:
         return None
@@ -369,7 +374,7 @@ WHERE requests.id = ANY ($1::uuid[]) AND requests.status = 'offered'
 
 
 async def filter_open_requests(db: Executor, /, *, ids: Sequence[UUID]) -> list[UUID]:
-    """Keep only the requests that a mitra can still accept."""
+    """Return the requests among @ids that a mitra can still accept."""
     return [row[0] for row in await db.fetch(FILTER_OPEN_REQUESTS, ids)]
 
 
@@ -424,7 +429,7 @@ SELECT customer_id, target_mitra_id FROM payments WHERE id = $1 AND target_mitra
 
 
 async def find_people_of_targeted_payment(db: Executor, /, *, payment_id: UUID) -> PeopleOfPayment:
-    """The customer who pays, and the mitra whom the customer chose. Neither of them ever changes."""
+    """The customer who pays, and the mitra whom the customer chose. These two ids of a payment never change."""
     row = await db.fetchrow(FIND_PEOPLE_OF_TARGETED_PAYMENT, payment_id)
     if row is None:
         raise NoRow(FIND_PEOPLE_OF_TARGETED_PAYMENT)

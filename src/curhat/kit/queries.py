@@ -30,7 +30,7 @@ LEFT JOIN idempotency_keys AS stored ON stored.role = $2 AND stored.user_id = $3
 
 async def begin_key(db: Executor, /, *, lock: int, role: str, user_id: UUID, key: str) -> BeginKeyRow:
     """Read the key's stored answer, and take the key's advisory lock for this transaction. `is_free` is false when
-    another request holds that lock."""
+    another HTTP request holds that lock."""
     row = await db.fetchrow(BEGIN_KEY, lock, role, user_id, key)
     if row is None:
         raise NoRow(BEGIN_KEY)
@@ -73,7 +73,8 @@ WHERE idempotency_keys.status IS NULL AND idempotency_keys.fingerprint = exclude
 
 
 async def mark_key_running(db: Executor, /, *, role: str, user_id: UUID, key: str, fingerprint: bytes) -> int:
-    """nothing or abandoned → running. Changes no row if another request has already marked the key."""
+    """nothing or abandoned → running. Changes no row if the key already has an answer, or belongs to an HTTP
+    request with another fingerprint."""
     return rows_changed(await db.execute(MARK_KEY_RUNNING, role, user_id, key, fingerprint))
 
 
@@ -86,7 +87,8 @@ DELETE FROM idempotency_keys WHERE ctid = ANY (ARRAY(
 
 
 async def prune_keys(db: Executor, /, *, max_keys: int) -> int:
-    """Delete the oldest keys that are older than a day, at most @max_keys. After a day, no client repeats a request."""
+    """Delete at most @max_keys keys that are older than a day, oldest first. After a day, no client repeats an HTTP
+    request."""
     return rows_changed(await db.execute(PRUNE_KEYS, max_keys))
 
 

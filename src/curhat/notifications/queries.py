@@ -27,8 +27,8 @@ SELECT FROM pg_advisory_xact_lock(hashtextextended('push subscription at ' || $1
 
 
 async def lock_endpoint(db: Executor, /, *, endpoint: str) -> None:
-    """Take the endpoint's advisory lock for this transaction, so that two people subscribe in the same browser one
-    after the other."""
+    """Take the endpoint's advisory lock for this transaction. If two people subscribe in the same browser, the
+    second transaction waits for the first."""
     await db.execute(LOCK_ENDPOINT, endpoint)
 
 
@@ -65,7 +65,7 @@ async def upsert_subscription(
     auth: bytes,
     language: Language,
 ) -> None:
-    """Insert the subscription, or make the existing one good again."""
+    """Insert the subscription. If the subscription exists already, set its language and clear its failures."""
     await db.execute(UPSERT_SUBSCRIPTION, role, user_id, token_digest, endpoint, p256dh, auth, language)
 
 
@@ -136,8 +136,8 @@ SELECT id, user_id, language FROM push_subscriptions WHERE role = 'mitra' AND us
 
 
 async def list_subscriptions_of_mitra(db: Executor, /, *, mitra_id: UUID) -> list[Subscription]:
-    """List all subscriptions of the mitra, also the failed ones. If a test arrives, its subscription becomes good
-    again."""
+    """List all subscriptions of the mitra, including those that have failed. If a test push arrives at a failed
+    subscription, the worker clears the subscription's failures."""
     return [Subscription(*row) for row in await db.fetch(LIST_SUBSCRIPTIONS_OF_MITRA, mitra_id)]
 
 
@@ -151,7 +151,7 @@ ORDER BY user_id, id
 async def list_good_subscriptions(
     db: Executor, /, *, role: Role, user_ids: Sequence[UUID]
 ) -> list[Subscription]:
-    """List the subscriptions of these people that have not failed."""
+    """List these people's subscriptions that have not failed."""
     return [Subscription(*row) for row in await db.fetch(LIST_GOOD_SUBSCRIPTIONS, role, user_ids)]
 
 
@@ -183,8 +183,9 @@ async def enqueue_messages(
     reason_at: Sequence[datetime],
     expires_at: Sequence[datetime],
 ) -> None:
-    """Insert waiting messages. A message that is already there for an earlier reason waits again, for the new reason.
-    A subscription that was deleted meanwhile gets no message."""
+    """Insert messages that wait to be sent. If the subscription already has a message of this kind and subject for
+    an earlier reason, that message gets the new content and waits again. A subscription that was deleted
+    meanwhile gets no message."""
     await db.execute(
         ENQUEUE_MESSAGES, subscription_ids, kinds, subject_ids, topics, payloads, reason_at, expires_at
     )
@@ -230,8 +231,8 @@ RETURNING push_messages.id, push_messages.kind, push_messages.subject_id, push_m
 
 
 async def claim_messages(db: Executor, /, *, max_messages: int, claim_seconds: float) -> list[ClaimedMessage]:
-    """Claim at most @max_messages due messages, oldest first. A claimed message is due again in @claim_seconds, when
-    this attempt has certainly ended."""
+    """Claim at most @max_messages due messages, oldest first. A claimed message is due again after @claim_seconds.
+    By then this attempt to send the message has certainly ended."""
     return [ClaimedMessage(*row) for row in await db.fetch(CLAIM_MESSAGES, max_messages, claim_seconds)]
 
 
@@ -251,7 +252,7 @@ DELETE FROM push_messages WHERE id = ANY ($1::bigint[]) AND done_at IS NULL
 
 
 async def delete_unwanted_messages(db: Executor, /, *, ids: Sequence[int]) -> None:
-    """Delete messages, except those that are done."""
+    """Delete those of these messages that are not done."""
     await db.execute(DELETE_UNWANTED_MESSAGES, ids)
 
 
@@ -271,7 +272,7 @@ DELETE FROM push_subscriptions WHERE id = $1
 
 
 async def delete_subscription(db: Executor, /, *, id: UUID) -> int:
-    """Delete the subscription, with its messages."""
+    """Delete the subscription. PostgreSQL also deletes the subscription's messages."""
     return rows_changed(await db.execute(DELETE_SUBSCRIPTION, id))
 
 
@@ -281,7 +282,7 @@ UPDATE push_subscriptions SET failures = 0, failed_at = NULL WHERE id = $1
 
 
 async def reset_failures(db: Executor, /, *, id: UUID) -> int:
-    """Make the subscription good again."""
+    """Clear the failures of the subscription."""
     return rows_changed(await db.execute(RESET_FAILURES, id))
 
 
@@ -295,8 +296,8 @@ RETURNING failures = $1 AS failed_now
 
 
 async def count_failure(db: Executor, /, *, max_failures: int, id: UUID) -> bool | None:
-    """Add 1 to the subscription's failures. At @max_failures, mark the subscription as failed. Returns whether this
-    call marked it. No row: the subscription was deleted."""
+    """Add 1 to the subscription's failures. When the failures reach @max_failures, mark the subscription as failed.
+    Returns whether this statement marked the subscription. No row: the subscription was deleted."""
     row = await db.fetchrow(COUNT_FAILURE, max_failures, id)
     if row is None:
         return None
@@ -334,5 +335,6 @@ RETURNING role, user_id
 
 
 async def prune_subscriptions(db: Executor, /, *, max_rows: int) -> list[PrunedSubscription]:
-    """Delete at most @max_rows subscriptions of expired sign-ins. Returns their owners."""
+    """Delete at most @max_rows subscriptions whose access token has expired. Returns the owners of the deleted
+    subscriptions."""
     return [PrunedSubscription(*row) for row in await db.fetch(PRUNE_SUBSCRIPTIONS, max_rows)]

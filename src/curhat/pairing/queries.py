@@ -58,7 +58,7 @@ async def open_blast(
     candidates: Sequence[UUID],
 ) -> OpenedPairing:
     """nothing → open. Arms the deadline of the window, and inserts a request for each candidate who can take a
-    customer. The blast asks neither the customer nor @left_out_mitra_id. The caller holds the payment's lock.
+    customer. The blast never asks the customer or @left_out_mitra_id. The caller holds the payment's lock.
     `asked` holds the ids of the mitras who were asked."""
     row = await db.fetchrow(
         OPEN_BLAST, window_seconds, left_out_mitra_id, payment_id, correlation_id, candidates
@@ -104,8 +104,9 @@ async def open_targeted(
 ) -> OpenedPairing:
     """nothing → open. If the chosen mitra can take a customer and @is_reachable is true, arms the deadline of the
     window and inserts a request for the mitra. Otherwise the pairing is open without a deadline or a request,
-    and `asked` is empty. Locks the mitra FOR SHARE against a toggle and an accept. If one of them commits first,
-    this statement sees its change. Otherwise it waits for this transaction, and then withdraws the request."""
+    and `asked` is empty. Locks the mitra FOR SHARE, because a toggle or another accept may change the mitra at
+    the same time. If that transaction commits first, this statement sees its change. Otherwise that transaction
+    waits for this transaction, and then withdraws the request."""
     row = await db.fetchrow(OPEN_TARGETED, is_reachable, mitra_id, window_seconds, payment_id, correlation_id)
     if row is None:
         raise NoRow(OPEN_TARGETED)
@@ -127,7 +128,7 @@ LIMIT 100
 
 
 async def list_blasts_to_offer(db: Executor, /, *, mitra_ids: Sequence[UUID]) -> list[UUID]:
-    """Open blasts that can be offered to one of the mitras, for the first time or again. Takes no locks."""
+    """Open blasts that can be offered to at least one of these mitras, for the first time or again. Takes no locks."""
     return [row[0] for row in await db.fetch(LIST_BLASTS_TO_OFFER, mitra_ids)]
 
 
@@ -139,8 +140,9 @@ SELECT id FROM locked_pairing WHERE status = 'open' AND deadline_at > curhat_now
 
 async def share_open_pairing(db: Executor, /, *, pairing_id: UUID) -> UUID | None:
     """Lock the pairing FOR SHARE if it is open, so that it stays open until this transaction ends. No row: the
-    pairing is decided, or another transaction is deciding it. This statement does not wait for that transaction.
-    If the pairing stays open, the next offer, seconds later, includes the pairing."""
+    pairing is decided, or another transaction is deciding it. This statement does not wait for the other
+    transaction. If the pairing is still open after that, the next offer, a few seconds later, includes the
+    pairing."""
     row = await db.fetchrow(SHARE_OPEN_PAIRING, pairing_id)
     if row is None:
         return None
@@ -223,8 +225,8 @@ FROM locked_pairing
 
 async def lock_pairing(db: Executor, /, *, pairing_id: UUID) -> LockedPairing:
     """Lock the pairing. `is_over`: the pairing's window had passed when this statement got the lock.
-    `answer_is_late`: the customer's time to answer the fallback had passed when this statement got the lock. It
-    is null if no fallback was offered."""
+    `answer_is_late`: the customer's time to answer the fallback had passed when this statement got the lock.
+    `answer_is_late` is null if no fallback was offered."""
     row = await db.fetchrow(LOCK_PAIRING, pairing_id)
     if row is None:
         raise NoRow(LOCK_PAIRING)
@@ -288,8 +290,8 @@ WHERE locked_pairings.status = 'open'
 
 
 async def lock_windows(db: Executor, /, *, pairing_ids: Sequence[UUID]) -> list[LockWindowsRow]:
-    """Lock the pairings: first the rows of all their payments, then the pairings, each in id order. Returns the
-    pairings that are open. `is_over`: the window had passed when this statement held all locks."""
+    """Lock all payments of these pairings in id order, and then the pairings in id order. Returns the pairings that
+    are open. `is_over`: the window had passed when this statement held all locks."""
     return [LockWindowsRow(*row) for row in await db.fetch(LOCK_WINDOWS, pairing_ids)]
 
 
@@ -307,8 +309,8 @@ GROUP BY pairing_id
 
 
 async def count_answers(db: Executor, /, *, pairing_ids: Sequence[UUID]) -> list[CountAnswersRow]:
-    """For each pairing, the number of mitras asked and the number who rejected. A pairing that asked nobody has no
-    row."""
+    """For each pairing, the number of mitras who were asked and the number of mitras who rejected. A pairing that
+    asked nobody has no row."""
     return [CountAnswersRow(*row) for row in await db.fetch(COUNT_ANSWERS, pairing_ids)]
 
 
@@ -341,7 +343,7 @@ WHERE pairings.id = failure.pairing_id
 async def fail_pairings(
     db: Executor, /, *, pairing_ids: Sequence[UUID], failure_tags: Sequence[FailureTag]
 ) -> None:
-    """open → failed, each pairing with its tag. No fallback is offered."""
+    """open → failed, each pairing with its tag. The customers get no fallback."""
     await db.execute(FAIL_PAIRINGS, pairing_ids, failure_tags)
 
 
@@ -367,8 +369,8 @@ async def fail_pairings_with_fallback(
     failure_tags: Sequence[FailureTag],
     correlation_id: str | None,
 ) -> None:
-    """open → failed, each pairing with its tag. Offers the fallback: each customer has @answer_minutes to say
-    whether the service may ask other mitras. Arms the deadline of that answer."""
+    """open → failed, each pairing with its tag. Offers the fallback. Each customer then has @answer_minutes to say
+    whether the service may ask other mitras. Arms the deadline for this answer."""
     await db.execute(FAIL_PAIRINGS_WITH_FALLBACK, answer_minutes, pairing_ids, failure_tags, correlation_id)
 
 
@@ -405,7 +407,7 @@ SELECT id, target_mitra_id, customer_id FROM pairings WHERE id = ANY ($1::uuid[]
 
 
 async def list_targets(db: Executor, /, *, pairing_ids: Sequence[UUID]) -> list[ListTargetsRow]:
-    """For each targeted pairing, the mitra whom it asks, and its customer."""
+    """For each targeted pairing, the ids of the chosen mitra and of the customer."""
     return [ListTargetsRow(*row) for row in await db.fetch(LIST_TARGETS, pairing_ids)]
 
 
@@ -427,8 +429,8 @@ RETURNING requests.mitra_id
 async def close_requests(
     db: Executor, /, *, pairing_ids: Sequence[UUID], close_reasons: Sequence[CloseReason]
 ) -> list[UUID]:
-    """offered → closed, for all requests of the pairings. Each pairing has its own close reason. Locks the requests
-    in id order. Returns the mitras of the closed requests."""
+    """offered → closed, for all offered requests of the pairings. Each pairing has its own close reason. Locks the
+    requests in id order. Returns the mitras of the closed requests."""
     return [row[0] for row in await db.fetch(CLOSE_REQUESTS, pairing_ids, close_reasons)]
 
 
@@ -452,7 +454,8 @@ SELECT pairings.id, pairings.kind FROM close_requests JOIN pairings ON pairings.
 async def withdraw_requests(
     db: Executor, /, *, mitra_id: UUID, close_reason: CloseReason
 ) -> list[WithdrawRequestsRow]:
-    """offered → closed, for all requests of a mitra. Locks the requests in id order. Returns their pairings."""
+    """offered → closed, for all offered requests of a mitra. Locks the requests in id order. Returns the pairings
+    of the closed requests."""
     return [WithdrawRequestsRow(*row) for row in await db.fetch(WITHDRAW_REQUESTS, mitra_id, close_reason)]
 
 
@@ -477,7 +480,7 @@ WHERE failed_pairing_events.payment_id = ANY ($1::uuid[])
 
 
 async def link_events_to_cases(db: Executor, /, *, payment_ids: Sequence[UUID]) -> None:
-    """Link all events of the payments to the one review case of their payment."""
+    """Set case_id of each event of these payments to the review case of the event's payment."""
     await db.execute(LINK_EVENTS_TO_CASES, payment_ids)
 
 
@@ -487,7 +490,8 @@ INSERT INTO failed_pairing_events (payment_id, tag) SELECT unnest($1::uuid[]), '
 
 
 async def log_expired_payments(db: Executor, /, *, payment_ids: Sequence[UUID]) -> None:
-    """Insert one event for each payment, without a pairing and without a case."""
+    """For each payment, insert one event with the tag payment_session_expired. The event refers to no pairing and
+    no case."""
     await db.execute(LOG_EXPIRED_PAYMENTS, payment_ids)
 
 
@@ -534,9 +538,9 @@ WHERE payments.id = ANY ($1::uuid[])
 
 
 async def list_payment_views(db: Executor, /, *, payment_ids: Sequence[UUID]) -> list[PaymentViewRow]:
-    """Payments as their customers see them, each with its latest pairing. The latest pairing is the blast, if there
-    is one: a targeted pairing can come before a blast, but no pairing comes after a blast. The statement does not
-    compare ids, because ids are not in order after the clock was set back."""
+    """What customers see of these payments, each payment with its latest pairing. If the payment has a blast, the
+    blast is the latest pairing, because no pairing comes after a blast. The statement does not sort the pairings
+    by id, because the ids are not in order after the clock was set back."""
     return [PaymentViewRow(*row) for row in await db.fetch(LIST_PAYMENT_VIEWS, payment_ids)]
 
 
@@ -557,7 +561,7 @@ WHERE pairing.id = $1
 
 
 async def read_pairing_view(db: Executor, /, *, pairing_id: UUID) -> PaymentViewRow | None:
-    """A pairing as its customer sees it, with its payment."""
+    """What the customer sees of a pairing and its payment."""
     row = await db.fetchrow(READ_PAIRING_VIEW, pairing_id)
     if row is None:
         return None
@@ -579,8 +583,9 @@ SELECT coalesce(
 
 
 async def find_current_payment(db: Executor, /, *, customer_id: UUID) -> UUID | None:
-    """The payment that the app shows to a returning customer: the open payment. If none is open, the latest payment if
-    it was paid but got no session. Null: there is no such payment."""
+    """The payment that the app shows to a returning customer. This is the customer's open payment. If the customer
+    has no open payment, this is the latest payment, on the condition that its status is `unserved`. Null: there
+    is no such payment."""
     row = await db.fetchrow(FIND_CURRENT_PAYMENT, customer_id)
     if row is None:
         raise NoRow(FIND_CURRENT_PAYMENT)
@@ -623,9 +628,9 @@ ORDER BY offered_requests.mitra_id, offered_requests.id
 
 
 async def list_open_requests(db: Executor, /, *, mitra_ids: Sequence[UUID]) -> list[OpenRequest]:
-    """The requests whose cards the mitras see now. Such a request is offered, the window of its pairing runs, and its
-    mitra can take a customer. The statement first reads the open rows through their partial indexes. These rows
-    stay few, however much history the tables hold."""
+    """The requests whose cards the mitras see now. Such a request is offered, the window of its pairing runs, and
+    its mitra can take a customer. The statement first reads the open rows through their partial indexes. So old
+    rows in the tables do not slow the statement down."""
     return [OpenRequest(*row) for row in await db.fetch(LIST_OPEN_REQUESTS, mitra_ids)]
 
 

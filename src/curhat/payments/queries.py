@@ -117,9 +117,9 @@ RETURNING id AS key, payment_id, amount_rp, curhat_now() AS now
 async def begin_extension_charges(
     db: Executor, /, *, charge_by: datetime, payment_ids: Sequence[UUID]
 ) -> list[BeginExtensionChargesRow]:
-    """pending → confirming until @charge_by, with one charge attempt per payment. The gateway knows the attempt by
-    its id. This statement needs no lock of its own: the caller holds the sessions' locks, and no transaction
-    changes an extension's payment without the session's lock."""
+    """pending → confirming, with @charge_by as the new expires_at. Inserts one charge attempt per payment. The id
+    of the attempt is its key at the gateway. The statement takes no further lock, because the caller holds the
+    sessions' locks. No transaction changes an extension's payment without the session's lock."""
     return [
         BeginExtensionChargesRow(*row)
         for row in await db.fetch(BEGIN_EXTENSION_CHARGES, charge_by, payment_ids)
@@ -176,7 +176,7 @@ RETURNING id
 
 
 async def begin_confirmation(db: Executor, /, *, payment_id: UUID) -> UUID:
-    """pending → confirming, with a charge attempt. Returns the attempt's id, by which the gateway knows the attempt."""
+    """pending → confirming. Inserts a charge attempt and returns the attempt's id, which is its key at the gateway."""
     row = await db.fetchrow(BEGIN_CONFIRMATION, payment_id)
     if row is None:
         raise NoRow(BEGIN_CONFIRMATION)
@@ -200,7 +200,7 @@ UPDATE payments SET status = 'pending' WHERE id = $1
 
 
 async def reopen_payment(db: Executor, /, *, payment_id: UUID) -> None:
-    """confirming → pending: the charge was declined in time, so the customer can try again."""
+    """confirming → pending, because the gateway declined the charge in time. The customer can then try again."""
     await db.execute(REOPEN_PAYMENT, payment_id)
 
 
@@ -234,7 +234,7 @@ WHERE locked_payments.status = 'pending'
 
 async def expire_payments(db: Executor, /, *, payment_ids: Sequence[UUID]) -> list[ExpirePaymentsRow]:
     """pending → expired, for payments whose time to pay has passed. Locks the payments in id order. Returns one row
-    per payment that was pending. `is_expired` is false if the payment's time has not passed yet. A confirming
+    per payment that was pending. `is_expired` is false if the time to pay has not passed yet. A confirming
     payment has no row, because a confirmation that began in time delays the expiry."""
     return [ExpirePaymentsRow(*row) for row in await db.fetch(EXPIRE_PAYMENTS, payment_ids)]
 
@@ -305,7 +305,7 @@ SELECT EXISTS (
 
 
 async def has_other_charge(db: Executor, /, *, payment_id: UUID, attempt_id: UUID) -> bool:
-    """Whether another attempt of the payment charged the customer, or may still do so."""
+    """True if another attempt of the payment charged the customer, or may still charge the customer."""
     row = await db.fetchrow(HAS_OTHER_CHARGE, payment_id, attempt_id)
     if row is None:
         raise NoRow(HAS_OTHER_CHARGE)
@@ -337,8 +337,8 @@ RETURNING id
 async def request_refund(
     db: Executor, /, *, payment_id: UUID, charge_key: UUID, amount_rp: int, refund_reason: RefundReason
 ) -> UUID | None:
-    """nothing → requested, also after an earlier refund failed. No row: the charge is already refunded, or its
-    refund is already requested."""
+    """nothing → requested. The charge may have earlier refunds that failed. No row: the charge is already refunded,
+    or its refund is already requested."""
     row = await db.fetchrow(REQUEST_REFUND, payment_id, charge_key, amount_rp, refund_reason)
     if row is None:
         return None
@@ -403,9 +403,9 @@ ORDER BY charge_attempts.id
 
 
 async def list_charges_to_refund(db: Executor, /, *, payment_ids: Sequence[UUID]) -> list[TakenCharge]:
-    """The charges of these payments that the gateway took and that no refund covers yet. A late approval is always
-    listed. An approved charge is listed if its payment got no session, or if its session was cut short.
-    `was_refused`: the gateway has refused an earlier refund of the charge."""
+    """The charges of these payments that the gateway took and that have no requested or done refund. A late
+    approval is always listed. An approved charge is listed if its payment got no session, or if the session was
+    cut short. `was_refused`: the gateway has refused an earlier refund of the charge."""
     return [TakenCharge(*row) for row in await db.fetch(LIST_CHARGES_TO_REFUND, payment_ids)]
 
 
@@ -450,8 +450,8 @@ RETURNING payments.id
 
 
 async def mark_payment_refunded(db: Executor, /, *, payment_id: UUID, refund_id: UUID) -> UUID | None:
-    """served or unserved → refunded, if an operator decided the refund, and the refund returned the payment's own
-    charge. No row: the refund was for a late approval, or the payment has another status."""
+    """served or unserved → refunded. The refund must be an operator's decision, and its charge must be `approved`
+    and not a late approval. No row: the refund does not fulfil this, or the payment has another status."""
     row = await db.fetchrow(MARK_PAYMENT_REFUNDED, payment_id, refund_id)
     if row is None:
         return None
@@ -467,5 +467,5 @@ ON CONFLICT (payment_id) DO NOTHING
 
 
 async def open_cases(db: Executor, /, *, case_reason: CaseReason, payment_ids: Sequence[UUID]) -> None:
-    """nothing → open, one review case per payment. If a payment already has a case, the case and its reason stay."""
+    """nothing → open, one review case per payment. If a payment already has a case, this case stays unchanged."""
     await db.execute(OPEN_CASES, case_reason, payment_ids)

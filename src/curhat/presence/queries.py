@@ -37,10 +37,10 @@ WHERE id = ANY ($2::uuid[])
 async def read_mitra_states(
     db: Executor, /, *, push_window_seconds: float, mitra_ids: Sequence[UUID]
 ) -> list[MitraState]:
-    """Read the columns on which the availability of these mitras depends. push_reachable_seconds says how long push
-    can still reach the mitra: until @push_window_seconds after the app was last seen, or 0 without a subscription
-    that has not failed. availability_version grows with every change of the other columns. It does not grow when
-    only time passes."""
+    """Read the columns on which the availability of these mitras depends. `push_reachable_seconds` is the number of
+    seconds for which push can still reach the mitra. Push reaches the mitra until @push_window_seconds after
+    last_seen_at. The number is 0 if the mitra has no subscription that has not failed. A change of another
+    availability column increases `availability_version`. The passing of time does not change it."""
     return [MitraState(*row) for row in await db.fetch(READ_MITRA_STATES, push_window_seconds, mitra_ids)]
 
 
@@ -55,11 +55,12 @@ SELECT id, online FROM mitras WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY
 
 
 async def lock_mitras(db: Executor, /, *, mitra_ids: Sequence[UUID]) -> list[LockedMitra]:
-    """Lock these mitras in id order, and read their toggles. A caller must change a mitra only in a later statement.
-    One statement that locks and changes a mitra can deadlock. T0 has changed the mitra. T1 inserts a request for the
-    mitra, and so holds FOR KEY SHARE on the old row version. T2, the statement, waits for T0. T3 waits behind T2.
-    T0 commits. T2 locks the new version, and then also the old version, which it read first. Because of T1's lock,
-    PostgreSQL queues T2 behind T3 there. T3 waits for T2."""
+    """Lock these mitras in id order, and read their toggles. The caller changes a mitra in a later statement,
+    because one statement that locks and changes a mitra can deadlock. For example: T0 has changed the mitra. T1
+    inserts a request for the mitra, and so holds FOR KEY SHARE on the old row version. T2 runs one statement
+    that locks and changes the mitra. T2 waits for T0. T3 waits behind T2. T0 commits. T2 locks the new row
+    version, and then also the old row version, which it read first. Because of T1's lock, PostgreSQL queues T2
+    behind T3 there. T3 waits for T2."""
     return [LockedMitra(*row) for row in await db.fetch(LOCK_MITRAS, mitra_ids)]
 
 
@@ -94,8 +95,8 @@ WHERE push_ready AND online AND suspended_at IS NULL
 
 
 async def read_push_reachable_mitras(db: Executor, /, *, push_window_seconds: float) -> list[UUID]:
-    """Find the mitras whom push can reach: those last seen within @push_window_seconds, with a subscription that has
-    not failed."""
+    """Find the mitras whom push can reach. They are online and not suspended, have a subscription that has not
+    failed, and were last seen within @push_window_seconds."""
     return [row[0] for row in await db.fetch(READ_PUSH_REACHABLE_MITRAS, push_window_seconds)]
 
 
@@ -119,8 +120,8 @@ WHERE mitras.id = ended.mitra_id
 
 
 async def release_places(db: Executor, /, *, mitra_ids: Sequence[UUID]) -> None:
-    """Subtract 1 from mitras.active_sessions for each time that the mitra is among @mitra_ids. The caller holds the
-    rows' locks. A result below 0 violates the table's CHECK."""
+    """For each element of @mitra_ids, subtract 1 from this mitra's active_sessions. The caller holds the rows'
+    locks. A result below 0 violates the table's CHECK."""
     await db.execute(RELEASE_PLACES, mitra_ids)
 
 
@@ -141,7 +142,7 @@ RETURNING mitras.id
 async def write_last_seen(
     db: Executor, /, *, mitra_ids: Sequence[UUID], ages_seconds: Sequence[float]
 ) -> list[UUID]:
-    """Set mitras.last_seen_at to @ages_seconds ago, but never to an earlier time than before. Returns the mitras whose
-    row changed. The statement skips rows that another transaction has locked. So it never waits, and never takes
-    part in a deadlock."""
+    """Set each mitra's last_seen_at to the time @ages_seconds ago. A later stored time stays. Returns the mitras
+    whose rows the statement wrote. The statement skips rows that another transaction has locked. So it never
+    waits, and never takes part in a deadlock."""
     return [row[0] for row in await db.fetch(WRITE_LAST_SEEN, mitra_ids, ages_seconds)]

@@ -26,7 +26,7 @@ ORDER BY is_trial DESC, duration_minutes
 
 
 async def list_offers(db: Executor, /, *, purpose: Purpose, customer_id: UUID) -> list[ListOffersRow]:
-    """The current offers that this customer can choose: the trial first, then by duration."""
+    """The current offers that this customer can choose. The trial comes first. The other offers follow by duration."""
     return [ListOffersRow(*row) for row in await db.fetch(LIST_OFFERS, purpose, customer_id)]
 
 
@@ -87,6 +87,6 @@ async def seed_offers(
     durations_minutes: Sequence[int],
     prices_rp: Sequence[int],
 ) -> None:
-    """nothing → current, for each offer. An offer at Rp0 is the trial. A current offer of the same duration stays
-    unchanged."""
+    """nothing → current, for each offer. An offer at Rp0 is the trial. A current offer with the same purpose and
+    duration stays unchanged."""
     await db.execute(SEED_OFFERS, purposes, durations_minutes, prices_rp)

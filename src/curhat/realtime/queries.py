@@ -48,9 +48,9 @@ async def append_events(
     types: Sequence[str],
     data: Sequence[str],
 ) -> list[AppendedEvent]:
-    """Append events to their streams, and advance each stream's head by the number of its new events. The numbers
-    have no gaps. A missing stream begins at 0. Each array has one element per event. Returns one row per event, in
-    the same order."""
+    """Append events to their streams, and advance each stream's head by the number of its new events. The `seq`
+    numbers of a stream have no gaps. A stream that does not exist yet begins with the number 1. Each array has
+    one element per event. Returns one row per event, in the order of the arrays."""
     return [AppendedEvent(*row) for row in await db.fetch(APPEND_EVENTS, roles, user_ids, types, data)]
 
 
@@ -81,7 +81,8 @@ RETURNING epoch, head AS seq, curhat_now() AS server_now
 
 
 async def begin_stream(db: Executor, /, *, role: Role, user_id: UUID) -> StreamHead:
-    """Begin an empty stream. If another transaction began the stream meanwhile, return its head and change nothing."""
+    """Begin an empty stream. If another transaction began the stream meanwhile, return the head of that stream and
+    change nothing."""
     row = await db.fetchrow(BEGIN_STREAM, role, user_id)
     if row is None:
         raise NoRow(BEGIN_STREAM)
@@ -106,7 +107,7 @@ LIMIT $4
 async def list_events_after(
     db: Executor, /, *, role: Role, user_id: UUID, seq: int, max_events: int
 ) -> list[EventRow]:
-    """Read at most @max_events events of a user's stream, those after @seq, in order."""
+    """Read the events of a user's stream that follow @seq, in order. Returns at most @max_events events."""
     return [EventRow(*row) for row in await db.fetch(LIST_EVENTS_AFTER, role, user_id, seq, max_events)]
 
 
@@ -126,8 +127,8 @@ WHERE streams.head > known.head
 async def list_heads_ahead(
     db: Executor, /, *, user_ids: Sequence[UUID], known_heads: Sequence[int], role: Role
 ) -> list[HeadAhead]:
-    """Find the streams whose head is higher than the head that the caller knows. All users have one role. Each array
-    has one element per user."""
+    """Find the streams whose head is higher than the head that the caller knows. All users have the role @role.
+    Each array has one element per user."""
     return [HeadAhead(*row) for row in await db.fetch(LIST_HEADS_AHEAD, user_ids, known_heads, role)]
 
 
@@ -143,6 +144,6 @@ DELETE FROM stream_events WHERE ctid = ANY (ARRAY(
 
 
 async def prune_events(db: Executor, /, *, max_events: int) -> int:
-    """Delete at most @max_events of the events that are older than 24 hours, oldest first. The stream's row keeps the
-    last number, so no number is used twice."""
+    """Delete at most @max_events events that are older than 24 hours, oldest first. The stream's row keeps the last
+    number, so no number is used twice."""
     return rows_changed(await db.execute(PRUNE_EVENTS, max_events))

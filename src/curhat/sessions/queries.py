@@ -64,11 +64,11 @@ async def send_messages(
     client_message_ids: Sequence[str],
     texts: Sequence[str],
 ) -> list[SendRow]:
-    """nothing → sent, for each message whose sender is a member of its session, while the session runs. Each array
-    has one element per message. The statement returns a row for each message whose sender is a member. `id` is
-    null when no message was stored: the message was sent before, or the session is over. The statement reads the
-    clock once, after it has taken the last lock. So no message is accepted late because of a lock wait. The
-    locks also ensure that the ids of a session's messages grow in commit order."""
+    """nothing → sent. Stores each message whose sender is a member of its session, if the session runs. Each array
+    has one element per message. Returns a row for each message whose sender is a member. If the message was not
+    stored, `id` is null: the message was sent before, or the session is over. The statement reads the clock
+    after it has taken the last lock. So a message that waited for a lock until the session was over is not
+    stored. The locks also ensure that the ids of a session's messages grow in commit order."""
     return [
         SendRow(*row)
         for row in await db.fetch(SEND_MESSAGES, session_ids, senders, user_ids, client_message_ids, texts)
@@ -98,7 +98,8 @@ async def list_sent_messages(
     db: Executor, /, *, session_ids: Sequence[UUID], senders: Sequence[str], client_message_ids: Sequence[str]
 ) -> list[MessageRow]:
     """The stored messages with these client ids. Each array has one element per message. This must be a separate
-    statement, so that it sees what was committed while send_messages waited for its locks."""
+    statement, so that it sees the messages that other transactions committed while send_messages waited for its
+    locks."""
     return [
         MessageRow(*row)
         for row in await db.fetch(LIST_SENT_MESSAGES, session_ids, senders, client_message_ids)
@@ -136,8 +137,8 @@ FROM locked_session
 async def mark_messages_read(
     db: Executor, /, *, session_id: UUID, user_id: UUID, role: Role, up_to_message_id: UUID
 ) -> ReadMessages | None:
-    """unread → read, for the other side's messages up to @up_to_message_id. No row: the session has no such message,
-    or the caller is not a member. `read_at` is null if no message was unread."""
+    """unread → read, for the messages of the other member up to @up_to_message_id. No row: the session has no such
+    message, or the caller is not a member. `read_at` is null if no message was unread."""
     row = await db.fetchrow(MARK_MESSAGES_READ, session_id, user_id, role, up_to_message_id)
     if row is None:
         return None
@@ -176,8 +177,8 @@ async def end_session_early(
     end_reason: EndReason,
     end_note: str | None,
 ) -> EndedSession | None:
-    """active → ended, by a member. Returns the extension that was open. No row: the caller is not a member, or the
-    session is over."""
+    """active → ended, by a member. Returns the id of the extension that was open. No row: the caller is not a
+    member, or the session is over."""
     row = await db.fetchrow(END_SESSION_EARLY, session_id, user_id, role, end_reason, end_note)
     if row is None:
         return None
@@ -198,8 +199,8 @@ RETURNING sessions.id, sessions.payment_id, sessions.mitra_id, locked.open_exten
 
 
 async def end_suspended_session(db: Executor, /, *, session_id: UUID) -> EndedSession | None:
-    """active → ended, because an operator suspended its mitra. Returns the extension that was open. No row: the
-    session has ended, or its time is over. In the second case its deadline ends it."""
+    """active → ended, because an operator suspended the session's mitra. Returns the id of the extension that was
+    open. No row: the session has ended, or its time is over. If its time is over, its deadline ends the session."""
     row = await db.fetchrow(END_SUSPENDED_SESSION, session_id)
     if row is None:
         return None
@@ -289,8 +290,9 @@ ORDER BY sessions.id
 
 
 async def list_sessions(db: Executor, /, *, session_ids: Sequence[UUID]) -> list[SessionRow]:
-    """These sessions, oldest first. Each row has the names that each side may see of the other. It also has the
-    open extension or, if none is open, the latest extension."""
+    """These sessions, oldest first. Each row has the mitra's display name, which the customer may see, and the call
+    name, which the mitra may see. Each row also has the session's open extension or, if no extension is open,
+    its latest extension."""
     return [SessionRow(*row) for row in await db.fetch(LIST_SESSIONS, session_ids)]
 
 
@@ -341,8 +343,8 @@ SELECT id FROM sessions WHERE customer_id = $1 AND id < $2 ORDER BY id DESC LIMI
 async def list_past_sessions_of_customer(
     db: Executor, /, *, user_id: UUID, before_id: UUID, max_sessions: int
 ) -> list[UUID]:
-    """The ids of the newest sessions before @before_id. The statement has no other condition, so the index alone
-    finds the rows."""
+    """The ids of the newest sessions before @before_id. The statement has no other condition, so PostgreSQL finds
+    the rows by one index and reads no other rows."""
     return [
         row[0] for row in await db.fetch(LIST_PAST_SESSIONS_OF_CUSTOMER, user_id, before_id, max_sessions)
     ]
@@ -393,7 +395,8 @@ WHERE charge_attempts.id = $1
 
 
 async def find_session_of_charge(db: Executor, /, *, charge_attempt_id: UUID) -> UUID | None:
-    """The session of the extension that a charge attempt pays for. No row: the attempt pays for something else."""
+    """The session of the extension that a charge attempt pays for. No row: the attempt does not pay for an
+    extension."""
     row = await db.fetchrow(FIND_SESSION_OF_CHARGE, charge_attempt_id)
     if row is None:
         return None
@@ -438,7 +441,7 @@ FROM locked_session
 
 
 async def lock_session(db: Executor, /, *, session_id: UUID) -> LockedSession | None:
-    """Lock a session's row, then read it. `runs`: the session is active, and its time is not over or an open extension
+    """Lock a session's row, then read it. `runs`: the session is active. Its time is not over, or an open extension
     delays its end."""
     row = await db.fetchrow(LOCK_SESSION, session_id)
     if row is None:
@@ -495,9 +498,10 @@ ORDER BY locked.id
 
 
 async def lock_extensions(db: Executor, /, *, extension_ids: Sequence[UUID]) -> list[LockedExtension]:
-    """Lock these extensions, in id order, then read them. The caller holds the locks of their sessions. A toggle to
-    offline either marks an extension before this statement locks it, or waits for this lock. `is_over`: the time
-    to answer has passed. `mitra_is_there`: the mitra is online, and was online since the request."""
+    """Lock these extensions, in id order, then read them. The caller holds the locks of their sessions. A
+    transaction that switches the mitra to offline either marks an extension before this statement locks it, or
+    waits for this lock. `is_over`: the time to answer has passed. `mitra_is_there`: the mitra is online now, and
+    was online all the time since the customer asked."""
     return [LockedExtension(*row) for row in await db.fetch(LOCK_EXTENSIONS, extension_ids)]
 
 
@@ -536,9 +540,10 @@ async def open_extension(
     default_action: DefaultAction,
     deadline_at: datetime,
 ) -> OpenedExtension:
-    """nothing → pending. The extension now delays the session's end. The statement locks the mitra's row FOR SHARE
-    against a toggle. If the toggle commits first, `mitra_is_online` shows it. Otherwise the toggle waits for this
-    transaction, and then marks the extension."""
+    """nothing → pending. The extension now delays the session's end. The statement locks the mitra's row FOR SHARE,
+    because the mitra may switch to offline at the same time. If that transaction commits first,
+    `mitra_is_online` is false. Otherwise that transaction waits for this transaction, and then marks the
+    extension."""
     row = await db.fetchrow(
         OPEN_EXTENSION,
         mitra_id,
@@ -608,8 +613,8 @@ RETURNING charge_by
 async def approve_extensions(
     db: Executor, /, *, decided_by: DecidedBy, charge_timeout_seconds: float, extension_ids: Sequence[UUID]
 ) -> datetime:
-    """pending → charging, for at least one extension. Returns the time until which the gateway's approval counts.
-    The time is the same for all extensions."""
+    """pending → charging, for all these extensions. @extension_ids has at least one element. Returns charge_by, the
+    time until which an approval of the gateway counts. All these extensions get the same charge_by."""
     row = await db.fetchrow(APPROVE_EXTENSIONS, decided_by, charge_timeout_seconds, extension_ids)
     if row is None:
         raise NoRow(APPROVE_EXTENSIONS)
@@ -659,8 +664,9 @@ RETURNING id, ends_at, ends_at <= curhat_now() AS is_over,
 async def release_session_ends(
     db: Executor, /, *, added_minutes: int, session_ids: Sequence[UUID]
 ) -> list[ReleasedEnd]:
-    """Stop delaying the ends of these sessions, and move the ends by @added_minutes. `settled_extensions` counts all
-    extensions of the session, because each of them is settled now."""
+    """Clear open_extension_id of these sessions, so that nothing delays their ends, and move the ends by
+    @added_minutes. `settled_extensions` is the number of all extensions of the session, because all of them are
+    settled now."""
     return [ReleasedEnd(*row) for row in await db.fetch(RELEASE_SESSION_ENDS, added_minutes, session_ids)]
 
 

@@ -52,7 +52,7 @@ export interface paths {
         put?: never;
         /**
          * VerifyCustomerCode
-         * @description Sign in with the code. The first one needs a `call_name`. A refusal for a missing name leaves the code valid.
+         * @description Sign in with the code. The first sign-in needs a `call_name`. If the name is missing, the code stays valid.
          */
         post: operations["verify_customer_code"];
         delete?: never;
@@ -80,7 +80,7 @@ export interface paths {
         head?: never;
         /**
          * ChangeProfile
-         * @description Change the call name, which is all that a mitra learns of a customer (X.4).
+         * @description Change the customer's call name. A mitra learns nothing else that identifies the customer (X.4).
          */
         patch: operations["change_customer_profile"];
         trace?: never;
@@ -116,7 +116,7 @@ export interface paths {
         };
         /**
          * GetMitraStatus
-         * @description Return the status of the bestie of a past chat, for the tap on "Curhat lagi" (3.3, 3.4).
+         * @description Return the status of a past chat's bestie. The client asks when the customer taps "Curhat lagi" (3.3, 3.4).
          */
         get: operations["get_mitra_status"];
         put?: never;
@@ -136,7 +136,7 @@ export interface paths {
         };
         /**
          * GetPairing
-         * @description Return one attempt to find a mitra.
+         * @description Return one of the customer's pairings. A pairing is one attempt to find a mitra.
          */
         get: operations["get_pairing"];
         put?: never;
@@ -158,7 +158,7 @@ export interface paths {
         put?: never;
         /**
          * CancelPairing
-         * @description Stop the search: the pairing fails with `customer_cancelled`, and an operator reviews the payment.
+         * @description Stop the search. The pairing fails with the tag `customer_cancelled`, and an operator reviews the payment.
          */
         post: operations["cancel_pairing"];
         delete?: never;
@@ -178,7 +178,7 @@ export interface paths {
         put?: never;
         /**
          * DeclineFallback
-         * @description Want no other bestie: the journey ends, and an operator reviews the payment (3.8).
+         * @description Decline the fallback. The journey ends, and an operator reviews the payment (3.8).
          */
         post: operations["decline_fallback"];
         delete?: never;
@@ -198,7 +198,7 @@ export interface paths {
         put?: never;
         /**
          * TakeFallback
-         * @description Search for another bestie: a blast under the same payment, which is not charged again (3.5).
+         * @description Take the fallback: begin a blast under the same payment. The customer is not charged again (3.5).
          */
         post: operations["take_fallback"];
         delete?: never;
@@ -220,7 +220,7 @@ export interface paths {
          * OpenPayment
          * @description Open a payment session for an offer, if a mitra is available at this moment (1, 2a).
          *
-         *     A payment for the mitra of a past chat depends on that mitra's own status alone (3.6).
+         *     If the customer chose the mitra of a past chat, only the status of that mitra counts (3.6).
          */
         post: operations["open_payment"];
         delete?: never;
@@ -238,7 +238,7 @@ export interface paths {
         };
         /**
          * GetPayment
-         * @description Return one payment with its latest pairing.
+         * @description Return one of the customer's payments, with the payment's latest pairing.
          */
         get: operations["get_payment"];
         put?: never;
@@ -260,7 +260,7 @@ export interface paths {
         put?: never;
         /**
          * CancelPayment
-         * @description Leave the payment for good: pending → abandoned. The row stays (2a.4).
+         * @description Cancel a payment permanently: pending → abandoned. The payment's row stays (2a.4).
          */
         post: operations["cancel_payment"];
         delete?: never;
@@ -280,10 +280,11 @@ export interface paths {
         put?: never;
         /**
          * ConfirmPayment
-         * @description Pay. A confirmed payment begins its search in the same transaction.
+         * @description Confirm a payment and charge it. The transaction that confirms the payment also begins the search.
          *
-         *     If the gateway's answer is not known within 5 s, the answer is 202, and an event follows. The gateway is called
-         *     between two transactions. If the process dies at any point, a deadline finishes the charge.
+         *     If the gateway's answer is not known within 5 s, the HTTP status is 202, and an event reports the outcome later.
+         *     The server calls the gateway between two transactions. If the process dies at any point, a deadline finishes the
+         *     charge.
          */
         post: operations["confirm_payment"];
         delete?: never;
@@ -301,7 +302,9 @@ export interface paths {
         };
         /**
          * ListOffers
-         * @description The current offers for a session or an extension. The trial is among them while this customer may have it.
+         * @description Return the current offers for a session or an extension.
+         *
+         *     If this customer may have the trial, the trial is in the list.
          */
         get: operations["list_offers"];
         put?: never;
@@ -342,7 +345,7 @@ export interface paths {
         get?: never;
         /**
          * SubscribeCustomerToPush
-         * @description Push to this browser when a bestie has accepted or written, while the app is closed.
+         * @description Send pushes to this browser while the app is closed: when a bestie accepts, and when a bestie writes.
          *
          *     The subscription ends with the sign-in. Repeat the request when the app starts, to repair a failed subscription.
          */
@@ -369,7 +372,9 @@ export interface paths {
         put?: never;
         /**
          * IssueCustomerRealtimeTicket
-         * @description Issue a ticket for a customer's socket, if the client can set no header: one use within 30 s.
+         * @description Issue a ticket for a customer's socket, for clients that cannot set a header.
+         *
+         *     The ticket can be used once, within 30 s.
          */
         post: operations["issue_customer_realtime_ticket"];
         delete?: never;
@@ -449,7 +454,7 @@ export interface paths {
         put?: never;
         /**
          * RequestExtension
-         * @description Ask for more time, on the terms of this moment (5.4). Nothing is charged before the approval.
+         * @description Ask for an extension, on the current terms (5.4). The server charges nothing before the approval.
          *
          *     If the mitra is not connected, the extension is rejected at once (5.6).
          */
@@ -469,13 +474,13 @@ export interface paths {
         };
         /**
          * ListCustomerMessages
-         * @description Return the messages of a chat, newest first: those before the message `before`, if it is given.
+         * @description Return a page of a chat's messages, newest first. With `before`, the page begins before that message.
          */
         get: operations["list_customer_messages"];
         put?: never;
         /**
          * SendCustomerMessage
-         * @description Send a message. A repeated `client_message_id` returns the first message, even after the end.
+         * @description Send a message. If `client_message_id` was used before, return the first message, even after the chat's end.
          */
         post: operations["send_customer_message"];
         delete?: never;
@@ -495,7 +500,7 @@ export interface paths {
         put?: never;
         /**
          * MarkReadByCustomer
-         * @description Mark the mitra's messages up to this one as read. A repetition changes nothing.
+         * @description Mark the mitra's messages as read, up to `up_to_message_id`. A repeated request changes nothing.
          */
         post: operations["mark_read_by_customer"];
         delete?: never;
@@ -513,7 +518,7 @@ export interface paths {
         };
         /**
          * GetCustomerState
-         * @description Return all that a customer's client shows, at one position of the stream.
+         * @description Return everything that a customer's client shows, and the stream position of this snapshot.
          */
         get: operations["get_customer_state"];
         put?: never;
@@ -553,7 +558,7 @@ export interface paths {
         };
         /**
          * ListOperatorDevices
-         * @description The devices on which the operator is signed in, last seen first.
+         * @description The devices on which the operator is signed in, the most recently seen first.
          */
         get: operations["list_operator_devices"];
         put?: never;
@@ -595,7 +600,7 @@ export interface paths {
         put?: never;
         /**
          * SignInOperator
-         * @description Sign in with e-mail, password and authenticator code. An unknown e-mail takes as long as a known one.
+         * @description Sign in with e-mail, password and authenticator code. An unknown e-mail takes as long as a known e-mail.
          */
         post: operations["sign_in_operator"];
         delete?: never;
@@ -615,7 +620,7 @@ export interface paths {
         put?: never;
         /**
          * SignOutOperator
-         * @description Revoke the token that sends this request.
+         * @description Revoke the token in this request.
          */
         post: operations["sign_out_operator"];
         delete?: never;
@@ -675,7 +680,7 @@ export interface paths {
         put?: never;
         /**
          * RenewRecoveryCodes
-         * @description Replace the recovery codes with ten new ones.
+         * @description Replace the recovery codes with ten new codes.
          */
         post: operations["renew_recovery_codes"];
         delete?: never;
@@ -695,7 +700,7 @@ export interface paths {
         put?: never;
         /**
          * BeginTotp
-         * @description Begin to set up an authenticator app. Its secret is in force once the operator has confirmed a code.
+         * @description Begin to set up an authenticator app. The app's secret becomes valid when the operator confirms a code.
          */
         post: operations["begin_totp"];
         delete?: never;
@@ -715,7 +720,9 @@ export interface paths {
         put?: never;
         /**
          * ConfirmTotp
-         * @description Prove that the app has the secret. From then on, a sign-in needs its codes. Every other device is signed out.
+         * @description Prove that the app has the secret. From then on, a sign-in needs the app's code.
+         *
+         *     Every other device is signed out.
          */
         post: operations["confirm_totp"];
         delete?: never;
@@ -754,7 +761,9 @@ export interface paths {
         get?: never;
         /**
          * ChangeConfiguration
-         * @description Change one row, unless somebody else has changed it meanwhile. The new value applies to what starts later.
+         * @description Change one row. The server refuses the change if somebody else has changed the row since the operator read it.
+         *
+         *     The new value applies to everything that starts after the change.
          */
         put: operations["change_configuration"];
         post?: never;
@@ -793,7 +802,7 @@ export interface paths {
         };
         /**
          * SearchCustomers
-         * @description Customers, newest first. `q`: an id, a phone number, or how a name begins.
+         * @description Customers, newest first. `q`: an id, a phone number, or the beginning of a name.
          */
         get: operations["search_customers"];
         put?: never;
@@ -813,7 +822,7 @@ export interface paths {
         };
         /**
          * GetCustomerRecord
-         * @description One customer. The lists of payments and sessions have the filter `customer_id`.
+         * @description One customer. To list the customer's payments or sessions, filter those lists by `customer_id`.
          */
         get: operations["get_customer_record"];
         put?: never;
@@ -853,7 +862,7 @@ export interface paths {
         };
         /**
          * GetDashboardCharts
-         * @description The last day by hour and the last month by day, in WIB. A client asks at most once per minute.
+         * @description Counts per hour for 24 hours, and per day for 30 days, in WIB. A client asks at most once per minute.
          */
         get: operations["get_dashboard_charts"];
         put?: never;
@@ -873,7 +882,7 @@ export interface paths {
         };
         /**
          * ListFailedPairings
-         * @description Failed attempts, newest first. `from` is included, `to` is not.
+         * @description Failed attempts, newest first. The list includes the time `from`, and excludes the time `to`.
          */
         get: operations["list_failed_pairings"];
         put?: never;
@@ -893,7 +902,7 @@ export interface paths {
         };
         /**
          * SearchMitras
-         * @description Mitras, newest first, with presence, load and acceptance. `q`: an id, a phone number, or how a name begins.
+         * @description Mitras, newest first, with presence, load and acceptance. `q`: an id, a phone number, or a name's beginning.
          */
         get: operations["search_mitras"];
         put?: never;
@@ -917,7 +926,7 @@ export interface paths {
         };
         /**
          * GetMitraRecord
-         * @description One mitra. The list of sessions has the filter `mitra_id`.
+         * @description One mitra. To list the mitra's sessions, filter the list of sessions by `mitra_id`.
          */
         get: operations["get_mitra_record"];
         put?: never;
@@ -927,7 +936,9 @@ export interface paths {
         head?: never;
         /**
          * ChangeMitra
-         * @description Rename, set the capacity, suspend, or lift the suspension. Suspending closes the mitra's sockets and requests.
+         * @description Rename a mitra, set its capacity, suspend it, or lift its suspension.
+         *
+         *     A suspension closes the mitra's sockets and requests.
          */
         patch: operations["change_mitra"];
         trace?: never;
@@ -941,7 +952,9 @@ export interface paths {
         };
         /**
          * SearchPayments
-         * @description Payments, newest first. `q`: an id (also of a customer, session, case), a phone number, or how a name begins.
+         * @description Payments, newest first.
+         *
+         *     `q`: the id of a payment, customer, session or case; a phone number; or the beginning of a customer's name.
          */
         get: operations["search_payments"];
         put?: never;
@@ -981,7 +994,9 @@ export interface paths {
         };
         /**
          * ListReviewCases
-         * @description Open cases first, then decided cases, each oldest first. `from` and `to` limit the time of opening.
+         * @description Open cases, then decided cases; both sorted oldest first.
+         *
+         *     `from` and `to` limit the time at which a case opened.
          */
         get: operations["list_review_cases"];
         put?: never;
@@ -1001,7 +1016,7 @@ export interface paths {
         };
         /**
          * GetReviewCase
-         * @description A case with its payment and everything that happened to the payment, with times.
+         * @description A case with its payment and the timeline of the payment.
          */
         get: operations["get_review_case"];
         put?: never;
@@ -1023,7 +1038,7 @@ export interface paths {
         put?: never;
         /**
          * ApproveRefund
-         * @description Approve a refund above the limit. The operator who decided it may not approve it.
+         * @description Approve a refund above the limit. The operator who decided on the refund may not approve it.
          */
         post: operations["approve_refund"];
         delete?: never;
@@ -1083,7 +1098,7 @@ export interface paths {
         put?: never;
         /**
          * DecideReviewCases
-         * @description Decide many cases alike, each in its own transaction. If a case is refused, the others are still decided.
+         * @description Make the same decision on many cases. Each case has its own transaction, so a refusal affects only one case.
          */
         post: operations["decide_review_cases"];
         delete?: never;
@@ -1101,7 +1116,9 @@ export interface paths {
         };
         /**
          * SearchSessions
-         * @description Chat sessions, newest first. `q`: an id (also of a payment, person), a phone, or how a customer's name begins.
+         * @description Chat sessions, newest first.
+         *
+         *     `q`: the id of a session, payment, customer or mitra; a phone number; or the beginning of a customer's name.
          */
         get: operations["search_sessions"];
         put?: never;
@@ -1143,7 +1160,9 @@ export interface paths {
         put?: never;
         /**
          * RevealTranscript
-         * @description The messages of the session, for a written reason. Each call writes an audit entry. The answer is not stored.
+         * @description The messages of the session. Each call needs a reason, which the audit records.
+         *
+         *     The server does not keep the answer.
          */
         post: operations["reveal_transcript"];
         delete?: never;
@@ -1181,7 +1200,7 @@ export interface paths {
         };
         /**
          * ListGatewayCharges
-         * @description What the mock gateway itself recorded for a payment, apart from our own tables.
+         * @description Return the charges and refunds that the mock gateway itself recorded for a payment.
          */
         get: operations["list_gateway_charges"];
         put?: never;
@@ -1283,10 +1302,11 @@ export interface paths {
         put?: never;
         /**
          * AcceptExtension
-         * @description Approve more time. The customer is charged now (5.4).
+         * @description Approve an extension. The server charges the customer now (5.4).
          *
-         *     If the gateway's answer is not known within 5 s, the status is `charging`, and an event follows. The gateway is
-         *     called between two transactions. If the process dies at any point, a deadline finishes the charge.
+         *     If the gateway's answer is not known within 5 s, the extension has the status `charging`, and an event reports the
+         *     outcome later. The server calls the gateway between two transactions. If the process dies at any point, a deadline
+         *     finishes the charge.
          */
         post: operations["accept_extension"];
         delete?: never;
@@ -1306,7 +1326,7 @@ export interface paths {
         put?: never;
         /**
          * RejectExtension
-         * @description Reject more time. The chat ends at its old time, and nothing is charged (5.4).
+         * @description Reject an extension. The chat ends at its old time, and the server charges nothing (5.4).
          */
         post: operations["reject_extension"];
         delete?: never;
@@ -1345,11 +1365,11 @@ export interface paths {
         get?: never;
         /**
          * SetPresence
-         * @description Go online or offline. The answer comes when the mitra's availability shows the change.
+         * @description Go online or offline. The server answers after the mitra's availability shows the change.
          *
-         *     A 503 `presence_unknown` means that the toggle is saved and in force: a mitra who is offline cannot accept. The
-         *     mitra's availability does not show the change yet, but follows by itself. A client should repeat the request, which
-         *     is safe.
+         *     The answer 503 `presence_unknown` means that the toggle is saved and in force. For example, a mitra who is now
+         *     offline cannot accept. The mitra's availability does not show the change yet, but will show the change even
+         *     without another request. A client should repeat the request, which is safe.
          */
         put: operations["set_presence"];
         post?: never;
@@ -1389,8 +1409,9 @@ export interface paths {
         get?: never;
         /**
          * SubscribeMitraToPush
-         * @description Push requests to this browser while the app is closed. The mitra then stays available for 15 minutes more.
+         * @description Send a push for each request to this browser while the app is closed.
          *
+         *     After closing the app, the mitra stays available for another 15 minutes.
          *     The subscription ends with the sign-in. Repeat the request when the app starts, to repair a failed subscription.
          */
         put: operations["subscribe_mitra_to_push"];
@@ -1416,7 +1437,7 @@ export interface paths {
         put?: never;
         /**
          * TestPush
-         * @description Push a test notification to each of the mitra's devices, as for a request. At most once in 10 s.
+         * @description Push a test notification to each of the mitra's devices, in the same way as a request. At most once in 10 s.
          *
          *     A test that arrives repairs a failed subscription.
          */
@@ -1438,7 +1459,9 @@ export interface paths {
         put?: never;
         /**
          * IssueMitraRealtimeTicket
-         * @description Issue a ticket for a mitra's socket, if the client can set no header: one use within 30 s.
+         * @description Issue a ticket for a mitra's socket, for clients that cannot set a header.
+         *
+         *     The ticket can be used once, within 30 s.
          */
         post: operations["issue_mitra_realtime_ticket"];
         delete?: never;
@@ -1478,7 +1501,7 @@ export interface paths {
         put?: never;
         /**
          * AcceptRequest
-         * @description Accept a request. One mitra wins; the winner who repeats the accept gets the same session (2b.5).
+         * @description Accept a request. Only one mitra wins. If the winner accepts again, the answer is the same session (2b.5).
          */
         post: operations["accept_request"];
         delete?: never;
@@ -1498,7 +1521,7 @@ export interface paths {
         put?: never;
         /**
          * RejectRequest
-         * @description Reject a request. This mitra is not asked again for this pairing.
+         * @description Reject a request. The service does not ask this mitra again for this pairing.
          */
         post: operations["reject_request"];
         delete?: never;
@@ -1558,7 +1581,7 @@ export interface paths {
         put?: never;
         /**
          * EndSessionByMitra
-         * @description End the chat before its time, and say why. An operator reviews it (X.8).
+         * @description End the chat before its time, with a reason. An operator reviews the chat (X.8).
          */
         post: operations["end_session_by_mitra"];
         delete?: never;
@@ -1576,13 +1599,13 @@ export interface paths {
         };
         /**
          * ListMitraMessages
-         * @description Return the messages of a chat, newest first: those before the message `before`, if it is given.
+         * @description Return a page of a chat's messages, newest first. With `before`, the page begins before that message.
          */
         get: operations["list_mitra_messages"];
         put?: never;
         /**
          * SendMitraMessage
-         * @description Send a message. A repeated `client_message_id` returns the first message, even after the end.
+         * @description Send a message. If `client_message_id` was used before, return the first message, even after the chat's end.
          */
         post: operations["send_mitra_message"];
         delete?: never;
@@ -1602,7 +1625,7 @@ export interface paths {
         put?: never;
         /**
          * MarkReadByMitra
-         * @description Mark the customer's messages up to this one as read. A repetition changes nothing.
+         * @description Mark the customer's messages as read, up to `up_to_message_id`. A repeated request changes nothing.
          */
         post: operations["mark_read_by_mitra"];
         delete?: never;
@@ -1620,7 +1643,7 @@ export interface paths {
         };
         /**
          * GetMitraState
-         * @description Return all that a mitra's client shows, at one position of the stream.
+         * @description Return everything that a mitra's client shows, and the stream position of this snapshot.
          */
         get: operations["get_mitra_state"];
         put?: never;

@@ -6,7 +6,7 @@ export interface components {
     schemas: {
         /**
          * CustomerName
-         * @description All that a mitra sees of a customer (X.4): no id, no phone number.
+         * @description Everything that a mitra sees of a customer (X.4). It has no id and no phone number.
          */
         CustomerName: {
             call_name: string;
@@ -36,9 +36,10 @@ export interface components {
         };
         /**
          * Extension
-         * @description More time for a chat, charged when it is approved. The same for both sides.
+         * @description A paid request to lengthen a chat. Both sides see the same struct.
          *
-         *         `decided_by` is null while it is pending. `default_action` is what silence does at `deadline_at` (5.5).
+         *         The server charges the customer when the extension is approved. `decided_by` is null while the extension is
+         *         pending. If the mitra does not answer until `deadline_at`, the server carries out `default_action` (5.5).
          */
         Extension: {
             deadline_at: string;
@@ -58,10 +59,11 @@ export interface components {
         };
         /**
          * Fallback
-         * @description The choice of another bestie under the same payment, after a targeted pairing failed (3.5).
+         * @description The offer to search for another bestie under the same payment, after a targeted pairing failed (3.5).
          *
-         *         `status` says what became of it. `allowed`: the customer may still take or decline it. `other_available`: another
-         *         bestie could be asked when this was read or, in an event, when the pairing failed. Taking it checks again.
+         *         `status` is the state of this offer. `allowed` says whether the customer may still take or decline the fallback.
+         *         `other_available` says whether another bestie could be asked when the server built this struct. The server checks
+         *         this again when the customer takes the fallback.
          */
         Fallback: {
             allowed: boolean;
@@ -85,7 +87,7 @@ export interface components {
         };
         /**
          * Message
-         * @description One message. `read_at` is null until the other side has read it.
+         * @description One message. `read_at` is null until the other side has read the message.
          */
         Message: {
             client_message_id: string;
@@ -101,7 +103,7 @@ export interface components {
         };
         /**
          * MitraName
-         * @description All that a customer sees of a mitra (X.4).
+         * @description Everything that a customer sees of a mitra (X.4).
          */
         MitraName: {
             display_name: string;
@@ -110,7 +112,7 @@ export interface components {
         };
         /**
          * MitraPresence
-         * @description A mitra's own presence: the toggle, whether the mitra is connected, its sessions, and how many it may have.
+         * @description A mitra's own presence: the toggle, whether it is connected, its number of sessions, and its capacity.
          */
         MitraPresence: {
             active_sessions: number;
@@ -139,7 +141,7 @@ export interface components {
         };
         /**
          * Offer
-         * @description A duration and its price in whole rupiah. Rp0 is the trial.
+         * @description A duration and its price in whole rupiah. The trial has the price Rp0.
          */
         Offer: {
             duration_minutes: number;
@@ -150,7 +152,7 @@ export interface components {
         };
         /**
          * Pairing
-         * @description One attempt to find a mitra. It has a `session_id` once matched, and a `failure_tag` once failed.
+         * @description One attempt to find a mitra. A matched pairing has a `session_id`. A failed pairing has a `failure_tag`.
          */
         Pairing: {
             deadline_at: string;
@@ -169,7 +171,7 @@ export interface components {
         };
         /**
          * Payment
-         * @description A payment session as its customer sees it, with the latest pairing under it.
+         * @description A payment session as its customer sees it, with its latest pairing.
          */
         Payment: {
             amount_rp: number;
@@ -199,7 +201,9 @@ export interface components {
         };
         /**
          * Ping
-         * @description Asks for a pong. A client that has not applied the event `seq`, the stream's last one, says hello again.
+         * @description Asks for a pong. `seq` is the stream's last event.
+         *
+         *         A client that has not applied this event says hello again.
          */
         Ping: {
             /** @enum {unknown} */
@@ -209,7 +213,7 @@ export interface components {
         };
         /**
          * Pong
-         * @description The answer to a ping. Like every frame, it renews the user's lease. It has no other effect.
+         * @description The answer to a ping. Like every client frame, a pong renews the user's lease. A pong has no other effect.
          */
         Pong: {
             /** @enum {unknown} */
@@ -217,7 +221,7 @@ export interface components {
         };
         /**
          * ReadMark
-         * @description `reader` has read everything the other side sent, up to this message.
+         * @description `reader` has read the messages of the other side, up to the message `up_to_message_id`.
          */
         ReadMark: {
             read_at: string;
@@ -230,7 +234,7 @@ export interface components {
         };
         /**
          * Request
-         * @description A mitra's card. Only the call name identifies the customer (X.4). It has a `close_reason` once closed.
+         * @description A mitra's card. Only the call name identifies the customer (X.4). A closed request has a `close_reason`.
          */
         Request: {
             call_name: string;
@@ -248,8 +252,8 @@ export interface components {
          * Session
          * @description A chat as its customer sees it.
          *
-         *         `ended_at` and `end_reason` are null until it has ended. `extension` is the latest one, whatever its status.
-         *         `duration_minutes` is what the customer first paid for.
+         *         `ended_at` and `end_reason` are null until the chat has ended. `extension` is the latest extension, in any status.
+         *         `duration_minutes` is the duration that the customer first paid for, without extensions.
          */
         Session: {
             duration_minutes: number;
@@ -267,7 +271,7 @@ export interface components {
         };
         /**
          * TargetMitra
-         * @description The mitra whom a customer chose from the history. Shows the display name and nothing else (X.4).
+         * @description The mitra whom a customer chose from the history. The customer sees only the display name (X.4).
          */
         TargetMitra: {
             display_name: string;
@@ -276,7 +280,9 @@ export interface components {
         };
         /**
          * TypingSignal
-         * @description A member of this session is typing. Either side sends it. The server forwards at most one per 2 s.
+         * @description A member of this session is typing. Client and server both send this frame.
+         *
+         *         The server sends at most one per 2 s.
          */
         TypingSignal: {
             /** @enum {unknown} */

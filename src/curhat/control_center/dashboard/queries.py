@@ -57,7 +57,8 @@ FROM day
 
 async def read_figures(db: Executor, /) -> Figures:
     """Current counts, and counts since midnight in Jakarta. `acceptance_seconds` holds the 50th and the 95th
-    percentile of today's matched pairings. It is null if no pairing was matched today."""
+    percentile of the seconds from the start of a pairing to its accept, over the pairings matched today. It is
+    null if no pairing was matched today."""
     row = await db.fetchrow(READ_FIGURES)
     if row is None:
         raise NoRow(READ_FIGURES)
@@ -119,7 +120,7 @@ WHERE online OR last_seen_at > (SELECT curhat_now() - interval '5 minutes')
 
 
 async def list_mitras_perhaps_connected(db: Executor, /) -> list[UUID]:
-    """The mitras who may have a connection: their toggle is on, or they were seen within 5 minutes."""
+    """The mitras who may be connected, because their toggle is on or they were seen within the last 5 minutes."""
     return [row[0] for row in await db.fetch(LIST_MITRAS_PERHAPS_CONNECTED)]
 
 
@@ -130,7 +131,7 @@ WHERE id = ANY ($1::uuid[]) AND can_take_customer
 
 
 async def sum_free_capacity(db: Executor, /, *, mitra_ids: Sequence[UUID]) -> int:
-    """The total number of further customers that these mitras can take."""
+    """How many more customers these mitras can take in total."""
     row = await db.fetchrow(SUM_FREE_CAPACITY, mitra_ids)
     if row is None:
         raise NoRow(SUM_FREE_CAPACITY)
@@ -184,6 +185,6 @@ ORDER BY buckets.began_at
 
 
 async def count_by_bucket(db: Executor, /, *, unit: str, bucket_count: int) -> list[CountByBucketRow]:
-    """Count the events in each of the last @bucket_count hours or days of Jakarta, oldest first. @unit is 'hour' or
-    'day'. The last bucket is the current hour or day."""
+    """Count the events in each of the last @bucket_count hours or days, oldest first, in Jakarta's time zone. @unit
+    is 'hour' or 'day'. The last bucket is the current hour or day."""
     return [CountByBucketRow(*row) for row in await db.fetch(COUNT_BY_BUCKET, unit, bucket_count)]

@@ -17,8 +17,8 @@ SELECT pg_advisory_xact_lock(hashtextextended('sign-in tries of ' || encode($1::
 
 
 async def lock_sign_in_tries(db: Executor, /, *, email_digest: bytes) -> None:
-    """Lock the sign-in tries of one e-mail, with an advisory lock, until this transaction ends. This must be a
-    separate statement. The next statement then sees the tries that the previous lock holder committed."""
+    """Take the advisory lock for the sign-in tries of one e-mail, until this transaction ends. This must be a
+    separate statement, so that the next statement sees the tries that the previous lock holder committed."""
     row = await db.fetchrow(LOCK_SIGN_IN_TRIES, email_digest)
     if row is None:
         raise NoRow(LOCK_SIGN_IN_TRIES)
@@ -63,7 +63,7 @@ DELETE FROM operator_sign_in_tries WHERE email_digest = $1
 
 
 async def delete_sign_in_tries(db: Executor, /, *, email_digest: bytes) -> None:
-    """Delete the tries of this e-mail. Its owner has signed in, so the tries no longer count."""
+    """Delete the tries of this e-mail, because the e-mail's owner has signed in."""
     await db.execute(DELETE_SIGN_IN_TRIES, email_digest)
 
 
@@ -121,8 +121,8 @@ SELECT id FROM reset
 
 
 async def reset_operator(db: Executor, /, *, password_hash: str, email: str) -> UUID | None:
-    """enabled or disabled → enabled, in the state of a new operator: a new password, no authenticator app and no
-    recovery codes. Revokes every token of the operator. No row: no such operator exists."""
+    """enabled or disabled → enabled. Sets a new password, and removes the authenticator app and all recovery codes.
+    Revokes every token of the operator. No row: no such operator exists."""
     row = await db.fetchrow(RESET_OPERATOR, password_hash, email)
     if row is None:
         return None
@@ -321,7 +321,7 @@ SELECT EXISTS (
 
 
 async def is_token_of_customer_or_mitra(db: Executor, /, *, digest: bytes, transport: Transport) -> bool:
-    """Whether this is a valid token of a customer or mitra, issued for this transport (cookie or header)."""
+    """True if this is a valid token of a customer or a mitra that was issued for this transport (cookie or header)."""
     row = await db.fetchrow(IS_TOKEN_OF_CUSTOMER_OR_MITRA, digest, transport)
     if row is None:
         raise NoRow(IS_TOKEN_OF_CUSTOMER_OR_MITRA)
@@ -349,7 +349,7 @@ LIMIT 100
 
 
 async def list_devices(db: Executor, /, *, operator_id: UUID) -> list[ListDevicesRow]:
-    """The valid tokens of an operator, last seen first; at most 100."""
+    """At most 100 valid tokens of an operator. The token that was last seen most recently comes first."""
     return [ListDevicesRow(*row) for row in await db.fetch(LIST_DEVICES, operator_id)]
 
 
@@ -384,7 +384,7 @@ DELETE FROM operator_sign_in_tries WHERE id IN (
 
 
 async def prune_sign_in_tries(db: Executor, /, *, max_rows: int) -> None:
-    """Delete at most @max_rows tries that are older than a day. Every limit counts tries of a shorter period."""
+    """Delete at most @max_rows tries that are older than a day. The limits count only newer tries."""
     await db.execute(PRUNE_SIGN_IN_TRIES, max_rows)
 
 
@@ -398,5 +398,5 @@ DELETE FROM operator_tokens WHERE id IN (
 
 
 async def prune_tokens(db: Executor, /, *, max_rows: int) -> None:
-    """Delete tokens that expired or were revoked more than a week ago, at most @max_rows."""
+    """Delete at most @max_rows tokens that expired or were revoked more than a week ago."""
     await db.execute(PRUNE_TOKENS, max_rows)

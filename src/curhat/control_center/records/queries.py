@@ -164,7 +164,7 @@ ORDER BY happened.at, happened.rank, happened.entity_id
 
 
 async def read_timeline(db: Executor, /, *, payment_id: UUID) -> list[TimelineRow]:
-    """Everything that happened to a payment, oldest first. `rank` orders entries of the same time."""
+    """Everything that happened to a payment, oldest first. `rank` orders entries that have the same time."""
     return [TimelineRow(*row) for row in await db.fetch(READ_TIMELINE, payment_id)]
 
 
@@ -275,7 +275,8 @@ ORDER BY page.created_at DESC, page.id DESC
 
 
 async def list_customers(db: Executor, /, conditions: Conditions, *, limit: int) -> list[CustomerRow]:
-    """Customers, newest first, each with counts of what they did. `paid_rp` does not include refunded amounts."""
+    """Customers, newest first, each with the numbers of their payments, sessions and open review cases. `paid_rp`
+    does not include refunded amounts."""
     statement, values = conditions.complete(LIST_CUSTOMERS, limit)
     return [CustomerRow(*row) for row in await db.fetch(statement, *values)]
 
@@ -324,7 +325,7 @@ ORDER BY page.created_at DESC, page.id DESC
 
 
 async def list_mitras(db: Executor, /, conditions: Conditions, *, limit: int) -> list[MitraRow]:
-    """Mitras, newest first, each with counts of the answers to its last 200 requests."""
+    """Mitras, newest first, each with counts of their answers to their last 200 requests."""
     statement, values = conditions.complete(LIST_MITRAS, limit)
     return [MitraRow(*row) for row in await db.fetch(statement, *values)]
 
@@ -357,5 +358,5 @@ SELECT id, sender, text, sent_at, read_at FROM messages WHERE session_id = $1 OR
 
 
 async def read_messages(db: Executor, /, *, session_id: UUID, max_messages: int) -> list[ReadMessagesRow]:
-    """The messages of a session, oldest first, at most @max_messages."""
+    """The oldest messages of a session, at most @max_messages, oldest first."""
     return [ReadMessagesRow(*row) for row in await db.fetch(READ_MESSAGES, session_id, max_messages)]

@@ -50,7 +50,7 @@ ORDER BY page.occurred_at DESC, page.id DESC
 async def list_failed_pairings(
     db: Executor, /, conditions: Conditions, *, limit: int
 ) -> list[FailedPairingRow]:
-    """Failed attempts, newest first."""
+    """Failed-pairing events, newest first."""
     statement, values = conditions.complete(LIST_FAILED_PAIRINGS, limit)
     return [FailedPairingRow(*row) for row in await db.fetch(statement, *values)]
 
@@ -118,9 +118,9 @@ ORDER BY (page.status = 'decided'), page.opened_at, page.id
 
 
 async def list_review_cases(db: Executor, /, conditions: Conditions, *, limit: int) -> list[CaseRow]:
-    """Review cases: open cases first, then decided cases, each group oldest first. Each charge contributes one
-    refund to the refund columns: the newest refund that has not failed, or else the newest refund. The statement
-    leaves out automatic refunds that have not failed."""
+    """Review cases. All open cases come before all decided cases, and older cases come first among each of them.
+    The refund columns combine one refund per charge. This is the charge's newest refund that has not failed or,
+    if all have failed, its newest refund. An automatic refund that has not failed does not count."""
     statement, values = conditions.complete(LIST_REVIEW_CASES, limit)
     return [CaseRow(*row) for row in await db.fetch(statement, *values)]
 
@@ -160,7 +160,8 @@ FOR NO KEY UPDATE OF review_cases
 
 
 async def lock_case(db: Executor, /, *, case_id: UUID) -> LockedCase:
-    """Lock a case's row. The caller must already hold the lock of its payment. Cases are never deleted."""
+    """Lock a case's row. The caller must already hold the lock of the case's payment. The row exists, because cases
+    are never deleted."""
     row = await db.fetchrow(LOCK_CASE, case_id)
     if row is None:
         raise NoRow(LOCK_CASE)
@@ -185,7 +186,8 @@ async def decide_case(
     needs_approval: bool,
     case_id: UUID,
 ) -> None:
-    """open → decided. With @needs_approval, the refund of @refund_rp waits until another operator approves it."""
+    """open → decided. If @needs_approval is true, the refund of @refund_rp waits until another operator approves
+    the refund."""
     await db.execute(DECIDE_CASE, decision, decision_note, decided_by, refund_rp, needs_approval, case_id)
 
 

@@ -14,8 +14,9 @@ SELECT pg_try_advisory_lock(hashtextextended('curhat simulate', 0)) AS is_locked
 
 
 async def lock_simulation(db: Executor, /) -> bool:
-    """Take the lock that allows only one simulation per database. The connection holds it until it closes. False:
-    another simulation holds the lock. Two simulations would use the same mitras."""
+    """Take the advisory lock that allows only one simulation per database, because two simulations would use the
+    same mitras. The connection holds the lock until the connection closes. False: another simulation holds the
+    lock."""
     row = await db.fetchrow(LOCK_SIMULATION)
     if row is None:
         raise NoRow(LOCK_SIMULATION)
@@ -39,8 +40,9 @@ LIMIT $2
 
 
 async def find_free_mitra_phones(db: Executor, /, *, prefix: str, max_phones: int) -> list[str]:
-    """The first numbers with this prefix that a simulated mitra can use. The mitra is not suspended and has no
-    session left by a killed run. The phone has not reached the limit of 30 codes per hour."""
+    """The first phone numbers with this prefix that a simulated mitra can use. If a mitra already has the number,
+    this mitra is not suspended and has no active session, for example from a killed run. The number got fewer
+    than 20 codes in the last hour; the limit is 30."""
     return [row[0] for row in await db.fetch(FIND_FREE_MITRA_PHONES, prefix, max_phones)]
 
 
@@ -51,7 +53,7 @@ WHERE phone_number LIKE $1 || '_______'
 
 
 async def find_next_customer_number(db: Executor, /, *, prefix: str) -> int:
-    """The lowest number after this prefix that no person ever had."""
+    """One more than the highest number that follows this prefix in any person's phone number."""
     row = await db.fetchrow(FIND_NEXT_CUSTOMER_NUMBER, prefix)
     if row is None:
         raise NoRow(FIND_NEXT_CUSTOMER_NUMBER)
@@ -78,7 +80,8 @@ FROM payments WHERE customer_id = ANY ($1::uuid[]) AND purpose = 'session'
 
 
 async def sum_money(db: Executor, /, *, customer_ids: Sequence[UUID]) -> SumMoneyRow:
-    """The number of free trials that were served, and what customers paid for sessions and for extensions."""
+    """The number of trials that were served, the total of the confirmed payments for sessions, and the total price
+    of the approved extensions."""
     row = await db.fetchrow(SUM_MONEY, customer_ids)
     if row is None:
         raise NoRow(SUM_MONEY)
@@ -132,7 +135,7 @@ ORDER BY count DESC, name
 
 
 async def count_outcomes(db: Executor, /, *, customer_ids: Sequence[UUID]) -> list[CountOutcomesRow]:
-    """Counts what the journeys of these customers led to, by subject and outcome."""
+    """Count the outcomes of these customers' journeys. `subject` says what is counted, and `name` is the outcome."""
     return [CountOutcomesRow(*row) for row in await db.fetch(COUNT_OUTCOMES, customer_ids)]
 
 
@@ -144,5 +147,5 @@ WHERE sessions.customer_id = ANY ($1::uuid[])
 
 
 async def list_seconds_to_accept(db: Executor, /, *, customer_ids: Sequence[UUID]) -> list[float]:
-    """The seconds from the confirmation of the payment to the accept."""
+    """For each session, the seconds from the confirmation of the payment to the accept."""
     return [row[0] for row in await db.fetch(LIST_SECONDS_TO_ACCEPT, customer_ids)]

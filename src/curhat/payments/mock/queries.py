@@ -28,8 +28,8 @@ async def record_charge(
     charge_status: RecordedChargeStatus,
     known_after_seconds: float,
 ) -> UUID | None:
-    """nothing → @charge_status. The mock reports this status only after @known_after_seconds. No row: the key
-    already has a charge."""
+    """nothing → @charge_status. The mock reports this status when @known_after_seconds have passed, and not before.
+    No row: the key already has a charge."""
     row = await db.fetchrow(RECORD_CHARGE, key, payment_id, amount_rp, charge_status, known_after_seconds)
     if row is None:
         return None
@@ -97,7 +97,7 @@ ON CONFLICT (payment_id) DO UPDATE SET behaviour = excluded.behaviour
 
 
 async def set_behaviour(db: Executor, /, *, payment_id: UUID | None, behaviour: Behaviour) -> None:
-    """Set the mock's behaviour for one payment. Without @payment_id, set the default behaviour for all payments."""
+    """Set the mock's behaviour for one payment. If @payment_id is null, set the default behaviour."""
     await db.execute(SET_BEHAVIOUR, payment_id, behaviour)
 
 
@@ -108,7 +108,8 @@ ORDER BY payment_id NULLS LAST LIMIT 1
 
 
 async def find_behaviour(db: Executor, /, *, payment_id: UUID) -> Behaviour | None:
-    """The payment's own behaviour, or else the default behaviour. No row: neither was set."""
+    """The payment's own behaviour or, if the payment has none, the default behaviour. No row: there is no default
+    either."""
     row = await db.fetchrow(FIND_BEHAVIOUR, payment_id)
     if row is None:
         return None
