@@ -55,7 +55,10 @@ async def by_suspension(database: Database, chat: Chat) -> Any:
 
 
 async def by_time(database: Database, chat: Chat) -> Any:
-    return await end(database, service.end_due, chat.id)
+    generation = await database.fetchval(
+        "SELECT generation FROM deadlines WHERE kind = 'session_end' AND entity_id = $1", chat.id
+    )
+    return await end(database, service.end_due, {chat.id: generation})
 
 
 async def state(database: Database, chat: Chat) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def test_the_button_is_live(): pass
 
 SETTINGS = """
 [pytest]
-addopts = --import-mode=importlib --strict-markers
+addopts = --import-mode=importlib --strict-markers -p no:schemathesis -p no:hypothesispytest -p no:faker
 pythonpath = .
 testpaths = tests
 filterwarnings = error
