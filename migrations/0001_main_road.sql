@@ -195,7 +195,7 @@ CREATE INDEX payments_by_customer ON payments (customer_id, id DESC);
 CREATE INDEX payments_in_flight ON payments (id) WHERE status IN ('confirming', 'confirmed');
 
 CREATE TABLE charge_attempts (
-    -- The gateway knows the attempt by this id, because the call uses the id as its idempotency key.
+    -- The server sends this id to the gateway as the idempotency key of the charge.
     id uuid PRIMARY KEY DEFAULT uuidv7(),
     payment_id uuid NOT NULL REFERENCES payments (id),
     amount_rp integer NOT NULL CHECK (amount_rp > 0),
@@ -206,13 +206,13 @@ CREATE TABLE charge_attempts (
     reason text
 );
 CREATE UNIQUE INDEX charge_attempts_one_undecided ON charge_attempts (payment_id) WHERE status = 'started';
--- An attempt whose approval arrives too late gets the status 'approved_late'. Such an attempt never counts as the
--- payment's charge, and the worker refunds it.
+-- An attempt whose approval arrives too late gets the status 'approved_late'. Such an attempt is never the payment's
+-- charge, and the worker refunds it.
 CREATE UNIQUE INDEX charge_attempts_one_charge ON charge_attempts (payment_id) WHERE status = 'approved';
 CREATE INDEX charge_attempts_by_payment ON charge_attempts (payment_id);
 
 CREATE TABLE refunds (
-    -- The gateway knows the refund by this id, because the call uses the id as its idempotency key.
+    -- The server sends this id to the gateway as the idempotency key of the refund.
     id uuid PRIMARY KEY DEFAULT uuidv7(),
     payment_id uuid NOT NULL REFERENCES payments (id),
     charge_attempt_id uuid NOT NULL UNIQUE REFERENCES charge_attempts (id),

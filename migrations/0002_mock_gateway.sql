@@ -1,6 +1,6 @@
--- The records of the mock payment gateway. The mock stands for a third party. Therefore no other table refers to
--- these tables. The mock writes the tables in separate transactions. After a crash of the server, these transactions
--- stay committed.
+-- The tables of the mock payment gateway. The mock stands for a third party. Therefore no other table refers to these
+-- tables. The mock writes to these tables in its own transactions. So a charge stays recorded when the server
+-- crashes.
 CREATE SCHEMA mock_gateway;
 
 CREATE TABLE mock_gateway.charges (
@@ -25,8 +25,8 @@ CREATE TABLE mock_gateway.refunds (
 );
 CREATE INDEX refunds_by_payment ON mock_gateway.refunds (payment_id);
 
--- Each row says how the mock answers for one payment. The row whose payment_id is null applies to every payment
--- without a row.
+-- Each row says how the mock answers for one payment. The row whose payment_id is null is the default: it says how
+-- the mock answers for a payment that has no row.
 CREATE TABLE mock_gateway.behaviours (
     payment_id uuid UNIQUE NULLS NOT DISTINCT,
     behaviour text NOT NULL CHECK (behaviour IN ('approve', 'decline', 'slow', 'lost', 'double'))

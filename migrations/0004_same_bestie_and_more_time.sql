@@ -4,7 +4,8 @@
 --   a payment with a chosen mitra gets no blast before the customer takes the fallback;
 --   a fallback sends no request to the mitra in left_out_mitra_id;
 --   a session has at most one open extension;
---   an extension is charged while its status is 'charging', and becomes 'approved' when it has an approved charge;
+--   an extension gets a charge attempt only while its status is 'charging';
+--   an extension becomes 'approved' only if the gateway has approved its charge;
 --   if the mitra does not answer, the extension's stored default action is carried out;
 --   an extension's status changes only by an allowed transition.
 --
@@ -29,7 +30,7 @@ ALTER TABLE pairings ADD CONSTRAINT pairings_fallback_status
     CHECK (fallback_status IN ('open', 'taken', 'declined', 'expired')) NOT VALID;
 ALTER TABLE pairings ADD CONSTRAINT pairings_fallback_has_time
     CHECK ((fallback_status IS NULL) = (fallback_answer_by IS NULL)) NOT VALID;
--- A failed targeted pairing offers a fallback, except a pairing that the customer cancelled.
+-- A failed targeted pairing offers a fallback, unless the customer cancelled the pairing.
 ALTER TABLE pairings ADD CONSTRAINT pairings_fallback_after_a_targeted_failure CHECK (
     (fallback_status IS NOT NULL) = (kind = 'targeted' AND coalesce(failure_tag, '') IN (
         'targeted_mitra_offline', 'targeted_mitra_rejected', 'targeted_mitra_timeout'))
@@ -98,7 +99,7 @@ CREATE TABLE extensions (
         'pending', 'charging', 'approved', 'rejected', 'charge_failed')),
     decided_by text CHECK (decided_by IN ('mitra', 'timeout', 'mitra_unreachable', 'session_ended')),
     decided_at timestamptz,
-    -- An approval of the gateway counts if it arrives before this time. The worker refunds a later approval.
+    -- The gateway must approve the charge before this time. The worker refunds a later approval.
     charge_by timestamptz,
     -- True if the mitra went offline while the extension was pending. Then nobody can approve the extension (5.6).
     mitra_went_offline boolean NOT NULL DEFAULT false,

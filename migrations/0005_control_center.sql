@@ -23,7 +23,8 @@ CREATE TABLE operators (
     -- The code derives the TOTP secret from this salt and from a key outside the database. Null: the operator has
     -- no authenticator app yet.
     totp_salt bytea,
-    -- The salt of a new secret that the server has shown and the operator has not yet confirmed with a code.
+    -- The salt of a new secret. The server has shown the secret, but the operator has not yet confirmed it with a
+    -- code.
     totp_new_salt bytea,
     -- The time step of the last code that the operator used. The server refuses a code of this time step or of an
     -- earlier time step, so each code works once.

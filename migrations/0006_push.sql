@@ -15,13 +15,13 @@ CREATE TABLE push_subscriptions (
     user_id uuid NOT NULL REFERENCES people (id),
     -- The access token of the sign-in that made the subscription. Revoking the token deletes the subscription.
     token_digest bytea NOT NULL REFERENCES access_tokens (digest) ON DELETE CASCADE,
-    -- The URL at which the browser's vendor accepts messages for this browser. Anyone who knows the URL can send
-    -- messages to the browser, so no answer and no log contains the URL.
+    -- The URL at which the browser's vendor accepts pushes for this browser. Anyone who knows the URL can send pushes
+    -- to the browser, so no HTTP response and no log contains the URL.
     endpoint text NOT NULL CHECK (char_length(endpoint) BETWEEN 1 AND 1000),
     p256dh bytea NOT NULL CHECK (octet_length(p256dh) = 65),
     auth bytea NOT NULL CHECK (octet_length(auth) = 16),
     language text NOT NULL CHECK (language IN ('id', 'en')),
-    -- How many messages in a row the worker could not deliver. At the limit, the worker sets failed_at.
+    -- How many pushes in a row the worker could not deliver. At the limit, the worker sets failed_at.
     failures integer NOT NULL DEFAULT 0 CHECK (failures >= 0),
     failed_at timestamptz,
     created_at timestamptz NOT NULL DEFAULT curhat_now(),
@@ -45,11 +45,11 @@ CREATE TABLE push_messages (
     -- request was offered again.
     reason_at timestamptz NOT NULL,
     expires_at timestamptz NOT NULL,
-    -- The earliest time at which a worker may send the message. A worker that starts to send moves this time into the
-    -- future, so that no other worker sends the message too. The worker moves the time by more than a send can take.
+    -- The earliest time at which a worker may send the push. Before a worker sends the push, it moves this time into
+    -- the future, by more than a send can take. So no other worker sends the push too.
     due_at timestamptz NOT NULL DEFAULT curhat_now(),
     attempts integer NOT NULL DEFAULT 0,
-    -- The time at which the push service accepted the message, or refused it permanently.
+    -- The time at which the push service accepted the push, or refused it permanently.
     done_at timestamptz,
     CONSTRAINT push_messages_once UNIQUE (subscription_id, kind, subject_id)
 ) WITH (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000);
@@ -81,8 +81,8 @@ CREATE FUNCTION push_subscription_changed() RETURNS trigger LANGUAGE plpgsql AS 
 DECLARE
     mitra uuid := CASE TG_OP WHEN 'DELETE' THEN OLD.user_id ELSE NEW.user_id END;
 BEGIN
-    -- Lock in a statement of its own. The next statement takes a new snapshot, which includes what the previous
-    -- holder of the lock committed.
+    -- Lock in a separate statement. The next statement then takes a new snapshot, which includes the changes that the
+    -- previous lock holder committed.
     PERFORM FROM mitras WHERE id = mitra FOR NO KEY UPDATE;
     UPDATE mitras SET push_ready = NOT push_ready
     WHERE id = mitra AND push_ready <> EXISTS (
@@ -137,9 +137,9 @@ BEGIN
 END $$;
 CREATE TRIGGER sessions_begun_push AFTER INSERT ON sessions FOR EACH ROW EXECUTE FUNCTION match_to_push();
 
--- messages: (new), sent by a mitra. The deadline is due 3 s later. A customer needs no push if the customer is
--- reading the chat, or if the connection was lost only briefly. ON CONFLICT DO NOTHING keeps a deadline that is
--- already armed. So the worker checks a busy chat once every few seconds, and not once per message.
+-- messages: (new), sent by a mitra. The deadline is due 3 s later, because a customer who reads the chat or
+-- reconnects within this time needs no push. ON CONFLICT DO NOTHING keeps a deadline that is already armed. So the
+-- worker checks a busy chat once every few seconds, and not once per message.
 CREATE FUNCTION messages_to_push() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO deadlines (kind, entity_id, due_at)

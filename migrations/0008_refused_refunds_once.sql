@@ -1,6 +1,6 @@
 -- Lists each charge whose refund the gateway refused, if no other refund of the charge is requested or done. The
--- count on the operators' first screen and the operators' list both read this view, so that the count agrees with the
--- list.
+-- operators' first screen counts the rows of this view, and the operators' list shows these rows. So the number and
+-- the list agree.
 CREATE VIEW refused_refunds AS
 SELECT refunds.payment_id, refunds.charge_attempt_id
 FROM refunds

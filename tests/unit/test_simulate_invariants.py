@@ -354,7 +354,7 @@ async def _(rows: Rows) -> None:
     await rows.write("pairings", status="matched", deadline_at=NOW, decided_at=NOW)
 
 
-@breaks("after its deadline, no pairing was cancelled, no charge attempt started, and nobody ended a session")
+@breaks("nobody cancels a pairing, starts a charge attempt or ends a session after its deadline")
 async def _(rows: Rows) -> None:
     await rows.failed_payment(failure_tag="customer_cancelled", decided_at=NOW + 2 * MINUTE)
 
@@ -446,7 +446,7 @@ async def _(rows: Rows) -> None:
     await rows.write("requests", pairing_id=pairing_id, status="closed", close_reason="went_offline")
 
 
-@breaks("after its deadline, no fallback was answered, and no charge of an extension was approved")
+@breaks("nobody answers a fallback, and no extension's charge is approved, after its deadline")
 async def _(rows: Rows) -> None:
     payment_id = uuid4()
     await rows.failed_targeted(payment_id=payment_id, target_mitra_id=uuid4())
@@ -454,7 +454,7 @@ async def _(rows: Rows) -> None:
     await rows.write("pairings", payment_id=payment_id, created_at=NOW + 2 * MINUTE)
 
 
-@breaks("an extension became charge_failed before charge_by only after a decline or the session's end")
+@breaks("before charge_by, an extension becomes charge_failed only after a decline or the session's end")
 async def _(rows: Rows) -> None:
     extension_id = await rows.write("extensions", session_id=await rows.session(), status="charge_failed")
     await rows.write(

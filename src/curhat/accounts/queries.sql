@@ -2,13 +2,13 @@
 -- type: transport = Transport from curhat.accounts.schemas
 
 -- name: lock_phone :one
--- Lock this phone until the transaction ends. This must be a separate statement, so that the next statement
--- sees the rows that the previous lock holder committed.
+-- Lock this phone number until the transaction ends. This must be a separate statement, so that the next
+-- statement sees the rows that the previous lock holder committed.
 SELECT pg_advisory_xact_lock(hashtextextended('one-time codes of ' || @phone_number::text, 0)) AS locked
 
 -- name: prepare_code :one
--- Return an id for a new code, and how many seconds this phone must wait for the code. `wait_seconds` is null
--- or negative if a code may be sent now. After the wait, every limit allows another code.
+-- Return an id for a new code, and how many seconds this phone number must wait for the code. `wait_seconds` is
+-- null or negative if a code may be sent now. After the wait, every limit allows another code.
 -- nullable: wait_seconds
 WITH moment AS MATERIALIZED (
     SELECT curhat_now() AS now
@@ -40,8 +40,8 @@ FROM curhat_now() AS now
 RETURNING created_at, resend_after, expires_at
 
 -- name: lock_phone_of_code :optional
--- Lock the phone to which this code was sent, in the same way as lock_phone. No row: this role has no such
--- code.
+-- Lock the phone number to which this code was sent, in the same way as lock_phone. No row: this role has no
+-- such code.
 WITH locked_phone AS MATERIALIZED (
     SELECT phone_number, pg_advisory_xact_lock(hashtextextended('one-time codes of ' || phone_number, 0))
     FROM one_time_codes WHERE id = @id AND role = @role
@@ -50,8 +50,8 @@ SELECT phone_number FROM locked_phone
 
 -- name: lock_code :optional
 -- Lock the code. `is_live` is true if the code can still be used. `wait_seconds` says how long the code's phone
--- must wait before the next try of any code. Null or negative: no wait. The row of each code counts the wrong
--- tries of that code. A code is valid for @valid_seconds. So all tries of the last hour are in rows that are at
+-- number must wait before the next try of any code. Null or negative: no wait. Each code's row counts the wrong
+-- tries of this code. A code is valid for @valid_seconds. So all tries of the last hour are in rows that are at
 -- most one hour plus @valid_seconds old.
 -- nullable: wait_seconds
 -- row: LockedCode
@@ -90,7 +90,8 @@ SELECT mitras.id, mitras.display_name, mitras.suspended_at IS NOT NULL AS is_sus
 FROM people JOIN mitras USING (id) WHERE people.phone_number = @phone_number
 
 -- name: ensure_person :one
--- Insert a person with this phone, or find the existing person with this phone. Returns the person's id.
+-- Insert a person with this phone number, or find the existing person with this number. Returns the person's
+-- id.
 INSERT INTO people (phone_number) VALUES (@phone_number)
 ON CONFLICT (phone_number) DO UPDATE SET phone_number = excluded.phone_number
 RETURNING id
@@ -160,8 +161,8 @@ UPDATE mitras SET suspended_at = curhat_now() WHERE id = @id
 UPDATE mitras SET suspended_at = NULL WHERE id = @id
 
 -- name: prune_codes :exec
--- Delete at most @max_codes codes that are older than a day. The limits count only newer codes. The deletion
--- also removes the record that somebody with this phone wanted to sign in.
+-- Delete at most @max_codes codes that are older than a day. The limits count only newer codes. After the
+-- deletion, no row shows any more that somebody asked to sign in with this phone number.
 DELETE FROM one_time_codes WHERE id IN (
     SELECT id FROM one_time_codes WHERE created_at < (SELECT curhat_now() - interval '24 hours')
     LIMIT @max_codes FOR UPDATE SKIP LOCKED
@@ -180,11 +181,11 @@ DELETE FROM access_tokens WHERE digest IN (
 INSERT INTO development_inbox (phone_number, text, code) VALUES (@phone_number, @text, @code)
 
 -- name: prune_inbox :exec
--- Delete all messages to this phone except the newest 20.
+-- Delete all text messages to this phone number except the newest 20.
 DELETE FROM development_inbox WHERE phone_number = @phone_number AND id <= (
     SELECT id FROM development_inbox WHERE phone_number = @phone_number ORDER BY id DESC OFFSET 20 LIMIT 1
 )
 
 -- name: list_inbox :many
--- The messages to this phone, newest first.
+-- The text messages to this phone number, newest first.
 SELECT text, code, sent_at FROM development_inbox WHERE phone_number = @phone_number ORDER BY id DESC

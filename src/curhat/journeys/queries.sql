@@ -34,11 +34,10 @@ FROM asked
 -- The statement also starts the session, arms the deadline of the session's end, and closes the other requests.
 -- It locks payment, pairing, mitra and request, in this order. After it holds all these locks, it checks every
 -- condition. No row: this accept did not win, and the statement changed nothing. explain_refusal then gives the
--- reason.
--- If a row comes back, the caller's next statement adds 1 to the mitra's active_sessions. The comment of
--- lock_mitras (presence) explains why this must be a separate statement. @key_lock is the number of the
--- idempotency key's advisory lock, or null without a key. If another HTTP request holds that lock, this accept
--- does not win.
+-- reason. If a row comes back, the caller's next statement adds 1 to the mitra's active_sessions. The comment
+-- of lock_mitras (presence) explains why this must be a separate statement. @key_lock is the number of the
+-- idempotency key's advisory lock, or null if the HTTP request has no key. If another HTTP request holds that
+-- lock, this accept does not win.
 -- nullable: @key_lock, @correlation_id, target_mitra_id, target_display_name
 -- row: AcceptedPairing
 WITH key AS MATERIALIZED (
@@ -76,8 +75,8 @@ WITH key AS MATERIALIZED (
     WHERE pairing.status = 'open' AND request.status = 'offered' AND pairing.deadline_at > moment.now
         AND mitra.can_take_customer
 ), locked_customer AS MATERIALIZED (
-    -- This lock makes a change of the customer's name wait for this transaction. After the commit, the change
-    -- of the name finds the session.
+    -- If another transaction renames the customer now, it waits for this lock. After our commit, it finds the
+    -- session.
     SELECT customers.call_name FROM customers JOIN won ON customers.id = won.customer_id FOR SHARE OF customers
 ), accept_request AS (
     -- PostgreSQL evaluates CHECK constraints against the row version that this statement first read. That version
@@ -193,8 +192,8 @@ WHERE requests.pairing_id = @pairing_id AND requests.status = 'offered'
     )
 
 -- name: find_match_to_push :optional
--- This session, if it still needs a push. It is running and began within the last @within_seconds, and the
--- customer got no push about it yet.
+-- This session, if it still needs a push. It needs a push if it is running, began within the last
+-- @within_seconds, and the customer got no push about it yet.
 -- row: CustomerPush
 SELECT customer_id AS user_id, id AS subject_id, id AS topic_id, id AS session_id, started_at AS reason_at,
     ends_at AS expires_at
@@ -209,9 +208,9 @@ WHERE id = @session_id AND status = 'active' AND ends_at > curhat_now()
     )
 
 -- name: find_message_to_push :optional
--- The newest unread message of the mitra in this session, if it still needs a push. The mitra sent the message
--- within the last @within_seconds, and the customer got no push about it yet. `expires_at` is the end of the
--- session or one minute after the message, whichever is later.
+-- The mitra's newest unread message in this session, if it still needs a push. It needs a push if the mitra
+-- sent it within the last @within_seconds, and the customer got no push about it yet. `expires_at` is the end
+-- of the session or one minute after the message, whichever is later.
 -- row: CustomerPush
 SELECT sessions.customer_id AS user_id, newest.id AS subject_id, sessions.id AS topic_id, sessions.id AS session_id,
     newest.sent_at AS reason_at, greatest(sessions.ends_at, newest.sent_at + interval '1 minute') AS expires_at

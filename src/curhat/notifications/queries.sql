@@ -61,8 +61,8 @@ WHERE role = @role AND user_id = ANY (@user_ids::uuid[]) AND failed_at IS NULL
 ORDER BY user_id, id
 
 -- name: enqueue_messages :exec
--- Insert messages that wait to be sent. If the subscription already has a message of this kind and subject for
--- an earlier reason, that message gets the new content and waits again. A subscription that was deleted
+-- Insert push messages that wait to be sent. If the subscription already has a message of this kind and subject
+-- for an earlier reason, that message gets the new content and waits again. A subscription that was deleted
 -- meanwhile gets no message.
 INSERT INTO push_messages (subscription_id, kind, subject_id, topic, payload, reason_at, expires_at)
 SELECT given.subscription_id, given.kind, given.subject_id, given.topic, given.payload, given.reason_at,
@@ -79,7 +79,7 @@ WHERE push_messages.reason_at < excluded.reason_at
 
 -- name: claim_messages :many
 -- Claim at most @max_messages due messages, oldest first. A claimed message is due again after @claim_seconds.
--- By then this attempt to send the message has certainly ended.
+-- By then, the worker's attempt to send it has certainly ended.
 -- row: ClaimedMessage
 WITH due_messages AS MATERIALIZED (
     SELECT id FROM push_messages
@@ -100,11 +100,11 @@ RETURNING push_messages.id, push_messages.kind, push_messages.subject_id, push_m
     coalesce(tokens.revoked_at IS NULL AND tokens.expires_at > curhat_now(), false) AS is_signed_in
 
 -- name: finish_messages :exec
--- Mark messages as done.
+-- Mark these push messages as done.
 UPDATE push_messages SET done_at = curhat_now() WHERE id = ANY (@ids::bigint[])
 
 -- name: delete_unwanted_messages :exec
--- Delete those of these messages that are not done.
+-- Delete the push messages with these ids, except those that are done.
 DELETE FROM push_messages WHERE id = ANY (@ids::bigint[]) AND done_at IS NULL
 
 -- name: postpone_message :exec

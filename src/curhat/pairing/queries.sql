@@ -39,10 +39,10 @@ SELECT open_pairing.id, ARRAY(SELECT mitra_id FROM ask_mitras) AS asked FROM ope
 
 -- name: open_targeted :one
 -- nothing → open. If the chosen mitra can take a customer and @is_reachable is true, arms the deadline of the
--- window and inserts a request for the mitra. Otherwise the pairing is open without a deadline or a request,
--- and `asked` is empty. Locks the mitra FOR SHARE, because a toggle or another accept may change the mitra at
--- the same time. If that transaction commits first, this statement sees its change. Otherwise that transaction
--- waits for this transaction, and then withdraws the request.
+-- window and inserts a request for the mitra. If not, the pairing is open without a deadline and without a
+-- request, and `asked` is empty. Locks the mitra FOR SHARE, because another transaction (a toggle or an accept)
+-- may change the mitra at the same time. If the other transaction commits first, this statement sees the
+-- change. If this statement gets its lock first, the other transaction waits, and then withdraws the request.
 -- nullable: @correlation_id
 -- row: OpenedPairing
 WITH locked_mitra AS MATERIALIZED (
@@ -82,14 +82,13 @@ LIMIT 100
 -- name: share_open_pairing :optional
 -- Lock the pairing FOR SHARE if it is open, so that it stays open until this transaction ends. No row: the
 -- pairing is decided, or another transaction is deciding it. This statement does not wait for the other
--- transaction. If the pairing is still open after that, the next offer, a few seconds later, includes the
--- pairing.
+-- transaction. If the pairing stays open, the next round of offers includes it a few seconds later.
 WITH locked_pairing AS MATERIALIZED (SELECT * FROM pairings WHERE id = @pairing_id FOR SHARE SKIP LOCKED)
 SELECT id FROM locked_pairing WHERE status = 'open' AND deadline_at > curhat_now()
 
 -- name: offer_requests :many
--- nothing → offered. Also closed → offered, if the request was closed because the mitra was offline or full.
--- Returns the mitras whose requests are now offered.
+-- nothing → offered. Also closed → offered, if the request was closed because the mitra was offline or at
+-- capacity. Returns the mitras whose requests are now offered.
 INSERT INTO requests (pairing_id, mitra_id, is_returning)
 SELECT pairings.id, mitras.id,
     EXISTS (SELECT 1 FROM sessions WHERE customer_id = pairings.customer_id AND mitra_id = mitras.id)
@@ -235,7 +234,7 @@ SELECT payment_id, id, failure_tag, kind, target_mitra_id FROM pairings WHERE id
 ORDER BY id
 
 -- name: link_events_to_cases :exec
--- Set case_id of each event of these payments to the review case of the event's payment.
+-- Link each event of these payments (its case_id) to the review case of the same payment.
 UPDATE failed_pairing_events SET case_id = review_cases.id
 FROM review_cases
 WHERE failed_pairing_events.payment_id = ANY (@payment_ids::uuid[])
@@ -247,9 +246,9 @@ WHERE failed_pairing_events.payment_id = ANY (@payment_ids::uuid[])
 INSERT INTO failed_pairing_events (payment_id, tag) SELECT unnest(@payment_ids::uuid[]), 'payment_session_expired'
 
 -- name: list_payment_views :many
--- What customers see of these payments, each payment with its latest pairing. If the payment has a blast, the
--- blast is the latest pairing, because no pairing comes after a blast. The statement does not sort the pairings
--- by id, because the ids are not in order after the clock was set back.
+-- These payments as customers see them, each with its latest pairing. If the payment has a blast, the blast is
+-- the latest pairing, because no pairing comes after a blast. The statement does not sort the pairings by id,
+-- because the ids are not in order after the clock was set back.
 -- nullable: target_mitra_id, target_display_name, pairing_id, pairing_kind, pairing_status, pairing_deadline_at
 -- nullable: pairing_failure_tag, fallback_status, fallback_answer_by, session_id
 -- row: PaymentViewRow
@@ -269,7 +268,7 @@ LEFT JOIN sessions ON sessions.pairing_id = pairing.id
 WHERE payments.id = ANY (@payment_ids::uuid[])
 
 -- name: read_pairing_view :optional
--- What the customer sees of a pairing and its payment.
+-- A pairing and its payment, as the customer sees them.
 -- nullable: target_mitra_id, target_display_name, pairing_id, pairing_kind, pairing_status, pairing_deadline_at
 -- nullable: pairing_failure_tag, fallback_status, fallback_answer_by, session_id
 -- row: PaymentViewRow
@@ -287,9 +286,9 @@ LEFT JOIN sessions ON sessions.pairing_id = pairing.id
 WHERE pairing.id = @pairing_id
 
 -- name: find_current_payment :one
--- The payment that the app shows to a returning customer. This is the customer's open payment. If the customer
--- has no open payment, this is the latest payment, on the condition that its status is `unserved`. Null: there
--- is no such payment.
+-- The payment that the app shows to a returning customer. This is the customer's open payment. If there is
+-- none, this is the customer's latest payment, but only if its status is `unserved`. Null: there is no such
+-- payment.
 -- nullable: id
 SELECT coalesce(
     (

@@ -137,7 +137,7 @@ SELECT id AS key, charge_attempt_id AS charge_key, payment_id, amount_rp FROM re
 WHERE id = @refund_id AND status = 'requested'
 
 -- name: list_charges_to_refund :many
--- The charges of these payments that the gateway took and that have no requested or done refund. A late
+-- The charges that the gateway took for these payments, if no refund of the charge is requested or done. A late
 -- approval is always listed. An approved charge is listed if its payment got no session, or if the session was
 -- cut short. `was_refused`: the gateway has refused an earlier refund of the charge.
 -- row: TakenCharge

@@ -11,10 +11,10 @@
 
 -- name: send_messages :many
 -- nothing → sent. Stores each message whose sender is a member of its session, if the session runs. Each array
--- has one element per message. Returns a row for each message whose sender is a member. If the message was not
--- stored, `id` is null: the message was sent before, or the session is over. The statement reads the clock
--- after it has taken the last lock. So a message that waited for a lock until the session was over is not
--- stored. The locks also ensure that the ids of a session's messages grow in commit order.
+-- has one element per message. Returns a row for each message whose sender is a member. If this statement did
+-- not store the message, `id` is null: the message was stored before, or the session is over. The statement
+-- reads the clock after it has taken the last lock. So it stores no message if the session's time ran out
+-- during a lock wait. The locks also ensure that the ids of a session's messages grow in commit order.
 -- nullable: id, sent_at
 -- row: SendRow
 WITH asked AS MATERIALIZED (
@@ -61,8 +61,8 @@ FROM unnest(@session_ids::uuid[], @senders::text[], @client_message_ids::text[])
 JOIN messages USING (session_id, sender, client_message_id)
 
 -- name: mark_messages_read :optional
--- unread → read, for the messages of the other member up to @up_to_message_id. No row: the session has no such
--- message, or the caller is not a member. `read_at` is null if no message was unread.
+-- unread → read, for the other member's messages up to @up_to_message_id. No row: the session has no message
+-- with this id, or the caller is not a member. `read_at` is null if no message was unread.
 -- nullable: read_at
 -- row: ReadMessages
 WITH locked_session AS MATERIALIZED (
@@ -142,9 +142,9 @@ LEFT JOIN end_sessions AS ended USING (id)
 WHERE locked.status = 'active' AND locked.open_extension_id IS NULL
 
 -- name: list_sessions :many
--- These sessions, oldest first. Each row has the mitra's display name, which the customer may see, and the call
--- name, which the mitra may see. Each row also has the session's open extension or, if no extension is open,
--- its latest extension.
+-- These sessions, oldest first. Each row has the mitra's display name, which the customer may see, and the
+-- customer's call name, which the mitra may see. Each row also has the session's open extension or, if no
+-- extension is open, its latest extension.
 -- nullable: ended_at, end_reason, extension_id, extension_payment_id, extension_status, extension_decided_by
 -- nullable: extension_offer_id, extension_duration_minutes, extension_price_rp, extension_deadline_at
 -- nullable: extension_default_action
@@ -192,8 +192,8 @@ SELECT id FROM sessions WHERE customer_id = @user_id AND id < @before_id ORDER B
 SELECT id FROM sessions WHERE mitra_id = @user_id AND id < @before_id ORDER BY id DESC LIMIT @max_sessions
 
 -- name: list_messages :many
--- The messages of a session before @before_id, newest first, for a member. No row: no such message exists, or
--- the caller is not a member.
+-- The session's messages that are older than the message @before_id, newest first. No row: there are none, or
+-- the caller is not a member of the session.
 -- nullable: read_at
 -- row: MessageRow
 SELECT page.id, page.session_id, page.client_message_id, page.sender, page.text, page.sent_at, page.read_at
@@ -208,8 +208,7 @@ WHERE sessions.id = @session_id
 ORDER BY page.id DESC
 
 -- name: find_session_of_charge :optional
--- The session of the extension that a charge attempt pays for. No row: the attempt does not pay for an
--- extension.
+-- The session whose extension this charge attempt pays for. No row: the attempt does not pay for an extension.
 SELECT extensions.session_id
 FROM charge_attempts JOIN extensions ON extensions.payment_id = charge_attempts.payment_id
 WHERE charge_attempts.id = @charge_attempt_id
@@ -222,8 +221,8 @@ FROM extensions JOIN sessions ON sessions.id = extensions.session_id
 WHERE extensions.id = ANY (@extension_ids::uuid[])
 
 -- name: lock_session :optional
--- Lock a session's row, then read it. `runs`: the session is active. Its time is not over, or an open extension
--- delays its end.
+-- Lock a session's row, then read it. `runs`: the session is active, and either its time is not over or an open
+-- extension delays its end.
 -- nullable: open_extension_id
 -- row: LockedSession
 WITH locked_session AS MATERIALIZED (SELECT * FROM sessions WHERE id = @session_id FOR NO KEY UPDATE)
@@ -262,9 +261,9 @@ ORDER BY locked.id
 
 -- name: open_extension :one
 -- nothing → pending. The extension now delays the session's end. The statement locks the mitra's row FOR SHARE,
--- because the mitra may switch to offline at the same time. If that transaction commits first,
--- `mitra_is_online` is false. Otherwise that transaction waits for this transaction, and then marks the
--- extension.
+-- because another transaction may switch the mitra to offline at the same time. If the other transaction
+-- commits first, `mitra_is_online` is false. If this statement gets its lock first, the other transaction
+-- waits, and then marks the extension.
 -- row: OpenedExtension
 WITH locked_mitra AS MATERIALIZED (
     SELECT online AND suspended_at IS NULL AS is_online FROM mitras WHERE id = @mitra_id FOR SHARE
@@ -299,8 +298,8 @@ WHERE sessions.mitra_id = @mitra_id AND sessions.status = 'active'
 ORDER BY extensions.id
 
 -- name: approve_extensions :one
--- pending → charging, for all these extensions. @extension_ids has at least one element. Returns charge_by, the
--- time until which an approval of the gateway counts. All these extensions get the same charge_by.
+-- pending → charging, for all these extensions. @extension_ids has at least one element. Returns charge_by,
+-- which is the same time for all these extensions. The gateway must approve the charges before this time.
 WITH moment AS MATERIALIZED (SELECT curhat_now() AS now)
 UPDATE extensions SET status = 'charging', decided_by = @decided_by, decided_at = moment.now,
     charge_by = moment.now + make_interval(secs => @charge_timeout_seconds)
@@ -320,8 +319,7 @@ UPDATE extensions SET status = @status WHERE id = @extension_id
 
 -- name: release_session_ends :many
 -- Clear open_extension_id of these sessions, so that nothing delays their ends, and move the ends by
--- @added_minutes. `settled_extensions` is the number of all extensions of the session, because all of them are
--- settled now.
+-- @added_minutes. `settled_extensions` is the number of the session's extensions, all of which are settled now.
 -- row: ReleasedEnd
 UPDATE sessions SET open_extension_id = NULL, ends_at = ends_at + make_interval(mins => @added_minutes)
 WHERE id = ANY (@session_ids::uuid[])
@@ -349,5 +347,5 @@ FROM sessions JOIN extensions ON extensions.id = sessions.open_extension_id
 WHERE sessions.mitra_id = @mitra_id AND sessions.status = 'active' AND extensions.status = 'pending'
 
 -- name: list_payments_of_approved_extensions :many
--- The payments of the approved extensions of these sessions.
+-- The payments for these sessions' approved extensions.
 SELECT payment_id FROM extensions WHERE session_id = ANY (@session_ids::uuid[]) AND status = 'approved' ORDER BY id

@@ -3,7 +3,7 @@
 
 -- name: read_figures :one
 -- Current counts, and counts since midnight in Jakarta. `acceptance_seconds` holds the 50th and the 95th
--- percentile of the seconds from the start of a pairing to its accept, over the pairings matched today. It is
+-- percentile, over the pairings matched today, of the seconds between a pairing's start and its match. It is
 -- null if no pairing was matched today.
 -- row: Figures
 -- nullable: acceptance_seconds

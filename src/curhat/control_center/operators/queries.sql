@@ -74,7 +74,7 @@ UPDATE operators SET password_hash = @password_hash WHERE id = @operator_id
 UPDATE operators SET totp_new_salt = @totp_new_salt WHERE id = @operator_id
 
 -- name: enrol_totp :exec
--- Make the proposed secret the current secret. The code of time step @totp_last_step counts as used.
+-- Make the proposed secret the current secret. Also mark the code of time step @totp_last_step as used.
 UPDATE operators SET totp_salt = totp_new_salt, totp_new_salt = NULL, totp_last_step = @totp_last_step
 WHERE id = @operator_id
 
@@ -127,7 +127,7 @@ SELECT EXISTS (
 ) AS is_valid
 
 -- name: list_devices :many
--- At most 100 valid tokens of an operator. The token that was last seen most recently comes first.
+-- At most 100 valid tokens of an operator. The most recently seen token comes first.
 SELECT id, user_agent, address, transport, created_at, last_seen_at, expires_at
 FROM operator_tokens
 WHERE operator_id = @operator_id AND revoked_at IS NULL AND expires_at > curhat_now()

@@ -38,8 +38,7 @@ ORDER BY page.created_at DESC, page.id DESC
 -- row: TimelineRow
 -- nullable: status, kind, tag, reason, note, amount_rp, mitra_id, mitra_display_name, operator_id, operator_email
 WITH extension AS (
-    -- If the payment is for a session, the session's extensions. If the payment is for an extension, that
-    -- extension.
+    -- All extensions of the payment's session or, if the payment is for an extension, only this extension.
     SELECT * FROM extensions
     WHERE session_id = (SELECT id FROM sessions WHERE payment_id = @payment_id)
     UNION ALL
@@ -141,8 +140,8 @@ SELECT count(*) FILTER (WHERE sender = 'customer') AS messages_of_customer,
 FROM messages WHERE session_id = @session_id
 
 -- name: list_customers :many
--- Customers, newest first, each with the numbers of their payments, sessions and open review cases. `paid_rp`
--- does not include refunded amounts.
+-- Customers, newest first, each with the number of their payments, of their sessions and of their open review
+-- cases. `paid_rp` does not include refunded amounts.
 -- row: CustomerRow
 -- nullable: last_payment_at
 SELECT page.id, page.call_name, people.phone_number, page.created_at, paid.payments, paid.last_payment_at,

@@ -24,7 +24,7 @@ LEFT JOIN mitras ON mitras.id = page.mitra_id
 ORDER BY page.occurred_at DESC, page.id DESC
 
 -- name: list_review_cases :many
--- Review cases. All open cases come before all decided cases, and older cases come first among each of them.
+-- Review cases. Open cases come before decided cases. Within each of these two groups, older cases come first.
 -- The refund columns combine one refund per charge. This is the charge's newest refund that has not failed or,
 -- if all have failed, its newest refund. An automatic refund that has not failed does not count.
 -- row: CaseRow

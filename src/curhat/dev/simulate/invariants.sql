@@ -1,8 +1,8 @@
 -- The invariants of the database. Each statement returns the rows that break its invariant. The comment below a
--- statement's name begins with a number and a title. The number is that of an invariant in docs/rules.md (1 to
--- 12), or that of a rule. "quiet" marks an invariant that holds only while nobody acts and no deadline is due.
--- The only parameter is @people_ids. It holds the ids of the customers and mitras to check. Null: check
--- everybody. invariants.py joins all statements into one. This file has the format of a queries.sql (see
+-- statement's name begins with a number and a title. The number belongs to an invariant (1 to 12) or to a rule
+-- of docs/rules.md. "quiet" marks an invariant that holds only while nobody acts and no deadline is due. The
+-- only parameter is @people_ids. It holds the ids of the customers and mitras to check. Null: check everybody.
+-- invariants.py joins all statements into one. This file has the format of a queries.sql (see
 -- curhat/dev/statements.py).
 
 -- name: one_winner :many
@@ -228,7 +228,7 @@ FROM extensions JOIN sessions ON sessions.id = extensions.session_id
 WHERE CASE extensions.decided_by
     WHEN 'timeout' THEN extensions.decided_at < extensions.deadline_at
         OR (extensions.charge_by IS NOT NULL) <> (extensions.default_action = 'auto_approve')
-    -- A later statement than the comparison writes decided_at, as the comment of done_in_time explains.
+    -- One statement compares the time, and a later statement writes decided_at (see done_in_time).
     WHEN 'mitra' THEN extensions.decided_at > extensions.deadline_at + interval '1 second'
     WHEN 'mitra_unreachable' THEN extensions.charge_by IS NOT NULL
     WHEN 'session_ended' THEN extensions.charge_by IS NOT NULL OR sessions.status <> 'ended'
@@ -266,7 +266,7 @@ WHERE CASE
 END
 
 -- name: done_in_time :many
--- 5: after its deadline, no pairing was cancelled, no charge attempt started, and nobody ended a session
+-- 5: nobody cancels a pairing, starts a charge attempt or ends a session after its deadline
 -- One statement compares the time with the deadline. A later statement of the same transaction writes the time,
 -- so the written time may be up to one second too late. In the tests the check is exact, because the virtual
 -- clock moves in longer steps.
@@ -279,8 +279,8 @@ WHERE payments.purpose = 'session' AND charge_attempts.started_at > payments.exp
 UNION ALL
 SELECT 'session', id, ends_at, ended_at FROM sessions
 WHERE end_reason <> 'time_up' AND ended_at > ends_at + interval '1 second'
-    -- Leave out a session that ran past ends_at because an extension was open (5.7). Its end also decided the
-    -- extension.
+    -- Leave out a session that ran past ends_at because an extension was open (5.7). The end of such a session
+    -- also decided the extension.
     AND NOT EXISTS (
         SELECT 1 FROM status_changes JOIN extensions ON extensions.id = status_changes.entity_id
         WHERE extensions.session_id = sessions.id AND status_changes.new_status IN ('rejected', 'charge_failed')
@@ -342,7 +342,8 @@ WITH steps AS (
     SELECT mitra_id, ended_at, -1 FROM sessions
     WHERE ended_at IS NOT NULL AND (@people_ids::uuid[] IS NULL OR mitra_id = ANY (@people_ids))
 ), running AS (
-    -- At the same instant, count ends before starts, because a new session may take a free place at once.
+    -- If a session ends at the instant at which another starts, count the end first: the new session takes its
+    -- place.
     SELECT mitra_id, sum(step) OVER (PARTITION BY mitra_id ORDER BY at, step ROWS UNBOUNDED PRECEDING) AS together
     FROM steps
 )
@@ -459,8 +460,8 @@ WHERE failed.failure_tag IN ('targeted_mitra_rejected', 'targeted_mitra_timeout'
 
 -- name: lost_mitra_is_not_waited_for :many
 -- 4.4: no targeted pairing and no pending extension waits for a mitra who went offline
--- When a mitra goes offline, a deadline that is due now must be armed. It ends the mitra's targeted pairing or
--- pending extension.
+-- When a mitra goes offline, the server arms a deadline that is due now. This deadline ends the mitra's
+-- targeted pairing or pending extension.
 WITH lost AS (
     SELECT 'targeted_lost' AS kind, pairings.id
     FROM pairings JOIN requests ON requests.pairing_id = pairings.id
@@ -472,8 +473,8 @@ LEFT JOIN deadlines ON deadlines.kind = lost.kind AND deadlines.entity_id = lost
 WHERE deadlines.id IS NULL
 
 -- name: answered_in_time :many
--- 5: after its deadline, no fallback was answered, and no charge of an extension was approved
--- A later statement than the comparison writes the time, as the comment of done_in_time explains.
+-- 5: nobody answers a fallback, and no extension's charge is approved, after its deadline
+-- One statement compares the time, and a later statement writes it (see done_in_time).
 SELECT 'fallback' AS what, pairings.id, pairings.fallback_answer_by AS until,
     coalesce(blast.created_at, payments.closed_at) AS done_at
 FROM pairings
@@ -488,7 +489,7 @@ JOIN charge_attempts ON charge_attempts.payment_id = extensions.payment_id AND c
 WHERE charge_attempts.answered_at > extensions.charge_by + interval '1 second'
 
 -- name: charge_not_given_up_early :many
--- 5: an extension became charge_failed before charge_by only after a decline or the session's end
+-- 5: before charge_by, an extension becomes charge_failed only after a decline or the session's end
 -- A late approval may have replaced the status 'declined' of the charge attempt.
 SELECT extensions.id AS extension_id, extensions.charge_by, given_up.changed_at
 FROM extensions

@@ -5,9 +5,9 @@
 SELECT pg_try_advisory_lock(hashtextextended('curhat simulate', 0)) AS is_locked
 
 -- name: find_free_mitra_phones :many
--- The first phone numbers with this prefix that a simulated mitra can use. If a mitra already has the number,
--- this mitra is not suspended and has no active session, for example from a killed run. The number got fewer
--- than 20 codes in the last hour; the limit is 30.
+-- The first phone numbers with this prefix that a simulated mitra can use. No mitra has the number, or its
+-- mitra is not suspended and has no active session. (A killed run can leave an active session.) The number also
+-- got fewer than 20 codes in the last hour; the limit is 30.
 SELECT phone_number FROM (
     SELECT @prefix || lpad(number::text, 7, '0') AS phone_number FROM generate_series(0, 99999) AS number
 ) AS numbers
