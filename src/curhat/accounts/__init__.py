@@ -3,17 +3,17 @@
 Guarantees
     When a client requests a code, the server reads only the codes that it sent to that phone number. So the answer
     and its duration do not reveal whether the number is known, unknown, invited or suspended.
-    A code has six digits, and is valid only together with the id of its request. It is valid for 5 minutes, 5 tries
-    and one use. The database stores an HMAC of the code, but not the key of the HMAC.
-    PostgreSQL counts the codes and tries per phone. The limits per phone are the same in every environment.
-    Requesting another code resets none of these counts. Valkey counts the requests per network address. While Valkey
-    is away, the server enforces no limit per network address.
+    A code has six digits, and is valid only together with the id of its request. The code is valid for 5 minutes, 5
+    tries and one use. The database stores an HMAC of the code, but not the key of the HMAC.
+    PostgreSQL counts the codes and tries per phone number. These limits are the same in every environment. Requesting
+    another code resets none of these counts. Valkey counts the requests per network address. While Valkey is away,
+    the server enforces no limit per network address.
     Each sign-in makes a new token of 256 random bits, which is valid for 30 days. The database stores only the
     token's SHA-256. A sign-out or a suspension takes effect in every process within 3 s, even if every signal is
     lost.
 Concurrency
-    A transaction that counts the codes or tries of a phone first takes that phone's advisory lock, in a separate
-    statement. So the transaction's next statement sees everything that the previous holder of the lock has committed.
+    A transaction that counts the codes or tries of a phone number first takes that number's advisory lock, in a
+    separate statement. So its next statement sees everything that the previous holder of the lock has committed.
 Relies on
     The code sender port (code_sender.py). The endpoints call this port between transactions.
     The signal channel `sockets`. The payload of this channel is `SocketsToClose`.

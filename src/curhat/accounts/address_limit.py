@@ -1,7 +1,7 @@
 """Limits per network address, counted in Valkey for all processes together.
 
-These limits slow down a client that tries many phones. PostgreSQL counts the limits that protect a single phone. So
-this module may let every request pass while Valkey is away.
+These limits slow down a client that tries many phone numbers. PostgreSQL keeps the counts that protect a single
+number. So this module may let every request pass while Valkey is away.
 """
 
 import asyncio
@@ -29,18 +29,18 @@ MINUTE_SECONDS: Final = 60
 # Limits how long a request waits until Valkey has counted it. A healthy Valkey answers within this time.
 VALKEY_TIMEOUT_SECONDS: Final = 0.25
 # A process adds its count for an address to Valkey after every 1/20 of the limit, so most requests need no round
-# trip. Each process may let up to 1/20 of the limit pass in addition to the limit.
+# trip. Each process may exceed the limit by up to 1/20.
 REPORTS_PER_LIMIT: Final = 20
-# How many addresses a process counts at most, which limits its memory. At this number, it sets all counts to zero.
+# Limits the memory of a process. When it counts this many addresses, it sets all counts to zero.
 MAX_ADDRESSES: Final = 100_000
 
 _PREFIX: Final = "curhat:address:"
 
 
 def address_of(scope: Mapping[str, Any]) -> str:
-    """Return the network address for which a request counts.
+    """Return the network address whose limit applies to a request.
 
-    All addresses of an IPv6 /64 count as one address, because the whole /64 belongs to one household.
+    An IPv6 /64 is treated as one address, because the whole /64 belongs to one household.
     """
     client = scope.get("client")
     return "unknown" if client is None else _counted_as(client[0])
@@ -64,7 +64,7 @@ async def count_in_hour(
 ) -> None:
     """Count one request for a code, or one try of a password, for the network address of the request.
 
-    Raises TooManyRequests.
+    Raises TooManyRequests if the address exceeds `max_per_hour`.
     """
     count, left_seconds = await _add(valkey, what, address_of(scope), 1, HOUR_SECONDS)
     if count > max_per_hour:
@@ -75,7 +75,7 @@ class AddressLimit:
     """An ASGI application that passes at most `requests_per_minute` requests of one address on to `application`.
 
     It counts requests in memory, and adds these counts to the counts of all processes in Valkey. If an address
-    exceeds the limit, the address gets 429 until the minute ends. The limit also refuses a socket before it opens.
+    exceeds the limit, the address gets 429 until the minute ends. The limit also refuses sockets, before they open.
     """
 
     def __init__(self, application: Application, valkey: Valkey, requests_per_minute: int) -> None:
@@ -110,14 +110,14 @@ class AddressLimit:
 
 @dataclass(slots=True)
 class _Count:
-    """The requests of one address in this minute: the count from Valkey, and how many are not yet added."""
+    """The requests of one address in this minute: the count from Valkey, and how many Valkey has not counted yet."""
 
     known: int = 0
     unreported: int = 0
 
 
 async def _add(valkey: Valkey, what: str, address: str, count: int, window_seconds: int) -> tuple[int, int]:
-    """Add `count` to the window's count.
+    """Add `count` to the current window's count in Valkey.
 
     Returns the sum (0 if Valkey is away) and the seconds until the window ends.
     """

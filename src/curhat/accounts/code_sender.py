@@ -16,26 +16,26 @@ from curhat.kit.settings import Settings
 
 
 class CodeSender(Protocol):
-    """Sends messages to phones. It is called between transactions, after the code is committed."""
+    """Sends texts to phones. The endpoints call it between transactions, after they have committed the code."""
 
     async def send(self, phone_number: str, text: str, code: str) -> None:
-        """Send `text`, which contains `code`. If this raises an error, the message was certainly not sent."""
+        """Send `text`, which contains `code`. If this raises an error, `text` was certainly not sent."""
 
 
 class DevelopmentInbox:
-    """Keeps the newest 20 messages to each phone in a table that a developer can read."""
+    """Keeps the newest 20 texts to each phone in a table that a developer can read."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def send(self, phone_number: str, text: str, code: str) -> None:
-        """Put the message into the inbox, and delete all but the newest 20."""
+        """Put the text into the inbox, and keep only the newest 20 texts to this phone."""
         async with self._database.transaction() as tx:
             await queries.insert_inbox_message(tx, phone_number=phone_number, text=text, code=code)
             await queries.prune_inbox(tx, phone_number=phone_number)
 
     async def messages(self, phone_number: str) -> list[InboxMessage]:
-        """Return the messages to this phone, newest first."""
+        """Return the texts to this phone, newest first."""
         stored = await queries.list_inbox(self._database, phone_number=phone_number)
         return msgspec.convert(stored, list[InboxMessage], from_attributes=True)
 
@@ -48,7 +48,7 @@ def code_sender(settings: Settings, database: Database) -> CodeSender:
 
 
 def code_text(code: str) -> str:
-    """Return the message that is sent to the phone."""
+    """Return the text to send with a code."""
     return (
         f"Kode masuk Curhat kamu: {code}. Berlaku {VALID_SECONDS // 60} menit. "
         "Jangan beri tahu siapa pun, termasuk yang mengaku dari Curhat."

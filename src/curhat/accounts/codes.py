@@ -10,7 +10,7 @@ DIGITS: Final = 6
 VALID_SECONDS: Final = 5 * 60
 MAX_TRIES_PER_CODE: Final = 5
 
-# Limits per phone. They leave an attacker at most 15 guesses per hour at a code that has a million possible values.
+# Limits per phone number. An attacker has at most 15 guesses per hour at a code with a million possible values.
 RESEND_SECONDS: Final = 30
 MAX_UNUSED_CODES_PER_HOUR: Final = 5
 MAX_CODES_PER_HOUR: Final = 30
@@ -28,7 +28,7 @@ def new_code() -> str:
 def digest_of(secret_key: bytes, request_id: UUID, code: str) -> bytes:
     """Return the digest that the database stores for a code.
 
-    The digest belongs to one request. Without the key, nobody can compute the code from the digest.
+    The digest belongs to one request for a code. Without the key, nobody can compute the code from the digest.
     """
     key = hmac.digest(secret_key, _PURPOSE, hashlib.sha256)
     return hmac.digest(key, request_id.bytes + code.encode(), hashlib.sha256)

@@ -58,10 +58,10 @@ def presented_token(scope: ReadScope, role: AnyRole, settings: Settings) -> Pres
 
 
 def refuse_foreign_page(scope: ReadScope, settings: Settings) -> None:
-    """Raise Forbidden if a page of another site sent a request to sign in with a cookie.
+    """Raise Forbidden if a page of another site sent a sign-in request whose answer would set a cookie.
 
-    Otherwise, that page could sign its visitor in as another person. A request without an origin does not come from a
-    browser, so it is allowed.
+    Without this check, that page could sign its visitor in as another person. A request without an origin does not
+    come from a browser, so it is allowed.
     """
     if not _comes_from_us(scope, settings, if_unknown=True):
         raise Forbidden

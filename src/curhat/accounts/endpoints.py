@@ -160,7 +160,7 @@ async def _sign_in(
     settings: Settings,
     authenticator: Authenticator,
 ) -> Response[Body]:
-    """In one transaction, verify the code and revoke the token that came with the request. Raises every refusal."""
+    """In one transaction, verify the code and revoke the token that came with the request. Raises each refusal."""
     if data.transport == "cookie":
         cookies.refuse_foreign_page(request.scope, settings)
     replaced = None

@@ -49,6 +49,6 @@ def customers_and_mitras_only(
 
 
 def _admit(request: AnyRequest, signed_in: SignedIn) -> Identity:
-    # The ticket endpoint reads this digest. It binds a new ticket to the token of the request.
+    # The ticket endpoint reads this digest, to bind a new ticket to the token of the request.
     request.state["token_digest"] = signed_in.token_digest
     return signed_in.identity

@@ -1,4 +1,4 @@
-"""The names that people choose. In a chat, the name is the only fact that the other person learns (X.4)."""
+"""The names that people choose. In a chat, nobody learns more about the other person than the name (X.4)."""
 
 import re
 import unicodedata

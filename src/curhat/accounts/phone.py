@@ -50,7 +50,7 @@ def mask(phone_number: str) -> str:
 
 def _can_receive_codes(number: PhoneNumber) -> bool:
     if number.country_code == INDONESIA:
-        # The library's list of number ranges is older than the operators' new ranges. So accept every number from 81…
-        # to 89….
+        # The library's list lacks the newest number ranges of the mobile networks. So accept every number from 81… to
+        # 89….
         return _INDONESIAN_MOBILE.fullmatch(phonenumbers.national_significant_number(number)) is not None
     return phonenumbers.is_valid_number(number) and phonenumbers.number_type(number) in _RECEIVES_CODES

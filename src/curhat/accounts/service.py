@@ -87,7 +87,7 @@ class SentCode:
 
 @dataclass(frozen=True, slots=True)
 class SignIn(Generic[Person]):
-    """A person who has proved that they own the phone, and their new token."""
+    """A person who has proved that they own the phone number, and their new token."""
 
     person: Person
     token: str = field(repr=False)
@@ -118,7 +118,7 @@ class SignedIn(msgspec.Struct, frozen=True):
 async def request_code(tx: Transaction, secret_key: bytes, role: Role, phone_number: str) -> SentCode:
     """Make a new code for an E.164 number, whether the number is known or not.
 
-    Raises TooManyRequests, with the time to wait.
+    Raises TooManyRequests, with the time to wait, if the number has reached a limit.
     """
     await queries.lock_phone(tx, phone_number=phone_number)
     prepared = await queries.prepare_code(
@@ -154,7 +154,8 @@ async def verify_customer_code(
 
     Returns CodeInvalid for a wrong code, and counts the try. The caller must commit the transaction and then raise
     the returned error.
-    Raises CodeInvalid if the code is no longer live. Raises TooManyRequests or ValidationFailed.
+    Raises CodeInvalid if the code is no longer live. Raises TooManyRequests if the phone number had too many wrong
+    codes. Raises ValidationFailed for a bad name.
     Raises CallNameRequired if the first sign-in has no name. The code then stays live.
     """
     name = None if data.call_name is None else checked_name(data.call_name, "call_name")
@@ -180,7 +181,8 @@ async def verify_mitra_code(
 
     Returns CodeInvalid for a wrong code, and counts the try. Returns NotInvited or Suspended for a right code, and
     marks the code as used. In each case, the caller must commit the transaction and then raise the returned error.
-    Raises CodeInvalid if the code is no longer live. Raises TooManyRequests.
+    Raises CodeInvalid if the code is no longer live. Raises TooManyRequests if the phone number had too many wrong
+    codes.
     """
     phone_number = await _phone_proved_by(tx, secret_key, "mitra", data)
     if phone_number is None:
@@ -198,9 +200,10 @@ async def verify_mitra_code(
 async def _phone_proved_by(
     tx: Transaction, secret_key: bytes, role: Role, data: CodeVerification
 ) -> str | None:
-    """Return the phone number to which a right code was sent. If the code is wrong, count the try and return None.
+    """If the code is right, return the phone number that received it. If it is wrong, count the try and return None.
 
-    Raises CodeInvalid if the code is no longer live. Raises TooManyRequests if the phone must wait.
+    Raises CodeInvalid if the code is no longer live. Raises TooManyRequests if the phone number had too
+    many wrong codes and must wait before the next try.
     """
     if await queries.lock_phone_of_code(tx, id=data.request_id, role=role) is None:
         raise CodeInvalid
@@ -332,7 +335,7 @@ def _check_capacity(max_customers: int) -> None:
 async def suspend_mitra(tx: Transaction, mitra_id: UUID, *, by: str = "command line") -> bool:
     """admitted → suspended. Every process closes the mitra's sockets.
 
-    It refuses the mitra's tokens until the suspension is lifted.
+    Until the suspension is lifted, every process refuses the mitra's tokens.
     The package `journeys` withdraws the mitra's requests and ends the mitra's sessions. Returns False and changes
     nothing if the mitra was already suspended. Raises NotFound.
     """
@@ -386,7 +389,7 @@ class Authenticator:
         self._used: set[bytes] = set()
 
     def listen(self, signals: Signals, hub: Hub) -> None:
-        """Make sign-outs and suspensions take effect in this process at once. Call it before `signals.run`."""
+        """Make sign-outs and suspensions take effect in this process immediately. Call this before `signals.run`."""
 
         def sockets_to_close(payload: bytes) -> None:
             sockets = self.forget(payload)

@@ -46,7 +46,7 @@ class Program:
 
     title: str
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM  # asks for a clean stop
-    kill_signal: ClassVar[signal.Signals] = signal.SIGKILL  # ends it at once
+    kill_signal: ClassVar[signal.Signals] = signal.SIGKILL  # ends the program immediately
 
     def __init__(self, folder: Path, log_file: Path, account: Account | None = None) -> None:
         self.folder = folder
@@ -65,7 +65,7 @@ class Program:
 
     @property
     def pid(self) -> int | None:
-        """The process id of the last start."""
+        """The id of the process that the last start created."""
         return self._process.pid if self._process is not None else None
 
     async def wait(self) -> str:
@@ -88,7 +88,7 @@ class Program:
             await self.wait()
 
     def kill(self) -> None:
-        """End the program at once. The next start of the program recovers its data."""
+        """End the program immediately. The next start of the program recovers its data."""
         self._send(self.kill_signal)
 
     async def end_leftovers(self) -> None:
@@ -107,7 +107,7 @@ class Program:
                 os.kill(pid, number)
 
     def _is_ours(self, entry: Path) -> bool:
-        """Whether the process with this entry of /proc, which runs in our folder, is this program."""
+        """Whether this entry of /proc, of a process in our folder, belongs to this program."""
         raise NotImplementedError
 
     def _leftovers(self) -> list[int]:
@@ -134,7 +134,7 @@ class Program:
         output: int | None = None,
         death_signal: signal.Signals | None = None,
     ) -> asyncio.subprocess.Process:
-        """Start `command`. When this process ends, the kernel sends a signal to the new process.
+        """Start `command`. When this process ends, the kernel sends `death_signal` to the new process.
 
         Defaults: `folder` is the program's folder, `output` is the log file, and `death_signal` is the stop signal.
         """
@@ -188,11 +188,11 @@ def end_with_parent(number: signal.Signals) -> None:
 
 
 def _end_child_with(parent: int, number: signal.Signals) -> None:
-    """Run in the child before it executes the program, and after subprocess has changed the account.
+    """Make the kernel send the signal `number` to this child when the child's parent ends.
 
-    A change of the account would clear the request to the kernel.
+    subprocess calls this after it has changed the account, because such a change clears the request to the kernel.
     """
     end_with_parent(number)
-    # If the parent ended before the request, the kernel sends no signal. So end here.
+    # If the parent has already ended, the kernel sends no signal. So end here.
     if os.getppid() != parent:
         os._exit(1)

@@ -92,7 +92,7 @@ def lock_data_dir(data_dir: Path) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """The folders of the servers, and the account that runs them."""
+    """The folders of the servers, and the account that runs the servers."""
 
     data_dir: Path
     sockets: Path
@@ -119,7 +119,7 @@ class PostgresServer(Program):
         self._place = place
 
     def url(self, database: str) -> str:
-        """Return the address of a database, in the form that asyncpg and libpq accept."""
+        """Return the URL of a database, for asyncpg or libpq."""
         return f"postgresql://curhat@/{database}?host={self._place.sockets}&port=5432"
 
     def program(self, name: str) -> str:
@@ -129,8 +129,8 @@ class PostgresServer(Program):
     async def start(self) -> None:
         """Start PostgreSQL and wait until it answers. The first start creates the cluster and the database."""
         await self.end_leftovers()
-        # Our PostgreSQL is not running now. If an unrelated process had the process id in this file, PostgreSQL would
-        # refuse to start.
+        # Our PostgreSQL is not running now. If an unrelated process had the process id in the old pid file,
+        # PostgreSQL would refuse to start.
         self._pid_file.unlink(missing_ok=True)
         if not self.folder.exists():
             await self._make_cluster()
@@ -264,12 +264,12 @@ class EmbeddedServers:
 
     @property
     def database_url(self) -> str:
-        """The address of the database `curhat`. The address stays the same until `stop`."""
+        """The URL of the database `curhat`. It stays the same until `stop`."""
         return self.postgres.url("curhat")
 
     @property
     def valkey_url(self) -> str:
-        """The address of Valkey, in the form that valkey-py accepts. The address stays the same until `stop`."""
+        """The URL of Valkey, for valkey-py. It stays the same until `stop`."""
         return f"unix://{self.valkey.socket_path}"
 
     async def start(self) -> None:
@@ -286,7 +286,7 @@ class EmbeddedServers:
 
 @asynccontextmanager
 async def embedded_servers(data_dir: Path) -> AsyncIterator[EmbeddedServers]:
-    """Run both servers in `data_dir` until the end of the block. Tests, benchmarks and generators use it."""
+    """Run both servers in `data_dir` until the end of the block. Tests, benchmarks and generators use this."""
     with lock_data_dir(data_dir):
         servers = EmbeddedServers(data_dir)
         try:

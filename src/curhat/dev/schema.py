@@ -4,8 +4,8 @@
 committed file is current.
 
 The text is the output of `pg_dump --schema-only`, sorted by table: each table with its constraints, indexes,
-triggers and privileges, then views, then functions. It is for reading and comparing. Only the migrations make a
-database.
+triggers and privileges, then views, then functions. People read and compare the snapshot. The migrations, not the
+snapshot, make a database.
 """
 
 import argparse

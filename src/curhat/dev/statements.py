@@ -13,10 +13,10 @@ database with every migration. If a statement does not fit the schema, the gener
         the bare value instead of a struct.
     -- What the statement does. It becomes the function's docstring.
     -- nullable: target_mitra_id, @left_out_mitra_id
-        The columns and parameters that may be null. The name of a parameter has its @ here.
+        The columns and parameters that may be null. Here, @ comes before the name of a parameter.
     -- row: LockedPayment
-        The name of the struct of a row. Without this line, the name of the struct is the name of the statement in
-        CamelCase, followed by `Row`. Statements with equal columns may have the same struct.
+        The name of the struct that holds a row. Without this line, the struct has the statement's name in CamelCase,
+        followed by `Row`. Statements with equal columns may share a struct.
     SELECT … WHERE id = @payment_id /* conditions */
         Parameters are named. Only a :many statement may contain `/* conditions */` (kit.conditions).
 """
@@ -80,7 +80,7 @@ class StatementError(Exception):
 
 @dataclass
 class Statement:
-    """One statement of a `queries.sql`. `sql` has its parameters numbered in the order of `parameters`."""
+    """One statement of a `queries.sql`. In `sql`, $n stands for the n-th name in `parameters`."""
 
     name: str
     result: str
@@ -90,7 +90,7 @@ class Statement:
     nullable: set[str]
     row: str
     types: dict[str, str]
-    # The Python type of each parameter and of each column. `prepare` gets them from PostgreSQL.
+    # The Python type of each parameter and of each column. `prepare` gets the types from PostgreSQL.
     parameter_types: list[str] = field(default_factory=list)
     columns: list[tuple[str, str]] = field(default_factory=list)
 
@@ -108,7 +108,7 @@ class QueriesFile:
 def number_parameters(sql: str, parameters: list[str]) -> str:
     """Replace each @name in the statement by $n, where n is the position of the name in `parameters`.
 
-    Adds names that are missing to `parameters`.
+    Appends each missing name to `parameters`.
     """
 
     def number(found: re.Match[str]) -> str:

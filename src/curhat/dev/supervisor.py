@@ -81,7 +81,7 @@ class Supervisor:
         self._programs: list[Program] = []  # in the order of their start
 
     async def run(self) -> int:
-        """Start every program and run until a signal comes. Returns the exit status.
+        """Start every program, and keep all running until a signal comes. Returns the exit status.
 
         Raises ProgramError, SettingsError or MigrationError if a program cannot be started. Before it raises the
         error, it stops all programs that it has started.
@@ -179,9 +179,9 @@ class Supervisor:
         await program.start()
 
     async def _servers_to_use(self) -> tuple[str, str]:
-        """Return the addresses of PostgreSQL and Valkey in the settings.
+        """Return the URLs of PostgreSQL and Valkey from the settings.
 
-        If the settings have no addresses, start the embedded servers and return their addresses.
+        If the settings have no URLs, start the embedded servers and return their URLs.
         """
         settings = self._settings
         if settings.database_url is not None and settings.valkey_url is not None:
@@ -222,9 +222,9 @@ class Supervisor:
                 self._console.print(f"{program.title} started again")
 
     async def _restart_on_change(self, program: Program, code_changed: asyncio.Event) -> None:
-        """Start `program` again after each change of the code.
+        """Each time `program` has ended, wait for a change of the code, then start `program` again.
 
-        Do not start `program` before a change, because with the same code `program` would probably end again.
+        With the same code, `program` would probably end again.
         """
         while True:
             end = await program.wait()
@@ -310,7 +310,7 @@ async def _connection(database_url: str) -> "AsyncIterator[asyncpg.Connection[as
 
 
 class _Step:
-    """One step of the start or the stop. At its end the supervisor prints the sentence `done`."""
+    """One step of the start or the stop. When the step ends, the supervisor prints the text in `done`."""
 
     done = ""
 
@@ -329,7 +329,7 @@ class _ShownProgram(Program):
         self._relaying: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Start the process, without waiting until it serves."""
+        """Start the process. Do not wait until it can serve."""
         await self.end_leftovers()
         self._process = await self._spawn(self._command, self.environ, output=subprocess.PIPE)
         if self._process.stdout is not None:
@@ -348,7 +348,7 @@ class _ShownProgram(Program):
         return words[1:-1] == self._command[1:]
 
     async def _relay(self, output: asyncio.StreamReader) -> None:
-        """Write all output to the log file. Print warnings, errors, and the tracebacks after them."""
+        """Write all output to the log file. Print warnings, errors, and the tracebacks that follow them."""
         rest, is_shown = b"", True
         while chunk := await output.read(_OUTPUT_CHUNK_BYTES):
             log = open_log(self.log_file)

@@ -1,4 +1,4 @@
-"""`curhat bots`: simulated mitras and customers, for one person who tries the product alone."""
+"""`curhat bots`: simulated mitras and customers, so that one person can try both sides of the product."""
 
 import argparse
 import asyncio

@@ -9,8 +9,8 @@ from typing import Final
 from curhat.app.cli.common import CommandError, Subparsers, named_data_dir
 from curhat.dev.child_processes import ProgramError
 
-# Everything that `curhat up` and the settings write into a data directory. A reset removes nothing else, so a wrong
-# CURHAT_DATA_DIR does not delete other files.
+# Everything that `curhat up` and the settings write into a data directory. A reset removes nothing else. So other
+# files stay, even if CURHAT_DATA_DIR is wrong.
 WRITTEN: Final = (
     *("postgres", "postgres.unfinished", "valkey", "logs"),
     *("run.json", "run.json.new", "secret_key", "vapid_private_key"),

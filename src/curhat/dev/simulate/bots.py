@@ -1,4 +1,4 @@
-"""Bots, for one person who tries the product alone: mitras who accept and answer, customers who need to talk.
+"""Bots, so that one person can try both sides: mitras who accept and answer, and customers who need to talk.
 
 They run until they are stopped. A bot mitra first leaves the card of a bot customer to human mitras. The bot mitra
 accepts the card only if nobody else has accepted it.

@@ -26,16 +26,16 @@ from curhat.dev.simulate.picture import CustomerPicture, Data, MitraPicture, Pic
 from curhat.dev.simulate.report import Tally
 from curhat.kit.identity import Role
 
-# If the server needs longer for an answer, the client acts as if there were no answer.
+# If the server takes longer than this to answer a request, the client acts as if no answer came.
 REQUEST_TIMEOUT_SECONDS: Final = 30.0
-# How many times a client sends a request while the connection fails. Each pause is longer than the pause before. A
+# How many times a client sends a request while the connection fails. Each pause is longer than the one before. A
 # killed server is available again within seconds.
 MAX_CONNECTION_TRIES: Final = 8
 # How many times a client sends a command again while the server still executes it.
 MAX_RUNNING_TRIES: Final = 60
 RUNNING_PAUSE_SECONDS: Final = 0.25
 # How long it may take until a device shows the same as a snapshot. A lost signal delays the device by 3 s. A lost
-# network delays the device by 1.5 s and the time for a new connection. The remaining time allows for a slow machine.
+# network delays the device by 1.5 s, plus the time to reconnect. The remaining time allows for a slow machine.
 CATCH_UP_TIMEOUT_SECONDS: Final = 30.0
 # How long cards and presence, which are not part of the stream, may differ from a snapshot.
 TRANSIENT_TIMEOUT_SECONDS: Final = 15.0
@@ -76,7 +76,7 @@ class RunState:
         # Set when nothing is in flight any more. Then each person compares the devices for the last time, and
         # disconnects.
         self.over = asyncio.Event()
-        # The sender and the time of each message, by client_message_id, until the other side shows the message.
+        # The sender and the time of each chat message that the other side does not show yet, by client_message_id.
         self.sent: dict[str, tuple[Role, float]] = {}
         # At the end, all people compare their devices at the same moment. This limit protects the server from that
         # load.
@@ -130,7 +130,7 @@ class Person:
         key: str | None = None,
         expected: Collection[str] = (),
     ) -> Answer:
-        """Send a request and return its answer. A refusal whose code is not in `expected` is a fault.
+        """Send an HTTP request and return its answer. A refusal whose code is not in `expected` is a fault.
 
         When the connection fails, send the request again. That is safe, because a command has its Idempotency-Key, and
         the other requests are idempotent.
@@ -210,7 +210,7 @@ class Person:
         phone = {"phone": self.phone_number}
         request = await self.post("/auth/otp/request", phone, expected={"too_many_requests"})
         if request.code == "too_many_requests":
-            # An earlier run was killed after it had requested a code for this phone.
+            # An earlier run was killed after it had requested a code for this phone number.
             await asyncio.sleep(31)
             request = await self.post("/auth/otp/request", phone)
         inbox = await self.call("GET", f"/api/dev/inbox?{urlencode(phone)}")
@@ -229,7 +229,7 @@ class Person:
     # Chat ------------------------------------------------------------------------------------------------
 
     async def say(self, session_id: str, text: str, *, repeats: bool = False) -> Answer:
-        """Send a message. With `repeats`, send it a second time. Both answers must contain the same message."""
+        """Send a chat message. With `repeats`, send it a second time. Both answers must contain the same message."""
         message = {"client_message_id": str(uuid.uuid4()), "text": text}
         self.run_state.sent[message["client_message_id"]] = (self.role, time.perf_counter())
         path = f"/sessions/{session_id}/messages"
@@ -406,7 +406,7 @@ class Device:
         return is_met
 
     async def changed(self) -> None:
-        """Wait for the next change."""
+        """Wait for the next call of `wake`."""
         await self._changed.wait()
 
     def wake(self) -> None:
@@ -568,7 +568,7 @@ class Device:
         sent = self.person.run_state.sent.get(message["client_message_id"])
         if sent is None or sent[0] == self.person.role:
             return
-        # Do not count a device that was not connected when the sender sent the message.
+        # Do not measure a device that was not connected when the sender sent the message.
         if self.live_since is not None and self.live_since < sent[1]:
             self.person.tally.message_delays.append(time.perf_counter() - sent[1])
             del self.person.run_state.sent[message["client_message_id"]]

@@ -119,7 +119,7 @@ class Customer(Person):
         await self.rest(plan.rests_seconds)
 
     async def _wants_again(self, plan: JourneyPlan) -> str | None:
-        """Return the id of the mitra of the last chat.
+        """Return the id of the mitra with whom the customer last chatted.
 
         Returns None if the plan does not choose this mitra, or if the mitra is not available (3.4).
         """
@@ -284,7 +284,7 @@ class Customer(Person):
         return False
 
     async def _session_is_shown(self, session_id: str) -> bool:
-        """Wait for the session's event, which follows the event of the payment.
+        """Wait for the event of the session. It arrives after the event of the payment.
 
         Returns False if the mitra has already ended the session.
         """
@@ -302,7 +302,7 @@ class Customer(Person):
     async def _until_status(
         self, payment_id: str, statuses: set[str], timeout_seconds: float, *, or_closing: bool = False
     ) -> str | None:
-        """Wait until the picture or the server shows one of these statuses of the payment.
+        """Wait until the picture or the server shows the payment with one of these statuses.
 
         Returns the status, or None if the time is up.
         """
@@ -397,7 +397,7 @@ class Customer(Person):
             return True
         extension = session["extension"]
         if extension is None or extension["id"] != extension_id:
-            # If the picture has a later extension, this extension was decided. Else the picture does not have it yet.
+            # If the picture shows a later extension, this one was decided. Otherwise, this one has not arrived yet.
             return extension is not None and extension["id"] > extension_id
         return extension["status"] not in OPEN_EXTENSIONS
 

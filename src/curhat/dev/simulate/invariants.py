@@ -4,8 +4,8 @@ The statement returns the rows that break the invariant.
 `check` joins the statements to one statement, so that all of them read the same snapshot. `check` may run at any
 time, also while the system does other work.
 Invariants with `quiet` hold only if nobody acts and all due deadlines have fired. Some invariants check only the
-people whose ids are given. The database may also contain the rows of other users. These rows may change at any time,
-and an operator may have changed the capacity of other mitras.
+people whose ids are given, because the database may also contain other users. Their rows may change at any time, and
+an operator may have changed their capacity.
 """
 
 from collections.abc import Collection, Coroutine, Sequence
@@ -89,5 +89,5 @@ def _invariant(statement: Statement) -> Invariant:
 
 
 INVARIANTS: Final = tuple(_invariant(statement) for statement in parse(FILE).statements)
-# A run waits until this invariant holds, and then checks the other invariants.
+# A simulation waits until this invariant holds, and then checks the other invariants.
 IN_FLIGHT: Final = next(each for each in INVARIANTS if each.name == "nothing_in_flight")

@@ -33,11 +33,11 @@ BEHAVIOURS: tuple[Behaviour, ...] = get_args(Behaviour)
 # popup.
 PopupAnswer = Literal["take", "decline", "leave"]
 POPUP_ANSWERS: tuple[PopupAnswer, ...] = get_args(PopupAnswer)
-# How mitras treat a customer's request: each mitra decides alone, all mitras reject it, or all mitras ignore it. This
+# How mitras treat a customer's request: each mitra decides separately, all mitras reject it, or all ignore it. This
 # depends on the customer's call name, because a mitra knows nothing else about the customer.
 Reception = Literal["usual", "rejected", "overlooked"]
 RECEPTION_NAMES: dict[Reception, str] = {"rejected": "Ditolak", "overlooked": "Terlewat"}
-# Among every 40 customers, the index of each customer whom the mitras do not treat as usual.
+# Of every 40 customers, mitras treat the customers with these indexes in an unusual way.
 RECEPTIONS: dict[int, Reception] = {7: "rejected", 23: "overlooked"}
 
 # What a mitra does with a request or an extension.

@@ -1,7 +1,7 @@
 """The picture of a client: a snapshot to which the client has applied each later event.
 
 A picture must equal a fresh snapshot that contains the same events.
-This module follows the contract alone. Like a client, it imports nothing of the server.
+This module knows only what the contract says. Like a client, it imports nothing from the server.
 """
 
 from collections.abc import Mapping
@@ -38,7 +38,7 @@ class Picture:
         self.chats: dict[str, dict[str, Data]] = {}
 
     def restore(self, snapshot: Data) -> None:
-        """Replace everything by a snapshot."""
+        """Replace the picture by a snapshot."""
         raise NotImplementedError
 
     def apply(self, event_type: str, data: Data) -> None:
@@ -50,11 +50,11 @@ class Picture:
         raise NotImplementedError
 
     def streamed(self) -> Data:
-        """The parts of a snapshot that only events of the stream change."""
+        """The parts of the picture that only events of the stream change."""
         raise NotImplementedError
 
     def unstreamed(self) -> Data:
-        """The parts of a snapshot that change without an event of the stream."""
+        """The parts of the picture that change without an event of the stream."""
         return {}
 
     def differences(self, snapshot: Data) -> set[str]:
@@ -76,7 +76,7 @@ class Picture:
         return _differences({"message": list(self.chats[session_id].values())}, {"message": history})
 
     def message_ids(self, session_id: str, sender: str) -> list[str]:
-        """Return the ids of the messages of one side in a chat, oldest first."""
+        """Return the ids of the messages that one side sent in a chat, oldest first."""
         chat = self.chats.get(session_id, {})
         return sorted(message["id"] for message in chat.values() if message["sender"] == sender)
 
@@ -214,9 +214,9 @@ def _differences(shown: Data, fresh: Data) -> set[str]:
 
 
 def _difference(ours: Any, theirs: Any) -> str:
-    """Return both values of each field that differs.
+    """Return our value and their value of each field that differs.
 
-    If one of the two is not an object, return both of them whole.
+    If `ours` or `theirs` is not an object, return both as a whole.
     """
     if isinstance(ours, dict) and isinstance(theirs, dict):
         fields = sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))

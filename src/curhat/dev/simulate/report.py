@@ -66,7 +66,7 @@ class Tally:
         self.faults: list[str] = []  # the first MAX_FAULTS_SHOWN
 
     def fault(self, sentence: str) -> None:
-        """Count a fault, such as a 5xx, or a client that shows something other than a snapshot."""
+        """Count a fault, such as a 5xx answer, or a device that differs from a snapshot."""
         self.fault_count += 1
         if self.fault_count <= MAX_FAULTS_SHOWN:
             self.faults.append(sentence)
