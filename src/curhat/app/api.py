@@ -39,7 +39,7 @@ from curhat.pricing import endpoints as pricing
 from curhat.realtime import endpoints as realtime
 from curhat.sessions import endpoints as sessions
 
-# The largest valid body is a message of 4,000 characters, if the client writes each character as a JSON escape.
+# The largest valid body is a chat message of 4,000 characters, each written as a JSON escape.
 MAX_BODY_BYTES = 64 * 1024
 
 ROUTES = [
@@ -59,7 +59,7 @@ DEVELOPMENT_ROUTES = [*accounts.DEVELOPMENT_ROUTES, *mock_gateway.DEVELOPMENT_RO
 def build_api(services: Callable[[], Services], *, development: bool) -> Litestar:
     """Build the application. In production, the development paths do not exist (404).
 
-    The application calls `services` only during a request. So code can read the contract without Services.
+    The application calls `services` only during an HTTP request. So code can read the contract without Services.
     """
 
     def given(read: Callable[[Services], object]) -> Provide:
@@ -69,7 +69,7 @@ def build_api(services: Callable[[], Services], *, development: bool) -> Litesta
         request: AnyRequest, authenticator: NamedDependency[Authenticator]
     ) -> Identity:
         identity = await provide_mitra(request, authenticator)
-        # Any request shows that the mitra's app is in use (1.1).
+        # Any HTTP request shows that the mitra's app is in use (1.1).
         services().presence.seen(identity.user_id)
         return identity
 

@@ -107,7 +107,7 @@ class Server:
                 await observed(api, scope, receive, send)
 
         limited = AddressLimit(route, services.valkey, self._settings.address_requests_per_minute)
-        # The limit does not apply to files, because serving a file costs no more than counting the request.
+        # The rate limit does not apply to files, because serving a file costs no more than counting the HTTP request.
         files = StaticFiles(limited, web_folder(), self._settings.public_origins)
         return AvailabilityPoll(files, services.presence.count_available)
 

@@ -1,4 +1,4 @@
-"""Checks of local ports: finds out whether a port is free, which process uses it, and the HTTP status of a URL."""
+"""Checks local ports: whether a port is free, which process uses it, and the HTTP status of a URL."""
 
 import errno
 import http.client

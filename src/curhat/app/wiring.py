@@ -53,7 +53,7 @@ VALKEY_TIMEOUT_SECONDS = 1.0
 
 
 def connect_valkey(url: str) -> valkey.asyncio.Valkey:
-    """Return a Valkey client that never repeats a command by itself. If no connection is free, a command waits.
+    """Return a Valkey client that never retries a command. If no connection is free, a command waits.
 
     The client has no socket timeout. With a timeout, valkey-py writes through `asyncio.wait_for`, which can lose a
     cancellation on Python 3.11. Each caller sets a timeout around its command.
@@ -84,7 +84,7 @@ class Hooks:
     async def authenticate(self, role: Role, scope: Scope) -> SocketIdentity | None:
         """Authenticate a socket by its one-use ticket, its bearer header, or its cookie.
 
-        A cookie counts only if the Origin header contains one of the `public_origins`. Returns None if nobody is
+        A cookie is valid only if the Origin header contains one of the `public_origins`. Returns None if nobody is
         signed in.
         """
         ticket = ticket_in(scope)

@@ -27,7 +27,7 @@ PARKED = Gauge("curhat_deadlines_parked", "Deadlines that failed too often and w
 
 
 async def run(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT. PostgreSQL then rolls back the claims of deadlines that are not committed."""
+    """Run until SIGTERM or SIGINT. PostgreSQL then rolls back every claim that is not committed."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -5,5 +5,5 @@ Guarantees
     `change` writes only a value of the right type and within the bounds. In the same transaction it records who
     changed the row, the old value and the new value.
     A change applies only to windows that open after the change. The step that opens a window reads the value, and
-    stores in the window's row what follows from the value. Later steps do not read the value again.
+    stores the resulting deadline or default action in the window's row. Later steps do not read the value again.
 """

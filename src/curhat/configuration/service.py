@@ -29,7 +29,7 @@ async def get_row(tx: Transaction, key: str) -> ConfigurationRow:
 async def change(
     tx: Transaction, *, key: str, value: Value, changed_by: str, expected_updated_at: datetime | None = None
 ) -> ConfigurationRow:
-    """Change a row's value, and insert an entry into the history and the audit. The same value changes nothing.
+    """Change a row's value, and insert an entry into the history and the audit. An equal value changes nothing.
 
     `changed_by` is an operator's id or 'command line'. `expected_updated_at` is the `updated_at` that the operator
     saw.

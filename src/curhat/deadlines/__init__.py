@@ -14,7 +14,7 @@ Concurrency
     lock. If a lock takes longer, the worker fires each deadline of the batch in its own transaction.
     A worker locks the deadline row before the rows of the deadline's entity. A user's action locks the entity's rows
     first. To avoid a deadlock, the action never waits for a deadline row:
-    1. The action locks the entity's row, and compares the time in that row.
+    1. The action locks the entity's row, and checks whether the due time in that row has passed.
     2. The action deletes the deadline with SKIP LOCKED. If a worker has locked the deadline, the deadline stays.
     3. The worker then finds that the entity has changed, and the deadline fires as a no-op.
 Relies on

@@ -29,14 +29,14 @@ MAX_SLEEP_SECONDS = 0.25
 # The worker sleeps at least this long, so that it can read and fire several deadlines together. This delays each
 # deadline by at most this time.
 MIN_SLEEP_SECONDS = 0.01
-# How many batches one worker runs at once. A higher limit makes each batch smaller. With a limit of 6, deadlines
-# fired three times as late under the same load.
+# How many batches one worker runs at the same time. A higher limit makes each batch smaller. With a limit of 6,
+# deadlines fired three times as late under the same load.
 MAX_BATCHES_RUNNING = 2
-# How many single deadlines one worker fires at once, beside the batches.
+# How many single deadlines one worker fires at the same time, beside the batches.
 MAX_SINGLES_RUNNING = 4
-# How many calls to external services one worker makes at once.
+# How many calls to external services one worker makes at the same time.
 MAX_FOLLOW_UPS_RUNNING = 20
-# How long one call may take. The deadline that repeats a lost call comes due after a longer time.
+# How long one such call may take. If the call is lost, a deadline repeats it, but only after a longer time.
 FOLLOW_UP_TIMEOUT_SECONDS = 5.0
 
 FIRED = Counter("curhat_deadlines_fired_total", "Deadlines that took effect", ["kind"])
@@ -65,7 +65,7 @@ class Loop:
         self._woken = asyncio.Event()
 
     def wake(self, _payload: bytes = b"") -> None:
-        """End the loop's sleep. If the loop is not sleeping, its next sleep ends at once.
+        """End the loop's sleep. If the loop is not sleeping, its next sleep ends immediately.
 
         The signal `deadlines` calls this method when a deadline is due now.
         """

@@ -85,8 +85,8 @@ async def arm_each(tx: Transaction, kind: str, armed: Sequence[tuple[UUID, datet
 async def arm_now(tx: Transaction, kind: str, entity_id: UUID) -> None:
     """Run the transition of `kind` for `entity_id` as soon as this transaction is committed.
 
-    Use this function if a consequence must lock rows that come earlier in the lock order than the rows that this
-    transaction has locked. The consequence then runs in its own transaction.
+    Use this function if a consequence must lock rows that precede this transaction's locked rows in the lock order.
+    The consequence then runs in its own transaction.
     The new deadline never replaces an older deadline, because the older deadline's transition may already be running,
     and may have read the state before this transaction's changes.
     The function also wakes the workers. If that signal is lost, a worker finds the deadline within MAX_SLEEP_SECONDS.

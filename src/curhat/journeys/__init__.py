@@ -9,12 +9,12 @@ renaming        sends a new name to everybody who sees the old name
 snapshot        returns the whole state of a customer or a mitra
 transitions     has the transition of each deadline kind
 push            decides who gets a push, and when
-single_flight   lets only one accept per pairing run at a time, within a process
+single_flight   within a process, runs at most one accept of each pairing at a time
 
 Guarantees
-    A search starts in only one way. The transaction that confirms a payment also begins the search (2c.1).
-    One accept wins. One statement writes the request, the pairing, the payment, the session, and the deadline of the
-    session's end (2b.5).
+    A search starts in only one way: the transaction that confirms a payment begins the search (2c.1).
+    Only one accept per pairing wins. One statement writes the request, the pairing, the payment, the session, and the
+    deadline of the session's end (2b.5).
     No transaction is open while a process calls the gateway. If a call or its answer is lost, a deadline finishes the
     charge or the refund.
 Relies on

@@ -31,7 +31,7 @@ async def or_none(answer: Awaitable[Answer]) -> Answer | None:
 class GateAnswer(msgspec.Struct, frozen=True):
     """The answer of presence just before a payment is opened. None means unknown.
 
-    `available` says whether at least one mitra may be asked (1.1). The chosen mitra does not count.
+    `available` says whether at least one mitra other than the chosen one may be asked (1.1).
     `mitra_reachable` says whether the chosen mitra may be asked. If the customer chose no mitra, it is None.
     """
 
@@ -92,7 +92,7 @@ async def mitra_status(
 
 
 def status_of(state: MitraState, *, reachable: bool) -> MitraStatus:
-    """Return the status that a customer sees. `reachable` says whether presence allows to ask the mitra."""
+    """Return the status that a customer sees. `reachable` says whether presence allows us to ask the mitra."""
     if not state.online or state.suspended:
         return "offline"
     if state.active_sessions >= state.max_customers:

@@ -40,7 +40,7 @@ async def rename_mitra(tx: Transaction, mitra_id: UUID, display_name: str, *, by
 
 
 async def change_capacity(tx: Transaction, mitra_id: UUID, max_customers: int, *, by: str) -> None:
-    """Change how many customers the mitra takes at once. Raises NotFound, ValidationFailed.
+    """Change how many customers the mitra takes at the same time. Raises NotFound, ValidationFailed.
 
     If the mitra is now at capacity, withdraw the open requests. Running sessions continue.
     """

@@ -30,7 +30,7 @@ async def open_payment(
 
     Raises JourneyInProgress, TrialUsed and PresenceUnknown. Raises NotFound for an unknown offer, or for a mitra with
     whom this customer never had a session. Without a chosen mitra, raises NoMitraAvailable if no mitra may be asked.
-    With a chosen mitra, raises MitraUnavailable if this mitra is not available, because only this mitra counts (3.6).
+    With a chosen mitra, raises MitraUnavailable if this mitra is not available, even if other mitras are (3.6).
     """
     if target_mitra_id is not None:
         await refuse_strangers(tx, customer_id, target_mitra_id)
@@ -101,7 +101,7 @@ async def cancel_payment(tx: Transaction, customer_id: UUID, payment_id: UUID) -
 
 
 async def expire_payments(tx: Transaction, *payment_ids: UUID) -> list[UUID]:
-    """pending → expired, if the time to pay is over (2a.5). Also logs the failure, without a case (2a.4).
+    """pending → expired, if the time to pay is over (2a.5). Also logs each failure, but opens no case (2a.4).
 
     Returns the ids of the payments that expired.
     """

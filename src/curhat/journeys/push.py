@@ -1,9 +1,9 @@
 """Sends push messages to people who have no live connection.
 
 Triggers in the database (migrations/0006_push.sql) record each reason for a push as a deadline. The deadline's
-transition puts a message into the outbox for each person concerned who has no live connection. While the reason
-lasts, the transition runs again every few seconds. A connected person may leave meanwhile, or the server may not know
-yet that a connection is dead. A person gets at most one push per reason.
+transition puts a push message into the outbox for each recipient without a live connection. While the reason lasts,
+the transition runs again every few seconds. Meanwhile a connected person may leave, or the server may notice that a
+connection is dead. A person gets at most one push per reason.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -45,7 +45,7 @@ MESSAGES_SECONDS: Final = 60.0
 
 
 class PushTransitions:
-    """The transitions of the push deadlines. They call `wake_outbox` if the outbox has a new message."""
+    """The transitions of the push deadlines. They call `wake_outbox` if the outbox has a new push message."""
 
     def __init__(
         self,
@@ -102,9 +102,9 @@ class PushTransitions:
         return partial(self._push, kind, "customer", [reason])
 
     async def _push(self, kind: PushKind, role: Role, reasons: Sequence[RequestPush | CustomerPush]) -> None:
-        """For each reason whose user is not connected, put a message into the outbox.
+        """For each reason whose user is not connected, put a push message into the outbox.
 
-        If presence is unknown, no user counts as connected.
+        If presence is unknown, treat no user as connected.
         """
         if not reasons:
             return

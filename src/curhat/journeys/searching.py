@@ -41,9 +41,9 @@ ALREADY_TAKEN = refusal(AlreadyTaken())
 async def begin_search(tx: Transaction, payment: LockedPayment, candidates: Sequence[UUID] | None) -> None:
     """Open the first pairing of a confirmed payment, targeted (3.2) or a blast (2b.2), and tell the customer.
 
-    `candidates` are the mitras who may be asked, according to presence just before. None means that presence is
-    unknown. In this case, a blast begins without requests, and asks mitras when they become available. A targeted
-    pairing asks its mitra even if presence is unknown.
+    `candidates` are the mitras who may be asked, according to presence just before the transaction. None means that
+    presence is unknown. In this case, a blast begins without requests, and asks mitras when they become available. A
+    targeted pairing asks its mitra even if presence is unknown.
     """
     if payment.target_mitra_id is None:
         window_seconds = await configuration.pairing_blast_timeout_seconds(tx)
@@ -62,11 +62,11 @@ async def begin_search(tx: Transaction, payment: LockedPayment, candidates: Sequ
 async def refuse_if_decided(
     database: Database, request_id: UUID, idempotent: IdempotentRequest, flight: SingleFlight
 ) -> Answer | None:
-    """Refuse an accept of a request whose pairing is already decided.
+    """Refuse to accept a request whose pairing is already decided.
 
-    If fifty mitras accept at once, most of them get their answer here. If another mitra has won, the statement stores
-    the refusal under the key, and this function returns it. Returns None if this mitra has won, or if the pairing is
-    open and this accept has entered the single flight.
+    If fifty mitras accept together, most of them get their answer here. If another mitra has won, the SQL statement
+    stores the refusal under the idempotency key, and this function returns it. Returns None if this mitra has won, or
+    if the pairing is open and this accept has entered the single flight.
     Raises AlreadyTaken if another mitra has won and the key already has an answer. Raises RequestClosed if the
     pairing has failed. The function does not store these two errors. Raises IdempotencyInProgress.
     """
@@ -93,7 +93,7 @@ async def refuse_if_decided(
 async def accept(
     tx: Transaction, mitra_id: UUID, request_id: UUID, key_lock: int | None = None
 ) -> MitraSession:
-    """offered → accepted, and the session begins (2b.5). A repeated call of the winner returns the same session.
+    """offered → accepted, and the session begins (2b.5). If the winner accepts again, return the same session.
 
     `key_lock` is the advisory lock of the idempotency key, which the accepting statement takes. None means no key.
     Raises IdempotencyInProgress, NotFound, AlreadyTaken, RequestClosed, MitraOffline, AtCapacity. If several of these
@@ -214,7 +214,7 @@ async def take_fallback(
 ) -> Pairing:
     """Take the fallback of a failed targeted pairing: open a blast under the same payment (3.5).
 
-    `candidates` are the mitras who may be asked, according to presence just before. None means unknown.
+    `candidates` are the mitras who may be asked, as presence said just before the transaction. None means unknown.
     Raises NotFound, FallbackDecided. Raises PresenceUnknown or NoMitraAvailable. In these two cases the fallback
     stays open, so the customer can still take or decline it.
     """

@@ -1,7 +1,7 @@
-"""Lets only one accept per pairing run at a time, within a process.
+"""Within a process, runs at most one accept of each pairing at a time.
 
-Correctness does not depend on this module, because the row locks of the accept decide, also between processes. The
-module saves connections. If fifty mitras accept at once, the waiting accepts hold no connection to PostgreSQL. Each
+Correctness does not depend on this module, because row locks decide which accept wins, even between processes. The
+module saves connections to PostgreSQL. If fifty mitras accept together, the waiting accepts hold no connection. Each
 waiting accept later needs only one query to learn that another mitra has won.
 """
 

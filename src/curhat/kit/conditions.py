@@ -1,7 +1,7 @@
-"""Conditions that Python code adds to a statement of a `queries.sql` file for one request.
+"""Conditions that Python code adds to a statement of a `queries.sql` file for one HTTP request.
 
-The conditions are the filters of a list, and the position at which a page of the list starts. The text of a condition
-always comes from our code. A value that a client sends is always a parameter of the statement.
+A condition is a filter of a list, or the position at which a page of the list starts. The text of a condition always
+comes from our code. A value that a client sends is always a parameter of the statement.
 """
 
 from typing import Self

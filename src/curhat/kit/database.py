@@ -31,7 +31,7 @@ DATABASE_AWAY: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, 
 class NoRow(Exception):
     """A statement returned no row, although it must return one. This is a bug in our code.
 
-    The message of the error is the text of the statement.
+    The error's text is the SQL statement.
     """
 
 

@@ -92,7 +92,7 @@ async def run_idempotent(
 
     Set `step_takes_lock` if the first statement of `step` takes `idempotent.lock`, and `step` raises
     IdempotencyInProgress when another request holds this lock. This function then skips the initial SELECT on
-    idempotency_keys. In this case a repeated request runs `step` again, but the INSERT of a second answer fails.
+    idempotency_keys. If the client repeats the request, `step` runs again, but the INSERT of a second answer fails.
     PostgreSQL rolls the transaction back, and this function returns the stored answer.
     `refuse_early` runs before the transaction. If `refuse_early` finds a final refusal, it either stores and returns
     the refusal, or raises the refusal. In both cases no transaction begins.

@@ -1,4 +1,4 @@
-"""Structured logs. Each line is one event, as JSON in production and as readable text in development.
+"""Structured logs. Each line is JSON in production, and readable text in development.
 
 Each line also contains the values that the current task has bound with `structlog.contextvars`, such as the
 correlation id. The warnings and errors of libraries appear in the same form.
@@ -87,7 +87,7 @@ def configure_logging(level: LogLevel, log_format: LogFormat) -> None:
 
 def _is_ours_or_serious(record: logging.LogRecord) -> bool:
     # At levels below warning, libraries log secrets. uvicorn logs the URL of each socket, which contains a ticket.
-    # websockets logs every header and every chat text. The message of our own records is a structlog dictionary, so
+    # websockets logs every header and every chat text. The `msg` of our own log records is a structlog dictionary, so
     # the filter keeps our records at every level.
     return record.levelno >= logging.WARNING or isinstance(record.msg, dict)
 

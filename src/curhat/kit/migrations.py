@@ -1,4 +1,4 @@
-"""Applies the migrations, which are the numbered SQL files of `migrations/`, in order. No migration can be reverted.
+"""Applies the numbered SQL files of `migrations/` in order. No migration can be reverted.
 
 Guarantees
     `migrate` applies a file once. In the same transaction it records the file, with the checksum of its statements.
@@ -42,8 +42,8 @@ _QUOTED_OR_GAP: Final = re.compile(
 )
 
 _NO_TRANSACTION: Final = "-- migrate: no transaction\n"
-# A file that begins with _NO_TRANSACTION may contain only such a statement. A process may die after it has run the
-# file and before it has recorded the file. With IF EXISTS or IF NOT EXISTS, the next run can repeat the file.
+# A file that begins with _NO_TRANSACTION may contain only one statement of this form. A process may die after it has
+# run the file and before it has recorded the file. With IF EXISTS or IF NOT EXISTS, the next run can repeat the file.
 _CONCURRENT_STATEMENT: Final = re.compile(
     r"CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+IF\s+NOT\s+EXISTS\s+(?P<created>\w+)\s+ON\s[^;]+;"
     r"|DROP\s+INDEX\s+CONCURRENTLY\s+IF\s+EXISTS\s+\w+\s*;",

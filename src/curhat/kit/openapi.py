@@ -36,7 +36,7 @@ class Problem(msgspec.Struct, frozen=True):
     code: str
 
 
-# Litestar types the media type as its own enumeration, but accepts any string.
+# Litestar declares its own enumeration for the media type, but accepts any string.
 _PROBLEM: Any = "application/problem+json"
 _CODES: Final = "`code`: "
 

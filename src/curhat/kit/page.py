@@ -1,6 +1,6 @@
 """Pages of a list: `{"items": [...], "next_cursor": str|null}`.
 
-A page begins after the last key of the page before, and not at an offset.
+A page begins after the last key of the previous page, not at an offset.
 """
 
 from typing import Generic, TypeVar

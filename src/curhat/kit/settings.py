@@ -26,7 +26,7 @@ VAPID_KEY_BYTES: Final = 32
 # A private key of the curve P-256 is a number from 1 to _P256_ORDER - 1.
 _P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
-# The names of the code senders that reach real phones. The adapters of these senders are in `accounts/`. Do not add
+# The names of the senders that deliver one-time codes to real phones. Their adapters are in `accounts/`. Do not add
 # `inbox`, because the inbox shows the codes to everyone.
 REAL_CODE_SENDERS: Final[frozenset[str]] = frozenset()
 
@@ -65,7 +65,7 @@ class Settings:
     # these origins.
     public_origins: tuple[str, ...]
     # Addresses and networks of the proxies in front of the server. The server trusts X-Forwarded-For only from these
-    # proxies. If clients connect through another proxy, they all count as one address and share its rate limits.
+    # proxies. If clients connect through another proxy, they share one address and its rate limits.
     trusted_proxies: tuple[str, ...]
     code_sender: str
     address_requests_per_minute: int

@@ -45,11 +45,11 @@ class SignalSink(Protocol):
     """Receives the signals of committed transactions."""
 
     def publish(self, channel: str, payload: bytes) -> None:
-        """Send or queue `payload`. Returns at once and never raises."""
+        """Send or queue `payload`. Never waits and never raises."""
 
 
 class NoSignals:
-    """Drops all signals. Commands use this class, because other processes need not see their changes at once."""
+    """Drops all signals. Commands use this class, because other processes may see their changes later."""
 
     def publish(self, channel: str, payload: bytes) -> None:
         """Do nothing."""
@@ -66,7 +66,7 @@ class Signals:
         self.subscribed = asyncio.Event()
 
     def handle_locally(self, channel: str, handler: SignalHandler) -> None:
-        """Call `handler` at once for each signal that this process publishes on `channel`.
+        """Immediately call `handler` for each signal that this process publishes on `channel`.
 
         The process does not send these signals to Valkey.
         """

@@ -6,10 +6,10 @@ Guarantees
     never sends this person a request for their own pairing.
     No accept, reject or cancel takes effect after the deadline, even if a worker fires the deadline late. No window
     ends before its deadline.
-    When a pairing fails, the payment row stays. The service writes one event with the tag, and opens one review case
-    for the payment (X.1).
-    After a targeted failure, the service may use the same payment for one blast, and never charges it again (3.5).
-    The case opens only if the customer declines this fallback or does not answer, or if the blast fails too.
+    When a pairing fails, the payment row stays. The service writes one failed-pairing event with the tag, and opens
+    one review case for the payment (X.1).
+    After a targeted failure, the same payment may pay for one blast, the fallback, without a second charge (3.5).
+    Then the case opens only if the customer declines the fallback or does not answer, or if the blast fails too.
 Concurrency
     A transaction that decides a pairing holds the row lock of the payment (payments.service.lock).
     A transaction that offers requests takes only a share lock on the open pairing. So many such transactions can run

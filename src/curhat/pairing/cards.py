@@ -130,7 +130,7 @@ class Cards:
 
 
 def _why_closed(row: ClosedRequest) -> CloseReason:
-    """Return the reason for which a request closed.
+    """Return why a request closed.
 
     A request may still be `offered` although its pairing was decided. In this case, the reason follows from the
     pairing.

@@ -44,7 +44,7 @@ class Target(msgspec.Struct, frozen=True):
 
     `reachable` says whether the mitra may be asked. If presence is unknown, `reachable` is true, and the request
     waits for the mitra. `other_available` says whether another mitra may be asked. This matters if the pairing fails
-    at once.
+    immediately.
     """
 
     mitra_id: UUID
@@ -88,8 +88,8 @@ async def open_blast(
 async def open_targeted(tx: Transaction, payment_id: UUID, window_seconds: int, target: Target) -> UUID:
     """Ask the chosen mitra of a confirmed payment (3.2, 4.1), and tell the customer.
 
-    Returns the pairing's id. If the mitra is offline or full, the pairing fails at once (4.4). The caller holds the
-    payment's lock.
+    Returns the pairing's id. If the mitra is offline or full, the pairing fails immediately (4.4). The caller holds
+    the payment's lock.
     """
     opened = await queries.open_targeted(
         tx,
@@ -146,8 +146,8 @@ async def reject(
     """offered → rejected. A targeted pairing then fails (3.5).
 
     A blast fails if all asked mitras have rejected it and it can ask none of the `candidates` (2b.4). `candidates`
-    are the mitras who may be asked, according to presence just before. If `candidates` is None (unknown), the blast
-    stays open until its window ends.
+    are the mitras who may be asked, according to presence just before the transaction. If `candidates` is None
+    (unknown), the blast stays open until its window ends.
     A repeated call changes nothing. Raises NotFound, AlreadyTaken, RequestClosed.
     """
     pairing_id = await queries.find_pairing_of_request(tx, request_id=request_id, mitra_id=mitra_id)
@@ -209,7 +209,7 @@ async def window_over(tx: Transaction, *pairing_ids: UUID) -> list[UUID]:
     await deadlines.arm_each(tx, PAIRING_WINDOW, not_over)
     over = [pairing for pairing in open_pairings if pairing.is_over]
     if over:
-        # Use a separate statement, so that it sees the answers that were committed while lock_windows waited.
+        # Use a separate statement, so that it sees the mitras' answers that were committed while lock_windows waited.
         counts = await queries.count_answers(tx, pairing_ids=[pairing.id for pairing in over])
         answers = {count.pairing_id: (count.asked, count.rejected) for count in counts}
         failures = [
@@ -266,7 +266,7 @@ async def fail(
 
 
 async def _fail(tx: Transaction, failures: Sequence[Failure], other_available: Collection[UUID] = ()) -> None:
-    """Do the same as `fail`, for several pairings. Either a fallback follows from all their tags, or from none.
+    """Do the same as `fail`, for several pairings. Either all their tags allow a fallback, or none does.
 
     The caller holds the locks of the payments and the pairings. `other_available` has the ids of the payments for
     which another mitra may be asked now.
@@ -312,7 +312,7 @@ async def _end_unserved(tx: Transaction, payment_ids: Sequence[UUID]) -> None:
 
 
 async def log_expired_payments(tx: Transaction, payment_ids: Sequence[UUID]) -> None:
-    """Write an event with the tag `payment_session_expired` for each payment. This function opens no case (2a.4)."""
+    """Write a failed-pairing event with the tag `payment_session_expired` for each payment. Opens no case (2a.4)."""
     await queries.log_expired_payments(tx, payment_ids=payment_ids)
 
 
@@ -361,7 +361,7 @@ async def take_fallback(
 
 
 async def decline_fallback(tx: Transaction, pairing_id: UUID, customer_id: UUID) -> None:
-    """The fallback: open → declined. The journey ends with the targeted tag, and the case opens (3.8).
+    """The fallback: open → declined. The journey ends with the targeted pairing's tag, and the case opens (3.8).
 
     A repeated call changes nothing. Raises NotFound, FallbackDecided.
     """

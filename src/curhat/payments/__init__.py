@@ -10,8 +10,8 @@ Guarantees
     An extension is charged when it is approved. The gateway must approve the charge within a time limit.
 Concurrency
     The lock of the payment row protects the whole journey. A transaction first takes this lock if it changes the
-    payment, a pairing of the payment, or their other rows. There is one exception. A transaction that changes the
-    payment of an extension first locks the session.
+    payment, one of its pairings, or a row that belongs to them. There is one exception. A transaction that changes
+    the payment of an extension first locks the session.
 Relies on
     The gateway, which charges at most once per key (gateway.py). If the result of a charge is unknown, we query the
     gateway by the same key. We never send the charge under a new key.

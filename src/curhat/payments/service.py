@@ -121,7 +121,7 @@ def _charge(key: UUID, payment_id: UUID, amount_rp: int) -> Charge:
 async def begin_extension_charges(
     tx: Transaction, payment_ids: Sequence[UUID], charge_by: datetime
 ) -> list[Charge]:
-    """pending → confirming, when the extension is approved (5.4). The gateway's approval counts until `charge_by`.
+    """pending → confirming, when the extension is approved (5.4). The gateway must approve by `charge_by`.
 
     The caller holds the sessions' locks, and carries out the charges after the commit. If the process dies before it
     does so, the armed deadlines carry out the charges.
@@ -143,7 +143,7 @@ async def abandon_extensions(tx: Transaction, payment_ids: Sequence[UUID]) -> No
 
 
 async def lock(tx: Transaction, payment_id: UUID) -> LockedPayment:
-    """Lock the payment row, which protects the whole journey. Raises NotFound."""
+    """Lock the payment row. This lock protects the whole journey. Raises NotFound."""
     payment = await queries.lock_payment(tx, payment_id=payment_id)
     if payment is None:
         raise NotFound
@@ -151,7 +151,7 @@ async def lock(tx: Transaction, payment_id: UUID) -> LockedPayment:
 
 
 async def lock_own(tx: Transaction, payment_id: UUID, customer_id: UUID) -> LockedPayment:
-    """Lock the row of this customer's own payment, which protects the whole journey.
+    """Lock the row of this customer's own payment. This lock protects the whole journey.
 
     Raises NotFound, also for another customer's payment and for the payment of an extension. No customer can confirm
     or cancel the payment of an extension, because the extension decides the payment's status (5.4, 5.7).
@@ -188,11 +188,11 @@ def closed_error(status: PaymentStatus) -> PaymentExpired | PaymentClosed:
 async def record_charge_answer(tx: Transaction, key: UUID, answer: ChargeAnswer) -> ChargeOutcome | None:
     """Record the gateway's answer about an attempt. Returns None if no attempt has this key.
 
-    Answers may come late, twice and in any order. The final state is the same.
+    Answers may come late, twice and in any order. The final state is always the same.
     The answer `approved` overrides every earlier answer, because the gateway took the money. It confirms a payment
-    that is confirming. `approved` also confirms a payment that is pending and has time left. If the payment was
-    closed, or another attempt may have taken the money, this function requests a refund instead.
-    The answer `not_found` counts as declined, because the call has ended before the worker queries the gateway. If an
+    that is confirming, or that is pending and has time left. If the payment was closed, or another attempt may have
+    taken the money, this function requests a refund instead.
+    The answer `not_found` means declined, because the call has ended before the worker queries the gateway. If an
     extension may still be charged, `not_found` changes nothing. The worker then sends the charge again under the same
     key.
     """
@@ -220,7 +220,7 @@ async def _approved(tx: Transaction, payment: LockedPayment, key: UUID) -> Charg
     if payment.purpose == "extension":
         waits_for_it = payment.status == "confirming" and not payment.is_over
     else:
-        # After a decline, a payment is pending again. A later approval then counts only until the payment's time is
+        # After a decline, a payment is pending again. A later approval confirms it only until the payment's time is
         # over, even if the worker expires the payment late.
         waits_for_it = payment.status == "confirming" or (payment.status == "pending" and not payment.is_over)
     if waits_for_it and not await queries.has_other_charge(tx, payment_id=payment.id, attempt_id=key):
@@ -249,8 +249,8 @@ async def _declined(tx: Transaction, payment: LockedPayment, key: UUID, reason: 
         await queries.close_payments(tx, payment_ids=[payment.id], status="expired")
         return ChargeOutcome(payment, "expired")
     await queries.reopen_payment(tx, payment_id=payment.id)
-    # The first expiry may have fired as a no-op while the payment was confirming. So arm another expiry. The new
-    # expiry needs its own generation, because a worker may have locked the first expiry at this moment.
+    # The first expiry deadline may have fired as a no-op while the payment was confirming. So arm a second one. It
+    # needs its own generation, because a worker may hold the lock of the first one at this moment.
     attempts = await queries.count_attempts(tx, payment_id=payment.id)
     await deadlines.arm(tx, PAYMENT_EXPIRY, payment.id, payment.expires_at, attempts + 1)
     return ChargeOutcome(payment, "declined")
@@ -333,16 +333,16 @@ async def open_cases(tx: Transaction, payment_ids: Sequence[UUID], reason: CaseR
 
 
 async def charges_to_refund(tx: Transaction, payment_id: UUID) -> list[TakenCharge]:
-    """Return the charges of a payment that can be refunded. A payment of Rp0 has no charges.
+    """Return a payment's refundable charges. A payment of Rp0 has none.
 
-    Such a charge has no refund yet. Either the gateway approved the charge too late, or the payment got no session,
-    or its session was cut short.
+    A refundable charge has no refund yet. Either the gateway approved the charge too late, or the payment got no
+    session, or its session was cut short.
     """
     return await queries.list_charges_to_refund(tx, payment_ids=[payment_id])
 
 
 async def refundable_rp(tx: Transaction, payment_ids: Sequence[UUID]) -> dict[UUID, int]:
-    """Return the sum of `charges_to_refund` per payment, in rupiah. A payment without such charges has the sum 0."""
+    """Return the sum of `charges_to_refund` per payment, in rupiah. Without such charges, the sum is 0."""
     sums = dict.fromkeys(payment_ids, 0)
     for charge in await queries.list_charges_to_refund(tx, payment_ids=payment_ids):
         sums[charge.payment_id] += charge.amount_rp
@@ -391,7 +391,7 @@ _REQUESTED: Final[dict[RefundReason, AuditAction]] = {
 
 
 async def record_refund_answer(tx: Transaction, refund_id: UUID, answer: RefundAnswer) -> UUID | None:
-    """requested → done or failed. A failed refund opens a case. A repeated or not final answer changes nothing.
+    """requested → done or failed. A failed refund opens a case. A repeated or non-final answer changes nothing.
 
     If an operator decided the refund and the gateway has carried it out, the payment becomes refunded (X.9). In this
     case return the payment's id. Otherwise return None.

@@ -1,7 +1,7 @@
 """Chat sessions: messages, read marks, the end by time or by a member, extensions, history.
 
 Guarantees
-    When the server acknowledges a message, the message is committed, exactly once. A second request with the same
+    When the server acknowledges a message, it has committed the message exactly once. A second request with the same
     `client_message_id` gets the first message. This holds even if both requests run at the same time, and even after
     the session has ended.
     The server accepts no message after the session has ended. It also accepts no message at or after `ends_at` by the
@@ -17,5 +17,5 @@ Concurrency
     A transaction locks sessions in id order, then the mitra, then the streams.
 Relies on
     The unique constraint `messages_once`, row locks, and `curhat_now()`.
-    The deadline `session_end`, which the accept arms.
+    The deadline `session_end`, which `journeys.searching.accept` arms.
 """

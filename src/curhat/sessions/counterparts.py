@@ -1,4 +1,4 @@
-"""Finds the other member of a session, to whom a typing signal goes.
+"""Finds the other member of a session, who gets the typing signals.
 
 Typing signals are frequent, so this module caches the answers.
 """

@@ -71,7 +71,7 @@ async def request(
 ) -> Extension:
     """nothing → pending, on the current terms (5.4, 5.7).
 
-    If the mitra is not connected, the extension is rejected at once (5.6). `connected` is the answer of presence
+    If the mitra is not connected, the extension is rejected immediately (5.6). `connected` is the answer of presence
     about the mitra, just before the transaction. If `connected` is None (unknown), the extension waits for the
     mitra's answer. Raises NotFound if the session or the offer does not exist. Raises SessionEnded, ExtensionPending.
     """
@@ -157,8 +157,8 @@ async def window_over(
 ) -> dict[UUID, Charge]:
     """pending → charging or rejected at the deadlines, according to each extension's default action (5.1, 5.2).
 
-    Does nothing for a decided extension. `connected` holds the mitras whom presence reported as connected just
-    before. An extension of any other mitra is never approved (5.6).
+    Does nothing for a decided extension. `connected` holds the mitras whom presence reported as connected just before
+    the transaction. An extension of any other mitra is never approved (5.6).
     Returns the charges, by the extension's id. The caller carries out the charges after the commit.
     """
     pending = await _lock_pending(tx, extension_ids)
@@ -183,7 +183,7 @@ async def mitra_lost(tx: Transaction, *extension_ids: UUID) -> None:
 
 
 async def toggle_went_off(tx: Transaction, mitra_id: UUID) -> None:
-    """Make a worker reject the mitra's pending extensions at once.
+    """Make a worker reject the mitra's pending extensions immediately.
 
     The caller holds the lock of the mitra's row, but sessions must be locked before mitras. So this step only sets
     `mitra_went_offline` on the extensions, which prevents their approval. The worker then locks the sessions and

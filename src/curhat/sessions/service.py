@@ -169,7 +169,7 @@ async def end_for_suspension(tx: Transaction, session_id: UUID) -> None:
 
 
 async def end_due(tx: Transaction, generations: Mapping[UUID, int]) -> None:
-    """active → ended, for the sessions whose time is over. The transition of the deadline `session_end`.
+    """active → ended, for the sessions whose time is over. This is the transition of the deadline `session_end`.
 
     `generations` has the sessions' ids as keys. Each value is the generation of the deadline that fired.
     Does nothing for a session that has ended. Also does nothing for a session with an open extension. When that

@@ -16,11 +16,11 @@ from curhat.app.run_file import RunFile
 from curhat.kit.settings import Settings
 
 # The realtime protocol allows 64 KiB of text in a frame. If a frame is larger, our code closes the socket with 4413.
-# So uvicorn must pass such a frame to our code. If a frame exceeds this limit, uvicorn closes the socket with 1009.
+# So uvicorn must pass such a frame to our code. If a frame exceeds 1 MiB, uvicorn closes the socket with 1009.
 MAX_SOCKET_FRAME_BYTES: Final = 1024 * 1024
 # If a client does not acknowledge sent bytes for this long, the kernel ends the connection and frees its send buffer.
 UNACKNOWLEDGED_TIMEOUT_MILLISECONDS: Final = 30_000
-# How many connections may wait for the server's accept. After a restart, many clients reconnect at once.
+# How many connections may wait until the server accepts them. After a restart, many clients reconnect together.
 MAX_WAITING_CONNECTIONS: Final = 4096
 GRACEFUL_STOP_TIMEOUT_SECONDS: Final = 5
 

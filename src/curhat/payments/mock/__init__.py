@@ -4,9 +4,9 @@ The mock keeps its records in the schema `mock_gateway`, and writes the records 
 rollback of the product does not undo these records. The product's own code never reads this schema.
 
 Behaviours
-    approve   approves at once
-    decline   declines charges and refuses refunds, at once
+    approve   immediately approves
+    decline   immediately declines charges and refuses refunds
     slow      approves, but gives the answer only SLOW_SECONDS later, through a callback or a query by key
     lost      approves, but the answer to the call never arrives; a query by key returns the answer
-    double    approves at once, and calls back twice with the same answer
+    double    immediately approves, and calls back twice with the same answer
 """

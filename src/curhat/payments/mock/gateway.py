@@ -13,7 +13,7 @@ from curhat.payments.mock.schemas import Behaviour, GatewayRecords
 
 log = structlog.get_logger(__name__)
 
-# Longer than ANSWER_TIMEOUT_SECONDS, so that a confirmation answers 202 first.
+# Longer than ANSWER_TIMEOUT_SECONDS, so that the server first answers a confirmation with 202.
 SLOW_SECONDS = 7.0
 
 
