@@ -33,7 +33,7 @@ CLAIMS: Final[dict[str, Measure]] = {
     "growth": growth.measure,
 }
 # Print a warning before a claim if other programs use more than this share of the processors. PostgreSQL's background
-# processes alone stay below this share.
+# processes use less.
 MAX_BUSY_SHARE: Final = 0.1
 JSON_FILE: Final = Path(".cache/bench/latest.json")
 RESULTS_FILE: Final = Path(__file__).with_name("RESULTS.md")

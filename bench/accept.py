@@ -1,4 +1,4 @@
-"""The accept (2b.5) over HTTP, with its commit and events: with 50 concurrent mitras per pairing, and with one mitra.
+"""The accept (2b.5) over HTTP, including its commit and events: with 50 concurrent mitras per pairing, and with one.
 
 The first peer is a FastAPI service that does the same work through SQLAlchemy's ORM. The second peer is pgbench,
 which runs only the accept's SQL statement. So pgbench's figure is the most that PostgreSQL can do without HTTP,
@@ -113,8 +113,7 @@ async def _measure(
         name: [
             _request(pairing * contestants + place, pairing % groups * contestants + place)
             for pairing in range(first[name], first[name] + sizes[name])
-            # In each pairing, another mitra sends the first accept. Otherwise the same few mitras would win every
-            # pairing.
+            # Each pairing's first accept is another mitra's. Otherwise the same few mitras would win every pairing.
             for place in ((pairing * 7 + offset) % contestants for offset in range(contestants))
         ]
         for name in ("ours", "orm")

@@ -1,4 +1,4 @@
-"""The availability poll (1.2) is as fast as a bare "hello": with few mitras and with many mitras, and no poll queries
+"""The availability poll (1.2) is as fast as a bare "hello", with few and with many mitras. No poll queries
 PostgreSQL.
 """
 

@@ -62,7 +62,7 @@ LEFT JOIN pairings ON pairings.id = entity_id AND entity = 'pairing'
 LEFT JOIN sessions ON sessions.id = entity_id AND entity = 'session'
 WHERE new_status = 'expired' OR (entity = 'pairing' AND new_status = 'failed') OR new_status = 'ended'
 """
-# An approved extension arms a later deadline for the new end of its session. That deadline does not count.
+# An approved extension arms a later deadline for the new end of its session. The figures leave out that deadline.
 _SOME_ARE_DUE: Final = (
     "SELECT EXISTS (SELECT 1 FROM deadlines WHERE parked_at IS NULL AND due_at <= curhat_now())"
 )

@@ -73,8 +73,8 @@ class Sides(Protocol):
         """Send message `number` in `chat` as `role`. Errors appear later in `error_summary`."""
 
     def error_summary(self) -> str | None:
-        """Describe the errors since `on_shown` was set: refused messages and closed sockets. Returns None without
-        errors.
+        """Describe the errors since `on_shown` was set: refused messages and closed sockets. Returns None if there
+        were no errors.
         """
 
 
@@ -206,7 +206,7 @@ class _Open(Protocol):
 
 
 class _Counted:
-    """The code that our sides and the peer's sides share. Each run has its own message ids. So a message that arrives
+    """The base class of our sides and the peer's sides. Each run has its own message ids. So a message that arrives
     late from an earlier run is ignored.
     """
 
@@ -226,7 +226,7 @@ class _Counted:
         self.errors.clear()
 
     def event(self, to_role: str, frame: bytes) -> None:
-        """Handle a message.created at a socket. A message counts at the reader's socket, and not at the sender's
+        """Handle a message.created at a socket. Count the message at the reader's socket. Ignore it at the sender's
         socket.
         """
         written_by_other = b'"sender":"customer"' if to_role == "mitra" else b'"sender":"mitra"'

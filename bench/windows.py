@@ -1,4 +1,5 @@
-"""How late the windows of targeted requests and extensions end, among 500 deadlines per second, with a killed worker.
+"""How late the windows of targeted requests and extensions end: workers fire 500 deadlines per second, and one is
+killed.
 
 Five kinds of deadline alternate, 100 of each per second: unpaid payments, blasts, targeted requests without an
 answer, extensions without an answer, and sessions whose time is over. Half of the extensions are approved by default.

@@ -119,7 +119,7 @@ def make(database: Database) -> Make:
 
 @pytest.fixture
 async def valkey_client(servers: EmbeddedServers) -> AsyncIterator[valkey.asyncio.Valkey]:
-    """A client of the run's Valkey, emptied."""
+    """A client of the run's Valkey, which is emptied first."""
     client = valkey.asyncio.Valkey.from_url(servers.valkey_url)
     await client.flushall()
     yield client

@@ -13,7 +13,7 @@ As a pytest plugin (tests/conftest.py registers it) this module
     fails any run in which a test cites a rule that docs/rules.md does not have.
 As a command, `python -m tests.rules_report [--check] [2b.5 …]` prints each rule with its tests.
 
-A test that is skipped or expected to fail shows nothing.
+A test that is skipped or expected to fail shows no rule.
 """
 
 import argparse
@@ -76,7 +76,7 @@ class RulesFileError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A numbered rule, or an invariant, whose key has the form `invariant:5`."""
+    """A numbered rule or an invariant. The key of an invariant has the form `invariant:5`."""
 
     key: str
     title: str

@@ -58,7 +58,9 @@ class Client:
 
 
 async def gather_in_batches(opening: Iterable[Coroutine[Any, Any, Opened]]) -> list[Opened]:
-    """Await all coroutines, at most _MAX_CONCURRENCY at once: real people do not all connect in one millisecond."""
+    """Await all coroutines, but only _MAX_CONCURRENCY at a time, because real people do not all connect in one
+    millisecond.
+    """
     limit = asyncio.Semaphore(_MAX_CONCURRENCY)
 
     async def one(step: Coroutine[Any, Any, Opened]) -> Opened:

@@ -1,5 +1,5 @@
-"""Generates HTTP load with wrk, a program in C, or else with a slower program in Python. The report names the
-program.
+"""Generates HTTP load with wrk (a program in C) or, without wrk, with a slower program in Python. The report names
+the program.
 """
 
 import asyncio
@@ -46,8 +46,8 @@ class Answered:
         return sum(self.statuses.values()) / self.seconds
 
     def only(self, *allowed: int) -> "Answered":
-        """Return this run if every answer had an allowed status. Else raise RuntimeError, because errors must not
-        count.
+        """Return this run if every answer had an allowed status. Else raise RuntimeError, because a figure must not
+        include errors.
         """
         if set(self.statuses) - set(allowed):
             raise RuntimeError(f"the answers are {self.statuses}; only {allowed} are right")

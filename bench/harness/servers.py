@@ -2,9 +2,9 @@
 addresses.
 
 The load generator uses uvloop, but these servers need the standard library's event loop. So they run in a separate
-process. If root starts the servers, their folder is open only to root, and the servers run under another account. The
-standard library's event loop enters the folder and then changes the account. uvloop changes the account first, and
-then cannot enter the folder.
+process. If root starts the servers, their folder is open only to root, and the servers run under another account.
+With the standard library's event loop, a server process enters the folder before it changes its account. With uvloop,
+it changes its account first, and then cannot enter the folder.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
 """A WebSocket client and an HTTP client that use as little processor time as possible in Python.
 
-The load generator shares the machine with the measured server, so the generator's own cost changes the figures. These
-clients support only what our server and the peers need: text frames without extensions, and one request at a time per
-kept-alive connection.
+The load generator shares the machine with the measured server, so the generator's processor time changes the figures.
+These clients support only what our server and the peers need: text frames without extensions, and one request at a
+time per kept-alive connection.
 """
 
 import asyncio

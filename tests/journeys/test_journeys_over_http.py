@@ -52,7 +52,7 @@ async def test_a_journey_runs_from_the_call_to_action_to_the_end_of_the_chat(ser
         assert (await other_phone.wait_for("request.closed"))["close_reason"] == "accepted"
 
         said = {"client_message_id": "1", "text": "Halo, boleh cerita?"}
-        for _ in range(2):  # The phone lost the first answer.
+        for _ in range(2):  # The phone did not get the first answer, so it sends the message again.
             sent = await customer.post(f"/sessions/{session['id']}/messages", said)
             assert sent.status_code == 201
         heard = await other_phone.wait_for("message.created")

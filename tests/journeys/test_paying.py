@@ -197,7 +197,7 @@ async def test_an_abandoned_payment_keeps_its_row_and_the_customer_may_open_anot
 ) -> None:
     customer, offer = await make.customer(), await make.offer()
     payment = await open_payment(database, customer, offer)
-    for _ in range(2):  # A repeated request gets the same answer.
+    for _ in range(2):  # The second cancellation returns the same result.
         async with database.transaction() as tx:
             left = await paying.cancel_payment(tx, customer, payment.id)
         assert left.status == "abandoned"

@@ -30,7 +30,7 @@ async def worker(servers: EmbeddedServers, database_url: str, server: RunningSer
 
 
 def done(answer: httpx.Response) -> Any:
-    """Assert that a command succeeded, and return its body."""
+    """Assert that the answer is a success, and return its body."""
     assert answer.is_success, answer.text
     return answer.json() if answer.content else None
 
@@ -123,7 +123,7 @@ async def test_the_fallback_finds_another_bestie_under_the_same_payment_after_a_
             pairing = await confirm(customer, payment)
             card = await asked.wait_for("request.offered")
             last = phone.events[-1]["seq"]
-        # The phone is offline when the answer arrives, and resumes afterwards.
+        # The customer's phone is offline when the mitra rejects, and resumes its stream afterwards.
         done(await mitra.post(f"/requests/{card['id']}/reject"))
         async with customer.socket(epoch=phone.welcome["epoch"], seq=last) as phone:
             assert phone.welcome["resumed"] is True
@@ -261,7 +261,7 @@ async def test_another_customers_mitra_or_pairing_is_not_found(server: RunningSe
             path = f"/pairings/{pairing['id']}/{answer}"
             assert problem(await stranger.post(path)) == (404, "not_found")
             assert problem(await customer.post(path, key="")) == (400, "idempotency_key_missing")
-        # Nothing has failed yet.
+        # The pairing has not failed yet, so it has no fallback.
         for answer in ("fallback", "decline-fallback"):
             refused = await customer.post(f"/pairings/{pairing['id']}/{answer}")
             assert problem(refused) == (409, "fallback_decided")

@@ -1,4 +1,4 @@
-"""A running server, a push service, and a worker that works only when the test calls the worker."""
+"""A running server, a push service, and a worker that works only when a test calls its methods."""
 
 from collections.abc import AsyncIterator
 
@@ -40,7 +40,7 @@ class Worker:
         await deadline_loop.run_once(self.services.database, self.services.transitions)
 
     async def work(self) -> None:
-        """Fire the deadlines that are due, and send the messages in the outbox."""
+        """Fire the deadlines that are due, and send the push messages in the outbox."""
         await self.look()
         await self.services.outbox.settle()
 

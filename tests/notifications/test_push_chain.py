@@ -74,7 +74,7 @@ async def test_a_disconnected_mitra_gets_a_push_that_only_its_browser_can_read(
     }
     (request,) = (await mitra.get("/requests")).json()["items"]
     assert datetime.fromisoformat(payload["expires_at"]) == datetime.fromisoformat(request["deadline_at"])
-    # The push service cannot read the message.
+    # The push service cannot read the text of the push.
     assert b"curhat" not in received.body
 
 
@@ -172,7 +172,7 @@ async def test_no_push_is_sent_for_a_request_that_has_closed(
 
 
 async def waiting(database: Database) -> int:
-    """How many messages wait in the outbox."""
+    """How many push messages wait in the outbox."""
     count: int = await database.fetchval("SELECT count(*) FROM push_messages WHERE done_at IS NULL")
     return count
 
@@ -269,7 +269,7 @@ async def test_a_disconnected_customer_gets_a_push_without_the_text_of_the_messa
 
     await say(1)
     await worker.work()
-    assert vendor.received == []  # The worker waits, in case the customer reads the message.
+    assert vendor.received == []  # The worker waits first, because the customer may still read the chat message.
     await say(2)
     await clock.advance(3)
     await worker.work()

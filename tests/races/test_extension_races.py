@@ -252,7 +252,7 @@ async def test_the_first_of_two_concurrent_answers_counts_and_two_approvals_char
     assert await scenario.money(asked) == NOT_CHARGED
     again = await scenario.ask()
     approves = scenario.approves(again)
-    # Both phones get the same answer. There is one charge.
+    # Both approvals succeed, but there is one charge.
     assert await race(scenario.database, approves, approves) == ("done", "done")
     assert await run_concurrently(scenario.rejects(again)) == ["extension_decided"]
     assert (len(scenario.charges), await scenario.money(again)) == (1, ("confirming", ["started"], []))
@@ -444,7 +444,7 @@ async def test_two_workers_with_two_end_deadlines_of_one_session_do_not_wait_for
 
 
 def _both(database: Database, one: Side, other: Side) -> Side:
-    """A side that runs two sides: `other` begins when `one` waits for a lock."""
+    """A side that combines two sides: `other` begins when `one` waits for a lock."""
 
     async def side(hold: Hold) -> str:
         begun: asyncio.Task[str] = asyncio.create_task(one(hold))  # type: ignore[arg-type]

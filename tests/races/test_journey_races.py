@@ -1,4 +1,6 @@
-"""Races of a whole journey: a second payment, a call that hangs, a clock that is set back, and a changed call name."""
+"""Races of a whole journey: a second payment, a service that hangs, a clock that is set back, and a changed call
+name.
+"""
 
 import asyncio
 

@@ -182,8 +182,8 @@ async def test_a_race_between_rejection_and_timeout_has_one_outcome(
         tag = "targeted_mitra_timeout"
     else:
         await scenario.clock.advance(WINDOW_SECONDS - 0.001)
-        # The mitra's reject is held before it disarms the deadline. The worker claims the deadline, and waits for the
-        # reject.
+        # The mitra's rejection pauses before it disarms the deadline. The worker claims the deadline, and waits for
+        # the rejection.
         in_time = advance_before_commit(
             scenario.clock, 0.002, scenario.rejects(request_id, held_at="reject.before_tally")
         )

@@ -11,7 +11,7 @@ from tests.support.signed_in import RunningServer, development_settings, start_s
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Load schemathesis's plugin for these tests only: its import takes 3 s, at every start of pytest."""
+    """Load schemathesis's plugin only for these tests, because its import takes 3 s."""
     config.pluginmanager.import_plugin("schemathesis.pytest.plugin")
 
 

@@ -286,8 +286,8 @@ def _subscription(role: Role) -> Callable[[RunningServer], Awaitable[Call]]:
 def _subscribed(role: Role) -> Callable[[RunningServer], Awaitable[Call]]:
     async def prepare(server: RunningServer) -> Call:
         person, browser = await _push_user(server, role), _browser()
-        # Do not subscribe over HTTP, because the server would cache the token. A test that then suspends this mitra
-        # would see the cached token accepted.
+        # Do not subscribe over HTTP, because the server would cache the token. After a suspension, the server would
+        # then still accept the cached token.
         async with server.database.transaction() as tx:
             await subscribe(
                 tx,

@@ -373,7 +373,7 @@ async def test_a_socket_opens_only_with_a_valid_token_of_its_role(server: Runnin
     outcomes = [await _opened(server, role, _bearer(token)) for role, token, _ in attempts]
     assert outcomes == [expected for _, _, expected in attempts]
     assert await _opened(server, "customer") == protocol.SIGNED_OUT
-    # A token in the address is not accepted, because logs and browser histories keep addresses.
+    # A token in the URL is not accepted, because logs and browser histories keep URLs.
     assert await _opened(server, "customer", query=f"?token={customer.token}") == protocol.SIGNED_OUT
     assert await _opened(server, "customer", query=f"?ticket={customer.token}") == protocol.SIGNED_OUT
 

@@ -62,14 +62,15 @@ SCHEMA = schemathesis.openapi.from_dict(
             "checks": {
                 # No schema says which texts are phone numbers or names.
                 "positive_data_acceptance": {"enabled": False},
-                # Litestar itself answers OPTIONS, with the methods of only one handler of the path. No client uses it.
+                # Litestar answers OPTIONS requests, but names the methods of one handler of the path only. No client
+                # sends OPTIONS.
                 "allow_header_conformance": {"enabled": False},
             },
         }
     ),
 )
 
-# The number of rows of each kind that an HTTP request may name. Some HTTP requests can use a row only once.
+# How many rows of each kind to create. Several are needed, because some HTTP requests can use a row only once.
 ROWS_PER_KIND = 20
 SIGN_OUTS = 200
 
@@ -90,10 +91,10 @@ class Population:
         self.numbers = itertools.count(1)
 
     def known(self, role: AnyRole, name: str, generated: object) -> tuple[str, str | None] | None:
-        """Replace half of the generated ids by existing ids. Returns an existing id and its owner's token, or None to
-        keep the generated id.
+        """Return an existing id and its owner's token, or None to keep the generated id.
 
-        For half of the existing ids, the token is None, so that another person sends the id.
+        About half of the generated ids are replaced. For half of the existing ids, the token is None, so that another
+        person sends the id.
         """
         owned = self.owned.get((role, name))
         try:
@@ -260,7 +261,7 @@ def _fill_in(population: Population, operation: Operation, case: schemathesis.Ca
     token = next(
         (population.to_be_signed_out if operation.id.startswith("sign_out") else population.tokens)[role]
     )
-    # The path comes last, because the owner of the path's id sends the request.
+    # Each existing id brings its owner's token. Fill in the path last, so that the token of the path's id is used.
     for container in (case.body, case.query, case.path_parameters):
         if isinstance(container, dict):
             for name in list(container):

@@ -11,7 +11,7 @@ POLICY = "default-src 'none'; frame-ancestors 'none'"
 
 
 def _protected(answer: httpx.Response) -> bool:
-    """Whether the headers forbid guessing the type, caching, framing, and sending the address as a referrer."""
+    """Whether the headers forbid guessing the type, caching, framing, and sending the URL as a referrer."""
     headers = answer.headers
     return (
         headers["x-content-type-options"] == "nosniff"

@@ -50,7 +50,7 @@ class Journey:
         self.secrets |= {number, national, f"0{national}", f"62{national}", f"0{spaced}", f"%2B62{national}"}
 
     async def code(self, prefix: str, phone: str) -> dict[str, str]:
-        """Request a code, and read it from the inbox. Returns the body of its verification."""
+        """Request a code, and read it from the inbox. Returns the request body that verifies the code."""
         asked = await self.http.post(f"/api/{prefix}/auth/otp/request", json={"phone": phone})
         assert asked.status_code == 202, asked.text
         inbox = await self.http.get("/api/dev/inbox", params={"phone": phone})

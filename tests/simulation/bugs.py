@@ -1,4 +1,4 @@
-"""Deliberate faults. `make planted-bugs` plants each fault alone and checks that a test fails.
+"""Deliberate faults. `make planted-bugs` plants one fault at a time and checks that a test fails.
 
 A fault replaces a piece of a statement, of the schema or of a function, and names the tests that must fail. conftest.py
 plants the fault that the environment variable PLANTED_BUG names.

@@ -1,4 +1,4 @@
-"""A separate connection that checks the invariants and plans their statement once.
+"""Checks the invariants on a separate connection, which plans their statement once.
 
 One statement checks all invariants. It is too long for the statement cache of the pool's connections. The statement
 runs after every step, and planning takes longer than running.

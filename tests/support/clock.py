@@ -42,7 +42,7 @@ class VirtualClock:
         self._now = now
 
     async def advance(self, seconds: float) -> datetime:
-        """Move the stopped clock forward. If the clock still runs, START counts as its time. Returns the new time."""
+        """Move the stopped clock forward. If the clock still runs, move it from START. Returns the new time."""
         await self.set((self._now or START) + timedelta(seconds=seconds))
         return await self.now()
 

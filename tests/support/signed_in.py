@@ -272,7 +272,7 @@ def server_process(environment: dict[str, str], log: Path) -> Iterator[str]:
         while not _is_ready(url):
             assert started.poll() is None, log.read_text()
             assert time.monotonic() < give_up_at, log.read_text()
-            time.sleep(0.02)  # Leave the processor to the server.
+            time.sleep(0.02)  # Leaves processor time for the server.
         yield url
 
 

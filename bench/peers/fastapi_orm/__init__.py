@@ -1,4 +1,4 @@
-"""A FastAPI service on SQLAlchemy's async ORM, with our accept as a good team would first write that accept.
+"""A FastAPI service on SQLAlchemy's async ORM. It does our accept, as a good team would first write it.
 
 The service does the same work as our product, in its own tables in the same PostgreSQL. It checks the token and the
 Idempotency-Key, takes the locks in one order, checks the statuses and the deadline, and updates five rows. It writes
