@@ -38,7 +38,7 @@ PUSH_MESSAGES: Final = "push_messages"
 REQUESTS_INTERVAL_SECONDS: Final = 5.0
 MATCH_INTERVAL_SECONDS: Final = 5.0
 MESSAGES_INTERVAL_SECONDS: Final = 10.0
-# How long a reason lasts. This must be longer than the time for which a customer's dead connection counts as live
+# How long a reason lasts. This must be longer than the time for which a customer's dead connection may look live
 # (presence/customers.py).
 MATCH_SECONDS: Final = 45.0
 MESSAGES_SECONDS: Final = 60.0

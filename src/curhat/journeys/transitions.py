@@ -96,7 +96,7 @@ class Transitions:
     ) -> Mapping[UUID, FollowUp]:
         """Decide the extensions that the mitras did not answer in time (5.1).
 
-        If presence is unknown, the mitras count as disconnected (5.6).
+        If presence is unknown, treat the mitras as disconnected (5.6).
         """
         extension_ids = [deadline.entity_id for deadline in due]
         connected = await self._connected_mitras(await extension.mitras_of(tx, extension_ids)) or ()

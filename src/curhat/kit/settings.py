@@ -202,7 +202,7 @@ def _kept_in(data_dir: Path, name: str, new_text: str) -> str:
 class _Reader:
     """Reads the variables one by one and collects their faults, so that one error reports all faults.
 
-    An empty variable counts as not set, because compose files and unit files set a variable to "" to leave it out.
+    An empty variable means not set, because compose files and unit files set a variable to "" to leave it out.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:

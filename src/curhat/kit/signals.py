@@ -32,7 +32,7 @@ MAX_SIGNALS_PER_BATCH = 500
 # If Valkey does not accept a batch of signals within this time, the process drops the batch.
 SEND_TIMEOUT_SECONDS = 1.0
 # If the subscription gets no message for this long, the process pings Valkey. If Valkey does not answer within this
-# time either, the subscription counts as lost.
+# time either, the process treats the subscription as lost.
 MAX_SILENCE_SECONDS = 5.0
 # How long the process waits before it tries again to subscribe, while Valkey is away.
 RECONNECT_INTERVAL_SECONDS = 0.5

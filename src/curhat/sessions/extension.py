@@ -21,7 +21,7 @@ Concurrency
     A step with several extensions first locks all their sessions in id order, and then the extensions in id order.
 Relies on
     Presence, which says whether a mitra is connected. Callers ask presence before they take any lock. When the
-    default action decides, unknown presence counts as disconnected (5.6).
+    default action decides, unknown presence means disconnected (5.6).
 """
 
 from collections.abc import Collection, Sequence
@@ -383,7 +383,7 @@ async def _settle(
 
 
 async def _release_ends(tx: Transaction, session_ids: Sequence[UUID], added_minutes: int) -> None:
-    """Let the sessions end by time again, `added_minutes` later than before, and arm the deadlines of their ends.
+    """Let the sessions end by time again, `added_minutes` later, and arm the deadlines of their ends.
 
     Each new deadline has a new generation, because a worker may still hold the old deadline, which fired while the
     extension was open.

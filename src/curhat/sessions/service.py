@@ -105,7 +105,7 @@ async def _sent_before(
 ) -> dict[int, SendOutcome]:
     """Return the outcomes of the messages at these indexes.
 
-    Each of these messages was sent before, or its session is over.
+    Each of these messages was already sent, or its session is over.
     """
     keys = {
         index: (outgoing[index].session_id, outgoing[index].sender.role, outgoing[index].client_message_id)
