@@ -16,7 +16,7 @@ import { WEB } from './clients.ts';
 
 /** The oldest version of each browser of .browserslistrc, under the name that browserslist gives it. */
 const OLDEST_VERSIONS: ReadonlyMap<string, number> = readOldestVersions();
-/** The names in MDN's data of the browsers of .browserslistrc, and of browsers with the same engine and version. */
+/** MDN's names for the browsers of .browserslistrc, and for browsers with the same engine and version. */
 const MDN_NAMES: Record<string, string[]> = {
   chrome: ['chrome', 'chrome_android', 'webview_android'],
   safari: ['safari'],

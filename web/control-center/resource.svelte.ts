@@ -1,4 +1,4 @@
-/** A value of the server. A screen reads it once, on demand, or repeatedly while the page is visible. */
+/** A value that a screen reads from the server: once, on demand, or repeatedly while the page is visible. */
 import { errorText } from '../shared/words/shared';
 
 export class Resource<Data> {
@@ -14,7 +14,7 @@ export class Resource<Data> {
     this.#read = read;
   }
 
-  /** Reads the value. If two reads overlap, only the later one counts. */
+  /** Reads the value. If two reads overlap, the result of the earlier read is ignored. */
   async load(): Promise<void> {
     const number = ++this.#latest;
     this.isLoading = true;

@@ -56,7 +56,7 @@ test('availability is not known before the first answer', async () => {
   expect(isAvailable()).toBe(true);
 });
 
-test('the client polls at once, and then every 5 s', async () => {
+test('the client polls immediately, and then every 5 s', async () => {
   expect(polls).toHaveLength(1);
   await polls[0]!.answer({ available: true });
   await vi.advanceTimersByTimeAsync(4_999);
@@ -84,7 +84,7 @@ test('a lost network means that nobody is available', async () => {
   expect(isAvailable()).toBe(false);
 });
 
-test('the client gives up a poll after 4 s, and nobody is available then', async () => {
+test('a poll without an answer after 4 s means that nobody is available', async () => {
   await polls[0]!.answer({ available: true });
   await vi.advanceTimersByTimeAsync(5_000);
   await vi.advanceTimersByTimeAsync(3_999);
@@ -122,7 +122,7 @@ test('the client ignores an answer that arrives in the background', async () => 
   expect(isAvailable()).toBeNull();
 });
 
-test('a page that returns to the foreground polls at once, and then every 5 s', async () => {
+test('a page that returns to the foreground polls immediately, and then every 5 s', async () => {
   setVisibility('hidden');
   setVisibility('visible');
   expect(polls).toHaveLength(2);
@@ -141,7 +141,7 @@ test('nobody is available as soon as the browser goes offline', async () => {
   expect(isAvailable()).toBe(false);
 });
 
-test('the client polls at once when the network returns', async () => {
+test('the client polls immediately when the network returns', async () => {
   dispatchEvent(new Event('offline'));
   dispatchEvent(new Event('online'));
   await polls[1]!.answer({ available: true });

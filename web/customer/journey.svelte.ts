@@ -122,7 +122,7 @@ class Journey {
 
   constructor() {
     onSignedOut(() => this.#reset());
-    // The last event called `#keep`. The person may have written something since then.
+    // The page kept its state at the last event. The person may have written something since then, so keep it again.
     addEventListener('pagehide', () => this.#keep());
   }
 
@@ -145,7 +145,7 @@ class Journey {
     );
   }
 
-  /** Signs out on this device. Throws `Refused` if the server did not get the request. */
+  /** Signs out on this device. Throws `Refused` if the server does not confirm the sign-out. */
   async signOut(): Promise<void> {
     await api.post('/api/client/auth/logout');
     signedOut();
@@ -228,7 +228,7 @@ class Journey {
     return state.stream;
   }
 
-  /** The session that this page shows is over. The snapshot does not say how the session ended. */
+  /** Fetches the session that has ended, because the snapshot does not say how the session ended. */
   async #fetchEndedSession(session_id: string): Promise<void> {
     this.#showSession(await api.get('/api/client/sessions/{session_id}', { path: { session_id } }));
   }

@@ -1,4 +1,7 @@
-/** The push subscription of this phone for a customer. Pushes announce that a mitra has accepted, and new messages. */
+/**
+ * The push subscription of this phone for a customer. A push tells the customer that a mitra has accepted, or that a
+ * new chat message has arrived.
+ */
 import { api } from '../shared/api/client';
 import { Push } from '../shared/push/push.svelte';
 

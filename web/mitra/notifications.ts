@@ -1,4 +1,4 @@
-/** The push subscription of this phone for a mitra. Pushes announce requests. */
+/** The push subscription of this phone for a mitra. A push tells the mitra that a customer waits for an answer. */
 import { api } from '../shared/api/client';
 import { Push } from '../shared/push/push.svelte';
 

@@ -3,12 +3,12 @@ import { api } from '../shared/api/client';
 import { serverNow } from '../shared/time/clock.svelte';
 import type { Session } from './work.svelte';
 
-/** Returns the day on which a session began, in the viewer's time zone. Two sessions of one day have the same value. */
+/** Returns the day on which a session began, in the viewer's time zone. The result is the same text for equal days. */
 export function dayOf(session: Session): string {
   return new Date(session.started_at).toDateString();
 }
 
-/** Sums the minutes of these sessions. A running session counts up to now. */
+/** Sums the minutes of these sessions. For a running session, adds the minutes until now. */
 export function sumMinutes(sessions: readonly Session[]): number {
   const milliseconds = sessions.map(
     (session) =>

@@ -157,7 +157,7 @@ class Work {
 
   constructor() {
     onSignedOut(() => this.#reset());
-    // The last event called `#keep`. The mitra may have written something since then.
+    // The page kept its state at the last event. The mitra may have written something since then, so keep it again.
     addEventListener('pagehide', () => this.#keep());
     document.addEventListener('visibilitychange', () => {
       if (document.visibilityState === 'hidden') this.#hiddenAt = Date.now();
@@ -214,7 +214,7 @@ class Work {
     );
   }
 
-  /** Signs out on this device. Throws `Refused` if the server did not get the request. */
+  /** Signs out on this device. Throws `Refused` if the server does not confirm the sign-out. */
   async signOut(): Promise<void> {
     await api.post('/api/mitra/auth/logout');
     signedOut();
@@ -311,7 +311,9 @@ class Work {
     }
   }
 
-  /** Runs a command under an idempotency key. It keeps the key until it is known whether the command arrived. */
+  /**
+   * Runs a command under an idempotency key. Keeps the key until it is known whether the command reached the server.
+   */
   async #runOnce<Data>(
     name: string,
     run: (headers: { 'Idempotency-Key': string }) => Promise<Data>,
@@ -353,7 +355,8 @@ class Work {
   #closeRequest(request: Request, reason: CloseReason, cameTooLate: boolean): void {
     const card = this.requests.find((one) => one.request.id === request.id);
     if (card === undefined) return;
-    // The mitra pressed the button on this phone. The chat opens or the card disappears, without a message.
+    // The request closed because the mitra pressed this button on this phone. So the card needs no reason and
+    // disappears.
     const expected = { accepted: 'accept', rejected: 'reject' }[reason as 'accepted'] as Answer | undefined;
     if (expected !== undefined && card.answering === expected) {
       this.#dropRequest(request.id);

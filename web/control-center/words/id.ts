@@ -139,7 +139,7 @@ export default {
     note: 'Catatan',
     asked: 'Ditanya / menolak',
   },
-  /** The names of the filters of an exported list, by the filter's name in the query. */
+  /** How to name each filter of an exported list, by the filter's name in the query. */
   exportedBy: {
     q: 'Pencarian',
     status: 'Status',

@@ -137,7 +137,7 @@ export async function command<Data>(
 
 function canRepeat(error: unknown): boolean {
   if (!(error instanceof Refused)) return false;
-  // presence_unknown is a 503 too, but the server has decided and charged nothing. A retry is not needed.
+  // presence_unknown is also a 503, but then the server has charged nothing. A retry is not needed.
   if (error.code === 'presence_unknown') return false;
   return (
     ['unreachable', 'idempotency_in_progress'].includes(error.code) || [502, 503, 504].includes(error.status)

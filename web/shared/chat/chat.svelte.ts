@@ -1,8 +1,8 @@
 /**
  * One chat: the messages that the server has, and the messages that it does not have yet.
  *
- * The device gives each new message an id, and stores the message until the server has it. So the message appears at
- * once and survives a reload and a lost network. The server stores the message once, even if the device sends
+ * The device gives each new message an id, and stores the message until the server has it. So the message appears
+ * immediately, and survives a reload and a lost network. The server stores the message once, even if the device sends
  * it several times.
  */
 import { codeOf, Refused, type Schemas } from '../api/client';
@@ -53,13 +53,13 @@ export class Chat {
   readonly #readMarks = new Map<Side, ReadMark>();
   /** The cursor of the page before the oldest message; null if there is no such page. */
   #cursor: string | null = null;
-  /** The running request for the newest messages, and the next request, which starts after its answer. */
+  /** The running request for the newest messages. The next request starts after the answer to the running request. */
   #loading: Promise<unknown> = Promise.resolve();
   #nextLoad: Promise<void> | undefined;
   #isSending = false;
   #isMarkingRead = false;
   #retryMs = MIN_RETRY_MS;
-  /** Functions that end the pauses before retries at once. */
+  /** Functions that end the pauses before retries immediately. */
   readonly #endPauses = new Set<() => void>();
   #typingTimer: ReturnType<typeof setTimeout> | undefined;
 
@@ -140,7 +140,7 @@ export class Chat {
     this.#merge(messages);
   }
 
-  /** Shows a text in the chat at once, and sends it. */
+  /** Shows a text in the chat immediately, and sends it. */
   send(text: string): void {
     this.#storeUnsent([
       ...this.unsent,

@@ -97,7 +97,7 @@ const noAnswer = (): Refused => new Refused('unreachable', 0);
 
 // Sending
 
-test('a message appears at once, and is sent once', async () => {
+test('a message appears immediately, and is sent once', async () => {
   chat.send('halo');
   expect(chat.unsent).toMatchObject([{ text: 'halo', failed: false }]);
   expect(sends).toHaveLength(1);
@@ -317,7 +317,7 @@ test('the cursor of the first page is used even if the page kept older messages 
   expect(chat.hasEarlier).toBe(true);
 });
 
-test('loads during a running request send one new request, which the callers share', async () => {
+test('several loads during a running request cause one new request', async () => {
   const first = chat.load();
   await settle();
   const second = chat.load();

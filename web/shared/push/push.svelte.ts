@@ -52,7 +52,7 @@ export class Push {
    * A key of localStorage. It exists while notifications are switched off on this device, until the person signs out.
    */
   readonly #offKey: string;
-  /** The last step. The next step waits for it. Two steps at once could subscribe again after `switchOff`. */
+  /** The last step. The next step waits for it. Two concurrent steps could subscribe again after `switchOff`. */
   #lastStep: Promise<unknown> = Promise.resolve();
 
   constructor(api: PushApi) {

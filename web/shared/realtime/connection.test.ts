@@ -397,7 +397,7 @@ test('the wait before a reconnect doubles up to 15 s, and a welcome resets it', 
   expect(FakeSocket.all).toHaveLength(before + 1);
 });
 
-test('clients do not all reconnect at once after a restart of the server', async () => {
+test('clients reconnect at different times after a restart of the server', async () => {
   vi.mocked(Math.random).mockReturnValue(0);
   (await connect()).end();
   await vi.advanceTimersByTimeAsync(149);
@@ -406,7 +406,7 @@ test('clients do not all reconnect at once after a restart of the server', async
   expect(FakeSocket.all).toHaveLength(2);
 });
 
-test('a close because the client was slow does not count as a failure', async () => {
+test('a socket that was closed because the client was slow is not a failure', async () => {
   (await connect()).end(4409);
   await vi.advanceTimersByTimeAsync(300);
   expect(FakeSocket.all).toHaveLength(2);
@@ -414,7 +414,7 @@ test('a close because the client was slow does not count as a failure', async ()
   expect(statuses).toEqual(['online']);
 });
 
-test('the return of the network reconnects at once', async () => {
+test('the client reconnects immediately when the network returns', async () => {
   await connect();
   window.dispatchEvent(new window.Event('offline'));
   expect(statuses).toEqual(['online', 'offline']);

@@ -9,8 +9,8 @@
  *   ping is too high, events were lost. The client then says hello again, and the server sends the lost events.
  *   The server sends pings. A silence that is too long means that the network is gone, even if the browser has not
  *   noticed.
- *   After a connection has ended, the client waits for a random time, which grows with each failure. It reconnects at
- *   once when the network returns or the person returns to the page.
+ *   After a connection has ended, the client waits for a random time, which grows with each failure. It reconnects
+ *   immediately when the network returns or the person returns to the page.
  */
 import { randomId } from '../baseline';
 import { learnServerTime } from '../time/clock.svelte';
@@ -245,7 +245,7 @@ export class Connection<Events> {
     if (this.#failures > 1 || !navigator.onLine) this.#setStatus('offline');
     const longest = Math.min(MAX_RECONNECT_MS, MIN_RECONNECT_MS * 2 ** this.#failures);
     // After a restart of the server, the random part spreads the reconnects of its clients over time. The pause is at
-    // least a quarter of its maximum, so that no client reconnects at once.
+    // least a quarter of its maximum, so that no client reconnects immediately.
     const wait = longest * (0.25 + 0.75 * Math.random());
     this.#reconnectTimer = setTimeout(() => this.#connect(), wait);
   }
