@@ -1,5 +1,4 @@
-"""Serves the files of the web clients that `npm run build` wrote. HTTP requests reach this module first, then the
-framework.
+"""Serves the files of the web clients that `npm run build` wrote. Requests arrive here before the framework.
 
 Guarantees
     A request can read only files of the build. The server looks the request's path up in a table, and never opens a

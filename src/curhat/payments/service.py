@@ -68,7 +68,7 @@ class ChargeOutcome(msgspec.Struct, frozen=True):
         expired     the charge was declined, too late to try again
         abandoned   the charge of an extension was declined
         refunding   the charge was approved too late
-        nothing the answer was already recorded, or is not final
+        nothing     the answer was already recorded, or is not final
     """
 
     payment: LockedPayment
