@@ -46,9 +46,8 @@ async def test_one_of_many_concurrent_accepts_wins_and_each_answer_is_stored_und
 
 
 @pytest.mark.rule("2b.5")
-async def test_neither_the_winner_nor_a_loser_may_use_their_key_for_an_accept_of_another_request(
-    server: RunningServer,
-) -> None:
+async def test_the_key_of_an_accept_is_refused_for_another_request(server: RunningServer) -> None:
+    """Neither the winner nor a loser of the first request may use the key again."""
     (mitra, request_id), (loser, lost_id) = await asked(server, 2)
     for person in (mitra, loser):
         await person.post(f"/requests/{person.id}/accept", key="used")
@@ -62,9 +61,8 @@ async def test_neither_the_winner_nor_a_loser_may_use_their_key_for_an_accept_of
 
 
 @pytest.mark.rule("2b.5")
-async def test_a_repeated_accept_is_refused_while_the_first_accept_runs_and_other_mitras_wait(
-    server: RunningServer,
-) -> None:
+async def test_a_repeated_accept_is_refused_while_the_first_accept_runs(server: RunningServer) -> None:
+    """Meanwhile the accepts of other mitras wait."""
     (mitra, request_id), (other, other_id) = await asked(server, 2)
     latch = Latch()
     set_pause_point("accept.before_commit", latch)

@@ -351,9 +351,10 @@ async def test_a_disconnected_mitra_has_three_seconds_to_reconnect_before_the_ex
 
 
 @pytest.mark.rule("5.6", "X.10")
-async def test_while_presence_is_unknown_a_closed_socket_rejects_no_extension_and_its_mitra_can_approve(
+async def test_a_closed_socket_rejects_no_extension_while_presence_is_unknown(
     database: Database, clock: VirtualClock, make: Make, chat: Chat
 ) -> None:
+    """The mitra can still approve the extension."""
     asked = await ask(database, make, chat, connected=None)
     await clock.advance(4)
     assert await fire_due(database, unknown=True) == 1
@@ -366,9 +367,10 @@ async def test_while_presence_is_unknown_a_closed_socket_rejects_no_extension_an
 
 @pytest.mark.rule("5.4", "5.7")
 @pytest.mark.invariant(7)
-async def test_an_extension_that_its_mitra_approves_is_charged_immediately_and_both_sides_see_the_new_end(
+async def test_an_extension_that_its_mitra_approves_is_charged_immediately(
     database: Database, make: Make, chat: Chat
 ) -> None:
+    """Both sides see the new end of the session."""
     asked = await ask(database, make, chat)
     charge = await approved_by_mitra(database, chat, asked)
     assert (await look(database, asked)).status == "charging"
@@ -704,7 +706,7 @@ async def test_the_database_refuses_a_second_open_extension_and_an_approval_with
 
 
 @pytest.mark.rule("5.7")
-async def test_the_database_allows_the_extension_steps_of_states_py_and_no_other_steps(
+async def test_the_database_allows_exactly_the_extension_steps_of_states_py(
     database: Database, make: Make, chat: Chat
 ) -> None:
     every = sorted(status for step in states.EXTENSION_STEPS for status in step)

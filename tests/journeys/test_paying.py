@@ -137,9 +137,8 @@ async def test_a_payment_keeps_the_price_of_its_offer_when_the_offer_changes(
 
 
 @pytest.mark.rule("2a.3", "2c.1", "X.3")
-async def test_a_trial_is_opened_and_confirmed_like_any_payment_and_never_reaches_the_gateway(
-    database: Database, make: Make
-) -> None:
+async def test_a_trial_is_confirmed_without_a_charge_at_the_gateway(database: Database, make: Make) -> None:
+    """Otherwise the trial is opened and confirmed like any payment."""
     customer, trial = await make.customer(), await make.offer(duration_minutes=5, price_rp=0)
     payment = await open_payment(database, customer, trial)
     assert (payment.status, payment.amount_rp, payment.pairing) == ("pending", 0, None)
@@ -297,9 +296,10 @@ async def test_a_charge_that_is_approved_after_its_payment_was_closed_is_refunde
 
 
 @pytest.mark.rule("2a.7")
-async def test_a_new_charge_attempt_has_its_own_key_and_must_wait_until_the_last_attempt_is_declined(
+async def test_a_new_charge_attempt_must_wait_until_the_last_attempt_is_declined(
     database: Database, make: Make
 ) -> None:
+    """Each attempt has its own key."""
     customer = await make.customer()
     payment = await open_payment(database, customer, await make.offer())
     first = await begin(database, customer, payment.id)
@@ -331,9 +331,10 @@ async def test_no_new_charge_attempt_begins_while_the_answer_to_the_last_attempt
 
 @pytest.mark.rule("2a.6")
 @pytest.mark.invariant(5, 9)
-async def test_a_charge_approved_after_the_time_to_pay_confirms_no_payment_even_if_the_worker_is_late(
+async def test_a_charge_that_is_approved_after_the_time_to_pay_confirms_no_payment(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
+    """This holds even if no worker has fired the payment's deadline yet."""
     await clock.set()
     customer = await make.customer()
     payment = await open_payment(database, customer, await make.offer())

@@ -142,9 +142,10 @@ async def open_again(
 
 
 @pytest.mark.rule("3.2", "3.6", "2a.8")
-async def test_a_payment_for_a_chosen_mitra_needs_only_that_mitra_and_asks_no_mitra_before_confirmation(
+async def test_a_payment_for_a_chosen_mitra_needs_no_other_available_mitra(
     database: Database, make: Make, past_chat: PastChat
 ) -> None:
+    """No mitra is asked before the payment is confirmed."""
     payment = await open_again(database, past_chat, await make.offer(), FakePresence(past_chat.mitra))
     assert payment.status == "pending"
     assert payment.target_mitra is not None
@@ -411,9 +412,10 @@ async def test_cancelling_during_the_window_ends_the_journey_without_a_fallback(
 
 @pytest.mark.rule("3.5", "3.9")
 @pytest.mark.invariant(2)
-async def test_the_fallback_is_a_blast_under_the_same_payment_and_leaves_out_the_mitra_who_rejected(
+async def test_the_fallback_is_a_blast_without_the_mitra_who_rejected(
     database: Database, clock: VirtualClock, make: Make, past_chat: PastChat
 ) -> None:
+    """The fallback uses the same payment."""
     await clock.set()
     other = await make.mitra()
     failed_id = await fail_by_rejection(database, make, past_chat)
@@ -499,9 +501,10 @@ async def test_a_fallback_shows_whether_another_mitra_is_available_now(
 
 @pytest.mark.rule("3.8")
 @pytest.mark.invariant(4)
-async def test_a_customer_who_declines_the_fallback_twice_ends_the_journey_once_with_the_targeted_tag(
+async def test_declining_the_fallback_twice_ends_the_journey_once(
     database: Database, make: Make, past_chat: PastChat
 ) -> None:
+    """The journey's failure keeps the tag of the targeted pairing."""
     failed_id = await fail_by_rejection(database, make, past_chat)
     await decline(database, past_chat, failed_id)
     await decline(database, past_chat, failed_id)
@@ -572,9 +575,10 @@ async def test_a_failed_trial_for_the_same_mitra_opens_a_case_of_rp0(
 
 @pytest.mark.rule("3.5", "3.9")
 @pytest.mark.invariant(2, 3)
-async def test_the_database_refuses_a_blast_without_a_taken_fallback_and_a_request_to_the_excluded_mitra(
+async def test_the_database_refuses_a_blast_before_the_customer_has_taken_the_fallback(
     database: Database, make: Make, past_chat: PastChat
 ) -> None:
+    """The database also refuses a request to the mitra whom the fallback leaves out."""
     failed_id = await fail_by_rejection(database, make, past_chat)
     payment_id = await database.fetchval("SELECT payment_id FROM pairings WHERE id = $1", failed_id)
     assert (

@@ -176,9 +176,10 @@ async def test_no_payment_is_opened_for_a_bestie_who_is_offline_or_full(server: 
 
 @pytest.mark.rule("4.4", "3.5", "3.8")
 @pytest.mark.parametrize("when", ["before it is asked", "while it is asked"])
-async def test_the_pairing_fails_immediately_when_the_bestie_goes_offline_and_the_fallback_can_be_declined(
+async def test_the_pairing_fails_immediately_when_the_bestie_goes_offline(
     server: RunningServer, when: str
 ) -> None:
+    """The customer can then decline the fallback."""
     customer, mitra = await make_past_chat(server)
     async with customer.socket() as phone, working(mitra) as (asked,):
         payment = await open_payment_for_mitra(server, customer, mitra)
@@ -310,9 +311,8 @@ async def start_chat(server: RunningServer) -> RunningChat:
 
 @pytest.mark.rule("5.3", "5.4", "5.5", "5.7", "V.3")
 @pytest.mark.invariant(2, 7, 10)
-async def test_an_extension_that_its_mitra_approves_is_charged_immediately_and_both_sides_see_the_new_end(
-    server: RunningServer,
-) -> None:
+async def test_an_extension_that_its_mitra_approves_is_charged_immediately(server: RunningServer) -> None:
+    """Both sides see the new end of the session."""
     chat = await start_chat(server)
     async with chat.customer.socket() as phone, working(chat.mitra) as (other_phone,):
         asked = done(await chat.ask())
@@ -608,9 +608,7 @@ async def test_a_stalled_confirmation_does_not_charge_after_a_second_confirmatio
 
 
 @pytest.mark.rule("2a.4")
-async def test_cancelling_a_confirmed_payment_is_refused_even_after_the_chat(
-    server: RunningServer,
-) -> None:
+async def test_cancelling_a_confirmed_payment_is_refused_even_after_the_chat(server: RunningServer) -> None:
     customer, _ = await make_past_chat(server)
     payment_id = await server.database.fetchval("SELECT id FROM payments")
 

@@ -123,7 +123,7 @@ async def test_a_connected_mitra_gets_the_card_and_no_push(
 
 
 @pytest.mark.rule("4.1")
-async def test_a_mitra_who_disconnects_during_the_window_then_gets_one_push(
+async def test_a_mitra_who_disconnects_during_the_window_gets_one_push(
     server: RunningServer, vendor: PushService, worker: Worker, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -269,7 +269,7 @@ async def test_a_disconnected_customer_gets_a_push_without_the_text_of_the_messa
 
     await say(1)
     await worker.work()
-    assert vendor.received == []  # The worker waits first, because the customer may still read the chat message.
+    assert vendor.received == []  # The customer may still read the chat message.
     await say(2)
     await clock.advance(3)
     await worker.work()

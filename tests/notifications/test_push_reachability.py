@@ -36,7 +36,7 @@ async def is_available(server: RunningServer) -> bool:
 
 
 @pytest.mark.rule("1.1", "1.2", "4.1", "2b.5")
-async def test_a_mitra_whom_push_reaches_is_available_gets_the_request_and_may_accept_it(
+async def test_a_mitra_whom_push_reaches_is_asked_and_may_accept(
     server: RunningServer, vendor: PushService, worker: Worker
 ) -> None:
     mitra = await server.mitra(online=False)

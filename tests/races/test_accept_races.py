@@ -291,7 +291,7 @@ async def test_two_concurrent_last_rejections_fail_the_pairing_once(database: Da
 
 @pytest.mark.rule("2b.6")
 @pytest.mark.invariant(6)
-async def test_offering_a_pairing_during_an_accept_neither_waits_nor_leaves_an_open_card(
+async def test_a_new_offer_during_an_accept_does_not_wait_and_leaves_no_open_card(
     database: Database, make: Make
 ) -> None:
     customer = await make.customer()

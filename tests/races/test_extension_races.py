@@ -241,9 +241,8 @@ async def test_an_answer_is_refused_after_waiting_for_a_lock_past_the_deadline(
 
 @pytest.mark.rule("5.1")
 @pytest.mark.invariant(6, 7)
-async def test_the_first_of_two_concurrent_answers_counts_and_two_approvals_charge_once(
-    scenario: Scenario,
-) -> None:
+async def test_two_concurrent_answers_have_one_outcome(scenario: Scenario) -> None:
+    """The first answer takes effect. Two approvals charge once."""
     asked = await scenario.ask()
     assert await race(scenario.database, scenario.rejects(asked), scenario.approves(asked)) == (
         "done",
@@ -405,9 +404,10 @@ async def test_asking_for_an_extension_is_refused_after_waiting_for_a_lock_past_
 @pytest.mark.rule("5.7", "X.8")
 @pytest.mark.invariant(5, 6)
 @pytest.mark.parametrize("approved", [True, False])
-async def test_a_session_ends_at_the_right_time_when_a_worker_claimed_its_end_before_the_decision(
+async def test_a_decision_takes_effect_after_a_worker_has_claimed_the_sessions_end(
     scenario: Scenario, approved: bool
 ) -> None:
+    """After an approval the session ends at its new end. After a rejection the worker ends the session."""
     worker = scenario.worker()
     await scenario.clock.advance(MINUTES * 60 - 5)
     decides = await scenario.decides(approved=approved)

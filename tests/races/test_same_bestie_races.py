@@ -127,7 +127,7 @@ async def scenario(database: Database, clock: VirtualClock, make: Make) -> Scena
 @pytest.mark.rule("4.3", "2b.7")
 @pytest.mark.invariant(5, 6)
 @pytest.mark.parametrize("answer", ["accepts", "rejects", "cancels"])
-async def test_an_answer_that_waits_for_a_lock_past_the_end_of_the_window_does_not_count(
+async def test_an_answer_is_refused_after_waiting_for_a_lock_past_the_end_of_the_window(
     scenario: Scenario, answer: str
 ) -> None:
     pairing_id, request_id = await scenario.ask()
@@ -249,9 +249,8 @@ async def test_a_race_between_going_offline_and_timeout_fails_the_pairing_once(
 
 @pytest.mark.rule("4.4")
 @pytest.mark.invariant(4, 6)
-async def test_two_workers_that_fire_the_timeout_and_the_loss_of_the_mitra_fail_the_pairing_once(
-    scenario: Scenario,
-) -> None:
+async def test_two_workers_that_fire_two_deadlines_of_a_pairing_fail_it_once(scenario: Scenario) -> None:
+    """One worker fires the timeout. The other worker fires the deadline that was armed when the mitra went offline."""
     await scenario.ask()
     await scenario.clock.advance(WINDOW_SECONDS)
     await run_concurrently(scenario.goes_offline())
@@ -440,9 +439,7 @@ async def test_a_race_between_an_answer_to_the_fallback_and_its_timeout_has_one_
 
 @pytest.mark.rule("3.5", "3.8")
 @pytest.mark.invariant(5, 6)
-async def test_a_fallback_is_not_taken_after_waiting_for_a_lock_past_its_deadline(
-    scenario: Scenario,
-) -> None:
+async def test_a_fallback_is_not_taken_after_waiting_for_a_lock_past_its_deadline(scenario: Scenario) -> None:
     failed_id = await scenario.failed()
     await scenario.clock.advance(ANSWER_SECONDS - 0.001)
     lock_holder = command(

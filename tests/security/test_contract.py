@@ -348,7 +348,7 @@ def test_every_operation_and_every_answer_is_described() -> None:
                 assert response["description"]
 
 
-def test_an_operation_that_creates_charges_or_decides_requires_an_idempotency_key() -> None:
+def test_every_operation_that_must_not_run_twice_requires_an_idempotency_key() -> None:
     needing = {name for name, operation in OPERATIONS.items() if operation.needs_key}
     assert needing == {
         "open_payment",

@@ -374,7 +374,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "the deadline of a targeted window is compared before the lock",
         [
-            f"{SAME_BESTIE_RACES}::test_an_answer_that_waits_for_a_lock_past_the_end_of_the_window_does_not_count"
+            f"{SAME_BESTIE_RACES}::test_an_answer_is_refused_after_waiting_for_a_lock_past_the_end_of_the_window"
         ],
         together(
             in_statement(
@@ -413,9 +413,7 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "a fallback that was declined may be taken",
-        [
-            f"{SAME_BESTIE}::test_a_customer_who_declines_the_fallback_twice_ends_the_journey_once_with_the_targeted_tag"
-        ],
+        [f"{SAME_BESTIE}::test_declining_the_fallback_twice_ends_the_journey_once"],
         in_function(
             pairing, "lock_failed", 'fallback_status != "open"', 'fallback_status not in ("open", "declined")'
         ),
@@ -423,7 +421,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a fallback asks the mitra who let the customer down",
         [
-            f"{SAME_BESTIE}::test_the_fallback_is_a_blast_under_the_same_payment_and_leaves_out_the_mitra_who_rejected",
+            f"{SAME_BESTIE}::test_the_fallback_is_a_blast_without_the_mitra_who_rejected",
             SIMULATION,
         ],
         in_function(

@@ -55,7 +55,7 @@ async def make_chat_cut_short(
 
 
 async def run_worker(server: RunningServer) -> None:
-    """Run the transitions and gateway calls that a worker would run now, until no deadline is due."""
+    """Run the transitions that a worker would run now, and their calls to other services, until no deadline is due."""
     while await deadline_loop.run_once(server.database, server.application.services.transitions):
         pass
 
