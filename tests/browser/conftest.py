@@ -8,40 +8,39 @@ import asyncpg
 import httpx
 import pytest
 import valkey.asyncio
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import async_playwright
 
 from curhat.app.static_files import web_folder
 from curhat.dev.embedded import EmbeddedServers
 from curhat.kit.database import Database
 from tests.browser.system import System
 from tests.conftest import database_url_of
-from tests.support.chromium import ARGUMENTS, NoBrowserError, chromium
+from tests.support.chromium import Browsers, NoBrowserError
 from tests.support.databases import create_database
 from tests.support.signals import RecordedSignals
 from tests.support.signed_in import environment_of, process, server_process
 
 
 @pytest.fixture(scope="session")
-async def browser() -> AsyncIterator[Browser]:
-    """Start headless Chromium."""
-    try:
-        executable = chromium()
-    except NoBrowserError as error:
-        sentence = f"browser tests are not run: no Chromium here, and none can be installed ({error})"
-        if os.environ.get("CI") == "true":
-            pytest.fail(sentence)
-        pytest.skip(sentence)
+async def browsers() -> AsyncIterator[Browsers]:
+    """Give the headless browsers. The first one has started."""
     async with async_playwright() as playwright:
-        opened = await playwright.chromium.launch(executable_path=executable, args=list(ARGUMENTS))
-        yield opened
-        await opened.close()
+        browsers = Browsers(playwright)
+        try:
+            await browsers.get()
+        except NoBrowserError as error:
+            sentence = f"browser tests are not run: no Chromium here, and none can be installed ({error})"
+            if os.environ.get("CI") == "true":
+                pytest.fail(sentence)
+            pytest.skip(sentence)
+        yield browsers
 
 
 @pytest.fixture(scope="module")
 async def running_system(
     servers: EmbeddedServers,
     template: str,
-    browser: Browser,
+    browsers: Browsers,
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[System]:
@@ -62,7 +61,7 @@ async def running_system(
         process("worker", environment, logs / "worker.log"),
     ):
         async with httpx.AsyncClient(base_url=address, timeout=30) as http:
-            system = System(address, http, database, browser)
+            system = System(address, http, database, browsers)
             await system.offers()
             yield system
     await database.close()

@@ -10,10 +10,11 @@ from typing import Any, Literal
 from uuid import UUID
 
 import httpx
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, expect
+from playwright.async_api import BrowserContext, ConsoleMessage, Page, expect
 
 from curhat.kit.database import Database
 from curhat.kit.identity import Role
+from tests.support.chromium import Browsers
 from tests.support.journey import request_of
 from tests.support.people import Make
 from tests.support.server import Person, Socket
@@ -36,12 +37,12 @@ expect.set_options(timeout=STEP_TIMEOUT_MS)
 class System:
     """A database with its server and worker, and the people of one test."""
 
-    def __init__(self, url: str, http: httpx.AsyncClient, database: Database, browser: Browser) -> None:
+    def __init__(self, url: str, http: httpx.AsyncClient, database: Database, browsers: Browsers) -> None:
         self.url = url
         self.http = http
         self.database = database
         self.make = Make(database)
-        self.browser = browser
+        self.browsers = browsers
         self.problems: list[str] = []
         self._contexts: list[BrowserContext] = []
         self._customers: list[Person] = []
@@ -102,7 +103,9 @@ class System:
     ) -> BrowserContext:
         """Open a separate browser profile, which stands for a device."""
         remembered = {"curhat:language": language, **(kept or {})}
-        context = await self.browser.new_context(
+        # Only a service worker shows notifications.
+        browser = await self.browsers.get(notifications=service_workers == "allow")
+        context = await browser.new_context(
             base_url=self.url,
             viewport=size or PHONE,  # type: ignore[arg-type]
             device_scale_factor=2 if is_phone else 1,

@@ -7,19 +7,20 @@ from pathlib import Path
 
 import pyotp
 import pytest
-from playwright.async_api import Browser, expect
+from playwright.async_api import expect
 
 from curhat.dev.embedded import EmbeddedServers
 from curhat.kit.database import Database
 from tests.browser.operators import DESKTOP_SCREEN, operator
 from tests.browser.system import System
 from tests.browser.test_screens import PICTURES, violations
+from tests.support.chromium import Browsers
 from tests.support.signed_in import OPERATOR_PASSWORD, development_settings, free_port, start_server
 
 
 @pytest.fixture
 async def production(
-    servers: EmbeddedServers, database_url: str, database: Database, browser: Browser
+    servers: EmbeddedServers, database_url: str, database: Database, browsers: Browsers
 ) -> AsyncIterator[System]:
     """Start a server with production settings and no people."""
     port = free_port()
@@ -30,7 +31,7 @@ async def production(
         public_origins=(f"http://127.0.0.1:{port}",),
     )
     async with start_server(settings, database, port=port) as opened:
-        system = System(opened.url, opened.http, database, browser)
+        system = System(opened.url, opened.http, database, browsers)
         yield system
         await system.close()
         assert system.problems == []

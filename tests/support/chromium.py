@@ -1,4 +1,4 @@
-"""The browser of the browser tests: Debian's headless shell, Debian's Chromium, or Playwright's Chromium."""
+"""The browsers of the browser tests: the headless shell, and Chromium. Debian's programs, or Playwright's."""
 
 import fcntl
 import os
@@ -10,8 +10,9 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-# Debian's programs, the preferred program first. The headless shell needs 40 % less processor time per page than
-# Chromium.
+from playwright.async_api import Browser, Playwright
+
+# Debian's programs. The headless shell needs 40 % less processor time per page, but it shows no notifications.
 HEADLESS_SHELL: Final = Path("/usr/bin/chromium-headless-shell")
 CHROMIUM: Final = Path("/usr/bin/chromium")
 _INSTALL_LOCK: Final = Path(tempfile.gettempdir()) / "curhat-browser-install.lock"
@@ -31,16 +32,37 @@ class NoBrowserError(Exception):
     """No Chromium exists here and none can be installed. The message says why."""
 
 
+class Browsers:
+    """The browsers of one test process. Each starts when a test first needs it, and they stop with Playwright."""
+
+    def __init__(self, playwright: Playwright) -> None:
+        self._playwright = playwright
+        self._started: dict[bool, Browser] = {}
+
+    async def get(self, *, notifications: bool = False) -> Browser:
+        """Return the headless shell, or Chromium for pages that show notifications. Raises NoBrowserError."""
+        if notifications not in self._started:
+            program = chromium(notifications=notifications)
+            self._started[notifications] = await self._playwright.chromium.launch(
+                executable_path=program,
+                channel="chromium" if notifications and program is None else None,
+                args=list(ARGUMENTS),
+            )
+        return self._started[notifications]
+
+
 @cache
-def chromium() -> Path | None:
-    """Return the browser's path, or None for Playwright's browser. Installs a browser if none exists. Raises
-    NoBrowserError.
+def chromium(*, notifications: bool = False) -> Path | None:
+    """Return the path of the headless shell, or of Chromium, which also shows notifications.
+
+    Installs the browsers if they do not exist. Returns None for Playwright's own browser. Raises NoBrowserError.
     """
     with _INSTALL_LOCK.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # apt-get fails if the other test process runs it at the same time
-        if not HEADLESS_SHELL.exists() and os.geteuid() == 0 and shutil.which("apt-get"):
+        wanted = CHROMIUM if notifications else HEADLESS_SHELL
+        if not wanted.exists() and os.geteuid() == 0 and shutil.which("apt-get"):
             _install_with_apt()
-        for program in (HEADLESS_SHELL, CHROMIUM):
+        for program in (wanted, CHROMIUM):
             if program.exists():
                 return program
         _run(sys.executable, "-m", "playwright", "install", "chromium")
@@ -48,8 +70,8 @@ def chromium() -> Path | None:
 
 
 def _install_with_apt() -> None:
-    """Install the headless shell, and the fonts of the phones for which the clients are made."""
-    wanted = ("chromium-headless-shell", "fonts-roboto-unhinted", "fonts-noto-color-emoji")
+    """Install both browsers, and the fonts of the phones for which the clients are made."""
+    wanted = ("chromium-headless-shell", "chromium", "fonts-roboto-unhinted", "fonts-noto-color-emoji")
     try:
         _run("apt-get", "update", "--quiet")
         _run("apt-get", "install", "--quiet", "--yes", "--no-install-recommends", *wanted)

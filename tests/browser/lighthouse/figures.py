@@ -49,7 +49,9 @@ async def test_the_first_screens_are_fast_and_accessible(system: System) -> None
         await visited(system, "mitra, signed out", "/mitra/", None),
         await visited(system, "mitra, online", "/mitra/", "mitra"),
     ]
-    executable = str(chromium() or system.browser.browser_type.executable_path)
+    executable = str(
+        chromium(notifications=True) or (await system.browsers.get()).browser_type.executable_path
+    )
     order = {
         "executable": executable,
         "args": list(ARGUMENTS),
