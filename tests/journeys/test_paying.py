@@ -138,7 +138,7 @@ async def test_a_payment_keeps_the_price_of_its_offer_when_the_offer_changes(
 
 @pytest.mark.rule("2a.3", "2c.1", "X.3")
 async def test_a_trial_is_confirmed_without_a_charge_at_the_gateway(database: Database, make: Make) -> None:
-    """Otherwise the trial is opened and confirmed like any payment."""
+    """A trial is opened like any other payment."""
     customer, trial = await make.customer(), await make.offer(duration_minutes=5, price_rp=0)
     payment = await open_payment(database, customer, trial)
     assert (payment.status, payment.amount_rp, payment.pairing) == ("pending", 0, None)

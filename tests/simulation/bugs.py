@@ -169,7 +169,7 @@ BUGS: tuple[Bug, ...] = (
         in_statement(journey_queries, "accept_and_start", "AND pairing.deadline_at > moment.now", ""),
     ),
     Bug(
-        "capacity is not checked, and the database lets it pass",
+        "neither the accept nor the database checks the capacity",
         [SEARCHING],
         in_statement(
             journey_queries,
@@ -180,7 +180,7 @@ BUGS: tuple[Bug, ...] = (
         "DROP TRIGGER mitras_capacity_never_exceeded ON mitras",
     ),
     Bug(
-        "the toggle is not checked when accepting",
+        "a mitra whose toggle is off may accept",
         [SEARCHING],
         in_statement(
             journey_queries,
@@ -239,7 +239,7 @@ BUGS: tuple[Bug, ...] = (
         in_module(payments, "request_refund", _do_nothing),
     ),
     Bug(
-        "an answer that is not known yet counts as declined",
+        "an unknown answer of the gateway is treated as a decline",
         [PAYING],
         _unknown_counts_as_declined,
     ),
@@ -277,12 +277,12 @@ BUGS: tuple[Bug, ...] = (
         ),
     ),
     Bug(
-        "a mitra's place is not given back at the end",
+        "a mitra's capacity is not freed at the end of a session",
         [SEARCHING, SIMULATION],
         in_module(presence, "release_places", _do_nothing),
     ),
     Bug(
-        "a message is taken after the session's time",
+        "the server stores a message after the session's end",
         ["tests/integration/test_sessions_messages.py", SIMULATION],
         in_statement(
             sessions,
@@ -299,7 +299,7 @@ BUGS: tuple[Bug, ...] = (
         ),
     ),
     Bug(
-        "an answer is not kept under its idempotency key",
+        "the server does not store an answer under its idempotency key",
         ["tests/integration/test_idempotency.py"],
         in_module(idempotency, "_insert_answer", _do_nothing),
     ),
@@ -316,7 +316,7 @@ BUGS: tuple[Bug, ...] = (
         "DROP INDEX payments_one_open_journey",
     ),
     Bug(
-        "a case that is decided may be decided again",
+        "a decided case may be decided again",
         [REVIEW],
         together(
             in_statement(review, "lock_case", "review_cases.status", "'open'::text AS status"),
@@ -336,7 +336,7 @@ BUGS: tuple[Bug, ...] = (
         "ALTER TABLE review_cases DROP CONSTRAINT review_cases_approval",
     ),
     Bug(
-        "a payment is refunded as soon as it is asked for",
+        "a payment is marked as refunded when the refund is requested",
         [REVIEW],
         in_statement(
             payment_queries,
@@ -347,7 +347,7 @@ BUGS: tuple[Bug, ...] = (
         ),
     ),
     Bug(
-        "a code of an authenticator app is good twice",
+        "a code of an authenticator app may be used twice",
         [SIGNING_IN],
         in_statement(
             operators,
@@ -357,7 +357,7 @@ BUGS: tuple[Bug, ...] = (
         ),
     ),
     Bug(
-        "tries to sign in as an operator are not counted",
+        "attempts to sign in as an operator are not counted",
         [SIGNING_IN],
         in_statement(
             operators,
@@ -389,7 +389,7 @@ BUGS: tuple[Bug, ...] = (
         ),
     ),
     Bug(
-        "the time to answer about a fallback is compared before the lock",
+        "the deadline of a fallback is compared before the lock",
         [f"{SAME_BESTIE_RACES}::test_a_fallback_is_not_taken_after_waiting_for_a_lock_past_its_deadline"],
         together(
             in_statement(
@@ -404,7 +404,7 @@ BUGS: tuple[Bug, ...] = (
         ),
     ),
     Bug(
-        "an answer about a fallback counts after its time",
+        "an answer to a fallback is accepted after the deadline",
         [
             f"{SAME_BESTIE}::test_the_payment_session_expires_with_a_case_when_the_customer_ignores_the_fallback",
             SIMULATION,
@@ -419,7 +419,7 @@ BUGS: tuple[Bug, ...] = (
         ),
     ),
     Bug(
-        "a fallback asks the mitra who let the customer down",
+        "a fallback asks the mitra who did not accept",
         [
             f"{SAME_BESTIE}::test_the_fallback_is_a_blast_without_the_mitra_who_rejected",
             SIMULATION,
@@ -432,7 +432,7 @@ BUGS: tuple[Bug, ...] = (
         ),
     ),
     Bug(
-        "a chosen mitra who goes offline is waited for",
+        "a targeted pairing stays open after its mitra goes offline",
         [
             f"{SAME_BESTIE}::test_the_targeted_pairing_fails_when_its_mitra_goes_offline_even_if_the_mitra_returns",
             SIMULATION,
@@ -440,7 +440,7 @@ BUGS: tuple[Bug, ...] = (
         in_function(pairing, "withdraw", 'if pairing.kind == "targeted":', "if False:"),
     ),
     Bug(
-        "a chosen mitra's card stays open when it goes offline",
+        "a chosen mitra's card stays open after the mitra goes offline",
         [
             f"{SAME_BESTIE}::test_the_targeted_pairing_fails_when_its_mitra_goes_offline_even_if_the_mitra_returns",
             SIMULATION,
@@ -454,14 +454,14 @@ BUGS: tuple[Bug, ...] = (
         ),
     ),
     Bug(
-        "a chosen mitra who has no place left gets the card",
+        "a chosen mitra at capacity gets the card",
         [f"{SAME_BESTIE}::test_the_targeted_pairing_fails_immediately_when_its_mitra_cannot_be_asked"],
         in_statement(
             pairing_queries, "open_targeted", "can_take_customer AND", "online AND suspended_at IS NULL AND"
         ),
     ),
     Bug(
-        "a failure that the fallback made good opens a case",
+        "a failure opens a case although the fallback succeeded",
         [
             f"{SAME_BESTIE}::test_a_successful_fallback_marks_the_failure_as_recovered_and_opens_no_case",
             SIMULATION,
@@ -478,7 +478,7 @@ BUGS: tuple[Bug, ...] = (
         ),
     ),
     Bug(
-        "a failure that the fallback made good is not marked as recovered",
+        "a failure is not marked as recovered after the fallback succeeded",
         [
             f"{SAME_BESTIE}::test_a_successful_fallback_marks_the_failure_as_recovered_and_opens_no_case",
             SIMULATION,
@@ -491,7 +491,7 @@ BUGS: tuple[Bug, ...] = (
         in_function(extension, "approve_by_mitra", "extension.is_over or ", ""),
     ),
     Bug(
-        "an extension is charged when it is asked for",
+        "an extension is charged when the customer asks for it",
         [
             f"{EXTENSION}::test_an_extension_that_its_mitra_rejects_twice_is_rejected_once_and_not_charged",
             SIMULATION,
@@ -505,7 +505,7 @@ BUGS: tuple[Bug, ...] = (
         "DROP TRIGGER charge_attempts_of_an_approved_extension ON charge_attempts",
     ),
     Bug(
-        "silence approves though the mitra is not connected",
+        "a missing answer approves although the mitra is not connected",
         [
             f"{EXTENSION}::test_an_extension_without_an_answer_is_rejected_when_its_mitra_may_be_disconnected",
             SIMULATION,
@@ -513,7 +513,7 @@ BUGS: tuple[Bug, ...] = (
         in_function(extension, "window_over", " and each.mitra_id in connected", ""),
     ),
     Bug(
-        "silence approves though nobody knows whether the mitra is connected",
+        "a missing answer approves although presence is unknown",
         [
             f"{EXTENSION}::test_an_extension_without_an_answer_is_rejected_when_its_mitra_may_be_disconnected",
             SIMULATION,
@@ -527,13 +527,13 @@ BUGS: tuple[Bug, ...] = (
         ),
     ),
     Bug(
-        "a hand approves though the toggle went off",
+        "a mitra may approve after the toggle went off",
         [f"{EXTENSION}::test_an_extension_is_rejected_when_its_mitra_goes_offline_even_if_the_mitra_returns"],
         in_statement(sessions, "lock_extensions", " AND NOT locked.mitra_went_offline", ""),
         "ALTER TABLE extensions DROP CONSTRAINT extensions_nobody_there_approves_nothing",
     ),
     Bug(
-        "the toggle to offline leaves a pending extension alone",
+        "going offline does not reject a pending extension",
         [
             f"{EXTENSION}::test_an_extension_is_rejected_when_its_mitra_goes_offline_even_if_the_mitra_returns",
             SIMULATION,
@@ -554,7 +554,7 @@ BUGS: tuple[Bug, ...] = (
         ),
     ),
     Bug(
-        "the gateway's approval of an extension counts after its time",
+        "the gateway's approval of an extension is accepted after the timeout",
         [
             f"{EXTENSION_RACES}::test_a_charge_is_refunded_when_the_gateways_approval_waits_for_a_lock_past_thirty_seconds",
             SIMULATION,
@@ -567,7 +567,7 @@ BUGS: tuple[Bug, ...] = (
         ),
     ),
     Bug(
-        "a late approval of an extension's charge is kept",
+        "a late approval of an extension's charge is not refunded",
         [
             f"{EXTENSION}::test_a_charge_that_the_gateway_approves_after_thirty_seconds_is_refunded",
             SIMULATION,
@@ -580,7 +580,7 @@ BUGS: tuple[Bug, ...] = (
         ),
     ),
     Bug(
-        "the payment of an extension that is rejected stays open",
+        "the payment of a rejected extension stays open",
         [
             f"{EXTENSION}::test_an_extension_that_its_mitra_rejects_twice_is_rejected_once_and_not_charged",
             SIMULATION,
@@ -593,7 +593,7 @@ BUGS: tuple[Bug, ...] = (
         ),
     ),
     Bug(
-        "the new end is counted from now",
+        "an extension adds its minutes to now instead of to the old end",
         [f"{EXTENSION}::test_an_approval_after_the_old_end_adds_time_from_the_old_end", SIMULATION],
         in_statement(
             sessions,

@@ -1,7 +1,7 @@
 """Plant each deliberate fault in turn, and check that a test fails: `python -m tests.simulation.planted_bugs`.
 
 With arguments, it plants only the faults whose name contains one of the arguments. An example is
-`… planted_bugs fallback "silence approves"`. If no test fails for a fault, the exit status is 1.
+`… planted_bugs fallback "missing answer"`. If no test fails for a fault, the exit status is 1.
 """
 
 import os
