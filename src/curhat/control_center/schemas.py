@@ -1,4 +1,4 @@
-"""How the Control Center shows rows, and people: customers by call name and masked phone number, others by name."""
+"""References to customers, mitras and operators, and functions that build the API's structs from rows."""
 
 from typing import TypeVar
 from uuid import UUID
@@ -33,7 +33,7 @@ class OperatorReference(msgspec.Struct, frozen=True):
 
 
 def from_row(item_type: type[Item], row: msgspec.Struct, **others: object) -> Item:
-    """Build a struct of the API: the fields in `others`, and every other field from the row's column of that name."""
+    """Build a struct of the API. Each field that is not in `others` comes from the row's column of the same name."""
     names = [name for name in item_type.__struct_fields__ if name not in others]
     return item_type(**{name: getattr(row, name) for name in names}, **others)
 

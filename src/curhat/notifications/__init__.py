@@ -1,4 +1,6 @@
-"""Push: the subscriptions of people, the outbox of messages, and the worker's calls to push services.
+"""Push: people's subscriptions, the outbox of push messages, and the workers that send these to push services.
+
+In this package, a "message" without "chat" is a push message.
 
 Guarantees
     A subscription belongs to one sign-in and ends with that sign-in. If the token of a subscription is not valid, the
@@ -9,17 +11,17 @@ Guarantees
     between the push service and the browser. The message contains no chat text, no reason, no name and no phone
     number.
     The transaction that causes a push also records the reason for the push (migrations/0006_push.sql). The worker
-    tries to send a message until the message expires. It never sends an expired message. If a worker crashes between
-    sending and recording, another worker sends the message again. Both copies have the same topic, so the second
-    replaces the first.
+    tries to send a message until the message expires. It never sends an expired message. If a worker crashes after
+    it sent a message and before it recorded the outcome, another worker sends the message again. Both copies have the
+    same topic, so the second replaces the first.
     If a push service reports that a subscription is gone, the worker deletes the subscription. After MAX_FAILURES
-    failed messages in a row, a subscription counts as failed. Push does not reach a mitra through a failed
+    failed messages in a row, a subscription has failed. Push does not reach a mitra through a failed
     subscription (1.1). The subscription becomes good again when a message arrives or when the app subscribes again.
 How it works
     service.py         subscriptions and the outbox's rows, in the caller's transaction
     outbox.py          claims rows, sends between transactions, records the outcomes; runs in the workers
     port.py            the interface of every push channel: Web Push (web_push.py), later FCM
-    addresses.py       which endpoints this server may call
+    addresses.py       which endpoints this server may connect to
     ../journeys/push.py  finds the people who are not connected, and fills the outbox
 Concurrency
     Any number of workers may run. A worker locks due rows with SKIP LOCKED, and claims them by moving their due time

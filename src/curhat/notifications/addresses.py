@@ -1,4 +1,4 @@
-"""Decides which endpoints this server may call.
+"""Decides which endpoints of push services this server may connect to.
 
 Clients choose the endpoints, so an endpoint could lead into our own network.
 The server checks an endpoint when it saves the subscription, and again at each use. This module resolves the name and
@@ -24,11 +24,11 @@ _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 
 
 class EndpointRefused(PermissionError):
-    """This server must not call the endpoint. The text says why, and does not contain the endpoint."""
+    """This server must not connect to the endpoint. The error's text says why, and does not contain the endpoint."""
 
 
 class Addresses(AbstractResolver):
-    """Decides which endpoints this server may call. In development, `allows_this_machine` allows loopback and http.
+    """Decides which addresses are allowed. In development, `allows_this_machine` allows loopback and http.
 
     The HTTP client resolves names with this class, so the client connects only to addresses that were checked.
     """

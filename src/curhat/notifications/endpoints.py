@@ -47,7 +47,7 @@ async def subscribe_customer_to_push(
     database: NamedDependency[Database],
     push_addresses: NamedDependency[Addresses],
 ) -> None:
-    """Send pushes to this browser while the app is closed: when a bestie accepts, and when a bestie writes.
+    """While the app is closed, send pushes to this browser: when a bestie accepts, and when a bestie writes.
 
     The subscription ends with the sign-in. Repeat the request when the app starts, to repair a failed subscription.
     """
@@ -66,7 +66,7 @@ async def subscribe_mitra_to_push(
     database: NamedDependency[Database],
     push_addresses: NamedDependency[Addresses],
 ) -> None:
-    """Send a push for each request to this browser while the app is closed.
+    """While the app is closed, send a push to this browser for each offered request.
 
     After closing the app, the mitra stays available for another 15 minutes.
     The subscription ends with the sign-in. Repeat the request when the app starts, to repair a failed subscription.
@@ -110,9 +110,9 @@ async def unsubscribe_mitra_from_push(
     responses=answers({202: PushTest}, *MITRA_SIGNED_IN, NoPushSubscription, TooManyRequests),
 )
 async def test_push(mitra: NamedDependency[Identity], database: NamedDependency[Database]) -> PushTest:
-    """Push a test notification to each of the mitra's devices, in the same way as a request. At most once in 10 s.
+    """Push a test notification to each of the mitra's devices, at most once in 10 s.
 
-    A test that arrives repairs a failed subscription.
+    A test takes the same path as the push for an offered request. A test that arrives repairs a failed subscription.
     """
     async with database.transaction() as tx:
         return PushTest(await service.enqueue_test(tx, mitra.user_id))

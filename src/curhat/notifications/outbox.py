@@ -45,7 +45,7 @@ IN_FLIGHT: Final = Gauge("curhat_push_in_flight", "Push messages that this proce
 
 # Returns which of these people hold a live connection. May raise PresenceUnknown.
 ConnectedAmong = Callable[[Role, Sequence[UUID]], Awaitable[set[UUID]]]
-# Returns which of these subjects still need a push, for example a request that is open or a message that is unread.
+# Returns which of these subjects still need a push, for example an open request or an unread chat message.
 StillWanted = Callable[[PushKind, Sequence[UUID]], Awaitable[set[UUID]]]
 
 
@@ -120,7 +120,7 @@ class Outbox:
                 await asyncio.wait(waiting)
 
     async def _drop_unwanted(self, claimed: Sequence[ClaimedMessage]) -> list[ClaimedMessage]:
-        """Return the messages to send. Delete a message if its subject is over or its reader is connected."""
+        """Return the messages to send. Delete a message if its subject is over or its recipient is connected."""
         unwanted: list[ClaimedMessage] = []
         for kind in sorted({message.kind for message in claimed if message.kind != "test"}):
             of_kind = [message for message in claimed if message.kind == kind]

@@ -14,7 +14,7 @@ class Address(msgspec.Struct, frozen=True):
     auth: bytes
 
     def __repr__(self) -> str:
-        return "Address(…)"  # Anyone who reads an address in a log could send to it.
+        return "Address(…)"  # Anyone who reads an address in a log could send pushes to it.
 
 
 class Push(msgspec.Struct, frozen=True):

@@ -39,14 +39,14 @@ _TOPIC_LETTERS: Final = {"request_offered": "r", "matched": "s", "message": "s",
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """A push to one user, on each of their subscriptions that has not failed."""
+    """A push message to one user. It goes to each of the user's subscriptions that has not failed."""
 
     kind: PushKind
     role: Role
     user_id: UUID
-    # The request, session or message that the push announces.
+    # The request, session or chat message that the push announces.
     subject_id: UUID
-    # The request or session whose earlier push this message replaces.
+    # The request or session whose earlier push this push replaces.
     topic_id: UUID
     request_id: UUID | None = None
     session_id: UUID | None = None
@@ -68,7 +68,7 @@ def parsed_address(subscription: PushSubscription) -> Address:
 async def subscribe(
     tx: Transaction, identity: Identity, token_digest: bytes, address: Address, language: Language
 ) -> None:
-    """Subscribe this browser for this sign-in. If the browser's subscription counts as failed, make it good again.
+    """Subscribe this browser for this sign-in. If the browser's subscription has failed, make it good again.
 
     Ends the subscription that another person or an earlier sign-in has in the same browser. A repeated call changes
     nothing.
@@ -101,7 +101,7 @@ async def enqueue(tx: Transaction, messages: Sequence[Message]) -> int:
     """Put each message into the outbox for each subscription of its user that has not failed.
 
     `messages` must have at least one message, and all messages must be for users of the same role. Returns the number
-    of pairs of a message and a subscription. A repeated call does nothing.
+    of pairs (message, subscription). A repeated call does nothing.
     """
     user_ids = list({message.user_id for message in messages})
     subscriptions: dict[UUID, list[Subscription]] = {}
@@ -116,9 +116,8 @@ async def enqueue(tx: Transaction, messages: Sequence[Message]) -> int:
 async def enqueue_test(tx: Transaction, mitra_id: UUID) -> int:
     """Put a test message into the outbox for each subscription of this mitra, failed or not.
 
-    Returns the number of messages.
-
-    Raises NoPushSubscription, and TooManyRequests if the last test was less than SECONDS_PER_TEST ago.
+    Returns the number of messages. Raises NoPushSubscription if the mitra has no subscription. Raises TooManyRequests
+    if the last test was less than SECONDS_PER_TEST ago.
     """
     await queries.lock_person(tx, user_id=mitra_id)
     subscriptions = await queries.list_subscriptions_of_mitra(tx, mitra_id=mitra_id)

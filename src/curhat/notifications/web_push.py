@@ -105,7 +105,7 @@ class WebPush:
             "Content-Type": "application/octet-stream",
             "TTL": str(push.ttl_seconds),
             "Topic": push.topic,
-            # Asks the push service to deliver at once, even to a phone that saves power.
+            # Asks the push service to deliver immediately, even to a phone that saves power.
             "Urgency": "high",
         }
         post = self._opened().post(address.endpoint, data=body, headers=headers, allow_redirects=False)

@@ -1,12 +1,12 @@
 """The availability poll (1.2), which every customer sends every 5 s. This module answers it before the web framework.
 
 Guarantees
-    A poll never touches PostgreSQL. This process asks Valkey at most 5 times per second, even if very many customers
+    A poll never touches PostgreSQL. Each process asks Valkey at most 5 times per second, even if very many customers
     poll. An answer is at most MAX_ANSWER_AGE_SECONDS old.
     If Valkey gives no valid answer, the poll answers `{"available": false}` (1.6) after at most one second.
 How it works
     The module encodes both answers once, at import. If the last answer is too old, all waiting polls share one query
-    to Valkey. The query is a ZCOUNT inside the presence script, so "now" is Valkey's own clock.
+    to Valkey. The query runs ZCOUNT in the presence script, with the time of Valkey's own clock.
 """
 
 import asyncio

@@ -35,7 +35,7 @@ class CustomerConnections:
         self._heard_from.add(customer_id)
 
     async def opened(self, customer_id: UUID) -> None:
-        """Note that a customer connected. When Valkey is not away, `opened` returns after Valkey shows it."""
+        """Note that a customer connected. Unless Valkey is away, Valkey shows this when `opened` returns."""
         self._gone.discard(customer_id)
         try:
             await self._store.customers_seen([customer_id], CUSTOMER_CONNECTED_SECONDS)

@@ -12,7 +12,7 @@ class PresenceChange(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class MitraPresence(msgspec.Struct, frozen=True, kw_only=True):
-    """A mitra's own presence: the toggle, whether it is connected, its number of sessions, and its capacity."""
+    """A mitra's own presence: the toggle, whether the mitra is connected, the number of sessions, the capacity."""
 
     online: bool
     connected: bool

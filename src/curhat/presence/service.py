@@ -1,13 +1,13 @@
 """Decides which mitras may be asked, and which are connected.
 
-PostgreSQL stores the toggle, and Valkey stores the leases. The loops here make Valkey follow PostgreSQL.
+PostgreSQL stores the toggle, and Valkey stores the leases. Loops in this module make Valkey follow PostgreSQL.
 
 Guarantees
     `may_be_asked`, `ask_candidates`, `count_available`, `is_connected` and `connected_among` answer from Valkey
     within a second, or raise PresenceUnknown. They never guess. When a mitra accepts, PostgreSQL checks again whether
     the mitra can take a customer.
-    If this process committed a change, Valkey shows the change at once. If another process committed the change, or
-    if the signal was lost, Valkey shows the change within RECONCILE_INTERVAL_SECONDS. Valkey never returns to an
+    If this process committed a change, Valkey shows the change immediately. If another process committed it, or if
+    the signal was lost, Valkey shows the change within RECONCILE_INTERVAL_SECONDS. Valkey never returns to an
     older state.
     After Valkey was away, wiped or damaged, its data is correct again within RECONCILE_INTERVAL_SECONDS. For mitras
     whom only push reaches, this takes up to PUSH_RECONCILE_INTERVAL_SECONDS.
@@ -17,7 +17,7 @@ How it works
     `reconcile` reports all connections of this process, applies the states of their mitras to Valkey, and tells the
     package pairing which of these mitras may be asked. `reconcile` repairs the effects of a lost signal or an outage.
     No process holds a connection of a mitra whom only push reaches (1.1). So the workers read all of these mitras from
-    PostgreSQL, which stores the subscriptions that have not failed and when the app was last seen.
+    PostgreSQL. It stores the subscriptions that have not failed, and the time at which the app was last seen.
 Relies on
     The hub's hooks call `opened`, `frame_received` and `closed` for every socket of a mitra. The hooks never reuse a
     connection id. The signal of each change that this process commits reaches `mitra_changed`. `run` runs in every
@@ -150,7 +150,7 @@ class _Mitra:
 
 
 class Presence:
-    """The connections of mitras in this process, and every mitra's presence through Valkey."""
+    """The connections of mitras in this process, and, through Valkey, the presence of every mitra."""
 
     def __init__(self, client: "valkey.asyncio.Valkey", database: Database, hooks: PresenceHooks) -> None:
         self.hooks = hooks
@@ -166,7 +166,7 @@ class Presence:
         self._to_refresh: set[UUID] = set()
         self._refresh_wanted = asyncio.Event()
 
-    # Queries. Each raises PresenceUnknown when Valkey does not answer.
+    # Queries. Each except `view` raises PresenceUnknown when Valkey does not answer.
 
     async def ask_candidates(self) -> list[UUID]:
         """Return every mitra who may be asked now (1.1)."""
@@ -177,7 +177,7 @@ class Presence:
         return (await self._store.look(mitra_id)).may_be_asked
 
     async def is_connected(self, mitra_id: UUID) -> bool:
-        """Whether this mitra is connected now (5.6). A running session alone does not make a mitra connected."""
+        """Whether this mitra is connected now (5.6). A running session does not make a mitra connected."""
         return (await self._store.look(mitra_id)).connected
 
     async def connected_among(self, mitra_ids: Sequence[UUID]) -> set[UUID]:
@@ -190,10 +190,9 @@ class Presence:
         return await self._store.count()
 
     async def view(self, state: MitraState) -> MitraPresence:
-        """Return a mitra's presence for its devices.
+        """Return the presence to show on the mitra's devices.
 
-        If Valkey does not answer, the result shows `connected` as false.
-        Never raises.
+        Never raises. If Valkey does not answer, `connected` is false.
         """
         try:
             connected = await self.is_connected(state.id)
@@ -204,10 +203,7 @@ class Presence:
     # Events of the mitras' sockets. When Valkey is away, these methods do not raise an error.
 
     async def opened(self, mitra_id: UUID, connection_id: str) -> None:
-        """Begin the lease of a socket that opened.
-
-        When Valkey is not away, `opened` returns after Valkey has the lease.
-        """
+        """Begin the lease of a socket that opened. Unless Valkey is away, it has the lease when `opened` returns."""
         mitra = self._mitras.setdefault(mitra_id, _Mitra())
         mitra.connections[connection_id] = connection = _Connection(mitra_id, connection_id, time.monotonic())
         self._unreported.add(connection)
@@ -298,7 +294,7 @@ class Presence:
 
         If Valkey does not answer, keeps the frames and closes for the next flush, and raises PresenceUnknown.
         One report runs at a time. All callers that wait meanwhile share the next report. So a thousand mitras who
-        reconnect at once cost a few batches, not a thousand connections to Valkey.
+        reconnect together cost a few batches, not a thousand connections to Valkey.
         """
         if self._next_flush is None:
             self._next_flush = asyncio.create_task(self._flush())
@@ -332,7 +328,7 @@ class Presence:
         await self._tell_pairing(await self.refresh(ids))
 
     async def write_last_seen(self) -> None:
-        """Write to PostgreSQL when mitras were last seen. Skips locked rows, which the next call writes."""
+        """Write to PostgreSQL when mitras were last seen. The next call writes the rows that are locked now."""
         now = time.monotonic()
         seen = self._unwritten_last_seen.copy()
         mitra_ids = list(seen)

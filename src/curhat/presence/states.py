@@ -6,5 +6,5 @@ MAY_BE_ASKED_SECONDS = 12
 PUSH_REACHABLE_SECONDS = 15 * 60
 # 5.6: a mitra is connected while its last frame is at most this old. This is two heartbeats of 3 s.
 MITRA_CONNECTED_SECONDS = 6
-# 5.6: after its socket closed, a mitra has this much time to reconnect before it counts as disconnected.
+# 5.6: after its socket closed, a mitra has this much time to reconnect before the server treats it as disconnected.
 COME_BACK_SECONDS = 3

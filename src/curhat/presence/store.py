@@ -85,7 +85,7 @@ class Standing(NamedTuple):
 
 
 class PresenceStore:
-    """The presence keys in Valkey. Any number of processes share them. Every method raises PresenceUnknown."""
+    """The presence keys in Valkey. All processes share them. Every method raises PresenceUnknown if Valkey fails."""
 
     def __init__(self, client: "valkey.asyncio.Valkey") -> None:
         # Typed here, because the client's own signature has no types.
@@ -140,7 +140,7 @@ class PresenceStore:
         return standings
 
     async def customers_seen(self, customer_ids: Sequence[UUID], for_seconds: float) -> None:
-        """Count these customers as connected for `for_seconds` from now. A later call replaces this time."""
+        """Treat these customers as connected for `for_seconds` from now. A later call replaces this time."""
         for batch in _batches(customer_ids):
             arguments: list[str | int] = [int(for_seconds * 1000), *map(str, batch)]
             await self._call("customers_seen", [], arguments, CUSTOMERS_KEY)

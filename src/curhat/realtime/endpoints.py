@@ -18,7 +18,7 @@ from curhat.realtime.tickets import TICKET_LIFETIME_SECONDS, issue_ticket
 
 
 class RealtimeTicket(msgspec.Struct, frozen=True):
-    """A ticket that opens one socket, once. The client adds `?ticket=…` to the address of the socket."""
+    """A ticket that opens one socket, once. The client adds `?ticket=…` to the URL of the socket."""
 
     ticket: str
     expires_at: datetime

@@ -1,7 +1,7 @@
 """Declarations of events. Each package declares in its `events.py` the events that it sends.
 
-A declaration says which structs hold the data of the event with this name. `contracts/realtime.json` is generated
-from the declarations.
+A declaration names an event, and the structs that hold its data. `contracts/realtime.json` is generated from the
+declarations.
 """
 
 from typing import Generic, TypeVar
@@ -40,18 +40,18 @@ class EventType(Generic[CustomerData, MitraData]):
         self.data: dict[Role, type[msgspec.Struct] | None] = {"customer": customer, "mitra": mitra}
 
     def to_customer(self, customer_id: UUID, data: CustomerData) -> StreamEvent:
-        """Return this event, addressed to a customer's stream."""
+        """Return this event for a customer's stream."""
         return StreamEvent(role="customer", user_id=customer_id, type=self.name, data=data)
 
     def to_mitra(self, mitra_id: UUID, data: MitraData) -> StreamEvent:
-        """Return this event, addressed to a mitra's stream."""
+        """Return this event for a mitra's stream."""
         return StreamEvent(role="mitra", user_id=mitra_id, type=self.name, data=data)
 
 
 class UnsequencedEventType(Generic[MitraData]):
-    """A type of event for mitras. An event of this type may be lost, because other answers show the same state.
+    """A type of event for mitras.
 
-    These are the welcome, `/state` and the lists.
+    An event of this type may be lost, because the welcome, `/state` and the lists show the same state.
     """
 
     def __init__(self, name: str, mitra: type[MitraData]) -> None:
@@ -59,5 +59,5 @@ class UnsequencedEventType(Generic[MitraData]):
         self.data: dict[Role, type[msgspec.Struct] | None] = {"mitra": mitra}
 
     def to_mitra(self, mitra_id: UUID, data: MitraData) -> UnsequencedEvent:
-        """Return this event, addressed to the sockets of a mitra."""
+        """Return this event for the sockets of a mitra."""
         return UnsequencedEvent(role="mitra", user_id=mitra_id, type=self.name, data=data)

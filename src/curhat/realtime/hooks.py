@@ -37,7 +37,7 @@ class SocketHooks(Protocol):
     async def authenticate(self, role: Role, scope: Scope) -> SocketIdentity | None:
         """Return the user who opens this socket. The bearer header, the cookie or `?ticket=` identifies the user.
 
-        A cookie counts only with a right Origin. Returns None if the handshake identifies no signed-in user of
+        A cookie needs an allowed Origin. Returns None if the handshake identifies no signed-in user of
         `role`. Returns None for a ticket whose token was revoked after the ticket was issued.
         Raises PresenceUnknown when Valkey, which stores the tickets, does not answer.
         """

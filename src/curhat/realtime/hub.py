@@ -1,7 +1,7 @@
 """The sockets of one process, and the frames that the process sends to them.
 
 A committed event arrives as a signal that contains its frame. If a socket has already sent the preceding event, the
-hub sends the frame at once. Otherwise, the hub reads the missing events from PostgreSQL. Signals may be lost. So
+hub sends the frame immediately. Otherwise, the hub reads the missing events from PostgreSQL. Signals may be lost. So
 every 3 s the hub compares the heads of its users' streams with PostgreSQL, in bulk, and asks which tokens are no
 longer valid.
 
@@ -42,13 +42,13 @@ log = structlog.get_logger(__name__)
 PING_PERIOD_SECONDS: Final[dict[Role, float]] = {"customer": 15.0, "mitra": 3.0}
 TICK_SECONDS: Final = 0.1
 HELLO_TIMEOUT_SECONDS: Final = 5.0
-# A client that sends nothing for this time counts as gone, even if the network reports no error.
+# The hub treats a client that sends nothing for this time as gone, even if the network reports no error.
 SILENCE_TIMEOUT_SECONDS: Final = 120.0
 # If a signal is lost, the hub learns of the event or of the revoked token at most this much later.
 COMPARE_PERIOD_SECONDS: Final = 3.0
 # Limits how long one comparison occupies the event loop.
 MAX_USERS_PER_COMPARISON: Final = 2_000
-# Limits the memory of one read of missed events: 100 messages of the maximum length are 2.4 MB.
+# Limits the memory of one read of missed events: 100 chat messages of the maximum length are 2.4 MB.
 MAX_EVENTS_PER_READ: Final = 100
 # Limits how many of the pool's connections the hub uses while many clients say hello, or many sockets read gaps.
 MAX_READS_RUNNING: Final = 4
@@ -71,7 +71,7 @@ _read_typing_notice = msgspec.msgpack.Decoder(TypingNotice).decode
 
 
 class Hub:
-    """The sockets of this process. Call its methods only on the event loop that created the hub."""
+    """The sockets of this process. Call its methods only on the event loop on which the hub was created."""
 
     def __init__(self, database: Database, signals: SignalSink, hooks: HubHooks) -> None:
         self._database = database
@@ -100,7 +100,7 @@ class Hub:
     # For the packages above ---------------------------------------------------------------------------------
 
     def listen(self, signals: Signals) -> None:
-        """Handle the signals about streams and typing. Call it before `signals.run`."""
+        """Handle the signals about streams and typing. Call this before `signals.run`."""
         signals.handle("stream", self.handle_stream_signal)
         signals.handle("typing", self.handle_typing_signal)
 
@@ -126,7 +126,7 @@ class Hub:
                 socket.hold_back(frame)
 
     def close_tokens(self, token_digests: Collection[bytes], code: int = protocol.SIGNED_OUT) -> None:
-        """Close the sockets in this process that were opened with one of these tokens or with its ticket."""
+        """Close the sockets in this process that were opened with one of these tokens or their tickets."""
         for socket in self._all():
             if socket.owner.token_digest in token_digests:
                 socket.close(code)
@@ -147,7 +147,7 @@ class Hub:
     async def drain(self) -> None:
         """Close every socket with 1012, because the process stops.
 
-        From now on, `add` closes each new socket at once.
+        From now on, `add` closes each new socket immediately.
         """
         self._draining = True
         for socket in self._all():
@@ -255,8 +255,7 @@ class Hub:
                 if not missed or missed[0].seq != seq + 1:
                     seq = None
         self._set_clock(head.server_now)
-        # The hub welcomes a socket without a hello if feed.head is higher than PostgreSQL's head. So replace
-        # feed.head.
+        # `hello` is None when feed.head may be higher than PostgreSQL's head. So replace feed.head.
         feed.head = head.seq if hello is None else max(feed.head, head.seq)
         extras = await socket.hooks.welcome_extras(identity)
         await pause_point("realtime.looked")
@@ -342,7 +341,7 @@ class Hub:
     def tick(self) -> None:
         """Ping the sockets of the next slot.
 
-        Close sockets without a hello in time, or without a frame for two minutes.
+        Close sockets that received no hello in time, or no frame for two minutes.
         """
         loop_time = asyncio.get_running_loop().time()
         while self._awaiting_hello and self._awaiting_hello[0][0] <= loop_time:

@@ -6,7 +6,7 @@ Client to server: hello, pong, signal. Server to client: welcome, event, ping, s
 How the client and the server keep in step
     The client remembers the `epoch` and `seq` of the last event that it has applied. Its hello contains both.
     The server answers with a welcome. Then the server sends all events after that seq. The seq of each event is one
-    higher than the seq of the event before.
+    higher than the seq of the previous event.
     If a ping has a higher seq than the client has applied, the client says hello again. A client may say hello at any
     time. A client ignores an event whose seq it has already applied.
     `resumed: false` means that the client cannot resume: the server no longer stores the missed events, or the hello

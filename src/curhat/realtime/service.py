@@ -1,6 +1,6 @@
 """Event streams in PostgreSQL.
 
-A stream has the events of one user in one role, numbered without gaps, for 24 hours.
+A stream keeps the events of one user in one role for 24 hours. It numbers them without gaps.
 """
 
 from collections.abc import Sequence
@@ -89,7 +89,7 @@ async def events_after(
 ) -> list[StoredEvent]:
     """Read the stored events after `seq`, in order.
 
-    If pruning has deleted event `seq` + 1, a gap precedes the events.
+    If pruning has deleted event `seq` + 1, the result begins with a later event.
     """
     rows = await queries.list_events_after(db, role=role, user_id=user_id, seq=seq, max_events=max_events)
     return [StoredEvent(seq=row.seq, frame=_frame(row.seq, row.type, row.at, row.data)) for row in rows]

@@ -1,8 +1,8 @@
 """The server's side of one socket: sends frames in order and within limits, and closes the socket.
 
 Most sockets of a chat service are idle. An idle socket costs little memory, because it has no timer, no queue, and no
-task except its receive loop. A socket writes each frame directly to the transport. Only while the transport is full,
-the socket has a queue.
+task except its receive loop. A socket writes each frame directly to the transport. It has a queue only while the
+transport is full.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ STALL_TIMEOUT_SECONDS: Final = 20.0
 # How long a client may take to read the frames that precede the close frame. After this time, the server drops the
 # connection without a close frame.
 CLOSE_TIMEOUT_SECONDS: Final = 10.0
-# A client may send 100 frames at once, and 50 per second over a longer period.
+# A client may send 100 frames in one burst, and 50 per second over a longer period.
 MAX_BURST_FRAMES: Final = 100.0
 MAX_FRAMES_PER_SECOND: Final = 50.0
 # The server forwards at most one typing signal per session within this time.
@@ -48,7 +48,7 @@ class Stalled(Exception):
 
 @dataclasses.dataclass(slots=True, eq=False, repr=False)
 class Feed:
-    """One user's stream in this process: the highest seq known to be committed, and the sockets that send it."""
+    """One user's stream in this process: the highest committed seq known here, and the sockets that send its events."""
 
     identity: Identity
     head: int = 0
@@ -98,7 +98,7 @@ class Socket:
     def allows_typing(self, session_id: UUID) -> bool:
         """Return whether the server may forward a typing signal for this session now.
 
-        Count a signal that it may forward.
+        If it may, count the signal.
         """
         now = asyncio.get_running_loop().time()
         known = self._typing_forwarded_at or {}
@@ -160,7 +160,7 @@ class Socket:
             writer = self._writer
 
     def _enqueue(self, frame: str) -> None:
-        assert self._queue is not None  # The queue exists as long as the writer task.
+        assert self._queue is not None  # The queue exists while the writer task runs.
         size = protocol.size_bytes(frame)
         if len(self._queue) >= MAX_QUEUE_FRAMES or self._queued_bytes + size > MAX_QUEUE_BYTES:
             self.close(protocol.TOO_SLOW, "say hello again")

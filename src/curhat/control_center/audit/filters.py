@@ -1,4 +1,4 @@
-"""Converts the query parameters of the audit's list to its filters."""
+"""Converts the query parameters of the audit's list to filters."""
 
 from curhat.control_center.lists.filters import Filters
 from curhat.control_center.lists.query_values import From, Text, To, checked_text

@@ -68,9 +68,9 @@ class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Bucket(msgspec.Struct, frozen=True):
-    """Counts for one hour or day, which began at `began_at`.
+    """The numbers of one hour or day, which began at `began_at`.
 
-    They count payments opened and confirmed, sessions started and ended, and failed pairings.
+    They are the payments opened and confirmed, the sessions started and ended, and the failed pairings.
     """
 
     began_at: datetime

@@ -26,7 +26,7 @@ DAYS_CHARTED: Final = 30
 
 
 async def read_dashboard(database: Database, presence: Presence) -> Dashboard:
-    """Read the current figures, and the figures since midnight in Jakarta. PostgreSQL's counts share one snapshot."""
+    """Read the current figures, and the figures since midnight in Jakarta. PostgreSQL counts in one snapshot."""
     connected, available, free_capacity = await _read_presence(database, presence)
     async with database.transaction(snapshot=True) as tx:
         figures = await queries.read_figures(tx)

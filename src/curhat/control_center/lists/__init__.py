@@ -7,7 +7,7 @@ Guarantees
 Steps of a request
     1. The filter function of the list's own package builds `filters.Filters` from the query parameters.
     `query_values` checks the parameters, and `search` reads the parameter `q`.
-    2. `answers.ListRequest` calls the page function of that package. The page function reads one page with these
-    filters, beginning after a cursor (`cursors`).
+    2. `answers.ListRequest` calls the page function of the list's package. The page function reads one page with
+    these filters, beginning after a cursor (`cursors`).
     3. `answers.ListRequest` answers with one page as JSON, or with the whole list as CSV (`csv_export`).
 """

@@ -61,7 +61,7 @@ class ListRequest:
 
 
 def filtered_by(filters: Callable[..., Filters]) -> dict[str, Provide]:
-    """Return the dependencies of a list's endpoint. `filters` has the query parameters of the list."""
+    """Return the dependencies of a list's endpoint. The parameters of `filters` are the query parameters."""
     return {
         "filters": Provide(filters, sync_to_thread=False),
         "list_request": Provide(ListRequest, sync_to_thread=False),

@@ -41,7 +41,7 @@ def _cells(item_type: type[msgspec.Struct], values: Mapping[str, Any] | None) ->
 
 
 def _nested_struct(field_type: Any) -> type[msgspec.Struct] | None:
-    """Return the struct type whose values a field of this type can hold, or None if there is no such struct type."""
+    """Return the struct type in a field's type, such as `Item` in `Item | None`. Return None if there is none."""
     choices = get_args(field_type) if get_origin(field_type) in (Union, types.UnionType) else (field_type,)
     for choice in choices:
         if isinstance(choice, type) and issubclass(choice, msgspec.Struct):

@@ -66,7 +66,7 @@ def after(conditions: Conditions, condition: str, key: tuple[object, ...] | None
 async def find_row(
     tx: Transaction, statement: Callable[..., Awaitable[list[Row]]], id_column: str, row_id: UUID
 ) -> Row:
-    """Return the row with this id that a list's statement returns. Raises NotFound if there is no such row."""
+    """Run a list's statement for one id, and return the row. Raises NotFound if there is no such row."""
     rows = await statement(tx, Conditions((f"{id_column} = {{0}}", (row_id,))), limit=1)
     if not rows:
         raise NotFound

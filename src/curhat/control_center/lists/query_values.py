@@ -23,7 +23,7 @@ MAX_TIME: Final = datetime(2200, 1, 1, tzinfo=UTC)
 
 
 def checked_time(name: str, value: datetime) -> datetime:
-    """Return the time unchanged. Raises ValidationFailed if it has no zone, or is outside MIN_TIME and MAX_TIME."""
+    """Return the time unchanged. Raises ValidationFailed without a zone, or if not between MIN_TIME and MAX_TIME."""
     with contextlib.suppress(OverflowError):  # The year 1 in a zone east of Greenwich.
         if value.tzinfo is not None and MIN_TIME <= value < MAX_TIME:
             return value

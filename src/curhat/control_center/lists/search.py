@@ -17,8 +17,8 @@ MITRAS_NAMED: Final = "SELECT named.id FROM mitras AS named WHERE lower(named.di
 def add_search(filters: Filters, q: str | None, *, ids: str, person: str, names: str) -> None:
     """Keep only the rows of a list that match `q`. An empty `q` keeps all rows. Raises ValidationFailed.
 
-    `ids` is the condition for an id {0}. `person` is the column with a person's id. `names` is a statement that
-    returns the ids of the people whose name matches {0}.
+    `ids` is the condition that a row matches the id {0}. `person` is the column with a person's id. `names` is a
+    statement that returns the ids of the people whose name matches {0}.
     """
     text = checked_text("q", q)
     if text is None:

@@ -1,7 +1,4 @@
-"""The endpoints of sign-in, second factor, passwords and devices of operators.
-
-The endpoints open the transactions.
-"""
+"""The operators' endpoints: sign-in, second factor, passwords and devices. The endpoints open the transactions."""
 
 import contextlib
 from typing import Final
@@ -274,7 +271,7 @@ async def revoke_operator_device(
     operator: NamedDependency[SignedInOperator],
     device_id: FromPath[UUID],
 ) -> None:
-    """Sign out one of the operator's devices, at once."""
+    """Sign out one of the operator's devices. This takes effect immediately."""
     async with database.transaction() as tx:
         await service.revoke_device(tx, operator, device_id)
 
@@ -282,7 +279,7 @@ async def revoke_operator_device(
 async def _count_try(
     request: AnyRequest, database: Database, settings: Settings, valkey: Valkey, email: str
 ) -> SignInTry:
-    """Count one try of a password, per address and per e-mail. Raises TooManyRequests."""
+    """Count one password try, per network address and per e-mail. Raises TooManyRequests after too many tries."""
     await count_in_hour(valkey, "passwords", request.scope, settings.address_password_tries_per_hour)
     async with database.transaction() as tx:
         return await service.begin_sign_in(tx, settings.secret_key, email)

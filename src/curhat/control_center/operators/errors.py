@@ -1,4 +1,4 @@
-"""Refusals of signing in as an operator."""
+"""The errors with which this package refuses a request."""
 
 from curhat.kit.errors import BusinessError
 

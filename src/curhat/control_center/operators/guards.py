@@ -48,7 +48,7 @@ def operators_only(
     """
 
     async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-        # The framework itself answers OPTIONS. The answer contains only the path's methods.
+        # The framework answers OPTIONS. The answer contains only the path's methods.
         if not connection.scope["path"].startswith(PREFIX) or connection.scope.get("method") == "OPTIONS":
             return
         needed = needed_by(handler)

@@ -1,7 +1,7 @@
 """The second factor: secrets, codes, recovery codes and the QR code. Pure.
 
 The server derives a secret from a salt, which the database stores, and a key, which the database does not have. So an
-attacker cannot sign in with the database alone.
+attacker who has only the database cannot sign in.
 """
 
 import base64
@@ -30,7 +30,7 @@ _ISSUER: Final = "Curhat Control Center"
 
 
 def new_salt() -> bytes:
-    """Generate the salt of a new secret. The database stores it."""
+    """Generate the salt of a new secret. The database stores the salt."""
     return secrets.token_bytes(SALT_BYTES)
 
 

@@ -214,7 +214,7 @@ async def begin_totp(
 async def confirm_totp(
     tx: Transaction, secret_key: bytes, operator: SignedInOperator, totp: str
 ) -> RecoveryCodes:
-    """Make the proposed secret the current secret. Every other device is signed out.
+    """Make the proposed secret the current secret, and sign out every other device.
 
     Raises NotFound, NoEnrolmentBegun, CredentialsInvalid.
     """
@@ -265,7 +265,7 @@ async def _replace_recovery_codes(tx: Transaction, secret_key: bytes, operator_i
 async def change_password(
     tx: Transaction, operator: SignedInOperator, tried: SignInTry, new_hash: str
 ) -> None:
-    """Change the password. Every other device is signed out.
+    """Change the password, and sign out every other device.
 
     Raises CredentialsInvalid if the password has changed since the caller compared the old password with `tried`.
     """
@@ -288,7 +288,7 @@ async def list_devices(tx: Transaction, operator: SignedInOperator) -> DeviceLis
 
 
 async def revoke_device(tx: Transaction, operator: SignedInOperator, device_id: UUID) -> None:
-    """valid → revoked, at once in every process. Raises NotFound, also for another operator's device."""
+    """valid → revoked, immediately in every process. Raises NotFound, also for another operator's device."""
     if not await queries.revoke_token(tx, operator_id=operator.id, token_id=device_id):
         raise NotFound
     await write_audit_entry(tx, operator.id, "device_revoked", "operator", operator.id, old=str(device_id))
@@ -349,9 +349,9 @@ async def prune(tx: Transaction, max_rows: int = MAX_ROWS_PER_PRUNE) -> None:
 async def identify(database: Database, settings: Settings, scope: Mapping[str, Any]) -> SignedInOperator:
     """Find the operator whose token is in the bearer header or the cookie of this request.
 
-    There are few operators, so each request queries PostgreSQL. A revoked token is therefore refused at once.
-    Raises Unauthenticated. Raises Forbidden if another site may have caused the request, or if the token belongs to a
-    customer or mitra.
+    There are few operators, so each request queries PostgreSQL. A revoked token is therefore refused immediately.
+    Raises Unauthenticated if there is no valid token. Raises Forbidden if another site may have caused the request,
+    or if the token belongs to a customer or mitra.
     """
     presented = cookies.presented_token(scope, "operator", settings)
     if presented is None:

@@ -1,1 +1,1 @@
-"""Reads payments with their timelines, sessions, customers and mitras. Changes mitras."""
+"""Reads payments (each with its timeline), sessions, customers and mitras. Changes mitras."""

@@ -155,7 +155,7 @@ async def retry_refund(
     operator: NamedDependency[SignedInOperator],
     case_id: FromPath[UUID],
 ) -> Response[bytes]:
-    """Request again a refund that the gateway refused."""
+    """Repeat a refund that the gateway refused."""
 
     async def step(tx: Transaction) -> ReviewCaseDetail:
         await service.retry_refund(tx, operator, case_id)

@@ -1,4 +1,4 @@
-"""Refusals of the review."""
+"""The errors with which the review refuses a request."""
 
 from curhat.kit.errors import BusinessError
 

@@ -1,4 +1,4 @@
-"""Converts the query parameters of a list to its filters. Each function raises ValidationFailed."""
+"""Converts the query parameters of a list to filters. Each function raises ValidationFailed."""
 
 from typing import Final
 

@@ -155,8 +155,8 @@ async def approve_refund(tx: Transaction, operator: SignedInOperator, case_id: U
 async def retry_refund(tx: Transaction, operator: SignedInOperator, case_id: UUID) -> None:
     """failed → requested again, with a new key for the gateway. Raises NotFound, RefundNotFailed.
 
-    Requests again only the refunds that the gateway refused. One of them may be the automatic refund after a late
-    approval by the gateway, which no operator decided.
+    Repeats each refund that the gateway refused. One may be automatic: if the gateway approves a charge late, the
+    server requests a refund without an operator's decision.
     """
     case = await _lock(tx, case_id)
     awaits_approval = case.needs_approval and case.approved_by is None
