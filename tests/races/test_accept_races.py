@@ -76,7 +76,7 @@ async def test_an_accept_must_be_repeated_when_the_transaction_that_held_its_key
             await holder.execute("SELECT pg_advisory_unlock(7)")
             refused = await journey_queries.explain_refusal(tx, **ids, key_lock=7)
     assert refused is not None
-    # The server would store a final refusal under the key, although the mitra can still accept.
+    # The refusal must not be final, because the server stores a final refusal under the key.
     assert refused.outcome == "in_progress"
     assert await outcome(accept(database, mitra, request_id)) == "done"
 

@@ -54,9 +54,7 @@ class Scenario(msgspec.Struct):
     # Sides
 
     async def decides(self, *, approved: bool) -> Side:
-        """A side that decides a new extension. The side is held after it has locked the session and before it
-        writes.
-        """
+        """A side that decides a new extension. The side waits after it has locked the session and before it writes."""
         if approved:
             _, key = await self.charging()
         else:

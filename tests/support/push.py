@@ -121,7 +121,7 @@ class PushService:
         return Browser(f"{self.url}/push/{secrets.token_urlsafe(24)}")
 
     def for_browser(self, browser: Browser) -> list[Received]:
-        """The messages for one browser, in order."""
+        """The push messages for one browser, in order."""
         return [each for each in self.received if self.url + each.path == browser.endpoint]
 
     def answer(self, browser: Browser, status: int, **headers: str) -> None:

@@ -97,7 +97,7 @@ class FakeHooks:
         return self.revoked & {who.token_digest for who in held}
 
     async def opened(self, identity: Identity, connection_id: str) -> None:
-        """Record the call."""
+        """Record that a socket has opened."""
         self.opened_connections.append((identity, connection_id))
 
     def frame_received(self, identity: Identity, connection_id: str) -> None:
@@ -106,7 +106,7 @@ class FakeHooks:
         self.frames[connection_id] += 1
 
     async def closed(self, identity: Identity, connection_id: str) -> None:
-        """Record the call."""
+        """Record that a socket has closed."""
         self.closed_connections.append((identity, connection_id))
 
     async def welcome_extras(self, identity: Identity) -> Mapping[str, object]:

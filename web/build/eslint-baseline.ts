@@ -1,5 +1,5 @@
 /**
- * An ESLint rule: refuses each platform function that a browser of .browserslistrc lacks.
+ * An ESLint rule that refuses each platform function that a browser of .browserslistrc lacks.
  *
  * The rule asks TypeScript for the declaration of a name in the standard library. It then looks up that declaration in
  * MDN's data of browser support. So it finds `AbortSignal.any`, `list.findLast` and `dialog.showModal`.

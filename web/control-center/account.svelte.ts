@@ -14,8 +14,8 @@ export function operator(): Schemas['OperatorAccount'] | null {
 }
 
 /**
- * Returns whether the operator has this permission. It only decides what a screen shows: the server checks each
- * request.
+ * Returns whether the operator has this permission. The result decides what a screen shows. The server still checks
+ * each request.
  */
 export function may(permission: Permission): boolean {
   return current?.permissions.includes(permission) ?? false;

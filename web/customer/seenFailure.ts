@@ -1,4 +1,4 @@
-/** Remembers the last failure that the person has closed. The home screen then shows it only as a short note. */
+/** Remembers the last failure that the person has closed. The home screen then shows this failure as a short note. */
 import type { Payment } from './journey.svelte';
 
 const KEY = 'curhat:customer:seen-failure';

@@ -86,8 +86,8 @@ const STAGES: Record<Session['status'] | Extension['status'], number> = {
 };
 
 /**
- * The state that the page keeps over a reload, to show it if there is no network then. The kept state has no
- * cards, because requests close too soon.
+ * The state that the page keeps over a reload, to show it if there is no network then. The kept state has no cards,
+ * because a request closes after a short time.
  */
 interface KeptState {
   profile: Profile;

@@ -1,6 +1,6 @@
 /**
- * One step of a form or a dialog. The step runs at most once at a time. If it fails, `problem` has a sentence for the
- * person.
+ * One step of a form or a dialog. The step cannot run twice at the same time. If it fails, `problem` has a sentence
+ * for the person.
  */
 import { errorText } from './words/shared';
 

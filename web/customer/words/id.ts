@@ -1,7 +1,4 @@
-/**
- * The customer's words. The tone is warm but not cute. A text about money always says plainly what happens to the
- * money.
- */
+/** The customer's words. The tone is warm but not cute. A text about money always says what happens to the money. */
 export default {
   welcome: {
     title: 'Ada yang mau dicurhatin?',

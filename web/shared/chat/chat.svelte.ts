@@ -109,8 +109,8 @@ export class Chat {
     const newest = [...page.items].reverse();
     const [oldest] = newest;
     if (known === undefined || (oldest !== undefined && known.id < oldest.id)) {
-      // Messages between this page and the older known messages may be missing. So the chat drops the messages before
-      // this page, and fetches them again on demand.
+      // Messages between this page and the older known messages may be missing. So the chat drops the older messages,
+      // and fetches them again on demand.
       this.#cursor = page.next_cursor;
       this.hasEarlier = page.next_cursor !== null;
       if (oldest !== undefined) this.messages = this.messages.filter((message) => message.id >= oldest.id);
@@ -129,13 +129,13 @@ export class Chat {
       this.hasEarlier = page.next_cursor !== null;
       this.#merge(page.items);
     } catch {
-      // The button for the earlier messages stays at the top of the list, so the person can try again.
+      // The button to fetch earlier messages stays at the top of the list, so the person can try again.
     } finally {
       this.isLoadingEarlier = false;
     }
   }
 
-  /** Shows messages that the page kept over a reload, until the messages of the server arrive. */
+  /** Shows messages that the app kept over a reload, until the messages of the server arrive. */
   restore(messages: Message[]): void {
     this.#merge(messages);
   }

@@ -264,7 +264,7 @@ test('a message of another session is ignored', () => {
   expect(chat.messages).toEqual([]);
 });
 
-test('a late page keeps a message that arrived before it', async () => {
+test('a page that arrives late keeps a message that arrived before it', async () => {
   const loaded = chat.load();
   await settle();
   chat.addMessage(message(3));
@@ -299,7 +299,7 @@ test('after a reconnect, a page that reaches the known messages is added to the 
   expect(pages[2]!.argument).toBe('before 1');
 });
 
-test('messages that the page kept over a reload do not hide a gap', async () => {
+test('messages that the app kept over a reload do not hide a gap', async () => {
   chat.restore([message(1), message(2)]);
   expect(texts()).toEqual(['message 1', 'message 2']);
   void chat.load();
@@ -308,7 +308,7 @@ test('messages that the page kept over a reload do not hide a gap', async () => 
   expect(texts()).toEqual(['message 7', 'message 8']);
 });
 
-test('the cursor of the first page is used even if the page kept older messages over a reload', async () => {
+test('the cursor of the first page is used even if the app kept older messages over a reload', async () => {
   chat.restore([message(1), message(2)]);
   void chat.load();
   await settle();
@@ -408,7 +408,7 @@ test('a read mark that arrives before its message marks the message later', () =
   expect(chat.messages[0]!.read_at).toBe(READ_AT);
 });
 
-test('a late page does not undo a read mark', async () => {
+test('a page that arrives late does not undo a read mark', async () => {
   void chat.load();
   await settle();
   chat.addMessage(message(1, { sender: 'customer' }));

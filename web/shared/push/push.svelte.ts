@@ -49,7 +49,8 @@ export class Push {
 
   readonly #api: PushApi;
   /**
-   * A key of localStorage. It exists while notifications are switched off on this device, until the person signs out.
+   * A key of localStorage. The key exists while notifications are switched off on this device. Signing out removes
+   * the key.
    */
   readonly #offKey: string;
   /** The last step. The next step waits for it. Two concurrent steps could subscribe again after `switchOff`. */

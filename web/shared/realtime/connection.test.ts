@@ -311,7 +311,7 @@ test('a ping during a refresh does not make the client ask for events', async ()
   expect(seen).toEqual(['snapshot 5', 'snapshot 9']);
 });
 
-test('when a snapshot fails, the client asks again for the waiting events from the old position', async () => {
+test('after a failed snapshot, the client says hello again with its old position', async () => {
   const socket = await connect();
   const held = holdSnapshot();
   const refreshed = expect(connection.refresh()).rejects.toThrow('no network');

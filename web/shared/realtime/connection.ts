@@ -6,7 +6,8 @@
  *   When the server cannot resume from that position, the connection first calls `fetchSnapshot`.
  * The connection keeps these guarantees as follows:
  *   Each event has a number. The client ignores an event that it has already applied. If the number in an event or a
- *   ping is too high, events were lost. The client then says hello again, and the server sends the lost events.
+ *   ping is higher than expected, events were lost. The client then says hello again, and the server sends the lost
+ *   events.
  *   The server sends pings. A silence that is too long means that the network is gone, even if the browser has not
  *   noticed.
  *   After a connection has ended, the client waits for a random time, which grows with each failure. It reconnects
