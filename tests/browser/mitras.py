@@ -43,7 +43,7 @@ async def online_mitra(
 
 
 def card(page: Page, call_name: str) -> Locator:
-    """Find the open card of a request by the customer's call name."""
+    """Find the open card that shows this call name of a customer."""
     return page.get_by_role("article", name=call_name)
 
 
@@ -80,7 +80,7 @@ async def ask_for_more_time(system: System, customer: Person, session: dict[str,
 
 
 async def send_message(person: Person, session: dict[str, Any], text: str) -> dict[str, Any]:
-    """Send a message through the API."""
+    """Send a chat message through the API."""
     body = {"client_message_id": text, "text": text}
     message: dict[str, Any] = json_of(await person.post(f"/sessions/{session['id']}/messages", body, key=""))
     return message

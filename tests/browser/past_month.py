@@ -1,4 +1,4 @@
-"""Create the records of a month, so that lists have several pages and charts have curves.
+"""Write one month of rows, so that lists have several pages and charts have curves.
 
 The statements run without triggers and foreign key checks, because these would take most of the time. The tests only
 read the rows.
@@ -115,7 +115,7 @@ STATEMENTS: Final = (
 
 
 async def past_month(system: System) -> None:
-    """Create the records. An operator must exist, because each decided case stores an operator."""
+    """Write the rows. An operator must exist, because each decided case stores an operator."""
     async with system.database.transaction() as tx:
         for statement in STATEMENTS:
             await tx.execute(statement)

@@ -37,7 +37,7 @@ SUBSCRIBE = """(subscription) => {
 BLOCKED = "Object.defineProperty(Notification, 'permission', { get: () => 'denied' })"
 SHOWN = """(scope) => navigator.serviceWorker.getRegistration(scope).then(async (registration) =>
     (await registration.getNotifications()).map(({ title, body, tag }) => ({ title, body, tag })))"""
-# Run in the service worker: `shows` resolves when the browser has taken the next notification.
+# Runs in the service worker. `shows` resolves when the browser has accepted the next notification.
 SHOWS = """() => {
     globalThis.shows = new Promise((resolve) => {
         registration.showNotification = async (...what) => {
@@ -47,8 +47,8 @@ SHOWS = """() => {
         };
     });
 }"""
-# Run in the service worker: dispatch the event of a press. A browser opens or focuses a window only after a real
-# press, so this code records the window instead.
+# Runs in the service worker, and simulates a press on the notification. A browser opens or focuses a window only
+# after a real press, so this code records the window instead.
 PRESS = """async (tag) => {
     const [notification] = await registration.getNotifications({ tag });
     const pressed = { opened: null, focused: null };
@@ -129,8 +129,8 @@ class PushDevice:
         worker = self._worker()
         await worker.evaluate(SHOWS)
         await session.send("ServiceWorker.deliverPushMessage", message)
-        # Wait for the service worker before the first poll of the shown notifications. Earlier polls sometimes made
-        # Chromium remove a notification immediately, and one run in four failed.
+        # Wait for the service worker before the first poll. Without this wait, the poll sometimes made Chromium
+        # remove the notification, and one test run in four failed.
         async with asyncio.timeout(10):
             await worker.evaluate("globalThis.shows")
         expected = {"title": payload["title"], "body": payload["body"], "tag": payload["topic"]}
@@ -146,8 +146,8 @@ class PushDevice:
         return await self.shown() == []
 
     async def press(self, payload: dict[str, Any]) -> dict[str, str | None]:
-        """Press the notification of this payload. Return `opened`, the address of a new window, and `focused`, the
-        address at which the focused window was opened. One of the two is None.
+        """Press the notification of this payload. Return `opened`, the path of the window that the press opened, and
+        `focused`, the first path of the window that the press focused. One of the two is None.
         """
         pressed: dict[str, str | None] = await self._worker().evaluate(PRESS, payload["topic"])
         return pressed

@@ -406,7 +406,7 @@ TITLES = {
 
 
 def heading_selector(tag: str) -> str:
-    """Return a selector for the heading of the failure's screen in both languages."""
+    """Return a selector that finds the failure screen's heading in either language."""
     return ", ".join(f'h1:text-is("{title}")' for title in TITLES[tag])
 
 
@@ -477,7 +477,7 @@ def targeted_failure(number: int, tag: str) -> None:
 
 
 async def refund(system: System, payment_id: UUID) -> None:
-    """Decide as an operator that this payment is refunded."""
+    """As an operator, decide to refund this payment."""
     operator_id, _ = await operator(system)
     token = secrets.token_urlsafe(32)
     digest = hashlib.sha256(token.encode()).digest()
@@ -517,7 +517,7 @@ targeted_failure(47, "payment_session_expired")
 
 
 async def talk(system: System, customer: Person, mitra: Person, session_id: str) -> None:
-    """Write a conversation into a chat. Both members have read every message except the last message."""
+    """Write a conversation into a chat. Both members have read all messages except the last."""
     last_id = ""
     for number, (sender, text) in enumerate(CONVERSATION):
         writer = mitra if sender == "mitra" else customer

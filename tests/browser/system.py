@@ -27,7 +27,7 @@ Language = Literal["id", "en"]
 PHONE = {"width": 360, "height": 740}
 # The time limit of one step in a test, long enough for a busy machine.
 STEP_TIMEOUT_MS = 10_000
-# The browser writes these lines to its console when a request is refused or interrupted. Tests cause such requests on
+# The browser writes these lines to its console when an HTTP request is refused or interrupted. Tests do this on
 # purpose.
 EXPECTED = ("Failed to load resource", "WebSocket connection to")
 
@@ -171,7 +171,7 @@ class System:
             await self.make.offer(duration_minutes=minutes, price_rp=price_rp, purpose="extension")
 
     async def open_payment(self, customer: Person, *, price_rp: int = 20_000) -> dict[str, Any]:
-        """Open a payment without a confirmation. A mitra must be available."""
+        """Open a payment, and do not confirm it. A mitra must be available."""
         minutes = {0: 5, 10_000: 15, 20_000: 30, 35_000: 60, 60_000: 90}[price_rp]
         offer_id = await self.make.offer(duration_minutes=minutes, price_rp=price_rp)
         payment: dict[str, Any] = json_of(await customer.post("/payments", {"offer_id": str(offer_id)}))
@@ -226,9 +226,7 @@ class System:
 
 
 async def end_journey(customer: Person) -> None:
-    """End this customer's journey. The journey may change before a command arrives, so repeat until the journey has
-    ended.
-    """
+    """End this customer's journey. Repeat the commands, because the journey may change before they arrive."""
     while True:
         state = json_of(await customer.get("/state"))
         payment, pairing, session = state["payment"], state["pairing"], state["session"]
@@ -250,7 +248,7 @@ async def end_journey(customer: Person) -> None:
 
 
 def json_of(answer: httpx.Response) -> Any:
-    """Assert that the answer is a success. Return the JSON of its body, or None if the body is empty."""
+    """Assert that the response is a success. Return its JSON, or None if its body is empty."""
     assert answer.is_success, answer.text
     return answer.json() if answer.content else None
 

@@ -1,4 +1,4 @@
-"""Test the call to action: when the customer can press the button, and why the button is disabled otherwise."""
+"""Test the call to action: when the customer can press it, and what the app says while it is disabled."""
 
 import json
 

@@ -76,9 +76,7 @@ async def test_an_operator_sets_up_an_authenticator_app_and_signs_in_with_a_code
 
 
 @pytest.mark.rule("X.1")
-async def test_an_operator_reviews_a_case_on_one_timeline_and_the_gateway_refunds_the_payment(
-    system: System,
-) -> None:
+async def test_an_operator_reads_a_case_on_one_timeline_and_refunds_its_payment(system: System) -> None:
     case_id = await case(system)
     operator_id, email = await operator(system, "reviewer")
     page = await control_center_page(system, operator_id)
@@ -105,9 +103,8 @@ async def test_an_operator_reviews_a_case_on_one_timeline_and_the_gateway_refund
     assert [refund["amount_rp"] for refund in charges["refunds"]] == [20_000]
 
 
-async def test_the_second_of_two_concurrent_decisions_is_refused_and_shows_who_decided_first(
-    system: System,
-) -> None:
+async def test_the_loser_of_two_concurrent_decisions_sees_who_decided_first(system: System) -> None:
+    """The server refuses the second decision."""
     case_id = await case(system)
     first_id, first_email = await operator(system, "reviewer")
     second_id, _ = await operator(system, "reviewer")
@@ -116,7 +113,7 @@ async def test_the_second_of_two_concurrent_decisions_is_refused_and_shows_who_d
     await second.get_by_role("radio", name="No refund").check()
     await second.get_by_label("Note").fill("A different view.")
     await second.get_by_role("button", name="Decide…").click()
-    # The second operator's page cannot refresh. So its dialog stays open while the first operator decides.
+    # The second operator's page cannot refresh, so its dialog stays open while the first operator decides.
     await second.route("**/api/control-center/review-cases/*", lambda route: route.abort())
     await _decide(first, "Refund Rp20.000", "Nobody came.")
     await expect(first.get_by_role("region", name="Decision")).to_contain_text("refund")
@@ -128,9 +125,7 @@ async def test_the_second_of_two_concurrent_decisions_is_refused_and_shows_who_d
     assert [(row["decision"], row["decided_by"]) for row in rows] == [("refund", first_id)]
 
 
-async def test_a_large_refund_needs_a_second_operator_and_a_refused_refund_can_be_retried(
-    system: System,
-) -> None:
+async def test_a_large_refund_needs_two_operators_and_can_be_retried_after_a_refusal(system: System) -> None:
     case_id = await case(system, price_rp=60_000)
     payment_id = await system.database.fetchval("SELECT payment_id FROM review_cases WHERE id = $1", case_id)
     behaviour = {"behaviour": "decline", "payment_id": str(payment_id)}
@@ -146,7 +141,7 @@ async def test_a_large_refund_needs_a_second_operator_and_a_refused_refund_can_b
     others = await control_center_page(system, late[0], f"/cases/{case_id}")
     for desk in (theirs, others):
         await desk.get_by_role("button", name="Approve the refund…").click()
-    # This operator's page cannot refresh. So its dialog stays open while the other operator approves the refund.
+    # This operator's page cannot refresh, so its dialog stays open while the other operator approves the refund.
     await others.route("**/api/control-center/review-cases/*", lambda route: route.abort())
     await theirs.get_by_role("dialog").get_by_role("button", name="Approve the refund").click()
     decision = theirs.get_by_role("region", name="Decision")
@@ -169,9 +164,8 @@ async def test_a_large_refund_needs_a_second_operator_and_a_refused_refund_can_b
     assert [(refund["amount_rp"], refund["status"]) for refund in charges["refunds"]][-1] == (60_000, "done")
 
 
-async def test_an_operator_decides_many_cases_in_one_bulk_decision_and_large_refunds_wait_for_approval(
-    system: System,
-) -> None:
+async def test_large_refunds_of_a_bulk_decision_wait_for_approval(system: System) -> None:
+    """An operator decides many cases in one bulk decision."""
     small, large, free = [await case(system, price_rp=price_rp) for price_rp in (20_000, 60_000, 0)]
     operator_id, _ = await operator(system, "reviewer")
     page = await control_center_page(system, operator_id, "/cases")
@@ -382,8 +376,7 @@ async def test_a_changed_search_time_applies_to_the_next_search(system: System) 
     )
     assert round(seconds) == 90
 
-    # The other operator's screen still has the old value. Saving shows the new value to this operator and changes
-    # nothing.
+    # The other operator's screen still shows the old value. A save there changes nothing, and shows the new value.
     await others_row.get_by_label("Search time").fill("120")
     await others_row.get_by_role("button", name="Save…").click()
     await other.get_by_role("dialog").get_by_role("button", name="Change").click()
@@ -444,7 +437,7 @@ async def test_an_admin_invites_a_mitra_then_changes_the_name_and_the_capacity(s
 
 
 @pytest.mark.rule("S.3")
-async def test_an_operator_signs_out_another_device_from_the_list_of_their_devices(system: System) -> None:
+async def test_an_operator_can_sign_out_another_of_their_own_devices(system: System) -> None:
     _, email = await operator(system, "viewer")
     pages = []
     for _ in range(2):
@@ -491,9 +484,7 @@ async def test_a_suspended_mitra_stays_disconnected_until_an_operator_lifts_the_
         await expect(page.get_by_text("Suspended since")).to_have_count(0)
 
 
-async def test_an_operator_must_give_a_reason_to_read_a_chat_and_the_audit_stores_the_reason(
-    system: System,
-) -> None:
+async def test_an_operator_must_give_an_audited_reason_to_read_a_chat(system: System) -> None:
     operator_id, email = await operator(system, "reviewer")
     async with chat(system) as (_, session):
         page = await control_center_page(system, operator_id, f"/sessions/{session['id']}")
@@ -539,7 +530,5 @@ async def test_the_dashboard_follows_a_search_without_a_reload(system: System) -
 
 
 async def _has_rows(page: Page) -> bool:
-    """Return whether the table behind each chart has its rows: 24 hours and 30 days. Screen readers read these
-    tables.
-    """
+    """Return whether each chart's table for screen readers has all its rows: 24 hours and 30 days."""
     return await page.locator(".unseen tbody tr").count() == 54

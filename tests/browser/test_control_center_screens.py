@@ -36,13 +36,13 @@ ENGLISH = re.compile(
     r"\b(the|this|of|and|from|with|has|not|payment|customer|refund|search|review|decided|opened|asked|waiting)\b",
     re.IGNORECASE,
 )
-# A code of the contract. No screen may show such a code.
+# Codes of the contract have this form. No screen may show such a code.
 RAW_CODE = re.compile(r"\b[a-z]+_[a-z_]+\b")
 
 
 @dataclass(frozen=True)
 class Records:
-    """The operator who decided, and the path of each screen."""
+    """The operator who decided the cases, and the path of each screen."""
 
     operator_id: UUID
     path_of: dict[str, str]
@@ -134,7 +134,7 @@ async def _decision(page: Page) -> None:
 
 
 async def _asked(page: Page) -> None:
-    """Press the last button of this screen, which opens its only dialog."""
+    """Open this screen's only dialog: press its last button."""
     await page.locator("section button, form .danger, form button.secondary").last.click()
 
 
@@ -215,8 +215,7 @@ async def _walk(system: System, records: Records, language: Language) -> AsyncIt
     await page.goto("/control-center/")
     await expect(page.locator("input[type=password]")).to_be_visible()
     yield "sign-in", page
-    # Each language has a new operator. The operator sets up an authenticator app, and later signs in with a code of
-    # the app.
+    # Use a new operator for each language. The operator sets up an authenticator app, and later signs in with a code.
     _, email = await operator(system)
     await page.locator("input[type=email]").fill(email)
     await page.locator("input[type=password]").fill("not the password")

@@ -1,5 +1,5 @@
-"""Test push notifications for a customer: the permission, the delivery while the app is closed, a press, and the
-switch.
+"""Test push notifications for a customer: the permission, the delivery while the app is closed, a press on
+the notification, and the switch in the profile.
 """
 
 import json
@@ -14,7 +14,7 @@ from tests.browser.system import System, wait_until
 from tests.support.journey import request_of
 from tests.support.push import push_service
 
-# Report that the person has not decided yet. Count the app's questions for permission, and reply with this answer.
+# Act as a browser whose user has not decided yet. Count how often the app asks for permission, and give this answer.
 PERMISSION = """(answer) => {
     let permission = 'default';
     window.asked = 0;
@@ -100,7 +100,7 @@ async def test_a_closed_app_shows_notifications_of_the_match_and_of_a_message(sy
             await button(again, "Riwayat").click()
             await expect(again.get_by_role("heading", name="Riwayat")).to_be_visible()
             await device_push.deliver(message)
-            # `focused` is the address at which the page was opened. The page then moves to the chat.
+            # `focused` is the path at which the page was opened. The page then moves to the chat.
             assert await device_push.press(message) == {"opened": None, "focused": "/app/chat"}
             await expect(again).to_have_url(f"{system.url}/app/chat")
 

@@ -31,16 +31,16 @@ Shows = Callable[[Page], Locator]
 
 @dataclass
 class Step:
-    """One step of the journey: a person's state and the screen that shows it. `move_on` lets other people change this
-    state.
+    """One step of the journey: a person's state and the screen that shows it. `move_on` makes other people change
+    this state.
     """
 
     person: Person
     shows: Shows
     move_on: Callable[[], Awaitable[Any]]
     then: Shows
-    # The screen after a reload without a network, if another screen than `shows` appears. The phone does not store
-    # short-lived cards.
+    # The screen after a reload without a network, if it differs from `shows`. It differs for short-lived cards,
+    # because the phone does not store them.
     offline: Shows | None = None
 
 

@@ -38,9 +38,7 @@ async def pay(page: Page, minutes: str = "30 menit", label: str = "Bayar Rp20.00
 
 
 @pytest.mark.rule("1.4", "2a.2", "2a.8", "2b.1", "2b.2", "2b.5", "2c.1", "V.1", "V.2", "V.3")
-async def test_a_customer_goes_from_the_call_to_action_to_the_chat_and_the_history(
-    system: System,
-) -> None:
+async def test_a_customer_goes_from_the_call_to_action_to_the_chat_and_the_history(system: System) -> None:
     customer = await system.customer("Melati")
     async with (
         system.mitra("Kak Sari") as (sari, sari_socket),
@@ -100,9 +98,8 @@ async def test_a_customer_goes_from_the_call_to_action_to_the_chat_and_the_histo
 
 
 @pytest.mark.rule("2a.3")
-async def test_a_trial_has_the_same_steps_as_a_paid_chat_and_the_app_says_that_the_trial_is_free(
-    system: System,
-) -> None:
+async def test_a_trial_has_the_same_steps_as_a_paid_chat(system: System) -> None:
+    """The app says that the trial is free."""
     customer = await system.customer()
     async with system.mitra() as (mitra, socket):
         page = await system.page_of(customer)
@@ -125,9 +122,7 @@ async def test_a_trial_has_the_same_steps_as_a_paid_chat_and_the_app_says_that_t
 
 
 @pytest.mark.rule("1.7", "2b.2")
-async def test_opening_a_payment_needs_an_available_mitra_and_confirming_the_payment_does_not(
-    system: System,
-) -> None:
+async def test_an_available_mitra_is_needed_to_open_a_payment_but_not_to_confirm_it(system: System) -> None:
     customer = await system.customer()
     async with system.mitra() as (mitra, _):
         page = await system.page_of(customer)
@@ -150,7 +145,7 @@ async def test_opening_a_payment_needs_an_available_mitra_and_confirming_the_pay
 
 @pytest.mark.rule("1.6", "X.10")
 @pytest.mark.invariant(11)
-async def test_no_payment_is_charged_and_a_running_chat_continues_while_presence_is_unknown(
+async def test_while_presence_is_unknown_a_chat_continues_but_no_payment_is_charged(
     system: System, valkey_client: valkey.asyncio.Valkey
 ) -> None:
     waiting, talking = await system.customer(), await system.customer("Mawar")
@@ -226,9 +221,8 @@ async def test_the_app_says_that_the_customer_was_not_charged_for_an_expired_pay
 
 
 @pytest.mark.rule("2a.6", "2a.7")
-async def test_a_customer_can_retry_a_declined_payment_and_the_app_waits_for_a_slow_payment(
-    system: System,
-) -> None:
+async def test_the_app_handles_a_declined_payment_and_a_slow_payment(system: System) -> None:
+    """The customer can retry a declined payment. The app waits for a slow payment."""
     customer = await system.customer()
     async with system.mitra():
         payment = await system.open_payment(customer)
@@ -309,9 +303,7 @@ async def test_a_second_phone_shows_every_step_of_the_first_phone(system: System
 
 
 @pytest.mark.rule("V.3", "V.2", "X.8")
-async def test_the_app_announces_the_end_of_a_chat_and_the_chat_ends_by_the_servers_clock(
-    system: System,
-) -> None:
+async def test_the_app_warns_before_the_servers_clock_ends_a_chat(system: System) -> None:
     customer = await system.customer()
     async with system.mitra() as (mitra, socket):
         await system.chat(customer, mitra, socket)
@@ -365,7 +357,7 @@ async def test_a_customer_reaches_the_search_with_the_keyboard_only(system: Syst
 
 
 @pytest.mark.rule("S.1", "X.4")
-async def test_a_new_customer_signs_up_with_a_code_from_the_inbox_and_a_call_name(system: System) -> None:
+async def test_a_new_customer_signs_up_with_a_call_name_and_a_code_from_the_inbox(system: System) -> None:
     page = await (await system.context()).new_page()
     await page.goto("/app/")
     await page.get_by_text("Nomor contoh 1").click()
@@ -429,7 +421,7 @@ async def test_the_app_shows_the_sign_in_screen_when_the_token_was_revoked(syste
     assert await page.evaluate("localStorage.getItem('curhat:customer')") is None
 
 
-async def test_a_customer_cannot_open_the_address_of_another_customers_chat(system: System) -> None:
+async def test_a_customer_cannot_open_the_url_of_another_customers_chat(system: System) -> None:
     customer, other = await system.customer(), await system.customer("Mawar")
     async with system.mitra() as (mitra, socket):
         session = await system.chat(customer, mitra, socket)

@@ -141,9 +141,7 @@ async def test_the_toggle_makes_the_mitra_available_and_shows_the_new_state(syst
 
 
 @pytest.mark.rule("1.1")
-async def test_a_late_answer_to_the_toggle_does_not_overwrite_a_newer_connected_state(
-    system: System,
-) -> None:
+async def test_a_late_answer_to_the_toggle_does_not_overwrite_a_newer_event(system: System) -> None:
     page = await system.page_of(await new_mitra(system), "/mitra/")
     online = page.get_by_role("heading", name="Kamu online", exact=True)
 
@@ -171,9 +169,7 @@ async def test_the_toggle_works_with_the_keyboard_only(system: System) -> None:
 
 
 @pytest.mark.rule("1.1", "V.3")
-async def test_the_app_says_that_no_customer_can_reach_the_mitra_when_the_network_is_lost(
-    system: System,
-) -> None:
+async def test_without_a_network_the_app_says_that_no_customer_can_reach_the_mitra(system: System) -> None:
     _, page = await online_mitra(system)
     await page.context.set_offline(True)
     await expect(page.get_by_role("heading", name="Tidak tersambung")).to_be_visible()
@@ -184,7 +180,7 @@ async def test_the_app_says_that_no_customer_can_reach_the_mitra_when_the_networ
     await wait_until(lambda: is_available(system))
 
 
-async def test_the_app_tells_the_mitra_that_the_connection_was_lost_in_the_background(system: System) -> None:
+async def test_the_app_reports_a_connection_that_was_lost_in_the_background(system: System) -> None:
     _, page = await online_mitra(system)
     await page.evaluate(BACKGROUND, True)
     await page.context.set_offline(True)
@@ -198,7 +194,7 @@ async def test_the_app_tells_the_mitra_that_the_connection_was_lost_in_the_backg
 
 
 @pytest.mark.rule("2b.5", "V.2", "V.4", "X.4")
-async def test_two_mitras_see_the_card_and_the_slower_mitra_sees_why_the_card_closes(system: System) -> None:
+async def test_the_slower_of_two_mitras_sees_why_the_card_closes(system: System) -> None:
     customer = await system.customer("Melati")
     (_, sari), (_, budi) = await online_mitra(system), await online_mitra(system, "Kak Budi")
     await system.search(customer)
@@ -232,7 +228,7 @@ async def hide_closing_of_cards(page: Page) -> None:
 
 @pytest.mark.rule("2b.5")
 @pytest.mark.invariant(1)
-async def test_the_app_says_that_another_mitra_was_faster_when_an_accept_is_too_late(system: System) -> None:
+async def test_a_mitra_whose_accept_is_too_late_sees_that_another_mitra_was_faster(system: System) -> None:
     customer = await system.customer("Melati")
     (_, sari), (_, budi) = await online_mitra(system), await online_mitra(system, "Kak Budi")
     await hide_closing_of_cards(budi)
@@ -247,7 +243,7 @@ async def test_the_app_says_that_another_mitra_was_faster_when_an_accept_is_too_
 
 @pytest.mark.rule("2b.5")
 @pytest.mark.invariant(1)
-async def test_the_app_repeats_an_accept_under_the_same_key_when_the_answer_is_lost(system: System) -> None:
+async def test_the_app_repeats_an_accept_with_a_lost_answer_under_its_idempotency_key(system: System) -> None:
     customer = await system.customer("Melati")
     mitra, page = await online_mitra(system)
     keys: list[str] = []
@@ -270,9 +266,7 @@ async def test_the_app_repeats_an_accept_under_the_same_key_when_the_answer_is_l
 
 
 @pytest.mark.rule("2b.5")
-async def test_the_mitra_can_press_accept_again_under_the_same_key_when_the_first_press_failed(
-    system: System,
-) -> None:
+async def test_a_second_press_after_a_failed_accept_uses_the_same_idempotency_key(system: System) -> None:
     customer = await system.customer("Melati")
     _, page = await online_mitra(system)
     keys: list[str] = []
@@ -293,9 +287,8 @@ async def test_the_mitra_can_press_accept_again_under_the_same_key_when_the_firs
 
 
 @pytest.mark.rule("2b.4")
-async def test_a_rejected_card_disappears_and_the_search_fails_when_every_mitra_has_rejected(
-    system: System,
-) -> None:
+async def test_a_search_fails_when_every_mitra_has_rejected_its_card(system: System) -> None:
+    """A rejected card disappears."""
     customer = await system.customer("Melati")
     (_, sari), (_, budi) = await online_mitra(system), await online_mitra(system, "Kak Budi")
     pairing = await system.search(customer)
@@ -326,9 +319,7 @@ async def test_a_closed_card_shows_the_reason(system: System, how: str, said: st
 
 
 @pytest.mark.rule("2b.7")
-async def test_going_offline_withdraws_the_requests_and_going_online_offers_the_requests_again(
-    system: System,
-) -> None:
+async def test_going_offline_withdraws_the_requests_until_the_mitra_is_online_again(system: System) -> None:
     customer = await system.customer("Melati")
     _, page = await online_mitra(system)
     await system.search(customer)
@@ -357,9 +348,7 @@ async def test_a_mitra_at_capacity_loses_the_other_cards_until_a_chat_ends(syste
     await expect(card(page, "Melati")).to_be_visible()
 
 
-async def test_a_mitra_accepts_a_request_then_chats_and_ends_the_chat_with_the_keyboard_only(
-    system: System,
-) -> None:
+async def test_a_mitra_needs_only_the_keyboard_from_the_accept_to_the_end_of_the_chat(system: System) -> None:
     _, page = await online_mitra(system, is_phone=False)
     await system.search(await system.customer("Melati"))
     await expect(card(page, "Melati")).to_be_visible()
@@ -423,9 +412,7 @@ async def test_a_card_rings_and_vibrates_until_the_mitra_touches_the_page(system
 
 
 @pytest.mark.rule("V.3")
-async def test_a_reloaded_page_shows_an_open_card_and_then_that_a_second_phone_accepted_the_request(
-    system: System,
-) -> None:
+async def test_a_reloaded_page_shows_the_open_card_until_a_second_phone_accepts_it(system: System) -> None:
     customer = await system.customer("Melati")
     mitra, phone = await online_mitra(system)
     await system.search(customer)
@@ -518,7 +505,7 @@ async def write(page: Page, text: str) -> None:
 @pytest.mark.rule("V.3")
 @pytest.mark.invariant(10)
 @pytest.mark.parametrize("said_before", [0, 1])
-async def test_a_late_page_of_messages_removes_no_message_that_arrived_meanwhile(
+async def test_messages_that_load_late_remove_no_message_that_arrived_meanwhile(
     system: System, said_before: int
 ) -> None:
     melati = await system.customer("Melati")
@@ -647,7 +634,7 @@ async def test_a_mitra_who_ends_a_chat_early_gives_a_reason_that_only_operators_
 
 @pytest.mark.rule("X.8", "V.3")
 @pytest.mark.parametrize("is_looking", [True, False])
-async def test_the_app_says_that_the_customer_ended_the_chat_and_the_chat_stays_readable(
+async def test_a_chat_that_the_customer_ended_says_so_and_stays_readable(
     system: System, is_looking: bool
 ) -> None:
     customer = await system.customer("Melati")

@@ -87,7 +87,7 @@ async def test_no_message_is_lost_or_stored_twice_during_twenty_network_losses(s
 
 @pytest.mark.rule("V.3")
 @pytest.mark.parametrize("part", ["js", "css"])
-async def test_the_app_fetches_the_code_and_the_style_of_a_screen_again_after_a_failed_fetch(
+async def test_after_a_failed_fetch_the_app_fetches_a_screens_code_and_style_again(
     system: System, part: str
 ) -> None:
     customer = await system.customer()
@@ -128,8 +128,8 @@ async def test_a_late_snapshot_does_not_overwrite_a_newer_event(system: System) 
         await page.route("**/api/client/state", delay)
         await popup.get_by_role("button", name="Tutup").click()
         await is_read.wait()
-        # The server has answered the first phone's request for the state, but the answer is held back. Meanwhile the
-        # customer opens a payment on another phone.
+        # `delay` holds back the snapshot that the server sends to the first phone. Meanwhile the customer opens a
+        # payment on another phone.
         await system.open_payment(customer)
         await wait_until(lambda: asyncio.sleep(0, any('"pending"' in frame for frame in received)))
         may_arrive.set()
@@ -221,7 +221,7 @@ async def test_the_app_notices_and_fetches_a_lost_event(system: System) -> None:
                 server.send(frame)
 
             def from_server(frame: str | bytes) -> None:
-                # Drop the event only the first time. The client then asks for the event and gets it.
+                # Drop the event once. The client then asks for the event and gets it.
                 if len(hellos) > 1 or "Hilang" not in str(frame):
                     route.send(frame)
 

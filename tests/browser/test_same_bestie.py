@@ -23,9 +23,7 @@ async def targeted_card(mitra: Person, socket: Socket) -> dict[str, Any]:
 
 
 async def ask_again(system: System, customer: Person, mitra: Person, socket: Socket) -> Page:
-    """Make a past chat, pay for the same mitra again from the history, and wait for the screen that waits for the
-    mitra.
-    """
+    """Make a past chat, pay for the same mitra again from the history, and see the waiting screen."""
     await system.past_chat(customer, mitra, socket)
     page = await system.page_of(customer, "/app/history")
     await button(page, "Curhat lagi dengan Kak Sari").click()
@@ -69,7 +67,7 @@ async def test_a_customer_asks_the_same_bestie_again_from_the_history(system: Sy
 
 @pytest.mark.rule("3.3", "3.6")
 @pytest.mark.parametrize("other_is_there", [True, False])
-async def test_the_app_says_that_the_bestie_is_offline_when_the_customer_asks_for_this_bestie_again(
+async def test_a_customer_who_asks_for_an_offline_bestie_is_told_so(
     system: System, other_is_there: bool
 ) -> None:
     customer = await system.customer()
@@ -142,9 +140,8 @@ async def test_the_same_payment_pays_for_another_bestie_after_a_targeted_request
 
 
 @pytest.mark.rule("3.5", "3.8", "X.1")
-async def test_the_customer_can_only_close_the_popup_and_end_the_journey_when_no_other_bestie_is_available(
-    system: System,
-) -> None:
+async def test_the_popup_offers_nothing_but_the_end_when_no_other_bestie_is_available(system: System) -> None:
+    """The only button closes the popup and ends the journey."""
     customer = await system.customer()
     async with system.mitra() as (mitra, socket):
         page = await ask_again(system, customer, mitra, socket)
@@ -189,7 +186,7 @@ async def ask_for_more(page: Page) -> None:
         ("declined", "pembayarannya ditolak. Tidak ada uang yang diambil.", []),
     ],
 )
-async def test_a_customer_sees_the_wait_for_an_extension_and_its_outcome(
+async def test_a_customer_sees_that_an_extension_waits_and_how_it_was_decided(
     system: System, how: str, said: str, charged: list[int]
 ) -> None:
     customer = await system.customer()

@@ -109,7 +109,7 @@ async def assert_usable(show: Show, name: str) -> None:
 
 
 def shown_by(name: str) -> Any:
-    """Return the pytest parameter of a screen. The parameter of a failure's screen cites the rules of failures."""
+    """Return the pytest parameter of a screen. A failure screen's parameter cites the rules about failures."""
     return pytest.param(name, marks=pytest.mark.rule("2b.3", "X.1") if "-failure-" in name else ())
 
 

@@ -118,7 +118,7 @@ async def fling(page: Page) -> tuple[float, float]:
 
 
 async def fill(system: System, session: dict[str, Any]) -> None:
-    """Insert a thousand messages from both members, of different lengths."""
+    """Insert a thousand messages of different lengths from both members."""
     rows = [
         (
             UUID(session["id"]),

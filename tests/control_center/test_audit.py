@@ -59,8 +59,8 @@ async def test_the_audit_is_filtered_by_actor_action_subject_and_time(
         await server.operator("admin", "sari@example.id"),
         await server.operator("admin", "dewi@example.id"),
     )
-    # A change of a row must be later than the last change, and the migration wrote the row. So move the clock past
-    # the migration.
+    # Each change of a row must be later than the row's previous change. The migration wrote the row, so move the
+    # clock past the migration.
     await clock.set(datetime.now(UTC) + timedelta(minutes=10))
     await _configure(sari, 90)
     later = await clock.advance(60)
@@ -106,10 +106,8 @@ async def test_the_pages_and_the_csv_of_the_audit_contain_every_entry(server: Ru
     assert (await _entries(viewer, action="list_exported"))[0]["subject"] == "audit"
 
 
-def test_the_contract_contains_the_action_and_the_subject_of_the_audit_entry_that_sql_writes() -> None:
-    """The types of Python check the entries that Python code writes. This test checks the one entry that a SQL
-    statement writes.
-    """
+def test_the_contract_contains_the_audit_entry_that_sql_writes() -> None:
+    """mypy checks the entries that Python code writes."""
     written = re.findall(
         r"INSERT INTO audit_entries [^;]*?SELECT [^']*'([^']+)', '([^']+)'",
         Path(configuration.__file__).with_name("queries.sql").read_text(encoding="utf-8"),

@@ -11,7 +11,7 @@ from tests.support.clock import VirtualClock
 from tests.support.journey import WINDOW_SECONDS
 from tests.support.signed_in import RunningServer
 
-# It is 00:30 in Jakarta, and still the day before in UTC.
+# It is 00:30 in Jakarta, and still the previous day in UTC.
 SOON_AFTER_MIDNIGHT = datetime(2026, 3, 9, 17, 30, tzinfo=UTC)
 MIDNIGHT = datetime(2026, 3, 9, 17, 0, tzinfo=UTC)
 
@@ -115,7 +115,7 @@ async def test_the_acceptance_times_include_only_the_accepts_of_today(
         await clock.advance(waited)
         assert (await mitra.post(f"/requests/{request_id}/accept")).status_code == 200
 
-    await accepted_after(59)  # A payment of yesterday.
+    await accepted_after(59)  # This request was accepted yesterday.
     await clock.set(SOON_AFTER_MIDNIGHT)
     for waited in seconds:
         await accepted_after(waited)
@@ -179,7 +179,7 @@ async def test_the_figures_of_mitras_and_free_capacity_follow_presence(
         )
         async with (away := await server.mitra("Kak Pergi", online=False)).socket():
             found = (await viewer.get("/dashboard")).json()
-            # A server writes last-seen times to PostgreSQL periodically. In this test only the next call writes them.
+            # A server writes last-seen times to PostgreSQL periodically. In this test, the next line writes them.
             await server.application.services.presence.write_last_seen()
             found = (await viewer.get("/dashboard")).json()
             assert (found["online"], found["connected"], found["available"]) == (1, 2, 1), away.id

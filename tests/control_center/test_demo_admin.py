@@ -45,7 +45,7 @@ async def test_a_start_does_not_show_a_changed_password_of_the_demo_admin(server
     ]
 
 
-async def test_each_data_directory_has_another_password_of_the_demo_admin(
+async def test_the_demo_admin_has_a_different_password_in_each_data_directory(
     servers: EmbeddedServers, database_url: str
 ) -> None:
     settings = development_settings(database_url, servers.valkey_url)

@@ -97,7 +97,7 @@ async def test_the_timeline_of_a_payment_contains_every_step_from_the_opening_to
     payment = (await viewer.get(f"/payments/{payment_id}")).json()
     assert (payment["status"], payment["session_id"], payment["case_id"]) == ("served", session_id, None)
     entries = [(entry["type"], entry["status"] or entry["reason"]) for entry in payment["timeline"]]
-    # All changes of one statement have the same time. `rank` orders the timeline's entries of the same time.
+    # All changes of one statement have the same time. `rank` orders timeline entries that have the same time.
     assert [each for each in entries if each[0] != "payment_status"] == [
         ("payment_opened", None),
         ("charge_started", None),
@@ -144,7 +144,7 @@ async def test_an_operator_finds_and_reads_sessions_without_their_messages(serve
     assert problem(await viewer.get(f"/sessions/{uuid4()}")) == NOT_FOUND
 
 
-async def test_an_operator_finds_customers_and_reads_their_numbers_of_payments_sessions_and_cases(
+async def test_operators_see_how_many_payments_sessions_and_cases_a_customer_has(
     server: RunningServer,
 ) -> None:
     reviewer = await server.operator("reviewer")
@@ -167,7 +167,7 @@ async def test_an_operator_finds_customers_and_reads_their_numbers_of_payments_s
 # Transcripts -------------------------------------------------------------------------------------------------
 
 
-async def test_a_transcript_needs_a_reason_and_writes_an_audit_entry_each_time(server: RunningServer) -> None:
+async def test_each_reading_of_a_transcript_needs_a_reason_and_is_audited(server: RunningServer) -> None:
     reviewer = await server.operator("reviewer")
     customer, mitra = await server.customer(), await server.mitra(max_customers=3)
     chat = await server.chat(customer.id, mitra.id)
@@ -278,7 +278,7 @@ async def test_the_field_connected_is_null_while_valkey_is_down(server: RunningS
 
 
 @pytest.mark.rule("X.7")
-async def test_a_higher_capacity_offers_open_requests_and_a_lower_capacity_closes_the_requests(
+async def test_raising_a_mitras_capacity_offers_requests_and_lowering_it_closes_them(
     server: RunningServer,
 ) -> None:
     admin = await server.operator()
@@ -318,9 +318,8 @@ async def test_a_new_name_reaches_the_customer_of_a_running_chat(server: Running
 
 
 @pytest.mark.rule("X.8")
-async def test_a_suspension_closes_requests_ends_sessions_and_opens_cases_and_an_operator_can_lift_the_suspension(
-    server: RunningServer,
-) -> None:
+async def test_a_suspension_closes_requests_ends_sessions_and_opens_cases(server: RunningServer) -> None:
+    """An operator can lift the suspension."""
     admin = await server.operator()
     async with server.available_mitra() as mitra:
         chat = await server.chat(await server.make.customer(), mitra.id)

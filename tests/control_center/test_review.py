@@ -139,7 +139,7 @@ async def test_an_invalid_filter_is_refused(server: RunningServer, query: dict[s
         assert problem(await viewer.get(path, **query)) == (422, "validation_failed"), path
 
 
-async def test_the_oldest_open_case_is_first_and_cases_are_filtered_by_status_tag_and_reason(
+async def test_cases_can_be_filtered_and_the_oldest_open_case_is_first(
     server: RunningServer, clock: VirtualClock
 ) -> None:
     reviewer = await server.operator("reviewer")
@@ -300,9 +300,8 @@ async def test_an_unknown_case_is_not_found(server: RunningServer) -> None:
 
 
 @pytest.mark.rule("X.9", "2b.3")
-async def test_the_server_requests_a_refund_once_and_marks_the_payment_as_refunded_after_the_gateways_confirmation(
-    server: RunningServer,
-) -> None:
+async def test_a_payment_is_marked_as_refunded_after_the_gateways_confirmation(server: RunningServer) -> None:
+    """The server asks the gateway for the refund only once."""
     reviewer = await server.operator("reviewer")
     failed = await make_failed_search(server)
     decided = await _decide(reviewer, failed)
@@ -330,9 +329,7 @@ async def test_the_server_requests_a_refund_once_and_marks_the_payment_as_refund
 
 
 @pytest.mark.rule("X.9")
-async def test_the_first_decision_stands_and_is_returned_when_the_same_operator_decides_again(
-    server: RunningServer,
-) -> None:
+async def test_an_operator_who_decides_again_gets_the_first_decision(server: RunningServer) -> None:
     first, second = await server.operator("reviewer", "dewi@example.id"), await server.operator("reviewer")
     failed = await make_failed_search(server)
     decided = await _decide(first, failed, note="pertama")
@@ -391,9 +388,10 @@ async def test_an_operator_who_decides_a_case_twice_concurrently_gets_the_decide
     assert await server.database.fetchval("SELECT count(*) FROM refunds") == 1
 
 
-async def test_a_decision_needs_an_idempotency_key_and_a_repeated_decision_gets_the_first_answer(
+async def test_a_decision_repeated_under_its_idempotency_key_gets_the_first_answer(
     server: RunningServer,
 ) -> None:
+    """A decision without a key is refused."""
     reviewer = await server.operator("reviewer")
     failed = await make_failed_search(server)
     path, body = f"/review-cases/{failed.case_id}/decision", {"decision": "refund", "note": "maaf"}
@@ -418,7 +416,7 @@ async def test_a_failed_trial_has_a_case_and_nothing_to_refund(server: RunningSe
     assert (decided.json()["status"], decided.json()["refund"]) == ("decided", None)
 
 
-async def test_the_payment_of_a_session_that_was_cut_short_is_refunded_when_the_gateway_confirms(
+async def test_a_cut_short_session_is_refunded_when_the_gateway_confirms_the_refund(
     server: RunningServer,
 ) -> None:
     reviewer = await server.operator("reviewer")
@@ -595,7 +593,7 @@ async def test_the_database_refuses_another_decision_on_a_decided_case(server: R
 # Bulk decisions ----------------------------------------------------------------------------------------------
 
 
-async def test_a_bulk_decision_decides_each_case_separately_and_returns_an_outcome_for_each_case(
+async def test_a_bulk_decision_decides_each_case_separately_and_returns_each_outcome(
     server: RunningServer,
 ) -> None:
     reviewer, other = await server.operator("reviewer"), await server.operator("reviewer")
@@ -675,11 +673,12 @@ async def test_the_csv_of_an_empty_list_has_the_header(server: RunningServer) ->
 @pytest.mark.rule("X.9")
 @pytest.mark.invariant(4, 9)
 @pytest.mark.parametrize("decision", ["refund", "no_refund"])
-async def test_an_operator_sees_and_retries_a_refund_of_a_late_approval_that_the_gateway_refused_after_the_decision(
+async def test_an_operator_can_retry_a_refused_refund_of_a_late_approval(
     server: RunningServer, decision: str
 ) -> None:
+    """The gateway refuses the refund after the operator has decided the case."""
     reviewer, failed = await server.operator("reviewer"), await make_failed_search(server)
-    # An earlier charge attempt. The gateway did not know its key when the server asked.
+    # For an earlier charge attempt: the gateway did not know the attempt's key when the server asked.
     key: UUID = await server.database.fetchval(
         "INSERT INTO charge_attempts (payment_id, amount_rp, status, reason, answered_at) "
         "VALUES ($1, 20000, 'declined', 'not_found', curhat_now()) RETURNING id",

@@ -82,7 +82,7 @@ async def _enrol(operator: Person, now: datetime = START) -> tuple[pyotp.TOTP, l
 
 
 @pytest.mark.rule("S.3")
-async def test_an_operator_signs_in_with_email_and_password_and_gets_the_operators_account(
+async def test_signing_in_with_email_and_password_returns_the_operators_account(
     server: RunningServer, sari: UUID
 ) -> None:
     answer = await server.http.post(LOGIN, json={"email": f"  {EMAIL.upper()} ", "password": PASSWORD})
@@ -241,7 +241,7 @@ async def test_a_code_is_valid_once_and_within_one_time_step_of_the_clock(
     assert problem(await _login(server, totp=totp.at(slow))) == (200, None)
     assert problem(await _login(server, totp=totp.at(slow))) == INVALID
     assert problem(await _login(server, totp=totp.at(fast))) == (200, None)
-    # The server also refuses the code of an earlier time step than the step of the last used code.
+    # The server also refuses a code whose time step is before the step of the last used code.
     assert problem(await _login(server, totp=totp.at(now))) == INVALID
 
 
@@ -374,7 +374,7 @@ async def test_another_site_cannot_sign_in_an_operator_who_visits_the_site(
     assert problem(answer) == (403, "forbidden")
 
 
-async def test_an_operator_lists_devices_and_a_revoked_device_is_refused_immediately(
+async def test_a_device_that_an_operator_revokes_is_refused_immediately(
     server: RunningServer, sari: UUID, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -419,7 +419,7 @@ async def test_an_operator_cannot_revoke_another_operators_device(server: Runnin
     assert problem(await theirs.get("/auth/me")) == (200, None)
 
 
-async def test_a_disabled_operator_is_refused_immediately_with_the_answer_for_an_unknown_operator(
+async def test_a_disabled_operator_is_refused_immediately_like_an_unknown_operator(
     server: RunningServer, sari: UUID
 ) -> None:
     operator = await _signed_in(server, sari)

@@ -61,9 +61,7 @@ class RecordingPerson(Person):
         return answer
 
     async def until_answered(self, path: str, body: Any = None, *, key: str) -> httpx.Response:
-        """Repeat a command under its key, as a client does, while the server answers that the first request still
-        runs.
-        """
+        """Send a command under its key. Repeat it, as a client does, while the server still runs its first copy."""
         async with asyncio.timeout(30):
             while True:
                 answer = await self.post(path, body, key=key)
@@ -139,10 +137,10 @@ class System:
             "mitra", await self.make.mitra(online=online, max_customers=max_customers), server
         )
 
-    # Situations in which tests begin, made through the API
+    # Starting points of tests, reached through the API
 
     async def open_payment(self, customer: Person, *, price_rp: int = 20_000) -> dict[str, Any]:
-        """Open a payment without a confirmation."""
+        """Open a payment, and do not confirm it."""
         minutes = 5 if price_rp == 0 else 30
         offer_id = await self.make.offer(duration_minutes=minutes, price_rp=price_rp)
         payment: dict[str, Any] = done(await customer.post("/payments", {"offer_id": str(offer_id)}))
@@ -192,7 +190,7 @@ class System:
 
 
 def done(answer: httpx.Response) -> Any:
-    """Assert that the command succeeded, and return the JSON of its body."""
+    """Assert that the command succeeded, and return the JSON of its answer."""
     assert answer.is_success, answer.text
     return answer.json() if answer.content else None
 

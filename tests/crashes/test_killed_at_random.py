@@ -35,15 +35,13 @@ class Client:
 
     @property
     def seen(self) -> list[int]:
-        """The seq of the first welcome, followed by the seq of each event in the order in which the device received
-        the events.
-        """
+        """The seq of the first welcome, then the seq of each event in the order of arrival."""
         first = [connection.welcome["seq"] for connection in self._connections[:1]]
         frames = itertools.chain.from_iterable(connection.events for connection in self._connections)
         return first + [frame["seq"] for frame in frames if frame.get("seq") is not None]
 
     async def look(self, path: str) -> Any:
-        """Send a GET until a server answers, and return the JSON."""
+        """Repeat a GET until a server answers, and return the JSON."""
         return done(await self._repeat_until_answered(lambda person: person.get(path)))
 
     async def command(self, path: str, body: Any = None) -> httpx.Response:
@@ -63,7 +61,7 @@ class Client:
         raise AssertionError("the servers never end")
 
     async def try_once(self, path: str) -> None:
-        """Send a POST once to the next server. The caller reads the result from the state, even if no answer comes."""
+        """Send a POST once to the next server. Ignore the answer: the caller reads the result from the state."""
         with contextlib.suppress(httpx.TransportError):
             await self.person.at(next(self._servers)).post(path)
 

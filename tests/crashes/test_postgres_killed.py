@@ -71,9 +71,10 @@ async def processes(system: System) -> tuple[ServerProcess, WorkerProcess]:
 
 @pytest.mark.rule("1.2", "2b.5")
 @pytest.mark.invariant(4, 5, 10, 12)
-async def test_servers_and_workers_survive_a_kill_of_postgresql_and_no_acknowledged_command_is_lost(
+async def test_no_acknowledged_command_is_lost_when_postgresql_is_killed(
     system: System, processes: tuple[ServerProcess, WorkerProcess]
 ) -> None:
+    """The server and the worker keep running."""
     server, worker = processes
     searches, runs_out, chats = await system.customers(3, server)
     accepts, listens = await system.mitra(server, max_customers=2), await system.mitra(server)
@@ -120,7 +121,7 @@ async def test_servers_and_workers_survive_a_kill_of_postgresql_and_no_acknowled
 
 
 @pytest.mark.invariant(12)
-async def test_no_process_exits_when_an_administrator_repeatedly_ends_its_connections(
+async def test_no_process_exits_when_its_database_connections_end_repeatedly(
     system: System, processes: tuple[ServerProcess, WorkerProcess]
 ) -> None:
     server, worker = processes

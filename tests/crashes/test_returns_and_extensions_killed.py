@@ -27,7 +27,7 @@ from tests.support.signed_in import problem
 
 # The shortest timeout that an operator may set.
 WINDOW_SECONDS = 5
-# The worker asks the gateway about a charge without an answer after 6 s.
+# After 6 s, the worker asks the gateway about a charge that has no answer yet.
 ANSWER_TIMEOUT_SECONDS = 14.0
 
 
@@ -74,7 +74,7 @@ async def charges(system: System, payment_id: str) -> list[int]:
 
 
 async def minutes(system: System, session: dict[str, Any]) -> float:
-    """Return the length of a session in minutes, from its start to its current end."""
+    """Return the length of a session in minutes, from its start to its current `ends_at`."""
     length: float = await system.database.fetchval(
         "SELECT extract(epoch FROM ends_at - started_at)::float8 / 60 FROM sessions WHERE id = $1",
         UUID(session["id"]),
@@ -99,7 +99,7 @@ async def pay_for_same_mitra(
 
 
 async def wait_without_events(device: Device, seconds: float) -> None:
-    """Wait this long, and assert that the device gets no event. No worker runs, so nothing can be decided. The device
+    """Wait this long, and assert that the device gets no event. No worker runs, so no deadline can fire. The device
     answers pings meanwhile.
     """
     before = len(device.socket.events)
@@ -108,14 +108,15 @@ async def wait_without_events(device: Device, seconds: float) -> None:
     assert len(device.socket.events) == before
 
 
-# Approval, charge and its recording ------------------------------------------------------------------------
+# Approving, charging and recording ------------------------------------------------------------------------
 
 
 @pytest.mark.rule("5.4", "5.7")
 @pytest.mark.invariant(2, 7, 9, 12)
-async def test_the_extension_is_charged_once_when_the_server_of_an_approval_is_killed_before_or_after_the_charge(
+async def test_an_approved_extension_is_charged_once_when_its_server_is_killed(
     system: System, survivor: ServerProcess, worker: WorkerProcess
 ) -> None:
+    """Each server is killed before or after its charge."""
     points = [
         "extension.approved",
         "confirm.before_charge",
@@ -162,9 +163,10 @@ async def test_the_extension_is_charged_once_when_the_server_of_an_approval_is_k
     "kill_at",
     ["confirm.before_charge", "confirm.after_charge", "confirm.after_charge>transaction.committed"],
 )
-async def test_the_extension_is_charged_once_when_the_worker_of_a_default_approval_is_killed_before_or_after_the_charge(
+async def test_an_extension_approved_by_default_is_charged_once_when_the_worker_is_killed(
     system: System, survivor: ServerProcess, worker: WorkerProcess, kill_at: str
 ) -> None:
+    """The worker is killed before or after its charge."""
     await worker.start(kill_at)
     customer, mitra = await system.customer(survivor), await system.mitra(survivor)
     async with sockets_of(customer) as (device,), working(mitra):
@@ -188,9 +190,10 @@ async def test_the_extension_is_charged_once_when_the_worker_of_a_default_approv
 @pytest.mark.rule("5.1", "5.6")
 @pytest.mark.invariant(5, 7, 12)
 @pytest.mark.parametrize("mitra_leaves", [False, True])
-async def test_a_late_answer_to_an_extension_is_refused_while_no_worker_runs_and_the_next_worker_decides_the_extension(
+async def test_without_a_worker_a_late_answer_to_an_extension_is_refused(
     system: System, survivor: ServerProcess, worker: WorkerProcess, mitra_leaves: bool
 ) -> None:
+    """The next worker decides the extension."""
     customer, mitra = await system.customer(survivor), await system.mitra(survivor)
     async with sockets_of(customer) as (device,):
         async with working(mitra) as (mitra_device,):
@@ -222,9 +225,10 @@ async def is_disconnected(mitra: RecordingPerson) -> bool:
 
 @pytest.mark.rule("4.3", "3.8")
 @pytest.mark.invariant(2, 4, 5, 12)
-async def test_a_late_targeted_accept_is_refused_while_no_worker_runs_and_the_next_worker_fails_the_pairing(
+async def test_without_a_worker_a_late_targeted_accept_is_refused(
     system: System, survivor: ServerProcess, worker: WorkerProcess
 ) -> None:
+    """The next worker fails the pairing."""
     customer, mitra = await system.customer(survivor), await system.mitra(survivor)
     async with sockets_of(customer) as (device,), working(mitra) as (mitra_device,):
         await make_past_chat(system, customer, mitra)
@@ -250,7 +254,7 @@ async def test_a_late_targeted_accept_is_refused_while_no_worker_runs_and_the_ne
 
 @pytest.mark.rule("4.4", "5.6")
 @pytest.mark.invariant(6, 7, 12)
-async def test_a_targeted_pairing_fails_when_the_server_is_killed_after_the_mitras_toggle_commits(
+async def test_a_targeted_pairing_fails_when_the_server_dies_after_the_mitra_went_offline(
     system: System, survivor: ServerProcess, victim: ServerProcess, worker: WorkerProcess
 ) -> None:
     await asyncio.gather(victim.start("presence.intent_committed"), worker.start())
@@ -276,7 +280,7 @@ async def test_a_targeted_pairing_fails_when_the_server_is_killed_after_the_mitr
 
 @pytest.mark.rule("4.4", "2b.7")
 @pytest.mark.invariant(6, 8, 12)
-async def test_a_targeted_pairing_fails_when_the_server_is_killed_after_an_accept_brings_the_mitra_to_capacity(
+async def test_a_targeted_pairing_fails_when_the_server_dies_after_an_accept_fills_the_capacity(
     system: System, survivor: ServerProcess, victim: ServerProcess, worker: WorkerProcess
 ) -> None:
     await asyncio.gather(victim.start("accept.before_commit>transaction.committed"), worker.start())
@@ -337,9 +341,10 @@ async def test_a_fallback_opens_one_blast_without_another_charge_when_the_server
 
 @pytest.mark.rule("5.6", "X.10", "3.5")
 @pytest.mark.invariant(2, 3, 7, 11)
-async def test_while_valkey_is_down_an_unanswered_extension_is_rejected_a_mitra_can_approve_and_no_fallback_starts(
+async def test_without_valkey_only_a_mitra_approves_extensions_and_no_fallback_starts(
     system: System, survivor: ServerProcess, worker: WorkerProcess
 ) -> None:
+    """The worker rejects an extension that the mitra does not answer."""
     await worker.start()
     silent, by_hand, wants = await system.customers(3, survivor)
     mitra, other = await system.mitra(survivor, max_customers=3), await system.mitra(survivor)

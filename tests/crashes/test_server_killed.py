@@ -34,7 +34,7 @@ async def victim(system: System) -> AsyncIterator[ServerProcess]:
 
 
 class Command:
-    """A command under one key. A test sends the command to the victim, and then repeats the command at the survivor."""
+    """A command under one key. A test sends it to the victim, then repeats it at the survivor."""
 
     def __init__(self, person: RecordingPerson, path: str, body: Any = None) -> None:
         self.person = person
@@ -54,9 +54,10 @@ class Command:
     ["idempotency.stored*8", "idempotency.stored>transaction.committed*8"],
     ids=["before_their_commit", "between_their_commit_and_its_publication"],
 )
-async def test_each_of_eight_interrupted_commands_takes_effect_once_and_every_device_gets_the_event(
+async def test_each_of_eight_interrupted_commands_takes_effect_once(
     system: System, survivor: ServerProcess, victim: ServerProcess, kill_at: str
 ) -> None:
+    """Every device gets the events."""
     await victim.start(kill_at)
     customers = await system.customers(8, survivor)
     opens, leaves, tries, searches, refused, gives_up, ends, is_left = customers
@@ -145,8 +146,8 @@ async def test_a_payment_is_charged_once_when_the_confirming_server_is_killed_be
         await devices[2].wait_for_event("pairing.updated", status="open")
         await mitra_device.wait_for_event("request.offered")
         await devices[1].wait_for_event("pairing.updated", 12, status="open")
-        # By now the worker knows that the first charge did not reach the gateway. The repeated command charges the
-        # payment again.
+        # The gateway has told the worker that it does not know the first attempt. So the repeated command may start
+        # another attempt without a double charge.
         for command in commands:
             confirmation = done(await command.sent_to(survivor))
             assert confirmation["payment"]["status"] == "confirmed"
@@ -162,9 +163,10 @@ async def test_a_payment_is_charged_once_when_the_confirming_server_is_killed_be
 
 @pytest.mark.rule("2b.5", "2b.7")
 @pytest.mark.invariant(1, 6, 12)
-async def test_every_device_gets_the_events_of_an_accept_within_4_seconds_when_the_server_dies_before_the_signals(
+async def test_every_device_gets_the_events_of_an_accept_when_its_server_dies(
     system: System, survivor: ServerProcess, victim: ServerProcess
 ) -> None:
+    """The server dies before it sends the signals. The events arrive within 4 s."""
     await victim.start("accept.before_commit>transaction.committed")
     customer, waits = await system.customers(2, survivor)
     winner, loser = await system.mitra(survivor), await system.mitra(survivor)
@@ -223,7 +225,7 @@ async def test_another_mitra_can_accept_when_the_server_dies_before_it_commits_t
 @pytest.mark.parametrize(
     ("kill_at", "stored"), [("messages.before_commit:4", 3), ("messages.after_commit:4", 4)]
 )
-async def test_acknowledged_messages_survive_a_kill_and_a_repeated_message_is_stored_once(
+async def test_every_acknowledged_or_repeated_message_is_stored_once_despite_a_kill(
     system: System, survivor: ServerProcess, victim: ServerProcess, kill_at: str, stored: int
 ) -> None:
     await victim.start(kill_at)

@@ -23,7 +23,7 @@ async def server(system: System) -> ServerProcess:
 
 @pytest.mark.rule("1.6", "2b.6", "X.10")
 @pytest.mark.invariant(3, 11)
-async def test_nothing_new_is_charged_and_chats_and_the_blast_continue_while_valkey_is_down(
+async def test_while_valkey_is_down_chats_and_the_blast_continue_without_new_charges(
     system: System, server: ServerProcess
 ) -> None:
     searches, goes_on_searching, chats, pays, wants = await system.customers(5, server)
@@ -74,9 +74,10 @@ async def test_nothing_new_is_charged_and_chats_and_the_blast_continue_while_val
 
 @pytest.mark.rule("2b.6", "X.10")
 @pytest.mark.invariant(3, 11)
-async def test_wiping_valkey_during_a_blast_changes_no_row_and_no_card_and_presence_is_rebuilt(
+async def test_presence_is_rebuilt_when_valkey_is_wiped_during_a_blast(
     system: System, server: ServerProcess
 ) -> None:
+    """No row and no card changes."""
     customer, chats = await system.customers(2, server)
     asked, listens = [await system.mitra(server, max_customers=2) for _ in range(2)]
     async with sockets_of(customer) as (device,), working(asked, listens) as (asked_device, _):

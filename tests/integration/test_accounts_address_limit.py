@@ -43,7 +43,7 @@ async def hello(_scope: Any, _receive: Any, send: Any) -> None:
 async def call(
     application: AddressLimit, address: str = "10.0.0.1", kind: str = "http", **further: Any
 ) -> Any:
-    """Call the application, and return the messages that the application sent."""
+    """Call the application, and return the ASGI messages that it sent."""
     sent: list[MutableMapping[str, Any]] = []
 
     async def send(message: MutableMapping[str, Any]) -> None:

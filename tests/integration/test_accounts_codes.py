@@ -1,4 +1,4 @@
-"""Test one-time codes on a real PostgreSQL: what a person can do with a code, and the limits that protect a phone."""
+"""Test one-time codes on a real PostgreSQL: what a person can do with a code, and the limits per phone number."""
 
 import asyncio
 from collections import Counter
@@ -224,9 +224,7 @@ async def test_another_code_may_be_requested_immediately_after_a_sign_in(databas
 
 
 @pytest.mark.rule("S.1")
-async def test_each_phone_has_its_own_limits_and_both_roles_of_the_phone_share_the_limits(
-    database: Database,
-) -> None:
+async def test_each_phone_number_has_its_own_limits_which_its_two_roles_share(database: Database) -> None:
     await ask(database)
     await ask(database, "+6281234567891")
     with pytest.raises(TooManyRequests):
@@ -234,7 +232,9 @@ async def test_each_phone_has_its_own_limits_and_both_roles_of_the_phone_share_t
 
 
 @pytest.mark.rule("S.1")
-async def test_a_phone_gets_five_unused_codes_per_hour(database: Database, clock: VirtualClock) -> None:
+async def test_a_phone_number_gets_five_unused_codes_per_hour(
+    database: Database, clock: VirtualClock
+) -> None:
     await clock.set()
     for _ in range(5):
         await ask(database)
@@ -244,7 +244,7 @@ async def test_a_phone_gets_five_unused_codes_per_hour(database: Database, clock
     assert refused.value.retry_after_seconds == 3600 - 5 * 60
     await clock.advance(3600 - 5 * 60)
     await ask(database)
-    # The next code can be requested one hour after the second of the five codes.
+    # The sixth code used up the limit again, until the second code is an hour old.
     await clock.advance(59)
     with pytest.raises(TooManyRequests):
         await ask(database)
@@ -253,7 +253,7 @@ async def test_a_phone_gets_five_unused_codes_per_hour(database: Database, clock
 
 
 @pytest.mark.rule("S.1")
-async def test_a_phone_gets_thirty_codes_per_hour_when_every_code_is_used(
+async def test_a_phone_number_gets_thirty_codes_per_hour_when_every_code_is_used(
     database: Database, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -268,7 +268,7 @@ async def test_a_phone_gets_thirty_codes_per_hour_when_every_code_is_used(
 
 
 @pytest.mark.rule("S.1")
-async def test_wrong_tries_are_limited_over_all_codes_of_a_phone(
+async def test_wrong_tries_are_limited_over_all_codes_of_a_phone_number(
     database: Database, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -343,7 +343,7 @@ async def test_only_five_of_many_concurrent_wrong_tries_are_counted(database: Da
 
 
 @pytest.mark.rule("S.1")
-async def test_only_fifteen_concurrent_wrong_tries_on_all_codes_of_a_phone_are_counted(
+async def test_only_fifteen_concurrent_wrong_tries_per_phone_number_are_counted(
     database: Database, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -414,7 +414,7 @@ async def test_the_database_stores_only_digests_of_codes_and_tokens(database: Da
     ]
     assert len(dump) == 3
     assert not any(token in row for row in dump)
-    # The digits of the code may also occur in an id or a time. So check only the column of the code's digest.
+    # The digits of the code may also occur in an id or a time. So check only the column that holds the code's digest.
     digest = await database.fetchval("SELECT code_digest FROM one_time_codes")
     assert digest == codes.digest_of(KEY, sent.request_id, sent.code)
     assert sent.code.encode() not in digest

@@ -70,8 +70,8 @@ Connect = Callable[[Settings], httpx.AsyncClient]
 
 @pytest.fixture
 async def connect(database: Database, valkey_client: Valkey) -> AsyncIterator[Connect]:
-    """Yield a function that makes a client of an application with these settings. The application has the routes of
-    accounts and pricing.
+    """Yield a function that starts an application with given settings, and returns a client. The application has the
+    routes of accounts and pricing.
     """
     opened: list[httpx.AsyncClient] = []
 
@@ -172,7 +172,7 @@ async def test_a_customer_signs_in_with_a_code_from_the_inbox(client: httpx.Asyn
 
 
 @pytest.mark.rule("S.2")
-async def test_a_mitra_can_sign_in_after_an_invitation_and_is_refused_before(
+async def test_a_mitra_can_sign_in_only_after_an_invitation(
     client: httpx.AsyncClient, database: Database
 ) -> None:
     refused = await sign_in(client, "mitra")
@@ -188,9 +188,7 @@ async def test_a_mitra_can_sign_in_after_an_invitation_and_is_refused_before(
 
 
 @pytest.mark.rule("S.2")
-async def test_a_suspended_mitra_is_refused_and_may_still_sign_out(
-    client: httpx.AsyncClient, database: Database
-) -> None:
+async def test_a_suspended_mitra_may_only_sign_out(client: httpx.AsyncClient, database: Database) -> None:
     async with database.transaction() as tx:
         mitra_id = (await service.invite_mitra(tx, PHONE, "Kak Sari", 1)).mitra_id
     token = (await sign_in(client, "mitra")).json()["token"]
@@ -308,7 +306,7 @@ async def test_a_code_request_that_comes_too_soon_is_refused_with_the_time_to_wa
 
 
 @pytest.mark.rule("S.1")
-async def test_codes_are_limited_per_address_and_hour(connect: Connect, settings: Settings) -> None:
+async def test_codes_are_limited_per_network_address_and_hour(connect: Connect, settings: Settings) -> None:
     client = connect(replace(settings, address_codes_per_hour=3))
     for number in range(3):
         await ask(client, phone=f"+628123456789{number}")
@@ -431,7 +429,7 @@ async def test_a_sign_out_takes_effect_immediately_and_signals_the_sockets(
 
 
 @pytest.mark.rule("S.4")
-async def test_the_inbox_keeps_the_newest_twenty_messages_of_a_phone(
+async def test_the_inbox_keeps_the_newest_twenty_messages_of_a_phone_number(
     client: httpx.AsyncClient, clock: VirtualClock
 ) -> None:
     sent = []
@@ -471,7 +469,7 @@ async def test_no_secret_is_logged_while_signing_in_and_out(
     client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    # Capture the log entries before the redaction, because the code itself must not log secrets either.
+    # Capture the log entries before they are redacted, because no code may log secrets in the first place.
     with structlog.testing.capture_logs() as logged:
         request_id, code = await ask(client)
         wrong = {"request_id": request_id, "code": "654321", "call_name": "Bunga"}

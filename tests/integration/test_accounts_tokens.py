@@ -1,5 +1,5 @@
-"""Test tokens: a process caches a token for at most 3 s, every process learns of a revocation, and a suspension
-revokes the use of tokens.
+"""Test tokens: a process caches a token for at most 3 s, every process learns of a revocation, and a suspended
+mitra cannot use a token.
 """
 
 import asyncio
@@ -113,7 +113,7 @@ async def test_a_process_reads_a_token_from_postgresql_once_per_three_seconds(
     assert await authenticator.authenticate(token) is None
 
 
-async def test_one_query_reads_all_tokens_in_use_and_no_token_is_trusted_for_more_than_three_seconds(
+async def test_one_query_renews_all_tokens_in_use_for_three_seconds(
     database: Database, authenticator: Authenticator, make: Make, ticks: MonotonicClock
 ) -> None:
     customer_id = await make.customer()
@@ -138,7 +138,7 @@ async def test_one_query_reads_all_tokens_in_use_and_no_token_is_trusted_for_mor
         assert await authenticator.authenticate(token) is None
 
 
-async def test_a_token_stays_out_of_the_cache_when_the_token_is_removed_during_the_renewal(
+async def test_a_renewal_does_not_restore_a_token_that_was_removed_meanwhile(
     database: Database, authenticator: Authenticator, make: Make, ticks: MonotonicClock
 ) -> None:
     token = await token_of(database, "customer", await make.customer())

@@ -191,9 +191,7 @@ async def test_one_of_ten_concurrent_changes_based_on_the_same_value_is_made(dat
 
 
 @pytest.mark.rule("X.5")
-async def test_after_concurrent_changes_each_history_entry_starts_from_the_value_of_the_entry_before(
-    database: Database,
-) -> None:
+async def test_after_concurrent_changes_each_old_value_is_the_previous_new_value(database: Database) -> None:
     await asyncio.gather(*(change(database, BLAST, 100 + number) for number in range(20)))
     async with database.transaction() as tx:
         items = (await service.history(tx, BLAST)).items[::-1]

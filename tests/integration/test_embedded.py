@@ -103,9 +103,8 @@ async def test_both_servers_answer_and_postgres_has_durable_settings(own_servers
 
 
 @pytest.mark.usefixtures("own_servers")
-def test_other_users_cannot_enter_the_servers_folders_and_the_parent_folders_are_unchanged(
-    data_dir: Path,
-) -> None:
+def test_other_users_cannot_enter_the_servers_folders(data_dir: Path) -> None:
+    """The parent folders are unchanged."""
     folders = [
         data_dir,
         data_dir / "postgres",
@@ -133,9 +132,7 @@ async def test_the_second_start_finds_the_data_of_the_first_start(data_dir: Path
 
 
 @pytest.mark.invariant(12)
-async def test_postgres_has_every_committed_row_after_kill_9(
-    own_servers: EmbeddedServers,
-) -> None:
+async def test_postgres_has_every_committed_row_after_kill_9(own_servers: EmbeddedServers) -> None:
     await store(own_servers, 1)
     os.kill(pid_of(own_servers.postgres), signal.SIGKILL)
     assert await own_servers.postgres.wait() == "signal SIGKILL"

@@ -77,9 +77,7 @@ async def test_find_charge_finds_an_approved_charge_whose_answer_was_lost(databa
 
 
 @pytest.mark.rule("2a.1")
-async def test_the_mock_calls_back_twice_with_the_same_answer_after_the_behaviour_double(
-    database: Database,
-) -> None:
+async def test_the_behaviour_double_makes_the_mock_report_the_same_answer_twice(database: Database) -> None:
     key, payment_id = uuid4(), uuid4()
     heard: list[tuple[UUID, ChargeAnswer]] = []
     twice = asyncio.Event()

@@ -129,7 +129,7 @@ def test_a_key_that_is_missing_too_long_or_unprintable_is_refused(key: str | Non
 
 
 @pytest.mark.invariant(12)
-async def test_a_repeated_request_may_run_ten_seconds_after_the_process_of_the_first_request_died(
+async def test_ten_seconds_after_a_process_died_a_repeated_request_may_run(
     database: Database, clock: VirtualClock
 ) -> None:
     await clock.set()

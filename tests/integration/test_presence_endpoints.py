@@ -74,7 +74,7 @@ async def test_the_server_changes_the_mitras_availability_before_it_answers_the_
 
 
 @pytest.mark.rule("1.1")
-async def test_a_mitra_without_a_connection_can_go_online_and_is_not_available(
+async def test_a_mitra_without_a_connection_can_go_online_but_is_not_available(
     database: Database, presence: Presence, make: Make
 ) -> None:
     mitra = await make.mitra(online=False)
@@ -101,7 +101,7 @@ async def test_a_mitra_sees_their_own_profile(database: Database, presence: Pres
 
 
 @pytest.mark.rule("X.10")
-async def test_the_toggle_is_saved_and_the_answer_says_presence_unknown_when_valkey_is_down(
+async def test_while_valkey_is_down_the_toggle_is_saved_and_answers_presence_unknown(
     database: Database, absent_presence: Presence, make: Make
 ) -> None:
     mitra = await make.mitra(online=True)

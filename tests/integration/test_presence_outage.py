@@ -169,7 +169,7 @@ async def test_presence_is_unknown_within_a_second_when_valkey_hangs_and_known_a
 @pytest.mark.rule("X.10")
 @pytest.mark.rule("1.6")
 @pytest.mark.invariant(11)
-async def test_presence_is_unknown_while_valkey_is_down_and_presence_fills_an_empty_new_valkey(
+async def test_presence_is_unknown_until_it_has_filled_an_empty_new_valkey(
     presence: Presence, own_valkey: OwnValkey, make: Make
 ) -> None:
     stays, leaves = await make.mitra(), await make.mitra()
@@ -203,7 +203,7 @@ async def test_presence_is_unknown_while_valkey_is_down_and_presence_fills_an_em
 
 @pytest.mark.rule("1.6")
 @pytest.mark.rule("1.2")
-async def test_the_poll_says_unavailable_until_the_next_heartbeat_when_the_set_is_damaged_or_missing(
+async def test_a_damaged_or_lost_set_means_unavailable_until_the_next_heartbeat(
     presence: Presence, own_valkey: OwnValkey, make: Make
 ) -> None:
     mitra = await make.mitra()

@@ -63,15 +63,13 @@ def presence_with(client: "valkey.asyncio.Valkey", database: Database, **hooks: 
 
 @pytest.fixture
 def offered() -> "asyncio.Queue[list[UUID]]":
-    """Return a queue of calls of the hook `may_be_asked` of `presence`. Each element is the list of mitras of one
-    call.
-    """
+    """Return a queue. Each time `presence` calls its hook `may_be_asked`, the hook appends the list of mitras."""
     return asyncio.Queue()
 
 
 @pytest.fixture
 def device_messages() -> list[tuple[UUID, MitraPresence]]:
-    """Return a list of the messages that `presence` sends to devices, in order."""
+    """Return a list. `presence` appends each (mitra, presence) that it sends to devices."""
     return []
 
 
@@ -91,7 +89,7 @@ def presence(
 
 
 class Sink:
-    """Passes signals on to a presence, as app/wiring.py does."""
+    """Passes signals on to a Presence, as app/wiring.py does."""
 
     def __init__(self, presence: Presence) -> None:
         self.presence = presence
@@ -231,9 +229,7 @@ async def test_a_frame_after_the_close_of_its_connection_changes_nothing(
 
 
 @pytest.mark.rule("1.1")
-async def test_a_frame_renews_a_lease_and_a_lease_without_a_new_frame_ends(
-    presence: Presence, make: Make
-) -> None:
+async def test_a_lease_ends_unless_a_frame_renews_it(presence: Presence, make: Make) -> None:
     mitra = await make.mitra()
     await presence.opened(mitra, "phone")
     # Act as if the phone sent its last frame 11.8 s ago.
@@ -275,7 +271,7 @@ async def test_many_mitras_who_reconnect_at_the_same_time_are_available_immediat
     servers: EmbeddedServers, valkey_client: "valkey.asyncio.Valkey", database: Database, make: Make
 ) -> None:
     mitras = await make.mitras(300)
-    # The client may open at most two connections to Valkey. The presence needs one of the two connections for its
+    # The client may open at most two connections to Valkey. Presence needs one of the two connections for its
     # queries.
     async with contextlib.aclosing(
         valkey.asyncio.Valkey.from_url(servers.valkey_url, max_connections=2)
@@ -392,7 +388,7 @@ async def test_the_number_of_active_sessions_never_falls_below_zero(
 # Following PostgreSQL ------------------------------------------------------------------------------------
 
 
-async def test_an_older_state_that_was_read_before_the_toggle_does_not_overwrite_the_toggle(
+async def test_a_state_that_was_read_before_the_toggle_does_not_overwrite_the_toggle(
     presence: Presence, database: Database, make: Make
 ) -> None:
     mitra = await make.mitra()
@@ -464,7 +460,7 @@ async def test_reconciling_reads_every_mitra_in_small_batches(
     assert set(await process.ask_candidates()) >= set(mitras[:-1])
 
 
-async def test_reconciling_finds_a_change_by_another_process_whose_signal_was_lost(
+async def test_reconciling_finds_a_change_whose_signal_from_another_process_was_lost(
     presence: Presence, database: Database, make: Make
 ) -> None:
     leaving, coming = await make.mitra(), await make.mitra(online=False)
@@ -531,9 +527,10 @@ async def test_the_loops_continue_after_a_failed_offer(
     assert {entry["event"] for entry in logs} == {"presence.step_failed"}
 
 
-async def test_devices_get_each_change_of_presence_once_and_a_new_device_gets_the_current_state(
+async def test_devices_get_each_change_of_presence_once(
     presence: Presence, device_messages: list[tuple[UUID, MitraPresence]], database: Database, make: Make
 ) -> None:
+    """A new device gets the current state."""
     mitra, elsewhere = await make.mitra(), await make.mitra()
     await presence.opened(mitra, "phone")
     device_messages.clear()
@@ -610,7 +607,7 @@ async def test_last_seen_is_the_time_of_the_last_frame_and_does_not_change_the_a
     assert row["availability_version"] == 1
 
 
-async def test_last_seen_is_written_for_a_mitra_who_disconnects_immediately_and_never_moves_back(
+async def test_last_seen_is_written_after_an_immediate_disconnect_and_never_moves_back(
     presence: Presence, database: Database, make: Make
 ) -> None:
     mitra = await make.mitra()
@@ -644,9 +641,7 @@ async def test_writing_last_seen_skips_locked_rows(
 
 
 @pytest.mark.parametrize("turns", range(0, 120, 7))
-async def test_the_loops_end_when_the_test_cancels_the_loops_at_any_step(
-    presence: Presence, make: Make, turns: int
-) -> None:
+async def test_the_loops_can_be_cancelled_at_any_step(presence: Presence, make: Make, turns: int) -> None:
     await presence.opened(await make.mitra(), "phone")
     task = asyncio.create_task(presence.run())
     for _ in range(turns):

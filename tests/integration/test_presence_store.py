@@ -149,7 +149,7 @@ async def test_a_report_of_a_frame_after_the_close_does_not_reopen_the_connectio
     assert await store.look(mitra) == Standing(may_be_asked=False, connected=False)
 
 
-async def test_an_older_state_that_was_read_before_a_change_does_not_overwrite_the_change(
+async def test_a_state_that_was_read_before_a_change_does_not_overwrite_the_change(
     store: PresenceStore,
 ) -> None:
     mitra = uuid4()
@@ -164,7 +164,7 @@ async def test_an_older_state_that_was_read_before_a_change_does_not_overwrite_t
     assert newer == [Standing(may_be_asked=True, connected=True)]
 
 
-async def test_the_newest_state_is_stored_whatever_the_order_of_the_states(store: PresenceStore) -> None:
+async def test_the_newest_state_is_stored_in_whatever_order_the_states_arrive(store: PresenceStore) -> None:
     versions = [(1, False), (2, True), (3, False), (4, True), (5, False)]
     for shift in range(len(versions)):
         for order in (versions[shift:] + versions[:shift], (versions[shift:] + versions[:shift])[::-1]):
@@ -352,7 +352,7 @@ async def test_an_older_state_does_not_restore_a_deleted_subscription(store: Pre
 
 
 @pytest.mark.parametrize("written", ["for ever", "1e99", "99999999999999"])
-async def test_a_damaged_push_until_counts_as_not_reachable(store: PresenceStore, written: str) -> None:
+async def test_a_mitra_with_a_damaged_push_until_is_not_reachable(store: PresenceStore, written: str) -> None:
     mitra = uuid4()
     await store.apply([state(mitra, push_reachable_seconds=600)])
     await store._execute("HSET", f"{MITRA_KEY_PREFIX}{mitra}", "push_until", written)

@@ -38,7 +38,7 @@ async def trial_available(database: Database, customer_id: UUID) -> bool:
 
 
 async def trial_payment(make: Make, customer_id: UUID) -> UUID:
-    """Create a confirmed payment of the trial."""
+    """Create a confirmed payment for the trial."""
     return await make.confirmed_payment(customer_id, duration_minutes=5, price_rp=0)
 
 
@@ -120,7 +120,7 @@ async def test_the_trial_is_available_until_a_trial_session_starts(
     assert trial.is_trial
     assert await trial_available(database, customer)
     payment_id = await trial_payment(make, customer)
-    # The confirmed payment alone does not use up the trial, because no session has started.
+    # A confirmed payment does not use up the trial until its session starts.
     assert (await quote(database, customer, trial.id)).price_rp == 0
     assert await trial_available(database, customer)
     await start_session(database, make, payment_id)

@@ -43,7 +43,7 @@ def locked(name: str) -> dict[str, Requirement]:
 
 @pytest.fixture(scope="module")
 def production(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Return the variables of an environment that contains only the production packages."""
+    """Return environment variables with which Python finds only the production packages."""
     folder = tmp_path_factory.mktemp("production")
     for requirement in locked("requirements-production.lock").values():
         if requirement.marker is None or requirement.marker.evaluate():

@@ -156,7 +156,7 @@ async def test_a_client_cannot_resume_from_before_a_pruned_event(
         await device.leave()
 
 
-async def test_the_server_sends_the_events_after_the_seq_of_a_second_hello_again(
+async def test_after_a_second_hello_the_server_resends_the_events_after_its_seq(
     process: ServerProcess, make: Make
 ) -> None:
     person = await make.person()
@@ -807,7 +807,7 @@ async def test_signing_out_closes_the_sockets_of_the_revoked_token_with_4401(
     await stays.read_until(1)
 
 
-async def test_closing_a_user_closes_the_sockets_of_the_users_role_before_and_after_the_hello(
+async def test_close_user_closes_the_sockets_of_one_role_before_and_after_the_hello(
     process: ServerProcess, make: Make
 ) -> None:
     person = await make.person()
@@ -820,7 +820,7 @@ async def test_closing_a_user_closes_the_sockets_of_the_users_role_before_and_af
     await customer.sync()
 
 
-async def test_the_sockets_of_a_revoked_token_close_when_the_signal_of_the_revocation_was_lost(
+async def test_a_revoked_tokens_sockets_close_even_if_the_revocations_signal_was_lost(
     process: ServerProcess, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub_module, "MAX_USERS_PER_COMPARISON", 2)
@@ -925,7 +925,7 @@ async def test_a_draining_process_closes_every_open_and_every_new_socket_with_10
     assert await late.close_code() == 1012
 
 
-async def test_a_stopping_server_closes_sockets_with_1012_and_the_device_resumes_at_the_next_server(
+async def test_a_device_whose_server_closes_with_1012_resumes_at_the_next_server(
     start_process: StartProcess, make: Make
 ) -> None:
     person = await make.person()

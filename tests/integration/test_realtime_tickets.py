@@ -1,6 +1,4 @@
-"""Test tickets: a ticket opens one socket within 30 s, and nobody can open a socket with the contents of Valkey
-alone.
-"""
+"""Test tickets: a ticket opens one socket within 30 s, and the data in Valkey is not enough to open a socket."""
 
 from datetime import datetime, timedelta
 from typing import Any, cast

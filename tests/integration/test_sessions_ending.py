@@ -90,7 +90,7 @@ async def state(database: Database, chat: Chat) -> dict[str, Any]:
         (by_time, HALF_AN_HOUR, "time_up", None, None),
     ],
 )
-async def test_the_end_of_a_session_frees_the_mitras_capacity_disarms_the_deadline_and_sends_both_members_an_event(
+async def test_the_end_of_a_session_changes_all_its_rows_and_reaches_both_members(
     database: Database,
     chat: Chat,
     clock: VirtualClock,
@@ -100,6 +100,7 @@ async def test_the_end_of_a_session_frees_the_mitras_capacity_disarms_the_deadli
     cases: list[str] | None,
     note: str | None,
 ) -> None:
+    """The end frees the mitra's capacity, disarms the deadline, and sends both members an event."""
     before = await state(database, chat)
     await clock.advance(after_seconds)
     await how(database, chat)
@@ -170,7 +171,7 @@ async def test_the_deadline_does_not_end_a_session_before_ends_at(
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(5)
-async def test_a_session_continues_when_an_extension_commits_while_the_deadline_waits_for_the_sessions_lock(
+async def test_a_session_continues_if_it_is_extended_while_its_deadline_waits_for_the_lock(
     database: Database, chat: Chat, clock: VirtualClock
 ) -> None:
     await clock.advance(HALF_AN_HOUR)
@@ -220,7 +221,7 @@ async def test_a_suspension_does_not_end_a_session_after_ends_at(
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(6)
-async def test_one_of_several_concurrent_ends_takes_effect_and_at_most_one_case_opens(
+async def test_several_concurrent_ends_take_effect_once_with_at_most_one_case(
     database: Database, make: Make
 ) -> None:
     for number in range(12):

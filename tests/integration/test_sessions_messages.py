@@ -77,7 +77,7 @@ def in_transaction(
     return asyncio.create_task(run())
 
 
-async def test_a_message_is_stored_once_and_both_sides_get_the_message_after_the_commit(
+async def test_a_message_is_stored_once_and_sent_to_both_sides_after_the_commit(
     database: Database, chat: Chat, message_writer: MessageWriter, signals: RecordedSignals
 ) -> None:
     latch = Latch("messages.before_commit")
@@ -163,7 +163,7 @@ async def test_a_user_who_is_not_a_member_gets_not_found(
     strangers = [
         other.customer,
         other.mitra,
-        # Members of the chat, each with the role of the other member.
+        # The members of the chat, but each with the role of the other member.
         Identity(role="mitra", user_id=chat.customer.user_id),
         Identity(role="customer", user_id=chat.mitra.user_id),
     ]
@@ -184,7 +184,7 @@ async def test_a_user_who_is_not_a_member_gets_not_found(
 
 
 @pytest.mark.rule("X.8")
-async def test_after_the_end_a_new_message_is_refused_and_a_repeated_message_returns_the_first_message(
+async def test_after_the_end_a_new_message_is_refused_but_a_repeated_message_is_not(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
     first = await message_writer.send(chat.customer, chat.id, "a1", "halo")
@@ -234,7 +234,7 @@ async def test_a_message_that_waits_for_the_sessions_lock_until_ends_at_is_refus
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(5)
-async def test_a_message_is_refused_when_another_message_of_the_batch_waits_for_a_lock_until_ends_at(
+async def test_a_message_is_refused_when_its_batch_waits_for_a_lock_until_ends_at(
     database: Database, make: Make, clock: VirtualClock
 ) -> None:
     await clock.set(START)
@@ -262,9 +262,10 @@ async def test_a_message_is_refused_when_another_message_of_the_batch_waits_for_
 
 
 @pytest.mark.rule("X.8")
-async def test_a_message_that_waits_until_the_end_of_the_session_commits_is_refused(
+async def test_a_message_that_waits_while_the_session_ends_is_refused(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
+    """The message waits until the session's end commits."""
     latch = Latch("session_end.written")
     ending = in_transaction(database, service.end_by_mitra, chat.mitra.user_id, chat.id, "sakit")
     await latch.reached.wait()
@@ -298,9 +299,10 @@ async def test_the_end_of_a_session_waits_until_an_earlier_message_commits(
     ]
 
 
-async def test_a_repeated_message_that_waits_until_the_end_of_the_session_commits_returns_the_first_message(
+async def test_a_message_repeated_while_the_session_ends_returns_the_first_message(
     database: Database, chat: Chat
 ) -> None:
+    """The repeated message waits until the session's end commits."""
     latch = Latch("messages.before_commit")
     sending = asyncio.create_task(MessageWriter(database).send(chat.customer, chat.id, "a1", "halo"))
     await latch.reached.wait()
@@ -316,7 +318,7 @@ async def test_a_repeated_message_that_waits_until_the_end_of_the_session_commit
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(12)
-async def test_under_load_every_acknowledged_message_is_stored_and_no_message_is_stored_after_the_end(
+async def test_under_load_all_acknowledged_messages_are_stored_and_none_after_the_end(
     database: Database, make: Make
 ) -> None:
     chats = [await open_chat(database, make) for _ in range(6)]
@@ -362,7 +364,7 @@ async def test_under_load_every_acknowledged_message_is_stored_and_no_message_is
 # Batches -------------------------------------------------------------------------------------------------
 
 
-async def test_messages_that_arrive_at_the_same_time_share_a_transaction_and_each_message_has_its_own_outcome(
+async def test_concurrent_messages_share_a_transaction_but_have_separate_outcomes(
     database: Database, make: Make, chat: Chat, message_writer: MessageWriter
 ) -> None:
     over = await open_chat(database, make)
@@ -429,7 +431,7 @@ async def test_messages_that_arrive_during_a_transaction_form_the_next_batch(
 async def test_a_failing_message_does_not_fail_the_other_messages_of_its_batch(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
-    # The endpoint refuses a text with NUL. Here such a text causes an unforeseen fault in PostgreSQL.
+    # This call bypasses the endpoint, which refuses a text with NUL. So the text causes a fault in PostgreSQL.
     good, bad, also_good = await asyncio.gather(
         message_writer.send(chat.customer, chat.id, "a1", "halo"),
         message_writer.send(chat.customer, chat.id, "a2", "NUL \x00 NUL"),

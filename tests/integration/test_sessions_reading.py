@@ -56,9 +56,10 @@ async def read_texts(database: Database, chat: Chat) -> set[str]:
 # Read marks ----------------------------------------------------------------------------------------------
 
 
-async def test_a_read_mark_covers_the_other_sides_messages_up_to_the_marked_message_and_both_sides_get_the_event(
+async def test_a_read_mark_covers_the_other_sides_messages_up_to_the_marked_message(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
+    """Both sides get the event."""
     await say(message_writer, chat, chat.mitra, "one's own")
     sent = await say(message_writer, chat, chat.customer, "1", "2", "3")
     await mark(database, chat.mitra, chat, sent[1].id)

@@ -108,9 +108,8 @@ def free_port_fixture() -> int:
     return free_port()
 
 
-async def test_other_commands_use_the_servers_of_a_running_curhat_up_and_a_second_curhat_up_is_refused(
-    tmp_path: Path, free_port: int
-) -> None:
+async def test_other_commands_use_the_servers_of_a_running_curhat_up(tmp_path: Path, free_port: int) -> None:
+    """A second `curhat up` is refused."""
     async with running(tmp_path, free_port) as up:
         assert await up.command("config", "get", "pairing_blast_timeout_seconds") == (0, "60\n", "")
         assert (await up.command("config", "set", "pairing_blast_timeout_seconds", "90"))[0] == 0

@@ -1,4 +1,4 @@
-"""Test the logs: each event is one line, and data that must never be logged is redacted."""
+"""Test the logs: each entry is one line, and data that must never be logged is redacted."""
 
 import io
 import json

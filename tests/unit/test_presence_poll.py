@@ -1,4 +1,4 @@
-"""Test the availability poll alone: its answers, its queries to Valkey, and the requests it passes to the framework."""
+"""Test the availability poll: its answers, its queries to Valkey, and the HTTP requests that it passes on."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -14,9 +14,7 @@ Scope = MutableMapping[str, Any]
 
 
 class Counter:
-    """Stands in for Valkey. A call waits until `gate` is open, then returns `available`, or raises an exception in
-    `available`.
-    """
+    """Stands in for Valkey. A call waits until `gate` is open, then returns `available` (or raises it)."""
 
     def __init__(self, available: int | Exception) -> None:
         self.available = available
@@ -75,9 +73,7 @@ async def test_the_poll_says_unavailable_when_no_mitra_is_available() -> None:
 
 @pytest.mark.rule("1.6")
 @pytest.mark.parametrize("error", [PresenceUnknown(), ValueError("not a number")])
-async def test_the_poll_says_unavailable_while_presence_is_unknown_even_just_after_an_answer_of_available(
-    error: Exception,
-) -> None:
+async def test_the_poll_says_unavailable_as_soon_as_presence_is_unknown(error: Exception) -> None:
     counter = Counter(1)
     poll = AvailabilityPoll(framework, counter)
     assert body_of(await call(poll)) == {"available": True}

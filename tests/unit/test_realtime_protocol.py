@@ -1,4 +1,4 @@
-"""Test which frames of a client are read and refused, and how the server writes frames."""
+"""Test which client frames the server reads or refuses, and how it writes frames."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""Test the simulated clients: a client detects forbidden behaviour of the server and counts a fault."""
+"""Test the simulated clients: a client detects when the server breaks a promise, and counts a fault."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection

@@ -171,7 +171,7 @@ BREAKS: dict[str, Break] = {}
 
 def breaks(title: str) -> Callable[[Break], Break]:
     """Return a decorator that registers a function under an invariant's title. The function writes a row that
-    violates it.
+    violates the invariant.
     """
 
     def remember(function: Break) -> Break:

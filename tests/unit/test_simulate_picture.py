@@ -1,4 +1,4 @@
-"""Test the state that a simulated client shows. An older snapshot with the later events must equal a fresh snapshot."""
+"""Test the state that a simulated client shows. An older snapshot plus the later events must equal a fresh one."""
 
 from typing import Any
 

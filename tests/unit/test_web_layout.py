@@ -12,9 +12,7 @@ IMPORT = re.compile(r"""(?:from|import)\s*\(?\s*['"](\.[^'"]+)['"]""")
 
 
 def imports_of(folder: str) -> list[tuple[str, str]]:
-    """Return each relative import in a folder of web/ as the importing file and the folder of web/ that contains the
-    target.
-    """
+    """Return each relative import in a folder of web/: the importing file, and the target's folder in web/."""
     found = []
     for path in sorted((WEB / folder).rglob("*")):
         if path.suffix in (".ts", ".svelte"):
