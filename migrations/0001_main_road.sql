@@ -353,8 +353,9 @@ CREATE INDEX status_changes_by_payment ON status_changes (payment_id, id);
 CREATE TRIGGER status_changes_append_only BEFORE UPDATE OR DELETE ON status_changes
     FOR EACH ROW EXECUTE FUNCTION forbid_change();
 
--- The three functions below refuse a status transition that is not allowed, and record every allowed transition. Each
--- package's states.py has the same table of transitions. A test compares the table in states.py with the function.
+-- The three functions below refuse a status transition that is not allowed, and write every allowed transition into
+-- status_changes. Each package's states.py has the same table of transitions. A test compares the table in states.py
+-- with the function.
 CREATE FUNCTION payment_status_changed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP = 'UPDATE' AND (OLD.status, NEW.status) NOT IN (

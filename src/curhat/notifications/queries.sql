@@ -12,7 +12,7 @@ SELECT FROM people WHERE id = @user_id FOR NO KEY UPDATE
 SELECT FROM pg_advisory_xact_lock(hashtextextended('push subscription at ' || @endpoint::text, 0))
 
 -- name: delete_earlier_owner :exec
--- Delete the subscription that another person, or an earlier sign-in, has in the same browser.
+-- Delete the same browser's subscription, if it belongs to another person or to an earlier sign-in.
 DELETE FROM push_subscriptions
 WHERE endpoint = @endpoint AND p256dh = @p256dh AND auth = @auth AND token_digest <> @token_digest
 

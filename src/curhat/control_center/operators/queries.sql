@@ -16,7 +16,7 @@ WHERE email_digest = @email_digest AND tried_at > (SELECT curhat_now()) - make_i
 ORDER BY tried_at DESC OFFSET @max_tries::integer - 1 LIMIT 1
 
 -- name: insert_sign_in_try :exec
--- Record one try to sign in with this e-mail.
+-- Insert one try to sign in with this e-mail.
 INSERT INTO operator_sign_in_tries (email_digest) VALUES (@email_digest)
 
 -- name: delete_sign_in_tries :exec
