@@ -316,7 +316,7 @@ async def _downloaded(page: Page) -> list[dict[str, str]]:
     return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
 
 
-async def test_an_operator_filters_a_list_and_the_audit_and_exports_the_shown_rows(system: System) -> None:
+async def test_an_operator_exports_the_filtered_rows_of_a_list_and_of_the_audit(system: System) -> None:
     case_id, _ = await case(system), await case(system, call_name="Kenanga")
     operator_id, email = await operator(system, "reviewer")
     other_id, _ = await operator(system, "reviewer")

@@ -209,7 +209,7 @@ STEPS = {
 
 
 async def _walk(system: System, records: Records, language: Language) -> AsyncIterator[tuple[str, Page]]:
-    """Open each screen and dialog in turn, and yield its name and the page."""
+    """Open the screens and dialogs one after another. For each, yield its name and the page."""
     context = await system.context(is_phone=False, language=language, size=DESKTOP_SCREEN)
     page = await context.new_page()
     await page.goto("/control-center/")

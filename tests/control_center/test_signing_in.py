@@ -200,7 +200,7 @@ async def test_a_sign_in_needs_a_code_when_an_authenticator_app_is_set_up(
     assert problem(await _login(server, totp=totp.at(now))) == (200, None)
 
 
-async def test_the_qr_code_contains_the_secret_and_the_database_does_not(
+async def test_the_qr_code_contains_the_secret_but_the_database_does_not(
     server: RunningServer, sari: UUID
 ) -> None:
     begun = (await (await _signed_in(server, sari)).post("/auth/totp", {"password": PASSWORD})).json()

@@ -131,7 +131,7 @@ class Attempt:
 
 @pytest.mark.rule("2a.6")
 @pytest.mark.invariant(2, 9, 12)
-async def test_a_refund_is_made_once_when_workers_are_killed_before_and_after_the_call_to_the_gateway(
+async def test_a_refund_is_made_once_when_workers_die_before_and_after_the_gateway_call(
     system: System,
 ) -> None:
     attempt = await Attempt.begin(system)

@@ -134,7 +134,7 @@ async def test_the_number_of_remembered_addresses_is_bounded(
         assert len(application._counts) <= 10
 
 
-async def test_the_counts_of_addresses_in_valkey_expire(valkey_client: Valkey) -> None:
+async def test_the_counters_of_addresses_in_valkey_expire(valkey_client: Valkey) -> None:
     await statuses(AddressLimit(hello, valkey_client, 1), 1)
     await count_in_hour(valkey_client, "codes", {"client": ("10.0.0.1", 1)}, 5)
     keys = await valkey_client.keys("curhat:address:*")
@@ -167,7 +167,7 @@ async def test_each_of_many_concurrent_requests_is_counted(valkey_client: Valkey
 async def test_a_process_counts_its_own_requests_when_valkey_is_down(no_valkey: Valkey) -> None:
     for _ in range(3):
         await count_in_hour(no_valkey, "codes", {"client": ("10.0.0.1", 1)}, 1)
-    # Without Valkey, each process still counts the requests that it received itself.
+    # Without Valkey, each process still counts the requests that it has received.
     assert await statuses(AddressLimit(hello, no_valkey, 40), 40) == [200] * 40
     await no_valkey.aclose()
 

@@ -151,7 +151,7 @@ async def test_a_renewal_does_not_restore_a_token_that_was_removed_meanwhile(
     assert not authenticator._remembered
 
 
-async def test_a_sign_out_takes_effect_immediately_and_closes_the_sockets_of_that_token(
+async def test_a_sign_out_immediately_revokes_the_token_and_closes_its_sockets(
     database: Database, authenticator: Authenticator, make: Make, signals: RecordedSignals
 ) -> None:
     customer_id = await make.customer()

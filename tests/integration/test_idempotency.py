@@ -104,7 +104,7 @@ async def test_one_of_twenty_concurrent_requests_with_one_key_takes_effect(datab
     assert {answer for answer in answers if isinstance(answer, str)} <= {"idempotency_in_progress"}
 
 
-async def test_a_business_error_is_stored_as_the_answer_and_a_fault_is_not_stored(database: Database) -> None:
+async def test_a_business_error_is_stored_as_the_answer_but_a_fault_is_not(database: Database) -> None:
     async def refuse(_tx: Transaction) -> Answer:
         raise NotFound
 

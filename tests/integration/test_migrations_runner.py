@@ -154,7 +154,7 @@ async def index_validity(connection: Connection) -> list[bool]:
     return [row["indisvalid"] for row in rows]
 
 
-async def test_a_migration_without_a_transaction_builds_its_index_and_is_recorded(
+async def test_a_migration_without_a_transaction_is_recorded_after_it_builds_its_index(
     connection: Connection, folder: Path
 ) -> None:
     (folder / "0003_index.sql").write_text(INDEX_FILE)

@@ -130,9 +130,10 @@ async def poll_until(poll: AvailabilityPoll, expected: bool) -> None:
 @pytest.mark.rule("X.10")
 @pytest.mark.rule("1.6")
 @pytest.mark.invariant(11)
-async def test_presence_is_unknown_within_a_second_when_valkey_hangs_and_known_again_afterwards(
+async def test_presence_is_unknown_while_valkey_hangs(
     presence: Presence, own_valkey: OwnValkey, make: Make
 ) -> None:
+    """It is unknown within a second, and known again when Valkey answers."""
     mitra = await make.mitra()
     poll = AvailabilityPoll(framework, presence.count_available)
     async with heartbeats(presence, mitra):

@@ -486,7 +486,7 @@ async def test_presence_offers_the_open_blasts_to_a_mitra_who_becomes_available(
         await presence.opened(mitra, "phone")
         await presence.reconcile()
         assert offered.empty()
-        # This process commits the toggle itself, so the offer follows immediately.
+        # The toggle is committed in this process, so the offer follows immediately.
         async with database.transaction() as tx:
             await set_intent(tx, mitra, True, ignore)
         async with asyncio.timeout(1):
@@ -550,7 +550,7 @@ async def test_devices_get_each_change_of_presence_once(
     assert device_messages[2:] == [(mitra, msgspec.structs.replace(online, online=False))]
 
 
-async def test_a_device_that_was_reported_as_disconnected_is_later_reported_as_connected(
+async def test_a_wrong_report_that_a_mitra_is_disconnected_is_corrected(
     presence: Presence,
     device_messages: list[tuple[UUID, MitraPresence]],
     valkey_client: "valkey.asyncio.Valkey",
@@ -589,9 +589,10 @@ async def test_changes_of_many_mitras_in_one_transaction_cause_one_refresh(
 # Last seen -----------------------------------------------------------------------------------------------
 
 
-async def test_last_seen_is_the_time_of_the_last_frame_and_does_not_change_the_availability_version(
+async def test_last_seen_is_the_time_of_the_last_frame(
     presence: Presence, database: Database, make: Make
 ) -> None:
+    """Writing it does not change the availability version."""
     mitra = await make.mitra()
     await presence.opened(mitra, "phone")
     presence._mitras[mitra].connections["phone"].last_frame -= 5

@@ -378,7 +378,7 @@ async def test_a_customer_counts_as_connected_for_the_reported_time(store: Prese
     assert await store.customers_connected([here, gone, never]) == {here}
 
 
-async def test_customers_presence_is_unknown_until_the_next_report_when_the_key_is_damaged(
+async def test_after_the_key_is_damaged_customers_presence_is_unknown_until_a_report(
     store: PresenceStore, valkey_client: "valkey.asyncio.Valkey"
 ) -> None:
     await valkey_client.set(CUSTOMERS_KEY, "damaged")

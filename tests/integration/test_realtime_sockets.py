@@ -483,9 +483,10 @@ async def test_every_device_applies_every_event_in_order_despite_bad_signals_and
 # Pings ----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_mitra_is_pinged_every_3_seconds_and_a_customer_every_15_seconds_spread_over_time(
+async def test_mitras_are_pinged_every_3_seconds_and_customers_every_15_seconds(
     process: ServerProcess, make: Make, clock: VirtualClock
 ) -> None:
+    """The pings to different sockets are spread over time."""
     person = await make.person()
     now = await clock.advance(seconds=0)
     await process.compare()
@@ -589,7 +590,7 @@ async def test_an_unsequenced_event_reaches_only_the_users_sockets_in_the_same_p
     assert (await elsewhere.receive())["op"] == "error"
 
 
-async def test_the_welcome_contains_the_extra_fields_and_later_changes_follow_the_welcome(
+async def test_the_welcome_contains_the_extra_fields_and_precedes_their_changes(
     process: ServerProcess, make: Make
 ) -> None:
     person = await make.person()
@@ -678,7 +679,7 @@ async def open_slow(device: Device, process: ServerProcess) -> Device:
 
 
 @pytest.mark.invariant(10)
-async def test_the_socket_of_a_slow_client_is_closed_with_4409_and_the_client_resumes_without_loss(
+async def test_a_slow_client_resumes_without_loss_after_its_socket_closed_with_4409(
     start_process: StartProcess, make: Make
 ) -> None:
     process = await start_process(send_buffer_bytes=8192)
@@ -881,7 +882,7 @@ async def test_a_frame_of_64_kib_does_not_close_the_socket(process: ServerProces
     assert (await device.receive())["op"] == "error"
 
 
-async def test_a_flood_of_frames_closes_the_socket_with_4429_and_a_burst_does_not(
+async def test_a_flood_of_frames_closes_the_socket_with_4429_but_a_burst_does_not(
     process: ServerProcess, make: Make
 ) -> None:
     device = await Device("customer", await make.person()).start(process)

@@ -106,9 +106,10 @@ async def test_appending_no_events_does_nothing(database: Database, signals: Rec
     assert signals.published == []
 
 
-async def test_a_second_writer_waits_for_the_first_writer_and_reuses_the_number_after_a_rollback(
+async def test_a_second_writer_reuses_the_number_of_a_writer_that_rolls_back(
     database: Database, make: Make
 ) -> None:
+    """The second writer waits for the first writer."""
     person = await make.person()
     await append(database, note("customer", person, "one"))
     second: list[asyncio.Task[None]] = []
@@ -177,7 +178,7 @@ async def test_a_user_without_an_account_has_no_stream(database: Database) -> No
         await append(database, note("customer", UUID(int=1), "to nobody"))
 
 
-async def test_pruning_deletes_events_older_than_a_day_and_later_events_continue_the_numbers(
+async def test_after_old_events_are_pruned_new_events_continue_the_numbers(
     database: Database, make: Make, clock: VirtualClock
 ) -> None:
     person = await make.person()

@@ -84,7 +84,7 @@ async def test_frames_keep_their_order_while_the_transport_is_full(
     assert not socket.has_backlog
 
 
-async def test_256_frames_may_wait_and_the_next_frame_closes_the_socket_with_4409(
+async def test_the_257th_waiting_frame_closes_the_socket_with_4409(
     socket: Socket, transport: Transport
 ) -> None:
     transport.fill()

@@ -1,4 +1,4 @@
-"""Test the rules report in real pytest runs of small projects, and check docs/rules.md itself."""
+"""Test the rules report in real pytest runs of small projects, and check docs/rules.md."""
 
 import json
 import re

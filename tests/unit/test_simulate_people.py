@@ -61,7 +61,7 @@ def test_each_person_has_a_different_valid_mobile_number() -> None:
     assert not CUSTOMER_PREFIX.startswith(MITRA_PREFIX)
 
 
-def test_some_customers_are_rejected_by_every_mitra_and_some_are_ignored_by_every_mitra() -> None:
+def test_every_mitra_rejects_some_customers_and_ignores_some_others() -> None:
     by_reception = {plan.reception: plan for plan in customers(1)}
     assert by_reception.keys() == {"usual", "rejected", "overlooked"}
     for reception, what in (("rejected", "reject"), ("overlooked", "ignore")):
