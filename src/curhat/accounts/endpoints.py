@@ -255,7 +255,7 @@ def answer_sign_out(role: AnyRole, transport: Transport, settings: Settings) -> 
     responses=answers({200: Inbox}, ValidationFailed),
 )
 async def read_development_inbox(phone: FromQuery[str], database: NamedDependency[Database]) -> Inbox:
-    """The messages that a real sender would have sent to this phone, newest first."""
+    """The text messages that a real sender would have sent to this phone number, newest first."""
     return Inbox(messages=await DevelopmentInbox(database).messages(normalise(phone)))
 
 

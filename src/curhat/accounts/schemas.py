@@ -81,7 +81,7 @@ class CustomerAccount(msgspec.Struct, frozen=True):
 
 
 class InboxMessage(msgspec.Struct, frozen=True):
-    """A message that a real sender would have sent to a phone."""
+    """A text message that a real sender would have sent to a phone."""
 
     text: str
     code: str
@@ -89,7 +89,7 @@ class InboxMessage(msgspec.Struct, frozen=True):
 
 
 class Inbox(msgspec.Struct, frozen=True):
-    """The messages to one phone, newest first. Development only."""
+    """The text messages to one phone number, newest first. Development only."""
 
     messages: list[InboxMessage]
 

@@ -3,7 +3,7 @@
 Guarantees
     Every operation under /api/control-center requires a valid token and the permission that the operation names. If
     an operation names no permission, the guard refuses every caller. In production, an operator without a second
-    factor may only set up a second factor.
+    factor can do nothing except set one up.
     The first decision on a case wins. If the decision is a refund, the server requests it once. If the refund
     exceeds the limit in the settings, another operator must approve the refund first. A payment becomes `refunded`
     when the gateway confirms the refund, not earlier.

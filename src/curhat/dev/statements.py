@@ -2,8 +2,8 @@
 
 `python -m curhat.dev.statements` writes the modules. With `--check`, the command writes nothing, and says whether the
 committed modules are current. The generator gets the types from PostgreSQL, which prepares each statement on a new
-database with every migration. If a statement does not fit the schema, the generator fails. The form of a
-`queries.sql`:
+database with every migration. If a statement does not fit the schema, the generator fails. A `queries.sql` has
+this form:
 
     -- type: status = PaymentStatus from curhat.payments.states
         Every column or parameter of this name has this Python type. This line stands before all statements.

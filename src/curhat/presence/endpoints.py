@@ -1,4 +1,4 @@
-"""The endpoints of the toggle, of a mitra's own profile and of the availability poll."""
+"""The endpoints for the toggle, a mitra's own profile and the availability poll."""
 
 import msgspec
 from litestar import get, put

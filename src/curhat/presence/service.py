@@ -16,7 +16,7 @@ How it works
     received a frame. Each report contains the age of the last frame, so a late report never lengthens a lease.
     `reconcile` reports all connections of this process, applies the states of their mitras to Valkey, and tells the
     package pairing which of these mitras may be asked. `reconcile` repairs the effects of a lost signal or an outage.
-    No process holds a connection of a mitra whom only push reaches (1.1). So the workers read all of these mitras from
+    No process holds a connection of a mitra whom only push reaches (1.1). So the workers read these mitras from
     PostgreSQL. It stores the subscriptions that have not failed, and the time at which the app was last seen.
 Relies on
     The hub's hooks call `opened`, `frame_received` and `closed` for every socket of a mitra. The hooks never reuse a

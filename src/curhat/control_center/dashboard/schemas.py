@@ -9,7 +9,7 @@ from curhat.pairing.states import FailureTag, PairingKind
 
 
 class SearchNow(msgspec.Struct, frozen=True, kw_only=True):
-    """An open search: how long it has run, how many mitras were asked, and how many of them rejected."""
+    """An open search: how long it has run, how many mitras were asked, and how many of them rejected it."""
 
     pairing_id: UUID
     payment_id: UUID

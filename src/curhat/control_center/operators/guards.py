@@ -66,7 +66,7 @@ def operators_only(
 
 
 async def provide_operator(request: Request[Any, Any, Any]) -> SignedInOperator:
-    """Return the operator whom the guard admitted. Raises Unauthenticated on a route that the guard does not check."""
+    """Return the operator whom the guard admitted. Raises Unauthenticated on a route without the guard."""
     operator: SignedInOperator | None = request.state.get(_OPERATOR)
     if operator is None:
         raise Unauthenticated

@@ -35,7 +35,7 @@ def filter_payments(
     since: From = None,
     until: To = None,
 ) -> Filters:
-    """Filter payments. `q` is an id (of the payment, customer, session or case), or the customer's phone or name."""
+    """Filter payments. `q`: an id of the payment, customer, session or case; the customer's phone number or name."""
     filters = Filters()
     add_search(filters, q, ids=_PAYMENT_IDS, person="payments.customer_id", names=CUSTOMERS_NAMED)
     filters.equal("status", "payments.status", status)
@@ -54,7 +54,7 @@ def filter_sessions(
     since: From = None,
     until: To = None,
 ) -> Filters:
-    """Filter sessions. `q` is an id (of the session, payment, customer or mitra), or the customer's phone or name."""
+    """Filter sessions. `q`: an id of the session, payment, customer or mitra; the customer's phone number or name."""
     filters = Filters()
     add_search(filters, q, ids=_SESSION_IDS, person="sessions.customer_id", names=CUSTOMERS_NAMED)
     filters.equal("status", "sessions.status", status)

@@ -124,7 +124,7 @@ def _session_record(row: SessionRow) -> SessionRecord:
 async def reveal_transcript(
     tx: Transaction, operator: SignedInOperator, session_id: UUID, reason: str
 ) -> Transcript:
-    """Read the messages of a session, and record the reason in the audit. Raises NotFound."""
+    """Read the messages of a session, and write the reason to the audit. Raises NotFound."""
     if await queries.find_session(tx, session_id=session_id) is None:
         raise NotFound
     await write_audit_entry(tx, operator.id, "transcript_revealed", "session", session_id, new=reason.strip())

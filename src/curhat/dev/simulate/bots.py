@@ -32,7 +32,7 @@ MARK: Final = " (bot)"
 PHONE_PREFIX: Final = "+62811700000"
 # How long a bot mitra leaves the card of a bot customer to human mitras.
 HUMANS_FIRST_SECONDS: Final = 15.0
-# How long a bot customer waits for an answer that a human types.
+# How long a bot customer waits for the next chat message of a human.
 ANSWER_TIMEOUT_SECONDS: Final = 30.0
 REST_SECONDS: Final = 20.0
 # How long a bot stays away after a failure.

@@ -132,8 +132,8 @@ class Person:
     ) -> Answer:
         """Send an HTTP request and return its answer. A refusal whose code is not in `expected` is a fault.
 
-        When the connection fails, send the request again. That is safe, because a command has its Idempotency-Key, and
-        the other requests are idempotent.
+        When the connection fails, send the request again. That is safe, because a command has its Idempotency-Key,
+        and the other requests are idempotent.
         """
         headers = self.headers if key is None else {**self.headers, "Idempotency-Key": key}
         answer = await self._answer(method, path, body, headers)

@@ -41,7 +41,7 @@ class Customer(Person):
     """A simulated customer."""
 
     picture: CustomerPicture
-    # How long the customer waits for an answer in the chat.
+    # How long the customer waits for the next chat message of the mitra.
     answer_timeout_seconds = 4.0
 
     def __init__(self, run_state: RunState, plan: CustomerPlan) -> None:

@@ -2,7 +2,7 @@
 
 The statement returns the rows that break the invariant.
 `check` joins the statements to one statement, so that all of them read the same snapshot. `check` may run at any
-time, also while the system does other work.
+time, even while the system does other work.
 Invariants with `quiet` hold only if nobody acts and all due deadlines have fired. Some invariants check only the
 people whose ids are given, because the database may also contain other users. Their rows may change at any time, and
 an operator may have changed their capacity.
@@ -26,7 +26,7 @@ FILE: Final = Path(__file__).with_name("invariants.sql")
 
 @dataclass(frozen=True, slots=True)
 class Invariant:
-    """A condition that must hold. `query` returns the rows that break it. $1, if used, is the list of people's ids."""
+    """A condition that must hold. `query` returns the rows that break it. $1, if used, is a list of people's ids."""
 
     name: str
     number: str

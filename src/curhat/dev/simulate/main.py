@@ -60,7 +60,7 @@ async def _simulate(arguments: argparse.Namespace, seed: int) -> int:
     database = await Database.connect(url, pool_size=4, application_name="curhat simulate")
     try:
         async with database.pool.acquire() as connection, http_client() as http:
-            # The connection holds the lock until the run ends.
+            # The connection holds the advisory lock until the run ends.
             if not await queries.lock_simulation(connection):
                 raise CommandError("another simulation uses this database; wait until it has ended")
             await _expect_ready(http, arguments.url)

@@ -1,7 +1,7 @@
 """The people of a run, and the plan of each person.
 
-Each decision depends only on the seed and the person, and not on time. So the same seed makes the same people with the
-same plans, however fast the server is.
+Each decision depends only on the seed and the person, and not on time. So the same seed makes the same people with
+the same plans, however fast the server is.
 """
 
 import random

@@ -9,7 +9,7 @@ from typing import Any
 
 Data = dict[str, Any]
 
-# A client shows every open payment, and every payment that was charged and led to no session.
+# A client shows every open payment, and every payment that was charged but led to no session.
 SHOWN_PAYMENTS = frozenset({"pending", "confirming", "confirmed", "unserved"})
 # The states of an extension without a final decision.
 OPEN_EXTENSIONS = frozenset({"pending", "charging"})
