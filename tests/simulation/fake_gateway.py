@@ -137,6 +137,9 @@ class SimulatedGateway:
         status = await self._database.fetchval("SELECT status FROM mock_gateway.refunds WHERE key = $1", key)
         return RefundAnswer(status or "not_found")
 
+    async def close(self) -> None:
+        """See Gateway."""
+
     async def any_key(self) -> UUID | None:
         """The key of a random charge."""
         rows = await self._database.fetch("SELECT key FROM mock_gateway.charges ORDER BY at, key")

@@ -55,10 +55,17 @@ class Gateway(Protocol):
         """Take the money. Raises GatewayUnknown."""
 
     async def find_charge(self, key: UUID) -> ChargeAnswer:
-        """Return the result of the charge with this key. Raises GatewayUnknown."""
+        """Return the result of the charge with this key. Raises GatewayUnknown.
+
+        `not_found` makes the payment pending again, so the customer can be charged under a new key (decision 0008).
+        A gateway that is not certain returns `processing` or raises GatewayUnknown.
+        """
 
     async def refund(self, key: UUID, charge_key: UUID, payment_id: UUID, amount_rp: int) -> RefundAnswer:
         """Refund one charge. Raises GatewayUnknown."""
 
     async def find_refund(self, key: UUID) -> RefundAnswer:
         """Return the result of the refund with this key. Raises GatewayUnknown."""
+
+    async def close(self) -> None:
+        """Release the gateway's connections when the process ends."""
