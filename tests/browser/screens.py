@@ -145,7 +145,7 @@ async def home_nobody(system: System) -> AsyncIterator[Show]:
 
     async def show(**options: Any) -> Page:
         page = await page_opener(system, customer, "/app/", ".cta:disabled")(**options)
-        # Before the answer to the first poll, the button is also disabled, but with another text.
+        # The button is disabled with another text until the first poll is answered.
         await expect(page.locator("#cta-why")).to_have_text(re.compile("Belum ada bestie|No bestie"))
         return page
 

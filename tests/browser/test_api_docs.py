@@ -1,6 +1,4 @@
-"""Test the page that describes the HTTP contract to developers, in a real browser with the page's
-Content-Security-Policy.
-"""
+"""Test the contract page for developers in a real browser, which applies its Content-Security-Policy."""
 
 import dataclasses
 

@@ -58,8 +58,7 @@ async def test_an_operator_sets_up_an_authenticator_app_and_signs_in_with_a_code
     await expect(page.get_by_text("Recovery codes left: 10")).to_be_visible()
     await page.get_by_role("button", name="Sign out").last.click()
 
-    # The server accepts each time step's code once, and the enrolment has used the code of this step. Make the server
-    # accept the same code again.
+    # The server accepts each code once, and the enrolment has used the current code. Make the server accept it again.
     await system.database.execute("UPDATE operators SET totp_last_step = 0 WHERE id = $1", operator_id)
     await _sign_in(page, email, "000000")
     await expect(page.get_by_role("alert")).to_contain_text("not right")
@@ -147,8 +146,7 @@ async def test_a_large_refund_needs_two_operators_and_can_be_retried_after_a_ref
     decision = theirs.get_by_role("region", name="Decision")
     await expect(decision).to_contain_text(f"Approved by {colleague[1]}")
     await others.get_by_role("dialog").get_by_role("button", name="Approve the refund").click()
-    # The page also shows an alert when its own refresh fails. The blocked route may cause such an alert, so look for
-    # the text.
+    # The blocked route may cause another alert, because the page cannot refresh. So look for the text.
     alert = others.get_by_role("alert").filter(has_text="a colleague may have approved it already")
     await expect(alert).to_be_visible()
 

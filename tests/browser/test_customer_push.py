@@ -87,7 +87,7 @@ async def test_a_closed_app_shows_notifications_of_the_match_and_of_a_message(sy
             pressed = await device_push.press(message)
             assert pressed == {"opened": "/app/chat", "focused": None}
 
-            # Another notification arrives. The customer opens the app without a press on the notification, and sees
+            # Another notification arrives. The customer does not press it, opens the app, and sees
             # the message. Then the notification disappears.
             await device_push.deliver(message)
             again = await device.new_page()

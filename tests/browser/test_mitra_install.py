@@ -80,7 +80,7 @@ async def test_a_closed_app_shows_a_notification_of_a_new_request(
         assert pressed == {"opened": "/mitra/", "focused": None}
         assert pushed["topic"] not in [one["tag"] for one in await device_push.shown()]
 
-        # A second notification arrives. The mitra opens the app without a press on the notification, and sees the
+        # A second notification arrives. The mitra does not press it, opens the app, and sees the
         # card. Then the notification disappears.
         await device_push.deliver(pushed)
         again = await device.new_page()

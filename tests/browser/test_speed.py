@@ -96,7 +96,7 @@ async def test_a_thousand_messages_scroll_smoothly_on_a_slow_processor(system: S
             await earlier.evaluate("(one) => one.click()")
             await expect(page.locator(".earlier:disabled")).to_have_count(0)
         await slow_down(page, processor=6, network=False)
-        # Other processes on the machine can only make a fling slower. So one fast fling shows that the app is fast
+        # Other processes on the machine can only make a fling slower. So one fast fling proves that the app is fast
         # enough.
         flings: list[tuple[float, float]] = []
         while len(flings) < MAX_FLINGS:

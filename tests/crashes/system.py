@@ -1,4 +1,4 @@
-"""A database, its server and worker processes, and people who remember every acknowledged command."""
+"""A database, its server and worker processes, and clients that remember every acknowledged command."""
 
 import asyncio
 import contextlib
@@ -45,7 +45,7 @@ class RecordingPerson(Person):
         self.answered: list[Answered] = []
 
     def at(self, server: ServerProcess) -> "RecordingPerson":
-        """Return the same person, with the same remembered commands, as a client of this server."""
+        """Return this person as a client of this server. Both share the remembered commands."""
         there = RecordingPerson(
             server.http, "customer" if self.role == "customer" else "mitra", self.id, self.token
         )
@@ -153,7 +153,7 @@ class System:
         return pairing
 
     async def request_path(self, pairing: dict[str, Any], mitra: Person) -> str:
-        """Return the path under which this mitra accepts or rejects the request of this pairing."""
+        """Return the URL path of the request that this pairing sent to this mitra."""
         return f"/requests/{await request_of(self.database, UUID(pairing['id']), mitra.id)}"
 
     async def chat(self, customer: Person, mitra: Person) -> dict[str, Any]:
@@ -221,9 +221,7 @@ async def expect_no_answer(command: Awaitable[httpx.Response]) -> None:
 
 @contextlib.asynccontextmanager
 async def sockets_of(*people: Person) -> AsyncIterator[list["Device"]]:
-    """Connect a device for each person. At the end, assert that each device received its events without a gap or a
-    duplicate.
-    """
+    """Connect a device for each person. At the end, assert that no device missed or repeated an event."""
     async with contextlib.AsyncExitStack() as stack:
         devices = [Device(await stack.enter_async_context(person.socket())) for person in people]
         yield devices

@@ -67,7 +67,7 @@ async def ask_for_more(system: System, customer: RecordingPerson, session: dict[
 
 
 async def charges(system: System, payment_id: str) -> list[int]:
-    """Return the amounts of the approved charges of a payment from the gateway's records."""
+    """Return the amounts of the charges that the gateway approved for a payment."""
     books = await MockGateway(system.database).recorded(UUID(payment_id))
     assert books.refunds == []
     return [charge.amount_rp for charge in books.charges if charge.status == "approved"]

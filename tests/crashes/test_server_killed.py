@@ -146,8 +146,8 @@ async def test_a_payment_is_charged_once_when_the_confirming_server_is_killed_be
         await devices[2].wait_for_event("pairing.updated", status="open")
         await mitra_device.wait_for_event("request.offered")
         await devices[1].wait_for_event("pairing.updated", 12, status="open")
-        # The gateway has told the worker that it does not know the first attempt. So the repeated command may start
-        # another attempt without a double charge.
+        # By now the gateway has told the worker that it does not know the first customer's charge. So the first
+        # customer's repeated command may start another charge attempt.
         for command in commands:
             confirmation = done(await command.sent_to(survivor))
             assert confirmation["payment"]["status"] == "confirmed"

@@ -469,7 +469,7 @@ async def test_no_secret_is_logged_while_signing_in_and_out(
     client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    # Capture the log entries before they are redacted, because no code may log secrets in the first place.
+    # Capture the log entries before they are redacted, because the code must not rely on the redaction.
     with structlog.testing.capture_logs() as logged:
         request_id, code = await ask(client)
         wrong = {"request_id": request_id, "code": "654321", "call_name": "Bunga"}

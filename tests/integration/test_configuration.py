@@ -16,8 +16,8 @@ from curhat.kit.database import Database
 from curhat.kit.errors import NotFound, ValidationFailed
 from tests.support.clock import VirtualClock
 
-# This time is later than the time at which the migration wrote the rows. `updated_at` never moves back, so a change
-# needs a later time.
+# `updated_at` never moves back, so each change needs a later time. This time is after the migration that wrote the
+# rows.
 LATER = datetime(2100, 1, 1, tzinfo=UTC)
 
 BLAST = "pairing_blast_timeout_seconds"

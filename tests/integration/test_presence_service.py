@@ -63,7 +63,7 @@ def presence_with(client: "valkey.asyncio.Valkey", database: Database, **hooks: 
 
 @pytest.fixture
 def offered() -> "asyncio.Queue[list[UUID]]":
-    """Return a queue. Each time `presence` calls its hook `may_be_asked`, the hook appends the list of mitras."""
+    """Return a queue to which the hook `may_be_asked` of `presence` adds each list of mitras."""
     return asyncio.Queue()
 
 

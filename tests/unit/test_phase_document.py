@@ -42,7 +42,7 @@ def decisions() -> dict[str, str]:
 
 
 def references(text: str) -> Iterator[tuple[str, str | None]]:
-    """Yield one pair of path and name for each name in the text. For a path without names, yield the path and None."""
+    """Yield (path, name) for each name in the text. For a path without names, yield (path, None)."""
     for found in REFERENCE.finditer(text):
         for name in found["names"].split(", ") if found["names"] else [None]:
             yield found["path"], name

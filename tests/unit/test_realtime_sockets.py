@@ -52,7 +52,7 @@ async def socket(transport: Transport) -> Socket:
 
 
 def closed_with(socket: Socket) -> int | None:
-    """Return the close code, or None. A test that read the attribute would make mypy narrow it to None."""
+    """Return the close code, or None. After an assert on the attribute, mypy would take it for None."""
     return socket.close_code
 
 

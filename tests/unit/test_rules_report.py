@@ -66,7 +66,7 @@ markers =
 
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    """Make a project that uses the plugin as this repository does. It has rules and a conftest, and no tests yet."""
+    """Make a project that uses the plugin as this repository does. It has rules and a conftest, but no tests."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     write(
         pytester,

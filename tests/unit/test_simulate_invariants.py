@@ -493,7 +493,7 @@ async def _(rows: Rows) -> None:
 
 @pytest.fixture
 async def connection(database: Database, clock: VirtualClock) -> AsyncIterator[Connection]:
-    """Yield a connection at NOW without triggers and foreign keys. Its writes are rolled back."""
+    """Yield a connection at time NOW. Triggers and foreign keys are off, and its writes are rolled back."""
     await clock.set(NOW)
     async with database.pool.acquire() as connection:
         undone = connection.transaction()

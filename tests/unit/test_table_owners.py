@@ -171,7 +171,7 @@ class TableUse(NamedTuple):
 
 
 def tables_of(sql: str) -> Iterator[tuple[str, Literal["read", "write"]]]:
-    """Yield each table that a statement uses, and whether the statement reads or writes it."""
+    """Yield each use of a table in a statement: the table, and whether it is read or written."""
     code = _NO_TABLE_FOLLOWS.sub(" for ", _NOT_CODE.sub(" ", sql))
     before = ""
     # One element per open parenthesis. `expects`: the next word is a table. `lists`: a table follows the next comma.
