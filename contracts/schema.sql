@@ -834,8 +834,8 @@ CREATE FUNCTION push_subscription_changed() RETURNS trigger
 DECLARE
     mitra uuid := CASE TG_OP WHEN 'DELETE' THEN OLD.user_id ELSE NEW.user_id END;
 BEGIN
-    -- Lock in a statement of its own. The next statement takes a new snapshot, which includes what the previous
-    -- holder of the lock committed.
+    -- Lock in a separate statement. The next statement then takes a new snapshot, which includes the changes that the
+    -- previous lock holder committed.
     PERFORM FROM mitras WHERE id = mitra FOR NO KEY UPDATE;
     UPDATE mitras SET push_ready = NOT push_ready
     WHERE id = mitra AND push_ready <> EXISTS (

@@ -1,5 +1,4 @@
-"""Simulated people who keep running (`curhat bots`), so that a single developer can try the product in either role.
-"""
+"""Simulated people who keep running (`curhat bots`), so that a single developer can try the product in either role."""
 
 import asyncio
 from collections.abc import AsyncIterator

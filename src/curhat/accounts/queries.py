@@ -17,8 +17,8 @@ SELECT pg_advisory_xact_lock(hashtextextended('one-time codes of ' || $1::text, 
 
 
 async def lock_phone(db: Executor, /, *, phone_number: str) -> None:
-    """Lock this phone until the transaction ends. This must be a separate statement, so that the next statement
-    sees the rows that the previous lock holder committed."""
+    """Lock this phone number until the transaction ends. This must be a separate statement, so that the next
+    statement sees the rows that the previous lock holder committed."""
     row = await db.fetchrow(LOCK_PHONE, phone_number)
     if row is None:
         raise NoRow(LOCK_PHONE)
@@ -57,8 +57,8 @@ FROM moment
 async def prepare_code(
     db: Executor, /, *, phone_number: str, max_unused_codes_per_hour: int, max_codes_per_hour: int
 ) -> PrepareCodeRow:
-    """Return an id for a new code, and how many seconds this phone must wait for the code. `wait_seconds` is null
-    or negative if a code may be sent now. After the wait, every limit allows another code."""
+    """Return an id for a new code, and how many seconds this phone number must wait for the code. `wait_seconds` is
+    null or negative if a code may be sent now. After the wait, every limit allows another code."""
     row = await db.fetchrow(PREPARE_CODE, phone_number, max_unused_codes_per_hour, max_codes_per_hour)
     if row is None:
         raise NoRow(PREPARE_CODE)
@@ -108,8 +108,8 @@ SELECT phone_number FROM locked_phone
 
 
 async def lock_phone_of_code(db: Executor, /, *, id: UUID, role: Role) -> str | None:
-    """Lock the phone to which this code was sent, in the same way as lock_phone. No row: this role has no such
-    code."""
+    """Lock the phone number to which this code was sent, in the same way as lock_phone. No row: this role has no
+    such code."""
     row = await db.fetchrow(LOCK_PHONE_OF_CODE, id, role)
     if row is None:
         return None
@@ -149,8 +149,8 @@ async def lock_code(
     db: Executor, /, *, id: UUID, valid_seconds: float, max_tries_per_code: int, max_wrong_tries_per_hour: int
 ) -> LockedCode | None:
     """Lock the code. `is_live` is true if the code can still be used. `wait_seconds` says how long the code's phone
-    must wait before the next try of any code. Null or negative: no wait. The row of each code counts the wrong
-    tries of that code. A code is valid for @valid_seconds. So all tries of the last hour are in rows that are at
+    number must wait before the next try of any code. Null or negative: no wait. Each code's row counts the wrong
+    tries of this code. A code is valid for @valid_seconds. So all tries of the last hour are in rows that are at
     most one hour plus @valid_seconds old."""
     row = await db.fetchrow(LOCK_CODE, id, valid_seconds, max_tries_per_code, max_wrong_tries_per_hour)
     if row is None:
@@ -222,7 +222,8 @@ RETURNING id
 
 
 async def ensure_person(db: Executor, /, *, phone_number: str) -> UUID:
-    """Insert a person with this phone, or find the existing person with this phone. Returns the person's id."""
+    """Insert a person with this phone number, or find the existing person with this number. Returns the person's
+    id."""
     row = await db.fetchrow(ENSURE_PERSON, phone_number)
     if row is None:
         raise NoRow(ENSURE_PERSON)
@@ -408,8 +409,8 @@ DELETE FROM one_time_codes WHERE id IN (
 
 
 async def prune_codes(db: Executor, /, *, max_codes: int) -> None:
-    """Delete at most @max_codes codes that are older than a day. The limits count only newer codes. The deletion
-    also removes the record that somebody with this phone wanted to sign in."""
+    """Delete at most @max_codes codes that are older than a day. The limits count only newer codes. After the
+    deletion, no row shows any more that somebody asked to sign in with this phone number."""
     await db.execute(PRUNE_CODES, max_codes)
 
 
@@ -445,7 +446,7 @@ DELETE FROM development_inbox WHERE phone_number = $1 AND id <= (
 
 
 async def prune_inbox(db: Executor, /, *, phone_number: str) -> None:
-    """Delete all messages to this phone except the newest 20."""
+    """Delete all text messages to this phone number except the newest 20."""
     await db.execute(PRUNE_INBOX, phone_number)
 
 
@@ -461,5 +462,5 @@ SELECT text, code, sent_at FROM development_inbox WHERE phone_number = $1 ORDER 
 
 
 async def list_inbox(db: Executor, /, *, phone_number: str) -> list[ListInboxRow]:
-    """The messages to this phone, newest first."""
+    """The text messages to this phone number, newest first."""
     return [ListInboxRow(*row) for row in await db.fetch(LIST_INBOX, phone_number)]

@@ -189,11 +189,10 @@ async def accept_and_start(
     The statement also starts the session, arms the deadline of the session's end, and closes the other requests.
     It locks payment, pairing, mitra and request, in this order. After it holds all these locks, it checks every
     condition. No row: this accept did not win, and the statement changed nothing. explain_refusal then gives the
-    reason.
-    If a row comes back, the caller's next statement adds 1 to the mitra's active_sessions. The comment of
-    lock_mitras (presence) explains why this must be a separate statement. @key_lock is the number of the
-    idempotency key's advisory lock, or null without a key. If another HTTP request holds that lock, this accept
-    does not win."""
+    reason. If a row comes back, the caller's next statement adds 1 to the mitra's active_sessions. The comment
+    of lock_mitras (presence) explains why this must be a separate statement. @key_lock is the number of the
+    idempotency key's advisory lock, or null if the HTTP request has no key. If another HTTP request holds that
+    lock, this accept does not win."""
     row = await db.fetchrow(ACCEPT_AND_START, key_lock, request_id, mitra_id, correlation_id)
     if row is None:
         return None
@@ -327,8 +326,8 @@ WHERE id = $1 AND status = 'active' AND ends_at > curhat_now()
 async def find_match_to_push(
     db: Executor, /, *, session_id: UUID, within_seconds: float
 ) -> CustomerPush | None:
-    """This session, if it still needs a push. It is running and began within the last @within_seconds, and the
-    customer got no push about it yet."""
+    """This session, if it still needs a push. It needs a push if it is running, began within the last
+    @within_seconds, and the customer got no push about it yet."""
     row = await db.fetchrow(FIND_MATCH_TO_PUSH, session_id, within_seconds)
     if row is None:
         return None
@@ -357,9 +356,9 @@ WHERE sessions.id = $2
 async def find_message_to_push(
     db: Executor, /, *, within_seconds: float, session_id: UUID
 ) -> CustomerPush | None:
-    """The newest unread message of the mitra in this session, if it still needs a push. The mitra sent the message
-    within the last @within_seconds, and the customer got no push about it yet. `expires_at` is the end of the
-    session or one minute after the message, whichever is later."""
+    """The mitra's newest unread message in this session, if it still needs a push. It needs a push if the mitra
+    sent it within the last @within_seconds, and the customer got no push about it yet. `expires_at` is the end
+    of the session or one minute after the message, whichever is later."""
     row = await db.fetchrow(FIND_MESSAGE_TO_PUSH, within_seconds, session_id)
     if row is None:
         return None

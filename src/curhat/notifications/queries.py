@@ -41,7 +41,7 @@ WHERE endpoint = $1 AND p256dh = $2 AND auth = $3 AND token_digest <> $4
 async def delete_earlier_owner(
     db: Executor, /, *, endpoint: str, p256dh: bytes, auth: bytes, token_digest: bytes
 ) -> None:
-    """Delete the subscription that another person, or an earlier sign-in, has in the same browser."""
+    """Delete the same browser's subscription, if it belongs to another person or to an earlier sign-in."""
     await db.execute(DELETE_EARLIER_OWNER, endpoint, p256dh, auth, token_digest)
 
 
@@ -183,8 +183,8 @@ async def enqueue_messages(
     reason_at: Sequence[datetime],
     expires_at: Sequence[datetime],
 ) -> None:
-    """Insert messages that wait to be sent. If the subscription already has a message of this kind and subject for
-    an earlier reason, that message gets the new content and waits again. A subscription that was deleted
+    """Insert push messages that wait to be sent. If the subscription already has a message of this kind and subject
+    for an earlier reason, that message gets the new content and waits again. A subscription that was deleted
     meanwhile gets no message."""
     await db.execute(
         ENQUEUE_MESSAGES, subscription_ids, kinds, subject_ids, topics, payloads, reason_at, expires_at
@@ -232,7 +232,7 @@ RETURNING push_messages.id, push_messages.kind, push_messages.subject_id, push_m
 
 async def claim_messages(db: Executor, /, *, max_messages: int, claim_seconds: float) -> list[ClaimedMessage]:
     """Claim at most @max_messages due messages, oldest first. A claimed message is due again after @claim_seconds.
-    By then this attempt to send the message has certainly ended."""
+    By then, the worker's attempt to send it has certainly ended."""
     return [ClaimedMessage(*row) for row in await db.fetch(CLAIM_MESSAGES, max_messages, claim_seconds)]
 
 
@@ -242,7 +242,7 @@ UPDATE push_messages SET done_at = curhat_now() WHERE id = ANY ($1::bigint[])
 
 
 async def finish_messages(db: Executor, /, *, ids: Sequence[int]) -> None:
-    """Mark messages as done."""
+    """Mark these push messages as done."""
     await db.execute(FINISH_MESSAGES, ids)
 
 
@@ -252,7 +252,7 @@ DELETE FROM push_messages WHERE id = ANY ($1::bigint[]) AND done_at IS NULL
 
 
 async def delete_unwanted_messages(db: Executor, /, *, ids: Sequence[int]) -> None:
-    """Delete those of these messages that are not done."""
+    """Delete the push messages with these ids, except those that are done."""
     await db.execute(DELETE_UNWANTED_MESSAGES, ids)
 
 

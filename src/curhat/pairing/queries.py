@@ -103,10 +103,10 @@ async def open_targeted(
     correlation_id: str | None,
 ) -> OpenedPairing:
     """nothing → open. If the chosen mitra can take a customer and @is_reachable is true, arms the deadline of the
-    window and inserts a request for the mitra. Otherwise the pairing is open without a deadline or a request,
-    and `asked` is empty. Locks the mitra FOR SHARE, because a toggle or another accept may change the mitra at
-    the same time. If that transaction commits first, this statement sees its change. Otherwise that transaction
-    waits for this transaction, and then withdraws the request."""
+    window and inserts a request for the mitra. If not, the pairing is open without a deadline and without a
+    request, and `asked` is empty. Locks the mitra FOR SHARE, because another transaction (a toggle or an accept)
+    may change the mitra at the same time. If the other transaction commits first, this statement sees the
+    change. If this statement gets its lock first, the other transaction waits, and then withdraws the request."""
     row = await db.fetchrow(OPEN_TARGETED, is_reachable, mitra_id, window_seconds, payment_id, correlation_id)
     if row is None:
         raise NoRow(OPEN_TARGETED)
@@ -141,8 +141,7 @@ SELECT id FROM locked_pairing WHERE status = 'open' AND deadline_at > curhat_now
 async def share_open_pairing(db: Executor, /, *, pairing_id: UUID) -> UUID | None:
     """Lock the pairing FOR SHARE if it is open, so that it stays open until this transaction ends. No row: the
     pairing is decided, or another transaction is deciding it. This statement does not wait for the other
-    transaction. If the pairing is still open after that, the next offer, a few seconds later, includes the
-    pairing."""
+    transaction. If the pairing stays open, the next round of offers includes it a few seconds later."""
     row = await db.fetchrow(SHARE_OPEN_PAIRING, pairing_id)
     if row is None:
         return None
@@ -166,8 +165,8 @@ RETURNING mitra_id
 
 
 async def offer_requests(db: Executor, /, *, pairing_id: UUID, mitra_ids: Sequence[UUID]) -> list[UUID]:
-    """nothing → offered. Also closed → offered, if the request was closed because the mitra was offline or full.
-    Returns the mitras whose requests are now offered."""
+    """nothing → offered. Also closed → offered, if the request was closed because the mitra was offline or at
+    capacity. Returns the mitras whose requests are now offered."""
     return [row[0] for row in await db.fetch(OFFER_REQUESTS, pairing_id, mitra_ids)]
 
 
@@ -480,7 +479,7 @@ WHERE failed_pairing_events.payment_id = ANY ($1::uuid[])
 
 
 async def link_events_to_cases(db: Executor, /, *, payment_ids: Sequence[UUID]) -> None:
-    """Set case_id of each event of these payments to the review case of the event's payment."""
+    """Link each event of these payments (its case_id) to the review case of the same payment."""
     await db.execute(LINK_EVENTS_TO_CASES, payment_ids)
 
 
@@ -538,9 +537,9 @@ WHERE payments.id = ANY ($1::uuid[])
 
 
 async def list_payment_views(db: Executor, /, *, payment_ids: Sequence[UUID]) -> list[PaymentViewRow]:
-    """What customers see of these payments, each payment with its latest pairing. If the payment has a blast, the
-    blast is the latest pairing, because no pairing comes after a blast. The statement does not sort the pairings
-    by id, because the ids are not in order after the clock was set back."""
+    """These payments as customers see them, each with its latest pairing. If the payment has a blast, the blast is
+    the latest pairing, because no pairing comes after a blast. The statement does not sort the pairings by id,
+    because the ids are not in order after the clock was set back."""
     return [PaymentViewRow(*row) for row in await db.fetch(LIST_PAYMENT_VIEWS, payment_ids)]
 
 
@@ -561,7 +560,7 @@ WHERE pairing.id = $1
 
 
 async def read_pairing_view(db: Executor, /, *, pairing_id: UUID) -> PaymentViewRow | None:
-    """What the customer sees of a pairing and its payment."""
+    """A pairing and its payment, as the customer sees them."""
     row = await db.fetchrow(READ_PAIRING_VIEW, pairing_id)
     if row is None:
         return None
@@ -583,9 +582,9 @@ SELECT coalesce(
 
 
 async def find_current_payment(db: Executor, /, *, customer_id: UUID) -> UUID | None:
-    """The payment that the app shows to a returning customer. This is the customer's open payment. If the customer
-    has no open payment, this is the latest payment, on the condition that its status is `unserved`. Null: there
-    is no such payment."""
+    """The payment that the app shows to a returning customer. This is the customer's open payment. If there is
+    none, this is the customer's latest payment, but only if its status is `unserved`. Null: there is no such
+    payment."""
     row = await db.fetchrow(FIND_CURRENT_PAYMENT, customer_id)
     if row is None:
         raise NoRow(FIND_CURRENT_PAYMENT)

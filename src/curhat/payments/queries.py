@@ -403,7 +403,7 @@ ORDER BY charge_attempts.id
 
 
 async def list_charges_to_refund(db: Executor, /, *, payment_ids: Sequence[UUID]) -> list[TakenCharge]:
-    """The charges of these payments that the gateway took and that have no requested or done refund. A late
+    """The charges that the gateway took for these payments, if no refund of the charge is requested or done. A late
     approval is always listed. An approved charge is listed if its payment got no session, or if the session was
     cut short. `was_refused`: the gateway has refused an earlier refund of the charge."""
     return [TakenCharge(*row) for row in await db.fetch(LIST_CHARGES_TO_REFUND, payment_ids)]

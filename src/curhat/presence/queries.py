@@ -40,7 +40,7 @@ async def read_mitra_states(
     """Read the columns on which the availability of these mitras depends. `push_reachable_seconds` is the number of
     seconds for which push can still reach the mitra. Push reaches the mitra until @push_window_seconds after
     last_seen_at. The number is 0 if the mitra has no subscription that has not failed. A change of another
-    availability column increases `availability_version`. The passing of time does not change it."""
+    availability column increases `availability_version`. The passing of time does not increase it."""
     return [MitraState(*row) for row in await db.fetch(READ_MITRA_STATES, push_window_seconds, mitra_ids)]
 
 
@@ -142,7 +142,7 @@ RETURNING mitras.id
 async def write_last_seen(
     db: Executor, /, *, mitra_ids: Sequence[UUID], ages_seconds: Sequence[float]
 ) -> list[UUID]:
-    """Set each mitra's last_seen_at to the time @ages_seconds ago. A later stored time stays. Returns the mitras
-    whose rows the statement wrote. The statement skips rows that another transaction has locked. So it never
-    waits, and never takes part in a deadlock."""
+    """Set each mitra's last_seen_at to the time @ages_seconds ago. If the stored time is later, it stays. Returns
+    the mitras whose rows the statement wrote. The statement skips rows that another transaction has locked. So
+    it never waits, and never takes part in a deadlock."""
     return [row[0] for row in await db.fetch(WRITE_LAST_SEEN, mitra_ids, ages_seconds)]

@@ -65,10 +65,10 @@ async def send_messages(
     texts: Sequence[str],
 ) -> list[SendRow]:
     """nothing → sent. Stores each message whose sender is a member of its session, if the session runs. Each array
-    has one element per message. Returns a row for each message whose sender is a member. If the message was not
-    stored, `id` is null: the message was sent before, or the session is over. The statement reads the clock
-    after it has taken the last lock. So a message that waited for a lock until the session was over is not
-    stored. The locks also ensure that the ids of a session's messages grow in commit order."""
+    has one element per message. Returns a row for each message whose sender is a member. If this statement did
+    not store the message, `id` is null: the message was stored before, or the session is over. The statement
+    reads the clock after it has taken the last lock. So it stores no message if the session's time ran out
+    during a lock wait. The locks also ensure that the ids of a session's messages grow in commit order."""
     return [
         SendRow(*row)
         for row in await db.fetch(SEND_MESSAGES, session_ids, senders, user_ids, client_message_ids, texts)
@@ -137,8 +137,8 @@ FROM locked_session
 async def mark_messages_read(
     db: Executor, /, *, session_id: UUID, user_id: UUID, role: Role, up_to_message_id: UUID
 ) -> ReadMessages | None:
-    """unread → read, for the messages of the other member up to @up_to_message_id. No row: the session has no such
-    message, or the caller is not a member. `read_at` is null if no message was unread."""
+    """unread → read, for the other member's messages up to @up_to_message_id. No row: the session has no message
+    with this id, or the caller is not a member. `read_at` is null if no message was unread."""
     row = await db.fetchrow(MARK_MESSAGES_READ, session_id, user_id, role, up_to_message_id)
     if row is None:
         return None
@@ -290,9 +290,9 @@ ORDER BY sessions.id
 
 
 async def list_sessions(db: Executor, /, *, session_ids: Sequence[UUID]) -> list[SessionRow]:
-    """These sessions, oldest first. Each row has the mitra's display name, which the customer may see, and the call
-    name, which the mitra may see. Each row also has the session's open extension or, if no extension is open,
-    its latest extension."""
+    """These sessions, oldest first. Each row has the mitra's display name, which the customer may see, and the
+    customer's call name, which the mitra may see. Each row also has the session's open extension or, if no
+    extension is open, its latest extension."""
     return [SessionRow(*row) for row in await db.fetch(LIST_SESSIONS, session_ids)]
 
 
@@ -379,8 +379,8 @@ ORDER BY page.id DESC
 async def list_messages(
     db: Executor, /, *, before_id: UUID, max_messages: int, session_id: UUID, user_id: UUID, role: Role
 ) -> list[MessageRow]:
-    """The messages of a session before @before_id, newest first, for a member. No row: no such message exists, or
-    the caller is not a member."""
+    """The session's messages that are older than the message @before_id, newest first. No row: there are none, or
+    the caller is not a member of the session."""
     return [
         MessageRow(*row)
         for row in await db.fetch(LIST_MESSAGES, before_id, max_messages, session_id, user_id, role)
@@ -395,8 +395,7 @@ WHERE charge_attempts.id = $1
 
 
 async def find_session_of_charge(db: Executor, /, *, charge_attempt_id: UUID) -> UUID | None:
-    """The session of the extension that a charge attempt pays for. No row: the attempt does not pay for an
-    extension."""
+    """The session whose extension this charge attempt pays for. No row: the attempt does not pay for an extension."""
     row = await db.fetchrow(FIND_SESSION_OF_CHARGE, charge_attempt_id)
     if row is None:
         return None
@@ -441,8 +440,8 @@ FROM locked_session
 
 
 async def lock_session(db: Executor, /, *, session_id: UUID) -> LockedSession | None:
-    """Lock a session's row, then read it. `runs`: the session is active. Its time is not over, or an open extension
-    delays its end."""
+    """Lock a session's row, then read it. `runs`: the session is active, and either its time is not over or an open
+    extension delays its end."""
     row = await db.fetchrow(LOCK_SESSION, session_id)
     if row is None:
         return None
@@ -541,9 +540,9 @@ async def open_extension(
     deadline_at: datetime,
 ) -> OpenedExtension:
     """nothing → pending. The extension now delays the session's end. The statement locks the mitra's row FOR SHARE,
-    because the mitra may switch to offline at the same time. If that transaction commits first,
-    `mitra_is_online` is false. Otherwise that transaction waits for this transaction, and then marks the
-    extension."""
+    because another transaction may switch the mitra to offline at the same time. If the other transaction
+    commits first, `mitra_is_online` is false. If this statement gets its lock first, the other transaction
+    waits, and then marks the extension."""
     row = await db.fetchrow(
         OPEN_EXTENSION,
         mitra_id,
@@ -613,8 +612,8 @@ RETURNING charge_by
 async def approve_extensions(
     db: Executor, /, *, decided_by: DecidedBy, charge_timeout_seconds: float, extension_ids: Sequence[UUID]
 ) -> datetime:
-    """pending → charging, for all these extensions. @extension_ids has at least one element. Returns charge_by, the
-    time until which an approval of the gateway counts. All these extensions get the same charge_by."""
+    """pending → charging, for all these extensions. @extension_ids has at least one element. Returns charge_by,
+    which is the same time for all these extensions. The gateway must approve the charges before this time."""
     row = await db.fetchrow(APPROVE_EXTENSIONS, decided_by, charge_timeout_seconds, extension_ids)
     if row is None:
         raise NoRow(APPROVE_EXTENSIONS)
@@ -665,8 +664,7 @@ async def release_session_ends(
     db: Executor, /, *, added_minutes: int, session_ids: Sequence[UUID]
 ) -> list[ReleasedEnd]:
     """Clear open_extension_id of these sessions, so that nothing delays their ends, and move the ends by
-    @added_minutes. `settled_extensions` is the number of all extensions of the session, because all of them are
-    settled now."""
+    @added_minutes. `settled_extensions` is the number of the session's extensions, all of which are settled now."""
     return [ReleasedEnd(*row) for row in await db.fetch(RELEASE_SESSION_ENDS, added_minutes, session_ids)]
 
 
@@ -714,5 +712,5 @@ SELECT payment_id FROM extensions WHERE session_id = ANY ($1::uuid[]) AND status
 
 
 async def list_payments_of_approved_extensions(db: Executor, /, *, session_ids: Sequence[UUID]) -> list[UUID]:
-    """The payments of the approved extensions of these sessions."""
+    """The payments for these sessions' approved extensions."""
     return [row[0] for row in await db.fetch(LIST_PAYMENTS_OF_APPROVED_EXTENSIONS, session_ids)]

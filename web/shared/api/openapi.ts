@@ -345,7 +345,7 @@ export interface paths {
         get?: never;
         /**
          * SubscribeCustomerToPush
-         * @description Send pushes to this browser while the app is closed: when a bestie accepts, and when a bestie writes.
+         * @description While the app is closed, send pushes to this browser: when a bestie accepts, and when a bestie writes.
          *
          *     The subscription ends with the sign-in. Repeat the request when the app starts, to repair a failed subscription.
          */
@@ -581,7 +581,7 @@ export interface paths {
         post?: never;
         /**
          * RevokeOperatorDevice
-         * @description Sign out one of the operator's devices, at once.
+         * @description Sign out one of the operator's devices. This takes effect immediately.
          */
         delete: operations["revoke_operator_device"];
         options?: never;
@@ -1078,7 +1078,7 @@ export interface paths {
         put?: never;
         /**
          * RetryRefund
-         * @description Request again a refund that the gateway refused.
+         * @description Repeat a refund that the gateway refused.
          */
         post: operations["retry_refund"];
         delete?: never;
@@ -1220,7 +1220,7 @@ export interface paths {
         };
         /**
          * ReadDevelopmentInbox
-         * @description The messages that a real sender would have sent to this phone, newest first.
+         * @description The text messages that a real sender would have sent to this phone number, newest first.
          */
         get: operations["read_development_inbox"];
         put?: never;
@@ -1409,7 +1409,7 @@ export interface paths {
         get?: never;
         /**
          * SubscribeMitraToPush
-         * @description Send a push for each request to this browser while the app is closed.
+         * @description While the app is closed, send a push to this browser for each offered request.
          *
          *     After closing the app, the mitra stays available for another 15 minutes.
          *     The subscription ends with the sign-in. Repeat the request when the app starts, to repair a failed subscription.
@@ -1437,9 +1437,9 @@ export interface paths {
         put?: never;
         /**
          * TestPush
-         * @description Push a test notification to each of the mitra's devices, in the same way as a request. At most once in 10 s.
+         * @description Push a test notification to each of the mitra's devices, at most once in 10 s.
          *
-         *     A test that arrives repairs a failed subscription.
+         *     A test takes the same path as the push for an offered request. A test that arrives repairs a failed subscription.
          */
         post: operations["test_push"];
         delete?: never;

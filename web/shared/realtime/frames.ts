@@ -112,7 +112,7 @@ export interface components {
         };
         /**
          * MitraPresence
-         * @description A mitra's own presence: the toggle, whether it is connected, its number of sessions, and its capacity.
+         * @description A mitra's own presence: the toggle, whether the mitra is connected, the number of sessions, the capacity.
          */
         MitraPresence: {
             active_sessions: number;

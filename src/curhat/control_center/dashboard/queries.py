@@ -57,7 +57,7 @@ FROM day
 
 async def read_figures(db: Executor, /) -> Figures:
     """Current counts, and counts since midnight in Jakarta. `acceptance_seconds` holds the 50th and the 95th
-    percentile of the seconds from the start of a pairing to its accept, over the pairings matched today. It is
+    percentile, over the pairings matched today, of the seconds between a pairing's start and its match. It is
     null if no pairing was matched today."""
     row = await db.fetchrow(READ_FIGURES)
     if row is None:

@@ -53,7 +53,7 @@ INSERT INTO operator_sign_in_tries (email_digest) VALUES ($1)
 
 
 async def insert_sign_in_try(db: Executor, /, *, email_digest: bytes) -> None:
-    """Record one try to sign in with this e-mail."""
+    """Insert one try to sign in with this e-mail."""
     await db.execute(INSERT_SIGN_IN_TRY, email_digest)
 
 
@@ -200,7 +200,7 @@ WHERE id = $2
 
 
 async def enrol_totp(db: Executor, /, *, totp_last_step: int, operator_id: UUID) -> None:
-    """Make the proposed secret the current secret. The code of time step @totp_last_step counts as used."""
+    """Make the proposed secret the current secret. Also mark the code of time step @totp_last_step as used."""
     await db.execute(ENROL_TOTP, totp_last_step, operator_id)
 
 
@@ -349,7 +349,7 @@ LIMIT 100
 
 
 async def list_devices(db: Executor, /, *, operator_id: UUID) -> list[ListDevicesRow]:
-    """At most 100 valid tokens of an operator. The token that was last seen most recently comes first."""
+    """At most 100 valid tokens of an operator. The most recently seen token comes first."""
     return [ListDevicesRow(*row) for row in await db.fetch(LIST_DEVICES, operator_id)]
 
 

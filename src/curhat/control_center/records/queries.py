@@ -275,8 +275,8 @@ ORDER BY page.created_at DESC, page.id DESC
 
 
 async def list_customers(db: Executor, /, conditions: Conditions, *, limit: int) -> list[CustomerRow]:
-    """Customers, newest first, each with the numbers of their payments, sessions and open review cases. `paid_rp`
-    does not include refunded amounts."""
+    """Customers, newest first, each with the number of their payments, of their sessions and of their open review
+    cases. `paid_rp` does not include refunded amounts."""
     statement, values = conditions.complete(LIST_CUSTOMERS, limit)
     return [CustomerRow(*row) for row in await db.fetch(statement, *values)]
 

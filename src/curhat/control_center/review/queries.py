@@ -118,9 +118,9 @@ ORDER BY (page.status = 'decided'), page.opened_at, page.id
 
 
 async def list_review_cases(db: Executor, /, conditions: Conditions, *, limit: int) -> list[CaseRow]:
-    """Review cases. All open cases come before all decided cases, and older cases come first among each of them.
+    """Review cases. Open cases come before decided cases. Within each of these two groups, older cases come first.
     The refund columns combine one refund per charge. This is the charge's newest refund that has not failed or,
-    if all have failed, its newest refund. An automatic refund that has not failed does not count."""
+    if all have failed, its newest refund. The refund columns leave out automatic refunds that have not failed."""
     statement, values = conditions.complete(LIST_REVIEW_CASES, limit)
     return [CaseRow(*row) for row in await db.fetch(statement, *values)]
 

@@ -40,9 +40,9 @@ LIMIT $2
 
 
 async def find_free_mitra_phones(db: Executor, /, *, prefix: str, max_phones: int) -> list[str]:
-    """The first phone numbers with this prefix that a simulated mitra can use. If a mitra already has the number,
-    this mitra is not suspended and has no active session, for example from a killed run. The number got fewer
-    than 20 codes in the last hour; the limit is 30."""
+    """The first phone numbers with this prefix that a simulated mitra can use. No mitra has the number, or its
+    mitra is not suspended and has no active session. (A killed run can leave an active session.) The number also
+    got fewer than 20 codes in the last hour; the limit is 30."""
     return [row[0] for row in await db.fetch(FIND_FREE_MITRA_PHONES, prefix, max_phones)]
 
 
