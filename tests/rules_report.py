@@ -308,7 +308,7 @@ def summarise(book: Rulebook, record: dict[str, Shown]) -> list[RuleSummary]:
 
 
 def unknown_citations(book: Rulebook, record: dict[str, Shown]) -> list[str]:
-    """Return a sentence for each rule that a test cites and docs/rules.md does not have."""
+    """Return one sentence for each citation of a rule that is missing in docs/rules.md."""
     return [
         f"{test} cites {citation.replace(':', ' ')}, which {RULES_FILE} does not have"
         for test, shown in record.items()

@@ -352,7 +352,9 @@ async def test_an_older_state_does_not_restore_a_deleted_subscription(store: Pre
 
 
 @pytest.mark.parametrize("written", ["for ever", "1e99", "99999999999999"])
-async def test_a_mitra_with_a_damaged_push_until_is_not_reachable(store: PresenceStore, written: str) -> None:
+async def test_a_mitra_whose_push_until_field_is_damaged_is_not_reachable(
+    store: PresenceStore, written: str
+) -> None:
     mitra = uuid4()
     await store.apply([state(mitra, push_reachable_seconds=600)])
     await store._execute("HSET", f"{MITRA_KEY_PREFIX}{mitra}", "push_until", written)

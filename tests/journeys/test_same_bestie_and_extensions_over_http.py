@@ -195,7 +195,8 @@ async def test_the_pairing_fails_immediately_when_the_bestie_goes_offline(
         failed = await phone.wait_for("pairing.updated", 2, status="failed")
         assert failed["failure_tag"] == "targeted_mitra_offline"
         assert (failed["fallback"]["allowed"], failed["fallback"]["other_available"]) == (True, False)
-        # The payment is still charged. No other mitra is available now, so the customer may take the fallback later.
+        # The payment stays confirmed: the server has not refunded the charge. No other mitra is available now, so the
+        # customer may take the fallback later.
         assert done(await customer.get(f"/payments/{payment['id']}"))["status"] == "confirmed"
         path = f"/pairings/{pairing['id']}"
         assert problem(await customer.post(f"{path}/fallback")) == (409, "no_mitra_available")

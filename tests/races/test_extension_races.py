@@ -221,7 +221,7 @@ async def test_a_race_between_a_rejection_and_the_deadline_has_one_outcome(
 @pytest.mark.rule("5.4")
 @pytest.mark.invariant(5, 6, 7)
 @pytest.mark.parametrize("answer", ["approves", "rejects"])
-async def test_an_answer_is_refused_after_waiting_for_a_lock_past_the_deadline(
+async def test_an_answer_that_gets_its_lock_after_the_deadline_is_refused(
     scenario: Scenario, answer: str
 ) -> None:
     asked = await scenario.ask()

@@ -7,7 +7,7 @@ from curhat.kit.database import Database
 
 
 class Make:
-    """Makes the rows that a test needs. Values that the test does not give have defaults."""
+    """Makes the rows that a test needs. If the test omits a value, the method uses a default."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

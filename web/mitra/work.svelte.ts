@@ -157,7 +157,8 @@ class Work {
 
   constructor() {
     onSignedOut(() => this.#reset());
-    // The page kept its state at the last event. The mitra may have written something since then, so keep it again.
+    // The page last stored its state when the last event arrived. The mitra may have written
+    // something since then, so keep it again.
     addEventListener('pagehide', () => this.#keep());
     document.addEventListener('visibilitychange', () => {
       if (document.visibilityState === 'hidden') this.#hiddenAt = Date.now();

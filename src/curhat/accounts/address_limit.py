@@ -28,8 +28,8 @@ MINUTE_SECONDS: Final = 60
 
 # Limits how long a request waits until Valkey has counted it. A healthy Valkey answers within this time.
 VALKEY_TIMEOUT_SECONDS: Final = 0.25
-# A process adds its count for an address to Valkey after every 1/20 of the limit, so most requests need no round
-# trip. Each process may exceed the limit by up to 1/20.
+# A process counts an address's requests in memory. When its count reaches 1/20 of the limit, the process adds it to
+# Valkey. So most requests need no round trip. Each process may exceed the limit by up to 1/20.
 REPORTS_PER_LIMIT: Final = 20
 # Limits the memory of a process. When it counts this many addresses, it sets all counts to zero.
 MAX_ADDRESSES: Final = 100_000

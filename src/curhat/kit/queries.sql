@@ -16,7 +16,7 @@ INSERT INTO idempotency_keys (role, user_id, key, fingerprint, status, body)
 VALUES (@role, @user_id, @key, @fingerprint, @status, @body)
 
 -- name: store_answer :execrows
--- nothing or running → answered. If the key already has an answer, changes no row.
+-- nothing or running → answered. Changes no row if the key already has an answer.
 INSERT INTO idempotency_keys (role, user_id, key, fingerprint, status, body)
 VALUES (@role, @user_id, @key, @fingerprint, @status, @body)
 ON CONFLICT (role, user_id, key) DO UPDATE SET status = excluded.status, body = excluded.body

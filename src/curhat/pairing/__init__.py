@@ -12,12 +12,12 @@ Guarantees
     Then the case opens only if the customer declines the fallback or does not answer, or if the blast fails too.
 Concurrency
     A transaction that decides a pairing holds the row lock of the payment (payments.service.lock).
-    A transaction that offers requests takes only a share lock on the open pairing. So many such transactions can run
-    at the same time. They do not lock the mitras' rows. Therefore the accept locks the mitra's row, and checks the
-    toggle and the capacity again.
-    Requests are level-triggered. Their events have no stream and no sequence number. A signal contains the ids of the
-    mitras whose open requests may have changed. Each server process then reads the open requests of those mitras who
-    have a socket in this process. The process also reads these requests every few seconds (cards.py).
+    A transaction that offers requests takes only a share lock on the open pairing. Therefore any number of these
+    transactions can run at the same time. They do not lock the mitras' rows. Therefore the accept locks the mitra's
+    row, and checks the toggle and the capacity again. Requests are level-triggered. Their events have no stream and
+    no sequence number. A signal contains the ids of the mitras whose open requests may have changed. Each server
+    process then reads the open requests of those mitras who have a socket in this process. The process also reads
+    these requests every few seconds (cards.py).
 Relies on
     Presence, which says which mitras may be asked. Presence never decides about money.
     PostgreSQL, for everything else.

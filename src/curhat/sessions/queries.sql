@@ -192,8 +192,8 @@ SELECT id FROM sessions WHERE customer_id = @user_id AND id < @before_id ORDER B
 SELECT id FROM sessions WHERE mitra_id = @user_id AND id < @before_id ORDER BY id DESC LIMIT @max_sessions
 
 -- name: list_messages :many
--- The session's messages that are older than the message @before_id, newest first. No row: there are none, or
--- the caller is not a member of the session.
+-- The session's messages that are older than the message @before_id, newest first. No row: the session has no
+-- older message, or the caller is not a member of the session.
 -- nullable: read_at
 -- row: MessageRow
 SELECT page.id, page.session_id, page.client_message_id, page.sender, page.text, page.sent_at, page.read_at
@@ -262,8 +262,8 @@ ORDER BY locked.id
 -- name: open_extension :one
 -- nothing → pending. The extension now delays the session's end. The statement locks the mitra's row FOR SHARE,
 -- because another transaction may switch the mitra to offline at the same time. If the other transaction
--- commits first, `mitra_is_online` is false. If this statement gets its lock first, the other transaction
--- waits, and then marks the extension.
+-- commits first, `mitra_is_online` is false. If this statement gets the lock first, the other transaction waits
+-- for this transaction to commit. It then sets mitra_went_offline on the new extension.
 -- row: OpenedExtension
 WITH locked_mitra AS MATERIALIZED (
     SELECT online AND suspended_at IS NULL AS is_online FROM mitras WHERE id = @mitra_id FOR SHARE

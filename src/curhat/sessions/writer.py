@@ -35,7 +35,7 @@ log = structlog.get_logger(__name__)
 
 # Limits how long one transaction holds the locks of its sessions and streams.
 MAX_BATCH_MESSAGES = 100
-# Limits memory and waiting when PostgreSQL is slower than the senders. This is about one second of messages.
+# Limits memory and waiting when PostgreSQL is slower than the senders. PostgreSQL stores this many in about one second.
 MAX_WAITING_MESSAGES = 2_000
 # Limits how long a lock of another transaction can delay the messages of this process.
 WRITE_TIMEOUT_SECONDS = 5.0

@@ -53,7 +53,7 @@ export class Push {
    * the key.
    */
   readonly #offKey: string;
-  /** The last step. The next step waits for it. Two concurrent steps could subscribe again after `switchOff`. */
+  /** The last step. The next step waits for it. Otherwise, a `start` that runs at the same time as `switchOff` could subscribe again. */
   #lastStep: Promise<unknown> = Promise.resolve();
 
   constructor(api: PushApi) {

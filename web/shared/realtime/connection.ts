@@ -39,7 +39,7 @@ export interface Options<Events> {
   applyEvent: (event: AnyEvent<Events>) => void;
   /** The other side is typing in this session. */
   onTyping?: (sessionId: string) => void;
-  /** Gets the welcome of each connection. For some roles, the welcome has more fields. */
+  /** Called with the welcome frame of each connection. For some roles, the welcome has more fields. */
   onWelcome?: (welcome: Record<string, unknown>) => void;
   onStatus: (status: Status) => void;
   onSignedOut: () => void;

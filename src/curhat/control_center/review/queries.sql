@@ -25,8 +25,9 @@ ORDER BY page.occurred_at DESC, page.id DESC
 
 -- name: list_review_cases :many
 -- Review cases. Open cases come before decided cases. Within each of these two groups, older cases come first.
--- The refund columns combine one refund per charge. This is the charge's newest refund that has not failed or,
--- if all have failed, its newest refund. The refund columns leave out automatic refunds that have not failed.
+-- A payment can have several charges. The refund columns aggregate over the charges, with one refund of each
+-- charge. This is the charge's newest refund that has not failed or, if all have failed, its newest refund. The
+-- refund columns leave out automatic refunds that have not failed.
 -- row: CaseRow
 -- nullable: tag, decision, note, decided_by, decided_by_email, decided_at, refund_rp, approved_by
 -- nullable: approved_by_email, approved_at, any_failed, any_requested, gateway_reason, refunds_rp, requested_at

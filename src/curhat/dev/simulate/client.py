@@ -1,8 +1,8 @@
 """A person's devices: HTTP with retries, sockets that lose the network and resume, and the comparison with `/state`.
 
-Everything that must not happen counts as a fault in the tally. Examples are a gap in a stream, a picture that differs
-from a fresh snapshot, and two answers to one Idempotency-Key. An answer that the contract does not allow for the
-request is also a fault.
+Everything that must not happen counts as a fault in the tally. Examples are a gap in a stream, a client state that
+differs from a fresh snapshot, and two answers to one Idempotency-Key. An answer that the contract does not allow for
+the request is also a fault.
 """
 
 import asyncio
