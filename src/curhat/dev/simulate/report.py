@@ -77,7 +77,7 @@ class Tally:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Return the smallest value for which at least the fraction `share` of the values is not larger. `values` must not be empty."""
+    """Return the smallest of the `values` that is not below the fraction `share` of them. Needs at least one value."""
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
