@@ -17,7 +17,7 @@ def wrong_pairs(
 ) -> None:
     """Contains lines in which mypy must report an error. Nobody calls this function.
 
-    Nobody calls this function. If mypy accepts a line, it reports the line's `type: ignore` comment as unused.
+    If mypy accepts a line, it reports the line's `type: ignore` comment as unused.
     """
     PAYMENT_UPDATED.to_customer(user_id, pairing)  # type: ignore[arg-type]
     PAIRING_UPDATED.to_customer(user_id, payment)  # type: ignore[arg-type]
