@@ -40,8 +40,17 @@ _numbers = itertools.count(1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start with LONG_FILES."""
-    items.sort(key=lambda item: item.path.name not in LONG_FILES)
+    """Start with LONG_FILES. Then alternate between a crash test's file and another file.
+
+    Crash tests mostly wait. So the other test process can use the processors meanwhile.
+    """
+    files = {path: list(tests) for path, tests in itertools.groupby(items, lambda item: item.path)}
+    first = [path for path in files if path.name in LONG_FILES]
+    crashes = [path for path in files if path.parent.name == "crashes"]
+    others = [path for path in files if path not in first and path not in crashes]
+    pairs = itertools.zip_longest(others, crashes)
+    order = [*first, *(path for pair in pairs for path in pair if path is not None)]
+    items[:] = [item for path in order for item in files[path]]
 
 
 def database_url_of(servers: EmbeddedServers, name: str) -> str:
