@@ -20,8 +20,8 @@ CREATE TABLE operators (
     role text NOT NULL CHECK (role IN ('admin', 'reviewer', 'viewer')),
     -- An argon2id hash, in argon2's encoding with its parameters and salt.
     password_hash text NOT NULL,
-    -- The code derives the TOTP secret from this salt and from a key outside the database. Null: the operator has
-    -- no authenticator app yet.
+    -- The server derives the TOTP secret from this salt and from a key outside the database. Null: the operator
+    -- has no authenticator app yet.
     totp_salt bytea,
     -- The salt of a new secret. The server has shown the secret, but the operator has not yet confirmed it with a
     -- code.

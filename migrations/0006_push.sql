@@ -36,7 +36,8 @@ CREATE TABLE push_messages (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     subscription_id uuid NOT NULL REFERENCES push_subscriptions (id) ON DELETE CASCADE,
     kind text NOT NULL CHECK (kind IN ('request_offered', 'matched', 'message', 'test')),
-    -- The id of the request, session or message that the push is about. A test push has a new id.
+    -- The id of the request, session or message that the push is about. A test push has no subject, so this is
+    -- a random id.
     subject_id uuid NOT NULL,
     -- A newer push with the same topic replaces this push, at the push service and on the screen.
     topic text NOT NULL CHECK (topic ~ '^[A-Za-z0-9_-]{1,32}$'),

@@ -115,7 +115,7 @@ async def prepare(connection: Connection) -> None:
 
 
 async def customers(connection: Connection, first: int, count: int) -> None:
-    """Write customers who have signed in."""
+    """Insert the rows of customers who have signed in."""
     await connection.execute(_PEOPLE, CUSTOMER, first, count, "customer")
     await connection.execute(_CUSTOMERS, first, count)
 

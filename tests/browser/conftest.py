@@ -23,7 +23,7 @@ from tests.support.signed_in import environment_of, process, server_process
 
 @pytest.fixture(scope="session")
 async def browsers() -> AsyncIterator[Browsers]:
-    """Give the headless browsers. The first one has started."""
+    """Yield the headless browsers, after the first of them has started."""
     async with async_playwright() as playwright:
         browsers = Browsers(playwright)
         try:

@@ -678,7 +678,7 @@ async def test_an_operator_can_retry_a_refused_refund_of_a_late_approval(
 ) -> None:
     """The gateway refuses the refund after the operator has decided the case."""
     reviewer, failed = await server.operator("reviewer"), await make_failed_search(server)
-    # For an earlier charge attempt: the gateway did not know the attempt's key when the server asked.
+    # Add an earlier charge attempt. When the server asked, the gateway did not know the attempt's key.
     key: UUID = await server.database.fetchval(
         "INSERT INTO charge_attempts (payment_id, amount_rp, status, reason, answered_at) "
         "VALUES ($1, 20000, 'declined', 'not_found', curhat_now()) RETURNING id",

@@ -229,8 +229,8 @@ async def test_a_thousand_polls_cause_no_transaction_in_postgresql(
     watcher = await asyncpg.connect(database_url)
 
     async def transactions() -> int:
-        # The function reports a connection's transactions immediately if the connection has read a table. So read a
-        # table in the same statement.
+        # pg_stat_force_next_flush() reports a connection's transactions immediately if the connection has read a
+        # table. So read a table in the same statement.
         report = "SELECT pg_stat_force_next_flush() FROM configuration"
         async with contextlib.AsyncExitStack() as stack:
             for _ in range(database.pool.get_size()):

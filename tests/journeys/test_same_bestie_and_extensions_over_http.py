@@ -569,7 +569,7 @@ async def test_the_customer_sees_the_blast_even_if_its_id_sorts_before_the_targe
         pairing = await confirm(customer, payment)
         card = await other_phone.wait_for("request.offered")
         done(await mitra.post(f"/requests/{card['id']}/reject"))
-        # The same state as after the machine's clock was set back by a minute.
+        # Simulate a clock that was set back by a minute: the next pairing gets a smaller id than this pairing.
         await server.database.execute(
             "ALTER TABLE pairings ALTER id SET DEFAULT uuidv7('-1 minute'::interval)"
         )

@@ -4,8 +4,8 @@
  * The rule asks TypeScript for the declaration of a name in the standard library. It then looks up that declaration in
  * MDN's data of browser support. So it finds `AbortSignal.any`, `list.findLast` and `dialog.showModal`.
  * eslint-plugin-compat 7 compares names only, and finds none of the three. eslint-plugin-baseline-js 0.7 finds them,
- * but does not find `crypto.randomUUID`. It also wants a year instead of a list of browsers. shared/baseline.cases.ts
- * has the cases of this rule.
+ * but does not find `crypto.randomUUID`. Its configuration takes a Baseline year, and cannot read
+ * a list of browsers. shared/baseline.cases.ts has the cases of this rule.
  */
 import data from '@mdn/browser-compat-data' with { type: 'json' };
 import type { Identifier, SimpleSupportStatement, SupportStatement } from '@mdn/browser-compat-data';

@@ -18,7 +18,7 @@ export function currentPath(): string {
   return path;
 }
 
-/** Goes to another screen. The back gesture returns to the present screen. */
+/** Goes to another screen. The back gesture then returns to the screen that was shown before this call. */
 export function goTo(to: string): void {
   if (to === path) return;
   // history.state survives a reload. It records that the person came here from another screen.

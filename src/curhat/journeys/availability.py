@@ -29,7 +29,7 @@ async def or_none(answer: Awaitable[Answer]) -> Answer | None:
 
 
 class GateAnswer(msgspec.Struct, frozen=True):
-    """The answer of presence just before a payment is opened. None means unknown.
+    """What presence answered just before a payment was opened. A field is None if presence could not answer.
 
     `available` says whether at least one mitra other than the chosen one may be asked (1.1).
     `mitra_reachable` says whether the chosen mitra may be asked. If the customer chose no mitra, it is None.

@@ -28,7 +28,7 @@ from curhat.notifications import service as notifications
 from curhat.notifications.service import Message
 from curhat.notifications.templates import PushKind
 
-# The deadline kinds that the triggers arm, in this order: a pairing that asks mitras, a session that began, a chat
+# The deadline kinds that the triggers arm: for a pairing that asks mitras, for a session that began, and for a chat
 # with unread messages.
 PUSH_REQUESTS: Final = "push_requests"
 PUSH_MATCH: Final = "push_match"

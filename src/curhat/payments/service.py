@@ -335,8 +335,8 @@ async def open_cases(tx: Transaction, payment_ids: Sequence[UUID], reason: CaseR
 async def charges_to_refund(tx: Transaction, payment_id: UUID) -> list[TakenCharge]:
     """Return a payment's refundable charges. A payment of Rp0 has none.
 
-    A refundable charge has no refund yet. Either the gateway approved the charge too late, or the payment got no
-    session, or its session was cut short.
+    A charge is refundable if it has no refund that is requested or done, and one of these is true: the gateway
+    approved the charge too late, or the payment got no session, or its session was cut short.
     """
     return await queries.list_charges_to_refund(tx, payment_ids=[payment_id])
 

@@ -6,7 +6,7 @@ from curhat.payments.states import CaseReason
 
 SessionStatus = Literal["active", "ended"]
 
-# The trigger sessions_allowed_steps has the same table. A test compares the two tables.
+# The trigger sessions_allowed_steps contains the same list of steps. A test compares the two tables.
 STEPS: frozenset[tuple[SessionStatus, SessionStatus]] = frozenset({("active", "ended")})
 
 EndReason = Literal["time_up", "customer_ended", "mitra_ended", "mitra_suspended"]

@@ -5,7 +5,7 @@
 import { api } from '../api/client';
 
 const IS_THIS_MACHINE = ['localhost', '127.0.0.1', '[::1]'].includes(location.hostname);
-/** The phone number with which the client asks whether the server has an inbox. No account needs this number. */
+/** The phone number with which the client asks whether the server has an inbox. An account with this number need not exist. */
 const ANY_PHONE = '+6281100000001';
 
 /** Returns the newest code that was sent to this phone; null outside development. */
