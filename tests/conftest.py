@@ -44,7 +44,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     Crash tests mostly wait. So the other test process can use the processors meanwhile.
     """
-    files = {path: list(tests) for path, tests in itertools.groupby(items, lambda item: item.path)}
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
     first = [path for path in files if path.name in LONG_FILES]
     crashes = [path for path in files if path.parent.name == "crashes"]
     others = [path for path in files if path not in first and path not in crashes]
