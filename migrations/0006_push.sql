@@ -46,8 +46,8 @@ CREATE TABLE push_messages (
     -- request was offered again.
     reason_at timestamptz NOT NULL,
     expires_at timestamptz NOT NULL,
-    -- The earliest time at which a worker may send the push. Before a worker sends the push, it moves this time into
-    -- the future, by more than a send can take. So no other worker sends the push too.
+    -- The earliest time at which a worker may send the push. Before a worker sends the push, it moves this time
+    -- into the future, beyond the timeout of the send. So no other worker sends the push too.
     due_at timestamptz NOT NULL DEFAULT curhat_now(),
     attempts integer NOT NULL DEFAULT 0,
     -- The time at which the push service accepted the push, or refused it permanently.

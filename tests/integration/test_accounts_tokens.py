@@ -33,7 +33,7 @@ def authenticator(database: Database, settings: Settings) -> Authenticator:
 
 
 class MonotonicClock:
-    """The monotonic clock of the process. It stands still until a test moves it."""
+    """A fake of the process's monotonic clock. It stands still until a test moves it."""
 
     now = 1000.0
 

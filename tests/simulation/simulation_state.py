@@ -103,7 +103,7 @@ UNION SELECT 'session ' || end_reason FROM sessions WHERE end_reason IS NOT NULL
 
 @dataclass(frozen=True)
 class Theme:
-    """Makes some steps of a schedule more likely, but no step impossible. `weights` multiplies the steps' weights."""
+    """Makes some steps of a schedule more likely, but no step impossible. `weights` maps a step to a factor for the step's normal weight."""
 
     chats_end: float = 0.5
     targeted: float = 0.6
@@ -177,7 +177,7 @@ class SimulationState:
         # Charges that were lost before they reached the gateway, with the time of the loss. They may still reach the
         # gateway.
         self.strays: list[tuple[Charge, datetime]] = []
-        # The outcomes that no row shows.
+        # The outcomes of this schedule that no row of the database records.
         self.reached: set[str] = set()
         self.decisions = ExtensionDecisions(checker, self.presence, self.reached)
         # Charges that a server process has begun and not recorded. If that process is killed, they are lost.

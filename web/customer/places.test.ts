@@ -22,7 +22,7 @@ function session(id: string): Session {
   return { id } as Session;
 }
 
-/** A journey in this stage. */
+/** For each stage, a journey in that stage. */
 const IN_STAGE: Record<Stage, JourneyState> = {
   none: NOTHING,
   paying: { ...NOTHING, payment: payment('pending') },

@@ -158,7 +158,7 @@ class Work {
   constructor() {
     onSignedOut(() => this.#reset());
     // The page last stored its state when the last event arrived. The mitra may have written
-    // something since then, so keep it again.
+    // something since then, so store the state again.
     addEventListener('pagehide', () => this.#keep());
     document.addEventListener('visibilitychange', () => {
       if (document.visibilityState === 'hidden') this.#hiddenAt = Date.now();

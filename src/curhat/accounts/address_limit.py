@@ -74,8 +74,9 @@ async def count_in_hour(
 class AddressLimit:
     """An ASGI application that passes at most `requests_per_minute` requests of one address on to `application`.
 
-    It counts requests in memory, and adds these counts to the counts of all processes in Valkey. If an address
-    exceeds the limit, the address gets 429 until the minute ends. The limit also refuses sockets, before they open.
+    Each process counts requests in memory. It adds its counts to counters in Valkey, which all processes share. If an
+    address exceeds the limit, the address gets 429 until the minute ends. The limit also refuses sockets, before they
+    open.
     """
 
     def __init__(self, application: Application, valkey: Valkey, requests_per_minute: int) -> None:

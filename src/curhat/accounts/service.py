@@ -384,8 +384,8 @@ class Authenticator:
         # Maps the digest of a token to the time until which the entry is trusted (time.monotonic), and to the token's
         # owner. The oldest entry is first.
         self._remembered: dict[bytes, tuple[float, SignedIn]] = {}
-        # The tokens in use, by digest. `authenticate` adds a token for each request. `renew` removes the tokens that
-        # it renews.
+        # The digests of the tokens that requests have used and that are not renewed yet. `authenticate` adds a token
+        # for each request. `renew` removes the tokens that it renews.
         self._used: set[bytes] = set()
 
     def listen(self, signals: Signals, hub: Hub) -> None:

@@ -224,7 +224,8 @@ export class Connection<Events> {
       this.#position = { ...(await this.#options.fetchSnapshot()) };
     } catch (error) {
       this.#held = undefined;
-      // This drops the held events. The server sends these events again, because the client's position has not changed.
+      // The held events are dropped. The server sends these events again, because the client's
+      // position has not changed.
       if (held.length > 0) this.#askForLostEvents();
       throw error;
     }
