@@ -103,7 +103,10 @@ UNION SELECT 'session ' || end_reason FROM sessions WHERE end_reason IS NOT NULL
 
 @dataclass(frozen=True)
 class Theme:
-    """Makes some steps of a schedule more likely, but no step impossible. `weights` maps a step to a factor for the step's normal weight."""
+    """Makes some steps of a schedule more likely, but no step impossible.
+
+    `weights` maps a step to a factor for the step's normal weight.
+    """
 
     chats_end: float = 0.5
     targeted: float = 0.6
