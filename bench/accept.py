@@ -1,4 +1,4 @@
-"""The accept (2b.5) over HTTP, including its commit and events: with 50 concurrent mitras per pairing, and with one.
+"""Measures the accept (2b.5) over HTTP, with its commit and events, for 50 concurrent mitras per pairing and for one.
 
 The first peer is a FastAPI service that does the same work through SQLAlchemy's ORM. The second peer is pgbench,
 which runs only the accept's SQL statement. So pgbench's figure is the most that PostgreSQL can do without HTTP,
@@ -113,7 +113,7 @@ async def _measure(
         name: [
             _request(pairing * contestants + place, pairing % groups * contestants + place)
             for pairing in range(first[name], first[name] + sizes[name])
-            # Each pairing's first accept is another mitra's. Otherwise the same few mitras would win every pairing.
+            # For each pairing, another mitra sends the first accept. Otherwise a few mitras would win every pairing.
             for place in ((pairing * 7 + offset) % contestants for offset in range(contestants))
         ]
         for name in ("ours", "orm")
@@ -237,8 +237,8 @@ async def _pgbench(
 
 
 def _accept_statement(**values: str) -> str:
-    """Return the accept's statement with SQL text instead of its parameters, because pgbench writes parameters in its
-    own way.
+    """Return the accept's statement with SQL text instead of its parameters, because pgbench has another syntax for
+    parameters.
     """
     statements = parse(Path(queries.__file__).with_name("queries.sql")).statements
     accept = next(statement for statement in statements if statement.name == "accept_and_start")

@@ -1,5 +1,5 @@
-"""The availability poll (1.2) is as fast as a bare "hello", with few and with many mitras. No poll queries
-PostgreSQL.
+"""Measures that the availability poll (1.2) is as fast as a bare "hello", with few and with many mitras. No poll
+queries PostgreSQL.
 """
 
 import asyncio
@@ -69,7 +69,7 @@ async def measure(testbed: Testbed, _options: Options) -> list[Figure]:
             f"PostgreSQL transactions during {COUNTED_POLLS:,} polls, more than without polls",
             max(0.0, polled - idle),
             "",
-            # In one of the two windows, each loop of the server may run once more than in the other window.
+            # Each loop of the server may run once more in one of the two periods than in the other.
             Target("figure", "at most", 5),
             note=f"{polled} in {WINDOW_SECONDS:.0f} s with the polls, {idle} in the same time without",
         ),
@@ -97,7 +97,7 @@ async def _set_mitras(testbed: Testbed, count: int) -> None:
 
 
 async def _transactions(database: Database, address: Address) -> tuple[int, int]:
-    """Count the transactions in a window without polls, and in a window that begins with COUNTED_POLLS polls."""
+    """Count the transactions in a period without polls, and in a period that begins with COUNTED_POLLS polls."""
     http = Http(address, 8)
     async with database.connect() as connection:
 

@@ -1,4 +1,4 @@
-"""How late deadlines take effect: real workers fire 500 deadlines per second, and one worker is killed meanwhile.
+"""Measures how late deadlines take effect. Real workers fire 500 deadlines per second. One worker is killed.
 
 There are three kinds in equal parts: unpaid payments that expire, blasts whose window ends, and sessions whose time
 is over. The lateness is the time of the status change minus the due time, both by the database's clock.
@@ -112,8 +112,8 @@ async def measure(testbed: Testbed, _options: Options) -> list[Figure]:
 
 
 async def _prepare(connection: Connection) -> None:
-    """Write the customers and mitras. The second third of the customers searches, and the last third chats. No
-    deadline is due yet.
+    """Insert the rows of customers and mitras. The second third of the customers searches, and the last third chats.
+    No deadline is due yet.
     """
     await people.prepare(connection)
     await people.customers(connection, 0, 3 * _THIRD)

@@ -198,7 +198,7 @@ _LOADS: Final = {
 
 
 async def _measured_people(connection: Connection) -> None:
-    """Write the people who accept, the people who chat, and the people who read their history."""
+    """Insert the rows of the people who accept, the people who chat, and the people who read their history."""
     await people.prepare(connection)
     await people.customers(connection, 0, _SEARCHES + CHATS)
     await people.mitras(connection, 0, _SEARCHES + CHATS)

@@ -14,7 +14,7 @@ from bench.harness.testbed import Process, Testbed
 SOCKETS: Final = 2_000
 # Open and close these sockets first, so that the measurement leaves out memory that a process allocates only once.
 WARM_UP_SOCKETS: Final = 300
-# Long enough for one ping to each customer and several to each mitra.
+# Long enough for one ping to each customer and several pings to each mitra.
 SETTLE_SECONDS: Final = 17.0
 
 

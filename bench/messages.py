@@ -1,4 +1,4 @@
-"""The delay of chat messages from the sender to the reader over two server processes, and the highest rate.
+"""Measures the delay of chat messages between the members of a chat, over two server processes, and the highest rate.
 
 500 chats are open. The customers' sockets are at one process, the mitras' sockets are at another process, and both
 sides write. The generator sends messages at fixed times, even if earlier messages have not arrived. The delay counts
@@ -97,7 +97,7 @@ class Run:
 
 
 async def measure(testbed: Testbed, _options: Options) -> list[Figure]:
-    """Measure our server, then the peer. Each server runs first at the promised rate and then at rising rates."""
+    """Measure our server, then the peer. Send to each first at the promised rate and then at rising rates."""
     async with testbed.database() as database:
         async with database.connect() as connection:
             await people.prepare(connection)

@@ -1,6 +1,6 @@
-"""The cost of push in pairing and chat, and the time until a blast reaches 1,000 mitras who are not connected.
+"""Measures how much push slows pairing and chat, and how fast a blast reaches 1,000 mitras who are not connected.
 
-Triggers arm a deadline for each reason to push (migrations/…_push.sql). The run measures the cost of these triggers
+Triggers arm a deadline for each reason to push (migrations/…_push.sql). The run measures the time of these triggers
 in a blast to 1,000 mitras, an accept, and a batch of 100 messages. The run alternates between our database and a
 database without these triggers. Each step runs in a transaction that is rolled back. The run measures the most
 expensive case: every person has a subscription, and each message is the first of its chat. In a busy chat, one
@@ -46,7 +46,7 @@ Step = Callable[[Connection], Awaitable[object]]
 
 
 async def measure(testbed: Testbed, _options: Options) -> list[Figure]:
-    """Measure the cost of the triggers, then 1,000 pushes."""
+    """Measure the time of the triggers, then the time of 1,000 pushes."""
     async with testbed.database() as with_push, testbed.database() as without_push:
         for database in (with_push, without_push):
             async with database.connect() as connection:
@@ -77,7 +77,7 @@ def _figure(what: str, seconds: tuple[float, float], limit: float) -> Figure:
 
 
 async def _prepare(connection: Connection, endpoint: str) -> None:
-    """Write mitras 0 … 999 and customers: customer 0 has paid, customers 1 … 100 chat, customer 101 searches."""
+    """Insert mitras 0 … 999 and the customers: customer 0 has paid, customers 1 … 100 chat, customer 101 searches."""
     await people.prepare(connection)
     await people.customers(connection, 0, BATCH + 2)
     await people.mitras(connection, 0, MITRAS)

@@ -1,10 +1,10 @@
-"""How late the windows of targeted requests and extensions end: workers fire 500 deadlines per second, and one is
-killed.
+"""Measures how late the answer times of targeted requests and extensions end.
 
-Five kinds of deadline alternate, 100 of each per second: unpaid payments, blasts, targeted requests without an
-answer, extensions without an answer, and sessions whose time is over. Half of the extensions are approved by default.
-Each approved extension is charged at the gateway, and its session gets a new end. The other half of the extensions is
-rejected by default. The mitras of all extensions stay connected.
+Workers fire 500 deadlines per second, and one worker is killed meanwhile. Five kinds of deadline alternate, 100 of
+each per second: unpaid payments, blasts, targeted requests without an answer, extensions without an answer, and
+sessions whose time is over. Half of the extensions are approved by default. Each approved extension is charged at the
+gateway, and its session gets a new end. The other half of the extensions is rejected by default. The mitras of all
+extensions stay connected.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ _GROUPS: Final = 300
 _HEARTBEAT_SECONDS: Final = 5
 _EXTENSION_OFFER: Final = 2
 
-# $1: the first due time. $2: the number of deadlines of each kind. The numbers of kind i begin at i times $2.
+# $1: the first due time. $2: the number of deadlines of each kind. The rows of kind i are numbered from i times $2.
 _DUE: Final = (
     f"$1::timestamptz + make_interval(secs => (number * {len(KINDS)} + {{index}}) / {PER_SECOND}::float8)"
 )
@@ -191,8 +191,8 @@ async def _connected(testbed: Testbed) -> AsyncIterator[None]:
 
 
 async def _prepare(connection: Connection) -> None:
-    """Write the customers and mitras. Each kind of deadline has a fifth of the customers, in the order of KINDS. No
-    deadline is due yet.
+    """Insert the rows of customers and mitras. Each kind of deadline has a fifth of the customers, in the order of
+    KINDS. No deadline is due yet.
     """
     await people.prepare(connection)
     await connection.execute(_OFFER)

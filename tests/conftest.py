@@ -76,7 +76,7 @@ async def servers() -> AsyncIterator[EmbeddedServers]:
 
 @pytest.fixture(scope="session")
 async def template(servers: EmbeddedServers) -> str:
-    """The name of a database with all migrations and the virtual clock. The tests' databases are copies of it."""
+    """The name of a database with all migrations and the virtual clock. Each test's database is a copy."""
     admin = await asyncpg.connect(servers.database_url)
     await admin.execute(f"CREATE DATABASE {TEMPLATE}")
     connection = await asyncpg.connect(database_url_of(servers, TEMPLATE))

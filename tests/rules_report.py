@@ -6,12 +6,11 @@ docs/rules.md numbers the promises of the product. A test names the promises tha
     @pytest.mark.invariant(1)
     async def test_a_winner_who_repeats_the_accept_gets_the_same_session() -> None: ...
 
-As a pytest plugin (tests/conftest.py registers it) this module
-    records each test's last outcome in `.cache/rules.json`, with the time, and keeps the outcomes of earlier runs;
-    after a full run (the whole of tests/, nothing selected, not stopped early) prints one line per rule, and
-    fails the run when no passing test shows a rule of a phase that has been reached;
-    fails any run in which a test cites a rule that docs/rules.md does not have.
-As a command, `python -m tests.rules_report [--check] [2b.5 …]` prints each rule with its tests.
+tests/conftest.py registers this module as a pytest plugin. The plugin records each test's last outcome and its time
+in `.cache/rules.json`, and keeps the outcomes of earlier runs. A full run is a run of the whole of tests/ that is not
+stopped early. After a full run, the plugin prints one line per rule. It fails the full run if a rule of a reached
+phase has no passing test. It fails any run in which a test cites a rule that docs/rules.md does not have. As a
+command, `python -m tests.rules_report [--check] [2b.5 …]` prints each rule with its tests.
 
 A test that is skipped or expected to fail shows no rule.
 """
@@ -49,7 +48,7 @@ Tone = Literal["plain", "bold", "dim", "green", "yellow", "red"]
 Line: TypeAlias = list[tuple[str, Tone]]
 
 # The tests of one rule, the cases of one test, and the phases of one case can have different outcomes. The report
-# then shows the leftmost of their outcomes in these tuples.
+# then shows the outcome that comes first in these tuples.
 _WORST_OF_ONE_TEST: Final[tuple[Outcome, ...]] = ("failed", "xpassed", "xfailed", "skipped", "passed")
 _SAID_OF_SEVERAL: Final[tuple[Outcome, ...]] = ("failed", "passed", "xpassed", "xfailed", "skipped")
 _TONES: Final[dict[Outcome, Tone]] = {

@@ -16,9 +16,9 @@ from typing import Final
 from bench.harness.sockets import Address, Http
 
 _HERE: Final = Path(__file__).parent
-# Limits a run against a slow service or on a busy machine.
+# The longest run, even against a slow service.
 MAX_RUN_SECONDS: Final = 10
-# Ends a run if the server has stopped answering.
+# wrk ends a run after this time if the server has stopped answering.
 _NO_ANSWER_TIMEOUT_SECONDS: Final = 60
 
 

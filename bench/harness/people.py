@@ -19,7 +19,7 @@ OFFER: Final = 7
 DURATION_MINUTES: Final = 60
 _PRICE_RP: Final = 35_000
 
-# A customer and a mitra with the same number are two people. Their phone numbers differ in one digit.
+# Customer n and mitra n are two people. Their phone numbers differ in one digit.
 _PEOPLE: Final = """
 WITH given AS (
     SELECT number, bench_id($1, number) AS id FROM generate_series($2::bigint, $2 + $3 - 1) AS number
@@ -121,7 +121,7 @@ async def customers(connection: Connection, first: int, count: int) -> None:
 
 
 async def mitras(connection: Connection, first: int, count: int) -> None:
-    """Write mitras who have signed in and set the toggle to online, each with a capacity of 20 customers."""
+    """Insert the rows of mitras who have signed in and are online, each with a capacity of 20 customers."""
     await connection.execute(_PEOPLE, MITRA, first, count, "mitra")
     await connection.execute(_MITRAS, first, count)
 
@@ -129,7 +129,7 @@ async def mitras(connection: Connection, first: int, count: int) -> None:
 async def searches(
     connection: Connection, first: int, count: int, *, mitras_per_pairing: int, groups: int
 ) -> None:
-    """Write the payment and the open blast of customers `first` to `first + count - 1`.
+    """Insert the payments and open blasts of customers `first` to `first + count - 1`.
 
     Each blast asks `mitras_per_pairing` mitras. The customers and the `groups` * `mitras_per_pairing` mitras must
     exist.
@@ -141,7 +141,7 @@ async def searches(
 
 
 async def chats(connection: Connection, first: int, count: int) -> None:
-    """Write a running session of customer n with mitra n, for each of these n. The customers and the mitras must
+    """Insert a running session of customer n with mitra n, for each of these n. The customers and the mitras must
     exist.
     """
     await connection.execute(_PAYMENTS, first, count, DURATION_MINUTES, _PRICE_RP)

@@ -228,8 +228,8 @@ class Testbed:
         return Process(process, log_file, address)
 
     def environment(self, database: Database) -> dict[str, str]:
-        """Return the settings of our processes. They run in development, because production needs a code sender. They
-        write the same logs as in production.
+        """Return the settings of our processes. The processes run in development, because in production they need a
+        sender of sign-in codes. They write the same logs as in production.
         """
         data_dir = self.folder / "data"
         data_dir.mkdir(exist_ok=True)

@@ -145,7 +145,7 @@ async def home_nobody(system: System) -> AsyncIterator[Show]:
 
     async def show(**options: Any) -> Page:
         page = await page_opener(system, customer, "/app/", ".cta:disabled")(**options)
-        # The button is disabled with another text until the first poll is answered.
+        # Until the server answers the first poll, the button is disabled and has another text.
         await expect(page.locator("#cta-why")).to_have_text(re.compile("Belum ada bestie|No bestie"))
         return page
 

@@ -58,7 +58,7 @@ async def test_an_operator_sets_up_an_authenticator_app_and_signs_in_with_a_code
     await expect(page.get_by_text("Recovery codes left: 10")).to_be_visible()
     await page.get_by_role("button", name="Sign out").last.click()
 
-    # The server accepts each code once, and the enrolment has used the current code. Make the server accept it again.
+    # The server accepts each one-time code once. Make the server accept the enrolment's code again.
     await system.database.execute("UPDATE operators SET totp_last_step = 0 WHERE id = $1", operator_id)
     await _sign_in(page, email, "000000")
     await expect(page.get_by_role("alert")).to_contain_text("not right")
@@ -146,7 +146,7 @@ async def test_a_large_refund_needs_two_operators_and_can_be_retried_after_a_ref
     decision = theirs.get_by_role("region", name="Decision")
     await expect(decision).to_contain_text(f"Approved by {colleague[1]}")
     await others.get_by_role("dialog").get_by_role("button", name="Approve the refund").click()
-    # The blocked route may cause another alert, because the page cannot refresh. So look for the text.
+    # The page cannot refresh, so it may show another alert too. Look for the alert with this text.
     alert = others.get_by_role("alert").filter(has_text="a colleague may have approved it already")
     await expect(alert).to_be_visible()
 
@@ -374,7 +374,8 @@ async def test_a_changed_search_time_applies_to_the_next_search(system: System) 
     )
     assert round(seconds) == 90
 
-    # The other operator's screen still shows the old value. A save there changes nothing, and shows the new value.
+    # The other operator's screen still shows the old value. Saving changes nothing, and the screen shows the new
+    # value.
     await others_row.get_by_label("Search time").fill("120")
     await others_row.get_by_role("button", name="Save…").click()
     await other.get_by_role("dialog").get_by_role("button", name="Change").click()
@@ -510,7 +511,7 @@ async def test_a_viewer_sees_everything_and_can_decide_nothing(system: System) -
     await page.get_by_role("link", name="Mitras").click()
     await expect(page.get_by_role("heading", name="Mitras")).to_be_visible()
     await expect(page.get_by_role("button", name=re.compile("Invite"))).to_have_count(0)
-    # No pairing can fail in the future, so the list is empty and says so.
+    # No pairing has failed on the next day, so the list is empty and says so.
     await system.advance_clock(24 * 3600)
     page = await control_center_page(system, operator_id)
     await expect(page.get_by_text("No failures today.")).to_be_visible()

@@ -134,7 +134,7 @@ async def _decision(page: Page) -> None:
 
 
 async def _asked(page: Page) -> None:
-    """Open this screen's only dialog: press its last button."""
+    """Press the screen's last button, which opens the only dialog."""
     await page.locator("section button, form .danger, form button.secondary").last.click()
 
 

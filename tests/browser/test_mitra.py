@@ -485,7 +485,7 @@ async def test_a_targeted_request_fails_when_the_mitra_is_offline_or_does_not_an
     tag = "targeted_mitra_timeout" if how == "silence" else "targeted_mitra_offline"
 
     async def has_failed() -> bool:
-        # The toggle withdraws the card. Immediately afterwards the worker fails the pairing.
+        # When the mitra goes offline, the server withdraws the card. Then the worker fails the pairing.
         failure_tag = json_of(await melati.get(f"/pairings/{pairing['id']}"))["failure_tag"]
         assert failure_tag in (None, tag)
         return failure_tag is not None

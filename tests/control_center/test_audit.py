@@ -60,7 +60,7 @@ async def test_the_audit_is_filtered_by_actor_action_subject_and_time(
         await server.operator("admin", "dewi@example.id"),
     )
     # Each change of a row must be later than the row's previous change. The migration wrote the row, so move the
-    # clock past the migration.
+    # clock past the migration's time.
     await clock.set(datetime.now(UTC) + timedelta(minutes=10))
     await _configure(sari, 90)
     later = await clock.advance(60)
@@ -100,7 +100,7 @@ async def test_the_pages_and_the_csv_of_the_audit_contain_every_entry(server: Ru
     assert seen == [row["id"] for row in expected]
     answer = await viewer.get("/audit", format="csv")
     rows = list(csv.DictReader(io.StringIO(answer.text)))
-    # The export writes an audit entry before it reads the last pages, so its file may contain this entry.
+    # The server writes the export's audit entry before it reads the last pages, so the file may contain this entry.
     assert len(rows) in (1100, 1101)
     assert {row["new_value"] for row in rows if row["action"] == "tested"} == {"'=cmd|x"}
     assert (await _entries(viewer, action="list_exported"))[0]["subject"] == "audit"

@@ -22,7 +22,7 @@ from tests.support.processes import KillableProcess, ServerProcess, WorkerProces
 from tests.support.server import Person, Socket
 from tests.support.signed_in import SIGN_IN, problem
 
-# After a lost signal, a device gets the event within this time. The server compares the heads of streams with
+# If a signal is lost, the device gets the event within this time. The server compares the heads of streams with
 # PostgreSQL every 3 s, and the cards every 2 s.
 HEALED_SECONDS = 4.0
 
@@ -61,7 +61,7 @@ class RecordingPerson(Person):
         return answer
 
     async def until_answered(self, path: str, body: Any = None, *, key: str) -> httpx.Response:
-        """Send a command under its key. Repeat it, as a client does, while the server still runs its first copy."""
+        """Send a command under its key. As clients do, repeat it while the server still handles the first request."""
         async with asyncio.timeout(30):
             while True:
                 answer = await self.post(path, body, key=key)

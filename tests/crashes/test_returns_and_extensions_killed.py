@@ -219,7 +219,7 @@ async def test_without_a_worker_a_late_answer_to_an_extension_is_refused(
 
 
 async def is_disconnected(mitra: RecordingPerson) -> bool:
-    """Return whether the server reports the mitra as disconnected. It does so 3 s after the socket closed."""
+    """Return whether the server reports the mitra as disconnected. The server waits 3 s after the socket closed."""
     return done(await mitra.get("/me"))["connected"] is False
 
 

@@ -126,8 +126,8 @@ async def test_one_query_renews_all_tokens_in_use_for_three_seconds(
     await database.execute("UPDATE access_tokens SET revoked_at = curhat_now() WHERE digest = $1", revoked)
     await authenticator.renew()
     assert set(authenticator._remembered) == {stays, idle}
-    # The process trusts a token for 3 s after it sent the query. It renews only tokens that were used since the last
-    # query.
+    # The process trusts a token for 3 s after it sent the query. The process renews only tokens that were used since
+    # the last query.
     await database.execute("UPDATE access_tokens SET revoked_at = curhat_now()")
     await authenticator.renew()
     ticks.now += 2.999

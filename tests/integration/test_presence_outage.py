@@ -133,7 +133,7 @@ async def poll_until(poll: AvailabilityPoll, expected: bool) -> None:
 async def test_presence_is_unknown_while_valkey_hangs(
     presence: Presence, own_valkey: OwnValkey, make: Make
 ) -> None:
-    """It is unknown within a second, and known again when Valkey answers."""
+    """Presence becomes unknown within a second, and known again when Valkey answers."""
     mitra = await make.mitra()
     poll = AvailabilityPoll(framework, presence.count_available)
     async with heartbeats(presence, mitra):
@@ -154,8 +154,8 @@ async def test_presence_is_unknown_while_valkey_hangs(
                     await question
                 assert 0.9 <= time.monotonic() - begun < 3
             assert not await ask(poll)
-            # Sockets that open or close while Valkey hangs wait only a short time for Valkey. Presence reports these
-            # sockets later.
+            # If a socket opens or closes while Valkey hangs, the Presence service waits only briefly. It reports the
+            # socket to Valkey later.
             async with asyncio.timeout(5):
                 await presence.opened(mitra, "tablet")
                 await presence.closed(mitra, "tablet")

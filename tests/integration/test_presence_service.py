@@ -486,7 +486,7 @@ async def test_presence_offers_the_open_blasts_to_a_mitra_who_becomes_available(
         await presence.opened(mitra, "phone")
         await presence.reconcile()
         assert offered.empty()
-        # The toggle is committed in this process, so the offer follows immediately.
+        # This process committed the toggle, so Presence makes the offer immediately.
         async with database.transaction() as tx:
             await set_intent(tx, mitra, True, ignore)
         async with asyncio.timeout(1):
@@ -592,7 +592,7 @@ async def test_changes_of_many_mitras_in_one_transaction_cause_one_refresh(
 async def test_last_seen_is_the_time_of_the_last_frame(
     presence: Presence, database: Database, make: Make
 ) -> None:
-    """Writing it does not change the availability version."""
+    """When the service writes this time, the availability version stays the same."""
     mitra = await make.mitra()
     await presence.opened(mitra, "phone")
     presence._mitras[mitra].connections["phone"].last_frame -= 5

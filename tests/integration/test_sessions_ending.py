@@ -100,7 +100,7 @@ async def test_the_end_of_a_session_changes_all_its_rows_and_reaches_both_member
     cases: list[str] | None,
     note: str | None,
 ) -> None:
-    """The end frees the mitra's capacity, disarms the deadline, and sends both members an event."""
+    """The mitra's capacity is free, the deadline is disarmed, and both members get an event."""
     before = await state(database, chat)
     await clock.advance(after_seconds)
     await how(database, chat)

@@ -431,7 +431,7 @@ async def test_messages_that_arrive_during_a_transaction_form_the_next_batch(
 async def test_a_failing_message_does_not_fail_the_other_messages_of_its_batch(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
-    # This call bypasses the endpoint, which refuses a text with NUL. So the text causes a fault in PostgreSQL.
+    # This call bypasses the endpoint, which refuses a text with NUL. So PostgreSQL raises an error for the text.
     good, bad, also_good = await asyncio.gather(
         message_writer.send(chat.customer, chat.id, "a1", "halo"),
         message_writer.send(chat.customer, chat.id, "a2", "NUL \x00 NUL"),

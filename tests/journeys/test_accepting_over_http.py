@@ -47,7 +47,7 @@ async def test_one_of_many_concurrent_accepts_wins_and_each_answer_is_stored_und
 
 @pytest.mark.rule("2b.5")
 async def test_the_key_of_an_accept_is_refused_for_another_request(server: RunningServer) -> None:
-    """This holds for the winner of the later race and for the loser."""
+    """The server refuses the key of the winner of the later race and the key of the loser."""
     (mitra, request_id), (loser, lost_id) = await asked(server, 2)
     for person in (mitra, loser):
         await person.post(f"/requests/{person.id}/accept", key="used")

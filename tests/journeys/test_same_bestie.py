@@ -299,8 +299,8 @@ async def test_each_undecided_targeted_pairing_of_a_batch_fails_with_its_own_tag
     await clock.advance(WINDOW_SECONDS)
     in_time = "UPDATE pairings SET deadline_at = deadline_at + interval '1 second' WHERE id = $1"
     await database.execute(in_time, pairings[3])
-    # Only the first customer's mitra may be asked now. The other customers can take that mitra as a fallback. The
-    # first customer has no other mitra.
+    # Only the first customer's mitra may be asked now. A fallback of the other customers can ask that mitra. No other
+    # mitra remains for the first customer.
     await fire_due(database, silent.mitra)
     said = []
     for past_chat in (silent, left, rejected):

@@ -219,8 +219,8 @@ async def test_a_refused_accept_gets_the_reason_that_comes_first_in_the_contract
     await toggle(database, winner, online=False)
     await toggle(database, loser, online=False)
     await clock.advance(WINDOW_SECONDS + 1)
-    # Both mitras are offline, the window is over, and the winner is full. The winner repeats the accept and still
-    # gets the session. The loser still learns that another mitra took the customer.
+    # Both mitras are offline, the time to answer is over, and the winner has no free capacity. The winner repeats the
+    # accept and still gets the session. The loser still learns that another mitra took the customer.
     assert await outcome(accept(database, winner, won)) == "done"
     assert await outcome(accept(database, loser, lost)) == "already_taken"
     assert await outcome(accept(database, loser, won)) == "not_found"

@@ -304,7 +304,7 @@ async def test_a_new_offer_during_an_accept_does_not_wait_and_leaves_no_open_car
     set_pause_point("accept.before_commit", latch)
     accepting = asyncio.create_task(outcome(accept(database, winner, request_id)))
     await latch.reached.wait()
-    # The accept has locked the pairing. The offer skips a locked pairing and does not wait for the lock.
+    # The accept has locked the pairing. The server does not offer a locked pairing, and does not wait for the lock.
     assert await pairing.offer_open_blasts(database, [latecomer]) == 0
     latch.open()
 

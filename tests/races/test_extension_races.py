@@ -240,7 +240,7 @@ async def test_an_answer_that_gets_its_lock_after_the_deadline_is_refused(
 @pytest.mark.rule("5.1")
 @pytest.mark.invariant(6, 7)
 async def test_two_concurrent_answers_have_one_outcome(scenario: Scenario) -> None:
-    """The first answer takes effect. Two approvals charge once."""
+    """The first answer takes effect. Two approvals cause one charge."""
     asked = await scenario.ask()
     assert await race(scenario.database, scenario.rejects(asked), scenario.approves(asked)) == (
         "done",
@@ -275,7 +275,7 @@ async def test_a_race_between_the_toggle_and_an_approval_has_one_outcome(
         assert await scenario.look(asked) == ("rejected", "mitra_unreachable")
         assert await scenario.money(asked) == NOT_CHARGED
     else:
-        # The mitra was online when it approved, so the charge continues.
+        # The mitra was online at the time of the approval, so the charge continues.
         assert await scenario.look(asked) == ("charging", "mitra")
 
 

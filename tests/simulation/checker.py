@@ -1,4 +1,4 @@
-"""Checks the invariants on a separate connection, which plans their statement once.
+"""Checks the invariants on a separate connection, so that PostgreSQL plans their statement only once.
 
 One statement checks all invariants. It is too long for the statement cache of the pool's connections. The statement
 runs after every step, and planning takes longer than running.

@@ -76,8 +76,8 @@ class Device:
             self._shown["sessions"][session["id"]] = {**session, "extension": extension}
 
     def compare_or_take(self, snapshot: msgspec.Struct, *, fresh: bool) -> str | None:
-        """If the device shows the same as the snapshot, or with `fresh`, show the snapshot and return None. Else
-        describe the difference.
+        """Describe how the device differs from the snapshot. If nothing differs, or with `fresh`, show the snapshot
+        and return None.
         """
         state = msgspec.json.decode(msgspec.json.encode(snapshot))
         seq = state["stream"]["seq"]

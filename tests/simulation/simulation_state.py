@@ -739,9 +739,7 @@ class SimulationState:
     # Picking ----------------------------------------------------------------------------------------------------
 
     def _mostly_open(self, rows: Sequence[Any]) -> Any:
-        """One of these rows, usually an open row, because many refused steps test nothing new. None if no row
-        exists.
-        """
+        """Choose one of these rows, usually an open row, because refused steps test little. None if no row exists."""
         open_ones = [row for row in rows if row["is_open"]]
         among = rows if self.random.random() < 0.12 else open_ones
         return self.random.choice(among) if among else None

@@ -189,8 +189,8 @@ async def start_server(settings: Settings, database: Database, port: int = 0) ->
 
 # The contents of the tables ----------------------------------------------------------------------------------
 
-# Even a refused call may write these tables: stored answers of Idempotency-Keys, streams that a read creates, and
-# counters of codes and tries. The list also contains the tests' own tables.
+# A refused HTTP request may still change these tables. They hold stored answers of Idempotency-Keys, streams that a
+# read creates, and counters of sign-in codes and tries. The tests' own tables are listed too.
 TECHNICAL_TABLES = frozenset(
     {
         "idempotency_keys",

@@ -52,7 +52,7 @@ async def socket(transport: Transport) -> Socket:
 
 
 def closed_with(socket: Socket) -> int | None:
-    """Return the close code, or None. After an assert on the attribute, mypy would take it for None."""
+    """Return the close code, or None. After an assert on the attribute, mypy would assume the value None."""
     return socket.close_code
 
 

@@ -1,11 +1,11 @@
 /**
  * An ESLint rule that refuses each platform function that a browser of .browserslistrc lacks.
  *
- * The rule asks TypeScript for the declaration of a name in the standard library. It then looks up that declaration in
- * MDN's data of browser support. So it finds `AbortSignal.any`, `list.findLast` and `dialog.showModal`.
- * eslint-plugin-compat 7 compares names only, and finds none of the three. eslint-plugin-baseline-js 0.7 finds them,
- * but does not find `crypto.randomUUID`. Its configuration takes a Baseline year, and cannot read
- * a list of browsers. shared/baseline.cases.ts has the cases of this rule.
+ * The rule asks TypeScript for the declaration of a name in the standard library. It then looks up that declaration
+ * in MDN's data of browser support. So it finds `AbortSignal.any`, `list.findLast` and `dialog.showModal`.
+ * eslint-plugin-compat 7 compares names only, and finds none of the three. eslint-plugin-baseline-js 0.7 finds all
+ * three, but does not find `crypto.randomUUID`. That plugin is configured with a Baseline year such as 2022, and
+ * cannot read a list of browsers. shared/baseline.cases.ts has the cases of this rule.
  */
 import data from '@mdn/browser-compat-data' with { type: 'json' };
 import type { Identifier, SimpleSupportStatement, SupportStatement } from '@mdn/browser-compat-data';

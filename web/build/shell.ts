@@ -32,7 +32,7 @@ export function shell(client: Client): Plugin {
   };
 }
 
-/** Returns the manifest. A browser needs it to offer the installation of the client. */
+/** Returns the manifest. Without the manifest, a browser does not offer to install the client. */
 export function createManifest(client: Client): string {
   const base = `/${client.path}/`;
   const icon = (size: number, purpose: string, suffix = '') => ({

@@ -122,7 +122,8 @@ class Journey {
 
   constructor() {
     onSignedOut(() => this.#reset());
-    // The page kept its state at the last event. The person may have written something since then, so keep it again.
+    // The page kept its state at the last event. The person may have written something since then, so keep the state
+    // again.
     addEventListener('pagehide', () => this.#keep());
   }
 

@@ -69,7 +69,7 @@ async function unlockSound(): Promise<void> {
     const made = (context = new AudioContext());
     made.onstatechange = () => (audible = made.state === 'running');
   }
-  // A phone call suspends the sound, and the page must resume it.
+  // A phone call suspends the sound. After the phone call, the page must resume the sound.
   if (context.state !== 'running') await context.resume().catch(() => undefined);
   audible = context.state === 'running';
 }

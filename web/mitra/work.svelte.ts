@@ -37,7 +37,7 @@ export interface RequestCard {
   problem: Problem | null;
 }
 
-/** An extension. The screen shows it until the mitra has had time to read the outcome. */
+/** An extension. The screen shows the extension until the mitra has had time to read the outcome. */
 export interface ExtensionCard {
   extension: Extension;
   callName: string;

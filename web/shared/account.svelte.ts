@@ -5,7 +5,7 @@ export class Account {
   #isSignedIn = $state(false);
   readonly #key: string;
 
-  /** `key`: every key of this client in `localStorage` begins with it. */
+  /** `key`: the prefix of every key of this client in `localStorage`. */
   constructor(key: string) {
     this.#key = key;
     this.#isSignedIn = localStorage.getItem(key) !== null;
@@ -16,7 +16,7 @@ export class Account {
     return this.#isSignedIn;
   }
 
-  /** Call it after the server has accepted a code or a password, and has set the cookie. */
+  /** Call this method after the server has accepted a code or a password, and has set the cookie. */
   signIn = (): void => {
     localStorage.setItem(this.#key, 'signed in');
     this.#isSignedIn = true;

@@ -39,7 +39,7 @@ export function goBack(otherwise: string): void {
   else replacePath(otherwise);
 }
 
-/** Returns whether the person opened this screen by its address, not from another screen. */
+/** Returns whether the person opened this screen by its URL, and not from another screen. */
 export function wasOpenedByAddress(): boolean {
   return (history.state as { navigated?: boolean } | null)?.navigated !== true;
 }

@@ -11,7 +11,8 @@ export async function start(App: Component): Promise<void> {
   if (place === null) throw new Error('index.html has no #app');
   place.replaceChildren();
   mount(App, { target: place });
-  // Register it after the first screen. On a slow network, that screen must not wait for files of the next visit.
+  // Register the service worker after the first screen has appeared. On a slow network, that screen must not wait for
+  // files of the next visit.
   addEventListener('load', registerWorker);
   if (document.readyState === 'complete') registerWorker();
 }
@@ -33,8 +34,8 @@ interface TrustedTypes {
 }
 
 /**
- * Returns the service worker's address. A browser with trusted types accepts it only from the policy that the server
- * allows.
+ * Returns the service worker's address. A browser with trusted types accepts this address only from the policy that
+ * the server allows.
  */
 function workerAddress(): string {
   const address = `${import.meta.env.BASE_URL}worker.js`;

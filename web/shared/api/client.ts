@@ -54,7 +54,7 @@ interface AnyRequest {
   body?: unknown;
 }
 
-/** A call of one HTTP method. The second argument has the operation's inputs. A call without inputs leaves it out. */
+/** A call of one HTTP method. The second argument has the inputs, and is left out if the operation has none. */
 type Call<M extends 'get' | 'post' | 'put' | 'patch' | 'delete'> = <P extends PathOf<M>>(
   path: P,
   ...request: unknown extends RequestOf<Operation<P, M>>

@@ -59,7 +59,7 @@ export class Chat {
   #isSending = false;
   #isMarkingRead = false;
   #retryMs = MIN_RETRY_MS;
-  /** Functions that end the pauses before retries immediately. */
+  /** Functions that each end one pause before a retry. */
   readonly #endPauses = new Set<() => void>();
   #typingTimer: ReturnType<typeof setTimeout> | undefined;
 
@@ -194,7 +194,7 @@ export class Chat {
     this.#isMarkingRead = true;
     try {
       await this.#api.markRead(this.sessionId, last.id);
-      // The event will tell the other devices. This device applies the mark now.
+      // The other devices get the read mark with the event. This device applies the read mark now.
       const reader = this.side;
       const read_at = new Date(serverNow()).toISOString();
       this.applyReadMark({ session_id: this.sessionId, reader, up_to_message_id: last.id, read_at });
@@ -275,7 +275,7 @@ export class Chat {
     );
   }
 
-  /** Waits before a retry. It waits for `seconds` if the server has named a time, and otherwise longer each time. */
+  /** Waits before a retry: for `seconds` if the server has named this number, and otherwise longer at each retry. */
   async #pause(seconds: number | null): Promise<void> {
     const milliseconds = seconds === null ? this.#retryMs : seconds * 1000;
     this.#retryMs = Math.min(2 * this.#retryMs, MAX_RETRY_MS);

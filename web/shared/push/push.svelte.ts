@@ -24,8 +24,8 @@ export interface PushApi {
 }
 
 /**
- * The browser installs the service worker after the first screen. After this time, the app treats the installation as
- * failed.
+ * The browser installs the service worker after the first screen. If the installation is not finished after this
+ * time, the app treats the installation as failed.
  */
 const WORKER_TIMEOUT_MS = 20_000;
 
@@ -53,7 +53,10 @@ export class Push {
    * the key.
    */
   readonly #offKey: string;
-  /** The last step. The next step waits for it. Otherwise, a `start` that runs at the same time as `switchOff` could subscribe again. */
+  /**
+   * The last step. The next step waits for this step. Otherwise, a `start` that runs at the same time as `switchOff`
+   * could subscribe again.
+   */
   #lastStep: Promise<unknown> = Promise.resolve();
 
   constructor(api: PushApi) {

@@ -81,7 +81,7 @@ export class Connection<Events> {
   #isGreeting = false;
   /** Events that arrive during the fetch of a snapshot; undefined at other times. */
   #held: HeldEvents<Events> | undefined;
-  /** The running fetch of a snapshot. The next fetch starts after it. */
+  /** The running fetch of a snapshot. The next fetch starts when the running fetch has ended. */
   #fetching: Promise<unknown> = Promise.resolve();
   #typedAt = 0;
   #lastFrameAt = 0;

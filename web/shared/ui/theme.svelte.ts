@@ -1,4 +1,4 @@
-/** The theme, light or dark. If the person has not chosen one, the theme of the device is used. */
+/** The theme, light or dark. If the person has not chosen a theme, the client uses the theme of the device. */
 
 type Theme = 'light' | 'dark';
 export type ThemeChoice = Theme | 'device';
