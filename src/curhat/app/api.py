@@ -59,7 +59,7 @@ DEVELOPMENT_ROUTES = [*accounts.DEVELOPMENT_ROUTES, *mock_gateway.DEVELOPMENT_RO
 def build_api(services: Callable[[], Services], *, development: bool) -> Litestar:
     """Build the application. In production, the development paths do not exist (404).
 
-    The application calls `services` only during an HTTP request. So code can read the contract without Services.
+    The application calls `services` only during an HTTP request, so contracts.py can build it without Services.
     """
 
     def given(read: Callable[[Services], object]) -> Provide:
@@ -105,7 +105,7 @@ def build_api(services: Callable[[], Services], *, development: bool) -> Litesta
             description="Someone to talk to, within seconds. Errors are application/problem+json with a `code`.",
             use_handler_docstrings=True,
             operation_id_creator=lambda handler, _method, _path: handler.handler_name,
-            # No operation may have a path below this path. There, the plugin answers unknown paths in HTML instead
+            # Declare no operation below this path. Below this path, the plugin answers unknown paths in HTML instead
             # of problem+json.
             path="/api/openapi.json",
             render_plugins=[JsonRenderPlugin(path="/")],
@@ -122,7 +122,7 @@ def _lighten(api: Litestar) -> None:
     """Resolve the dependencies of each operation one after another, and pass the operation itself to its guards.
 
     By default, Litestar resolves independent dependencies in a task group, and copies the operation for each guard.
-    Decision record 0063 states what this default costs per request.
+    Decision record 0063 states how much time this default takes per HTTP request.
     """
     for route in api.routes:
         if isinstance(route, HTTPRoute):

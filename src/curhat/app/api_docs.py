@@ -1,7 +1,7 @@
 """Shows the HTTP contract as a page at /api/docs, in development only.
 
 The server generates the page as plain HTML. The page needs no script and loads no further file. So the page's content
-security policy allows only the style sheet in the page, by its hash.
+security policy allows only the style sheet in the page, which the policy names by hash.
 """
 
 import base64
@@ -130,5 +130,5 @@ def _row(*cells: str) -> str:
 
 
 def _text(markdown: str) -> str:
-    """Escape a description as HTML. Put text in backticks into a code element."""
+    """Escape a description as HTML. Put text in backticks into a <code> element."""
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(markdown))

@@ -1,4 +1,4 @@
-"""One server process. The availability poll, the web clients, the sockets and the API each answer their own paths."""
+"""One server process. It serves the availability poll, the files of the web clients, the sockets and the API."""
 
 import asyncio
 import contextlib
@@ -49,7 +49,7 @@ class Server:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._services: Services | None = None
-        # `_lifespan` sets this attribute. Until then, uvicorn accepts no connection.
+        # `_lifespan` sets this attribute before uvicorn accepts connections.
         self._serve: Application
 
     @property
@@ -107,7 +107,7 @@ class Server:
                 await observed(api, scope, receive, send)
 
         limited = AddressLimit(route, services.valkey, self._settings.address_requests_per_minute)
-        # The rate limit does not apply to files, because serving a file costs no more than counting the HTTP request.
+        # The rate limit does not apply to files, because counting a request takes at least as long as serving a file.
         files = StaticFiles(limited, web_folder(), self._settings.public_origins)
         return AvailabilityPoll(files, services.presence.count_available)
 
@@ -174,7 +174,7 @@ async def _problems(services: Services) -> list[str]:
 
 
 async def observed(api: Application, scope: Scope, receive: Receive, send: Send) -> None:
-    """Let `api` answer a request, and measure how long the answer takes.
+    """Let `api` answer an HTTP request, and measure how long this takes.
 
     Put the request's correlation id into the logs and into the answer. Add the security headers to the answer.
     """

@@ -1,4 +1,4 @@
-"""The file `run.json` in a data directory. With this file, a command finds the `curhat up` that runs there."""
+"""The file `run.json` in a data directory. With this file, a command finds the running `curhat up`."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -22,7 +22,7 @@ class RunFile(msgspec.Struct, frozen=True):
 
     @classmethod
     def read(cls, data_dir: Path) -> Self | None:
-        """Read the file of the `curhat up` that runs in `data_dir`. Return None if no `curhat up` runs there."""
+        """Read the file of the `curhat up` that runs in `data_dir`. Return None if no `curhat up` runs."""
         with suppress(FileNotFoundError):
             run_file = msgspec.json.decode((data_dir / "run.json").read_bytes(), type=cls)
             # A killed `curhat up` leaves its file behind. So check that the process exists.

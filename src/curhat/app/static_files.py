@@ -1,10 +1,10 @@
-"""Serves the files of the web clients that `npm run build` wrote. Requests arrive here before the framework.
+"""Serves the files of the web clients that `npm run build` wrote. The framework gets only the other requests.
 
 Guarantees
-    A request can read only files of the build. The server looks the request's path up in a table, and never opens a
-    file by this path.
-    If a client has no file for a path, and the path has no file extension, the answer is the client's index.html. Its
-    script then shows the right screen.
+    A request can read only files of the build. The server looks the request's path up in a dictionary, and never
+    opens a file by this path.
+    If a client has no file for a path, and the path has no file extension, the answer is the client's index.html. The
+    script of this page then shows the right screen.
     If a file has a hash in its name, a browser keeps the file permanently. For every other file, the browser asks
     again each time, and gets 304 if the file has not changed. A browser that accepts Brotli or gzip gets the
     compressed file from the build.
@@ -34,8 +34,7 @@ CLIENTS: Final = ("app", "mitra", "control-center")
 HOME: Final = "/app/"
 PAGE: Final = "index.html"
 
-# The encodings that the build may contain: the suffix of the file, and the content encoding. The preferred encoding
-# is first.
+# The encodings that the build may contain, as (file suffix, content encoding). The preferred encoding is first.
 _ENCODINGS: Final = ((".br", "br"), (".gz", "gzip"), ("", None))
 # Vite names its files name-hash.js, in assets/.
 _HASHED: Final = re.compile(r"assets/.+-[A-Za-z0-9_-]{8}\.\w+$")

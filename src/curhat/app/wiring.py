@@ -119,7 +119,7 @@ class Hooks:
             try:
                 await extension.socket_closed(self.database, identity.user_id)
             except DATABASE_AWAY as error:
-                # This failure does no harm, because the deadline of a pending extension also checks presence.
+                # This failure does no harm, because a worker also checks presence at the extension's deadline.
                 log.warning("extension.close_not_recorded", error=type(error).__name__)
         elif not self.hub.holds(identity):
             self.customers.closed(identity.user_id)
@@ -165,7 +165,7 @@ class Services:
             connections = presence if role == "mitra" else customers
             return await connections.connected_among(user_ids)
 
-        # The operators of a push service reach us at our first https origin.
+        # The operators of a push service can contact us at our first https origin.
         secure_origins = (origin for origin in settings.public_origins if origin.startswith("https://"))
         contact = next(secure_origins, "mailto:development@example.com")
         self.vapid_key = VapidKey(settings.vapid_private_key, contact)

@@ -20,7 +20,7 @@ log = structlog.get_logger(__name__)
 
 # How long the worker waits between two prunings.
 PRUNE_INTERVAL_SECONDS = 60.0
-# Limits one pruning. 50 rounds of 10,000 rows per minute keep up with 8,000 events per second.
+# Limits one pruning. 50 rounds of 10,000 rows per minute are enough for 8,000 new events per second.
 MAX_PRUNE_ROUNDS = 50
 
 PARKED = Gauge("curhat_deadlines_parked", "Deadlines that failed too often and wait for a person")

@@ -19,7 +19,7 @@ Value = int | str
 
 
 class Definition(msgspec.Struct, frozen=True, kw_only=True):
-    """The definition of one row. An integer has `minimum` and `maximum`. A choice has `choices`."""
+    """The definition of one row. An integer row has `minimum` and `maximum`. A choice row has `choices`."""
 
     key: ConfigurationKey
     label: str

@@ -16,7 +16,7 @@ SELECT value::integer AS number FROM configuration WHERE key = @key
 SELECT value AS default_action FROM configuration WHERE key = 'extension_default_action_on_timeout'
 
 -- name: lock_row :one
--- Lock the row. No other transaction can then change the value before this transaction ends.
+-- Lock this configuration row. No other transaction can then change the value before this transaction ends.
 -- row: StoredRow
 SELECT key, value, updated_at, updated_by FROM configuration WHERE key = @key FOR NO KEY UPDATE
 
@@ -44,8 +44,8 @@ WITH old_row AS (
 SELECT key, value, updated_at, updated_by FROM changed_row
 
 -- name: list_changes :many
--- The changes of one row, newest first. If @before_id is not null, returns only the changes that are older than
--- the change with this id.
+-- Read the changes of one configuration row, newest first. If @before_id is not null, read only the changes
+-- that are older than the change with this id.
 -- nullable: @before_id
 SELECT id, old_value, new_value, changed_by, changed_at FROM configuration_changes
 WHERE key = @key AND (@before_id::bigint IS NULL OR id < @before_id)

@@ -65,7 +65,7 @@ async def history(tx: Transaction, key: str, cursor: str | None = None) -> Page[
     return Page(items=items, next_cursor=str(found[PAGE_SIZE - 1].id) if len(found) > PAGE_SIZE else None)
 
 
-# The step that opens a window calls one of these functions to read the current value.
+# The step that opens a time window calls one of these functions to read the current value.
 pairing_blast_timeout_seconds = partial(queries.read_number, key="pairing_blast_timeout_seconds")  # 2b.2
 payment_session_timeout_minutes = partial(queries.read_number, key="payment_session_timeout_minutes")  # 2a.5
 returning_chat_confirmation_timeout_seconds = partial(  # 4.5

@@ -1,4 +1,4 @@
-"""Deadlines. Each deadline runs one step exactly once, and never before a set time, even if a process crashes.
+"""Deadlines. A worker runs a deadline's step exactly once, and never before the due time, even after a crash.
 
 Guarantees
     A deadline's transition runs in the transaction that deletes the deadline. Both take effect, or neither does.
@@ -10,8 +10,9 @@ Concurrency
     A worker reads the due deadlines without a lock. Then the worker claims deadlines with FOR UPDATE SKIP LOCKED.
     If the transition is a BatchTransition, the worker claims up to MAX_BATCH_DEADLINES deadlines of one kind in one
     transaction. Otherwise the worker claims one deadline per transaction.
-    A batch locks the rows of its journeys table by table in the global lock order. It waits at most 100 ms for each
-    lock. If a lock takes longer, the worker fires each deadline of the batch in its own transaction.
+    For a batch, the worker locks the rows of the journeys table by table in the global lock order. The worker waits
+    at most 100 ms for each lock. If a lock takes longer, the worker fires each deadline of the batch in its own
+    transaction.
     A worker locks the deadline row before the rows of the deadline's entity. A user's action locks the entity's rows
     first. To avoid a deadlock, the action never waits for a deadline row:
     1. The action locks the entity's row, and checks whether the due time in that row has passed.

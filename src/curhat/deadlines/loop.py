@@ -5,9 +5,9 @@ The batch executor takes the oldest deadline and further deadlines of the same k
 MAX_BATCH_DEADLINES deadlines in one transaction. So if more deadlines are due, there are fewer transactions per
 deadline. The single executor fires one deadline per transaction. It gets the kinds whose transition is not a
 BatchTransition, and every deadline of a batch that failed.
-The single executor fires up to MAX_SINGLES_RUNNING deadlines at the same time. A deadline that waits long for a lock
-occupies only one of these places. A call to an external service occupies none of these places. The loop reads the due
-deadlines again without waiting for such a lock or call.
+The single executor fires up to MAX_SINGLES_RUNNING deadlines at the same time. If a transition waits long for a lock,
+it occupies only one of these places. A call to an external service occupies none of these places. The loop reads the
+due deadlines again without waiting for such a lock or call.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 # A deadline that is armed while the worker sleeps fires at most this late.
 MAX_SLEEP_SECONDS = 0.25
-# The worker sleeps at least this long, so that it can read and fire several deadlines together. This delays each
+# The worker sleeps at least this long, so that it can read and fire several deadlines together. The sleep delays each
 # deadline by at most this time.
 MIN_SLEEP_SECONDS = 0.01
 # How many batches one worker runs at the same time. A higher limit makes each batch smaller. With a limit of 6,
@@ -36,7 +36,7 @@ MAX_BATCHES_RUNNING = 2
 MAX_SINGLES_RUNNING = 4
 # How many calls to external services one worker makes at the same time.
 MAX_FOLLOW_UPS_RUNNING = 20
-# How long one such call may take. If the call is lost, a deadline repeats it, but only after a longer time.
+# How long one such call may take. If a call is lost, the worker repeats the call at a later deadline.
 FOLLOW_UP_TIMEOUT_SECONDS = 5.0
 
 FIRED = Counter("curhat_deadlines_fired_total", "Deadlines that took effect", ["kind"])
@@ -67,7 +67,7 @@ class Loop:
     def wake(self, _payload: bytes = b"") -> None:
         """End the loop's sleep. If the loop is not sleeping, its next sleep ends immediately.
 
-        The signal `deadlines` calls this method when a deadline is due now.
+        This method handles the signal `deadlines`, which says that a deadline is due now.
         """
         self._woken.set()
 
@@ -86,7 +86,7 @@ class Loop:
         return bool(found)
 
     async def run(self) -> None:
-        """Fire deadlines until cancelled. If PostgreSQL is away, keep trying."""
+        """Fire deadlines until cancelled. If PostgreSQL does not answer, keep trying."""
         while True:
             wait_seconds: float | None = None
             try:
@@ -183,7 +183,7 @@ class Loop:
             try:
                 async with asyncio.timeout(FOLLOW_UP_TIMEOUT_SECONDS):
                     await follow_up()
-            except Exception as error:  # noqa: BLE001  after any error, an armed deadline makes the call again
+            except Exception as error:  # noqa: BLE001  after any error, the worker repeats the call at a deadline
                 log.warning("deadline.follow_up_failed", kind=kind, error=repr(error))
 
 

@@ -24,9 +24,9 @@ DELETE FROM deadlines WHERE id IN (
 )
 
 -- name: due_deadlines :many
--- The deadlines that are due now, oldest first. The statement takes no locks, because claim_deadlines locks the
--- rows. A subquery reads the clock, so that PostgreSQL calls curhat_now() once and can use the result as an
--- index bound.
+-- Find the deadlines that are due now, oldest first. The statement takes no locks, because claim_deadlines
+-- locks the rows. A subquery reads the clock, so that PostgreSQL calls curhat_now() once and can use the result
+-- as an index bound.
 -- row: DueDeadline
 SELECT id, kind FROM deadlines
 WHERE parked_at IS NULL AND due_at <= (SELECT curhat_now())
@@ -34,7 +34,8 @@ ORDER BY due_at
 LIMIT @max_deadlines
 
 -- name: seconds_until_next_due :one
--- Seconds until the next deadline is due. Negative when a deadline is overdue; null when no deadline is armed.
+-- Compute the seconds until the next deadline is due. Negative when a deadline is overdue; null when no
+-- deadline is armed.
 -- nullable: seconds
 SELECT extract(epoch FROM min(due_at) - curhat_now())::float8 AS seconds FROM deadlines WHERE parked_at IS NULL
 

@@ -38,14 +38,14 @@ class Fired(msgspec.Struct, frozen=True):
 
 
 # A call to an external service. A transition returns the call, and the worker makes the call after the commit. The
-# transition also arms a later deadline. If the call is lost, that deadline repeats it.
+# transition also arms a later deadline. If the call is lost, the worker repeats the call at that deadline.
 FollowUp = Callable[[], Awaitable[object]]
-# The step of a deadline. The worker runs it in the transaction that claims the deadline.
+# The step of a deadline. The worker runs the step in the transaction that claims the deadline.
 Transition = Callable[[Transaction, Deadline], Awaitable[FollowUp | None]]
 
 
 class BatchTransition:
-    """A transition for several deadlines of one kind in one transaction. Code can also call it for one deadline.
+    """A transition for one or several deadlines of one kind, in one transaction.
 
     `run` locks rows table by table in the global lock order (payments, pairings, sessions, mitras, requests,
     streams). Within a table, `run` locks the rows in id order. Every single transition locks in the same order, so
@@ -64,7 +64,7 @@ class BatchTransition:
 
 
 async def arm(tx: Transaction, kind: str, entity_id: UUID, due_at: datetime, generation: int = 1) -> None:
-    """Run the transition of `kind` for `entity_id` at `due_at`. If this deadline is already armed, move it."""
+    """Arm the deadline of `kind` for `entity_id`. If this deadline is already armed, move it to `due_at`."""
     await arm_each(tx, kind, [(entity_id, due_at, generation)])
 
 
@@ -83,13 +83,14 @@ async def arm_each(tx: Transaction, kind: str, armed: Sequence[tuple[UUID, datet
 
 
 async def arm_now(tx: Transaction, kind: str, entity_id: UUID) -> None:
-    """Run the transition of `kind` for `entity_id` as soon as this transaction is committed.
+    """Make a worker run the transition of `kind` for `entity_id` as soon as this transaction is committed.
 
     Use this function if a consequence must lock rows that precede this transaction's locked rows in the lock order.
     The consequence then runs in its own transaction.
     The new deadline never replaces an older deadline, because the older deadline's transition may already be running,
     and may have read the state before this transaction's changes.
-    The function also wakes the workers. If that signal is lost, a worker finds the deadline within MAX_SLEEP_SECONDS.
+    The function also sends a wake signal. If the signal is lost, a worker finds the deadline within
+    MAX_SLEEP_SECONDS.
     """
     await queries.arm_deadline_now(
         tx, kind=kind, entity_id=entity_id, correlation_id=current_correlation_id()

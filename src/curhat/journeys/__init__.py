@@ -1,6 +1,6 @@
 """The steps of a journey that span packages.
 
-availability    asks presence before a step
+availability    asks the package `presence` before a step
 paying          opens, confirms, cancels and expires payments
 charging        calls the gateway for a charge attempt, and records the gateway's answer
 searching       begins a search, accepts a request, cancels a search, takes a fallback
@@ -15,9 +15,9 @@ Guarantees
     A search starts in only one way: the transaction that confirms a payment begins the search (2c.1).
     Only one accept per pairing wins. One statement writes the request, the pairing, the payment, the session, and the
     deadline of the session's end (2b.5).
-    No transaction is open while a process calls the gateway. If a call or its answer is lost, a deadline finishes the
-    charge or the refund.
+    No transaction is open while a process calls the gateway. If a call or its answer is lost, a worker finishes the
+    charge or the refund at a deadline.
 Relies on
-    The lower packages, which keep their own rules.
+    The lower packages, which enforce their own rules.
     The row lock of the payment, which protects the whole journey.
 """

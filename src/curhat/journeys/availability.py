@@ -1,6 +1,6 @@
-"""Asks presence before a step of a journey.
+"""Asks the package `presence`, before a step of a journey, which mitras are connected and may be asked.
 
-Callers ask before they open a transaction, because no open transaction may wait for Valkey.
+Callers use this module before they open a transaction, because no open transaction may wait for Valkey.
 """
 
 from collections.abc import Awaitable, Collection
@@ -21,7 +21,7 @@ Answer = TypeVar("Answer")
 
 
 async def or_none(answer: Awaitable[Answer]) -> Answer | None:
-    """Await an answer of presence and return it. Return None if presence is unknown."""
+    """Await and return what the package `presence` answers. Return None if presence is unknown."""
     try:
         return await answer
     except PresenceUnknown:
@@ -29,10 +29,10 @@ async def or_none(answer: Awaitable[Answer]) -> Answer | None:
 
 
 class GateAnswer(msgspec.Struct, frozen=True):
-    """What presence answered just before a payment was opened. A field is None if presence could not answer.
+    """What the package `presence` answered just before a payment was opened. None means that presence is unknown.
 
-    `available` says whether at least one mitra other than the chosen one may be asked (1.1).
-    `mitra_reachable` says whether the chosen mitra may be asked. If the customer chose no mitra, it is None.
+    `available` says whether at least one mitra other than the chosen mitra may be asked (1.1).
+    `mitra_reachable` says whether the chosen mitra may be asked. If the customer chose no mitra, this field is None.
     """
 
     available: bool | None
@@ -40,7 +40,7 @@ class GateAnswer(msgspec.Struct, frozen=True):
 
 
 async def ask_gate(presence: Presence, customer_id: UUID, target_mitra_id: UUID | None) -> GateAnswer:
-    """Ask presence just before a payment is opened. `target_mitra_id` is the chosen mitra. None means no choice."""
+    """Ask presence just before a payment is opened. `target_mitra_id` is the chosen mitra, or None."""
     if target_mitra_id is None:
         return GateAnswer(await others_available(presence, customer_id))
     available = await others_available(presence, customer_id, target_mitra_id)
@@ -92,7 +92,7 @@ async def mitra_status(
 
 
 def status_of(state: MitraState, *, reachable: bool) -> MitraStatus:
-    """Return the status that a customer sees. `reachable` says whether presence allows us to ask the mitra."""
+    """Return the status that a customer sees. `reachable` says whether the mitra may be asked."""
     if not state.online or state.suspended:
         return "offline"
     if state.active_sessions >= state.max_customers:

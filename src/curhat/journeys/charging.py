@@ -3,8 +3,8 @@
 The caller takes the first step in its own transaction. That step records the attempt, arms the deadline
 `charge_answer`, and returns a Charge. Only this module takes the other two steps. `charge` calls the gateway outside
 any transaction, and records the answer in a new transaction. If the process dies, or the answer is not known in time,
-the deadline queries the gateway by the attempt's key. The gateway's callbacks also call `record_charge_answer`. So
-answers may come in any order, twice, or late.
+the deadline fires, and the worker queries the gateway by the attempt's key. The gateway's callbacks also call
+`record_charge_answer`. So answers may come in any order, twice, or late.
 """
 
 import asyncio
@@ -36,8 +36,8 @@ async def charge(
 ) -> ChargeAnswer | None:
     """Call the gateway for a recorded attempt, and record the gateway's answer. Returns the answer.
 
-    Returns None if the answer is not known within 5 s after the attempt began. In this case, a deadline or a callback
-    records the answer later.
+    Returns None if the answer is not known within 5 s after the attempt began. In this case, the worker or a callback
+    of the gateway records the answer later.
     """
     answer = await _call_gateway(gateway, attempt)
     if answer is not None:
@@ -50,7 +50,7 @@ async def _call_gateway(gateway: Gateway, attempt: Charge) -> ChargeAnswer | Non
     left_seconds = attempt.until - time.monotonic()
     if left_seconds <= 0:
         # If the charge were sent now, the customer could pay twice:
-        # 1. This process was suspended. Meanwhile the deadline queried the gateway, which did not know the charge.
+        # 1. This process was suspended. Meanwhile the worker queried the gateway, which did not know the charge.
         # 2. So the payment became pending again, and the customer may have confirmed it again.
         return None
     try:

@@ -23,7 +23,7 @@ async def intent_changed(tx: Transaction, mitra_id: UUID, online: bool) -> None:
     """If the mitra went offline, withdraw the mitra's requests.
 
     Targeted pairings then fail (4.4), and pending extensions are rejected (5.6). If the mitra went online, do
-    nothing, because presence then makes pairing offer the open blasts to the mitra.
+    nothing, because the package `presence` then calls `pairing.service.offer_open_blasts`.
     """
     if not online:
         await pairing.withdraw(tx, mitra_id, "went_offline")

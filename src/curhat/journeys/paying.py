@@ -101,7 +101,7 @@ async def cancel_payment(tx: Transaction, customer_id: UUID, payment_id: UUID) -
 
 
 async def expire_payments(tx: Transaction, *payment_ids: UUID) -> list[UUID]:
-    """pending → expired, if the time to pay is over (2a.5). Also logs each failure, but opens no case (2a.4).
+    """pending → expired, if the time to pay is over (2a.5). Logs each failure, but opens no case (2a.4).
 
     Returns the ids of the payments that expired.
     """
@@ -128,8 +128,7 @@ async def as_shown(presence: Presence, customer_id: UUID, payment: Payment) -> P
 def shown_with(payment: Payment, customer_id: UUID, candidates: Sequence[UUID] | None) -> Payment:
     """Do the same as `as_shown`, inside a transaction.
 
-    `candidates` are the mitras who may be asked. The caller asked presence before the transaction. None means
-    unknown.
+    `candidates` are the mitras who may be asked. They are None if presence was unknown just before the transaction.
     """
     if payment.target_mitra is None:
         return payment

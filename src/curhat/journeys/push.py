@@ -28,8 +28,8 @@ from curhat.notifications import service as notifications
 from curhat.notifications.service import Message
 from curhat.notifications.templates import PushKind
 
-# The deadline kinds that the triggers arm: for a pairing that asks mitras, for a session that began, and for a chat
-# with unread messages.
+# The triggers arm deadlines of these kinds: PUSH_REQUESTS when a pairing asks mitras, PUSH_MATCH when a session
+# begins, and PUSH_MESSAGES when a chat has unread messages.
 PUSH_REQUESTS: Final = "push_requests"
 PUSH_MATCH: Final = "push_match"
 PUSH_MESSAGES: Final = "push_messages"

@@ -153,8 +153,8 @@ SELECT
             THEN 'request_closed'
         WHEN NOT mitras.online OR mitras.suspended_at IS NOT NULL THEN 'mitra_offline'
         WHEN mitras.active_sessions >= mitras.max_customers THEN 'at_capacity'
-        -- No reason applies any more. Either the HTTP request that held the key's lock was rolled back, or the
-        -- clock was set back. The client must repeat the accept, because the repeated accept may win.
+        -- No reason applies any more. Either the transaction that held the key's lock was rolled back, or the clock
+        -- was set back. The client must repeat the accept, because the repeated accept may win.
         ELSE 'in_progress'
     END AS outcome,
     requests.pairing_id, requests.close_reason
@@ -164,16 +164,16 @@ JOIN mitras ON mitras.id = requests.mitra_id
 WHERE requests.id = @request_id AND requests.mitra_id = @mitra_id
 
 -- name: had_session_with :one
--- Whether this customer ever had a session with this mitra.
+-- Return whether this customer ever had a session with this mitra.
 SELECT EXISTS (SELECT 1 FROM sessions WHERE customer_id = @customer_id AND mitra_id = @mitra_id) AS had_session
 
 -- name: find_search_end :optional
--- The time at which this pairing stops asking mitras. No row: the pairing is no longer open.
+-- Read the time at which this pairing stops asking mitras. No row: the pairing is no longer open.
 SELECT deadline_at FROM pairings WHERE id = @pairing_id AND status = 'open' AND deadline_at > curhat_now()
 
 -- name: list_requests_to_push :many
--- The requests of this pairing that may still need a push. The mitras of these requests can take a customer,
--- have a subscription that has not failed, and got no push about the request yet.
+-- Find the requests of this pairing that may still need a push. The mitras of these requests can take a
+-- customer, have a subscription that has not failed, and got no push about the request yet.
 -- row: RequestPush
 SELECT requests.mitra_id AS user_id, requests.id AS subject_id, requests.id AS topic_id, requests.id AS request_id,
     requests.offered_at AS reason_at, pairings.deadline_at AS expires_at
@@ -192,7 +192,7 @@ WHERE requests.pairing_id = @pairing_id AND requests.status = 'offered'
     )
 
 -- name: find_match_to_push :optional
--- This session, if it still needs a push. It needs a push if it is running, began within the last
+-- Read this session, if it still needs a push. A session needs a push if it is running, began within the last
 -- @within_seconds, and the customer got no push about it yet.
 -- row: CustomerPush
 SELECT customer_id AS user_id, id AS subject_id, id AS topic_id, id AS session_id, started_at AS reason_at,
@@ -208,9 +208,9 @@ WHERE id = @session_id AND status = 'active' AND ends_at > curhat_now()
     )
 
 -- name: find_message_to_push :optional
--- The mitra's newest unread message in this session, if it still needs a push. It needs a push if the mitra
--- sent it within the last @within_seconds, and the customer got no push about it yet. `expires_at` is the end
--- of the session or one minute after the message, whichever is later.
+-- Read the mitra's newest unread message in this session, if it still needs a push. A message needs a push if
+-- the mitra sent it within the last @within_seconds, and the customer got no push about the message yet.
+-- `expires_at` is the end of the session or one minute after the message, whichever is later.
 -- row: CustomerPush
 SELECT sessions.customer_id AS user_id, newest.id AS subject_id, sessions.id AS topic_id, sessions.id AS session_id,
     newest.sent_at AS reason_at, greatest(sessions.ends_at, newest.sent_at + interval '1 minute') AS expires_at
@@ -247,11 +247,11 @@ SELECT id FROM sessions WHERE pairing_id = @pairing_id
 SELECT id FROM sessions WHERE mitra_id = @mitra_id AND status = 'active' ORDER BY id
 
 -- name: find_people_of_targeted_payment :one
--- The customer who pays, and the mitra whom the customer chose. These two ids of a payment never change.
+-- Read the customer who pays, and the mitra whom the customer chose. These two ids of a payment never change.
 -- row: PeopleOfPayment
 SELECT customer_id, target_mitra_id FROM payments WHERE id = @payment_id AND target_mitra_id IS NOT NULL
 
 -- name: list_open_payments_for_mitra :many
--- The open payments whose customers chose this mitra.
+-- Find the open payments whose customers chose this mitra.
 SELECT id FROM payments
 WHERE target_mitra_id = @mitra_id AND purpose = 'session' AND status IN ('pending', 'confirming', 'confirmed')

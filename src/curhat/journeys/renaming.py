@@ -14,7 +14,7 @@ from curhat.sessions import extension
 from curhat.sessions import service as sessions
 from curhat.sessions.events import SESSION_UPDATED, views_to_both
 
-# Deadline kinds: the mitra of a session has a new name; the chosen mitra of a payment has a new name.
+# Deadline kinds. They fire after a session's mitra, or the chosen mitra of a payment, has changed the name.
 SESSION_RENAMED = "session_renamed"
 PAYMENT_RENAMED = "payment_renamed"
 

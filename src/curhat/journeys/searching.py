@@ -64,9 +64,9 @@ async def refuse_if_decided(
 ) -> Answer | None:
     """Refuse to accept a request whose pairing is already decided.
 
-    If fifty mitras accept together, most of them get their answer here. If another mitra has won, the SQL statement
-    stores the refusal under the idempotency key, and this function returns it. Returns None if this mitra has won, or
-    if the pairing is open and this accept has entered the single flight.
+    If fifty mitras accept together, most of them get their answer from this function. If another mitra has won, the
+    SQL statement stores the refusal under the idempotency key, and this function returns the refusal. Returns None if
+    this mitra has won, or if the pairing is open and this accept has entered the single flight.
     Raises AlreadyTaken if another mitra has won and the key already has an answer. Raises RequestClosed if the
     pairing has failed. The function does not store these two errors. Raises IdempotencyInProgress.
     """
@@ -95,7 +95,7 @@ async def accept(
 ) -> MitraSession:
     """offered → accepted, and the session begins (2b.5). If the winner accepts again, return the same session.
 
-    `key_lock` is the advisory lock of the idempotency key, which the accepting statement takes. None means no key.
+    `key_lock` is the advisory lock of the idempotency key, which the accepting statement takes. None: no such key.
     Raises IdempotencyInProgress, NotFound, AlreadyTaken, RequestClosed, MitraOffline, AtCapacity. If several of these
     errors apply, the function raises the first one.
     """
@@ -214,9 +214,9 @@ async def take_fallback(
 ) -> Pairing:
     """Take the fallback of a failed targeted pairing: open a blast under the same payment (3.5).
 
-    `candidates` are the mitras who may be asked, as presence said just before the transaction. None means unknown.
+    `candidates` are the mitras who may be asked, or None if presence was unknown just before the transaction.
     Raises NotFound, FallbackDecided. Raises PresenceUnknown or NoMitraAvailable. In these two cases the fallback
-    stays open, so the customer can still take or decline it.
+    stays open, so the customer can still take or decline the fallback.
     """
     failed = await pairing.lock_failed(tx, pairing_id, customer_id)
     if candidates is None:

@@ -1,8 +1,8 @@
 """Within a process, runs at most one accept of each pairing at a time.
 
 Correctness does not depend on this module, because row locks decide which accept wins, even between processes. The
-module saves connections to PostgreSQL. If fifty mitras accept together, the waiting accepts hold no connection. Each
-waiting accept later needs only one query to learn that another mitra has won.
+module reduces the number of connections to PostgreSQL. If fifty mitras accept together, the waiting accepts hold no
+connection. Each waiting accept later needs only one query to learn that another mitra has won.
 """
 
 import asyncio
@@ -26,8 +26,8 @@ class SingleFlight:
     async def enter(self, pairing_id: UUID) -> bool:
         """Enter and return True. If another accept is running, wait until that accept leaves, and return False.
 
-        After False, the caller reads the pairing again. Raises IdempotencyInProgress if the running accept has the
-        same idempotency key.
+        If this method returns False, the caller reads the pairing again. Raises IdempotencyInProgress if the running
+        accept has the same idempotency key.
         """
         other = self._under_way.get(pairing_id)
         if other is None:

@@ -1,7 +1,7 @@
 """The transitions of the deadline kinds. A transition runs in the transaction that claims its deadline.
 
 If a transition needs the gateway, it returns the call, and the worker makes the call after the commit. In the same
-transaction, the transition arms a deadline for its next try.
+transaction, the transition arms a deadline for the next try of the call.
 """
 
 import asyncio
@@ -122,7 +122,7 @@ class Transitions:
         return await or_none(self._presence.connected_among(list(set(mitra_ids.values()))))
 
     async def _send_refund(self, tx: Transaction, deadline: Deadline) -> FollowUp | None:
-        """Send a refund under the refund's key. The deadline repeats this step until the gateway answers."""
+        """Send a refund under the refund's key. The worker repeats this step until the gateway answers."""
         refund = await payments.refund_to_carry_out(tx, deadline.entity_id, deadline.generation)
         if refund is None:
             return None

@@ -106,8 +106,8 @@ class Database:
             init=lambda connection: connection.prepare(
                 "SELECT $1::uuid[], $2::text[], $3::timestamptz[], $4::integer[], $5::bigint[], $6::bytea[]"
             ),
-            # Skip the pool's own reset query, which costs one round trip per transaction. Our statements leave no
-            # session state.
+            # Skip the pool's own reset query, which takes one round trip per transaction. Our statements change no
+            # state of the connection.
             reset=_skip_reset,
             server_settings={
                 "application_name": application_name,

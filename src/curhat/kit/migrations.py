@@ -3,7 +3,7 @@
 Guarantees
     `migrate` applies a file once. In the same transaction it records the file, with the checksum of its statements.
     A file that begins with `-- migrate: no transaction` builds or drops one index concurrently, outside a
-    transaction. If such a file is interrupted, the next run drops the invalid index and repeats the file.
+    transaction. If a run of such a file is interrupted, the next run drops the invalid index and repeats the file.
     Two processes never migrate at the same time. The second process waits, and then finds nothing to apply.
     `migrate` refuses a file whose statements changed after it was applied. It allows changes of comments, and of
     white space between words. It also refuses a database that is newer than this code.

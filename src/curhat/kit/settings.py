@@ -64,8 +64,8 @@ class Settings:
     # The origins of the web clients, without path or trailing slash. The server accepts cookies and sockets only from
     # these origins.
     public_origins: tuple[str, ...]
-    # Addresses and networks of the proxies in front of the server. The server trusts X-Forwarded-For only from these
-    # proxies. If clients connect through another proxy, they share one address and its rate limits.
+    # IP addresses and networks of the proxies in front of the server. The server trusts X-Forwarded-For only from
+    # these proxies. If clients connect through another proxy, all of them share the rate limits of its address.
     trusted_proxies: tuple[str, ...]
     code_sender: str
     address_requests_per_minute: int
@@ -210,7 +210,7 @@ class _Reader:
         self.problems: list[str] = []
 
     def value(self, name: str, read: Callable[[str], Value], default: Value) -> Value:
-        """Read one variable with `read`. Return `default` if the variable is not set or wrong.
+        """Read one variable with `read`. Return `default` if the variable is not set or its value is wrong.
 
         For a wrong text, `read` raises a ValueError whose message describes a valid value.
         """

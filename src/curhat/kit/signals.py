@@ -1,7 +1,7 @@
 """Signals: small messages that processes send each other after a commit.
 
 A signal only wakes its receivers. The data itself is in PostgreSQL. A signal may be lost, duplicated or late. Every
-receiver also reads the database every few seconds, so a lost signal costs only a short delay.
+receiver also reads the database every few seconds, so a lost signal causes only a short delay.
 
 Channels
     stream         a transaction added an event to a user's stream (realtime)
@@ -49,7 +49,7 @@ class SignalSink(Protocol):
 
 
 class NoSignals:
-    """Drops all signals. Commands use this class, because other processes may see their changes later."""
+    """Drops all signals. The command line uses this class, because other processes may see its changes later."""
 
     def publish(self, channel: str, payload: bytes) -> None:
         """Do nothing."""

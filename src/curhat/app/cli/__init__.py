@@ -1,1 +1,1 @@
-"""The command line `curhat`. Each command has a module. Its `add_to` registers the command, and its `run` runs it."""
+"""The command line `curhat`. Each command is a module: `add_to` registers the command, and `run` executes it."""

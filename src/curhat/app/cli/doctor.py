@@ -29,7 +29,7 @@ RESET_COLOUR: Final = "\x1b[0m"
 
 
 class Finding(NamedTuple):
-    """One line of the output: the state of a subject, its name, and a sentence that says what to do."""
+    """One line of the output: the state and the name of a subject, and a sentence that says what to do."""
 
     state: Literal["ok", "warn", "FAIL"]
     subject: str

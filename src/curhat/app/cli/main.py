@@ -1,6 +1,6 @@
 """The entry point of `curhat`: parses the arguments, runs one command, and prints errors.
 
-Exit status: 0 done; 1 failed; 2 wrong arguments or settings, or no `make up` to join; 130 interrupted.
+Exit status: 0 done; 1 failed; 2 wrong arguments or settings, or no `curhat up` runs; 130 interrupted.
 """
 
 import argparse

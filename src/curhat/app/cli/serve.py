@@ -54,7 +54,7 @@ def run(_arguments: argparse.Namespace) -> int:
         http="httptools",
         ws="websockets-sansio",
         ws_max_size=MAX_SOCKET_FRAME_BYTES,
-        # Compression would cost 34 KiB per idle socket, and the frames are small.
+        # Compression would take 34 KiB of memory per idle socket, and the frames are small.
         ws_per_message_deflate=False,
         # The realtime protocol has its own ping. The client's answer to that ping also renews the presence lease.
         ws_ping_interval=None,
