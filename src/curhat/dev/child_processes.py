@@ -65,7 +65,7 @@ class Program:
 
     @property
     def pid(self) -> int | None:
-        """The id of the process that the last start created."""
+        """The id of the process that the last call of `start` created."""
         return self._process.pid if self._process is not None else None
 
     async def wait(self) -> str:
@@ -152,7 +152,7 @@ class Program:
                 group=None if account is None else account.gid,
                 extra_groups=None if account is None else [],
                 # Ctrl-C in a terminal reaches the whole process group, but we stop the programs in order. So give
-                # each child a session of its own.
+                # each child a process session of its own.
                 start_new_session=True,
                 preexec_fn=partial(_end_child_with, os.getpid(), death_signal or self.stop_signal),
             )
@@ -190,7 +190,7 @@ def end_with_parent(number: signal.Signals) -> None:
 def _end_child_with(parent: int, number: signal.Signals) -> None:
     """Make the kernel send the signal `number` to this child when the child's parent ends.
 
-    subprocess calls this after it has changed the account, because such a change clears the request to the kernel.
+    subprocess calls this function after it has changed the account, because that change would clear the setting.
     """
     end_with_parent(number)
     # If the parent has already ended, the kernel sends no signal. So end here.

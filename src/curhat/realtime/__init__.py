@@ -4,17 +4,18 @@ Guarantees
     A user's events are numbered 1, 2, 3, … without gaps, in the order in which their transactions committed. The
     transaction that changes a row also writes the events about the change.
     A hello names the last event that the client has applied. The server then sends every later event once and in
-    order, until the socket closes. If the client cannot resume after that event, the server begins after the seq in
-    the welcome.
+    order, until the socket closes. If the client cannot resume after that event, the server sends the
+    events after the seq in the welcome.
     The server sends only committed events.
     The queue of a socket is bounded. If a slow client lets the queue fill up, the server closes the socket. The
     client resumes after the last event that it has applied, so the client loses no event.
 Concurrency
     `append` locks the row of each stream that it writes to, until the commit. Therefore the numbers have no gaps, and
-    events have the order of their commits. `append` locks streams in (role, user id) order, after all other rows.
+    events have the order of their commits. `append` locks streams in (role, user id) order. The transaction must have
+    locked all its other rows by then.
     Each process has one `Hub`, which runs on one event loop. The hub compares the seq of an event with the seq of a
-    socket, and then sends the event. It does not await between the comparison and the send, so no other task can
-    change the socket's seq in between.
+    socket, sets the socket's seq, and sends the event. The hub does not await between these steps, so no other task
+    can change the socket's seq meanwhile.
 Relies on
     Nothing requires that a signal arrives. Signals only make delivery faster. Every 3 s the hub compares the heads of
     its users' streams with PostgreSQL. If a socket has a gap, the hub reads the missing events from PostgreSQL.

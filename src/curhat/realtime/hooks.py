@@ -11,7 +11,7 @@ from curhat.kit.identity import Identity, Role
 
 
 class SocketIdentity(msgspec.Struct, frozen=True):
-    """A signed-in user, and the digest of the token that admits them.
+    """A signed-in user, and the digest of the user's token.
 
     When the token is revoked, the hub closes the user's socket.
     """
@@ -23,8 +23,8 @@ class SocketIdentity(msgspec.Struct, frozen=True):
 class HubHooks(msgspec.Struct, frozen=True, kw_only=True):
     """The functions that the hub calls. These functions exist before the hub, so they must not use the hub."""
 
-    # Returns the digests of those tokens that are revoked or expired, or whose owner is suspended. The hub calls this
-    # every 3 s with the tokens of its sockets. So no socket stays open because a signal was lost.
+    # Takes the tokens of the hub's sockets. Returns the digests of the tokens that are revoked or expired, or whose
+    # owner is suspended. The hub calls this function every 3 s. So no socket stays open because a signal was lost.
     signed_out: Callable[[Sequence[SocketIdentity]], Awaitable[Collection[bytes]]]
     # Returns the other member of this session, whose devices show that this user is typing. Returns None if the
     # session is not running or the user is not a member of the session.
@@ -32,7 +32,7 @@ class HubHooks(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SocketHooks(Protocol):
-    """The functions that each socket calls. If one of them raises an error, the socket is closed."""
+    """The functions that each socket calls. If a function raises an error, the endpoint closes the socket."""
 
     async def authenticate(self, role: Role, scope: Scope) -> SocketIdentity | None:
         """Return the user who opens this socket. The bearer header, the cookie or `?ticket=` identifies the user.

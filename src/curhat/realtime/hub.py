@@ -5,9 +5,13 @@ hub sends the frame immediately. Otherwise, the hub reads the missing events fro
 every 3 s the hub compares the heads of its users' streams with PostgreSQL, in bulk, and asks which tokens are no
 longer valid.
 
-The hub answers a hello in these steps: it registers the socket, reads the head and the missed events, and sends the
-welcome and the missed events. The hub repeats the reading until PostgreSQL has no newer event. Then it makes the
-socket live. It does not await between its last comparison and that change.
+The hub answers a hello in these steps:
+1. It registers the socket in the user's feed.
+2. It reads the head and the missed events from PostgreSQL, and sends the welcome and the missed events.
+3. It reads and sends newer events until `socket.seq` has reached `feed.head`. Each signal can increase `feed.head`.
+4. It sets `socket.phase` to `live`. After that, the hub sends the frame of each signal immediately.
+The hub must not await between the last check of step 3 and step 4. Otherwise, a signal could increase `feed.head`
+while the socket is not live. Then the socket would become live without the signal's event.
 """
 
 import asyncio
@@ -85,7 +89,7 @@ class Hub:
         }
         self._added = 0
         self._ticks = 0
-        # Each new socket, with the time by which it must say hello. The earliest is first.
+        # Each new socket, with the time by which it must say hello. The earliest time is first.
         self._awaiting_hello: deque[tuple[float, Socket]] = deque()
         self._reads = asyncio.Semaphore(MAX_READS_RUNNING)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -126,7 +130,7 @@ class Hub:
                 socket.hold_back(frame)
 
     def close_tokens(self, token_digests: Collection[bytes], code: int = protocol.SIGNED_OUT) -> None:
-        """Close the sockets in this process that were opened with one of these tokens or their tickets."""
+        """Close the sockets in this process that were opened with one of these tokens or a ticket of one."""
         for socket in self._all():
             if socket.owner.token_digest in token_digests:
                 socket.close(code)
@@ -240,7 +244,7 @@ class Hub:
     # Hello, and gaps ----------------------------------------------------------------------------------------
 
     async def _welcome(self, socket: Socket, hello: Hello | None) -> None:
-        """Welcome a socket and bring it up to date. Without a hello, tell the client that it cannot resume."""
+        """Welcome a socket and bring it up to date. If `hello` is None, the client cannot resume."""
         socket.phase = "welcoming"
         generation = socket.generation
         feed = self._register(socket)
@@ -255,7 +259,7 @@ class Hub:
                 if not missed or missed[0].seq != seq + 1:
                     seq = None
         self._set_clock(head.server_now)
-        # `hello` is None when feed.head may be higher than PostgreSQL's head. So replace feed.head.
+        # If `hello` is None, feed.head may be higher than PostgreSQL's head. So replace feed.head.
         feed.head = head.seq if hello is None else max(feed.head, head.seq)
         extras = await socket.hooks.welcome_extras(identity)
         await pause_point("realtime.looked")
@@ -271,7 +275,7 @@ class Hub:
     async def _bring_up_to_date(
         self, socket: Socket, generation: int, feed: Feed, missed: Sequence[StoredEvent]
     ) -> None:
-        """Send missed events until PostgreSQL has no newer event. Then make the socket live."""
+        """Send missed events until the socket has reached feed.head. Then make the socket live."""
         while True:
             for event in missed:
                 if event.seq != socket.seq + 1:
@@ -371,7 +375,7 @@ class Hub:
             await asyncio.sleep(COMPARE_PERIOD_SECONDS)
 
     async def compare_heads(self) -> None:
-        """Find the sockets whose seq is lower than PostgreSQL's head, and make them read the missing events."""
+        """Begin to read the missing events of each socket whose seq is lower than PostgreSQL's head."""
         self._set_clock(await read_clock(self._database))
         for role, feeds in self._feeds.items():
             for chunk in _chunks(list(feeds.values())):

@@ -29,8 +29,8 @@ class StoredEvent(msgspec.Struct, frozen=True):
 class StreamSignal(msgspec.Struct, frozen=True, array_like=True):
     """Tells every process that an event was committed. Each transaction sends one list of these signals.
 
-    The signal contains the frame. So a socket that has sent all earlier events does not read the event from
-    PostgreSQL.
+    The signal contains the frame. So the hub need not read the event from PostgreSQL for a socket that has sent all
+    earlier events.
     """
 
     role: Role
@@ -47,7 +47,7 @@ async def append(tx: Transaction, events: Sequence[StreamEvent]) -> None:
     """Write events to their users' streams, and publish them after the commit.
 
     Call `append` once per transaction, with all events, after the transaction has taken all other locks. `append`
-    locks the rows of the streams in order.
+    locks the rows of the streams in (role, user id) order.
     """
     if not events:
         return
@@ -77,8 +77,9 @@ async def read_head(db: Executor, role: Role, user_id: UUID) -> StreamHead:
     """Read the head of a user's stream. Create the stream if it does not exist.
 
     The head's `seq` is the seq of the last event, or 0 without events.
-    A snapshot must read the head before the rows that the snapshot shows. Then every change that the snapshot lacks
-    has an event after that head. Other events after the head may repeat changes that the snapshot already shows.
+    To make a snapshot, read the head first, and then the rows that the snapshot shows. So every change that the
+    snapshot lacks has an event after that head. Other events after the head may repeat changes that the snapshot
+    already shows.
     """
     head = await queries.find_head(db, role=role, user_id=user_id)
     return head or await queries.begin_stream(db, role=role, user_id=user_id)
@@ -98,7 +99,7 @@ async def events_after(
 async def prune(tx: Transaction, max_events: int = MAX_EVENTS_PER_PRUNE) -> int:
     """Delete at most `max_events` of the events that are older than 24 hours, oldest first.
 
-    Returns how many it deleted.
+    Returns the number of deleted events.
     """
     return await queries.prune_events(tx, max_events=max_events)
 

@@ -24,7 +24,7 @@ from curhat.realtime.metrics import CLOSES, FRAMES_SENT
 # The client can then resume.
 MAX_QUEUE_FRAMES: Final = 256
 MAX_QUEUE_BYTES: Final = 1024 * 1024
-# A client that reads nothing for this time, while the hub sends it missed events, counts as stalled.
+# If a client reads nothing for this time while the hub sends missed events, the client counts as stalled.
 STALL_TIMEOUT_SECONDS: Final = 20.0
 # How long a client may take to read the frames that precede the close frame. After this time, the server drops the
 # connection without a close frame.
@@ -35,10 +35,10 @@ MAX_FRAMES_PER_SECOND: Final = 50.0
 # The server forwards at most one typing signal per session within this time.
 TYPING_PERIOD_SECONDS: Final = 2.0
 
-# opened     The client has not said hello.
-# welcoming  The hub is answering a hello. Events wait until the welcome is sent.
-# live       `seq` is the last event sent. The hub sends the next event as soon as it is committed.
-# behind     The hub is reading the events of a gap.
+# opened     The client has not said hello yet.
+# welcoming  The hub is answering a hello. Events wait until the hub has sent the welcome.
+# live       `seq` is the last event sent. The hub sends the next event as soon as that event is committed.
+# behind     The hub is reading missing events from PostgreSQL.
 Phase = Literal["opened", "welcoming", "live", "behind"]
 
 
@@ -48,7 +48,7 @@ class Stalled(Exception):
 
 @dataclasses.dataclass(slots=True, eq=False, repr=False)
 class Feed:
-    """One user's stream in this process: the highest committed seq known here, and the sockets that send its events."""
+    """One user's stream and sockets in this process. `head`: the highest committed seq that the process knows."""
 
     identity: Identity
     head: int = 0
@@ -150,7 +150,7 @@ class Socket:
             self.send(frame)
 
     async def flush(self) -> None:
-        """Wait until the transport has taken every frame. Raises Stalled if it takes no frame for a long time."""
+        """Wait until the transport takes every frame. Raises Stalled if it takes none for STALL_TIMEOUT_SECONDS."""
         writer = self._writer
         while writer is not None and self.close_code is None:
             waiting = self._queued_bytes
@@ -183,7 +183,7 @@ class Socket:
                 self._queue = None
                 self._queued_bytes = 0
 
-    # The end ------------------------------------------------------------------------------------------------
+    # Closing ------------------------------------------------------------------------------------------------
 
     def close(self, code: int, reason: str = "") -> None:
         """Close with `code`. Drop the frames that the transport has not taken. A second call does nothing."""
@@ -222,8 +222,8 @@ class Socket:
 def _rest_of(steps: Generator[Any, Any, None], waits_for: object) -> Generator[Any, Any, None]:
     """Run the rest of an awaitable that `send` started, and that now waits for `waits_for`.
 
-    Nearly every send ends without waiting, and a task for each send would cost more than the send itself. So `send`
-    starts the awaitable without a task.
+    Nearly every awaitable ends without waiting. `send` starts it without a task, because a task would take more time
+    than the awaitable itself.
     """
     try:
         yield waits_for

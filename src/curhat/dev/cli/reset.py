@@ -45,8 +45,8 @@ async def _remove(data_dir: Path) -> None:
     from curhat.dev.embedded import EmbeddedServers, lock_data_dir
 
     with lock_data_dir(data_dir):
-        # End servers that are still running after their `curhat up` was killed. Otherwise, they would write into the
-        # removed folders.
+        # End servers that are still running after their `curhat up` was killed. Otherwise, the servers would write
+        # into the removed folders.
         servers = EmbeddedServers(data_dir)
         await servers.postgres.end_leftovers()
         await servers.valkey.end_leftovers()

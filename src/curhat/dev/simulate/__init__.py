@@ -6,7 +6,7 @@ client      a person's devices: HTTP, sockets, and the comparison with a fresh s
 picture     what a client shows: a snapshot, changed by each event
 customer    what a customer does
 mitra       what a mitra does
-invariants  what must hold in the database; the tests check this as well
+invariants  the conditions that must hold in the database; the tests check them too
 bots        a few simulated people who stay, so that one developer can try both sides
 report      the counts, the progress display, and the report
 """

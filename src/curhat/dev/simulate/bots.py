@@ -1,6 +1,6 @@
 """Bots, so that one person can try both sides: mitras who accept and answer, and customers who need to talk.
 
-They run until they are stopped. A bot mitra first leaves the card of a bot customer to human mitras. The bot mitra
+The bots run until Ctrl-C. A bot mitra first leaves the card of a bot customer to human mitras. The bot mitra
 accepts the card only if nobody else has accepted it.
 """
 

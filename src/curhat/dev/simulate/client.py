@@ -1,4 +1,7 @@
-"""A person's devices: HTTP with retries, sockets that lose the network and resume, and the comparison with `/state`.
+"""A simulated person and their devices.
+
+The person repeats HTTP requests when the connection fails, and compares what the devices show with `/state`. The
+devices lose the network, reconnect and resume.
 
 Everything that must not happen counts as a fault in the tally. Examples are a gap in a stream, a client state that
 differs from a fresh snapshot, and two answers to one Idempotency-Key. An answer that the contract does not allow for
@@ -28,13 +31,13 @@ from curhat.kit.identity import Role
 
 # If the server takes longer than this to answer a request, the client acts as if no answer came.
 REQUEST_TIMEOUT_SECONDS: Final = 30.0
-# How many times a client sends a request while the connection fails. Each pause is longer than the one before. A
-# killed server is available again within seconds.
+# How many times a client sends a request while the connection fails. The average pause grows with each try. A killed
+# server is available again within seconds.
 MAX_CONNECTION_TRIES: Final = 8
-# How many times a client sends a command again while the server still executes it.
+# How many times a client sends a command again while the server still executes the command.
 MAX_RUNNING_TRIES: Final = 60
 RUNNING_PAUSE_SECONDS: Final = 0.25
-# How long it may take until a device shows the same as a snapshot. A lost signal delays the device by 3 s. A lost
+# How long a device may take to show the same as a snapshot. A lost signal delays the device by 3 s. A lost
 # network delays the device by 1.5 s, plus the time to reconnect. The remaining time allows for a slow machine.
 CATCH_UP_TIMEOUT_SECONDS: Final = 30.0
 # How long cards and presence, which are not part of the stream, may differ from a snapshot.
@@ -106,11 +109,11 @@ class Person:
         self.headers: dict[str, str] = {}  # they authenticate this person
 
     def fault(self, sentence: str) -> None:
-        """Count something that must not happen."""
+        """Count a fault: something that must not happen."""
         self.tally.fault(f"{self.role} {self.name}: {sentence}")
 
     async def rest(self, seconds: float) -> None:
-        """Wait for `seconds`, or until the run is closing if that is earlier."""
+        """Wait for `seconds`, but at most until the run is closing."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self.run_state.closing.wait()
@@ -132,8 +135,8 @@ class Person:
     ) -> Answer:
         """Send an HTTP request and return its answer. A refusal whose code is not in `expected` is a fault.
 
-        When the connection fails, send the request again. That is safe, because a command has its Idempotency-Key,
-        and the other requests are idempotent.
+        When the connection fails, send the request again. A repeated request is safe, because a command has its
+        Idempotency-Key, and the other requests are idempotent.
         """
         headers = self.headers if key is None else {**self.headers, "Idempotency-Key": key}
         answer = await self._answer(method, path, body, headers)
@@ -268,7 +271,7 @@ class Person:
             query = f"?before={page.body['next_cursor']}"
 
     async def end_session(self, session_id: str, body: object = None, *, manner: Manner = "once") -> None:
-        """End a session, and wait until the first device no longer shows it."""
+        """End a session, and wait until the first device no longer shows the session."""
         await self.command(f"/sessions/{session_id}/end", body, manner=manner, expected={"session_ended"})
         await self.device.expect(
             lambda: session_id not in self.picture.running(),
@@ -284,7 +287,7 @@ class Person:
         return self.devices[0]
 
     def picture_changed(self, device: "Device") -> None:
-        """Handle a change of what a device shows. The device calls this after each snapshot and each event."""
+        """React to the picture of `device`. The device calls this method after each snapshot and each event."""
 
     async def connect(self, devices: int, tasks: asyncio.TaskGroup) -> None:
         """Connect this number of devices, and wait until each has received its welcome."""

@@ -19,7 +19,7 @@ POLL_SECONDS: Final = 5.0
 CONFIRMATION_TIMEOUT_SECONDS: Final = 60.0
 # How long a search may stay undecided after its deadline.
 MAX_LATE_SECONDS: Final = 15.0
-# How long the gateway may take for the charge of an extension.
+# How long the gateway may take to charge for an extension.
 CHARGE_TIMEOUT_SECONDS: Final = 30.0
 # A customer whose plan is to ignore a popup lets the popup expire if that takes at most this long. Otherwise, the
 # customer declines the fallback.
@@ -172,7 +172,7 @@ class Customer(Person):
             await self._tell_gateway("approve", payment_id)
             status = await self._confirm(plan, payment_id)
         elif status == "pending" and not await self._was_charged(payment_id):
-            # On a busy machine the call to the gateway timed out before the gateway received it.
+            # On a busy machine, the server may stop waiting before the gateway receives the charge.
             self.tally.charges_that_got_lost += 1
             status = await self._confirm(plan, payment_id)
         if status not in TAKEN:
@@ -284,7 +284,7 @@ class Customer(Person):
         return False
 
     async def _session_is_shown(self, session_id: str) -> bool:
-        """Wait for the event of the session. It arrives after the event of the payment.
+        """Wait for the event of the session. The event of the payment arrives earlier.
 
         Returns False if the mitra has already ended the session.
         """
@@ -339,7 +339,7 @@ class Customer(Person):
 
     async def _chat(self, plan: JourneyPlan) -> None:
         session = self.picture.session
-        assert session is not None  # _search has waited for it
+        assert session is not None  # _search has waited for the session
         session_id: str = session["id"]
         chatting = plan.chatting
         for number in range(chatting.messages):
@@ -397,7 +397,7 @@ class Customer(Person):
             return True
         extension = session["extension"]
         if extension is None or extension["id"] != extension_id:
-            # If the picture shows a later extension, this one was decided. Otherwise, this one has not arrived yet.
+            # If the picture shows a later extension, this extension was decided. Otherwise, its event is missing.
             return extension is not None and extension["id"] > extension_id
         return extension["status"] not in OPEN_EXTENSIONS
 

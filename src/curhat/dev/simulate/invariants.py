@@ -1,11 +1,11 @@
 """The invariants of the database. Each invariant is a statement in invariants.sql.
 
 The statement returns the rows that break the invariant.
-`check` joins the statements to one statement, so that all of them read the same snapshot. `check` may run at any
+`check` joins the statements to one statement, so that all read the same database snapshot. `check` may run at any
 time, even while the system does other work.
 Invariants with `quiet` hold only if nobody acts and all due deadlines have fired. Some invariants check only the
-people whose ids are given, because the database may also contain other users. Their rows may change at any time, and
-an operator may have changed their capacity.
+people whose ids are given, because the database may also contain other users. The rows of those users may change at
+any time, and an operator may have changed the capacity of those mitras.
 """
 
 from collections.abc import Collection, Coroutine, Sequence

@@ -24,7 +24,7 @@ from curhat.dev.simulate.mitra import Mitra
 from curhat.dev.simulate.report import Tally, read_outcome, report, show_progress
 from curhat.kit.database import Database
 
-# Customers arrive during this time. In a run with a duration, this time is at most a third of it.
+# Customers arrive during this time. In a run with a duration, this time is at most a third of the duration.
 ARRIVAL_SECONDS: Final = 20.0
 # A run without a duration ends when all customers have finished, or after this time.
 MAX_RUN_SECONDS: Final = 150.0

@@ -33,8 +33,8 @@ BEHAVIOURS: tuple[Behaviour, ...] = get_args(Behaviour)
 # popup.
 PopupAnswer = Literal["take", "decline", "leave"]
 POPUP_ANSWERS: tuple[PopupAnswer, ...] = get_args(PopupAnswer)
-# How mitras treat a customer's request: each mitra decides separately, all mitras reject it, or all ignore it. This
-# depends on the customer's call name, because a mitra knows nothing else about the customer.
+# How mitras treat a customer's request: each mitra decides separately, all mitras reject it, or all ignore it. The
+# answer depends on the customer's call name, because a mitra knows nothing else about the customer.
 Reception = Literal["usual", "rejected", "overlooked"]
 RECEPTION_NAMES: dict[Reception, str] = {"rejected": "Ditolak", "overlooked": "Terlewat"}
 # Of every 40 customers, mitras treat the customers with these indexes in an unusual way.
@@ -207,7 +207,7 @@ def plan_mitras(seed: int, phone_numbers: Sequence[str]) -> list[MitraPlan]:
                 index=index,
                 phone_number=phone_number,
                 name=f"Kak {MITRA_NAMES[number % len(MITRA_NAMES)]} {number}",
-                # This depends on the phone number, because the account keeps its capacity between runs.
+                # The capacity depends on the phone number, because the account keeps the capacity between runs.
                 max_customers=1 + number % 3,
                 slow=dice.random() < 0.15,
                 devices=2 if dice.random() < 0.2 else 1,

@@ -5,9 +5,9 @@
 SELECT pg_try_advisory_lock(hashtextextended('curhat simulate', 0)) AS is_locked
 
 -- name: find_free_mitra_phones :many
--- The first phone numbers with this prefix that a simulated mitra can use. No mitra has the number, or its
--- mitra is not suspended and has no active session. (A killed run can leave an active session.) The number also
--- got fewer than 20 codes in the last hour; the limit is 30.
+-- Find the first phone numbers with this prefix that a simulated mitra can use. No mitra has the number, or its
+-- mitra is not suspended and has no active session. (A killed run can leave an active session.) Fewer than 20
+-- codes were sent to the number in the last hour; the limit is 30.
 SELECT phone_number FROM (
     SELECT @prefix || lpad(number::text, 7, '0') AS phone_number FROM generate_series(0, 99999) AS number
 ) AS numbers
@@ -21,13 +21,13 @@ ORDER BY phone_number
 LIMIT @max_phones
 
 -- name: find_next_customer_number :one
--- One more than the highest number that follows this prefix in any person's phone number.
+-- Compute one more than the highest number that follows this prefix in any person's phone number.
 SELECT coalesce(max(substr(phone_number, char_length(@prefix) + 1)::integer), -1) + 1 AS number FROM people
 WHERE phone_number LIKE @prefix || '_______'
 
 -- name: sum_money :one
--- The number of trials that were served, the total of the confirmed payments for sessions, and the total price
--- of the approved extensions.
+-- Compute the number of trials that were served, the total of the confirmed payments for sessions, and the
+-- total price of the approved extensions.
 SELECT
     count(*) FILTER (WHERE is_trial AND status IN ('served', 'refunded')) AS trials,
     coalesce(sum(amount_rp) FILTER (WHERE confirmed_at IS NOT NULL), 0) AS taken_rp,
@@ -80,7 +80,7 @@ GROUP BY 2
 ORDER BY count DESC, name
 
 -- name: list_seconds_to_accept :many
--- For each session, the seconds from the confirmation of the payment to the accept.
+-- For each session, compute the seconds from the confirmation of the payment to the accept.
 SELECT extract(epoch FROM sessions.started_at - payments.confirmed_at)::float8 AS seconds
 FROM sessions JOIN payments ON payments.id = sessions.payment_id
 WHERE sessions.customer_id = ANY (@customer_ids::uuid[])
