@@ -13,7 +13,7 @@ Guarantees
     lost.
 Concurrency
     A transaction that counts the codes or tries of a phone number first takes that number's advisory lock, in a
-    separate statement. So its next statement sees everything that the previous holder of the lock has committed.
+    separate statement. So the next statement sees everything that the previous holder of the lock has committed.
 Relies on
     The code sender port (code_sender.py). The endpoints call this port between transactions.
     The signal channel `sockets`. The payload of this channel is `SocketsToClose`.

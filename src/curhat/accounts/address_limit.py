@@ -28,10 +28,10 @@ MINUTE_SECONDS: Final = 60
 
 # Limits how long a request waits until Valkey has counted it. A healthy Valkey answers within this time.
 VALKEY_TIMEOUT_SECONDS: Final = 0.25
-# A process counts an address's requests in memory. When its count reaches 1/20 of the limit, the process adds it to
-# Valkey. So most requests need no round trip. Each process may exceed the limit by up to 1/20.
+# A process counts an address's requests in memory. When this count reaches 1/20 of the limit, the process adds it to
+# the count in Valkey. So most requests need no round trip. Per process, an address may exceed the limit by 1/20.
 REPORTS_PER_LIMIT: Final = 20
-# Limits the memory of a process. When it counts this many addresses, it sets all counts to zero.
+# Limits the memory of a process. A process that counts this many addresses sets all counts to zero.
 MAX_ADDRESSES: Final = 100_000
 
 _PREFIX: Final = "curhat:address:"
@@ -75,8 +75,8 @@ class AddressLimit:
     """An ASGI application that passes at most `requests_per_minute` requests of one address on to `application`.
 
     Each process counts requests in memory. It adds its counts to counters in Valkey, which all processes share. If an
-    address exceeds the limit, the address gets 429 until the minute ends. The limit also refuses sockets, before they
-    open.
+    address exceeds the limit, the address gets 429 until the minute ends. A handshake of a socket counts as a
+    request, so a refused socket never opens.
     """
 
     def __init__(self, application: Application, valkey: Valkey, requests_per_minute: int) -> None:
@@ -118,9 +118,9 @@ class _Count:
 
 
 async def _add(valkey: Valkey, what: str, address: str, count: int, window_seconds: int) -> tuple[int, int]:
-    """Add `count` to the current window's count in Valkey.
+    """Add `count` to the count of the current period in Valkey.
 
-    Returns the sum (0 if Valkey is away) and the seconds until the window ends.
+    Returns the sum (0 if Valkey is away) and the seconds until the period ends.
     """
     window, past_seconds = divmod(int(time.time()), window_seconds)
     key = f"{_PREFIX}{what}:{address}:{window}"

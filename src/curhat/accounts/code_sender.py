@@ -23,7 +23,7 @@ class CodeSender(Protocol):
 
 
 class DevelopmentInbox:
-    """Keeps the newest 20 texts to each phone in a table that a developer can read."""
+    """Keeps the newest 20 texts to each phone in a database table that a developer can read."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -290,7 +290,7 @@ async def rename_customer(tx: Transaction, customer_id: UUID, call_name: str) ->
 async def invite_mitra(
     tx: Transaction, phone_number: str, display_name: str, max_customers: int, *, by: str = "command line"
 ) -> Invited:
-    """nobody or customer → also mitra. An existing mitra who is invited again does not change.
+    """nobody → mitra, or customer → customer and mitra. An existing mitra who is invited again does not change.
 
     The audit records `by` as the actor. Raises ValidationFailed.
     """

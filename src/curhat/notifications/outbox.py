@@ -171,7 +171,7 @@ class Outbox:
                 await self._delete_subscription(message)
                 log.info("push.subscription_gone", subscription_id=str(message.subscription_id))
             case port.Refused():
-                # Keep the finished message. If the worker deleted the message, the same reason would put it into the
+                # Keep the finished message. Otherwise, `enqueue` could put a message with the same reason into the
                 # outbox again.
                 self._finish(message.id)
                 await self._count_failure(message, outcome.reason)

@@ -1,7 +1,7 @@
-"""The availability poll (1.2), which every customer sends every 5 s. This module answers it before the web framework.
+"""Answers the availability poll (1.2), which every customer sends every 5 s, before the web framework sees it.
 
 Guarantees
-    A poll never touches PostgreSQL. Each process asks Valkey at most 5 times per second, even if very many customers
+    The poll never queries PostgreSQL. Each process asks Valkey at most 5 times per second, even if many customers
     poll. An answer is at most MAX_ANSWER_AGE_SECONDS old.
     If Valkey gives no valid answer, the poll answers `{"available": false}` (1.6) after at most one second.
 How it works
@@ -30,7 +30,7 @@ def _answer(
     status: int, content: object, media_type: bytes, *headers: tuple[bytes, bytes]
 ) -> tuple[Message, Message]:
     body = msgspec.json.encode(content)
-    # The headers are a tuple because all polls share this object. No layer may append to the headers.
+    # The headers are a tuple because all polls share this object. No middleware may append to them.
     all_headers = (
         (b"content-type", media_type),
         *headers,

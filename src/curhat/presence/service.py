@@ -17,7 +17,7 @@ How it works
     `reconcile` reports all connections of this process, applies the states of their mitras to Valkey, and tells the
     package pairing which of these mitras may be asked. `reconcile` repairs the effects of a lost signal or an outage.
     No process holds a connection of a mitra whom only push reaches (1.1). So the workers read these mitras from
-    PostgreSQL. It stores the subscriptions that have not failed, and the time at which the app was last seen.
+    PostgreSQL, which stores the subscriptions that have not failed, and when the app was last seen.
 Relies on
     The hub's hooks call `opened`, `frame_received` and `closed` for every socket of a mitra. The hooks never reuse a
     connection id. The signal of each change that this process commits reaches `mitra_changed`. `run` runs in every
@@ -97,7 +97,7 @@ async def take_place(tx: Transaction, mitra_id: UUID) -> None:
 
 
 async def release_places(tx: Transaction, mitra_ids: Sequence[UUID]) -> None:
-    """Subtract 1 from a mitra's `active_sessions` for each time that it appears in `mitra_ids`.
+    """Subtract 1 from a mitra's `active_sessions` for each time that the mitra appears in `mitra_ids`.
 
     Locks the mitras' rows.
     """
@@ -203,7 +203,7 @@ class Presence:
     # Events of the mitras' sockets. When Valkey is away, these methods do not raise an error.
 
     async def opened(self, mitra_id: UUID, connection_id: str) -> None:
-        """Begin the lease of a socket that opened. Unless Valkey is away, it has the lease when `opened` returns."""
+        """Begin the lease of an opened socket. When `opened` returns, Valkey has the lease, unless Valkey is away."""
         mitra = self._mitras.setdefault(mitra_id, _Mitra())
         mitra.connections[connection_id] = connection = _Connection(mitra_id, connection_id, time.monotonic())
         self._unreported.add(connection)
@@ -294,7 +294,7 @@ class Presence:
 
         If Valkey does not answer, keeps the frames and closes for the next flush, and raises PresenceUnknown.
         One report runs at a time. All callers that wait meanwhile share the next report. So a thousand mitras who
-        reconnect together cost a few batches, not a thousand connections to Valkey.
+        reconnect together need a few batches, not a thousand connections to Valkey.
         """
         if self._next_flush is None:
             self._next_flush = asyncio.create_task(self._flush())

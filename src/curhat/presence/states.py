@@ -1,4 +1,4 @@
-"""The time windows of presence."""
+"""The time limits of presence."""
 
 # 1.1: a mitra may be asked while its last frame is at most this old. This is four heartbeats of 3 s.
 MAY_BE_ASKED_SECONDS = 12

@@ -69,7 +69,7 @@ Item = TypeVar("Item")
 
 
 class Report(NamedTuple):
-    """The ages of a connection's last frame and of its close. `closed_age_seconds` is None for an open connection."""
+    """The time since a connection's last frame, and since its close. `closed_age_seconds`: None before the close."""
 
     mitra_id: UUID
     connection_id: str

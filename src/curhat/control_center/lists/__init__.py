@@ -1,8 +1,8 @@
-"""Code that the lists of the Control Center share: filters, search, pages by key, and export as CSV.
+"""The modules that the lists of the Control Center share: filters, search, pages by key, and export as CSV.
 
 Guarantees
     Each page begins after the key of the previous page's last row. PostgreSQL finds this key in an index that has the
-    order of the list. So page 500 costs the same as page 1.
+    order of the list. So PostgreSQL reads page 500 as fast as page 1.
     Our code writes the text of every condition. A value that a client sends is always a parameter.
 Steps of a request
     1. The filter function of the list's own package builds `filters.Filters` from the query parameters.

@@ -15,7 +15,7 @@ From: TypeAlias = Annotated[datetime | None, QueryParameter(name="from")]
 To: TypeAlias = Annotated[datetime | None, QueryParameter(name="to")]
 
 MAX_TEXT_CHARACTERS: Final = 200
-# Below the largest value of PostgreSQL's integer.
+# Lower than the maximum of PostgreSQL's type integer.
 MAX_AMOUNT_RP: Final = 2_000_000_000
 # Python and PostgreSQL can hold these times in every zone.
 MIN_TIME: Final = datetime(2000, 1, 1, tzinfo=UTC)
@@ -23,8 +23,8 @@ MAX_TIME: Final = datetime(2200, 1, 1, tzinfo=UTC)
 
 
 def checked_time(name: str, value: datetime) -> datetime:
-    """Return the time unchanged. Raises ValidationFailed without a zone, or if not between MIN_TIME and MAX_TIME."""
-    with contextlib.suppress(OverflowError):  # The year 1 in a zone east of Greenwich.
+    """Return `value`. Raises ValidationFailed if it has no zone, or is not between MIN_TIME and MAX_TIME."""
+    with contextlib.suppress(OverflowError):  # raised for a time in year 1 in a zone east of Greenwich
         if value.tzinfo is not None and MIN_TIME <= value < MAX_TIME:
             return value
     raise invalid_field(name, "must be a time with its zone, such as 2026-01-31T12:00:00Z")

@@ -1,6 +1,6 @@
 """Operators' passwords, hashed with argon2id.
 
-A sign-in with an unknown e-mail costs as much work as a sign-in with a known e-mail.
+A sign-in with an unknown e-mail takes as much CPU time as a sign-in with a known e-mail.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ MAX_PASSWORD_CHARACTERS: Final = 128
 
 _hasher: Final = PasswordHasher.from_parameters(RFC_9106_LOW_MEMORY)
 # If no operator has the e-mail, `is_right` compares the password with this hash. Nobody knows a password that has
-# this hash. The hash is a constant, because computing it would cost every process 120 ms of CPU at its start.
+# this hash. The hash is a constant, because every process would need 120 ms of CPU to compute it.
 _UNKNOWN_OPERATOR_HASH: Final = (
     "$argon2id$v=19$m=65536,t=3,p=4$xzAoquMYqm12rN7/RCx6Gw$UX8lWuooFI7w7bZp1he4/0pydGz+AKDPvJoZlyn1Hzo"
 )

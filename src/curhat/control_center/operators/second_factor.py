@@ -1,6 +1,6 @@
 """The second factor: secrets, codes, recovery codes and the QR code. Pure.
 
-The server derives a secret from a salt, which the database stores, and a key, which the database does not have. So an
+The server derives a secret from a salt, which the database stores, and a key, which is not in the database. So an
 attacker who has only the database cannot sign in.
 """
 

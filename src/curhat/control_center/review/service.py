@@ -155,8 +155,8 @@ async def approve_refund(tx: Transaction, operator: SignedInOperator, case_id: U
 async def retry_refund(tx: Transaction, operator: SignedInOperator, case_id: UUID) -> None:
     """failed → requested again, with a new key for the gateway. Raises NotFound, RefundNotFailed.
 
-    Repeats each refund that the gateway refused. One may be automatic: if the gateway approves a charge late, the
-    server requests a refund without an operator's decision.
+    Repeats each refund that the gateway refused. Some refunds are automatic: if the gateway approves a charge late,
+    the server requests a refund without an operator's decision.
     """
     case = await _lock(tx, case_id)
     awaits_approval = case.needs_approval and case.approved_by is None

@@ -5,7 +5,7 @@ The statement returns the rows that break the invariant.
 time, even while the system does other work.
 Invariants with `quiet` hold only if nobody acts and all due deadlines have fired. Some invariants check only the
 people whose ids are given, because the database may also contain other users. The rows of those users may change at
-any time, and an operator may have changed the capacity of those mitras.
+any time, and an operator may have changed a mitra's capacity.
 """
 
 from collections.abc import Collection, Coroutine, Sequence
