@@ -17,8 +17,9 @@
 -- transaction takes its locks in the same order, so that transactions cannot deadlock. The order is: payment,
 -- pairing, session, mitra, requests by id, extension and its payment, streams by (role, user id).
 
--- This function is the only clock. Every comparison with a deadline calls the function. Tests replace its body with a
--- body that returns a virtual time. The body below reads no setting, so nobody can change the time in production.
+-- This function is the only clock. Every statement that compares a time with a deadline calls this function. Tests
+-- replace its body with a body that returns a virtual time. The body below reads no setting, so nobody can change the
+-- time in production.
 CREATE FUNCTION curhat_now() RETURNS timestamptz
     LANGUAGE sql VOLATILE PARALLEL SAFE
     RETURN clock_timestamp();

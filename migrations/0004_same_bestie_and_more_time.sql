@@ -6,7 +6,7 @@
 --   a session has at most one open extension;
 --   an extension gets a charge attempt only while its status is 'charging';
 --   an extension becomes 'approved' only if the gateway has approved its charge;
---   if the mitra does not answer, the extension's stored default action is carried out;
+--   an extension without an answer ends by its stored default action;
 --   an extension's status changes only by an allowed transition.
 --
 -- The code changes an extension and its payment only while it holds the lock of the session's row. The lock order is:

@@ -21,7 +21,7 @@ CREATE TABLE push_subscriptions (
     p256dh bytea NOT NULL CHECK (octet_length(p256dh) = 65),
     auth bytea NOT NULL CHECK (octet_length(auth) = 16),
     language text NOT NULL CHECK (language IN ('id', 'en')),
-    -- How many pushes in a row the worker could not deliver. At the limit, the worker sets failed_at.
+    -- The number of pushes in a row that the worker could not deliver. At the limit, the worker sets failed_at.
     failures integer NOT NULL DEFAULT 0 CHECK (failures >= 0),
     failed_at timestamptz,
     created_at timestamptz NOT NULL DEFAULT curhat_now(),
@@ -42,12 +42,12 @@ CREATE TABLE push_messages (
     -- A newer push with the same topic replaces this push, at the push service and on the screen.
     topic text NOT NULL CHECK (topic ~ '^[A-Za-z0-9_-]{1,32}$'),
     payload text NOT NULL CHECK (octet_length(payload) <= 2000),
-    -- The time at which the reason arose. A second push about the same subject needs a newer reason. For example, the
-    -- request was offered again.
+    -- The time at which the reason arose. A second push about the same subject needs a newer reason, for example a
+    -- request that was offered again.
     reason_at timestamptz NOT NULL,
     expires_at timestamptz NOT NULL,
-    -- The earliest time at which a worker may send the push. Before a worker sends the push, it moves this time
-    -- into the future, beyond the timeout of the send. So no other worker sends the push too.
+    -- The earliest time at which a worker may send the push. Before a worker sends the push, the worker moves this
+    -- time beyond the end of its attempt. So no other worker sends the push too.
     due_at timestamptz NOT NULL DEFAULT curhat_now(),
     attempts integer NOT NULL DEFAULT 0,
     -- The time at which the push service accepted the push, or refused it permanently.

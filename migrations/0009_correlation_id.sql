@@ -1,4 +1,4 @@
--- The id connects the log lines of a deadline with the log lines of the HTTP request that armed the deadline. The new
+-- The log lines of a deadline have the same id as the log lines of the HTTP request that armed the deadline. The new
 -- name avoids the word "request", because a request is a mitra's card. Renaming a column breaks running code that
 -- uses the old name. No release ran before this migration, so no such code is running.
 -- squawk-ignore renaming-column

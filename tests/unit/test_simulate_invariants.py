@@ -284,7 +284,7 @@ async def _(rows: Rows) -> None:
     )
 
 
-@breaks("a fallback has an event payment_session_expired if and only if it expired, and none expired early")
+@breaks("each expired fallback, and no other, has an event payment_session_expired; none expired early")
 async def _(rows: Rows) -> None:
     await rows.failed_payment(
         kind="targeted", target_mitra_id=uuid4(), failure_tag="targeted_mitra_timeout", fallback_status="expired",

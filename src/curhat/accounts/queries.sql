@@ -111,7 +111,7 @@ INSERT INTO access_tokens (digest, role, user_id, transport, created_at, expires
 SELECT @digest, @role, @user_id, @transport, now, now + make_interval(secs => @valid_seconds) FROM curhat_now() AS now
 
 -- name: find_valid_tokens :many
--- The tokens among @digests that are neither revoked nor expired, each with its owner.
+-- Find the tokens among @digests that are neither revoked nor expired, each with its owner.
 -- row: ValidToken
 SELECT tokens.digest, tokens.role, tokens.user_id, tokens.transport, mitras.suspended_at IS NOT NULL AS is_suspended
 FROM access_tokens AS tokens
@@ -119,7 +119,7 @@ LEFT JOIN mitras ON tokens.role = 'mitra' AND mitras.id = tokens.user_id
 WHERE tokens.digest = ANY (@digests::bytea[]) AND tokens.revoked_at IS NULL AND tokens.expires_at > curhat_now()
 
 -- name: find_admitting_tokens :many
--- The tokens among @digests that are neither revoked nor expired, and whose owner is not suspended.
+-- Find the tokens among @digests that are neither revoked nor expired, and whose owner is not suspended.
 SELECT tokens.digest
 FROM access_tokens AS tokens
 LEFT JOIN mitras ON tokens.role = 'mitra' AND mitras.id = tokens.user_id
@@ -187,5 +187,5 @@ DELETE FROM development_inbox WHERE phone_number = @phone_number AND id <= (
 )
 
 -- name: list_inbox :many
--- The text messages to this phone number, newest first.
+-- Read the text messages to this phone number, newest first.
 SELECT text, code, sent_at FROM development_inbox WHERE phone_number = @phone_number ORDER BY id DESC

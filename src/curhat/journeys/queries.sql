@@ -123,7 +123,7 @@ WITH key AS MATERIALIZED (
     ON CONFLICT (kind, entity_id, generation) DO NOTHING
     RETURNING entity_id
 ), mark_recovered AS (
-    -- The fallback found a mitra, so the failure of the targeted pairing needs no review (3.8).
+    -- A mitra accepted the fallback, so the failure of the targeted pairing needs no review (3.8).
     UPDATE failed_pairing_events SET recovered = true
     FROM won WHERE failed_pairing_events.payment_id = won.payment_id AND won.kind = 'blast'
 )

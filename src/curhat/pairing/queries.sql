@@ -67,7 +67,8 @@ WITH locked_mitra AS MATERIALIZED (
 SELECT open_pairing.id, ARRAY(SELECT mitra_id FROM ask_mitra) AS asked FROM open_pairing
 
 -- name: list_blasts_to_offer :many
--- Open blasts that can be offered to at least one of these mitras, for the first time or again. Takes no locks.
+-- Find open blasts that can be offered to at least one of these mitras, for the first time or again. Takes no
+-- locks.
 SELECT DISTINCT pairings.id
 FROM pairings
 CROSS JOIN mitras
@@ -81,8 +82,8 @@ LIMIT 100
 
 -- name: share_open_pairing :optional
 -- Lock the pairing FOR SHARE if it is open, so that it stays open until this transaction ends. No row: the
--- pairing is decided, or another transaction is deciding it. This statement does not wait for the other
--- transaction. If the pairing stays open, the next round of offers includes it a few seconds later.
+-- pairing is decided, or another transaction is deciding the pairing. This statement does not wait for the
+-- other transaction. If the pairing stays open, the next round of offers includes it a few seconds later.
 WITH locked_pairing AS MATERIALIZED (SELECT * FROM pairings WHERE id = @pairing_id FOR SHARE SKIP LOCKED)
 SELECT id FROM locked_pairing WHERE status = 'open' AND deadline_at > curhat_now()
 
@@ -152,14 +153,14 @@ FROM locked_pairings, moment
 WHERE locked_pairings.status = 'open'
 
 -- name: count_answers :many
--- For each pairing, the number of mitras who were asked and the number of mitras who rejected. A pairing that
--- asked nobody has no row.
+-- For each pairing, count the mitras who were asked and the mitras who rejected. A pairing that asked nobody
+-- has no row.
 SELECT pairing_id, count(*) AS asked, count(*) FILTER (WHERE status = 'rejected') AS rejected
 FROM requests WHERE pairing_id = ANY (@pairing_ids::uuid[])
 GROUP BY pairing_id
 
 -- name: can_ask_another :one
--- Whether at least one of these mitras can take the pairing and has not been asked yet.
+-- Return whether at least one of these mitras can take the pairing and has not been asked yet.
 SELECT EXISTS (
     SELECT 1 FROM mitras, pairings
     WHERE pairings.id = @pairing_id AND mitras.id = ANY (@mitra_ids::uuid[]) AND mitras.can_take_customer
@@ -192,12 +193,12 @@ SELECT 'fallback_answer', id, fallback_answer_by, @correlation_id FROM fail_pair
 UPDATE pairings SET fallback_status = @fallback_status WHERE id = @pairing_id
 
 -- name: list_withdrawn_targeted :many
--- The targeted pairings whose request was closed because the mitra became unavailable.
+-- Find the targeted pairings whose request was closed because the mitra became unavailable.
 SELECT pairing_id FROM requests
 WHERE pairing_id = ANY (@pairing_ids::uuid[]) AND close_reason IN ('went_offline', 'at_capacity', 'suspended')
 
 -- name: list_targets :many
--- For each targeted pairing, the ids of the chosen mitra and of the customer.
+-- For each targeted pairing, read the ids of the chosen mitra and of the customer.
 SELECT id, target_mitra_id, customer_id FROM pairings WHERE id = ANY (@pairing_ids::uuid[])
 
 -- name: close_requests :many
@@ -246,9 +247,9 @@ WHERE failed_pairing_events.payment_id = ANY (@payment_ids::uuid[])
 INSERT INTO failed_pairing_events (payment_id, tag) SELECT unnest(@payment_ids::uuid[]), 'payment_session_expired'
 
 -- name: list_payment_views :many
--- These payments as customers see them, each with its latest pairing. If the payment has a blast, the blast is
--- the latest pairing, because no pairing comes after a blast. The statement does not sort the pairings by id,
--- because the ids are not in order after the clock was set back.
+-- Read these payments as customers see them, each with its latest pairing. If the payment has a blast, the
+-- blast is the latest pairing, because no pairing comes after a blast. The statement does not sort the pairings
+-- by id, because the ids are not in order after the clock was set back.
 -- nullable: target_mitra_id, target_display_name, pairing_id, pairing_kind, pairing_status, pairing_deadline_at
 -- nullable: pairing_failure_tag, fallback_status, fallback_answer_by, session_id
 -- row: PaymentViewRow
@@ -268,7 +269,7 @@ LEFT JOIN sessions ON sessions.pairing_id = pairing.id
 WHERE payments.id = ANY (@payment_ids::uuid[])
 
 -- name: read_pairing_view :optional
--- A pairing and its payment, as the customer sees them.
+-- Read a pairing and its payment, as the customer sees them.
 -- nullable: target_mitra_id, target_display_name, pairing_id, pairing_kind, pairing_status, pairing_deadline_at
 -- nullable: pairing_failure_tag, fallback_status, fallback_answer_by, session_id
 -- row: PaymentViewRow
@@ -286,9 +287,8 @@ LEFT JOIN sessions ON sessions.pairing_id = pairing.id
 WHERE pairing.id = @pairing_id
 
 -- name: find_current_payment :one
--- The payment that the app shows to a returning customer. This is the customer's open payment. If there is
--- none, this is the customer's latest payment, but only if its status is `unserved`. Null: there is no such
--- payment.
+-- Find the payment that the app shows to a returning customer. This is the customer's open payment or, if no
+-- payment is open, the latest payment, but only if its status is `unserved`. Null: the app shows no payment.
 -- nullable: id
 SELECT coalesce(
     (
@@ -302,9 +302,9 @@ SELECT coalesce(
 ) AS id
 
 -- name: list_open_requests :many
--- The requests whose cards the mitras see now. Such a request is offered, the window of its pairing runs, and
--- its mitra can take a customer. The statement first reads the open rows through their partial indexes. So old
--- rows in the tables do not slow the statement down.
+-- Find the requests whose cards the mitras see now. Such a request is offered, the window of its pairing runs,
+-- and its mitra can take a customer. The statement first reads the open rows through their partial indexes. So
+-- old rows in the tables do not slow the statement down.
 -- nullable: close_reason
 -- row: OpenRequest
 WITH open_pairings AS MATERIALIZED (
@@ -327,7 +327,7 @@ JOIN open_pairings ON open_pairings.id = offered_requests.pairing_id
 ORDER BY offered_requests.mitra_id, offered_requests.id
 
 -- name: list_closed_requests :many
--- Requests that are no longer open, with the columns that explain why.
+-- Read requests that are no longer open, with the columns that explain why.
 -- nullable: close_reason, failure_tag
 -- row: ClosedRequest
 SELECT requests.id, requests.mitra_id, requests.status AS request_status, requests.close_reason, pairings.kind,

@@ -14,7 +14,7 @@ ON CONFLICT (customer_id) WHERE purpose = 'session' AND status IN ('pending', 'c
 RETURNING id, expires_at
 
 -- name: find_open_payment :optional
--- The customer's open payment of purpose `session`.
+-- Find the customer's open payment of purpose `session`.
 SELECT id FROM payments
 WHERE customer_id = @customer_id AND purpose = 'session' AND status IN ('pending', 'confirming', 'confirmed')
 
@@ -112,7 +112,7 @@ UPDATE charge_attempts SET status = @attempt_status, answered_at = curhat_now(),
 WHERE id = @attempt_id
 
 -- name: has_other_charge :one
--- True if another attempt of the payment charged the customer, or may still charge the customer.
+-- Return whether another attempt of the payment charged the customer, or may still charge the customer.
 SELECT EXISTS (
     SELECT 1 FROM charge_attempts
     WHERE payment_id = @payment_id AND id <> @attempt_id AND status IN ('approved', 'started')
@@ -137,9 +137,9 @@ SELECT id AS key, charge_attempt_id AS charge_key, payment_id, amount_rp FROM re
 WHERE id = @refund_id AND status = 'requested'
 
 -- name: list_charges_to_refund :many
--- The charges that the gateway took for these payments, if no refund of the charge is requested or done. A late
--- approval is always listed. An approved charge is listed if its payment got no session, or if the session was
--- cut short. `was_refused`: the gateway has refused an earlier refund of the charge.
+-- Find the charges that the gateway took for these payments, if no refund of the charge is requested or done. A
+-- late approval is always listed. An approved charge is listed if its payment got no session, or if the session
+-- was cut short. `was_refused`: the gateway has refused an earlier refund of the charge.
 -- row: TakenCharge
 SELECT charge_attempts.payment_id, charge_attempts.id AS key, charge_attempts.amount_rp,
     EXISTS (SELECT 1 FROM refunds WHERE refunds.charge_attempt_id = charge_attempts.id) AS was_refused
@@ -177,7 +177,8 @@ RETURNING amount_rp
 
 -- name: mark_payment_refunded :optional
 -- served or unserved → refunded. The refund must be an operator's decision, and its charge must be `approved`
--- and not a late approval. No row: the refund does not fulfil this, or the payment has another status.
+-- and not a late approval. No row: the refund does not meet these conditions, or the payment has another
+-- status.
 UPDATE payments SET status = 'refunded'
 FROM refunds JOIN charge_attempts ON charge_attempts.id = refunds.charge_attempt_id
 WHERE payments.id = @payment_id AND payments.status IN ('served', 'unserved') AND refunds.id = @refund_id

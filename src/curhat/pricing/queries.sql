@@ -2,15 +2,16 @@
 -- type: purposes = Purpose from curhat.pricing.schemas
 
 -- name: list_offers :many
--- The current offers that this customer can choose. The trial comes first. The other offers follow by duration.
+-- Read the current offers that this customer can choose. The trial comes first. The other offers follow by
+-- duration.
 SELECT id, duration_minutes, price_rp, is_trial FROM offers
 WHERE purpose = @purpose AND withdrawn_at IS NULL
     AND NOT (is_trial AND EXISTS (SELECT 1 FROM sessions WHERE customer_id = @customer_id AND is_trial))
 ORDER BY is_trial DESC, duration_minutes
 
 -- name: find_offer :optional
--- One current offer, and whether this customer has had a trial. No row: the offer is unknown, withdrawn or for
--- another purpose.
+-- Read one current offer, and whether this customer has had a trial. No row: the offer is unknown, withdrawn or
+-- for another purpose.
 SELECT id, duration_minutes, price_rp, is_trial,
     EXISTS (SELECT 1 FROM sessions WHERE customer_id = @customer_id AND is_trial) AS trial_used
 FROM offers WHERE id = @id AND purpose = @purpose AND withdrawn_at IS NULL

@@ -49,9 +49,9 @@ LEFT JOIN insert_messages AS sent USING (session_id, sender, client_message_id)
 ORDER BY own.position
 
 -- name: list_sent_messages :many
--- The stored messages with these client ids. Each array has one element per message. This must be a separate
--- statement, so that it sees the messages that other transactions committed while send_messages waited for its
--- locks.
+-- Read the stored messages with these client ids. Each array has one element per message. This must be a
+-- separate statement, so that it sees the messages that other transactions committed while send_messages waited
+-- for its locks.
 -- nullable: read_at
 -- row: MessageRow
 SELECT messages.id, messages.session_id, messages.client_message_id, messages.sender, messages.text,
@@ -142,7 +142,7 @@ LEFT JOIN end_sessions AS ended USING (id)
 WHERE locked.status = 'active' AND locked.open_extension_id IS NULL
 
 -- name: list_sessions :many
--- These sessions, oldest first. Each row has the mitra's display name, which the customer may see, and the
+-- Read these sessions, oldest first. Each row has the mitra's display name, which the customer may see, and the
 -- customer's call name, which the mitra may see. Each row also has the session's open extension or, if no
 -- extension is open, its latest extension.
 -- nullable: ended_at, end_reason, extension_id, extension_payment_id, extension_status, extension_decided_by
@@ -169,7 +169,7 @@ WHERE sessions.id = ANY (@session_ids::uuid[])
 ORDER BY sessions.id
 
 -- name: find_running_members :optional
--- The two members of a session. No row: the session is not running.
+-- Read the two members of a session. No row: the session is not running.
 -- row: SessionMembers
 SELECT customer_id, mitra_id FROM sessions
 WHERE id = @session_id AND status = 'active' AND (ends_at > curhat_now() OR open_extension_id IS NOT NULL)
@@ -183,17 +183,17 @@ SELECT id FROM sessions WHERE customer_id = @customer_id AND status = 'active'
 SELECT id FROM sessions WHERE mitra_id = @mitra_id AND status = 'active'
 
 -- name: list_past_sessions_of_customer :many
--- The ids of the newest sessions before @before_id. The statement has no other condition, so PostgreSQL finds
--- the rows by one index and reads no other rows.
+-- Find the newest sessions before @before_id. The statement has no other condition, so PostgreSQL finds the
+-- rows by one index and reads no other rows.
 SELECT id FROM sessions WHERE customer_id = @user_id AND id < @before_id ORDER BY id DESC LIMIT @max_sessions
 
 -- name: list_past_sessions_of_mitra :many
--- The ids of the newest sessions before @before_id.
+-- Find the newest sessions before @before_id.
 SELECT id FROM sessions WHERE mitra_id = @user_id AND id < @before_id ORDER BY id DESC LIMIT @max_sessions
 
 -- name: list_messages :many
--- The session's messages that are older than the message @before_id, newest first. No row: the session has no
--- older message, or the caller is not a member of the session.
+-- Read the session's messages that are older than the message @before_id, newest first. No row: the session has
+-- no older message, or the caller is not a member of the session.
 -- nullable: read_at
 -- row: MessageRow
 SELECT page.id, page.session_id, page.client_message_id, page.sender, page.text, page.sent_at, page.read_at
@@ -208,13 +208,14 @@ WHERE sessions.id = @session_id
 ORDER BY page.id DESC
 
 -- name: find_session_of_charge :optional
--- The session whose extension this charge attempt pays for. No row: the attempt does not pay for an extension.
+-- Find the session whose extension this charge attempt pays for. No row: the attempt does not pay for an
+-- extension.
 SELECT extensions.session_id
 FROM charge_attempts JOIN extensions ON extensions.payment_id = charge_attempts.payment_id
 WHERE charge_attempts.id = @charge_attempt_id
 
 -- name: list_mitras_of_extensions :many
--- The mitras who have to answer these extensions.
+-- Read the mitras who have to answer these extensions.
 -- row: ExtensionMitra
 SELECT extensions.id, sessions.mitra_id
 FROM extensions JOIN sessions ON sessions.id = extensions.session_id
@@ -287,7 +288,7 @@ SELECT id, session_id, payment_id, status, decided_by, offer_id, duration_minute
 FROM extensions WHERE id = ANY (@extension_ids::uuid[]) ORDER BY id
 
 -- name: list_open_extensions_of_mitra :many
--- The open extensions of the mitra's active sessions, oldest first.
+-- Read the open extensions of the mitra's active sessions, oldest first.
 -- nullable: decided_by
 -- row: ExtensionRow
 SELECT extensions.id, extensions.session_id, extensions.payment_id, extensions.status, extensions.decided_by,
@@ -340,12 +341,12 @@ UPDATE extensions SET mitra_went_offline = true FROM locked_extensions AS locked
 RETURNING extensions.id
 
 -- name: list_presence_checks :many
--- The mitra's pending extensions. `due_at` is @wait_seconds from now.
+-- Find the mitra's pending extensions. `due_at` is @wait_seconds from now.
 -- row: PresenceCheck
 SELECT extensions.id, curhat_now() + make_interval(secs => @wait_seconds) AS due_at
 FROM sessions JOIN extensions ON extensions.id = sessions.open_extension_id
 WHERE sessions.mitra_id = @mitra_id AND sessions.status = 'active' AND extensions.status = 'pending'
 
 -- name: list_payments_of_approved_extensions :many
--- The payments for these sessions' approved extensions.
+-- Find the payments for these sessions' approved extensions.
 SELECT payment_id FROM extensions WHERE session_id = ANY (@session_ids::uuid[]) AND status = 'approved' ORDER BY id

@@ -2,7 +2,7 @@
 -- type: subject = AuditSubject from curhat.kit.audit
 
 -- name: list_audit_entries :many
--- Entries of the audit, newest first. `actor_email` is null when the actor is not an operator.
+-- Read the audit's entries, newest first. `actor_email` is null when the actor is not an operator.
 -- row: AuditRow
 -- nullable: actor_email, old_value, new_value
 SELECT page.id, page.actor, operators.email AS actor_email, page.action, page.subject, page.subject_id,

@@ -2,9 +2,9 @@
 -- type: tag = FailureTag from curhat.pairing.states
 
 -- name: read_figures :one
--- Current counts, and counts since midnight in Jakarta. `acceptance_seconds` holds the 50th and the 95th
--- percentile, over the pairings matched today, of the seconds between a pairing's start and its match. It is
--- null if no pairing was matched today.
+-- Read the current counts, and the counts since midnight in Jakarta. `acceptance_seconds` holds the 50th and
+-- the 95th percentile, over the pairings matched today, of the seconds between a pairing's start and its match.
+-- This column is null if no pairing was matched today.
 -- row: Figures
 -- nullable: acceptance_seconds
 WITH moment AS MATERIALIZED (
@@ -33,11 +33,11 @@ SELECT day.now AS server_now, day.began_at AS today_began_at,
 FROM day
 
 -- name: count_failures_by_tag :many
--- Failed pairings since @since, per tag.
+-- Count the failed pairings since @since, per tag.
 SELECT tag, count(*) AS failures FROM failed_pairing_events WHERE occurred_at >= @since GROUP BY tag ORDER BY tag
 
 -- name: list_open_searches :many
--- The oldest open pairings, at most @max_searches.
+-- Read the oldest open pairings, at most @max_searches.
 SELECT page.id AS pairing_id, page.payment_id, page.kind, customers.call_name, page.created_at AS began_at,
     page.deadline_at, extract(epoch FROM curhat_now() - page.created_at)::double precision AS age_seconds,
     answers.asked, answers.rejected
@@ -52,12 +52,12 @@ CROSS JOIN LATERAL (
 ORDER BY page.created_at, page.id
 
 -- name: list_mitras_perhaps_connected :many
--- The mitras who may be connected, because their toggle is on or they were seen within the last 5 minutes.
+-- Find the mitras who may be connected, because their toggle is on or they were seen within the last 5 minutes.
 SELECT id FROM mitras
 WHERE online OR last_seen_at > (SELECT curhat_now() - interval '5 minutes')
 
 -- name: sum_free_capacity :one
--- How many more customers these mitras can take in total.
+-- Compute how many more customers these mitras can take in total.
 SELECT coalesce(sum(max_customers - active_sessions), 0) AS free_capacity FROM mitras
 WHERE id = ANY (@mitra_ids::uuid[]) AND can_take_customer
 

@@ -7,8 +7,8 @@
 SELECT pg_advisory_xact_lock(hashtextextended('sign-in tries of ' || encode(@email_digest::bytea, 'hex'), 0)) AS locked
 
 -- name: read_wait_seconds :optional
--- Seconds until this e-mail has fewer than @max_tries tries in the last @window_seconds. No row: the e-mail
--- already has fewer tries.
+-- Compute the seconds until this e-mail has fewer than @max_tries tries in the last @window_seconds. No row:
+-- the e-mail already has fewer tries.
 SELECT extract(epoch FROM tried_at + make_interval(secs => @window_seconds) - curhat_now())::double precision
     AS wait_seconds
 FROM operator_sign_in_tries
@@ -24,7 +24,7 @@ INSERT INTO operator_sign_in_tries (email_digest) VALUES (@email_digest)
 DELETE FROM operator_sign_in_tries WHERE email_digest = @email_digest
 
 -- name: find_operator_by_email :optional
--- The operator with this e-mail. No row: no operator has this e-mail, or the operator is disabled.
+-- Find the operator with this e-mail. No row: no operator has this e-mail, or the operator is disabled.
 SELECT id, password_hash FROM operators WHERE email = @email AND disabled_at IS NULL
 
 -- name: disable_operator :optional
@@ -104,8 +104,8 @@ SELECT @digest, @operator_id, @transport, @user_agent, @address, now, now, now +
 FROM curhat_now() AS now
 
 -- name: find_operator_of_token :optional
--- The operator who owns this token. The statement also records when the token was last seen, at most once per
--- minute. No row: the token is unknown, expired or revoked, or its operator is disabled.
+-- Find the operator who owns this token. The statement also records when the token was last seen, at most once
+-- per minute. No row: the token is unknown, expired or revoked, or its operator is disabled.
 -- row: TokenOwner
 WITH valid_token AS MATERIALIZED (
     SELECT id, operator_id, transport, last_seen_at < curhat_now() - interval '1 minute' AS is_seen_stale
@@ -120,14 +120,14 @@ SELECT valid_token.id AS token_id, valid_token.transport, operators.id, operator
 FROM valid_token JOIN operators ON operators.id = valid_token.operator_id AND operators.disabled_at IS NULL
 
 -- name: is_token_of_customer_or_mitra :one
--- True if this is a valid token of a customer or a mitra that was issued for this transport (cookie or header).
+-- Return whether a customer or a mitra has this valid token, issued for this transport (cookie or header).
 SELECT EXISTS (
     SELECT 1 FROM access_tokens
     WHERE digest = @digest AND transport = @transport AND revoked_at IS NULL AND expires_at > curhat_now()
 ) AS is_valid
 
 -- name: list_devices :many
--- At most 100 valid tokens of an operator. The most recently seen token comes first.
+-- Read at most 100 valid tokens of an operator. The most recently seen token comes first.
 SELECT id, user_agent, address, transport, created_at, last_seen_at, expires_at
 FROM operator_tokens
 WHERE operator_id = @operator_id AND revoked_at IS NULL AND expires_at > curhat_now()

@@ -9,7 +9,7 @@
 -- type: status = TimelineStatus from curhat.control_center.records.schemas
 
 -- name: list_payments :many
--- Payments, newest first, each with the tag of its last failure, its session and its review case.
+-- Read payments, newest first, each with the tag of its last failure, its session and its review case.
 -- row: PaymentRow
 -- nullable: target_mitra_id, target_mitra_display_name, confirmed_at, closed_at, tag, session_id, case_id
 SELECT page.id, page.purpose, page.status AS payment_status, page.customer_id, customers.call_name,
@@ -34,7 +34,7 @@ LEFT JOIN LATERAL (
 ORDER BY page.created_at DESC, page.id DESC
 
 -- name: read_timeline :many
--- Everything that happened to a payment, oldest first. `rank` orders entries that have the same time.
+-- Read everything that happened to a payment, oldest first. `rank` orders entries that have the same time.
 -- row: TimelineRow
 -- nullable: status, kind, tag, reason, note, amount_rp, mitra_id, mitra_display_name, operator_id, operator_email
 WITH extension AS (
@@ -115,7 +115,7 @@ LEFT JOIN operators ON operators.id = happened.operator_id
 ORDER BY happened.at, happened.rank, happened.entity_id
 
 -- name: list_sessions :many
--- Chat sessions, newest first.
+-- Read chat sessions, newest first.
 -- row: SessionRow
 -- nullable: ended_at, end_reason, end_note, case_id
 SELECT page.id, page.status AS session_status, page.payment_id, page.customer_id, customers.call_name,
@@ -140,8 +140,8 @@ SELECT count(*) FILTER (WHERE sender = 'customer') AS messages_of_customer,
 FROM messages WHERE session_id = @session_id
 
 -- name: list_customers :many
--- Customers, newest first, each with the number of their payments, of their sessions and of their open review
--- cases. `paid_rp` does not include refunded amounts.
+-- Read customers, newest first, each with the number of their payments, of their sessions and of their open
+-- review cases. `paid_rp` does not include refunded amounts.
 -- row: CustomerRow
 -- nullable: last_payment_at
 SELECT page.id, page.call_name, people.phone_number, page.created_at, paid.payments, paid.last_payment_at,
@@ -172,7 +172,7 @@ CROSS JOIN LATERAL (
 ORDER BY page.created_at DESC, page.id DESC
 
 -- name: list_mitras :many
--- Mitras, newest first, each with counts of their answers to their last 200 requests.
+-- Read mitras, newest first, each with counts of their answers to their last 200 requests.
 -- row: MitraRow
 -- nullable: suspended_at, last_seen_at, seconds_p50
 SELECT page.id, page.display_name, people.phone_number, page.online, page.active_sessions, page.max_customers,
@@ -203,6 +203,6 @@ ORDER BY page.created_at DESC, page.id DESC
 SELECT id FROM sessions WHERE id = @session_id
 
 -- name: read_messages :many
--- The oldest messages of a session, at most @max_messages, oldest first.
+-- Read the oldest messages of a session, at most @max_messages, oldest first.
 -- nullable: read_at
 SELECT id, sender, text, sent_at, read_at FROM messages WHERE session_id = @session_id ORDER BY id LIMIT @max_messages

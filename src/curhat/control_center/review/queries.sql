@@ -5,7 +5,7 @@
 -- type: decision = DecisionKind from curhat.control_center.review.schemas
 
 -- name: list_failed_pairings :many
--- Failed-pairing events, newest first.
+-- Read failed-pairing events, newest first.
 -- row: FailedPairingRow
 -- nullable: kind, mitra_id, mitra_display_name, case_id
 SELECT page.id, page.tag, page.kind, page.payment_id, page.customer_id, customers.call_name, people.phone_number,
@@ -24,10 +24,10 @@ LEFT JOIN mitras ON mitras.id = page.mitra_id
 ORDER BY page.occurred_at DESC, page.id DESC
 
 -- name: list_review_cases :many
--- Review cases. Open cases come before decided cases. Within each of these two groups, older cases come first.
--- A payment can have several charges. The refund columns aggregate over the charges, with one refund of each
--- charge. This is the charge's newest refund that has not failed or, if all have failed, its newest refund. The
--- refund columns leave out automatic refunds that have not failed.
+-- Read review cases. Open cases come before decided cases. Within each of these two groups, older cases come
+-- first. A payment can have several charges. The refund columns aggregate over the charges, with one refund per
+-- charge: the newest refund that has not failed or, if all have failed, the newest refund. The refund columns
+-- leave out automatic refunds that have not failed.
 -- row: CaseRow
 -- nullable: tag, decision, note, decided_by, decided_by_email, decided_at, refund_rp, approved_by
 -- nullable: approved_by_email, approved_at, any_failed, any_requested, gateway_reason, refunds_rp, requested_at
@@ -63,7 +63,7 @@ LEFT JOIN LATERAL (
 ORDER BY (page.status = 'decided'), page.opened_at, page.id
 
 -- name: find_payment_of_case :optional
--- The payment that a case is about. No row: there is no such case.
+-- Find the payment that a case is about. No row: there is no such case.
 SELECT payment_id FROM review_cases WHERE id = @case_id
 
 -- name: lock_case :one

@@ -1,7 +1,7 @@
 -- The invariants of the database. Each statement returns the rows that break its invariant. The comment below a
 -- statement's name begins with a number and a title. The number belongs to an invariant (1 to 12) or to a rule
 -- of docs/rules.md. "quiet" marks an invariant that holds only while nobody acts and no deadline is due. The
--- only parameter is @people_ids. It holds the ids of the customers and mitras to check. Null: check everybody.
+-- only parameter, @people_ids, holds the ids of the customers and mitras to check. Null: check everybody.
 -- invariants.py joins all statements into one. This file has the format of a queries.sql (see
 -- curhat/dev/statements.py).
 
@@ -181,7 +181,7 @@ FROM requests JOIN pairings ON pairings.id = requests.pairing_id
 WHERE pairings.left_out_mitra_id = requests.mitra_id OR pairings.target_mitra_id <> requests.mitra_id
 
 -- name: fallback_expired_has_event :many
--- 3.8: a fallback has an event payment_session_expired if and only if it expired, and none expired early
+-- 3.8: each expired fallback, and no other, has an event payment_session_expired; none expired early
 SELECT pairings.id AS pairing_id, pairings.fallback_status, pairings.fallback_answer_by, payments.closed_at, events.tag
 FROM pairings
 JOIN payments ON payments.id = pairings.payment_id
@@ -342,8 +342,8 @@ WITH steps AS (
     SELECT mitra_id, ended_at, -1 FROM sessions
     WHERE ended_at IS NOT NULL AND (@people_ids::uuid[] IS NULL OR mitra_id = ANY (@people_ids))
 ), running AS (
-    -- If a session ends at the instant at which another starts, count the end first: the new session takes its
-    -- place.
+    -- If a session ends at the instant at which another starts, count the end first: the new session takes the place
+    -- of the old session.
     SELECT mitra_id, sum(step) OVER (PARTITION BY mitra_id ORDER BY at, step ROWS UNBOUNDED PRECEDING) AS together
     FROM steps
 )

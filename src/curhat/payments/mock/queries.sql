@@ -12,7 +12,7 @@ ON CONFLICT (key) DO NOTHING
 RETURNING key
 
 -- name: find_charge :optional
--- The result of a charge. `is_processing` is true until the mock reports the result.
+-- Read the result of a charge. `is_processing` is true until the mock reports the result.
 SELECT status AS charge_status, known_at > clock_timestamp() AS is_processing
 FROM mock_gateway.charges WHERE key = @key
 
@@ -32,17 +32,17 @@ INSERT INTO mock_gateway.behaviours (payment_id, behaviour) VALUES (@payment_id,
 ON CONFLICT (payment_id) DO UPDATE SET behaviour = excluded.behaviour
 
 -- name: find_behaviour :optional
--- The payment's own behaviour or, if the payment has none, the default behaviour. No row: there is no default
--- either.
+-- Read the mock's behaviour for this payment or, if none is set, the default behaviour. No row: no default is
+-- set either.
 SELECT behaviour FROM mock_gateway.behaviours WHERE payment_id = @payment_id OR payment_id IS NULL
 ORDER BY payment_id NULLS LAST LIMIT 1
 
 -- name: list_charges :many
--- The payment's charges, oldest first.
+-- Read the payment's charges, oldest first.
 SELECT key, payment_id, amount_rp, status, at FROM mock_gateway.charges
 WHERE payment_id = @payment_id ORDER BY at, key
 
 -- name: list_refunds :many
--- The payment's refunds, oldest first.
+-- Read the payment's refunds, oldest first.
 SELECT key, charge_key, payment_id, amount_rp, status, at FROM mock_gateway.refunds
 WHERE payment_id = @payment_id ORDER BY at, key
