@@ -246,8 +246,8 @@ def _accept_statement(**values: str) -> str:
 
 
 def _id(kind: int, variable: str) -> str:
-    """Return an SQL expression for the same id as people.identifier. The expression costs PostgreSQL as little time
-    as possible.
+    """Return an SQL expression for the same id as people.identifier. PostgreSQL evaluates the expression as fast as
+    possible.
     """
     return f"('{kind:08x}-0000-7000-8000-' || lpad(to_hex(:{variable}::bigint), 12, '0'))::uuid"
 

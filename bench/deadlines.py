@@ -1,7 +1,7 @@
 """Measures how late deadlines take effect. Real workers fire 500 deadlines per second. One worker is killed.
 
-There are three kinds in equal parts: unpaid payments that expire, blasts whose window ends, and sessions whose time
-is over. The lateness is the time of the status change minus the due time, both by the database's clock.
+There are three kinds in equal parts: unpaid payments that expire, blasts whose time to answer ends, and sessions
+whose time is over. The lateness is the time of the status change minus the due time, both by the database's clock.
 """
 
 import asyncio

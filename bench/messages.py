@@ -1,4 +1,4 @@
-"""Measures the delay of chat messages between the members of a chat, over two server processes, and the highest rate.
+"""Measures how late chat messages arrive over two server processes, and the highest rate without late messages.
 
 500 chats are open. The customers' sockets are at one process, the mitras' sockets are at another process, and both
 sides write. The generator sends messages at fixed times, even if earlier messages have not arrived. The delay counts

@@ -171,7 +171,7 @@ async def measure(testbed: Testbed, _options: Options) -> list[Figure]:
 
 @contextlib.asynccontextmanager
 async def _connected(testbed: Testbed) -> AsyncIterator[None]:
-    """Until the end of the block, report to presence that the mitras of the extensions are connected."""
+    """Until the end of the block, report to Presence that the mitras of the extensions are connected."""
     mitras = [people.identifier(people.MITRA, number) for number in range(3 * EACH, 4 * EACH)]
     async with testbed.valkey() as client:
         store = PresenceStore(client)

@@ -1,4 +1,4 @@
-"""Test the call to action: when the customer can press it, and what the app says while it is disabled."""
+"""Test the call to action: when the customer can press the button, and what the app says otherwise."""
 
 import json
 

@@ -22,7 +22,7 @@ CLS_LIMIT = 0.1
 MESSAGES = 1_000
 # Limits for fast scrolling through the list without a graphics card: for the median frame and the 95th-percentile
 # frame. The measured values were 16 and 55 ms. With `content-visibility: auto` on each of a thousand bubbles, the
-# values were 70 and 95 ms, because the browser's visibility checks cost more than they saved.
+# values were 70 and 95 ms, because the browser's visibility checks took more time than they saved.
 USUAL_FRAME_LIMIT_MS = 34
 SLOW_FRAME_LIMIT_MS = 100
 MAX_FLINGS = 12

@@ -184,7 +184,7 @@ async def test_an_extension_approved_by_default_is_charged_once_when_the_worker_
         await system.check(survivor)
 
 
-# No worker when a window ends -------------------------------------------------------------------------
+# No worker when the time to answer ends ---------------------------------------------------------------
 
 
 @pytest.mark.rule("5.1", "5.6")

@@ -209,7 +209,7 @@ async def test_no_payment_for_a_mitra_is_opened_and_no_fallback_is_taken_while_p
     assert failed.fallback.allowed
 
 
-# The window ----------------------------------------------------------------------------------------------
+# The time to answer --------------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("4.1", "3.7")

@@ -224,7 +224,7 @@ async def test_concurrent_steps_on_few_rows_end_without_a_deadlock_and_keep_ever
     steps = ConcurrentSteps(database, seed, customers, mitras, offers)
 
     for _ in range(ROUNDS):
-        # Some steps are refused: their row is locked, no row is in the needed state, or a window has ended.
+        # Some steps are refused: their row is locked, no row is in the needed state, or the time to answer is over.
         await clock.advance(steps.choose.choice([0, 0.1, 0.5, 1, 3.2, 10, 20, 60]))
         await asyncio.gather(*(steps.step() for _ in range(STEPS_PER_ROUND)), clock.advance(0.3))
         failed = await database.fetch("SELECT kind, last_error FROM deadlines WHERE last_error IS NOT NULL")

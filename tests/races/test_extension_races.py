@@ -169,7 +169,7 @@ async def scenario(database: Database, clock: VirtualClock, make: Make) -> Scena
     return Scenario(database, make, clock, chat, offer)
 
 
-# The window ----------------------------------------------------------------------------------------------
+# The time to answer --------------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("5.1", "5.4")

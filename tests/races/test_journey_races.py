@@ -90,7 +90,7 @@ async def test_a_hanging_call_to_an_outside_service_delays_no_other_deadline(
 async def test_a_claimed_deadline_is_not_lost_when_the_clock_is_set_back(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
-    """The transition then finds that the window is not over yet. So the worker must fire the deadline again."""
+    """When the transition runs, the time to answer is not over yet. So the worker must fire the deadline again."""
     await clock.set()
     pairing_id = await open_blast(database, await make.confirmed_payment(await make.customer()), [])
     await clock.advance(WINDOW_SECONDS)

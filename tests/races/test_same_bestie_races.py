@@ -121,7 +121,7 @@ async def scenario(database: Database, clock: VirtualClock, make: Make) -> Scena
     )
 
 
-# The window ----------------------------------------------------------------------------------------------
+# The time to answer --------------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("4.3", "2b.7")
@@ -242,7 +242,7 @@ async def test_a_race_between_going_offline_and_timeout_fails_the_pairing_once(
     sides = (times_out, goes) if worker_first else (goes, times_out)
     assert set(await race(scenario.database, *sides)) == {"done", "fired"}
     await run_concurrently(worker.fires(pairing.TARGETED_LOST))
-    # The window had ended before the mitra went offline.
+    # The time to answer was over before the mitra went offline.
     assert await scenario.failures() == [("targeted_mitra_timeout", False, False)]
     assert await scenario.count("deadlines WHERE kind IN ('targeted_window', 'targeted_lost')") == 0
 
@@ -320,7 +320,7 @@ async def test_the_pairing_fails_when_its_mitra_becomes_unavailable_while_its_re
     )
     sides = (is_asked, goes) if asked_first else (goes, is_asked)
     assert await race(scenario.database, *sides) == ("done", "done")
-    # In either order the pairing fails without waiting for the end of its window.
+    # In either order, the pairing fails before the time to answer is over.
     await run_concurrently(scenario.worker().fires(pairing.TARGETED_LOST))
     assert await scenario.pairings() == [("targeted", "targeted_mitra_offline")]
 

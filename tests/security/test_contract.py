@@ -1,5 +1,5 @@
-"""The server keeps its contract. Schemathesis calls a real server process. More tests check facts that authors of
-clients need.
+"""The server keeps its contract. Schemathesis sends requests to a real server process. More tests check facts that
+authors of clients need.
 
 Every run sends the same requests. Schemathesis generates ids and Idempotency-Keys. The test replaces half of the ids
 by existing ids, so that not every request ends at "not found". Usually the owner of the id sends the request. The

@@ -98,7 +98,7 @@ class SimulatedGateway:
             payment_id,
             amount_rp,
             "declined" if self._random.random() < 0.2 * self._trouble else "approved",
-            # The delays of an answer, in seconds: none, longer than a call waits, and longer than an extension's
+            # The delays of an answer, in seconds: none, longer than the caller waits, and longer than an extension's
             # charge may take.
             self._random.choices([0.0, 7.0, 40.0], [8, self._trouble, self._trouble])[0],
         )

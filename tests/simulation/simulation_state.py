@@ -193,7 +193,7 @@ class SimulationState:
     async def set_up(self) -> None:
         """Empty the tables, and make a few people and offers."""
         async with self.database.transaction() as tx:
-            # The schedules share a database. This disables the triggers that forbid deleting a history.
+            # The schedules share a database. This statement disables the triggers that forbid deleting a history.
             await tx.execute("SET LOCAL session_replication_role = replica")
             await tx.execute(TRUNCATE if self.seed % TRUNCATED_EVERY == 0 else DELETE)
         await self.clock.set(START)
@@ -671,7 +671,7 @@ class SimulationState:
         return "done"
 
     async def move_clock(self) -> str | None:
-        """Move the clock: a little, exactly to the next deadline, just before or after it, or far."""
+        """Move the clock: a little, far, exactly to the next deadline, or just before or after that deadline."""
         now = await self.clock.now()
         due: datetime | None = await self.database.fetchval(
             "SELECT min(due_at) FROM deadlines WHERE due_at > curhat_now()"

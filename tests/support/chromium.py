@@ -33,7 +33,7 @@ class NoBrowserError(Exception):
 
 
 class Browsers:
-    """The browsers of one test process. Each starts when a test first needs it, and they stop with Playwright."""
+    """The browsers of one test process. Each browser starts when a test first needs it, and stops with Playwright."""
 
     def __init__(self, playwright: Playwright) -> None:
         self._playwright = playwright

@@ -1,6 +1,6 @@
 /**
  * The state of the mitra's work: the toggle, the cards, the chats. The server owns this state. The store holds a
- * snapshot (`/state`), and applies the events that follow the snapshot. Each screen is a function of this store. So a
+ * snapshot (`/state`), and applies the events that follow the snapshot. Each screen depends only on this store. So a
  * screen is the same after a reload, without a network and on a second phone.
  *
  * Each welcome and each snapshot brings the complete set of open requests. If a card's request is not in this set, the
@@ -63,7 +63,7 @@ type Reach = 'off' | 'unknown' | 'cut off' | 'full' | 'reachable';
 
 const KEPT_STATE_KEY = 'curhat:mitra:kept';
 const MAX_KEPT_MESSAGES = 60;
-/** The server pings a mitra every 3 s. This allows for two lost pings. */
+/** The server pings a mitra every 3 s. This time allows for two lost pings. */
 const SILENCE_MS = 9_000;
 /** How long a closed card shows the reason. The time is longer if the mitra had pressed accept. */
 const CLOSED_SHOWN_MS = 5_000;

@@ -2,9 +2,9 @@
  * Notifications while the app is closed: the browser's permission, and the subscription at the server.
  *
  * The app asks for the permission when the person presses the button for it, and never before. When the permission is
- * given, the app sends its subscription to the server at each start. This repairs a subscription that the server has
- * marked as failed. The app does not send the subscription while the person has switched notifications off on this
- * device.
+ * given, the app sends its subscription to the server at each start. So the server uses a subscription again that it
+ * has marked as failed. The app does not send the subscription while the person has switched notifications off on
+ * this device.
  */
 import type { Schemas } from '../api/client';
 import { goTo } from '../router.svelte';

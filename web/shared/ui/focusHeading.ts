@@ -1,8 +1,8 @@
 let isFirstScreen = true;
 
 /**
- * A Svelte action for a screen's heading. It moves the focus to the heading when the screen appears. So a person with a
- * screen reader or a keyboard starts there. The first screen leaves the focus at the top of the page.
+ * A Svelte action for a screen's heading. It moves the focus to the heading when the screen appears. So a person with
+ * a screen reader or a keyboard starts at the heading. The first screen leaves the focus at the top of the page.
  */
 export function focusHeading(heading: HTMLElement): void {
   if (!isFirstScreen) {

@@ -33,7 +33,7 @@ worker.addEventListener('fetch', (event) => {
 });
 
 worker.addEventListener('push', (event) => {
-  // This is PushPayload of the contract. A classic script cannot import the generated type.
+  // This type is PushPayload of the contract. A classic script cannot import the generated type.
   const pushed = event.data?.json() as { type: string; title: string; body: string; topic: string };
   event.waitUntil(showNotification(pushed));
 });
