@@ -89,8 +89,7 @@ async def arm_now(tx: Transaction, kind: str, entity_id: UUID) -> None:
     The consequence then runs in its own transaction.
     The new deadline never replaces an older deadline, because the older deadline's transition may already be running,
     and may have read the state before this transaction's changes.
-    The function also sends a wake signal. If the signal is lost, a worker finds the deadline within
-    MAX_SLEEP_SECONDS.
+    The function also signals the workers. A lost signal delays the deadline by at most MAX_SLEEP_SECONDS.
     """
     await queries.arm_deadline_now(
         tx, kind=kind, entity_id=entity_id, correlation_id=current_correlation_id()

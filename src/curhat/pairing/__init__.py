@@ -4,12 +4,13 @@ Guarantees
     A pairing has one outcome: matched with one winner, or failed with one tag. The database forbids a second winner.
     A mitra who rejected a pairing is not asked again for that pairing. If a customer is also a mitra, the service
     never sends this person a request for their own pairing.
-    No accept, reject or cancel takes effect after the deadline, even if a worker fires the deadline late. No window
-    ends before its deadline.
+    No accept, reject or cancel takes effect after the deadline, even if a worker fires the deadline late. The worker
+    ends no time window before its deadline.
     When a pairing fails, the payment row stays. The service writes one failed-pairing event with the tag, and opens
     one review case for the payment (X.1).
     After a targeted failure, the same payment may pay for one blast, the fallback, without a second charge (3.5).
-    Then the case opens only if the customer declines the fallback or does not answer, or if the blast fails too.
+    Then the service opens the case only if the customer declines the fallback or does not answer, or if the blast
+    fails too.
 Concurrency
     A transaction that decides a pairing holds the row lock of the payment (payments.service.lock).
     A transaction that offers requests takes only a share lock on the open pairing. Therefore any number of these
@@ -19,6 +20,6 @@ Concurrency
     process then reads the open requests of those mitras who have a socket in this process. The process also reads
     these requests every few seconds (cards.py).
 Relies on
-    Presence, which says which mitras may be asked. Presence never decides about money.
+    The package `presence`, which says which mitras may be asked. It never decides about money.
     PostgreSQL, for everything else.
 """

@@ -1,8 +1,8 @@
 """The mitras' request cards. Each server process shows its connected mitras the requests that are open now.
 
 Cards are level-triggered. `refresh` compares the open requests in PostgreSQL with the shown requests, and sends the
-difference. It runs for the mitras in a signal. Every LOOK_AGAIN_SECONDS, it also runs for all mitras with a socket in
-this process. So a lost signal delays a card by at most LOOK_AGAIN_SECONDS.
+difference. After a signal, `refresh` runs for the mitras that the signal names. Every LOOK_AGAIN_SECONDS, `refresh`
+runs for all mitras with a socket in this process. So a lost signal delays a card by at most LOOK_AGAIN_SECONDS.
 """
 
 import asyncio

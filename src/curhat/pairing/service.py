@@ -31,8 +31,8 @@ from curhat.realtime import service as realtime
 
 log = structlog.get_logger(__name__)
 
-# The deadline kinds of this package, in this order: the window of a blast ended; the window of a targeted pairing
-# ended; the mitra of a targeted pairing went away during the window; the time to answer the fallback is over.
+# Deadline kinds. TARGETED_LOST fires if the mitra of a targeted pairing went away. Each other kind fires when the
+# time of a blast, a targeted pairing or a fallback is over.
 PAIRING_WINDOW = "pairing_window"
 TARGETED_WINDOW = "targeted_window"
 TARGETED_LOST = "targeted_lost"
@@ -40,11 +40,11 @@ FALLBACK_ANSWER = "fallback_answer"
 
 
 class Target(msgspec.Struct, frozen=True):
-    """The mitra whom the customer chose, and the answer of presence just before the transaction.
+    """The mitra whom the customer chose, and what presence answered just before the transaction.
 
     `reachable` says whether the mitra may be asked. If presence is unknown, `reachable` is true, and the request
-    waits for the mitra. `other_available` says whether another mitra may be asked. This matters if the pairing fails
-    immediately.
+    waits for the mitra. `other_available` says whether another mitra may be asked. The customer sees this if the
+    pairing fails immediately.
     """
 
     mitra_id: UUID
@@ -114,9 +114,9 @@ async def open_targeted(tx: Transaction, payment_id: UUID, window_seconds: int, 
 async def offer_open_blasts(database: Database, mitra_ids: Sequence[UUID]) -> int:
     """Offer every open blast to these mitras, if they can take a customer and have no open or rejected request (2b).
 
-    Returns how many requests were offered. Presence calls this function when mitras become available, and again every
-    few seconds. A repeated call changes nothing. Each pairing has its own transaction. So a transaction that decides
-    a pairing waits for at most one INSERT.
+    Returns how many requests were offered. The package `presence` calls this function when mitras become available,
+    and again every few seconds. A repeated call changes nothing. Each pairing has its own transaction. So a
+    transaction that decides a pairing waits for at most one INSERT.
     """
     if not mitra_ids:
         return 0
@@ -209,7 +209,7 @@ async def window_over(tx: Transaction, *pairing_ids: UUID) -> list[UUID]:
     await deadlines.arm_each(tx, PAIRING_WINDOW, not_over)
     over = [pairing for pairing in open_pairings if pairing.is_over]
     if over:
-        # Use a separate statement, so that it sees the mitras' answers that were committed while lock_windows waited.
+        # Use a separate statement, which sees the mitras' answers that were committed while lock_windows waited.
         counts = await queries.count_answers(tx, pairing_ids=[pairing.id for pairing in over])
         answers = {count.pairing_id: (count.asked, count.rejected) for count in counts}
         failures = [
@@ -221,7 +221,7 @@ async def window_over(tx: Transaction, *pairing_ids: UUID) -> list[UUID]:
 
 
 async def targets_of(tx: Transaction, pairing_ids: Sequence[UUID]) -> dict[UUID, tuple[UUID, UUID]]:
-    """Return the mitra and the customer of each targeted pairing. Takes no lock, because both ids never change."""
+    """Return the mitra and the customer of each targeted pairing. Takes no lock, because these ids never change."""
     targets = await queries.list_targets(tx, pairing_ids=pairing_ids)
     return {target.id: (target.target_mitra_id, target.customer_id) for target in targets}
 
@@ -235,7 +235,7 @@ async def targeted_over(
     pairing does not change. If the window of a pairing still runs, this function arms its deadline again.
     """
     open_pairings = await queries.lock_windows(tx, pairing_ids=pairing_ids)
-    # Use a separate statement, so that it sees the withdrawals that were committed while lock_windows waited.
+    # Use a separate statement, which sees the withdrawals that were committed while lock_windows waited.
     withdrawn = await queries.list_withdrawn_targeted(
         tx, pairing_ids=[pairing.id for pairing in open_pairings]
     )
@@ -305,7 +305,7 @@ async def _fail(tx: Transaction, failures: Sequence[Failure], other_available: C
 
 
 async def _end_unserved(tx: Transaction, payment_ids: Sequence[UUID]) -> None:
-    """confirmed → unserved. The journeys end. All failed-pairing events of a journey refer to its one case."""
+    """confirmed → unserved. The journeys end. All failed-pairing events of a journey refer to the same case."""
     await payments.close(tx, payment_ids, "unserved")
     await payments.open_cases(tx, payment_ids, "no_session")
     await queries.link_events_to_cases(tx, payment_ids=payment_ids)
@@ -351,7 +351,7 @@ async def lock_failed(tx: Transaction, pairing_id: UUID, customer_id: UUID) -> L
 async def take_fallback(
     tx: Transaction, pairing: LockedPairing, window_seconds: int, candidates: Sequence[UUID]
 ) -> UUID:
-    """The fallback: open → taken. Begins a blast with the same payment (3.5) and returns the blast's id.
+    """The fallback: open → taken. Begins a blast under the same payment (3.5) and returns the blast's id.
 
     If the chosen mitra has just rejected or did not answer, the blast does not ask this mitra (3.9).
     """

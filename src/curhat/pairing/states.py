@@ -5,7 +5,7 @@ from typing import Literal, get_args
 PairingKind = Literal["blast", "targeted"]
 PairingStatus = Literal["open", "matched", "failed"]
 
-# The allowed steps. The trigger pairings_allowed_steps has the same table. A test compares the two tables.
+# The allowed steps. The trigger pairings_allowed_steps contains the same steps. A test compares the two lists.
 PAIRING_STEPS: frozenset[tuple[PairingStatus, PairingStatus]] = frozenset(
     {("open", "matched"), ("open", "failed")}
 )

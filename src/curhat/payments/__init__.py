@@ -16,6 +16,6 @@ Relies on
     The gateway, which charges at most once per key (gateway.py). If the result of a charge is unknown, we query the
     gateway by the same key. We never send the charge under a new key.
     No transaction is open while a process calls the gateway. Before the call, the process arms the deadline
-    `charge_answer` or `refund_answer`. If the process crashes during the call, this deadline finishes the charge or
-    the refund.
+    `charge_answer` or `refund_answer`. If the process crashes during the call, a worker finishes the charge or the
+    refund at this deadline.
 """

@@ -1,8 +1,8 @@
-"""The port to the payment gateway.
+"""The interface to the payment gateway.
 
-Today only the mock implements this port. A later adapter for Xendit will implement it without a change to any caller.
+Today only the mock implements this interface. A later adapter for Xendit needs no change to any caller.
 
-What every gateway behind this port guarantees
+What every gateway guarantees
     A key identifies one charge or one refund. If we send a charge or a refund again under the same key, the gateway
     does not carry it out again, and gives the same answer.
     `find_charge` and `find_refund` return the result of the charge or refund that we sent under a key.
@@ -42,8 +42,8 @@ class RefundAnswer(msgspec.Struct, frozen=True):
     reason: str | None = None
 
 
-# A gateway calls this function, like a webhook, if an answer arrives late or a second time. The arguments are the key
-# and the answer. The gateway's constructor takes the function.
+# A gateway calls this function to deliver an answer late or a second time, as a webhook would. The arguments are the
+# key and the answer. The gateway's constructor takes the function.
 ChargeCallback = Callable[[UUID, ChargeAnswer], Awaitable[object]]
 
 
@@ -57,8 +57,8 @@ class Gateway(Protocol):
     async def find_charge(self, key: UUID) -> ChargeAnswer:
         """Return the result of the charge with this key. Raises GatewayUnknown.
 
-        `not_found` makes the payment pending again, so the customer can be charged under a new key (decision 0008).
-        A gateway that is not certain returns `processing` or raises GatewayUnknown.
+        After `not_found`, the payment is pending again, and the customer can be charged under a new key (decision
+        0008). So a gateway that is not certain returns `processing` or raises GatewayUnknown.
         """
 
     async def refund(self, key: UUID, charge_key: UUID, payment_id: UUID, amount_rp: int) -> RefundAnswer:

@@ -34,8 +34,8 @@ REFUND_ANSWER = "refund_answer"
 # The gateway's status for an unknown key. We also store this text as the attempt's reason.
 NOT_FOUND = "not_found"
 
-# The time from the start of an attempt to the first query about the attempt. By then the call has ended, so the query
-# cannot reach the gateway before the call.
+# The time from the start of an attempt to the first query about the attempt. The call ends before this time is over,
+# so the query cannot reach the gateway before the call.
 FIRST_ASK_SECONDS = ANSWER_TIMEOUT_SECONDS + 1
 # If the gateway does not know a charge, the call may have been delayed and may still arrive. We query the gateway for
 # this long, so that we find and refund money that was taken without our knowledge.
@@ -60,9 +60,9 @@ class Charge(msgspec.Struct, frozen=True):
 
 
 class ChargeOutcome(msgspec.Struct, frozen=True):
-    """The effect of the gateway's answer on the payment. `payment` is the payment's state before the answer.
+    """The effect of the gateway's answer on the payment. `payment` is the payment as it was before the answer.
 
-    The steps:
+    The values of `step`:
         confirmed   the charge was approved in time
         declined    the charge was declined, and the payment is pending again
         expired     the charge was declined, too late to try again
@@ -123,8 +123,8 @@ async def begin_extension_charges(
 ) -> list[Charge]:
     """pending → confirming, when the extension is approved (5.4). The gateway must approve by `charge_by`.
 
-    The caller holds the sessions' locks, and carries out the charges after the commit. If the process dies before it
-    does so, the armed deadlines carry out the charges.
+    The caller holds the sessions' locks, and carries out the charges after the commit. If the process dies before
+    that, workers carry out the charges at the armed deadlines.
     """
     attempts = await queries.begin_extension_charges(tx, payment_ids=payment_ids, charge_by=charge_by)
     assert len(attempts) == len(payment_ids)  # While an extension is pending, its payment is pending too.
@@ -166,7 +166,7 @@ async def begin_confirmation(tx: Transaction, payment: LockedPayment) -> Charge 
     """pending → confirming. A payment of Rp0 goes directly to confirmed and never reaches the gateway (2a.3).
 
     Returns the charge to carry out after the commit. Returns None if the payment is confirmed now. If the process
-    dies before the charge, the armed deadline finishes the attempt. Raises PaymentExpired, PaymentClosed.
+    dies before the charge, a worker finishes the attempt at the armed deadline. Raises PaymentExpired, PaymentClosed.
     """
     if payment.status != "pending":
         raise closed_error(payment.status)
@@ -189,9 +189,9 @@ async def record_charge_answer(tx: Transaction, key: UUID, answer: ChargeAnswer)
     """Record the gateway's answer about an attempt. Returns None if no attempt has this key.
 
     Answers may come late, twice and in any order. The final state is always the same.
-    The answer `approved` overrides every earlier answer, because the gateway took the money. It confirms a payment
-    that is confirming, or that is pending and has time left. If the payment was closed, or another attempt may have
-    taken the money, this function requests a refund instead.
+    The answer `approved` overrides every earlier answer, because the gateway took the money. This answer confirms a
+    payment that is confirming, or that is pending and has time left. If the payment was closed, or another attempt
+    may have taken the money, this function requests a refund instead.
     The answer `not_found` means declined, because the call has ended before the worker queries the gateway. If an
     extension may still be charged, `not_found` changes nothing. The worker then sends the charge again under the same
     key.
@@ -249,8 +249,8 @@ async def _declined(tx: Transaction, payment: LockedPayment, key: UUID, reason: 
         await queries.close_payments(tx, payment_ids=[payment.id], status="expired")
         return ChargeOutcome(payment, "expired")
     await queries.reopen_payment(tx, payment_id=payment.id)
-    # The first expiry deadline may have fired as a no-op while the payment was confirming. So arm a second one. It
-    # needs its own generation, because a worker may hold the lock of the first one at this moment.
+    # The first expiry deadline may have fired as a no-op while the payment was confirming. So arm a second deadline.
+    # Give it another generation, because a worker may now hold the lock of the first deadline.
     attempts = await queries.count_attempts(tx, payment_id=payment.id)
     await deadlines.arm(tx, PAYMENT_EXPIRY, payment.id, payment.expires_at, attempts + 1)
     return ChargeOutcome(payment, "declined")
@@ -263,7 +263,7 @@ def _may_be_sent_again(payment: LockedPayment) -> bool:
 async def ask_again(tx: Transaction, key: UUID, generation: int) -> Charge | Literal["query"] | None:
     """Arm the next query about an attempt that has no answer, or that the gateway did not know.
 
-    Each wait is longer than the last. `generation` is the generation of the deadline that fired.
+    Each wait is longer than the wait before it. `generation` is the generation of the deadline that fired.
     Returns the charge of an approved extension, which the caller sends again under the same key. Returns "query" if
     the caller must only query the gateway by the key. Returns None if there is nothing more to do.
     """

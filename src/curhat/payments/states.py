@@ -6,7 +6,7 @@ PaymentStatus = Literal[
     "pending", "confirming", "confirmed", "served", "unserved", "abandoned", "expired", "refunded"
 ]
 
-# The allowed steps. The database's trigger payments_allowed_steps has the same table, and a test compares the two.
+# The allowed steps. The trigger payments_allowed_steps contains the same steps. A test compares the two lists.
 STEPS: frozenset[tuple[PaymentStatus, PaymentStatus]] = frozenset(
     {
         ("pending", "confirming"),

@@ -10,10 +10,10 @@ Guarantees
     a session after its time is over.
 Concurrency
     Messages that arrive together in one process share a transaction (writer.py).
-    To send a message, to mark messages as read and to end a session, a transaction first locks the session's row.
-    After that, the transaction checks its conditions. So the steps of one session happen one after the other, and
-    message ids increase in commit order. The lock costs no concurrency, because the locks of the members' streams
-    would serialise the session's messages anyway.
+    A transaction that sends a message, marks messages as read or ends a session first locks the session's row. Then
+    the transaction checks its conditions. So the steps of one session happen one after the other, and message ids
+    increase in commit order. The lock does not reduce concurrency, because the locks of the members' streams would
+    serialise the session's messages anyway.
     A transaction locks sessions in id order, then the mitra, then the streams.
 Relies on
     The unique constraint `messages_once`, row locks, and `curhat_now()`.

@@ -12,10 +12,9 @@ Guarantees
     While an extension is open, the session does not end by time. When the extension closes, the deadline of the
     session's end is armed again.
 Concurrency
-    Every step first locks the session. The toggle to offline is an exception, because it already holds the lock of
-    the mitra's row:
-    1. The toggle sets `mitra_went_offline` on the pending extensions. From then on nobody can approve these
-    extensions.
+    Every step first locks the session. The step that sets the toggle to offline is an exception, because this step
+    already holds the lock of the mitra's row:
+    1. The step sets `mitra_went_offline` on the pending extensions. From then on nobody can approve these extensions.
     2. A worker locks the sessions of these extensions and rejects the extensions, in another transaction.
     A decision checks `mitra_went_offline`, so each decision locks the session and then the extension.
     A step with several extensions first locks all their sessions in id order, and then the extensions in id order.
@@ -52,14 +51,14 @@ from curhat.sessions.states import CHARGE_TIMEOUT_SECONDS, DecidedBy
 
 log = structlog.get_logger(__name__)
 
-# The deadline kinds of extensions, and the deadline kind of a session's end, which this module arms again.
+# The deadline kinds of extensions. This module also arms SESSION_END, the deadline of a session's end, again.
 EXTENSION_WINDOW = "extension_window"
 EXTENSION_PRESENCE = "extension_presence"
 EXTENSION_LOST = "extension_lost"
 EXTENSION_CHARGE = "extension_charge"
 SESSION_END = "session_end"
 
-# Slightly longer than the time that a mitra has to reconnect, so that the old lease has also ended on Valkey's clock.
+# Slightly longer than the time that a mitra has to reconnect, so that the old lease has ended by Valkey's clock too.
 PRESENCE_CHECK_SECONDS = COME_BACK_SECONDS + 0.1
 
 
@@ -71,9 +70,9 @@ async def request(
 ) -> Extension:
     """nothing → pending, on the current terms (5.4, 5.7).
 
-    If the mitra is not connected, the extension is rejected immediately (5.6). `connected` is the answer of presence
-    about the mitra, just before the transaction. If `connected` is None (unknown), the extension waits for the
-    mitra's answer. Raises NotFound if the session or the offer does not exist. Raises SessionEnded, ExtensionPending.
+    If the mitra is not connected, the extension is rejected immediately (5.6). `connected` is what presence answered
+    about the mitra just before the transaction. If `connected` is None (unknown), the extension waits for the mitra's
+    answer. Raises NotFound if the session or the offer does not exist. Raises SessionEnded, ExtensionPending.
     """
     session = await lock_session(tx, session_id)
     if session.customer_id != customer_id:
@@ -103,7 +102,7 @@ async def request(
         await realtime.append(tx, await _decided_events(tx, locked))
         return await extension_view(tx, opened.id)
     await deadlines.arm(tx, EXTENSION_WINDOW, opened.id, deadline_at)
-    # If the mitra's socket closed just before this step, only this deadline checks whether the mitra reconnects.
+    # If the mitra's socket closed just before this step, a worker checks the reconnection only at this deadline.
     check_at = session.now + timedelta(seconds=PRESENCE_CHECK_SECONDS)
     await deadlines.arm(tx, EXTENSION_PRESENCE, opened.id, check_at)
     view = await extension_view(tx, opened.id)
@@ -176,7 +175,7 @@ async def window_over(
 
 
 async def mitra_lost(tx: Transaction, *extension_ids: UUID) -> None:
-    """pending → rejected. The mitras went offline, or their sockets closed and did not reconnect (5.6)."""
+    """pending → rejected, because the mitras went offline, or did not reconnect after their sockets closed (5.6)."""
     pending = await _lock_pending(tx, extension_ids)
     await _reject(tx, [(extension, "mitra_unreachable") for extension in pending])
     await realtime.append(tx, await _decided_events(tx, pending))
@@ -205,7 +204,7 @@ async def socket_closed(database: Database, mitra_id: UUID) -> None:
 
 
 async def end_with_session(tx: Transaction, extension_id: UUID) -> list[StreamEvent]:
-    """Close an open extension whose session ended early. The session's row no longer refers to the extension.
+    """Close an open extension whose session ended early. Its session's row already refers to no extension.
 
     pending → rejected, without a charge. charging → charge_failed: a later approval is refunded (5.7).
     Returns the events to append.
@@ -232,8 +231,8 @@ async def charge_answered(
 ) -> tuple[ChargeOutcome | None, list[StreamEvent]]:
     """Record the gateway's answer to an extension's charge: charging → approved or charge_failed.
 
-    If the approval is in time, the session becomes longer. A later approval is refunded. Returns the outcome of the
-    answer, and the events to append.
+    If the approval is in time, the session becomes longer. A later approval is refunded. Returns the effect on the
+    payment, and the events to append.
     """
     session = await lock_session(tx, session_id)
     outcome = await payments.record_charge_answer(tx, key, answer)

@@ -35,7 +35,7 @@ from curhat.sessions.states import CUT_SHORT, OPENS_A_CASE, EndReason
 # Deadline kind. The accept that starts a session also arms this deadline.
 SESSION_END = extension.SESSION_END
 
-# Greater than every id. So a page that begins before this id is the first page.
+# Greater than every message id. So a page that begins before this id is the first page.
 _NEWEST = UUID(int=2**128 - 1)
 
 
@@ -59,7 +59,7 @@ SendOutcome = SentMessage | NotFound | SessionEnded
 
 
 async def send_messages(tx: Transaction, outgoing: Sequence[OutgoingMessage]) -> list[SendOutcome]:
-    """Write these messages. Returns one outcome per message, in the same order. A refusal is also such an outcome.
+    """Write these messages. Returns one outcome per message, in the same order. A refusal counts as an outcome.
 
     Both members get `message.created` for each new message. If a message occurs twice in `outgoing`, it is written
     once.
@@ -226,8 +226,7 @@ async def _finish_ends(
     await presence.release_places(tx, [session.mitra_id for session in ended])
     told: list[StreamEvent] = []
     if open_extension_id is not None:
-        # Lock the extension after the mitra. The toggle to offline locks the mitra and its extensions in the same
-        # order.
+        # Lock the extension after the mitra. The step that sets the toggle to offline locks in the same order.
         told += await extension.end_with_session(tx, open_extension_id)
     all_views = await _views(tx, session_ids)
     for views in all_views:

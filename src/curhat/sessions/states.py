@@ -6,7 +6,7 @@ from curhat.payments.states import CaseReason
 
 SessionStatus = Literal["active", "ended"]
 
-# The trigger sessions_allowed_steps contains the same list of steps. A test compares the two tables.
+# The trigger sessions_allowed_steps contains the same steps. A test compares the two lists.
 STEPS: frozenset[tuple[SessionStatus, SessionStatus]] = frozenset({("active", "ended")})
 
 EndReason = Literal["time_up", "customer_ended", "mitra_ended", "mitra_suspended"]
@@ -15,14 +15,14 @@ ALL_END_REASONS: frozenset[str] = frozenset(get_args(EndReason))
 ExtensionStatus = Literal["pending", "charging", "approved", "rejected", "charge_failed"]
 OPEN_EXTENSION_STATUSES: frozenset[ExtensionStatus] = frozenset({"pending", "charging"})
 
-# The trigger extensions_allowed_steps has the same table. A test compares the two tables.
+# The trigger extensions_allowed_steps contains the same steps. A test compares the two lists.
 EXTENSION_STEPS: frozenset[tuple[ExtensionStatus, ExtensionStatus]] = frozenset(
     {
         ("pending", "charging"),
         ("pending", "rejected"),
         ("charging", "approved"),
         # The gateway declined the charge, or did not answer in time, or the session ended meanwhile. If the gateway
-        # took the money, the service refunds it.
+        # took the money, the service refunds the charge.
         ("charging", "charge_failed"),
     }
 )

@@ -10,8 +10,9 @@ Concurrency
     A batch locks sessions in id order, and then streams in their order. So the batches of several processes cannot
     deadlock.
 Relies on
-    `send_messages`, which code can safely call again with the same messages. If the transaction of several messages
-    fails, PostgreSQL may have committed it all the same. The writer sends each of these messages again, one by one.
+    `send_messages`, which the writer can safely call again with the same messages. If the transaction of several
+    messages fails, PostgreSQL may have committed it all the same. The writer sends each of these messages again, one
+    by one.
 """
 
 import asyncio
