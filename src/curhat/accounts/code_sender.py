@@ -16,7 +16,7 @@ from curhat.kit.settings import Settings
 
 
 class CodeSender(Protocol):
-    """Sends texts to phones. The endpoints call it between transactions, after they have committed the code."""
+    """Sends texts to phones. The endpoints call `send` between transactions, after they have committed the code."""
 
     async def send(self, phone_number: str, text: str, code: str) -> None:
         """Send `text`, which contains `code`. If this raises an error, `text` was certainly not sent."""

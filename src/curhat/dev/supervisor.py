@@ -4,7 +4,7 @@ Guarantees
     At most one `curhat up` runs in a data directory.
     The supervisor restarts each program that ends. The pause before a restart doubles each time, from
     FIRST_RESTART_PAUSE_SECONDS to MAX_RESTART_PAUSE_SECONDS.
-    With `reload`, a change of the code restarts the server and the worker, and Vite serves the web clients from their
+    With `reload`, the server and the worker restart when the code changes, and Vite serves the web clients from their
     sources.
     The first Ctrl-C (or SIGTERM, or SIGHUP) stops every program cleanly. The second signal kills all programs.
     The next `curhat up` works even if any process was killed: see `child_processes` and `embedded`.
@@ -74,7 +74,7 @@ class Supervisor:
         self._started = asyncio.Event()
         self._code_changed: dict[
             Program, asyncio.Event
-        ] = {}  # of the programs that a change of the code restarts
+        ] = {}  # of the programs that restart when the code changes
         self._stop_requested = asyncio.Event()
         self._killed = False
         self._servers: EmbeddedServers | None = None

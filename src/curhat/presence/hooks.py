@@ -9,8 +9,7 @@ from curhat.kit.database import Transaction
 from curhat.presence.schemas import MitraPresence
 
 # Takes the toggle's transaction, the mitra, and whether the mitra is online now. `set_intent` calls this
-# function only if the intent changed, and while the mitra's row is locked. If the function raises an error, the toggle
-# does not change.
+# function if the intent changed, while the mitra's row is locked. If the function raises, the toggle does not change.
 IntentChanged = Callable[[Transaction, UUID, bool], Awaitable[None]]
 
 

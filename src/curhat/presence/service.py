@@ -55,7 +55,6 @@ RECONCILE_INTERVAL_SECONDS = 2
 # `reconcile` divides its work into at most this many steps, and spreads the steps over the interval. One step with
 # hundreds of mitras would delay all other work of this process.
 MAX_RECONCILE_STEPS = 20
-# The minimum number of mitras per step.
 MIN_MITRAS_PER_STEP = 25
 PUSH_RECONCILE_INTERVAL_SECONDS = 5
 LAST_SEEN_INTERVAL_SECONDS = 30

@@ -39,11 +39,10 @@ AVAILABLE_KEY = "curhat:available"
 MITRA_KEY_PREFIX = "curhat:mitra:"
 CUSTOMERS_KEY = "curhat:customers"
 
-# Limits how long a caller waits for a Valkey that does not answer.
+# Limits how long a caller waits if Valkey does not answer.
 CALL_TIMEOUT_SECONDS = 1
 # How many mitras or customers one run of the script handles. One run blocks Valkey for about a millisecond.
 MAX_BATCH_SIZE = 100
-# How many mitras one run of `prune` removes.
 MAX_PRUNED_MEMBERS = 1000
 # A key expires if no process writes to it for this long. A mitra stays reachable by push for a shorter time.
 KEY_TTL_SECONDS = PUSH_REACHABLE_SECONDS + 300

@@ -2,8 +2,7 @@
 
 A committed event arrives as a signal that contains its frame. If a socket has already sent the preceding event, the
 hub sends the frame immediately. Otherwise, the hub reads the missing events from PostgreSQL. Signals may be lost. So
-every 3 s the hub compares the heads of its users' streams with PostgreSQL, in bulk, and asks which tokens are no
-longer valid.
+every 3 s the hub compares its streams with PostgreSQL, in bulk, and closes the sockets of invalid tokens.
 
 The hub answers a hello in these steps:
 1. It registers the socket in the user's feed.
@@ -82,7 +81,7 @@ class Hub:
         self._signals = signals
         self._hooks = hooks
         self._feeds: dict[Role, dict[UUID, Feed]] = {"customer": {}, "mitra": {}}
-        # Every socket is in one slot of its role. Each tick pings one slot per role.
+        # Each tick pings one slot per role.
         self._slots: dict[Role, list[set[Socket]]] = {
             role: [set() for _ in range(round(seconds / TICK_SECONDS))]
             for role, seconds in PING_PERIOD_SECONDS.items()

@@ -30,7 +30,7 @@ _places: Final = asyncio.Semaphore(_MAX_CONCURRENT_HASHES)
 
 
 def hashed(password: str, field: str = "password") -> str:
-    """Hash a password for storage. Raises ValidationFailed when it is too short or too long."""
+    """Hash a password for storage. Raises ValidationFailed if the password is too short or too long."""
     if not MIN_PASSWORD_CHARACTERS <= len(password) <= MAX_PASSWORD_CHARACTERS:
         raise invalid_field(
             field, f"must be {MIN_PASSWORD_CHARACTERS} to {MAX_PASSWORD_CHARACTERS} characters"

@@ -197,8 +197,8 @@ async def begin_totp(
 ) -> TotpSecret:
     """Propose a new authenticator secret. The current secret stays valid until `confirm_totp` replaces it.
 
-    The caller must have checked the password. If the operator already uses a secret, `proof` must also contain a
-    right code.
+    The caller must have checked the password. If the operator already uses a secret, `proof` must contain a right
+    code.
     Raises NotFound, TotpRequired, CredentialsInvalid.
     """
     locked = await _lock(tx, operator)

@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 MITRAS: Final = 3
 CUSTOMERS: Final = 2
-# Part of every bot's name, so that nobody mistakes it for a person.
+# Part of every bot's name, so that nobody mistakes a bot for a person.
 MARK: Final = " (bot)"
 # Only bots have phone numbers with this prefix. Every run uses the same numbers.
 PHONE_PREFIX: Final = "+62811700000"
@@ -35,7 +35,6 @@ HUMANS_FIRST_SECONDS: Final = 15.0
 # How long a bot customer waits for the next chat message of a human.
 ANSWER_TIMEOUT_SECONDS: Final = 30.0
 REST_SECONDS: Final = 20.0
-# How long a bot stays away after a failure.
 RESTART_PAUSE_SECONDS: Final = 5.0
 
 _CHATTING: Final = Chatting(messages=6, typing_seconds=2.5, repeats=False, reads=True, ends_early=False)

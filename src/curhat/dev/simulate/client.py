@@ -1,11 +1,8 @@
-"""A simulated person and their devices.
+"""A simulated person and their devices. The devices lose the network, reconnect and resume.
 
-The person repeats HTTP requests when the connection fails, and compares what the devices show with `/state`. The
-devices lose the network, reconnect and resume.
-
-Everything that must not happen counts as a fault in the tally. Examples are a gap in a stream, a client state that
-differs from a fresh snapshot, and two answers to one Idempotency-Key. An answer that the contract does not allow for
-the request is also a fault.
+The person compares what the devices show with `/state`. Everything that must not happen counts as a fault in the
+tally. Examples are a gap in a stream, a device that differs from a fresh snapshot, two answers to one
+Idempotency-Key, and an answer that the contract does not allow for the request.
 """
 
 import asyncio
@@ -81,8 +78,7 @@ class RunState:
         self.over = asyncio.Event()
         # The sender and the time of each chat message that the other side does not show yet, by client_message_id.
         self.sent: dict[str, tuple[Role, float]] = {}
-        # At the end, all people compare their devices at the same moment. This limit protects the server from that
-        # load.
+        # At the end, all people compare their devices at the same moment. This limit protects the server.
         self.last_comparisons = asyncio.Semaphore(8)
 
 

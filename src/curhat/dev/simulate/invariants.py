@@ -19,7 +19,6 @@ import msgspec
 
 from curhat.dev.statements import Statement, parse
 
-# The maximum number of rows that `check` returns per invariant.
 MAX_ROWS_PER_INVARIANT: Final = 20
 FILE: Final = Path(__file__).with_name("invariants.sql")
 

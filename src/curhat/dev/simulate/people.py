@@ -40,7 +40,6 @@ RECEPTION_NAMES: dict[Reception, str] = {"rejected": "Ditolak", "overlooked": "T
 # Of every 40 customers, mitras treat the customers with these indexes in an unusual way.
 RECEPTIONS: dict[int, Reception] = {7: "rejected", 23: "overlooked"}
 
-# What a mitra does with a request or an extension.
 What = Literal["accept", "reject", "ignore"]
 REACTIONS: tuple[What, ...] = get_args(What)
 # How probable each reaction to a request is.
