@@ -1,4 +1,4 @@
-"""A blast (2b.2) to 1,000 connected mitras: the time from the confirmation's commit until the last socket gets a
+"""Measures a blast (2b.2) to 1,000 connected mitras, from the confirmation's commit until the last socket gets a
 card.
 """
 

@@ -1,4 +1,4 @@
-"""Growth: an accept, a message and a page are as fast in a database full of old rows as in a small database.
+"""Measures that an accept, a message and a page are as fast in a database full of old rows as in a small one.
 
 The run uses two databases in one PostgreSQL, each with its own server. One database has only the measured people. The
 other database also has years of old rows. The rounds alternate between both databases.

@@ -26,7 +26,7 @@ const BASELINE_EXCEPTIONS = {
     NotificationEvent: 'shared/worker/worker.ts: exists where it is fired',
     PushEvent: 'shared/worker/worker.ts: exists where it is fired',
     PushMessageData: 'exists where PushEvent does',
-    // Only some phones can vibrate, and the code checks for the function.
+    // Only some phones can vibrate, and the client first checks that the function exists.
     'Navigator.vibrate': 'mitra/alarm.svelte.ts asks for it first',
     'Navigator.userActivation': 'mitra/alarm.svelte.ts: without it the phone rings and does not vibrate',
     UserActivation: 'exists where Navigator.userActivation does',

@@ -42,7 +42,7 @@ FROM paid WHERE status <> 'served'
 
 
 async def _seed(server: RunningServer, now: datetime) -> None:
-    """Write 300 payments without sessions. They are spread over the last 46 days, about one every four hours."""
+    """Write 300 payments without sessions, about one every four hours of the last 46 days."""
     await server.database.execute(SEED, now, await server.make.offer())
 
 

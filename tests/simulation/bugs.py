@@ -1,7 +1,7 @@
 """Deliberate faults. `make planted-bugs` plants one fault at a time and checks that a test fails.
 
-A fault replaces a piece of a statement, of the schema or of a function, and names the tests that must fail. conftest.py
-plants the fault that the environment variable PLANTED_BUG names.
+Planting a fault replaces a piece of a statement, of the schema or of a function. Each fault lists the tests that must
+fail. conftest.py plants the fault that the environment variable PLANTED_BUG names.
 """
 
 import inspect
@@ -57,8 +57,8 @@ class Bug:
 
 
 def in_statement(queries: Any, name: str, old: str, new: str) -> Callable[[], None]:
-    """Replace `old`, which must exist in a statement, by `new`. Both texts write parameters as @name. `queries` is
-    the generated module.
+    """Replace `old`, which must exist in a statement, by `new`. In both texts, parameters have the form @name.
+    `queries` is the generated module.
     """
 
     def plant() -> None:
@@ -74,7 +74,7 @@ def in_statement(queries: Any, name: str, old: str, new: str) -> Callable[[], No
 
 
 def together(*plants: Callable[[], None]) -> Callable[[], None]:
-    """Plant several pieces of one fault."""
+    """Combine several replacements into one fault."""
 
     def plant() -> None:
         for one in plants:

@@ -150,7 +150,7 @@ FOLLOWS = {
 }  # fmt: skip
 FOLLOWED = 0.5
 
-# Factors on the probability of each gateway fault. A schedule uses one of these sets.
+# Each set has a factor for the probability of each gateway fault. A schedule uses one set.
 TROUBLE = (0.0, 0.3, 1.0, 1.5)
 
 

@@ -6,14 +6,14 @@ from typing import Final
 
 import asyncpg
 
-# A file system in memory, if one exists. The data of a test is deleted after the run.
+# A file system in memory, if the machine has it. The data of a test is deleted after the run.
 _MEMORY: Final = Path("/dev/shm")
-# Room for the databases and the largest write-ahead log, for each of the two test processes.
+# The space for the databases and the largest write-ahead log, for each of the two test processes.
 _MIN_FREE_BYTES: Final = 4 * 2**30
 
 
 def parent_of_data_folders() -> Path | None:
-    """The folder for the data of test servers: in memory if there is room. None: the default for temporary files."""
+    """The folder for the data of test servers: in memory if space is left. None: the default for temporary files."""
     if _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free >= _MIN_FREE_BYTES:
         return _MEMORY
     return None

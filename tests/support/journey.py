@@ -61,19 +61,19 @@ async def in_own_transaction(database: Database, step: Callable[[Transaction], A
 
 
 class Latch:
-    """A handler for a pause point: code that reaches the pause point waits until the test opens the latch."""
+    """A handler for a pause point. A task that reaches the pause point waits until the test opens the latch."""
 
     def __init__(self) -> None:
         self.reached = asyncio.Event()
         self._opened = asyncio.Event()
 
     async def __call__(self) -> None:
-        """Report that the code has reached the pause point, and wait."""
+        """Report that a task has reached the pause point, and wait."""
         self.reached.set()
         await self._opened.wait()
 
     def open(self) -> None:
-        """Let the waiting code continue."""
+        """Let the waiting task continue."""
         self._opened.set()
 
 

@@ -32,7 +32,7 @@ from curhat.realtime.event_types import EventType, StreamEvent, UnsequencedEvent
 from curhat.realtime.hooks import HubHooks, SocketIdentity
 from curhat.realtime.hub import TICK_SECONDS, Hub
 
-# Bounds how long a failing test waits. Nothing in these tests takes this long.
+# The longest wait of a failing test. A passing test never waits this long.
 TEST_TIMEOUT_SECONDS = 20.0
 
 

@@ -69,7 +69,7 @@ class Person:
         return await self.http.get(self._prefix + path, headers=self._headers, params=parameters)
 
     async def post(self, path: str, body: Any = None, *, key: str | None = None) -> httpx.Response:
-        """POST with a new Idempotency-Key, or with `key`; "" sends no key."""
+        """POST with a new Idempotency-Key, or with `key`. If `key` is "", send no Idempotency-Key."""
         headers = dict(self._headers)
         if key != "":
             headers["Idempotency-Key"] = key or f"key-{next(_keys)}-{uuid4()}"

@@ -1,6 +1,6 @@
 """Check docs/phase3.7.md and its plan: every decision is present, and every path, name and test in them exists.
 
-The documents write code and tests as `path: name` or `path: name, name`. A name is looked up by the file's type:
+The documents write code and tests as `path: name` or `path: name, name`. The type of the file says what a name is:
     .py             a function, a class, a method (`Class.method`) or a constant
     queries.sql     a statement (`-- name: …`)
     migrations/     a word of the SQL: a constraint, an index, a trigger, a function, a table

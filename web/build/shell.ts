@@ -63,7 +63,7 @@ async function createWorker(client: Client, out: string): Promise<string> {
   const version = createHash('sha256');
   for (const file of cached) version.update(file).update(readFileSync(join(out, file)));
   const base = `/${client.path}/`;
-  // The browser requests index.html under the path of its folder.
+  // The browser requests index.html by the path of the folder that contains index.html.
   const files = cached.map((file) => base + (file === 'index.html' ? '' : file));
   const source = readFileSync(`${WEB}shared/worker/worker.ts`, 'utf8');
   const constants = { VERSION: version.digest('hex').slice(0, 16), BASE: base, FILES: files };

@@ -16,7 +16,7 @@ export function isAvailable(): boolean | null {
 /** Polls while the component exists. Call it inside an `$effect`. */
 export function pollAvailability(): () => void {
   let timer: ReturnType<typeof setInterval> | undefined;
-  /** The latest poll. The code ignores the answer to an earlier poll. */
+  /** The latest poll. The client ignores the answer to an earlier poll. */
   let latest: AbortController | undefined;
 
   async function poll(): Promise<void> {

@@ -18,7 +18,7 @@ export class Pages<Item> {
     this.#fetch = fetch;
   }
 
-  /** Fetches the first page, or the next one. */
+  /** Fetches the first page, or the next page. */
   load = async (): Promise<void> => {
     if (this.busy) return;
     this.busy = true;

@@ -34,7 +34,7 @@ navigator.serviceWorker?.addEventListener('message', ({ data }: MessageEvent<{ g
   goTo(data.go.slice(import.meta.env.BASE_URL.length - 1));
 });
 
-/** Closes the notifications, because the person who looks at the app sees the same news there. */
+/** Closes the notifications, because the app shows the same news to the person. */
 async function closeNotifications(): Promise<void> {
   if (document.visibilityState !== 'visible') return;
   const registration = await navigator.serviceWorker?.getRegistration();
