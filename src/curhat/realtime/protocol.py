@@ -11,8 +11,8 @@ How the client and the server keep in step
     time. A client ignores an event whose seq it has already applied.
     `resumed: false` means that the client cannot resume: the server no longer stores the missed events, or the hello
     named no event of this stream. The client then fetches `/state`, and applies the events whose seq is higher than
-    the seq in `/state`. If the server cannot continue a stream, it sends a welcome with `resumed: false`, even if
-    the client has said no new hello.
+    the seq in `/state`. If the server cannot continue a stream, it sends a welcome with `resumed: false`, although
+    the client said no hello.
     If the server cannot read a frame, it answers with `error` and the code `validation_failed`, and changes nothing.
 Close codes
     4401  signed out
