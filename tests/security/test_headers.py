@@ -24,7 +24,7 @@ def _protected(answer: httpx.Response) -> bool:
 async def test_every_answer_of_every_operation_has_the_protective_headers(server: RunningServer) -> None:
     for operation, entry in ENTERED:
         if operation.path == AVAILABILITY:
-            continue  # Not answered by the framework. A test below checks the headers of this path.
+            continue  # For speed, the framework does not answer this path. A test below checks the headers.
         call = await entry.prepare(server)
         granted = await send(server, operation, call)
         refused = await send(server, operation, call, content=b"{", headers={"Authorization": "Bearer x"})
