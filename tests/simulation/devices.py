@@ -19,7 +19,7 @@ VOLATILE_FIELDS = ("server_now", "other_available")
 
 
 class Device:
-    """What one device shows. It applies events in order and asserts that there is no gap."""
+    """The state that one device shows. The methods apply events in order and assert that no event is missing."""
 
     def __init__(self, role: Role, user_id: UUID) -> None:
         self.role: Role = role

@@ -1,4 +1,4 @@
-"""The browsers of the browser tests: the headless shell, and Chromium. Debian's programs, or Playwright's."""
+"""The browsers of the browser tests: the headless shell, and Chromium. Debian or Playwright provides them."""
 
 import fcntl
 import os

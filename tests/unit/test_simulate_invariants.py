@@ -57,7 +57,7 @@ class Rows:
         return payment_id
 
     async def extension_payment(self, **values: Any) -> UUID:
-        """Write the payment of an extension. It is charged and served, unless `values` says otherwise."""
+        """Write the payment of an extension. The payment is charged and served, unless `values` says otherwise."""
         return await self.confirmed_payment(purpose="extension", amount_rp=10_000, **values)
 
     async def session(self, *, without: str = "", **values: Any) -> UUID:
