@@ -6,7 +6,7 @@ database with every migration. If a statement does not fit the schema, the gener
 this form:
 
     -- type: status = PaymentStatus from curhat.payments.states
-        Every column or parameter of this name has this Python type. This line stands before all statements.
+        Every column or parameter of this name has this Python type. Such lines stand before all statements.
     -- name: lock_payment :optional
         Begins a statement. The result is :one (a row, or the function raises NoRow), :optional (a row or None), :many
         (a list), :exec (nothing) or :execrows (how many rows it changed). For a single column, the function returns

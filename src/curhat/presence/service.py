@@ -4,7 +4,7 @@ PostgreSQL stores the toggle, and Valkey stores the leases. Loops in this module
 
 Guarantees
     `may_be_asked`, `ask_candidates`, `count_available`, `is_connected` and `connected_among` answer from Valkey
-    within a second, or raise PresenceUnknown. They never guess. When a mitra accepts, PostgreSQL checks again whether
+    within a second, or raise PresenceUnknown, and never guess. When a mitra accepts, PostgreSQL checks again whether
     the mitra can take a customer.
     If this process committed a change, Valkey shows the change immediately. If another process committed it, or if
     the signal was lost, Valkey shows the change within RECONCILE_INTERVAL_SECONDS. Valkey never returns to an

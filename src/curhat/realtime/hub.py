@@ -129,7 +129,7 @@ class Hub:
                 socket.hold_back(frame)
 
     def close_tokens(self, token_digests: Collection[bytes], code: int = protocol.SIGNED_OUT) -> None:
-        """Close the sockets in this process that were opened with one of these tokens or a ticket of one."""
+        """Close the sockets in this process that were opened with these tokens or with tickets of these tokens."""
         for socket in self._all():
             if socket.owner.token_digest in token_digests:
                 socket.close(code)

@@ -98,7 +98,7 @@ class Socket:
     def allows_typing(self, session_id: UUID) -> bool:
         """Return whether the server may forward a typing signal for this session now.
 
-        If it may, count the signal.
+        If so, count the signal.
         """
         now = asyncio.get_running_loop().time()
         known = self._typing_forwarded_at or {}
@@ -150,7 +150,7 @@ class Socket:
             self.send(frame)
 
     async def flush(self) -> None:
-        """Wait until the transport takes every frame. Raises Stalled if it takes none for STALL_TIMEOUT_SECONDS."""
+        """Wait until the transport takes every frame. Raises Stalled if no frame leaves for STALL_TIMEOUT_SECONDS."""
         writer = self._writer
         while writer is not None and self.close_code is None:
             waiting = self._queued_bytes
@@ -212,7 +212,7 @@ class Socket:
             pass  # The client has disconnected.
 
     def was_dropped(self) -> bool:
-        """Return whether this socket cancelled its receive loop. If it did, undo the cancellation."""
+        """Return whether this socket cancelled its receive loop. If so, undo the cancellation."""
         if self._dropped and self._receive_loop is not None:
             self._receive_loop.uncancel()
         return self._dropped

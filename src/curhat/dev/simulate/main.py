@@ -32,7 +32,7 @@ MAX_RUN_SECONDS: Final = 150.0
 # ends. In step 3, the people disconnect.
 MAX_FINISH_SECONDS: Final = 60.0
 POLL_SECONDS: Final = 0.5
-# Shorter than the server's 5 s, so that the server never closes an idle connection while a request is being sent.
+# Shorter than the server's timeout (5 s), so that the server closes no connection while a client uses it.
 KEEP_ALIVE_TIMEOUT_SECONDS: Final = 3.0
 # Keeps the report readable on a very wide terminal.
 MAX_SCREEN_COLUMNS: Final = 100
