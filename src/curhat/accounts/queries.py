@@ -282,7 +282,7 @@ WHERE tokens.digest = ANY ($1::bytea[]) AND tokens.revoked_at IS NULL AND tokens
 
 
 async def find_valid_tokens(db: Executor, /, *, digests: Sequence[bytes]) -> list[ValidToken]:
-    """The tokens among @digests that are neither revoked nor expired, each with its owner."""
+    """Find the tokens among @digests that are neither revoked nor expired, each with its owner."""
     return [ValidToken(*row) for row in await db.fetch(FIND_VALID_TOKENS, digests)]
 
 
@@ -296,7 +296,7 @@ WHERE tokens.digest = ANY ($1::bytea[]) AND tokens.revoked_at IS NULL AND tokens
 
 
 async def find_admitting_tokens(db: Executor, /, *, digests: Sequence[bytes]) -> list[bytes]:
-    """The tokens among @digests that are neither revoked nor expired, and whose owner is not suspended."""
+    """Find the tokens among @digests that are neither revoked nor expired, and whose owner is not suspended."""
     return [row[0] for row in await db.fetch(FIND_ADMITTING_TOKENS, digests)]
 
 
@@ -462,5 +462,5 @@ SELECT text, code, sent_at FROM development_inbox WHERE phone_number = $1 ORDER 
 
 
 async def list_inbox(db: Executor, /, *, phone_number: str) -> list[ListInboxRow]:
-    """The text messages to this phone number, newest first."""
+    """Read the text messages to this phone number, newest first."""
     return [ListInboxRow(*row) for row in await db.fetch(LIST_INBOX, phone_number)]

@@ -69,7 +69,7 @@ SELECT key, value, updated_at, updated_by FROM configuration WHERE key = $1 FOR 
 
 
 async def lock_row(db: Executor, /, *, key: ConfigurationKey) -> StoredRow:
-    """Lock the row. No other transaction can then change the value before this transaction ends."""
+    """Lock this configuration row. No other transaction can then change the value before this transaction ends."""
     row = await db.fetchrow(LOCK_ROW, key)
     if row is None:
         raise NoRow(LOCK_ROW)
@@ -125,6 +125,6 @@ ORDER BY id DESC LIMIT $3
 async def list_changes(
     db: Executor, /, *, key: ConfigurationKey, before_id: int | None, max_changes: int
 ) -> list[ListChangesRow]:
-    """The changes of one row, newest first. If @before_id is not null, returns only the changes that are older than
-    the change with this id."""
+    """Read the changes of one configuration row, newest first. If @before_id is not null, read only the changes
+    that are older than the change with this id."""
     return [ListChangesRow(*row) for row in await db.fetch(LIST_CHANGES, key, before_id, max_changes)]

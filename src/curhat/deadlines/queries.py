@@ -75,9 +75,9 @@ LIMIT $1
 
 
 async def due_deadlines(db: Executor, /, *, max_deadlines: int) -> list[DueDeadline]:
-    """The deadlines that are due now, oldest first. The statement takes no locks, because claim_deadlines locks the
-    rows. A subquery reads the clock, so that PostgreSQL calls curhat_now() once and can use the result as an
-    index bound."""
+    """Find the deadlines that are due now, oldest first. The statement takes no locks, because claim_deadlines
+    locks the rows. A subquery reads the clock, so that PostgreSQL calls curhat_now() once and can use the result
+    as an index bound."""
     return [DueDeadline(*row) for row in await db.fetch(DUE_DEADLINES, max_deadlines)]
 
 
@@ -87,7 +87,8 @@ SELECT extract(epoch FROM min(due_at) - curhat_now())::float8 AS seconds FROM de
 
 
 async def seconds_until_next_due(db: Executor, /) -> float | None:
-    """Seconds until the next deadline is due. Negative when a deadline is overdue; null when no deadline is armed."""
+    """Compute the seconds until the next deadline is due. Negative when a deadline is overdue; null when no
+    deadline is armed."""
     row = await db.fetchrow(SECONDS_UNTIL_NEXT_DUE)
     if row is None:
         raise NoRow(SECONDS_UNTIL_NEXT_DUE)

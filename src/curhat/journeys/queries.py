@@ -243,7 +243,7 @@ SELECT EXISTS (SELECT 1 FROM sessions WHERE customer_id = $1 AND mitra_id = $2) 
 
 
 async def had_session_with(db: Executor, /, *, customer_id: UUID, mitra_id: UUID) -> bool:
-    """Whether this customer ever had a session with this mitra."""
+    """Return whether this customer ever had a session with this mitra."""
     row = await db.fetchrow(HAD_SESSION_WITH, customer_id, mitra_id)
     if row is None:
         raise NoRow(HAD_SESSION_WITH)
@@ -257,7 +257,7 @@ SELECT deadline_at FROM pairings WHERE id = $1 AND status = 'open' AND deadline_
 
 
 async def find_search_end(db: Executor, /, *, pairing_id: UUID) -> datetime | None:
-    """The time at which this pairing stops asking mitras. No row: the pairing is no longer open."""
+    """Read the time at which this pairing stops asking mitras. No row: the pairing is no longer open."""
     row = await db.fetchrow(FIND_SEARCH_END, pairing_id)
     if row is None:
         return None
@@ -294,8 +294,8 @@ WHERE requests.pairing_id = $1 AND requests.status = 'offered'
 
 
 async def list_requests_to_push(db: Executor, /, *, pairing_id: UUID) -> list[RequestPush]:
-    """The requests of this pairing that may still need a push. The mitras of these requests can take a customer,
-    have a subscription that has not failed, and got no push about the request yet."""
+    """Find the requests of this pairing that may still need a push. The mitras of these requests can take a
+    customer, have a subscription that has not failed, and got no push about the request yet."""
     return [RequestPush(*row) for row in await db.fetch(LIST_REQUESTS_TO_PUSH, pairing_id)]
 
 
@@ -326,7 +326,7 @@ WHERE id = $1 AND status = 'active' AND ends_at > curhat_now()
 async def find_match_to_push(
     db: Executor, /, *, session_id: UUID, within_seconds: float
 ) -> CustomerPush | None:
-    """This session, if it still needs a push. It needs a push if it is running, began within the last
+    """Read this session, if it still needs a push. A session needs a push if it is running, began within the last
     @within_seconds, and the customer got no push about it yet."""
     row = await db.fetchrow(FIND_MATCH_TO_PUSH, session_id, within_seconds)
     if row is None:
@@ -356,9 +356,9 @@ WHERE sessions.id = $2
 async def find_message_to_push(
     db: Executor, /, *, within_seconds: float, session_id: UUID
 ) -> CustomerPush | None:
-    """The mitra's newest unread message in this session, if it still needs a push. It needs a push if the mitra
-    sent it within the last @within_seconds, and the customer got no push about it yet. `expires_at` is the end
-    of the session or one minute after the message, whichever is later."""
+    """Read the mitra's newest unread message in this session, if it still needs a push. A message needs a push if
+    the mitra sent it within the last @within_seconds, and the customer got no push about the message yet.
+    `expires_at` is the end of the session or one minute after the message, whichever is later."""
     row = await db.fetchrow(FIND_MESSAGE_TO_PUSH, within_seconds, session_id)
     if row is None:
         return None
@@ -428,7 +428,7 @@ SELECT customer_id, target_mitra_id FROM payments WHERE id = $1 AND target_mitra
 
 
 async def find_people_of_targeted_payment(db: Executor, /, *, payment_id: UUID) -> PeopleOfPayment:
-    """The customer who pays, and the mitra whom the customer chose. These two ids of a payment never change."""
+    """Read the customer who pays, and the mitra whom the customer chose. These two ids of a payment never change."""
     row = await db.fetchrow(FIND_PEOPLE_OF_TARGETED_PAYMENT, payment_id)
     if row is None:
         raise NoRow(FIND_PEOPLE_OF_TARGETED_PAYMENT)
@@ -442,5 +442,5 @@ WHERE target_mitra_id = $1 AND purpose = 'session' AND status IN ('pending', 'co
 
 
 async def list_open_payments_for_mitra(db: Executor, /, *, mitra_id: UUID) -> list[UUID]:
-    """The open payments whose customers chose this mitra."""
+    """Find the open payments whose customers chose this mitra."""
     return [row[0] for row in await db.fetch(LIST_OPEN_PAYMENTS_FOR_MITRA, mitra_id)]

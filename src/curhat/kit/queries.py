@@ -61,7 +61,7 @@ WHERE idempotency_keys.status IS NULL AND idempotency_keys.fingerprint = exclude
 async def store_answer(
     db: Executor, /, *, role: str, user_id: UUID, key: str, fingerprint: bytes, status: int, body: str
 ) -> int:
-    """nothing or running → answered. If the key already has an answer, changes no row."""
+    """nothing or running → answered. Changes no row if the key already has an answer."""
     return rows_changed(await db.execute(STORE_ANSWER, role, user_id, key, fingerprint, status, body))
 
 

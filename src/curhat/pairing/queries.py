@@ -128,7 +128,8 @@ LIMIT 100
 
 
 async def list_blasts_to_offer(db: Executor, /, *, mitra_ids: Sequence[UUID]) -> list[UUID]:
-    """Open blasts that can be offered to at least one of these mitras, for the first time or again. Takes no locks."""
+    """Find open blasts that can be offered to at least one of these mitras, for the first time or again. Takes no
+    locks."""
     return [row[0] for row in await db.fetch(LIST_BLASTS_TO_OFFER, mitra_ids)]
 
 
@@ -140,8 +141,8 @@ SELECT id FROM locked_pairing WHERE status = 'open' AND deadline_at > curhat_now
 
 async def share_open_pairing(db: Executor, /, *, pairing_id: UUID) -> UUID | None:
     """Lock the pairing FOR SHARE if it is open, so that it stays open until this transaction ends. No row: the
-    pairing is decided, or another transaction is deciding it. This statement does not wait for the other
-    transaction. If the pairing stays open, the next round of offers includes it a few seconds later."""
+    pairing is decided, or another transaction is deciding the pairing. This statement does not wait for the
+    other transaction. If the pairing stays open, the next round of offers includes it a few seconds later."""
     row = await db.fetchrow(SHARE_OPEN_PAIRING, pairing_id)
     if row is None:
         return None
@@ -308,8 +309,8 @@ GROUP BY pairing_id
 
 
 async def count_answers(db: Executor, /, *, pairing_ids: Sequence[UUID]) -> list[CountAnswersRow]:
-    """For each pairing, the number of mitras who were asked and the number of mitras who rejected. A pairing that
-    asked nobody has no row."""
+    """For each pairing, count the mitras who were asked and the mitras who rejected. A pairing that asked nobody
+    has no row."""
     return [CountAnswersRow(*row) for row in await db.fetch(COUNT_ANSWERS, pairing_ids)]
 
 
@@ -324,7 +325,7 @@ SELECT EXISTS (
 
 
 async def can_ask_another(db: Executor, /, *, pairing_id: UUID, mitra_ids: Sequence[UUID]) -> bool:
-    """Whether at least one of these mitras can take the pairing and has not been asked yet."""
+    """Return whether at least one of these mitras can take the pairing and has not been asked yet."""
     row = await db.fetchrow(CAN_ASK_ANOTHER, pairing_id, mitra_ids)
     if row is None:
         raise NoRow(CAN_ASK_ANOTHER)
@@ -390,7 +391,7 @@ WHERE pairing_id = ANY ($1::uuid[]) AND close_reason IN ('went_offline', 'at_cap
 
 
 async def list_withdrawn_targeted(db: Executor, /, *, pairing_ids: Sequence[UUID]) -> list[UUID]:
-    """The targeted pairings whose request was closed because the mitra became unavailable."""
+    """Find the targeted pairings whose request was closed because the mitra became unavailable."""
     return [row[0] for row in await db.fetch(LIST_WITHDRAWN_TARGETED, pairing_ids)]
 
 
@@ -406,7 +407,7 @@ SELECT id, target_mitra_id, customer_id FROM pairings WHERE id = ANY ($1::uuid[]
 
 
 async def list_targets(db: Executor, /, *, pairing_ids: Sequence[UUID]) -> list[ListTargetsRow]:
-    """For each targeted pairing, the ids of the chosen mitra and of the customer."""
+    """For each targeted pairing, read the ids of the chosen mitra and of the customer."""
     return [ListTargetsRow(*row) for row in await db.fetch(LIST_TARGETS, pairing_ids)]
 
 
@@ -537,9 +538,9 @@ WHERE payments.id = ANY ($1::uuid[])
 
 
 async def list_payment_views(db: Executor, /, *, payment_ids: Sequence[UUID]) -> list[PaymentViewRow]:
-    """These payments as customers see them, each with its latest pairing. If the payment has a blast, the blast is
-    the latest pairing, because no pairing comes after a blast. The statement does not sort the pairings by id,
-    because the ids are not in order after the clock was set back."""
+    """Read these payments as customers see them, each with its latest pairing. If the payment has a blast, the
+    blast is the latest pairing, because no pairing comes after a blast. The statement does not sort the pairings
+    by id, because the ids are not in order after the clock was set back."""
     return [PaymentViewRow(*row) for row in await db.fetch(LIST_PAYMENT_VIEWS, payment_ids)]
 
 
@@ -560,7 +561,7 @@ WHERE pairing.id = $1
 
 
 async def read_pairing_view(db: Executor, /, *, pairing_id: UUID) -> PaymentViewRow | None:
-    """A pairing and its payment, as the customer sees them."""
+    """Read a pairing and its payment, as the customer sees them."""
     row = await db.fetchrow(READ_PAIRING_VIEW, pairing_id)
     if row is None:
         return None
@@ -582,9 +583,8 @@ SELECT coalesce(
 
 
 async def find_current_payment(db: Executor, /, *, customer_id: UUID) -> UUID | None:
-    """The payment that the app shows to a returning customer. This is the customer's open payment. If there is
-    none, this is the customer's latest payment, but only if its status is `unserved`. Null: there is no such
-    payment."""
+    """Find the payment that the app shows to a returning customer. This is the customer's open payment or, if no
+    payment is open, the latest payment, but only if its status is `unserved`. Null: the app shows no payment."""
     row = await db.fetchrow(FIND_CURRENT_PAYMENT, customer_id)
     if row is None:
         raise NoRow(FIND_CURRENT_PAYMENT)
@@ -627,9 +627,9 @@ ORDER BY offered_requests.mitra_id, offered_requests.id
 
 
 async def list_open_requests(db: Executor, /, *, mitra_ids: Sequence[UUID]) -> list[OpenRequest]:
-    """The requests whose cards the mitras see now. Such a request is offered, the window of its pairing runs, and
-    its mitra can take a customer. The statement first reads the open rows through their partial indexes. So old
-    rows in the tables do not slow the statement down."""
+    """Find the requests whose cards the mitras see now. Such a request is offered, the window of its pairing runs,
+    and its mitra can take a customer. The statement first reads the open rows through their partial indexes. So
+    old rows in the tables do not slow the statement down."""
     return [OpenRequest(*row) for row in await db.fetch(LIST_OPEN_REQUESTS, mitra_ids)]
 
 
@@ -666,5 +666,5 @@ WHERE requests.id = ANY ($1::uuid[])
 
 
 async def list_closed_requests(db: Executor, /, *, request_ids: Sequence[UUID]) -> list[ClosedRequest]:
-    """Requests that are no longer open, with the columns that explain why."""
+    """Read requests that are no longer open, with the columns that explain why."""
     return [ClosedRequest(*row) for row in await db.fetch(LIST_CLOSED_REQUESTS, request_ids)]

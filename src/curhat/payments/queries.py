@@ -61,7 +61,7 @@ WHERE customer_id = $1 AND purpose = 'session' AND status IN ('pending', 'confir
 
 
 async def find_open_payment(db: Executor, /, *, customer_id: UUID) -> UUID | None:
-    """The customer's open payment of purpose `session`."""
+    """Find the customer's open payment of purpose `session`."""
     row = await db.fetchrow(FIND_OPEN_PAYMENT, customer_id)
     if row is None:
         return None
@@ -305,7 +305,7 @@ SELECT EXISTS (
 
 
 async def has_other_charge(db: Executor, /, *, payment_id: UUID, attempt_id: UUID) -> bool:
-    """True if another attempt of the payment charged the customer, or may still charge the customer."""
+    """Return whether another attempt of the payment charged the customer, or may still charge the customer."""
     row = await db.fetchrow(HAS_OTHER_CHARGE, payment_id, attempt_id)
     if row is None:
         raise NoRow(HAS_OTHER_CHARGE)
@@ -403,9 +403,9 @@ ORDER BY charge_attempts.id
 
 
 async def list_charges_to_refund(db: Executor, /, *, payment_ids: Sequence[UUID]) -> list[TakenCharge]:
-    """The charges that the gateway took for these payments, if no refund of the charge is requested or done. A late
-    approval is always listed. An approved charge is listed if its payment got no session, or if the session was
-    cut short. `was_refused`: the gateway has refused an earlier refund of the charge."""
+    """Find the charges that the gateway took for these payments, if no refund of the charge is requested or done. A
+    late approval is always listed. An approved charge is listed if its payment got no session, or if the session
+    was cut short. `was_refused`: the gateway has refused an earlier refund of the charge."""
     return [TakenCharge(*row) for row in await db.fetch(LIST_CHARGES_TO_REFUND, payment_ids)]
 
 
@@ -451,7 +451,8 @@ RETURNING payments.id
 
 async def mark_payment_refunded(db: Executor, /, *, payment_id: UUID, refund_id: UUID) -> UUID | None:
     """served or unserved → refunded. The refund must be an operator's decision, and its charge must be `approved`
-    and not a late approval. No row: the refund does not fulfil this, or the payment has another status."""
+    and not a late approval. No row: the refund does not meet these conditions, or the payment has another
+    status."""
     row = await db.fetchrow(MARK_PAYMENT_REFUNDED, payment_id, refund_id)
     if row is None:
         return None

@@ -56,11 +56,12 @@ SELECT id, online FROM mitras WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY
 
 async def lock_mitras(db: Executor, /, *, mitra_ids: Sequence[UUID]) -> list[LockedMitra]:
     """Lock these mitras in id order, and read their toggles. The caller changes a mitra in a later statement,
-    because one statement that locks and changes a mitra can deadlock. For example: T0 has changed the mitra. T1
-    inserts a request for the mitra, and so holds FOR KEY SHARE on the old row version. T2 runs one statement
-    that locks and changes the mitra. T2 waits for T0. T3 waits behind T2. T0 commits. T2 locks the new row
-    version, and then also the old row version, which it read first. Because of T1's lock, PostgreSQL queues T2
-    behind T3 there. T3 waits for T2."""
+    because one statement that locks and changes a mitra can deadlock:
+    1. T0 has changed the mitra. T1 inserts a request for the mitra, and so holds FOR KEY SHARE on the old row version.
+    2. T2 runs one statement that locks and changes the mitra, and waits for T0. T3 wants the lock too, and waits
+    behind T2.
+    3. T0 commits. T2 locks the new row version, and then the old row version, which it read first. T1 holds a lock on
+    the old version, so T2 must queue for that version, behind T3. T3 waits for T2."""
     return [LockedMitra(*row) for row in await db.fetch(LOCK_MITRAS, mitra_ids)]
 
 

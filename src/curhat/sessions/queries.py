@@ -97,9 +97,9 @@ JOIN messages USING (session_id, sender, client_message_id)
 async def list_sent_messages(
     db: Executor, /, *, session_ids: Sequence[UUID], senders: Sequence[str], client_message_ids: Sequence[str]
 ) -> list[MessageRow]:
-    """The stored messages with these client ids. Each array has one element per message. This must be a separate
-    statement, so that it sees the messages that other transactions committed while send_messages waited for its
-    locks."""
+    """Read the stored messages with these client ids. Each array has one element per message. This must be a
+    separate statement, so that it sees the messages that other transactions committed while send_messages waited
+    for its locks."""
     return [
         MessageRow(*row)
         for row in await db.fetch(LIST_SENT_MESSAGES, session_ids, senders, client_message_ids)
@@ -290,7 +290,7 @@ ORDER BY sessions.id
 
 
 async def list_sessions(db: Executor, /, *, session_ids: Sequence[UUID]) -> list[SessionRow]:
-    """These sessions, oldest first. Each row has the mitra's display name, which the customer may see, and the
+    """Read these sessions, oldest first. Each row has the mitra's display name, which the customer may see, and the
     customer's call name, which the mitra may see. Each row also has the session's open extension or, if no
     extension is open, its latest extension."""
     return [SessionRow(*row) for row in await db.fetch(LIST_SESSIONS, session_ids)]
@@ -308,7 +308,7 @@ WHERE id = $1 AND status = 'active' AND (ends_at > curhat_now() OR open_extensio
 
 
 async def find_running_members(db: Executor, /, *, session_id: UUID) -> SessionMembers | None:
-    """The two members of a session. No row: the session is not running."""
+    """Read the two members of a session. No row: the session is not running."""
     row = await db.fetchrow(FIND_RUNNING_MEMBERS, session_id)
     if row is None:
         return None
@@ -343,8 +343,8 @@ SELECT id FROM sessions WHERE customer_id = $1 AND id < $2 ORDER BY id DESC LIMI
 async def list_past_sessions_of_customer(
     db: Executor, /, *, user_id: UUID, before_id: UUID, max_sessions: int
 ) -> list[UUID]:
-    """The ids of the newest sessions before @before_id. The statement has no other condition, so PostgreSQL finds
-    the rows by one index and reads no other rows."""
+    """Find the newest sessions before @before_id. The statement has no other condition, so PostgreSQL finds the
+    rows by one index and reads no other rows."""
     return [
         row[0] for row in await db.fetch(LIST_PAST_SESSIONS_OF_CUSTOMER, user_id, before_id, max_sessions)
     ]
@@ -358,7 +358,7 @@ SELECT id FROM sessions WHERE mitra_id = $1 AND id < $2 ORDER BY id DESC LIMIT $
 async def list_past_sessions_of_mitra(
     db: Executor, /, *, user_id: UUID, before_id: UUID, max_sessions: int
 ) -> list[UUID]:
-    """The ids of the newest sessions before @before_id."""
+    """Find the newest sessions before @before_id."""
     return [row[0] for row in await db.fetch(LIST_PAST_SESSIONS_OF_MITRA, user_id, before_id, max_sessions)]
 
 
@@ -379,8 +379,8 @@ ORDER BY page.id DESC
 async def list_messages(
     db: Executor, /, *, before_id: UUID, max_messages: int, session_id: UUID, user_id: UUID, role: Role
 ) -> list[MessageRow]:
-    """The session's messages that are older than the message @before_id, newest first. No row: there are none, or
-    the caller is not a member of the session."""
+    """Read the session's messages that are older than the message @before_id, newest first. No row: the session has
+    no older message, or the caller is not a member of the session."""
     return [
         MessageRow(*row)
         for row in await db.fetch(LIST_MESSAGES, before_id, max_messages, session_id, user_id, role)
@@ -395,7 +395,8 @@ WHERE charge_attempts.id = $1
 
 
 async def find_session_of_charge(db: Executor, /, *, charge_attempt_id: UUID) -> UUID | None:
-    """The session whose extension this charge attempt pays for. No row: the attempt does not pay for an extension."""
+    """Find the session whose extension this charge attempt pays for. No row: the attempt does not pay for an
+    extension."""
     row = await db.fetchrow(FIND_SESSION_OF_CHARGE, charge_attempt_id)
     if row is None:
         return None
@@ -418,7 +419,7 @@ WHERE extensions.id = ANY ($1::uuid[])
 async def list_mitras_of_extensions(
     db: Executor, /, *, extension_ids: Sequence[UUID]
 ) -> list[ExtensionMitra]:
-    """The mitras who have to answer these extensions."""
+    """Read the mitras who have to answer these extensions."""
     return [ExtensionMitra(*row) for row in await db.fetch(LIST_MITRAS_OF_EXTENSIONS, extension_ids)]
 
 
@@ -541,8 +542,8 @@ async def open_extension(
 ) -> OpenedExtension:
     """nothing → pending. The extension now delays the session's end. The statement locks the mitra's row FOR SHARE,
     because another transaction may switch the mitra to offline at the same time. If the other transaction
-    commits first, `mitra_is_online` is false. If this statement gets its lock first, the other transaction
-    waits, and then marks the extension."""
+    commits first, `mitra_is_online` is false. If this statement gets the lock first, the other transaction waits
+    for this transaction to commit. It then sets mitra_went_offline on the new extension."""
     row = await db.fetchrow(
         OPEN_EXTENSION,
         mitra_id,
@@ -595,7 +596,7 @@ ORDER BY extensions.id
 
 
 async def list_open_extensions_of_mitra(db: Executor, /, *, mitra_id: UUID) -> list[ExtensionRow]:
-    """The open extensions of the mitra's active sessions, oldest first."""
+    """Read the open extensions of the mitra's active sessions, oldest first."""
     return [ExtensionRow(*row) for row in await db.fetch(LIST_OPEN_EXTENSIONS_OF_MITRA, mitra_id)]
 
 
@@ -702,7 +703,7 @@ WHERE sessions.mitra_id = $2 AND sessions.status = 'active' AND extensions.statu
 async def list_presence_checks(
     db: Executor, /, *, wait_seconds: float, mitra_id: UUID
 ) -> list[PresenceCheck]:
-    """The mitra's pending extensions. `due_at` is @wait_seconds from now."""
+    """Find the mitra's pending extensions. `due_at` is @wait_seconds from now."""
     return [PresenceCheck(*row) for row in await db.fetch(LIST_PRESENCE_CHECKS, wait_seconds, mitra_id)]
 
 
@@ -712,5 +713,5 @@ SELECT payment_id FROM extensions WHERE session_id = ANY ($1::uuid[]) AND status
 
 
 async def list_payments_of_approved_extensions(db: Executor, /, *, session_ids: Sequence[UUID]) -> list[UUID]:
-    """The payments for these sessions' approved extensions."""
+    """Find the payments for these sessions' approved extensions."""
     return [row[0] for row in await db.fetch(LIST_PAYMENTS_OF_APPROVED_EXTENSIONS, session_ids)]

@@ -39,7 +39,7 @@ export interface components {
          * @description A paid request to lengthen a chat. Both sides see the same struct.
          *
          *         The server charges the customer when the extension is approved. `decided_by` is null while the extension is
-         *         pending. If the mitra does not answer until `deadline_at`, the server carries out `default_action` (5.5).
+         *         pending. If the mitra has not answered by `deadline_at`, the server carries out `default_action` (5.5).
          */
         Extension: {
             deadline_at: string;

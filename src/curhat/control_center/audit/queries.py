@@ -37,6 +37,6 @@ ORDER BY page.occurred_at DESC, page.id DESC
 
 
 async def list_audit_entries(db: Executor, /, conditions: Conditions, *, limit: int) -> list[AuditRow]:
-    """Entries of the audit, newest first. `actor_email` is null when the actor is not an operator."""
+    """Read the audit's entries, newest first. `actor_email` is null when the actor is not an operator."""
     statement, values = conditions.complete(LIST_AUDIT_ENTRIES, limit)
     return [AuditRow(*row) for row in await db.fetch(statement, *values)]

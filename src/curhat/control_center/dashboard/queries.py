@@ -56,9 +56,9 @@ FROM day
 
 
 async def read_figures(db: Executor, /) -> Figures:
-    """Current counts, and counts since midnight in Jakarta. `acceptance_seconds` holds the 50th and the 95th
-    percentile, over the pairings matched today, of the seconds between a pairing's start and its match. It is
-    null if no pairing was matched today."""
+    """Read the current counts, and the counts since midnight in Jakarta. `acceptance_seconds` holds the 50th and
+    the 95th percentile, over the pairings matched today, of the seconds between a pairing's start and its match.
+    This column is null if no pairing was matched today."""
     row = await db.fetchrow(READ_FIGURES)
     if row is None:
         raise NoRow(READ_FIGURES)
@@ -76,7 +76,7 @@ SELECT tag, count(*) AS failures FROM failed_pairing_events WHERE occurred_at >=
 
 
 async def count_failures_by_tag(db: Executor, /, *, since: datetime) -> list[CountFailuresByTagRow]:
-    """Failed pairings since @since, per tag."""
+    """Count the failed pairings since @since, per tag."""
     return [CountFailuresByTagRow(*row) for row in await db.fetch(COUNT_FAILURES_BY_TAG, since)]
 
 
@@ -109,7 +109,7 @@ ORDER BY page.created_at, page.id
 
 
 async def list_open_searches(db: Executor, /, *, max_searches: int) -> list[ListOpenSearchesRow]:
-    """The oldest open pairings, at most @max_searches."""
+    """Read the oldest open pairings, at most @max_searches."""
     return [ListOpenSearchesRow(*row) for row in await db.fetch(LIST_OPEN_SEARCHES, max_searches)]
 
 
@@ -120,7 +120,7 @@ WHERE online OR last_seen_at > (SELECT curhat_now() - interval '5 minutes')
 
 
 async def list_mitras_perhaps_connected(db: Executor, /) -> list[UUID]:
-    """The mitras who may be connected, because their toggle is on or they were seen within the last 5 minutes."""
+    """Find the mitras who may be connected, because their toggle is on or they were seen within the last 5 minutes."""
     return [row[0] for row in await db.fetch(LIST_MITRAS_PERHAPS_CONNECTED)]
 
 
@@ -131,7 +131,7 @@ WHERE id = ANY ($1::uuid[]) AND can_take_customer
 
 
 async def sum_free_capacity(db: Executor, /, *, mitra_ids: Sequence[UUID]) -> int:
-    """How many more customers these mitras can take in total."""
+    """Compute how many more customers these mitras can take in total."""
     row = await db.fetchrow(SUM_FREE_CAPACITY, mitra_ids)
     if row is None:
         raise NoRow(SUM_FREE_CAPACITY)

@@ -38,8 +38,8 @@ ORDER BY tried_at DESC OFFSET $3::integer - 1 LIMIT 1
 async def read_wait_seconds(
     db: Executor, /, *, window_seconds: float, email_digest: bytes, max_tries: int
 ) -> float | None:
-    """Seconds until this e-mail has fewer than @max_tries tries in the last @window_seconds. No row: the e-mail
-    already has fewer tries."""
+    """Compute the seconds until this e-mail has fewer than @max_tries tries in the last @window_seconds. No row:
+    the e-mail already has fewer tries."""
     row = await db.fetchrow(READ_WAIT_SECONDS, window_seconds, email_digest, max_tries)
     if row is None:
         return None
@@ -78,7 +78,7 @@ SELECT id, password_hash FROM operators WHERE email = $1 AND disabled_at IS NULL
 
 
 async def find_operator_by_email(db: Executor, /, *, email: str) -> FindOperatorByEmailRow | None:
-    """The operator with this e-mail. No row: no operator has this e-mail, or the operator is disabled."""
+    """Find the operator with this e-mail. No row: no operator has this e-mail, or the operator is disabled."""
     row = await db.fetchrow(FIND_OPERATOR_BY_EMAIL, email)
     if row is None:
         return None
@@ -304,8 +304,8 @@ FROM valid_token JOIN operators ON operators.id = valid_token.operator_id AND op
 
 
 async def find_operator_of_token(db: Executor, /, *, digest: bytes) -> TokenOwner | None:
-    """The operator who owns this token. The statement also records when the token was last seen, at most once per
-    minute. No row: the token is unknown, expired or revoked, or its operator is disabled."""
+    """Find the operator who owns this token. The statement also records when the token was last seen, at most once
+    per minute. No row: the token is unknown, expired or revoked, or its operator is disabled."""
     row = await db.fetchrow(FIND_OPERATOR_OF_TOKEN, digest)
     if row is None:
         return None
@@ -321,7 +321,7 @@ SELECT EXISTS (
 
 
 async def is_token_of_customer_or_mitra(db: Executor, /, *, digest: bytes, transport: Transport) -> bool:
-    """True if this is a valid token of a customer or a mitra that was issued for this transport (cookie or header)."""
+    """Return whether a customer or a mitra has this valid token, issued for this transport (cookie or header)."""
     row = await db.fetchrow(IS_TOKEN_OF_CUSTOMER_OR_MITRA, digest, transport)
     if row is None:
         raise NoRow(IS_TOKEN_OF_CUSTOMER_OR_MITRA)
@@ -349,7 +349,7 @@ LIMIT 100
 
 
 async def list_devices(db: Executor, /, *, operator_id: UUID) -> list[ListDevicesRow]:
-    """At most 100 valid tokens of an operator. The most recently seen token comes first."""
+    """Read at most 100 valid tokens of an operator. The most recently seen token comes first."""
     return [ListDevicesRow(*row) for row in await db.fetch(LIST_DEVICES, operator_id)]
 
 

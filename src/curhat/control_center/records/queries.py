@@ -63,7 +63,7 @@ ORDER BY page.created_at DESC, page.id DESC
 
 
 async def list_payments(db: Executor, /, conditions: Conditions, *, limit: int) -> list[PaymentRow]:
-    """Payments, newest first, each with the tag of its last failure, its session and its review case."""
+    """Read payments, newest first, each with the tag of its last failure, its session and its review case."""
     statement, values = conditions.complete(LIST_PAYMENTS, limit)
     return [PaymentRow(*row) for row in await db.fetch(statement, *values)]
 
@@ -164,7 +164,7 @@ ORDER BY happened.at, happened.rank, happened.entity_id
 
 
 async def read_timeline(db: Executor, /, *, payment_id: UUID) -> list[TimelineRow]:
-    """Everything that happened to a payment, oldest first. `rank` orders entries that have the same time."""
+    """Read everything that happened to a payment, oldest first. `rank` orders entries that have the same time."""
     return [TimelineRow(*row) for row in await db.fetch(READ_TIMELINE, payment_id)]
 
 
@@ -208,7 +208,7 @@ ORDER BY page.started_at DESC, page.id DESC
 
 
 async def list_sessions(db: Executor, /, conditions: Conditions, *, limit: int) -> list[SessionRow]:
-    """Chat sessions, newest first."""
+    """Read chat sessions, newest first."""
     statement, values = conditions.complete(LIST_SESSIONS, limit)
     return [SessionRow(*row) for row in await db.fetch(statement, *values)]
 
@@ -275,8 +275,8 @@ ORDER BY page.created_at DESC, page.id DESC
 
 
 async def list_customers(db: Executor, /, conditions: Conditions, *, limit: int) -> list[CustomerRow]:
-    """Customers, newest first, each with the number of their payments, of their sessions and of their open review
-    cases. `paid_rp` does not include refunded amounts."""
+    """Read customers, newest first, each with the number of their payments, of their sessions and of their open
+    review cases. `paid_rp` does not include refunded amounts."""
     statement, values = conditions.complete(LIST_CUSTOMERS, limit)
     return [CustomerRow(*row) for row in await db.fetch(statement, *values)]
 
@@ -325,7 +325,7 @@ ORDER BY page.created_at DESC, page.id DESC
 
 
 async def list_mitras(db: Executor, /, conditions: Conditions, *, limit: int) -> list[MitraRow]:
-    """Mitras, newest first, each with counts of their answers to their last 200 requests."""
+    """Read mitras, newest first, each with counts of their answers to their last 200 requests."""
     statement, values = conditions.complete(LIST_MITRAS, limit)
     return [MitraRow(*row) for row in await db.fetch(statement, *values)]
 
@@ -358,5 +358,5 @@ SELECT id, sender, text, sent_at, read_at FROM messages WHERE session_id = $1 OR
 
 
 async def read_messages(db: Executor, /, *, session_id: UUID, max_messages: int) -> list[ReadMessagesRow]:
-    """The oldest messages of a session, at most @max_messages, oldest first."""
+    """Read the oldest messages of a session, at most @max_messages, oldest first."""
     return [ReadMessagesRow(*row) for row in await db.fetch(READ_MESSAGES, session_id, max_messages)]

@@ -50,7 +50,7 @@ ORDER BY page.occurred_at DESC, page.id DESC
 async def list_failed_pairings(
     db: Executor, /, conditions: Conditions, *, limit: int
 ) -> list[FailedPairingRow]:
-    """Failed-pairing events, newest first."""
+    """Read failed-pairing events, newest first."""
     statement, values = conditions.complete(LIST_FAILED_PAIRINGS, limit)
     return [FailedPairingRow(*row) for row in await db.fetch(statement, *values)]
 
@@ -118,9 +118,10 @@ ORDER BY (page.status = 'decided'), page.opened_at, page.id
 
 
 async def list_review_cases(db: Executor, /, conditions: Conditions, *, limit: int) -> list[CaseRow]:
-    """Review cases. Open cases come before decided cases. Within each of these two groups, older cases come first.
-    The refund columns combine one refund per charge. This is the charge's newest refund that has not failed or,
-    if all have failed, its newest refund. The refund columns leave out automatic refunds that have not failed."""
+    """Read review cases. Open cases come before decided cases. Within each of these two groups, older cases come
+    first. A payment can have several charges. The refund columns aggregate over the charges, with one refund per
+    charge: the newest refund that has not failed or, if all have failed, the newest refund. The refund columns
+    leave out automatic refunds that have not failed."""
     statement, values = conditions.complete(LIST_REVIEW_CASES, limit)
     return [CaseRow(*row) for row in await db.fetch(statement, *values)]
 
@@ -131,7 +132,7 @@ SELECT payment_id FROM review_cases WHERE id = $1
 
 
 async def find_payment_of_case(db: Executor, /, *, case_id: UUID) -> UUID | None:
-    """The payment that a case is about. No row: there is no such case."""
+    """Find the payment that a case is about. No row: there is no such case."""
     row = await db.fetchrow(FIND_PAYMENT_OF_CASE, case_id)
     if row is None:
         return None

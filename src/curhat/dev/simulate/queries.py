@@ -40,9 +40,9 @@ LIMIT $2
 
 
 async def find_free_mitra_phones(db: Executor, /, *, prefix: str, max_phones: int) -> list[str]:
-    """The first phone numbers with this prefix that a simulated mitra can use. No mitra has the number, or its
-    mitra is not suspended and has no active session. (A killed run can leave an active session.) The number also
-    got fewer than 20 codes in the last hour; the limit is 30."""
+    """Find the first phone numbers with this prefix that a simulated mitra can use. No mitra has the number, or its
+    mitra is not suspended and has no active session. (A killed run can leave an active session.) Fewer than 20
+    codes were sent to the number in the last hour; the limit is 30."""
     return [row[0] for row in await db.fetch(FIND_FREE_MITRA_PHONES, prefix, max_phones)]
 
 
@@ -53,7 +53,7 @@ WHERE phone_number LIKE $1 || '_______'
 
 
 async def find_next_customer_number(db: Executor, /, *, prefix: str) -> int:
-    """One more than the highest number that follows this prefix in any person's phone number."""
+    """Compute one more than the highest number that follows this prefix in any person's phone number."""
     row = await db.fetchrow(FIND_NEXT_CUSTOMER_NUMBER, prefix)
     if row is None:
         raise NoRow(FIND_NEXT_CUSTOMER_NUMBER)
@@ -80,8 +80,8 @@ FROM payments WHERE customer_id = ANY ($1::uuid[]) AND purpose = 'session'
 
 
 async def sum_money(db: Executor, /, *, customer_ids: Sequence[UUID]) -> SumMoneyRow:
-    """The number of trials that were served, the total of the confirmed payments for sessions, and the total price
-    of the approved extensions."""
+    """Compute the number of trials that were served, the total of the confirmed payments for sessions, and the
+    total price of the approved extensions."""
     row = await db.fetchrow(SUM_MONEY, customer_ids)
     if row is None:
         raise NoRow(SUM_MONEY)
@@ -147,5 +147,5 @@ WHERE sessions.customer_id = ANY ($1::uuid[])
 
 
 async def list_seconds_to_accept(db: Executor, /, *, customer_ids: Sequence[UUID]) -> list[float]:
-    """For each session, the seconds from the confirmation of the payment to the accept."""
+    """For each session, compute the seconds from the confirmation of the payment to the accept."""
     return [row[0] for row in await db.fetch(LIST_SECONDS_TO_ACCEPT, customer_ids)]

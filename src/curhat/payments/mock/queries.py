@@ -49,7 +49,7 @@ FROM mock_gateway.charges WHERE key = $1
 
 
 async def find_charge(db: Executor, /, *, key: UUID) -> FindChargeRow | None:
-    """The result of a charge. `is_processing` is true until the mock reports the result."""
+    """Read the result of a charge. `is_processing` is true until the mock reports the result."""
     row = await db.fetchrow(FIND_CHARGE, key)
     if row is None:
         return None
@@ -108,8 +108,8 @@ ORDER BY payment_id NULLS LAST LIMIT 1
 
 
 async def find_behaviour(db: Executor, /, *, payment_id: UUID) -> Behaviour | None:
-    """The payment's own behaviour or, if the payment has none, the default behaviour. No row: there is no default
-    either."""
+    """Read the mock's behaviour for this payment or, if none is set, the default behaviour. No row: no default is
+    set either."""
     row = await db.fetchrow(FIND_BEHAVIOUR, payment_id)
     if row is None:
         return None
@@ -132,7 +132,7 @@ WHERE payment_id = $1 ORDER BY at, key
 
 
 async def list_charges(db: Executor, /, *, payment_id: UUID) -> list[ListChargesRow]:
-    """The payment's charges, oldest first."""
+    """Read the payment's charges, oldest first."""
     return [ListChargesRow(*row) for row in await db.fetch(LIST_CHARGES, payment_id)]
 
 
@@ -152,5 +152,5 @@ WHERE payment_id = $1 ORDER BY at, key
 
 
 async def list_refunds(db: Executor, /, *, payment_id: UUID) -> list[ListRefundsRow]:
-    """The payment's refunds, oldest first."""
+    """Read the payment's refunds, oldest first."""
     return [ListRefundsRow(*row) for row in await db.fetch(LIST_REFUNDS, payment_id)]
