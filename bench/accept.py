@@ -100,8 +100,8 @@ async def _measure(
 ) -> dict[str, list[float]]:
     """Return the requests per second of each service, one value per round.
 
-    `contestants` mitras accept each pairing. The pairings use `groups` groups of mitras in turn. If `groups` is None,
-    each pairing has its own group.
+    `contestants` mitras accept each pairing. The mitras form `groups` groups. The pairings are assigned to these
+    groups in rotation. If `groups` is None, each pairing has its own group.
     """
     # Additional pairings keep every connection busy until the last counted answer.
     pairings_per_round = {name: count + concurrency // contestants for name, count in pairings.items()}

@@ -112,8 +112,9 @@ async def measure(testbed: Testbed, _options: Options) -> list[Figure]:
 
 
 async def _prepare(connection: Connection) -> None:
-    """Insert the rows of customers and mitras. The second third of the customers searches, and the last third chats.
-    No deadline is due yet.
+    """Insert the rows of customers and mitras. No deadline is due yet.
+
+    The customers form three equal groups. The second group is searching, and the third group is chatting.
     """
     await people.prepare(connection)
     await people.customers(connection, 0, 3 * _THIRD)

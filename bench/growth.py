@@ -29,7 +29,7 @@ _OLD_MESSAGES_PER_CHAT: Final = 20
 _OLD_REQUESTS_PER_CHAT: Final = 5
 _OLD_CHATS_PER_CUSTOMER: Final = 10
 _OLD_CHATS_PER_MITRA: Final = 500
-# The old rows are numbered from here. The measured people have lower numbers.
+# The old rows are numbered from here. The people whose requests are timed have lower numbers.
 _FIRST_OLD: Final = 100_000_000
 # The readers are numbered from here. The people who accept and chat have lower numbers.
 _FIRST_READER: Final = 500_000

@@ -163,7 +163,7 @@ class Testbed:
 
     @asynccontextmanager
     async def server(self, database: Database) -> AsyncIterator[Process]:
-        """Run one `curhat serve`; the block begins when it is ready."""
+        """Run one `curhat serve`. The `with` block begins when the server is ready."""
         async with self.run([CURHAT, "serve"], self.environment(database), listens=True) as process:
             await process.ready("/readyz")
             yield process

@@ -590,7 +590,7 @@ async def test_an_unsequenced_event_reaches_only_the_users_sockets_in_the_same_p
     assert (await elsewhere.receive())["op"] == "error"
 
 
-async def test_the_welcome_contains_the_extra_fields_and_precedes_their_changes(
+async def test_a_change_of_an_extra_field_during_the_hello_arrives_after_the_welcome(
     process: ServerProcess, make: Make
 ) -> None:
     person = await make.person()

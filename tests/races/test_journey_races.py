@@ -146,7 +146,7 @@ async def test_an_accept_shows_the_new_call_name_after_waiting_for_the_change(
 
 @pytest.mark.rule("X.4", "V.3")
 @pytest.mark.invariant(10)
-async def test_a_call_name_that_changes_before_an_accept_commits_reaches_the_mitra(
+async def test_the_mitra_gets_the_new_call_name_if_it_changes_before_the_accept_commits(
     database: Database, make: Make
 ) -> None:
     customer, mitra = await make.customer("Bunga"), await make.mitra()

@@ -81,7 +81,7 @@ class Population:
     def __init__(self, url: str) -> None:
         self.url = url
         self.session = requests.Session()
-        # The tokens for requests that name no row. Each request gets a new token, because a customer with an open
+        # The tokens for requests that contain no id. Each request gets a new token, because a customer with an open
         # payment cannot open another payment.
         self.tokens: dict[AnyRole, Iterator[str]] = {}
         self.to_be_signed_out: dict[AnyRole, Iterator[str]] = {}

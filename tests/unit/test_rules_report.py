@@ -122,7 +122,7 @@ def test_a_full_run_with_a_passing_test_for_every_reached_rule_prints_one_line_p
     assert [line for line in rules if len(line) > 100] == []
 
 
-def test_a_reached_rule_without_a_test_fails_a_full_run(project: pytest.Pytester) -> None:
+def test_a_full_run_fails_if_a_rule_of_a_reached_phase_has_no_test(project: pytest.Pytester) -> None:
     write(project, "tests/test_all.py", COMPLETE.replace('"1.1", ', ""))
     result = run(project)
     assert result.ret == pytest.ExitCode.TESTS_FAILED

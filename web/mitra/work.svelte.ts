@@ -274,7 +274,7 @@ class Work {
     }
   }
 
-  /** Applies a command's answer about a session. */
+  /** Applies the session that the server returned for a command. */
   applySession(session: Session): void {
     if (STAGES[session.status] >= (this.#reachedStages.get(session.id) ?? 0)) this.#showSession(session);
     this.#keep();

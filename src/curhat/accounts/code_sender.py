@@ -48,7 +48,7 @@ def code_sender(settings: Settings, database: Database) -> CodeSender:
 
 
 def code_text(code: str) -> str:
-    """Return the text to send with a code."""
+    """Return the text message that contains this code."""
     return (
         f"Kode masuk Curhat kamu: {code}. Berlaku {VALID_SECONDS // 60} menit. "
         "Jangan beri tahu siapa pun, termasuk yang mengaku dari Curhat."

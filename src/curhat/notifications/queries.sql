@@ -108,7 +108,7 @@ UPDATE push_messages SET done_at = curhat_now() WHERE id = ANY (@ids::bigint[])
 DELETE FROM push_messages WHERE id = ANY (@ids::bigint[]) AND done_at IS NULL
 
 -- name: postpone_message :exec
--- Make a waiting message due in @wait_seconds.
+-- Postpone a waiting message: set its due time to @wait_seconds from now.
 UPDATE push_messages SET due_at = curhat_now() + make_interval(secs => @wait_seconds) WHERE id = @id
 
 -- name: delete_subscription :execrows

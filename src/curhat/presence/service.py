@@ -17,7 +17,8 @@ How it works
     `reconcile` reports all connections of this process, applies the states of their mitras to Valkey, and tells the
     package pairing which of these mitras may be asked. `reconcile` repairs the effects of a lost signal or an outage.
     No process holds a connection of a mitra whom only push reaches (1.1). So the workers read these mitras from
-    PostgreSQL, which stores the subscriptions that have not failed, and when the app was last seen.
+    PostgreSQL. It stores each subscription, whether the subscription has failed, and the time when the app was last
+    seen.
 Relies on
     The hub's hooks call `opened`, `frame_received` and `closed` for every socket of a mitra. The hooks never reuse a
     connection id. The signal of each change that this process commits reaches `mitra_changed`. `run` runs in every
@@ -52,8 +53,8 @@ SIGNAL = "mitra_changed"
 
 FLUSH_INTERVAL_SECONDS = 0.25
 RECONCILE_INTERVAL_SECONDS = 2
-# `reconcile` divides its work into at most this many steps, and spreads the steps over the interval. One step with
-# hundreds of mitras would delay all other work of this process.
+# `reconcile` divides its work into at most this many steps, and spreads the steps over the interval. A step that
+# handles hundreds of mitras would block the event loop of this process.
 MAX_RECONCILE_STEPS = 20
 MIN_MITRAS_PER_STEP = 25
 PUSH_RECONCILE_INTERVAL_SECONDS = 5

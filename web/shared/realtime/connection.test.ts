@@ -102,7 +102,7 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-/** Shows a snapshot at this position. */
+/** Acts as a store that applies a snapshot: records the call, and returns this position. */
 function snapshot(seq: number): Promise<Position> {
   seen.push(`snapshot ${seq}`);
   return Promise.resolve({ epoch: EPOCH, seq });

@@ -45,8 +45,8 @@ export function watchTime(): () => void {
 }
 
 /**
- * Returns the whole seconds until this time by the server's clock, at least 0. The number counts down while a component
- * uses `watchTime`.
+ * Returns the seconds until this time, rounded up, by the server's clock. Returns 0 if the time
+ * has passed. The number counts down while a component uses `watchTime`.
  */
 export function secondsUntil(time: string): number {
   // Reading `tick` makes Svelte evaluate the caller again at each tick.

@@ -204,8 +204,8 @@ class Customer(Person):
         until = time.monotonic() + CONFIRMATION_TIMEOUT_SECONDS
         while time.monotonic() < until:
             await self.device.until(lambda: self._status(payment_id) in TAKEN, 1)
-            # Also ask the server. If the picture shows `pending`, the event of the confirmation may not have arrived
-            # yet.
+            # Also ask the server. If the client's state still says `pending`, the confirmation event may not have
+            # arrived yet.
             payment = await self.get(f"/payments/{payment_id}")
             if payment.ok and payment.body["status"] != "confirming":
                 status: str = payment.body["status"]
