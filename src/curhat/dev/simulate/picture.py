@@ -70,7 +70,7 @@ class Picture:
         self.chats[session_id] = {message["id"]: message for message in messages}
 
     def chat_differences(self, session_id: str, history: list[Data]) -> set[str]:
-        """Return how the messages that this client shows differ from the server's. Needs the whole chat on the client."""
+        """Return how this client's messages differ from the server's. Needs the whole chat on the client."""
         if session_id not in self.chats:
             return set()
         return _differences({"message": list(self.chats[session_id].values())}, {"message": history})
