@@ -262,7 +262,7 @@ UPDATE push_messages SET due_at = curhat_now() + make_interval(secs => $1) WHERE
 
 
 async def postpone_message(db: Executor, /, *, wait_seconds: float, id: int) -> None:
-    """Make a waiting message due in @wait_seconds."""
+    """Postpone a waiting message: set its due time to @wait_seconds from now."""
     await db.execute(POSTPONE_MESSAGE, wait_seconds, id)
 
 

@@ -60,8 +60,9 @@ async def lock_mitras(db: Executor, /, *, mitra_ids: Sequence[UUID]) -> list[Loc
     1. T0 has changed the mitra. T1 inserts a request for the mitra, and so holds FOR KEY SHARE on the old row version.
     2. T2 runs one statement that locks and changes the mitra, and waits for T0. T3 wants the lock too, and waits
     behind T2.
-    3. T0 commits. T2 locks the new row version, and then the old row version, which it read first. T1 holds a lock on
-    the old version, so T2 must queue for that version, behind T3. T3 waits for T2."""
+    3. T0 commits. T2 locks the new row version. Then T2 tries to lock the old row version, which its statement
+    read first. T1 holds a lock on the old version, so T2 must wait. T3 is already in the queue for that version,
+    so T2 waits behind T3, and T3 waits for T2."""
     return [LockedMitra(*row) for row in await db.fetch(LOCK_MITRAS, mitra_ids)]
 
 
