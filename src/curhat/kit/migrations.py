@@ -140,16 +140,16 @@ async def _pending(connection: Connection, folder: Path | None) -> list[Migratio
     if await connection.fetchval("SELECT to_regclass('schema_migrations')") is None:
         return migrations
     applied = await connection.fetch("SELECT number, name, checksum FROM schema_migrations ORDER BY number")
-    for row in applied:
-        if row["number"] > len(migrations):
+    for number, name, checksum in applied:
+        if number > len(migrations):
             raise MigrationError(
-                f"the database has migration {row['name']}, which this code does not know: "
+                f"the database has migration {name}, which this code does not know: "
                 "it belongs to a newer version; run that one"
             )
-        migration = migrations[row["number"] - 1]
-        if migration.checksum != row["checksum"]:
+        migration = migrations[number - 1]
+        if migration.checksum != checksum:
             raise MigrationError(
-                f"{migration.name} changed after it was applied to this database (as {row['name']}): "
+                f"{migration.name} changed after it was applied to this database (as {name}): "
                 "put its text back, and say what is new in a migration of its own"
             )
     return migrations[len(applied) :]
