@@ -66,12 +66,12 @@ async def measure(testbed: Testbed, _options: Options) -> list[Figure]:
         ),
         Figure(
             "availability",
-            f"PostgreSQL transactions during {COUNTED_POLLS:,} polls, more than without polls",
+            f"PostgreSQL transactions during {COUNTED_POLLS:,} polls, minus those of an idle server",
             max(0.0, polled - idle),
             "",
             # Each loop of the server may run once more in one of the two periods than in the other.
             Target("figure", "at most", 5),
-            note=f"{polled} in {WINDOW_SECONDS:.0f} s with the polls, {idle} in the same time without",
+            note=f"{polled} in {WINDOW_SECONDS:.0f} s with polls, {idle} in {WINDOW_SECONDS:.0f} s without polls",
         ),
     ]
 

@@ -148,11 +148,11 @@ async def measure(testbed: Testbed, _options: Options) -> list[Figure]:
     return [
         Figure(
             "windows",
-            f"lateness, p99 of {len(windows):,} windows among {PER_SECOND} deadlines per second",
+            f"lateness, p99 of {len(windows):,} answer windows; {PER_SECOND} deadlines per second fire in all",
             percentile(windows, 0.99),
             "ms",
             Target("figure", "at most", 50),
-            note=f"p50 {percentile(windows, 0.5):.1f} ms; {about}; {approved:,} approved and charged; "
+            note=f"p50 {percentile(windows, 0.5):.1f} ms; {about}; {approved:,} extensions approved and charged; "
             f"{WORKERS} worker processes, one killed after {KILL_AFTER_SECONDS:.0f} s and replaced",
         ),
         Figure("windows", "lateness, maximum", max(windows), "ms", Target("figure", "at most", 250)),

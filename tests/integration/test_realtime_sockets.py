@@ -846,8 +846,8 @@ async def test_a_socket_without_a_hello_within_5_seconds_is_closed_with_4408(
     said_hello = await Device("customer", person).start(process)
     await late.send({"op": "pong"})
     await late.sync()
-    # The hub checks the sockets in order and stops at the first socket with time left. So move the socket that has 5
-    # s left to the end.
+    # The hub checks the sockets in order and stops at the first socket that has time left. `in_time` has 5 s left, so
+    # move it behind `late`.
     process.hub._awaiting_hello.rotate(-1)
     process.hub.tick()
     assert await late.close_code() == 4408

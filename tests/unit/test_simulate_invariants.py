@@ -446,7 +446,7 @@ async def _(rows: Rows) -> None:
     await rows.write("requests", pairing_id=pairing_id, status="closed", close_reason="went_offline")
 
 
-@breaks("nobody answers a fallback, and no extension's charge is approved, after its deadline")
+@breaks("after its deadline, a fallback gets no answer and an extension's charge is not approved")
 async def _(rows: Rows) -> None:
     payment_id = uuid4()
     await rows.failed_targeted(payment_id=payment_id, target_mitra_id=uuid4())

@@ -81,7 +81,7 @@ function readOldestVersions(): Map<string, number> {
   return oldest;
 }
 
-/** The object of `object.name`, or of `const { name } = object`; undefined if the name has no object before it. */
+/** The object whose `name` the code reads, as `object.name` or `const { name } = object`. A bare `name` has none. */
 function ownerOf(node: TSESTree.Identifier): TSESTree.Node | undefined {
   const { parent } = node;
   if (parent.type === 'MemberExpression' && parent.property === node && !parent.computed)

@@ -59,7 +59,7 @@ const STAGES: Record<
   refunded: 3,
 };
 
-/** The state that the page keeps over a reload, to show it if there is no network then. */
+/** The state that survives a reload, so that the page can show the state even without a network. */
 interface KeptState {
   profile: Profile;
   payment: Payment | null;

@@ -86,7 +86,7 @@ const STAGES: Record<Session['status'] | Extension['status'], number> = {
 };
 
 /**
- * The state that the page keeps over a reload, to show it if there is no network then. The kept state has no cards,
+ * The state that survives a reload, so that the page can show the state even without a network. It has no cards,
  * because a request closes after a short time.
  */
 interface KeptState {

@@ -119,7 +119,7 @@ class Addresses(AbstractResolver):
 
 
 def _literal(host: str) -> IpAddress | None:
-    """Return the IP address that a host spells in any notation (127.1, 0x7f000001, …), or None for a host name."""
+    """Read a host as an IP address in any notation (127.1, 0x7f000001, …). Return None for a host name."""
     with contextlib.suppress(ValueError):
         return ipaddress.ip_address(host.partition("%")[0])
     try:

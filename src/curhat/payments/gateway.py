@@ -57,8 +57,8 @@ class Gateway(Protocol):
     async def find_charge(self, key: UUID) -> ChargeAnswer:
         """Return the result of the charge with this key. Raises GatewayUnknown.
 
-        After `not_found`, the payment is pending again, and the customer can be charged under a new key (decision
-        0008). So a gateway that is not certain returns `processing` or raises GatewayUnknown.
+        After `not_found`, Curhat lets the customer pay again under a new key (decision 0008). So a gateway that is not
+        certain returns `processing` or raises GatewayUnknown. A wrong `not_found` may charge the customer twice.
         """
 
     async def refund(self, key: UUID, charge_key: UUID, payment_id: UUID, amount_rp: int) -> RefundAnswer:

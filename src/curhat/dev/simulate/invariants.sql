@@ -473,8 +473,8 @@ LEFT JOIN deadlines ON deadlines.kind = lost.kind AND deadlines.entity_id = lost
 WHERE deadlines.id IS NULL
 
 -- name: answered_in_time :many
--- 5: nobody answers a fallback, and no extension's charge is approved, after its deadline
--- One statement compares the time, and a later statement writes it (see done_in_time).
+-- 5: after its deadline, a fallback gets no answer and an extension's charge is not approved
+-- One statement of a transaction compares the time. A later statement writes the time (see done_in_time).
 SELECT 'fallback' AS what, pairings.id, pairings.fallback_answer_by AS until,
     coalesce(blast.created_at, payments.closed_at) AS done_at
 FROM pairings
