@@ -55,7 +55,7 @@ class Writer:
             message = {"client_message_id": str(uuid4()), "text": f"text {number}"}
             answer = await self.person.post(self.path, message)
             if not answer.is_success:
-                assert problem(answer) == (500, "internal_error")
+                assert problem(answer) == (503, "service_unavailable")
                 self.unacknowledged = message
                 return
             self.acknowledged.append(answer.json())
@@ -99,7 +99,7 @@ async def test_no_acknowledged_command_is_lost_when_postgresql_is_killed(
         await until(lambda: is_not_ready(server))
         assert await available(server)  # The server answers a poll without PostgreSQL.
         key = str(uuid4())
-        assert problem(await accepts.post(accept, key=key)) == (500, "internal_error")
+        assert problem(await accepts.post(accept, key=key)) == (503, "service_unavailable")
 
         await system.servers.postgres.start()
         await until(server.is_ready, RECOVERY_TIMEOUT_SECONDS)

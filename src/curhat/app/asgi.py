@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from uuid import uuid4
 
+import asyncpg
 import structlog
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, Gauge, Histogram, generate_latest
@@ -161,6 +162,11 @@ async def _problems(services: Services) -> list[str]:
             behind = await migrations.pending(connection)
         if behind:
             problems.append(f"migrations to apply: {', '.join(behind)}")
+        async with asyncio.timeout(2):
+            if await services.database.is_read_only():
+                problems.append("PostgreSQL is read-only")
+    except asyncpg.exceptions.TargetServerAttributeNotMatched:
+        problems.append("PostgreSQL is read-only")
     except DATABASE_AWAY as error:
         problems.append(f"PostgreSQL does not answer ({type(error).__name__})")
     except migrations.MigrationError as error:

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final, Protocol, Self, TypeAlias
 
 import asyncpg
+from asyncpg.connect_utils import SessionAttribute
 
 from curhat.kit.pause_points import pause_point
 from curhat.kit.signals import NoSignals, SignalSink
@@ -26,6 +27,22 @@ Connection: TypeAlias = (
 # loop that catches such an error tries again. asyncpg raises InternalClientError if PostgreSQL has closed the
 # connection and asyncpg has not noticed this yet.
 DATABASE_AWAY: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+
+
+# The SQLSTATE classes, and single SQLSTATEs, of faults that are not in our statements: lost connections, no resources,
+# a shutdown, a disk; a server that has become read-only; a session ended because this process stood still.
+_SQLSTATES_AWAY: Final = ("08", "53", "57", "58", "25006", "25P03")
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether PostgreSQL cannot be reached, or cannot write, at the moment. False for a bug in our statements.
+
+    After such an error, it is not known whether a commit took effect.
+    """
+    if isinstance(error, asyncpg.PostgresError):
+        return (error.sqlstate or "").startswith(_SQLSTATES_AWAY)
+    # asyncpg raises an InterfaceError that is a ValueError for an argument that does not fit its type.
+    return isinstance(error, DATABASE_AWAY) and not isinstance(error, ValueError)
 
 
 class NoRow(Exception):
@@ -89,6 +106,7 @@ class Database:
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", sink: SignalSink) -> None:
         self.pool = pool
         self.sink = sink
+        self._failover = _Failover(pool)
 
     @classmethod
     async def connect(
@@ -101,6 +119,8 @@ class Database:
             max_size=pool_size,
             command_timeout=30,
             max_inactive_connection_lifetime=0,
+            # Of several hosts, take the one that can write. If none can, there is no connection.
+            target_session_attrs=SessionAttribute.read_write,
             # Make asyncpg look up every array type that our statements use. Otherwise, on each connection, the first
             # statement with an array parameter takes several milliseconds longer.
             init=lambda connection: connection.prepare(
@@ -131,7 +151,7 @@ class Database:
         With `snapshot`, every statement sees the same state of the data (repeatable read). Use `snapshot` only to
         read, because a decision needs the newest state.
         """
-        async with self.pool.acquire() as connection:
+        async with self._failover, self.pool.acquire() as connection:
             transaction = Transaction(connection, self.sink)
             async with connection.transaction(isolation="repeatable_read" if snapshot else None):
                 yield transaction
@@ -139,16 +159,50 @@ class Database:
         transaction.committed()
 
     async def fetch(self, query: str, *arguments: object) -> list[asyncpg.Record]:
-        return await self.pool.fetch(query, *arguments)
+        async with self._failover:
+            return await self.pool.fetch(query, *arguments)
 
     async def fetchrow(self, query: str, *arguments: object) -> asyncpg.Record | None:
-        return await self.pool.fetchrow(query, *arguments)
+        async with self._failover:
+            return await self.pool.fetchrow(query, *arguments)
 
     async def fetchval(self, query: str, *arguments: object) -> Any:
-        return await self.pool.fetchval(query, *arguments)
+        async with self._failover:
+            return await self.pool.fetchval(query, *arguments)
 
     async def execute(self, query: str, *arguments: object) -> str:
-        return await self.pool.execute(query, *arguments)
+        async with self._failover:
+            return await self.pool.execute(query, *arguments)
+
+    async def is_read_only(self) -> bool:
+        """Whether the connections lead to a server that cannot write, such as a primary after a failover.
+
+        If so, replace the connections.
+        """
+        async with self.pool.acquire() as connection:
+            if await connection.fetchval("SHOW transaction_read_only") == "on":
+                await self.pool.expire_connections()
+                return True
+        return False
+
+
+class _Failover:
+    """Replaces all connections of a pool after an error that shows that they lead to a read-only server.
+
+    A new connection must lead to a server that can write.
+    """
+
+    __slots__ = ("_pool",)
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+        self._pool = pool
+
+    async def __aenter__(self) -> None:
+        return None
+
+    async def __aexit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+            await self._pool.expire_connections()
 
 
 async def _skip_reset(_connection: "asyncpg.Connection[asyncpg.Record]") -> None:

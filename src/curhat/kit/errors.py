@@ -102,6 +102,17 @@ class PresenceUnknown(BusinessError):
     detail = "We cannot see right now who is available. Nothing was charged. Try again in a moment."
 
 
+class ServiceUnavailable(BusinessError):
+    """PostgreSQL cannot be reached, or cannot write.
+
+    The connection may have broken during the commit, so the server does not know whether the request took effect.
+    """
+
+    code = "service_unavailable"
+    status = 503
+    detail = "Our database does not answer. Repeat the request with the same Idempotency-Key: it takes effect once."
+
+
 class IdempotencyKeyMissing(BusinessError):
     code = "idempotency_key_missing"
     status = 400

@@ -20,7 +20,7 @@ from litestar.exceptions import (
     ValidationException,
 )
 
-from curhat.kit.database import Database, Transaction
+from curhat.kit.database import Database, Transaction, is_away
 from curhat.kit.errors import (
     BodyTooLarge,
     BusinessError,
@@ -28,6 +28,7 @@ from curhat.kit.errors import (
     InternalError,
     MethodNotAllowed,
     NotFound,
+    ServiceUnavailable,
     Unauthenticated,
     ValidationFailed,
     invalid_field,
@@ -39,6 +40,9 @@ log = structlog.get_logger(__name__)
 
 JSON = "application/json"
 PROBLEM = "application/problem+json"
+
+# How soon a client may repeat a request that failed because PostgreSQL was away.
+DATABASE_RETRY_AFTER_SECONDS: Final = 2
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -155,7 +159,15 @@ def handle_http_exception(request: AnyRequest, error: HTTPException) -> Response
 
 
 def handle_unexpected(request: AnyRequest, error: Exception) -> Response[bytes]:
-    """Litestar exception handler for our own bugs. The log gets the traceback. The client gets only the code."""
+    """Litestar exception handler for an unreachable database, and for our own bugs.
+
+    For a bug, the log gets the traceback. The client gets only the code.
+    """
+    if is_away(error):
+        log.warning("request.database_away", error=type(error).__name__)
+        return handle_business_error(
+            request, ServiceUnavailable(retry_after_seconds=DATABASE_RETRY_AFTER_SECONDS)
+        )
     log.error("request.failed", error=type(error).__name__, exc_info=error)
     return handle_business_error(request, InternalError())
 

@@ -16,6 +16,7 @@ from curhat.kit.errors import (
     IdempotencyInProgress,
     IdempotencyKeyMissing,
     IdempotencyKeyReused,
+    ServiceUnavailable,
     Suspended,
     TooManyRequests,
     Unauthenticated,
@@ -70,13 +71,14 @@ def answers(
 ) -> dict[int, ResponseSpec]:
     """Return one ResponseSpec per HTTP status, for the successful answers and the refusals of an operation.
 
-    `success` has the struct of each successful answer, or None if the answer has no body.
+    `success` has the struct of each successful answer, or None if the answer has no body. Every operation also
+    answers 503 while PostgreSQL is away.
     """
     done = {
         status: ResponseSpec(data_container=container, generate_examples=False, description="Done")
         for status, container in success.items()
     }
-    return done | problems(*errors)
+    return done | problems(*errors, ServiceUnavailable)
 
 
 # The whole contract ----------------------------------------------------------------------------------------
