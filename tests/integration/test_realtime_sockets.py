@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from curhat.dev.embedded import EmbeddedServers
@@ -754,8 +755,10 @@ async def test_the_socket_of_a_client_that_stops_reading_missed_events_is_closed
 
 
 async def test_a_slow_client_that_keeps_reading_gets_every_missed_event(
-    start_process: StartProcess, make: Make
+    start_process: StartProcess, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # More than the buffers of the network take.
+    monkeypatch.setattr(hub_module, "MAX_REPLAYED_BYTES", 2 * 1024 * 1024)
     process = await start_process(send_buffer_bytes=8192)
     person = await make.person()
     await append(process.database, *(note("customer", person, "x" * 4000) for _ in range(400)))
@@ -910,6 +913,129 @@ async def test_an_unreadable_frame_is_answered_with_an_error_and_counts_against_
         for _ in range(500):
             await device.send("{")
     assert await device.close_code() == 4429
+
+
+async def _pings(connection: ClientConnection) -> None:
+    for _ in range(500):
+        await connection.ping()
+
+
+async def _pongs(connection: ClientConnection) -> None:
+    for _ in range(500):
+        await connection.pong()
+
+
+async def _empty_pieces(connection: ClientConnection) -> None:
+    await connection.send([""] * 500)
+
+
+@pytest.mark.parametrize("flood", [_pings, _pongs, _empty_pieces])
+async def test_frames_that_the_application_never_sees_count_as_frames(
+    process: ServerProcess, make: Make, flood: Callable[[ClientConnection], Awaitable[None]]
+) -> None:
+    device = await Device("customer", await make.person()).start(process)
+    with suppress(ConnectionClosed):
+        await flood(device.connection)
+    assert await device.close_code() == 4429
+    await until(lambda: process.open_sockets() == 0)
+
+
+async def test_a_text_frame_that_is_no_utf8_closes_the_socket_without_a_line_in_the_log(
+    process: ServerProcess, make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    device = await Device("customer", await make.person()).start(process)
+    await device.connection.send(b"\xff\xfe", text=True)
+    assert await device.close_code() == 1007
+    assert not [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")]
+
+
+async def test_the_sixth_hello_within_ten_seconds_closes_the_socket_with_4429(
+    process: ServerProcess, make: Make
+) -> None:
+    device = await Device("customer", await make.person()).open(process)
+    for _ in range(5):
+        await device.hello()
+    await device.send({"op": "hello", "device_id": "device"})
+    assert await device.close_code() == 4429
+
+
+@pytest.mark.parametrize("says_hello", [True, False])
+async def test_an_eleventh_socket_of_a_person_closes_the_oldest_one_with_4429(
+    process: ServerProcess, make: Make, says_hello: bool
+) -> None:
+    person = await make.person()
+    devices = []
+    for _ in range(12):
+        device = await Device("customer", person).open(process)
+        if says_hello:
+            await device.hello()
+        devices.append(device)
+    other = await Device("mitra", person).start(process)
+    assert [await device.close_code() for device in devices[:2]] == [4429, 4429]
+    for device in (*devices[2:], other):
+        await device.sync()
+
+
+async def test_a_client_that_has_missed_more_events_than_the_bound_does_not_resume(
+    process: ServerProcess, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_module, "MAX_REPLAYED_EVENTS", 150)
+    person = await make.person()
+    device = await Device("customer", person).start(process)
+    for seq, missed, resumed in ((0, 150, True), (150, 151, False)):
+        await device.cut_network()
+        await append(process.database, *(note("customer", person, str(number)) for number in range(missed)))
+        await device.open(process)
+        assert (await device.hello())["resumed"] is resumed
+        await device.read_until(seq + missed)
+    assert len(device.applied) == 150
+
+
+async def test_a_client_that_has_missed_more_bytes_than_the_bound_does_not_resume(
+    process: ServerProcess, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_module, "MAX_REPLAYED_BYTES", 250_000)
+    person = await make.person()
+    device = await Device("customer", person).start(process)
+    for seq, missed, resumed in ((0, 60, True), (60, 90, False)):
+        await device.cut_network()
+        await append(process.database, *(note("customer", person, "x" * 4_000) for _ in range(missed)))
+        await device.open(process)
+        assert (await device.hello())["resumed"] is resumed
+        await device.read_until(seq + missed)
+
+
+async def test_a_long_replay_that_exceeds_the_bound_ends_with_a_welcome_that_does_not_resume(
+    process: ServerProcess, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_module, "MAX_REPLAYED_BYTES", 250_000)
+    person = await make.person()
+    device = await Device("customer", person).start(process)
+    await device.cut_network()
+    for size in (10, 10_000):
+        await append(process.database, *(note("customer", person, "x" * size) for _ in range(100)))
+    await append(process.database, note("customer", person, "last"))
+    await device.open(process)
+    assert (await device.hello())["resumed"] is True
+    await device.read_until(200)
+    welcome = await device.next("welcome")
+    assert (welcome["resumed"], welcome["seq"]) == (False, 201)
+
+
+async def test_no_client_resumes_while_the_process_holds_too_many_missed_events(
+    process: ServerProcess, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person = await make.person()
+    device = await Device("customer", person).start(process)
+    await device.cut_network()
+    await append(process.database, note("customer", person, "missed"))
+    monkeypatch.setattr(hub_module, "MAX_REPLAYING_BYTES", 0)
+    await device.open(process)
+    assert (await device.hello())["resumed"] is False
+    monkeypatch.undo()
+    device.seq = 0
+    assert (await device.hello())["resumed"] is True
+    assert process.hub._replaying_bytes == 0
 
 
 async def test_a_draining_process_closes_every_open_and_every_new_socket_with_1012(

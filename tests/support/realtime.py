@@ -22,6 +22,7 @@ import valkey.asyncio
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from curhat.app.connections import ServerConfig
 from curhat.kit.asgi import Scope
 from curhat.kit.database import Database
 from curhat.kit.identity import Identity, Role
@@ -179,16 +180,12 @@ class ServerProcess:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)
         listener.bind(("127.0.0.1", 0))
         self.port = listener.getsockname()[1]
-        config = uvicorn.Config(
+        config = ServerConfig(
             RealtimeEndpoint(self.hub, self.hooks),
-            ws="websockets-sansio",
-            ws_max_size=1024 * 1024,
-            ws_per_message_deflate=False,
-            ws_ping_interval=None,
+            max_connections=10_000,
             lifespan="off",
             # A client that reads nothing must not delay the end of the test.
             timeout_graceful_shutdown=1,
-            log_config=None,
         )
         self._server = _Server(config)
         self._serving = asyncio.create_task(self._server.serve(sockets=[listener]))

@@ -13,6 +13,7 @@ import uvicorn
 from websockets.asyncio.client import ClientConnection, connect
 
 from curhat.app.asgi import Server
+from curhat.app.connections import ServerConfig
 from curhat.kit.settings import Settings
 
 _keys = itertools.count(1)
@@ -24,19 +25,7 @@ _PREFIXES = {"customer": "/api/client", "mitra": "/api/mitra", "operator": "/api
 async def running_server(settings: Settings, port: int = 0) -> AsyncIterator[tuple[str, Server]]:
     """Serve on this port until the end of the block. Port 0 means any free port. Yields the URL and the application."""
     application = Server(settings)
-    config = uvicorn.Config(
-        application,
-        host="127.0.0.1",
-        port=port,
-        ws="websockets-sansio",
-        ws_max_size=1024 * 1024,
-        ws_per_message_deflate=False,
-        ws_ping_interval=None,
-        http="httptools",
-        log_config=None,
-        access_log=False,
-        lifespan="on",
-    )
+    config = ServerConfig(application, max_connections=1_000, host="127.0.0.1", port=port, lifespan="on")
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve())
     async with asyncio.timeout(15):

@@ -17,6 +17,7 @@ from valkey.exceptions import ValkeyError
 
 from curhat.accounts.address_limit import AddressLimit
 from curhat.app.api import build_api
+from curhat.app.connections import MAX_OPERATIONS_CONNECTIONS, ServerConfig
 from curhat.app.security_headers import SECURITY_HEADERS
 from curhat.app.static_files import StaticFiles, web_folder
 from curhat.app.wiring import Services, open_services
@@ -118,14 +119,13 @@ class Server:
         if self._settings.is_development:
             yield
             return
-        config = uvicorn.Config(
+        config = ServerConfig(
             self._serve_operations,
-            interface="asgi3",  # uvicorn cannot detect the interface if the application is a method.
+            max_connections=MAX_OPERATIONS_CONNECTIONS,
+            sockets=False,
             host=self._settings.operations_host,
             port=self._settings.operations_port,
             lifespan="off",
-            log_config=None,
-            access_log=False,
         )
         server = uvicorn.Server(config)
         task = asyncio.create_task(server.serve())

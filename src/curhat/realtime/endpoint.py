@@ -24,7 +24,7 @@ PATHS: Final[dict[str, Role]] = {"/api/client/realtime": "customer", "/api/mitra
 class RealtimeEndpoint:
     """Serves WebSocket connections on the two realtime paths, and closes WebSocket connections on other paths.
 
-    The ASGI server must accept frames slightly larger than 64 KiB, so that this endpoint can answer them with 4413.
+    The ASGI server must bound the frames of a client, as `websocket.BoundedWebSocket` does.
     """
 
     def __init__(self, hub: Hub, hooks: SocketHooks) -> None:
@@ -75,18 +75,14 @@ class RealtimeEndpoint:
             message = await receive()
             if message["type"] == "websocket.disconnect":
                 if socket.close_code is None:
-                    CLOSES.labels(code="client").inc()
+                    code = message["code"]
+                    CLOSES.labels(code=str(code) if code in protocol.BAD_FRAMES else "client").inc()
                 return
             if socket.close_code is not None:
                 continue
             FRAMES_RECEIVED.inc()
-            frame: str | bytes = message.get("text") or message.get("bytes") or b""
-            if not socket.allows_frame():
-                socket.close(protocol.TOO_FAST)
-            elif protocol.size_bytes(frame) > protocol.MAX_FRAME_BYTES:
-                socket.close(protocol.FRAME_TOO_LARGE)
-            else:
-                await self._handle(socket, frame)
+            socket.last_frame_at = asyncio.get_running_loop().time()
+            await self._handle(socket, message.get("text") or message.get("bytes") or b"")
 
     async def _handle(self, socket: Socket, text: str | bytes) -> None:
         identity = socket.owner.identity
@@ -95,6 +91,9 @@ class RealtimeEndpoint:
                 self._hooks.frame_received(identity, socket.connection_id)
             frame = protocol.read(text)
             if isinstance(frame, Hello):
+                if not socket.allows_hello():
+                    socket.close(protocol.TOO_FAST, "too many hellos")
+                    return
                 await self._hub.answer_hello(socket, frame)
                 if not socket.welcomed and socket.close_code is None:
                     socket.welcomed = True

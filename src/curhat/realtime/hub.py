@@ -53,6 +53,13 @@ COMPARE_PERIOD_SECONDS: Final = 3.0
 MAX_USERS_PER_COMPARISON: Final = 2_000
 # Limits the memory of one read of missed events: 100 chat messages of the maximum length are 2.4 MB.
 MAX_EVENTS_PER_READ: Final = 100
+# Limits what one hello, or one gap, may draw from PostgreSQL. A client that has missed more fetches `/state` again.
+MAX_REPLAYED_EVENTS: Final = 1_000
+MAX_REPLAYED_BYTES: Final = 1024 * 1024
+# Limits the memory of all missed events that the process has read and not yet sent.
+MAX_REPLAYING_BYTES: Final = 64 * 1024 * 1024
+# How many sockets a person may have in one process. Another socket closes the person's oldest one.
+MAX_SOCKETS_PER_PERSON: Final = 10
 # Limits how many of the pool's connections the hub uses while many clients say hello, or many sockets read gaps.
 MAX_READS_RUNNING: Final = 4
 # How long a shutdown waits for the close frames to go out.
@@ -86,6 +93,9 @@ class Hub:
             role: [set() for _ in range(round(seconds / TICK_SECONDS))]
             for role, seconds in PING_PERIOD_SECONDS.items()
         }
+        # The open sockets of each person, the oldest first, also before their hello.
+        self._opened: dict[Identity, list[Socket]] = {}
+        self._replaying_bytes = 0
         self._added = 0
         self._ticks = 0
         # Each new socket, with the time by which it must say hello. The earliest time is first.
@@ -168,7 +178,15 @@ class Hub:
     # For the endpoint ---------------------------------------------------------------------------------------
 
     def add(self, socket: Socket) -> None:
-        """Keep an accepted socket until `remove` is called. The socket must say hello within 5 s."""
+        """Keep an accepted socket until `remove` is called. The socket must say hello within 5 s.
+
+        If the person has too many sockets, close the oldest one.
+        """
+        opened = self._opened.setdefault(socket.owner.identity, [])
+        opened.append(socket)
+        is_open = [one for one in opened if one.close_code is None]
+        if len(is_open) > MAX_SOCKETS_PER_PERSON:
+            is_open[0].close(protocol.TOO_FAST, "too many sockets")
         role = socket.owner.identity.role
         slots = self._slots[role]
         socket.slot = self._added % len(slots)
@@ -184,6 +202,10 @@ class Hub:
     def remove(self, socket: Socket) -> None:
         """Forget a socket that has ended."""
         role = socket.owner.identity.role
+        opened = self._opened[socket.owner.identity]
+        opened.remove(socket)
+        if not opened:
+            del self._opened[socket.owner.identity]
         socket.generation += 1
         self._slots[role][socket.slot].discard(socket)
         feed = socket.feed
@@ -254,8 +276,9 @@ class Hub:
             head = await service.read_head(self._database, identity.role, identity.user_id)
             seq = _resumable_seq(hello, head)
             if seq is not None and seq < head.seq:
-                missed = await self._events_after(identity, seq)
-                if not missed or missed[0].seq != seq + 1:
+                if head.seq - seq <= MAX_REPLAYED_EVENTS and self._replaying_bytes < MAX_REPLAYING_BYTES:
+                    missed = await self._events_after(identity, seq)
+                if not missed or missed[0].seq != seq + 1 or _size_bytes(missed) > MAX_REPLAYED_BYTES:
                     seq = None
         self._set_clock(head.server_now)
         # If `hello` is None, feed.head may be higher than PostgreSQL's head. So replace feed.head.
@@ -274,18 +297,32 @@ class Hub:
     async def _bring_up_to_date(
         self, socket: Socket, generation: int, feed: Feed, missed: Sequence[StoredEvent]
     ) -> None:
-        """Send missed events until the socket has reached feed.head. Then make the socket live."""
+        """Send missed events until the socket has reached feed.head. Then make the socket live.
+
+        If the client has missed too much, it gets a welcome with `resumed: false`.
+        """
+        replayed_events = replayed_bytes = 0
         while True:
-            for event in missed:
-                if event.seq != socket.seq + 1:
-                    break
-                socket.seq = event.seq
-                socket.send(event.frame)
-                await socket.flush()
-                if socket.generation != generation or socket.close_code is not None:
-                    return
+            replayed_events += len(missed)
+            replayed_bytes += _size_bytes(missed)
+            with self._replaying(missed):
+                for event in missed:
+                    if event.seq != socket.seq + 1:
+                        break
+                    socket.seq = event.seq
+                    socket.send(event.frame)
+                    await socket.flush()
+                    if socket.generation != generation or socket.close_code is not None:
+                        return
             if socket.seq >= feed.head:
                 break
+            if (
+                replayed_events >= MAX_REPLAYED_EVENTS
+                or replayed_bytes >= MAX_REPLAYED_BYTES
+                or self._replaying_bytes >= MAX_REPLAYING_BYTES
+            ):
+                await self._welcome(socket, None)
+                return
             async with self._reads:
                 missed = await self._events_after(feed.identity, socket.seq)
             if socket.generation != generation or socket.close_code is not None:
@@ -296,6 +333,16 @@ class Hub:
                 return
         socket.phase = "live"
         socket.send_held_back()
+
+    @contextlib.contextmanager
+    def _replaying(self, missed: Sequence[StoredEvent]) -> Iterator[None]:
+        """Count the memory of these events during the block."""
+        size = _size_bytes(missed)
+        self._replaying_bytes += size
+        try:
+            yield
+        finally:
+            self._replaying_bytes -= size
 
     def _register(self, socket: Socket) -> Feed:
         if socket.feed is None:
@@ -411,6 +458,10 @@ def _resumable_seq(hello: Hello | None, head: StreamHead) -> int | None:
     if hello is None or hello.seq is None or hello.epoch != str(head.epoch):
         return None
     return hello.seq if 0 <= hello.seq <= head.seq else None
+
+
+def _size_bytes(events: Sequence[StoredEvent]) -> int:
+    return sum(protocol.size_bytes(event.frame) for event in events)
 
 
 def _chunks(items: Sequence[Item]) -> Iterator[Sequence[Item]]:

@@ -8,18 +8,19 @@ How the client and the server keep in step
     The server answers with a welcome. Then the server sends all events after that seq. The seq of each event is one
     higher than the seq of the previous event.
     If a ping has a higher seq than the client has applied, the client says hello again. A client may say hello at any
-    time. A client ignores an event whose seq it has already applied.
-    `resumed: false` means that the client cannot resume: the server no longer stores the missed events, or the hello
-    named no event of this stream. The client then fetches `/state`, and applies the events whose seq is higher than
-    the seq in `/state`. If the server cannot continue a stream, it sends a welcome with `resumed: false`, although
-    the client said no hello.
+    time, but at most 5 times in 10 s. A client ignores an event whose seq it has already applied.
+    `resumed: false` means that the client cannot resume: the server no longer stores the missed events, the client
+    has missed too many, or the hello named no event of this stream. The client then fetches `/state`, and applies the
+    events whose seq is higher than the seq in `/state`. If the server cannot continue a stream, it sends a welcome
+    with `resumed: false`, although the client said no hello.
     If the server cannot read a frame, it answers with `error` and the code `validation_failed`, and changes nothing.
 Close codes
     4401  signed out
     4408  no hello within 5 s, or no frame for 2 minutes
     4409  the client reads too slowly; it says hello again
     4413  a frame over 64 KiB
-    4429  the client sends too fast
+    4429  the client sends too fast, says hello too often, or is the person's oldest socket of more than 10
+    1007  a text frame that is not UTF-8
     1012  the server restarts; the client connects again after a random wait
     1013  PostgreSQL or Valkey does not answer; the client connects again after a random wait
     1011  a fault of the server
@@ -37,9 +38,12 @@ TIMED_OUT: Final = 4408
 TOO_SLOW: Final = 4409
 FRAME_TOO_LARGE: Final = 4413
 TOO_FAST: Final = 4429
+NOT_TEXT: Final = 1007
 RESTARTING: Final = 1012
 TRY_AGAIN_LATER: Final = 1013
 OUR_FAULT: Final = 1011
+# The server closes a socket with one of these codes before the application sees the frame.
+BAD_FRAMES: Final = frozenset({FRAME_TOO_LARGE, TOO_FAST, NOT_TEXT})
 
 MAX_FRAME_BYTES: Final = 64 * 1024
 

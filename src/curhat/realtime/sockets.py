@@ -29,9 +29,9 @@ STALL_TIMEOUT_SECONDS: Final = 20.0
 # How long a client may take to read the frames that precede the close frame. After this time, the server drops the
 # connection without a close frame.
 CLOSE_TIMEOUT_SECONDS: Final = 10.0
-# A client may send 100 frames in one burst, and 50 per second over a longer period.
-MAX_BURST_FRAMES: Final = 100.0
-MAX_FRAMES_PER_SECOND: Final = 50.0
+# A client may say hello this often within the period. A client that says hello more often never gets up to date.
+MAX_HELLOS: Final = 5
+HELLO_PERIOD_SECONDS: Final = 10.0
 # The server forwards at most one typing signal per session within this time.
 TYPING_PERIOD_SECONDS: Final = 2.0
 
@@ -75,7 +75,8 @@ class Socket:
     slot: int = 0
     last_frame_at: float = dataclasses.field(default_factory=lambda: asyncio.get_running_loop().time())
     close_code: int | None = None
-    _allowance: float = MAX_BURST_FRAMES
+    # When the client said hello lately.
+    _hellos: tuple[float, ...] = ()
     _receive_loop: "asyncio.Task[Any] | None" = dataclasses.field(default_factory=asyncio.current_task)
     _dropped: bool = False
     # Unsequenced events that arrived while the hub was answering a hello.
@@ -87,13 +88,11 @@ class Socket:
 
     # Frames from the client ---------------------------------------------------------------------------------
 
-    def allows_frame(self) -> bool:
-        """Count a frame from the client. Returns False if the client sends faster than it may."""
+    def allows_hello(self) -> bool:
+        """Count a hello. Returns False if the client has said hello too often."""
         now = asyncio.get_running_loop().time()
-        earned = (now - self.last_frame_at) * MAX_FRAMES_PER_SECOND
-        self.last_frame_at = now
-        self._allowance = min(MAX_BURST_FRAMES, self._allowance + earned) - 1
-        return self._allowance >= 0
+        self._hellos = (*(at for at in self._hellos if now - at < HELLO_PERIOD_SECONDS), now)
+        return len(self._hellos) <= MAX_HELLOS
 
     def allows_typing(self, session_id: UUID) -> bool:
         """Return whether the server may forward a typing signal for this session now.

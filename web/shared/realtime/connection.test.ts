@@ -414,6 +414,14 @@ test('a socket that was closed because the client was slow is not a failure', as
   expect(statuses).toEqual(['online']);
 });
 
+test('a client that was closed because the person has too many sockets comes back slowly', async () => {
+  (await connect()).end(4429);
+  await vi.advanceTimersByTimeAsync(14_999);
+  expect(FakeSocket.all).toHaveLength(1);
+  await vi.advanceTimersByTimeAsync(1);
+  expect(FakeSocket.all).toHaveLength(2);
+});
+
 test('the client reconnects immediately when the network returns', async () => {
   await connect();
   window.dispatchEvent(new window.Event('offline'));

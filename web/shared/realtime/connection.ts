@@ -60,6 +60,7 @@ type ServerFrame =
 
 const CLOSE_SIGNED_OUT = 4401;
 const CLOSE_TOO_SLOW = 4409;
+const CLOSE_TOO_FAST = 4429;
 const MIN_RECONNECT_MS = 300;
 const MAX_RECONNECT_MS = 15_000;
 /** The client gives up an attempt to connect after this time, and makes a new attempt. */
@@ -245,7 +246,11 @@ export class Connection<Events> {
     if (code !== CLOSE_TOO_SLOW) this.#failures += 1;
     // A restart of the server or a change of networks causes one failure. So the first failure does not mean `offline`.
     if (this.#failures > 1 || !navigator.onLine) this.#setStatus('offline');
-    const longest = Math.min(MAX_RECONNECT_MS, MIN_RECONNECT_MS * 2 ** this.#failures);
+    // With more than 10 sockets of one person, each new one closes the oldest one. So do not come back at once.
+    const longest =
+      code === CLOSE_TOO_FAST
+        ? MAX_RECONNECT_MS
+        : Math.min(MAX_RECONNECT_MS, MIN_RECONNECT_MS * 2 ** this.#failures);
     // After a restart of the server, the random part spreads the reconnects of its clients over time. The pause is at
     // least a quarter of its maximum, so that no client reconnects immediately.
     const wait = longest * (0.25 + 0.75 * Math.random());

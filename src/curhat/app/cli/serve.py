@@ -6,6 +6,7 @@ import socket
 from typing import Final
 
 from curhat.app.cli.common import (
+    CommandError,
     Subparsers,
     allow_many_sockets,
     database_url_of,
@@ -15,13 +16,10 @@ from curhat.app.cli.common import (
 from curhat.app.run_file import RunFile
 from curhat.kit.settings import Settings
 
-# The realtime protocol allows 64 KiB of text in a frame. If a frame is larger, our code closes the socket with 4413.
-# So uvicorn must pass such a frame to our code. If a frame exceeds 1 MiB, uvicorn closes the socket with 1009.
-MAX_SOCKET_FRAME_BYTES: Final = 1024 * 1024
 # If a client does not acknowledge sent bytes for this long, the kernel ends the connection and frees its send buffer.
 UNACKNOWLEDGED_TIMEOUT_MILLISECONDS: Final = 30_000
-# How many connections may wait until the server accepts them. After a restart, many clients reconnect together.
-MAX_WAITING_CONNECTIONS: Final = 4096
+# With fewer connections, no service is possible.
+MIN_CONNECTIONS: Final = 64
 GRACEFUL_STOP_TIMEOUT_SECONDS: Final = 5
 
 
@@ -39,6 +37,8 @@ def run(_arguments: argparse.Namespace) -> int:
     import uvicorn
 
     from curhat.app.asgi import Server
+    from curhat.app.connections import ServerConfig, connections_within_limit
+    from curhat.app.wiring import MAX_VALKEY_CONNECTIONS
     from curhat.kit.logging import configure_logging
 
     is_up = RunFile.read(named_data_dir()) is not None
@@ -46,26 +46,25 @@ def run(_arguments: argparse.Namespace) -> int:
     database_url_of(settings)
     configure_logging(settings.log_level, settings.log_format)
     allow_many_sockets()
-    config = uvicorn.Config(
+    max_connections, max_waiting = connections_within_limit(
+        settings.database_pool_size, MAX_VALKEY_CONNECTIONS
+    )
+    if max_connections < MIN_CONNECTIONS:
+        raise CommandError(
+            "this process may open too few files; raise its limit (ulimit -n) to 4096 or more, "
+            "or lower CURHAT_DATABASE_POOL_SIZE"
+        )
+    config = ServerConfig(
         Server(settings),
+        max_connections=max_connections,
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http="httptools",
-        ws="websockets-sansio",
-        ws_max_size=MAX_SOCKET_FRAME_BYTES,
-        # Compression would take 34 KiB of memory per idle socket, and the frames are small.
-        ws_per_message_deflate=False,
-        # The realtime protocol has its own ping. The client's answer to that ping also renews the presence lease.
-        ws_ping_interval=None,
         lifespan="on",
         proxy_headers=True,
         forwarded_allow_ips=list(settings.trusted_proxies),
-        backlog=MAX_WAITING_CONNECTIONS,
+        backlog=max_waiting,
         timeout_graceful_shutdown=GRACEFUL_STOP_TIMEOUT_SECONDS,
-        access_log=False,
-        log_config=None,
-        server_header=False,
     )
     listener = config.bind_socket()
     # Each accepted connection inherits this option from the listener.

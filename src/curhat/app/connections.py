@@ -1,0 +1,353 @@
+"""uvicorn with bounds on what one connection may cost, before a request reaches the application.
+
+Guarantees
+    A request's head has at most 32 KiB and 100 headers, and arrives within 10 s. A body arrives within 30 s. A client
+    reads an answer within 30 s. The server closes every other connection, and counts it in a metric. What holds for a
+    request also holds for the handshake of a socket.
+    A process has at most `max_connections` connections, so it keeps descriptors for its databases. If a new
+    connection exceeds this number, the connection gives way that has waited longest for the head of a request. An
+    established socket, or a request that the server is answering, never gives way.
+How it works
+    Connections in the same wait have the same time limit. So a dictionary per wait, in the order in which the waits
+    began, shows at its front who is overdue, and who gives way. One timer looks there once per second.
+"""
+
+import asyncio
+import resource
+from collections.abc import Callable
+from typing import Any, Final, Literal
+
+import httptools
+import msgspec
+import uvicorn
+from prometheus_client import Counter
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from curhat.app.security_headers import SECURITY_HEADERS
+from curhat.kit.errors import BodyTooLarge, BusinessError
+from curhat.realtime.protocol import MAX_FRAME_BYTES
+from curhat.realtime.websocket import BoundedWebSocket
+
+MAX_HEAD_BYTES: Final = 32 * 1024
+MAX_HEADERS: Final = 100
+# The API refuses a body of more than 64 KiB itself (413). This also bounds the framing of a chunked body, its trailers,
+# and what is left of a body that nobody reads.
+MAX_BODY_BYTES: Final = 128 * 1024
+# How many requests may wait in a connection until the server has answered the first one.
+MAX_PIPELINED_REQUESTS: Final = 8
+# How long a client that is refused may take to read why. Until then, the server drops what it sends.
+LINGER_SECONDS: Final = 1.0
+SWEEP_INTERVAL_SECONDS: Final = 1.0
+# Limits the memory of a process: 50,000 sockets take about 1.3 GB.
+MAX_CONNECTIONS: Final = 50_000
+# The kernel's queue of connections that the server has not accepted. The server accepts the whole queue at once, before
+# it can close any connection, so the queue needs descriptors of its own.
+MAX_WAITING_CONNECTIONS: Final = 4096
+MAX_OPERATIONS_CONNECTIONS: Final = 50
+# Listeners, log, event loop, calls to push services and to the gateway.
+OTHER_DESCRIPTORS: Final = 128
+
+CLOSED: Final = Counter(
+    "curhat_connections_closed_total",
+    "Connections that the server closed, by the bound they broke.",
+    ["reason"],
+)
+
+# head    The head of a request has not arrived completely. A new connection waits for its first head.
+# body    The head has arrived, the body has not.
+# reader  The client has not read an answer.
+# idle    The last request is answered, and no other has begun. uvicorn's own timer ends this wait.
+Wait = Literal["head", "body", "reader", "idle"]
+TIMEOUTS_SECONDS: Final[dict[Wait, float]] = {"head": 10.0, "body": 30.0, "reader": 30.0}
+
+
+class RequestMalformed(BusinessError):
+    code = "request_malformed"
+    status = 400
+    detail = "This is not a request of HTTP/1.1."
+
+
+class RequestTimeout(BusinessError):
+    code = "request_timeout"
+    status = 408
+    detail = "The request did not arrive in time. Send it again."
+
+
+class HeadTooLarge(BusinessError):
+    code = "head_too_large"
+    status = 431
+    detail = "The head of the request has more than 32 KiB or more than 100 headers."
+
+
+class _Refused(Exception):
+    """Stops the parser. `reason` is the label of the metric."""
+
+    def __init__(self, error: BusinessError, reason: str) -> None:
+        super().__init__(reason)
+        self.error = error
+        self.reason = reason
+
+
+class Connections:
+    """The connections of one listening port, and what each of them waits for."""
+
+    def __init__(self, max_open: int) -> None:
+        self.max_open = max_open
+        self._waiting: dict[Wait, dict[BoundedHttp, float]] = {
+            "head": {},
+            "body": {},
+            "reader": {},
+            "idle": {},
+        }
+        self._sweep: asyncio.TimerHandle | None = None
+
+    def begin(self, wait: Wait, connection: "BoundedHttp") -> None:
+        """Record that a connection waits from now on. Changes nothing if it waits already."""
+        self._waiting[wait].setdefault(connection, connection.loop.time())
+        if self._sweep is None:
+            self._sweep = connection.loop.call_later(SWEEP_INTERVAL_SECONDS, self.sweep, connection.loop)
+
+    def end(self, wait: Wait, connection: "BoundedHttp") -> None:
+        """Record that the wait is over."""
+        self._waiting[wait].pop(connection, None)
+
+    def forget(self, connection: "BoundedHttp") -> None:
+        """Record that the connection waits for nothing, because it is closed or has become a socket."""
+        for waiting in self._waiting.values():
+            waiting.pop(connection, None)
+
+    def make_room(self) -> bool:
+        """Close the connection that has waited longest for a head. Returns False if there is none."""
+        for wait in ("head", "idle"):
+            for connection in self._waiting[wait]:
+                connection.drop("gave_way")
+                return True
+        return False
+
+    def sweep(self, loop: asyncio.AbstractEventLoop) -> None:
+        """End each wait that has taken too long."""
+        now = loop.time()
+        for wait, seconds in TIMEOUTS_SECONDS.items():
+            waiting = self._waiting[wait]
+            for connection, since in list(waiting.items()):
+                if since > now - seconds:
+                    break
+                connection.time_out(wait)
+        anybody = any(self._waiting.values())
+        self._sweep = loop.call_later(SWEEP_INTERVAL_SECONDS, self.sweep, loop) if anybody else None
+
+
+class ServerConfig(uvicorn.Config):
+    """The configuration of a uvicorn whose connections are bounded."""
+
+    def __init__(
+        self, application: Callable[..., Any], *, max_connections: int, sockets: bool = True, **options: Any
+    ) -> None:
+        super().__init__(
+            application,
+            # uvicorn cannot detect the interface if the application is a method.
+            interface="asgi3",
+            http=BoundedHttp,
+            ws=BoundedWebSocket if sockets else "none",
+            ws_max_size=MAX_FRAME_BYTES,
+            # Compression would take 34 KiB of memory per idle socket, and the frames are small.
+            ws_per_message_deflate=False,
+            # The realtime protocol has its own ping. The client's answer to that ping also renews the presence lease.
+            ws_ping_interval=None,
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            **options,
+        )
+        self.connections = Connections(max_connections)
+
+
+class BoundedHttp(HttpToolsProtocol):
+    """uvicorn's HTTP protocol, with the bounds of this module."""
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        assert isinstance(config, ServerConfig)
+        self._bounds = config.connections
+        self._in_head = True
+        self._head_bytes = 0
+        self._body_bytes = 0
+        # Whether a request ended in the piece of data that the parser reads.
+        self._ended = False
+        # Whether this object ignores further data: it has refused the client, or the connection is a socket now.
+        self._refused = False
+
+    # Called by the event loop -------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        is_full = len(self.connections) >= self._bounds.max_open and not self._bounds.make_room()
+        super().connection_made(transport)
+        if is_full:
+            self.drop("full")
+        else:
+            self._bounds.begin("head", self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._refused = True
+        self._bounds.forget(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
+        self._bounds.end("idle", self)
+        while data and not self._refused:
+            # Feed the parser at most the rest of a head, so that a head can never be larger.
+            room = MAX_HEAD_BYTES - (self._head_bytes if self._in_head else 0)
+            if room == 0:
+                self._refuse(HeadTooLarge(), "head_too_large")
+            else:
+                piece, data = data[:room], data[room:]
+                self._parse(piece)
+        if not self._refused:
+            self._record_wait()
+
+    def _parse(self, piece: bytes) -> None:
+        self._ended = False
+        try:
+            self.parser.feed_data(piece)
+        except httptools.HttpParserUpgrade:
+            if self._should_upgrade():
+                self._bounds.forget(self)
+                self._refused = True
+                self.handle_websocket_upgrade()
+                return
+        except httptools.HttpParserError as error:
+            cause = error.__context__
+            if isinstance(cause, _Refused):
+                self._refuse(cause.error, cause.reason)
+            else:
+                self._refuse(RequestMalformed(), "malformed")
+            return
+        if self._in_head:
+            self._head_bytes = 0 if self._ended else self._head_bytes + len(piece)
+        else:
+            self._body_bytes += len(piece)
+            if self._body_bytes > MAX_BODY_BYTES:
+                self._refuse(BodyTooLarge(), "body_too_large")
+
+    def _record_wait(self) -> None:
+        if self._in_head:
+            self._bounds.end("body", self)
+            if self._head_bytes:
+                self._bounds.begin("head", self)
+            else:
+                self._bounds.end("head", self)
+        else:
+            self._bounds.end("head", self)
+            self._bounds.begin("body", self)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._bounds.begin("reader", self)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._bounds.end("reader", self)
+
+    # Called by the parser -----------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        if len(self.pipeline) >= MAX_PIPELINED_REQUESTS:
+            raise _Refused(RequestMalformed(), "pipelined")
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # The trailers of a chunked body count, too.
+        if len(self.headers) >= MAX_HEADERS:
+            raise _Refused(HeadTooLarge(), "too_many_headers")
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        self._in_head = False
+        self._head_bytes = self._body_bytes = 0
+
+    def on_message_complete(self) -> None:
+        self._in_head = self._ended = True
+        super().on_message_complete()
+
+    # Called when an answer is complete ----------------------------------------------------------------------
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._refused:
+            return
+        if self.transport.get_write_buffer_size() > 0:
+            self._bounds.begin("reader", self)
+        if self._in_head and not self._head_bytes and not self.pipeline:
+            self._bounds.begin("idle", self)
+
+    # Closing ------------------------------------------------------------------------------------------------
+
+    def time_out(self, wait: Wait) -> None:
+        """Close the connection, because the client has taken too long."""
+        if wait == "reader" or (wait == "head" and not self._head_bytes):
+            # A client that has sent nothing has asked for nothing.
+            self.drop(f"{wait}_timeout")
+        else:
+            self._refuse(RequestTimeout(), f"{wait}_timeout")
+
+    def drop(self, reason: str) -> None:
+        """Close the connection without an answer."""
+        CLOSED.labels(reason=reason).inc()
+        self._refused = True
+        self._bounds.forget(self)
+        # The transport reports the loss later. Until then, the connection must not count.
+        self.connections.discard(self)
+        self.transport.abort()
+
+    def _refuse(self, error: BusinessError, reason: str) -> None:
+        """Answer with `error` and close. If the answer to an earlier request is under way, close at once."""
+        cycle = self.cycle
+        is_answering = cycle is not None and not cycle.response_complete
+        if self.pipeline or (is_answering and (cycle.response_started or self._in_head)):
+            self.drop(reason)
+            return
+        CLOSED.labels(reason=reason).inc()
+        self._refused = True
+        self._bounds.forget(self)
+        self.flow.resume_reading()
+        # The server may have answered already, although the body has not arrived.
+        if self._in_head or not cycle.response_complete:
+            self.transport.write(_answer(error))
+        if cycle is not None:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        # If the server closed at once while the client still sends, the client could not read why.
+        self.transport.write_eof()
+        self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+
+
+def connections_within_limit(database_pool_size: int, valkey_connections: int) -> tuple[int, int]:
+    """Return how many connections the main port may have, and how many may wait in the kernel's queue.
+
+    The rest of the descriptors that this process may open serve its databases and the operations port.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    waiting = min(MAX_WAITING_CONNECTIONS, limit // 4)
+    reserved = database_pool_size + valkey_connections + MAX_OPERATIONS_CONNECTIONS + OTHER_DESCRIPTORS
+    return min(MAX_CONNECTIONS, limit - waiting - reserved), waiting
+
+
+def _answer(error: BusinessError) -> bytes:
+    body = msgspec.json.encode(error.problem())
+    headers = (
+        (b"content-type", b"application/problem+json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"connection", b"close"),
+        *SECURITY_HEADERS,
+    )
+    lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
+    return STATUS_LINE[error.status] + lines + b"\r\n" + body

@@ -1,0 +1,102 @@
+"""uvicorn's WebSocket protocol, with bounds on the frames that a client sends.
+
+The application sees only complete messages. A client could also send pings, pongs and pieces of a message without
+end, so this class counts every frame, before anything else happens with it.
+"""
+
+import asyncio
+from typing import Any, Final
+
+from uvicorn.config import Config
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from uvicorn.server import ServerState
+from websockets.exceptions import PayloadTooBig
+from websockets.frames import Close, Frame, Opcode
+
+from curhat.realtime.protocol import FRAME_TOO_LARGE, NOT_TEXT, TOO_FAST
+
+# A client may send 100 frames in one burst, and 50 per second over a longer period.
+MAX_BURST_FRAMES: Final = 100.0
+MAX_FRAMES_PER_SECOND: Final = 50.0
+# Parse at most this much before counting: at most 682 frames, which take a few milliseconds.
+MAX_PIECE_BYTES: Final = 4096
+# How long a client that is refused may take to read the close code. Until then, the server drops what it sends.
+LINGER_SECONDS: Final = 1.0
+
+
+class BoundedWebSocket(WebSocketsSansIOProtocol):
+    """Closes a socket whose client sends too fast (4429), a frame that is too large (4413), or no UTF-8 (1007).
+
+    The application then gets a `websocket.disconnect` with this code.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._refused = False
+        self._allowance = MAX_BURST_FRAMES
+        self._counted_at = self.loop.time()
+
+    def data_received(self, data: bytes) -> None:
+        for start in range(0, len(data), MAX_PIECE_BYTES):
+            if self._refused:
+                return
+            self.conn.receive_data(data[start : start + MAX_PIECE_BYTES])
+            if self.conn.events and not self._allows(len(self.conn.events)):
+                self._refuse(TOO_FAST)
+            elif isinstance(self.conn.parser_exc, PayloadTooBig):
+                self._refuse(FRAME_TOO_LARGE)
+            elif self.conn.parser_exc is not None:
+                self._refused = True
+                self.handle_parser_exception()
+            else:
+                self.handle_events()
+        if not self.handshake_initiated and not self._refused:
+            # The library has refused the handshake, for example because a header is longer than 8 KiB. uvicorn would
+            # send nothing and keep the connection for ever.
+            self._refused = True
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.transport.close()
+
+    def send_receive_event_to_app(self) -> None:
+        if self.curr_msg_data_type == "text":
+            try:
+                b"".join(self.frames).decode()
+            except UnicodeDecodeError:
+                self._refuse(NOT_TEXT)  # uvicorn would write a traceback into the log.
+                return
+        super().send_receive_event_to_app()
+
+    def on_task_complete(self, task: asyncio.Task[None]) -> None:
+        super().on_task_complete(task)
+        if not self.disconnected:
+            # A client that reads nothing would otherwise hold the connection until it has read everything.
+            self.loop.call_later(self.close_timeout, self.transport.abort)
+
+    def _allows(self, frames: int) -> bool:
+        now = self.loop.time()
+        earned = (now - self._counted_at) * MAX_FRAMES_PER_SECOND
+        self._counted_at = now
+        self._allowance = min(MAX_BURST_FRAMES, self._allowance + earned) - frames
+        return self._allowance >= 0
+
+    def _refuse(self, code: int) -> None:
+        """Close with `code`. Drop everything that the client sends from now on, and what was to be sent to it."""
+        self._refused = True
+        self.frames = []
+        if not self.handshake_complete or self.close_sent:
+            self.transport.abort()
+            return
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": ""})
+        self.transport.write(Frame(Opcode.CLOSE, Close(code, "").serialize()).serialize(mask=False))
+        self.close_sent = True
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+        self.transport.write_eof()
+        self.close_timer = self.loop.call_later(LINGER_SECONDS, self.transport.abort)

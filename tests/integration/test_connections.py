@@ -1,0 +1,349 @@
+"""Test the bounds on connections, with raw bytes on a real port: heads, bodies, slow readers, too many of them."""
+
+import asyncio
+import contextlib
+import resource
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import msgspec
+import pytest
+import uvicorn
+from prometheus_client import REGISTRY
+
+from curhat.app import connections
+from curhat.app.connections import MAX_HEADERS, ServerConfig
+from curhat.app.security_headers import SECURITY_HEADERS
+from curhat.kit.asgi import Receive, Scope, Send
+from tests.support.realtime import TEST_TIMEOUT_SECONDS, until
+
+Opened = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+# More than the kernel and uvicorn keep for a client that reads nothing.
+LONG_ANSWER = b"x" * 16 * 1024 * 1024
+HANDSHAKE = (
+    b"GET /socket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
+
+
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a request after its body has arrived. Accept a socket."""
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+        return
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        more = message.get("more_body", False)
+    body = LONG_ANSWER if scope["path"] == "/long" else b"hello"
+    headers = [(b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+class Port:
+    """A server of `application`, and connections to it."""
+
+    def __init__(self, server: uvicorn.Server) -> None:
+        self.server = server
+        self.number = server.servers[0].sockets[0].getsockname()[1]
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def open(self) -> Opened:
+        """Open a connection."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.number)
+        self._writers.append(writer)
+        return reader, writer
+
+    def close(self) -> None:
+        """Close the clients' ends."""
+        for writer in self._writers:
+            writer.close()
+
+
+@contextlib.asynccontextmanager
+async def serving(max_connections: int = 100) -> AsyncIterator[Port]:
+    """Run a server of `application` during the block."""
+    config = ServerConfig(
+        application,
+        max_connections=max_connections,
+        host="127.0.0.1",
+        port=0,
+        lifespan="off",
+        timeout_graceful_shutdown=1,
+    )
+    server = uvicorn.Server(config)
+    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
+    task = asyncio.create_task(server.serve())
+    await until(lambda: server.started)
+    port = Port(server)
+    try:
+        yield port
+    finally:
+        port.close()
+        server.should_exit = True
+        await task
+
+
+@pytest.fixture
+async def port() -> AsyncIterator[Port]:
+    async with serving() as started:
+        yield started
+
+
+def limit_waits(monkeypatch: pytest.MonkeyPatch, wait: connections.Wait) -> None:
+    """Let this wait time out at once, and every other one never."""
+    never = dict.fromkeys(connections.TIMEOUTS_SECONDS, 3600.0)
+    monkeypatch.setattr(connections, "TIMEOUTS_SECONDS", {**never, wait: 0.1})
+    monkeypatch.setattr(connections, "SWEEP_INTERVAL_SECONDS", 0.02)
+
+
+async def everything(reader: asyncio.StreamReader) -> bytes:
+    """What the server sends until it closes the connection."""
+    async with asyncio.timeout(TEST_TIMEOUT_SECONDS):
+        return await reader.read()
+
+
+async def answer(reader: asyncio.StreamReader) -> bytes:
+    """The answer `hello` of the application."""
+    async with asyncio.timeout(TEST_TIMEOUT_SECONDS):
+        return await reader.readuntil(b"hello")
+
+
+def closed(reason: str) -> float:
+    """How many connections the server has closed for this reason."""
+    return REGISTRY.get_sample_value("curhat_connections_closed_total", {"reason": reason}) or 0
+
+
+def status_of(answered: bytes) -> int:
+    """Check that the answer is a problem with the security headers. Returns its status."""
+    head, _, body = answered.partition(b"\r\n\r\n")
+    for name, value in SECURITY_HEADERS:
+        assert name + b": " + value in head
+    status: int = msgspec.json.decode(body)["status"]
+    assert head.startswith(f"HTTP/1.1 {status} ".encode())
+    return status
+
+
+# Heads -----------------------------------------------------------------------------------------------------
+
+
+def _headers(count: int) -> bytes:
+    return b"".join(b"a%d: b\r\n" % number for number in range(count))
+
+
+@pytest.mark.parametrize(
+    ("head", "reason"),
+    [
+        pytest.param(b"GET / HTTP/1.1\r\nX-A: " + b"a" * 40_000, "head_too_large", id="an endless header"),
+        pytest.param(b"GET / HTTP/1.1\r\n" + b"a" * 40_000, "head_too_large", id="an endless name"),
+        pytest.param(b"GET /" + b"a" * 40_000, "head_too_large", id="an endless path"),
+        pytest.param(b"\r\n" * 20_000, "head_too_large", id="endless empty lines"),
+        pytest.param(
+            b"GET / HTTP/1.1\r\nX-A: " + b"a" * 33_000 + b"\r\n\r\n", "head_too_large", id="a complete head"
+        ),
+        pytest.param(
+            b"GET / HTTP/1.1\r\n" + _headers(MAX_HEADERS + 2), "too_many_headers", id="too many headers"
+        ),
+        pytest.param(HANDSHAKE + b"X-A: " + b"a" * 40_000, "head_too_large", id="the handshake of a socket"),
+        pytest.param(
+            HANDSHAKE + _headers(MAX_HEADERS), "too_many_headers", id="a handshake with many headers"
+        ),
+    ],
+)
+async def test_a_head_that_is_too_large_is_refused_before_it_is_complete(
+    port: Port, head: bytes, reason: str
+) -> None:
+    before = closed(reason)
+    reader, writer = await port.open()
+    writer.write(head)
+    assert status_of(await everything(reader)) == 431
+    assert closed(reason) == before + 1
+
+
+async def test_a_head_at_the_bounds_is_answered_and_so_is_the_next_one(port: Port) -> None:
+    start, end = b"GET / HTTP/1.1\r\n" + _headers(MAX_HEADERS - 1), b"\r\n\r\n"
+    head = start + b"x: " + b"a" * (connections.MAX_HEAD_BYTES - len(start) - len(end) - 3) + end
+    assert len(head) == connections.MAX_HEAD_BYTES
+    reader, writer = await port.open()
+    for _ in range(3):
+        writer.write(head)
+        assert b" 200 " in await answer(reader)
+    # A second request in the same piece of data.
+    writer.write(head + head)
+    for _ in range(2):
+        assert b" 200 " in await answer(reader)
+
+
+async def test_a_client_that_sends_nothing_is_disconnected(
+    port: Port, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit_waits(monkeypatch, "head")
+    before = closed("head_timeout")
+    reader, _ = await port.open()
+    with contextlib.suppress(ConnectionResetError):
+        assert await everything(reader) == b""
+    assert closed("head_timeout") == before + 1
+
+
+@pytest.mark.parametrize("earlier_requests", [0, 1])
+async def test_a_head_that_takes_too_long_is_refused_however_slowly_it_goes_on(
+    port: Port, monkeypatch: pytest.MonkeyPatch, earlier_requests: int
+) -> None:
+    limit_waits(monkeypatch, "head")
+    reader, writer = await port.open()
+    for _ in range(earlier_requests):
+        writer.write(b"GET / HTTP/1.1\r\n\r\n")
+        await answer(reader)
+    writer.write(b"GET / HTTP/1.1\r\n")
+
+    async def drip() -> None:
+        while True:
+            writer.write(b"a: b\r\n")
+            await asyncio.sleep(0.02)
+
+    dripping = asyncio.create_task(drip())
+    assert status_of(await everything(reader)) == 408
+    dripping.cancel()
+
+
+async def test_an_idle_connection_is_not_waiting_for_a_head(
+    port: Port, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit_waits(monkeypatch, "head")
+    reader, writer = await port.open()
+    writer.write(b"GET / HTTP/1.1\r\n\r\n")
+    await answer(reader)
+    other, _ = await port.open()
+    with contextlib.suppress(ConnectionResetError):
+        await everything(other)  # By now, the first connection has been idle for as long as a head may take.
+    writer.write(b"GET / HTTP/1.1\r\n\r\n")
+    assert b" 200 " in await answer(reader)
+
+
+async def test_a_malformed_request_is_refused_without_a_line_in_the_log(
+    port: Port, caplog: pytest.LogCaptureFixture
+) -> None:
+    for bad in (b"hello\r\n\r\n", b"GET \xff HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\na\x00: b\r\n\r\n"):
+        reader, writer = await port.open()
+        writer.write(bad)
+        assert status_of(await everything(reader)) == 400
+    assert not caplog.records
+
+
+async def test_a_client_cannot_pile_up_requests_that_wait_for_their_answers(port: Port) -> None:
+    before = closed("pipelined")
+    reader, writer = await port.open()
+    writer.write(b"GET / HTTP/1.1\r\n\r\n" * 1_000)
+    with contextlib.suppress(ConnectionResetError):
+        await everything(reader)
+    assert closed("pipelined") == before + 1
+
+
+# Bodies ----------------------------------------------------------------------------------------------------
+
+
+async def test_a_body_that_takes_too_long_is_refused(port: Port, monkeypatch: pytest.MonkeyPatch) -> None:
+    limit_waits(monkeypatch, "body")
+    reader, writer = await port.open()
+    writer.write(b"POST / HTTP/1.1\r\nContent-Length: 10\r\n\r\n")
+    assert status_of(await everything(reader)) == 408
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b"1\r\na\r\n" * 30_000, id="many small chunks"),
+        pytest.param(b"0\r\nX-A: " + b"a" * 200_000, id="an endless trailer"),
+        pytest.param(b"1;" + b"a" * 200_000, id="an endless chunk extension"),
+    ],
+)
+async def test_a_body_without_end_is_refused_while_it_streams(port: Port, body: bytes) -> None:
+    reader, writer = await port.open()
+    writer.write(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + body)
+    assert status_of(await everything(reader)) in (400, 413)
+
+
+# Readers ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_client_that_does_not_read_its_answer_is_disconnected(
+    port: Port, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit_waits(monkeypatch, "reader")
+    before = closed("reader_timeout")
+    _, writer = await port.open()
+    writer.write(b"GET /long HTTP/1.1\r\n\r\n")
+    await until(lambda: closed("reader_timeout") == before + 1)
+    assert not port.server.server_state.connections
+
+
+# Too many connections --------------------------------------------------------------------------------------
+
+
+async def test_at_the_bound_the_connection_that_waits_longest_for_a_head_gives_way() -> None:
+    async with serving(max_connections=4) as port:
+        socket, handshake = await port.open()
+        handshake.write(HANDSHAKE + b"\r\n")
+        await socket.readuntil(b"\r\n\r\n")
+        idle, request = await port.open()
+        request.write(b"GET / HTTP/1.1\r\n\r\n")
+        await answer(idle)
+        silent = [await port.open() for _ in range(4)]
+        await until(lambda: closed("gave_way") >= 2)
+        for reader, _ in silent[:2]:
+            with contextlib.suppress(ConnectionResetError):
+                assert await everything(reader) == b""
+        for reader, writer in (*silent[2:], (idle, request)):
+            writer.write(b"GET / HTTP/1.1\r\n\r\n")
+            assert b" 200 " in await answer(reader)
+        assert not socket.at_eof()
+
+
+async def test_a_thousand_silent_connections_do_not_stop_a_request() -> None:
+    async with serving(max_connections=50) as port:
+        silent = [await port.open() for _ in range(1_000)]
+        for _ in range(5):
+            reader, writer = await port.open()
+            writer.write(b"GET / HTTP/1.1\r\n\r\n")
+            assert b" 200 " in await answer(reader)
+        assert len(port.server.server_state.connections) <= 50
+        assert len(silent) == 1_000
+
+
+async def test_established_sockets_never_give_way() -> None:
+    async with serving(max_connections=3) as port:
+        sockets = [await port.open() for _ in range(3)]
+        for reader, writer in sockets:
+            writer.write(HANDSHAKE + b"\r\n")
+            await reader.readuntil(b"\r\n\r\n")
+        before = closed("full")
+        reader, _ = await port.open()
+        with contextlib.suppress(ConnectionResetError):
+            assert await everything(reader) == b""
+        assert closed("full") == before + 1
+        assert not any(reader.at_eof() for reader, _ in sockets)
+
+
+# Handshakes ------------------------------------------------------------------------------------------------
+
+
+async def test_a_handshake_that_the_library_refuses_does_not_stay_open(port: Port) -> None:
+    reader, writer = await port.open()
+    writer.write(HANDSHAKE + b"X-A: " + b"a" * 9_000 + b"\r\n\r\n")
+    assert b" 431 " in await everything(reader)
+
+
+def test_the_databases_keep_descriptors_for_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    def limit(descriptors: int) -> Callable[[Any], tuple[int, int]]:
+        return lambda _which: (descriptors, descriptors)
+
+    for descriptors, expected in ((1024, (516, 256)), (20_000, (15_652, 4096)), (1_048_576, (50_000, 4096))):
+        monkeypatch.setattr(resource, "getrlimit", limit(descriptors))
+        assert connections.connections_within_limit(10, 64) == expected
