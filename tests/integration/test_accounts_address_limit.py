@@ -1,4 +1,4 @@
-"""Test the limits per network address, with a real Valkey and without Valkey."""
+"""Test the limits per network address and per person, with a real Valkey and without Valkey."""
 
 import asyncio
 from collections.abc import MutableMapping
@@ -8,7 +8,7 @@ import pytest
 import valkey.asyncio
 
 from curhat.accounts import address_limit
-from curhat.accounts.address_limit import AddressLimit, count_in_hour
+from curhat.accounts.address_limit import RequestLimit, count_in_hour
 from curhat.kit.errors import TooManyRequests
 
 Valkey = valkey.asyncio.Valkey
@@ -40,8 +40,18 @@ async def hello(_scope: Any, _receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b"hello"})
 
 
+async def person_of(scope: Any) -> str | None:
+    name: str | None = scope.get("person")
+    return name
+
+
+def limited(client: Valkey, limit: int) -> RequestLimit:
+    """Return the application `hello` behind a limit."""
+    return RequestLimit(hello, client, limit, person_of)
+
+
 async def call(
-    application: AddressLimit, address: str = "10.0.0.1", kind: str = "http", **further: Any
+    application: RequestLimit, address: str = "10.0.0.1", kind: str = "http", **further: Any
 ) -> Any:
     """Call the application, and return the ASGI messages that it sent."""
     sent: list[MutableMapping[str, Any]] = []
@@ -56,24 +66,48 @@ async def call(
     return sent
 
 
-async def statuses(application: AddressLimit, times: int, address: str = "10.0.0.1") -> list[int]:
-    return [(await call(application, address))[0]["status"] for _ in range(times)]
+async def statuses(
+    application: RequestLimit, times: int, address: str = "10.0.0.1", person: str | None = None
+) -> list[int]:
+    return [(await call(application, address, person=person))[0]["status"] for _ in range(times)]
 
 
 @pytest.mark.parametrize("limit", [1, 3, 100])
 async def test_an_address_gets_as_many_answers_as_the_limit_allows(
     valkey_client: Valkey, wall: WallClock, limit: int
 ) -> None:
-    application = AddressLimit(hello, valkey_client, limit)
+    application = limited(valkey_client, limit)
     assert await statuses(application, limit + 5) == [200] * limit + [429] * 5
     assert await statuses(application, 1, "10.0.0.2") == [200]
     wall.now += 60
     assert await statuses(application, limit + 1) == [200] * limit + [429]
 
 
+@pytest.mark.rule("X.13")
+async def test_strangers_behind_an_address_do_not_stop_a_signed_in_person(valkey_client: Valkey) -> None:
+    application = limited(valkey_client, 10)
+    assert await statuses(application, 20) == [200] * 10 + [429] * 10
+    assert await statuses(application, 1, person="mitra:1") == [200]
+    # People count only for themselves, so they leave the whole limit to the strangers of another address.
+    assert await statuses(application, 30, "10.0.0.2", person="mitra:1") == [200] * 30
+    assert await statuses(application, 10, "10.0.0.2") == [200] * 10
+
+
+@pytest.mark.rule("X.13")
+async def test_a_person_may_send_four_times_as_much_as_an_address_from_any_address(
+    valkey_client: Valkey, wall: WallClock
+) -> None:
+    application = limited(valkey_client, 5)
+    answers = [(await statuses(application, 1, f"10.0.0.{n}", person="customer:1"))[0] for n in range(22)]
+    assert answers == [200] * 20 + [429] * 2
+    assert await statuses(application, 1, person="customer:2") == [200]
+    wall.now += 60
+    assert await statuses(application, 1, person="customer:1") == [200]
+
+
 async def test_processes_share_one_limit(valkey_client: Valkey) -> None:
-    one = AddressLimit(hello, valkey_client, 100)
-    other = AddressLimit(hello, valkey_client, 100)
+    one = limited(valkey_client, 100)
+    other = limited(valkey_client, 100)
     passed = (await statuses(one, 80)).count(200) + (await statuses(other, 80)).count(200)
     # Each process counts up to a twentieth of the limit before it reports to Valkey. So each process may exceed the
     # limit by this amount.
@@ -82,7 +116,7 @@ async def test_processes_share_one_limit(valkey_client: Valkey) -> None:
 
 async def test_the_refusal_of_a_request_says_how_long_to_wait(valkey_client: Valkey, wall: WallClock) -> None:
     wall.now += 20
-    application = AddressLimit(hello, valkey_client, 1)
+    application = limited(valkey_client, 1)
     await call(application)
     start, body = await call(application)
     headers = dict(start["headers"])
@@ -92,7 +126,7 @@ async def test_the_refusal_of_a_request_says_how_long_to_wait(valkey_client: Val
 
 
 async def test_a_socket_over_the_limit_is_refused_before_it_is_opened(valkey_client: Valkey) -> None:
-    application = AddressLimit(hello, valkey_client, 1)
+    application = limited(valkey_client, 1)
     await call(application)
     extensions: dict[str, Any] = {"websocket.http.response": {}}
     start, _ = await call(application, kind="websocket", extensions=extensions)
@@ -102,7 +136,7 @@ async def test_a_socket_over_the_limit_is_refused_before_it_is_opened(valkey_cli
 
 
 async def test_the_address_limit_does_not_count_the_lifespan_scope(valkey_client: Valkey) -> None:
-    application = AddressLimit(hello, valkey_client, 1)
+    application = limited(valkey_client, 1)
     for _ in range(3):
         assert await call(application, kind="lifespan")
     assert await statuses(application, 1) == [200]
@@ -120,24 +154,24 @@ async def test_most_requests_need_no_round_trip_to_valkey(
         return await add(*arguments)
 
     monkeypatch.setattr(address_limit, "_add", counted)
-    await statuses(AddressLimit(hello, valkey_client, 300), 300)
+    await statuses(limited(valkey_client, 300), 300)
     assert asked == 20
 
 
 async def test_the_number_of_remembered_addresses_is_bounded(
     valkey_client: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(address_limit, "MAX_ADDRESSES", 10)
-    application = AddressLimit(hello, valkey_client, 100)
+    monkeypatch.setattr(address_limit, "MAX_COUNTED", 10)
+    application = limited(valkey_client, 100)
     for number in range(50):
         await call(application, f"10.0.0.{number}")
-        assert len(application._counts) <= 10
+        assert len(application._strangers._counts) <= 10
 
 
 async def test_the_counters_of_addresses_in_valkey_expire(valkey_client: Valkey) -> None:
-    await statuses(AddressLimit(hello, valkey_client, 1), 1)
+    await statuses(limited(valkey_client, 1), 1)
     await count_in_hour(valkey_client, "codes", {"client": ("10.0.0.1", 1)}, 5)
-    keys = await valkey_client.keys("curhat:address:*")
+    keys = await valkey_client.keys("curhat:limit:*")
     assert len(keys) == 2
     for key in keys:
         assert 0 < await valkey_client.ttl(key) <= 3600
@@ -168,7 +202,7 @@ async def test_a_process_counts_its_own_requests_when_valkey_is_down(no_valkey: 
     for _ in range(3):
         await count_in_hour(no_valkey, "codes", {"client": ("10.0.0.1", 1)}, 1)
     # Without Valkey, each process still counts the requests that it has received.
-    assert await statuses(AddressLimit(hello, no_valkey, 40), 40) == [200] * 40
+    assert await statuses(limited(no_valkey, 40), 40) == [200] * 40
     await no_valkey.aclose()
 
 

@@ -4,18 +4,22 @@ import asyncio
 import contextlib
 import resource
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
 import uvicorn
+import valkey.asyncio
 from prometheus_client import REGISTRY
 
 from curhat.app import connections
 from curhat.app.connections import MAX_HEADERS, ServerConfig
-from curhat.app.security_headers import SECURITY_HEADERS
-from curhat.kit.asgi import Receive, Scope, Send
+from curhat.dev.embedded import EmbeddedServers
+from curhat.kit.asgi import SECURITY_HEADERS, Receive, Scope, Send
 from tests.support.realtime import TEST_TIMEOUT_SECONDS, until
+from tests.support.signed_in import environment_of, server_process
 
 Opened = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -181,6 +185,13 @@ async def test_a_head_at_the_bounds_is_answered_and_so_is_the_next_one(port: Por
         assert b" 200 " in await answer(reader)
 
 
+async def test_a_client_may_ask_to_close_the_connection_after_the_answer(port: Port) -> None:
+    reader, writer = await port.open()
+    writer.write(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n")
+    assert (await everything(reader)).endswith(b"hello")
+    await until(lambda: not port.server.server_state.connections)
+
+
 async def test_a_client_that_sends_nothing_is_disconnected(
     port: Port, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -329,6 +340,24 @@ async def test_established_sockets_never_give_way() -> None:
             assert await everything(reader) == b""
         assert closed("full") == before + 1
         assert not any(reader.at_eof() for reader, _ in sockets)
+
+
+async def test_half_open_connections_do_not_use_up_the_descriptors_of_a_process(
+    servers: EmbeddedServers, database_url: str, valkey_client: valkey.asyncio.Valkey, tmp_path: Path
+) -> None:
+    del valkey_client  # The fixture empties Valkey.
+    environment = environment_of(database_url, servers.valkey_url)
+    with server_process(environment, tmp_path / "server.log", max_files=600) as url:
+        address = ("127.0.0.1", int(url.rpartition(":")[2]))
+        async with contextlib.AsyncExitStack() as stack, httpx.AsyncClient(base_url=url) as client:
+            for _ in range(1_500):
+                _, writer = await asyncio.open_connection(*address)
+                stack.callback(writer.close)
+                writer.write(b"GET / HTTP/1.1\r\n")
+            for path in ("/healthz", "/readyz", "/api/client/mitra-availability"):
+                assert (await client.get(path)).status_code == 200
+            code = await client.post("/api/client/auth/otp/request", json={"phone": "+6281234567890"})
+            assert code.status_code == 202
 
 
 # Handshakes ------------------------------------------------------------------------------------------------

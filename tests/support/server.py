@@ -77,9 +77,11 @@ class Person:
         return await self.http.patch(self._prefix + path, headers=self._headers, json=body)
 
     @contextlib.asynccontextmanager
-    async def socket(self, *, epoch: str | None = None, seq: int | None = None) -> AsyncIterator["Socket"]:
+    async def socket(
+        self, *, epoch: str | None = None, seq: int | None = None, path: str = "/realtime"
+    ) -> AsyncIterator["Socket"]:
         """Open a socket, say hello and wait for the welcome."""
-        url = str(self.http.base_url).replace("http", "ws", 1).rstrip("/") + f"{self._prefix}/realtime"
+        url = str(self.http.base_url).replace("http", "ws", 1).rstrip("/") + f"{self._prefix}{path}"
         async with connect(url, additional_headers=self._headers) as connection:
             socket = Socket(connection)
             await socket.hello(epoch, seq)

@@ -8,6 +8,7 @@ import contextlib
 import functools
 import hashlib
 import os
+import resource
 import secrets
 import socket
 import subprocess
@@ -240,8 +241,13 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def process(command: str, environment: dict[str, str], log: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run `curhat <command>` as a process until the block ends. Its output goes to `log`."""
+def process(
+    command: str, environment: dict[str, str], log: Path, max_files: int | None = None
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run `curhat <command>` as a process until the block ends. Its output goes to `log`.
+
+    With `max_files`, the process may open only so many files and connections.
+    """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("CURHAT_")}
     with log.open("wb") as written:
         started = subprocess.Popen(
@@ -251,6 +257,8 @@ def process(command: str, environment: dict[str, str], log: Path) -> Iterator["s
             stdout=written,
             stderr=subprocess.STDOUT,
         )
+        if max_files is not None:
+            resource.prlimit(started.pid, resource.RLIMIT_NOFILE, (max_files, max_files))
         try:
             yield started
         finally:
@@ -263,11 +271,11 @@ def process(command: str, environment: dict[str, str], log: Path) -> Iterator["s
 
 
 @contextlib.contextmanager
-def server_process(environment: dict[str, str], log: Path) -> Iterator[str]:
+def server_process(environment: dict[str, str], log: Path, max_files: int | None = None) -> Iterator[str]:
     """Run a server as a process until the block ends. Yields the server's address as soon as the server is ready."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    with process("serve", {**environment, "CURHAT_PORT": str(port)}, log) as started:
+    with process("serve", {**environment, "CURHAT_PORT": str(port)}, log, max_files) as started:
         give_up_at = time.monotonic() + START_TIMEOUT_SECONDS
         while not _is_ready(url):
             assert started.poll() is None, log.read_text()

@@ -1,7 +1,9 @@
-"""Limits per network address, counted in Valkey for all processes together.
+"""Limits on requests, counted in Valkey for all processes together: per network address, and per signed-in person.
 
-These limits slow down a client that tries many phone numbers. PostgreSQL keeps the counts that protect a single
-number. So this module may let every request pass while Valkey is away.
+The limits per address count only strangers. One address may be a carrier's, with thousands of people behind it, so
+nothing that a stranger does may stop a person who is signed in. These limits slow down a client that tries many phone
+numbers. PostgreSQL keeps the counts that protect a single number. So while Valkey is away, each process counts alone,
+and the limits per hour let every request pass.
 """
 
 import asyncio
@@ -9,16 +11,15 @@ import functools
 import ipaddress
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-import msgspec
 import structlog
 from valkey.asyncio import Valkey
 from valkey.exceptions import ValkeyError
 
-from curhat.kit.asgi import Application, Receive, Scope, Send
+from curhat.kit.asgi import Application, Receive, Scope, Send, send_problem
 from curhat.kit.errors import TooManyRequests
 
 log = structlog.get_logger(__name__)
@@ -28,22 +29,30 @@ MINUTE_SECONDS: Final = 60
 
 # Limits how long a request waits until Valkey has counted it. A healthy Valkey answers within this time.
 VALKEY_TIMEOUT_SECONDS: Final = 0.25
-# A process counts an address's requests in memory. When this count reaches 1/20 of the limit, the process adds it to
-# the count in Valkey. So most requests need no round trip. Per process, an address may exceed the limit by 1/20.
+# A process counts requests in memory. When the count of an address or person reaches 1/20 of the limit, the process
+# adds it to the count in Valkey. So most requests need no round trip. Each process may exceed the limit by 1/20.
 REPORTS_PER_LIMIT: Final = 20
-# Limits the memory of a process. A process that counts this many addresses sets all counts to zero.
-MAX_ADDRESSES: Final = 100_000
+# Limits the memory of a process. A process that counts this many addresses, or people, sets all counts to zero.
+MAX_COUNTED: Final = 100_000
+# A person may send this many times as many requests as all strangers behind one address. The busiest mitra sends a
+# quarter of that.
+PERSON_FACTOR: Final = 4
+# The longest text of an IPv6 address has 45 characters, without the name of a network interface.
+MAX_ADDRESS_CHARACTERS: Final = 45
 
-_PREFIX: Final = "curhat:address:"
+_PREFIX: Final = "curhat:limit:"
 
 
 def address_of(scope: Mapping[str, Any]) -> str:
     """Return the network address whose limit applies to a request.
 
-    An IPv6 /64 is treated as one address, because the whole /64 belongs to one household.
+    An IPv6 /64 is treated as one address, because the whole /64 belongs to one household. What is no address, such as a
+    wrong X-Forwarded-For, is `unknown`.
     """
     client = scope.get("client")
-    return "unknown" if client is None else _counted_as(client[0])
+    if client is None or len(client[0]) > MAX_ADDRESS_CHARACTERS:
+        return "unknown"
+    return _counted_as(client[0])
 
 
 @functools.lru_cache(4096)
@@ -51,7 +60,7 @@ def _counted_as(host: str) -> str:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        return host
+        return "unknown"
     if address.version == 4:
         return str(address)
     if address.ipv4_mapped is not None:
@@ -71,59 +80,82 @@ async def count_in_hour(
         raise TooManyRequests(retry_after_seconds=left_seconds)
 
 
-class AddressLimit:
-    """An ASGI application that passes at most `requests_per_minute` requests of one address on to `application`.
+class RequestLimit:
+    """An ASGI application that passes on what one address, or one person, may send in a minute.
 
-    Each process counts requests in memory. It adds its counts to counters in Valkey, which all processes share. If an
-    address exceeds the limit, the address gets 429 until the minute ends. A handshake of a socket counts as a
-    request, so a refused socket never opens.
+    `person_of` names the signed-in person of a request, or returns None for a stranger. All strangers behind one
+    address may together send `requests_per_minute`. Whoever exceeds the limit gets 429 until the minute ends. A
+    handshake of a socket counts as a request, so a refused socket never opens.
     """
 
-    def __init__(self, application: Application, valkey: Valkey, requests_per_minute: int) -> None:
+    def __init__(
+        self,
+        application: Application,
+        valkey: Valkey,
+        requests_per_minute: int,
+        person_of: Callable[[Scope], Awaitable[str | None]],
+    ) -> None:
         self._application = application
-        self._valkey = valkey
-        self._limit = requests_per_minute
-        self._report_at = max(1, requests_per_minute // REPORTS_PER_LIMIT)
-        self._minute = -1
-        self._counts: defaultdict[str, _Count] = defaultdict(_Count)
+        self._person_of = person_of
+        self._strangers = _Counter(valkey, "requests", requests_per_minute)
+        self._people = _Counter(valkey, "people", requests_per_minute * PERSON_FACTOR)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one ASGI connection."""
-        if scope["type"] in ("http", "websocket") and not await self._may_pass(address_of(scope)):
+        if scope["type"] in ("http", "websocket") and not await self._may_pass(scope):
             await _refuse(scope, receive, send)
             return
         await self._application(scope, receive, send)
 
-    async def _may_pass(self, address: str) -> bool:
+    async def _may_pass(self, scope: Scope) -> bool:
+        person = await self._person_of(scope)
+        if person is None:
+            return await self._strangers.count(address_of(scope))
+        return await self._people.count(person)
+
+
+class _Counter:
+    """Counts requests per minute, in memory and in Valkey."""
+
+    def __init__(self, valkey: Valkey, what: str, limit: int) -> None:
+        self._valkey = valkey
+        self._what = what
+        self._limit = limit
+        self._report_at = max(1, limit // REPORTS_PER_LIMIT)
+        self._minute = -1
+        self._counts: defaultdict[str, _Count] = defaultdict(_Count)
+
+    async def count(self, who: str) -> bool:
+        """Count one request. Returns False if it exceeds the limit."""
         minute = int(time.time()) // MINUTE_SECONDS
-        if minute != self._minute or len(self._counts) >= MAX_ADDRESSES:
+        if minute != self._minute or len(self._counts) >= MAX_COUNTED:
             self._minute = minute
             self._counts.clear()
-        count = self._counts[address]
+        count = self._counts[who]
         count.unreported += 1
         if count.unreported >= self._report_at and count.known + count.unreported <= self._limit:
             report, count.unreported = count.unreported, 0
             count.known += report
-            known, _ = await _add(self._valkey, "requests", address, report, MINUTE_SECONDS)
+            known, _ = await _add(self._valkey, self._what, who, report, MINUTE_SECONDS)
             count.known = max(count.known, known)
         return count.known + count.unreported <= self._limit
 
 
 @dataclass(slots=True)
 class _Count:
-    """The requests of one address in this minute: the count from Valkey, and how many Valkey has not counted yet."""
+    """The requests of this minute: the count from Valkey, and how many Valkey has not counted yet."""
 
     known: int = 0
     unreported: int = 0
 
 
-async def _add(valkey: Valkey, what: str, address: str, count: int, window_seconds: int) -> tuple[int, int]:
+async def _add(valkey: Valkey, what: str, who: str, count: int, window_seconds: int) -> tuple[int, int]:
     """Add `count` to the count of the current period in Valkey.
 
     Returns the sum (0 if Valkey is away) and the seconds until the period ends.
     """
     window, past_seconds = divmod(int(time.time()), window_seconds)
-    key = f"{_PREFIX}{what}:{address}:{window}"
+    key = f"{_PREFIX}{what}:{who}:{window}"
     try:
         async with asyncio.timeout(VALKEY_TIMEOUT_SECONDS), valkey.pipeline(transaction=False) as pipeline:
             pipeline.incrby(key, count)
@@ -136,21 +168,12 @@ async def _add(valkey: Valkey, what: str, address: str, count: int, window_secon
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
-    left_seconds = MINUTE_SECONDS - int(time.time()) % MINUTE_SECONDS
-    error = TooManyRequests(retry_after_seconds=left_seconds)
-    body = msgspec.json.encode(error.problem())
-    headers = [
-        (b"content-type", b"application/problem+json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"retry-after", str(left_seconds).encode()),
-        (b"cache-control", b"no-store"),
-    ]
-    prefix = "http.response"
-    if scope["type"] == "websocket":
-        await receive()
-        prefix = "websocket.http.response"
-        if prefix not in scope.get("extensions", {}):
-            await send({"type": "websocket.close", "code": 1013})
-            return
-    await send({"type": f"{prefix}.start", "status": error.status, "headers": headers})
-    await send({"type": f"{prefix}.body", "body": body})
+    error = TooManyRequests(retry_after_seconds=MINUTE_SECONDS - int(time.time()) % MINUTE_SECONDS)
+    if scope["type"] == "http":
+        await send_problem(send, error)
+        return
+    await receive()
+    if "websocket.http.response" in scope.get("extensions", {}):
+        await send_problem(send, error, "websocket.http.response")
+    else:
+        await send({"type": "websocket.close", "code": 1013})

@@ -31,6 +31,7 @@ from curhat.accounts.schemas import (
     SocketsToClose,
     Transport,
 )
+from curhat.accounts.token_lookup import TokenLookup
 from curhat.kit.audit import write_audit_entry
 from curhat.kit.database import DATABASE_AWAY, Database, Transaction
 from curhat.kit.errors import (
@@ -381,6 +382,7 @@ class Authenticator:
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database = database
         self._settings = settings
+        self._lookup = TokenLookup(self._find)
         # Maps the digest of a token to the time until which the entry is trusted (time.monotonic), and to the token's
         # owner. The oldest entry is first.
         self._remembered: dict[bytes, tuple[float, SignedIn]] = {}
@@ -407,12 +409,12 @@ class Authenticator:
         if self._is_trusted(digest, now):
             self._used.add(digest)
             return self._remembered[digest][1]
-        found = await queries.find_valid_tokens(self._database, digests=[digest])
+        found = await self._lookup.get(digest)
         self._remembered.pop(digest, None)
-        if not found:
+        if found is None:
             # Do not cache an invalid token. Otherwise, made-up tokens could fill the cache.
             return None
-        signed_in = _signed_in(found[0])
+        signed_in = _signed_in(found)
         self._used.add(digest)
         if len(self._remembered) >= MAX_REMEMBERED_TOKENS:
             del self._remembered[next(iter(self._remembered))]
@@ -420,6 +422,10 @@ class Authenticator:
         # trusted longer than REMEMBERED_SECONDS.
         self._remembered[digest] = (now + REMEMBERED_SECONDS, signed_in)
         return signed_in
+
+    async def _find(self, digests: Sequence[bytes]) -> dict[bytes, ValidToken]:
+        tokens = await queries.find_valid_tokens(self._database, digests=list(digests))
+        return {token.digest: token for token in tokens}
 
     async def run(self) -> None:
         """Renew the cache entries of the tokens in use, until cancelled."""
@@ -449,8 +455,7 @@ class Authenticator:
             batch = [digest for digest in tokens_of_batch if self._is_trusted(digest, asked_at)]
             if not batch:
                 continue
-            tokens = await queries.find_valid_tokens(self._database, digests=batch)
-            found = {token.digest: token for token in tokens}
+            found = await self._find(batch)
             # Update only entries that are still in the cache. A sign-out may have removed an entry during the query,
             # and the query's answer may be older than the sign-out.
             for digest in self._remembered.keys() & batch:

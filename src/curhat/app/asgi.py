@@ -15,15 +15,16 @@ import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, Gauge, Histogram, generate_latest
 from valkey.exceptions import ValkeyError
 
-from curhat.accounts.address_limit import AddressLimit
+from curhat.accounts.address_limit import RequestLimit
 from curhat.app.api import build_api
+from curhat.app.callers import Callers
 from curhat.app.connections import MAX_OPERATIONS_CONNECTIONS, ServerConfig
-from curhat.app.security_headers import SECURITY_HEADERS
 from curhat.app.static_files import StaticFiles, web_folder
 from curhat.app.wiring import Services, open_services
 from curhat.kit import migrations
-from curhat.kit.asgi import Application, Message, Receive, Scope, Send
+from curhat.kit.asgi import SECURITY_HEADERS, Application, Message, Receive, Scope, Send, send_problem
 from curhat.kit.database import DATABASE_AWAY
+from curhat.kit.errors import NotFound, invalid_field
 from curhat.kit.settings import Settings
 from curhat.presence.availability_poll import AvailabilityPoll
 from curhat.realtime.endpoint import RealtimeEndpoint
@@ -100,17 +101,25 @@ class Server:
         api: Application = build_api(lambda: services, development=development)  # type: ignore[assignment]
         sockets = RealtimeEndpoint(services.hub, services.hooks)
 
+        callers = Callers(self._settings, services.database, services.valkey, services.authenticator)
+
+        async def admit(scope: Scope, receive: Receive, send: Send) -> None:
+            await (sockets if scope["type"] == "websocket" else api)(scope, receive, send)
+
+        limited = RequestLimit(
+            admit, services.valkey, self._settings.address_requests_per_minute, callers.person_of
+        )
+
         async def route(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] == "websocket":
-                await sockets(scope, receive, send)
+                await limited(scope, receive, send)
             elif development and scope["path"] in OPERATIONS_PATHS:
                 await self._serve_operations(scope, receive, send)
             else:
-                await observed(api, scope, receive, send)
+                await observed(limited, scope, receive, send)
 
-        limited = AddressLimit(route, services.valkey, self._settings.address_requests_per_minute)
         # The rate limit does not apply to files, because counting a request takes at least as long as serving a file.
-        files = StaticFiles(limited, web_folder(), self._settings.public_origins)
+        files = StaticFiles(route, web_folder(), self._settings.public_origins)
         return AvailabilityPoll(files, services.presence.count_available)
 
     @contextlib.asynccontextmanager
@@ -203,7 +212,13 @@ async def observed(api: Application, scope: Scope, receive: Receive, send: Send)
         await send(message)
 
     try:
-        await api(scope, receive, send_marked)
+        # PostgreSQL stores no NUL in a text. For bodies, see StrictRequest.
+        if "\0" in scope["path"]:
+            await send_problem(send_marked, NotFound())
+        elif b"%00" in scope["query_string"]:
+            await send_problem(send_marked, invalid_field("query", "contains the character NUL"))
+        else:
+            await api(scope, receive, send_marked)
     finally:
         path = scope.get("path_template") or "unknown"
         REQUESTS.labels(scope["method"], path, str(status)).observe(time.perf_counter() - begun)

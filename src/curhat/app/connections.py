@@ -18,13 +18,12 @@ from collections.abc import Callable
 from typing import Any, Final, Literal
 
 import httptools
-import msgspec
 import uvicorn
 from prometheus_client import Counter
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from curhat.app.security_headers import SECURITY_HEADERS
+from curhat.kit.asgi import problem_of
 from curhat.kit.errors import BodyTooLarge, BusinessError
 from curhat.realtime.protocol import MAX_FRAME_BYTES
 from curhat.realtime.websocket import BoundedWebSocket
@@ -57,9 +56,9 @@ CLOSED: Final = Counter(
 # head    The head of a request has not arrived completely. A new connection waits for its first head.
 # body    The head has arrived, the body has not.
 # reader  The client has not read an answer.
-# idle    The last request is answered, and no other has begun. uvicorn's own timer ends this wait.
+# idle    The last request is answered, and no other has begun. uvicorn's own timer usually ends this wait earlier.
 Wait = Literal["head", "body", "reader", "idle"]
-TIMEOUTS_SECONDS: Final[dict[Wait, float]] = {"head": 10.0, "body": 30.0, "reader": 30.0}
+TIMEOUTS_SECONDS: Final[dict[Wait, float]] = {"head": 10.0, "body": 30.0, "reader": 30.0, "idle": 10.0}
 
 
 class RequestMalformed(BusinessError):
@@ -103,8 +102,8 @@ class Connections:
         self._sweep: asyncio.TimerHandle | None = None
 
     def begin(self, wait: Wait, connection: "BoundedHttp") -> None:
-        """Record that a connection waits from now on. Changes nothing if it waits already."""
-        self._waiting[wait].setdefault(connection, connection.loop.time())
+        """Record that a connection waits from now on."""
+        self._waiting[wait][connection] = connection.loop.time()
         if self._sweep is None:
             self._sweep = connection.loop.call_later(SWEEP_INTERVAL_SECONDS, self.sweep, connection.loop)
 
@@ -176,6 +175,8 @@ class BoundedHttp(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         assert isinstance(config, ServerConfig)
         self._bounds = config.connections
+        self.headers = []
+        self._wait: Wait | None = None
         self._in_head = True
         self._head_bytes = 0
         self._body_bytes = 0
@@ -192,7 +193,7 @@ class BoundedHttp(HttpToolsProtocol):
         if is_full:
             self.drop("full")
         else:
-            self._bounds.begin("head", self)
+            self._wait_for("head")
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._refused = True
@@ -201,7 +202,8 @@ class BoundedHttp(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
-        self._bounds.end("idle", self)
+        if self._wait == "idle":
+            self._wait_for(None)
         while data and not self._refused:
             # Feed the parser at most the rest of a head, so that a head can never be larger.
             room = MAX_HEAD_BYTES - (self._head_bytes if self._in_head else 0)
@@ -210,8 +212,26 @@ class BoundedHttp(HttpToolsProtocol):
             else:
                 piece, data = data[:room], data[room:]
                 self._parse(piece)
-        if not self._refused:
-            self._record_wait()
+        if self._refused:
+            return
+        if not self._is_between_requests:
+            self._wait_for("head" if self._in_head else "body")
+        elif (cycle := self._latest_request()) is not None and cycle.response_complete:
+            # The server had answered before the body arrived.
+            self._wait_for("idle")
+
+    @property
+    def _is_between_requests(self) -> bool:
+        return self._in_head and not self._head_bytes
+
+    def _wait_for(self, wait: Wait | None) -> None:
+        """Change what the connection waits for. A wait that goes on keeps its beginning."""
+        if wait != self._wait:
+            if self._wait is not None:
+                self._bounds.end(self._wait, self)
+            self._wait = wait
+            if wait is not None:
+                self._bounds.begin(wait, self)
 
     def _parse(self, piece: bytes) -> None:
         self._ended = False
@@ -236,17 +256,10 @@ class BoundedHttp(HttpToolsProtocol):
             self._body_bytes += len(piece)
             if self._body_bytes > MAX_BODY_BYTES:
                 self._refuse(BodyTooLarge(), "body_too_large")
-
-    def _record_wait(self) -> None:
-        if self._in_head:
-            self._bounds.end("body", self)
-            if self._head_bytes:
-                self._bounds.begin("head", self)
-            else:
-                self._bounds.end("head", self)
-        else:
-            self._bounds.end("head", self)
-            self._bounds.begin("body", self)
+                return
+        # The trailers of a chunked body count, too.
+        if len(self.headers) > MAX_HEADERS:
+            self._refuse(HeadTooLarge(), "too_many_headers")
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -258,24 +271,19 @@ class BoundedHttp(HttpToolsProtocol):
 
     # Called by the parser -----------------------------------------------------------------------------------
 
-    def on_message_begin(self) -> None:
+    def on_headers_complete(self) -> None:
+        if len(self.headers) > MAX_HEADERS:
+            raise _Refused(HeadTooLarge(), "too_many_headers")
         if len(self.pipeline) >= MAX_PIPELINED_REQUESTS:
             raise _Refused(RequestMalformed(), "pipelined")
-        super().on_message_begin()
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        # The trailers of a chunked body count, too.
-        if len(self.headers) >= MAX_HEADERS:
-            raise _Refused(HeadTooLarge(), "too_many_headers")
-        super().on_header(name, value)
-
-    def on_headers_complete(self) -> None:
         super().on_headers_complete()
         self._in_head = False
         self._head_bytes = self._body_bytes = 0
 
     def on_message_complete(self) -> None:
         self._in_head = self._ended = True
+        if self._wait is not None:
+            self._wait_for(None)
         super().on_message_complete()
 
     # Called when an answer is complete ----------------------------------------------------------------------
@@ -286,14 +294,14 @@ class BoundedHttp(HttpToolsProtocol):
             return
         if self.transport.get_write_buffer_size() > 0:
             self._bounds.begin("reader", self)
-        if self._in_head and not self._head_bytes and not self.pipeline:
-            self._bounds.begin("idle", self)
+        if self._is_between_requests and not self.pipeline:
+            self._wait_for("idle")
 
     # Closing ------------------------------------------------------------------------------------------------
 
     def time_out(self, wait: Wait) -> None:
         """Close the connection, because the client has taken too long."""
-        if wait == "reader" or (wait == "head" and not self._head_bytes):
+        if wait == "reader" or self._is_between_requests:
             # A client that has sent nothing has asked for nothing.
             self.drop(f"{wait}_timeout")
         else:
@@ -308,11 +316,16 @@ class BoundedHttp(HttpToolsProtocol):
         self.connections.discard(self)
         self.transport.abort()
 
+    def _latest_request(self) -> RequestResponseCycle | None:
+        return self.cycle
+
     def _refuse(self, error: BusinessError, reason: str) -> None:
         """Answer with `error` and close. If the answer to an earlier request is under way, close at once."""
-        cycle = self.cycle
-        is_answering = cycle is not None and not cycle.response_complete
-        if self.pipeline or (is_answering and (cycle.response_started or self._in_head)):
+        cycle = self._latest_request()
+        is_answered = cycle is None or cycle.response_complete
+        if self.pipeline or (
+            cycle is not None and not is_answered and (cycle.response_started or self._in_head)
+        ):
             self.drop(reason)
             return
         CLOSED.labels(reason=reason).inc()
@@ -320,7 +333,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._bounds.forget(self)
         self.flow.resume_reading()
         # The server may have answered already, although the body has not arrived.
-        if self._in_head or not cycle.response_complete:
+        if self._in_head or not is_answered:
             self.transport.write(_answer(error))
         if cycle is not None:
             cycle.disconnected = True
@@ -342,12 +355,6 @@ def connections_within_limit(database_pool_size: int, valkey_connections: int) -
 
 
 def _answer(error: BusinessError) -> bytes:
-    body = msgspec.json.encode(error.problem())
-    headers = (
-        (b"content-type", b"application/problem+json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"connection", b"close"),
-        *SECURITY_HEADERS,
-    )
-    lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
+    headers, body = problem_of(error)
+    lines = b"".join(name + b": " + value + b"\r\n" for name, value in (*headers, (b"connection", b"close")))
     return STATUS_LINE[error.status] + lines + b"\r\n" + body

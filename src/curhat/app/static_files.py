@@ -23,8 +23,7 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from curhat.app.security_headers import SECURITY_HEADERS
-from curhat.kit.asgi import Application, Receive, Scope, Send
+from curhat.kit.asgi import SECURITY_HEADERS, Application, Receive, Scope, Send
 
 log = structlog.get_logger(__name__)
 

@@ -68,6 +68,8 @@ class Settings:
     # these proxies. If clients connect through another proxy, all of them share the rate limits of its address.
     trusted_proxies: tuple[str, ...]
     code_sender: str
+    # How many requests all strangers behind one network address may send together. A signed-in person may send four
+    # times as many.
     address_requests_per_minute: int
     address_codes_per_hour: int
     address_password_tries_per_hour: int

@@ -51,6 +51,16 @@ async def redeem_ticket(valkey: Valkey, role: Role, ticket: str) -> SocketIdenti
     return owner if owner.identity.role == role else None
 
 
+async def peek_ticket(valkey: Valkey, ticket: str) -> SocketIdentity | None:
+    """Return the owner of a ticket without using it up. Returns None if the ticket is unknown, used or expired.
+
+    Raises PresenceUnknown when Valkey does not answer.
+    """
+    async with _valkey_may_be_away():
+        stored = await valkey.get(_key(ticket))
+    return None if stored is None else msgspec.msgpack.decode(stored, type=SocketIdentity)
+
+
 def ticket_in(scope: Scope) -> str | None:
     """Return the ticket in the URL of a socket's handshake, or None."""
     tickets = parse_qs(scope["query_string"].decode("latin-1")).get("ticket")

@@ -312,6 +312,23 @@ async def find_operator_of_token(db: Executor, /, *, digest: bytes) -> TokenOwne
     return TokenOwner(*row)
 
 
+class OwnedToken(msgspec.Struct, frozen=True):
+    digest: bytes
+    operator_id: UUID
+
+
+LIST_OWNERS_OF_TOKENS: Final = """
+SELECT tokens.digest, tokens.operator_id
+FROM operator_tokens AS tokens JOIN operators ON operators.id = tokens.operator_id AND operators.disabled_at IS NULL
+WHERE tokens.digest = ANY ($1::bytea[]) AND tokens.revoked_at IS NULL AND tokens.expires_at > curhat_now()
+"""
+
+
+async def list_owners_of_tokens(db: Executor, /, *, digests: Sequence[bytes]) -> list[OwnedToken]:
+    """Find the operators who own the tokens among @digests that are valid."""
+    return [OwnedToken(*row) for row in await db.fetch(LIST_OWNERS_OF_TOKENS, digests)]
+
+
 IS_TOKEN_OF_CUSTOMER_OR_MITRA: Final = """
 SELECT EXISTS (
     SELECT 1 FROM access_tokens

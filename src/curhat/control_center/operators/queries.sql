@@ -119,6 +119,13 @@ SELECT valid_token.id AS token_id, valid_token.transport, operators.id, operator
     operators.totp_salt IS NOT NULL AS totp_enrolled
 FROM valid_token JOIN operators ON operators.id = valid_token.operator_id AND operators.disabled_at IS NULL
 
+-- name: list_owners_of_tokens :many
+-- Find the operators who own the tokens among @digests that are valid.
+-- row: OwnedToken
+SELECT tokens.digest, tokens.operator_id
+FROM operator_tokens AS tokens JOIN operators ON operators.id = tokens.operator_id AND operators.disabled_at IS NULL
+WHERE tokens.digest = ANY (@digests::bytea[]) AND tokens.revoked_at IS NULL AND tokens.expires_at > curhat_now()
+
 -- name: is_token_of_customer_or_mitra :one
 -- Return whether a customer or a mitra has this valid token, issued for this transport (cookie or header).
 SELECT EXISTS (

@@ -346,6 +346,12 @@ async def prune(tx: Transaction, max_rows: int = MAX_ROWS_PER_PRUNE) -> None:
 # Identifying the caller --------------------------------------------------------------------------------------
 
 
+async def owners_of_tokens(database: Database, digests: list[bytes]) -> dict[bytes, UUID]:
+    """Return the operator of each valid token, by the digest of the token."""
+    tokens = await queries.list_owners_of_tokens(database, digests=digests)
+    return {token.digest: token.operator_id for token in tokens}
+
+
 async def identify(database: Database, settings: Settings, scope: Mapping[str, Any]) -> SignedInOperator:
     """Find the operator whose token is in the bearer header or the cookie of this request.
 
