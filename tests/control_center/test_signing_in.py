@@ -68,6 +68,27 @@ async def _signed_in(server: RunningServer, operator_id: UUID, **more: Any) -> P
     return Person(server.http, "operator", operator_id, answer.json()["token"])
 
 
+@pytest.mark.parametrize(
+    ("forwarded", "shown"),
+    [
+        ("203.0.113.7", "203.0.113.7"),
+        ("x" * 61, "unknown"),
+        ("x" * 8_000, "unknown"),
+        ("fe80::1%" + "e" * 80, "unknown"),
+        ("1.2.3.4, <script>", "unknown"),
+    ],
+)
+async def test_what_a_proxy_names_as_the_address_of_a_client_cannot_stop_a_sign_in(
+    server: RunningServer, sari: UUID, forwarded: str, shown: str
+) -> None:
+    body = {"email": EMAIL, "password": PASSWORD}
+    answer = await server.http.post(LOGIN, json=body, headers={"X-Forwarded-For": forwarded})
+    assert answer.status_code == 200, answer.text
+    operator = Person(server.http, "operator", sari, answer.json()["token"])
+    (device,) = (await operator.get("/auth/devices")).json()["items"]
+    assert device["address"] == shown
+
+
 async def _enrol(operator: Person, now: datetime = START) -> tuple[pyotp.TOTP, list[str]]:
     begun = await operator.post("/auth/totp", {"password": PASSWORD})
     assert begun.status_code == 200, begun.text

@@ -189,6 +189,55 @@ async def test_the_refusal_of_a_body_names_the_missing_or_wrong_field_and_change
         assert await business_rows(server.database) == before, operation.id
 
 
+def _with_nul(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Copies of a body in which one text contains NUL, each with the path of this text."""
+    if isinstance(value, str):
+        yield path, value + "\0"
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            for found, changed in _with_nul(inner, f"{path}.{name}" if path else name):
+                yield found, {**value, name: changed}
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            for found, changed in _with_nul(inner, f"{path}[{number}]"):
+                yield found, [*value[:number], changed, *value[number + 1 :]]
+
+
+async def test_the_character_nul_is_refused_in_every_text_of_every_operation(
+    server: RunningServer, prepared: dict[str, Call]
+) -> None:
+    before = await business_rows(server.database)
+    answers = {}
+    for operation, _ in ENTERED:
+        call = prepared[operation.id]
+        for field, body in _with_nul(call.body):
+            changed = msgspec.structs.replace(call, body=body)
+            answers[operation.id, field] = problem(await send(server, operation, changed))
+        for parameter in operation.parameters:
+            name = parameter["name"]
+            if parameter["in"] == "query":
+                changed = msgspec.structs.replace(call, query={**call.query, name: "a\0"})
+                answers[operation.id, name] = problem(await send(server, operation, changed))
+    assert len(answers) > 80
+    assert answers == dict.fromkeys(answers, INVALID)
+    assert await business_rows(server.database) == before
+
+
+async def test_nul_in_an_email_of_a_sign_in_is_refused_before_a_try_is_counted(server: RunningServer) -> None:
+    body = {"email": "sari\0@example.id", "password": "a password"}
+    answer = await server.http.post("/api/control-center/auth/login", json=body)
+    assert problem(answer) == INVALID
+    assert answer.json()["errors"] == [{"field": "email", "message": "contains the character NUL"}]
+
+
+async def test_a_text_may_contain_the_escape_of_nul_as_text(server: RunningServer) -> None:
+    call = await ENTRIES["send_customer_message"].prepare(server)
+    text = r"\u0000 and \\u0000"
+    changed = msgspec.structs.replace(call, body={"client_message_id": "1", "text": text})
+    answer = await send(server, OPERATIONS["send_customer_message"], changed)
+    assert answer.json()["text"] == text
+
+
 async def test_a_body_of_another_content_type_is_refused(
     server: RunningServer, prepared: dict[str, Call]
 ) -> None:
@@ -754,6 +803,7 @@ async def test_a_malformed_frame_changes_nothing_and_does_not_close_the_socket(s
         '{"op": "signal", "type": "typing", "session_id": "x"}',
         '{"op": "signal", "type": "shouting", "session_id": "' + str(chat.id) + '"}',
         '{"op": "\\ud800"}',
+        '{"op": "hello", "device_id": "d\\u0000"}',
         b"\xff\xfe",
         b"\x00" * 100,
     ]

@@ -35,6 +35,7 @@ from curhat.kit.errors import (
 )
 from curhat.kit.idempotency import Answer, IdempotentRequest, idempotent_request, run_idempotent
 from curhat.kit.identity import Caller
+from curhat.kit.nul import field_with_nul
 
 log = structlog.get_logger(__name__)
 
@@ -62,8 +63,10 @@ class StrictRequest(AnyRequest):
         if self.content_type[0] != JSON:
             raise invalid_field("content-type", f"must be {JSON}")
         wanted = self.route_handler.parsed_fn_signature.parameters["data"].annotation
+        body = await self.body()
         try:
-            return msgspec.json.decode(await self.body(), type=wanted)
+            data = msgspec.json.decode(body, type=wanted)
+            nul = field_with_nul(body)
         except msgspec.ValidationError as error:
             message = str(error)
             where = _WHERE.search(message)
@@ -71,6 +74,9 @@ class StrictRequest(AnyRequest):
             raise invalid_field(field, message.partition(" - at `$")[0]) from None
         except (ValueError, RecursionError):  # Not JSON, not UTF-8, or nested too deeply.
             raise invalid_field("body", "cannot be read") from None
+        if nul is not None:
+            raise invalid_field(nul, "contains the character NUL")
+        return data
 
 
 async def read_idempotent_request(request: AnyRequest, identity: Caller) -> IdempotentRequest:

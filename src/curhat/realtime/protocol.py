@@ -33,6 +33,8 @@ from uuid import UUID
 
 import msgspec
 
+from curhat.kit.nul import field_with_nul
+
 SIGNED_OUT: Final = 4401
 TIMED_OUT: Final = 4408
 TOO_SLOW: Final = 4409
@@ -121,11 +123,15 @@ _encoder = msgspec.json.Encoder()
 def read(frame: str | bytes) -> ClientFrame:
     """Read a frame from the client. Raises UnreadableFrame."""
     try:
-        return _decoder.decode(frame)
+        decoded = _decoder.decode(frame)
+        nul = field_with_nul(frame)
     except msgspec.DecodeError as error:
         raise UnreadableFrame(str(error)[:200]) from None
     except (RecursionError, UnicodeError):
         raise UnreadableFrame("JSON cannot be read") from None
+    if nul is not None:
+        raise UnreadableFrame(f"{nul} contains the character NUL")
+    return decoded
 
 
 def write(frame: ServerFrame) -> str:
