@@ -10,8 +10,13 @@ CREATE TABLE access_tokens (
     created_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
     expires_at timestamp with time zone NOT NULL,
     revoked_at timestamp with time zone,
+    id uuid DEFAULT uuidv7() NOT NULL,
+    last_seen_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    user_agent text DEFAULT ''::text NOT NULL,
+    known_device_digest bytea,
     CONSTRAINT access_tokens_role_check CHECK ((role = ANY (ARRAY['customer'::text, 'mitra'::text]))),
-    CONSTRAINT access_tokens_transport_check CHECK ((transport = ANY (ARRAY['bearer'::text, 'cookie'::text])))
+    CONSTRAINT access_tokens_transport_check CHECK ((transport = ANY (ARRAY['bearer'::text, 'cookie'::text]))),
+    CONSTRAINT access_tokens_user_agent_check CHECK ((char_length(user_agent) <= 200))
 );
 ALTER TABLE access_tokens ADD CONSTRAINT access_tokens_pkey PRIMARY KEY (digest);
 CREATE INDEX access_tokens_by_end ON access_tokens USING btree (LEAST(expires_at, revoked_at));
@@ -199,6 +204,20 @@ CREATE TABLE idempotency_keys (
 ALTER TABLE idempotency_keys ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (role, user_id, key);
 CREATE INDEX idempotency_keys_by_age ON idempotency_keys USING btree (created_at);
 
+CREATE TABLE known_devices (
+    digest bytea NOT NULL,
+    person_id uuid,
+    operator_id uuid,
+    created_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    CONSTRAINT known_devices_one_owner CHECK ((num_nonnulls(person_id, operator_id) = 1))
+);
+ALTER TABLE known_devices ADD CONSTRAINT known_devices_pkey PRIMARY KEY (digest);
+CREATE INDEX known_devices_by_age ON known_devices USING btree (created_at);
+CREATE INDEX known_devices_by_operator ON known_devices USING btree (operator_id, created_at) WHERE (operator_id IS NOT NULL);
+CREATE INDEX known_devices_by_person ON known_devices USING btree (person_id, created_at) WHERE (person_id IS NOT NULL);
+ALTER TABLE known_devices ADD CONSTRAINT known_devices_operator_id_fkey FOREIGN KEY (operator_id) REFERENCES operators(id);
+ALTER TABLE known_devices ADD CONSTRAINT known_devices_person_id_fkey FOREIGN KEY (person_id) REFERENCES people(id);
+
 CREATE TABLE messages (
     id uuid DEFAULT uuidv7() NOT NULL,
     session_id uuid NOT NULL,
@@ -298,6 +317,8 @@ CREATE TABLE one_time_codes (
     resend_after timestamp with time zone NOT NULL,
     expires_at timestamp with time zone NOT NULL,
     consumed_at timestamp with time zone,
+    requester bytea,
+    is_known_device boolean DEFAULT false NOT NULL,
     CONSTRAINT one_time_codes_role_check CHECK ((role = ANY (ARRAY['customer'::text, 'mitra'::text]))),
     CONSTRAINT one_time_codes_wrong_tries_check CHECK (((wrong_tries >= 0) AND (wrong_tries <= 5)))
 );
@@ -316,7 +337,11 @@ ALTER TABLE operator_recovery_codes ADD CONSTRAINT operator_recovery_codes_opera
 CREATE TABLE operator_sign_in_tries (
     id bigint NOT NULL,
     email_digest bytea NOT NULL,
-    tried_at timestamp with time zone DEFAULT curhat_now() NOT NULL
+    tried_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    requester bytea,
+    is_known_device boolean DEFAULT false NOT NULL,
+    factor text DEFAULT 'password'::text NOT NULL,
+    CONSTRAINT operator_sign_in_tries_factor_check CHECK ((factor = ANY (ARRAY['password'::text, 'code'::text])))
 );
 ALTER TABLE operator_sign_in_tries ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY;
 ALTER TABLE operator_sign_in_tries ADD CONSTRAINT operator_sign_in_tries_pkey PRIMARY KEY (id);
@@ -334,6 +359,7 @@ CREATE TABLE operator_tokens (
     last_seen_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
     expires_at timestamp with time zone NOT NULL,
     revoked_at timestamp with time zone,
+    known_device_digest bytea,
     CONSTRAINT operator_tokens_address_check CHECK ((char_length(address) <= 60)),
     CONSTRAINT operator_tokens_transport_check CHECK ((transport = ANY (ARRAY['bearer'::text, 'cookie'::text]))),
     CONSTRAINT operator_tokens_user_agent_check CHECK ((char_length(user_agent) <= 200))
@@ -354,6 +380,7 @@ CREATE TABLE operators (
     totp_last_step bigint DEFAULT 0 NOT NULL,
     disabled_at timestamp with time zone,
     created_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    must_change_password boolean DEFAULT false NOT NULL,
     CONSTRAINT operators_email_check CHECK (((email = lower(email)) AND ((char_length(email) >= 3) AND (char_length(email) <= 254)))),
     CONSTRAINT operators_role_check CHECK ((role = ANY (ARRAY['admin'::text, 'reviewer'::text, 'viewer'::text])))
 );

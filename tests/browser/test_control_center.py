@@ -458,6 +458,31 @@ async def test_an_operator_can_sign_out_another_of_their_own_devices(system: Sys
     await expect(here.get_by_role("heading", name="Payments")).to_be_visible()
 
 
+@pytest.mark.rule("S.3")
+async def test_an_operator_changes_the_first_password_and_then_signs_a_customer_out(system: System) -> None:
+    operator_id, email = await operator(system, "reviewer")
+    await system.database.execute(
+        "UPDATE operators SET must_change_password = true WHERE id = $1", operator_id
+    )
+    customer = await system.customer("Melati")
+    context = await system.context(is_phone=False, language="en", size={"width": 1280, "height": 800})
+    page = await context.new_page()
+    await page.goto(f"/control-center/customers/{customer.id}")
+    await _sign_in(page, email)
+    await expect(page.get_by_text("Somebody else has seen your first password.")).to_be_visible()
+    await page.get_by_label("Present password").fill(OPERATOR_PASSWORD)
+    await page.get_by_label("New password").fill("password1234")
+    await page.get_by_role("button", name="Change the password").click()
+    await expect(page.get_by_text("that nobody guesses")).to_be_visible()
+    await page.get_by_label("New password").fill("payung kuning di loteng")
+    await page.get_by_role("button", name="Change the password").click()
+    devices = page.get_by_role("region", name="Signed in on").get_by_role("row")
+    await devices.get_by_role("button", name="Sign out").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Sign out").click()
+    await expect(page.get_by_text("Signed in nowhere.")).to_be_visible()
+    assert (await customer.get("/me")).status_code == 401
+
+
 async def test_a_suspended_mitra_stays_disconnected_until_an_operator_lifts_the_suspension(
     system: System,
 ) -> None:

@@ -342,9 +342,11 @@ async def test_a_suspension_closes_requests_ends_sessions_and_opens_cases(server
     assert await server.database.fetchval("SELECT reason FROM review_cases") == "cut_short"
     lifted = await admin.patch(f"/mitras/{mitra.id}", {"suspended": False})
     assert lifted.json()["suspended"] is False
+    # The mitra signs in again: a token of before the suspension stays ended.
     async with asyncio.timeout(5):
-        while (await mitra.get("/me")).status_code != 200:
+        while problem(await mitra.get("/me")) != (401, "unauthenticated"):
             pass
+    assert problem(await (await server.person("mitra", mitra.id)).get("/me")) == (200, None)
     audit = await server.database.fetch("SELECT actor, action FROM audit_entries ORDER BY id")
     assert [tuple(row) for row in audit] == [
         (str(admin.id), "mitra_suspended"),

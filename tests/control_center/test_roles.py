@@ -55,6 +55,12 @@ ALLOWED: Final = {
     "get_mitra_record": EVERYBODY,
     "invite_mitra": ADMIN,
     "change_mitra": ADMIN,
+    "list_devices_of_customer": DECIDING,
+    "revoke_device_of_customer": DECIDING,
+    "revoke_devices_of_customer": DECIDING,
+    "list_devices_of_mitra": DECIDING,
+    "revoke_device_of_mitra": DECIDING,
+    "revoke_devices_of_mitra": DECIDING,
     "list_audit": EVERYBODY,
 }
 

@@ -12,16 +12,15 @@ import pyotp
 import pytest
 import valkey.asyncio
 
-from curhat.control_center.operators import passwords
+from curhat.control_center.operators import passwords, throttle
 from curhat.control_center.operators.service import (
-    MAX_TRIES_PER_WINDOW,
     TOKEN_LIFETIME_SECONDS,
-    TRIES_WINDOW_SECONDS,
     create_operator,
     disable_operator,
     prune,
     reset_operator,
 )
+from curhat.control_center.operators.throttle import OWN_DELAYS
 from curhat.dev.embedded import EmbeddedServers
 from curhat.kit.database import Database
 from curhat.kit.errors import NotFound
@@ -29,6 +28,7 @@ from tests.support.clock import START, VirtualClock
 from tests.support.server import Person
 from tests.support.signed_in import (
     ORIGIN,
+    SECRET_KEY,
     RunningServer,
     development_settings,
     free_port,
@@ -39,6 +39,10 @@ from tests.support.signed_in import (
 EMAIL = "sari@example.id"
 PASSWORD = "a password of this test"
 LOGIN = "/api/control-center/auth/login"
+
+# After so many wrong passwords, or wrong codes, from one address, the next try must wait.
+FREE_PASSWORDS = OWN_DELAYS["password"].free
+FREE_CODES = OWN_DELAYS["code"].free
 
 INVALID = (401, "credentials_invalid")
 TOTP_REQUIRED = (401, "totp_required")
@@ -60,6 +64,17 @@ async def sari(server: RunningServer, password_hash: str) -> UUID:
 
 async def _login(server: RunningServer, **more: Any) -> httpx.Response:
     return await server.http.post(LOGIN, json={"email": EMAIL, "password": PASSWORD, **more})
+
+
+async def _strangers_fail(database: Database, factor: str = "password", times: int = 1000) -> None:
+    """Many strangers at many addresses have just failed to sign in as Sari."""
+    await database.execute(
+        "INSERT INTO operator_sign_in_tries (email_digest, factor, requester) "
+        "SELECT $1, $2, int4send(number) FROM generate_series(1, $3) AS number",
+        throttle.digest_of_email(SECRET_KEY.encode(), EMAIL),
+        factor,
+        times,
+    )
 
 
 async def _signed_in(server: RunningServer, operator_id: UUID, **more: Any) -> Person:
@@ -116,6 +131,7 @@ async def test_signing_in_with_email_and_password_returns_the_operators_account(
     assert me.json()["permissions"] == [
         "configure",
         "decide",
+        "manage_devices",
         "manage_mitras",
         "own_account",
         "reveal",
@@ -161,37 +177,105 @@ async def test_an_unknown_email_causes_the_same_hashing_work_as_a_known_email(
 
 
 @pytest.mark.parametrize("email", [EMAIL, "nobody@example.id"])
-async def test_sign_in_attempts_are_limited_per_known_or_unknown_email(
+async def test_each_wrong_password_for_a_known_or_unknown_email_doubles_the_wait(
     server: RunningServer, sari: UUID, clock: VirtualClock, email: str
 ) -> None:
     await clock.set()
-    for _ in range(MAX_TRIES_PER_WINDOW):
+    for _ in range(FREE_PASSWORDS):
         assert problem(await _login(server, email=email, password="wrong")) == INVALID
-    refused = await _login(server, email=email)
-    assert problem(refused) == TOO_MANY
-    assert int(refused.headers["retry-after"]) == TRIES_WINDOW_SECONDS
-    other = await _login(server, email="another@example.id")
-    assert problem(other) == INVALID
-    await clock.advance(TRIES_WINDOW_SECONDS)
+    for wait_seconds in (1, 2, 4):
+        refused = await _login(server, email=email)
+        assert problem(refused) == TOO_MANY
+        assert int(refused.headers["retry-after"]) == wait_seconds
+        assert problem(await _login(server, email="another@example.id")) == INVALID
+        await clock.advance(wait_seconds)
+        assert problem(await _login(server, email=email, password="wrong")) == INVALID
+    await clock.advance(8)
     expected = (200, None) if email == EMAIL else INVALID
     assert problem(await _login(server, email=email)) == expected
 
 
-async def test_concurrent_sign_in_attempts_are_limited_like_consecutive_attempts(
+async def test_concurrent_wrong_passwords_are_delayed_like_consecutive_ones(
+    server: RunningServer, sari: UUID, clock: VirtualClock
+) -> None:
+    await clock.set()
+    answers = await asyncio.gather(*(_login(server, password="wrong") for _ in range(FREE_PASSWORDS + 10)))
+    assert sorted(map(problem, answers)) == [INVALID] * FREE_PASSWORDS + [TOO_MANY] * 10
+
+
+async def test_a_sign_in_forgives_the_wrong_passwords_of_the_same_address_only(
     server: RunningServer, sari: UUID
 ) -> None:
-    answers = await asyncio.gather(
-        *(_login(server, password="wrong") for _ in range(MAX_TRIES_PER_WINDOW + 10))
-    )
-    assert sorted(map(problem, answers)) == [INVALID] * MAX_TRIES_PER_WINDOW + [TOO_MANY] * 10
-
-
-async def test_a_successful_sign_in_deletes_the_failed_attempts(server: RunningServer, sari: UUID) -> None:
-    for _ in range(MAX_TRIES_PER_WINDOW - 1):
+    await _strangers_fail(server.database, times=20)
+    for _ in range(FREE_PASSWORDS - 1):
         await _login(server, password="wrong")
     await _signed_in(server, sari)
     assert problem(await _login(server, password="wrong")) == INVALID
-    assert await server.database.fetchval("SELECT count(*) FROM operator_sign_in_tries") == 1
+    assert await server.database.fetchval("SELECT count(*) FROM operator_sign_in_tries") == 21
+
+
+@pytest.mark.rule("X.13")
+async def test_wrong_passwords_elsewhere_delay_a_stranger_for_at_most_a_minute(
+    server: RunningServer, sari: UUID, clock: VirtualClock
+) -> None:
+    await clock.set()
+    await _strangers_fail(server.database)
+    refused = await _login(server)
+    assert problem(refused) == TOO_MANY
+    assert int(refused.headers["retry-after"]) <= 60
+    await clock.advance(60)
+    assert problem(await _login(server)) == (200, None)
+
+
+@pytest.mark.rule("X.13")
+@pytest.mark.parametrize("shown", ["cookie", "device_secret"])
+async def test_nobody_locks_an_operator_out_of_a_known_device_by_wrong_passwords_or_codes(
+    server: RunningServer, sari: UUID, clock: VirtualClock, shown: str
+) -> None:
+    await clock.set()
+    first = await _login(server)
+    more: dict[str, Any] = {"device_secret": first.json()["device_secret"]}
+    totp, _ = await _enrol(Person(server.http, "operator", sari, first.json()["token"]))
+    if shown == "cookie":
+        server.http.cookies["curhat_device_operator"] = more.pop("device_secret")
+    await _strangers_fail(server.database)
+    await _strangers_fail(server.database, "code")
+    now = await clock.advance(30)
+    answer = await _login(server, totp=totp.at(now), **more)
+    assert problem(answer) == (200, None)
+    # A sign-in replaces the secret of the device. Nobody can use the old one.
+    if shown == "device_secret":
+        now = await clock.advance(30)
+        await _strangers_fail(server.database)
+        assert problem(await _login(server, totp=totp.at(now), **more)) == TOO_MANY
+        more["device_secret"] = answer.json()["device_secret"]
+        assert problem(await _login(server, totp=totp.at(now), **more)) == (200, None)
+
+
+@pytest.mark.rule("X.13")
+async def test_the_device_of_one_operator_is_a_stranger_to_every_other_email(
+    server: RunningServer, sari: UUID, password_hash: str
+) -> None:
+    async with server.database.transaction() as tx:
+        await create_operator(tx, "tari@example.id", "viewer", password_hash)
+    device_secret = (await _login(server, email="tari@example.id")).json()["device_secret"]
+    await _strangers_fail(server.database)
+    assert problem(await _login(server, device_secret=device_secret)) == TOO_MANY
+
+
+@pytest.mark.rule("X.13")
+async def test_wrong_passwords_do_not_delay_a_signed_in_operator(
+    server: RunningServer, sari: UUID, clock: VirtualClock
+) -> None:
+    await clock.set()
+    operator = await _signed_in(server, sari)
+    await _strangers_fail(server.database)
+    for _ in range(FREE_PASSWORDS + 5):
+        await _login(server, password="wrong")
+    await _enrol(operator)
+    new = "another password of this test"
+    changed = await operator.post("/auth/password", {"password": PASSWORD, "new_password": new})
+    assert problem(changed) == (204, None)
 
 
 async def test_sign_in_attempts_are_limited_per_network_address(
@@ -219,6 +303,82 @@ async def test_a_sign_in_needs_a_code_when_an_authenticator_app_is_set_up(
     assert problem(await _login(server, password="wrong", totp=totp.at(START))) == INVALID
     now = await clock.advance(30)
     assert problem(await _login(server, totp=totp.at(now))) == (200, None)
+
+
+async def test_a_right_password_without_a_code_does_not_count_as_wrong(
+    server: RunningServer, sari: UUID, clock: VirtualClock
+) -> None:
+    await clock.set()
+    await _enrol(await _signed_in(server, sari))
+    for _ in range(FREE_PASSWORDS + 1):
+        assert problem(await _login(server)) == TOTP_REQUIRED
+
+
+@pytest.mark.parametrize("code", [{"totp": "000000"}, {"recovery_code": "aaaa-aaaa-aaaa-aaaa"}])
+async def test_each_wrong_code_of_the_second_factor_doubles_the_wait_of_its_address(
+    server: RunningServer, sari: UUID, clock: VirtualClock, code: dict[str, str]
+) -> None:
+    await clock.set()
+    totp, _ = await _enrol(await _signed_in(server, sari))
+    now = await clock.advance(60)
+    for _ in range(FREE_CODES):
+        assert problem(await _login(server, **code)) == INVALID
+    # A wrong password says nothing about the second factor, and does not delay it.
+    assert problem(await _login(server, password="wrong", totp=totp.at(now))) == INVALID
+    for wait_seconds in (30, 60):
+        refused = await _login(server, totp=totp.at(now))
+        assert problem(refused) == TOO_MANY
+        assert int(refused.headers["retry-after"]) == wait_seconds
+        now = await clock.advance(wait_seconds)
+        assert problem(await _login(server, **code)) == INVALID
+    now = await clock.advance(120)
+    assert problem(await _login(server, totp=totp.at(now))) == (200, None)
+
+
+async def test_concurrent_wrong_codes_are_delayed_like_consecutive_ones(
+    server: RunningServer, sari: UUID, clock: VirtualClock
+) -> None:
+    await clock.set()
+    await _enrol(await _signed_in(server, sari))
+    answers = await asyncio.gather(*(_login(server, totp="000000") for _ in range(FREE_CODES + 3)))
+    assert sorted(map(problem, answers)) == [INVALID] * FREE_CODES + [TOO_MANY] * 3
+
+
+async def test_confirming_an_authenticator_app_counts_the_wrong_codes(
+    server: RunningServer, sari: UUID, clock: VirtualClock
+) -> None:
+    await clock.set()
+    operator = await _signed_in(server, sari)
+    begun = await operator.post("/auth/totp", {"password": PASSWORD})
+    totp = pyotp.TOTP(begun.json()["secret"])
+    for _ in range(FREE_CODES):
+        assert problem(await operator.post("/auth/totp/confirm", {"totp": "000000"})) == INVALID
+    right = {"totp": totp.at(START)}
+    refused = await operator.post("/auth/totp/confirm", right)
+    assert problem(refused) == TOO_MANY
+    assert int(refused.headers["retry-after"]) == 30
+    # Beginning again does not help.
+    await operator.post("/auth/totp", {"password": PASSWORD})
+    assert problem(await operator.post("/auth/totp/confirm", right)) == TOO_MANY
+
+
+async def test_every_operation_that_checks_a_code_or_the_password_counts_the_wrong_ones(
+    server: RunningServer, sari: UUID, clock: VirtualClock
+) -> None:
+    await clock.set()
+    operator = await _signed_in(server, sari)
+    await _enrol(operator)
+    await clock.advance(60)
+    wrong_code, wrong_password = {"totp": "000000"}, {"password": "wrong"}
+    for path, body, free in (
+        ("/auth/recovery-codes", wrong_code, FREE_CODES),
+        ("/auth/totp", {"password": PASSWORD, **wrong_code}, 0),
+        ("/auth/password", {**wrong_password, "new_password": "another password"}, FREE_PASSWORDS),
+        ("/auth/totp", {**wrong_password, **wrong_code}, 0),
+    ):
+        for _ in range(free):
+            assert problem(await operator.post(path, body)) == INVALID, path
+        assert problem(await operator.post(path, body)) == TOO_MANY, path
 
 
 async def test_the_qr_code_contains_the_secret_but_the_database_does_not(
@@ -326,6 +486,53 @@ async def test_setting_up_another_app_needs_the_password_and_a_code_of_the_curre
     assert problem(await _login(server, totp=another.at(now))) == (200, None)
 
 
+# The first password --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.rule("S.3")
+async def test_an_operator_must_change_a_password_that_somebody_else_has_seen_before_anything_else(
+    server: RunningServer, password_hash: str
+) -> None:
+    async with server.database.transaction() as tx:
+        sari = await create_operator(tx, EMAIL, "admin", password_hash, must_change_password=True)
+    signed_in = await _login(server)
+    assert signed_in.json()["must_change_password"] is True
+    operator = Person(server.http, "operator", sari, signed_in.json()["token"])
+    required = (403, "password_change_required")
+    for path in ("/auth/me", "/auth/devices", "/configuration", "/customers"):
+        assert problem(await operator.get(path)) == required
+    assert problem(await operator.post("/auth/totp", {"password": PASSWORD})) == required
+    new = "another password of this test"
+    same = await operator.post("/auth/password", {"password": PASSWORD, "new_password": PASSWORD})
+    assert problem(same) == (422, "validation_failed")
+    changed = await operator.post("/auth/password", {"password": PASSWORD, "new_password": new})
+    assert problem(changed) == (204, None)
+    assert problem(await operator.get("/configuration")) == (200, None)
+    assert (await _login(server, password=new)).json()["must_change_password"] is False
+
+
+async def test_an_operator_who_must_change_the_password_may_sign_out(
+    server: RunningServer, password_hash: str
+) -> None:
+    async with server.database.transaction() as tx:
+        sari = await create_operator(tx, EMAIL, "admin", password_hash, must_change_password=True)
+    operator = await _signed_in(server, sari)
+    assert problem(await operator.post("/auth/logout")) == (204, None)
+
+
+@pytest.mark.parametrize("new", ["password1234", EMAIL, "Sari@Example2026", "\uff50assword1234"])
+async def test_a_password_that_is_easy_to_guess_is_refused(
+    server: RunningServer, sari: UUID, new: str
+) -> None:
+    operator = await _signed_in(server, sari)
+    body = {"password": PASSWORD, "new_password": new}
+    refused = await operator.post("/auth/password", body)
+    assert problem(refused) == (422, "validation_failed")
+    assert [error["field"] for error in refused.json()["errors"]] == ["new_password"]
+    # The right password did not count as wrong.
+    assert await server.database.fetchval("SELECT count(*) FROM operator_sign_in_tries") == 0
+
+
 @pytest.fixture
 async def production(
     servers: EmbeddedServers, database_url: str, database: Database, valkey_client: valkey.asyncio.Valkey
@@ -363,7 +570,8 @@ async def test_a_web_client_gets_a_cookie_and_no_token(server: RunningServer, sa
         headers={"Origin": ORIGIN},
     )
     assert "token" not in answer.json()
-    cookie = answer.headers["set-cookie"]
+    cookie, device = answer.headers.get_list("set-cookie")
+    assert device.startswith("curhat_device_operator=")
     for part in ("curhat_operator=", "Path=/api/control-center", "HttpOnly", "SameSite=strict"):
         assert part in cookie
     assert f"Max-Age={TOKEN_LIFETIME_SECONDS}" in cookie
@@ -469,6 +677,7 @@ async def test_resetting_an_operator_sets_a_new_password_and_removes_the_authent
     assert problem(await _login(server, recovery_code=codes[0])) == INVALID
     signed_in = await _login(server, password=new)
     assert (signed_in.status_code, signed_in.json()["totp_enrolled"]) == (200, False)
+    assert signed_in.json()["must_change_password"] is True
     assert await server.database.fetchval("SELECT count(*) FROM operator_recovery_codes") == 0
     async with server.database.transaction() as tx:
         with pytest.raises(NotFound):

@@ -15,7 +15,7 @@ from litestar.di import NamedDependency, Provide
 from litestar.exceptions import HTTPException
 from valkey.asyncio import Valkey
 
-from curhat.accounts import queries, service
+from curhat.accounts import queries, requesters, service
 from curhat.accounts.endpoints import DEVELOPMENT_ROUTES, ROUTES
 from curhat.accounts.guards import provide_customer, provide_mitra
 from curhat.accounts.service import Authenticator
@@ -141,9 +141,14 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
+def set_cookies(response: httpx.Response) -> dict[str, Any]:
+    headers = response.headers.get_list("set-cookie")
+    return {name: cookie for header in headers for name, cookie in SimpleCookie(header).items()}
+
+
 def set_cookie(response: httpx.Response) -> Any:
-    (header,) = response.headers.get_list("set-cookie")
-    ((_, cookie),) = SimpleCookie(header).items()
+    """The cookie with the token."""
+    (cookie,) = (cookie for name, cookie in set_cookies(response).items() if "device" not in name)
     return cookie
 
 
@@ -215,6 +220,8 @@ async def test_the_answer_does_not_reveal_whether_a_number_is_known(
     assert set(known.json()) == set(unknown.json())
     statements = [queries.LOCK_PHONE, queries.PREPARE_CODE, queries.INSERT_CODE]
     assert not any("people" in sql or "mitras" in sql or "customers" in sql for sql in statements)
+    # The statement that reads `people` finds them by the token or device that the requester shows.
+    assert "\nWHERE id = $" in queries.SHOWS_OWNER
 
 
 @pytest.mark.rule("S.1")
@@ -315,6 +322,67 @@ async def test_codes_are_limited_per_network_address_and_hour(connect: Connect, 
     assert 0 < int(refused.headers["retry-after"]) <= 3600
 
 
+# Known devices -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.rule("X.13")
+@pytest.mark.parametrize("shown", ["cookie", "device_secret", "token"])
+async def test_a_device_of_the_phone_numbers_owner_gets_a_code_while_a_stranger_must_wait(
+    connect: Connect, settings: Settings, clock: VirtualClock, shown: str
+) -> None:
+    await clock.set()
+    # The address of both has used up its codes.
+    client = connect(replace(settings, address_codes_per_hour=2))
+    more = {"transport": "cookie"} if shown == "cookie" else {}
+    signed_in = await sign_in(client, call_name="Bunga", **more)
+    device = client.cookies.get("curhat_device_customer")
+    client.cookies.clear()
+    await ask(client)
+    body, headers = {"phone": PHONE}, {}
+    assert (await client.post("/api/client/auth/otp/request", json=body)).status_code == 429
+    if shown == "cookie":
+        headers["Cookie"] = f"curhat_device_customer={device}"
+    elif shown == "token":
+        headers |= bearer(signed_in.json()["token"])
+    else:
+        body["device_secret"] = signed_in.json()["device_secret"]
+    asked = await client.post("/api/client/auth/otp/request", json=body, headers=headers)
+    assert asked.status_code == 202, asked.text
+    # The known device of one person is a stranger to every other phone number.
+    other = {**body, "phone": "+6281234567891"}
+    asked = await client.post("/api/client/auth/otp/request", json=other, headers=headers)
+    assert asked.status_code == 429
+
+
+@pytest.mark.rule("X.13")
+async def test_a_made_up_device_secret_does_not_reset_the_count_of_a_signed_in_person(
+    client: httpx.AsyncClient, clock: VirtualClock
+) -> None:
+    await clock.set()
+    headers = bearer((await sign_in(client, call_name="Bunga")).json()["token"])
+    statuses = []
+    for number in range(2):
+        body = {"phone": PHONE, "device_secret": f"made up {number}"}
+        asked = await client.post("/api/client/auth/otp/request", json=body, headers=headers)
+        statuses.append(asked.status_code)
+    assert statuses == [202, 429]
+
+
+@pytest.mark.rule("X.13")
+async def test_the_cookie_of_a_known_device_outlives_the_sign_out_and_each_sign_in_replaces_it(
+    client: httpx.AsyncClient,
+) -> None:
+    signed_in = await sign_in(client, call_name="Bunga", transport="cookie")
+    cookie = set_cookies(signed_in)["curhat_device_customer"]
+    assert (cookie["path"], cookie["samesite"].lower()) == ("/api/client", "strict")
+    assert cookie["httponly"]
+    assert int(cookie["max-age"]) == 400 * 24 * 3600
+    left = await client.post("/api/client/auth/logout", headers={"Origin": ORIGIN})
+    assert set(set_cookies(left)) == {"curhat_customer"}
+    again = await sign_in(client, transport="cookie")
+    assert set_cookies(again)["curhat_device_customer"].value != cookie.value
+
+
 # Tokens and cookies ------------------------------------------------------------------------------------------
 
 
@@ -362,7 +430,8 @@ async def test_a_production_cookie_is_secure(
     production = replace(settings, environment="production")
     async with database.transaction() as tx:
         await service.invite_mitra(tx, PHONE, "Kak Sari", 1)
-        sent = await service.request_code(tx, settings.secret_key, "mitra", PHONE)
+        requester = requesters.stranger(settings.secret_key, "10.0.0.1")
+        sent = await service.request_code(tx, settings.secret_key, "mitra", PHONE, requester)
     client = connect(production)
     body = {"request_id": str(sent.request_id), "code": sent.code, "transport": "cookie"}
     signed_in = await client.post("/api/mitra/auth/otp/verify", json=body, headers={"Origin": ORIGIN})
@@ -434,7 +503,7 @@ async def test_the_inbox_keeps_the_newest_twenty_messages_of_a_phone_number(
 ) -> None:
     sent = []
     for _ in range(22):
-        await clock.advance(3600)
+        await clock.advance(2 * 3600)
         sent.append((await ask(client))[1])
     await ask(client, phone="+6281234567891")
     messages = (await client.get("/api/dev/inbox?phone=081234567890")).json()["messages"]
@@ -476,7 +545,7 @@ async def test_no_secret_is_logged_while_signing_in_and_out(
         await client.post("/api/client/auth/otp/verify", json=wrong)
         await client.post("/api/client/auth/otp/request", json={"phone": PHONE})
         signed_in = await client.post("/api/client/auth/otp/verify", json={**wrong, "code": code})
-        token = signed_in.json()["token"]
+        token, device_secret = signed_in.json()["token"], signed_in.json()["device_secret"]
         await client.post("/api/client/auth/logout", headers=bearer(token))
     events = [entry["event"] for entry in logged]
     assert events == [
@@ -490,5 +559,14 @@ async def test_no_secret_is_logged_while_signing_in_and_out(
     # Ignore the log lines of the test's own HTTP client.
     shown += [record.getMessage() for record in caplog.records if not record.name.startswith("http")]
     shown += capfd.readouterr()
-    for secret in (code, "654321", token, service.digest_of_token(token).hex(), PHONE, PHONE[3:], "Bunga"):
+    for secret in (
+        code,
+        "654321",
+        token,
+        device_secret,
+        service.digest_of_token(token).hex(),
+        PHONE,
+        PHONE[3:],
+        "Bunga",
+    ):
         assert not any(secret in line for line in shown)

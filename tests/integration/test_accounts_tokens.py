@@ -5,6 +5,7 @@ mitra cannot use a token.
 import asyncio
 import json
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +18,7 @@ from curhat.kit.errors import Forbidden, NotFound, Unauthenticated, ValidationFa
 from curhat.kit.identity import Identity, Role
 from curhat.kit.settings import Settings
 from curhat.realtime.hooks import SocketIdentity
-from tests.support.clock import VirtualClock
+from tests.support.clock import START, VirtualClock
 from tests.support.people import Make
 from tests.support.signals import RecordedSignals
 
@@ -30,6 +31,9 @@ def settings() -> Settings:
 @pytest.fixture
 def authenticator(database: Database, settings: Settings) -> Authenticator:
     return Authenticator(database, settings)
+
+
+DAY_SECONDS = 24 * 3600
 
 
 class MonotonicClock:
@@ -50,7 +54,7 @@ def ticks(monkeypatch: pytest.MonkeyPatch) -> MonotonicClock:
 
 async def token_of(database: Database, role: Role, user_id: UUID) -> str:
     async with database.transaction() as tx:
-        return await service._new_token(tx, role, user_id, "bearer")
+        return await service._new_token(tx, role, user_id, "bearer", "a test", "a device")
 
 
 async def sign_out(database: Database, token: str) -> None:
@@ -73,24 +77,89 @@ def scope(token: str, kind: str = "http") -> dict[str, Any]:
 
 
 @pytest.mark.rule("S.1")
-async def test_a_token_is_valid_for_thirty_days(
+async def test_a_token_that_nobody_uses_is_valid_for_fourteen_days(
     database: Database, authenticator: Authenticator, clock: VirtualClock, make: Make, ticks: MonotonicClock
 ) -> None:
     await clock.set()
     customer_id = await make.customer()
     token = await token_of(database, "customer", customer_id)
-    signed_in = await authenticator.authenticate(token)
-    assert signed_in == SignedIn(
+    await clock.advance(14 * DAY_SECONDS - 1)
+    assert await authenticator.authenticate(token) == SignedIn(
         identity=Identity("customer", customer_id),
         token_digest=service.digest_of_token(token),
         transport="bearer",
         is_suspended=False,
     )
-    await clock.advance(30 * 24 * 3600 - 1)
-    ticks.now += 3
-    assert await authenticator.authenticate(token) is not None
     await clock.advance(1)
     ticks.now += 3
+    assert await authenticator.authenticate(token) is None
+
+
+@pytest.mark.rule("S.1")
+@pytest.mark.parametrize("by_socket", [False, True])
+async def test_a_token_in_use_is_valid_for_thirty_days(
+    database: Database,
+    authenticator: Authenticator,
+    clock: VirtualClock,
+    make: Make,
+    ticks: MonotonicClock,
+    by_socket: bool,
+) -> None:
+    """A request and an open socket each use the token."""
+    await clock.set()
+    token = await token_of(database, "customer", await make.customer())
+    held = SocketIdentity(Identity("customer", UUID(int=1)), service.digest_of_token(token))
+
+    async def use() -> bool:
+        ticks.now += 3
+        if by_socket:
+            valid = not await authenticator.signed_out([held])
+        else:
+            valid = await authenticator.authenticate(token) is not None
+        await authenticator.record_use()
+        return valid
+
+    for _ in range(2):
+        await clock.advance(13 * DAY_SECONDS)
+        assert await use()
+    await clock.advance(4 * DAY_SECONDS - 1)
+    assert await use()
+    await clock.advance(1)
+    assert not await use()
+
+
+async def test_the_use_of_a_token_is_recorded_at_most_once_per_hour_and_not_within_the_request(
+    database: Database, authenticator: Authenticator, clock: VirtualClock, make: Make, ticks: MonotonicClock
+) -> None:
+    await clock.set()
+    token = await token_of(database, "customer", await make.customer())
+    seen = "SELECT last_seen_at FROM access_tokens"
+
+    async def use_after(seconds: float) -> None:
+        await clock.advance(seconds)
+        ticks.now += 3
+        assert await authenticator.authenticate(token) is not None
+
+    await use_after(3600)
+    await authenticator.record_use()
+    assert await database.fetchval(seen) == START
+    await use_after(1)
+    assert await database.fetchval(seen) == START
+    await authenticator.record_use()
+    assert await database.fetchval(seen) == START + timedelta(seconds=3601)
+
+
+async def test_the_use_of_a_token_does_not_revive_it(
+    database: Database, authenticator: Authenticator, clock: VirtualClock, make: Make
+) -> None:
+    await clock.set()
+    token = await token_of(database, "customer", await make.customer())
+    await clock.advance(DAY_SECONDS)
+    assert await authenticator.authenticate(token) is not None
+    await clock.advance(14 * DAY_SECONDS)
+    await authenticator.record_use()
+    assert await authenticator.authenticate(token) is not None  # From the cache of this process.
+    authenticator.forget_token(service.digest_of_token(token))
     assert await authenticator.authenticate(token) is None
 
 
@@ -214,16 +283,23 @@ async def test_a_suspension_takes_effect_immediately_and_closes_that_mitras_sock
     assert await authenticator.socket_identity("customer", scope(as_customer, "websocket")) is not None
 
 
-async def test_a_token_is_valid_again_after_the_suspension_is_lifted(
-    database: Database, authenticator: Authenticator, make: Make, ticks: MonotonicClock
+@pytest.mark.rule("S.2")
+async def test_a_token_of_before_a_suspension_stays_ended_when_the_suspension_is_lifted(
+    database: Database, authenticator: Authenticator, make: Make, signals: RecordedSignals
 ) -> None:
-    mitra_id = await make.mitra()
+    person_id = await make.customer()
+    mitra_id = await make.mitra(person_id=person_id)
     token = await token_of(database, "mitra", mitra_id)
+    as_customer = await token_of(database, "customer", person_id)
     await suspend(database, mitra_id)
-    assert await authenticator.socket_identity("mitra", scope(token)) is None
+    signed_in = await authenticator.authenticate(token)
+    assert signed_in is not None
+    assert signed_in.is_suspended
     await lift(database, mitra_id)
-    ticks.now += 3
-    assert await authenticator.socket_identity("mitra", scope(token)) is not None
+    authenticator.forget(signals.on("sockets")[-1])
+    assert await authenticator.authenticate(token) is None
+    assert await authenticator.authenticate(as_customer) is not None
+    assert await authenticator.authenticate(await token_of(database, "mitra", mitra_id)) is not None
 
 
 async def test_suspending_a_mitra_and_lifting_the_suspension_are_each_audited_once(
@@ -238,7 +314,7 @@ async def test_suspending_a_mitra_and_lifting_the_suspension_are_each_audited_on
         ("command line", "mitra_suspension_lifted", str(mitra_id)),
     ]
     assert len(signals.on("mitra_changed")) == 2
-    assert len(signals.on("sockets")) == 1
+    assert len(signals.on("sockets")) == 2
 
 
 async def test_a_person_who_is_not_a_mitra_cannot_be_suspended(database: Database, make: Make) -> None:
@@ -310,6 +386,72 @@ async def test_the_cache_of_tokens_is_bounded(
     for token in tokens:
         assert await authenticator.authenticate(token) is not None
     assert set(authenticator._remembered) == {service.digest_of_token(token) for token in tokens[2:]}
+
+
+# Devices -------------------------------------------------------------------------------------------------
+
+
+async def sign_out_device(database: Database, role: Role, user_id: UUID, device_id: UUID) -> None:
+    async with database.transaction() as tx:
+        await service.sign_out_device(tx, role, user_id, device_id)
+
+
+async def test_a_person_sees_the_devices_of_one_role_and_signs_out_one_of_them(
+    database: Database,
+    authenticator: Authenticator,
+    make: Make,
+    signals: RecordedSignals,
+    clock: VirtualClock,
+) -> None:
+    await clock.set()
+    person_id = await make.customer()
+    await make.mitra(person_id=person_id)
+    here = await token_of(database, "customer", person_id)
+    await token_of(database, "mitra", person_id)
+    await clock.advance(60)
+    there = await token_of(database, "customer", person_id)
+    async with database.transaction() as tx:
+        devices = await service.list_devices(tx, "customer", person_id, service.digest_of_token(here))
+    assert [device.current for device in devices] == [False, True]
+    assert {device.user_agent for device in devices} == {"a test"}
+    await sign_out_device(database, "customer", person_id, devices[0].id)
+    (payload,) = signals.on("sockets")
+    assert json.loads(payload) == {"code": 4401, "token_digest": service.digest_of_token(there).hex()}
+    assert await authenticator.authenticate(there) is None
+    assert await authenticator.authenticate(here) is not None
+    strangers: list[tuple[Role, UUID, UUID]] = [
+        ("customer", person_id, devices[0].id),
+        ("mitra", person_id, devices[1].id),
+        ("customer", await make.customer(), devices[1].id),
+        ("customer", person_id, UUID(int=1)),
+    ]
+    for role, user_id, device_id in strangers:
+        with pytest.raises(NotFound):
+            await sign_out_device(database, role, user_id, device_id)
+    assert await authenticator.authenticate(here) is not None
+
+
+async def test_signing_out_the_other_devices_keeps_the_device_that_asks(
+    database: Database, authenticator: Authenticator, make: Make, signals: RecordedSignals
+) -> None:
+    person_id = await make.customer()
+    here, *others = [await token_of(database, "customer", person_id) for _ in range(3)]
+    stranger = await token_of(database, "customer", await make.customer())
+    async with database.transaction() as tx:
+        ended = await service.sign_out_other_devices(tx, "customer", person_id, service.digest_of_token(here))
+    assert set(ended) == {service.digest_of_token(token) for token in others}
+    assert len(signals.on("sockets")) == 2
+    for token in others:
+        assert await authenticator.authenticate(token) is None
+    for token in (here, stranger):
+        assert await authenticator.authenticate(token) is not None
+
+
+@pytest.mark.parametrize(
+    ("sent", "shown"), [("x" * 300, "x" * 200), ("Mo\x00zilla\n\u202e", "Mozilla"), ("", "")]
+)
+def test_a_user_agent_is_shown_without_control_characters_and_shortened(sent: str, shown: str) -> None:
+    assert service.shown_user_agent(sent) == shown
 
 
 # People --------------------------------------------------------------------------------------------------

@@ -366,6 +366,37 @@ async def _device(server: RunningServer) -> Call:
     return Call(operator, {"device_id": device_id})
 
 
+def _own_device(role: Role) -> Callable[[RunningServer], Awaitable[Call]]:
+    """Another device of the caller."""
+
+    async def prepare(server: RunningServer) -> Call:
+        person = await (server.customer() if role == "customer" else server.mitra())
+        await server.token(role, person.id)
+        return Call(person, {"device_id": await _device_of(server, person.id)})
+
+    return prepare
+
+
+def _their_device(role: Role, *, one: bool) -> Callable[[RunningServer], Awaitable[Call]]:
+    """A customer or a mitra who is signed in; with `one`, also the device."""
+
+    async def prepare(server: RunningServer) -> Call:
+        person = await (server.customer() if role == "customer" else server.mitra())
+        ids: dict[str, UUID | str] = {f"{role}_id": person.id}
+        if one:
+            ids["device_id"] = await _device_of(server, person.id)
+        return Call(await server.operator(), ids)
+
+    return prepare
+
+
+async def _device_of(server: RunningServer, user_id: UUID) -> UUID:
+    found: UUID = await server.database.fetchval(
+        "SELECT id FROM access_tokens WHERE user_id = $1 ORDER BY id DESC LIMIT 1", user_id
+    )
+    return found
+
+
 async def _row(server: RunningServer) -> Call:
     return Call(await server.operator(), {"key": "pairing_blast_timeout_seconds"})
 
@@ -494,6 +525,12 @@ ENTRIES: dict[str, Entry] = {
     "get_mitra_record": Entry("operator", 200, _mitra_record),
     "invite_mitra": Entry("operator", 201, _invitation),
     "change_mitra": Entry("operator", 200, _mitra_change),
+    "list_devices_of_customer": Entry("operator", 200, _their_device("customer", one=False)),
+    "revoke_device_of_customer": Entry("operator", 204, _their_device("customer", one=True)),
+    "revoke_devices_of_customer": Entry("operator", 204, _their_device("customer", one=False)),
+    "list_devices_of_mitra": Entry("operator", 200, _their_device("mitra", one=False)),
+    "revoke_device_of_mitra": Entry("operator", 204, _their_device("mitra", one=True)),
+    "revoke_devices_of_mitra": Entry("operator", 204, _their_device("mitra", one=False)),
     "list_audit": Entry("operator", 200, _operator),
     "request_customer_code": Entry("anybody", 202, _code_request),
     "verify_customer_code": Entry("anybody", 200, _verification("customer")),
@@ -502,6 +539,12 @@ ENTRIES: dict[str, Entry] = {
     "get_mitra_availability": Entry("anybody", 200, _nobody),
     "sign_out_customer": Entry("customer", 204, _customer),
     "sign_out_mitra": Entry("mitra", 204, _mitra, admits_suspended=True),
+    "list_customer_devices": Entry("customer", 200, _customer),
+    "revoke_customer_device": Entry("customer", 204, _own_device("customer")),
+    "revoke_other_customer_devices": Entry("customer", 204, _customer),
+    "list_mitra_devices": Entry("mitra", 200, _mitra),
+    "revoke_mitra_device": Entry("mitra", 204, _own_device("mitra")),
+    "revoke_other_mitra_devices": Entry("mitra", 204, _mitra),
     "get_customer_profile": Entry("customer", 200, _customer),
     "change_customer_profile": Entry("customer", 200, _rename),
     "list_offers": Entry("customer", 200, _pricing),

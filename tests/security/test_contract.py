@@ -153,8 +153,8 @@ async def _people(population: Population, database: Database) -> None:
         [await token("customer", customer) for customer in customers]
     )
     population.to_be_signed_out = {
-        "customer": iter(await tokens("customer", customers[0], SIGN_OUTS)),
-        "mitra": iter(await tokens("mitra", mitra_id, SIGN_OUTS)),
+        "customer": iter(await tokens("customer", await make.customer(), SIGN_OUTS)),
+        "mitra": iter(await tokens("mitra", await make.mitra(), SIGN_OUTS)),
     }
     offers = await database.fetch("SELECT id FROM offers")
     population.owned["customer", "offer_id"] = [
@@ -214,7 +214,8 @@ async def _people(population: Population, database: Database) -> None:
         add("customer", "payment_id", pending, await token("customer", paying))
         add("operator", "payment_id", pending, as_operator)
         add("operator", "session_id", chat.id, as_operator)
-        add("operator", "customer_id", paying, as_operator)
+        # An operator may sign this customer out, and no other request needs the customer's token.
+        add("operator", "customer_id", await make.customer(), as_operator)
         case_id = await database.fetchval(
             "INSERT INTO review_cases (payment_id, reason, amount_rp) VALUES ($1, 'refund_failed', 20000) RETURNING id",
             pending,

@@ -95,9 +95,9 @@ async def test_many_made_up_tokens_share_a_statement(
     looked_up: list[int] = []
     find = queries.find_valid_tokens
 
-    async def counted(db: Any, *, digests: list[bytes]) -> Any:
+    async def counted(db: Any, *, digests: list[bytes], fresh_seconds: float) -> Any:
         looked_up.append(len(digests))
-        return await find(db, digests=digests)
+        return await find(db, digests=digests, fresh_seconds=fresh_seconds)
 
     monkeypatch.setattr(queries, "find_valid_tokens", counted)
     authenticator = server.application.services.authenticator

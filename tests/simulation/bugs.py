@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from curhat.accounts import queries as accounts
+from curhat.accounts import service
 from curhat.control_center.operators import queries as operators
+from curhat.control_center.operators import throttle
 from curhat.control_center.review import queries as review
 from curhat.deadlines import queries as deadlines
 from curhat.dev.statements import number_parameters, parse
@@ -41,6 +44,8 @@ SAME_BESTIE_RACES = "tests/races/test_same_bestie_races.py"
 EXTENSION = "tests/journeys/test_extension.py"
 EXTENSION_RACES = "tests/races/test_extension_races.py"
 REVIEW = "tests/control_center/test_review.py"
+CODES = "tests/integration/test_accounts_codes.py"
+TOKENS = "tests/integration/test_accounts_tokens.py"
 SIGNING_IN = "tests/control_center/test_signing_in.py"
 
 
@@ -359,12 +364,34 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "attempts to sign in as an operator are not counted",
         [SIGNING_IN],
-        in_statement(
-            operators,
-            "insert_sign_in_try",
-            "VALUES (@email_digest)",
-            "SELECT @email_digest::bytea WHERE false",
+        in_statement(operators, "count_sign_in_tries", "tried_at > moment.now", "tried_at < moment.now"),
+    ),
+    Bug(
+        "wrong passwords of strangers delay a known device",
+        [SIGNING_IN],
+        in_function(
+            throttle,
+            "refuse_while_delayed",
+            "None if requester.is_known_device else remaining(",
+            "remaining(",
         ),
+    ),
+    Bug(
+        "codes that strangers ask for delay a known device",
+        [CODES],
+        in_function(
+            service, "request_code", "None if requester.is_known_device else remaining(", "remaining("
+        ),
+    ),
+    Bug(
+        "a token of before a suspension is valid again when the suspension is lifted",
+        [TOKENS],
+        in_statement(accounts, "lift_suspension", "AND revoked_at IS NULL", "AND false"),
+    ),
+    Bug(
+        "the use of an ended token revives it",
+        [TOKENS],
+        in_statement(accounts, "touch_tokens", "AND expires_at > curhat_now()", ""),
     ),
     Bug(
         "the audit can be changed",

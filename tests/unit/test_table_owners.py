@@ -24,6 +24,7 @@ OWNERS = {
     "mitras": "accounts",
     "one_time_codes": "accounts",
     "access_tokens": "accounts",
+    "known_devices": "accounts",
     "development_inbox": "accounts",
     "idempotency_keys": "kit",
     "audit_entries": "kit",

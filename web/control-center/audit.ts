@@ -13,6 +13,7 @@ const SCREENS: Partial<Record<Entry['subject'], string>> = {
   payment: 'payments',
   review_case: 'cases',
   session: 'sessions',
+  customer: 'customers',
   mitra: 'mitras',
 };
 
@@ -40,7 +41,8 @@ export function valueOf(entry: Entry, value: string | null, language: Language):
   if (value === null) return '–';
   if (entry.action.startsWith('refund_')) return formatRupiah(Number(value));
   if (entry.action === 'list_exported') return filtersOf(value, language);
-  if (entry.action === 'device_revoked') return shortenId(value);
+  if (entry.action === 'device_revoked' || entry.action === 'person_device_signed_out')
+    return shortenId(value);
   if (entry.action === 'transcript_revealed') return `“${value}”`;
   if (entry.action === 'configuration_changed') {
     const unit = words().configuration.units[lastOf(entry.subject_id.split('_')) ?? ''];

@@ -29,6 +29,9 @@ _PATHS: Final[dict[AnyRole, str]] = {
 # A browser accepts a cookie with this prefix only if the cookie is Secure.
 _SECURE_PREFIX: Final = "__Secure-"
 
+# Begins the name of the cookie with the secret of a known device.
+_DEVICE: Final = "device_"
+
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -67,24 +70,35 @@ def refuse_foreign_page(scope: ReadScope, settings: Settings) -> None:
         raise Forbidden
 
 
-def cookie_name(role: AnyRole, settings: Settings) -> str:
+def cookie_name(role: AnyRole, settings: Settings, what: str = "") -> str:
     """Return the name of a role's cookie. In production, the name has the prefix for secure cookies."""
-    return f"curhat_{role}" if settings.is_development else f"{_SECURE_PREFIX}curhat_{role}"
+    return f"{'' if settings.is_development else _SECURE_PREFIX}curhat_{what}{role}"
 
 
 def token_cookie(role: AnyRole, token: str, max_age_seconds: int, settings: Settings) -> "Cookie":
-    """Return the cookie that contains a token.
+    """Return the cookie that contains a token."""
+    return _cookie_of(role, cookie_name(role, settings), token, max_age_seconds, settings)
 
-    Scripts cannot read the cookie. A browser sends it only to this role's paths, and only with requests from this
-    site's pages.
-    """
+
+def device_cookie(role: AnyRole, secret: str, max_age_seconds: int, settings: Settings) -> "Cookie":
+    """Return the cookie that contains the secret of a known device. It stays when the person signs out."""
+    return _cookie_of(role, cookie_name(role, settings, _DEVICE), secret, max_age_seconds, settings)
+
+
+def presented_device(scope: ReadScope, role: AnyRole, settings: Settings) -> str | None:
+    """Return the secret of a known device in this role's cookie."""
+    return _cookie(scope, cookie_name(role, settings, _DEVICE))
+
+
+def _cookie_of(role: AnyRole, name: str, value: str, max_age_seconds: int, settings: Settings) -> "Cookie":
+    """Scripts cannot read the cookie. A browser sends it only to this role's paths, from this site's pages."""
     # Import here, because this import loads the whole framework. A worker sets no cookie, and starts half a second
     # sooner without the import.
     from litestar.datastructures import Cookie
 
     return Cookie(
-        key=cookie_name(role, settings),
-        value=token,
+        key=name,
+        value=value,
         path=_PATHS[role],
         max_age=max_age_seconds,
         httponly=True,

@@ -1,20 +1,21 @@
-"""The HTTP endpoints for signing in and out, for both roles. The endpoints open the transactions."""
+"""The HTTP endpoints for signing in and out and for devices, for both roles. The endpoints open the transactions."""
 
 import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
+from uuid import UUID
 
 import msgspec
 import structlog
-from litestar import Response, get, post
+from litestar import Response, delete, get, post
 from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
-from litestar.params import FromQuery, JSONBody
+from litestar.params import FromPath, FromQuery, JSONBody
 from prometheus_client import Counter
 from valkey.asyncio import Valkey
 
 from curhat.accounts import cookies, service
-from curhat.accounts.address_limit import count_in_hour
+from curhat.accounts.address_limit import address_of, count_in_hour
 from curhat.accounts.code_sender import DevelopmentInbox, code_sender, code_text
 from curhat.accounts.errors import CallNameRequired, CodeInvalid, NotInvited
 from curhat.accounts.phone import normalise
@@ -23,23 +24,25 @@ from curhat.accounts.schemas import (
     CodeRequested,
     CodeVerification,
     CustomerSignedIn,
+    Devices,
     Inbox,
     MitraSignedIn,
     Transport,
 )
-from curhat.accounts.service import Authenticator, Person, SignIn
+from curhat.accounts.service import Authenticator, Person, SignedIn, SignIn, SigningDevice
 from curhat.kit.database import Database, Transaction
 from curhat.kit.errors import (
     BusinessError,
     Forbidden,
+    NotFound,
     Suspended,
     TooManyRequests,
     Unauthenticated,
     ValidationFailed,
 )
 from curhat.kit.http import AnyRequest
-from curhat.kit.identity import AnyRole, Role
-from curhat.kit.openapi import answers
+from curhat.kit.identity import AnyRole, Identity, Role
+from curhat.kit.openapi import MITRA_SIGNED_IN, SIGNED_IN, answers
 from curhat.kit.pause_points import pause_point
 from curhat.kit.settings import Settings
 
@@ -77,11 +80,21 @@ def _code_request_route(role: Role, path: str, description: str) -> BaseRouteHan
         database: NamedDependency[Database],
         settings: NamedDependency[Settings],
         valkey_client: NamedDependency[Valkey],
+        authenticator: NamedDependency[Authenticator],
     ) -> CodeRequested:
         phone_number = normalise(data.phone)
-        await count_in_hour(valkey_client, "codes", request.scope, settings.address_codes_per_hour)
+        requester = await service.find_requester(
+            database,
+            settings.secret_key,
+            phone_number,
+            address=address_of(request.scope),
+            device_secret=data.device_secret or cookies.presented_device(request.scope, role, settings),
+            signed_in=await _signed_in(request, role, authenticator),
+        )
+        if not requester.is_known_device:
+            await count_in_hour(valkey_client, "codes", request.scope, settings.address_codes_per_hour)
         async with database.transaction() as tx:
-            sent = await service.request_code(tx, settings.secret_key, role, phone_number)
+            sent = await service.request_code(tx, settings.secret_key, role, phone_number, requester)
         await pause_point("accounts.code_committed")
         await code_sender(settings, database).send(phone_number, code_text(sent.code), sent.code)
         CODES_SENT.labels(role).inc()
@@ -154,7 +167,9 @@ async def _sign_in(
     request: AnyRequest,
     role: Role,
     data: CodeVerification,
-    verify: Callable[[Transaction, bytes, CodeVerification], Awaitable[SignIn[Person] | BusinessError]],
+    verify: Callable[
+        [Transaction, bytes, CodeVerification, SigningDevice], Awaitable[SignIn[Person] | BusinessError]
+    ],
     to_body: Callable[[Person], Body],
     database: Database,
     settings: Settings,
@@ -163,14 +178,17 @@ async def _sign_in(
     """In one transaction, verify the code and revoke the token that came with the request. Raises each refusal."""
     if data.transport == "cookie":
         cookies.refuse_foreign_page(request.scope, settings)
+    device = SigningDevice(
+        user_agent=request.headers.get("user-agent", ""),
+        replaced_secret=data.device_secret or cookies.presented_device(request.scope, role, settings),
+    )
     replaced = None
     try:
-        with contextlib.suppress(Unauthenticated, Forbidden):
-            replaced = (await authenticator.identify(role, request.scope)).token_digest
+        replaced = await _signed_in(request, role, authenticator)
         async with database.transaction() as tx:
-            outcome = await verify(tx, settings.secret_key, data)
+            outcome = await verify(tx, settings.secret_key, data, device)
             if replaced is not None and isinstance(outcome, SignIn):
-                await service.sign_out(tx, replaced)
+                await service.sign_out(tx, replaced.token_digest)
         if isinstance(outcome, BusinessError):
             # Raise the error after the commit, so that a wrong try stays counted.
             raise outcome
@@ -181,22 +199,48 @@ async def _sign_in(
         )
         raise
     if replaced is not None:
-        authenticator.forget_token(replaced)
+        authenticator.forget_token(replaced.token_digest)
     SIGN_INS.labels(role, "signed_in").inc()
     log.info("accounts.signed_in", role=role, user_id=str(outcome.person.id))
     return answer_sign_in(
-        role, to_body(outcome.person), outcome.token, data.transport, service.TOKEN_VALID_SECONDS, settings
+        role,
+        to_body(outcome.person),
+        outcome.token,
+        outcome.device_secret,
+        data.transport,
+        service.TOKEN_VALID_SECONDS,
+        settings,
     )
 
 
+async def _signed_in(request: AnyRequest, role: Role, authenticator: Authenticator) -> SignedIn | None:
+    """Return the user whose valid token comes with a request that needs no token."""
+    with contextlib.suppress(Unauthenticated, Forbidden):
+        return await authenticator.identify(role, request.scope)
+    return None
+
+
 def answer_sign_in(
-    role: AnyRole, body: Body, token: str, transport: Transport, max_age_seconds: int, settings: Settings
+    role: AnyRole,
+    body: Body,
+    token: str,
+    device_secret: str,
+    transport: Transport,
+    max_age_seconds: int,
+    settings: Settings,
 ) -> Response[Body]:
-    """Answer with `body` and the new token. `transport` says whether a cookie or the body's `token` contains it."""
+    """Answer with `body`, the new token and the device's new secret.
+
+    `transport` says whether cookies or the body's `token` and `device_secret` contain the two.
+    """
     if transport == "bearer":
-        return Response(msgspec.structs.replace(body, token=token), headers=NO_STORE)
-    cookie = cookies.token_cookie(role, token, max_age_seconds, settings)
-    return Response(body, headers=NO_STORE, cookies=[cookie])
+        with_token = msgspec.structs.replace(body, token=token, device_secret=device_secret)
+        return Response(with_token, headers=NO_STORE)
+    sent = [
+        cookies.token_cookie(role, token, max_age_seconds, settings),
+        cookies.device_cookie(role, device_secret, service.KNOWN_DEVICE_SECONDS, settings),
+    ]
+    return Response(body, headers=NO_STORE, cookies=sent)
 
 
 # Signing out ---------------------------------------------------------------------------------------------
@@ -245,6 +289,129 @@ def answer_sign_out(role: AnyRole, transport: Transport, settings: Settings) -> 
     return Response(None, status_code=204, headers=NO_STORE, cookies=expired)
 
 
+# Devices -------------------------------------------------------------------------------------------------
+
+
+@get(
+    "/api/client/devices",
+    operation_id="list_customer_devices",
+    tags=["customer"],
+    responses=answers({200: Devices}, *SIGNED_IN),
+)
+async def list_customer_devices(
+    request: AnyRequest, database: NamedDependency[Database], customer: NamedDependency[Identity]
+) -> Devices:
+    """The devices on which the customer is signed in, the most recently seen first."""
+    return await _devices(request, database, customer)
+
+
+@delete(
+    "/api/client/devices/{device_id:uuid}",
+    operation_id="revoke_customer_device",
+    tags=["customer"],
+    status_code=204,
+    responses=answers({204: None}, *SIGNED_IN, NotFound),
+)
+async def revoke_customer_device(
+    database: NamedDependency[Database],
+    authenticator: NamedDependency[Authenticator],
+    customer: NamedDependency[Identity],
+    device_id: FromPath[UUID],
+) -> None:
+    """Sign out one device. Its token and its sockets end."""
+    await _sign_out_device(database, authenticator, customer, device_id)
+
+
+@post(
+    "/api/client/devices/sign-out-others",
+    operation_id="revoke_other_customer_devices",
+    tags=["customer"],
+    status_code=204,
+    responses=answers({204: None}, *SIGNED_IN),
+)
+async def revoke_other_customer_devices(
+    request: AnyRequest,
+    database: NamedDependency[Database],
+    authenticator: NamedDependency[Authenticator],
+    customer: NamedDependency[Identity],
+) -> None:
+    """Sign out every device of the customer except the device of this request."""
+    await _sign_out_others(request, database, authenticator, customer)
+
+
+@get(
+    "/api/mitra/devices",
+    operation_id="list_mitra_devices",
+    tags=["mitra"],
+    responses=answers({200: Devices}, *MITRA_SIGNED_IN),
+)
+async def list_mitra_devices(
+    request: AnyRequest, database: NamedDependency[Database], mitra: NamedDependency[Identity]
+) -> Devices:
+    """The devices on which the mitra is signed in, the most recently seen first."""
+    return await _devices(request, database, mitra)
+
+
+@delete(
+    "/api/mitra/devices/{device_id:uuid}",
+    operation_id="revoke_mitra_device",
+    tags=["mitra"],
+    status_code=204,
+    responses=answers({204: None}, *MITRA_SIGNED_IN, NotFound),
+)
+async def revoke_mitra_device(
+    database: NamedDependency[Database],
+    authenticator: NamedDependency[Authenticator],
+    mitra: NamedDependency[Identity],
+    device_id: FromPath[UUID],
+) -> None:
+    """Sign out one device. Its token and its sockets end."""
+    await _sign_out_device(database, authenticator, mitra, device_id)
+
+
+@post(
+    "/api/mitra/devices/sign-out-others",
+    operation_id="revoke_other_mitra_devices",
+    tags=["mitra"],
+    status_code=204,
+    responses=answers({204: None}, *MITRA_SIGNED_IN),
+)
+async def revoke_other_mitra_devices(
+    request: AnyRequest,
+    database: NamedDependency[Database],
+    authenticator: NamedDependency[Authenticator],
+    mitra: NamedDependency[Identity],
+) -> None:
+    """Sign out every device of the mitra except the device of this request."""
+    await _sign_out_others(request, database, authenticator, mitra)
+
+
+async def _devices(request: AnyRequest, database: Database, person: Identity) -> Devices:
+    async with database.transaction() as tx:
+        items = await service.list_devices(tx, person.role, person.user_id, request.state["token_digest"])
+    return Devices(items=items)
+
+
+async def _sign_out_device(
+    database: Database, authenticator: Authenticator, person: Identity, device_id: UUID
+) -> None:
+    async with database.transaction() as tx:
+        digest = await service.sign_out_device(tx, person.role, person.user_id, device_id)
+    # Without this call, this process would trust the token until it receives the signal.
+    authenticator.forget_token(digest)
+
+
+async def _sign_out_others(
+    request: AnyRequest, database: Database, authenticator: Authenticator, person: Identity
+) -> None:
+    async with database.transaction() as tx:
+        digests = await service.sign_out_other_devices(
+            tx, person.role, person.user_id, request.state["token_digest"]
+        )
+    for digest in digests:
+        authenticator.forget_token(digest)
+
+
 # Development ---------------------------------------------------------------------------------------------
 
 
@@ -266,5 +433,11 @@ ROUTES: list[BaseRouteHandler] = [
     request_mitra_code,
     verify_mitra_code,
     sign_out_mitra,
+    list_customer_devices,
+    revoke_customer_device,
+    revoke_other_customer_devices,
+    list_mitra_devices,
+    revoke_mitra_device,
+    revoke_other_mitra_devices,
 ]
 DEVELOPMENT_ROUTES: list[BaseRouteHandler] = [read_development_inbox]

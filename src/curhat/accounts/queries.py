@@ -28,38 +28,52 @@ async def lock_phone(db: Executor, /, *, phone_number: str) -> None:
 
 class PrepareCodeRow(msgspec.Struct, frozen=True):
     id: UUID
-    wait_seconds: float | None
+    own_unused: int
+    own_age_seconds: float | None
+    strangers_unused: int
+    strangers_age_seconds: float | None
+    used_wait_seconds: float | None
 
 
 PREPARE_CODE: Final = """
 WITH moment AS MATERIALIZED (
     SELECT curhat_now() AS now
 ), recent_codes AS MATERIALIZED (
-    SELECT codes.id, codes.created_at, codes.resend_after, codes.consumed_at
+    SELECT codes.created_at, codes.consumed_at, codes.is_known_device,
+        coalesce(codes.requester = $1, false) AS is_own
     FROM one_time_codes AS codes, moment
-    WHERE codes.phone_number = $1 AND codes.created_at > moment.now - interval '1 hour'
-), waits AS (
-    (SELECT CASE WHEN consumed_at IS NULL THEN resend_after END AS until
-     FROM recent_codes ORDER BY created_at DESC, id DESC LIMIT 1)
-    UNION ALL
-    (SELECT created_at + interval '1 hour' FROM recent_codes WHERE consumed_at IS NULL
-     ORDER BY created_at DESC, id DESC OFFSET $2::integer - 1 LIMIT 1)
-    UNION ALL
-    (SELECT created_at + interval '1 hour' FROM recent_codes
-     ORDER BY created_at DESC, id DESC OFFSET $3::integer - 1 LIMIT 1)
+    WHERE codes.phone_number = $2 AND codes.created_at > moment.now - interval '24 hours'
+), last_own_use AS (
+    SELECT coalesce(max(consumed_at), '-infinity') AS used_at FROM recent_codes WHERE is_own
+), unused_codes AS (
+    SELECT recent_codes.created_at, NOT is_known_device AS is_strangers, is_own AND created_at >= used_at AS is_own
+    FROM recent_codes, last_own_use WHERE consumed_at IS NULL
+), used_limit AS (
+    SELECT created_at + interval '1 hour' AS until
+    FROM recent_codes, moment WHERE consumed_at IS NOT NULL AND created_at > moment.now - interval '1 hour'
+    ORDER BY created_at DESC OFFSET $3::integer - 1 LIMIT 1
+), counts AS (
+    SELECT count(*) FILTER (WHERE is_own) AS own, max(created_at) FILTER (WHERE is_own) AS own_at,
+        count(*) FILTER (WHERE is_strangers) AS strangers, max(created_at) FILTER (WHERE is_strangers) AS strangers_at
+    FROM unused_codes
 )
 SELECT uuidv7() AS id,
-    (SELECT extract(epoch FROM max(waits.until) - moment.now)::double precision FROM waits) AS wait_seconds
-FROM moment
+    counts.own AS own_unused, extract(epoch FROM moment.now - counts.own_at)::double precision AS own_age_seconds,
+    counts.strangers AS strangers_unused,
+    extract(epoch FROM moment.now - counts.strangers_at)::double precision AS strangers_age_seconds,
+    (SELECT extract(epoch FROM until - moment.now)::double precision FROM used_limit) AS used_wait_seconds
+FROM moment, counts
 """
 
 
 async def prepare_code(
-    db: Executor, /, *, phone_number: str, max_unused_codes_per_hour: int, max_codes_per_hour: int
+    db: Executor, /, *, requester: bytes, phone_number: str, max_used_codes_per_hour: int
 ) -> PrepareCodeRow:
-    """Return an id for a new code, and how many seconds this phone number must wait for the code. `wait_seconds` is
-    null or negative if a code may be sent now. After the wait, every limit allows another code."""
-    row = await db.fetchrow(PREPARE_CODE, phone_number, max_unused_codes_per_hour, max_codes_per_hour)
+    """Return an id for a new code, and what the waits before this code depend on. `own_unused` and `own_age_seconds`: the
+    codes of the last 24 hours that this requester asked for and did not use, since it last used one, and how long
+    ago the newest was sent. `strangers_unused` and `strangers_age_seconds`: the same for all requesters who are no
+    known device. `used_wait_seconds`: the wait until fewer than @max_used_codes_per_hour codes were used in one hour."""
+    row = await db.fetchrow(PREPARE_CODE, requester, phone_number, max_used_codes_per_hour)
     if row is None:
         raise NoRow(PREPARE_CODE)
     return PrepareCodeRow(*row)
@@ -72,9 +86,10 @@ class CodeTimes(msgspec.Struct, frozen=True):
 
 
 INSERT_CODE: Final = """
-INSERT INTO one_time_codes (id, role, phone_number, code_digest, created_at, resend_after, expires_at)
-SELECT $1, $2, $3, $4, now, now + make_interval(secs => $5),
-    now + make_interval(secs => $6)
+INSERT INTO one_time_codes
+    (id, role, phone_number, code_digest, requester, is_known_device, created_at, resend_after, expires_at)
+SELECT $1, $2, $3, $4, $5, $6, now,
+    now + make_interval(secs => $7), now + make_interval(secs => $8)
 FROM curhat_now() AS now
 RETURNING created_at, resend_after, expires_at
 """
@@ -88,14 +103,61 @@ async def insert_code(
     role: Role,
     phone_number: str,
     code_digest: bytes,
+    requester: bytes,
+    is_known_device: bool,
     resend_seconds: float,
     valid_seconds: float,
 ) -> CodeTimes:
     """nothing → live."""
-    row = await db.fetchrow(INSERT_CODE, id, role, phone_number, code_digest, resend_seconds, valid_seconds)
+    row = await db.fetchrow(
+        INSERT_CODE,
+        id,
+        role,
+        phone_number,
+        code_digest,
+        requester,
+        is_known_device,
+        resend_seconds,
+        valid_seconds,
+    )
     if row is None:
         raise NoRow(INSERT_CODE)
     return CodeTimes(*row)
+
+
+class OwnerShown(msgspec.Struct, frozen=True):
+    by_token: bool
+    by_device: bool
+
+
+SHOWS_OWNER: Final = """
+WITH device AS MATERIALIZED (
+    SELECT person_id FROM known_devices
+    WHERE digest = $1 AND created_at > curhat_now() - make_interval(secs => $2)
+)
+SELECT coalesce(bool_or(phone_number = $3 AND id = $4), false) AS by_token,
+    coalesce(bool_or(phone_number = $3 AND id IN (SELECT person_id FROM device)), false) AS by_device
+FROM people
+WHERE id = $4 OR id IN (SELECT person_id FROM device)
+"""
+
+
+async def shows_owner(
+    db: Executor,
+    /,
+    *,
+    device_digest: bytes | None,
+    valid_seconds: float,
+    phone_number: str,
+    signed_in_id: UUID | None,
+) -> OwnerShown:
+    """Return what shows that the owner of this phone number sends a request: the token of @signed_in_id, or the device with
+    this digest, on which the owner has signed in. The statement finds people by these two only, so it takes as long
+    for every phone number."""
+    row = await db.fetchrow(SHOWS_OWNER, device_digest, valid_seconds, phone_number, signed_in_id)
+    if row is None:
+        raise NoRow(SHOWS_OWNER)
+    return OwnerShown(*row)
 
 
 LOCK_PHONE_OF_CODE: Final = """
@@ -121,7 +183,6 @@ class LockedCode(msgspec.Struct, frozen=True):
     phone_number: str
     code_digest: bytes
     is_live: bool
-    wait_seconds: float | None
 
 
 LOCK_CODE: Final = """
@@ -129,30 +190,18 @@ WITH locked_code AS MATERIALIZED (
     SELECT phone_number, code_digest, wrong_tries, expires_at, consumed_at
     FROM one_time_codes WHERE id = $1 FOR NO KEY UPDATE
 ), moment AS MATERIALIZED (
-    SELECT curhat_now() AS now, interval '1 hour' + make_interval(secs => $2) AS memory, count(*) AS locks
-    FROM locked_code
-), tries AS (
-    SELECT codes.created_at, sum(codes.wrong_tries) OVER (ORDER BY codes.created_at DESC, codes.id DESC) AS so_far
-    FROM locked_code, moment, one_time_codes AS codes
-    WHERE codes.phone_number = locked_code.phone_number AND codes.created_at > moment.now - moment.memory
+    SELECT curhat_now() AS now, count(*) AS locks FROM locked_code
 )
 SELECT locked_code.phone_number, locked_code.code_digest,
-    locked_code.consumed_at IS NULL AND locked_code.wrong_tries < $3
-        AND locked_code.expires_at > moment.now AS is_live,
-    (SELECT extract(epoch FROM max(tries.created_at) + moment.memory - moment.now)::double precision
-     FROM tries WHERE tries.so_far >= $4) AS wait_seconds
+    locked_code.consumed_at IS NULL AND locked_code.wrong_tries < $2
+        AND locked_code.expires_at > moment.now AS is_live
 FROM locked_code, moment
 """
 
 
-async def lock_code(
-    db: Executor, /, *, id: UUID, valid_seconds: float, max_tries_per_code: int, max_wrong_tries_per_hour: int
-) -> LockedCode | None:
-    """Lock the code. `is_live` is true if the code can still be used. `wait_seconds` says how long the code's phone
-    number must wait before the next try of any code. Null or negative: no wait. Each code's row counts the wrong
-    tries of this code. A code is valid for @valid_seconds. So all tries of the last hour are in rows that are at
-    most one hour plus @valid_seconds old."""
-    row = await db.fetchrow(LOCK_CODE, id, valid_seconds, max_tries_per_code, max_wrong_tries_per_hour)
+async def lock_code(db: Executor, /, *, id: UUID, max_tries_per_code: int) -> LockedCode | None:
+    """Lock the code. `is_live` is true if the code can still be used."""
+    row = await db.fetchrow(LOCK_CODE, id, max_tries_per_code)
     if row is None:
         return None
     return LockedCode(*row)
@@ -203,11 +252,12 @@ class FindMitraByPhoneRow(msgspec.Struct, frozen=True):
 
 FIND_MITRA_BY_PHONE: Final = """
 SELECT mitras.id, mitras.display_name, mitras.suspended_at IS NOT NULL AS is_suspended
-FROM people JOIN mitras USING (id) WHERE people.phone_number = $1
+FROM people JOIN mitras USING (id) WHERE people.phone_number = $1 FOR SHARE OF mitras
 """
 
 
 async def find_mitra_by_phone(db: Executor, /, *, phone_number: str) -> FindMitraByPhoneRow | None:
+    """Find the mitra, and lock the row until the transaction ends. So no token is made while a suspension begins or ends."""
     row = await db.fetchrow(FIND_MITRA_BY_PHONE, phone_number)
     if row is None:
         return None
@@ -253,16 +303,59 @@ async def insert_mitra(db: Executor, /, *, id: UUID, display_name: str, max_cust
 
 
 INSERT_TOKEN: Final = """
-INSERT INTO access_tokens (digest, role, user_id, transport, created_at, expires_at)
-SELECT $1, $2, $3, $4, now, now + make_interval(secs => $5) FROM curhat_now() AS now
+INSERT INTO access_tokens
+    (digest, role, user_id, transport, user_agent, known_device_digest, created_at, last_seen_at, expires_at)
+SELECT $1, $2, $3, $4, $5, $6, now, now,
+    now + make_interval(secs => $7)
+FROM curhat_now() AS now
 """
 
 
 async def insert_token(
-    db: Executor, /, *, digest: bytes, role: Role, user_id: UUID, transport: Transport, valid_seconds: float
+    db: Executor,
+    /,
+    *,
+    digest: bytes,
+    role: Role,
+    user_id: UUID,
+    transport: Transport,
+    user_agent: str,
+    known_device_digest: bytes,
+    idle_seconds: float,
 ) -> None:
-    """nothing → valid for @valid_seconds."""
-    await db.execute(INSERT_TOKEN, digest, role, user_id, transport, valid_seconds)
+    """nothing → valid until it is @idle_seconds old. touch_tokens makes it valid for longer."""
+    await db.execute(
+        INSERT_TOKEN, digest, role, user_id, transport, user_agent, known_device_digest, idle_seconds
+    )
+
+
+TOUCH_TOKENS: Final = """
+WITH stale_tokens AS MATERIALIZED (
+    SELECT digest FROM access_tokens
+    WHERE digest = ANY ($1::bytea[]) AND revoked_at IS NULL AND expires_at > curhat_now()
+        AND last_seen_at < curhat_now() - make_interval(secs => $2)
+    FOR NO KEY UPDATE SKIP LOCKED
+)
+UPDATE access_tokens
+SET last_seen_at = now,
+    expires_at = least(created_at + make_interval(secs => $3), now + make_interval(secs => $4))
+FROM stale_tokens, curhat_now() AS now
+WHERE access_tokens.digest = stale_tokens.digest
+"""
+
+
+async def touch_tokens(
+    db: Executor,
+    /,
+    *,
+    digests: Sequence[bytes],
+    fresh_seconds: float,
+    valid_seconds: float,
+    idle_seconds: float,
+) -> None:
+    """Record that these tokens are in use, unless that was recorded within @fresh_seconds. Each token is then valid for
+    another @idle_seconds, but for no longer than @valid_seconds since the sign-in."""
+    await db.execute(TOUCH_TOKENS, digests, fresh_seconds, valid_seconds, idle_seconds)
 
 
 class ValidToken(msgspec.Struct, frozen=True):
@@ -271,33 +364,47 @@ class ValidToken(msgspec.Struct, frozen=True):
     user_id: UUID
     transport: Transport
     is_suspended: bool
+    is_seen_stale: bool
 
 
 FIND_VALID_TOKENS: Final = """
-SELECT tokens.digest, tokens.role, tokens.user_id, tokens.transport, mitras.suspended_at IS NOT NULL AS is_suspended
+SELECT tokens.digest, tokens.role, tokens.user_id, tokens.transport, mitras.suspended_at IS NOT NULL AS is_suspended,
+    tokens.last_seen_at < curhat_now() - make_interval(secs => $1) AS is_seen_stale
 FROM access_tokens AS tokens
 LEFT JOIN mitras ON tokens.role = 'mitra' AND mitras.id = tokens.user_id
-WHERE tokens.digest = ANY ($1::bytea[]) AND tokens.revoked_at IS NULL AND tokens.expires_at > curhat_now()
+WHERE tokens.digest = ANY ($2::bytea[]) AND tokens.revoked_at IS NULL AND tokens.expires_at > curhat_now()
 """
 
 
-async def find_valid_tokens(db: Executor, /, *, digests: Sequence[bytes]) -> list[ValidToken]:
-    """Find the tokens among @digests that are neither revoked nor expired, each with its owner."""
-    return [ValidToken(*row) for row in await db.fetch(FIND_VALID_TOKENS, digests)]
+async def find_valid_tokens(
+    db: Executor, /, *, fresh_seconds: float, digests: Sequence[bytes]
+) -> list[ValidToken]:
+    """Find the tokens among @digests that are neither revoked nor expired, each with its owner. `is_seen_stale`: the
+    token's use was last recorded more than @fresh_seconds ago."""
+    return [ValidToken(*row) for row in await db.fetch(FIND_VALID_TOKENS, fresh_seconds, digests)]
+
+
+class FindAdmittingTokensRow(msgspec.Struct, frozen=True):
+    digest: bytes
+    is_seen_stale: bool
 
 
 FIND_ADMITTING_TOKENS: Final = """
-SELECT tokens.digest
+SELECT tokens.digest, tokens.last_seen_at < curhat_now() - make_interval(secs => $1) AS is_seen_stale
 FROM access_tokens AS tokens
 LEFT JOIN mitras ON tokens.role = 'mitra' AND mitras.id = tokens.user_id
-WHERE tokens.digest = ANY ($1::bytea[]) AND tokens.revoked_at IS NULL AND tokens.expires_at > curhat_now()
+WHERE tokens.digest = ANY ($2::bytea[]) AND tokens.revoked_at IS NULL AND tokens.expires_at > curhat_now()
     AND mitras.suspended_at IS NULL
 """
 
 
-async def find_admitting_tokens(db: Executor, /, *, digests: Sequence[bytes]) -> list[bytes]:
+async def find_admitting_tokens(
+    db: Executor, /, *, fresh_seconds: float, digests: Sequence[bytes]
+) -> list[FindAdmittingTokensRow]:
     """Find the tokens among @digests that are neither revoked nor expired, and whose owner is not suspended."""
-    return [row[0] for row in await db.fetch(FIND_ADMITTING_TOKENS, digests)]
+    return [
+        FindAdmittingTokensRow(*row) for row in await db.fetch(FIND_ADMITTING_TOKENS, fresh_seconds, digests)
+    ]
 
 
 REVOKE_TOKEN: Final = """
@@ -308,6 +415,167 @@ UPDATE access_tokens SET revoked_at = curhat_now() WHERE digest = $1 AND revoked
 async def revoke_token(db: Executor, /, *, digest: bytes) -> int:
     """not revoked → revoked. Changes no row if the token was already revoked."""
     return rows_changed(await db.execute(REVOKE_TOKEN, digest))
+
+
+HAS_ROLE: Final = """
+SELECT CASE WHEN $1::text = 'customer' THEN EXISTS (SELECT 1 FROM customers WHERE id = $2)
+    ELSE EXISTS (SELECT 1 FROM mitras WHERE id = $2) END AS has_role
+"""
+
+
+async def has_role(db: Executor, /, *, role: Role, id: UUID) -> bool:
+    """Return whether this person is a customer, or a mitra."""
+    row = await db.fetchrow(HAS_ROLE, role, id)
+    if row is None:
+        raise NoRow(HAS_ROLE)
+    value: bool = row[0]
+    return value
+
+
+class DeviceRow(msgspec.Struct, frozen=True):
+    id: UUID
+    digest: bytes
+    created_at: datetime
+    last_seen_at: datetime
+    user_agent: str
+
+
+LIST_DEVICES: Final = """
+SELECT id, digest, created_at, last_seen_at, user_agent
+FROM access_tokens
+WHERE user_id = $1 AND role = $2 AND revoked_at IS NULL AND expires_at > curhat_now()
+ORDER BY last_seen_at DESC, id DESC
+LIMIT 100
+"""
+
+
+async def list_devices(db: Executor, /, *, user_id: UUID, role: Role) -> list[DeviceRow]:
+    """Read at most 100 valid tokens of a person in one role, the most recently seen first."""
+    return [DeviceRow(*row) for row in await db.fetch(LIST_DEVICES, user_id, role)]
+
+
+REVOKE_DEVICE: Final = """
+WITH revoked AS (
+    UPDATE access_tokens SET revoked_at = curhat_now()
+    WHERE id = $1 AND user_id = $2 AND role = $3 AND revoked_at IS NULL AND expires_at > curhat_now()
+    RETURNING digest, known_device_digest
+), forgotten AS (
+    DELETE FROM known_devices USING revoked WHERE known_devices.digest = revoked.known_device_digest
+)
+SELECT digest FROM revoked
+"""
+
+
+async def revoke_device(db: Executor, /, *, id: UUID, user_id: UUID, role: Role) -> bytes | None:
+    """valid → revoked, for this person's token with this id. The device is no longer a known device. Returns the token's
+    digest. No row: this person has no such valid token."""
+    row = await db.fetchrow(REVOKE_DEVICE, id, user_id, role)
+    if row is None:
+        return None
+    value: bytes = row[0]
+    return value
+
+
+REVOKE_OTHER_DEVICES: Final = """
+WITH kept AS MATERIALIZED (
+    SELECT known_device_digest FROM access_tokens WHERE digest = $1
+), locked_tokens AS MATERIALIZED (
+    SELECT digest FROM access_tokens
+    WHERE user_id = $2 AND role = $3 AND revoked_at IS NULL AND digest IS DISTINCT FROM $1
+    ORDER BY digest FOR NO KEY UPDATE
+), forgotten AS (
+    DELETE FROM known_devices
+    WHERE person_id = $2 AND digest IS DISTINCT FROM (SELECT known_device_digest FROM kept)
+)
+UPDATE access_tokens SET revoked_at = curhat_now() FROM locked_tokens
+WHERE access_tokens.digest = locked_tokens.digest
+RETURNING access_tokens.digest
+"""
+
+
+async def revoke_other_devices(
+    db: Executor, /, *, kept_digest: bytes | None, user_id: UUID, role: Role
+) -> list[bytes]:
+    """valid → revoked, for every token of this person in this role except @kept_digest. Only the kept token's device
+    stays a known device. Locks the tokens in one order, so that two such statements cannot deadlock. Returns the
+    digests of the revoked tokens."""
+    return [row[0] for row in await db.fetch(REVOKE_OTHER_DEVICES, kept_digest, user_id, role)]
+
+
+INSERT_KNOWN_DEVICE: Final = """
+WITH surplus AS (
+    DELETE FROM known_devices WHERE digest = $1 OR digest IN (
+        SELECT digest FROM known_devices WHERE person_id = $2 OR operator_id = $3
+        ORDER BY created_at DESC OFFSET $4::integer - 1
+    )
+)
+INSERT INTO known_devices (digest, person_id, operator_id) VALUES ($5, $2, $3)
+"""
+
+
+async def insert_known_device(
+    db: Executor,
+    /,
+    *,
+    replaced_digest: bytes | None,
+    person_id: UUID | None,
+    operator_id: UUID | None,
+    max_devices: int,
+    digest: bytes,
+) -> None:
+    """Make this device a known device of a person or of an operator, in place of the device with @replaced_digest. Each
+    owner has at most @max_devices known devices: the oldest give way."""
+    await db.execute(INSERT_KNOWN_DEVICE, replaced_digest, person_id, operator_id, max_devices, digest)
+
+
+FIND_OPERATOR_OF_DEVICE: Final = """
+SELECT operator_id FROM known_devices
+WHERE digest = $1 AND created_at > curhat_now() - make_interval(secs => $2)
+"""
+
+
+async def find_operator_of_device(db: Executor, /, *, digest: bytes, valid_seconds: float) -> UUID | None:
+    """Find the operator who has signed in on the device with this digest."""
+    row = await db.fetchrow(FIND_OPERATOR_OF_DEVICE, digest, valid_seconds)
+    if row is None:
+        return None
+    value: UUID | None = row[0]
+    return value
+
+
+FORGET_DEVICES_OF_OPERATOR: Final = """
+DELETE FROM known_devices WHERE operator_id = $1 AND digest IS DISTINCT FROM $2
+"""
+
+
+async def forget_devices_of_operator(
+    db: Executor, /, *, operator_id: UUID, kept_digest: bytes | None
+) -> None:
+    """Delete the known devices of an operator, except the device with @kept_digest."""
+    await db.execute(FORGET_DEVICES_OF_OPERATOR, operator_id, kept_digest)
+
+
+FORGET_DEVICE: Final = """
+DELETE FROM known_devices WHERE digest = $1
+"""
+
+
+async def forget_device(db: Executor, /, *, digest: bytes) -> None:
+    await db.execute(FORGET_DEVICE, digest)
+
+
+PRUNE_KNOWN_DEVICES: Final = """
+DELETE FROM known_devices WHERE digest IN (
+    SELECT digest FROM known_devices
+    WHERE created_at < (SELECT curhat_now() - make_interval(secs => $1))
+    LIMIT $2 FOR UPDATE SKIP LOCKED
+)
+"""
+
+
+async def prune_known_devices(db: Executor, /, *, valid_seconds: float, max_devices: int) -> None:
+    """Delete at most @max_devices known devices whose secret is older than @valid_seconds."""
+    await db.execute(PRUNE_KNOWN_DEVICES, valid_seconds, max_devices)
 
 
 class FindCustomerRow(msgspec.Struct, frozen=True):
@@ -391,12 +659,15 @@ async def suspend_mitra(db: Executor, /, *, id: UUID) -> None:
 
 
 LIFT_SUSPENSION: Final = """
+WITH revoked AS (
+    UPDATE access_tokens SET revoked_at = curhat_now() WHERE user_id = $1 AND role = 'mitra' AND revoked_at IS NULL
+)
 UPDATE mitras SET suspended_at = NULL WHERE id = $1
 """
 
 
 async def lift_suspension(db: Executor, /, *, id: UUID) -> None:
-    """suspended → admitted."""
+    """suspended → admitted. Revokes every token of the mitra, so that a token of before the suspension stays ended."""
     await db.execute(LIFT_SUSPENSION, id)
 
 

@@ -7,37 +7,63 @@
 SELECT pg_advisory_xact_lock(hashtextextended('one-time codes of ' || @phone_number::text, 0)) AS locked
 
 -- name: prepare_code :one
--- Return an id for a new code, and how many seconds this phone number must wait for the code. `wait_seconds` is
--- null or negative if a code may be sent now. After the wait, every limit allows another code.
--- nullable: wait_seconds
+-- Return an id for a new code, and what the waits before this code depend on. `own_unused` and `own_age_seconds`: the
+-- codes of the last 24 hours that this requester asked for and did not use, since it last used one, and how long
+-- ago the newest was sent. `strangers_unused` and `strangers_age_seconds`: the same for all requesters who are no
+-- known device. `used_wait_seconds`: the wait until fewer than @max_used_codes_per_hour codes were used in one hour.
+-- nullable: own_age_seconds, strangers_age_seconds, used_wait_seconds
 WITH moment AS MATERIALIZED (
     SELECT curhat_now() AS now
 ), recent_codes AS MATERIALIZED (
-    SELECT codes.id, codes.created_at, codes.resend_after, codes.consumed_at
+    SELECT codes.created_at, codes.consumed_at, codes.is_known_device,
+        coalesce(codes.requester = @requester, false) AS is_own
     FROM one_time_codes AS codes, moment
-    WHERE codes.phone_number = @phone_number AND codes.created_at > moment.now - interval '1 hour'
-), waits AS (
-    (SELECT CASE WHEN consumed_at IS NULL THEN resend_after END AS until
-     FROM recent_codes ORDER BY created_at DESC, id DESC LIMIT 1)
-    UNION ALL
-    (SELECT created_at + interval '1 hour' FROM recent_codes WHERE consumed_at IS NULL
-     ORDER BY created_at DESC, id DESC OFFSET @max_unused_codes_per_hour::integer - 1 LIMIT 1)
-    UNION ALL
-    (SELECT created_at + interval '1 hour' FROM recent_codes
-     ORDER BY created_at DESC, id DESC OFFSET @max_codes_per_hour::integer - 1 LIMIT 1)
+    WHERE codes.phone_number = @phone_number AND codes.created_at > moment.now - interval '24 hours'
+), last_own_use AS (
+    SELECT coalesce(max(consumed_at), '-infinity') AS used_at FROM recent_codes WHERE is_own
+), unused_codes AS (
+    SELECT recent_codes.created_at, NOT is_known_device AS is_strangers, is_own AND created_at >= used_at AS is_own
+    FROM recent_codes, last_own_use WHERE consumed_at IS NULL
+), used_limit AS (
+    SELECT created_at + interval '1 hour' AS until
+    FROM recent_codes, moment WHERE consumed_at IS NOT NULL AND created_at > moment.now - interval '1 hour'
+    ORDER BY created_at DESC OFFSET @max_used_codes_per_hour::integer - 1 LIMIT 1
+), counts AS (
+    SELECT count(*) FILTER (WHERE is_own) AS own, max(created_at) FILTER (WHERE is_own) AS own_at,
+        count(*) FILTER (WHERE is_strangers) AS strangers, max(created_at) FILTER (WHERE is_strangers) AS strangers_at
+    FROM unused_codes
 )
 SELECT uuidv7() AS id,
-    (SELECT extract(epoch FROM max(waits.until) - moment.now)::double precision FROM waits) AS wait_seconds
-FROM moment
+    counts.own AS own_unused, extract(epoch FROM moment.now - counts.own_at)::double precision AS own_age_seconds,
+    counts.strangers AS strangers_unused,
+    extract(epoch FROM moment.now - counts.strangers_at)::double precision AS strangers_age_seconds,
+    (SELECT extract(epoch FROM until - moment.now)::double precision FROM used_limit) AS used_wait_seconds
+FROM moment, counts
 
 -- name: insert_code :one
 -- nothing → live.
 -- row: CodeTimes
-INSERT INTO one_time_codes (id, role, phone_number, code_digest, created_at, resend_after, expires_at)
-SELECT @id, @role, @phone_number, @code_digest, now, now + make_interval(secs => @resend_seconds),
-    now + make_interval(secs => @valid_seconds)
+INSERT INTO one_time_codes
+    (id, role, phone_number, code_digest, requester, is_known_device, created_at, resend_after, expires_at)
+SELECT @id, @role, @phone_number, @code_digest, @requester, @is_known_device, now,
+    now + make_interval(secs => @resend_seconds), now + make_interval(secs => @valid_seconds)
 FROM curhat_now() AS now
 RETURNING created_at, resend_after, expires_at
+
+-- name: shows_owner :one
+-- Return what shows that the owner of this phone number sends a request: the token of @signed_in_id, or the device with
+-- this digest, on which the owner has signed in. The statement finds people by these two only, so it takes as long
+-- for every phone number.
+-- nullable: @signed_in_id, @device_digest
+-- row: OwnerShown
+WITH device AS MATERIALIZED (
+    SELECT person_id FROM known_devices
+    WHERE digest = @device_digest AND created_at > curhat_now() - make_interval(secs => @valid_seconds)
+)
+SELECT coalesce(bool_or(phone_number = @phone_number AND id = @signed_in_id), false) AS by_token,
+    coalesce(bool_or(phone_number = @phone_number AND id IN (SELECT person_id FROM device)), false) AS by_device
+FROM people
+WHERE id = @signed_in_id OR id IN (SELECT person_id FROM device)
 
 -- name: lock_phone_of_code :optional
 -- Lock the phone number to which this code was sent, in the same way as lock_phone. No row: this role has no
@@ -49,29 +75,18 @@ WITH locked_phone AS MATERIALIZED (
 SELECT phone_number FROM locked_phone
 
 -- name: lock_code :optional
--- Lock the code. `is_live` is true if the code can still be used. `wait_seconds` says how long the code's phone
--- number must wait before the next try of any code. Null or negative: no wait. Each code's row counts the wrong
--- tries of this code. A code is valid for @valid_seconds. So all tries of the last hour are in rows that are at
--- most one hour plus @valid_seconds old.
--- nullable: wait_seconds
+-- Lock the code. `is_live` is true if the code can still be used.
 -- row: LockedCode
 WITH locked_code AS MATERIALIZED (
     SELECT phone_number, code_digest, wrong_tries, expires_at, consumed_at
     FROM one_time_codes WHERE id = @id FOR NO KEY UPDATE
 ), moment AS MATERIALIZED (
     -- count(*) reads all of locked_code. So PostgreSQL takes the lock before it reads the clock.
-    SELECT curhat_now() AS now, interval '1 hour' + make_interval(secs => @valid_seconds) AS memory, count(*) AS locks
-    FROM locked_code
-), tries AS (
-    SELECT codes.created_at, sum(codes.wrong_tries) OVER (ORDER BY codes.created_at DESC, codes.id DESC) AS so_far
-    FROM locked_code, moment, one_time_codes AS codes
-    WHERE codes.phone_number = locked_code.phone_number AND codes.created_at > moment.now - moment.memory
+    SELECT curhat_now() AS now, count(*) AS locks FROM locked_code
 )
 SELECT locked_code.phone_number, locked_code.code_digest,
     locked_code.consumed_at IS NULL AND locked_code.wrong_tries < @max_tries_per_code
-        AND locked_code.expires_at > moment.now AS is_live,
-    (SELECT extract(epoch FROM max(tries.created_at) + moment.memory - moment.now)::double precision
-     FROM tries WHERE tries.so_far >= @max_wrong_tries_per_hour) AS wait_seconds
+        AND locked_code.expires_at > moment.now AS is_live
 FROM locked_code, moment
 
 -- name: count_wrong_try :exec
@@ -86,8 +101,9 @@ SELECT customers.id, customers.call_name
 FROM people JOIN customers USING (id) WHERE people.phone_number = @phone_number
 
 -- name: find_mitra_by_phone :optional
+-- Find the mitra, and lock the row until the transaction ends. So no token is made while a suspension begins or ends.
 SELECT mitras.id, mitras.display_name, mitras.suspended_at IS NOT NULL AS is_suspended
-FROM people JOIN mitras USING (id) WHERE people.phone_number = @phone_number
+FROM people JOIN mitras USING (id) WHERE people.phone_number = @phone_number FOR SHARE OF mitras
 
 -- name: ensure_person :one
 -- Insert a person with this phone number, or find the existing person with this number. Returns the person's
@@ -106,21 +122,41 @@ INSERT INTO mitras (id, display_name, max_customers) VALUES (@id, @display_name,
 ON CONFLICT (id) DO NOTHING
 
 -- name: insert_token :exec
--- nothing → valid for @valid_seconds.
-INSERT INTO access_tokens (digest, role, user_id, transport, created_at, expires_at)
-SELECT @digest, @role, @user_id, @transport, now, now + make_interval(secs => @valid_seconds) FROM curhat_now() AS now
+-- nothing → valid until it is @idle_seconds old. touch_tokens makes it valid for longer.
+INSERT INTO access_tokens
+    (digest, role, user_id, transport, user_agent, known_device_digest, created_at, last_seen_at, expires_at)
+SELECT @digest, @role, @user_id, @transport, @user_agent, @known_device_digest, now, now,
+    now + make_interval(secs => @idle_seconds)
+FROM curhat_now() AS now
+
+-- name: touch_tokens :exec
+-- Record that these tokens are in use, unless that was recorded within @fresh_seconds. Each token is then valid for
+-- another @idle_seconds, but for no longer than @valid_seconds since the sign-in.
+WITH stale_tokens AS MATERIALIZED (
+    SELECT digest FROM access_tokens
+    WHERE digest = ANY (@digests::bytea[]) AND revoked_at IS NULL AND expires_at > curhat_now()
+        AND last_seen_at < curhat_now() - make_interval(secs => @fresh_seconds)
+    FOR NO KEY UPDATE SKIP LOCKED
+)
+UPDATE access_tokens
+SET last_seen_at = now,
+    expires_at = least(created_at + make_interval(secs => @valid_seconds), now + make_interval(secs => @idle_seconds))
+FROM stale_tokens, curhat_now() AS now
+WHERE access_tokens.digest = stale_tokens.digest
 
 -- name: find_valid_tokens :many
--- Find the tokens among @digests that are neither revoked nor expired, each with its owner.
+-- Find the tokens among @digests that are neither revoked nor expired, each with its owner. `is_seen_stale`: the
+-- token's use was last recorded more than @fresh_seconds ago.
 -- row: ValidToken
-SELECT tokens.digest, tokens.role, tokens.user_id, tokens.transport, mitras.suspended_at IS NOT NULL AS is_suspended
+SELECT tokens.digest, tokens.role, tokens.user_id, tokens.transport, mitras.suspended_at IS NOT NULL AS is_suspended,
+    tokens.last_seen_at < curhat_now() - make_interval(secs => @fresh_seconds) AS is_seen_stale
 FROM access_tokens AS tokens
 LEFT JOIN mitras ON tokens.role = 'mitra' AND mitras.id = tokens.user_id
 WHERE tokens.digest = ANY (@digests::bytea[]) AND tokens.revoked_at IS NULL AND tokens.expires_at > curhat_now()
 
 -- name: find_admitting_tokens :many
 -- Find the tokens among @digests that are neither revoked nor expired, and whose owner is not suspended.
-SELECT tokens.digest
+SELECT tokens.digest, tokens.last_seen_at < curhat_now() - make_interval(secs => @fresh_seconds) AS is_seen_stale
 FROM access_tokens AS tokens
 LEFT JOIN mitras ON tokens.role = 'mitra' AND mitras.id = tokens.user_id
 WHERE tokens.digest = ANY (@digests::bytea[]) AND tokens.revoked_at IS NULL AND tokens.expires_at > curhat_now()
@@ -129,6 +165,87 @@ WHERE tokens.digest = ANY (@digests::bytea[]) AND tokens.revoked_at IS NULL AND 
 -- name: revoke_token :execrows
 -- not revoked → revoked. Changes no row if the token was already revoked.
 UPDATE access_tokens SET revoked_at = curhat_now() WHERE digest = @digest AND revoked_at IS NULL
+
+-- Devices ------------------------------------------------------------------------------------------------------
+
+-- name: has_role :one
+-- Return whether this person is a customer, or a mitra.
+SELECT CASE WHEN @role::text = 'customer' THEN EXISTS (SELECT 1 FROM customers WHERE id = @id)
+    ELSE EXISTS (SELECT 1 FROM mitras WHERE id = @id) END AS has_role
+
+-- name: list_devices :many
+-- Read at most 100 valid tokens of a person in one role, the most recently seen first.
+-- row: DeviceRow
+SELECT id, digest, created_at, last_seen_at, user_agent
+FROM access_tokens
+WHERE user_id = @user_id AND role = @role AND revoked_at IS NULL AND expires_at > curhat_now()
+ORDER BY last_seen_at DESC, id DESC
+LIMIT 100
+
+-- name: revoke_device :optional
+-- valid → revoked, for this person's token with this id. The device is no longer a known device. Returns the token's
+-- digest. No row: this person has no such valid token.
+WITH revoked AS (
+    UPDATE access_tokens SET revoked_at = curhat_now()
+    WHERE id = @id AND user_id = @user_id AND role = @role AND revoked_at IS NULL AND expires_at > curhat_now()
+    RETURNING digest, known_device_digest
+), forgotten AS (
+    DELETE FROM known_devices USING revoked WHERE known_devices.digest = revoked.known_device_digest
+)
+SELECT digest FROM revoked
+
+-- name: revoke_other_devices :many
+-- valid → revoked, for every token of this person in this role except @kept_digest. Only the kept token's device
+-- stays a known device. Locks the tokens in one order, so that two such statements cannot deadlock. Returns the
+-- digests of the revoked tokens.
+-- nullable: @kept_digest
+WITH kept AS MATERIALIZED (
+    SELECT known_device_digest FROM access_tokens WHERE digest = @kept_digest
+), locked_tokens AS MATERIALIZED (
+    SELECT digest FROM access_tokens
+    WHERE user_id = @user_id AND role = @role AND revoked_at IS NULL AND digest IS DISTINCT FROM @kept_digest
+    ORDER BY digest FOR NO KEY UPDATE
+), forgotten AS (
+    DELETE FROM known_devices
+    WHERE person_id = @user_id AND digest IS DISTINCT FROM (SELECT known_device_digest FROM kept)
+)
+UPDATE access_tokens SET revoked_at = curhat_now() FROM locked_tokens
+WHERE access_tokens.digest = locked_tokens.digest
+RETURNING access_tokens.digest
+
+-- name: insert_known_device :exec
+-- Make this device a known device of a person or of an operator, in place of the device with @replaced_digest. Each
+-- owner has at most @max_devices known devices: the oldest give way.
+-- nullable: @person_id, @operator_id, @replaced_digest
+WITH surplus AS (
+    DELETE FROM known_devices WHERE digest = @replaced_digest OR digest IN (
+        SELECT digest FROM known_devices WHERE person_id = @person_id OR operator_id = @operator_id
+        ORDER BY created_at DESC OFFSET @max_devices::integer - 1
+    )
+)
+INSERT INTO known_devices (digest, person_id, operator_id) VALUES (@digest, @person_id, @operator_id)
+
+-- name: find_operator_of_device :optional
+-- Find the operator who has signed in on the device with this digest.
+-- nullable: operator_id
+SELECT operator_id FROM known_devices
+WHERE digest = @digest AND created_at > curhat_now() - make_interval(secs => @valid_seconds)
+
+-- name: forget_devices_of_operator :exec
+-- Delete the known devices of an operator, except the device with @kept_digest.
+-- nullable: @kept_digest
+DELETE FROM known_devices WHERE operator_id = @operator_id AND digest IS DISTINCT FROM @kept_digest
+
+-- name: forget_device :exec
+DELETE FROM known_devices WHERE digest = @digest
+
+-- name: prune_known_devices :exec
+-- Delete at most @max_devices known devices whose secret is older than @valid_seconds.
+DELETE FROM known_devices WHERE digest IN (
+    SELECT digest FROM known_devices
+    WHERE created_at < (SELECT curhat_now() - make_interval(secs => @valid_seconds))
+    LIMIT @max_devices FOR UPDATE SKIP LOCKED
+)
 
 -- name: find_customer :optional
 SELECT customers.id, customers.call_name, people.phone_number
@@ -157,7 +274,10 @@ UPDATE mitras SET max_customers = @max_customers WHERE id = @id
 UPDATE mitras SET suspended_at = curhat_now() WHERE id = @id
 
 -- name: lift_suspension :exec
--- suspended → admitted.
+-- suspended → admitted. Revokes every token of the mitra, so that a token of before the suspension stays ended.
+WITH revoked AS (
+    UPDATE access_tokens SET revoked_at = curhat_now() WHERE user_id = @id AND role = 'mitra' AND revoked_at IS NULL
+)
 UPDATE mitras SET suspended_at = NULL WHERE id = @id
 
 -- name: prune_codes :exec

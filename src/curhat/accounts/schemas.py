@@ -14,13 +14,19 @@ Transport = Literal["bearer", "cookie"]
 # Each limit exceeds the length of any valid value. The limits keep the later checks cheap.
 WrittenPhone = Annotated[str, msgspec.Meta(max_length=40)]
 WrittenName = Annotated[str, msgspec.Meta(max_length=200)]
+WrittenDeviceSecret = Annotated[str, msgspec.Meta(max_length=100)]
 WrittenCode = Annotated[str, msgspec.Meta(max_length=20)]
 
 
 class CodeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The phone number that gets the code: 08…, 62…, +62…, or a number of another country with its +."""
+    """The phone number that gets the code: 08…, 62…, +62…, or a number of another country with its +.
+
+    An app sends the `device_secret` of its last sign-in, so that nobody else can use up its tries. A web client has
+    the secret in a cookie.
+    """
 
     phone: WrittenPhone
+    device_secret: WrittenDeviceSecret | None = None
 
 
 class CodeRequested(msgspec.Struct, frozen=True):
@@ -42,6 +48,7 @@ class CodeVerification(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     code: WrittenCode
     call_name: WrittenName | None = None
     transport: Transport = "bearer"
+    device_secret: WrittenDeviceSecret | None = None
 
 
 class OwnCustomer(msgspec.Struct, frozen=True):
@@ -59,17 +66,39 @@ class OwnMitra(msgspec.Struct, frozen=True):
 
 
 class CustomerSignedIn(msgspec.Struct, frozen=True):
-    """The customer who is signed in. `token` is absent if the server sends the token as a cookie."""
+    """The customer who is signed in. `token` and `device_secret` are absent if the server sends them as cookies."""
 
     customer: OwnCustomer
     token: str | UnsetType = UNSET
+    device_secret: str | UnsetType = UNSET
 
 
 class MitraSignedIn(msgspec.Struct, frozen=True):
-    """The mitra who is signed in. `token` is absent if the server sends the token as a cookie."""
+    """The mitra who is signed in. `token` and `device_secret` are absent if the server sends them as cookies."""
 
     mitra: OwnMitra
     token: str | UnsetType = UNSET
+    device_secret: str | UnsetType = UNSET
+
+
+class Device(msgspec.Struct, frozen=True):
+    """A device on which a person is signed in. `current`: whether this request comes from that device.
+
+    The server records `last_seen_at` at most once per hour.
+    """
+
+    id: UUID
+    current: bool
+    created_at: datetime
+    last_seen_at: datetime
+    user_agent: str
+
+
+class Devices(msgspec.Struct, frozen=True):
+    """The devices on which a person is signed in, the most recently seen first."""
+
+    items: list[Device]
+    next_cursor: str | None = None
 
 
 class CustomerAccount(msgspec.Struct, frozen=True):

@@ -6,7 +6,6 @@ Functions that take a transaction never commit it.
 import asyncio
 import contextlib
 import hashlib
-import math
 import secrets
 import time
 from collections.abc import Sequence
@@ -18,14 +17,17 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from curhat.accounts import codes, cookies, phone, queries
+from curhat.accounts import codes, cookies, phone, queries, requesters
 from curhat.accounts.cookies import ReadScope
+from curhat.accounts.delays import refuse_while_waiting, remaining
 from curhat.accounts.errors import CallNameRequired, CodeInvalid, NotInvited
 from curhat.accounts.names import checked_name
 from curhat.accounts.queries import LockedMitra, ValidToken
+from curhat.accounts.requesters import Requester
 from curhat.accounts.schemas import (
     CodeVerification,
     CustomerAccount,
+    Device,
     OwnCustomer,
     OwnMitra,
     SocketsToClose,
@@ -39,7 +41,6 @@ from curhat.kit.errors import (
     Forbidden,
     NotFound,
     Suspended,
-    TooManyRequests,
     Unauthenticated,
     invalid_field,
 )
@@ -59,6 +60,15 @@ SIGNAL: Final = "sockets"
 
 TOKEN_BYTES: Final = 32
 TOKEN_VALID_SECONDS: Final = 30 * 24 * 3600
+# A token that nobody uses ends sooner.
+TOKEN_IDLE_SECONDS: Final = 14 * 24 * 3600
+# The use of a token is recorded at most this often, and never within a request.
+TOKEN_FRESH_SECONDS: Final = 3600
+# A browser keeps a cookie for at most 400 days.
+KNOWN_DEVICE_SECONDS: Final = 400 * 24 * 3600
+# Limits how many devices have tries of their own for one person.
+MAX_KNOWN_DEVICES: Final = 10
+MAX_USER_AGENT_CHARACTERS: Final = 200
 # How long a process may trust a cached token before it reads the token from PostgreSQL again. If a signal is lost, a
 # process accepts a revoked token for at most this time.
 REMEMBERED_SECONDS: Final = 3.0
@@ -88,10 +98,19 @@ class SentCode:
 
 @dataclass(frozen=True, slots=True)
 class SignIn(Generic[Person]):
-    """A person who has proved that they own the phone number, and their new token."""
+    """A person who has proved that they own the phone number, their new token, and their device's new secret."""
 
     person: Person
     token: str = field(repr=False)
+    device_secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SigningDevice:
+    """The device that signs in. `replaced_secret`: the secret of an earlier sign-in that the device shows."""
+
+    user_agent: str
+    replaced_secret: str | None = field(default=None, repr=False)
 
 
 class Invited(msgspec.Struct, frozen=True):
@@ -116,19 +135,61 @@ class SignedIn(msgspec.Struct, frozen=True):
 # One-time codes ------------------------------------------------------------------------------------------
 
 
-async def request_code(tx: Transaction, secret_key: bytes, role: Role, phone_number: str) -> SentCode:
+async def find_requester(
+    database: Database,
+    secret_key: bytes,
+    phone_number: str,
+    *,
+    address: str,
+    device_secret: str | None,
+    signed_in: SignedIn | None,
+) -> Requester:
+    """Find out whether a request for a code comes from a device of the phone number's owner.
+
+    Such a device shows the owner's valid token, or the secret of an earlier sign-in. Everybody else is a stranger.
+    """
+    if device_secret is None and signed_in is None:
+        return requesters.stranger(secret_key, address)
+    device = None if device_secret is None else requesters.known_device(device_secret)
+    shown = await queries.shows_owner(
+        database,
+        phone_number=phone_number,
+        signed_in_id=None if signed_in is None else signed_in.identity.user_id,
+        device_digest=None if device is None else device.digest,
+        valid_seconds=KNOWN_DEVICE_SECONDS,
+    )
+    if device is not None and shown.by_device:
+        return device
+    if signed_in is not None and shown.by_token:
+        return Requester(signed_in.token_digest, is_known_device=True)
+    return requesters.stranger(secret_key, address)
+
+
+async def request_code(
+    tx: Transaction, secret_key: bytes, role: Role, phone_number: str, requester: Requester
+) -> SentCode:
     """Make a new code for an E.164 number, whether the number is known or not.
 
-    Raises TooManyRequests, with the time to wait, if the number has reached a limit.
+    Raises TooManyRequests, with the time to wait, if the requester, or all strangers together, asked for too many
+    codes to this number.
     """
     await queries.lock_phone(tx, phone_number=phone_number)
     prepared = await queries.prepare_code(
         tx,
         phone_number=phone_number,
-        max_unused_codes_per_hour=codes.MAX_UNUSED_CODES_PER_HOUR,
-        max_codes_per_hour=codes.MAX_CODES_PER_HOUR,
+        requester=requester.digest,
+        max_used_codes_per_hour=codes.MAX_USED_CODES_PER_HOUR,
     )
-    refuse_while_waiting(prepared.wait_seconds)
+    own_wait = codes.own_wait(prepared.own_unused)
+    strangers_wait = codes.STRANGERS_DELAYS.after(prepared.strangers_unused)
+    refuse_while_waiting(
+        remaining(own_wait, prepared.own_age_seconds),
+        None if requester.is_known_device else remaining(strangers_wait, prepared.strangers_age_seconds),
+        prepared.used_wait_seconds,
+    )
+    next_wait = codes.own_wait(prepared.own_unused + 1)
+    if not requester.is_known_device:
+        next_wait = max(next_wait, codes.STRANGERS_DELAYS.after(prepared.strangers_unused + 1))
     code = codes.new_code()
     times = await queries.insert_code(
         tx,
@@ -136,7 +197,9 @@ async def request_code(tx: Transaction, secret_key: bytes, role: Role, phone_num
         role=role,
         phone_number=phone_number,
         code_digest=codes.digest_of(secret_key, prepared.id, code),
-        resend_seconds=codes.RESEND_SECONDS,
+        requester=requester.digest,
+        is_known_device=requester.is_known_device,
+        resend_seconds=next_wait,
         valid_seconds=codes.VALID_SECONDS,
     )
     return SentCode(
@@ -149,14 +212,13 @@ async def request_code(tx: Transaction, secret_key: bytes, role: Role, phone_num
 
 
 async def verify_customer_code(
-    tx: Transaction, secret_key: bytes, data: CodeVerification
+    tx: Transaction, secret_key: bytes, data: CodeVerification, device: SigningDevice
 ) -> SignIn[OwnCustomer] | BusinessError:
     """live → used, and sign the customer in. The first sign-in creates the customer, with `data.call_name`.
 
     Returns CodeInvalid for a wrong code, and counts the try. The caller must commit the transaction and then raise
     the returned error.
-    Raises CodeInvalid if the code is no longer live. Raises TooManyRequests if the phone number had too many wrong
-    codes. Raises ValidationFailed for a bad name.
+    Raises CodeInvalid if the code is no longer live. Raises ValidationFailed for a bad name.
     Raises CallNameRequired if the first sign-in has no name. The code then stays live.
     """
     name = None if data.call_name is None else checked_name(data.call_name, "call_name")
@@ -172,18 +234,17 @@ async def verify_customer_code(
         customer = OwnCustomer(await queries.ensure_person(tx, phone_number=phone_number), name)
         await queries.insert_customer(tx, id=customer.id, call_name=name)
     await queries.use_code(tx, id=data.request_id)
-    return SignIn(customer, await _new_token(tx, "customer", customer.id, data.transport))
+    return await _sign_in(tx, "customer", customer, data.transport, device)
 
 
 async def verify_mitra_code(
-    tx: Transaction, secret_key: bytes, data: CodeVerification
+    tx: Transaction, secret_key: bytes, data: CodeVerification, device: SigningDevice
 ) -> SignIn[OwnMitra] | BusinessError:
     """live → used, and sign the mitra in.
 
     Returns CodeInvalid for a wrong code, and counts the try. Returns NotInvited or Suspended for a right code, and
     marks the code as used. In each case, the caller must commit the transaction and then raise the returned error.
-    Raises CodeInvalid if the code is no longer live. Raises TooManyRequests if the phone number had too many wrong
-    codes.
+    Raises CodeInvalid if the code is no longer live.
     """
     phone_number = await _phone_proved_by(tx, secret_key, "mitra", data)
     if phone_number is None:
@@ -194,8 +255,7 @@ async def verify_mitra_code(
         return NotInvited()
     if known.is_suspended:
         return Suspended()
-    token = await _new_token(tx, "mitra", known.id, data.transport)
-    return SignIn(OwnMitra(known.id, known.display_name), token)
+    return await _sign_in(tx, "mitra", OwnMitra(known.id, known.display_name), data.transport, device)
 
 
 async def _phone_proved_by(
@@ -203,32 +263,18 @@ async def _phone_proved_by(
 ) -> str | None:
     """If the code is right, return the phone number that received it. If it is wrong, count the try and return None.
 
-    Raises CodeInvalid if the code is no longer live. Raises TooManyRequests if the phone number had too
-    many wrong codes and must wait before the next try.
+    Raises CodeInvalid if the code is no longer live. Only the wrong tries of this code count. Otherwise, somebody else
+    could use up the tries of the phone number's owner.
     """
     if await queries.lock_phone_of_code(tx, id=data.request_id, role=role) is None:
         raise CodeInvalid
-    locked = await queries.lock_code(
-        tx,
-        id=data.request_id,
-        max_tries_per_code=codes.MAX_TRIES_PER_CODE,
-        max_wrong_tries_per_hour=codes.MAX_WRONG_TRIES_PER_HOUR,
-        valid_seconds=codes.VALID_SECONDS,
-    )
+    locked = await queries.lock_code(tx, id=data.request_id, max_tries_per_code=codes.MAX_TRIES_PER_CODE)
     if locked is None or not locked.is_live:
         raise CodeInvalid
-    # Check the wait before the code. Otherwise, the answer would reveal during the wait whether the code is right.
-    refuse_while_waiting(locked.wait_seconds)
     if not codes.is_right(secret_key, data.request_id, data.code, locked.code_digest):
         await queries.count_wrong_try(tx, id=data.request_id)
         return None
     return locked.phone_number
-
-
-def refuse_while_waiting(wait_seconds: float | None) -> None:
-    """Raise TooManyRequests if `wait_seconds` is positive. None, zero or a negative number means no wait."""
-    if wait_seconds is not None and wait_seconds > 0:
-        raise TooManyRequests(retry_after_seconds=math.ceil(wait_seconds))
 
 
 # Tokens --------------------------------------------------------------------------------------------------
@@ -242,7 +288,24 @@ def digest_of_token(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 
 
-async def _new_token(tx: Transaction, role: Role, user_id: UUID, transport: Transport) -> str:
+async def _sign_in(
+    tx: Transaction, role: Role, person: Person, transport: Transport, device: SigningDevice
+) -> SignIn[Person]:
+    """Make a new token, and make the device a known device of this person."""
+    secret = requesters.new_device_secret()
+    await remember_device(tx, secret, replaced_secret=device.replaced_secret, person_id=person.id)
+    token = await _new_token(tx, role, person.id, transport, device.user_agent, secret)
+    return SignIn(person, token, secret)
+
+
+async def _new_token(
+    tx: Transaction,
+    role: Role,
+    user_id: UUID,
+    transport: Transport,
+    user_agent: str,
+    device_secret: str,
+) -> str:
     token = secrets.token_urlsafe(TOKEN_BYTES)
     await queries.insert_token(
         tx,
@@ -250,9 +313,17 @@ async def _new_token(tx: Transaction, role: Role, user_id: UUID, transport: Tran
         role=role,
         user_id=user_id,
         transport=transport,
-        valid_seconds=TOKEN_VALID_SECONDS,
+        user_agent=shown_user_agent(user_agent),
+        known_device_digest=requesters.digest_of_secret(device_secret),
+        idle_seconds=TOKEN_IDLE_SECONDS,
     )
     return token
+
+
+def shown_user_agent(written: str) -> str:
+    """Return the user agent for a list of devices, without the characters that PostgreSQL or a screen cannot take."""
+    shown = "".join(character for character in written if character.isprintable())
+    return shown[:MAX_USER_AGENT_CHARACTERS]
 
 
 async def sign_out(tx: Transaction, token_digest: bytes) -> None:
@@ -266,9 +337,104 @@ def _signal(tx: Transaction, sockets: SocketsToClose) -> None:
 
 
 async def prune(tx: Transaction) -> None:
-    """Delete codes older than 24 h, and tokens that have been invalid for a week."""
+    """Delete codes older than 24 h, tokens that have been invalid for a week, and old known devices."""
     await queries.prune_codes(tx, max_codes=MAX_ROWS_PER_PRUNE)
+    await queries.prune_known_devices(tx, valid_seconds=KNOWN_DEVICE_SECONDS, max_devices=MAX_ROWS_PER_PRUNE)
     await queries.prune_tokens(tx, max_tokens=MAX_ROWS_PER_PRUNE)
+
+
+# Devices -------------------------------------------------------------------------------------------------
+
+
+async def remember_device(
+    tx: Transaction,
+    secret: str,
+    *,
+    replaced_secret: str | None,
+    person_id: UUID | None = None,
+    operator_id: UUID | None = None,
+) -> None:
+    """Make the device with this new secret a known device of the person or operator who has just signed in on it.
+
+    `replaced_secret`: what the same device showed until now. That secret is worth nothing afterwards.
+    """
+    await queries.insert_known_device(
+        tx,
+        digest=requesters.digest_of_secret(secret),
+        person_id=person_id,
+        operator_id=operator_id,
+        replaced_digest=None if replaced_secret is None else requesters.digest_of_secret(replaced_secret),
+        max_devices=MAX_KNOWN_DEVICES,
+    )
+
+
+async def find_operator_of_device(tx: Transaction, secret: str) -> UUID | None:
+    """Return the operator who has signed in on the device with this secret, or None."""
+    return await queries.find_operator_of_device(
+        tx, digest=requesters.digest_of_secret(secret), valid_seconds=KNOWN_DEVICE_SECONDS
+    )
+
+
+async def forget_devices_of_operator(
+    tx: Transaction, operator_id: UUID, kept_digest: bytes | None = None
+) -> None:
+    """Make every device of an operator a stranger again, except the known device with `kept_digest`."""
+    await queries.forget_devices_of_operator(tx, operator_id=operator_id, kept_digest=kept_digest)
+
+
+async def forget_device(tx: Transaction, digest: bytes) -> None:
+    """Make the known device with this digest a stranger again."""
+    await queries.forget_device(tx, digest=digest)
+
+
+async def check_exists(tx: Transaction, role: Role, person_id: UUID) -> None:
+    """Raise NotFound if there is no such customer or mitra."""
+    if not await queries.has_role(tx, role=role, id=person_id):
+        raise NotFound
+
+
+async def list_devices(
+    tx: Transaction, role: Role, user_id: UUID, current_digest: bytes | None = None
+) -> list[Device]:
+    """Read the devices on which a person is signed in, the most recently seen first.
+
+    `current_digest`: the token of the request, if the person sent it.
+    """
+    return [
+        Device(
+            id=row.id,
+            current=row.digest == current_digest,
+            created_at=row.created_at,
+            last_seen_at=row.last_seen_at,
+            user_agent=row.user_agent,
+        )
+        for row in await queries.list_devices(tx, user_id=user_id, role=role)
+    ]
+
+
+async def sign_out_device(tx: Transaction, role: Role, user_id: UUID, device_id: UUID) -> bytes:
+    """signed in → signed out, and close the device's sockets in every process. Returns the digest of its token.
+
+    Raises NotFound if this person has no such signed-in device.
+    """
+    digest = await queries.revoke_device(tx, id=device_id, user_id=user_id, role=role)
+    if digest is None:
+        raise NotFound
+    _signal(tx, SocketsToClose(code=protocol.SIGNED_OUT, token_digest=digest.hex()))
+    return digest
+
+
+async def sign_out_other_devices(
+    tx: Transaction, role: Role, user_id: UUID, kept_digest: bytes | None = None
+) -> list[bytes]:
+    """signed in → signed out, for every device of a person except the device with `kept_digest`.
+
+    Closes their sockets in every process. Returns the digests of their tokens.
+    """
+    digests = await queries.revoke_other_devices(tx, user_id=user_id, role=role, kept_digest=kept_digest)
+    for digest in digests:
+        _signal(tx, SocketsToClose(code=protocol.SIGNED_OUT, token_digest=digest.hex()))
+    return digests
 
 
 # People --------------------------------------------------------------------------------------------------
@@ -336,7 +502,7 @@ def _check_capacity(max_customers: int) -> None:
 async def suspend_mitra(tx: Transaction, mitra_id: UUID, *, by: str = "command line") -> bool:
     """admitted → suspended. Every process closes the mitra's sockets.
 
-    Until the suspension is lifted, every process refuses the mitra's tokens.
+    Every process refuses the mitra's tokens from now on. `lift_suspension` revokes them.
     The package `journeys` withdraws the mitra's requests and ends the mitra's sessions. Returns False and changes
     nothing if the mitra was already suspended. Raises NotFound.
     """
@@ -350,7 +516,7 @@ async def suspend_mitra(tx: Transaction, mitra_id: UUID, *, by: str = "command l
 
 
 async def lift_suspension(tx: Transaction, mitra_id: UUID, *, by: str = "command line") -> None:
-    """suspended → admitted. The mitra's earlier tokens work again within 3 s. A repeated call does nothing.
+    """suspended → admitted. Revokes the mitra's tokens, so the mitra signs in again. A repeated call does nothing.
 
     Raises NotFound.
     """
@@ -359,6 +525,7 @@ async def lift_suspension(tx: Transaction, mitra_id: UUID, *, by: str = "command
         await write_audit_entry(
             tx, by, "mitra_suspension_lifted", "mitra", mitra_id, old="suspended", new="admitted"
         )
+        _signal(tx, SocketsToClose(code=protocol.SIGNED_OUT, role="mitra", user_id=mitra_id))
         _signal_mitra_changed(tx, mitra_id)
 
 
@@ -389,6 +556,8 @@ class Authenticator:
         # The digests of the tokens that requests have used and that are not renewed yet. `authenticate` adds a token
         # for each request. `renew` removes the tokens that it renews.
         self._used: set[bytes] = set()
+        # The digests of the tokens in use whose use was not recorded for an hour.
+        self._stale: set[bytes] = set()
 
     def listen(self, signals: Signals, hub: Hub) -> None:
         """Make sign-outs and suspensions take effect in this process immediately. Call this before `signals.run`."""
@@ -424,7 +593,10 @@ class Authenticator:
         return signed_in
 
     async def _find(self, digests: Sequence[bytes]) -> dict[bytes, ValidToken]:
-        tokens = await queries.find_valid_tokens(self._database, digests=list(digests))
+        tokens = await queries.find_valid_tokens(
+            self._database, digests=list(digests), fresh_seconds=TOKEN_FRESH_SECONDS
+        )
+        self._stale.update(token.digest for token in tokens if token.is_seen_stale)
         return {token.digest: token for token in tokens}
 
     async def run(self) -> None:
@@ -433,10 +605,23 @@ class Authenticator:
             await asyncio.sleep(RENEW_INTERVAL_SECONDS)
             try:
                 await self.renew()
+                await self.record_use()
             except DATABASE_AWAY as error:
                 # When the cache entry of a token has expired, the next request with the token reads it from
                 # PostgreSQL.
                 log.warning("accounts.tokens_not_renewed", error=type(error).__name__)
+
+    async def record_use(self) -> None:
+        """Record that the tokens in use are in use, and so extend them. At most hourly for each token."""
+        while self._stale:
+            batch = [self._stale.pop() for _ in range(min(MAX_TOKENS_PER_RENEWAL, len(self._stale)))]
+            await queries.touch_tokens(
+                self._database,
+                digests=batch,
+                fresh_seconds=TOKEN_FRESH_SECONDS,
+                idle_seconds=TOKEN_IDLE_SECONDS,
+                valid_seconds=TOKEN_VALID_SECONDS,
+            )
 
     async def renew(self) -> None:
         """Find the tokens in use whose cache entries expire soon. Read these tokens again, many in one statement."""
@@ -497,7 +682,12 @@ class Authenticator:
     async def signed_out(self, held: Sequence[SocketIdentity]) -> set[bytes]:
         """Return the digests of those tokens that are revoked or expired, or whose owner is suspended."""
         digests = {socket.token_digest for socket in held}
-        return digests.difference(await queries.find_admitting_tokens(self._database, digests=list(digests)))
+        admitting = await queries.find_admitting_tokens(
+            self._database, digests=list(digests), fresh_seconds=TOKEN_FRESH_SECONDS
+        )
+        # An open socket uses its token.
+        self._stale.update(token.digest for token in admitting if token.is_seen_stale)
+        return digests.difference(token.digest for token in admitting)
 
     def forget(self, payload: bytes) -> SocketsToClose:
         """Decode a signal of the channel `sockets`, and remove its tokens from the cache.

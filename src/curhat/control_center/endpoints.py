@@ -5,6 +5,7 @@ from litestar.handlers import BaseRouteHandler
 from curhat.control_center.audit import endpoints as audit
 from curhat.control_center.configuration_screen import endpoints as configuration_screen
 from curhat.control_center.dashboard import endpoints as dashboard
+from curhat.control_center.devices import endpoints as devices
 from curhat.control_center.operators import endpoints as operators
 from curhat.control_center.records import endpoints as records
 from curhat.control_center.review import endpoints as review
@@ -15,5 +16,6 @@ ROUTES: list[BaseRouteHandler] = [
     *configuration_screen.ROUTES,
     *review.ROUTES,
     *records.ROUTES,
+    *devices.ROUTES,
     *audit.ROUTES,
 ]

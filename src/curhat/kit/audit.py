@@ -32,6 +32,8 @@ AuditAction = Literal[
     "mitra_capacity_changed",
     "mitra_suspended",
     "mitra_suspension_lifted",
+    "person_device_signed_out",
+    "person_devices_signed_out",
     "transcript_revealed",
     "list_exported",
 ]
@@ -39,7 +41,9 @@ AuditAction = Literal[
 ListName = Literal["failed-pairings", "review-cases", "payments", "sessions", "customers", "mitras", "audit"]
 
 # The kinds of things that an action can concern. The subject of the action `list_exported` is the exported list.
-AuditSubject = Literal["operator", "review_case", "payment", "configuration", "mitra", "session", ListName]
+AuditSubject = Literal[
+    "operator", "review_case", "payment", "configuration", "customer", "mitra", "session", ListName
+]
 
 
 async def write_audit_entry(

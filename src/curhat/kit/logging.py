@@ -23,6 +23,7 @@ NEVER_LOGGED: Final = frozenset(
         "authorization",
         "code",
         "cookie",
+        "device_secret",
         "endpoint",
         "p256dh",
         "password",

@@ -61,6 +61,66 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/client/devices": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * ListCustomerDevices
+         * @description The devices on which the customer is signed in, the most recently seen first.
+         */
+        get: operations["list_customer_devices"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/client/devices/{device_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * RevokeCustomerDevice
+         * @description Sign out one device. Its token and its sockets end.
+         */
+        delete: operations["revoke_customer_device"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/client/devices/sign-out-others": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * RevokeOtherCustomerDevices
+         * @description Sign out every device of the customer except the device of this request.
+         */
+        post: operations["revoke_other_customer_devices"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/client/me": {
         parameters: {
             query?: never;
@@ -660,7 +720,7 @@ export interface paths {
         put?: never;
         /**
          * ChangeOperatorPassword
-         * @description Change the password. Every other device is signed out.
+         * @description Change the password. Every other device is signed out. Nobody else's wrong passwords delay this.
          */
         post: operations["change_operator_password"];
         delete?: never;
@@ -833,6 +893,66 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/control-center/customers/{customer_id}/devices": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * ListDevicesOfCustomer
+         * @description The devices on which a customer is signed in, the most recently seen first.
+         */
+        get: operations["list_devices_of_customer"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/control-center/customers/{customer_id}/devices/{device_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * RevokeDeviceOfCustomer
+         * @description Sign out one device of a customer. Its token and its sockets end.
+         */
+        delete: operations["revoke_device_of_customer"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/control-center/customers/{customer_id}/devices/sign-out-others": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * RevokeDevicesOfCustomer
+         * @description Sign out every device of a customer. None of them is the device of this request.
+         */
+        post: operations["revoke_devices_of_customer"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/control-center/dashboard": {
         parameters: {
             query?: never;
@@ -941,6 +1061,66 @@ export interface paths {
          *     A suspension closes the mitra's sockets and requests.
          */
         patch: operations["change_mitra"];
+        trace?: never;
+    };
+    "/api/control-center/mitras/{mitra_id}/devices": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * ListDevicesOfMitra
+         * @description The devices on which a mitra is signed in, the most recently seen first.
+         */
+        get: operations["list_devices_of_mitra"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/control-center/mitras/{mitra_id}/devices/{device_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * RevokeDeviceOfMitra
+         * @description Sign out one device of a mitra. Its token and its sockets end.
+         */
+        delete: operations["revoke_device_of_mitra"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/control-center/mitras/{mitra_id}/devices/sign-out-others": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * RevokeDevicesOfMitra
+         * @description Sign out every device of a mitra. None of them is the device of this request.
+         */
+        post: operations["revoke_devices_of_mitra"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/api/control-center/payments": {
@@ -1285,6 +1465,66 @@ export interface paths {
          * @description Sign in with the code. A right code is used up, even if the mitra is suspended or was never invited.
          */
         post: operations["verify_mitra_code"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/mitra/devices": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * ListMitraDevices
+         * @description The devices on which the mitra is signed in, the most recently seen first.
+         */
+        get: operations["list_mitra_devices"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/mitra/devices/{device_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * RevokeMitraDevice
+         * @description Sign out one device. Its token and its sockets end.
+         */
+        delete: operations["revoke_mitra_device"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/mitra/devices/sign-out-others": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * RevokeOtherMitraDevices
+         * @description Sign out every device of the mitra except the device of this request.
+         */
+        post: operations["revoke_other_mitra_devices"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1675,10 +1915,21 @@ export interface components {
         AcceptedRequest: {
             session: components["schemas"]["MitraSession"];
         };
+        /** Device */
+        accounts_schemas_Device: {
+            /** Format: date-time */
+            created_at: string;
+            current: boolean;
+            /** Format: uuid */
+            id: string;
+            /** Format: date-time */
+            last_seen_at: string;
+            user_agent: string;
+        };
         /** AuditEntry */
         AuditEntry: {
             /** @enum {string} */
-            action: "operator_signed_in" | "operator_created" | "operator_disabled" | "operator_reset" | "password_changed" | "totp_enrolled" | "recovery_code_used" | "recovery_codes_renewed" | "device_revoked" | "case_decided" | "refund_approved" | "refund_retried" | "refund_requested:operator_decision" | "refund_requested:late_approval" | "refund_done" | "refund_failed" | "configuration_changed" | "mitra_invited" | "mitra_renamed" | "mitra_capacity_changed" | "mitra_suspended" | "mitra_suspension_lifted" | "transcript_revealed" | "list_exported";
+            action: "operator_signed_in" | "operator_created" | "operator_disabled" | "operator_reset" | "password_changed" | "totp_enrolled" | "recovery_code_used" | "recovery_codes_renewed" | "device_revoked" | "case_decided" | "refund_approved" | "refund_retried" | "refund_requested:operator_decision" | "refund_requested:late_approval" | "refund_done" | "refund_failed" | "configuration_changed" | "mitra_invited" | "mitra_renamed" | "mitra_capacity_changed" | "mitra_suspended" | "mitra_suspension_lifted" | "person_device_signed_out" | "person_devices_signed_out" | "transcript_revealed" | "list_exported";
             actor: string;
             actor_email: string | null;
             id: number;
@@ -1687,7 +1938,7 @@ export interface components {
             occurred_at: string;
             old_value: string | null;
             /** @enum {string} */
-            subject: "operator" | "review_case" | "payment" | "configuration" | "mitra" | "session" | "failed-pairings" | "review-cases" | "payments" | "sessions" | "customers" | "mitras" | "audit";
+            subject: "operator" | "review_case" | "payment" | "configuration" | "customer" | "mitra" | "session" | "failed-pairings" | "review-cases" | "payments" | "sessions" | "customers" | "mitras" | "audit";
             subject_id: string;
         };
         /** Availability */
@@ -1724,6 +1975,7 @@ export interface components {
         };
         /** CodeRequest */
         CodeRequest: {
+            device_secret?: string | null;
             phone: string;
         };
         /** CodeRequested */
@@ -1741,6 +1993,7 @@ export interface components {
         CodeVerification: {
             call_name?: string | null;
             code: string;
+            device_secret?: string | null;
             /** Format: uuid */
             request_id: string;
             /**
@@ -1788,6 +2041,22 @@ export interface components {
             pairing?: components["schemas"]["Pairing"] | null;
             payment: components["schemas"]["Payment"];
         };
+        /** Device */
+        control_center_operators_schemas_Device: {
+            address: string;
+            /** Format: date-time */
+            created_at: string;
+            /** Format: date-time */
+            expires_at: string;
+            /** Format: uuid */
+            id: string;
+            is_current: boolean;
+            /** Format: date-time */
+            last_seen_at: string;
+            /** @enum {string} */
+            transport: "bearer" | "cookie";
+            user_agent: string;
+        };
         /** CustomerName */
         CustomerName: {
             call_name: string;
@@ -1824,6 +2093,7 @@ export interface components {
         /** CustomerSignedIn */
         CustomerSignedIn: {
             customer: components["schemas"]["OwnCustomer"];
+            device_secret?: string;
             token?: string;
         };
         /** CustomerState */
@@ -1882,28 +2152,17 @@ export interface components {
             decision: "refund" | "no_refund";
             note: string;
         };
-        /** Device */
-        Device: {
-            address: string;
-            /** Format: date-time */
-            created_at: string;
-            /** Format: date-time */
-            expires_at: string;
-            /** Format: uuid */
-            id: string;
-            is_current: boolean;
-            /** Format: date-time */
-            last_seen_at: string;
-            /** @enum {string} */
-            transport: "bearer" | "cookie";
-            user_agent: string;
-        };
         /** DeviceList */
         DeviceList: {
-            items: components["schemas"]["Device"][];
+            items: components["schemas"]["control_center_operators_schemas_Device"][];
             next_cursor?: string | null;
             /** Format: date-time */
             server_now: string;
+        };
+        /** Devices */
+        Devices: {
+            items: components["schemas"]["accounts_schemas_Device"][];
+            next_cursor?: string | null;
         };
         /** EndEarly */
         EndEarly: {
@@ -2010,6 +2269,7 @@ export interface components {
         };
         /** Login */
         Login: {
+            device_secret?: string | null;
             email: string;
             password: string;
             recovery_code?: string | null;
@@ -2119,6 +2379,7 @@ export interface components {
         };
         /** MitraSignedIn */
         MitraSignedIn: {
+            device_secret?: string;
             mitra: components["schemas"]["OwnMitra"];
             token?: string;
         };
@@ -2160,7 +2421,7 @@ export interface components {
             email: string;
             /** Format: uuid */
             id: string;
-            permissions: ("own_account" | "view" | "decide" | "reveal" | "configure" | "manage_mitras")[];
+            permissions: ("own_account" | "view" | "decide" | "reveal" | "configure" | "manage_mitras" | "manage_devices")[];
             recovery_codes_left: number;
             /** @enum {string} */
             role: "admin" | "reviewer" | "viewer";
@@ -2174,6 +2435,8 @@ export interface components {
         };
         /** OperatorSignedIn */
         OperatorSignedIn: {
+            device_secret?: string;
+            must_change_password: boolean;
             operator: components["schemas"]["OwnOperator"];
             token?: string;
             totp_enrolled: boolean;
@@ -2901,6 +3164,226 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
                         code?: "call_name_required" | "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    list_customer_devices: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Devices"];
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    revoke_customer_device: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                device_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    revoke_other_customer_devices: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden";
                     };
                 };
             };
@@ -5431,7 +5914,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: forbidden, totp_enrolment_required */
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -5439,7 +5922,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "forbidden" | "totp_enrolment_required";
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
                     };
                 };
             };
@@ -5513,7 +5996,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: forbidden */
+            /** @description `code`: forbidden, password_change_required */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -5521,7 +6004,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "forbidden";
+                        code?: "forbidden" | "password_change_required";
                     };
                 };
             };
@@ -5583,7 +6066,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: forbidden */
+            /** @description `code`: forbidden, password_change_required */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -5591,7 +6074,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "forbidden";
+                        code?: "forbidden" | "password_change_required";
                     };
                 };
             };
@@ -5831,7 +6314,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: forbidden */
+            /** @description `code`: forbidden, password_change_required */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -5839,7 +6322,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "forbidden";
+                        code?: "forbidden" | "password_change_required";
                     };
                 };
             };
@@ -6001,7 +6484,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: forbidden */
+            /** @description `code`: forbidden, password_change_required */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -6009,7 +6492,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "forbidden";
+                        code?: "forbidden" | "password_change_required";
                     };
                 };
             };
@@ -6111,7 +6594,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: forbidden */
+            /** @description `code`: forbidden, password_change_required */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -6119,7 +6602,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "forbidden";
+                        code?: "forbidden" | "password_change_required";
                     };
                 };
             };
@@ -6209,7 +6692,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: forbidden */
+            /** @description `code`: forbidden, password_change_required */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -6217,7 +6700,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "forbidden";
+                        code?: "forbidden" | "password_change_required";
                     };
                 };
             };
@@ -6315,7 +6798,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: forbidden, totp_enrolment_required */
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -6323,7 +6806,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "forbidden" | "totp_enrolment_required";
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
                     };
                 };
             };
@@ -6391,7 +6874,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: forbidden, totp_enrolment_required */
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -6399,7 +6882,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "forbidden" | "totp_enrolment_required";
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
                     };
                 };
             };
@@ -6513,7 +6996,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: forbidden, totp_enrolment_required */
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -6521,7 +7004,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "forbidden" | "totp_enrolment_required";
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
                     };
                 };
             };
@@ -6614,7 +7097,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: forbidden, totp_enrolment_required */
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -6622,7 +7105,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "forbidden" | "totp_enrolment_required";
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
                     };
                 };
             };
@@ -6698,7 +7181,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: forbidden, totp_enrolment_required */
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -6706,7 +7189,256 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "forbidden" | "totp_enrolment_required";
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    list_devices_of_customer: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                customer_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Devices"];
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    revoke_device_of_customer: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                customer_id: string;
+                device_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    revoke_devices_of_customer: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                customer_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
                     };
                 };
             };
@@ -6780,7 +7512,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: forbidden, totp_enrolment_required */
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -6788,7 +7520,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "forbidden" | "totp_enrolment_required";
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
                     };
                 };
             };
@@ -6850,7 +7582,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: forbidden, totp_enrolment_required */
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -6858,7 +7590,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "forbidden" | "totp_enrolment_required";
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
                     };
                 };
             };
@@ -6931,7 +7663,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: forbidden, totp_enrolment_required */
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -6939,7 +7671,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "forbidden" | "totp_enrolment_required";
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
                     };
                 };
             };
@@ -7020,7 +7752,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: forbidden, totp_enrolment_required */
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7028,7 +7760,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "forbidden" | "totp_enrolment_required";
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
                     };
                 };
             };
@@ -7121,7 +7853,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: forbidden, totp_enrolment_required */
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7129,7 +7861,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "forbidden" | "totp_enrolment_required";
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
                     };
                 };
             };
@@ -7229,7 +7961,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: forbidden, totp_enrolment_required */
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7237,7 +7969,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "forbidden" | "totp_enrolment_required";
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
                     };
                 };
             };
@@ -7317,7 +8049,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: forbidden, totp_enrolment_required */
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7325,7 +8057,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "forbidden" | "totp_enrolment_required";
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
                     };
                 };
             };
@@ -7362,6 +8094,255 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
                         code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    list_devices_of_mitra: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                mitra_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Devices"];
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    revoke_device_of_mitra: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                device_id: string;
+                mitra_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    revoke_devices_of_mitra: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                mitra_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
                     };
                 };
             };
@@ -7433,7 +8414,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: forbidden, totp_enrolment_required */
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7441,7 +8422,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "forbidden" | "totp_enrolment_required";
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
                     };
                 };
             };
@@ -7517,7 +8498,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: forbidden, totp_enrolment_required */
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7525,7 +8506,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "forbidden" | "totp_enrolment_required";
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
                     };
                 };
             };
@@ -7610,7 +8591,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: forbidden, totp_enrolment_required */
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7618,7 +8599,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "forbidden" | "totp_enrolment_required";
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
                     };
                 };
             };
@@ -7694,7 +8675,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: forbidden, totp_enrolment_required */
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7702,7 +8683,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "forbidden" | "totp_enrolment_required";
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
                     };
                 };
             };
@@ -7793,7 +8774,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: forbidden, own_refund, totp_enrolment_required */
+            /** @description `code`: forbidden, own_refund, password_change_required, totp_enrolment_required */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7801,7 +8782,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "forbidden" | "own_refund" | "totp_enrolment_required";
+                        code?: "forbidden" | "own_refund" | "password_change_required" | "totp_enrolment_required";
                     };
                 };
             };
@@ -7920,7 +8901,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: forbidden, totp_enrolment_required */
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7928,7 +8909,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "forbidden" | "totp_enrolment_required";
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
                     };
                 };
             };
@@ -8055,7 +9036,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: forbidden, totp_enrolment_required */
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -8063,7 +9044,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "forbidden" | "totp_enrolment_required";
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
                     };
                 };
             };
@@ -8180,7 +9161,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: forbidden, totp_enrolment_required */
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -8188,7 +9169,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "forbidden" | "totp_enrolment_required";
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
                     };
                 };
             };
@@ -8297,7 +9278,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: forbidden, totp_enrolment_required */
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -8305,7 +9286,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "forbidden" | "totp_enrolment_required";
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
                     };
                 };
             };
@@ -8381,7 +9362,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: forbidden, totp_enrolment_required */
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -8389,7 +9370,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "forbidden" | "totp_enrolment_required";
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
                     };
                 };
             };
@@ -8469,7 +9450,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: forbidden, totp_enrolment_required */
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -8477,7 +9458,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "forbidden" | "totp_enrolment_required";
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
                     };
                 };
             };
@@ -8906,6 +9887,226 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
                         code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    list_mitra_devices: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Devices"];
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, suspended */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "suspended";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    revoke_mitra_device: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                device_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, suspended */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "suspended";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    revoke_other_mitra_devices: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, suspended */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "suspended";
                     };
                 };
             };

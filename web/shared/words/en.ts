@@ -21,6 +21,7 @@ const en: typeof id = {
     verify: 'Sign in',
     again: 'Send a new code',
     againIn: (time: string) => `New code in ${time}`,
+    waitFor: (time: string) => `Too many tries. Try again in ${time}.`,
     otherPhone: 'Other number',
     nameTitle: 'What should we call you?',
     nameHint: 'Your bestie sees this name and nothing else. It need not be your real one.',
@@ -59,6 +60,15 @@ const en: typeof id = {
     end: 'End',
     ended: 'The session is over',
     nothingSaid: 'Nothing was said in this session.',
+  },
+  devices: {
+    title: 'Devices',
+    unknown: 'Another app',
+    current: 'This device',
+    lastSeen: (time: string) => `Last used ${time}`,
+    signOut: 'Sign it out',
+    signOutOthers: 'Sign out all other devices',
+    signedOut: 'Signed out',
   },
   settings: {
     language: 'Language',

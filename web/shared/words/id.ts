@@ -20,6 +20,7 @@ export default {
     verify: 'Masuk',
     again: 'Kirim ulang kode',
     againIn: (time: string) => `Kirim ulang dalam ${time}`,
+    waitFor: (time: string) => `Terlalu sering mencoba. Coba lagi dalam ${time}.`,
     otherPhone: 'Ganti nomor',
     nameTitle: 'Mau dipanggil siapa?',
     nameHint: 'Hanya nama ini yang dilihat bestie. Tidak harus nama asli.',
@@ -58,6 +59,15 @@ export default {
     end: 'Akhiri',
     ended: 'Sesi selesai',
     nothingSaid: 'Tidak ada pesan di sesi ini.',
+  },
+  devices: {
+    title: 'Perangkat',
+    unknown: 'Aplikasi lain',
+    current: 'Perangkat ini',
+    lastSeen: (time: string) => `Terakhir dipakai ${time}`,
+    signOut: 'Keluarkan',
+    signOutOthers: 'Keluarkan semua perangkat lain',
+    signedOut: 'Sudah dikeluarkan',
   },
   settings: {
     language: 'Bahasa',

@@ -16,7 +16,7 @@ def add_to(subparsers: Subparsers) -> None:
         "create",
         help="let a person sign in",
         description="Let a person sign in to the Control Center. The command makes the password and prints it once. "
-        "The operator sets up an authenticator app at the first sign-in, and may change the password then.",
+        "At the first sign-in, the operator must change the password, and sets up an authenticator app.",
     )
     create.add_argument(
         "--role",
@@ -47,10 +47,15 @@ def run_create(arguments: argparse.Namespace) -> int:
     from curhat.control_center.operators.service import create_operator, normalised_email
 
     password = passwords.generated()
-    password_hash = passwords.hashed(password)
-    in_transaction(lambda tx: create_operator(tx, arguments.email, arguments.role, password_hash))
+    password_hash = passwords.hashed(password, arguments.email)
+    in_transaction(
+        lambda tx: create_operator(
+            tx, arguments.email, arguments.role, password_hash, must_change_password=True
+        )
+    )
     print(f"{normalised_email(arguments.email)} may sign in as {arguments.role}")
     print(f"password (shown this once): {password}")
+    print("the password must be changed at the first sign-in")
     return 0
 
 
@@ -59,10 +64,11 @@ def run_reset(arguments: argparse.Namespace) -> int:
     from curhat.control_center.operators.service import normalised_email, reset_operator
 
     password = passwords.generated()
-    password_hash = passwords.hashed(password)
+    password_hash = passwords.hashed(password, arguments.email)
     in_transaction(lambda tx: reset_operator(tx, arguments.email, password_hash))
     print(f"{normalised_email(arguments.email)} has a new password and no authenticator app")
     print(f"password (shown this once): {password}")
+    print("the password must be changed at the first sign-in")
     return 0
 
 

@@ -1,7 +1,7 @@
 """The operators' endpoints: sign-in, second factor, passwords and devices. The endpoints open the transactions."""
 
 import contextlib
-from typing import Final
+from typing import Final, TypeVar
 from uuid import UUID
 
 import structlog
@@ -19,10 +19,11 @@ from curhat.control_center.operators import passwords, service
 from curhat.control_center.operators.errors import (
     CredentialsInvalid,
     NoEnrolmentBegun,
+    PasswordChangeRequired,
     TotpEnrolmentRequired,
     TotpRequired,
 )
-from curhat.control_center.operators.guards import OPEN, needs
+from curhat.control_center.operators.guards import BEFORE_PASSWORD_CHANGE, OPEN, needs
 from curhat.control_center.operators.schemas import (
     DeviceList,
     Login,
@@ -35,6 +36,7 @@ from curhat.control_center.operators.schemas import (
     TotpSecret,
 )
 from curhat.control_center.operators.service import SignedInOperator, SignInTry
+from curhat.control_center.operators.throttle import Attempt
 from curhat.kit.database import Database
 from curhat.kit.errors import (
     BusinessError,
@@ -43,6 +45,7 @@ from curhat.kit.errors import (
     TooManyRequests,
     Unauthenticated,
     ValidationFailed,
+    invalid_field,
 )
 from curhat.kit.http import AnyRequest
 from curhat.kit.openapi import SIGNED_IN, WITH_KEY, answers
@@ -50,12 +53,16 @@ from curhat.kit.settings import Settings
 
 log = structlog.get_logger(__name__)
 
+Outcome = TypeVar("Outcome")
+
 OPERATORS: Final = ["operators"]
 
 # The refusals that every operation of the Control Center declares. The second tuple is for the operations with an
 # Idempotency-Key.
-OPERATOR_SIGNED_IN: Final = (*SIGNED_IN, TotpEnrolmentRequired)
-OPERATOR_WITH_KEY: Final = (*WITH_KEY, TotpEnrolmentRequired)
+OPERATOR_SIGNED_IN: Final = (*SIGNED_IN, TotpEnrolmentRequired, PasswordChangeRequired)
+OPERATOR_WITH_KEY: Final = (*WITH_KEY, TotpEnrolmentRequired, PasswordChangeRequired)
+# An operator's own account is open without a second factor.
+OWN_ACCOUNT: Final = (*SIGNED_IN, PasswordChangeRequired)
 
 SIGN_INS: Final = Counter(
     "curhat_operators_sign_ins_total", "Operators' tries to sign in, by outcome.", ["outcome"]
@@ -87,24 +94,33 @@ async def sign_in_operator(
     """Sign in with e-mail, password and authenticator code. An unknown e-mail takes as long as a known e-mail."""
     if data.transport == "cookie":
         cookies.refuse_foreign_page(request.scope, settings)
-    tried = await _count_try(request, database, settings, valkey_client, data.email)
-    password_is_right = await passwords.is_right_in_thread(data.password, tried.password_hash)
+    address = address_of(request.scope)
+    device_secret = data.device_secret or cookies.presented_device(request.scope, "operator", settings)
     replaced = None
     with contextlib.suppress(Unauthenticated, Forbidden):
         replaced = await service.identify(database, settings, request.scope)
     try:
         async with database.transaction() as tx:
-            signed_in, token = await service.finish_sign_in(
+            attempt = await service.find_requester(
+                tx, settings.secret_key, data.email, address=address, device_secret=device_secret
+            )
+        if not attempt.requester.is_known_device:
+            most = settings.address_password_tries_per_hour
+            await count_in_hour(valkey_client, "passwords", request.scope, most)
+        tried = await _compare_password(database, attempt, data.email, data.password)
+        async with database.transaction() as tx:
+            outcome = await service.finish_sign_in(
                 tx,
                 settings.secret_key,
                 tried,
                 data,
-                password_is_right=password_is_right,
                 user_agent=request.headers.get("user-agent", ""),
-                address=address_of(request.scope),
+                address=address,
+                replaced_device_secret=device_secret,
             )
-            if replaced is not None:
+            if replaced is not None and isinstance(outcome, tuple):
                 await service.sign_out(tx, replaced)
+        signed_in, token, new_device_secret = _raise_refusal(outcome)
     except BusinessError as refusal:
         SIGN_INS.labels(refusal.code).inc()
         log.info("operators.sign_in_refused", reason=refusal.code)
@@ -112,7 +128,13 @@ async def sign_in_operator(
     SIGN_INS.labels("signed_in").inc()
     log.info("operators.signed_in", operator_id=str(signed_in.operator.id))
     return answer_sign_in(
-        "operator", signed_in, token, data.transport, service.TOKEN_LIFETIME_SECONDS, settings
+        "operator",
+        signed_in,
+        token,
+        new_device_secret,
+        data.transport,
+        service.TOKEN_LIFETIME_SECONDS,
+        settings,
     )
 
 
@@ -121,7 +143,7 @@ async def sign_in_operator(
     operation_id="sign_out_operator",
     tags=OPERATORS,
     status_code=204,
-    opt=needs("own_account"),
+    opt=BEFORE_PASSWORD_CHANGE,
     responses=answers({204: None}, *SIGNED_IN),
 )
 async def sign_out_operator(
@@ -140,7 +162,7 @@ async def sign_out_operator(
     operation_id="get_operator_account",
     tags=OPERATORS,
     opt=needs("own_account"),
-    responses=answers({200: OperatorAccount}, *SIGNED_IN),
+    responses=answers({200: OperatorAccount}, *OWN_ACCOUNT),
 )
 async def get_operator_account(
     database: NamedDependency[Database], operator: NamedDependency[SignedInOperator]
@@ -156,20 +178,19 @@ async def get_operator_account(
     tags=OPERATORS,
     status_code=200,
     opt=needs("own_account"),
-    responses=answers({200: TotpSecret}, *SIGNED_IN, CredentialsInvalid, TotpRequired, ValidationFailed),
+    responses=answers({200: TotpSecret}, *OWN_ACCOUNT, CredentialsInvalid, TotpRequired, ValidationFailed),
 )
 async def begin_totp(
-    request: AnyRequest,
     data: JSONBody[TotpBeginning],
     database: NamedDependency[Database],
     settings: NamedDependency[Settings],
-    valkey_client: NamedDependency[Valkey],
     operator: NamedDependency[SignedInOperator],
 ) -> TotpSecret:
     """Begin to set up an authenticator app. The app's secret becomes valid when the operator confirms a code."""
-    tried = await _check_password(request, database, settings, valkey_client, operator, data.password)
+    tried = await _check_password(database, settings, operator, data.password)
     async with database.transaction() as tx:
-        return await service.begin_totp(tx, settings.secret_key, operator, tried, data)
+        outcome = await service.begin_totp(tx, settings.secret_key, operator, tried, data)
+    return _raise_refusal(outcome)
 
 
 @post(
@@ -179,7 +200,7 @@ async def begin_totp(
     status_code=200,
     opt=needs("own_account"),
     responses=answers(
-        {200: RecoveryCodes}, *SIGNED_IN, CredentialsInvalid, NoEnrolmentBegun, ValidationFailed
+        {200: RecoveryCodes}, *OWN_ACCOUNT, CredentialsInvalid, NoEnrolmentBegun, ValidationFailed
     ),
 )
 async def confirm_totp(
@@ -193,7 +214,8 @@ async def confirm_totp(
     Every other device is signed out.
     """
     async with database.transaction() as tx:
-        return await service.confirm_totp(tx, settings.secret_key, operator, data.totp)
+        outcome = await service.confirm_totp(tx, settings.secret_key, operator, data.totp)
+    return _raise_refusal(outcome)
 
 
 @post(
@@ -203,21 +225,19 @@ async def confirm_totp(
     status_code=200,
     opt=needs("own_account"),
     responses=answers(
-        {200: RecoveryCodes}, *SIGNED_IN, CredentialsInvalid, NoEnrolmentBegun, ValidationFailed
+        {200: RecoveryCodes}, *OWN_ACCOUNT, CredentialsInvalid, NoEnrolmentBegun, ValidationFailed
     ),
 )
 async def renew_recovery_codes(
-    request: AnyRequest,
     data: JSONBody[TotpProof],
     database: NamedDependency[Database],
     settings: NamedDependency[Settings],
-    valkey_client: NamedDependency[Valkey],
     operator: NamedDependency[SignedInOperator],
 ) -> RecoveryCodes:
     """Replace the recovery codes with ten new codes."""
-    tried = await _count_try(request, database, settings, valkey_client, operator.email)
     async with database.transaction() as tx:
-        return await service.renew_recovery_codes(tx, settings.secret_key, operator, tried, data.totp)
+        outcome = await service.renew_recovery_codes(tx, settings.secret_key, operator, data.totp)
+    return _raise_refusal(outcome)
 
 
 @post(
@@ -225,20 +245,20 @@ async def renew_recovery_codes(
     operation_id="change_operator_password",
     tags=OPERATORS,
     status_code=204,
-    opt=needs("own_account"),
+    opt=BEFORE_PASSWORD_CHANGE,
     responses=answers({204: None}, *SIGNED_IN, CredentialsInvalid, ValidationFailed),
 )
 async def change_operator_password(
-    request: AnyRequest,
     data: JSONBody[PasswordChange],
     database: NamedDependency[Database],
     settings: NamedDependency[Settings],
-    valkey_client: NamedDependency[Valkey],
     operator: NamedDependency[SignedInOperator],
 ) -> None:
-    """Change the password. Every other device is signed out."""
-    tried = await _check_password(request, database, settings, valkey_client, operator, data.password)
-    new_hash = await passwords.hashed_in_thread(data.new_password, "new_password")
+    """Change the password. Every other device is signed out. Nobody else's wrong passwords delay this."""
+    tried = await _check_password(database, settings, operator, data.password)
+    if data.new_password == data.password:
+        raise invalid_field("new_password", "must not be the password that you have now")
+    new_hash = await passwords.hashed_in_thread(data.new_password, operator.email, "new_password")
     async with database.transaction() as tx:
         await service.change_password(tx, operator, tried, new_hash)
 
@@ -248,7 +268,7 @@ async def change_operator_password(
     operation_id="list_operator_devices",
     tags=OPERATORS,
     opt=needs("own_account"),
-    responses=answers({200: DeviceList}, *SIGNED_IN),
+    responses=answers({200: DeviceList}, *OWN_ACCOUNT),
 )
 async def list_operator_devices(
     database: NamedDependency[Database], operator: NamedDependency[SignedInOperator]
@@ -264,7 +284,7 @@ async def list_operator_devices(
     tags=OPERATORS,
     status_code=204,
     opt=needs("own_account"),
-    responses=answers({204: None}, *SIGNED_IN, NotFound),
+    responses=answers({204: None}, *OWN_ACCOUNT, NotFound),
 )
 async def revoke_operator_device(
     database: NamedDependency[Database],
@@ -276,28 +296,34 @@ async def revoke_operator_device(
         await service.revoke_device(tx, operator, device_id)
 
 
-async def _count_try(
-    request: AnyRequest, database: Database, settings: Settings, valkey: Valkey, email: str
-) -> SignInTry:
-    """Count one password try, per network address and per e-mail. Raises TooManyRequests after too many tries."""
-    await count_in_hour(valkey, "passwords", request.scope, settings.address_password_tries_per_hour)
+async def _compare_password(database: Database, attempt: Attempt, email: str, password: str) -> SignInTry:
+    """Count a password try, and check the password. A right password is still counted.
+
+    Raises TooManyRequests, CredentialsInvalid.
+    """
     async with database.transaction() as tx:
-        return await service.begin_sign_in(tx, settings.secret_key, email)
-
-
-async def _check_password(
-    request: AnyRequest,
-    database: Database,
-    settings: Settings,
-    valkey: Valkey,
-    operator: SignedInOperator,
-    password: str,
-) -> SignInTry:
-    """Check the password of an operator who is already signed in. Raises TooManyRequests, CredentialsInvalid."""
-    tried = await _count_try(request, database, settings, valkey, operator.email)
+        tried = await service.begin_password_check(tx, attempt, email)
     if not await passwords.is_right_in_thread(password, tried.password_hash):
         raise CredentialsInvalid
     return tried
+
+
+async def _check_password(
+    database: Database, settings: Settings, operator: SignedInOperator, password: str
+) -> SignInTry:
+    """Check the password of an operator who is already signed in. Raises TooManyRequests, CredentialsInvalid."""
+    attempt = service.attempt_of(settings.secret_key, operator)
+    tried = await _compare_password(database, attempt, operator.email, password)
+    async with database.transaction() as tx:
+        await service.accept_password(tx, tried)
+    return tried
+
+
+def _raise_refusal(outcome: Outcome | BusinessError) -> Outcome:
+    """Raise a refusal after the commit, so that a wrong try stays counted."""
+    if isinstance(outcome, BusinessError):
+        raise outcome
+    return outcome
 
 
 ROUTES: list[BaseRouteHandler] = [

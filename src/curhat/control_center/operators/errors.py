@@ -36,3 +36,9 @@ class NoEnrolmentBegun(BusinessError):
     code = "no_enrolment_begun"
     status = 409
     detail = "There is no new secret to confirm. Begin by asking for one."
+
+
+class PasswordChangeRequired(BusinessError):
+    code = "password_change_required"
+    status = 403
+    detail = "Change your password first: somebody else has seen this one. Until then, nothing else is open."

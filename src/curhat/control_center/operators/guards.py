@@ -1,5 +1,7 @@
 """The guard of the Control Center: a caller needs a valid token, a second factor and the operation's permission.
 
+An operator whose password somebody else has seen may only change it, or sign out.
+
 If an operation under /api/control-center names no permission, the guard refuses every caller.
 """
 
@@ -11,7 +13,7 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
 from curhat.control_center.operators import service
-from curhat.control_center.operators.errors import TotpEnrolmentRequired
+from curhat.control_center.operators.errors import PasswordChangeRequired, TotpEnrolmentRequired
 from curhat.control_center.operators.permissions import Permission
 from curhat.control_center.operators.service import SignedInOperator
 from curhat.kit.database import Database
@@ -20,6 +22,7 @@ from curhat.kit.settings import Settings
 
 PREFIX: Final = "/api/control-center/"
 _NEEDS: Final = "needs"
+_BEFORE_CHANGE: Final = "before_password_change"
 _OPERATOR: Final = "operator"
 _NOTHING: Final = "nothing"
 
@@ -28,6 +31,9 @@ def needs(permission: Permission) -> dict[str, Any]:
     """Declare which permission an operation needs: `opt=needs("decide")`."""
     return {_NEEDS: permission}
 
+
+# Declares that an operator may call the operation who still has to change the password that somebody else has seen.
+BEFORE_PASSWORD_CHANGE: Final = {_NEEDS: "own_account", _BEFORE_CHANGE: True}
 
 # Declares that everybody may call the operation. Used for signing in.
 OPEN: Final = {_NEEDS: _NOTHING}
@@ -57,6 +63,8 @@ def operators_only(
         operator = await service.identify(database(), settings(), connection.scope)
         if needed is None or not operator.may(needed):
             raise Forbidden
+        if operator.must_change_password and not handler.opt.get(_BEFORE_CHANGE):
+            raise PasswordChangeRequired
         # In development, the password that `make up` prints is enough, so that new developers can look around.
         if needed != "own_account" and not operator.totp_enrolled and not settings().is_development:
             raise TotpEnrolmentRequired

@@ -1,12 +1,16 @@
-"""Operators' passwords, hashed with argon2id.
+"""Operators' passwords, hashed with argon2id. A new password must be long, uncommon and hard to guess.
 
 A sign-in with an unknown e-mail takes as much CPU time as a sign-in with a known e-mail.
 """
 
 import asyncio
+import functools
 import hashlib
 import hmac
+import importlib.resources
+import re
 import secrets
+import unicodedata
 from typing import Final
 
 from argon2 import PasswordHasher
@@ -17,6 +21,23 @@ from curhat.kit.errors import invalid_field
 
 MIN_PASSWORD_CHARACTERS: Final = 12
 MAX_PASSWORD_CHARACTERS: Final = 128
+# A password needs at least this many guesses by somebody who knows the account and what people choose (zxcvbn).
+MIN_GUESSES: Final = 10**8
+# The only length that zxcvbn takes. If this beginning is hard to guess, the whole password is.
+_MAX_ESTIMATED_CHARACTERS: Final = 72
+_MIN_LETTERS_BESIDE_CONTEXT: Final = 6
+# Words that somebody who attacks this service tries first, beside the words of the operator's own e-mail.
+_CONTEXT: Final = (
+    "curhat",
+    "bestie",
+    "mitra",
+    "control center",
+    "operator",
+    "admin",
+    "rahasia",
+    "indonesia",
+    "jakarta",
+)
 
 _hasher: Final = PasswordHasher.from_parameters(RFC_9106_LOW_MEMORY)
 # If no operator has the e-mail, `is_right` compares the password with this hash. Nobody knows a password that has
@@ -29,13 +50,52 @@ _MAX_CONCURRENT_HASHES: Final = 2
 _places: Final = asyncio.Semaphore(_MAX_CONCURRENT_HASHES)
 
 
-def hashed(password: str, field: str = "password") -> str:
-    """Hash a password for storage. Raises ValidationFailed if the password is too short or too long."""
+def hashed(password: str, email: str = "", field: str = "password") -> str:
+    """Hash a new password for storage.
+
+    Raises ValidationFailed if the password is too short or too long, common, or easy to guess for somebody who knows
+    the operator's e-mail.
+    """
     if not MIN_PASSWORD_CHARACTERS <= len(password) <= MAX_PASSWORD_CHARACTERS:
         raise invalid_field(
             field, f"must be {MIN_PASSWORD_CHARACTERS} to {MAX_PASSWORD_CHARACTERS} characters"
         )
+    if _is_common(password, email):
+        raise invalid_field(field, "is too easy to guess; choose several words that do not belong together")
     return _hasher.hash(password)
+
+
+def _is_common(password: str, email: str) -> bool:
+    """Return whether people often choose this password, or it is made of known words, patterns or the e-mail."""
+    # Importing takes 60 ms, and few processes need it.
+    from zxcvbn import zxcvbn
+
+    folded = _folded(password)
+    if folded in _common_passwords():
+        return True
+    words = [word for word in re.split(r"[\W_]+", _folded(email)) if len(word) > 1]
+    context = [_folded(email), *words, *_CONTEXT]
+    estimated = zxcvbn(folded[:_MAX_ESTIMATED_CHARACTERS], user_inputs=context)
+    return bool(estimated["guesses"] < MIN_GUESSES) or _is_made_of(context, folded)
+
+
+def _is_made_of(context: list[str], folded: str) -> bool:
+    """Return whether hardly more than digits and separators is left when the words of the context are removed."""
+    left = folded
+    for word in sorted(context, key=len, reverse=True):
+        left = left.replace(word, "")
+    return left != folded and len(re.sub(r"[\W\d_]+", "", left)) < _MIN_LETTERS_BESIDE_CONTEXT
+
+
+def _folded(text: str) -> str:
+    """Return the text in one form for all spellings: without letter case, and with compatible characters unified."""
+    return unicodedata.normalize("NFKC", text).casefold()
+
+
+@functools.cache
+def _common_passwords() -> frozenset[str]:
+    listed = importlib.resources.files(__package__).joinpath("common_passwords.txt").read_text("utf-8")
+    return frozenset(line for line in listed.splitlines() if not line.startswith("#"))
 
 
 def is_right(password: str, password_hash: str | None) -> bool:
@@ -56,10 +116,10 @@ async def is_right_in_thread(password: str, password_hash: str | None) -> bool:
         return await asyncio.to_thread(is_right, password, password_hash)
 
 
-async def hashed_in_thread(password: str, field: str = "password") -> str:
+async def hashed_in_thread(password: str, email: str, field: str) -> str:
     """Run `hashed` in a thread."""
     async with _places:
-        return await asyncio.to_thread(hashed, password, field)
+        return await asyncio.to_thread(hashed, password, email, field)
 
 
 def generated() -> str:

@@ -6,10 +6,14 @@ OperatorRole = Literal["admin", "reviewer", "viewer"]
 
 # own_account covers the operator's own password, second factor and devices. An operator needs no enrolled second
 # factor to use own_account.
-Permission = Literal["own_account", "view", "decide", "reveal", "configure", "manage_mitras"]
+Permission = Literal[
+    "own_account", "view", "decide", "reveal", "configure", "manage_mitras", "manage_devices"
+]
 
 PERMISSIONS: Final[dict[OperatorRole, frozenset[Permission]]] = {
-    "admin": frozenset({"own_account", "view", "decide", "reveal", "configure", "manage_mitras"}),
-    "reviewer": frozenset({"own_account", "view", "decide", "reveal"}),
+    "admin": frozenset(
+        {"own_account", "view", "decide", "reveal", "configure", "manage_mitras", "manage_devices"}
+    ),
+    "reviewer": frozenset({"own_account", "view", "decide", "reveal", "manage_devices"}),
     "viewer": frozenset({"own_account", "view"}),
 }

@@ -9,6 +9,7 @@ import msgspec
 
 from curhat.accounts.schemas import Transport
 from curhat.control_center.operators.permissions import OperatorRole
+from curhat.control_center.operators.throttle import Factor
 from curhat.kit.database import Executor, NoRow, rows_changed
 
 LOCK_SIGN_IN_TRIES: Final = """
@@ -26,45 +27,77 @@ async def lock_sign_in_tries(db: Executor, /, *, email_digest: bytes) -> None:
     return value
 
 
-READ_WAIT_SECONDS: Final = """
-SELECT extract(epoch FROM tried_at + make_interval(secs => $1) - curhat_now())::double precision
-    AS wait_seconds
-FROM operator_sign_in_tries
-WHERE email_digest = $2 AND tried_at > (SELECT curhat_now()) - make_interval(secs => $1)
-ORDER BY tried_at DESC OFFSET $3::integer - 1 LIMIT 1
+class CountSignInTriesRow(msgspec.Struct, frozen=True):
+    own: int
+    own_age_seconds: float | None
+    strangers: int
+    strangers_age_seconds: float | None
+
+
+COUNT_SIGN_IN_TRIES: Final = """
+WITH moment AS MATERIALIZED (
+    SELECT curhat_now() AS now
+), tries AS (
+    SELECT tried_at, coalesce(requester = $1, false) AS is_own, NOT is_known_device AS is_strangers
+    FROM operator_sign_in_tries, moment
+    WHERE email_digest = $2 AND factor = $3 AND tried_at > moment.now - interval '24 hours'
+)
+SELECT count(*) FILTER (WHERE is_own) AS own,
+    extract(epoch FROM moment.now - max(tried_at) FILTER (WHERE is_own))::double precision AS own_age_seconds,
+    count(*) FILTER (WHERE is_strangers) AS strangers,
+    extract(epoch FROM moment.now - max(tried_at) FILTER (WHERE is_strangers))::double precision
+        AS strangers_age_seconds
+FROM moment LEFT JOIN tries ON true GROUP BY moment.now
 """
 
 
-async def read_wait_seconds(
-    db: Executor, /, *, window_seconds: float, email_digest: bytes, max_tries: int
-) -> float | None:
-    """Compute the seconds until this e-mail has fewer than @max_tries tries in the last @window_seconds. No row:
-    the e-mail already has fewer tries."""
-    row = await db.fetchrow(READ_WAIT_SECONDS, window_seconds, email_digest, max_tries)
+async def count_sign_in_tries(
+    db: Executor, /, *, requester: bytes, email_digest: bytes, factor: Factor
+) -> CountSignInTriesRow:
+    """Count the wrong tries of one factor with this e-mail in the last 24 hours, and how long ago the newest was: the
+    tries of this requester, and the tries of all requesters that are no known device."""
+    row = await db.fetchrow(COUNT_SIGN_IN_TRIES, requester, email_digest, factor)
     if row is None:
-        return None
-    value: float = row[0]
-    return value
+        raise NoRow(COUNT_SIGN_IN_TRIES)
+    return CountSignInTriesRow(*row)
 
 
 INSERT_SIGN_IN_TRY: Final = """
-INSERT INTO operator_sign_in_tries (email_digest) VALUES ($1)
+INSERT INTO operator_sign_in_tries (email_digest, factor, requester, is_known_device)
+VALUES ($1, $2, $3, $4)
+RETURNING id
 """
 
 
-async def insert_sign_in_try(db: Executor, /, *, email_digest: bytes) -> None:
-    """Insert one try to sign in with this e-mail."""
-    await db.execute(INSERT_SIGN_IN_TRY, email_digest)
+async def insert_sign_in_try(
+    db: Executor, /, *, email_digest: bytes, factor: Factor, requester: bytes, is_known_device: bool
+) -> int:
+    """Insert one try of one factor with this e-mail. Returns the try's id."""
+    row = await db.fetchrow(INSERT_SIGN_IN_TRY, email_digest, factor, requester, is_known_device)
+    if row is None:
+        raise NoRow(INSERT_SIGN_IN_TRY)
+    value: int = row[0]
+    return value
+
+
+DELETE_SIGN_IN_TRY: Final = """
+DELETE FROM operator_sign_in_tries WHERE id = $1
+"""
+
+
+async def delete_sign_in_try(db: Executor, /, *, id: int) -> None:
+    """Delete a try whose password was right."""
+    await db.execute(DELETE_SIGN_IN_TRY, id)
 
 
 DELETE_SIGN_IN_TRIES: Final = """
-DELETE FROM operator_sign_in_tries WHERE email_digest = $1
+DELETE FROM operator_sign_in_tries WHERE email_digest = $1 AND requester = $2
 """
 
 
-async def delete_sign_in_tries(db: Executor, /, *, email_digest: bytes) -> None:
-    """Delete the tries of this e-mail, because the e-mail's owner has signed in."""
-    await db.execute(DELETE_SIGN_IN_TRIES, email_digest)
+async def delete_sign_in_tries(db: Executor, /, *, email_digest: bytes, requester: bytes) -> None:
+    """Delete the tries of this requester with this e-mail, because the requester has proved to be the e-mail's owner."""
+    await db.execute(DELETE_SIGN_IN_TRIES, email_digest, requester)
 
 
 class FindOperatorByEmailRow(msgspec.Struct, frozen=True):
@@ -108,7 +141,8 @@ async def disable_operator(db: Executor, /, *, email: str) -> UUID | None:
 
 RESET_OPERATOR: Final = """
 WITH reset AS (
-    UPDATE operators SET password_hash = $1, totp_salt = NULL, totp_new_salt = NULL, disabled_at = NULL
+    UPDATE operators SET password_hash = $1, must_change_password = true, totp_salt = NULL,
+        totp_new_salt = NULL, disabled_at = NULL
     WHERE email = $2 RETURNING id
 ), revoke_tokens AS (
     UPDATE operator_tokens SET revoked_at = curhat_now() FROM reset
@@ -135,6 +169,7 @@ class LockedOperator(msgspec.Struct, frozen=True):
     email: str
     role: OperatorRole
     password_hash: str
+    must_change_password: bool
     totp_salt: bytes | None
     totp_new_salt: bytes | None
     totp_last_step: int
@@ -142,7 +177,8 @@ class LockedOperator(msgspec.Struct, frozen=True):
 
 
 LOCK_OPERATOR: Final = """
-SELECT id, email, role, password_hash, totp_salt, totp_new_salt, totp_last_step, curhat_now() AS now
+SELECT id, email, role, password_hash, must_change_password, totp_salt, totp_new_salt, totp_last_step,
+    curhat_now() AS now
 FROM operators WHERE id = $1 AND disabled_at IS NULL FOR NO KEY UPDATE
 """
 
@@ -156,17 +192,18 @@ async def lock_operator(db: Executor, /, *, operator_id: UUID) -> LockedOperator
 
 
 INSERT_OPERATOR: Final = """
-INSERT INTO operators (email, role, password_hash) VALUES ($1, $2, $3)
+INSERT INTO operators (email, role, password_hash, must_change_password)
+VALUES ($1, $2, $3, $4)
 ON CONFLICT (email) DO NOTHING
 RETURNING id
 """
 
 
 async def insert_operator(
-    db: Executor, /, *, email: str, role: OperatorRole, password_hash: str
+    db: Executor, /, *, email: str, role: OperatorRole, password_hash: str, must_change_password: bool
 ) -> UUID | None:
     """nothing → operator. No row: another operator has this e-mail."""
-    row = await db.fetchrow(INSERT_OPERATOR, email, role, password_hash)
+    row = await db.fetchrow(INSERT_OPERATOR, email, role, password_hash, must_change_password)
     if row is None:
         return None
     value: UUID = row[0]
@@ -174,7 +211,7 @@ async def insert_operator(
 
 
 SET_PASSWORD: Final = """
-UPDATE operators SET password_hash = $1 WHERE id = $2
+UPDATE operators SET password_hash = $1, must_change_password = false WHERE id = $2
 """
 
 
@@ -258,8 +295,10 @@ async def count_unused_recovery_codes(db: Executor, /, *, operator_id: UUID) -> 
 
 
 INSERT_TOKEN: Final = """
-INSERT INTO operator_tokens (digest, operator_id, transport, user_agent, address, created_at, last_seen_at, expires_at)
-SELECT $1, $2, $3, $4, $5, now, now, now + make_interval(secs => $6)
+INSERT INTO operator_tokens
+    (digest, operator_id, transport, user_agent, address, known_device_digest, created_at, last_seen_at, expires_at)
+SELECT $1, $2, $3, $4, $5, $6, now, now,
+    now + make_interval(secs => $7)
 FROM curhat_now() AS now
 """
 
@@ -273,32 +312,44 @@ async def insert_token(
     transport: Transport,
     user_agent: str,
     address: str,
+    known_device_digest: bytes,
     lifetime_seconds: float,
 ) -> None:
     """nothing → valid for @lifetime_seconds."""
-    await db.execute(INSERT_TOKEN, digest, operator_id, transport, user_agent, address, lifetime_seconds)
+    await db.execute(
+        INSERT_TOKEN,
+        digest,
+        operator_id,
+        transport,
+        user_agent,
+        address,
+        known_device_digest,
+        lifetime_seconds,
+    )
 
 
 class TokenOwner(msgspec.Struct, frozen=True):
     token_id: UUID
     transport: Transport
+    known_device_digest: bytes | None
     id: UUID
     email: str
     role: OperatorRole
     totp_enrolled: bool
+    must_change_password: bool
 
 
 FIND_OPERATOR_OF_TOKEN: Final = """
 WITH valid_token AS MATERIALIZED (
-    SELECT id, operator_id, transport, last_seen_at < curhat_now() - interval '1 minute' AS is_seen_stale
+    SELECT id, operator_id, transport, known_device_digest, last_seen_at < curhat_now() - interval '1 minute' AS is_seen_stale
     FROM operator_tokens
     WHERE digest = $1 AND revoked_at IS NULL AND expires_at > curhat_now()
 ), note_seen AS (
     UPDATE operator_tokens SET last_seen_at = curhat_now() FROM valid_token
     WHERE operator_tokens.id = valid_token.id AND valid_token.is_seen_stale
 )
-SELECT valid_token.id AS token_id, valid_token.transport, operators.id, operators.email, operators.role,
-    operators.totp_salt IS NOT NULL AS totp_enrolled
+SELECT valid_token.id AS token_id, valid_token.transport, valid_token.known_device_digest, operators.id, operators.email,
+    operators.role, operators.totp_salt IS NOT NULL AS totp_enrolled, operators.must_change_password
 FROM valid_token JOIN operators ON operators.id = valid_token.operator_id AND operators.disabled_at IS NULL
 """
 
@@ -379,6 +430,26 @@ WHERE operator_id = $1 AND id = $2 AND revoked_at IS NULL AND expires_at > curha
 async def revoke_token(db: Executor, /, *, operator_id: UUID, token_id: UUID) -> int:
     """valid → revoked. Changes no row if this operator has no such valid token."""
     return rows_changed(await db.execute(REVOKE_TOKEN, operator_id, token_id))
+
+
+class RevokedDevice(msgspec.Struct, frozen=True):
+    id: UUID
+    known_device_digest: bytes | None
+
+
+REVOKE_DEVICE: Final = """
+UPDATE operator_tokens SET revoked_at = curhat_now()
+WHERE operator_id = $1 AND id = $2 AND revoked_at IS NULL AND expires_at > curhat_now()
+RETURNING id, known_device_digest
+"""
+
+
+async def revoke_device(db: Executor, /, *, operator_id: UUID, token_id: UUID) -> RevokedDevice | None:
+    """valid → revoked. Returns the token's known device. No row: this operator has no such valid token."""
+    row = await db.fetchrow(REVOKE_DEVICE, operator_id, token_id)
+    if row is None:
+        return None
+    return RevokedDevice(*row)
 
 
 REVOKE_OTHER_TOKENS: Final = """

@@ -1,27 +1,43 @@
 -- type: role = OperatorRole from curhat.control_center.operators.permissions
 -- type: transport = Transport from curhat.accounts.schemas
+-- type: factor = Factor from curhat.control_center.operators.throttle
 
 -- name: lock_sign_in_tries :one
 -- Take the advisory lock for the sign-in tries of one e-mail, until this transaction ends. This must be a
 -- separate statement, so that the next statement sees the tries that the previous lock holder committed.
 SELECT pg_advisory_xact_lock(hashtextextended('sign-in tries of ' || encode(@email_digest::bytea, 'hex'), 0)) AS locked
 
--- name: read_wait_seconds :optional
--- Compute the seconds until this e-mail has fewer than @max_tries tries in the last @window_seconds. No row:
--- the e-mail already has fewer tries.
-SELECT extract(epoch FROM tried_at + make_interval(secs => @window_seconds) - curhat_now())::double precision
-    AS wait_seconds
-FROM operator_sign_in_tries
-WHERE email_digest = @email_digest AND tried_at > (SELECT curhat_now()) - make_interval(secs => @window_seconds)
-ORDER BY tried_at DESC OFFSET @max_tries::integer - 1 LIMIT 1
+-- name: count_sign_in_tries :one
+-- Count the wrong tries of one factor with this e-mail in the last 24 hours, and how long ago the newest was: the
+-- tries of this requester, and the tries of all requesters that are no known device.
+-- nullable: own_age_seconds, strangers_age_seconds
+WITH moment AS MATERIALIZED (
+    SELECT curhat_now() AS now
+), tries AS (
+    SELECT tried_at, coalesce(requester = @requester, false) AS is_own, NOT is_known_device AS is_strangers
+    FROM operator_sign_in_tries, moment
+    WHERE email_digest = @email_digest AND factor = @factor AND tried_at > moment.now - interval '24 hours'
+)
+SELECT count(*) FILTER (WHERE is_own) AS own,
+    extract(epoch FROM moment.now - max(tried_at) FILTER (WHERE is_own))::double precision AS own_age_seconds,
+    count(*) FILTER (WHERE is_strangers) AS strangers,
+    extract(epoch FROM moment.now - max(tried_at) FILTER (WHERE is_strangers))::double precision
+        AS strangers_age_seconds
+FROM moment LEFT JOIN tries ON true GROUP BY moment.now
 
--- name: insert_sign_in_try :exec
--- Insert one try to sign in with this e-mail.
-INSERT INTO operator_sign_in_tries (email_digest) VALUES (@email_digest)
+-- name: insert_sign_in_try :one
+-- Insert one try of one factor with this e-mail. Returns the try's id.
+INSERT INTO operator_sign_in_tries (email_digest, factor, requester, is_known_device)
+VALUES (@email_digest, @factor, @requester, @is_known_device)
+RETURNING id
+
+-- name: delete_sign_in_try :exec
+-- Delete a try whose password was right.
+DELETE FROM operator_sign_in_tries WHERE id = @id
 
 -- name: delete_sign_in_tries :exec
--- Delete the tries of this e-mail, because the e-mail's owner has signed in.
-DELETE FROM operator_sign_in_tries WHERE email_digest = @email_digest
+-- Delete the tries of this requester with this e-mail, because the requester has proved to be the e-mail's owner.
+DELETE FROM operator_sign_in_tries WHERE email_digest = @email_digest AND requester = @requester
 
 -- name: find_operator_by_email :optional
 -- Find the operator with this e-mail. No row: no operator has this e-mail, or the operator is disabled.
@@ -42,7 +58,8 @@ SELECT id FROM disable
 -- enabled or disabled → enabled. Sets a new password, and removes the authenticator app and all recovery codes.
 -- Revokes every token of the operator. No row: no such operator exists.
 WITH reset AS (
-    UPDATE operators SET password_hash = @password_hash, totp_salt = NULL, totp_new_salt = NULL, disabled_at = NULL
+    UPDATE operators SET password_hash = @password_hash, must_change_password = true, totp_salt = NULL,
+        totp_new_salt = NULL, disabled_at = NULL
     WHERE email = @email RETURNING id
 ), revoke_tokens AS (
     UPDATE operator_tokens SET revoked_at = curhat_now() FROM reset
@@ -56,18 +73,20 @@ SELECT id FROM reset
 -- Lock an operator's row. No row: no such operator exists, or the operator is disabled.
 -- row: LockedOperator
 -- nullable: totp_salt, totp_new_salt
-SELECT id, email, role, password_hash, totp_salt, totp_new_salt, totp_last_step, curhat_now() AS now
+SELECT id, email, role, password_hash, must_change_password, totp_salt, totp_new_salt, totp_last_step,
+    curhat_now() AS now
 FROM operators WHERE id = @operator_id AND disabled_at IS NULL FOR NO KEY UPDATE
 
 -- name: insert_operator :optional
 -- nothing → operator. No row: another operator has this e-mail.
-INSERT INTO operators (email, role, password_hash) VALUES (@email, @role, @password_hash)
+INSERT INTO operators (email, role, password_hash, must_change_password)
+VALUES (@email, @role, @password_hash, @must_change_password)
 ON CONFLICT (email) DO NOTHING
 RETURNING id
 
 -- name: set_password :exec
 -- Replace the operator's password.
-UPDATE operators SET password_hash = @password_hash WHERE id = @operator_id
+UPDATE operators SET password_hash = @password_hash, must_change_password = false WHERE id = @operator_id
 
 -- name: set_new_totp_salt :exec
 -- Store a proposed authenticator secret. The current secret stays valid until enrol_totp replaces it.
@@ -99,24 +118,27 @@ SELECT count(*) AS unused FROM operator_recovery_codes WHERE operator_id = @oper
 
 -- name: insert_token :exec
 -- nothing → valid for @lifetime_seconds.
-INSERT INTO operator_tokens (digest, operator_id, transport, user_agent, address, created_at, last_seen_at, expires_at)
-SELECT @digest, @operator_id, @transport, @user_agent, @address, now, now, now + make_interval(secs => @lifetime_seconds)
+INSERT INTO operator_tokens
+    (digest, operator_id, transport, user_agent, address, known_device_digest, created_at, last_seen_at, expires_at)
+SELECT @digest, @operator_id, @transport, @user_agent, @address, @known_device_digest, now, now,
+    now + make_interval(secs => @lifetime_seconds)
 FROM curhat_now() AS now
 
 -- name: find_operator_of_token :optional
 -- Find the operator who owns this token. The statement also records when the token was last seen, at most once
 -- per minute. No row: the token is unknown, expired or revoked, or its operator is disabled.
 -- row: TokenOwner
+-- nullable: known_device_digest
 WITH valid_token AS MATERIALIZED (
-    SELECT id, operator_id, transport, last_seen_at < curhat_now() - interval '1 minute' AS is_seen_stale
+    SELECT id, operator_id, transport, known_device_digest, last_seen_at < curhat_now() - interval '1 minute' AS is_seen_stale
     FROM operator_tokens
     WHERE digest = @digest AND revoked_at IS NULL AND expires_at > curhat_now()
 ), note_seen AS (
     UPDATE operator_tokens SET last_seen_at = curhat_now() FROM valid_token
     WHERE operator_tokens.id = valid_token.id AND valid_token.is_seen_stale
 )
-SELECT valid_token.id AS token_id, valid_token.transport, operators.id, operators.email, operators.role,
-    operators.totp_salt IS NOT NULL AS totp_enrolled
+SELECT valid_token.id AS token_id, valid_token.transport, valid_token.known_device_digest, operators.id, operators.email,
+    operators.role, operators.totp_salt IS NOT NULL AS totp_enrolled, operators.must_change_password
 FROM valid_token JOIN operators ON operators.id = valid_token.operator_id AND operators.disabled_at IS NULL
 
 -- name: list_owners_of_tokens :many
@@ -145,6 +167,14 @@ LIMIT 100
 -- valid → revoked. Changes no row if this operator has no such valid token.
 UPDATE operator_tokens SET revoked_at = curhat_now()
 WHERE operator_id = @operator_id AND id = @token_id AND revoked_at IS NULL AND expires_at > curhat_now()
+
+-- name: revoke_device :optional
+-- valid → revoked. Returns the token's known device. No row: this operator has no such valid token.
+-- row: RevokedDevice
+-- nullable: known_device_digest
+UPDATE operator_tokens SET revoked_at = curhat_now()
+WHERE operator_id = @operator_id AND id = @token_id AND revoked_at IS NULL AND expires_at > curhat_now()
+RETURNING id, known_device_digest
 
 -- name: revoke_other_tokens :exec
 -- valid → revoked, for every token of this operator except @kept_token_id.

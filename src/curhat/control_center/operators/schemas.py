@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from curhat.accounts.schemas import Transport
+from curhat.accounts.schemas import Transport, WrittenDeviceSecret
 from curhat.control_center.operators.passwords import MAX_PASSWORD_CHARACTERS, MIN_PASSWORD_CHARACTERS
 from curhat.control_center.operators.permissions import OperatorRole, Permission
 
@@ -21,13 +21,18 @@ WrittenRecoveryCode = Annotated[str, msgspec.Meta(max_length=40)]
 
 
 class Login(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A sign-in. An operator with an authenticator app must also send `totp` (six digits) or `recovery_code`."""
+    """A sign-in. An operator with an authenticator app must also send `totp` (six digits) or `recovery_code`.
+
+    An app sends the `device_secret` of its last sign-in, so that nobody else's wrong passwords delay it. A web client
+    has the secret in a cookie.
+    """
 
     email: WrittenEmail
     password: WrittenPassword
     totp: WrittenTotp | None = None
     recovery_code: WrittenRecoveryCode | None = None
     transport: Transport = "bearer"
+    device_secret: WrittenDeviceSecret | None = None
 
 
 class OwnOperator(msgspec.Struct, frozen=True):
@@ -39,15 +44,18 @@ class OwnOperator(msgspec.Struct, frozen=True):
 
 
 class OperatorSignedIn(msgspec.Struct, frozen=True):
-    """A successful sign-in. `token` is absent if the server sends the token as a cookie.
+    """A successful sign-in. `token` and `device_secret` are absent if the server sends them as cookies.
 
+    If `must_change_password` is true, the server refuses every operation but a change of the password and a sign-out.
     If `totp_enrolled` is false, the operator must set up an authenticator app. Until then, a production server
     refuses every other operation.
     """
 
     operator: OwnOperator
     totp_enrolled: bool
+    must_change_password: bool
     token: str | UnsetType = UNSET
+    device_secret: str | UnsetType = UNSET
 
 
 class OperatorAccount(msgspec.Struct, frozen=True):
@@ -97,7 +105,7 @@ class RecoveryCodes(msgspec.Struct, frozen=True):
 
 
 class PasswordChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The current password, and a new password of 12 to 128 characters."""
+    """The current password, and a new password of 12 to 128 characters that nobody guesses easily."""
 
     password: WrittenPassword
     new_password: NewPassword

@@ -1,7 +1,5 @@
 """Signing in and out, the second factor, passwords and devices. Functions that take a transaction never commit it."""
 
-import hashlib
-import hmac
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,10 +8,11 @@ from uuid import UUID
 
 import msgspec
 
-from curhat.accounts import cookies
+from curhat.accounts import cookies, requesters
+from curhat.accounts import service as accounts
 from curhat.accounts.schemas import Transport
-from curhat.accounts.service import digest_of_token, refuse_while_waiting
-from curhat.control_center.operators import queries, second_factor
+from curhat.accounts.service import digest_of_token
+from curhat.control_center.operators import queries, second_factor, throttle
 from curhat.control_center.operators.errors import (
     CredentialsInvalid,
     EmailTaken,
@@ -33,10 +32,18 @@ from curhat.control_center.operators.schemas import (
     TotpBeginning,
     TotpSecret,
 )
+from curhat.control_center.operators.throttle import Attempt
 from curhat.control_center.schemas import from_row
 from curhat.kit.audit import write_audit_entry
 from curhat.kit.database import Database, Transaction
-from curhat.kit.errors import Forbidden, NotFound, Unauthenticated, invalid_field
+from curhat.kit.errors import (
+    BusinessError,
+    Forbidden,
+    NotFound,
+    TooManyRequests,
+    Unauthenticated,
+    invalid_field,
+)
 from curhat.kit.identity import OperatorIdentity
 from curhat.kit.queries import read_clock
 from curhat.kit.settings import Settings
@@ -44,15 +51,8 @@ from curhat.kit.settings import Settings
 TOKEN_BYTES: Final = 32
 # How long a token is valid: one working day. After this time, the operator must sign in again.
 TOKEN_LIFETIME_SECONDS: Final = 12 * 3600
-# The limit of tries per e-mail, whether or not an operator has the e-mail. A successful sign-in deletes the earlier
-# tries.
-MAX_TRIES_PER_WINDOW: Final = 10
-TRIES_WINDOW_SECONDS: Final = 15 * 60
-MAX_USER_AGENT_CHARACTERS: Final = 200
 # Limits how long one call of `prune` holds its locks.
 MAX_ROWS_PER_PRUNE: Final = 10_000
-
-_EMAIL_PURPOSE: Final = b"curhat operators e-mails 1"
 
 
 class SignedInOperator(msgspec.Struct, frozen=True):
@@ -64,6 +64,8 @@ class SignedInOperator(msgspec.Struct, frozen=True):
     token_id: UUID
     transport: Transport
     totp_enrolled: bool
+    must_change_password: bool
+    known_device_digest: bytes | None
 
     @property
     def identity(self) -> OperatorIdentity:
@@ -77,12 +79,10 @@ class SignedInOperator(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class SignInTry:
-    """A try that is counted, but whose password is not yet checked.
+    """A password that is counted as wrong until it is checked. `operator_id`: None if no operator has the e-mail."""
 
-    `operator_id`: None if no operator has the e-mail.
-    """
-
-    email_digest: bytes
+    id: int
+    attempt: Attempt
     operator_id: UUID | None
     password_hash: str | None = field(repr=False)
 
@@ -90,23 +90,43 @@ class SignInTry:
 # Signing in and out ------------------------------------------------------------------------------------------
 
 
-async def begin_sign_in(tx: Transaction, secret_key: bytes, email: str) -> SignInTry:
-    """Count a sign-in try before its password is checked. So concurrent tries cannot exceed the limit.
+async def find_requester(
+    tx: Transaction, secret_key: bytes, email: str, *, address: str, device_secret: str | None
+) -> Attempt:
+    """Find out whether a sign-in with this e-mail comes from a device on which its operator has signed in before."""
+    requester = requesters.stranger(secret_key, address)
+    if device_secret is not None:
+        owner_id = await accounts.find_operator_of_device(tx, device_secret)
+        found = await queries.find_operator_by_email(tx, email=normalised_email(email))
+        if found is not None and found.id == owner_id:
+            requester = requesters.known_device(device_secret)
+    return Attempt(throttle.digest_of_email(secret_key, normalised_email(email)), requester)
+
+
+def attempt_of(secret_key: bytes, operator: SignedInOperator) -> Attempt:
+    """Return the attempt of an operator who is signed in, and must prove the password or the second factor again."""
+    return Attempt(
+        throttle.digest_of_email(secret_key, operator.email), throttle.signed_in_device(operator.token_id)
+    )
+
+
+async def begin_password_check(tx: Transaction, attempt: Attempt, email: str) -> SignInTry:
+    """Count a password as wrong before it is checked. So concurrent tries cannot get around the delay.
 
     The same statements run whether the e-mail is known or not. Raises TooManyRequests with the seconds to wait.
     """
-    written = normalised_email(email)
-    digest = hmac.digest(hmac.digest(secret_key, _EMAIL_PURPOSE, "sha256"), written.encode(), hashlib.sha256)
-    await queries.lock_sign_in_tries(tx, email_digest=digest)
-    wait_seconds = await queries.read_wait_seconds(
-        tx, email_digest=digest, max_tries=MAX_TRIES_PER_WINDOW, window_seconds=TRIES_WINDOW_SECONDS
-    )
-    refuse_while_waiting(wait_seconds)
-    await queries.insert_sign_in_try(tx, email_digest=digest)
-    found = await queries.find_operator_by_email(tx, email=written)
+    await queries.lock_sign_in_tries(tx, email_digest=attempt.email_digest)
+    await throttle.refuse_while_delayed(tx, attempt, "password")
+    try_id = await throttle.count_try(tx, attempt, "password")
+    found = await queries.find_operator_by_email(tx, email=normalised_email(email))
     if found is None:
-        return SignInTry(digest, None, None)
-    return SignInTry(digest, found.id, found.password_hash)
+        return SignInTry(try_id, attempt, None, None)
+    return SignInTry(try_id, attempt, found.id, found.password_hash)
+
+
+async def accept_password(tx: Transaction, tried: SignInTry) -> None:
+    """Do not count a try whose password was right."""
+    await queries.delete_sign_in_try(tx, id=tried.id)
 
 
 async def finish_sign_in(
@@ -115,58 +135,91 @@ async def finish_sign_in(
     tried: SignInTry,
     login: Login,
     *,
-    password_is_right: bool,
     user_agent: str,
     address: str,
-) -> tuple[OperatorSignedIn, str]:
-    """nobody → signed in. Returns the operator and a new token. A refused try stays counted.
+    replaced_device_secret: str | None,
+) -> tuple[OperatorSignedIn, str, str] | BusinessError:
+    """nobody → signed in, after the password was right. Returns the operator, a new token and a new device secret.
 
-    The list of devices shows `user_agent` and `address`. Raises CredentialsInvalid, TotpRequired.
+    The list of devices shows `user_agent` and `address`. Returns CredentialsInvalid, TotpRequired or TooManyRequests
+    of the second factor. The caller must commit the transaction and then raise the returned error.
     """
-    if tried.operator_id is None or not password_is_right:
-        raise CredentialsInvalid
+    assert tried.operator_id is not None
     locked = await queries.lock_operator(tx, operator_id=tried.operator_id)
     if locked is None or locked.password_hash != tried.password_hash:
-        raise CredentialsInvalid
-    await _use_second_factor(tx, secret_key, locked, login.totp, login.recovery_code)
-    await queries.delete_sign_in_tries(tx, email_digest=tried.email_digest)
-    token = secrets.token_urlsafe(TOKEN_BYTES)
+        return CredentialsInvalid()
+    await accept_password(tx, tried)
+    refused = await _use_second_factor(tx, secret_key, locked, tried.attempt, login.totp, login.recovery_code)
+    if refused is not None:
+        return refused
+    await _forgive(tx, tried.attempt)
+    token, device_secret = secrets.token_urlsafe(TOKEN_BYTES), requesters.new_device_secret()
+    await accounts.remember_device(
+        tx, device_secret, replaced_secret=replaced_device_secret, operator_id=locked.id
+    )
     await queries.insert_token(
         tx,
         digest=digest_of_token(token),
         operator_id=locked.id,
         transport=login.transport,
-        user_agent=user_agent[:MAX_USER_AGENT_CHARACTERS],
+        user_agent=accounts.shown_user_agent(user_agent),
         address=address,
+        known_device_digest=requesters.digest_of_secret(device_secret),
         lifetime_seconds=TOKEN_LIFETIME_SECONDS,
     )
     await write_audit_entry(tx, locked.id, "operator_signed_in", "operator", locked.id)
-    return OperatorSignedIn(from_row(OwnOperator, locked), locked.totp_salt is not None), token
+    signed_in = OperatorSignedIn(
+        from_row(OwnOperator, locked), locked.totp_salt is not None, locked.must_change_password
+    )
+    return signed_in, token, device_secret
 
 
 async def _use_second_factor(
-    tx: Transaction, secret_key: bytes, locked: LockedOperator, totp: str | None, recovery_code: str | None
-) -> None:
+    tx: Transaction,
+    secret_key: bytes,
+    locked: LockedOperator,
+    attempt: Attempt,
+    totp: str | None,
+    recovery_code: str | None,
+) -> BusinessError | None:
     """unused → used, for the given code. An operator without an enrolled second factor needs no code.
 
-    Raises TotpRequired if the sign-in has neither an authenticator code nor a recovery code. Raises
-    CredentialsInvalid if the given code is wrong or used.
+    Returns TotpRequired without a code, TooManyRequests while earlier wrong codes delay this attempt, and
+    CredentialsInvalid, after counting the try, for a wrong or used code.
     """
     if locked.totp_salt is None:
-        return
+        return None
+    if totp is None and recovery_code is None:
+        return TotpRequired()
+    try:
+        await throttle.refuse_while_delayed(tx, attempt, "code")
+    except TooManyRequests as refusal:
+        return refusal
     if totp is not None:
         secret = second_factor.secret_of(secret_key, locked.id, locked.totp_salt)
         step = second_factor.step_of(secret, totp.strip(), locked.now, locked.totp_last_step)
         if step is None:
-            raise CredentialsInvalid
+            return await _wrong_code(tx, attempt)
         await queries.use_totp(tx, operator_id=locked.id, totp_last_step=step)
-        return
-    if recovery_code is None:
-        raise TotpRequired
+        return None
+    assert recovery_code is not None
     digest = second_factor.recovery_digest(secret_key, locked.id, recovery_code)
     if not await queries.use_recovery_code(tx, operator_id=locked.id, digest=digest):
-        raise CredentialsInvalid
+        return await _wrong_code(tx, attempt)
     await write_audit_entry(tx, locked.id, "recovery_code_used", "operator", locked.id)
+    return None
+
+
+async def _wrong_code(tx: Transaction, attempt: Attempt) -> CredentialsInvalid:
+    await throttle.count_try(tx, attempt, "code")
+    return CredentialsInvalid()
+
+
+async def _forgive(tx: Transaction, attempt: Attempt) -> None:
+    """Delete the requester's own wrong tries. The tries of others stay: their guesses count on."""
+    await queries.delete_sign_in_tries(
+        tx, email_digest=attempt.email_digest, requester=attempt.requester.digest
+    )
 
 
 async def sign_out(tx: Transaction, operator: SignedInOperator) -> None:
@@ -194,18 +247,19 @@ async def read_account(tx: Transaction, operator: SignedInOperator) -> OperatorA
 
 async def begin_totp(
     tx: Transaction, secret_key: bytes, operator: SignedInOperator, tried: SignInTry, proof: TotpBeginning
-) -> TotpSecret:
+) -> TotpSecret | BusinessError:
     """Propose a new authenticator secret. The current secret stays valid until `confirm_totp` replaces it.
 
     The caller must have checked the password. If the operator already uses a secret, `proof` must contain a right
-    code.
-    Raises NotFound, TotpRequired, CredentialsInvalid.
+    code. Returns the errors of `_use_second_factor`. The caller must commit the transaction and then raise the
+    returned error. Raises NotFound.
     """
     locked = await _lock(tx, operator)
-    await _use_second_factor(tx, secret_key, locked, proof.totp, proof.recovery_code)
+    refused = await _use_second_factor(tx, secret_key, locked, tried.attempt, proof.totp, proof.recovery_code)
+    if refused is not None:
+        return refused
     salt = second_factor.new_salt()
     await queries.set_new_totp_salt(tx, operator_id=operator.id, totp_new_salt=salt)
-    await queries.delete_sign_in_tries(tx, email_digest=tried.email_digest)
     secret = second_factor.secret_of(secret_key, operator.id, salt)
     uri = second_factor.otpauth_uri(secret, operator.email)
     return TotpSecret(secret=secret, otpauth_uri=uri, qr_svg=second_factor.qr_svg(uri))
@@ -213,38 +267,52 @@ async def begin_totp(
 
 async def confirm_totp(
     tx: Transaction, secret_key: bytes, operator: SignedInOperator, totp: str
-) -> RecoveryCodes:
+) -> RecoveryCodes | BusinessError:
     """Make the proposed secret the current secret, and sign out every other device.
 
-    Raises NotFound, NoEnrolmentBegun, CredentialsInvalid.
+    Returns CredentialsInvalid, after counting the try, for a wrong code. The caller must commit the transaction and
+    then raise the returned error. Raises NotFound, NoEnrolmentBegun, TooManyRequests.
     """
     locked = await _lock(tx, operator)
     if locked.totp_new_salt is None:
         raise NoEnrolmentBegun
+    attempt = attempt_of(secret_key, operator)
+    await throttle.refuse_while_delayed(tx, attempt, "code")
     secret = second_factor.secret_of(secret_key, operator.id, locked.totp_new_salt)
     step = second_factor.step_of(secret, totp.strip(), locked.now, 0)
     if step is None:
-        raise CredentialsInvalid
+        return await _wrong_code(tx, attempt)
+    await _forgive(tx, attempt)
     await queries.enrol_totp(tx, operator_id=operator.id, totp_last_step=step)
-    await queries.revoke_other_tokens(tx, operator_id=operator.id, kept_token_id=operator.token_id)
+    await _sign_out_elsewhere(tx, operator)
     await write_audit_entry(tx, operator.id, "totp_enrolled", "operator", operator.id)
     return await _replace_recovery_codes(tx, secret_key, operator.id)
 
 
 async def renew_recovery_codes(
-    tx: Transaction, secret_key: bytes, operator: SignedInOperator, tried: SignInTry, totp: str
-) -> RecoveryCodes:
+    tx: Transaction, secret_key: bytes, operator: SignedInOperator, totp: str
+) -> RecoveryCodes | BusinessError:
     """Replace the recovery codes with ten new codes. `totp` is the code that the authenticator app shows.
 
-    Raises NotFound, NoEnrolmentBegun, CredentialsInvalid.
+    Returns the errors of `_use_second_factor`. The caller must commit the transaction and then raise the returned
+    error. Raises NotFound, NoEnrolmentBegun.
     """
     locked = await _lock(tx, operator)
     if locked.totp_salt is None:
         raise NoEnrolmentBegun
-    await _use_second_factor(tx, secret_key, locked, totp, None)
-    await queries.delete_sign_in_tries(tx, email_digest=tried.email_digest)
+    attempt = attempt_of(secret_key, operator)
+    refused = await _use_second_factor(tx, secret_key, locked, attempt, totp, None)
+    if refused is not None:
+        return refused
+    await _forgive(tx, attempt)
     await write_audit_entry(tx, operator.id, "recovery_codes_renewed", "operator", operator.id)
     return await _replace_recovery_codes(tx, secret_key, operator.id)
+
+
+async def _sign_out_elsewhere(tx: Transaction, operator: SignedInOperator) -> None:
+    """Sign out every other device of the operator, and make it a stranger."""
+    await queries.revoke_other_tokens(tx, operator_id=operator.id, kept_token_id=operator.token_id)
+    await accounts.forget_devices_of_operator(tx, operator.id, operator.known_device_digest)
 
 
 async def _lock(tx: Transaction, operator: SignedInOperator) -> LockedOperator:
@@ -272,9 +340,8 @@ async def change_password(
     locked = await queries.lock_operator(tx, operator_id=operator.id)
     if locked is None or locked.password_hash != tried.password_hash:
         raise CredentialsInvalid
-    await queries.delete_sign_in_tries(tx, email_digest=tried.email_digest)
     await queries.set_password(tx, operator_id=operator.id, password_hash=new_hash)
-    await queries.revoke_other_tokens(tx, operator_id=operator.id, kept_token_id=operator.token_id)
+    await _sign_out_elsewhere(tx, operator)
     await write_audit_entry(tx, operator.id, "password_changed", "operator", operator.id)
 
 
@@ -289,8 +356,11 @@ async def list_devices(tx: Transaction, operator: SignedInOperator) -> DeviceLis
 
 async def revoke_device(tx: Transaction, operator: SignedInOperator, device_id: UUID) -> None:
     """valid → revoked, immediately in every process. Raises NotFound, also for another operator's device."""
-    if not await queries.revoke_token(tx, operator_id=operator.id, token_id=device_id):
+    revoked = await queries.revoke_device(tx, operator_id=operator.id, token_id=device_id)
+    if revoked is None:
         raise NotFound
+    if revoked.known_device_digest is not None:
+        await accounts.forget_device(tx, revoked.known_device_digest)
     await write_audit_entry(tx, operator.id, "device_revoked", "operator", operator.id, old=str(device_id))
 
 
@@ -298,14 +368,29 @@ async def revoke_device(tx: Transaction, operator: SignedInOperator, device_id: 
 
 
 async def create_operator(
-    tx: Transaction, email: str, role: OperatorRole, password_hash: str, *, by: str = "command line"
+    tx: Transaction,
+    email: str,
+    role: OperatorRole,
+    password_hash: str,
+    *,
+    by: str = "command line",
+    must_change_password: bool = False,
 ) -> UUID:
-    """nothing → operator. Raises ValidationFailed, EmailTaken."""
+    """nothing → operator. Raises ValidationFailed, EmailTaken.
+
+    `must_change_password`: somebody else has seen the password, so the operator may do nothing before changing it.
+    """
     written = normalised_email(email)
     name, _, domain = written.rpartition("@")
     if not name or not domain or any(character.isspace() for character in written) or len(written) > 254:
         raise invalid_field("email", "must be an e-mail address, such as sari@example.id")
-    operator_id = await queries.insert_operator(tx, email=written, role=role, password_hash=password_hash)
+    operator_id = await queries.insert_operator(
+        tx,
+        email=written,
+        role=role,
+        password_hash=password_hash,
+        must_change_password=must_change_password,
+    )
     if operator_id is None:
         raise EmailTaken
     await write_audit_entry(tx, by, "operator_created", "operator", operator_id, new=role)
@@ -321,13 +406,14 @@ async def disable_operator(tx: Transaction, email: str) -> None:
 
 
 async def reset_operator(tx: Transaction, email: str, password_hash: str) -> None:
-    """enabled or disabled → enabled, with a new password and no authenticator app. Raises NotFound.
+    """enabled or disabled → enabled, with a password to be changed and no authenticator app. Raises NotFound.
 
     Call this function for an operator who has lost the phone and the recovery codes.
     """
     operator_id = await queries.reset_operator(tx, email=normalised_email(email), password_hash=password_hash)
     if operator_id is None:
         raise NotFound
+    await accounts.forget_devices_of_operator(tx, operator_id)
     await write_audit_entry(tx, "command line", "operator_reset", "operator", operator_id)
 
 

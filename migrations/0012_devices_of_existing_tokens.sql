@@ -1,0 +1,7 @@
+-- Fill the columns that 0011 added to access_tokens. This is a file of its own, so that 0011's exclusive lock on the
+-- table does not last until the last row is filled.
+UPDATE access_tokens
+SET id = uuidv7(), last_seen_at = created_at, expires_at = least(expires_at, curhat_now() + interval '14 days')
+WHERE id IS NULL;
+ALTER TABLE access_tokens ADD CONSTRAINT access_tokens_id_not_null NOT NULL id NOT VALID;
+ALTER TABLE access_tokens ADD CONSTRAINT access_tokens_last_seen_at_not_null NOT NULL last_seen_at NOT VALID;

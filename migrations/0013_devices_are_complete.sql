@@ -1,0 +1,5 @@
+-- Check the existing rows. This is a file of its own, so that 0012's exclusive lock does not last during the check.
+ALTER TABLE access_tokens VALIDATE CONSTRAINT access_tokens_id_not_null;
+ALTER TABLE access_tokens VALIDATE CONSTRAINT access_tokens_last_seen_at_not_null;
+ALTER TABLE access_tokens VALIDATE CONSTRAINT access_tokens_user_agent_check;
+ALTER TABLE operator_sign_in_tries VALIDATE CONSTRAINT operator_sign_in_tries_factor_check;

@@ -1,0 +1,34 @@
+"""How long a requester waits after failures. Pure. Decision 0072 says what these delays allow per day."""
+
+import math
+from dataclasses import dataclass
+
+from curhat.kit.errors import TooManyRequests
+
+
+@dataclass(frozen=True, slots=True)
+class Delays:
+    """`free` failures cost nothing. From then on, the wait doubles with each failure, up to `max_seconds`."""
+
+    free: int
+    first_seconds: float
+    max_seconds: float
+
+    def after(self, failures: int) -> float:
+        """Return how many seconds must pass after the last of `failures` before the next try."""
+        if failures < self.free:
+            return 0.0
+        # min() in the exponent, because a float cannot hold 2 ** 1024.
+        return min(self.max_seconds, self.first_seconds * 2.0 ** min(failures - self.free, 60))
+
+
+def remaining(wait_seconds: float, age_seconds: float | None) -> float:
+    """Return how much of a wait is left. `age_seconds`: how long ago it began, or None if it never did."""
+    return 0.0 if age_seconds is None else wait_seconds - age_seconds
+
+
+def refuse_while_waiting(*wait_seconds: float | None) -> None:
+    """Raise TooManyRequests if a wait is positive. None, zero or a negative number means no wait."""
+    longest = max((seconds for seconds in wait_seconds if seconds is not None), default=0.0)
+    if longest > 0:
+        raise TooManyRequests(retry_after_seconds=math.ceil(longest))
