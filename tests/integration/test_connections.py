@@ -35,7 +35,8 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer a request after its body has arrived. Accept a socket."""
     if scope["type"] == "websocket":
         await receive()
-        await send({"type": "websocket.accept"})
+        if scope["path"] != "/undecided":
+            await send({"type": "websocket.accept"})
         while (await receive())["type"] != "websocket.disconnect":
             pass
         return
@@ -275,10 +276,15 @@ async def test_a_body_that_takes_too_long_is_refused(port: Port, monkeypatch: py
         pytest.param(b"1;" + b"a" * 200_000, id="an endless chunk extension"),
     ],
 )
-async def test_a_body_without_end_is_refused_while_it_streams(port: Port, body: bytes) -> None:
+async def test_a_body_without_end_is_refused_while_it_streams(
+    port: Port, body: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     reader, writer = await port.open()
-    writer.write(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + body)
-    assert status_of(await everything(reader)) in (400, 413)
+    head = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n"
+    writer.write(head + body)
+    answered = (await everything(reader)).removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")
+    assert status_of(answered) in (400, 413)
+    assert not caplog.records
 
 
 # Readers ---------------------------------------------------------------------------------------------------
@@ -367,6 +373,20 @@ async def test_a_handshake_that_the_library_refuses_does_not_stay_open(port: Por
     reader, writer = await port.open()
     writer.write(HANDSHAKE + b"X-A: " + b"a" * 9_000 + b"\r\n\r\n")
     assert b" 431 " in await everything(reader)
+
+
+@pytest.mark.parametrize("frame", [b"\xff\xff\xff\xff", b"\x88\x80\0\0\0\0", b"\x89\x80\0\0\0\0"])
+async def test_a_frame_before_the_answer_to_the_handshake_ends_the_connection_without_a_line_in_the_log(
+    port: Port, caplog: pytest.LogCaptureFixture, frame: bytes
+) -> None:
+    reader, writer = await port.open()
+    writer.write(HANDSHAKE.replace(b"/socket", b"/undecided") + b"\r\n")
+    await until(lambda: len(port.server.server_state.tasks) == 1)
+    writer.write(frame)
+    with contextlib.suppress(ConnectionResetError):
+        assert await everything(reader) == b""
+    await until(lambda: not port.server.server_state.tasks)
+    assert not [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")]
 
 
 def test_the_databases_keep_descriptors_for_themselves(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -944,7 +944,8 @@ async def test_a_text_frame_that_is_no_utf8_closes_the_socket_without_a_line_in_
     process: ServerProcess, make: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
     device = await Device("customer", await make.person()).start(process)
-    await device.connection.send(b"\xff\xfe", text=True)
+    bad_text, ping = b"\x81\x81\0\0\0\0\xff", b"\x89\x80\0\0\0\0"
+    device.connection.transport.write(bad_text + ping + bad_text)
     assert await device.close_code() == 1007
     assert not [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")]
 

@@ -102,8 +102,8 @@ class Connections:
         self._sweep: asyncio.TimerHandle | None = None
 
     def begin(self, wait: Wait, connection: "BoundedHttp") -> None:
-        """Record that a connection waits from now on."""
-        self._waiting[wait][connection] = connection.loop.time()
+        """Record that a connection waits from now on. A wait that goes on keeps its beginning."""
+        self._waiting[wait].setdefault(connection, connection.loop.time())
         if self._sweep is None:
             self._sweep = connection.loop.call_later(SWEEP_INTERVAL_SECONDS, self.sweep, connection.loop)
 
@@ -337,6 +337,7 @@ class BoundedHttp(HttpToolsProtocol):
             self.transport.write(_answer(error))
         if cycle is not None:
             cycle.disconnected = True
+            cycle.waiting_for_100_continue = False
             cycle.message_event.set()
         # If the server closed at once while the client still sends, the client could not read why.
         self.transport.write_eof()

@@ -43,6 +43,11 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         self._counted_at = self.loop.time()
 
     def data_received(self, data: bytes) -> None:
+        if self.handshake_initiated and not self.handshake_complete:
+            # A client may not send a frame before the handshake is answered. uvicorn would fail at some of them.
+            self._refused = True
+            self.transport.abort()
+            return
         for start in range(0, len(data), MAX_PIECE_BYTES):
             if self._refused:
                 return
@@ -63,7 +68,14 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
             self.transport.write(b"".join(self.conn.data_to_send()))
             self.transport.close()
 
+    def handle_ping(self) -> None:
+        # The frames of one piece of data are handled together, also after one of them was refused.
+        if not self._refused:
+            super().handle_ping()
+
     def send_receive_event_to_app(self) -> None:
+        if self._refused:
+            return
         if self.curr_msg_data_type == "text":
             try:
                 b"".join(self.frames).decode()
@@ -89,7 +101,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         """Close with `code`. Drop everything that the client sends from now on, and what was to be sent to it."""
         self._refused = True
         self.frames = []
-        if not self.handshake_complete or self.close_sent:
+        if self.close_sent:
             self.transport.abort()
             return
         self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": ""})
