@@ -18,7 +18,8 @@ CONCURRENCY: Final = 8
 ACCEPTS: Final = 500
 MESSAGES: Final = 1_000
 PAGES: Final = 1_500
-CHATS: Final = 100
+# So many that no customer exceeds the limit of 60 messages in a minute.
+CHATS: Final = 1_000
 # The people whose pages the run reads. Their history is longer than one page of chats and one page of messages.
 READERS: Final = 50
 CHATS_PER_READER: Final = 60

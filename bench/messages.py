@@ -1,6 +1,6 @@
 """Measures how late chat messages arrive over two server processes, and the highest rate without late messages.
 
-500 chats are open. The customers' sockets are at one process, the mitras' sockets are at another process, and both
+500 chats are busy. The customers' sockets are at one process, the mitras' sockets are at another process, and both
 sides write. The generator sends messages at fixed times, even if earlier messages have not arrived. The delay counts
 from the planned send time. So a stalled server cannot hide the delay by making the generator wait.
 
@@ -31,6 +31,8 @@ from bench.harness.sockets import Address, Closed, Http, WebSocket
 from bench.harness.testbed import Database, Process, Testbed
 
 CHATS: Final = 500
+# Each run uses the next group of CHATS chats. Otherwise, a person would exceed the limit of 60 messages in a minute.
+GROUPS: Final = 3
 RATE: Final = 500
 RATE_SECONDS: Final = 8
 STEP_SECONDS: Final = 4
@@ -68,6 +70,7 @@ class Sides(Protocol):
     """
 
     on_shown: Callable[[int], None]
+    run: int  # The number of the current run.
 
     def send(self, number: int, chat: int, role: str) -> None:
         """Send message `number` in `chat` as `role`. Errors appear later in `error_summary`."""
@@ -101,9 +104,9 @@ async def measure(testbed: Testbed, _options: Options) -> list[Figure]:
     async with testbed.database() as database:
         async with database.connect() as connection:
             await people.prepare(connection)
-            await people.customers(connection, 0, CHATS)
-            await people.mitras(connection, 0, CHATS)
-            await people.chats(connection, 0, CHATS)
+            await people.customers(connection, 0, CHATS * GROUPS)
+            await people.mitras(connection, 0, CHATS * GROUPS)
+            await people.chats(connection, 0, CHATS * GROUPS)
             await connection.execute(_PEER_TABLE)
         async with _our_sides(testbed, database) as sides:
             ours, our_highest = await _runs(database, sides)
@@ -168,8 +171,6 @@ async def _runs(database: Database, sides: Sides) -> tuple[Run, Run]:
 
 async def _run(sides: Sides, rate: float, seconds: float) -> Run:
     count = round(rate * seconds)
-    order = [(chat, role) for chat in range(CHATS) for role in _ROLES]
-    random.Random(1).shuffle(order)
     shown = [math.nan] * count
 
     def note(number: int) -> None:
@@ -177,6 +178,9 @@ async def _run(sides: Sides, rate: float, seconds: float) -> Run:
             shown[number] = time.perf_counter()
 
     sides.on_shown = note
+    first = sides.run % GROUPS * CHATS
+    order = [(chat, role) for chat in range(first, first + CHATS) for role in _ROLES]
+    random.Random(1).shuffle(order)
     gc.collect()
     gc.freeze()
     processor = time.process_time()
@@ -287,7 +291,7 @@ async def _our_sides(testbed: Testbed, database: Database) -> AsyncIterator[_Our
         sides = _OurSides(servers)
         sides.clients = await gather_in_batches(
             Client.connect(servers[role], role, chat, partial(sides.event, role))
-            for chat in range(CHATS)
+            for chat in range(CHATS * GROUPS)
             for role in _ROLES
         )
         yield sides
@@ -344,7 +348,7 @@ async def _peer_sides(testbed: Testbed, database: Database) -> AsyncIterator[_Pe
         servers = {"customer": first.address, "mitra": second.address}
         sides = _PeerSides()
         await gather_in_batches(
-            sides.connect(servers[role], chat, role) for chat in range(CHATS) for role in _ROLES
+            sides.connect(servers[role], chat, role) for chat in range(CHATS * GROUPS) for role in _ROLES
         )
         yield sides
         sides.close()

@@ -453,11 +453,13 @@ CREATE INDEX payments_by_confirmation ON payments USING btree (confirmed_at) WHE
 CREATE INDEX payments_by_customer ON payments USING btree (customer_id, id DESC);
 CREATE INDEX payments_by_status ON payments USING btree (status, created_at DESC, id DESC);
 CREATE INDEX payments_by_time ON payments USING btree (created_at DESC, id DESC);
+CREATE INDEX payments_confirmed_trials ON payments USING btree (customer_id, confirmed_at) WHERE (is_trial AND (confirmed_at IS NOT NULL));
 CREATE INDEX payments_in_flight ON payments USING btree (id) WHERE (status = ANY (ARRAY['confirming'::text, 'confirmed'::text]));
 CREATE UNIQUE INDEX payments_one_open_journey ON payments USING btree (customer_id) WHERE ((purpose = 'session'::text) AND (status = ANY (ARRAY['pending'::text, 'confirming'::text, 'confirmed'::text])));
 CREATE INDEX payments_open_by_target ON payments USING btree (target_mitra_id) WHERE (status = ANY (ARRAY['pending'::text, 'confirming'::text, 'confirmed'::text]));
 CREATE TRIGGER payments_opened AFTER INSERT ON payments FOR EACH ROW EXECUTE FUNCTION payment_status_changed();
 CREATE TRIGGER payments_step AFTER UPDATE ON payments FOR EACH ROW WHEN ((old.status <> new.status)) EXECUTE FUNCTION payment_status_changed();
+CREATE TRIGGER payments_trial_is_left BEFORE UPDATE ON payments FOR EACH ROW WHEN ((new.is_trial AND (old.confirmed_at IS NULL) AND (new.confirmed_at IS NOT NULL))) EXECUTE FUNCTION trial_must_be_left();
 ALTER TABLE payments ADD CONSTRAINT payments_customer_id_fkey FOREIGN KEY (customer_id) REFERENCES customers(id);
 ALTER TABLE payments ADD CONSTRAINT payments_offer_id_fkey FOREIGN KEY (offer_id) REFERENCES offers(id);
 ALTER TABLE payments ADD CONSTRAINT payments_target_mitra_id_fkey FOREIGN KEY (target_mitra_id) REFERENCES mitras(id);
@@ -949,4 +951,19 @@ CREATE FUNCTION token_revoked() RETURNS trigger
 BEGIN
     DELETE FROM push_subscriptions WHERE token_digest = NEW.digest;
     RETURN NULL;
+END $$;
+
+CREATE FUNCTION trial_is_used(of_customer_id uuid) RETURNS boolean
+    LANGUAGE sql STABLE
+    RETURN ((EXISTS (SELECT 1 FROM sessions WHERE ((sessions.customer_id = trial_is_used.of_customer_id) AND sessions.is_trial))) OR (EXISTS (SELECT 1 FROM (payments JOIN pairings ON ((pairings.payment_id = payments.id))) WHERE ((payments.customer_id = trial_is_used.of_customer_id) AND payments.is_trial AND (payments.confirmed_at IS NOT NULL) AND (pairings.failure_tag = 'customer_cancelled'::text)))) OR (3 <= (SELECT count(*) AS count FROM payments WHERE ((payments.customer_id = trial_is_used.of_customer_id) AND payments.is_trial AND (payments.confirmed_at > (curhat_now() - '24:00:00'::interval))))));
+
+CREATE FUNCTION trial_must_be_left() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF trial_is_used(NEW.customer_id) THEN
+        RAISE EXCEPTION 'customer % has used up the trial', NEW.customer_id
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'payments_trial_is_left';
+    END IF;
+    RETURN NEW;
 END $$;

@@ -17,6 +17,7 @@ import valkey.asyncio
 from curhat.dev.embedded import EmbeddedServers, embedded_servers
 from curhat.kit.database import Database
 from curhat.kit.migrations import migrate
+from curhat.sessions import pace
 from tests.simulation.bugs import named
 from tests.support.checked_rows import check_rows
 from tests.support.clock import VirtualClock, install_virtual_clock
@@ -144,3 +145,9 @@ def no_pause_points_left() -> Iterator[None]:
 
     yield
     pause_points._handlers.clear()
+
+
+@pytest.fixture
+def no_message_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each person send as many messages as they want."""
+    monkeypatch.setattr(pace, "LIMITS", ())

@@ -10,6 +10,7 @@ from playwright.async_api import Locator, Page, expect
 
 from tests.browser.system import System, json_of, wait_until
 from tests.support.server import Person, Socket
+from tests.support.signed_in import problem
 
 FOCUSED_BUTTON = """() => {
     const one = document.activeElement;
@@ -121,8 +122,9 @@ async def test_a_trial_has_the_same_steps_as_a_paid_chat(system: System) -> None
         await expect(page.get_by_text("Gratis")).to_have_count(0)
 
 
-@pytest.mark.rule("1.7", "2b.2")
-async def test_an_available_mitra_is_needed_to_open_a_payment_but_not_to_confirm_it(system: System) -> None:
+@pytest.mark.rule("1.7", "1.8", "2b.2")
+async def test_an_available_mitra_is_needed_to_open_a_payment_and_to_confirm_it(system: System) -> None:
+    """The payment screen says that nobody is available before the customer presses."""
     customer = await system.customer()
     async with system.mitra() as (mitra, _):
         page = await system.page_of(customer)
@@ -137,6 +139,10 @@ async def test_an_available_mitra_is_needed_to_open_a_payment_but_not_to_confirm
         await button(page, "Lanjut").click()
         await expect(page.locator(".total")).to_have_text("Rp20.000")
         await mitra.put("/presence", {"online": False})
+        await expect(button(page, "Bayar Rp20.000")).to_be_disabled(timeout=10_000)
+        await expect(page.get_by_text("Kamu bisa lanjut begitu ada yang siap.")).to_be_visible()
+        await mitra.put("/presence", {"online": True})
+        await expect(button(page, "Bayar Rp20.000")).to_be_enabled(timeout=10_000)
         await button(page, "Bayar Rp20.000").click()
         await expect(page.get_by_role("timer", name="Sisa waktu mencari")).to_have_text(
             re.compile(r"^(1:00|0:5\d)$")
@@ -159,9 +165,10 @@ async def test_while_presence_is_unknown_a_chat_continues_but_no_payment_is_char
         server_id = (await valkey_client.info("server"))["process_id"]
         os.kill(server_id, signal.SIGSTOP)
         try:
-            await button(pay, "Bayar Rp20.000").click()
-            await expect(pay.get_by_role("alert")).to_contain_text("Kami sedang tidak bisa memastikan")
-            await expect(pay.get_by_role("alert")).to_contain_text("Tidak ada uang yang diambil")
+            refused = await waiting.post(f"/payments/{payment['id']}/confirm")
+            assert problem(refused) == (503, "presence_unknown")
+            await expect(button(pay, "Bayar Rp20.000")).to_be_disabled(timeout=10_000)
+            await expect(pay.get_by_text("Tidak ada uang yang diambil")).to_be_visible()
             await chat.get_by_label("Tulis pesan").fill("Masih di sini?")
             await button(chat, "Kirim").click()
             await expect(chat.locator("[data-mark=sent]")).to_be_visible()
@@ -178,6 +185,7 @@ async def test_while_presence_is_unknown_a_chat_continues_but_no_payment_is_char
             return bool((await system.http.get("/api/client/mitra-availability")).json()["available"])
 
         await wait_until(is_known)
+        await expect(button(pay, "Bayar Rp20.000")).to_be_enabled(timeout=10_000)
         await button(pay, "Bayar Rp20.000").click()
         await expect(pay.get_by_role("heading", name="Mencari bestie…")).to_be_visible()
 

@@ -14,6 +14,7 @@ from curhat.payments.mock.schemas import GatewayRecords
 from curhat.payments.service import Charge
 from curhat.pricing.schemas import Offer
 from tests.crashes.system import System, available, sockets_of, unavailable, until, working
+from tests.support.journey import somebody
 
 CUSTOMERS = """
 WITH somebody AS (
@@ -69,13 +70,14 @@ async def test_hundreds_of_deadlines_take_effect_once_and_never_early_while_work
         before.start("deadline.before_commit:3"), after.start("deadline.after_commit:3"), survivor.start()
     )
     trial, paid = await system.make.offer(price_rp=0), await system.make.offer()
+    mitra = await system.make.mitra()
     async with system.database.transaction() as tx:
         for number, row in enumerate(await tx.fetch(CUSTOMERS, 300)):
             if number % 2:
                 await payments.open_payment(tx, row["id"], terms(paid, price_rp=20_000), 20)
             else:
                 payment_id = await payments.open_payment(tx, row["id"], terms(trial, price_rp=0), 20)
-                await paying.begin_confirmation(tx, row["id"], payment_id, [])
+                await paying.begin_confirmation(tx, row["id"], payment_id, [mitra])
         await tx.execute(DUE_SOON)
 
     await asyncio.gather(before.killed(), after.killed())
@@ -107,9 +109,10 @@ class Attempt:
         """Create a customer, and begin to confirm a payment of this customer."""
         customer_id = await system.make.customer()
         offer_id = await system.make.offer()
+        mitras = await somebody(system.database)
         async with system.database.transaction() as tx:
             payment_id = await payments.open_payment(tx, customer_id, terms(offer_id, price_rp=20_000), 20)
-            charge = await paying.begin_confirmation(tx, customer_id, payment_id, [])
+            charge = await paying.begin_confirmation(tx, customer_id, payment_id, mitras)
         assert charge is not None
         return cls(system, customer_id, charge)
 

@@ -16,7 +16,7 @@ from curhat.kit.database import Database
 from curhat.kit.errors import BusinessError, NotFound, TooManyRequests
 from curhat.kit.identity import Identity
 from curhat.kit.pause_points import set_pause_point
-from curhat.sessions import service, writer
+from curhat.sessions import pace, service, writer
 from curhat.sessions.errors import SessionEnded
 from curhat.sessions.schemas import Message
 from curhat.sessions.service import OutgoingMessage, SentMessage
@@ -148,11 +148,11 @@ async def test_message_ids_have_the_order_of_the_stream_when_both_sides_send_con
     await asyncio.gather(
         *(
             writers[n % 4].send(chat.customer if n % 2 else chat.mitra, chat.id, f"m{n}", f"text {n}")
-            for n in range(200)
+            for n in range(40)
         )
     )
     ids = [data["id"] for _, data in await stream_events(database, chat.customer)]
-    assert len(ids) == 200
+    assert len(ids) == 40
     assert ids == sorted(ids)
 
 
@@ -318,6 +318,7 @@ async def test_a_message_repeated_while_the_session_ends_returns_the_first_messa
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(12)
+@pytest.mark.usefixtures("no_message_limits")
 async def test_under_load_all_acknowledged_messages_are_stored_and_none_after_the_end(
     database: Database, make: Make
 ) -> None:
@@ -402,6 +403,7 @@ def _outcome_text(outcome: Message | BaseException) -> str:
     return outcome.text
 
 
+@pytest.mark.usefixtures("no_message_limits")
 async def test_messages_that_arrive_during_a_transaction_form_the_next_batch(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
@@ -532,3 +534,112 @@ async def test_the_outcomes_of_a_batch_have_the_order_of_the_messages(database: 
         outcome.message.sent_at for outcome in outcomes if isinstance(outcome, SentMessage)
     }
     assert len(moments) == 1
+
+
+# Limits ------------------------------------------------------------------------------------------------------
+
+
+class Seconds:
+    """Moves the clock of the process and the clock of the database together."""
+
+    def __init__(self, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._clock = clock
+        self._now = 1_000.0
+        monkeypatch.setattr(pace, "monotonic", lambda: self._now)
+
+    async def pass_by(self, seconds: float) -> None:
+        self._now += seconds
+        await self._clock.advance(seconds)
+
+
+@pytest.fixture
+async def seconds(clock: VirtualClock, chat: Chat, monkeypatch: pytest.MonkeyPatch) -> Seconds:
+    """Stop both clocks after the chat has begun."""
+    await clock.set(await clock.now())
+    return Seconds(clock, monkeypatch)
+
+
+@pytest.mark.rule("X.13")
+async def test_a_person_sends_at_most_twenty_messages_in_five_seconds(
+    chat: Chat, message_writer: MessageWriter, seconds: Seconds
+) -> None:
+    for n in range(20):
+        await message_writer.send(chat.customer, chat.id, f"m{n}", "halo")
+        await seconds.pass_by(0.125)
+    with pytest.raises(TooManyRequests) as refusal:
+        await message_writer.send(chat.customer, chat.id, "m20", "halo")
+    assert refusal.value.retry_after_seconds == 3
+    # A repeated message is not counted, and the limit of one person does not hold back the other.
+    assert (await message_writer.send(chat.customer, chat.id, "m3", "halo")).client_message_id == "m3"
+    await message_writer.send(chat.mitra, chat.id, "m20", "halo")
+    await seconds.pass_by(2.5)
+    await message_writer.send(chat.customer, chat.id, "m20", "halo")
+
+
+@pytest.mark.rule("X.13")
+async def test_a_person_sends_at_most_sixty_messages_in_a_minute(
+    chat: Chat, message_writer: MessageWriter, seconds: Seconds
+) -> None:
+    for n in range(60):
+        await message_writer.send(chat.customer, chat.id, f"m{n}", "halo")
+        await seconds.pass_by(0.5)
+    with pytest.raises(TooManyRequests) as refusal:
+        await message_writer.send(chat.customer, chat.id, "m60", "halo")
+    assert refusal.value.retry_after_seconds == 30
+    await seconds.pass_by(30)
+    await message_writer.send(chat.customer, chat.id, "m60", "halo")
+
+
+@pytest.mark.rule("X.13")
+@pytest.mark.usefixtures("seconds")
+async def test_two_devices_at_two_server_processes_share_one_limit(
+    database: Database, make: Make, chat: Chat
+) -> None:
+    """A mitra's chats share one limit too."""
+    other = await open_chat(database, make, mitra_id=chat.mitra.user_id)
+    writers = [MessageWriter(database), MessageWriter(database)]
+    for n in range(20):
+        await writers[n % 2].send(chat.mitra, (chat, other)[n // 2 % 2].id, f"m{n}", "halo")
+    for each in writers:
+        with pytest.raises(TooManyRequests):
+            await each.send(chat.mitra, chat.id, "m20", "halo")
+    # The process whose first message this is does not ask PostgreSQL yet. After some messages, it does.
+    third = MessageWriter(database)
+    for n in range(pace.LIMITS[0].unchecked):
+        await third.send(chat.mitra, chat.id, f"third {n}", "halo")
+    with pytest.raises(TooManyRequests):
+        await third.send(chat.mitra, chat.id, "one more", "halo")
+    # PostgreSQL counts, but a message that another process has sent is repeated and not refused.
+    assert (await third.send(chat.mitra, chat.id, "m0", "halo")).client_message_id == "m0"
+
+
+@pytest.mark.rule("X.13")
+async def test_messages_of_one_batch_beyond_the_limit_are_refused_and_the_others_are_stored(
+    database: Database, chat: Chat
+) -> None:
+    """The first 15 messages come from another process. This process has marked its batch as fast."""
+    async with database.transaction() as tx:
+        await service.send_messages(
+            tx, [OutgoingMessage(chat.customer, chat.id, f"first {n}", "halo") for n in range(15)]
+        )
+    fast = [OutgoingMessage(chat.customer, chat.id, f"m{n}", "halo", is_fast=True) for n in range(8)]
+    by_mitra = OutgoingMessage(chat.mitra, chat.id, "m7", "hai")
+    async with database.transaction() as tx:
+        outcomes = await service.send_messages(tx, [*fast, by_mitra])
+    assert [type(outcome) for outcome in outcomes] == [SentMessage] * 5 + [TooManyRequests] * 3 + [
+        SentMessage
+    ]
+    assert len(await stored(database, chat)) == 15 + 5 + 1
+
+
+def test_a_process_remembers_nobody_who_has_sent_nothing_for_a_minute(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 1_000.0
+    monkeypatch.setattr(pace, "monotonic", lambda: now)
+    people = pace.Pace()
+    for _ in range(100):
+        people.enter(Identity(role="customer", user_id=uuid4()), "m1")
+    now += pace.LONGEST_WINDOW_SECONDS + 1
+    people.enter(Identity(role="customer", user_id=uuid4()), "m1")
+    assert len(people._people) == 1

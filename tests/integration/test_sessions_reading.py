@@ -140,6 +140,7 @@ async def test_a_read_mark_needs_a_message_of_the_readers_own_chat(
 # Pages ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("no_message_limits")
 async def test_messages_are_listed_in_pages_newest_first_while_new_messages_arrive(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
@@ -159,6 +160,7 @@ async def test_messages_are_listed_in_pages_newest_first_while_new_messages_arri
     assert [text for page in pages for text in page] == texts[::-1]
 
 
+@pytest.mark.usefixtures("no_message_limits")
 async def test_the_last_page_of_messages_has_no_cursor_when_the_page_is_full(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:

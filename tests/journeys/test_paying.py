@@ -12,7 +12,7 @@ from curhat.deadlines import loop as deadline_loop
 from curhat.deadlines import queries as deadline_queries
 from curhat.deadlines import service as deadlines
 from curhat.dev.simulate import invariants
-from curhat.journeys import availability, charging, paying, searching
+from curhat.journeys import availability, charging, paying
 from curhat.journeys.transitions import Transitions
 from curhat.kit.database import Database
 from curhat.kit.errors import PresenceUnknown
@@ -31,7 +31,7 @@ from curhat.payments.service import Charge
 from curhat.pricing.errors import TrialUsed
 from tests.support.clock import VirtualClock
 from tests.support.fake_presence import FakePresence
-from tests.support.journey import accept, open_blast, request_of
+from tests.support.journey import accept, open_blast, reject, request_of, somebody
 from tests.support.people import Make
 
 TIMEOUT_MINUTES = 20
@@ -47,6 +47,9 @@ async def open_payment(
 async def begin(
     database: Database, customer: UUID, payment_id: UUID, candidates: Sequence[UUID] | None = ()
 ) -> Charge | None:
+    """Begin to confirm. Without candidates, somebody may be asked."""
+    if candidates == ():
+        candidates = await somebody(database)
     async with database.transaction() as tx:
         return await paying.begin_confirmation(tx, customer, payment_id, candidates)
 
@@ -151,7 +154,7 @@ async def test_a_trial_is_confirmed_without_a_charge_at_the_gateway(database: Da
 
 
 @pytest.mark.rule("2a.3")
-async def test_a_session_uses_up_the_trial_and_a_failed_search_does_not(
+async def test_a_session_uses_up_the_trial_and_a_rejected_search_does_not(
     database: Database, make: Make
 ) -> None:
     customer, mitra = await make.customer(), await make.mitra()
@@ -165,9 +168,7 @@ async def test_a_session_uses_up_the_trial_and_a_failed_search_does_not(
         )
         return pairing_id
 
-    failed = await search()
-    async with database.transaction() as tx:
-        await searching.cancel_search(tx, customer, failed)
+    await reject(database, mitra, await request_of(database, await search(), mitra))
     session = await accept(database, mitra, await request_of(database, await search(), mitra))
     await database.execute(
         "UPDATE sessions SET status = 'ended', ended_at = curhat_now(), end_reason = 'customer_ended' WHERE id = $1",

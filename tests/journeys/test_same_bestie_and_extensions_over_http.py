@@ -184,8 +184,13 @@ async def test_the_pairing_fails_immediately_when_the_bestie_goes_offline(
     async with customer.socket() as phone, working(mitra) as (asked,):
         payment = await open_payment_for_mitra(server, customer, mitra)
         if when == "before it is asked":
+            latch = Latch()
+            set_pause_point("confirm.before_charge", latch)
+            paying = asyncio.create_task(confirm(customer, payment))
+            await latch.reached.wait()
             done(await mitra.put("/presence", {"online": False}))
-            pairing = await confirm(customer, payment)
+            latch.open()
+            pairing = await paying
             assert pairing["status"] == "failed"
         else:
             pairing = await confirm(customer, payment)
@@ -517,7 +522,7 @@ async def test_another_customers_extension_and_an_offer_for_another_purpose_are_
 @pytest.mark.rule("4.4")
 async def test_a_mitra_who_returned_while_the_customer_paid_is_asked(server: RunningServer) -> None:
     customer, mitra = await make_past_chat(server)
-    async with working(mitra):
+    async with working(mitra), server.available_mitra():
         payment = await open_payment_for_mitra(server, customer, mitra)
         done(await mitra.put("/presence", {"online": False}))
         latch = Latch()

@@ -331,7 +331,7 @@ async def _begin_confirmation(scenario: Scenario) -> UUID:
     offer = Offer(offer_id, duration_minutes=30, price_rp=20_000, is_trial=False)
     async with scenario.database.transaction() as tx:
         payment_id = await payments.open_payment(tx, scenario.customer, offer, 20, scenario.mitra)
-        charge = await paying.begin_confirmation(tx, scenario.customer, payment_id, [])
+        charge = await paying.begin_confirmation(tx, scenario.customer, payment_id, [scenario.mitra])
     assert charge is not None
     return charge.key
 

@@ -594,7 +594,7 @@ ENTRIES: dict[str, Entry] = {
 }
 
 # A correct call of these operations needs an available mitra. That mitra's presence changes rows without a call.
-NEEDS_AVAILABLE_MITRA = frozenset({"open_payment", "take_fallback"})
+NEEDS_AVAILABLE_MITRA = frozenset({"open_payment", "confirm_payment", "take_fallback"})
 
 ENTERED = [(OPERATIONS[name], entry) for name, entry in ENTRIES.items() if name in OPERATIONS]
 FOR_SIGNED_IN = [(operation, entry) for operation, entry in ENTERED if entry.whose != "anybody"]

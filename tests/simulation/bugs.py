@@ -34,10 +34,12 @@ from curhat.presence import service as presence
 from curhat.realtime import queries as realtime
 from curhat.sessions import extension
 from curhat.sessions import queries as sessions
+from curhat.sessions import service as session_service
 
 SIMULATION = "tests/simulation/test_schedules.py"
 RACES = "tests/races/test_accept_races.py"
 PAYING = "tests/journeys/test_paying.py"
+LIMITS = "tests/journeys/test_limits.py"
 SEARCHING = "tests/journeys/test_searching.py"
 SAME_BESTIE = "tests/journeys/test_same_bestie.py"
 SAME_BESTIE_RACES = "tests/races/test_same_bestie_races.py"
@@ -120,6 +122,14 @@ def _signal_at_once(tx: Transaction, channel: str, payload: bytes) -> None:
 
 async def _no_case(_tx: Transaction, _payment_id: Any, _reason: Any) -> None:
     return None
+
+
+async def _always(*_arguments: Any) -> bool:
+    return True
+
+
+async def _refuse_nothing(*_arguments: Any) -> dict[int, Any]:
+    return {}
 
 
 async def _do_nothing(*_arguments: Any, **_keywords: Any) -> None:
@@ -307,6 +317,29 @@ BUGS: tuple[Bug, ...] = (
         "the server does not store an answer under its idempotency key",
         ["tests/integration/test_idempotency.py"],
         in_module(idempotency, "_insert_answer", _do_nothing),
+    ),
+    Bug(
+        "only a session uses up the trial",
+        [LIMITS],
+        schema="""
+        CREATE OR REPLACE FUNCTION trial_is_used(of_customer_id uuid) RETURNS boolean LANGUAGE sql STABLE
+            RETURN EXISTS (SELECT 1 FROM sessions WHERE sessions.customer_id = of_customer_id AND sessions.is_trial)
+        """,
+    ),
+    Bug(
+        "a confirmation charges for a search that can ask nobody",
+        [LIMITS],
+        in_module(pairing, "can_ask_anybody", _always),
+    ),
+    Bug(
+        "two openings at once pass the limit together",
+        [f"{LIMITS}::test_two_openings_at_once_do_not_pass_the_limit_together"],
+        in_function(payments, "open_payment", '"session", counted=1', '"session", counted=1_000'),
+    ),
+    Bug(
+        "each server process counts only its own messages",
+        ["tests/integration/test_sessions_messages.py"],
+        in_module(session_service, "_refuse_fast_senders", _refuse_nothing),
     ),
     Bug(
         "a customer may open a second journey",

@@ -72,6 +72,8 @@ CONFIGURED = {
     "extension_default_action_on_timeout": ["auto_approve", "auto_reject"],
 }
 
+CAN_ASK = "SELECT EXISTS (SELECT 1 FROM mitras WHERE id = ANY($1::uuid[]) AND id <> $2 AND can_take_customer)"
+
 # The outcomes that a schedule reached, as far as the database shows them.
 REACHED = """
 SELECT kind || ' ' || coalesce(failure_tag, status) AS outcome FROM pairings
@@ -386,8 +388,11 @@ class SimulationState:
         if row is None:
             return None
         candidates = await availability.candidates_or_none(self.presence)  # type: ignore[arg-type]
+        empty = not await self.database.fetchval(CAN_ASK, candidates or [], row["customer_id"])
         async with self.database.transaction() as tx:
             charge = await paying.begin_confirmation(tx, row["customer_id"], row["id"], candidates)
+        if empty and row["is_open"]:
+            self._fail("rule 1.8 (nobody is charged for a search that can ask nobody)")
         if charge is None:
             return f"{row['id']}: nothing to charge"
         self.calls.append(charge)

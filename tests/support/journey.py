@@ -19,6 +19,20 @@ async def open_blast(database: Database, payment_id: UUID, mitra_ids: list[UUID]
         return await pairing.open_blast(tx, payment_id, WINDOW_SECONDS, mitra_ids)
 
 
+async def somebody(database: Database) -> list[UUID]:
+    """The id of a mitra who can take a customer, in a list. Makes the mitra if there is none."""
+    found = await database.fetchval("SELECT id FROM mitras WHERE can_take_customer ORDER BY id LIMIT 1")
+    if found is None:
+        found = await database.fetchval(
+            """
+            WITH person AS (INSERT INTO people (phone_number) VALUES ('+6281399999999') RETURNING id)
+            INSERT INTO mitras (id, display_name, online, max_customers)
+            SELECT id, 'Kak Siapa', true, 20 FROM person RETURNING id
+            """
+        )
+    return [found]
+
+
 async def request_of(database: Database, pairing_id: UUID, mitra_id: UUID) -> UUID:
     """The id of a mitra's request."""
     request_id: UUID = await database.fetchval(

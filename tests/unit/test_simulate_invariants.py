@@ -418,6 +418,31 @@ async def _(rows: Rows) -> None:
         await rows.write("sessions", customer_id=customer_id, is_trial=True)
 
 
+@breaks("no trial is confirmed after its customer cancelled a trial's search, and at most three in 24 hours")
+async def _(rows: Rows) -> None:
+    customer_id = uuid4()
+    first, second = UUID(int=1), UUID(int=2)
+    trial = {"customer_id": customer_id, "amount_rp": 0, "is_trial": True, "status": "unserved"}
+    await rows.confirmed_payment(id=first, **trial)
+    await rows.write(
+        "pairings", payment_id=first, customer_id=customer_id, status="failed", decided_at=NOW,
+        failure_tag="customer_cancelled",
+    )  # fmt: skip
+    await rows.confirmed_payment(id=second, **trial)
+
+
+@breaks(
+    "a customer opens at most 10 payments for sessions in 10 minutes, and asks for 30 extensions in an hour"
+)
+async def _(rows: Rows) -> None:
+    customer_id = uuid4()
+    for number in range(11):
+        await rows.write(
+            "payments", id=UUID(int=number + 1), customer_id=customer_id, status="abandoned", created_at=NOW,
+            closed_at=NOW,
+        )  # fmt: skip
+
+
 @breaks("no request and no session has the same person as its customer and as its mitra")
 async def _(rows: Rows) -> None:
     customer_id = uuid4()

@@ -126,7 +126,6 @@ EXCEPTIONS: Reasons = {
 # The same mapping for tables of a higher package. A lower package should not depend on a higher package, so this list
 # stays short.
 UPWARD: Reasons = {
-    ("pricing", "*"): {"sessions": "a trial session uses up the trial (2a.3)"},
     ("payments", "list_charges_to_refund"): {
         "sessions": "a charge is refunded if its session was cut short",
         "extensions": "a charge is refunded if the session of its extension was cut short",

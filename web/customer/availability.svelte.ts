@@ -1,20 +1,40 @@
 /**
  * Asks the server every 5 s whether a bestie is available, while the page is in the foreground (1.3).
  *
- * `null` means that the answer is not known. A failed poll means `false` (1.6). When the page goes to the background,
+ * `null` means that the answer is not known. A failed poll means `nobody` (1.6). When the page goes to the background,
  * the client forgets the last answer.
  */
+import type { Schemas } from '../shared/api/client';
+
+/** `others`: the mitra whom the customer chose is not available, but another mitra is. */
+type Availability = 'available' | 'others' | 'nobody';
+
 const POLL_INTERVAL_MS = 5_000;
 const POLL_TIMEOUT_MS = 4_000;
 
-let available = $state<boolean | null>(null);
+let available = $state<Availability | null>(null);
 
 export function isAvailable(): boolean | null {
-  return available;
+  return available === null ? null : available !== 'nobody';
 }
 
-/** Polls while the component exists. Call it inside an `$effect`. */
-export function pollAvailability(): () => void {
+/** Whether the mitra whom the customer chose is not available, but another mitra is. */
+export function areOnlyOthersAvailable(): boolean {
+  return available === 'others';
+}
+
+/** Call it when the server has refused a command because nobody is available. The next poll may say otherwise. */
+export function reportNobody(): void {
+  available = 'nobody';
+}
+
+/**
+ * Polls while the component exists. Call it inside an `$effect`.
+ *
+ * If the customer has chosen a mitra, it asks for the status of this mitra (3.6).
+ */
+export function pollAvailability(mitraId?: string): () => void {
+  const path = mitraId ? `/api/client/mitras/${mitraId}/status` : '/api/client/mitra-availability';
   let timer: ReturnType<typeof setInterval> | undefined;
   /** The latest poll. The client ignores the answer to an earlier poll. */
   let latest: AbortController | undefined;
@@ -23,13 +43,10 @@ export function pollAvailability(): () => void {
     cancelPoll();
     const own = (latest = new AbortController());
     const timeout = setTimeout(() => own.abort(), POLL_TIMEOUT_MS);
-    let answer = false;
+    let answer: Availability = 'nobody';
     try {
-      const response = await fetch('/api/client/mitra-availability', {
-        signal: own.signal,
-        cache: 'no-store',
-      });
-      answer = response.ok && ((await response.json()) as { available?: unknown }).available === true;
+      const response = await fetch(path, { signal: own.signal, cache: 'no-store' });
+      if (response.ok) answer = read(await response.json());
     } catch {
       // A poll without an answer means that nobody is available.
     } finally {
@@ -56,7 +73,7 @@ export function pollAvailability(): () => void {
 
   function handleOffline(): void {
     cancelPoll();
-    available = false;
+    available = 'nobody';
   }
 
   document.addEventListener('visibilitychange', restart);
@@ -71,4 +88,9 @@ export function pollAvailability(): () => void {
     cancelPoll();
     available = null;
   };
+}
+
+function read(answer: Partial<Schemas['Availability'] & Schemas['MitraStatusAnswer']>): Availability {
+  if (answer.available === true || answer.status === 'available') return 'available';
+  return answer.other_available === true ? 'others' : 'nobody';
 }

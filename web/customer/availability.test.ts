@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { isAvailable, pollAvailability } from './availability.svelte';
+import { areOnlyOthersAvailable, isAvailable, pollAvailability } from './availability.svelte';
 
 /** One poll. To simulate a late answer, the test can answer the poll even after the client has aborted it. */
 interface Poll {
@@ -9,13 +9,14 @@ interface Poll {
 }
 
 let polls: Poll[];
+let polledPath = '/api/client/mitra-availability';
 let stop: () => void;
 
 beforeEach(() => {
   vi.useFakeTimers();
   polls = [];
   vi.stubGlobal('fetch', (path: string, { signal }: { signal: AbortSignal }) => {
-    expect(path).toBe('/api/client/mitra-availability');
+    expect(path).toBe(polledPath);
     return new Promise((resolve, reject) => {
       polls.push({
         signal,
@@ -162,3 +163,21 @@ test('the client neither polls nor listens after the screen was closed', async (
   dispatchEvent(new Event('offline'));
   expect(isAvailable()).toBeNull();
 });
+
+test.each([
+  [{ status: 'available', other_available: false }, true, false],
+  [{ status: 'full', other_available: true }, true, true],
+  [{ status: 'offline', other_available: true }, true, true],
+  [{ status: 'offline', other_available: false }, false, false],
+])(
+  'with a chosen mitra, the client polls the status of this mitra: %o',
+  async (body, available, onlyOthers) => {
+    stop();
+    polledPath = '/api/client/mitras/m1/status';
+    stop = pollAvailability('m1');
+    await polls[1]!.answer(body);
+    expect(isAvailable()).toBe(available);
+    expect(areOnlyOthersAvailable()).toBe(onlyOthers);
+    polledPath = '/api/client/mitra-availability';
+  },
+);

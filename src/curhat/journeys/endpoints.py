@@ -157,6 +157,9 @@ async def get_payment(
         PaymentDeclined,
         PaymentExpired,
         PaymentClosed,
+        TrialUsed,
+        NoMitraAvailable,
+        MitraUnavailable,
         PresenceUnknown,
     ),
 )
@@ -170,6 +173,7 @@ async def confirm_payment(
 ) -> Response[bytes]:
     """Confirm a payment and charge it. The transaction that confirms the payment also begins the search.
 
+    If the search could ask nobody, nothing is charged, and the payment stays pending (1.8).
     If the gateway's answer is not known within 5 s, the HTTP status is 202, and an event reports the outcome later.
     The server calls the gateway between two transactions. If the process dies at any point, a deadline finishes the
     charge.

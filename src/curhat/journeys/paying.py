@@ -16,6 +16,7 @@ from curhat.pairing.errors import MitraUnavailable, NoMitraAvailable
 from curhat.pairing.schemas import Payment
 from curhat.payments import service as payments
 from curhat.payments.errors import JourneyInProgress
+from curhat.payments.queries import LockedPayment
 from curhat.payments.service import Charge
 from curhat.presence import service as presence_service
 from curhat.presence.service import Presence
@@ -28,9 +29,10 @@ async def open_payment(
 ) -> Payment:
     """Open a payment session (2a), for a blast (1) or for the mitra of a past chat (3.2).
 
-    Raises JourneyInProgress, TrialUsed and PresenceUnknown. Raises NotFound for an unknown offer, or for a mitra with
-    whom this customer never had a session. Without a chosen mitra, raises NoMitraAvailable if no mitra may be asked.
-    With a chosen mitra, raises MitraUnavailable if this mitra is not available, even if other mitras are (3.6).
+    Raises JourneyInProgress, TrialUsed, TooManyRequests and PresenceUnknown. Raises NotFound for an unknown offer, or
+    for a mitra with whom this customer never had a session. Without a chosen mitra, raises NoMitraAvailable if no
+    mitra may be asked. With a chosen mitra, raises MitraUnavailable if this mitra is not available, even if other
+    mitras are (3.6).
     """
     if target_mitra_id is not None:
         await refuse_strangers(tx, customer_id, target_mitra_id)
@@ -45,7 +47,10 @@ async def open_payment(
     # 2. The INSERT above waits for the accept, because a customer can have only one open payment.
     # 3. The accept commits. The INSERT succeeds, because the old payment is no longer open. The second check sees the
     #    session.
+    # In the same way, the customer may have cancelled the search of a trial, which uses up the trial.
     await _refuse_during_session(tx, customer_id)
+    if offer.is_trial:
+        await pricing.refuse_used_trial(tx, customer_id)
     if gate.available is None:
         raise PresenceUnknown
     if target_mitra_id is not None:
@@ -74,21 +79,45 @@ async def begin_confirmation(
 
     Returns the charge to carry out after the commit. Returns None if there is nothing to charge, or the payment is
     already confirmed or confirming. `candidates` are the mitras who may be asked. None means that presence is
-    unknown. Raises NotFound, PresenceUnknown (before anything is charged), PaymentExpired, PaymentClosed.
+    unknown. Raises NotFound, PaymentExpired, PaymentClosed. Before anything is charged, and with the payment still
+    pending, raises TrialUsed, PresenceUnknown, NoMitraAvailable, MitraUnavailable, TooManyRequests.
     """
     payment = await payments.lock_own(tx, payment_id, customer_id)
     if payment.status != "pending":
         if payment.confirmed_at is None and payment.status != "confirming":
             raise payments.closed_error(payment.status)
         return None
-    if candidates is None:
-        raise PresenceUnknown
+    if not payment.is_over:  # payments.begin_confirmation refuses a payment whose time is over.
+        await _refuse_empty_search(tx, payment, candidates)
     charge = await payments.begin_confirmation(tx, payment)
     if charge is None:
         await begin_search(tx, payment, candidates)
     else:
         await realtime.append(tx, await views.payment_events(tx, payment_id))
     return charge
+
+
+async def _refuse_empty_search(
+    tx: Transaction, payment: LockedPayment, candidates: Sequence[UUID] | None
+) -> None:
+    """Refuse to confirm a trial that is used up (2a.9), and a payment whose search could ask nobody (1.8).
+
+    If the chosen mitra is not available but others are, the payment is charged and carries over (4.4).
+    """
+    if payment.amount_rp == 0:
+        await pricing.refuse_used_trial(tx, payment.customer_id)
+    if candidates is None:
+        raise PresenceUnknown
+    if payment.target_mitra_id is None:
+        if not await pairing.can_ask_anybody(tx, candidates, payment.customer_id):
+            raise NoMitraAvailable
+        return
+    target = await presence_service.mitra_state(tx, payment.target_mitra_id)
+    status = status_of(target, reachable=target.id in candidates)
+    if status != "available" and not await pairing.can_ask_anybody(
+        tx, candidates, payment.customer_id, target.id
+    ):
+        raise MitraUnavailable(mitra_status=status, other_available=False)
 
 
 async def cancel_payment(tx: Transaction, customer_id: UUID, payment_id: UUID) -> Payment:

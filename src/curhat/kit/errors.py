@@ -5,6 +5,7 @@ sentence. The `fields` of an instance hold ids and other values for the client. 
 BusinessError, the transaction is rolled back.
 """
 
+import math
 from typing import Any, ClassVar
 
 
@@ -89,6 +90,11 @@ class TooManyRequests(BusinessError):
     code = "too_many_requests"
     status = 429
     detail = "Too many tries. Wait as long as Retry-After says, then try again."
+
+
+def too_many_until(wait_seconds: float) -> TooManyRequests:
+    """Return a TooManyRequests that asks the client to wait for `wait_seconds`, rounded up to whole seconds."""
+    return TooManyRequests(retry_after_seconds=max(1, math.ceil(wait_seconds)))
 
 
 class PresenceUnknown(BusinessError):

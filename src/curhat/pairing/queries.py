@@ -333,6 +333,25 @@ async def can_ask_another(db: Executor, /, *, pairing_id: UUID, mitra_ids: Seque
     return value
 
 
+CAN_ASK_ANYBODY: Final = """
+SELECT EXISTS (
+    SELECT 1 FROM mitras
+    WHERE id = ANY ($1::uuid[]) AND id <> ALL ($2::uuid[]) AND can_take_customer
+) AS can_ask_anybody
+"""
+
+
+async def can_ask_anybody(
+    db: Executor, /, *, mitra_ids: Sequence[UUID], left_out_ids: Sequence[UUID]
+) -> bool:
+    """Return whether at least one of these mitras can take a customer. The mitras in @left_out_ids do not count."""
+    row = await db.fetchrow(CAN_ASK_ANYBODY, mitra_ids, left_out_ids)
+    if row is None:
+        raise NoRow(CAN_ASK_ANYBODY)
+    value: bool = row[0]
+    return value
+
+
 FAIL_PAIRINGS: Final = """
 UPDATE pairings SET status = 'failed', failure_tag = failure.tag, decided_at = curhat_now()
 FROM unnest($1::uuid[], $2::text[]) AS failure (pairing_id, tag)

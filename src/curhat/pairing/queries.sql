@@ -168,6 +168,13 @@ SELECT EXISTS (
         AND NOT EXISTS (SELECT 1 FROM requests WHERE pairing_id = pairings.id AND mitra_id = mitras.id)
 ) AS can_ask_another
 
+-- name: can_ask_anybody :one
+-- Return whether at least one of these mitras can take a customer. The mitras in @left_out_ids do not count.
+SELECT EXISTS (
+    SELECT 1 FROM mitras
+    WHERE id = ANY (@mitra_ids::uuid[]) AND id <> ALL (@left_out_ids::uuid[]) AND can_take_customer
+) AS can_ask_anybody
+
 -- name: fail_pairings :exec
 -- open → failed, each pairing with its tag. The customers get no fallback.
 UPDATE pairings SET status = 'failed', failure_tag = failure.tag, decided_at = curhat_now()

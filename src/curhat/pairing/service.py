@@ -180,6 +180,11 @@ async def _refuse_unless_rejected(tx: Transaction, request_id: UUID, pairing: Lo
     raise RequestClosed(close_reason=request.close_reason)
 
 
+async def can_ask_anybody(tx: Transaction, mitra_ids: Sequence[UUID], *left_out: UUID) -> bool:
+    """Return whether a search that may ask these mitras, but not those `left_out`, can ask anybody now."""
+    return await queries.can_ask_anybody(tx, mitra_ids=mitra_ids, left_out_ids=left_out)
+
+
 def anybody_else(candidates: Sequence[UUID] | None, *not_counted: UUID) -> bool:
     """Return whether any candidate is not in `not_counted`. If `candidates` is None (unknown), return False."""
     return candidates is not None and any(candidate not in not_counted for candidate in candidates)

@@ -7,6 +7,8 @@ Guarantees
     most one approved attempt per payment.
     If an approval arrives after the payment was closed, the charge is refunded once, and the audit records the
     refund. A payment of Rp0 never reaches the gateway.
+    A customer opens at most 10 payments for sessions in 10 minutes and 30 for extensions in an hour, and confirms at
+    most 20 times in an hour. These counts are exact, over all processes.
     An extension is charged when it is approved. The gateway must approve the charge within a time limit.
 Concurrency
     The lock of the payment row protects the whole journey. A transaction first takes this lock if it changes the

@@ -54,6 +54,58 @@ async def open_payment(
     return OpenPaymentRow(*row)
 
 
+FIND_OPENING_WAIT: Final = """
+SELECT extract(epoch FROM created_at + make_interval(secs => $1) - curhat_now())::float8 AS wait_seconds
+FROM payments WHERE customer_id = $2 AND purpose = $3
+ORDER BY id DESC OFFSET $4 - 1 LIMIT 1
+"""
+
+
+async def find_opening_wait(
+    db: Executor, /, *, window_seconds: float, customer_id: UUID, purpose: Purpose, max_payments: int
+) -> float | None:
+    """Return the seconds until the customer's payment number @max_payments, counted from the newest, is
+    @window_seconds old. Until then the customer has opened @max_payments within the window. No row: the customer
+    has fewer payments of this purpose."""
+    row = await db.fetchrow(FIND_OPENING_WAIT, window_seconds, customer_id, purpose, max_payments)
+    if row is None:
+        return None
+    value: float = row[0]
+    return value
+
+
+FIND_CONFIRMATION_WAIT: Final = """
+WITH newest_payments AS MATERIALIZED (
+    SELECT id, is_trial, confirmed_at FROM payments WHERE customer_id = $1 AND purpose = 'session'
+    ORDER BY id DESC LIMIT $2
+), confirmations AS (
+    SELECT charge_attempts.started_at AS begun_at
+    FROM newest_payments JOIN charge_attempts ON charge_attempts.payment_id = newest_payments.id
+    UNION ALL
+    SELECT confirmed_at FROM newest_payments WHERE is_trial AND confirmed_at IS NOT NULL
+)
+SELECT extract(epoch FROM begun_at + make_interval(secs => $3) - curhat_now())::float8 AS wait_seconds
+FROM confirmations
+ORDER BY begun_at DESC OFFSET $4 - 1 LIMIT 1
+"""
+
+
+async def find_confirmation_wait(
+    db: Executor, /, *, customer_id: UUID, max_payments: int, window_seconds: float, max_confirmations: int
+) -> float | None:
+    """Return the seconds until the customer's confirmation number @max_confirmations, counted from the newest, is
+    @window_seconds old. A confirmation is a charge attempt for a session, or a confirmed trial. A customer has one
+    open payment at a time. So only @max_payments payments can have a confirmation within the window. No row: these
+    payments have fewer confirmations."""
+    row = await db.fetchrow(
+        FIND_CONFIRMATION_WAIT, customer_id, max_payments, window_seconds, max_confirmations
+    )
+    if row is None:
+        return None
+    value: float = row[0]
+    return value
+
+
 FIND_OPEN_PAYMENT: Final = """
 SELECT id FROM payments
 WHERE customer_id = $1 AND purpose = 'session' AND status IN ('pending', 'confirming', 'confirmed')

@@ -13,6 +13,32 @@ VALUES (@customer_id, 'session', @offer_id, @duration_minutes, @amount_rp, @is_t
 ON CONFLICT (customer_id) WHERE purpose = 'session' AND status IN ('pending', 'confirming', 'confirmed') DO NOTHING
 RETURNING id, expires_at
 
+-- name: find_opening_wait :optional
+-- Return the seconds until the customer's payment number @max_payments, counted from the newest, is
+-- @window_seconds old. Until then the customer has opened @max_payments within the window. No row: the customer
+-- has fewer payments of this purpose.
+SELECT extract(epoch FROM created_at + make_interval(secs => @window_seconds) - curhat_now())::float8 AS wait_seconds
+FROM payments WHERE customer_id = @customer_id AND purpose = @purpose
+ORDER BY id DESC OFFSET @max_payments - 1 LIMIT 1
+
+-- name: find_confirmation_wait :optional
+-- Return the seconds until the customer's confirmation number @max_confirmations, counted from the newest, is
+-- @window_seconds old. A confirmation is a charge attempt for a session, or a confirmed trial. A customer has one
+-- open payment at a time. So only @max_payments payments can have a confirmation within the window. No row: these
+-- payments have fewer confirmations.
+WITH newest_payments AS MATERIALIZED (
+    SELECT id, is_trial, confirmed_at FROM payments WHERE customer_id = @customer_id AND purpose = 'session'
+    ORDER BY id DESC LIMIT @max_payments
+), confirmations AS (
+    SELECT charge_attempts.started_at AS begun_at
+    FROM newest_payments JOIN charge_attempts ON charge_attempts.payment_id = newest_payments.id
+    UNION ALL
+    SELECT confirmed_at FROM newest_payments WHERE is_trial AND confirmed_at IS NOT NULL
+)
+SELECT extract(epoch FROM begun_at + make_interval(secs => @window_seconds) - curhat_now())::float8 AS wait_seconds
+FROM confirmations
+ORDER BY begun_at DESC OFFSET @max_confirmations - 1 LIMIT 1
+
 -- name: find_open_payment :optional
 -- Find the customer's open payment of purpose `session`.
 SELECT id FROM payments

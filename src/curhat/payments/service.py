@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -11,7 +11,7 @@ import msgspec
 from curhat.deadlines import service as deadlines
 from curhat.kit.audit import AuditAction, write_audit_entry
 from curhat.kit.database import Transaction
-from curhat.kit.errors import NotFound
+from curhat.kit.errors import NotFound, too_many_until
 from curhat.kit.queries import read_clock
 from curhat.payments import queries
 from curhat.payments.errors import (
@@ -43,6 +43,25 @@ MAX_STRAY_CHARGE_AGE_SECONDS = 24 * 3600
 MIN_STRAY_CHARGE_WAIT_SECONDS = 60
 # The longest wait between two queries to a gateway that has no answer yet.
 MAX_ASK_WAIT_SECONDS = 30
+
+
+class OpeningLimit(NamedTuple):
+    """How many payments a customer may open in each window of `window_seconds`."""
+
+    max_payments: int
+    window_seconds: int
+
+
+# The limits per customer (X.13). They are wide for a person and narrow for a script.
+OPENING_LIMITS: Final[dict[Purpose, OpeningLimit]] = {
+    "session": OpeningLimit(10, 600),
+    "extension": OpeningLimit(30, 3600),
+}
+MAX_CONFIRMATIONS = 20
+CONFIRMATIONS_WINDOW_SECONDS = 3600
+# Only these newest payments can have a confirmation within the window: 60 that were opened within the window, and one
+# that was open before.
+MAX_CONFIRMED_PAYMENTS = 61
 
 
 class Charge(msgspec.Struct, frozen=True):
@@ -82,7 +101,14 @@ async def open_payment(
     timeout_minutes: int,
     target_mitra_id: UUID | None = None,
 ) -> UUID:
-    """nothing → pending, with its expiry armed (2a.5). Raises JourneyInProgress."""
+    """nothing → pending, with its expiry armed (2a.5). Raises JourneyInProgress, TooManyRequests."""
+    # Refuse a script before it writes a row.
+    wait_seconds = await _opening_wait(tx, customer_id, "session")
+    if wait_seconds > 0:
+        open_payment_id = await queries.find_open_payment(tx, customer_id=customer_id)
+        if open_payment_id is not None:
+            raise JourneyInProgress(payment_id=open_payment_id)
+        raise too_many_until(wait_seconds)
     opened = await queries.open_payment(
         tx,
         customer_id=customer_id,
@@ -95,6 +121,11 @@ async def open_payment(
     )
     if opened is None:
         raise JourneyInProgress(payment_id=await queries.find_open_payment(tx, customer_id=customer_id))
+    # Count again, with the new payment. While this payment is open, no other transaction opens a payment of this
+    # customer, and every earlier opening is committed. So the count is exact.
+    wait_seconds = await _opening_wait(tx, customer_id, "session", counted=1)
+    if wait_seconds > 0:
+        raise too_many_until(wait_seconds)
     await deadlines.arm(tx, PAYMENT_EXPIRY, opened.id, opened.expires_at)
     return opened.id
 
@@ -102,7 +133,14 @@ async def open_payment(
 async def open_extension_payment(
     tx: Transaction, customer_id: UUID, offer: Offer, expires_at: datetime
 ) -> UUID:
-    """nothing → pending. Arms no expiry, because the extension decides when its payment ends (5.7)."""
+    """nothing → pending. Arms no expiry, because the extension decides when its payment ends (5.7).
+
+    The caller holds the lock of the customer's running session, so the count of the customer's extensions is exact.
+    Raises TooManyRequests.
+    """
+    wait_seconds = await _opening_wait(tx, customer_id, "extension")
+    if wait_seconds > 0:
+        raise too_many_until(wait_seconds)
     return await queries.open_extension_payment(
         tx,
         customer_id=customer_id,
@@ -111,6 +149,22 @@ async def open_extension_payment(
         amount_rp=offer.price_rp,
         expires_at=expires_at,
     )
+
+
+async def _opening_wait(tx: Transaction, customer_id: UUID, purpose: Purpose, *, counted: int = 0) -> float:
+    """Return the seconds until the customer may open another payment; 0 or less if the customer may open it now.
+
+    `counted` is the number of new payments that this transaction has opened already.
+    """
+    limit = OPENING_LIMITS[purpose]
+    wait_seconds = await queries.find_opening_wait(
+        tx,
+        customer_id=customer_id,
+        purpose=purpose,
+        max_payments=limit.max_payments + counted,
+        window_seconds=limit.window_seconds,
+    )
+    return wait_seconds or 0.0
 
 
 def _charge(key: UUID, payment_id: UUID, amount_rp: int) -> Charge:
@@ -166,12 +220,21 @@ async def begin_confirmation(tx: Transaction, payment: LockedPayment) -> Charge 
     """pending → confirming. A payment of Rp0 goes directly to confirmed and never reaches the gateway (2a.3).
 
     Returns the charge to carry out after the commit. Returns None if the payment is confirmed now. If the process
-    dies before the charge, a worker finishes the attempt at the armed deadline. Raises PaymentExpired, PaymentClosed.
+    dies before the charge, a worker finishes the attempt at the armed deadline. The caller holds the lock of the
+    pending payment, and a customer has one open payment. So the count of the customer's confirmations is exact.
+    Raises PaymentExpired, TooManyRequests.
     """
-    if payment.status != "pending":
-        raise closed_error(payment.status)
     if payment.is_over:
         raise PaymentExpired
+    wait_seconds = await queries.find_confirmation_wait(
+        tx,
+        customer_id=payment.customer_id,
+        max_payments=MAX_CONFIRMED_PAYMENTS,
+        max_confirmations=MAX_CONFIRMATIONS,
+        window_seconds=CONFIRMATIONS_WINDOW_SECONDS,
+    )
+    if wait_seconds is not None and wait_seconds > 0:
+        raise too_many_until(wait_seconds)
     if payment.amount_rp == 0:
         await _confirm(tx, payment.id)
         return None

@@ -20,7 +20,7 @@ class ListOffersRow(msgspec.Struct, frozen=True):
 LIST_OFFERS: Final = """
 SELECT id, duration_minutes, price_rp, is_trial FROM offers
 WHERE purpose = $1 AND withdrawn_at IS NULL
-    AND NOT (is_trial AND EXISTS (SELECT 1 FROM sessions WHERE customer_id = $2 AND is_trial))
+    AND NOT (is_trial AND trial_is_used($2))
 ORDER BY is_trial DESC, duration_minutes
 """
 
@@ -36,12 +36,11 @@ class FindOfferRow(msgspec.Struct, frozen=True):
     duration_minutes: int
     price_rp: int
     is_trial: bool
-    trial_used: bool
+    is_used_up: bool
 
 
 FIND_OFFER: Final = """
-SELECT id, duration_minutes, price_rp, is_trial,
-    EXISTS (SELECT 1 FROM sessions WHERE customer_id = $1 AND is_trial) AS trial_used
+SELECT id, duration_minutes, price_rp, is_trial, is_trial AND trial_is_used($1) AS is_used_up
 FROM offers WHERE id = $2 AND purpose = $3 AND withdrawn_at IS NULL
 """
 
@@ -49,8 +48,8 @@ FROM offers WHERE id = $2 AND purpose = $3 AND withdrawn_at IS NULL
 async def find_offer(
     db: Executor, /, *, customer_id: UUID, id: UUID, purpose: Purpose
 ) -> FindOfferRow | None:
-    """Read one current offer, and whether this customer has had a trial. No row: the offer is unknown, withdrawn or
-    for another purpose."""
+    """Read one current offer. `is_used_up`: it is the trial, and this customer may not have it any more. No row: the
+    offer is unknown, withdrawn or for another purpose."""
     row = await db.fetchrow(FIND_OFFER, customer_id, id, purpose)
     if row is None:
         return None
@@ -59,7 +58,7 @@ async def find_offer(
 
 IS_TRIAL_AVAILABLE: Final = """
 SELECT EXISTS (SELECT 1 FROM offers WHERE is_trial AND withdrawn_at IS NULL)
-    AND NOT EXISTS (SELECT 1 FROM sessions WHERE customer_id = $1 AND is_trial) AS is_available
+    AND NOT trial_is_used($1) AS is_available
 """
 
 
@@ -67,6 +66,19 @@ async def is_trial_available(db: Executor, /, *, customer_id: UUID) -> bool:
     row = await db.fetchrow(IS_TRIAL_AVAILABLE, customer_id)
     if row is None:
         raise NoRow(IS_TRIAL_AVAILABLE)
+    value: bool = row[0]
+    return value
+
+
+IS_TRIAL_USED: Final = """
+SELECT trial_is_used($1) AS is_used
+"""
+
+
+async def is_trial_used(db: Executor, /, *, customer_id: UUID) -> bool:
+    row = await db.fetchrow(IS_TRIAL_USED, customer_id)
+    if row is None:
+        raise NoRow(IS_TRIAL_USED)
     value: bool = row[0]
     return value
 

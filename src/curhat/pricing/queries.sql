@@ -6,19 +6,21 @@
 -- duration.
 SELECT id, duration_minutes, price_rp, is_trial FROM offers
 WHERE purpose = @purpose AND withdrawn_at IS NULL
-    AND NOT (is_trial AND EXISTS (SELECT 1 FROM sessions WHERE customer_id = @customer_id AND is_trial))
+    AND NOT (is_trial AND trial_is_used(@customer_id))
 ORDER BY is_trial DESC, duration_minutes
 
 -- name: find_offer :optional
--- Read one current offer, and whether this customer has had a trial. No row: the offer is unknown, withdrawn or
--- for another purpose.
-SELECT id, duration_minutes, price_rp, is_trial,
-    EXISTS (SELECT 1 FROM sessions WHERE customer_id = @customer_id AND is_trial) AS trial_used
+-- Read one current offer. `is_used_up`: it is the trial, and this customer may not have it any more. No row: the
+-- offer is unknown, withdrawn or for another purpose.
+SELECT id, duration_minutes, price_rp, is_trial, is_trial AND trial_is_used(@customer_id) AS is_used_up
 FROM offers WHERE id = @id AND purpose = @purpose AND withdrawn_at IS NULL
 
 -- name: is_trial_available :one
 SELECT EXISTS (SELECT 1 FROM offers WHERE is_trial AND withdrawn_at IS NULL)
-    AND NOT EXISTS (SELECT 1 FROM sessions WHERE customer_id = @customer_id AND is_trial) AS is_available
+    AND NOT trial_is_used(@customer_id) AS is_available
+
+-- name: is_trial_used :one
+SELECT trial_is_used(@customer_id) AS is_used
 
 -- name: seed_offers :exec
 -- nothing → current, for each offer. An offer at Rp0 is the trial. A current offer with the same purpose and

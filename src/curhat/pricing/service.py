@@ -36,13 +36,19 @@ async def quote(tx: Transaction, customer_id: UUID, offer_id: UUID, purpose: Pur
     offer = await queries.find_offer(tx, customer_id=customer_id, id=offer_id, purpose=purpose)
     if offer is None:
         raise NotFound
-    if offer.is_trial and offer.trial_used:
+    if offer.is_used_up:
         raise TrialUsed
     return msgspec.convert(offer, Offer, from_attributes=True)
 
 
+async def refuse_used_trial(tx: Transaction, customer_id: UUID) -> None:
+    """Raise TrialUsed if this customer may not confirm a trial any more (2a.9)."""
+    if await queries.is_trial_used(tx, customer_id=customer_id):
+        raise TrialUsed
+
+
 async def trial_available(tx: Transaction, customer_id: UUID) -> bool:
-    """Return whether a trial offer is current and this customer never had a trial session (2a.3)."""
+    """Return whether a trial offer is current and this customer may have it (2a.3, 2a.9)."""
     return await queries.is_trial_available(tx, customer_id=customer_id)
 
 

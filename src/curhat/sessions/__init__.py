@@ -6,6 +6,8 @@ Guarantees
     the session has ended.
     The server accepts no message after the session has ended. It also accepts no message at or after `ends_at` by the
     database's clock, except while an extension is open.
+    A person sends at most 20 messages in 5 s and 60 in a minute. Over several server processes, a few more may pass
+    (pace.py).
     A session ends once, for one reason. The worker never ends a session before its time is over. A member never ends
     a session after its time is over.
 Concurrency
@@ -14,7 +16,8 @@ Concurrency
     the transaction checks its conditions. So the steps of one session happen one after the other, and message ids
     increase in commit order. The lock does not reduce concurrency, because the locks of the members' streams would
     serialise the session's messages anyway.
-    A transaction locks sessions in id order, then the mitra, then the streams.
+    A transaction locks sessions in id order, then the mitra, then the streams. Before the sessions, a batch takes the
+    advisory locks of its fast senders, in the order of their roles and ids.
 Relies on
     The unique constraint `messages_once`, row locks, and `curhat_now()`.
     The deadline `session_end`, which `journeys.searching.accept` arms.

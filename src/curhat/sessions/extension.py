@@ -72,7 +72,8 @@ async def request(
 
     If the mitra is not connected, the extension is rejected immediately (5.6). `connected` is what presence answered
     about the mitra just before the transaction. If `connected` is None (unknown), the extension waits for the mitra's
-    answer. Raises NotFound if the session or the offer does not exist. Raises SessionEnded, ExtensionPending.
+    answer. Raises NotFound if the session or the offer does not exist. Raises SessionEnded, ExtensionPending,
+    TooManyRequests.
     """
     session = await lock_session(tx, session_id)
     if session.customer_id != customer_id:

@@ -75,6 +75,59 @@ async def send_messages(
     ]
 
 
+LOCK_SENDERS: Final = """
+SELECT FROM unnest($1::text[], $2::uuid[]) AS asked (sender, user_id)
+CROSS JOIN LATERAL pg_advisory_xact_lock(hashtextextended('messages of ' || sender || ' ' || user_id, 0))
+"""
+
+
+async def lock_senders(db: Executor, /, *, senders: Sequence[str], user_ids: Sequence[UUID]) -> None:
+    """Take the advisory locks of these people's messages, in the given order. Each array has one element per person."""
+    await db.execute(LOCK_SENDERS, senders, user_ids)
+
+
+class RecentMessage(msgspec.Struct, frozen=True):
+    position: int
+    age_seconds: float
+
+
+LIST_RECENT_MESSAGES: Final = """
+SELECT asked.position, recent.age_seconds
+FROM unnest($1::text[], $2::uuid[]) WITH ORDINALITY AS asked (sender, user_id, position)
+CROSS JOIN LATERAL (
+    SELECT id FROM sessions WHERE asked.sender = 'customer' AND customer_id = asked.user_id AND status = 'active'
+    UNION ALL
+    SELECT id FROM sessions WHERE asked.sender = 'mitra' AND mitra_id = asked.user_id AND status = 'active'
+) AS running
+CROSS JOIN LATERAL (
+    SELECT sender, extract(epoch FROM curhat_now() - sent_at)::float8 AS age_seconds
+    FROM messages WHERE messages.session_id = running.id
+    ORDER BY messages.id DESC LIMIT $3
+) AS recent
+WHERE recent.sender = asked.sender AND recent.age_seconds < $4
+ORDER BY asked.position, recent.age_seconds
+"""
+
+
+async def list_recent_messages(
+    db: Executor,
+    /,
+    *,
+    senders: Sequence[str],
+    user_ids: Sequence[UUID],
+    max_messages: int,
+    window_seconds: float,
+) -> list[RecentMessage]:
+    """Read the ages of the messages that these people have sent in their running sessions within the last
+    @window_seconds, each person's newest message first. Each array has one element per person. The statement reads at
+    most @max_messages of a session. This must be a separate statement after lock_senders, so that it sees the
+    messages that other transactions committed during the lock wait."""
+    return [
+        RecentMessage(*row)
+        for row in await db.fetch(LIST_RECENT_MESSAGES, senders, user_ids, max_messages, window_seconds)
+    ]
+
+
 class MessageRow(msgspec.Struct, frozen=True):
     id: UUID
     session_id: UUID

@@ -48,6 +48,32 @@ FROM own
 LEFT JOIN insert_messages AS sent USING (session_id, sender, client_message_id)
 ORDER BY own.position
 
+-- name: lock_senders :exec
+-- Take the advisory locks of these people's messages, in the given order. Each array has one element per person.
+SELECT FROM unnest(@senders::text[], @user_ids::uuid[]) AS asked (sender, user_id)
+CROSS JOIN LATERAL pg_advisory_xact_lock(hashtextextended('messages of ' || sender || ' ' || user_id, 0))
+
+-- name: list_recent_messages :many
+-- Read the ages of the messages that these people have sent in their running sessions within the last
+-- @window_seconds, each person's newest message first. Each array has one element per person. The statement reads at
+-- most @max_messages of a session. This must be a separate statement after lock_senders, so that it sees the
+-- messages that other transactions committed during the lock wait.
+-- row: RecentMessage
+SELECT asked.position, recent.age_seconds
+FROM unnest(@senders::text[], @user_ids::uuid[]) WITH ORDINALITY AS asked (sender, user_id, position)
+CROSS JOIN LATERAL (
+    SELECT id FROM sessions WHERE asked.sender = 'customer' AND customer_id = asked.user_id AND status = 'active'
+    UNION ALL
+    SELECT id FROM sessions WHERE asked.sender = 'mitra' AND mitra_id = asked.user_id AND status = 'active'
+) AS running
+CROSS JOIN LATERAL (
+    SELECT sender, extract(epoch FROM curhat_now() - sent_at)::float8 AS age_seconds
+    FROM messages WHERE messages.session_id = running.id
+    ORDER BY messages.id DESC LIMIT @max_messages
+) AS recent
+WHERE recent.sender = asked.sender AND recent.age_seconds < @window_seconds
+ORDER BY asked.position, recent.age_seconds
+
 -- name: list_sent_messages :many
 -- Read the stored messages with these client ids. Each array has one element per message. This must be a
 -- separate statement, so that it sees the messages that other transactions committed while send_messages waited

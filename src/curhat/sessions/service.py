@@ -8,7 +8,7 @@ import msgspec
 
 from curhat.deadlines import service as deadlines
 from curhat.kit.database import Transaction
-from curhat.kit.errors import NotFound, invalid_field
+from curhat.kit.errors import NotFound, TooManyRequests, invalid_field, too_many_until
 from curhat.kit.identity import Identity
 from curhat.kit.page import PAGE_SIZE, Page
 from curhat.kit.pause_points import pause_point
@@ -17,7 +17,7 @@ from curhat.presence import service as presence
 from curhat.pricing.schemas import Offer
 from curhat.realtime import service as realtime
 from curhat.realtime.event_types import StreamEvent
-from curhat.sessions import events, extension, queries
+from curhat.sessions import events, extension, pace, queries
 from curhat.sessions.errors import SessionEnded
 from curhat.sessions.queries import DueSession, EndedSession, SessionRow
 from curhat.sessions.schemas import (
@@ -46,6 +46,8 @@ class OutgoingMessage(msgspec.Struct, frozen=True):
     session_id: UUID
     client_message_id: str
     text: str
+    # Whether the sender writes so fast that PostgreSQL must count the sender's recent messages (pace.py).
+    is_fast: bool = False
 
 
 class SentMessage(msgspec.Struct, frozen=True):
@@ -55,7 +57,7 @@ class SentMessage(msgspec.Struct, frozen=True):
     is_repeated: bool
 
 
-SendOutcome = SentMessage | NotFound | SessionEnded
+SendOutcome = SentMessage | NotFound | SessionEnded | TooManyRequests
 
 
 async def send_messages(tx: Transaction, outgoing: Sequence[OutgoingMessage]) -> list[SendOutcome]:
@@ -64,13 +66,15 @@ async def send_messages(tx: Transaction, outgoing: Sequence[OutgoingMessage]) ->
     Both members get `message.created` for each new message. If a message occurs twice in `outgoing`, it is written
     once.
     """
+    refused = await _refuse_fast_senders(tx, outgoing)
+    passed = [index for index in range(len(outgoing)) if index not in refused]
     rows = await queries.send_messages(
         tx,
-        session_ids=[message.session_id for message in outgoing],
-        senders=[message.sender.role for message in outgoing],
-        user_ids=[message.sender.user_id for message in outgoing],
-        client_message_ids=[message.client_message_id for message in outgoing],
-        texts=[message.text for message in outgoing],
+        session_ids=[outgoing[index].session_id for index in passed],
+        senders=[outgoing[index].sender.role for index in passed],
+        user_ids=[outgoing[index].sender.user_id for index in passed],
+        client_message_ids=[outgoing[index].client_message_id for index in passed],
+        texts=[outgoing[index].text for index in passed],
     )
     outcomes: dict[int, SendOutcome] = {}
     written: dict[UUID, Message] = {}
@@ -79,8 +83,9 @@ async def send_messages(tx: Transaction, outgoing: Sequence[OutgoingMessage]) ->
         if row.id is None or row.sent_at is None:
             continue
         is_repeated = row.id in written
+        index = passed[row.position - 1]
         if not is_repeated:
-            asked = outgoing[row.position - 1]
+            asked = outgoing[index]
             message = Message(
                 id=row.id,
                 session_id=asked.session_id,
@@ -92,24 +97,59 @@ async def send_messages(tx: Transaction, outgoing: Sequence[OutgoingMessage]) ->
             )
             written[row.id] = message
             created += events.to_both(events.MESSAGE_CREATED, row.customer_id, row.mitra_id, message)
-        outcomes[row.position - 1] = SentMessage(written[row.id], is_repeated)
-    not_written = [row.position - 1 for row in rows if row.id is None]
-    if not_written:
+        outcomes[index] = SentMessage(written[row.id], is_repeated)
+    over = {passed[row.position - 1]: SessionEnded() for row in rows if row.id is None}
+    if not_written := refused | over:
         outcomes |= await _sent_before(tx, outgoing, not_written)
     await realtime.append(tx, created)
     return [outcomes.get(index) or NotFound() for index in range(len(outgoing))]
 
 
-async def _sent_before(
-    tx: Transaction, outgoing: Sequence[OutgoingMessage], indexes: Sequence[int]
+async def _refuse_fast_senders(
+    tx: Transaction, outgoing: Sequence[OutgoingMessage]
 ) -> dict[int, SendOutcome]:
-    """Return the outcomes of the messages at these indexes.
+    """Return the refusals of the messages that exceed a limit of their sender, by the messages' indexes (X.13)."""
+    fast = sorted(
+        {message.sender for message in outgoing if message.is_fast},
+        key=lambda each: (each.role, each.user_id),
+    )
+    if not fast:
+        return {}
+    roles, user_ids = [sender.role for sender in fast], [sender.user_id for sender in fast]
+    # The lock holds back the messages that another process sends for the same person. So the next statement sees them.
+    await queries.lock_senders(tx, senders=roles, user_ids=user_ids)
+    rows = await queries.list_recent_messages(
+        tx,
+        senders=roles,
+        user_ids=user_ids,
+        window_seconds=pace.LONGEST_WINDOW_SECONDS,
+        max_messages=2 * pace.MAX_MESSAGES_PER_WINDOW,
+    )
+    ages: dict[Identity, list[float]] = {sender: [] for sender in fast}
+    for row in rows:
+        ages[fast[row.position - 1]].append(row.age_seconds)
+    refused: dict[int, SendOutcome] = {}
+    for index, message in enumerate(outgoing):
+        if message.sender not in ages:
+            continue
+        wait_seconds = pace.wait_seconds(ages[message.sender])
+        if wait_seconds > 0:
+            refused[index] = too_many_until(wait_seconds)
+        else:
+            ages[message.sender].insert(0, 0.0)
+    return refused
 
-    Each of these messages was already sent, or its session is over.
+
+async def _sent_before(
+    tx: Transaction, outgoing: Sequence[OutgoingMessage], refusals: Mapping[int, SendOutcome]
+) -> dict[int, SendOutcome]:
+    """Return the outcomes of messages that this request does not send. The keys are the messages' indexes.
+
+    The outcome is the message that an earlier request has sent, or the given refusal.
     """
     keys = {
         index: (outgoing[index].session_id, outgoing[index].sender.role, outgoing[index].client_message_id)
-        for index in indexes
+        for index in refusals
     }
     session_ids, senders, client_message_ids = zip(*keys.values(), strict=True)
     rows = await queries.list_sent_messages(
@@ -119,7 +159,7 @@ async def _sent_before(
         (each.session_id, each.sender, each.client_message_id): SentMessage(each, is_repeated=True)
         for each in msgspec.convert(rows, list[Message], from_attributes=True)
     }
-    return {index: stored.get(key) or SessionEnded() for index, key in keys.items()}
+    return {index: stored.get(key) or refusals[index] for index, key in keys.items()}
 
 
 async def mark_read(tx: Transaction, identity: Identity, session_id: UUID, up_to_message_id: UUID) -> None:

@@ -29,6 +29,7 @@ from curhat.kit.database import Database
 from curhat.kit.errors import TooManyRequests
 from curhat.kit.identity import Identity
 from curhat.kit.pause_points import pause_point
+from curhat.sessions.pace import Pace
 from curhat.sessions.schemas import Message
 from curhat.sessions.service import OutgoingMessage, SentMessage, send_messages
 
@@ -62,18 +63,20 @@ class MessageWriter:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._pace = Pace()
         self._waiting: deque[_Waiting] = deque()
         self._writing: asyncio.Task[None] | None = None
 
     async def send(self, sender: Identity, session_id: UUID, client_message_id: str, text: str) -> Message:
         """Send a message, and return it after the commit. A repeated `client_message_id` returns the first message.
 
-        Raises NotFound, SessionEnded, TooManyRequests.
+        Raises NotFound, SessionEnded. Raises TooManyRequests if the sender exceeds a limit, or too many messages wait.
         """
         if len(self._waiting) >= MAX_WAITING_MESSAGES:
             raise TooManyRequests(retry_after_seconds=1)
+        is_fast = self._pace.enter(sender, (session_id, client_message_id))
         loop = asyncio.get_running_loop()
-        message = OutgoingMessage(sender, session_id, client_message_id, text)
+        message = OutgoingMessage(sender, session_id, client_message_id, text, is_fast)
         outcome: asyncio.Future[Message] = loop.create_future()
         self._waiting.append(_Waiting(message, outcome))
         if self._writing is None:
@@ -106,6 +109,9 @@ class MessageWriter:
                     await self._write([waiting])
             return
         for waiting, outcome in zip(batch, outcomes, strict=True):
+            if isinstance(outcome, SentMessage) and outcome.is_repeated:
+                sent = waiting.message
+                self._pace.leave(sent.sender, (sent.session_id, sent.client_message_id))
             _settle(waiting, outcome)
         BATCH_SIZE.observe(len(batch))
 

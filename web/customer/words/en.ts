@@ -66,7 +66,10 @@ const en: typeof id = {
     presenceUnknown:
       'We cannot tell right now whether a bestie is there. No money was taken. Try again in a moment.',
     nobody: 'No bestie is available right now. No money was taken.',
-    trialUsed: 'You have used your free session already. Choose another duration.',
+    nobodyYet: 'No bestie is available right now. No money was taken. You can go on as soon as one is.',
+    onlyOthers: (name: string) =>
+      `${name} is not available right now. If you go on, you can choose another bestie without paying again.`,
+    trialUsed: 'Your free session is used up, or was tried three times in 24 hours. Choose another duration.',
     expiredTitle: 'The time to pay is over',
     expired: 'This payment is closed. No money was taken.',
     again: 'Start again',
@@ -86,7 +89,7 @@ const en: typeof id = {
     askTitle: 'Stop searching?',
     askMoney: (price: string) =>
       `You have paid ${price}, and it does not come back by itself. Our team reviews the payment and decides on the refund.`,
-    askFree: 'Your free session is not used up. You can try it again later.',
+    askFree: 'If you stop now, your free session is used up.',
     stay: 'Keep searching',
     stop: 'Yes, stop',
   },
@@ -115,6 +118,7 @@ const en: typeof id = {
     money: (price: string) =>
       `The ${price} you paid is on record. Our team reviews this payment and decides on the refund; you need not report anything.`,
     moneyFree: 'No money was taken, and your free session is not used up.',
+    trialCancelled: 'No money was taken. Your free session is used up.',
     refunded: (price: string) => `We have given ${price} back to you.`,
     reference: 'Payment code',
     nowTitle: 'Now',

@@ -65,7 +65,11 @@ export default {
     presenceUnknown:
       'Kami sedang tidak bisa memastikan ada bestie. Tidak ada uang yang diambil. Coba lagi sebentar lagi.',
     nobody: 'Belum ada bestie tersedia. Tidak ada uang yang diambil.',
-    trialUsed: 'Sesi gratismu sudah pernah dipakai. Pilih durasi lain.',
+    nobodyYet:
+      'Belum ada bestie tersedia. Tidak ada uang yang diambil. Kamu bisa lanjut begitu ada yang siap.',
+    onlyOthers: (name: string) =>
+      `${name} sedang tidak bisa menemani. Kalau kamu lanjut, kamu bisa memilih chat dengan bestie lain tanpa membayar lagi.`,
+    trialUsed: 'Sesi gratismu sudah terpakai, atau sudah tiga kali dicoba dalam 24 jam. Pilih durasi lain.',
     expiredTitle: 'Waktu pembayaran habis',
     expired: 'Pembayaran ini sudah ditutup. Tidak ada uang yang diambil.',
     again: 'Mulai lagi',
@@ -86,7 +90,7 @@ export default {
     askTitle: 'Berhenti mencari?',
     askMoney: (price: string) =>
       `${price} sudah kamu bayar dan tidak otomatis kembali. Tim kami memeriksanya dulu, lalu memutuskan apakah uangnya dikembalikan.`,
-    askFree: 'Sesi gratismu belum terpakai. Kamu bisa mencobanya lagi nanti.',
+    askFree: 'Kalau kamu berhenti sekarang, sesi gratismu dianggap sudah terpakai.',
     stay: 'Tetap mencari',
     stop: 'Ya, berhenti',
   },
@@ -116,6 +120,7 @@ export default {
     money: (price: string) =>
       `${price} yang kamu bayar sudah tercatat. Tim kami memeriksanya dan memutuskan apakah uangnya dikembalikan. Kamu tidak perlu melapor.`,
     moneyFree: 'Tidak ada uang yang diambil, dan sesi gratismu belum terpakai.',
+    trialCancelled: 'Tidak ada uang yang diambil. Sesi gratismu sudah terpakai.',
     refunded: (price: string) => `${price} sudah kami kembalikan.`,
     reference: 'Kode pembayaran',
     nowTitle: 'Sekarang',

@@ -342,6 +342,7 @@ export interface paths {
          * ConfirmPayment
          * @description Confirm a payment and charge it. The transaction that confirms the payment also begins the search.
          *
+         *     If the search could ask nobody, nothing is charged, and the payment stays pending (1.8).
          *     If the gateway's answer is not known within 5 s, the HTTP status is 202, and an event reports the outcome later.
          *     The server calls the gateway between two transactions. If the process dies at any point, a deadline finishes the
          *     charge.
@@ -4574,7 +4575,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: idempotency_in_progress, idempotency_key_reused, payment_closed, payment_expired */
+            /** @description `code`: idempotency_in_progress, idempotency_key_reused, mitra_unavailable, no_mitra_available, payment_closed, payment_expired, trial_used */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -4582,7 +4583,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "idempotency_in_progress" | "idempotency_key_reused" | "payment_closed" | "payment_expired";
+                        code?: "idempotency_in_progress" | "idempotency_key_reused" | "mitra_unavailable" | "no_mitra_available" | "payment_closed" | "payment_expired" | "trial_used";
                     };
                 };
             };

@@ -47,6 +47,8 @@ export class Chat {
   isLoadingEarlier = $state(false);
   hasEarlier = $state(false);
   otherIsTyping = $state(false);
+  /** The time at which the next message is sent, if the person sends more than the server allows; otherwise null. */
+  heldUntil = $state<string | null>(null);
 
   readonly #api: ChatApi;
   /** The last message that each side has read. A read mark may arrive before its message. */
@@ -261,11 +263,23 @@ export class Chat {
         } catch (error) {
           if (codeOf(error) === 'unauthenticated') return;
           if (isRefusal(error)) this.#markFailed(client_message_id);
-          else await this.#pause(error instanceof Refused ? error.retryAfterSeconds : null);
+          else await this.#holdBack(error);
         }
       }
     } finally {
       this.#isSending = false;
+    }
+  }
+
+  /** Waits before the next try. If the person sends too fast, the screen shows how long. */
+  async #holdBack(error: unknown): Promise<void> {
+    const seconds = error instanceof Refused ? error.retryAfterSeconds : null;
+    if (seconds !== null && codeOf(error) === 'too_many_requests')
+      this.heldUntil = new Date(serverNow() + seconds * 1000).toISOString();
+    try {
+      await this.#pause(seconds);
+    } finally {
+      this.heldUntil = null;
     }
   }
 

@@ -194,10 +194,14 @@ test('a chat that has nothing to send does nothing when the network returns', as
 test('after a busy answer, the client waits for the time that the server names', async () => {
   chat.send('halo');
   await sends[0]!.fail(new Refused('too_many_requests', 429, {}, 7));
+  expect(chat.heldUntil).not.toBeNull();
+  expect(chat.unsent.map(({ text, failed }) => [text, failed])).toEqual([['halo', false]]);
   await vi.advanceTimersByTimeAsync(6_999);
   expect(sends).toHaveLength(1);
   await vi.advanceTimersByTimeAsync(1);
   expect(sends).toHaveLength(2);
+  expect(sends[1]!.argument).toEqual(sends[0]!.argument);
+  expect(chat.heldUntil).toBeNull();
 });
 
 test('a message that the server refuses is marked, and the next message is sent', async () => {

@@ -40,12 +40,15 @@ const en: typeof id = {
     suspended: 'This account is suspended. Contact the Curhat team.',
     other: 'Something broke on our side. Try again in a moment.',
   },
+  tooManyFor: (seconds: number) =>
+    `Too many tries. Wait ${seconds < 90 ? `${seconds} s` : `${Math.ceil(seconds / 60)} minutes`}, then try again.`,
   chat: {
     placeholder: 'Write a message',
     send: 'Send',
     earlier: 'Earlier messages',
     sending: 'sending',
     sent: 'sent',
+    held: 'That is a lot of messages. The next one is sent in',
     read: 'read',
     failed: 'Not sent: the session is over.',
     tooLong: 'The message is too long: 4,000 characters at most.',

@@ -39,12 +39,16 @@ export default {
     suspended: 'Akun ini sedang dinonaktifkan. Hubungi tim Curhat.',
     other: 'Ada yang tidak beres di pihak kami. Coba lagi sebentar lagi.',
   },
+  /** The sentence for `too_many_requests`, when the server has named the time to wait. */
+  tooManyFor: (seconds: number) =>
+    `Terlalu sering mencoba. Tunggu ${seconds < 90 ? `${seconds} detik` : `${Math.ceil(seconds / 60)} menit`}, lalu coba lagi.`,
   chat: {
     placeholder: 'Tulis pesan',
     send: 'Kirim',
     earlier: 'Pesan sebelumnya',
     sending: 'mengirim',
     sent: 'terkirim',
+    held: 'Pesanmu banyak sekali. Pesan berikutnya terkirim dalam',
     read: 'dibaca',
     failed: 'Tidak terkirim: sesi sudah selesai.',
     tooLong: 'Pesan terlalu panjang: paling banyak 4.000 huruf.',

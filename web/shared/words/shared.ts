@@ -1,4 +1,4 @@
-import { codeOf } from '../api/client';
+import { codeOf, Refused } from '../api/client';
 import id from './id';
 import { dictionary } from './language.svelte';
 
@@ -7,6 +7,8 @@ export const shared = dictionary(id, () => import('./en'));
 
 /** Returns the sentence for an error. The caller uses it when it has no sentence of its own. */
 export function errorText(error: unknown): string {
+  if (error instanceof Refused && error.code === 'too_many_requests' && error.retryAfterSeconds !== null)
+    return shared().tooManyFor(error.retryAfterSeconds);
   const words: Record<string, string> = shared().errors;
   return words[codeOf(error)] ?? shared().errors.other;
 }

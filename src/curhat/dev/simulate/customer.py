@@ -17,6 +17,10 @@ POLL_SECONDS: Final = 5.0
 # How long the result of a confirmation may be unknown. If the gateway's answer is lost, the server asks the gateway
 # after 6 s, and then repeatedly.
 CONFIRMATION_TIMEOUT_SECONDS: Final = 60.0
+# The refusals of a confirmation when nobody can be asked (1.8), or the customer has confirmed too often (X.13). How
+# often a customer tries again, POLL_SECONDS apart, before leaving the payment.
+NOT_NOW: Final = frozenset({"no_mitra_available", "mitra_unavailable", "too_many_requests"})
+MAX_CONFIRMATIONS: Final = 6
 # How long a search may stay undecided after its deadline.
 MAX_LATE_SECONDS: Final = 15.0
 # How long the gateway may take to charge for an extension.
@@ -96,7 +100,8 @@ class Customer(Person):
         offer = await self._choose_offer(plan)
         order = {"offer_id": offer["id"], "target_mitra_id": mitra_id}
         refusal = "no_mitra_available" if mitra_id is None else "mitra_unavailable"
-        opened = await self.command("/payments", order, manner=plan.open_manner, expected={refusal})
+        expected = {refusal, "too_many_requests"}
+        opened = await self.command("/payments", order, manner=plan.open_manner, expected=expected)
         if not opened.ok:
             if mitra_id is not None:
                 self.tally.returns[f"refused: {opened.body.get('status')}"] += 1
@@ -153,19 +158,15 @@ class Customer(Person):
     async def _pay(self, plan: JourneyPlan, payment_id: str, offer: Data) -> bool:
         """Confirm the payment. Returns False if the customer left the payment screen, or if no charge succeeded."""
         if plan.opens_a_second:
-            order = {"offer_id": offer["id"]}
-            second = await self.command("/payments", order, expected={"journey_in_progress"})
-            if second.code != "journey_in_progress" or second.body.get("payment_id") != payment_id:
-                self.fault(f"a second journey began beside {payment_id}: {second.status} {second.body}")
+            await self._open_second(payment_id, offer)
         await self.rest(plan.hesitates_seconds)
-        path = f"/payments/{payment_id}"
         if plan.leaves or self.is_closing():
-            await self.command(f"{path}/cancel", manner=plan.cancel_manner)
-            self.tally.unmatched["left the payment"] += 1
-            return False
+            return await self._leave(plan, payment_id, "left the payment")
         if plan.behaviour != "approve":
             await self._tell_gateway(plan.behaviour, payment_id)
         status = await self._confirm(plan, payment_id)
+        if status == "not now":
+            return await self._leave(plan, payment_id, "nobody could be asked")
         if plan.behaviour == "decline" and not offer["is_trial"]:
             if status != "pending":
                 self.fault(f"the payment {payment_id} was declined, but is {status}")
@@ -175,24 +176,46 @@ class Customer(Person):
             # On a busy machine, the server may stop waiting before the gateway receives the charge.
             self.tally.charges_that_got_lost += 1
             status = await self._confirm(plan, payment_id)
+        if status == "not now":
+            return await self._leave(plan, payment_id, "nobody could be asked")
         if status not in TAKEN:
             self.fault(f"the payment {payment_id} was approved, but is {status}")
         return status in TAKEN
+
+    async def _open_second(self, payment_id: str, offer: Data) -> None:
+        order = {"offer_id": offer["id"]}
+        second = await self.command("/payments", order, expected={"journey_in_progress", "too_many_requests"})
+        if second.code == "too_many_requests":
+            return
+        if second.code != "journey_in_progress" or second.body.get("payment_id") != payment_id:
+            self.fault(f"a second journey began beside {payment_id}: {second.status} {second.body}")
+
+    async def _leave(self, plan: JourneyPlan, payment_id: str, why: str) -> bool:
+        """Cancel the payment. Returns False."""
+        await self.command(f"/payments/{payment_id}/cancel", manner=plan.cancel_manner)
+        self.tally.unmatched[why] += 1
+        return False
 
     async def _was_charged(self, payment_id: str) -> bool:
         books = await self.call("GET", f"/api/dev/gateway/charges?payment_id={payment_id}")
         return not books.ok or any(charge["status"] == "approved" for charge in books.body["charges"])
 
     async def _confirm(self, plan: JourneyPlan, payment_id: str) -> str | None:
-        """Send one confirmation.
+        """Confirm the payment. While nobody can be asked, try again a few times.
 
-        Returns the payment's status after the gateway's answer. Returns None if the status is unknown or the server
-        refused.
+        Returns the payment's status after the gateway's answer, or `not now`. Returns None if the status is unknown or
+        the server refused.
         """
-        declined = {"payment_declined"} if plan.behaviour == "decline" else ()
-        confirmed = await self.command(
-            f"/payments/{payment_id}/confirm", manner=plan.confirm_manner, expected=declined
-        )
+        expected = NOT_NOW | ({"payment_declined"} if plan.behaviour == "decline" else frozenset())
+        tries = 1
+        path = f"/payments/{payment_id}/confirm"
+        while (
+            confirmed := await self.command(path, manner=plan.confirm_manner, expected=expected)
+        ).code in NOT_NOW:
+            if tries == MAX_CONFIRMATIONS or self.is_closing():
+                return "not now"
+            tries += 1
+            await self.rest(POLL_SECONDS)
         if confirmed.status == 202:
             return await self._until_answered(payment_id)
         if not confirmed.ok:
@@ -371,7 +394,8 @@ class Customer(Person):
         offer = offers[int(plan.offer * len(offers))]
         before = self.picture.session
         path, order = f"/sessions/{session_id}/extensions", {"offer_id": offer["id"]}
-        asked = await self.command(path, order, manner=plan.manner, expected={"session_ended"})
+        expected = {"session_ended", "too_many_requests"}
+        asked = await self.command(path, order, manner=plan.manner, expected=expected)
         if not asked.ok or before is None or before["id"] != session_id:
             return
         extension_id: str = asked.body["id"]

@@ -376,6 +376,31 @@ GROUP BY customer_id HAVING count(*) > 1
 -- 2a.3: a customer has at most one trial session
 SELECT customer_id, count(*) AS trials FROM sessions WHERE is_trial GROUP BY customer_id HAVING count(*) > 1
 
+-- name: trial_used_up :many
+-- 2a.9: no trial is confirmed after its customer cancelled a trial's search, and at most three in 24 hours
+SELECT later.customer_id, later.id AS payment_id FROM payments AS later
+WHERE later.is_trial AND later.confirmed_at IS NOT NULL AND (
+    EXISTS (
+        SELECT 1 FROM payments AS earlier JOIN pairings ON pairings.payment_id = earlier.id
+        WHERE earlier.customer_id = later.customer_id AND earlier.is_trial AND earlier.id < later.id
+            AND pairings.failure_tag = 'customer_cancelled'
+    )
+    OR 3 < (
+        SELECT count(*) FROM payments AS tried
+        WHERE tried.customer_id = later.customer_id AND tried.is_trial AND tried.id <= later.id
+            AND tried.confirmed_at > later.confirmed_at - interval '24 hours'
+    )
+)
+
+-- name: openings_within_limits :many
+-- X.13: a customer opens at most 10 payments for sessions in 10 minutes, and asks for 30 extensions in an hour
+SELECT customer_id, id AS payment_id, purpose FROM (
+    SELECT customer_id, id, purpose, created_at - lag(created_at, CASE purpose WHEN 'session' THEN 10 ELSE 30 END)
+        OVER (PARTITION BY customer_id, purpose ORDER BY id) AS since
+    FROM payments
+) AS opened
+WHERE since >= interval '0' AND since < CASE purpose WHEN 'session' THEN interval '10 minutes' ELSE interval '1 hour' END
+
 -- name: not_with_oneself :many
 -- 2b.6: no request and no session has the same person as its customer and as its mitra
 SELECT requests.id AS request_id, NULL::uuid AS session_id, requests.mitra_id

@@ -1,0 +1,33 @@
+-- The rule about the trial (2a.3, 2a.9), in one place. The statements of the package pricing call the function, and
+-- the trigger refuses to confirm a trial that is used up.
+--
+-- A process that still runs the older code answers 500 when a customer confirms a trial that is used up. The
+-- transaction is rolled back.
+
+-- Return whether the customer may no longer confirm a trial. That is so after a trial session, after a trial that the
+-- customer cancelled while the service searched, and for 24 hours after the first of three confirmations.
+CREATE FUNCTION trial_is_used(of_customer_id uuid) RETURNS boolean
+    LANGUAGE sql STABLE
+    RETURN EXISTS (SELECT 1 FROM sessions WHERE sessions.customer_id = of_customer_id AND sessions.is_trial)
+        OR EXISTS (
+            SELECT 1 FROM payments JOIN pairings ON pairings.payment_id = payments.id
+            WHERE payments.customer_id = of_customer_id AND payments.is_trial
+                AND payments.confirmed_at IS NOT NULL AND pairings.failure_tag = 'customer_cancelled'
+        )
+        OR 3 <= (
+            SELECT count(*) FROM payments
+            WHERE payments.customer_id = of_customer_id AND payments.is_trial
+                AND payments.confirmed_at > curhat_now() - interval '24 hours'
+        );
+
+CREATE FUNCTION trial_must_be_left() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF trial_is_used(NEW.customer_id) THEN
+        RAISE EXCEPTION 'customer % has used up the trial', NEW.customer_id
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'payments_trial_is_left';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER payments_trial_is_left BEFORE UPDATE ON payments FOR EACH ROW
+    WHEN (NEW.is_trial AND OLD.confirmed_at IS NULL AND NEW.confirmed_at IS NOT NULL)
+    EXECUTE FUNCTION trial_must_be_left();

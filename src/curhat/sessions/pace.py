@@ -1,0 +1,90 @@
+"""The limits of the messages that one person sends: 20 in 5 s and 60 in a minute (X.13).
+
+Guarantees
+    Through one server process, nobody exceeds a limit. Through several processes, a person exceeds it by at most
+    `unchecked` messages per further process, and only if that process has sent nothing else for this person.
+How it works
+    Each process counts the messages that it sends for a person. Most people write slowly, so most messages cost no
+    more than this count. A person who writes fast may write through other processes too. So after the first `unchecked`
+    messages of a window, `send_messages` also counts the messages that PostgreSQL has stored.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Hashable, Sequence
+from time import monotonic
+from typing import Final, NamedTuple
+
+from curhat.kit.errors import too_many_until
+from curhat.kit.identity import Identity
+
+
+class Limit(NamedTuple):
+    """At most `max_messages` in each window of `window_seconds`, the first `unchecked` of them without PostgreSQL."""
+
+    window_seconds: float
+    max_messages: int
+    unchecked: int
+
+
+LIMITS: Final = (Limit(5, 20, 10), Limit(60, 60, 30))
+LONGEST_WINDOW_SECONDS: Final = max(limit.window_seconds for limit in LIMITS)
+MAX_MESSAGES_PER_WINDOW: Final = max(limit.max_messages for limit in LIMITS)
+
+
+def wait_seconds(ages: Sequence[float]) -> float:
+    """Return how long a person must wait before the next message; 0 if the person need not wait.
+
+    `ages` has the seconds since each recent message of the person, the newest message first.
+    """
+    waits = [
+        each.window_seconds - ages[each.max_messages - 1] for each in LIMITS if len(ages) >= each.max_messages
+    ]
+    return max([0.0, *waits])
+
+
+class _Sent(NamedTuple):
+    at: float
+    key: Hashable
+
+
+class Pace:
+    """The recent messages of each person, as far as this process has sent them. Times are of the monotonic clock."""
+
+    def __init__(self) -> None:
+        # The person who sent most recently is the last. Of each person, the newest message is the first.
+        self._people: OrderedDict[Identity, deque[_Sent]] = OrderedDict()
+
+    def enter(self, sender: Identity, key: Hashable) -> bool:
+        """Count a message of this person. Returns whether PostgreSQL must count too, because the person writes fast.
+
+        `key` identifies the message. A repeated message is not counted again. Raises TooManyRequests.
+        """
+        now = monotonic()
+        self._forget_before(now - LONGEST_WINDOW_SECONDS)
+        sent = self._people.setdefault(sender, deque(maxlen=MAX_MESSAGES_PER_WINDOW))
+        if not any(each.key == key for each in sent):
+            wait = wait_seconds([now - each.at for each in sent])
+            if wait > 0:
+                raise too_many_until(wait)
+            sent.appendleft(_Sent(now, key))
+            self._people.move_to_end(sender)
+        return any(
+            len(sent) > limit.unchecked and now - sent[limit.unchecked].at < limit.window_seconds
+            for limit in LIMITS
+        )
+
+    def leave(self, sender: Identity, key: Hashable) -> None:
+        """Take back a message that this process counted, because an earlier request had sent it."""
+        sent = self._people.get(sender)
+        if sent is not None:
+            kept = [each for each in sent if each.key != key]
+            sent.clear()
+            sent.extend(kept)
+
+    def _forget_before(self, at: float) -> None:
+        """Forget people without a message since `at`. The work is proportional to the number of these people."""
+        while self._people:
+            sender, sent = next(iter(self._people.items()))
+            if sent and sent[0].at >= at:
+                return
+            del self._people[sender]
