@@ -1,6 +1,5 @@
 """Test the Control Center in a real browser."""
 
-import csv
 import re
 from uuid import UUID
 
@@ -10,6 +9,7 @@ from playwright.async_api import Locator, Page, expect
 
 from tests.browser.operators import case, chat, control_center_page, operator
 from tests.browser.system import System, json_of, wait_until
+from tests.support.csv_files import rows_of
 from tests.support.signed_in import OPERATOR_PASSWORD
 
 
@@ -311,7 +311,7 @@ async def _downloaded(page: Page) -> list[dict[str, str]]:
     async with page.expect_download() as download:
         await page.get_by_role("link", name="CSV").click()
     path = await (await download.value).path()
-    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+    return rows_of(path.read_bytes())
 
 
 async def test_an_operator_exports_the_filtered_rows_of_a_list_and_of_the_audit(system: System) -> None:

@@ -1,9 +1,8 @@
 """Test that operators see failed pairings and review cases, and that each case is decided and refunded at most once."""
 
 import asyncio
-import csv
 import dataclasses
-import io
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID, uuid4
@@ -19,6 +18,7 @@ from curhat.kit.pause_points import set_pause_point
 from curhat.payments.gateway import ChargeAnswer, RefundAnswer
 from tests.support.cases import PaymentWithCase, make_chat_cut_short, make_failed_search, run_worker
 from tests.support.clock import VirtualClock
+from tests.support.csv_files import rows_of
 from tests.support.journey import Latch, wait_for_lock
 from tests.support.server import Person
 from tests.support.signed_in import RunningServer, development_settings, problem, start_server
@@ -646,10 +646,12 @@ async def test_a_csv_contains_every_row_but_no_phone_number_and_no_formula(serve
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
     assert answer.headers["content-disposition"] == 'attachment; filename="review-cases.csv"'
-    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    rows = rows_of(answer.content)
     assert len({row["id"] for row in rows}) == 1103
     names = [row["customer_call_name"] for row in rows if row["customer_call_name"] != "Bunga"]
     assert sorted(names) == ["'-Bunga", "'=1+1", 'Melati, "dan" Mawar']
+    assert {re.sub(r"\d", "0", row["opened_at"]) for row in rows} == {"0000-00-00 00:00:00"}
+    assert {row["time_zone"] for row in rows} == {"WIB"}
     phones = await server.database.fetch("SELECT phone_number FROM people")
     for row in phones:
         assert row["phone_number"] not in answer.text
@@ -663,9 +665,9 @@ async def test_a_csv_contains_every_row_but_no_phone_number_and_no_formula(serve
 async def test_the_csv_of_an_empty_list_has_the_header(server: RunningServer) -> None:
     viewer = await server.operator("viewer")
     answer = await viewer.get("/failed-pairings", format="csv", tag="customer_cancelled")
-    assert answer.text == (
-        "id,tag,kind,payment_id,customer_id,customer_call_name,customer_phone_masked,mitra_id,mitra_display_name,"
-        "amount_rp,occurred_at,recovered,case_id\r\n"
+    assert answer.content.decode("utf-8-sig") == (
+        "id;tag;kind;payment_id;customer_id;customer_call_name;customer_phone_masked;mitra_id;mitra_display_name;"
+        "amount_rp;occurred_at;recovered;case_id;time_zone\r\n"
     )
     assert await server.database.fetchval("SELECT new_value FROM audit_entries") == "tag=customer_cancelled"
 

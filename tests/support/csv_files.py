@@ -1,0 +1,11 @@
+"""Reads the CSV files that operators export."""
+
+import csv
+import io
+
+from curhat.control_center.lists.csv_export import SEPARATOR
+
+
+def rows_of(content: bytes) -> list[dict[str, str]]:
+    """The rows of a file, by column name."""
+    return list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""), delimiter=SEPARATOR))
