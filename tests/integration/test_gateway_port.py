@@ -3,14 +3,17 @@ fault.
 """
 
 import asyncio
+import contextlib
 import random
+from collections.abc import AsyncIterator
 from uuid import UUID, uuid4
 
 import pytest
 
 from curhat.kit.database import Database
-from curhat.payments.gateway import ChargeAnswer, Gateway
+from curhat.payments.gateway import ChargeAnswer, Gateway, RefundAnswer, RefundStatus
 from curhat.payments.mock.gateway import MockGateway
+from curhat.payments.mock.schemas import Behaviour
 from tests.simulation.fake_gateway import SimulatedGateway
 
 
@@ -106,3 +109,116 @@ async def test_a_slow_charge_is_processing_until_the_gateway_answers(database: D
     call.cancel()
     await asyncio.gather(call, return_exceptions=True)
     await mock.close()
+
+
+# The mock's behaviours for refunds ---------------------------------------------------------------------------
+
+
+class Charged:
+    """A mock whose payment has an approved charge, and the answers about refunds that the mock calls back with."""
+
+    def __init__(self, database: Database) -> None:
+        self.heard: list[tuple[UUID, RefundAnswer]] = []
+        self._heard_one = asyncio.Event()
+        self.mock = MockGateway(database, refund_callback=self._hear)
+        self.charge_key, self.key, self.payment_id = uuid4(), uuid4(), uuid4()
+
+    async def _hear(self, key: UUID, answer: RefundAnswer) -> None:
+        self.heard.append((key, answer))
+        self._heard_one.set()
+
+    async def behaves(self, behaviour: Behaviour) -> "Charged":
+        """Charge the payment, and then change the mock's behaviour."""
+        await self.mock.charge(self.charge_key, self.payment_id, 10_000)
+        await self.mock.set_behaviour(behaviour, self.payment_id)
+        return self
+
+    async def refund(self) -> RefundAnswer:
+        """Refund the charge."""
+        return await self.mock.refund(self.key, self.charge_key, self.payment_id, 10_000)
+
+    async def hears(self, *answers: RefundAnswer) -> None:
+        """Wait until the mock has called back with exactly these answers."""
+        async with asyncio.timeout(10):
+            while len(self.heard) < len(answers):
+                self._heard_one.clear()
+                await self._heard_one.wait()
+        assert self.heard == [(self.key, answer) for answer in answers]
+
+    @contextlib.asynccontextmanager
+    async def refunding(self, until: RefundStatus) -> AsyncIterator[None]:
+        """Refund the charge in a task whose answer never comes, until a query by key gives this status."""
+        call = asyncio.create_task(self.refund())
+        async with asyncio.timeout(10):
+            while (await self.mock.find_refund(self.key)).status != until:
+                assert not call.done()
+        yield
+        assert not call.done()
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+        await self.mock.close()
+
+
+@pytest.mark.rule("2a.1")
+async def test_find_refund_finds_a_refund_whose_answer_was_lost(database: Database) -> None:
+    charged = await Charged(database).behaves("lost")
+    async with charged.refunding("done"):
+        # The caller asks for the same refund again, as the worker does.
+        assert (await charged.refund()).status == "done"
+
+
+@pytest.mark.rule("2a.1")
+async def test_a_slow_refund_is_processing_until_the_gateway_answers(database: Database) -> None:
+    async with (await Charged(database).behaves("slow")).refunding("processing"):
+        pass
+
+
+@pytest.mark.rule("2a.1")
+async def test_the_behaviour_double_makes_the_mock_report_a_refund_twice(database: Database) -> None:
+    charged = await Charged(database).behaves("double")
+    assert (await charged.refund()).status == "done"
+    await charged.hears(RefundAnswer("done"), RefundAnswer("done"))
+
+
+@pytest.mark.rule("2a.1")
+@pytest.mark.parametrize("pending", ["pending", "processing"])
+@pytest.mark.parametrize(
+    ("after", "answer"),
+    [
+        ("approve", RefundAnswer("done")),
+        ("decline", RefundAnswer("failed", "refused by the mock gateway")),
+    ],
+)
+async def test_a_refund_stays_pending_until_the_behaviour_changes_and_is_then_done_or_refused(
+    database: Database, pending: Behaviour, after: Behaviour, answer: RefundAnswer
+) -> None:
+    charged = await Charged(database).behaves(pending)
+    for _ in range(2):
+        assert (await charged.refund()).status == "processing"
+    assert [refund.status for refund in (await charged.mock.recorded(charged.payment_id)).refunds] == [
+        "processing"
+    ]
+    await charged.mock.set_behaviour(after, charged.payment_id)
+    assert await charged.mock.find_refund(charged.key) == answer
+    await charged.hears(answer)
+
+
+@pytest.mark.rule("2a.1")
+async def test_a_charge_stays_processing_until_the_behaviour_changes(database: Database) -> None:
+    mock, key, payment_id = MockGateway(database), uuid4(), uuid4()
+    await mock.set_behaviour("processing", None)
+    assert (await mock.charge(key, payment_id, 10_000)).status == "processing"
+    await mock.set_behaviour("pending", None)
+    assert (await mock.find_charge(key)).status == "approved"
+    assert (await mock.charge(uuid4(), payment_id, 10_000)).status == "approved"
+
+
+@pytest.mark.rule("2a.1")
+async def test_a_new_default_behaviour_decides_no_charge_of_a_payment_with_its_own_behaviour(
+    database: Database,
+) -> None:
+    mock, key, payment_id = MockGateway(database), uuid4(), uuid4()
+    await mock.set_behaviour("processing", payment_id)
+    await mock.charge(key, payment_id, 10_000)
+    await mock.set_behaviour("approve", None)
+    assert (await mock.find_charge(key)).status == "processing"

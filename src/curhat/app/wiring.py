@@ -159,7 +159,11 @@ class Services:
         )
         self.customers = customers = CustomerConnections(client)
         self.hooks = Hooks(database, client, authenticator, hub, self.cards, presence, customers)
-        self.gateway = MockGateway(database, partial(charging.record_charge_answer, database, presence))
+        self.gateway = MockGateway(
+            database,
+            partial(charging.record_charge_answer, database, presence),
+            partial(charging.record_refund_answer, database),
+        )
 
         async def connected_among(role: Role, user_ids: Sequence[UUID]) -> set[UUID]:
             connections = presence if role == "mitra" else customers

@@ -112,6 +112,12 @@ async def _extension_charge_answered(
     return outcome
 
 
+async def record_refund_answer(database: Database, refund_id: UUID, answer: RefundAnswer) -> None:
+    """Do the same as `refund_answered`, in a new transaction."""
+    async with database.transaction() as tx:
+        await refund_answered(tx, refund_id, answer)
+
+
 async def refund_answered(tx: Transaction, refund_id: UUID, answer: RefundAnswer) -> None:
     """Record the gateway's answer about a refund. If the payment is now refunded, tell the customer (X.9)."""
     payment_id = await payments.record_refund_answer(tx, refund_id, answer)

@@ -136,8 +136,7 @@ class Transitions:
             except GatewayUnknown:
                 return
             await pause_point("refund.after_call")
-            async with self._database.transaction() as own:
-                await charging.refund_answered(own, refund.key, answer)
+            await charging.record_refund_answer(self._database, refund.key, answer)
 
         return send
 

@@ -42,9 +42,10 @@ class RefundAnswer(msgspec.Struct, frozen=True):
     reason: str | None = None
 
 
-# A gateway calls this function to deliver an answer late or a second time, as a webhook would. The arguments are the
-# key and the answer. The gateway's constructor takes the function.
+# A gateway calls these functions to deliver an answer late or a second time, as a webhook would. The arguments are the
+# key and the answer. The gateway's constructor takes the functions.
 ChargeCallback = Callable[[UUID, ChargeAnswer], Awaitable[object]]
+RefundCallback = Callable[[UUID, RefundAnswer], Awaitable[object]]
 
 
 @runtime_checkable  # Litestar checks the type of each object that it injects into an endpoint.

@@ -1,15 +1,22 @@
 """The mock gateway itself. The package's docstring describes each behaviour."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
 from uuid import UUID
 
 import msgspec
 import structlog
 
 from curhat.kit.database import Database
-from curhat.payments.gateway import ChargeAnswer, ChargeCallback, RefundAnswer
+from curhat.payments.gateway import ChargeAnswer, ChargeCallback, RefundAnswer, RefundCallback
 from curhat.payments.mock import queries
-from curhat.payments.mock.schemas import Behaviour, GatewayRecords
+from curhat.payments.mock.schemas import (
+    Behaviour,
+    GatewayRecords,
+    RecordedChargeStatus,
+    RecordedRefundStatus,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -20,9 +27,15 @@ SLOW_SECONDS = 7.0
 class MockGateway:
     """A Gateway that stores charges and refunds in its own tables."""
 
-    def __init__(self, database: Database, callback: ChargeCallback | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        charge_callback: ChargeCallback | None = None,
+        refund_callback: RefundCallback | None = None,
+    ) -> None:
         self._database = database
-        self._callback = callback
+        self._charge_callback = charge_callback
+        self._refund_callback = refund_callback
         self._running_callbacks: set[asyncio.Task[None]] = set()
 
     async def charge(self, key: UUID, payment_id: UUID, amount_rp: int) -> ChargeAnswer:
@@ -32,57 +45,64 @@ class MockGateway:
             key=key,
             payment_id=payment_id,
             amount_rp=amount_rp,
-            charge_status="declined" if behaviour == "decline" else "approved",
+            charge_status=_charge_status(behaviour),
             known_after_seconds=SLOW_SECONDS if behaviour == "slow" else 0.0,
         )
-        if recorded is None:
-            return await self.find_charge(key)
-        if behaviour == "slow":
-            self._call_back_later(key, SLOW_SECONDS, times=1)
-            await asyncio.sleep(SLOW_SECONDS)
-        elif behaviour == "lost":
-            await asyncio.Event().wait()  # The caller's timeout ends this wait.
-        elif behaviour == "double":
-            self._call_back_later(key, 0, times=2)
+        if recorded is not None:
+            await self._misbehave(behaviour, partial(self._call_back_charge, key))
         return await self.find_charge(key)
 
     async def find_charge(self, key: UUID) -> ChargeAnswer:
-        found = await queries.find_charge(self._database, key=key)
-        if found is None:
-            return ChargeAnswer("not_found")
-        if found.is_processing:
-            return ChargeAnswer("processing")
-        is_declined = found.charge_status == "declined"
-        return ChargeAnswer(found.charge_status, "declined by the mock gateway" if is_declined else None)
+        status = await queries.find_charge(self._database, key=key) or "not_found"
+        return ChargeAnswer(status, "declined by the mock gateway" if status == "declined" else None)
 
     async def refund(self, key: UUID, charge_key: UUID, payment_id: UUID, amount_rp: int) -> RefundAnswer:
-        await queries.record_refund(
+        behaviour = await self._behaviour(payment_id)
+        recorded = await queries.record_refund(
             self._database,
             key=key,
             charge_key=charge_key,
             payment_id=payment_id,
             amount_rp=amount_rp,
-            refund_status="failed" if await self._behaviour(payment_id) == "decline" else "done",
+            refund_status=_refund_status(behaviour),
+            known_after_seconds=SLOW_SECONDS if behaviour == "slow" else 0.0,
         )
+        if recorded is not None:
+            await self._misbehave(behaviour, partial(self._call_back_refund, key))
         return await self.find_refund(key)
 
     async def find_refund(self, key: UUID) -> RefundAnswer:
-        status = await queries.find_refund(self._database, key=key)
-        if status == "failed":
-            return RefundAnswer("failed", reason="refused by the mock gateway")
-        return RefundAnswer(status or "not_found")
+        status = await queries.find_refund(self._database, key=key) or "not_found"
+        return RefundAnswer(status, "refused by the mock gateway" if status == "failed" else None)
 
     async def _behaviour(self, payment_id: UUID) -> Behaviour:
         return await queries.find_behaviour(self._database, payment_id=payment_id) or "approve"
 
-    def _call_back_later(self, key: UUID, seconds: float, *, times: int) -> None:
-        async def call_back() -> None:
+    async def _misbehave(self, behaviour: Behaviour, call_back: Callable[[], Awaitable[None]]) -> None:
+        """Delay, lose or repeat the answer to a call that was just recorded, as the behaviour says."""
+        if behaviour == "slow":
+            self._start(call_back, SLOW_SECONDS)
+            await asyncio.sleep(SLOW_SECONDS)
+        elif behaviour == "lost":
+            await asyncio.Event().wait()  # The caller's timeout ends this wait.
+        elif behaviour == "double":
+            self._start(call_back, 0, times=2)
+
+    async def _call_back_charge(self, key: UUID) -> None:
+        if self._charge_callback is not None:
+            await self._charge_callback(key, await self.find_charge(key))
+
+    async def _call_back_refund(self, key: UUID) -> None:
+        if self._refund_callback is not None:
+            await self._refund_callback(key, await self.find_refund(key))
+
+    def _start(self, call_back: Callable[[], Awaitable[None]], seconds: float, *, times: int = 1) -> None:
+        async def call_back_later() -> None:
             await asyncio.sleep(seconds)
             for _ in range(times):
-                if self._callback is not None:
-                    await self._callback(key, await self.find_charge(key))
+                await call_back()
 
-        task = asyncio.create_task(call_back())
+        task = asyncio.create_task(call_back_later())
         self._running_callbacks.add(task)
         task.add_done_callback(self._call_back_done)
 
@@ -100,11 +120,36 @@ class MockGateway:
         await asyncio.gather(*self._running_callbacks, return_exceptions=True)
 
     async def set_behaviour(self, behaviour: Behaviour, payment_id: UUID | None) -> None:
-        """Use this behaviour from now on for one payment or, without `payment_id`, for all payments."""
+        """Use this behaviour from now on for one payment or, without `payment_id`, for all payments.
+
+        Decides what the earlier behaviour kept open, and calls back.
+        """
         await queries.set_behaviour(self._database, payment_id=payment_id, behaviour=behaviour)
+        if (charge_status := _charge_status(behaviour)) != "processing":
+            for key in await queries.decide_charges(
+                self._database, payment_id=payment_id, charge_status=charge_status
+            ):
+                self._start(partial(self._call_back_charge, key), 0)
+        if (refund_status := _refund_status(behaviour)) != "processing":
+            for key in await queries.decide_refunds(
+                self._database, payment_id=payment_id, refund_status=refund_status
+            ):
+                self._start(partial(self._call_back_refund, key), 0)
 
     async def recorded(self, payment_id: UUID) -> GatewayRecords:
         """Return everything that the gateway recorded for a payment."""
         charges = await queries.list_charges(self._database, payment_id=payment_id)
         refunds = await queries.list_refunds(self._database, payment_id=payment_id)
         return msgspec.convert({"charges": charges, "refunds": refunds}, GatewayRecords, from_attributes=True)
+
+
+def _charge_status(behaviour: Behaviour) -> RecordedChargeStatus:
+    if behaviour == "processing":
+        return "processing"
+    return "declined" if behaviour == "decline" else "approved"
+
+
+def _refund_status(behaviour: Behaviour) -> RecordedRefundStatus:
+    if behaviour in ("processing", "pending"):
+        return "processing"
+    return "failed" if behaviour == "decline" else "done"

@@ -37,29 +37,27 @@ async def record_charge(
     return value
 
 
-class FindChargeRow(msgspec.Struct, frozen=True):
-    charge_status: RecordedChargeStatus
-    is_processing: bool
-
-
 FIND_CHARGE: Final = """
-SELECT status AS charge_status, known_at > clock_timestamp() AS is_processing
+SELECT CASE WHEN known_at > clock_timestamp() THEN 'processing' ELSE status END AS charge_status
 FROM mock_gateway.charges WHERE key = $1
 """
 
 
-async def find_charge(db: Executor, /, *, key: UUID) -> FindChargeRow | None:
-    """Read the result of a charge. `is_processing` is true until the mock reports the result."""
+async def find_charge(db: Executor, /, *, key: UUID) -> RecordedChargeStatus | None:
+    """Read the status of a charge, as the mock reports it."""
     row = await db.fetchrow(FIND_CHARGE, key)
     if row is None:
         return None
-    return FindChargeRow(*row)
+    value: RecordedChargeStatus = row[0]
+    return value
 
 
 RECORD_REFUND: Final = """
-INSERT INTO mock_gateway.refunds (key, charge_key, payment_id, amount_rp, status, at)
-VALUES ($1, $2, $3, $4, $5, clock_timestamp())
+INSERT INTO mock_gateway.refunds (key, charge_key, payment_id, amount_rp, status, known_at, at)
+VALUES ($1, $2, $3, $4, $5,
+    clock_timestamp() + make_interval(secs => $6), clock_timestamp())
 ON CONFLICT (key) DO NOTHING
+RETURNING key
 """
 
 
@@ -72,22 +70,63 @@ async def record_refund(
     payment_id: UUID,
     amount_rp: int,
     refund_status: RecordedRefundStatus,
-) -> None:
-    """nothing → @refund_status. If the key already has a refund, that refund stays."""
-    await db.execute(RECORD_REFUND, key, charge_key, payment_id, amount_rp, refund_status)
+    known_after_seconds: float,
+) -> UUID | None:
+    """nothing → @refund_status. The mock reports this status when @known_after_seconds have passed, and not before.
+    No row: the key already has a refund."""
+    row = await db.fetchrow(
+        RECORD_REFUND, key, charge_key, payment_id, amount_rp, refund_status, known_after_seconds
+    )
+    if row is None:
+        return None
+    value: UUID = row[0]
+    return value
 
 
 FIND_REFUND: Final = """
-SELECT status AS refund_status FROM mock_gateway.refunds WHERE key = $1
+SELECT CASE WHEN known_at > clock_timestamp() THEN 'processing' ELSE status END AS refund_status
+FROM mock_gateway.refunds WHERE key = $1
 """
 
 
 async def find_refund(db: Executor, /, *, key: UUID) -> RecordedRefundStatus | None:
+    """Read the status of a refund, as the mock reports it."""
     row = await db.fetchrow(FIND_REFUND, key)
     if row is None:
         return None
     value: RecordedRefundStatus = row[0]
     return value
+
+
+DECIDE_CHARGES: Final = """
+UPDATE mock_gateway.charges SET status = $1
+WHERE status = 'processing' AND (payment_id = $2 OR $2::uuid IS NULL
+    AND payment_id NOT IN (SELECT payment_id FROM mock_gateway.behaviours WHERE payment_id IS NOT NULL))
+RETURNING key
+"""
+
+
+async def decide_charges(
+    db: Executor, /, *, charge_status: RecordedChargeStatus, payment_id: UUID | None
+) -> list[UUID]:
+    """processing → @charge_status, for the charges of one payment. If @payment_id is null, for the charges of all
+    payments that have no behaviour of their own."""
+    return [row[0] for row in await db.fetch(DECIDE_CHARGES, charge_status, payment_id)]
+
+
+DECIDE_REFUNDS: Final = """
+UPDATE mock_gateway.refunds SET status = $1
+WHERE status = 'processing' AND (payment_id = $2 OR $2::uuid IS NULL
+    AND payment_id NOT IN (SELECT payment_id FROM mock_gateway.behaviours WHERE payment_id IS NOT NULL))
+RETURNING key
+"""
+
+
+async def decide_refunds(
+    db: Executor, /, *, refund_status: RecordedRefundStatus, payment_id: UUID | None
+) -> list[UUID]:
+    """processing → @refund_status, for the same payments as in decide_charges."""
+    return [row[0] for row in await db.fetch(DECIDE_REFUNDS, refund_status, payment_id)]
 
 
 SET_BEHAVIOUR: Final = """

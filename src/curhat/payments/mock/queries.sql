@@ -12,18 +12,40 @@ ON CONFLICT (key) DO NOTHING
 RETURNING key
 
 -- name: find_charge :optional
--- Read the result of a charge. `is_processing` is true until the mock reports the result.
-SELECT status AS charge_status, known_at > clock_timestamp() AS is_processing
+-- Read the status of a charge, as the mock reports it.
+SELECT CASE WHEN known_at > clock_timestamp() THEN 'processing' ELSE status END AS charge_status
 FROM mock_gateway.charges WHERE key = @key
 
--- name: record_refund :exec
--- nothing → @refund_status. If the key already has a refund, that refund stays.
-INSERT INTO mock_gateway.refunds (key, charge_key, payment_id, amount_rp, status, at)
-VALUES (@key, @charge_key, @payment_id, @amount_rp, @refund_status, clock_timestamp())
+-- name: record_refund :optional
+-- nothing → @refund_status. The mock reports this status when @known_after_seconds have passed, and not before.
+-- No row: the key already has a refund.
+INSERT INTO mock_gateway.refunds (key, charge_key, payment_id, amount_rp, status, known_at, at)
+VALUES (@key, @charge_key, @payment_id, @amount_rp, @refund_status,
+    clock_timestamp() + make_interval(secs => @known_after_seconds), clock_timestamp())
 ON CONFLICT (key) DO NOTHING
+RETURNING key
 
 -- name: find_refund :optional
-SELECT status AS refund_status FROM mock_gateway.refunds WHERE key = @key
+-- Read the status of a refund, as the mock reports it.
+SELECT CASE WHEN known_at > clock_timestamp() THEN 'processing' ELSE status END AS refund_status
+FROM mock_gateway.refunds WHERE key = @key
+
+-- name: decide_charges :many
+-- processing → @charge_status, for the charges of one payment. If @payment_id is null, for the charges of all
+-- payments that have no behaviour of their own.
+-- nullable: @payment_id
+UPDATE mock_gateway.charges SET status = @charge_status
+WHERE status = 'processing' AND (payment_id = @payment_id OR @payment_id::uuid IS NULL
+    AND payment_id NOT IN (SELECT payment_id FROM mock_gateway.behaviours WHERE payment_id IS NOT NULL))
+RETURNING key
+
+-- name: decide_refunds :many
+-- processing → @refund_status, for the same payments as in decide_charges.
+-- nullable: @payment_id
+UPDATE mock_gateway.refunds SET status = @refund_status
+WHERE status = 'processing' AND (payment_id = @payment_id OR @payment_id::uuid IS NULL
+    AND payment_id NOT IN (SELECT payment_id FROM mock_gateway.behaviours WHERE payment_id IS NOT NULL))
+RETURNING key
 
 -- name: set_behaviour :exec
 -- Set the mock's behaviour for one payment. If @payment_id is null, set the default behaviour.

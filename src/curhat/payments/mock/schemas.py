@@ -6,9 +6,9 @@ from uuid import UUID
 
 import msgspec
 
-Behaviour = Literal["approve", "decline", "slow", "lost", "double"]
-RecordedChargeStatus = Literal["approved", "declined"]
-RecordedRefundStatus = Literal["done", "failed"]
+Behaviour = Literal["approve", "decline", "slow", "lost", "double", "processing", "pending"]
+RecordedChargeStatus = Literal["approved", "declined", "processing"]
+RecordedRefundStatus = Literal["done", "failed", "processing"]
 
 
 class GatewayBehaviour(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
