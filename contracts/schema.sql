@@ -53,6 +53,7 @@ CREATE TABLE charge_attempts (
     started_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
     answered_at timestamp with time zone,
     reason text,
+    decided_round integer,
     CONSTRAINT charge_attempts_amount_rp_check CHECK ((amount_rp > 0)),
     CONSTRAINT charge_attempts_status_check CHECK ((status = ANY (ARRAY['started'::text, 'approved'::text, 'declined'::text, 'approved_late'::text])))
 );
@@ -60,6 +61,8 @@ ALTER TABLE charge_attempts ADD CONSTRAINT charge_attempts_pkey PRIMARY KEY (id)
 CREATE INDEX charge_attempts_by_payment ON charge_attempts USING btree (payment_id);
 CREATE UNIQUE INDEX charge_attempts_one_charge ON charge_attempts USING btree (payment_id) WHERE (status = 'approved'::text);
 CREATE UNIQUE INDEX charge_attempts_one_undecided ON charge_attempts USING btree (payment_id) WHERE (status = 'started'::text);
+CREATE TRIGGER charge_attempts_decided_once BEFORE UPDATE ON charge_attempts FOR EACH ROW WHEN (((old.decided_round IS DISTINCT FROM new.decided_round) AND (old.decided_round IS NOT NULL))) EXECUTE FUNCTION charge_decided_once();
+CREATE CONSTRAINT TRIGGER charge_attempts_late_have_a_refund AFTER UPDATE ON charge_attempts DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (((old.status <> new.status) AND (new.status = 'approved_late'::text))) EXECUTE FUNCTION undelivered_charges_have_a_case();
 CREATE TRIGGER charge_attempts_of_an_approved_extension BEFORE INSERT ON charge_attempts FOR EACH ROW EXECUTE FUNCTION charge_of_an_approved_extension();
 ALTER TABLE charge_attempts ADD CONSTRAINT charge_attempts_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES payments(id);
 
@@ -127,6 +130,25 @@ CREATE TABLE development_inbox (
 ALTER TABLE development_inbox ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY;
 ALTER TABLE development_inbox ADD CONSTRAINT development_inbox_pkey PRIMARY KEY (id);
 CREATE INDEX development_inbox_by_phone ON development_inbox USING btree (phone_number, id DESC);
+
+CREATE TABLE earlier_decisions (
+    case_id uuid NOT NULL,
+    round integer NOT NULL,
+    reason text NOT NULL,
+    opened_at timestamp with time zone NOT NULL,
+    decision text NOT NULL,
+    decision_note text NOT NULL,
+    decided_by uuid NOT NULL,
+    decided_at timestamp with time zone NOT NULL,
+    refund_rp integer,
+    withdrawn boolean NOT NULL,
+    approved_by uuid,
+    approved_at timestamp with time zone
+);
+ALTER TABLE earlier_decisions ADD CONSTRAINT earlier_decisions_pkey PRIMARY KEY (case_id, round);
+ALTER TABLE earlier_decisions ADD CONSTRAINT earlier_decisions_approved_by_fkey FOREIGN KEY (approved_by) REFERENCES operators(id);
+ALTER TABLE earlier_decisions ADD CONSTRAINT earlier_decisions_case_id_fkey FOREIGN KEY (case_id) REFERENCES review_cases(id);
+ALTER TABLE earlier_decisions ADD CONSTRAINT earlier_decisions_decided_by_fkey FOREIGN KEY (decided_by) REFERENCES operators(id);
 
 CREATE TABLE extensions (
     id uuid DEFAULT uuidv7() NOT NULL,
@@ -262,7 +284,7 @@ ALTER TABLE mitras ADD CONSTRAINT mitras_id_fkey FOREIGN KEY (id) REFERENCES peo
 CREATE TABLE mock_gateway.behaviours (
     payment_id uuid,
     behaviour text NOT NULL,
-    CONSTRAINT behaviours_behaviour_check CHECK ((behaviour = ANY (ARRAY['approve'::text, 'decline'::text, 'slow'::text, 'lost'::text, 'double'::text])))
+    CONSTRAINT behaviours_behaviour_check CHECK ((behaviour = ANY (ARRAY['approve'::text, 'decline'::text, 'slow'::text, 'lost'::text, 'double'::text, 'processing'::text, 'pending'::text])))
 );
 ALTER TABLE mock_gateway.behaviours ADD CONSTRAINT behaviours_payment_id_key UNIQUE NULLS NOT DISTINCT (payment_id);
 
@@ -273,7 +295,7 @@ CREATE TABLE mock_gateway.charges (
     status text NOT NULL,
     known_at timestamp with time zone NOT NULL,
     at timestamp with time zone NOT NULL,
-    CONSTRAINT charges_status_check CHECK ((status = ANY (ARRAY['approved'::text, 'declined'::text])))
+    CONSTRAINT charges_status_check CHECK ((status = ANY (ARRAY['approved'::text, 'declined'::text, 'processing'::text])))
 );
 ALTER TABLE mock_gateway.charges ADD CONSTRAINT charges_pkey PRIMARY KEY (key);
 CREATE INDEX charges_by_payment ON mock_gateway.charges USING btree (payment_id);
@@ -285,7 +307,8 @@ CREATE TABLE mock_gateway.refunds (
     amount_rp integer NOT NULL,
     status text NOT NULL,
     at timestamp with time zone NOT NULL,
-    CONSTRAINT refunds_status_check CHECK ((status = ANY (ARRAY['done'::text, 'failed'::text])))
+    known_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT refunds_status_check CHECK ((status = ANY (ARRAY['done'::text, 'failed'::text, 'processing'::text])))
 );
 ALTER TABLE mock_gateway.refunds ADD CONSTRAINT refunds_pkey PRIMARY KEY (key);
 CREATE INDEX refunds_by_payment ON mock_gateway.refunds USING btree (payment_id);
@@ -459,7 +482,7 @@ CREATE UNIQUE INDEX payments_one_open_journey ON payments USING btree (customer_
 CREATE INDEX payments_open_by_target ON payments USING btree (target_mitra_id) WHERE (status = ANY (ARRAY['pending'::text, 'confirming'::text, 'confirmed'::text]));
 CREATE TRIGGER payments_opened AFTER INSERT ON payments FOR EACH ROW EXECUTE FUNCTION payment_status_changed();
 CREATE TRIGGER payments_step AFTER UPDATE ON payments FOR EACH ROW WHEN ((old.status <> new.status)) EXECUTE FUNCTION payment_status_changed();
-CREATE TRIGGER payments_trial_is_left BEFORE UPDATE ON payments FOR EACH ROW WHEN ((new.is_trial AND (old.confirmed_at IS NULL) AND (new.confirmed_at IS NOT NULL))) EXECUTE FUNCTION trial_must_be_left();
+CREATE CONSTRAINT TRIGGER payments_unserved_have_a_case AFTER UPDATE ON payments DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (((old.status <> new.status) AND (new.status = 'unserved'::text))) EXECUTE FUNCTION undelivered_charges_have_a_case();
 ALTER TABLE payments ADD CONSTRAINT payments_customer_id_fkey FOREIGN KEY (customer_id) REFERENCES customers(id);
 ALTER TABLE payments ADD CONSTRAINT payments_offer_id_fkey FOREIGN KEY (offer_id) REFERENCES offers(id);
 ALTER TABLE payments ADD CONSTRAINT payments_target_mitra_id_fkey FOREIGN KEY (target_mitra_id) REFERENCES mitras(id);
@@ -544,6 +567,8 @@ ALTER TABLE refunds ADD CONSTRAINT refunds_pkey PRIMARY KEY (id);
 CREATE INDEX refunds_by_payment ON refunds USING btree (payment_id);
 CREATE UNIQUE INDEX refunds_one_a_charge ON refunds USING btree (charge_attempt_id) WHERE (status <> 'failed'::text);
 CREATE INDEX refunds_refused ON refunds USING btree (payment_id) WHERE (status = 'failed'::text);
+CREATE INDEX refunds_requested ON refunds USING btree (payment_id) WHERE (status = 'requested'::text);
+CREATE CONSTRAINT TRIGGER refunds_refused_have_a_case AFTER UPDATE ON refunds DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (((old.status <> new.status) AND (new.status = 'failed'::text))) EXECUTE FUNCTION undelivered_charges_have_a_case();
 ALTER TABLE refunds ADD CONSTRAINT refunds_charge_attempt_id_fkey FOREIGN KEY (charge_attempt_id) REFERENCES charge_attempts(id);
 ALTER TABLE refunds ADD CONSTRAINT refunds_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES payments(id);
 
@@ -587,6 +612,7 @@ CREATE TABLE review_cases (
     approved_by uuid,
     approved_at timestamp with time zone,
     tag text,
+    round integer DEFAULT 1 NOT NULL,
     CONSTRAINT review_cases_amount_rp_check CHECK ((amount_rp >= 0)),
     CONSTRAINT review_cases_reason_check CHECK ((reason = ANY (ARRAY['no_session'::text, 'cut_short'::text, 'refund_failed'::text]))),
     CONSTRAINT review_cases_status_check CHECK ((status = ANY (ARRAY['open'::text, 'decided'::text])))
@@ -602,7 +628,9 @@ CREATE INDEX review_cases_awaiting_approval ON review_cases USING btree (opened_
 CREATE INDEX review_cases_by_age ON review_cases USING btree (((status = 'decided'::text)), opened_at, id);
 CREATE INDEX review_cases_by_tag ON review_cases USING btree (tag, ((status = 'decided'::text)), opened_at, id);
 CREATE INDEX review_cases_open ON review_cases USING btree (opened_at) WHERE (status = 'open'::text);
-CREATE TRIGGER review_cases_decided_once BEFORE UPDATE ON review_cases FOR EACH ROW WHEN (((old.status = 'decided'::text) AND (((((old.status IS DISTINCT FROM new.status) OR (old.decision IS DISTINCT FROM new.decision)) OR (old.decided_by IS DISTINCT FROM new.decided_by)) OR (old.decided_at IS DISTINCT FROM new.decided_at)) OR (old.decision_note IS DISTINCT FROM new.decision_note)))) EXECUTE FUNCTION review_case_decided_once();
+CREATE TRIGGER review_cases_decide_charges AFTER UPDATE ON review_cases FOR EACH ROW WHEN (((old.status = 'open'::text) AND (new.status = 'decided'::text))) EXECUTE FUNCTION charges_decided();
+CREATE TRIGGER review_cases_decided_once BEFORE UPDATE ON review_cases FOR EACH ROW WHEN (((old.status = 'decided'::text) AND (new.status = 'decided'::text) AND (((((old.decision IS DISTINCT FROM new.decision) OR (old.decided_by IS DISTINCT FROM new.decided_by)) OR (old.decided_at IS DISTINCT FROM new.decided_at)) OR (old.decision_note IS DISTINCT FROM new.decision_note)) OR (old.round IS DISTINCT FROM new.round)))) EXECUTE FUNCTION review_case_decided_once();
+CREATE TRIGGER review_cases_opened_again BEFORE UPDATE ON review_cases FOR EACH ROW WHEN (((old.status = 'decided'::text) AND (new.status = 'open'::text))) EXECUTE FUNCTION review_case_opened_again();
 ALTER TABLE review_cases ADD CONSTRAINT review_cases_approved_by FOREIGN KEY (approved_by) REFERENCES operators(id) NOT VALID;
 ALTER TABLE review_cases ADD CONSTRAINT review_cases_decided_by FOREIGN KEY (decided_by) REFERENCES operators(id) NOT VALID;
 ALTER TABLE review_cases ADD CONSTRAINT review_cases_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES payments(id);
@@ -651,6 +679,7 @@ CREATE UNIQUE INDEX sessions_one_running ON sessions USING btree (customer_id) W
 CREATE UNIQUE INDEX sessions_one_trial ON sessions USING btree (customer_id) WHERE is_trial;
 CREATE INDEX sessions_running_by_mitra ON sessions USING btree (mitra_id) WHERE (status = 'active'::text);
 CREATE TRIGGER sessions_begun_push AFTER INSERT ON sessions FOR EACH ROW EXECUTE FUNCTION match_to_push();
+CREATE CONSTRAINT TRIGGER sessions_cut_short_have_a_case AFTER UPDATE ON sessions DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (((old.status <> new.status) AND (new.end_reason = ANY (ARRAY['mitra_ended'::text, 'mitra_suspended'::text])))) EXECUTE FUNCTION undelivered_charges_have_a_case();
 CREATE TRIGGER sessions_opened AFTER INSERT ON sessions FOR EACH ROW EXECUTE FUNCTION session_status_changed();
 CREATE TRIGGER sessions_paid_first BEFORE INSERT ON sessions FOR EACH ROW EXECUTE FUNCTION payment_must_be_confirmed();
 CREATE TRIGGER sessions_step AFTER UPDATE ON sessions FOR EACH ROW WHEN ((old.status <> new.status)) EXECUTE FUNCTION session_status_changed();
@@ -704,9 +733,65 @@ CREATE VIEW refused_refunds AS
  SELECT payment_id,
     charge_attempt_id
    FROM refunds
-  WHERE ((status = 'failed'::text) AND (NOT (EXISTS ( SELECT 1
+  WHERE ((status = 'failed'::text) AND (reason = 'operator_decision'::text) AND (NOT (EXISTS ( SELECT 1
            FROM refunds again
           WHERE ((again.charge_attempt_id = refunds.charge_attempt_id) AND (again.status <> 'failed'::text))))));
+
+CREATE VIEW unanswered_calls AS
+ SELECT charge_attempts.payment_id,
+    charge_attempts.id,
+    'charge'::text AS what,
+    charge_attempts.amount_rp,
+    charge_attempts.started_at AS since
+   FROM charge_attempts
+  WHERE ((charge_attempts.status = 'started'::text) AND (charge_attempts.started_at <= (curhat_now() - '00:10:00'::interval)))
+UNION ALL
+ SELECT refunds.payment_id,
+    refunds.id,
+    'refund'::text AS what,
+    refunds.amount_rp,
+    refunds.requested_at AS since
+   FROM refunds
+  WHERE ((refunds.status = 'requested'::text) AND (refunds.requested_at <= (curhat_now() - '00:10:00'::interval)));
+
+CREATE VIEW undelivered_charges AS
+ SELECT charge_attempts.payment_id,
+    charge_attempts.id AS charge_attempt_id,
+    charge_attempts.amount_rp,
+    charge_attempts.decided_round,
+    (EXISTS ( SELECT 1
+           FROM refunds
+          WHERE ((refunds.charge_attempt_id = charge_attempts.id) AND (refunds.reason = 'operator_decision'::text)))) AS was_refused
+   FROM (charge_attempts
+     JOIN payments ON ((payments.id = charge_attempts.payment_id)))
+  WHERE ((NOT (EXISTS ( SELECT 1
+           FROM refunds
+          WHERE ((refunds.charge_attempt_id = charge_attempts.id) AND (refunds.status <> 'failed'::text))))) AND ((charge_attempts.status = 'approved_late'::text) OR ((charge_attempts.status = 'approved'::text) AND ((payments.status = 'unserved'::text) OR (EXISTS ( SELECT 1
+           FROM ( SELECT sessions.end_reason
+                   FROM sessions
+                  WHERE (sessions.payment_id = payments.id)
+                UNION ALL
+                 SELECT sessions.end_reason
+                   FROM (extensions
+                     JOIN sessions ON ((sessions.id = extensions.session_id)))
+                  WHERE (extensions.payment_id = payments.id)) paid_for
+          WHERE (paid_for.end_reason = ANY (ARRAY['mitra_ended'::text, 'mitra_suspended'::text]))))))));
+
+CREATE FUNCTION charge_decided_once() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    -- A refund that no second operator has approved has no effect yet. So a case may open again, and then take such a
+    -- decision back.
+    IF NEW.decided_round IS NULL AND EXISTS (
+        SELECT 1 FROM review_cases
+        WHERE payment_id = NEW.payment_id AND round = OLD.decided_round AND needs_approval AND approved_by IS NULL
+    ) THEN
+        RETURN NEW;
+    END IF;
+    RAISE EXCEPTION 'charge % is decided', NEW.id
+        USING ERRCODE = 'check_violation', CONSTRAINT = 'charge_attempts_decided_once';
+END $$;
 
 CREATE FUNCTION charge_of_an_approved_extension() RETURNS trigger
     LANGUAGE plpgsql
@@ -717,6 +802,17 @@ BEGIN
             USING ERRCODE = 'check_violation', CONSTRAINT = 'charge_attempts_of_an_approved_extension';
     END IF;
     RETURN NEW;
+END $$;
+
+CREATE FUNCTION charges_decided() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    UPDATE charge_attempts SET decided_round = NEW.round
+    FROM undelivered_charges
+    WHERE undelivered_charges.payment_id = NEW.payment_id AND undelivered_charges.decided_round IS NULL
+        AND charge_attempts.id = undelivered_charges.charge_attempt_id;
+    RETURN NULL;
 END $$;
 
 CREATE FUNCTION curhat_now() RETURNS timestamp with time zone
@@ -921,6 +1017,39 @@ BEGIN
         USING ERRCODE = 'check_violation', CONSTRAINT = 'review_cases_decided_once';
 END $$;
 
+CREATE FUNCTION review_case_opened_again() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    is_withdrawn boolean := OLD.needs_approval AND OLD.approved_by IS NULL;
+BEGIN
+    IF NOT EXISTS (
+        SELECT 1 FROM undelivered_charges WHERE payment_id = OLD.payment_id AND decided_round IS NULL
+    ) THEN
+        RAISE EXCEPTION 'review case % is decided', NEW.id
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'review_cases_decided_once';
+    END IF;
+    INSERT INTO earlier_decisions (case_id, round, reason, opened_at, decision, decision_note, decided_by, decided_at,
+        refund_rp, withdrawn, approved_by, approved_at)
+    VALUES (OLD.id, OLD.round, OLD.reason, OLD.opened_at, OLD.decision, OLD.decision_note, OLD.decided_by,
+        OLD.decided_at, OLD.refund_rp, is_withdrawn, OLD.approved_by, OLD.approved_at);
+    IF is_withdrawn THEN
+        UPDATE charge_attempts SET decided_round = NULL
+        WHERE payment_id = OLD.payment_id AND decided_round = OLD.round;
+    END IF;
+    NEW.round := OLD.round + 1;
+    NEW.opened_at := curhat_now();
+    NEW.decision := NULL;
+    NEW.decision_note := NULL;
+    NEW.decided_by := NULL;
+    NEW.decided_at := NULL;
+    NEW.refund_rp := NULL;
+    NEW.needs_approval := false;
+    NEW.approved_by := NULL;
+    NEW.approved_at := NULL;
+    RETURN NEW;
+END $$;
+
 CREATE FUNCTION review_case_tagged() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -953,17 +1082,27 @@ BEGIN
     RETURN NULL;
 END $$;
 
-CREATE FUNCTION trial_is_used(of_customer_id uuid) RETURNS boolean
-    LANGUAGE sql STABLE
-    RETURN ((EXISTS (SELECT 1 FROM sessions WHERE ((sessions.customer_id = trial_is_used.of_customer_id) AND sessions.is_trial))) OR (EXISTS (SELECT 1 FROM (payments JOIN pairings ON ((pairings.payment_id = payments.id))) WHERE ((payments.customer_id = trial_is_used.of_customer_id) AND payments.is_trial AND (payments.confirmed_at IS NOT NULL) AND (pairings.failure_tag = 'customer_cancelled'::text)))) OR (3 <= (SELECT count(*) AS count FROM payments WHERE ((payments.customer_id = trial_is_used.of_customer_id) AND payments.is_trial AND (payments.confirmed_at > (curhat_now() - '24:00:00'::interval))))));
-
-CREATE FUNCTION trial_must_be_left() RETURNS trigger
+CREATE FUNCTION undelivered_charges_have_a_case() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
+DECLARE
+    concerned uuid[];
 BEGIN
-    IF trial_is_used(NEW.customer_id) THEN
-        RAISE EXCEPTION 'customer % has used up the trial', NEW.customer_id
-            USING ERRCODE = 'check_violation', CONSTRAINT = 'payments_trial_is_left';
+    IF TG_TABLE_NAME = 'payments' THEN
+        concerned := ARRAY[NEW.id];
+    ELSIF TG_TABLE_NAME = 'sessions' THEN
+        concerned := NEW.payment_id || ARRAY(SELECT payment_id FROM extensions WHERE session_id = NEW.id);
+    ELSE
+        concerned := ARRAY[NEW.payment_id];
     END IF;
-    RETURN NEW;
+    IF EXISTS (
+        SELECT 1 FROM undelivered_charges
+        WHERE payment_id = ANY (concerned) AND decided_round IS NULL AND NOT EXISTS (
+            SELECT 1 FROM review_cases
+            WHERE review_cases.payment_id = undelivered_charges.payment_id AND review_cases.status = 'open')
+    ) THEN
+        RAISE EXCEPTION 'a charge of the payments % is undelivered and has no open case', concerned
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'undelivered_charges_have_a_case';
+    END IF;
+    RETURN NULL;
 END $$;

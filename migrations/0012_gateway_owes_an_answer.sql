@@ -1,4 +1,4 @@
--- squawk-ignore-file require-concurrent-index-creation, ban-drop-constraint, constraint-missing-not-valid
+-- squawk-ignore-file require-concurrent-index-creation, ban-drop-constraint, constraint-missing-not-valid, adding-field-with-default
 -- The indexed table and the mock's tables are small.
 
 -- The charges and refunds that the gateway has not answered for 10 minutes. The operators' first screen counts the

@@ -40,6 +40,19 @@ ENGLISH = re.compile(
 # Codes of the contract have this form. No screen may show such a code.
 RAW_CODE = re.compile(r"\b[a-z]+_[a-z_]+\b")
 
+# A late charge of the payment, whose refund the gateway refused. So the decided case opens again.
+FURTHER_CHARGE = """
+WITH late AS (
+    INSERT INTO charge_attempts (payment_id, amount_rp, status, answered_at)
+    VALUES ($1, 20000, 'approved_late', curhat_now()) RETURNING id, payment_id, amount_rp
+), refused AS (
+    INSERT INTO refunds (payment_id, charge_attempt_id, amount_rp, reason, status, answered_at)
+    SELECT payment_id, id, amount_rp, 'late_approval', 'failed', curhat_now() FROM late RETURNING payment_id
+)
+UPDATE review_cases SET status = 'open', reason = 'refund_failed' FROM refused
+WHERE review_cases.payment_id = refused.payment_id
+"""
+
 
 @dataclass(frozen=True)
 class Records:
@@ -67,6 +80,7 @@ async def _make_records(system: System, session_id: str, mitra_id: UUID) -> Reco
         "trial": await case(system, price_rp=0, call_name="Anggrek"),
         "awaiting": await case(system, price_rp=60_000, call_name="Mawar"),
         "refused": await case(system, price_rp=35_000, call_name="Cempaka"),
+        "again": await case(system, call_name="Dahlia"),
     }
     payments = {
         row["case_id"]: row
@@ -79,6 +93,8 @@ async def _make_records(system: System, session_id: str, mitra_id: UUID) -> Reco
     behaviour = {"behaviour": "decline", "payment_id": str(payment_id)}
     json_of(await system.http.put("/api/dev/gateway", json=behaviour))
     await _decide(system, cases["awaiting"], colleague_id)
+    await _decide(system, cases["again"], colleague_id)
+    await system.database.execute(FURTHER_CHARGE, payments[cases["again"]]["id"])
     await _decide(system, cases["refused"], colleague_id)
 
     async def is_refused() -> bool:
@@ -100,6 +116,7 @@ async def _make_records(system: System, session_id: str, mitra_id: UUID) -> Reco
         "case": f"/cases/{cases['open']}",
         "case-awaiting": f"/cases/{cases['awaiting']}",
         "case-refused": f"/cases/{cases['refused']}",
+        "case-again": f"/cases/{cases['again']}",
         "failures": "/failures",
         "payments": "/payments",
         "payment": f"/payments/{payment_id}",

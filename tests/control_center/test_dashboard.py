@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from curhat.journeys import paying
 from tests.support.cases import make_chat_cut_short, make_failed_search
 from tests.support.clock import VirtualClock
 from tests.support.journey import WINDOW_SECONDS
@@ -183,3 +184,28 @@ async def test_the_figures_of_mitras_and_free_capacity_follow_presence(
             await server.application.services.presence.write_last_seen()
             found = (await viewer.get("/dashboard")).json()
             assert (found["online"], found["connected"], found["available"]) == (1, 2, 1), away.id
+
+
+@pytest.mark.rule("2a.10")
+async def test_operators_see_the_payments_that_the_gateway_has_not_answered_for_ten_minutes(
+    server: RunningServer,
+) -> None:
+    viewer, customer_id = await server.operator("viewer"), await server.make.customer()
+    payment_id = await server.pending_payment(customer_id)
+    async with server.database.transaction() as tx:
+        assert await paying.begin_confirmation(tx, customer_id, payment_id, [customer_id]) is not None
+
+    async def unanswered() -> tuple[int, list[str]]:
+        listed = (await viewer.get("/payments", gateway_unanswered="true")).json()["items"]
+        count = (await viewer.get("/dashboard")).json()["gateway_unanswered"]
+        return count, [payment["id"] for payment in listed]
+
+    assert await unanswered() == (0, [])
+    await server.database.execute(
+        "UPDATE charge_attempts SET started_at = started_at - interval '10 minutes'"
+    )
+    assert await unanswered() == (1, [str(payment_id)])
+    await server.database.execute(
+        "UPDATE charge_attempts SET status = 'declined', answered_at = curhat_now()"
+    )
+    assert await unanswered() == (0, [])

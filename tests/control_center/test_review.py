@@ -16,6 +16,7 @@ from curhat.journeys import charging
 from curhat.kit.database import Database
 from curhat.kit.pause_points import set_pause_point
 from curhat.payments.gateway import ChargeAnswer, RefundAnswer
+from curhat.payments.mock.schemas import Behaviour
 from tests.support.cases import PaymentWithCase, make_chat_cut_short, make_failed_search, run_worker
 from tests.support.clock import VirtualClock
 from tests.support.csv_files import rows_of
@@ -454,6 +455,37 @@ async def test_a_refused_refund_shows_the_reason_and_can_be_retried(server: Runn
     assert [refund.status for refund in recorded.refunds] == ["failed", "done"]
 
 
+@pytest.mark.invariant(9, 15)
+async def test_a_refund_that_the_gateway_keeps_pending_is_done_or_refused_when_the_gateway_decides(
+    server: RunningServer,
+) -> None:
+    reviewer = await server.operator("reviewer")
+    gateway = server.application.services.gateway
+    failed = await make_failed_search(server)
+    await gateway.set_behaviour("pending", failed.payment_id)
+
+    async def status() -> str:
+        found: str = (await _case(reviewer, failed))["refund"]["status"]
+        return found
+
+    async def decided_by(behaviour: Behaviour) -> str:
+        await run_worker(server)
+        assert await status() == "requested"
+        await gateway.set_behaviour(behaviour, failed.payment_id)
+        async with asyncio.timeout(10):
+            while (answer := await status()) == "requested":
+                pass  # The gateway calls back.
+        return answer
+
+    await _decide(reviewer, failed)
+    assert await decided_by("decline") == "failed"
+    assert await _status(server, failed) == "unserved"
+    await gateway.set_behaviour("pending", failed.payment_id)
+    await reviewer.post(f"/review-cases/{failed.case_id}/refund-retry")
+    assert await decided_by("approve") == "done"
+    assert await _status(server, failed) == "refunded"
+
+
 async def test_retrying_the_failed_refund_of_a_late_approval_does_not_change_the_payment(
     server: RunningServer,
 ) -> None:
@@ -673,12 +705,12 @@ async def test_the_csv_of_an_empty_list_has_the_header(server: RunningServer) ->
 
 
 @pytest.mark.rule("X.9")
-@pytest.mark.invariant(4, 9)
+@pytest.mark.invariant(4, 9, 15)
 @pytest.mark.parametrize("decision", ["refund", "no_refund"])
-async def test_an_operator_can_retry_a_refused_refund_of_a_late_approval(
+async def test_an_operator_can_refund_a_late_approval_after_the_decision_on_the_payments_charge(
     server: RunningServer, decision: str
 ) -> None:
-    """The gateway refuses the refund after the operator has decided the case."""
+    """The gateway refuses the automatic refund after the operator has decided the case."""
     reviewer, failed = await server.operator("reviewer"), await make_failed_search(server)
     # Add an earlier charge attempt. When the server asked, the gateway did not know the attempt's key.
     key: UUID = await server.database.fetchval(
@@ -695,25 +727,26 @@ async def test_an_operator_can_retry_a_refused_refund_of_a_late_approval(
     async with server.database.transaction() as tx:
         await charging.refund_answered(tx, refund_id, RefundAnswer("failed", "closed card"))
 
-    (listed,) = (await reviewer.get("/review-cases", refund_refused="true")).json()["items"]
-    assert (listed["id"], listed["decision"]) == (str(failed.case_id), decision)
-    assert (listed["refund"]["status"], listed["refund"]["reason"]) == ("failed", "closed card")
-    assert (await reviewer.get("/dashboard")).json()["refunds_refused"] == 1
+    (listed,) = (await reviewer.get("/review-cases", status="open")).json()["items"]
+    assert (listed["id"], listed["reason"], listed["refundable_rp"]) == (
+        str(failed.case_id),
+        "refund_failed",
+        20_000,
+    )
+    assert (await reviewer.get("/dashboard")).json()["open_cases"] == 1
 
     # The gateway recorded this charge after the server had asked.
     await server.application.services.gateway.charge(key, failed.payment_id, 20_000)
-    again = await reviewer.post(f"/review-cases/{failed.case_id}/refund-retry")
-    assert again.status_code == 200, again.text
+    assert (await _decide(reviewer, failed)).status_code == 200
     await run_worker(server)
     refunds = await server.database.fetch(
         "SELECT reason, status FROM refunds WHERE charge_attempt_id = $1 ORDER BY id", key
     )
     assert [tuple(row) for row in refunds] == [("late_approval", "failed"), ("operator_decision", "done")]
-    # After the decision no_refund, the retry must refund only the late charge and keep the payment's main charge.
+    # After the decision no_refund, the second decision must refund only the late charge.
     kept = await server.database.fetchval(
         "SELECT count(*) FROM refunds WHERE charge_attempt_id = $1", failed.charge_key
     )
     assert kept == (1 if decision == "refund" else 0)
     assert (await _case(reviewer, failed))["refund"]["status"] == "done"
-    assert (await reviewer.get("/dashboard")).json()["refunds_refused"] == 0
-    assert (await reviewer.get("/review-cases", refund_refused="true")).json()["items"] == []
+    assert (await reviewer.get("/dashboard")).json()["open_cases"] == 0

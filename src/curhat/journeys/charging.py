@@ -93,10 +93,22 @@ async def charge_answered(
     if outcome.step == "confirmed":
         await begin_search(tx, payment, candidates)
         return outcome
-    if outcome.step == "expired":
+    if outcome.step in ("expired", "given_up"):
         await pairing.log_expired_payments(tx, [payment.id])
     await realtime.append(tx, await views.payment_events(tx, payment.id))
     return outcome
+
+
+async def give_up_charge(tx: Transaction, key: UUID) -> None:
+    """Expire the payment of this attempt, if the gateway has not answered 10 minutes after the time to pay (2a.10).
+
+    The customer may then open another payment. The Control Center lists what the gateway has not answered.
+    """
+    payment_id = await payments.give_up_charge(tx, key)
+    if payment_id is not None:
+        log.warning("charge.given_up", payment_id=str(payment_id), key=str(key))
+        await pairing.log_expired_payments(tx, [payment_id])
+        await realtime.append(tx, await views.payment_events(tx, payment_id))
 
 
 async def _extension_charge_answered(

@@ -53,11 +53,12 @@ class Transitions:
         }
 
     async def _ask_about_charge(self, tx: Transaction, deadline: Deadline) -> FollowUp | None:
-        """Query the gateway about an attempt that has no answer yet.
+        """Query the gateway about an attempt that has no answer yet, and give the attempt up in time (2a.10).
 
         If the attempt is for an extension that may still be charged, send the charge again under the same key.
         """
         key = deadline.entity_id
+        await charging.give_up_charge(tx, key)
         step = await payments.ask_again(tx, key, deadline.generation)
         if step is None:
             return None

@@ -9,6 +9,10 @@ Guarantees
     refund. A payment of Rp0 never reaches the gateway.
     A customer opens at most 10 payments for sessions in 10 minutes and 30 for extensions in an hour, and confirms at
     most 20 times in an hour. These counts are exact, over all processes.
+    If the gateway does not answer about a charge, the charge is given up 10 minutes after the time to pay. Operators
+    see the payment, and an approval that comes after all is refunded.
+    A charge that was taken, and neither delivered nor given back, has an open case or an operator's decision about
+    this charge. Each charge is decided at most once. A decided case opens again for a further charge.
     An extension is charged when it is approved. The gateway must approve the charge within a time limit.
 Concurrency
     The lock of the payment row protects the whole journey. A transaction first takes this lock if it changes the

@@ -199,19 +199,24 @@ class LockedPayment(msgspec.Struct, frozen=True):
     expires_at: datetime
     confirmed_at: datetime | None
     is_over: bool
+    given_up_at: datetime
+    is_given_up: bool
 
 
 LOCK_PAYMENT: Final = """
 WITH locked_payment AS MATERIALIZED (SELECT * FROM payments WHERE id = $1 FOR NO KEY UPDATE)
 SELECT id, customer_id, purpose, status, amount_rp, target_mitra_id, expires_at, confirmed_at,
-    expires_at <= curhat_now() AS is_over
+    expires_at <= curhat_now() AS is_over, expires_at + interval '10 minutes' AS given_up_at,
+    purpose = 'session' AND status = 'confirming' AND expires_at + interval '10 minutes' <= curhat_now()
+        AS is_given_up
 FROM locked_payment
 """
 
 
 async def lock_payment(db: Executor, /, *, payment_id: UUID) -> LockedPayment | None:
     """Lock the payment. This lock protects the whole journey of the payment. `is_over`: the time to pay had passed
-    when this statement got the lock."""
+    when this statement got the lock. `given_up_at`: when the service stops waiting for the gateway's answer about a
+    confirmation of a session's payment (2a.10)."""
     row = await db.fetchrow(LOCK_PAYMENT, payment_id)
     if row is None:
         return None
@@ -403,62 +408,49 @@ class Refund(msgspec.Struct, frozen=True):
     charge_key: UUID
     payment_id: UUID
     amount_rp: int
+    age_seconds: float
 
 
 FIND_REQUESTED_REFUND: Final = """
-SELECT id AS key, charge_attempt_id AS charge_key, payment_id, amount_rp FROM refunds
+SELECT id AS key, charge_attempt_id AS charge_key, payment_id, amount_rp,
+    extract(epoch FROM curhat_now() - requested_at)::float8 AS age_seconds
+FROM refunds
 WHERE id = $1 AND status = 'requested'
 """
 
 
 async def find_requested_refund(db: Executor, /, *, refund_id: UUID) -> Refund | None:
     """Find a refund that the gateway has to carry out. `key` identifies the refund at the gateway, and never
-    changes. No row: the refund is unknown, or the gateway has already answered."""
+    changes. `age_seconds` is the time since the refund was requested. No row: the refund is unknown, or the gateway
+    has already answered."""
     row = await db.fetchrow(FIND_REQUESTED_REFUND, refund_id)
     if row is None:
         return None
     return Refund(*row)
 
 
-class TakenCharge(msgspec.Struct, frozen=True):
+class UndeliveredCharge(msgspec.Struct, frozen=True):
     payment_id: UUID
     key: UUID
     amount_rp: int
+    decided_round: int | None
     was_refused: bool
 
 
-LIST_CHARGES_TO_REFUND: Final = """
-SELECT charge_attempts.payment_id, charge_attempts.id AS key, charge_attempts.amount_rp,
-    EXISTS (SELECT 1 FROM refunds WHERE refunds.charge_attempt_id = charge_attempts.id) AS was_refused
-FROM charge_attempts JOIN payments ON payments.id = charge_attempts.payment_id
-WHERE payments.id = ANY ($1::uuid[])
-    AND NOT EXISTS (
-        SELECT 1 FROM refunds WHERE refunds.charge_attempt_id = charge_attempts.id AND refunds.status <> 'failed'
-    )
-    AND (
-        charge_attempts.status = 'approved_late'
-        OR charge_attempts.status = 'approved' AND (
-            payments.status = 'unserved'
-            OR EXISTS (
-                SELECT 1 FROM (
-                    SELECT end_reason FROM sessions WHERE sessions.payment_id = payments.id
-                    UNION ALL
-                    SELECT end_reason FROM extensions JOIN sessions ON sessions.id = extensions.session_id
-                    WHERE extensions.payment_id = payments.id
-                ) AS paid_for
-                WHERE end_reason IN ('mitra_ended', 'mitra_suspended')
-            )
-        )
-    )
-ORDER BY charge_attempts.id
+LIST_UNDELIVERED_CHARGES: Final = """
+SELECT payment_id, charge_attempt_id AS key, amount_rp, decided_round, was_refused FROM undelivered_charges
+WHERE payment_id = ANY ($1::uuid[])
+ORDER BY charge_attempt_id
 """
 
 
-async def list_charges_to_refund(db: Executor, /, *, payment_ids: Sequence[UUID]) -> list[TakenCharge]:
-    """Find the charges that the gateway took for these payments, if no refund of the charge is requested or done. A
-    late approval is always listed. An approved charge is listed if its payment got no session, or if the session
-    was cut short. `was_refused`: the gateway has refused an earlier refund of the charge."""
-    return [TakenCharge(*row) for row in await db.fetch(LIST_CHARGES_TO_REFUND, payment_ids)]
+async def list_undelivered_charges(
+    db: Executor, /, *, payment_ids: Sequence[UUID]
+) -> list[UndeliveredCharge]:
+    """Find the undelivered charges of these payments (see the view). `decided_round` is the round of the payment's
+    case in which an operator decided about the charge. `was_refused`: an operator decided to refund
+    the charge, and the gateway refused."""
+    return [UndeliveredCharge(*row) for row in await db.fetch(LIST_UNDELIVERED_CHARGES, payment_ids)]
 
 
 FIND_PAYMENT_OF_REFUND: Final = """
@@ -515,10 +507,16 @@ async def mark_payment_refunded(db: Executor, /, *, payment_id: UUID, refund_id:
 OPEN_CASES: Final = """
 INSERT INTO review_cases (payment_id, reason, amount_rp)
 SELECT id, $1, amount_rp FROM payments WHERE id = ANY ($2::uuid[]) ORDER BY id
-ON CONFLICT (payment_id) DO NOTHING
+ON CONFLICT (payment_id) DO UPDATE SET status = 'open', reason = excluded.reason
+WHERE review_cases.status = 'decided' AND EXISTS (
+    SELECT 1 FROM undelivered_charges
+    WHERE undelivered_charges.payment_id = review_cases.payment_id AND undelivered_charges.decided_round IS NULL
+)
 """
 
 
 async def open_cases(db: Executor, /, *, case_reason: CaseReason, payment_ids: Sequence[UUID]) -> None:
-    """nothing → open, one review case per payment. If a payment already has a case, this case stays unchanged."""
+    """nothing → open, one review case per payment. decided → open, if the gateway took money for the payment that is
+    undelivered and that nobody has decided about. A trigger then stores the earlier decision. Any other case stays
+    unchanged. The statement locks the existing cases, so a concurrent decision waits, and then covers the charge."""
     await db.execute(OPEN_CASES, case_reason, payment_ids)

@@ -69,12 +69,15 @@ WHERE id = ANY (@payment_ids::uuid[]) AND status IN ('pending', 'confirming')
 
 -- name: lock_payment :optional
 -- Lock the payment. This lock protects the whole journey of the payment. `is_over`: the time to pay had passed
--- when this statement got the lock.
+-- when this statement got the lock. `given_up_at`: when the service stops waiting for the gateway's answer about a
+-- confirmation of a session's payment (2a.10).
 -- nullable: target_mitra_id, confirmed_at
 -- row: LockedPayment
 WITH locked_payment AS MATERIALIZED (SELECT * FROM payments WHERE id = @payment_id FOR NO KEY UPDATE)
 SELECT id, customer_id, purpose, status, amount_rp, target_mitra_id, expires_at, confirmed_at,
-    expires_at <= curhat_now() AS is_over
+    expires_at <= curhat_now() AS is_over, expires_at + interval '10 minutes' AS given_up_at,
+    purpose = 'session' AND status = 'confirming' AND expires_at + interval '10 minutes' <= curhat_now()
+        AS is_given_up
 FROM locked_payment
 
 -- name: begin_confirmation :one
@@ -157,39 +160,23 @@ RETURNING id
 
 -- name: find_requested_refund :optional
 -- Find a refund that the gateway has to carry out. `key` identifies the refund at the gateway, and never
--- changes. No row: the refund is unknown, or the gateway has already answered.
+-- changes. `age_seconds` is the time since the refund was requested. No row: the refund is unknown, or the gateway
+-- has already answered.
 -- row: Refund
-SELECT id AS key, charge_attempt_id AS charge_key, payment_id, amount_rp FROM refunds
+SELECT id AS key, charge_attempt_id AS charge_key, payment_id, amount_rp,
+    extract(epoch FROM curhat_now() - requested_at)::float8 AS age_seconds
+FROM refunds
 WHERE id = @refund_id AND status = 'requested'
 
--- name: list_charges_to_refund :many
--- Find the charges that the gateway took for these payments, if no refund of the charge is requested or done. A
--- late approval is always listed. An approved charge is listed if its payment got no session, or if the session
--- was cut short. `was_refused`: the gateway has refused an earlier refund of the charge.
--- row: TakenCharge
-SELECT charge_attempts.payment_id, charge_attempts.id AS key, charge_attempts.amount_rp,
-    EXISTS (SELECT 1 FROM refunds WHERE refunds.charge_attempt_id = charge_attempts.id) AS was_refused
-FROM charge_attempts JOIN payments ON payments.id = charge_attempts.payment_id
-WHERE payments.id = ANY (@payment_ids::uuid[])
-    AND NOT EXISTS (
-        SELECT 1 FROM refunds WHERE refunds.charge_attempt_id = charge_attempts.id AND refunds.status <> 'failed'
-    )
-    AND (
-        charge_attempts.status = 'approved_late'
-        OR charge_attempts.status = 'approved' AND (
-            payments.status = 'unserved'
-            OR EXISTS (
-                SELECT 1 FROM (
-                    SELECT end_reason FROM sessions WHERE sessions.payment_id = payments.id
-                    UNION ALL
-                    SELECT end_reason FROM extensions JOIN sessions ON sessions.id = extensions.session_id
-                    WHERE extensions.payment_id = payments.id
-                ) AS paid_for
-                WHERE end_reason IN ('mitra_ended', 'mitra_suspended')
-            )
-        )
-    )
-ORDER BY charge_attempts.id
+-- name: list_undelivered_charges :many
+-- Find the undelivered charges of these payments (see the view). `decided_round` is the round of the payment's
+-- case in which an operator decided about the charge. `was_refused`: an operator decided to refund
+-- the charge, and the gateway refused.
+-- row: UndeliveredCharge
+-- nullable: decided_round
+SELECT payment_id, charge_attempt_id AS key, amount_rp, decided_round, was_refused FROM undelivered_charges
+WHERE payment_id = ANY (@payment_ids::uuid[])
+ORDER BY charge_attempt_id
 
 -- name: find_payment_of_refund :optional
 SELECT payment_id FROM refunds WHERE id = @refund_id
@@ -212,7 +199,13 @@ WHERE payments.id = @payment_id AND payments.status IN ('served', 'unserved') AN
 RETURNING payments.id
 
 -- name: open_cases :exec
--- nothing → open, one review case per payment. If a payment already has a case, this case stays unchanged.
+-- nothing → open, one review case per payment. decided → open, if the gateway took money for the payment that is
+-- undelivered and that nobody has decided about. A trigger then stores the earlier decision. Any other case stays
+-- unchanged. The statement locks the existing cases, so a concurrent decision waits, and then covers the charge.
 INSERT INTO review_cases (payment_id, reason, amount_rp)
 SELECT id, @case_reason, amount_rp FROM payments WHERE id = ANY (@payment_ids::uuid[]) ORDER BY id
-ON CONFLICT (payment_id) DO NOTHING
+ON CONFLICT (payment_id) DO UPDATE SET status = 'open', reason = excluded.reason
+WHERE review_cases.status = 'decided' AND EXISTS (
+    SELECT 1 FROM undelivered_charges
+    WHERE undelivered_charges.payment_id = review_cases.payment_id AND undelivered_charges.decided_round IS NULL
+)

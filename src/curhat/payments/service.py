@@ -22,7 +22,7 @@ from curhat.payments.errors import (
     PaymentExpired,
 )
 from curhat.payments.gateway import ANSWER_TIMEOUT_SECONDS, ChargeAnswer, RefundAnswer
-from curhat.payments.queries import LockedAttempt, LockedPayment, Refund, TakenCharge
+from curhat.payments.queries import LockedAttempt, LockedPayment, Refund, UndeliveredCharge
 from curhat.payments.states import CaseReason, PaymentStatus, RefundReason
 from curhat.pricing.schemas import Offer, Purpose
 
@@ -41,8 +41,12 @@ FIRST_ASK_SECONDS = ANSWER_TIMEOUT_SECONDS + 1
 # this long, so that we find and refund money that was taken without our knowledge.
 MAX_STRAY_CHARGE_AGE_SECONDS = 24 * 3600
 MIN_STRAY_CHARGE_WAIT_SECONDS = 60
-# The longest wait between two queries to a gateway that has no answer yet.
+# The longest wait between two queries about a charge that a customer waits for.
 MAX_ASK_WAIT_SECONDS = 30
+# When nobody waits for the answer any more, the wait is this share of the gateway's time so far, up to an hour. So an
+# answer that never comes costs few queries.
+LATE_ASK_WAIT_SHARE = 0.1
+MAX_LATE_ASK_WAIT_SECONDS = 3600
 
 
 class OpeningLimit(NamedTuple):
@@ -87,11 +91,12 @@ class ChargeOutcome(msgspec.Struct, frozen=True):
         expired     the charge was declined, too late to try again
         abandoned   the charge of an extension was declined
         refunding   the charge was approved too late
+        given_up    the charge was approved too late, and this call expired the payment
         nothing     the answer was already recorded, or is not final
     """
 
     payment: LockedPayment
-    step: Literal["confirmed", "declined", "expired", "abandoned", "refunding", "nothing"]
+    step: Literal["confirmed", "declined", "expired", "abandoned", "refunding", "given_up", "nothing"]
 
 
 async def open_payment(
@@ -280,7 +285,11 @@ async def _lock_attempt(tx: Transaction, key: UUID) -> tuple[LockedPayment, Lock
 
 async def _approved(tx: Transaction, payment: LockedPayment, key: UUID) -> ChargeOutcome:
     await deadlines.disarm(tx, CHARGE_ANSWER, key)
-    if payment.purpose == "extension":
+    if payment.is_given_up:
+        # The worker that should have given the charge up is late. No approval may win after that time (2a.10).
+        await close(tx, [payment.id], "expired")
+        waits_for_it = False
+    elif payment.purpose == "extension":
         waits_for_it = payment.status == "confirming" and not payment.is_over
     else:
         # After a decline, a payment is pending again. A later approval confirms it only until the payment's time is
@@ -291,10 +300,13 @@ async def _approved(tx: Transaction, payment: LockedPayment, key: UUID) -> Charg
         await _confirm(tx, payment.id)
         return ChargeOutcome(payment, "confirmed")
     await queries.answer_attempt(
-        tx, attempt_id=key, attempt_status="approved_late", reason=f"payment was {payment.status}"
+        tx,
+        attempt_id=key,
+        attempt_status="approved_late",
+        reason=f"payment was {'expired' if payment.is_given_up else payment.status}",
     )
     await request_refund(tx, payment.id, key, payment.amount_rp, "late_approval")
-    return ChargeOutcome(payment, "refunding")
+    return ChargeOutcome(payment, "given_up" if payment.is_given_up else "refunding")
 
 
 async def _declined(tx: Transaction, payment: LockedPayment, key: UUID, reason: str) -> ChargeOutcome:
@@ -323,10 +335,25 @@ def _may_be_sent_again(payment: LockedPayment) -> bool:
     return payment.purpose == "extension" and payment.status == "confirming" and not payment.is_over
 
 
+async def give_up_charge(tx: Transaction, key: UUID) -> UUID | None:
+    """confirming → expired, if the gateway has not answered 10 minutes after the time to pay (2a.10).
+
+    The attempt stays `started`, and the worker goes on asking. If the gateway approves the charge after all, the
+    charge is refunded. Returns the id of the payment that expired, or None.
+    """
+    locked = await _lock_attempt(tx, key)
+    if locked is None or not locked[0].is_given_up:
+        return None
+    payment, _ = locked
+    await close(tx, [payment.id], "expired")
+    return payment.id
+
+
 async def ask_again(tx: Transaction, key: UUID, generation: int) -> Charge | Literal["query"] | None:
     """Arm the next query about an attempt that has no answer, or that the gateway did not know.
 
-    Each wait is longer than the wait before it. `generation` is the generation of the deadline that fired.
+    Each wait is longer than the wait before it, but ends when the charge must be given up (`give_up_charge`).
+    `generation` is the generation of the deadline that fired.
     Returns the charge of an approved extension, which the caller sends again under the same key. Returns "query" if
     the caller must only query the gateway by the key. Returns None if there is nothing more to do.
     """
@@ -335,13 +362,18 @@ async def ask_again(tx: Transaction, key: UUID, generation: int) -> Charge | Lit
         return None
     payment, attempt = locked
     is_started = attempt.attempt_status == "started"
+    until: datetime | None = None
     if is_started:
-        wait_seconds = float(min(2**generation, MAX_ASK_WAIT_SECONDS))
+        if payment.status == "confirming":
+            wait_seconds = _first_wait_seconds(generation)
+            until = payment.given_up_at if payment.purpose == "session" else None
+        else:
+            wait_seconds = _late_wait_seconds(generation, attempt.age_seconds)
     elif attempt.reason == NOT_FOUND and attempt.age_seconds < MAX_STRAY_CHARGE_AGE_SECONDS:
         wait_seconds = max(attempt.age_seconds, MIN_STRAY_CHARGE_WAIT_SECONDS)
     else:
         return None
-    await _ask_in(tx, CHARGE_ANSWER, key, wait_seconds, generation + 1)
+    await _ask_in(tx, CHARGE_ANSWER, key, wait_seconds, generation + 1, until)
     if is_started and _may_be_sent_again(payment):
         return _charge(key, payment.id, payment.amount_rp)
     return "query"
@@ -391,25 +423,30 @@ async def close(
 
 
 async def open_cases(tx: Transaction, payment_ids: Sequence[UUID], reason: CaseReason) -> None:
-    """Open a review case for each payment. A payment has at most one case, which keeps its first reason (X.1)."""
+    """Open the review case of each payment, or open it again for money that nobody has decided about (X.12).
+
+    A payment has at most one case. An open case keeps its reason.
+    """
     await queries.open_cases(tx, payment_ids=payment_ids, case_reason=reason)
 
 
-async def charges_to_refund(tx: Transaction, payment_id: UUID) -> list[TakenCharge]:
-    """Return a payment's refundable charges. A payment of Rp0 has none.
+async def undelivered_charges(tx: Transaction, payment_id: UUID) -> list[UndeliveredCharge]:
+    """Return a payment's undelivered charges, decided or not. A payment of Rp0 has none.
 
-    A charge is refundable if it has no refund that is requested or done, and one of these is true: the gateway
+    A charge is undelivered if it has no refund that is requested or done, and one of these is true: the gateway
     approved the charge too late, or the payment got no session, or its session was cut short.
     """
-    return await queries.list_charges_to_refund(tx, payment_ids=[payment_id])
+    return await queries.list_undelivered_charges(tx, payment_ids=[payment_id])
 
 
-async def refundable_rp(tx: Transaction, payment_ids: Sequence[UUID]) -> dict[UUID, int]:
-    """Return the sum of `charges_to_refund` per payment, in rupiah. Without such charges, the sum is 0."""
-    sums = dict.fromkeys(payment_ids, 0)
-    for charge in await queries.list_charges_to_refund(tx, payment_ids=payment_ids):
-        sums[charge.payment_id] += charge.amount_rp
-    return sums
+async def undelivered_by_payment(
+    tx: Transaction, payment_ids: Sequence[UUID]
+) -> dict[UUID, list[UndeliveredCharge]]:
+    """Return the `undelivered_charges` of each of these payments."""
+    found: dict[UUID, list[UndeliveredCharge]] = {payment_id: [] for payment_id in payment_ids}
+    for charge in await queries.list_undelivered_charges(tx, payment_ids=payment_ids):
+        found[charge.payment_id].append(charge)
+    return found
 
 
 async def request_refund(
@@ -441,7 +478,7 @@ async def refund_to_carry_out(tx: Transaction, refund_id: UUID, generation: int)
     """
     refund = await queries.find_requested_refund(tx, refund_id=refund_id)
     if refund is not None:
-        wait_seconds = FIRST_ASK_SECONDS + min(2**generation, MAX_ASK_WAIT_SECONDS)
+        wait_seconds = FIRST_ASK_SECONDS + _late_wait_seconds(generation, refund.age_seconds)
         await _ask_in(tx, REFUND_ANSWER, refund_id, wait_seconds, generation + 1)
     return refund
 
@@ -484,6 +521,24 @@ async def _confirm(tx: Transaction, payment_id: UUID) -> None:
     await deadlines.disarm(tx, PAYMENT_EXPIRY, payment_id)
 
 
-async def _ask_in(tx: Transaction, kind: str, entity_id: UUID, seconds: float, generation: int = 1) -> None:
+def _first_wait_seconds(generation: int) -> float:
+    return float(min(2 ** min(generation, 10), MAX_ASK_WAIT_SECONDS))
+
+
+def _late_wait_seconds(generation: int, age_seconds: float) -> float:
+    return max(
+        _first_wait_seconds(generation), min(age_seconds * LATE_ASK_WAIT_SHARE, MAX_LATE_ASK_WAIT_SECONDS)
+    )
+
+
+async def _ask_in(
+    tx: Transaction,
+    kind: str,
+    entity_id: UUID,
+    seconds: float,
+    generation: int = 1,
+    until: datetime | None = None,
+) -> None:
+    """Arm a deadline in so many seconds, or at `until` if that time comes first."""
     due_at = await read_clock(tx) + timedelta(seconds=seconds)
-    await deadlines.arm(tx, kind, entity_id, due_at, generation)
+    await deadlines.arm(tx, kind, entity_id, due_at if until is None else min(due_at, until), generation)

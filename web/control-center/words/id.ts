@@ -93,6 +93,7 @@ export default {
     suspended: 'Ditangguhkan',
     awaitingApproval: 'Menunggu persetujuan',
     refundRefused: 'Pengembalian ditolak',
+    unanswered: 'Gateway belum menjawab',
     actor: 'Siapa (e-mail)',
     action: 'Tindakan',
     subject: 'Tentang',
@@ -156,6 +157,7 @@ export default {
     maximum_amount_rp: 'sampai',
     reason: 'Alasan',
     awaiting_approval: 'Menunggu persetujuan',
+    gateway_unanswered: 'Gateway belum menjawab',
     actor: 'Siapa',
     action: 'Tindakan',
     subject: 'Tentang',
@@ -175,6 +177,7 @@ export default {
     openCases: 'Kasus terbuka',
     approvals: 'Menunggu persetujuan',
     refused: 'Pengembalian ditolak',
+    unanswered: 'Gateway belum menjawab',
     p50: 'Waktu sampai diterima (p50)',
     p95: 'Waktu sampai diterima (p95)',
     searches: 'Pencarian yang sedang berjalan',
@@ -216,6 +219,11 @@ export default {
     manyKept: (count: number, amount: string) =>
       `${count} pembayaran, seluruhnya ${amount}, tidak dikembalikan.`,
     confirmManyText: 'Keputusan dan catatan yang sama untuk semuanya. Ini tidak bisa dibatalkan.',
+    earlier: 'Keputusan sebelumnya',
+    withdrawn:
+      'Belum disetujui ketika ada uang lain dari pembayaran ini yang perlu diputuskan: keputusan ini tidak dijalankan.',
+    openAgain:
+      'Ada uang lain dari pembayaran ini yang sudah diambil tanpa layanan, jadi kasusnya dibuka lagi.',
     undecided: 'Belum diputuskan.',
     noneOpen: 'Tidak ada kasus terbuka: semuanya sudah diputuskan.',
     needsApproval: 'Di atas batas: operator kedua harus menyetujui.',

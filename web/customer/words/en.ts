@@ -71,7 +71,8 @@ const en: typeof id = {
       `${name} is not available right now. If you go on, you can choose another bestie without paying again.`,
     trialUsed: 'Your free session is used up, or was tried three times in 24 hours. Choose another duration.',
     expiredTitle: 'The time to pay is over',
-    expired: 'This payment is closed. No money was taken.',
+    expired:
+      'This payment is closed. No money was taken. If any is taken after all, we return it automatically.',
     again: 'Start again',
   },
   search: {

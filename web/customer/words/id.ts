@@ -71,7 +71,8 @@ export default {
       `${name} sedang tidak bisa menemani. Kalau kamu lanjut, kamu bisa memilih chat dengan bestie lain tanpa membayar lagi.`,
     trialUsed: 'Sesi gratismu sudah terpakai, atau sudah tiga kali dicoba dalam 24 jam. Pilih durasi lain.',
     expiredTitle: 'Waktu pembayaran habis',
-    expired: 'Pembayaran ini sudah ditutup. Tidak ada uang yang diambil.',
+    expired:
+      'Pembayaran ini sudah ditutup. Tidak ada uang yang diambil. Kalau ternyata terpotong, uangnya otomatis kami kembalikan.',
     again: 'Mulai lagi',
   },
   search: {

@@ -2118,6 +2118,7 @@ export interface components {
             };
             free_capacity: number | null;
             funnel: components["schemas"]["Funnel"];
+            gateway_unanswered: number;
             online: number;
             open_cases: number;
             refunds_awaiting_approval: number;
@@ -2160,10 +2161,20 @@ export interface components {
             /** Format: date-time */
             server_now: string;
         };
-        /** Devices */
-        Devices: {
-            items: components["schemas"]["accounts_schemas_Device"][];
-            next_cursor?: string | null;
+        /** EarlierDecision */
+        EarlierDecision: {
+            /** Format: date-time */
+            decided_at: string;
+            decided_by: components["schemas"]["OperatorReference"];
+            /** @enum {string} */
+            decision: "refund" | "no_refund";
+            note: string;
+            /** Format: date-time */
+            opened_at: string;
+            /** @enum {string} */
+            reason: "no_session" | "cut_short" | "refund_failed";
+            refund: components["schemas"]["CaseRefund"] | null;
+            withdrawn: boolean;
         };
         /** EndEarly */
         EndEarly: {
@@ -2231,7 +2242,7 @@ export interface components {
         /** GatewayBehaviour */
         GatewayBehaviour: {
             /** @enum {string} */
-            behaviour: "approve" | "decline" | "slow" | "lost" | "double";
+            behaviour: "approve" | "decline" | "slow" | "lost" | "double" | "processing" | "pending";
             payment_id?: string | null;
         };
         /** GatewayRecords */
@@ -2691,7 +2702,7 @@ export interface components {
             /** Format: uuid */
             payment_id: string;
             /** @enum {string} */
-            status: "approved" | "declined";
+            status: "approved" | "declined" | "processing";
         };
         /** RecordedRefund */
         RecordedRefund: {
@@ -2705,7 +2716,7 @@ export interface components {
             /** Format: uuid */
             payment_id: string;
             /** @enum {string} */
-            status: "done" | "failed";
+            status: "done" | "failed" | "processing";
         };
         /** RecoveryCodes */
         RecoveryCodes: {
@@ -2766,6 +2777,7 @@ export interface components {
             decided_by: components["schemas"]["OperatorReference"] | null;
             /** @enum {null|string} */
             decision: "refund" | "no_refund" | null;
+            earlier_decisions: components["schemas"]["EarlierDecision"][];
             /** Format: uuid */
             id: string;
             needs_approval: boolean;
@@ -8382,6 +8394,7 @@ export interface operations {
                 customer_id?: string | null;
                 format?: "json" | "csv";
                 from?: string | null;
+                gateway_unanswered?: boolean | null;
                 purpose?: "session" | "extension" | null;
                 q?: string | null;
                 status?: "pending" | "confirming" | "confirmed" | "served" | "unserved" | "abandoned" | "expired" | "refunded" | null;

@@ -25,6 +25,7 @@ class Figures(msgspec.Struct, frozen=True):
     open_cases: int
     refunds_awaiting_approval: int
     refunds_refused: int
+    gateway_unanswered: int
 
 
 READ_FIGURES: Final = """
@@ -50,7 +51,8 @@ SELECT day.now AS server_now, day.began_at AS today_began_at,
     (
         SELECT count(*) FROM review_cases
         WHERE status = 'decided' AND payment_id IN (SELECT payment_id FROM refused_refunds)
-    ) AS refunds_refused
+    ) AS refunds_refused,
+    (SELECT count(DISTINCT payment_id) FROM unanswered_calls) AS gateway_unanswered
 FROM day
 """
 

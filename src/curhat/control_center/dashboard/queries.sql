@@ -29,7 +29,8 @@ SELECT day.now AS server_now, day.began_at AS today_began_at,
     (
         SELECT count(*) FROM review_cases
         WHERE status = 'decided' AND payment_id IN (SELECT payment_id FROM refused_refunds)
-    ) AS refunds_refused
+    ) AS refunds_refused,
+    (SELECT count(DISTINCT payment_id) FROM unanswered_calls) AS gateway_unanswered
 FROM day
 
 -- name: count_failures_by_tag :many

@@ -19,6 +19,7 @@ _PAYMENT_IDS: Final = """payments.id = ANY (ARRAY(
     UNION SELECT found.payment_id FROM sessions AS found WHERE found.id = {0}
     UNION SELECT found.payment_id FROM review_cases AS found WHERE found.id = {0}
 ))"""
+_GATEWAY_UNANSWERED: Final = "payments.id IN (SELECT payment_id FROM unanswered_calls)"
 _SESSION_IDS: Final = """sessions.id = ANY (ARRAY(
     SELECT found.id FROM sessions AS found WHERE found.id = {0}
     UNION SELECT found.id FROM sessions AS found WHERE found.payment_id = {0}
@@ -32,15 +33,20 @@ def filter_payments(
     status: FromQuery[PaymentStatus | None] = None,
     purpose: FromQuery[Purpose | None] = None,
     customer_id: FromQuery[UUID | None] = None,
+    gateway_unanswered: FromQuery[bool | None] = None,
     since: From = None,
     until: To = None,
 ) -> Filters:
-    """Filter payments. `q`: an id of the payment, customer, session or case; the customer's phone number or name."""
+    """Filter payments. `q`: an id of the payment, customer, session or case; the customer's phone number or name.
+
+    `gateway_unanswered`: for 10 minutes, the gateway has not answered about a charge or a refund of the payment.
+    """
     filters = Filters()
     add_search(filters, q, ids=_PAYMENT_IDS, person="payments.customer_id", names=CUSTOMERS_NAMED)
     filters.equal("status", "payments.status", status)
     filters.equal("purpose", "payments.purpose", purpose)
     filters.equal("customer_id", "payments.customer_id", customer_id)
+    filters.holds("gateway_unanswered", _GATEWAY_UNANSWERED, gateway_unanswered)
     filters.between("payments.created_at", since, until)
     return filters
 

@@ -43,6 +43,17 @@ WITH extension AS (
     WHERE session_id = (SELECT id FROM sessions WHERE payment_id = @payment_id)
     UNION ALL
     SELECT * FROM extensions WHERE payment_id = @payment_id
+), reviewed AS (
+    -- Each round of the payment's case.
+    SELECT id, reason, tag, amount_rp, opened_at, decision, decision_note, refund_rp, decided_by, decided_at,
+        approved_by, approved_at
+    FROM review_cases WHERE payment_id = @payment_id
+    UNION ALL
+    SELECT review_cases.id, earlier.reason, NULL, review_cases.amount_rp, earlier.opened_at, earlier.decision,
+        earlier.decision_note, earlier.refund_rp, earlier.decided_by, earlier.decided_at, earlier.approved_by,
+        earlier.approved_at
+    FROM review_cases JOIN earlier_decisions AS earlier ON earlier.case_id = review_cases.id
+    WHERE review_cases.payment_id = @payment_id
 ), happened AS (
     SELECT created_at AS at, 1 AS rank, 'payment_opened' AS type, NULL::text AS status, NULL::text AS kind,
         NULL::text AS tag, NULL::text AS reason, NULL::text AS note, amount_rp, target_mitra_id AS mitra_id,
@@ -92,13 +103,13 @@ WITH extension AS (
         AND entity = 'extension' AND old_status IS NOT NULL
     UNION ALL
     SELECT opened_at, 12, 'case_opened', NULL, NULL, tag, reason, NULL, amount_rp, NULL, NULL, id
-    FROM review_cases WHERE payment_id = @payment_id
+    FROM reviewed
     UNION ALL
     SELECT decided_at, 13, 'case_decided', decision, NULL, NULL, NULL, decision_note, refund_rp, NULL, decided_by, id
-    FROM review_cases WHERE payment_id = @payment_id AND decided_at IS NOT NULL
+    FROM reviewed WHERE decided_at IS NOT NULL
     UNION ALL
     SELECT approved_at, 14, 'refund_approved', NULL, NULL, NULL, NULL, NULL, refund_rp, NULL, approved_by, id
-    FROM review_cases WHERE payment_id = @payment_id AND approved_at IS NOT NULL
+    FROM reviewed WHERE approved_at IS NOT NULL
     UNION ALL
     SELECT requested_at, 15, 'refund_requested', NULL, NULL, NULL, reason, NULL, amount_rp, NULL, NULL, id
     FROM refunds WHERE payment_id = @payment_id

@@ -66,6 +66,7 @@ class CaseRow(msgspec.Struct, frozen=True):
     phone_number: str
     amount_rp: int
     opened_at: datetime
+    round: int
     decision: DecisionKind | None
     note: str | None
     decided_by: UUID | None
@@ -86,7 +87,7 @@ class CaseRow(msgspec.Struct, frozen=True):
 
 LIST_REVIEW_CASES: Final = """
 SELECT page.id, page.reason, page.status, page.tag, page.payment_id, payments.customer_id, customers.call_name,
-    people.phone_number, page.amount_rp, page.opened_at, page.decision, page.decision_note AS note, page.decided_by,
+    people.phone_number, page.amount_rp, page.opened_at, page.round, page.decision, page.decision_note AS note, page.decided_by,
     decider.email AS decided_by_email, page.decided_at, page.refund_rp, page.needs_approval, page.approved_by,
     approver.email AS approved_by_email, page.approved_at, refund.any_failed, refund.any_requested,
     refund.gateway_reason, refund.refunds_rp, refund.requested_at, refund.answered_at
@@ -108,10 +109,11 @@ LEFT JOIN LATERAL (
         max(last.answered_at) AS answered_at
     FROM (
         SELECT DISTINCT ON (refunds.charge_attempt_id) refunds.*
-        FROM refunds WHERE refunds.payment_id = page.payment_id
+        FROM charge_attempts JOIN refunds ON refunds.charge_attempt_id = charge_attempts.id
+            AND refunds.reason = 'operator_decision'
+        WHERE charge_attempts.payment_id = page.payment_id AND charge_attempts.decided_round = page.round
         ORDER BY refunds.charge_attempt_id, (refunds.status = 'failed'), refunds.id DESC
     ) AS last
-    WHERE last.reason = 'operator_decision' OR last.status = 'failed'
 ) AS refund ON page.status = 'decided'
 ORDER BY (page.status = 'decided'), page.opened_at, page.id
 """
@@ -119,11 +121,64 @@ ORDER BY (page.status = 'decided'), page.opened_at, page.id
 
 async def list_review_cases(db: Executor, /, conditions: Conditions, *, limit: int) -> list[CaseRow]:
     """Read review cases. Open cases come before decided cases. Within each of these two groups, older cases come
-    first. A payment can have several charges. The refund columns aggregate over the charges, with one refund per
-    charge: the newest refund that has not failed or, if all have failed, the newest refund. The refund columns
-    leave out automatic refunds that have not failed."""
+    first. A round can decide several charges. The refund columns aggregate over the charges of the present round,
+    with one refund per charge: the newest refund that has not failed or, if all have failed, the newest refund."""
     statement, values = conditions.complete(LIST_REVIEW_CASES, limit)
     return [CaseRow(*row) for row in await db.fetch(statement, *values)]
+
+
+class EarlierDecisionRow(msgspec.Struct, frozen=True):
+    reason: CaseReason
+    opened_at: datetime
+    decision: DecisionKind
+    note: str
+    decided_by: UUID
+    decided_by_email: str
+    decided_at: datetime
+    refund_rp: int | None
+    withdrawn: bool
+    approved_by: UUID | None
+    approved_by_email: str | None
+    approved_at: datetime | None
+    any_failed: bool | None
+    any_requested: bool | None
+    gateway_reason: str | None
+    refunds_rp: int | None
+    requested_at: datetime | None
+    answered_at: datetime | None
+
+
+LIST_EARLIER_DECISIONS: Final = """
+SELECT earlier.reason, earlier.opened_at, earlier.decision, earlier.decision_note AS note, earlier.decided_by,
+    decider.email AS decided_by_email, earlier.decided_at, earlier.refund_rp, earlier.withdrawn, earlier.approved_by,
+    approver.email AS approved_by_email, earlier.approved_at, refund.any_failed, refund.any_requested,
+    refund.gateway_reason, refund.refunds_rp, refund.requested_at, refund.answered_at
+FROM earlier_decisions AS earlier
+JOIN review_cases ON review_cases.id = earlier.case_id
+JOIN operators AS decider ON decider.id = earlier.decided_by
+LEFT JOIN operators AS approver ON approver.id = earlier.approved_by
+LEFT JOIN LATERAL (
+    SELECT bool_or(last.status = 'failed') AS any_failed, bool_or(last.status = 'requested') AS any_requested,
+        min(last.gateway_reason) FILTER (WHERE last.status = 'failed') AS gateway_reason,
+        sum(last.amount_rp)::integer AS refunds_rp, min(last.requested_at) AS requested_at,
+        max(last.answered_at) AS answered_at
+    FROM (
+        SELECT DISTINCT ON (refunds.charge_attempt_id) refunds.*
+        FROM charge_attempts JOIN refunds ON refunds.charge_attempt_id = charge_attempts.id
+            AND refunds.reason = 'operator_decision'
+        WHERE charge_attempts.payment_id = review_cases.payment_id AND charge_attempts.decided_round = earlier.round
+        ORDER BY refunds.charge_attempt_id, (refunds.status = 'failed'), refunds.id DESC
+    ) AS last
+) AS refund ON true
+WHERE earlier.case_id = $1
+ORDER BY earlier.round
+"""
+
+
+async def list_earlier_decisions(db: Executor, /, *, case_id: UUID) -> list[EarlierDecisionRow]:
+    """Read the decisions of a case's earlier rounds, oldest first. The refund columns have the same meaning as in
+    list_review_cases, for the charges of that round."""
+    return [EarlierDecisionRow(*row) for row in await db.fetch(LIST_EARLIER_DECISIONS, case_id)]
 
 
 FIND_PAYMENT_OF_CASE: Final = """
@@ -143,6 +198,7 @@ async def find_payment_of_case(db: Executor, /, *, case_id: UUID) -> UUID | None
 class LockedCase(msgspec.Struct, frozen=True):
     status: CaseStatus
     payment_id: UUID
+    round: int
     decision: DecisionKind | None
     decided_by: UUID | None
     decided_by_email: str | None
@@ -152,8 +208,8 @@ class LockedCase(msgspec.Struct, frozen=True):
 
 
 LOCK_CASE: Final = """
-SELECT review_cases.status, review_cases.payment_id, review_cases.decision, review_cases.decided_by,
-    operators.email AS decided_by_email, review_cases.decided_at, review_cases.needs_approval, review_cases.approved_by
+SELECT review_cases.status, review_cases.payment_id, review_cases.round,
+    review_cases.decision, review_cases.decided_by, operators.email AS decided_by_email, review_cases.decided_at, review_cases.needs_approval, review_cases.approved_by
 FROM review_cases LEFT JOIN operators ON operators.id = review_cases.decided_by
 WHERE review_cases.id = $1
 FOR NO KEY UPDATE OF review_cases
@@ -187,8 +243,8 @@ async def decide_case(
     needs_approval: bool,
     case_id: UUID,
 ) -> None:
-    """open → decided. If @needs_approval is true, the refund of @refund_rp waits until another operator approves
-    the refund."""
+    """open → decided. A trigger notes the present round on the undelivered charges that nobody had decided about. If
+    @needs_approval is true, the refund of @refund_rp waits until another operator approves the refund."""
     await db.execute(DECIDE_CASE, decision, decision_note, decided_by, refund_rp, needs_approval, case_id)
 
 

@@ -25,15 +25,14 @@ ORDER BY page.occurred_at DESC, page.id DESC
 
 -- name: list_review_cases :many
 -- Read review cases. Open cases come before decided cases. Within each of these two groups, older cases come
--- first. A payment can have several charges. The refund columns aggregate over the charges, with one refund per
--- charge: the newest refund that has not failed or, if all have failed, the newest refund. The refund columns
--- leave out automatic refunds that have not failed.
+-- first. A round can decide several charges. The refund columns aggregate over the charges of the present round,
+-- with one refund per charge: the newest refund that has not failed or, if all have failed, the newest refund.
 -- row: CaseRow
 -- nullable: tag, decision, note, decided_by, decided_by_email, decided_at, refund_rp, approved_by
 -- nullable: approved_by_email, approved_at, any_failed, any_requested, gateway_reason, refunds_rp, requested_at
 -- nullable: answered_at
 SELECT page.id, page.reason, page.status, page.tag, page.payment_id, payments.customer_id, customers.call_name,
-    people.phone_number, page.amount_rp, page.opened_at, page.decision, page.decision_note AS note, page.decided_by,
+    people.phone_number, page.amount_rp, page.opened_at, page.round, page.decision, page.decision_note AS note, page.decided_by,
     decider.email AS decided_by_email, page.decided_at, page.refund_rp, page.needs_approval, page.approved_by,
     approver.email AS approved_by_email, page.approved_at, refund.any_failed, refund.any_requested,
     refund.gateway_reason, refund.refunds_rp, refund.requested_at, refund.answered_at
@@ -55,12 +54,43 @@ LEFT JOIN LATERAL (
         max(last.answered_at) AS answered_at
     FROM (
         SELECT DISTINCT ON (refunds.charge_attempt_id) refunds.*
-        FROM refunds WHERE refunds.payment_id = page.payment_id
+        FROM charge_attempts JOIN refunds ON refunds.charge_attempt_id = charge_attempts.id
+            AND refunds.reason = 'operator_decision'
+        WHERE charge_attempts.payment_id = page.payment_id AND charge_attempts.decided_round = page.round
         ORDER BY refunds.charge_attempt_id, (refunds.status = 'failed'), refunds.id DESC
     ) AS last
-    WHERE last.reason = 'operator_decision' OR last.status = 'failed'
 ) AS refund ON page.status = 'decided'
 ORDER BY (page.status = 'decided'), page.opened_at, page.id
+
+-- name: list_earlier_decisions :many
+-- Read the decisions of a case's earlier rounds, oldest first. The refund columns have the same meaning as in
+-- list_review_cases, for the charges of that round.
+-- row: EarlierDecisionRow
+-- nullable: refund_rp, approved_by, approved_by_email, approved_at, any_failed, any_requested, gateway_reason
+-- nullable: refunds_rp, requested_at, answered_at
+SELECT earlier.reason, earlier.opened_at, earlier.decision, earlier.decision_note AS note, earlier.decided_by,
+    decider.email AS decided_by_email, earlier.decided_at, earlier.refund_rp, earlier.withdrawn, earlier.approved_by,
+    approver.email AS approved_by_email, earlier.approved_at, refund.any_failed, refund.any_requested,
+    refund.gateway_reason, refund.refunds_rp, refund.requested_at, refund.answered_at
+FROM earlier_decisions AS earlier
+JOIN review_cases ON review_cases.id = earlier.case_id
+JOIN operators AS decider ON decider.id = earlier.decided_by
+LEFT JOIN operators AS approver ON approver.id = earlier.approved_by
+LEFT JOIN LATERAL (
+    SELECT bool_or(last.status = 'failed') AS any_failed, bool_or(last.status = 'requested') AS any_requested,
+        min(last.gateway_reason) FILTER (WHERE last.status = 'failed') AS gateway_reason,
+        sum(last.amount_rp)::integer AS refunds_rp, min(last.requested_at) AS requested_at,
+        max(last.answered_at) AS answered_at
+    FROM (
+        SELECT DISTINCT ON (refunds.charge_attempt_id) refunds.*
+        FROM charge_attempts JOIN refunds ON refunds.charge_attempt_id = charge_attempts.id
+            AND refunds.reason = 'operator_decision'
+        WHERE charge_attempts.payment_id = review_cases.payment_id AND charge_attempts.decided_round = earlier.round
+        ORDER BY refunds.charge_attempt_id, (refunds.status = 'failed'), refunds.id DESC
+    ) AS last
+) AS refund ON true
+WHERE earlier.case_id = @case_id
+ORDER BY earlier.round
 
 -- name: find_payment_of_case :optional
 -- Find the payment that a case is about. No row: there is no such case.
@@ -71,15 +101,15 @@ SELECT payment_id FROM review_cases WHERE id = @case_id
 -- are never deleted.
 -- row: LockedCase
 -- nullable: decision, decided_by, decided_by_email, decided_at, approved_by
-SELECT review_cases.status, review_cases.payment_id, review_cases.decision, review_cases.decided_by,
-    operators.email AS decided_by_email, review_cases.decided_at, review_cases.needs_approval, review_cases.approved_by
+SELECT review_cases.status, review_cases.payment_id, review_cases.round,
+    review_cases.decision, review_cases.decided_by, operators.email AS decided_by_email, review_cases.decided_at, review_cases.needs_approval, review_cases.approved_by
 FROM review_cases LEFT JOIN operators ON operators.id = review_cases.decided_by
 WHERE review_cases.id = @case_id
 FOR NO KEY UPDATE OF review_cases
 
 -- name: decide_case :exec
--- open → decided. If @needs_approval is true, the refund of @refund_rp waits until another operator approves
--- the refund.
+-- open → decided. A trigger notes the present round on the undelivered charges that nobody had decided about. If
+-- @needs_approval is true, the refund of @refund_rp waits until another operator approves the refund.
 -- nullable: @refund_rp
 UPDATE review_cases SET status = 'decided', decision = @decision, decision_note = @decision_note,
     decided_by = @decided_by, decided_at = curhat_now(), refund_rp = @refund_rp, needs_approval = @needs_approval

@@ -49,10 +49,11 @@ class CaseRefund(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReviewCase(msgspec.Struct, frozen=True, kw_only=True):
-    """A charged payment whose session never began or was cut short. `tag`: the tag of the payment's last failure.
+    """A payment with money that was taken and not delivered. `tag`: the tag of the payment's last failure.
 
     `refundable_rp`: the amount that the customer gets back if the decision is a refund. `needs_approval`: whether the
-    refund needs, or needed, a second operator's approval.
+    refund needs, or needed, a second operator's approval. A decided case opens again if more money of the payment is
+    not delivered; `reason`, `opened_at` and the decision are then those of the present round.
     """
 
     id: UUID
@@ -72,9 +73,26 @@ class ReviewCase(msgspec.Struct, frozen=True, kw_only=True):
     refund: CaseRefund | None
 
 
-class ReviewCaseDetail(ReviewCase, frozen=True, kw_only=True):
-    """A case with its payment and the timeline of the payment, oldest entry first."""
+class EarlierDecision(msgspec.Struct, frozen=True, kw_only=True):
+    """The decision of an earlier round of a case.
 
+    `withdrawn`: the case opened again before a second operator approved the refund. So the decision had no effect.
+    """
+
+    reason: CaseReason
+    opened_at: datetime
+    decision: DecisionKind
+    note: str
+    decided_by: OperatorReference
+    decided_at: datetime
+    withdrawn: bool
+    refund: CaseRefund | None
+
+
+class ReviewCaseDetail(ReviewCase, frozen=True, kw_only=True):
+    """A case with its earlier decisions, its payment, and the timeline of the payment; all oldest first."""
+
+    earlier_decisions: list[EarlierDecision]
     payment: PaymentRecord
     timeline: list[TimelineEntry]
     server_now: datetime

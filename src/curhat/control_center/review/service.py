@@ -17,23 +17,30 @@ from curhat.control_center.review.errors import (
     OwnRefund,
     RefundNotFailed,
 )
-from curhat.control_center.review.queries import CaseRow, FailedPairingRow, LockedCase
+from curhat.control_center.review.queries import CaseRow, EarlierDecisionRow, FailedPairingRow, LockedCase
 from curhat.control_center.review.schemas import (
     CaseRefund,
     DecisionKind,
+    EarlierDecision,
     FailedPairing,
     RefundStatus,
     ReviewCase,
     ReviewCaseDetail,
 )
-from curhat.control_center.schemas import customer_reference, from_row, mitra_reference, operator_reference
+from curhat.control_center.schemas import (
+    OperatorReference,
+    customer_reference,
+    from_row,
+    mitra_reference,
+    operator_reference,
+)
 from curhat.kit.audit import write_audit_entry
 from curhat.kit.database import Transaction
 from curhat.kit.errors import NotFound
 from curhat.kit.page import Page
 from curhat.kit.pause_points import pause_point
 from curhat.payments import service as payments
-from curhat.payments.queries import TakenCharge
+from curhat.payments.queries import UndeliveredCharge
 
 # Reading -----------------------------------------------------------------------------------------------------
 
@@ -60,11 +67,11 @@ async def read_cases(
         flagged_key_of(cursor),
     )
     rows = await queries.list_review_cases(tx, conditions, limit=limit + 1)
-    refundable_rp = await payments.refundable_rp(tx, [row.payment_id for row in rows])
+    undelivered = await payments.undelivered_by_payment(tx, [row.payment_id for row in rows])
     return page_of(
         rows,
         limit,
-        lambda row: _review_case(row, refundable_rp[row.payment_id], approval_limit_rp),
+        lambda row: _review_case(row, undelivered[row.payment_id], approval_limit_rp),
         lambda row: cursor_of(row.opened_at, row.id, flag=row.status == "decided"),
     )
 
@@ -72,16 +79,17 @@ async def read_cases(
 async def read_case(tx: Transaction, case_id: UUID, approval_limit_rp: int) -> ReviewCase:
     """Read one case. Raises NotFound."""
     row = await find_row(tx, queries.list_review_cases, "review_cases.id", case_id)
-    refundable_rp = await payments.refundable_rp(tx, [row.payment_id])
-    return _review_case(row, refundable_rp[row.payment_id], approval_limit_rp)
+    return _review_case(row, await payments.undelivered_charges(tx, row.payment_id), approval_limit_rp)
 
 
 async def read_case_detail(tx: Transaction, case_id: UUID, approval_limit_rp: int) -> ReviewCaseDetail:
-    """Read one case with its payment and the payment's timeline. Raises NotFound."""
+    """Read one case with its earlier decisions, its payment and the payment's timeline. Raises NotFound."""
     case = await read_case(tx, case_id, approval_limit_rp)
     payment = await records.read_payment(tx, case.payment_id)
+    earlier = await queries.list_earlier_decisions(tx, case_id=case_id)
     return ReviewCaseDetail(
         **msgspec.structs.asdict(case),
+        earlier_decisions=[_earlier_decision(row) for row in earlier],
         payment=payment,
         timeline=await records.read_timeline(tx, case.payment_id),
         server_now=payment.server_now,
@@ -101,8 +109,10 @@ async def decide_case(
 ) -> None:
     """open → decided, once (X.9). If the operator who decided the case repeats the call, nothing changes.
 
-    This transaction requests a refund of up to `approval_limit_rp`, and the worker carries the refund out. A larger
-    refund waits for another operator's approval. Raises NotFound, CaseDecided, NothingToRefund.
+    The decision covers the undelivered charges that nobody has decided about. The case opens again when further money
+    is undelivered (payments.open_cases). This transaction requests a refund of up to `approval_limit_rp`, and the
+    worker carries the refund out. A larger refund waits for another operator's approval.
+    Raises NotFound, CaseDecided, NothingToRefund.
     """
     case = await _lock(tx, case_id)
     if case.status == "decided":
@@ -111,7 +121,7 @@ async def decide_case(
         raise CaseDecided(
             decision=case.decision, decided_at=case.decided_at, decided_by=case.decided_by_email
         )
-    charges = await payments.charges_to_refund(tx, case.payment_id) if decision == "refund" else []
+    charges = await _charges_of_round(tx, case.payment_id, None) if decision == "refund" else []
     if decision == "refund" and not charges:
         raise NothingToRefund
     needs_approval = _sum_rp(charges) > approval_limit_rp
@@ -143,7 +153,7 @@ async def approve_refund(tx: Transaction, operator: SignedInOperator, case_id: U
         raise OwnRefund
     if case.approved_by == operator.id:
         return
-    charges = await payments.charges_to_refund(tx, case.payment_id)
+    charges = await _charges_of_round(tx, case.payment_id, case.round)
     if case.approved_by is not None or not charges:
         raise NothingToApprove
     refund_rp = _sum_rp(charges)
@@ -155,14 +165,12 @@ async def approve_refund(tx: Transaction, operator: SignedInOperator, case_id: U
 async def retry_refund(tx: Transaction, operator: SignedInOperator, case_id: UUID) -> None:
     """failed → requested again, with a new key for the gateway. Raises NotFound, RefundNotFailed.
 
-    Repeats each refund that the gateway refused. Some refunds are automatic: if the gateway approves a charge late,
-    the server requests a refund without an operator's decision.
+    Repeats each refused refund that an operator decided, in this round of the case or in an earlier round.
     """
     case = await _lock(tx, case_id)
-    awaits_approval = case.needs_approval and case.approved_by is None
-    taken = await payments.charges_to_refund(tx, case.payment_id)
-    charges = [charge for charge in taken if charge.was_refused]
-    if case.status != "decided" or awaits_approval or not charges:
+    undelivered = await payments.undelivered_charges(tx, case.payment_id)
+    charges = [charge for charge in undelivered if charge.was_refused]
+    if not charges:
         raise RefundNotFailed
     await write_audit_entry(
         tx, operator.id, "refund_retried", "review_case", case_id, new=str(_sum_rp(charges))
@@ -179,8 +187,16 @@ async def _lock(tx: Transaction, case_id: UUID) -> LockedCase:
     return await queries.lock_case(tx, case_id=case_id)
 
 
+async def _charges_of_round(
+    tx: Transaction, payment_id: UUID, decided_round: int | None
+) -> list[UndeliveredCharge]:
+    """Return the undelivered charges that were decided in this round or, for None, that nobody has decided about."""
+    undelivered = await payments.undelivered_charges(tx, payment_id)
+    return [charge for charge in undelivered if charge.decided_round == decided_round]
+
+
 async def _request_refunds(
-    tx: Transaction, operator: SignedInOperator, payment_id: UUID, charges: Sequence[TakenCharge]
+    tx: Transaction, operator: SignedInOperator, payment_id: UUID, charges: Sequence[UndeliveredCharge]
 ) -> None:
     for charge in charges:
         await payments.request_refund(
@@ -188,7 +204,7 @@ async def _request_refunds(
         )
 
 
-def _sum_rp(charges: Sequence[TakenCharge]) -> int:
+def _sum_rp(charges: Sequence[UndeliveredCharge]) -> int:
     return sum(charge.amount_rp for charge in charges)
 
 
@@ -204,7 +220,11 @@ def _failed_pairing(row: FailedPairingRow) -> FailedPairing:
     )
 
 
-def _review_case(row: CaseRow, refundable_rp: int, approval_limit_rp: int) -> ReviewCase:
+def _review_case(
+    row: CaseRow, undelivered: Sequence[UndeliveredCharge], approval_limit_rp: int
+) -> ReviewCase:
+    decided_round = None if row.status == "open" else row.round
+    refundable_rp = _sum_rp([charge for charge in undelivered if charge.decided_round == decided_round])
     return from_row(
         ReviewCase,
         row,
@@ -216,12 +236,21 @@ def _review_case(row: CaseRow, refundable_rp: int, approval_limit_rp: int) -> Re
     )
 
 
-def _case_refund(row: CaseRow) -> CaseRefund | None:
+def _earlier_decision(row: EarlierDecisionRow) -> EarlierDecision:
+    return from_row(
+        EarlierDecision,
+        row,
+        decided_by=OperatorReference(id=row.decided_by, email=row.decided_by_email),
+        refund=None if row.withdrawn else _case_refund(row),
+    )
+
+
+def _case_refund(row: CaseRow | EarlierDecisionRow) -> CaseRefund | None:
     amount_rp = row.refund_rp or row.refunds_rp
     if amount_rp is None:
         return None
     status: RefundStatus = "done"
-    if row.needs_approval and row.approved_by is None:
+    if isinstance(row, CaseRow) and row.needs_approval and row.approved_by is None:
         status = "awaiting_approval"
     elif row.any_failed:
         status = "failed"
