@@ -17,9 +17,10 @@ from curhat.accounts import service
 from curhat.control_center.operators import queries as operators
 from curhat.control_center.operators import throttle
 from curhat.control_center.review import queries as review
+from curhat.control_center.review import service as review_service
 from curhat.deadlines import queries as deadlines
 from curhat.dev.statements import number_parameters, parse
-from curhat.journeys import mitras, searching
+from curhat.journeys import charging, mitras, searching
 from curhat.journeys import queries as journey_queries
 from curhat.journeys.transitions import Transitions
 from curhat.kit import database as kit_database
@@ -29,7 +30,7 @@ from curhat.pairing import queries as pairing_queries
 from curhat.pairing import service as pairing
 from curhat.payments import queries as payment_queries
 from curhat.payments import service as payments
-from curhat.payments.gateway import ChargeAnswer
+from curhat.payments.gateway import ChargeAnswer, RefundAnswer
 from curhat.presence import service as presence
 from curhat.realtime import queries as realtime
 from curhat.sessions import extension
@@ -48,6 +49,8 @@ EXTENSION_RACES = "tests/races/test_extension_races.py"
 REVIEW = "tests/control_center/test_review.py"
 CODES = "tests/integration/test_accounts_codes.py"
 TOKENS = "tests/integration/test_accounts_tokens.py"
+CASE_ROUNDS = "tests/control_center/test_case_rounds.py"
+GIVING_UP = "tests/journeys/test_giving_up.py"
 SIGNING_IN = "tests/control_center/test_signing_in.py"
 
 
@@ -116,6 +119,16 @@ def in_function(owner: Any, name: str, old: str, new: str) -> Callable[[], None]
     return plant
 
 
+def in_database_function(name: str, old: str, new: str) -> str:
+    """Return SQL that replaces `old`, which must exist in a function of the database, by `new`."""
+    return f"""
+    DO $planted$ DECLARE definition text := pg_get_functiondef('{name}'::regproc); BEGIN
+        IF position($old${old}$old$ IN definition) = 0 THEN RAISE 'LookupError: {name} has changed'; END IF;
+        EXECUTE replace(definition, $old${old}$old$, $new${new}$new$);
+    END $planted$
+    """
+
+
 def _signal_at_once(tx: Transaction, channel: str, payload: bytes) -> None:
     tx._sink.publish(channel, payload)
 
@@ -145,6 +158,25 @@ def _unknown_counts_as_declined() -> None:
         return await record(tx, key, answer)
 
     payments.record_charge_answer = hasty
+
+
+def _pending_refund_counts_as_done() -> None:
+    record = payments.record_refund_answer
+
+    async def hasty(tx: Transaction, refund_id: Any, answer: RefundAnswer) -> Any:
+        if answer.status == "processing":
+            answer = RefundAnswer("done")
+        return await record(tx, refund_id, answer)
+
+    payments.record_refund_answer = hasty
+
+
+NO_CASE_IS_REQUIRED = """
+DROP TRIGGER payments_unserved_have_a_case ON payments;
+DROP TRIGGER sessions_cut_short_have_a_case ON sessions;
+DROP TRIGGER refunds_refused_have_a_case ON refunds;
+DROP TRIGGER charge_attempts_late_have_a_refund ON charge_attempts;
+"""
 
 
 def _confirm_without_charging() -> None:
@@ -247,6 +279,74 @@ BUGS: tuple[Bug, ...] = (
         "a failure opens no case",
         [SEARCHING, SIMULATION],
         in_module(payments, "open_cases", _no_case),
+        NO_CASE_IS_REQUIRED,
+    ),
+    Bug(
+        "a failure opens no case, and only the database notices",
+        [SEARCHING, SIMULATION],
+        in_module(payments, "open_cases", _no_case),
+    ),
+    Bug(
+        "a decided case stays decided when more money is undelivered",
+        [CASE_ROUNDS, SIMULATION],
+        in_statement(
+            payment_queries, "open_cases", "WHERE review_cases.status = 'decided' AND", "WHERE false AND"
+        ),
+        NO_CASE_IS_REQUIRED,
+    ),
+    Bug(
+        "a decision covers a charge that may still be delivered",
+        [CASE_ROUNDS, SIMULATION],
+        schema=in_database_function(
+            "charges_decided",
+            "FROM undelivered_charges",
+            "FROM (SELECT id AS charge_attempt_id, payment_id, decided_round FROM charge_attempts"
+            " WHERE status = 'approved' UNION SELECT charge_attempt_id, payment_id, decided_round"
+            " FROM undelivered_charges) AS undelivered_charges",
+        ),
+    ),
+    Bug(
+        "a decision covers no charge",
+        [CASE_ROUNDS, SIMULATION],
+        schema="DROP TRIGGER review_cases_decide_charges ON review_cases",
+    ),
+    Bug(
+        "a refund that nobody approved stays decided when the case opens again",
+        [CASE_ROUNDS, SIMULATION],
+        schema=in_database_function("review_case_opened_again", "IF is_withdrawn THEN", "IF false THEN"),
+    ),
+    Bug(
+        "a refused automatic refund opens no case",
+        [CASE_ROUNDS, SIMULATION],
+        in_function(
+            payments, "record_refund_answer", 'await open_cases(tx, [payment_id], "refund_failed")', "pass"
+        ),
+        NO_CASE_IS_REQUIRED,
+    ),
+    Bug(
+        "a retry refunds a charge that nobody has decided about",
+        [CASE_ROUNDS],
+        in_function(review_service, "retry_refund", " if charge.was_refused", ""),
+    ),
+    Bug(
+        "a refund that the gateway keeps pending counts as done",
+        [REVIEW, SIMULATION],
+        _pending_refund_counts_as_done,
+    ),
+    Bug(
+        "a charge that stays processing is never given up",
+        [GIVING_UP, SIMULATION],
+        in_module(charging, "give_up_charge", _do_nothing),
+    ),
+    Bug(
+        "a charge is given up as soon as the time to pay is over",
+        [GIVING_UP],
+        in_statement(payment_queries, "lock_payment", "interval '10 minutes'", "interval '0 minutes'"),
+    ),
+    Bug(
+        "an approval confirms a payment whose charge should have been given up",
+        [GIVING_UP, SIMULATION],
+        in_function(payments, "_approved", "    if payment.is_given_up:", "    if False:"),
     ),
     Bug(
         "a late approval is not refunded",

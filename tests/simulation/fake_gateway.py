@@ -98,9 +98,11 @@ class SimulatedGateway:
             payment_id,
             amount_rp,
             "declined" if self._random.random() < 0.2 * self._trouble else "approved",
-            # The delays of an answer, in seconds: none, longer than the caller waits, and longer than an extension's
-            # charge may take.
-            self._random.choices([0.0, 7.0, 40.0], [8, self._trouble, self._trouble])[0],
+            # The delays of an answer, in seconds: none, longer than the caller waits, longer than an extension's charge
+            # may take, and longer than the server waits for a session's charge.
+            self._random.choices(
+                [0.0, 7.0, 40.0, 2_000.0], [8, self._trouble, self._trouble, self._trouble / 2]
+            )[0],
         )
         return await self.find_charge(key)
 
@@ -118,24 +120,33 @@ class SimulatedGateway:
         return ChargeAnswer(status or "not_found")
 
     async def refund(self, key: UUID, charge_key: UUID, payment_id: UUID, amount_rp: int) -> RefundAnswer:
-        """See Gateway. Sometimes refunds and then raises GatewayUnknown, as if the answer were lost."""
+        """See Gateway. Decides the key at the first call: refunds or refuses, at once or later."""
         await self._database.execute(
             """
-            INSERT INTO mock_gateway.refunds (key, charge_key, payment_id, amount_rp, status, at)
-            VALUES ($1, $2, $3, $4, 'done', curhat_now()) ON CONFLICT (key) DO NOTHING
+            INSERT INTO mock_gateway.refunds (key, charge_key, payment_id, amount_rp, status, known_at, at)
+            VALUES ($1, $2, $3, $4, $5, curhat_now() + make_interval(secs => $6), curhat_now())
+            ON CONFLICT (key) DO NOTHING
             """,
             key,
             charge_key,
             payment_id,
             amount_rp,
+            "failed" if self._random.random() < min(0.5 * self._trouble, 0.6) else "done",
+            self._random.choices([0.0, 30.0, 3_600.0], [8, self._trouble, self._trouble])[0],
         )
-        if self._random.random() < 0.2:
-            raise GatewayUnknown
-        return RefundAnswer("done")
+        return await self.find_refund(key)
 
     async def find_refund(self, key: UUID) -> RefundAnswer:
-        """See Gateway."""
-        status = await self._database.fetchval("SELECT status FROM mock_gateway.refunds WHERE key = $1", key)
+        """See Gateway. Sometimes raises GatewayUnknown, as if the answer were lost."""
+        if self._random.random() < 0.15 * self._trouble:
+            raise GatewayUnknown
+        status = await self._database.fetchval(
+            """
+            SELECT CASE WHEN known_at > curhat_now() THEN 'processing' ELSE status END
+            FROM mock_gateway.refunds WHERE key = $1
+            """,
+            key,
+        )
         return RefundAnswer(status or "not_found")
 
     async def close(self) -> None:

@@ -36,6 +36,8 @@ from tests.simulation.checker import Checker
 from tests.simulation.devices import Device
 from tests.simulation.extension_decisions import ExtensionDecisions
 from tests.simulation.fake_gateway import SimulatedGateway, SimulatedPresence
+from tests.simulation.operators import REACHED as REACHED_BY_OPERATORS
+from tests.simulation.operators import Operators
 from tests.support.clock import START, VirtualClock
 from tests.support.people import Make
 from tests.support.toggle import set_toggle
@@ -49,8 +51,8 @@ MAX_STRAY_AGE = timedelta(hours=6)
 
 TABLES = (
     "people, customers, mitras, offers, payments, charge_attempts, refunds, pairings, requests, sessions, messages, "
-    "extensions, review_cases, failed_pairing_events, status_changes, streams, stream_events, deadlines, "
-    "audit_entries, mock_gateway.charges, mock_gateway.refunds"
+    "extensions, review_cases, earlier_decisions, failed_pairing_events, status_changes, streams, stream_events, "
+    "deadlines, audit_entries, mock_gateway.charges, mock_gateway.refunds"
 )
 # Deleting the few rows of one schedule is much faster than TRUNCATE, but leaves dead rows behind. So one schedule in
 # TRUNCATED_EVERY runs a TRUNCATE.
@@ -112,6 +114,10 @@ class Theme:
 
     chats_end: float = 0.5
     targeted: float = 0.6
+    # The probability that a likely next step follows a step, and likely next steps instead of those of FOLLOWS.
+    followed: float = 0.5
+    follows: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    trouble: float | None = None
     weights: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -126,6 +132,31 @@ THEMES = {
             "suspend": 0.5, "message": 0.3, "end session": 2.0, "rename": 0.3,
         },
     ),
+    # A late approval, a refused refund and a decision before the journey ends.
+    "money": Theme(
+        chats_end=0.9,
+        targeted=0.2,
+        followed=0.8,
+        trouble=1.0,
+        weights={
+            "second attempt": 8.0, "gateway answers again": 2.0, "follow up": 1.5, "approve refund": 2.0,
+            "retry refund": 3.0, "cancel search": 2.0, "end session": 2.0, "message": 0.2, "toggle": 0.3, "offer": 0.3,
+            "rename": 0.2, "device": 0.5, "configure": 0.3, "confirm": 0.5,
+        },
+        follows={
+            "open payment": ["second attempt"],
+            "second attempt": ["worker"],
+            "worker": ["follow up"],
+            "follow up": ["decide case", "decide case", "retry refund", "gateway answers"],
+            "decide case": ["approve refund", "worker", "gateway answers", "gateway answers"],
+            "gateway answers": ["cancel search", "accept", "clock"],
+            "accept": ["end session"],
+            "cancel search": ["decide case", "open payment"],
+            "end session": ["decide case", "open payment"],
+            "approve refund": ["worker"],
+            "retry refund": ["worker"],
+        },
+    ),
     "more time": Theme(
         chats_end=0.1,
         weights={
@@ -135,7 +166,7 @@ THEMES = {
     ),
 }  # fmt: skip
 
-# The likely next steps after a step. With probability FOLLOWED, one of these steps follows, and otherwise any step.
+# The likely next steps after a step. With the theme's probability one of these steps follows, and otherwise any step.
 FOLLOWS = {
     "open payment": ["confirm"],
     "confirm": ["gateway answers"],
@@ -150,7 +181,6 @@ FOLLOWS = {
     "reject": ["take fallback", "decline fallback", "clock"],
     "take fallback": ["accept", "accept", "reject", "clock"],
 }  # fmt: skip
-FOLLOWED = 0.5
 
 # Each set has a factor for the probability of each gateway fault. A schedule uses one set.
 TROUBLE = (0.0, 0.3, 1.0, 1.5)
@@ -170,8 +200,9 @@ class SimulationState:
         self.random = random.Random(seed)
         self.clock = VirtualClock(database)
         self.presence = SimulatedPresence(database, self.random)
-        self.theme = self.random.choices(list(THEMES.values()), [1, 2, 2])[0]
-        self.trouble = self.random.choice(TROUBLE)
+        self.theme = self.random.choices(list(THEMES.values()), [1, 2, 2, 2])[0]
+        self.trouble = self.theme.trouble or self.random.choice(TROUBLE)
+        self.operators = Operators(database, self.random)
         self.gateway = SimulatedGateway(database, self.random, self.trouble)
         self.transitions = Transitions(database, self.presence, self.gateway).by_kind()  # type: ignore[arg-type]
         self.history: list[str] = []
@@ -221,6 +252,7 @@ class SimulationState:
             list(CONFIGURED),
             [self.random.choices(values, [3, 1])[0] for values in CONFIGURED.values()],
         )
+        await self.operators.set_up()
         self.presence.connected = set(self.mitras)
         self.devices = [Device("customer", customer) for customer in self.customers]
         self.devices += [Device("mitra", mitra) for mitra in self.mitras]
@@ -234,13 +266,15 @@ class SimulationState:
         weights = [weight * self.theme.weights.get(name, 1.0) for name, (weight, _) in steps.items()]
         name, done = "", 0
         while done < STEPS:
-            if name in FOLLOWS and self.random.random() < FOLLOWED:
-                name = self.random.choice(FOLLOWS[name])
+            following = self.theme.follows.get(name) or FOLLOWS.get(name)
+            if following and self.random.random() < self.theme.followed:
+                name = self.random.choice(following)
             else:
                 name = self.random.choices(names, weights)[0]
             done += await self._do(name, steps[name][1])
         await self._quieten()
-        return self.reached | {row["outcome"] for row in await self.database.fetch(REACHED)}
+        rows = await self.database.fetch(f"{REACHED} UNION ({REACHED_BY_OPERATORS})")
+        return self.reached | {row["outcome"] for row in rows}
 
     async def _begin_with_chats(self) -> None:
         """Give most customers a past or running chat, which sections 3 to 5 need."""
@@ -317,6 +351,10 @@ class SimulationState:
             "gateway answers": (12, self.gateway_answers),
             "gateway answers again": (3, self.gateway_answers_again),
             "stray charge": (1, self.stray_charge),
+            "second attempt": (1, self.second_attempt),
+            "decide case": (3, self.operators.decide),
+            "approve refund": (1, self.operators.approve),
+            "retry refund": (1, self.operators.retry),
             "server killed": (1, self.server_killed),
             "offer": (7, self.offer),
             "accept": (9, self.accept),
@@ -431,6 +469,27 @@ class SimulationState:
             return f"{charge.key}: lost for good"
         answer = await self.gateway.charge(charge.key, charge.payment_id, charge.amount_rp)
         return f"{charge.key}: {answer.status}"
+
+    async def second_attempt(self) -> str | None:
+        """A charge is lost on its way, and the customer confirms again. Mostly the lost charge then arrives."""
+        row = await self._any_payment()
+        if row is None or not row["is_open"]:
+            return None
+        candidates = await availability.candidates_or_none(self.presence)  # type: ignore[arg-type]
+        async with self.database.transaction() as tx:
+            lost = await paying.begin_confirmation(tx, row["customer_id"], row["id"], candidates)
+        if lost is None:
+            return f"{row['id']}: nothing to charge"
+        await self._record(lost.key, ChargeAnswer("not_found"))
+        async with self.database.transaction() as tx:
+            charge = await paying.begin_confirmation(tx, row["customer_id"], row["id"], candidates)
+        assert charge is not None
+        self.calls.append(charge)
+        if self.random.random() < 0.2:
+            self.strays.append((lost, await self.clock.now()))
+            return f"{row['id']}: {lost.key} is lost, {charge.key} begun"
+        answer = await self.gateway.charge(lost.key, lost.payment_id, lost.amount_rp)
+        return f"{row['id']}: {charge.key} begun, and then {await self._record(lost.key, answer)}"
 
     async def _record(self, key: UUID, answer: ChargeAnswer) -> str:
         outcome = await charging.record_charge_answer(

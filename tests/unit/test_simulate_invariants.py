@@ -104,6 +104,23 @@ class Rows:
         )  # fmt: skip
         return payment_id
 
+    async def decide(self, payment_id: UUID, **decision: Any) -> None:
+        """Decide the payment's case, and every charge of the payment."""
+        values = {
+            "status": "decided",
+            "decision_note": "maaf",
+            "decided_by": uuid4(),
+            "decided_at": NOW,
+            **decision,
+        }
+        columns = ", ".join(f"{name} = ${number}" for number, name in enumerate(values, start=2))
+        await self._connection.execute(
+            f"UPDATE review_cases SET {columns} WHERE payment_id = $1", payment_id, *values.values()
+        )
+        await self._connection.execute(
+            "UPDATE charge_attempts SET decided_round = 1 WHERE payment_id = $1", payment_id
+        )
+
 
 def _ids(*names: str) -> dict[str, Any]:
     return {name: uuid4() for name in names}
@@ -216,10 +233,50 @@ async def _(rows: Rows) -> None:
     await rows.write("payments", status="confirmed", confirmed_at=NOW)
 
 
-@breaks("each charge attempt with the status approved_late has exactly one refund of its full amount")
+@breaks("each charge attempt with the status approved_late has one automatic refund of its full amount")
 async def _(rows: Rows) -> None:
     attempt_id = await rows.write("charge_attempts", status="approved_late")
     await rows.write("refunds", charge_attempt_id=attempt_id, amount_rp=19_999)
+
+
+@breaks(
+    "a charge attempt has at most one refund that the gateway has not refused, and never more than its amount"
+)
+async def _(rows: Rows) -> None:
+    attempt_id = await rows.write("charge_attempts", status="approved_late")
+    await rows.write("refunds", charge_attempt_id=attempt_id, amount_rp=20_001)
+
+
+@breaks("a charge that was taken, and neither delivered nor given back, has a decision or an open case")
+async def _(rows: Rows) -> None:
+    payment_id = await rows.failed_payment()
+    await rows.decide(payment_id, decision="no_refund")
+    late_id = await rows.write("charge_attempts", payment_id=payment_id, status="approved_late")
+    await rows.write("refunds", payment_id=payment_id, charge_attempt_id=late_id, status="failed")
+
+
+@breaks(
+    "a charge with a decision was decided in a round of its case, and the amounts of the round are its charges"
+)
+async def _(rows: Rows) -> None:
+    await rows.decide(await rows.failed_payment(), decision="refund", refund_rp=10_000)
+
+
+@breaks(
+    "a refund that an operator decided, and that needs no further approval, was requested from the gateway"
+)
+async def _(rows: Rows) -> None:
+    await rows.decide(await rows.failed_payment(), decision="refund", refund_rp=20_000)
+
+
+@breaks("no payment of a session is confirmed by an approval 10 minutes after the time to pay")
+async def _(rows: Rows) -> None:
+    await rows.confirmed_payment(expires_at=NOW - 11 * MINUTE)
+
+
+@breaks("no payment of a session is confirming for longer than 10 minutes after the time to pay")
+async def _(rows: Rows) -> None:
+    await rows.write("payments", status="confirming", expires_at=NOW - 11 * MINUTE)
 
 
 @breaks("each session belongs to a payment that was confirmed before the session started")

@@ -1,5 +1,5 @@
 -- The invariants of the database. Each statement returns the rows that break its invariant. The comment below a
--- statement's name begins with a number and a title. The number belongs to an invariant (1 to 12) or to a rule
+-- statement's name begins with a number and a title. The number belongs to an invariant (1 to 15) or to a rule
 -- of docs/rules.md. "quiet" marks an invariant that holds only while nobody acts and no deadline is due. The
 -- only parameter, @people_ids, holds the ids of the customers and mitras to check. Null: check everybody.
 -- invariants.py joins all statements into one. This file has the format of a queries.sql (see
@@ -43,13 +43,23 @@ WHERE coalesce(charged.amount_rp, 0)
     OR (payments.amount_rp = 0 AND charged.attempts > 0)
 
 -- name: late_approval_refunded :many
--- 9: each charge attempt with the status approved_late has exactly one refund of its full amount
+-- 9: each charge attempt with the status approved_late has one automatic refund of its full amount
+-- If the gateway refused this refund, an operator may have decided on further refunds.
 SELECT charge_attempts.id AS attempt_id, charge_attempts.payment_id, count(refunds.id) AS refunds
 FROM charge_attempts
 LEFT JOIN refunds ON refunds.charge_attempt_id = charge_attempts.id
-    AND refunds.amount_rp = charge_attempts.amount_rp
+    AND refunds.amount_rp = charge_attempts.amount_rp AND refunds.reason = 'late_approval'
 WHERE charge_attempts.status = 'approved_late'
 GROUP BY charge_attempts.id HAVING count(refunds.id) <> 1
+
+-- name: one_refund_per_charge :many
+-- 9: a charge attempt has at most one refund that the gateway has not refused, and never more than its amount
+SELECT charge_attempts.id AS attempt_id, charge_attempts.amount_rp, sum(refunds.amount_rp) AS refunded_rp
+FROM charge_attempts
+JOIN refunds ON refunds.charge_attempt_id = charge_attempts.id AND refunds.status <> 'failed'
+GROUP BY charge_attempts.id
+HAVING count(*) > 1 OR sum(refunds.amount_rp) > charge_attempts.amount_rp
+    OR bool_or(charge_attempts.status NOT IN ('approved', 'approved_late'))
 
 -- name: session_was_paid :many
 -- 3: each session belongs to a payment that was confirmed before the session started
@@ -135,6 +145,62 @@ FROM sessions
 LEFT JOIN review_cases AS cases ON cases.payment_id = sessions.payment_id
 WHERE CASE WHEN sessions.end_reason IN ('mitra_ended', 'mitra_suspended')
     THEN cases.id IS NULL ELSE cases.reason = 'cut_short' END
+
+-- name: money_in_sight :many
+-- 15: a charge that was taken, and neither delivered nor given back, has a decision or an open case
+-- An approved charge is delivered, or being delivered, while its payment is confirmed, and if its session runs, or
+-- ended by time or by the customer.
+SELECT taken.id AS attempt_id, taken.payment_id, taken.amount_rp, taken.status, cases.status AS case_status
+FROM charge_attempts AS taken
+JOIN payments ON payments.id = taken.payment_id
+LEFT JOIN extensions ON extensions.payment_id = payments.id
+LEFT JOIN sessions ON sessions.payment_id = payments.id OR sessions.id = extensions.session_id
+LEFT JOIN review_cases AS cases ON cases.payment_id = payments.id
+WHERE (taken.status = 'approved_late' OR taken.status = 'approved' AND payments.status <> 'confirmed'
+        AND NOT coalesce(sessions.status = 'active' OR sessions.end_reason IN ('time_up', 'customer_ended'), false))
+    AND NOT EXISTS (SELECT 1 FROM refunds WHERE charge_attempt_id = taken.id AND refunds.status <> 'failed')
+    AND taken.decided_round IS NULL AND cases.status IS DISTINCT FROM 'open'
+
+-- name: decision_about_this_amount :many
+-- 15: a charge with a decision was decided in a round of its case, and the amounts of the round are its charges
+SELECT taken.payment_id, taken.decided_round, rounds.decision, rounds.refund_rp, taken.amount_rp
+FROM (
+    SELECT payment_id, decided_round, sum(amount_rp) AS amount_rp FROM charge_attempts
+    WHERE decided_round IS NOT NULL GROUP BY payment_id, decided_round
+) AS taken
+LEFT JOIN (
+    SELECT payment_id, round, decision, refund_rp FROM review_cases WHERE status = 'decided'
+    UNION ALL
+    SELECT payment_id, earlier.round, earlier.decision, earlier.refund_rp
+    FROM review_cases JOIN earlier_decisions AS earlier ON earlier.case_id = review_cases.id
+    WHERE NOT earlier.withdrawn
+) AS rounds ON rounds.payment_id = taken.payment_id AND rounds.round = taken.decided_round
+WHERE rounds.decision IS NULL OR rounds.refund_rp <> taken.amount_rp
+
+-- name: decided_refund_is_requested :many
+-- 15: a refund that an operator decided, and that needs no further approval, was requested from the gateway
+SELECT charge_attempts.id AS attempt_id, rounds.round FROM (
+    SELECT payment_id, round FROM review_cases
+    WHERE decision = 'refund' AND (NOT needs_approval OR approved_by IS NOT NULL)
+    UNION ALL
+    SELECT payment_id, earlier.round
+    FROM review_cases JOIN earlier_decisions AS earlier ON earlier.case_id = review_cases.id
+    WHERE earlier.decision = 'refund' AND NOT earlier.withdrawn
+) AS rounds
+JOIN charge_attempts ON charge_attempts.payment_id = rounds.payment_id AND decided_round = rounds.round
+WHERE NOT EXISTS (
+    SELECT 1 FROM refunds WHERE charge_attempt_id = charge_attempts.id AND refunds.reason = 'operator_decision'
+)
+
+-- name: given_up_in_time :many
+-- 2a.10: no payment of a session is confirmed by an approval 10 minutes after the time to pay
+SELECT id AS payment_id, expires_at, confirmed_at FROM payments
+WHERE purpose = 'session' AND confirmed_at > expires_at + interval '10 minutes 1 second'
+
+-- name: silent_gateway_is_given_up :many
+-- 2a.10 (quiet): no payment of a session is confirming for longer than 10 minutes after the time to pay
+SELECT id AS payment_id, expires_at FROM payments
+WHERE purpose = 'session' AND status = 'confirming' AND expires_at < curhat_now() - interval '10 minutes 5 seconds'
 
 -- name: window_not_closed_early :many
 -- 5: a pairing that failed by timeout was decided at or after its deadline_at

@@ -1,0 +1,89 @@
+"""The operators of a simulated schedule: they decide cases, approve refunds and retry refunds while journeys run."""
+
+import random
+from uuid import UUID, uuid4
+
+from curhat.control_center.operators.service import SignedInOperator
+from curhat.control_center.review import service as review
+from curhat.control_center.review.schemas import DecisionKind
+from curhat.kit.database import Database
+
+OPERATORS = ("ani@example.id", "budi@example.id")
+# The refund amounts in rupiah above which a second operator must approve: below every price, and above every price.
+APPROVAL_LIMITS_RP = (5_000, 100_000)
+
+# The outcomes that the cases and refunds of a schedule reached.
+REACHED = """
+SELECT 'case ' || decision FROM review_cases WHERE decision IS NOT NULL
+UNION SELECT 'case opened again' FROM earlier_decisions
+UNION SELECT 'case opened again before an approval' FROM earlier_decisions WHERE withdrawn
+UNION SELECT 'refund approved by a second operator' FROM audit_entries WHERE action = 'refund_approved'
+UNION SELECT 'refund retried' FROM audit_entries WHERE action = 'refund_retried'
+UNION SELECT 'refund ' || status || ' after ' || reason FROM refunds
+UNION SELECT 'refund pending' FROM mock_gateway.refunds WHERE known_at > at
+UNION SELECT 'charge given up' FROM status_changes JOIN payments ON payments.id = entity_id
+    WHERE old_status = 'confirming' AND new_status = 'expired' AND changed_at >= expires_at + interval '10 minutes'
+"""
+
+
+class Operators:
+    """Two operators. Each step is refused, or happens in one transaction, like the endpoint's."""
+
+    def __init__(self, database: Database, random_source: random.Random) -> None:
+        self._database = database
+        self._random = random_source
+        self._limit_rp = random_source.choice(APPROVAL_LIMITS_RP)
+        self._operators: list[SignedInOperator] = []
+
+    async def set_up(self) -> None:
+        """Make the operators, if an earlier schedule has not made them."""
+        for email in OPERATORS:
+            operator_id = await self._database.fetchval(
+                """
+                INSERT INTO operators (email, role, password_hash) VALUES ($1, 'reviewer', '')
+                ON CONFLICT (email) DO UPDATE SET role = excluded.role RETURNING id
+                """,
+                email,
+            )
+            self._operators.append(
+                SignedInOperator(operator_id, email, "reviewer", uuid4(), "bearer", totp_enrolled=True)
+            )
+
+    async def decide(self) -> str | None:
+        """An operator decides a case, usually an open one."""
+        case_id = await self._a_case("status = 'open'")
+        if case_id is None:
+            return None
+        decision: DecisionKind = "refund" if self._random.random() < 0.66 else "no_refund"
+        async with self._database.transaction() as tx:
+            await review.decide_case(tx, self._one(), case_id, decision, "maaf", self._limit_rp)
+        return f"{case_id}: {decision}"
+
+    async def approve(self) -> str | None:
+        """An operator approves a refund that waits for a second operator, or tries to."""
+        case_id = await self._a_case("needs_approval AND approved_by IS NULL")
+        if case_id is None:
+            return None
+        async with self._database.transaction() as tx:
+            await review.approve_refund(tx, self._one(), case_id)
+        return str(case_id)
+
+    async def retry(self) -> str | None:
+        """An operator retries a refund that the gateway refused, or tries to."""
+        case_id = await self._a_case("payment_id IN (SELECT payment_id FROM refused_refunds)")
+        if case_id is None:
+            return None
+        async with self._database.transaction() as tx:
+            await review.retry_refund(tx, self._one(), case_id)
+        return str(case_id)
+
+    def _one(self) -> SignedInOperator:
+        return self._random.choice(self._operators)
+
+    async def _a_case(self, condition: str) -> UUID | None:
+        """Return a case for which the condition holds, and rarely any case. Return None if there is no such case."""
+        rows = await self._database.fetch(
+            f"SELECT id, {condition} AS is_open FROM review_cases ORDER BY is_open DESC, id LIMIT 5"
+        )
+        among = [row["id"] for row in rows if row["is_open"] or self._random.random() < 0.05]
+        return self._random.choice(among) if among else None
