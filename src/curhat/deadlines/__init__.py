@@ -14,10 +14,14 @@ Concurrency
     at most 100 ms for each lock. If a lock takes longer, the worker fires each deadline of the batch in its own
     transaction.
     A worker locks the deadline row before the rows of the deadline's entity. A user's action locks the entity's rows
-    first. To avoid a deadlock, the action never waits for a deadline row:
+    first. To avoid a deadlock, and because a worker may stop in the middle of a transaction, the action never waits
+    for a deadline row:
     1. The action locks the entity's row, and checks whether the due time in that row has passed.
     2. The action deletes the deadline with SKIP LOCKED. If a worker has locked the deadline, the deadline stays.
     3. The worker then finds that the entity has changed, and the deadline fires as a no-op.
+    4. The action arms a deadline only in a generation that no worker can hold: for a new entity, with the next
+       number, or in its transaction's own generation (`arm_another`, and arm_push in the triggers of push).
+       An INSERT of the same generation would wait for the worker, even with ON CONFLICT DO NOTHING.
 Relies on
     PostgreSQL's row locks and `curhat_now()`.
 """

@@ -33,19 +33,40 @@ async def arm_deadlines(
     await db.execute(ARM_DEADLINES, kind, correlation_id, entity_ids, generations, due_at)
 
 
-ARM_DEADLINE_NOW: Final = """
+ARM_ANOTHER_DEADLINE: Final = """
 INSERT INTO deadlines (kind, entity_id, generation, due_at, correlation_id)
-VALUES ($1, $2, (pg_current_xact_id()::text::numeric % 2147483647)::integer, curhat_now(), $3)
+SELECT $1, entity_id, own_generation(), curhat_now() + make_interval(secs => $2), $3
+FROM unnest($4::uuid[]) AS entity_id
 ON CONFLICT (kind, entity_id, generation) DO NOTHING
 """
 
 
-async def arm_deadline_now(
-    db: Executor, /, *, kind: str, entity_id: UUID, correlation_id: str | None
+async def arm_another_deadline(
+    db: Executor, /, *, kind: str, wait_seconds: float, correlation_id: str | None, entity_ids: Sequence[UUID]
 ) -> None:
-    """nothing → armed and due. Each transaction uses a new generation. So the INSERT does not conflict with an
-    earlier deadline, and does not wait for a worker that has locked the earlier deadline."""
-    await db.execute(ARM_DEADLINE_NOW, kind, entity_id, correlation_id)
+    """nothing → armed, due after @wait_seconds. Each transaction uses a new generation. So the INSERT does not
+    conflict with an earlier deadline, and does not wait for a worker that has claimed the earlier deadline."""
+    await db.execute(ARM_ANOTHER_DEADLINE, kind, wait_seconds, correlation_id, entity_ids)
+
+
+ARM_IF_NONE_IS_ARMED: Final = """
+WITH armed AS MATERIALIZED (
+    SELECT id FROM deadlines WHERE kind = $1 AND entity_id = $2 AND parked_at IS NULL
+    FOR KEY SHARE SKIP LOCKED
+)
+INSERT INTO deadlines (kind, entity_id, generation, due_at, correlation_id)
+SELECT $1, $2, own_generation(), curhat_now() + make_interval(secs => $3), $4
+WHERE NOT EXISTS (SELECT 1 FROM armed)
+ON CONFLICT (kind, entity_id, generation) DO NOTHING
+"""
+
+
+async def arm_if_none_is_armed(
+    db: Executor, /, *, kind: str, entity_id: UUID, wait_seconds: float, correlation_id: str | None
+) -> None:
+    """nothing → armed, due after @wait_seconds. If another deadline of this kind is armed for the entity, the
+    statement does nothing. Ignores a deadline that another worker has claimed, and never waits for it."""
+    await db.execute(ARM_IF_NONE_IS_ARMED, kind, entity_id, wait_seconds, correlation_id)
 
 
 DISARM_DEADLINES: Final = """

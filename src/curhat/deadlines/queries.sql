@@ -8,12 +8,26 @@ FROM unnest(@entity_ids::uuid[], @generations::integer[], @due_at::timestamptz[]
     AS armed (entity_id, generation, due_at)
 ON CONFLICT (kind, entity_id, generation) DO UPDATE SET due_at = excluded.due_at, attempts = 0, parked_at = NULL
 
--- name: arm_deadline_now :exec
--- nothing → armed and due. Each transaction uses a new generation. So the INSERT does not conflict with an
--- earlier deadline, and does not wait for a worker that has locked the earlier deadline.
+-- name: arm_another_deadline :exec
+-- nothing → armed, due after @wait_seconds. Each transaction uses a new generation. So the INSERT does not
+-- conflict with an earlier deadline, and does not wait for a worker that has claimed the earlier deadline.
 -- nullable: @correlation_id
 INSERT INTO deadlines (kind, entity_id, generation, due_at, correlation_id)
-VALUES (@kind, @entity_id, (pg_current_xact_id()::text::numeric % 2147483647)::integer, curhat_now(), @correlation_id)
+SELECT @kind, entity_id, own_generation(), curhat_now() + make_interval(secs => @wait_seconds), @correlation_id
+FROM unnest(@entity_ids::uuid[]) AS entity_id
+ON CONFLICT (kind, entity_id, generation) DO NOTHING
+
+-- name: arm_if_none_is_armed :exec
+-- nothing → armed, due after @wait_seconds. If another deadline of this kind is armed for the entity, the
+-- statement does nothing. Ignores a deadline that another worker has claimed, and never waits for it.
+-- nullable: @correlation_id
+WITH armed AS MATERIALIZED (
+    SELECT id FROM deadlines WHERE kind = @kind AND entity_id = @entity_id AND parked_at IS NULL
+    FOR KEY SHARE SKIP LOCKED
+)
+INSERT INTO deadlines (kind, entity_id, generation, due_at, correlation_id)
+SELECT @kind, @entity_id, own_generation(), curhat_now() + make_interval(secs => @wait_seconds), @correlation_id
+WHERE NOT EXISTS (SELECT 1 FROM armed)
 ON CONFLICT (kind, entity_id, generation) DO NOTHING
 
 -- name: disarm_deadlines :exec

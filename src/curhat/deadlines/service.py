@@ -64,7 +64,11 @@ class BatchTransition:
 
 
 async def arm(tx: Transaction, kind: str, entity_id: UUID, due_at: datetime, generation: int = 1) -> None:
-    """Arm the deadline of `kind` for `entity_id`. If this deadline is already armed, move it to `due_at`."""
+    """Arm the deadline of `kind` for `entity_id`. If this deadline is already armed, move it to `due_at`.
+
+    Only a worker may move a deadline, because the statement then waits for another worker that has claimed it. A
+    person's step arms a deadline that is certainly new, or calls `arm_another`.
+    """
     await arm_each(tx, kind, [(entity_id, due_at, generation)])
 
 
@@ -91,10 +95,30 @@ async def arm_now(tx: Transaction, kind: str, entity_id: UUID) -> None:
     and may have read the state before this transaction's changes.
     The function also signals the workers. A lost signal delays the deadline by at most MAX_SLEEP_SECONDS.
     """
-    await queries.arm_deadline_now(
-        tx, kind=kind, entity_id=entity_id, correlation_id=current_correlation_id()
-    )
+    await arm_another(tx, kind, [entity_id], 0)
     wake_workers(tx)
+
+
+async def arm_another(tx: Transaction, kind: str, entity_ids: Sequence[UUID], wait_seconds: float) -> None:
+    """Arm a deadline for each entity, beside the deadlines of the same kind that are armed already. Never waits."""
+    await queries.arm_another_deadline(
+        tx,
+        kind=kind,
+        entity_ids=entity_ids,
+        wait_seconds=wait_seconds,
+        correlation_id=current_correlation_id(),
+    )
+
+
+async def arm_if_none_is_armed(tx: Transaction, kind: str, entity_id: UUID, wait_seconds: float) -> None:
+    """Arm a deadline, unless another one of this kind is armed for the entity. Never waits."""
+    await queries.arm_if_none_is_armed(
+        tx,
+        kind=kind,
+        entity_id=entity_id,
+        wait_seconds=wait_seconds,
+        correlation_id=current_correlation_id(),
+    )
 
 
 def wake_workers(tx: Transaction) -> None:
@@ -136,6 +160,7 @@ async def fire(database: Database, deadline_id: int, transitions: Mapping[str, T
             structlog.contextvars.bind_contextvars(
                 correlation_id=claimed.correlation_id, deadline=claimed.kind
             )
+            await pause_point("deadline.claimed")
             follow_up = await transitions[claimed.kind](tx, claimed)
             await pause_point("deadline.before_commit")
         await pause_point("deadline.after_commit")

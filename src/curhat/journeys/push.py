@@ -7,7 +7,6 @@ connection is dead. A person gets at most one push per reason.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import timedelta
 from functools import partial
 from typing import Final
 from uuid import UUID
@@ -23,7 +22,6 @@ from curhat.journeys.queries import CustomerPush, RequestPush
 from curhat.kit.database import Database, Transaction
 from curhat.kit.identity import Role
 from curhat.kit.pause_points import pause_point
-from curhat.kit.queries import read_clock
 from curhat.notifications import service as notifications
 from curhat.notifications.service import Message
 from curhat.notifications.templates import PushKind
@@ -137,5 +135,4 @@ async def still_wanted(database: Database, kind: PushKind, subject_ids: Sequence
 
 
 async def _arm_again(tx: Transaction, deadline: Deadline, wait_seconds: float) -> None:
-    due_at = await read_clock(tx) + timedelta(seconds=wait_seconds)
-    await deadlines.arm(tx, deadline.kind, deadline.entity_id, due_at)
+    await deadlines.arm_if_none_is_armed(tx, deadline.kind, deadline.entity_id, wait_seconds)

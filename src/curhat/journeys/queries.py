@@ -159,8 +159,8 @@ WITH key AS MATERIALIZED (
         close_reason = CASE WHEN locked_losers.same_pairing THEN 'already_taken' ELSE 'at_capacity' END
     FROM locked_losers, moment WHERE requests.id = locked_losers.id AND requests.status = 'offered'
 ), lose_targeted AS (
-    INSERT INTO deadlines (kind, entity_id, due_at, correlation_id)
-    SELECT 'targeted_lost', pairings.id, moment.now, $4
+    INSERT INTO deadlines (kind, entity_id, generation, due_at, correlation_id)
+    SELECT 'targeted_lost', pairings.id, own_generation(), moment.now, $4
     FROM locked_losers JOIN pairings ON pairings.id = locked_losers.pairing_id, moment
     WHERE NOT locked_losers.same_pairing AND pairings.kind = 'targeted'
     ON CONFLICT (kind, entity_id, generation) DO NOTHING

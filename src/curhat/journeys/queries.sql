@@ -116,8 +116,8 @@ WITH key AS MATERIALIZED (
     FROM locked_losers, moment WHERE requests.id = locked_losers.id AND requests.status = 'offered'
 ), lose_targeted AS (
     -- The mitra is at capacity now, so every other targeted pairing that asked this mitra fails (4.4).
-    INSERT INTO deadlines (kind, entity_id, due_at, correlation_id)
-    SELECT 'targeted_lost', pairings.id, moment.now, @correlation_id
+    INSERT INTO deadlines (kind, entity_id, generation, due_at, correlation_id)
+    SELECT 'targeted_lost', pairings.id, own_generation(), moment.now, @correlation_id
     FROM locked_losers JOIN pairings ON pairings.id = locked_losers.pairing_id, moment
     WHERE NOT locked_losers.same_pairing AND pairings.kind = 'targeted'
     ON CONFLICT (kind, entity_id, generation) DO NOTHING

@@ -19,12 +19,14 @@ Concurrency
     A decision checks `mitra_went_offline`, so each decision locks the session and then the extension.
     A step with several extensions first locks all their sessions in id order, and then the extensions in id order.
 Relies on
-    Presence, which says whether a mitra is connected. Callers ask presence before they take any lock. When the
-    default action decides, unknown presence means disconnected (5.6).
+    Presence, which says whether a mitra is connected, and when its last frame came. Callers ask presence before they
+    take any lock. When the default action decides, unknown presence means disconnected (5.6).
+    ExtensionPings, which pings the mitra of a pending extension every second. Without these pings, a mitra who is
+    connected sends too few frames, and silence approves nothing.
 """
 
-from collections.abc import Collection, Sequence
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
@@ -153,12 +155,13 @@ async def reject_by_mitra(tx: Transaction, mitra_id: UUID, extension_id: UUID) -
 
 
 async def window_over(
-    tx: Transaction, extension_ids: Sequence[UUID], connected: Collection[UUID]
+    tx: Transaction, extension_ids: Sequence[UUID], heard_at: Mapping[UUID, datetime]
 ) -> dict[UUID, Charge]:
     """pending → charging or rejected at the deadlines, according to each extension's default action (5.1, 5.2).
 
-    Does nothing for a decided extension. `connected` holds the mitras whom presence reported as connected just before
-    the transaction. An extension of any other mitra is never approved (5.6).
+    Does nothing for a decided extension. `heard_at` holds the mitras from whom a frame came within
+    MITRA_HEARD_SECONDS, and when the frame came, as presence reported before this step took its locks. Silence of a
+    mitra who was not heard since the customer asked never approves (5.6).
     Returns the charges, by the extension's id. The caller carries out the charges after the commit.
     """
     pending = await _lock_pending(tx, extension_ids)
@@ -166,7 +169,11 @@ async def window_over(
     # If a window still runs, the clock was set back after the worker claimed the deadline.
     not_over = [(each.id, each.deadline_at, 1) for each in pending if not each.is_over]
     await deadlines.arm_each(tx, EXTENSION_WINDOW, not_over)
-    there = [each for each in over if each.mitra_is_there and each.mitra_id in connected]
+    there = [
+        each
+        for each in over
+        if each.mitra_is_there and each.mitra_id in heard_at and heard_at[each.mitra_id] > each.requested_at
+    ]
     approved = [each for each in there if each.default_action == "auto_approve"]
     charges = await _approve(tx, approved, "timeout")
     rejected = [each for each in over if each.id not in charges]
@@ -195,13 +202,10 @@ async def toggle_went_off(tx: Transaction, mitra_id: UUID) -> None:
 
 async def socket_closed(database: Database, mitra_id: UUID) -> None:
     """After a mitra's socket closed, make a worker check 3 s later whether the mitra has reconnected (5.6)."""
-    found = await queries.list_presence_checks(
-        database, mitra_id=mitra_id, wait_seconds=PRESENCE_CHECK_SECONDS
-    )
-    checks = [(check.id, check.due_at, 1) for check in found]
-    if checks:
+    pending = await queries.list_pending_extensions(database, mitra_id=mitra_id)
+    if pending:
         async with database.transaction() as tx:
-            await deadlines.arm_each(tx, EXTENSION_PRESENCE, checks)
+            await deadlines.arm_another(tx, EXTENSION_PRESENCE, pending, PRESENCE_CHECK_SECONDS)
 
 
 async def end_with_session(tx: Transaction, extension_id: UUID) -> list[StreamEvent]:

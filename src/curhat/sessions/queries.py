@@ -523,6 +523,7 @@ class LockedExtension(msgspec.Struct, frozen=True):
     payment_id: UUID
     duration_minutes: int
     default_action: DefaultAction
+    requested_at: datetime
     deadline_at: datetime
     status: ExtensionStatus
     decided_by: DecidedBy | None
@@ -539,7 +540,8 @@ WITH locked_extensions AS MATERIALIZED (
     SELECT curhat_now() AS now, count(*) AS locks FROM locked_extensions
 )
 SELECT locked.id, locked.session_id, sessions.customer_id, sessions.mitra_id, locked.payment_id,
-    locked.duration_minutes, locked.default_action, locked.deadline_at, locked.status, locked.decided_by,
+    locked.duration_minutes, locked.default_action, locked.requested_at, locked.deadline_at, locked.status,
+    locked.decided_by,
     locked.charge_by, locked.deadline_at <= moment.now AS is_over, locked.charge_by <= moment.now AS charge_is_late,
     mitras.online AND mitras.suspended_at IS NULL AND NOT locked.mitra_went_offline AS mitra_is_there
 FROM locked_extensions AS locked
@@ -741,23 +743,28 @@ async def mark_mitra_offline(db: Executor, /, *, mitra_id: UUID) -> list[UUID]:
     return [row[0] for row in await db.fetch(MARK_MITRA_OFFLINE, mitra_id)]
 
 
-class PresenceCheck(msgspec.Struct, frozen=True):
-    id: UUID
-    due_at: datetime
-
-
-LIST_PRESENCE_CHECKS: Final = """
-SELECT extensions.id, curhat_now() + make_interval(secs => $1) AS due_at
+LIST_PENDING_EXTENSIONS: Final = """
+SELECT extensions.id
 FROM sessions JOIN extensions ON extensions.id = sessions.open_extension_id
-WHERE sessions.mitra_id = $2 AND sessions.status = 'active' AND extensions.status = 'pending'
+WHERE sessions.mitra_id = $1 AND sessions.status = 'active' AND extensions.status = 'pending'
 """
 
 
-async def list_presence_checks(
-    db: Executor, /, *, wait_seconds: float, mitra_id: UUID
-) -> list[PresenceCheck]:
-    """Find the mitra's pending extensions. `due_at` is @wait_seconds from now."""
-    return [PresenceCheck(*row) for row in await db.fetch(LIST_PRESENCE_CHECKS, wait_seconds, mitra_id)]
+async def list_pending_extensions(db: Executor, /, *, mitra_id: UUID) -> list[UUID]:
+    """Find the mitra's pending extensions."""
+    return [row[0] for row in await db.fetch(LIST_PENDING_EXTENSIONS, mitra_id)]
+
+
+LIST_AWAITED_MITRAS: Final = """
+SELECT sessions.mitra_id
+FROM extensions JOIN sessions ON sessions.id = extensions.session_id
+WHERE extensions.status = 'pending'
+"""
+
+
+async def list_awaited_mitras(db: Executor, /) -> list[UUID]:
+    """Find all mitras of whom an extension waits for the answer. There are few, and extensions_one_open finds them."""
+    return [row[0] for row in await db.fetch(LIST_AWAITED_MITRAS)]
 
 
 LIST_PAYMENTS_OF_APPROVED_EXTENSIONS: Final = """

@@ -277,7 +277,8 @@ WITH locked_extensions AS MATERIALIZED (
     SELECT curhat_now() AS now, count(*) AS locks FROM locked_extensions
 )
 SELECT locked.id, locked.session_id, sessions.customer_id, sessions.mitra_id, locked.payment_id,
-    locked.duration_minutes, locked.default_action, locked.deadline_at, locked.status, locked.decided_by,
+    locked.duration_minutes, locked.default_action, locked.requested_at, locked.deadline_at, locked.status,
+    locked.decided_by,
     locked.charge_by, locked.deadline_at <= moment.now AS is_over, locked.charge_by <= moment.now AS charge_is_late,
     mitras.online AND mitras.suspended_at IS NULL AND NOT locked.mitra_went_offline AS mitra_is_there
 FROM locked_extensions AS locked
@@ -366,12 +367,17 @@ WITH locked_extensions AS MATERIALIZED (
 UPDATE extensions SET mitra_went_offline = true FROM locked_extensions AS locked WHERE extensions.id = locked.id
 RETURNING extensions.id
 
--- name: list_presence_checks :many
--- Find the mitra's pending extensions. `due_at` is @wait_seconds from now.
--- row: PresenceCheck
-SELECT extensions.id, curhat_now() + make_interval(secs => @wait_seconds) AS due_at
+-- name: list_pending_extensions :many
+-- Find the mitra's pending extensions.
+SELECT extensions.id
 FROM sessions JOIN extensions ON extensions.id = sessions.open_extension_id
 WHERE sessions.mitra_id = @mitra_id AND sessions.status = 'active' AND extensions.status = 'pending'
+
+-- name: list_awaited_mitras :many
+-- Find all mitras of whom an extension waits for the answer. There are few, and extensions_one_open finds them.
+SELECT sessions.mitra_id
+FROM extensions JOIN sessions ON sessions.id = extensions.session_id
+WHERE extensions.status = 'pending'
 
 -- name: list_payments_of_approved_extensions :many
 -- Find the payments for these sessions' approved extensions.

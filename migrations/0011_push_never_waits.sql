@@ -1,0 +1,59 @@
+-- A person's transaction never waits for a row of `deadlines` that a worker has claimed.
+--
+-- Before, the triggers of 0006 inserted a deadline with ON CONFLICT. If a worker had claimed the deadline of the same
+-- kind, entity and generation, the INSERT waited for the worker's transaction. A chat message then waited too, and with
+-- it all messages of its batch.
+
+-- Returns a generation that no other transaction uses. An INSERT with this generation conflicts only with a row that
+-- the same transaction has inserted, so the INSERT never waits.
+CREATE FUNCTION own_generation() RETURNS integer
+    LANGUAGE sql VOLATILE
+    RETURN (pg_current_xact_id()::text::numeric % 2147483647)::integer;
+
+-- Makes sure that a deadline of this kind is armed for each entity when this transaction has committed. A deadline that
+-- is armed already is enough if it is due at `latest` or earlier. If there is none, arms one that is due at `due`. Never
+-- waits.
+-- The lock keeps an armed deadline until this transaction ends, so the deadline's transition sees this transaction's
+-- rows. If a worker has claimed the deadline, the transition may not see these rows. So this function arms another one.
+CREATE FUNCTION arm_push(push_kind text, entity_ids uuid[], due timestamptz, latest timestamptz) RETURNS void
+    LANGUAGE plpgsql AS $$
+BEGIN
+    WITH armed AS MATERIALIZED (
+        SELECT entity_id FROM deadlines
+        WHERE kind = push_kind AND entity_id = ANY (entity_ids) AND parked_at IS NULL AND due_at <= latest
+        FOR KEY SHARE SKIP LOCKED
+    )
+    INSERT INTO deadlines (kind, entity_id, generation, due_at)
+    SELECT push_kind, wanted, own_generation(), due FROM unnest(entity_ids) AS wanted
+    WHERE wanted NOT IN (SELECT entity_id FROM armed)
+    ON CONFLICT (kind, entity_id, generation) DO NOTHING;
+END $$;
+
+CREATE OR REPLACE FUNCTION requests_to_push() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM arm_push('push_requests', array_agg(DISTINCT offered.pairing_id), curhat_now(), curhat_now())
+    FROM offered JOIN mitras ON mitras.id = offered.mitra_id
+    WHERE mitras.push_ready
+    HAVING count(*) > 0;
+    RETURN NULL;
+END $$;
+
+CREATE OR REPLACE FUNCTION request_to_push_again() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM arm_push('push_requests', ARRAY[NEW.pairing_id], curhat_now(), curhat_now())
+    FROM mitras WHERE id = NEW.mitra_id AND push_ready;
+    RETURN NULL;
+END $$;
+
+-- The deadline is due 3 s later (see 0006). A deadline that is armed already is due within the next 10 s, which is soon
+-- enough for a busy chat.
+CREATE OR REPLACE FUNCTION messages_to_push() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM arm_push('push_messages', array_agg(DISTINCT sessions.id), curhat_now() + interval '3 seconds', 'infinity')
+    FROM sent JOIN sessions ON sessions.id = sent.session_id
+    WHERE sent.sender = 'mitra' AND EXISTS (
+        SELECT 1 FROM push_subscriptions
+        WHERE user_id = sessions.customer_id AND role = 'customer' AND failed_at IS NULL)
+    HAVING count(*) > 0;
+    RETURN NULL;
+END $$;
