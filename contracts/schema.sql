@@ -737,60 +737,19 @@ CREATE VIEW refused_refunds AS
            FROM refunds again
           WHERE ((again.charge_attempt_id = refunds.charge_attempt_id) AND (again.status <> 'failed'::text))))));
 
-CREATE VIEW unanswered_calls AS
- SELECT charge_attempts.payment_id,
-    charge_attempts.id,
-    'charge'::text AS what,
-    charge_attempts.amount_rp,
-    charge_attempts.started_at AS since
-   FROM charge_attempts
-  WHERE ((charge_attempts.status = 'started'::text) AND (charge_attempts.started_at <= (curhat_now() - '00:10:00'::interval)))
-UNION ALL
- SELECT refunds.payment_id,
-    refunds.id,
-    'refund'::text AS what,
-    refunds.amount_rp,
-    refunds.requested_at AS since
-   FROM refunds
-  WHERE ((refunds.status = 'requested'::text) AND (refunds.requested_at <= (curhat_now() - '00:10:00'::interval)));
-
-CREATE VIEW undelivered_charges AS
- SELECT charge_attempts.payment_id,
-    charge_attempts.id AS charge_attempt_id,
-    charge_attempts.amount_rp,
-    charge_attempts.decided_round,
-    (EXISTS ( SELECT 1
-           FROM refunds
-          WHERE ((refunds.charge_attempt_id = charge_attempts.id) AND (refunds.reason = 'operator_decision'::text)))) AS was_refused
-   FROM (charge_attempts
-     JOIN payments ON ((payments.id = charge_attempts.payment_id)))
-  WHERE ((NOT (EXISTS ( SELECT 1
-           FROM refunds
-          WHERE ((refunds.charge_attempt_id = charge_attempts.id) AND (refunds.status <> 'failed'::text))))) AND ((charge_attempts.status = 'approved_late'::text) OR ((charge_attempts.status = 'approved'::text) AND ((payments.status = 'unserved'::text) OR (EXISTS ( SELECT 1
-           FROM ( SELECT sessions.end_reason
-                   FROM sessions
-                  WHERE (sessions.payment_id = payments.id)
-                UNION ALL
-                 SELECT sessions.end_reason
-                   FROM (extensions
-                     JOIN sessions ON ((sessions.id = extensions.session_id)))
-                  WHERE (extensions.payment_id = payments.id)) paid_for
-          WHERE (paid_for.end_reason = ANY (ARRAY['mitra_ended'::text, 'mitra_suspended'::text]))))))));
-
-CREATE FUNCTION charge_decided_once() RETURNS trigger
+CREATE FUNCTION arm_push(push_kind text, entity_ids uuid[], due timestamp with time zone, latest timestamp with time zone) RETURNS void
     LANGUAGE plpgsql
     AS $$
 BEGIN
-    -- A refund that no second operator has approved has no effect yet. So a case may open again, and then take such a
-    -- decision back.
-    IF NEW.decided_round IS NULL AND EXISTS (
-        SELECT 1 FROM review_cases
-        WHERE payment_id = NEW.payment_id AND round = OLD.decided_round AND needs_approval AND approved_by IS NULL
-    ) THEN
-        RETURN NEW;
-    END IF;
-    RAISE EXCEPTION 'charge % is decided', NEW.id
-        USING ERRCODE = 'check_violation', CONSTRAINT = 'charge_attempts_decided_once';
+    WITH armed AS MATERIALIZED (
+        SELECT entity_id FROM deadlines
+        WHERE kind = push_kind AND entity_id = ANY (entity_ids) AND parked_at IS NULL AND due_at <= latest
+        FOR KEY SHARE SKIP LOCKED
+    )
+    INSERT INTO deadlines (kind, entity_id, generation, due_at)
+    SELECT push_kind, wanted, own_generation(), due FROM unnest(entity_ids) AS wanted
+    WHERE wanted NOT IN (SELECT entity_id FROM armed)
+    ON CONFLICT (kind, entity_id, generation) DO NOTHING;
 END $$;
 
 CREATE FUNCTION charge_of_an_approved_extension() RETURNS trigger
@@ -818,6 +777,20 @@ END $$;
 CREATE FUNCTION curhat_now() RETURNS timestamp with time zone
     LANGUAGE sql PARALLEL SAFE
     RETURN clock_timestamp();
+
+CREATE FUNCTION curhat_timeline() RETURNS bigint
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF pg_is_in_recovery() THEN
+        RAISE EXCEPTION 'this server is a standby' USING ERRCODE = 'read_only_sql_transaction';
+    END IF;
+    RETURN ('x' || lpad(left(pg_walfile_name(pg_current_wal_lsn()), 8), 16, '0'))::bit(64)::bigint;
+END $$;
+
+CREATE FUNCTION epoch_on_timeline(epoch uuid) RETURNS uuid
+    LANGUAGE sql
+    RETURN CASE curhat_timeline() WHEN 1 THEN epoch ELSE (md5(((epoch)::text || curhat_timeline())))::uuid END;
 
 CREATE FUNCTION extension_status_changed() RETURNS trigger
     LANGUAGE plpgsql
@@ -861,14 +834,12 @@ CREATE FUNCTION messages_to_push() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
 BEGIN
-    INSERT INTO deadlines (kind, entity_id, due_at)
-    SELECT DISTINCT 'push_messages', sessions.id, curhat_now() + interval '3 seconds'
+    PERFORM arm_push('push_messages', array_agg(DISTINCT sessions.id), curhat_now() + interval '3 seconds', 'infinity')
     FROM sent JOIN sessions ON sessions.id = sent.session_id
     WHERE sent.sender = 'mitra' AND EXISTS (
         SELECT 1 FROM push_subscriptions
         WHERE user_id = sessions.customer_id AND role = 'customer' AND failed_at IS NULL)
-    ORDER BY sessions.id
-    ON CONFLICT (kind, entity_id, generation) DO NOTHING;
+    HAVING count(*) > 0;
     RETURN NULL;
 END $$;
 
@@ -887,6 +858,14 @@ BEGIN
     NEW.availability_version := OLD.availability_version + 1;
     RETURN NEW;
 END $$;
+
+CREATE FUNCTION ordered_version(version bigint) RETURNS bigint
+    LANGUAGE sql
+    RETURN (version + ((curhat_timeline() - 1) * '1099511627776'::bigint));
+
+CREATE FUNCTION own_generation() RETURNS integer
+    LANGUAGE sql
+    RETURN ((((pg_current_xact_id())::text)::numeric % (2147483647)::numeric))::integer;
 
 CREATE FUNCTION pairing_of_its_payment() RETURNS trigger
     LANGUAGE plpgsql
@@ -972,10 +951,8 @@ CREATE FUNCTION request_to_push_again() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
 BEGIN
-    INSERT INTO deadlines (kind, entity_id, due_at)
-    SELECT 'push_requests', NEW.pairing_id, curhat_now() FROM mitras WHERE id = NEW.mitra_id AND push_ready
-    ON CONFLICT (kind, entity_id, generation) DO UPDATE SET due_at = excluded.due_at
-    WHERE deadlines.due_at > excluded.due_at;
+    PERFORM arm_push('push_requests', ARRAY[NEW.pairing_id], curhat_now(), curhat_now())
+    FROM mitras WHERE id = NEW.mitra_id AND push_ready;
     RETURN NULL;
 END $$;
 
@@ -998,14 +975,10 @@ CREATE FUNCTION requests_to_push() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
 BEGIN
-    INSERT INTO deadlines (kind, entity_id, due_at)
-    SELECT 'push_requests', offered.pairing_id, curhat_now()
+    PERFORM arm_push('push_requests', array_agg(DISTINCT offered.pairing_id), curhat_now(), curhat_now())
     FROM offered JOIN mitras ON mitras.id = offered.mitra_id
     WHERE mitras.push_ready
-    GROUP BY offered.pairing_id
-    ORDER BY offered.pairing_id
-    ON CONFLICT (kind, entity_id, generation) DO UPDATE SET due_at = excluded.due_at
-    WHERE deadlines.due_at > excluded.due_at;
+    HAVING count(*) > 0;
     RETURN NULL;
 END $$;
 

@@ -589,6 +589,31 @@ async def test_changes_of_many_mitras_in_one_transaction_cause_one_refresh(
 # Last seen -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.rule("5.6")
+@pytest.mark.invariant(7, 12)
+async def test_frames_that_arrived_while_the_process_was_stopped_count_as_old(
+    presence: Presence, make: Make
+) -> None:
+    """A phone sends its last frames, and dies while the server is stopped. The server then reads these frames."""
+    mitra, stopped_seconds = await make.mitra(), 30.0
+    await presence.opened(mitra, "phone")
+    await presence.watch_for_pauses()
+    for connection in presence._mitras[mitra].connections.values():
+        connection.last_frame -= stopped_seconds
+    presence._awake_at -= stopped_seconds
+
+    presence.frame_received(mitra, "phone")
+    await presence.watch_for_pauses()
+    presence.frame_received(mitra, "phone")
+    connection = presence._mitras[mitra].connections["phone"]
+    assert time.monotonic() - connection.last_frame >= stopped_seconds
+
+    presence._old_until = time.monotonic()
+    presence.frame_received(mitra, "phone")
+    await presence.flush()
+    assert (await presence.frame_ages([mitra]))[mitra] < 1
+
+
 async def test_last_seen_is_the_time_of_the_last_frame(
     presence: Presence, database: Database, make: Make
 ) -> None:

@@ -149,6 +149,43 @@ async def test_a_report_of_a_frame_after_the_close_does_not_reopen_the_connectio
     assert await store.look(mitra) == Standing(may_be_asked=False, connected=False)
 
 
+@pytest.mark.rule("5.6")
+async def test_the_age_of_a_mitras_last_frame_is_that_of_its_newest_living_connection(
+    store: PresenceStore,
+) -> None:
+    mitra, closed, gone, stranger = (uuid4() for _ in range(4))
+    await frame(store, mitra, 40, connection="dead phone")
+    await frame(store, mitra, 4, connection="tablet")
+    await frame(store, mitra, 1, 3, connection="closed 3 s ago")
+    await frame(store, closed, 2, 1)
+    await frame(store, gone, 3, 3)
+
+    ages = await store.frame_ages([mitra, closed, gone, stranger])
+
+    assert {each: int(age) for each, age in ages.items()} == {mitra: 4, closed: 2}
+
+
+@pytest.mark.rule("1.1", "5.6")
+async def test_a_mitra_who_has_gone_is_not_connected_after_valkeys_clock_was_set_back(
+    store: PresenceStore, valkey_client: "valkey.asyncio.Valkey"
+) -> None:
+    """The stored times then lie in the future."""
+    gone, alive, customer = uuid4(), uuid4(), uuid4()
+    for mitra in (gone, alive):
+        await store.apply([state(mitra)])
+        # A negative age stores a time in the future.
+        await frame(store, mitra, -3600)
+    await store.customers_seen([customer], 3600)
+
+    await frame(store, alive, 0)
+    await store.apply([state(gone)])
+
+    assert await store.look_at([gone, alive]) == [Standing(False, False), Standing(True, True)]
+    assert await store.candidates() == [alive]
+    assert list(await store.frame_ages([gone, alive])) == [alive]
+    assert await store.customers_connected([customer]) == set()
+
+
 async def test_a_state_that_was_read_before_a_change_does_not_overwrite_the_change(
     store: PresenceStore,
 ) -> None:

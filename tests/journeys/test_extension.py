@@ -43,9 +43,12 @@ async def chat(database: Database, clock: VirtualClock, make: Make) -> Chat:
     return await open_chat(database, make, minutes=MINUTES)
 
 
-async def fire_due(database: Database, *connected: UUID, unknown: bool = False) -> int:
+async def fire_due(
+    database: Database, *connected: UUID, unknown: bool = False, silent_seconds: float = 0.0
+) -> int:
     says = FakePresence(*connected)
     says.unknown = unknown
+    says.silent_seconds = silent_seconds
     transitions = Transitions(database, says, MockGateway(database))  # type: ignore[arg-type]
     return await deadline_loop.run_once(database, transitions.by_kind())
 
@@ -262,6 +265,38 @@ async def test_an_extension_without_an_answer_is_rejected_when_its_mitra_may_be_
     assert await minutes_of(database, chat) == MINUTES
 
 
+@pytest.mark.rule("5.6", "5.8")
+@pytest.mark.invariant(7)
+@pytest.mark.parametrize(
+    ("window_seconds", "silent_seconds", "is_charged"),
+    [(10, 2.4, True), (10, 2.5, False), (2, 1.9, True), (2, 2.0, False)],
+    ids=[
+        "heard shortly before",
+        "not heard for 2.5 s",
+        "heard since the request",
+        "heard before the request",
+    ],
+)
+async def test_silence_charges_only_if_the_mitra_was_heard_shortly_before_the_deadline(
+    database: Database,
+    clock: VirtualClock,
+    make: Make,
+    chat: Chat,
+    window_seconds: int,
+    silent_seconds: float,
+    is_charged: bool,
+) -> None:
+    change = "UPDATE configuration SET value = $1 WHERE key = 'extension_timeout_seconds'"
+    await database.execute(change, str(window_seconds))
+    asked = await ask(database, make, chat)
+    await clock.advance(window_seconds)
+    await fire_due(database, chat.mitra.user_id, silent_seconds=silent_seconds)
+    decided = await look(database, asked)
+    expected = ("approved", "timeout") if is_charged else ("rejected", "mitra_unreachable")
+    assert (decided.status, decided.decided_by) == expected
+    assert (await money(database, asked))[1] == (["approved"] if is_charged else [])
+
+
 @pytest.mark.rule("5.1", "5.2", "5.6")
 @pytest.mark.invariant(2, 5, 9)
 async def test_each_extension_of_a_batch_is_decided_by_its_own_terms(
@@ -343,7 +378,8 @@ async def test_a_disconnected_mitra_has_three_seconds_to_reconnect_before_the_ex
     await clock.advance(2)
     await extension.socket_closed(database, chat.mitra.user_id)
     await clock.advance(2.9)
-    await fire_due(database)
+    # Presence counts the mitra as connected for 3 s after the close.
+    await fire_due(database, chat.mitra.user_id)
     assert (await look(database, asked)).status == "pending"
     await clock.advance(0.3)
     await fire_due(database, *([chat.mitra.user_id] if comes_back else []))

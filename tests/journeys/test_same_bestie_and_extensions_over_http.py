@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any
@@ -15,7 +16,7 @@ from curhat.dev.embedded import EmbeddedServers
 from curhat.kit.pause_points import set_pause_point
 from tests.support.journey import Latch
 from tests.support.server import Person, Socket
-from tests.support.signed_in import RunningServer, development_settings, problem
+from tests.support.signed_in import RunningServer, development_settings, problem, start_server
 
 
 @pytest.fixture(autouse=True)
@@ -437,6 +438,53 @@ async def test_an_extension_is_rejected_when_its_mitras_socket_stays_closed_for_
         assert 2.5 < seconds_between(left_at, decided["server_now"]) < 7
         assert decided["server_now"] < asked["deadline_at"]
     assert await taken(server, asked["payment_id"]) == []
+
+
+@pytest.mark.rule("5.6", "5.8")
+@pytest.mark.invariant(7)
+async def test_silence_charges_nothing_for_a_mitra_whose_phone_died_without_closing_its_socket(
+    server: RunningServer, servers: EmbeddedServers, database_url: str
+) -> None:
+    """One phone dies 0.8 s before the request, in a window of 5 s, and another 5 s after the request, in a window of
+    10 s. A third mitra's phone dies too, but its tablet is connected to another server, and silence approves.
+    """
+    settings = development_settings(database_url, servers.valkey_url)
+    presence = server.application.services.presence
+    early, late, alive = [await start_chat(server) for _ in range(3)]
+
+    async def silent_for(chat: RunningChat, seconds: float) -> None:
+        while (await presence.frame_ages([chat.mitra.id]))[chat.mitra.id] < seconds:
+            await asyncio.sleep(0.01)
+
+    async with (
+        start_server(settings, server.database) as other_server,
+        late.customer.socket() as late_customer,
+        early.customer.socket() as early_customer,
+        alive.customer.socket() as alive_customer,
+        working(early.mitra, late.mitra, alive.mitra) as phones,
+        Person(other_server.http, "mitra", alive.mitra.id, alive.mitra.token).socket() as tablet,
+    ):
+        asked_late = done(await late.ask())
+        await configure(server, "extension_timeout_seconds", "5")
+        for phone in (phones[0], phones[2]):
+            await phone.stop()
+        await silent_for(early, 0.8)
+        asked_early, asked_alive = done(await early.ask()), done(await alive.ask())
+        assert (asked_early["status"], asked_alive["status"]) == ("pending", "pending")
+        asked_at = asyncio.get_running_loop().time()
+        decided = await early_customer.wait_for("extension.decided", id=asked_early["id"])
+        # Five seconds have passed since the request for 10 s, as that one came first.
+        await phones[1].stop()
+        assert (decided["status"], decided["decided_by"]) == ("rejected", "mitra_unreachable")
+        decided = await alive_customer.wait_for("extension.decided", id=asked_alive["id"], status="approved")
+        assert decided["decided_by"] == "timeout"
+        pinged_at = [asked_at, *(at for at in tablet.pinged_at if at > asked_at)]
+        assert max(later - at for at, later in itertools.pairwise(pinged_at)) < 1.7
+        decided = await late_customer.wait_for("extension.decided", id=asked_late["id"])
+        assert (decided["status"], decided["decided_by"]) == ("rejected", "mitra_unreachable")
+        assert seconds_between(asked_late["deadline_at"], decided["server_now"]) >= 0
+    for asked, amounts in ((asked_early, []), (asked_alive, [10_000]), (asked_late, [])):
+        assert await taken(server, asked["payment_id"]) == amounts
 
 
 @pytest.mark.rule("5.7")

@@ -12,6 +12,8 @@ class FakePresence:
     def __init__(self, *may_be_asked: UUID) -> None:
         self.mitras = list(may_be_asked)
         self.unknown = False
+        # The seconds since the last frame of every mitra.
+        self.silent_seconds = 0.0
 
     async def ask_candidates(self) -> list[UUID]:
         """The mitras who may be asked."""
@@ -30,6 +32,10 @@ class FakePresence:
     async def is_connected(self, mitra_id: UUID) -> bool:
         """Whether this mitra is connected. Every mitra who may be asked is connected."""
         return mitra_id in await self.ask_candidates()
+
+    async def frame_ages(self, mitra_ids: Sequence[UUID]) -> dict[UUID, float]:
+        """The seconds since the last frame of each mitra who may be asked."""
+        return dict.fromkeys(await self.connected_among(mitra_ids), self.silent_seconds)
 
     async def connected_among(self, mitra_ids: Sequence[UUID]) -> set[UUID]:
         """Which of these mitras are connected."""

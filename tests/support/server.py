@@ -98,6 +98,8 @@ class Socket:
         self.connection = connection
         self.welcome: dict[str, Any] = {}
         self.events: list[dict[str, Any]] = []
+        # When each ping came, by the event loop's clock.
+        self.pinged_at: list[float] = []
         self._arrived = asyncio.Condition()
         self._reader: asyncio.Task[None] | None = None
 
@@ -115,6 +117,7 @@ class Socket:
         async for text in self.connection:
             frame = json.loads(text)
             if frame["op"] == "ping":
+                self.pinged_at.append(asyncio.get_running_loop().time())
                 await self.connection.send('{"op": "pong"}')
                 continue
             async with self._arrived:
@@ -138,7 +141,7 @@ class Socket:
         return data
 
     async def stop(self) -> None:
-        """Stop reading."""
+        """Stop reading, as a phone that is dead: it answers no ping, and its socket stays open."""
         if self._reader is not None:
             self._reader.cancel()
             await asyncio.gather(self._reader, return_exceptions=True)

@@ -42,6 +42,7 @@ from curhat.realtime.hub import Hub
 from curhat.realtime.tickets import redeem_ticket, ticket_in
 from curhat.sessions import extension
 from curhat.sessions.counterparts import Counterparts
+from curhat.sessions.extension_pings import ExtensionPings
 from curhat.sessions.writer import MessageWriter
 
 log = structlog.get_logger(__name__)
@@ -146,6 +147,7 @@ class Services:
             HubHooks(signed_out=authenticator.signed_out, typing_recipient=Counterparts(database).find),
         )
         self.cards = Cards(database, hub)
+        self.extension_pings = ExtensionPings(database, hub)
         self.presence = presence = Presence(
             client,
             database,
@@ -214,6 +216,7 @@ async def open_services(
             loops += [
                 services.hub.run,
                 services.cards.run,
+                services.extension_pings.run,
                 services.authenticator.run,
                 services.customers.run,
             ]

@@ -6,6 +6,7 @@ transaction, the transition arms a deadline for the next try of the call.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta
 from functools import partial
 from uuid import UUID
 
@@ -15,11 +16,13 @@ from curhat.journeys import charging, mitras, paying, renaming
 from curhat.journeys.availability import or_none, others_available
 from curhat.kit.database import Database, Transaction
 from curhat.kit.pause_points import pause_point
+from curhat.kit.queries import read_clock
 from curhat.pairing import service as pairing
 from curhat.payments import service as payments
 from curhat.payments.gateway import Gateway, GatewayUnknown
 from curhat.payments.service import Charge
 from curhat.presence.service import Presence
+from curhat.presence.states import MITRA_HEARD_SECONDS
 from curhat.sessions import extension
 from curhat.sessions import service as sessions
 
@@ -100,8 +103,15 @@ class Transitions:
         If presence is unknown, treat the mitras as disconnected (5.6).
         """
         extension_ids = [deadline.entity_id for deadline in due]
-        connected = await self._connected_mitras(await extension.mitras_of(tx, extension_ids)) or ()
-        charges = await extension.window_over(tx, extension_ids, connected)
+        mitra_ids = set((await extension.mitras_of(tx, extension_ids)).values())
+        now = await read_clock(tx)
+        ages = await or_none(self._presence.frame_ages(list(mitra_ids))) or {}
+        heard_at = {
+            mitra_id: now - timedelta(seconds=age)
+            for mitra_id, age in ages.items()
+            if age < MITRA_HEARD_SECONDS
+        }
+        charges = await extension.window_over(tx, extension_ids, heard_at)
         return {extension_id: self._charge(attempt) for extension_id, attempt in charges.items()}
 
     async def _check_extension_presence(self, tx: Transaction, due: Sequence[Deadline]) -> None:

@@ -14,11 +14,9 @@ import valkey.asyncio
 
 from curhat.kit.errors import PresenceUnknown
 from curhat.presence.service import repeat
-from curhat.presence.states import COME_BACK_SECONDS
+from curhat.presence.states import COME_BACK_SECONDS, CUSTOMER_CONNECTED_SECONDS
 from curhat.presence.store import PresenceStore
 
-# The hub pings a customer every 15 s. This time allows two pings, plus 5 s for a slow network.
-CUSTOMER_CONNECTED_SECONDS: Final = 35.0
 REPORT_INTERVAL_SECONDS: Final = 3.0
 
 

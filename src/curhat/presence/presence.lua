@@ -1,5 +1,6 @@
 -- Presence in Valkey. All operations are in one script, so that readers and writers use one clock (Valkey's own) and
--- the same windows. `store.py` defines MAY_BE_ASKED_MS, CONNECTED_MS, COME_BACK_MS and KEY_TTL_MS above this text.
+-- the same windows. `store.py` defines MAY_BE_ASKED_MS, CONNECTED_MS, COME_BACK_MS, MAX_CLOCK_STEP_MS,
+-- CUSTOMER_CONNECTED_MS and KEY_TTL_MS above this text.
 -- Every time is in ms.
 --
 -- KEYS[1]   curhat:available   sorted set: mitra → when its reachability ends. Holds only mitras that can take a
@@ -29,10 +30,15 @@ local function read(key)
 end
 
 -- Returns when a connection's last frame came, and when the connection closed (nil while it is open). For an
--- unreadable value, the frame's time is 0.
+-- unreadable value, the frame's time is 0. A time in the future was written before this clock was set back. If it
+-- counted, a mitra who has gone would stay connected until the clock reaches that time again. So it counts as 0, and
+-- the next report writes the right time.
 local function frames(value)
     local seen, closed = string.match(value or '', '^(%d+) ?(%d*)$')
-    return tonumber(seen) or 0, tonumber(closed)
+    seen, closed = tonumber(seen) or 0, tonumber(closed)
+    if seen > now + MAX_CLOCK_STEP_MS then seen = 0 end
+    if closed and closed > now + MAX_CLOCK_STEP_MS then closed = 0 end
+    return seen, closed
 end
 
 -- Returns until when the mitra may be asked, until when it is connected, and the connections whose lease is over.
@@ -125,6 +131,23 @@ function operations.apply()
     return answers
 end
 
+-- Returns per mitra the ms since its last frame. Ignores connections that closed and did not come back in time. -1: no
+-- such connection.
+function operations.heard()
+    local answers = {}
+    for i = 2, #KEYS do
+        local newest = 0
+        for name, value in pairs(read(KEYS[i])) do
+            if string.sub(name, 1, 11) == 'connection:' then
+                local seen, closed = frames(value)
+                if not closed or closed + COME_BACK_MS > now then newest = math.max(newest, seen) end
+            end
+        end
+        table.insert(answers, newest > 0 and math.max(0, now - newest) or -1)
+    end
+    return answers
+end
+
 -- Returns may-be-asked and connected per mitra.
 function operations.look()
     local answers = {}
@@ -147,11 +170,14 @@ function operations.customers_seen()
     return #ARGV - 2
 end
 
--- Returns 1 or 0 per customer of ARGV[2…]: whether it is connected now.
+-- Returns 1 or 0 per customer of ARGV[2…]: whether it is connected now. A time that is too late was written before the
+-- clock was set back, and does not count.
 function operations.customers_connected()
     local answers = {}
     for i = 2, #ARGV do
-        table.insert(answers, tonumber(server.call('ZSCORE', KEYS[2], ARGV[i]) or 0) > now and 1 or 0)
+        local until_when = tonumber(server.call('ZSCORE', KEYS[2], ARGV[i]) or 0)
+        local is_connected = until_when > now and until_when <= now + CUSTOMER_CONNECTED_MS + MAX_CLOCK_STEP_MS
+        table.insert(answers, is_connected and 1 or 0)
     end
     return answers
 end

@@ -2,7 +2,8 @@
 -- Read the columns on which the availability of these mitras depends. `push_reachable_seconds` is the number of
 -- seconds for which push can still reach the mitra. Push reaches the mitra until @push_window_seconds after
 -- last_seen_at. The number is 0 if the mitra has no subscription that has not failed. A change of another
--- availability column increases `availability_version`. The passing of time does not increase it.
+-- availability column increases `availability_version`. The passing of time does not increase it. After a
+-- failover, every version is higher than before.
 -- row: MitraState
 SELECT id, display_name, online, suspended_at IS NOT NULL AS suspended, can_take_customer, active_sessions,
     max_customers,
@@ -10,7 +11,7 @@ SELECT id, display_name, online, suspended_at IS NOT NULL AS suspended, can_take
         THEN greatest(0, @push_window_seconds - extract(epoch FROM curhat_now() - last_seen_at)::float8)
         ELSE 0
     END AS push_reachable_seconds,
-    availability_version
+    availability_version + (SELECT ordered_version(0)) AS availability_version
 FROM mitras
 WHERE id = ANY (@mitra_ids::uuid[])
 
@@ -37,7 +38,7 @@ RETURNING id, display_name, online, suspended_at IS NOT NULL AS suspended, can_t
         THEN greatest(0, @push_window_seconds - extract(epoch FROM curhat_now() - last_seen_at)::float8)
         ELSE 0
     END AS push_reachable_seconds,
-    availability_version
+    availability_version + (SELECT ordered_version(0)) AS availability_version
 
 -- name: read_push_reachable_mitras :many
 -- Find the mitras whom push can reach. They are online and not suspended, have a subscription that has not

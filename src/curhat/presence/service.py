@@ -3,9 +3,9 @@
 PostgreSQL stores the toggle, and Valkey stores the leases. Loops in this module make Valkey follow PostgreSQL.
 
 Guarantees
-    `may_be_asked`, `ask_candidates`, `count_available`, `is_connected` and `connected_among` answer from Valkey
-    within a second, or raise PresenceUnknown, and never guess. When a mitra accepts, PostgreSQL checks again whether
-    the mitra can take a customer.
+    `may_be_asked`, `ask_candidates`, `count_available`, `is_connected`, `connected_among` and `frame_ages` answer
+    from Valkey within a second, or raise PresenceUnknown, and never guess. When a mitra accepts, PostgreSQL checks
+    again whether the mitra can take a customer.
     If this process committed a change, Valkey shows the change immediately. If another process committed it, or if
     the signal was lost, Valkey shows the change within RECONCILE_INTERVAL_SECONDS. Valkey never returns to an
     older state.
@@ -14,6 +14,8 @@ Guarantees
 How it works
     A frame from a mitra only sets a time in memory. `flush` reports to Valkey, in batches, which connections have
     received a frame. Each report contains the age of the last frame, so a late report never lengthens a lease.
+    If this process was stopped for a while, it then reads frames that arrived long ago. Such frames count as old as
+    the stop, so that a mitra who has gone meanwhile is not connected.
     `reconcile` reports all connections of this process, applies the states of their mitras to Valkey, and tells the
     package pairing which of these mitras may be asked. `reconcile` repairs the effects of a lost signal or an outage.
     No process holds a connection of a mitra whom only push reaches (1.1). So the workers read these mitras from
@@ -52,6 +54,11 @@ log = structlog.get_logger(__name__)
 SIGNAL = "mitra_changed"
 
 FLUSH_INTERVAL_SECONDS = 0.25
+WATCH_INTERVAL_SECONDS = 0.1
+# If a process does not run for longer than this, it does not know when the frames arrived that it reads next.
+MAX_PAUSE_SECONDS = 1.0
+# How long a process may take to read the frames that arrived during a pause.
+OLD_FRAMES_SECONDS = 1.0
 RECONCILE_INTERVAL_SECONDS = 2
 # `reconcile` divides its work into at most this many steps, and spreads the steps over the interval. A step that
 # handles hundreds of mitras would block the event loop of this process.
@@ -163,6 +170,10 @@ class Presence:
         self._next_flush: asyncio.Task[None] | None = None
         # The last-seen times that this process has not written to PostgreSQL yet.
         self._unwritten_last_seen: dict[UUID, float] = {}
+        # The last time at which `watch_for_pauses` ran. After a pause, frames that are read until `_old_until` count as
+        # arrived at `_paused_at`.
+        self._awake_at = math.inf
+        self._paused_at = self._old_until = 0.0
         self._to_refresh: set[UUID] = set()
         self._refresh_wanted = asyncio.Event()
 
@@ -185,6 +196,10 @@ class Presence:
         standings = await self._store.look_at(mitra_ids)
         return {each for each, standing in zip(mitra_ids, standings, strict=True) if standing.connected}
 
+    async def frame_ages(self, mitra_ids: Sequence[UUID]) -> dict[UUID, float]:
+        """Return the seconds since each mitra's last frame (5.6). Omits mitras without a connection."""
+        return await self._store.frame_ages(mitra_ids)
+
     async def count_available(self) -> int:
         """Return how many mitras may be asked now."""
         return await self._store.count()
@@ -205,7 +220,7 @@ class Presence:
     async def opened(self, mitra_id: UUID, connection_id: str) -> None:
         """Begin the lease of an opened socket. When `opened` returns, Valkey has the lease, unless Valkey is away."""
         mitra = self._mitras.setdefault(mitra_id, _Mitra())
-        mitra.connections[connection_id] = connection = _Connection(mitra_id, connection_id, time.monotonic())
+        mitra.connections[connection_id] = connection = _Connection(mitra_id, connection_id, self._arrival())
         self._unreported.add(connection)
         with _left_to_reconcile("opened"):
             await self.flush()
@@ -218,7 +233,7 @@ class Presence:
         mitra = self._mitras.get(mitra_id)
         connection = mitra.connections.get(connection_id) if mitra else None
         if connection is not None:
-            connection.last_frame = time.monotonic()
+            connection.last_frame = max(connection.last_frame, self._arrival())
             self._unreported.add(connection)
 
     async def closed(self, mitra_id: UUID, connection_id: str) -> None:
@@ -270,6 +285,7 @@ class Presence:
     async def run(self) -> None:
         """Keep leases, states and last-seen times correct, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(repeat(self.watch_for_pauses, WATCH_INTERVAL_SECONDS))
             tasks.create_task(repeat(self.flush, FLUSH_INTERVAL_SECONDS))
             tasks.create_task(repeat(self.reconcile, RECONCILE_INTERVAL_SECONDS))
             tasks.create_task(repeat(self.write_last_seen, LAST_SEEN_INTERVAL_SECONDS))
@@ -340,6 +356,21 @@ class Presence:
             ):
                 if self._unwritten_last_seen[mitra_id] == seen[mitra_id]:
                     del self._unwritten_last_seen[mitra_id]
+
+    async def watch_for_pauses(self) -> None:
+        """Notice when this process did not run for a while. It was stopped, or it was too busy."""
+        now = time.monotonic()
+        if now - self._awake_at > MAX_PAUSE_SECONDS:
+            log.warning("presence.paused", seconds=round(now - self._awake_at, 1))
+            self._paused_at, self._old_until = self._awake_at, now + OLD_FRAMES_SECONDS
+        self._awake_at = now
+
+    def _arrival(self) -> float:
+        """Return when the frame that is read now arrived, at the latest. After a pause, this is the pause's begin."""
+        now = time.monotonic()
+        if now < self._old_until:
+            return self._paused_at
+        return self._awake_at if now - self._awake_at > MAX_PAUSE_SECONDS else now
 
     async def _flush(self) -> None:
         async with self._flushing:

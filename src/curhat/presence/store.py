@@ -5,10 +5,10 @@ Guarantees
     A write may be repeated, may come late, or may come out of order. Valkey keeps the newest frame and the newest
     version.
     Valkey holds no fact about money or sessions. If it is wiped, the next heartbeats restore everything.
+    If Valkey's clock is set back, the leases written before count for nothing. The next reports restore them.
 Relies on
-    Nobody sets Valkey's clock back by much.
-    Availability versions never decrease. A restored backup of PostgreSQL contains lower versions, so empty Valkey
-    after a restore.
+    Availability versions never decrease. After a failover or a restore to an earlier time, PostgreSQL has a new
+    timeline, and its versions are higher. A restored dump may contain lower versions, so empty Valkey after it.
 """
 
 import asyncio
@@ -28,6 +28,7 @@ from curhat.kit.errors import PresenceUnknown
 from curhat.presence.queries import MitraState
 from curhat.presence.states import (
     COME_BACK_SECONDS,
+    CUSTOMER_CONNECTED_SECONDS,
     MAY_BE_ASKED_SECONDS,
     MITRA_CONNECTED_SECONDS,
     PUSH_REACHABLE_SECONDS,
@@ -47,10 +48,16 @@ MAX_PRUNED_MEMBERS = 1000
 # A key expires if no process writes to it for this long. A mitra stays reachable by push for a shorter time.
 KEY_TTL_SECONDS = PUSH_REACHABLE_SECONDS + 300
 
+# A time that lies further in the future than this was written before Valkey's clock was set back. Smaller steps are
+# normal.
+MAX_CLOCK_STEP_SECONDS = 0.5
+
 _WINDOWS = {
     "MAY_BE_ASKED_MS": MAY_BE_ASKED_SECONDS,
     "CONNECTED_MS": MITRA_CONNECTED_SECONDS,
     "COME_BACK_MS": COME_BACK_SECONDS,
+    "MAX_CLOCK_STEP_MS": MAX_CLOCK_STEP_SECONDS,
+    "CUSTOMER_CONNECTED_MS": CUSTOMER_CONNECTED_SECONDS,
     "KEY_TTL_MS": KEY_TTL_SECONDS,
 }
 _LUA = Path(__file__).with_name("presence.lua").read_text(encoding="utf-8")
@@ -137,6 +144,17 @@ class PresenceStore:
         for batch in _batches(mitra_ids):
             standings += _standings(await self._call("look", batch, [str(mitra_id) for mitra_id in batch]))
         return standings
+
+    async def frame_ages(self, mitra_ids: Sequence[UUID]) -> dict[UUID, float]:
+        """Return the seconds since each mitra's last frame. Omits mitras without a connection.
+
+        A connection that closed less than COME_BACK_SECONDS ago counts.
+        """
+        ages: dict[UUID, float] = {}
+        for batch in _batches(mitra_ids):
+            answer = await self._call("heard", batch, [str(mitra_id) for mitra_id in batch])
+            ages.update((each, ms / 1000) for each, ms in zip(batch, answer, strict=True) if ms >= 0)
+        return ages
 
     async def customers_seen(self, customer_ids: Sequence[UUID], for_seconds: float) -> None:
         """Treat these customers as connected for `for_seconds` from now. A later call replaces this time."""

@@ -16,7 +16,7 @@ while the socket is not live. Then the socket would become live without the sign
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Final, TypeVar
@@ -28,7 +28,6 @@ import structlog
 from curhat.kit.database import DATABASE_AWAY, Database
 from curhat.kit.identity import Identity, Role
 from curhat.kit.pause_points import pause_point
-from curhat.kit.queries import read_clock
 from curhat.kit.signals import Signals, SignalSink
 from curhat.realtime import protocol, queries, service
 from curhat.realtime.event_types import UnsequencedEvent
@@ -102,6 +101,8 @@ class Hub:
         self._awaiting_hello: deque[tuple[float, Socket]] = deque()
         self._reads = asyncio.Semaphore(MAX_READS_RUNNING)
         self._tasks: set[asyncio.Task[None]] = set()
+        # PostgreSQL's timeline at the last comparison. None before the first.
+        self._timeline: int | None = None
         self._draining = False
         self._empty = asyncio.Event()
         self._empty.set()
@@ -137,6 +138,16 @@ class Hub:
                 socket.send(frame)
             else:
                 socket.hold_back(frame)
+
+    def ping(self, role: Role, user_ids: Iterable[UUID]) -> None:
+        """Ping the sockets of these users in this process now, in addition to the regular pings."""
+        now = self.server_now()
+        for user_id in user_ids:
+            if feed := self._feeds[role].get(user_id):
+                frame = protocol.write(Ping(seq=feed.head, server_now=now))
+                for socket in feed.sockets:
+                    if socket.phase != "welcoming":
+                        socket.send(frame)
 
     def close_tokens(self, token_digests: Collection[bytes], code: int = protocol.SIGNED_OUT) -> None:
         """Close the sockets in this process that were opened with these tokens or with tickets of these tokens."""
@@ -421,8 +432,18 @@ class Hub:
             await asyncio.sleep(COMPARE_PERIOD_SECONDS)
 
     async def compare_heads(self) -> None:
-        """Begin to read the missing events of each socket whose seq is lower than PostgreSQL's head."""
-        self._set_clock(await read_clock(self._database))
+        """Begin to read the missing events of each socket whose seq is lower than PostgreSQL's head.
+
+        After a failover, close every socket instead.
+        """
+        read = await queries.read_clock_and_timeline(self._database)
+        self._set_clock(read.server_now)
+        if self._timeline not in (None, read.timeline):
+            # After a failover, the sockets may have sent events that PostgreSQL no longer has. Their clients cannot
+            # resume, so they fetch the state again.
+            for socket in self._all():
+                socket.close(protocol.RESTARTING, "come back after a random wait")
+        self._timeline = read.timeline
         for role, feeds in self._feeds.items():
             for chunk in _chunks(list(feeds.values())):
                 ahead = await queries.list_heads_ahead(

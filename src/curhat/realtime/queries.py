@@ -61,7 +61,8 @@ class StreamHead(msgspec.Struct, frozen=True):
 
 
 FIND_HEAD: Final = """
-SELECT epoch, head AS seq, curhat_now() AS server_now FROM streams WHERE role = $1 AND user_id = $2
+SELECT epoch_on_timeline(epoch) AS epoch, head AS seq, curhat_now() AS server_now
+FROM streams WHERE role = $1 AND user_id = $2
 """
 
 
@@ -76,7 +77,7 @@ async def find_head(db: Executor, /, *, role: Role, user_id: UUID) -> StreamHead
 BEGIN_STREAM: Final = """
 INSERT INTO streams (role, user_id) VALUES ($1, $2)
 ON CONFLICT (role, user_id) DO UPDATE SET head = streams.head
-RETURNING epoch, head AS seq, curhat_now() AS server_now
+RETURNING epoch_on_timeline(epoch) AS epoch, head AS seq, curhat_now() AS server_now
 """
 
 
@@ -87,6 +88,24 @@ async def begin_stream(db: Executor, /, *, role: Role, user_id: UUID) -> StreamH
     if row is None:
         raise NoRow(BEGIN_STREAM)
     return StreamHead(*row)
+
+
+class ClockAndTimeline(msgspec.Struct, frozen=True):
+    server_now: datetime
+    timeline: int
+
+
+READ_CLOCK_AND_TIMELINE: Final = """
+SELECT curhat_now() AS server_now, curhat_timeline() AS timeline
+"""
+
+
+async def read_clock_and_timeline(db: Executor, /) -> ClockAndTimeline:
+    """Read the database's clock, and PostgreSQL's timeline. Another timeline means that commits may be lost."""
+    row = await db.fetchrow(READ_CLOCK_AND_TIMELINE)
+    if row is None:
+        raise NoRow(READ_CLOCK_AND_TIMELINE)
+    return ClockAndTimeline(*row)
 
 
 class EventRow(msgspec.Struct, frozen=True):

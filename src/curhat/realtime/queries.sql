@@ -28,7 +28,8 @@ SELECT seq, at FROM numbered_events ORDER BY position
 -- name: find_head :optional
 -- Read the number of the last event in a user's stream. No row: the stream has not begun.
 -- row: StreamHead
-SELECT epoch, head AS seq, curhat_now() AS server_now FROM streams WHERE role = @role AND user_id = @user_id
+SELECT epoch_on_timeline(epoch) AS epoch, head AS seq, curhat_now() AS server_now
+FROM streams WHERE role = @role AND user_id = @user_id
 
 -- name: begin_stream :one
 -- Begin an empty stream. If another transaction began the stream meanwhile, return the head of that stream and
@@ -36,7 +37,12 @@ SELECT epoch, head AS seq, curhat_now() AS server_now FROM streams WHERE role = 
 -- row: StreamHead
 INSERT INTO streams (role, user_id) VALUES (@role, @user_id)
 ON CONFLICT (role, user_id) DO UPDATE SET head = streams.head
-RETURNING epoch, head AS seq, curhat_now() AS server_now
+RETURNING epoch_on_timeline(epoch) AS epoch, head AS seq, curhat_now() AS server_now
+
+-- name: read_clock_and_timeline :one
+-- Read the database's clock, and PostgreSQL's timeline. Another timeline means that commits may be lost.
+-- row: ClockAndTimeline
+SELECT curhat_now() AS server_now, curhat_timeline() AS timeline
 
 -- name: list_events_after :many
 -- Read the events of a user's stream that follow @seq, in order. Returns at most @max_events events.

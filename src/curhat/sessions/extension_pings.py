@@ -1,0 +1,45 @@
+"""Pings the mitras of pending extensions every second (5.6). Runs in every server process.
+
+Silence approves an extension only if a frame from its mitra came shortly before the deadline. The regular pings are too
+rare for this. Each round reads which mitras are awaited, so no signal has to arrive. If PostgreSQL does not answer,
+the round pings the mitras of the last round.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+from uuid import UUID
+
+import structlog
+
+from curhat.kit.database import DATABASE_AWAY, Database
+from curhat.realtime.hub import Hub
+from curhat.sessions import queries
+
+log = structlog.get_logger(__name__)
+
+PING_INTERVAL_SECONDS: Final = 1.0
+# How long a round waits for PostgreSQL before it pings the mitras of the last round.
+READ_TIMEOUT_SECONDS: Final = 0.5
+
+
+class ExtensionPings:
+    """The pings of one process."""
+
+    def __init__(self, database: Database, hub: Hub) -> None:
+        self._database = database
+        self._hub = hub
+        self._awaited: Sequence[UUID] = ()
+
+    async def run(self) -> None:
+        """Ping until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            next_at = loop.time() + PING_INTERVAL_SECONDS
+            try:
+                async with asyncio.timeout(READ_TIMEOUT_SECONDS):
+                    self._awaited = await queries.list_awaited_mitras(self._database)
+            except DATABASE_AWAY as error:
+                log.warning("extension.awaited_not_read", error=type(error).__name__)
+            self._hub.ping("mitra", self._awaited)
+            await asyncio.sleep(next_at - loop.time())
