@@ -3,13 +3,17 @@ name.
 """
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from uuid import uuid4
 
+import prometheus_client
 import pytest
 
 from curhat.deadlines import loop as deadline_loop
 from curhat.deadlines import service as deadlines
 from curhat.deadlines.queries import Deadline
-from curhat.deadlines.service import FollowUp
+from curhat.deadlines.service import FollowUp, Transition
 from curhat.journeys import availability, paying, renaming
 from curhat.kit.database import Database, Transaction
 from curhat.kit.pause_points import set_pause_point
@@ -83,6 +87,86 @@ async def test_a_hanging_call_to_an_outside_service_delays_no_other_deadline(
     finally:
         worker.cancel()
         await asyncio.gather(worker, return_exceptions=True)
+
+
+GATEWAY, PUSH, REFUND = "charge_answer", "push_requests", "refund_answer"
+
+
+@contextlib.asynccontextmanager
+async def looping(database: Database, transitions: Mapping[str, Transition]) -> AsyncIterator[None]:
+    """Run the loop of a worker."""
+    worker = asyncio.create_task(deadline_loop.Loop(database, transitions).run())
+    try:
+        async with asyncio.timeout(5):
+            yield
+    finally:
+        worker.cancel()
+        await asyncio.gather(worker, return_exceptions=True)
+
+
+async def arm_now(database: Database, kind: str, count: int) -> None:
+    """Arm this many deadlines of one kind, which are due now."""
+    async with database.transaction() as tx:
+        now = await tx.connection.fetchval("SELECT curhat_now()")
+        await deadlines.arm_each(tx, kind, [(uuid4(), now, 1) for _ in range(count)])
+
+
+def _call(made: asyncio.Event) -> FollowUp:
+    async def call() -> None:
+        made.set()
+
+    return call
+
+
+def calls(state: str, kind: str) -> float:
+    """The metric of the calls of this kind that run, wait or were dropped."""
+    return prometheus_client.REGISTRY.get_sample_value(f"curhat_follow_ups_{state}", {"kind": kind}) or 0
+
+
+@pytest.mark.rule("4.1")
+@pytest.mark.invariant(5, 12)
+async def test_sixty_hanging_gateway_calls_delay_no_push_and_no_refund(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each kind has its own bounded queue. The worker makes a dropped call again at a later deadline."""
+    monkeypatch.setattr(deadline_loop, "MAX_FOLLOW_UPS_WAITING", 30)
+    never, pushed, refunded = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    before = calls("dropped_total", GATEWAY)
+
+    async def hang(_tx: Transaction, _deadline: Deadline) -> FollowUp:
+        return never.wait
+
+    async def push(_tx: Transaction, _deadline: Deadline) -> FollowUp:
+        return _call(pushed)
+
+    async def refund(_tx: Transaction, _deadline: Deadline) -> FollowUp:
+        return _call(refunded)
+
+    async with looping(database, {GATEWAY: hang, PUSH: push, REFUND: refund}):
+        await arm_now(database, GATEWAY, 60)
+        while calls("dropped_total", GATEWAY) - before < 10:
+            await asyncio.sleep(0.01)
+        assert (calls("running", GATEWAY), calls("waiting", GATEWAY)) == (20, 30)
+        await arm_now(database, PUSH, 1)
+        await arm_now(database, REFUND, 1)
+        await pushed.wait()
+        await refunded.wait()
+
+
+@pytest.mark.invariant(5, 12)
+async def test_transitions_of_one_kind_that_wait_for_locks_delay_no_other_kind(database: Database) -> None:
+    never, fired = asyncio.Event(), asyncio.Event()
+
+    async def wait(_tx: Transaction, _deadline: Deadline) -> None:
+        await never.wait()
+
+    async def fire(_tx: Transaction, _deadline: Deadline) -> None:
+        fired.set()
+
+    async with looping(database, {GATEWAY: wait, PUSH: fire}):
+        await arm_now(database, GATEWAY, 20)
+        await arm_now(database, PUSH, 1)
+        await fired.wait()
 
 
 @pytest.mark.rule("2b.3")

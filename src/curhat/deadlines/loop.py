@@ -5,17 +5,21 @@ The batch executor takes the oldest deadline and further deadlines of the same k
 MAX_BATCH_DEADLINES deadlines in one transaction. So if more deadlines are due, there are fewer transactions per
 deadline. The single executor fires one deadline per transaction. It gets the kinds whose transition is not a
 BatchTransition, and every deadline of a batch that failed.
-The single executor fires up to MAX_SINGLES_RUNNING deadlines at the same time. If a transition waits long for a lock,
-it occupies only one of these places. A call to an external service occupies none of these places. The loop reads the
-due deadlines again without waiting for such a lock or call.
+Each kind has its own single executor, which fires up to MAX_SINGLES_RUNNING deadlines at the same time. If a transition
+waits long for a lock, it occupies only one of these places, and other kinds do not wait for it. A call to an external
+service occupies none of these places. Each kind has its own queue of calls, of limited length. So a gateway that does
+not answer delays neither a push nor the calls of another kind. The loop reads the due deadlines again without waiting
+for such a lock or call.
 """
 
 import asyncio
+import collections
 import contextlib
+from collections import defaultdict, deque
 from collections.abc import Coroutine, Mapping
 
 import structlog
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 from curhat.deadlines import queries, service
 from curhat.deadlines.queries import DueDeadline
@@ -32,10 +36,13 @@ MIN_SLEEP_SECONDS = 0.01
 # How many batches one worker runs at the same time. A higher limit makes each batch smaller. With a limit of 6,
 # deadlines fired three times as late under the same load.
 MAX_BATCHES_RUNNING = 2
-# How many single deadlines one worker fires at the same time, beside the batches.
-MAX_SINGLES_RUNNING = 4
-# How many calls to external services one worker makes at the same time.
+# How many single deadlines of one kind one worker fires at the same time, beside the batches.
+MAX_SINGLES_RUNNING = 2
+# How many calls to external services one worker makes at the same time for the deadlines of one kind.
 MAX_FOLLOW_UPS_RUNNING = 20
+# How many calls of one kind wait for a place. The worker drops a further call, because it repeats each call at a later
+# deadline.
+MAX_FOLLOW_UPS_WAITING = 200
 # How long one such call may take. If a call is lost, the worker repeats the call at a later deadline.
 FOLLOW_UP_TIMEOUT_SECONDS = 5.0
 
@@ -45,6 +52,42 @@ LATE = Histogram(
     "How long after its due time a deadline was claimed",
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5),
 )
+WAITING = Gauge("curhat_deadlines_waiting", "Due deadlines that wait for an executor", ["executor"])
+RUNNING = Gauge("curhat_deadlines_running", "Executors of deadlines that run", ["executor"])
+CALLS_WAITING = Gauge("curhat_follow_ups_waiting", "Calls to other services that wait for a place", ["kind"])
+CALLS_RUNNING = Gauge("curhat_follow_ups_running", "Calls to other services that run", ["kind"])
+CALLS_DROPPED = Counter("curhat_follow_ups_dropped_total", "Calls dropped because too many waited", ["kind"])
+
+
+class _Calls:
+    """The calls to external services for one kind of deadlines."""
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+        self._places = asyncio.Semaphore(MAX_FOLLOW_UPS_RUNNING)
+        self._waiting = CALLS_WAITING.labels(kind)
+        self._running = CALLS_RUNNING.labels(kind)
+        self._waiting_count = 0
+
+    async def make(self, follow_up: FollowUp) -> None:
+        """Wait for a place, and make the call. Drop the call if too many wait already."""
+        if self._waiting_count >= MAX_FOLLOW_UPS_WAITING:
+            CALLS_DROPPED.labels(self._kind).inc()
+            return
+        self._waiting_count += 1
+        with self._waiting.track_inprogress():
+            try:
+                await self._places.acquire()
+            finally:
+                self._waiting_count -= 1
+        try:
+            with self._running.track_inprogress():
+                async with asyncio.timeout(FOLLOW_UP_TIMEOUT_SECONDS):
+                    await follow_up()
+        except Exception as error:  # noqa: BLE001  after any error, the worker repeats the call at a deadline
+            log.warning("deadline.follow_up_failed", kind=self._kind, error=repr(error))
+        finally:
+            self._places.release()
 
 
 class Loop:
@@ -56,11 +99,15 @@ class Loop:
         # The ids of all waiting and running deadlines. `look` skips these.
         self._in_hand: set[int] = set()
         self._batch_queue: list[DueDeadline] = []
-        self._single_queue: list[DueDeadline] = []
+        self._single_queues: defaultdict[str, deque[DueDeadline]] = defaultdict(deque)
         self._batches_running = 0
-        self._singles_running = 0
-        self._calls = asyncio.Semaphore(MAX_FOLLOW_UPS_RUNNING)
+        self._singles_running: collections.Counter[str] = collections.Counter()
+        self._calls: dict[str, _Calls] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        WAITING.labels("batch").set_function(lambda: len(self._batch_queue))
+        WAITING.labels("single").set_function(lambda: sum(map(len, self._single_queues.values())))
+        RUNNING.labels("batch").set_function(lambda: self._batches_running)
+        RUNNING.labels("single").set_function(self._singles_running.total)
         self.fired = 0
         self._woken = asyncio.Event()
 
@@ -81,7 +128,7 @@ class Loop:
         self._in_hand.update(due.id for due in found)
         for due in found:
             is_batch = isinstance(self._transitions.get(due.kind), BatchTransition)
-            (self._batch_queue if is_batch else self._single_queue).append(due)
+            (self._batch_queue if is_batch else self._single_queues[due.kind]).append(due)
         self._start_executors()
         return bool(found)
 
@@ -115,9 +162,10 @@ class Loop:
         for _ in range(min(len(self._batch_queue), MAX_BATCHES_RUNNING - self._batches_running)):
             self._batches_running += 1
             self._start(self._run_batches())
-        for _ in range(min(len(self._single_queue), MAX_SINGLES_RUNNING - self._singles_running)):
-            self._singles_running += 1
-            self._start(self._run_singles())
+        for kind, queue in self._single_queues.items():
+            for _ in range(min(len(queue), MAX_SINGLES_RUNNING - self._singles_running[kind])):
+                self._singles_running[kind] += 1
+                self._start(self._run_singles(kind, queue))
 
     async def _run_batches(self) -> None:
         try:
@@ -146,19 +194,19 @@ class Loop:
             log.warning("deadlines.database_trouble", error=type(error).__name__)
         finally:
             if fired is None:
-                self._single_queue += taken
+                self._single_queues[taken[0].kind].extend(taken)
                 self._start_executors()
             else:
                 self._in_hand.difference_update(ids)
         for each in fired or ():
             self._count(each)
 
-    async def _run_singles(self) -> None:
+    async def _run_singles(self, kind: str, queue: deque[DueDeadline]) -> None:
         try:
-            while self._single_queue:
-                await self._fire_single(self._single_queue.pop(0))
+            while queue:
+                await self._fire_single(queue.popleft())
         finally:
-            self._singles_running -= 1
+            self._singles_running[kind] -= 1
 
     async def _fire_single(self, due: DueDeadline) -> None:
         try:
@@ -176,15 +224,10 @@ class Loop:
         FIRED.labels(fired.deadline.kind).inc()
         LATE.observe(fired.deadline.late_seconds)
         if fired.follow_up is not None:
-            self._start(self._call(fired.follow_up, fired.deadline.kind))
-
-    async def _call(self, follow_up: FollowUp, kind: str) -> None:
-        async with self._calls:
-            try:
-                async with asyncio.timeout(FOLLOW_UP_TIMEOUT_SECONDS):
-                    await follow_up()
-            except Exception as error:  # noqa: BLE001  after any error, the worker repeats the call at a deadline
-                log.warning("deadline.follow_up_failed", kind=kind, error=repr(error))
+            kind = fired.deadline.kind
+            if kind not in self._calls:
+                self._calls[kind] = _Calls(kind)
+            self._start(self._calls[kind].make(fired.follow_up))
 
 
 async def run_once(database: Database, transitions: Mapping[str, Transition]) -> int:

@@ -7,12 +7,15 @@ message is due again after CLAIM_SECONDS.
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final
 from uuid import UUID
 
+import prometheus_client
 import structlog
-from prometheus_client import Counter, Gauge
+from prometheus_client import Gauge
 
 from curhat.kit.database import DATABASE_AWAY, Database, Transaction
 from curhat.kit.errors import PresenceUnknown
@@ -24,24 +27,35 @@ from curhat.notifications.templates import PushKind
 
 log = structlog.get_logger(__name__)
 
-# How many messages one worker sends at the same time. If a push service takes 0.1 s per message, the worker sends 500
+# How many messages one worker sends at the same time.
+MAX_SENDS_RUNNING: Final = 100
+# How many messages one worker claims at the same time. All of them may be for one push service.
+MAX_MESSAGES_PER_CLAIM: Final = 25
+# While this many messages to one push service are on their way, the worker claims no further messages to it. So one
+# service occupies fewer than half of the places. If a service takes 0.1 s per message, the worker sends it 250 to 500
 # messages per second.
-MAX_SENDS_RUNNING: Final = 50
-# How long a claim lasts. A claim lasts longer than any attempt, so after this time no worker is still sending the
-# message.
-CLAIM_SECONDS: Final = 10.0
+MAX_SENDS_PER_SERVICE: Final = 25
+# The same limit for a service that let the last message time out. It gets a few places, until it answers again.
+MAX_SENDS_TO_SILENT_SERVICE: Final = 5
+# How long a claim lasts. A claim lasts longer than any attempt: at most 1 s for Valkey, and 5 s for the push service.
+# So after this time no worker is still sending the message.
+CLAIM_SECONDS: Final = 7.0
 # How often a worker looks for due messages. A message from another process waits at most this long.
 POLL_INTERVAL_SECONDS: Final = 0.5
+# How often a worker counts the messages that wait.
+COUNT_INTERVAL_SECONDS: Final = 5.0
 # The wait before the second attempt, the third, and so on. If a push service asks for a longer wait, the worker waits
 # that long, but at most the longest of these times.
 RETRY_SECONDS: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
 # A subscription has failed after this many failed messages in a row.
 MAX_FAILURES: Final = 5
 
-SENT: Final = Counter(
+SENT: Final = prometheus_client.Counter(
     "curhat_push_messages_total", "Push messages by kind and outcome of an attempt", ["kind", "outcome"]
 )
 IN_FLIGHT: Final = Gauge("curhat_push_in_flight", "Push messages that this process is sending")
+WAITING: Final = Gauge("curhat_push_waiting", "Due push messages that no worker has claimed")
+SILENT: Final = Gauge("curhat_push_silent_services", "Push services that let the last message time out")
 
 # Returns which of these people hold a live connection. May raise PresenceUnknown.
 ConnectedAmong = Callable[[Role, Sequence[UUID]], Awaitable[set[UUID]]]
@@ -66,6 +80,10 @@ class Outbox:
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         IN_FLIGHT.set_function(self._tasks.__len__)
+        # The messages on their way, by push service, and the services whose last message timed out.
+        self._sending: Counter[str] = Counter()
+        self._silent: set[str] = set()
+        SILENT.set_function(self._silent.__len__)
         self._finished: list[int] = []
         self._recording: asyncio.Task[None] | None = None
 
@@ -75,12 +93,17 @@ class Outbox:
 
     async def run(self) -> None:
         """Send until cancelled. After an error, try again."""
+        loop = asyncio.get_running_loop()
+        count_at = 0.0
         try:
             while True:
                 self._wake.clear()
                 try:
                     if await self.send_due():
                         continue
+                    if loop.time() >= count_at:
+                        count_at = loop.time() + COUNT_INTERVAL_SECONDS
+                        WAITING.set(await queries.count_waiting_messages(self._database))
                 except DATABASE_AWAY as error:
                     log.warning("push.database_trouble", error=type(error).__name__)
                 except Exception:
@@ -101,16 +124,31 @@ class Outbox:
         while len(self._tasks) >= MAX_SENDS_RUNNING:
             await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
         claimed = await queries.claim_messages(
-            self._database, max_messages=MAX_SENDS_RUNNING - len(self._tasks), claim_seconds=CLAIM_SECONDS
+            self._database,
+            max_messages=min(MAX_MESSAGES_PER_CLAIM, MAX_SENDS_RUNNING - len(self._tasks)),
+            busy_services=[service for service in self._sending if self._is_busy(service)],
+            claim_seconds=CLAIM_SECONDS,
         )
         if not claimed:
             return False
         await pause_point("push.claimed")
         for message in await self._drop_unwanted(claimed):
+            self._sending[message.service] += 1
             task = asyncio.create_task(self._send(message))
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(partial(self._sent, message.service))
         return True
+
+    def _sent(self, service: str, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        was_busy = self._is_busy(service)
+        self._sending -= Counter([service])
+        if was_busy and not self._is_busy(service):
+            self.wake()
+
+    def _is_busy(self, service: str) -> bool:
+        limit = MAX_SENDS_TO_SILENT_SERVICE if service in self._silent else MAX_SENDS_PER_SERVICE
+        return self._sending[service] >= limit
 
     async def settle(self) -> None:
         """Send everything that is due, and wait until the outcomes are recorded."""
@@ -150,6 +188,10 @@ class Outbox:
             push = port.Push(message.payload.encode(), message.topic, ttl_seconds=int(message.left_seconds))
             address = port.Address(message.endpoint, message.p256dh, message.auth)
             outcome = await self._channel.deliver(message.subscription_id, address, push)
+            if outcome == port.TIMED_OUT:
+                self._silent.add(message.service)
+            else:
+                self._silent.discard(message.service)
             await pause_point("push.delivered")
             await self._record(message, outcome)
         except DATABASE_AWAY as error:

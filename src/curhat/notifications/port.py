@@ -50,6 +50,8 @@ class Unavailable(msgspec.Struct, frozen=True):
     is_their_limit: bool = False
 
 
+TIMED_OUT = Unavailable("timeout")
+
 Outcome = Delivered | Gone | Refused | Unavailable
 
 

@@ -203,6 +203,7 @@ class ClaimedMessage(msgspec.Struct, frozen=True):
     role: Role
     user_id: UUID
     endpoint: str
+    service: str
     p256dh: bytes
     auth: bytes
     failures: int
@@ -211,29 +212,53 @@ class ClaimedMessage(msgspec.Struct, frozen=True):
 
 CLAIM_MESSAGES: Final = """
 WITH due_messages AS MATERIALIZED (
-    SELECT id FROM push_messages
+    SELECT push_messages.id
+    FROM push_messages JOIN push_subscriptions ON push_subscriptions.id = push_messages.subscription_id
     WHERE done_at IS NULL AND due_at <= (SELECT curhat_now()) AND expires_at > (SELECT curhat_now())
+        AND split_part(push_subscriptions.endpoint, '/', 3) <> ALL ($1::text[])
     ORDER BY due_at
-    LIMIT $1
-    FOR NO KEY UPDATE SKIP LOCKED
+    LIMIT $2
+    FOR NO KEY UPDATE OF push_messages SKIP LOCKED
 )
 UPDATE push_messages
-SET due_at = curhat_now() + make_interval(secs => $2), attempts = push_messages.attempts + 1
+SET due_at = curhat_now() + make_interval(secs => $3), attempts = push_messages.attempts + 1
 FROM due_messages, push_subscriptions AS subscriptions
 LEFT JOIN access_tokens AS tokens ON tokens.digest = subscriptions.token_digest
 WHERE push_messages.id = due_messages.id AND subscriptions.id = push_messages.subscription_id
 RETURNING push_messages.id, push_messages.kind, push_messages.subject_id, push_messages.topic, push_messages.payload,
     push_messages.attempts, extract(epoch FROM push_messages.expires_at - curhat_now())::float8 AS left_seconds,
     subscriptions.id AS subscription_id, subscriptions.role, subscriptions.user_id, subscriptions.endpoint,
-    subscriptions.p256dh, subscriptions.auth, subscriptions.failures,
+    split_part(subscriptions.endpoint, '/', 3) AS service, subscriptions.p256dh, subscriptions.auth,
+    subscriptions.failures,
     coalesce(tokens.revoked_at IS NULL AND tokens.expires_at > curhat_now(), false) AS is_signed_in
 """
 
 
-async def claim_messages(db: Executor, /, *, max_messages: int, claim_seconds: float) -> list[ClaimedMessage]:
-    """Claim at most @max_messages due messages, oldest first. A claimed message is due again after @claim_seconds.
-    By then, the worker's attempt to send it has certainly ended."""
-    return [ClaimedMessage(*row) for row in await db.fetch(CLAIM_MESSAGES, max_messages, claim_seconds)]
+async def claim_messages(
+    db: Executor, /, *, busy_services: Sequence[str], max_messages: int, claim_seconds: float
+) -> list[ClaimedMessage]:
+    """Claim at most @max_messages due messages, oldest first, except those to @busy_services. A claimed message is
+    due again after @claim_seconds. By then, the worker's attempt to send it has certainly ended. `service` is the
+    push service: the host and port of the endpoint."""
+    return [
+        ClaimedMessage(*row)
+        for row in await db.fetch(CLAIM_MESSAGES, busy_services, max_messages, claim_seconds)
+    ]
+
+
+COUNT_WAITING_MESSAGES: Final = """
+SELECT count(*) AS waiting FROM push_messages
+WHERE done_at IS NULL AND due_at <= (SELECT curhat_now()) AND expires_at > (SELECT curhat_now())
+"""
+
+
+async def count_waiting_messages(db: Executor, /) -> int:
+    """Count the due messages that no worker has claimed."""
+    row = await db.fetchrow(COUNT_WAITING_MESSAGES)
+    if row is None:
+        raise NoRow(COUNT_WAITING_MESSAGES)
+    value: int = row[0]
+    return value
 
 
 FINISH_MESSAGES: Final = """

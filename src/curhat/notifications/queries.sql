@@ -78,15 +78,18 @@ SET topic = excluded.topic, payload = excluded.payload, reason_at = excluded.rea
 WHERE push_messages.reason_at < excluded.reason_at
 
 -- name: claim_messages :many
--- Claim at most @max_messages due messages, oldest first. A claimed message is due again after @claim_seconds.
--- By then, the worker's attempt to send it has certainly ended.
+-- Claim at most @max_messages due messages, oldest first, except those to @busy_services. A claimed message is
+-- due again after @claim_seconds. By then, the worker's attempt to send it has certainly ended. `service` is the
+-- push service: the host and port of the endpoint.
 -- row: ClaimedMessage
 WITH due_messages AS MATERIALIZED (
-    SELECT id FROM push_messages
+    SELECT push_messages.id
+    FROM push_messages JOIN push_subscriptions ON push_subscriptions.id = push_messages.subscription_id
     WHERE done_at IS NULL AND due_at <= (SELECT curhat_now()) AND expires_at > (SELECT curhat_now())
+        AND split_part(push_subscriptions.endpoint, '/', 3) <> ALL (@busy_services::text[])
     ORDER BY due_at
     LIMIT @max_messages
-    FOR NO KEY UPDATE SKIP LOCKED
+    FOR NO KEY UPDATE OF push_messages SKIP LOCKED
 )
 UPDATE push_messages
 SET due_at = curhat_now() + make_interval(secs => @claim_seconds), attempts = push_messages.attempts + 1
@@ -96,8 +99,14 @@ WHERE push_messages.id = due_messages.id AND subscriptions.id = push_messages.su
 RETURNING push_messages.id, push_messages.kind, push_messages.subject_id, push_messages.topic, push_messages.payload,
     push_messages.attempts, extract(epoch FROM push_messages.expires_at - curhat_now())::float8 AS left_seconds,
     subscriptions.id AS subscription_id, subscriptions.role, subscriptions.user_id, subscriptions.endpoint,
-    subscriptions.p256dh, subscriptions.auth, subscriptions.failures,
+    split_part(subscriptions.endpoint, '/', 3) AS service, subscriptions.p256dh, subscriptions.auth,
+    subscriptions.failures,
     coalesce(tokens.revoked_at IS NULL AND tokens.expires_at > curhat_now(), false) AS is_signed_in
+
+-- name: count_waiting_messages :one
+-- Count the due messages that no worker has claimed.
+SELECT count(*) AS waiting FROM push_messages
+WHERE done_at IS NULL AND due_at <= (SELECT curhat_now()) AND expires_at > (SELECT curhat_now())
 
 -- name: finish_messages :exec
 -- Mark these push messages as done.

@@ -15,13 +15,23 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from py_vapid import Vapid02  # type: ignore[import-untyped]
 
 from curhat.notifications.addresses import Addresses, EndpointRefused
-from curhat.notifications.port import Address, Delivered, Gone, Outcome, Push, Refused, Unavailable
+from curhat.notifications.port import (
+    TIMED_OUT,
+    Address,
+    Delivered,
+    Gone,
+    Outcome,
+    Push,
+    Refused,
+    Unavailable,
+)
 
 log = structlog.get_logger(__name__)
 
 # How long sending one message may take, including the connection.
 SEND_TIMEOUT_SECONDS: Final = 5.0
-MAX_CONNECTIONS: Final = 64
+# More than a worker sends at the same time, so that no message waits for a connection.
+MAX_CONNECTIONS: Final = 128
 # RFC 8292 allows a signature to be valid for 24 h. Ours is valid for 12 h, and we make a new signature every hour. So
 # the clock of a push service may differ from our clock.
 SIGNATURE_TTL_SECONDS: Final = 12 * 3600
@@ -77,7 +87,7 @@ class WebPush:
         except EndpointRefused:
             return Refused("address_refused")
         except TimeoutError:
-            return Unavailable("timeout")
+            return TIMED_OUT
         except (aiohttp.ClientError, OSError) as error:
             # Log only the class of the error, because the text of the error contains the host name.
             return Unavailable(type(error).__name__)

@@ -1,0 +1,95 @@
+"""A push service that does not answer occupies only a part of a worker's places."""
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import prometheus_client
+import pytest
+
+from curhat.kit.database import Database
+from curhat.kit.identity import Role
+from curhat.notifications import port
+from curhat.notifications.outbox import MAX_SENDS_RUNNING, Outbox
+from tests.support.people import Make
+
+# Adds messages for one person: $2 messages, each to its own subscription at the push service $3. A later call's
+# messages are due later.
+ENQUEUE = """
+WITH token AS (
+    INSERT INTO access_tokens (digest, role, user_id, transport, expires_at)
+    SELECT convert_to($3 || number, 'UTF8'), 'mitra', $1::uuid, 'bearer', curhat_now() + interval '1 hour'
+    FROM generate_series(1, $2) AS number
+    RETURNING digest
+), subscription AS (
+    INSERT INTO push_subscriptions (role, user_id, token_digest, endpoint, p256dh, auth, language)
+    SELECT 'mitra', $1, digest, 'https://' || $3 || '/' || encode(digest, 'hex'), decode(repeat('04', 65), 'hex'),
+        decode(repeat('00', 16), 'hex'), 'id'
+    FROM token
+    RETURNING id
+)
+INSERT INTO push_messages (subscription_id, kind, subject_id, topic, payload, reason_at, expires_at)
+SELECT id, 'test', gen_random_uuid(), 't', '{}', curhat_now(), curhat_now() + interval '1 hour' FROM subscription
+"""
+
+
+class Channel:
+    """Sends to good services at once. A silent service answers nothing, until `give_up` lets all its sends time out."""
+
+    def __init__(self) -> None:
+        self.give_up = asyncio.Event()
+        self.delivered: Counter[str] = Counter()
+        self.running: Counter[str] = Counter()
+        self.most: Counter[str] = Counter()
+
+    async def deliver(self, _subscription_id: UUID, address: port.Address, _push: port.Push) -> port.Outcome:
+        service = urlsplit(address.endpoint).netloc
+        if not service.startswith("silent"):
+            self.delivered[service] += 1
+            return port.Delivered()
+        self.running[service] += 1
+        self.most |= self.running
+        await self.give_up.wait()
+        self.running[service] -= 1
+        return port.TIMED_OUT
+
+
+async def nobody(_role: Role, _user_ids: Sequence[UUID]) -> set[UUID]:
+    return set()
+
+
+async def all_of(_kind: object, subject_ids: Sequence[UUID]) -> set[UUID]:
+    return set(subject_ids)
+
+
+@contextlib.asynccontextmanager
+async def sending(database: Database, channel: Channel) -> AsyncIterator[Outbox]:
+    outbox = Outbox(database, channel, nobody, all_of)
+    running = asyncio.create_task(outbox.run())
+    try:
+        async with asyncio.timeout(10):
+            yield outbox
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+@pytest.mark.rule("4.1")
+@pytest.mark.invariant(12)
+async def test_a_silent_push_service_delays_no_message_to_another_service(
+    database: Database, make: Make
+) -> None:
+    mitra, channel = await make.mitra(), Channel()
+    await database.execute(ENQUEUE, mitra, 200, "silent.example")
+    await database.execute(ENQUEUE, mitra, 100, "good.example:444")
+    async with sending(database, channel):
+        while channel.delivered["good.example:444"] < 100:
+            await asyncio.sleep(0.01)
+        assert channel.most["silent.example"] <= MAX_SENDS_RUNNING // 2
+        # The metrics name the trouble, after the service has timed out.
+        channel.give_up.set()
+        while prometheus_client.REGISTRY.get_sample_value("curhat_push_silent_services") != 1:
+            await asyncio.sleep(0.01)
