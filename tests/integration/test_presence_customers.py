@@ -5,8 +5,8 @@ from uuid import uuid4
 import pytest
 import valkey.asyncio
 
-from curhat.presence.customers import CUSTOMER_CONNECTED_SECONDS, CustomerConnections
-from curhat.presence.states import COME_BACK_SECONDS
+from curhat.presence.customers import CustomerConnections
+from curhat.presence.states import COME_BACK_SECONDS, CUSTOMER_CONNECTED_SECONDS
 from curhat.presence.store import CUSTOMERS_KEY
 
 

@@ -4,9 +4,11 @@ Planting a fault replaces a piece of a statement, of the schema or of a function
 fail. conftest.py plants the fault that the environment variable PLANTED_BUG names.
 """
 
+import hashlib
 import inspect
 import sys
 import textwrap
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,26 +16,32 @@ from typing import Any
 
 from curhat.accounts import queries as accounts
 from curhat.accounts import service
+from curhat.app import worker
 from curhat.control_center.operators import queries as operators
 from curhat.control_center.operators import throttle
 from curhat.control_center.review import queries as review
 from curhat.control_center.review import service as review_service
+from curhat.deadlines import loop as deadline_loop
 from curhat.deadlines import queries as deadlines
 from curhat.dev.statements import number_parameters, parse
-from curhat.journeys import charging, mitras, searching
+from curhat.journeys import charging, mitras, searching, transitions
 from curhat.journeys import queries as journey_queries
 from curhat.journeys.transitions import Transitions
 from curhat.kit import database as kit_database
 from curhat.kit import idempotency
 from curhat.kit.database import Transaction
+from curhat.notifications import outbox
+from curhat.pairing import cards
 from curhat.pairing import queries as pairing_queries
 from curhat.pairing import service as pairing
 from curhat.payments import queries as payment_queries
 from curhat.payments import service as payments
 from curhat.payments.gateway import ChargeAnswer, RefundAnswer
 from curhat.presence import service as presence
+from curhat.presence import store
+from curhat.realtime import hub
 from curhat.realtime import queries as realtime
-from curhat.sessions import extension
+from curhat.sessions import extension, extension_pings
 from curhat.sessions import queries as sessions
 from curhat.sessions import service as session_service
 
@@ -51,6 +59,27 @@ CODES = "tests/integration/test_accounts_codes.py"
 TOKENS = "tests/integration/test_accounts_tokens.py"
 CASE_ROUNDS = "tests/control_center/test_case_rounds.py"
 GIVING_UP = "tests/journeys/test_giving_up.py"
+JOURNEY_RACES = "tests/races/test_journey_races.py"
+HELD = "tests/races/test_held_deadlines.py"
+SILENCE = f"{EXTENSION}::test_silence_charges_only_if_the_mitra_was_heard_shortly_before_the_deadline"
+DEAD_PHONE = (
+    "tests/journeys/test_same_bestie_and_extensions_over_http.py"
+    "::test_silence_charges_nothing_for_a_mitra_whose_phone_died_without_closing_its_socket"
+)
+STOPPED = "tests/integration/test_stopped_transactions.py"
+WORKER = "tests/integration/test_worker.py"
+WAKE_UPS = "tests/integration/test_wake_ups.py"
+LOST_COMMITS = "tests/integration/test_lost_commits.py"
+# The function that arms a deadline of push, without the condition or the generation of production.
+ARM_PUSH = """
+CREATE OR REPLACE FUNCTION arm_push(push_kind text, entity_ids uuid[], due timestamptz, latest timestamptz)
+RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO deadlines (kind, entity_id, generation, due_at)
+    SELECT push_kind, wanted, {generation}, due FROM unnest(entity_ids) AS wanted WHERE NOT {found}
+    ON CONFLICT (kind, entity_id, generation) DO NOTHING;
+END $$
+"""
 SIGNING_IN = "tests/control_center/test_signing_in.py"
 
 
@@ -143,6 +172,17 @@ async def _always(*_arguments: Any) -> bool:
 
 async def _refuse_nothing(*_arguments: Any) -> dict[int, Any]:
     return {}
+
+
+def _ignore(*_arguments: Any, **_keywords: Any) -> None:
+    return None
+
+
+def _believe_the_future() -> None:
+    # Valkey runs the text, and names it by its hash.
+    text = store._SCRIPT.replace("MAX_CLOCK_STEP_MS =", "MAX_CLOCK_STEP_MS = 1e12 --", 1)
+    store._SCRIPT = text
+    store._SCRIPT_NAME = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
 async def _do_nothing(*_arguments: Any, **_keywords: Any) -> None:
@@ -670,7 +710,12 @@ BUGS: tuple[Bug, ...] = (
             f"{EXTENSION}::test_an_extension_without_an_answer_is_rejected_when_its_mitra_may_be_disconnected",
             SIMULATION,
         ],
-        in_function(extension, "window_over", " and each.mitra_id in connected", ""),
+        in_function(
+            transitions.Transitions,
+            "_close_extension_windows",
+            "await or_none(self._presence.frame_ages(list(mitra_ids))) or {}",
+            "dict.fromkeys(mitra_ids, 0.0)",
+        ),
     ),
     Bug(
         "a missing answer approves although presence is unknown",
@@ -681,9 +726,9 @@ BUGS: tuple[Bug, ...] = (
         in_function(
             Transitions,
             "_close_extension_windows",
-            "self._connected_mitras(await extension.mitras_of(tx, extension_ids)) or ()",
-            "self._connected_mitras(mitras := await extension.mitras_of(tx, extension_ids))\n"
-            "    connected = mitras.values() if connected is None else connected",
+            "await or_none(self._presence.frame_ages(list(mitra_ids))) or {}",
+            "await or_none(self._presence.frame_ages(list(mitra_ids)))\n"
+            "    ages = dict.fromkeys(mitra_ids, 0.0) if ages is None else ages",
         ),
     ),
     Bug(
@@ -751,6 +796,112 @@ BUGS: tuple[Bug, ...] = (
             "    await payments.abandon_extensions(tx, [extension.payment_id for extension, _ in decisions])\n",
             "",
         ),
+    ),
+    Bug(
+        "the transaction of a process that has stopped is never ended",
+        [STOPPED],
+        in_function(
+            kit_database.Database,
+            "connect",
+            '"idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_TIMEOUT_MS}ms",',
+            "",
+        ),
+    ),
+    Bug(
+        "the worker does not prune",
+        [WORKER],
+        in_function(worker, "run", ", tasks.create_task(_prune(services))", ""),
+    ),
+    Bug("pruning does nothing", [WORKER], in_module(worker, "prune_once", _do_nothing)),
+    Bug("a signal does not wake the worker", [WAKE_UPS], in_module(deadline_loop.Loop, "wake", _ignore)),
+    Bug("a new push does not wake its sender", [WAKE_UPS], in_module(outbox.Outbox, "wake", _ignore)),
+    Bug("a signal refreshes no cards", [WAKE_UPS], in_module(cards.Cards, "handle_signal", _ignore)),
+    Bug("a signal sends no events", [WAKE_UPS], in_module(hub.Hub, "handle_stream_signal", _ignore)),
+    Bug(
+        "a signal refreshes no availability",
+        [WAKE_UPS],
+        in_module(presence.Presence, "mitra_changed", _ignore),
+    ),
+    Bug("a sign-out closes no sockets at once", [WAKE_UPS], in_module(hub.Hub, "close_tokens", _ignore)),
+    Bug(
+        "silence charges for a mitra who was last heard 6 s ago",
+        [SILENCE, SIMULATION],
+        in_module(transitions, "MITRA_HEARD_SECONDS", 6),
+    ),
+    Bug(
+        "silence charges for a mitra who was heard only before the request",
+        [SILENCE],
+        in_function(extension, "window_over", " and heard_at[each.mitra_id] > each.requested_at", ""),
+    ),
+    Bug(
+        "the mitra of a pending extension is not pinged every second",
+        [DEAD_PHONE],
+        in_module(extension_pings, "PING_INTERVAL_SECONDS", 3600.0),
+    ),
+    Bug(
+        "frames that waited while the server was stopped count as new",
+        ["tests/integration/test_presence_service.py"],
+        in_module(presence.Presence, "_arrival", lambda _self: time.monotonic()),
+    ),
+    Bug(
+        "a mitra who has gone stays connected after Valkey's clock was set back",
+        ["tests/integration/test_presence_store.py"],
+        _believe_the_future,
+    ),
+    Bug(
+        "a message waits for a claimed push deadline",
+        [HELD, SIMULATION],
+        schema=ARM_PUSH.format(found="false", generation="1"),
+    ),
+    Bug(
+        "a message does not keep the push deadline that it found",
+        [HELD],
+        schema=ARM_PUSH.format(
+            found="EXISTS (SELECT 1 FROM deadlines WHERE kind = push_kind AND entity_id = wanted)",
+            generation="own_generation()",
+        ),
+    ),
+    Bug(
+        "a closed socket waits for a claimed deadline",
+        [HELD],
+        in_statement(deadlines, "arm_another_deadline", "own_generation()", "1"),
+    ),
+    Bug(
+        "the calls of all kinds share one queue",
+        [JOURNEY_RACES],
+        in_function(deadline_loop.Loop, "_count", "kind = fired.deadline.kind", 'kind = "charge_answer"'),
+    ),
+    Bug(
+        "the calls that wait are not limited",
+        [JOURNEY_RACES],
+        in_function(deadline_loop._Calls, "make", "self._waiting_count >= MAX_FOLLOW_UPS_WAITING", "False"),
+    ),
+    Bug(
+        "one push service may occupy all places",
+        ["tests/notifications/test_silent_push_service.py"],
+        in_module(outbox, "MAX_SENDS_PER_SERVICE", 1_000),
+    ),
+    Bug(
+        "after a failover, Valkey keeps states that are lost",
+        [LOST_COMMITS],
+        schema="CREATE OR REPLACE FUNCTION ordered_version(version bigint) RETURNS bigint LANGUAGE sql VOLATILE "
+        "RETURN version",
+    ),
+    Bug(
+        "after a failover, a client resumes a stream that is lost",
+        [LOST_COMMITS],
+        schema="CREATE OR REPLACE FUNCTION epoch_on_timeline(epoch uuid) RETURNS uuid LANGUAGE sql VOLATILE "
+        "RETURN epoch",
+    ),
+    Bug(
+        "after a failover, sockets stay open",
+        [LOST_COMMITS],
+        in_function(hub.Hub, "compare_heads", "self._timeline not in (None, read.timeline)", "False"),
+    ),
+    Bug(
+        "a window that was claimed before the clock was set back is lost",
+        [JOURNEY_RACES, SIMULATION],
+        in_function(pairing, "window_over", "await deadlines.arm_each(tx, PAIRING_WINDOW, not_over)", "pass"),
     ),
     Bug(
         "an extension adds its minutes to now instead of to the old end",

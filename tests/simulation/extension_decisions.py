@@ -2,14 +2,18 @@
 store presence.
 """
 
+import math
+from datetime import timedelta
 from uuid import UUID
 
 from curhat.journeys import availability
+from curhat.presence.states import MITRA_HEARD_SECONDS
 from tests.simulation.checker import Checker
 from tests.simulation.fake_gateway import SimulatedPresence
 
 DECIDED = """
 SELECT extensions.id, extensions.decided_by, extensions.charge_by IS NOT NULL AS was_approved, sessions.mitra_id,
+    extensions.requested_at, curhat_now() AS now,
     mitras.online AND mitras.suspended_at IS NULL AND NOT extensions.mitra_went_offline AS toggle_was_on
 FROM extensions
 JOIN sessions ON sessions.id = extensions.session_id
@@ -32,13 +36,21 @@ class ExtensionDecisions:
         broken = []
         for row in await self._checker.fetch(DECIDED, self._seen):
             self._seen.append(row["id"])
-            connected = await availability.is_connected_or_none(self._presence, row["mitra_id"])  # type: ignore[arg-type]
-            may_decide = row["toggle_was_on"] and connected is True
+            ages = await availability.or_none(self._presence.frame_ages([row["mitra_id"]]))
+            age = None if ages is None else ages.get(row["mitra_id"], math.inf)
+            was_heard = (
+                age is not None
+                and age < MITRA_HEARD_SECONDS
+                and row["now"] - timedelta(seconds=age) > row["requested_at"]
+            )
+            may_decide = row["toggle_was_on"] and was_heard
             decided_by = row["decided_by"]
             if decided_by == "mitra_unreachable" and row["toggle_was_on"]:
                 why = (
                     "nobody knows whether its mitra is connected"
-                    if connected is None
+                    if age is None
+                    else "its mitra's phone is dead"
+                    if row["mitra_id"] in self._presence.silent_since
                     else "its mitra lost the network"
                 )
                 self._reached.add(f"extension rejected since {why}")
@@ -46,7 +58,7 @@ class ExtensionDecisions:
                 broken.append(f"invariant 7: extension {row['id']} was approved with the toggle off")
             if decided_by == "timeout" and not may_decide:
                 broken.append(
-                    f"invariant 7: silence decided extension {row['id']} though its mitra was not connected"
+                    f"invariant 7: silence decided extension {row['id']} though its mitra was not heard"
                 )
             if decided_by == "mitra_unreachable" and may_decide:
                 broken.append(f"rule 5.6: extension {row['id']} was rejected though its mitra was connected")

@@ -10,7 +10,7 @@ from curhat.kit.errors import PresenceUnknown
 from curhat.payments.gateway import ChargeAnswer, GatewayUnknown, RefundAnswer
 from curhat.presence.queries import MitraState
 from curhat.presence.schemas import MitraPresence
-from curhat.presence.states import COME_BACK_SECONDS
+from curhat.presence.states import COME_BACK_SECONDS, MITRA_CONNECTED_SECONDS
 
 AVAILABLE = """
 SELECT id FROM mitras
@@ -30,6 +30,8 @@ class SimulatedPresence:
         # The time when each connection was lost, by the virtual clock. The mitra then has COME_BACK_SECONDS to
         # reconnect.
         self.lost_at: dict[UUID, datetime] = {}
+        # The time since which each of these mitras' phones is dead, by the virtual clock. Their sockets are still open.
+        self.silent_since: dict[UUID, datetime] = {}
         self.unknown = False
 
     async def ask_candidates(self) -> list[UUID]:
@@ -51,16 +53,31 @@ class SimulatedPresence:
         return mitra_id in await self.ask_candidates()
 
     async def is_connected(self, mitra_id: UUID) -> bool:
-        """Whether this mitra is connected: its socket is open, or closed less than COME_BACK_SECONDS ago (5.6)."""
+        """Whether this mitra is connected: its socket is open and its phone not silent for too long, or its socket
+        closed less than COME_BACK_SECONDS ago (5.6).
+        """
+        ages = await self.frame_ages([mitra_id])
+        return ages.get(mitra_id, MITRA_CONNECTED_SECONDS) < MITRA_CONNECTED_SECONDS
+
+    async def frame_ages(self, mitra_ids: Sequence[UUID]) -> dict[UUID, float]:
+        """The seconds since the last frame of each mitra with a connection, or whose connection may still come back.
+
+        A phone that works answers at once.
+        """
         if self.unknown:
             raise PresenceUnknown
-        if mitra_id in self.connected:
-            return True
-        lost_at = self.lost_at.get(mitra_id)
-        if lost_at is None:
-            return False
         now: datetime = await self._database.fetchval("SELECT curhat_now()")
-        return now < lost_at + timedelta(seconds=COME_BACK_SECONDS)
+        ages = {}
+        for mitra_id in mitra_ids:
+            last_frame = self.silent_since.get(mitra_id, now)
+            if mitra_id not in self.connected:
+                lost_at = self.lost_at.get(mitra_id)
+                if lost_at is None or now >= lost_at + timedelta(seconds=COME_BACK_SECONDS):
+                    continue
+                last_frame = min(last_frame, lost_at)
+            # The presence of production measures ages, so a step of the database's clock does not change them.
+            ages[mitra_id] = max(0.0, (now - last_frame).total_seconds())
+        return ages
 
     async def connected_among(self, mitra_ids: Sequence[UUID]) -> set[UUID]:
         """Which of these mitras are connected."""

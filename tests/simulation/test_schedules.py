@@ -43,6 +43,7 @@ MUST_BE_REACHED = {
     "extension rejected by mitra_unreachable",
     "extension rejected by session_ended",
     "extension rejected since its mitra lost the network",
+    "extension rejected since its mitra's phone is dead",
     "extension rejected since nobody knows whether its mitra is connected",
     "extension lost by the toggle",
     "extension charge_failed by mitra",
@@ -77,6 +78,11 @@ MUST_BE_REACHED = {
     "session mitra_ended",
     "session mitra_suspended",
     "session time_up",
+    # What stops or steps.
+    "clock set back",
+    "a stopped process commits",
+    "a stopped process loses its transaction",
+    "a step waits for a stopped process",
 }
 
 

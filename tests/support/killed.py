@@ -1,7 +1,7 @@
-"""A server or worker that kills itself with `kill -9` at a named pause point of the product.
+"""A server or worker that kills itself with `kill -9` at a named pause point of the product, or stops itself.
 
-`python -m tests.support.killed serve|worker [--kill-at POINT]` runs `curhat serve|worker`. The process kills itself
-at POINT:
+`python -m tests.support.killed serve|worker [--kill-at POINT | --stop-at POINT]` runs `curhat serve|worker`. The
+process kills itself at POINT, or stops itself there (SIGSTOP) until the test lets it continue:
 
     accept.before_commit the first time a task reaches this point deadline.before_commit:40 the 40th time; the 39
     earlier tasks continue idempotency.stored*9 when nine tasks have reached it; the eight earlier tasks wait there
@@ -31,6 +31,15 @@ _passed_first: ContextVar[bool] = ContextVar("came_through", default=False)
 
 def kill_at(text: str) -> None:
     """Make this process kill itself at the point that `text` describes. Raises ValueError."""
+    _signal_at(text, signal.SIGKILL)
+
+
+def stop_at(text: str) -> None:
+    """Make this process stop itself at the point that `text` describes. Raises ValueError."""
+    _signal_at(text, signal.SIGSTOP)
+
+
+def _signal_at(text: str, number_of_signal: signal.Signals) -> None:
     found = _POINT.fullmatch(text)
     if found is None:
         raise ValueError(f"{text!r} describes no pause point")
@@ -46,8 +55,8 @@ def kill_at(text: str) -> None:
             return
         arrived += 1
         if arrived == number:
-            os.kill(os.getpid(), signal.SIGKILL)
-        if others_wait or arrived == number:
+            os.kill(os.getpid(), number_of_signal)
+        if others_wait or (arrived == number and number_of_signal == signal.SIGKILL):
             await asyncio.Event().wait()
 
     if first is not None:
@@ -60,6 +69,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="tests.support.killed")
     parser.add_argument("command", choices=("serve", "worker"))
     parser.add_argument("--kill-at", metavar="POINT", type=kill_at)
+    parser.add_argument("--stop-at", metavar="POINT", type=stop_at)
     return curhat([parser.parse_args().command])
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,9 +31,12 @@ class KillableProcess(Program):
         self._environ = {**inherited, **environment, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         self._log_begins_at = 0
 
-    async def start(self, kill_at: str | None = None) -> Self:  # type: ignore[override]
-        """Start the process, and wait until it works. With `kill_at`, it will kill itself at that point."""
-        killed = () if kill_at is None else ("--kill-at", kill_at)
+    async def start(self, kill_at: str | None = None, stop_at: str | None = None) -> Self:  # type: ignore[override]
+        """Start the process, and wait until it works. With `kill_at`, it will kill itself at that point, and with
+        `stop_at` stop itself.
+        """
+        killed = [] if kill_at is None else ["--kill-at", kill_at]
+        killed += [] if stop_at is None else ["--stop-at", stop_at]
         self._log_begins_at = self.log_file.stat().st_size if self.log_file.exists() else 0
         self._process = await self._spawn(
             [sys.executable, "-m", "tests.support.killed", self.command, *killed], self._environ
@@ -60,6 +64,21 @@ class KillableProcess(Program):
             end = await self.wait()
         if end != "signal SIGKILL":
             raise self.failure(f"ended with {end}, but not at its pause point")
+
+    async def stopped(self) -> None:
+        """Wait until the process is stopped (SIGSTOP)."""
+        async with asyncio.timeout(60):
+            while Path(f"/proc/{self.pid}/stat").read_text().rpartition(") ")[2][0] != "T":
+                await asyncio.sleep(CHECK_INTERVAL_SECONDS)
+
+    async def stop_now(self) -> None:
+        """Stop the process from outside."""
+        self._send(signal.SIGSTOP)
+        await self.stopped()
+
+    def resume(self) -> None:
+        """Let a stopped process continue."""
+        self._send(signal.SIGCONT)
 
     async def kill_now(self) -> None:
         """Kill the process with `kill -9` from outside."""

@@ -45,6 +45,12 @@ def is_away(error: BaseException) -> bool:
     return isinstance(error, DATABASE_AWAY) and not isinstance(error, ValueError)
 
 
+# If a process stops in the middle of a transaction, PostgreSQL ends the transaction after this time and frees its
+# locks. So nobody waits longer for a process that has stopped. Between two statements of a transaction, a process that
+# works waits at most one second (for Valkey).
+IDLE_IN_TRANSACTION_TIMEOUT_MS: Final = 5_000
+
+
 class NoRow(Exception):
     """A statement returned no row, although it must return one. This is a bug in our code.
 
@@ -134,8 +140,7 @@ class Database:
                 "jit": "off",
                 # PostgreSQL plans each statement once per connection, for all parameter values (decision 0051).
                 "plan_cache_mode": "force_generic_plan",
-                # If a process stops responding in a transaction, PostgreSQL ends the transaction and frees its locks.
-                "idle_in_transaction_session_timeout": "10s",
+                "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_TIMEOUT_MS}ms",
             },
         )
         return cls(pool, sink or NoSignals())

@@ -1,0 +1,66 @@
+"""The worker as `curhat worker` runs it, in the test's event loop."""
+
+import asyncio
+import signal
+
+import pytest
+import valkey.asyncio
+
+from curhat.app import worker
+from curhat.dev.embedded import EmbeddedServers
+from curhat.kit.database import Database
+from tests.support.clock import VirtualClock
+from tests.support.people import Make
+from tests.support.signed_in import development_settings
+
+# One row in each table whose rows the worker deletes when they are old. $1 is a person.
+OLD_ROWS = {
+    "stream_events": "INSERT INTO stream_events (role, user_id, seq, type, data) VALUES ('mitra', $1, 1, 'x', '{}')",
+    "idempotency_keys": "INSERT INTO idempotency_keys (role, user_id, key, fingerprint) VALUES ('mitra', $1, 'k', '')",
+    "one_time_codes": "INSERT INTO one_time_codes (role, phone_number, code_digest, resend_after, expires_at) "
+    "VALUES ('mitra', $1::uuid::text, '', curhat_now(), curhat_now())",
+    "access_tokens": "INSERT INTO access_tokens (digest, role, user_id, transport, expires_at) "
+    "VALUES ('\\x01', 'mitra', $1, 'bearer', curhat_now())",
+    "operator_sign_in_tries": "INSERT INTO operator_sign_in_tries (email_digest) VALUES ($1::uuid::text::bytea)",
+    "push_messages": "WITH token AS (INSERT INTO access_tokens (digest, role, user_id, transport, expires_at) "
+    "VALUES ('\\x02', 'mitra', $1, 'bearer', curhat_now() + interval '1 year') RETURNING digest), "
+    "subscription AS (INSERT INTO push_subscriptions (role, user_id, token_digest, endpoint, p256dh, auth, language) "
+    "SELECT 'mitra', $1, digest, 'https://push.example/1', decode(repeat('04', 65), 'hex'), "
+    "decode(repeat('00', 16), 'hex'), 'id' FROM token RETURNING id) "
+    "INSERT INTO push_messages (subscription_id, kind, subject_id, topic, payload, reason_at, expires_at) "
+    "SELECT id, 'test', $1, 't', '', curhat_now(), curhat_now() FROM subscription",
+}
+
+
+@pytest.mark.rule("X.8")
+async def test_a_running_worker_deletes_old_rows(
+    servers: EmbeddedServers,
+    database_url: str,
+    database: Database,
+    clock: VirtualClock,
+    make: Make,
+    valkey_client: "valkey.asyncio.Valkey",
+) -> None:
+    await clock.set()
+    person = await make.mitra(online=False)
+    for insert in OLD_ROWS.values():
+        await database.execute(insert, person)
+    await clock.advance(30 * 24 * 3600)
+    running = asyncio.create_task(worker.run(development_settings(database_url, servers.valkey_url)))
+    left = set(OLD_ROWS)
+    try:
+        async with asyncio.timeout(10):
+            while left:
+                await asyncio.sleep(0.01)
+                assert not running.done(), running
+                counts = {
+                    table: await database.fetchval(f"SELECT count(*) FROM {table}") for table in OLD_ROWS
+                }
+                # The token of the push subscription has not expired.
+                counts["access_tokens"] -= 1
+                left = {table for table, count in counts.items() if count}
+    finally:
+        signal.raise_signal(signal.SIGTERM)
+        await running
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().remove_signal_handler(number)

@@ -1,0 +1,104 @@
+"""A process that stops (SIGSTOP) in the middle of a transaction, while other processes continue.
+
+The step of the stopped process is a task that waits inside its transaction. Other steps whose transactions need one of
+its locks give up after a short time, as if their people were still waiting. When the process continues, it commits, or
+PostgreSQL has ended its transaction meanwhile (idle_in_transaction_session_timeout).
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import asyncpg
+
+from curhat.kit.database import Database, Transaction
+from curhat.kit.errors import BusinessError
+from curhat.kit.pause_points import set_pause_point
+from curhat.payments.gateway import GatewayUnknown
+
+# How long another step waits for the locks of the stopped process.
+LOCK_TIMEOUT = "20ms"
+
+
+class StoppableDatabase(Database):
+    """The pool of the processes of one schedule. One of them can stop before a commit."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database.pool, database.sink)
+        self.stopped: StoppedProcess | None = None
+
+    @asynccontextmanager
+    async def transaction(self, *, snapshot: bool = False) -> AsyncIterator[Transaction]:
+        """See Database. While a process is stopped, every other transaction waits only briefly for locks."""
+        async with super().transaction(snapshot=snapshot) as tx:
+            stopped = self.stopped
+            if stopped is not None and not stopped.is_current_task():
+                await tx.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
+            yield tx
+            if stopped is not None and stopped.is_current_task():
+                await stopped.arrive(tx)
+
+
+class StoppedProcess:
+    """A step that stops just before its first commit or, for a worker, just after it has claimed a deadline."""
+
+    def __init__(self, name: str, step: Callable[[], Awaitable[str | None]], *, after_claim: bool) -> None:
+        self.name = name
+        # After a claim, the process holds only a row of `deadlines`. No person's step may wait for this row.
+        self.holds_only_deadlines = after_claim
+        self._after_claim = after_claim
+        self._arrived = asyncio.Event()
+        self._continue = asyncio.Event()
+        self._ended: Exception | None = None
+        self._task = asyncio.create_task(self._outcome(step))
+
+    async def _outcome(self, step: Callable[[], Awaitable[str | None]]) -> str | None:
+        try:
+            return await step()
+        except BusinessError as error:
+            return f"refused: {error.code}"
+        except GatewayUnknown:
+            return "the gateway does not answer"
+        except asyncpg.ConnectionDoesNotExistError:
+            return "its transaction was ended"
+
+    def is_current_task(self) -> bool:
+        """Whether the code that calls this runs in the stopped process."""
+        return asyncio.current_task() is self._task
+
+    async def run_until_it_stops(self) -> bool:
+        """Run the step. Returns False if the step ended without a transaction to stop in."""
+
+        async def claimed() -> None:
+            if self.is_current_task():
+                await self._stop()
+
+        if self._after_claim:
+            set_pause_point("deadline.claimed", claimed)
+        waiting = asyncio.create_task(self._arrived.wait())
+        await asyncio.wait({self._task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        set_pause_point("deadline.claimed", None)
+        return not self._task.done()
+
+    async def arrive(self, _tx: Transaction) -> None:
+        """Stop before a commit, once."""
+        if not self._after_claim:
+            await self._stop()
+
+    async def _stop(self) -> None:
+        if not self._arrived.is_set():
+            self._arrived.set()
+            await self._continue.wait()
+            if self._ended is not None:
+                raise self._ended
+
+    async def run_to_its_end(self, *, ended_by_database: bool = False) -> str | None:
+        """Let the process continue. Returns its outcome.
+
+        With `ended_by_database`, PostgreSQL has rolled its transaction back, and the next statement fails.
+        """
+        if ended_by_database:
+            self._ended = asyncpg.ConnectionDoesNotExistError("ended while the process was stopped")
+        self._continue.set()
+        return await self._task
