@@ -17,6 +17,13 @@ from curhat.kit.errors import ValidationFailed
         "(0811) 0000 0001",
         " 62 811.0000.0001 ",
         "+62 811 0000 0001",
+        "81100000001",
+        "0062 811 0000 0001",
+        "008 62 811 0000 0001",
+        "+62 0811 0000 0001",
+        "+62 (0) 811 0000 0001",
+        "(+62) 811-0000-0001",
+        "0811/0000.0001",
     ],
 )
 def test_a_phone_number_is_accepted_in_every_usual_format(written: str) -> None:
@@ -25,11 +32,47 @@ def test_a_phone_number_is_accepted_in_every_usual_format(written: str) -> None:
 
 @pytest.mark.rule("S.1")
 @pytest.mark.parametrize(
+    "written",
+    [
+        "\u202a+62 811-0000-0001\u202c",
+        "\u202d+62 811\u20110000\u20110001\u202c",
+        "\u200e0811\u00a00000\u00a00001\u200f",
+        "\u2068+62\u202f811\u20090000\u20090001\u2069",
+        "\ufeff081100000001\u200b",
+        "0811\u20130000\u20140001",
+        "\uff0b\uff16\uff12\uff18\uff11\uff11\uff10\uff10\uff10\uff10\uff10\uff10\uff10\uff11",
+        "٠٨١١٠٠٠٠٠٠٠١",
+        "0811\n0000 0001\r\n",
+        "tel:+62-811-0000-0001",
+        "TEL:081100000001",
+        "tel:811-0000-0001;phone-context=+62",
+    ],
+)
+def test_a_number_that_was_pasted_from_contacts_a_link_or_another_script_is_accepted(written: str) -> None:
+    assert normalise(written) == "+6281100000001"
+
+
+@pytest.mark.rule("S.1")
+@pytest.mark.parametrize(
     ("written", "expected"),
     [("+14155550123", "+14155550123"), ("+65 9123 4567", "+6591234567"), ("+60 12-345 6789", "+60123456789")],
 )
-def test_a_foreign_phone_number_is_accepted_with_its_country_code(written: str, expected: str) -> None:
-    assert normalise(written) == expected
+def test_a_foreign_phone_number_is_accepted_only_where_its_country_is_allowed(
+    written: str, expected: str
+) -> None:
+    assert normalise(written, ("ID", "MY", "SG", "US")) == expected
+    assert normalise(written, None) == expected
+    with pytest.raises(ValidationFailed) as refused:
+        normalise(written)
+    (error,) = refused.value.fields["errors"]
+    assert (error["field"], error["code"]) == ("phone", "foreign_number")
+    assert error["message"].endswith("only numbers of ID")
+
+
+@pytest.mark.rule("S.1")
+def test_a_number_that_was_accepted_is_accepted_again_in_its_stored_form() -> None:
+    stored = normalise("0065 9123 4567", ("SG",))
+    assert (stored, normalise(stored, ("SG",))) == ("+6591234567", "+6591234567")
 
 
 @pytest.mark.rule("S.1")
@@ -40,8 +83,15 @@ def test_a_foreign_phone_number_is_accepted_with_its_country_code(written: str, 
         "08",
         "08123",
         "62811",
-        "8110000001",
         "6591234567",
+        "9110000001",
+        "call 081100000001",
+        "081100000001 / 081100000002",
+        "081100000001#5",
+        "081100000001x5",
+        "tel:081100000001;ext=5",
+        "tel:08110000;phone-context=evil.example",
+        "(0811)(",
         "0811-CURHAT",
         "081100000001 ext. 5",
         "081100000001;ext=5",
@@ -49,7 +99,6 @@ def test_a_foreign_phone_number_is_accepted_with_its_country_code(written: str, 
         "+62811000000010000",
         "021 5551234",
         "08001234567",
-        "٠٨١١٠٠٠٠٠٠٠١",
         "081100000001\x00",
         "+62",
         "not a number",
@@ -59,7 +108,8 @@ def test_a_foreign_phone_number_is_accepted_with_its_country_code(written: str, 
 def test_a_text_that_is_not_a_mobile_number_is_refused_with_the_name_of_the_field(written: str) -> None:
     with pytest.raises(ValidationFailed) as refused:
         normalise(written)
-    assert [error["field"] for error in refused.value.fields["errors"]] == ["phone"]
+    (error,) = refused.value.fields["errors"]
+    assert (error["field"], error["code"]) == ("phone", "not_a_mobile_number")
 
 
 @pytest.mark.rule("X.4")

@@ -220,6 +220,17 @@ def test_the_refund_approval_limit_is_checked_at_start() -> None:
         )
 
 
+@pytest.mark.rule("S.1")
+def test_the_countries_whose_numbers_may_sign_in_are_checked_at_start() -> None:
+    assert development().phone_regions == ("ID",)
+    assert development(PHONE_REGIONS="id, SG").phone_regions == ("ID", "SG")
+    for wrong in ("62", "Indonesia", "ID,XX", ","):
+        (problem,) = problems_of(PHONE_REGIONS=wrong)
+        assert problem == (
+            f"CURHAT_PHONE_REGIONS is {wrong!r}; right are codes of countries with commas between, such as ID,SG,MY"
+        )
+
+
 def test_the_trusted_proxies_are_checked_at_start() -> None:
     assert development().trusted_proxies == ("127.0.0.1",)
     assert development(TRUSTED_PROXIES="10.0.0.5, 10.1.0.0/16").trusted_proxies == ("10.0.0.5", "10.1.0.0/16")

@@ -82,7 +82,7 @@ def _code_request_route(role: Role, path: str, description: str) -> BaseRouteHan
         valkey_client: NamedDependency[Valkey],
         authenticator: NamedDependency[Authenticator],
     ) -> CodeRequested:
-        phone_number = normalise(data.phone)
+        phone_number = normalise(data.phone, settings.phone_regions)
         requester = await service.find_requester(
             database,
             settings.secret_key,
@@ -423,7 +423,7 @@ async def _sign_out_others(
 )
 async def read_development_inbox(phone: FromQuery[str], database: NamedDependency[Database]) -> Inbox:
     """The text messages that a real sender would have sent to this phone number, newest first."""
-    return Inbox(messages=await DevelopmentInbox(database).messages(normalise(phone)))
+    return Inbox(messages=await DevelopmentInbox(database).messages(normalise(phone, None)))
 
 
 ROUTES: list[BaseRouteHandler] = [

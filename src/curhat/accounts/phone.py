@@ -1,42 +1,50 @@
-"""Converts phone numbers, as people type them, to E.164. Masks phone numbers for display."""
+"""Converts phone numbers, as people type and paste them, to E.164. Masks phone numbers for display."""
 
 import contextlib
 import re
+import unicodedata
+from collections.abc import Collection, Iterator
 from typing import Final
 
 import phonenumbers
 from phonenumbers import PhoneNumber, PhoneNumberFormat, PhoneNumberType
 
 from curhat.kit.errors import invalid_field
+from curhat.kit.settings import DEFAULT_PHONE_REGIONS
 
-# Digits with the usual separators. The library phonenumbers would also accept letters ("0811-CURHAT") and extensions.
-_WRITTEN: Final = re.compile(r"\+?[0-9 ().-]{6,30}")
-_SEPARATORS: Final = re.compile(r"[ ().-]")
 INDONESIA: Final = 62
+# A link to a phone number (RFC 3966). The only parameter may be the country code of the number.
+_LINK: Final = re.compile(r"tel:([^;]+)(?:;phone-context=(\+[0-9]{1,3}))?", re.IGNORECASE)
+# Dashes, brackets, and invisible characters such as the marks that a contact list puts around a number.
+_SEPARATOR_CATEGORIES: Final = frozenset({"Pd", "Ps", "Pe", "Cf"})
+_SEPARATOR_SIGNS: Final = frozenset("./~")
+_DIGITS: Final = re.compile(r"\+?[0-9]{7,20}")
 _INDONESIAN_MOBILE: Final = re.compile(r"8[1-9][0-9]{6,10}")
 # Numbers of other types, such as land lines and toll-free numbers, cannot receive a code.
 _RECEIVES_CODES: Final = frozenset({PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE})
 
 
-def normalise(written: str) -> str:
-    """Convert 08…, 62…, +62… or another country's number to E.164, such as +6281100000001.
+def normalise(written: str, regions: Collection[str] | None = DEFAULT_PHONE_REGIONS) -> str:
+    """Convert 08…, 8…, 62…, +62…, 0062…, tel:… or another country's number to E.164, such as +6281100000001.
 
-    Raises ValidationFailed.
+    Accepts numbers of the countries in `regions` (ISO 3166-1), and of every country if `regions` is None.
+    Raises ValidationFailed. The code of its error is `not_a_mobile_number` or `foreign_number`.
     """
-    text = written.strip()
-    digits = _SEPARATORS.sub("", text)
-    if digits.startswith("62"):
-        digits = f"+{digits}"
-    # A number without a leading zero or a country code is ambiguous.
-    if _WRITTEN.fullmatch(text) and digits.startswith(("0", "+")):
-        with contextlib.suppress(phonenumbers.NumberParseException):
-            number = phonenumbers.parse(digits, "ID")
-            if _can_receive_codes(number):
-                return phonenumbers.format_number(number, PhoneNumberFormat.E164)
+    foreign_region = None
+    for number in _readings(written):
+        region = phonenumbers.region_code_for_number(number)
+        if regions is None or region in regions:
+            return phonenumbers.format_number(number, PhoneNumberFormat.E164)
+        foreign_region = region
+    if regions is not None and foreign_region is not None:
+        allowed = ", ".join(sorted(regions))
+        message = f"is a number of {foreign_region}; this service accepts only numbers of {allowed}"
+        raise invalid_field("phone", message, code="foreign_number")
     raise invalid_field(
         "phone",
         "is no mobile number; write it like 0811…, 62811… or +62811…, "
         "and one of another country with + and its code",
+        code="not_a_mobile_number",
     )
 
 
@@ -46,6 +54,42 @@ def mask(phone_number: str) -> str:
     digits = phonenumbers.national_significant_number(number)
     shown = digits[-4:] if len(digits) >= 8 else digits[-3:]
     return f"+{number.country_code} ***-****-{shown}"
+
+
+def _readings(written: str) -> Iterator[PhoneNumber]:
+    """Yield each mobile number that this text can mean. The text must contain nothing but the number."""
+    # NFKC converts no-break spaces, and full-width or circled digits and signs, to plain ones.
+    text = unicodedata.normalize("NFKC", written).strip()
+    if (link := _LINK.fullmatch(text)) is not None:
+        number, country_code = link.groups()
+        text = number if country_code is None or number.startswith("+") else country_code + number
+    # Without this check, the library would also accept letters ("0811-CURHAT"), extensions, and words around a number.
+    digits = "".join(_plain(character) for character in text)
+    if not _DIGITS.fullmatch(digits):
+        return
+    for candidate in _candidates(digits):
+        with contextlib.suppress(phonenumbers.NumberParseException):
+            parsed = phonenumbers.parse(candidate, "ID")
+            if _can_receive_codes(parsed):
+                yield parsed
+
+
+def _plain(character: str) -> str:
+    """Return the digit of any script as a plain digit, and nothing for a separator."""
+    if character.isdecimal():
+        return str(unicodedata.decimal(character))
+    is_separator = unicodedata.category(character) in _SEPARATOR_CATEGORIES or character in _SEPARATOR_SIGNS
+    return "" if is_separator or character.isspace() else character
+
+
+def _candidates(digits: str) -> list[str]:
+    if digits.startswith("00"):
+        # The library knows only Indonesia's own prefixes for a call to another country, such as 008.
+        return [f"+{digits[2:]}", digits]
+    if digits.startswith("62"):
+        return [f"+{digits}"]
+    # Any other number without +, such as 6591234567, is ambiguous.
+    return [digits] if digits.startswith(("+", "0", "8")) else []
 
 
 def _can_receive_codes(number: PhoneNumber) -> bool:

@@ -12,17 +12,18 @@ from curhat.kit.identity import Role
 Transport = Literal["bearer", "cookie"]
 
 # Each limit exceeds the length of any valid value. The limits keep the later checks cheap.
-WrittenPhone = Annotated[str, msgspec.Meta(max_length=40)]
+WrittenPhone = Annotated[str, msgspec.Meta(max_length=60)]
 WrittenName = Annotated[str, msgspec.Meta(max_length=200)]
 WrittenDeviceSecret = Annotated[str, msgspec.Meta(max_length=100)]
 WrittenCode = Annotated[str, msgspec.Meta(max_length=20)]
 
 
 class CodeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The phone number that gets the code: 08…, 62…, +62…, or a number of another country with its +.
+    """The phone number that gets the code: 08…, 8…, 62…, +62…, 0062… or tel:…, with any usual separators.
 
-    An app sends the `device_secret` of its last sign-in, so that nobody else can use up its tries. A web client has
-    the secret in a cookie.
+    The number of another country needs its +, and is refused unless this service accepts that country. An app sends
+    the `device_secret` of its last sign-in, so that nobody else can use up its tries. A web client has the secret in a
+    cookie.
     """
 
     phone: WrittenPhone

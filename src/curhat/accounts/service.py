@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Generic, TypeVar
@@ -45,7 +45,7 @@ from curhat.kit.errors import (
     invalid_field,
 )
 from curhat.kit.identity import Identity, Role
-from curhat.kit.settings import Settings
+from curhat.kit.settings import DEFAULT_PHONE_REGIONS, Settings
 from curhat.kit.signals import Signals
 from curhat.realtime import protocol
 from curhat.realtime.hooks import SocketIdentity
@@ -455,15 +455,23 @@ async def rename_customer(tx: Transaction, customer_id: UUID, call_name: str) ->
 
 
 async def invite_mitra(
-    tx: Transaction, phone_number: str, display_name: str, max_customers: int, *, by: str = "command line"
+    tx: Transaction,
+    phone_number: str,
+    display_name: str,
+    max_customers: int,
+    *,
+    by: str = "command line",
+    phone_regions: Collection[str] = DEFAULT_PHONE_REGIONS,
 ) -> Invited:
     """nobody → mitra, or customer → customer and mitra. An existing mitra who is invited again does not change.
 
-    The audit records `by` as the actor. Raises ValidationFailed.
+    The audit records `by` as the actor. The phone number must be of one of the countries in `phone_regions`.
+    Raises ValidationFailed.
     """
     name = checked_name(display_name, "display_name")
     _check_capacity(max_customers)
-    mitra_id = await queries.ensure_person(tx, phone_number=phone.normalise(phone_number))
+    normalised = phone.normalise(phone_number, phone_regions)
+    mitra_id = await queries.ensure_person(tx, phone_number=normalised)
     inserted = await queries.insert_mitra(tx, id=mitra_id, display_name=name, max_customers=max_customers)
     if inserted:
         await write_audit_entry(tx, by, "mitra_invited", "mitra", mitra_id, new=name)

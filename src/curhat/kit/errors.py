@@ -71,13 +71,14 @@ class ValidationFailed(BusinessError):
     detail = "Some fields are not as they must be; `errors` names them."
 
 
-def invalid_field(field: str, message: str) -> ValidationFailed:
+def invalid_field(field: str, message: str, *, code: str | None = None) -> ValidationFailed:
     """Return a ValidationFailed whose `errors` has one entry, for `field`.
 
     `message` describes the fault. It continues a sentence that begins with the field's name, such as "is not a phone
-    number".
+    number". `code` names the fault, for clients that have their own sentence for it.
     """
-    return ValidationFailed(errors=[{"field": field, "message": message}])
+    error = {"field": field, "message": message}
+    return ValidationFailed(errors=[error if code is None else {**error, "code": code}])
 
 
 class BodyTooLarge(BusinessError):

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Final, Literal, Self, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
+import phonenumbers
+
 Environment = Literal["production", "development"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["json", "console"]
@@ -29,6 +31,8 @@ _P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2F
 # The names of the senders that deliver one-time codes to real phones. Their adapters are in `accounts/`. Do not add
 # `inbox`, because the inbox shows the codes to everyone.
 REAL_CODE_SENDERS: Final[frozenset[str]] = frozenset()
+
+DEFAULT_PHONE_REGIONS: Final = ("ID",)
 
 Value = TypeVar("Value")
 Choice = TypeVar("Choice", bound=str)
@@ -68,6 +72,8 @@ class Settings:
     # these proxies. If clients connect through another proxy, all of them share the rate limits of its address.
     trusted_proxies: tuple[str, ...]
     code_sender: str
+    # The countries (ISO 3166-1) whose phone numbers may sign in. A code to another country can cost many times more.
+    phone_regions: tuple[str, ...]
     # How many requests all strangers behind one network address may send together. A signed-in person may send four
     # times as many.
     address_requests_per_minute: int
@@ -131,6 +137,7 @@ class Settings:
             ),
             trusted_proxies=reader.value("TRUSTED_PROXIES", _networks, ("127.0.0.1",)),
             code_sender=reader.code_sender(development=development),
+            phone_regions=reader.value("PHONE_REGIONS", _phone_regions, DEFAULT_PHONE_REGIONS),
             address_requests_per_minute=reader.integer(
                 "ADDRESS_REQUESTS_PER_MINUTE", 1_000_000 if development else 300, 1
             ),
@@ -437,3 +444,10 @@ def _networks(text: str) -> tuple[str, ...]:
             "right are addresses or networks with commas between, such as 10.0.0.5,10.1.0.0/16"
         ) from None
     return names
+
+
+def _phone_regions(text: str) -> tuple[str, ...]:
+    regions = tuple(part.strip().upper() for part in text.split(",") if part.strip())
+    if not regions or not phonenumbers.SUPPORTED_REGIONS.issuperset(regions):
+        raise ValueError("right are codes of countries with commas between, such as ID,SG,MY")
+    return regions

@@ -2,7 +2,7 @@
 
 import argparse
 
-from curhat.app.cli.common import Subparsers, in_transaction
+from curhat.app.cli.common import Subparsers, in_transaction, joined_settings
 
 
 def add_to(subparsers: Subparsers) -> None:
@@ -13,7 +13,7 @@ def add_to(subparsers: Subparsers) -> None:
         help="let the owner of a phone number sign in as a mitra",
         description="Let the owner of a phone number sign in as a mitra. A second invitation changes nothing.",
     )
-    invite.add_argument("phone", metavar="PHONE", help="08…, 62… or +62…")
+    invite.add_argument("phone", metavar="PHONE", help="08…, 8…, 62… or +62…")
     invite.add_argument("--name", required=True, help="what customers see")
     invite.add_argument(
         "--max-customers", required=True, type=int, metavar="N", help="how many customers at once, 1 to 20"
@@ -24,8 +24,11 @@ def add_to(subparsers: Subparsers) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from curhat.accounts.service import invite_mitra
 
+    regions = joined_settings().phone_regions
     invited = in_transaction(
-        lambda tx: invite_mitra(tx, arguments.phone, arguments.name, arguments.max_customers)
+        lambda tx: invite_mitra(
+            tx, arguments.phone, arguments.name, arguments.max_customers, phone_regions=regions
+        )
     )
     if invited.is_new:
         print(f"{arguments.name} may sign in as a mitra with {arguments.phone}")

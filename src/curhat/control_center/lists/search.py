@@ -28,7 +28,7 @@ def add_search(filters: Filters, q: str | None, *, ids: str, person: str, names:
     with contextlib.suppress(ValueError):
         searched_id = UUID(text)
     with contextlib.suppress(ValidationFailed):
-        phone_number = normalise(text)
+        phone_number = normalise(text, None)
     if searched_id is not None:
         filters.add(f"({ids})", searched_id)
     elif phone_number is not None:
