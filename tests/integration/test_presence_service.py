@@ -147,9 +147,12 @@ async def test_a_mitra_who_cannot_take_a_customer_is_not_available(
     assert await presence.count_available() == 0
     assert await presence.ask_candidates() == []
     assert not await presence.may_be_asked(mitra)
-    assert await presence.is_connected(mitra)
+    assert await presence.is_connected(mitra) == ("suspended_at" not in out)
 
     await change(database, mitra, back)
+    await presence.refresh([mitra])
+    presence.frame_received(mitra, "phone")
+    await presence.flush()
     assert await presence.refresh([mitra]) == [mitra]
     assert await presence.count_available() == 1
 
@@ -183,6 +186,20 @@ async def test_a_mitra_stays_connected_for_three_seconds_after_the_socket_closed
     await until(gone)
 
     assert 2.9 <= time.monotonic() - closed_at <= 4.5
+    assert not await presence.may_be_asked(mitra)
+
+
+@pytest.mark.rule("5.6")
+async def test_a_mitra_whose_token_has_ended_has_no_three_seconds_to_come_back(
+    presence: Presence, make: Make
+) -> None:
+    mitra = await make.mitra()
+    await presence.opened(mitra, "phone")
+    await presence.opened(mitra, "tablet")
+    await presence.closed(mitra, "phone", may_come_back=False)
+    assert await presence.is_connected(mitra)
+    await presence.closed(mitra, "tablet", may_come_back=False)
+    assert not await presence.is_connected(mitra)
     assert not await presence.may_be_asked(mitra)
 
 

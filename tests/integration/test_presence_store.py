@@ -28,13 +28,18 @@ def store(valkey_client: "valkey.asyncio.Valkey") -> PresenceStore:
 
 
 def state(
-    mitra_id: UUID, *, version: int = 1, askable: bool = True, push_reachable_seconds: float = 0
+    mitra_id: UUID,
+    *,
+    version: int = 1,
+    askable: bool = True,
+    push_reachable_seconds: float = 0,
+    suspended: bool = False,
 ) -> MitraState:
     return MitraState(
         id=mitra_id,
         display_name="Sari",
         online=askable,
-        suspended=False,
+        suspended=suspended,
         can_take_customer=askable,
         active_sessions=0,
         max_customers=1,
@@ -103,6 +108,23 @@ async def test_an_online_mitra_without_a_connection_is_not_available(store: Pres
     mitra = uuid4()
     assert await store.apply([state(mitra)]) == [Standing(may_be_asked=False, connected=False)]
     assert await store.count() == 0
+
+
+@pytest.mark.rule("X.8")
+async def test_a_suspended_mitra_is_not_connected_whatever_frames_are_still_reported(
+    store: PresenceStore,
+) -> None:
+    mitra = uuid4()
+    await store.apply([state(mitra)])
+    await frame(store, mitra)
+    suspended = await store.apply([state(mitra, version=2, askable=False, suspended=True)])
+    assert suspended == [Standing(may_be_asked=False, connected=False)]
+    await frame(store, mitra)
+    assert await store.look(mitra) == Standing(may_be_asked=False, connected=False)
+    lifted = await store.apply([state(mitra, version=3, askable=False)])
+    assert lifted == [Standing(may_be_asked=False, connected=False)]
+    await frame(store, mitra)
+    assert (await store.look(mitra)).connected
 
 
 @pytest.mark.rule("5.6")

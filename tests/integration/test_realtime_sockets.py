@@ -824,6 +824,22 @@ async def test_close_user_closes_the_sockets_of_one_role_before_and_after_the_he
     await customer.sync()
 
 
+async def test_a_user_who_was_signed_out_counts_as_gone_before_the_client_answers_the_close_frame(
+    process: ServerProcess, make: Make
+) -> None:
+    person = await make.person()
+    device = await Device("mitra", person).start(process)
+    ((identity, connection_id),) = process.hooks.opened_connections
+    process.hub.close_user("mitra", person)
+    assert not process.hub.holds(identity)
+    await asyncio.sleep(0)
+    assert process.open_sockets() == 1
+    assert process.hooks.closed_for_good == [connection_id]
+    assert await device.close_code() == 4401
+    await until(lambda: process.open_sockets() == 0)
+    assert process.hooks.closed_connections == [(identity, connection_id)]
+
+
 async def test_a_revoked_tokens_sockets_close_even_if_the_revocations_signal_was_lost(
     process: ServerProcess, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

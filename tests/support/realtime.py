@@ -77,6 +77,7 @@ class FakeHooks:
         self.counterparts: dict[tuple[Identity, UUID], Identity] = {}
         self.opened_connections: list[tuple[Identity, str]] = []
         self.closed_connections: list[tuple[Identity, str]] = []
+        self.closed_for_good: list[str] = []
         self.frames: dict[str, int] = defaultdict(int)
         self.typing_questions = 0
         self.authentication_error: Exception | None = None
@@ -106,9 +107,10 @@ class FakeHooks:
         assert (identity, connection_id) in self.opened_connections
         self.frames[connection_id] += 1
 
-    async def closed(self, identity: Identity, connection_id: str) -> None:
+    async def closed(self, identity: Identity, connection_id: str, *, may_come_back: bool) -> None:
         """Record that a socket has closed."""
         self.closed_connections.append((identity, connection_id))
+        self.closed_for_good.extend([] if may_come_back else [connection_id])
 
     async def welcome_extras(self, identity: Identity) -> Mapping[str, object]:
         """The fields that the test set."""

@@ -649,12 +649,12 @@ async def change_capacity(db: Executor, /, *, max_customers: int, id: UUID) -> N
 
 
 SUSPEND_MITRA: Final = """
-UPDATE mitras SET suspended_at = curhat_now() WHERE id = $1
+UPDATE mitras SET suspended_at = curhat_now(), online = false WHERE id = $1
 """
 
 
 async def suspend_mitra(db: Executor, /, *, id: UUID) -> None:
-    """admitted → suspended."""
+    """admitted → suspended. The toggle is off from now on: after the suspension, the mitra must choose to be online."""
     await db.execute(SUSPEND_MITRA, id)
 
 

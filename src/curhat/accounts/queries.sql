@@ -270,8 +270,8 @@ UPDATE mitras SET display_name = @display_name WHERE id = @id
 UPDATE mitras SET max_customers = @max_customers WHERE id = @id
 
 -- name: suspend_mitra :exec
--- admitted → suspended.
-UPDATE mitras SET suspended_at = curhat_now() WHERE id = @id
+-- admitted → suspended. The toggle is off from now on: after the suspension, the mitra must choose to be online.
+UPDATE mitras SET suspended_at = curhat_now(), online = false WHERE id = @id
 
 -- name: lift_suspension :exec
 -- suspended → admitted. Revokes every token of the mitra, so that a token of before the suspension stays ended.

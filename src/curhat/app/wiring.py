@@ -110,13 +110,13 @@ class Hooks:
         else:
             self.customers.heard(identity.user_id)
 
-    async def closed(self, identity: Identity, connection_id: str) -> None:
-        """Start the 3 s within which the user can reconnect.
+    async def closed(self, identity: Identity, connection_id: str, *, may_come_back: bool) -> None:
+        """Start the 3 s within which the user can reconnect. A user who was signed out gets no such time.
 
         If a customer has another socket in this process, do nothing.
         """
         if identity.role == "mitra":
-            await self.presence.closed(identity.user_id, connection_id)
+            await self.presence.closed(identity.user_id, connection_id, may_come_back=may_come_back)
             try:
                 await extension.socket_closed(self.database, identity.user_id)
             except DATABASE_AWAY as error:

@@ -9,6 +9,7 @@
 --                                version          of the state that was last applied
 --                                askable          '1' if the mitra can take a customer
 --                                push_until       when push stops reaching the mitra
+--                                suspended        '1' if the mitra is suspended
 --                                connection:<id>  "<seen>" or "<seen> <closed>"
 --           curhat:customers   sorted set: customer → when it stops counting as connected
 -- ARGV[1]   the operation, followed by its arguments: the same number for each key of KEYS[2…]
@@ -42,17 +43,22 @@ local function frames(value)
 end
 
 -- Returns until when the mitra may be asked, until when it is connected, and the connections whose lease is over.
--- A close can only shorten a lease.
+-- A close can only shorten a lease. A suspended mitra has no lease: its sockets are being closed, and a report of a
+-- frame may still be under way.
 local function leases(fields)
     local asked_until, connected_until, over = 0, 0, {}
+    local suspended = fields['suspended'] == '1'
     for name, value in pairs(fields) do
         if string.sub(name, 1, 11) == 'connection:' then
             local seen, closed = frames(value)
             local come_back_until = closed and closed + COME_BACK_MS or math.huge
             local asked = math.min(seen + MAY_BE_ASKED_MS, come_back_until)
-            if asked <= now then table.insert(over, name) end
-            asked_until = math.max(asked_until, asked)
-            connected_until = math.max(connected_until, math.min(seen + CONNECTED_MS, come_back_until))
+            if suspended or asked <= now then
+                table.insert(over, name)
+            else
+                asked_until = math.max(asked_until, asked)
+                connected_until = math.max(connected_until, math.min(seen + CONNECTED_MS, come_back_until))
+            end
         end
     end
     return asked_until, connected_until, over
@@ -106,7 +112,8 @@ function operations.report()
     return unknown
 end
 
--- Stores states from PostgreSQL. Arguments per key: mitra, version, askable ('1' or '0'), ms for which push reaches it.
+-- Stores states from PostgreSQL. Arguments per key: mitra, version, askable ('1' or '0'), ms for which push reaches it,
+-- suspended ('1' or '0').
 -- Ignores a state older than the stored one, so a process that read before a change cannot undo the change. Two states
 -- of one version differ only in the reach of push, by seconds. The next round corrects that. Returns may-be-asked and
 -- connected per mitra.
@@ -114,14 +121,15 @@ function operations.apply()
     local answers = {}
     drop_unless('zset', AVAILABLE)
     for i = 2, #KEYS do
-        local at = 4 * i - 6
+        local at = 5 * i - 8
         drop_unless('hash', KEYS[i])
         local fields = read(KEYS[i])
         if tonumber(ARGV[at + 1]) >= (tonumber(fields['version']) or 0) then
             fields['version'], fields['askable'] = ARGV[at + 1], ARGV[at + 2]
             fields['push_until'] = string.format('%.0f', now + ARGV[at + 3])
+            fields['suspended'] = ARGV[at + 4]
             server.call('HSET', KEYS[i], 'version', ARGV[at + 1], 'askable', ARGV[at + 2],
-                'push_until', fields['push_until'])
+                'push_until', fields['push_until'], 'suspended', ARGV[at + 4])
         end
         local may_be_asked, connected = settle(KEYS[i], ARGV[at], fields)
         table.insert(answers, may_be_asked)

@@ -46,7 +46,7 @@ from curhat.presence import queries
 from curhat.presence.hooks import IntentChanged, PresenceHooks
 from curhat.presence.queries import MitraState
 from curhat.presence.schemas import MitraPresence
-from curhat.presence.states import MAY_BE_ASKED_SECONDS, PUSH_REACHABLE_SECONDS
+from curhat.presence.states import COME_BACK_SECONDS, MAY_BE_ASKED_SECONDS, PUSH_REACHABLE_SECONDS
 from curhat.presence.store import PresenceStore, Report
 
 log = structlog.get_logger(__name__)
@@ -236,15 +236,18 @@ class Presence:
             connection.last_frame = max(connection.last_frame, self._arrival())
             self._unreported.add(connection)
 
-    async def closed(self, mitra_id: UUID, connection_id: str) -> None:
-        """End the lease of a socket that closed, cleanly or not. The lease ends within COME_BACK_SECONDS."""
+    async def closed(self, mitra_id: UUID, connection_id: str, *, may_come_back: bool = True) -> None:
+        """End the lease of a socket that closed, cleanly or not. The lease ends within COME_BACK_SECONDS.
+
+        If the mitra cannot come back, because the token has ended, the lease ends immediately.
+        """
         mitra = self._mitras.get(mitra_id)
         if mitra is None or connection_id not in mitra.connections:
             return
         connection = mitra.connections.pop(connection_id)
         if not mitra.connections:
             del self._mitras[mitra_id]
-        connection.closed_at = time.monotonic()
+        connection.closed_at = time.monotonic() - (0 if may_come_back else COME_BACK_SECONDS)
         self._unreported.add(connection)
         with _left_to_reconcile("closed"):
             await self.flush()

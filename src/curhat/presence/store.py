@@ -130,6 +130,7 @@ class PresenceStore:
                     state.availability_version,
                     int(state.can_take_customer),
                     push_ms,
+                    int(state.suspended),
                 )
             standings += _standings(await self._call("apply", [state.id for state in batch], arguments))
         return standings

@@ -57,8 +57,7 @@ class RealtimeEndpoint:
                 raise
         finally:
             self._hub.remove(socket)
-            if socket.welcomed:
-                await self._hooks.closed(owner.identity, socket.connection_id)
+            await socket.ended()
 
     async def _authenticate(self, role: Role, scope: Scope) -> tuple[SocketIdentity | None, int]:
         try:

@@ -48,8 +48,13 @@ class SocketHooks(Protocol):
     def frame_received(self, identity: Identity, connection_id: str) -> None:
         """Handle a frame from a welcomed connection. Runs for every frame, so it must be quick."""
 
-    async def closed(self, identity: Identity, connection_id: str) -> None:
-        """Handle the end of a welcomed connection. Does not raise when Valkey is away."""
+    async def closed(self, identity: Identity, connection_id: str, *, may_come_back: bool) -> None:
+        """Handle the end of a welcomed connection. Does not raise when Valkey is away.
+
+        The server calls this function when the client disconnects, or when the server begins to close the connection.
+        It does not wait for a client that answers no close frame. `may_come_back` is false if the user was signed
+        out.
+        """
 
     async def welcome_extras(self, identity: Identity) -> Mapping[str, object]:
         """Return the further fields of this user's welcome. Reads the current values at each call."""

@@ -123,8 +123,9 @@ class Hub:
         return set(self._feeds[role])
 
     def holds(self, identity: Identity) -> bool:
-        """Whether a socket in this process has received a hello from this user."""
-        return identity.user_id in self._feeds[identity.role]
+        """Whether an open socket in this process has received a hello from this user."""
+        feed = self._feeds[identity.role].get(identity.user_id)
+        return feed is not None and any(socket.close_code is None for socket in feed.sockets)
 
     def send_unsequenced(self, event: UnsequencedEvent) -> None:
         """Send an unsequenced event to all sockets of its user in this process."""

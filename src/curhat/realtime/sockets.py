@@ -85,6 +85,8 @@ class Socket:
     _queued_bytes: int = 0
     _writer: "asyncio.Task[None] | None" = None
     _typing_forwarded_at: dict[UUID, float] | None = None
+    # The call of SocketHooks.closed.
+    _end: "asyncio.Task[None] | None" = None
 
     # Frames from the client ---------------------------------------------------------------------------------
 
@@ -190,6 +192,8 @@ class Socket:
             return
         self.close_code = code
         CLOSES.labels(code=str(code)).inc()
+        # The client may never answer the close frame. Its user is no longer connected all the same.
+        self._begin_end(may_come_back=code != protocol.SIGNED_OUT)
         writer = self._writer
         self._queue = None
         self._writer = asyncio.create_task(self._close(code, reason, writer))
@@ -209,6 +213,17 @@ class Socket:
                 self._receive_loop.cancel()
         except (OSError, RuntimeError):
             pass  # The client has disconnected.
+
+    async def ended(self) -> None:
+        """Wait until SocketHooks.closed was called, if SocketHooks.opened was called."""
+        self._begin_end(may_come_back=True)
+        if self._end is not None:
+            await self._end
+
+    def _begin_end(self, *, may_come_back: bool) -> None:
+        if self.welcomed and self._end is None:
+            closed = self.hooks.closed(self.owner.identity, self.connection_id, may_come_back=may_come_back)
+            self._end = asyncio.ensure_future(closed)
 
     def was_dropped(self) -> bool:
         """Return whether this socket cancelled its receive loop. If so, undo the cancellation."""
