@@ -182,7 +182,7 @@ async def ask_for_more(page: Page) -> None:
         ("accepted", "Sesimu bertambah 15 menit. Rp10.000 sudah dibayar.", [10_000]),
         ("silence", "Sesimu bertambah 15 menit. Rp10.000 sudah dibayar.", [10_000]),
         ("rejected", "Bestie belum bisa menambah waktu. Kamu tidak membayar apa-apa.", []),
-        ("offline", "Bestie sedang tidak terhubung. Kamu tidak membayar apa-apa.", []),
+        ("offline", "Bestie sedang tidak menerima tambahan waktu. Kamu tidak membayar apa-apa.", []),
         ("declined", "pembayarannya ditolak. Tidak ada uang yang diambil.", []),
     ],
 )

@@ -348,6 +348,7 @@ async def test_an_extension_is_rejected_immediately_when_its_mitra_is_offline_or
     await database.execute("UPDATE mitras SET online = $2 WHERE id = $1", chat.mitra.user_id, online)
     asked = await ask(database, make, chat, connected=not online)
     assert (asked.status, asked.decided_by) == ("rejected", "mitra_unreachable")
+    assert asked.mitra_went_offline is not online
     assert await money(database, asked) == ("abandoned", [], [])
     assert [kind for kind, _ in await stream_events(database, chat.mitra)] == ["extension.decided"]
 
@@ -364,7 +365,8 @@ async def test_an_extension_is_rejected_when_its_mitra_goes_offline_even_if_the_
     with pytest.raises(ExtensionDecided):
         await approve(database, chat, asked)
     assert await fire_due(database, chat.mitra.user_id) == 1
-    assert (await look(database, asked)).decided_by == "mitra_unreachable"
+    done = await look(database, asked)
+    assert (done.decided_by, done.mitra_went_offline) == ("mitra_unreachable", True)
     assert await money(database, asked) == ("abandoned", [], [])
 
 

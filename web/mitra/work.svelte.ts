@@ -215,6 +215,16 @@ class Work {
     );
   }
 
+  /** Starts again if the suspension was lifted. If the token has ended meanwhile, the app shows the sign-in. */
+  async startIfAdmitted(): Promise<void> {
+    try {
+      await api.get('/api/mitra/me');
+    } catch {
+      return;
+    }
+    await this.start();
+  }
+
   /** Signs out on this device. Throws `Refused` if the server does not confirm the sign-out. */
   async signOut(): Promise<void> {
     await api.post('/api/mitra/auth/logout');

@@ -1,11 +1,13 @@
 /** Starts a client: theme, language, the first component, and the service worker. */
 import { mount, type Component } from 'svelte';
 import './ui/base.css';
+import { keepFocus } from './ui/keepFocus';
 import { applyTheme } from './ui/theme.svelte';
 import { restoreLanguage } from './words/language.svelte';
 
 export async function start(App: Component): Promise<void> {
   applyTheme();
+  keepFocus();
   await restoreLanguage();
   const place = document.getElementById('app');
   if (place === null) throw new Error('index.html has no #app');

@@ -317,6 +317,7 @@ class SessionRow(msgspec.Struct, frozen=True):
     extension_price_rp: int | None
     extension_deadline_at: datetime | None
     extension_default_action: DefaultAction | None
+    extension_mitra_went_offline: bool | None
     server_now: datetime
 
 
@@ -329,6 +330,7 @@ SELECT sessions.id, sessions.status AS session_status, sessions.customer_id, ses
     extension.offer_id AS extension_offer_id, extension.duration_minutes AS extension_duration_minutes,
     extension.price_rp AS extension_price_rp, extension.deadline_at AS extension_deadline_at,
     extension.default_action AS extension_default_action,
+    extension.mitra_went_offline AS extension_mitra_went_offline,
     curhat_now() AS server_now
 FROM sessions
 JOIN mitras ON mitras.id = sessions.mitra_id
@@ -570,8 +572,10 @@ WITH locked_mitra AS MATERIALIZED (
     SELECT online AND suspended_at IS NULL AS is_online FROM mitras WHERE id = $1 FOR SHARE
 ), insert_extension AS (
     INSERT INTO extensions
-        (session_id, payment_id, offer_id, duration_minutes, price_rp, default_action, deadline_at)
-    SELECT $2, $3, $4, $5, $6, $7, $8
+        (session_id, payment_id, offer_id, duration_minutes, price_rp, default_action, deadline_at,
+        mitra_went_offline)
+    SELECT $2, $3, $4, $5, $6, $7, $8,
+        NOT is_online
     FROM locked_mitra
     RETURNING id
 ), hold_end_back AS (
@@ -598,7 +602,8 @@ async def open_extension(
     """nothing → pending. The extension now delays the session's end. The statement locks the mitra's row FOR SHARE,
     because another transaction may switch the mitra to offline at the same time. If the other transaction
     commits first, `mitra_is_online` is false. If this statement gets the lock first, the other transaction waits
-    for this transaction to commit. It then sets mitra_went_offline on the new extension."""
+    for this transaction to commit. It then sets mitra_went_offline on the new extension. The statement itself sets
+    mitra_went_offline if the mitra is already offline."""
     row = await db.fetchrow(
         OPEN_EXTENSION,
         mitra_id,
@@ -626,12 +631,13 @@ class ExtensionRow(msgspec.Struct, frozen=True):
     price_rp: int
     deadline_at: datetime
     default_action: DefaultAction
+    mitra_went_offline: bool
     server_now: datetime
 
 
 LIST_EXTENSIONS: Final = """
 SELECT id, session_id, payment_id, status, decided_by, offer_id, duration_minutes, price_rp, deadline_at,
-    default_action, curhat_now() AS server_now
+    default_action, mitra_went_offline, curhat_now() AS server_now
 FROM extensions WHERE id = ANY ($1::uuid[]) ORDER BY id
 """
 
@@ -643,7 +649,7 @@ async def list_extensions(db: Executor, /, *, extension_ids: Sequence[UUID]) -> 
 LIST_OPEN_EXTENSIONS_OF_MITRA: Final = """
 SELECT extensions.id, extensions.session_id, extensions.payment_id, extensions.status, extensions.decided_by,
     extensions.offer_id, extensions.duration_minutes, extensions.price_rp, extensions.deadline_at,
-    extensions.default_action, curhat_now() AS server_now
+    extensions.default_action, extensions.mitra_went_offline, curhat_now() AS server_now
 FROM sessions JOIN extensions ON extensions.id = sessions.open_extension_id
 WHERE sessions.mitra_id = $1 AND sessions.status = 'active'
 ORDER BY extensions.id

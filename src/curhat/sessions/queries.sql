@@ -173,7 +173,7 @@ WHERE locked.status = 'active' AND locked.open_extension_id IS NULL
 -- extension is open, its latest extension.
 -- nullable: ended_at, end_reason, extension_id, extension_payment_id, extension_status, extension_decided_by
 -- nullable: extension_offer_id, extension_duration_minutes, extension_price_rp, extension_deadline_at
--- nullable: extension_default_action
+-- nullable: extension_default_action, extension_mitra_went_offline
 -- row: SessionRow
 SELECT sessions.id, sessions.status AS session_status, sessions.customer_id, sessions.mitra_id, sessions.started_at,
     sessions.ends_at, sessions.ended_at, sessions.end_reason, sessions.duration_minutes,
@@ -183,6 +183,7 @@ SELECT sessions.id, sessions.status AS session_status, sessions.customer_id, ses
     extension.offer_id AS extension_offer_id, extension.duration_minutes AS extension_duration_minutes,
     extension.price_rp AS extension_price_rp, extension.deadline_at AS extension_deadline_at,
     extension.default_action AS extension_default_action,
+    extension.mitra_went_offline AS extension_mitra_went_offline,
     curhat_now() AS server_now
 FROM sessions
 JOIN mitras ON mitras.id = sessions.mitra_id
@@ -291,14 +292,17 @@ ORDER BY locked.id
 -- nothing → pending. The extension now delays the session's end. The statement locks the mitra's row FOR SHARE,
 -- because another transaction may switch the mitra to offline at the same time. If the other transaction
 -- commits first, `mitra_is_online` is false. If this statement gets the lock first, the other transaction waits
--- for this transaction to commit. It then sets mitra_went_offline on the new extension.
+-- for this transaction to commit. It then sets mitra_went_offline on the new extension. The statement itself sets
+-- mitra_went_offline if the mitra is already offline.
 -- row: OpenedExtension
 WITH locked_mitra AS MATERIALIZED (
     SELECT online AND suspended_at IS NULL AS is_online FROM mitras WHERE id = @mitra_id FOR SHARE
 ), insert_extension AS (
     INSERT INTO extensions
-        (session_id, payment_id, offer_id, duration_minutes, price_rp, default_action, deadline_at)
-    SELECT @session_id, @payment_id, @offer_id, @duration_minutes, @price_rp, @default_action, @deadline_at
+        (session_id, payment_id, offer_id, duration_minutes, price_rp, default_action, deadline_at,
+        mitra_went_offline)
+    SELECT @session_id, @payment_id, @offer_id, @duration_minutes, @price_rp, @default_action, @deadline_at,
+        NOT is_online
     FROM locked_mitra
     RETURNING id
 ), hold_end_back AS (
@@ -311,7 +315,7 @@ SELECT insert_extension.id, locked_mitra.is_online AS mitra_is_online FROM inser
 -- nullable: decided_by
 -- row: ExtensionRow
 SELECT id, session_id, payment_id, status, decided_by, offer_id, duration_minutes, price_rp, deadline_at,
-    default_action, curhat_now() AS server_now
+    default_action, mitra_went_offline, curhat_now() AS server_now
 FROM extensions WHERE id = ANY (@extension_ids::uuid[]) ORDER BY id
 
 -- name: list_open_extensions_of_mitra :many
@@ -320,7 +324,7 @@ FROM extensions WHERE id = ANY (@extension_ids::uuid[]) ORDER BY id
 -- row: ExtensionRow
 SELECT extensions.id, extensions.session_id, extensions.payment_id, extensions.status, extensions.decided_by,
     extensions.offer_id, extensions.duration_minutes, extensions.price_rp, extensions.deadline_at,
-    extensions.default_action, curhat_now() AS server_now
+    extensions.default_action, extensions.mitra_went_offline, curhat_now() AS server_now
 FROM sessions JOIN extensions ON extensions.id = sessions.open_extension_id
 WHERE sessions.mitra_id = @mitra_id AND sessions.status = 'active'
 ORDER BY extensions.id
