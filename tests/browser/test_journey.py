@@ -98,6 +98,23 @@ async def test_a_customer_goes_from_the_call_to_action_to_the_chat_and_the_histo
         await expect(page.get_by_text("Halo Kak, boleh cerita?")).to_be_visible()
 
 
+@pytest.mark.rule("X.4")
+async def test_each_message_takes_its_own_direction_and_one_without_anything_to_see_cannot_be_sent(
+    system: System,
+) -> None:
+    customer = await system.customer()
+    async with system.mitra() as (mitra, socket):
+        session = await system.chat(customer, mitra, socket)
+        for number, text in enumerate(("Halo!", "مرحبا!")):
+            said = {"client_message_id": str(number), "text": text}
+            json_of(await mitra.post(f"/sessions/{session['id']}/messages", said, key=""))
+        page = await system.page_of(customer, "/app/chat")
+        await expect(page.get_by_text("Halo!")).to_have_css("direction", "ltr")
+        await expect(page.get_by_text("مرحبا!")).to_have_css("direction", "rtl")
+        await page.get_by_label("Tulis pesan").fill("\u3164\u200b")
+        await expect(button(page, "Kirim")).to_be_disabled()
+
+
 @pytest.mark.rule("2a.3")
 async def test_a_trial_has_the_same_steps_as_a_paid_chat(system: System) -> None:
     """The app says that the trial is free."""
@@ -354,7 +371,7 @@ async def test_a_customer_reaches_the_search_with_the_keyboard_only(system: Syst
         await page.keyboard.press("ArrowDown")
         await expect(page.locator("label.chosen")).to_contain_text("15 menit")
         await tab_to("Lanjut")
-        await expect(page.locator(".total")).to_be_visible()
+        await expect(page.get_by_role("heading", name="Ringkasan")).to_be_focused()
         await tab_to("Bayar")
         await expect(page.get_by_role("heading", name="Mencari bestie…")).to_be_focused()
         await tab_to("Berhenti mencari")
@@ -376,10 +393,14 @@ async def test_a_new_customer_signs_up_with_a_call_name_and_a_code_from_the_inbo
     await button(page, "Isi kode").click()
     await page.get_by_label("Nama panggilan").fill("hubungi 081234567890")
     await button(page, "Mulai").click()
-    await expect(page.get_by_role("alert")).to_contain_text("tanpa nomor HP")
+    await expect(page.get_by_role("alert")).to_contain_text("tidak boleh memuat nomor HP")
+    await page.get_by_label("Nama panggilan").fill("Tim Curhat")
+    await button(page, "Mulai").click()
+    await expect(page.get_by_role("alert")).to_contain_text("mirip nama layanan")
     await page.get_by_label("Nama panggilan").fill("Kenanga")
     await button(page, "Mulai").click()
     await expect(page.get_by_text("Hai, Kenanga")).to_be_visible()
+    await expect(page.get_by_role("heading", name="Lagi butuh teman curhat?")).to_be_focused()
     assert "curhat_customer" not in await page.evaluate("document.cookie")
     await page.reload()
     await button(page, "Profil").click()

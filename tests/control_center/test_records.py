@@ -260,10 +260,27 @@ async def test_mitras_are_listed_with_presence_load_and_acceptance(
         "seconds_p50": 4.0,
     }
     assert [each["id"] for each in found] == [str(mitra.id)]
-    for q in ("kak aw", str(away.id), await _phone_of(server, away.id)):
+    phone = await _phone_of(server, away.id)
+    pasted = f"\u202d{phone[:3]}\u00a0{phone[3:6]}\u2011{phone[6:]}\u202c"
+    for q in ("kak aw", "\u200eKak\u00a0Aw", str(away.id), phone, phone[3:], pasted):
         found = await _found(viewer, "/mitras", q=q)
         assert [(each["id"], each["connected"]) for each in found] == [(str(away.id), False)]
     assert problem(await viewer.get(f"/mitras/{uuid4()}")) == NOT_FOUND
+
+
+@pytest.mark.rule("X.8")
+async def test_the_answer_to_a_suspension_shows_the_mitra_as_offline_and_not_connected(
+    server: RunningServer,
+) -> None:
+    admin = await server.operator("admin")
+    async with server.available_mitra() as mitra:
+        suspended = (await admin.patch(f"/mitras/{mitra.id}", {"suspended": True})).json()
+        shown = (await admin.get(f"/mitras/{mitra.id}")).json()
+        dashboard = (await admin.get("/dashboard")).json()
+        lifted = (await admin.patch(f"/mitras/{mitra.id}", {"suspended": False})).json()
+    for each in (suspended, shown, lifted):
+        assert (each["online"], each["connected"]) == (False, False)
+    assert (dashboard["online"], dashboard["connected"]) == (0, 0)
 
 
 async def test_the_field_connected_is_null_while_valkey_is_down(server: RunningServer) -> None:

@@ -433,10 +433,10 @@ async def test_messages_that_arrive_during_a_transaction_form_the_next_batch(
 async def test_a_failing_message_does_not_fail_the_other_messages_of_its_batch(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
-    # This call bypasses the endpoint, which refuses a text with NUL. So PostgreSQL raises an error for the text.
+    # This call bypasses the endpoint, which refuses an id with NUL. So PostgreSQL raises an error for the id.
     good, bad, also_good = await asyncio.gather(
         message_writer.send(chat.customer, chat.id, "a1", "halo"),
-        message_writer.send(chat.customer, chat.id, "a2", "NUL \x00 NUL"),
+        message_writer.send(chat.customer, chat.id, "a2\x00", "NUL"),
         message_writer.send(chat.mitra, chat.id, "b1", "hai"),
         return_exceptions=True,
     )

@@ -103,15 +103,27 @@ WRONG_VALUES: list[Any] = [
 ]
 
 NUL = "a\x00b"
+# A joiner, a zero-width space, a Hangul filler, a mark without a letter, and an empty override.
+UNSEEN = "\u200d\u200b\u3164\u0301\u202e\u202c"
 # Texts that fit their schema, but that other rules refuse.
 WRONG_TEXTS: dict[str, list[str]] = {
-    "phone": [" ", NUL, "08", "+62812345678901234567", "0812-CURHAT", "+1", "1234567890", "081234567890;x"],
-    "call_name": ["", " ", NUL, "\u202eagnuB", "\u200b", "a" * 41, "0812 3456 7890", "@bunga", "a@b.id"],
-    "text": [" ", "\n\t", NUL, "\x00"],
+    "phone": [
+        " ",
+        NUL,
+        "08",
+        "+62812345678901234567",
+        "0812-CURHAT",
+        "+1",
+        "1234567890",
+        "081234567890;x",
+        "+6591234567",
+    ],
+    "call_name": ["", " ", NUL, "\u202eagnuB", "\u200b", "a" * 41, "0812 3456 7890", "@bunga", "Tim Curhat"],
+    "text": [" ", "\n\t", NUL, "\x00", UNSEEN],
     "client_message_id": [NUL, "\x00"],
-    "reason": [" ", NUL, "\x00"],
-    "note": [" ", "\n\t", NUL],
-    "display_name": ["", " ", NUL, "\u200b", "a" * 41, "0812 3456 7890", "@kak", "a@b.id"],
+    "reason": [" ", NUL, "\x00", UNSEEN],
+    "note": [" ", "\n\t", NUL, UNSEEN],
+    "display_name": ["", " ", NUL, "\u200b", "a" * 41, "0812 3456 7890", "wa.me/628", "Admin"],
 }
 
 

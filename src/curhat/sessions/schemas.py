@@ -16,13 +16,17 @@ from curhat.pricing.schemas import Offer
 from curhat.sessions.states import DecidedBy, EndReason, ExtensionStatus, SessionStatus
 
 # This pattern refuses NUL, which PostgreSQL cannot store. It also refuses a text that contains only white space. The
-# pattern never backtracks, so no text makes it slow. The JSON decoder already refuses lone surrogates.
+# pattern never backtracks, so no text makes it slow. The JSON decoder already refuses lone surrogates. The operation
+# must also pass the text through `kit.visible_text.checked_text`, which knows every invisible character.
 WRITTEN = r"^\s*[^\x00\s][^\x00]*$"
 NO_NUL = r"^[^\x00]+$"
 
+MAX_MESSAGE_CHARACTERS = 4000
+MAX_END_NOTE_CHARACTERS = 500
+
 ClientMessageId = Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=NO_NUL)]
-MessageText = Annotated[str, msgspec.Meta(min_length=1, max_length=4000, pattern=WRITTEN)]
-EndNote = Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern=WRITTEN)]
+MessageText = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_MESSAGE_CHARACTERS, pattern=WRITTEN)]
+EndNote = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_END_NOTE_CHARACTERS, pattern=WRITTEN)]
 
 
 class MitraName(msgspec.Struct, frozen=True):
@@ -43,6 +47,8 @@ class Extension(msgspec.Struct, frozen=True):
 
     The server charges the customer when the extension is approved. `decided_by` is null while the extension is
     pending. If the mitra has not answered by `deadline_at`, the server carries out `default_action` (5.5).
+    `mitra_went_offline`: the mitra's toggle was off when the customer asked, or was switched off while the extension
+    was pending. It distinguishes the two reasons of `mitra_unreachable`.
     """
 
     id: UUID
@@ -53,6 +59,7 @@ class Extension(msgspec.Struct, frozen=True):
     offer: Offer
     deadline_at: datetime
     default_action: DefaultAction
+    mitra_went_offline: bool
     server_now: datetime
 
 

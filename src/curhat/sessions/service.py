@@ -12,6 +12,7 @@ from curhat.kit.errors import NotFound, TooManyRequests, invalid_field, too_many
 from curhat.kit.identity import Identity
 from curhat.kit.page import PAGE_SIZE, Page
 from curhat.kit.pause_points import pause_point
+from curhat.kit.visible_text import checked_text
 from curhat.payments import service as payments
 from curhat.presence import service as presence
 from curhat.pricing.schemas import Offer
@@ -21,6 +22,7 @@ from curhat.sessions import events, extension, pace, queries
 from curhat.sessions.errors import SessionEnded
 from curhat.sessions.queries import DueSession, EndedSession, SessionRow
 from curhat.sessions.schemas import (
+    MAX_END_NOTE_CHARACTERS,
     CustomerName,
     Extension,
     Message,
@@ -192,7 +194,11 @@ async def end_by_customer(tx: Transaction, customer_id: UUID, session_id: UUID) 
 
 
 async def end_by_mitra(tx: Transaction, mitra_id: UUID, session_id: UUID, note: str) -> MitraSession:
-    """active → ended, by the mitra, with a note that says why. Opens a case (X.8). Raises NotFound, SessionEnded."""
+    """active → ended, by the mitra, with a note that says why. Opens a case (X.8).
+
+    Raises ValidationFailed, NotFound, SessionEnded.
+    """
+    note = checked_text(note, "reason", MAX_END_NOTE_CHARACTERS)
     mitra = Identity(role="mitra", user_id=mitra_id)
     return (await _end_early(tx, mitra, session_id, "mitra_ended", note)).for_mitra
 
@@ -379,6 +385,7 @@ def _extension_of(row: SessionRow) -> Extension | None:
     assert row.extension_price_rp is not None
     assert row.extension_deadline_at is not None
     assert row.extension_default_action is not None
+    assert row.extension_mitra_went_offline is not None
     return Extension(
         id=row.extension_id,
         session_id=row.id,
@@ -393,6 +400,7 @@ def _extension_of(row: SessionRow) -> Extension | None:
         ),
         deadline_at=row.extension_deadline_at,
         default_action=row.extension_default_action,
+        mitra_went_offline=row.extension_mitra_went_offline,
         server_now=row.server_now,
     )
 

@@ -29,8 +29,9 @@ from curhat.kit.database import Database
 from curhat.kit.errors import TooManyRequests
 from curhat.kit.identity import Identity
 from curhat.kit.pause_points import pause_point
+from curhat.kit.visible_text import checked_text
 from curhat.sessions.pace import Pace
-from curhat.sessions.schemas import Message
+from curhat.sessions.schemas import MAX_MESSAGE_CHARACTERS, Message
 from curhat.sessions.service import OutgoingMessage, SentMessage, send_messages
 
 log = structlog.get_logger(__name__)
@@ -70,8 +71,10 @@ class MessageWriter:
     async def send(self, sender: Identity, session_id: UUID, client_message_id: str, text: str) -> Message:
         """Send a message, and return it after the commit. A repeated `client_message_id` returns the first message.
 
-        Raises NotFound, SessionEnded. Raises TooManyRequests if the sender exceeds a limit, or too many messages wait.
+        Raises ValidationFailed, NotFound, SessionEnded. Raises TooManyRequests if the sender exceeds a limit, or too
+        many messages wait.
         """
+        text = checked_text(text, "text", MAX_MESSAGE_CHARACTERS)
         if len(self._waiting) >= MAX_WAITING_MESSAGES:
             raise TooManyRequests(retry_after_seconds=1)
         is_fast = self._pace.enter(sender, (session_id, client_message_id))

@@ -1,4 +1,5 @@
 import type id from './id';
+import { isolated } from '../../shared/words/visibleText';
 
 const cases = (count: number) => (count === 1 ? '1 case' : `${count} cases`);
 
@@ -206,7 +207,8 @@ const en: typeof id = {
     manyRefund: (amount: string) => `Refund, ${amount} in total`,
     confirmTitle: 'Decide this case?',
     confirmMany: (count: number) => (count === 1 ? 'Decide 1 case?' : `Decide ${count} cases?`),
-    confirmRefund: (amount: string, name: string) => `${amount} goes back to ${name}. This cannot be undone.`,
+    confirmRefund: (amount: string, name: string) =>
+      `${amount} goes back to ${isolated(name)}. This cannot be undone.`,
     confirmNoRefund: 'The payment is kept. This cannot be undone.',
     manyNow: (count: number, amount: string) => `${cases(count)}: ${amount} goes back at once.`,
     manyWait: (count: number, amount: string) =>
@@ -308,14 +310,15 @@ const en: typeof id = {
     online: 'online',
     offline: 'offline',
     connected: 'connected',
-    already: (name: string) => `This number is already that of the mitra ${name}. Nothing was changed.`,
-    see: (name: string) => `Open ${name}`,
+    already: (name: string) =>
+      `This number is already that of the mitra ${isolated(name)}. Nothing was changed.`,
+    see: (name: string) => `Open ${isolated(name)}`,
     now: 'now',
     answers: (accepted: number, asked: number, rejected: number, unanswered: number) =>
       `accepted ${accepted} of ${asked} · rejected ${rejected} · not answered ${unanswered}`,
     problems: {
       phone: 'This number is not right yet. For example: 0812 3456 7890.',
-      display_name: 'Choose another name: 40 characters at most, no phone number or e-mail address.',
+      display_name: 'Choose another name: 40 characters at most.',
       max_customers: 'Type a whole number from 1 to 20.',
     },
   },
@@ -475,7 +478,7 @@ const en: typeof id = {
     suspended: 'suspended',
     admitted: 'admitted',
     timeout: 'time to answer ran out',
-    mitra_unreachable: 'mitra not connected',
+    mitra_unreachable: 'mitra offline or not connected',
     session_ended: 'session ended',
     late_approval: 'approval came too late',
     operator_decision: "an operator's decision",

@@ -1,3 +1,5 @@
+import { isolated } from '../../shared/words/visibleText';
+
 /** The Control Center's words. A value of the contract without a word fails the type check (closed.ts). */
 import type { AuditAction, AuditSubject, ConfigurationKey, TimelineType, Word } from './closed';
 
@@ -209,7 +211,7 @@ export default {
     confirmTitle: 'Putuskan kasus ini?',
     confirmMany: (count: number) => `Putuskan ${count} kasus?`,
     confirmRefund: (amount: string, name: string) =>
-      `${amount} kembali ke ${name}. Ini tidak bisa dibatalkan.`,
+      `${amount} kembali ke ${isolated(name)}. Ini tidak bisa dibatalkan.`,
     confirmNoRefund: 'Pembayarannya tidak dikembalikan. Ini tidak bisa dibatalkan.',
     /** One sentence per outcome of the chosen cases. */
     manyNow: (count: number, amount: string) => `${count} kasus: ${amount} langsung dikembalikan.`,
@@ -323,15 +325,15 @@ export default {
     online: 'online',
     offline: 'offline',
     connected: 'terhubung',
-    already: (name: string) => `Nomor ini sudah milik mitra ${name}. Tidak ada yang diubah.`,
-    see: (name: string) => `Buka ${name}`,
+    already: (name: string) => `Nomor ini sudah milik mitra ${isolated(name)}. Tidak ada yang diubah.`,
+    see: (name: string) => `Buka ${isolated(name)}`,
     now: 'sekarang',
     answers: (accepted: number, asked: number, rejected: number, unanswered: number) =>
       `menerima ${accepted} dari ${asked} · menolak ${rejected} · tidak menjawab ${unanswered}`,
     /** The sentences for a value that is not allowed. */
     problems: {
       phone: 'Nomor ini belum benar. Contoh: 0812 3456 7890.',
-      display_name: 'Pilih nama lain: paling panjang 40 karakter, tanpa nomor HP atau alamat e-mail.',
+      display_name: 'Pilih nama lain: paling panjang 40 karakter.',
       max_customers: 'Isi angka bulat dari 1 sampai 20.',
     },
   },
@@ -492,7 +494,7 @@ export default {
     suspended: 'ditangguhkan',
     admitted: 'diterima',
     timeout: 'waktu jawab habis',
-    mitra_unreachable: 'mitra tidak terhubung',
+    mitra_unreachable: 'mitra offline atau tidak terhubung',
     session_ended: 'sesi berakhir',
     late_approval: 'persetujuan terlambat',
     operator_decision: 'keputusan operator',

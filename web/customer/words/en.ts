@@ -1,4 +1,5 @@
 import type id from './id';
+import { isolated } from '../../shared/words/visibleText';
 
 const en: typeof id = {
   welcome: {
@@ -12,7 +13,7 @@ const en: typeof id = {
     text: 'This phone cannot reach Curhat yet. We keep trying; as soon as your internet is back, you are back where you were.',
   },
   home: {
-    hello: (name: string) => `Hi, ${name}`,
+    hello: (name: string) => `Hi, ${isolated(name)}`,
     title: 'Need someone to talk to?',
     text: 'Say whatever is on your mind. A bestie listens, without judging.',
     cta: 'Curhat',
@@ -31,9 +32,9 @@ const en: typeof id = {
     searching: 'Looking for a bestie…',
     searchingText: 'As soon as somebody accepts, the chat opens.',
     searchGo: 'See the search',
-    choosingText: 'You may choose to chat with another bestie.',
+    choosingText: 'You may choose to chat with another bestie, with the same payment, before the time is up.',
     choosingGo: 'Choose',
-    chatting: (name: string) => `Talking with ${name}`,
+    chatting: (name: string) => `Talking with ${isolated(name)}`,
     chattingText: 'Your session is running, and its time goes by.',
     chatGo: 'Back to the chat',
     failed: 'Your payment is being reviewed',
@@ -44,7 +45,7 @@ const en: typeof id = {
   payment: {
     title: 'Payment',
     choose: 'How long would you like to talk?',
-    withMitra: (name: string) => `Talk with ${name} again`,
+    withMitra: (name: string) => `Talk with ${isolated(name)} again`,
     free: 'Free',
     trial: 'To try it, once',
     next: 'Continue',
@@ -85,7 +86,8 @@ const en: typeof id = {
     left: 'Time left to search',
     cancel: 'Stop searching',
     waitingTitle: 'Waiting for your bestie...',
-    waitingText: (name: string) => `We have passed your request to ${name}. The answer comes in a moment.`,
+    waitingText: (name: string) =>
+      `We have passed your request to ${isolated(name)}. The answer comes in a moment.`,
     waitingCancel: 'Cancel',
     askTitle: 'Stop searching?',
     askMoney: (price: string) =>
@@ -128,7 +130,7 @@ const en: typeof id = {
   },
   unavailableMitra: {
     title: 'Your bestie is not online',
-    text: (name: string) => `${name} cannot make it right now.`,
+    text: (name: string) => `${isolated(name)} cannot make it right now.`,
     other: 'Chat with another bestie',
     close: 'Close',
     paid: (price: string) => `Your payment of ${price} stays good: you do not pay again.`,
@@ -144,7 +146,7 @@ const en: typeof id = {
     more: (minutes: number) => `+${minutes} minutes`,
     send: (price: string) => `Ask for it, ${price}`,
     note: (name: string) =>
-      `${name} is asked first. Money is taken only once it is approved; if it is not, you pay nothing.`,
+      `${isolated(name)} is asked first. Money is taken only once it is approved; if it is not, you pay nothing.`,
     waitingTitle: 'Waiting for your bestie...',
     terms: (minutes: number, price: string) => `${minutes} more minutes, ${price}`,
     left: 'Time left to answer',
@@ -158,6 +160,7 @@ const en: typeof id = {
     rejectedTitle: 'No more time',
     rejectedByMitra: 'Your bestie cannot stay longer right now. You pay nothing.',
     rejectedByTimeout: 'Your request was not answered. You pay nothing.',
+    rejectedOffline: 'Your bestie is not taking extra time right now. You pay nothing.',
     rejectedUnreachable: 'Your bestie is not connected right now. You pay nothing.',
     rejectedEnded: 'The session is over. You pay nothing.',
     chargeFailed: 'Your bestie agreed, but the payment was declined. No money was taken. You can try again.',
@@ -169,7 +172,7 @@ const en: typeof id = {
     endText: 'The time that is left cannot be used later and is not refunded.',
     endStay: 'Keep talking',
     endNow: 'Yes, end it',
-    empty: (name: string) => `You are connected with ${name}. Start anywhere, and take your time.`,
+    empty: (name: string) => `You are connected with ${isolated(name)}. Start anywhere, and take your time.`,
     soon: 'The time is nearly up. Keep talking?',
     over: 'The time is up',
   },
@@ -187,9 +190,9 @@ const en: typeof id = {
     emptyText:
       'All your chats are kept here. No other bestie can read them; our team opens one only when a problem has to be looked into.',
     running: 'Running now',
-    open: (name: string, time: string) => `Read the chat with ${name}, ${time}`,
+    open: (name: string, time: string) => `Read the chat with ${isolated(name)}, ${time}`,
     again: 'Talk again',
-    againWith: (name: string) => `Talk with ${name} again`,
+    againWith: (name: string) => `Talk with ${isolated(name)} again`,
     more: 'Load more',
   },
   push: {

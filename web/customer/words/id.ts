@@ -1,3 +1,5 @@
+import { isolated } from '../../shared/words/visibleText';
+
 /** The customer's words. The tone is warm but not cute. A text about money always says what happens to the money. */
 export default {
   welcome: {
@@ -11,7 +13,7 @@ export default {
     text: 'HP ini belum bisa terhubung ke Curhat. Kami terus mencoba; begitu internetmu kembali, kamu langsung dibawa ke tempat terakhirmu.',
   },
   home: {
-    hello: (name: string) => `Hai, ${name}`,
+    hello: (name: string) => `Hai, ${isolated(name)}`,
     title: 'Lagi butuh teman curhat?',
     text: 'Ceritakan apa saja. Seorang bestie mendengarkan, tanpa menghakimi.',
     cta: 'Curhat',
@@ -30,9 +32,10 @@ export default {
     searching: 'Mencari bestie…',
     searchingText: 'Begitu ada yang menerima, kamu langsung masuk ke chat.',
     searchGo: 'Lihat pencarian',
-    choosingText: 'Kamu bisa memilih chat dengan bestie lain.',
+    choosingText:
+      'Kamu bisa memilih chat dengan bestie lain, dengan pembayaran yang sama, sebelum waktunya habis.',
     choosingGo: 'Tentukan pilihan',
-    chatting: (name: string) => `Curhat dengan ${name}`,
+    chatting: (name: string) => `Curhat dengan ${isolated(name)}`,
     chattingText: 'Sesimu masih berjalan, dan waktunya terus berkurang.',
     chatGo: 'Kembali ke chat',
     failed: 'Pembayaranmu sedang kami periksa',
@@ -43,7 +46,7 @@ export default {
   payment: {
     title: 'Pembayaran',
     choose: 'Mau curhat berapa lama?',
-    withMitra: (name: string) => `Curhat lagi dengan ${name}`,
+    withMitra: (name: string) => `Curhat lagi dengan ${isolated(name)}`,
     free: 'Gratis',
     trial: 'Coba dulu, satu kali',
     next: 'Lanjut',
@@ -86,7 +89,7 @@ export default {
     cancel: 'Berhenti mencari',
     waitingTitle: 'Menunggu konfirmasi bestie...',
     waitingText: (name: string) =>
-      `Permintaanmu sudah kami kirim ke ${name}. Tunggu jawabannya sebentar, ya.`,
+      `Permintaanmu sudah kami kirim ke ${isolated(name)}. Tunggu jawabannya sebentar, ya.`,
     waitingCancel: 'Batalkan',
     askTitle: 'Berhenti mencari?',
     askMoney: (price: string) =>
@@ -130,7 +133,7 @@ export default {
   },
   unavailableMitra: {
     title: 'Bestie sedang tidak online',
-    text: (name: string) => `${name} belum bisa menemani saat ini.`,
+    text: (name: string) => `${isolated(name)} belum bisa menemani saat ini.`,
     other: 'Chat dengan bestie lain',
     close: 'Tutup',
     paid: (price: string) => `Pembayaranmu ${price} tetap berlaku: kamu tidak membayar lagi.`,
@@ -147,7 +150,7 @@ export default {
     more: (minutes: number) => `+${minutes} menit`,
     send: (price: string) => `Minta tambahan, ${price}`,
     note: (name: string) =>
-      `Kami tanya ${name} dulu. Kamu baru membayar kalau disetujui; kalau ditolak, kamu tidak membayar apa-apa.`,
+      `Kami tanya ${isolated(name)} dulu. Kamu baru membayar kalau disetujui; kalau ditolak, kamu tidak membayar apa-apa.`,
     waitingTitle: 'Menunggu konfirmasi bestie...',
     terms: (minutes: number, price: string) => `Tambahan ${minutes} menit, ${price}`,
     left: 'Sisa waktu menjawab',
@@ -161,6 +164,7 @@ export default {
     rejectedTitle: 'Waktu tidak ditambah',
     rejectedByMitra: 'Bestie belum bisa menambah waktu. Kamu tidak membayar apa-apa.',
     rejectedByTimeout: 'Permintaanmu tidak terjawab. Kamu tidak membayar apa-apa.',
+    rejectedOffline: 'Bestie sedang tidak menerima tambahan waktu. Kamu tidak membayar apa-apa.',
     rejectedUnreachable: 'Bestie sedang tidak terhubung. Kamu tidak membayar apa-apa.',
     rejectedEnded: 'Sesinya sudah selesai. Kamu tidak membayar apa-apa.',
     chargeFailed:
@@ -174,7 +178,7 @@ export default {
     endStay: 'Lanjut curhat',
     endNow: 'Ya, akhiri',
     empty: (name: string) =>
-      `Kamu terhubung dengan ${name}. Mulai dari mana saja, pelan-pelan juga tidak apa-apa.`,
+      `Kamu terhubung dengan ${isolated(name)}. Mulai dari mana saja, pelan-pelan juga tidak apa-apa.`,
     soon: 'Waktunya hampir habis. Mau lanjut?',
     over: 'Waktunya habis',
   },
@@ -192,9 +196,9 @@ export default {
     emptyText:
       'Semua curhatmu tersimpan di sini. Bestie lain tidak bisa membacanya; tim kami hanya membukanya kalau ada masalah yang harus diperiksa.',
     running: 'Sedang berlangsung',
-    open: (name: string, time: string) => `Baca curhat dengan ${name}, ${time}`,
+    open: (name: string, time: string) => `Baca curhat dengan ${isolated(name)}, ${time}`,
     again: 'Curhat lagi',
-    againWith: (name: string) => `Curhat lagi dengan ${name}`,
+    againWith: (name: string) => `Curhat lagi dengan ${isolated(name)}`,
     more: 'Muat lebih banyak',
   },
   push: {

@@ -1,4 +1,5 @@
 import type id from './id';
+import { isolated } from '../../shared/words/visibleText';
 
 const en: typeof id = {
   app: 'Curhat Mitra',
@@ -61,7 +62,7 @@ const en: typeof id = {
     title: 'Incoming requests',
     none: 'No requests yet',
     noneText: 'When somebody needs to talk, this phone rings and vibrates.',
-    arrived: (name: string, minutes: number) => `New request from ${name}, ${minutes} minutes.`,
+    arrived: (name: string, minutes: number) => `New request from ${isolated(name)}, ${minutes} minutes.`,
     targeted: 'Asks for you again',
     blast: 'Looking for a bestie',
     returning: 'Has talked with you before',
@@ -86,7 +87,7 @@ const en: typeof id = {
     again: 'It is offered again if there is time left.',
   },
   extension: {
-    title: (name: string) => `${name} asks for more time`,
+    title: (name: string) => `${isolated(name)} asks for more time`,
     more: (minutes: number) => `+${minutes} minutes`,
     silenceApproves: 'Silence = approved',
     silenceRejects: 'Silence = rejected',
@@ -95,8 +96,8 @@ const en: typeof id = {
     left: 'Time left to answer',
     accept: 'Approve',
     reject: 'Reject',
-    about: (name: string) => `more time for ${name}`,
-    arrived: (name: string, minutes: number) => `${name} asks for ${minutes} more minutes.`,
+    about: (name: string) => `more time for ${isolated(name)}`,
+    arrived: (name: string, minutes: number) => `${isolated(name)} asks for ${minutes} more minutes.`,
     charging: 'Approved. Waiting for the payment…',
     approved: (minutes: number) => `${minutes} minutes added`,
     approvedBySilence: (minutes: number) => `No answer, so ${minutes} minutes were added`,
@@ -111,9 +112,9 @@ const en: typeof id = {
     title: 'Running chats',
     unread: (count: number) => `${count} unread messages`,
     nothing: 'No messages yet',
-    youSaid: (text: string) => `You: ${text}`,
+    youSaid: (text: string) => `You: ${isolated(text)}`,
     others: 'Running chats',
-    ended: (name: string) => `The session with ${name} is over`,
+    ended: (name: string) => `The session with ${isolated(name)} is over`,
   },
   today: {
     title: 'Today',
@@ -124,7 +125,7 @@ const en: typeof id = {
     open: 'Show the history',
   },
   chat: {
-    empty: (name: string) => `You are connected with ${name}. Say hello, then let them talk.`,
+    empty: (name: string) => `You are connected with ${isolated(name)}. Say hello, then let them talk.`,
     soon: 'Time is almost up. Gently bring the talk to a close.',
     over: 'Time is up',
     hold: 'More time is being decided',
@@ -132,7 +133,7 @@ const en: typeof id = {
   end: {
     title: 'End the session early?',
     text: (name: string) =>
-      `Our team looks at every session that you end early. Only our team reads your reason, not ${name}.`,
+      `Our team looks at every session that you end early. Only our team reads your reason, not ${isolated(name)}.`,
     why: 'Why do you end it?',
     reasons: {
       mine: 'Something urgent came up for me',
@@ -160,7 +161,7 @@ const en: typeof id = {
     empty: 'No history yet',
     emptyText: 'All your sessions are kept here, with their messages.',
     running: 'Running now',
-    open: (name: string, time: string) => `Read the session with ${name}, ${time}`,
+    open: (name: string, time: string) => `Read the session with ${isolated(name)}, ${time}`,
     more: 'Load more',
     early: 'You ended it early',
     stopped: 'Stopped',

@@ -1,3 +1,5 @@
+import { isolated } from '../../shared/words/visibleText';
+
 /** The mitra's words. They are short, because the mitra reads them during a chat with a customer. */
 export default {
   app: 'Curhat Mitra',
@@ -60,7 +62,7 @@ export default {
     title: 'Permintaan masuk',
     none: 'Belum ada permintaan',
     noneText: 'Begitu ada yang butuh teman curhat, HP ini berbunyi dan bergetar.',
-    arrived: (name: string, minutes: number) => `Permintaan baru dari ${name}, ${minutes} menit.`,
+    arrived: (name: string, minutes: number) => `Permintaan baru dari ${isolated(name)}, ${minutes} menit.`,
     targeted: 'Minta kamu lagi',
     blast: 'Mencari bestie',
     returning: 'Pernah curhat denganmu',
@@ -85,7 +87,7 @@ export default {
     again: 'Ditawarkan lagi kalau waktunya masih ada.',
   },
   extension: {
-    title: (name: string) => `${name} minta tambah waktu`,
+    title: (name: string) => `${isolated(name)} minta tambah waktu`,
     more: (minutes: number) => `+${minutes} menit`,
     silenceApproves: 'Diam = disetujui',
     silenceRejects: 'Diam = ditolak',
@@ -94,8 +96,8 @@ export default {
     left: 'Sisa waktu menjawab',
     accept: 'Setujui',
     reject: 'Tolak',
-    about: (name: string) => `tambahan waktu ${name}`,
-    arrived: (name: string, minutes: number) => `${name} minta tambah ${minutes} menit.`,
+    about: (name: string) => `tambahan waktu ${isolated(name)}`,
+    arrived: (name: string, minutes: number) => `${isolated(name)} minta tambah ${minutes} menit.`,
     charging: 'Disetujui. Menunggu pembayaran…',
     approved: (minutes: number) => `Waktu ditambah ${minutes} menit`,
     approvedBySilence: (minutes: number) => `Tidak dijawab, jadi waktu ditambah ${minutes} menit`,
@@ -110,9 +112,9 @@ export default {
     title: 'Chat berjalan',
     unread: (count: number) => `${count} pesan belum dibaca`,
     nothing: 'Belum ada pesan',
-    youSaid: (text: string) => `Kamu: ${text}`,
+    youSaid: (text: string) => `Kamu: ${isolated(text)}`,
     others: 'Chat yang berjalan',
-    ended: (name: string) => `Sesi dengan ${name} selesai`,
+    ended: (name: string) => `Sesi dengan ${isolated(name)} selesai`,
   },
   today: {
     title: 'Hari ini',
@@ -122,7 +124,8 @@ export default {
     open: 'Lihat riwayat',
   },
   chat: {
-    empty: (name: string) => `Kamu terhubung dengan ${name}. Sapa dulu, lalu biarkan dia bercerita.`,
+    empty: (name: string) =>
+      `Kamu terhubung dengan ${isolated(name)}. Sapa dulu, lalu biarkan dia bercerita.`,
     soon: 'Waktunya hampir habis. Pelan-pelan ajak menutup obrolan.',
     over: 'Waktunya habis',
     hold: 'Menunggu keputusan tambahan waktu',
@@ -130,7 +133,7 @@ export default {
   end: {
     title: 'Akhiri sesi lebih awal?',
     text: (name: string) =>
-      `Tim kami memeriksa setiap sesi yang kamu akhiri lebih awal. Alasanmu hanya dibaca tim kami, bukan ${name}.`,
+      `Tim kami memeriksa setiap sesi yang kamu akhiri lebih awal. Alasanmu hanya dibaca tim kami, bukan ${isolated(name)}.`,
     why: 'Kenapa diakhiri?',
     reasons: {
       mine: 'Ada keadaan mendesak di pihakku',
@@ -158,7 +161,7 @@ export default {
     empty: 'Belum ada riwayat',
     emptyText: 'Semua sesimu tersimpan di sini, lengkap dengan pesannya.',
     running: 'Sedang berlangsung',
-    open: (name: string, time: string) => `Baca sesi dengan ${name}, ${time}`,
+    open: (name: string, time: string) => `Baca sesi dengan ${isolated(name)}, ${time}`,
     more: 'Muat lebih banyak',
     early: 'Kamu akhiri lebih awal',
     stopped: 'Dihentikan',

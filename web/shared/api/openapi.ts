@@ -2190,6 +2190,7 @@ export interface components {
             default_action: "auto_reject" | "auto_approve";
             /** Format: uuid */
             id: string;
+            mitra_went_offline: boolean;
             offer: components["schemas"]["Offer"];
             /** Format: uuid */
             payment_id: string;

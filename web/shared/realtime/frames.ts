@@ -40,6 +40,8 @@ export interface components {
          *
          *         The server charges the customer when the extension is approved. `decided_by` is null while the extension is
          *         pending. If the mitra has not answered by `deadline_at`, the server carries out `default_action` (5.5).
+         *         `mitra_went_offline`: the mitra's toggle was off when the customer asked, or was switched off while the extension
+         *         was pending. It distinguishes the two reasons of `mitra_unreachable`.
          */
         Extension: {
             deadline_at: string;
@@ -48,6 +50,7 @@ export interface components {
             default_action: "auto_approve" | "auto_reject";
             /** Format: uuid */
             id: string;
+            mitra_went_offline: boolean;
             offer: components["schemas"]["Offer"];
             /** Format: uuid */
             payment_id: string;

@@ -1,4 +1,5 @@
 import type id from './id';
+import { isolated } from './visibleText';
 
 const en: typeof id = {
   loading: 'Loading…',
@@ -26,12 +27,21 @@ const en: typeof id = {
     nameTitle: 'What should we call you?',
     nameHint: 'Your bestie sees this name and nothing else. It need not be your real one.',
     name: 'Call name',
-    nameProblem: 'Choose another name: 40 characters at most, no phone number or e-mail address.',
+    nameProblem: 'Choose another name: 40 characters at most.',
     start: 'Start',
     demoTitle: 'Development mode',
     demoCode: (code: string) => `Inbox: the code is ${code}`,
     demoUse: 'Fill in the code',
     demoPhone: 'Use a sample number',
+  },
+  problems: {
+    foreign_number: 'Numbers of this country cannot be used yet. Use an Indonesian mobile number.',
+    name_length: 'The name is too long: 40 characters at most.',
+    unusual_characters:
+      'The name has invisible characters, or too many marks on one letter. Type the name again.',
+    nothing_to_see: 'There is nothing to read yet. Use letters or emoji.',
+    contact_in_name: 'A name may not contain a phone number, an address, a link or a social media account.',
+    reserved_name: 'This name looks like one of the Curhat service or its staff. Choose another name.',
   },
   errors: {
     unreachable: 'No connection. Check your internet, then try again.',
@@ -52,8 +62,8 @@ const en: typeof id = {
     read: 'read',
     failed: 'Not sent: the session is over.',
     tooLong: 'The message is too long: 4,000 characters at most.',
-    typing: (name: string) => `${name} is typing…`,
-    saidBy: (name: string) => `${name}:`,
+    typing: (name: string) => `${isolated(name)} is typing…`,
+    saidBy: (name: string) => `${isolated(name)}:`,
     you: 'You:',
     today: 'Today',
     yesterday: 'Yesterday',

@@ -1,3 +1,5 @@
+import { isolated } from './visibleText';
+
 /** The words that all clients share. */
 export default {
   loading: 'Memuat…',
@@ -25,12 +27,22 @@ export default {
     nameTitle: 'Mau dipanggil siapa?',
     nameHint: 'Hanya nama ini yang dilihat bestie. Tidak harus nama asli.',
     name: 'Nama panggilan',
-    nameProblem: 'Pilih nama lain: paling panjang 40 huruf, tanpa nomor HP atau alamat e-mail.',
+    nameProblem: 'Pilih nama lain: paling panjang 40 huruf.',
     start: 'Mulai',
     demoTitle: 'Mode pengembangan',
     demoCode: (code: string) => `Kotak masuk: kodenya ${code}`,
     demoUse: 'Isi kode',
     demoPhone: 'Pakai nomor contoh',
+  },
+  /** The sentences for a value that the server refuses, by the code of the refusal. */
+  problems: {
+    foreign_number: 'Nomor dari negara ini belum bisa dipakai. Pakai nomor HP Indonesia.',
+    name_length: 'Nama terlalu panjang: paling banyak 40 huruf.',
+    unusual_characters:
+      'Nama ini memuat tanda yang tidak terlihat, atau terlalu banyak tanda pada satu huruf. Ketik ulang namanya.',
+    nothing_to_see: 'Belum ada yang bisa dibaca. Pakai huruf atau emoji.',
+    contact_in_name: 'Nama tidak boleh memuat nomor HP, alamat, tautan, atau akun media sosial.',
+    reserved_name: 'Nama ini mirip nama layanan atau petugas Curhat. Pilih nama lain.',
   },
   errors: {
     unreachable: 'Tidak ada koneksi. Periksa internetmu, lalu coba lagi.',
@@ -52,8 +64,8 @@ export default {
     read: 'dibaca',
     failed: 'Tidak terkirim: sesi sudah selesai.',
     tooLong: 'Pesan terlalu panjang: paling banyak 4.000 huruf.',
-    typing: (name: string) => `${name} sedang mengetik…`,
-    saidBy: (name: string) => `${name}:`,
+    typing: (name: string) => `${isolated(name)} sedang mengetik…`,
+    saidBy: (name: string) => `${isolated(name)}:`,
     you: 'Kamu:',
     today: 'Hari ini',
     yesterday: 'Kemarin',

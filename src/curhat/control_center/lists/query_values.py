@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 from litestar.params import FromQuery, QueryParameter
 
 from curhat.kit.errors import invalid_field
+from curhat.kit.visible_text import DIRECTION_MARKS, clean_text
 
 Format = Literal["json", "csv"]
 Cursor: TypeAlias = FromQuery[str | None]
@@ -31,13 +32,16 @@ def checked_time(name: str, value: datetime) -> datetime:
 
 
 def checked_text(name: str, value: str | None) -> str | None:
-    """Return the text without surrounding space, or None if nothing is left. Raises ValidationFailed."""
+    """Return the text without invisible characters and surplus space, or None if nothing is left.
+
+    Names are stored in this form, so that a pasted name is found. Raises ValidationFailed.
+    """
     if value is None:
         return None
-    text = value.strip()
-    if len(text) > MAX_TEXT_CHARACTERS or not text.isprintable():
-        raise invalid_field(name, f"must be at most {MAX_TEXT_CHARACTERS} characters, all of them to be seen")
-    return text or None
+    if len(value) > MAX_TEXT_CHARACTERS or "\x00" in value:
+        raise invalid_field(name, f"must be at most {MAX_TEXT_CHARACTERS} characters, and none of them NUL")
+    seen = "".join(character for character in clean_text(value) if character not in DIRECTION_MARKS)
+    return " ".join(seen.split()) or None
 
 
 def checked_amount(name: str, value: int | None) -> int | None:

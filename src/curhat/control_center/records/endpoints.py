@@ -1,5 +1,6 @@
 """The endpoints of payments, sessions, customers and mitras. The endpoints open the transactions."""
 
+import contextlib
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
@@ -34,10 +35,11 @@ from curhat.control_center.records.schemas import (
     TranscriptOrder,
 )
 from curhat.kit.database import Database
-from curhat.kit.errors import NotFound, ValidationFailed
+from curhat.kit.errors import NotFound, PresenceUnknown, ValidationFailed
 from curhat.kit.http import AnyRequest, command
 from curhat.kit.openapi import answers
 from curhat.kit.page import Page
+from curhat.kit.settings import Settings
 from curhat.presence.service import Presence
 
 RECORDS: Final = ["records"]
@@ -202,12 +204,17 @@ async def get_mitra_record(
 async def invite_mitra(
     request: AnyRequest,
     database: NamedDependency[Database],
+    settings: NamedDependency[Settings],
     operator: NamedDependency[SignedInOperator],
     data: JSONBody[MitraInvitation],
 ) -> Response[bytes]:
     """Let the owner of a phone number sign in as a mitra. A mitra who is invited again stays unchanged."""
     return await command(
-        request, database, operator.identity, lambda tx: service.invite_mitra(tx, operator, data), status=201
+        request,
+        database,
+        operator.identity,
+        lambda tx: service.invite_mitra(tx, operator, data, settings.phone_regions),
+        status=201,
     )
 
 
@@ -231,6 +238,9 @@ async def change_mitra(
     """
     async with database.transaction() as tx:
         changed = await service.change_mitra(tx, operator, mitra_id, data)
+    # The answer must show the change: a mitra who was suspended is not connected.
+    with contextlib.suppress(PresenceUnknown):
+        await presence.refresh([mitra_id])
     return (await service.with_connections(presence, [changed]))[0]
 
 

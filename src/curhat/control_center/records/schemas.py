@@ -14,7 +14,8 @@ from curhat.pricing.schemas import Purpose
 from curhat.sessions.schemas import WRITTEN
 from curhat.sessions.states import EndReason, ExtensionStatus, SessionStatus
 
-Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern=WRITTEN)]
+MAX_REASON_CHARACTERS = 500
+Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_REASON_CHARACTERS, pattern=WRITTEN)]
 Capacity = Annotated[int, msgspec.Meta(ge=1, le=20)]
 
 TimelineType = Literal[

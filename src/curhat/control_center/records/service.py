@@ -3,6 +3,7 @@
 Every function takes an open transaction and never commits it.
 """
 
+from collections.abc import Collection
 from typing import Final
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from curhat.control_center.operators.service import SignedInOperator
 from curhat.control_center.records import queries
 from curhat.control_center.records.queries import CustomerRow, MitraRow, PaymentRow, SessionRow, TimelineRow
 from curhat.control_center.records.schemas import (
+    MAX_REASON_CHARACTERS,
     Acceptance,
     CustomerRecord,
     InvitedMitra,
@@ -42,6 +44,7 @@ from curhat.kit.audit import write_audit_entry
 from curhat.kit.database import Transaction
 from curhat.kit.errors import NotFound, PresenceUnknown, invalid_field
 from curhat.kit.page import Page
+from curhat.kit.visible_text import checked_text
 from curhat.presence.service import Presence
 
 # The maximum number of messages in one answer. Two people who type for eight hours without a pause write fewer.
@@ -124,10 +127,11 @@ def _session_record(row: SessionRow) -> SessionRecord:
 async def reveal_transcript(
     tx: Transaction, operator: SignedInOperator, session_id: UUID, reason: str
 ) -> Transcript:
-    """Read the messages of a session, and write the reason to the audit. Raises NotFound."""
+    """Read the messages of a session, and write the reason to the audit. Raises ValidationFailed, NotFound."""
+    reason = checked_text(reason, "reason", MAX_REASON_CHARACTERS).strip()
     if await queries.find_session(tx, session_id=session_id) is None:
         raise NotFound
-    await write_audit_entry(tx, operator.id, "transcript_revealed", "session", session_id, new=reason.strip())
+    await write_audit_entry(tx, operator.id, "transcript_revealed", "session", session_id, new=reason)
     rows = await queries.read_messages(tx, session_id=session_id, max_messages=MAX_TRANSCRIPT_MESSAGES)
     return Transcript(session_id, [from_row(TranscriptMessage, row) for row in rows])
 
@@ -181,11 +185,16 @@ async def with_connections(presence: Presence, records: list[MitraRecord]) -> li
 
 
 async def invite_mitra(
-    tx: Transaction, operator: SignedInOperator, invitation: MitraInvitation
+    tx: Transaction, operator: SignedInOperator, invitation: MitraInvitation, phone_regions: Collection[str]
 ) -> InvitedMitra:
     """nobody or customer → mitra. An existing mitra who is invited again does not change. Raises ValidationFailed."""
     invited = await accounts.invite_mitra(
-        tx, invitation.phone, invitation.display_name, invitation.max_customers, by=str(operator.id)
+        tx,
+        invitation.phone,
+        invitation.display_name,
+        invitation.max_customers,
+        by=str(operator.id),
+        phone_regions=phone_regions,
     )
     mitra = await read_mitra(tx, invited.mitra_id)
     return InvitedMitra(**msgspec.structs.asdict(mitra), is_new=invited.is_new)

@@ -24,6 +24,7 @@ from curhat.control_center.review.errors import (
 )
 from curhat.control_center.review.filters import filter_cases, filter_failed_pairings
 from curhat.control_center.review.schemas import (
+    MAX_NOTE_CHARACTERS,
     Decision,
     DecisionOutcome,
     DecisionOutcomes,
@@ -39,6 +40,7 @@ from curhat.kit.idempotency import begin_long, finish_long
 from curhat.kit.openapi import Problem, answers
 from curhat.kit.page import Page
 from curhat.kit.settings import Settings
+from curhat.kit.visible_text import checked_text
 
 REVIEW: Final = ["review"]
 
@@ -108,9 +110,10 @@ async def decide_review_case(
 ) -> Response[bytes]:
     """Decide on a refund. The first decision wins. A refund above the limit waits for another operator's approval."""
     limit_rp = settings.refund_approval_limit_rp
+    note = checked_text(data.note, "note", MAX_NOTE_CHARACTERS).strip()
 
     async def step(tx: Transaction) -> ReviewCaseDetail:
-        await service.decide_case(tx, operator, case_id, data.decision, data.note, limit_rp)
+        await service.decide_case(tx, operator, case_id, data.decision, note, limit_rp)
         return await service.read_case_detail(tx, case_id, limit_rp)
 
     return await command(request, database, operator.identity, step)
@@ -181,6 +184,7 @@ async def decide_review_cases(
 ) -> Response[bytes]:
     """Make the same decision on many cases. Each case has its own transaction, so a refusal affects only one case."""
     idempotent = await read_idempotent_request(request, operator.identity)
+    data = msgspec.structs.replace(data, note=checked_text(data.note, "note", MAX_NOTE_CHARACTERS).strip())
     async with database.transaction() as tx:
         stored = await begin_long(tx, idempotent)
     if stored is None:

@@ -17,7 +17,8 @@ CaseStatus = Literal["open", "decided"]
 DecisionKind = Literal["refund", "no_refund"]
 RefundStatus = Literal["awaiting_approval", "requested", "done", "failed"]
 
-Note = Annotated[str, msgspec.Meta(min_length=1, max_length=1000, pattern=WRITTEN)]
+MAX_NOTE_CHARACTERS = 1000
+Note = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NOTE_CHARACTERS, pattern=WRITTEN)]
 CaseIds = Annotated[list[UUID], msgspec.Meta(min_length=1, max_length=100)]
 
 

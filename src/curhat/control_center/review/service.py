@@ -129,7 +129,7 @@ async def decide_case(
         tx,
         case_id=case_id,
         decision=decision,
-        decision_note=note.strip(),
+        decision_note=note,
         decided_by=operator.id,
         refund_rp=_sum_rp(charges) if charges else None,
         needs_approval=needs_approval,
