@@ -8,6 +8,7 @@ import { Chat, type ChatApi, type Message } from '../shared/chat/chat.svelte';
 import { Connection, type Event, type Position, type Status } from '../shared/realtime/connection';
 import type { CustomerEvents } from '../shared/realtime/frames';
 import { retryUntilDone } from '../shared/retry';
+import { tabStorage } from '../shared/storage';
 
 export type Payment = Schemas['Payment'];
 export type Pairing = Schemas['Pairing'];
@@ -336,13 +337,12 @@ class Journey {
       closedPayment: this.closedPayment,
       messages: this.chat?.messages.slice(-MAX_KEPT_MESSAGES) ?? [],
     };
-    sessionStorage.setItem(KEPT_STATE_KEY, JSON.stringify(kept));
+    tabStorage.setJson(KEPT_STATE_KEY, kept);
   }
 
   #restore(): void {
-    const text = sessionStorage.getItem(KEPT_STATE_KEY);
-    if (text === null) return;
-    const kept = JSON.parse(text) as KeptState;
+    const kept = tabStorage.getJson(KEPT_STATE_KEY) as KeptState | undefined;
+    if (kept === undefined) return;
     this.profile = kept.profile;
     this.payment = kept.payment;
     this.pairing = kept.pairing;

@@ -1,12 +1,13 @@
 /** Remembers the last failure that the person has closed. The home screen then shows this failure as a short note. */
+import { deviceStorage } from '../shared/storage';
 import type { Payment } from './journey.svelte';
 
 const KEY = 'curhat:customer:seen-failure';
 
 export function hasSeenFailure(payment: Payment | null): boolean {
-  return payment !== null && localStorage.getItem(KEY) === payment.id;
+  return payment !== null && deviceStorage.get(KEY) === payment.id;
 }
 
 export function rememberSeenFailure(payment: Payment): void {
-  localStorage.setItem(KEY, payment.id);
+  deviceStorage.set(KEY, payment.id);
 }

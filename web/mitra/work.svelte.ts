@@ -12,6 +12,7 @@ import { Chat, type ChatApi, type Message } from '../shared/chat/chat.svelte';
 import { Connection, type Event, type Position, type Status } from '../shared/realtime/connection';
 import type { MitraEvents } from '../shared/realtime/frames';
 import { retryUntilDone } from '../shared/retry';
+import { tabStorage } from '../shared/storage';
 import { playNote, ring, stopRinging } from './alarm.svelte';
 
 type Request = Schemas['Request'];
@@ -556,13 +557,12 @@ class Work {
         messages: this.chats.get(session.id)?.messages.slice(-MAX_KEPT_MESSAGES) ?? [],
       })),
     };
-    sessionStorage.setItem(KEPT_STATE_KEY, JSON.stringify(kept));
+    tabStorage.setJson(KEPT_STATE_KEY, kept);
   }
 
   #restore(): void {
-    const text = sessionStorage.getItem(KEPT_STATE_KEY);
-    if (text === null || this.phase === 'ready') return;
-    const kept = JSON.parse(text) as KeptState;
+    const kept = tabStorage.getJson(KEPT_STATE_KEY) as KeptState | undefined;
+    if (kept === undefined || this.phase === 'ready') return;
     this.profile = kept.profile;
     this.presence = kept.presence;
     this.sessions = kept.chats.map(({ session }) => session);
@@ -580,7 +580,7 @@ class Work {
     this.#socket.stop();
     for (const id of [...this.#timers.keys()]) this.#stopTimer(id);
     stopRinging();
-    sessionStorage.removeItem(KEPT_STATE_KEY);
+    tabStorage.remove(KEPT_STATE_KEY);
     this.profile = this.presence = undefined;
     this.requests = this.extensions = this.sessions = [];
     this.chats = this.endedSessions = new Map();

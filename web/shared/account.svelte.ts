@@ -1,5 +1,6 @@
 /** Remembers on this device whether somebody is signed in, because a script cannot read the session cookie. */
 import { onSignedOut } from './api/client';
+import { deviceStorage, tabStorage } from './storage';
 
 export class Account {
   #isSignedIn = $state(false);
@@ -8,7 +9,8 @@ export class Account {
   /** `key`: the prefix of every key of this client in `localStorage`. */
   constructor(key: string) {
     this.#key = key;
-    this.#isSignedIn = localStorage.getItem(key) !== null;
+    // A browser that keeps nothing still keeps the cookie. So ask the server: it answers whether somebody is signed in.
+    this.#isSignedIn = deviceStorage.get(key) !== null || !deviceStorage.canKeep();
     onSignedOut(() => this.#forget());
   }
 
@@ -18,14 +20,14 @@ export class Account {
 
   /** Call this method after the server has accepted a code or a password, and has set the cookie. */
   signIn = (): void => {
-    localStorage.setItem(this.#key, 'signed in');
+    deviceStorage.set(this.#key, 'signed in');
     this.#isSignedIn = true;
   };
 
   /** Removes this person's data, because the next person on this device must not see it. */
   #forget(): void {
-    for (const key of Object.keys(localStorage)) if (key.startsWith(this.#key)) localStorage.removeItem(key);
-    sessionStorage.clear();
+    for (const key of deviceStorage.keys(this.#key)) deviceStorage.remove(key);
+    for (const key of tabStorage.keys('')) tabStorage.remove(key);
     this.#isSignedIn = false;
   }
 }

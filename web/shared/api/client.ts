@@ -9,7 +9,7 @@ import type { DataOf, Operation, PathOf, RequestOf } from './typed';
 
 export type Schemas = components['schemas'];
 
-/** A slow network needs several seconds. After this time, the call fails as `unreachable`. */
+/** A slow network needs several seconds. After this time, the call fails as `unreachable`, with `timedOut`. */
 const ANSWER_TIMEOUT_MS = 15_000;
 /** The pause before each retry of a command that may have arrived. A retry uses the same key. */
 const RETRY_PAUSES_MS = [400, 1200, 3000];
@@ -28,6 +28,11 @@ export class Refused extends Error {
   ) {
     super(code);
   }
+}
+
+/** Returns whether the same request may succeed later: there was no answer, or the server is overloaded or broken. */
+export function isTemporary(error: unknown): boolean {
+  return error instanceof Refused && (error.status === 0 || error.status === 429 || error.status >= 500);
 }
 
 /** Returns the refusal's code, or `failed` for any other error. */
@@ -84,20 +89,29 @@ async function send(name: string, template: string, request: AnyRequest = {}): P
   );
   for (const [key, value] of Object.entries(query))
     if (value !== undefined && value !== null) url.searchParams.set(key, String(value));
+  const signal = timeoutSignal(ANSWER_TIMEOUT_MS);
+  const options: RequestInit = {
+    method: name,
+    headers: body === undefined ? headers : { ...headers, 'Content-Type': 'application/json' },
+    signal,
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  };
   let response: Response;
+  let text: string;
+  // Only these two calls fail because of the network. Any other error is a mistake of the app.
+  try {
+    response = await fetch(url, options);
+    text = await response.text();
+  } catch {
+    throw new Refused('unreachable', 0, { timedOut: signal.aborted });
+  }
   let data: unknown;
   try {
-    response = await fetch(url, {
-      method: name,
-      headers: body === undefined ? headers : { ...headers, 'Content-Type': 'application/json' },
-      signal: timeoutSignal(ANSWER_TIMEOUT_MS),
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-    });
-    const text = await response.text();
     data = text === '' ? undefined : JSON.parse(text);
   } catch {
-    // There was no answer, or an incomplete answer, or an answer that is not from our server, such as a proxy's page.
-    throw new Refused('unreachable', 0);
+    // Without JSON, the answer is not from our server. The page of a proxy whose server is broken has a status of 5xx.
+    // Any other page is from the network, such as the page of a hotel's network that asks for a password.
+    if (response.status < 500) throw new Refused('unreachable', 0);
   }
   const fields = typeof data === 'object' && data !== null ? (data as Record<string, unknown>) : {};
   if (response.ok) {

@@ -3,10 +3,12 @@
  *
  * The device gives each new message an id, and stores the message until the server has it. So the message appears
  * immediately, and survives a reload and a lost network. The server stores the message once, even if the device sends
- * it several times.
+ * it several times. Each message has a storage key of its own, so two tabs cannot overwrite each other's messages. Each
+ * tab also sends the messages that another tab has left.
  */
-import { codeOf, Refused, type Schemas } from '../api/client';
+import { codeOf, isTemporary, Refused, type Code, type Schemas } from '../api/client';
 import { findLast, lastOf, randomId } from '../baseline';
+import { deviceStorage } from '../storage';
 import { serverNow } from '../time/clock.svelte';
 
 export type Message = Schemas['Message'];
@@ -24,12 +26,13 @@ export interface ChatApi {
   markRead: (sessionId: string, upToMessageId: string) => Promise<unknown>;
 }
 
-/** A message that the server does not have yet, or has refused (`failed`). */
+/** A message that the server does not have yet. */
 export interface UnsentMessage {
   client_message_id: string;
   text: string;
   written_at: string;
-  failed: boolean;
+  /** The code of the final refusal; null while the app tries to send the message. */
+  refusal: Code | null;
 }
 
 const MIN_RETRY_MS = 500;
@@ -68,7 +71,6 @@ export class Chat {
   constructor(sessionId: string, api: ChatApi) {
     this.sessionId = sessionId;
     this.#api = api;
-    this.unsent = readUnsent(api.side, sessionId);
     void this.#sendUnsent();
   }
 
@@ -99,8 +101,8 @@ export class Chat {
       try {
         await this.load();
       } catch (error) {
-        if (isRefusal(error)) return;
-        await this.#pause(error instanceof Refused ? error.retryAfterSeconds : null);
+        if (!isTemporary(error)) return;
+        await this.#pause(error);
       }
     }
   }
@@ -144,15 +146,16 @@ export class Chat {
 
   /** Shows a text in the chat immediately, and sends it. */
   send(text: string): void {
-    this.#storeUnsent([
-      ...this.unsent,
-      {
-        client_message_id: randomId(),
-        text,
-        written_at: new Date(serverNow()).toISOString(),
-        failed: false,
-      },
-    ]);
+    // A later time than that of the message before keeps the order over a reload.
+    const afterLast = Date.parse(lastOf(this.unsent)?.written_at ?? '1970') + 1;
+    const message = {
+      client_message_id: randomId(),
+      text,
+      written_at: new Date(Math.max(serverNow(), afterLast)).toISOString(),
+      refusal: null,
+    };
+    this.unsent = [...this.unsent, message];
+    this.#store(message);
     void this.#sendUnsent();
   }
 
@@ -165,7 +168,7 @@ export class Chat {
 
   /** Removes a message that the server has refused. */
   discard(unsent: UnsentMessage): void {
-    this.#storeUnsent(this.unsent.filter((one) => one.client_message_id !== unsent.client_message_id));
+    this.#forget(new Set([unsent.client_message_id]));
   }
 
   /** Applies the event `message.created`. */
@@ -237,15 +240,37 @@ export class Chat {
     const arrived = new Set(
       messages.filter((message) => message.sender === this.side).map((message) => message.client_message_id),
     );
-    if (this.unsent.some((one) => arrived.has(one.client_message_id)))
-      this.#storeUnsent(this.unsent.filter((one) => !arrived.has(one.client_message_id)));
+    this.#forget(arrived);
   }
 
-  #storeUnsent(unsent: UnsentMessage[]): void {
-    this.unsent = unsent;
-    const key = unsentKey(this.side, this.sessionId);
-    if (unsent.length === 0) localStorage.removeItem(key);
-    else localStorage.setItem(key, JSON.stringify(unsent));
+  /** The prefix contains the side, because a customer and a mitra may use one browser. */
+  get #storagePrefix(): string {
+    return `curhat:${this.side}:outbox:${this.sessionId}:`;
+  }
+
+  #store(message: UnsentMessage): void {
+    deviceStorage.setJson(this.#storagePrefix + message.client_message_id, message);
+  }
+
+  /** Removes the unsent messages with these ids, also those that another tab has stored. */
+  #forget(ids: ReadonlySet<string>): void {
+    if (this.unsent.some((one) => ids.has(one.client_message_id)))
+      this.unsent = this.unsent.filter((one) => !ids.has(one.client_message_id));
+    for (const key of deviceStorage.keys(this.#storagePrefix))
+      if (ids.has(key.slice(this.#storagePrefix.length))) deviceStorage.remove(key);
+  }
+
+  /** Adds the stored messages that this tab does not know: of the last visit, or of another tab. */
+  #adoptStored(): void {
+    const known = new Set([...this.unsent, ...this.messages].map((one) => one.client_message_id));
+    const found = deviceStorage
+      .keys(this.#storagePrefix)
+      .map((key) => deviceStorage.getJson(key) as UnsentMessage | undefined)
+      .filter((one) => one !== undefined && !known.has(one.client_message_id)) as UnsentMessage[];
+    if (found.length > 0)
+      this.unsent = [...this.unsent, ...found].sort((one, other) =>
+        one.written_at < other.written_at ? -1 : 1,
+      );
   }
 
   /** Sends the unsent messages one after the other, so that they arrive in the order in which they were written. */
@@ -254,7 +279,8 @@ export class Chat {
     this.#isSending = true;
     try {
       for (;;) {
-        const next = this.unsent.find((one) => !one.failed);
+        this.#adoptStored();
+        const next = this.unsent.find((one) => one.refusal === null);
         if (next === undefined) return;
         const { client_message_id, text } = next;
         try {
@@ -262,8 +288,8 @@ export class Chat {
           this.#retryMs = MIN_RETRY_MS;
         } catch (error) {
           if (codeOf(error) === 'unauthenticated') return;
-          if (isRefusal(error)) this.#markFailed(client_message_id);
-          else await this.#holdBack(error);
+          if (isTemporary(error)) await this.#holdBack(error);
+          else this.#markRefused(next, codeOf(error));
         }
       }
     } finally {
@@ -277,20 +303,21 @@ export class Chat {
     if (seconds !== null && codeOf(error) === 'too_many_requests')
       this.heldUntil = new Date(serverNow() + seconds * 1000).toISOString();
     try {
-      await this.#pause(seconds);
+      await this.#pause(error);
     } finally {
       this.heldUntil = null;
     }
   }
 
-  #markFailed(id: string): void {
-    this.#storeUnsent(
-      this.unsent.map((one) => (one.client_message_id === id ? { ...one, failed: true } : one)),
-    );
+  #markRefused(message: UnsentMessage, refusal: Code): void {
+    const refused = { ...message, refusal };
+    this.unsent = this.unsent.map((one) => (one === message ? refused : one));
+    this.#store(refused);
   }
 
-  /** Waits before a retry: for `seconds` if the server has named this number, and otherwise longer at each retry. */
-  async #pause(seconds: number | null): Promise<void> {
+  /** Waits before a retry: as long as the server has asked for, and otherwise longer at each retry. */
+  async #pause(error: unknown): Promise<void> {
+    const seconds = error instanceof Refused ? error.retryAfterSeconds : null;
     const milliseconds = seconds === null ? this.#retryMs : seconds * 1000;
     this.#retryMs = Math.min(2 * this.#retryMs, MAX_RETRY_MS);
     await new Promise<void>((resolve) => {
@@ -302,25 +329,4 @@ export class Chat {
       setTimeout(endPause, milliseconds);
     });
   }
-}
-
-/**
- * The storage key of the unsent messages. The key contains the side, because a customer and a mitra may use one
- * browser.
- */
-function unsentKey(side: Side, sessionId: string): string {
-  return `curhat:${side}:outbox:${sessionId}`;
-}
-
-function readUnsent(side: Side, sessionId: string): UnsentMessage[] {
-  try {
-    return JSON.parse(localStorage.getItem(unsentKey(side, sessionId)) ?? '[]') as UnsentMessage[];
-  } catch {
-    return [];
-  }
-}
-
-/** Returns whether the server's refusal is final, so that a retry would change nothing. */
-function isRefusal(error: unknown): boolean {
-  return error instanceof Refused && error.status >= 400 && error.status < 500 && error.status !== 429;
 }

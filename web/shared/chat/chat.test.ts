@@ -31,6 +31,7 @@ beforeEach(() => {
 });
 
 afterEach(() => {
+  vi.unstubAllGlobals();
   vi.useRealTimers();
 });
 
@@ -99,7 +100,7 @@ const noAnswer = (): Refused => new Refused('unreachable', 0);
 
 test('a message appears immediately, and is sent once', async () => {
   chat.send('halo');
-  expect(chat.unsent).toMatchObject([{ text: 'halo', failed: false }]);
+  expect(chat.unsent).toMatchObject([{ text: 'halo', refusal: null }]);
   expect(sends).toHaveLength(1);
   await sends[0]!.answer(stored(1));
   expect(texts()).toEqual(['halo']);
@@ -208,13 +209,13 @@ test('a message that the server refuses is marked, and the next message is sent'
   chat.send('satu');
   chat.send('dua');
   await sends[0]!.fail(new Refused('session_ended', 409));
-  expect(chat.unsent.map(({ text, failed }) => [text, failed])).toEqual([
-    ['satu', true],
-    ['dua', false],
+  expect(chat.unsent.map(({ text, refusal }) => [text, refusal])).toEqual([
+    ['satu', 'session_ended'],
+    ['dua', null],
   ]);
   expect(sends[1]!.argument.text).toBe('dua');
   await sends[1]!.answer(stored(1));
-  expect(openChat().unsent).toMatchObject([{ text: 'satu', failed: true }]);
+  expect(openChat().unsent).toMatchObject([{ text: 'satu', refusal: 'session_ended' }]);
   expect(sends).toHaveLength(2);
 });
 
@@ -230,7 +231,7 @@ test('when the person is signed out, the message is kept and not sent again', as
   chat.send('halo');
   await sends[0]!.fail(new Refused('unauthenticated', 401));
   await vi.advanceTimersByTimeAsync(60_000);
-  expect(chat.unsent).toMatchObject([{ text: 'halo', failed: false }]);
+  expect(chat.unsent).toMatchObject([{ text: 'halo', refusal: null }]);
   expect(sends).toHaveLength(1);
 });
 
@@ -250,8 +251,60 @@ test('unsent messages are separate per role and per session', () => {
 });
 
 test('stored messages that cannot be read are ignored', () => {
-  localStorage.setItem(`curhat:customer:outbox:${SESSION}`, '[{');
+  localStorage.setItem(`curhat:customer:outbox:${SESSION}:1`, '{');
   expect(openChat().unsent).toEqual([]);
+});
+
+test('a message of each of two tabs without a network survives, in the order of writing', async () => {
+  const otherTab = openChat();
+  chat.send('satu');
+  vi.advanceTimersByTime(5);
+  otherTab.send('dua');
+  for (const one of sends) await one.fail(noAnswer());
+  expect(openChat().unsent.map(({ text }) => text)).toEqual(['satu', 'dua']);
+});
+
+test('a tab sends the message of a tab that was closed, when the network is back', async () => {
+  const closedTab = openChat();
+  closedTab.send('dua');
+  await sends[0]!.fail(noAnswer());
+  expect(chat.unsent).toEqual([]);
+  chat.retryNow();
+  await settle();
+  expect(sends[1]!.argument).toEqual(sends[0]!.argument);
+  await sends[1]!.answer(stored(1));
+  expect(openChat().unsent).toEqual([]);
+});
+
+test('a message that another tab has sent is not sent again after a reload', async () => {
+  const otherTab = openChat();
+  otherTab.send('halo');
+  chat.addMessage(stored(1));
+  expect(openChat().unsent).toEqual([]);
+});
+
+test.each([
+  ['throws when it is written', { getItem: () => null, setItem: refuse, removeItem: () => undefined }],
+  ['throws when it is read', { getItem: refuse, setItem: refuse, removeItem: refuse }],
+  ['is absent', undefined],
+])('a message is sent although localStorage %s', async (_, storage) => {
+  vi.stubGlobal('localStorage', storage);
+  const own = openChat();
+  own.send('halo');
+  expect(own.unsent).toMatchObject([{ text: 'halo' }]);
+  await sends[0]!.answer(stored(1));
+  expect(own.unsent).toEqual([]);
+  expect(own.messages).toMatchObject([{ text: 'halo' }]);
+});
+
+function refuse(): never {
+  throw new DOMException('', 'QuotaExceededError');
+}
+
+test('a message that a mistake of the app stops is not shown as being sent for ever', async () => {
+  chat.send('halo');
+  await sends[0]!.fail(new TypeError('AbortSignal.any is not a function'));
+  expect(chat.unsent).toMatchObject([{ text: 'halo', refusal: 'failed' }]);
 });
 
 // Receiving

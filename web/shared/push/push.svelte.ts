@@ -8,6 +8,7 @@
  */
 import type { Schemas } from '../api/client';
 import { goTo } from '../router.svelte';
+import { deviceStorage } from '../storage';
 
 /**
  * `impossible`: this browser has no notifications. `ask`: the person has not decided. `blocked`: the person has
@@ -78,7 +79,7 @@ export class Push {
       this.state = Notification.permission === 'denied' ? 'blocked' : 'ask';
       return;
     }
-    if (localStorage.getItem(this.#offKey) !== null) {
+    if (deviceStorage.get(this.#offKey) !== null) {
       this.state = 'off';
       return;
     }
@@ -99,7 +100,7 @@ export class Push {
 
   /** Asks the person for the permission. Call it when the person presses the button for the permission. */
   async askPermission(language: Schemas['PushSubscription']['language']): Promise<void> {
-    localStorage.removeItem(this.#offKey);
+    deviceStorage.remove(this.#offKey);
     await Notification.requestPermission();
     await this.start(language);
   }
@@ -122,7 +123,7 @@ export class Push {
       await unsubscribe(subscription.endpoint);
       await subscription.unsubscribe();
     }
-    localStorage.setItem(this.#offKey, '');
+    deviceStorage.set(this.#offKey, '');
     this.state = 'off';
   }
 

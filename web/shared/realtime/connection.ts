@@ -14,6 +14,7 @@
  *   immediately when the network returns or the person returns to the page.
  */
 import { randomId } from '../baseline';
+import { deviceStorage } from '../storage';
 import { learnServerTime } from '../time/clock.svelte';
 import type { Schemas } from './frames';
 
@@ -308,7 +309,7 @@ export class Connection<Events> {
 /** Returns the id of this browser profile. By this id, the server distinguishes a person's devices. */
 function readDeviceId(): string {
   const key = 'curhat:device';
-  let id = localStorage.getItem(key);
-  if (id === null) localStorage.setItem(key, (id = randomId()));
+  let id = deviceStorage.get(key);
+  if (id === null) deviceStorage.set(key, (id = randomId()));
   return id;
 }

@@ -1,5 +1,7 @@
 /** The theme, light or dark. If the person has not chosen a theme, the client uses the theme of the device. */
 
+import { deviceStorage } from '../storage';
+
 type Theme = 'light' | 'dark';
 export type ThemeChoice = Theme | 'device';
 
@@ -8,7 +10,7 @@ const deviceIsDark = matchMedia('(prefers-color-scheme: dark)');
 let choice = $state<ThemeChoice>(readChoice());
 
 function readChoice(): ThemeChoice {
-  const kept = localStorage.getItem(KEY);
+  const kept = deviceStorage.get(KEY);
   return kept === 'light' || kept === 'dark' ? kept : 'device';
 }
 
@@ -20,8 +22,8 @@ export function themeChoice(): ThemeChoice {
 /** Uses this theme from now on, and at the next visit. */
 export function setTheme(wanted: ThemeChoice): void {
   choice = wanted;
-  if (wanted === 'device') localStorage.removeItem(KEY);
-  else localStorage.setItem(KEY, wanted);
+  if (wanted === 'device') deviceStorage.remove(KEY);
+  else deviceStorage.set(KEY, wanted);
   applyTheme();
 }
 
