@@ -32,6 +32,43 @@ def test_imports_of_finds_the_imports_of_a_client() -> None:
     assert len(imports_of("customer")) > 50
 
 
+STATIC_IMPORT = re.compile(r"""^\s*import\s(?!type)[^;(]*?['"](\.[^'"]+)['"]""", re.MULTILINE)
+SECTION = re.compile(r"^  (\w+):", re.MULTILINE)
+
+
+def first_load_of(client: str) -> set[Path]:
+    """Return the modules that a signed-in person loads at once: what main.ts and SignedIn.svelte import statically."""
+    found: set[Path] = set()
+    open_files = [WEB / client / "main.ts", WEB / client / "SignedIn.svelte"]
+    while open_files:
+        file = open_files.pop()
+        if file not in found:
+            found.add(file)
+            for target in STATIC_IMPORT.findall(file.read_text(encoding="utf-8")):
+                path = str((file.parent / target).resolve())
+                names = [Path(path + suffix) for suffix in ("", ".ts", ".svelte.ts", ".svelte")]
+                open_files += [name for name in names if name.is_file() and name.suffix in (".ts", ".svelte")]
+    return found
+
+
+@pytest.mark.parametrize("client", ["customer", "mitra"])
+def test_the_first_load_uses_no_words_that_are_fetched_later(client: str) -> None:
+    late = {
+        name: set(SECTION.findall((WEB / folder / "words" / "idScreens.ts").read_text(encoding="utf-8")))
+        for name, folder in (("words", client), ("shared", "shared"))
+    }
+    wrong = []
+    files = first_load_of(client)
+    assert WEB / client / "screens" / "Home.svelte" in files
+    for file in files:
+        text = file.read_text(encoding="utf-8")
+        used = [(name, section) for name in late for section in re.findall(rf"\b{name}\(\)\.(\w+)", text)]
+        if "text = $derived(words());" in text:
+            used += [("words", section) for section in re.findall(r"\btext\.(\w+)", text)]
+        wrong += [(file.name, section) for name, section in used if section in late[name]]
+    assert wrong == []
+
+
 def test_the_lock_file_contains_no_registry_address() -> None:
     packages = json.loads((WEB / "package-lock.json").read_text(encoding="utf-8"))["packages"]
     assert len(packages) > 50

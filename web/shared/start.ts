@@ -3,16 +3,19 @@ import { mount, type Component } from 'svelte';
 import './ui/base.css';
 import { keepFocus } from './ui/keepFocus';
 import { applyTheme } from './ui/theme.svelte';
+import { watchVersion } from './version.svelte';
 import { restoreLanguage } from './words/language.svelte';
 
 export async function start(App: Component): Promise<void> {
+  const place = document.getElementById('app');
+  // This browser is too old: boot.js has put a sentence in the place of the app.
+  if (place === null) return;
   applyTheme();
   keepFocus();
   await restoreLanguage();
-  const place = document.getElementById('app');
-  if (place === null) throw new Error('index.html has no #app');
   place.replaceChildren();
   mount(App, { target: place });
+  if (!import.meta.env.DEV) watchVersion();
   // Register the service worker after the first screen has appeared. On a slow network, that screen must not wait for
   // files of the next visit.
   addEventListener('load', registerWorker);

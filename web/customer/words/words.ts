@@ -2,4 +2,7 @@ import { dictionary } from '../../shared/words/language.svelte';
 import id from './id';
 
 /** The words of the customer's client. */
-export const words = dictionary(id, () => import('./en'));
+export const words = dictionary(id, () => import('./en'), {
+  id: () => import('./idScreens'),
+  en: () => import('./enScreens'),
+});

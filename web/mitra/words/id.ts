@@ -1,21 +1,11 @@
 import { isolated } from '../../shared/words/visibleText';
-
 /** The mitra's words. They are short, because the mitra reads them during a chat with a customer. */
 export default {
   app: 'Curhat Mitra',
-  welcome: {
-    title: 'Halo, bestie',
-    text: 'Masuk dengan nomor HP yang didaftarkan tim Curhat.',
-    demoName: (name: string) => `Kak ${name}`,
-  },
   nav: { history: 'Riwayat', profile: 'Profil' },
   unreachable: {
     title: 'Belum tersambung',
-    text: 'HP ini belum bisa terhubung ke Curhat. Kami terus mencoba; begitu internetmu kembali, kamu langsung dibawa ke tempat terakhirmu.',
-  },
-  suspended: {
-    title: 'Akunmu dinonaktifkan',
-    text: 'Untuk sementara kamu tidak bisa menerima curhat. Sesi yang berjalan sudah kami hentikan. Hubungi tim Curhat untuk keterangan.',
+    text: 'HP ini belum bisa terhubung ke Curhat. Kami terus mencoba; begitu tersambung, kamu langsung dibawa ke tempat terakhirmu.',
   },
   minutes: (count: number) => (count < 1 ? 'kurang dari 1 menit' : `${count} menit`),
   toggle: {
@@ -86,28 +76,6 @@ export default {
     },
     again: 'Ditawarkan lagi kalau waktunya masih ada.',
   },
-  extension: {
-    title: (name: string) => `${isolated(name)} minta tambah waktu`,
-    more: (minutes: number) => `+${minutes} menit`,
-    silenceApproves: 'Diam = disetujui',
-    silenceRejects: 'Diam = ditolak',
-    approvesText: 'Kalau kamu tidak menjawab, waktunya ditambah.',
-    rejectsText: 'Kalau kamu tidak menjawab, waktunya tidak ditambah.',
-    left: 'Sisa waktu menjawab',
-    accept: 'Setujui',
-    reject: 'Tolak',
-    about: (name: string) => `tambahan waktu ${isolated(name)}`,
-    arrived: (name: string, minutes: number) => `${isolated(name)} minta tambah ${minutes} menit.`,
-    charging: 'Disetujui. Menunggu pembayaran…',
-    approved: (minutes: number) => `Waktu ditambah ${minutes} menit`,
-    approvedBySilence: (minutes: number) => `Tidak dijawab, jadi waktu ditambah ${minutes} menit`,
-    rejectedByYou: 'Kamu menolak. Waktu tidak ditambah',
-    rejectedBySilence: 'Tidak dijawab, jadi waktu tidak ditambah',
-    rejectedUnreachable: 'Ditolak otomatis: kamu offline atau tidak tersambung',
-    rejectedEnded: 'Batal: sesinya sudah selesai',
-    chargeFailed: 'Pembayarannya gagal. Waktu tidak ditambah',
-    tooLate: 'Sudah diputuskan sebelum jawabanmu sampai',
-  },
   chats: {
     title: 'Chat berjalan',
     unread: (count: number) => `${count} pesan belum dibaca`,
@@ -122,57 +90,5 @@ export default {
     none: 'Belum ada sesi hari ini',
     unknown: 'Belum bisa dimuat',
     open: 'Lihat riwayat',
-  },
-  chat: {
-    empty: (name: string) =>
-      `Kamu terhubung dengan ${isolated(name)}. Sapa dulu, lalu biarkan dia bercerita.`,
-    soon: 'Waktunya hampir habis. Pelan-pelan ajak menutup obrolan.',
-    over: 'Waktunya habis',
-    hold: 'Menunggu keputusan tambahan waktu',
-  },
-  end: {
-    title: 'Akhiri sesi lebih awal?',
-    text: (name: string) =>
-      `Tim kami memeriksa setiap sesi yang kamu akhiri lebih awal. Alasanmu hanya dibaca tim kami, bukan ${isolated(name)}.`,
-    why: 'Kenapa diakhiri?',
-    reasons: {
-      mine: 'Ada keadaan mendesak di pihakku',
-      technical: 'Jaringan atau HP-ku bermasalah',
-      help: 'Dia perlu bantuan lebih dari sekadar curhat',
-      manners: 'Kata-katanya kasar atau tidak pantas',
-      other: 'Alasan lain',
-    },
-    detail: 'Ceritakan sedikit',
-    detailOptional: 'Tambahan (boleh kosong)',
-    choose: 'Pilih alasannya dulu.',
-    describe: 'Tulis alasannya dulu.',
-    tooLong: 'Terlalu panjang: paling banyak 400 huruf.',
-    now: 'Akhiri sesi',
-    stay: 'Kembali ke chat',
-  },
-  ended: {
-    time_up: 'Waktunya habis. Terima kasih sudah mendengarkan.',
-    customer_ended: 'Customer mengakhiri sesi ini.',
-    mitra_ended: 'Kamu mengakhiri sesi ini lebih awal. Tim kami akan memeriksanya.',
-    mitra_suspended: 'Sesi ini kami hentikan karena akunmu dinonaktifkan.',
-  },
-  history: {
-    title: 'Riwayat',
-    empty: 'Belum ada riwayat',
-    emptyText: 'Semua sesimu tersimpan di sini, lengkap dengan pesannya.',
-    running: 'Sedang berlangsung',
-    open: (name: string, time: string) => `Baca sesi dengan ${isolated(name)}, ${time}`,
-    more: 'Muat lebih banyak',
-    early: 'Kamu akhiri lebih awal',
-    stopped: 'Dihentikan',
-  },
-  profile: {
-    title: 'Profil',
-    name: 'Nama yang dilihat customer',
-    nameHint: 'Untuk mengubahnya, hubungi tim Curhat.',
-    capacity: 'Paling banyak chat sekaligus',
-    signOutTitle: 'Keluar dari Curhat Mitra?',
-    signOutText: 'HP ini tidak menerima permintaan lagi. Pesan yang belum terkirim dari HP ini akan hilang.',
-    signOutChatting: 'Masih ada chat yang berjalan. Customer akan menunggu jawabanmu.',
   },
 };

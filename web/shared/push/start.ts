@@ -7,5 +7,9 @@ import type { Push } from './push.svelte';
  */
 export function startPushIfAllowed(language: Language, load: () => Promise<{ push: Push }>): void {
   if ('Notification' in window && Notification.permission === 'granted')
-    void load().then(({ push }) => push.start(language));
+    void load()
+      .then(({ push }) => push.start(language))
+      .catch(() => {
+        // The code for notifications cannot be fetched. The server still has the earlier subscription.
+      });
 }

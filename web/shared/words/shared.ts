@@ -3,13 +3,18 @@ import id from './id';
 import { dictionary } from './language.svelte';
 
 /** The words that all clients share. */
-export const shared = dictionary(id, () => import('./en'));
+export const shared = dictionary(id, () => import('./en'), {
+  id: () => import('./idScreens'),
+  en: () => import('./enScreens'),
+});
 
 /** Returns the sentence for an error. The caller uses it when it has no sentence of its own. */
 export function errorText(error: unknown): string {
   if (error instanceof Refused && error.code === 'too_many_requests' && error.retryAfterSeconds !== null)
     return shared().tooManyFor(error.retryAfterSeconds);
   const words: Record<string, string> = shared().errors;
+  if (error instanceof Refused && error.problem.timedOut === true && navigator.onLine)
+    return shared().errors.timedOut;
   return words[codeOf(error)] ?? shared().errors.other;
 }
 

@@ -1,0 +1,172 @@
+import type id from './idScreens';
+import { isolated } from '../../shared/words/visibleText';
+
+const en: typeof id = {
+  welcome: {
+    title: 'Something on your mind?',
+    text: 'Talk to a real person who is ready to listen, within seconds.',
+    demoName: 'Sample number',
+  },
+  payment: {
+    title: 'Payment',
+    choose: 'How long would you like to talk?',
+    withMitra: (name: string) => `Talk with ${isolated(name)} again`,
+    free: 'Free',
+    trial: 'To try it, once',
+    next: 'Continue',
+    summary: 'Summary',
+    session: (minutes: number) => `A session of ${minutes} minutes`,
+    total: 'Total',
+    expires: 'Finish within',
+    pay: (price: string) => `Pay ${price}`,
+    payFree: 'Start for free, Rp0',
+    note: 'Money is taken only when you press the button. Then we look for a bestie at once.',
+    noteFree: 'No money is taken. We look for a bestie right after this.',
+    change: 'Choose another duration',
+    later: 'You may leave this screen. The payment waits on the home screen until its time is up.',
+    paying: 'Processing your payment…',
+    confirmingTitle: 'Waiting for the payment to be confirmed',
+    confirming:
+      'Your payment is on its way and we are waiting for the answer. Do not pay again; this screen moves on by itself.',
+    declined: 'The payment was declined. No money was taken. Try again, or choose another duration.',
+    presenceUnknown:
+      'We cannot tell right now whether a bestie is there. No money was taken. Try again in a moment.',
+    nobody: 'No bestie is available right now. No money was taken.',
+    nobodyYet: 'No bestie is available right now. No money was taken. You can go on as soon as one is.',
+    onlyOthers: (name: string) =>
+      `${name} is not available right now. If you go on, you can choose another bestie without paying again.`,
+    trialUsed: 'Your free session is used up, or was tried three times in 24 hours. Choose another duration.',
+    expiredTitle: 'The time to pay is over',
+    expired:
+      'This payment is closed. No money was taken. If any is taken after all, we return it automatically.',
+    again: 'Start again',
+  },
+  search: {
+    title: 'Looking for a bestie…',
+    text: 'We are asking besties who are ready.',
+    keepOpen: 'Keep this screen open.',
+    tell: 'Going to another app meanwhile? We can tell you as soon as a bestie is here.',
+    tellMe: 'Tell me',
+    told: 'You may use another app: as soon as a bestie is here, we tell you.',
+    left: 'Time left to search',
+    cancel: 'Stop searching',
+    waitingTitle: 'Waiting for your bestie...',
+    waitingText: (name: string) =>
+      `We have passed your request to ${isolated(name)}. The answer comes in a moment.`,
+    waitingCancel: 'Cancel',
+    askTitle: 'Stop searching?',
+    askMoney: (price: string) =>
+      `You have paid ${price}, and it does not come back by itself. Our team reviews the payment and decides on the refund.`,
+    askFree: 'If you stop now, your free session is used up.',
+    stay: 'Keep searching',
+    stop: 'Yes, stop',
+  },
+  failure: {
+    title: {
+      no_mitra_available: 'No bestie could make it',
+      all_mitras_rejected: 'Every bestie is busy right now',
+      targeted_mitra_offline: 'Your bestie is not online',
+      targeted_mitra_rejected: 'Your bestie cannot make it right now',
+      targeted_mitra_timeout: 'Your bestie did not answer in time',
+      payment_session_expired: 'The time to choose is over',
+      customer_cancelled: 'The search was cancelled',
+    },
+    what: {
+      no_mitra_available: 'We searched until the time was up, and nobody accepted. We are sorry.',
+      all_mitras_rejected:
+        'Every bestie we asked is unable to take a session right now. It is not about you.',
+      targeted_mitra_offline: 'They cannot be reached right now, so the session did not start.',
+      targeted_mitra_rejected:
+        'They cannot take a session right now, so it did not start. It is not about you.',
+      targeted_mitra_timeout: 'Your request was not answered in time, so the session did not start.',
+      payment_session_expired: 'We waited for you to choose another bestie until the time was up.',
+      customer_cancelled: 'You stopped searching before a bestie accepted.',
+    },
+    moneyTitle: 'Your money',
+    money: (price: string) =>
+      `The ${price} you paid is on record. Our team reviews this payment and decides on the refund; you need not report anything.`,
+    moneyFree: 'No money was taken, and your free session is not used up.',
+    trialCancelled: 'No money was taken. Your free session is used up.',
+    refunded: (price: string) => `We have given ${price} back to you.`,
+    reference: 'Payment code',
+    nowTitle: 'Now',
+    now: 'You can try again from the home screen whenever a bestie is ready.',
+    home: 'To the home screen',
+  },
+  extension: {
+    ask: 'More time',
+    title: 'How much more time?',
+    more: (minutes: number) => `+${minutes} minutes`,
+    send: (price: string) => `Ask for it, ${price}`,
+    note: (name: string) =>
+      `${isolated(name)} is asked first. Money is taken only once it is approved; if it is not, you pay nothing.`,
+    waitingTitle: 'Waiting for your bestie...',
+    terms: (minutes: number, price: string) => `${minutes} more minutes, ${price}`,
+    left: 'Time left to answer',
+    silenceApproves: (price: string) =>
+      `Without an answer until the time is up, this is approved and ${price} is paid.`,
+    silenceRejects: 'Without an answer until the time is up, this is dropped and you pay nothing.',
+    charging: 'Approved. Processing the payment…',
+    approvedTitle: 'More time',
+    approved: (minutes: number, price: string) =>
+      `Your session is ${minutes} minutes longer. ${price} is paid.`,
+    rejectedTitle: 'No more time',
+    rejectedByMitra: 'Your bestie cannot stay longer right now. You pay nothing.',
+    rejectedByTimeout: 'Your request was not answered. You pay nothing.',
+    rejectedOffline: 'Your bestie is not taking extra time right now. You pay nothing.',
+    rejectedUnreachable: 'Your bestie is not connected right now. You pay nothing.',
+    rejectedEnded: 'The session is over. You pay nothing.',
+    chargeFailed: 'Your bestie agreed, but the payment was declined. No money was taken. You can try again.',
+    go: 'Keep talking',
+    pending: 'Your last request is still being handled.',
+  },
+  chat: {
+    endTitle: 'End the chat now?',
+    endText: 'The time that is left cannot be used later and is not refunded.',
+    endStay: 'Keep talking',
+    endNow: 'Yes, end it',
+    empty: (name: string) => `You are connected with ${isolated(name)}. Start anywhere, and take your time.`,
+    soon: 'The time is nearly up. Keep talking?',
+    over: 'The time is up',
+  },
+  ended: {
+    time_up: 'The time was up. Thank you for sharing.',
+    customer_ended: 'You ended this session.',
+    mitra_ended:
+      'Your bestie ended the session early. Our team reviews your payment; you need not report anything.',
+    mitra_suspended: 'We stopped this session. Our team reviews your payment; you need not report anything.',
+    again: 'Talk again',
+  },
+  history: {
+    title: 'History',
+    empty: 'Nothing here yet',
+    emptyText:
+      'All your chats are kept here. No other bestie can read them; our team opens one only when a problem has to be looked into.',
+    running: 'Running now',
+    open: (name: string, time: string) => `Read the chat with ${isolated(name)}, ${time}`,
+    again: 'Talk again',
+    againWith: (name: string) => `Talk with ${isolated(name)} again`,
+    more: 'Load more',
+  },
+  push: {
+    title: 'Notifications',
+    on: 'We tell you when a bestie is here or replies while the app is closed. What is said in the chat is not shown.',
+    off: 'We can tell you when a bestie is here or replies while the app is closed.',
+    blocked:
+      'Notifications are blocked on this phone. Open the site settings of the browser, and allow them.',
+    impossible: 'This browser cannot receive notifications.',
+    failed: 'Notifications are not set up yet. Check your internet, then try again.',
+  },
+  profile: {
+    title: 'Profile',
+    callName: 'Call name',
+    callNameHint: 'Your bestie sees this name and nothing else.',
+    save: 'Save',
+    saved: 'Your call name is saved',
+    phone: 'Phone number',
+    signOutTitle: 'Sign out of Curhat?',
+    signOutText: 'Your history stays. Messages that this phone has not sent yet are lost.',
+  },
+};
+
+export default en;

@@ -1,0 +1,172 @@
+import { isolated } from '../../shared/words/visibleText';
+/** The customer's words for the screens that are fetched when they are needed. */
+export default {
+  welcome: {
+    title: 'Ada yang mau dicurhatin?',
+    text: 'Ngobrol dengan bestie sungguhan yang siap mendengarkan, dalam hitungan detik.',
+    demoName: 'Nomor contoh',
+  },
+  payment: {
+    title: 'Pembayaran',
+    choose: 'Mau curhat berapa lama?',
+    withMitra: (name: string) => `Curhat lagi dengan ${isolated(name)}`,
+    free: 'Gratis',
+    trial: 'Coba dulu, satu kali',
+    next: 'Lanjut',
+    summary: 'Ringkasan',
+    session: (minutes: number) => `Sesi curhat ${minutes} menit`,
+    total: 'Total',
+    expires: 'Selesaikan dalam',
+    pay: (price: string) => `Bayar ${price}`,
+    payFree: 'Mulai gratis, Rp0',
+    note: 'Uang baru diambil setelah kamu menekan tombol bayar. Sesudah itu kami langsung mencari bestie.',
+    noteFree: 'Tidak ada uang yang diambil. Sesudah ini kami langsung mencari bestie.',
+    change: 'Pilih durasi lain',
+    later: 'Kamu boleh keluar dari layar ini. Pembayaran menunggu di beranda sampai waktunya habis.',
+    paying: 'Memproses pembayaran…',
+    confirmingTitle: 'Menunggu kepastian pembayaran',
+    confirming:
+      'Pembayaranmu sudah kami kirim dan kami menunggu jawabannya. Jangan bayar lagi; layar ini lanjut dengan sendirinya.',
+    declined: 'Pembayaran ditolak. Tidak ada uang yang diambil. Coba lagi, atau pilih durasi lain.',
+    presenceUnknown:
+      'Kami sedang tidak bisa memastikan ada bestie. Tidak ada uang yang diambil. Coba lagi sebentar lagi.',
+    nobody: 'Belum ada bestie tersedia. Tidak ada uang yang diambil.',
+    nobodyYet:
+      'Belum ada bestie tersedia. Tidak ada uang yang diambil. Kamu bisa lanjut begitu ada yang siap.',
+    onlyOthers: (name: string) =>
+      `${name} sedang tidak bisa menemani. Kalau kamu lanjut, kamu bisa memilih chat dengan bestie lain tanpa membayar lagi.`,
+    trialUsed: 'Sesi gratismu sudah terpakai, atau sudah tiga kali dicoba dalam 24 jam. Pilih durasi lain.',
+    expiredTitle: 'Waktu pembayaran habis',
+    expired:
+      'Pembayaran ini sudah ditutup. Tidak ada uang yang diambil. Kalau ternyata terpotong, uangnya otomatis kami kembalikan.',
+    again: 'Mulai lagi',
+  },
+  search: {
+    title: 'Mencari bestie…',
+    text: 'Kami sedang menghubungi bestie yang siap menemanimu.',
+    keepOpen: 'Biarkan layar ini terbuka.',
+    tell: 'Mau membuka aplikasi lain dulu? Kami bisa memberi tahu begitu bestie siap.',
+    tellMe: 'Beri tahu aku',
+    told: 'Kamu boleh membuka aplikasi lain: begitu bestie siap, kami beri tahu.',
+    left: 'Sisa waktu mencari',
+    cancel: 'Berhenti mencari',
+    waitingTitle: 'Menunggu konfirmasi bestie...',
+    waitingText: (name: string) =>
+      `Permintaanmu sudah kami kirim ke ${isolated(name)}. Tunggu jawabannya sebentar, ya.`,
+    waitingCancel: 'Batalkan',
+    askTitle: 'Berhenti mencari?',
+    askMoney: (price: string) =>
+      `${price} sudah kamu bayar dan tidak otomatis kembali. Tim kami memeriksanya dulu, lalu memutuskan apakah uangnya dikembalikan.`,
+    askFree: 'Kalau kamu berhenti sekarang, sesi gratismu dianggap sudah terpakai.',
+    stay: 'Tetap mencari',
+    stop: 'Ya, berhenti',
+  },
+  failure: {
+    title: {
+      no_mitra_available: 'Belum ada bestie yang bisa menemani',
+      all_mitras_rejected: 'Semua bestie sedang tidak bisa',
+      targeted_mitra_offline: 'Bestie sedang tidak online',
+      targeted_mitra_rejected: 'Bestie pilihanmu belum bisa menemani',
+      targeted_mitra_timeout: 'Bestie pilihanmu tidak sempat menjawab',
+      payment_session_expired: 'Waktu untuk memilih sudah habis',
+      customer_cancelled: 'Pencarian dibatalkan',
+    },
+    what: {
+      no_mitra_available:
+        'Kami sudah mencari sampai waktunya habis, tetapi belum ada bestie yang menerima. Maaf, ya.',
+      all_mitras_rejected: 'Semua bestie yang kami tanya sedang tidak bisa menerima. Ini bukan karena kamu.',
+      targeted_mitra_offline: 'Dia sedang tidak bisa dihubungi, jadi sesinya tidak dimulai.',
+      targeted_mitra_rejected:
+        'Dia sedang tidak bisa menerima curhat, jadi sesinya tidak dimulai. Ini bukan karena kamu.',
+      targeted_mitra_timeout:
+        'Permintaanmu tidak terjawab sampai waktunya habis, jadi sesinya tidak dimulai.',
+      payment_session_expired: 'Kami menunggu pilihanmu untuk bestie lain sampai waktunya habis.',
+      customer_cancelled: 'Kamu berhenti mencari sebelum ada bestie yang menerima.',
+    },
+    moneyTitle: 'Uangmu',
+    money: (price: string) =>
+      `${price} yang kamu bayar sudah tercatat. Tim kami memeriksanya dan memutuskan apakah uangnya dikembalikan. Kamu tidak perlu melapor.`,
+    moneyFree: 'Tidak ada uang yang diambil, dan sesi gratismu belum terpakai.',
+    trialCancelled: 'Tidak ada uang yang diambil. Sesi gratismu sudah terpakai.',
+    refunded: (price: string) => `${price} sudah kami kembalikan.`,
+    reference: 'Kode pembayaran',
+    nowTitle: 'Sekarang',
+    now: 'Kamu bisa mencoba lagi dari beranda, kapan pun ada bestie yang siap.',
+    home: 'Ke beranda',
+  },
+  extension: {
+    ask: 'Tambah waktu',
+    title: 'Tambah berapa lama?',
+    more: (minutes: number) => `+${minutes} menit`,
+    send: (price: string) => `Minta tambahan, ${price}`,
+    note: (name: string) =>
+      `Kami tanya ${isolated(name)} dulu. Kamu baru membayar kalau disetujui; kalau ditolak, kamu tidak membayar apa-apa.`,
+    waitingTitle: 'Menunggu konfirmasi bestie...',
+    terms: (minutes: number, price: string) => `Tambahan ${minutes} menit, ${price}`,
+    left: 'Sisa waktu menjawab',
+    silenceApproves: (price: string) =>
+      `Kalau tidak dijawab sampai waktunya habis, tambahan ini disetujui dan ${price} dibayar.`,
+    silenceRejects: 'Kalau tidak dijawab sampai waktunya habis, tambahan ini batal dan kamu tidak membayar.',
+    charging: 'Disetujui. Memproses pembayaran…',
+    approvedTitle: 'Waktu ditambah',
+    approved: (minutes: number, price: string) =>
+      `Sesimu bertambah ${minutes} menit. ${price} sudah dibayar.`,
+    rejectedTitle: 'Waktu tidak ditambah',
+    rejectedByMitra: 'Bestie belum bisa menambah waktu. Kamu tidak membayar apa-apa.',
+    rejectedByTimeout: 'Permintaanmu tidak terjawab. Kamu tidak membayar apa-apa.',
+    rejectedOffline: 'Bestie sedang tidak menerima tambahan waktu. Kamu tidak membayar apa-apa.',
+    rejectedUnreachable: 'Bestie sedang tidak terhubung. Kamu tidak membayar apa-apa.',
+    rejectedEnded: 'Sesinya sudah selesai. Kamu tidak membayar apa-apa.',
+    chargeFailed:
+      'Bestie setuju, tetapi pembayarannya ditolak. Tidak ada uang yang diambil. Kamu bisa mencoba lagi.',
+    go: 'Lanjut curhat',
+    pending: 'Permintaan sebelumnya masih diproses.',
+  },
+  chat: {
+    endTitle: 'Akhiri curhat sekarang?',
+    endText: 'Sisa waktunya tidak bisa dipakai lagi dan tidak dikembalikan.',
+    endStay: 'Lanjut curhat',
+    endNow: 'Ya, akhiri',
+    empty: (name: string) =>
+      `Kamu terhubung dengan ${isolated(name)}. Mulai dari mana saja, pelan-pelan juga tidak apa-apa.`,
+    soon: 'Waktunya hampir habis. Mau lanjut?',
+    over: 'Waktunya habis',
+  },
+  ended: {
+    time_up: 'Waktunya habis. Terima kasih sudah bercerita.',
+    customer_ended: 'Kamu mengakhiri sesi ini.',
+    mitra_ended:
+      'Bestie mengakhiri sesi lebih awal. Tim kami memeriksa pembayaranmu; kamu tidak perlu melapor.',
+    mitra_suspended: 'Sesi ini kami hentikan. Tim kami memeriksa pembayaranmu; kamu tidak perlu melapor.',
+    again: 'Curhat lagi',
+  },
+  history: {
+    title: 'Riwayat',
+    empty: 'Belum ada riwayat',
+    emptyText:
+      'Semua curhatmu tersimpan di sini. Bestie lain tidak bisa membacanya; tim kami hanya membukanya kalau ada masalah yang harus diperiksa.',
+    running: 'Sedang berlangsung',
+    open: (name: string, time: string) => `Baca curhat dengan ${isolated(name)}, ${time}`,
+    again: 'Curhat lagi',
+    againWith: (name: string) => `Curhat lagi dengan ${isolated(name)}`,
+    more: 'Muat lebih banyak',
+  },
+  push: {
+    title: 'Notifikasi',
+    on: 'Kami memberi tahu kalau bestie siap atau membalas selagi aplikasi tertutup. Isi chat tidak ditampilkan.',
+    off: 'Kami bisa memberi tahu kalau bestie siap atau membalas selagi aplikasi tertutup.',
+    blocked: 'Notifikasi diblokir di HP ini. Buka setelan situs di peramban, lalu izinkan notifikasi.',
+    impossible: 'Peramban ini tidak bisa menerima notifikasi.',
+    failed: 'Notifikasi belum terpasang. Periksa internetmu, lalu coba lagi.',
+  },
+  profile: {
+    title: 'Profil',
+    callName: 'Nama panggilan',
+    callNameHint: 'Hanya nama ini yang dilihat bestie.',
+    save: 'Simpan',
+    saved: 'Nama panggilan disimpan',
+    phone: 'Nomor HP',
+    signOutTitle: 'Keluar dari Curhat?',
+    signOutText: 'Riwayatmu tetap tersimpan. Pesan yang belum terkirim dari HP ini akan hilang.',
+  },
+};

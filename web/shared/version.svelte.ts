@@ -1,0 +1,38 @@
+/** Notices that the server has a newer version of this client than the open page. */
+import { timeoutSignal } from './baseline';
+
+const CHECK_INTERVAL_MS = 30 * 60_000;
+const ANSWER_TIMEOUT_MS = 15_000;
+
+let isOutdated = $state(false);
+
+export function hasNewVersion(): boolean {
+  return isOutdated;
+}
+
+/** Checks regularly while the page is visible, and when the person returns to the page after a longer time. */
+export function watchVersion(): void {
+  let checkedAt = Date.now();
+  const check = () => {
+    if (document.visibilityState !== 'visible' || Date.now() - checkedAt < CHECK_INTERVAL_MS) return;
+    checkedAt = Date.now();
+    void compare();
+  };
+  setInterval(check, CHECK_INTERVAL_MS);
+  document.addEventListener('visibilitychange', check);
+}
+
+/** The name of the script contains the hash of the whole client. So the server's page names another script after a deploy. */
+async function compare(): Promise<void> {
+  const script = document.querySelector<HTMLScriptElement>('script[type="module"]');
+  try {
+    // The service worker does not answer a request with `no-store`.
+    const options = { cache: 'no-store', signal: timeoutSignal(ANSWER_TIMEOUT_MS) } as const;
+    const page = await (await fetch(import.meta.env.BASE_URL, options)).text();
+    // The page of another server, such as a proxy, says nothing about the version.
+    if (script !== null && page.includes('id="app"'))
+      isOutdated = !page.includes(new URL(script.src).pathname);
+  } catch {
+    // Without a network, check again later.
+  }
+}
