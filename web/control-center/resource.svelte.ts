@@ -1,4 +1,6 @@
 /** A value that a screen reads from the server: once, on demand, or repeatedly while the page is visible. */
+import { untrack } from 'svelte';
+import { loadUntilDone } from '../shared/retry';
 import { errorText } from '../shared/words/shared';
 
 export class Resource<Data> {
@@ -14,8 +16,21 @@ export class Resource<Data> {
     this.#read = read;
   }
 
+  /**
+   * Reads the value now, and again by itself after an error that can pass. Returns a function that ends this. Call this
+   * method inside an `$effect`.
+   */
+  start(): () => void {
+    return untrack(() => loadUntilDone(() => this.#readOrThrow()));
+  }
+
   /** Reads the value. If two reads overlap, the result of the earlier read is ignored. */
   async load(): Promise<void> {
+    // `problem` tells the person why the read failed.
+    await this.#readOrThrow().catch(() => undefined);
+  }
+
+  async #readOrThrow(): Promise<void> {
     const number = ++this.#latest;
     this.isLoading = true;
     try {
@@ -24,7 +39,9 @@ export class Resource<Data> {
       this.value = value;
       this.problem = '';
     } catch (error) {
-      if (number === this.#latest) this.problem = errorText(error);
+      if (number !== this.#latest) return;
+      this.problem = errorText(error);
+      throw error;
     } finally {
       if (number === this.#latest) this.isLoading = false;
     }

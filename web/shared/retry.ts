@@ -1,4 +1,5 @@
-/** Waits and repeated attempts. When the network returns, a wait ends early. */
+/** Waits and repeated attempts. When the network or the person returns, a wait ends early. */
+import { isTemporary } from './api/client';
 
 const FIRST_PAUSE_MS = 1_000;
 const LONGEST_PAUSE_MS = 10_000;
@@ -22,15 +23,40 @@ export async function retryUntilDone(
   }
 }
 
-/** Resolves when the browser reports that the network is back, and after `milliseconds` at the latest. */
+/**
+ * Loads what a screen shows. Every screen that loads something once uses this function, alone or in `Loading`,
+ * `Pages` or `Resource`. So a screen that was opened without a network fills when the network returns.
+ *
+ * `load` throws its error. After an error that can pass, `load` runs again by itself. Returns a function that ends
+ * this: call it when the screen closes.
+ */
+export function loadUntilDone(load: () => Promise<unknown>): () => void {
+  let isOver = false;
+  void retryUntilDone(
+    async () => {
+      if (!isOver) await load();
+    },
+    (error) => !isOver && isTemporary(error),
+  );
+  return () => {
+    isOver = true;
+  };
+}
+
+/** Resolves when the network is back, when the person returns to the page, and after `milliseconds` at the latest. */
 function waitUntilOnlineOr(milliseconds: number): Promise<void> {
   return new Promise((resolve) => {
     const done = () => {
       removeEventListener('online', done);
+      document.removeEventListener('visibilitychange', handleVisibility);
       clearTimeout(timer);
       resolve();
     };
+    const handleVisibility = () => {
+      if (document.visibilityState === 'visible') done();
+    };
     const timer = setTimeout(done, milliseconds);
     addEventListener('online', done);
+    document.addEventListener('visibilitychange', handleVisibility);
   });
 }

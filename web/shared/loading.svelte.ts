@@ -1,0 +1,41 @@
+/** What a screen loads. If it fails, `problem` has a sentence for the person, until a later load succeeds. */
+import { loadUntilDone } from './retry';
+import { errorText } from './words/shared';
+
+export class Loading {
+  busy = $state(false);
+  problem = $state('');
+  readonly #step: () => Promise<void>;
+  #stop: () => void = () => undefined;
+
+  /** `step` fetches the data, and throws its error. */
+  constructor(step: () => Promise<void>) {
+    this.#step = step;
+  }
+
+  /** Loads now, and again by itself after an error that can pass. Call it in `onMount` or in an `$effect`. */
+  start = (): (() => void) => {
+    this.load();
+    return () => this.#stop();
+  };
+
+  /** Loads now. Does nothing while a load is running. */
+  load = (): void => {
+    if (this.busy) return;
+    this.#stop();
+    this.#stop = loadUntilDone(() => this.#run());
+  };
+
+  async #run(): Promise<void> {
+    this.busy = true;
+    try {
+      await this.#step();
+      this.problem = '';
+    } catch (error) {
+      this.problem = errorText(error);
+      throw error;
+    } finally {
+      this.busy = false;
+    }
+  }
+}
