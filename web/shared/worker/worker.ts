@@ -8,6 +8,7 @@
  */
 declare const VERSION: string;
 declare const BASE: string;
+declare const APP_NAME: string;
 declare const FILES: string[];
 
 const worker = self as unknown as ServiceWorkerGlobalScope;
@@ -28,27 +29,46 @@ worker.addEventListener('fetch', (event) => {
   const url = new URL(request.url);
   if (request.method !== 'GET' || url.origin !== worker.location.origin || !url.pathname.startsWith(BASE))
     return;
+  // The page asks the server for its version.
+  if (request.cache === 'no-store') return;
   if (request.mode === 'navigate') event.respondWith(fetchPage(request));
   else event.respondWith(fetchFile(request));
 });
 
 worker.addEventListener('push', (event) => {
-  // This type is PushPayload of the contract. A classic script cannot import the generated type.
-  const pushed = event.data?.json() as { type: string; title: string; body: string; topic: string };
-  event.waitUntil(showNotification(pushed));
+  event.waitUntil(handlePush(event.data));
 });
 
 worker.addEventListener('notificationclick', (event) => {
   event.notification.close();
-  event.waitUntil(openApp(event.notification.data as string));
+  event.waitUntil(openApp((event.notification.data as string | null) ?? BASE));
 });
 
-async function showNotification(pushed: {
+/** PushPayload of the contract. A classic script cannot import the generated type. */
+interface PushPayload {
   type: string;
   title: string;
   body: string;
   topic: string;
-}): Promise<void> {
+}
+
+/**
+ * Shows a notification for each push, also for an empty push or one that it cannot read. After a push without a
+ * notification, a browser shows a warning of its own, and in the end takes the subscription away.
+ */
+async function handlePush(data: PushMessageData | null): Promise<void> {
+  try {
+    await showNotification(data?.json() as PushPayload);
+  } catch {
+    await worker.registration.showNotification(APP_NAME, {
+      body: 'Ada kabar baru. Buka aplikasinya.',
+      tag: 'general',
+      icon: `${BASE}icons/icon-192.png`,
+    });
+  }
+}
+
+async function showNotification(pushed: PushPayload): Promise<void> {
   // TypeScript's type lacks `renotify`.
   const options: NotificationOptions & { renotify: boolean } = {
     body: pushed.body,
@@ -79,9 +99,17 @@ async function openApp(path: string): Promise<void> {
 }
 
 async function cacheFiles(): Promise<void> {
-  const cache = await caches.open(CACHE);
-  // Do not use the browser's own cache, because the page and its files must have the same version.
-  await cache.addAll(FILES.map((path) => new Request(path, { cache: 'no-cache' })));
+  try {
+    const cache = await caches.open(CACHE);
+    // Do not use the browser's own cache, because the page and its files must have the same version.
+    await cache.addAll(FILES.map((path) => new Request(path, { cache: 'no-cache' })));
+  } catch (error) {
+    await caches.delete(CACHE).catch(() => undefined);
+    // The disk is full. The first worker still shows notifications, and the app comes from the network. A later worker
+    // is not installed: the worker before it still has its files, and the browser tries again at the next visit.
+    const isFull = error instanceof DOMException && error.name === 'QuotaExceededError';
+    if (!isFull || worker.registration.active !== null) throw error;
+  }
   await worker.skipWaiting();
 }
 
@@ -97,7 +125,7 @@ async function deleteOldCaches(): Promise<void> {
 
 /** Fetches a page. If the network fails or takes too long, returns the cached page. */
 async function fetchPage(request: Request): Promise<Response> {
-  const kept = await caches.match(BASE, { cacheName: CACHE });
+  const kept = await caches.match(BASE, { cacheName: CACHE }).catch(() => undefined);
   try {
     const controller = new AbortController();
     if (kept) setTimeout(() => controller.abort(), PAGE_TIMEOUT_MS);
@@ -110,5 +138,5 @@ async function fetchPage(request: Request): Promise<Response> {
 }
 
 async function fetchFile(request: Request): Promise<Response> {
-  return (await caches.match(request)) ?? fetch(request);
+  return (await caches.match(request).catch(() => undefined)) ?? fetch(request);
 }

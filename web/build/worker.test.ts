@@ -1,0 +1,121 @@
+/** Runs the compiled service worker of shared/worker/ in a fake browser. */
+import { runInNewContext } from 'node:vm';
+import { beforeEach, expect, test, vi } from 'vitest';
+import { compileWorker } from './shell.ts';
+
+type Listener = (event: Record<string, unknown>) => void;
+const showNotification = vi.fn<(title: string, options: Record<string, unknown>) => Promise<void>>();
+const addAll = vi.fn<() => Promise<void>>();
+const skipWaiting = vi.fn(() => Promise.resolve());
+const match = vi.fn<() => Promise<Response | undefined>>();
+const fetched = vi.fn<() => Promise<Response>>();
+const deleteCache = vi.fn<(name: string) => Promise<boolean>>();
+const registration = { showNotification, active: null as object | null };
+const listeners = new Map<string, Listener>();
+
+const code = await compileWorker({
+  VERSION: '2',
+  BASE: '/app/',
+  APP_NAME: 'Curhat',
+  FILES: ['/app/', '/app/assets/first.js'],
+});
+
+beforeEach(() => {
+  vi.resetAllMocks();
+  listeners.clear();
+  registration.active = null;
+  const self = {
+    addEventListener: (type: string, listener: Listener) => listeners.set(type, listener),
+    registration,
+    skipWaiting,
+    location: { origin: 'https://curhat.example' },
+  };
+  const caches = { open: () => Promise.resolve({ addAll }), delete: deleteCache, match };
+  class Request {
+    readonly url: string;
+    constructor(url: string) {
+      this.url = url;
+    }
+  }
+  runInNewContext(code, {
+    self,
+    caches,
+    Request,
+    URL,
+    DOMException,
+    AbortController,
+    setTimeout,
+    fetch: fetched,
+  });
+  deleteCache.mockResolvedValue(true);
+});
+
+/** Fires the event. Returns what the worker promises to do. */
+async function fire(type: string, fields: Record<string, unknown> = {}): Promise<unknown> {
+  let promise: unknown;
+  const take = (given: unknown) => (promise = given);
+  listeners.get(type)!({ ...fields, waitUntil: take, respondWith: take });
+  return await promise;
+}
+
+const pushed = { type: 'message', title: 'Kak Sari', body: 'Pesan baru', topic: 'chat' };
+const GENERAL = ['Curhat', expect.objectContaining({ body: 'Ada kabar baru. Buka aplikasinya.' })];
+
+test('a push shows its notification', async () => {
+  await fire('push', { data: { json: () => pushed } });
+  expect(showNotification.mock.calls).toEqual([
+    ['Kak Sari', expect.objectContaining({ body: 'Pesan baru', tag: 'chat', data: '/app/chat' })],
+  ]);
+});
+
+test.each([
+  ['an empty push', null],
+  ['a push that is not JSON', { json: () => JSON.parse('{') as unknown }],
+  ['a push that is null', { json: () => null }],
+])('%s shows a general notification', async (_, data) => {
+  await fire('push', { data });
+  expect(showNotification.mock.calls).toEqual([GENERAL]);
+});
+
+test('a notification that the browser refuses is replaced by a general notification', async () => {
+  showNotification.mockRejectedValueOnce(new TypeError('renotify needs a tag'));
+  await fire('push', { data: { json: () => ({ ...pushed, topic: '' }) } });
+  expect(showNotification.mock.calls[1]).toEqual(GENERAL);
+});
+
+test('on a full disk, the first worker is installed without files, so that notifications arrive', async () => {
+  addAll.mockRejectedValueOnce(new DOMException('', 'QuotaExceededError'));
+  await fire('install');
+  expect(deleteCache).toHaveBeenCalledWith('curhat:/app/:2');
+  expect(skipWaiting).toHaveBeenCalled();
+});
+
+test('on a full disk, a later worker does not replace the worker that has its files', async () => {
+  registration.active = {};
+  addAll.mockRejectedValueOnce(new DOMException('', 'QuotaExceededError'));
+  await expect(fire('install')).rejects.toThrow(DOMException);
+  expect(deleteCache).toHaveBeenCalledWith('curhat:/app/:2');
+  expect(skipWaiting).not.toHaveBeenCalled();
+});
+
+test('a lost network during the installation leaves nothing behind, and the browser tries again', async () => {
+  addAll.mockRejectedValueOnce(new TypeError('Failed to fetch'));
+  await expect(fire('install')).rejects.toThrow(TypeError);
+  expect(deleteCache).toHaveBeenCalledWith('curhat:/app/:2');
+});
+
+test.each(['navigate', 'cors'])(
+  'a cache that cannot be read (%s) is answered from the network',
+  async (mode) => {
+    match.mockRejectedValue(new DOMException('', 'UnknownError'));
+    const answer = new Response('page');
+    fetched.mockResolvedValue(answer);
+    const request = { method: 'GET', mode, url: 'https://curhat.example/app/', cache: 'default' };
+    expect(await fire('fetch', { request })).toBe(answer);
+  },
+);
+
+test('a request for the version of the server does not come from the cache', async () => {
+  const request = { method: 'GET', mode: 'cors', url: 'https://curhat.example/app/', cache: 'no-store' };
+  expect(await fire('fetch', { request })).toBeUndefined();
+});
