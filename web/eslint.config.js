@@ -3,36 +3,11 @@ import js from '@eslint/js';
 import svelte from 'eslint-plugin-svelte';
 import { defineConfig } from 'eslint/config';
 import ts from 'typescript-eslint';
+import { BASELINE_EXCEPTIONS } from './build/baseline-exceptions.ts';
 import { supportedByBaseline } from './build/eslint-baseline.ts';
 import svelteConfig from './svelte.config.js';
 
-/**
- * Platform functions that the clients use although a browser of .browserslistrc lacks them.
- * A new function needs a reason here, or a replacement in shared/baseline.ts.
- */
-const BASELINE_EXCEPTIONS = {
-    HTMLDialogElement:
-        'shared/ui/Dialog.svelte: missing in Safari 15.3 and Firefox 97; issue 11, point 18, mends it',
-    // Before use, shared/push/ checks that a browser has all of these functions. In a browser without them, the app has
-    // no notifications.
-    Notification:
-        'shared/push/push.svelte.ts, shared/push/start.ts and mitra/screens/Home.svelte ask for it first',
-    PushManager: 'shared/push/push.svelte.ts asks for it first',
-    PushSubscription: 'exists where PushManager does',
-    PushSubscriptionOptions: 'exists where PushManager does',
-    'ServiceWorkerRegistration.pushManager': 'exists where PushManager does',
-    'ServiceWorkerRegistration.getNotifications': 'exists where Notification does',
-    'ServiceWorkerRegistration.showNotification': 'shared/worker/worker.ts: called when a push arrives',
-    NotificationEvent: 'shared/worker/worker.ts: exists where it is fired',
-    PushEvent: 'shared/worker/worker.ts: exists where it is fired',
-    PushMessageData: 'exists where PushEvent does',
-    // Only some phones can vibrate, and the client first checks that the function exists.
-    'Navigator.vibrate': 'mitra/alarm.svelte.ts asks for it first',
-    'Navigator.userActivation': 'mitra/alarm.svelte.ts: without it the phone rings and does not vibrate',
-    UserActivation: 'exists where Navigator.userActivation does',
-};
-
-/** Syntax that Chrome 87 cannot parse. The build does not convert it: see `build.target` of Vite. */
+/** Syntax that Chrome 87 cannot parse, and that the build cannot convert without a loss. */
 const NEWER_SYNTAX = [
     { selector: 'StaticBlock', message: 'Chrome 93 and older cannot read a static block.' },
     {
@@ -75,6 +50,26 @@ export default defineConfig(
             'svelte/require-store-reactive-access': 'off',
             // The stores keep each Map and Date in `$state.raw`. The stores replace a Map or Date, and never change it.
             'svelte/prefer-svelte-reactivity': 'off',
+        },
+    },
+    {
+        files: ['{customer,mitra,control-center,shared}/**/*.{ts,svelte}'],
+        ignores: ['shared/storage.ts', '**/*.test.ts'],
+        rules: {
+            'no-restricted-globals': [
+                'error',
+                { name: 'localStorage', message: 'It may throw: use deviceStorage of shared/storage.ts.' },
+                { name: 'sessionStorage', message: 'It may throw: use tabStorage of shared/storage.ts.' },
+            ],
+        },
+    },
+    {
+        // Every browser must be able to read this file, also one that is too old for the app.
+        files: ['shared/boot.js'],
+        languageOptions: { ecmaVersion: 5, sourceType: 'script' },
+        rules: {
+            'no-undef': 'off',
+            '@typescript-eslint/no-unused-vars': ['error', { caughtErrors: 'none' }],
         },
     },
     {

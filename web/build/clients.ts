@@ -2,9 +2,9 @@
  * The web clients. Each client has a folder of sources, and a path under which the server serves the client's build.
  */
 import { existsSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
+import { dirname } from 'node:path';
 
-export const WEB = fileURLToPath(new URL('..', import.meta.url));
+export const WEB = `${dirname(import.meta.dirname)}/`;
 
 export interface Client {
   /** The folder of the sources in web/. */

@@ -1,5 +1,6 @@
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig } from 'vite';
+import { BUILD_TARGET, SYNTAX_TARGET } from './baseline.ts';
 import { clientIn, WEB } from './clients.ts';
 import { shell } from './shell.ts';
 
@@ -17,6 +18,9 @@ export default defineConfig(({ mode }) => {
     build: {
       outDir: `${WEB}dist/${client.path}`,
       emptyOutDir: true,
+      // The build converts syntax that the oldest browsers cannot read. It does not replace functions.
+      target: SYNTAX_TARGET,
+      cssTarget: BUILD_TARGET,
       // No file becomes a `data:` URL, because the content security policy forbids such URLs.
       assetsInlineLimit: 0,
       modulePreload: { polyfill: false },

@@ -7,28 +7,15 @@
  * three, but does not find `crypto.randomUUID`. That plugin is configured with a Baseline year such as 2022, and
  * cannot read a list of browsers. shared/baseline.cases.ts has the cases of this rule.
  */
-import data from '@mdn/browser-compat-data' with { type: 'json' };
-import type { Identifier, SimpleSupportStatement, SupportStatement } from '@mdn/browser-compat-data';
 import { ESLintUtils, type TSESTree } from '@typescript-eslint/utils';
-import browserslist from 'browserslist';
 import ts from 'typescript';
-import { WEB } from './clients.ts';
+import { browsersWithout, supportOf, type Path } from './baseline.ts';
 
-/** The oldest version of each browser of .browserslistrc, under the name that browserslist gives it. */
-const OLDEST_VERSIONS: ReadonlyMap<string, number> = readOldestVersions();
-/** MDN's names for the browsers of .browserslistrc, and for browsers with the same engine and version. */
-const MDN_NAMES: Record<string, string[]> = {
-  chrome: ['chrome', 'chrome_android', 'webview_android'],
-  safari: ['safari'],
-  ios_saf: ['safari_ios'],
-  firefox: ['firefox', 'firefox_android'],
-};
 /** In these nodes, an identifier names a type. The rule ignores types, because the build removes them. */
 const TYPE_POSITIONS = ['TSTypeReference', 'TSQualifiedName', 'TSTypeQuery', 'TSInterfaceHeritage'];
 
 /** Names that the rule allows, each with the reason. A name is a member, or an interface with all its members. */
 type Exceptions = Readonly<Record<string, string>>;
-type Path = readonly string[];
 
 export const supportedByBaseline = ESLintUtils.RuleCreator.withoutDocs({
   meta: {
@@ -57,9 +44,7 @@ export const supportedByBaseline = ESLintUtils.RuleCreator.withoutDocs({
           .join('.')
           .replace(/^(api|javascript\.builtins)\./, '')
           .replace(/_static$/, '');
-        const browsers = [...OLDEST_VERSIONS]
-          .filter(([browser, version]) => MDN_NAMES[browser]?.some((one) => !isIn(support[one], version)))
-          .map(([browser, version]) => `${browser} ${version}`);
+        const browsers = browsersWithout(support);
         if (browsers.length > 0 && !(name in exceptions) && !(name.split('.')[0]! in exceptions))
           context.report({ node, messageId: 'missing', data: { name, browsers: browsers.join(', ') } });
         return;
@@ -69,17 +54,6 @@ export const supportedByBaseline = ESLintUtils.RuleCreator.withoutDocs({
     return { Identifier: check };
   },
 });
-
-function readOldestVersions(): Map<string, number> {
-  const oldest = new Map<string, number>();
-  for (const supported of browserslist(undefined, { path: WEB })) {
-    const [browser = '', versions = ''] = supported.split(' ');
-    // Safari on iOS has ranges, such as "15.0-15.1".
-    const version = Number.parseFloat(versions);
-    oldest.set(browser, Math.min(version, oldest.get(browser) ?? Infinity));
-  }
-  return oldest;
-}
 
 /** The object whose `name` the code reads, as `object.name` or `const { name } = object`. A bare `name` has none. */
 function ownerOf(node: TSESTree.Identifier): TSESTree.Node | undefined {
@@ -114,22 +88,4 @@ function namesOf(type: ts.Type, checker: ts.TypeChecker): string[] {
   if (type.isUnionOrIntersection()) return type.types.flatMap((one) => namesOf(one, checker));
   const bases = type.isClassOrInterface() ? checker.getBaseTypes(type) : [];
   return [type.symbol?.name ?? '', ...bases.flatMap((base) => namesOf(base, checker))];
-}
-
-function supportOf(path: Path): Record<string, SupportStatement | undefined> | undefined {
-  let found: Identifier | undefined = data as unknown as Identifier;
-  for (const part of path)
-    found = found !== undefined && Object.hasOwn(found, part) ? (found[part] as Identifier) : undefined;
-  return found?.__compat?.support;
-}
-
-function isIn(support: SupportStatement | undefined, version: number): boolean {
-  const statements = [support].flat() as (SimpleSupportStatement | undefined)[];
-  return statements.some((one) => {
-    if (!one?.version_added || one.flags || one.prefix || one.alternative_name) return false;
-    const [added, removed] = [one.version_added, one.version_removed || 'never'].map((text) =>
-      Number.parseFloat(text.replace('≤', '')),
-    );
-    return added! <= version && !(removed! <= version);
-  });
 }

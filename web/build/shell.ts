@@ -1,12 +1,14 @@
 /**
- * A Vite plugin that makes a client installable and fast. It writes the manifest, the service worker with its list of
- * files, and a compressed copy of each text file.
+ * A Vite plugin that makes a client installable and fast. It writes the manifest, boot.js, the service worker with its
+ * list of files, and a compressed copy of each text file.
  */
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
 import { transformWithOxc, type Plugin } from 'vite';
+import { SYNTAX_TARGET } from './baseline.ts';
+import { findUnsupported } from './bundle.ts';
 import { WEB, type Client } from './clients.ts';
 
 const COMPRESSED = /\.(html|js|css|svg|webmanifest|json|txt)$/;
@@ -18,7 +20,23 @@ export function shell(client: Client): Plugin {
   return {
     name: 'curhat-shell',
     apply: 'build',
+    // boot.js runs before the module script, and can tell why the module script does not run.
+    transformIndexHtml: () => [
+      {
+        tag: 'script',
+        attrs: { defer: true, src: `/${client.path}/boot.js` },
+        injectTo: 'head-prepend',
+      },
+    ],
+    generateBundle(_, bundle) {
+      for (const file of Object.values(bundle)) {
+        const names = file.type === 'chunk' ? findUnsupported(file.code) : [];
+        if (names.length > 0)
+          this.error(`${file.fileName}: a browser of .browserslistrc lacks ${names.join(', ')}`);
+      }
+    },
     async writeBundle() {
+      writeFileSync(join(out, 'boot.js'), createBoot());
       writeFileSync(join(out, 'manifest.webmanifest'), createManifest(client));
       writeFileSync(join(out, 'worker.js'), await createWorker(client, out));
       for (const file of listFiles(out)) {
@@ -58,6 +76,12 @@ export function createManifest(client: Client): string {
   });
 }
 
+/** Returns boot.js without comments and indentation. A minifier would use syntax that an old browser cannot read. */
+function createBoot(): string {
+  const source = readFileSync(`${WEB}shared/boot.js`, 'utf8');
+  return source.replace(/\/\*[\s\S]*?\*\//g, '').replace(/^\s+/gm, '');
+}
+
 async function createWorker(client: Client, out: string): Promise<string> {
   const cached = listFiles(out).filter((file) => !file.endsWith('.map') && !file.startsWith('icons/'));
   const version = createHash('sha256');
@@ -65,9 +89,18 @@ async function createWorker(client: Client, out: string): Promise<string> {
   const base = `/${client.path}/`;
   // The browser requests index.html by the path of the folder that contains index.html.
   const files = cached.map((file) => base + (file === 'index.html' ? '' : file));
+  return compileWorker({
+    VERSION: version.digest('hex').slice(0, 16),
+    BASE: base,
+    APP_NAME: client.name,
+    FILES: files,
+  });
+}
+
+/** Returns the script of the service worker with these constants. */
+export async function compileWorker(constants: Record<string, unknown>): Promise<string> {
   const source = readFileSync(`${WEB}shared/worker/worker.ts`, 'utf8');
-  const constants = { VERSION: version.digest('hex').slice(0, 16), BASE: base, FILES: files };
-  const { code } = await transformWithOxc(source, 'worker.ts', { sourcemap: false });
+  const { code } = await transformWithOxc(source, 'worker.ts', { sourcemap: false, target: SYNTAX_TARGET });
   if (/^\s*(export|import)\b/m.test(code))
     throw new Error(
       'shared/worker/worker.ts is a classic script: a worker with import or export never installs',

@@ -1,0 +1,24 @@
+/**
+ * Platform functions that the clients use although a browser of .browserslistrc lacks them.
+ * A new function needs a reason here, or a replacement in shared/baseline.ts.
+ */
+export const BASELINE_EXCEPTIONS: Readonly<Record<string, string>> = {
+  HTMLDialogElement: 'shared/ui/Dialog.svelte asks for it first, and otherwise uses oldDialog.ts',
+  // Before use, shared/push/ checks that a browser has all of these functions. In a browser without them, the app has
+  // no notifications.
+  Notification:
+    'shared/push/push.svelte.ts, shared/push/start.ts and mitra/screens/Home.svelte ask for it first',
+  PushManager: 'shared/push/push.svelte.ts asks for it first',
+  PushSubscription: 'exists where PushManager does',
+  PushSubscriptionOptions: 'exists where PushManager does',
+  'ServiceWorkerRegistration.pushManager': 'exists where PushManager does',
+  'ServiceWorkerRegistration.getNotifications': 'exists where Notification does',
+  'ServiceWorkerRegistration.showNotification': 'shared/worker/worker.ts: called when a push arrives',
+  NotificationEvent: 'shared/worker/worker.ts: exists where it is fired',
+  PushEvent: 'shared/worker/worker.ts: exists where it is fired',
+  PushMessageData: 'exists where PushEvent does',
+  // Only some phones can vibrate, and the client first checks that the function exists.
+  'Navigator.vibrate': 'mitra/alarm.svelte.ts asks for it first',
+  'Navigator.userActivation': 'mitra/alarm.svelte.ts: without it the phone rings and does not vibrate',
+  UserActivation: 'exists where Navigator.userActivation does',
+};

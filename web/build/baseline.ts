@@ -1,0 +1,113 @@
+/** The browsers of .browserslistrc, and MDN's data about what they support. */
+import data from '@mdn/browser-compat-data' with { type: 'json' };
+import type { Identifier, SimpleSupportStatement, SupportStatement } from '@mdn/browser-compat-data';
+import browserslist from 'browserslist';
+import { WEB } from './clients.ts';
+
+/** MDN's names for the browsers of .browserslistrc, and for browsers with the same engine and version. */
+const MDN_NAMES: Record<string, string[]> = {
+  chrome: ['chrome', 'chrome_android', 'webview_android'],
+  safari: ['safari'],
+  ios_saf: ['safari_ios'],
+  firefox: ['firefox', 'firefox_android'],
+};
+/** The names that Vite uses in `build.target`. */
+const TARGET_NAMES: Record<string, string> = { ios_saf: 'ios' };
+
+export type Path = readonly string[];
+export type Support = Record<string, SupportStatement | undefined>;
+
+/** The oldest version of each browser of .browserslistrc, under the name that browserslist gives it. */
+export const OLDEST_VERSIONS: ReadonlyMap<string, number> = readOldestVersions();
+
+/** The oldest browsers, as Vite names them. */
+export const BUILD_TARGET = [...OLDEST_VERSIONS].map(
+  ([browser, version]) => `${TARGET_NAMES[browser] ?? browser}${version}`,
+);
+
+/**
+ * The syntax of scripts that the build produces. For Chrome 87 and Safari 15, Vite would also convert `?.` and every
+ * class, because of rare bugs: `a?.(...b)`, and static fields with the name `name`. The first load would become 2.4 KB
+ * larger. Both browsers can read what Firefox 91 can read, except what `findUnsupported` in bundle.ts refuses.
+ */
+export const SYNTAX_TARGET = BUILD_TARGET.filter((target) => target.startsWith('firefox'));
+
+function readOldestVersions(): Map<string, number> {
+  const oldest = new Map<string, number>();
+  for (const supported of browserslist(undefined, { path: WEB })) {
+    const [browser = '', versions = ''] = supported.split(' ');
+    // Safari on iOS has ranges, such as "15.0-15.1".
+    const version = Number.parseFloat(versions);
+    oldest.set(browser, Math.min(version, oldest.get(browser) ?? Infinity));
+  }
+  return oldest;
+}
+
+/** MDN's data for a path such as `['api', 'AbortSignal', 'any_static']`; undefined if MDN has none. */
+export function supportOf(path: Path): Support | undefined {
+  let found: Identifier | undefined = data as unknown as Identifier;
+  for (const part of path)
+    found = found !== undefined && Object.hasOwn(found, part) ? (found[part] as Identifier) : undefined;
+  return found?.__compat?.support;
+}
+
+/** The browsers of .browserslistrc that lack this, such as `safari 15`. */
+export function browsersWithout(support: Support): string[] {
+  return [...OLDEST_VERSIONS]
+    .filter(([browser, version]) => MDN_NAMES[browser]?.some((one) => !isIn(support[one], version)))
+    .map(([browser, version]) => `${browser} ${version}`);
+}
+
+function isIn(support: SupportStatement | undefined, version: number): boolean {
+  const statements = [support].flat() as (SimpleSupportStatement | undefined)[];
+  return statements.some((one) => {
+    if (!one?.version_added || one.flags || one.prefix || one.alternative_name) return false;
+    const [added, removed] = [one.version_added, one.version_removed || 'never'].map((text) =>
+      Number.parseFloat(text.replace('≤', '')),
+    );
+    return added! <= version && !(removed! <= version);
+  });
+}
+
+export interface Missing {
+  /** The global objects that a browser of .browserslistrc lacks: `Notification`. */
+  globals: string[];
+  /** The members that one lacks although it has the object: `['AbortSignal', 'any', true]`. True: a static member. */
+  members: [owner: string, name: string, isStatic: boolean][];
+}
+
+/** Returns everything in MDN's data that a browser of .browserslistrc lacks and a page could use. */
+export function findMissing(): Missing {
+  const missing: Missing = { globals: [], members: [] };
+  const { api, javascript } = data as unknown as { api: Identifier; javascript: { builtins: Identifier } };
+  const { builtins } = javascript;
+  const owners = [...entriesOf(api), ...entriesOf(builtins)];
+  for (const [owner, entry] of owners) if (lacks(entry)) missing.globals.push(owner);
+  owners.push(...entriesOf(builtins.Intl!).map(([name, entry]) => [`Intl.${name}`, entry] as Entry));
+  for (const [owner, entry] of owners)
+    for (const [key, member] of entriesOf(entry)) {
+      if (!lacks(member)) continue;
+      // MDN marks the static members of the web platform, but not those of the language.
+      const isStatic = key.endsWith('_static') || isStaticBuiltin(owner, key);
+      missing.members.push([owner, key.replace(/_(static|event)$/, ''), isStatic]);
+    }
+  return missing;
+}
+
+type Entry = [name: string, entry: Identifier];
+
+function entriesOf(tree: Identifier): Entry[] {
+  return (Object.entries(tree) as Entry[]).filter(([name]) => name !== '__compat' && /^\w+$/.test(name));
+}
+
+function lacks(entry: Identifier): boolean {
+  return entry.__compat !== undefined && browsersWithout(entry.__compat.support as Support).length > 0;
+}
+
+function isStaticBuiltin(owner: string, name: string): boolean {
+  const object = (globalThis as Record<string, unknown>)[owner];
+  return object instanceof Object && Object.hasOwn(object, name);
+}
+
+// `node build/baseline.ts` prints what the browser tests delete before they load the app.
+if (process.argv[1]?.endsWith('build/baseline.ts')) console.log(JSON.stringify(findMissing()));

@@ -1,0 +1,75 @@
+/**
+ * Finds platform functions and syntax in the built scripts that a browser of .browserslistrc lacks.
+ *
+ * ESLint sees only our own sources, with their types. This check also sees the packages, such as Svelte. A script has no
+ * types, so the check knows only the global objects, their static members, and the methods of the language, such as
+ * `list.at(-1)`. The browser tests delete all other functions too, and then use the app.
+ */
+import { parseAst } from 'vite';
+import { BASELINE_EXCEPTIONS } from './baseline-exceptions.ts';
+import { findMissing } from './baseline.ts';
+import { visit, type Node } from './syntax.ts';
+
+const missing = findMissing();
+const GLOBALS = new Set(missing.globals.filter((name) => !(name in BASELINE_EXCEPTIONS)));
+const STATIC_MEMBERS = new Set(
+  missing.members
+    .filter(([owner, , isStatic]) => isStatic && !(owner in BASELINE_EXCEPTIONS))
+    .map(([owner, name]) => `${owner}.${name}`),
+);
+const METHODS = new Set(missing.members.filter(isOnlyNewMethod).map(([, name]) => name));
+
+/**
+ * Whether this is a new method of an older object of the language, and no other object has an older method of this name.
+ * Then the name alone tells that the method is new.
+ */
+function isOnlyNewMethod([owner, name, isStatic]: [string, string, boolean]): boolean {
+  if (isStatic || missing.globals.includes(owner) || !isInLanguage(owner, name)) return false;
+  const isMissing = (other: string) =>
+    missing.members.some(([one, member]) => one === other && member === name);
+  return Object.getOwnPropertyNames(globalThis).every(
+    (other) => !isInLanguage(other, name) || isMissing(other),
+  );
+}
+
+function isInLanguage(owner: string, name: string): boolean {
+  const object: unknown = (
+    Object.getOwnPropertyDescriptor(globalThis, owner) as { value?: unknown } | undefined
+  )?.value;
+  const prototype = (object as { prototype?: unknown } | undefined)?.prototype;
+  return prototype instanceof Object && Object.hasOwn(prototype, name);
+}
+
+/** Syntax that Firefox 91 can read, so that the build does not convert it, but not Chrome 87. */
+const SYNTAX: Record<string, (node: Node) => boolean> = {
+  'static {}': (node) => node.type === 'StaticBlock',
+  '#name in object': (node) => node.operator === 'in' && (node.left as Node).type === 'PrivateIdentifier',
+  'a regular expression with the flag d or v': (node) =>
+    node.type === 'Literal' && /[dv]/.test((node.regex as { flags: string } | undefined)?.flags ?? ''),
+  'call?.(...list)': (node) =>
+    node.type === 'CallExpression' &&
+    node.optional === true &&
+    (node.arguments as Node[]).some((argument) => argument.type === 'SpreadElement'),
+};
+
+/** Returns the unsupported functions and the unsupported syntax of this script. */
+export function findUnsupported(script: string): string[] {
+  const found = new Set<string>();
+  visit(parseAst(script), (node, parent) => {
+    for (const [name, isUsed] of Object.entries(SYNTAX)) if (isUsed(node)) found.add(name);
+    if (node.type === 'MemberExpression' && !node.computed) {
+      const name = (node.property as Node).name as string;
+      const owner = (node.object as Node).name as string | undefined;
+      if (STATIC_MEMBERS.has(`${owner}.${name}`)) found.add(`${owner}.${name}`);
+      if (METHODS.has(name) && parent?.type === 'CallExpression' && parent.callee === node)
+        found.add(`.${name}()`);
+    }
+    if (node.type === 'Identifier' && GLOBALS.has(node.name as string) && !isMemberName(node, parent))
+      found.add(node.name as string);
+  });
+  return [...found].sort();
+}
+
+function isMemberName(node: Node, parent: Node | undefined): boolean {
+  return (parent?.property === node || parent?.key === node) && !parent?.computed;
+}

@@ -1,0 +1,100 @@
+/**
+ * Runs before the app, in every browser. It tells the person when the app cannot start: the browser is too old, or a
+ * file of the app is missing.
+ *
+ * An old browser must be able to read this file, so it is a classic script in ECMAScript 5 (ESLint checks this). Its
+ * name has no hash, so a page of an old version still finds it. When the app runs, `#app` is no longer empty, and
+ * shared/assets.ts takes over.
+ */
+(function () {
+    'use strict';
+    /** The same key and pause as in assets.ts. */
+    var RELOADED_KEY = 'curhat:reloaded';
+    var MIN_RELOAD_PAUSE_MS = 60000;
+    var isChecking = false;
+
+    /** Shows both languages, because the language of the person is not known yet. */
+    function replaceApp(sentences, button) {
+        var place = document.getElementById('app');
+        var box = document.createElement('main');
+        box.setAttribute('role', 'alert');
+        box.style.cssText = 'max-width:28rem;margin:20vh auto 0;padding:1.5rem;font:1rem/1.5 sans-serif';
+        for (var language in sentences) {
+            var paragraph = document.createElement('p');
+            paragraph.lang = language;
+            paragraph.textContent = sentences[language];
+            box.appendChild(paragraph);
+        }
+        if (button) box.appendChild(button);
+        place.parentNode.replaceChild(box, place);
+    }
+
+    /** Whether a browser of .browserslistrc has this function, and each older browser lacks one: boot.test.ts. */
+    function isTooOld() {
+        return !(
+            window.CSS &&
+            CSS.supports &&
+            CSS.supports('inset', '0px') &&
+            window.BigInt64Array &&
+            Intl.DateTimeFormat.prototype.formatRange
+        );
+    }
+
+    function isAppEmpty() {
+        var place = document.getElementById('app');
+        return place !== null && place.childNodes.length === 0;
+    }
+
+    /** Reloads the page once. A page of the new version knows the new names of its files. */
+    function reloadOnce() {
+        try {
+            var reloadedAt = Number(sessionStorage.getItem(RELOADED_KEY));
+            if (Date.now() - reloadedAt < MIN_RELOAD_PAUSE_MS) return false;
+            sessionStorage.setItem(RELOADED_KEY, String(Date.now()));
+        } catch (error) {
+            return false;
+        }
+        location.reload();
+        return true;
+    }
+
+    function offerReload() {
+        if (!isAppEmpty()) return;
+        var button = document.createElement('button');
+        button.textContent = 'Muat ulang';
+        button.style.cssText = 'min-height:3rem;padding:0 1.5rem;font:inherit';
+        button.onclick = function () {
+            location.reload();
+        };
+        replaceApp(
+            {
+                id: 'Aplikasi ini belum termuat. Muat ulang halaman ini.',
+                en: 'This app has not loaded. Reload this page.',
+            },
+            button,
+        );
+    }
+
+    /** A file of the app is missing, or the app has an error before its first screen. */
+    function handleFailure() {
+        if (isChecking || !isAppEmpty()) return;
+        isChecking = true;
+        var request = new XMLHttpRequest();
+        request.open('HEAD', location.href);
+        request.onload = function () {
+            if (request.status >= 500 || !reloadOnce()) offerReload();
+        };
+        request.onerror = offerReload;
+        request.send();
+    }
+
+    if (isTooOld()) {
+        replaceApp({
+            id: 'Peramban ini terlalu lama untuk aplikasi ini. Perbarui peramban atau sistem HP ini, lalu buka lagi.',
+            en: 'This browser is too old for this app. Update the browser or the system of this phone, then open it again.',
+        });
+    } else {
+        window.addEventListener('error', handleFailure, true);
+        window.addEventListener('unhandledrejection', handleFailure);
+    }
+})();

@@ -1,0 +1,36 @@
+/** Shows a `<dialog>` in a browser that has no dialogs: Safari 15.3 and Firefox 97. To them, it is an unknown element. */
+
+const FOCUSABLE = 'button:not([disabled]), input:not([disabled]), textarea, select, a[href]';
+
+/** Shows the dialog above the page. Returns a function that ends this. The element gets `cancel` as in other browsers. */
+export function showOldDialog(dialog: HTMLElement): () => void {
+  dialog.setAttribute('role', 'dialog');
+  dialog.setAttribute('aria-modal', 'true');
+  dialog.setAttribute('open', '');
+  dialog.classList.add('old');
+  const shade = document.createElement('div');
+  shade.className = 'shade';
+  dialog.before(shade);
+  const cancel = () => void dialog.dispatchEvent(new Event('cancel', { cancelable: true }));
+  const handleKey = (event: KeyboardEvent) => {
+    if (event.key === 'Escape') cancel();
+    else if (event.key === 'Tab') keepFocus(dialog, event);
+  };
+  shade.addEventListener('click', cancel);
+  document.addEventListener('keydown', handleKey);
+  dialog.querySelector<HTMLElement>(FOCUSABLE)?.focus();
+  return () => {
+    shade.remove();
+    document.removeEventListener('keydown', handleKey);
+  };
+}
+
+/** Moves the focus from the last control of the dialog to the first, and back. */
+function keepFocus(dialog: HTMLElement, event: KeyboardEvent): void {
+  const controls = [...dialog.querySelectorAll<HTMLElement>(FOCUSABLE)];
+  const [from, to] = event.shiftKey ? [0, controls.length - 1] : [controls.length - 1, 0];
+  const isInside = dialog.contains(document.activeElement);
+  if (isInside && document.activeElement !== controls[from]) return;
+  event.preventDefault();
+  controls[to]?.focus();
+}
