@@ -34,6 +34,26 @@ EXPECTED = ("Failed to load resource", "WebSocket connection to")
 expect.set_options(timeout=STEP_TIMEOUT_MS)
 
 
+# Let each event pretend to come a second after the event before.
+SLOW_EVENTS = """(() => {
+    const times = new WeakMap();
+    let later = 0;
+    Object.defineProperty(UIEvent.prototype, 'timeStamp', {
+        configurable: true,
+        get() {
+            if (!times.has(this)) times.set(this, Reflect.get(Event.prototype, 'timeStamp', this) + (later += 1000));
+            return times.get(this);
+        },
+    });
+})()"""
+
+async def take_time(device: BrowserContext) -> None:
+    """Let a test press a button as soon as it appears. The app takes such a press only from a person who has had time
+    to read (web/shared/ui/pressGuard.ts).
+    """
+    await device.add_init_script(SLOW_EVENTS)
+
+
 class System:
     """A database with its server and worker, and the people of one test."""
 
@@ -99,9 +119,10 @@ class System:
         kept: dict[str, str] | None = None,
         service_workers: Literal["allow", "block"] = "block",
         is_phone: bool = True,
+        prepare: Callable[[BrowserContext], Awaitable[object]] = take_time,
         **more: Any,
     ) -> BrowserContext:
-        """Open a separate browser profile, which stands for a device."""
+        """Open a separate browser profile, which stands for a device. `prepare` gets it before its first page."""
         remembered = {"curhat:language": language, **(kept or {})}
         # Only a service worker shows notifications.
         browser = await self.browsers.get(notifications=service_workers == "allow")
@@ -129,6 +150,7 @@ class System:
             },
             **more,
         )
+        await prepare(context)
         context.set_default_timeout(STEP_TIMEOUT_MS)
         context.on("console", self._note)
         context.on("weberror", lambda error: self.problems.append(str(error.error)))

@@ -2,6 +2,7 @@
 import { mount, type Component } from 'svelte';
 import './ui/base.css';
 import { keepFocus } from './ui/keepFocus';
+import { startPressGuard } from './ui/pressGuard';
 import { applyTheme } from './ui/theme.svelte';
 import { watchVersion } from './version.svelte';
 import { restoreLanguage } from './words/language.svelte';
@@ -12,6 +13,7 @@ export async function start(App: Component): Promise<void> {
   if (place === null) return;
   applyTheme();
   keepFocus();
+  startPressGuard();
   await restoreLanguage();
   place.replaceChildren();
   mount(App, { target: place });

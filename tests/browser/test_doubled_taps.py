@@ -1,0 +1,199 @@
+"""Tap several times on every button. Only the first tap may press; what it brings under the finger takes no press.
+
+The test walks from screen to screen, so a new button needs no entry here.
+"""
+
+import asyncio
+import datetime as dt
+from dataclasses import dataclass, field
+
+import pytest
+from playwright.async_api import BrowserContext, Page, Request
+
+from tests.browser import screens, test_mitra_screens
+from tests.browser.screens import Screen
+from tests.browser.system import System, take_time
+
+# The times of the taps after the first tap.
+GAPS_MS = (60, 150, 300)
+SETTLED_MS = 1_000
+
+# From these screens, the walk reaches every screen.
+CUSTOMER_STARTS = (
+    "01-sign-in",
+    "03-code",
+    "20-payment-choose",
+    "30-search",
+    "33-choosing-another",
+    "56-more-time",
+    "58-more-time-accept",
+    "62-bestie-not-online",
+    "70-profile",
+)
+MITRA_STARTS = (
+    "01-sign-in",
+    "10-offline",
+    "13-cards",
+    "17-extension",
+    "20-chat",
+    "32-past-chat",
+    "34-sign-out",
+)
+
+# Note each press that reaches the app: the control and what it says.
+WATCH = """(() => {
+    const numbers = new Map();
+    window.reached = [];
+    document.addEventListener('click', ({ target, detail }) => {
+        const control = target.closest('a[href], button, dialog, label');
+        if (control === null || detail === 0) return;
+        if (!numbers.has(control)) numbers.set(control, numbers.size);
+        const said = [control.ariaLabel ?? control.textContent.trim(), control.ariaChecked, control.ariaBusy];
+        window.reached.push(`${numbers.get(control)}: ${said.join(' ')}`);
+    }, true);
+})()"""
+# From now on, the time between two taps is what the page's clock says.
+HURRY = "delete UIEvent.prototype.timeStamp; dispatchEvent(new Event('pointercancel'))"
+# The buttons that a person can press on the screen or in the dialog above it: what they say, and where.
+BUTTONS = """
+    const dialogs = document.querySelectorAll('dialog[open]');
+    const root = dialogs[dialogs.length - 1] ?? document.body;
+    const place = location.pathname.replace(/[0-9a-f-]{36}/g, '…') + (root.querySelector('h2[id]')?.textContent ?? '');
+    const buttons = [...root.querySelectorAll('button:enabled')].filter((one) => one.getClientRects().length > 0);
+    const nameOf = (button) => {
+        const says = (button.ariaLabel ?? button.textContent).trim().replace(/\\d+/g, '…');
+        return `${button.lang && 'language: '}${says} (${place})`;
+    };
+"""
+FIND_BUTTONS = f"() => {{ {BUTTONS} return buttons.map(nameOf); }}"
+LOCATE_BUTTON = f"""(name) => {{ {BUTTONS}
+    const button = buttons.find((one) => nameOf(one) === name);
+    if (button === undefined) return null;
+    button.scrollIntoView({{ block: 'center' }});
+    const {{ left, top, width, height }} = button.getBoundingClientRect();
+    return [left + width / 2, top + height / 2];
+}}"""
+
+
+async def watch_presses(device: BrowserContext) -> None:
+    """Note the presses, and let the test decide how much time passes between two taps."""
+    await take_time(device)
+    await device.clock.install()
+    await device.add_init_script(WATCH)
+
+
+@dataclass
+class Walk:
+    """A walk through an app: the buttons that it has tried, by name and place."""
+
+    tried: set[str] = field(default_factory=set)
+    # The buttons on the screen to which each button led.
+    leads_to: dict[str, set[str]] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    _running: set[Request] = field(default_factory=set)
+
+    async def start(self, page: Page) -> bool:
+        """Stop the clock of the page, and walk on from its screen until no untried button is in reach.
+
+        Return whether another walk from the same screen may find more.
+        """
+        self._running.clear()
+        page.on("request", self._note_request)
+        page.on("requestfinished", self._note_answer)
+        page.on("requestfailed", self._note_answer)
+        now = await page.evaluate("Date.now()")
+        await page.clock.pause_at(dt.datetime.fromtimestamp(now / 1000 + 2, dt.UTC))
+        await page.evaluate(HURRY)
+        language = await page.evaluate("document.documentElement.lang")
+        tried_before = len(self.tried)
+        seen: set[str] = set()
+        used: set[str] = set()
+        # In another language, every button would be a new button.
+        while await page.evaluate("document.documentElement.lang") == language:
+            names = await page.evaluate(FIND_BUTTONS)
+            seen.update(names)
+            untried = seen - self.tried
+            # The button for another language comes last.
+            ways = sorted(
+                (one for one in names if one in untried), key=lambda one: one.startswith("language")
+            )
+            ways += [
+                one
+                for one in names
+                if one not in used and self.leads_to.get(one, set()) & untried.difference(names)
+            ]
+            if not ways:
+                break
+            used.add(ways[0])
+            await self._tap(page, ways[0])
+            after = set(await page.evaluate(FIND_BUTTONS))
+            self.leads_to.setdefault(ways[0], set()).update(after.difference(names))
+            seen |= after
+        return bool(seen - self.tried) and len(self.tried) > tried_before
+
+    async def _tap(self, page: Page, name: str) -> None:
+        """Tap on this button several times, and note when two different buttons were pressed."""
+        self.tried.add(name)
+        place = None
+        # The screen may still move, for example because an outcome disappears.
+        while place != (place := await page.evaluate(LOCATE_BUTTON, name)):
+            await page.clock.run_for(SETTLED_MS)
+        if place is None:
+            return
+        await page.evaluate("reached.length = 0")
+        await page.touchscreen.tap(*place)
+        # The worst case: the answer has come before the next tap.
+        await self._wait_for_answers(page)
+        passed_ms = 0
+        for gap_ms in GAPS_MS:
+            await page.clock.run_for(gap_ms - passed_ms)
+            passed_ms = gap_ms
+            await page.touchscreen.tap(*place)
+        reached = await page.evaluate("reached")
+        if len(set(reached)) != 1:
+            self.problems.append(f"taps on {name} reached {reached}")
+        await self._wait_for_answers(page)
+
+    def _note_request(self, request: Request) -> None:
+        self._running.add(request)
+
+    def _note_answer(self, request: Request) -> None:
+        self._running.discard(request)
+
+    async def _wait_for_answers(self, page: Page) -> None:
+        # After the answer to this call, all requests of the last tap are known.
+        await page.evaluate("0")
+        while self._running:
+            await asyncio.sleep(0.01)
+
+
+async def walk_through(system: System, all_screens: dict[str, Screen], starts: tuple[str, ...]) -> Walk:
+    """Walk through an app from each of these screens, and again while a walk may find something new."""
+    walk = Walk()
+    for name in starts:
+        finds_more = True
+        while finds_more:
+            async with all_screens[name](system) as show:
+                page = await show(prepare=watch_presses)
+                finds_more = await walk.start(page)
+                await page.context.close()
+            await system.close()
+    return walk
+
+
+@pytest.mark.rule("V.6")
+async def test_a_doubled_tap_in_the_customers_app_presses_only_what_the_first_tap_pressed(
+    system: System,
+) -> None:
+    walk = await walk_through(system, screens.SCREENS, CUSTOMER_STARTS)
+    assert walk.problems == []
+    assert len(walk.tried) > 30, sorted(walk.tried)
+
+
+@pytest.mark.rule("V.6")
+async def test_a_doubled_tap_in_the_mitras_app_presses_only_what_the_first_tap_pressed(
+    system: System,
+) -> None:
+    walk = await walk_through(system, test_mitra_screens.SCREENS, MITRA_STARTS)
+    assert walk.problems == []
+    assert len(walk.tried) > 25, sorted(walk.tried)

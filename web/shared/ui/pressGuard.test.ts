@@ -1,0 +1,171 @@
+import { afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest';
+import { startPressGuard } from './pressGuard';
+
+const PLACE = { x: 100, y: 300 };
+let now = 0;
+let pressed: string[] = [];
+
+beforeAll(startPressGuard);
+
+beforeEach(() => {
+  now += 10_000;
+  pressed = [];
+  vi.spyOn(performance, 'now').mockImplementation(() => now);
+  document.body.innerHTML = '';
+});
+
+afterEach(() => {
+  vi.restoreAllMocks();
+  document.body.innerHTML = '';
+});
+
+/** Adds an element that notes its presses, with its left upper corner at this place. */
+function add(name: string, { x, y } = PLACE, parent: Element = document.body, tag = 'button'): HTMLElement {
+  const element = document.createElement(tag);
+  element.append(name);
+  element.addEventListener('click', ({ target }) => target === element && pressed.push(name));
+  parent.append(element);
+  move(element, { x, y });
+  return element;
+}
+
+function move(element: HTMLElement, { x, y }: { x: number; y: number }): void {
+  element.getBoundingClientRect = () => new DOMRect(x, y, 200, 48);
+}
+
+/** Lets the page draw. */
+async function pass(milliseconds: number): Promise<void> {
+  await new Promise((resolve) => setTimeout(resolve));
+  await new Promise(requestAnimationFrame);
+  now += milliseconds;
+}
+
+/** Taps before the page has drawn its last change. */
+async function tap(element: HTMLElement, { x, y } = PLACE): Promise<void> {
+  await new Promise((resolve) => setTimeout(resolve));
+  for (const event of [
+    new PointerEvent('pointerdown', { bubbles: true, clientX: x, clientY: y }),
+    new MouseEvent('click', { bubbles: true, cancelable: true, clientX: x, clientY: y, detail: 1 }),
+  ]) {
+    Object.defineProperty(event, 'timeStamp', { value: now });
+    element.dispatchEvent(event);
+  }
+}
+
+test('a button takes a press after half a second, and not before', async () => {
+  const button = add('Bayar');
+  await tap(button);
+  await pass(499);
+  await tap(button);
+  expect(pressed).toEqual([]);
+  await pass(2);
+  await tap(button);
+  expect(pressed).toEqual(['Bayar']);
+});
+
+test.each([60, 150, 300])('a tap %i ms after another does not press what the other opened', async (gap) => {
+  const stop = add('Berhenti mencari');
+  await pass(1_000);
+  stop.addEventListener('click', () => add('Ya, berhenti'));
+  await tap(stop);
+  await pass(gap);
+  await tap(stop.nextElementSibling as HTMLElement);
+  expect(pressed).toEqual(['Berhenti mencari']);
+});
+
+test('a series of taps presses once, however long it is', async () => {
+  const first = add('Tolak Melati');
+  await pass(1_000);
+  await tap(first);
+  first.remove();
+  const next = add('Tolak Mawar');
+  for (let count = 0; count < 10; count++) {
+    await pass(300);
+    await tap(next);
+  }
+  expect(pressed).toEqual(['Tolak Melati']);
+  await pass(501);
+  await tap(next);
+  expect(pressed).toEqual(['Tolak Melati', 'Tolak Mawar']);
+});
+
+test('a button that moves under the finger takes no press', async () => {
+  const button = add('Terima');
+  await pass(1_000);
+  move(button, { x: 100, y: 360 });
+  button.after('A card above has closed');
+  await tap(button);
+  expect(pressed).toEqual([]);
+  await pass(501);
+  await tap(button);
+  expect(pressed).toEqual(['Terima']);
+});
+
+test('a button that the person has scrolled to takes a press at once', async () => {
+  const area = document.createElement('div');
+  document.body.append(area);
+  const button = add('Muat lebih banyak', PLACE, area);
+  await pass(1_000);
+  move(button, { x: 100, y: 100 });
+  area.dispatchEvent(new Event('scroll'));
+  await tap(button);
+  expect(pressed).toEqual(['Muat lebih banyak']);
+});
+
+test('a switch does not switch back at the second tap', async () => {
+  const button = add('');
+  button.setAttribute('aria-checked', 'false');
+  button.addEventListener('click', () => button.setAttribute('aria-checked', 'true'));
+  await pass(1_000);
+  await tap(button);
+  await pass(150);
+  await tap(button);
+  expect(pressed).toHaveLength(1);
+});
+
+test('a button with another text does not do the other thing at the second tap', async () => {
+  const button = add('English');
+  button.addEventListener('click', () => (button.textContent = 'Bahasa Indonesia'));
+  await pass(1_000);
+  await tap(button);
+  await pass(150);
+  await tap(button);
+  expect(pressed).toEqual(['English']);
+});
+
+test('a button that was under a dialog takes no press when the dialog has just closed', async () => {
+  const button = add('Berhenti mencari');
+  const dialog = add('', { x: 0, y: 0 }, document.body, 'dialog');
+  dialog.setAttribute('open', '');
+  await pass(1_000);
+  dialog.remove();
+  await tap(button);
+  expect(pressed).toEqual([]);
+});
+
+test('the place beside a dialog that has just opened takes no press', async () => {
+  await pass(1_000);
+  const dialog = add('beside', { x: 0, y: 0 }, document.body, 'dialog');
+  dialog.setAttribute('open', '');
+  await tap(dialog);
+  expect(pressed).toEqual([]);
+  await pass(501);
+  await tap(dialog);
+  expect(pressed).toEqual(['beside']);
+});
+
+test('two taps in different places press two buttons', async () => {
+  const offer = add('30 menit');
+  const next = add('Lanjut', { x: 100, y: 600 });
+  await pass(1_000);
+  await tap(offer);
+  await pass(200);
+  await tap(next, { x: 120, y: 610 });
+  expect(pressed).toEqual(['30 menit', 'Lanjut']);
+});
+
+test('a key and assistive technology press at once', () => {
+  const button = add('Ya, berhenti');
+  button.dispatchEvent(new MouseEvent('click', { bubbles: true, cancelable: true, detail: 0 }));
+  expect(pressed).toEqual(['Ya, berhenti']);
+});
