@@ -85,7 +85,7 @@ async def test_the_first_page_lists_the_demo_mitras(system: System) -> None:
     await page.goto("/mitra/")
     await expect(page.locator(".demo li")).to_have_count(10)
     await page.get_by_text("Kak Sari").click()
-    await expect(page.get_by_label("Nomor HP")).to_have_value("+6281100000001")
+    await expect(page.get_by_label("Nomor HP")).to_have_value("0811 0000 0001")
 
 
 @pytest.mark.rule("S.1", "S.2")
@@ -313,6 +313,34 @@ async def test_a_closed_card_shows_the_reason(system: System, how: str, said: st
     await expect(card(page, "Melati")).to_have_count(0)
 
 
+@pytest.mark.rule("2b.5", "V.7")
+async def test_in_a_busy_hour_the_closed_cards_are_one_line_and_cover_neither_chat_nor_form(
+    system: System,
+) -> None:
+    melati, open_still = await system.customer("Melati"), await system.customer("Mawar")
+    mitra, page = await online_mitra(system)
+    session = await accept_blast(system, melati, mitra)
+    others = [await system.customer(f"Tamu {number}") for number in range(12)]
+    pairings = [await system.search(customer) for customer in others]
+    await system.search(open_still)
+    await page.goto(f"/mitra/chat/{session['id']}")
+    await expect(page.get_by_role("article")).to_have_count(13)
+    for customer, pairing in zip(others, pairings, strict=True):
+        json_of(await customer.post(f"/pairings/{pairing['id']}/cancel"))
+    await expect(page.get_by_text("12 permintaan dibatalkan oleh customer")).to_be_visible()
+    cards = page.get_by_role("region", name="Permintaan masuk").get_by_role("listitem")
+    await expect(cards).to_have_count(2)
+    await expect(cards.first.get_by_role("article", name="Mawar")).to_be_visible()
+    await expect(page.get_by_label("Tulis pesan")).to_be_in_viewport()
+    await expect(page.get_by_text("Kamu terhubung dengan Melati")).to_be_in_viewport()
+
+    # The open card is above the form and scrolls away with it. No line comes and goes while the mitra writes.
+    await button(page, "Akhiri").click()
+    await expect(page.get_by_text("12 permintaan")).to_have_count(0)
+    await expect(cards).to_have_count(1)
+    await expect(page.get_by_role("region", name="Permintaan masuk")).to_have_css("position", "static")
+
+
 @pytest.mark.rule("2b.7")
 async def test_going_offline_withdraws_the_requests_until_the_mitra_is_online_again(system: System) -> None:
     customer = await system.customer("Melati")
@@ -417,7 +445,7 @@ async def test_a_reloaded_page_shows_the_open_card_until_a_second_phone_accepts_
     other = await system.page_of(mitra, "/mitra/")
     await button(other, "Terima Melati").click()
     await expect(other).to_have_url(re.compile(r"/mitra/chat/"))
-    await expect(phone.get_by_text("Kamu menerima di perangkat lain")).to_be_visible()
+    await expect(phone.get_by_text("Diterima di perangkat lain")).to_be_visible()
     await expect(phone.get_by_role("button", name=re.compile("^Melati "))).to_be_visible()
     await other.reload()
     await expect(other.get_by_role("heading", name="Melati")).to_be_visible()

@@ -22,7 +22,7 @@ type Presence = Schemas['MitraPresence'];
 type Profile = Schemas['MitraProfile'];
 
 /** `unknown`: the request closed while this phone was disconnected, so the reason is not known. */
-type CloseReason = NonNullable<Request['close_reason']> | 'unknown';
+export type CloseReason = NonNullable<Request['close_reason']> | 'unknown';
 export type Answer = 'accept' | 'reject';
 /** Why an answer did not reach the server. The card stays, and the mitra can press again. */
 export type Problem = 'unreachable' | 'offline' | 'other';
@@ -593,6 +593,11 @@ class Work {
 }
 
 export const work = new Work();
+
+/** Returns whether the server offers a request again that has closed for this reason. */
+export function isOfferedAgain(reason: CloseReason | null | undefined): boolean {
+  return reason === 'at_capacity' || reason === 'went_offline';
+}
 
 /** Returns the reason why a refusal closes the card; null if the mitra may try again. */
 function closeReasonOf(error: unknown): CloseReason | null {

@@ -39,6 +39,23 @@ const en: typeof id = {
     over: 'Time is up',
     hold: 'More time is being decided',
   },
+  phoneScreen: {
+    push: 'Notifications',
+    ask: 'With notifications, requests get through while you use another app or the screen is off.',
+    allow: 'Allow notifications',
+    blocked:
+      'Notifications are blocked on this phone. Open the site settings of the browser, and allow them.',
+    impossible: 'This browser cannot receive notifications. Keep this app open.',
+    failed: 'Notifications are not set up yet. Check your internet, then try again.',
+    on: 'Notifications are on. With the app closed, you can be reached for 15 minutes more.',
+    test: 'Send a test',
+    tested: 'The test is on its way. It shows on this phone in a moment.',
+    testFailed: 'The test cannot be sent yet. Try again in a moment.',
+    sound: 'Sound',
+    soundOn: 'Sound is on',
+    trySound: 'Try the sound',
+    keepOpen: 'Keep this app open. When it is closed or the screen is off, requests may not get through.',
+  },
   end: {
     title: 'End the session early?',
     text: (name: string) =>

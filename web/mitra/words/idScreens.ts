@@ -39,6 +39,22 @@ export default {
     over: 'Waktunya habis',
     hold: 'Menunggu keputusan tambahan waktu',
   },
+  phoneScreen: {
+    push: 'Notifikasi',
+    ask: 'Dengan notifikasi, permintaan tetap sampai selagi kamu membuka aplikasi lain atau layar HP mati.',
+    allow: 'Izinkan notifikasi',
+    blocked: 'Notifikasi diblokir di HP ini. Buka setelan situs di peramban, lalu izinkan notifikasi.',
+    impossible: 'Peramban ini tidak bisa menerima notifikasi. Biarkan aplikasi ini terbuka.',
+    failed: 'Notifikasi belum terpasang. Periksa internetmu, lalu coba lagi.',
+    on: 'Notifikasi menyala. Kalau aplikasi ditutup, permintaan masih sampai ke HP ini selama 15 menit.',
+    test: 'Kirim uji coba',
+    tested: 'Uji coba dikirim. Sebentar lagi muncul di HP ini.',
+    testFailed: 'Uji coba belum bisa dikirim. Coba lagi sebentar lagi.',
+    sound: 'Suara',
+    soundOn: 'Suara menyala',
+    trySound: 'Coba suara',
+    keepOpen: 'Biarkan aplikasi ini terbuka. Kalau ditutup atau layar mati, permintaan bisa tidak sampai.',
+  },
   end: {
     title: 'Akhiri sesi lebih awal?',
     text: (name: string) =>
