@@ -398,7 +398,7 @@ async def sign_out(system: System) -> AsyncIterator[Show]:
         yield show
 
 
-@pytest.mark.rule("V.1")
+@pytest.mark.rule("V.1", "V.7")
 @pytest.mark.parametrize("name", SCREENS)
 async def test_a_screen_of_the_mitra_is_accessible_in_every_theme_and_language(
     system: System, name: str

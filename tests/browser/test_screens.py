@@ -13,6 +13,7 @@ import pytest
 from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]
 from playwright.async_api import Page
 
+from tests.browser.large_text import large_text_problems, use_long_names
 from tests.browser.screens import SCREENS, Show
 from tests.browser.system import PHONE, Language, System, Theme, wait_until
 
@@ -54,6 +55,8 @@ STICKS_OUT = """() => {
     return { scrolls, wide: wide.map((one) => one.outerHTML.slice(0, 120)) };
 }"""
 
+NOTHING_STICKS_OUT = {"scrolls": False, "wide": []}
+
 # A person can hardly hit a smaller target with a thumb.
 SMALLEST_TARGET_PX = 44
 TARGETS = "button, a[href], textarea, input:not(.unseen), label:has(input)"
@@ -82,7 +85,7 @@ async def violations(page: Page, *, only: str | None = None, but: str | None = N
 
 async def assert_usable(show: Show, name: str) -> None:
     """Check a screen in each theme and language: no accessibility violation, no small target, nothing wider than the
-    screen.
+    screen, and nothing broken, cut off or covered with large text.
 
     If PICTURES is set, save the screenshots too.
     """
@@ -100,13 +103,16 @@ async def assert_usable(show: Show, name: str) -> None:
         assert await violations(page, only=AXE_RULE[theme]) == [], f"{name}, {theme}, {language}"
         assert await page.evaluate(TOO_SMALL, [SMALLEST_TARGET_PX, TARGETS]) == []
         await page.set_viewport_size(SMALLEST)  # type: ignore[arg-type]
-        found = await page.evaluate(STICKS_OUT)
-        assert found == {"scrolls": False, "wide": []}, f"{name}, {theme}, {language}"
-        # Check the screen again on a phone with large letters.
-        await page.set_viewport_size(PHONE)  # type: ignore[arg-type]
-        await page.evaluate("document.documentElement.style.fontSize = '160%'")
-        found = await page.evaluate(STICKS_OUT)
-        assert found == {"scrolls": False, "wide": []}, f"{name}, {theme}, {language}, large letters"
+        shown = f"{name}, {theme}, {language}"
+        assert await page.evaluate(STICKS_OUT) == NOTHING_STICKS_OUT, shown
+        problems = await large_text_problems(page)
+        if PICTURES:
+            await page.screenshot(path=folder / f"{name}-{language}-{theme}-large.png", full_page=True)
+        assert not problems, "\n".join([shown, *problems])
+        await use_long_names(page)
+        for size in (PHONE, SMALLEST):
+            await page.set_viewport_size(size)  # type: ignore[arg-type]
+            assert await page.evaluate(STICKS_OUT) == NOTHING_STICKS_OUT, f"{shown}, large text, long names"
         await page.context.close()
 
 
@@ -115,7 +121,7 @@ def shown_by(name: str) -> Any:
     return pytest.param(name, marks=pytest.mark.rule("2b.3", "X.1") if "-failure-" in name else ())
 
 
-@pytest.mark.rule("V.1")
+@pytest.mark.rule("V.1", "V.7")
 @pytest.mark.parametrize("name", [shown_by(name) for name in SCREENS])
 async def test_a_screen_is_accessible_in_every_theme_and_language(system: System, name: str) -> None:
     async with SCREENS[name](system) as show:
