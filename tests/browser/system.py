@@ -47,6 +47,13 @@ SLOW_EVENTS = """(() => {
     });
 })()"""
 
+# A headless browser has no screen to keep on.
+WAKE_LOCK = """Object.defineProperty(navigator, 'wakeLock', {
+    configurable: true,
+    value: { request: async () => ({ release: async () => undefined }) },
+})"""
+
+
 async def take_time(device: BrowserContext) -> None:
     """Let a test press a button as soon as it appears. The app takes such a press only from a person who has had time
     to read (web/shared/ui/pressGuard.ts).
@@ -150,6 +157,7 @@ class System:
             },
             **more,
         )
+        await context.add_init_script(WAKE_LOCK)
         await prepare(context)
         context.set_default_timeout(STEP_TIMEOUT_MS)
         context.on("console", self._note)

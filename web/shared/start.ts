@@ -1,6 +1,7 @@
 /** Starts a client: theme, language, the first component, and the service worker. */
 import { mount, type Component } from 'svelte';
 import './ui/base.css';
+import { listenForInstallPrompt } from './install/install.svelte';
 import { keepFocus } from './ui/keepFocus';
 import { startPressGuard } from './ui/pressGuard';
 import { applyTheme } from './ui/theme.svelte';
@@ -14,6 +15,7 @@ export async function start(App: Component): Promise<void> {
   applyTheme();
   keepFocus();
   startPressGuard();
+  listenForInstallPrompt();
   await restoreLanguage();
   place.replaceChildren();
   mount(App, { target: place });

@@ -44,6 +44,7 @@ const en: typeof id = {
   search: {
     title: 'Looking for a bestie…',
     text: 'We are asking besties who are ready.',
+    keepLit: 'Tap now and then, so that the phone does not turn its screen off.',
     keepOpen: 'Keep this screen open.',
     tell: 'Going to another app meanwhile? We can tell you as soon as a bestie is here.',
     tellMe: 'Tell me',

@@ -44,6 +44,7 @@ export default {
   search: {
     title: 'Mencari bestie…',
     text: 'Kami sedang menghubungi bestie yang siap menemanimu.',
+    keepLit: 'Ketuk sesekali supaya layar HP tidak mati.',
     keepOpen: 'Biarkan layar ini terbuka.',
     tell: 'Mau membuka aplikasi lain dulu? Kami bisa memberi tahu begitu bestie siap.',
     tellMe: 'Beri tahu aku',

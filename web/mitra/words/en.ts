@@ -31,6 +31,7 @@ const en: typeof id = {
     without: 'Without notifications: keep this app open',
     soundOff: 'Sound is not on yet',
     turnOn: 'Turn on',
+    keepLit: 'This phone may turn its screen off. In its settings, choose the longest screen timeout.',
     wasAway:
       'The connection broke while this app was in the background. Requests did not get through meanwhile.',
   },

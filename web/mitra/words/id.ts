@@ -31,6 +31,7 @@ export default {
     without: 'Tanpa notifikasi: biarkan aplikasi ini terbuka',
     soundOff: 'Suara belum menyala',
     turnOn: 'Nyalakan',
+    keepLit: 'Layar HP ini bisa mati sendiri. Di setelan HP, pilih waktu layar mati yang paling lama.',
     wasAway:
       'Sambungan sempat putus selagi aplikasi ini di latar belakang. Selama itu permintaan tidak sampai.',
   },

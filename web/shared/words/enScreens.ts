@@ -28,7 +28,7 @@ const en: typeof id = {
     demoPhone: 'Use a sample number',
   },
   chat: {
-    placeholder: 'Write a message',
+    placeholder: 'Message',
     send: 'Send',
     earlier: 'Earlier messages',
     sending: 'sending',
@@ -49,6 +49,14 @@ const en: typeof id = {
     end: 'End',
     ended: 'The session is over',
     nothingSaid: 'Nothing was said in this session.',
+  },
+  install: {
+    title: 'Put Curhat on your home screen',
+    why: 'It then opens like any other app, also on a slow network.',
+    ios: 'On an iPhone: tap Share, then “Add to Home Screen”. From there you can turn notifications on.',
+    first: 'Notifications can be turned on once Curhat is on your home screen.',
+    install: 'Install',
+    later: 'Not now',
   },
   settings: {
     language: 'Language',

@@ -50,6 +50,14 @@ export default {
     ended: 'Sesi selesai',
     nothingSaid: 'Tidak ada pesan di sesi ini.',
   },
+  install: {
+    title: 'Simpan Curhat di layar utama',
+    why: 'Dengan begitu Curhat terbuka seperti aplikasi lain, juga waktu jaringan lambat.',
+    ios: 'Di iPhone: ketuk tombol Bagikan, lalu pilih “Tambah ke Layar Utama”. Dari sana notifikasi bisa dinyalakan.',
+    first: 'Notifikasi baru bisa dinyalakan setelah Curhat ada di layar utama.',
+    install: 'Pasang',
+    later: 'Nanti saja',
+  },
   settings: {
     language: 'Bahasa',
     theme: 'Tampilan',
