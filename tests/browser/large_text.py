@@ -35,12 +35,16 @@ FIND_PROBLEMS: Final = """() => {
         const hit = document.elementFromPoint(box.left + box.width / 2, box.top + box.height / 2);
         return hit !== null && (hit.contains(element) || element.contains(hit));
     };
+    const isScrolled = (element) => ['auto', 'scroll'].includes(getComputedStyle(element).overflowY);
     // Whether nothing covers the middle of the box. `measure` returns the box at the present scroll position.
     const isFree = (element, measure) => {
         if (isHit(element, measure())) return true;
         element.scrollIntoView({ block: 'center' });
+        let area = element;
+        while (area !== null && !(area.scrollHeight > area.clientHeight && isScrolled(area))) area = area.parentElement;
         const { top, bottom } = measure();
-        scrollBy(0, (top + bottom - innerHeight) / 2);
+        const seen = area?.getBoundingClientRect() ?? { top: 0, bottom: innerHeight };
+        (area ?? window).scrollBy(0, (top + bottom - seen.top - seen.bottom) / 2);
         return isHit(element, measure());
     };
 
