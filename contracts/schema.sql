@@ -482,6 +482,7 @@ CREATE UNIQUE INDEX payments_one_open_journey ON payments USING btree (customer_
 CREATE INDEX payments_open_by_target ON payments USING btree (target_mitra_id) WHERE (status = ANY (ARRAY['pending'::text, 'confirming'::text, 'confirmed'::text]));
 CREATE TRIGGER payments_opened AFTER INSERT ON payments FOR EACH ROW EXECUTE FUNCTION payment_status_changed();
 CREATE TRIGGER payments_step AFTER UPDATE ON payments FOR EACH ROW WHEN ((old.status <> new.status)) EXECUTE FUNCTION payment_status_changed();
+CREATE TRIGGER payments_trial_is_left BEFORE UPDATE ON payments FOR EACH ROW WHEN ((new.is_trial AND (old.confirmed_at IS NULL) AND (new.confirmed_at IS NOT NULL))) EXECUTE FUNCTION trial_must_be_left();
 CREATE CONSTRAINT TRIGGER payments_unserved_have_a_case AFTER UPDATE ON payments DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (((old.status <> new.status) AND (new.status = 'unserved'::text))) EXECUTE FUNCTION undelivered_charges_have_a_case();
 ALTER TABLE payments ADD CONSTRAINT payments_customer_id_fkey FOREIGN KEY (customer_id) REFERENCES customers(id);
 ALTER TABLE payments ADD CONSTRAINT payments_offer_id_fkey FOREIGN KEY (offer_id) REFERENCES offers(id);
@@ -737,6 +738,46 @@ CREATE VIEW refused_refunds AS
            FROM refunds again
           WHERE ((again.charge_attempt_id = refunds.charge_attempt_id) AND (again.status <> 'failed'::text))))));
 
+CREATE VIEW unanswered_calls AS
+ SELECT charge_attempts.payment_id,
+    charge_attempts.id,
+    'charge'::text AS what,
+    charge_attempts.amount_rp,
+    charge_attempts.started_at AS since
+   FROM charge_attempts
+  WHERE ((charge_attempts.status = 'started'::text) AND (charge_attempts.started_at <= (curhat_now() - '00:10:00'::interval)))
+UNION ALL
+ SELECT refunds.payment_id,
+    refunds.id,
+    'refund'::text AS what,
+    refunds.amount_rp,
+    refunds.requested_at AS since
+   FROM refunds
+  WHERE ((refunds.status = 'requested'::text) AND (refunds.requested_at <= (curhat_now() - '00:10:00'::interval)));
+
+CREATE VIEW undelivered_charges AS
+ SELECT charge_attempts.payment_id,
+    charge_attempts.id AS charge_attempt_id,
+    charge_attempts.amount_rp,
+    charge_attempts.decided_round,
+    (EXISTS ( SELECT 1
+           FROM refunds
+          WHERE ((refunds.charge_attempt_id = charge_attempts.id) AND (refunds.reason = 'operator_decision'::text)))) AS was_refused
+   FROM (charge_attempts
+     JOIN payments ON ((payments.id = charge_attempts.payment_id)))
+  WHERE ((NOT (EXISTS ( SELECT 1
+           FROM refunds
+          WHERE ((refunds.charge_attempt_id = charge_attempts.id) AND (refunds.status <> 'failed'::text))))) AND ((charge_attempts.status = 'approved_late'::text) OR ((charge_attempts.status = 'approved'::text) AND ((payments.status = 'unserved'::text) OR (EXISTS ( SELECT 1
+           FROM ( SELECT sessions.end_reason
+                   FROM sessions
+                  WHERE (sessions.payment_id = payments.id)
+                UNION ALL
+                 SELECT sessions.end_reason
+                   FROM (extensions
+                     JOIN sessions ON ((sessions.id = extensions.session_id)))
+                  WHERE (extensions.payment_id = payments.id)) paid_for
+          WHERE (paid_for.end_reason = ANY (ARRAY['mitra_ended'::text, 'mitra_suspended'::text]))))))));
+
 CREATE FUNCTION arm_push(push_kind text, entity_ids uuid[], due timestamp with time zone, latest timestamp with time zone) RETURNS void
     LANGUAGE plpgsql
     AS $$
@@ -750,6 +791,22 @@ BEGIN
     SELECT push_kind, wanted, own_generation(), due FROM unnest(entity_ids) AS wanted
     WHERE wanted NOT IN (SELECT entity_id FROM armed)
     ON CONFLICT (kind, entity_id, generation) DO NOTHING;
+END $$;
+
+CREATE FUNCTION charge_decided_once() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    -- A refund that no second operator has approved has no effect yet. So a case may open again, and then take such a
+    -- decision back.
+    IF NEW.decided_round IS NULL AND EXISTS (
+        SELECT 1 FROM review_cases
+        WHERE payment_id = NEW.payment_id AND round = OLD.decided_round AND needs_approval AND approved_by IS NULL
+    ) THEN
+        RETURN NEW;
+    END IF;
+    RAISE EXCEPTION 'charge % is decided', NEW.id
+        USING ERRCODE = 'check_violation', CONSTRAINT = 'charge_attempts_decided_once';
 END $$;
 
 CREATE FUNCTION charge_of_an_approved_extension() RETURNS trigger
@@ -1053,6 +1110,21 @@ CREATE FUNCTION token_revoked() RETURNS trigger
 BEGIN
     DELETE FROM push_subscriptions WHERE token_digest = NEW.digest;
     RETURN NULL;
+END $$;
+
+CREATE FUNCTION trial_is_used(of_customer_id uuid) RETURNS boolean
+    LANGUAGE sql STABLE
+    RETURN ((EXISTS (SELECT 1 FROM sessions WHERE ((sessions.customer_id = trial_is_used.of_customer_id) AND sessions.is_trial))) OR (EXISTS (SELECT 1 FROM (payments JOIN pairings ON ((pairings.payment_id = payments.id))) WHERE ((payments.customer_id = trial_is_used.of_customer_id) AND payments.is_trial AND (payments.confirmed_at IS NOT NULL) AND (pairings.failure_tag = 'customer_cancelled'::text)))) OR (3 <= (SELECT count(*) AS count FROM payments WHERE ((payments.customer_id = trial_is_used.of_customer_id) AND payments.is_trial AND (payments.confirmed_at > (curhat_now() - '24:00:00'::interval))))));
+
+CREATE FUNCTION trial_must_be_left() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF trial_is_used(NEW.customer_id) THEN
+        RAISE EXCEPTION 'customer % has used up the trial', NEW.customer_id
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'payments_trial_is_left';
+    END IF;
+    RETURN NEW;
 END $$;
 
 CREATE FUNCTION undelivered_charges_have_a_case() RETURNS trigger

@@ -20,7 +20,9 @@ class PaymentDeclined(BusinessError):
 class PaymentExpired(BusinessError):
     code = "payment_expired"
     status = 409
-    detail = "The time to pay is over. Open a new payment. What is taken for this one after all is given back."
+    detail = (
+        "The time to pay is over. Open a new payment. What is taken for this one after all is given back."
+    )
 
 
 class PaymentClosed(BusinessError):

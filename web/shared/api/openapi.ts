@@ -2161,6 +2161,11 @@ export interface components {
             /** Format: date-time */
             server_now: string;
         };
+        /** Devices */
+        Devices: {
+            items: components["schemas"]["accounts_schemas_Device"][];
+            next_cursor?: string | null;
+        };
         /** EarlierDecision */
         EarlierDecision: {
             /** Format: date-time */
