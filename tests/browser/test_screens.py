@@ -83,18 +83,21 @@ async def violations(page: Page, *, only: str | None = None, but: str | None = N
     ]
 
 
+async def take_picture(page: Page, name: str, *, full_page: bool = False) -> None:
+    """Save a screenshot, if PICTURES is set."""
+    if PICTURES:
+        folder = Path(PICTURES)
+        folder.mkdir(parents=True, exist_ok=True)
+        await page.screenshot(path=folder / f"{name}.png", full_page=full_page)
+
+
 async def assert_usable(show: Show, name: str) -> None:
     """Check a screen in each theme and language: no accessibility violation, no small target, nothing wider than the
-    screen, and nothing broken, cut off or covered with large text.
-
-    If PICTURES is set, save the screenshots too.
+    screen, and nothing broken, cut off or covered with large text. Take pictures.
     """
     for theme, language in THEMES_AND_LANGUAGES:
         page = await show(theme=theme, language=language)
-        if PICTURES:
-            folder = Path(PICTURES)
-            folder.mkdir(parents=True, exist_ok=True)
-            await page.screenshot(path=folder / f"{name}-{language}-{theme}.png")
+        await take_picture(page, f"{name}-{language}-{theme}")
         words = await page.evaluate(OUR_WORDS)
         assert bool(INDONESIAN.search(words)) == (language == "id"), words
         # The context asks for reduced motion, so every animation should end immediately. Wait until no animation
@@ -106,8 +109,7 @@ async def assert_usable(show: Show, name: str) -> None:
         shown = f"{name}, {theme}, {language}"
         assert await page.evaluate(STICKS_OUT) == NOTHING_STICKS_OUT, shown
         problems = await large_text_problems(page)
-        if PICTURES:
-            await page.screenshot(path=folder / f"{name}-{language}-{theme}-large.png", full_page=True)
+        await take_picture(page, f"{name}-{language}-{theme}-large", full_page=True)
         assert not problems, "\n".join([shown, *problems])
         await use_long_names(page)
         for size in (PHONE, SMALLEST):

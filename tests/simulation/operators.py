@@ -46,7 +46,16 @@ class Operators:
                 email,
             )
             self._operators.append(
-                SignedInOperator(operator_id, email, "reviewer", uuid4(), "bearer", totp_enrolled=True)
+                SignedInOperator(
+                    operator_id,
+                    email,
+                    "reviewer",
+                    uuid4(),
+                    "bearer",
+                    totp_enrolled=True,
+                    must_change_password=False,
+                    known_device_digest=None,
+                )
             )
 
     async def decide(self) -> str | None:

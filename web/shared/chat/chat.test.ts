@@ -196,7 +196,7 @@ test('after a busy answer, the client waits for the time that the server names',
   chat.send('halo');
   await sends[0]!.fail(new Refused('too_many_requests', 429, {}, 7));
   expect(chat.heldUntil).not.toBeNull();
-  expect(chat.unsent.map(({ text, failed }) => [text, failed])).toEqual([['halo', false]]);
+  expect(chat.unsent.map(({ text, refusal }) => [text, refusal])).toEqual([['halo', null]]);
   await vi.advanceTimersByTimeAsync(6_999);
   expect(sends).toHaveLength(1);
   await vi.advanceTimersByTimeAsync(1);
