@@ -572,6 +572,9 @@ async def test_a_person_sends_at_most_twenty_messages_in_five_seconds(
     # A repeated message is not counted, and the limit of one person does not hold back the other.
     assert (await message_writer.send(chat.customer, chat.id, "m3", "halo")).client_message_id == "m3"
     await message_writer.send(chat.mitra, chat.id, "m20", "halo")
+    # To repeat a message does not take it back either.
+    with pytest.raises(TooManyRequests):
+        await message_writer.send(chat.customer, chat.id, "m20", "halo")
     await seconds.pass_by(2.5)
     await message_writer.send(chat.customer, chat.id, "m20", "halo")
 

@@ -47,6 +47,13 @@ class _Sent(NamedTuple):
     key: Hashable
 
 
+class Entry(NamedTuple):
+    """A message that may be sent. `is_counted`: this entry has counted it. `is_fast`: PostgreSQL must count too."""
+
+    is_counted: bool
+    is_fast: bool
+
+
 class Pace:
     """The recent messages of each person, as far as this process has sent them. Times are of the monotonic clock."""
 
@@ -54,27 +61,29 @@ class Pace:
         # The person who sent most recently is the last. Of each person, the newest message is the first.
         self._people: OrderedDict[Identity, deque[_Sent]] = OrderedDict()
 
-    def enter(self, sender: Identity, key: Hashable) -> bool:
-        """Count a message of this person. Returns whether PostgreSQL must count too, because the person writes fast.
+    def enter(self, sender: Identity, key: Hashable) -> Entry:
+        """Count a message of this person. If the person writes fast, PostgreSQL must count too.
 
         `key` identifies the message. A repeated message is not counted again. Raises TooManyRequests.
         """
         now = monotonic()
         self._forget_before(now - LONGEST_WINDOW_SECONDS)
         sent = self._people.setdefault(sender, deque(maxlen=MAX_MESSAGES_PER_WINDOW))
-        if not any(each.key == key for each in sent):
+        is_counted = not any(each.key == key for each in sent)
+        if is_counted:
             wait = wait_seconds([now - each.at for each in sent])
             if wait > 0:
                 raise too_many_until(wait)
             sent.appendleft(_Sent(now, key))
             self._people.move_to_end(sender)
-        return any(
+        is_fast = any(
             len(sent) > limit.unchecked and now - sent[limit.unchecked].at < limit.window_seconds
             for limit in LIMITS
         )
+        return Entry(is_counted, is_fast)
 
     def leave(self, sender: Identity, key: Hashable) -> None:
-        """Take back a message that this process counted, because an earlier request had sent it."""
+        """Take back a message that `enter` has counted, because another process had sent it before."""
         sent = self._people.get(sender)
         if sent is not None:
             kept = [each for each in sent if each.key != key]

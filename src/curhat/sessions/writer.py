@@ -53,10 +53,11 @@ WAITING = Gauge("curhat_sessions_messages_waiting", "Messages that wait for the 
 
 
 class _Waiting(NamedTuple):
-    """A message, and the future of the caller who waits for its outcome."""
+    """A message, the future of the caller who waits for its outcome, and whether this request has counted it."""
 
     message: OutgoingMessage
     outcome: "asyncio.Future[Message]"
+    is_counted: bool
 
 
 class MessageWriter:
@@ -77,11 +78,11 @@ class MessageWriter:
         text = checked_text(text, "text", MAX_MESSAGE_CHARACTERS)
         if len(self._waiting) >= MAX_WAITING_MESSAGES:
             raise TooManyRequests(retry_after_seconds=1)
-        is_fast = self._pace.enter(sender, (session_id, client_message_id))
+        entry = self._pace.enter(sender, (session_id, client_message_id))
         loop = asyncio.get_running_loop()
-        message = OutgoingMessage(sender, session_id, client_message_id, text, is_fast)
+        message = OutgoingMessage(sender, session_id, client_message_id, text, entry.is_fast)
         outcome: asyncio.Future[Message] = loop.create_future()
-        self._waiting.append(_Waiting(message, outcome))
+        self._waiting.append(_Waiting(message, outcome, entry.is_counted))
         if self._writing is None:
             # Use a new context, so that the batch's log lines do not contain the ids of the request that started it.
             self._writing = loop.create_task(self._write_all(), context=Context())
@@ -112,7 +113,7 @@ class MessageWriter:
                     await self._write([waiting])
             return
         for waiting, outcome in zip(batch, outcomes, strict=True):
-            if isinstance(outcome, SentMessage) and outcome.is_repeated:
+            if isinstance(outcome, SentMessage) and outcome.is_repeated and waiting.is_counted:
                 sent = waiting.message
                 self._pace.leave(sent.sender, (sent.session_id, sent.client_message_id))
             _settle(waiting, outcome)
