@@ -39,13 +39,17 @@ FIND_PROBLEMS: Final = """() => {
     // Whether nothing covers the middle of the box. `measure` returns the box at the present scroll position.
     const isFree = (element, measure) => {
         if (isHit(element, measure())) return true;
-        element.scrollIntoView({ block: 'center' });
-        let area = element;
-        while (area !== null && !(area.scrollHeight > area.clientHeight && isScrolled(area))) area = area.parentElement;
-        const { top, bottom } = measure();
-        const seen = area?.getBoundingClientRect() ?? { top: 0, bottom: innerHeight };
-        (area ?? window).scrollBy(0, (top + bottom - seen.top - seen.bottom) / 2);
-        return isHit(element, measure());
+        // The middle of the screen may be out of reach at the end of a page.
+        return ['center', 'end', 'start'].some((block) => {
+            element.scrollIntoView({ block });
+            let area = element;
+            while (area !== null && !(area.scrollHeight > area.clientHeight && isScrolled(area)))
+                area = area.parentElement;
+            const { top, bottom } = measure();
+            const seen = area?.getBoundingClientRect() ?? { top: 0, bottom: innerHeight };
+            (area ?? window).scrollBy(0, (top + bottom - seen.top - seen.bottom) / 2);
+            return isHit(element, measure());
+        });
     };
 
     const checkWord = (node, start, word) => {
