@@ -564,17 +564,15 @@ async def test_a_person_sends_at_most_twenty_messages_in_five_seconds(
     chat: Chat, message_writer: MessageWriter, seconds: Seconds
 ) -> None:
     for n in range(20):
-        await message_writer.send(chat.customer, chat.id, f"m{n}", "halo")
+        for _ in range(2):  # A repeated message is not counted again, and does not take its first count back.
+            await message_writer.send(chat.customer, chat.id, f"m{n}", "halo")
         await seconds.pass_by(0.125)
     with pytest.raises(TooManyRequests) as refusal:
         await message_writer.send(chat.customer, chat.id, "m20", "halo")
     assert refusal.value.retry_after_seconds == 3
-    # A repeated message is not counted, and the limit of one person does not hold back the other.
+    # The limit holds back neither a repeated message nor the other person.
     assert (await message_writer.send(chat.customer, chat.id, "m3", "halo")).client_message_id == "m3"
     await message_writer.send(chat.mitra, chat.id, "m20", "halo")
-    # To repeat a message does not take it back either.
-    with pytest.raises(TooManyRequests):
-        await message_writer.send(chat.customer, chat.id, "m20", "halo")
     await seconds.pass_by(2.5)
     await message_writer.send(chat.customer, chat.id, "m20", "halo")
 

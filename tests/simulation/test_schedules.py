@@ -64,7 +64,6 @@ MUST_BE_REACHED = {
     "case refund",
     "case no_refund",
     "case opened again",
-    "case opened again before an approval",
     "refund approved by a second operator",
     "refund retried",
     "refund pending",

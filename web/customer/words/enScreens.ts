@@ -34,7 +34,7 @@ const en: typeof id = {
     nobody: 'No bestie is available right now. No money was taken.',
     nobodyYet: 'No bestie is available right now. No money was taken. You can go on as soon as one is.',
     onlyOthers: (name: string) =>
-      `${name} is not available right now. If you go on, you can choose another bestie without paying again.`,
+      `${isolated(name)} is not available right now. If you go on, you can choose another bestie without paying again.`,
     trialUsed: 'Your free session is used up, or was tried three times in 24 hours. Choose another duration.',
     expiredTitle: 'The time to pay is over',
     expired:

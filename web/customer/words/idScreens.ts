@@ -34,7 +34,7 @@ export default {
     nobodyYet:
       'Belum ada bestie tersedia. Tidak ada uang yang diambil. Kamu bisa lanjut begitu ada yang siap.',
     onlyOthers: (name: string) =>
-      `${name} sedang tidak bisa menemani. Kalau kamu lanjut, kamu bisa memilih chat dengan bestie lain tanpa membayar lagi.`,
+      `${isolated(name)} sedang tidak bisa menemani. Kalau kamu lanjut, kamu bisa memilih chat dengan bestie lain tanpa membayar lagi.`,
     trialUsed: 'Sesi gratismu sudah terpakai, atau sudah tiga kali dicoba dalam 24 jam. Pilih durasi lain.',
     expiredTitle: 'Waktu pembayaran habis',
     expired:
