@@ -825,7 +825,7 @@ BUGS: tuple[Bug, ...] = (
     Bug("a sign-out closes no sockets at once", [WAKE_UPS], in_module(hub.Hub, "close_tokens", _ignore)),
     Bug(
         "silence charges for a mitra who was last heard 6 s ago",
-        [SILENCE, SIMULATION],
+        [SILENCE],
         in_module(transitions, "MITRA_HEARD_SECONDS", 6),
     ),
     Bug(
@@ -850,7 +850,7 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "a message waits for a claimed push deadline",
-        [HELD, SIMULATION],
+        [HELD],
         schema=ARM_PUSH.format(found="false", generation="1"),
     ),
     Bug(
@@ -900,7 +900,7 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "a window that was claimed before the clock was set back is lost",
-        [JOURNEY_RACES, SIMULATION],
+        [JOURNEY_RACES],
         in_function(pairing, "window_over", "await deadlines.arm_each(tx, PAIRING_WINDOW, not_over)", "pass"),
     ),
     Bug(
