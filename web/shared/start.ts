@@ -5,8 +5,10 @@ import { listenForInstallPrompt } from './install/install.svelte';
 import { keepFocus } from './ui/keepFocus';
 import { startPressGuard } from './ui/pressGuard';
 import { applyTheme } from './ui/theme.svelte';
-import { watchVersion } from './version.svelte';
 import { restoreLanguage } from './words/language.svelte';
+
+/** Early enough that the server still has the code of this version. */
+const WATCH_VERSION_AFTER_MS = 20_000;
 
 export async function start(App: Component): Promise<void> {
   const place = document.getElementById('app');
@@ -19,11 +21,20 @@ export async function start(App: Component): Promise<void> {
   await restoreLanguage();
   place.replaceChildren();
   mount(App, { target: place });
-  if (!import.meta.env.DEV) watchVersion();
+  if (!import.meta.env.DEV) setTimeout(watchVersion, WATCH_VERSION_AFTER_MS);
   // Register the service worker after the first screen has appeared. On a slow network, that screen must not wait for
   // files of the next visit.
   addEventListener('load', registerWorker);
   if (document.readyState === 'complete') registerWorker();
+}
+
+/** Starts the check for a new version. Its code is not part of the first load. */
+function watchVersion(): void {
+  import('./version.svelte').then(
+    ({ watchVersion }) => watchVersion(),
+    // There is no network. The person sees a new version at the next visit.
+    () => undefined,
+  );
 }
 
 function registerWorker(): void {

@@ -1,5 +1,7 @@
 /** Notices that the server has a newer version of this client than the open page. */
+import { mount } from 'svelte';
 import { timeoutSignal } from './baseline';
+import NewVersionBar from './ui/NewVersionBar.svelte';
 
 const CHECK_INTERVAL_MS = 30 * 60_000;
 const ANSWER_TIMEOUT_MS = 15_000;
@@ -12,6 +14,7 @@ export function hasNewVersion(): boolean {
 
 /** Checks regularly while the page is visible, and when the person returns to the page after a longer time. */
 export function watchVersion(): void {
+  mount(NewVersionBar, { target: document.body, anchor: document.getElementById('app')! });
   let checkedAt = Date.now();
   const check = () => {
     if (document.visibilityState !== 'visible' || Date.now() - checkedAt < CHECK_INTERVAL_MS) return;
