@@ -30,6 +30,9 @@ FIND_PROBLEMS: Final = """() => {
     const problems = new Set();
     const describe = (element, text) => `"${text}" in ${element.outerHTML.slice(0, 90)}`;
     const range = document.createRange();
+    // This button lies over the messages on purpose, until the person scrolls to the end.
+    const JUMP = '.to-end';
+    for (const one of root.querySelectorAll(JUMP)) one.style.pointerEvents = 'none';
 
     const isHit = (element, box) => {
         const hit = document.elementFromPoint(box.left + box.width / 2, box.top + box.height / 2);
@@ -85,7 +88,7 @@ FIND_PROBLEMS: Final = """() => {
 
     const paint = document.createElement('canvas').getContext('2d');
     for (const control of root.querySelectorAll('button, input, textarea, label, a[href]')) {
-        if (control.getClientRects().length === 0 || control.matches('.unseen, label input')) continue;
+        if (control.getClientRects().length === 0 || control.matches(`.unseen, label input, ${JUMP}`)) continue;
         const style = getComputedStyle(control);
         const room = control.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
         const text = control.value || control.placeholder;
