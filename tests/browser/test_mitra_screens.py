@@ -391,7 +391,7 @@ async def sign_out(system: System) -> AsyncIterator[Show]:
 
         async def show(**options: Any) -> Page:
             page = await page_opener(system, mitra, "/mitra/profile", "fieldset")(**options)
-            await page.locator(".out button").click()
+            await page.locator("main > .out button").click()
             await expect(page.get_by_role("dialog")).to_be_visible()
             return page
 

@@ -35,36 +35,9 @@ const en: typeof id = {
     wasAway:
       'The connection broke while this app was in the background. Requests did not get through meanwhile.',
   },
-  requests: {
-    title: 'Incoming requests',
-    none: 'No requests yet',
-    noneText: 'When somebody needs to talk, this phone rings and vibrates.',
-    arrived: (name: string, minutes: number) => `New request from ${isolated(name)}, ${minutes} minutes.`,
-    targeted: 'Asks for you again',
-    blast: 'Looking for a bestie',
-    returning: 'Has talked with you before',
-    new: 'New to you',
-    left: 'Time left to answer',
-    accept: 'Accept',
-    reject: 'Reject',
-    unreachable: 'Your answer did not get through. Check your internet, then press again.',
-    offline: 'You are offline. Switch on first, then accept.',
-    tooLate: 'You did press Accept, but not soon enough.',
-    closed: {
-      already_taken: 'Taken by another bestie',
-      customer_cancelled: 'Cancelled by the customer',
-      timed_out: 'Out of time',
-      went_offline: 'Withdrawn because you are offline',
-      at_capacity: 'Closed because you are full',
-      suspended: 'Withdrawn because your account is suspended',
-      rejected: 'Rejected by you',
-      accepted: 'Accepted on another device',
-      unknown: 'Closed',
-    },
-    /** `closed` is one of the texts above. */
-    closedMany: (count: number, closed: string) =>
-      `${count} requests ${closed[0]!.toLowerCase()}${closed.slice(1)}`,
-    again: 'It is offered again if there is time left.',
+  noRequests: {
+    title: 'No requests yet',
+    text: 'When somebody needs to talk, this phone rings and vibrates.',
   },
   chats: {
     title: 'Running chats',

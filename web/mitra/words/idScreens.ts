@@ -100,4 +100,33 @@ export default {
     signOutText: 'HP ini tidak menerima permintaan lagi. Pesan yang belum terkirim dari HP ini akan hilang.',
     signOutChatting: 'Masih ada chat yang berjalan. Customer akan menunggu jawabanmu.',
   },
+  requests: {
+    title: 'Permintaan masuk',
+    arrived: (name: string, minutes: number) => `Permintaan baru dari ${isolated(name)}, ${minutes} menit.`,
+    targeted: 'Minta kamu lagi',
+    blast: 'Mencari bestie',
+    returning: 'Pernah curhat denganmu',
+    new: 'Baru pertama denganmu',
+    left: 'Sisa waktu menjawab',
+    accept: 'Terima',
+    reject: 'Tolak',
+    unreachable: 'Jawabanmu belum sampai. Periksa internetmu, lalu tekan lagi.',
+    offline: 'Kamu sedang offline. Nyalakan dulu, lalu terima.',
+    tooLate: 'Kamu sempat menekan Terima, tetapi kalah cepat.',
+    closed: {
+      already_taken: 'Sudah diambil bestie lain',
+      customer_cancelled: 'Dibatalkan oleh customer',
+      timed_out: 'Waktunya habis',
+      went_offline: 'Ditarik karena kamu offline',
+      at_capacity: 'Ditutup karena kamu sudah penuh',
+      suspended: 'Ditarik karena akunmu dinonaktifkan',
+      rejected: 'Ditolak olehmu',
+      accepted: 'Diterima di perangkat lain',
+      unknown: 'Sudah ditutup',
+    },
+    /** `closed` is one of the texts above. */
+    closedMany: (count: number, closed: string) =>
+      `${count} permintaan ${closed[0]!.toLowerCase()}${closed.slice(1)}`,
+    again: 'Ditawarkan lagi kalau waktunya masih ada.',
+  },
 };

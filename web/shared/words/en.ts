@@ -20,15 +20,6 @@ const en: typeof id = {
     missing: 'This could not be loaded. Reload the app, then try again.',
     other: 'Something broke on our side. Try again in a moment.',
   },
-  problems: {
-    foreign_number: 'Numbers of this country cannot be used yet. Use an Indonesian mobile number.',
-    name_length: 'The name is too long: 40 characters at most.',
-    unusual_characters:
-      'The name has invisible characters, or too many marks on one letter. Type the name again.',
-    nothing_to_see: 'There is nothing to read yet. Use letters or emoji.',
-    contact_in_name: 'A name may not contain a phone number, an address, a link or a social media account.',
-    reserved_name: 'This name looks like one of the Curhat service or its staff. Choose another name.',
-  },
   tooManyFor: (seconds: number) =>
     `Too many tries. Wait ${seconds < 90 ? `${seconds} s` : `${Math.ceil(seconds / 60)} minutes`}, then try again.`,
 };

@@ -20,15 +20,6 @@ export default {
     other: 'Ada yang tidak beres di pihak kami. Coba lagi sebentar lagi.',
   },
   /** The sentence for `too_many_requests`, when the server has named the time to wait. */
-  problems: {
-    foreign_number: 'Nomor dari negara ini belum bisa dipakai. Pakai nomor HP Indonesia.',
-    name_length: 'Nama terlalu panjang: paling banyak 40 huruf.',
-    unusual_characters:
-      'Nama ini memuat tanda yang tidak terlihat, atau terlalu banyak tanda pada satu huruf. Ketik ulang namanya.',
-    nothing_to_see: 'Belum ada yang bisa dibaca. Pakai huruf atau emoji.',
-    contact_in_name: 'Nama tidak boleh memuat nomor HP, alamat, tautan, atau akun media sosial.',
-    reserved_name: 'Nama ini mirip nama layanan atau petugas Curhat. Pilih nama lain.',
-  },
   tooManyFor: (seconds: number) =>
     `Terlalu sering mencoba. Tunggu ${seconds < 90 ? `${seconds} detik` : `${Math.ceil(seconds / 60)} menit`}, lalu coba lagi.`,
 };

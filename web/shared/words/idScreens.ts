@@ -74,4 +74,13 @@ export default {
     signOutOthers: 'Keluarkan semua perangkat lain',
     signedOut: 'Sudah dikeluarkan',
   },
+  problems: {
+    foreign_number: 'Nomor dari negara ini belum bisa dipakai. Pakai nomor HP Indonesia.',
+    name_length: 'Nama terlalu panjang: paling banyak 40 huruf.',
+    unusual_characters:
+      'Nama ini memuat tanda yang tidak terlihat, atau terlalu banyak tanda pada satu huruf. Ketik ulang namanya.',
+    nothing_to_see: 'Belum ada yang bisa dibaca. Pakai huruf atau emoji.',
+    contact_in_name: 'Nama tidak boleh memuat nomor HP, alamat, tautan, atau akun media sosial.',
+    reserved_name: 'Nama ini mirip nama layanan atau petugas Curhat. Pilih nama lain.',
+  },
 };
