@@ -256,9 +256,15 @@ class System:
 
 
 async def end_journey(customer: Person) -> None:
-    """End this customer's journey. Repeat the commands, because the journey may change before they arrive."""
+    """End this customer's journey. Repeat the commands, because the journey may change before they arrive.
+
+    Does nothing if somebody has signed the customer out.
+    """
     while True:
-        state = json_of(await customer.get("/state"))
+        answer = await customer.get("/state")
+        if answer.status_code == 401:
+            return
+        state = json_of(answer)
         payment, pairing, session = state["payment"], state["pairing"], state["session"]
         if session is not None:
             path = f"/sessions/{session['id']}/end"

@@ -191,9 +191,9 @@ async def test_operators_see_the_payments_that_the_gateway_has_not_answered_for_
     server: RunningServer,
 ) -> None:
     viewer, customer_id = await server.operator("viewer"), await server.make.customer()
-    payment_id = await server.pending_payment(customer_id)
+    mitra_id, payment_id = await server.make.mitra(), await server.pending_payment(customer_id)
     async with server.database.transaction() as tx:
-        assert await paying.begin_confirmation(tx, customer_id, payment_id, [customer_id]) is not None
+        assert await paying.begin_confirmation(tx, customer_id, payment_id, [mitra_id]) is not None
 
     async def unanswered() -> tuple[int, list[str]]:
         listed = (await viewer.get("/payments", gateway_unanswered="true")).json()["items"]

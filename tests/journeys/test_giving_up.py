@@ -45,11 +45,11 @@ async def _silent(database: Database, _payment_id: UUID) -> MockGateway:
 
 
 async def _begin(database: Database, make: Make) -> tuple[Payment, Charge, UUID]:
-    customer, offer = await make.customer(), await make.offer()
+    customer, mitra, offer = await make.customer(), await make.mitra(), await make.offer()
     async with database.transaction() as tx:
         payment = await paying.open_payment(tx, customer, offer, availability.GateAnswer(available=True))
     async with database.transaction() as tx:
-        charge = await paying.begin_confirmation(tx, customer, payment.id, [])
+        charge = await paying.begin_confirmation(tx, customer, payment.id, [mitra])
     assert charge is not None
     return payment, charge, customer
 

@@ -1,4 +1,5 @@
-import { fieldErrors, shared } from '../shared/words/shared';
+import { fieldErrors } from '../shared/words/fieldErrors';
+import { shared } from '../shared/words/shared';
 
 /** Returns a sentence for each field that the server refused. The result is empty if the error is not about fields. */
 export function fieldProblems<Field extends string>(
