@@ -188,6 +188,10 @@ async def test_a_page_that_is_open_for_a_day_says_that_there_is_a_new_version(sy
     await page.clock.install()
     await page.goto("/app/")
     await expect(page.get_by_label("Nomor HP")).to_be_visible()
+    # The page fetches the code of the check after a while.
+    async with page.expect_response("**/assets/version*.js"):
+        await page.clock.fast_forward("00:30")
+    await page.wait_for_load_state("networkidle")
     text = '<div id="app"></div><script type="module" src="/app/assets/first-BBBBBBBB.js"></script>'
     await page.route("**/app/", lambda route: route.fulfill(body=text, content_type="text/html"))
     await page.clock.fast_forward("24:00:00")

@@ -153,8 +153,7 @@ const en: typeof id = {
     title: 'Notifications',
     on: 'We tell you when a bestie is here or replies while the app is closed. What is said in the chat is not shown.',
     off: 'We can tell you when a bestie is here or replies while the app is closed.',
-    blocked:
-      'Notifications are blocked on this phone. Open the site settings of the browser, and allow them.',
+    blocked: 'They are blocked on this phone. Open the site settings of the browser, and allow them.',
     impossible: 'This browser cannot receive notifications.',
     failed: 'Notifications are not set up yet. Check your internet, then try again.',
   },

@@ -43,8 +43,7 @@ const en: typeof id = {
     push: 'Notifications',
     ask: 'With notifications, requests get through while you use another app or the screen is off.',
     allow: 'Allow notifications',
-    blocked:
-      'Notifications are blocked on this phone. Open the site settings of the browser, and allow them.',
+    blocked: 'They are blocked on this phone. Open the site settings of the browser, and allow them.',
     impossible: 'This browser cannot receive notifications. Keep this app open.',
     failed: 'Notifications are not set up yet. Check your internet, then try again.',
     on: 'Notifications are on. With the app closed, you can be reached for 15 minutes more.',
