@@ -41,6 +41,7 @@ interface Press {
 export function startPressGuard(): void {
   let seen = new Map<Element, Seen>();
   let isOutdated = true;
+  let isScheduled = false;
   /** The areas that the person has scrolled since the controls were seen last. */
   let scrolled: Node[] = [];
   /** The first press of a series in one place. `at` is the time of the last press of the series. */
@@ -71,9 +72,13 @@ export function startPressGuard(): void {
   }
 
   function markOutdated(): void {
-    if (isOutdated) return;
     isOutdated = true;
-    requestAnimationFrame(seeControls);
+    if (isScheduled) return;
+    isScheduled = true;
+    requestAnimationFrame(() => {
+      isScheduled = false;
+      seeControls();
+    });
   }
 
   function isSettled({ control, at }: Press): boolean {
@@ -91,12 +96,13 @@ export function startPressGuard(): void {
   addEventListener(
     'scroll',
     ({ target }) => {
-      scrolled.push(target as Node);
-      markOutdated();
+      // The next press or change looks again. A look in each frame would make a long chat scroll in jerks.
+      if (!scrolled.includes(target as Node)) scrolled.push(target as Node);
+      isOutdated = true;
     },
     true,
   );
-  requestAnimationFrame(seeControls);
+  markOutdated();
 
   addEventListener(
     'pointerdown',
