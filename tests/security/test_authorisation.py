@@ -323,11 +323,13 @@ async def _socket(
 
 
 async def _first(connection: ClientConnection) -> str | int | None:
-    """The `op` of the first frame after a hello, or the code with which the server closed."""
+    """The `op` of the first frame after a hello that is not a ping, or the code with which the server closed."""
     try:
         await connection.send(HELLO)
         async with asyncio.timeout(10):
-            operation: str = json.loads(await connection.recv())["op"]
+            operation = "ping"
+            while operation == "ping":
+                operation = json.loads(await connection.recv())["op"]
         return operation
     except ConnectionClosed as closed:
         return None if closed.rcvd is None else closed.rcvd.code

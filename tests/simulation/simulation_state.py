@@ -829,11 +829,12 @@ class SimulationState:
 
     async def process_continues(self) -> str | None:
         """The stopped process continues. PostgreSQL may have ended its transaction meanwhile."""
-        process, self.database.stopped = self.database.stopped, None
+        process = self.database.stopped
         if process is None:
             return None
         ended = self.random.random() < 0.5
         outcome = await process.run_to_its_end(ended_by_database=ended)
+        self.database.stopped = None
         self.reached.add(f"a stopped process {'loses its transaction' if ended else 'commits'}")
         return f"{process.name}: {outcome}"
 

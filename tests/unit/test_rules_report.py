@@ -86,7 +86,7 @@ def write(project: pytest.Pytester, name: str, text: str) -> None:
 
 
 def run(project: pytest.Pytester, *arguments: str) -> pytest.RunResult:
-    return project.runpytest_subprocess(*arguments, timeout=60)
+    return project.runpytest_inprocess(*arguments)
 
 
 def report(project: pytest.Pytester, *arguments: str) -> pytest.RunResult:
