@@ -20,6 +20,7 @@ from curhat.kit.database import Database
 from curhat.kit.migrations import migrate
 from curhat.sessions import pace
 from tests.simulation.bugs import named
+from tests.support.cheap_starts import make_starts_cheap
 from tests.support.checked_rows import check_rows
 from tests.support.clock import VirtualClock, install_virtual_clock
 from tests.support.databases import create_database, parent_of_data_folders
@@ -34,6 +35,7 @@ if PLANTED_BUG is not None and PLANTED_BUG.plant is not None:
     PLANTED_BUG.plant()
 
 check_rows()
+make_starts_cheap()
 # Plain tracebacks. By default, the library rich formats each traceback, which takes 0.2 s of processor time.
 structlog.configure(
     processors=[

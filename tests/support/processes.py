@@ -11,6 +11,7 @@ from typing import ClassVar, Final, Self
 import httpx
 
 from curhat.dev.child_processes import Program
+from tests.support.cheap_starts import certificates
 from tests.support.signed_in import free_port
 
 # Long, because the machine may be busy.
@@ -100,7 +101,7 @@ class ServerProcess(KillableProcess):
     def __init__(self, folder: Path, name: str, environment: Mapping[str, str]) -> None:
         port = free_port()
         super().__init__(folder, name, {**environment, "CURHAT_PORT": str(port)})
-        self.http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60)
+        self.http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60, verify=certificates())
 
     async def is_ready(self) -> bool:
         """Whether /readyz says that the server is ready."""

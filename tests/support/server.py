@@ -15,6 +15,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from curhat.app.asgi import Server
 from curhat.app.connections import ServerConfig
 from curhat.kit.settings import Settings
+from tests.support.cheap_starts import release_api
 
 _keys = itertools.count(1)
 
@@ -35,11 +36,13 @@ async def running_server(settings: Settings, port: int = 0) -> AsyncIterator[tup
                 raise RuntimeError("the server stopped while it started")
             await asyncio.sleep(0.005)
     port = server.servers[0].sockets[0].getsockname()[1]
+    services = application.services
     try:
         yield f"http://127.0.0.1:{port}", application
     finally:
         server.should_exit = True
         await task
+        release_api(services)
 
 
 class Person:

@@ -32,6 +32,7 @@ from curhat.kit.settings import Settings
 from curhat.payments import service as payments
 from curhat.pricing.schemas import Offer
 from tests.support.chats import Chat, open_chat
+from tests.support.cheap_starts import certificates
 from tests.support.journey import open_blast, request_of
 from tests.support.people import Make
 from tests.support.server import Person, running_server
@@ -183,7 +184,7 @@ async def start_server(settings: Settings, database: Database, port: int = 0) ->
     """
     async with (
         running_server(settings, port) as (url, application),
-        httpx.AsyncClient(base_url=url, timeout=30) as http,
+        httpx.AsyncClient(base_url=url, timeout=30, verify=certificates()) as http,
     ):
         yield RunningServer(url, application, http, database)
 

@@ -4,6 +4,7 @@ import pytest
 
 from curhat.control_center.operators import passwords
 from curhat.kit.errors import ValidationFailed
+from tests.support.cheap_starts import REAL_HASHER, REAL_UNKNOWN_OPERATOR_HASH
 
 EMAIL = "sari.wulandari@example.id"
 
@@ -49,6 +50,12 @@ def test_a_common_password_or_a_password_made_of_the_context_is_refused(password
 )
 def test_a_password_of_several_words_or_of_random_characters_is_accepted(password: str) -> None:
     assert not passwords._is_common(password, EMAIL)
+
+
+def test_a_hash_takes_the_memory_and_the_time_of_rfc_9106_also_for_an_unknown_email() -> None:
+    parameters = ["", "argon2id", "v=19", "m=65536,t=3,p=4"]
+    assert REAL_HASHER.hash("payung kuning di loteng").split("$")[:4] == parameters
+    assert REAL_UNKNOWN_OPERATOR_HASH.split("$")[:4] == parameters
 
 
 def test_generated_and_derived_passwords_are_accepted() -> None:
