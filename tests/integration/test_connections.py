@@ -47,6 +47,10 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
             return
         more = message.get("more_body", False)
     body = LONG_ANSWER if scope["path"] == "/long" else b"hello"
+    if scope["path"] == "/who":
+        body = msgspec.json.encode(
+            [scope["client"][0], sorted(name.decode() for name, _ in scope["headers"])]
+        )
     headers = [(b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
@@ -73,7 +77,7 @@ class Port:
 
 
 @contextlib.asynccontextmanager
-async def serving(max_connections: int = 100) -> AsyncIterator[Port]:
+async def serving(max_connections: int = 100, **options: Any) -> AsyncIterator[Port]:
     """Run a server of `application` during the block."""
     config = ServerConfig(
         application,
@@ -82,6 +86,7 @@ async def serving(max_connections: int = 100) -> AsyncIterator[Port]:
         port=0,
         lifespan="off",
         timeout_graceful_shutdown=1,
+        **options,
     )
     server = uvicorn.Server(config)
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
@@ -285,6 +290,35 @@ async def test_a_body_without_end_is_refused_while_it_streams(
     answered = (await everything(reader)).removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")
     assert status_of(answered) in (400, 413)
     assert not caplog.records
+
+
+async def test_the_trailers_of_a_body_never_become_headers_of_the_request() -> None:
+    async with serving(proxy_headers=True, forwarded_allow_ips="127.0.0.1") as port:
+        reader, writer = await port.open()
+        # Everything arrives in one piece of data, before the application has read the headers.
+        writer.write(
+            b"POST /who HTTP/1.1\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+            b"1\r\na\r\n0\r\n"
+            b"X-Forwarded-For: 9.9.9.9\r\nAuthorization: Bearer a\r\nCookie: a=b\r\n\r\n"
+        )
+        _, _, body = (await everything(reader)).partition(b"\r\n\r\n")
+        assert msgspec.json.decode(body) == ["127.0.0.1", ["connection", "transfer-encoding"]]
+
+
+@pytest.mark.parametrize(
+    "lengths",
+    [
+        pytest.param(b"Content-Length: 1\r\nTransfer-Encoding: chunked", id="a length and chunks"),
+        pytest.param(b"Transfer-Encoding: chunked\r\nContent-Length: 1", id="chunks and a length"),
+        pytest.param(b"Content-Length: 1\r\nContent-Length: 2", id="two lengths"),
+        pytest.param(b"Transfer-Encoding: chunked, identity", id="an encoding after the chunks"),
+        pytest.param(b"Content-Length: +1", id="a length with a sign"),
+    ],
+)
+async def test_a_body_whose_length_is_ambiguous_is_refused(port: Port, lengths: bytes) -> None:
+    reader, writer = await port.open()
+    writer.write(b"POST / HTTP/1.1\r\n" + lengths + b"\r\n\r\n1\r\na\r\n0\r\n\r\n")
+    assert status_of(await everything(reader)) == 400
 
 
 # Readers ---------------------------------------------------------------------------------------------------

@@ -4,6 +4,8 @@ Guarantees
     A request's head has at most 32 KiB and 100 headers, and arrives within 10 s. A body arrives within 30 s. A client
     reads an answer within 30 s. The server closes every other connection, and counts it in a metric. What holds for a
     request also holds for the handshake of a socket.
+    The application sees the headers of a request's head only. The trailers of a chunked body are dropped, because they
+    arrive after the head and could replace its headers.
     A process has at most `max_connections` connections, so it keeps descriptors for its databases. If a new
     connection exceeds this number, the connection gives way that has waited longest for the head of a request. An
     established socket, or a request that the server is answering, never gives way.
@@ -257,7 +259,6 @@ class BoundedHttp(HttpToolsProtocol):
             if self._body_bytes > MAX_BODY_BYTES:
                 self._refuse(BodyTooLarge(), "body_too_large")
                 return
-        # The trailers of a chunked body count, too.
         if len(self.headers) > MAX_HEADERS:
             self._refuse(HeadTooLarge(), "too_many_headers")
 
@@ -270,6 +271,11 @@ class BoundedHttp(HttpToolsProtocol):
         self._bounds.end("reader", self)
 
     # Called by the parser -----------------------------------------------------------------------------------
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # The parser also reports trailers here. `self.headers` is the list that the application reads.
+        if self._in_head:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         if len(self.headers) > MAX_HEADERS:
