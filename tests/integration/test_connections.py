@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import resource
+import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ Opened = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 # More than the kernel and uvicorn keep for a client that reads nothing.
 LONG_ANSWER = b"x" * 16 * 1024 * 1024
+MEDIUM_ANSWER = b"x" * 60_000 + b"hello"
 HANDSHAKE = (
     b"GET /socket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
@@ -40,13 +42,17 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         while (await receive())["type"] != "websocket.disconnect":
             pass
         return
+    if scope["path"] == "/unauthenticated":
+        await send({"type": "http.response.start", "status": 401, "headers": [(b"content-length", b"5")]})
+        await send({"type": "http.response.body", "body": b"hello"})
+        return
     more = True
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
             return
         more = message.get("more_body", False)
-    body = LONG_ANSWER if scope["path"] == "/long" else b"hello"
+    body = {"/long": LONG_ANSWER, "/medium": MEDIUM_ANSWER}.get(scope["path"], b"hello")
     if scope["path"] == "/who":
         body = msgspec.json.encode(
             [scope["client"][0], sorted(name.decode() for name, _ in scope["headers"])]
@@ -59,8 +65,9 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
 class Port:
     """A server of `application`, and connections to it."""
 
-    def __init__(self, server: uvicorn.Server) -> None:
+    def __init__(self, server: uvicorn.Server, bounds: connections.Connections) -> None:
         self.server = server
+        self.bounds = bounds
         self.number = server.servers[0].sockets[0].getsockname()[1]
         self._writers: list[asyncio.StreamWriter] = []
 
@@ -69,6 +76,15 @@ class Port:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.number)
         self._writers.append(writer)
         return reader, writer
+
+    def little_buffer(self) -> socket.socket:
+        """Return a socket for a connection on which the kernel keeps little of what the server sends."""
+        # An accepted connection inherits this.
+        self.server.servers[0].sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16 * 1024)
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
+        client.setblocking(False)
+        return client
 
     def close(self) -> None:
         """Close the clients' ends."""
@@ -92,7 +108,7 @@ async def serving(max_connections: int = 100, **options: Any) -> AsyncIterator[P
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
     task = asyncio.create_task(server.serve())
     await until(lambda: server.started)
-    port = Port(server)
+    port = Port(server, config.connections)
     try:
         yield port
     finally:
@@ -321,6 +337,32 @@ async def test_a_body_whose_length_is_ambiguous_is_refused(port: Port, lengths: 
     assert status_of(await everything(reader)) == 400
 
 
+async def test_a_body_that_never_follows_an_answer_does_not_keep_the_connection(
+    port: Port, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit_waits(monkeypatch, "rest")
+    before = closed("rest_timeout")
+    reader, writer = await port.open()
+    writer.write(b"POST /unauthenticated HTTP/1.1\r\nContent-Length: 10\r\n\r\n")
+    assert (await everything(reader)).endswith(b"hello")
+    assert closed("rest_timeout") == before + 1
+
+
+async def test_a_body_may_follow_an_answer_and_the_connection_goes_on(
+    port: Port, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit_waits(monkeypatch, "rest")
+    reader, writer = await port.open()
+    silent, nobody = await port.open()
+    for request in (writer, nobody):
+        request.write(b"POST /unauthenticated HTTP/1.1\r\nContent-Length: 10\r\n\r\n")
+    await answer(reader)
+    writer.write(b"0123456789")
+    await everything(silent)  # By now, the body would be late.
+    writer.write(b"GET / HTTP/1.1\r\n\r\n")
+    assert b" 200 " in await answer(reader)
+
+
 # Readers ---------------------------------------------------------------------------------------------------
 
 
@@ -333,6 +375,47 @@ async def test_a_client_that_does_not_read_its_answer_is_disconnected(
     writer.write(b"GET /long HTTP/1.1\r\n\r\n")
     await until(lambda: closed("reader_timeout") == before + 1)
     assert not port.server.server_state.connections
+
+
+async def test_a_client_that_reads_slowly_but_steadily_gets_the_whole_answer(
+    port: Port, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit_waits(monkeypatch, "reader")
+    monkeypatch.setattr(connections, "TIMEOUTS_SECONDS", dict.fromkeys(connections.TIMEOUTS_SECONDS, 0.4))
+    loop = asyncio.get_running_loop()
+    with port.little_buffer() as slow:
+        await loop.sock_connect(slow, ("127.0.0.1", port.number))
+        await loop.sock_sendall(slow, b"GET /medium HTTP/1.1\r\n\r\n")
+        begun, received = loop.time(), b""
+        while not received.endswith(b"hello"):
+            piece = await loop.sock_recv(slow, 4096)
+            assert piece, f"the server closed the connection after {len(received)} bytes"
+            received += piece
+            await asyncio.sleep(0.05)
+        assert loop.time() - begun > 0.6
+
+
+async def test_a_client_that_has_read_everything_keeps_its_connection(
+    port: Port, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit_waits(monkeypatch, "reader")
+    loop = asyncio.get_running_loop()
+    with port.little_buffer() as client:
+        await loop.sock_connect(client, ("127.0.0.1", port.number))
+        await loop.sock_sendall(client, b"GET /medium HTTP/1.1\r\n\r\n")
+        # The rest is in the server's own buffer, and is too little for the server to stop writing.
+        await until(lambda: len(port.bounds._waiting["reader"]) == 1)
+        received = b""
+        while not received.endswith(b"hello"):
+            received += await loop.sock_recv(client, 65536)
+        before = closed("reader_timeout")
+        _, silent = await port.open()
+        silent.write(b"GET /long HTTP/1.1\r\n\r\n")
+        # This client reads nothing, so its end shows that the time is over.
+        await until(lambda: closed("reader_timeout") > before)
+        await loop.sock_sendall(client, b"GET / HTTP/1.1\r\n\r\n")
+        assert (await loop.sock_recv(client, 65536)).endswith(b"hello")
+    assert closed("reader_timeout") == before + 1
 
 
 # Too many connections --------------------------------------------------------------------------------------
@@ -366,6 +449,33 @@ async def test_a_thousand_silent_connections_do_not_stop_a_request() -> None:
             assert b" 200 " in await answer(reader)
         assert len(port.server.server_state.connections) <= 50
         assert len(silent) == 1_000
+
+
+@pytest.mark.parametrize(
+    ("request_head", "wait"),
+    [
+        pytest.param(b"POST / HTTP/1.1\r\nContent-Length: 10\r\n\r\n", "body", id="no body"),
+        pytest.param(
+            b"POST /unauthenticated HTTP/1.1\r\nContent-Length: 10\r\n\r\n", "rest", id="no body, answered"
+        ),
+        pytest.param(b"GET /long HTTP/1.1\r\n\r\n", "reader", id="an answer that nobody reads"),
+        pytest.param(b"hello\r\n\r\n", "refused", id="refused"),
+    ],
+)
+async def test_no_client_that_the_server_waits_for_keeps_another_one_out(
+    monkeypatch: pytest.MonkeyPatch, request_head: bytes, wait: connections.Wait
+) -> None:
+    never = dict.fromkeys(connections.TIMEOUTS_SECONDS, 3600.0)
+    monkeypatch.setattr(connections, "TIMEOUTS_SECONDS", never)
+    async with serving(max_connections=3) as port:
+        for number in range(3):
+            _, writer = await port.open()
+            writer.write(request_head)
+            await until(lambda count=number + 1: len(port.bounds._waiting[wait]) == count)  # type: ignore[misc]
+        for _ in range(2):
+            reader, writer = await port.open()
+            writer.write(b"GET / HTTP/1.1\r\n\r\n")
+            assert b" 200 " in await answer(reader)
 
 
 async def test_established_sockets_never_give_way() -> None:

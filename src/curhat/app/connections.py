@@ -1,17 +1,18 @@
 """uvicorn with bounds on what one connection may cost, before a request reaches the application.
 
 Guarantees
-    A request's head has at most 32 KiB and 100 headers, and arrives within 10 s. A body arrives within 30 s. A client
-    reads an answer within 30 s. The server closes every other connection, and counts it in a metric. What holds for a
-    request also holds for the handshake of a socket.
+    A request's head has at most 32 KiB and 100 headers, and arrives within 10 s. A body arrives within 30 s. While an
+    answer is unread, its client reads some of it at least every 30 s. The server closes every other connection, and
+    counts it in a metric. What holds for a request also holds for the handshake of a socket.
     The application sees the headers of a request's head only. The trailers of a chunked body are dropped, because they
     arrive after the head and could replace its headers.
     A process has at most `max_connections` connections, so it keeps descriptors for its databases. If a new
-    connection exceeds this number, the connection gives way that has waited longest for the head of a request. An
-    established socket, or a request that the server is answering, never gives way.
+    connection exceeds this number, a connection gives way whose client the server waits for (GIVE_WAY). An
+    established socket, or a request that has arrived and that the server is answering, never gives way.
 How it works
     Connections in the same wait have the same time limit. So a dictionary per wait, in the order in which the waits
-    began, shows at its front who is overdue, and who gives way. One timer looks there once per second.
+    began, shows at its front who is overdue, and who gives way. One timer looks there once per second. The event loop
+    does not say when a client has read everything. So this timer also looks who has read since the last look.
 """
 
 import asyncio
@@ -37,8 +38,6 @@ MAX_HEADERS: Final = 100
 MAX_BODY_BYTES: Final = 128 * 1024
 # How many requests may wait in a connection until the server has answered the first one.
 MAX_PIPELINED_REQUESTS: Final = 8
-# How long a client that is refused may take to read why. Until then, the server drops what it sends.
-LINGER_SECONDS: Final = 1.0
 SWEEP_INTERVAL_SECONDS: Final = 1.0
 # Limits the memory of a process: 50,000 sockets take about 1.3 GB.
 MAX_CONNECTIONS: Final = 50_000
@@ -55,12 +54,24 @@ CLOSED: Final = Counter(
     ["reason"],
 )
 
-# head    The head of a request has not arrived completely. A new connection waits for its first head.
-# body    The head has arrived, the body has not.
-# reader  The client has not read an answer.
-# idle    The last request is answered, and no other has begun. uvicorn's own timer usually ends this wait earlier.
-Wait = Literal["head", "body", "reader", "idle"]
-TIMEOUTS_SECONDS: Final[dict[Wait, float]] = {"head": 10.0, "body": 30.0, "reader": 30.0, "idle": 10.0}
+# head     The head of a request has not arrived completely. A new connection waits for its first head.
+# body     The head has arrived, the body has not.
+# rest     The server has answered, and the rest of the body has not arrived.
+# reader   The client has not read an answer, and has read nothing of it since this wait began.
+# idle     The last answer is read, and no other request has begun. uvicorn's own timer usually ends this wait earlier.
+# refused  The client is refused, and may read why.
+Wait = Literal["head", "body", "rest", "reader", "idle", "refused"]
+TIMEOUTS_SECONDS: Final[dict[Wait, float]] = {
+    "head": 10.0,
+    "body": 30.0,
+    "rest": 10.0,
+    "reader": 30.0,
+    "idle": 10.0,
+    # Until then, the server drops what the client sends.
+    "refused": 1.0,
+}
+# Who gives way first when there are too many connections. Within a wait, the longest wait gives way.
+GIVE_WAY: Final[tuple[Wait, ...]] = ("refused", "head", "idle", "rest", "body", "reader")
 
 
 class RequestMalformed(BusinessError):
@@ -95,12 +106,7 @@ class Connections:
 
     def __init__(self, max_open: int) -> None:
         self.max_open = max_open
-        self._waiting: dict[Wait, dict[BoundedHttp, float]] = {
-            "head": {},
-            "body": {},
-            "reader": {},
-            "idle": {},
-        }
+        self._waiting: dict[Wait, dict[BoundedHttp, float]] = {wait: {} for wait in TIMEOUTS_SECONDS}
         self._sweep: asyncio.TimerHandle | None = None
 
     def begin(self, wait: Wait, connection: "BoundedHttp") -> None:
@@ -119,8 +125,8 @@ class Connections:
             waiting.pop(connection, None)
 
     def make_room(self) -> bool:
-        """Close the connection that has waited longest for a head. Returns False if there is none."""
-        for wait in ("head", "idle"):
+        """Close the first connection in the order of GIVE_WAY. Returns False if the server waits for no client."""
+        for wait in GIVE_WAY:
             for connection in self._waiting[wait]:
                 connection.drop("gave_way")
                 return True
@@ -129,6 +135,8 @@ class Connections:
     def sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         """End each wait that has taken too long."""
         now = loop.time()
+        for connection in list(self._waiting["reader"]):
+            connection.look_at_reader()
         for wait, seconds in TIMEOUTS_SECONDS.items():
             waiting = self._waiting[wait]
             for connection, since in list(waiting.items()):
@@ -182,6 +190,8 @@ class BoundedHttp(HttpToolsProtocol):
         self._in_head = True
         self._head_bytes = 0
         self._body_bytes = 0
+        # How much of the answers the client had not read at the last look.
+        self._unread_bytes = 0
         # Whether a request ended in the piece of data that the parser reads.
         self._ended = False
         # Whether this object ignores further data: it has refused the client, or the connection is a socket now.
@@ -204,8 +214,8 @@ class BoundedHttp(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
-        if self._wait == "idle":
-            self._wait_for(None)
+        if self._unread_bytes:
+            self.look_at_reader()
         while data and not self._refused:
             # Feed the parser at most the rest of a head, so that a head can never be larger.
             room = MAX_HEAD_BYTES - (self._head_bytes if self._in_head else 0)
@@ -214,17 +224,24 @@ class BoundedHttp(HttpToolsProtocol):
             else:
                 piece, data = data[:room], data[room:]
                 self._parse(piece)
-        if self._refused:
-            return
-        if not self._is_between_requests:
-            self._wait_for("head" if self._in_head else "body")
-        elif (cycle := self._latest_request()) is not None and cycle.response_complete:
-            # The server had answered before the body arrived.
-            self._wait_for("idle")
+        self._update_wait()
 
     @property
     def _is_between_requests(self) -> bool:
         return self._in_head and not self._head_bytes
+
+    def _update_wait(self) -> None:
+        """Decide what the connection waits for, besides a client that reads."""
+        if self._refused:
+            return
+        cycle = self._latest_request()
+        is_answered = cycle is not None and cycle.response_complete
+        if not self._in_head:
+            self._wait_for("rest" if is_answered else "body")
+        elif self._head_bytes or cycle is None:
+            self._wait_for("head")
+        else:
+            self._wait_for("idle" if is_answered and not self._unread_bytes else None)
 
     def _wait_for(self, wait: Wait | None) -> None:
         """Change what the connection waits for. A wait that goes on keeps its beginning."""
@@ -264,11 +281,25 @@ class BoundedHttp(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._bounds.begin("reader", self)
+        self._wait_for_reader()
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._bounds.end("reader", self)
+        self.look_at_reader()
+
+    def _wait_for_reader(self) -> None:
+        self._unread_bytes = self.transport.get_write_buffer_size()
+        if self._unread_bytes and not self._refused:
+            self._bounds.begin("reader", self)
+        else:
+            self._bounds.end("reader", self)
+
+    def look_at_reader(self) -> None:
+        """If the client has read some of an answer since the last look, its wait begins anew, or ends."""
+        if self.transport.get_write_buffer_size() < self._unread_bytes:
+            self._bounds.end("reader", self)
+            self._wait_for_reader()
+            self._update_wait()
 
     # Called by the parser -----------------------------------------------------------------------------------
 
@@ -296,18 +327,17 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self._refused:
-            return
-        if self.transport.get_write_buffer_size() > 0:
-            self._bounds.begin("reader", self)
-        if self._is_between_requests and not self.pipeline:
-            self._wait_for("idle")
+        self._wait_for_reader()
+        self._update_wait()
 
     # Closing ------------------------------------------------------------------------------------------------
 
     def time_out(self, wait: Wait) -> None:
         """Close the connection, because the client has taken too long."""
-        if wait == "reader" or self._is_between_requests:
+        if wait == "refused":
+            self._bounds.forget(self)
+            self.transport.abort()
+        elif wait == "reader" or self._is_between_requests:
             # A client that has sent nothing has asked for nothing.
             self.drop(f"{wait}_timeout")
         else:
@@ -347,7 +377,7 @@ class BoundedHttp(HttpToolsProtocol):
             cycle.message_event.set()
         # If the server closed at once while the client still sends, the client could not read why.
         self.transport.write_eof()
-        self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+        self._bounds.begin("refused", self)
 
 
 def connections_within_limit(database_pool_size: int, valkey_connections: int) -> tuple[int, int]:
