@@ -19,6 +19,7 @@ from curhat.app import connections
 from curhat.app.connections import MAX_HEADERS, ServerConfig
 from curhat.dev.embedded import EmbeddedServers
 from curhat.kit.asgi import SECURITY_HEADERS, Receive, Scope, Send
+from curhat.realtime.websocket import BoundedWebSocket
 from tests.support.realtime import TEST_TIMEOUT_SECONDS, until
 from tests.support.signed_in import environment_of, server_process
 
@@ -39,6 +40,8 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         if scope["path"] != "/undecided":
             await send({"type": "websocket.accept"})
+        if scope["path"] == "/long":
+            await send({"type": "websocket.send", "bytes": LONG_ANSWER})
         while (await receive())["type"] != "websocket.disconnect":
             pass
         return
@@ -531,6 +534,31 @@ async def test_a_frame_before_the_answer_to_the_handshake_ends_the_connection_wi
         assert await everything(reader) == b""
     await until(lambda: not port.server.server_state.tasks)
     assert not [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")]
+
+
+async def test_pongs_to_a_client_that_reads_nothing_do_not_fill_the_memory(port: Port) -> None:
+    loop = asyncio.get_running_loop()
+    with port.little_buffer() as client:
+        await loop.sock_connect(client, ("127.0.0.1", port.number))
+        await loop.sock_sendall(client, HANDSHAKE.replace(b"/socket", b"/long") + b"\r\n")
+        await until(
+            lambda: any(
+                isinstance(connection, BoundedWebSocket) and not connection.writable.is_set()
+                for connection in port.server.server_state.connections
+            )
+        )
+        (connection,) = port.server.server_state.connections
+        assert isinstance(connection, BoundedWebSocket)
+        unread = connection.transport.get_write_buffer_size()
+        for number in range(50):
+            await loop.sock_sendall(client, b"\x89\x84\0\0\0\0" + b"%04d" % number)
+        await until(lambda: connection._pong == b"\x8a\x040049")
+        assert connection.transport.get_write_buffer_size() <= unread
+        # As soon as the client reads again, it gets the answer to its last ping.
+        received = b""
+        while not received.endswith(b"0049"):
+            received = received[-8:] + await loop.sock_recv(client, 1024 * 1024)
+        assert received.endswith(b"\x8a\x040049")
 
 
 def test_the_databases_keep_descriptors_for_themselves(monkeypatch: pytest.MonkeyPatch) -> None:

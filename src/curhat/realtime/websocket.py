@@ -39,6 +39,8 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._refused = False
+        # The latest pong that waits until the client reads again.
+        self._pong = b""
         self._allowance = MAX_BURST_FRAMES
         self._counted_at = self.loop.time()
 
@@ -70,8 +72,19 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
 
     def handle_ping(self) -> None:
         # The frames of one piece of data are handled together, also after one of them was refused.
-        if not self._refused:
+        if self._refused:
+            return
+        if self.writable.is_set():
             super().handle_ping()
+        elif pongs := self.conn.data_to_send():
+            # Pongs to a client that reads nothing would fill the memory. One pong may answer all earlier pings.
+            self._pong = pongs[-1]
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._pong and not self._refused and not self.close_sent:
+            self.transport.write(self._pong)
+        self._pong = b""
 
     def send_receive_event_to_app(self) -> None:
         if self._refused:
