@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import threading
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -25,6 +26,7 @@ from curhat.dev.embedded import EmbeddedServers
 from curhat.kit.database import Database
 from curhat.kit.errors import NotFound
 from tests.support.clock import START, VirtualClock
+from tests.support.realtime import until
 from tests.support.server import Person
 from tests.support.signed_in import (
     ORIGIN,
@@ -274,6 +276,38 @@ async def test_wrong_passwords_do_not_delay_a_signed_in_operator(
     new = "another password of this test"
     changed = await operator.post("/auth/password", {"password": PASSWORD, "new_password": new})
     assert problem(changed) == (204, None)
+
+
+@pytest.mark.rule("X.13")
+async def test_many_strangers_passwords_delay_no_operator_and_are_refused_when_too_many_wait(
+    server: RunningServer, sari: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = (await _login(server)).json()
+    operator = Person(server.http, "operator", sari, first["token"])
+    may_end, real = threading.Event(), passwords.is_right
+
+    def slow_for_strangers(password: str, password_hash: str | None) -> bool:
+        if password_hash is None:
+            may_end.wait()
+        return real(password, password_hash)
+
+    monkeypatch.setattr(passwords, "is_right", slow_for_strangers)
+    monkeypatch.setattr(passwords.STRANGERS_HASHES, "max_checks", 3)
+    strangers = [asyncio.create_task(_login(server, email=f"{number}@example.id")) for number in range(3)]
+    try:
+        await until(lambda: passwords.STRANGERS_HASHES._checks == 3)
+        refused = await _login(server, email="another@example.id")
+        assert problem(refused) == TOO_MANY
+        assert int(refused.headers["retry-after"]) > 0
+        assert problem(await _login(server, device_secret=first["device_secret"])) == (200, None)
+        new = "another password of this test"
+        changed = await operator.post("/auth/password", {"password": PASSWORD, "new_password": new})
+        assert problem(changed) == (204, None)
+    finally:
+        may_end.set()
+    assert [problem(answer) for answer in await asyncio.gather(*strangers)] == [INVALID] * 3
+    # The refused try does not count as a wrong one.
+    assert await server.database.fetchval("SELECT count(*) FROM operator_sign_in_tries") == 3
 
 
 async def test_sign_in_attempts_are_limited_per_network_address(

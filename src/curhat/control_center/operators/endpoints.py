@@ -258,7 +258,7 @@ async def change_operator_password(
     tried = await _check_password(database, settings, operator, data.password)
     if data.new_password == data.password:
         raise invalid_field("new_password", "must not be the password that you have now")
-    new_hash = await passwords.hashed_in_thread(data.new_password, operator.email, "new_password")
+    new_hash = await passwords.OPERATORS_HASHES.hashed(data.new_password, operator.email, "new_password")
     async with database.transaction() as tx:
         await service.change_password(tx, operator, tried, new_hash)
 
@@ -301,10 +301,14 @@ async def _compare_password(database: Database, attempt: Attempt, email: str, pa
 
     Raises TooManyRequests, CredentialsInvalid.
     """
-    async with database.transaction() as tx:
-        tried = await service.begin_password_check(tx, attempt, email)
-    if not await passwords.is_right_in_thread(password, tried.password_hash):
-        raise CredentialsInvalid
+    is_known = attempt.requester.is_known_device
+    hashes = passwords.OPERATORS_HASHES if is_known else passwords.STRANGERS_HASHES
+    # Reserve the place before the try is counted, so that a refused try does not count as wrong.
+    with hashes.admit_check():
+        async with database.transaction() as tx:
+            tried = await service.begin_password_check(tx, attempt, email)
+        if not await hashes.is_right(password, tried.password_hash):
+            raise CredentialsInvalid
     return tried
 
 

@@ -4,6 +4,7 @@ A sign-in with an unknown e-mail takes as much CPU time as a sign-in with a know
 """
 
 import asyncio
+import contextlib
 import functools
 import hashlib
 import hmac
@@ -11,13 +12,14 @@ import importlib.resources
 import re
 import secrets
 import unicodedata
+from collections.abc import Iterator
 from typing import Final
 
 from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError
 from argon2.profiles import RFC_9106_LOW_MEMORY
 
-from curhat.kit.errors import invalid_field
+from curhat.kit.errors import TooManyRequests, invalid_field
 
 MIN_PASSWORD_CHARACTERS: Final = 12
 MAX_PASSWORD_CHARACTERS: Final = 128
@@ -45,9 +47,8 @@ _hasher: Final = PasswordHasher.from_parameters(RFC_9106_LOW_MEMORY)
 _UNKNOWN_OPERATOR_HASH: Final = (
     "$argon2id$v=19$m=65536,t=3,p=4$xzAoquMYqm12rN7/RCx6Gw$UX8lWuooFI7w7bZp1he4/0pydGz+AKDPvJoZlyn1Hzo"
 )
-# Computing a hash takes 64 MiB. This number limits the memory that concurrent sign-ins take.
-_MAX_CONCURRENT_HASHES: Final = 2
-_places: Final = asyncio.Semaphore(_MAX_CONCURRENT_HASHES)
+# How many checks of strangers' passwords may wait or run. A stranger then waits for at most about two seconds.
+MAX_STRANGERS_CHECKS: Final = 20
 
 
 def hashed(password: str, email: str = "", field: str = "password") -> str:
@@ -110,16 +111,43 @@ def is_right(password: str, password_hash: str | None) -> bool:
     return password_hash is not None
 
 
-async def is_right_in_thread(password: str, password_hash: str | None) -> bool:
-    """Run `is_right` in a thread. `is_right` takes 50 ms of CPU, and would block the event loop for that time."""
-    async with _places:
-        return await asyncio.to_thread(is_right, password, password_hash)
+class HashQueue:
+    """Computes one hash at a time, in a thread. A hash takes 64 MiB, and 50 ms of CPU that would block the event loop.
+
+    At most `max_checks` checks may wait or run. None: any number.
+    """
+
+    def __init__(self, max_checks: int | None) -> None:
+        self.max_checks = max_checks
+        self._checks = 0
+        self._place = asyncio.Semaphore(1)
+
+    @contextlib.contextmanager
+    def admit_check(self) -> Iterator[None]:
+        """Reserve a place in the queue during the block. Raises TooManyRequests if the queue is full."""
+        if self.max_checks is not None and self._checks >= self.max_checks:
+            raise TooManyRequests(retry_after_seconds=2)
+        self._checks += 1
+        try:
+            yield
+        finally:
+            self._checks -= 1
+
+    async def is_right(self, password: str, password_hash: str | None) -> bool:
+        """Run `is_right`."""
+        async with self._place:
+            return await asyncio.to_thread(is_right, password, password_hash)
+
+    async def hashed(self, password: str, email: str, field: str) -> str:
+        """Run `hashed`."""
+        async with self._place:
+            return await asyncio.to_thread(hashed, password, email, field)
 
 
-async def hashed_in_thread(password: str, email: str, field: str) -> str:
-    """Run `hashed` in a thread."""
-    async with _places:
-        return await asyncio.to_thread(hashed, password, email, field)
+# Strangers never delay an operator who is signed in or shows a known device. The second queue needs no bound: each of
+# its requesters has a count of wrong passwords, which delays the next one.
+STRANGERS_HASHES: Final = HashQueue(MAX_STRANGERS_CHECKS)
+OPERATORS_HASHES: Final = HashQueue(None)
 
 
 def generated() -> str:
