@@ -40,14 +40,14 @@ async def hello(_scope: Any, _receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b"hello"})
 
 
-async def person_of(scope: Any) -> str | None:
+async def name_of(scope: Any) -> str | None:
     name: str | None = scope.get("person")
     return name
 
 
 def limited(client: Valkey, limit: int) -> RequestLimit:
     """Return the application `hello` behind a limit."""
-    return RequestLimit(hello, client, limit, person_of)
+    return RequestLimit(hello, client, limit, name_of)
 
 
 async def call(
@@ -62,7 +62,7 @@ async def call(
     async def receive() -> MutableMapping[str, Any]:
         return {"type": "websocket.connect"}
 
-    await application({"type": kind, "client": (address, 1), **further}, receive, send)
+    await application({"type": kind, "client": (address, 1), "path": "/", **further}, receive, send)
     return sent
 
 

@@ -12,7 +12,7 @@ from curhat.dev.embedded import EmbeddedServers
 from curhat.kit.database import Database
 from curhat.kit.settings import Settings
 from tests.support.server import Person
-from tests.support.signed_in import RunningServer, environment_of, problem, start_server
+from tests.support.signed_in import ORIGIN, RunningServer, environment_of, problem, start_server
 
 REFUSED = (429, "too_many_requests")
 LIMIT = 10
@@ -67,6 +67,40 @@ async def test_strangers_cannot_stop_any_signed_in_person(server: RunningServer)
     by_ticket = f"/realtime?ticket={ticket}"
     async with stranger.socket(path=by_ticket):
         pass
+
+
+CODE_REQUEST = "/api/client/auth/otp/request"
+
+
+@pytest.mark.rule("X.13")
+async def test_strangers_cannot_stop_a_known_device_that_signs_in(server: RunningServer) -> None:
+    phone = "+6281234567890"
+    body = {"call_name": "Bunga", "transport": "cookie"}
+    body["request_id"] = (await server.http.post(CODE_REQUEST, json={"phone": phone})).json()["request_id"]
+    inbox = (await server.http.get("/api/dev/inbox", params={"phone": phone})).json()
+    signed_in = await server.http.post(
+        "/api/client/auth/otp/verify", json={**body, "code": inbox["messages"][0]["code"]}
+    )
+    assert problem(signed_in) == (200, None)
+    device = server.http.cookies["curhat_device_customer"]
+    await server.http.post("/api/client/auth/logout", headers={"Origin": ORIGIN})
+    server.http.cookies.clear()
+    for headers in ({}, {"Cookie": "curhat_device_customer=made-up"}):
+        answers = [
+            await server.http.post(CODE_REQUEST, json={"phone": "x"}, headers=headers)
+            for _ in range(2 * LIMIT + 1)
+        ]
+        assert problem(answers[-1]) == REFUSED
+    headers = {"Cookie": f"curhat_device_customer={device}"}
+    asked = await server.http.post(CODE_REQUEST, json={"phone": phone}, headers=headers)
+    assert problem(asked) == (202, None)
+
+
+@pytest.mark.rule("X.13")
+async def test_strangers_who_call_other_operations_keep_nobody_from_signing_in(server: RunningServer) -> None:
+    await _use_up_the_address(server)
+    asked = await server.http.post(CODE_REQUEST, json={"phone": "+6281234567890"})
+    assert problem(asked) == (202, None)
 
 
 @pytest.mark.rule("X.13")

@@ -1,14 +1,15 @@
 """Limits on requests, counted in Valkey for all processes together: per network address, and per signed-in person.
 
 The limits per address count only strangers. One address may be a carrier's, with thousands of people behind it, so
-nothing that a stranger does may stop a person who is signed in. These limits slow down a client that tries many phone
-numbers. PostgreSQL keeps the counts that protect a single number. So while Valkey is away, each process counts alone,
-and the limits per hour let every request pass.
+nothing that a stranger does may stop a person who is signed in, or who signs in on a known device. These limits slow
+down a client that tries many phone numbers. PostgreSQL keeps the counts that protect a single number. So while Valkey
+is away, each process counts alone, and the limits per hour let every request pass.
 """
 
 import asyncio
 import functools
 import ipaddress
+import re
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
@@ -41,6 +42,7 @@ PERSON_FACTOR: Final = 4
 MAX_ADDRESS_CHARACTERS: Final = 45
 
 _PREFIX: Final = "curhat:limit:"
+_SIGN_IN_PATH: Final = re.compile(r"/api/[^/]+/auth/")
 
 
 def address_of(scope: Mapping[str, Any]) -> str:
@@ -83,9 +85,10 @@ async def count_in_hour(
 class RequestLimit:
     """An ASGI application that passes on what one address, or one person, may send in a minute.
 
-    `person_of` names the signed-in person of a request, or returns None for a stranger. All strangers behind one
-    address may together send `requests_per_minute`. Whoever exceeds the limit gets 429 until the minute ends. A
-    handshake of a socket counts as a request, so a refused socket never opens.
+    `name_of` names the signed-in person or the known device of a request, or returns None for a stranger. All
+    strangers behind one address may together send `requests_per_minute`, and as many requests to sign in, which count
+    apart: whoever only calls other operations keeps nobody from signing in. Whoever exceeds the limit gets 429 until
+    the minute ends. A handshake of a socket counts as a request, so a refused socket never opens.
     """
 
     def __init__(
@@ -93,11 +96,12 @@ class RequestLimit:
         application: Application,
         valkey: Valkey,
         requests_per_minute: int,
-        person_of: Callable[[Scope], Awaitable[str | None]],
+        name_of: Callable[[Scope], Awaitable[str | None]],
     ) -> None:
         self._application = application
-        self._person_of = person_of
+        self._name_of = name_of
         self._strangers = _Counter(valkey, "requests", requests_per_minute)
+        self._strangers_sign_ins = _Counter(valkey, "sign-ins", requests_per_minute)
         self._people = _Counter(valkey, "people", requests_per_minute * PERSON_FACTOR)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -108,10 +112,11 @@ class RequestLimit:
         await self._application(scope, receive, send)
 
     async def _may_pass(self, scope: Scope) -> bool:
-        person = await self._person_of(scope)
-        if person is None:
-            return await self._strangers.count(address_of(scope))
-        return await self._people.count(person)
+        name = await self._name_of(scope)
+        if name is not None:
+            return await self._people.count(name)
+        signs_in = _SIGN_IN_PATH.match(scope["path"]) is not None
+        return await (self._strangers_sign_ins if signs_in else self._strangers).count(address_of(scope))
 
 
 class _Counter:

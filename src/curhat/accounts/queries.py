@@ -528,6 +528,19 @@ async def insert_known_device(
     await db.execute(INSERT_KNOWN_DEVICE, replaced_digest, person_id, operator_id, max_devices, digest)
 
 
+FIND_KNOWN_DEVICES: Final = """
+SELECT digest FROM known_devices
+WHERE digest = ANY ($1::bytea[]) AND created_at > curhat_now() - make_interval(secs => $2)
+"""
+
+
+async def find_known_devices(
+    db: Executor, /, *, digests: Sequence[bytes], valid_seconds: float
+) -> list[bytes]:
+    """Find the known devices among @digests, whoever has signed in on them."""
+    return [row[0] for row in await db.fetch(FIND_KNOWN_DEVICES, digests, valid_seconds)]
+
+
 FIND_OPERATOR_OF_DEVICE: Final = """
 SELECT operator_id FROM known_devices
 WHERE digest = $1 AND created_at > curhat_now() - make_interval(secs => $2)

@@ -225,6 +225,11 @@ WITH surplus AS (
 )
 INSERT INTO known_devices (digest, person_id, operator_id) VALUES (@digest, @person_id, @operator_id)
 
+-- name: find_known_devices :many
+-- Find the known devices among @digests, whoever has signed in on them.
+SELECT digest FROM known_devices
+WHERE digest = ANY (@digests::bytea[]) AND created_at > curhat_now() - make_interval(secs => @valid_seconds)
+
 -- name: find_operator_of_device :optional
 -- Find the operator who has signed in on the device with this digest.
 -- nullable: operator_id

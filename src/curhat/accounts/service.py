@@ -368,6 +368,12 @@ async def remember_device(
     )
 
 
+async def find_known_devices(database: Database, digests: list[bytes]) -> dict[bytes, bytes]:
+    """Return the known devices among these digests of device secrets, by digest."""
+    found = await queries.find_known_devices(database, digests=digests, valid_seconds=KNOWN_DEVICE_SECONDS)
+    return {digest: digest for digest in found}
+
+
 async def find_operator_of_device(tx: Transaction, secret: str) -> UUID | None:
     """Return the operator who has signed in on the device with this secret, or None."""
     return await queries.find_operator_of_device(

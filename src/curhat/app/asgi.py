@@ -107,7 +107,7 @@ class Server:
             await (sockets if scope["type"] == "websocket" else api)(scope, receive, send)
 
         limited = RequestLimit(
-            admit, services.valkey, self._settings.address_requests_per_minute, callers.person_of
+            admit, services.valkey, self._settings.address_requests_per_minute, callers.name_of
         )
 
         async def route(scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,4 +1,4 @@
-"""Names the person who sends a request, for the limits on requests."""
+"""Names the person, or the known device, that sends a request, for the limits on requests."""
 
 from functools import partial
 from typing import Final
@@ -7,7 +7,8 @@ import structlog
 from valkey.asyncio import Valkey
 
 from curhat.accounts import cookies
-from curhat.accounts.service import Authenticator, digest_of_token
+from curhat.accounts.requesters import digest_of_secret
+from curhat.accounts.service import Authenticator, digest_of_token, find_known_devices
 from curhat.accounts.token_lookup import TokenLookup
 from curhat.control_center.operators.service import owners_of_tokens
 from curhat.kit.asgi import Scope
@@ -23,7 +24,10 @@ _ROLES: Final[dict[str, AnyRole]] = {"client": "customer", "mitra": "mitra", "co
 
 
 class Callers:
-    """Finds the signed-in person of a request or handshake. Whether the person may make the request is not decided."""
+    """Finds the signed-in person of a request or handshake, or the known device that somebody signs in on.
+
+    Whether the person may make the request is not decided.
+    """
 
     def __init__(
         self, settings: Settings, database: Database, valkey: Valkey, authenticator: Authenticator
@@ -32,18 +36,20 @@ class Callers:
         self._valkey = valkey
         self._authenticator = authenticator
         self._operators = TokenLookup(partial(owners_of_tokens, database))
+        self._devices = TokenLookup(partial(find_known_devices, database))
 
-    async def person_of(self, scope: Scope) -> str | None:
-        """Return the person's name in the counters, or None for a stranger.
+    async def name_of(self, scope: Scope) -> str | None:
+        """Return the name of the person or known device in the counters, or None for a stranger.
 
-        While PostgreSQL is away, a person whose token the process has not cached is a stranger.
+        Of the secrets of known devices, this looks only at cookies: an app sends its secret in the body. While
+        PostgreSQL is away, a person whose token the process has not cached is a stranger.
         """
         _, _, side = scope["path"].partition("/api/")
         role = _ROLES.get(side.partition("/")[0])
         if role is None:
             return None
         try:
-            return await self._person_in(role, scope)
+            return await self._person_in(role, scope) or await self._known_device_in(role, scope)
         except (Forbidden, PresenceUnknown):
             return None
         except DATABASE_AWAY as error:
@@ -65,3 +71,8 @@ class Callers:
         if signed_in is None or signed_in.transport != presented.transport:
             return None
         return f"{signed_in.identity.role}:{signed_in.identity.user_id}"
+
+    async def _known_device_in(self, role: AnyRole, scope: Scope) -> str | None:
+        secret = cookies.presented_device(scope, role, self._settings)
+        digest = None if secret is None else await self._devices.get(digest_of_secret(secret))
+        return None if digest is None else f"device:{digest.hex()}"
