@@ -34,8 +34,8 @@ def test_the_wait_doubles_with_each_failure_up_to_its_maximum() -> None:
 @pytest.mark.parametrize(
     ("wait_after", "most"),
     [
-        (codes.own_wait, 24),
-        (codes.STRANGERS_DELAYS.after, 55),
+        (codes.own_wait, 34),
+        (codes.STRANGERS_DELAYS.after, 64),
         (OWN_DELAYS["password"].after, 310),
         (STRANGERS_DELAYS["password"].after, 1_550),
         (OWN_DELAYS["code"].after, 35),
@@ -49,6 +49,17 @@ def test_the_number_of_failures_in_a_day_is_bounded(wait_after: Callable[[int], 
 @pytest.mark.rule("X.13")
 def test_one_address_alone_asks_for_too_few_codes_to_delay_other_strangers() -> None:
     assert codes.STRANGERS_DELAYS.after(max_per_day(codes.own_wait)) == 0
+
+
+@pytest.mark.rule("X.13")
+def test_nobody_waits_longer_than_an_hour_to_sign_in() -> None:
+    delays = (
+        codes.REQUESTER_DELAYS,
+        codes.STRANGERS_DELAYS,
+        *OWN_DELAYS.values(),
+        *STRANGERS_DELAYS.values(),
+    )
+    assert max(one.after(10**6) for one in delays) == 3600
 
 
 def test_the_longest_wait_decides_and_is_rounded_up() -> None:

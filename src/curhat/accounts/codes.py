@@ -16,9 +16,9 @@ MAX_TRIES_PER_CODE: Final = 5
 # allows five. So no wrong try ever refuses somebody else's code. Decision 0072 computes what these limits allow.
 RESEND_SECONDS: Final = 30
 # For one requester, after codes that were sent and not used within 24 hours.
-REQUESTER_DELAYS: Final = Delays(free=5, first_seconds=RESEND_SECONDS, max_seconds=2 * 3600)
+REQUESTER_DELAYS: Final = Delays(free=5, first_seconds=RESEND_SECONDS, max_seconds=3600)
 # For all strangers together. One stranger alone never gets this far: the requester's own delay stops it before.
-STRANGERS_DELAYS: Final = Delays(free=24, first_seconds=RESEND_SECONDS, max_seconds=3600)
+STRANGERS_DELAYS: Final = Delays(free=35, first_seconds=RESEND_SECONDS, max_seconds=3600)
 # Limits what one person costs who signs in again and again.
 MAX_USED_CODES_PER_HOUR: Final = 30
 
