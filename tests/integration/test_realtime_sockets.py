@@ -63,6 +63,11 @@ async def process(start_process: StartProcess) -> ServerProcess:
     return await start_process()
 
 
+def one_period(count: hub_module._CountPerPerson) -> None:
+    """Let the period of this count last for ever, so that it cannot end during a test."""
+    count._period_seconds = float("inf")
+
+
 # Hello ------------------------------------------------------------------------------------------------------
 
 
@@ -1053,6 +1058,45 @@ async def test_no_client_resumes_while_the_process_holds_too_many_missed_events(
     device.seq = 0
     assert (await device.hello())["resumed"] is True
     assert process.hub._replaying_bytes == 0
+
+
+@pytest.mark.rule("X.13")
+async def test_a_person_who_opens_socket_after_socket_cannot_say_hello_without_end(
+    process: ServerProcess, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_module, "MAX_HELLOS_PER_PERSON", 3)
+    one_period(process.hub._hellos)
+    person = await make.person()
+    device = Device("customer", person)
+    for _ in range(3):
+        await device.start(process)
+        await device.leave()
+    await device.open(process)
+    await device.send({"op": "hello", "epoch": device.epoch, "seq": 0, "device_id": "device"})
+    assert await device.close_code() == 4429
+    await Device("customer", await make.person()).start(process)
+
+
+@pytest.mark.rule("X.13")
+async def test_a_person_who_has_drawn_too_many_missed_events_fetches_the_state_instead(
+    process: ServerProcess, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_module, "MAX_REPLAYED_BYTES_PER_PERSON", 1_000)
+    one_period(process.hub._replayed_bytes)
+    person, other = await make.person(), await make.person()
+    device = await Device("customer", person).start(process)
+    await append(process.database, note("customer", person, "x" * 600))
+    await device.read_until(1)
+    resumed = []
+    for _ in range(3):
+        device.seq = 0
+        resumed.append((await device.hello())["resumed"])
+    assert resumed == [True, True, False]
+    theirs = await Device("customer", other).start(process)
+    await append(process.database, note("customer", other, "x"))
+    await theirs.read_until(1)
+    theirs.seq = 0
+    assert (await theirs.hello())["resumed"] is True
 
 
 async def test_a_draining_process_closes_every_open_and_every_new_socket_with_1012(

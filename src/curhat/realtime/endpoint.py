@@ -90,7 +90,7 @@ class RealtimeEndpoint:
                 self._hooks.frame_received(identity, socket.connection_id)
             frame = protocol.read(text)
             if isinstance(frame, Hello):
-                if not socket.allows_hello():
+                if not self._hub.allows_hello(socket):
                     socket.close(protocol.TOO_FAST, "too many hellos")
                     return
                 await self._hub.answer_hello(socket, frame)

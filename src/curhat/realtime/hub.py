@@ -36,7 +36,7 @@ from curhat.realtime.metrics import GAPS_READ, SOCKETS_OPEN, WELCOMES
 from curhat.realtime.protocol import Event, Hello, Ping, TypingSignal, Welcome
 from curhat.realtime.queries import StreamHead
 from curhat.realtime.service import StoredEvent, StreamSignal
-from curhat.realtime.sockets import Feed, Socket, Stalled
+from curhat.realtime.sockets import HELLO_PERIOD_SECONDS, Feed, Socket, Stalled
 
 log = structlog.get_logger(__name__)
 
@@ -57,6 +57,11 @@ MAX_REPLAYED_EVENTS: Final = 1_000
 MAX_REPLAYED_BYTES: Final = 1024 * 1024
 # Limits the memory of all missed events that the process has read and not yet sent.
 MAX_REPLAYING_BYTES: Final = 64 * 1024 * 1024
+# Limits what one person may draw, also with new sockets all the time. Ten sockets may say hello as often as one socket
+# each may (sockets.MAX_HELLOS), and each may miss as much as one hello sends again.
+MAX_HELLOS_PER_PERSON: Final = 50
+MAX_REPLAYED_BYTES_PER_PERSON: Final = 16 * 1024 * 1024
+REPLAYED_BYTES_PERIOD_SECONDS: Final = 60.0
 # How many sockets a person may have in one process. Another socket closes the person's oldest one.
 MAX_SOCKETS_PER_PERSON: Final = 10
 # Limits how many of the pool's connections the hub uses while many clients say hello, or many sockets read gaps.
@@ -95,6 +100,8 @@ class Hub:
         # The open sockets of each person, the oldest first, also before their hello.
         self._opened: dict[Identity, list[Socket]] = {}
         self._replaying_bytes = 0
+        self._hellos = _CountPerPerson(HELLO_PERIOD_SECONDS)
+        self._replayed_bytes = _CountPerPerson(REPLAYED_BYTES_PERIOD_SECONDS)
         self._added = 0
         self._ticks = 0
         # Each new socket, with the time by which it must say hello. The earliest time is first.
@@ -230,6 +237,11 @@ class Hub:
             self._empty.set()
         SOCKETS_OPEN.labels(role=role).dec()
 
+    def allows_hello(self, socket: Socket) -> bool:
+        """Count a hello. Returns False if the socket, or the person with all sockets, has said hello too often."""
+        is_within = self._hellos.add(socket.owner.identity, 1) <= MAX_HELLOS_PER_PERSON
+        return socket.allows_hello() and is_within
+
     async def answer_hello(self, socket: Socket, hello: Hello) -> None:
         """Answer the first hello of a socket, or a later hello. Raises Stalled, and the errors of DATABASE_AWAY."""
         socket.generation += 1
@@ -288,7 +300,7 @@ class Hub:
             head = await service.read_head(self._database, identity.role, identity.user_id)
             seq = _resumable_seq(hello, head)
             if seq is not None and seq < head.seq:
-                if head.seq - seq <= MAX_REPLAYED_EVENTS and self._replaying_bytes < MAX_REPLAYING_BYTES:
+                if head.seq - seq <= MAX_REPLAYED_EVENTS and self._may_replay(identity):
                     missed = await self._events_after(identity, seq)
                 if not missed or missed[0].seq != seq + 1 or _size_bytes(missed) > MAX_REPLAYED_BYTES:
                     seq = None
@@ -331,7 +343,7 @@ class Hub:
             if (
                 replayed_events >= MAX_REPLAYED_EVENTS
                 or replayed_bytes >= MAX_REPLAYED_BYTES
-                or self._replaying_bytes >= MAX_REPLAYING_BYTES
+                or not self._may_replay(feed.identity)
             ):
                 await self._welcome(socket, None)
                 return
@@ -345,6 +357,11 @@ class Hub:
                 return
         socket.phase = "live"
         socket.send_held_back()
+
+    def _may_replay(self, identity: Identity) -> bool:
+        """Whether the process may read further missed events for this person now."""
+        drawn_bytes = self._replayed_bytes.add(identity, 0)
+        return self._replaying_bytes < MAX_REPLAYING_BYTES and drawn_bytes < MAX_REPLAYED_BYTES_PER_PERSON
 
     @contextlib.contextmanager
     def _replaying(self, missed: Sequence[StoredEvent]) -> Iterator[None]:
@@ -385,9 +402,11 @@ class Hub:
             socket.close(protocol.OUR_FAULT)
 
     async def _events_after(self, identity: Identity, seq: int) -> list[StoredEvent]:
-        return await service.events_after(
+        events = await service.events_after(
             self._database, identity.role, identity.user_id, seq, MAX_EVENTS_PER_READ
         )
+        self._replayed_bytes.add(identity, _size_bytes(events))
+        return events
 
     # Periodic work ------------------------------------------------------------------------------------------
 
@@ -473,6 +492,25 @@ class Hub:
 
     def _set_clock(self, server_now: datetime) -> None:
         self._clock = server_now - timedelta(seconds=asyncio.get_running_loop().time())
+
+
+class _CountPerPerson:
+    """Counts something per person, from zero again in each period. Holds only the people of the current period."""
+
+    def __init__(self, period_seconds: float) -> None:
+        self._period_seconds = period_seconds
+        self._period = -1
+        self._counts: dict[Identity, int] = {}
+
+    def add(self, person: Identity, count: int) -> int:
+        """Add to the person's count. Returns the sum."""
+        period = int(asyncio.get_running_loop().time() // self._period_seconds)
+        if period != self._period:
+            self._period = period
+            self._counts.clear()
+        total = self._counts.get(person, 0) + count
+        self._counts[person] = total
+        return total
 
 
 def _resumable_seq(hello: Hello | None, head: StreamHead) -> int | None:
