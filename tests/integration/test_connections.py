@@ -34,16 +34,27 @@ HANDSHAKE = (
 )
 
 
+async def answer_socket(scope: Scope, receive: Receive, send: Send) -> None:
+    """Accept a socket, unless its path says something else."""
+    await receive()
+    if scope["path"] not in ("/undecided", "/refused", "/failed"):
+        await send({"type": "websocket.accept"})
+    if scope["path"] == "/failed":
+        msg = "the application fails"
+        raise RuntimeError(msg)
+    if scope["path"] == "/refused":
+        await send({"type": "websocket.close"})
+        return
+    if scope["path"] == "/long":
+        await send({"type": "websocket.send", "bytes": LONG_ANSWER})
+    while (await receive())["type"] != "websocket.disconnect":
+        pass
+
+
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer a request after its body has arrived. Accept a socket."""
+    """Answer a request after its body has arrived. Answer the handshake of a socket."""
     if scope["type"] == "websocket":
-        await receive()
-        if scope["path"] != "/undecided":
-            await send({"type": "websocket.accept"})
-        if scope["path"] == "/long":
-            await send({"type": "websocket.send", "bytes": LONG_ANSWER})
-        while (await receive())["type"] != "websocket.disconnect":
-            pass
+        await answer_socket(scope, receive, send)
         return
     if scope["path"] == "/unauthenticated":
         await send({"type": "http.response.start", "status": 401, "headers": [(b"content-length", b"5")]})
@@ -516,10 +527,25 @@ async def test_half_open_connections_do_not_use_up_the_descriptors_of_a_process(
 # Handshakes ------------------------------------------------------------------------------------------------
 
 
-async def test_a_handshake_that_the_library_refuses_does_not_stay_open(port: Port) -> None:
+@pytest.mark.parametrize(
+    ("handshake", "status"),
+    [
+        pytest.param(HANDSHAKE + b"X-A: " + b"a" * 9_000 + b"\r\n", b" 431 ", id="a long header"),
+        pytest.param(HANDSHAKE.replace(b"Sec-WebSocket-Key", b"X-Key"), b" 400 ", id="no key"),
+        pytest.param(HANDSHAKE.replace(b"Version: 13", b"Version: 12"), b" 400 ", id="another version"),
+        pytest.param(HANDSHAKE.replace(b"/socket", b"/refused"), b" 403 ", id="refused by the application"),
+        pytest.param(HANDSHAKE.replace(b"/socket", b"/failed"), b" 500 ", id="failed in the application"),
+    ],
+)
+async def test_a_refused_handshake_gets_an_answer_with_the_protective_headers_and_does_not_stay_open(
+    port: Port, handshake: bytes, status: bytes
+) -> None:
     reader, writer = await port.open()
-    writer.write(HANDSHAKE + b"X-A: " + b"a" * 9_000 + b"\r\n\r\n")
-    assert b" 431 " in await everything(reader)
+    writer.write(handshake + b"\r\n")
+    head, _, _ = (await everything(reader)).partition(b"\r\n\r\n")
+    assert status in head.partition(b"\r\n")[0]
+    for name, value in SECURITY_HEADERS:
+        assert head.lower().count(b"\r\n" + name + b": " + value) == 1
 
 
 @pytest.mark.parametrize("frame", [b"\xff\xff\xff\xff", b"\x88\x80\0\0\0\0", b"\x89\x80\0\0\0\0"])

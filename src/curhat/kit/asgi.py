@@ -14,7 +14,8 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 # With these headers, a browser does not guess the type of an answer, show an answer in a frame, or store an answer.
-# Every answer has them, except the answers that contain a file of a web client.
+# Every answer has them, except a file of a web client, which has its own, and uvicorn's plain 500, which a client gets
+# only if code outside the API fails.
 SECURITY_HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),

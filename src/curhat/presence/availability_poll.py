@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 import structlog
 
-from curhat.kit.asgi import Application, Message, Receive, Scope, Send
+from curhat.kit.asgi import SECURITY_HEADERS, Application, Message, Receive, Scope, Send
 from curhat.kit.errors import MethodNotAllowed, PresenceUnknown
 from curhat.presence.schemas import Availability
 
@@ -34,8 +34,7 @@ def _answer(
     all_headers = (
         (b"content-type", media_type),
         *headers,
-        (b"cache-control", b"no-store"),
-        (b"x-content-type-options", b"nosniff"),
+        *SECURITY_HEADERS,
         (b"content-length", str(len(body)).encode()),
     )
     return (

@@ -5,6 +5,8 @@ end, so this class counts every frame, before anything else happens with it.
 """
 
 import asyncio
+import functools
+from collections.abc import Callable
 from typing import Any, Final
 
 from uvicorn.config import Config
@@ -12,7 +14,9 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from uvicorn.server import ServerState
 from websockets.exceptions import PayloadTooBig
 from websockets.frames import Close, Frame, Opcode
+from websockets.http11 import Response
 
+from curhat.kit.asgi import SECURITY_HEADERS
 from curhat.realtime.protocol import FRAME_TOO_LARGE, NOT_TEXT, TOO_FAST
 
 # A client may send 100 frames in one burst, and 50 per second over a longer period.
@@ -38,6 +42,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self.conn.reject = functools.partial(_reject, self.conn.reject)  # type: ignore[method-assign]
         self._refused = False
         # The latest pong that waits until the client reads again.
         self._pong = b""
@@ -125,3 +130,11 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
             self.transport.resume_reading()
         self.transport.write_eof()
         self.close_timer = self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+
+
+def _reject(reject: Callable[[Any, str], Response], status: Any, text: str) -> Response:
+    """Add the security headers to an answer with which uvicorn or the library refuses a handshake."""
+    response = reject(status, text)
+    for name, value in SECURITY_HEADERS:
+        response.headers[name.decode()] = value.decode()
+    return response
