@@ -4,7 +4,8 @@ import re
 from collections import Counter
 from pathlib import Path
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "security.md"
+ROOT = Path(__file__).parents[2]
+DOCUMENT = ROOT / "docs" / "security.md"
 # A row of the tables of requirements.
 ROW = re.compile(r"^\| (\d+\.\d+\.\d+) \| [12] \| .+ \| (.+) \| (.*) \|$", re.MULTILINE)
 TEST = re.compile(r"`tests/\S+\.py: test_\w+`")
@@ -27,6 +28,16 @@ def test_a_requirement_names_a_test_if_and_only_if_it_counts_as_tested() -> None
         number for number, state, where in rows() if bool(TEST.search(where)) != (state == "met and tested")
     ]
     assert wrong == []
+
+
+def test_the_document_names_only_files_and_tests_that_exist() -> None:
+    text = DOCUMENT.read_text()
+    roots = (ROOT, ROOT / "src" / "curhat")
+    paths = re.findall(r"`((?:[\w.-]+/)+[\w.-]*)[`:]", text)
+    assert [path for path in paths if not any((root / path).exists() for root in roots)] == []
+    tests = re.findall(r"`(tests/\S+\.py): (test_\w+)`", text)
+    assert [test for path, test in tests if f"def {test}(" not in (ROOT / path).read_text()] == []
+    assert len(paths) > len(tests) > 100
 
 
 def test_the_summary_counts_the_rows() -> None:
