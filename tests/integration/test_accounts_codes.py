@@ -17,6 +17,7 @@ from curhat.kit.database import Database
 from curhat.kit.errors import BusinessError, Suspended, TooManyRequests, ValidationFailed
 from curhat.kit.identity import Role
 from tests.support.clock import VirtualClock
+from tests.support.people import Make
 
 KEY = b"k" * 32
 PHONE = "+6281234567890"
@@ -409,6 +410,29 @@ async def test_a_device_that_was_signed_out_from_elsewhere_is_a_stranger(databas
         )
     known = [(await find_requester(database, secret)).is_known_device for secret in secrets]
     assert known == [False, False, True]
+
+
+async def test_signing_out_the_others_in_one_role_leaves_the_devices_of_the_other_role_known(
+    database: Database, make: Make
+) -> None:
+    sent = await ask(database)
+    customer = await verify(database, sent.request_id, sent.code)
+    await make.mitra(person_id=customer.person.id)
+    sent = await ask(database, role="mitra")
+    mitra = await verify(database, sent.request_id, sent.code, role="mitra")
+    secrets = [customer.device_secret, mitra.device_secret]
+    async with database.transaction() as tx:
+        await service.sign_out_other_devices(
+            tx, "customer", customer.person.id, service.digest_of_token(customer.token)
+        )
+    assert [(await find_requester(database, secret)).is_known_device for secret in secrets] == [True, True]
+    # A device without a valid token in the other role does not stay.
+    async with database.transaction() as tx:
+        await service.sign_out(tx, service.digest_of_token(mitra.token))
+        await service.sign_out_other_devices(
+            tx, "customer", customer.person.id, service.digest_of_token(customer.token)
+        )
+    assert [(await find_requester(database, secret)).is_known_device for secret in secrets] == [True, False]
 
 
 # Concurrency ---------------------------------------------------------------------------------------------

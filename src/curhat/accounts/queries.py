@@ -485,7 +485,11 @@ WITH kept AS MATERIALIZED (
     ORDER BY digest FOR NO KEY UPDATE
 ), forgotten AS (
     DELETE FROM known_devices
-    WHERE person_id = $2 AND digest IS DISTINCT FROM (SELECT known_device_digest FROM kept)
+    WHERE person_id = $2 AND digest IS DISTINCT FROM (SELECT known_device_digest FROM kept) AND NOT EXISTS (
+        SELECT 1 FROM access_tokens AS others
+        WHERE others.user_id = $2 AND others.role <> $3 AND others.known_device_digest = known_devices.digest
+            AND others.revoked_at IS NULL AND others.expires_at > curhat_now()
+    )
 )
 UPDATE access_tokens SET revoked_at = curhat_now() FROM locked_tokens
 WHERE access_tokens.digest = locked_tokens.digest
@@ -496,8 +500,8 @@ RETURNING access_tokens.digest
 async def revoke_other_devices(
     db: Executor, /, *, kept_digest: bytes | None, user_id: UUID, role: Role
 ) -> list[bytes]:
-    """valid → revoked, for every token of this person in this role except @kept_digest. Only the kept token's device
-    stays a known device. Locks the tokens in one order, so that two such statements cannot deadlock. Returns the
+    """valid → revoked, for every token of this person in this role except @kept_digest. Of the person's known devices, only
+    the kept token's and those with a valid token of another role stay. Locks the tokens in one order, so that two such statements cannot deadlock. Returns the
     digests of the revoked tokens."""
     return [row[0] for row in await db.fetch(REVOKE_OTHER_DEVICES, kept_digest, user_id, role)]
 

@@ -195,8 +195,8 @@ WITH revoked AS (
 SELECT digest FROM revoked
 
 -- name: revoke_other_devices :many
--- valid → revoked, for every token of this person in this role except @kept_digest. Only the kept token's device
--- stays a known device. Locks the tokens in one order, so that two such statements cannot deadlock. Returns the
+-- valid → revoked, for every token of this person in this role except @kept_digest. Of the person's known devices, only
+-- the kept token's and those with a valid token of another role stay. Locks the tokens in one order, so that two such statements cannot deadlock. Returns the
 -- digests of the revoked tokens.
 -- nullable: @kept_digest
 WITH kept AS MATERIALIZED (
@@ -207,7 +207,11 @@ WITH kept AS MATERIALIZED (
     ORDER BY digest FOR NO KEY UPDATE
 ), forgotten AS (
     DELETE FROM known_devices
-    WHERE person_id = @user_id AND digest IS DISTINCT FROM (SELECT known_device_digest FROM kept)
+    WHERE person_id = @user_id AND digest IS DISTINCT FROM (SELECT known_device_digest FROM kept) AND NOT EXISTS (
+        SELECT 1 FROM access_tokens AS others
+        WHERE others.user_id = @user_id AND others.role <> @role AND others.known_device_digest = known_devices.digest
+            AND others.revoked_at IS NULL AND others.expires_at > curhat_now()
+    )
 )
 UPDATE access_tokens SET revoked_at = curhat_now() FROM locked_tokens
 WHERE access_tokens.digest = locked_tokens.digest
