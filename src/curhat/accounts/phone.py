@@ -17,7 +17,8 @@ INDONESIA: Final = 62
 _LINK: Final = re.compile(r"tel:([^;]+)(?:;phone-context=(\+[0-9]{1,3}))?", re.IGNORECASE)
 # Dashes, brackets, and invisible characters such as the marks that a contact list puts around a number.
 _SEPARATOR_CATEGORIES: Final = frozenset({"Pd", "Ps", "Pe", "Cf"})
-_SEPARATOR_SIGNS: Final = frozenset("./~")
+# All others that libphonenumber takes, except the letter x, and those that people write in addition.
+_SEPARATOR_SIGNS: Final = frozenset("./~\u2212\u30fc\u2053\u223c\u00b7\u2022_")
 _DIGITS: Final = re.compile(r"\+?[0-9]{7,20}")
 _INDONESIAN_MOBILE: Final = re.compile(r"8[1-9][0-9]{6,10}")
 # Numbers of other types, such as land lines and toll-free numbers, cannot receive a code.
