@@ -32,8 +32,8 @@ _TAGS: Final = frozenset(map(chr, range(0xE0020, 0xE0080)))
 _VISIBLE_FORMAT: Final = frozenset(
     "\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd"
 )
-# Letters and symbols that are displayed as blank: the Hangul fillers and the blank Braille pattern.
-BLANKS: Final = frozenset("\u115f\u1160\u2800\u3164\uffa0")
+# Letters and symbols that are displayed as blank: the Hangul fillers, the blank Braille pattern, and the null notehead.
+BLANKS: Final = frozenset("\u115f\u1160\u2800\u3164\uffa0\U0001d159")
 
 
 def clean_text(written: str) -> str:
