@@ -178,7 +178,7 @@ async def _connected(testbed: Testbed) -> AsyncIterator[None]:
 
         async def send_heartbeats() -> None:
             while True:
-                await store.report([Report(mitra_id, "bench", 0.0, None) for mitra_id in mitras])
+                await store.report([Report(mitra_id, "bench", time.monotonic(), None) for mitra_id in mitras])
                 await asyncio.sleep(_HEARTBEAT_SECONDS)
 
         heartbeats = asyncio.create_task(send_heartbeats())

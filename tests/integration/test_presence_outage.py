@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
 import msgspec
@@ -20,7 +21,9 @@ from valkey.exceptions import ValkeyError
 
 from curhat.kit.database import Database
 from curhat.kit.errors import PresenceUnknown
+from curhat.presence import store
 from curhat.presence.availability_poll import PATH, AvailabilityPoll
+from curhat.presence.queries import MitraState
 from curhat.presence.service import Presence
 from curhat.presence.store import AVAILABLE_KEY
 from tests.support.people import Make
@@ -165,6 +168,95 @@ async def test_presence_is_unknown_while_valkey_hangs(
         await poll_until(poll, True)
         assert await presence.is_connected(mitra)
         assert await presence.may_be_asked(mitra)
+
+
+@pytest.mark.rule("1.1", "5.6")
+async def test_a_call_that_valkey_runs_after_a_stop_lengthens_no_lease(
+    own_valkey: OwnValkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Valkey stops after the call was sent, and runs the call when it continues. The phone has died meanwhile."""
+    monkeypatch.setattr(store, "CALL_TIMEOUT_SECONDS", 0.2)
+    mitra, customer, pushed = (uuid4() for _ in range(3))
+    async with contextlib.aclosing(own_valkey.client()) as client:
+        process = store.PresenceStore(client)
+        # Open three connections. Nothing can be sent on a connection that is opened after the stop.
+        await asyncio.gather(process.count(), process.count(), process.count())
+        stopped_ms = time.time() * 1000
+        own_valkey.signal(signal.SIGSTOP)
+        try:
+            outcomes = await asyncio.gather(
+                process.report([store.Report(mitra, "phone", time.monotonic(), None)]),
+                process.customers_seen([customer], 30),
+                process.apply([MitraState(pushed, "Sari", True, False, True, 0, 1, 600, 1)]),
+                return_exceptions=True,
+            )
+        finally:
+            own_valkey.signal(signal.SIGCONT)
+        assert [type(outcome) for outcome in outcomes] == 3 * [PresenceUnknown]
+        async with asyncio.timeout(10):
+            while not (ages := await process.frame_ages([mitra])):
+                await asyncio.sleep(0.01)
+            while (customer_until := await client.zscore(store.CUSTOMERS_KEY, str(customer))) is None:
+                await asyncio.sleep(0.01)
+            while (pushed_until := await client.zscore(AVAILABLE_KEY, str(pushed))) is None:
+                await asyncio.sleep(0.01)
+        # Valkey was stopped for 0.2 s.
+        assert ages[mitra] > 0.19
+        assert customer_until - stopped_ms < 30_100
+        assert pushed_until - stopped_ms < 600_100
+
+
+@pytest.mark.rule("5.6")
+async def test_a_process_that_does_not_know_valkeys_time_reports_no_frame_to_a_stopped_valkey(
+    own_valkey: OwnValkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with contextlib.aclosing(own_valkey.client()) as client:
+
+        async def runs() -> int:
+            return int((await client.info("commandstats"))["cmdstat_evalsha"]["calls"])
+
+        await store.PresenceStore(client).count()
+        before = await runs()
+        started = store.PresenceStore(client)
+        mitra, begun = uuid4(), time.monotonic()
+        own_valkey.signal(signal.SIGSTOP)
+        try:
+            monkeypatch.setattr(store, "CALL_TIMEOUT_SECONDS", 0.2)
+            with pytest.raises(PresenceUnknown):
+                await started.report([store.Report(mitra, "phone", begun, None)])
+        finally:
+            own_valkey.signal(signal.SIGCONT)
+            monkeypatch.undo()
+        async with asyncio.timeout(10):
+            while await runs() == before:
+                await asyncio.sleep(0.01)
+        assert await started.frame_ages([mitra]) == {}
+        await started.report([store.Report(mitra, "phone", begun, None)])
+        assert (await started.frame_ages([mitra]))[mitra] > 0.19
+
+
+@pytest.mark.rule("5.6")
+async def test_a_process_that_is_stopped_between_two_batches_of_frames_makes_no_frame_younger(
+    own_valkey: OwnValkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with contextlib.aclosing(own_valkey.client()) as client:
+        process = store.PresenceStore(client)
+        await process.count()
+        begun = time.monotonic()
+        reports = [store.Report(uuid4(), "phone", begun, None) for _ in range(store.MAX_BATCH_SIZE + 1)]
+        execute = process._execute
+
+        async def then_stop(*arguments: Any) -> Any:
+            answer = await execute(*arguments)
+            while time.monotonic() < begun + 0.2:
+                pass
+            return answer
+
+        monkeypatch.setattr(process, "_execute", then_stop)
+        await process.report(reports)
+        ages = await process.frame_ages([report.mitra_id for report in reports])
+        assert len(ages) == len(reports)
+        assert min(ages.values()) > 0.19
 
 
 @pytest.mark.rule("X.10")

@@ -55,7 +55,10 @@ async def frame(
     closed: float | None = None,
     connection: str = "phone",
 ) -> set[UUID]:
-    return await store.report([Report(mitra_id, connection, age, closed)])
+    now = time.monotonic()
+    return await store.report(
+        [Report(mitra_id, connection, now - age, None if closed is None else now - closed)]
+    )
 
 
 LEASES = {
@@ -208,6 +211,22 @@ async def test_a_mitra_who_has_gone_is_not_connected_after_valkeys_clock_was_set
     assert await store.customers_connected([customer]) == set()
 
 
+@pytest.mark.rule("5.6")
+async def test_a_process_learns_from_the_next_answer_that_valkeys_clock_was_set_back(
+    store: PresenceStore,
+) -> None:
+    mitra = uuid4()
+    await store.count()
+    assert store._clock_ahead_ms is not None
+    right = store._clock_ahead_ms
+    store._clock_ahead_ms += 3_600_000
+
+    await frame(store, mitra, 4)
+
+    assert 4 <= (await store.frame_ages([mitra]))[mitra] < 5
+    assert store._clock_ahead_ms == pytest.approx(right, abs=100)
+
+
 async def test_a_state_that_was_read_before_a_change_does_not_overwrite_the_change(
     store: PresenceStore,
 ) -> None:
@@ -305,7 +324,7 @@ async def test_unreadable_values_in_a_mitras_hash_are_ignored(store: PresenceSto
 
 async def test_the_states_of_many_mitras_are_sent_in_batches_in_the_given_order(store: PresenceStore) -> None:
     mitras = [uuid4() for _ in range(2 * MAX_BATCH_SIZE + 50)]
-    unknown = await store.report([Report(mitra, "phone", 0, None) for mitra in mitras])
+    unknown = await store.report([Report(mitra, "phone", time.monotonic(), None) for mitra in mitras])
     assert unknown == set(mitras)
 
     standings = await store.apply([state(mitra, askable=i % 3 == 0) for i, mitra in enumerate(mitras)])
@@ -423,7 +442,7 @@ async def test_a_mitra_whose_push_until_field_is_damaged_is_not_reachable(
 
 async def test_connections_of_many_mitras_are_read_in_batches(store: PresenceStore) -> None:
     mitras = [uuid4() for _ in range(MAX_BATCH_SIZE + 10)]
-    await store.report([Report(mitra, "phone", 0, None) for mitra in mitras[::2]])
+    await store.report([Report(mitra, "phone", time.monotonic(), None) for mitra in mitras[::2]])
     standings = await store.look_at(mitras)
     assert [standing.connected for standing in standings] == [True, False] * (len(mitras) // 2)
 

@@ -67,6 +67,7 @@ DEAD_PHONE = (
     "::test_silence_charges_nothing_for_a_mitra_whose_phone_died_without_closing_its_socket"
 )
 STOPPED = "tests/integration/test_stopped_transactions.py"
+PRESENCE_OUTAGE = "tests/integration/test_presence_outage.py"
 WORKER = "tests/integration/test_worker.py"
 WAKE_UPS = "tests/integration/test_wake_ups.py"
 LOST_COMMITS = "tests/integration/test_lost_commits.py"
@@ -178,11 +179,17 @@ def _ignore(*_arguments: Any, **_keywords: Any) -> None:
     return None
 
 
-def _believe_the_future() -> None:
-    # Valkey runs the text, and names it by its hash.
-    text = store._SCRIPT.replace("MAX_CLOCK_STEP_MS =", "MAX_CLOCK_STEP_MS = 1e12 --", 1)
-    store._SCRIPT = text
-    store._SCRIPT_NAME = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+def in_presence_script(old: str, new: str) -> Callable[[], None]:
+    """Replace a piece of the script that Valkey runs. The piece must occur once."""
+
+    def plant() -> None:
+        if store._SCRIPT.count(old) != 1:
+            raise LookupError(f"presence.lua has changed: {old!r} is not in it once")
+        store._SCRIPT = store._SCRIPT.replace(old, new)
+        # Valkey names the script by its hash.
+        store._SCRIPT_NAME = hashlib.sha1(store._SCRIPT.encode(), usedforsecurity=False).hexdigest()
+
+    return plant
 
 
 async def _do_nothing(*_arguments: Any, **_keywords: Any) -> None:
@@ -846,7 +853,21 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a mitra who has gone stays connected after Valkey's clock was set back",
         ["tests/integration/test_presence_store.py"],
-        _believe_the_future,
+        in_presence_script("MAX_CLOCK_STEP_MS =", "MAX_CLOCK_STEP_MS = 1e12 --"),
+    ),
+    Bug(
+        "a frame whose report waited in a stopped Valkey counts as new",
+        [f"{PRESENCE_OUTAGE}::test_a_call_that_valkey_runs_after_a_stop_lengthens_no_lease"],
+        in_presence_script(
+            "math.min(now, tonumber(table.remove(ARGV)) or now)", "table.remove(ARGV) and now"
+        ),
+    ),
+    Bug(
+        "a process reports frames before it knows Valkey's time",
+        [
+            f"{PRESENCE_OUTAGE}::test_a_process_that_does_not_know_valkeys_time_reports_no_frame_to_a_stopped_valkey"
+        ],
+        in_function(store.PresenceStore, "_call", "if self._clock_ahead_ms is None", "if False"),
     ),
     Bug(
         "a message waits for a claimed push deadline",

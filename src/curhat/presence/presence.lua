@@ -13,10 +13,17 @@
 --                                connection:<id>  "<seen>" or "<seen> <closed>"
 --           curhat:customers   sorted set: customer → when it stops counting as connected
 -- ARGV[1]   the operation, followed by its arguments: the same number for each key of KEYS[2…]
+-- ARGV[last] Valkey's time when the process sent the call: never later than the true time, and '' if unknown
+--
+-- Returns the time of Valkey's clock and the answer of the operation.
 
 local AVAILABLE = KEYS[1]
 local time = server.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+-- Ages and durations count from `sent`, not from `now`. Valkey may run a call long after the process sent the call,
+-- for example after Valkey was stopped. If the clock was set back meanwhile, `sent` may lie in the future.
+local sent = math.min(now, tonumber(table.remove(ARGV)) or now)
 
 -- Deletes a damaged key, which holds another type than ours. The next heartbeat restores the key.
 local function drop_unless(kind, key)
@@ -101,8 +108,8 @@ function operations.report()
         drop_unless('hash', KEYS[i])
         local fields = read(KEYS[i])
         local seen, closed = frames(fields[name])
-        seen = math.max(seen, now - ARGV[at + 2])
-        if not closed and ARGV[at + 3] ~= '' then closed = now - ARGV[at + 3] end
+        seen = math.max(seen, sent - ARGV[at + 2])
+        if not closed and ARGV[at + 3] ~= '' then closed = sent - ARGV[at + 3] end
         fields[name] = string.format('%.0f', seen) .. (closed and string.format(' %.0f', closed) or '')
         server.call('HSET', KEYS[i], name, fields[name])
         settle(KEYS[i], mitra, fields)
@@ -126,7 +133,7 @@ function operations.apply()
         local fields = read(KEYS[i])
         if tonumber(ARGV[at + 1]) >= (tonumber(fields['version']) or 0) then
             fields['version'], fields['askable'] = ARGV[at + 1], ARGV[at + 2]
-            fields['push_until'] = string.format('%.0f', now + ARGV[at + 3])
+            fields['push_until'] = string.format('%.0f', sent + ARGV[at + 3])
             fields['suspended'] = ARGV[at + 4]
             server.call('HSET', KEYS[i], 'version', ARGV[at + 1], 'askable', ARGV[at + 2],
                 'push_until', fields['push_until'], 'suspended', ARGV[at + 4])
@@ -168,10 +175,10 @@ function operations.look()
     return answers
 end
 
--- Counts the customers ARGV[3…] as connected for ARGV[2] ms from now.
+-- Counts the customers ARGV[3…] as connected for ARGV[2] ms since the call was sent.
 function operations.customers_seen()
     drop_unless('zset', KEYS[2])
-    local until_when = string.format('%.0f', now + ARGV[2])
+    local until_when = string.format('%.0f', sent + ARGV[2])
     for i = 3, #ARGV do server.call('ZADD', KEYS[2], until_when, ARGV[i]) end
     server.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('%.0f', now))
     server.call('PEXPIRE', KEYS[2], KEY_TTL_MS)
@@ -188,6 +195,11 @@ function operations.customers_connected()
         table.insert(answers, is_connected and 1 or 0)
     end
     return answers
+end
+
+-- Only reads the clock.
+function operations.clock()
+    return 0
 end
 
 -- Returns every mitra who may be asked now.
@@ -209,4 +221,4 @@ function operations.prune()
     return #stale
 end
 
-return operations[ARGV[1]]()
+return {now, operations[ARGV[1]]()}

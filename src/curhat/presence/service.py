@@ -13,7 +13,8 @@ Guarantees
     whom only push reaches, this takes up to PUSH_RECONCILE_INTERVAL_SECONDS.
 How it works
     A frame from a mitra only sets a time in memory. `flush` reports to Valkey, in batches, which connections have
-    received a frame. Each report contains the age of the last frame, so a late report never lengthens a lease.
+    received a frame. Each report contains the age of the last frame and the time of the report. So a lease becomes no
+    longer if the report comes late, or if Valkey stops and runs the report later.
     If this process was stopped for a while, it then reads frames that arrived long ago. Such frames count as old as
     the stop, so that a mitra who has gone meanwhile is not connected.
     `reconcile` reports all connections of this process, applies the states of their mitras to Valkey, and tells the
@@ -140,10 +141,6 @@ class _Connection:
     id: str
     last_frame: float
     closed_at: float | None = None
-
-    def report(self, now: float) -> Report:
-        closed_age = None if self.closed_at is None else now - self.closed_at
-        return Report(self.mitra_id, self.id, now - self.last_frame, closed_age)
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -393,7 +390,9 @@ class Presence:
             seen = self._unwritten_last_seen.get(connection.mitra_id, 0.0)
             self._unwritten_last_seen[connection.mitra_id] = max(seen, connection.last_frame)
         try:
-            return await self._store.report([each.report(now) for each in alive])
+            return await self._store.report(
+                [Report(each.mitra_id, each.id, each.last_frame, each.closed_at) for each in alive]
+            )
         except PresenceUnknown:
             self._unreported.update(alive)
             raise

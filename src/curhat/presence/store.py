@@ -6,6 +6,8 @@ Guarantees
     version.
     Valkey holds no fact about money or sessions. If it is wiped, the next heartbeats restore everything.
     If Valkey's clock is set back, the leases written before count for nothing. The next reports restore them.
+    A call that Valkey runs late, for example after Valkey was stopped, never makes a lease longer: every call contains
+    Valkey's time at its sending, and ages count from that time.
 Relies on
     Availability versions never decrease. After a failover or a restore to an earlier time, PostgreSQL has a new
     timeline, and its versions are higher. A restored dump may contain lower versions, so empty Valkey after it.
@@ -75,12 +77,15 @@ Item = TypeVar("Item")
 
 
 class Report(NamedTuple):
-    """The time since a connection's last frame, and since its close. `closed_age_seconds`: None before the close."""
+    """When a connection's last frame came, and when it closed. Both times are of `time.monotonic`.
+
+    `closed_at` is None before the close.
+    """
 
     mitra_id: UUID
     connection_id: str
-    frame_age_seconds: float
-    closed_age_seconds: float | None
+    last_frame: float
+    closed_at: float | None
 
 
 class Standing(NamedTuple):
@@ -99,6 +104,9 @@ class PresenceStore:
         # The operations that are failing, each with the time of its first failure. We log when an outage begins and
         # when it ends.
         self._failing_since: dict[str, float] = {}
+        # How many ms Valkey's clock is at least ahead of `time.monotonic`. None: unknown. Each answer contains Valkey's
+        # time, which is a little older than the answer's arrival. So each answer gives such a lower limit.
+        self._clock_ahead_ms: float | None = None
 
     async def report(self, reports: Sequence[Report]) -> set[UUID]:
         """Renew and end leases. Returns the mitras without a state in Valkey.
@@ -108,10 +116,12 @@ class PresenceStore:
         unknown: set[UUID] = set()
         for batch in _batches(reports):
             arguments: list[str | int] = []
-            for mitra_id, connection_id, frame_age, closed_age in batch:
-                closed_ms = "" if closed_age is None else int(closed_age * 1000)
-                arguments += (str(mitra_id), connection_id, int(frame_age * 1000), closed_ms)
-            answer = await self._call("report", [report.mitra_id for report in batch], arguments)
+            # Read the clock for each batch, because a call may take a second.
+            now = time.monotonic()
+            for mitra_id, connection_id, last_frame, closed_at in batch:
+                closed_ms = "" if closed_at is None else int((now - closed_at) * 1000)
+                arguments += (str(mitra_id), connection_id, int((now - last_frame) * 1000), closed_ms)
+            answer = await self._call("report", [report.mitra_id for report in batch], arguments, at=now)
             unknown.update(UUID(mitra.decode()) for mitra in answer)
         return unknown
 
@@ -184,16 +194,21 @@ class PresenceStore:
         return int(await self._call("prune", [], [MAX_PRUNED_MEMBERS]))
 
     async def _call(
-        self, operation: str, mitra_ids: Sequence[UUID], arguments: Sequence[str | int], *more_keys: str
+        self,
+        operation: str,
+        mitra_ids: Sequence[UUID],
+        arguments: Sequence[str | int],
+        *more_keys: str,
+        at: float | None = None,
     ) -> Any:
+        # The time of `time.monotonic` from which the ages and durations of `arguments` count.
+        at = time.monotonic() if at is None else at
         keys = [AVAILABLE_KEY, *(f"{MITRA_KEY_PREFIX}{mitra_id}" for mitra_id in mitra_ids), *more_keys]
-        rest = (len(keys), *keys, operation, *arguments)
         try:
             async with asyncio.timeout(CALL_TIMEOUT_SECONDS):
-                try:
-                    answer = await self._execute("EVALSHA", _SCRIPT_NAME, *rest)
-                except NoScriptError:
-                    answer = await self._execute("EVAL", _SCRIPT, *rest)
+                if self._clock_ahead_ms is None:
+                    await self._run_script(at, keys[:1], "clock")
+                answer = await self._run_script(at, keys, operation, *arguments)
         except (ValkeyError, OSError) as error:
             _errors.labels(operation).inc()
             if operation not in self._failing_since:
@@ -203,6 +218,22 @@ class PresenceStore:
         since = self._failing_since.pop(operation, None)
         if since is not None:
             log.info("presence.valkey_back", operation=operation, seconds=round(time.monotonic() - since, 1))
+        return answer
+
+    async def _run_script(self, at: float, keys: Sequence[str], *arguments: str | int) -> Any:
+        sent_ms = "" if self._clock_ahead_ms is None else int(at * 1000 + self._clock_ahead_ms)
+        rest = (len(keys), *keys, *arguments, sent_ms)
+        try:
+            valkey_ms, answer = await self._execute("EVALSHA", _SCRIPT_NAME, *rest)
+        except NoScriptError:
+            valkey_ms, answer = await self._execute("EVAL", _SCRIPT, *rest)
+        ahead_ms = valkey_ms - time.monotonic() * 1000
+        # Keep the highest lower limit. If Valkey's time is before the limit of the call's sending, the clock was set
+        # back, and the limit is wrong.
+        if self._clock_ahead_ms is None or (sent_ms != "" and valkey_ms < sent_ms):
+            self._clock_ahead_ms = ahead_ms
+        else:
+            self._clock_ahead_ms = max(self._clock_ahead_ms, ahead_ms)
         return answer
 
 
