@@ -11,10 +11,11 @@ from curhat.configuration import service as configuration
 from curhat.deadlines import loop as deadline_loop
 from curhat.deadlines import queries as deadline_queries
 from curhat.deadlines import service as deadlines
+from curhat.deadlines.queries import Deadline
 from curhat.dev.simulate import invariants
 from curhat.journeys import availability, charging, paying
 from curhat.journeys.transitions import Transitions
-from curhat.kit.database import Database
+from curhat.kit.database import Database, Transaction
 from curhat.kit.errors import PresenceUnknown
 from curhat.pairing.errors import NoMitraAvailable
 from curhat.pairing.schemas import Payment
@@ -470,6 +471,17 @@ async def test_a_configuration_change_applies_to_payments_opened_after_it(
     assert (after.expires_at - after.created_at).total_seconds() == 5 * 60
 
 
+@pytest.mark.invariant(5)
+async def test_a_deadline_of_a_kind_that_only_a_newer_worker_knows_waits_for_that_worker(
+    database: Database, clock: VirtualClock, make: Make
+) -> None:
+    await clock.set()
+    async with database.transaction() as tx:
+        await deadlines.arm(tx, "of_the_next_release", await make.person(), await clock.now())
+    assert await fire_due(database) == 0
+    assert await database.fetchval("SELECT attempts FROM deadlines WHERE parked_at IS NULL") == 0
+
+
 @pytest.mark.rule("X.1")
 @pytest.mark.invariant(4)
 async def test_a_deadline_that_fails_repeatedly_is_parked_and_other_deadlines_are_fired(
@@ -478,9 +490,13 @@ async def test_a_deadline_that_fails_repeatedly_is_parked_and_other_deadlines_ar
     await clock.set()
     payment = await open_payment(database, await make.customer(), await make.offer())
     async with database.transaction() as tx:
-        await deadlines.arm(tx, "nobody_knows_this_kind", payment.id, await clock.now())
+        await deadlines.arm(tx, "has_a_bug", payment.id, await clock.now())
+
+    async def fail(_tx: Transaction, _deadline: Deadline) -> None:
+        raise ZeroDivisionError
+
     for _ in range(deadlines.MAX_ATTEMPTS):
-        await fire_due(database)
+        await deadline_loop.run_once(database, {"has_a_bug": fail})
         await clock.advance(31)
     assert await deadline_queries.count_parked_deadlines(database) == 1
     await clock.advance(TIMEOUT_MINUTES * 60)

@@ -151,7 +151,7 @@ async def test_no_window_is_closed_before_its_deadline(
     pairing_id = await open_blast(database, payment_id, [])
     await clock.advance(WINDOW_SECONDS - 0.001)
 
-    assert await due_deadlines(database, max_deadlines=1) == []
+    assert await due_deadlines(database, kinds=[pairing.PAIRING_WINDOW], max_per_kind=1) == []
     async with database.transaction() as tx:
         assert not await pairing.window_over(tx, pairing_id)
 

@@ -164,7 +164,8 @@ async def test_transitions_of_one_kind_that_wait_for_locks_delay_no_other_kind(d
         fired.set()
 
     async with looping(database, {GATEWAY: wait, PUSH: fire}):
-        await arm_now(database, GATEWAY, 20)
+        # The worker must find the push, although more deadlines were due before it than the worker reads ahead.
+        await arm_now(database, GATEWAY, deadlines.MAX_DUE_PER_KIND + 50)
         await arm_now(database, PUSH, 1)
         await fired.wait()
 

@@ -893,6 +893,13 @@ BUGS: tuple[Bug, ...] = (
         in_function(deadline_loop.Loop, "_count", "kind = fired.deadline.kind", 'kind = "charge_answer"'),
     ),
     Bug(
+        "many waiting deadlines of one kind hide the other kinds",
+        [f"{JOURNEY_RACES}::test_transitions_of_one_kind_that_wait_for_locks_delay_no_other_kind"],
+        in_statement(
+            deadlines, "due_deadlines", "ORDER BY due.due_at", "ORDER BY due.due_at LIMIT @max_per_kind"
+        ),
+    ),
+    Bug(
         "the calls that wait are not limited",
         [JOURNEY_RACES],
         in_function(deadline_loop._Calls, "make", "self._waiting_count >= MAX_FOLLOW_UPS_WAITING", "False"),

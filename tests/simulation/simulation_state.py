@@ -724,7 +724,8 @@ class SimulationState:
 
     async def worker(self) -> str | None:
         """A worker fires some or all due deadlines, one by one or in one transaction per kind."""
-        due = await due_deadlines(self.database, max_deadlines=self.random.choice([1, 2, 50]))
+        due = await due_deadlines(self.database, kinds=list(self.transitions), max_per_kind=50)
+        due = due[: self.random.choice([1, 2, 50])]
         fired: list[str | None] = []
         in_batches = self.random.random() < 0.5
         for kind in dict.fromkeys(found.kind for found in due):
@@ -872,13 +873,15 @@ class SimulationState:
         for _ in range(400):
             while self.follow_ups:
                 await self.follow_ups.pop()()
-            due = await due_deadlines(self.database, max_deadlines=deadlines.MAX_DUE_PER_LOOK)
+            due = await due_deadlines(
+                self.database, kinds=list(self.transitions), max_per_kind=deadlines.MAX_DUE_PER_KIND
+            )
             for found in due:
                 await self._fire(found.id)
             if broken := await self.decisions.check():
                 self._fail("\n".join(broken))
             if not due and not self.follow_ups:
-                if await seconds_until_next_due(self.database) is None:
+                if await seconds_until_next_due(self.database, kinds=list(self.transitions)) is None:
                     break
                 await self.clock.advance(1_800)
         self.history.append("quiet")

@@ -7,7 +7,9 @@ Guarantees
     worker parks the deadline, and operators see the parked deadline. Other deadlines are not affected.
     Any number of workers may run. If a worker is killed, no deadline is lost.
 Concurrency
-    A worker reads the due deadlines without a lock. Then the worker claims deadlines with FOR UPDATE SKIP LOCKED.
+    A worker reads the due deadlines of the kinds that it knows, without a lock. It reads a limited number of each kind,
+    so a backlog of one kind hides no other kind. A deadline of an unknown kind waits for a worker of a newer release.
+    Then the worker claims deadlines with FOR UPDATE SKIP LOCKED.
     If the transition is a BatchTransition, the worker claims up to MAX_BATCH_DEADLINES deadlines of one kind in one
     transaction. Otherwise the worker claims one deadline per transaction.
     For a batch, the worker locks the rows of the journeys table by table in the global lock order. The worker waits

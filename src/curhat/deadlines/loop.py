@@ -96,6 +96,8 @@ class Loop:
     def __init__(self, database: Database, transitions: Mapping[str, Transition]) -> None:
         self._database = database
         self._transitions = transitions
+        # The deadlines of other kinds wait for a worker of a newer release, which knows these kinds.
+        self._kinds = list(transitions)
         # The ids of all waiting and running deadlines. `look` skips these.
         self._in_hand: set[int] = set()
         self._batch_queue: list[DueDeadline] = []
@@ -123,7 +125,9 @@ class Loop:
 
         Returns False if there were no such deadlines.
         """
-        all_due = await queries.due_deadlines(self._database, max_deadlines=service.MAX_DUE_PER_LOOK)
+        all_due = await queries.due_deadlines(
+            self._database, kinds=self._kinds, max_per_kind=service.MAX_DUE_PER_KIND
+        )
         found = [due for due in all_due if due.id not in self._in_hand]
         self._in_hand.update(due.id for due in found)
         for due in found:
@@ -138,7 +142,9 @@ class Loop:
             wait_seconds: float | None = None
             try:
                 found = await self.look()
-                wait_seconds = 0.0 if found else await queries.seconds_until_next_due(self._database)
+                wait_seconds = (
+                    0.0 if found else await queries.seconds_until_next_due(self._database, kinds=self._kinds)
+                )
             except DATABASE_AWAY as error:
                 log.warning("deadlines.database_trouble", error=type(error).__name__)
             if wait_seconds is None:

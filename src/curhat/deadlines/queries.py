@@ -88,29 +88,36 @@ class DueDeadline(msgspec.Struct, frozen=True):
 
 
 DUE_DEADLINES: Final = """
-SELECT id, kind FROM deadlines
-WHERE parked_at IS NULL AND due_at <= (SELECT curhat_now())
-ORDER BY due_at
-LIMIT $1
+SELECT due.id, due.kind
+FROM unnest($1::text[]) AS wanted (kind)
+CROSS JOIN LATERAL (
+    SELECT id, kind, due_at FROM deadlines
+    WHERE kind = wanted.kind AND parked_at IS NULL AND due_at <= (SELECT curhat_now())
+    ORDER BY due_at
+    LIMIT $2
+) AS due
+ORDER BY due.due_at
 """
 
 
-async def due_deadlines(db: Executor, /, *, max_deadlines: int) -> list[DueDeadline]:
-    """Find the deadlines that are due now, oldest first. The statement takes no locks, because claim_deadlines
-    locks the rows. A subquery reads the clock, so that PostgreSQL calls curhat_now() once and can use the result
-    as an index bound."""
-    return [DueDeadline(*row) for row in await db.fetch(DUE_DEADLINES, max_deadlines)]
+async def due_deadlines(db: Executor, /, *, kinds: Sequence[str], max_per_kind: int) -> list[DueDeadline]:
+    """Find the deadlines that are due now, oldest first, at most @max_per_kind of each kind. Without a limit per kind,
+    many deadlines of one kind that wait for locks would hide the deadlines of all other kinds. The statement takes no
+    locks, because claim_deadlines locks the rows. A subquery reads the clock, so that PostgreSQL calls curhat_now()
+    once and can use the result as an index bound."""
+    return [DueDeadline(*row) for row in await db.fetch(DUE_DEADLINES, kinds, max_per_kind)]
 
 
 SECONDS_UNTIL_NEXT_DUE: Final = """
-SELECT extract(epoch FROM min(due_at) - curhat_now())::float8 AS seconds FROM deadlines WHERE parked_at IS NULL
+SELECT extract(epoch FROM min(due_at) - curhat_now())::float8 AS seconds FROM deadlines
+WHERE parked_at IS NULL AND kind = ANY ($1::text[])
 """
 
 
-async def seconds_until_next_due(db: Executor, /) -> float | None:
-    """Compute the seconds until the next deadline is due. Negative when a deadline is overdue; null when no
-    deadline is armed."""
-    row = await db.fetchrow(SECONDS_UNTIL_NEXT_DUE)
+async def seconds_until_next_due(db: Executor, /, *, kinds: Sequence[str]) -> float | None:
+    """Compute the seconds until the next deadline of these kinds is due. Negative when a deadline is overdue; null
+    when no deadline is armed."""
+    row = await db.fetchrow(SECONDS_UNTIL_NEXT_DUE, kinds)
     if row is None:
         raise NoRow(SECONDS_UNTIL_NEXT_DUE)
     value: float | None = row[0]

@@ -38,20 +38,27 @@ DELETE FROM deadlines WHERE id IN (
 )
 
 -- name: due_deadlines :many
--- Find the deadlines that are due now, oldest first. The statement takes no locks, because claim_deadlines
--- locks the rows. A subquery reads the clock, so that PostgreSQL calls curhat_now() once and can use the result
--- as an index bound.
+-- Find the deadlines that are due now, oldest first, at most @max_per_kind of each kind. Without a limit per kind,
+-- many deadlines of one kind that wait for locks would hide the deadlines of all other kinds. The statement takes no
+-- locks, because claim_deadlines locks the rows. A subquery reads the clock, so that PostgreSQL calls curhat_now()
+-- once and can use the result as an index bound.
 -- row: DueDeadline
-SELECT id, kind FROM deadlines
-WHERE parked_at IS NULL AND due_at <= (SELECT curhat_now())
-ORDER BY due_at
-LIMIT @max_deadlines
+SELECT due.id, due.kind
+FROM unnest(@kinds::text[]) AS wanted (kind)
+CROSS JOIN LATERAL (
+    SELECT id, kind, due_at FROM deadlines
+    WHERE kind = wanted.kind AND parked_at IS NULL AND due_at <= (SELECT curhat_now())
+    ORDER BY due_at
+    LIMIT @max_per_kind
+) AS due
+ORDER BY due.due_at
 
 -- name: seconds_until_next_due :one
--- Compute the seconds until the next deadline is due. Negative when a deadline is overdue; null when no
--- deadline is armed.
+-- Compute the seconds until the next deadline of these kinds is due. Negative when a deadline is overdue; null
+-- when no deadline is armed.
 -- nullable: seconds
-SELECT extract(epoch FROM min(due_at) - curhat_now())::float8 AS seconds FROM deadlines WHERE parked_at IS NULL
+SELECT extract(epoch FROM min(due_at) - curhat_now())::float8 AS seconds FROM deadlines
+WHERE parked_at IS NULL AND kind = ANY (@kinds::text[])
 
 -- name: claim_deadlines :many
 -- armed and due → gone when this transaction commits. Skips deadlines that another worker has locked. Also

@@ -18,8 +18,9 @@ log = structlog.get_logger(__name__)
 # The signal that wakes sleeping workers.
 SIGNAL = "deadlines"
 
-# Limits how many deadlines one read returns, so that a backlog does not delay deadlines that have just come due.
-MAX_DUE_PER_LOOK = 200
+# Limits how many deadlines of one kind a worker reads ahead. A limit for all kinds together would let a backlog of one
+# kind hide the deadlines of the other kinds.
+MAX_DUE_PER_KIND = 200
 # Limits how many journeys one transaction locks, and how long the transaction holds these locks.
 MAX_BATCH_DEADLINES = 50
 # The longest time that a batch waits for one lock. After that time, the worker fires each deadline of the batch in
