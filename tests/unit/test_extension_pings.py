@@ -1,6 +1,7 @@
 """Test the pings to the mitras of pending extensions, while PostgreSQL works and while it does not answer."""
 
 import asyncio
+import contextlib
 from collections.abc import Iterable
 from uuid import UUID, uuid4
 
@@ -22,28 +23,38 @@ class Hub:
 
 
 class Database:
-    """Answers with these mitras, or fails while `is_away`."""
+    """Answers with these mitras. Fails while `is_away`, and does not answer while `is_frozen`."""
 
     def __init__(self, *mitras: UUID) -> None:
         self.mitras = list(mitras)
-        self.is_away = False
+        self.is_away = self.is_frozen = False
 
     async def fetch(self, _query: str) -> list[tuple[UUID]]:
         if self.is_away:
             raise ConnectionRefusedError
+        while self.is_frozen:
+            # Like asyncpg: a cancelled query ends only after PostgreSQL has answered.
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.001)
         return [(mitra,) for mitra in self.mitras]
 
 
 @pytest.mark.rule("5.8")
-async def test_the_pings_go_on_while_postgresql_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("fault", ["is_away", "is_frozen"])
+async def test_the_pings_go_on_while_postgresql_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    monkeypatch.setattr(extension_pings, "READ_TIMEOUT_SECONDS", 0.005)
     monkeypatch.setattr(extension_pings, "PING_INTERVAL_SECONDS", 0.005)
     hub, database = Hub(), Database(uuid4())
     running = asyncio.create_task(ExtensionPings(database, hub).run())  # type: ignore[arg-type]
     assert await hub.rounds.get() == database.mitras
-    database.is_away = True
+    setattr(database, fault, True)
     for _ in range(3):
-        assert await hub.rounds.get() == database.mitras
-    database.is_away, database.mitras = False, []
+        async with asyncio.timeout(5):
+            assert await hub.rounds.get() == database.mitras
+    setattr(database, fault, False)
+    database.mitras = []
     async with asyncio.timeout(5):
         while await hub.rounds.get():
             pass

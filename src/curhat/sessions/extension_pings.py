@@ -2,7 +2,8 @@
 
 Silence approves an extension only if a frame from its mitra came shortly before the deadline. The regular pings are too
 rare for this. Each round reads which mitras are awaited, so no signal has to arrive. If PostgreSQL does not answer,
-the round pings the mitras of the last round.
+the round pings the mitras of the last answer. A round never waits for the end of a read, because a cancelled read may
+take half a minute to end while PostgreSQL is frozen.
 """
 
 import asyncio
@@ -34,12 +35,22 @@ class ExtensionPings:
     async def run(self) -> None:
         """Ping until cancelled."""
         loop = asyncio.get_running_loop()
-        while True:
-            next_at = loop.time() + PING_INTERVAL_SECONDS
-            try:
-                async with asyncio.timeout(READ_TIMEOUT_SECONDS):
-                    self._awaited = await queries.list_awaited_mitras(self._database)
-            except DATABASE_AWAY as error:
-                log.warning("extension.awaited_not_read", error=type(error).__name__)
-            self._hub.ping("mitra", self._awaited)
-            await asyncio.sleep(next_at - loop.time())
+        reading = loop.create_task(self._read())
+        try:
+            while True:
+                next_at = loop.time() + PING_INTERVAL_SECONDS
+                await asyncio.wait([reading], timeout=READ_TIMEOUT_SECONDS)
+                self._hub.ping("mitra", self._awaited)
+                await asyncio.sleep(next_at - loop.time())
+                if reading.done():
+                    reading.result()
+                    reading = loop.create_task(self._read())
+        finally:
+            reading.cancel()
+
+    async def _read(self) -> None:
+        try:
+            async with asyncio.timeout(READ_TIMEOUT_SECONDS):
+                self._awaited = await queries.list_awaited_mitras(self._database)
+        except DATABASE_AWAY as error:
+            log.warning("extension.awaited_not_read", error=type(error).__name__)
