@@ -11,6 +11,7 @@ from uuid import uuid4
 import asyncpg
 import msgspec
 import pytest
+import structlog
 
 from curhat.kit.database import Database
 from curhat.kit.errors import BusinessError, NotFound, TooManyRequests
@@ -490,6 +491,29 @@ async def test_a_locked_session_delays_messages_of_other_sessions_at_most_until_
         assert isinstance(sent, Message)
     assert (await message_writer.send(held.customer, held.id, "a1", "again")).text == "again"
     assert await stored(database, held) == ["again"]
+
+
+@pytest.mark.invariant(12)
+async def test_a_locked_session_delays_only_its_own_messages_and_keeps_their_order(
+    database: Database, make: Make, chat: Chat, message_writer: MessageWriter
+) -> None:
+    held, next_chat = await open_chat(database, make), await open_chat(database, make)
+    with structlog.testing.capture_logs() as logs:
+        async with database.transaction() as holder:
+            await holder.execute("SELECT 1 FROM sessions WHERE id = $1 FOR NO KEY UPDATE", held.id)
+            stuck = asyncio.create_task(message_writer.send(held.customer, held.id, "a1", "first"))
+            assert (
+                await message_writer.send(chat.customer, chat.id, "a1", "same batch")
+            ).text == "same batch"
+            later = asyncio.create_task(message_writer.send(held.customer, held.id, "a2", "second"))
+            assert (await message_writer.send(next_chat.customer, next_chat.id, "a1", "next")).text == "next"
+            assert not stuck.done()
+            assert not later.done()
+        await asyncio.gather(stuck, later)
+    assert await stored(database, held) == ["first", "second"]
+    # The later message of the locked session was in no batch, and so delayed no batch.
+    assert [entry["event"] for entry in logs] == ["messages.batch_failed"]
+    assert (await message_writer.send(held.customer, held.id, "a3", "third")).text == "third"
 
 
 async def test_a_message_is_refused_immediately_when_too_many_messages_wait(

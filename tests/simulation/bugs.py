@@ -44,6 +44,7 @@ from curhat.realtime import queries as realtime
 from curhat.sessions import extension, extension_pings
 from curhat.sessions import queries as sessions
 from curhat.sessions import service as session_service
+from curhat.sessions import writer as message_writer
 
 SIMULATION = "tests/simulation/test_schedules.py"
 RACES = "tests/races/test_accept_races.py"
@@ -68,6 +69,10 @@ DEAD_PHONE = (
 )
 STOPPED = "tests/integration/test_stopped_transactions.py"
 PRESENCE_OUTAGE = "tests/integration/test_presence_outage.py"
+LOCKED_SESSION = (
+    "tests/integration/test_sessions_messages.py"
+    "::test_a_locked_session_delays_only_its_own_messages_and_keeps_their_order"
+)
 WORKER = "tests/integration/test_worker.py"
 WAKE_UPS = "tests/integration/test_wake_ups.py"
 LOST_COMMITS = "tests/integration/test_lost_commits.py"
@@ -891,6 +896,18 @@ BUGS: tuple[Bug, ...] = (
         "the calls of all kinds share one queue",
         [JOURNEY_RACES],
         in_function(deadline_loop.Loop, "_count", "kind = fired.deadline.kind", 'kind = "charge_answer"'),
+    ),
+    Bug(
+        "a locked session delays the messages of all sessions",
+        [LOCKED_SESSION],
+        in_module(message_writer, "LOCK_TIMEOUT", "0"),
+    ),
+    Bug(
+        "each message to a locked session delays a batch",
+        [LOCKED_SESSION],
+        in_function(
+            message_writer.MessageWriter, "_write_all", "waiting.message.session_id in self._apart", "False"
+        ),
     ),
     Bug(
         "many waiting deadlines of one kind hide the other kinds",

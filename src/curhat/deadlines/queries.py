@@ -152,20 +152,6 @@ async def claim_deadlines(db: Executor, /, *, ids: Sequence[int]) -> list[Deadli
     return [Deadline(*row) for row in await db.fetch(CLAIM_DEADLINES, ids)]
 
 
-LIMIT_LOCK_WAITS: Final = """
-SELECT set_config('lock_timeout', $1, true) AS lock_timeout
-"""
-
-
-async def limit_lock_waits(db: Executor, /, *, lock_timeout: str) -> str:
-    """Limit each later lock wait of this transaction to @lock_timeout."""
-    row = await db.fetchrow(LIMIT_LOCK_WAITS, lock_timeout)
-    if row is None:
-        raise NoRow(LIMIT_LOCK_WAITS)
-    value: str = row[0]
-    return value
-
-
 POSTPONE_DEADLINE: Final = """
 UPDATE deadlines
 SET attempts = attempts + 1, last_error = $1, due_at = curhat_now() + make_interval(secs => $2),

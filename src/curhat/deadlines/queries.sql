@@ -74,10 +74,6 @@ DELETE FROM deadlines WHERE id IN (
 RETURNING kind, entity_id, generation, due_at, correlation_id, attempts,
     extract(epoch FROM curhat_now() - due_at)::float8 AS late_seconds
 
--- name: limit_lock_waits :one
--- Limit each later lock wait of this transaction to @lock_timeout.
-SELECT set_config('lock_timeout', @lock_timeout, true) AS lock_timeout
-
 -- name: postpone_deadline :exec
 -- armed → due again after @wait_seconds or, if @is_parked is true, parked. Stores the transition's error.
 UPDATE deadlines

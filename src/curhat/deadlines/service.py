@@ -12,6 +12,7 @@ from curhat.deadlines.queries import Deadline
 from curhat.kit.database import Database, Transaction
 from curhat.kit.logging import current_correlation_id
 from curhat.kit.pause_points import pause_point
+from curhat.kit.queries import limit_lock_waits
 
 log = structlog.get_logger(__name__)
 
@@ -186,7 +187,7 @@ async def fire_batch(
     structlog.contextvars.clear_contextvars()
     try:
         async with database.transaction() as tx:
-            await queries.limit_lock_waits(tx, lock_timeout=BATCH_LOCK_TIMEOUT)
+            await limit_lock_waits(tx, lock_timeout=BATCH_LOCK_TIMEOUT)
             claimed = await queries.claim_deadlines(tx, ids=deadline_ids)
             if not claimed:
                 return []

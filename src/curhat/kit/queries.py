@@ -125,3 +125,17 @@ async def read_clock(db: Executor, /) -> datetime:
         raise NoRow(READ_CLOCK)
     value: datetime = row[0]
     return value
+
+
+LIMIT_LOCK_WAITS: Final = """
+SELECT set_config('lock_timeout', $1, true) AS lock_timeout
+"""
+
+
+async def limit_lock_waits(db: Executor, /, *, lock_timeout: str) -> str:
+    """Limit each later lock wait of this transaction to @lock_timeout."""
+    row = await db.fetchrow(LIMIT_LOCK_WAITS, lock_timeout)
+    if row is None:
+        raise NoRow(LIMIT_LOCK_WAITS)
+    value: str = row[0]
+    return value

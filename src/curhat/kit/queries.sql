@@ -46,3 +46,7 @@ VALUES (@actor, @action, @subject, @subject_id, @old_value, @new_value)
 -- name: read_clock :one
 -- Read the database's clock. Only this clock decides whether a time has passed.
 SELECT curhat_now() AS now
+
+-- name: limit_lock_waits :one
+-- Limit each later lock wait of this transaction to @lock_timeout.
+SELECT set_config('lock_timeout', @lock_timeout, true) AS lock_timeout

@@ -5,14 +5,16 @@ Guarantees
     If a message is refused or fails, the other messages of the batch are not affected. The number of waiting messages
     is limited.
 Concurrency
-    Each process runs one such transaction at a time. The messages that arrive during this transaction form the next
-    batch. So no message is delayed on purpose, and batches grow with the load.
+    Each process runs one batch at a time. The messages that arrive during this transaction form the next batch. So no
+    message is delayed on purpose, and batches grow with the load.
+    A batch waits at most LOCK_TIMEOUT for a lock. If the batch fails, one task per session writes the session's
+    messages, one by one and in their order, while the next batches run. Later messages of such a session wait for
+    this task. So a locked session delays the messages of other sessions only by a moment.
     A batch locks sessions in id order, and then streams in their order. So the batches of several processes cannot
     deadlock.
 Relies on
     `send_messages`, which the writer can safely call again with the same messages. If the transaction of several
-    messages fails, PostgreSQL may have committed it all the same. The writer sends each of these messages again, one
-    by one.
+    messages fails, PostgreSQL may have committed it all the same.
 """
 
 import asyncio
@@ -22,6 +24,7 @@ from contextvars import Context
 from typing import NamedTuple
 from uuid import UUID
 
+import asyncpg
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -29,6 +32,7 @@ from curhat.kit.database import Database
 from curhat.kit.errors import TooManyRequests
 from curhat.kit.identity import Identity
 from curhat.kit.pause_points import pause_point
+from curhat.kit.queries import limit_lock_waits
 from curhat.kit.visible_text import checked_text
 from curhat.sessions.pace import Pace
 from curhat.sessions.schemas import MAX_MESSAGE_CHARACTERS, Message
@@ -40,8 +44,14 @@ log = structlog.get_logger(__name__)
 MAX_BATCH_MESSAGES = 100
 # Limits memory and waiting when PostgreSQL is slower than the senders. PostgreSQL stores this many in about one second.
 MAX_WAITING_MESSAGES = 2_000
-# Limits how long a lock of another transaction can delay the messages of this process.
+# Limits how long a message may be delayed by a lock of another transaction, or by PostgreSQL.
 WRITE_TIMEOUT_SECONDS = 5.0
+# The longest time that one transaction waits for one lock. The time is shorter than deadlock_timeout, so PostgreSQL
+# never checks for a deadlock.
+LOCK_TIMEOUT = "100ms"
+# How many transactions write the messages of single sessions at the same time, beside the batch. Each one occupies a
+# connection to PostgreSQL.
+MAX_SINGLES_RUNNING = 4
 
 MESSAGES = Counter("curhat_sessions_messages_total", "Messages, by their outcome", ["outcome"])
 BATCH_SIZE = Histogram(
@@ -68,6 +78,10 @@ class MessageWriter:
         self._pace = Pace()
         self._waiting: deque[_Waiting] = deque()
         self._writing: asyncio.Task[None] | None = None
+        # The messages of sessions whose batch failed, each with the time at which the writer gives up.
+        self._apart: dict[UUID, deque[tuple[_Waiting, float]]] = {}
+        self._writing_apart: set[asyncio.Task[None]] = set()
+        self._places = asyncio.Semaphore(MAX_SINGLES_RUNNING)
 
     async def send(self, sender: Identity, session_id: UUID, client_message_id: str, text: str) -> Message:
         """Send a message, and return it after the commit. A repeated `client_message_id` returns the first message.
@@ -76,7 +90,7 @@ class MessageWriter:
         many messages wait.
         """
         text = checked_text(text, "text", MAX_MESSAGE_CHARACTERS)
-        if len(self._waiting) >= MAX_WAITING_MESSAGES:
+        if len(self._waiting) + sum(map(len, self._apart.values())) >= MAX_WAITING_MESSAGES:
             raise TooManyRequests(retry_after_seconds=1)
         entry = self._pace.enter(sender, (session_id, client_message_id))
         loop = asyncio.get_running_loop()
@@ -92,26 +106,63 @@ class MessageWriter:
         try:
             while self._waiting:
                 size = min(len(self._waiting), MAX_BATCH_MESSAGES)
-                await self._write([self._waiting.popleft() for _ in range(size)])
+                batch: list[_Waiting] = []
+                for waiting in [self._waiting.popleft() for _ in range(size)]:
+                    if waiting.message.session_id in self._apart:
+                        self._set_apart(waiting)
+                    else:
+                        batch.append(waiting)
+                if batch:
+                    await self._write_batch(batch)
         finally:
             self._writing = None
 
-    async def _write(self, batch: Sequence[_Waiting]) -> None:
+    async def _write_batch(self, batch: Sequence[_Waiting]) -> None:
         WAITING.set(len(self._waiting))
         try:
             async with asyncio.timeout(WRITE_TIMEOUT_SECONDS):
-                async with self._database.transaction() as tx:
-                    outcomes = await send_messages(tx, [waiting.message for waiting in batch])
-                    await pause_point("messages.before_commit")
-                await pause_point("messages.after_commit")
+                await self._write(batch)
         except Exception as error:
             log.warning("messages.batch_failed", size=len(batch), exc_info=error)
-            if len(batch) == 1:
+            if len(batch) == 1 and not isinstance(error, asyncpg.LockNotAvailableError):
                 _settle(batch[0], error)
-            else:
-                for waiting in batch:
+                return
+            for waiting in batch:
+                self._set_apart(waiting)
+
+    def _set_apart(self, waiting: _Waiting) -> None:
+        """Let the task of the message's session write the message. Start this task if it does not run."""
+        loop = asyncio.get_running_loop()
+        session_id = waiting.message.session_id
+        if session_id not in self._apart:
+            self._apart[session_id] = deque()
+            task = loop.create_task(self._write_apart(session_id))
+            self._writing_apart.add(task)
+            task.add_done_callback(self._writing_apart.discard)
+        self._apart[session_id].append((waiting, loop.time() + WRITE_TIMEOUT_SECONDS))
+
+    async def _write_apart(self, session_id: UUID) -> None:
+        queue = self._apart[session_id]
+        while queue:
+            waiting, give_up_at = queue[0]
+            try:
+                async with asyncio.timeout_at(give_up_at), self._places:
                     await self._write([waiting])
-            return
+            except asyncpg.LockNotAvailableError:
+                continue  # The next try waits for a place again, behind the tasks of the other sessions.
+            except Exception as error:
+                log.warning("messages.message_failed", exc_info=error)
+                _settle(waiting, error)
+            queue.popleft()
+        del self._apart[session_id]
+
+    async def _write(self, batch: Sequence[_Waiting]) -> None:
+        """Write the messages in one transaction, and set their outcomes."""
+        async with self._database.transaction() as tx:
+            await limit_lock_waits(tx, lock_timeout=LOCK_TIMEOUT)
+            outcomes = await send_messages(tx, [waiting.message for waiting in batch])
+            await pause_point("messages.before_commit")
+        await pause_point("messages.after_commit")
         for waiting, outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, SentMessage) and outcome.is_repeated and waiting.is_counted:
                 sent = waiting.message
