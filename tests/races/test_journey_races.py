@@ -4,7 +4,7 @@ name.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from uuid import uuid4
 
 import prometheus_client
@@ -18,6 +18,7 @@ from curhat.journeys import availability, paying, renaming
 from curhat.kit.database import Database, Transaction
 from curhat.kit.pause_points import set_pause_point
 from curhat.pairing import service as pairing
+from curhat.payments import service as payments
 from tests.support.clock import VirtualClock
 from tests.support.journey import (
     WINDOW_SECONDS,
@@ -193,6 +194,51 @@ async def test_a_claimed_deadline_is_not_lost_when_the_clock_is_set_back(
 
     assert await deadline_loop.run_once(database, {pairing.PAIRING_WINDOW: window_over}) == 1
     assert await database.fetchval("SELECT failure_tag FROM pairings") == "no_mitra_available"
+
+
+async def check_arming_again(
+    database: Database, kind: str, step: Callable[[Transaction], Awaitable[object]]
+) -> None:
+    """Run the step, which arms the deadline of this kind again, while another worker has claimed the old deadline."""
+    async with database.transaction() as other_worker:
+        await other_worker.execute("DELETE FROM deadlines WHERE kind = $1", kind)
+        # The other worker may wait for the locks of this step. If the step waited for it, this would be a deadlock.
+        async with asyncio.timeout(2), database.transaction() as tx:
+            await step(tx)
+    seconds = await database.fetch(
+        "SELECT extract(epoch FROM due_at - curhat_now())::float8 AS left FROM deadlines WHERE kind = $1",
+        kind,
+    )
+    assert len(seconds) == 1
+    assert seconds[0]["left"] > 5
+
+
+@pytest.mark.rule("2a.5")
+@pytest.mark.invariant(5)
+async def test_an_expiry_that_is_armed_again_does_not_wait_for_another_worker(
+    database: Database, make: Make
+) -> None:
+    customer, offer = await make.customer(), await make.offer()
+    async with database.transaction() as tx:
+        payment = await paying.open_payment(tx, customer, offer, availability.GateAnswer(available=True))
+    await check_arming_again(
+        database, payments.PAYMENT_EXPIRY, lambda tx: paying.expire_payments(tx, payment.id)
+    )
+
+
+@pytest.mark.rule("4.3")
+@pytest.mark.invariant(5)
+async def test_a_targeted_window_that_is_armed_again_does_not_wait_for_another_worker(
+    database: Database, make: Make
+) -> None:
+    mitra = await make.mitra()
+    payment_id = await make.confirmed_payment(await make.customer(), target_mitra_id=mitra)
+    async with database.transaction() as tx:
+        target = pairing.Target(mitra, reachable=True, other_available=True)
+        pairing_id = await pairing.open_targeted(tx, payment_id, 20, target)
+    await check_arming_again(
+        database, pairing.TARGETED_WINDOW, lambda tx: pairing.targeted_over(tx, [pairing_id], ())
+    )
 
 
 @pytest.mark.rule("X.4", "V.3")

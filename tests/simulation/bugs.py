@@ -898,6 +898,11 @@ BUGS: tuple[Bug, ...] = (
         in_function(deadline_loop.Loop, "_count", "kind = fired.deadline.kind", 'kind = "charge_answer"'),
     ),
     Bug(
+        "a worker that arms an expiry again waits for another worker",
+        [f"{JOURNEY_RACES}::test_an_expiry_that_is_armed_again_does_not_wait_for_another_worker"],
+        in_statement(deadlines, "arm_another_deadline", "own_generation()", "1"),
+    ),
+    Bug(
         "a locked session delays the messages of all sessions",
         [LOCKED_SESSION],
         in_module(message_writer, "LOCK_TIMEOUT", "0"),

@@ -12,6 +12,7 @@ from curhat.kit.database import Database, Transaction
 from curhat.kit.errors import NotFound
 from curhat.kit.logging import current_correlation_id
 from curhat.kit.pause_points import pause_point
+from curhat.kit.queries import read_clock
 from curhat.pairing import queries
 from curhat.pairing.errors import AlreadyTaken, FallbackDecided, PairingDecided, RequestClosed
 from curhat.pairing.metrics import OUTCOMES
@@ -251,8 +252,11 @@ async def targeted_over(
         elif pairing.is_over:
             failures.append(Failure(pairing.id, pairing.payment_id, "targeted_mitra_timeout"))
         else:
-            # The clock was set back after the worker claimed the deadline, so the window still runs.
-            await deadlines.arm(tx, TARGETED_WINDOW, pairing.id, pairing.deadline_at)
+            # The clock was set back after the worker claimed the deadline, so the window still runs. If the deadline
+            # `targeted_lost` fired, another worker may hold the window's deadline, and may wait for this pairing's
+            # lock. So arm a deadline that no worker can hold.
+            left = pairing.deadline_at - await read_clock(tx)
+            await deadlines.arm_another(tx, TARGETED_WINDOW, [pairing.id], left.total_seconds())
     if failures:
         promised = [failure.payment_id for failure in failures if failure.pairing_id in other_available]
         await _fail(tx, failures, promised)

@@ -407,8 +407,11 @@ async def expire(tx: Transaction, payment_ids: Sequence[UUID]) -> dict[UUID, Pur
         await deadlines.disarm(tx, PAYMENT_EXPIRY, *expired)
     for payment in pending:
         if not payment.is_expired:
-            # The clock was set back after the worker claimed the deadline, so the payment still has time.
-            await deadlines.arm(tx, PAYMENT_EXPIRY, payment.id, payment.expires_at)
+            # The clock was set back after the worker claimed the deadline, so the payment still has time. After a
+            # declined attempt, the payment has a second deadline. Another worker may hold it, and may wait for this
+            # payment's lock. So arm a deadline that no worker can hold.
+            left = payment.expires_at - await read_clock(tx)
+            await deadlines.arm_another(tx, PAYMENT_EXPIRY, [payment.id], left.total_seconds())
     return expired
 
 
