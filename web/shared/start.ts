@@ -2,7 +2,6 @@
 import { mount, type Component } from 'svelte';
 import './ui/base.css';
 import { listenForInstallPrompt } from './install/install.svelte';
-import { keepFocus } from './ui/keepFocus';
 import { startPressGuard } from './ui/pressGuard';
 import { applyTheme } from './ui/theme.svelte';
 import { restoreLanguage } from './words/language.svelte';
@@ -15,7 +14,7 @@ export async function start(App: Component): Promise<void> {
   // This browser is too old: boot.js has put a sentence in the place of the app.
   if (place === null) return;
   applyTheme();
-  keepFocus();
+  keepFocusLater();
   startPressGuard();
   listenForInstallPrompt();
   await restoreLanguage();
@@ -35,6 +34,23 @@ function watchVersion(): void {
     // There is no network. The person sees a new version at the next visit.
     () => undefined,
   );
+}
+
+/**
+ * Loads the code that keeps the focus, when the person uses the first control. Before that, nothing has the focus, so
+ * this code is not part of the first load.
+ */
+function keepFocusLater(): void {
+  const load = ({ target }: Event) => {
+    for (const type of TYPES) removeEventListener(type, load, true);
+    import('./ui/keepFocus').then(
+      ({ keepFocus }) => keepFocus((target as Element).closest('button, a, input, textarea, select')),
+      // There is no network. The screens work, and the focus starts at the top of the page after each step.
+      () => undefined,
+    );
+  };
+  const TYPES = ['focusin', 'click'];
+  for (const type of TYPES) addEventListener(type, load, true);
 }
 
 function registerWorker(): void {

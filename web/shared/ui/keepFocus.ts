@@ -3,28 +3,64 @@
  * dialog. Without this, the focus falls to the top of the page, and a person with a screen reader or a keyboard starts
  * again from there without a word.
  *
- * The focus moves to the nearest heading of what is there now, and the screen reader reads this heading. A component
- * that moves the focus itself has precedence.
+ * The focus moves to the nearest heading of what is there now, and the screen reader reads this heading. In a list, this
+ * is the heading of the next entry. A component that moves the focus itself has precedence.
  */
 
-/** The element that had the focus last, followed by its ancestors, the nearest first. */
-let path: Element[] = [];
+/** The element that the person used last. */
+let used: Element | null = null;
+/** Where the focus may go, the best place first: `used`, and its ancestors with the other entries of its list. */
+let places: Element[] = [];
+/** Whether the person presses keys. Under a finger, the page must not scroll. */
+let usesKeys = false;
 let timer: ReturnType<typeof setTimeout> | undefined;
 
-/** Starts to watch the page. `start` calls this function once. */
-export function keepFocus(): void {
-  document.addEventListener('focusin', ({ target }) => {
-    path = [];
-    for (let one = target as Element | null; one !== null; one = one.parentElement) path.push(one);
-  });
+/** Starts to watch the page. `start` calls this function once, with the element that the person uses now. */
+export function keepFocus(first: Element | null): void {
+  remember(first);
+  document.addEventListener('focusin', ({ target }) => remember(target as Element));
+  document.addEventListener(
+    'click',
+    ({ target }) => {
+      // Safari does not focus a button that the person taps.
+      const control = (target as Element).closest('button, a');
+      if (control !== null || nothingHasFocus()) remember(control);
+    },
+    true,
+  );
+  addEventListener('keydown', () => (usesKeys = true), true);
+  addEventListener('pointerdown', () => (usesKeys = false), true);
   document.addEventListener('focusout', ({ target, relatedTarget }) => {
     // A browser may send this event shortly before it removes the element. So look again after the removal.
     if (relatedTarget === null) setTimeout(() => forgetIfLeft(target as Element), 0);
   });
-  new MutationObserver(() => {
-    // The component that shows the next step may move the focus first.
-    if (path[0]?.isConnected === false) timer ??= setTimeout(moveFocus, 0);
-  }).observe(document.body, { childList: true, subtree: true });
+  new MutationObserver(handleChange).observe(document.body, { childList: true, subtree: true });
+  // The page may have changed while this code was loading.
+  handleChange();
+}
+
+function handleChange(): void {
+  // The component that shows the next step may move the focus first.
+  if (used?.isConnected === false) timer ??= setTimeout(moveFocus, 0);
+  else remember(used);
+}
+
+/** Returns the element that the person used last. In Safari, a button that was tapped does not have the focus. */
+export function lastUsed(): Element | null {
+  return nothingHasFocus() ? used : document.activeElement;
+}
+
+function remember(now: Element | null): void {
+  used = now;
+  places = [];
+  for (let one = now; one !== null; one = one.parentElement) {
+    places.push(one);
+    if (!one.matches('li')) continue;
+    const entries = [...(one.parentElement?.children ?? [])];
+    const index = entries.indexOf(one);
+    places.push(...entries.slice(index + 1), ...entries.slice(0, index).reverse());
+  }
+  places.push(document.body);
 }
 
 function nothingHasFocus(): boolean {
@@ -33,19 +69,18 @@ function nothingHasFocus(): boolean {
 
 /** Forgets an element that the person has left, for example with a tap beside it. A step that runs disables its button. */
 function forgetIfLeft(left: Element): void {
-  if (left === path[0] && left.isConnected && !left.matches(':disabled') && nothingHasFocus()) path = [];
+  if (left === used && left.isConnected && !left.matches(':disabled') && nothingHasFocus()) remember(null);
 }
 
 function moveFocus(): void {
   timer = undefined;
-  if (path[0]?.isConnected !== false || !nothingHasFocus()) return;
+  if (used?.isConnected !== false || !nothingHasFocus()) return;
   const dialogs = document.querySelectorAll('dialog[open]');
-  const places = dialogs.length > 0 ? [dialogs[dialogs.length - 1]!] : path.filter((one) => one.isConnected);
-  for (const place of places) {
-    const heading = place.querySelector<HTMLElement>('h1, h2, h3');
+  for (const place of dialogs.length > 0 ? [dialogs[dialogs.length - 1]!] : places) {
+    const heading = place.isConnected ? place.querySelector<HTMLElement>('h1, h2, h3') : null;
     if (heading === null) continue;
     heading.tabIndex = -1;
-    heading.focus();
+    heading.focus({ preventScroll: !usesKeys });
     return;
   }
   // The next screen is still loading. Its first change calls this function again.
