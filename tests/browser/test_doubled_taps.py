@@ -69,7 +69,10 @@ FIND_BUTTONS = f"() => {{ {BUTTONS} return buttons.map(nameOf); }}"
 LOCATE_BUTTON = f"""(name) => {{ {BUTTONS}
     const button = buttons.find((one) => nameOf(one) === name);
     if (button === undefined) return null;
+    // The person scrolls to the button.
+    dispatchEvent(new Event('wheel'));
     button.scrollIntoView({{ block: 'center' }});
+    document.dispatchEvent(new Event('scroll'));
     const {{ left, top, width, height }} = button.getBoundingClientRect();
     return [left + width / 2, top + height / 2];
 }}"""

@@ -40,14 +40,18 @@ async function pass(milliseconds: number): Promise<void> {
   now += milliseconds;
 }
 
+const FINGER = { pointerType: 'touch', width: 20, height: 20, pressure: 1 };
+
 /** Taps before the page has drawn its last change. */
-async function tap(element: HTMLElement, { x, y } = PLACE): Promise<void> {
+async function tap(element: HTMLElement, { x, y } = PLACE, pointer: object = FINGER): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve));
+  const place = { bubbles: true, cancelable: true, clientX: x, clientY: y, ...pointer };
   for (const event of [
-    new PointerEvent('pointerdown', { bubbles: true, clientX: x, clientY: y }),
-    new MouseEvent('click', { bubbles: true, cancelable: true, clientX: x, clientY: y, detail: 1 }),
+    new PointerEvent('pointerdown', place),
+    new PointerEvent('click', { ...place, detail: 1 }),
   ]) {
     Object.defineProperty(event, 'timeStamp', { value: now });
+    if ('isTrusted' in pointer) Object.defineProperty(event, 'isTrusted', { value: true });
     element.dispatchEvent(event);
   }
 }
@@ -107,9 +111,47 @@ test('a button that the person has scrolled to takes a press at once', async () 
   const button = add('Muat lebih banyak', PLACE, area);
   await pass(1_000);
   move(button, { x: 100, y: 100 });
+  dispatchEvent(new Event('touchmove'));
   area.dispatchEvent(new Event('scroll'));
   await tap(button);
   expect(pressed).toEqual(['Muat lebih banyak']);
+});
+
+test('a button that moves because the page scrolls by itself takes no press', async () => {
+  const button = add('Terima');
+  await pass(1_000);
+  move(button, { x: 100, y: 100 });
+  document.dispatchEvent(new Event('scroll'));
+  await tap(button);
+  expect(pressed).toEqual([]);
+});
+
+test('a fling without a finger is still the scroll of the person', async () => {
+  const button = add('Terima');
+  await pass(1_000);
+  dispatchEvent(new Event('touchmove'));
+  for (let frame = 0; frame < 5; frame++) {
+    now += 150;
+    document.dispatchEvent(new Event('scroll'));
+  }
+  move(button, { x: 100, y: 100 });
+  await tap(button);
+  expect(pressed).toEqual(['Terima']);
+});
+
+test('a button that moves after the scroll takes no press', async () => {
+  const button = add('Terima');
+  await pass(1_000);
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  dispatchEvent(new Event('touchmove'));
+  document.dispatchEvent(new Event('scroll'));
+  vi.advanceTimersByTime(100);
+  vi.useRealTimers();
+  now += 300;
+  move(button, { x: 100, y: 110 });
+  button.after('A card above has closed');
+  await tap(button);
+  expect(pressed).toEqual([]);
 });
 
 test('a switch does not switch back at the second tap', async () => {
@@ -164,8 +206,42 @@ test('two taps in different places press two buttons', async () => {
   expect(pressed).toEqual(['30 menit', 'Lanjut']);
 });
 
-test('a key and assistive technology press at once', () => {
+test('the place beside a dialog of an old browser takes no press before the dialog was read', async () => {
+  const shade = add('beside', { x: 0, y: 0 }, document.body, 'div');
+  shade.className = 'shade';
+  add('', { x: 0, y: 0 }, document.body, 'dialog').setAttribute('open', '');
+  await tap(shade);
+  expect(pressed).toEqual([]);
+  await pass(501);
+  await tap(shade);
+  expect(pressed).toEqual(['beside']);
+});
+
+test.each(['checkbox', 'radio'])('a %s without a label takes no press before it was read', async (type) => {
+  const input = add('row', PLACE, document.body, 'input') as HTMLInputElement;
+  input.type = type;
+  await tap(input);
+  expect(pressed).toEqual([]);
+});
+
+test('a key presses at once', () => {
   const button = add('Ya, berhenti');
   button.dispatchEvent(new MouseEvent('click', { bubbles: true, cancelable: true, detail: 0 }));
   expect(pressed).toEqual(['Ya, berhenti']);
+});
+
+const ANDROID = 'Mozilla/5.0 (Linux; Android 10; K) Chrome/120.0.0.0 Mobile';
+const MAC = 'Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) Safari/605.1.15';
+
+test.each([
+  ['TalkBack in Chrome', ANDROID, { pointerType: 'mouse', width: 1, height: 1, pressure: 0 }, true],
+  ['a screen reader whose pointer has no size', MAC, { pointerType: 'touch', width: 0, height: 0 }, true],
+  ['a screen reader in Firefox', MAC, { pointerType: '', width: 1, height: 1, isTrusted: true }, true],
+  ['a mouse in Safari, which names no pressure', MAC, { pointerType: 'mouse', width: 1, height: 1 }, false],
+  ['a finger on a phone that measures no size', ANDROID, { ...FINGER, width: 0, height: 0 }, false],
+  ['a script of the page', MAC, { pointerType: '', width: 1, height: 1 }, false],
+])('%s presses at once: %s, %o, %s', async (_, userAgent, pointer, isAtOnce) => {
+  vi.spyOn(navigator, 'userAgent', 'get').mockReturnValue(userAgent);
+  await tap(add('Ya, berhenti'), PLACE, pointer);
+  expect(pressed).toEqual(isAtOnce ? ['Ya, berhenti'] : []);
 });
