@@ -26,3 +26,25 @@ export const BASELINE_EXCEPTIONS: Readonly<Record<string, string>> = {
   WakeLock: 'exists where Navigator.wakeLock does',
   WakeLockSentinel: 'exists where Navigator.wakeLock does',
 };
+
+/**
+ * Selectors and properties of the styles that are missing in a browser of .browserslistrc, and why the screens are well
+ * without them. A browser drops the whole rule of a selector that it does not know, so such a selector has its own rule.
+ */
+export const STYLE_EXCEPTIONS: Readonly<Record<string, string>> = {
+  ':focus-visible': 'the browser draws its own outline',
+  '::backdrop': 'exists where HTMLDialogElement does',
+  '-webkit-tap-highlight-color': 'the browser marks a tap in its own colour',
+  'accent-color': 'the browser draws a box in its own colour',
+  'align-content: start': 'missing in a flex row only, and used in grids',
+  'color-scheme': 'the browser draws scrollbars and boxes in light colours',
+  cursor: 'phones have no cursor',
+  'font-family: system-ui': 'of uPlot, and followed by other fonts',
+  'overflow-wrap: anywhere': 'the body has break-word',
+  'overscroll-behavior': 'the page scrolls on at the end of a list',
+  resize: 'the person cannot make a text field larger',
+  'scroll-behavior': 'the page scrolls at once',
+  'text-size-adjust': 'base.css has it with a prefix too',
+  'text-wrap': 'the lines of a text are less even',
+  'user-select': 'of uPlot: a drag on a chart marks text',
+};

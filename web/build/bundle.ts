@@ -8,7 +8,7 @@
 import { parseAst } from 'vite';
 import { BASELINE_EXCEPTIONS } from './baseline-exceptions.ts';
 import { findMissing } from './baseline.ts';
-import { visit, type Node } from './syntax.ts';
+import { childrenOf, visit, type Node } from './syntax.ts';
 
 const missing = findMissing();
 const GLOBALS = new Set(missing.globals.filter((name) => !(name in BASELINE_EXCEPTIONS)));
@@ -40,12 +40,15 @@ function isInLanguage(owner: string, name: string): boolean {
   return prototype instanceof Object && Object.hasOwn(prototype, name);
 }
 
-/** Syntax that Firefox 91 can read, so that the build does not convert it, but not Chrome 87. */
+/** Syntax that the build does not convert, and that one of the browsers cannot read. */
 const SYNTAX: Record<string, (node: Node) => boolean> = {
   'static {}': (node) => node.type === 'StaticBlock',
   '#name in object': (node) => node.operator === 'in' && (node.left as Node).type === 'PrivateIdentifier',
   'a regular expression with the flag d or v': (node) =>
     node.type === 'Literal' && /[dv]/.test((node.regex as { flags: string } | undefined)?.flags ?? ''),
+  'a regular expression with a lookbehind': (node) =>
+    node.type === 'Literal' &&
+    /\(\?<[=!]/.test((node.regex as { pattern: string } | undefined)?.pattern ?? ''),
   'call?.(...list)': (node) =>
     node.type === 'CallExpression' &&
     node.optional === true &&
@@ -55,7 +58,9 @@ const SYNTAX: Record<string, (node: Node) => boolean> = {
 /** Returns the unsupported functions and the unsupported syntax of this script. */
 export function findUnsupported(script: string): string[] {
   const found = new Set<string>();
-  visit(parseAst(script), (node, parent) => {
+  const program = parseAst(script);
+  if (hasTopLevelAwait(program)) found.add('await outside of a function');
+  visit(program, (node, parent) => {
     for (const [name, isUsed] of Object.entries(SYNTAX)) if (isUsed(node)) found.add(name);
     if (node.type === 'MemberExpression' && !node.computed) {
       const name = (node.property as Node).name as string;
@@ -68,6 +73,15 @@ export function findUnsupported(script: string): string[] {
       found.add(node.name as string);
   });
   return [...found].sort();
+}
+
+function hasTopLevelAwait(node: object): boolean {
+  return childrenOf(node).some(
+    (child) =>
+      child.type === 'AwaitExpression' ||
+      child.await === true ||
+      (!/Function/.test(child.type) && hasTopLevelAwait(child)),
+  );
 }
 
 function isMemberName(node: Node, parent: Node | undefined): boolean {

@@ -3,6 +3,7 @@ import { defineConfig } from 'vite';
 import { BUILD_TARGET, SYNTAX_TARGET } from './baseline.ts';
 import { clientIn, WEB } from './clients.ts';
 import { shell } from './shell.ts';
+import { oldSelectors } from './style.ts';
 
 /**
  * Vite's configuration for one client. The mode is the client's name: `vite build -c build/config.ts --mode customer`.
@@ -14,7 +15,7 @@ export default defineConfig(({ mode }) => {
     base: `/${client.path}/`,
     publicDir: 'public',
     envDir: false,
-    plugins: [svelte({ configFile: `${WEB}svelte.config.js` }), shell(client)],
+    plugins: [svelte({ configFile: `${WEB}svelte.config.js` }), oldSelectors(), shell(client)],
     build: {
       outDir: `${WEB}dist/${client.path}`,
       emptyOutDir: true,

@@ -10,6 +10,7 @@ import { transformWithOxc, type Plugin } from 'vite';
 import { SYNTAX_TARGET } from './baseline.ts';
 import { findUnsupported } from './bundle.ts';
 import { WEB, type Client } from './clients.ts';
+import { findUnsupportedStyle } from './style.ts';
 
 const COMPRESSED = /\.(html|js|css|svg|webmanifest|json|txt)$/;
 /** A smaller file needs only one network packet, even without compression. */
@@ -30,9 +31,9 @@ export function shell(client: Client): Plugin {
     ],
     generateBundle(_, bundle) {
       for (const file of Object.values(bundle)) {
-        const names = file.type === 'chunk' ? findUnsupported(file.code) : [];
-        if (names.length > 0)
-          this.error(`${file.fileName}: a browser of .browserslistrc lacks ${names.join(', ')}`);
+        if (file.type === 'chunk') refuse(file.fileName, findUnsupported(file.code));
+        else if (file.fileName.endsWith('.css'))
+          refuse(file.fileName, findUnsupportedStyle(file.source.toString()));
       }
     },
     async writeBundle() {
@@ -48,6 +49,11 @@ export function shell(client: Client): Plugin {
       }
     },
   };
+}
+
+/** Stops the build if a file uses something that a browser of .browserslistrc lacks. */
+function refuse(file: string, names: string[]): void {
+  if (names.length > 0) throw new Error(`${file}: a browser of .browserslistrc lacks ${names.join(', ')}`);
 }
 
 /** Returns the manifest. Without the manifest, a browser does not offer to install the client. */
@@ -105,6 +111,7 @@ export async function compileWorker(constants: Record<string, unknown>): Promise
     throw new Error(
       'shared/worker/worker.ts is a classic script: a worker with import or export never installs',
     );
+  refuse('worker.ts', findUnsupported(code));
   const lines = Object.entries(constants).map(([name, value]) => `const ${name} = ${JSON.stringify(value)};`);
   return `${lines.join('\n')}\n${code}`;
 }

@@ -8,7 +8,11 @@ export interface Node {
 export function visit(tree: object, see: (node: Node, parent?: Node) => void, parent?: Node): void {
   const node = tree as Node;
   see(node, parent);
-  for (const value of Object.values(node))
-    for (const child of [value].flat() as (Node | null)[])
-      if (typeof child?.type === 'string') visit(child, see, node);
+  for (const child of childrenOf(node)) visit(child, see, node);
+}
+
+/** Returns the nodes directly below this node. */
+export function childrenOf(node: object): Node[] {
+  const values = Object.values(node).flat() as (Node | null | undefined)[];
+  return values.filter((value): value is Node => typeof value?.type === 'string');
 }

@@ -1,0 +1,79 @@
+/**
+ * Adapts the built styles to the browsers of .browserslistrc, and finds in them what one of these browsers lacks.
+ *
+ * A browser drops a whole rule if it does not know one of the rule's selectors, and a single declaration if it does not
+ * know its property or value.
+ */
+import { parseCss, type AST } from 'svelte/compiler';
+import type { Plugin } from 'vite';
+import { STYLE_EXCEPTIONS } from './baseline-exceptions.ts';
+import { browsersWithout, supportOf, type Path } from './baseline.ts';
+import { visit } from './syntax.ts';
+
+/** A selector of Svelte with two parts. Svelte marks each part as one of its component. */
+const MARKED_PARTS = /\.(svelte-\w+)([^{},]*?):where\(\.\1\)/;
+
+/**
+ * Returns a style of Svelte without `:where`, which Chrome 87 does not know: `.a.svelte-x p:where(.svelte-x)` becomes
+ * `.a p.svelte-x`. Both selectors count the same. The new one asks only the last part to be of the component.
+ */
+export function withoutWhere(style: string): string {
+  const next = style.replace(MARKED_PARTS, '$2.$1');
+  return next === style ? style : withoutWhere(next);
+}
+
+/** The Vite plugin that applies `withoutWhere`. */
+export function oldSelectors(): Plugin {
+  return {
+    name: 'curhat-old-selectors',
+    enforce: 'pre',
+    transform: (code, id) =>
+      id.endsWith('type=style&lang.css') ? { code: withoutWhere(code), map: null } : null,
+  };
+}
+
+/** Returns the unsupported selectors, at-rules, properties, values and functions of this style. */
+export function findUnsupportedStyle(style: string): string[] {
+  const found = new Set<string>();
+  const isMissing = (path: Path) => {
+    const support = supportOf(['css', ...path]);
+    return support !== undefined && browsersWithout(support).length > 0;
+  };
+  const check = (name: string, ...paths: Path[]) => {
+    if (!(name in STYLE_EXCEPTIONS) && paths.some(isMissing)) found.add(name);
+  };
+  const checkRule = (rule: AST.CSS.Rule | AST.CSS.Atrule) => {
+    if (rule.type === 'Atrule') {
+      check(`@${rule.name}`, ['at-rules', rule.name]);
+      for (const [, feature = ''] of rule.prelude.matchAll(/\(([-\w]+)/g))
+        check(`@media (${feature})`, ['at-rules', 'media', feature]);
+      // `@supports` asks the browser first. The steps of an animation have no selectors.
+      if (rule.name === 'supports') return;
+    } else {
+      visit(rule.prelude, (node) => {
+        if (!/^Pseudo(Class|Element)Selector$/.test(node.type)) return;
+        const name = node.name as string;
+        const shown = node.type === 'PseudoClassSelector' ? `:${name}` : `::${name}`;
+        check(shown, ['selectors', name]);
+        if (shown in STYLE_EXCEPTIONS && rule.prelude.children.length > 1)
+          found.add(`${shown} in a list of selectors`);
+      });
+    }
+    for (const child of rule.block?.children ?? [])
+      if (child.type === 'Declaration') checkDeclaration(child.property, child.value);
+      else checkRule(child);
+  };
+  const checkDeclaration = (property: string, value: string) => {
+    if (property in STYLE_EXCEPTIONS) return;
+    check(property, ['properties', property]);
+    for (const [word] of value.replace(/'[^']*'|"[^"]*"|--[-\w]+/g, '').matchAll(/[a-z][-a-z]*\(?/g)) {
+      const name = word.replace('(', '');
+      if (word.endsWith('(')) check(`${name}()`, ['types', name], ['types', 'color', name]);
+      else check(`${property}: ${name}`, ['properties', property, name]);
+    }
+    if (/\d[dsl]v([hwib]|min|max)\b/.test(value))
+      check('the unit dvh', ['types', 'length', 'viewport_percentage_units_dynamic']);
+  };
+  for (const rule of parseCss(style).children) checkRule(rule);
+  return [...found].sort();
+}
