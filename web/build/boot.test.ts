@@ -1,13 +1,15 @@
-/** Runs shared/boot.js in a fake page, and compares its probes with the browsers of .browserslistrc. */
-import { readFileSync } from 'node:fs';
+/** Runs the built boot.js in a fake page, and compares its probes with the browsers of .browserslistrc. */
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { OLDEST_VERSIONS, supportOf } from './baseline.ts';
-import { WEB } from './clients.ts';
+import { createBoot } from './shell.ts';
 
-const source = readFileSync(`${WEB}shared/boot.js`, 'utf8');
+const source = createBoot();
 const reload = vi.fn();
 let probedStatus = 200;
-let listeners: Record<string, () => void>;
+let listeners: Record<string, (event: object) => void>;
+const BOOT = 'https://curhat.example/app/boot.js';
+/** The script of the app could not be fetched. */
+const MISSING = { target: { src: 'https://curhat.example/app/assets/first-AAAAAAAA.js' } };
 
 class FakeRequest {
   status = 0;
@@ -38,12 +40,13 @@ function boot(without = ''): void {
   const page = {
     CSS: { supports: () => without !== 'inset' },
     BigInt64Array: without === 'BigInt64Array' ? undefined : BigInt64Array,
-    addEventListener: (type: string, listener: () => void) => (listeners[type] = listener),
+    addEventListener: (type: string, listener: (event: object) => void) => (listeners[type] = listener),
   };
   const Intl = {
     DateTimeFormat: { prototype: without === 'formatRange' ? {} : { formatRange: () => undefined } },
   };
   const location = { href: '/app/', reload };
+  Object.defineProperty(document, 'currentScript', { value: { src: BOOT }, configurable: true });
   const run = new Function('window', 'CSS', 'Intl', 'XMLHttpRequest', 'location', source);
   run(page, page.CSS, Intl, FakeRequest, location);
 }
@@ -78,6 +81,10 @@ test.each(['inset', 'BigInt64Array', 'formatRange'])(
   },
 );
 
+test('the built boot.js has no syntax that an old browser cannot read', () => {
+  expect(source).not.toMatch(/`|=>|\b(let|const|class)\b/);
+});
+
 test('a supported browser sees nothing of boot.js', () => {
   boot();
   expect(text()).toBe('');
@@ -85,10 +92,10 @@ test('a supported browser sees nothing of boot.js', () => {
 
 test('a script that the new version no longer has reloads the page once', () => {
   boot();
-  listeners.error!();
+  listeners.error!(MISSING);
   expect(reload).toHaveBeenCalledTimes(1);
   boot();
-  listeners.error!();
+  listeners.error!(MISSING);
   expect(reload).toHaveBeenCalledTimes(1);
   expect(text()).toContain('Aplikasi ini belum termuat.');
   document.querySelector('button')!.click();
@@ -100,16 +107,56 @@ test.each([0, 502])(
   (status) => {
     probedStatus = status;
     boot();
-    listeners.error!();
+    listeners.error!(MISSING);
     expect(reload).not.toHaveBeenCalled();
     expect(text()).toContain('Aplikasi ini belum termuat.');
   },
 );
 
+const ASSET = 'https://curhat.example/app/assets/first-AAAAAAAA.js';
+const OURS = [
+  ['a script that was not fetched', 'error', { target: { src: ASSET } }],
+  ['a style that was not fetched', 'error', { target: { href: ASSET.replace('.js', '.css') } }],
+  ['an error of our script', 'error', { target: {}, filename: ASSET }],
+  ['a promise of our script', 'unhandledrejection', { target: {}, reason: { stack: `f@${ASSET}:1:2` } }],
+] as const;
+const FOREIGN = [
+  ['a script that another app added', 'error', { target: {}, filename: 'https://curhat.example/app/' }],
+  ['an error without a place', 'error', { target: {}, filename: '' }],
+  ['a foreign file', 'error', { target: { src: 'https://other.example/assets/first.js' } }],
+  ['an icon', 'error', { target: { href: 'https://curhat.example/app/icons/icon.svg' } }],
+  [
+    'a foreign promise',
+    'unhandledrejection',
+    { target: {}, reason: { stack: 'f@https://other.example:1:2' } },
+  ],
+  ['a promise without a reason', 'unhandledrejection', { target: {}, reason: undefined }],
+] as const;
+
+test.each(OURS)('before the first screen, %s reloads the page', (_, type, event) => {
+  boot();
+  listeners[type]!(event);
+  expect(reload).toHaveBeenCalledTimes(1);
+});
+
+test.each(FOREIGN)('%s does not reload the page, and hides nothing', (_, type, event) => {
+  boot();
+  listeners[type]!(event);
+  expect(reload).not.toHaveBeenCalled();
+  expect(document.body.innerHTML).toBe('<div id="app"></div>');
+});
+
+test('an app that starts after a failure finds its place', () => {
+  probedStatus = 0;
+  boot();
+  listeners.error!(MISSING);
+  expect(document.getElementById('app')!.textContent).toContain('Aplikasi ini belum termuat.');
+});
+
 test('an error of the running app is not the matter of boot.js', () => {
   boot();
   document.getElementById('app')!.append('chat');
-  listeners.error!();
+  listeners.error!(MISSING);
   expect(reload).not.toHaveBeenCalled();
   expect(text()).toBe('chat');
 });

@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
-import { transformWithOxc, type Plugin } from 'vite';
+import { minifySync, transformWithOxc, type Plugin } from 'vite';
 import { SYNTAX_TARGET } from './baseline.ts';
 import { findUnsupported } from './bundle.ts';
 import { WEB, type Client } from './clients.ts';
@@ -82,10 +82,14 @@ export function createManifest(client: Client): string {
   });
 }
 
-/** Returns boot.js without comments and indentation. A minifier would use syntax that an old browser cannot read. */
-function createBoot(): string {
-  const source = readFileSync(`${WEB}shared/boot.js`, 'utf8');
-  return source.replace(/\/\*[\s\S]*?\*\//g, '').replace(/^\s+/gm, '');
+/**
+ * Returns boot.js with short names, and without comments and spaces. It keeps its syntax, which an old browser can read,
+ * except that the minifier writes each string with backticks: boot.js has neither a backtick nor a quotation mark in it.
+ */
+export function createBoot(): string {
+  const source = readFileSync(`${WEB}shared/boot.js`, 'utf8').replace(/\/\*[\s\S]*?\*\//g, '');
+  if (/["`]/.test(source)) throw new Error('shared/boot.js has a backtick or a quotation mark');
+  return minifySync('boot.js', source, { compress: false, mangle: true }).code.replace(/`/g, '"');
 }
 
 async function createWorker(client: Client, out: string): Promise<string> {

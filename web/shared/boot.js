@@ -4,18 +4,19 @@
  *
  * An old browser must be able to read this file, so it is a classic script in ECMAScript 5 (ESLint checks this). Its
  * name has no hash, so a page of an old version still finds it. When the app runs, `#app` is no longer empty, and
- * shared/assets.ts takes over.
+ * shared/assets.ts takes over. The app may still start after a failure: it then replaces what is in `#app`.
  */
 (function () {
     'use strict';
     /** The same key and pause as in assets.ts. */
     var RELOADED_KEY = 'curhat:reloaded';
     var MIN_RELOAD_PAUSE_MS = 60000;
+    var ASSETS = document.currentScript.src.replace('boot.js', 'assets/');
+    var place = document.getElementById('app');
     var isChecking = false;
 
     /** Shows both languages, because the language of the person is not known yet. */
-    function replaceApp(sentences, button) {
-        var place = document.getElementById('app');
+    function show(sentences) {
         var box = document.createElement('main');
         box.setAttribute('role', 'alert');
         box.style.cssText = 'max-width:28rem;margin:20vh auto 0;padding:1.5rem;font:1rem/1.5 sans-serif';
@@ -25,8 +26,7 @@
             paragraph.textContent = sentences[language];
             box.appendChild(paragraph);
         }
-        if (button) box.appendChild(button);
-        place.parentNode.replaceChild(box, place);
+        return place.appendChild(box);
     }
 
     /** Whether a browser of .browserslistrc has this function, and each older browser lacks one: boot.test.ts. */
@@ -41,8 +41,13 @@
     }
 
     function isAppEmpty() {
-        var place = document.getElementById('app');
-        return place !== null && place.childNodes.length === 0;
+        return place.childNodes.length === 0;
+    }
+
+    /** Whether one of our files is the cause. Browsers inside other apps add scripts of their own to the page. */
+    function isOurs(event) {
+        var file = event.target.src || event.target.href || event.filename || (event.reason || '').stack;
+        return String(file).indexOf(ASSETS) >= 0;
     }
 
     /** Reloads the page once. A page of the new version knows the new names of its files. */
@@ -66,18 +71,15 @@
         button.onclick = function () {
             location.reload();
         };
-        replaceApp(
-            {
-                id: 'Aplikasi ini belum termuat. Muat ulang halaman ini.',
-                en: 'This app has not loaded. Reload this page.',
-            },
-            button,
-        );
+        show({
+            id: 'Aplikasi ini belum termuat. Muat ulang halaman ini.',
+            en: 'This app has not loaded. Reload this page.',
+        }).appendChild(button);
     }
 
     /** A file of the app is missing, or the app has an error before its first screen. */
-    function handleFailure() {
-        if (isChecking || !isAppEmpty()) return;
+    function handleFailure(event) {
+        if (isChecking || !isAppEmpty() || !isOurs(event)) return;
         isChecking = true;
         var request = new XMLHttpRequest();
         request.open('HEAD', location.href);
@@ -89,7 +91,9 @@
     }
 
     if (isTooOld()) {
-        replaceApp({
+        // Without its place, the app does not start.
+        place.removeAttribute('id');
+        show({
             id: 'Peramban ini terlalu lama untuk aplikasi ini. Perbarui peramban atau sistem HP ini, lalu buka lagi.',
             en: 'This browser is too old for this app. Update the browser or the system of this phone, then open it again.',
         });
