@@ -183,22 +183,29 @@ async def test_after_a_deploy_an_old_page_whose_script_is_gone_reloads_itself_on
     await expect(page.get_by_role("alert")).to_contain_text("Aplikasi ini belum termuat.")
 
 
-async def test_a_page_that_is_open_for_a_day_says_that_there_is_a_new_version(system: System) -> None:
-    page = await (await system.context()).new_page()
-    await page.clock.install()
-    await page.goto("/app/")
-    await expect(page.get_by_label("Nomor HP")).to_be_visible()
-    # The page fetches the code of the check after a while.
-    async with page.expect_response("**/assets/version*.js"):
-        await page.clock.fast_forward("00:30")
-    await page.wait_for_load_state("networkidle")
-    text = '<div id="app"></div><script type="module" src="/app/assets/first-BBBBBBBB.js"></script>'
-    await page.route("**/app/", lambda route: route.fulfill(body=text, content_type="text/html"))
-    await page.clock.fast_forward("24:00:00")
-    await expect(page.get_by_text("Ada versi baru Curhat.")).to_be_visible()
-    await page.unroute_all()
-    await button(page, "Muat ulang").click()
-    await expect(page.get_by_text("Ada versi baru Curhat.")).to_have_count(0)
+async def test_a_chat_that_is_open_for_long_says_that_there_is_a_new_version_and_keeps_its_text_field(
+    system: System,
+) -> None:
+    customer = await system.customer()
+    async with system.mitra() as (mitra, socket):
+        await system.chat(customer, mitra, socket)
+        page = await (await system.device_of(customer)).new_page()
+        await page.clock.install()
+        await page.goto("/app/")
+        send = button(page, "Kirim")
+        await expect(send).to_be_in_viewport(ratio=1)
+        # The page fetches the code of the check after a while.
+        async with page.expect_response("**/assets/version*.js"):
+            await page.clock.fast_forward("00:30")
+        await page.wait_for_load_state("networkidle")
+        text = '<div id="app"></div><script type="module" src="/app/assets/first-BBBBBBBB.js"></script>'
+        await page.route("**/app/", lambda route: route.fulfill(body=text, content_type="text/html"))
+        await page.clock.fast_forward("24:00:00")
+        await expect(page.get_by_text("Ada versi baru Curhat.")).to_be_visible()
+        await expect(send).to_be_in_viewport(ratio=1)
+        await page.unroute_all()
+        await button(page, "Muat ulang").click()
+        await expect(page.get_by_text("Ada versi baru Curhat.")).to_have_count(0)
 
 
 async def test_a_history_that_was_opened_without_a_network_fills_when_the_network_is_back(

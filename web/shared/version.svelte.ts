@@ -14,7 +14,9 @@ export function hasNewVersion(): boolean {
 
 /** Checks regularly while the page is visible, and when the person returns to the page after a longer time. */
 export function watchVersion(): void {
-  mount(NewVersionBar, { target: document.body, anchor: document.getElementById('app')! });
+  // Inside the app, the bar takes its height from a screen that is as high as the phone, such as a chat.
+  const target = document.getElementsByClassName('app')[0] ?? document.body;
+  mount(NewVersionBar, { target, anchor: target.firstChild! });
   let checkedAt = Date.now();
   const check = () => {
     if (document.visibilityState !== 'visible' || Date.now() - checkedAt < CHECK_INTERVAL_MS) return;
