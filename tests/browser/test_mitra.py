@@ -313,6 +313,22 @@ async def test_a_closed_card_shows_the_reason(system: System, how: str, said: st
     await expect(card(page, "Melati")).to_have_count(0)
 
 
+@pytest.mark.rule("V.6")
+async def test_a_card_that_closes_moves_the_focus_to_the_next_card_and_not_the_page(system: System) -> None:
+    _, page = await online_mitra(system)
+    for name in ("Melati", "Mawar", "Dahlia", "Kenanga", "Teratai"):
+        await system.search(await system.customer(name))
+        await expect(card(page, name)).to_be_visible()
+    reject = button(card(page, "Dahlia"), "Tolak Dahlia")
+    await reject.scroll_into_view_if_needed()
+    scrolled = await page.evaluate("scrollY")
+    assert scrolled > 0
+    await reject.tap()
+    await expect(card(page, "Dahlia")).to_have_count(0)
+    await expect(page.get_by_role("heading", name="Kenanga")).to_be_focused()
+    assert abs(await page.evaluate("scrollY") - scrolled) < 50
+
+
 @pytest.mark.rule("2b.5", "V.7")
 async def test_in_a_busy_hour_the_closed_cards_are_one_line_and_cover_neither_chat_nor_form(
     system: System,

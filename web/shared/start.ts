@@ -41,16 +41,14 @@ function watchVersion(): void {
  * this code is not part of the first load.
  */
 function keepFocusLater(): void {
-  const load = ({ target }: Event) => {
-    for (const type of TYPES) removeEventListener(type, load, true);
-    import('./ui/keepFocus').then(
-      ({ keepFocus }) => keepFocus((target as Element).closest('button, a, input, textarea, select')),
-      // There is no network. The screens work, and the focus starts at the top of the page after each step.
+  const load = (event: Event) =>
+    void import('./ui/keepFocus').then(
+      ({ keepFocus }) => keepFocus(event.target as Element),
+      // There is no network. The screens work, but after a step the focus is at the top of the page.
       () => undefined,
     );
-  };
-  const TYPES = ['focusin', 'click'];
-  for (const type of TYPES) addEventListener(type, load, true);
+  // Safari does not focus a button that the person taps.
+  for (const type of ['focusin', 'click']) addEventListener(type, load, { capture: true, once: true });
 }
 
 function registerWorker(): void {

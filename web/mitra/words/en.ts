@@ -39,14 +39,7 @@ const en: typeof id = {
     title: 'No requests yet',
     text: 'When somebody needs to talk, this phone rings and vibrates.',
   },
-  chats: {
-    title: 'Running chats',
-    unread: (count: number) => `${count} unread messages`,
-    nothing: 'No messages yet',
-    youSaid: (text: string) => `You: ${isolated(text)}`,
-    others: 'Running chats',
-    ended: (name: string) => `The session with ${isolated(name)} is over`,
-  },
+  sessionEnded: (name: string) => `The session with ${isolated(name)} is over`,
   today: {
     title: 'Today',
     sessions: (count: number, minutes: number) =>

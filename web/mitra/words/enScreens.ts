@@ -7,6 +7,13 @@ const en: typeof id = {
     text: 'Sign in with the phone number that the Curhat team registered.',
     demoName: (name: string) => `Kak ${name}`,
   },
+  chats: {
+    title: 'Running chats',
+    unread: (count: number) => `${count} unread messages`,
+    nothing: 'No messages yet',
+    youSaid: (text: string) => `You: ${isolated(text)}`,
+    others: 'Running chats',
+  },
   suspended: {
     title: 'Your account is suspended',
     text: 'For now you cannot take any chats. We have stopped those that were running. Ask the Curhat team why.',

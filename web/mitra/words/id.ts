@@ -39,14 +39,7 @@ export default {
     title: 'Belum ada permintaan',
     text: 'Begitu ada yang butuh teman curhat, HP ini berbunyi dan bergetar.',
   },
-  chats: {
-    title: 'Chat berjalan',
-    unread: (count: number) => `${count} pesan belum dibaca`,
-    nothing: 'Belum ada pesan',
-    youSaid: (text: string) => `Kamu: ${isolated(text)}`,
-    others: 'Chat yang berjalan',
-    ended: (name: string) => `Sesi dengan ${isolated(name)} selesai`,
-  },
+  sessionEnded: (name: string) => `Sesi dengan ${isolated(name)} selesai`,
   today: {
     title: 'Hari ini',
     sessions: (count: number, minutes: number) => `${count} sesi · ${minutes} menit`,

@@ -6,6 +6,13 @@ export default {
     text: 'Masuk dengan nomor HP yang didaftarkan tim Curhat.',
     demoName: (name: string) => `Kak ${name}`,
   },
+  chats: {
+    title: 'Chat berjalan',
+    unread: (count: number) => `${count} pesan belum dibaca`,
+    nothing: 'Belum ada pesan',
+    youSaid: (text: string) => `Kamu: ${isolated(text)}`,
+    others: 'Chat yang berjalan',
+  },
   suspended: {
     title: 'Akunmu dinonaktifkan',
     text: 'Untuk sementara kamu tidak bisa menerima curhat. Sesi yang berjalan sudah kami hentikan. Hubungi tim Curhat untuk keterangan.',

@@ -1,5 +1,6 @@
 import { beforeAll, beforeEach, expect, test, vi } from 'vitest';
-import { keepFocus, lastUsed } from './keepFocus';
+import { keepFocus } from './keepFocus';
+import { lastUsed } from './lastUsed';
 
 const settle = () => new Promise((resolve) => setTimeout(resolve, 5));
 const focused = () => document.activeElement?.textContent;
@@ -8,15 +9,30 @@ function element<Kind extends Element>(selector: string): Kind {
   return document.querySelector<Kind>(selector)!;
 }
 
-beforeAll(() => keepFocus(null));
+let atTheStart: string | null | undefined;
 
-beforeEach(() => {
+beforeAll(async () => {
+  showPage();
+  const button = element('#next');
+  element('#step').outerHTML = '<p>Choose</p>';
+  keepFocus(button);
+  await settle();
+  atTheStart = focused();
+});
+
+beforeEach(showPage);
+
+function showPage(): void {
   document.body.innerHTML = `
     <div id="app">
       <header><h1>Payment</h1></header>
       <main><div id="step"><button id="next">Next</button></div></main>
       <ul>${[1, 2, 3].map((number) => `<li><h2>Card ${number}</h2><button>No</button></li>`).join('')}</ul>
     </div>`;
+}
+
+test('a step that was over before the code had loaded moves the focus too', () => {
+  expect(atTheStart).toBe('Payment');
 });
 
 test('after a step, the focus moves to the heading of the next step', async () => {
@@ -64,14 +80,6 @@ test.each([
   await settle();
   expect(focus).toHaveBeenLastCalledWith({ preventScroll });
   focus.mockRestore();
-});
-
-test('a step that was over before the code had loaded moves the focus too', async () => {
-  const button = element('#next');
-  element('#step').outerHTML = '<p>Choose</p>';
-  keepFocus(button);
-  await settle();
-  expect(focused()).toBe('Payment');
 });
 
 /** Safari does not focus a button that the person taps. */

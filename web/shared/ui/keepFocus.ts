@@ -7,23 +7,29 @@
  * is the heading of the next entry. A component that moves the focus itself has precedence.
  */
 
-/** The element that the person used last. */
-let used: Element | null = null;
-/** Where the focus may go, the best place first: `used`, and its ancestors with the other entries of its list. */
+import { last, nothingHasFocus } from './lastUsed';
+
+const CONTROLS = 'button, a, input, textarea, select';
+
+/** Where the focus may go, the best place first: `last.used`, and its ancestors with the other entries of its list. */
 let places: Element[] = [];
 /** Whether the person presses keys. Under a finger, the page must not scroll. */
 let usesKeys = false;
 let timer: ReturnType<typeof setTimeout> | undefined;
 
-/** Starts to watch the page. `start` calls this function once, with the element that the person uses now. */
-export function keepFocus(first: Element | null): void {
-  remember(first);
+let isStarted = false;
+
+/** Starts to watch the page, when the person first uses this element. A later call changes nothing. */
+export function keepFocus(first: Element): void {
+  if (isStarted) return;
+  isStarted = true;
+  remember(first.closest(CONTROLS));
   document.addEventListener('focusin', ({ target }) => remember(target as Element));
   document.addEventListener(
     'click',
     ({ target }) => {
       // Safari does not focus a button that the person taps.
-      const control = (target as Element).closest('button, a');
+      const control = (target as Element).closest(CONTROLS);
       if (control !== null || nothingHasFocus()) remember(control);
     },
     true,
@@ -41,17 +47,12 @@ export function keepFocus(first: Element | null): void {
 
 function handleChange(): void {
   // The component that shows the next step may move the focus first.
-  if (used?.isConnected === false) timer ??= setTimeout(moveFocus, 0);
-  else remember(used);
-}
-
-/** Returns the element that the person used last. In Safari, a button that was tapped does not have the focus. */
-export function lastUsed(): Element | null {
-  return nothingHasFocus() ? used : document.activeElement;
+  if (last.used?.isConnected === false) timer ??= setTimeout(moveFocus, 0);
+  else remember(last.used);
 }
 
 function remember(now: Element | null): void {
-  used = now;
+  last.used = now;
   places = [];
   for (let one = now; one !== null; one = one.parentElement) {
     places.push(one);
@@ -63,18 +64,15 @@ function remember(now: Element | null): void {
   places.push(document.body);
 }
 
-function nothingHasFocus(): boolean {
-  return document.activeElement === null || document.activeElement === document.body;
-}
-
 /** Forgets an element that the person has left, for example with a tap beside it. A step that runs disables its button. */
 function forgetIfLeft(left: Element): void {
-  if (left === used && left.isConnected && !left.matches(':disabled') && nothingHasFocus()) remember(null);
+  if (left === last.used && left.isConnected && !left.matches(':disabled') && nothingHasFocus())
+    remember(null);
 }
 
 function moveFocus(): void {
   timer = undefined;
-  if (used?.isConnected !== false || !nothingHasFocus()) return;
+  if (last.used?.isConnected !== false || !nothingHasFocus()) return;
   const dialogs = document.querySelectorAll('dialog[open]');
   for (const place of dialogs.length > 0 ? [dialogs[dialogs.length - 1]!] : places) {
     const heading = place.isConnected ? place.querySelector<HTMLElement>('h1, h2, h3') : null;
