@@ -17,6 +17,9 @@ export const BASELINE_EXCEPTIONS: Readonly<Record<string, string>> = {
   NotificationEvent: 'shared/worker/worker.ts: exists where it is fired',
   PushEvent: 'shared/worker/worker.ts: exists where it is fired',
   PushMessageData: 'exists where PushEvent does',
+  // Before use, the client checks that the function exists.
+  'WorkerNavigator.setAppBadge': 'shared/worker/worker.ts: without it, the icon of the app has no badge',
+  'Navigator.clearAppBadge': 'shared/push/push.svelte.ts: exists where setAppBadge does',
   // Only some phones can vibrate, and the client first checks that the function exists.
   'Navigator.vibrate': 'mitra/alarm.svelte.ts asks for it first',
   'Navigator.userActivation': 'mitra/alarm.svelte.ts: without it the phone rings and does not vibrate',

@@ -10,6 +10,10 @@ const skipWaiting = vi.fn(() => Promise.resolve());
 const match = vi.fn<() => Promise<Response | undefined>>();
 const fetched = vi.fn<() => Promise<Response>>();
 const deleteCache = vi.fn<(name: string) => Promise<boolean>>();
+const setAppBadge = vi.fn<() => Promise<void>>();
+/** The running time limits. */
+let limits: { abort: () => void; milliseconds: number }[] = [];
+let pages: { visibilityState: string }[] = [];
 const registration = { showNotification, active: null as object | null };
 const listeners = new Map<string, Listener>();
 
@@ -24,7 +28,12 @@ beforeEach(() => {
   vi.resetAllMocks();
   listeners.clear();
   registration.active = null;
+  pages = [];
+  limits = [];
+  setAppBadge.mockResolvedValue();
   const self = {
+    navigator: { setAppBadge } as { setAppBadge?: typeof setAppBadge },
+    clients: { matchAll: () => Promise.resolve(pages) },
     addEventListener: (type: string, listener: Listener) => listeners.set(type, listener),
     registration,
     skipWaiting,
@@ -44,7 +53,11 @@ beforeEach(() => {
     URL,
     DOMException,
     AbortController,
-    setTimeout,
+    setTimeout: (abort: () => void, milliseconds: number) => {
+      limits.push({ abort, milliseconds });
+      return limits.length;
+    },
+    clearTimeout: (limit: number | undefined) => limit && delete limits[limit - 1],
     fetch: fetched,
   });
   deleteCache.mockResolvedValue(true);
@@ -66,6 +79,21 @@ test('a push shows its notification', async () => {
   expect(showNotification.mock.calls).toEqual([
     ['Kak Sari', expect.objectContaining({ body: 'Pesan baru', tag: 'chat', data: '/app/chat' })],
   ]);
+});
+
+test('a push sets the badge of a closed app, and not of an app that the person sees', async () => {
+  await fire('push', { data: null });
+  expect(setAppBadge).toHaveBeenCalledTimes(1);
+  pages = [{ visibilityState: 'visible' }];
+  await fire('push', { data: null });
+  expect(setAppBadge).toHaveBeenCalledTimes(1);
+  expect(showNotification).toHaveBeenCalledTimes(2);
+});
+
+test('a push shows its notification where the badge is refused', async () => {
+  setAppBadge.mockRejectedValue(new DOMException('', 'NotAllowedError'));
+  await fire('push', { data: null });
+  expect(showNotification.mock.calls).toEqual([GENERAL]);
 });
 
 test.each([
@@ -114,6 +142,16 @@ test.each(['navigate', 'cors'])(
     expect(await fire('fetch', { request })).toBe(answer);
   },
 );
+
+test('the time limit of a page ends when its answer begins', async () => {
+  match.mockResolvedValue(new Response('kept'));
+  const answer = new Response('page');
+  fetched.mockResolvedValue(answer);
+  const request = { method: 'GET', mode: 'navigate', url: 'https://curhat.example/app/', cache: 'default' };
+  expect(await fire('fetch', { request })).toBe(answer);
+  expect(limits).toHaveLength(1);
+  expect(Object.values(limits)).toEqual([]);
+});
 
 test('a request for the version of the server does not come from the cache', async () => {
   const request = { method: 'GET', mode: 'cors', url: 'https://curhat.example/app/', cache: 'no-store' };

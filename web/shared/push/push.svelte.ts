@@ -35,9 +35,10 @@ navigator.serviceWorker?.addEventListener('message', ({ data }: MessageEvent<{ g
   goTo(data.go.slice(import.meta.env.BASE_URL.length - 1));
 });
 
-/** Closes the notifications, because the app shows the same news to the person. */
+/** Closes the notifications and removes the badge, because the app shows the same news to the person. */
 async function closeNotifications(): Promise<void> {
   if (document.visibilityState !== 'visible') return;
+  navigator.clearAppBadge?.().catch(() => undefined);
   const registration = await navigator.serviceWorker?.getRegistration();
   for (const notification of (await registration?.getNotifications()) ?? []) notification.close();
 }

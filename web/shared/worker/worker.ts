@@ -36,7 +36,7 @@ worker.addEventListener('fetch', (event) => {
 });
 
 worker.addEventListener('push', (event) => {
-  event.waitUntil(handlePush(event.data));
+  event.waitUntil(Promise.all([handlePush(event.data), showBadge()]));
 });
 
 worker.addEventListener('notificationclick', (event) => {
@@ -66,6 +66,13 @@ async function handlePush(data: PushMessageData | null): Promise<void> {
       icon: `${BASE}icons/icon-192.png`,
     });
   }
+}
+
+/** Marks the icon of the app, until the person opens the app (shared/push/). Few browsers can. */
+async function showBadge(): Promise<void> {
+  const pages = await worker.clients.matchAll({ type: 'window', includeUncontrolled: true });
+  if (pages.some((page) => page.visibilityState === 'visible')) return;
+  await worker.navigator.setAppBadge?.().catch(() => undefined);
 }
 
 async function showNotification(pushed: PushPayload): Promise<void> {
@@ -128,8 +135,10 @@ async function fetchPage(request: Request): Promise<Response> {
   const kept = await caches.match(BASE, { cacheName: CACHE }).catch(() => undefined);
   try {
     const controller = new AbortController();
-    if (kept) setTimeout(() => controller.abort(), PAGE_TIMEOUT_MS);
+    const timer = kept && setTimeout(() => controller.abort(), PAGE_TIMEOUT_MS);
     const answer = await fetch(request, { signal: controller.signal });
+    // From here on, the signal would cut the page that is arriving.
+    clearTimeout(timer);
     if (answer.ok || !kept) return answer;
   } catch (error) {
     if (!kept) throw error;
