@@ -21,7 +21,7 @@ const en: typeof id = {
     offText: 'You get no requests. Slide the switch when you are ready to listen.',
     offChatting: 'You get no requests. Chats go on, but more time is rejected automatically.',
     fullText: 'New requests come as soon as one of your chats is over.',
-    cutOffText: "Customers cannot reach you. Check this phone's internet; we keep trying.",
+    cutOffText: 'Customers cannot reach you. We keep trying to connect.',
     unknownText: 'One moment, we are connecting this phone.',
   },
   phone: {

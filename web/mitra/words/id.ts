@@ -21,7 +21,7 @@ export default {
     offChatting:
       'Kamu tidak menerima permintaan. Chat tetap berjalan, tetapi tambahan waktu ditolak otomatis.',
     fullText: 'Permintaan baru datang begitu salah satu chat selesai.',
-    cutOffText: 'Customer tidak bisa menjangkaumu. Periksa internet HP ini; kami terus mencoba.',
+    cutOffText: 'Customer tidak bisa menjangkaumu. Kami terus mencoba menyambung.',
     unknownText: 'Sebentar, kami sedang menyambungkan HP ini.',
   },
   phone: {
