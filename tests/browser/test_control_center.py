@@ -124,6 +124,60 @@ async def test_the_loser_of_two_concurrent_decisions_sees_who_decided_first(syst
     assert [(row["decision"], row["decided_by"]) for row in rows] == [("refund", first_id)]
 
 
+# The payment's late charge, whose refund the gateway refused, joins its open case.
+LATE_CHARGE = """
+WITH late AS (
+    INSERT INTO charge_attempts (payment_id, amount_rp, status, answered_at)
+    SELECT payment_id, amount_rp, 'approved_late', curhat_now() FROM review_cases WHERE id = $1
+    RETURNING id, payment_id, amount_rp
+)
+INSERT INTO refunds (payment_id, charge_attempt_id, amount_rp, reason, status, answered_at)
+SELECT payment_id, id, amount_rp, 'late_approval', 'failed', curhat_now() FROM late
+"""
+
+
+async def test_an_operator_is_told_that_the_case_changed_while_the_dialog_was_open(system: System) -> None:
+    """The decision covers what the operator saw, or nothing."""
+    case_id = await case(system)
+    operator_id, _ = await operator(system, "reviewer")
+    page = await control_center_page(system, operator_id, f"/cases/{case_id}")
+    await page.get_by_role("radio", name="No refund").check()
+    await page.get_by_label("Note").fill("Already helped.")
+    await page.get_by_role("button", name="Decide…").click()
+    dialog = page.get_by_role("dialog")
+    await expect(dialog).to_contain_text("Rp20.000 is not given back.")
+    await system.database.execute(LATE_CHARGE, case_id)
+    await expect(page.get_by_text("Refund Rp40.000")).to_be_visible()
+    await expect(dialog).to_contain_text("Rp20.000 is not given back.")
+    await dialog.get_by_role("button", name="Decide").click()
+    await expect(page.get_by_role("alert")).to_contain_text(
+        "This case changed while you were deciding: Rp40.000 is in question now."
+    )
+    await expect(page.get_by_label("Note")).to_have_value("Already helped.")
+    await _decide(page, "No refund", "Already helped, twice.")
+    await expect(page.get_by_role("region", name="Decision")).to_contain_text("no refund")
+    await expect(page.get_by_role("alert")).to_have_count(0)
+
+
+async def test_a_bulk_decision_tells_which_cases_changed_since_the_list_was_shown(system: System) -> None:
+    changed, same = await case(system), await case(system)
+    operator_id, _ = await operator(system, "reviewer")
+    page = await control_center_page(system, operator_id, "/cases")
+    await page.get_by_label("Tag").select_option("Customer cancelled")
+    for case_id in (changed, same):
+        await page.get_by_role("checkbox", name=f"Choose {_short(case_id)}").check()
+    await system.database.execute(LATE_CHARGE, changed)
+    await page.get_by_role("button", name="Decide 2 chosen…").click()
+    dialog = page.get_by_role("dialog", name="Decide 2 cases?")
+    await dialog.get_by_label("Note").fill("Trouble on Monday.")
+    await dialog.get_by_role("button", name="Decide").click()
+    await expect(page.get_by_text("1 of 2 cases decided.")).to_be_visible()
+    alert = page.get_by_role("alert").filter(has_text="These were not decided:")
+    await expect(alert.get_by_role("listitem")).to_have_text(
+        [re.compile(f"Review case {_short(changed)}: The money in question changed after you opened it")]
+    )
+
+
 async def test_a_large_refund_needs_two_operators_and_can_be_retried_after_a_refusal(system: System) -> None:
     case_id = await case(system, price_rp=60_000)
     payment_id = await system.database.fetchval("SELECT payment_id FROM review_cases WHERE id = $1", case_id)

@@ -64,12 +64,13 @@ class Attempts(msgspec.Struct):
         found: dict[str, Any] = (await operator.get(f"/review-cases/{case_id}")).json()
         return found
 
-    async def decide(self, operator: Person, decision: str) -> httpx.Response:
-        """Decide the payment's case."""
-        case_id = (await self.case(operator))["id"]
-        return await operator.post(
-            f"/review-cases/{case_id}/decision", {"decision": decision, "note": "maaf"}
-        )
+    async def decide(
+        self, operator: Person, decision: str, seen: dict[str, Any] | None = None
+    ) -> httpx.Response:
+        """Decide the payment's case, as the operator saw it (default: as it is now)."""
+        seen = seen or await self.case(operator)
+        body = {"decision": decision, "note": "maaf", "expected_version": seen["version"]}
+        return await operator.post(f"/review-cases/{seen['id']}/decision", body)
 
     async def refunds(self) -> dict[UUID, list[str]]:
         """Return the gateway's own refunds, by charge."""
@@ -240,22 +241,77 @@ async def test_a_refused_refund_of_a_decided_charge_keeps_the_case_decided_and_c
     assert await _broken(server) == []
 
 
+@pytest.mark.rule("X.9")
 @pytest.mark.invariant(15)
-async def test_a_bulk_decision_on_a_case_that_is_open_again_covers_only_the_new_charge(
-    server: RunningServer,
+@pytest.mark.parametrize("decision", ["refund", "no_refund"])
+@pytest.mark.parametrize("how", ["search cancelled", "mitra ended"])
+async def test_a_decision_on_an_open_case_covers_no_charge_that_came_after_the_operator_read_it(
+    server: RunningServer, how: str, decision: str
 ) -> None:
     reviewer = await server.operator("reviewer")
     journey = await two_attempts(server)
     await journey.answer_late(journey.first)
-    body = {"case_ids": [(await journey.case(reviewer))["id"]], "decision": "no_refund", "note": "maaf"}
-    await reviewer.post("/review-cases/decisions", body)
+    seen = await journey.case(reviewer)
     await journey.answer(journey.second)
-    await journey.end_badly("mitra ended")
+    await journey.end_badly(how)
 
-    answer = await reviewer.post("/review-cases/decisions", {**body, "decision": "refund"})
-    assert [item["case"]["refund"]["amount_rp"] for item in answer.json()["items"]] == [20_000]
+    refused = await journey.decide(reviewer, decision, seen)
+    assert problem(refused) == (409, "changed_meanwhile")
+    now = await journey.case(reviewer)
+    reason = "no_session" if how == "search cancelled" else "cut_short"
+    assert (now["status"], now["refundable_rp"], now["reason"]) == ("open", 40_000, reason)
+    told = refused.json()
+    assert (told["version"], told["refundable_rp"], told["reason"]) == (now["version"], 40_000, reason)
+    assert problem(await journey.decide(reviewer, decision, now)) == (200, None)
+    assert await _broken(server) == []
+
+
+@pytest.mark.rule("X.9")
+@pytest.mark.invariant(15)
+async def test_a_decision_on_an_earlier_round_is_refused_after_the_case_opened_again(
+    server: RunningServer,
+) -> None:
+    first, second = await server.operator("reviewer"), await server.operator("reviewer")
+    journey = await two_attempts(server)
+    await journey.answer_late(journey.first)
+    seen = await journey.case(second)
+    await journey.decide(first, "no_refund")
+    await journey.answer(journey.second)
+    await journey.end_badly("search cancelled")
+
+    # The sum is the same as before, but it is the sum of another charge.
+    assert (await journey.case(second))["refundable_rp"] == seen["refundable_rp"]
+    assert problem(await journey.decide(second, "no_refund", seen)) == (409, "changed_meanwhile")
+    assert (await journey.case(second))["status"] == "open"
+
+
+@pytest.mark.rule("X.9")
+@pytest.mark.invariant(15)
+async def test_a_bulk_decision_leaves_out_a_case_that_changed_after_the_list_was_read(
+    server: RunningServer,
+) -> None:
+    reviewer = await server.operator("reviewer")
+    changed, same = await two_attempts(server), await two_attempts(server)
+    for journey in (changed, same):
+        await journey.answer_late(journey.first)
+    listed = (await reviewer.get("/review-cases", status="open")).json()["items"]
+    versions = {item["id"]: item["version"] for item in listed}
+    body = {"case_ids": list(versions), "decision": "no_refund", "note": "maaf"}
+    await changed.answer(changed.second)
+    await changed.end_badly("mitra ended")
+
+    answer = await reviewer.post("/review-cases/decisions", {**body, "expected_versions": versions})
+    codes = {item["case_id"]: item["problem"] and item["problem"]["code"] for item in answer.json()["items"]}
+    now, decided = await changed.case(reviewer), await same.case(reviewer)
+    assert codes == {now["id"]: "changed_meanwhile", decided["id"]: None}
+    assert (now["status"], decided["status"]) == ("open", "decided")
+
+    again = {**body, "case_ids": [now["id"]], "decision": "refund"}
+    versions = {now["id"]: now["version"]}
+    answer = await reviewer.post("/review-cases/decisions", {**again, "expected_versions": versions})
+    assert [item["case"]["refund"]["amount_rp"] for item in answer.json()["items"]] == [40_000]
     await run_worker(server)
-    assert await journey.refunds() == {journey.first.key: ["failed"], journey.second.key: ["done"]}
+    assert await changed.refunds() == {changed.first.key: ["failed", "done"], changed.second.key: ["done"]}
     assert await _broken(server) == []
 
 
@@ -292,6 +348,29 @@ async def test_a_refund_that_nobody_approved_is_withdrawn_when_the_case_opens_ag
     assert problem(await second.post(approval)) == (200, None)
     await run_worker(careful)
     assert await journey.refunds() == {journey.first.key: ["failed", "done"], journey.second.key: ["done"]}
+    assert await _broken(careful) == []
+
+
+@pytest.mark.rule("X.9")
+@pytest.mark.invariant(15)
+async def test_an_approval_covers_no_charge_that_came_after_the_approver_read_the_case(
+    careful: RunningServer,
+) -> None:
+    first, second = await careful.operator("reviewer"), await careful.operator("reviewer")
+    journey = await two_attempts(careful)
+    await journey.answer_late(journey.first)
+    await journey.decide(first, "refund")
+    seen = await journey.case(second)
+    await journey.answer(journey.second)
+    await journey.end_badly("search cancelled")
+    await journey.decide(first, "refund")
+
+    approval = f"/review-cases/{seen['id']}/approval"
+    stale = await second.post(f"{approval}?expected_version={seen['version']}")
+    assert problem(stale) == (409, "changed_meanwhile")
+    now = await journey.case(second)
+    assert (now["refund"]["status"], now["refund"]["amount_rp"]) == ("awaiting_approval", 40_000)
+    assert problem(await second.post(f"{approval}?expected_version={now['version']}")) == (200, None)
     assert await _broken(careful) == []
 
 

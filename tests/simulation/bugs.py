@@ -342,7 +342,7 @@ BUGS: tuple[Bug, ...] = (
         "a decided case stays decided when more money is undelivered",
         [CASE_ROUNDS, SIMULATION],
         in_statement(
-            payment_queries, "open_cases", "WHERE review_cases.status = 'decided' AND", "WHERE false AND"
+            payment_queries, "open_cases", "WHERE review_cases.status = 'open' OR", "WHERE false AND"
         ),
         NO_CASE_IS_REQUIRED,
     ),
@@ -355,6 +355,21 @@ BUGS: tuple[Bug, ...] = (
             "FROM (SELECT id AS charge_attempt_id, payment_id, decided_round FROM charge_attempts"
             " WHERE status = 'approved' UNION SELECT charge_attempt_id, payment_id, decided_round"
             " FROM undelivered_charges) AS undelivered_charges",
+        ),
+    ),
+    Bug(
+        "a decision covers charges that its operator did not see",
+        [CASE_ROUNDS, SIMULATION],
+        in_function(review_service, "_require_version", "expected != version", "False"),
+    ),
+    Bug(
+        "a case has the same version while the sum in question is the same",
+        [CASE_ROUNDS],
+        in_function(
+            review_service,
+            "_version_of",
+            'return f"{case_round}-',
+            'keys = str(_sum_rp(charges)).encode()\n    return f"',
         ),
     ),
     Bug(

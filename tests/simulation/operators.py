@@ -1,6 +1,7 @@
 """The operators of a simulated schedule: they decide cases, approve refunds and retry refunds while journeys run."""
 
 import random
+from typing import NamedTuple
 from uuid import UUID, uuid4
 
 from curhat.control_center.operators.service import SignedInOperator
@@ -26,6 +27,24 @@ UNION SELECT 'charge given up' FROM status_changes JOIN payments ON payments.id 
 """
 
 
+# The charges that a decision on a case would cover, and the charges that a decision has covered.
+IN_QUESTION = """
+SELECT charge_attempt_id AS id FROM undelivered_charges JOIN review_cases USING (payment_id)
+WHERE review_cases.id = $1 AND decided_round IS NULL
+"""
+DECIDED = """
+SELECT charge_attempts.id FROM charge_attempts JOIN review_cases USING (payment_id)
+WHERE review_cases.id = $1 AND decided_round IS NOT NULL
+"""
+
+
+class Screen(NamedTuple):
+    """A case as an operator's screen shows it."""
+
+    version: str
+    charges: set[UUID]
+
+
 class Operators:
     """Two operators. Each step is refused, or happens in one transaction, like the endpoint's."""
 
@@ -34,6 +53,8 @@ class Operators:
         self._random = random_source
         self._limit_rp = random_source.choice(APPROVAL_LIMITS_RP)
         self._operators: list[SignedInOperator] = []
+        # The screens that operators have open. The cases may have changed since then.
+        self._screens: dict[UUID, Screen] = {}
 
     async def set_up(self) -> None:
         """Make the operators, if an earlier schedule has not made them."""
@@ -63,9 +84,24 @@ class Operators:
         case_id = await self._a_case("status = 'open'")
         if case_id is None:
             return None
+        screen = self._screens.pop(case_id, None)
+        if screen is None:
+            async with self._database.transaction() as tx:
+                version = (await review.read_case(tx, case_id, self._limit_rp)).version
+                screen = Screen(version, {row["id"] for row in await tx.fetch(IN_QUESTION, case_id)})
+            if self._random.random() < 0.3:
+                self._screens[case_id] = screen
+                return f"{case_id}: an operator looks at it"
         decision: DecisionKind = "refund" if self._random.random() < 0.66 else "no_refund"
         async with self._database.transaction() as tx:
-            await review.decide_case(tx, self._one(), case_id, decision, "maaf", self._limit_rp)
+            before = {row["id"] for row in await tx.fetch(DECIDED, case_id)}
+            await review.decide_case(
+                tx, self._one(), case_id, decision, "maaf", self._limit_rp, screen.version
+            )
+            decided = {row["id"] for row in await tx.fetch(DECIDED, case_id)} - before
+        assert decided <= screen.charges, (
+            f"a decision covers charges that its operator did not see: {decided}"
+        )
         return f"{case_id}: {decision}"
 
     async def approve(self) -> str | None:
@@ -74,7 +110,8 @@ class Operators:
         if case_id is None:
             return None
         async with self._database.transaction() as tx:
-            await review.approve_refund(tx, self._one(), case_id)
+            version = (await review.read_case(tx, case_id, self._limit_rp)).version
+            await review.approve_refund(tx, self._one(), case_id, version)
         return str(case_id)
 
     async def retry(self) -> str | None:

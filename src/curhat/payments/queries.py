@@ -508,7 +508,7 @@ OPEN_CASES: Final = """
 INSERT INTO review_cases (payment_id, reason, amount_rp)
 SELECT id, $1, amount_rp FROM payments WHERE id = ANY ($2::uuid[]) ORDER BY id
 ON CONFLICT (payment_id) DO UPDATE SET status = 'open', reason = excluded.reason
-WHERE review_cases.status = 'decided' AND EXISTS (
+WHERE review_cases.status = 'open' OR EXISTS (
     SELECT 1 FROM undelivered_charges
     WHERE undelivered_charges.payment_id = review_cases.payment_id AND undelivered_charges.decided_round IS NULL
 )
@@ -517,6 +517,7 @@ WHERE review_cases.status = 'decided' AND EXISTS (
 
 async def open_cases(db: Executor, /, *, case_reason: CaseReason, payment_ids: Sequence[UUID]) -> None:
     """nothing → open, one review case per payment. decided → open, if the gateway took money for the payment that is
-    undelivered and that nobody has decided about. A trigger then stores the earlier decision. Any other case stays
-    unchanged. The statement locks the existing cases, so a concurrent decision waits, and then covers the charge."""
+    undelivered and that nobody has decided about. A trigger then stores the earlier decision. An open case takes the
+    newer reason. Any other case stays unchanged. The statement locks the existing cases, so a concurrent decision
+    waits, and then sees the charge."""
     await db.execute(OPEN_CASES, case_reason, payment_ids)

@@ -200,12 +200,13 @@ RETURNING payments.id
 
 -- name: open_cases :exec
 -- nothing → open, one review case per payment. decided → open, if the gateway took money for the payment that is
--- undelivered and that nobody has decided about. A trigger then stores the earlier decision. Any other case stays
--- unchanged. The statement locks the existing cases, so a concurrent decision waits, and then covers the charge.
+-- undelivered and that nobody has decided about. A trigger then stores the earlier decision. An open case takes the
+-- newer reason. Any other case stays unchanged. The statement locks the existing cases, so a concurrent decision
+-- waits, and then sees the charge.
 INSERT INTO review_cases (payment_id, reason, amount_rp)
 SELECT id, @case_reason, amount_rp FROM payments WHERE id = ANY (@payment_ids::uuid[]) ORDER BY id
 ON CONFLICT (payment_id) DO UPDATE SET status = 'open', reason = excluded.reason
-WHERE review_cases.status = 'decided' AND EXISTS (
+WHERE review_cases.status = 'open' OR EXISTS (
     SELECT 1 FROM undelivered_charges
     WHERE undelivered_charges.payment_id = review_cases.payment_id AND undelivered_charges.decided_round IS NULL
 )

@@ -428,7 +428,7 @@ async def close(
 async def open_cases(tx: Transaction, payment_ids: Sequence[UUID], reason: CaseReason) -> None:
     """Open the review case of each payment, or open it again for money that nobody has decided about (X.12).
 
-    A payment has at most one case. An open case keeps its reason.
+    A payment has at most one case. An open case takes the newer reason, because a further charge is in question.
     """
     await queries.open_cases(tx, payment_ids=payment_ids, case_reason=reason)
 

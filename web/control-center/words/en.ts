@@ -12,6 +12,8 @@ const en: typeof id = {
     forbidden: 'Your role may not do this.',
     not_found: 'This is not there any more. Reload the page.',
     case_decided: 'A colleague has decided this case already. Look at what was decided.',
+    changed_meanwhile:
+      'The money in question changed after you opened it, so nothing was decided. Look at the case again.',
     nothing_to_refund: 'There is nothing to refund: the case stays open.',
     nothing_to_approve: 'No refund waits for an approval: a colleague may have approved it already.',
     own_refund: 'A refund that you decided yourself has to be approved by a colleague.',
@@ -209,7 +211,7 @@ const en: typeof id = {
     confirmMany: (count: number) => (count === 1 ? 'Decide 1 case?' : `Decide ${count} cases?`),
     confirmRefund: (amount: string, name: string) =>
       `${amount} goes back to ${isolated(name)}. This cannot be undone.`,
-    confirmNoRefund: 'The payment is kept. This cannot be undone.',
+    confirmNoRefund: (amount: string) => `${amount} is not given back. This cannot be undone.`,
     manyNow: (count: number, amount: string) => `${cases(count)}: ${amount} goes back at once.`,
     manyWait: (count: number, amount: string) =>
       `${cases(count)} above the limit: ${amount} waits until a second operator approves.`,
@@ -227,6 +229,8 @@ const en: typeof id = {
     decidedBy: (who: string, time: string) => `Decided by ${who}, ${time}`,
     already: (who: string, what: string) =>
       `${who} has decided this case already: ${what}. Nothing of yours was carried out.`,
+    meanwhile: (amount: string) =>
+      `This case changed while you were deciding: ${amount} is in question now. Nothing of yours was carried out; look at it and decide again.`,
     approve: 'Approve the refund',
     approveText: (amount: string) => `${amount} goes back to the customer. This cannot be undone.`,
     ownRefund: 'You decided this refund: another operator has to approve it.',

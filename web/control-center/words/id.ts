@@ -13,6 +13,8 @@ export default {
     forbidden: 'Peranmu tidak boleh melakukan ini.',
     not_found: 'Ini tidak ada lagi. Muat ulang halamannya.',
     case_decided: 'Rekan lain sudah memutuskan kasus ini. Lihat keputusannya.',
+    changed_meanwhile:
+      'Uang yang dipersoalkan berubah setelah kamu membukanya, jadi belum ada yang diputuskan. Lihat lagi kasusnya.',
     nothing_to_refund: 'Tidak ada yang bisa dikembalikan: kasusnya tetap terbuka.',
     nothing_to_approve:
       'Tidak ada pengembalian yang menunggu persetujuan: mungkin rekan lain sudah menyetujuinya.',
@@ -212,7 +214,7 @@ export default {
     confirmMany: (count: number) => `Putuskan ${count} kasus?`,
     confirmRefund: (amount: string, name: string) =>
       `${amount} kembali ke ${isolated(name)}. Ini tidak bisa dibatalkan.`,
-    confirmNoRefund: 'Pembayarannya tidak dikembalikan. Ini tidak bisa dibatalkan.',
+    confirmNoRefund: (amount: string) => `${amount} tidak dikembalikan. Ini tidak bisa dibatalkan.`,
     /** One sentence per outcome of the chosen cases. */
     manyNow: (count: number, amount: string) => `${count} kasus: ${amount} langsung dikembalikan.`,
     manyWait: (count: number, amount: string) =>
@@ -233,6 +235,8 @@ export default {
     decidedBy: (who: string, time: string) => `Diputuskan oleh ${who}, ${time}`,
     already: (who: string, what: string) =>
       `${who} sudah memutuskan kasus ini: ${what}. Keputusanmu tidak dijalankan.`,
+    meanwhile: (amount: string) =>
+      `Kasus ini berubah selagi kamu memutuskan: sekarang ${amount} yang dipersoalkan. Keputusanmu tidak dijalankan; lihat lagi, lalu putuskan.`,
     approve: 'Setujui pengembalian',
     approveText: (amount: string) => `${amount} kembali ke pelanggan. Ini tidak bisa dibatalkan.`,
     ownRefund: 'Kamu yang memutuskan pengembalian ini: operator lain yang harus menyetujui.',

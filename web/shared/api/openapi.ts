@@ -1220,6 +1220,9 @@ export interface paths {
         /**
          * ApproveRefund
          * @description Approve a refund above the limit. The operator who decided on the refund may not approve it.
+         *
+         *     `expected_version` is the version of the case that the approver saw. If the case has another version by now, the
+         *     answer is 409 `changed_meanwhile`.
          */
         post: operations["approve_refund"];
         delete?: never;
@@ -1240,6 +1243,8 @@ export interface paths {
         /**
          * DecideReviewCase
          * @description Decide on a refund. The first decision wins. A refund above the limit waits for another operator's approval.
+         *
+         *     If the case does not have the `expected_version`, the answer is 409 `changed_meanwhile`, and nothing is decided.
          */
         post: operations["decide_review_case"];
         delete?: never;
@@ -2134,6 +2139,7 @@ export interface components {
         Decision: {
             /** @enum {string} */
             decision: "refund" | "no_refund";
+            expected_version?: string | null;
             note: string;
         };
         /** DecisionOutcome */
@@ -2152,6 +2158,9 @@ export interface components {
             case_ids: string[];
             /** @enum {string} */
             decision: "refund" | "no_refund";
+            expected_versions?: {
+                [key: string]: string;
+            };
             note: string;
         };
         /** DeviceList */
@@ -2774,6 +2783,7 @@ export interface components {
             status: "open" | "decided";
             /** @enum {null|string} */
             tag: "no_mitra_available" | "all_mitras_rejected" | "targeted_mitra_offline" | "targeted_mitra_rejected" | "targeted_mitra_timeout" | "payment_session_expired" | "customer_cancelled" | null;
+            version: string;
         };
         /** ReviewCaseDetail */
         ReviewCaseDetail: {
@@ -2804,6 +2814,7 @@ export interface components {
             /** @enum {null|string} */
             tag: "no_mitra_available" | "all_mitras_rejected" | "targeted_mitra_offline" | "targeted_mitra_rejected" | "targeted_mitra_timeout" | "payment_session_expired" | "customer_cancelled" | null;
             timeline: components["schemas"]["TimelineEntry"][];
+            version: string;
         };
         /** SearchNow */
         SearchNow: {
@@ -8749,7 +8760,9 @@ export interface operations {
     };
     approve_refund: {
         parameters: {
-            query?: never;
+            query?: {
+                expected_version?: string | null;
+            };
             header: {
                 /** @description A new one for each new intention; the same one to repeat a request whose answer was lost. */
                 "Idempotency-Key": string;
@@ -8818,7 +8831,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: idempotency_in_progress, idempotency_key_reused, nothing_to_approve */
+            /** @description `code`: changed_meanwhile, idempotency_in_progress, idempotency_key_reused, nothing_to_approve */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -8826,7 +8839,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "idempotency_in_progress" | "idempotency_key_reused" | "nothing_to_approve";
+                        code?: "changed_meanwhile" | "idempotency_in_progress" | "idempotency_key_reused" | "nothing_to_approve";
                     };
                 };
             };
@@ -8945,7 +8958,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: case_decided, idempotency_in_progress, idempotency_key_reused, nothing_to_refund */
+            /** @description `code`: case_decided, changed_meanwhile, idempotency_in_progress, idempotency_key_reused, nothing_to_refund */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -8953,7 +8966,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "case_decided" | "idempotency_in_progress" | "idempotency_key_reused" | "nothing_to_refund";
+                        code?: "case_decided" | "changed_meanwhile" | "idempotency_in_progress" | "idempotency_key_reused" | "nothing_to_refund";
                     };
                 };
             };

@@ -8,7 +8,7 @@ import msgspec
 from litestar import Response, get, post
 from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
-from litestar.params import FromPath, JSONBody
+from litestar.params import FromPath, FromQuery, JSONBody
 
 from curhat.control_center.lists.answers import ListRequest, filtered_by
 from curhat.control_center.operators.endpoints import OPERATOR_SIGNED_IN, OPERATOR_WITH_KEY
@@ -16,6 +16,7 @@ from curhat.control_center.operators.guards import needs
 from curhat.control_center.operators.service import SignedInOperator
 from curhat.control_center.review import service
 from curhat.control_center.review.errors import (
+    CaseChanged,
     CaseDecided,
     NothingToApprove,
     NothingToRefund,
@@ -98,7 +99,9 @@ async def get_review_case(
     tags=REVIEW,
     status_code=200,
     opt=needs("decide"),
-    responses=answers({200: ReviewCaseDetail}, *OPERATOR_WITH_KEY, NotFound, CaseDecided, NothingToRefund),
+    responses=answers(
+        {200: ReviewCaseDetail}, *OPERATOR_WITH_KEY, NotFound, CaseDecided, CaseChanged, NothingToRefund
+    ),
 )
 async def decide_review_case(
     request: AnyRequest,
@@ -108,12 +111,15 @@ async def decide_review_case(
     operator: NamedDependency[SignedInOperator],
     case_id: FromPath[UUID],
 ) -> Response[bytes]:
-    """Decide on a refund. The first decision wins. A refund above the limit waits for another operator's approval."""
+    """Decide on a refund. The first decision wins. A refund above the limit waits for another operator's approval.
+
+    If the case does not have the `expected_version`, the answer is 409 `changed_meanwhile`, and nothing is decided.
+    """
     limit_rp = settings.refund_approval_limit_rp
     note = checked_text(data.note, "note", MAX_NOTE_CHARACTERS).strip()
 
     async def step(tx: Transaction) -> ReviewCaseDetail:
-        await service.decide_case(tx, operator, case_id, data.decision, note, limit_rp)
+        await service.decide_case(tx, operator, case_id, data.decision, note, limit_rp, data.expected_version)
         return await service.read_case_detail(tx, case_id, limit_rp)
 
     return await command(request, database, operator.identity, step)
@@ -125,7 +131,9 @@ async def decide_review_case(
     tags=REVIEW,
     status_code=200,
     opt=needs("decide"),
-    responses=answers({200: ReviewCaseDetail}, *OPERATOR_WITH_KEY, NotFound, NothingToApprove, OwnRefund),
+    responses=answers(
+        {200: ReviewCaseDetail}, *OPERATOR_WITH_KEY, NotFound, NothingToApprove, OwnRefund, CaseChanged
+    ),
 )
 async def approve_refund(
     request: AnyRequest,
@@ -133,11 +141,16 @@ async def approve_refund(
     settings: NamedDependency[Settings],
     operator: NamedDependency[SignedInOperator],
     case_id: FromPath[UUID],
+    expected_version: FromQuery[str | None] = None,
 ) -> Response[bytes]:
-    """Approve a refund above the limit. The operator who decided on the refund may not approve it."""
+    """Approve a refund above the limit. The operator who decided on the refund may not approve it.
+
+    `expected_version` is the version of the case that the approver saw. If the case has another version by now, the
+    answer is 409 `changed_meanwhile`.
+    """
 
     async def step(tx: Transaction) -> ReviewCaseDetail:
-        await service.approve_refund(tx, operator, case_id)
+        await service.approve_refund(tx, operator, case_id, expected_version)
         return await service.read_case_detail(tx, case_id, settings.refund_approval_limit_rp)
 
     return await command(request, database, operator.identity, step)
@@ -206,7 +219,10 @@ async def _decide_one(
     limit_rp = settings.refund_approval_limit_rp
     try:
         async with database.transaction() as tx:
-            await service.decide_case(tx, operator, case_id, data.decision, data.note, limit_rp)
+            expected_version = data.expected_versions.get(case_id)
+            await service.decide_case(
+                tx, operator, case_id, data.decision, data.note, limit_rp, expected_version
+            )
             case = await service.read_case(tx, case_id, limit_rp)
             return DecisionOutcome(case_id=case_id, case=case, problem=None)
     except BusinessError as error:

@@ -11,6 +11,14 @@ class CaseDecided(BusinessError):
     detail = "Another operator has decided this case already. Look at what was decided."
 
 
+class CaseChanged(BusinessError):
+    """Fields: the case's current version, reason and refundable_rp."""
+
+    code = "changed_meanwhile"
+    status = 409
+    detail = "The money in question changed after you read this case. Look at it again, and then decide."
+
+
 class NothingToRefund(BusinessError):
     code = "nothing_to_refund"
     status = 409

@@ -199,6 +199,7 @@ class LockedCase(msgspec.Struct, frozen=True):
     status: CaseStatus
     payment_id: UUID
     round: int
+    reason: CaseReason
     decision: DecisionKind | None
     decided_by: UUID | None
     decided_by_email: str | None
@@ -208,7 +209,7 @@ class LockedCase(msgspec.Struct, frozen=True):
 
 
 LOCK_CASE: Final = """
-SELECT review_cases.status, review_cases.payment_id, review_cases.round,
+SELECT review_cases.status, review_cases.payment_id, review_cases.round, review_cases.reason,
     review_cases.decision, review_cases.decided_by, operators.email AS decided_by_email, review_cases.decided_at, review_cases.needs_approval, review_cases.approved_by
 FROM review_cases LEFT JOIN operators ON operators.id = review_cases.decided_by
 WHERE review_cases.id = $1

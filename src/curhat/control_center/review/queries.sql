@@ -101,7 +101,7 @@ SELECT payment_id FROM review_cases WHERE id = @case_id
 -- are never deleted.
 -- row: LockedCase
 -- nullable: decision, decided_by, decided_by_email, decided_at, approved_by
-SELECT review_cases.status, review_cases.payment_id, review_cases.round,
+SELECT review_cases.status, review_cases.payment_id, review_cases.round, review_cases.reason,
     review_cases.decision, review_cases.decided_by, operators.email AS decided_by_email, review_cases.decided_at, review_cases.needs_approval, review_cases.approved_by
 FROM review_cases LEFT JOIN operators ON operators.id = review_cases.decided_by
 WHERE review_cases.id = @case_id

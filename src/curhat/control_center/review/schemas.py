@@ -20,6 +20,7 @@ RefundStatus = Literal["awaiting_approval", "requested", "done", "failed"]
 MAX_NOTE_CHARACTERS = 1000
 Note = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NOTE_CHARACTERS, pattern=WRITTEN)]
 CaseIds = Annotated[list[UUID], msgspec.Meta(min_length=1, max_length=100)]
+ExpectedVersions = Annotated[dict[UUID, str], msgspec.Meta(max_length=100)]
 
 
 class FailedPairing(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +55,8 @@ class ReviewCase(msgspec.Struct, frozen=True, kw_only=True):
 
     `refundable_rp`: the amount that the customer gets back if the decision is a refund. `needs_approval`: whether the
     refund needs, or needed, a second operator's approval. A decided case opens again if more money of the payment is
-    not delivered; `reason`, `opened_at` and the decision are then those of the present round.
+    not delivered; `reason`, `opened_at` and the decision are then those of the present round. `version` changes
+    whenever the charges change that the next step of an operator covers.
     """
 
     id: UUID
@@ -65,6 +67,7 @@ class ReviewCase(msgspec.Struct, frozen=True, kw_only=True):
     customer: CustomerReference
     amount_rp: int
     refundable_rp: int
+    version: str
     needs_approval: bool
     opened_at: datetime
     decision: DecisionKind | None
@@ -100,18 +103,27 @@ class ReviewCaseDetail(ReviewCase, frozen=True, kw_only=True):
 
 
 class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A decision and its reason."""
+    """A decision and its reason. `expected_version`: the version of the case that the operator saw.
+
+    If the case has another version by now, the decision is refused. Without `expected_version`, the decision covers
+    every charge that is in question now.
+    """
 
     decision: DecisionKind
     note: Note
+    expected_version: str | None = None
 
 
 class Decisions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The same decision on up to 100 cases."""
+    """The same decision on up to 100 cases.
+
+    `expected_versions`: the version of each case that the operator saw, by the case's id.
+    """
 
     case_ids: CaseIds
     decision: DecisionKind
     note: Note
+    expected_versions: ExpectedVersions = {}
 
 
 class DecisionOutcome(msgspec.Struct, frozen=True):

@@ -1,5 +1,6 @@
 """Reading failures and cases, and deciding cases. Every function takes an open transaction and never commits it."""
 
+import hashlib
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -11,6 +12,7 @@ from curhat.control_center.operators.service import SignedInOperator
 from curhat.control_center.records import service as records
 from curhat.control_center.review import queries
 from curhat.control_center.review.errors import (
+    CaseChanged,
     CaseDecided,
     NothingToApprove,
     NothingToRefund,
@@ -106,13 +108,15 @@ async def decide_case(
     decision: DecisionKind,
     note: str,
     approval_limit_rp: int,
+    expected_version: str | None,
 ) -> None:
     """open → decided, once (X.9). If the operator who decided the case repeats the call, nothing changes.
 
-    The decision covers the undelivered charges that nobody has decided about. The case opens again when further money
-    is undelivered (payments.open_cases). This transaction requests a refund of up to `approval_limit_rp`, and the
-    worker carries the refund out. A larger refund waits for another operator's approval.
-    Raises NotFound, CaseDecided, NothingToRefund.
+    The decision covers the undelivered charges that nobody has decided about. `expected_version` is the version of
+    the case that the operator saw, so no decision covers a charge that its operator did not see. The case opens again
+    when further money is undelivered (payments.open_cases). This transaction requests a refund of up to
+    `approval_limit_rp`, and the worker carries the refund out. A larger refund waits for another operator's approval.
+    Raises NotFound, CaseDecided, CaseChanged, NothingToRefund.
     """
     case = await _lock(tx, case_id)
     if case.status == "decided":
@@ -121,7 +125,9 @@ async def decide_case(
         raise CaseDecided(
             decision=case.decision, decided_at=case.decided_at, decided_by=case.decided_by_email
         )
-    charges = await _charges_of_round(tx, case.payment_id, None) if decision == "refund" else []
+    in_question = await _charges_of_round(tx, case.payment_id, None)
+    _require_version(case, in_question, expected_version)
+    charges = in_question if decision == "refund" else []
     if decision == "refund" and not charges:
         raise NothingToRefund
     needs_approval = _sum_rp(charges) > approval_limit_rp
@@ -140,11 +146,13 @@ async def decide_case(
     await pause_point("decide.before_commit")
 
 
-async def approve_refund(tx: Transaction, operator: SignedInOperator, case_id: UUID) -> None:
+async def approve_refund(
+    tx: Transaction, operator: SignedInOperator, case_id: UUID, expected_version: str | None
+) -> None:
     """awaiting approval → requested. The approver must not be the operator who decided the case.
 
-    If the operator who approved the refund repeats the call, nothing changes. Raises NotFound, NothingToApprove,
-    OwnRefund.
+    `expected_version` is the version of the case that the approver saw. If the operator who approved the refund
+    repeats the call, nothing changes. Raises NotFound, NothingToApprove, OwnRefund, CaseChanged.
     """
     case = await _lock(tx, case_id)
     if not case.needs_approval or case.decision != "refund":
@@ -156,6 +164,7 @@ async def approve_refund(tx: Transaction, operator: SignedInOperator, case_id: U
     charges = await _charges_of_round(tx, case.payment_id, case.round)
     if case.approved_by is not None or not charges:
         raise NothingToApprove
+    _require_version(case, charges, expected_version)
     refund_rp = _sum_rp(charges)
     await queries.approve_refund(tx, case_id=case_id, approved_by=operator.id, refund_rp=refund_rp)
     await write_audit_entry(tx, operator.id, "refund_approved", "review_case", case_id, new=str(refund_rp))
@@ -195,6 +204,21 @@ async def _charges_of_round(
     return [charge for charge in undelivered if charge.decided_round == decided_round]
 
 
+def _require_version(case: LockedCase, charges: Sequence[UndeliveredCharge], expected: str | None) -> None:
+    """Raise CaseChanged if the operator saw another version of the case than the version of these charges."""
+    version = _version_of(case.round, charges)
+    if expected is not None and expected != version:
+        raise CaseChanged(version=version, reason=case.reason, refundable_rp=_sum_rp(charges))
+
+
+def _version_of(case_round: int, charges: Sequence[UndeliveredCharge]) -> str:
+    """Return a text that names the round and these charges. The sum alone is not enough: another charge may have the
+    same amount.
+    """
+    keys = b"".join(sorted(charge.key.bytes for charge in charges))
+    return f"{case_round}-{hashlib.sha256(keys).hexdigest()[:16]}"
+
+
 async def _request_refunds(
     tx: Transaction, operator: SignedInOperator, payment_id: UUID, charges: Sequence[UndeliveredCharge]
 ) -> None:
@@ -224,12 +248,14 @@ def _review_case(
     row: CaseRow, undelivered: Sequence[UndeliveredCharge], approval_limit_rp: int
 ) -> ReviewCase:
     decided_round = None if row.status == "open" else row.round
-    refundable_rp = _sum_rp([charge for charge in undelivered if charge.decided_round == decided_round])
+    charges = [charge for charge in undelivered if charge.decided_round == decided_round]
+    refundable_rp = _sum_rp(charges)
     return from_row(
         ReviewCase,
         row,
         customer=customer_reference(row.customer_id, row.call_name, row.phone_number),
         refundable_rp=refundable_rp,
+        version=_version_of(row.round, charges),
         needs_approval=refundable_rp > approval_limit_rp if row.status == "open" else row.needs_approval,
         decided_by=operator_reference(row.decided_by, row.decided_by_email),
         refund=_case_refund(row),
