@@ -287,6 +287,28 @@ async def test_a_decision_on_an_earlier_round_is_refused_after_the_case_opened_a
 
 @pytest.mark.rule("X.9")
 @pytest.mark.invariant(15)
+async def test_a_decision_is_refused_if_another_charge_of_the_same_amount_is_in_question(
+    server: RunningServer,
+) -> None:
+    reviewer = await server.operator("reviewer")
+    journey = await two_attempts(server)
+    await journey.answer_late(journey.first)
+    seen = await journey.case(reviewer)
+    refund_id = await server.database.fetchval(
+        "SELECT id FROM refunds WHERE charge_attempt_id = $1", journey.first.key
+    )
+    # The gateway carried out the refund that it had refused.
+    await charging.record_refund_answer(server.database, refund_id, RefundAnswer("done"))
+    await journey.answer(journey.second)
+    await journey.end_badly("mitra ended")
+
+    assert (await journey.case(reviewer))["refundable_rp"] == seen["refundable_rp"]
+    assert problem(await journey.decide(reviewer, "no_refund", seen)) == (409, "changed_meanwhile")
+    assert problem(await journey.decide(reviewer, "no_refund")) == (200, None)
+
+
+@pytest.mark.rule("X.9")
+@pytest.mark.invariant(15)
 async def test_a_bulk_decision_leaves_out_a_case_that_changed_after_the_list_was_read(
     server: RunningServer,
 ) -> None:
@@ -371,6 +393,30 @@ async def test_an_approval_covers_no_charge_that_came_after_the_approver_read_th
     now = await journey.case(second)
     assert (now["refund"]["status"], now["refund"]["amount_rp"]) == ("awaiting_approval", 40_000)
     assert problem(await second.post(f"{approval}?expected_version={now['version']}")) == (200, None)
+    assert await _broken(careful) == []
+
+
+@pytest.mark.invariant(9, 15)
+async def test_an_approval_refunds_nothing_if_the_gateway_has_given_the_money_back_meanwhile(
+    careful: RunningServer,
+) -> None:
+    first, second = await careful.operator("reviewer"), await careful.operator("reviewer")
+    journey = await two_attempts(careful)
+    await journey.answer_late(journey.first)
+    await journey.decide(first, "refund")
+    refund_id = await careful.database.fetchval(
+        "SELECT id FROM refunds WHERE charge_attempt_id = $1", journey.first.key
+    )
+    await charging.record_refund_answer(careful.database, refund_id, RefundAnswer("done"))
+
+    case = await journey.case(second)
+    approval = f"/review-cases/{case['id']}/approval?expected_version={case['version']}"
+    assert (case["refund"]["status"], case["refundable_rp"]) == ("awaiting_approval", 0)
+    assert problem(await second.post(approval)) == (200, None)
+    assert (await first.get("/dashboard")).json()["refunds_awaiting_approval"] == 0
+    refunds = await careful.database.fetchval("SELECT count(*) FROM refunds")
+    assert refunds == 1
+    await journey.answer(journey.second, ChargeAnswer("declined"))
     assert await _broken(careful) == []
 
 

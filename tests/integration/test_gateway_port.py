@@ -95,7 +95,7 @@ async def test_the_behaviour_double_makes_the_mock_report_the_same_answer_twice(
     assert (await mock.charge(key, payment_id, 10_000)).status == "approved"
     async with asyncio.timeout(10):
         await twice.wait()
-    assert heard == [(key, ChargeAnswer("approved"))] * 2
+    assert heard == [(key, ChargeAnswer("approved", amount_rp=10_000))] * 2
 
 
 @pytest.mark.rule("2a.1")

@@ -3,6 +3,7 @@
 `curhat_timeline()` is replaced here. tests/crashes/test_failover.py makes a real failover.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -21,6 +22,16 @@ UPDATE mitras SET online = true;
 UPDATE mitras SET availability_version = 1;
 DELETE FROM stream_events;
 UPDATE streams SET head = 0;
+"""
+
+
+# Undo an attempt to charge: the payment is pending again, and nobody has asked the gateway for money.
+LOSE_THE_ATTEMPT = """
+DELETE FROM deadlines WHERE kind = 'charge_answer';
+DELETE FROM charge_attempts;
+SET session_replication_role = replica;
+UPDATE payments SET status = 'pending';
+RESET session_replication_role;
 """
 
 
@@ -57,3 +68,26 @@ async def test_after_a_failover_valkey_takes_older_states_and_clients_fetch_thei
         assert phone.connection.close_code == 1012
     async with customer.socket(epoch=phone.welcome["epoch"], seq=phone.welcome["seq"]) as again:
         assert again.welcome["resumed"] is False
+
+
+@pytest.mark.rule("X.9")
+@pytest.mark.invariant(2, 15)
+async def test_operators_hear_of_a_charge_that_the_gateway_took_and_whose_attempt_a_failover_lost(
+    server: RunningServer,
+) -> None:
+    operator, customer = await server.operator("viewer"), await server.customer()
+    gateway = server.application.services.gateway
+    async with server.available_mitra():
+        payment_id = await server.pending_payment(customer.id)
+        await gateway.set_behaviour("processing", payment_id)
+        assert (await customer.post(f"/payments/{payment_id}/confirm")).status_code == 202
+        (charge,) = (await gateway.recorded(payment_id)).charges
+        await server.database.execute(LOSE_THE_ATTEMPT)
+        await gateway.set_behaviour("approve", payment_id)  # The gateway calls back.
+
+        async with asyncio.timeout(10):
+            while (await operator.get("/dashboard")).json()["gateway_alerts"] == 0:
+                pass
+    (entry,) = (await operator.get("/audit", subject="gateway")).json()["items"]
+    assert (entry["action"], entry["subject_id"]) == ("gateway_alert:unknown_charge", str(charge.key))
+    assert entry["new_value"] == "20000"

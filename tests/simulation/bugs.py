@@ -58,6 +58,7 @@ EXTENSION_RACES = "tests/races/test_extension_races.py"
 REVIEW = "tests/control_center/test_review.py"
 CODES = "tests/integration/test_accounts_codes.py"
 TOKENS = "tests/integration/test_accounts_tokens.py"
+GATEWAY_ALERTS = "tests/control_center/test_gateway_alerts.py"
 CASE_ROUNDS = "tests/control_center/test_case_rounds.py"
 GIVING_UP = "tests/journeys/test_giving_up.py"
 JOURNEY_RACES = "tests/races/test_journey_races.py"
@@ -363,13 +364,13 @@ BUGS: tuple[Bug, ...] = (
         in_function(review_service, "_require_version", "expected != version", "False"),
     ),
     Bug(
-        "a case has the same version while the sum in question is the same",
+        "a case has the same version if another charge of the same amount is in question",
         [CASE_ROUNDS],
         in_function(
             review_service,
             "_version_of",
             'return f"{case_round}-',
-            'keys = str(_sum_rp(charges)).encode()\n    return f"',
+            'keys = str(_sum_rp(charges)).encode()\n    return f"{case_round}-',
         ),
     ),
     Bug(
@@ -394,6 +395,31 @@ BUGS: tuple[Bug, ...] = (
         "a retry refunds a charge that nobody has decided about",
         [CASE_ROUNDS],
         in_function(review_service, "retry_refund", " if charge.was_refused", ""),
+    ),
+    Bug(
+        "a refund that the gateway called failed stays failed when it is done after all",
+        [GATEWAY_ALERTS, SIMULATION],
+        in_function(
+            payments,
+            "record_refund_answer",
+            "if answer.status == refund.refund_status:",
+            'if refund.refund_status != "requested":',
+        ),
+    ),
+    Bug(
+        "a refund is sent again without a question about the refund that the gateway refused",
+        [GATEWAY_ALERTS, SIMULATION],
+        in_statement(payment_queries, "find_requested_refund", "AND earlier.status = 'failed'", "AND false"),
+    ),
+    Bug(
+        "a repeated refund stays requested when the first one is done after all",
+        [GATEWAY_ALERTS, SIMULATION],
+        in_function(payments, "_take_back_other_refund", "if other is None:", "if True:"),
+    ),
+    Bug(
+        "nobody hears of an approved charge that is not recorded",
+        [GATEWAY_ALERTS, LOST_COMMITS],
+        in_function(payments, "record_charge_answer", 'if answer.status == "approved":', "if False:"),
     ),
     Bug(
         "a refund that the gateway keeps pending counts as done",

@@ -137,12 +137,15 @@ class SimulatedGateway:
         return ChargeAnswer(status or "not_found")
 
     async def refund(self, key: UUID, charge_key: UUID, payment_id: UUID, amount_rp: int) -> RefundAnswer:
-        """See Gateway. Decides the key at the first call: refunds or refuses, at once or later."""
-        await self._database.execute(
+        """See Gateway. Decides the key at the first call: refunds or refuses, at once or later.
+
+        Sometimes the first answer is wrong: it says `failed`, and every later answer says `done`.
+        """
+        is_new = await self._database.fetchval(
             """
             INSERT INTO mock_gateway.refunds (key, charge_key, payment_id, amount_rp, status, known_at, at)
             VALUES ($1, $2, $3, $4, $5, curhat_now() + make_interval(secs => $6), curhat_now())
-            ON CONFLICT (key) DO NOTHING
+            ON CONFLICT (key) DO NOTHING RETURNING true
             """,
             key,
             charge_key,
@@ -151,7 +154,10 @@ class SimulatedGateway:
             "failed" if self._random.random() < min(0.5 * self._trouble, 0.6) else "done",
             self._random.choices([0.0, 30.0, 3_600.0], [8, self._trouble, self._trouble])[0],
         )
-        return await self.find_refund(key)
+        answer = await self.find_refund(key)
+        if is_new and answer.status == "done" and self._random.random() < min(0.3 * self._trouble, 0.5):
+            return RefundAnswer("failed")
+        return answer
 
     async def find_refund(self, key: UUID) -> RefundAnswer:
         """See Gateway. Sometimes raises GatewayUnknown, as if the answer were lost."""
@@ -173,3 +179,10 @@ class SimulatedGateway:
         """The key of a random charge."""
         rows = await self._database.fetch("SELECT key FROM mock_gateway.charges ORDER BY at, key")
         return self._random.choice(rows)["key"] if rows else None
+
+    async def refund_keys(self) -> list[UUID]:
+        """The keys of all refunds, oldest first."""
+        return [
+            row["key"]
+            for row in await self._database.fetch("SELECT key FROM mock_gateway.refunds ORDER BY at, key")
+        ]

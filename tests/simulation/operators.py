@@ -21,6 +21,7 @@ UNION SELECT 'case opened again before an approval' FROM earlier_decisions WHERE
 UNION SELECT 'refund approved by a second operator' FROM audit_entries WHERE action = 'refund_approved'
 UNION SELECT 'refund retried' FROM audit_entries WHERE action = 'refund_retried'
 UNION SELECT 'refund ' || status || ' after ' || reason FROM refunds
+UNION SELECT 'refund taken back' FROM refunds WHERE gateway_reason LIKE 'an earlier refund %'
 UNION SELECT 'refund pending' FROM mock_gateway.refunds WHERE known_at > at
 UNION SELECT 'charge given up' FROM status_changes JOIN payments ON payments.id = entity_id
     WHERE old_status = 'confirming' AND new_status = 'expired' AND changed_at >= expires_at + interval '10 minutes'

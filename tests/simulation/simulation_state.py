@@ -28,7 +28,7 @@ from curhat.kit.database import Database
 from curhat.kit.errors import BusinessError
 from curhat.kit.identity import Identity
 from curhat.pairing import service as pairing
-from curhat.payments.gateway import ChargeAnswer, GatewayUnknown
+from curhat.payments.gateway import ChargeAnswer, GatewayUnknown, RefundAnswer
 from curhat.payments.service import Charge
 from curhat.sessions import extension
 from curhat.sessions import service as sessions
@@ -142,8 +142,8 @@ THEMES = {
         trouble=1.0,
         weights={
             "second attempt": 8.0, "gateway answers again": 2.0, "follow up": 1.5, "approve refund": 2.0,
-            "retry refund": 3.0, "cancel search": 2.0, "end session": 2.0, "message": 0.2, "toggle": 0.3, "offer": 0.3,
-            "rename": 0.2, "device": 0.5, "configure": 0.3, "confirm": 0.5,
+            "retry refund": 3.0, "gateway answers about a refund": 2.0, "cancel search": 2.0, "end session": 2.0,
+            "message": 0.2, "toggle": 0.3, "offer": 0.3, "rename": 0.2, "device": 0.5, "configure": 0.3, "confirm": 0.5,
         },
         follows={
             "open payment": ["second attempt"],
@@ -157,6 +157,7 @@ THEMES = {
             "end session": ["decide case", "open payment"],
             "approve refund": ["worker"],
             "retry refund": ["worker"],
+            "gateway answers about a refund": ["retry refund", "decide case"],
         },
     ),
     "more time": Theme(
@@ -380,6 +381,7 @@ class SimulationState:
             "confirm": (10, self.confirm),
             "gateway answers": (12, self.gateway_answers),
             "gateway answers again": (3, self.gateway_answers_again),
+            "gateway answers about a refund": (1, self.gateway_answers_about_a_refund),
             "stray charge": (1, self.stray_charge),
             "second attempt": (1, self.second_attempt),
             "decide case": (3, self.operators.decide),
@@ -493,6 +495,29 @@ class SimulationState:
         if key is None:
             return None
         return await self._record(key, await self.gateway.find_charge(key))
+
+    async def gateway_answers_about_a_refund(self) -> str | None:
+        """The gateway calls back about a refund: late, a second time, or to correct a wrong answer."""
+        keys = await self.gateway.refund_keys()
+        if not keys:
+            return None
+        key = self.random.choice(keys)
+        return await self._record_refund(key, await self.gateway.find_refund(key))
+
+    async def _answer_all_refunds(self) -> None:
+        for key in await self.gateway.refund_keys():
+            answer = RefundAnswer("processing")
+            while answer.status == "processing":
+                with contextlib.suppress(GatewayUnknown):
+                    answer = await self.gateway.find_refund(key)
+            await self._record_refund(key, answer)
+
+    async def _record_refund(self, key: UUID, answer: RefundAnswer) -> str:
+        before = await self.database.fetchval("SELECT status FROM refunds WHERE id = $1", key)
+        await charging.record_refund_answer(self.database, key, answer)
+        if (before, answer.status) == ("failed", "done"):
+            self.reached.add("refund done after the gateway called it failed")
+        return f"{key}: {before}, now {answer.status}"
 
     async def stray_charge(self) -> str | None:
         """A lost charge reaches the gateway after all. No process gets the answer."""
@@ -884,6 +909,7 @@ class SimulationState:
                 if await seconds_until_next_due(self.database, kinds=list(self.transitions)) is None:
                     break
                 await self.clock.advance(1_800)
+        await self._answer_all_refunds()
         self.history.append("quiet")
         for device in self.devices:
             await self._catch_up(device)

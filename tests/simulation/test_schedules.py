@@ -67,6 +67,7 @@ MUST_BE_REACHED = {
     "refund approved by a second operator",
     "refund retried",
     "refund pending",
+    "refund done after the gateway called it failed",
     "refund failed after late_approval",
     "refund failed after operator_decision",
     "refund done after late_approval",

@@ -31,6 +31,8 @@ export function subjectOf(entry: Entry): { name: string; path?: string } {
       path: '/control-center/configuration',
     };
   }
+  // An operator looks for this key at the gateway, so show all of it.
+  if (entry.subject === 'gateway') return { name: `${subject} ${entry.subject_id}` };
   if (entry.subject !== 'operator') return { name: subject };
   if (entry.subject_id === entry.actor) return { name: words().audit.itself };
   return { name: `${subject} ${shortenId(entry.subject_id)}` };
@@ -40,6 +42,8 @@ export function subjectOf(entry: Entry): { name: string; path?: string } {
 export function valueOf(entry: Entry, value: string | null, language: Language): string {
   if (value === null) return '–';
   if (entry.action.startsWith('refund_')) return formatRupiah(Number(value));
+  if (entry.action.startsWith('gateway_alert:'))
+    return value === entry.new_value ? formatRupiah(Number(value)) : value;
   if (entry.action === 'list_exported') return filtersOf(value, language);
   if (entry.action === 'device_revoked' || entry.action === 'person_device_signed_out')
     return shortenId(value);

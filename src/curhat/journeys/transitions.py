@@ -133,7 +133,11 @@ class Transitions:
         return await or_none(self._presence.connected_among(list(set(mitra_ids.values()))))
 
     async def _send_refund(self, tx: Transaction, deadline: Deadline) -> FollowUp | None:
-        """Send a refund under the refund's key. The worker repeats this step until the gateway answers."""
+        """Send a refund under the refund's key. The worker repeats this step until the gateway answers.
+
+        If the gateway refused an earlier refund of the same charge, ask about that refund first. The gateway may have
+        carried it out after all, and would then refund the customer twice.
+        """
         refund = await payments.refund_to_carry_out(tx, deadline.entity_id, deadline.generation)
         if refund is None:
             return None
@@ -141,6 +145,12 @@ class Transitions:
         async def send() -> None:
             await pause_point("refund.before_call")
             try:
+                for refused_key in refund.refused_keys:
+                    earlier = await self._gateway.find_refund(refused_key)
+                    if earlier.status == "done":
+                        await charging.record_refund_answer(self._database, refused_key, earlier)
+                    if earlier.status in ("done", "processing"):
+                        return
                 answer = await self._gateway.refund(
                     refund.key, refund.charge_key, refund.payment_id, refund.amount_rp
                 )

@@ -26,6 +26,10 @@ AuditAction = Literal[
     "refund_requested:late_approval",
     "refund_done",
     "refund_failed",
+    "gateway_alert:unknown_charge",
+    "gateway_alert:unknown_refund",
+    "gateway_alert:refunded_twice",
+    "gateway_alert:refund_failed_after_done",
     "configuration_changed",
     "mitra_invited",
     "mitra_renamed",
@@ -40,9 +44,10 @@ AuditAction = Literal[
 
 ListName = Literal["failed-pairings", "review-cases", "payments", "sessions", "customers", "mitras", "audit"]
 
-# The kinds of things that an action can concern. The subject of the action `list_exported` is the exported list.
+# The kinds of things that an action can concern. The subject of the action `list_exported` is the exported list. The
+# subject `gateway` is a charge or a refund at the gateway; its id is the key.
 AuditSubject = Literal[
-    "operator", "review_case", "payment", "configuration", "customer", "mitra", "session", ListName
+    "operator", "review_case", "payment", "configuration", "customer", "mitra", "session", "gateway", ListName
 ]
 
 
@@ -69,3 +74,8 @@ async def write_audit_entry(
         old_value=old,
         new_value=new,
     )
+
+
+async def has_audit_entry(tx: Transaction, action: AuditAction, subject_id: UUID) -> bool:
+    """Return whether this action on this subject has an entry already."""
+    return await queries.has_audit_entry(tx, action=action, subject_id=str(subject_id))

@@ -139,3 +139,18 @@ async def limit_lock_waits(db: Executor, /, *, lock_timeout: str) -> str:
         raise NoRow(LIMIT_LOCK_WAITS)
     value: str = row[0]
     return value
+
+
+HAS_AUDIT_ENTRY: Final = """
+SELECT EXISTS (
+    SELECT 1 FROM audit_entries WHERE subject_id = $1 AND action = $2
+) AS has_audit_entry
+"""
+
+
+async def has_audit_entry(db: Executor, /, *, subject_id: str, action: str) -> bool:
+    row = await db.fetchrow(HAS_AUDIT_ENTRY, subject_id, action)
+    if row is None:
+        raise NoRow(HAS_AUDIT_ENTRY)
+    value: bool = row[0]
+    return value

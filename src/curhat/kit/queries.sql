@@ -50,3 +50,8 @@ SELECT curhat_now() AS now
 -- name: limit_lock_waits :one
 -- Limit each later lock wait of this transaction to @lock_timeout.
 SELECT set_config('lock_timeout', @lock_timeout, true) AS lock_timeout
+
+-- name: has_audit_entry :one
+SELECT EXISTS (
+    SELECT 1 FROM audit_entries WHERE subject_id = @subject_id AND action = @action
+) AS has_audit_entry

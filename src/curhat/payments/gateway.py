@@ -7,7 +7,8 @@ What every gateway guarantees
     does not carry it out again, and gives the same answer.
     `find_charge` and `find_refund` return the result of the charge or refund that we sent under a key.
 What callers must expect
-    An answer may be missing or late, may arrive twice, and may arrive out of order.
+    An answer may be missing or late, may arrive twice, and may arrive out of order. Answers about one key may
+    contradict each other.
 """
 
 from collections.abc import Awaitable, Callable
@@ -29,10 +30,14 @@ class GatewayUnknown(Exception):
 
 
 class ChargeAnswer(msgspec.Struct, frozen=True):
-    """The gateway's answer about a charge. `reason` is set if the gateway declined the charge."""
+    """The gateway's answer about a charge. `reason` is set if the gateway declined the charge.
+
+    A callback names the amount. We need it if we do not know the charge, because a failover lost our record of it.
+    """
 
     status: ChargeStatus
     reason: str | None = None
+    amount_rp: int | None = None
 
 
 class RefundAnswer(msgspec.Struct, frozen=True):

@@ -409,11 +409,16 @@ class Refund(msgspec.Struct, frozen=True):
     payment_id: UUID
     amount_rp: int
     age_seconds: float
+    refused_keys: list[UUID]
 
 
 FIND_REQUESTED_REFUND: Final = """
 SELECT id AS key, charge_attempt_id AS charge_key, payment_id, amount_rp,
-    extract(epoch FROM curhat_now() - requested_at)::float8 AS age_seconds
+    extract(epoch FROM curhat_now() - requested_at)::float8 AS age_seconds,
+    ARRAY(
+        SELECT earlier.id FROM refunds AS earlier
+        WHERE earlier.charge_attempt_id = refunds.charge_attempt_id AND earlier.status = 'failed'
+    ) AS refused_keys
 FROM refunds
 WHERE id = $1 AND status = 'requested'
 """
@@ -421,8 +426,8 @@ WHERE id = $1 AND status = 'requested'
 
 async def find_requested_refund(db: Executor, /, *, refund_id: UUID) -> Refund | None:
     """Find a refund that the gateway has to carry out. `key` identifies the refund at the gateway, and never
-    changes. `age_seconds` is the time since the refund was requested. No row: the refund is unknown, or the gateway
-    has already answered."""
+    changes. `age_seconds` is the time since the refund was requested. `refused_keys` has the keys of the earlier refunds
+    of the same charge, which the gateway refused. No row: the refund is unknown, or the gateway has already answered."""
     row = await db.fetchrow(FIND_REQUESTED_REFUND, refund_id)
     if row is None:
         return None
@@ -466,22 +471,57 @@ async def find_payment_of_refund(db: Executor, /, *, refund_id: UUID) -> UUID | 
     return value
 
 
+class LockedRefund(msgspec.Struct, frozen=True):
+    charge_key: UUID
+    amount_rp: int
+    refund_reason: RefundReason
+    refund_status: str
+
+
+LOCK_REFUND: Final = """
+SELECT charge_attempt_id AS charge_key, amount_rp, reason AS refund_reason, status AS refund_status FROM refunds
+WHERE id = $1 FOR NO KEY UPDATE
+"""
+
+
+async def lock_refund(db: Executor, /, *, refund_id: UUID) -> LockedRefund:
+    """Lock a refund."""
+    row = await db.fetchrow(LOCK_REFUND, refund_id)
+    if row is None:
+        raise NoRow(LOCK_REFUND)
+    return LockedRefund(*row)
+
+
+class LiveRefund(msgspec.Struct, frozen=True):
+    id: UUID
+    refund_status: str
+
+
+FIND_OTHER_LIVE_REFUND: Final = """
+SELECT id, status AS refund_status FROM refunds
+WHERE charge_attempt_id = $1 AND status <> 'failed' AND id <> $2
+"""
+
+
+async def find_other_live_refund(db: Executor, /, *, charge_key: UUID, refund_id: UUID) -> LiveRefund | None:
+    """Find the charge's other refund that is requested or done. A charge has at most one."""
+    row = await db.fetchrow(FIND_OTHER_LIVE_REFUND, charge_key, refund_id)
+    if row is None:
+        return None
+    return LiveRefund(*row)
+
+
 ANSWER_REFUND: Final = """
 UPDATE refunds SET status = $1, gateway_reason = $2, answered_at = curhat_now()
-WHERE id = $3 AND status = 'requested'
-RETURNING amount_rp
+WHERE id = $3
 """
 
 
 async def answer_refund(
     db: Executor, /, *, refund_status: str, gateway_reason: str | None, refund_id: UUID
-) -> int | None:
-    """requested → done or failed. Returns the amount in rupiah. No row: the refund was already answered."""
-    row = await db.fetchrow(ANSWER_REFUND, refund_status, gateway_reason, refund_id)
-    if row is None:
-        return None
-    value: int = row[0]
-    return value
+) -> None:
+    """requested → done or failed, or failed → done."""
+    await db.execute(ANSWER_REFUND, refund_status, gateway_reason, refund_id)
 
 
 MARK_PAYMENT_REFUNDED: Final = """

@@ -160,11 +160,15 @@ RETURNING id
 
 -- name: find_requested_refund :optional
 -- Find a refund that the gateway has to carry out. `key` identifies the refund at the gateway, and never
--- changes. `age_seconds` is the time since the refund was requested. No row: the refund is unknown, or the gateway
--- has already answered.
+-- changes. `age_seconds` is the time since the refund was requested. `refused_keys` has the keys of the earlier refunds
+-- of the same charge, which the gateway refused. No row: the refund is unknown, or the gateway has already answered.
 -- row: Refund
 SELECT id AS key, charge_attempt_id AS charge_key, payment_id, amount_rp,
-    extract(epoch FROM curhat_now() - requested_at)::float8 AS age_seconds
+    extract(epoch FROM curhat_now() - requested_at)::float8 AS age_seconds,
+    ARRAY(
+        SELECT earlier.id FROM refunds AS earlier
+        WHERE earlier.charge_attempt_id = refunds.charge_attempt_id AND earlier.status = 'failed'
+    ) AS refused_keys
 FROM refunds
 WHERE id = @refund_id AND status = 'requested'
 
@@ -181,12 +185,23 @@ ORDER BY charge_attempt_id
 -- name: find_payment_of_refund :optional
 SELECT payment_id FROM refunds WHERE id = @refund_id
 
--- name: answer_refund :optional
--- requested → done or failed. Returns the amount in rupiah. No row: the refund was already answered.
+-- name: lock_refund :one
+-- Lock a refund.
+-- row: LockedRefund
+SELECT charge_attempt_id AS charge_key, amount_rp, reason AS refund_reason, status AS refund_status FROM refunds
+WHERE id = @refund_id FOR NO KEY UPDATE
+
+-- name: find_other_live_refund :optional
+-- Find the charge's other refund that is requested or done. A charge has at most one.
+-- row: LiveRefund
+SELECT id, status AS refund_status FROM refunds
+WHERE charge_attempt_id = @charge_key AND status <> 'failed' AND id <> @refund_id
+
+-- name: answer_refund :exec
+-- requested → done or failed, or failed → done.
 -- nullable: @gateway_reason
 UPDATE refunds SET status = @refund_status, gateway_reason = @gateway_reason, answered_at = curhat_now()
-WHERE id = @refund_id AND status = 'requested'
-RETURNING amount_rp
+WHERE id = @refund_id
 
 -- name: mark_payment_refunded :optional
 -- served or unserved → refunded. The refund must be an operator's decision, and its charge must be `approved`

@@ -7,9 +7,10 @@ from typing import Final, Literal, NamedTuple
 from uuid import UUID
 
 import msgspec
+import structlog
 
 from curhat.deadlines import service as deadlines
-from curhat.kit.audit import AuditAction, write_audit_entry
+from curhat.kit.audit import AuditAction, has_audit_entry, write_audit_entry
 from curhat.kit.database import Transaction
 from curhat.kit.errors import NotFound, too_many_until
 from curhat.kit.queries import read_clock
@@ -22,9 +23,12 @@ from curhat.payments.errors import (
     PaymentExpired,
 )
 from curhat.payments.gateway import ANSWER_TIMEOUT_SECONDS, ChargeAnswer, RefundAnswer
-from curhat.payments.queries import LockedAttempt, LockedPayment, Refund, UndeliveredCharge
+from curhat.payments.metrics import GATEWAY_ALERTS
+from curhat.payments.queries import LockedAttempt, LockedPayment, LockedRefund, Refund, UndeliveredCharge
 from curhat.payments.states import CaseReason, PaymentStatus, RefundReason
 from curhat.pricing.schemas import Offer, Purpose
+
+log = structlog.get_logger(__name__)
 
 # Deadline kinds of this package.
 PAYMENT_EXPIRY = "payment_expiry"
@@ -33,6 +37,9 @@ REFUND_ANSWER = "refund_answer"
 
 # The gateway's status for an unknown key. We also store this text as the attempt's reason.
 NOT_FOUND = "not_found"
+
+# The reason of a refund that we took back, because the gateway had carried out an earlier refund of the same charge.
+SUPERSEDED = "an earlier refund of this charge was carried out"
 
 # The time from the start of an attempt to the first query about the attempt. The call ends before this time is over,
 # so the query cannot reach the gateway before the call.
@@ -256,7 +263,8 @@ def closed_error(status: PaymentStatus) -> PaymentExpired | PaymentClosed:
 async def record_charge_answer(tx: Transaction, key: UUID, answer: ChargeAnswer) -> ChargeOutcome | None:
     """Record the gateway's answer about an attempt. Returns None if no attempt has this key.
 
-    Answers may come late, twice and in any order. The final state is always the same.
+    Answers may come late, twice and in any order. The final state is always the same. An approval of an unknown key
+    raises an alert: the gateway took money, and a failover may have lost our record of it.
     The answer `approved` overrides every earlier answer, because the gateway took the money. This answer confirms a
     payment that is confirming, or that is pending and has time left. If the payment was closed, or another attempt
     may have taken the money, this function requests a refund instead.
@@ -266,6 +274,8 @@ async def record_charge_answer(tx: Transaction, key: UUID, answer: ChargeAnswer)
     """
     locked = await _lock_attempt(tx, key)
     if locked is None:
+        if answer.status == "approved":
+            await _raise_alert(tx, "gateway_alert:unknown_charge", key, answer.amount_rp)
         return None
     payment, attempt = locked
     if answer.status == "approved" and attempt.attempt_status in ("started", "declined"):
@@ -494,8 +504,12 @@ _REQUESTED: Final[dict[RefundReason, AuditAction]] = {
 
 
 async def record_refund_answer(tx: Transaction, refund_id: UUID, answer: RefundAnswer) -> UUID | None:
-    """requested → done or failed. A failed refund opens a case. A repeated or non-final answer changes nothing.
+    """requested → done or failed. A failed automatic refund opens a case. A non-final answer changes nothing.
 
+    Answers may come late, twice and in any order. The final state is always the same: the answer `done` overrides the
+    answer `failed`, because the gateway gave the money back. If an operator has requested the refund again meanwhile,
+    `done` takes that request back. If that request is done too, or if `failed` follows `done`, only people can find
+    out where the money is. So such answers raise an alert.
     If an operator decided the refund and the gateway has carried it out, the payment becomes refunded (X.9). In this
     case return the payment's id. Otherwise return None.
     """
@@ -503,20 +517,68 @@ async def record_refund_answer(tx: Transaction, refund_id: UUID, answer: RefundA
         return None
     payment_id = await queries.find_payment_of_refund(tx, refund_id=refund_id)
     if payment_id is None:
+        if answer.status == "done":
+            await _raise_alert(tx, "gateway_alert:unknown_refund", refund_id, None)
         return None
     await lock(tx, payment_id)
-    amount_rp = await queries.answer_refund(
+    refund = await queries.lock_refund(tx, refund_id=refund_id)
+    if answer.status == refund.refund_status:
+        return None
+    if refund.refund_status == "done":
+        await _raise_alert(
+            tx, "gateway_alert:refund_failed_after_done", refund_id, refund.amount_rp, payment_id
+        )
+        return None
+    if refund.refund_status == "failed" and not await _take_back_other_refund(tx, refund, refund_id):
+        await _raise_alert(tx, "gateway_alert:refunded_twice", refund_id, refund.amount_rp, payment_id)
+        return None
+    await queries.answer_refund(
         tx, refund_id=refund_id, refund_status=answer.status, gateway_reason=answer.reason
     )
-    if amount_rp is None:
-        return None
     await deadlines.disarm(tx, REFUND_ANSWER, refund_id)
+    amount = str(refund.amount_rp)
     if answer.status == "failed":
-        await write_audit_entry(tx, "system", "refund_failed", "payment", payment_id, new=str(amount_rp))
-        await open_cases(tx, [payment_id], "refund_failed")
+        await write_audit_entry(tx, "system", "refund_failed", "payment", payment_id, new=amount)
+        if refund.refund_reason == "late_approval":
+            # An operator has decided about the charge of any other refund, and may retry that refund.
+            await open_cases(tx, [payment_id], "refund_failed")
         return None
-    await write_audit_entry(tx, "system", "refund_done", "payment", payment_id, new=str(amount_rp))
+    await write_audit_entry(tx, "system", "refund_done", "payment", payment_id, new=amount)
     return await queries.mark_payment_refunded(tx, payment_id=payment_id, refund_id=refund_id)
+
+
+async def _take_back_other_refund(tx: Transaction, refused: LockedRefund, refused_id: UUID) -> bool:
+    """Take back the request to refund the charge again, because the gateway carried out the refund that it refused.
+
+    Returns False if the gateway has carried out the other refund too.
+    """
+    other = await queries.find_other_live_refund(tx, charge_key=refused.charge_key, refund_id=refused_id)
+    if other is None:
+        return True
+    if other.refund_status == "done":
+        return False
+    await queries.answer_refund(tx, refund_id=other.id, refund_status="failed", gateway_reason=SUPERSEDED)
+    await deadlines.disarm(tx, REFUND_ANSWER, other.id)
+    return True
+
+
+async def _raise_alert(
+    tx: Transaction, alert: AuditAction, key: UUID, amount_rp: int | None, payment_id: UUID | None = None
+) -> None:
+    """Tell the operators of an answer that contradicts what we know. A repeated answer raises no second alert."""
+    if await has_audit_entry(tx, alert, key):
+        return
+    log.error(alert, key=str(key), amount_rp=amount_rp, payment_id=str(payment_id))
+    GATEWAY_ALERTS.labels(alert.removeprefix("gateway_alert:")).inc()
+    await write_audit_entry(
+        tx,
+        "system",
+        alert,
+        "gateway",
+        key,
+        old=None if payment_id is None else str(payment_id),
+        new=None if amount_rp is None else str(amount_rp),
+    )
 
 
 async def _confirm(tx: Transaction, payment_id: UUID) -> None:

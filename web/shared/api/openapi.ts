@@ -1935,7 +1935,7 @@ export interface components {
         /** AuditEntry */
         AuditEntry: {
             /** @enum {string} */
-            action: "operator_signed_in" | "operator_created" | "operator_disabled" | "operator_reset" | "password_changed" | "totp_enrolled" | "recovery_code_used" | "recovery_codes_renewed" | "device_revoked" | "case_decided" | "refund_approved" | "refund_retried" | "refund_requested:operator_decision" | "refund_requested:late_approval" | "refund_done" | "refund_failed" | "configuration_changed" | "mitra_invited" | "mitra_renamed" | "mitra_capacity_changed" | "mitra_suspended" | "mitra_suspension_lifted" | "person_device_signed_out" | "person_devices_signed_out" | "transcript_revealed" | "list_exported";
+            action: "operator_signed_in" | "operator_created" | "operator_disabled" | "operator_reset" | "password_changed" | "totp_enrolled" | "recovery_code_used" | "recovery_codes_renewed" | "device_revoked" | "case_decided" | "refund_approved" | "refund_retried" | "refund_requested:operator_decision" | "refund_requested:late_approval" | "refund_done" | "refund_failed" | "gateway_alert:unknown_charge" | "gateway_alert:unknown_refund" | "gateway_alert:refunded_twice" | "gateway_alert:refund_failed_after_done" | "configuration_changed" | "mitra_invited" | "mitra_renamed" | "mitra_capacity_changed" | "mitra_suspended" | "mitra_suspension_lifted" | "person_device_signed_out" | "person_devices_signed_out" | "transcript_revealed" | "list_exported";
             actor: string;
             actor_email: string | null;
             id: number;
@@ -1944,7 +1944,7 @@ export interface components {
             occurred_at: string;
             old_value: string | null;
             /** @enum {string} */
-            subject: "operator" | "review_case" | "payment" | "configuration" | "customer" | "mitra" | "session" | "failed-pairings" | "review-cases" | "payments" | "sessions" | "customers" | "mitras" | "audit";
+            subject: "operator" | "review_case" | "payment" | "configuration" | "customer" | "mitra" | "session" | "gateway" | "failed-pairings" | "review-cases" | "payments" | "sessions" | "customers" | "mitras" | "audit";
             subject_id: string;
         };
         /** Availability */
@@ -2123,6 +2123,7 @@ export interface components {
             };
             free_capacity: number | null;
             funnel: components["schemas"]["Funnel"];
+            gateway_alerts: number;
             gateway_unanswered: number;
             online: number;
             open_cases: number;

@@ -30,7 +30,12 @@ SELECT day.now AS server_now, day.began_at AS today_began_at,
         SELECT count(*) FROM review_cases
         WHERE status = 'decided' AND payment_id IN (SELECT payment_id FROM refused_refunds)
     ) AS refunds_refused,
-    (SELECT count(DISTINCT payment_id) FROM unanswered_calls) AS gateway_unanswered
+    (SELECT count(DISTINCT payment_id) FROM unanswered_calls) AS gateway_unanswered,
+    (
+        SELECT count(*) FROM audit_entries
+        WHERE action IN ('gateway_alert:unknown_charge', 'gateway_alert:unknown_refund', 'gateway_alert:refunded_twice',
+            'gateway_alert:refund_failed_after_done') AND occurred_at > (SELECT now - interval '7 days' FROM moment)
+    ) AS gateway_alerts
 FROM day
 
 -- name: count_failures_by_tag :many

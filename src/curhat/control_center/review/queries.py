@@ -250,11 +250,11 @@ async def decide_case(
 
 
 APPROVE_REFUND: Final = """
-UPDATE review_cases SET approved_by = $1, approved_at = curhat_now(), refund_rp = $2
-WHERE id = $3
+UPDATE review_cases SET approved_by = $1, approved_at = curhat_now()
+WHERE id = $2
 """
 
 
-async def approve_refund(db: Executor, /, *, approved_by: UUID, refund_rp: int, case_id: UUID) -> None:
+async def approve_refund(db: Executor, /, *, approved_by: UUID, case_id: UUID) -> None:
     """awaiting approval → approved. The caller has locked and checked the case."""
-    await db.execute(APPROVE_REFUND, approved_by, refund_rp, case_id)
+    await db.execute(APPROVE_REFUND, approved_by, case_id)

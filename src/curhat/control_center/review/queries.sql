@@ -117,5 +117,5 @@ WHERE id = @case_id AND status = 'open'
 
 -- name: approve_refund :exec
 -- awaiting approval → approved. The caller has locked and checked the case.
-UPDATE review_cases SET approved_by = @approved_by, approved_at = curhat_now(), refund_rp = @refund_rp
+UPDATE review_cases SET approved_by = @approved_by, approved_at = curhat_now()
 WHERE id = @case_id

@@ -162,12 +162,14 @@ async def approve_refund(
     if case.approved_by == operator.id:
         return
     charges = await _charges_of_round(tx, case.payment_id, case.round)
-    if case.approved_by is not None or not charges:
+    if case.approved_by is not None:
         raise NothingToApprove
+    # `charges` may be empty: the gateway may have carried out an earlier refund that it had refused.
     _require_version(case, charges, expected_version)
-    refund_rp = _sum_rp(charges)
-    await queries.approve_refund(tx, case_id=case_id, approved_by=operator.id, refund_rp=refund_rp)
-    await write_audit_entry(tx, operator.id, "refund_approved", "review_case", case_id, new=str(refund_rp))
+    await queries.approve_refund(tx, case_id=case_id, approved_by=operator.id)
+    await write_audit_entry(
+        tx, operator.id, "refund_approved", "review_case", case_id, new=str(_sum_rp(charges))
+    )
     await _request_refunds(tx, operator, case.payment_id, charges)
 
 

@@ -179,6 +179,7 @@ WHERE rounds.decision IS NULL OR rounds.refund_rp <> taken.amount_rp
 
 -- name: decided_refund_is_requested :many
 -- 15: a refund that an operator decided, and that needs no further approval, was requested from the gateway
+-- It is not requested if an automatic refund of the charge is done, which the gateway had refused at first.
 SELECT charge_attempts.id AS attempt_id, rounds.round FROM (
     SELECT payment_id, round FROM review_cases
     WHERE decision = 'refund' AND (NOT needs_approval OR approved_by IS NOT NULL)
@@ -189,7 +190,8 @@ SELECT charge_attempts.id AS attempt_id, rounds.round FROM (
 ) AS rounds
 JOIN charge_attempts ON charge_attempts.payment_id = rounds.payment_id AND decided_round = rounds.round
 WHERE NOT EXISTS (
-    SELECT 1 FROM refunds WHERE charge_attempt_id = charge_attempts.id AND refunds.reason = 'operator_decision'
+    SELECT 1 FROM refunds WHERE charge_attempt_id = charge_attempts.id
+        AND (refunds.reason = 'operator_decision' OR refunds.status = 'done')
 )
 
 -- name: given_up_in_time :many

@@ -90,7 +90,9 @@ class MockGateway:
 
     async def _call_back_charge(self, key: UUID) -> None:
         if self._charge_callback is not None:
-            await self._charge_callback(key, await self.find_charge(key))
+            amount_rp = await queries.find_charge_amount(self._database, key=key)
+            answer = msgspec.structs.replace(await self.find_charge(key), amount_rp=amount_rp)
+            await self._charge_callback(key, answer)
 
     async def _call_back_refund(self, key: UUID) -> None:
         if self._refund_callback is not None:

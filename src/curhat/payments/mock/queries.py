@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from curhat.kit.database import Executor
+from curhat.kit.database import Executor, NoRow
 from curhat.payments.mock.schemas import Behaviour, RecordedChargeStatus, RecordedRefundStatus
 
 RECORD_CHARGE: Final = """
@@ -49,6 +49,19 @@ async def find_charge(db: Executor, /, *, key: UUID) -> RecordedChargeStatus | N
     if row is None:
         return None
     value: RecordedChargeStatus = row[0]
+    return value
+
+
+FIND_CHARGE_AMOUNT: Final = """
+SELECT amount_rp FROM mock_gateway.charges WHERE key = $1
+"""
+
+
+async def find_charge_amount(db: Executor, /, *, key: UUID) -> int:
+    row = await db.fetchrow(FIND_CHARGE_AMOUNT, key)
+    if row is None:
+        raise NoRow(FIND_CHARGE_AMOUNT)
+    value: int = row[0]
     return value
 
 

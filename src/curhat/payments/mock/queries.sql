@@ -16,6 +16,9 @@ RETURNING key
 SELECT CASE WHEN known_at > clock_timestamp() THEN 'processing' ELSE status END AS charge_status
 FROM mock_gateway.charges WHERE key = @key
 
+-- name: find_charge_amount :one
+SELECT amount_rp FROM mock_gateway.charges WHERE key = @key
+
 -- name: record_refund :optional
 -- nothing → @refund_status. The mock reports this status when @known_after_seconds have passed, and not before.
 -- No row: the key already has a refund.
