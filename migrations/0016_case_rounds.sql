@@ -13,7 +13,9 @@
 --
 -- The older code runs on this schema. It opens no case again. If a refund fails and only the new code would open the
 -- case again, the transaction of the older code fails, and the refund stays requested until a worker with the new code
--- asks the gateway again.
+-- asks the gateway again. In the same way, the older code cannot end a journey whose case is decided already. An older
+-- worker tries again, after a longer wait each time, and finally parks the deadline. So replace the workers at the start
+-- of a deployment: a new worker ends the journey.
 
 -- The round of the payment's case in which an operator decided about this charge. Null: nobody has decided about it.
 ALTER TABLE charge_attempts ADD COLUMN decided_round integer;
