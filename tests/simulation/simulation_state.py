@@ -402,6 +402,7 @@ class SimulationState:
             "phone dies": (1, self.phone_dies),
             "valkey": (1, self.valkey),
             "suspend": (1, self.suspend),
+            "change capacity": (2, self.change_capacity),
             "message": (4, self.message),
             "end session": (3, self.end_session),
             "rename": (1, self.rename),
@@ -697,6 +698,17 @@ class SimulationState:
         async with self.database.transaction() as tx:
             await mitras.suspend_mitra(tx, mitra)
         return str(mitra)
+
+    async def change_capacity(self) -> str | None:
+        """An operator changes how many customers a mitra takes at the same time, also while the mitra has chats."""
+        mitra, max_customers = self.random.choice(self.mitras), self.random.choice([1, 1, 2, 3])
+        async with self.database.transaction() as tx:
+            await mitras.change_capacity(tx, mitra, max_customers, by="command line")
+        running = await self.database.fetchval("SELECT active_sessions FROM mitras WHERE id = $1", mitra)
+        self.reached.add("capacity changed")
+        if running >= max_customers:
+            self.reached.add("a mitra is full after a change of capacity")
+        return f"{mitra}: {max_customers}"
 
     # Sessions -----------------------------------------------------------------------------------------------
 

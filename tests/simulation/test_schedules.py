@@ -78,6 +78,9 @@ MUST_BE_REACHED = {
     "session mitra_ended",
     "session mitra_suspended",
     "session time_up",
+    # What operators do with a mitra's capacity.
+    "capacity changed",
+    "a mitra is full after a change of capacity",
     # What stops or steps.
     "clock set back",
     "a stopped process commits",

@@ -403,6 +403,7 @@ GROUP BY mitras.id HAVING mitras.active_sessions <> count(sessions.id)
 
 -- name: capacity_never_exceeded :many
 -- 8: no mitra ever had more than max_customers sessions at the same time
+-- The limit is max_customers at the time when a session starts. A later change lets the running sessions continue.
 WITH steps AS (
     SELECT mitra_id, started_at AS at, 1 AS step FROM sessions
     WHERE @people_ids::uuid[] IS NULL OR mitra_id = ANY (@people_ids)
@@ -412,12 +413,23 @@ WITH steps AS (
 ), running AS (
     -- If a session ends at the instant at which another starts, count the end first: the new session takes the place
     -- of the old session.
-    SELECT mitra_id, sum(step) OVER (PARTITION BY mitra_id ORDER BY at, step ROWS UNBOUNDED PRECEDING) AS together
+    SELECT mitra_id, at, step,
+        sum(step) OVER (PARTITION BY mitra_id ORDER BY at, step ROWS UNBOUNDED PRECEDING) AS together
     FROM steps
+), changes AS MATERIALIZED (
+    SELECT id, subject_id::uuid AS mitra_id, occurred_at AS at, old_value::integer AS old, new_value::integer AS new
+    FROM audit_entries WHERE action = 'mitra_capacity_changed'
 )
-SELECT mitras.id AS mitra_id, mitras.max_customers, max(running.together) AS together
+SELECT mitras.id AS mitra_id, mitras.max_customers, running.together, running.at
 FROM running JOIN mitras ON mitras.id = running.mitra_id
-GROUP BY mitras.id HAVING max(running.together) > mitras.max_customers
+WHERE running.step = 1 AND running.together > greatest(
+    -- The capacity before the next change, and the capacities that changes at the same instant set.
+    coalesce(
+        (SELECT old FROM changes WHERE mitra_id = mitras.id AND at >= running.at ORDER BY at, id LIMIT 1),
+        mitras.max_customers
+    ),
+    (SELECT max(new) FROM changes WHERE mitra_id = mitras.id AND at = running.at)
+)
 
 -- name: stream_without_gaps :many
 -- 10: the seq numbers of a stream's events have no gaps, and the last seq equals streams.head
