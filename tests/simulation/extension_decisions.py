@@ -3,7 +3,8 @@ store presence.
 """
 
 import math
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from curhat.journeys import availability
@@ -13,13 +14,22 @@ from tests.simulation.fake_gateway import SimulatedPresence
 
 DECIDED = """
 SELECT extensions.id, extensions.decided_by, extensions.charge_by IS NOT NULL AS was_approved, sessions.mitra_id,
-    extensions.requested_at, curhat_now() AS now,
+    extensions.requested_at,
     mitras.online AND mitras.suspended_at IS NULL AND NOT extensions.mitra_went_offline AS toggle_was_on
 FROM extensions
 JOIN sessions ON sessions.id = extensions.session_id
 JOIN mitras ON mitras.id = sessions.mitra_id
 WHERE extensions.decided_by IN ('mitra', 'timeout', 'mitra_unreachable') AND extensions.id <> ALL ($1::uuid[])
 """
+
+
+@dataclass(frozen=True)
+class Heard:
+    """When each connected mitra was last heard, as Presence answers at one moment."""
+
+    now: datetime
+    # None: Presence does not know.
+    ages: dict[UUID, float] | None
 
 
 class ExtensionDecisions:
@@ -31,17 +41,31 @@ class ExtensionDecisions:
         self._reached = reached
         self._seen: list[UUID] = []
 
-    async def check(self) -> list[str]:
-        """Return one text per wrong decision."""
+    async def listen(self) -> Heard:
+        """Return what Presence answers now."""
+        (row,) = await self._checker.fetch(
+            "SELECT curhat_now() AS now, array(SELECT id FROM mitras) AS mitras"
+        )
+        return Heard(row["now"], await availability.or_none(self._presence.frame_ages(row["mitras"])))
+
+    async def check(self, heard: Heard | None = None) -> list[str]:
+        """Return one text per wrong decision.
+
+        `heard`: what Presence answered when a process stopped that has now committed its decision. None: what Presence
+        answers now.
+        """
         broken = []
-        for row in await self._checker.fetch(DECIDED, self._seen):
+        rows = await self._checker.fetch(DECIDED, self._seen)
+        if rows and heard is None:
+            heard = await self.listen()
+        for row in rows:
+            assert heard is not None
             self._seen.append(row["id"])
-            ages = await availability.or_none(self._presence.frame_ages([row["mitra_id"]]))
-            age = None if ages is None else ages.get(row["mitra_id"], math.inf)
+            age = None if heard.ages is None else heard.ages.get(row["mitra_id"], math.inf)
             was_heard = (
                 age is not None
                 and age < MITRA_HEARD_SECONDS
-                and row["now"] - timedelta(seconds=age) > row["requested_at"]
+                and heard.now - timedelta(seconds=age) > row["requested_at"]
             )
             may_decide = row["toggle_was_on"] and was_heard
             decided_by = row["decided_by"]

@@ -863,6 +863,7 @@ class SimulationState:
         if not await process.run_until_it_stops():
             self.database.stopped = None
             return await process.run_to_its_end()
+        process.heard = await self.decisions.listen()
         return f"{name}, " + ("holds a deadline" if process.holds_only_deadlines else "before its commit")
 
     async def process_continues(self) -> str | None:
@@ -873,6 +874,9 @@ class SimulationState:
         ended = self.random.random() < 0.5
         outcome = await process.run_to_its_end(ended_by_database=ended)
         self.database.stopped = None
+        # A process that stopped before its commit has decided before it stopped.
+        if not process.holds_only_deadlines and (broken := await self.decisions.check(process.heard)):
+            self._fail("\n".join(broken))
         self.reached.add(f"a stopped process {'loses its transaction' if ended else 'commits'}")
         return f"{process.name}: {outcome}"
 

@@ -15,6 +15,7 @@ from curhat.kit.database import Database, Transaction
 from curhat.kit.errors import BusinessError
 from curhat.kit.pause_points import set_pause_point
 from curhat.payments.gateway import GatewayUnknown
+from tests.simulation.extension_decisions import Heard
 
 # How long another step waits for the locks of the stopped process.
 LOCK_TIMEOUT = "20ms"
@@ -46,6 +47,8 @@ class StoppedProcess:
         self.name = name
         # After a claim, the process holds only a row of `deadlines`. No person's step may wait for this row.
         self.holds_only_deadlines = after_claim
+        # What Presence answered when the process stopped.
+        self.heard: Heard | None = None
         self._after_claim = after_claim
         self._arrived = asyncio.Event()
         self._continue = asyncio.Event()
