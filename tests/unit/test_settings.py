@@ -78,6 +78,64 @@ def test_the_error_for_a_misspelt_setting_names_the_correct_setting() -> None:
     assert problems_of(PROT="80") == ["CURHAT_PROT is not a setting; did you mean CURHAT_PORT?"]
 
 
+def test_the_error_for_a_misspelt_file_of_a_secret_names_the_correct_setting() -> None:
+    assert problems_of(VALKEY_URL_FILES="x") == [
+        "CURHAT_VALKEY_URL_FILES is not a setting; did you mean CURHAT_VALKEY_URL_FILE?"
+    ]
+
+
+@pytest.mark.parametrize("name", ["DATABASE_URL", "VALKEY_URL", "SECRET_KEY", "VAPID_PRIVATE_KEY"])
+def test_every_secret_can_be_read_from_a_file(name: str, tmp_path: Path) -> None:
+    values = {
+        "DATABASE_URL": "postgresql://u:p@h/d",
+        "VALKEY_URL": "valkey://:p@h",
+        "SECRET_KEY": "s" * 40,
+        "VAPID_PRIVATE_KEY": base64.b64encode(b"x" * 32).decode(),
+    }
+    environ = {f"CURHAT_{each}": value for each, value in values.items()} | {
+        "CURHAT_ENVIRONMENT": "development"
+    }
+    expected = Settings.from_environment(environ)
+    (tmp_path / "secret").write_text(environ.pop(f"CURHAT_{name}") + "\n")
+    environ[f"CURHAT_{name}_FILE"] = str(tmp_path / "secret")
+    assert Settings.from_environment(environ) == expected
+
+
+def test_a_setting_that_is_no_secret_cannot_be_read_from_a_file(tmp_path: Path) -> None:
+    (problem,) = problems_of(PORT_FILE=str(tmp_path / "port"))
+    assert problem.startswith("CURHAT_PORT_FILE is not a setting")
+
+
+def test_a_secret_and_its_file_exclude_each_other(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(KEY)
+    assert problems_of(SECRET_KEY_FILE=str(tmp_path / "key")) == [
+        "CURHAT_SECRET_KEY_FILE is set though CURHAT_SECRET_KEY is; right is one of the two"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (None, "No such file or directory"),
+        (b"", "it is empty"),
+        (b"\n", "it is empty"),
+        (b"\xff" * 40, "it contains no UTF-8 text"),
+        (b"s" * 70_000, "it is too large"),
+    ],
+    ids=["missing", "empty", "only a line break", "no text", "too large"],
+)
+def test_the_only_problem_of_an_unusable_file_of_a_secret_names_the_file(
+    content: bytes | None, fault: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "url"
+    if content is not None:
+        path.write_bytes(content)
+    (problem,) = problems_of(DATABASE_URL="postgresql://u:p@h/d", VALKEY_URL_FILE=str(path))
+    assert problem.startswith(
+        f"CURHAT_VALKEY_URL_FILE is {str(path)!r}, which cannot be used ({fault}); right is"
+    )
+
+
 def test_variables_without_the_prefix_are_ignored() -> None:
     environ = {"CURHAT_ENVIRONMENT": "development", "CURHAT_SECRET_KEY": KEY, "PORT": "x", "PGPORT": "y"}
     assert Settings.from_environment(environ).port == 8000

@@ -23,8 +23,11 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["json", "console"]
 
 PREFIX: Final = "CURHAT_"
+# CURHAT_SECRET_KEY_FILE names a file that contains the value of CURHAT_SECRET_KEY. The same holds for every secret.
+FILE_SUFFIX: Final = "_FILE"
 MIN_SECRET_KEY_BYTES: Final = 32
 VAPID_KEY_BYTES: Final = 32
+MAX_SECRET_FILE_BYTES: Final = 64 * 1024
 # A private key of the curve P-256 is a number from 1 to _P256_ORDER - 1.
 _P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
@@ -48,7 +51,10 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The settings of one process. The variable of a field is `CURHAT_`, followed by the field's name in capitals."""
+    """The settings of one process. The variable of a field is `CURHAT_`, followed by the field's name in capitals.
+
+    A field with `repr=False` is a secret. The variable `…_FILE` may name a file that contains the secret.
+    """
 
     environment: Environment
     host: str
@@ -110,7 +116,8 @@ class Settings:
         keys from the data directory. If the data directory has no keys yet, this function writes new keys there.
         Raises SettingsError, which names every wrong setting.
         """
-        reader = _Reader(environ)
+        secret_names = [item.name.upper() for item in fields(cls) if not item.repr]
+        reader = _Reader(environ, secret_names)
         environment: Environment = reader.choice("ENVIRONMENT", ("production", "development"), "production")
         development = environment == "development"
         port = reader.integer("PORT", 8000, 1, 65_535)
@@ -153,7 +160,9 @@ class Settings:
             log_format=reader.choice("LOG_FORMAT", ("json", "console"), "console" if development else "json"),
         )
         reader.check_together(settings)
-        reader.check_names(PREFIX + item.name.upper() for item in fields(cls))
+        reader.check_names(
+            [item.name.upper() for item in fields(cls)] + [name + FILE_SUFFIX for name in secret_names]
+        )
         if reader.problems:
             raise SettingsError(reader.problems)
         return settings
@@ -214,9 +223,30 @@ class _Reader:
     An empty variable means not set, because compose files and unit files set a variable to "" to leave it out.
     """
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    def __init__(self, environ: Mapping[str, str], secret_names: Iterable[str]) -> None:
         self._environ = {name: text for name, text in environ.items() if name.startswith(PREFIX) and text}
         self.problems: list[str] = []
+        # The secrets whose file could not be read. For them, only the problem of the file is reported.
+        self._unread: set[str] = set()
+        for name in secret_names:
+            path = self._environ.pop(PREFIX + name + FILE_SUFFIX, None)
+            if path is not None:
+                self._read_file(name, path)
+
+    def _read_file(self, name: str, path: str) -> None:
+        """Use the text of a file as the value of the secret `name`. A line break at the end does not count."""
+        if PREFIX + name in self._environ:
+            self.problem(name + FILE_SUFFIX, f"is set though {PREFIX}{name} is; right is one of the two")
+            return
+        try:
+            self._environ[PREFIX + name] = _text_of_file(path)
+        except ValueError as error:
+            self.problem(
+                name + FILE_SUFFIX,
+                f"is {path!r}, which cannot be used ({error}); right is a file that this process can read "
+                "and that contains nothing but the secret",
+            )
+            self._unread.add(name)
 
     def value(self, name: str, read: Callable[[str], Value], default: Value) -> Value:
         """Read one variable with `read`. Return `default` if the variable is not set or its value is wrong.
@@ -341,16 +371,38 @@ class _Reader:
 
     def check_names(self, known: Iterable[str]) -> None:
         """Report variables that begin with CURHAT_ but are not settings, for example misspelt names."""
-        names = list(known)
+        names = [PREFIX + name for name in known]
         for name in sorted(self._environ.keys() - set(names)):
             close = difflib.get_close_matches(name, names, n=1)
             hint = f"did you mean {close[0]}?" if close else f"the settings are {', '.join(names)}"
             self.problem(name.removeprefix(PREFIX), f"is not a setting; {hint}")
 
     def problem(self, name: str, sentence: str) -> None:
+        if name in self._unread:
+            return
         line = f"{PREFIX}{name} {sentence}"
         if line not in self.problems:
             self.problems.append(line)
+
+
+def _text_of_file(path: str) -> str:
+    """Return the text of a file of a secret, without line breaks at its end.
+
+    Raises ValueError with the reason if the file cannot be read, is empty or is too large.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(MAX_SECRET_FILE_BYTES + 1)
+        text = content.decode().rstrip("\r\n")
+    except OSError as error:
+        raise ValueError(error.strerror) from None
+    except UnicodeDecodeError:
+        raise ValueError("it contains no UTF-8 text") from None
+    if len(content) > MAX_SECRET_FILE_BYTES:
+        raise ValueError("it is too large")
+    if not text:
+        raise ValueError("it is empty")
+    return text
 
 
 def _shown(name: str, text: str) -> str:

@@ -10,7 +10,7 @@ from typing import TypeAlias, TypeVar
 
 from curhat.app.run_file import RunFile
 from curhat.kit.database import Database, Transaction
-from curhat.kit.settings import PREFIX, Settings, data_dir_of, default_data_dir
+from curhat.kit.settings import FILE_SUFFIX, PREFIX, Settings, data_dir_of, default_data_dir
 
 # The alias is a string, because this class takes a type argument in argparse's type stubs, but not at run time.
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  argparse has no public name
@@ -32,14 +32,15 @@ def joined_settings() -> Settings:
     environment variable of this process takes precedence, so that a second server can have its own port. Raises
     CommandError if CURHAT_DATABASE_URL is not set and no `curhat up` runs in the data directory.
     """
-    if os.environ.get(f"{PREFIX}DATABASE_URL"):
+    if os.environ.get(f"{PREFIX}DATABASE_URL") or os.environ.get(f"{PREFIX}DATABASE_URL{FILE_SUFFIX}"):
         return Settings.from_environment(os.environ)
     data_dir = named_data_dir()
     run_file = RunFile.read(data_dir)
     if run_file is None:
         raise CommandError(f"nothing is running in {data_dir}; start it with make up")
     own = {name: value for name, value in os.environ.items() if value}
-    return Settings.from_environment({**run_file.environ(), **own, f"{PREFIX}DATA_DIR": str(data_dir)})
+    joined = {name: value for name, value in run_file.environ().items() if name + FILE_SUFFIX not in own}
+    return Settings.from_environment({**joined, **own, f"{PREFIX}DATA_DIR": str(data_dir)})
 
 
 def named_data_dir() -> Path:
