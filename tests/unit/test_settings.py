@@ -1,6 +1,7 @@
 """Test that settings are checked at start, and that the error says what is wrong with each setting."""
 
 import base64
+import dataclasses
 import stat
 from pathlib import Path
 
@@ -52,6 +53,7 @@ def test_production_is_the_default_and_its_error_lists_every_missing_setting() -
         "CURHAT_SECRET_KEY",
         "CURHAT_VAPID_PRIVATE_KEY",
         "CURHAT_CODE_SENDER",
+        "CURHAT_GATEWAY",
         "CURHAT_DATABASE_URL",
         "CURHAT_VALKEY_URL",
         "CURHAT_PUBLIC_ORIGINS",
@@ -61,6 +63,19 @@ def test_production_is_the_default_and_its_error_lists_every_missing_setting() -
 def test_production_refuses_the_inbox_as_its_code_sender() -> None:
     with pytest.raises(SettingsError, match="CURHAT_CODE_SENDER is 'inbox'; production needs a sender"):
         Settings.from_environment({"CURHAT_CODE_SENDER": "inbox"})
+
+
+@pytest.mark.rule("2a.1")
+def test_production_must_name_its_gateway_and_a_mock_is_then_known_as_one() -> None:
+    with pytest.raises(
+        SettingsError, match="CURHAT_GATEWAY is not set; right is mock, with which no payment"
+    ):
+        Settings.from_environment({})
+    with pytest.raises(SettingsError, match="CURHAT_GATEWAY is 'xendit'; right is mock"):
+        Settings.from_environment({"CURHAT_GATEWAY": "xendit"})
+    mocked = dataclasses.replace(development(), environment="production")
+    assert (development().gateway, development().is_mocked_in_production) == ("mock", False)
+    assert mocked.is_mocked_in_production
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::", "example.id"])

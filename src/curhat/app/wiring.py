@@ -161,6 +161,7 @@ class Services:
         )
         self.customers = customers = CustomerConnections(client)
         self.hooks = Hooks(database, client, authenticator, hub, self.cards, presence, customers)
+        # Settings.gateway names the gateway. So far, `mock` is the only name.
         self.gateway = MockGateway(
             database,
             partial(charging.record_charge_answer, database, presence),
@@ -197,6 +198,8 @@ async def open_services(
     """
     if settings.database_url is None or settings.valkey_url is None:
         raise RuntimeError("a process of the services needs CURHAT_DATABASE_URL and CURHAT_VALKEY_URL")
+    if settings.is_mocked_in_production:
+        log.warning("gateway.mocked", effect="no payment moves money", setting="CURHAT_GATEWAY")
     client = connect_valkey(settings.valkey_url)
     signals = Signals(client)
     database = await Database.connect(

@@ -35,6 +35,9 @@ _P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2F
 # `inbox`, because the inbox shows the codes to everyone.
 REAL_CODE_SENDERS: Final[frozenset[str]] = frozenset()
 
+# The payment gateways, by name. `Services` (app/wiring.py) constructs them.
+GATEWAYS: Final[tuple[str, ...]] = ("mock",)
+
 DEFAULT_PHONE_REGIONS: Final = ("ID",)
 
 Value = TypeVar("Value")
@@ -77,6 +80,8 @@ class Settings:
     # IP addresses and networks of the proxies in front of the server. The server trusts X-Forwarded-For only from
     # these proxies. If clients connect through another proxy, all of them share the rate limits of its address.
     trusted_proxies: tuple[str, ...]
+    # The payment gateway. `mock` moves no money. Production must name its gateway explicitly.
+    gateway: str
     code_sender: str
     # The countries (ISO 3166-1) whose phone numbers may sign in. A code to another country can cost many times more.
     phone_regions: tuple[str, ...]
@@ -95,6 +100,11 @@ class Settings:
     def is_development(self) -> bool:
         """Whether this process has the development features: extra endpoints, the inbox, embedded servers."""
         return self.environment == "development"
+
+    @property
+    def is_mocked_in_production(self) -> bool:
+        """Whether this is production, and payments move no money. Operators must then be told so."""
+        return self.gateway == "mock" and not self.is_development
 
     @property
     def local_url(self) -> str:
@@ -143,6 +153,7 @@ class Settings:
                 (f"http://127.0.0.1:{port}", f"http://localhost:{port}") if development else (),
             ),
             trusted_proxies=reader.value("TRUSTED_PROXIES", _networks, ("127.0.0.1",)),
+            gateway=reader.choice("GATEWAY", GATEWAYS, "mock"),
             code_sender=reader.code_sender(development=development),
             phone_regions=reader.value("PHONE_REGIONS", _phone_regions, DEFAULT_PHONE_REGIONS),
             address_requests_per_minute=reader.integer(
@@ -363,6 +374,12 @@ class _Reader:
             self.problem(
                 "PUBLIC_ORIGINS",
                 "is not set; right is such as https://app.example.id,https://mitra.example.id",
+            )
+        if f"{PREFIX}GATEWAY" not in self._environ:
+            self.problem(
+                "GATEWAY",
+                "is not set; right is mock, with which no payment moves money: "
+                "production says so at its start, in curhat doctor and in the Control Center",
             )
         if settings.operations_port == settings.port:
             self.problem(

@@ -73,6 +73,7 @@ async def _findings() -> AsyncIterator[Finding]:
     yield Finding("ok", "settings", f"{settings.environment}, {settings.local_url}")
     if settings.is_development:
         yield _data_dir(settings)
+    yield _gateway(settings)
     yield await _server(settings, run_file)
     if settings.database_url is None or settings.valkey_url is None:
         yield Finding(
@@ -105,6 +106,12 @@ def _data_dir(settings: Settings) -> Finding:
             "FAIL", "data directory", f"{data_dir} cannot be written; choose another with {PREFIX}DATA_DIR"
         )
     return Finding("ok", "data directory", f"{data_dir} can be written")
+
+
+def _gateway(settings: Settings) -> Finding:
+    if settings.is_mocked_in_production:
+        return Finding("warn", "gateway", f"{settings.gateway}: no payment moves money ({PREFIX}GATEWAY)")
+    return Finding("ok", "gateway", settings.gateway)
 
 
 async def _server(settings: Settings, run_file: RunFile | None) -> Finding:
