@@ -55,7 +55,7 @@ def run(_arguments: argparse.Namespace) -> int:
             "or lower CURHAT_DATABASE_POOL_SIZE"
         )
     config = ServerConfig(
-        Server(settings),
+        Server(settings, should_stop=lambda: server.should_exit),
         max_connections=max_connections,
         host=settings.host,
         port=settings.port,
@@ -69,5 +69,6 @@ def run(_arguments: argparse.Namespace) -> int:
     listener = config.bind_socket()
     # Each accepted connection inherits this option from the listener.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_TIMEOUT_MILLISECONDS)
-    uvicorn.Server(config).run(sockets=[listener])
+    server = uvicorn.Server(config)
+    server.run(sockets=[listener])
     return 0
