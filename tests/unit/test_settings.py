@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from curhat.kit.server_urls import RISKS
 from curhat.kit.settings import (
     Settings,
     SettingsError,
@@ -175,20 +176,37 @@ def test_postgresql_without_valkey_and_valkey_without_postgresql_are_refused() -
 
 @pytest.mark.parametrize(
     "url",
-    ["postgresql://u:p@h:5432/d", "postgres://h/d", "postgresql://curhat@/curhat?host=/tmp/x&port=5432"],
+    [
+        "postgresql://u:p@h:5432/d",
+        "postgres://h/d",
+        "postgresql://curhat@/curhat?host=/tmp/x&port=5432",
+        "postgresql://u:p@one:5432,two:5433,[::1]/d",
+        "postgresql://u:p@one,two/d?sslmode=require",
+    ],
 )
 def test_database_addresses_over_tcp_and_sockets_are_accepted(url: str) -> None:
     assert development(DATABASE_URL=url, VALKEY_URL="unix:///tmp/x/valkey.sock").database_url == url
 
 
-@pytest.mark.parametrize("url", ["mysql://h/d", "postgresql://", "h:5432", "postgresql://u:secret@h:port/d"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql://h/d",
+        "postgresql://",
+        "h:5432",
+        "postgresql://u:secret@h:port/d",
+        "postgresql://u:secret@one:5432,two:port/d",
+        "postgresql://u:secret@one,,two/d",
+        "postgresql://u:secret@h:70000/d",
+    ],
+)
 def test_the_error_for_a_wrong_database_address_does_not_contain_the_address(url: str) -> None:
     (problem,) = problems_of(DATABASE_URL=url, VALKEY_URL="valkey://h:6379/0")
     assert problem.startswith("CURHAT_DATABASE_URL is not shown here; right is such as postgresql://")
     assert "secret" not in problem
 
 
-@pytest.mark.parametrize("url", ["http://h", "valkey://", "unix://", "valkey://h:port"])
+@pytest.mark.parametrize("url", ["http://h", "valkey://", "unix://", "valkey://h:port", "valkey://one,two"])
 def test_a_wrong_valkey_address_is_refused(url: str) -> None:
     (problem,) = problems_of(DATABASE_URL="postgresql://h/d", VALKEY_URL=url)
     assert problem.startswith("CURHAT_VALKEY_URL is not shown here; right is such as valkey://")
@@ -313,3 +331,102 @@ def test_the_trusted_proxies_are_checked_at_start() -> None:
             f"CURHAT_TRUSTED_PROXIES is {wrong!r}; right are addresses or networks with commas between, "
             "such as 10.0.0.5,10.1.0.0/16"
         )
+
+
+PRODUCTION = {
+    "CURHAT_SECRET_KEY": KEY,
+    "CURHAT_VAPID_PRIVATE_KEY": VAPID_KEY,
+    "CURHAT_GATEWAY": "mock",
+    "CURHAT_PUBLIC_ORIGINS": "https://a.id",
+    "CURHAT_DATABASE_URL": "postgresql://u:p@db.internal/d?sslmode=verify-full",
+    "CURHAT_VALKEY_URL": "valkeys://:p@valkey.internal:6379/0",
+}
+
+
+def production_problems(**variables: str) -> list[str]:
+    """The problems of production settings, except that no real sender of codes exists."""
+    environ = PRODUCTION | {f"CURHAT_{name}": value for name, value in variables.items()}
+    return [problem.sentence for problem in Settings.read(environ)[1] if problem.name != "CODE_SENDER"]
+
+
+@pytest.mark.parametrize(
+    ("url", "risks"),
+    [
+        ("postgresql://u:p@h/d?sslmode=verify-full", set()),
+        ("postgresql://u:p@h/d?sslmode=require", set()),
+        ("postgresql://u@h/d?sslmode=verify-full&sslcert=/c.pem", set()),
+        ("postgresql://u@h/d?sslmode=verify-full&passfile=/p", set()),
+        ("postgresql://h/d?user=u&password=p&sslmode=verify-ca", set()),
+        ("postgresql://u:p@h/d", {"postgresql-plain-text"}),
+        ("postgresql://u:p@h/d?sslmode=prefer", {"postgresql-plain-text"}),
+        ("postgresql://u@h/d?sslmode=require", {"postgresql-no-password"}),
+        ("postgresql://u@10.0.0.5/d", {"postgresql-plain-text", "postgresql-no-password"}),
+        ("postgresql://u:p@localhost,h/d", {"postgresql-plain-text"}),
+        ("postgresql://u:p@/d?host=localhost,h", {"postgresql-plain-text"}),
+        ("postgresql://u@localhost,127.0.0.9,[::1]/d", set()),
+        ("postgresql://u@/d?host=/run/postgresql", set()),
+    ],
+)
+def test_production_refuses_postgresql_elsewhere_in_plain_text_or_without_a_password(
+    url: str, risks: set[str]
+) -> None:
+    problems = production_problems(DATABASE_URL=url)
+    assert {risk for risk in RISKS for problem in problems if f"put {risk} into" in problem} == risks
+    assert len(problems) == len(risks)
+    assert production_problems(DATABASE_URL=url, ALLOW_INSECURE=", ".join(risks or RISKS)) == []
+    assert development(DATABASE_URL=url, VALKEY_URL="valkey://h").database_url == url
+
+
+@pytest.mark.parametrize(
+    ("url", "risks"),
+    [
+        ("valkeys://:p@h", set()),
+        ("rediss://u:p@h:6380/1", set()),
+        ("valkeys://h?password=p", set()),
+        ("valkeys://h?ssl_certfile=/c.pem", set()),
+        ("valkey://:p@h", {"valkey-plain-text"}),
+        ("valkeys://h", {"valkey-no-password"}),
+        ("redis://10.0.0.6", {"valkey-plain-text", "valkey-no-password"}),
+        ("valkey://localhost", set()),
+        ("valkey://[::1]:6379", set()),
+        ("unix:///run/valkey.sock", set()),
+    ],
+)
+def test_production_refuses_valkey_elsewhere_in_plain_text_or_without_a_password(
+    url: str, risks: set[str]
+) -> None:
+    problems = production_problems(VALKEY_URL=url)
+    assert {risk for risk in RISKS for problem in problems if f"put {risk} into" in problem} == risks
+    assert len(problems) == len(risks)
+    assert production_problems(VALKEY_URL=url, ALLOW_INSECURE=",".join(risks or RISKS)) == []
+
+
+def test_the_error_for_an_insecure_url_does_not_contain_the_password() -> None:
+    (problem,) = production_problems(DATABASE_URL="postgresql://u:hush@h/d")
+    assert problem.startswith("CURHAT_DATABASE_URL sends passwords and chats over the network without TLS")
+    assert "hush" not in problem
+
+
+def test_only_a_named_risk_can_be_accepted() -> None:
+    (problem,) = problems_of(ALLOW_INSECURE="everything")
+    assert problem.startswith(
+        "CURHAT_ALLOW_INSECURE is 'everything'; right are some of postgresql-plain-text"
+    )
+
+
+def test_a_command_needs_only_the_settings_that_it_uses() -> None:
+    database = {"CURHAT_DATABASE_URL": "postgresql://u:p@localhost/d"}
+    settings = Settings.from_environment(database | {"CURHAT_PORT": "x"}, ["DATABASE_URL"])
+    assert settings.database_url == "postgresql://u:p@localhost/d"
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_environment({"CURHAT_DATABSE_URL": "x", "CURHAT_PORT": "x"}, ["DATABASE_URL"])
+    assert [problem.split()[0] for problem in caught.value.problems] == [
+        "CURHAT_DATABASE_URL",
+        "CURHAT_DATABSE_URL",
+    ]
+    with pytest.raises(SettingsError, match="CURHAT_PHONE_REGIONS is 'XX'"):
+        Settings.from_environment(
+            database | {"CURHAT_PHONE_REGIONS": "XX"}, ["DATABASE_URL", "PHONE_REGIONS"]
+        )
+    with pytest.raises(SettingsError, match="CURHAT_DATABASE_URL_FILE is '/nowhere'"):
+        Settings.from_environment({"CURHAT_DATABASE_URL_FILE": "/nowhere"}, ["DATABASE_URL"])

@@ -8,15 +8,17 @@ import difflib
 import ipaddress
 import secrets
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
-from typing import Final, Literal, Self, TypeVar
+from typing import Final, Literal, NamedTuple, Self, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 import phonenumbers
+
+from curhat.kit.server_urls import RISKS, check_database_url, check_valkey_url, database_risks, valkey_risks
 
 Environment = Literal["production", "development"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -42,6 +44,13 @@ DEFAULT_PHONE_REGIONS: Final = ("ID",)
 
 Value = TypeVar("Value")
 Choice = TypeVar("Choice", bound=str)
+
+
+class Problem(NamedTuple):
+    """A wrong setting: its name without the prefix, and a sentence with the name, the fault, and a valid value."""
+
+    name: str
+    sentence: str
 
 
 class SettingsError(ValueError):
@@ -70,6 +79,8 @@ class Settings:
     # None means an embedded server. Only development has embedded servers.
     database_url: str | None = field(repr=False)
     valkey_url: str | None = field(repr=False)
+    # The names in RISKS that the owner of this installation accepts.
+    allow_insecure: tuple[str, ...]
     secret_key: bytes = field(repr=False)
     # This private key identifies us to push services (RFC 8292). Browsers subscribe with the matching public key. If
     # the private key changes, all existing subscriptions stop working.
@@ -119,12 +130,32 @@ class Settings:
         return f"http://{_reachable_host(self.operations_host)}:{self.operations_port}"
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str]) -> Self:
-        """Read and check all settings.
+    def from_environment(cls, environ: Mapping[str, str], needs: Collection[str] | None = None) -> Self:
+        """Read and check all settings. A command that uses only some of them names these in `needs`.
 
+        With `needs`, the other settings may be missing or wrong, and must not be used.
+        Raises SettingsError, which names every wrong setting.
+        """
+        settings, problems = cls.read(environ)
+        if needs is not None:
+            used = {*needs, *(name + FILE_SUFFIX for name in needs), "ENVIRONMENT"}
+            known = {item.name.upper() for item in fields(cls)}
+            unused = {*known, *(name + FILE_SUFFIX for name in known)} - used
+            # A misspelt name may be the reason why a setting is missing.
+            problems = [problem for problem in problems if problem.name not in unused]
+            if not any(problem.name in used for problem in problems):
+                problems = []
+        if problems:
+            raise SettingsError([problem.sentence for problem in problems])
+        return settings
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str]) -> tuple[Self, list[Problem]]:
+        """Read and check all settings. Return them with their problems.
+
+        A setting with a problem has its default value, or an empty one.
         In development, CURHAT_SECRET_KEY and CURHAT_VAPID_PRIVATE_KEY may be missing. This function then reads the
         keys from the data directory. If the data directory has no keys yet, this function writes new keys there.
-        Raises SettingsError, which names every wrong setting.
         """
         secret_names = [item.name.upper() for item in fields(cls) if not item.repr]
         reader = _Reader(environ, secret_names)
@@ -143,8 +174,9 @@ class Settings:
             operations_host=reader.value("OPERATIONS_HOST", _host, "127.0.0.1"),
             operations_port=reader.integer("OPERATIONS_PORT", 9000, 1, 65_535),
             data_dir=data_dir,
-            database_url=reader.value("DATABASE_URL", _database_url, None),
-            valkey_url=reader.value("VALKEY_URL", _valkey_url, None),
+            database_url=reader.value("DATABASE_URL", check_database_url, None),
+            valkey_url=reader.value("VALKEY_URL", check_valkey_url, None),
+            allow_insecure=reader.value("ALLOW_INSECURE", _risks, ()),
             secret_key=reader.secret_key(data_dir if development else None),
             vapid_private_key=reader.vapid_private_key(data_dir if development else None),
             public_origins=reader.value(
@@ -174,9 +206,7 @@ class Settings:
         reader.check_names(
             [item.name.upper() for item in fields(cls)] + [name + FILE_SUFFIX for name in secret_names]
         )
-        if reader.problems:
-            raise SettingsError(reader.problems)
-        return settings
+        return settings, reader.problems
 
 
 def default_data_dir() -> Path:
@@ -236,7 +266,7 @@ class _Reader:
 
     def __init__(self, environ: Mapping[str, str], secret_names: Iterable[str]) -> None:
         self._environ = {name: text for name, text in environ.items() if name.startswith(PREFIX) and text}
-        self.problems: list[str] = []
+        self.problems: list[Problem] = []
         # The secrets whose file could not be read. For them, only the problem of the file is reported.
         self._unread: set[str] = set()
         for name in secret_names:
@@ -368,6 +398,15 @@ class _Reader:
                     missing[0], f"is not set though {PREFIX}{other} is; right is both, or neither (embedded)"
                 )
             return
+        for name, url, find_risks in (
+            ("DATABASE_URL", settings.database_url, database_risks),
+            ("VALKEY_URL", settings.valkey_url, valkey_risks),
+        ):
+            for risk in find_risks(url) if url is not None else []:
+                if risk not in settings.allow_insecure:
+                    self.problem(
+                        name, f"{RISKS[risk]}; to accept this, put {risk} into {PREFIX}ALLOW_INSECURE"
+                    )
         for name in missing:
             self.problem(name, f"is not set; production embeds no servers; right is such as {examples[name]}")
         if f"{PREFIX}PUBLIC_ORIGINS" not in self._environ:
@@ -397,9 +436,9 @@ class _Reader:
     def problem(self, name: str, sentence: str) -> None:
         if name in self._unread:
             return
-        line = f"{PREFIX}{name} {sentence}"
-        if line not in self.problems:
-            self.problems.append(line)
+        problem = Problem(name, f"{PREFIX}{name} {sentence}")
+        if problem not in self.problems:
+            self.problems.append(problem)
 
 
 def _text_of_file(path: str) -> str:
@@ -474,21 +513,6 @@ def _url(text: str) -> SplitResult:
     return parts
 
 
-def _database_url(text: str) -> str | None:
-    parts = _url(text)
-    if parts.scheme not in ("postgresql", "postgres") or not (parts.hostname or "host=" in parts.query):
-        raise ValueError("right is such as postgresql://user:password@host:5432/curhat")
-    return text
-
-
-def _valkey_url(text: str) -> str | None:
-    parts = _url(text)
-    reachable = parts.path if parts.scheme == "unix" else parts.hostname
-    if parts.scheme not in ("valkey", "valkeys", "redis", "rediss", "unix") or not reachable:
-        raise ValueError("right is such as valkey://host:6379/0, valkeys://… (TLS) or unix:///path/to/socket")
-    return text
-
-
 def _origins(text: str, *, schemes: tuple[str, ...]) -> tuple[str, ...]:
     right = f"right are origins with commas between, such as {schemes[0]}://app.example.id, nothing after it"
     origins = tuple(part.strip() for part in text.split(",") if part.strip())
@@ -501,6 +525,13 @@ def _origins(text: str, *, schemes: tuple[str, ...]) -> tuple[str, ...]:
         if "@" in parts.netloc or "*" in parts.netloc:
             raise ValueError(f"{origin!r} names no single place; {right}")
     return origins
+
+
+def _risks(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
+    if not RISKS.keys() >= set(names):
+        raise ValueError(f"right are some of {', '.join(RISKS)}, with commas between")
+    return names
 
 
 def _networks(text: str) -> tuple[str, ...]:

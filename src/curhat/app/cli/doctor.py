@@ -10,13 +10,15 @@ from typing import Final, Literal, NamedTuple
 
 import asyncpg
 import valkey.asyncio
-from valkey.exceptions import ValkeyError
+from asyncpg.connect_utils import SessionAttribute
+from valkey.exceptions import NoPermissionError, ResponseError, ValkeyError
 
-from curhat.app.cli.common import CommandError, Subparsers, joined_settings
+from curhat.app.cli.common import CommandError, Subparsers, joined_environ
 from curhat.app.local_ports import http_status, port_problem
 from curhat.app.run_file import RunFile
 from curhat.kit import migrations
-from curhat.kit.settings import PREFIX, Settings, SettingsError
+from curhat.kit.database import DATABASE_AWAY
+from curhat.kit.settings import PREFIX, Problem, Settings
 
 MIN_POSTGRES_VERSION: Final = 18
 MIN_VALKEY_VERSION: Final = 8
@@ -64,37 +66,37 @@ async def _report() -> int:
 
 
 async def _findings() -> AsyncIterator[Finding]:
-    try:
-        settings, run_file = _settings_to_check()
-    except SettingsError as error:
-        for problem in error.problems:
-            yield Finding("FAIL", "settings", problem)
-        return
-    yield Finding("ok", "settings", f"{settings.environment}, {settings.local_url}")
+    settings, run_file, problems = _settings_to_check()
+    for problem in problems:
+        yield Finding("FAIL", "settings", problem.sentence)
+    if not problems:
+        yield Finding("ok", "settings", f"{settings.environment}, {settings.local_url}")
     if settings.is_development:
         yield _data_dir(settings)
     yield _gateway(settings)
     yield await _server(settings, run_file)
-    if settings.database_url is None or settings.valkey_url is None:
+    if settings.is_development and settings.database_url is None and settings.valkey_url is None:
         yield Finding(
             "warn", "databases", f"nothing is running in {settings.data_dir}; make up starts everything"
         )
-        return
-    async for finding in _postgres(settings.database_url):
-        yield finding
-    yield await _valkey(settings.valkey_url)
+    if settings.database_url is not None:
+        async for finding in _postgres(settings.database_url):
+            yield finding
+    if settings.valkey_url is not None:
+        yield await _valkey(settings.valkey_url)
 
 
-def _settings_to_check() -> tuple[Settings, RunFile | None]:
-    """Return `joined_settings`, and the run file of the running `curhat up` if there is one.
+def _settings_to_check() -> tuple[Settings, RunFile | None, list[Problem]]:
+    """Return the joined settings, the run file of the running `curhat up` if there is one, and what is wrong.
 
-    If `joined_settings` finds no database, return the settings with which `curhat up` would start.
+    If no `curhat up` runs and no database is named, return the settings with which `curhat up` would start.
     """
     try:
-        settings = joined_settings()
+        environ = joined_environ()
     except CommandError:
-        return Settings.from_environment({f"{PREFIX}ENVIRONMENT": "development", **os.environ}), None
-    return settings, RunFile.read(settings.data_dir)
+        environ = {f"{PREFIX}ENVIRONMENT": "development", **os.environ}
+    settings, problems = Settings.read(environ)
+    return settings, RunFile.read(settings.data_dir) if settings.is_development else None, problems
 
 
 def _data_dir(settings: Settings) -> Finding:
@@ -116,6 +118,9 @@ def _gateway(settings: Settings) -> Finding:
 
 async def _server(settings: Settings, run_file: RunFile | None) -> Finding:
     if run_file is None:
+        status = await asyncio.to_thread(http_status, f"{settings.health_url}/readyz")
+        if not settings.is_development and status == "200":
+            return Finding("ok", "server", f"ready, at {settings.health_url}")
         problem = port_problem(settings.host, settings.port)
         if problem is not None:
             return Finding("FAIL", "port", problem)
@@ -129,8 +134,11 @@ async def _server(settings: Settings, run_file: RunFile | None) -> Finding:
 
 async def _postgres(url: str) -> AsyncIterator[Finding]:
     try:
-        connection = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_SECONDS)
-    except (OSError, asyncpg.PostgresError) as error:
+        # Of several hosts, take the one that can write, as the service does.
+        connection = await asyncpg.connect(
+            url, timeout=CONNECT_TIMEOUT_SECONDS, target_session_attrs=SessionAttribute.read_write
+        )
+    except DATABASE_AWAY as error:
         yield _unreachable("PostgreSQL", "DATABASE_URL", error)
         return
     try:
@@ -188,16 +196,32 @@ async def _parked_deadlines(connection: "asyncpg.Connection[asyncpg.Record]") ->
 async def _valkey(url: str) -> Finding:
     client = valkey.asyncio.Valkey.from_url(url, socket_connect_timeout=CONNECT_TIMEOUT_SECONDS)
     try:
-        version: str = (await client.info("server"))["valkey_version"]
+        await client.ping()
+        version: str | None = (await client.info("server")).get("valkey_version")
+    except ResponseError as error:
+        # INFO is an administrator's command. The service does not need it, so its user may lack it.
+        if not _is_refusal(error):
+            return _unreachable("Valkey", "VALKEY_URL", error)
+        return Finding("ok", "Valkey", "answers; its version is not known, because INFO is refused")
     except (ValkeyError, OSError) as error:
         return _unreachable("Valkey", "VALKEY_URL", error)
     finally:
         await client.aclose()
+    if version is None:
+        return Finding(
+            "FAIL", "Valkey", f"another program answers; install Valkey {MIN_VALKEY_VERSION} or newer"
+        )
     if int(version.partition(".")[0]) < MIN_VALKEY_VERSION:
         return Finding(
             "FAIL", "Valkey", f"version {version} is too old; install {MIN_VALKEY_VERSION} or newer"
         )
     return Finding("ok", "Valkey", f"version {version}")
+
+
+def _is_refusal(error: ResponseError) -> bool:
+    """Whether Valkey refused INFO: its user may not send it, or the command was renamed."""
+    text = str(error).lower()
+    return isinstance(error, NoPermissionError) or ("unknown command" in text and "info" in text)
 
 
 def _unreachable(server: str, setting: str, error: Exception) -> Finding:

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 
 import asyncpg
+from asyncpg.connect_utils import SessionAttribute
 
 from curhat.app.cli.common import Subparsers, database_url_of, joined_settings
 from curhat.kit import migrations
@@ -20,7 +21,7 @@ def add_to(subparsers: Subparsers) -> None:
 
 
 def run(_arguments: argparse.Namespace) -> int:
-    applied = asyncio.run(_migrate(database_url_of(joined_settings())))
+    applied = asyncio.run(_migrate(database_url_of(joined_settings(["DATABASE_URL"]))))
     for name in applied:
         print(f"applied {name}")
     if not applied:
@@ -29,7 +30,8 @@ def run(_arguments: argparse.Namespace) -> int:
 
 
 async def _migrate(url: str) -> list[str]:
-    connection = await asyncpg.connect(url)
+    # Of several hosts, take the one that can write.
+    connection = await asyncpg.connect(url, target_session_attrs=SessionAttribute.read_write)
     try:
         return await migrations.migrate(connection)
     finally:
