@@ -100,10 +100,22 @@ def test_the_error_for_a_misspelt_file_of_a_secret_names_the_correct_setting() -
     ]
 
 
-@pytest.mark.parametrize("name", ["DATABASE_URL", "VALKEY_URL", "SECRET_KEY", "VAPID_PRIVATE_KEY"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "DATABASE_URL",
+        "OWNER_DATABASE_URL",
+        "ADMIN_DATABASE_URL",
+        "VALKEY_URL",
+        "SECRET_KEY",
+        "VAPID_PRIVATE_KEY",
+    ],
+)
 def test_every_secret_can_be_read_from_a_file(name: str, tmp_path: Path) -> None:
     values = {
         "DATABASE_URL": "postgresql://u:p@h/d",
+        "OWNER_DATABASE_URL": "postgresql://o:p@h/d",
+        "ADMIN_DATABASE_URL": "postgresql://a:p@h/d",
         "VALKEY_URL": "valkey://:p@h",
         "SECRET_KEY": "s" * 40,
         "VAPID_PRIVATE_KEY": base64.b64encode(b"x" * 32).decode(),

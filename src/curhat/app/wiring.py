@@ -242,6 +242,11 @@ async def open_services(
     """
     if settings.database_url is None or settings.valkey_url is None:
         raise RuntimeError("a process of the services needs CURHAT_DATABASE_URL and CURHAT_VALKEY_URL")
+    if not settings.is_development and (settings.owner_database_url or settings.admin_database_url):
+        raise RuntimeError(
+            "a process that serves must not know CURHAT_OWNER_DATABASE_URL or CURHAT_ADMIN_DATABASE_URL: "
+            "whoever takes it over could change the schema and the audit"
+        )
     if settings.is_mocked_in_production:
         log.warning("gateway.mocked", effect="no payment moves money", setting="CURHAT_GATEWAY")
     client = connect_valkey(settings.valkey_url)

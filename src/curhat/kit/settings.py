@@ -78,6 +78,10 @@ class Settings:
     data_dir: Path
     # None means an embedded server. Only development has embedded servers.
     database_url: str | None = field(repr=False)
+    # Production has two roles (`kit/roles.py`). The owner's URL is for `curhat migrate`, and the administrator's URL
+    # for `curhat roles`. A process that serves must have neither.
+    owner_database_url: str | None = field(repr=False)
+    admin_database_url: str | None = field(repr=False)
     valkey_url: str | None = field(repr=False)
     # The names in RISKS that the owner of this installation accepts.
     allow_insecure: tuple[str, ...]
@@ -175,6 +179,8 @@ class Settings:
             operations_port=reader.integer("OPERATIONS_PORT", 9000, 1, 65_535),
             data_dir=data_dir,
             database_url=reader.value("DATABASE_URL", check_database_url, None),
+            owner_database_url=reader.value("OWNER_DATABASE_URL", check_database_url, None),
+            admin_database_url=reader.value("ADMIN_DATABASE_URL", check_database_url, None),
             valkey_url=reader.value("VALKEY_URL", check_valkey_url, None),
             allow_insecure=reader.value("ALLOW_INSECURE", _risks, ()),
             secret_key=reader.secret_key(data_dir if development else None),
@@ -400,6 +406,8 @@ class _Reader:
             return
         for name, url, find_risks in (
             ("DATABASE_URL", settings.database_url, database_risks),
+            ("OWNER_DATABASE_URL", settings.owner_database_url, database_risks),
+            ("ADMIN_DATABASE_URL", settings.admin_database_url, database_risks),
             ("VALKEY_URL", settings.valkey_url, valkey_risks),
         ):
             for risk in find_risks(url) if url is not None else []:
