@@ -5,6 +5,7 @@ import base64
 import dataclasses
 import os
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import asyncpg
@@ -54,11 +55,13 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     for name in [name for name in os.environ if name.startswith("CURHAT_")]:
         monkeypatch.delenv(name)
 
-    async def run(command: str, urls: Urls) -> tuple[int, str, str]:
+    async def run(command: str, urls: Urls, *arguments: str, **variables: str) -> tuple[int, str, str]:
         monkeypatch.setenv("CURHAT_DATABASE_URL", urls.serving)
         monkeypatch.setenv("CURHAT_OWNER_DATABASE_URL", urls.owner)
         monkeypatch.setenv("CURHAT_ADMIN_DATABASE_URL", urls.admin)
-        status = await asyncio.to_thread(main, [command])
+        for name, value in variables.items():
+            monkeypatch.setenv(f"CURHAT_{name}", value)
+        status = await asyncio.to_thread(main, [command, *arguments])
         return status, *capsys.readouterr()
 
     return run
@@ -213,3 +216,61 @@ async def test_urls_that_do_not_name_two_roles_of_one_database_are_refused(
     status, _, errors = await run("roles", Urls("postgresql:///?host=/x", owner, serving))
     assert status == 2
     assert errors.startswith(f"curhat: {sentence}")
+
+
+async def test_doctor_says_whether_the_role_is_one_that_serves(
+    run: Run, urls: Urls, database_url: str
+) -> None:
+    _, output, _ = await run("doctor", urls)
+    assert "ok   PostgreSQL role: it owns nothing, and can only add to the audit" in output
+    status, output, _ = await run("doctor", urls._replace(serving=database_url))
+    assert status == 1
+    assert "FAIL PostgreSQL role: it may administer the server; " in output
+
+
+async def test_doctor_for_production_names_what_would_show_only_when_it_is_too_late(
+    run: Run, urls: Urls, servers: EmbeddedServers, tmp_path: Path
+) -> None:
+    key = tmp_path / "key"
+    key.write_text("k" * 40)
+    key.chmod(0o644)
+    _, output, _ = await run(
+        "doctor",
+        urls,
+        "--production",
+        ENVIRONMENT="development",
+        VALKEY_URL=servers.valkey_url,
+        SECRET_KEY_FILE=str(key),
+        PUBLIC_ORIGINS="https://curhat.example",
+        OPERATIONS_HOST="0.0.0.0",
+    )
+    lines = output.splitlines()
+    # The tests' PostgreSQL writes nothing to the disk in time (tests/conftest.py), and archives nothing.
+    for begun in (
+        f"FAIL secrets: others can use the file of CURHAT_SECRET_KEY_FILE; run chmod 0400 {key}",
+        "FAIL durability: a crash loses payments",
+        "warn backups: no WAL is archived",
+        "warn public origins: 1 host for three clients",
+        "warn operations port: it listens at 0.0.0.0",
+        "warn gateway: mock: no payment moves money",
+        "ok   PostgreSQL role: ",
+        "ok   PostgreSQL TLS: the connection stays on this machine",
+    ):
+        assert [line for line in lines if line.startswith(begun)], (begun, output)
+    assert not [line for line in lines if "FAIL Valkey" in line]
+
+
+async def test_doctor_for_production_refuses_a_log_with_chats_and_a_valkey_that_forgets(
+    run: Run, urls: Urls, servers: EmbeddedServers, valkey_client: "valkey.asyncio.Valkey"
+) -> None:
+    admin = await asyncpg.connect(urls.admin)
+    serving = urls.serving.split("/")[2].split(":")[0]
+    await admin.execute(f"ALTER ROLE {serving} SET log_statement = 'all'")
+    await valkey_client.config_set("maxmemory-policy", "allkeys-lru")
+    try:
+        _, output, _ = await run("doctor", urls, "--production", VALKEY_URL=servers.valkey_url)
+    finally:
+        await valkey_client.config_set("maxmemory-policy", "noeviction")
+        await admin.close()
+    assert "FAIL PostgreSQL's log: it would contain chats and phone numbers" in output
+    assert "FAIL Valkey memory: a full Valkey forgets who is online (allkeys-lru)" in output
