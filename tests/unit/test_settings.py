@@ -109,6 +109,7 @@ def test_the_error_for_a_misspelt_file_of_a_secret_names_the_correct_setting() -
         "VALKEY_URL",
         "SECRET_KEY",
         "VAPID_PRIVATE_KEY",
+        "GATEWAY_WEBHOOK_TOKEN",
     ],
 )
 def test_every_secret_can_be_read_from_a_file(name: str, tmp_path: Path) -> None:
@@ -118,6 +119,7 @@ def test_every_secret_can_be_read_from_a_file(name: str, tmp_path: Path) -> None
         "ADMIN_DATABASE_URL": "postgresql://a:p@h/d",
         "VALKEY_URL": "valkey://:p@h",
         "SECRET_KEY": "s" * 40,
+        "GATEWAY_WEBHOOK_TOKEN": "t" * 20,
         "VAPID_PRIVATE_KEY": base64.b64encode(b"x" * 32).decode(),
     }
     environ = {f"CURHAT_{each}": value for each, value in values.items()} | {
@@ -442,3 +444,9 @@ def test_a_command_needs_only_the_settings_that_it_uses() -> None:
         )
     with pytest.raises(SettingsError, match="CURHAT_DATABASE_URL_FILE is '/nowhere'"):
         Settings.from_environment({"CURHAT_DATABASE_URL_FILE": "/nowhere"}, ["DATABASE_URL"])
+
+
+def test_the_error_for_a_short_token_of_web_hooks_does_not_contain_the_token() -> None:
+    (problem,) = problems_of(GATEWAY_WEBHOOK_TOKEN="too-short")
+    assert problem.startswith("CURHAT_GATEWAY_WEBHOOK_TOKEN is not shown here; right are at least 20 ASCII")
+    assert "too-short" not in problem

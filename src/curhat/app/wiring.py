@@ -171,6 +171,7 @@ class Services:
             database,
             partial(charging.record_charge_answer, database, presence),
             partial(charging.record_refund_answer, database),
+            settings.gateway_webhook_token,
         )
 
         async def connected_among(role: Role, user_ids: Sequence[UUID]) -> set[UUID]:

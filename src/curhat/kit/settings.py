@@ -29,6 +29,7 @@ PREFIX: Final = "CURHAT_"
 FILE_SUFFIX: Final = "_FILE"
 MIN_SECRET_KEY_BYTES: Final = 32
 VAPID_KEY_BYTES: Final = 32
+MIN_TOKEN_CHARACTERS: Final = 20
 MAX_SECRET_FILE_BYTES: Final = 64 * 1024
 # A private key of the curve P-256 is a number from 1 to _P256_ORDER - 1.
 _P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
@@ -97,6 +98,8 @@ class Settings:
     trusted_proxies: tuple[str, ...]
     # The payment gateway. `mock` moves no money. Production must name its gateway explicitly.
     gateway: str
+    # The gateway proves with this token that it sends a web hook. None: every web hook is refused.
+    gateway_webhook_token: str | None = field(repr=False)
     code_sender: str
     # The countries (ISO 3166-1) whose phone numbers may sign in. A code to another country can cost many times more.
     phone_regions: tuple[str, ...]
@@ -192,6 +195,7 @@ class Settings:
             ),
             trusted_proxies=reader.value("TRUSTED_PROXIES", _networks, ("127.0.0.1",)),
             gateway=reader.choice("GATEWAY", GATEWAYS, "mock"),
+            gateway_webhook_token=reader.value("GATEWAY_WEBHOOK_TOKEN", _token, None),
             code_sender=reader.code_sender(development=development),
             phone_regions=reader.value("PHONE_REGIONS", _phone_regions, DEFAULT_PHONE_REGIONS),
             address_requests_per_minute=reader.integer(
@@ -471,7 +475,7 @@ def _text_of_file(path: str) -> str:
 
 def _shown(name: str, text: str) -> str:
     # A URL may contain a password.
-    return "not shown here" if name.endswith("_URL") else repr(text)
+    return "not shown here" if name.endswith(("_URL", "_TOKEN")) else repr(text)
 
 
 def _vapid_private_key(text: str) -> bytes:
@@ -481,6 +485,12 @@ def _vapid_private_key(text: str) -> bytes:
     if len(key) != VAPID_KEY_BYTES or not 0 < int.from_bytes(key) < _P256_ORDER:
         raise ValueError("no private key of the curve P-256")
     return key
+
+
+def _token(text: str) -> str:
+    if len(text) < MIN_TOKEN_CHARACTERS or not text.isascii():
+        raise ValueError(f"right are at least {MIN_TOKEN_CHARACTERS} ASCII characters that nobody can guess")
+    return text
 
 
 def _reachable_host(host: str) -> str:
