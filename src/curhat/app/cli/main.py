@@ -39,6 +39,7 @@ settings (environment variables; `curhat doctor` checks them all):
   CURHAT_PORT            where the server listens (default 8000)
   CURHAT_DATABASE_URL    PostgreSQL and Valkey of your own; without them,
   CURHAT_VALKEY_URL      development starts embedded ones
+  CURHAT_…_FILE          a file that holds a secret, such as CURHAT_DATABASE_URL_FILE
 
 examples:
   curhat mitra invite 08110000099 --name "Kak Tari" --max-customers 2
