@@ -3,7 +3,8 @@
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Mapping, MutableMapping
+import sys
+from collections.abc import Callable, MutableMapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -13,11 +14,10 @@ import pytest
 import structlog
 
 from curhat.app import worker
-from curhat.app.asgi import Server
 from curhat.app.wiring import open_services
 from curhat.dev.embedded import EmbeddedServers
 from tests.support.server import running_server
-from tests.support.signed_in import development_settings
+from tests.support.signed_in import development_settings, environment_of, free_port
 
 Lines = list[MutableMapping[str, Any]]
 
@@ -92,26 +92,19 @@ async def test_a_waiting_worker_stops_at_sigterm(servers: EmbeddedServers, late:
     assert events(logged)[-1] == "worker.stopped"
 
 
-async def test_a_waiting_server_ends_its_start_when_it_must_stop(
-    servers: EmbeddedServers, late: LateServer
-) -> None:
-    asked: list[None] = []
-    sent: list[Mapping[str, object]] = []
-
-    def should_stop() -> bool:
-        asked.append(None)
-        return len(asked) == 2
-
-    async def receive() -> MutableMapping[str, Any]:
-        return {"type": "lifespan.startup"}
-
-    async def send(message: MutableMapping[str, Any]) -> None:
-        sent.append(message)
-
-    server = Server(development_settings(late.url, servers.valkey_url), should_stop=should_stop)
-    async with asyncio.timeout(5):
-        await server({"type": "lifespan"}, receive, send)
-    assert [message["type"] for message in sent] == ["lifespan.startup.failed"]
+async def test_a_waiting_server_stops_at_sigterm(servers: EmbeddedServers, late: LateServer) -> None:
+    environ = environment_of(late.url, servers.valkey_url, CURHAT_PORT=str(free_port()))
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "curhat.app.cli", "serve"),
+        env={"PATH": os.environ["PATH"], **environ},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stderr is not None
+    async with asyncio.timeout(60):
+        while b"postgresql.waiting" not in (line := await process.stderr.readline()):
+            assert line, "the server ended"
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 0
 
 
 async def test_no_process_waits_for_a_database_that_refuses_it(servers: EmbeddedServers) -> None:

@@ -54,6 +54,7 @@ class Server:
         """Make the application. `should_stop` tells whether the process must stop although it has not started yet."""
         self._settings = settings
         self._should_stop = should_stop
+        self.stopped_while_waiting = False
         self._services: Services | None = None
         # `_lifespan` sets this attribute before uvicorn accepts connections.
         self._serve: Application
@@ -92,6 +93,7 @@ class Server:
                 await receive()
                 self._services = None
         except StoppedWaiting:
+            self.stopped_while_waiting = True
             await send(
                 {"type": "lifespan.startup.failed", "message": "stopped while it waited for PostgreSQL"}
             )

@@ -54,8 +54,9 @@ def run(_arguments: argparse.Namespace) -> int:
             "this process may open too few files; raise its limit (ulimit -n) to 4096 or more, "
             "or lower CURHAT_DATABASE_POOL_SIZE"
         )
+    application = Server(settings, should_stop=lambda: server.should_exit)
     config = ServerConfig(
-        Server(settings, should_stop=lambda: server.should_exit),
+        application,
         max_connections=max_connections,
         host=settings.host,
         port=settings.port,
@@ -70,5 +71,10 @@ def run(_arguments: argparse.Namespace) -> int:
     # Each accepted connection inherits this option from the listener.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_TIMEOUT_MILLISECONDS)
     server = uvicorn.Server(config)
-    server.run(sockets=[listener])
+    try:
+        server.run(sockets=[listener])
+    except SystemExit:
+        # For uvicorn, a start that was stopped is a start that failed.
+        if not application.stopped_while_waiting:
+            raise
     return 0
