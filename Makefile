@@ -19,7 +19,7 @@ WEB := web/dist/.built
 # The list includes folders: after a file is deleted, only its folder is newer than the build.
 WEB_SOURCES := $(shell find web -path web/node_modules -prune -o -path web/dist -prune -o -not -path web -print)
 
-.PHONY: help up dev reset check test format rules contracts web screenshots lighthouse simulate-schedules planted-bugs \
+.PHONY: help up dev reset check test format rules contracts web wheel screenshots lighthouse simulate-schedules planted-bugs \
     bench lock clean
 
 help: ## show this list
@@ -104,6 +104,11 @@ $(WEB): $(WEB_SOURCES) $(NODE_MODULES)
 	touch $@
 
 web: $(WEB) ## build the web clients into web/dist/
+
+wheel: $(READY) $(WEB) ## build the wheel into dist/, install it outside the checkout, and load the web clients from it
+	@rm -rf dist
+	.venv/bin/hatchling build --target wheel --directory dist
+	$(PYTHON) -m tests.wheel dist/*.whl
 
 # Running -----------------------------------------------------------------------------------------------------
 

@@ -43,13 +43,16 @@ async def test_an_operator_must_first_set_up_an_authenticator_app(
 ) -> None:
     _, email = await operator(production)
     page = await (await production.context(is_phone=False, language="en", size=DESKTOP_SCREEN)).new_page()
+    mocked = page.get_by_text("Payments here are mocked: no money moves.")
     await page.goto("/control-center/cases")
+    await expect(mocked).to_be_visible()
     await page.get_by_label("E-mail").fill(email)
     await page.get_by_label("Password").fill(OPERATOR_PASSWORD)
     await page.get_by_role("button", name="Sign in", exact=True).click()
 
     required = page.get_by_text("Set up an authenticator app first: nothing else is open without one.")
     await expect(required).to_be_visible()
+    await expect(mocked).to_be_visible()
     await expect(page.get_by_role("navigation")).to_have_count(0)
     # Every other URL shows this screen until the operator has set up an authenticator app.
     await page.goto("/control-center/mitras")
@@ -73,3 +76,5 @@ async def test_an_operator_must_first_set_up_an_authenticator_app(
     await expect(page).to_have_url(re.compile("/control-center/mitras$"))
     await expect(page.get_by_role("heading", name="Mitras")).to_be_visible()
     await expect(page.get_by_role("navigation")).to_be_visible()
+    await expect(mocked).to_be_visible()
+    assert await violations(page) == []

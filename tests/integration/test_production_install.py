@@ -108,7 +108,7 @@ def test_a_production_install_can_import_every_module_outside_curhat_dev(
 
 
 @pytest.mark.parametrize(
-    "command", ["serve", "worker", "migrate", "seed", "config", "mitra", "operator", "doctor"]
+    "command", ["serve", "worker", "roles", "migrate", "seed", "config", "mitra", "operator", "doctor"]
 )
 def test_a_production_command_works_without_the_development_extra(
     production: dict[str, str], command: str

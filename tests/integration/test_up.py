@@ -184,7 +184,8 @@ async def test_the_next_start_works_after_any_process_was_killed(tmp_path: Path,
 async def test_servers_whose_addresses_are_in_the_settings_replace_the_embedded_servers(
     tmp_path: Path, free_port: int, servers: EmbeddedServers, database_url: str
 ) -> None:
-    named = {"CURHAT_DATABASE_URL": database_url, "CURHAT_VALKEY_URL": servers.valkey_url}
+    (tmp_path / "url").write_text(database_url)
+    named = {"CURHAT_DATABASE_URL_FILE": str(tmp_path / "url"), "CURHAT_VALKEY_URL": servers.valkey_url}
     async with running(tmp_path, free_port, **named) as up:
         assert set(up.children()) == {"serve", "worker"}
         assert not (tmp_path / "postgres").exists()

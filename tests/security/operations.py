@@ -494,6 +494,7 @@ async def _invitation(server: RunningServer) -> Call:
 
 ENTRIES: dict[str, Entry] = {
     "sign_in_operator": Entry("anybody", 200, _login),
+    "get_gateway_notice": Entry("anybody", 200, _nobody),
     "sign_out_operator": Entry("operator", 204, _operator),
     "get_operator_account": Entry("operator", 200, _operator),
     "begin_totp": Entry("operator", 200, _new_app),

@@ -1,11 +1,13 @@
 """Test that settings are checked at start, and that the error says what is wrong with each setting."""
 
 import base64
+import dataclasses
 import stat
 from pathlib import Path
 
 import pytest
 
+from curhat.kit.server_urls import RISKS
 from curhat.kit.settings import (
     Settings,
     SettingsError,
@@ -52,6 +54,7 @@ def test_production_is_the_default_and_its_error_lists_every_missing_setting() -
         "CURHAT_SECRET_KEY",
         "CURHAT_VAPID_PRIVATE_KEY",
         "CURHAT_CODE_SENDER",
+        "CURHAT_GATEWAY",
         "CURHAT_DATABASE_URL",
         "CURHAT_VALKEY_URL",
         "CURHAT_PUBLIC_ORIGINS",
@@ -61,6 +64,19 @@ def test_production_is_the_default_and_its_error_lists_every_missing_setting() -
 def test_production_refuses_the_inbox_as_its_code_sender() -> None:
     with pytest.raises(SettingsError, match="CURHAT_CODE_SENDER is 'inbox'; production needs a sender"):
         Settings.from_environment({"CURHAT_CODE_SENDER": "inbox"})
+
+
+@pytest.mark.rule("2a.1")
+def test_production_must_name_its_gateway_and_a_mock_is_then_known_as_one() -> None:
+    with pytest.raises(
+        SettingsError, match="CURHAT_GATEWAY is not set; right is mock, with which no payment"
+    ):
+        Settings.from_environment({})
+    with pytest.raises(SettingsError, match="CURHAT_GATEWAY is 'xendit'; right is mock"):
+        Settings.from_environment({"CURHAT_GATEWAY": "xendit"})
+    mocked = dataclasses.replace(development(), environment="production")
+    assert (development().gateway, development().is_mocked_in_production) == ("mock", False)
+    assert mocked.is_mocked_in_production
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::", "example.id"])
@@ -76,6 +92,78 @@ def test_development_listens_on_any_loopback_address(host: str) -> None:
 
 def test_the_error_for_a_misspelt_setting_names_the_correct_setting() -> None:
     assert problems_of(PROT="80") == ["CURHAT_PROT is not a setting; did you mean CURHAT_PORT?"]
+
+
+def test_the_error_for_a_misspelt_file_of_a_secret_names_the_correct_setting() -> None:
+    assert problems_of(VALKEY_URL_FILES="x") == [
+        "CURHAT_VALKEY_URL_FILES is not a setting; did you mean CURHAT_VALKEY_URL_FILE?"
+    ]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "DATABASE_URL",
+        "OWNER_DATABASE_URL",
+        "ADMIN_DATABASE_URL",
+        "VALKEY_URL",
+        "SECRET_KEY",
+        "VAPID_PRIVATE_KEY",
+        "GATEWAY_WEBHOOK_TOKEN",
+    ],
+)
+def test_every_secret_can_be_read_from_a_file(name: str, tmp_path: Path) -> None:
+    values = {
+        "DATABASE_URL": "postgresql://u:p@h/d",
+        "OWNER_DATABASE_URL": "postgresql://o:p@h/d",
+        "ADMIN_DATABASE_URL": "postgresql://a:p@h/d",
+        "VALKEY_URL": "valkey://:p@h",
+        "SECRET_KEY": "s" * 40,
+        "GATEWAY_WEBHOOK_TOKEN": "t" * 20,
+        "VAPID_PRIVATE_KEY": base64.b64encode(b"x" * 32).decode(),
+    }
+    environ = {f"CURHAT_{each}": value for each, value in values.items()} | {
+        "CURHAT_ENVIRONMENT": "development"
+    }
+    expected = Settings.from_environment(environ)
+    (tmp_path / "secret").write_text(environ.pop(f"CURHAT_{name}") + "\n")
+    environ[f"CURHAT_{name}_FILE"] = str(tmp_path / "secret")
+    assert Settings.from_environment(environ) == expected
+
+
+def test_a_setting_that_is_no_secret_cannot_be_read_from_a_file(tmp_path: Path) -> None:
+    (problem,) = problems_of(PORT_FILE=str(tmp_path / "port"))
+    assert problem.startswith("CURHAT_PORT_FILE is not a setting")
+
+
+def test_a_secret_and_its_file_exclude_each_other(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(KEY)
+    assert problems_of(SECRET_KEY_FILE=str(tmp_path / "key")) == [
+        "CURHAT_SECRET_KEY_FILE is set though CURHAT_SECRET_KEY is; right is one of the two"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (None, "No such file or directory"),
+        (b"", "it is empty"),
+        (b"\n", "it is empty"),
+        (b"\xff" * 40, "it contains no UTF-8 text"),
+        (b"s" * 70_000, "it is too large"),
+    ],
+    ids=["missing", "empty", "only a line break", "no text", "too large"],
+)
+def test_the_only_problem_of_an_unusable_file_of_a_secret_names_the_file(
+    content: bytes | None, fault: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "url"
+    if content is not None:
+        path.write_bytes(content)
+    (problem,) = problems_of(DATABASE_URL="postgresql://u:p@h/d", VALKEY_URL_FILE=str(path))
+    assert problem.startswith(
+        f"CURHAT_VALKEY_URL_FILE is {str(path)!r}, which cannot be used ({fault}); right is"
+    )
 
 
 def test_variables_without_the_prefix_are_ignored() -> None:
@@ -102,20 +190,37 @@ def test_postgresql_without_valkey_and_valkey_without_postgresql_are_refused() -
 
 @pytest.mark.parametrize(
     "url",
-    ["postgresql://u:p@h:5432/d", "postgres://h/d", "postgresql://curhat@/curhat?host=/tmp/x&port=5432"],
+    [
+        "postgresql://u:p@h:5432/d",
+        "postgres://h/d",
+        "postgresql://curhat@/curhat?host=/tmp/x&port=5432",
+        "postgresql://u:p@one:5432,two:5433,[::1]/d",
+        "postgresql://u:p@one,two/d?sslmode=require",
+    ],
 )
 def test_database_addresses_over_tcp_and_sockets_are_accepted(url: str) -> None:
     assert development(DATABASE_URL=url, VALKEY_URL="unix:///tmp/x/valkey.sock").database_url == url
 
 
-@pytest.mark.parametrize("url", ["mysql://h/d", "postgresql://", "h:5432", "postgresql://u:secret@h:port/d"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql://h/d",
+        "postgresql://",
+        "h:5432",
+        "postgresql://u:secret@h:port/d",
+        "postgresql://u:secret@one:5432,two:port/d",
+        "postgresql://u:secret@one,,two/d",
+        "postgresql://u:secret@h:70000/d",
+    ],
+)
 def test_the_error_for_a_wrong_database_address_does_not_contain_the_address(url: str) -> None:
     (problem,) = problems_of(DATABASE_URL=url, VALKEY_URL="valkey://h:6379/0")
     assert problem.startswith("CURHAT_DATABASE_URL is not shown here; right is such as postgresql://")
     assert "secret" not in problem
 
 
-@pytest.mark.parametrize("url", ["http://h", "valkey://", "unix://", "valkey://h:port"])
+@pytest.mark.parametrize("url", ["http://h", "valkey://", "unix://", "valkey://h:port", "valkey://one,two"])
 def test_a_wrong_valkey_address_is_refused(url: str) -> None:
     (problem,) = problems_of(DATABASE_URL="postgresql://h/d", VALKEY_URL=url)
     assert problem.startswith("CURHAT_VALKEY_URL is not shown here; right is such as valkey://")
@@ -240,3 +345,108 @@ def test_the_trusted_proxies_are_checked_at_start() -> None:
             f"CURHAT_TRUSTED_PROXIES is {wrong!r}; right are addresses or networks with commas between, "
             "such as 10.0.0.5,10.1.0.0/16"
         )
+
+
+PRODUCTION = {
+    "CURHAT_SECRET_KEY": KEY,
+    "CURHAT_VAPID_PRIVATE_KEY": VAPID_KEY,
+    "CURHAT_GATEWAY": "mock",
+    "CURHAT_PUBLIC_ORIGINS": "https://a.id",
+    "CURHAT_DATABASE_URL": "postgresql://u:p@db.internal/d?sslmode=verify-full",
+    "CURHAT_VALKEY_URL": "valkeys://:p@valkey.internal:6379/0",
+}
+
+
+def production_problems(**variables: str) -> list[str]:
+    """The problems of production settings, except that no real sender of codes exists."""
+    environ = PRODUCTION | {f"CURHAT_{name}": value for name, value in variables.items()}
+    return [problem.sentence for problem in Settings.read(environ)[1] if problem.name != "CODE_SENDER"]
+
+
+@pytest.mark.parametrize(
+    ("url", "risks"),
+    [
+        ("postgresql://u:p@h/d?sslmode=verify-full", set()),
+        ("postgresql://u:p@h/d?sslmode=require", set()),
+        ("postgresql://u@h/d?sslmode=verify-full&sslcert=/c.pem", set()),
+        ("postgresql://u@h/d?sslmode=verify-full&passfile=/p", set()),
+        ("postgresql://h/d?user=u&password=p&sslmode=verify-ca", set()),
+        ("postgresql://u:p@h/d", {"postgresql-plain-text"}),
+        ("postgresql://u:p@h/d?sslmode=prefer", {"postgresql-plain-text"}),
+        ("postgresql://u@h/d?sslmode=require", {"postgresql-no-password"}),
+        ("postgresql://u@10.0.0.5/d", {"postgresql-plain-text", "postgresql-no-password"}),
+        ("postgresql://u:p@localhost,h/d", {"postgresql-plain-text"}),
+        ("postgresql://u:p@/d?host=localhost,h", {"postgresql-plain-text"}),
+        ("postgresql://u@localhost,127.0.0.9,[::1]/d", set()),
+        ("postgresql://u@/d?host=/run/postgresql", set()),
+    ],
+)
+def test_production_refuses_postgresql_elsewhere_in_plain_text_or_without_a_password(
+    url: str, risks: set[str]
+) -> None:
+    problems = production_problems(DATABASE_URL=url)
+    assert {risk for risk in RISKS for problem in problems if f"put {risk} into" in problem} == risks
+    assert len(problems) == len(risks)
+    assert production_problems(DATABASE_URL=url, ALLOW_INSECURE=", ".join(risks or RISKS)) == []
+    assert development(DATABASE_URL=url, VALKEY_URL="valkey://h").database_url == url
+
+
+@pytest.mark.parametrize(
+    ("url", "risks"),
+    [
+        ("valkeys://:p@h", set()),
+        ("rediss://u:p@h:6380/1", set()),
+        ("valkeys://h?password=p", set()),
+        ("valkeys://h?ssl_certfile=/c.pem", set()),
+        ("valkey://:p@h", {"valkey-plain-text"}),
+        ("valkeys://h", {"valkey-no-password"}),
+        ("redis://10.0.0.6", {"valkey-plain-text", "valkey-no-password"}),
+        ("valkey://localhost", set()),
+        ("valkey://[::1]:6379", set()),
+        ("unix:///run/valkey.sock", set()),
+    ],
+)
+def test_production_refuses_valkey_elsewhere_in_plain_text_or_without_a_password(
+    url: str, risks: set[str]
+) -> None:
+    problems = production_problems(VALKEY_URL=url)
+    assert {risk for risk in RISKS for problem in problems if f"put {risk} into" in problem} == risks
+    assert len(problems) == len(risks)
+    assert production_problems(VALKEY_URL=url, ALLOW_INSECURE=",".join(risks or RISKS)) == []
+
+
+def test_the_error_for_an_insecure_url_does_not_contain_the_password() -> None:
+    (problem,) = production_problems(DATABASE_URL="postgresql://u:hush@h/d")
+    assert problem.startswith("CURHAT_DATABASE_URL sends passwords and chats over the network without TLS")
+    assert "hush" not in problem
+
+
+def test_only_a_named_risk_can_be_accepted() -> None:
+    (problem,) = problems_of(ALLOW_INSECURE="everything")
+    assert problem.startswith(
+        "CURHAT_ALLOW_INSECURE is 'everything'; right are some of postgresql-plain-text"
+    )
+
+
+def test_a_command_needs_only_the_settings_that_it_uses() -> None:
+    database = {"CURHAT_DATABASE_URL": "postgresql://u:p@localhost/d"}
+    settings = Settings.from_environment(database | {"CURHAT_PORT": "x"}, ["DATABASE_URL"])
+    assert settings.database_url == "postgresql://u:p@localhost/d"
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_environment({"CURHAT_DATABSE_URL": "x", "CURHAT_PORT": "x"}, ["DATABASE_URL"])
+    assert [problem.split()[0] for problem in caught.value.problems] == [
+        "CURHAT_DATABASE_URL",
+        "CURHAT_DATABSE_URL",
+    ]
+    with pytest.raises(SettingsError, match="CURHAT_PHONE_REGIONS is 'XX'"):
+        Settings.from_environment(
+            database | {"CURHAT_PHONE_REGIONS": "XX"}, ["DATABASE_URL", "PHONE_REGIONS"]
+        )
+    with pytest.raises(SettingsError, match="CURHAT_DATABASE_URL_FILE is '/nowhere'"):
+        Settings.from_environment({"CURHAT_DATABASE_URL_FILE": "/nowhere"}, ["DATABASE_URL"])
+
+
+def test_the_error_for_a_short_token_of_web_hooks_does_not_contain_the_token() -> None:
+    (problem,) = problems_of(GATEWAY_WEBHOOK_TOKEN="too-short")
+    assert problem.startswith("CURHAT_GATEWAY_WEBHOOK_TOKEN is not shown here; right are at least 20 ASCII")
+    assert "too-short" not in problem

@@ -33,6 +33,7 @@ from curhat.kit.http import (
 from curhat.kit.identity import Identity
 from curhat.kit.openapi import ContractConfig
 from curhat.notifications import endpoints as notifications
+from curhat.payments import endpoints as payments
 from curhat.payments.mock import endpoints as mock_gateway
 from curhat.presence import endpoints as presence
 from curhat.pricing import endpoints as pricing
@@ -46,6 +47,7 @@ ROUTES = [
     *accounts.ROUTES,
     *pricing.ROUTES,
     *presence.ROUTES,
+    *payments.ROUTES,
     *journeys.ROUTES,
     *extensions.ROUTES,
     *sessions.ROUTES,

@@ -6,7 +6,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from uuid import uuid4
 
 import asyncpg
@@ -20,12 +20,13 @@ from curhat.app.api import build_api
 from curhat.app.callers import Callers
 from curhat.app.connections import MAX_OPERATIONS_CONNECTIONS, ServerConfig
 from curhat.app.static_files import StaticFiles, web_folder
-from curhat.app.wiring import Services, open_services
+from curhat.app.wiring import Services, StoppedWaiting, open_services
 from curhat.kit import migrations
 from curhat.kit.asgi import SECURITY_HEADERS, Application, Message, Receive, Scope, Send, send_problem
 from curhat.kit.database import DATABASE_AWAY
 from curhat.kit.errors import NotFound, invalid_field
 from curhat.kit.settings import Settings
+from curhat.payments.endpoints import WEBHOOK_PATH
 from curhat.presence.availability_poll import AvailabilityPoll
 from curhat.realtime.endpoint import RealtimeEndpoint
 
@@ -49,8 +50,11 @@ class Server:
     The application opens the Services when the process starts, and closes the Services when the process stops.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, should_stop: Callable[[], bool] = lambda: False) -> None:
+        """Make the application. `should_stop` tells whether the process must stop although it has not started yet."""
         self._settings = settings
+        self._should_stop = should_stop
+        self.stopped_while_waiting = False
         self._services: Services | None = None
         # `_lifespan` sets this attribute before uvicorn accepts connections.
         self._serve: Application
@@ -73,10 +77,14 @@ class Server:
         started = False
         try:
             async with (
-                open_services(
-                    self._settings, serves_sockets=True, application_name="curhat server"
-                ) as services,
+                # While open_services waits for PostgreSQL, the operations port already answers.
                 self._operations_port(),
+                open_services(
+                    self._settings,
+                    serves_sockets=True,
+                    application_name="curhat server",
+                    should_stop=self._should_stop,
+                ) as services,
             ):
                 self._services = services
                 self._serve = self._front(services)
@@ -84,6 +92,12 @@ class Server:
                 started = True
                 await receive()
                 self._services = None
+        except StoppedWaiting:
+            self.stopped_while_waiting = True
+            await send(
+                {"type": "lifespan.startup.failed", "message": "stopped while it waited for PostgreSQL"}
+            )
+            return
         except Exception as error:
             self._services = None
             log.exception("server.failed")
@@ -115,6 +129,9 @@ class Server:
                 await limited(scope, receive, send)
             elif development and scope["path"] in OPERATIONS_PATHS:
                 await self._serve_operations(scope, receive, send)
+            elif scope["path"] == WEBHOOK_PATH:
+                # The gateway sends all its web hooks from few addresses. A wrong token costs one comparison.
+                await observed(api, scope, receive, send)
             else:
                 await observed(limited, scope, receive, send)
 

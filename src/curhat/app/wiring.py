@@ -5,7 +5,7 @@ this module provides these hooks. Each object is constructed from objects that a
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +23,7 @@ from curhat.journeys import charging, mitras
 from curhat.journeys.push import PushTransitions, still_wanted
 from curhat.journeys.transitions import Transitions
 from curhat.kit.asgi import Scope
-from curhat.kit.database import DATABASE_AWAY, Database
+from curhat.kit.database import DATABASE_AWAY, Database, is_away
 from curhat.kit.identity import Identity, Role
 from curhat.kit.settings import Settings
 from curhat.kit.signals import Signals
@@ -51,6 +51,11 @@ log = structlog.get_logger(__name__)
 # at most VALKEY_TIMEOUT_SECONDS.
 MAX_VALKEY_CONNECTIONS = 64
 VALKEY_TIMEOUT_SECONDS = 1.0
+# The pauses between two tries to reach PostgreSQL at the start.
+MIN_CONNECT_PAUSE_SECONDS = 0.25
+MAX_CONNECT_PAUSE_SECONDS = 4.0
+# While the process waits for PostgreSQL, it notices within this time that it must stop.
+STOP_CHECK_INTERVAL_SECONDS = 0.05
 
 
 def connect_valkey(url: str) -> valkey.asyncio.Valkey:
@@ -161,10 +166,12 @@ class Services:
         )
         self.customers = customers = CustomerConnections(client)
         self.hooks = Hooks(database, client, authenticator, hub, self.cards, presence, customers)
+        # Settings.gateway names the gateway. So far, `mock` is the only name.
         self.gateway = MockGateway(
             database,
             partial(charging.record_charge_answer, database, presence),
             partial(charging.record_refund_answer, database),
+            settings.gateway_webhook_token,
         )
 
         async def connected_among(role: Role, user_ids: Sequence[UUID]) -> set[UUID]:
@@ -185,26 +192,73 @@ class Services:
         self.deadline_loop = Loop(database, self.transitions)
 
 
+class StoppedWaiting(Exception):
+    """The process was told to stop while it waited for PostgreSQL."""
+
+
+async def _connect_database(
+    url: str, settings: Settings, signals: Signals, application_name: str, should_stop: Callable[[], bool]
+) -> Database:
+    """Connect to PostgreSQL. While it is away, or cannot write, try again and again.
+
+    Machines start in any order. If the process ended instead, it would depend on its supervisor, which may give up.
+    Raises StoppedWaiting. Raises the error of PostgreSQL if waiting cannot help, for example after a wrong password.
+    """
+    pause_seconds = MIN_CONNECT_PAUSE_SECONDS
+    while True:
+        try:
+            return await Database.connect(
+                url, pool_size=settings.database_pool_size, sink=signals, application_name=application_name
+            )
+        except DATABASE_AWAY as error:
+            if not is_away(error):
+                raise
+            log.warning("postgresql.waiting", error=f"{type(error).__name__}: {error}")
+        for _ in range(round(pause_seconds / STOP_CHECK_INTERVAL_SECONDS)):
+            if should_stop():
+                raise StoppedWaiting
+            await asyncio.sleep(STOP_CHECK_INTERVAL_SECONDS)
+        pause_seconds = min(2 * pause_seconds, MAX_CONNECT_PAUSE_SECONDS)
+
+
+def _never() -> bool:
+    return False
+
+
 @asynccontextmanager
 async def open_services(
-    settings: Settings, *, serves_sockets: bool, application_name: str
+    settings: Settings,
+    *,
+    serves_sockets: bool,
+    application_name: str,
+    should_stop: Callable[[], bool] = _never,
 ) -> AsyncIterator[Services]:
     """Connect to PostgreSQL and Valkey, run the loops of the process, and yield the Services.
 
     With `serves_sockets`, run the loops of a server process. Otherwise run the loops of a worker.
+    Waits for PostgreSQL until it can write, or until `should_stop` returns true (StoppedWaiting). Does not wait for
+    Valkey, because the service works without it (X.10).
     Raises RuntimeError if the settings have no URL of PostgreSQL or no URL of Valkey. In development, `curhat up`
     puts the URLs of its embedded servers into the settings.
     """
     if settings.database_url is None or settings.valkey_url is None:
         raise RuntimeError("a process of the services needs CURHAT_DATABASE_URL and CURHAT_VALKEY_URL")
+    if not settings.is_development and (settings.owner_database_url or settings.admin_database_url):
+        raise RuntimeError(
+            "a process that serves must not know CURHAT_OWNER_DATABASE_URL or CURHAT_ADMIN_DATABASE_URL: "
+            "whoever takes it over could change the schema and the audit"
+        )
+    if settings.is_mocked_in_production:
+        log.warning("gateway.mocked", effect="no payment moves money", setting="CURHAT_GATEWAY")
     client = connect_valkey(settings.valkey_url)
     signals = Signals(client)
-    database = await Database.connect(
-        settings.database_url,
-        pool_size=settings.database_pool_size,
-        sink=signals,
-        application_name=application_name,
-    )
+    try:
+        database = await _connect_database(
+            settings.database_url, settings, signals, application_name, should_stop
+        )
+    except BaseException:
+        await client.aclose()
+        raise
     try:
         services = Services(settings, database, client)
         signals.handle_locally("mitra_changed", services.presence.mitra_changed)

@@ -1,13 +1,14 @@
 """The worker: fires deadlines and deletes old rows. Any number of workers may run, beside any number of servers."""
 
 import asyncio
+import contextlib
 import signal
 
 import structlog
 from prometheus_client import Gauge
 
 from curhat.accounts import service as accounts
-from curhat.app.wiring import Services, open_services
+from curhat.app.wiring import Services, StoppedWaiting, open_services
 from curhat.control_center.operators import service as operators
 from curhat.deadlines import queries as deadlines
 from curhat.kit import idempotency
@@ -32,13 +33,19 @@ async def run(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with open_services(settings, serves_sockets=False, application_name="curhat worker") as services:
-        log.info("worker.started")
-        async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(services.deadline_loop.run()), tasks.create_task(_prune(services))]
-            await stop.wait()
-            for task in running:
-                task.cancel()
+    with contextlib.suppress(StoppedWaiting):
+        async with open_services(
+            settings, serves_sockets=False, application_name="curhat worker", should_stop=stop.is_set
+        ) as services:
+            log.info("worker.started")
+            async with asyncio.TaskGroup() as tasks:
+                running = [
+                    tasks.create_task(services.deadline_loop.run()),
+                    tasks.create_task(_prune(services)),
+                ]
+                await stop.wait()
+                for task in running:
+                    task.cancel()
     log.info("worker.stopped")
 
 

@@ -6,12 +6,14 @@ from curhat.control_center.audit import endpoints as audit
 from curhat.control_center.configuration_screen import endpoints as configuration_screen
 from curhat.control_center.dashboard import endpoints as dashboard
 from curhat.control_center.devices import endpoints as devices
+from curhat.control_center.gateway_notice import endpoints as gateway_notice
 from curhat.control_center.operators import endpoints as operators
 from curhat.control_center.records import endpoints as records
 from curhat.control_center.review import endpoints as review
 
 ROUTES: list[BaseRouteHandler] = [
     *operators.ROUTES,
+    *gateway_notice.ROUTES,
     *dashboard.ROUTES,
     *configuration_screen.ROUTES,
     *review.ROUTES,

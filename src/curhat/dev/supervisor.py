@@ -36,7 +36,7 @@ from curhat.app.static_files import web_folder
 from curhat.dev.child_processes import Program, ProgramError, open_log
 from curhat.dev.embedded import EmbeddedServers, lock_data_dir
 from curhat.kit.migrations import migrate
-from curhat.kit.settings import PREFIX, Settings
+from curhat.kit.settings import FILE_SUFFIX, PREFIX, Settings
 
 READY_TIMEOUT_SECONDS: Final = 60
 FIRST_RESTART_PAUSE_SECONDS: Final = 0.2
@@ -144,7 +144,12 @@ class Supervisor:
             valkey_url=valkey_url,
             secret_key=settings.secret_key.decode(),
         )
-        environ = {**os.environ, **run_file.environ(), f"{PREFIX}DATA_DIR": str(settings.data_dir)}
+        chosen = {**run_file.environ(), f"{PREFIX}DATA_DIR": str(settings.data_dir)}
+        # A secret's variable and its file's variable exclude each other.
+        kept = {
+            name: value for name, value in os.environ.items() if name.removesuffix(FILE_SUFFIX) not in chosen
+        }
+        environ = {**kept, **chosen}
         async with _connection(database_url) as connection:
             with self._step("migrating") as step:
                 applied = await migrate(connection)

@@ -8,23 +8,29 @@ import difflib
 import ipaddress
 import secrets
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
-from typing import Final, Literal, Self, TypeVar
+from typing import Final, Literal, NamedTuple, Self, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 import phonenumbers
+
+from curhat.kit.server_urls import RISKS, check_database_url, check_valkey_url, database_risks, valkey_risks
 
 Environment = Literal["production", "development"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["json", "console"]
 
 PREFIX: Final = "CURHAT_"
+# CURHAT_SECRET_KEY_FILE names a file that contains the value of CURHAT_SECRET_KEY. The same holds for every secret.
+FILE_SUFFIX: Final = "_FILE"
 MIN_SECRET_KEY_BYTES: Final = 32
 VAPID_KEY_BYTES: Final = 32
+MIN_TOKEN_CHARACTERS: Final = 20
+MAX_SECRET_FILE_BYTES: Final = 64 * 1024
 # A private key of the curve P-256 is a number from 1 to _P256_ORDER - 1.
 _P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
@@ -32,10 +38,20 @@ _P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2F
 # `inbox`, because the inbox shows the codes to everyone.
 REAL_CODE_SENDERS: Final[frozenset[str]] = frozenset()
 
+# The payment gateways, by name. `Services` (app/wiring.py) constructs them.
+GATEWAYS: Final[tuple[str, ...]] = ("mock",)
+
 DEFAULT_PHONE_REGIONS: Final = ("ID",)
 
 Value = TypeVar("Value")
 Choice = TypeVar("Choice", bound=str)
+
+
+class Problem(NamedTuple):
+    """A wrong setting: its name without the prefix, and a sentence with the name, the fault, and a valid value."""
+
+    name: str
+    sentence: str
 
 
 class SettingsError(ValueError):
@@ -48,7 +64,10 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The settings of one process. The variable of a field is `CURHAT_`, followed by the field's name in capitals."""
+    """The settings of one process. The variable of a field is `CURHAT_`, followed by the field's name in capitals.
+
+    A field with `repr=False` is a secret. The variable `…_FILE` may name a file that contains the secret.
+    """
 
     environment: Environment
     host: str
@@ -60,7 +79,13 @@ class Settings:
     data_dir: Path
     # None means an embedded server. Only development has embedded servers.
     database_url: str | None = field(repr=False)
+    # Production has two roles (`kit/roles.py`). The owner's URL is for `curhat migrate`, and the administrator's URL
+    # for `curhat roles`. A process that serves must have neither.
+    owner_database_url: str | None = field(repr=False)
+    admin_database_url: str | None = field(repr=False)
     valkey_url: str | None = field(repr=False)
+    # The names in RISKS that the owner of this installation accepts.
+    allow_insecure: tuple[str, ...]
     secret_key: bytes = field(repr=False)
     # This private key identifies us to push services (RFC 8292). Browsers subscribe with the matching public key. If
     # the private key changes, all existing subscriptions stop working.
@@ -71,6 +96,10 @@ class Settings:
     # IP addresses and networks of the proxies in front of the server. The server trusts X-Forwarded-For only from
     # these proxies. If clients connect through another proxy, all of them share the rate limits of its address.
     trusted_proxies: tuple[str, ...]
+    # The payment gateway. `mock` moves no money. Production must name its gateway explicitly.
+    gateway: str
+    # The gateway proves with this token that it sends a web hook. None: every web hook is refused.
+    gateway_webhook_token: str | None = field(repr=False)
     code_sender: str
     # The countries (ISO 3166-1) whose phone numbers may sign in. A code to another country can cost many times more.
     phone_regions: tuple[str, ...]
@@ -91,6 +120,11 @@ class Settings:
         return self.environment == "development"
 
     @property
+    def is_mocked_in_production(self) -> bool:
+        """Whether this is production, and payments move no money. Operators must then be told so."""
+        return self.gateway == "mock" and not self.is_development
+
+    @property
     def local_url(self) -> str:
         """The URL at which this machine reaches the main port, such as http://127.0.0.1:8000."""
         return f"http://{_reachable_host(self.host)}:{self.port}"
@@ -103,14 +137,35 @@ class Settings:
         return f"http://{_reachable_host(self.operations_host)}:{self.operations_port}"
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str]) -> Self:
-        """Read and check all settings.
+    def from_environment(cls, environ: Mapping[str, str], needs: Collection[str] | None = None) -> Self:
+        """Read and check all settings. A command that uses only some of them names these in `needs`.
 
-        In development, CURHAT_SECRET_KEY and CURHAT_VAPID_PRIVATE_KEY may be missing. This function then reads the
-        keys from the data directory. If the data directory has no keys yet, this function writes new keys there.
+        With `needs`, the other settings may be missing or wrong, and must not be used.
         Raises SettingsError, which names every wrong setting.
         """
-        reader = _Reader(environ)
+        settings, problems = cls.read(environ)
+        if needs is not None:
+            used = {*needs, *(name + FILE_SUFFIX for name in needs), "ENVIRONMENT"}
+            known = {item.name.upper() for item in fields(cls)}
+            unused = {*known, *(name + FILE_SUFFIX for name in known)} - used
+            # A misspelt name may be the reason why a setting is missing.
+            problems = [problem for problem in problems if problem.name not in unused]
+            if not any(problem.name in used for problem in problems):
+                problems = []
+        if problems:
+            raise SettingsError([problem.sentence for problem in problems])
+        return settings
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str]) -> tuple[Self, list[Problem]]:
+        """Read and check all settings. Return them with their problems.
+
+        A setting with a problem has its default value, or an empty one.
+        In development, CURHAT_SECRET_KEY and CURHAT_VAPID_PRIVATE_KEY may be missing. This function then reads the
+        keys from the data directory. If the data directory has no keys yet, this function writes new keys there.
+        """
+        secret_names = [item.name.upper() for item in fields(cls) if not item.repr]
+        reader = _Reader(environ, secret_names)
         environment: Environment = reader.choice("ENVIRONMENT", ("production", "development"), "production")
         development = environment == "development"
         port = reader.integer("PORT", 8000, 1, 65_535)
@@ -126,8 +181,11 @@ class Settings:
             operations_host=reader.value("OPERATIONS_HOST", _host, "127.0.0.1"),
             operations_port=reader.integer("OPERATIONS_PORT", 9000, 1, 65_535),
             data_dir=data_dir,
-            database_url=reader.value("DATABASE_URL", _database_url, None),
-            valkey_url=reader.value("VALKEY_URL", _valkey_url, None),
+            database_url=reader.value("DATABASE_URL", check_database_url, None),
+            owner_database_url=reader.value("OWNER_DATABASE_URL", check_database_url, None),
+            admin_database_url=reader.value("ADMIN_DATABASE_URL", check_database_url, None),
+            valkey_url=reader.value("VALKEY_URL", check_valkey_url, None),
+            allow_insecure=reader.value("ALLOW_INSECURE", _risks, ()),
             secret_key=reader.secret_key(data_dir if development else None),
             vapid_private_key=reader.vapid_private_key(data_dir if development else None),
             public_origins=reader.value(
@@ -136,6 +194,8 @@ class Settings:
                 (f"http://127.0.0.1:{port}", f"http://localhost:{port}") if development else (),
             ),
             trusted_proxies=reader.value("TRUSTED_PROXIES", _networks, ("127.0.0.1",)),
+            gateway=reader.choice("GATEWAY", GATEWAYS, "mock"),
+            gateway_webhook_token=reader.value("GATEWAY_WEBHOOK_TOKEN", _token, None),
             code_sender=reader.code_sender(development=development),
             phone_regions=reader.value("PHONE_REGIONS", _phone_regions, DEFAULT_PHONE_REGIONS),
             address_requests_per_minute=reader.integer(
@@ -153,10 +213,10 @@ class Settings:
             log_format=reader.choice("LOG_FORMAT", ("json", "console"), "console" if development else "json"),
         )
         reader.check_together(settings)
-        reader.check_names(PREFIX + item.name.upper() for item in fields(cls))
-        if reader.problems:
-            raise SettingsError(reader.problems)
-        return settings
+        reader.check_names(
+            [item.name.upper() for item in fields(cls)] + [name + FILE_SUFFIX for name in secret_names]
+        )
+        return settings, reader.problems
 
 
 def default_data_dir() -> Path:
@@ -214,9 +274,30 @@ class _Reader:
     An empty variable means not set, because compose files and unit files set a variable to "" to leave it out.
     """
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    def __init__(self, environ: Mapping[str, str], secret_names: Iterable[str]) -> None:
         self._environ = {name: text for name, text in environ.items() if name.startswith(PREFIX) and text}
-        self.problems: list[str] = []
+        self.problems: list[Problem] = []
+        # The secrets whose file could not be read. For them, only the problem of the file is reported.
+        self._unread: set[str] = set()
+        for name in secret_names:
+            path = self._environ.pop(PREFIX + name + FILE_SUFFIX, None)
+            if path is not None:
+                self._read_file(name, path)
+
+    def _read_file(self, name: str, path: str) -> None:
+        """Use the text of a file as the value of the secret `name`. A line break at the end does not count."""
+        if PREFIX + name in self._environ:
+            self.problem(name + FILE_SUFFIX, f"is set though {PREFIX}{name} is; right is one of the two")
+            return
+        try:
+            self._environ[PREFIX + name] = _text_of_file(path)
+        except ValueError as error:
+            self.problem(
+                name + FILE_SUFFIX,
+                f"is {path!r}, which cannot be used ({error}); right is a file that this process can read "
+                "and that contains nothing but the secret",
+            )
+            self._unread.add(name)
 
     def value(self, name: str, read: Callable[[str], Value], default: Value) -> Value:
         """Read one variable with `read`. Return `default` if the variable is not set or its value is wrong.
@@ -327,12 +408,29 @@ class _Reader:
                     missing[0], f"is not set though {PREFIX}{other} is; right is both, or neither (embedded)"
                 )
             return
+        for name, url, find_risks in (
+            ("DATABASE_URL", settings.database_url, database_risks),
+            ("OWNER_DATABASE_URL", settings.owner_database_url, database_risks),
+            ("ADMIN_DATABASE_URL", settings.admin_database_url, database_risks),
+            ("VALKEY_URL", settings.valkey_url, valkey_risks),
+        ):
+            for risk in find_risks(url) if url is not None else []:
+                if risk not in settings.allow_insecure:
+                    self.problem(
+                        name, f"{RISKS[risk]}; to accept this, put {risk} into {PREFIX}ALLOW_INSECURE"
+                    )
         for name in missing:
             self.problem(name, f"is not set; production embeds no servers; right is such as {examples[name]}")
         if f"{PREFIX}PUBLIC_ORIGINS" not in self._environ:
             self.problem(
                 "PUBLIC_ORIGINS",
                 "is not set; right is such as https://app.example.id,https://mitra.example.id",
+            )
+        if f"{PREFIX}GATEWAY" not in self._environ:
+            self.problem(
+                "GATEWAY",
+                "is not set; right is mock, with which no payment moves money: "
+                "production says so at its start, in curhat doctor and in the Control Center",
             )
         if settings.operations_port == settings.port:
             self.problem(
@@ -341,21 +439,43 @@ class _Reader:
 
     def check_names(self, known: Iterable[str]) -> None:
         """Report variables that begin with CURHAT_ but are not settings, for example misspelt names."""
-        names = list(known)
+        names = [PREFIX + name for name in known]
         for name in sorted(self._environ.keys() - set(names)):
             close = difflib.get_close_matches(name, names, n=1)
             hint = f"did you mean {close[0]}?" if close else f"the settings are {', '.join(names)}"
             self.problem(name.removeprefix(PREFIX), f"is not a setting; {hint}")
 
     def problem(self, name: str, sentence: str) -> None:
-        line = f"{PREFIX}{name} {sentence}"
-        if line not in self.problems:
-            self.problems.append(line)
+        if name in self._unread:
+            return
+        problem = Problem(name, f"{PREFIX}{name} {sentence}")
+        if problem not in self.problems:
+            self.problems.append(problem)
+
+
+def _text_of_file(path: str) -> str:
+    """Return the text of a file of a secret, without line breaks at its end.
+
+    Raises ValueError with the reason if the file cannot be read, is empty or is too large.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(MAX_SECRET_FILE_BYTES + 1)
+        text = content.decode().rstrip("\r\n")
+    except OSError as error:
+        raise ValueError(error.strerror) from None
+    except UnicodeDecodeError:
+        raise ValueError("it contains no UTF-8 text") from None
+    if len(content) > MAX_SECRET_FILE_BYTES:
+        raise ValueError("it is too large")
+    if not text:
+        raise ValueError("it is empty")
+    return text
 
 
 def _shown(name: str, text: str) -> str:
     # A URL may contain a password.
-    return "not shown here" if name.endswith("_URL") else repr(text)
+    return "not shown here" if name.endswith(("_URL", "_TOKEN")) else repr(text)
 
 
 def _vapid_private_key(text: str) -> bytes:
@@ -365,6 +485,12 @@ def _vapid_private_key(text: str) -> bytes:
     if len(key) != VAPID_KEY_BYTES or not 0 < int.from_bytes(key) < _P256_ORDER:
         raise ValueError("no private key of the curve P-256")
     return key
+
+
+def _token(text: str) -> str:
+    if len(text) < MIN_TOKEN_CHARACTERS or not text.isascii():
+        raise ValueError(f"right are at least {MIN_TOKEN_CHARACTERS} ASCII characters that nobody can guess")
+    return text
 
 
 def _reachable_host(host: str) -> str:
@@ -405,21 +531,6 @@ def _url(text: str) -> SplitResult:
     return parts
 
 
-def _database_url(text: str) -> str | None:
-    parts = _url(text)
-    if parts.scheme not in ("postgresql", "postgres") or not (parts.hostname or "host=" in parts.query):
-        raise ValueError("right is such as postgresql://user:password@host:5432/curhat")
-    return text
-
-
-def _valkey_url(text: str) -> str | None:
-    parts = _url(text)
-    reachable = parts.path if parts.scheme == "unix" else parts.hostname
-    if parts.scheme not in ("valkey", "valkeys", "redis", "rediss", "unix") or not reachable:
-        raise ValueError("right is such as valkey://host:6379/0, valkeys://… (TLS) or unix:///path/to/socket")
-    return text
-
-
 def _origins(text: str, *, schemes: tuple[str, ...]) -> tuple[str, ...]:
     right = f"right are origins with commas between, such as {schemes[0]}://app.example.id, nothing after it"
     origins = tuple(part.strip() for part in text.split(",") if part.strip())
@@ -432,6 +543,13 @@ def _origins(text: str, *, schemes: tuple[str, ...]) -> tuple[str, ...]:
         if "@" in parts.netloc or "*" in parts.netloc:
             raise ValueError(f"{origin!r} names no single place; {right}")
     return origins
+
+
+def _risks(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
+    if not RISKS.keys() >= set(names):
+        raise ValueError(f"right are some of {', '.join(RISKS)}, with commas between")
+    return names
 
 
 def _networks(text: str) -> tuple[str, ...]:

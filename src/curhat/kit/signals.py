@@ -123,6 +123,7 @@ class Signals:
         """Call the handlers until the connection breaks. Ping Valkey if the connection is silent."""
         pinged = False
         while True:
+            _raise_lost_cancellation()
             message = await listener.get_message(timeout=MAX_SILENCE_SECONDS)
             if message is None:
                 if pinged:
@@ -143,3 +144,14 @@ class Signals:
         except Exception:
             # One malformed signal must not end the subscription, because this process would miss later signals.
             log.exception("signals.handler_failed", channel=channel)
+
+
+def _raise_lost_cancellation() -> None:
+    """Raise CancelledError if this task was cancelled and goes on.
+
+    valkey-py can lose a cancellation while it connects (Python 3.11). A process that was told to stop would then listen
+    for ever, and never end.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

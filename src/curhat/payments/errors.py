@@ -43,3 +43,9 @@ class PaymentConfirmed(BusinessError):
     code = "payment_confirmed"
     status = 409
     detail = "The payment is already confirmed. While searching, cancel the search instead."
+
+
+class WebhookRefused(BusinessError):
+    code = "webhook_refused"
+    status = 403
+    detail = "This web hook does not prove that it comes from the payment gateway."

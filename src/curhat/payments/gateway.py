@@ -9,9 +9,13 @@ What every gateway guarantees
 What callers must expect
     An answer may be missing or late, may arrive twice, and may arrive out of order. Answers about one key may
     contradict each other.
+Web hooks
+    A gateway tells late answers by an HTTP request, the web hook (`payments/endpoints.py`). The gateway's class checks
+    its token, and reads only which charge or refund it is about. The result always comes from a query. So a web hook
+    that is repeated, out of order or forged can change nothing that the gateway itself does not say.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Literal, Protocol, runtime_checkable
 from uuid import UUID
 
@@ -27,6 +31,21 @@ ANSWER_TIMEOUT_SECONDS = 5.0
 
 class GatewayUnknown(Exception):
     """The gateway did not answer, but the charge or refund may have happened. Query the gateway by the key."""
+
+
+class WebhookForged(Exception):
+    """The web hook does not prove that it comes from the gateway."""
+
+
+class WebhookMalformed(Exception):
+    """The web hook comes from the gateway, but does not say what it is about."""
+
+
+class Webhook(msgspec.Struct, frozen=True):
+    """What a web hook is about: our key of a charge or of a refund. None: about nothing that concerns Curhat."""
+
+    about: Literal["charge", "refund"]
+    key: UUID
 
 
 class ChargeAnswer(msgspec.Struct, frozen=True):
@@ -75,3 +94,17 @@ class Gateway(Protocol):
 
     async def close(self) -> None:
         """Release the gateway's connections when the process ends."""
+
+
+@runtime_checkable
+class WebhookGateway(Gateway, Protocol):
+    """A gateway that tells late answers by web hooks. Every gateway of a server is one."""
+
+    def read_webhook(self, headers: Mapping[str, str], body: bytes) -> Webhook | None:
+        """Check where a web hook comes from, and return what it is about. None: nothing that concerns Curhat.
+
+        The names in `headers` are in small letters. Raises WebhookForged and WebhookMalformed.
+        """
+
+    async def follow_webhook(self, webhook: Webhook) -> None:
+        """Query the result, and pass it to the callback if it is final. Raises GatewayUnknown."""

@@ -7,6 +7,7 @@ const en: typeof id = {
   title: 'Control Center',
   navigation: 'Screens',
   skip: 'To the content',
+  gatewayIsMocked: 'Payments here are mocked: no money moves.',
   refusals: {
     validation_failed: 'Something is missing or not right: check what you filled in, then try again.',
     forbidden: 'Your role may not do this.',

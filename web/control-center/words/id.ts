@@ -7,6 +7,7 @@ export default {
   title: 'Control Center',
   navigation: 'Layar',
   skip: 'Langsung ke isi',
+  gatewayIsMocked: 'Pembayaran di sini hanya tiruan: tidak ada uang yang berpindah.',
   /** Why the server refused a step, by the refusal's code. */
   refusals: {
     validation_failed: 'Ada yang belum diisi atau tidak benar: periksa isinya, lalu coba lagi.',

@@ -1014,6 +1014,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/control-center/gateway": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * GetGatewayNotice
+         * @description Whether the payment gateway of this server is a mock although this is production.
+         */
+        get: operations["get_gateway_notice"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/control-center/mitras": {
         parameters: {
             query?: never;
@@ -2260,6 +2280,11 @@ export interface components {
             /** @enum {string} */
             behaviour: "approve" | "decline" | "slow" | "lost" | "double" | "processing" | "pending";
             payment_id?: string | null;
+        };
+        /** GatewayNotice */
+        GatewayNotice: {
+            is_mocked: boolean;
+            name: string;
         };
         /** GatewayRecords */
         GatewayRecords: {
@@ -7730,6 +7755,38 @@ export interface operations {
                         /** @enum {unknown} */
                         code?: "too_many_requests";
                     };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    get_gateway_notice: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GatewayNotice"];
                 };
             };
             /** @description `code`: service_unavailable */

@@ -4,13 +4,13 @@ import argparse
 import asyncio
 import os
 import resource
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 from curhat.app.run_file import RunFile
 from curhat.kit.database import Database, Transaction
-from curhat.kit.settings import PREFIX, Settings, data_dir_of, default_data_dir
+from curhat.kit.settings import FILE_SUFFIX, PREFIX, Settings, data_dir_of, default_data_dir
 
 # The alias is a string, because this class takes a type argument in argparse's type stubs, but not at run time.
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  argparse has no public name
@@ -25,21 +25,27 @@ class CommandError(Exception):
         self.exit_status = exit_status
 
 
-def joined_settings() -> Settings:
-    """Return the settings in this process's environment variables.
+def joined_settings(needs: Collection[str] | None = None) -> Settings:
+    """Return the settings in `joined_environ`. Only those in `needs` must be right (default: all)."""
+    return Settings.from_environment(joined_environ(), needs)
+
+
+def joined_environ() -> dict[str, str]:
+    """Return this process's environment variables, from which a command reads the settings.
 
     If CURHAT_DATABASE_URL is not set, add the settings of the `curhat up` that runs in the data directory. An
     environment variable of this process takes precedence, so that a second server can have its own port. Raises
     CommandError if CURHAT_DATABASE_URL is not set and no `curhat up` runs in the data directory.
     """
-    if os.environ.get(f"{PREFIX}DATABASE_URL"):
-        return Settings.from_environment(os.environ)
+    own = {name: value for name, value in os.environ.items() if value}
+    if own.keys() & {f"{PREFIX}DATABASE_URL", f"{PREFIX}DATABASE_URL{FILE_SUFFIX}"}:
+        return own
     data_dir = named_data_dir()
     run_file = RunFile.read(data_dir)
     if run_file is None:
         raise CommandError(f"nothing is running in {data_dir}; start it with make up")
-    own = {name: value for name, value in os.environ.items() if value}
-    return Settings.from_environment({**run_file.environ(), **own, f"{PREFIX}DATA_DIR": str(data_dir)})
+    joined = {name: value for name, value in run_file.environ().items() if name + FILE_SUFFIX not in own}
+    return {**joined, **own, f"{PREFIX}DATA_DIR": str(data_dir)}
 
 
 def named_data_dir() -> Path:
@@ -49,7 +55,10 @@ def named_data_dir() -> Path:
 
 
 def in_transaction(step: Callable[[Transaction], Awaitable[Answer]]) -> Answer:
-    """Run `step` in a transaction on the database of `joined_settings`. Commit, and return the result of `step`."""
+    """Run `step` in a transaction on the database of `joined_settings`. Commit, and return the result of `step`.
+
+    The only setting that this function needs is CURHAT_DATABASE_URL.
+    """
 
     async def carry_out(url: str) -> Answer:
         database = await Database.connect(url, pool_size=1, application_name="curhat command")
@@ -59,7 +68,7 @@ def in_transaction(step: Callable[[Transaction], Awaitable[Answer]]) -> Answer:
         finally:
             await database.close()
 
-    return asyncio.run(carry_out(database_url_of(joined_settings())))
+    return asyncio.run(carry_out(database_url_of(joined_settings(["DATABASE_URL"]))))
 
 
 def database_url_of(settings: Settings) -> str:

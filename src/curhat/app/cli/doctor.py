@@ -6,17 +6,21 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator
-from typing import Final, Literal, NamedTuple
+from typing import Final
 
 import asyncpg
 import valkey.asyncio
-from valkey.exceptions import ValkeyError
+from asyncpg.connect_utils import SessionAttribute
+from valkey.exceptions import NoPermissionError, ResponseError, ValkeyError
 
-from curhat.app.cli.common import CommandError, Subparsers, joined_settings
+from curhat.app import production_checks
+from curhat.app.cli.common import CommandError, Subparsers, joined_environ
+from curhat.app.findings import Finding
 from curhat.app.local_ports import http_status, port_problem
 from curhat.app.run_file import RunFile
 from curhat.kit import migrations
-from curhat.kit.settings import PREFIX, Settings, SettingsError
+from curhat.kit.database import DATABASE_AWAY
+from curhat.kit.settings import PREFIX, Problem, Settings
 
 MIN_POSTGRES_VERSION: Final = 18
 MIN_VALKEY_VERSION: Final = 8
@@ -28,14 +32,6 @@ COLOURS: Final = {"ok": "\x1b[32m", "warn": "\x1b[33m", "FAIL": "\x1b[1;31m"}
 RESET_COLOUR: Final = "\x1b[0m"
 
 
-class Finding(NamedTuple):
-    """One line of the output: the state and the name of a subject, and a sentence that says what to do."""
-
-    state: Literal["ok", "warn", "FAIL"]
-    subject: str
-    sentence: str
-
-
 def add_to(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "doctor",
@@ -43,17 +39,22 @@ def add_to(subparsers: Subparsers) -> None:
         description="Look at everything that the service needs: settings, data directory, port, both servers, "
         "migrations, clock, parked deadlines. One line each. Exit status 1 if something must be mended.",
     )
+    parser.add_argument(
+        "--production",
+        action="store_true",
+        help="check this machine as one of production: roles, durability, backups, logs, TLS, limits, files",
+    )
     parser.set_defaults(run=run)
 
 
-def run(_arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Print the findings. Return 1 if a finding has the state FAIL."""
-    return asyncio.run(_report())
+    return asyncio.run(_report(for_production=arguments.production))
 
 
-async def _report() -> int:
+async def _report(*, for_production: bool) -> int:
     status = 0
-    async for finding in _findings():
+    async for finding in _findings(for_production=for_production):
         state = f"{finding.state:<4}"
         if sys.stdout.isatty():
             state = f"{COLOURS[finding.state]}{state}{RESET_COLOUR}"
@@ -63,37 +64,52 @@ async def _report() -> int:
     return status
 
 
-async def _findings() -> AsyncIterator[Finding]:
-    try:
-        settings, run_file = _settings_to_check()
-    except SettingsError as error:
-        for problem in error.problems:
-            yield Finding("FAIL", "settings", problem)
-        return
-    yield Finding("ok", "settings", f"{settings.environment}, {settings.local_url}")
+async def _findings(*, for_production: bool) -> AsyncIterator[Finding]:
+    settings, run_file, problems = _settings_to_check(for_production=for_production)
+    for problem in problems:
+        yield Finding("FAIL", "settings", problem.sentence)
+    if not problems:
+        yield Finding("ok", "settings", f"{settings.environment}, {settings.local_url}")
     if settings.is_development:
         yield _data_dir(settings)
+    if for_production:
+        for finding in production_checks.check_process(settings, os.environ):
+            yield finding
+    yield _gateway(settings)
     yield await _server(settings, run_file)
-    if settings.database_url is None or settings.valkey_url is None:
+    async for finding in _servers(settings, for_production=for_production):
+        yield finding
+
+
+async def _servers(settings: Settings, *, for_production: bool) -> AsyncIterator[Finding]:
+    if settings.is_development and settings.database_url is None and settings.valkey_url is None:
         yield Finding(
             "warn", "databases", f"nothing is running in {settings.data_dir}; make up starts everything"
         )
-        return
-    async for finding in _postgres(settings.database_url):
-        yield finding
-    yield await _valkey(settings.valkey_url)
+    if settings.database_url is not None:
+        async for finding in _postgres(settings, settings.database_url, for_production=for_production):
+            yield finding
+    if settings.valkey_url is not None:
+        async for finding in _valkey(settings.valkey_url, for_production=for_production):
+            yield finding
 
 
-def _settings_to_check() -> tuple[Settings, RunFile | None]:
-    """Return `joined_settings`, and the run file of the running `curhat up` if there is one.
+def _settings_to_check(*, for_production: bool) -> tuple[Settings, RunFile | None, list[Problem]]:
+    """Return the joined settings, the run file of the running `curhat up` if there is one, and what is wrong.
 
-    If `joined_settings` finds no database, return the settings with which `curhat up` would start.
+    For production, return the settings of the environment alone, as those of production.
+
+    If no `curhat up` runs and no database is named, return the settings with which `curhat up` would start.
     """
+    if for_production:
+        settings, problems = Settings.read({**os.environ, f"{PREFIX}ENVIRONMENT": "production"})
+        return settings, None, problems
     try:
-        settings = joined_settings()
+        environ = joined_environ()
     except CommandError:
-        return Settings.from_environment({f"{PREFIX}ENVIRONMENT": "development", **os.environ}), None
-    return settings, RunFile.read(settings.data_dir)
+        environ = {f"{PREFIX}ENVIRONMENT": "development", **os.environ}
+    settings, problems = Settings.read(environ)
+    return settings, RunFile.read(settings.data_dir) if settings.is_development else None, problems
 
 
 def _data_dir(settings: Settings) -> Finding:
@@ -107,8 +123,17 @@ def _data_dir(settings: Settings) -> Finding:
     return Finding("ok", "data directory", f"{data_dir} can be written")
 
 
+def _gateway(settings: Settings) -> Finding:
+    if settings.is_mocked_in_production:
+        return Finding("warn", "gateway", f"{settings.gateway}: no payment moves money ({PREFIX}GATEWAY)")
+    return Finding("ok", "gateway", settings.gateway)
+
+
 async def _server(settings: Settings, run_file: RunFile | None) -> Finding:
     if run_file is None:
+        status = await asyncio.to_thread(http_status, f"{settings.health_url}/readyz")
+        if not settings.is_development and status == "200":
+            return Finding("ok", "server", f"ready, at {settings.health_url}")
         problem = port_problem(settings.host, settings.port)
         if problem is not None:
             return Finding("FAIL", "port", problem)
@@ -120,10 +145,13 @@ async def _server(settings: Settings, run_file: RunFile | None) -> Finding:
     return Finding("ok", "server", f"ready, started by process {run_file.pid}")
 
 
-async def _postgres(url: str) -> AsyncIterator[Finding]:
+async def _postgres(settings: Settings, url: str, *, for_production: bool) -> AsyncIterator[Finding]:
     try:
-        connection = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_SECONDS)
-    except (OSError, asyncpg.PostgresError) as error:
+        # Of several hosts, take the one that can write, as the service does.
+        connection = await asyncpg.connect(
+            url, timeout=CONNECT_TIMEOUT_SECONDS, target_session_attrs=SessionAttribute.read_write
+        )
+    except DATABASE_AWAY as error:
         yield _unreachable("PostgreSQL", "DATABASE_URL", error)
         return
     try:
@@ -135,6 +163,11 @@ async def _postgres(url: str) -> AsyncIterator[Finding]:
             yield Finding("ok", "PostgreSQL", f"version {await connection.fetchval('SHOW server_version')}")
         for check in (_migrations, _clock, _parked_deadlines):
             yield await check(connection)
+        if not settings.is_development:
+            yield await production_checks.check_role(connection)
+        if for_production:
+            async for finding in production_checks.check_postgres(connection, settings):
+                yield finding
     finally:
         await connection.close()
 
@@ -178,19 +211,43 @@ async def _parked_deadlines(connection: "asyncpg.Connection[asyncpg.Record]") ->
     return Finding("ok", "deadlines", "none is parked")
 
 
-async def _valkey(url: str) -> Finding:
+async def _valkey(url: str, *, for_production: bool) -> AsyncIterator[Finding]:
     client = valkey.asyncio.Valkey.from_url(url, socket_connect_timeout=CONNECT_TIMEOUT_SECONDS)
     try:
-        version: str = (await client.info("server"))["valkey_version"]
+        await client.ping()
+        yield await _valkey_version(client)
+        if for_production:
+            async for finding in production_checks.check_valkey(client):
+                yield finding
     except (ValkeyError, OSError) as error:
-        return _unreachable("Valkey", "VALKEY_URL", error)
+        yield _unreachable("Valkey", "VALKEY_URL", error)
     finally:
         await client.aclose()
+
+
+async def _valkey_version(client: valkey.asyncio.Valkey) -> Finding:
+    try:
+        version: str | None = (await client.info("server")).get("valkey_version")
+    except ResponseError as error:
+        # INFO is an administrator's command. The service does not need it, so its user may lack it.
+        if not _is_refusal(error):
+            raise
+        return Finding("ok", "Valkey", "answers; its version is not known, because INFO is refused")
+    if version is None:
+        return Finding(
+            "FAIL", "Valkey", f"another program answers; install Valkey {MIN_VALKEY_VERSION} or newer"
+        )
     if int(version.partition(".")[0]) < MIN_VALKEY_VERSION:
         return Finding(
             "FAIL", "Valkey", f"version {version} is too old; install {MIN_VALKEY_VERSION} or newer"
         )
     return Finding("ok", "Valkey", f"version {version}")
+
+
+def _is_refusal(error: ResponseError) -> bool:
+    """Whether Valkey refused INFO: its user may not send it, or the command was renamed."""
+    text = str(error).lower()
+    return isinstance(error, NoPermissionError) or ("unknown command" in text and "info" in text)
 
 
 def _unreachable(server: str, setting: str, error: Exception) -> Finding:

@@ -13,13 +13,13 @@ from typing import Final
 
 import asyncpg
 
-from curhat.app.cli import config, doctor, migrate, mitra, operator, seed, serve, worker
+from curhat.app.cli import config, doctor, migrate, mitra, operator, roles, seed, serve, worker
 from curhat.app.cli.common import CommandError
 from curhat.kit.errors import BusinessError
 from curhat.kit.migrations import MigrationError
 from curhat.kit.settings import SettingsError
 
-COMMANDS: Final = (serve, worker, migrate, seed, mitra, operator, config, doctor)
+COMMANDS: Final = (serve, worker, roles, migrate, seed, mitra, operator, config, doctor)
 
 # The commands of curhat.dev. These commands need the packages of the extra `curhat[dev]`.
 DEVELOPMENT_COMMANDS: Final = frozenset({"up", "reset", "simulate", "bots"})
@@ -39,6 +39,7 @@ settings (environment variables; `curhat doctor` checks them all):
   CURHAT_PORT            where the server listens (default 8000)
   CURHAT_DATABASE_URL    PostgreSQL and Valkey of your own; without them,
   CURHAT_VALKEY_URL      development starts embedded ones
+  CURHAT_…_FILE          a file that holds a secret, such as CURHAT_DATABASE_URL_FILE
 
 examples:
   curhat mitra invite 08110000099 --name "Kak Tari" --max-customers 2

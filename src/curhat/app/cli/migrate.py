@@ -4,9 +4,12 @@ import argparse
 import asyncio
 
 import asyncpg
+from asyncpg.connect_utils import SessionAttribute
 
-from curhat.app.cli.common import Subparsers, database_url_of, joined_settings
+from curhat.app.cli.common import CommandError, Subparsers, database_url_of, joined_settings
 from curhat.kit import migrations
+from curhat.kit.roles import RoleError, checked_logins, grant_to_serving_role
+from curhat.kit.server_urls import database_login
 
 
 def add_to(subparsers: Subparsers) -> None:
@@ -14,13 +17,19 @@ def add_to(subparsers: Subparsers) -> None:
         "migrate",
         help="apply the migrations that the database lacks",
         description="Apply the files of migrations/ that the database lacks, in order. Each file runs in its own "
-        "transaction, or builds one index concurrently. Safe to repeat, and safe to start twice at once.",
+        "transaction, or builds one index concurrently. Safe to repeat, and safe to start twice at once. If "
+        "CURHAT_OWNER_DATABASE_URL is set, connect with it, and let the role of CURHAT_DATABASE_URL use what is new.",
     )
     parser.set_defaults(run=run)
 
 
 def run(_arguments: argparse.Namespace) -> int:
-    applied = asyncio.run(_migrate(database_url_of(joined_settings())))
+    settings = joined_settings(["DATABASE_URL", "OWNER_DATABASE_URL"])
+    serving_url = database_url_of(settings)
+    try:
+        applied = asyncio.run(_migrate(settings.owner_database_url or serving_url, serving_url))
+    except RoleError as error:
+        raise CommandError(str(error)) from error
     for name in applied:
         print(f"applied {name}")
     if not applied:
@@ -28,9 +37,14 @@ def run(_arguments: argparse.Namespace) -> int:
     return 0
 
 
-async def _migrate(url: str) -> list[str]:
-    connection = await asyncpg.connect(url)
+async def _migrate(url: str, serving_url: str) -> list[str]:
+    # Of several hosts, take the one that can write.
+    connection = await asyncpg.connect(url, target_session_attrs=SessionAttribute.read_write)
     try:
-        return await migrations.migrate(connection)
+        applied = await migrations.migrate(connection)
+        if url != serving_url:
+            _, serving = checked_logins(database_login(url), database_login(serving_url))
+            await grant_to_serving_role(connection, serving.user)
+        return applied
     finally:
         await connection.close()

@@ -24,7 +24,7 @@ def add_to(subparsers: Subparsers) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from curhat.accounts.service import invite_mitra
 
-    regions = joined_settings().phone_regions
+    regions = joined_settings(["DATABASE_URL", "PHONE_REGIONS"]).phone_regions
     invited = in_transaction(
         lambda tx: invite_mitra(
             tx, arguments.phone, arguments.name, arguments.max_customers, phone_regions=regions

@@ -18,7 +18,10 @@ def add_to(subparsers: Subparsers) -> None:
 def run(_arguments: argparse.Namespace) -> int:
     from curhat.app.seed import seed
 
-    settings = joined_settings()
+    settings = joined_settings(["DATABASE_URL"])
+    if settings.is_development:
+        # The password of the demo admin comes from the secret key.
+        settings = joined_settings()
     for account in in_transaction(lambda tx: seed(tx.connection, settings)):
         print(f"{account.role}  {account.sign_in}  {account.name}  ({account.note})")
     return 0

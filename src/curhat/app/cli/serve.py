@@ -54,8 +54,9 @@ def run(_arguments: argparse.Namespace) -> int:
             "this process may open too few files; raise its limit (ulimit -n) to 4096 or more, "
             "or lower CURHAT_DATABASE_POOL_SIZE"
         )
+    application = Server(settings, should_stop=lambda: server.should_exit)
     config = ServerConfig(
-        Server(settings),
+        application,
         max_connections=max_connections,
         host=settings.host,
         port=settings.port,
@@ -69,5 +70,11 @@ def run(_arguments: argparse.Namespace) -> int:
     listener = config.bind_socket()
     # Each accepted connection inherits this option from the listener.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_TIMEOUT_MILLISECONDS)
-    uvicorn.Server(config).run(sockets=[listener])
+    server = uvicorn.Server(config)
+    try:
+        server.run(sockets=[listener])
+    except SystemExit:
+        # For uvicorn, a start that was stopped is a start that failed.
+        if not application.stopped_while_waiting:
+            raise
     return 0

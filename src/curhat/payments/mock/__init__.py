@@ -1,4 +1,6 @@
-"""The mock gateway, for development and tests (2a.1). It acts like an external service. A test can make it misbehave.
+"""The mock gateway (2a.1): for development, for tests, and for a production whose payments move no money yet.
+
+It acts like an external service. A test can make it misbehave.
 
 The mock keeps its records in the schema `mock_gateway`, and writes the records in its own transactions. So a crash or
 rollback of the product does not undo these records. The product's own code never reads this schema.

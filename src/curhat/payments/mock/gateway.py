@@ -1,7 +1,8 @@
 """The mock gateway itself. The package's docstring describes each behaviour."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import hmac
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from uuid import UUID
 
@@ -9,11 +10,20 @@ import msgspec
 import structlog
 
 from curhat.kit.database import Database
-from curhat.payments.gateway import ChargeAnswer, ChargeCallback, RefundAnswer, RefundCallback
+from curhat.payments.gateway import (
+    ChargeAnswer,
+    ChargeCallback,
+    RefundAnswer,
+    RefundCallback,
+    Webhook,
+    WebhookForged,
+    WebhookMalformed,
+)
 from curhat.payments.mock import queries
 from curhat.payments.mock.schemas import (
     Behaviour,
     GatewayRecords,
+    MockWebhook,
     RecordedChargeStatus,
     RecordedRefundStatus,
 )
@@ -22,6 +32,8 @@ log = structlog.get_logger(__name__)
 
 # Longer than ANSWER_TIMEOUT_SECONDS, so that the server first answers a confirmation with 202.
 SLOW_SECONDS = 7.0
+# Xendit sends its token in this header too.
+WEBHOOK_TOKEN_HEADER = "x-callback-token"  # noqa: S105  the name of a header
 
 
 class MockGateway:
@@ -32,10 +44,13 @@ class MockGateway:
         database: Database,
         charge_callback: ChargeCallback | None = None,
         refund_callback: RefundCallback | None = None,
+        webhook_token: str | None = None,
     ) -> None:
+        """Without `webhook_token`, the mock believes no web hook."""
         self._database = database
         self._charge_callback = charge_callback
         self._refund_callback = refund_callback
+        self._webhook_token = webhook_token
         self._running_callbacks: set[asyncio.Task[None]] = set()
 
     async def charge(self, key: UUID, payment_id: UUID, amount_rp: int) -> ChargeAnswer:
@@ -87,6 +102,33 @@ class MockGateway:
             await asyncio.Event().wait()  # The caller's timeout ends this wait.
         elif behaviour == "double":
             self._start(call_back, 0, times=2)
+
+    def read_webhook(self, headers: Mapping[str, str], body: bytes) -> Webhook | None:
+        """Read a body such as {"event": "charge", "key": "…"}. Other events do not concern Curhat."""
+        given = headers.get(WEBHOOK_TOKEN_HEADER, "")
+        if self._webhook_token is None or not hmac.compare_digest(
+            given.encode(), self._webhook_token.encode()
+        ):
+            raise WebhookForged
+        try:
+            said = msgspec.json.decode(body, type=MockWebhook)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise WebhookMalformed from error
+        match said.event:
+            case "charge" | "refund":
+                return Webhook(said.event, said.key)
+            case _:
+                return None
+
+    async def follow_webhook(self, webhook: Webhook) -> None:
+        if webhook.about == "charge":
+            charge = await self.find_charge(webhook.key)
+            if charge.status in ("approved", "declined") and self._charge_callback is not None:
+                await self._charge_callback(webhook.key, charge)
+        else:
+            refund = await self.find_refund(webhook.key)
+            if refund.status in ("done", "failed") and self._refund_callback is not None:
+                await self._refund_callback(webhook.key, refund)
 
     async def _call_back_charge(self, key: UUID) -> None:
         if self._charge_callback is not None:

@@ -44,3 +44,10 @@ class GatewayRecords(msgspec.Struct, frozen=True):
 
     charges: list[RecordedCharge]
     refunds: list[RecordedRefund]
+
+
+class MockWebhook(msgspec.Struct, frozen=True):
+    """The body of the mock's web hook. An event other than `charge` and `refund` does not concern Curhat."""
+
+    event: str
+    key: UUID

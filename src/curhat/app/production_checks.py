@@ -1,0 +1,151 @@
+"""What `curhat doctor --production` checks in addition: faults that otherwise show only when it is too late."""
+
+import resource
+import stat
+from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import valkey.asyncio
+from valkey.exceptions import ResponseError
+
+from curhat.app.findings import Finding
+from curhat.kit.database import Connection
+from curhat.kit.roles import serving_role_faults
+from curhat.kit.server_urls import verifies_database_certificate
+from curhat.kit.settings import FILE_SUFFIX, PREFIX, Settings
+
+MIN_OPEN_FILES: Final = 65_536
+# One server and one worker before and after a deploy, at the same time.
+PROCESSES_AT_A_DEPLOY: Final = 4
+CLIENTS: Final = 3
+
+_POSTGRES_SETTINGS: Final = """
+SELECT current_setting('fsync') = 'on' AND current_setting('full_page_writes') = 'on'
+        AND current_setting('synchronous_commit') <> 'off' AS keeps_commits,
+    current_setting('archive_mode') <> 'off' AS archives,
+    (SELECT coalesce(last_failed_time > coalesce(last_archived_time, '-infinity'), false) FROM pg_stat_archiver)
+        AS archiving_fails,
+    (current_setting('log_statement') IN ('mod', 'all')
+        OR current_setting('log_min_duration_statement') <> '-1'
+        OR current_setting('log_min_duration_sample') <> '-1'
+        OR current_setting('log_transaction_sample_rate')::float8 > 0)
+        AND current_setting('log_parameter_max_length') <> '0' AS logs_statements_with_values,
+    current_setting('log_parameter_max_length_on_error') <> '0' AS logs_values_of_errors,
+    current_setting('max_connections')::integer - current_setting('superuser_reserved_connections')::integer
+        - current_setting('reserved_connections')::integer AS free_connections,
+    EXISTS (SELECT FROM pg_stat_ssl WHERE pid = pg_backend_pid() AND ssl) AS is_encrypted
+"""
+
+
+async def check_role(connection: Connection) -> Finding:
+    """Check that the service cannot change the schema or the audit."""
+    faults = await serving_role_faults(connection)
+    if faults:
+        return Finding(
+            "FAIL",
+            "PostgreSQL role",
+            f"{'; '.join(faults)}; run curhat roles and curhat migrate, and connect as the serving role",
+        )
+    return Finding("ok", "PostgreSQL role", "it owns nothing, and can only add to the audit")
+
+
+async def check_postgres(connection: Connection, settings: Settings) -> AsyncIterator[Finding]:
+    """Check what PostgreSQL keeps, archives and logs, and how the connection is protected."""
+    found = await connection.fetchrow(_POSTGRES_SETTINGS)
+    assert found is not None  # The statement always returns a row.
+    if found["keeps_commits"]:
+        yield Finding("ok", "durability", "a commit is on the disk")
+    else:
+        yield Finding(
+            "FAIL",
+            "durability",
+            "a crash loses payments: set fsync, full_page_writes and synchronous_commit to on",
+        )
+    if found["archiving_fails"]:
+        yield Finding("FAIL", "backups", "the last archiving of WAL failed; see pg_stat_archiver")
+    elif found["archives"]:
+        yield Finding("ok", "backups", "WAL is archived")
+    else:
+        yield Finding(
+            "warn",
+            "backups",
+            "no WAL is archived (archive_mode); a lost disk loses all since the last backup",
+        )
+    if found["logs_statements_with_values"] or found["logs_values_of_errors"]:
+        yield Finding(
+            "FAIL",
+            "PostgreSQL's log",
+            "it would contain chats and phone numbers: set log_parameter_max_length and "
+            "log_parameter_max_length_on_error to 0",
+        )
+    else:
+        yield Finding("ok", "PostgreSQL's log", "it contains no values of statements")
+    needed = PROCESSES_AT_A_DEPLOY * settings.database_pool_size
+    if found["free_connections"] < needed:
+        yield Finding(
+            "warn",
+            "connections",
+            f"PostgreSQL has {found['free_connections']}, and {PROCESSES_AT_A_DEPLOY} processes may want {needed}; "
+            f"raise max_connections, lower {PREFIX}DATABASE_POOL_SIZE, or put a pooler in between",
+        )
+    url = settings.database_url or ""
+    if not verifies_database_certificate(url):
+        yield Finding(
+            "warn", "PostgreSQL TLS", "the certificate is not checked; right is sslmode=verify-full"
+        )
+    elif found["is_encrypted"]:
+        yield Finding("ok", "PostgreSQL TLS", "encrypted")
+    else:
+        yield Finding("ok", "PostgreSQL TLS", "the connection stays on this machine")
+
+
+async def check_valkey(client: valkey.asyncio.Valkey) -> AsyncIterator[Finding]:
+    """Check that a full Valkey refuses to write instead of dropping mitras."""
+    try:
+        policy: str = (await client.config_get("maxmemory-policy"))["maxmemory-policy"]
+    except ResponseError:
+        return  # CONFIG is an administrator's command, which the service's user may lack.
+    if policy != "noeviction":
+        yield Finding(
+            "FAIL",
+            "Valkey memory",
+            f"a full Valkey forgets who is online ({policy}); set maxmemory-policy noeviction",
+        )
+
+
+def check_process(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Check the limits of this process, its files of secrets, and what it shows to the internet."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < MIN_OPEN_FILES:
+        yield Finding(
+            "warn",
+            "open files",
+            f"at most {hard}, about one per person; set LimitNOFILE={MIN_OPEN_FILES} or more",
+        )
+    for name, path in environ.items():
+        if name.startswith(PREFIX) and name.endswith(FILE_SUFFIX) and path:
+            yield from _check_file(name, Path(path))
+    hosts = {urlsplit(origin).hostname for origin in settings.public_origins}
+    if len(hosts) < CLIENTS:
+        yield Finding(
+            "warn",
+            "public origins",
+            f"{len(hosts)} host for three clients; with three, a fault in one cannot act with another's cookie",
+        )
+    if settings.operations_host not in ("127.0.0.1", "::1", "localhost"):
+        yield Finding(
+            "warn",
+            "operations port",
+            f"it listens at {settings.operations_host}; let a firewall admit only those who watch",
+        )
+
+
+def _check_file(name: str, path: Path) -> Iterator[Finding]:
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return  # The check of the settings reports this.
+    if mode & (stat.S_IRWXG & ~stat.S_IRGRP | stat.S_IRWXO):
+        yield Finding("FAIL", "secrets", f"others can use the file of {name}; run chmod 0400 {path}")

@@ -1,0 +1,232 @@
+"""The two PostgreSQL roles of production: the owner migrates, and the serving role reads and writes rows.
+
+Guarantees
+    The serving role owns nothing. It can neither change the schema nor remove a trigger. On an append-only table (one
+    with a trigger of `forbid_change`) it can only read and insert, and on `schema_migrations` only read.
+    `prepare` and `grant_to_serving_role` change nothing when they run again.
+Relies on
+    An administrator's connection for `prepare`, and the owner's connection for `grant_to_serving_role`.
+"""
+
+import base64
+import hashlib
+import hmac
+import secrets
+from typing import Final, NamedTuple
+
+from curhat.kit.database import IDLE_IN_TRANSACTION_TIMEOUT_MS, Connection
+from curhat.kit.server_urls import Login
+
+# A pooler such as PgBouncer may drop the parameters that a client sends at its start. So the role has them too.
+_SERVING_ROLE_SETTINGS: Final = {
+    "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_TIMEOUT_MS}ms",
+    "jit": "off",
+    "plan_cache_mode": "force_generic_plan",
+}
+_SCRAM_ITERATIONS: Final = 4096
+
+_OUR_TABLES: Final = """
+SELECT format('%I.%I', n.nspname, c.relname) AS name,
+    c.relkind IN ('v', 'm') OR c.relname = 'schema_migrations' AS is_read_only,
+    EXISTS (SELECT FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+            WHERE t.tgrelid = c.oid AND p.proname = 'forbid_change') AS is_append_only
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p', 'v', 'm') AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%'
+"""
+_OUR_SCHEMAS: Final = """
+SELECT format('%I', nspname) FROM pg_namespace
+WHERE nspname <> 'information_schema' AND nspname NOT LIKE 'pg\\_%'
+"""
+
+# The beginning of a statement per object that does not belong to $1. A sequence of a column follows its table.
+_FOREIGN_OBJECTS: Final = r"""
+WITH schemas AS (SELECT oid FROM pg_namespace WHERE nspname <> 'information_schema' AND nspname NOT LIKE 'pg\_%'),
+dependent AS (
+    SELECT classid, objid FROM pg_depend WHERE deptype = 'e' OR deptype IN ('a', 'i') AND refobjsubid > 0
+),
+objects AS (
+    SELECT 'pg_class'::regclass AS classid, oid AS objid, relowner AS owner_id, 'TABLE ' || oid::regclass AS named
+    FROM pg_class WHERE relnamespace IN (SELECT oid FROM schemas) AND relkind IN ('r', 'p', 'v', 'm', 'S')
+    UNION ALL
+    SELECT 'pg_proc'::regclass, oid, proowner, 'ROUTINE ' || oid::regprocedure
+    FROM pg_proc WHERE pronamespace IN (SELECT oid FROM schemas)
+    UNION ALL
+    SELECT 'pg_type'::regclass, oid, typowner, 'TYPE ' || oid::regtype
+    FROM pg_type WHERE typnamespace IN (SELECT oid FROM schemas) AND typtype IN ('e', 'd', 'r')
+    UNION ALL
+    SELECT 'pg_namespace'::regclass, oid, nspowner, 'SCHEMA ' || oid::regnamespace
+    FROM pg_namespace WHERE oid IN (SELECT oid FROM schemas) AND nspname <> 'public'
+)
+SELECT 'ALTER ' || named || ' OWNER TO ' FROM objects
+WHERE owner_id <> (SELECT oid FROM pg_roles WHERE rolname = $1)
+    AND (classid, objid) NOT IN (SELECT classid, objid FROM dependent)
+"""
+
+_ROLE_FAULTS: Final = f"""
+WITH ours AS ({_OUR_TABLES}), me AS (SELECT * FROM pg_roles WHERE rolname = current_user)
+SELECT
+    rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls AS is_privileged,
+    has_schema_privilege('public', 'CREATE') OR has_database_privilege(current_database(), 'CREATE') AS may_create,
+    ARRAY(SELECT DISTINCT pg_get_userbyid(c.relowner)::text FROM pg_class c, ours
+          WHERE c.oid = ours.name::regclass AND pg_has_role(c.relowner, 'MEMBER')) AS owners,
+    ARRAY(SELECT name FROM ours WHERE is_append_only AND has_table_privilege(name, 'UPDATE, DELETE, TRUNCATE')
+          ORDER BY name) AS changeable,
+    ARRAY(SELECT name FROM ours WHERE NOT has_table_privilege(name, 'SELECT')
+          OR NOT is_read_only AND NOT has_table_privilege(name, 'INSERT')
+          OR NOT is_read_only AND NOT is_append_only AND NOT (has_table_privilege(name, 'UPDATE')
+                                                             AND has_table_privilege(name, 'DELETE'))
+          ORDER BY name) AS closed
+FROM me
+"""  # noqa: S608  the inserted text is a constant
+
+
+class RoleError(Exception):
+    """The roles cannot be made as the URLs say. The message gives the reason, and says what to do."""
+
+
+class NamedLogin(NamedTuple):
+    """A role's name, its password if it has one, and its database."""
+
+    user: str
+    password: str | None
+    database: str
+
+
+def checked_logins(owner: Login, serving: Login) -> tuple[NamedLogin, NamedLogin]:
+    """Check that two URLs name two roles of one database. Raises RoleError."""
+    if owner.user is None or serving.user is None or owner.database is None or serving.database is None:
+        raise RoleError("both URLs must name a user and a database")
+    if owner.user == serving.user:
+        raise RoleError("both URLs name the same user; the owner and the serving role must be two roles")
+    if owner.database != serving.database:
+        raise RoleError("the two URLs name different databases")
+    return (
+        NamedLogin(owner.user, owner.password, owner.database),
+        NamedLogin(serving.user, serving.password, serving.database),
+    )
+
+
+async def make_roles(admin: Connection, owner: NamedLogin, serving: NamedLogin) -> list[str]:
+    """Make or correct both roles and the database. `admin` may be connected to any database of the server.
+
+    Returns a sentence per step. Next, call `prepare_database` on a connection to the database.
+    """
+    done = []
+    for role in (owner, serving):
+        exists = await admin.fetchval("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)", role.user)
+        password = "" if role.password is None else f" PASSWORD {_literal(scram_verifier(role.password))}"
+        await admin.execute(
+            f"{'ALTER' if exists else 'CREATE'} ROLE {_name(role.user)} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE "
+            f"NOREPLICATION NOBYPASSRLS{password}"
+        )
+        done.append(f"role {role.user}: {'corrected' if exists else 'made'}")
+    for setting, value in _SERVING_ROLE_SETTINGS.items():
+        await admin.execute(f"ALTER ROLE {_name(serving.user)} SET {setting} = {_literal(value)}")
+    if not await admin.fetchval("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"):
+        # Only a member of the owner role may give it a database.
+        await admin.execute(f"GRANT {_name(owner.user)} TO CURRENT_USER")
+    if await admin.fetchval("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", owner.database):
+        await admin.execute(f"ALTER DATABASE {_name(owner.database)} OWNER TO {_name(owner.user)}")
+        done.append(f"database {owner.database}: it belongs to {owner.user}")
+    else:
+        await admin.execute(
+            f"CREATE DATABASE {_name(owner.database)} OWNER {_name(owner.user)} ENCODING 'UTF8' TEMPLATE template0"
+        )
+        done.append(f"database {owner.database}: made, it belongs to {owner.user}")
+    return done
+
+
+async def prepare_database(admin: Connection, owner: str, serving: str) -> None:
+    """Give everything in this database to `owner`, and let `serving` use it.
+
+    `admin` is connected to the database. What `owner` makes later can be used by `serving` from the start, so that an
+    old version can serve while `curhat migrate` runs.
+    """
+    owner_name, serving_name = _name(owner), _name(serving)
+    database = _name(await admin.fetchval("SELECT current_database()"))
+    async with admin.transaction():
+        # An installation with one role becomes one with two.
+        for (statement,) in await admin.fetch(_FOREIGN_OBJECTS, owner):
+            await admin.execute(statement + owner_name)
+        await admin.execute(f"REVOKE ALL ON DATABASE {database} FROM PUBLIC")
+        await admin.execute(f"GRANT CONNECT ON DATABASE {database} TO {serving_name}")
+        await admin.execute(f"REVOKE {owner_name} FROM {serving_name}")
+        await admin.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+        for privileges in (
+            "SELECT, INSERT, UPDATE, DELETE ON TABLES",
+            "USAGE, SELECT ON SEQUENCES",
+            "USAGE ON SCHEMAS",
+        ):
+            await admin.execute(
+                f"ALTER DEFAULT PRIVILEGES FOR ROLE {owner_name} GRANT {privileges} TO {serving_name}"
+            )
+    await grant_to_serving_role(admin, serving)
+
+
+async def grant_to_serving_role(connection: Connection, serving: str) -> None:
+    """Give the serving role its privileges on every table, and take the others away.
+
+    Raises RoleError if the role does not exist.
+    """
+    if not await connection.fetchval("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)", serving):
+        raise RoleError(f"there is no role {serving}; run curhat roles first")
+    name = _name(serving)
+    async with connection.transaction():
+        for schema in [row[0] for row in await connection.fetch(_OUR_SCHEMAS)]:
+            await connection.execute(f"GRANT USAGE ON SCHEMA {schema} TO {name}")
+            await connection.execute(f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA {schema} TO {name}")
+        for table in await connection.fetch(_OUR_TABLES):
+            if table["is_read_only"]:
+                allowed, refused = "SELECT", "INSERT, UPDATE, DELETE, "
+            elif table["is_append_only"]:
+                allowed, refused = "SELECT, INSERT", "UPDATE, DELETE, "
+            else:
+                allowed, refused = "SELECT, INSERT, UPDATE, DELETE", ""
+            await connection.execute(
+                f"REVOKE {refused}TRUNCATE, REFERENCES, TRIGGER ON {table['name']} FROM {name}"
+            )
+            await connection.execute(f"GRANT {allowed} ON {table['name']} TO {name}")
+
+
+async def serving_role_faults(connection: Connection) -> list[str]:
+    """Return what is wrong with the role of this connection as a serving role. An empty list: nothing is."""
+    found = await connection.fetchrow(_ROLE_FAULTS)
+    assert found is not None  # Every connection has a role.
+    faults = []
+    if found["is_privileged"]:
+        faults.append("it may administer the server")
+    if found["owners"]:
+        faults.append(f"it can act as {', '.join(found['owners'])}, who owns the tables")
+    if found["may_create"]:
+        faults.append("it may create objects in the database")
+    if found["changeable"]:
+        faults.append(f"it may change the append-only tables {', '.join(found['changeable'])}")
+    if found["closed"]:
+        faults.append(f"it may not use the tables {', '.join(found['closed'])}")
+    return faults
+
+
+def scram_verifier(password: str, salt: bytes | None = None) -> str:
+    """Return the form in which PostgreSQL stores a password (RFC 5803).
+
+    PostgreSQL may log a statement. So no statement contains the password itself. Raises RoleError if the password has
+    characters other than ASCII, because PostgreSQL would normalise these before it computes this form.
+    """
+    if not password.isascii():
+        raise RoleError("a password has other characters than ASCII; use the output of: openssl rand -hex 24")
+    salt = secrets.token_bytes(16) if salt is None else salt
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, _SCRAM_ITERATIONS)
+    client_key = hmac.digest(salted, b"Client Key", "sha256")
+    server_key = hmac.digest(salted, b"Server Key", "sha256")
+    parts = [
+        base64.b64encode(part).decode() for part in (salt, hashlib.sha256(client_key).digest(), server_key)
+    ]
+    return f"SCRAM-SHA-256${_SCRAM_ITERATIONS}:{parts[0]}${parts[1]}:{parts[2]}"
+
+
+def _name(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,45 @@
+"""Test that the signals end when their process ends."""
+
+import asyncio
+from typing import Self
+
+from curhat.kit.signals import Signals
+
+
+class LosesCancellation:
+    """A Valkey client and its subscription. Both lose a cancellation, like valkey-py on Python 3.11."""
+
+    def __init__(self) -> None:
+        self.connecting = asyncio.Event()
+
+    def pubsub(self) -> Self:
+        return self
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        return None
+
+    async def subscribe(self, *_channels: str) -> None:
+        self.connecting.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return
+
+    async def get_message(self, timeout: float) -> None:
+        del timeout
+        await asyncio.Event().wait()
+
+
+async def test_a_subscription_whose_cancellation_is_lost_while_it_connects_ends_all_the_same() -> None:
+    client = LosesCancellation()
+    signals = Signals(client)  # type: ignore[arg-type]
+    signals.handle("requests", lambda _payload: None)
+    running = asyncio.create_task(signals.run())
+    await client.connecting.wait()
+    running.cancel()
+    done, _ = await asyncio.wait([running], timeout=5)
+    assert done == {running}
+    assert running.cancelled()
