@@ -15,6 +15,7 @@ while the socket is not live. Then the socket would become live without the sign
 
 import asyncio
 import contextlib
+import math
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -61,6 +62,11 @@ MAX_REPLAYING_BYTES: Final = 64 * 1024 * 1024
 MAX_SOCKETS_PER_PERSON: Final = 10
 # Limits how many of the pool's connections the hub uses while many clients say hello, or many sockets read gaps.
 MAX_READS_RUNNING: Final = 4
+# How many sockets a shutdown closes per second. Their clients say hello to the other servers at once.
+DRAINED_PER_SECOND: Final = 1_000
+# With more sockets, a shutdown closes them faster, so that it takes at most this long.
+MAX_DRAIN_SECONDS: Final = 10.0
+DRAIN_STEP_SECONDS: Final = 0.05
 # How long a shutdown waits for the close frames to go out.
 DRAIN_TIMEOUT_SECONDS: Final = 5.0
 
@@ -170,13 +176,19 @@ class Hub:
             tasks.create_task(self._run_comparisons())
 
     async def drain(self) -> None:
-        """Close every socket with 1012, because the process stops.
+        """Close every socket with 1012, because the process stops. Sockets that are not closed yet go on as before.
 
         From now on, `add` closes each new socket immediately.
         """
         self._draining = True
-        for socket in self._all():
-            socket.close(protocol.RESTARTING, "come back after a random wait")
+        open_sockets = [socket for socket in self._all() if socket.close_code is None]
+        per_second = max(DRAINED_PER_SECOND, len(open_sockets) / MAX_DRAIN_SECONDS)
+        per_step = math.ceil(per_second * DRAIN_STEP_SECONDS)
+        for start in range(0, len(open_sockets), per_step):
+            if start:
+                await asyncio.sleep(DRAIN_STEP_SECONDS)
+            for socket in open_sockets[start : start + per_step]:
+                socket.close(protocol.RESTARTING, "come back after a random wait")
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_TIMEOUT_SECONDS):
                 await self._empty.wait()

@@ -34,10 +34,9 @@ def add_to(subparsers: Subparsers) -> None:
 
 
 def run(_arguments: argparse.Namespace) -> int:
-    import uvicorn
-
     from curhat.app.asgi import Server
     from curhat.app.connections import ServerConfig, connections_within_limit
+    from curhat.app.shutdown import DrainingServer
     from curhat.app.wiring import MAX_VALKEY_CONNECTIONS
     from curhat.kit.logging import configure_logging
 
@@ -54,8 +53,9 @@ def run(_arguments: argparse.Namespace) -> int:
             "this process may open too few files; raise its limit (ulimit -n) to 4096 or more, "
             "or lower CURHAT_DATABASE_POOL_SIZE"
         )
+    application = Server(settings)
     config = ServerConfig(
-        Server(settings),
+        application,
         max_connections=max_connections,
         host=settings.host,
         port=settings.port,
@@ -69,5 +69,5 @@ def run(_arguments: argparse.Namespace) -> int:
     listener = config.bind_socket()
     # Each accepted connection inherits this option from the listener.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_TIMEOUT_MILLISECONDS)
-    uvicorn.Server(config).run(sockets=[listener])
+    DrainingServer(config, application, settings.drain_notice_seconds).run(sockets=[listener])
     return 0
