@@ -240,3 +240,17 @@ def test_the_trusted_proxies_are_checked_at_start() -> None:
             f"CURHAT_TRUSTED_PROXIES is {wrong!r}; right are addresses or networks with commas between, "
             "such as 10.0.0.5,10.1.0.0/16"
         )
+
+
+def test_in_development_only_a_worker_whose_port_is_set_has_an_operations_port() -> None:
+    assert development().operations_port_of("worker") is None
+    settings = development(OPERATIONS_PORT="9100")
+    assert (settings.operations_port_of("server"), settings.operations_port_of("worker")) == (None, 9100)
+    assert settings.health_url == settings.local_url
+
+
+def test_a_notice_to_the_proxy_that_is_no_number_of_seconds_is_refused() -> None:
+    assert development().drain_notice_seconds == 0
+    assert development(DRAIN_NOTICE_SECONDS="7").drain_notice_seconds == 7
+    (problem,) = problems_of(DRAIN_NOTICE_SECONDS="5s")
+    assert problem.startswith("CURHAT_DRAIN_NOTICE_SECONDS is '5s'")

@@ -32,7 +32,7 @@ FROM generate_series(1, 20000)
 
 
 async def probe_writing(db: Executor, /) -> ProbeWritingRow:
-    """Write about 500 kB into a temporary file on the data disk, and a record into the WAL. The commit flushes the
+    """Write 280 kB into a temporary file on the data disk, and a record into the WAL. The commit flushes the
     record, and waits for a synchronous standby. So this fails, or does not return, when no other write could succeed.
     The statement needs no table and takes no lock. It leaves nothing behind but 60 bytes of WAL."""
     row = await db.fetchrow(PROBE_WRITING)

@@ -3,7 +3,7 @@
 SELECT set_config('work_mem', '64kB', true) AS work_mem
 
 -- name: probe_writing :one
--- Write about 500 kB into a temporary file on the data disk, and a record into the WAL. The commit flushes the
+-- Write 280 kB into a temporary file on the data disk, and a record into the WAL. The commit flushes the
 -- record, and waits for a synchronous standby. So this fails, or does not return, when no other write could succeed.
 -- The statement needs no table and takes no lock. It leaves nothing behind but 60 bytes of WAL.
 SELECT count(*) AS spilled_rows, pg_logical_emit_message(true, 'curhat', 'status')::text AS wal_position
