@@ -159,6 +159,13 @@ $(CHECK_TARGETS) check-unit-tests check-tests:
 	    exit 1
 	fi
 
+.PHONY: check-prometheus
+check-prometheus: ## check the alerts and run their unit tests; needs promtool (Debian: package prometheus)
+	@command -v promtool >/dev/null || { echo "error: promtool is missing; apt install prometheus" >&2; exit 1; }
+	cd deploy/prometheus
+	promtool check config prometheus.yml
+	promtool test rules curhat.rules.test.yml
+
 check: $(READY) $(NODE_MODULES) ## run what is fast: every check and the unit tests
 	@$(RUN_CHECKS) check-unit-tests $(CHECK_TARGETS)
 

@@ -86,7 +86,7 @@ async def test_availability_and_clients_follow_a_failover_that_lost_commits(
 
         await fail_over(own_servers, standby)
 
-        await until(server.is_ready, RECOVERY_TIMEOUT_SECONDS)
+        await until(server.has_good_status, RECOVERY_TIMEOUT_SECONDS)
         assert await own_system.database.fetchval("SELECT online FROM mitras")
         for lost in (mitra_phone, phone):
             await lost.connection.wait_closed()

@@ -96,13 +96,14 @@ async def test_no_acknowledged_command_is_lost_when_postgresql_is_killed(
         await kill_immediately(system.servers.postgres)
         await writing
 
-        await until(lambda: is_not_ready(server))
+        await until(lambda: has_failing_status(server))
+        assert await server.is_ready()  # A proxy must not take every server out of service.
         assert await available(server)  # The server answers a poll without PostgreSQL.
         key = str(uuid4())
         assert problem(await accepts.post(accept, key=key)) == (503, "service_unavailable")
 
         await system.servers.postgres.start()
-        await until(server.is_ready, RECOVERY_TIMEOUT_SECONDS)
+        await until(server.has_good_status, RECOVERY_TIMEOUT_SECONDS)
 
         await running_out.wait_for_event("pairing.updated", RECOVERY_TIMEOUT_SECONDS, status="failed")
         assert problem(await accepts.post(late_accept)) == (409, "request_closed")
@@ -128,7 +129,7 @@ async def test_no_process_exits_when_its_database_connections_end_repeatedly(
     for _ in range(20):
         # Both processes use a connection at least every 0.25 s, so some connections end while a statement runs.
         await until(functools.partial(has_ended_connections, system), RECOVERY_TIMEOUT_SECONDS)
-    await until(server.is_ready, RECOVERY_TIMEOUT_SECONDS)
+    await until(server.has_good_status, RECOVERY_TIMEOUT_SECONDS)
     customer, mitra = await system.customer(server), await system.mitra(server)
     async with working(mitra):
         await system.chat(customer, mitra)
@@ -148,6 +149,6 @@ async def have_written(writers: list[Writer], messages: int) -> bool:
     return all(len(writer.acknowledged) >= messages for writer in writers)
 
 
-async def is_not_ready(server: ServerProcess) -> bool:
-    """Return whether /readyz says that the server is not ready."""
-    return not await server.is_ready()
+async def has_failing_status(server: ServerProcess) -> bool:
+    """Return whether /status says that something that the server needs fails."""
+    return not await server.has_good_status()

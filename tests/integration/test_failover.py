@@ -44,16 +44,18 @@ async def read_only(servers: EmbeddedServers) -> AsyncIterator[None]:
         await admin.close()
 
 
-async def readiness(server: RunningServer, status: int) -> str:
-    """Wait until /readyz has this status. Returns its text."""
+async def status_of_postgresql(server: RunningServer, *, ok: bool) -> str:
+    """Wait until /status says so about PostgreSQL. Returns the detail."""
     async with asyncio.timeout(20):
-        while (answer := await server.http.get("/readyz")).status_code != status:
+        while True:
+            check = (await server.http.get("/status")).json()["checks"]["postgresql"]
+            if check["ok"] is ok:
+                return str(check["detail"])
             await asyncio.sleep(0.02)
-    return answer.text
 
 
 @pytest.mark.invariant(12)
-async def test_while_postgresql_is_read_only_the_server_is_not_ready_and_writes_answer_503(
+async def test_while_postgresql_is_read_only_the_status_says_so_and_writes_answer_503(
     servers: EmbeddedServers, server: RunningServer
 ) -> None:
     customer = await server.customer()
@@ -62,12 +64,14 @@ async def test_while_postgresql_is_read_only_the_server_is_not_ready_and_writes_
     before = set(await server.database.fetchval(OWN_CONNECTIONS))
     async with server.available_mitra():
         async with read_only(servers):
-            assert await readiness(server, 503) == "PostgreSQL is read-only\n"
+            assert await status_of_postgresql(server, ok=False) == "is read-only"
+            for probe in ("/livez", "/readyz"):
+                assert (await server.http.get(probe)).status_code == 200
             for _ in range(2):
                 answer = await customer.post("/payments", offer, key=key)
                 assert problem(answer) == (503, "service_unavailable")
                 assert int(answer.headers["retry-after"]) > 0
-        await readiness(server, 200)
+        await status_of_postgresql(server, ok=True)
         assert problem(await customer.post("/payments", offer, key=key)) == (201, None)
     assert not before & set(await server.database.fetchval(OWN_CONNECTIONS))
 

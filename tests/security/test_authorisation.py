@@ -13,6 +13,7 @@ import valkey.asyncio
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from curhat.app.operations.endpoints import PATHS
 from curhat.dev.embedded import EmbeddedServers
 from curhat.journeys import mitras
 from curhat.kit.database import Database
@@ -534,10 +535,11 @@ async def test_the_operations_for_development_do_not_exist_in_production(product
 
 @pytest.mark.rule("S.4")
 async def test_health_and_metrics_are_not_on_the_public_port_of_production(production: RunningServer) -> None:
-    for path in ("/healthz", "/readyz", "/metrics"):
+    port = production.application.services.settings.operations_port
+    for path in PATHS:
         assert problem(await production.http.get(path)) == NOT_FOUND
-        port = production.application.services.settings.operations_port
-        assert (await production.http.get(f"http://127.0.0.1:{port}{path}")).status_code == 200
+        elsewhere = await production.http.get(f"http://127.0.0.1:{port}{path}")
+        assert elsewhere.status_code == 200, elsewhere.text
 
 
 @pytest.mark.rule("S.4")

@@ -110,6 +110,14 @@ class ServerProcess(KillableProcess):
         except httpx.TransportError:
             return False
 
+    async def has_good_status(self) -> bool:
+        """Whether /status says that PostgreSQL accepts writes and Valkey too."""
+        try:
+            checks = (await self.http.get("/status")).json()["checks"]
+        except httpx.TransportError:
+            return False
+        return bool(checks["postgresql"]["ok"] and checks["valkey"]["ok"])
+
     async def _works(self) -> bool:
         return await self.is_ready()
 

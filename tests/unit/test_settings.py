@@ -450,3 +450,17 @@ def test_the_error_for_a_short_token_of_web_hooks_does_not_contain_the_token() -
     (problem,) = problems_of(GATEWAY_WEBHOOK_TOKEN="too-short")
     assert problem.startswith("CURHAT_GATEWAY_WEBHOOK_TOKEN is not shown here; right are at least 20 ASCII")
     assert "too-short" not in problem
+
+
+def test_in_development_only_a_worker_whose_port_is_set_has_an_operations_port() -> None:
+    assert development().operations_port_of("worker") is None
+    settings = development(OPERATIONS_PORT="9100")
+    assert (settings.operations_port_of("server"), settings.operations_port_of("worker")) == (None, 9100)
+    assert settings.health_url == settings.local_url
+
+
+def test_a_notice_to_the_proxy_that_is_no_number_of_seconds_is_refused() -> None:
+    assert development().drain_notice_seconds == 0
+    assert development(DRAIN_NOTICE_SECONDS="7").drain_notice_seconds == 7
+    (problem,) = problems_of(DRAIN_NOTICE_SECONDS="5s")
+    assert problem.startswith("CURHAT_DRAIN_NOTICE_SECONDS is '5s'")

@@ -22,6 +22,7 @@ from valkey.exceptions import ValkeyError
 
 from curhat.kit.asgi import Application, Receive, Scope, Send, send_problem
 from curhat.kit.errors import TooManyRequests
+from curhat.kit.refusals import LIMITED, REFUSALS, LimitName
 
 log = structlog.get_logger(__name__)
 
@@ -79,6 +80,8 @@ async def count_in_hour(
     """
     count, left_seconds = await _add(valkey, what, address_of(scope), 1, HOUR_SECONDS)
     if count > max_per_hour:
+        LIMITED.labels("codes_address" if what == "codes" else "passwords_address").inc()
+        log.warning("accounts.address_limited", limit=what, address=address_of(scope))
         raise TooManyRequests(retry_after_seconds=left_seconds)
 
 
@@ -125,6 +128,7 @@ class _Counter:
     def __init__(self, valkey: Valkey, what: str, limit: int) -> None:
         self._valkey = valkey
         self._what = what
+        self._name: LimitName = "requests_person" if what == "people" else "requests_stranger"
         self._limit = limit
         self._report_at = max(1, limit // REPORTS_PER_LIMIT)
         self._minute = -1
@@ -143,7 +147,14 @@ class _Counter:
             count.known += report
             known, _ = await _add(self._valkey, self._what, who, report, MINUTE_SECONDS)
             count.known = max(count.known, known)
-        return count.known + count.unreported <= self._limit
+        if count.known + count.unreported <= self._limit:
+            return True
+        LIMITED.labels(self._name).inc()
+        if not count.is_logged:
+            # Once per minute and person, because an attacker could fill the log.
+            count.is_logged = True
+            log.warning("accounts.limited", limit=self._name, who=who)
+        return False
 
 
 @dataclass(slots=True)
@@ -152,6 +163,7 @@ class _Count:
 
     known: int = 0
     unreported: int = 0
+    is_logged: bool = False
 
 
 async def _add(valkey: Valkey, what: str, who: str, count: int, window_seconds: int) -> tuple[int, int]:
@@ -175,6 +187,7 @@ async def _add(valkey: Valkey, what: str, who: str, count: int, window_seconds: 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
     error = TooManyRequests(retry_after_seconds=MINUTE_SECONDS - int(time.time()) % MINUTE_SECONDS)
     if scope["type"] == "http":
+        REFUSALS.labels(error.code).inc()
         await send_problem(send, error)
         return
     await receive()

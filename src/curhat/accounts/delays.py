@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from curhat.kit.errors import TooManyRequests
+from curhat.kit.refusals import LIMITED
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,4 +32,5 @@ def refuse_while_waiting(*wait_seconds: float | None) -> None:
     """Raise TooManyRequests if a wait is positive. None, zero or a negative number means no wait."""
     longest = max((seconds for seconds in wait_seconds if seconds is not None), default=0.0)
     if longest > 0:
+        LIMITED.labels("sign_in_delay").inc()
         raise TooManyRequests(retry_after_seconds=math.ceil(longest))

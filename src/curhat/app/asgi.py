@@ -1,29 +1,22 @@
 """One server process. It serves the availability poll, the files of the web clients, the sockets and the API."""
 
-import asyncio
-import contextlib
 import os
 import re
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from uuid import uuid4
 
-import asyncpg
 import structlog
-import uvicorn
-from prometheus_client import CONTENT_TYPE_LATEST, Gauge, Histogram, generate_latest
-from valkey.exceptions import ValkeyError
+from prometheus_client import Histogram
 
 from curhat.accounts.address_limit import RequestLimit
 from curhat.app.api import build_api
 from curhat.app.callers import Callers
-from curhat.app.connections import MAX_OPERATIONS_CONNECTIONS, ServerConfig
+from curhat.app.operations.endpoints import PATHS, Operations, operations_port
 from curhat.app.static_files import StaticFiles, web_folder
 from curhat.app.wiring import Services, StoppedWaiting, open_services
-from curhat.kit import migrations
 from curhat.kit.asgi import SECURITY_HEADERS, Application, Message, Receive, Scope, Send, send_problem
-from curhat.kit.database import DATABASE_AWAY
 from curhat.kit.errors import NotFound, invalid_field
 from curhat.kit.settings import Settings
 from curhat.payments.endpoints import WEBHOOK_PATH
@@ -38,9 +31,6 @@ REQUESTS = Histogram(
     ["method", "path", "status"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 10),
 )
-POOL_IDLE = Gauge("curhat_database_connections_idle", "Idle connections of the pool")
-
-OPERATIONS_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 CORRELATION_ID = re.compile(rb"^[A-Za-z0-9._-]{8,64}$")
 
 
@@ -55,6 +45,7 @@ class Server:
         self._settings = settings
         self._should_stop = should_stop
         self.stopped_while_waiting = False
+        self.operations = Operations("server")
         self._services: Services | None = None
         # `_lifespan` sets this attribute before uvicorn accepts connections.
         self._serve: Application
@@ -65,6 +56,11 @@ class Server:
         if self._services is None:
             raise RuntimeError("the server has not started")
         return self._services
+
+    @property
+    def is_serving(self) -> bool:
+        """Whether the Services of this process are open."""
+        return self._services is not None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -78,7 +74,7 @@ class Server:
         try:
             async with (
                 # While open_services waits for PostgreSQL, the operations port already answers.
-                self._operations_port(),
+                operations_port(self.operations, self._settings, "server"),
                 open_services(
                     self._settings,
                     serves_sockets=True,
@@ -87,19 +83,23 @@ class Server:
                 ) as services,
             ):
                 self._services = services
+                await self.operations.started(services)
                 self._serve = self._front(services)
                 await send({"type": "lifespan.startup.complete"})
                 started = True
                 await receive()
                 self._services = None
+                self.operations.stopped()
         except StoppedWaiting:
             self.stopped_while_waiting = True
+            self.operations.stopped()
             await send(
                 {"type": "lifespan.startup.failed", "message": "stopped while it waited for PostgreSQL"}
             )
             return
         except Exception as error:
             self._services = None
+            self.operations.stopped()
             log.exception("server.failed")
             if started:
                 # A loop that this process needs has failed. Without the loop, the process would do harm. So end the
@@ -127,8 +127,8 @@ class Server:
         async def route(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] == "websocket":
                 await limited(scope, receive, send)
-            elif development and scope["path"] in OPERATIONS_PATHS:
-                await self._serve_operations(scope, receive, send)
+            elif development and scope["path"] in PATHS:
+                await self.operations(scope, receive, send)
             elif scope["path"] == WEBHOOK_PATH:
                 # The gateway sends all its web hooks from few addresses. A wrong token costs one comparison.
                 await observed(api, scope, receive, send)
@@ -138,71 +138,6 @@ class Server:
         # The rate limit does not apply to files, because counting a request takes at least as long as serving a file.
         files = StaticFiles(route, web_folder(), self._settings.public_origins)
         return AvailabilityPoll(files, services.presence.count_available)
-
-    @contextlib.asynccontextmanager
-    async def _operations_port(self) -> AsyncIterator[None]:
-        """In production, serve health and metrics on a separate port that is not public."""
-        if self._settings.is_development:
-            yield
-            return
-        config = ServerConfig(
-            self._serve_operations,
-            max_connections=MAX_OPERATIONS_CONNECTIONS,
-            sockets=False,
-            host=self._settings.operations_host,
-            port=self._settings.operations_port,
-            lifespan="off",
-        )
-        server = uvicorn.Server(config)
-        task = asyncio.create_task(server.serve())
-        try:
-            yield
-        finally:
-            server.should_exit = True
-            await task
-
-    async def _serve_operations(self, scope: Scope, _receive: Receive, send: Send) -> None:
-        services = self._services
-        match scope["path"]:
-            case "/healthz":
-                status, body = (503, b"stopping\n") if services is None else (200, b"ok\n")
-                await _answer(send, status, body)
-            case "/readyz":
-                starts = ["the server is starting or stopping"]
-                problems = starts if services is None else await _problems(services)
-                body = "".join(f"{problem}\n" for problem in problems or ["ready"]).encode()
-                await _answer(send, 503 if problems else 200, body)
-            case "/metrics":
-                if services is not None:
-                    POOL_IDLE.set(services.database.pool.get_idle_size())
-                await _answer(send, 200, generate_latest(), CONTENT_TYPE_LATEST.encode())
-            case _:
-                await _answer(send, 404, b"not found\n")
-
-
-async def _problems(services: Services) -> list[str]:
-    """Return the reasons why this process should get no traffic. An empty list means that the process is ready."""
-    problems = []
-    try:
-        async with asyncio.timeout(2), services.database.pool.acquire() as connection:
-            behind = await migrations.pending(connection)
-        if behind:
-            problems.append(f"migrations to apply: {', '.join(behind)}")
-        async with asyncio.timeout(2):
-            if await services.database.is_read_only():
-                problems.append("PostgreSQL is read-only")
-    except asyncpg.exceptions.TargetServerAttributeNotMatched:
-        problems.append("PostgreSQL is read-only")
-    except DATABASE_AWAY as error:
-        problems.append(f"PostgreSQL does not answer ({type(error).__name__})")
-    except migrations.MigrationError as error:
-        problems.append(str(error))
-    try:
-        async with asyncio.timeout(2):
-            await services.valkey.ping()
-    except (OSError, ValkeyError) as error:
-        problems.append(f"Valkey does not answer ({type(error).__name__})")
-    return problems
 
 
 async def observed(api: Application, scope: Scope, receive: Receive, send: Send) -> None:
@@ -239,10 +174,3 @@ async def observed(api: Application, scope: Scope, receive: Receive, send: Send)
     finally:
         path = scope.get("path_template") or "unknown"
         REQUESTS.labels(scope["method"], path, str(status)).observe(time.perf_counter() - begun)
-
-
-async def _answer(send: Send, status: int, body: bytes, content_type: bytes = b"text/plain") -> None:
-    length = str(len(body)).encode()
-    headers = [(b"content-type", content_type), (b"content-length", length), *SECURITY_HEADERS]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

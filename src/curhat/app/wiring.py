@@ -140,9 +140,12 @@ class Hooks:
 class Services:
     """The long-lived objects of one process. `open_services` constructs a Services."""
 
-    def __init__(self, settings: Settings, database: Database, client: valkey.asyncio.Valkey) -> None:
+    def __init__(
+        self, settings: Settings, database: Database, client: valkey.asyncio.Valkey, signals: Signals
+    ) -> None:
         self.settings = settings
         self.database = database
+        self.signals = signals
         self.valkey = client
         self.authenticator = authenticator = Authenticator(database, settings)
         self.message_writer = MessageWriter(database)
@@ -260,7 +263,7 @@ async def open_services(
         await client.aclose()
         raise
     try:
-        services = Services(settings, database, client)
+        services = Services(settings, database, client, signals)
         signals.handle_locally("mitra_changed", services.presence.mitra_changed)
         loops = [signals.run, services.presence.run]
         if serves_sockets:

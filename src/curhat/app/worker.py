@@ -5,12 +5,11 @@ import contextlib
 import signal
 
 import structlog
-from prometheus_client import Gauge
 
 from curhat.accounts import service as accounts
+from curhat.app.operations.endpoints import Operations, operations_port
 from curhat.app.wiring import Services, StoppedWaiting, open_services
 from curhat.control_center.operators import service as operators
-from curhat.deadlines import queries as deadlines
 from curhat.kit import idempotency
 from curhat.kit.database import DATABASE_AWAY
 from curhat.kit.settings import Settings
@@ -23,20 +22,30 @@ log = structlog.get_logger(__name__)
 PRUNE_INTERVAL_SECONDS = 60.0
 # Limits one pruning. 50 rounds of 10,000 rows per minute are enough for 8,000 new events per second.
 MAX_PRUNE_ROUNDS = 50
-
-PARKED = Gauge("curhat_deadlines_parked", "Deadlines that failed too often and wait for a person")
+# How long a stopping worker waits for its transactions, its calls to the gateway and its push messages. A call takes
+# at most 5 s.
+FINISH_TIMEOUT_SECONDS = 10.0
 
 
 async def run(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT. PostgreSQL then rolls back every claim that is not committed."""
+    """Run until SIGTERM or SIGINT. Then take on nothing more, and finish what is under way.
+
+    PostgreSQL rolls back every claim that is not committed within FINISH_TIMEOUT_SECONDS. Raises OSError if the
+    operations port cannot be opened.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    operations = Operations("worker")
     with contextlib.suppress(StoppedWaiting):
-        async with open_services(
-            settings, serves_sockets=False, application_name="curhat worker", should_stop=stop.is_set
-        ) as services:
+        async with (
+            operations_port(operations, settings, "worker"),
+            open_services(
+                settings, serves_sockets=False, application_name="curhat worker", should_stop=stop.is_set
+            ) as services,
+        ):
+            await operations.started(services)
             log.info("worker.started")
             async with asyncio.TaskGroup() as tasks:
                 running = [
@@ -44,9 +53,20 @@ async def run(settings: Settings) -> None:
                     tasks.create_task(_prune(services)),
                 ]
                 await stop.wait()
+                operations.drain()
                 for task in running:
                     task.cancel()
+            await _finish(services)
+            operations.stopped()
     log.info("worker.stopped")
+
+
+async def _finish(services: Services) -> None:
+    try:
+        async with asyncio.timeout(FINISH_TIMEOUT_SECONDS):
+            await asyncio.gather(services.deadline_loop.finish(), services.outbox.finish())
+    except TimeoutError:
+        log.warning("worker.not_finished")
 
 
 async def _prune(services: Services) -> None:
@@ -59,7 +79,7 @@ async def _prune(services: Services) -> None:
 
 
 async def prune_once(services: Services) -> None:
-    """Delete old events, idempotency keys, one-time codes, tokens and push messages. Count the parked deadlines."""
+    """Delete old events, idempotency keys, one-time codes, tokens and push messages."""
     for prune, limit in (
         (realtime.prune, realtime.MAX_EVENTS_PER_PRUNE),
         (idempotency.prune, idempotency.MAX_KEYS_PER_PRUNE),
@@ -74,4 +94,3 @@ async def prune_once(services: Services) -> None:
         await operators.prune(tx)
     async with services.database.transaction() as tx:
         await notifications.prune(tx)
-    PARKED.set(await deadlines.count_parked_deadlines(services.database))

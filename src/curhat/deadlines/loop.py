@@ -159,6 +159,16 @@ class Loop:
         while self._tasks:
             await asyncio.wait(self._tasks)
 
+    async def finish(self) -> None:
+        """Forget the deadlines that wait, and wait until all running transactions and calls have ended.
+
+        Another worker fires the forgotten deadlines. Call this after `run` was cancelled.
+        """
+        self._batch_queue.clear()
+        for queue in self._single_queues.values():
+            queue.clear()
+        await self.settle()
+
     def _start(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)

@@ -165,16 +165,3 @@ async def postpone_deadline(
 ) -> None:
     """armed → due again after @wait_seconds or, if @is_parked is true, parked. Stores the transition's error."""
     await db.execute(POSTPONE_DEADLINE, last_error, wait_seconds, is_parked, id)
-
-
-COUNT_PARKED_DEADLINES: Final = """
-SELECT count(*) AS parked FROM deadlines WHERE parked_at IS NOT NULL
-"""
-
-
-async def count_parked_deadlines(db: Executor, /) -> int:
-    row = await db.fetchrow(COUNT_PARKED_DEADLINES)
-    if row is None:
-        raise NoRow(COUNT_PARKED_DEADLINES)
-    value: int = row[0]
-    return value

@@ -80,6 +80,3 @@ UPDATE deadlines
 SET attempts = attempts + 1, last_error = @last_error, due_at = curhat_now() + make_interval(secs => @wait_seconds),
     parked_at = CASE WHEN @is_parked THEN curhat_now() END
 WHERE id = @id
-
--- name: count_parked_deadlines :one
-SELECT count(*) AS parked FROM deadlines WHERE parked_at IS NOT NULL

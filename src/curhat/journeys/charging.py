@@ -21,6 +21,7 @@ from curhat.pairing import service as pairing
 from curhat.pairing import views
 from curhat.payments import service as payments
 from curhat.payments.gateway import ChargeAnswer, Gateway, GatewayUnknown, RefundAnswer
+from curhat.payments.metrics import CHARGES
 from curhat.payments.service import Charge, ChargeOutcome
 from curhat.presence.service import Presence
 from curhat.realtime import service as realtime
@@ -40,7 +41,9 @@ async def charge(
     of the gateway records the answer later.
     """
     answer = await _call_gateway(gateway, attempt)
-    if answer is not None:
+    if answer is None:
+        CHARGES.labels("unanswered").inc()
+    else:
         await record_charge_answer(database, presence, attempt.key, answer)
     return answer
 

@@ -9,12 +9,14 @@ Relies on
     Callers, which must not use one Transaction in two tasks at the same time.
 """
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final, Protocol, Self, TypeAlias
 
 import asyncpg
 from asyncpg.connect_utils import SessionAttribute
+from prometheus_client import Histogram
 
 from curhat.kit.pause_points import pause_point
 from curhat.kit.signals import NoSignals, SignalSink
@@ -49,6 +51,13 @@ def is_away(error: BaseException) -> bool:
 # locks. So nobody waits longer for a process that has stopped. Between two statements of a transaction, a process that
 # works waits at most one second (for Valkey).
 IDLE_IN_TRANSACTION_TIMEOUT_MS: Final = 5_000
+
+
+WAIT_SECONDS: Final = Histogram(
+    "curhat_database_wait_seconds",
+    "How long a caller waited for a connection of the pool",
+    buckets=(0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 5),
+)
 
 
 class NoRow(Exception):
@@ -156,7 +165,7 @@ class Database:
         With `snapshot`, every statement sees the same state of the data (repeatable read). Use `snapshot` only to
         read, because a decision needs the newest state.
         """
-        async with self._failover, self.pool.acquire() as connection:
+        async with self._failover, self._connection() as connection:
             transaction = Transaction(connection, self.sink)
             async with connection.transaction(isolation="repeatable_read" if snapshot else None):
                 yield transaction
@@ -164,20 +173,31 @@ class Database:
         transaction.committed()
 
     async def fetch(self, query: str, *arguments: object) -> list[asyncpg.Record]:
-        async with self._failover:
-            return await self.pool.fetch(query, *arguments)
+        async with self._failover, self._connection() as connection:
+            return await connection.fetch(query, *arguments)
 
     async def fetchrow(self, query: str, *arguments: object) -> asyncpg.Record | None:
-        async with self._failover:
-            return await self.pool.fetchrow(query, *arguments)
+        async with self._failover, self._connection() as connection:
+            return await connection.fetchrow(query, *arguments)
 
     async def fetchval(self, query: str, *arguments: object) -> Any:
-        async with self._failover:
-            return await self.pool.fetchval(query, *arguments)
+        async with self._failover, self._connection() as connection:
+            return await connection.fetchval(query, *arguments)
 
     async def execute(self, query: str, *arguments: object) -> str:
-        async with self._failover:
-            return await self.pool.execute(query, *arguments)
+        async with self._failover, self._connection() as connection:
+            return await connection.execute(query, *arguments)
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Connection]:
+        """Take a connection of the pool for the block, and measure how long it took to get one."""
+        began = time.perf_counter()
+        connection = await self.pool.acquire()
+        WAIT_SECONDS.observe(time.perf_counter() - began)
+        try:
+            yield connection
+        finally:
+            await self.pool.release(connection)
 
     async def is_read_only(self) -> bool:
         """Whether the connections lead to a server that cannot write, such as a primary after a failover.

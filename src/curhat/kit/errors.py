@@ -8,6 +8,8 @@ BusinessError, the transaction is rolled back.
 import math
 from typing import Any, ClassVar
 
+from curhat.kit.refusals import LIMITED
+
 
 class BusinessError(Exception):
     """A refusal. Each subclass sets `code`, `status` and `detail`."""
@@ -95,6 +97,7 @@ class TooManyRequests(BusinessError):
 
 def too_many_until(wait_seconds: float) -> TooManyRequests:
     """Return a TooManyRequests that asks the client to wait for `wait_seconds`, rounded up to whole seconds."""
+    LIMITED.labels("person").inc()
     return TooManyRequests(retry_after_seconds=max(1, math.ceil(wait_seconds)))
 
 

@@ -36,6 +36,7 @@ from curhat.kit.errors import (
 from curhat.kit.idempotency import Answer, IdempotentRequest, idempotent_request, run_idempotent
 from curhat.kit.identity import Caller
 from curhat.kit.nul import field_with_nul
+from curhat.kit.refusals import REFUSALS, refused
 
 log = structlog.get_logger(__name__)
 
@@ -117,8 +118,16 @@ def to_answer(result: msgspec.Struct | None, status: int = 200) -> Answer:
     return Answer(status=status, body=msgspec.json.encode(result).decode())
 
 
+class _Coded(msgspec.Struct):
+    """The part of a stored refusal that the metric needs."""
+
+    code: str
+
+
 def to_response(answer: Answer) -> Response[bytes]:
     """Turn a stored answer into an HTTP response."""
+    if answer.status >= 400:
+        REFUSALS.labels(msgspec.json.decode(answer.body, type=_Coded).code).inc()
     return Response(
         content=answer.body.encode(),
         status_code=answer.status,
@@ -126,11 +135,19 @@ def to_response(answer: Answer) -> Response[bytes]:
     )
 
 
-def handle_business_error(_request: AnyRequest, error: BusinessError) -> Response[bytes]:
+def handle_business_error(request: AnyRequest, error: BusinessError) -> Response[bytes]:
     """Litestar exception handler: turn a refusal into application/problem+json.
 
     If the refusal has `retry_after_seconds`, the response has the header Retry-After.
     """
+    client = request.scope.get("client")
+    refused(
+        error.code,
+        error.status,
+        method=request.scope["method"],
+        operation=request.scope.get("path_template"),
+        address=None if client is None else client[0],
+    )
     headers = {"Cache-Control": "no-store"}
     if error.retry_after_seconds is not None:
         headers["Retry-After"] = str(error.retry_after_seconds)

@@ -111,6 +111,18 @@ async def pending(connection: Connection, folder: Path | None = None) -> list[st
     return [migration.name for migration in await _pending(connection, folder)]
 
 
+async def missing(connection: Connection, folder: Path | None = None) -> list[str]:
+    """Return the names of this code's migrations that the database does not have. This function changes nothing.
+
+    A database that is newer than this code lacks none of them, because old code runs on a newer schema.
+    """
+    migrations = load_migrations(folder or migrations_folder())
+    if await connection.fetchval("SELECT to_regclass('schema_migrations')") is None:
+        return [migration.name for migration in migrations]
+    applied = {row["number"] for row in await connection.fetch("SELECT number FROM schema_migrations")}
+    return [migration.name for migration in migrations if migration.number not in applied]
+
+
 async def migrate(connection: Connection, folder: Path | None = None) -> list[str]:
     """Apply the pending migrations and return their names, in order. `connection` must not be in a transaction.
 

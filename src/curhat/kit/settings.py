@@ -40,6 +40,8 @@ REAL_CODE_SENDERS: Final[frozenset[str]] = frozenset()
 
 # The payment gateways, by name. `Services` (app/wiring.py) constructs them.
 GATEWAYS: Final[tuple[str, ...]] = ("mock",)
+# Two ports, so that a server and a worker can run on one machine with the same settings.
+DEFAULT_OPERATIONS_PORTS: Final[Mapping[str, int]] = {"server": 9000, "worker": 9001}
 
 DEFAULT_PHONE_REGIONS: Final = ("ID",)
 
@@ -72,10 +74,11 @@ class Settings:
     environment: Environment
     host: str
     port: int
-    # In production, the server serves /healthz, /readyz and /metrics on this port. In development, it serves them on
-    # the main port.
+    # The port of /livez, /readyz, /status and /metrics. None means the default, see `operations_port_of`.
     operations_host: str
-    operations_port: int
+    operations_port: int | None
+    # How long a stopping server answers `/livez` with no before it closes anything. Within this time, a proxy notices.
+    drain_notice_seconds: int
     data_dir: Path
     # None means an embedded server. Only development has embedded servers.
     database_url: str | None = field(repr=False)
@@ -131,10 +134,19 @@ class Settings:
 
     @property
     def health_url(self) -> str:
-        """The base URL at which this machine reaches /healthz, /readyz and /metrics."""
+        """The base URL at which this machine reaches the probes and the metrics of the server."""
+        port = self.operations_port_of("server")
+        return self.local_url if port is None else f"http://{_reachable_host(self.operations_host)}:{port}"
+
+    def operations_port_of(self, process: Literal["server", "worker"]) -> int | None:
+        """Return the port on which this kind of process serves the probes and the metrics.
+
+        None means that it has no such port. In development, a server serves them on its main port, and a worker only
+        if CURHAT_OPERATIONS_PORT is set.
+        """
         if self.is_development:
-            return self.local_url
-        return f"http://{_reachable_host(self.operations_host)}:{self.operations_port}"
+            return None if process == "server" else self.operations_port
+        return self.operations_port or DEFAULT_OPERATIONS_PORTS[process]
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], needs: Collection[str] | None = None) -> Self:
@@ -179,7 +191,8 @@ class Settings:
             ),
             port=port,
             operations_host=reader.value("OPERATIONS_HOST", _host, "127.0.0.1"),
-            operations_port=reader.integer("OPERATIONS_PORT", 9000, 1, 65_535),
+            operations_port=reader.optional_integer("OPERATIONS_PORT", 1, 65_535),
+            drain_notice_seconds=reader.integer("DRAIN_NOTICE_SECONDS", 0 if development else 5, 0, 300),
             data_dir=data_dir,
             database_url=reader.value("DATABASE_URL", check_database_url, None),
             owner_database_url=reader.value("OWNER_DATABASE_URL", check_database_url, None),
@@ -315,13 +328,11 @@ class _Reader:
 
     def integer(self, name: str, default: int, minimum: int, maximum: int = 1_000_000_000) -> int:
         """Read a whole number from `minimum` to `maximum`."""
+        return self.value(name, partial(_whole_number, minimum=minimum, maximum=maximum), default)
 
-        def read(text: str) -> int:
-            if not (text.isascii() and text.isdigit() and minimum <= int(text) <= maximum):
-                raise ValueError(f"right is a whole number from {minimum} to {maximum}")
-            return int(text)
-
-        return self.value(name, read, default)
+    def optional_integer(self, name: str, minimum: int, maximum: int) -> int | None:
+        """Read a whole number from `minimum` to `maximum`. Return None if the variable is not set."""
+        return self.value(name, partial(_whole_number, minimum=minimum, maximum=maximum), None)
 
     def choice(self, name: str, choices: tuple[Choice, ...], default: Choice) -> Choice:
         """Read one of the words in `choices`."""
@@ -432,7 +443,7 @@ class _Reader:
                 "is not set; right is mock, with which no payment moves money: "
                 "production says so at its start, in curhat doctor and in the Control Center",
             )
-        if settings.operations_port == settings.port:
+        if settings.operations_port_of("server") == settings.port:
             self.problem(
                 "OPERATIONS_PORT", f"is {settings.port}, as {PREFIX}PORT; right is another port, kept private"
             )
@@ -471,6 +482,12 @@ def _text_of_file(path: str) -> str:
     if not text:
         raise ValueError("it is empty")
     return text
+
+
+def _whole_number(text: str, *, minimum: int, maximum: int) -> int:
+    if not (text.isascii() and text.isdigit() and minimum <= int(text) <= maximum):
+        raise ValueError(f"right is a whole number from {minimum} to {maximum}")
+    return int(text)
 
 
 def _shown(name: str, text: str) -> str:

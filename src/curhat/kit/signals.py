@@ -15,16 +15,23 @@ The signal `mitra_changed` stays in the process that committed the change. All o
 """
 
 import asyncio
-import contextlib
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 import structlog
 import valkey.asyncio
 import valkey.asyncio.client
+from prometheus_client import Counter
 from valkey.exceptions import ValkeyError
 
 log = structlog.get_logger(__name__)
+
+# Receivers read the database every few seconds, so a dropped signal delays its event by at most 3 s.
+DROPPED: Final = Counter(
+    "curhat_signals_dropped_total", "Signals that did not reach Valkey, by the reason", ["reason"]
+)
+QUEUE_FULL: Final = DROPPED.labels("queue_full")
+NOT_SENT: Final = DROPPED.labels("not_sent")
 
 # How many signals one process queues. This limits memory while Valkey is away. The process drops further signals.
 MAX_QUEUED_SIGNALS = 20_000
@@ -82,8 +89,10 @@ class Signals:
         if local is not None:
             local(payload)
             return
-        with contextlib.suppress(asyncio.QueueFull):
+        try:
             self._queue.put_nowait((channel, payload))
+        except asyncio.QueueFull:
+            QUEUE_FULL.inc()
 
     async def run(self) -> None:
         """Send and receive signals until the task is cancelled."""
@@ -106,6 +115,7 @@ class Signals:
                         pipeline.publish(PREFIX + channel, payload)
                     await pipeline.execute()
             except (ValkeyError, OSError) as error:
+                NOT_SENT.inc(len(batch))
                 log.warning("signals.not_sent", count=len(batch), error=type(error).__name__)
 
     async def _receive(self) -> None:

@@ -78,6 +78,7 @@ class Outbox:
         self._connected_among = connected_among
         self._still_wanted = still_wanted
         self._wake = asyncio.Event()
+        self._is_stopping = False
         self._tasks: set[asyncio.Task[None]] = set()
         IN_FLIGHT.set_function(self._tasks.__len__)
         # The messages on their way, by push service, and the services whose last message timed out.
@@ -99,7 +100,7 @@ class Outbox:
             while True:
                 self._wake.clear()
                 try:
-                    if await self.send_due():
+                    if not self._is_stopping and await self.send_due():
                         continue
                     if loop.time() >= count_at:
                         count_at = loop.time() + COUNT_INTERVAL_SECONDS
@@ -115,6 +116,12 @@ class Outbox:
         finally:
             for task in self._tasks:
                 task.cancel()
+
+    async def finish(self) -> None:
+        """Claim no further message, and wait until the running sends have ended and are recorded."""
+        self._is_stopping = True
+        while waiting := [*self._tasks, *([self._recording] if self._recording else [])]:
+            await asyncio.wait(waiting)
 
     async def send_due(self) -> bool:
         """Claim as many due messages as this worker may send now, and start to send them.

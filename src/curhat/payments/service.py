@@ -23,7 +23,7 @@ from curhat.payments.errors import (
     PaymentExpired,
 )
 from curhat.payments.gateway import ANSWER_TIMEOUT_SECONDS, ChargeAnswer, RefundAnswer
-from curhat.payments.metrics import GATEWAY_ALERTS
+from curhat.payments.metrics import CHARGED_RUPIAH, CHARGES, GATEWAY_ALERTS, REFUNDED_RUPIAH, REFUNDS
 from curhat.payments.queries import LockedAttempt, LockedPayment, LockedRefund, Refund, UndeliveredCharge
 from curhat.payments.states import CaseReason, PaymentStatus, RefundReason
 from curhat.pricing.schemas import Offer, Purpose
@@ -261,6 +261,16 @@ def closed_error(status: PaymentStatus) -> PaymentExpired | PaymentClosed:
 
 
 async def record_charge_answer(tx: Transaction, key: UUID, answer: ChargeAnswer) -> ChargeOutcome | None:
+    """Do the same as `_answer_charge`, and count the effect."""
+    outcome = await _answer_charge(tx, key, answer)
+    if outcome is not None and outcome.step != "nothing":
+        CHARGES.labels(outcome.step).inc()
+        if outcome.step in ("confirmed", "refunding", "given_up"):
+            CHARGED_RUPIAH.inc(outcome.payment.amount_rp)
+    return outcome
+
+
+async def _answer_charge(tx: Transaction, key: UUID, answer: ChargeAnswer) -> ChargeOutcome | None:
     """Record the gateway's answer about an attempt. Returns None if no attempt has this key.
 
     Answers may come late, twice and in any order. The final state is always the same. An approval of an unknown key
@@ -356,6 +366,7 @@ async def give_up_charge(tx: Transaction, key: UUID) -> UUID | None:
         return None
     payment, _ = locked
     await close(tx, [payment.id], "expired")
+    CHARGES.labels("given_up").inc()
     return payment.id
 
 
@@ -480,6 +491,7 @@ async def request_refund(
     )
     if refund_id is None:
         return
+    REFUNDS.labels("requested").inc()
     await write_audit_entry(tx, by, _REQUESTED[reason], "payment", payment_id, new=str(amount_rp))
     await _ask_in(tx, REFUND_ANSWER, refund_id, 0)
 
@@ -536,6 +548,7 @@ async def record_refund_answer(tx: Transaction, refund_id: UUID, answer: RefundA
         tx, refund_id=refund_id, refund_status=answer.status, gateway_reason=answer.reason
     )
     await deadlines.disarm(tx, REFUND_ANSWER, refund_id)
+    REFUNDS.labels(answer.status).inc()
     amount = str(refund.amount_rp)
     if answer.status == "failed":
         await write_audit_entry(tx, "system", "refund_failed", "payment", payment_id, new=amount)
@@ -543,6 +556,7 @@ async def record_refund_answer(tx: Transaction, refund_id: UUID, answer: RefundA
             # An operator has decided about the charge of any other refund, and may retry that refund.
             await open_cases(tx, [payment_id], "refund_failed")
         return None
+    REFUNDED_RUPIAH.inc(refund.amount_rp)
     await write_audit_entry(tx, "system", "refund_done", "payment", payment_id, new=amount)
     return await queries.mark_payment_refunded(tx, payment_id=payment_id, refund_id=refund_id)
 

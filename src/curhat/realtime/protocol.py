@@ -134,6 +134,20 @@ def read(frame: str | bytes) -> ClientFrame:
     return decoded
 
 
+class _Dated(msgspec.Struct):
+    """The part of an event's frame that says when the event happened."""
+
+    at: datetime
+
+
+_dated_decoder = msgspec.json.Decoder(_Dated)
+
+
+def time_of_event(frame: str) -> datetime:
+    """Return the time in the frame of an event."""
+    return _dated_decoder.decode(frame).at
+
+
 def write(frame: ServerFrame) -> str:
     """Write a frame for the client, as text."""
     return _encoder.encode(frame).decode()

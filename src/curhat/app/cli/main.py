@@ -15,6 +15,7 @@ import asyncpg
 
 from curhat.app.cli import config, doctor, migrate, mitra, operator, roles, seed, serve, worker
 from curhat.app.cli.common import CommandError
+from curhat.app.version import version
 from curhat.kit.errors import BusinessError
 from curhat.kit.migrations import MigrationError
 from curhat.kit.settings import SettingsError
@@ -62,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog=EPILOGUE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"curhat {version()}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in (*development_commands.values(), *COMMANDS):
         command.add_to(subparsers)

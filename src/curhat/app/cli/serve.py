@@ -34,10 +34,9 @@ def add_to(subparsers: Subparsers) -> None:
 
 
 def run(_arguments: argparse.Namespace) -> int:
-    import uvicorn
-
     from curhat.app.asgi import Server
     from curhat.app.connections import ServerConfig, connections_within_limit
+    from curhat.app.shutdown import DrainingServer
     from curhat.app.wiring import MAX_VALKEY_CONNECTIONS
     from curhat.kit.logging import configure_logging
 
@@ -70,7 +69,7 @@ def run(_arguments: argparse.Namespace) -> int:
     listener = config.bind_socket()
     # Each accepted connection inherits this option from the listener.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_TIMEOUT_MILLISECONDS)
-    server = uvicorn.Server(config)
+    server = DrainingServer(config, application, settings.drain_notice_seconds)
     try:
         server.run(sockets=[listener])
     except SystemExit:

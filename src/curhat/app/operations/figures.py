@@ -1,0 +1,48 @@
+"""The metrics that are read from PostgreSQL. Every process shows the same figures, so an alert takes their maximum."""
+
+from math import nan
+from typing import Final
+
+from prometheus_client import Gauge
+
+from curhat.app.operations.queries import Figures
+
+_GAUGES: Final = {
+    "mitras_online": Gauge("curhat_mitras_online", "Mitras whose toggle is on"),
+    "sessions_active": Gauge("curhat_sessions_active", "Chats that run"),
+    "searches_open": Gauge("curhat_searches_open", "Pairings that look for a mitra"),
+    "searches_overdue": Gauge(
+        "curhat_searches_overdue", "Pairings that still look for a mitra 5 s after their deadline"
+    ),
+    "payments_in_flight": Gauge(
+        "curhat_payments_in_flight", "Payments that are being charged, or whose search runs"
+    ),
+    "in_flight_rp": Gauge("curhat_payments_in_flight_rupiah", "The amount of the payments in flight"),
+    "payments_stuck": Gauge(
+        "curhat_payments_stuck", "Payments confirmed over an hour ago and still in flight"
+    ),
+    "cases_open": Gauge("curhat_review_cases_open", "Payments that an operator must decide about"),
+    "cases_open_rp": Gauge("curhat_review_cases_open_rupiah", "The amount of the open cases"),
+    "oldest_case_seconds": Gauge(
+        "curhat_review_cases_oldest_seconds", "How long the oldest open case has waited"
+    ),
+    "refunds_awaiting_approval": Gauge(
+        "curhat_refunds_awaiting_approval", "Refunds that wait for a second operator"
+    ),
+    "refunds_requested": Gauge(
+        "curhat_refunds_requested", "Refunds that the gateway has not carried out yet"
+    ),
+    "gateway_unanswered": Gauge(
+        "curhat_gateway_unanswered", "Payments about which the gateway has not answered for 10 minutes"
+    ),
+    "deadlines_parked": Gauge("curhat_deadlines_parked", "Deadlines that failed too often"),
+    "oldest_due_seconds": Gauge(
+        "curhat_deadlines_oldest_due_seconds", "How long the oldest due deadline has waited for a worker"
+    ),
+}
+
+
+def show(read: Figures | None) -> None:
+    """Set the metrics. Without figures, they become NaN, so that no alert takes an old figure for a new one."""
+    for name, gauge in _GAUGES.items():
+        gauge.set(nan if read is None else getattr(read, name))

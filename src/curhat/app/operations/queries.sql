@@ -1,0 +1,50 @@
+-- name: limit_sort_memory :one
+-- Let the next statement of this transaction use at most 64 kB of memory, so that it writes a temporary file.
+SELECT set_config('work_mem', '64kB', true) AS work_mem
+
+-- name: probe_writing :one
+-- Write 280 kB into a temporary file on the data disk, and a record into the WAL. The commit flushes the
+-- record, and waits for a synchronous standby. So this fails, or does not return, when no other write could succeed.
+-- The statement needs no table and takes no lock. It leaves nothing behind but 60 bytes of WAL.
+SELECT count(*) AS spilled_rows, pg_logical_emit_message(true, 'curhat', 'status')::text AS wal_position
+FROM generate_series(1, 20000)
+
+-- name: read_figures :one
+-- Read the counts that the metrics show. `oldest_due_seconds` is how long the oldest due deadline has waited; 0 if
+-- none is due. A payment is stuck if it was confirmed more than an hour ago and is still searching.
+-- row: Figures
+WITH moment AS MATERIALIZED (
+    SELECT curhat_now() AS now
+)
+SELECT
+    (SELECT count(*) FROM mitras WHERE online AND suspended_at IS NULL) AS mitras_online,
+    (SELECT count(*) FROM sessions WHERE status = 'active') AS sessions_active,
+    (SELECT count(*) FROM pairings WHERE status = 'open') AS searches_open,
+    (
+        SELECT count(*) FROM pairings WHERE status = 'open' AND deadline_at < moment.now - interval '5 seconds'
+    ) AS searches_overdue,
+    (SELECT count(*) FROM payments WHERE status IN ('confirming', 'confirmed')) AS payments_in_flight,
+    (
+        SELECT coalesce(sum(amount_rp), 0)::float8 FROM payments WHERE status IN ('confirming', 'confirmed')
+    ) AS in_flight_rp,
+    (
+        SELECT count(*) FROM payments
+        WHERE status IN ('confirming', 'confirmed') AND confirmed_at < moment.now - interval '1 hour'
+    ) AS payments_stuck,
+    (SELECT count(*) FROM review_cases WHERE status = 'open') AS cases_open,
+    (SELECT coalesce(sum(amount_rp), 0)::float8 FROM review_cases WHERE status = 'open') AS cases_open_rp,
+    (
+        SELECT coalesce(extract(epoch FROM moment.now - min(opened_at)), 0)::float8
+        FROM review_cases WHERE status = 'open'
+    ) AS oldest_case_seconds,
+    (
+        SELECT count(*) FROM review_cases WHERE needs_approval AND approved_by IS NULL
+    ) AS refunds_awaiting_approval,
+    (SELECT count(*) FROM refunds WHERE status = 'requested') AS refunds_requested,
+    (SELECT count(DISTINCT payment_id) FROM unanswered_calls) AS gateway_unanswered,
+    (SELECT count(*) FROM deadlines WHERE parked_at IS NOT NULL) AS deadlines_parked,
+    (
+        SELECT greatest(coalesce(extract(epoch FROM moment.now - min(due_at)), 0), 0)::float8
+        FROM deadlines WHERE parked_at IS NULL
+    ) AS oldest_due_seconds
+FROM moment

@@ -1,0 +1,42 @@
+"""The traces of refused requests: metrics and log lines. They never contain a phone number, an e-mail or a token.
+
+An attack shows itself in refusals: of tokens and codes that are wrong (401), of things that a person may not do (403),
+and of requests beyond a limit (429). The metric counts every refusal. The log has a line for these three kinds.
+"""
+
+from typing import Final, Literal
+
+import structlog
+from prometheus_client import Counter
+
+log = structlog.get_logger(__name__)
+
+# What a limit counts. `sign_in_delay` locks a device or an address out for a while. `person` is every other limit of a
+# signed-in person.
+LimitName = Literal[
+    "requests_stranger", "requests_person", "codes_address", "passwords_address", "sign_in_delay", "person"
+]
+
+REFUSALS: Final = Counter(
+    "curhat_refusals_total", "Refused HTTP requests, by the code of the refusal", ["code"]
+)
+LIMITED: Final = Counter("curhat_limited_total", "Refusals because of a limit, by the limit", ["limit"])
+for _limit in LimitName.__args__:  # type: ignore[attr-defined]
+    LIMITED.labels(_limit)
+# An alert needs these from the start, because a counter that appears with its first value has no increase.
+for _code in ("too_many_requests", "code_invalid", "credentials_invalid", "unauthenticated", "forbidden"):
+    REFUSALS.labels(_code)
+
+LOGGED_STATUSES: Final = frozenset({401, 403, 429})
+
+
+def refused(code: str, status: int, *, method: str, operation: str | None, address: str | None) -> None:
+    """Count a refused request, and log it if it may be part of an attack.
+
+    `operation` is the template of the path, because a path contains ids. `address` is the client's network address.
+    """
+    REFUSALS.labels(code).inc()
+    if status in LOGGED_STATUSES:
+        log.info(
+            "request.refused", reason=code, status=status, method=method, operation=operation, address=address
+        )

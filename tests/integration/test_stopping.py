@@ -1,0 +1,198 @@
+"""Test how a server and a worker stop after SIGTERM: nothing under way is lost, and the operations port closes last."""
+
+import asyncio
+import contextlib
+import dataclasses
+import signal
+
+import httpx
+import pytest
+import valkey.asyncio
+from websockets.protocol import State
+
+from curhat.app import worker
+from curhat.app.asgi import Server
+from curhat.app.connections import ServerConfig
+from curhat.app.shutdown import DrainingServer
+from curhat.dev.embedded import EmbeddedServers
+from curhat.kit.database import Database
+from curhat.kit.pause_points import set_pause_point
+from curhat.kit.settings import Settings
+from curhat.realtime import hub as hub_module
+from tests.support.signed_in import RunningServer, development_settings, free_port
+
+POLL = "/api/client/mitra-availability"
+DUE_DEADLINE = """
+INSERT INTO deadlines (kind, entity_id, due_at) VALUES ('payment_expiry', uuidv7(), curhat_now()) RETURNING id
+"""
+
+
+class Latch:
+    """Holds whoever comes here until it is opened."""
+
+    def __init__(self) -> None:
+        self.reached = asyncio.Event()
+        self._opened = asyncio.Event()
+
+    async def __call__(self) -> None:
+        self.reached.set()
+        await self._opened.wait()
+
+    def open(self) -> None:
+        """Let everybody go on."""
+        self._opened.set()
+
+
+class StoppingServer(DrainingServer):
+    """A server whose notice to the proxy lasts until the test opens the latch."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.application = Server(settings)
+        config = ServerConfig(
+            self.application, max_connections=100, host="127.0.0.1", port=free_port(), lifespan="on"
+        )
+        super().__init__(config, self.application, 0.0)
+        self.notice = Latch()
+        self.url = f"http://127.0.0.1:{config.port}"
+        self.operations_url = f"http://127.0.0.1:{settings.operations_port}"
+
+    async def _let_the_proxy_notice(self) -> None:
+        await self.notice()
+
+
+@pytest.fixture
+def settings(servers: EmbeddedServers, database_url: str) -> Settings:
+    """The settings of a process in production."""
+    return dataclasses.replace(
+        development_settings(database_url, servers.valkey_url),
+        environment="production",
+        operations_port=free_port(),
+    )
+
+
+async def answers_at(url: str) -> int | None:
+    """Ask on a new connection. Returns the status, or None if nobody listens."""
+    async with httpx.AsyncClient() as http:
+        try:
+            return (await http.get(url)).status_code
+        except httpx.ConnectError:
+            return None
+
+
+async def until_answer(url: str, status: int) -> None:
+    """Wait until this URL answers with this status."""
+    async with asyncio.timeout(15):
+        while await answers_at(url) != status:
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.invariant(12)
+async def test_a_stopping_server_lets_the_proxy_notice_then_closes_sockets_then_its_port_then_operations(
+    settings: Settings, database: Database, valkey_client: valkey.asyncio.Valkey
+) -> None:
+    server = StoppingServer(settings)
+    serving = asyncio.create_task(server.serve())
+    await until_answer(f"{server.operations_url}/livez", 200)
+    async with httpx.AsyncClient(base_url=server.url, timeout=30) as http:
+        people = RunningServer(server.url, server.application, http, database)
+        customer, mitra = await people.customer(), await people.mitra()
+        closing = Latch()
+        server.application.services.gateway.close = closing  # type: ignore[method-assign]
+        async with customer.socket() as phone:
+            held = Latch()
+            set_pause_point("presence.intent_committed", held)
+            request = asyncio.create_task(mitra.put("/presence", {"online": False}))
+            await held.reached.wait()
+
+            server.should_exit = True
+            await until_answer(f"{server.operations_url}/livez", 503)
+            # The proxy has not noticed yet. Requests on new and on old connections are served, and sockets are open.
+            assert await answers_at(server.url + POLL) == 200
+            assert (await http.get(POLL)).headers["connection"] == "close"
+            assert phone.connection.state is State.OPEN
+
+            server.notice.open()
+            async with asyncio.timeout(10):
+                await phone.connection.wait_closed()
+            assert phone.connection.close_code == 1012
+            assert await answers_at(server.url + POLL) == 200
+
+            held.open()
+            assert (await request).status_code == 200
+            async with asyncio.timeout(10):
+                await closing.reached.wait()
+            assert await answers_at(server.url + POLL) is None
+            assert await answers_at(f"{server.operations_url}/livez") == 503
+            assert await answers_at(f"{server.operations_url}/metrics") == 200
+            closing.open()
+    await serving
+    assert await answers_at(f"{server.operations_url}/livez") is None
+
+
+async def test_a_second_interrupt_ends_the_notice(settings: Settings) -> None:
+    server = StoppingServer(settings)
+    waiting = asyncio.create_task(server._unless_forced(server._let_the_proxy_notice()))
+    await server.notice.reached.wait()
+    server.force_exit = True
+    async with asyncio.timeout(5):
+        await waiting
+
+
+async def test_sockets_are_closed_one_after_the_other_and_those_still_open_go_on(
+    settings: Settings,
+    database: Database,
+    valkey_client: valkey.asyncio.Valkey,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """If all people came back in the same moment, the other servers could not welcome them in time."""
+    monkeypatch.setattr(hub_module, "DRAINED_PER_SECOND", 1)
+    monkeypatch.setattr(hub_module, "MAX_DRAIN_SECONDS", 1.5)
+    server = StoppingServer(settings)
+    serving = asyncio.create_task(server.serve())
+    await until_answer(f"{server.operations_url}/livez", 200)
+    closed_at = []
+    async with httpx.AsyncClient(base_url=server.url) as http, contextlib.AsyncExitStack() as stack:
+        people = RunningServer(server.url, server.application, http, database)
+        phones = [await stack.enter_async_context((await people.customer()).socket()) for _ in range(30)]
+
+        async def note_close(index: int) -> None:
+            await phones[index].connection.wait_closed()
+            assert phones[index].connection.close_code == 1012
+            closed_at.append(asyncio.get_running_loop().time())
+
+        waiting = [asyncio.create_task(note_close(index)) for index in range(30)]
+        server.should_exit = True
+        server.notice.open()
+        async with asyncio.timeout(15):
+            await asyncio.gather(*waiting)
+            await serving
+    assert 0.5 < closed_at[-1] - closed_at[0] < 8
+
+
+@pytest.mark.invariant(12)
+async def test_a_stopping_worker_finishes_the_transaction_under_way(
+    settings: Settings, database: Database, valkey_client: valkey.asyncio.Valkey
+) -> None:
+    claimed = Latch()
+    set_pause_point("deadline.before_commit", claimed)
+    running = asyncio.create_task(worker.run(settings))
+    livez = f"http://127.0.0.1:{settings.operations_port}/livez"
+    try:
+        await until_answer(livez, 200)
+        deadline_id = await database.fetchval(DUE_DEADLINE)
+        async with asyncio.timeout(10):
+            await claimed.reached.wait()
+        signal.raise_signal(signal.SIGTERM)
+        await until_answer(livez, 503)
+        # A deadline that comes due now is left to another worker.
+        later_id = await database.fetchval(DUE_DEADLINE)
+        claimed.open()
+        async with asyncio.timeout(15):
+            await running
+        left = await database.fetch("SELECT id FROM deadlines")
+        assert [row["id"] for row in left] == [later_id] != [deadline_id]
+        assert await answers_at(livez) is None
+    finally:
+        claimed.open()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().remove_signal_handler(number)
