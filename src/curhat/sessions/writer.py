@@ -25,7 +25,7 @@ from uuid import UUID
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
-from curhat.kit.database import Database
+from curhat.kit.database import Database, is_away
 from curhat.kit.errors import TooManyRequests
 from curhat.kit.identity import Identity
 from curhat.kit.pause_points import pause_point
@@ -96,10 +96,12 @@ class MessageWriter:
         finally:
             self._writing = None
 
-    async def _write(self, batch: Sequence[_Waiting]) -> None:
+    async def _write(self, batch: Sequence[_Waiting]) -> Exception | None:
+        """Write these messages and settle them. Returns the error if PostgreSQL is away, and otherwise None."""
         WAITING.set(len(self._waiting))
+        limit = asyncio.timeout(WRITE_TIMEOUT_SECONDS)
         try:
-            async with asyncio.timeout(WRITE_TIMEOUT_SECONDS):
+            async with limit:
                 async with self._database.transaction() as tx:
                     outcomes = await send_messages(tx, [waiting.message for waiting in batch])
                     await pause_point("messages.before_commit")
@@ -108,16 +110,22 @@ class MessageWriter:
             log.warning("messages.batch_failed", size=len(batch), exc_info=error)
             if len(batch) == 1:
                 _settle(batch[0], error)
-            else:
-                for waiting in batch:
-                    await self._write([waiting])
-            return
+                return error if is_away(error) and not limit.expired() else None
+            away: Exception | None = None
+            for waiting in batch:
+                # While PostgreSQL is away, no message waits for the tries of all messages before it.
+                if away is None:
+                    away = await self._write([waiting])
+                else:
+                    _settle(waiting, away)
+            return away
         for waiting, outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, SentMessage) and outcome.is_repeated and waiting.is_counted:
                 sent = waiting.message
                 self._pace.leave(sent.sender, (sent.session_id, sent.client_message_id))
             _settle(waiting, outcome)
         BATCH_SIZE.observe(len(batch))
+        return None
 
 
 def _settle(waiting: _Waiting, outcome: SentMessage | Exception) -> None:
