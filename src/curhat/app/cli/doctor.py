@@ -16,6 +16,7 @@ from curhat.app.cli.common import CommandError, Subparsers, joined_settings
 from curhat.app.local_ports import http_status, port_problem
 from curhat.app.run_file import RunFile
 from curhat.kit import migrations
+from curhat.kit.database import DATABASE_AWAY, Database, role_settings, session_settings
 from curhat.kit.settings import PREFIX, Settings, SettingsError
 
 MIN_POSTGRES_VERSION: Final = 18
@@ -41,7 +42,7 @@ def add_to(subparsers: Subparsers) -> None:
         "doctor",
         help="check settings, servers, migrations and clock, and say what to do",
         description="Look at everything that the service needs: settings, data directory, port, both servers, "
-        "migrations, clock, parked deadlines. One line each. Exit status 1 if something must be mended.",
+        "migrations, clock, parked deadlines, time limits. One line each. Exit status 1 if something must be mended.",
     )
     parser.set_defaults(run=run)
 
@@ -137,6 +138,33 @@ async def _postgres(url: str) -> AsyncIterator[Finding]:
             yield await check(connection)
     finally:
         await connection.close()
+    yield await _session_settings(url)
+
+
+async def _session_settings(url: str) -> Finding:
+    """Check a connection as a server opens it. A pooler in transaction mode drops the settings that a client names."""
+    wanted = session_settings()
+    try:
+        database = await Database.connect(url, pool_size=1, application_name="curhat doctor")
+    except DATABASE_AWAY as error:
+        return _unreachable("PostgreSQL", "DATABASE_URL", error)
+    try:
+        rows = await database.fetch(
+            "SELECT name, setting FROM pg_settings WHERE name = ANY ($1)", list(wanted)
+        )
+        role: str = await database.fetchval("SELECT session_user::text")
+    finally:
+        await database.close()
+    in_force = {row["name"]: row["setting"] for row in rows}
+    wrong = sorted(name for name, value in wanted.items() if in_force.get(name) != value)
+    if wrong:
+        return Finding(
+            "FAIL",
+            "session settings",
+            f"a connection does not get {', '.join(wrong)}, probably because of a pooler; "
+            f"set them on the role: {'; '.join(role_settings(role))}",
+        )
+    return Finding("ok", "session settings", "each connection gets its time limits")
 
 
 async def _migrations(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:
@@ -173,7 +201,7 @@ async def _parked_deadlines(connection: "asyncpg.Connection[asyncpg.Record]") ->
         return Finding(
             "warn",
             "deadlines",
-            f"{parked} failed too often and wait for a person; see last_error in the table deadlines",
+            f"{parked} keep failing and are tried every hour; curhat deadlines list says why",
         )
     return Finding("ok", "deadlines", "none is parked")
 
