@@ -4,12 +4,10 @@ import asyncio
 import signal
 
 import structlog
-from prometheus_client import Gauge
 
 from curhat.accounts import service as accounts
 from curhat.app.wiring import Services, open_services
 from curhat.control_center.operators import service as operators
-from curhat.deadlines import queries as deadlines
 from curhat.kit import idempotency
 from curhat.kit.database import DATABASE_AWAY
 from curhat.kit.settings import Settings
@@ -22,8 +20,6 @@ log = structlog.get_logger(__name__)
 PRUNE_INTERVAL_SECONDS = 60.0
 # Limits one pruning. 50 rounds of 10,000 rows per minute are enough for 8,000 new events per second.
 MAX_PRUNE_ROUNDS = 50
-
-PARKED = Gauge("curhat_deadlines_parked", "Deadlines that failed too often and wait for a person")
 
 
 async def run(settings: Settings) -> None:
@@ -52,7 +48,7 @@ async def _prune(services: Services) -> None:
 
 
 async def prune_once(services: Services) -> None:
-    """Delete old events, idempotency keys, one-time codes, tokens and push messages. Count the parked deadlines."""
+    """Delete old events, idempotency keys, one-time codes, tokens and push messages."""
     for prune, limit in (
         (realtime.prune, realtime.MAX_EVENTS_PER_PRUNE),
         (idempotency.prune, idempotency.MAX_KEYS_PER_PRUNE),
@@ -67,4 +63,3 @@ async def prune_once(services: Services) -> None:
         await operators.prune(tx)
     async with services.database.transaction() as tx:
         await notifications.prune(tx)
-    PARKED.set(await deadlines.count_parked_deadlines(services.database))

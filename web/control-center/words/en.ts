@@ -177,6 +177,7 @@ const en: typeof id = {
     approvals: 'Refunds to approve',
     refused: 'Refunds refused',
     unanswered: 'No answer from the gateway',
+    parked: 'Steps that keep failing: call an engineer',
     p50: 'Time to accept (p50)',
     p95: 'Time to accept (p95)',
     searches: 'Searches in progress',

@@ -180,6 +180,7 @@ export default {
     approvals: 'Menunggu persetujuan',
     refused: 'Pengembalian ditolak',
     unanswered: 'Gateway belum menjawab',
+    parked: 'Langkah yang terus gagal: hubungi teknisi',
     p50: 'Waktu sampai diterima (p50)',
     p95: 'Waktu sampai diterima (p95)',
     searches: 'Pencarian yang sedang berjalan',

@@ -47,7 +47,8 @@ class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
     `online`: mitras who want to be asked and are not suspended. `available`: mitras who may be asked now.
     `free_capacity`: how many more customers the available mitras can take together. `refunds_refused`: decided cases
     with a refund that the gateway refused and that nobody has requested again. `gateway_unanswered`: payments with a
-    charge or refund that the gateway has not answered for 10 minutes. `searches`: the oldest 100 of
+    charge or refund that the gateway has not answered for 10 minutes. `deadlines_parked`: steps that are due and
+    failed repeatedly, and that are tried again every hour. `searches`: the oldest 100 of
     `searching_now`. Today is the day in Jakarta (WIB).
     """
 
@@ -65,6 +66,7 @@ class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
     refunds_awaiting_approval: int
     refunds_refused: int
     gateway_unanswered: int
+    deadlines_parked: int
     today_began_at: datetime
     server_now: datetime
 
