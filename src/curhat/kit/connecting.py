@@ -22,7 +22,7 @@ import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 
 # How long one host may take to accept a connection, authenticate it, and say whether it can write.
-HOST_CONNECT_TIMEOUT_SECONDS: Final = 2.5
+HOST_CONNECT_TIMEOUT_SECONDS: Final = 2.0
 # The kernel ends a connection if the server acknowledges nothing for this long: neither data nor a keepalive probe.
 DARK_TIMEOUT_MS: Final = 4_000
 # The kernel sends the first probe after this silence, and then one probe per KEEPALIVE_INTERVAL_SECONDS.
@@ -102,6 +102,11 @@ class HostConnection(_AsyncpgConnection):
         if fields.get("V") == "WARNING":
             self.warnings_heard += 1
         super()._process_log_message(fields, last_query)  # type: ignore[misc]
+
+
+async def connect_to_writer(url: str) -> HostConnection:
+    """Open one connection outside a pool, to the first host that can write. Raises the errors of Connector.connect."""
+    return await Connector(url).connect(url, connection_class=HostConnection)
 
 
 class Connector:

@@ -295,8 +295,9 @@ class Database:
             async with asyncio.timeout(RELEASE_TIMEOUT_SECONDS):
                 await opened.rollback()
         except TimeoutError:
-            connection.terminate()
+            # First, because the pool replaces a terminated connection immediately.
             await self._leave(host)
+            connection.terminate()
         except DATABASE_AWAY:
             connection.terminate()
 

@@ -16,6 +16,7 @@ from curhat.app.cli.common import CommandError, Subparsers, joined_settings
 from curhat.app.local_ports import http_status, port_problem
 from curhat.app.run_file import RunFile
 from curhat.kit import migrations
+from curhat.kit.connecting import connect_to_writer
 from curhat.kit.database import DATABASE_AWAY, Database, role_settings, session_settings
 from curhat.kit.settings import PREFIX, Settings, SettingsError
 
@@ -123,8 +124,8 @@ async def _server(settings: Settings, run_file: RunFile | None) -> Finding:
 
 async def _postgres(url: str) -> AsyncIterator[Finding]:
     try:
-        connection = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_SECONDS)
-    except (OSError, asyncpg.PostgresError) as error:
+        connection = await connect_to_writer(url)
+    except DATABASE_AWAY as error:
         yield _unreachable("PostgreSQL", "DATABASE_URL", error)
         return
     try:

@@ -3,10 +3,9 @@
 import argparse
 import asyncio
 
-import asyncpg
-
 from curhat.app.cli.common import Subparsers, database_url_of, joined_settings
 from curhat.kit import migrations
+from curhat.kit.connecting import connect_to_writer
 
 
 def add_to(subparsers: Subparsers) -> None:
@@ -29,7 +28,7 @@ def run(_arguments: argparse.Namespace) -> int:
 
 
 async def _migrate(url: str) -> list[str]:
-    connection = await asyncpg.connect(url)
+    connection = await connect_to_writer(url)
     try:
         return await migrations.migrate(connection)
     finally:
