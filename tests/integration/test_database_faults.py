@@ -295,6 +295,34 @@ async def test_a_commit_whose_synchronous_standby_is_lost_is_unknown_after_a_bou
     await pool.close()
 
 
+@pytest.mark.invariant(12)
+async def test_a_commit_whose_wait_for_the_standby_an_operator_cancels_is_unknown(
+    database_url: str, database: Database, make: Make
+) -> None:
+    """PostgreSQL then commits with a warning: a failover may lose the commit."""
+    mitra = await make.mitra()
+    pool = await Database.connect(database_url, pool_size=1)
+    await database.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+    try:
+        await _reload(database, "nobody")
+
+        async def rename() -> None:
+            async with pool.transaction() as tx:
+                await tx.execute(RENAME, mitra, "Kak Ayu")
+
+        renaming = asyncio.create_task(rename())
+        cancel = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+        async with asyncio.timeout(5):
+            while not await database.fetchval(cancel):
+                await asyncio.sleep(0.01)
+            with pytest.raises(CommitUnknown):
+                await renaming
+    finally:
+        await database.execute("ALTER SYSTEM RESET synchronous_standby_names")
+        await _reload(database, "")
+    await pool.close()
+
+
 async def _reload(database: Database, standbys: str) -> None:
     await database.execute("SELECT pg_reload_conf()")
     async with asyncio.timeout(5):
