@@ -35,7 +35,6 @@ async def server(
         yield opened
 
 
-@pytest.mark.rule("X.8")
 @pytest.mark.invariant(12)
 async def test_while_postgresql_is_away_every_operation_answers_503_and_says_when_to_repeat(
     server: RunningServer, proxy: PostgresProxy
@@ -55,8 +54,7 @@ async def test_while_postgresql_is_away_every_operation_answers_503_and_says_whe
     assert others == WITHOUT_POSTGRESQL, {name: answers[name] for name in others}
 
 
-@pytest.mark.rule("2a.6", "X.8")
-@pytest.mark.invariant(2)
+@pytest.mark.invariant(2, 12)
 async def test_a_command_whose_commit_is_unknown_is_told_as_unknown_and_takes_effect_once(
     server: RunningServer, proxy: PostgresProxy
 ) -> None:
