@@ -120,6 +120,7 @@ ALTER TABLE deadlines ADD CONSTRAINT deadlines_once UNIQUE (kind, entity_id, gen
 ALTER TABLE deadlines ADD CONSTRAINT deadlines_pkey PRIMARY KEY (id);
 CREATE INDEX deadlines_armed ON deadlines USING btree (due_at) WHERE (parked_at IS NULL);
 CREATE INDEX deadlines_due_per_kind ON deadlines USING btree (kind, due_at) WHERE (parked_at IS NULL);
+CREATE INDEX deadlines_parked ON deadlines USING btree (due_at) WHERE (parked_at IS NOT NULL);
 
 CREATE TABLE development_inbox (
     id bigint NOT NULL,

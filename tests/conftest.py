@@ -48,6 +48,8 @@ structlog.configure(
 TEMPLATE = "curhat_template"
 # Test files that run for more than a minute. They start first, so that both test processes have work until the end.
 LONG_FILES = ("test_schedules.py", "test_control_center_screens.py", "test_contract.py", "test_screens.py")
+# A test may insert many rows in one statement.
+MAX_PREPARATION_MS = 60_000
 _numbers = itertools.count(1)
 
 
@@ -123,7 +125,9 @@ def signals() -> RecordedSignals:
 @pytest.fixture
 async def database(database_url: str, signals: RecordedSignals) -> AsyncIterator[Database]:
     """A pool of at most 60 connections to this test's database."""
-    opened = await Database.connect(database_url, pool_size=60, sink=signals)
+    opened = await Database.connect(
+        database_url, pool_size=60, sink=signals, statement_timeout_ms=MAX_PREPARATION_MS
+    )
     yield opened
     await opened.close()
 

@@ -55,7 +55,7 @@ async def running_system(
     await client.flushall()
     await client.aclose()
     environment = environment_of(url, servers.valkey_url)
-    database = await Database.connect(url, pool_size=4, sink=RecordedSignals())
+    database = await Database.connect(url, pool_size=4, sink=RecordedSignals(), statement_timeout_ms=60_000)
     with (
         server_process(environment, logs / "server.log") as address,
         process("worker", environment, logs / "worker.log"),

@@ -209,3 +209,14 @@ async def test_operators_see_the_payments_that_the_gateway_has_not_answered_for_
         "UPDATE charge_attempts SET status = 'declined', answered_at = curhat_now()"
     )
     assert await unanswered() == (0, [])
+
+
+@pytest.mark.rule("X.1")
+async def test_operators_see_how_many_deadlines_keep_failing(server: RunningServer) -> None:
+    viewer = await server.operator("viewer")
+    assert (await viewer.get("/dashboard")).json()["deadlines_parked"] == 0
+    await server.database.execute(
+        "INSERT INTO deadlines (kind, entity_id, due_at, parked_at) "
+        "VALUES ('session_end', gen_random_uuid(), curhat_now() + interval '1 hour', curhat_now())"
+    )
+    assert (await viewer.get("/dashboard")).json()["deadlines_parked"] == 1

@@ -471,6 +471,26 @@ async def test_a_batch_is_repeated_and_stored_once_when_the_connection_to_postgr
     assert len(await stream_events(database, chat.mitra)) == 4
 
 
+async def test_while_postgresql_is_away_no_message_waits_for_the_tries_of_the_messages_before_it(
+    chat: Chat, message_writer: MessageWriter
+) -> None:
+    tries = 0
+
+    async def fail() -> None:
+        nonlocal tries
+        tries += 1
+        raise ConnectionResetError
+
+    set_pause_point("messages.before_commit", fail)
+    outcomes = await asyncio.gather(
+        *(message_writer.send(chat.customer, chat.id, f"a{number}", "halo") for number in range(10)),
+        return_exceptions=True,
+    )
+    assert [type(outcome) for outcome in outcomes] == [ConnectionResetError] * 10
+    # All together, and then the first one alone.
+    assert tries == 2
+
+
 async def test_a_locked_session_delays_messages_of_other_sessions_at_most_until_the_timeout(
     database: Database,
     make: Make,

@@ -12,6 +12,7 @@ import valkey.asyncio
 from curhat.deadlines import service as deadlines
 from curhat.dev.embedded import EmbeddedServers
 from curhat.journeys.push import PUSH_MESSAGES, PushTransitions
+from curhat.kit import database as kit_database
 from curhat.kit.database import Database
 from curhat.kit.identity import Role
 from curhat.kit.pause_points import set_pause_point
@@ -54,11 +55,14 @@ CLAIM = "DELETE FROM deadlines WHERE id IN (SELECT id FROM deadlines FOR UPDATE)
 
 @pytest.fixture
 async def server(
-    servers: EmbeddedServers, database_url: str, database: Database, valkey_client: "valkey.asyncio.Valkey"
+    servers: EmbeddedServers,
+    database_url: str,
+    database: Database,
+    valkey_client: "valkey.asyncio.Valkey",
+    monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[RunningServer]:
     """A server whose statements fail if they wait for a lock."""
-    name = await database.fetchval("SELECT current_database()")
-    await database.execute(f"ALTER DATABASE {name} SET lock_timeout = '{LOCK_TIMEOUT_MS}ms'")
+    monkeypatch.setattr(kit_database, "LOCK_TIMEOUT_MS", LOCK_TIMEOUT_MS)
     async with start_server(development_settings(database_url, servers.valkey_url), database) as opened:
         yield opened
 

@@ -32,7 +32,7 @@ async def run(seeds: list[int]) -> int:
             await connection.execute("ALTER SYSTEM SET fsync = off")
             await connection.execute("SELECT pg_reload_conf()")
             await connection.close()
-            database = await Database.connect(servers.database_url, pool_size=4)
+            database = await Database.connect(servers.database_url, pool_size=4, statement_timeout_ms=60_000)
             begun = time.monotonic()
             reached: Counter[str] = Counter()
             try:

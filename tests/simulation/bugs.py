@@ -23,12 +23,13 @@ from curhat.control_center.review import queries as review
 from curhat.control_center.review import service as review_service
 from curhat.deadlines import loop as deadline_loop
 from curhat.deadlines import queries as deadlines
+from curhat.deadlines import service as deadline_service
 from curhat.dev.statements import number_parameters, parse
 from curhat.journeys import charging, mitras, searching, transitions
 from curhat.journeys import queries as journey_queries
 from curhat.journeys.transitions import Transitions
+from curhat.kit import connecting, idempotency
 from curhat.kit import database as kit_database
-from curhat.kit import idempotency
 from curhat.kit.database import Transaction
 from curhat.notifications import outbox
 from curhat.pairing import cards
@@ -47,6 +48,8 @@ from curhat.sessions import service as session_service
 from curhat.sessions import writer as message_writer
 
 SIMULATION = "tests/simulation/test_schedules.py"
+PARKED_DEADLINES = "tests/integration/test_parked_deadlines.py"
+DATABASE_FAULTS = "tests/integration/test_database_faults.py"
 RACES = "tests/races/test_accept_races.py"
 PAYING = "tests/journeys/test_paying.py"
 LIMITS = "tests/journeys/test_limits.py"
@@ -245,6 +248,36 @@ def _confirm_without_charging() -> None:
 
 
 BUGS: tuple[Bug, ...] = (
+    Bug(
+        "a fault of the surroundings uses up a try of the deadline",
+        [PARKED_DEADLINES],
+        in_function(
+            deadline_service,
+            "is_interruption",
+            "return is_away(error) or",
+            "return False and is_away(error) or",
+        ),
+    ),
+    Bug(
+        "a parked deadline is never tried again",
+        [PARKED_DEADLINES],
+        in_statement(deadlines, "due_parked_deadlines", "parked_at IS NOT NULL", "parked_at IS NULL"),
+    ),
+    Bug(
+        "a commit whose answer is lost is told as failed",
+        [DATABASE_FAULTS],
+        in_function(kit_database, "_commit", "if _is_refused_commit(error):", "if True:"),
+    ),
+    Bug(
+        "a commit whose standby is lost is told as made",
+        [DATABASE_FAULTS],
+        in_function(kit_database, "_commit", "if connection.warnings_heard != warnings_before:", "if False:"),
+    ),
+    Bug(
+        "the kernel is not asked to notice a dark server",
+        [DATABASE_FAULTS],
+        in_function(connecting, "notice_dark_server", "if opened.family == socket.AF_UNIX:", "if True:"),
+    ),
     Bug(
         "the deadline is compared before the locks are held",
         [RACES],
@@ -854,9 +887,9 @@ BUGS: tuple[Bug, ...] = (
         "the transaction of a process that has stopped is never ended",
         [STOPPED],
         in_function(
-            kit_database.Database,
-            "connect",
-            '"idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_TIMEOUT_MS}ms",',
+            kit_database,
+            "session_settings",
+            '"idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_TIMEOUT_MS),',
             "",
         ),
     ),

@@ -25,7 +25,7 @@ class StoppableDatabase(Database):
     """The pool of the processes of one schedule. One of them can stop before a commit."""
 
     def __init__(self, database: Database) -> None:
-        super().__init__(database.pool, database.sink)
+        super().__init__(database.pool, database.sink, database.connector)
         self.stopped: StoppedProcess | None = None
 
     @asynccontextmanager

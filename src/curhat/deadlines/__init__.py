@@ -3,8 +3,10 @@
 Guarantees
     A deadline's transition runs in the transaction that deletes the deadline. Both take effect, or neither does.
     The transition never runs before `due_at` by the database's clock.
-    If a transition fails, the worker tries it again, after a longer wait each time. After MAX_ATTEMPTS failures, the
-    worker parks the deadline, and operators see the parked deadline. Other deadlines are not affected.
+    If a transition fails by a fault of its own, the worker tries it again, after a longer wait each time. After
+    MAX_ATTEMPTS failures, the worker parks the deadline. Operators see the parked deadline, and the worker tries it
+    again every hour. Other deadlines are not affected.
+    A fault of the surroundings never uses up a try: PostgreSQL or Valkey is away or cannot write, or a lock is held.
     Any number of workers may run. If a worker is killed, no deadline is lost.
 Concurrency
     A worker reads the due deadlines of the kinds that it knows, without a lock. It reads a limited number of each kind,

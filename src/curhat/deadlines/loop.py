@@ -16,12 +16,13 @@ import asyncio
 import collections
 import contextlib
 from collections import defaultdict, deque
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
 from curhat.deadlines import queries, service
+from curhat.deadlines.metrics import INTERRUPTED
 from curhat.deadlines.queries import DueDeadline
 from curhat.deadlines.service import BatchTransition, Fired, FollowUp, Transition
 from curhat.kit.database import DATABASE_AWAY, Database
@@ -38,6 +39,10 @@ MIN_SLEEP_SECONDS = 0.01
 MAX_BATCHES_RUNNING = 2
 # How many single deadlines of one kind one worker fires at the same time, beside the batches.
 MAX_SINGLES_RUNNING = 2
+# How often the loop reads the parked deadlines whose next try is due.
+PARKED_LOOK_SECONDS = 10.0
+# How long the loop leaves out a deadline that PostgreSQL could neither fire nor postpone.
+AWAY_RETRY_SECONDS = 1.0
 # How many calls to external services one worker makes at the same time for the deadlines of one kind.
 MAX_FOLLOW_UPS_RUNNING = 20
 # How many calls of one kind wait for a place. The worker drops a further call, because it repeats each call at a later
@@ -111,6 +116,7 @@ class Loop:
         RUNNING.labels("batch").set_function(lambda: self._batches_running)
         RUNNING.labels("single").set_function(self._singles_running.total)
         self.fired = 0
+        self._parked_looked_at: float | None = None
         self._woken = asyncio.Event()
 
     def wake(self, _payload: bytes = b"") -> None:
@@ -133,8 +139,30 @@ class Loop:
         for due in found:
             is_batch = isinstance(self._transitions.get(due.kind), BatchTransition)
             (self._batch_queue if is_batch else self._single_queues[due.kind]).append(due)
+        await self._look_at_parked()
         self._start_executors()
         return bool(found)
+
+    async def _look_at_parked(self) -> None:
+        """Every PARKED_LOOK_SECONDS, take the parked deadlines whose next try is due.
+
+        A parked deadline fires in a transaction of its own, because it would probably make a batch fail.
+        """
+        now = asyncio.get_running_loop().time()
+        if self._parked_looked_at is not None and now - self._parked_looked_at < PARKED_LOOK_SECONDS:
+            return
+        self._parked_looked_at = now
+        for due in await queries.due_parked_deadlines(
+            self._database, kinds=self._kinds, max_deadlines=service.MAX_DUE_PER_KIND
+        ):
+            if due.id not in self._in_hand:
+                self._in_hand.add(due.id)
+                self._single_queues[due.kind].append(due)
+
+    def _leave_out(self, ids: Iterable[int]) -> None:
+        """Leave these deadlines out for AWAY_RETRY_SECONDS. Otherwise the next look would try them immediately."""
+        loop = asyncio.get_running_loop()
+        loop.call_later(AWAY_RETRY_SECONDS, self._in_hand.difference_update, tuple(ids))
 
     async def run(self) -> None:
         """Fire deadlines until cancelled. If PostgreSQL does not answer, keep trying."""
@@ -208,6 +236,9 @@ class Loop:
             fired = await service.fire_batch(self._database, ids, transition)
         except DATABASE_AWAY as error:
             log.warning("deadlines.database_trouble", error=type(error).__name__)
+            INTERRUPTED.labels(taken[0].kind).inc(len(taken))
+            self._leave_out(ids)
+            ids = []
         finally:
             if fired is None:
                 self._single_queues[taken[0].kind].extend(taken)
@@ -229,9 +260,13 @@ class Loop:
             fired = await service.fire(self._database, due.id, self._transitions)
         except DATABASE_AWAY as error:
             log.warning("deadlines.database_trouble", error=type(error).__name__)
+            INTERRUPTED.labels(due.kind).inc()
+            self._leave_out([due.id])
             return
-        finally:
+        except BaseException:
             self._in_hand.discard(due.id)
+            raise
+        self._in_hand.discard(due.id)
         if fired is not None:
             self._count(fired)
 

@@ -108,6 +108,21 @@ async def due_deadlines(db: Executor, /, *, kinds: Sequence[str], max_per_kind: 
     return [DueDeadline(*row) for row in await db.fetch(DUE_DEADLINES, kinds, max_per_kind)]
 
 
+DUE_PARKED_DEADLINES: Final = """
+SELECT id, kind FROM deadlines
+WHERE parked_at IS NOT NULL AND due_at <= (SELECT curhat_now()) AND kind = ANY ($1::text[])
+ORDER BY due_at
+LIMIT $2
+"""
+
+
+async def due_parked_deadlines(
+    db: Executor, /, *, kinds: Sequence[str], max_deadlines: int
+) -> list[DueDeadline]:
+    """Find the parked deadlines of these kinds whose next try is due, oldest first."""
+    return [DueDeadline(*row) for row in await db.fetch(DUE_PARKED_DEADLINES, kinds, max_deadlines)]
+
+
 SECONDS_UNTIL_NEXT_DUE: Final = """
 SELECT extract(epoch FROM min(due_at) - curhat_now())::float8 AS seconds FROM deadlines
 WHERE parked_at IS NULL AND kind = ANY ($1::text[])
@@ -137,7 +152,7 @@ class Deadline(msgspec.Struct, frozen=True):
 CLAIM_DEADLINES: Final = """
 DELETE FROM deadlines WHERE id IN (
     SELECT id FROM deadlines
-    WHERE id = ANY ($1::bigint[]) AND parked_at IS NULL AND due_at <= curhat_now()
+    WHERE id = ANY ($1::bigint[]) AND due_at <= curhat_now()
     ORDER BY id
     FOR UPDATE SKIP LOCKED
 )
@@ -147,21 +162,80 @@ RETURNING kind, entity_id, generation, due_at, correlation_id, attempts,
 
 
 async def claim_deadlines(db: Executor, /, *, ids: Sequence[int]) -> list[Deadline]:
-    """armed and due → gone when this transaction commits. Skips deadlines that another worker has locked. Also
-    skips deadlines that were moved or disarmed after due_deadlines found them."""
+    """armed or parked, and due → gone when this transaction commits. Skips deadlines that another worker has locked.
+    Also skips deadlines that were moved or disarmed after due_deadlines found them."""
     return [Deadline(*row) for row in await db.fetch(CLAIM_DEADLINES, ids)]
 
 
 POSTPONE_DEADLINE: Final = """
 UPDATE deadlines
-SET attempts = attempts + 1, last_error = $1, due_at = curhat_now() + make_interval(secs => $2),
-    parked_at = CASE WHEN $3 THEN curhat_now() END
-WHERE id = $4
+SET attempts = attempts + $1::boolean::integer, last_error = $2,
+    due_at = curhat_now() + make_interval(secs => $3),
+    parked_at = CASE WHEN $4 THEN coalesce(parked_at, curhat_now()) END
+WHERE id = $5
 """
 
 
 async def postpone_deadline(
-    db: Executor, /, *, last_error: str, wait_seconds: float, is_parked: bool, id: int
+    db: Executor, /, *, counts: bool, last_error: str, wait_seconds: float, is_parked: bool, id: int
 ) -> None:
-    """armed → due again after @wait_seconds or, if @is_parked is true, parked. Stores the transition's error."""
-    await db.execute(POSTPONE_DEADLINE, last_error, wait_seconds, is_parked, id)
+    """armed → due again after @wait_seconds or, if @is_parked is true, parked until the next try. A try counts only if
+    @counts is true. A deadline that is parked already stays parked since the same time. Stores the transition's error."""
+    await db.execute(POSTPONE_DEADLINE, counts, last_error, wait_seconds, is_parked, id)
+
+
+COUNT_PARKED_DEADLINES: Final = """
+SELECT count(*) AS parked FROM deadlines WHERE parked_at IS NOT NULL
+"""
+
+
+async def count_parked_deadlines(db: Executor, /) -> int:
+    row = await db.fetchrow(COUNT_PARKED_DEADLINES)
+    if row is None:
+        raise NoRow(COUNT_PARKED_DEADLINES)
+    value: int = row[0]
+    return value
+
+
+class ParkedDeadline(msgspec.Struct, frozen=True):
+    id: int
+    kind: str
+    entity_id: UUID
+    attempts: int
+    parked_at: datetime
+    next_try_at: datetime
+    correlation_id: str | None
+    last_error: str | None
+
+
+LIST_PARKED_DEADLINES: Final = """
+SELECT id, kind, entity_id, attempts, parked_at, due_at AS next_try_at, correlation_id, last_error
+FROM deadlines WHERE parked_at IS NOT NULL
+ORDER BY parked_at, id
+LIMIT $1
+"""
+
+
+async def list_parked_deadlines(db: Executor, /, *, max_deadlines: int) -> list[ParkedDeadline]:
+    """Read the parked deadlines, the longest parked first."""
+    return [ParkedDeadline(*row) for row in await db.fetch(LIST_PARKED_DEADLINES, max_deadlines)]
+
+
+class RetryParkedDeadlinesRow(msgspec.Struct, frozen=True):
+    id: int
+    kind: str
+    entity_id: UUID
+
+
+RETRY_PARKED_DEADLINES: Final = """
+UPDATE deadlines SET parked_at = NULL, attempts = 0, due_at = curhat_now()
+WHERE parked_at IS NOT NULL AND ($1::bigint[] IS NULL OR id = ANY ($1::bigint[]))
+RETURNING id, kind, entity_id
+"""
+
+
+async def retry_parked_deadlines(
+    db: Executor, /, *, ids: Sequence[int] | None
+) -> list[RetryParkedDeadlinesRow]:
+    """parked → armed and due now, with new tries. Without @ids, all parked deadlines. Returns the deadlines."""
+    return [RetryParkedDeadlinesRow(*row) for row in await db.fetch(RETRY_PARKED_DEADLINES, ids)]

@@ -53,6 +53,14 @@ CROSS JOIN LATERAL (
 ) AS due
 ORDER BY due.due_at
 
+-- name: due_parked_deadlines :many
+-- Find the parked deadlines of these kinds whose next try is due, oldest first.
+-- row: DueDeadline
+SELECT id, kind FROM deadlines
+WHERE parked_at IS NOT NULL AND due_at <= (SELECT curhat_now()) AND kind = ANY (@kinds::text[])
+ORDER BY due_at
+LIMIT @max_deadlines
+
 -- name: seconds_until_next_due :one
 -- Compute the seconds until the next deadline of these kinds is due. Negative when a deadline is overdue; null
 -- when no deadline is armed.
@@ -61,13 +69,13 @@ SELECT extract(epoch FROM min(due_at) - curhat_now())::float8 AS seconds FROM de
 WHERE parked_at IS NULL AND kind = ANY (@kinds::text[])
 
 -- name: claim_deadlines :many
--- armed and due → gone when this transaction commits. Skips deadlines that another worker has locked. Also
--- skips deadlines that were moved or disarmed after due_deadlines found them.
+-- armed or parked, and due → gone when this transaction commits. Skips deadlines that another worker has locked.
+-- Also skips deadlines that were moved or disarmed after due_deadlines found them.
 -- nullable: correlation_id
 -- row: Deadline
 DELETE FROM deadlines WHERE id IN (
     SELECT id FROM deadlines
-    WHERE id = ANY (@ids::bigint[]) AND parked_at IS NULL AND due_at <= curhat_now()
+    WHERE id = ANY (@ids::bigint[]) AND due_at <= curhat_now()
     ORDER BY id
     FOR UPDATE SKIP LOCKED
 )
@@ -75,8 +83,29 @@ RETURNING kind, entity_id, generation, due_at, correlation_id, attempts,
     extract(epoch FROM curhat_now() - due_at)::float8 AS late_seconds
 
 -- name: postpone_deadline :exec
--- armed → due again after @wait_seconds or, if @is_parked is true, parked. Stores the transition's error.
+-- armed → due again after @wait_seconds or, if @is_parked is true, parked until the next try. A try counts only if
+-- @counts is true. A deadline that is parked already stays parked since the same time. Stores the transition's error.
 UPDATE deadlines
-SET attempts = attempts + 1, last_error = @last_error, due_at = curhat_now() + make_interval(secs => @wait_seconds),
-    parked_at = CASE WHEN @is_parked THEN curhat_now() END
+SET attempts = attempts + @counts::boolean::integer, last_error = @last_error,
+    due_at = curhat_now() + make_interval(secs => @wait_seconds),
+    parked_at = CASE WHEN @is_parked THEN coalesce(parked_at, curhat_now()) END
 WHERE id = @id
+
+-- name: count_parked_deadlines :one
+SELECT count(*) AS parked FROM deadlines WHERE parked_at IS NOT NULL
+
+-- name: list_parked_deadlines :many
+-- Read the parked deadlines, the longest parked first.
+-- row: ParkedDeadline
+-- nullable: correlation_id, last_error
+SELECT id, kind, entity_id, attempts, parked_at, due_at AS next_try_at, correlation_id, last_error
+FROM deadlines WHERE parked_at IS NOT NULL
+ORDER BY parked_at, id
+LIMIT @max_deadlines
+
+-- name: retry_parked_deadlines :many
+-- parked → armed and due now, with new tries. Without @ids, all parked deadlines. Returns the deadlines.
+-- nullable: @ids
+UPDATE deadlines SET parked_at = NULL, attempts = 0, due_at = curhat_now()
+WHERE parked_at IS NOT NULL AND (@ids::bigint[] IS NULL OR id = ANY (@ids::bigint[]))
+RETURNING id, kind, entity_id

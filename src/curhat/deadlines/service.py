@@ -4,12 +4,15 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
+import asyncpg
 import msgspec
 import structlog
 
 from curhat.deadlines import queries
-from curhat.deadlines.queries import Deadline
-from curhat.kit.database import Database, Transaction
+from curhat.deadlines.metrics import FAILED, INTERRUPTED
+from curhat.deadlines.queries import Deadline, RetryParkedDeadlinesRow
+from curhat.kit.database import Database, Transaction, is_away, is_busy
+from curhat.kit.errors import PresenceUnknown
 from curhat.kit.logging import current_correlation_id
 from curhat.kit.pause_points import pause_point
 from curhat.kit.queries import limit_lock_waits
@@ -27,9 +30,15 @@ MAX_BATCH_DEADLINES = 50
 # The longest time that a batch waits for one lock. After that time, the worker fires each deadline of the batch in
 # its own transaction. The time is shorter than deadlock_timeout, so PostgreSQL never checks for a deadlock.
 BATCH_LOCK_TIMEOUT = "100ms"
-# A transition that failed this often probably has a bug. The worker parks the deadline, and an operator must
-# investigate.
+# A transition that failed this often by a fault of its own probably has a bug. The worker parks the deadline, and an
+# operator must investigate.
 MAX_ATTEMPTS = 10
+# How long a parked deadline waits for its next try. A later version may have mended the bug.
+PARKED_RETRY_SECONDS = 3600.0
+# How long a deadline waits for its next try after a fault of the surroundings.
+INTERRUPTED_RETRY_SECONDS = 1.0
+# The same after a statement that took too long: each try occupies an executor for several seconds.
+SLOW_RETRY_SECONDS = 30.0
 
 
 class Fired(msgspec.Struct, frozen=True):
@@ -149,7 +158,8 @@ async def fire(database: Database, deadline_id: int, transitions: Mapping[str, T
 
     Returns the deadline that took effect. Returns None if another worker has claimed the deadline, or if the deadline
     was moved or disarmed. Also returns None if the transition failed and the deadline was postponed or parked.
-    Raises the errors of DATABASE_AWAY if the claim itself fails.
+    Raises the errors of DATABASE_AWAY if the claim itself fails, or if the deadline could not be postponed because
+    PostgreSQL is away. The caller then tries again later.
     """
     claimed: Deadline | None = None
     structlog.contextvars.clear_contextvars()
@@ -181,7 +191,7 @@ async def fire_batch(
 
     Returns the deadlines that took effect. Returns None if the transition failed or waited too long for a lock. In
     this case nothing has changed, and the caller fires each deadline in its own transaction.
-    Raises the errors of DATABASE_AWAY if the claim itself fails.
+    Raises the errors of DATABASE_AWAY if the claim itself fails or PostgreSQL is away.
     """
     claimed: list[Deadline] = []
     structlog.contextvars.clear_contextvars()
@@ -198,7 +208,7 @@ async def fire_batch(
             await pause_point("deadline.before_commit")
         await pause_point("deadline.after_commit")
     except Exception as error:
-        if not claimed:
+        if not claimed or (is_away(error) and not isinstance(error, asyncpg.QueryCanceledError)):
             raise
         log.info(
             "deadlines.batch_failed", kind=claimed[0].kind, count=len(claimed), error=type(error).__name__
@@ -207,20 +217,45 @@ async def fire_batch(
     return [Fired(deadline, owed.get(deadline.entity_id)) for deadline in claimed]
 
 
+def is_interruption(error: BaseException) -> bool:
+    """Whether the surroundings failed, and not the transition: PostgreSQL or Valkey is away, or a lock is held."""
+    return is_away(error) or is_busy(error) or isinstance(error, PresenceUnknown)
+
+
 async def _postpone(database: Database, deadline_id: int, deadline: Deadline, error: Exception) -> None:
-    attempts = deadline.attempts + 1
+    """Make the deadline due again later. Only a fault of the transition itself uses up a try."""
+    interrupted = is_interruption(error)
+    attempts = deadline.attempts + (not interrupted)
     is_parked = attempts >= MAX_ATTEMPTS
+    if is_parked:
+        wait_seconds = PARKED_RETRY_SECONDS
+    elif not interrupted:
+        wait_seconds = min(0.1 * 2**deadline.attempts, 30.0)
+    elif isinstance(error, asyncpg.QueryCanceledError):
+        wait_seconds = SLOW_RETRY_SECONDS
+    else:
+        wait_seconds = INTERRUPTED_RETRY_SECONDS
+    (INTERRUPTED if interrupted else FAILED).labels(deadline.kind).inc()
+    fields = {"kind": deadline.kind, "entity_id": str(deadline.entity_id), "attempts": attempts}
+    if interrupted:
+        log.warning("deadline.interrupted", error=type(error).__name__, **fields)
+    else:
+        log.error("deadline.parked" if is_parked else "deadline.failed", exc_info=error, **fields)
     await queries.postpone_deadline(
         database,
         id=deadline_id,
-        wait_seconds=min(0.1 * 2**deadline.attempts, 30),
+        wait_seconds=wait_seconds,
         is_parked=is_parked,
+        counts=not interrupted,
         last_error=f"{type(error).__name__}: {error}"[:500],
     )
-    log.error(
-        "deadline.parked" if is_parked else "deadline.failed",
-        kind=deadline.kind,
-        entity_id=str(deadline.entity_id),
-        attempts=attempts,
-        exc_info=error,
-    )
+
+
+async def retry_parked(tx: Transaction, ids: Sequence[int] | None) -> list[RetryParkedDeadlinesRow]:
+    """Make parked deadlines due now, and give each MAX_ATTEMPTS new tries. Without `ids`, all of them.
+
+    Wakes the workers after the commit. Returns the deadlines.
+    """
+    retried = await queries.retry_parked_deadlines(tx, ids=ids)
+    wake_workers(tx)
+    return retried

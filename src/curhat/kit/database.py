@@ -4,26 +4,35 @@ Guarantees
     A transaction sends its signals after its commit, and never after a rollback.
     A signal can be lost, because the process may die after the commit and before it sends the signal. So every
     receiver of signals also reads the database every few seconds.
+    Nothing waits without a bound: not for a connection of the pool, not for a lock, not for a statement, not for a
+    commit. Each bound ends in an error for which `is_away` or `is_busy` is true.
+    If it is not known whether a commit took effect, `Database.transaction` raises CommitUnknown, and no other error.
 Relies on
     asyncpg.
+    kit/connecting.py, which chooses the host and notices a server that has gone dark.
     Callers, which must not use one Transaction in two tasks at the same time.
 """
 
+import asyncio
+import errno
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Protocol, Self, TypeAlias
 
 import asyncpg
-from asyncpg.connect_utils import SessionAttribute
 from prometheus_client import Histogram
 
+from curhat.kit.connecting import Connector, Host, HostConnection
+from curhat.kit.metrics import COMMITS_UNKNOWN, SILENT_CONNECTIONS, WAITING, WAITS_GIVEN_UP
 from curhat.kit.pause_points import pause_point
 from curhat.kit.signals import NoSignals, SignalSink
 
 Connection: TypeAlias = (
     "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 )
+
+PooledConnection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
 # asyncpg raises one of these errors if it cannot reach PostgreSQL, or if the connection breaks during a statement. A
 # loop that catches such an error tries again. asyncpg raises InternalClientError if PostgreSQL has closed the
@@ -39,7 +48,8 @@ _SQLSTATES_AWAY: Final = ("08", "53", "57", "58", "25006", "25P03")
 def is_away(error: BaseException) -> bool:
     """Whether PostgreSQL cannot be reached, or cannot write, at the moment. False for a bug in our statements.
 
-    After such an error, it is not known whether a commit took effect.
+    After such an error of a single statement, it is not known whether the statement took effect. A transaction that
+    may have been committed raises CommitUnknown.
     """
     if isinstance(error, asyncpg.PostgresError):
         return (error.sqlstate or "").startswith(_SQLSTATES_AWAY)
@@ -47,10 +57,62 @@ def is_away(error: BaseException) -> bool:
     return isinstance(error, DATABASE_AWAY) and not isinstance(error, ValueError)
 
 
+def is_busy(error: BaseException) -> bool:
+    """Whether other transactions held a lock for too long. The same step may succeed later, unchanged."""
+    return isinstance(error, asyncpg.LockNotAvailableError | asyncpg.DeadlockDetectedError)
+
+
+class CommitUnknown(ConnectionError):
+    """It is not known whether the transaction was committed. It must be told as unknown, never as failed.
+
+    The connection broke during the COMMIT, or PostgreSQL committed and could not wait for its synchronous standby: a
+    failover may then lose the commit.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("the answer to the commit was lost; it is not known whether the change took effect")
+
+
 # If a process stops in the middle of a transaction, PostgreSQL ends the transaction after this time and frees its
 # locks. So nobody waits longer for a process that has stopped. Between two statements of a transaction, a process that
 # works waits at most one second (for Valkey).
 IDLE_IN_TRANSACTION_TIMEOUT_MS: Final = 5_000
+# Longer than IDLE_IN_TRANSACTION_TIMEOUT_MS, so that a step that waits for a stopped process's lock gets the lock.
+LOCK_TIMEOUT_MS: Final = 5_300
+# Includes the wait for a lock.
+STATEMENT_TIMEOUT_MS: Final = 5_600
+# After this time beyond STATEMENT_TIMEOUT_MS, the process gives a statement up and sends PostgreSQL a cancellation.
+# Then either PostgreSQL does not answer at all, or it is a COMMIT that waits for a lost synchronous standby, which
+# statement_timeout does not bound.
+MAX_ANSWER_DELAY_SECONDS: Final = 0.5
+# How long a caller waits for a connection of the pool. It covers connecting to the second of two hosts while the first
+# is dark.
+CONNECTION_WAIT_TIMEOUT_SECONDS: Final = 6.0
+# How long PostgreSQL may take to confirm a cancellation or a rollback. After this time, PostgreSQL counts as silent.
+RELEASE_TIMEOUT_SECONDS: Final = 1.0
+CLOSE_TIMEOUT_SECONDS: Final = 5.0
+
+
+def session_settings(statement_timeout_ms: int = STATEMENT_TIMEOUT_MS) -> Mapping[str, str]:
+    """Return the PostgreSQL settings of each session of a server or worker. Times are in milliseconds.
+
+    A process names them when it connects. A pooler in transaction mode drops them, so set them on the role as well
+    (`role_settings`). `curhat doctor` checks that they are in force.
+    """
+    return {
+        "jit": "off",
+        # PostgreSQL plans each statement once per connection, for all parameter values (decision 0051).
+        "plan_cache_mode": "force_generic_plan",
+        "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_TIMEOUT_MS),
+        "lock_timeout": str(LOCK_TIMEOUT_MS),
+        "statement_timeout": str(statement_timeout_ms),
+    }
+
+
+def role_settings(role: str) -> list[str]:
+    """Return the SQL statements that set `session_settings` on a role, for connections through a pooler."""
+    quoted = '"' + role.replace('"', '""') + '"'
+    return [f"ALTER ROLE {quoted} SET {name} = '{value}'" for name, value in session_settings().items()]
 
 
 WAIT_SECONDS: Final = Histogram(
@@ -118,24 +180,31 @@ class Database:
     `fetch`, `fetchrow`, `fetchval` and `execute` each run one statement, in a separate transaction.
     """
 
-    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", sink: SignalSink) -> None:
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", sink: SignalSink, connector: Connector) -> None:
         self.pool = pool
         self.sink = sink
-        self._failover = _Failover(pool)
+        self.connector = connector
 
     @classmethod
     async def connect(
-        cls, url: str, *, pool_size: int, sink: SignalSink | None = None, application_name: str = "curhat"
+        cls,
+        url: str,
+        *,
+        pool_size: int,
+        sink: SignalSink | None = None,
+        application_name: str = "curhat",
+        statement_timeout_ms: int = STATEMENT_TIMEOUT_MS,
     ) -> Self:
         """Open a pool of at most `pool_size` connections. Without a `sink`, the Database drops all signals."""
+        connector = Connector(url)
         pool = await asyncpg.create_pool(
             url,
             min_size=min(2, pool_size),
             max_size=pool_size,
-            command_timeout=30,
+            connect=connector.connect,
+            connection_class=HostConnection,
+            command_timeout=statement_timeout_ms / 1000 + MAX_ANSWER_DELAY_SECONDS,
             max_inactive_connection_lifetime=0,
-            # Of several hosts, take the one that can write. If none can, there is no connection.
-            target_session_attrs=SessionAttribute.read_write,
             # Make asyncpg look up every array type that our statements use. Otherwise, on each connection, the first
             # statement with an array parameter takes several milliseconds longer.
             init=lambda connection: connection.prepare(
@@ -144,19 +213,15 @@ class Database:
             # Skip the pool's own reset query, which takes one round trip per transaction. Our statements change no
             # state of the connection.
             reset=_skip_reset,
-            server_settings={
-                "application_name": application_name,
-                "jit": "off",
-                # PostgreSQL plans each statement once per connection, for all parameter values (decision 0051).
-                "plan_cache_mode": "force_generic_plan",
-                "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_TIMEOUT_MS}ms",
-            },
+            server_settings={"application_name": application_name, **session_settings(statement_timeout_ms)},
         )
-        return cls(pool, sink or NoSignals())
+        return cls(pool, sink or NoSignals(), connector)
 
     async def close(self) -> None:
-        """Close all connections. Waits until no connection is in use."""
-        await self.pool.close()
+        """Close all connections. Waits briefly for those that are in use, and then ends them."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
+                await self.pool.close()
 
     @asynccontextmanager
     async def transaction(self, *, snapshot: bool = False) -> AsyncIterator[Transaction]:
@@ -164,70 +229,151 @@ class Database:
 
         With `snapshot`, every statement sees the same state of the data (repeatable read). Use `snapshot` only to
         read, because a decision needs the newest state.
+        Raises CommitUnknown if the commit may or may not have taken effect. After every other error, nothing is
+        committed.
         """
-        async with self._failover, self._connection() as connection:
+        async with self._connection() as connection:
             transaction = Transaction(connection, self.sink)
-            async with connection.transaction(isolation="repeatable_read" if snapshot else None):
+            opened = connection.transaction(isolation="repeatable_read" if snapshot else None)
+            await opened.start()
+            try:
                 yield transaction
+            except BaseException:
+                await self._roll_back(connection, opened)
+                raise
+            await _commit(connection, opened)
         await pause_point("transaction.committed")
         transaction.committed()
 
     async def fetch(self, query: str, *arguments: object) -> list[asyncpg.Record]:
-        async with self._failover, self._connection() as connection:
+        async with self._connection() as connection:
             return await connection.fetch(query, *arguments)
 
     async def fetchrow(self, query: str, *arguments: object) -> asyncpg.Record | None:
-        async with self._failover, self._connection() as connection:
+        async with self._connection() as connection:
             return await connection.fetchrow(query, *arguments)
 
     async def fetchval(self, query: str, *arguments: object) -> Any:
-        async with self._failover, self._connection() as connection:
+        async with self._connection() as connection:
             return await connection.fetchval(query, *arguments)
 
     async def execute(self, query: str, *arguments: object) -> str:
-        async with self._failover, self._connection() as connection:
+        async with self._connection() as connection:
             return await connection.execute(query, *arguments)
-
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Connection]:
-        """Take a connection of the pool for the block, and measure how long it took to get one."""
-        began = time.perf_counter()
-        connection = await self.pool.acquire()
-        WAIT_SECONDS.observe(time.perf_counter() - began)
-        try:
-            yield connection
-        finally:
-            await self.pool.release(connection)
 
     async def is_read_only(self) -> bool:
         """Whether the connections lead to a server that cannot write, such as a primary after a failover.
 
         If so, replace the connections.
         """
-        async with self.pool.acquire() as connection:
+        async with self._connection() as connection:
             if await connection.fetchval("SHOW transaction_read_only") == "on":
                 await self.pool.expire_connections()
                 return True
         return False
 
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[PooledConnection]:
+        """Take a connection of the pool for the block.
 
-class _Failover:
-    """Replaces all connections of a pool after an error that shows that they lead to a read-only server.
+        Replaces all connections if the block shows that they lead to a server that is read-only, or that does not
+        answer. Raises TimeoutError if no connection becomes free in time.
+        """
+        began = time.perf_counter()
+        connection = await self._acquire()
+        WAIT_SECONDS.observe(time.perf_counter() - began)
+        host: Host = connection.host  # type: ignore[attr-defined]
+        try:
+            yield connection
+        except BaseException as error:
+            try:
+                await self.pool.release(connection, timeout=RELEASE_TIMEOUT_SECONDS)
+            except TimeoutError:
+                await self._leave(host)
+            if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+                await self.pool.expire_connections()
+            elif _was_ended_by_kernel(error):
+                await self._leave(host)
+            raise
+        await self.pool.release(connection)
 
-    A new connection must lead to a server that can write.
-    """
+    async def _roll_back(self, connection: PooledConnection, opened: asyncpg.transaction.Transaction) -> None:
+        """Roll back. If the connection is broken, end it, and PostgreSQL rolls back."""
+        if _is_closed(connection):
+            return
+        host: Host = connection.host  # type: ignore[attr-defined]
+        try:
+            async with asyncio.timeout(RELEASE_TIMEOUT_SECONDS):
+                await opened.rollback()
+        except TimeoutError:
+            # First, because the pool replaces a terminated connection immediately.
+            await self._leave(host)
+            connection.terminate()
+        except DATABASE_AWAY:
+            connection.terminate()
 
-    __slots__ = ("_pool",)
+    async def _leave(self, host: Host) -> None:
+        """Replace all connections, because this host does not answer. Try its other hosts first."""
+        SILENT_CONNECTIONS.inc()
+        if self.connector.leave(host):
+            await self.pool.expire_connections()
 
-    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
-        self._pool = pool
+    async def _acquire(self) -> PooledConnection:
+        # The queue is empty if all connections are in use. Otherwise there is nothing to wait for, except perhaps to
+        # connect, which has its own bound. This saves a timer per transaction.
+        # asyncpg's public functions look at every connection of the pool.
+        if not self.pool._queue.empty():  # type: ignore[attr-defined]  # noqa: SLF001
+            return await self.pool.acquire()
+        with WAITING.track_inprogress():
+            try:
+                async with asyncio.timeout(CONNECTION_WAIT_TIMEOUT_SECONDS):
+                    return await self.pool.acquire()
+            except TimeoutError:
+                WAITS_GIVEN_UP.inc()
+                raise
 
-    async def __aenter__(self) -> None:
-        return None
 
-    async def __aexit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
-            await self._pool.expire_connections()
+async def _commit(connection: PooledConnection, opened: asyncpg.transaction.Transaction) -> None:
+    """Commit. Raises CommitUnknown if the transaction may or may not be committed."""
+    if _is_closed(connection):
+        # PostgreSQL has got no COMMIT.
+        raise asyncpg.InterfaceError("the connection is closed")
+    warnings_before = connection.warnings_heard  # type: ignore[attr-defined]
+    try:
+        await opened.commit()
+    except Exception as error:
+        if _is_refused_commit(error):
+            raise
+        COMMITS_UNKNOWN.inc()
+        raise CommitUnknown from error
+    # A COMMIT that gave up waiting for its synchronous standby has succeeded, with a warning. No other COMMIT of ours
+    # gets a warning.
+    if connection.warnings_heard != warnings_before:  # type: ignore[attr-defined]
+        COMMITS_UNKNOWN.inc()
+        raise CommitUnknown
+
+
+def _is_closed(connection: PooledConnection) -> bool:
+    try:
+        return connection.is_closed()
+    except asyncpg.InterfaceError:  # The pool has taken the closed connection back.
+        return True
+
+
+def _is_refused_commit(error: Exception) -> bool:
+    """Whether PostgreSQL itself said that it rolled the transaction back."""
+    # 08 comes from asyncpg when the connection breaks. 57P comes from a server that shuts down, maybe after it has
+    # committed and while it waits for its standby.
+    return isinstance(error, asyncpg.PostgresError) and not (error.sqlstate or "").startswith(("08", "57P"))
+
+
+def _was_ended_by_kernel(error: BaseException | None) -> bool:
+    """Whether the kernel ended the connection because the server acknowledged nothing."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno == errno.ETIMEDOUT:
+            return True
+        error = error.__cause__
+    return False
 
 
 async def _skip_reset(_connection: "asyncpg.Connection[asyncpg.Record]") -> None:

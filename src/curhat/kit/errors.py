@@ -113,14 +113,18 @@ class PresenceUnknown(BusinessError):
 
 
 class ServiceUnavailable(BusinessError):
-    """PostgreSQL cannot be reached, or cannot write.
+    """PostgreSQL cannot be reached, cannot write, or is too busy.
 
-    The connection may have broken during the commit, so the server does not know whether the request took effect.
+    The field `outcome` is "unknown" if a commit was sent and its answer was lost. Without this field, a request of
+    several steps may still have taken a part of its effect, so the sentence never says that nothing happened.
     """
 
     code = "service_unavailable"
     status = 503
-    detail = "Our database does not answer. Repeat the request with the same Idempotency-Key: it takes effect once."
+    detail = (
+        "Our database does not answer, so it is not known whether this took effect. "
+        "Repeat the request with the same Idempotency-Key: it takes effect once."
+    )
 
 
 class IdempotencyKeyMissing(BusinessError):

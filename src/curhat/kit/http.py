@@ -20,7 +20,7 @@ from litestar.exceptions import (
     ValidationException,
 )
 
-from curhat.kit.database import Database, Transaction, is_away
+from curhat.kit.database import CommitUnknown, Database, Transaction, is_away, is_busy
 from curhat.kit.errors import (
     BodyTooLarge,
     BusinessError,
@@ -186,10 +186,14 @@ def handle_unexpected(request: AnyRequest, error: Exception) -> Response[bytes]:
 
     For a bug, the log gets the traceback. The client gets only the code.
     """
-    if is_away(error):
+    if is_away(error) or is_busy(error):
         log.warning("request.database_away", error=type(error).__name__)
         return handle_business_error(
-            request, ServiceUnavailable(retry_after_seconds=DATABASE_RETRY_AFTER_SECONDS)
+            request,
+            ServiceUnavailable(
+                retry_after_seconds=DATABASE_RETRY_AFTER_SECONDS,
+                outcome="unknown" if isinstance(error, CommitUnknown) else None,
+            ),
         )
     log.error("request.failed", error=type(error).__name__, exc_info=error)
     return handle_business_error(request, InternalError())

@@ -181,6 +181,7 @@ const en: typeof id = {
     refused: 'Refunds refused',
     unanswered: 'No answer from the gateway',
     alerts: 'Gateway alerts (7 days)',
+    parked: 'Steps that keep failing: call an engineer',
     p50: 'Time to accept (p50)',
     p95: 'Time to accept (p95)',
     searches: 'Searches in progress',

@@ -184,6 +184,7 @@ export default {
     refused: 'Pengembalian ditolak',
     unanswered: 'Gateway belum menjawab',
     alerts: 'Peringatan gateway (7 hari)',
+    parked: 'Langkah yang terus gagal: hubungi teknisi',
     p50: 'Waktu sampai diterima (p50)',
     p95: 'Waktu sampai diterima (p95)',
     searches: 'Pencarian yang sedang berjalan',

@@ -2138,6 +2138,7 @@ export interface components {
             active_sessions: number;
             available: number | null;
             connected: number | null;
+            deadlines_parked: number;
             failures_by_tag: {
                 [key: string]: number;
             };

@@ -13,6 +13,7 @@ const en: typeof id = {
   newVersion: 'There is a new version of Curhat.',
   errors: {
     unreachable: 'No connection. Check your internet, then try again.',
+    service_unavailable: 'Our server has not answered yet. Try again in a moment; nothing happens twice.',
     timedOut: 'There is no answer yet. Try again in a moment.',
     too_many_requests: 'Too many tries. Wait a moment, then try again.',
     not_invited: 'This number is not registered as a mitra. Contact the Curhat team.',

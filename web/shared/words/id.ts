@@ -12,6 +12,7 @@ export default {
   newVersion: 'Ada versi baru Curhat.',
   errors: {
     unreachable: 'Tidak ada koneksi. Periksa internetmu, lalu coba lagi.',
+    service_unavailable: 'Server kami belum menjawab. Coba lagi sebentar lagi; tidak akan terjadi dua kali.',
     timedOut: 'Jawabannya belum datang. Coba lagi sebentar lagi.',
     too_many_requests: 'Terlalu sering mencoba. Tunggu sebentar, lalu coba lagi.',
     not_invited: 'Nomor ini belum terdaftar sebagai mitra. Hubungi tim Curhat.',

@@ -10,7 +10,6 @@ from typing import Final
 
 import asyncpg
 import valkey.asyncio
-from asyncpg.connect_utils import SessionAttribute
 from valkey.exceptions import NoPermissionError, ResponseError, ValkeyError
 
 from curhat.app import production_checks
@@ -19,7 +18,8 @@ from curhat.app.findings import Finding
 from curhat.app.local_ports import http_status, port_problem
 from curhat.app.run_file import RunFile
 from curhat.kit import migrations
-from curhat.kit.database import DATABASE_AWAY
+from curhat.kit.connecting import connect_to_writer
+from curhat.kit.database import DATABASE_AWAY, Database, role_settings, session_settings
 from curhat.kit.settings import PREFIX, Problem, Settings
 
 MIN_POSTGRES_VERSION: Final = 18
@@ -37,7 +37,7 @@ def add_to(subparsers: Subparsers) -> None:
         "doctor",
         help="check settings, servers, migrations and clock, and say what to do",
         description="Look at everything that the service needs: settings, data directory, port, both servers, "
-        "migrations, clock, parked deadlines. One line each. Exit status 1 if something must be mended.",
+        "migrations, clock, parked deadlines, time limits. One line each. Exit status 1 if something must be mended.",
     )
     parser.add_argument(
         "--production",
@@ -147,10 +147,7 @@ async def _server(settings: Settings, run_file: RunFile | None) -> Finding:
 
 async def _postgres(settings: Settings, url: str, *, for_production: bool) -> AsyncIterator[Finding]:
     try:
-        # Of several hosts, take the one that can write, as the service does.
-        connection = await asyncpg.connect(
-            url, timeout=CONNECT_TIMEOUT_SECONDS, target_session_attrs=SessionAttribute.read_write
-        )
+        connection = await connect_to_writer(url)
     except DATABASE_AWAY as error:
         yield _unreachable("PostgreSQL", "DATABASE_URL", error)
         return
@@ -170,6 +167,33 @@ async def _postgres(settings: Settings, url: str, *, for_production: bool) -> As
                 yield finding
     finally:
         await connection.close()
+    yield await _session_settings(url)
+
+
+async def _session_settings(url: str) -> Finding:
+    """Check a connection as a server opens it. A pooler in transaction mode drops the settings that a client names."""
+    wanted = session_settings()
+    try:
+        database = await Database.connect(url, pool_size=1, application_name="curhat doctor")
+    except DATABASE_AWAY as error:
+        return _unreachable("PostgreSQL", "DATABASE_URL", error)
+    try:
+        rows = await database.fetch(
+            "SELECT name, setting FROM pg_settings WHERE name = ANY ($1)", list(wanted)
+        )
+        role: str = await database.fetchval("SELECT session_user::text")
+    finally:
+        await database.close()
+    in_force = {row["name"]: row["setting"] for row in rows}
+    wrong = sorted(name for name, value in wanted.items() if in_force.get(name) != value)
+    if wrong:
+        return Finding(
+            "FAIL",
+            "session settings",
+            f"a connection does not get {', '.join(wrong)}, probably because of a pooler; "
+            f"set them on the role: {'; '.join(role_settings(role))}",
+        )
+    return Finding("ok", "session settings", "each connection gets its time limits")
 
 
 async def _migrations(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:
@@ -206,7 +230,7 @@ async def _parked_deadlines(connection: "asyncpg.Connection[asyncpg.Record]") ->
         return Finding(
             "warn",
             "deadlines",
-            f"{parked} failed too often and wait for a person; see last_error in the table deadlines",
+            f"{parked} keep failing and are tried every hour; curhat deadlines list says why",
         )
     return Finding("ok", "deadlines", "none is parked")
 

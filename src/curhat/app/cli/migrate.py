@@ -3,11 +3,9 @@
 import argparse
 import asyncio
 
-import asyncpg
-from asyncpg.connect_utils import SessionAttribute
-
 from curhat.app.cli.common import CommandError, Subparsers, database_url_of, joined_settings
 from curhat.kit import migrations
+from curhat.kit.connecting import connect_to_writer
 from curhat.kit.roles import RoleError, checked_logins, grant_to_serving_role
 from curhat.kit.server_urls import database_login
 
@@ -38,8 +36,7 @@ def run(_arguments: argparse.Namespace) -> int:
 
 
 async def _migrate(url: str, serving_url: str) -> list[str]:
-    # Of several hosts, take the one that can write.
-    connection = await asyncpg.connect(url, target_session_attrs=SessionAttribute.read_write)
+    connection = await connect_to_writer(url)
     try:
         applied = await migrations.migrate(connection)
         if url != serving_url:

@@ -48,7 +48,8 @@ class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
     `free_capacity`: how many more customers the available mitras can take together. `refunds_refused`: decided cases
     with a refund that the gateway refused and that nobody has requested again. `gateway_unanswered`: payments with a
     charge or refund that the gateway has not answered for 10 minutes. `gateway_alerts`: the audit's alerts of the last
-    7 days about answers of the gateway that contradict what we know. `searches`: the oldest 100 of
+    7 days about answers of the gateway that contradict what we know. `deadlines_parked`: steps that are due and failed
+    repeatedly, and that are tried again every hour. `searches`: the oldest 100 of
     `searching_now`. Today is the day in Jakarta (WIB).
     """
 
@@ -67,6 +68,7 @@ class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
     refunds_refused: int
     gateway_unanswered: int
     gateway_alerts: int
+    deadlines_parked: int
     today_began_at: datetime
     server_now: datetime
 

@@ -15,6 +15,7 @@ from curhat.control_center.dashboard.schemas import (
     SearchNow,
 )
 from curhat.control_center.schemas import from_row
+from curhat.deadlines import queries as deadlines
 from curhat.kit.database import Database, Transaction
 from curhat.kit.errors import PresenceUnknown
 from curhat.kit.queries import read_clock
@@ -32,6 +33,7 @@ async def read_dashboard(database: Database, presence: Presence) -> Dashboard:
         figures = await queries.read_figures(tx)
         failures = await queries.count_failures_by_tag(tx, since=figures.today_began_at)
         searches = await queries.list_open_searches(tx, max_searches=MAX_SEARCHES_SHOWN)
+        parked = await deadlines.count_parked_deadlines(tx)
     return from_row(
         Dashboard,
         figures,
@@ -41,6 +43,7 @@ async def read_dashboard(database: Database, presence: Presence) -> Dashboard:
         searches=[from_row(SearchNow, search) for search in searches],
         funnel=from_row(Funnel, figures),
         acceptance_seconds=AcceptanceSeconds(*figures.acceptance_seconds or (None, None)),
+        deadlines_parked=parked,
         failures_by_tag={failure.tag: failure.failures for failure in failures},
     )
 

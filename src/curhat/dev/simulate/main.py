@@ -34,6 +34,8 @@ MAX_FINISH_SECONDS: Final = 60.0
 POLL_SECONDS: Final = 0.5
 # Shorter than the server's timeout (5 s), so that the server closes no connection while a client uses it.
 KEEP_ALIVE_TIMEOUT_SECONDS: Final = 3.0
+# How long one check of the invariants may take on a database with much history.
+MAX_CHECK_MS: Final = 60_000
 # Keeps the report readable on a very wide terminal.
 MAX_SCREEN_COLUMNS: Final = 100
 
@@ -57,7 +59,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 async def _simulate(arguments: argparse.Namespace, seed: int) -> int:
     url = database_url_of(arguments.settings)
-    database = await Database.connect(url, pool_size=4, application_name="curhat simulate")
+    database = await Database.connect(
+        url, pool_size=4, application_name="curhat simulate", statement_timeout_ms=MAX_CHECK_MS
+    )
     try:
         async with database.pool.acquire() as connection, http_client() as http:
             # The connection holds the advisory lock until the run ends.

@@ -1,0 +1,48 @@
+"""`curhat doctor` on a PostgreSQL behind a pooler."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from curhat.app.cli import doctor
+from curhat.kit.database import Database, role_settings
+from tests.support.postgres_proxy import PostgresProxy, proxy_of
+from tests.support.signed_in import development_settings
+
+
+@pytest.fixture
+async def pooler(database_url: str) -> AsyncIterator[PostgresProxy]:
+    """A pooler that passes on no setting that a client names when it connects, as PgBouncer in transaction mode."""
+    pooler = proxy_of(database_url)
+    pooler.drops_startup_settings = True
+    async with pooler.running():
+        yield pooler
+
+
+async def findings(url: str) -> dict[str, tuple[str, str]]:
+    """The state and the sentence per subject."""
+    settings = development_settings(url, "valkey://127.0.0.1")
+    found = doctor._postgres(settings, url, for_production=False)
+    return {finding.subject: (finding.state, finding.sentence) async for finding in found}
+
+
+async def test_doctor_names_the_statements_that_a_pooler_makes_necessary(
+    database: Database, database_url: str, pooler: PostgresProxy
+) -> None:
+    assert (await findings(database_url))["session settings"][0] == "ok"
+    state, sentence = (await findings(pooler.url))["session settings"]
+    assert state == "FAIL"
+    statements = role_settings("curhat")
+    assert "; ".join(statements) in sentence
+    name = await database.fetchval("SELECT current_database()")
+    for statement in statements:
+        # Only in this database, because all tests share the role.
+        await database.execute(statement.replace(" SET ", f" IN DATABASE {name} SET ", 1))
+    assert (await findings(pooler.url))["session settings"][0] == "ok"
+
+
+async def test_doctor_says_which_server_does_not_answer(pooler: PostgresProxy) -> None:
+    pooler.refuses = True
+    found = await findings(pooler.url)
+    assert list(found) == ["PostgreSQL"]
+    assert found["PostgreSQL"][0] == "FAIL"

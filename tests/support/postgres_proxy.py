@@ -1,0 +1,148 @@
+"""A TCP port in front of the embedded PostgreSQL that can fail in the ways in which a network or a server fails."""
+
+import asyncio
+import contextlib
+import ctypes
+import socket
+import struct
+from asyncio.trsock import TransportSocket
+from collections.abc import AsyncIterator
+from urllib.parse import parse_qs, urlsplit
+
+# Linux: attach a packet filter to a socket. The filter "return 0" drops every packet that arrives.
+SO_ATTACH_FILTER = 26
+DROP_EVERYTHING = struct.pack("HBBI", 0x06, 0, 0, 0)
+
+# Names in a StartupMessage that a pooler in transaction mode passes on.
+PASSED_ON = (b"user", b"database", b"application_name", b"client_encoding")
+
+# What a client sends first, to ask for TLS.
+SSL_REQUEST = struct.pack("!I", 80_877_103)
+
+
+class PostgresProxy:
+    """Passes the bytes of each connection on to PostgreSQL, until a test lets it fail."""
+
+    def __init__(self, socket_path: str, name: str) -> None:
+        self._socket_path = socket_path
+        self._name = name
+        self._listener: socket.socket
+        self._is_last_answer = False
+        self._open: set[asyncio.StreamWriter] = set()
+        # Accept connections and read, and never answer.
+        self.is_silent = False
+        # Accept connections and end them immediately, as a proxy does whose server is away.
+        self.refuses = False
+        # End the connection when the client has sent these bytes and PostgreSQL has answered them.
+        self.cut_after: bytes | None = None
+        # End the connection instead of passing these bytes on.
+        self.cut_before: bytes | None = None
+        # Do not pass on the settings that the client names when it connects.
+        self.drops_startup_settings = False
+        self.accepted = 0
+
+    @property
+    def port(self) -> int:
+        """The port of this machine at which clients reach PostgreSQL."""
+        port: int = self._listener.getsockname()[1]
+        return port
+
+    @property
+    def url(self) -> str:
+        """The URL of the database, through this proxy."""
+        return f"postgresql://curhat@127.0.0.1:{self.port}/{self._name}"
+
+    def go_dark(self) -> None:
+        """Lose every packet from now on, as a machine that has lost its network: nothing is acknowledged."""
+        drop_packets(self._listener)
+        for writer in self._open:
+            drop_packets(writer.get_extra_info("socket"))
+
+    def cut(self) -> None:
+        """End all connections now."""
+        for writer in tuple(self._open):
+            writer.transport.abort()
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator["PostgresProxy"]:
+        """Serve until the block ends."""
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener.setblocking(False)
+        server = await asyncio.start_server(self._serve, sock=self._listener)
+        try:
+            yield self
+        finally:
+            server.close()
+            self.cut()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.accepted += 1
+        self._open.add(writer)
+        ours: asyncio.StreamWriter | None = None
+        try:
+            if self.refuses:
+                raise ConnectionAbortedError
+            from_postgres, ours = await asyncio.open_unix_connection(self._socket_path)
+            if self.drops_startup_settings:
+                message = await _startup_message(reader)
+                if message[4:] == SSL_REQUEST:
+                    writer.write(b"N")
+                    message = await _startup_message(reader)
+                ours.write(without_settings(message))
+            await asyncio.gather(self._upward(reader, ours), self._downward(from_postgres, writer))
+        except (OSError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            self._open.discard(writer)
+            for each in (writer, ours):
+                if each is not None:
+                    each.transport.abort()
+
+    async def _upward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65_536):
+            if self.cut_before is not None and self.cut_before in data:
+                raise ConnectionAbortedError
+            if self.cut_after is not None and self.cut_after in data:
+                self._is_last_answer = True
+            if not self.is_silent:
+                writer.write(data)
+        raise ConnectionAbortedError
+
+    async def _downward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65_536):
+            if self._is_last_answer:
+                self._is_last_answer = False
+                raise ConnectionAbortedError
+            if not self.is_silent:
+                writer.write(data)
+        raise ConnectionAbortedError
+
+
+def proxy_of(database_url: str) -> PostgresProxy:
+    """A proxy in front of this database of the embedded PostgreSQL."""
+    parts = urlsplit(database_url)
+    query = parse_qs(parts.query)
+    return PostgresProxy(f"{query['host'][0]}/.s.PGSQL.{query['port'][0]}", parts.path.lstrip("/"))
+
+
+def drop_packets(opened: "socket.socket | TransportSocket") -> None:
+    """Make the kernel drop every packet that arrives at this socket. The other side gets no acknowledgement."""
+    program = ctypes.create_string_buffer(DROP_EVERYTHING)
+    opened.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("@HP", 1, ctypes.addressof(program)))
+
+
+async def _startup_message(reader: asyncio.StreamReader) -> bytes:
+    length = await reader.readexactly(4)
+    return length + await reader.readexactly(struct.unpack("!I", length)[0] - 4)
+
+
+def without_settings(message: bytes) -> bytes:
+    """The same StartupMessage, without the settings that PgBouncer ignores."""
+    words = message[8:].split(b"\0")
+    kept = b"".join(
+        name + b"\0" + value + b"\0"
+        for name, value in zip(words[::2], words[1::2], strict=False)
+        if name in PASSED_ON
+    )
+    body = message[4:8] + kept + b"\0"
+    return struct.pack("!I", len(body) + 4) + body
