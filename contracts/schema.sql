@@ -66,6 +66,15 @@ CREATE CONSTRAINT TRIGGER charge_attempts_late_have_a_refund AFTER UPDATE ON cha
 CREATE TRIGGER charge_attempts_of_an_approved_extension BEFORE INSERT ON charge_attempts FOR EACH ROW EXECUTE FUNCTION charge_of_an_approved_extension();
 ALTER TABLE charge_attempts ADD CONSTRAINT charge_attempts_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES payments(id);
 
+CREATE TABLE code_days (
+    day date NOT NULL,
+    region text NOT NULL,
+    codes integer NOT NULL,
+    CONSTRAINT code_days_codes_check CHECK ((codes > 0)),
+    CONSTRAINT code_days_region_check CHECK ((region ~ '^[A-Z0-9]{2,3}$'::text))
+);
+ALTER TABLE code_days ADD CONSTRAINT code_days_pkey PRIMARY KEY (day, region);
+
 CREATE TABLE configuration (
     key text NOT NULL,
     value text NOT NULL,

@@ -82,6 +82,7 @@ def build_api(services: Callable[[], Services], *, development: bool) -> Litesta
             "presence": given(lambda s: s.presence),
             "gateway": given(lambda s: s.gateway),
             "authenticator": given(lambda s: s.authenticator),
+            "code_senders": given(lambda s: s.code_senders),
             "message_writer": given(lambda s: s.message_writer),
             "vapid_key": given(lambda s: s.vapid_key),
             "push_addresses": given(lambda s: s.push_addresses),

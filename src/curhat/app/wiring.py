@@ -16,6 +16,7 @@ import valkey.asyncio
 from valkey.asyncio.retry import Retry
 from valkey.backoff import NoBackoff
 
+from curhat.accounts.senders import code_senders
 from curhat.accounts.service import Authenticator
 from curhat.deadlines import service as deadlines
 from curhat.deadlines.loop import Loop
@@ -140,6 +141,7 @@ class Services:
         self.database = database
         self.valkey = client
         self.authenticator = authenticator = Authenticator(database, settings)
+        self.code_senders = code_senders(settings, database)
         self.message_writer = MessageWriter(database)
         self.hub = hub = Hub(
             database,
@@ -231,6 +233,7 @@ async def open_services(
                 await services.hub.drain()
                 await services.gateway.close()
                 await services.web_push.close()
+                await services.code_senders.close()
                 for task in running:
                     task.cancel()
     finally:

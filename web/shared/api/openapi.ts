@@ -3102,7 +3102,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: service_unavailable */
+            /** @description `code`: code_not_sent, service_unavailable */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -3110,7 +3110,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "service_unavailable";
+                        code?: "code_not_sent" | "service_unavailable";
                     };
                 };
             };
@@ -9826,7 +9826,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: service_unavailable */
+            /** @description `code`: code_not_sent, service_unavailable */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -9834,7 +9834,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "service_unavailable";
+                        code?: "code_not_sent" | "service_unavailable";
                     };
                 };
             };
