@@ -542,11 +542,21 @@ CREATE TABLE push_subscriptions (
     failures integer DEFAULT 0 NOT NULL,
     failed_at timestamp with time zone,
     created_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
-    CONSTRAINT push_subscriptions_auth_check CHECK ((octet_length(auth) = 16)),
+    kind text DEFAULT 'web_push'::text NOT NULL,
+    CONSTRAINT push_subscriptions_auth_check CHECK ((octet_length(auth) =
+CASE kind
+    WHEN 'fcm'::text THEN 0
+    ELSE 16
+END)),
     CONSTRAINT push_subscriptions_endpoint_check CHECK (((char_length(endpoint) >= 1) AND (char_length(endpoint) <= 1000))),
     CONSTRAINT push_subscriptions_failures_check CHECK ((failures >= 0)),
+    CONSTRAINT push_subscriptions_kind_check CHECK ((kind = ANY (ARRAY['web_push'::text, 'fcm'::text]))),
     CONSTRAINT push_subscriptions_language_check CHECK ((language = ANY (ARRAY['id'::text, 'en'::text]))),
-    CONSTRAINT push_subscriptions_p256dh_check CHECK ((octet_length(p256dh) = 65)),
+    CONSTRAINT push_subscriptions_p256dh_check CHECK ((octet_length(p256dh) =
+CASE kind
+    WHEN 'fcm'::text THEN 0
+    ELSE 65
+END)),
     CONSTRAINT push_subscriptions_role_check CHECK ((role = ANY (ARRAY['customer'::text, 'mitra'::text])))
 );
 ALTER TABLE push_subscriptions ADD CONSTRAINT push_subscriptions_one_owner UNIQUE (endpoint, p256dh, auth);

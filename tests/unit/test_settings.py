@@ -1,6 +1,7 @@
 """Test that settings are checked at start, and that the error says what is wrong with each setting."""
 
 import base64
+import json
 import stat
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from curhat.kit.settings import (
     development_secret_key,
     development_vapid_private_key,
 )
+from tests.support.fcm import key_file
 
 KEY = "k" * 32
 VAPID_KEY = base64.b64encode(b"v" * 32).decode()
@@ -137,6 +139,25 @@ def test_codes_per_day_are_one_number_for_all_countries_or_one_per_country() -> 
     }
     (problem,) = problems_of(PHONE_REGIONS="ID,SG", CODES_PER_DAY="ID:90")
     assert "such as ID:5000,SG:5000" in problem
+
+
+def test_the_key_file_of_the_service_account_for_native_apps_is_checked_and_not_shown() -> None:
+    settings = development(FCM_SERVICE_ACCOUNT=key_file())
+    assert settings.fcm_service_account == key_file()
+    assert "PRIVATE KEY" not in repr(settings)
+    whole = json.loads(key_file())
+    wrong = [
+        "push.json",
+        "{}",
+        "[]",
+        json.dumps(whole | {"private_key": "no key"}),
+        json.dumps(whole | {"private_key": 5}),
+        json.dumps(whole | {"project_id": "../other"}),
+        json.dumps({name: value for name, value in whole.items() if name != "client_email"}),
+    ]
+    for text in wrong:
+        (problem,) = problems_of(FCM_SERVICE_ACCOUNT=text)
+        assert problem.startswith("CURHAT_FCM_SERVICE_ACCOUNT is not shown here; right is the JSON")
 
 
 def test_production_writes_codes_to_a_file_only_when_that_is_allowed_by_name() -> None:

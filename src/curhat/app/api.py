@@ -86,6 +86,7 @@ def build_api(services: Callable[[], Services], *, development: bool) -> Litesta
             "message_writer": given(lambda s: s.message_writer),
             "vapid_key": given(lambda s: s.vapid_key),
             "push_addresses": given(lambda s: s.push_addresses),
+            "push_channels": given(lambda s: s.push_channels),
             "customer": Provide(provide_customer),
             "mitra": Provide(provide_seen_mitra),
             "operator": Provide(provide_operator),

@@ -6,6 +6,7 @@ Settings are not configuration. Operators change the configuration while the ser
 import base64
 import difflib
 import ipaddress
+import json
 import re
 import secrets
 import tempfile
@@ -18,6 +19,9 @@ from typing import Final, Literal, Self, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 import phonenumbers
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 Environment = Literal["production", "development"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -82,6 +86,8 @@ class Settings:
     # This private key identifies us to push services (RFC 8292). Browsers subscribe with the matching public key. If
     # the private key changes, all existing subscriptions stop working.
     vapid_private_key: bytes = field(repr=False)
+    # The key file (JSON) of the Google service account that pushes to the native apps. Empty: no native apps.
+    fcm_service_account: str = field(repr=False)
     # The origins of the web clients, without path or trailing slash. The server accepts cookies and sockets only from
     # these origins.
     public_origins: tuple[str, ...]
@@ -162,6 +168,7 @@ class Settings:
             valkey_url=reader.value("VALKEY_URL", _valkey_url, None),
             secret_key=reader.secret_key(data_dir if development else None),
             vapid_private_key=reader.vapid_private_key(data_dir if development else None),
+            fcm_service_account=reader.fcm_service_account(),
             public_origins=reader.value(
                 "PUBLIC_ORIGINS",
                 partial(_origins, schemes=("http", "https") if development else ("https",)),
@@ -348,6 +355,18 @@ class _Reader:
         text = self._environ.get(PREFIX + name, "").strip()
         if text and not (text.isascii() and text.isprintable() and " " not in text):
             self.problem(name, "is not shown here; right is one line of plain characters without spaces")
+            return ""
+        return text
+
+    def fcm_service_account(self) -> str:
+        """Read the key file of a Google service account, and check that it can sign."""
+        text = self._environ.get(f"{PREFIX}FCM_SERVICE_ACCOUNT", "").strip()
+        if text and not _can_sign_for_fcm(text):
+            self.problem(
+                "FCM_SERVICE_ACCOUNT",
+                "is not shown here; right is the JSON of a service account's key file, as the Firebase console "
+                "downloads it (project_id, client_email, private_key, …)",
+            )
             return ""
         return text
 
@@ -572,3 +591,15 @@ def _twilio_account_sid(text: str) -> str:
 def _twilio_from(text: str) -> str:
     sender = r"MG[0-9a-f]{32}|\+[1-9][0-9]{6,14}|(?=.*[A-Za-z])[A-Za-z0-9 ]{1,11}"
     return _matching(text, sender, SENDER_SETTINGS["sms"]["TWILIO_FROM"])
+
+
+def _can_sign_for_fcm(text: str) -> bool:
+    try:
+        account = json.loads(text)
+        names = (account["project_id"], account["client_email"])
+        key = load_pem_private_key(account["private_key"].encode(), None)
+    except (ValueError, TypeError, KeyError, AttributeError, UnsupportedAlgorithm):
+        return False
+    # The project's id becomes a part of a URL.
+    is_named = all(isinstance(name, str) and re.fullmatch("[A-Za-z0-9.:@_-]{1,200}", name) for name in names)
+    return is_named and isinstance(key, RSAPrivateKey)

@@ -406,7 +406,7 @@ export interface paths {
         get?: never;
         /**
          * SubscribeCustomerToPush
-         * @description While the app is closed, send pushes to this browser: when a bestie accepts, and when a bestie writes.
+         * @description While the app is closed, send pushes to this browser or app: when a bestie accepts, and when a bestie writes.
          *
          *     The subscription ends with the sign-in. Repeat the request when the app starts, to repair a failed subscription.
          */
@@ -414,7 +414,7 @@ export interface paths {
         post?: never;
         /**
          * UnsubscribeCustomerFromPush
-         * @description End push to this browser. Repeating the request changes nothing.
+         * @description End push to this browser or app. Repeating the request changes nothing.
          */
         delete: operations["unsubscribe_customer_from_push"];
         options?: never;
@@ -1650,7 +1650,7 @@ export interface paths {
         get?: never;
         /**
          * SubscribeMitraToPush
-         * @description While the app is closed, send a push to this browser for each offered request.
+         * @description While the app is closed, send a push to this browser or app for each offered request.
          *
          *     After closing the app, the mitra stays available for another 15 minutes.
          *     The subscription ends with the sign-in. Repeat the request when the app starts, to repair a failed subscription.
@@ -1659,7 +1659,7 @@ export interface paths {
         post?: never;
         /**
          * UnsubscribeMitraFromPush
-         * @description End push to this browser. Repeating the request changes nothing.
+         * @description End push to this browser or app. Repeating the request changes nothing.
          */
         delete: operations["unsubscribe_mitra_from_push"];
         options?: never;
@@ -2671,20 +2671,32 @@ export interface components {
         };
         /** PushSubscription */
         PushSubscription: {
-            endpoint: string;
+            endpoint?: string | null;
             expirationTime?: number | null;
-            keys: components["schemas"]["SubscriptionKeys"];
+            keys?: components["schemas"]["SubscriptionKeys"] | null;
+            /**
+             * @default web_push
+             * @enum {string}
+             */
+            kind: "web_push" | "fcm";
             /**
              * @default id
              * @enum {string}
              */
             language: "id" | "en";
+            token?: string | null;
         };
         /** PushSubscriptionEnd */
         PushSubscriptionEnd: {
-            endpoint: string;
+            endpoint?: string | null;
             expirationTime?: number | null;
             keys?: components["schemas"]["SubscriptionKeys"] | null;
+            /**
+             * @default web_push
+             * @enum {string}
+             */
+            kind: "web_push" | "fcm";
+            token?: string | null;
         };
         /** PushTest */
         PushTest: {
