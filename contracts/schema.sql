@@ -190,6 +190,7 @@ ALTER TABLE extensions ADD CONSTRAINT extensions_pkey PRIMARY KEY (id);
 CREATE INDEX extensions_by_session ON extensions USING btree (session_id, id DESC);
 CREATE UNIQUE INDEX extensions_one_open ON extensions USING btree (session_id) WHERE (status = ANY (ARRAY['pending'::text, 'charging'::text]));
 CREATE TRIGGER extensions_opened AFTER INSERT ON extensions FOR EACH ROW EXECUTE FUNCTION extension_status_changed();
+CREATE TRIGGER extensions_requested_push AFTER INSERT ON extensions FOR EACH ROW EXECUTE FUNCTION extension_to_push();
 CREATE TRIGGER extensions_step AFTER UPDATE ON extensions FOR EACH ROW WHEN ((old.status <> new.status)) EXECUTE FUNCTION extension_status_changed();
 ALTER TABLE extensions ADD CONSTRAINT extensions_offer_id_fkey FOREIGN KEY (offer_id) REFERENCES offers(id);
 ALTER TABLE extensions ADD CONSTRAINT extensions_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES payments(id);
@@ -518,7 +519,7 @@ CREATE TABLE push_messages (
     due_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
     attempts integer DEFAULT 0 NOT NULL,
     done_at timestamp with time zone,
-    CONSTRAINT push_messages_kind_check CHECK ((kind = ANY (ARRAY['request_offered'::text, 'matched'::text, 'message'::text, 'test'::text]))),
+    CONSTRAINT push_messages_kind_check CHECK ((kind = ANY (ARRAY['request_offered'::text, 'matched'::text, 'message'::text, 'customer_message'::text, 'extension_requested'::text, 'test'::text]))),
     CONSTRAINT push_messages_payload_check CHECK ((octet_length(payload) <= 2000)),
     CONSTRAINT push_messages_topic_check CHECK ((topic ~ '^[A-Za-z0-9_-]{1,32}$'::text))
 )
@@ -889,6 +890,16 @@ BEGIN
     RETURN NULL;
 END $$;
 
+CREATE FUNCTION extension_to_push() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    PERFORM arm_push('push_messages', ARRAY[NEW.session_id], curhat_now(), curhat_now())
+    FROM sessions JOIN mitras ON mitras.id = sessions.mitra_id
+    WHERE sessions.id = NEW.session_id AND mitras.push_ready AND NEW.status = 'pending';
+    RETURN NULL;
+END $$;
+
 CREATE FUNCTION forbid_change() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -911,10 +922,15 @@ CREATE FUNCTION messages_to_push() RETURNS trigger
     AS $$
 BEGIN
     PERFORM arm_push('push_messages', array_agg(DISTINCT sessions.id), curhat_now() + interval '3 seconds', 'infinity')
-    FROM sent JOIN sessions ON sessions.id = sent.session_id
-    WHERE sent.sender = 'mitra' AND EXISTS (
-        SELECT 1 FROM push_subscriptions
-        WHERE user_id = sessions.customer_id AND role = 'customer' AND failed_at IS NULL)
+    FROM sent
+    JOIN sessions ON sessions.id = sent.session_id
+    JOIN mitras ON mitras.id = sessions.mitra_id
+    WHERE CASE sent.sender
+        WHEN 'customer' THEN mitras.push_ready
+        ELSE EXISTS (
+            SELECT 1 FROM push_subscriptions
+            WHERE user_id = sessions.customer_id AND role = 'customer' AND failed_at IS NULL)
+        END
     HAVING count(*) > 0;
     RETURN NULL;
 END $$;

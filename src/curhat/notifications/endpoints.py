@@ -69,7 +69,7 @@ async def subscribe_mitra_to_push(
     push_addresses: NamedDependency[Addresses],
     push_channels: NamedDependency[Channels],
 ) -> None:
-    """While the app is closed, send a push to this browser or app for each offered request.
+    """While the app is closed, send pushes to this browser or app: requests, messages, extension requests.
 
     After closing the app, the mitra stays available for another 15 minutes.
     The subscription ends with the sign-in. Repeat the request when the app starts, to repair a failed subscription.

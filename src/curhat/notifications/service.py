@@ -34,7 +34,14 @@ MAX_ROWS_PER_PRUNE: Final = 10_000
 
 # A push replaces an earlier push with the same topic. Each request and each session has one topic. So the push about
 # a chat message replaces the push about the match of the same session.
-_TOPIC_LETTERS: Final = {"request_offered": "r", "matched": "s", "message": "s", "test": "t"}
+_TOPIC_LETTERS: Final[dict[PushKind, str]] = {
+    "request_offered": "r",
+    "matched": "s",
+    "message": "s",
+    "customer_message": "s",
+    "extension_requested": "x",
+    "test": "t",
+}
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
