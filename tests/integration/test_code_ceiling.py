@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 
+import msgspec
 import pytest
 import valkey.asyncio
 from prometheus_client import REGISTRY
@@ -18,7 +20,7 @@ from curhat.kit.database import Database
 from tests.integration.test_code_senders import sms, whatsapp
 from tests.support.clock import START, VirtualClock
 from tests.support.code_companies import Meta, Mood, Twilio
-from tests.support.signed_in import RunningServer, development_settings, problem, start_server
+from tests.support.signed_in import RunningServer, development_settings, free_port, problem, start_server
 
 KEY = b"k" * 32
 PHONE = "+6281234567890"
@@ -192,3 +194,28 @@ async def test_a_number_of_another_country_is_refused_before_anything_is_sent(
     assert (await request(server, SINGAPORE))[0] == 422
     assert [company.requests for company in companies] == [0, 0]
     assert await server.database.fetchval("SELECT count(*) FROM one_time_codes") == 0
+
+
+@pytest.mark.rule("S.1")
+async def test_a_rehearsal_of_production_reads_its_codes_from_a_file(
+    servers: EmbeddedServers,
+    database_url: str,
+    database: Database,
+    valkey_client: valkey.asyncio.Valkey,
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "codes"
+    settings = replace(
+        development_settings(database_url, servers.valkey_url),
+        environment="production",
+        code_senders=(f"file:{path}",),
+        allow_file_codes=True,
+        operations_port=free_port(),
+        public_origins=("https://app.example.id",),
+    )
+    async with start_server(settings, database) as server:
+        asked = await server.http.post("/api/client/auth/otp/request", json={"phone": PHONE})
+        line = msgspec.json.decode(path.read_bytes().splitlines()[-1])
+        assert line["phone_number"] == PHONE
+        body = {"request_id": asked.json()["request_id"], "code": line["code"], "call_name": "Bunga"}
+        assert (await server.http.post("/api/client/auth/otp/verify", json=body)).status_code == 200
