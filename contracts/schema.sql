@@ -66,6 +66,15 @@ CREATE CONSTRAINT TRIGGER charge_attempts_late_have_a_refund AFTER UPDATE ON cha
 CREATE TRIGGER charge_attempts_of_an_approved_extension BEFORE INSERT ON charge_attempts FOR EACH ROW EXECUTE FUNCTION charge_of_an_approved_extension();
 ALTER TABLE charge_attempts ADD CONSTRAINT charge_attempts_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES payments(id);
 
+CREATE TABLE code_days (
+    day date NOT NULL,
+    region text NOT NULL,
+    codes integer NOT NULL,
+    CONSTRAINT code_days_codes_check CHECK ((codes > 0)),
+    CONSTRAINT code_days_region_check CHECK ((region ~ '^[A-Z0-9]{2,3}$'::text))
+);
+ALTER TABLE code_days ADD CONSTRAINT code_days_pkey PRIMARY KEY (day, region);
+
 CREATE TABLE configuration (
     key text NOT NULL,
     value text NOT NULL,
@@ -183,6 +192,7 @@ ALTER TABLE extensions ADD CONSTRAINT extensions_pkey PRIMARY KEY (id);
 CREATE INDEX extensions_by_session ON extensions USING btree (session_id, id DESC);
 CREATE UNIQUE INDEX extensions_one_open ON extensions USING btree (session_id) WHERE (status = ANY (ARRAY['pending'::text, 'charging'::text]));
 CREATE TRIGGER extensions_opened AFTER INSERT ON extensions FOR EACH ROW EXECUTE FUNCTION extension_status_changed();
+CREATE TRIGGER extensions_requested_push AFTER INSERT ON extensions FOR EACH ROW EXECUTE FUNCTION extension_to_push();
 CREATE TRIGGER extensions_step AFTER UPDATE ON extensions FOR EACH ROW WHEN ((old.status <> new.status)) EXECUTE FUNCTION extension_status_changed();
 ALTER TABLE extensions ADD CONSTRAINT extensions_offer_id_fkey FOREIGN KEY (offer_id) REFERENCES offers(id);
 ALTER TABLE extensions ADD CONSTRAINT extensions_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES payments(id);
@@ -511,7 +521,7 @@ CREATE TABLE push_messages (
     due_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
     attempts integer DEFAULT 0 NOT NULL,
     done_at timestamp with time zone,
-    CONSTRAINT push_messages_kind_check CHECK ((kind = ANY (ARRAY['request_offered'::text, 'matched'::text, 'message'::text, 'test'::text]))),
+    CONSTRAINT push_messages_kind_check CHECK ((kind = ANY (ARRAY['request_offered'::text, 'matched'::text, 'message'::text, 'customer_message'::text, 'extension_requested'::text, 'test'::text]))),
     CONSTRAINT push_messages_payload_check CHECK ((octet_length(payload) <= 2000)),
     CONSTRAINT push_messages_topic_check CHECK ((topic ~ '^[A-Za-z0-9_-]{1,32}$'::text))
 )
@@ -535,11 +545,21 @@ CREATE TABLE push_subscriptions (
     failures integer DEFAULT 0 NOT NULL,
     failed_at timestamp with time zone,
     created_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
-    CONSTRAINT push_subscriptions_auth_check CHECK ((octet_length(auth) = 16)),
+    kind text DEFAULT 'web_push'::text NOT NULL,
+    CONSTRAINT push_subscriptions_auth_check CHECK ((octet_length(auth) =
+CASE kind
+    WHEN 'fcm'::text THEN 0
+    ELSE 16
+END)),
     CONSTRAINT push_subscriptions_endpoint_check CHECK (((char_length(endpoint) >= 1) AND (char_length(endpoint) <= 1000))),
     CONSTRAINT push_subscriptions_failures_check CHECK ((failures >= 0)),
+    CONSTRAINT push_subscriptions_kind_check CHECK ((kind = ANY (ARRAY['web_push'::text, 'fcm'::text]))),
     CONSTRAINT push_subscriptions_language_check CHECK ((language = ANY (ARRAY['id'::text, 'en'::text]))),
-    CONSTRAINT push_subscriptions_p256dh_check CHECK ((octet_length(p256dh) = 65)),
+    CONSTRAINT push_subscriptions_p256dh_check CHECK ((octet_length(p256dh) =
+CASE kind
+    WHEN 'fcm'::text THEN 0
+    ELSE 65
+END)),
     CONSTRAINT push_subscriptions_role_check CHECK ((role = ANY (ARRAY['customer'::text, 'mitra'::text])))
 );
 ALTER TABLE push_subscriptions ADD CONSTRAINT push_subscriptions_one_owner UNIQUE (endpoint, p256dh, auth);
@@ -872,6 +892,16 @@ BEGIN
     RETURN NULL;
 END $$;
 
+CREATE FUNCTION extension_to_push() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    PERFORM arm_push('push_messages', ARRAY[NEW.session_id], curhat_now(), curhat_now())
+    FROM sessions JOIN mitras ON mitras.id = sessions.mitra_id
+    WHERE sessions.id = NEW.session_id AND mitras.push_ready AND NEW.status = 'pending';
+    RETURN NULL;
+END $$;
+
 CREATE FUNCTION forbid_change() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -894,10 +924,15 @@ CREATE FUNCTION messages_to_push() RETURNS trigger
     AS $$
 BEGIN
     PERFORM arm_push('push_messages', array_agg(DISTINCT sessions.id), curhat_now() + interval '3 seconds', 'infinity')
-    FROM sent JOIN sessions ON sessions.id = sent.session_id
-    WHERE sent.sender = 'mitra' AND EXISTS (
-        SELECT 1 FROM push_subscriptions
-        WHERE user_id = sessions.customer_id AND role = 'customer' AND failed_at IS NULL)
+    FROM sent
+    JOIN sessions ON sessions.id = sent.session_id
+    JOIN mitras ON mitras.id = sessions.mitra_id
+    WHERE CASE sent.sender
+        WHEN 'customer' THEN mitras.push_ready
+        ELSE EXISTS (
+            SELECT 1 FROM push_subscriptions
+            WHERE user_id = sessions.customer_id AND role = 'customer' AND failed_at IS NULL)
+        END
     HAVING count(*) > 0;
     RETURN NULL;
 END $$;

@@ -40,6 +40,7 @@ async def test_the_contract_page_does_not_exist_in_production(
     settings = dataclasses.replace(
         development_settings(database_url, servers.valkey_url),
         environment="production",
+        code_senders=("sms",),
         operations_port=free_port(),
     )
     async with start_server(settings, database) as opened:

@@ -388,7 +388,7 @@ async def test_a_new_customer_signs_up_with_a_call_name_and_a_code_from_the_inbo
     await page.get_by_text("Nomor contoh 1").click()
     await button(page, "Kirim kode").click()
     code = await page.get_by_text("Kotak masuk: kodenya").inner_text()
-    await page.get_by_label("Kode dari SMS").fill("000000" if "000000" not in code else "111111")
+    await page.get_by_label("Kode dari pesan").fill("000000" if "000000" not in code else "111111")
     await expect(page.get_by_role("alert")).to_contain_text("Kodenya salah")
     await button(page, "Isi kode").click()
     await page.get_by_label("Nama panggilan").fill("hubungi 081234567890")
@@ -434,7 +434,7 @@ async def test_the_app_shows_no_development_tools_when_the_server_has_no_inbox(
     await expect(page.locator(".demo")).to_have_count(0)
     async with page.expect_response("**/api/dev/**"):
         await button(page, "Kirim kode").click()
-    await expect(page.get_by_label("Kode dari SMS")).to_be_visible()
+    await expect(page.get_by_label("Kode dari pesan")).to_be_visible()
     await expect(page.locator(".demo")).to_have_count(0)
 
 

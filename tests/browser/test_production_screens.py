@@ -27,6 +27,7 @@ async def production(
     settings = dataclasses.replace(
         development_settings(database_url, servers.valkey_url),
         environment="production",
+        code_senders=("sms",),
         operations_port=free_port(),
         public_origins=(f"http://127.0.0.1:{port}",),
     )

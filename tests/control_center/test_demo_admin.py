@@ -59,7 +59,9 @@ async def test_production_has_no_demo_admin(
     servers: EmbeddedServers, database_url: str, database: Database
 ) -> None:
     settings = dataclasses.replace(
-        development_settings(database_url, servers.valkey_url), environment="production"
+        development_settings(database_url, servers.valkey_url),
+        environment="production",
+        code_senders=("sms",),
     )
     assert await _admins(database, settings) == []
     assert await database.fetchval("SELECT count(*) FROM operators") == 0

@@ -573,6 +573,7 @@ async def production(
     settings = dataclasses.replace(
         development_settings(database_url, servers.valkey_url),
         environment="production",
+        code_senders=("sms",),
         operations_port=free_port(),
         public_origins=("https://app.example.id",),
     )

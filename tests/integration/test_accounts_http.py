@@ -18,6 +18,7 @@ from valkey.asyncio import Valkey
 from curhat.accounts import queries, requesters, service
 from curhat.accounts.endpoints import DEVELOPMENT_ROUTES, ROUTES
 from curhat.accounts.guards import provide_customer, provide_mitra
+from curhat.accounts.senders import code_senders
 from curhat.accounts.service import Authenticator
 from curhat.kit.database import Database
 from curhat.kit.errors import BusinessError
@@ -96,6 +97,7 @@ async def connect(database: Database, valkey_client: Valkey) -> AsyncIterator[Co
                 "settings": given(settings),
                 "valkey_client": given(valkey_client),
                 "authenticator": given(authenticator),
+                "code_senders": given(code_senders(settings, database)),
                 "customer": Provide(provide_customer),
                 "mitra": Provide(provide_mitra),
             },
@@ -427,7 +429,7 @@ async def test_a_web_client_gets_a_cookie_and_no_token(client: httpx.AsyncClient
 async def test_a_production_cookie_is_secure(
     connect: Connect, settings: Settings, database: Database
 ) -> None:
-    production = replace(settings, environment="production")
+    production = replace(settings, environment="production", code_senders=("sms",))
     async with database.transaction() as tx:
         await service.invite_mitra(tx, PHONE, "Kak Sari", 1)
         requester = requesters.stranger(settings.secret_key, "10.0.0.1")

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from curhat.notifications.addresses import Addresses, EndpointRefused
-from curhat.notifications.port import Address, Push, Refused, Unavailable
+from curhat.notifications.port import BrowserAddress, Push, Refused, Unavailable
 from curhat.notifications.web_push import VapidKey, WebPush
 from tests.support.push import Browser
 
@@ -127,7 +127,7 @@ async def test_a_host_name_that_gets_a_private_address_after_the_check_gets_no_c
     await PRODUCTION.check(browser.endpoint)
     channel = WebPush(VapidKey(b"k" * 32, "https://app.example.id"), PRODUCTION)
     push = Push(payload=b"{}", topic="t", ttl_seconds=10)
-    address = Address(browser.endpoint, browser.p256dh, browser.auth)
+    address = BrowserAddress(browser.endpoint, browser.p256dh, browser.auth)
     try:
         outcome = await channel.deliver(uuid4(), address, push)
     finally:
@@ -140,7 +140,9 @@ async def test_no_push_is_sent_to_a_subscription_whose_address_is_private() -> N
     browser = Browser("https://169.254.169.254/latest/meta-data")
     channel = WebPush(VapidKey(b"k" * 32, "https://app.example.id"), PRODUCTION)
     push = Push(payload=b"{}", topic="t", ttl_seconds=10)
-    outcome = await channel.deliver(uuid4(), Address(browser.endpoint, browser.p256dh, browser.auth), push)
+    outcome = await channel.deliver(
+        uuid4(), BrowserAddress(browser.endpoint, browser.p256dh, browser.auth), push
+    )
     assert outcome == Refused("address_refused")
 
 

@@ -487,7 +487,7 @@ async def test_two_workers_send_each_message_once(
     await server.search((await server.customer()).id, mitras)
     services = worker.services
     first = services.outbox
-    second = Outbox(services.database, services.web_push, first._connected_among, first._still_wanted)
+    second = Outbox(services.database, services.push_channels, first._connected_among, first._still_wanted)
     await asyncio.gather(worker.look(), worker.look())
     await asyncio.gather(first.settle(), second.settle())
     assert len(vendor.received) == 20

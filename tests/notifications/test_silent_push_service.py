@@ -46,6 +46,7 @@ class Channel:
         self.most: Counter[str] = Counter()
 
     async def deliver(self, _subscription_id: UUID, address: port.Address, _push: port.Push) -> port.Outcome:
+        assert isinstance(address, port.BrowserAddress)
         service = urlsplit(address.endpoint).netloc
         if not service.startswith("silent"):
             self.delivered[service] += 1

@@ -14,7 +14,7 @@ import msgspec
 from curhat.accounts.service import digest_of_token
 from curhat.app.contracts import openapi
 from curhat.kit.identity import AnyRole, Identity, Role
-from curhat.notifications.port import Address
+from curhat.notifications.port import BrowserAddress
 from curhat.notifications.service import subscribe
 from curhat.pairing import service as pairing
 from curhat.pairing.service import Target
@@ -293,7 +293,7 @@ def _subscribed(role: Role) -> Callable[[RunningServer], Awaitable[Call]]:
                 tx,
                 Identity(role=role, user_id=person.id),
                 digest_of_token(person.token),
-                Address(browser.endpoint, browser.p256dh, browser.auth),
+                BrowserAddress(browser.endpoint, browser.p256dh, browser.auth),
                 "id",
             )
         return Call(person, body=browser.to_json())

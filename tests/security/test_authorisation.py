@@ -513,6 +513,7 @@ async def production(
     settings = dataclasses.replace(
         development_settings(database_url, servers.valkey_url),
         environment="production",
+        code_senders=("sms",),
         operations_port=free_port(),
         public_origins=("https://app.example.id",),
     )
@@ -549,12 +550,12 @@ def test_production_does_not_start_with_the_inbox_as_its_code_sender(sender: str
         "postgresql://u:p@h/curhat",
         "valkey://h:6379/0",
         CURHAT_ENVIRONMENT="production",
-        CURHAT_CODE_SENDER=sender,
+        CURHAT_CODE_SENDERS=sender,
         CURHAT_PUBLIC_ORIGINS="https://app.example.id",
     )
     with pytest.raises(SettingsError) as refused:
         Settings.from_environment(environment)
-    assert [text.partition(" ")[0] for text in refused.value.problems] == ["CURHAT_CODE_SENDER"]
+    assert [text.partition(" ")[0] for text in refused.value.problems] == ["CURHAT_CODE_SENDERS"]
     del environment["CURHAT_ENVIRONMENT"]  # Production is the default.
     with pytest.raises(SettingsError):
         Settings.from_environment(environment)

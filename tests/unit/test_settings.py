@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+import json
 import stat
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from curhat.kit.settings import (
     development_secret_key,
     development_vapid_private_key,
 )
+from tests.support.fcm import key_file
 
 KEY = "k" * 32
 VAPID_KEY = base64.b64encode(b"v" * 32).decode()
@@ -41,7 +43,7 @@ def test_development_needs_no_settings_and_listens_on_loopback_only(tmp_path: Pa
     assert (settings.host, settings.port, settings.data_dir) == ("127.0.0.1", 8000, tmp_path)
     assert settings.public_origins == ("http://127.0.0.1:8000", "http://localhost:8000")
     assert (settings.database_url, settings.valkey_url) == (None, None)
-    assert settings.code_sender == "inbox"
+    assert settings.code_senders == ("inbox",)
     assert settings.log_format == "console"
     assert settings.health_url == "http://127.0.0.1:8000"
 
@@ -53,7 +55,7 @@ def test_production_is_the_default_and_its_error_lists_every_missing_setting() -
     assert named == {
         "CURHAT_SECRET_KEY",
         "CURHAT_VAPID_PRIVATE_KEY",
-        "CURHAT_CODE_SENDER",
+        "CURHAT_CODE_SENDERS",
         "CURHAT_GATEWAY",
         "CURHAT_DATABASE_URL",
         "CURHAT_VALKEY_URL",
@@ -62,8 +64,111 @@ def test_production_is_the_default_and_its_error_lists_every_missing_setting() -
 
 
 def test_production_refuses_the_inbox_as_its_code_sender() -> None:
-    with pytest.raises(SettingsError, match="CURHAT_CODE_SENDER is 'inbox'; production needs a sender"):
-        Settings.from_environment({"CURHAT_CODE_SENDER": "inbox"})
+    with pytest.raises(SettingsError, match="CURHAT_CODE_SENDERS is 'inbox'; production needs senders"):
+        Settings.from_environment({"CURHAT_CODE_SENDERS": "inbox"})
+
+
+WHATSAPP = {
+    "WHATSAPP_PHONE_NUMBER_ID": "106540352242922",
+    "WHATSAPP_ACCESS_TOKEN": "EAAJBx",
+    "WHATSAPP_TEMPLATE": "sign_in_code",
+}
+TWILIO = {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "secret", "TWILIO_FROM": "CURHAT"}
+IN_PRODUCTION = {
+    "ENVIRONMENT": "production",
+    "GATEWAY": "mock",
+    "DATABASE_URL": "postgresql://u:p@localhost/curhat",
+    "VALKEY_URL": "valkey://localhost:6379/0",
+    "PUBLIC_ORIGINS": "https://app.example.id",
+}
+
+
+def test_production_starts_with_real_senders_of_codes_in_the_configured_order() -> None:
+    settings = development(**IN_PRODUCTION, **WHATSAPP, **TWILIO, CODE_SENDERS="sms, whatsapp")
+    assert settings.code_senders == ("sms", "whatsapp")
+    assert settings.whatsapp_template_language == "id"
+    assert settings.codes_per_day == {"ID": 10_000}
+    assert "EAAJBx" not in repr(settings)
+    assert "secret" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("sender", "wanted"), [("whatsapp", WHATSAPP), ("sms", TWILIO)], ids=["whatsapp", "sms"]
+)
+def test_a_half_configured_sender_is_refused_with_each_missing_setting(
+    sender: str, wanted: dict[str, str]
+) -> None:
+    for missing in wanted:
+        rest = {name: value for name, value in wanted.items() if name != missing}
+        (problem,) = problems_of(**IN_PRODUCTION, **rest, CODE_SENDERS=sender)
+        assert problem.startswith(
+            f"CURHAT_{missing} is not set, and the sender {sender!r} of codes needs it; right is "
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("WHATSAPP_PHONE_NUMBER_ID", "+62811"),
+        ("WHATSAPP_TEMPLATE", "Sign in"),
+        ("WHATSAPP_TEMPLATE_LANGUAGE", "Indonesian"),
+        ("TWILIO_ACCOUNT_SID", "SK" + "0" * 32),
+        ("TWILIO_FROM", "a name that is too long"),
+        ("TWILIO_FROM", "0811"),
+        ("CODES_PER_DAY", "0"),
+        ("CODES_PER_DAY", "ID:5,SG:5"),
+        ("CODES_PER_DAY", "ID:many"),
+        ("CODE_SENDERS", "pigeon"),
+        ("CODE_SENDERS", "inbox,inbox"),
+        ("CODE_SENDERS", "file:relative"),
+        ("ALLOW_FILE_CODES", "yes"),
+    ],
+)
+def test_a_wrong_setting_of_the_senders_is_named(name: str, wrong: str) -> None:
+    (problem,) = problems_of(**{name: wrong})
+    assert problem.startswith(f"CURHAT_{name} is {wrong!r}")
+    assert "right" in problem
+
+
+def test_a_wrong_token_of_a_sender_is_named_and_not_shown() -> None:
+    (problem,) = problems_of(WHATSAPP_ACCESS_TOKEN="two words")
+    assert problem.startswith("CURHAT_WHATSAPP_ACCESS_TOKEN is not shown here; right is one line")
+
+
+def test_codes_per_day_are_one_number_for_all_countries_or_one_per_country() -> None:
+    assert development(PHONE_REGIONS="ID,SG", CODES_PER_DAY="70").codes_per_day == {"ID": 70, "SG": 70}
+    assert development(PHONE_REGIONS="ID,SG", CODES_PER_DAY="ID:90, SG:5").codes_per_day == {
+        "ID": 90,
+        "SG": 5,
+    }
+    (problem,) = problems_of(PHONE_REGIONS="ID,SG", CODES_PER_DAY="ID:90")
+    assert "such as ID:5000,SG:5000" in problem
+
+
+def test_the_key_file_of_the_service_account_for_native_apps_is_checked_and_not_shown() -> None:
+    settings = development(FCM_SERVICE_ACCOUNT=key_file())
+    assert settings.fcm_service_account == key_file()
+    assert "PRIVATE KEY" not in repr(settings)
+    whole = json.loads(key_file())
+    wrong = [
+        "push.json",
+        "{}",
+        "[]",
+        json.dumps(whole | {"private_key": "no key"}),
+        json.dumps(whole | {"private_key": 5}),
+        json.dumps(whole | {"project_id": "../other"}),
+        json.dumps({name: value for name, value in whole.items() if name != "client_email"}),
+    ]
+    for text in wrong:
+        (problem,) = problems_of(FCM_SERVICE_ACCOUNT=text)
+        assert problem.startswith("CURHAT_FCM_SERVICE_ACCOUNT is not shown here; right is the JSON")
+
+
+def test_production_writes_codes_to_a_file_only_when_that_is_allowed_by_name() -> None:
+    (problem,) = problems_of(**IN_PRODUCTION, CODE_SENDERS="file:/run/curhat/codes")
+    assert "CURHAT_ALLOW_FILE_CODES=1" in problem
+    allowed = development(**IN_PRODUCTION, CODE_SENDERS="file:/run/curhat/codes", ALLOW_FILE_CODES="1")
+    assert allowed.code_senders == ("file:/run/curhat/codes",)
 
 
 @pytest.mark.rule("2a.1")
@@ -360,7 +465,7 @@ PRODUCTION = {
 def production_problems(**variables: str) -> list[str]:
     """The problems of production settings, except that no real sender of codes exists."""
     environ = PRODUCTION | {f"CURHAT_{name}": value for name, value in variables.items()}
-    return [problem.sentence for problem in Settings.read(environ)[1] if problem.name != "CODE_SENDER"]
+    return [problem.sentence for problem in Settings.read(environ)[1] if problem.name != "CODE_SENDERS"]
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ OWNERS = {
     "customers": "accounts",
     "mitras": "accounts",
     "one_time_codes": "accounts",
+    "code_days": "accounts",
     "access_tokens": "accounts",
     "known_devices": "accounts",
     "development_inbox": "accounts",

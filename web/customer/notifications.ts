@@ -13,5 +13,7 @@ export const push = new Push({
 
 /** Switches notifications off on this phone. Throws `Refused`. */
 export function switchPushOff(): Promise<void> {
-  return push.switchOff((endpoint) => api.delete('/api/client/push-subscriptions', { body: { endpoint } }));
+  return push.switchOff((endpoint) =>
+    api.delete('/api/client/push-subscriptions', { body: { kind: 'web_push', endpoint } }),
+  );
 }

@@ -3,6 +3,8 @@
 Guarantees
     When a client requests a code, the server reads only the codes that it sent to that phone number. So the answer
     and its duration do not reveal whether the number is known, unknown, invited or suspended.
+    A code goes to a phone of the accepted countries only, and PostgreSQL counts the codes per day and country. Above
+    the day's ceiling, nobody gets a code. The last fifth of the ceiling is for known devices.
     A code has six digits, and is valid only together with the id of its request. The code is valid for 5 minutes, 5
     tries and one use. The database stores an HMAC of the code, but not the key of the HMAC. No try of one code
     refuses a try of another code.
@@ -18,6 +20,6 @@ Concurrency
     A transaction that counts the codes of a phone number first takes that number's advisory lock, in a
     separate statement. So the next statement sees everything that the previous holder of the lock has committed.
 Relies on
-    The code sender port (code_sender.py). The endpoints call this port between transactions.
+    The code sender port (code_sender.py) and its adapters. The endpoints call this port between transactions.
     The signal channel `sockets`. The payload of this channel is `SocketsToClose`.
 """

@@ -16,8 +16,8 @@ from valkey.asyncio import Valkey
 
 from curhat.accounts import cookies, service
 from curhat.accounts.address_limit import address_of, count_in_hour
-from curhat.accounts.code_sender import DevelopmentInbox, code_sender, code_text
-from curhat.accounts.errors import CallNameRequired, CodeInvalid, NotInvited
+from curhat.accounts.code_sender import CodeSenders, DevelopmentInbox
+from curhat.accounts.errors import CallNameRequired, CodeInvalid, CodeNotSent, NotInvited
 from curhat.accounts.phone import normalise
 from curhat.accounts.schemas import (
     CodeRequest,
@@ -72,7 +72,7 @@ def _code_request_route(role: Role, path: str, description: str) -> BaseRouteHan
         tags=[role],
         status_code=202,
         description=description,
-        responses=answers({202: CodeRequested}, ValidationFailed, TooManyRequests),
+        responses=answers({202: CodeRequested}, ValidationFailed, TooManyRequests, CodeNotSent),
     )
     async def request_code(
         request: AnyRequest,
@@ -81,6 +81,7 @@ def _code_request_route(role: Role, path: str, description: str) -> BaseRouteHan
         settings: NamedDependency[Settings],
         valkey_client: NamedDependency[Valkey],
         authenticator: NamedDependency[Authenticator],
+        code_senders: NamedDependency[CodeSenders],
     ) -> CodeRequested:
         phone_number = normalise(data.phone, settings.phone_regions)
         requester = await service.find_requester(
@@ -93,12 +94,15 @@ def _code_request_route(role: Role, path: str, description: str) -> BaseRouteHan
         )
         if not requester.is_known_device:
             await count_in_hour(valkey_client, "codes", request.scope, settings.address_codes_per_hour)
-        async with database.transaction() as tx:
-            sent = await service.request_code(tx, settings.secret_key, role, phone_number, requester)
-        await pause_point("accounts.code_committed")
-        await code_sender(settings, database).send(phone_number, code_text(sent.code), sent.code)
+        with code_senders.place():
+            async with database.transaction() as tx:
+                sent = await service.request_code(
+                    tx, settings.secret_key, role, phone_number, requester, settings.codes_per_day
+                )
+            await pause_point("accounts.code_committed")
+            sender = await code_senders.send(phone_number, sent.code, earlier_codes=sent.earlier_codes)
         CODES_SENT.labels(role).inc()
-        log.info("accounts.code_sent", role=role, code_request_id=str(sent.request_id))
+        log.info("accounts.code_sent", role=role, sender=sender, code_request_id=str(sent.request_id))
         return msgspec.convert(sent, CodeRequested, from_attributes=True)
 
     return request_code

@@ -26,3 +26,14 @@ class NotInvited(BusinessError):
     code = "not_invited"
     status = 403
     detail = "This number was not invited as a bestie. Ask the operators for an invitation."
+
+
+class CodeNotSent(BusinessError):
+    """No sender takes the code: all of them fail, too many codes are on their way, or the day's ceiling is reached.
+
+    The error does not say which of these is true, and does not depend on whether the number is known.
+    """
+
+    code = "code_not_sent"
+    status = 503
+    detail = "We cannot send codes right now. Try again after the time in Retry-After."

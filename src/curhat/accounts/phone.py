@@ -49,6 +49,11 @@ def normalise(written: str, regions: Collection[str] | None = DEFAULT_PHONE_REGI
     )
 
 
+def region_of(phone_number: str) -> str:
+    """Return the country (ISO 3166-1) of an E.164 number that `normalise` returned."""
+    return phonenumbers.region_code_for_number(phonenumbers.parse(phone_number)) or "ZZ"
+
+
 def mask(phone_number: str) -> str:
     """Mask an E.164 number for display: keep its country code and last digits, such as `+62 ***-****-0001`."""
     number = phonenumbers.parse(phone_number)

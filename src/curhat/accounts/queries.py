@@ -125,6 +125,34 @@ async def insert_code(
     return CodeTimes(*row)
 
 
+COUNT_CODE_OF_DAY: Final = """
+INSERT INTO code_days (day, region, codes)
+SELECT (curhat_now() AT TIME ZONE 'UTC')::date, $1, 1 WHERE $2::integer > 0
+ON CONFLICT (day, region) DO UPDATE SET codes = code_days.codes + 1 WHERE code_days.codes < $2
+RETURNING codes
+"""
+
+
+async def count_code_of_day(db: Executor, /, *, region: str, max_codes: int) -> int | None:
+    """Count one code to this country, unless the day's count has reached @max_codes. Returns the day's count. No row: the
+    count has reached @max_codes. The row stays locked until the transaction ends, so call this last."""
+    row = await db.fetchrow(COUNT_CODE_OF_DAY, region, max_codes)
+    if row is None:
+        return None
+    value: int = row[0]
+    return value
+
+
+PRUNE_CODE_DAYS: Final = """
+DELETE FROM code_days WHERE day < (SELECT (curhat_now() - interval '30 days')::date)
+"""
+
+
+async def prune_code_days(db: Executor, /) -> None:
+    """Delete the counts of days more than 30 days ago."""
+    await db.execute(PRUNE_CODE_DAYS)
+
+
 class OwnerShown(msgspec.Struct, frozen=True):
     by_token: bool
     by_device: bool

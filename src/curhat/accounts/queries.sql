@@ -50,6 +50,18 @@ SELECT @id, @role, @phone_number, @code_digest, @requester, @is_known_device, no
 FROM curhat_now() AS now
 RETURNING created_at, resend_after, expires_at
 
+-- name: count_code_of_day :optional
+-- Count one code to this country, unless the day's count has reached @max_codes. Returns the day's count. No row: the
+-- count has reached @max_codes. The row stays locked until the transaction ends, so call this last.
+INSERT INTO code_days (day, region, codes)
+SELECT (curhat_now() AT TIME ZONE 'UTC')::date, @region, 1 WHERE @max_codes::integer > 0
+ON CONFLICT (day, region) DO UPDATE SET codes = code_days.codes + 1 WHERE code_days.codes < @max_codes
+RETURNING codes
+
+-- name: prune_code_days :exec
+-- Delete the counts of days more than 30 days ago.
+DELETE FROM code_days WHERE day < (SELECT (curhat_now() - interval '30 days')::date)
+
 -- name: shows_owner :one
 -- Return what shows that the owner of this phone number sends a request: the token of @signed_in_id, or the device with
 -- this digest, on which the owner has signed in. The statement finds people by these two only, so it takes as long

@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import secrets
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Generic, TypeVar
@@ -16,11 +16,12 @@ from uuid import UUID
 
 import msgspec
 import structlog
+from prometheus_client import Counter
 
 from curhat.accounts import codes, cookies, phone, queries, requesters
 from curhat.accounts.cookies import ReadScope
 from curhat.accounts.delays import refuse_while_waiting, remaining
-from curhat.accounts.errors import CallNameRequired, CodeInvalid, NotInvited
+from curhat.accounts.errors import CallNameRequired, CodeInvalid, CodeNotSent, NotInvited
 from curhat.accounts.names import checked_name
 from curhat.accounts.queries import LockedMitra, ValidToken
 from curhat.accounts.requesters import Requester
@@ -83,6 +84,21 @@ MAX_REMEMBERED_TOKENS: Final = 50_000
 MAX_CUSTOMERS_PER_MITRA: Final = 20
 # Limits how long one call of `prune` holds its locks.
 MAX_ROWS_PER_PRUNE: Final = 10_000
+# One code in this many of a day's ceiling is for known devices alone.
+STRANGERS_RESERVE: Final = 5
+# What a client waits after the day's ceiling was reached. The ceiling begins anew at midnight UTC.
+CEILING_RETRY_SECONDS: Final = 3600
+
+CODES_COUNTED: Final = Counter(
+    "curhat_codes_counted_total",
+    "One-time codes counted towards the ceiling per day, by country.",
+    ["region"],
+)
+CODES_OVER_CEILING: Final = Counter(
+    "curhat_codes_over_ceiling_total",
+    "One-time codes refused because the day's ceiling of their country was reached.",
+    ["region"],
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +110,8 @@ class SentCode:
     expires_at: datetime
     resend_after: datetime
     server_now: datetime
+    # How many codes the requester has asked for before and not used.
+    earlier_codes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,12 +184,19 @@ async def find_requester(
 
 
 async def request_code(
-    tx: Transaction, secret_key: bytes, role: Role, phone_number: str, requester: Requester
+    tx: Transaction,
+    secret_key: bytes,
+    role: Role,
+    phone_number: str,
+    requester: Requester,
+    codes_per_day: Mapping[str, int] | None = None,
 ) -> SentCode:
     """Make a new code for an E.164 number, whether the number is known or not.
 
+    `codes_per_day` has the ceiling of each country (None: no ceiling). Strangers get four fifths of it, so that an
+    attack of strangers never keeps the owners of known devices out.
     Raises TooManyRequests, with the time to wait, if the requester, or all strangers together, asked for too many
-    codes to this number.
+    codes to this number. Raises CodeNotSent if the day's ceiling of the number's country is reached.
     """
     await queries.lock_phone(tx, phone_number=phone_number)
     prepared = await queries.prepare_code(
@@ -202,13 +227,34 @@ async def request_code(
         resend_seconds=next_wait,
         valid_seconds=codes.VALID_SECONDS,
     )
+    if codes_per_day is not None:
+        await _count_code(tx, phone_number, requester, codes_per_day)
     return SentCode(
         request_id=prepared.id,
         code=code,
         expires_at=times.expires_at,
         resend_after=times.resend_after,
         server_now=times.created_at,
+        earlier_codes=prepared.own_unused,
     )
+
+
+async def _count_code(
+    tx: Transaction, phone_number: str, requester: Requester, codes_per_day: Mapping[str, int]
+) -> None:
+    """Count a code towards the day's ceiling of its country. Raises CodeNotSent if the ceiling is reached."""
+    region = phone.region_of(phone_number)
+    ceiling = codes_per_day.get(region, 0)
+    counted = await queries.count_code_of_day(
+        tx,
+        region=region,
+        max_codes=ceiling if requester.is_known_device else ceiling - ceiling // STRANGERS_RESERVE,
+    )
+    if counted is None:
+        CODES_OVER_CEILING.labels(region).inc()
+        log.error("accounts.code_ceiling_reached", region=region, ceiling=ceiling)
+        raise CodeNotSent(retry_after_seconds=CEILING_RETRY_SECONDS)
+    CODES_COUNTED.labels(region).inc()
 
 
 async def verify_customer_code(
@@ -339,6 +385,7 @@ def _signal(tx: Transaction, sockets: SocketsToClose) -> None:
 async def prune(tx: Transaction) -> None:
     """Delete codes older than 24 h, tokens that have been invalid for a week, and old known devices."""
     await queries.prune_codes(tx, max_codes=MAX_ROWS_PER_PRUNE)
+    await queries.prune_code_days(tx)
     await queries.prune_known_devices(tx, valid_seconds=KNOWN_DEVICE_SECONDS, max_devices=MAX_ROWS_PER_PRUNE)
     await queries.prune_tokens(tx, max_tokens=MAX_ROWS_PER_PRUNE)
 

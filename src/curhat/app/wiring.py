@@ -16,6 +16,7 @@ import valkey.asyncio
 from valkey.asyncio.retry import Retry
 from valkey.backoff import NoBackoff
 
+from curhat.accounts.senders import code_senders
 from curhat.accounts.service import Authenticator
 from curhat.deadlines import service as deadlines
 from curhat.deadlines.loop import Loop
@@ -28,7 +29,9 @@ from curhat.kit.identity import Identity, Role
 from curhat.kit.settings import Settings
 from curhat.kit.signals import Signals
 from curhat.notifications.addresses import Addresses
+from curhat.notifications.fcm import Fcm, ServiceAccount
 from curhat.notifications.outbox import Outbox
+from curhat.notifications.port import Channels
 from curhat.notifications.web_push import VapidKey, WebPush
 from curhat.pairing import service as pairing
 from curhat.pairing.cards import Cards
@@ -148,6 +151,7 @@ class Services:
         self.signals = signals
         self.valkey = client
         self.authenticator = authenticator = Authenticator(database, settings)
+        self.code_senders = code_senders(settings, database)
         self.message_writer = MessageWriter(database)
         self.hub = hub = Hub(
             database,
@@ -187,7 +191,13 @@ class Services:
         self.vapid_key = VapidKey(settings.vapid_private_key, contact)
         self.push_addresses = Addresses(allows_this_machine=settings.is_development)
         self.web_push = WebPush(self.vapid_key, self.push_addresses)
-        self.outbox = Outbox(database, self.web_push, connected_among, partial(still_wanted, database))
+        self.fcm = (
+            Fcm(ServiceAccount.from_json(settings.fcm_service_account))
+            if settings.fcm_service_account
+            else None
+        )
+        self.push_channels = Channels(self.web_push, self.fcm)
+        self.outbox = Outbox(database, self.push_channels, connected_among, partial(still_wanted, database))
         self.transitions = {
             **Transitions(database, presence, self.gateway).by_kind(),
             **PushTransitions(database, connected_among, self.outbox.wake).by_kind(),
@@ -288,6 +298,9 @@ async def open_services(
                 await services.hub.drain()
                 await services.gateway.close()
                 await services.web_push.close()
+                if services.fcm is not None:
+                    await services.fcm.close()
+                await services.code_senders.close()
                 for task in running:
                     task.cancel()
     finally:

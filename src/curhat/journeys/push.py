@@ -18,7 +18,7 @@ from curhat.deadlines.queries import Deadline
 from curhat.deadlines.service import FollowUp, Transition
 from curhat.journeys import queries
 from curhat.journeys.availability import or_none
-from curhat.journeys.queries import CustomerPush, RequestPush
+from curhat.journeys.queries import RequestPush, SessionPush
 from curhat.kit.database import Database, Transaction
 from curhat.kit.identity import Role
 from curhat.kit.pause_points import pause_point
@@ -27,7 +27,7 @@ from curhat.notifications.service import Message
 from curhat.notifications.templates import PushKind
 
 # The triggers arm deadlines of these kinds: PUSH_REQUESTS when a pairing asks mitras, PUSH_MATCH when a session
-# begins, and PUSH_MESSAGES when a chat has unread messages.
+# begins, and PUSH_MESSAGES when somebody writes in a chat, and when a customer asks for more time.
 PUSH_REQUESTS: Final = "push_requests"
 PUSH_MATCH: Final = "push_match"
 PUSH_MESSAGES: Final = "push_messages"
@@ -36,6 +36,8 @@ PUSH_MESSAGES: Final = "push_messages"
 REQUESTS_INTERVAL_SECONDS: Final = 5.0
 MATCH_INTERVAL_SECONDS: Final = 5.0
 MESSAGES_INTERVAL_SECONDS: Final = 10.0
+# The window of an extension is short: 10 s by default.
+EXTENSION_INTERVAL_SECONDS: Final = 1.0
 # How long a reason lasts. This must be longer than the time for which a customer's dead connection may look live
 # (presence/customers.py).
 MATCH_SECONDS: Final = 45.0
@@ -77,29 +79,37 @@ class PushTransitions:
         match = await queries.find_match_to_push(
             tx, session_id=deadline.entity_id, within_seconds=MATCH_SECONDS
         )
-        return await self._to_customer(tx, deadline, "matched", match, MATCH_INTERVAL_SECONDS)
+        if match is None:
+            return None
+        await _arm_again(tx, deadline, MATCH_INTERVAL_SECONDS)
+        return partial(self._push, "matched", "customer", [match])
 
     async def _messages(self, tx: Transaction, deadline: Deadline) -> FollowUp | None:
-        """Push to the customer who has not read the mitra's newest message."""
-        unread = await queries.find_message_to_push(
-            tx, session_id=deadline.entity_id, within_seconds=MESSAGES_SECONDS
+        """Push to the reader of a chat's newest unread messages, and to the mitra who is asked for more time (4.7)."""
+        session_id = deadline.entity_id
+        to_customer = await queries.find_message_to_push(
+            tx, session_id=session_id, within_seconds=MESSAGES_SECONDS
         )
-        return await self._to_customer(tx, deadline, "message", unread, MESSAGES_INTERVAL_SECONDS)
-
-    async def _to_customer(
-        self,
-        tx: Transaction,
-        deadline: Deadline,
-        kind: PushKind,
-        reason: CustomerPush | None,
-        wait_seconds: float,
-    ) -> FollowUp | None:
-        if reason is None:
+        to_mitra = await queries.find_customer_message_to_push(
+            tx, session_id=session_id, within_seconds=MESSAGES_SECONDS
+        )
+        extension = await queries.find_extension_to_push(tx, session_id=session_id)
+        if extension is not None:
+            # The deadline of a message, which may be armed already, comes too late for the extension's window.
+            await deadlines.arm_another(tx, deadline.kind, [session_id], EXTENSION_INTERVAL_SECONDS)
+        elif to_customer is not None or to_mitra is not None:
+            await _arm_again(tx, deadline, MESSAGES_INTERVAL_SECONDS)
+        else:
             return None
-        await _arm_again(tx, deadline, wait_seconds)
-        return partial(self._push, kind, "customer", [reason])
 
-    async def _push(self, kind: PushKind, role: Role, reasons: Sequence[RequestPush | CustomerPush]) -> None:
+        async def push_all() -> None:
+            await self._push("extension_requested", "mitra", [extension] if extension else [])
+            await self._push("message", "customer", [to_customer] if to_customer else [])
+            await self._push("customer_message", "mitra", [to_mitra] if to_mitra else [])
+
+        return push_all
+
+    async def _push(self, kind: PushKind, role: Role, reasons: Sequence[RequestPush | SessionPush]) -> None:
         """For each reason whose user is not connected, put a push message into the outbox.
 
         If presence is unknown, treat no user as connected.
@@ -124,12 +134,14 @@ class PushTransitions:
 async def still_wanted(database: Database, kind: PushKind, subject_ids: Sequence[UUID]) -> set[UUID]:
     """Return the ids of the subjects that still need a push.
 
-    `kind` says whether the subjects are requests, sessions or messages.
+    `kind` says whether the subjects are requests, sessions, messages or extensions.
     """
     filter_subjects = {
         "request_offered": queries.filter_open_requests,
         "matched": queries.filter_running_sessions,
         "message": queries.filter_unread_messages,
+        "customer_message": queries.filter_unread_messages,
+        "extension_requested": queries.filter_pending_extensions,
     }[kind]
     return set(await filter_subjects(database, ids=subject_ids))
 

@@ -299,7 +299,7 @@ async def list_requests_to_push(db: Executor, /, *, pairing_id: UUID) -> list[Re
     return [RequestPush(*row) for row in await db.fetch(LIST_REQUESTS_TO_PUSH, pairing_id)]
 
 
-class CustomerPush(msgspec.Struct, frozen=True):
+class SessionPush(msgspec.Struct, frozen=True):
     user_id: UUID
     subject_id: UUID
     topic_id: UUID
@@ -325,13 +325,13 @@ WHERE id = $1 AND status = 'active' AND ends_at > curhat_now()
 
 async def find_match_to_push(
     db: Executor, /, *, session_id: UUID, within_seconds: float
-) -> CustomerPush | None:
+) -> SessionPush | None:
     """Read this session, if it still needs a push. A session needs a push if it is running, began within the last
     @within_seconds, and the customer got no push about it yet."""
     row = await db.fetchrow(FIND_MATCH_TO_PUSH, session_id, within_seconds)
     if row is None:
         return None
-    return CustomerPush(*row)
+    return SessionPush(*row)
 
 
 FIND_MESSAGE_TO_PUSH: Final = """
@@ -355,14 +355,67 @@ WHERE sessions.id = $2
 
 async def find_message_to_push(
     db: Executor, /, *, within_seconds: float, session_id: UUID
-) -> CustomerPush | None:
+) -> SessionPush | None:
     """Read the mitra's newest unread message in this session, if it still needs a push. A message needs a push if
     the mitra sent it within the last @within_seconds, and the customer got no push about the message yet.
     `expires_at` is the end of the session or one minute after the message, whichever is later."""
     row = await db.fetchrow(FIND_MESSAGE_TO_PUSH, within_seconds, session_id)
     if row is None:
         return None
-    return CustomerPush(*row)
+    return SessionPush(*row)
+
+
+FIND_CUSTOMER_MESSAGE_TO_PUSH: Final = """
+SELECT sessions.mitra_id AS user_id, newest.id AS subject_id, sessions.id AS topic_id, sessions.id AS session_id,
+    newest.sent_at AS reason_at, greatest(sessions.ends_at, newest.sent_at + interval '1 minute') AS expires_at
+FROM sessions
+JOIN LATERAL (
+    SELECT id, sent_at FROM messages
+    WHERE session_id = sessions.id AND sender = 'customer' AND read_at IS NULL
+    ORDER BY id DESC LIMIT 1
+) AS newest ON newest.sent_at > curhat_now() - make_interval(secs => $1)
+WHERE sessions.id = $2 AND sessions.status = 'active'
+    AND NOT EXISTS (
+        SELECT 1 FROM push_subscriptions
+        JOIN push_messages ON push_messages.subscription_id = push_subscriptions.id
+            AND push_messages.kind = 'customer_message' AND push_messages.subject_id = newest.id
+        WHERE push_subscriptions.user_id = sessions.mitra_id AND push_subscriptions.role = 'mitra'
+    )
+"""
+
+
+async def find_customer_message_to_push(
+    db: Executor, /, *, within_seconds: float, session_id: UUID
+) -> SessionPush | None:
+    """Read the customer's newest unread message in this running session, if it still needs a push. A message needs a push
+    if the customer sent it within the last @within_seconds, and the mitra got no push about the message yet."""
+    row = await db.fetchrow(FIND_CUSTOMER_MESSAGE_TO_PUSH, within_seconds, session_id)
+    if row is None:
+        return None
+    return SessionPush(*row)
+
+
+FIND_EXTENSION_TO_PUSH: Final = """
+SELECT sessions.mitra_id AS user_id, extensions.id AS subject_id, extensions.id AS topic_id,
+    sessions.id AS session_id, extensions.requested_at AS reason_at, extensions.deadline_at AS expires_at
+FROM extensions JOIN sessions ON sessions.id = extensions.session_id
+WHERE extensions.session_id = $1 AND extensions.status = 'pending' AND extensions.deadline_at > curhat_now()
+    AND NOT EXISTS (
+        SELECT 1 FROM push_subscriptions
+        JOIN push_messages ON push_messages.subscription_id = push_subscriptions.id
+            AND push_messages.kind = 'extension_requested' AND push_messages.subject_id = extensions.id
+        WHERE push_subscriptions.user_id = sessions.mitra_id AND push_subscriptions.role = 'mitra'
+    )
+"""
+
+
+async def find_extension_to_push(db: Executor, /, *, session_id: UUID) -> SessionPush | None:
+    """Read this session's extension, if it still needs a push. It needs a push if it is pending, and the mitra got no push
+    about it yet."""
+    row = await db.fetchrow(FIND_EXTENSION_TO_PUSH, session_id)
+    if row is None:
+        return None
+    return SessionPush(*row)
 
 
 FILTER_OPEN_REQUESTS: Final = """
@@ -384,6 +437,15 @@ SELECT id FROM sessions WHERE id = ANY ($1::uuid[]) AND status = 'active' AND en
 
 async def filter_running_sessions(db: Executor, /, *, ids: Sequence[UUID]) -> list[UUID]:
     return [row[0] for row in await db.fetch(FILTER_RUNNING_SESSIONS, ids)]
+
+
+FILTER_PENDING_EXTENSIONS: Final = """
+SELECT id FROM extensions WHERE id = ANY ($1::uuid[]) AND status = 'pending' AND deadline_at > curhat_now()
+"""
+
+
+async def filter_pending_extensions(db: Executor, /, *, ids: Sequence[UUID]) -> list[UUID]:
+    return [row[0] for row in await db.fetch(FILTER_PENDING_EXTENSIONS, ids)]
 
 
 FILTER_UNREAD_MESSAGES: Final = """

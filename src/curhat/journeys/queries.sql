@@ -194,7 +194,7 @@ WHERE requests.pairing_id = @pairing_id AND requests.status = 'offered'
 -- name: find_match_to_push :optional
 -- Read this session, if it still needs a push. A session needs a push if it is running, began within the last
 -- @within_seconds, and the customer got no push about it yet.
--- row: CustomerPush
+-- row: SessionPush
 SELECT customer_id AS user_id, id AS subject_id, id AS topic_id, id AS session_id, started_at AS reason_at,
     ends_at AS expires_at
 FROM sessions
@@ -211,7 +211,7 @@ WHERE id = @session_id AND status = 'active' AND ends_at > curhat_now()
 -- Read the mitra's newest unread message in this session, if it still needs a push. A message needs a push if
 -- the mitra sent it within the last @within_seconds, and the customer got no push about the message yet.
 -- `expires_at` is the end of the session or one minute after the message, whichever is later.
--- row: CustomerPush
+-- row: SessionPush
 SELECT sessions.customer_id AS user_id, newest.id AS subject_id, sessions.id AS topic_id, sessions.id AS session_id,
     newest.sent_at AS reason_at, greatest(sessions.ends_at, newest.sent_at + interval '1 minute') AS expires_at
 FROM sessions
@@ -228,6 +228,41 @@ WHERE sessions.id = @session_id
         WHERE push_subscriptions.user_id = sessions.customer_id AND push_subscriptions.role = 'customer'
     )
 
+-- name: find_customer_message_to_push :optional
+-- Read the customer's newest unread message in this running session, if it still needs a push. A message needs a push
+-- if the customer sent it within the last @within_seconds, and the mitra got no push about the message yet.
+-- row: SessionPush
+SELECT sessions.mitra_id AS user_id, newest.id AS subject_id, sessions.id AS topic_id, sessions.id AS session_id,
+    newest.sent_at AS reason_at, greatest(sessions.ends_at, newest.sent_at + interval '1 minute') AS expires_at
+FROM sessions
+JOIN LATERAL (
+    SELECT id, sent_at FROM messages
+    WHERE session_id = sessions.id AND sender = 'customer' AND read_at IS NULL
+    ORDER BY id DESC LIMIT 1
+) AS newest ON newest.sent_at > curhat_now() - make_interval(secs => @within_seconds)
+WHERE sessions.id = @session_id AND sessions.status = 'active'
+    AND NOT EXISTS (
+        SELECT 1 FROM push_subscriptions
+        JOIN push_messages ON push_messages.subscription_id = push_subscriptions.id
+            AND push_messages.kind = 'customer_message' AND push_messages.subject_id = newest.id
+        WHERE push_subscriptions.user_id = sessions.mitra_id AND push_subscriptions.role = 'mitra'
+    )
+
+-- name: find_extension_to_push :optional
+-- Read this session's extension, if it still needs a push. It needs a push if it is pending, and the mitra got no push
+-- about it yet.
+-- row: SessionPush
+SELECT sessions.mitra_id AS user_id, extensions.id AS subject_id, extensions.id AS topic_id,
+    sessions.id AS session_id, extensions.requested_at AS reason_at, extensions.deadline_at AS expires_at
+FROM extensions JOIN sessions ON sessions.id = extensions.session_id
+WHERE extensions.session_id = @session_id AND extensions.status = 'pending' AND extensions.deadline_at > curhat_now()
+    AND NOT EXISTS (
+        SELECT 1 FROM push_subscriptions
+        JOIN push_messages ON push_messages.subscription_id = push_subscriptions.id
+            AND push_messages.kind = 'extension_requested' AND push_messages.subject_id = extensions.id
+        WHERE push_subscriptions.user_id = sessions.mitra_id AND push_subscriptions.role = 'mitra'
+    )
+
 -- name: filter_open_requests :many
 -- Return the requests among @ids that a mitra can still accept.
 SELECT requests.id FROM requests JOIN pairings ON pairings.id = requests.pairing_id
@@ -236,6 +271,9 @@ WHERE requests.id = ANY (@ids::uuid[]) AND requests.status = 'offered'
 
 -- name: filter_running_sessions :many
 SELECT id FROM sessions WHERE id = ANY (@ids::uuid[]) AND status = 'active' AND ends_at > curhat_now()
+
+-- name: filter_pending_extensions :many
+SELECT id FROM extensions WHERE id = ANY (@ids::uuid[]) AND status = 'pending' AND deadline_at > curhat_now()
 
 -- name: filter_unread_messages :many
 SELECT id FROM messages WHERE id = ANY (@ids::uuid[]) AND read_at IS NULL

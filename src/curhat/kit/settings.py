@@ -6,6 +6,8 @@ Settings are not configuration. Operators change the configuration while the ser
 import base64
 import difflib
 import ipaddress
+import json
+import re
 import secrets
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -17,6 +19,9 @@ from typing import Final, Literal, NamedTuple, Self, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 import phonenumbers
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from curhat.kit.server_urls import RISKS, check_database_url, check_valkey_url, database_risks, valkey_risks
 
@@ -36,14 +41,30 @@ _P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2F
 
 # The names of the senders that deliver one-time codes to real phones. Their adapters are in `accounts/`. Do not add
 # `inbox`, because the inbox shows the codes to everyone.
-REAL_CODE_SENDERS: Final[frozenset[str]] = frozenset()
+REAL_CODE_SENDERS: Final = frozenset({"whatsapp", "sms"})
+# `file:PATH` writes the codes to a file, for rehearsals of production.
+FILE_SENDER: Final = "file:"
+# The settings without which a sender cannot send.
+SENDER_SETTINGS: Final = {
+    "whatsapp": {
+        "WHATSAPP_PHONE_NUMBER_ID": "the id of the sending phone number, a number such as 106540352242922",
+        "WHATSAPP_ACCESS_TOKEN": "the access token of a system user with the permission whatsapp_business_messaging",
+        "WHATSAPP_TEMPLATE": "the name of an approved template of the category authentication, with a copy-code button",
+    },
+    "sms": {
+        "TWILIO_ACCOUNT_SID": "the account's SID, which begins with AC",
+        "TWILIO_AUTH_TOKEN": "the account's auth token",
+        "TWILIO_FROM": "the sender: a messaging service (MG…), a phone number (+62…) or a sender name such as CURHAT",
+    },
+}
 
 # The payment gateways, by name. `Services` (app/wiring.py) constructs them.
 GATEWAYS: Final[tuple[str, ...]] = ("mock",)
 # Two ports, so that a server and a worker can run on one machine with the same settings.
 DEFAULT_OPERATIONS_PORTS: Final[Mapping[str, int]] = {"server": 9000, "worker": 9001}
 
-DEFAULT_PHONE_REGIONS: Final = ("ID",)
+DEFAULT_PHONE_REGIONS: Final[tuple[str, ...]] = ("ID",)
+DEFAULT_CODES_PER_DAY: Final = 10_000
 
 Value = TypeVar("Value")
 Choice = TypeVar("Choice", bound=str)
@@ -93,6 +114,8 @@ class Settings:
     # This private key identifies us to push services (RFC 8292). Browsers subscribe with the matching public key. If
     # the private key changes, all existing subscriptions stop working.
     vapid_private_key: bytes = field(repr=False)
+    # The key file (JSON) of the Google service account that pushes to the native apps. Empty: no native apps.
+    fcm_service_account: str = field(repr=False)
     # The origins of the web clients, without path or trailing slash. The server accepts cookies and sockets only from
     # these origins.
     public_origins: tuple[str, ...]
@@ -103,9 +126,23 @@ class Settings:
     gateway: str
     # The gateway proves with this token that it sends a web hook. None: every web hook is refused.
     gateway_webhook_token: str | None = field(repr=False)
-    code_sender: str
+    # The senders of one-time codes, in the order in which they are tried.
+    code_senders: tuple[str, ...]
+    # Allows `file:PATH` as a sender of one-time codes in production. Whoever can read the file can sign in as anyone.
+    allow_file_codes: bool
     # The countries (ISO 3166-1) whose phone numbers may sign in. A code to another country can cost many times more.
     phone_regions: tuple[str, ...]
+    # How many codes the service makes per day, for each country of `phone_regions`.
+    codes_per_day: Mapping[str, int]
+    # WhatsApp Cloud API: who sends the codes, and with which authentication template.
+    whatsapp_phone_number_id: str
+    whatsapp_access_token: str = field(repr=False)
+    whatsapp_template: str
+    whatsapp_template_language: str
+    # Twilio's Messages API: who sends the codes by SMS.
+    twilio_account_sid: str
+    twilio_auth_token: str = field(repr=False)
+    twilio_from: str
     # How many requests all strangers behind one network address may send together. A signed-in person may send four
     # times as many.
     address_requests_per_minute: int
@@ -182,6 +219,7 @@ class Settings:
         development = environment == "development"
         port = reader.integer("PORT", 8000, 1, 65_535)
         data_dir = reader.value("DATA_DIR", data_dir_of, default_data_dir())
+        phone_regions = reader.value("PHONE_REGIONS", _phone_regions, DEFAULT_PHONE_REGIONS)
         settings = cls(
             environment=environment,
             host=reader.value(
@@ -201,6 +239,7 @@ class Settings:
             allow_insecure=reader.value("ALLOW_INSECURE", _risks, ()),
             secret_key=reader.secret_key(data_dir if development else None),
             vapid_private_key=reader.vapid_private_key(data_dir if development else None),
+            fcm_service_account=reader.fcm_service_account(),
             public_origins=reader.value(
                 "PUBLIC_ORIGINS",
                 partial(_origins, schemes=("http", "https") if development else ("https",)),
@@ -209,8 +248,21 @@ class Settings:
             trusted_proxies=reader.value("TRUSTED_PROXIES", _networks, ("127.0.0.1",)),
             gateway=reader.choice("GATEWAY", GATEWAYS, "mock"),
             gateway_webhook_token=reader.value("GATEWAY_WEBHOOK_TOKEN", _token, None),
-            code_sender=reader.code_sender(development=development),
-            phone_regions=reader.value("PHONE_REGIONS", _phone_regions, DEFAULT_PHONE_REGIONS),
+            code_senders=reader.code_senders(development=development),
+            allow_file_codes=reader.choice("ALLOW_FILE_CODES", ("0", "1"), "0") == "1",
+            phone_regions=phone_regions,
+            codes_per_day=reader.value(
+                "CODES_PER_DAY",
+                partial(_codes_per_day, regions=phone_regions),
+                dict.fromkeys(phone_regions, 1_000_000 if development else DEFAULT_CODES_PER_DAY),
+            ),
+            whatsapp_phone_number_id=reader.value("WHATSAPP_PHONE_NUMBER_ID", _whatsapp_phone_number_id, ""),
+            whatsapp_access_token=reader.secret("WHATSAPP_ACCESS_TOKEN"),
+            whatsapp_template=reader.value("WHATSAPP_TEMPLATE", _whatsapp_template, ""),
+            whatsapp_template_language=reader.value("WHATSAPP_TEMPLATE_LANGUAGE", _template_language, "id"),
+            twilio_account_sid=reader.value("TWILIO_ACCOUNT_SID", _twilio_account_sid, ""),
+            twilio_auth_token=reader.secret("TWILIO_AUTH_TOKEN"),
+            twilio_from=reader.value("TWILIO_FROM", _twilio_from, ""),
             address_requests_per_minute=reader.integer(
                 "ADDRESS_REQUESTS_PER_MINUTE", 1_000_000 if development else 300, 1
             ),
@@ -390,20 +442,64 @@ class _Reader:
         self.problem("DATA_DIR", f"is {str(data_dir)!r}, where {fault}")
         return b""
 
-    def code_sender(self, *, development: bool) -> str:
-        """Read the name of the sender of one-time codes."""
-        name = self._environ.get(f"{PREFIX}CODE_SENDER", "inbox" if development else "")
-        if name in REAL_CODE_SENDERS or (development and name == "inbox"):
-            return name
-        known = ", ".join(sorted(REAL_CODE_SENDERS)) or "none exists yet"
-        right = f"right is inbox, or a real sender ({known})"
+    def secret(self, name: str) -> str:
+        """Read a secret of printable characters, without spaces. Return "" if it is not set or wrong."""
+        text = self._environ.get(PREFIX + name, "").strip()
+        if text and not (text.isascii() and text.isprintable() and " " not in text):
+            self.problem(name, "is not shown here; right is one line of plain characters without spaces")
+            return ""
+        return text
+
+    def fcm_service_account(self) -> str:
+        """Read the key file of a Google service account, and check that it can sign."""
+        text = self._environ.get(f"{PREFIX}FCM_SERVICE_ACCOUNT", "").strip()
+        if text and not _can_sign_for_fcm(text):
+            self.problem(
+                "FCM_SERVICE_ACCOUNT",
+                "is not shown here; right is the JSON of a service account's key file, as the Firebase console "
+                "downloads it (project_id, client_email, private_key, …)",
+            )
+            return ""
+        return text
+
+    def code_senders(self, *, development: bool) -> tuple[str, ...]:
+        """Read the names of the senders of one-time codes, in the order in which they are tried."""
+        text = self._environ.get(f"{PREFIX}CODE_SENDERS", "inbox" if development else "")
+        names = tuple(name.strip() for name in text.split(",") if name.strip())
+        known = ", ".join(sorted(REAL_CODE_SENDERS))
+        right = f"right is inbox, or real senders in the order in which they are tried ({known})"
         if not development:
             right = (
-                f"production needs a sender that reaches real phones ({known}); "
+                f"production needs senders that reach real phones, in the order in which they are tried ({known}); "
                 "inbox is for development only, since it shows the codes to whoever asks"
             )
-        self.problem("CODE_SENDER", f"{f'is {name!r}' if name else 'is not set'}; {right}")
-        return name
+        if not names:
+            self.problem("CODE_SENDERS", f"is not set; {right}")
+        elif len(set(names)) < len(names):
+            self.problem("CODE_SENDERS", f"is {text!r}, which names a sender twice; {right}")
+        elif not all(self._is_sender(name, development=development) for name in names):
+            self.problem("CODE_SENDERS", f"is {text!r}; {right}")
+        return names
+
+    def _is_sender(self, name: str, *, development: bool) -> bool:
+        if name.startswith(FILE_SENDER):
+            return Path(name.removeprefix(FILE_SENDER)).is_absolute()
+        return name in REAL_CODE_SENDERS or (development and name == "inbox")
+
+    def _check_senders(self, settings: Settings) -> None:
+        """Report the settings that the senders of one-time codes lack."""
+        for sender in settings.code_senders:
+            for name, right in SENDER_SETTINGS.get(sender, {}).items():
+                if PREFIX + name not in self._environ:
+                    self.problem(
+                        name, f"is not set, and the sender {sender!r} of codes needs it; right is {right}"
+                    )
+            if sender.startswith(FILE_SENDER) and not (settings.is_development or settings.allow_file_codes):
+                self.problem(
+                    "CODE_SENDERS",
+                    f"is {','.join(settings.code_senders)!r}: whoever can read the file signs in as anyone; right is a "
+                    f"real sender, or in a rehearsal of production {PREFIX}ALLOW_FILE_CODES=1",
+                )
 
     def check_together(self, settings: Settings) -> None:
         """Report wrong combinations of settings, even if each setting of a combination is valid by itself."""
@@ -411,6 +507,7 @@ class _Reader:
             "DATABASE_URL": "postgresql://user:password@host/curhat",
             "VALKEY_URL": "valkey://host:6379/0",
         }
+        self._check_senders(settings)
         missing = [name for name in examples if PREFIX + name not in self._environ]
         if settings.is_development:
             if len(missing) == 1:
@@ -586,3 +683,58 @@ def _phone_regions(text: str) -> tuple[str, ...]:
     if not regions or not phonenumbers.SUPPORTED_REGIONS.issuperset(regions):
         raise ValueError("right are codes of countries with commas between, such as ID,SG,MY")
     return regions
+
+
+def _codes_per_day(text: str, regions: tuple[str, ...]) -> Mapping[str, int]:
+    """Read one number for every country, or one number per country such as ID:5000,SG:200."""
+    example = ",".join(f"{region}:5000" for region in regions)
+    right = f"right is a whole number above 0, or one per country of {PREFIX}PHONE_REGIONS, such as {example}"
+    parts = [part.strip().upper() for part in text.split(",")]
+    per_region = dict(part.split(":", 1) for part in parts if ":" in part) or dict.fromkeys(regions, text)
+    numbers = [number.strip() for number in per_region.values()]
+    if not all(
+        number.isascii() and number.isdigit() and 0 < int(number) <= 1_000_000_000 for number in numbers
+    ):
+        raise ValueError(right)
+    if set(per_region) != set(regions):
+        raise ValueError(right)
+    return dict(zip(per_region, map(int, numbers), strict=True))
+
+
+def _matching(text: str, pattern: str, right: str) -> str:
+    if not re.fullmatch(pattern, text):
+        raise ValueError(f"right is {right}")
+    return text
+
+
+def _whatsapp_phone_number_id(text: str) -> str:
+    return _matching(text, "[0-9]{5,30}", SENDER_SETTINGS["whatsapp"]["WHATSAPP_PHONE_NUMBER_ID"])
+
+
+def _whatsapp_template(text: str) -> str:
+    return _matching(text, "[a-z0-9_]{1,512}", SENDER_SETTINGS["whatsapp"]["WHATSAPP_TEMPLATE"])
+
+
+def _template_language(text: str) -> str:
+    return _matching(text, "[a-z]{2,3}(_[A-Z]{2})?", "a language of the template, such as id or en_US")
+
+
+def _twilio_account_sid(text: str) -> str:
+    return _matching(text, "AC[0-9a-f]{32}", SENDER_SETTINGS["sms"]["TWILIO_ACCOUNT_SID"])
+
+
+def _twilio_from(text: str) -> str:
+    sender = r"MG[0-9a-f]{32}|\+[1-9][0-9]{6,14}|(?=.*[A-Za-z])[A-Za-z0-9 ]{1,11}"
+    return _matching(text, sender, SENDER_SETTINGS["sms"]["TWILIO_FROM"])
+
+
+def _can_sign_for_fcm(text: str) -> bool:
+    try:
+        account = json.loads(text)
+        names = (account["project_id"], account["client_email"])
+        key = load_pem_private_key(account["private_key"].encode(), None)
+    except (ValueError, TypeError, KeyError, AttributeError, UnsupportedAlgorithm):
+        return False
+    # The project's id becomes a part of a URL.
+    is_named = all(isinstance(name, str) and re.fullmatch("[A-Za-z0-9.:@_-]{1,200}", name) for name in names)
+    return is_named and isinstance(key, RSAPrivateKey)

@@ -13,6 +13,7 @@ from curhat.kit.openapi import MITRA_SIGNED_IN, SIGNED_IN, answers
 from curhat.notifications import service
 from curhat.notifications.addresses import Addresses, EndpointRefused
 from curhat.notifications.errors import NoPushSubscription
+from curhat.notifications.port import BrowserAddress, Channels
 from curhat.notifications.schemas import PushKey, PushSubscription, PushSubscriptionEnd, PushTest
 from curhat.notifications.web_push import VapidKey
 
@@ -46,12 +47,13 @@ async def subscribe_customer_to_push(
     customer: NamedDependency[Identity],
     database: NamedDependency[Database],
     push_addresses: NamedDependency[Addresses],
+    push_channels: NamedDependency[Channels],
 ) -> None:
-    """While the app is closed, send pushes to this browser: when a bestie accepts, and when a bestie writes.
+    """While the app is closed, send pushes to this browser or app: when a bestie accepts, and when a bestie writes.
 
     The subscription ends with the sign-in. Repeat the request when the app starts, to repair a failed subscription.
     """
-    await _subscribe(request, data, customer, database, push_addresses)
+    await _subscribe(request, data, customer, database, push_addresses, push_channels)
 
 
 @put(
@@ -65,13 +67,14 @@ async def subscribe_mitra_to_push(
     mitra: NamedDependency[Identity],
     database: NamedDependency[Database],
     push_addresses: NamedDependency[Addresses],
+    push_channels: NamedDependency[Channels],
 ) -> None:
-    """While the app is closed, send a push to this browser for each offered request.
+    """While the app is closed, send pushes to this browser or app: requests, messages, extension requests.
 
     After closing the app, the mitra stays available for another 15 minutes.
     The subscription ends with the sign-in. Repeat the request when the app starts, to repair a failed subscription.
     """
-    await _subscribe(request, data, mitra, database, push_addresses)
+    await _subscribe(request, data, mitra, database, push_addresses, push_channels)
 
 
 @delete(
@@ -84,9 +87,9 @@ async def unsubscribe_customer_from_push(
     customer: NamedDependency[Identity],
     database: NamedDependency[Database],
 ) -> None:
-    """End push to this browser. Repeating the request changes nothing."""
+    """End push to this browser or app. Repeating the request changes nothing."""
     async with database.transaction() as tx:
-        await service.unsubscribe(tx, customer, data.endpoint)
+        await service.unsubscribe(tx, customer, service.endpoint_of(data))
 
 
 @delete(
@@ -99,9 +102,9 @@ async def unsubscribe_mitra_from_push(
     mitra: NamedDependency[Identity],
     database: NamedDependency[Database],
 ) -> None:
-    """End push to this browser. Repeating the request changes nothing."""
+    """End push to this browser or app. Repeating the request changes nothing."""
     async with database.transaction() as tx:
-        await service.unsubscribe(tx, mitra, data.endpoint)
+        await service.unsubscribe(tx, mitra, service.endpoint_of(data))
 
 
 @post(
@@ -130,12 +133,20 @@ ROUTES: list[BaseRouteHandler] = [
 
 
 async def _subscribe(
-    request: AnyRequest, data: PushSubscription, identity: Identity, database: Database, addresses: Addresses
+    request: AnyRequest,
+    data: PushSubscription,
+    identity: Identity,
+    database: Database,
+    addresses: Addresses,
+    channels: Channels,
 ) -> None:
     address = service.parsed_address(data)
-    try:
-        await addresses.check(address.endpoint)
-    except EndpointRefused as refusal:
-        raise invalid_field("endpoint", str(refusal)) from None
+    if isinstance(address, BrowserAddress):
+        try:
+            await addresses.check(address.endpoint)
+        except EndpointRefused as refusal:
+            raise invalid_field("endpoint", str(refusal)) from None
+    elif channels.fcm is None:
+        raise invalid_field("kind", "must be web_push: this service pushes to no native apps")
     async with database.transaction() as tx:
         await service.subscribe(tx, identity, request.state["token_digest"], address, data.language)

@@ -69,7 +69,7 @@ class Outbox:
     def __init__(
         self,
         database: Database,
-        channel: port.PushChannel,
+        channel: port.PushChannel[port.Address],
         connected_among: ConnectedAmong,
         still_wanted: StillWanted,
     ) -> None:
@@ -193,8 +193,7 @@ class Outbox:
                 return
             # Round the time down. A push service counts whole seconds, and must never deliver too late.
             push = port.Push(message.payload.encode(), message.topic, ttl_seconds=int(message.left_seconds))
-            address = port.Address(message.endpoint, message.p256dh, message.auth)
-            outcome = await self._channel.deliver(message.subscription_id, address, push)
+            outcome = await self._channel.deliver(message.subscription_id, _address_of(message), push)
             if outcome == port.TIMED_OUT:
                 self._silent.add(message.service)
             else:
@@ -277,3 +276,9 @@ class Outbox:
                     log.warning("push.outcome_not_recorded", error=type(error).__name__)
         finally:
             self._recording = None
+
+
+def _address_of(message: ClaimedMessage) -> port.Address:
+    if message.subscription_kind == "fcm":
+        return port.AppAddress(message.endpoint)
+    return port.BrowserAddress(message.endpoint, message.p256dh, message.auth)

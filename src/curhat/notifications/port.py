@@ -1,20 +1,36 @@
-"""The interface of every push channel: Web Push now, FCM later."""
+"""The interface of every push channel: Web Push for browsers, FCM for native apps."""
 
-from typing import Protocol
+import base64
+from typing import Literal, Protocol, TypeVar
 from uuid import UUID
 
 import msgspec
 
+SubscriptionKind = Literal["web_push", "fcm"]
 
-class Address(msgspec.Struct, frozen=True):
-    """The endpoint of a subscription, and the keys that encrypt a message for the subscription's browser."""
+
+class BrowserAddress(msgspec.Struct, frozen=True):
+    """The endpoint of a browser's subscription, and the keys that encrypt a message for this browser."""
 
     endpoint: str
     p256dh: bytes
     auth: bytes
 
     def __repr__(self) -> str:
-        return "Address(…)"  # Anyone who reads an address in a log could send pushes to it.
+        return "BrowserAddress(…)"  # Anyone who reads an address in a log could send pushes to it.
+
+
+class AppAddress(msgspec.Struct, frozen=True):
+    """The FCM registration token of a native app on one device."""
+
+    token: str
+
+    def __repr__(self) -> str:
+        return "AppAddress(…)"  # See BrowserAddress.
+
+
+Address = BrowserAddress | AppAddress
+Place_contra = TypeVar("Place_contra", contravariant=True)
 
 
 class Push(msgspec.Struct, frozen=True):
@@ -55,8 +71,29 @@ TIMED_OUT = Unavailable("timeout")
 Outcome = Delivered | Gone | Refused | Unavailable
 
 
-class PushChannel(Protocol):
-    """A way to send pushes."""
+class PushChannel(Protocol[Place_contra]):
+    """A way to send pushes to one kind of address."""
+
+    async def deliver(self, subscription_id: UUID, address: Place_contra, push: Push) -> Outcome:
+        """Send one message. Ends within a limited time. Raises no error, whatever the push service does."""
+
+
+class Channels:
+    """The PushChannel for every kind of address. `fcm` is None if this service pushes to no native apps."""
+
+    def __init__(self, web_push: PushChannel[BrowserAddress], fcm: PushChannel[AppAddress] | None) -> None:
+        self.web_push = web_push
+        self.fcm = fcm
 
     async def deliver(self, subscription_id: UUID, address: Address, push: Push) -> Outcome:
-        """Send one message. Ends within a limited time. Raises no error, whatever the push service does."""
+        """See PushChannel."""
+        if isinstance(address, BrowserAddress):
+            return await self.web_push.deliver(subscription_id, address, push)
+        if self.fcm is None:
+            return Refused("fcm_not_configured")
+        return await self.fcm.deliver(subscription_id, address, push)
+
+
+def base64url(value: bytes) -> str:
+    """Encode as base64url without padding, the form that Web Push and JSON Web Tokens use."""
+    return base64.urlsafe_b64encode(value).decode().rstrip("=")

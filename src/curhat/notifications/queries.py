@@ -9,6 +9,7 @@ import msgspec
 
 from curhat.kit.database import Executor, NoRow, rows_changed
 from curhat.kit.identity import Role
+from curhat.notifications.port import SubscriptionKind
 from curhat.notifications.templates import Language, PushKind
 
 LOCK_PERSON: Final = """
@@ -41,13 +42,13 @@ WHERE endpoint = $1 AND p256dh = $2 AND auth = $3 AND token_digest <> $4
 async def delete_earlier_owner(
     db: Executor, /, *, endpoint: str, p256dh: bytes, auth: bytes, token_digest: bytes
 ) -> None:
-    """Delete the same browser's subscription, if it belongs to another person or to an earlier sign-in."""
+    """Delete the same browser's or app's subscription, if it belongs to another person or to an earlier sign-in."""
     await db.execute(DELETE_EARLIER_OWNER, endpoint, p256dh, auth, token_digest)
 
 
 UPSERT_SUBSCRIPTION: Final = """
-INSERT INTO push_subscriptions (role, user_id, token_digest, endpoint, p256dh, auth, language)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
+INSERT INTO push_subscriptions (kind, role, user_id, token_digest, endpoint, p256dh, auth, language)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 ON CONFLICT ON CONSTRAINT push_subscriptions_one_owner DO UPDATE
 SET language = excluded.language, failures = 0, failed_at = NULL
 """
@@ -57,6 +58,7 @@ async def upsert_subscription(
     db: Executor,
     /,
     *,
+    subscription_kind: SubscriptionKind,
     role: Role,
     user_id: UUID,
     token_digest: bytes,
@@ -66,7 +68,9 @@ async def upsert_subscription(
     language: Language,
 ) -> None:
     """Insert the subscription. If the subscription exists already, set its language and clear its failures."""
-    await db.execute(UPSERT_SUBSCRIPTION, role, user_id, token_digest, endpoint, p256dh, auth, language)
+    await db.execute(
+        UPSERT_SUBSCRIPTION, subscription_kind, role, user_id, token_digest, endpoint, p256dh, auth, language
+    )
 
 
 DELETE_OLDEST_SUBSCRIPTIONS: Final = """
@@ -203,6 +207,7 @@ class ClaimedMessage(msgspec.Struct, frozen=True):
     role: Role
     user_id: UUID
     endpoint: str
+    subscription_kind: SubscriptionKind
     service: str
     p256dh: bytes
     auth: bytes
@@ -215,7 +220,8 @@ WITH due_messages AS MATERIALIZED (
     SELECT push_messages.id
     FROM push_messages JOIN push_subscriptions ON push_subscriptions.id = push_messages.subscription_id
     WHERE done_at IS NULL AND due_at <= (SELECT curhat_now()) AND expires_at > (SELECT curhat_now())
-        AND split_part(push_subscriptions.endpoint, '/', 3) <> ALL ($1::text[])
+        AND CASE push_subscriptions.kind WHEN 'fcm' THEN 'fcm' ELSE split_part(push_subscriptions.endpoint, '/', 3) END
+            <> ALL ($1::text[])
     ORDER BY due_at
     LIMIT $2
     FOR NO KEY UPDATE OF push_messages SKIP LOCKED
@@ -228,7 +234,9 @@ WHERE push_messages.id = due_messages.id AND subscriptions.id = push_messages.su
 RETURNING push_messages.id, push_messages.kind, push_messages.subject_id, push_messages.topic, push_messages.payload,
     push_messages.attempts, extract(epoch FROM push_messages.expires_at - curhat_now())::float8 AS left_seconds,
     subscriptions.id AS subscription_id, subscriptions.role, subscriptions.user_id, subscriptions.endpoint,
-    split_part(subscriptions.endpoint, '/', 3) AS service, subscriptions.p256dh, subscriptions.auth,
+    subscriptions.kind AS subscription_kind,
+    CASE subscriptions.kind WHEN 'fcm' THEN 'fcm' ELSE split_part(subscriptions.endpoint, '/', 3) END AS service,
+    subscriptions.p256dh, subscriptions.auth,
     subscriptions.failures,
     coalesce(tokens.revoked_at IS NULL AND tokens.expires_at > curhat_now(), false) AS is_signed_in
 """
@@ -239,7 +247,7 @@ async def claim_messages(
 ) -> list[ClaimedMessage]:
     """Claim at most @max_messages due messages, oldest first, except those to @busy_services. A claimed message is
     due again after @claim_seconds. By then, the worker's attempt to send it has certainly ended. `service` is the
-    push service: the host and port of the endpoint."""
+    push service: the host and port of the endpoint, or `fcm`."""
     return [
         ClaimedMessage(*row)
         for row in await db.fetch(CLAIM_MESSAGES, busy_services, max_messages, claim_seconds)

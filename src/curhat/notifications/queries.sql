@@ -1,6 +1,7 @@
 -- type: role = Role from curhat.kit.identity
 -- type: kind = PushKind from curhat.notifications.templates
 -- type: language = Language from curhat.notifications.templates
+-- type: subscription_kind = SubscriptionKind from curhat.notifications.port
 
 -- name: lock_person :exec
 -- Lock the person's row, so that changes to one person's subscriptions happen one after the other.
@@ -12,14 +13,14 @@ SELECT FROM people WHERE id = @user_id FOR NO KEY UPDATE
 SELECT FROM pg_advisory_xact_lock(hashtextextended('push subscription at ' || @endpoint::text, 0))
 
 -- name: delete_earlier_owner :exec
--- Delete the same browser's subscription, if it belongs to another person or to an earlier sign-in.
+-- Delete the same browser's or app's subscription, if it belongs to another person or to an earlier sign-in.
 DELETE FROM push_subscriptions
 WHERE endpoint = @endpoint AND p256dh = @p256dh AND auth = @auth AND token_digest <> @token_digest
 
 -- name: upsert_subscription :exec
 -- Insert the subscription. If the subscription exists already, set its language and clear its failures.
-INSERT INTO push_subscriptions (role, user_id, token_digest, endpoint, p256dh, auth, language)
-VALUES (@role, @user_id, @token_digest, @endpoint, @p256dh, @auth, @language)
+INSERT INTO push_subscriptions (kind, role, user_id, token_digest, endpoint, p256dh, auth, language)
+VALUES (@subscription_kind, @role, @user_id, @token_digest, @endpoint, @p256dh, @auth, @language)
 ON CONFLICT ON CONSTRAINT push_subscriptions_one_owner DO UPDATE
 SET language = excluded.language, failures = 0, failed_at = NULL
 
@@ -80,13 +81,14 @@ WHERE push_messages.reason_at < excluded.reason_at
 -- name: claim_messages :many
 -- Claim at most @max_messages due messages, oldest first, except those to @busy_services. A claimed message is
 -- due again after @claim_seconds. By then, the worker's attempt to send it has certainly ended. `service` is the
--- push service: the host and port of the endpoint.
+-- push service: the host and port of the endpoint, or `fcm`.
 -- row: ClaimedMessage
 WITH due_messages AS MATERIALIZED (
     SELECT push_messages.id
     FROM push_messages JOIN push_subscriptions ON push_subscriptions.id = push_messages.subscription_id
     WHERE done_at IS NULL AND due_at <= (SELECT curhat_now()) AND expires_at > (SELECT curhat_now())
-        AND split_part(push_subscriptions.endpoint, '/', 3) <> ALL (@busy_services::text[])
+        AND CASE push_subscriptions.kind WHEN 'fcm' THEN 'fcm' ELSE split_part(push_subscriptions.endpoint, '/', 3) END
+            <> ALL (@busy_services::text[])
     ORDER BY due_at
     LIMIT @max_messages
     FOR NO KEY UPDATE OF push_messages SKIP LOCKED
@@ -99,7 +101,9 @@ WHERE push_messages.id = due_messages.id AND subscriptions.id = push_messages.su
 RETURNING push_messages.id, push_messages.kind, push_messages.subject_id, push_messages.topic, push_messages.payload,
     push_messages.attempts, extract(epoch FROM push_messages.expires_at - curhat_now())::float8 AS left_seconds,
     subscriptions.id AS subscription_id, subscriptions.role, subscriptions.user_id, subscriptions.endpoint,
-    split_part(subscriptions.endpoint, '/', 3) AS service, subscriptions.p256dh, subscriptions.auth,
+    subscriptions.kind AS subscription_kind,
+    CASE subscriptions.kind WHEN 'fcm' THEN 'fcm' ELSE split_part(subscriptions.endpoint, '/', 3) END AS service,
+    subscriptions.p256dh, subscriptions.auth,
     subscriptions.failures,
     coalesce(tokens.revoked_at IS NULL AND tokens.expires_at > curhat_now(), false) AS is_signed_in
 

@@ -6,9 +6,12 @@ from uuid import UUID
 
 import msgspec
 
+from curhat.notifications.port import SubscriptionKind
 from curhat.notifications.templates import Language, PushKind
 
 Endpoint = Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
+# FCM does not say what its tokens look like. Today's have about 150 characters.
+FcmToken = Annotated[str, msgspec.Meta(pattern="^[!-~]{1,1000}$")]
 # The time at which a subscription expires, in milliseconds since 1970. The server ignores this time, because the push
 # service says when a subscription has ended.
 ExpirationTime = Annotated[int, msgspec.Meta(le=2**53)]
@@ -22,18 +25,29 @@ class SubscriptionKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PushSubscription(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A browser's `PushSubscription.toJSON()`, and the language for the pushes."""
+    """Where to send pushes, and their language.
 
-    endpoint: Endpoint
-    keys: SubscriptionKeys
+    `kind` is `web_push` for a browser, with `endpoint` and `keys` of its `PushSubscription.toJSON()`. It is `fcm` for a
+    native app, with the FCM registration `token`.
+    """
+
+    kind: SubscriptionKind = "web_push"
+    endpoint: Endpoint | None = None
+    keys: SubscriptionKeys | None = None
+    token: FcmToken | None = None
     language: Language = "id"
     expiration_time: ExpirationTime | None = msgspec.field(name="expirationTime", default=None)
 
 
 class PushSubscriptionEnd(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The subscription to end. The server ignores the other fields of `PushSubscription.toJSON()`."""
+    """The subscription to end: a browser's `endpoint`, or an app's `token`.
 
-    endpoint: Endpoint
+    The server ignores the other fields of `PushSubscription.toJSON()`.
+    """
+
+    kind: SubscriptionKind = "web_push"
+    endpoint: Endpoint | None = None
+    token: FcmToken | None = None
     keys: SubscriptionKeys | None = None
     expiration_time: ExpirationTime | None = msgspec.field(name="expirationTime", default=None)
 
@@ -51,7 +65,7 @@ class PushTest(msgspec.Struct, frozen=True):
 
 
 class PushPayload(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The payload that a service worker reads.
+    """The payload that a service worker reads. FCM gives a native app the same fields, without `title` and `body`.
 
     A notification replaces an earlier notification with the same `topic`.
     """

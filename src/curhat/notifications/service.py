@@ -17,11 +17,10 @@ from curhat.kit.errors import TooManyRequests, invalid_field
 from curhat.kit.identity import Identity, Role
 from curhat.notifications import queries
 from curhat.notifications.errors import NoPushSubscription
-from curhat.notifications.port import Address
+from curhat.notifications.port import Address, AppAddress, BrowserAddress, base64url
 from curhat.notifications.queries import Subscription
-from curhat.notifications.schemas import PushPayload, PushSubscription
+from curhat.notifications.schemas import PushPayload, PushSubscription, PushSubscriptionEnd
 from curhat.notifications.templates import WORDS, Language, PushKind
-from curhat.notifications.web_push import base64url
 
 # A person uses fewer browsers than this. If a user with this many subscriptions subscribes another browser, the
 # server deletes the user's oldest subscription.
@@ -35,7 +34,14 @@ MAX_ROWS_PER_PRUNE: Final = 10_000
 
 # A push replaces an earlier push with the same topic. Each request and each session has one topic. So the push about
 # a chat message replaces the push about the match of the same session.
-_TOPIC_LETTERS: Final = {"request_offered": "r", "matched": "s", "message": "s", "test": "t"}
+_TOPIC_LETTERS: Final[dict[PushKind, str]] = {
+    "request_offered": "r",
+    "matched": "s",
+    "message": "s",
+    "customer_message": "s",
+    "extension_requested": "x",
+    "test": "t",
+}
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,31 +61,56 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parsed_address(subscription: PushSubscription) -> Address:
-    """Decode a subscription's keys. Raises ValidationFailed for keys that no browser creates."""
+    """Return where to push. Raises ValidationFailed for missing fields, and for keys that no browser creates."""
+    if subscription.kind == "fcm":
+        if subscription.token is None:
+            raise invalid_field("token", "is missing: the FCM registration token")
+        return AppAddress(subscription.token)
+    if subscription.endpoint is None:
+        raise invalid_field("endpoint", "is missing")
+    if subscription.keys is None:
+        raise invalid_field("keys", "is missing")
     p256dh = _bytes_of(subscription.keys.p256dh, "keys.p256dh")
     auth = _bytes_of(subscription.keys.auth, "keys.auth")
     if len(auth) != 16:
         raise invalid_field("keys.auth", "must be 16 bytes in base64url")
     if not _is_uncompressed_point(p256dh):
         raise invalid_field("keys.p256dh", "must be an uncompressed point of P-256 in base64url")
-    return Address(endpoint=subscription.endpoint, p256dh=p256dh, auth=auth)
+    return BrowserAddress(endpoint=subscription.endpoint, p256dh=p256dh, auth=auth)
+
+
+def endpoint_of(ended: PushSubscriptionEnd) -> str:
+    """Return the stored endpoint of the subscription to end. Raises ValidationFailed if it is missing."""
+    field = "token" if ended.kind == "fcm" else "endpoint"
+    endpoint = ended.token if ended.kind == "fcm" else ended.endpoint
+    if endpoint is None:
+        raise invalid_field(field, "is missing")
+    return endpoint
 
 
 async def subscribe(
     tx: Transaction, identity: Identity, token_digest: bytes, address: Address, language: Language
 ) -> None:
-    """Subscribe this browser for this sign-in. If the browser's subscription has failed, make it good again.
+    """Subscribe this browser or app for this sign-in. If its subscription has failed, make it good again.
 
-    Ends the subscription that another person or an earlier sign-in has in the same browser. A repeated call changes
-    nothing.
+    Ends the subscription that another person or an earlier sign-in has in the same browser or app. A repeated call
+    changes nothing.
     """
     role, user_id = identity.role, identity.user_id
-    browser = msgspec.structs.asdict(address)
+    # FCM encrypts on its own, so an app has no keys.
+    stored = address if isinstance(address, BrowserAddress) else BrowserAddress(address.token, b"", b"")
+    columns = msgspec.structs.asdict(stored)
     await queries.lock_person(tx, user_id=user_id)
-    await queries.lock_endpoint(tx, endpoint=address.endpoint)
-    await queries.delete_earlier_owner(tx, **browser, token_digest=token_digest)
+    await queries.lock_endpoint(tx, endpoint=stored.endpoint)
+    await queries.delete_earlier_owner(tx, **columns, token_digest=token_digest)
     await queries.upsert_subscription(
-        tx, role=role, user_id=user_id, token_digest=token_digest, language=language, **browser
+        tx,
+        subscription_kind="web_push" if isinstance(address, BrowserAddress) else "fcm",
+        role=role,
+        user_id=user_id,
+        token_digest=token_digest,
+        language=language,
+        **columns,
     )
     await queries.delete_oldest_subscriptions(
         tx, role=role, user_id=user_id, max_subscriptions=MAX_SUBSCRIPTIONS_PER_USER

@@ -8,7 +8,7 @@ from typing import Final, Literal
 import msgspec
 
 Language = Literal["id", "en"]
-PushKind = Literal["request_offered", "matched", "message", "test"]
+PushKind = Literal["request_offered", "matched", "message", "customer_message", "extension_requested", "test"]
 
 
 class Words(msgspec.Struct, frozen=True):
@@ -30,6 +30,14 @@ WORDS: Final[dict[PushKind, dict[Language, Words]]] = {
     "message": {
         "id": Words("Pesan baru dari bestie", "Buka aplikasi untuk membacanya."),
         "en": Words("New message from your bestie", "Open the app to read it."),
+    },
+    "customer_message": {
+        "id": Words("Pesan baru dari teman curhatmu", "Buka aplikasi untuk membalasnya."),
+        "en": Words("New message in your chat", "Open the app to answer it."),
+    },
+    "extension_requested": {
+        "id": Words("Ada permintaan tambah waktu", "Buka aplikasi sekarang untuk menjawab."),
+        "en": Words("A request for more time", "Open the app now to answer."),
     },
     "test": {
         "id": Words("Notifikasi berfungsi", "Permintaan baru akan muncul seperti ini."),

@@ -1,7 +1,6 @@
 """Web Push: encrypt a message for one browser (RFC 8291), sign it (RFC 8292), and post it to the push service."""
 
 import asyncio
-import base64
 import time
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -17,13 +16,14 @@ from py_vapid import Vapid02  # type: ignore[import-untyped]
 from curhat.notifications.addresses import Addresses, EndpointRefused
 from curhat.notifications.port import (
     TIMED_OUT,
-    Address,
+    BrowserAddress,
     Delivered,
     Gone,
     Outcome,
     Push,
     Refused,
     Unavailable,
+    base64url,
 )
 
 log = structlog.get_logger(__name__)
@@ -79,7 +79,7 @@ class WebPush:
         self._addresses = addresses
         self._session: aiohttp.ClientSession | None = None
 
-    async def deliver(self, subscription_id: UUID, address: Address, push: Push) -> Outcome:
+    async def deliver(self, subscription_id: UUID, address: BrowserAddress, push: Push) -> Outcome:
         """See port.PushChannel."""
         try:
             self._addresses.check_form(address.endpoint)
@@ -101,7 +101,7 @@ class WebPush:
         if self._session is not None:
             await self._session.close()
 
-    async def _post(self, address: Address, push: Push) -> Outcome:
+    async def _post(self, address: BrowserAddress, push: Push) -> Outcome:
         body = http_ece.encrypt(
             push.payload,
             private_key=ec.generate_private_key(ec.SECP256R1()),
@@ -148,8 +148,3 @@ def outcome_of(status: int, retry_after: str | None) -> Outcome:
         seconds = float(retry_after) if retry_after and retry_after.isdecimal() else None
         return Unavailable(str(status), seconds, is_their_limit=status == 429)
     return Refused(str(status))
-
-
-def base64url(value: bytes) -> str:
-    """Encode as base64url without padding, the form that Web Push uses everywhere."""
-    return base64.urlsafe_b64encode(value).decode().rstrip("=")

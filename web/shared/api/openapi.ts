@@ -406,7 +406,7 @@ export interface paths {
         get?: never;
         /**
          * SubscribeCustomerToPush
-         * @description While the app is closed, send pushes to this browser: when a bestie accepts, and when a bestie writes.
+         * @description While the app is closed, send pushes to this browser or app: when a bestie accepts, and when a bestie writes.
          *
          *     The subscription ends with the sign-in. Repeat the request when the app starts, to repair a failed subscription.
          */
@@ -414,7 +414,7 @@ export interface paths {
         post?: never;
         /**
          * UnsubscribeCustomerFromPush
-         * @description End push to this browser. Repeating the request changes nothing.
+         * @description End push to this browser or app. Repeating the request changes nothing.
          */
         delete: operations["unsubscribe_customer_from_push"];
         options?: never;
@@ -1675,7 +1675,7 @@ export interface paths {
         get?: never;
         /**
          * SubscribeMitraToPush
-         * @description While the app is closed, send a push to this browser for each offered request.
+         * @description While the app is closed, send pushes to this browser or app: requests, messages, extension requests.
          *
          *     After closing the app, the mitra stays available for another 15 minutes.
          *     The subscription ends with the sign-in. Repeat the request when the app starts, to repair a failed subscription.
@@ -1684,7 +1684,7 @@ export interface paths {
         post?: never;
         /**
          * UnsubscribeMitraFromPush
-         * @description End push to this browser. Repeating the request changes nothing.
+         * @description End push to this browser or app. Repeating the request changes nothing.
          */
         delete: operations["unsubscribe_mitra_from_push"];
         options?: never;
@@ -2707,20 +2707,32 @@ export interface components {
         };
         /** PushSubscription */
         PushSubscription: {
-            endpoint: string;
+            endpoint?: string | null;
             expirationTime?: number | null;
-            keys: components["schemas"]["SubscriptionKeys"];
+            keys?: components["schemas"]["SubscriptionKeys"] | null;
+            /**
+             * @default web_push
+             * @enum {string}
+             */
+            kind: "web_push" | "fcm";
             /**
              * @default id
              * @enum {string}
              */
             language: "id" | "en";
+            token?: string | null;
         };
         /** PushSubscriptionEnd */
         PushSubscriptionEnd: {
-            endpoint: string;
+            endpoint?: string | null;
             expirationTime?: number | null;
             keys?: components["schemas"]["SubscriptionKeys"] | null;
+            /**
+             * @default web_push
+             * @enum {string}
+             */
+            kind: "web_push" | "fcm";
+            token?: string | null;
         };
         /** PushTest */
         PushTest: {
@@ -3140,7 +3152,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: service_unavailable */
+            /** @description `code`: code_not_sent, service_unavailable */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -3148,7 +3160,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "service_unavailable";
+                        code?: "code_not_sent" | "service_unavailable";
                     };
                 };
             };
@@ -9898,7 +9910,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: service_unavailable */
+            /** @description `code`: code_not_sent, service_unavailable */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -9906,7 +9918,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "service_unavailable";
+                        code?: "code_not_sent" | "service_unavailable";
                     };
                 };
             };

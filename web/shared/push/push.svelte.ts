@@ -142,6 +142,7 @@ export class Push {
     subscription ??= await pushManager.subscribe({ userVisibleOnly: true, applicationServerKey: public_key });
     const { endpoint, keys } = subscription.toJSON();
     await this.#api.subscribe({
+      kind: 'web_push',
       endpoint: endpoint ?? '',
       keys: { p256dh: keys?.p256dh ?? '', auth: keys?.auth ?? '' },
       language,

@@ -4,14 +4,15 @@ import { isolated } from './visibleText';
 const en: typeof id = {
   signIn: {
     phone: 'Phone number',
-    phoneHint: 'We send a code to this number by SMS.',
+    phoneHint: 'We send a code to this number by WhatsApp or SMS.',
     phonePlaceholder: '0812 3456 7890',
     phoneProblem: 'This number is not right yet. For example: 0812 3456 7890.',
     send: 'Send the code',
     codeTitle: 'Enter the code',
     codeSent: (phone: string) => `We sent a 6-digit code to ${phone}.`,
-    code: 'Code from the SMS',
+    code: 'Code from the message',
     codeProblem: 'That code is wrong or has expired. Check it, or ask for a new one.',
+    codeNotSent: 'We cannot send codes right now. Try again in a few minutes.',
     verify: 'Sign in',
     again: 'Send a new code',
     againIn: (time: string) => `New code in ${time}`,

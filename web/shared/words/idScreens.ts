@@ -3,14 +3,15 @@ import { isolated } from './visibleText';
 export default {
   signIn: {
     phone: 'Nomor HP',
-    phoneHint: 'Kami kirim kode lewat SMS ke nomor ini.',
+    phoneHint: 'Kami kirim kode lewat WhatsApp atau SMS ke nomor ini.',
     phonePlaceholder: '0812 3456 7890',
     phoneProblem: 'Nomor ini belum benar. Contoh: 0812 3456 7890.',
     send: 'Kirim kode',
     codeTitle: 'Masukkan kode',
     codeSent: (phone: string) => `Kode 6 angka sudah dikirim ke ${phone}.`,
-    code: 'Kode dari SMS',
+    code: 'Kode dari pesan',
     codeProblem: 'Kodenya salah atau sudah kedaluwarsa. Periksa lagi, atau minta kode baru.',
+    codeNotSent: 'Kode belum bisa dikirim sekarang. Coba lagi beberapa menit lagi.',
     verify: 'Masuk',
     again: 'Kirim ulang kode',
     againIn: (time: string) => `Kirim ulang dalam ${time}`,

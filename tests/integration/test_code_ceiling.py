@@ -1,0 +1,221 @@
+"""Test the ceiling of codes per day and country, and requests for codes over HTTP while senders misbehave."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+import valkey.asyncio
+from prometheus_client import REGISTRY
+
+from curhat.accounts import requesters, service
+from curhat.accounts.code_sender import CodeSenders
+from curhat.accounts.errors import CodeNotSent
+from curhat.accounts.requesters import Requester
+from curhat.accounts.service import SentCode
+from curhat.dev.embedded import EmbeddedServers
+from curhat.kit.database import Database
+from tests.integration.test_code_senders import sms, whatsapp
+from tests.support.clock import START, VirtualClock
+from tests.support.code_companies import Meta, Mood, Twilio
+from tests.support.signed_in import RunningServer, development_settings, free_port, problem, start_server
+
+KEY = b"k" * 32
+PHONE = "+6281234567890"
+SINGAPORE = "+6591234567"
+OWN_DEVICE = requesters.known_device("the secret of a device")
+
+
+def phone(number: int) -> str:
+    return f"+62812345{number:05}"
+
+
+def stranger(number: int) -> Requester:
+    return requesters.stranger(KEY, f"10.0.{number // 250}.{number % 250}")
+
+
+async def ask(
+    database: Database, number: str, ceilings: dict[str, int], requester: Requester | None = None
+) -> SentCode:
+    async with database.transaction() as tx:
+        return await service.request_code(tx, KEY, "customer", number, requester or stranger(1), ceilings)
+
+
+def over_ceiling(region: str) -> float:
+    return REGISTRY.get_sample_value("curhat_codes_over_ceiling_total", {"region": region}) or 0.0
+
+
+@pytest.mark.rule("S.1")
+async def test_concurrent_requests_get_no_more_codes_than_the_days_ceiling(database: Database) -> None:
+    before = over_ceiling("ID")
+    asked = [ask(database, phone(number), {"ID": 10}, stranger(number)) for number in range(20)]
+    results = await asyncio.gather(*asked, return_exceptions=True)
+    refused = [each for each in results if isinstance(each, CodeNotSent)]
+    # Strangers get four fifths.
+    assert len(refused) == 12
+    assert len([each for each in results if isinstance(each, SentCode)]) == 8
+    assert over_ceiling("ID") == before + 12
+    assert await database.fetchval("SELECT count(*) FROM one_time_codes") == 8
+    assert await database.fetchval("SELECT codes FROM code_days") == 8
+
+
+@pytest.mark.rule("S.1")
+async def test_an_attack_of_strangers_leaves_codes_for_known_devices(database: Database) -> None:
+    for number in range(4):
+        await ask(database, phone(number), {"ID": 5}, stranger(number))
+    with pytest.raises(CodeNotSent):
+        await ask(database, phone(5), {"ID": 5}, stranger(5))
+    await ask(database, PHONE, {"ID": 5}, OWN_DEVICE)
+    with pytest.raises(CodeNotSent):
+        await ask(database, phone(6), {"ID": 5}, OWN_DEVICE)
+
+
+@pytest.mark.rule("S.1")
+async def test_each_country_has_its_own_ceiling(database: Database) -> None:
+    ceilings = {"ID": 2, "SG": 1}
+    await ask(database, SINGAPORE, ceilings)
+    with pytest.raises(CodeNotSent):
+        await ask(database, "+6591234568", ceilings, stranger(2))
+    await ask(database, PHONE, ceilings)
+    with pytest.raises(CodeNotSent):
+        await ask(database, "+60123456789", ceilings)
+
+
+@pytest.mark.rule("S.1")
+async def test_the_ceiling_begins_anew_each_day(database: Database, clock: VirtualClock) -> None:
+    await clock.set(START)
+    await ask(database, phone(1), {"ID": 1})
+    with pytest.raises(CodeNotSent):
+        await ask(database, phone(2), {"ID": 1}, stranger(2))
+    await clock.advance(12 * 3600)
+    await ask(database, phone(2), {"ID": 1}, stranger(2))
+    await clock.advance(31 * 24 * 3600)
+    async with database.transaction() as tx:
+        await service.prune(tx)
+    assert await database.fetchval("SELECT count(*) FROM code_days") == 0
+
+
+# Over HTTP -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def server(
+    servers: EmbeddedServers, database_url: str, database: Database, valkey_client: valkey.asyncio.Valkey
+) -> AsyncIterator[RunningServer]:
+    """A server whose pool has two connections."""
+    settings = development_settings(database_url, servers.valkey_url)
+    async with start_server(replace(settings, database_pool_size=2), database) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def companies(server: RunningServer) -> AsyncIterator[tuple[Meta, Twilio]]:
+    """The companies through which the server sends its codes, WhatsApp first."""
+    async with Meta().running() as meta, Twilio().running() as twilio:
+        senders = CodeSenders({"whatsapp": whatsapp(meta.url), "sms": sms(twilio.url)})
+        server.application.services.code_senders = senders
+        yield meta, twilio
+        await senders.close()
+
+
+Asked = tuple[int, frozenset[str], str | None]
+
+
+async def request(server: RunningServer, number: str, role: str = "client") -> Asked:
+    """Ask for a code. Returns all that a stranger learns: the status, the fields of the body, and Retry-After."""
+    answer = await server.http.post(f"/api/{role}/auth/otp/request", json={"phone": number})
+    return answer.status_code, frozenset(answer.json()), answer.headers.get("retry-after")
+
+
+@pytest.mark.rule("S.1")
+async def test_a_person_signs_in_with_the_code_that_arrived(
+    server: RunningServer, companies: tuple[Meta, Twilio]
+) -> None:
+    meta, twilio = companies
+    meta.mood = "limit"
+    asked = await server.http.post("/api/client/auth/otp/request", json={"phone": PHONE})
+    assert (meta.taken, len(twilio.taken)) == ([], 1)
+    body = {"request_id": asked.json()["request_id"], "code": twilio.taken[0].code, "call_name": "Bunga"}
+    assert (await server.http.post("/api/client/auth/otp/verify", json=body)).status_code == 200
+
+
+@pytest.mark.rule("S.1")
+@pytest.mark.parametrize(
+    "mood", ["accept", "slow", "lost", "limit", "broken", "invalid_number", "expired_token"]
+)
+async def test_whatever_the_senders_do_a_known_and_an_unknown_number_get_the_same_answer(
+    server: RunningServer, companies: tuple[Meta, Twilio], mood: Mood
+) -> None:
+    known = await server.make.customer()
+    known_phone = await server.database.fetchval("SELECT phone_number FROM people WHERE id = $1", known)
+    for company in companies:
+        company.mood = mood
+    answers = [await request(server, known_phone), await request(server, phone(77))]
+    assert answers[0] == answers[1]
+    assert answers[0][0] == (202 if mood in ("accept", "slow", "lost", "broken") else 503)
+    # The mitra app answers the same for a number that was never invited.
+    assert (await request(server, phone(78), "mitra"))[0] == answers[0][0]
+
+
+@pytest.mark.rule("S.1")
+async def test_a_code_that_nobody_takes_is_refused_with_the_time_to_wait(
+    server: RunningServer, companies: tuple[Meta, Twilio]
+) -> None:
+    for company in companies:
+        company.mood = "unavailable"
+    answer = await server.http.post("/api/client/auth/otp/request", json={"phone": PHONE})
+    assert problem(answer) == (503, "code_not_sent")
+    assert answer.headers["retry-after"] == "30"
+
+
+async def test_a_sender_that_hangs_holds_no_transaction_and_no_connection(
+    server: RunningServer, companies: tuple[Meta, Twilio], database: Database
+) -> None:
+    meta, twilio = companies
+    meta.mood = twilio.mood = "slow"
+    # More people than the pool has connections.
+    asked = [asyncio.create_task(request(server, phone(number))) for number in range(5)]
+    await meta.arrived.wait()
+    async with asyncio.timeout(5):
+        while meta.requests < len(asked):
+            await asyncio.wait(asked, timeout=0.005)
+    assert (await server.http.get("/api/client/me")).status_code == 401
+    idle = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in trans%'"
+    assert await database.fetchval(idle) == 0
+    assert {status for status, _, _ in await asyncio.gather(*asked)} == {202}
+
+
+@pytest.mark.rule("S.1")
+async def test_a_number_of_another_country_is_refused_before_anything_is_sent(
+    server: RunningServer, companies: tuple[Meta, Twilio]
+) -> None:
+    assert (await request(server, SINGAPORE))[0] == 422
+    assert [company.requests for company in companies] == [0, 0]
+    assert await server.database.fetchval("SELECT count(*) FROM one_time_codes") == 0
+
+
+@pytest.mark.rule("S.1")
+async def test_a_rehearsal_of_production_reads_its_codes_from_a_file(
+    servers: EmbeddedServers,
+    database_url: str,
+    database: Database,
+    valkey_client: valkey.asyncio.Valkey,
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "codes"
+    settings = replace(
+        development_settings(database_url, servers.valkey_url),
+        environment="production",
+        code_senders=(f"file:{path}",),
+        allow_file_codes=True,
+        operations_port=free_port(),
+        public_origins=("https://app.example.id",),
+    )
+    async with start_server(settings, database) as server:
+        asked = await server.http.post("/api/client/auth/otp/request", json={"phone": PHONE})
+        line = msgspec.json.decode(path.read_bytes().splitlines()[-1])
+        assert line["phone_number"] == PHONE
+        body = {"request_id": asked.json()["request_id"], "code": line["code"], "call_name": "Bunga"}
+        assert (await server.http.post("/api/client/auth/otp/verify", json=body)).status_code == 200
