@@ -1,3 +1,4 @@
+-- squawk-ignore-file constraint-missing-not-valid, ban-drop-constraint  -- the table is small: ten rows per person at most
 -- Push to the native apps by FCM, beside Web Push. Push to mitras about messages and extension requests.
 --
 -- A subscription of a native app has the app's FCM registration token as its endpoint. FCM encrypts on its own, so such
