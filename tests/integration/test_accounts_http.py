@@ -553,6 +553,8 @@ async def test_no_secret_is_logged_while_signing_in_and_out(
     assert events == [
         "accounts.code_sent",
         "accounts.sign_in_refused",
+        "request.refused",
+        "request.refused",
         "accounts.signed_in",
         "accounts.signed_out",
     ]

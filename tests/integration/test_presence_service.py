@@ -699,33 +699,27 @@ async def test_the_loops_can_be_cancelled_at_any_step(presence: Presence, make: 
 
 
 async def test_leases_are_renewed_while_postgresql_is_down(
-    presence: Presence, database: Database, make: Make
+    presence: Presence, database: Database, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mitra = await make.mitra()
     await presence.opened(mitra, "phone")
-    connected = database.pool
-    refused = ConnectionRefusedError("PostgreSQL is away")
 
-    class Away:
-        async def fetch(self, *_: object) -> list[object]:
-            raise refused
+    async def refuse() -> None:
+        raise ConnectionRefusedError("PostgreSQL is away")
 
-    database.pool = Away()  # type: ignore[assignment]
-    try:
-        with structlog.testing.capture_logs() as logs:
-            async with running(presence):
-                await presence.closed(mitra, "phone")
-                await presence.opened(mitra, "tablet")
+    monkeypatch.setattr(database, "_acquire", refuse)
+    with structlog.testing.capture_logs() as logs:
+        async with running(presence):
+            await presence.closed(mitra, "phone")
+            await presence.opened(mitra, "tablet")
 
-                async def logged() -> bool:
-                    return any(entry["event"] == "presence.database_failed" for entry in logs)
+            async def logged() -> bool:
+                return any(entry["event"] == "presence.database_failed" for entry in logs)
 
-                await until(logged)
-                presence.frame_received(mitra, "tablet")
-                await presence.flush()
-                assert await presence.is_connected(mitra)
-    finally:
-        database.pool = connected
+            await until(logged)
+            presence.frame_received(mitra, "tablet")
+            await presence.flush()
+            assert await presence.is_connected(mitra)
 
 
 async def test_a_mitra_is_shown_as_disconnected_while_presence_is_unknown(

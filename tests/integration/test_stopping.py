@@ -66,6 +66,7 @@ def settings(servers: EmbeddedServers, database_url: str) -> Settings:
     return dataclasses.replace(
         development_settings(database_url, servers.valkey_url),
         environment="production",
+        code_senders=("sms",),
         operations_port=free_port(),
     )
 

@@ -547,9 +547,10 @@ async def test_health_and_metrics_are_not_on_the_public_port_of_production(produ
 @pytest.mark.parametrize("sender", ["inbox", ""])
 def test_production_does_not_start_with_the_inbox_as_its_code_sender(sender: str) -> None:
     environment = environment_of(
-        "postgresql://u:p@h/curhat",
-        "valkey://h:6379/0",
+        "postgresql://u:p@localhost/curhat",
+        "valkey://localhost:6379/0",
         CURHAT_ENVIRONMENT="production",
+        CURHAT_GATEWAY="mock",
         CURHAT_CODE_SENDERS=sender,
         CURHAT_PUBLIC_ORIGINS="https://app.example.id",
     )

@@ -385,6 +385,7 @@ def test_every_operation_declares_who_must_be_signed_in() -> None:
         "verify_customer_code",
         "request_mitra_code",
         "verify_mitra_code",
+        "get_gateway_notice",
         "get_mitra_availability",
         "read_development_inbox",
         "set_gateway_behaviour",

@@ -28,7 +28,7 @@ import asyncpg
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
-from curhat.kit.database import Database
+from curhat.kit.database import Database, is_away
 from curhat.kit.errors import TooManyRequests
 from curhat.kit.identity import Identity
 from curhat.kit.pause_points import pause_point
@@ -145,14 +145,21 @@ class MessageWriter:
         queue = self._apart[session_id]
         while queue:
             waiting, give_up_at = queue[0]
+            limit = asyncio.timeout_at(give_up_at)
             try:
-                async with asyncio.timeout_at(give_up_at), self._places:
+                async with limit, self._places:
                     await self._write([waiting])
             except asyncpg.LockNotAvailableError:
                 continue  # The next try waits for a place again, behind the tasks of the other sessions.
             except Exception as error:
                 log.warning("messages.message_failed", exc_info=error)
                 _settle(waiting, error)
+                if is_away(error) and not limit.expired():
+                    # While PostgreSQL is away, no message waits for the tries of the messages before it.
+                    for later, _ in list(queue)[1:]:
+                        _settle(later, error)
+                    queue.clear()
+                    break
             queue.popleft()
         del self._apart[session_id]
 
