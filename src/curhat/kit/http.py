@@ -48,9 +48,9 @@ DATABASE_RETRY_AFTER_SECONDS: Final = 2
 
 AnyRequest = Request[Any, Any, Any]
 
-# Matches the end of a msgspec error's text. Group 1 is the path of a wrong value. Group 2 is the name of a missing or
-# unknown field.
-_WHERE: Final = re.compile(r" - at `\$\.?(.+)`$|field `([^`]+)`$")
+# Matches the end of a msgspec error's text. Group 1 is the path of a wrong value, or of an object with a wrong key.
+# Group 2 is the name of a missing or unknown field.
+_WHERE: Final = re.compile(r" - at (?:`key` in )?`\$\.?(.+)`$|field `([^`]+)`$")
 
 
 class StrictRequest(AnyRequest):
@@ -72,7 +72,7 @@ class StrictRequest(AnyRequest):
             message = str(error)
             where = _WHERE.search(message)
             field = "body" if where is None else where[1] or where[2]
-            raise invalid_field(field, message.partition(" - at `$")[0]) from None
+            raise invalid_field(field, message.partition(" - at `")[0]) from None
         except (ValueError, RecursionError):  # Not JSON, not UTF-8, or nested too deeply.
             raise invalid_field("body", "cannot be read") from None
         if nul is not None:
