@@ -147,7 +147,7 @@ check-layers: CHECK = .venv/bin/lint-imports
 check-migrations: CHECK = $(SQUAWK) --assume-in-transaction $(IN_TRANSACTION) \
     $(if $(WITHOUT_TRANSACTION),&& $(SQUAWK) $(WITHOUT_TRANSACTION))
 check-unit-tests: CHECK = .venv/bin/pytest --quiet tests/unit
-check-tests: CHECK = .venv/bin/pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
+check-tests: CHECK = .venv/bin/pytest --numprocesses=3 --dist=loadfile --no-loadscope-reorder
 
 CHECK_TARGETS := $(CHECKS:%=check-%)
 RUN_CHECKS := $(MAKE) --no-print-directory --jobs=2 --output-sync=target

@@ -46,7 +46,7 @@ structlog.configure(
 )
 
 TEMPLATE = "curhat_template"
-# Test files that run for more than a minute. They start first, so that both test processes have work until the end.
+# Test files that run for more than a minute. They start first, so that all test processes have work until the end.
 LONG_FILES = ("test_schedules.py", "test_control_center_screens.py", "test_contract.py", "test_screens.py")
 # A test may insert many rows in one statement.
 MAX_PREPARATION_MS = 60_000
@@ -56,7 +56,7 @@ _numbers = itertools.count(1)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start with LONG_FILES. Then alternate between a crash test's file and another file.
 
-    Crash tests mostly wait. So the other test process can use the processors meanwhile.
+    Crash tests mostly wait. So the other test processes can use the processors meanwhile.
     """
     files: dict[Path, list[pytest.Item]] = {}
     for item in items:

@@ -164,12 +164,13 @@ async def cards_closed(system: System) -> AsyncIterator[Show]:
     async with working(system) as mitra:
 
         async def show(**options: Any) -> Page:
-            melati, mawar = await system.customer("Melati"), await system.customer("Mawar")
-            pairings = [await system.search(melati), await system.search(mawar)]
+            customers = [await system.customer(name) for name in ("Melati", "Mawar", "Anggrek")]
+            pairings = [await system.search(customer) for customer in customers]
             page = await at_home(system, mitra, "article")(**options)
-            for customer, pairing in zip((melati, mawar), pairings, strict=True):
+            await expect(page.get_by_role("article")).to_have_count(3)
+            for customer, pairing in zip(customers, pairings, strict=True):
                 json_of(await customer.post(f"/pairings/{pairing['id']}/cancel"))
-            await expect(page.locator(".outcome")).to_contain_text(re.compile("2 (permintaan|requests)"))
+            await expect(page.locator(".outcome")).to_contain_text(re.compile("3 (permintaan|requests)"))
             return page
 
         yield show

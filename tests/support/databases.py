@@ -8,7 +8,7 @@ import asyncpg
 
 # A file system in memory, if the machine has it. The data of a test is deleted after the run.
 _MEMORY: Final = Path("/dev/shm")
-# The space for the databases and the largest write-ahead log, for each of the two test processes.
+# The space for the databases and the largest write-ahead log, for each test process.
 _MIN_FREE_BYTES: Final = 4 * 2**30
 
 
