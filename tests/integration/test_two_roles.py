@@ -16,7 +16,7 @@ from curhat.app.cli.main import main
 from curhat.app.wiring import open_services
 from curhat.app.worker import prune_once
 from curhat.dev.embedded import EmbeddedServers
-from curhat.kit.database import Database
+from curhat.kit.database import Database, session_settings
 from curhat.kit.roles import scram_verifier, serving_role_faults
 from tests.conftest import database_url_of
 from tests.journeys import test_journeys_over_http as journeys
@@ -114,7 +114,8 @@ async def test_the_serving_role_can_neither_change_the_audit_nor_the_schema(urls
     assert await serving_role_faults(serving) == []
     owned = "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname IN ('public', 'mock_gateway')"
     assert [row[0] for row in await serving.fetch(owned)] == [owner_name]
-    assert await serving.fetchval("SHOW idle_in_transaction_session_timeout") == "5s"
+    for name, value in session_settings().items():
+        assert await serving.fetchval("SELECT setting FROM pg_settings WHERE name = $1", name) == value
     await serving.close()
 
 

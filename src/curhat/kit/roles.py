@@ -14,15 +14,9 @@ import hmac
 import secrets
 from typing import Final, NamedTuple
 
-from curhat.kit.database import IDLE_IN_TRANSACTION_TIMEOUT_MS, Connection
+from curhat.kit.database import Connection, role_settings
 from curhat.kit.server_urls import Login
 
-# A pooler such as PgBouncer may drop the parameters that a client sends at its start. So the role has them too.
-_SERVING_ROLE_SETTINGS: Final = {
-    "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_TIMEOUT_MS}ms",
-    "jit": "off",
-    "plan_cache_mode": "force_generic_plan",
-}
 _SCRAM_ITERATIONS: Final = 4096
 
 _OUR_TABLES: Final = """
@@ -120,8 +114,9 @@ async def make_roles(admin: Connection, owner: NamedLogin, serving: NamedLogin) 
             f"NOREPLICATION NOBYPASSRLS{password}"
         )
         done.append(f"role {role.user}: {'corrected' if exists else 'made'}")
-    for setting, value in _SERVING_ROLE_SETTINGS.items():
-        await admin.execute(f"ALTER ROLE {_name(serving.user)} SET {setting} = {_literal(value)}")
+    # A pooler such as PgBouncer may drop the settings that a client names at its start. So the role has them too.
+    for statement in role_settings(serving.user):
+        await admin.execute(statement)
     if not await admin.fetchval("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"):
         # Only a member of the owner role may give it a database.
         await admin.execute(f"GRANT {_name(owner.user)} TO CURRENT_USER")
