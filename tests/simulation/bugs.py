@@ -452,7 +452,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "nobody hears of an approved charge that is not recorded",
         [GATEWAY_ALERTS, LOST_COMMITS],
-        in_function(payments, "record_charge_answer", 'if answer.status == "approved":', "if False:"),
+        in_function(payments, "_answer_charge", 'if answer.status == "approved":', "if False:"),
     ),
     Bug(
         "a refund that the gateway keeps pending counts as done",
@@ -896,7 +896,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "the worker does not prune",
         [WORKER],
-        in_function(worker, "run", ", tasks.create_task(_prune(services))", ""),
+        in_function(worker, "run", "                    tasks.create_task(_prune(services)),\n", ""),
     ),
     Bug("pruning does nothing", [WORKER], in_module(worker, "prune_once", _do_nothing)),
     Bug("a signal does not wake the worker", [WAKE_UPS], in_module(deadline_loop.Loop, "wake", _ignore)),
