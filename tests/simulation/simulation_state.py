@@ -886,8 +886,11 @@ class SimulationState:
         fired = await deadlines.fire(
             self.database, deadline_id, {kind: keeping(kind) for kind in self.transitions}
         )
+        # Without a commit there is nothing to call.
+        if fired is None:
+            return None
         self.follow_ups += claimed
-        return None if fired is None else fired.deadline.kind
+        return fired.deadline.kind
 
     async def worker_killed(self) -> str | None:
         """A worker dies after a commit and before the call that must follow."""
