@@ -32,6 +32,7 @@ from curhat.kit import connecting, idempotency
 from curhat.kit import database as kit_database
 from curhat.kit.database import Transaction
 from curhat.notifications import outbox
+from curhat.notifications import queries as push_queries
 from curhat.pairing import cards
 from curhat.pairing import queries as pairing_queries
 from curhat.pairing import service as pairing
@@ -947,6 +948,55 @@ BUGS: tuple[Bug, ...] = (
             f"{PRESENCE_OUTAGE}::test_a_process_that_does_not_know_valkeys_time_reports_no_frame_to_a_stopped_valkey"
         ],
         in_function(store.PresenceStore, "_call", "if self._clock_ahead_ms is None", "if False"),
+    ),
+    # The simulation must see the next faults by its devices and its push services.
+    Bug(
+        "a person waits for a claimed push deadline",
+        [SIMULATION],
+        schema=ARM_PUSH.format(found="false", generation="1"),
+    ),
+    Bug(
+        "a card stays on its device after its pairing has failed",
+        [SIMULATION],
+        in_function(pairing, "_fail", "    signal_requests(tx, closed_for)\n", ""),
+    ),
+    Bug(
+        "a new message reaches only the devices of its sender",
+        [SIMULATION],
+        in_function(
+            session_service,
+            "send_messages",
+            "created += events.to_both(events.MESSAGE_CREATED, row.customer_id, row.mitra_id, message)",
+            "both = events.to_both(events.MESSAGE_CREATED, row.customer_id, row.mitra_id, message)\n"
+            "            created += [event for event in both if event.role == message.sender]",
+        ),
+    ),
+    Bug(
+        "that a chat was read reaches only the devices of its reader",
+        [SIMULATION],
+        in_function(
+            session_service,
+            "mark_read",
+            "    await realtime.append(tx, events.to_both("
+            "events.MESSAGES_READ, read.customer_id, read.mitra_id, mark))",
+            "    both = events.to_both(events.MESSAGES_READ, read.customer_id, read.mitra_id, mark)\n"
+            "    await realtime.append(tx, [event for event in both if event.role == identity.role])",
+        ),
+    ),
+    Bug(
+        "a message arms no deadline of push",
+        [SIMULATION],
+        schema="DROP TRIGGER messages_sent_push ON messages",
+    ),
+    Bug(
+        "a push that has arrived is sent again",
+        [SIMULATION],
+        in_module(push_queries, "finish_messages", _do_nothing),
+    ),
+    Bug(
+        "a push is sent although its reason is over",
+        [SIMULATION],
+        in_function(outbox.Outbox, "_drop_unwanted", "each.subject_id not in subjects or ", ""),
     ),
     Bug(
         "a message waits for a claimed push deadline",

@@ -1,5 +1,6 @@
 """A person's device: it shows a snapshot and then applies events, as a client does (invariant 10)."""
 
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -27,6 +28,11 @@ class Device:
         self.seq = 0
         self.has_snapshot = False
         self._shown: Shown = {}
+        # The messages of each chat, by their ids. A device has the chats that ran when it read its snapshot or that
+        # began later.
+        self._chats: dict[str, Shown] = {}
+        # A mitra's request cards, by their ids. Their events do not belong to the stream.
+        self._cards: Shown = {}
 
     async def apply_missed(self, database: Database) -> None:
         """Apply the stored events that follow the last applied event."""
@@ -49,10 +55,15 @@ class Device:
                 self._apply_pairing(data)
             case "session.started" | "session.updated":
                 self._shown["sessions"][data["id"]] = data
+                self._chats.setdefault(data["id"], {})
             case "session.ended":
                 self._shown["sessions"].pop(data["id"], None)
             case "extension.requested" | "extension.decided":
                 self._apply_extension(data)
+            case "message.created":
+                self._apply_message(data)
+            case "messages.read":
+                self._apply_read_mark(data)
 
     def _apply_payment(self, payment: Any) -> None:
         current = self._shown["payment"]
@@ -75,11 +86,59 @@ class Device:
         if session is not None:
             self._shown["sessions"][session["id"]] = {**session, "extension": extension}
 
-    def compare_or_take(self, snapshot: msgspec.Struct, *, fresh: bool) -> str | None:
-        """Describe how the device differs from the snapshot. If nothing differs, or with `fresh`, show the snapshot
-        and return None.
+    def _apply_message(self, message: Any) -> None:
+        if message["session_id"] in self._chats:
+            self._chats[message["session_id"]].setdefault(message["id"], message)
+
+    def _apply_read_mark(self, mark: Any) -> None:
+        for message in self._chats.get(mark["session_id"], {}).values():
+            is_covered = message["sender"] != mark["reader"] and message["id"] <= mark["up_to_message_id"]
+            if is_covered and message["read_at"] is None:
+                message["read_at"] = mark["read_at"]
+
+    def chats_to_read(self, written: Collection[UUID], sessions: Sequence[Any], *, fresh: bool) -> list[str]:
+        """The chats whose messages the device must read: to take them (`fresh`), or to compare them.
+
+        `sessions` are the sessions of the snapshot. Chats that are not `written` have no messages.
         """
-        state = msgspec.json.decode(msgspec.json.encode(snapshot))
+        mine = [session["id"] for session in sessions] if fresh else list(self._chats)
+        return [chat for chat in mine if UUID(chat) in written or self._chats.get(chat)]
+
+    def compare_or_take_chats(
+        self, histories: Mapping[str, Sequence[Any]], sessions: Sequence[Any], *, fresh: bool
+    ) -> str | None:
+        """Describe how the device's messages differ from these histories. With `fresh`, take them instead."""
+        read = {chat: {message["id"]: message for message in history} for chat, history in histories.items()}
+        if fresh:
+            self._chats = {session["id"]: read.get(session["id"], {}) for session in sessions}
+            return None
+        for chat, messages in read.items():
+            if messages != self._chats[chat]:
+                return f"messages of {chat}\n  device   {self._chats[chat]}\n  history  {messages}"
+        return None
+
+    def apply_card(self, event: str, request: Any) -> None:
+        """Apply an event about a mitra's request card."""
+        if event == "request.offered":
+            self._cards[request["id"]] = request
+        elif event == "request.closed":
+            self._cards.pop(request["id"], None)
+
+    def take_cards(self, requests: Sequence[Any]) -> None:
+        """Show these cards, from a welcome."""
+        self._cards = {request["id"]: request for request in requests}
+
+    def compare_cards(self, requests: Sequence[Any]) -> str | None:
+        """Describe how the device's cards differ from the open requests."""
+        fresh = {request["id"]: request for request in requests}
+        if _without_volatile_fields(fresh) == _without_volatile_fields(self._cards):
+            return None
+        return f"cards\n  device  {self._cards}\n  open    {fresh}"
+
+    def compare_or_take(self, state: Any, *, fresh: bool) -> str | None:
+        """Describe how the device differs from the snapshot `state`. If nothing differs, or with `fresh`, show the
+        snapshot and return None.
+        """
         seq = state["stream"]["seq"]
         theirs = self._shown_of(state)
         if not fresh and (
@@ -91,12 +150,19 @@ class Device:
         self.has_snapshot = True
         return None
 
+    def sessions_of(self, state: Any) -> list[Any]:
+        """The running sessions of a snapshot."""
+        if self.role == "mitra":
+            sessions: list[Any] = state["sessions"]
+            return sessions
+        return [state["session"]] if state["session"] else []
+
     def _shown_of(self, state: Any) -> Shown:
+        sessions = self.sessions_of(state)
         if self.role == "customer":
-            sessions = [state["session"]] if state["session"] else []
             extensions = [state["extension"]] if state["extension"] else []
         else:
-            sessions, extensions = state["sessions"], state["extensions"]
+            extensions = state["extensions"]
         return {
             "payment": state.get("payment"),
             "sessions": {one["id"]: one for one in sessions},

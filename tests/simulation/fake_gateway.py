@@ -14,7 +14,7 @@ from curhat.presence.states import COME_BACK_SECONDS, MITRA_CONNECTED_SECONDS
 
 AVAILABLE = """
 SELECT id FROM mitras
-WHERE id = ANY($1::uuid[]) AND can_take_customer
+WHERE (id = ANY($1::uuid[]) OR push_ready) AND can_take_customer
 ORDER BY id
 """
 

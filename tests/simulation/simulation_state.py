@@ -7,6 +7,7 @@ failure names its seed, and the same seed repeats the same steps.
 """
 
 import contextlib
+import functools
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from curhat.deadlines.queries import Deadline, due_deadlines, seconds_until_next
 from curhat.deadlines.service import FollowUp
 from curhat.dev.simulate import invariants
 from curhat.journeys import availability, charging, mitras, paying, renaming, searching
+from curhat.journeys.push import PUSH_MESSAGES
 from curhat.journeys.snapshot import customer_state, mitra_state
 from curhat.journeys.transitions import Transitions
 from curhat.kit.database import Database
@@ -33,12 +35,14 @@ from curhat.payments.service import Charge
 from curhat.sessions import extension
 from curhat.sessions import service as sessions
 from curhat.sessions.service import OutgoingMessage
+from tests.simulation.card_devices import CardDevices
 from tests.simulation.checker import Checker
 from tests.simulation.devices import Device
 from tests.simulation.extension_decisions import ExtensionDecisions
 from tests.simulation.fake_gateway import SimulatedGateway, SimulatedPresence
 from tests.simulation.operators import REACHED as REACHED_BY_OPERATORS
 from tests.simulation.operators import Operators
+from tests.simulation.push_devices import PushDevices
 from tests.simulation.stopped_process import StoppableDatabase, StoppedProcess
 from tests.support.clock import START, VirtualClock
 from tests.support.people import Make
@@ -54,7 +58,8 @@ MAX_STRAY_AGE = timedelta(hours=6)
 TABLES = (
     "people, customers, mitras, offers, payments, charge_attempts, refunds, pairings, requests, sessions, messages, "
     "extensions, review_cases, earlier_decisions, failed_pairing_events, status_changes, streams, stream_events, "
-    "deadlines, audit_entries, mock_gateway.charges, mock_gateway.refunds"
+    "deadlines, audit_entries, push_messages, push_subscriptions, access_tokens, mock_gateway.charges, "
+    "mock_gateway.refunds"
 )
 # Deleting the few rows of one schedule is much faster than TRUNCATE, but leaves dead rows behind. So one schedule in
 # TRUNCATED_EVERY runs a TRUNCATE.
@@ -77,6 +82,15 @@ CONFIGURED = {
 }
 
 CAN_ASK = "SELECT EXISTS (SELECT 1 FROM mitras WHERE id = ANY($1::uuid[]) AND id <> $2 AND can_take_customer)"
+
+# The running chats whose customers have a subscription.
+SUBSCRIBED_CHATS = """
+SELECT id, mitra_id FROM sessions
+WHERE status = 'active' AND EXISTS (
+    SELECT 1 FROM push_subscriptions WHERE user_id = customer_id AND role = 'customer' AND failed_at IS NULL)
+ORDER BY id
+"""
+DUE_PUSH = "SELECT id FROM deadlines WHERE kind = $1 AND entity_id = $2 AND due_at <= curhat_now() ORDER BY id LIMIT 1"
 
 # The outcomes that a schedule reached, as far as the database shows them.
 REACHED = """
@@ -183,6 +197,9 @@ FOLLOWS = {
     "worker": ["take fallback", "decline fallback", "follow up"],
     "reject": ["take fallback", "decline fallback", "clock"],
     "take fallback": ["accept", "accept", "reject", "clock"],
+    "message": ["read messages", "device"],
+    "message while push is held": ["process continues"],
+    "customer connection": ["push"],
 }  # fmt: skip
 
 # The clock goes back in one schedule of this many.
@@ -212,17 +229,17 @@ class SimulationState:
     """One schedule."""
 
     def __init__(self, database: Database, checker: Checker, seed: int) -> None:
-        self.database = StoppableDatabase(database)
+        self.database = StoppableDatabase(database, self)
         self.checker = checker
         self.seed = seed
         self.random = random.Random(seed)
         self.clock = VirtualClock(self.database)
         self.presence = SimulatedPresence(self.database, self.random)
+        self.cards = CardDevices(self.database, self.presence)
         self.theme = self.random.choices(list(THEMES.values()), [1, 2, 2, 2])[0]
         self.trouble = self.theme.trouble or self.random.choice(TROUBLE)
         self.operators = Operators(self.database, self.random)
         self.gateway = SimulatedGateway(self.database, self.random, self.trouble)
-        self.transitions = Transitions(self.database, self.presence, self.gateway).by_kind()  # type: ignore[arg-type]
         # Whether the clock was set back. Then a later row may have an earlier time.
         self.clock_went_back = False
         self.history: list[str] = []
@@ -236,12 +253,23 @@ class SimulationState:
         # The outcomes of this schedule that no row of the database records.
         self.reached: set[str] = set()
         self.decisions = ExtensionDecisions(checker, self.presence, self.reached)
+        self.push = PushDevices(self.database, self.random, self.presence, self.trouble, self.reached)
+        self.transitions = {
+            **Transitions(self.database, self.presence, self.gateway).by_kind(),  # type: ignore[arg-type]
+            **self.push.by_kind(),
+        }
         # Charges that a server process has begun and not recorded. If that process is killed, they are lost.
         self.calls: list[Charge] = []
         # Calls to outside services that a worker must make after a commit. If that worker is killed, they are lost.
         self.follow_ups: list[FollowUp] = []
         self.devices: list[Device] = []
         self.texts = 0
+        # The chats that have messages.
+        self.written: set[UUID] = set()
+
+    def publish(self, channel: str, payload: bytes) -> None:
+        """See SignalSink. A committed transaction has sent a signal."""
+        self.cards.publish(channel, payload)
 
     async def set_up(self) -> None:
         """Empty the tables, and make a few people and offers."""
@@ -276,6 +304,8 @@ class SimulationState:
         self.presence.connected = set(self.mitras)
         self.devices = [Device("customer", customer) for customer in self.customers]
         self.devices += [Device("mitra", mitra) for mitra in self.mitras]
+        self.cards.devices = {device.user_id: device for device in self.devices if device.role == "mitra"}
+        await self.push.set_up([(device.role, device.user_id) for device in self.devices], self.customers)
 
     async def run(self) -> set[str]:
         """Run all steps, then wait until no deadline is armed. Returns the reached outcomes. Raises BrokenInvariant."""
@@ -399,17 +429,21 @@ class SimulationState:
             "reject more time": (2, self.reject_more_time),
             "toggle": (7, self.toggle),
             "connection": (3, self.connection),
+            "customer connection": (2, self.customer_connection),
             "phone dies": (1, self.phone_dies),
             "valkey": (1, self.valkey),
             "suspend": (1, self.suspend),
             "change capacity": (2, self.change_capacity),
             "message": (4, self.message),
+            "message while push is held": (1, self.message_while_push_is_held),
+            "read messages": (2, self.read_messages),
             "end session": (3, self.end_session),
             "rename": (1, self.rename),
             "configure": (1, self.configure),
             "worker": (9, self.worker),
             "worker killed": (2, self.worker_killed),
             "follow up": (4, self.follow_up),
+            "push": (12, self.send_pushes),
             "clock": (8, self.move_clock),
             "clock back": (1, self.set_clock_back),
             "process stops": (2, self.process_stops),
@@ -667,15 +701,22 @@ class SimulationState:
         mitra = await self._an_awaited_mitra() or self.random.choice(self.mitras)
         if self.presence.silent_since.pop(mitra, None) is not None:
             self.presence.connected.add(mitra)
+            await self.cards.mitra_returns(mitra)
             return f"{mitra} back"
         self.presence.connected ^= {mitra}
         if mitra in self.presence.connected:
+            await self.cards.mitra_returns(mitra)
             return f"{mitra} back"
         self.presence.lost_at[mitra] = await self.clock.now()
         if self.random.random() < 0.2:
             return f"{mitra} lost with its server"
         await extension.socket_closed(self.database, mitra)
         return f"{mitra} lost"
+
+    async def customer_connection(self) -> str | None:
+        """A customer opens or leaves the app."""
+        customer = self.random.choice(self.customers)
+        return f"{customer} {self.push.customer_comes_or_goes(customer, await self.clock.now())}"
 
     async def phone_dies(self) -> str | None:
         """A mitra's phone stops answering, and its socket stays open. Or a server stops, with all its sockets."""
@@ -728,7 +769,57 @@ class SimulationState:
         client_message_id = str(self.random.choice([self.texts, max(1, self.texts - 1)]))
         async with self.database.transaction() as tx:
             await sessions.send_messages(tx, [OutgoingMessage(who, row["id"], client_message_id, "halo")])
+        self.written.add(row["id"])
         return f"{who.role} in {row['id']}"
+
+    async def message_while_push_is_held(self) -> str | None:
+        """A mitra writes, a worker claims the chat's deadline of push and stops, and the mitra writes again."""
+        chats = await self.database.fetch(SUBSCRIBED_CHATS)
+        if self.database.stopped is not None or not chats:
+            return None
+        chat = self.random.choice(chats)
+        await self._write_as_mitra(chat["id"], chat["mitra_id"])
+        await self._before_time_passes()
+        await self.clock.advance(3)
+        await self._time_passes()
+        due = await self.database.fetchval(DUE_PUSH, PUSH_MESSAGES, chat["id"])
+        # It may be armed for later, if the chat was looked at just now.
+        if due is None:
+            return f"{chat['id']}: nothing is due"
+        process = StoppedProcess("worker", functools.partial(self._fire, due), after_claim=True)
+        self.database.stopped = process
+        assert await process.run_until_it_stops(), "another process holds the deadline"
+        await self._write_as_mitra(chat["id"], chat["mitra_id"])
+        self.reached.add("a message while a worker holds its push deadline")
+        return f"{chat['id']}: two messages, and a worker holds {due}"
+
+    async def _write_as_mitra(self, session_id: UUID, mitra_id: UUID) -> None:
+        self.texts += 1
+        mitra = Identity(role="mitra", user_id=mitra_id)
+        async with self.database.transaction() as tx:
+            await sessions.send_messages(tx, [OutgoingMessage(mitra, session_id, str(self.texts), "halo")])
+        self.written.add(session_id)
+
+    async def read_messages(self) -> str | None:
+        """A customer or mitra reads a chat up to one of its last messages, also after the session has ended."""
+        rows = await self.database.fetch(
+            """
+            SELECT messages.id, session_id, sender, customer_id, mitra_id
+            FROM messages JOIN sessions ON sessions.id = session_id ORDER BY messages.id DESC LIMIT 3
+            """
+        )
+        if not rows:
+            return None
+        row = self.random.choice(rows)
+        reader = (
+            Identity(role="customer", user_id=row["customer_id"])
+            if row["sender"] == "mitra"
+            else Identity(role="mitra", user_id=row["mitra_id"])
+        )
+        async with self.database.transaction() as tx:
+            await sessions.mark_read(tx, reader, row["session_id"], row["id"])
+        self.reached.add("message read")
+        return f"{reader.role} in {row['session_id']} up to {row['id']}"
 
     async def end_session(self) -> str | None:
         """A customer or mitra ends a session early."""
@@ -748,6 +839,8 @@ class SimulationState:
         self.texts += 1
         async with self.database.transaction() as tx:
             await renaming.rename_customer(tx, customer, f"Name {self.texts}")
+        # No signal tells the servers that a card has a new name.
+        await self._time_passes()
         return str(customer)
 
     async def configure(self) -> str | None:
@@ -793,12 +886,15 @@ class SimulationState:
         fired = await deadlines.fire(
             self.database, deadline_id, {kind: keeping(kind) for kind in self.transitions}
         )
+        # Without a commit there is nothing to call.
+        if fired is None:
+            return None
         self.follow_ups += claimed
-        return None if fired is None else fired.deadline.kind
+        return fired.deadline.kind
 
     async def worker_killed(self) -> str | None:
         """A worker dies after a commit and before the call that must follow."""
-        lost = len(self.follow_ups)
+        lost = len(self.follow_ups) + self.push.lose_look_ups()
         self.follow_ups.clear()
         return f"{lost} calls lost"
 
@@ -819,8 +915,27 @@ class SimulationState:
         await self.follow_ups.pop(self.random.randrange(len(self.follow_ups)))()
         return "done"
 
+    async def send_pushes(self) -> str | None:
+        """A worker looks up who needs a push, and sends the push messages that are due."""
+        outcome, broken = await self.push.send()
+        if broken:
+            self._fail("\n".join(broken))
+        return outcome
+
+    async def _before_time_passes(self) -> None:
+        """Check what signals and deadlines must bring about at once, so that no later look can repair it."""
+        if difference := await self.cards.check():
+            self._fail(f"the devices of the mitras show the open requests: {difference}")
+        if forgotten := await self.push.forgotten(self.checker, compares_times=not self.clock_went_back):
+            self._fail("\n".join(forgotten))
+
+    async def _time_passes(self) -> None:
+        """A server looks at all cards again, as it does every LOOK_AGAIN_SECONDS."""
+        await self.cards.look_again()
+
     async def move_clock(self) -> str | None:
         """Move the clock: a little, far, exactly to the next deadline, or just before or after that deadline."""
+        await self._before_time_passes()
         now = await self.clock.now()
         due: datetime | None = await self.database.fetchval(
             "SELECT min(due_at) FROM deadlines WHERE due_at > curhat_now()"
@@ -836,6 +951,7 @@ class SimulationState:
             [2, 2, 2, 2, 4, 2, 2, 2, 1],
         )[0]  # fmt: skip
         await self.clock.advance(seconds)
+        await self._time_passes()
         return f"+{seconds:.3f} s"
 
     async def set_clock_back(self) -> str | None:
@@ -843,7 +959,9 @@ class SimulationState:
         if self.seed % CLOCK_GOES_BACK_EVERY:
             return None
         seconds = self.random.choice([0.5, 5.0, 70.0, 1_800.0])
+        await self._before_time_passes()
         await self.clock.advance(-seconds)
+        await self._time_passes()
         self.clock_went_back = True
         # Presence measures ages by another clock.
         for times in (self.presence.lost_at, self.presence.silent_since):
@@ -896,10 +1014,26 @@ class SimulationState:
             snapshot = await customer_state(self.database, device.user_id)
         else:
             snapshot = await mitra_state(self.database, self.presence, device.user_id)  # type: ignore[arg-type]
-        difference = device.compare_or_take(snapshot, fresh=fresh)
+        state = msgspec.json.decode(msgspec.json.encode(snapshot))
+        difference = device.compare_or_take(state, fresh=fresh)
+        running = device.sessions_of(state)
+        histories = await self._histories(device, device.chats_to_read(self.written, running, fresh=fresh))
+        difference = difference or device.compare_or_take_chats(histories, running, fresh=fresh)
+        if histories and not fresh:
+            self.reached.add(f"messages on the device of a {device.role}")
         if difference is not None:
             self.history.append(f"device: {device.role} {device.user_id}")
             self._fail(f"invariant 10 (snapshot + events = fresh snapshot): {difference}")
+
+    async def _histories(self, device: Device, chats: Sequence[str]) -> dict[str, Any]:
+        """Read the messages of these chats, as a client reads a chat that it opens."""
+        if not chats:
+            return {}
+        who = Identity(role=device.role, user_id=device.user_id)
+        async with self.database.transaction() as tx:
+            pages = [await sessions.messages_page(tx, who, UUID(chat), None) for chat in chats]
+        items: list[Any] = msgspec.json.decode(msgspec.json.encode([page.items for page in pages]))
+        return dict(zip(chats, items, strict=True))
 
     # The end --------------------------------------------------------------------------------------------------
 
@@ -924,7 +1058,10 @@ class SimulationState:
             if not due and not self.follow_ups:
                 if await seconds_until_next_due(self.database, kinds=list(self.transitions)) is None:
                     break
+                await self._before_time_passes()
+                await self.send_pushes()
                 await self.clock.advance(1_800)
+                await self._time_passes()
         await self._answer_all_refunds()
         self.history.append("quiet")
         for device in self.devices:

@@ -14,6 +14,7 @@ import asyncpg
 from curhat.kit.database import Database, Transaction
 from curhat.kit.errors import BusinessError
 from curhat.kit.pause_points import set_pause_point
+from curhat.kit.signals import SignalSink
 from curhat.payments.gateway import GatewayUnknown
 from tests.simulation.extension_decisions import Heard
 
@@ -24,8 +25,8 @@ LOCK_TIMEOUT = "20ms"
 class StoppableDatabase(Database):
     """The pool of the processes of one schedule. One of them can stop before a commit."""
 
-    def __init__(self, database: Database) -> None:
-        super().__init__(database.pool, database.sink, database.connector)
+    def __init__(self, database: Database, sink: SignalSink) -> None:
+        super().__init__(database.pool, sink, database.connector)
         self.stopped: StoppedProcess | None = None
 
     @asynccontextmanager

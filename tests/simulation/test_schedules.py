@@ -81,6 +81,17 @@ MUST_BE_REACHED = {
     # What operators do with a mitra's capacity.
     "capacity changed",
     "a mitra is full after a change of capacity",
+    # What reaches people's devices, and what push services do.
+    "messages on the device of a customer",
+    "messages on the device of a mitra",
+    "message read",
+    "push request_offered",
+    "push matched",
+    "push message",
+    "push service silent",
+    "push service refuses",
+    "push service gone",
+    "a message while a worker holds its push deadline",
     # What stops or steps.
     "clock set back",
     "a stopped process commits",
