@@ -3,8 +3,8 @@
  * snapshot (`/state`), and applies the events that follow the snapshot. Each screen depends only on this store. So a
  * screen is the same after a reload, without a network and on a second phone.
  *
- * Each welcome and each snapshot brings the complete set of open requests. If a card's request is not in this set, the
- * request has closed.
+ * The server's frame `welcome`, its answer when the socket connects, and each snapshot bring the complete
+ * set of open requests. If a card's request is not in this set, the request has closed.
  */
 import { api, codeOf, command, onSignedOut, Refused, signedOut, type Schemas } from '../shared/api/client';
 import { randomId } from '../shared/baseline';

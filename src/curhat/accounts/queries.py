@@ -179,9 +179,9 @@ async def shows_owner(
     phone_number: str,
     signed_in_id: UUID | None,
 ) -> OwnerShown:
-    """Return what shows that the owner of this phone number sends a request: the token of @signed_in_id, or the device with
-    this digest, on which the owner has signed in. The statement finds people by these two only, so it takes as long
-    for every phone number."""
+    """Return whether a request comes from the owner of this phone number. `by_token`: @signed_in_id is the owner.
+    `by_device`: the owner has signed in on the device with this digest. The statement finds people by these two only,
+    so it takes as long for every phone number."""
     row = await db.fetchrow(SHOWS_OWNER, device_digest, valid_seconds, phone_number, signed_in_id)
     if row is None:
         raise NoRow(SHOWS_OWNER)

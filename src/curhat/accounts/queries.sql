@@ -63,9 +63,9 @@ RETURNING codes
 DELETE FROM code_days WHERE day < (SELECT (curhat_now() - interval '30 days')::date)
 
 -- name: shows_owner :one
--- Return what shows that the owner of this phone number sends a request: the token of @signed_in_id, or the device with
--- this digest, on which the owner has signed in. The statement finds people by these two only, so it takes as long
--- for every phone number.
+-- Return whether a request comes from the owner of this phone number. `by_token`: @signed_in_id is the owner.
+-- `by_device`: the owner has signed in on the device with this digest. The statement finds people by these two only,
+-- so it takes as long for every phone number.
 -- nullable: @signed_in_id, @device_digest
 -- row: OwnerShown
 WITH device AS MATERIALIZED (

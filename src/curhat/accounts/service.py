@@ -260,7 +260,8 @@ async def _count_code(
 async def verify_customer_code(
     tx: Transaction, secret_key: bytes, data: CodeVerification, device: SigningDevice
 ) -> SignIn[OwnCustomer] | BusinessError:
-    """live → used, and sign the customer in. The first sign-in creates the customer, with `data.call_name`.
+    """Mark a live code as used, and sign the customer in. The first sign-in creates the customer, with
+    `data.call_name`.
 
     Returns CodeInvalid for a wrong code, and counts the try. The caller must commit the transaction and then raise
     the returned error.

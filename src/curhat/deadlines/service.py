@@ -100,11 +100,11 @@ async def arm_each(tx: Transaction, kind: str, armed: Sequence[tuple[UUID, datet
 async def arm_now(tx: Transaction, kind: str, entity_id: UUID) -> None:
     """Make a worker run the transition of `kind` for `entity_id` as soon as this transaction is committed.
 
-    Use this function if a consequence must lock rows that precede this transaction's locked rows in the lock order.
-    The consequence then runs in its own transaction.
-    The new deadline never replaces an older deadline, because the older deadline's transition may already be running,
-    and may have read the state before this transaction's changes.
-    The function also signals the workers. A lost signal delays the deadline by at most MAX_SLEEP_SECONDS.
+    Use this function for a later change that must lock rows which come earlier in the lock order than the rows that
+    this transaction has locked. The change then runs in its own transaction. The new deadline never replaces an
+    older deadline, because the older deadline's transition may already be running, and may have read the state before
+    this transaction's changes. The function also signals the workers. A lost signal delays the deadline by at most
+    MAX_SLEEP_SECONDS.
     """
     await arm_another(tx, kind, [entity_id], 0)
     wake_workers(tx)

@@ -115,8 +115,8 @@ class PresenceUnknown(BusinessError):
 class ServiceUnavailable(BusinessError):
     """PostgreSQL cannot be reached, cannot write, or is too busy.
 
-    The field `outcome` is "unknown" if a commit was sent and its answer was lost. Without this field, a request of
-    several steps may still have taken a part of its effect, so the sentence never says that nothing happened.
+    The field `outcome` is "unknown" if a commit was sent and its answer was lost. Even without this field, some steps
+    of a request may already have taken effect. So `detail` never says that nothing happened.
     """
 
     code = "service_unavailable"

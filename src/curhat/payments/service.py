@@ -306,7 +306,8 @@ async def _lock_attempt(tx: Transaction, key: UUID) -> tuple[LockedPayment, Lock
 async def _approved(tx: Transaction, payment: LockedPayment, key: UUID) -> ChargeOutcome:
     await deadlines.disarm(tx, CHARGE_ANSWER, key)
     if payment.is_given_up:
-        # The worker that should have given the charge up is late. No approval may win after that time (2a.10).
+        # The time to give up this charge has passed, but the worker has not done so yet. No approval may win after
+        # that time (2a.10).
         await close(tx, [payment.id], "expired")
         waits_for_it = False
     elif payment.purpose == "extension":

@@ -11,13 +11,13 @@ Guarantees
     A session ends once, for one reason. The worker never ends a session before its time is over. A member never ends
     a session after its time is over.
 Concurrency
-    Messages that arrive together in one process share a transaction (writer.py).
-    A transaction that sends a message, marks messages as read or ends a session first locks the session's row. Then
-    the transaction checks its conditions. So the steps of one session happen one after the other, and message ids
-    increase in commit order. The lock does not reduce concurrency, because the locks of the members' streams would
-    serialise the session's messages anyway.
-    A transaction locks sessions in id order, then the mitra, then the streams. Before the sessions, a batch takes the
-    advisory locks of its fast senders, in the order of their roles and ids.
+    Messages that arrive together in one process share a transaction (writer.py). A transaction that sends a message,
+    marks messages as read or ends a session first locks the session's row. Then the transaction checks its
+    conditions. So the steps of one session happen one after the other, and message ids increase in commit order. The
+    lock does not reduce concurrency, because the locks of the members' streams would serialise the session's messages
+    anyway. A transaction locks sessions in id order, then the mitra, then the streams. Before a batch locks its
+    sessions, it takes the advisory locks of the senders who write so fast that PostgreSQL must count their messages
+    (pace.py), in the order of their roles and ids.
 Relies on
     The unique constraint `messages_once`, row locks, and `curhat_now()`.
     The deadline `session_end`, which `journeys.searching.accept` arms.
