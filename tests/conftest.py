@@ -56,8 +56,11 @@ _numbers = itertools.count(1)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start with LONG_FILES. Then alternate between a crash test's file and another file.
 
-    Crash tests mostly wait. So the other test processes can use the processors meanwhile.
+    Crash tests mostly wait. So the other test processes can use the processors meanwhile. Tests of a planted bug keep
+    their order, because the first one is quick.
     """
+    if PLANTED_BUG is not None:
+        return
     files: dict[Path, list[pytest.Item]] = {}
     for item in items:
         files.setdefault(item.path, []).append(item)
