@@ -170,7 +170,7 @@ async def cards_closed(system: System) -> AsyncIterator[Show]:
             await expect(page.get_by_role("article")).to_have_count(3)
             for customer, pairing in zip(customers, pairings, strict=True):
                 json_of(await customer.post(f"/pairings/{pairing['id']}/cancel"))
-            await expect(page.locator(".outcome")).to_contain_text(re.compile("3 (permintaan|requests)"))
+            await expect(page.get_by_text(re.compile("3 (permintaan|requests)"))).to_be_visible()
             return page
 
         yield show
