@@ -208,7 +208,12 @@ class Backend(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        asked = {"path": self.path, "headers": dict(self.headers), "server": self.connection.getsockname()[0]}
+        asked = {
+            "path": self.path,
+            "headers": dict(self.headers),
+            "server": self.connection.getsockname()[0],
+            "peer": self.client_address[0],
+        }
         body = json.dumps(asked).encode()
         self.send_response(self.server.status)  # type: ignore[attr-defined]
         self.send_header("Content-Length", str(len(body)))
@@ -354,6 +359,8 @@ async def test_a_server_learns_the_clients_address_from_the_proxy_alone(proxy: P
     asked = (await proxy.get("app.example.id", "/app/", **{"X-Forwarded-For": "203.0.113.7"})).json()
     headers = {name.lower(): value for name, value in asked["headers"].items()}
     assert headers["x-forwarded-for"] == "127.0.0.1"
+    # The server trusts this header from the address 127.0.0.1 only, unless CURHAT_TRUSTED_PROXIES names another.
+    assert asked["peer"] == "127.0.0.1"
     assert headers["x-forwarded-proto"] == "https"
     assert headers["host"] == "app.example.id"
 
