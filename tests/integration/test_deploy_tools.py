@@ -72,7 +72,9 @@ def test_systemd_accepts_every_unit(tmp_path: Path) -> None:
         units.append(instance)
     assert len(units) == 7
     environ = {"SYSTEMD_UNIT_PATH": f"{tmp_path}:"}
-    assert run("systemd-analyze", "verify", "--man=no", *(tmp_path / unit for unit in units), **environ) == ""
+    printed = run("systemd-analyze", "verify", "--man=no", *(tmp_path / unit for unit in units), **environ)
+    # It also complains about the machine's other units.
+    assert [line for line in printed.splitlines() if "curhat-" in line] == []
 
 
 @needs("systemd-analyze")

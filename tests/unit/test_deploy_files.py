@@ -15,6 +15,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from curhat.accounts.cookies import _PATHS
+from curhat.app.cli.main import COMMANDS
 from curhat.app.static_files import CLIENTS
 from curhat.kit.database import session_settings
 from curhat.kit.settings import FILE_SUFFIX, PREFIX, Settings
@@ -259,6 +260,17 @@ def test_a_restart_ends_at_the_first_process_that_is_not_ready(
 ) -> None:
     status, done = restart("http://127.0.0.11:9000/readyz")
     assert (status, done) == (1, ["restart curhat-serve@1.service"])
+
+
+def test_the_document_names_only_commands_that_exist() -> None:
+    text = OPERATING.read_text()
+    named = set(re.findall(r"^curhat-admin ([a-z]+)", text, re.MULTILINE))
+    outside_of_blocks = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    named |= set(re.findall(r"`curhat(?:-admin)? ([a-z]+)\b", outside_of_blocks))
+    assert named - {command.__name__.rpartition(".")[2] for command in COMMANDS} == set()
+    assert len(named) > 5
+    targets = set(re.findall(r"`make ([a-z-]+)", text))
+    assert targets - set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)) == set()
 
 
 def test_the_document_names_only_files_that_exist() -> None:
