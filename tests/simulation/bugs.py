@@ -590,6 +590,11 @@ BUGS: tuple[Bug, ...] = (
         "DROP TRIGGER review_cases_decided_once ON review_cases",
     ),
     Bug(
+        "an operator's other decision on a decided case looks accepted",
+        [f"{REVIEW}::test_an_operators_other_decision_on_a_decided_case_is_refused"],
+        in_function(review_service, "decide_case", " and case.decision == decision", ""),
+    ),
+    Bug(
         "an operator approves their own refund",
         [REVIEW],
         in_statement(
