@@ -1061,6 +1061,13 @@ BUGS: tuple[Bug, ...] = (
         in_module(outbox, "MAX_SENDS_PER_SERVICE", 1_000),
     ),
     Bug(
+        "each host that a client chooses has its own places",
+        ["tests/notifications/test_silent_push_service.py"],
+        in_statement(
+            push_queries, "claim_messages", "'other')", "split_part(push_subscriptions.endpoint, '/', 3))"
+        ),
+    ),
+    Bug(
         "after a failover, Valkey keeps states that are lost",
         [LOST_COMMITS],
         schema="CREATE OR REPLACE FUNCTION ordered_version(version bigint) RETURNS bigint LANGUAGE sql VOLATILE "

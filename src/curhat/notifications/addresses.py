@@ -9,6 +9,7 @@ the name resolve to another address between check and use.
 import asyncio
 import contextlib
 import ipaddress
+import re
 import socket
 from typing import Final
 from urllib.parse import urlsplit
@@ -19,6 +20,21 @@ IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 MAX_ENDPOINT_CHARACTERS: Final = 1000
 RESOLVE_TIMEOUT_SECONDS: Final = 3.0
+# The push services of the browsers, with their subdomains. They get their own places in the outbox. Every other service
+# works too, but all others together share a few places. The last one is for development: in production, check_form
+# refuses it.
+KNOWN_SERVICES: Final = (
+    "fcm.googleapis.com",
+    "jmt17.google.com",
+    "push.services.mozilla.com",
+    "push.apple.com",
+    "notify.windows.com",
+    "127.0.0.1",
+)
+# A regular expression for Python and for PostgreSQL. It captures the known service of an endpoint.
+KNOWN_ENDPOINT: Final = (
+    rf"^https?://(?:[a-z0-9-]+\.)*({'|'.join(map(re.escape, KNOWN_SERVICES))})(?::[0-9]+)?/"
+)
 # IPv6 addresses that contain an IPv4 address for a gateway (RFC 6052).
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 
