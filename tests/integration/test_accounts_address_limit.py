@@ -8,7 +8,7 @@ import pytest
 import valkey.asyncio
 
 from curhat.accounts import address_limit
-from curhat.accounts.address_limit import RequestLimit, count_in_hour
+from curhat.accounts.address_limit import RequestLimit, count_in_hour, give_back
 from curhat.kit.errors import TooManyRequests
 
 Valkey = valkey.asyncio.Valkey
@@ -158,6 +158,10 @@ async def test_most_requests_need_no_round_trip_to_valkey(
     assert asked == 20
 
 
+async def count_code(valkey_client: Valkey, max_per_hour: int, address: str = "10.0.0.1") -> None:
+    await count_in_hour(valkey_client, "codes", address.encode(), max_per_hour, address=address)
+
+
 async def test_the_number_of_remembered_addresses_is_bounded(
     valkey_client: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,7 +174,7 @@ async def test_the_number_of_remembered_addresses_is_bounded(
 
 async def test_the_counters_of_addresses_in_valkey_expire(valkey_client: Valkey) -> None:
     await statuses(limited(valkey_client, 1), 1)
-    await count_in_hour(valkey_client, "codes", {"client": ("10.0.0.1", 1)}, 5)
+    await count_code(valkey_client, 5)
     keys = await valkey_client.keys("curhat:limit:*")
     assert len(keys) == 2
     for key in keys:
@@ -178,29 +182,36 @@ async def test_the_counters_of_addresses_in_valkey_expire(valkey_client: Valkey)
 
 
 async def test_requests_for_codes_are_counted_per_hour(valkey_client: Valkey, wall: WallClock) -> None:
-    scope = {"client": ("10.0.0.1", 1)}
     for _ in range(3):
-        await count_in_hour(valkey_client, "codes", scope, 3)
+        await count_code(valkey_client, 3)
     with pytest.raises(TooManyRequests) as refused:
-        await count_in_hour(valkey_client, "codes", scope, 3)
+        await count_code(valkey_client, 3)
     assert refused.value.retry_after_seconds == 3600 - int(wall.now) % 3600
-    await count_in_hour(valkey_client, "codes", {"client": ("10.0.0.2", 1)}, 3)
+    await count_code(valkey_client, 3, "10.0.0.2")
     wall.now += 3600
-    await count_in_hour(valkey_client, "codes", scope, 3)
+    await count_code(valkey_client, 3)
+
+
+async def test_an_address_may_ask_again_when_a_code_is_given_back_after_many_refusals(
+    valkey_client: Valkey,
+) -> None:
+    await count_code(valkey_client, 1)
+    for _ in range(5):
+        with pytest.raises(TooManyRequests):
+            await count_code(valkey_client, 1)
+    await give_back(valkey_client, "codes", b"10.0.0.1")
+    await count_code(valkey_client, 1)
 
 
 async def test_each_of_many_concurrent_requests_is_counted(valkey_client: Valkey) -> None:
-    scope = {"client": ("10.0.0.1", 1)}
-    found = await asyncio.gather(
-        *(count_in_hour(valkey_client, "codes", scope, 5) for _ in range(20)), return_exceptions=True
-    )
+    found = await asyncio.gather(*(count_code(valkey_client, 5) for _ in range(20)), return_exceptions=True)
     assert sum(outcome is None for outcome in found) == 5
 
 
 @pytest.mark.rule("X.10")
 async def test_a_process_counts_its_own_requests_when_valkey_is_down(no_valkey: Valkey) -> None:
     for _ in range(3):
-        await count_in_hour(no_valkey, "codes", {"client": ("10.0.0.1", 1)}, 1)
+        await count_code(no_valkey, 1)
     # Without Valkey, each process still counts the requests that it has received.
     assert await statuses(limited(no_valkey, 40), 40) == [200] * 40
     await no_valkey.aclose()
@@ -217,7 +228,7 @@ async def test_a_request_does_not_wait_for_a_valkey_that_hangs(monkeypatch: pyte
     host, port = server.sockets[0].getsockname()
     client = valkey.asyncio.Valkey(host=host, port=port)
     async with asyncio.timeout(5):
-        await count_in_hour(client, "codes", {"client": ("10.0.0.1", 1)}, 1)
+        await count_code(client, 1)
     await client.aclose()
     server.close()
     await server.wait_closed()

@@ -324,6 +324,40 @@ async def test_codes_are_limited_per_network_address_and_hour(connect: Connect, 
     assert 0 < int(refused.headers["retry-after"]) <= 3600
 
 
+@pytest.mark.rule("S.1")
+async def test_many_new_people_behind_one_network_address_can_sign_in_within_an_hour(
+    connect: Connect, settings: Settings
+) -> None:
+    client = connect(replace(settings, address_codes_per_hour=2))
+    for number in range(5):
+        request_id, code = await ask(client, phone=f"+628123456789{number}")
+        body = {"request_id": request_id, "code": code, "call_name": "Bunga"}
+        signed_in = await client.post("/api/client/auth/otp/verify", json=body)
+        assert signed_in.status_code == 200, signed_in.text
+        client.cookies.clear()
+    # A code that nobody uses still counts.
+    await ask(client, phone="+6281234567897")
+    await ask(client, phone="+6281234567898")
+    refused = await client.post("/api/client/auth/otp/request", json={"phone": "+6281234567899"})
+    assert problem(refused) == (429, "too_many_requests")
+
+
+@pytest.mark.rule("S.1")
+async def test_requests_that_send_no_code_use_up_no_codes_of_their_network_address(
+    connect: Connect, settings: Settings, clock: VirtualClock
+) -> None:
+    await clock.set()
+    per_day = {"ID": 10, "SG": 0}
+    client = connect(
+        replace(settings, address_codes_per_hour=2, phone_regions=tuple(per_day), codes_per_day=per_day)
+    )
+    await ask(client)
+    for phone in [PHONE, "+6581234567"] * 3:
+        refused = await client.post("/api/client/auth/otp/request", json={"phone": phone})
+        assert refused.status_code in (429, 503), refused.text
+    await ask(client, phone="+6281234567891")
+
+
 # Known devices -----------------------------------------------------------------------------------------------
 
 
@@ -334,7 +368,7 @@ async def test_a_device_of_the_phone_numbers_owner_gets_a_code_while_a_stranger_
 ) -> None:
     await clock.set()
     # The address of both has used up its codes.
-    client = connect(replace(settings, address_codes_per_hour=2))
+    client = connect(replace(settings, address_codes_per_hour=1))
     more = {"transport": "cookie"} if shown == "cookie" else {}
     signed_in = await sign_in(client, call_name="Bunga", **more)
     device = client.cookies.get("curhat_device_customer")

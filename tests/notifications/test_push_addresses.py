@@ -4,11 +4,13 @@ name resolves to it.
 
 import asyncio
 import socket
+import threading
 from uuid import uuid4
 
 import pytest
 
-from curhat.notifications.addresses import Addresses, EndpointRefused
+from curhat.notifications import addresses as addresses_module
+from curhat.notifications.addresses import MAX_LOOKUPS_RUNNING, Addresses, EndpointRefused
 from curhat.notifications.port import BrowserAddress, Push, Refused, Unavailable
 from curhat.notifications.web_push import VapidKey, WebPush
 from tests.support.push import Browser
@@ -86,7 +88,7 @@ def resolving(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> None:
     """Make names resolve to these addresses, one list per lookup. All later lookups get the last list."""
     remaining = list(answers)
 
-    async def getaddrinfo(_loop: object, _host: str, port: int, **_options: object) -> list[object]:
+    def getaddrinfo(_host: str, port: int, **_options: object) -> list[object]:
         found = remaining.pop(0) if len(remaining) > 1 else remaining[0]
         families = [socket.AF_INET6 if ":" in address else socket.AF_INET for address in found]
         return [
@@ -94,8 +96,7 @@ def resolving(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> None:
             for family, address in zip(families, found, strict=True)
         ]
 
-    loop = asyncio.get_running_loop()
-    monkeypatch.setattr(type(loop), "getaddrinfo", getaddrinfo, raising=False)
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
 
 
 async def test_a_host_name_in_our_network_is_refused_when_the_subscription_is_saved(
@@ -144,6 +145,37 @@ async def test_no_push_is_sent_to_a_subscription_whose_address_is_private() -> N
         uuid4(), BrowserAddress(browser.endpoint, browser.p256dh, browser.auth), push
     )
     assert outcome == Refused("address_refused")
+
+
+async def test_names_that_resolve_slowly_delay_no_browsers_push_service_and_no_other_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lookups: list[str] = []
+    released = threading.Event()
+
+    def getaddrinfo(host: str, port: int, **_options: object) -> list[object]:
+        lookups.append(host)
+        if host.endswith(".example"):
+            released.wait()
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("8.8.8.8", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(addresses_module, "RESOLVE_TIMEOUT_SECONDS", 0.2)
+    addresses = Addresses(allows_this_machine=False)
+    try:
+        slow = [addresses.resolve(f"slow{number}.example") for number in range(40)]
+        outcomes = await asyncio.gather(*slow, return_exceptions=True)
+        assert {type(outcome) for outcome in outcomes} == {TimeoutError}
+        # The lookups that were begun still run.
+        assert 0 < len(lookups) <= MAX_LOOKUPS_RUNNING
+        monkeypatch.setattr(addresses_module, "RESOLVE_TIMEOUT_SECONDS", 5)
+        (found,) = await addresses.resolve("updates.push.services.mozilla.com")
+        assert found["host"] == "8.8.8.8"
+        async with asyncio.timeout(5):
+            await asyncio.to_thread(lookups.clear)
+    finally:
+        released.set()
+        await addresses.close()
 
 
 async def test_the_client_connects_to_the_address_that_was_checked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,8 @@
-"""A push service that does not answer occupies only a part of a worker's places."""
+"""Push services that do not answer occupy only a part of a worker's places."""
 
 import asyncio
 import contextlib
+import re
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from urllib.parse import urlsplit
@@ -13,6 +14,7 @@ import pytest
 from curhat.kit.database import Database
 from curhat.kit.identity import Role
 from curhat.notifications import port
+from curhat.notifications.addresses import KNOWN_ENDPOINT
 from curhat.notifications.outbox import MAX_SENDS_RUNNING, Outbox
 from tests.support.people import Make
 
@@ -84,13 +86,62 @@ async def test_a_silent_push_service_delays_no_message_to_another_service(
     database: Database, make: Make
 ) -> None:
     mitra, channel = await make.mitra(), Channel()
-    await database.execute(ENQUEUE, mitra, 200, "silent.example")
-    await database.execute(ENQUEUE, mitra, 100, "good.example:444")
+    await database.execute(ENQUEUE, mitra, 200, "silent.push.apple.com")
+    await database.execute(ENQUEUE, mitra, 100, "fcm.googleapis.com:443")
     async with sending(database, channel):
-        while channel.delivered["good.example:444"] < 100:
+        while channel.delivered["fcm.googleapis.com:443"] < 100:
             await asyncio.sleep(0.01)
-        assert channel.most["silent.example"] <= MAX_SENDS_RUNNING // 2
+        assert channel.most["silent.push.apple.com"] <= MAX_SENDS_RUNNING // 2
         # The metrics name the trouble, after the service has timed out.
         channel.give_up.set()
         while prometheus_client.REGISTRY.get_sample_value("curhat_push_silent_services") != 1:
             await asyncio.sleep(0.01)
+
+
+@pytest.mark.rule("4.1")
+@pytest.mark.invariant(12)
+async def test_many_silent_hosts_that_clients_chose_delay_no_message_to_a_browsers_push_service(
+    database: Database, make: Make
+) -> None:
+    mitra, channel = await make.mitra(), Channel()
+    for number in range(20):
+        await database.execute(ENQUEUE, mitra, 10, f"silent{number}.example")
+    await database.execute(ENQUEUE, mitra, 30, "fcm.googleapis.com")
+    async with sending(database, channel):
+        while channel.delivered["fcm.googleapis.com"] < 30:
+            await asyncio.sleep(0.01)
+        assert channel.running.total() <= MAX_SENDS_RUNNING // 3
+
+
+async def test_a_push_service_that_is_not_known_gets_its_messages(database: Database, make: Make) -> None:
+    mitra, channel = await make.mitra(), Channel()
+    await database.execute(ENQUEUE, mitra, 60, "push.example")
+    async with sending(database, channel):
+        while channel.delivered["push.example"] < 60:
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "service"),
+    [
+        ("https://fcm.googleapis.com/fcm/send/x:y", "fcm.googleapis.com"),
+        ("https://updates.push.services.mozilla.com/wpush/v2/x", "push.services.mozilla.com"),
+        ("https://web.push.apple.com/x", "push.apple.com"),
+        ("https://wns2-sg2p.notify.windows.com:443/w/?token=x", "notify.windows.com"),
+        ("http://127.0.0.1:8123/push/1", "127.0.0.1"),
+        ("https://example.com/https://fcm.googleapis.com/", None),
+        ("https://evilpush.apple.com/", None),
+        ("https://push.apple.com.example.com/", None),
+        ("https://example.com?.push.apple.com/", None),
+        ("https://example.com#.push.apple.com/", None),
+        ("https://example.com\\.push.apple.com/", None),
+        ("https://fcm-googleapis.com/", None),
+        ("https://fcmxgoogleapis.com/", None),
+    ],
+)
+async def test_only_the_host_of_an_endpoint_makes_it_one_of_a_known_push_service(
+    database: Database, endpoint: str, service: str | None
+) -> None:
+    assert await database.fetchval("SELECT substring($1, $2)", endpoint, KNOWN_ENDPOINT) == service
+    found = re.match(KNOWN_ENDPOINT, endpoint)
+    assert (found and found[1]) == service

@@ -590,6 +590,11 @@ BUGS: tuple[Bug, ...] = (
         "DROP TRIGGER review_cases_decided_once ON review_cases",
     ),
     Bug(
+        "an operator's other decision on a decided case looks accepted",
+        [f"{REVIEW}::test_an_operators_other_decision_on_a_decided_case_is_refused"],
+        in_function(review_service, "decide_case", " and case.decision == decision", ""),
+    ),
+    Bug(
         "an operator approves their own refund",
         [REVIEW],
         in_statement(
@@ -1054,6 +1059,13 @@ BUGS: tuple[Bug, ...] = (
         "one push service may occupy all places",
         ["tests/notifications/test_silent_push_service.py"],
         in_module(outbox, "MAX_SENDS_PER_SERVICE", 1_000),
+    ),
+    Bug(
+        "each host that a client chooses has its own places",
+        ["tests/notifications/test_silent_push_service.py"],
+        in_statement(
+            push_queries, "claim_messages", "'other')", "split_part(push_subscriptions.endpoint, '/', 3))"
+        ),
     ),
     Bug(
         "after a failover, Valkey keeps states that are lost",

@@ -137,7 +137,9 @@ class PushDevices:
         """Subscribe half of these people. Half of the customers are connected."""
         for number, (role, user_id) in enumerate(people):
             if self._random.random() < 0.5:
-                endpoint = f"https://service-{number % 2}.example/{number}"
+                # The outbox knows one of the two push services.
+                service = ("fcm.googleapis.com", "service.example")[number % 2]
+                endpoint = f"https://{service}/{number}"
                 await self._database.execute(SUBSCRIBE, role, user_id, endpoint)
                 self._endpoints.append(endpoint)
         self._customers = {customer for customer in customers if self._random.random() < 0.5}

@@ -43,6 +43,7 @@ PERSON_FACTOR: Final = 4
 MAX_ADDRESS_CHARACTERS: Final = 45
 
 _PREFIX: Final = "curhat:limit:"
+HourlyLimit = Literal["codes", "passwords"]
 _SIGN_IN_PATH: Final = re.compile(r"/api/[^/]+/auth/")
 
 
@@ -72,17 +73,26 @@ def _counted_as(host: str) -> str:
 
 
 async def count_in_hour(
-    valkey: Valkey, what: Literal["codes", "passwords"], scope: Mapping[str, Any], max_per_hour: int
+    valkey: Valkey, what: HourlyLimit, stranger: bytes, max_per_hour: int, *, address: str
 ) -> None:
-    """Count one request for a code, or one try of a password, for the network address of the request.
+    """Count one code asked for, or one try of a password, for a network address.
 
-    Raises TooManyRequests if the address exceeds `max_per_hour`.
+    `stranger` is the digest of the address (`requesters.stranger`). The log gets `address` itself.
+    Raises TooManyRequests if the address exceeds `max_per_hour`. What is refused does not count.
     """
-    count, left_seconds = await _add(valkey, what, address_of(scope), 1, HOUR_SECONDS)
+    count, left_seconds = await _add(valkey, what, stranger.hex(), 1, HOUR_SECONDS)
     if count > max_per_hour:
+        await give_back(valkey, what, stranger)
         LIMITED.labels("codes_address" if what == "codes" else "passwords_address").inc()
-        log.warning("accounts.address_limited", limit=what, address=address_of(scope))
+        log.warning("accounts.address_limited", limit=what, address=address)
         raise TooManyRequests(retry_after_seconds=left_seconds)
+
+
+async def give_back(valkey: Valkey, what: HourlyLimit, stranger: bytes) -> None:
+    """Count one less in this hour for a network address. If the hour has ended since the count, the address gets one
+    more in this hour.
+    """
+    await _add(valkey, what, stranger.hex(), -1, HOUR_SECONDS)
 
 
 class RequestLimit:

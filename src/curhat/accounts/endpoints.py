@@ -15,7 +15,7 @@ from prometheus_client import Counter
 from valkey.asyncio import Valkey
 
 from curhat.accounts import cookies, service
-from curhat.accounts.address_limit import address_of, count_in_hour
+from curhat.accounts.address_limit import address_of, count_in_hour, give_back
 from curhat.accounts.code_sender import CodeSenders, DevelopmentInbox
 from curhat.accounts.errors import CallNameRequired, CodeInvalid, CodeNotSent, NotInvited
 from curhat.accounts.phone import normalise
@@ -84,23 +84,31 @@ def _code_request_route(role: Role, path: str, description: str) -> BaseRouteHan
         code_senders: NamedDependency[CodeSenders],
     ) -> CodeRequested:
         phone_number = normalise(data.phone, settings.phone_regions)
+        address = address_of(request.scope)
         requester = await service.find_requester(
             database,
             settings.secret_key,
             phone_number,
-            address=address_of(request.scope),
+            address=address,
             device_secret=data.device_secret or cookies.presented_device(request.scope, role, settings),
             signed_in=await _signed_in(request, role, authenticator),
         )
         if not requester.is_known_device:
-            await count_in_hour(valkey_client, "codes", request.scope, settings.address_codes_per_hour)
-        with code_senders.place():
-            async with database.transaction() as tx:
-                sent = await service.request_code(
-                    tx, settings.secret_key, role, phone_number, requester, settings.codes_per_day
-                )
-            await pause_point("accounts.code_committed")
-            sender = await code_senders.send(phone_number, sent.code, earlier_codes=sent.earlier_codes)
+            most = settings.address_codes_per_hour
+            await count_in_hour(valkey_client, "codes", requester.digest, most, address=address)
+        try:
+            with code_senders.place():
+                async with database.transaction() as tx:
+                    sent = await service.request_code(
+                        tx, settings.secret_key, role, phone_number, requester, settings.codes_per_day
+                    )
+                await pause_point("accounts.code_committed")
+                sender = await code_senders.send(phone_number, sent.code, earlier_codes=sent.earlier_codes)
+        except BusinessError:
+            # No code was sent.
+            if not requester.is_known_device:
+                await give_back(valkey_client, "codes", requester.digest)
+            raise
         CODES_SENT.labels(role).inc()
         log.info("accounts.code_sent", role=role, sender=sender, code_request_id=str(sent.request_id))
         return msgspec.convert(sent, CodeRequested, from_attributes=True)
@@ -132,6 +140,7 @@ async def verify_customer_code(
     data: JSONBody[CodeVerification],
     database: NamedDependency[Database],
     settings: NamedDependency[Settings],
+    valkey_client: NamedDependency[Valkey],
     authenticator: NamedDependency[Authenticator],
 ) -> Response[CustomerSignedIn]:
     """Sign in with the code. The first sign-in needs a `call_name`. If the name is missing, the code stays valid."""
@@ -143,6 +152,7 @@ async def verify_customer_code(
         CustomerSignedIn,
         database,
         settings,
+        valkey_client,
         authenticator,
     )
 
@@ -159,11 +169,20 @@ async def verify_mitra_code(
     data: JSONBody[CodeVerification],
     database: NamedDependency[Database],
     settings: NamedDependency[Settings],
+    valkey_client: NamedDependency[Valkey],
     authenticator: NamedDependency[Authenticator],
 ) -> Response[MitraSignedIn]:
     """Sign in with the code. A right code is used up, even if the mitra is suspended or was never invited."""
     return await _sign_in(
-        request, "mitra", data, service.verify_mitra_code, MitraSignedIn, database, settings, authenticator
+        request,
+        "mitra",
+        data,
+        service.verify_mitra_code,
+        MitraSignedIn,
+        database,
+        settings,
+        valkey_client,
+        authenticator,
     )
 
 
@@ -177,6 +196,7 @@ async def _sign_in(
     to_body: Callable[[Person], Body],
     database: Database,
     settings: Settings,
+    valkey_client: Valkey,
     authenticator: Authenticator,
 ) -> Response[Body]:
     """In one transaction, verify the code and revoke the token that came with the request. Raises each refusal."""
@@ -204,6 +224,8 @@ async def _sign_in(
         raise
     if replaced is not None:
         authenticator.forget_token(replaced.token_digest)
+    if outcome.stranger is not None:
+        await give_back(valkey_client, "codes", outcome.stranger)
     SIGN_INS.labels(role, "signed_in").inc()
     log.info("accounts.signed_in", role=role, user_id=str(outcome.person.id))
     return answer_sign_in(

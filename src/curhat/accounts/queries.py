@@ -246,12 +246,17 @@ async def count_wrong_try(db: Executor, /, *, id: UUID) -> None:
 
 USE_CODE: Final = """
 UPDATE one_time_codes SET consumed_at = curhat_now() WHERE id = $1
+RETURNING CASE WHEN NOT is_known_device THEN requester END AS stranger
 """
 
 
-async def use_code(db: Executor, /, *, id: UUID) -> None:
-    """live → used."""
-    await db.execute(USE_CODE, id)
+async def use_code(db: Executor, /, *, id: UUID) -> bytes | None:
+    """live → used. Returns the digest of the network address that asked for the code, or null if a known device asked."""
+    row = await db.fetchrow(USE_CODE, id)
+    if row is None:
+        raise NoRow(USE_CODE)
+    value: bytes | None = row[0]
+    return value
 
 
 class FindCustomerByPhoneRow(msgspec.Struct, frozen=True):

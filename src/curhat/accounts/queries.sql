@@ -104,9 +104,11 @@ FROM locked_code, moment
 -- name: count_wrong_try :exec
 UPDATE one_time_codes SET wrong_tries = wrong_tries + 1 WHERE id = @id
 
--- name: use_code :exec
--- live → used.
+-- name: use_code :one
+-- live → used. Returns the digest of the network address that asked for the code, or null if a known device asked.
+-- nullable: stranger
 UPDATE one_time_codes SET consumed_at = curhat_now() WHERE id = @id
+RETURNING CASE WHEN NOT is_known_device THEN requester END AS stranger
 
 -- name: find_customer_by_phone :optional
 SELECT customers.id, customers.call_name

@@ -116,11 +116,15 @@ class SentCode:
 
 @dataclass(frozen=True, slots=True)
 class SignIn(Generic[Person]):
-    """A person who has proved that they own the phone number, their new token, and their device's new secret."""
+    """A person who has proved that they own the phone number, their new token, and their device's new secret.
+
+    `stranger` is the digest of the network address that asked for the code. None: a known device asked.
+    """
 
     person: Person
     token: str = field(repr=False)
     device_secret: str = field(repr=False)
+    stranger: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,8 +284,8 @@ async def verify_customer_code(
     else:
         customer = OwnCustomer(await queries.ensure_person(tx, phone_number=phone_number), name)
         await queries.insert_customer(tx, id=customer.id, call_name=name)
-    await queries.use_code(tx, id=data.request_id)
-    return await _sign_in(tx, "customer", customer, data.transport, device)
+    stranger = await queries.use_code(tx, id=data.request_id)
+    return await _sign_in(tx, "customer", customer, data.transport, device, stranger)
 
 
 async def verify_mitra_code(
@@ -296,13 +300,14 @@ async def verify_mitra_code(
     phone_number = await _phone_proved_by(tx, secret_key, "mitra", data)
     if phone_number is None:
         return CodeInvalid()
-    await queries.use_code(tx, id=data.request_id)
+    stranger = await queries.use_code(tx, id=data.request_id)
     known = await queries.find_mitra_by_phone(tx, phone_number=phone_number)
     if known is None:
         return NotInvited()
     if known.is_suspended:
         return Suspended()
-    return await _sign_in(tx, "mitra", OwnMitra(known.id, known.display_name), data.transport, device)
+    mitra = OwnMitra(known.id, known.display_name)
+    return await _sign_in(tx, "mitra", mitra, data.transport, device, stranger)
 
 
 async def _phone_proved_by(
@@ -336,13 +341,18 @@ def digest_of_token(token: str) -> bytes:
 
 
 async def _sign_in(
-    tx: Transaction, role: Role, person: Person, transport: Transport, device: SigningDevice
+    tx: Transaction,
+    role: Role,
+    person: Person,
+    transport: Transport,
+    device: SigningDevice,
+    stranger: bytes | None,
 ) -> SignIn[Person]:
     """Make a new token, and make the device a known device of this person."""
     secret = requesters.new_device_secret()
     await remember_device(tx, secret, replaced_secret=device.replaced_secret, person_id=person.id)
     token = await _new_token(tx, role, person.id, transport, device.user_agent, secret)
-    return SignIn(person, token, secret)
+    return SignIn(person, token, secret, stranger)
 
 
 async def _new_token(

@@ -298,6 +298,7 @@ async def open_services(
                 await services.hub.drain()
                 await services.gateway.close()
                 await services.web_push.close()
+                await services.push_addresses.close()
                 if services.fcm is not None:
                     await services.fcm.close()
                 await services.code_senders.close()

@@ -267,7 +267,7 @@ class Settings:
                 "ADDRESS_REQUESTS_PER_MINUTE", 1_000_000 if development else 300, 1
             ),
             address_codes_per_hour=reader.integer(
-                "ADDRESS_CODES_PER_HOUR", 100_000 if development else 30, 1
+                "ADDRESS_CODES_PER_HOUR", 100_000 if development else 100, 1
             ),
             address_password_tries_per_hour=reader.integer(
                 "ADDRESS_PASSWORD_TRIES_PER_HOUR", 100_000 if development else 100, 1

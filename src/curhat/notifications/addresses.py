@@ -9,7 +9,10 @@ the name resolve to another address between check and use.
 import asyncio
 import contextlib
 import ipaddress
+import re
 import socket
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -19,6 +22,24 @@ IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 MAX_ENDPOINT_CHARACTERS: Final = 1000
 RESOLVE_TIMEOUT_SECONDS: Final = 3.0
+# How many names of KNOWN_SERVICES this process looks up at the same time, and how many other names. A lookup occupies
+# its thread until the system's resolver gives up, long after RESOLVE_TIMEOUT_SECONDS.
+MAX_LOOKUPS_RUNNING: Final = 4
+# The push services of the browsers, with their subdomains. They get their own places in the outbox. Every other service
+# works too, but all others together share a few places. The last one is for development: in production, check_form
+# refuses it.
+KNOWN_SERVICES: Final = (
+    "fcm.googleapis.com",
+    "jmt17.google.com",
+    "push.services.mozilla.com",
+    "push.apple.com",
+    "notify.windows.com",
+    "127.0.0.1",
+)
+# A regular expression for Python and for PostgreSQL. It captures the known service of an endpoint.
+KNOWN_ENDPOINT: Final = (
+    rf"^https?://(?:[a-z0-9-]+\.)*({'|'.join(map(re.escape, KNOWN_SERVICES))})(?::[0-9]+)?/"
+)
 # IPv6 addresses that contain an IPv4 address for a gateway (RFC 6052).
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 
@@ -35,6 +56,10 @@ class Addresses(AbstractResolver):
 
     def __init__(self, *, allows_this_machine: bool) -> None:
         self._allows_this_machine = allows_this_machine
+        # Threads of their own: slow names that clients chose must not occupy the threads that look up our own servers
+        # and the known services.
+        self._known_lookups = ThreadPoolExecutor(MAX_LOOKUPS_RUNNING, "known-push-names")
+        self._other_lookups = ThreadPoolExecutor(MAX_LOOKUPS_RUNNING, "other-push-names")
 
     def check_form(self, endpoint: str) -> str:
         """Check the form of the endpoint's URL. Returns the host. Raises EndpointRefused."""
@@ -81,12 +106,15 @@ class Addresses(AbstractResolver):
     ) -> list[ResolveResult]:
         """Resolve a host to checked addresses.
 
-        Raises EndpointRefused, or another OSError if the host does not resolve.
+        Raises EndpointRefused, or another OSError if the host does not resolve within RESOLVE_TIMEOUT_SECONDS.
         """
         loop = asyncio.get_running_loop()
+        is_known = re.match(KNOWN_ENDPOINT, f"https://{host}/") is not None
+        lookups = self._known_lookups if is_known else self._other_lookups
+        look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
         try:
             async with asyncio.timeout(RESOLVE_TIMEOUT_SECONDS):
-                found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+                found = await loop.run_in_executor(lookups, look_up)
         except UnicodeError:
             raise EndpointRefused("has a name that cannot be") from None
         resolved = [
@@ -115,7 +143,9 @@ class Addresses(AbstractResolver):
             raise EndpointRefused("must be on the public internet")
 
     async def close(self) -> None:
-        """Do nothing: no connection is open."""
+        """Look up no further name."""
+        for lookups in (self._known_lookups, self._other_lookups):
+            lookups.shutdown(wait=False, cancel_futures=True)
 
 
 def _literal(host: str) -> IpAddress | None:

@@ -22,6 +22,7 @@ from curhat.kit.errors import PresenceUnknown
 from curhat.kit.identity import Role
 from curhat.kit.pause_points import pause_point
 from curhat.notifications import port, queries, service
+from curhat.notifications.addresses import KNOWN_ENDPOINT
 from curhat.notifications.queries import ClaimedMessage
 from curhat.notifications.templates import PushKind
 
@@ -35,8 +36,11 @@ MAX_MESSAGES_PER_CLAIM: Final = 25
 # service occupies fewer than half of the places. If a service takes 0.1 s per message, the worker sends it 250 to 500
 # messages per second.
 MAX_SENDS_PER_SERVICE: Final = 25
-# The same limit for a service that let the last message time out. It gets a few places, until it answers again.
-MAX_SENDS_TO_SILENT_SERVICE: Final = 5
+# The same limit for a service that let the last message time out, until it answers again, and for all services together
+# that are not KNOWN_SERVICES. A client chooses the endpoints, so a few people could name any number of silent hosts.
+MAX_SENDS_TO_DOUBTFUL_SERVICE: Final = 5
+# What `claim_messages` calls the services that are not KNOWN_SERVICES.
+OTHER_SERVICES: Final = "other"
 # How long a claim lasts. A claim lasts longer than any attempt: at most 1 s for Valkey, and 5 s for the push service.
 # So after this time no worker is still sending the message.
 CLAIM_SECONDS: Final = 7.0
@@ -133,6 +137,7 @@ class Outbox:
         claimed = await queries.claim_messages(
             self._database,
             max_messages=min(MAX_MESSAGES_PER_CLAIM, MAX_SENDS_RUNNING - len(self._tasks)),
+            known_endpoint=KNOWN_ENDPOINT,
             busy_services=[service for service in self._sending if self._is_busy(service)],
             claim_seconds=CLAIM_SECONDS,
         )
@@ -154,7 +159,8 @@ class Outbox:
             self.wake()
 
     def _is_busy(self, service: str) -> bool:
-        limit = MAX_SENDS_TO_SILENT_SERVICE if service in self._silent else MAX_SENDS_PER_SERVICE
+        is_doubtful = service == OTHER_SERVICES or service in self._silent
+        limit = MAX_SENDS_TO_DOUBTFUL_SERVICE if is_doubtful else MAX_SENDS_PER_SERVICE
         return self._sending[service] >= limit
 
     async def settle(self) -> None:

@@ -217,17 +217,20 @@ class ClaimedMessage(msgspec.Struct, frozen=True):
 
 CLAIM_MESSAGES: Final = """
 WITH due_messages AS MATERIALIZED (
-    SELECT push_messages.id
+    SELECT push_messages.id, services.service
     FROM push_messages JOIN push_subscriptions ON push_subscriptions.id = push_messages.subscription_id
+    CROSS JOIN LATERAL (
+        SELECT CASE push_subscriptions.kind WHEN 'fcm' THEN 'fcm'
+            ELSE coalesce(substring(push_subscriptions.endpoint, $1::text), 'other') END AS service
+    ) AS services
     WHERE done_at IS NULL AND due_at <= (SELECT curhat_now()) AND expires_at > (SELECT curhat_now())
-        AND CASE push_subscriptions.kind WHEN 'fcm' THEN 'fcm' ELSE split_part(push_subscriptions.endpoint, '/', 3) END
-            <> ALL ($1::text[])
+        AND services.service <> ALL ($2::text[])
     ORDER BY due_at
-    LIMIT $2
+    LIMIT $3
     FOR NO KEY UPDATE OF push_messages SKIP LOCKED
 )
 UPDATE push_messages
-SET due_at = curhat_now() + make_interval(secs => $3), attempts = push_messages.attempts + 1
+SET due_at = curhat_now() + make_interval(secs => $4), attempts = push_messages.attempts + 1
 FROM due_messages, push_subscriptions AS subscriptions
 LEFT JOIN access_tokens AS tokens ON tokens.digest = subscriptions.token_digest
 WHERE push_messages.id = due_messages.id AND subscriptions.id = push_messages.subscription_id
@@ -235,7 +238,7 @@ RETURNING push_messages.id, push_messages.kind, push_messages.subject_id, push_m
     push_messages.attempts, extract(epoch FROM push_messages.expires_at - curhat_now())::float8 AS left_seconds,
     subscriptions.id AS subscription_id, subscriptions.role, subscriptions.user_id, subscriptions.endpoint,
     subscriptions.kind AS subscription_kind,
-    CASE subscriptions.kind WHEN 'fcm' THEN 'fcm' ELSE split_part(subscriptions.endpoint, '/', 3) END AS service,
+    due_messages.service,
     subscriptions.p256dh, subscriptions.auth,
     subscriptions.failures,
     coalesce(tokens.revoked_at IS NULL AND tokens.expires_at > curhat_now(), false) AS is_signed_in
@@ -243,14 +246,20 @@ RETURNING push_messages.id, push_messages.kind, push_messages.subject_id, push_m
 
 
 async def claim_messages(
-    db: Executor, /, *, busy_services: Sequence[str], max_messages: int, claim_seconds: float
+    db: Executor,
+    /,
+    *,
+    known_endpoint: str,
+    busy_services: Sequence[str],
+    max_messages: int,
+    claim_seconds: float,
 ) -> list[ClaimedMessage]:
     """Claim at most @max_messages due messages, oldest first, except those to @busy_services. A claimed message is
     due again after @claim_seconds. By then, the worker's attempt to send it has certainly ended. `service` is the
-    push service: the host and port of the endpoint, or `fcm`."""
+    push service: the part of the endpoint that the regular expression @known_endpoint captures, `fcm`, or `other`."""
     return [
         ClaimedMessage(*row)
-        for row in await db.fetch(CLAIM_MESSAGES, busy_services, max_messages, claim_seconds)
+        for row in await db.fetch(CLAIM_MESSAGES, known_endpoint, busy_services, max_messages, claim_seconds)
     ]
 
 

@@ -81,14 +81,17 @@ WHERE push_messages.reason_at < excluded.reason_at
 -- name: claim_messages :many
 -- Claim at most @max_messages due messages, oldest first, except those to @busy_services. A claimed message is
 -- due again after @claim_seconds. By then, the worker's attempt to send it has certainly ended. `service` is the
--- push service: the host and port of the endpoint, or `fcm`.
+-- push service: the part of the endpoint that the regular expression @known_endpoint captures, `fcm`, or `other`.
 -- row: ClaimedMessage
 WITH due_messages AS MATERIALIZED (
-    SELECT push_messages.id
+    SELECT push_messages.id, services.service
     FROM push_messages JOIN push_subscriptions ON push_subscriptions.id = push_messages.subscription_id
+    CROSS JOIN LATERAL (
+        SELECT CASE push_subscriptions.kind WHEN 'fcm' THEN 'fcm'
+            ELSE coalesce(substring(push_subscriptions.endpoint, @known_endpoint::text), 'other') END AS service
+    ) AS services
     WHERE done_at IS NULL AND due_at <= (SELECT curhat_now()) AND expires_at > (SELECT curhat_now())
-        AND CASE push_subscriptions.kind WHEN 'fcm' THEN 'fcm' ELSE split_part(push_subscriptions.endpoint, '/', 3) END
-            <> ALL (@busy_services::text[])
+        AND services.service <> ALL (@busy_services::text[])
     ORDER BY due_at
     LIMIT @max_messages
     FOR NO KEY UPDATE OF push_messages SKIP LOCKED
@@ -102,7 +105,7 @@ RETURNING push_messages.id, push_messages.kind, push_messages.subject_id, push_m
     push_messages.attempts, extract(epoch FROM push_messages.expires_at - curhat_now())::float8 AS left_seconds,
     subscriptions.id AS subscription_id, subscriptions.role, subscriptions.user_id, subscriptions.endpoint,
     subscriptions.kind AS subscription_kind,
-    CASE subscriptions.kind WHEN 'fcm' THEN 'fcm' ELSE split_part(subscriptions.endpoint, '/', 3) END AS service,
+    due_messages.service,
     subscriptions.p256dh, subscriptions.auth,
     subscriptions.failures,
     coalesce(tokens.revoked_at IS NULL AND tokens.expires_at > curhat_now(), false) AS is_signed_in

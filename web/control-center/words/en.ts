@@ -12,7 +12,7 @@ const en: typeof id = {
     validation_failed: 'Something is missing or not right: check what you filled in, then try again.',
     forbidden: 'Your role may not do this.',
     not_found: 'This is not there any more. Reload the page.',
-    case_decided: 'A colleague has decided this case already. Look at what was decided.',
+    case_decided: 'This case was decided already. Look at what was decided.',
     changed_meanwhile:
       'The money in question changed after you opened it, so nothing was decided. Look at the case again.',
     nothing_to_refund: 'There is nothing to refund: the case stays open.',
@@ -231,7 +231,7 @@ const en: typeof id = {
     nothingToRefund: 'Nothing was taken, or all of it is given back: there is nothing to refund.',
     decidedBy: (who: string, time: string) => `Decided by ${who}, ${time}`,
     already: (who: string, what: string) =>
-      `${who} has decided this case already: ${what}. Nothing of yours was carried out.`,
+      `${who} has decided this case already: ${what}. Your decision was not carried out.`,
     meanwhile: (amount: string) =>
       `This case changed while you were deciding: ${amount} is in question now. Nothing of yours was carried out; look at it and decide again.`,
     approve: 'Approve the refund',

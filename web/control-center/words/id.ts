@@ -13,7 +13,7 @@ export default {
     validation_failed: 'Ada yang belum diisi atau tidak benar: periksa isinya, lalu coba lagi.',
     forbidden: 'Peranmu tidak boleh melakukan ini.',
     not_found: 'Ini tidak ada lagi. Muat ulang halamannya.',
-    case_decided: 'Rekan lain sudah memutuskan kasus ini. Lihat keputusannya.',
+    case_decided: 'Kasus ini sudah diputuskan. Lihat keputusannya.',
     changed_meanwhile:
       'Uang yang dipersoalkan berubah setelah kamu membukanya, jadi belum ada yang diputuskan. Lihat lagi kasusnya.',
     nothing_to_refund: 'Tidak ada yang bisa dikembalikan: kasusnya tetap terbuka.',

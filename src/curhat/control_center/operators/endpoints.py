@@ -106,7 +106,8 @@ async def sign_in_operator(
             )
         if not attempt.requester.is_known_device:
             most = settings.address_password_tries_per_hour
-            await count_in_hour(valkey_client, "passwords", request.scope, most)
+            stranger = attempt.requester.digest
+            await count_in_hour(valkey_client, "passwords", stranger, most, address=address)
         tried = await _compare_password(database, attempt, data.email, data.password)
         async with database.transaction() as tx:
             outcome = await service.finish_sign_in(

@@ -8,7 +8,7 @@ class CaseDecided(BusinessError):
 
     code = "case_decided"
     status = 409
-    detail = "Another operator has decided this case already. Look at what was decided."
+    detail = "This case was decided already. Look at what was decided."
 
 
 class CaseChanged(BusinessError):

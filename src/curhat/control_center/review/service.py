@@ -110,7 +110,8 @@ async def decide_case(
     approval_limit_rp: int,
     expected_version: str | None,
 ) -> None:
-    """open → decided, once (X.9). If the operator who decided the case repeats the call, nothing changes.
+    """open → decided, once (X.9). If the operator who decided the case repeats the same decision, nothing
+    changes.
 
     The decision covers the undelivered charges that nobody has decided about. `expected_version` is the version of
     the case that the operator saw, so no decision covers a charge that its operator did not see. The case opens again
@@ -120,7 +121,7 @@ async def decide_case(
     """
     case = await _lock(tx, case_id)
     if case.status == "decided":
-        if case.decided_by == operator.id:
+        if case.decided_by == operator.id and case.decision == decision:
             return
         raise CaseDecided(
             decision=case.decision, decided_at=case.decided_at, decided_by=case.decided_by_email
