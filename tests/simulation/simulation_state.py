@@ -210,6 +210,7 @@ COMPARE_RECORDED_TIMES = {
     "pairing_was_paid",
     "extension_money",
     "message_within_session",
+    "capacity_never_exceeded",
 }
 # The steps in which a process may stop.
 MAY_STOP = (
