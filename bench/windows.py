@@ -178,7 +178,12 @@ async def _connected(testbed: Testbed) -> AsyncIterator[None]:
 
         async def send_heartbeats() -> None:
             while True:
-                await store.report([Report(mitra_id, "bench", time.monotonic(), None) for mitra_id in mitras])
+                await store.report(
+                    [
+                        Report(mitra_id, "bench", time.monotonic(), time.monotonic(), None)
+                        for mitra_id in mitras
+                    ]
+                )
                 await asyncio.sleep(_HEARTBEAT_SECONDS)
 
         heartbeats = asyncio.create_task(send_heartbeats())

@@ -185,7 +185,7 @@ async def test_a_call_that_valkey_runs_after_a_stop_lengthens_no_lease(
         own_valkey.signal(signal.SIGSTOP)
         try:
             outcomes = await asyncio.gather(
-                process.report([store.Report(mitra, "phone", time.monotonic(), None)]),
+                process.report([store.Report(mitra, "phone", time.monotonic(), time.monotonic(), None)]),
                 process.customers_seen([customer], 30),
                 process.apply([MitraState(pushed, "Sari", True, False, True, 0, 1, 600, 1)]),
                 return_exceptions=True,
@@ -201,7 +201,7 @@ async def test_a_call_that_valkey_runs_after_a_stop_lengthens_no_lease(
             while (pushed_until := await client.zscore(AVAILABLE_KEY, str(pushed))) is None:
                 await asyncio.sleep(0.01)
         # Valkey was stopped for 0.2 s.
-        assert ages[mitra] > 0.19
+        assert ages[mitra][0].last_frame > 0.19
         assert customer_until - stopped_ms < 30_100
         assert pushed_until - stopped_ms < 600_100
 
@@ -223,7 +223,7 @@ async def test_a_process_that_does_not_know_valkeys_time_reports_no_frame_to_a_s
         try:
             monkeypatch.setattr(store, "CALL_TIMEOUT_SECONDS", 0.2)
             with pytest.raises(PresenceUnknown):
-                await started.report([store.Report(mitra, "phone", begun, None)])
+                await started.report([store.Report(mitra, "phone", begun, begun, None)])
         finally:
             own_valkey.signal(signal.SIGCONT)
             monkeypatch.undo()
@@ -231,8 +231,8 @@ async def test_a_process_that_does_not_know_valkeys_time_reports_no_frame_to_a_s
             while await runs() == before:
                 await asyncio.sleep(0.01)
         assert await started.frame_ages([mitra]) == {}
-        await started.report([store.Report(mitra, "phone", begun, None)])
-        assert (await started.frame_ages([mitra]))[mitra] > 0.19
+        await started.report([store.Report(mitra, "phone", begun, begun, None)])
+        assert (await started.frame_ages([mitra]))[mitra][0].last_frame > 0.19
 
 
 @pytest.mark.rule("5.6")
@@ -243,7 +243,9 @@ async def test_a_process_that_is_stopped_between_two_batches_of_frames_makes_no_
         process = store.PresenceStore(client)
         await process.count()
         begun = time.monotonic()
-        reports = [store.Report(uuid4(), "phone", begun, None) for _ in range(store.MAX_BATCH_SIZE + 1)]
+        reports = [
+            store.Report(uuid4(), "phone", begun, begun, None) for _ in range(store.MAX_BATCH_SIZE + 1)
+        ]
         execute = process._execute
 
         async def then_stop(*arguments: Any) -> Any:
@@ -256,7 +258,7 @@ async def test_a_process_that_is_stopped_between_two_batches_of_frames_makes_no_
         await process.report(reports)
         ages = await process.frame_ages([report.mitra_id for report in reports])
         assert len(ages) == len(reports)
-        assert min(ages.values()) > 0.19
+        assert min(found[0].last_frame for found in ages.values()) > 0.19
 
 
 @pytest.mark.rule("X.10")

@@ -628,7 +628,7 @@ async def test_frames_that_arrived_while_the_process_was_stopped_count_as_old(
     presence._old_until = time.monotonic()
     presence.frame_received(mitra, "phone")
     await presence.flush()
-    assert (await presence.frame_ages([mitra]))[mitra] < 1
+    assert (await presence.frame_ages([mitra]))[mitra][0].last_frame < 1
 
 
 async def test_last_seen_is_the_time_of_the_last_frame(

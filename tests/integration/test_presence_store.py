@@ -54,10 +54,13 @@ async def frame(
     age: float = 0,
     closed: float | None = None,
     connection: str = "phone",
+    opened: float | None = None,
 ) -> set[UUID]:
+    """Report a frame. The times are in seconds before now. Without `opened`, the connection was opened just before."""
     now = time.monotonic()
+    opened_at = now - (age if opened is None else opened)
     return await store.report(
-        [Report(mitra_id, connection, now - age, None if closed is None else now - closed)]
+        [Report(mitra_id, connection, opened_at, now - age, None if closed is None else now - closed)]
     )
 
 
@@ -175,7 +178,7 @@ async def test_a_report_of_a_frame_after_the_close_does_not_reopen_the_connectio
 
 
 @pytest.mark.rule("5.6")
-async def test_the_age_of_a_mitras_last_frame_is_that_of_its_newest_living_connection(
+async def test_the_ages_of_frames_are_those_of_the_mitras_living_connections(
     store: PresenceStore,
 ) -> None:
     mitra, closed, gone, stranger = (uuid4() for _ in range(4))
@@ -187,7 +190,83 @@ async def test_the_age_of_a_mitras_last_frame_is_that_of_its_newest_living_conne
 
     ages = await store.frame_ages([mitra, closed, gone, stranger])
 
-    assert {each: int(age) for each, age in ages.items()} == {mitra: 4, closed: 2}
+    assert {each: sorted(int(one.last_frame) for one in found) for each, found in ages.items()} == {
+        mitra: [4],
+        closed: [2],
+    }
+
+
+@pytest.mark.rule("5.8")
+@pytest.mark.parametrize(("gap", "heard_since"), [(2.49, 9), (2.51, 5)])
+async def test_a_gap_between_two_frames_ends_the_time_in_which_the_mitra_was_heard(
+    store: PresenceStore, gap: float, heard_since: int
+) -> None:
+    mitra, now = uuid4(), time.monotonic()
+    ages = [9, 5 + gap, 5, 3, 3.5, 1]
+    await store.report([Report(mitra, "phone", now - 60, now - age, None) for age in ages])
+    [found] = (await store.frame_ages([mitra]))[mitra]
+    assert [int(age) for age in found] == [1, heard_since, 60]
+
+
+PRESENT = {
+    "closed less than 3 s before": (4.0, 2.9, True),
+    "closed 3 s before": (3.01, 3.01, False),
+    "still open on another device": (0.5, None, True),
+    "its process died less than 3 s before": (2.99, None, True),
+    "its process died 3 s before": (3.01, None, False),
+    "closed just before, after 8.9 s of silence: it was not connected for the last 2.9 s": (8.9, 0.0, True),
+    "closed just before, after 9 s of silence: it was not connected for the last 3 s": (9.01, 0.0, False),
+}
+
+
+@pytest.mark.rule("5.6")
+@pytest.mark.parametrize(("age", "closed", "joins"), PRESENT.values(), ids=PRESENT.keys())
+async def test_a_new_connection_continues_the_presence_of_a_connection_that_ended_less_than_3_s_before(
+    store: PresenceStore, age: float, closed: float | None, joins: bool
+) -> None:
+    mitra, now = uuid4(), time.monotonic()
+    earlier = Report(mitra, "earlier", now - 60, now - age, None)
+    if closed is not None:
+        await store.report([earlier])
+        earlier = earlier._replace(closed_at=now - closed)
+    await store.report([earlier, Report(mitra, "new", now, now, None)])
+    found = min((await store.frame_ages([mitra]))[mitra])
+    assert int(found.present_since) == (60 if joins else 0)
+
+
+@pytest.mark.rule("5.6", "X.10")
+async def test_the_presence_of_a_connection_begins_with_its_opening_after_valkey_forgot_it(
+    store: PresenceStore, valkey_client: "valkey.asyncio.Valkey"
+) -> None:
+    mitra = uuid4()
+    await frame(store, mitra, 3, opened=40)
+    await valkey_client.flushdb()
+    await frame(store, mitra, 1, opened=40)
+    [found] = (await store.frame_ages([mitra]))[mitra]
+    assert [int(age) for age in found] == [1, 1, 40]
+
+
+@pytest.mark.rule("5.6")
+async def test_a_connection_without_known_beginnings_counts_as_begun_now(store: PresenceStore) -> None:
+    """An earlier version of the service wrote the connection, or Valkey's clock was set back."""
+    early, late = uuid4(), uuid4()
+    await frame(store, early, 1, opened=40)
+    await store._execute("HDEL", f"{MITRA_KEY_PREFIX}{early}", "since:phone")
+    await frame(store, late, 1, opened=40)
+    ahead = int(time.time() * 1000) + 60_000
+    await store._execute("HSET", f"{MITRA_KEY_PREFIX}{late}", "since:phone", f"{ahead} {ahead}")
+    ages = await store.frame_ages([early, late])
+    assert [(found.heard_since, found.present_since) for [found] in ages.values()] == [(0, 0), (0, 0)]
+    await frame(store, late, 0, opened=40)
+    assert int((await store.frame_ages([late]))[late][0].present_since) == 40
+
+
+async def test_nothing_of_a_connection_is_left_when_its_lease_is_over(store: PresenceStore) -> None:
+    mitra = uuid4()
+    await frame(store, mitra, 3, 3, connection="old")
+    await frame(store, mitra, connection="new")
+    fields = await store._execute("HKEYS", f"{MITRA_KEY_PREFIX}{mitra}")
+    assert sorted(fields) == [b"connection:new", b"since:new"]
 
 
 @pytest.mark.rule("1.1", "5.6")
@@ -223,7 +302,7 @@ async def test_a_process_learns_from_the_next_answer_that_valkeys_clock_was_set_
 
     await frame(store, mitra, 4)
 
-    assert 4 <= (await store.frame_ages([mitra]))[mitra] < 5
+    assert 4 <= (await store.frame_ages([mitra]))[mitra][0].last_frame < 5
     assert store._clock_ahead_ms == pytest.approx(right, abs=100)
 
 
@@ -324,7 +403,9 @@ async def test_unreadable_values_in_a_mitras_hash_are_ignored(store: PresenceSto
 
 async def test_the_states_of_many_mitras_are_sent_in_batches_in_the_given_order(store: PresenceStore) -> None:
     mitras = [uuid4() for _ in range(2 * MAX_BATCH_SIZE + 50)]
-    unknown = await store.report([Report(mitra, "phone", time.monotonic(), None) for mitra in mitras])
+    unknown = await store.report(
+        [Report(mitra, "phone", time.monotonic(), time.monotonic(), None) for mitra in mitras]
+    )
     assert unknown == set(mitras)
 
     standings = await store.apply([state(mitra, askable=i % 3 == 0) for i, mitra in enumerate(mitras)])
@@ -442,7 +523,9 @@ async def test_a_mitra_whose_push_until_field_is_damaged_is_not_reachable(
 
 async def test_connections_of_many_mitras_are_read_in_batches(store: PresenceStore) -> None:
     mitras = [uuid4() for _ in range(MAX_BATCH_SIZE + 10)]
-    await store.report([Report(mitra, "phone", time.monotonic(), None) for mitra in mitras[::2]])
+    await store.report(
+        [Report(mitra, "phone", time.monotonic(), time.monotonic(), None) for mitra in mitras[::2]]
+    )
     standings = await store.look_at(mitras)
     assert [standing.connected for standing in standings] == [True, False] * (len(mitras) // 2)
 

@@ -1,6 +1,7 @@
 """Extensions (section 5) through the services: asking, the decision, the charge, and the session's end."""
 
 import itertools
+from collections.abc import Sequence
 from uuid import UUID
 
 import asyncpg
@@ -16,6 +17,7 @@ from curhat.kit.signals import NoSignals
 from curhat.payments.gateway import ChargeAnswer
 from curhat.payments.mock.gateway import MockGateway
 from curhat.payments.service import Charge
+from curhat.presence.store import FrameAges
 from curhat.sessions import extension, states
 from curhat.sessions import service as sessions
 from curhat.sessions.errors import ExtensionDecided, ExtensionPending, SessionEnded
@@ -32,6 +34,9 @@ ADDED_MINUTES = 15
 
 APPROVED = ChargeAnswer("approved")
 DECLINED = ChargeAnswer("declined", reason="no money")
+# The frames of a mitra who was connected all the time.
+ALL_THE_TIME = FrameAges(last_frame=0, heard_since=86_400, present_since=86_400)
+
 PROCESSING = ChargeAnswer("processing")
 NOT_FOUND = ChargeAnswer("not_found")
 
@@ -44,11 +49,11 @@ async def chat(database: Database, clock: VirtualClock, make: Make) -> Chat:
 
 
 async def fire_due(
-    database: Database, *connected: UUID, unknown: bool = False, silent_seconds: float = 0.0
+    database: Database, *connected: UUID, unknown: bool = False, frames: FrameAges | None = None
 ) -> int:
     says = FakePresence(*connected)
     says.unknown = unknown
-    says.silent_seconds = silent_seconds
+    says.frames = frames or says.frames
     transitions = Transitions(database, says, MockGateway(database))  # type: ignore[arg-type]
     return await deadline_loop.run_once(database, transitions.by_kind())
 
@@ -290,11 +295,86 @@ async def test_silence_charges_only_if_the_mitra_was_heard_shortly_before_the_de
     await database.execute(change, str(window_seconds))
     asked = await ask(database, make, chat)
     await clock.advance(window_seconds)
-    await fire_due(database, chat.mitra.user_id, silent_seconds=silent_seconds)
+    await fire_due(database, chat.mitra.user_id, frames=FrameAges(silent_seconds, 86_400, 86_400))
     decided = await look(database, asked)
     expected = ("approved", "timeout") if is_charged else ("rejected", "mitra_unreachable")
     assert (decided.status, decided.decided_by) == expected
     assert (await money(database, asked))[1] == (["approved"] if is_charged else [])
+
+
+@pytest.mark.rule("5.1", "5.6", "5.8")
+@pytest.mark.invariant(5, 7)
+@pytest.mark.parametrize(
+    ("late_seconds", "frames", "is_charged"),
+    [
+        (0.0, ALL_THE_TIME, True),
+        (2.4, ALL_THE_TIME, True),
+        (2.5, ALL_THE_TIME, False),
+        (1.0, FrameAges(last_frame=0.1, heard_since=1.0, present_since=86_400), True),
+        (1.0, FrameAges(last_frame=0.1, heard_since=0.9, present_since=86_400), False),
+        (1.0, FrameAges(last_frame=3.4, heard_since=86_400, present_since=86_400), True),
+        (1.0, FrameAges(last_frame=3.5, heard_since=86_400, present_since=86_400), False),
+        (0.0, FrameAges(last_frame=0.1, heard_since=1.2, present_since=10.0), True),
+        (0.0, FrameAges(last_frame=0.1, heard_since=1.2, present_since=9.9), False),
+    ],
+    ids=[
+        "on time",
+        "a little late",
+        "too late",
+        "heard again just before the deadline",
+        "heard again only after the deadline",
+        "last heard shortly before the deadline",
+        "last heard long before the deadline",
+        "away too long before the request",
+        "away too long after the request",
+    ],
+)
+async def test_silence_charges_only_if_the_mitra_was_connected_at_the_deadline_itself(
+    database: Database,
+    clock: VirtualClock,
+    make: Make,
+    chat: Chat,
+    late_seconds: float,
+    frames: FrameAges,
+    is_charged: bool,
+) -> None:
+    """The worker decides `late_seconds` after the deadline."""
+    asked = await ask(database, make, chat)
+    await clock.advance(WINDOW_SECONDS + late_seconds)
+    await fire_due(database, chat.mitra.user_id, frames=frames)
+    decided = await look(database, asked)
+    expected = ("approved", "timeout") if is_charged else ("rejected", "mitra_unreachable")
+    assert (decided.status, decided.decided_by) == expected
+    assert (await money(database, asked))[1] == (["approved"] if is_charged else [])
+
+
+@pytest.mark.rule("5.6", "5.8")
+@pytest.mark.invariant(5, 7)
+@pytest.mark.parametrize(("stopped_seconds", "frames_since"), [(0.3, 0.2), (1.1, 86_400)])
+async def test_silence_charges_nothing_for_a_mitra_who_came_back_while_the_worker_was_stopped(
+    database: Database,
+    clock: VirtualClock,
+    make: Make,
+    chat: Chat,
+    stopped_seconds: float,
+    frames_since: float,
+) -> None:
+    """The worker reads the clock at the deadline and stops. The mitra comes back meanwhile."""
+    asked = await ask(database, make, chat)
+    await clock.advance(WINDOW_SECONDS)
+    says = FakePresence(chat.mitra.user_id)
+    answer = says.frame_ages
+
+    async def answers_later(mitra_ids: Sequence[UUID]) -> dict[UUID, list[FrameAges]]:
+        await clock.advance(stopped_seconds)
+        return await answer(mitra_ids)
+
+    says.frames = FrameAges(last_frame=0, heard_since=frames_since, present_since=86_400)
+    says.frame_ages = answers_later  # type: ignore[method-assign]
+    transitions = Transitions(database, says, MockGateway(database))  # type: ignore[arg-type]
+    await deadline_loop.run_once(database, transitions.by_kind())
+    assert (await look(database, asked)).decided_by == "mitra_unreachable"
+    assert await money(database, asked) == ("abandoned", [], [])
 
 
 @pytest.mark.rule("5.1", "5.2", "5.6")
@@ -467,18 +547,31 @@ async def test_the_customer_can_neither_confirm_nor_cancel_an_extensions_payment
 
 @pytest.mark.rule("5.4")
 @pytest.mark.invariant(5)
-async def test_an_answer_after_the_deadline_is_refused_even_if_the_worker_is_late(
+async def test_an_approval_after_the_deadline_is_refused_even_if_the_worker_is_late(
     database: Database, clock: VirtualClock, make: Make, chat: Chat
 ) -> None:
     asked = await ask(database, make, chat)
     await clock.advance(WINDOW_SECONDS)
+    with pytest.raises(ExtensionDecided):
+        await approve(database, chat, asked)
+    await fire_due(database, chat.mitra.user_id)
+    assert (await look(database, asked)).decided_by == "timeout"
     for step in (approve, reject):
         with pytest.raises(ExtensionDecided):
             await step(database, chat, asked)
+
+
+@pytest.mark.rule("5.4")
+@pytest.mark.invariant(7)
+async def test_a_rejection_after_the_deadline_counts_if_the_worker_is_late(
+    database: Database, clock: VirtualClock, make: Make, chat: Chat
+) -> None:
+    asked = await ask(database, make, chat)
+    await clock.advance(WINDOW_SECONDS + 0.5)
+    assert (await reject(database, chat, asked)).decided_by == "mitra"
     await fire_due(database, chat.mitra.user_id)
-    assert (await look(database, asked)).decided_by == "timeout"
-    with pytest.raises(ExtensionDecided):
-        await approve(database, chat, asked)
+    assert (await look(database, asked)).status == "rejected"
+    assert await money(database, asked) == ("abandoned", [], [])
 
 
 # The session's end ---------------------------------------------------------------------------------------

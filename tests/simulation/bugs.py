@@ -68,6 +68,12 @@ GIVING_UP = "tests/journeys/test_giving_up.py"
 JOURNEY_RACES = "tests/races/test_journey_races.py"
 HELD = "tests/races/test_held_deadlines.py"
 SILENCE = f"{EXTENSION}::test_silence_charges_only_if_the_mitra_was_heard_shortly_before_the_deadline"
+AT_DEADLINE = f"{EXTENSION}::test_silence_charges_only_if_the_mitra_was_connected_at_the_deadline_itself"
+STOPPED_DECISION = (
+    f"{EXTENSION}::test_silence_charges_nothing_for_a_mitra_who_came_back_while_the_worker_was_stopped"
+)
+# What presence answers about mitras who were connected all the time.
+NEVER_AWAY = "{each: [__import__('curhat.presence.store').presence.store.FrameAges(0, 1e5, 1e5)] for each in mitra_ids}"
 DEAD_PHONE = (
     "tests/journeys/test_same_bestie_and_extensions_over_http.py"
     "::test_silence_charges_nothing_for_a_mitra_whose_phone_died_without_closing_its_socket"
@@ -779,7 +785,7 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "an extension may be approved after its deadline",
-        [f"{EXTENSION}::test_an_answer_after_the_deadline_is_refused_even_if_the_worker_is_late"],
+        [f"{EXTENSION}::test_an_approval_after_the_deadline_is_refused_even_if_the_worker_is_late"],
         in_function(extension, "approve_by_mitra", "extension.is_over or ", ""),
     ),
     Bug(
@@ -806,7 +812,7 @@ BUGS: tuple[Bug, ...] = (
             transitions.Transitions,
             "_close_extension_windows",
             "await or_none(self._presence.frame_ages(list(mitra_ids))) or {}",
-            "dict.fromkeys(mitra_ids, 0.0)",
+            NEVER_AWAY,
         ),
     ),
     Bug(
@@ -820,7 +826,7 @@ BUGS: tuple[Bug, ...] = (
             "_close_extension_windows",
             "await or_none(self._presence.frame_ages(list(mitra_ids))) or {}",
             "await or_none(self._presence.frame_ages(list(mitra_ids)))\n"
-            "    ages = dict.fromkeys(mitra_ids, 0.0) if ages is None else ages",
+            f"    ages = {NEVER_AWAY} if ages is None else ages",
         ),
     ),
     Bug(
@@ -918,12 +924,56 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "silence charges for a mitra who was last heard 6 s ago",
         [SILENCE],
-        in_module(transitions, "MITRA_HEARD_SECONDS", 6),
+        in_function(
+            extension, "_was_connected", "deadline_at - HEARD_WITHIN", "deadline_at - timedelta(seconds=6)"
+        ),
     ),
     Bug(
         "silence charges for a mitra who was heard only before the request",
         [SILENCE],
-        in_function(extension, "window_over", " and heard_at[each.mitra_id] > each.requested_at", ""),
+        in_function(
+            extension,
+            "_was_connected",
+            "max(extension.deadline_at - HEARD_WITHIN, extension.requested_at)",
+            "extension.deadline_at - HEARD_WITHIN",
+        ),
+    ),
+    Bug(
+        "silence charges for a mitra who came back after the deadline",
+        [AT_DEADLINE],
+        in_function(extension, "_was_connected", "frames.heard_since <= extension.deadline_at and ", ""),
+    ),
+    Bug(
+        "silence charges for a mitra who was away too long after the request",
+        [AT_DEADLINE],
+        in_function(extension, "_was_connected", " and frames.present_since <= extension.requested_at", ""),
+    ),
+    Bug(
+        "silence charges long after the deadline",
+        [AT_DEADLINE, SIMULATION],
+        in_function(extension, "window_over", "        and now - each.deadline_at < HEARD_WITHIN\n", ""),
+    ),
+    Bug(
+        "silence charges for a mitra who came back while the worker was stopped",
+        [STOPPED_DECISION],
+        in_function(
+            Transitions, "_close_extension_windows", "after = await read_clock(tx)", "after = before"
+        ),
+    ),
+    Bug(
+        "silence charges although the mitra has said no",
+        [f"{EXTENSION}::test_a_rejection_after_the_deadline_counts_if_the_worker_is_late"],
+        in_function(
+            extension,
+            "reject_by_mitra",
+            'if extension.status == "pending":',
+            'if extension.status == "pending" and not extension.is_over:',
+        ),
+    ),
+    Bug(
+        "a new connection continues the presence of one whose process died long before",
+        ["tests/integration/test_presence_store.py"],
+        in_presence_script("local ended = closed and", "local ended = not closed and now or"),
     ),
     Bug(
         "the mitra of a pending extension is not pinged every second",

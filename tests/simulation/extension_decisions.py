@@ -2,19 +2,19 @@
 store presence.
 """
 
-import math
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from curhat.journeys import availability
-from curhat.presence.states import MITRA_HEARD_SECONDS
+from curhat.presence.states import COME_BACK_SECONDS, MITRA_HEARD_SECONDS
 from tests.simulation.checker import Checker
 from tests.simulation.fake_gateway import SimulatedPresence
 
+HEARD_WITHIN = timedelta(seconds=MITRA_HEARD_SECONDS)
+
 DECIDED = """
 SELECT extensions.id, extensions.decided_by, extensions.charge_by IS NOT NULL AS was_approved, sessions.mitra_id,
-    extensions.requested_at,
+    extensions.requested_at, extensions.deadline_at, extensions.decided_at,
     mitras.online AND mitras.suspended_at IS NULL AND NOT extensions.mitra_went_offline AS toggle_was_on
 FROM extensions
 JOIN sessions ON sessions.id = extensions.session_id
@@ -25,11 +25,26 @@ WHERE extensions.decided_by IN ('mitra', 'timeout', 'mitra_unreachable') AND ext
 
 @dataclass(frozen=True)
 class Heard:
-    """When each connected mitra was last heard, as Presence answers at one moment."""
+    """When each mitra was absent, as it is known at one moment."""
 
-    now: datetime
-    # None: Presence does not know.
-    ages: dict[UUID, float] | None
+    presence_is_unknown: bool
+    # When each absence began and ended. An absence that goes on ends at datetime.max.
+    absences: dict[UUID, list[tuple[datetime, datetime]]]
+
+    def was_connected(self, mitra_id: UUID, requested_at: datetime, moment: datetime) -> bool:
+        """Whether the mitra was connected at this moment, and away at most 3 s at a time since the request."""
+        last_frame = moment
+        for gone_at, back_at in self.absences[mitra_id]:
+            if gone_at < moment and back_at > requested_at:
+                if min(back_at, moment) - gone_at >= timedelta(seconds=COME_BACK_SECONDS):
+                    return False
+                if back_at > moment:
+                    last_frame = gone_at
+        return last_frame > max(requested_at, moment - HEARD_WITHIN)
+
+    def was_there_all_the_time(self, mitra_id: UUID, begin: datetime, end: datetime) -> bool:
+        """Whether the mitra was never absent between these two times."""
+        return not any(gone_at < end and back_at > begin for gone_at, back_at in self.absences[mitra_id])
 
 
 class ExtensionDecisions:
@@ -42,17 +57,18 @@ class ExtensionDecisions:
         self._seen: list[UUID] = []
 
     async def listen(self) -> Heard:
-        """Return what Presence answers now."""
-        (row,) = await self._checker.fetch(
-            "SELECT curhat_now() AS now, array(SELECT id FROM mitras) AS mitras"
-        )
-        return Heard(row["now"], await availability.or_none(self._presence.frame_ages(row["mitras"])))
+        """Return what is known about each mitra now."""
+        (row,) = await self._checker.fetch("SELECT array(SELECT id FROM mitras) AS mitras")
+        presence = self._presence
+        absences = {mitra_id: list(presence.absences.get(mitra_id, ())) for mitra_id in row["mitras"]}
+        for mitra_id, gone_at in (presence.lost_at | presence.silent_since).items():
+            absences[mitra_id].append((gone_at, datetime.max.replace(tzinfo=UTC)))
+        return Heard(presence.unknown, absences)
 
     async def check(self, heard: Heard | None = None) -> list[str]:
         """Return one text per wrong decision.
 
-        `heard`: what Presence answered when a process stopped that has now committed its decision. None: what Presence
-        answers now.
+        `heard`: what was known when a process stopped that has now committed its decision. None: what is known now.
         """
         broken = []
         rows = await self._checker.fetch(DECIDED, self._seen)
@@ -61,21 +77,26 @@ class ExtensionDecisions:
         for row in rows:
             assert heard is not None
             self._seen.append(row["id"])
-            age = None if heard.ages is None else heard.ages.get(row["mitra_id"], math.inf)
-            was_heard = (
-                age is not None
-                and age < MITRA_HEARD_SECONDS
-                and heard.now - timedelta(seconds=age) > row["requested_at"]
+            mitra_id, requested_at, decided_at = row["mitra_id"], row["requested_at"], row["decided_at"]
+            moment = min(row["deadline_at"], decided_at)
+            may_decide = (
+                row["toggle_was_on"]
+                and not heard.presence_is_unknown
+                and decided_at - moment < HEARD_WITHIN
+                and heard.was_connected(mitra_id, requested_at, moment)
             )
-            may_decide = row["toggle_was_on"] and was_heard
             decided_by = row["decided_by"]
             if decided_by == "mitra_unreachable" and row["toggle_was_on"]:
                 why = (
                     "nobody knows whether its mitra is connected"
-                    if age is None
+                    if heard.presence_is_unknown
+                    else "its decision is late"
+                    if heard.was_connected(mitra_id, requested_at, moment)
                     else "its mitra's phone is dead"
-                    if row["mitra_id"] in self._presence.silent_since
+                    if mitra_id in self._presence.silent_since
                     else "its mitra lost the network"
+                    if mitra_id in self._presence.lost_at
+                    else "its mitra came back too late"
                 )
                 self._reached.add(f"extension rejected since {why}")
             if row["was_approved"] and not row["toggle_was_on"]:
@@ -84,6 +105,8 @@ class ExtensionDecisions:
                 broken.append(
                     f"invariant 7: silence decided extension {row['id']} though its mitra was not heard"
                 )
-            if decided_by == "mitra_unreachable" and may_decide:
+            # After an absence, Presence may no longer know whether the mitra was connected at an earlier deadline.
+            is_certain = heard.was_there_all_the_time(mitra_id, moment, decided_at)
+            if decided_by == "mitra_unreachable" and may_decide and is_certain:
                 broken.append(f"rule 5.6: extension {row['id']} was rejected though its mitra was connected")
         return broken

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from curhat.kit.database import Database
@@ -10,7 +10,8 @@ from curhat.kit.errors import PresenceUnknown
 from curhat.payments.gateway import ChargeAnswer, GatewayUnknown, RefundAnswer
 from curhat.presence.queries import MitraState
 from curhat.presence.schemas import MitraPresence
-from curhat.presence.states import COME_BACK_SECONDS, MITRA_CONNECTED_SECONDS
+from curhat.presence.states import COME_BACK_SECONDS, MITRA_CONNECTED_SECONDS, MITRA_HEARD_SECONDS
+from curhat.presence.store import FrameAges
 
 AVAILABLE = """
 SELECT id FROM mitras
@@ -32,7 +33,30 @@ class SimulatedPresence:
         self.lost_at: dict[UUID, datetime] = {}
         # The time since which each of these mitras' phones is dead, by the virtual clock. Their sockets are still open.
         self.silent_since: dict[UUID, datetime] = {}
+        # When each absence began and ended, oldest first. An absence that goes on is in `lost_at` or `silent_since`.
+        self.absences: dict[UUID, list[tuple[datetime, datetime]]] = {}
         self.unknown = False
+
+    async def came_back(self, mitra_id: UUID) -> None:
+        """A mitra's phone connects again, on a new socket."""
+        gone_at = self.silent_since.pop(mitra_id, None) or self.lost_at.pop(mitra_id, None)
+        if gone_at is not None:
+            now: datetime = await self._database.fetchval("SELECT curhat_now()")
+            self.absences.setdefault(mitra_id, []).append((gone_at, now))
+        self.connected.add(mitra_id)
+
+    def clock_was_set_back(self, by: timedelta) -> None:
+        """Move all times back, because the presence of production measures ages by another clock."""
+        for times in (self.lost_at, self.silent_since):
+            times.update({mitra_id: at - by for mitra_id, at in times.items()})
+        for mitra_id, absences in self.absences.items():
+            self.absences[mitra_id] = [(gone_at - by, back_at - by) for gone_at, back_at in absences]
+
+    def _since(self, mitra_id: UUID, gap_seconds: float) -> datetime:
+        """Since when the mitra was there without an absence of at least `gap_seconds`."""
+        gap = timedelta(seconds=gap_seconds)
+        ends = [back_at for gone_at, back_at in self.absences.get(mitra_id, []) if back_at - gone_at >= gap]
+        return max(ends, default=datetime(2000, 1, 1, tzinfo=UTC))
 
     async def ask_candidates(self) -> list[UUID]:
         """The mitras who may be asked now. Sometimes returns the stale answer of the previous call."""
@@ -56,11 +80,11 @@ class SimulatedPresence:
         """Whether this mitra is connected: its socket is open and its phone not silent for too long, or its socket
         closed less than COME_BACK_SECONDS ago (5.6).
         """
-        ages = await self.frame_ages([mitra_id])
-        return ages.get(mitra_id, MITRA_CONNECTED_SECONDS) < MITRA_CONNECTED_SECONDS
+        found = (await self.frame_ages([mitra_id])).get(mitra_id, [])
+        return any(each.last_frame < MITRA_CONNECTED_SECONDS for each in found)
 
-    async def frame_ages(self, mitra_ids: Sequence[UUID]) -> dict[UUID, float]:
-        """The seconds since the last frame of each mitra with a connection, or whose connection may still come back.
+    async def frame_ages(self, mitra_ids: Sequence[UUID]) -> dict[UUID, list[FrameAges]]:
+        """The frames of each mitra with a connection, or whose connection may still come back.
 
         A phone that works answers at once.
         """
@@ -76,7 +100,12 @@ class SimulatedPresence:
                     continue
                 last_frame = min(last_frame, lost_at)
             # The presence of production measures ages, so a step of the database's clock does not change them.
-            ages[mitra_id] = max(0.0, (now - last_frame).total_seconds())
+            times = (
+                last_frame,
+                self._since(mitra_id, MITRA_HEARD_SECONDS),
+                self._since(mitra_id, COME_BACK_SECONDS),
+            )
+            ages[mitra_id] = [FrameAges(*(max(0.0, (now - at).total_seconds()) for at in times))]
         return ages
 
     async def connected_among(self, mitra_ids: Sequence[UUID]) -> set[UUID]:

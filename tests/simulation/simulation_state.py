@@ -188,8 +188,8 @@ FOLLOWS = {
     "open payment": ["confirm"],
     "confirm": ["gateway answers"],
     "gateway answers": ["accept", "reject", "clock", "toggle", "cancel search"],
-    "ask for more time": ["approve more time", "approve more time", "reject more time", "clock", "connection", "toggle",
-                          "valkey", "end session"],
+    "ask for more time": ["approve more time", "approve more time", "reject more time", "window ends", "clock",
+                          "connection", "toggle", "valkey", "end session"],
     "approve more time": ["gateway answers"],
     "connection": ["clock"],
     "clock": ["worker"],
@@ -446,6 +446,7 @@ class SimulationState:
             "follow up": (4, self.follow_up),
             "push": (12, self.send_pushes),
             "clock": (8, self.move_clock),
+            "window ends": (1, self.window_ends),
             "clock back": (1, self.set_clock_back),
             "process stops": (2, self.process_stops),
             "process continues": (4, self.process_continues),
@@ -700,14 +701,11 @@ class SimulationState:
     async def connection(self) -> str | None:
         """A mitra's connection is lost or returns. If the mitra's server dies too, no process reports the loss."""
         mitra = await self._an_awaited_mitra() or self.random.choice(self.mitras)
-        if self.presence.silent_since.pop(mitra, None) is not None:
-            self.presence.connected.add(mitra)
+        if mitra in self.presence.silent_since or mitra not in self.presence.connected:
+            await self.presence.came_back(mitra)
             await self.cards.mitra_returns(mitra)
             return f"{mitra} back"
-        self.presence.connected ^= {mitra}
-        if mitra in self.presence.connected:
-            await self.cards.mitra_returns(mitra)
-            return f"{mitra} back"
+        self.presence.connected.remove(mitra)
         self.presence.lost_at[mitra] = await self.clock.now()
         if self.random.random() < 0.2:
             return f"{mitra} lost with its server"
@@ -955,6 +953,22 @@ class SimulationState:
         await self._time_passes()
         return f"+{seconds:.3f} s"
 
+    async def window_ends(self) -> str | None:
+        """A mitra does not answer an extension, and the worker decides at the deadline or a little later."""
+        due = await self.database.fetchrow(
+            """
+            SELECT id, due_at - curhat_now() AS remaining FROM deadlines
+            WHERE kind = 'extension_window' AND due_at > curhat_now() ORDER BY due_at LIMIT 1
+            """
+        )
+        if due is None or self.database.stopped is not None:
+            return None
+        late_seconds = self.random.choice([0.0, 0.001, 1.0, 2.499, 2.5])
+        await self._before_time_passes()
+        await self.clock.advance(due["remaining"].total_seconds() + late_seconds)
+        await self._time_passes()
+        return f"{late_seconds} s late: {await self._fire(due['id'])}"
+
     async def set_clock_back(self) -> str | None:
         """The database's clock is set back: a little, or far."""
         if self.seed % CLOCK_GOES_BACK_EVERY:
@@ -964,10 +978,7 @@ class SimulationState:
         await self.clock.advance(-seconds)
         await self._time_passes()
         self.clock_went_back = True
-        # Presence measures ages by another clock.
-        for times in (self.presence.lost_at, self.presence.silent_since):
-            for mitra, at in times.items():
-                times[mitra] = at - timedelta(seconds=seconds)
+        self.presence.clock_was_set_back(timedelta(seconds=seconds))
         self.reached.add("clock set back")
         return f"-{seconds:.1f} s"
 

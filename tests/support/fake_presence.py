@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from curhat.kit.errors import PresenceUnknown
+from curhat.presence.store import FrameAges
 
 
 class FakePresence:
@@ -12,8 +13,8 @@ class FakePresence:
     def __init__(self, *may_be_asked: UUID) -> None:
         self.mitras = list(may_be_asked)
         self.unknown = False
-        # The seconds since the last frame of every mitra.
-        self.silent_seconds = 0.0
+        # What presence knows about the frames of every mitra: connected all the time.
+        self.frames = FrameAges(last_frame=0, heard_since=86_400, present_since=86_400)
 
     async def ask_candidates(self) -> list[UUID]:
         """The mitras who may be asked."""
@@ -33,9 +34,9 @@ class FakePresence:
         """Whether this mitra is connected. Every mitra who may be asked is connected."""
         return mitra_id in await self.ask_candidates()
 
-    async def frame_ages(self, mitra_ids: Sequence[UUID]) -> dict[UUID, float]:
-        """The seconds since the last frame of each mitra who may be asked."""
-        return dict.fromkeys(await self.connected_among(mitra_ids), self.silent_seconds)
+    async def frame_ages(self, mitra_ids: Sequence[UUID]) -> dict[UUID, list[FrameAges]]:
+        """The frames of each mitra who may be asked."""
+        return {mitra_id: [self.frames] for mitra_id in await self.connected_among(mitra_ids)}
 
     async def connected_among(self, mitra_ids: Sequence[UUID]) -> set[UUID]:
         """Which of these mitras are connected."""

@@ -128,7 +128,8 @@ class Hooks:
             try:
                 await extension.socket_closed(self.database, identity.user_id)
             except DATABASE_AWAY as error:
-                # This failure does no harm, because a worker also checks presence at the extension's deadline.
+                # This failure charges nothing: at the extension's deadline, Valkey still shows that the mitra came back
+                # too late.
                 log.warning("extension.close_not_recorded", error=type(error).__name__)
         elif not self.hub.holds(identity):
             self.customers.closed(identity.user_id)

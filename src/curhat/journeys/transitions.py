@@ -22,9 +22,12 @@ from curhat.payments import service as payments
 from curhat.payments.gateway import Gateway, GatewayUnknown
 from curhat.payments.service import Charge
 from curhat.presence.service import Presence
-from curhat.presence.states import MITRA_HEARD_SECONDS
 from curhat.sessions import extension
 from curhat.sessions import service as sessions
+from curhat.sessions.extension import Frames
+
+# If asking presence took longer, for example because the worker was stopped meanwhile, presence is unknown.
+MAX_LOOK_SECONDS = 1.0
 
 
 class Transitions:
@@ -104,20 +107,32 @@ class Transitions:
         """
         extension_ids = [deadline.entity_id for deadline in due]
         mitra_ids = set((await extension.mitras_of(tx, extension_ids)).values())
-        now = await read_clock(tx)
+        # Presence answers between the two times. `after` makes sure that a frame after the deadline never counts as
+        # a frame before it, although the worker may be stopped between these statements.
+        before = await read_clock(tx)
         ages = await or_none(self._presence.frame_ages(list(mitra_ids))) or {}
-        heard_at = {
-            mitra_id: now - timedelta(seconds=age)
-            for mitra_id, age in ages.items()
-            if age < MITRA_HEARD_SECONDS
+        after = await read_clock(tx)
+        if after - before > timedelta(seconds=MAX_LOOK_SECONDS):
+            ages = {}
+        frames = {
+            mitra_id: [
+                Frames(
+                    last_at=before - timedelta(seconds=each.last_frame),
+                    heard_since=after - timedelta(seconds=each.heard_since),
+                    present_since=before - timedelta(seconds=each.present_since),
+                )
+                for each in connections
+            ]
+            for mitra_id, connections in ages.items()
         }
-        charges = await extension.window_over(tx, extension_ids, heard_at)
+        charges = await extension.window_over(tx, extension_ids, frames, after)
         return {extension_id: self._charge(attempt) for extension_id, attempt in charges.items()}
 
     async def _check_extension_presence(self, tx: Transaction, due: Sequence[Deadline]) -> None:
         """Reject the extensions of mitras who have not reconnected in time (5.6).
 
-        If presence is unknown, do nothing. The deadline of the extension's window then decides.
+        If presence is unknown, do nothing. The deadline of the extension's window then decides. It also finds a mitra
+        who came back too late, if this step was late or if no process noticed the close.
         """
         mitra_ids = await extension.mitras_of(tx, [deadline.entity_id for deadline in due])
         connected = await self._connected_mitras(mitra_ids)

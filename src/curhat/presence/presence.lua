@@ -1,5 +1,5 @@
 -- Presence in Valkey. All operations are in one script, so that readers and writers use one clock (Valkey's own) and
--- the same windows. `store.py` defines MAY_BE_ASKED_MS, CONNECTED_MS, COME_BACK_MS, MAX_CLOCK_STEP_MS,
+-- the same windows. `store.py` defines MAY_BE_ASKED_MS, CONNECTED_MS, HEARD_MS, COME_BACK_MS, MAX_CLOCK_STEP_MS,
 -- CUSTOMER_CONNECTED_MS and KEY_TTL_MS above this text.
 -- Every time is in ms.
 --
@@ -11,6 +11,7 @@
 --                                push_until       when push stops reaching the mitra
 --                                suspended        '1' if the mitra is suspended
 --                                connection:<id>  "<seen>" or "<seen> <closed>"
+--                                since:<id>       "<heard since> <present since>" of that connection
 --           curhat:customers   sorted set: customer → when it stops counting as connected
 -- ARGV[1]   the operation, followed by its arguments: the same number for each key of KEYS[2…]
 -- ARGV[last] Valkey's time when the process sent the call: never later than the true time, and '' if unknown
@@ -49,7 +50,36 @@ local function frames(value)
     return seen, closed
 end
 
--- Returns until when the mitra may be asked, until when it is connected, and the connections whose lease is over.
+-- Returns two beginnings, each nil if unknown. Since the first, frames came on this connection without a gap of HEARD_MS.
+-- Since the second, the mitra was present without a gap of COME_BACK_MS: on this connection, and on others before it.
+-- A time in the future was written before this clock was set back, and is unknown.
+local function beginnings(fields, id)
+    local heard, present = string.match(fields['since:' .. id] or '', '^(%d+) (%d+)$')
+    heard, present = tonumber(heard), tonumber(present)
+    if heard and heard > now + MAX_CLOCK_STEP_MS then heard = nil end
+    if present and present > now + MAX_CLOCK_STEP_MS then present = nil end
+    return heard, present
+end
+
+-- Returns since when the mitra was present, for a connection that was opened at `opened`: also on an earlier connection,
+-- if that one ended less than COME_BACK_MS before. Without a report of its close, an earlier connection may have ended
+-- right after its last frame, because its process died.
+local function present_since(fields, id, opened)
+    local since = opened
+    for name, value in pairs(fields) do
+        local other = string.match(name, '^connection:(.*)$')
+        if other and other ~= id then
+            local seen, closed = frames(value)
+            local _, present = beginnings(fields, other)
+            local ended = closed and math.min(closed, seen + CONNECTED_MS) or seen
+            if present and ended + COME_BACK_MS > opened then since = math.min(since, present) end
+        end
+    end
+    return since
+end
+
+-- Returns until when the mitra may be asked, until when it is connected, and the fields of the connections whose
+-- lease is over.
 -- A close can only shorten a lease. A suspended mitra has no lease: its sockets are being closed, and a report of a
 -- frame may still be under way.
 local function leases(fields)
@@ -62,6 +92,7 @@ local function leases(fields)
             local asked = math.min(seen + MAY_BE_ASKED_MS, come_back_until)
             if suspended or asked <= now then
                 table.insert(over, name)
+                table.insert(over, 'since:' .. string.sub(name, 12))
             else
                 asked_until = math.max(asked_until, asked)
                 connected_until = math.max(connected_until, math.min(seen + CONNECTED_MS, come_back_until))
@@ -96,22 +127,29 @@ end
 
 local operations = {}
 
--- Records frames and closes. Arguments per key: mitra, connection, ms since its last frame, ms since it closed ('' while
--- open). Reports may be repeated, late or out of order: the newest frame counts, and a closed connection stays closed.
+-- Records frames and closes. Arguments per key: mitra, connection, ms since it was opened, ms since its last frame, ms
+-- since it closed ('' while open). Reports may be repeated, late or out of order: the newest frame counts, and a closed connection stays closed.
 -- Returns the mitras without a stored state, for example after Valkey was wiped. The caller applies their states.
 function operations.report()
     local unknown = {}
     drop_unless('zset', AVAILABLE)
     for i = 2, #KEYS do
-        local at = 4 * i - 6
-        local mitra, name = ARGV[at], 'connection:' .. ARGV[at + 1]
+        local at = 5 * i - 8
+        local mitra, id = ARGV[at], ARGV[at + 1]
+        local name, since = 'connection:' .. id, 'since:' .. id
         drop_unless('hash', KEYS[i])
         local fields = read(KEYS[i])
         local seen, closed = frames(fields[name])
-        seen = math.max(seen, sent - ARGV[at + 2])
-        if not closed and ARGV[at + 3] ~= '' then closed = sent - ARGV[at + 3] end
+        local heard, present = beginnings(fields, id)
+        local frame = sent - ARGV[at + 3]
+        -- If reports were lost, for example while Valkey was away, the frames between these two count as not heard.
+        if not heard or frame - seen >= HEARD_MS then heard = math.max(seen, frame) end
+        present = present or present_since(fields, id, sent - ARGV[at + 2])
+        seen = math.max(seen, frame)
+        if not closed and ARGV[at + 4] ~= '' then closed = sent - ARGV[at + 4] end
         fields[name] = string.format('%.0f', seen) .. (closed and string.format(' %.0f', closed) or '')
-        server.call('HSET', KEYS[i], name, fields[name])
+        fields[since] = string.format('%.0f %.0f', heard, present)
+        server.call('HSET', KEYS[i], name, fields[name], since, fields[since])
         settle(KEYS[i], mitra, fields)
         if not tonumber(fields['version']) then table.insert(unknown, mitra) end
     end
@@ -146,19 +184,23 @@ function operations.apply()
     return answers
 end
 
--- Returns per mitra the ms since its last frame. Ignores connections that closed and did not come back in time. -1: no
--- such connection.
+-- Returns per mitra three numbers for each connection: the ms since its last frame, and since its two beginnings. An
+-- unknown beginning counts as now. Ignores connections that closed and did not come back in time.
 function operations.heard()
     local answers = {}
     for i = 2, #KEYS do
-        local newest = 0
-        for name, value in pairs(read(KEYS[i])) do
-            if string.sub(name, 1, 11) == 'connection:' then
-                local seen, closed = frames(value)
-                if not closed or closed + COME_BACK_MS > now then newest = math.max(newest, seen) end
+        local fields, answer = read(KEYS[i]), {}
+        for name, value in pairs(fields) do
+            local id = string.match(name, '^connection:(.*)$')
+            local seen, closed = frames(value)
+            if id and seen > 0 and (not closed or closed + COME_BACK_MS > now) then
+                local heard, present = beginnings(fields, id)
+                table.insert(answer, math.max(0, now - seen))
+                table.insert(answer, math.max(0, now - (heard or now)))
+                table.insert(answer, math.max(0, now - (present or now)))
             end
         end
-        table.insert(answers, newest > 0 and math.max(0, now - newest) or -1)
+        table.insert(answers, answer)
     end
     return answers
 end

@@ -48,7 +48,7 @@ from curhat.presence.hooks import IntentChanged, PresenceHooks
 from curhat.presence.queries import MitraState
 from curhat.presence.schemas import MitraPresence
 from curhat.presence.states import COME_BACK_SECONDS, MAY_BE_ASKED_SECONDS, PUSH_REACHABLE_SECONDS
-from curhat.presence.store import PresenceStore, Report
+from curhat.presence.store import FrameAges, PresenceStore, Report
 
 log = structlog.get_logger(__name__)
 
@@ -139,6 +139,7 @@ async def mitra_state(database: Database | Transaction, mitra_id: UUID) -> Mitra
 class _Connection:
     mitra_id: UUID
     id: str
+    opened_at: float
     last_frame: float
     closed_at: float | None = None
 
@@ -193,8 +194,8 @@ class Presence:
         standings = await self._store.look_at(mitra_ids)
         return {each for each, standing in zip(mitra_ids, standings, strict=True) if standing.connected}
 
-    async def frame_ages(self, mitra_ids: Sequence[UUID]) -> dict[UUID, float]:
-        """Return the seconds since each mitra's last frame (5.6). Omits mitras without a connection."""
+    async def frame_ages(self, mitra_ids: Sequence[UUID]) -> dict[UUID, list[FrameAges]]:
+        """Return what Valkey knows about the frames of each mitra's connections (5.6, 5.8)."""
         return await self._store.frame_ages(mitra_ids)
 
     async def count_available(self) -> int:
@@ -217,7 +218,8 @@ class Presence:
     async def opened(self, mitra_id: UUID, connection_id: str) -> None:
         """Begin the lease of an opened socket. When `opened` returns, Valkey has the lease, unless Valkey is away."""
         mitra = self._mitras.setdefault(mitra_id, _Mitra())
-        mitra.connections[connection_id] = connection = _Connection(mitra_id, connection_id, self._arrival())
+        arrival = self._arrival()
+        mitra.connections[connection_id] = connection = _Connection(mitra_id, connection_id, arrival, arrival)
         self._unreported.add(connection)
         with _left_to_reconcile("opened"):
             await self.flush()
@@ -391,7 +393,10 @@ class Presence:
             self._unwritten_last_seen[connection.mitra_id] = max(seen, connection.last_frame)
         try:
             return await self._store.report(
-                [Report(each.mitra_id, each.id, each.last_frame, each.closed_at) for each in alive]
+                [
+                    Report(each.mitra_id, each.id, each.opened_at, each.last_frame, each.closed_at)
+                    for each in alive
+                ]
             )
         except PresenceUnknown:
             self._unreported.update(alive)

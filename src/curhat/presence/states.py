@@ -6,8 +6,9 @@ MAY_BE_ASKED_SECONDS = 12
 PUSH_REACHABLE_SECONDS = 15 * 60
 # 5.6: a mitra is connected while its last frame is at most this old. This is two heartbeats of 3 s.
 MITRA_CONNECTED_SECONDS = 6
-# 5.6: at an extension's deadline, a mitra is connected only if its last frame is at most this old. While an extension
-# is pending, its mitra is pinged every second (sessions/extension_pings.py).
+# 5.8: at an extension's deadline, a mitra is connected only if its last frame is at most this old. While an extension
+# is pending, its mitra is pinged every second (sessions/extension_pings.py). If the worker decides later than this
+# after the deadline, silence approves nothing.
 MITRA_HEARD_SECONDS = 2.5
 # 5.6: after its socket closed, a mitra has this much time to reconnect before the server treats it as disconnected.
 COME_BACK_SECONDS = 3

@@ -33,6 +33,7 @@ from curhat.presence.states import (
     CUSTOMER_CONNECTED_SECONDS,
     MAY_BE_ASKED_SECONDS,
     MITRA_CONNECTED_SECONDS,
+    MITRA_HEARD_SECONDS,
     PUSH_REACHABLE_SECONDS,
 )
 
@@ -57,6 +58,7 @@ MAX_CLOCK_STEP_SECONDS = 0.5
 _WINDOWS = {
     "MAY_BE_ASKED_MS": MAY_BE_ASKED_SECONDS,
     "CONNECTED_MS": MITRA_CONNECTED_SECONDS,
+    "HEARD_MS": MITRA_HEARD_SECONDS,
     "COME_BACK_MS": COME_BACK_SECONDS,
     "MAX_CLOCK_STEP_MS": MAX_CLOCK_STEP_SECONDS,
     "CUSTOMER_CONNECTED_MS": CUSTOMER_CONNECTED_SECONDS,
@@ -77,15 +79,29 @@ Item = TypeVar("Item")
 
 
 class Report(NamedTuple):
-    """When a connection's last frame came, and when it closed. Both times are of `time.monotonic`.
+    """When a connection was opened, when its last frame came, and when it closed. The times are of `time.monotonic`.
 
     `closed_at` is None before the close.
     """
 
     mitra_id: UUID
     connection_id: str
+    opened_at: float
     last_frame: float
     closed_at: float | None
+
+
+class FrameAges(NamedTuple):
+    """What Valkey knows about the frames of one connection, in seconds before now.
+
+    `last_frame`: when the last frame came. `heard_since`: since when frames came without a gap of MITRA_HEARD_SECONDS.
+    `present_since`: since when the mitra was present, on this connection and earlier ones, without a gap of
+    COME_BACK_SECONDS between two connections.
+    """
+
+    last_frame: float
+    heard_since: float
+    present_since: float
 
 
 class Standing(NamedTuple):
@@ -118,9 +134,14 @@ class PresenceStore:
             arguments: list[str | int] = []
             # Read the clock for each batch, because a call may take a second.
             now = time.monotonic()
-            for mitra_id, connection_id, last_frame, closed_at in batch:
-                closed_ms = "" if closed_at is None else int((now - closed_at) * 1000)
-                arguments += (str(mitra_id), connection_id, int((now - last_frame) * 1000), closed_ms)
+            for mitra_id, connection_id, opened_at, last_frame, closed_at in batch:
+                arguments += (
+                    str(mitra_id),
+                    connection_id,
+                    int((now - opened_at) * 1000),
+                    int((now - last_frame) * 1000),
+                    "" if closed_at is None else int((now - closed_at) * 1000),
+                )
             answer = await self._call("report", [report.mitra_id for report in batch], arguments, at=now)
             unknown.update(UUID(mitra.decode()) for mitra in answer)
         return unknown
@@ -156,15 +177,18 @@ class PresenceStore:
             standings += _standings(await self._call("look", batch, [str(mitra_id) for mitra_id in batch]))
         return standings
 
-    async def frame_ages(self, mitra_ids: Sequence[UUID]) -> dict[UUID, float]:
-        """Return the seconds since each mitra's last frame. Omits mitras without a connection.
+    async def frame_ages(self, mitra_ids: Sequence[UUID]) -> dict[UUID, list[FrameAges]]:
+        """Return what is known about the frames of each mitra's connections. Omits mitras without a connection.
 
         A connection that closed less than COME_BACK_SECONDS ago counts.
         """
-        ages: dict[UUID, float] = {}
+        ages: dict[UUID, list[FrameAges]] = {}
         for batch in _batches(mitra_ids):
             answer = await self._call("heard", batch, [str(mitra_id) for mitra_id in batch])
-            ages.update((each, ms / 1000) for each, ms in zip(batch, answer, strict=True) if ms >= 0)
+            for mitra_id, found in zip(batch, answer, strict=True):
+                seconds = [ms / 1000 for ms in found]
+                if seconds:
+                    ages[mitra_id] = [FrameAges(*seconds[i : i + 3]) for i in range(0, len(seconds), 3)]
         return ages
 
     async def customers_seen(self, customer_ids: Sequence[UUID], for_seconds: float) -> None:

@@ -19,15 +19,15 @@ Concurrency
     A decision checks `mitra_went_offline`, so each decision locks the session and then the extension.
     A step with several extensions first locks all their sessions in id order, and then the extensions in id order.
 Relies on
-    Presence, which says whether a mitra is connected, and when its last frame came. Callers ask presence before they
-    take any lock. When the default action decides, unknown presence means disconnected (5.6).
+    Presence, which says whether a mitra is connected, and when its frames came. Callers ask presence before they take
+    any lock. When the default action decides, unknown presence means disconnected (5.6).
     ExtensionPings, which pings the mitra of a pending extension every second. Without these pings, a mitra who is
     connected sends too few frames, and silence approves nothing.
 """
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 import structlog
@@ -40,7 +40,7 @@ from curhat.kit.pause_points import pause_point
 from curhat.payments import service as payments
 from curhat.payments.gateway import ChargeAnswer
 from curhat.payments.service import Charge, ChargeOutcome
-from curhat.presence.states import COME_BACK_SECONDS
+from curhat.presence.states import COME_BACK_SECONDS, MITRA_HEARD_SECONDS
 from curhat.pricing import service as pricing
 from curhat.pricing.schemas import Offer
 from curhat.realtime import service as realtime
@@ -62,6 +62,15 @@ SESSION_END = "session_end"
 
 # Slightly longer than the time that a mitra has to reconnect, so that the old lease has ended by Valkey's clock too.
 PRESENCE_CHECK_SECONDS = COME_BACK_SECONDS + 0.1
+HEARD_WITHIN = timedelta(seconds=MITRA_HEARD_SECONDS)
+
+
+class Frames(NamedTuple):
+    """The frames on one connection of a mitra, by PostgreSQL's clock (see presence.store.FrameAges)."""
+
+    last_at: datetime
+    heard_since: datetime
+    present_since: datetime
 
 
 # The request ---------------------------------------------------------------------------------------------
@@ -140,13 +149,11 @@ async def approve_by_mitra(
 async def reject_by_mitra(tx: Transaction, mitra_id: UUID, extension_id: UUID) -> Extension:
     """pending → rejected, by the mitra. Nothing is charged (5.4). A repeated call changes nothing.
 
-    Raises NotFound. Raises ExtensionDecided if the extension was decided in another way, or if the deadline has
-    passed.
+    After the deadline, the rejection still counts if no worker has decided yet. Otherwise silence would charge although
+    the mitra has said no. Raises NotFound. Raises ExtensionDecided if the extension was decided in another way.
     """
     extension = await _lock_own(tx, mitra_id, extension_id)
     if extension.status == "pending":
-        if extension.is_over:
-            raise _already_decided(extension)
         await _reject(tx, [(extension, "mitra")])
         await realtime.append(tx, await _decided_events(tx, [extension]))
     elif extension.decided_by != "mitra" or extension.status != "rejected":
@@ -155,13 +162,17 @@ async def reject_by_mitra(tx: Transaction, mitra_id: UUID, extension_id: UUID) -
 
 
 async def window_over(
-    tx: Transaction, extension_ids: Sequence[UUID], heard_at: Mapping[UUID, datetime]
+    tx: Transaction,
+    extension_ids: Sequence[UUID],
+    frames: Mapping[UUID, Sequence[Frames]],
+    now: datetime,
 ) -> dict[UUID, Charge]:
     """pending → charging or rejected at the deadlines, according to each extension's default action (5.1, 5.2).
 
-    Does nothing for a decided extension. `heard_at` holds the mitras from whom a frame came within
-    MITRA_HEARD_SECONDS, and when the frame came, as presence reported before this step took its locks. Silence of a
-    mitra who was not heard since the customer asked never approves (5.6).
+    Does nothing for a decided extension. `frames` has the frames on each connection of the mitras, as presence answered
+    before this step took its locks, at the latest at `now`. Silence approves only if these frames show that the mitra
+    was connected at the deadline (5.8), and if the worker is not late. During an outage, the mitra may have been unable
+    to answer.
     Returns the charges, by the extension's id. The caller carries out the charges after the commit.
     """
     pending = await _lock_pending(tx, extension_ids)
@@ -172,7 +183,9 @@ async def window_over(
     there = [
         each
         for each in over
-        if each.mitra_is_there and each.mitra_id in heard_at and heard_at[each.mitra_id] > each.requested_at
+        if each.mitra_is_there
+        and now - each.deadline_at < HEARD_WITHIN
+        and any(_was_connected(each, connection) for connection in frames.get(each.mitra_id, ()))
     ]
     approved = [each for each in there if each.default_action == "auto_approve"]
     charges = await _approve(tx, approved, "timeout")
@@ -180,6 +193,18 @@ async def window_over(
     await _reject(tx, [(each, "timeout" if each in there else "mitra_unreachable") for each in rejected])
     await realtime.append(tx, await _decided_events(tx, over))
     return charges
+
+
+def _was_connected(extension: LockedExtension, frames: Frames) -> bool:
+    """Whether the frames on one connection show that the mitra was connected at the deadline (5.6, 5.8).
+
+    1. A frame came shortly before the deadline, after the request. If the last frame came after the deadline, frames
+       came without a gap since before the deadline.
+    2. Since the request, the mitra came back in time after each close.
+    """
+    heard_after = max(extension.deadline_at - HEARD_WITHIN, extension.requested_at)
+    was_heard = frames.heard_since <= extension.deadline_at and frames.last_at > heard_after
+    return was_heard and frames.present_since <= extension.requested_at
 
 
 async def mitra_lost(tx: Transaction, *extension_ids: UUID) -> None:
