@@ -308,8 +308,7 @@ async def test_silence_charges_only_if_the_mitra_was_heard_shortly_before_the_de
     ("late_seconds", "frames", "is_charged"),
     [
         (0.0, ALL_THE_TIME, True),
-        (2.4, ALL_THE_TIME, True),
-        (2.5, ALL_THE_TIME, False),
+        (60.0, ALL_THE_TIME, True),
         (1.0, FrameAges(last_frame=0.1, heard_since=1.0, present_since=86_400), True),
         (1.0, FrameAges(last_frame=0.1, heard_since=0.9, present_since=86_400), False),
         (1.0, FrameAges(last_frame=3.4, heard_since=86_400, present_since=86_400), True),
@@ -319,8 +318,7 @@ async def test_silence_charges_only_if_the_mitra_was_heard_shortly_before_the_de
     ],
     ids=[
         "on time",
-        "a little late",
-        "too late",
+        "a minute late",
         "heard again just before the deadline",
         "heard again only after the deadline",
         "last heard shortly before the deadline",
@@ -547,31 +545,18 @@ async def test_the_customer_can_neither_confirm_nor_cancel_an_extensions_payment
 
 @pytest.mark.rule("5.4")
 @pytest.mark.invariant(5)
-async def test_an_approval_after_the_deadline_is_refused_even_if_the_worker_is_late(
+async def test_an_answer_after_the_deadline_is_refused_even_if_the_worker_is_late(
     database: Database, clock: VirtualClock, make: Make, chat: Chat
 ) -> None:
     asked = await ask(database, make, chat)
     await clock.advance(WINDOW_SECONDS)
-    with pytest.raises(ExtensionDecided):
-        await approve(database, chat, asked)
-    await fire_due(database, chat.mitra.user_id)
-    assert (await look(database, asked)).decided_by == "timeout"
     for step in (approve, reject):
         with pytest.raises(ExtensionDecided):
             await step(database, chat, asked)
-
-
-@pytest.mark.rule("5.4")
-@pytest.mark.invariant(7)
-async def test_a_rejection_after_the_deadline_counts_if_the_worker_is_late(
-    database: Database, clock: VirtualClock, make: Make, chat: Chat
-) -> None:
-    asked = await ask(database, make, chat)
-    await clock.advance(WINDOW_SECONDS + 0.5)
-    assert (await reject(database, chat, asked)).decided_by == "mitra"
     await fire_due(database, chat.mitra.user_id)
-    assert (await look(database, asked)).status == "rejected"
-    assert await money(database, asked) == ("abandoned", [], [])
+    assert (await look(database, asked)).decided_by == "timeout"
+    with pytest.raises(ExtensionDecided):
+        await approve(database, chat, asked)
 
 
 # The session's end ---------------------------------------------------------------------------------------

@@ -220,15 +220,16 @@ async def test_a_race_between_a_rejection_and_the_deadline_has_one_outcome(
 
 @pytest.mark.rule("5.4")
 @pytest.mark.invariant(5, 6, 7)
-async def test_an_approval_that_gets_its_lock_after_the_deadline_is_refused(scenario: Scenario) -> None:
+@pytest.mark.parametrize("answer", ["approves", "rejects"])
+async def test_an_answer_that_gets_its_lock_after_the_deadline_is_refused(
+    scenario: Scenario, answer: str
+) -> None:
     asked = await scenario.ask()
     await scenario.clock.advance(WINDOW_SECONDS - 0.001)
     lock_holder = command(scenario.database, lambda tx: extension.lock_session(tx, scenario.chat.id))
+    answers = scenario.approves(asked) if answer == "approves" else scenario.rejects(asked)
     assert await race(
-        scenario.database,
-        lock_holder,
-        scenario.approves(asked),
-        meanwhile=lambda: scenario.clock.advance(0.001),
+        scenario.database, lock_holder, answers, meanwhile=lambda: scenario.clock.advance(0.001)
     ) == (
         "done",
         "extension_decided",

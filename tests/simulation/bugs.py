@@ -785,7 +785,7 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "an extension may be approved after its deadline",
-        [f"{EXTENSION}::test_an_approval_after_the_deadline_is_refused_even_if_the_worker_is_late"],
+        [f"{EXTENSION}::test_an_answer_after_the_deadline_is_refused_even_if_the_worker_is_late"],
         in_function(extension, "approve_by_mitra", "extension.is_over or ", ""),
     ),
     Bug(
@@ -949,25 +949,10 @@ BUGS: tuple[Bug, ...] = (
         in_function(extension, "_was_connected", " and frames.present_since <= extension.requested_at", ""),
     ),
     Bug(
-        "silence charges long after the deadline",
-        [AT_DEADLINE, SIMULATION],
-        in_function(extension, "window_over", "        and now - each.deadline_at < HEARD_WITHIN\n", ""),
-    ),
-    Bug(
         "silence charges for a mitra who came back while the worker was stopped",
         [STOPPED_DECISION],
         in_function(
             Transitions, "_close_extension_windows", "after = await read_clock(tx)", "after = before"
-        ),
-    ),
-    Bug(
-        "silence charges although the mitra has said no",
-        [f"{EXTENSION}::test_a_rejection_after_the_deadline_counts_if_the_worker_is_late"],
-        in_function(
-            extension,
-            "reject_by_mitra",
-            'if extension.status == "pending":',
-            'if extension.status == "pending" and not extension.is_over:',
         ),
     ),
     Bug(

@@ -82,7 +82,6 @@ class ExtensionDecisions:
             may_decide = (
                 row["toggle_was_on"]
                 and not heard.presence_is_unknown
-                and decided_at - moment < HEARD_WITHIN
                 and heard.was_connected(mitra_id, requested_at, moment)
             )
             decided_by = row["decided_by"]
@@ -90,8 +89,6 @@ class ExtensionDecisions:
                 why = (
                     "nobody knows whether its mitra is connected"
                     if heard.presence_is_unknown
-                    else "its decision is late"
-                    if heard.was_connected(mitra_id, requested_at, moment)
                     else "its mitra's phone is dead"
                     if mitra_id in self._presence.silent_since
                     else "its mitra lost the network"

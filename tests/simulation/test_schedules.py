@@ -45,7 +45,6 @@ MUST_BE_REACHED = {
     "extension rejected since its mitra lost the network",
     "extension rejected since its mitra's phone is dead",
     "extension rejected since nobody knows whether its mitra is connected",
-    "extension rejected since its decision is late",
     "extension lost by the toggle",
     "extension charge_failed by mitra",
     "extension charge_failed by timeout",

@@ -125,7 +125,7 @@ class Transitions:
             ]
             for mitra_id, connections in ages.items()
         }
-        charges = await extension.window_over(tx, extension_ids, frames, after)
+        charges = await extension.window_over(tx, extension_ids, frames)
         return {extension_id: self._charge(attempt) for extension_id, attempt in charges.items()}
 
     async def _check_extension_presence(self, tx: Transaction, due: Sequence[Deadline]) -> None:

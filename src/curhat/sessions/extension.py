@@ -149,11 +149,13 @@ async def approve_by_mitra(
 async def reject_by_mitra(tx: Transaction, mitra_id: UUID, extension_id: UUID) -> Extension:
     """pending → rejected, by the mitra. Nothing is charged (5.4). A repeated call changes nothing.
 
-    After the deadline, the rejection still counts if no worker has decided yet. Otherwise silence would charge although
-    the mitra has said no. Raises NotFound. Raises ExtensionDecided if the extension was decided in another way.
+    Raises NotFound. Raises ExtensionDecided if the extension was decided in another way, or if the deadline has
+    passed.
     """
     extension = await _lock_own(tx, mitra_id, extension_id)
     if extension.status == "pending":
+        if extension.is_over:
+            raise _already_decided(extension)
         await _reject(tx, [(extension, "mitra")])
         await realtime.append(tx, await _decided_events(tx, [extension]))
     elif extension.decided_by != "mitra" or extension.status != "rejected":
@@ -165,14 +167,12 @@ async def window_over(
     tx: Transaction,
     extension_ids: Sequence[UUID],
     frames: Mapping[UUID, Sequence[Frames]],
-    now: datetime,
 ) -> dict[UUID, Charge]:
     """pending → charging or rejected at the deadlines, according to each extension's default action (5.1, 5.2).
 
     Does nothing for a decided extension. `frames` has the frames on each connection of the mitras, as presence answered
-    before this step took its locks, at the latest at `now`. Silence approves only if these frames show that the mitra
-    was connected at the deadline (5.8), and if the worker is not late. During an outage, the mitra may have been unable
-    to answer.
+    before this step took its locks. Silence approves only if these frames show that the mitra was connected at the
+    deadline (5.8), however late the worker is.
     Returns the charges, by the extension's id. The caller carries out the charges after the commit.
     """
     pending = await _lock_pending(tx, extension_ids)
@@ -184,7 +184,6 @@ async def window_over(
         each
         for each in over
         if each.mitra_is_there
-        and now - each.deadline_at < HEARD_WITHIN
         and any(_was_connected(each, connection) for connection in frames.get(each.mitra_id, ()))
     ]
     approved = [each for each in there if each.default_action == "auto_approve"]

@@ -297,8 +297,7 @@ WHERE CASE extensions.decided_by
     WHEN 'timeout' THEN extensions.decided_at < extensions.deadline_at
         OR (extensions.charge_by IS NOT NULL) <> (extensions.default_action = 'auto_approve')
     -- One statement compares the time, and a later statement writes decided_at (see done_in_time).
-    WHEN 'mitra' THEN extensions.charge_by IS NOT NULL
-        AND extensions.decided_at > extensions.deadline_at + interval '1 second'
+    WHEN 'mitra' THEN extensions.decided_at > extensions.deadline_at + interval '1 second'
     WHEN 'mitra_unreachable' THEN extensions.charge_by IS NOT NULL
     WHEN 'session_ended' THEN extensions.charge_by IS NOT NULL OR sessions.status <> 'ended'
     ELSE extensions.status <> 'pending'
