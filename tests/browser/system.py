@@ -129,7 +129,8 @@ class System:
         prepare: Callable[[BrowserContext], Awaitable[object]] = take_time,
         **more: Any,
     ) -> BrowserContext:
-        """Open a separate browser profile, which stands for a device. `prepare` gets it before its first page."""
+        """Open a separate browser profile, which stands for a device. `prepare` is called with the profile
+        before the profile opens its first page."""
         remembered = {"curhat:language": language, **(kept or {})}
         # Only a service worker shows notifications.
         browser = await self.browsers.get(notifications=service_workers == "allow")

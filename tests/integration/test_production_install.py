@@ -50,7 +50,7 @@ def production(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
             package = distribution(requirement.name)
             for name in {file.parts[0] for file in package.files or ()} - {"..", "__pycache__"}:
                 (folder / name).symlink_to(str(package.locate_file(name)))
-    # Curhat itself comes from `src`, and its version from what its installation says.
+    # Curhat's code comes from `src`. Python reads its version from the `.dist-info` folder of the installed package.
     for file in {
         file.parts[0] for file in distribution("curhat").files or () if ".dist-info" in file.parts[0]
     }:

@@ -55,7 +55,7 @@ export function valueOf(entry: Entry, value: string | null, language: Language):
   return wordOrText(value);
 }
 
-/** Puts the filters of an exported list into words: `status=open&tag=customer_cancelled`. */
+/** Puts the filters of an exported list, such as `status=open&tag=customer_cancelled`, into words. */
 function filtersOf(given: string, language: Language): string {
   const names: Record<string, string> = words().exportedBy;
   const one = (filter: string) => {

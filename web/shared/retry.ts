@@ -25,7 +25,7 @@ export async function retryUntilDone(
 
 /**
  * Loads what a screen shows. Every screen that loads something once uses this function, alone or in `Loading`,
- * `Pages` or `Resource`. So a screen that was opened without a network fills when the network returns.
+ * `Pages` or `Resource`. So if a screen was opened without a network, its content appears when the network returns.
  *
  * `load` throws its error. After an error that can pass, `load` runs again by itself. Returns a function that ends
  * this: call it when the screen closes.

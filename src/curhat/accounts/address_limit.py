@@ -99,9 +99,10 @@ class RequestLimit:
     """An ASGI application that passes on what one address, or one person, may send in a minute.
 
     `name_of` names the signed-in person or the known device of a request, or returns None for a stranger. All
-    strangers behind one address may together send `requests_per_minute`, and as many requests to sign in, which count
-    apart: whoever only calls other operations keeps nobody from signing in. Whoever exceeds the limit gets 429 until
-    the minute ends. A handshake of a socket counts as a request, so a refused socket never opens.
+    strangers behind one address may together send `requests_per_minute` requests in a minute. Requests to sign in have
+    a count of their own, with the same limit. So a flood of other requests keeps nobody behind that address from
+    signing in. Whoever exceeds a limit gets 429 until the minute ends. A handshake of a socket counts as a request, so
+    a refused socket never opens.
     """
 
     def __init__(

@@ -105,7 +105,8 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
     def on_task_complete(self, task: asyncio.Task[None]) -> None:
         super().on_task_complete(task)
         if not self.disconnected:
-            # A client that reads nothing would otherwise hold the connection until it has read everything.
+            # The connection closes when the client has read everything. Without this timer, a client that has stopped
+            # reading would hold the connection for ever.
             self.loop.call_later(self.close_timeout, self.transport.abort)
 
     def _allows(self, frames: int) -> bool:
