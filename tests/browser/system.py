@@ -129,8 +129,9 @@ class System:
         prepare: Callable[[BrowserContext], Awaitable[object]] = take_time,
         **more: Any,
     ) -> BrowserContext:
-        """Open a separate browser profile, which stands for a device. `prepare` is called with the profile
-        before the profile opens its first page."""
+        """Open a separate browser profile, which stands for a device. `prepare` is called with the profile before the
+        profile opens its first page.
+        """
         remembered = {"curhat:language": language, **(kept or {})}
         # Only a service worker shows notifications.
         browser = await self.browsers.get(notifications=service_workers == "allow")
