@@ -14,8 +14,8 @@ from tests.security.operations import ENTERED, send
 from tests.support.postgres_proxy import PostgresProxy, proxy_of
 from tests.support.signed_in import RunningServer, development_settings, problem, start_server
 
-# The availability poll asks Valkey only.
-WITHOUT_POSTGRESQL = {"get_mitra_availability"}
+# The availability poll asks Valkey only, and the notice asks nobody.
+WITHOUT_POSTGRESQL = {"get_gateway_notice", "get_mitra_availability"}
 
 
 @pytest.fixture

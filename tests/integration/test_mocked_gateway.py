@@ -19,6 +19,7 @@ async def test_only_production_tells_log_and_operators_that_its_gateway_is_a_moc
     settings = dataclasses.replace(
         development_settings(database_url, servers.valkey_url),
         environment=environment,
+        code_senders=("sms",),
         operations_port=free_port(),
     )
     with structlog.testing.capture_logs() as logged:

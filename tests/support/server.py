@@ -28,7 +28,15 @@ async def running_server(settings: Settings, port: int = 0) -> AsyncIterator[tup
     application = Server(settings)
     config = ServerConfig(application, max_connections=1_000, host="127.0.0.1", port=port, lifespan="on")
     server = uvicorn.Server(config)
-    task = asyncio.create_task(server.serve())
+
+    async def serve() -> None:
+        try:
+            await server.serve()
+        except SystemExit as error:
+            # Otherwise the event loop of all tests would end.
+            raise RuntimeError("the server did not start") from error
+
+    task = asyncio.create_task(serve())
     async with asyncio.timeout(15):
         while not server.started:
             if task.done():
