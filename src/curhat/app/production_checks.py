@@ -55,7 +55,16 @@ async def check_postgres(connection: Connection, settings: Settings) -> AsyncIte
     """Check what PostgreSQL keeps, archives and logs, and how the connection is protected."""
     found = await connection.fetchrow(_POSTGRES_SETTINGS)
     assert found is not None  # The statement always returns a row.
-    if found["keeps_commits"]:
+    (
+        keeps_commits,
+        archives,
+        archiving_fails,
+        logs_statements_with_values,
+        logs_values_of_errors,
+        free_connections,
+        is_encrypted,
+    ) = found
+    if keeps_commits:
         yield Finding("ok", "durability", "a commit is on the disk")
     else:
         yield Finding(
@@ -63,9 +72,9 @@ async def check_postgres(connection: Connection, settings: Settings) -> AsyncIte
             "durability",
             "a crash loses payments: set fsync, full_page_writes and synchronous_commit to on",
         )
-    if found["archiving_fails"]:
+    if archiving_fails:
         yield Finding("FAIL", "backups", "the last archiving of WAL failed; see pg_stat_archiver")
-    elif found["archives"]:
+    elif archives:
         yield Finding("ok", "backups", "WAL is archived")
     else:
         yield Finding(
@@ -73,7 +82,7 @@ async def check_postgres(connection: Connection, settings: Settings) -> AsyncIte
             "backups",
             "no WAL is archived (archive_mode); a lost disk loses all since the last backup",
         )
-    if found["logs_statements_with_values"] or found["logs_values_of_errors"]:
+    if logs_statements_with_values or logs_values_of_errors:
         yield Finding(
             "FAIL",
             "PostgreSQL's log",
@@ -83,11 +92,11 @@ async def check_postgres(connection: Connection, settings: Settings) -> AsyncIte
     else:
         yield Finding("ok", "PostgreSQL's log", "it contains no values of statements")
     needed = PROCESSES_AT_A_DEPLOY * settings.database_pool_size
-    if found["free_connections"] < needed:
+    if free_connections < needed:
         yield Finding(
             "warn",
             "connections",
-            f"PostgreSQL has {found['free_connections']}, and {PROCESSES_AT_A_DEPLOY} processes may want {needed}; "
+            f"PostgreSQL has {free_connections}, and {PROCESSES_AT_A_DEPLOY} processes may want {needed}; "
             f"raise max_connections, lower {PREFIX}DATABASE_POOL_SIZE, or put a pooler in between",
         )
     url = settings.database_url or ""
@@ -95,7 +104,7 @@ async def check_postgres(connection: Connection, settings: Settings) -> AsyncIte
         yield Finding(
             "warn", "PostgreSQL TLS", "the certificate is not checked; right is sslmode=verify-full"
         )
-    elif found["is_encrypted"]:
+    elif is_encrypted:
         yield Finding("ok", "PostgreSQL TLS", "encrypted")
     else:
         yield Finding("ok", "PostgreSQL TLS", "the connection stays on this machine")

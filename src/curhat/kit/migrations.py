@@ -119,7 +119,7 @@ async def missing(connection: Connection, folder: Path | None = None) -> list[st
     migrations = load_migrations(folder or migrations_folder())
     if await connection.fetchval("SELECT to_regclass('schema_migrations')") is None:
         return [migration.name for migration in migrations]
-    applied = {row["number"] for row in await connection.fetch("SELECT number FROM schema_migrations")}
+    applied = {number for (number,) in await connection.fetch("SELECT number FROM schema_migrations")}
     return [migration.name for migration in migrations if migration.number not in applied]
 
 

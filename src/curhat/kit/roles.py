@@ -170,34 +170,33 @@ async def grant_to_serving_role(connection: Connection, serving: str) -> None:
         for schema in [row[0] for row in await connection.fetch(_OUR_SCHEMAS)]:
             await connection.execute(f"GRANT USAGE ON SCHEMA {schema} TO {name}")
             await connection.execute(f"GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA {schema} TO {name}")
-        for table in await connection.fetch(_OUR_TABLES):
-            if table["is_read_only"]:
+        for table, is_read_only, is_append_only in await connection.fetch(_OUR_TABLES):
+            if is_read_only:
                 allowed, refused = "SELECT", "INSERT, UPDATE, DELETE, "
-            elif table["is_append_only"]:
+            elif is_append_only:
                 allowed, refused = "SELECT, INSERT", "UPDATE, DELETE, "
             else:
                 allowed, refused = "SELECT, INSERT, UPDATE, DELETE", ""
-            await connection.execute(
-                f"REVOKE {refused}TRUNCATE, REFERENCES, TRIGGER ON {table['name']} FROM {name}"
-            )
-            await connection.execute(f"GRANT {allowed} ON {table['name']} TO {name}")
+            await connection.execute(f"REVOKE {refused}TRUNCATE, REFERENCES, TRIGGER ON {table} FROM {name}")
+            await connection.execute(f"GRANT {allowed} ON {table} TO {name}")
 
 
 async def serving_role_faults(connection: Connection) -> list[str]:
     """Return what is wrong with the role of this connection as a serving role. An empty list: nothing is."""
     found = await connection.fetchrow(_ROLE_FAULTS)
     assert found is not None  # Every connection has a role.
+    is_privileged, may_create, owners, changeable, closed = found
     faults = []
-    if found["is_privileged"]:
+    if is_privileged:
         faults.append("it may administer the server")
-    if found["owners"]:
-        faults.append(f"it can act as {', '.join(found['owners'])}, who owns the tables")
-    if found["may_create"]:
+    if owners:
+        faults.append(f"it can act as {', '.join(owners)}, who owns the tables")
+    if may_create:
         faults.append("it may create objects in the database")
-    if found["changeable"]:
-        faults.append(f"it may change the append-only tables {', '.join(found['changeable'])}")
-    if found["closed"]:
-        faults.append(f"it may not use the tables {', '.join(found['closed'])}")
+    if changeable:
+        faults.append(f"it may change the append-only tables {', '.join(changeable)}")
+    if closed:
+        faults.append(f"it may not use the tables {', '.join(closed)}")
     return faults
 
 

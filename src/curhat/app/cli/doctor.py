@@ -184,7 +184,7 @@ async def _session_settings(url: str) -> Finding:
         role: str = await database.fetchval("SELECT session_user::text")
     finally:
         await database.close()
-    in_force = {row["name"]: row["setting"] for row in rows}
+    in_force = dict(map(tuple, rows))
     wrong = sorted(name for name, value in wanted.items() if in_force.get(name) != value)
     if wrong:
         return Finding(
