@@ -6,7 +6,7 @@ from curhat.kit.errors import BusinessError
 class CodeInvalid(BusinessError):
     """The code is wrong, expired, used or mistyped too often, or its request is unknown.
 
-    The error does not say which of these is true.
+    The error does not say which of these reasons applies.
     """
 
     code = "code_invalid"

@@ -1,4 +1,4 @@
-"""The names that people choose. In a chat, nobody learns more about the other person than the name (X.4)."""
+"""The names that people choose. In a chat, a person sees only the name of the other person (X.4)."""
 
 # ruff: noqa: RUF001  letters that look like others are the subject of this module
 
@@ -15,7 +15,7 @@ MAX_NAME_CHARACTERS: Final = 40
 _MIN_PHONE_NUMBER_DIGITS: Final = 7
 _SPACES: Final = re.compile(r"\s+")
 
-# A message may contain these characters.
+# A message may contain these characters, but a name must not.
 _NOT_IN_A_NAME: Final = BLANKS | DIRECTION_MARKS | {"\n", "\t"}
 
 # Contact data ------------------------------------------------------------------------------------------------
@@ -25,7 +25,8 @@ _ADDRESS: Final = re.compile(
     r"://|\bwww\b|\b(?:wa|t)\W{0,3}me\b"
     r"|\w\.(?:app|bio|biz|cc|co|com|dev|gg|id|info|io|link|ly|me|my|net|online|org|page|sg|shop|site|store|to|tv|xyz)\b"
 )
-# A label with a value, such as "ig: bunga" or "wa=0812". A smiley has a sign, not a word, after its colon.
+# A label with a value, such as "ig: bunga" or "wa=0812". A smiley does not match, because its colon is followed by a
+# sign.
 _LABEL: Final = re.compile(r"\w\s*[:=]\s*\w\w")
 _SERVICES: Final = (
     "discord email facebook fb gmail ig insta instagram linkedin michat snapchat telegram tiktok twitter watsap "
@@ -38,14 +39,14 @@ _RESERVED_WORDS: Final = (
     "administrator callcenter callcentre cs customercare customerservice helpdesk hotline layananpelanggan moderator "
     "official operator petugas pusatbantuan root sistem staf staff superadmin support system"
 )
-# A name may contain none of these, wherever its words begin.
+# A name must not contain any of these words, even if spaces or signs split the word.
 _RESERVED_PARTS: Final = (
     "curhat customercare customerservice helpdesk layananpelanggan pusatbantuan superadmin"
 )
-# "Badminton" contains this, so only the beginning of a word counts.
+# "Badminton" contains "admin", so only the beginning of a word counts.
 _RESERVED_BEGINNING: Final = "admin"
 
-# Letters that look like Latin ones, and are not converted by NFKC. The list has the usual ones, not all of Unicode.
+# Letters that look like Latin letters, and that NFKC does not convert. The list has the common look-alikes only.
 _LOOKS_LIKE: Final = {
     **dict(zip("авекмнорстухіјѕԁԛԝһӏьпи", "abekmhopctyxijsdqwhibnn", strict=True)),
     **dict(zip("αβεηικμνορςτυχωγ", "abenikmvopctuxwy", strict=True)),
@@ -64,11 +65,11 @@ _BETWEEN_WORDS: Final = re.compile(r"[\W_]+")
 def checked_name(written: str, field: str) -> str:
     """Return the name, trimmed and in Unicode's composed form.
 
-    Refuses names that are empty or too long, contain invisible characters, look like a phone number, an e-mail
-    address, a link or a handle, or look like a name of the service. A name must not show who a person is or how else to
-    contact them, and nobody may pass for an operator.
-    Raises ValidationFailed for `field`. The code of its error is `name_length`, `unusual_characters`,
-    `nothing_to_see`, `contact_in_name` or `reserved_name`.
+    Refuses a name that is empty or too long, or that contains invisible characters. Refuses a name that looks like a
+    phone number, an e-mail address, a link or a handle, because a name must not show contact data. Refuses a name that
+    looks like a name of the service, because nobody may pass for an operator.
+    Raises ValidationFailed for `field`. The code of its error is `name_length`, `unusual_characters`, `nothing_to_see`,
+    `contact_in_name` or `reserved_name`.
     """
     name = unicodedata.normalize("NFC", written.strip())
     problem = _problem(name)
@@ -113,7 +114,7 @@ def _is_reserved(words: list[str]) -> bool:
 
 
 def _skeletons(text: str) -> list[str]:
-    """Return the words of the text, each in a form that looks the same for words that look alike."""
+    """Return the words of the text in a reduced form, in which words that look alike are equal."""
     letters = (
         character
         for character in unicodedata.normalize("NFKD", text)
