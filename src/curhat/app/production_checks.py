@@ -1,4 +1,4 @@
-"""What `curhat doctor --production` checks in addition: faults that otherwise show only when it is too late."""
+"""The additional checks of `curhat doctor --production`, which find faults that otherwise show too late."""
 
 import resource
 import stat
@@ -17,7 +17,7 @@ from curhat.kit.server_urls import verifies_database_certificate
 from curhat.kit.settings import FILE_SUFFIX, PREFIX, Settings
 
 MIN_OPEN_FILES: Final = 65_536
-# One server and one worker before and after a deploy, at the same time.
+# During a deploy, the old server and worker and the new server and worker run at the same time.
 PROCESSES_AT_A_DEPLOY: Final = 4
 CLIENTS: Final = 3
 
@@ -111,7 +111,7 @@ async def check_postgres(connection: Connection, settings: Settings) -> AsyncIte
 
 
 async def check_valkey(client: valkey.asyncio.Valkey) -> AsyncIterator[Finding]:
-    """Check that a full Valkey refuses to write instead of dropping mitras."""
+    """Check that a Valkey whose memory is full refuses writes, and does not evict mitras."""
     try:
         policy: str = (await client.config_get("maxmemory-policy"))["maxmemory-policy"]
     except ResponseError:
@@ -125,7 +125,7 @@ async def check_valkey(client: valkey.asyncio.Valkey) -> AsyncIterator[Finding]:
 
 
 def check_process(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Check the limits of this process, its files of secrets, and what it shows to the internet."""
+    """Check the limits of this process, its files of secrets, and its addresses on the internet."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < MIN_OPEN_FILES:
         yield Finding(

@@ -1,13 +1,13 @@
 """Serves the files of the web clients that `npm run build` wrote. The framework gets only the other requests.
 
 Guarantees
-    A request can read only files of the build. The server looks the request's path up in a dictionary, and never
-    opens a file by this path.
+    A request can read only files of the build. The server looks the request's path up in a dictionary, and never opens
+    a file by this path.
     If a client has no file for a path, and the path has no file extension, the answer is the client's index.html. The
-    script of this page then shows the right screen.
-    If a file has a hash in its name, a browser keeps the file permanently. For every other file, the browser asks
-    again each time, and gets 304 if the file has not changed. A browser that accepts Brotli or gzip gets the
-    compressed file from the build.
+    script of index.html then shows the right screen.
+    If a file has a hash in its name, a browser keeps the file permanently. For every other file, the browser asks again
+    each time, and gets 304 if the file has not changed. A browser that accepts Brotli or gzip gets the compressed file
+    from the build.
     Each page has a content security policy. The policy allows only scripts of the page's own origin, and only
     connections to the clients' origins.
 How it works
@@ -51,7 +51,7 @@ _NOT_BUILT: Final = (
     b"The web clients are not built. Run make up, which builds them and starts the server; "
     b"or make web, and start the server again.\n"
 )
-# Features that a page may never use, even if foreign code runs in it.
+# Features that a page may never use, even if foreign code runs in the page.
 _PERMISSIONS: Final = b"camera=(), geolocation=(), microphone=(), payment=(), usb=()"
 
 

@@ -54,7 +54,7 @@ log = structlog.get_logger(__name__)
 # at most VALKEY_TIMEOUT_SECONDS.
 MAX_VALKEY_CONNECTIONS = 64
 VALKEY_TIMEOUT_SECONDS = 1.0
-# The pauses between two tries to reach PostgreSQL at the start.
+# At the start, the pause between two tries to reach PostgreSQL grows from MIN to MAX.
 MIN_CONNECT_PAUSE_SECONDS = 0.25
 MAX_CONNECT_PAUSE_SECONDS = 4.0
 # While the process waits for PostgreSQL, it notices within this time that it must stop.
@@ -119,7 +119,7 @@ class Hooks:
             self.customers.heard(identity.user_id)
 
     async def closed(self, identity: Identity, connection_id: str, *, may_come_back: bool) -> None:
-        """Start the 3 s within which the user can reconnect. A user who was signed out gets no such time.
+        """Start the 3 s in which the user can reconnect. A signed-out user gets no time to reconnect.
 
         If a customer has another socket in this process, do nothing.
         """
@@ -128,8 +128,8 @@ class Hooks:
             try:
                 await extension.socket_closed(self.database, identity.user_id)
             except DATABASE_AWAY as error:
-                # This failure charges nothing: at the extension's deadline, Valkey still shows that the mitra came back
-                # too late.
+                # Even then, nothing is charged. At the extension's deadline, Valkey still shows that the mitra came
+                # back too late.
                 log.warning("extension.close_not_recorded", error=type(error).__name__)
         elif not self.hub.holds(identity):
             self.customers.closed(identity.user_id)
@@ -213,9 +213,9 @@ class StoppedWaiting(Exception):
 async def _connect_database(
     url: str, settings: Settings, signals: Signals, application_name: str, should_stop: Callable[[], bool]
 ) -> Database:
-    """Connect to PostgreSQL. While it is away, or cannot write, try again and again.
+    """Connect to PostgreSQL. While PostgreSQL is away or cannot write, try again.
 
-    Machines start in any order. If the process ended instead, it would depend on its supervisor, which may give up.
+    PostgreSQL may start after this process. If the process ended instead of waiting, its supervisor might give up.
     Raises StoppedWaiting. Raises the error of PostgreSQL if waiting cannot help, for example after a wrong password.
     """
     pause_seconds = MIN_CONNECT_PAUSE_SECONDS
@@ -250,10 +250,10 @@ async def open_services(
     """Connect to PostgreSQL and Valkey, run the loops of the process, and yield the Services.
 
     With `serves_sockets`, run the loops of a server process. Otherwise run the loops of a worker.
-    Waits for PostgreSQL until it can write, or until `should_stop` returns true (StoppedWaiting). Does not wait for
-    Valkey, because the service works without it (X.10).
-    Raises RuntimeError if the settings have no URL of PostgreSQL or no URL of Valkey. In development, `curhat up`
-    puts the URLs of its embedded servers into the settings.
+    Waits until PostgreSQL can write, or until `should_stop` returns true (StoppedWaiting). Does not wait for Valkey,
+    because the service works without Valkey (X.10).
+    Raises RuntimeError if the settings have no URL of PostgreSQL or no URL of Valkey. In development, `curhat up` puts
+    the URLs of its embedded servers into the settings.
     """
     if settings.database_url is None or settings.valkey_url is None:
         raise RuntimeError("a process of the services needs CURHAT_DATABASE_URL and CURHAT_VALKEY_URL")

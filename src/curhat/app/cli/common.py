@@ -26,7 +26,7 @@ class CommandError(Exception):
 
 
 def joined_settings(needs: Collection[str] | None = None) -> Settings:
-    """Return the settings in `joined_environ`. Only those in `needs` must be right (default: all)."""
+    """Return the settings in `joined_environ`. Only the settings in `needs` must be valid (default: all)."""
     return Settings.from_environment(joined_environ(), needs)
 
 

@@ -18,7 +18,7 @@ from curhat.kit.settings import Settings
 
 # If a client does not acknowledge sent bytes for this long, the kernel ends the connection and frees its send buffer.
 UNACKNOWLEDGED_TIMEOUT_MILLISECONDS: Final = 30_000
-# With fewer connections, no service is possible.
+# A server that may have fewer connections cannot do its work.
 MIN_CONNECTIONS: Final = 64
 GRACEFUL_STOP_TIMEOUT_SECONDS: Final = 5
 
@@ -73,7 +73,7 @@ def run(_arguments: argparse.Namespace) -> int:
     try:
         server.run(sockets=[listener])
     except SystemExit:
-        # For uvicorn, a start that was stopped is a start that failed.
+        # uvicorn treats a stopped start as a failed start.
         if not application.stopped_while_waiting:
             raise
     return 0
