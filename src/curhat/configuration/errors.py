@@ -4,7 +4,7 @@ from curhat.kit.errors import BusinessError
 
 
 class ChangedMeanwhile(BusinessError):
-    """Fields: the row's current value, updated_at and updated_by."""
+    """The fields of the error are the row's current value, updated_at and updated_by."""
 
     code = "changed_meanwhile"
     status = 409
