@@ -3,7 +3,7 @@
 Guarantees
     Each page begins after the key of the previous page's last row. PostgreSQL finds this key in an index that has the
     order of the list. So PostgreSQL reads page 500 as fast as page 1.
-    Our code writes the text of every condition. A value that a client sends is always a parameter.
+    The text of every condition comes from our code. A value that a client sends is always a parameter of the statement.
 Steps of a request
     1. The filter function of the list's own package builds `filters.Filters` from the query parameters.
     `query_values` checks the parameters, and `search` reads the parameter `q`.
