@@ -21,7 +21,7 @@ Answer = TypeVar("Answer")
 
 
 async def or_none(answer: Awaitable[Answer]) -> Answer | None:
-    """Await and return what the package `presence` answers. Return None if presence is unknown."""
+    """Await and return an answer of the package `presence`. Return None if presence is unknown."""
     try:
         return await answer
     except PresenceUnknown:
@@ -29,7 +29,7 @@ async def or_none(answer: Awaitable[Answer]) -> Answer | None:
 
 
 class GateAnswer(msgspec.Struct, frozen=True):
-    """What the package `presence` answered just before a payment was opened. None means that presence is unknown.
+    """The answer of the package `presence` just before a payment is opened. None means that presence is unknown.
 
     `available` says whether at least one mitra other than the chosen mitra may be asked (1.1).
     `mitra_reachable` says whether the chosen mitra may be asked. If the customer chose no mitra, this field is None.

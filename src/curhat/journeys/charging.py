@@ -1,9 +1,9 @@
 """Charges a payment in three steps: record an attempt, call the gateway, record the gateway's answer.
 
-The caller takes the first step in its own transaction. That step records the attempt, arms the deadline
-`charge_answer`, and returns a Charge. Only this module takes the other two steps. `charge` calls the gateway outside
-any transaction, and records the answer in a new transaction. If the process dies, or the answer is not known in time,
-the deadline fires, and the worker queries the gateway by the attempt's key. The gateway's callbacks also call
+The caller takes the first step in its own transaction. The first step records the attempt, arms the deadline
+`charge_answer`, and returns a Charge. Only this module takes the second and the third step. `charge` calls the gateway
+outside any transaction, and records the answer in a new transaction. If the process dies, or the answer is not known in
+time, the deadline fires, and the worker queries the gateway by the attempt's key. The gateway's callbacks also call
 `record_charge_answer`. So answers may come in any order, twice, or late.
 """
 
@@ -54,7 +54,7 @@ async def _call_gateway(gateway: Gateway, attempt: Charge) -> ChargeAnswer | Non
     if left_seconds <= 0:
         # If the charge were sent now, the customer could pay twice:
         # 1. This process was suspended. Meanwhile the worker queried the gateway, which did not know the charge.
-        # 2. So the payment became pending again, and the customer may have confirmed it again.
+        # 2. So the payment became pending again, and the customer may have confirmed the payment again.
         return None
     try:
         async with asyncio.timeout(left_seconds):
@@ -105,7 +105,8 @@ async def charge_answered(
 async def give_up_charge(tx: Transaction, key: UUID) -> None:
     """Expire the payment of this attempt, if the gateway has not answered 10 minutes after the time to pay (2a.10).
 
-    The customer may then open another payment. The Control Center lists what the gateway has not answered.
+    The customer may then open another payment. The Control Center lists the payments about which the gateway has not
+    answered.
     """
     payment_id = await payments.give_up_charge(tx, key)
     if payment_id is not None:

@@ -14,7 +14,7 @@ from curhat.sessions import extension
 from curhat.sessions import service as sessions
 from curhat.sessions.events import SESSION_UPDATED, views_to_both
 
-# Deadline kinds. They fire after a session's mitra, or the chosen mitra of a payment, has changed the name.
+# Deadlines of these kinds fire after the mitra of a session, or the chosen mitra of a payment, was renamed.
 SESSION_RENAMED = "session_renamed"
 PAYMENT_RENAMED = "payment_renamed"
 
@@ -28,7 +28,7 @@ async def rename_customer(tx: Transaction, customer_id: UUID, call_name: str) ->
 
 
 async def tell_session(tx: Transaction, session_id: UUID) -> None:
-    """If the session is running, send both sides its current state.
+    """Send both sides of a running session the session's current state.
 
     The function locks the session first. Without the lock, this event could come after the event of the session's
     end.

@@ -30,7 +30,7 @@ class Confirmation(msgspec.Struct, frozen=True):
 
 
 class AcceptedRequest(msgspec.Struct, frozen=True):
-    """The session that the winner of a request gets. If the winner repeats the accept, it is the same session."""
+    """The session that the winner of a request gets. If the winner repeats the accept, the session is the same."""
 
     session: MitraSession
 
@@ -55,8 +55,8 @@ class StreamPosition(msgspec.Struct, frozen=True):
 class CustomerState(msgspec.Struct, frozen=True):
     """The customer's whole snapshot.
 
-    `payment` is the open payment. If no payment is open, it is the last payment, provided that this was confirmed and
-    got no session. `extension` is the extension that waits for the mitra or for the gateway.
+    `payment` is the open payment. If no payment is open, `payment` is the last payment, provided that the last payment
+    was confirmed and got no session. `extension` is the extension that waits for the mitra or for the gateway.
     """
 
     payment: Payment | None

@@ -26,7 +26,7 @@ from curhat.sessions import extension
 from curhat.sessions import service as sessions
 from curhat.sessions.extension import Frames
 
-# If asking presence took longer, for example because the worker was stopped meanwhile, presence is unknown.
+# If asking presence takes longer than this, presence counts as unknown. The worker may have been stopped meanwhile.
 MAX_LOOK_SECONDS = 1.0
 
 
@@ -107,8 +107,8 @@ class Transitions:
         """
         extension_ids = [deadline.entity_id for deadline in due]
         mitra_ids = set((await extension.mitras_of(tx, extension_ids)).values())
-        # Presence answers between the two times. `after` makes sure that a frame after the deadline never counts as
-        # a frame before it, although the worker may be stopped between these statements.
+        # Presence answers between `before` and `after`. The use of both times ensures that a frame after the deadline
+        # never counts as a frame before the deadline, even if the worker is stopped between these statements.
         before = await read_clock(tx)
         ages = await or_none(self._presence.frame_ages(list(mitra_ids))) or {}
         after = await read_clock(tx)
@@ -131,8 +131,8 @@ class Transitions:
     async def _check_extension_presence(self, tx: Transaction, due: Sequence[Deadline]) -> None:
         """Reject the extensions of mitras who have not reconnected in time (5.6).
 
-        If presence is unknown, do nothing. The deadline of the extension's window then decides. It also finds a mitra
-        who came back too late, if this step was late or if no process noticed the close.
+        If presence is unknown, do nothing. The deadline of the extension's window then decides. That deadline also
+        finds a mitra who came back too late, if this step was late or no process noticed the closed socket.
         """
         mitra_ids = await extension.mitras_of(tx, [deadline.entity_id for deadline in due])
         connected = await self._connected_mitras(mitra_ids)
@@ -151,7 +151,7 @@ class Transitions:
         """Send a refund under the refund's key. The worker repeats this step until the gateway answers.
 
         If the gateway refused an earlier refund of the same charge, ask about that refund first. The gateway may have
-        carried it out after all, and would then refund the customer twice.
+        carried out the refused refund after all. A new refund would then pay the customer twice.
         """
         refund = await payments.refund_to_carry_out(tx, deadline.entity_id, deadline.generation)
         if refund is None:
