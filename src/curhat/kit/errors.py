@@ -76,8 +76,8 @@ class ValidationFailed(BusinessError):
 def invalid_field(field: str, message: str, *, code: str | None = None) -> ValidationFailed:
     """Return a ValidationFailed whose `errors` has one entry, for `field`.
 
-    `message` describes the fault. It continues a sentence that begins with the field's name, such as "is not a phone
-    number". `code` names the fault, for clients that have their own sentence for it.
+    `message` describes the fault, and continues a sentence that begins with the field's name, such as "is not a phone
+    number". `code` names the fault, for clients that have their own sentence for the fault.
     """
     error = {"field": field, "message": message}
     return ValidationFailed(errors=[error if code is None else {**error, "code": code}])

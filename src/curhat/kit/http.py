@@ -56,7 +56,8 @@ _WHERE: Final = re.compile(r" - at (?:`key` in )?`\$\.?(.+)`$|field `([^`]+)`$")
 class StrictRequest(AnyRequest):
     """A request whose body must be JSON, and must match the type of the operation's `data` exactly.
 
-    Litestar's own class accepts any content type. It also converts values, for example "null" to None and "1" to 1.
+    Litestar's own class accepts any content type. Litestar's own class also converts values, for example "null" to None
+    and "1" to 1.
     """
 
     async def json(self) -> Any:
@@ -176,7 +177,7 @@ def handle_http_exception(request: AnyRequest, error: HTTPException) -> Response
     if error.status_code < 500:
         return handle_business_error(request, invalid_field("body", "cannot be read"))
     if error.detail == "client disconnected prematurely":
-        # Phones often lose the network during a request. This is no bug in our code, so we do not log an error.
+        # Phones often lose the network during a request. A lost network is no bug in our code, so do not log an error.
         return handle_business_error(request, ClientDisconnected())
     return handle_unexpected(request, error)
 

@@ -1,15 +1,16 @@
 """Applies the numbered SQL files of `migrations/` in order. No migration can be reverted.
 
 Guarantees
-    `migrate` applies a file once. In the same transaction it records the file, with the checksum of its statements.
-    A file that begins with `-- migrate: no transaction` builds or drops one index concurrently, outside a
-    transaction. If a run of such a file is interrupted, the next run drops the invalid index and repeats the file.
+    `migrate` applies a file once. In the same transaction, `migrate` records the file with the checksum of its
+    statements.
+    A file that begins with `-- migrate: no transaction` builds or drops one index concurrently, outside a transaction.
+    If a run of such a file is interrupted, the next run drops the invalid index and repeats the file.
     Two processes never migrate at the same time. The second process waits, and then finds nothing to apply.
-    `migrate` refuses a file whose statements changed after it was applied. It allows changes of comments, and of
-    white space between words. It also refuses a database that is newer than this code.
+    `migrate` refuses a file whose statements changed after the file was applied. Changes of comments, and of white
+    space between words, are allowed. `migrate` also refuses a database that is newer than this code.
 Relies on
-    A dedicated PostgreSQL session, which holds the advisory lock. A connection pooler in transaction mode gives no
-    dedicated session.
+    A dedicated PostgreSQL session holds the advisory lock. A connection pooler in transaction mode gives no dedicated
+    session.
 """
 
 import asyncio
@@ -26,8 +27,8 @@ from curhat.kit.database import Connection
 # Nothing else in this database may use this key for an advisory lock. The value has no meaning.
 _ADVISORY_LOCK: Final = 4_207_193_501
 _LOCK_POLL_SECONDS: Final = 0.1
-# A migration may have to wait for a lock that a long transaction holds. While the migration waits, every later query
-# on the table waits too. So the migration fails after it has waited this long.
+# A migration may have to wait for a lock that a long transaction holds. While the migration waits, every later query on
+# the table waits too. So the migration fails after it has waited for this time.
 _LOCK_TIMEOUT: Final = "5s"
 _STATEMENT_TIMEOUT: Final = "15min"
 
@@ -114,7 +115,8 @@ async def pending(connection: Connection, folder: Path | None = None) -> list[st
 async def missing(connection: Connection, folder: Path | None = None) -> list[str]:
     """Return the names of this code's migrations that the database does not have. This function changes nothing.
 
-    A database that is newer than this code lacks none of them, because old code runs on a newer schema.
+    A database that is newer than this code lacks none of this code's migrations, because old code runs on a newer
+    schema.
     """
     migrations = load_migrations(folder or migrations_folder())
     if await connection.fetchval("SELECT to_regclass('schema_migrations')") is None:
@@ -126,7 +128,7 @@ async def missing(connection: Connection, folder: Path | None = None) -> list[st
 async def migrate(connection: Connection, folder: Path | None = None) -> list[str]:
     """Apply the pending migrations and return their names, in order. `connection` must not be in a transaction.
 
-    When a file fails, the files before it stay applied. Raises MigrationError.
+    When a file fails, the earlier files stay applied. Raises MigrationError.
     """
     # Do not use pg_advisory_lock. While a statement waits for this lock, the statement holds a snapshot. The other
     # process may run CREATE INDEX CONCURRENTLY, which waits until that snapshot is released. The two processes would

@@ -1,7 +1,7 @@
-"""The traces of refused requests: metrics and log lines. They never contain a phone number, an e-mail or a token.
+"""The metrics and log lines of refused requests. They never contain a phone number, an e-mail or a token.
 
-An attack shows itself in refusals: of tokens and codes that are wrong (401), of things that a person may not do (403),
-and of requests beyond a limit (429). The metric counts every refusal. The log has a line for these three kinds.
+An attack causes refusals of wrong tokens and codes (401), of forbidden actions (403), and of requests beyond a limit
+(429). The metric counts every refusal. The log has a line for each refusal of these three kinds.
 """
 
 from typing import Final, Literal
@@ -23,7 +23,8 @@ REFUSALS: Final = Counter(
 LIMITED: Final = Counter("curhat_limited_total", "Refusals because of a limit, by the limit", ["limit"])
 for _limit in LimitName.__args__:  # type: ignore[attr-defined]
     LIMITED.labels(_limit)
-# An alert needs these from the start, because a counter that appears with its first value has no increase.
+# Create these counters at the start. A counter that appears with its first value has no increase, so an alert would
+# miss the first refusals.
 for _code in ("too_many_requests", "code_invalid", "credentials_invalid", "unauthenticated", "forbidden"):
     REFUSALS.labels(_code)
 

@@ -4,12 +4,12 @@ A signal only wakes its receivers. The data itself is in PostgreSQL. A signal ma
 receiver also reads the database every few seconds, so a lost signal causes only a short delay.
 
 Channels
-    stream         a transaction added an event to a user's stream (realtime)
-    requests       the open requests of some mitras changed (pairing)
-    sockets        the sockets of a token or a user must be closed (accounts)
-    typing         a user types (realtime)
-    deadlines      a deadline is due now, so sleeping workers wake (deadlines)
-    mitra_changed  the intent, capacity or load of some mitras changed (presence)
+    `stream`: a transaction added an event to a user's stream (realtime).
+    `requests`: the open requests of some mitras changed (pairing).
+    `sockets`: the sockets of a token or a user must be closed (accounts).
+    `typing`: a user is typing (realtime).
+    `deadlines`: a deadline is due now, so sleeping workers wake (deadlines).
+    `mitra_changed`: the intent, capacity or load of some mitras changed (presence).
 
 The signal `mitra_changed` stays in the process that committed the change. All other signals go through Valkey.
 """
@@ -33,7 +33,7 @@ DROPPED: Final = Counter(
 QUEUE_FULL: Final = DROPPED.labels("queue_full")
 NOT_SENT: Final = DROPPED.labels("not_sent")
 
-# How many signals one process queues. This limits memory while Valkey is away. The process drops further signals.
+# One process queues at most this many signals, and drops further signals. This limits the memory while Valkey is away.
 MAX_QUEUED_SIGNALS = 20_000
 MAX_SIGNALS_PER_BATCH = 500
 # If Valkey does not accept a batch of signals within this time, the process drops the batch.
@@ -56,7 +56,7 @@ class SignalSink(Protocol):
 
 
 class NoSignals:
-    """Drops all signals. The command line uses this class, because other processes may see its changes later."""
+    """Drops all signals. The command line uses this class, because its changes may be noticed a few seconds late."""
 
     def publish(self, channel: str, payload: bytes) -> None:
         """Do nothing."""
@@ -157,7 +157,7 @@ class Signals:
 
 
 def _raise_lost_cancellation() -> None:
-    """Raise CancelledError if this task was cancelled and goes on.
+    """Raise CancelledError if this task was cancelled but still runs.
 
     valkey-py can lose a cancellation while it connects (Python 3.11). A process that was told to stop would then listen
     for ever, and never end.
