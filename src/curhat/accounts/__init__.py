@@ -1,6 +1,6 @@
 """Customers and mitras: phone numbers, one-time codes, tokens, names, invitation and suspension.
 
-Guarantees
+Guarantees:
     When a client requests a code, the server reads only the codes that it sent to that phone number. So the server's
     answer and response time do not reveal whether the number is known, unknown, invited or suspended.
     A code goes to a phone of the accepted countries only, and PostgreSQL counts the codes per day and country. When the
@@ -17,10 +17,10 @@ Guarantees
     days, and ends after 14 days without use. The database stores only SHA-256 digests of tokens and device secrets. A
     sign-out or a suspension takes effect in every process within 3 s, even if every signal is lost. Lifting a
     suspension revokes the mitra's tokens.
-Concurrency
+Concurrency:
     A transaction that counts the codes of a phone number first takes that number's advisory lock, in a separate
     statement. So the statement after the lock sees everything that the lock's previous holder committed.
-Relies on
+Relies on:
     The code sender port (code_sender.py) and its adapters. The endpoints call the code sender port between
     transactions.
     The signal channel `sockets`. The payload on the channel `sockets` is `SocketsToClose`.

@@ -29,7 +29,7 @@ log = structlog.get_logger(__name__)
 HOUR_SECONDS: Final = 3600
 MINUTE_SECONDS: Final = 60
 
-# A healthy Valkey counts a request within this timeout, and a request waits no longer for Valkey.
+# After this timeout, a request no longer waits for Valkey's count. A healthy Valkey answers earlier.
 VALKEY_TIMEOUT_SECONDS: Final = 0.25
 # A process counts requests in memory. When the count of an address or person reaches 1/20 of the limit, the process
 # adds the count to Valkey's count. So most requests need no round trip to Valkey. Each process may exceed the limit by
@@ -78,7 +78,7 @@ async def count_in_hour(
 ) -> None:
     """Count one requested code or one password try for a network address.
 
-    `stranger` is the digest of the address (`requesters.stranger`). The log gets `address` itself.
+    `stranger` is the digest of the address (`requesters.stranger`). The log shows the plain `address`.
     Raises TooManyRequests if the address exceeds `max_per_hour`. A refused request or try does not count.
     """
     count, left_seconds = await _add(valkey, what, stranger.hex(), 1, HOUR_SECONDS)

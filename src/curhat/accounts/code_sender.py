@@ -2,7 +2,7 @@
 
 The senders to real phones are in whatsapp.py and twilio.py. To add a sender, see CONTRIBUTING.md.
 
-Guarantees
+Guarantees:
     The senders of CURHAT_CODE_SENDERS are tried in turn, until one of them accepts the code. If no sender accepts the
     code, but one may have sent it, the code counts as sent. When a person asks again because no code came, the next
     sender is tried first. WhatsApp accepts codes that it cannot deliver, so this order lets a person without WhatsApp
@@ -65,7 +65,10 @@ class Sent(msgspec.Struct, frozen=True):
 
 
 class NotSent(msgspec.Struct, frozen=True):
-    """The sender has certainly not sent the code. `detail` is for the log, so it contains no secret and no number."""
+    """The sender has certainly not sent the code.
+
+    `detail` is for the log, so it contains no secret and no phone number.
+    """
 
     because: NotSentBecause
     detail: str
@@ -106,9 +109,11 @@ class CodeSenders:
 
     @contextlib.contextmanager
     def place(self) -> Iterator[None]:
-        """Hold one of MAX_SENDS_RUNNING places. Take the place before making the code.
+        """Hold one of MAX_SENDS_RUNNING places.
 
-        Raises CodeNotSent if no place is free. A code that was not made does not count for the person.
+        Take the place before making the code, so that a refusal uses up no code.
+
+        Raises CodeNotSent if no place is free.
         """
         if self._running >= MAX_SENDS_RUNNING:
             log.warning("accounts.code_senders_busy", running=self._running)

@@ -9,14 +9,14 @@ from curhat.kit.refusals import LIMITED
 
 @dataclass(frozen=True, slots=True)
 class Delays:
-    """The first `free` failures cause no wait. After them, each failure doubles the wait, up to `max_seconds`."""
+    """The first `free` failures cause no wait. Each further failure doubles the wait, up to `max_seconds`."""
 
     free: int
     first_seconds: float
     max_seconds: float
 
     def after(self, failures: int) -> float:
-        """Return how many seconds must pass between the last of this many `failures` and the next try."""
+        """Return the seconds that must pass between the last of `failures` failures and the next try."""
         if failures < self.free:
             return 0.0
         # Limit the exponent, because a float cannot hold 2 ** 1024.

@@ -29,9 +29,9 @@ class NotInvited(BusinessError):
 
 
 class CodeNotSent(BusinessError):
-    """No sender takes the code: all of them fail, too many codes are on their way, or the day's ceiling is reached.
+    """No code was sent: every sender failed, too many codes are being sent, or the day's ceiling is reached.
 
-    The error does not say which of these is true, and does not depend on whether the number is known.
+    The error does not name the reason, and does not depend on whether the number is known.
     """
 
     code = "code_not_sent"

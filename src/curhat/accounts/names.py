@@ -33,7 +33,7 @@ _SERVICES: Final = (
     "wechat whatsap whatsapp youtube"
 )
 
-# Names of the service --------------------------------------------------------------------------------------
+# Reserved names --------------------------------------------------------------------------------------------
 
 _RESERVED_WORDS: Final = (
     "administrator callcenter callcentre cs customercare customerservice helpdesk hotline layananpelanggan moderator "
@@ -68,7 +68,7 @@ def checked_name(written: str, field: str) -> str:
     Refuses a name that is empty or too long, or that contains invisible characters. Refuses a name that looks like a
     phone number, an e-mail address, a link or a handle, because a name must not show contact data. Refuses a name that
     looks like a name of the service, because nobody may pass for an operator.
-    Raises ValidationFailed for `field`. The code of its error is `name_length`, `unusual_characters`, `nothing_to_see`,
+    Raises ValidationFailed for `field`. The code of the error is `name_length`, `unusual_characters`, `nothing_to_see`,
     `contact_in_name` or `reserved_name`.
     """
     name = unicodedata.normalize("NFC", written.strip())

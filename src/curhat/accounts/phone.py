@@ -29,7 +29,7 @@ def normalise(written: str, regions: Collection[str] | None = DEFAULT_PHONE_REGI
     """Convert 08…, 8…, 62…, +62…, 0062…, tel:… or another country's number to E.164, such as +6281100000001.
 
     Accepts numbers of the countries in `regions` (ISO 3166-1), and of every country if `regions` is None.
-    Raises ValidationFailed. The code of its error is `not_a_mobile_number` or `foreign_number`.
+    Raises ValidationFailed. The code of the error is `not_a_mobile_number` or `foreign_number`.
     """
     foreign_region = None
     for number in _readings(written):

@@ -272,7 +272,7 @@ async def verify_customer_code(
     Returns CodeInvalid for a wrong code, and counts the try. The caller must commit the transaction and then raise the
     returned error.
     Raises CodeInvalid if the code is no longer live. Raises ValidationFailed for a bad name.
-    Raises CallNameRequired if the first sign-in has no name. In this case, the code stays live.
+    Raises CallNameRequired if the first sign-in has no name. After CallNameRequired, the code stays live.
     """
     name = None if data.call_name is None else checked_name(data.call_name, "call_name")
     phone_number = await _phone_proved_by(tx, secret_key, "customer", data)
@@ -416,7 +416,7 @@ async def remember_device(
     person_id: UUID | None = None,
     operator_id: UUID | None = None,
 ) -> None:
-    """Make the device with this new secret a known device of the person or operator who has just signed in on it.
+    """Make the device with this new secret a known device of the person or operator who has just signed in.
 
     `replaced_secret` is the secret that the device showed until now. This call makes the replaced secret worthless.
     """
@@ -431,7 +431,7 @@ async def remember_device(
 
 
 async def find_known_devices(database: Database, digests: list[bytes]) -> dict[bytes, bytes]:
-    """Return those of these digests that belong to known devices, each as key and value."""
+    """Return those of `digests` that belong to known devices, each as key and value."""
     found = await queries.find_known_devices(database, digests=digests, valid_seconds=KNOWN_DEVICE_SECONDS)
     return {digest: digest for digest in found}
 
@@ -657,7 +657,7 @@ class Authenticator:
         found = await self._lookup.get(digest)
         self._remembered.pop(digest, None)
         if found is None:
-            # Do not cache an invalid token. Otherwise, made-up tokens could fill the cache.
+            # Do not cache an invalid token, because made-up tokens could fill the cache.
             return None
         signed_in = _signed_in(found)
         self._used.add(digest)
@@ -700,7 +700,10 @@ class Authenticator:
             )
 
     async def renew(self) -> None:
-        """Renew the cache entries of tokens in use that expire soon. One statement reads many tokens again."""
+        """Renew the cache entries that expire soon, if their tokens are in use.
+
+        One statement reads many tokens again.
+        """
         now = time.monotonic()
         due = [
             digest
@@ -711,7 +714,8 @@ class Authenticator:
         self._used.difference_update(due)
         for start in range(0, len(due), MAX_TOKENS_PER_RENEWAL):
             asked_at = time.monotonic()
-            # Do not renew a token whose entry has expired. The next request with this token reads it from PostgreSQL.
+            # Do not renew a token whose entry has expired. The next request with this token reads the token from
+            # PostgreSQL.
             tokens_of_batch = due[start : start + MAX_TOKENS_PER_RENEWAL]
             batch = [digest for digest in tokens_of_batch if self._is_trusted(digest, asked_at)]
             if not batch:

@@ -19,7 +19,8 @@ from curhat.accounts.code_sender import (
 from curhat.kit.outgoing import Answer, AnswerLost, NotReached, OutgoingHttp
 
 URL: Final = "https://graph.facebook.com"
-# Meta serves an API version for about two years. After that, Meta answers as its oldest version that still exists.
+# Meta serves an API version for about two years. After two years, Meta answers with the oldest version that still
+# exists.
 API_VERSION: Final = "v24.0"
 
 # The codes of Meta's errors ("Cloud API error codes"). Meta asks clients to decide by the code, not by the error's
@@ -141,7 +142,6 @@ def _accepted(body: Mapping[str, Any]) -> Outcome:
     # Without a message's id, nothing shows that Meta took the message.
     if not isinstance(message, dict) or not isinstance(message.get("id"), str):
         return MaybeSent("200 without a message")
-    # `message_status` is absent, `accepted`, or one of two states. In both states, Meta holds the message back to judge
-    # the template.
+    # `message_status` is absent, `accepted`, or a state in which Meta holds the message back to judge the template.
     status = message.get("message_status", "accepted")
     return Sent() if status == "accepted" else MaybeSent("held back")

@@ -1,4 +1,4 @@
-"""One server process. It serves the availability poll, the files of the web clients, the sockets and the API."""
+"""One server process serves the availability poll, the files of the web clients, the sockets and the API."""
 
 import os
 import re

@@ -24,7 +24,7 @@ _ROLES: Final[dict[str, AnyRole]] = {"client": "customer", "mitra": "mitra", "co
 
 
 class Callers:
-    """Finds the signed-in person of a request or socket handshake, or else its known device.
+    """Finds the signed-in person of a request or socket handshake, or else the known device.
 
     This class does not check whether the person may make the request.
     """

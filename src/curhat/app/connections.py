@@ -1,16 +1,17 @@
 """uvicorn with limits on the cost of each connection. The limits apply before a request reaches the application.
 
-Guarantees
+Guarantees:
     A request's head has at most 32 KiB and 100 headers, and arrives within 10 s. A body arrives within 30 s. A client
     with an unread answer reads some of the answer at least every 30 s. The server closes a connection that breaks one
-    of these rules, and counts the closed connection in a metric. The rules for a request also hold for a socket
+    of these limits, and counts the closed connection in a metric. The rules for a request also hold for a socket
     handshake.
     The application sees only the headers of a request's head. The server drops the trailers of a chunked body, because
     a trailer could replace a header of the head.
     A process has at most `max_connections` connections, so the process keeps file descriptors for its databases. If a
-    new connection exceeds this number, the server closes a connection that waits for its client (GIVE_WAY). To make
-    room, the server never closes an established socket, or a connection whose complete request the server is answering.
-How it works
+    new connection exceeds this number, the server closes a connection whose client keeps the server waiting (GIVE_WAY).
+    To make room, the server never closes an established socket, or a connection whose complete request the server is
+    answering.
+How it works:
     Connections in the same wait have the same time limit. Each wait has a dictionary of its connections, in the order
     in which the connections began to wait. So the overdue connections are at the front of each dictionary. One timer
     checks the dictionaries once per second. The event loop does not report when a client has read everything. So the
@@ -43,8 +44,8 @@ MAX_PIPELINED_REQUESTS: Final = 8
 SWEEP_INTERVAL_SECONDS: Final = 1.0
 # Limits the memory of a process. 50,000 sockets take about 1.3 GB.
 MAX_CONNECTIONS: Final = 50_000
-# The kernel keeps at most this many connections that the server has not accepted. The server accepts all of them at
-# once, before the server can close any connection. So the waiting connections need their own file descriptors.
+# The kernel keeps at most this many connections that the server has not accepted. The server accepts all waiting
+# connections at once, before it can close any connection. So the waiting connections need their own file descriptors.
 MAX_WAITING_CONNECTIONS: Final = 4096
 MAX_OPERATIONS_CONNECTIONS: Final = 50
 # File descriptors for the listeners, the log, the event loop, and the calls to push services and the gateway.
@@ -73,8 +74,8 @@ TIMEOUTS_SECONDS: Final[dict[Wait, float]] = {
     # In this time, the server drops everything that the client sends.
     "refused": 1.0,
 }
-# If there are too many connections, the server closes a connection in the first of these waits. Within a wait, the
-# server closes the connection that has waited longest.
+# If there are too many connections, the server closes a connection that is in the first of these waits. Within a wait,
+# the server closes the connection that has waited longest.
 GIVE_WAY: Final[tuple[Wait, ...]] = ("refused", "head", "idle", "rest", "body", "reader")
 
 
@@ -202,7 +203,7 @@ class BoundedHttp(HttpToolsProtocol):
         # Whether further data is ignored, because the server has refused the client or the connection is now a socket.
         self._refused = False
 
-    # Called by the event loop -------------------------------------------------------------------------------
+    # Event loop callbacks -----------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         is_full = len(self.connections) >= self._bounds.max_open and not self._bounds.make_room()
@@ -306,7 +307,7 @@ class BoundedHttp(HttpToolsProtocol):
             self._wait_for_reader()
             self._update_wait()
 
-    # Called by the parser -----------------------------------------------------------------------------------
+    # Parser callbacks ---------------------------------------------------------------------------------------
 
     def on_header(self, name: bytes, value: bytes) -> None:
         # The parser also reports trailers here. `self.headers` is the list that the application reads.
@@ -328,7 +329,7 @@ class BoundedHttp(HttpToolsProtocol):
             self._wait_for(None)
         super().on_message_complete()
 
-    # Called when an answer is complete ----------------------------------------------------------------------
+    # Complete answers ---------------------------------------------------------------------------------------
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -353,7 +354,7 @@ class BoundedHttp(HttpToolsProtocol):
         CLOSED.labels(reason=reason).inc()
         self._refused = True
         self._bounds.forget(self)
-        # The transport reports the closing later. Stop counting the connection now.
+        # The transport reports the closing later, so stop counting the connection now.
         self.connections.discard(self)
         self.transport.abort()
 

@@ -1,4 +1,4 @@
-"""The additional checks of `curhat doctor --production`, which find faults that otherwise show too late."""
+"""The additional checks of `curhat doctor --production` find faults before the faults cause harm."""
 
 import resource
 import stat

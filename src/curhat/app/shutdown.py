@@ -1,12 +1,13 @@
 """How a server process stops after SIGTERM, without a failed request.
 
-1. `/livez` answers 503, and each answer closes its connection. For `drain_notice_seconds`, the server serves everything
-   as before. In this time, the proxy notices the 503, and sends new requests and sockets to other servers. uvicorn
-   closes a connection that has been idle for 5 s, so a notice of 5 s or more leaves no idle connection to the proxy.
-2. The hub closes the sockets with code 1012. The hub spreads the closings over time, so that the other servers can take
-   over the clients.
-3. The server answers the running requests, and then closes the port.
-4. The Services close. The operations port closes last.
+Step 1: `/livez` answers 503, and each answer closes its connection. For `drain_notice_seconds`, the server serves
+    everything as before. In this time, the proxy notices the 503, and sends new requests and sockets to other servers.
+    uvicorn closes a connection that has been idle for 5 s, so a notice of 5 s or more leaves no idle connection to the
+    proxy.
+Step 2: The hub closes the sockets with code 1012. The hub spreads the closings over time, so that the other servers can
+    take over the clients.
+Step 3: The server answers the running requests, and then closes the port.
+Step 4: The Services close. The operations port closes last.
 """
 
 import asyncio

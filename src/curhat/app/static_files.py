@@ -1,6 +1,6 @@
 """Serves the files of the web clients that `npm run build` wrote. The framework gets only the other requests.
 
-Guarantees
+Guarantees:
     A request can read only files of the build. The server looks the request's path up in a dictionary, and never opens
     a file by this path.
     If a client has no file for a path, and the path has no file extension, the answer is the client's index.html. The
@@ -10,7 +10,7 @@ Guarantees
     from the build.
     Each page has a content security policy. The policy allows only scripts of the page's own origin, and only
     connections to the clients' origins.
-How it works
+How it works:
     The constructor reads the whole build, which has a few hundred KB. If there is no build, a request for a client
     gets 503 and a sentence that says what to do.
 """

@@ -128,8 +128,8 @@ class Hooks:
             try:
                 await extension.socket_closed(self.database, identity.user_id)
             except DATABASE_AWAY as error:
-                # Even then, nothing is charged. At the extension's deadline, Valkey still shows that the mitra came
-                # back too late.
+                # Nothing is charged after this error, because Valkey still shows at the extension's deadline that the
+                # mitra came back too late.
                 log.warning("extension.close_not_recorded", error=type(error).__name__)
         elif not self.hub.holds(identity):
             self.customers.closed(identity.user_id)
@@ -174,7 +174,7 @@ class Services:
         )
         self.customers = customers = CustomerConnections(client)
         self.hooks = Hooks(database, client, authenticator, hub, self.cards, presence, customers)
-        # Settings.gateway names the gateway. So far, `mock` is the only name.
+        # Settings.gateway names the gateway. So far, `mock` is the only gateway.
         self.gateway = MockGateway(
             database,
             partial(charging.record_charge_answer, database, presence),
@@ -249,7 +249,7 @@ async def open_services(
 ) -> AsyncIterator[Services]:
     """Connect to PostgreSQL and Valkey, run the loops of the process, and yield the Services.
 
-    With `serves_sockets`, run the loops of a server process. Otherwise run the loops of a worker.
+    With `serves_sockets`, run the loops of a server process. Without `serves_sockets`, run the loops of a worker.
     Waits until PostgreSQL can write, or until `should_stop` returns true (StoppedWaiting). Does not wait for Valkey,
     because the service works without Valkey (X.10).
     Raises RuntimeError if the settings have no URL of PostgreSQL or no URL of Valkey. In development, `curhat up` puts

@@ -1,10 +1,10 @@
-"""The worker's loop. It sleeps at most 250 ms, reads the due deadlines, and fires several deadlines at the same time.
+"""The worker's loop sleeps at most 250 ms, reads the due deadlines, and fires several deadlines at the same time.
 
 Due deadlines wait in due order in one of two queues. Each queue has an executor.
-The batch executor takes the oldest deadline and further deadlines of the same kind. It fires up to MAX_BATCH_DEADLINES
-deadlines in one transaction. So if more deadlines are due, there are fewer transactions per deadline. The single
-executor fires one deadline per transaction. The single executor gets the kinds whose transition is not a
-BatchTransition, and every deadline of a batch that failed.
+The batch executor takes the oldest deadline and further deadlines of the same kind. The batch executor fires up to
+MAX_BATCH_DEADLINES deadlines in one transaction. So if more deadlines are due, there are fewer transactions per
+deadline. The single executor fires one deadline per transaction. The single executor gets the kinds whose transition is
+not a BatchTransition, and every deadline of a batch that failed.
 Each kind has its own single executor, which fires up to MAX_SINGLES_RUNNING deadlines at the same time. A transition
 that waits long for a lock occupies one place of its own kind, so the other kinds do not wait. A call to an external
 service occupies no executor. Each kind has its own queue of calls, of limited length. So a gateway that does not answer
@@ -160,7 +160,7 @@ class Loop:
                 self._single_queues[due.kind].append(due)
 
     def _leave_out(self, ids: Iterable[int]) -> None:
-        """Ignore these deadlines for AWAY_RETRY_SECONDS. Otherwise the next `look` would try them at once."""
+        """Ignore these deadlines for AWAY_RETRY_SECONDS, so that the next `look` does not try them at once."""
         loop = asyncio.get_running_loop()
         loop.call_later(AWAY_RETRY_SECONDS, self._in_hand.difference_update, tuple(ids))
 

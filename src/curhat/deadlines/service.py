@@ -27,8 +27,9 @@ SIGNAL = "deadlines"
 MAX_DUE_PER_KIND = 200
 # Limits how many journeys one transaction locks, and how long the transaction holds these locks.
 MAX_BATCH_DEADLINES = 50
-# The longest time that a batch waits for one lock. After that time, the worker fires each deadline of the batch in its
-# own transaction. BATCH_LOCK_TIMEOUT is shorter than deadlock_timeout, so PostgreSQL never checks for a deadlock.
+# The longest time that a batch waits for one lock. After BATCH_LOCK_TIMEOUT, the worker fires each deadline of the
+# batch in its own transaction. BATCH_LOCK_TIMEOUT is shorter than deadlock_timeout, so PostgreSQL never checks for a
+# deadlock.
 BATCH_LOCK_TIMEOUT = "100ms"
 # A transition that failed this often by a fault of its own probably has a bug. The worker parks the deadline, and an
 # operator must investigate.
@@ -50,7 +51,7 @@ class Fired(msgspec.Struct, frozen=True):
 
 
 # A call to an external service. A transition returns the call, and the worker makes the call after the commit. The
-# transition also arms a later deadline. If the call is lost, the worker repeats the call at that deadline.
+# transition also arms a later deadline. If the call is lost, the worker repeats the call at the later deadline.
 FollowUp = Callable[[], Awaitable[object]]
 # The step of a deadline. The worker runs the step in the transaction that claims the deadline.
 Transition = Callable[[Transaction, Deadline], Awaitable[FollowUp | None]]
@@ -76,7 +77,7 @@ class BatchTransition:
 
 
 async def arm(tx: Transaction, kind: str, entity_id: UUID, due_at: datetime, generation: int = 1) -> None:
-    """Arm the deadline of `kind` for `entity_id`. If this deadline is already armed, move it to `due_at`.
+    """Arm the deadline of `kind` for `entity_id`. If this deadline is already armed, move the deadline to `due_at`.
 
     Only a worker may move a deadline, because the move waits for another worker that has claimed the deadline. A
     person's step may only arm a deadline that is certainly new, or call `arm_another`.

@@ -11,13 +11,13 @@
 `push`          decides who gets a push, and when.
 `single_flight` runs at most one accept of each pairing at a time within a process.
 
-Guarantees
+Guarantees:
     A search starts in only one way: the transaction that confirms a payment begins the search (2c.1).
     Only one accept per pairing wins. One statement writes the request, the pairing, the payment, the session, and the
     deadline of the session's end (2b.5).
     No transaction is open while a process calls the gateway. If a call or its answer is lost, a worker finishes the
     charge or the refund at a deadline.
-Relies on
+Relies on:
     The lower packages enforce their own rules.
     The row lock of the payment protects the whole journey.
 """

@@ -37,8 +37,8 @@ async def charge(
 ) -> ChargeAnswer | None:
     """Call the gateway for a recorded attempt, and record the gateway's answer. Returns the answer.
 
-    Returns None if the answer is not known within 5 s after the attempt began. In this case, the worker or a callback
-    of the gateway records the answer later.
+    Returns None if the answer is not known within 5 s after the attempt began. After a result of None, the worker or a
+    callback of the gateway records the answer later.
     """
     answer = await _call_gateway(gateway, attempt)
     if answer is None:
@@ -53,8 +53,8 @@ async def _call_gateway(gateway: Gateway, attempt: Charge) -> ChargeAnswer | Non
     left_seconds = attempt.until - time.monotonic()
     if left_seconds <= 0:
         # If the charge were sent now, the customer could pay twice:
-        # 1. This process was suspended. Meanwhile the worker queried the gateway, which did not know the charge.
-        # 2. So the payment became pending again, and the customer may have confirmed the payment again.
+        # Step 1: This process was suspended. Meanwhile the worker queried the gateway, which did not know the charge.
+        # Step 2: So the payment became pending again, and the customer may have confirmed the payment again.
         return None
     try:
         async with asyncio.timeout(left_seconds):

@@ -42,11 +42,11 @@ async def open_payment(
     payment_id = await payments.open_payment(tx, customer_id, offer, timeout_minutes, target_mitra_id)
     await pause_point("open_payment.opened")
     # Check a second time, because a mitra may have accepted a request of this customer meanwhile:
-    # 1. The accept closes the customer's old payment and starts a session, but does not commit yet. The first check
-    # does not see the session.
-    # 2. The INSERT above waits for the accept, because a customer can have only one open payment.
-    # 3. The accept commits. The INSERT succeeds, because the old payment is no longer open. The second check sees the
-    # session.
+    # Step 1: The accept closes the customer's old payment and starts a session, but does not commit yet. The first
+    #   check does not see the session.
+    # Step 2: The INSERT above waits for the accept, because a customer can have only one open payment.
+    # Step 3: The accept commits. The INSERT succeeds, because the old payment is no longer open. The second check sees
+    #   the session.
     # In the same way, the customer may have used up the trial meanwhile, by cancelling the search of a trial.
     await _refuse_during_session(tx, customer_id)
     if offer.is_trial:
@@ -80,7 +80,7 @@ async def begin_confirmation(
     Returns the charge to carry out after the commit. Returns None if there is nothing to charge, or the payment is
     already confirmed or confirming. `candidates` are the mitras who may be asked. None means that presence is unknown.
     Raises NotFound, PaymentExpired, PaymentClosed. Raises TrialUsed, PresenceUnknown, NoMitraAvailable,
-    MitraUnavailable or TooManyRequests before anything is charged. The payment then stays pending.
+    MitraUnavailable or TooManyRequests before anything is charged, and leaves the payment pending.
     """
     payment = await payments.lock_own(tx, payment_id, customer_id)
     if payment.status != "pending":

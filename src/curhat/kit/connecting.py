@@ -3,13 +3,13 @@
 A server goes dark when its machine or its network fails. A dark server neither answers nor refuses. Without a time
 limit, a connection to a dark server hangs for minutes.
 
-Guarantees
+Guarantees:
     Each host of the URL has its own HOST_CONNECT_TIMEOUT_SECONDS, so a dark host delays the try of the next host only
     briefly.
     The host that was most recently able to write is tried first.
-    The kernel ends a connection to a dark server within DARK_TIMEOUT_MS and one keepalive probe. The same holds while
-    the connection is idle or waits for a long statement.
-Relies on
+    The kernel ends a connection to a dark server within DARK_TIMEOUT_MS and one keepalive probe. The kernel also ends a
+    connection to a dark server that is idle or waits for a long statement.
+Relies on:
     asyncpg, and Linux's TCP_USER_TIMEOUT. If a connection goes through a proxy such as HAProxy or PgBouncer, the proxy
     must notice a dark server. The module kit/database.py notices a server that acknowledges packets and never answers.
 """

@@ -1,13 +1,13 @@
 """PostgreSQL: a pool of connections, and transactions.
 
-Guarantees
+Guarantees:
     A transaction sends its signals after its commit, and never after a rollback.
     A signal can be lost, because the process may die after the commit and before it sends the signal. So every receiver
     of signals also reads the database every few seconds.
     Each wait for a connection of the pool, a lock, a statement or a commit has a time limit. A wait beyond the limit
     raises an error for which `is_away` or `is_busy` is true.
     If it is not known whether a commit took effect, `Database.transaction` raises CommitUnknown, and no other error.
-Relies on
+Relies on:
     asyncpg.
     The module kit/connecting.py chooses the host, and notices a server that has gone dark.
     Callers must not use one Transaction in two tasks at the same time.
@@ -49,8 +49,8 @@ _SQLSTATES_AWAY: Final = ("08", "53", "57", "58", "25006", "25P03")
 def is_away(error: BaseException) -> bool:
     """Return whether PostgreSQL cannot be reached or cannot write now. For a bug in our statements, return False.
 
-    After such an error of a single statement, it is not known whether the statement took effect. A transaction that
-    may have been committed raises CommitUnknown.
+    If a single statement fails with such an error, it is not known whether the statement took effect. A transaction
+    that may have been committed raises CommitUnknown.
     """
     if isinstance(error, asyncpg.PostgresError):
         return (error.sqlstate or "").startswith(_SQLSTATES_AWAY)
@@ -87,7 +87,7 @@ LOCK_TIMEOUT_MS: Final = 5_300
 STATEMENT_TIMEOUT_MS: Final = 5_600
 # If a statement exceeds STATEMENT_TIMEOUT_MS by this time, the process gives the statement up and sends PostgreSQL a
 # cancellation. Either PostgreSQL does not answer at all, or a COMMIT waits for a lost synchronous standby. The setting
-# statement_timeout does not limit such a COMMIT.
+# statement_timeout does not limit a COMMIT that waits for a standby.
 MAX_ANSWER_DELAY_SECONDS: Final = 0.5
 # How long a caller waits for a connection of the pool. This time is enough to connect to the second of two hosts while
 # the first host is dark.
@@ -127,7 +127,7 @@ WAIT_SECONDS: Final = Histogram(
 
 
 class NoRow(Exception):
-    """A statement returned no row, although it must return one. This is a bug in our code.
+    """A statement returned no row, although it must return one. The missing row is a bug in our code.
 
     The error's text is the SQL statement.
     """
@@ -232,7 +232,7 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self, *, snapshot: bool = False) -> AsyncIterator[Transaction]:
-        """Open a transaction. Commit it at the end of the block. If the block raises, roll the transaction back.
+        """Open a transaction, and commit it at the end of the block. If the block raises, roll the transaction back.
 
         With `snapshot`, every statement sees the same state of the data (repeatable read). Use `snapshot` only to
         read, because a decision needs the newest state.

@@ -1,8 +1,8 @@
 """The refusals that clients get, and the JSON body of a refusal (RFC 9457).
 
-Each refusal is a subclass of BusinessError. It has a stable `code` that clients compare, an HTTP status, and one
-sentence. The `fields` of an instance hold ids and other values for the client. If the block of a transaction raises a
-BusinessError, the transaction is rolled back.
+Each refusal is a subclass of BusinessError. Each refusal has a stable `code` that clients compare, an HTTP status, and
+one sentence. The `fields` of an instance hold ids and other values for the client. If the block of a transaction raises
+a BusinessError, the transaction is rolled back.
 """
 
 import math
@@ -115,8 +115,8 @@ class PresenceUnknown(BusinessError):
 class ServiceUnavailable(BusinessError):
     """PostgreSQL cannot be reached, cannot write, or is too busy.
 
-    The field `outcome` is "unknown" if a commit was sent and its answer was lost. Even without this field, some steps
-    of a request may already have taken effect. So `detail` never says that nothing happened.
+    The field `outcome` is "unknown" if a commit was sent and its answer was lost. Even without `outcome`, some steps of
+    a request may already have taken effect. So `detail` never says that nothing happened.
     """
 
     code = "service_unavailable"

@@ -1,12 +1,12 @@
 """Idempotency keys: a request that a client repeats takes effect once, and each repetition gets the first answer.
 
-Guarantees
+Guarantees:
     One transaction commits the effect of a request and its answer. Two requests with the same key never both take
     effect.
     A refusal (4xx) is stored too. A 5xx is never stored.
     A key belongs to one user in one role, and to one method, path and body. Any other request under the same key is
     refused.
-Relies on
+Relies on:
     The primary key of `idempotency_keys` prevents a second answer of a key.
     A transaction that works on a key holds the key's advisory lock until the transaction ends. If a request cannot get
     the lock, another request with the same key is still running. No request waits for the lock of a key.
@@ -169,7 +169,7 @@ async def begin_long(tx: Transaction, idempotent: IdempotentRequest) -> Answer |
 
 
 async def finish_long(tx: Transaction, idempotent: IdempotentRequest, answer: Answer) -> None:
-    """Store the answer of a request that called `begin_long`. Call this in the request's last transaction."""
+    """Store the answer of a request that called `begin_long`. Call this function in the request's last transaction."""
     await _store_answer(tx, idempotent, answer)
     await pause_point("idempotency.stored")
 

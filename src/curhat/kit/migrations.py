@@ -1,14 +1,14 @@
 """Applies the numbered SQL files of `migrations/` in order. No migration can be reverted.
 
-Guarantees
+Guarantees:
     `migrate` applies a file once. In the same transaction, `migrate` records the file with the checksum of its
     statements.
     A file that begins with `-- migrate: no transaction` builds or drops one index concurrently, outside a transaction.
-    If a run of such a file is interrupted, the next run drops the invalid index and repeats the file.
+    If a run of a file without a transaction is interrupted, the next run drops the invalid index and repeats the file.
     Two processes never migrate at the same time. The second process waits, and then finds nothing to apply.
     `migrate` refuses a file whose statements changed after the file was applied. Changes of comments, and of white
     space between words, are allowed. `migrate` also refuses a database that is newer than this code.
-Relies on
+Relies on:
     A dedicated PostgreSQL session holds the advisory lock. A connection pooler in transaction mode gives no dedicated
     session.
 """
@@ -24,7 +24,7 @@ import asyncpg
 
 from curhat.kit.database import Connection
 
-# Nothing else in this database may use this key for an advisory lock. The value has no meaning.
+# Nothing else in this database may use this key for an advisory lock. The value of the key has no meaning.
 _ADVISORY_LOCK: Final = 4_207_193_501
 _LOCK_POLL_SECONDS: Final = 0.1
 # A migration may have to wait for a lock that a long transaction holds. While the migration waits, every later query on
@@ -189,7 +189,7 @@ async def _apply_without_transaction(connection: Connection, migration: Migratio
             "CREATE INDEX CONCURRENTLY IF NOT EXISTS … or DROP INDEX CONCURRENTLY IF EXISTS …"
         )
     try:
-        # CREATE INDEX CONCURRENTLY blocks no other query. On a large table it may take hours.
+        # CREATE INDEX CONCURRENTLY blocks no other query, but may take hours on a large table.
         await connection.execute("SET lock_timeout = 0")
         await connection.execute("SET statement_timeout = 0")
         if matched["created"] is not None:

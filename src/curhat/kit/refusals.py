@@ -1,4 +1,4 @@
-"""The metrics and log lines of refused requests. They never contain a phone number, an e-mail or a token.
+"""The metrics and log lines of refused requests never contain a phone number, an e-mail or a token.
 
 An attack causes refusals of wrong tokens and codes (401), of forbidden actions (403), and of requests beyond a limit
 (429). The metric counts every refusal. The log has a line for each refusal of these three kinds.

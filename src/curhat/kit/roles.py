@@ -1,11 +1,11 @@
 """The two PostgreSQL roles of production: the owner migrates, and the serving role reads and writes rows.
 
-Guarantees
+Guarantees:
     The serving role owns nothing. The serving role can neither change the schema nor remove a trigger. On an
     append-only table, the serving role can only read and insert. An append-only table has a trigger of `forbid_change`.
     On `schema_migrations`, the serving role can only read.
     `prepare_database` and `grant_to_serving_role` change nothing when they run again.
-Relies on
+Relies on:
     `make_roles` and `prepare_database` need an administrator's connection. `grant_to_serving_role` also works with the
     owner's connection.
 """
@@ -117,8 +117,8 @@ async def make_roles(admin: Connection, owner: NamedLogin, serving: NamedLogin) 
             f"NOREPLICATION NOBYPASSRLS{password}"
         )
         done.append(f"role {role.user}: {'corrected' if exists else 'made'}")
-    # A pooler such as PgBouncer may drop the settings that a client names at its start. So the role also has these
-    # settings.
+    # A pooler such as PgBouncer may drop the settings that a client names at its start. So set the settings on the
+    # role, too.
     for statement in role_settings(serving.user):
         await admin.execute(statement)
     if not await admin.fetchval("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"):

@@ -15,7 +15,7 @@ RISKS: Final = {
     "valkey-no-password": "names no password; right is such as valkeys://:password@host:6379/0",
 }
 
-# asyncpg also accepts `prefer` and `allow`. With these, an attacker on the network can turn TLS off.
+# asyncpg also accepts `prefer` and `allow`. With `prefer` or `allow`, an attacker on the network can turn TLS off.
 _SURE_OF_TLS: Final = frozenset({"require", "verify-ca", "verify-full"})
 _VERIFIED: Final = frozenset({"verify-ca", "verify-full"})
 _HOST: Final = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^:\[\]\s/]+)(?::(?P<port>\d{1,5}))?")

@@ -40,8 +40,8 @@ MAX_SECRET_FILE_BYTES: Final = 64 * 1024
 # A private key of the curve P-256 is a number from 1 to _P256_ORDER - 1.
 _P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
-# The names of the senders that deliver one-time codes to real phones. Their adapters are in `accounts/`. Do not add
-# `inbox`, because the inbox shows the codes to everyone.
+# The names of the senders that deliver one-time codes to real phones. The adapters of these senders are in `accounts/`.
+# Do not add `inbox`, because the inbox shows the codes to everyone.
 REAL_CODE_SENDERS: Final = frozenset({"whatsapp", "sms"})
 # `file:PATH` writes the codes to a file, for rehearsals of production.
 FILE_SENDER: Final = "file:"
@@ -164,7 +164,7 @@ class Settings:
 
     @property
     def is_mocked_in_production(self) -> bool:
-        """Whether this is production, and payments move no money. Operators must then see a warning."""
+        """Whether this is production and payments move no money, so that operators must see a warning."""
         return self.gateway == "mock" and not self.is_development
 
     @property
@@ -213,8 +213,9 @@ class Settings:
         """Read and check all settings. Return the settings with their problems.
 
         A setting with a problem has its default value, or an empty value.
-        In development, CURHAT_SECRET_KEY and CURHAT_VAPID_PRIVATE_KEY may be missing. This function then reads the keys
-        from the data directory. If the data directory has no keys yet, this function writes new keys there.
+        In development, CURHAT_SECRET_KEY and CURHAT_VAPID_PRIVATE_KEY may be missing. If a key is missing, this
+        function reads the key from the data directory. If the data directory has no keys yet, this function writes new
+        keys there.
         """
         secret_names = [item.name.upper() for item in fields(cls) if not item.repr]
         reader = _Reader(environ, secret_names)

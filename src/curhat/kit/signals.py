@@ -3,7 +3,7 @@
 A signal only wakes its receivers. The data itself is in PostgreSQL. A signal may be lost, duplicated or late. Every
 receiver also reads the database every few seconds, so a lost signal causes only a short delay.
 
-Channels
+Channels:
     `stream`: a transaction added an event to a user's stream (realtime).
     `requests`: the open requests of some mitras changed (pairing).
     `sockets`: the sockets of a token or a user must be closed (accounts).
@@ -33,13 +33,14 @@ DROPPED: Final = Counter(
 QUEUE_FULL: Final = DROPPED.labels("queue_full")
 NOT_SENT: Final = DROPPED.labels("not_sent")
 
-# One process queues at most this many signals, and drops further signals. This limits the memory while Valkey is away.
+# One process queues at most this many signals, and drops further signals. The limit bounds the memory while Valkey is
+# away.
 MAX_QUEUED_SIGNALS = 20_000
 MAX_SIGNALS_PER_BATCH = 500
 # If Valkey does not accept a batch of signals within this time, the process drops the batch.
 SEND_TIMEOUT_SECONDS = 1.0
-# If the subscription gets no message for this long, the process pings Valkey. If Valkey does not answer within this
-# time either, the process treats the subscription as lost.
+# If the subscription gets no message for this long, the process pings Valkey. If Valkey does not answer the ping within
+# MAX_SILENCE_SECONDS, the process treats the subscription as lost.
 MAX_SILENCE_SECONDS = 5.0
 # How long the process waits before it tries again to subscribe, while Valkey is away.
 RECONNECT_INTERVAL_SECONDS = 0.5
@@ -56,7 +57,7 @@ class SignalSink(Protocol):
 
 
 class NoSignals:
-    """Drops all signals. The command line uses this class, because its changes may be noticed a few seconds late."""
+    """Drops all signals. The command line uses this class, because other processes may notice its changes late."""
 
     def publish(self, channel: str, payload: bytes) -> None:
         """Do nothing."""
@@ -159,8 +160,8 @@ class Signals:
 def _raise_lost_cancellation() -> None:
     """Raise CancelledError if this task was cancelled but still runs.
 
-    valkey-py can lose a cancellation while it connects (Python 3.11). A process that was told to stop would then listen
-    for ever, and never end.
+    valkey-py can lose a cancellation while it connects (Python 3.11). After a lost cancellation, a process that was
+    told to stop would listen for ever.
     """
     task = asyncio.current_task()
     if task is not None and task.cancelling():

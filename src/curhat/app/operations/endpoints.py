@@ -75,7 +75,10 @@ class Operations:
                 await _answer(send, 404, b"not found\n")
 
     async def _problem(self) -> str | None:
-        """Return why this process must get no traffic, or None. Any answer shows that the event loop runs."""
+        """Return why this process must get no traffic, or None.
+
+        The arrival of an answer shows that the event loop runs.
+        """
         if self.is_draining:
             return "stopping"
         if self._status is None:
@@ -145,7 +148,7 @@ def _listener(host: str, port: int) -> socket.socket:
 
 
 class _PortServer(uvicorn.Server):
-    """uvicorn without signal handlers. Its signal handlers would take SIGTERM away from the process's main server."""
+    """uvicorn without signal handlers. Further signal handlers would take SIGTERM away from the main server."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -22,7 +22,7 @@ from curhat.kit import migrations
 from curhat.kit.database import DATABASE_AWAY, Transaction
 from curhat.kit.signals import NoSignals
 
-# The timeout of one check. A check that takes longer fails.
+# The timeout of one check. A check that takes longer than this timeout fails.
 CHECK_TIMEOUT_SECONDS: Final = 2.0
 MAX_AGE_SECONDS: Final = 1.0
 # If a deadline is overdue for longer than this, no worker fires deadlines.
@@ -70,7 +70,9 @@ class Status:
         self._has_schema = False
 
     async def is_ready(self) -> bool:
-        """Return whether the schema has everything that this code needs. After the first True, no query is needed.
+        """Return whether the schema has everything that this code needs.
+
+        After the first True, this method sends no query.
 
         A schema never returns to an older version while a process runs. So a ready process stays ready, even while
         PostgreSQL is away.

@@ -51,7 +51,7 @@ async def read_dashboard(database: Database, presence: Presence) -> Dashboard:
 async def _read_presence(database: Database, presence: Presence) -> tuple[int | None, int | None, int | None]:
     """Read the numbers of connected and available mitras, and the free capacity.
 
-    All are None while Valkey is away.
+    All three numbers are None while Valkey is away.
     """
     mitra_ids = await queries.list_mitras_perhaps_connected(database)
     try:

@@ -210,7 +210,7 @@ async def confirm_totp(
     settings: NamedDependency[Settings],
     operator: NamedDependency[SignedInOperator],
 ) -> RecoveryCodes:
-    """Prove that the app has the secret. From then on, a sign-in needs the app's code.
+    """Prove that the app has the secret. After this proof, a sign-in needs the app's code.
 
     The server signs out the operator's other devices.
     """

@@ -87,7 +87,7 @@ class SignInTry:
     password_hash: str | None = field(repr=False)
 
 
-# Signing in and out ------------------------------------------------------------------------------------------
+# Sign-in and sign-out ----------------------------------------------------------------------------------------
 
 
 async def find_requester(
@@ -232,7 +232,7 @@ def normalised_email(written: str) -> str:
     return written.strip().lower()
 
 
-# The operator's own account ----------------------------------------------------------------------------------
+# Own account -------------------------------------------------------------------------------------------------
 
 
 async def read_account(tx: Transaction, operator: SignedInOperator) -> OperatorAccount:
@@ -364,7 +364,7 @@ async def revoke_device(tx: Transaction, operator: SignedInOperator, device_id: 
     await write_audit_entry(tx, operator.id, "device_revoked", "operator", operator.id, old=str(device_id))
 
 
-# From the command line ---------------------------------------------------------------------------------------
+# Command line ------------------------------------------------------------------------------------------------
 
 
 async def create_operator(

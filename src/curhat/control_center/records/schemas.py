@@ -59,8 +59,8 @@ TimelineStatus = Literal[
 class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One event in the life of a payment. The `type` determines which fields are set.
 
-    `status`: the result. `reason`: the cause, as one of our codes or in the gateway's words. `note`: the text of a
-    person. `entity_id`: the id of the payment, attempt, pairing, request, session, extension, case or refund.
+    `status`: the result. `reason`: the cause, as one of our codes or in the gateway's words. `note`: text that a person
+    wrote. `entity_id`: the id of the payment, attempt, pairing, request, session, extension, case or refund.
     """
 
     at: datetime

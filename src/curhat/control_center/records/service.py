@@ -47,7 +47,8 @@ from curhat.kit.page import Page
 from curhat.kit.visible_text import checked_text
 from curhat.presence.service import Presence
 
-# The maximum number of messages in one answer. Two people who type for eight hours without a pause write fewer.
+# The maximum number of messages in one answer. Two people who type for eight hours without a pause write fewer
+# messages.
 MAX_TRANSCRIPT_MESSAGES: Final = 20_000
 
 
