@@ -5,8 +5,8 @@ The senders to real phones are in whatsapp.py and twilio.py. To add a sender, se
 Guarantees:
     The senders of CURHAT_CODE_SENDERS are tried in turn, until one of them accepts the code. If no sender accepts the
     code, but one may have sent it, the code counts as sent. When a person asks again because no code came, the next
-    sender is tried first. WhatsApp accepts codes that it cannot deliver, so this order lets a person without WhatsApp
-    get a code.
+    sender is tried first. So a person without WhatsApp also gets a code, although WhatsApp accepts codes that it cannot
+    deliver.
     After TOTAL_TIMEOUT_SECONDS, no further sender is tried. One process sends at most MAX_SENDS_RUNNING codes at the
     same time. A sender that fails repeatedly is tried last for a while, so that its timeouts do not delay people.
     The outcome never depends on whether the phone number is known, because this module reads no table of people.
@@ -36,7 +36,7 @@ log = structlog.get_logger(__name__)
 
 # The timeout for one sender is short, because a person is waiting at the screen.
 SEND_TIMEOUT_SECONDS: Final = 4.0
-# After this time, no further sender is tried for a code.
+# After TOTAL_TIMEOUT_SECONDS, no further sender is tried for a code.
 TOTAL_TIMEOUT_SECONDS: Final = 9.0
 # The number of codes that one process may send at the same time. If a sender hangs for 4 s, 50 places still serve 12
 # people per second.

@@ -3,8 +3,8 @@
 A web client sends its token in a cookie, and cookies need protection.
 
 By default, a browser sends a cookie even with a request that a page of another site started. SameSite=Strict stops
-this. As a second protection, every unsafe request with a cookie, and every socket opened with a cookie, must come
-from an origin in CURHAT_PUBLIC_ORIGINS.
+this. As a second protection, each unsafe request and each socket with a cookie must come from an origin in
+CURHAT_PUBLIC_ORIGINS.
 """
 
 from collections.abc import Mapping

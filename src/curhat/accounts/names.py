@@ -65,9 +65,9 @@ _BETWEEN_WORDS: Final = re.compile(r"[\W_]+")
 def checked_name(written: str, field: str) -> str:
     """Return the name, trimmed and in Unicode's composed form.
 
-    Refuses a name that is empty or too long, or that contains invisible characters. Refuses a name that looks like a
-    phone number, an e-mail address, a link or a handle, because a name must not show contact data. Refuses a name that
-    looks like a name of the service, because nobody may pass for an operator.
+    Refuses a name that is empty or too long, or that contains invisible characters. A name must not show contact data,
+    so this function refuses a phone number, an e-mail address, a link and a handle. Refuses a name that looks like a
+    name of the service, because nobody may pass for an operator.
     Raises ValidationFailed for `field`. The code of the error is `name_length`, `unusual_characters`, `nothing_to_see`,
     `contact_in_name` or `reserved_name`.
     """
@@ -86,8 +86,8 @@ def _problem(name: str) -> tuple[str, str] | None:
         return "unusual_characters", "must not contain invisible characters, or many marks on one letter"
     if not has_something_to_see(name):
         return "nothing_to_see", "must contain something to see"
-    # NFKC converts full-width or circled digits and signs to plain ones. People read both forms as the same number or
-    # sign.
+    # NFKC converts full-width or circled digits and signs to plain ones. People read a full-width or circled form as
+    # the same digit or sign.
     plain = unicodedata.normalize("NFKC", name).casefold().translate(_LIKE_SIGNS)
     words = _skeletons(plain)
     if (

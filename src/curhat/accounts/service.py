@@ -102,7 +102,7 @@ CODES_OVER_CEILING: Final = Counter(
 
 @dataclass(frozen=True, slots=True)
 class SentCode:
-    """A new code. The caller must send the code after the transaction has committed."""
+    """A new code. The caller must send the code after the commit."""
 
     request_id: UUID
     code: str = field(repr=False)
@@ -663,7 +663,7 @@ class Authenticator:
         self._used.add(digest)
         if len(self._remembered) >= MAX_REMEMBERED_TOKENS:
             del self._remembered[next(iter(self._remembered))]
-        # The cache entry expires relative to the time the query was sent, so a token revoked during the query is not
+        # The cache entry expires relative to the time the query was sent. So a token revoked during the query is not
         # trusted longer than REMEMBERED_SECONDS.
         self._remembered[digest] = (now + REMEMBERED_SECONDS, signed_in)
         return signed_in

@@ -1,7 +1,7 @@
 """Sends one-time codes by SMS, through Twilio's Messages API.
 
-Twilio Verify would make and check its own codes. This service makes, limits and checks codes itself, so it uses the
-plain Messages API (decision 0094).
+Twilio Verify would make and check its own codes. This service makes, limits and checks codes itself, so the plain
+Messages API is enough (decision 0094).
 """
 
 from collections.abc import Mapping

@@ -61,8 +61,8 @@ CLOSED: Final = Counter(
 # `body`: the head has arrived, and the body has not arrived completely.
 # `rest`: the server has answered, and the rest of the body has not arrived.
 # `reader`: the client has not read a whole answer, and has read nothing since this wait began.
-# `idle`: the client has read the last answer, and has begun no other request. uvicorn's own timer usually ends this
-#   wait earlier.
+# `idle`: the client has read the last answer, and has begun no other request. The timer of uvicorn usually ends the
+# wait `idle` earlier.
 # `refused`: the server has refused the client, and the client may read the reason.
 Wait = Literal["head", "body", "rest", "reader", "idle", "refused"]
 TIMEOUTS_SECONDS: Final[dict[Wait, float]] = {
@@ -71,7 +71,7 @@ TIMEOUTS_SECONDS: Final[dict[Wait, float]] = {
     "rest": 10.0,
     "reader": 30.0,
     "idle": 10.0,
-    # In this time, the server drops everything that the client sends.
+    # During the wait `refused`, the server drops everything that the client sends.
     "refused": 1.0,
 }
 # If there are too many connections, the server closes a connection that is in the first of these waits. Within a wait,

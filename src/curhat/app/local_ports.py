@@ -11,7 +11,7 @@ from curhat.kit.settings import PREFIX
 
 
 def port_problem(host: str, port: int) -> str | None:
-    """Return None if a process can listen at this address. Otherwise return the reason, and what to do."""
+    """Return None if a process can listen at this address. If no process can listen, return the reason and a remedy."""
     family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     with socket.socket(family, kind) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,7 +1,7 @@
 """How a server process stops after SIGTERM, without a failed request.
 
 Step 1: `/livez` answers 503, and each answer closes its connection. For `drain_notice_seconds`, the server serves
-    everything as before. In this time, the proxy notices the 503, and sends new requests and sockets to other servers.
+    everything as before. The proxy notices the 503, and sends new requests and sockets to other servers. The library
     uvicorn closes a connection that has been idle for 5 s, so a notice of 5 s or more leaves no idle connection to the
     proxy.
 Step 2: The hub closes the sockets with code 1012. The hub spreads the closings over time, so that the other servers can
@@ -25,7 +25,7 @@ from curhat.app.connections import ServerConfig
 log = structlog.get_logger(__name__)
 
 POLL_INTERVAL_SECONDS: Final = 0.02
-# How long the running requests may take before the port closes. uvicorn then waits for the same time again.
+# How long the running requests may take before the port closes. The library uvicorn then waits for the same time again.
 FINISH_TIMEOUT_SECONDS: Final = 5.0
 
 
@@ -38,7 +38,7 @@ class DrainingServer(uvicorn.Server):
         self._notice_seconds = notice_seconds
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Carry out the steps of this module. uvicorn calls this method once, after SIGTERM or SIGINT."""
+        """Carry out the steps of this module. The library uvicorn calls this method once, after SIGTERM or SIGINT."""
         self._application.operations.drain()
         if self._application.is_serving:
             log.info("server.draining", notice_seconds=self._notice_seconds)

@@ -136,7 +136,8 @@ def content_security_policy(origins: tuple[str, ...]) -> str:
             "form-action 'none'",
             "frame-ancestors 'none'",
             # Only these two Trusted Types policies may turn text into markup or script. Svelte uses the first policy
-            # for its templates. web/shared/start.ts uses the second policy for the URL of the service worker.
+            # for its templates. The module web/shared/start.ts uses the second policy for the URL of the service
+            # worker.
             "require-trusted-types-for 'script'",
             "trusted-types svelte-trusted-html curhat-worker",
         )

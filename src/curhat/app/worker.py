@@ -28,7 +28,7 @@ FINISH_TIMEOUT_SECONDS = 10.0
 
 
 async def run(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT. Then start nothing new, and finish the running work.
+    """Run until SIGTERM or SIGINT. After the signal, start nothing new, and finish the running work.
 
     PostgreSQL rolls back every claim that is not committed within FINISH_TIMEOUT_SECONDS. Raises OSError if the
     operations port cannot be opened.

@@ -7,8 +7,8 @@ Guarantees:
     If a transition fails by a fault of its own, the worker tries the transition again, with a longer wait after each
     failure. After MAX_ATTEMPTS failures, the worker parks the deadline. Operators see the parked deadline, and the
     worker tries the parked deadline again every hour. A failing deadline does not delay other deadlines.
-    A fault of the surroundings never uses up a try. Such a fault means that PostgreSQL or Valkey is away or cannot
-    write, or that a lock is held.
+    A fault of the surroundings never uses up a try. A fault of the surroundings means that PostgreSQL or Valkey is away
+    or cannot write, or that a lock is held.
     Any number of workers may run. If a worker is killed, no deadline is lost.
 Concurrency:
     A worker reads the due deadlines of the kinds that it knows, without a lock. The worker reads a limited number of
@@ -21,14 +21,14 @@ Concurrency:
     transaction.
     A worker locks the deadline row before the rows of the deadline's entity. A user's action locks the entity's rows
     first. The action never waits for a deadline row, because the wait could deadlock, or could last as long as a
-    stopped worker's transaction:
+    stopped worker's transaction. An action takes four steps.
     Step 1: The action locks the entity's row, and checks whether the due time in that row has passed.
     Step 2: The action deletes the deadline with SKIP LOCKED. If a worker has locked the deadline, the deadline stays.
     Step 3: The worker then finds that the entity has changed, and the deadline fires as a no-op.
     Step 4: The action arms a deadline only in a generation that no worker can have locked. Such a generation belongs to
-        a new entity, has the next number, or belongs to the action's own transaction (`arm_another`, and arm_push in
-        the triggers of push). An INSERT of a generation that a worker has locked would wait for the worker, even with
-        ON CONFLICT DO NOTHING.
+        a new entity, has the next number, or is the own generation of the action's transaction. `arm_another`, and
+        arm_push in the triggers of push, use the own generation of their transaction. An INSERT of a generation that a
+        worker has locked would wait for the worker, even with ON CONFLICT DO NOTHING.
 Relies on:
     PostgreSQL's row locks and `curhat_now()`.
 """

@@ -104,8 +104,8 @@ async def arm_now(tx: Transaction, kind: str, entity_id: UUID) -> None:
 
     Use this function for a change that must lock rows earlier in the lock order than the rows that this transaction has
     locked. The change then runs in its own transaction. The new deadline never replaces an older deadline. The older
-    deadline's transition may already be running, and may have missed this transaction's changes. The function also
-    signals the workers. A lost signal delays the deadline by at most MAX_SLEEP_SECONDS.
+    deadline's transition may already be running, and may have missed this transaction's changes. `arm_now` also signals
+    the workers. A lost signal delays the deadline by at most MAX_SLEEP_SECONDS.
     """
     await arm_another(tx, kind, [entity_id], 0)
     wake_workers(tx)

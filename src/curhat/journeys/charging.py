@@ -2,8 +2,8 @@
 
 The caller takes the first step in its own transaction. The first step records the attempt, arms the deadline
 `charge_answer`, and returns a Charge. Only this module takes the second and the third step. `charge` calls the gateway
-outside any transaction, and records the answer in a new transaction. If the process dies, or the answer is not known in
-time, the deadline fires, and the worker queries the gateway by the attempt's key. The gateway's callbacks also call
+outside any transaction, and records the answer in a new transaction. The deadline fires if the process dies or the
+answer is not known in time. The worker then queries the gateway by the attempt's key. The gateway's callbacks also call
 `record_charge_answer`. So answers may come in any order, twice, or late.
 """
 
@@ -52,7 +52,7 @@ async def _call_gateway(gateway: Gateway, attempt: Charge) -> ChargeAnswer | Non
     await pause_point("confirm.before_charge")
     left_seconds = attempt.until - time.monotonic()
     if left_seconds <= 0:
-        # If the charge were sent now, the customer could pay twice:
+        # Do not send the charge, because the customer could pay twice.
         # Step 1: This process was suspended. Meanwhile the worker queried the gateway, which did not know the charge.
         # Step 2: So the payment became pending again, and the customer may have confirmed the payment again.
         return None

@@ -64,7 +64,7 @@ from curhat.presence.service import Presence
 from curhat.pricing import service as pricing
 from curhat.pricing.errors import TrialUsed
 
-# The signed-in user who sends the HTTP request. accounts/guards.py provides this identity.
+# The signed-in user who sends the HTTP request. The module accounts/guards.py provides this identity.
 Customer = NamedDependency[Identity]
 Mitra = NamedDependency[Identity]
 

@@ -23,7 +23,7 @@ from curhat.sessions import service as sessions
 from curhat.sessions.errors import ExtensionDecided, ExtensionPending, SessionEnded
 from curhat.sessions.schemas import Extension, ExtensionOrder
 
-# The signed-in user who sends the HTTP request. accounts/guards.py provides this identity.
+# The signed-in user who sends the HTTP request. The module accounts/guards.py provides this identity.
 Customer = NamedDependency[Identity]
 Mitra = NamedDependency[Identity]
 

@@ -1,8 +1,8 @@
 """Changes a mitra's toggle, name, capacity or suspension, with the consequences for journeys.
 
-The functions never commit their transaction. Each function holds the lock of the mitra's row, but sessions and payments
-come before mitras in the lock order. So if a session or a payment must change, the function arms a deadline that is due
-now. A worker then makes the change in a transaction of its own.
+The functions of this module never commit their transaction. Each function holds the lock of the mitra's row, but
+sessions and payments come before mitras in the lock order. So if a session or a payment must change, the function arms
+a deadline that is due now. A worker then makes the change in a transaction of its own.
 """
 
 from uuid import UUID

@@ -41,12 +41,12 @@ async def open_payment(
     timeout_minutes = await configuration.payment_session_timeout_minutes(tx)
     payment_id = await payments.open_payment(tx, customer_id, offer, timeout_minutes, target_mitra_id)
     await pause_point("open_payment.opened")
-    # Check a second time, because a mitra may have accepted a request of this customer meanwhile:
+    # Check a second time, because a mitra may have accepted a request of this customer meanwhile.
     # Step 1: The accept closes the customer's old payment and starts a session, but does not commit yet. The first
-    #   check does not see the session.
+    # check does not see the session.
     # Step 2: The INSERT above waits for the accept, because a customer can have only one open payment.
     # Step 3: The accept commits. The INSERT succeeds, because the old payment is no longer open. The second check sees
-    #   the session.
+    # the session.
     # In the same way, the customer may have used up the trial meanwhile, by cancelling the search of a trial.
     await _refuse_during_session(tx, customer_id)
     if offer.is_trial:

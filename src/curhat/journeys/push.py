@@ -2,8 +2,8 @@
 
 Triggers in the database (migrations/0006_push.sql) record each reason for a push as a deadline. The deadline's
 transition puts a push message into the outbox for each recipient without a live connection. While the reason lasts, the
-transition runs again every few seconds, because a connected person may leave, or the server may notice that a
-connection is dead. A person gets at most one push per reason.
+transition runs again every few seconds, because a connected person may leave. The server may also notice only later
+that a connection is dead. A person gets at most one push per reason.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence

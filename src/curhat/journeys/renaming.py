@@ -30,7 +30,7 @@ async def rename_customer(tx: Transaction, customer_id: UUID, call_name: str) ->
 async def tell_session(tx: Transaction, session_id: UUID) -> None:
     """Send both sides of a running session the session's current state.
 
-    The function locks the session first. Without the lock, this event could come after the event of the session's
+    `tell_session` locks the session first. Without the lock, this event could come after the event of the session's
     end.
     """
     session = await extension.lock_session(tx, session_id)
@@ -42,7 +42,7 @@ async def tell_session(tx: Transaction, session_id: UUID) -> None:
 async def tell_payment(tx: Transaction, payment_id: UUID, presence: Presence) -> None:
     """Send the customer the current state of a payment with a chosen mitra.
 
-    The function asks presence before it locks the payment.
+    `tell_payment` asks presence before locking the payment.
     """
     people = await queries.find_people_of_targeted_payment(tx, payment_id=payment_id)
     available = await others_available(presence, people.customer_id, people.target_mitra_id)

@@ -107,12 +107,13 @@ async def accept(
         return await _session_won_before(tx, mitra_id, request_id, key_lock)
     await presence_service.take_place(tx, mitra_id)
     if won.fills_up:
-        # The accepting statement may have missed a request of a customer who chose this mitra:
-        # Step 1: open_targeted locks the mitra's row FOR SHARE, and inserts the request.
+        # The accepting statement may have missed a request of a customer who chose this mitra.
+        # Step 1: `open_targeted` locks the mitra's row FOR SHARE, and inserts the request.
         # Step 2: The accepting statement takes its snapshot, and waits for the lock of that row.
-        # Step 3: open_targeted commits. The accepting statement goes on, but its snapshot does not contain the request.
+        # Step 3: `open_targeted` commits. The accepting statement goes on, but its snapshot does not contain the
+        # request.
         # So withdraw the missed request too. This transaction now holds the lock of the mitra's row, so a later
-        # open_targeted waits.
+        # `open_targeted` waits.
         await pairing.withdraw(tx, mitra_id, "at_capacity")
     started = _started_session(won, mitra_id)
     await realtime.append(

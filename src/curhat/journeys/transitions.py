@@ -88,7 +88,7 @@ class Transitions:
     async def _close_targeted(self, tx: Transaction, due: Sequence[Deadline]) -> None:
         """Fail targeted pairings whose windows ended (4.3), or whose mitras went away (4.4).
 
-        The function asks presence before it takes any lock.
+        `_close_targeted` asks presence before taking any lock.
         """
         pairing_ids = [deadline.entity_id for deadline in due]
         targets = await pairing.targets_of(tx, pairing_ids)
@@ -107,8 +107,8 @@ class Transitions:
         """
         extension_ids = [deadline.entity_id for deadline in due]
         mitra_ids = set((await extension.mitras_of(tx, extension_ids)).values())
-        # Presence answers between `before` and `after`. The use of both times ensures that a frame after the deadline
-        # never counts as a frame before the deadline, even if the worker is stopped between these statements.
+        # Presence answers between `before` and `after`. The worker may be stopped between these statements. With both
+        # times, a frame after the deadline never counts as a frame before the deadline.
         before = await read_clock(tx)
         ages = await or_none(self._presence.frame_ages(list(mitra_ids))) or {}
         after = await read_clock(tx)
@@ -131,8 +131,8 @@ class Transitions:
     async def _check_extension_presence(self, tx: Transaction, due: Sequence[Deadline]) -> None:
         """Reject the extensions of mitras who have not reconnected in time (5.6).
 
-        If presence is unknown, do nothing. The deadline of the extension's window then decides. That deadline also
-        finds a mitra who came back too late, if this step was late or no process noticed the closed socket.
+        If presence is unknown, do nothing. The deadline of the extension's window then decides. The window's deadline
+        also finds a mitra who came back too late, if this step was late or missed the closed socket.
         """
         mitra_ids = await extension.mitras_of(tx, [deadline.entity_id for deadline in due])
         connected = await self._connected_mitras(mitra_ids)

@@ -35,8 +35,8 @@ Connection: TypeAlias = (
 PooledConnection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
 # asyncpg raises one of these errors if it cannot reach PostgreSQL, or if the connection breaks during a statement. A
-# loop that catches such an error tries again. asyncpg raises InternalClientError if PostgreSQL has closed the
-# connection and asyncpg has not noticed this yet.
+# loop that catches such an error tries again. An InternalClientError means that PostgreSQL has closed the connection
+# and asyncpg has not noticed the closing yet.
 DATABASE_AWAY: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
@@ -77,8 +77,8 @@ class CommitUnknown(ConnectionError):
 
 
 # If a process stops in the middle of a transaction, PostgreSQL ends the transaction after this time and frees its
-# locks. So nobody waits longer for a stopped process. A running process waits at most one second (for Valkey) between
-# two statements of a transaction.
+# locks. So a lock of a stopped process blocks others for at most this time. A running process waits at most one second
+# (for Valkey) between two statements of a transaction.
 IDLE_IN_TRANSACTION_TIMEOUT_MS: Final = 5_000
 # LOCK_TIMEOUT_MS is longer than IDLE_IN_TRANSACTION_TIMEOUT_MS, so that a step that waits for a stopped process's lock
 # gets the lock.
@@ -212,8 +212,8 @@ class Database:
             connection_class=HostConnection,
             command_timeout=statement_timeout_ms / 1000 + MAX_ANSWER_DELAY_SECONDS,
             max_inactive_connection_lifetime=0,
-            # Make asyncpg look up every array type that our statements use. Otherwise, on each connection, the first
-            # statement with an array parameter takes several milliseconds longer.
+            # Make asyncpg look up every array type that our statements use. Without this query, the first statement
+            # with an array parameter takes several milliseconds longer on each connection.
             init=lambda connection: connection.prepare(
                 "SELECT $1::uuid[], $2::text[], $3::timestamptz[], $4::integer[], $5::bigint[], $6::bytea[]"
             ),
@@ -369,8 +369,8 @@ def _is_closed(connection: PooledConnection) -> bool:
 
 def _is_refused_commit(error: Exception) -> bool:
     """Return whether PostgreSQL itself reported that it rolled the transaction back."""
-    # asyncpg reports the class 08 when the connection breaks. A server that shuts down reports 57P, perhaps after the
-    # commit, while the server waits for its standby.
+    # The class 08 comes from asyncpg when the connection breaks. A server that shuts down reports 57P, perhaps after
+    # the commit, while the server waits for its standby.
     return isinstance(error, asyncpg.PostgresError) and not (error.sqlstate or "").startswith(("08", "57P"))
 
 

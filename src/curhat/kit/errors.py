@@ -116,7 +116,7 @@ class ServiceUnavailable(BusinessError):
     """PostgreSQL cannot be reached, cannot write, or is too busy.
 
     The field `outcome` is "unknown" if a commit was sent and its answer was lost. Even without `outcome`, some steps of
-    a request may already have taken effect. So `detail` never says that nothing happened.
+    a request may already have taken effect. So the text `detail` never says that nothing happened.
     """
 
     code = "service_unavailable"

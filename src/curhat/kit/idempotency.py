@@ -122,8 +122,8 @@ async def run_idempotent(
         return stored
     except BusinessError as error:
         if not await keep_refusal(database, idempotent, error):
-            # The key already has an answer. `step` refused this request only because the first request with the key
-            # had just taken effect. So return the answer of the first request.
+            # The key already has an answer. `step` refused this request only because the first request with the key had
+            # just taken effect. Return the answer of the first request.
             stored = await _stored_answer(database, idempotent)
             if stored is not None:
                 return stored
@@ -175,9 +175,11 @@ async def finish_long(tx: Transaction, idempotent: IdempotentRequest, answer: An
 
 
 async def keep_refusal(database: Database, idempotent: IdempotentRequest, error: BusinessError) -> bool:
-    """Store a refusal (4xx) as this key's answer. If the key already has an answer, keep that answer, and return False.
+    """Store a refusal (4xx) as this key's answer.
 
-    The function does not store a refusal that is about the key itself, or that asks the client to wait (429).
+    If the key already has an answer, keep that answer, and return False.
+
+    `keep_refusal` does not store a refusal that is about the key itself, or that asks the client to wait (429).
     """
     is_about_key = isinstance(error, IdempotencyKeyReused | IdempotencyInProgress | IdempotencyKeyMissing)
     if is_about_key or error.status >= 500 or error.status == 429:

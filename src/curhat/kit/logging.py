@@ -36,8 +36,9 @@ NEVER_LOGGED: Final = frozenset(
     }
 )
 REDACTED: Final = "[redacted]"
-# PostgreSQL puts the values that caused an error into the line DETAIL of the error. asyncpg copies this line into the
-# text of the exception. A value may contain line breaks, so this pattern matches everything after the word DETAIL.
+# PostgreSQL puts the values that caused an error into the line DETAIL of the error. The library asyncpg copies the line
+# DETAIL into the text of the exception. A value may contain line breaks, so this pattern matches everything after the
+# word DETAIL.
 _POSTGRES_DETAIL: Final = re.compile(r"(?ms)^DETAIL:.*\Z")
 # The look-behind excludes ids, because a group of digits in an id can look like a phone number.
 _PHONE_NUMBER: Final = re.compile(r"\+\d{8,15}|(?<![\w-])(?:62|0)8\d{7,12}(?![\w-])")
@@ -87,14 +88,14 @@ def configure_logging(level: LogLevel, log_format: LogFormat) -> None:
 
 
 def _is_ours_or_serious(record: logging.LogRecord) -> bool:
-    # At levels below warning, libraries log secrets. uvicorn logs the URL of each socket, which contains a ticket.
-    # websockets logs every header and every chat text. The `msg` of our own log records is a structlog dictionary, so
-    # the filter keeps our records at every level.
+    # At levels below warning, libraries log secrets. The library uvicorn logs the URL of each socket, which contains a
+    # ticket. The library websockets logs every header and every chat text. The `msg` of our own log records is a
+    # structlog dictionary, so the filter keeps our records at every level.
     return record.levelno >= logging.WARNING or isinstance(record.msg, dict)
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Hide the values of NEVER_LOGGED keys, and phone numbers in texts. This is a structlog processor."""
+    """Hide the values of NEVER_LOGGED keys, and phone numbers in texts. `redact` is a structlog processor."""
     return {key: _clean(key, value) for key, value in event.items()}
 
 

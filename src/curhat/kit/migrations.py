@@ -28,7 +28,7 @@ from curhat.kit.database import Connection
 _ADVISORY_LOCK: Final = 4_207_193_501
 _LOCK_POLL_SECONDS: Final = 0.1
 # A migration may have to wait for a lock that a long transaction holds. While the migration waits, every later query on
-# the table waits too. So the migration fails after it has waited for this time.
+# the table waits too. So a migration gives up after waiting for _LOCK_TIMEOUT.
 _LOCK_TIMEOUT: Final = "5s"
 _STATEMENT_TIMEOUT: Final = "15min"
 
@@ -203,7 +203,7 @@ async def _apply_without_transaction(connection: Connection, migration: Migratio
 async def _drop_invalid_index(connection: Connection, name: str) -> None:
     """Drop the invalid index that an interrupted CREATE INDEX CONCURRENTLY left.
 
-    Otherwise CREATE INDEX CONCURRENTLY IF NOT EXISTS would keep the invalid index.
+    CREATE INDEX CONCURRENTLY IF NOT EXISTS would keep the invalid index.
     """
     invalid = await connection.fetchval(
         "SELECT indexrelid::regclass::text FROM pg_index WHERE indexrelid = to_regclass($1) AND NOT indisvalid",

@@ -99,8 +99,8 @@ class Settings:
     # The port of /livez, /readyz, /status and /metrics. None means the default, see `operations_port_of`.
     operations_host: str
     operations_port: int | None
-    # How long a stopping server answers `/livez` with 503 before the server closes anything. In this time, a proxy
-    # notices the 503.
+    # How long a stopping server answers `/livez` with 503 before the server closes anything. A proxy needs this time to
+    # notice the 503.
     drain_notice_seconds: int
     data_dir: Path
     # None means an embedded server. Only development has embedded servers.
@@ -340,7 +340,7 @@ def _kept_in(data_dir: Path, name: str, new_text: str) -> str:
 class _Reader:
     """Reads the variables one by one and collects their faults, so that one error reports all faults.
 
-    An empty variable counts as not set, because compose files and unit files leave out a variable by setting it to "".
+    An empty variable counts as not set, because a compose or unit file sets a variable to "" to leave it out.
     """
 
     def __init__(self, environ: Mapping[str, str], secret_names: Iterable[str]) -> None:

@@ -160,8 +160,8 @@ class Signals:
 def _raise_lost_cancellation() -> None:
     """Raise CancelledError if this task was cancelled but still runs.
 
-    valkey-py can lose a cancellation while it connects (Python 3.11). After a lost cancellation, a process that was
-    told to stop would listen for ever.
+    The library valkey-py can lose a cancellation while it connects (Python 3.11). After a lost cancellation, a process
+    that was told to stop would listen for ever.
     """
     task = asyncio.current_task()
     if task is not None and task.cancelling():

@@ -24,7 +24,7 @@ _LINE_BREAK: Final = re.compile(r"\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
 _BLANK_LINES: Final = re.compile(rf"\n(?:[^\S\n]*\n){{{MAX_BLANK_LINES + 1},}}")
 # Some scripts need the joiners inside words, and ZWJ joins emoji.
 _JOINERS: Final = frozenset("\u200c\u200d")
-# Invisible marks that Arabic and Hebrew writers use to place punctuation. These marks have no effect outside their
+# Invisible marks that Arabic and Hebrew writers use to place punctuation. A direction mark has no effect outside its
 # text.
 DIRECTION_MARKS: Final = frozenset("\u200e\u200f\u061c")
 _BLACK_FLAG: Final = "\U0001f3f4"

@@ -16,7 +16,7 @@ From: TypeAlias = Annotated[datetime | None, QueryParameter(name="from")]
 To: TypeAlias = Annotated[datetime | None, QueryParameter(name="to")]
 
 MAX_TEXT_CHARACTERS: Final = 200
-# This amount is below the maximum of PostgreSQL's type integer.
+# MAX_AMOUNT_RP is below the maximum of PostgreSQL's type integer.
 MAX_AMOUNT_RP: Final = 2_000_000_000
 # Python and PostgreSQL can hold these times in every zone.
 MIN_TIME: Final = datetime(2000, 1, 1, tzinfo=UTC)

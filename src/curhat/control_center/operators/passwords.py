@@ -48,15 +48,16 @@ _hasher: Final = PasswordHasher.from_parameters(RFC_9106_LOW_MEMORY)
 _UNKNOWN_OPERATOR_HASH: Final = (
     "$argon2id$v=19$m=65536,t=3,p=4$xzAoquMYqm12rN7/RCx6Gw$UX8lWuooFI7w7bZp1he4/0pydGz+AKDPvJoZlyn1Hzo"
 )
-# At most this many checks of strangers' passwords may wait or run. So a stranger waits for at most about two seconds.
+# At most this many checks of strangers' passwords may wait or run. This limit means that a stranger waits for at most
+# about two seconds.
 MAX_STRANGERS_CHECKS: Final = 20
 
 
 def hashed(password: str, email: str = "", field: str = "password") -> str:
     """Hash a new password for storage.
 
-    Raises ValidationFailed if the password is too short or too long, common, or easy to guess for somebody who knows
-    the operator's e-mail.
+    Raises ValidationFailed if the password is too short, too long or common. Raises ValidationFailed if somebody who
+    knows the operator's e-mail can easily guess the password.
     """
     if not MIN_PASSWORD_CHARACTERS <= len(password) <= MAX_PASSWORD_CHARACTERS:
         raise invalid_field(

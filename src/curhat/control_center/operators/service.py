@@ -49,7 +49,7 @@ from curhat.kit.queries import read_clock
 from curhat.kit.settings import Settings
 
 TOKEN_BYTES: Final = 32
-# How long a token is valid: one working day. After this time, the operator must sign in again.
+# How long a token is valid: one working day. After one working day, the operator must sign in again.
 TOKEN_LIFETIME_SECONDS: Final = 12 * 3600
 # Limits how long one call of `prune` holds its locks.
 MAX_ROWS_PER_PRUNE: Final = 10_000

@@ -59,7 +59,9 @@ async def read_failed_pairings(
 async def read_cases(
     tx: Transaction, filters: Filters, cursor: str | None, limit: int, *, approval_limit_rp: int
 ) -> Page[ReviewCase]:
-    """Read a page of cases. Open cases come first, then decided cases. Both groups are sorted by age, oldest first.
+    """Read a page of cases. Open cases come first, then decided cases.
+
+    Open and decided cases are each sorted by age, oldest first.
 
     Raises ValidationFailed for a bad cursor.
     """
@@ -164,7 +166,7 @@ async def approve_refund(
     charges = await _charges_of_round(tx, case.payment_id, case.round)
     if case.approved_by is not None:
         raise NothingToApprove
-    # `charges` may be empty, because the gateway may have carried out an earlier refund after it refused the refund.
+    # `charges` may be empty, because the gateway may first refuse a refund and then carry it out.
     _require_version(case, charges, expected_version)
     await queries.approve_refund(tx, case_id=case_id, approved_by=operator.id)
     await write_audit_entry(
