@@ -29,15 +29,15 @@ log = structlog.get_logger(__name__)
 HOUR_SECONDS: Final = 3600
 MINUTE_SECONDS: Final = 60
 
-# After this timeout, a request no longer waits for Valkey's count. A healthy Valkey answers earlier.
+# After VALKEY_TIMEOUT_SECONDS, a request no longer waits for Valkey's count. A healthy Valkey answers earlier.
 VALKEY_TIMEOUT_SECONDS: Final = 0.25
 # A process counts requests in memory. When the count of an address or person reaches 1/20 of the limit, the process
 # adds the count to Valkey's count. So most requests need no round trip to Valkey. Each process may exceed the limit by
 # 1/20.
 REPORTS_PER_LIMIT: Final = 20
-# A process that counts this many addresses or people resets all its counts, so that its memory stays bounded.
+# A process that counts MAX_COUNTED addresses or people resets all its counts, so that its memory stays bounded.
 MAX_COUNTED: Final = 100_000
-# The limit of a person is this many times the limit of all strangers behind one address. The busiest mitra sends a
+# The limit of a person is PERSON_FACTOR times the limit of all strangers behind one address. The busiest mitra sends a
 # quarter of a person's limit.
 PERSON_FACTOR: Final = 4
 # An IPv6 address without an interface name has at most 45 characters.
@@ -92,7 +92,7 @@ async def count_in_hour(
 async def give_back(valkey: Valkey, what: HourlyLimit, stranger: bytes) -> None:
     """Subtract one from this hour's count of a network address.
 
-    If a new hour began after the request was counted, the address may send one request more in the new hour.
+    If a new hour began after the request was counted, the address gets one request or try more in the new hour.
     """
     await _add(valkey, what, stranger.hex(), -1, HOUR_SECONDS)
 

@@ -41,7 +41,7 @@ TOTAL_TIMEOUT_SECONDS: Final = 9.0
 # The number of codes that one process may send at the same time. If a sender hangs for 4 s, 50 places still serve 12
 # people per second.
 MAX_SENDS_RUNNING: Final = 50
-# A sender with this many failures in a row is tried last for REST_SECONDS.
+# A sender with MAX_FAILURES_IN_A_ROW failures in a row is tried last for REST_SECONDS.
 MAX_FAILURES_IN_A_ROW: Final = 3
 REST_SECONDS: Final = 30.0
 
@@ -55,8 +55,8 @@ SENDERS_RESTING: Final = Gauge(
 
 # Why a sender has certainly not sent a code.
 # `number`: the sender cannot reach this phone number. `limit`: we sent too many codes. `unavailable`: the sender is
-# down or unreachable. `refused`: the sender refuses our request, for example because our token has expired. An
-# administrator must fix the cause of `refused`.
+# down or unreachable. `refused`: the sender refuses our request, for example because our token has expired. A person
+# must look at the cause of each `refused`.
 NotSentBecause = Literal["number", "limit", "unavailable", "refused"]
 
 

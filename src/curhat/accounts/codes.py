@@ -24,7 +24,7 @@ STRANGERS_DELAYS: Final = Delays(free=35, first_seconds=RESEND_SECONDS, max_seco
 # Limits the cost of a person who signs in repeatedly.
 MAX_USED_CODES_PER_HOUR: Final = 30
 
-# This text makes the HMAC key for codes differ from every other key that is derived from the secret key.
+# _PURPOSE makes the HMAC key for codes differ from every other key that is derived from the secret key.
 _PURPOSE: Final = b"curhat one-time codes 1"
 
 

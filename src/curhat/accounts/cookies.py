@@ -28,10 +28,10 @@ _PATHS: Final[dict[AnyRole, str]] = {
     "mitra": "/api/mitra",
     "operator": "/api/control-center",
 }
-# A browser accepts a cookie with this prefix only if the cookie is Secure.
+# A browser accepts a cookie with the prefix `__Secure-` only if the cookie is Secure.
 _SECURE_PREFIX: Final = "__Secure-"
 
-# The name of the cookie that contains a known device's secret begins with this text.
+# The cookie that contains a known device's secret has `device_` in its name.
 _DEVICE: Final = "device_"
 
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})

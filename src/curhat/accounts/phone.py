@@ -90,7 +90,7 @@ def _plain(character: str) -> str:
 
 def _candidates(digits: str) -> list[str]:
     if digits.startswith("00"):
-        # The library knows only Indonesia's own prefixes for a call to another country, such as 008. So convert 00 to
+        # The library knows only Indonesia's own prefixes for a call to another country, such as 008, so convert 00 to
         # +.
         return [f"+{digits[2:]}", digits]
     if digits.startswith("62"):

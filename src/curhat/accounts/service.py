@@ -61,9 +61,9 @@ SIGNAL: Final = "sockets"
 
 TOKEN_BYTES: Final = 32
 TOKEN_VALID_SECONDS: Final = 30 * 24 * 3600
-# A token ends after this time without use.
+# A token ends after TOKEN_IDLE_SECONDS without use.
 TOKEN_IDLE_SECONDS: Final = 14 * 24 * 3600
-# The use of a token is recorded at most once in this time, and never within a request.
+# The use of a token is recorded at most once per TOKEN_FRESH_SECONDS, and never within a request.
 TOKEN_FRESH_SECONDS: Final = 3600
 # A browser keeps a cookie for at most 400 days.
 KNOWN_DEVICE_SECONDS: Final = 400 * 24 * 3600
@@ -71,7 +71,7 @@ KNOWN_DEVICE_SECONDS: Final = 400 * 24 * 3600
 MAX_KNOWN_DEVICES: Final = 10
 MAX_USER_AGENT_CHARACTERS: Final = 200
 # How long a process may trust a cached token before it reads the token from PostgreSQL again. If a signal is lost, a
-# process accepts a revoked token for at most this time.
+# process accepts a revoked token for at most REMEMBERED_SECONDS.
 REMEMBERED_SECONDS: Final = 3.0
 # How often a process reads the tokens in use again. So a request with a token in use does not wait for PostgreSQL.
 RENEW_INTERVAL_SECONDS: Final = 1.0

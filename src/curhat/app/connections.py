@@ -44,8 +44,9 @@ MAX_PIPELINED_REQUESTS: Final = 8
 SWEEP_INTERVAL_SECONDS: Final = 1.0
 # Limits the memory of a process. 50,000 sockets take about 1.3 GB.
 MAX_CONNECTIONS: Final = 50_000
-# The kernel keeps at most this many connections that the server has not accepted. The server accepts all waiting
-# connections at once, before it can close any connection. So the waiting connections need their own file descriptors.
+# The kernel keeps at most MAX_WAITING_CONNECTIONS connections that the server has not accepted. The server accepts all
+# waiting connections at once, before it can close any connection. So the waiting connections need their own file
+# descriptors.
 MAX_WAITING_CONNECTIONS: Final = 4096
 MAX_OPERATIONS_CONNECTIONS: Final = 50
 # File descriptors for the listeners, the log, the event loop, and the calls to push services and the gateway.
@@ -381,8 +382,8 @@ class BoundedHttp(HttpToolsProtocol):
             cycle.disconnected = True
             cycle.waiting_for_100_continue = False
             cycle.message_event.set()
-        # Close only the sending side for now. After a full close, a client that is still sending could not read the
-        # error.
+        # Close only the sending side of the connection for now. After a full close, a client that is still sending
+        # could not read the error.
         self.transport.write_eof()
         self._bounds.begin("refused", self)
 

@@ -57,7 +57,7 @@ VALKEY_TIMEOUT_SECONDS = 1.0
 # At the start, the pause between two tries to reach PostgreSQL grows from MIN to MAX.
 MIN_CONNECT_PAUSE_SECONDS = 0.25
 MAX_CONNECT_PAUSE_SECONDS = 4.0
-# A process that waits for PostgreSQL notices within this time that it must stop.
+# A process that waits for PostgreSQL checks at this interval whether it must stop.
 STOP_CHECK_INTERVAL_SECONDS = 0.05
 
 

@@ -29,10 +29,10 @@ from curhat.kit.database import DATABASE_AWAY, Database
 
 log = structlog.get_logger(__name__)
 
-# A deadline that is armed while the worker sleeps fires at most this late.
+# A deadline that is armed while the worker sleeps fires at most MAX_SLEEP_SECONDS late.
 MAX_SLEEP_SECONDS = 0.25
-# The worker sleeps at least this long, so that it can read and fire several deadlines together. The sleep delays each
-# deadline by at most this time.
+# The worker sleeps at least MIN_SLEEP_SECONDS, so that it can read and fire several deadlines together. The sleep
+# delays each deadline by at most MIN_SLEEP_SECONDS.
 MIN_SLEEP_SECONDS = 0.01
 # How many batches one worker runs at the same time. A higher limit makes each batch smaller. With a limit of 6,
 # deadlines fired three times as late under the same load.
@@ -41,7 +41,8 @@ MAX_BATCHES_RUNNING = 2
 MAX_SINGLES_RUNNING = 2
 # How often the loop reads the parked deadlines whose next try is due.
 PARKED_LOOK_SECONDS = 10.0
-# If PostgreSQL is away, a deadline can neither fire nor be postponed. The loop then ignores the deadline for this time.
+# If PostgreSQL is away, a deadline can neither fire nor be postponed. The loop then ignores the deadline for
+# AWAY_RETRY_SECONDS.
 AWAY_RETRY_SECONDS = 1.0
 # How many calls to external services one worker makes at the same time for the deadlines of one kind.
 MAX_FOLLOW_UPS_RUNNING = 20
@@ -75,7 +76,7 @@ class _Calls:
         self._waiting_count = 0
 
     async def make(self, follow_up: FollowUp) -> None:
-        """Wait for a place, and make the call. Drop the call if too many wait already."""
+        """Wait for a place, and make the call. Drop the call if too many calls are already waiting."""
         if self._waiting_count >= MAX_FOLLOW_UPS_WAITING:
             CALLS_DROPPED.labels(self._kind).inc()
             return
@@ -190,7 +191,7 @@ class Loop:
     async def finish(self) -> None:
         """Forget the deadlines that wait, and wait until all running transactions and calls have ended.
 
-        Another worker fires the forgotten deadlines. Call this after `run` was cancelled.
+        Another worker fires the forgotten deadlines. Call `finish` after `run` was cancelled.
         """
         self._batch_queue.clear()
         for queue in self._single_queues.values():

@@ -31,15 +31,15 @@ MAX_BATCH_DEADLINES = 50
 # batch in its own transaction. BATCH_LOCK_TIMEOUT is shorter than deadlock_timeout, so PostgreSQL never checks for a
 # deadlock.
 BATCH_LOCK_TIMEOUT = "100ms"
-# A transition that failed this often by a fault of its own probably has a bug. The worker parks the deadline, and an
-# operator must investigate.
+# A transition that failed MAX_ATTEMPTS times by a fault of its own probably has a bug. The worker parks the deadline,
+# and an operator must investigate.
 MAX_ATTEMPTS = 10
 # How long a parked deadline waits for its next try. A later version of the code may have fixed the bug.
 PARKED_RETRY_SECONDS = 3600.0
 # How long a deadline waits for its next try after a fault of the surroundings.
 INTERRUPTED_RETRY_SECONDS = 1.0
-# How long a deadline waits for its next try after a statement that took too long. This wait is longer, because each try
-# occupies an executor for several seconds.
+# How long a deadline waits for its next try after a statement that took too long. SLOW_RETRY_SECONDS is longer, because
+# each try occupies an executor for several seconds.
 SLOW_RETRY_SECONDS = 30.0
 
 
@@ -160,7 +160,7 @@ async def fire(database: Database, deadline_id: int, transitions: Mapping[str, T
     Returns the deadline that took effect. Returns None if another worker has claimed the deadline, or if the deadline
     was moved or disarmed. Also returns None if the transition failed and the deadline was postponed or parked.
     Raises the errors of DATABASE_AWAY if the claim itself fails, or if the deadline could not be postponed because
-    PostgreSQL is away. After such an error, the caller tries again later.
+    PostgreSQL is away. After an error of DATABASE_AWAY, the caller tries again later.
     """
     claimed: Deadline | None = None
     structlog.contextvars.clear_contextvars()

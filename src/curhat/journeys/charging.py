@@ -4,7 +4,7 @@ The caller takes the first step in its own transaction. The first step records t
 `charge_answer`, and returns a Charge. Only this module takes the second and the third step. `charge` calls the gateway
 outside any transaction, and records the answer in a new transaction. The deadline fires if the process dies or the
 answer is not known in time. The worker then queries the gateway by the attempt's key. The gateway's callbacks also call
-`record_charge_answer`. So answers may come in any order, twice, or late.
+`record_charge_answer`. So the gateway's answers may come in any order, twice, or late.
 """
 
 import asyncio

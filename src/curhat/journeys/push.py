@@ -32,7 +32,8 @@ PUSH_REQUESTS: Final = "push_requests"
 PUSH_MATCH: Final = "push_match"
 PUSH_MESSAGES: Final = "push_messages"
 
-# The seconds after which a transition runs again. If a person's connection died, a push is late by at most this time.
+# The seconds after which a transition runs again. If a person's connection died, a push is late by at most one
+# interval.
 REQUESTS_INTERVAL_SECONDS: Final = 5.0
 MATCH_INTERVAL_SECONDS: Final = 5.0
 MESSAGES_INTERVAL_SECONDS: Final = 10.0

@@ -112,8 +112,8 @@ async def accept(
         # Step 2: The accepting statement takes its snapshot, and waits for the lock of that row.
         # Step 3: `open_targeted` commits. The accepting statement goes on, but its snapshot does not contain the
         # request.
-        # So withdraw the missed request too. This transaction now holds the lock of the mitra's row, so a later
-        # `open_targeted` waits.
+        # Withdraw the request that the accepting statement missed. This transaction now holds the lock of the mitra's
+        # row, so a later `open_targeted` waits.
         await pairing.withdraw(tx, mitra_id, "at_capacity")
     started = _started_session(won, mitra_id)
     await realtime.append(

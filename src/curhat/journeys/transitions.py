@@ -26,7 +26,8 @@ from curhat.sessions import extension
 from curhat.sessions import service as sessions
 from curhat.sessions.extension import Frames
 
-# If asking presence takes longer than this, presence counts as unknown. The worker may have been stopped meanwhile.
+# If asking presence takes longer than MAX_LOOK_SECONDS, presence counts as unknown. The worker may have been stopped
+# meanwhile.
 MAX_LOOK_SECONDS = 1.0
 
 
@@ -132,7 +133,7 @@ class Transitions:
         """Reject the extensions of mitras who have not reconnected in time (5.6).
 
         If presence is unknown, do nothing. The deadline of the extension's window then decides. The window's deadline
-        also finds a mitra who came back too late, if this step was late or missed the closed socket.
+        also finds a mitra who came back too late, if this step was late or no process noticed the closed socket.
         """
         mitra_ids = await extension.mitras_of(tx, [deadline.entity_id for deadline in due])
         connected = await self._connected_mitras(mitra_ids)

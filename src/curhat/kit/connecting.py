@@ -7,8 +7,8 @@ Guarantees:
     Each host of the URL has its own HOST_CONNECT_TIMEOUT_SECONDS, so a dark host delays the try of the next host only
     briefly.
     The host that was most recently able to write is tried first.
-    The kernel ends a connection to a dark server within DARK_TIMEOUT_MS and one keepalive probe. The kernel also ends a
-    connection to a dark server that is idle or waits for a long statement.
+    The kernel ends a connection to a dark server within DARK_TIMEOUT_MS and one keepalive probe. This limit also holds
+    for a connection that is idle or waits for a long statement.
 Relies on:
     asyncpg, and Linux's TCP_USER_TIMEOUT. If a connection goes through a proxy such as HAProxy or PgBouncer, the proxy
     must notice a dark server. The module kit/database.py notices a server that acknowledges packets and never answers.
@@ -24,9 +24,10 @@ from asyncpg.connect_utils import SessionAttribute
 
 # How long one host may take to accept a connection, authenticate the user, and report whether the host can write.
 HOST_CONNECT_TIMEOUT_SECONDS: Final = 2.0
-# The kernel ends a connection if the server acknowledges nothing for this long: neither data nor a keepalive probe.
+# The kernel ends a connection if the server acknowledges neither data nor a keepalive probe for DARK_TIMEOUT_MS.
 DARK_TIMEOUT_MS: Final = 4_000
-# The kernel sends the first probe after this silence, and then one probe per KEEPALIVE_INTERVAL_SECONDS.
+# The kernel sends the first probe after KEEPALIVE_IDLE_SECONDS of silence, and then one probe per
+# KEEPALIVE_INTERVAL_SECONDS.
 KEEPALIVE_IDLE_SECONDS: Final = 2
 KEEPALIVE_INTERVAL_SECONDS: Final = 1
 KEEPALIVE_MAX_PROBES: Final = 3

@@ -34,9 +34,9 @@ Connection: TypeAlias = (
 
 PooledConnection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
-# asyncpg raises one of these errors if it cannot reach PostgreSQL, or if the connection breaks during a statement. A
-# loop that catches such an error tries again. An InternalClientError means that PostgreSQL has closed the connection
-# and asyncpg has not noticed the closing yet.
+# asyncpg raises one of the errors in DATABASE_AWAY if it cannot reach PostgreSQL, or if the connection breaks during a
+# statement. A loop that catches such an error tries again. An InternalClientError means that PostgreSQL has closed the
+# connection and asyncpg has not noticed the closing yet.
 DATABASE_AWAY: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
@@ -76,23 +76,24 @@ class CommitUnknown(ConnectionError):
         super().__init__("the answer to the commit was lost; it is not known whether the change took effect")
 
 
-# If a process stops in the middle of a transaction, PostgreSQL ends the transaction after this time and frees its
-# locks. So a lock of a stopped process blocks others for at most this time. A running process waits at most one second
-# (for Valkey) between two statements of a transaction.
+# If a process stops in the middle of a transaction, PostgreSQL ends the transaction after
+# IDLE_IN_TRANSACTION_TIMEOUT_MS and frees its locks. So nobody waits longer for a lock of a stopped process. A running
+# process waits at most one second (for Valkey) between two statements of a transaction.
 IDLE_IN_TRANSACTION_TIMEOUT_MS: Final = 5_000
 # LOCK_TIMEOUT_MS is longer than IDLE_IN_TRANSACTION_TIMEOUT_MS, so that a step that waits for a stopped process's lock
 # gets the lock.
 LOCK_TIMEOUT_MS: Final = 5_300
-# The timeout includes the wait for a lock.
+# STATEMENT_TIMEOUT_MS includes the wait for a lock.
 STATEMENT_TIMEOUT_MS: Final = 5_600
-# If a statement exceeds STATEMENT_TIMEOUT_MS by this time, the process gives the statement up and sends PostgreSQL a
-# cancellation. Either PostgreSQL does not answer at all, or a COMMIT waits for a lost synchronous standby. The setting
-# statement_timeout does not limit a COMMIT that waits for a standby.
+# If a statement exceeds STATEMENT_TIMEOUT_MS by MAX_ANSWER_DELAY_SECONDS, the process gives the statement up and sends
+# PostgreSQL a cancellation. Either PostgreSQL does not answer at all, or a COMMIT waits for a lost synchronous standby.
+# The setting statement_timeout does not limit a COMMIT that waits for a standby.
 MAX_ANSWER_DELAY_SECONDS: Final = 0.5
-# How long a caller waits for a connection of the pool. This time is enough to connect to the second of two hosts while
-# the first host is dark.
+# How long a caller waits for a connection of the pool. CONNECTION_WAIT_TIMEOUT_SECONDS is enough to connect to the
+# second of two hosts while the first host is dark.
 CONNECTION_WAIT_TIMEOUT_SECONDS: Final = 6.0
-# How long PostgreSQL may take to confirm a cancellation or a rollback. After this time, PostgreSQL counts as silent.
+# How long PostgreSQL may take to confirm a cancellation or a rollback. After RELEASE_TIMEOUT_SECONDS, PostgreSQL counts
+# as silent.
 RELEASE_TIMEOUT_SECONDS: Final = 1.0
 CLOSE_TIMEOUT_SECONDS: Final = 5.0
 

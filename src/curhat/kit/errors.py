@@ -54,7 +54,10 @@ class Suspended(BusinessError):
 
 
 class NotFound(BusinessError):
-    """The row does not exist, or it belongs to another user. A client cannot distinguish the two cases."""
+    """The row does not exist, or it belongs to another user.
+
+    A client cannot distinguish a missing row from another user's row.
+    """
 
     code = "not_found"
     status = 404

@@ -16,7 +16,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from curhat.kit.settings import LogFormat, LogLevel
 
-# Code must not log values under these keys. If code logs such values, `redact` hides them.
+# Code must not log values under the keys in NEVER_LOGGED. If code logs such values, `redact` hides them.
 NEVER_LOGGED: Final = frozenset(
     {
         "auth",

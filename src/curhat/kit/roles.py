@@ -117,7 +117,7 @@ async def make_roles(admin: Connection, owner: NamedLogin, serving: NamedLogin) 
             f"NOREPLICATION NOBYPASSRLS{password}"
         )
         done.append(f"role {role.user}: {'corrected' if exists else 'made'}")
-    # A pooler such as PgBouncer may drop the settings that a client names at its start. So set the settings on the
+    # A pooler such as PgBouncer may drop the settings that a client names at its start, so set the settings on the
     # role, too.
     for statement in role_settings(serving.user):
         await admin.execute(statement)
@@ -207,7 +207,7 @@ async def serving_role_faults(connection: Connection) -> list[str]:
 def scram_verifier(password: str, salt: bytes | None = None) -> str:
     """Return the form in which PostgreSQL stores a password (RFC 5803).
 
-    PostgreSQL may log a statement. So no statement contains the password itself. Raises RoleError if the password has
+    PostgreSQL may log a statement, so no statement contains the password itself. Raises RoleError if the password has
     characters other than ASCII, because PostgreSQL would normalise such characters before it stores the password.
     """
     if not password.isascii():

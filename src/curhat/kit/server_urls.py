@@ -6,8 +6,7 @@ from contextlib import suppress
 from typing import Final, NamedTuple
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
-# Production refuses these risks for a server on another machine. CURHAT_ALLOW_INSECURE names the risks that are
-# accepted.
+# Production refuses the RISKS of a server on another machine. CURHAT_ALLOW_INSECURE names the risks that are accepted.
 RISKS: Final = {
     "postgresql-plain-text": "sends passwords and chats over the network without TLS; right is ?sslmode=verify-full",
     "postgresql-no-password": "names no password; right is postgresql://user:password@host/curhat",

@@ -151,7 +151,7 @@ class Settings:
     address_requests_per_minute: int
     address_codes_per_hour: int
     address_password_tries_per_hour: int
-    # A refund above this amount needs the approval of a second operator.
+    # A refund above this limit needs the approval of a second operator.
     refund_approval_limit_rp: int
     database_pool_size: int
     log_level: LogLevel

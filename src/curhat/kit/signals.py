@@ -33,14 +33,14 @@ DROPPED: Final = Counter(
 QUEUE_FULL: Final = DROPPED.labels("queue_full")
 NOT_SENT: Final = DROPPED.labels("not_sent")
 
-# One process queues at most this many signals, and drops further signals. The limit bounds the memory while Valkey is
-# away.
+# One process queues at most MAX_QUEUED_SIGNALS signals, and drops further signals. The limit bounds the memory while
+# Valkey is away.
 MAX_QUEUED_SIGNALS = 20_000
 MAX_SIGNALS_PER_BATCH = 500
-# If Valkey does not accept a batch of signals within this time, the process drops the batch.
+# If Valkey does not accept a batch of signals within SEND_TIMEOUT_SECONDS, the process drops the batch.
 SEND_TIMEOUT_SECONDS = 1.0
-# If the subscription gets no message for this long, the process pings Valkey. If Valkey does not answer the ping within
-# MAX_SILENCE_SECONDS, the process treats the subscription as lost.
+# If the subscription gets no message for MAX_SILENCE_SECONDS, the process pings Valkey. If Valkey does not answer the
+# ping within MAX_SILENCE_SECONDS, the process treats the subscription as lost.
 MAX_SILENCE_SECONDS = 5.0
 # How long the process waits before it tries again to subscribe, while Valkey is away.
 RECONNECT_INTERVAL_SECONDS = 0.5

@@ -16,7 +16,8 @@ from curhat.app.cli.common import (
 from curhat.app.run_file import RunFile
 from curhat.kit.settings import Settings
 
-# If a client does not acknowledge sent bytes for this long, the kernel ends the connection and frees its send buffer.
+# If a client does not acknowledge sent bytes within this timeout, the kernel ends the connection and frees its send
+# buffer.
 UNACKNOWLEDGED_TIMEOUT_MILLISECONDS: Final = 30_000
 # A server that may have fewer connections cannot do its work.
 MIN_CONNECTIONS: Final = 64

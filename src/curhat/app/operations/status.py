@@ -22,15 +22,14 @@ from curhat.kit import migrations
 from curhat.kit.database import DATABASE_AWAY, Transaction
 from curhat.kit.signals import NoSignals
 
-# The timeout of one check. A check that takes longer than this timeout fails.
+# The timeout of one check. A check that takes longer than CHECK_TIMEOUT_SECONDS fails.
 CHECK_TIMEOUT_SECONDS: Final = 2.0
 MAX_AGE_SECONDS: Final = 1.0
-# If a deadline is overdue for longer than this, no worker fires deadlines.
+# If a deadline is overdue for longer than MAX_LATE_SECONDS, no worker fires deadlines.
 MAX_LATE_SECONDS: Final = 5.0
-# Valkey refuses writes when its memory is full. The check fails at this share of the memory, so that operators can act
-# earlier.
+# Valkey refuses writes when its memory is full. The check fails at MAX_MEMORY_SHARE, so that operators can act earlier.
 MAX_MEMORY_SHARE: Final = 0.9
-# The check writes this key, and Valkey deletes the key after a minute.
+# The check writes VALKEY_KEY, and Valkey deletes the key after a minute.
 VALKEY_KEY: Final = "curhat:status"
 VALKEY_KEY_SECONDS: Final = 60
 

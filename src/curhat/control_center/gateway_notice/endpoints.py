@@ -18,7 +18,7 @@ from curhat.kit.settings import Settings
     responses=answers({200: GatewayNotice}),
 )
 async def get_gateway_notice(settings: NamedDependency[Settings]) -> GatewayNotice:
-    """Whether this server is in production and has a mock as its payment gateway."""
+    """Return whether this server is in production and has a mock as its payment gateway."""
     return GatewayNotice(name=settings.gateway, is_mocked=settings.is_mocked_in_production)
 
 

@@ -18,7 +18,7 @@ To: TypeAlias = Annotated[datetime | None, QueryParameter(name="to")]
 MAX_TEXT_CHARACTERS: Final = 200
 # MAX_AMOUNT_RP is below the maximum of PostgreSQL's type integer.
 MAX_AMOUNT_RP: Final = 2_000_000_000
-# Python and PostgreSQL can hold these times in every zone.
+# Python and PostgreSQL can hold MIN_TIME and MAX_TIME in every zone.
 MIN_TIME: Final = datetime(2000, 1, 1, tzinfo=UTC)
 MAX_TIME: Final = datetime(2200, 1, 1, tzinfo=UTC)
 

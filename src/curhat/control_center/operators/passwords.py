@@ -23,10 +23,10 @@ from curhat.kit.errors import TooManyRequests, invalid_field
 
 MIN_PASSWORD_CHARACTERS: Final = 12
 MAX_PASSWORD_CHARACTERS: Final = 128
-# An attacker who knows the account and popular passwords must need at least this many guesses (zxcvbn).
+# An attacker who knows the account and popular passwords must need at least MIN_GUESSES guesses (zxcvbn).
 MIN_GUESSES: Final = 10**8
-# zxcvbn takes at most this many characters. If the beginning of a password is hard to guess, the whole password is hard
-# to guess.
+# The library zxcvbn takes at most 72 characters. If the beginning of a password is hard to guess, the whole password is
+# hard to guess.
 _MAX_ESTIMATED_CHARACTERS: Final = 72
 _MIN_LETTERS_BESIDE_CONTEXT: Final = 6
 # Words that an attacker of this service tries first, in addition to the words of the operator's e-mail.
@@ -48,8 +48,8 @@ _hasher: Final = PasswordHasher.from_parameters(RFC_9106_LOW_MEMORY)
 _UNKNOWN_OPERATOR_HASH: Final = (
     "$argon2id$v=19$m=65536,t=3,p=4$xzAoquMYqm12rN7/RCx6Gw$UX8lWuooFI7w7bZp1he4/0pydGz+AKDPvJoZlyn1Hzo"
 )
-# At most this many checks of strangers' passwords may wait or run. This limit means that a stranger waits for at most
-# about two seconds.
+# At most MAX_STRANGERS_CHECKS checks of strangers' passwords may wait or run. This limit means that a stranger waits
+# for at most about two seconds.
 MAX_STRANGERS_CHECKS: Final = 20
 
 

@@ -47,7 +47,7 @@ class OperatorSignedIn(msgspec.Struct, frozen=True):
     """A successful sign-in. `token` and `device_secret` are absent if the server sends them as cookies.
 
     If `must_change_password` is true, the server refuses every operation except a change of the password and a
-    sign-out. If `totp_enrolled` is false, the operator must set up an authenticator app. Before this setup, a
+    sign-out. If `totp_enrolled` is false, the operator must set up an authenticator app. Before the setup of the app, a
     production server refuses every other operation.
     """
 

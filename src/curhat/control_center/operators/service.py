@@ -73,7 +73,7 @@ class SignedInOperator(msgspec.Struct, frozen=True):
         return OperatorIdentity(user_id=self.id)
 
     def may(self, permission: str) -> bool:
-        """Whether this operator's role has the permission. No role has an unknown permission."""
+        """Return whether this operator's role has the permission. No role has an unknown permission."""
         return permission in PERMISSIONS[self.role]
 
 

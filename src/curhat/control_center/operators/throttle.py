@@ -40,7 +40,7 @@ class Attempt:
 
 
 def digest_of_email(secret_key: bytes, email: str) -> bytes:
-    """Return the digest under which the tries with this e-mail are counted. The e-mail may belong to no operator."""
+    """Return the digest under which the tries with this e-mail are counted. Perhaps no operator has the e-mail."""
     return hmac.digest(hmac.digest(secret_key, _EMAIL_PURPOSE, "sha256"), email.encode(), hashlib.sha256)
 
 
