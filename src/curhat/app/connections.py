@@ -116,7 +116,7 @@ class Connections:
         self._sweep: asyncio.TimerHandle | None = None
 
     def begin(self, wait: Wait, connection: "BoundedHttp") -> None:
-        """Record that a connection begins a wait. A wait that has already begun keeps its begin time."""
+        """Record that a connection begins a wait. A wait that has already begun keeps its start time."""
         self._waiting[wait].setdefault(connection, connection.loop.time())
         if self._sweep is None:
             self._sweep = connection.loop.call_later(SWEEP_INTERVAL_SECONDS, self.sweep, connection.loop)
@@ -251,7 +251,7 @@ class BoundedHttp(HttpToolsProtocol):
             self._wait_for("idle" if is_answered and not self._unread_bytes else None)
 
     def _wait_for(self, wait: Wait | None) -> None:
-        """Change what the connection waits for. An unchanged wait keeps its begin time."""
+        """Change what the connection waits for. An unchanged wait keeps its start time."""
         if wait != self._wait:
             if self._wait is not None:
                 self._bounds.end(self._wait, self)

@@ -16,8 +16,8 @@ Concurrency:
     release. After reading, the worker claims deadlines with FOR UPDATE SKIP LOCKED.
     If the transition is a BatchTransition, the worker claims up to MAX_BATCH_DEADLINES deadlines of one kind in one
     transaction. For any other transition, the worker claims one deadline per transaction.
-    For a batch, the worker locks the rows of the journeys table by table in the global lock order. The worker waits at
-    most 100 ms for each lock. If a lock takes longer, the worker fires each deadline of the batch in its own
+    For a batch, the worker locks the rows of the journeys in the global lock order, one table after another. The worker
+    waits at most 100 ms for each lock. If a lock takes longer, the worker fires each deadline of the batch in its own
     transaction.
     A worker locks the deadline row before the rows of the deadline's entity. A user's action locks the entity's rows
     first. The action never waits for a deadline row, because the wait could deadlock, or could last as long as a

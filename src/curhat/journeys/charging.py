@@ -53,8 +53,8 @@ async def _call_gateway(gateway: Gateway, attempt: Charge) -> ChargeAnswer | Non
     left_seconds = attempt.until - time.monotonic()
     if left_seconds <= 0:
         # Do not send the charge, because the customer could pay twice.
-        # Step 1: This process was suspended. Meanwhile the worker queried the gateway, which did not know the charge.
-        # Step 2: So the payment became pending again, and the customer may have confirmed the payment again.
+        # Step 1: While this process was suspended, the worker queried the gateway, which did not know the charge. Step
+        # 2: So the payment became pending again, and the customer may have confirmed the payment again.
         return None
     try:
         async with asyncio.timeout(left_seconds):

@@ -45,7 +45,7 @@ _TRIES_NEXT_HOST: Final = (
 
 
 class Host(NamedTuple):
-    """A port, and a host name, an address, or the folder of a Unix socket."""
+    """A host of the URL. `name` is a host name, an address, or the folder of a Unix socket."""
 
     name: str
     port: int

@@ -115,8 +115,7 @@ async def pending(connection: Connection, folder: Path | None = None) -> list[st
 async def missing(connection: Connection, folder: Path | None = None) -> list[str]:
     """Return the names of this code's migrations that the database does not have. This function changes nothing.
 
-    A database that is newer than this code lacks none of this code's migrations, because old code runs on a newer
-    schema.
+    A newer database has all migrations of this code, and old code runs on a newer schema.
     """
     migrations = load_migrations(folder or migrations_folder())
     if await connection.fetchval("SELECT to_regclass('schema_migrations')") is None:

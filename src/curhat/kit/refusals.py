@@ -23,7 +23,7 @@ REFUSALS: Final = Counter(
 LIMITED: Final = Counter("curhat_limited_total", "Refusals because of a limit, by the limit", ["limit"])
 for _limit in LimitName.__args__:  # type: ignore[attr-defined]
     LIMITED.labels(_limit)
-# Create these counters at the start. A counter that appears with its first value has no increase, so an alert would
+# Create these counters at the start. A counter that appears with its first value shows no increase, so an alert would
 # miss the first refusals.
 for _code in ("too_many_requests", "code_invalid", "credentials_invalid", "unauthenticated", "forbidden"):
     REFUSALS.labels(_code)

@@ -30,8 +30,8 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["json", "console"]
 
 PREFIX: Final = "CURHAT_"
-# CURHAT_SECRET_KEY_FILE names a file that contains the value of CURHAT_SECRET_KEY. Every other secret also has such a
-# variable.
+# CURHAT_SECRET_KEY_FILE names a file that contains the value of CURHAT_SECRET_KEY. Every other secret also has a
+# variable with the suffix _FILE.
 FILE_SUFFIX: Final = "_FILE"
 MIN_SECRET_KEY_BYTES: Final = 32
 VAPID_KEY_BYTES: Final = 32
@@ -354,7 +354,7 @@ class _Reader:
                 self._read_file(name, path)
 
     def _read_file(self, name: str, path: str) -> None:
-        """Use the text of a file as the value of the secret `name`. A line break at the end is ignored."""
+        """Use the text of a file as the value of the secret `name`. A line break at the end of the file is ignored."""
         if PREFIX + name in self._environ:
             self.problem(name + FILE_SUFFIX, f"is set though {PREFIX}{name} is; right is one of the two")
             return

@@ -18,7 +18,7 @@ MAX_LINES: Final = 200
 # The flags of England, Scotland and Wales have 6 tags.
 MAX_TAGS_PER_FLAG: Final = 8
 
-# Most messages consist of these characters, and need no check of each character.
+# Most messages consist of line breaks and printable ASCII characters, and need no check of each character.
 _PLAIN: Final = re.compile(r"[\n\x20-\x7e]*")
 _LINE_BREAK: Final = re.compile(r"\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
 _BLANK_LINES: Final = re.compile(rf"\n(?:[^\S\n]*\n){{{MAX_BLANK_LINES + 1},}}")

@@ -1,6 +1,7 @@
 """The entry point of `curhat`: parses the arguments, runs one command, and prints errors.
 
-Exit status: 0 done; 1 failed; 2 wrong arguments or settings, or no `curhat up` runs; 130 interrupted.
+The exit status is 0 for success, 1 for a failure, and 130 for an interruption. The exit status is 2 for wrong arguments
+or settings, and if no `curhat up` runs.
 """
 
 import argparse

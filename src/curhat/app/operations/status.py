@@ -148,8 +148,8 @@ class Status:
                 try:
                     await migrations.pending(connection)
                 except migrations.MigrationError as error:
-                    # The database is newer than this code, or a migration file was changed. The process can serve in
-                    # either case.
+                    # The database is newer than this code, or a migration file was changed. The process can serve with
+                    # a newer database, and with a changed file.
                     return Check(ok=not behind, detail=str(error))
             if behind:
                 return Check(ok=False, detail=f"not applied: {', '.join(behind)}; run curhat migrate")

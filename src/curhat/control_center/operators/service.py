@@ -335,7 +335,7 @@ async def change_password(
 ) -> None:
     """Change the password, and sign out every other device.
 
-    Raises CredentialsInvalid if the password has changed after the check of `tried`.
+    Raises CredentialsInvalid if the password changed after `tried` was checked.
     """
     locked = await queries.lock_operator(tx, operator_id=operator.id)
     if locked is None or locked.password_hash != tried.password_hash:

@@ -150,7 +150,7 @@ class CustomerRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Acceptance(msgspec.Struct, frozen=True):
-    """How a mitra answered its last requests. `asked`: the number of these requests, at most 200.
+    """How a mitra answered its last requests. `asked`: the number of the mitra's last requests, at most 200.
 
     `seconds_p50`: the median time to accept.
     """

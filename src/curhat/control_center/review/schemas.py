@@ -55,8 +55,8 @@ class ReviewCase(msgspec.Struct, frozen=True, kw_only=True):
 
     `refundable_rp`: the amount that the customer gets back if the decision is a refund. `needs_approval`: whether the
     refund needs, or needed, a second operator's approval. A decided case opens again if another charge of the payment
-    is not delivered. `reason`, `opened_at` and the decision then belong to the present round. The next step of an
-    operator covers some charges, and `version` changes whenever these charges change.
+    is not delivered. `reason`, `opened_at` and the decision then belong to the present round. Each step of an operator
+    covers some charges of the case. `version` changes whenever the charges of the next step change.
     """
 
     id: UUID
