@@ -1,4 +1,4 @@
-"""Bots, so that one person can try both sides: mitras who accept and answer, and customers who need to talk.
+"""Bots let one person try both sides: mitras who accept and answer, and customers who need to talk.
 
 The bots run until Ctrl-C. A bot mitra first leaves the card of a bot customer to human mitras. The bot mitra
 accepts the card only if nobody else has accepted it.
@@ -115,7 +115,7 @@ async def live(database: Database, http: aiohttp.ClientSession, url: str) -> Non
 
 
 async def _keep_running(begin: Callable[[], Mitra | Customer]) -> None:
-    """Run one bot, and start it again when it fails, for example because the server was away for long."""
+    """Run one bot, and start the bot again when it fails, for example because the server was away for long."""
     while True:
         person = begin()
         try:

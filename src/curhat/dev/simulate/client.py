@@ -1,8 +1,8 @@
 """A simulated person and their devices. The devices lose the network, reconnect and resume.
 
-The person compares what the devices show with `/state`. Everything that must not happen counts as a fault in the
-tally. Examples are a gap in a stream, a device that differs from a fresh snapshot, two answers to one
-Idempotency-Key, and an answer that the contract does not allow for the request.
+The person compares what the devices show with `/state`. The tally counts everything that must not happen as a fault.
+Examples are a gap in a stream, and a device that differs from a fresh snapshot. Two different answers to one
+Idempotency-Key, and an answer that the contract does not allow, are also faults.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from curhat.dev.simulate.picture import CustomerPicture, Data, MitraPicture, Pic
 from curhat.dev.simulate.report import Tally
 from curhat.kit.identity import Role
 
-# If the server takes longer than this to answer a request, the client acts as if no answer came.
+# If the server takes longer than this to answer a request, the client treats the request as unanswered.
 REQUEST_TIMEOUT_SECONDS: Final = 30.0
 # How many times a client sends a request while the connection fails. The average pause grows with each try. A killed
 # server is available again within seconds.
@@ -55,7 +55,7 @@ class Answer(NamedTuple):
 
     @property
     def code(self) -> str:
-        """The `code` of a refusal. It is empty for any other answer."""
+        """The `code` of a refusal. The code is empty for any other answer."""
         return self.body.get("code", "") if self.status >= 400 and isinstance(self.body, dict) else ""
 
     @property
@@ -73,7 +73,7 @@ class RunState:
         self.tally = tally
         # Set when no new journey may begin and the running journeys must end.
         self.closing = asyncio.Event()
-        # Set when nothing is in flight any more. Then each person compares the devices for the last time, and
+        # Set when nothing is in flight any more. Each person then compares the devices for the last time, and
         # disconnects.
         self.over = asyncio.Event()
         # The sender and the time of each chat message that the other side does not show yet, by client_message_id.
@@ -100,7 +100,8 @@ class Person:
         self.devices: list[Device] = []
         # The picture of the first device. The person's actions depend on this picture.
         self.picture: Picture = CustomerPicture() if role == "customer" else MitraPicture()
-        # A task holds this lock while it compares the devices, so that no device loses its network meanwhile.
+        # A task holds this lock while it compares the devices, so that no device loses its network during the
+        # comparison.
         self.network = asyncio.Lock()
         self.headers: dict[str, str] = {}  # they authenticate this person
 
@@ -228,7 +229,10 @@ class Person:
     # Chat ------------------------------------------------------------------------------------------------
 
     async def say(self, session_id: str, text: str, *, repeats: bool = False) -> Answer:
-        """Send a chat message. With `repeats`, send it a second time. Both answers must contain the same message."""
+        """Send a chat message. With `repeats`, send the message a second time.
+
+        The two answers must contain the same message.
+        """
         message = {"client_message_id": str(uuid.uuid4()), "text": text}
         self.run_state.sent[message["client_message_id"]] = (self.role, time.perf_counter())
         path = f"/sessions/{session_id}/messages"
@@ -372,7 +376,7 @@ class Device:
         self.picture = type(person.picture)() if person.devices else person.picture
         self.epoch: str | None = None
         self.seq = 0
-        # When the current connection received its welcome. None: there is no connection, or no welcome yet.
+        # When the current connection received its welcome. None if there is no connection, or no welcome yet.
         self.live_since: float | None = None
         self._closing = False
         self._socket: ClientWebSocketResponse | None = None
@@ -567,7 +571,7 @@ class Device:
         sent = self.person.run_state.sent.get(message["client_message_id"])
         if sent is None or sent[0] == self.person.role:
             return
-        # Do not measure a device that was not connected when the sender sent the message.
+        # Measure only a device that was connected when the sender sent the message.
         if self.live_since is not None and self.live_since < sent[1]:
             self.person.tally.message_delays.append(time.perf_counter() - sent[1])
             del self.person.run_state.sent[message["client_message_id"]]

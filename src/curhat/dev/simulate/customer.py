@@ -1,4 +1,7 @@
-"""What a simulated customer does in each journey: look for a mitra, pay, search, chat. The plan decides each step."""
+"""The steps of a simulated customer in each journey: look for a mitra, pay, search, chat.
+
+The plan decides each step.
+"""
 
 import asyncio
 import time
@@ -25,8 +28,8 @@ MAX_CONFIRMATIONS: Final = 6
 MAX_LATE_SECONDS: Final = 15.0
 # How long the gateway may take to charge for an extension.
 CHARGE_TIMEOUT_SECONDS: Final = 30.0
-# A customer whose plan is to ignore a popup lets the popup expire if that takes at most this long. Otherwise, the
-# customer declines the fallback.
+# A customer whose plan is to ignore a popup lets the popup expire, if the popup expires within this time. Otherwise,
+# the customer declines the fallback.
 MAX_POPUP_WAIT_SECONDS: Final = 75.0
 # A customer who has received no event for this time asks the server.
 ASK_AFTER_SECONDS: Final = 5.0

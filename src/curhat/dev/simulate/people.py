@@ -1,7 +1,7 @@
 """The people of a run, and the plan of each person.
 
-Each decision depends only on the seed and the person, and not on time. So the same seed makes the same people with
-the same plans, however fast the server is.
+Each decision depends only on the seed and the person, and not on time. So one seed always makes the same people with
+the same plans, at any speed of the server.
 """
 
 import random
@@ -33,8 +33,8 @@ BEHAVIOURS: tuple[Behaviour, ...] = get_args(Behaviour)
 # popup.
 PopupAnswer = Literal["take", "decline", "leave"]
 POPUP_ANSWERS: tuple[PopupAnswer, ...] = get_args(PopupAnswer)
-# How mitras treat a customer's request: each mitra decides separately, all mitras reject it, or all ignore it. The
-# answer depends on the customer's call name, because a mitra knows nothing else about the customer.
+# How mitras treat a customer's request: each mitra decides separately, all mitras reject it, or all mitras ignore it.
+# The answer depends on the customer's call name, because a mitra knows nothing else about the customer.
 Reception = Literal["usual", "rejected", "overlooked"]
 RECEPTION_NAMES: dict[Reception, str] = {"rejected": "Ditolak", "overlooked": "Terlewat"}
 # Of every 40 customers, mitras treat the customers with these indexes in an unusual way.
@@ -51,7 +51,7 @@ CHANCES: dict[Reception, tuple[int, int, int]] = {
 
 
 class Reaction(NamedTuple):
-    """What a mitra does with a request or an extension."""
+    """The reaction of a mitra to a request or an extension."""
 
     what: What
     after_seconds: float
@@ -62,7 +62,7 @@ class Reaction(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ExtensionPlan:
-    """How a customer requests an extension."""
+    """The way in which a customer requests an extension."""
 
     after_messages: int
     offer: float
@@ -101,7 +101,7 @@ class MitraPlan:
     def reaction(self, call_name: str, times_seen: int, *, returning: bool = False) -> Reaction:
         """Return what this mitra does with the next request of this customer.
 
-        `returning`: the request is targeted, which means that the customer chose this mitra after a past chat.
+        `returning` is true if the request is targeted: the customer chose this mitra after a past chat.
         """
         dice = dice_of(f"{self.seed}/mitra {self.index}/{call_name}/{times_seen}")
         [what] = dice.choices(REACTIONS, (55, 25, 20) if returning else CHANCES[reception_of(call_name)])
@@ -236,8 +236,8 @@ def plan_customers(
                 phone_number=f"{CUSTOMER_PREFIX}{first_number + index:07d}",
                 name=f"{first_name} {index}",
                 reception=reception,
-                # A customer whom the mitras reject or ignore arrives at the beginning of the run. Then all mitras are
-                # still free, and can reject the request.
+                # A customer whom the mitras reject or ignore arrives at the beginning of the run. At the beginning of
+                # the run, all mitras are still free, and can reject the request.
                 arrives_after_seconds=dice.uniform(0, arrival_seconds) if reception == "usual" else 0,
                 journeys=MANY_JOURNEYS
                 if until_stopped

@@ -216,7 +216,7 @@ def _differences(shown: Data, fresh: Data) -> set[str]:
 def _difference(ours: Any, theirs: Any) -> str:
     """Return our value and their value of each field that differs.
 
-    If `ours` or `theirs` is not an object, return both as a whole.
+    If `ours` or `theirs` is not an object, return the two whole values.
     """
     if isinstance(ours, dict) and isinstance(theirs, dict):
         fields = sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))

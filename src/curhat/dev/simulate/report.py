@@ -46,8 +46,8 @@ class Tally:
         self.matched = 0
         self.unmatched: Counter[str] = Counter()
         self.accepts: Counter[str] = Counter()
-        # Three counts: what happened when a customer chose the mitra of the last chat, how customers answered the
-        # popup of the fallback, and how mitras answered extensions.
+        # The three counts are about customers who chose the mitra of the last chat, about the answers to the popup of
+        # the fallback, and about the answers to extensions.
         self.returns: Counter[str] = Counter()
         self.popups: Counter[str] = Counter()
         self.extension_answers: Counter[str] = Counter()
@@ -134,7 +134,8 @@ def _connected(tally: Tally) -> str:
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """The results of the journeys of this run's customers, from the database."""
 
-    # By subject (payments, failures, session ends, charges, targeted pairings, fallbacks, extensions) and outcome.
+    # The counts by subject (payments, failures, session ends, charges, targeted pairings, fallbacks, extensions) and
+    # outcome.
     counts: Mapping[str, dict[str, int]]
     money: queries.SumMoneyRow
     seconds_to_accept: list[float]
