@@ -22,7 +22,7 @@ from curhat.notifications.queries import Subscription
 from curhat.notifications.schemas import PushPayload, PushSubscription, PushSubscriptionEnd
 from curhat.notifications.templates import WORDS, Language, PushKind
 
-# A person uses fewer browsers than this. If a user with this many subscriptions subscribes another browser, the
+# A person uses fewer browsers than this number. If a user with this many subscriptions subscribes another browser, the
 # server deletes the user's oldest subscription.
 MAX_SUBSCRIPTIONS_PER_USER: Final = 10
 # The minimum time between two test messages to the same mitra.
@@ -45,7 +45,7 @@ _TOPIC_LETTERS: Final[dict[PushKind, str]] = {
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """A push message to one user. It goes to each of the user's subscriptions that has not failed."""
+    """A push message to one user. The server sends it to each of the user's subscriptions that has not failed."""
 
     kind: PushKind
     role: Role
@@ -80,7 +80,7 @@ def parsed_address(subscription: PushSubscription) -> Address:
 
 
 def endpoint_of(ended: PushSubscriptionEnd) -> str:
-    """Return the stored endpoint of the subscription to end. Raises ValidationFailed if it is missing."""
+    """Return the stored endpoint of the subscription to end. Raises ValidationFailed if the endpoint is missing."""
     field = "token" if ended.kind == "fcm" else "endpoint"
     endpoint = ended.token if ended.kind == "fcm" else ended.endpoint
     if endpoint is None:
@@ -91,13 +91,13 @@ def endpoint_of(ended: PushSubscriptionEnd) -> str:
 async def subscribe(
     tx: Transaction, identity: Identity, token_digest: bytes, address: Address, language: Language
 ) -> None:
-    """Subscribe this browser or app for this sign-in. If its subscription has failed, make it good again.
+    """Subscribe this browser or app for this sign-in. If the subscription has failed, make the subscription good again.
 
-    Ends the subscription that another person or an earlier sign-in has in the same browser or app. A repeated call
-    changes nothing.
+    Ends a subscription of another person or of an earlier sign-in in the same browser or app. A repeated call changes
+    nothing.
     """
     role, user_id = identity.role, identity.user_id
-    # FCM encrypts on its own, so an app has no keys.
+    # FCM encrypts the message itself, so an app has no keys.
     stored = address if isinstance(address, BrowserAddress) else BrowserAddress(address.token, b"", b"")
     columns = msgspec.structs.asdict(stored)
     await queries.lock_person(tx, user_id=user_id)
@@ -121,7 +121,7 @@ async def subscribe(
 
 
 async def unsubscribe(tx: Transaction, identity: Identity, endpoint: str) -> None:
-    """End this person's subscription with this endpoint. If there is none, do nothing."""
+    """End this person's subscription with this endpoint. If there is no such subscription, do nothing."""
     await queries.lock_person(tx, user_id=identity.user_id)
     role, user_id = identity.role, identity.user_id
     if await queries.delete_subscriptions_at(tx, role=role, user_id=user_id, endpoint=endpoint):
