@@ -32,8 +32,8 @@ from curhat.realtime import service as realtime
 
 log = structlog.get_logger(__name__)
 
-# Deadline kinds. TARGETED_LOST fires if the mitra of a targeted pairing went away. Each other kind fires when the
-# time of a blast, a targeted pairing or a fallback is over.
+# Deadline kinds. TARGETED_LOST fires if the mitra of a targeted pairing went away. Each of the other kinds fires when
+# the time of a blast, a targeted pairing or a fallback is over.
 PAIRING_WINDOW = "pairing_window"
 TARGETED_WINDOW = "targeted_window"
 TARGETED_LOST = "targeted_lost"
@@ -41,10 +41,10 @@ FALLBACK_ANSWER = "fallback_answer"
 
 
 class Target(msgspec.Struct, frozen=True):
-    """The mitra whom the customer chose, and what presence answered just before the transaction.
+    """The mitra whom the customer chose, and the answers of presence just before the transaction.
 
-    `reachable` says whether the mitra may be asked. If presence is unknown, `reachable` is true, and the request
-    waits for the mitra. `other_available` says whether another mitra may be asked. The customer sees this if the
+    `reachable` says whether the mitra may be asked. If presence is unknown, `reachable` is true, and the request waits
+    for the mitra. `other_available` says whether another mitra may be asked. The customer sees `other_available` if the
     pairing fails immediately.
     """
 
@@ -70,8 +70,8 @@ async def open_blast(
 ) -> UUID:
     """Begin the blast of a confirmed payment, and ask the candidates who can take a customer (2b.2).
 
-    Returns the pairing's id. The caller holds the payment's lock and tells the customer. Even if the blast asks
-    nobody, its window runs, because a mitra may become available.
+    Returns the pairing's id. The caller holds the payment's lock and tells the customer. The window of the blast runs
+    even if the blast asks nobody, because a mitra may become available.
     """
     opened = await queries.open_blast(
         tx,
@@ -182,7 +182,7 @@ async def _refuse_unless_rejected(tx: Transaction, request_id: UUID, pairing: Lo
 
 
 async def can_ask_anybody(tx: Transaction, mitra_ids: Sequence[UUID], *left_out: UUID) -> bool:
-    """Return whether a search that may ask these mitras, but not those `left_out`, can ask anybody now."""
+    """Return whether a search can ask at least one of these mitras now, without the mitras in `left_out`."""
     return await queries.can_ask_anybody(tx, mitra_ids=mitra_ids, left_out_ids=left_out)
 
 
@@ -215,7 +215,7 @@ async def window_over(tx: Transaction, *pairing_ids: UUID) -> list[UUID]:
     await deadlines.arm_each(tx, PAIRING_WINDOW, not_over)
     over = [pairing for pairing in open_pairings if pairing.is_over]
     if over:
-        # Use a separate statement, which sees the mitras' answers that were committed while lock_windows waited.
+        # A separate statement sees the mitras' answers that were committed while lock_windows waited.
         counts = await queries.count_answers(tx, pairing_ids=[pairing.id for pairing in over])
         answers = {count.pairing_id: (count.asked, count.rejected) for count in counts}
         failures = [
@@ -241,7 +241,7 @@ async def targeted_over(
     pairing does not change. If the window of a pairing still runs, this function arms its deadline again.
     """
     open_pairings = await queries.lock_windows(tx, pairing_ids=pairing_ids)
-    # Use a separate statement, which sees the withdrawals that were committed while lock_windows waited.
+    # A separate statement sees the withdrawals that were committed while lock_windows waited.
     withdrawn = await queries.list_withdrawn_targeted(
         tx, pairing_ids=[pairing.id for pairing in open_pairings]
     )
@@ -254,7 +254,7 @@ async def targeted_over(
         else:
             # The clock was set back after the worker claimed the deadline, so the window still runs. If the deadline
             # `targeted_lost` fired, another worker may hold the window's deadline, and may wait for this pairing's
-            # lock. So arm a deadline that no worker can hold.
+            # lock. So arm a new deadline that no worker can hold.
             left = pairing.deadline_at - await read_clock(tx)
             await deadlines.arm_another(tx, TARGETED_WINDOW, [pairing.id], left.total_seconds())
     if failures:
@@ -275,7 +275,7 @@ async def fail(
 
 
 async def _fail(tx: Transaction, failures: Sequence[Failure], other_available: Collection[UUID] = ()) -> None:
-    """Do the same as `fail`, for several pairings. Either all their tags allow a fallback, or none does.
+    """Do the same as `fail`, for several pairings. Either all tags allow a fallback, or no tag allows a fallback.
 
     The caller holds the locks of the payments and the pairings. `other_available` has the ids of the payments for
     which another mitra may be asked now.
@@ -344,7 +344,7 @@ async def withdraw(tx: Transaction, mitra_id: UUID, reason: CloseReason) -> None
 
 
 async def lock_failed(tx: Transaction, pairing_id: UUID, customer_id: UUID) -> LockedPairing:
-    """Lock the customer's own pairing, if its fallback may still be taken or declined.
+    """Lock the customer's own pairing, if the customer may still take or decline its fallback.
 
     Raises NotFound, also for another customer's pairing. Raises FallbackDecided if the fallback was taken, declined
     or never offered, or if the time to answer is over.
@@ -362,7 +362,7 @@ async def take_fallback(
 ) -> UUID:
     """The fallback: open → taken. Begins a blast under the same payment (3.5) and returns the blast's id.
 
-    If the chosen mitra has just rejected or did not answer, the blast does not ask this mitra (3.9).
+    If the chosen mitra rejected the request or did not answer, the blast does not ask this mitra (3.9).
     """
     await _decide_fallback(tx, pairing, "taken")
     left_out = pairing.target_mitra_id if pairing.failure_tag in LEAVES_THE_MITRA_OUT else None
