@@ -12,5 +12,5 @@ MITRA_CONNECTED_SECONDS = 6
 MITRA_HEARD_SECONDS = 2.5
 # 5.6: after its socket closed, a mitra has this much time to reconnect before the server treats it as disconnected.
 COME_BACK_SECONDS = 3
-# Two pings of 15 s to a customer, plus 5 s for a slow network. After this time without a frame, a customer gets pushes.
+# A customer gets pushes after this time without a frame. This is two pings of 15 s, plus 5 s for a slow network.
 CUSTOMER_CONNECTED_SECONDS = 35
