@@ -4,8 +4,8 @@ Functions that take a transaction never commit it.
 
 Guarantees
     The terms are fixed when the customer asks. A session has at most one open extension.
-    An extension is decided once. Either the mitra decides, or the default action decides if the mitra does not answer
-    in time. If the mitra is not connected or the session ended, the extension is rejected.
+    An extension is decided once. The mitra decides, or the default action decides if the mitra does not answer in time.
+    If the mitra is not connected or the session ended, the extension is rejected.
     An approved extension is charged once. A rejected extension is never charged. The gateway has
     CHARGE_TIMEOUT_SECONDS to approve the charge. A later approval is refunded. After an approval in time, the
     session's new end is the old end plus the extension's duration.
@@ -13,7 +13,7 @@ Guarantees
     session's end is armed again.
 Concurrency
     Every step first locks the session. The step that sets the toggle to offline is an exception, because this step
-    already holds the lock of the mitra's row:
+    already holds the lock of the mitra's row.
     1. The step sets `mitra_went_offline` on the pending extensions. From then on nobody can approve these extensions.
     2. A worker locks the sessions of these extensions and rejects the extensions, in another transaction.
     A decision checks `mitra_went_offline`, so each decision locks the session and then the extension.
@@ -21,8 +21,8 @@ Concurrency
 Relies on
     Presence, which says whether a mitra is connected, and when its frames came. Callers ask presence before they take
     any lock. When the default action decides, unknown presence means disconnected (5.6).
-    ExtensionPings, which pings the mitra of a pending extension every second. Without these pings, a mitra who is
-    connected sends too few frames, and silence approves nothing.
+    ExtensionPings, which pings the mitra of a pending extension every second. Without these pings, a connected mitra
+    sends too few frames, so the default action approves nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -53,14 +53,15 @@ from curhat.sessions.states import CHARGE_TIMEOUT_SECONDS, DecidedBy
 
 log = structlog.get_logger(__name__)
 
-# The deadline kinds of extensions. This module also arms SESSION_END, the deadline of a session's end, again.
+# The deadline kinds of extensions. This module also rearms SESSION_END, the deadline of a session's end.
 EXTENSION_WINDOW = "extension_window"
 EXTENSION_PRESENCE = "extension_presence"
 EXTENSION_LOST = "extension_lost"
 EXTENSION_CHARGE = "extension_charge"
 SESSION_END = "session_end"
 
-# Slightly longer than the time that a mitra has to reconnect, so that the old lease has ended by Valkey's clock too.
+# This wait is slightly longer than the time that a mitra has to reconnect. So the old lease has ended by Valkey's clock
+# too.
 PRESENCE_CHECK_SECONDS = COME_BACK_SECONDS + 0.1
 HEARD_WITHIN = timedelta(seconds=MITRA_HEARD_SECONDS)
 
@@ -81,7 +82,7 @@ async def request(
 ) -> Extension:
     """nothing → pending, on the current terms (5.4, 5.7).
 
-    If the mitra is not connected, the extension is rejected immediately (5.6). `connected` is what presence answered
+    If the mitra is not connected, the extension is rejected immediately (5.6). `connected` is the answer of presence
     about the mitra just before the transaction. If `connected` is None (unknown), the extension waits for the mitra's
     answer. Raises NotFound if the session or the offer does not exist. Raises SessionEnded, ExtensionPending,
     TooManyRequests.
@@ -199,7 +200,7 @@ def _was_connected(extension: LockedExtension, frames: Frames) -> bool:
 
     1. A frame came shortly before the deadline, after the request. If the last frame came after the deadline, frames
        came without a gap since before the deadline.
-    2. Since the request, the mitra came back in time after each close.
+    2. After the request, the mitra came back in time after each close of the socket.
     """
     heard_after = max(extension.deadline_at - HEARD_WITHIN, extension.requested_at)
     was_heard = frames.heard_since <= extension.deadline_at and frames.last_at > heard_after
@@ -217,7 +218,7 @@ async def toggle_went_off(tx: Transaction, mitra_id: UUID) -> None:
     """Make a worker reject the mitra's pending extensions immediately.
 
     The caller holds the lock of the mitra's row, but sessions must be locked before mitras. So this step only sets
-    `mitra_went_offline` on the extensions, which prevents their approval. The worker then locks the sessions and
+    `mitra_went_offline` on the extensions. The mark prevents their approval. The worker then locks the sessions and
     rejects the extensions.
     """
     for extension_id in await queries.mark_mitra_offline(tx, mitra_id=mitra_id):
@@ -233,7 +234,9 @@ async def socket_closed(database: Database, mitra_id: UUID) -> None:
 
 
 async def end_with_session(tx: Transaction, extension_id: UUID) -> list[StreamEvent]:
-    """Close an open extension whose session ended early. Its session's row already refers to no extension.
+    """Close an open extension whose session ended early.
+
+    The row of the ended session no longer refers to the extension.
 
     pending → rejected, without a charge. charging → charge_failed: a later approval is refunded (5.7).
     Returns the events to append.
@@ -412,10 +415,10 @@ async def _settle(
 
 
 async def _release_ends(tx: Transaction, session_ids: Sequence[UUID], added_minutes: int) -> None:
-    """Let the sessions end by time again, `added_minutes` later, and arm the deadlines of their ends.
+    """Let the sessions end by time again, `added_minutes` later. Arms the deadlines of the new ends.
 
-    Each new deadline has a new generation, because a worker may still hold the old deadline, which fired while the
-    extension was open.
+    Each new deadline has a new generation, because a worker may still hold the old deadline. The old deadline fired
+    while the extension was open.
     """
     released = await queries.release_session_ends(tx, session_ids=session_ids, added_minutes=added_minutes)
     await deadlines.disarm(tx, SESSION_END, *session_ids)

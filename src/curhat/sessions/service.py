@@ -37,7 +37,7 @@ from curhat.sessions.states import CUT_SHORT, OPENS_A_CASE, EndReason
 # Deadline kind. The accept that starts a session also arms this deadline.
 SESSION_END = extension.SESSION_END
 
-# Greater than every message id. So a page that begins before this id is the first page.
+# This id is greater than every message id, so a page that begins before this id is the first page.
 _NEWEST = UUID(int=2**128 - 1)
 
 
@@ -65,8 +65,7 @@ SendOutcome = SentMessage | NotFound | SessionEnded | TooManyRequests
 async def send_messages(tx: Transaction, outgoing: Sequence[OutgoingMessage]) -> list[SendOutcome]:
     """Write these messages. Returns one outcome per message, in the same order. A refusal counts as an outcome.
 
-    Both members get `message.created` for each new message. If a message occurs twice in `outgoing`, it is written
-    once.
+    Both members get `message.created` for each new message. A message that occurs twice in `outgoing` is written once.
     """
     refused = await _refuse_fast_senders(tx, outgoing)
     passed = [index for index in range(len(outgoing)) if index not in refused]
@@ -118,7 +117,8 @@ async def _refuse_fast_senders(
     if not fast:
         return {}
     roles, user_ids = [sender.role for sender in fast], [sender.user_id for sender in fast]
-    # The lock holds back the messages that another process sends for the same person. So the next statement sees them.
+    # The lock holds back the messages that another process sends for the same person, so the next statement sees all
+    # committed messages.
     await queries.lock_senders(tx, senders=roles, user_ids=user_ids)
     rows = await queries.list_recent_messages(
         tx,
@@ -301,7 +301,7 @@ async def own_session(tx: Transaction, identity: Identity, session_id: UUID) -> 
 
 
 async def active_session(tx: Transaction, customer_id: UUID) -> Session | None:
-    """Return the active session of a customer. A customer has at most one."""
+    """Return the active session of a customer. A customer has at most one active session."""
     views = await _views(tx, await queries.list_active_sessions_of_customer(tx, customer_id=customer_id))
     return views[0].for_customer if views else None
 

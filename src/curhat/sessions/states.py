@@ -21,8 +21,8 @@ EXTENSION_STEPS: frozenset[tuple[ExtensionStatus, ExtensionStatus]] = frozenset(
         ("pending", "charging"),
         ("pending", "rejected"),
         ("charging", "approved"),
-        # The gateway declined the charge, or did not answer in time, or the session ended meanwhile. If the gateway
-        # took the money, the service refunds the charge.
+        # The gateway declined the charge or did not answer in time, or the session ended before the answer. If the
+        # gateway took the money, the service refunds the charge.
         ("charging", "charge_failed"),
     }
 )

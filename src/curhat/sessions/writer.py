@@ -8,13 +8,13 @@ Concurrency
     Each process runs one batch at a time. The messages that arrive during this transaction form the next batch. So no
     message is delayed on purpose, and batches grow with the load.
     A batch waits at most LOCK_TIMEOUT for a lock. If the batch fails, one task per session writes the session's
-    messages, one by one and in their order, while the next batches run. Later messages of such a session wait for
-    this task. So a locked session delays the messages of other sessions only by a moment.
+    messages one by one, in their order. The next batches run at the same time. Later messages of the session wait for
+    this task. So a locked session delays the messages of other sessions only briefly.
     A batch locks sessions in id order, and then streams in their order. So the batches of several processes cannot
     deadlock.
 Relies on
     `send_messages`, which the writer can safely call again with the same messages. If the transaction of several
-    messages fails, PostgreSQL may have committed it all the same.
+    messages fails, PostgreSQL may have committed the transaction anyway.
 """
 
 import asyncio
@@ -42,15 +42,16 @@ log = structlog.get_logger(__name__)
 
 # Limits how long one transaction holds the locks of its sessions and streams.
 MAX_BATCH_MESSAGES = 100
-# Limits memory and waiting when PostgreSQL is slower than the senders. PostgreSQL stores this many in about one second.
+# Limits memory and waiting when PostgreSQL is slower than the senders. PostgreSQL stores this many messages in about
+# one second.
 MAX_WAITING_MESSAGES = 2_000
 # Limits how long a message may be delayed by a lock of another transaction, or by PostgreSQL.
 WRITE_TIMEOUT_SECONDS = 5.0
 # The longest time that one transaction waits for one lock. The time is shorter than deadlock_timeout, so PostgreSQL
 # never checks for a deadlock.
 LOCK_TIMEOUT = "100ms"
-# How many transactions write the messages of single sessions at the same time, beside the batch. Each one occupies a
-# connection to PostgreSQL.
+# How many transactions write the messages of single sessions at the same time, beside the batch. Each of these
+# transactions occupies a connection to PostgreSQL.
 MAX_SINGLES_RUNNING = 4
 
 MESSAGES = Counter("curhat_sessions_messages_total", "Messages, by their outcome", ["outcome"])
@@ -155,7 +156,7 @@ class MessageWriter:
                 log.warning("messages.message_failed", exc_info=error)
                 _settle(waiting, error)
                 if is_away(error) and not limit.expired():
-                    # While PostgreSQL is away, no message waits for the tries of the messages before it.
+                    # While PostgreSQL is away, a message does not wait for the tries of earlier messages.
                     for later, _ in list(queue)[1:]:
                         _settle(later, error)
                     queue.clear()
