@@ -20,7 +20,7 @@
 
 -- curhat_now() is the only clock of the service. Every statement that compares a time with a deadline calls
 -- curhat_now(). Tests replace the body of curhat_now() with a body that returns a virtual time. The body below reads no
--- setting, so nobody can change the time in production.
+-- setting, so nobody can change curhat_now() in production.
 CREATE FUNCTION curhat_now() RETURNS timestamptz
     LANGUAGE sql VOLATILE PARALLEL SAFE
     RETURN clock_timestamp();
@@ -53,8 +53,8 @@ CREATE TABLE mitras (
     suspended_at timestamptz,
     active_sessions integer NOT NULL DEFAULT 0 CHECK (active_sessions >= 0),
     last_seen_at timestamptz,
-    -- The version increases when a column changes that determines availability. Valkey ignores a state of the mitra
-    -- with an older version.
+    -- A change of a column that determines availability increases the version. Valkey ignores a state of the mitra with
+    -- an older version.
     availability_version bigint NOT NULL DEFAULT 1,
     created_at timestamptz NOT NULL DEFAULT curhat_now()
 );
@@ -209,8 +209,8 @@ CREATE TABLE charge_attempts (
     reason text
 );
 CREATE UNIQUE INDEX charge_attempts_one_undecided ON charge_attempts (payment_id) WHERE status = 'started';
--- An attempt whose approval arrives too late gets the status 'approved_late'. An attempt with this status is never the
--- payment's charge, and the worker refunds the attempt.
+-- An attempt whose approval arrives too late gets the status 'approved_late'. An attempt with the status
+-- 'approved_late' is never the payment's charge, and the worker refunds the attempt.
 CREATE UNIQUE INDEX charge_attempts_one_charge ON charge_attempts (payment_id) WHERE status = 'approved';
 CREATE INDEX charge_attempts_by_payment ON charge_attempts (payment_id);
 
@@ -358,9 +358,9 @@ CREATE INDEX status_changes_by_payment ON status_changes (payment_id, id);
 CREATE TRIGGER status_changes_append_only BEFORE UPDATE OR DELETE ON status_changes
     FOR EACH ROW EXECUTE FUNCTION forbid_change();
 
--- The three functions below refuse every status transition that is not allowed. They write every allowed transition
--- into status_changes. The states.py of each package has the same table of transitions as the function. A test compares
--- the table in states.py with the function.
+-- The three functions below refuse every status transition that is not allowed. The functions write every allowed
+-- transition into status_changes. The states.py of each package has the same table of transitions as the function. A
+-- test compares the table in states.py with the function.
 CREATE FUNCTION payment_status_changed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP = 'UPDATE' AND (OLD.status, NEW.status) NOT IN (

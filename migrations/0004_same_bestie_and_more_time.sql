@@ -40,7 +40,7 @@ ALTER TABLE pairings ADD CONSTRAINT pairings_only_a_blast_leaves_out
 ALTER TABLE pairings ADD CONSTRAINT pairings_left_out_mitra_id_fkey
     FOREIGN KEY (left_out_mitra_id) REFERENCES mitras (id) NOT VALID;
 
--- If the customer chose a mitra, the first pairing of the payment is targeted at this mitra. A blast may follow when
+-- If the customer chose a mitra, the first pairing of the payment is targeted at this mitra. A blast may follow after
 -- the customer has taken the fallback.
 CREATE FUNCTION pairing_of_its_payment() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
@@ -119,8 +119,9 @@ CREATE UNIQUE INDEX extensions_one_open ON extensions (session_id) WHERE status 
 CREATE INDEX extensions_by_session ON extensions (session_id, id DESC);
 
 -- open_extension_id is the session's open extension. An open extension delays the session's end. The sessions row
--- stores this id for the statement send_messages. The statement send_messages locks only the sessions row, and must see
--- under this lock whether an extension is open. The index extensions_one_open allows one open extension per session.
+-- stores the extension's id for the statement send_messages. The statement send_messages locks only the sessions row,
+-- and must see under this lock whether an extension is open. The index extensions_one_open allows one open extension
+-- per session.
 ALTER TABLE sessions ADD COLUMN open_extension_id uuid;
 ALTER TABLE sessions ADD CONSTRAINT sessions_open_extension_id_fkey
     FOREIGN KEY (open_extension_id) REFERENCES extensions (id) NOT VALID;

@@ -5,7 +5,7 @@
 -- makes the refund.
 
 -- This file adds the Control Center: operators and their sign-in, decisions on review cases, and the indexes of the
--- operators' lists. It also protects the audit, so that the service's own database role cannot change the audit.
+-- operators' lists. This file also protects the audit, so that the service's own database role cannot change the audit.
 --
 -- PostgreSQL itself enforces the rules below.
 --   A decided case has a decision, a note, an operator and a time.

@@ -48,8 +48,8 @@ CREATE TABLE push_messages (
     -- reason, for example a request that was offered again.
     reason_at timestamptz NOT NULL,
     expires_at timestamptz NOT NULL,
-    -- due_at is the earliest time at which a worker may send the push. Before a worker sends the push, the worker moves
-    -- due_at beyond the end of its attempt. So no second worker sends the push during the attempt.
+    -- due_at is the earliest time at which a worker may send the push. Before a worker sends the push, the worker sets
+    -- due_at to a time after the end of the attempt. So no second worker sends the push during the attempt.
     due_at timestamptz NOT NULL DEFAULT curhat_now(),
     attempts integer NOT NULL DEFAULT 0,
     -- done_at is the time at which the push service accepted the push or permanently refused the push.

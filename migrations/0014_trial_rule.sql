@@ -5,8 +5,8 @@
 -- rolls this transaction back.
 
 -- Return whether the customer may no longer confirm a trial. A trial session uses up the trial, and so does a trial
--- that the customer cancelled during the search. After three confirmed trials, the customer cannot confirm another
--- until 24 hours after the first of the three.
+-- that the customer cancelled during the search. After a third confirmed trial, the customer cannot confirm a trial
+-- until 24 hours after the first confirmation.
 CREATE FUNCTION trial_is_used(of_customer_id uuid) RETURNS boolean
     LANGUAGE sql STABLE
     RETURN EXISTS (SELECT 1 FROM sessions WHERE sessions.customer_id = of_customer_id AND sessions.is_trial)

@@ -75,7 +75,7 @@ WHERE NOT EXISTS (
         )
     );
 
--- Each case that is already decided covers the charges that were undelivered at the time of the decision.
+-- A case that was decided before this migration covers the charges that were undelivered at the time of the decision.
 UPDATE charge_attempts SET decided_round = 1
 FROM review_cases JOIN payments ON payments.id = review_cases.payment_id
 WHERE review_cases.payment_id = charge_attempts.payment_id AND review_cases.status = 'decided'
@@ -110,7 +110,7 @@ WHERE refunds.status = 'failed' AND refunds.reason = 'operator_decision' AND NOT
 
 -- Decided charges ----------------------------------------------------------------------------------------------
 
--- A decision about a case also decides all undecided undelivered charges of the payment.
+-- A decision about a case also decides each undelivered charge of the payment that has no decision yet.
 CREATE FUNCTION charges_decided() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE charge_attempts SET decided_round = NEW.round

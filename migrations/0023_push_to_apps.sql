@@ -1,7 +1,7 @@
 -- squawk-ignore-file constraint-missing-not-valid, ban-drop-constraint  -- the table is small: ten rows per person at most
 
--- This file adds pushes to the native apps by FCM, beside Web Push. It also adds pushes to mitras about messages and
--- extension requests.
+-- This file adds pushes to the native apps by FCM, beside Web Push. This file also adds pushes to mitras about messages
+-- and extension requests.
 --
 -- A subscription of a native app has the app's FCM registration token as its endpoint. FCM encrypts the pushes itself,
 -- so the two keys of a native app's subscription are empty. Because the keys are empty, the constraint
@@ -48,7 +48,7 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- extensions: (new). A mitra's connection may be dead while the socket is still open. The push can bring this mitra
+-- extensions: (new). A mitra's connection may be dead while the socket is still open. A push can bring such a mitra
 -- back in time to answer the extension. The deadline for the session's messages also looks for an extension.
 CREATE FUNCTION extension_to_push() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
