@@ -73,7 +73,7 @@ async def prepare_code(
     counts the unused codes of the last 24 hours that this requester asked for after it last used a code.
     `own_age_seconds` is the age of the newest of these codes. `strangers_unused` counts the unused codes of the last 24
     hours that unknown devices asked for. `strangers_age_seconds` is the age of the newest code of an unknown device.
-    `used_wait_seconds` is the wait until fewer than @max_used_codes_per_hour codes were used in one hour."""
+    `used_wait_seconds` is the wait until the last hour has fewer than @max_used_codes_per_hour used codes."""
     row = await db.fetchrow(PREPARE_CODE, requester, phone_number, max_used_codes_per_hour)
     if row is None:
         raise NoRow(PREPARE_CODE)
@@ -459,7 +459,7 @@ SELECT CASE WHEN $1::text = 'customer' THEN EXISTS (SELECT 1 FROM customers WHER
 
 
 async def has_role(db: Executor, /, *, role: Role, id: UUID) -> bool:
-    """Return whether this person is a customer, or a mitra."""
+    """Return whether this person has the role @role."""
     row = await db.fetchrow(HAS_ROLE, role, id)
     if row is None:
         raise NoRow(HAS_ROLE)
@@ -502,8 +502,8 @@ SELECT digest FROM revoked
 
 
 async def revoke_device(db: Executor, /, *, id: UUID, user_id: UUID, role: Role) -> bytes | None:
-    """valid → revoked, for this person's token with this id. The device is no longer a known device. Returns the token's
-    digest. Returns no row if this person has no such valid token."""
+    """valid → revoked, for this person's token with this id. The statement also removes the device from the known devices.
+    Returns the token's digest. Returns no row if this person has no such valid token."""
     row = await db.fetchrow(REVOKE_DEVICE, id, user_id, role)
     if row is None:
         return None
@@ -576,7 +576,7 @@ WHERE digest = ANY ($1::bytea[]) AND created_at > curhat_now() - make_interval(s
 async def find_known_devices(
     db: Executor, /, *, digests: Sequence[bytes], valid_seconds: float
 ) -> list[bytes]:
-    """Find the known devices of all people and operators among @digests."""
+    """Find the digests among @digests that belong to a known device of any person or operator."""
     return [row[0] for row in await db.fetch(FIND_KNOWN_DEVICES, digests, valid_seconds)]
 
 

@@ -11,7 +11,7 @@ SELECT pg_advisory_xact_lock(hashtextextended('one-time codes of ' || @phone_num
 -- counts the unused codes of the last 24 hours that this requester asked for after it last used a code.
 -- `own_age_seconds` is the age of the newest of these codes. `strangers_unused` counts the unused codes of the last 24
 -- hours that unknown devices asked for. `strangers_age_seconds` is the age of the newest code of an unknown device.
--- `used_wait_seconds` is the wait until fewer than @max_used_codes_per_hour codes were used in one hour.
+-- `used_wait_seconds` is the wait until the last hour has fewer than @max_used_codes_per_hour used codes.
 -- nullable: own_age_seconds, strangers_age_seconds, used_wait_seconds
 WITH moment AS MATERIALIZED (
     SELECT curhat_now() AS now
@@ -185,7 +185,7 @@ UPDATE access_tokens SET revoked_at = curhat_now() WHERE digest = @digest AND re
 -- Devices ------------------------------------------------------------------------------------------------------
 
 -- name: has_role :one
--- Return whether this person is a customer, or a mitra.
+-- Return whether this person has the role @role.
 SELECT CASE WHEN @role::text = 'customer' THEN EXISTS (SELECT 1 FROM customers WHERE id = @id)
     ELSE EXISTS (SELECT 1 FROM mitras WHERE id = @id) END AS has_role
 
@@ -199,8 +199,8 @@ ORDER BY last_seen_at DESC, id DESC
 LIMIT 100
 
 -- name: revoke_device :optional
--- valid → revoked, for this person's token with this id. The device is no longer a known device. Returns the token's
--- digest. Returns no row if this person has no such valid token.
+-- valid → revoked, for this person's token with this id. The statement also removes the device from the known devices.
+-- Returns the token's digest. Returns no row if this person has no such valid token.
 WITH revoked AS (
     UPDATE access_tokens SET revoked_at = curhat_now()
     WHERE id = @id AND user_id = @user_id AND role = @role AND revoked_at IS NULL AND expires_at > curhat_now()
@@ -246,7 +246,7 @@ WITH surplus AS (
 INSERT INTO known_devices (digest, person_id, operator_id) VALUES (@digest, @person_id, @operator_id)
 
 -- name: find_known_devices :many
--- Find the known devices of all people and operators among @digests.
+-- Find the digests among @digests that belong to a known device of any person or operator.
 SELECT digest FROM known_devices
 WHERE digest = ANY (@digests::bytea[]) AND created_at > curhat_now() - make_interval(secs => @valid_seconds)
 

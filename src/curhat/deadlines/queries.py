@@ -101,10 +101,10 @@ ORDER BY due.due_at
 
 
 async def due_deadlines(db: Executor, /, *, kinds: Sequence[str], max_per_kind: int) -> list[DueDeadline]:
-    """Find the deadlines that are due now, oldest first, at most @max_per_kind of each kind. Without a limit per kind,
-    many deadlines of one kind that wait for locks would hide the deadlines of all other kinds. The statement takes no
-    locks, because claim_deadlines locks the rows. A subquery reads the clock, so that PostgreSQL calls curhat_now()
-    once and can use the result as an index bound."""
+    """Find the deadlines that are due now, oldest first, at most @max_per_kind of each kind. Without a limit per kind, many
+    waiting deadlines of one kind would hide the deadlines of all other kinds. The statement takes no locks, because
+    claim_deadlines locks the rows. A subquery reads the clock, so that PostgreSQL calls curhat_now() once and can use
+    the result as an index bound."""
     return [DueDeadline(*row) for row in await db.fetch(DUE_DEADLINES, kinds, max_per_kind)]
 
 
@@ -162,8 +162,9 @@ RETURNING kind, entity_id, generation, due_at, correlation_id, attempts,
 
 
 async def claim_deadlines(db: Executor, /, *, ids: Sequence[int]) -> list[Deadline]:
-    """due, and armed or parked → gone when this transaction commits. The statement skips deadlines that another worker has
-    locked. The statement also skips each deadline that was moved or disarmed after due_deadlines found the deadline."""
+    """armed or parked → gone when this transaction commits, for deadlines that are due. The statement skips deadlines that
+    another worker has locked. The statement also skips each deadline that was moved or disarmed after due_deadlines
+    found the deadline."""
     return [Deadline(*row) for row in await db.fetch(CLAIM_DEADLINES, ids)]
 
 
@@ -179,9 +180,9 @@ WHERE id = $5
 async def postpone_deadline(
     db: Executor, /, *, counts: bool, last_error: str, wait_seconds: float, is_parked: bool, id: int
 ) -> None:
-    """armed → due again after @wait_seconds. If @is_parked is true, the statement also parks the deadline until then. The
-    try counts only if @counts is true. A deadline that is already parked keeps its `parked_at`. Stores the transition's
-    error."""
+    """armed → due again after @wait_seconds. If @is_parked is true, the statement also parks the deadline until its next
+    try. The statement counts the failed try only if @counts is true. A deadline that is already parked keeps its
+    `parked_at`. Stores the transition's error."""
     await db.execute(POSTPONE_DEADLINE, counts, last_error, wait_seconds, is_parked, id)
 
 

@@ -38,10 +38,10 @@ DELETE FROM deadlines WHERE id IN (
 )
 
 -- name: due_deadlines :many
--- Find the deadlines that are due now, oldest first, at most @max_per_kind of each kind. Without a limit per kind,
--- many deadlines of one kind that wait for locks would hide the deadlines of all other kinds. The statement takes no
--- locks, because claim_deadlines locks the rows. A subquery reads the clock, so that PostgreSQL calls curhat_now()
--- once and can use the result as an index bound.
+-- Find the deadlines that are due now, oldest first, at most @max_per_kind of each kind. Without a limit per kind, many
+-- waiting deadlines of one kind would hide the deadlines of all other kinds. The statement takes no locks, because
+-- claim_deadlines locks the rows. A subquery reads the clock, so that PostgreSQL calls curhat_now() once and can use
+-- the result as an index bound.
 -- row: DueDeadline
 SELECT due.id, due.kind
 FROM unnest(@kinds::text[]) AS wanted (kind)
@@ -69,8 +69,9 @@ SELECT extract(epoch FROM min(due_at) - curhat_now())::float8 AS seconds FROM de
 WHERE parked_at IS NULL AND kind = ANY (@kinds::text[])
 
 -- name: claim_deadlines :many
--- due, and armed or parked → gone when this transaction commits. The statement skips deadlines that another worker has
--- locked. The statement also skips each deadline that was moved or disarmed after due_deadlines found the deadline.
+-- armed or parked → gone when this transaction commits, for deadlines that are due. The statement skips deadlines that
+-- another worker has locked. The statement also skips each deadline that was moved or disarmed after due_deadlines
+-- found the deadline.
 -- nullable: correlation_id
 -- row: Deadline
 DELETE FROM deadlines WHERE id IN (
@@ -83,9 +84,9 @@ RETURNING kind, entity_id, generation, due_at, correlation_id, attempts,
     extract(epoch FROM curhat_now() - due_at)::float8 AS late_seconds
 
 -- name: postpone_deadline :exec
--- armed → due again after @wait_seconds. If @is_parked is true, the statement also parks the deadline until then. The
--- try counts only if @counts is true. A deadline that is already parked keeps its `parked_at`. Stores the transition's
--- error.
+-- armed → due again after @wait_seconds. If @is_parked is true, the statement also parks the deadline until its next
+-- try. The statement counts the failed try only if @counts is true. A deadline that is already parked keeps its
+-- `parked_at`. Stores the transition's error.
 UPDATE deadlines
 SET attempts = attempts + @counts::boolean::integer, last_error = @last_error,
     due_at = curhat_now() + make_interval(secs => @wait_seconds),

@@ -325,8 +325,8 @@ WHERE id = $1 AND status = 'active' AND ends_at > curhat_now()
 async def find_match_to_push(
     db: Executor, /, *, session_id: UUID, within_seconds: float
 ) -> SessionPush | None:
-    """Read this session, if it still needs a push. A session needs a push if it is running, began within the last
-    @within_seconds, and the customer got no push about it yet."""
+    """Read this session, if it still needs a push. A running session needs a push if it began within the last
+    @within_seconds and the customer got no push about it yet."""
     row = await db.fetchrow(FIND_MATCH_TO_PUSH, session_id, within_seconds)
     if row is None:
         return None
@@ -489,7 +489,8 @@ SELECT customer_id, target_mitra_id FROM payments WHERE id = $1 AND target_mitra
 
 
 async def find_people_of_targeted_payment(db: Executor, /, *, payment_id: UUID) -> PeopleOfPayment:
-    """Read the customer who pays, and the mitra whom the customer chose. These two ids of a payment never change."""
+    """Read the customer who pays, and the mitra whom the customer chose. The customer and the chosen mitra of a payment
+    never change."""
     row = await db.fetchrow(FIND_PEOPLE_OF_TARGETED_PAYMENT, payment_id)
     if row is None:
         raise NoRow(FIND_PEOPLE_OF_TARGETED_PAYMENT)

@@ -47,8 +47,7 @@ WITH key AS MATERIALIZED (
     FROM key, requests JOIN pairings ON pairings.id = requests.pairing_id
     WHERE key.is_free AND requests.id = @request_id AND requests.mitra_id = @mitra_id
 ), locked_payment AS MATERIALIZED (
-    -- A decided pairing stays decided. So if the pairing is decided, the statement takes no lock and returns no
-    -- row.
+    -- A decided pairing stays decided. So the statement takes no lock and returns no row if the pairing is decided.
     SELECT payments.* FROM payments JOIN asked ON payments.id = asked.payment_id
     WHERE asked.pairing_status = 'open'
     FOR NO KEY UPDATE OF payments
@@ -191,8 +190,8 @@ WHERE requests.pairing_id = @pairing_id AND requests.status = 'offered'
     )
 
 -- name: find_match_to_push :optional
--- Read this session, if it still needs a push. A session needs a push if it is running, began within the last
--- @within_seconds, and the customer got no push about it yet.
+-- Read this session, if it still needs a push. A running session needs a push if it began within the last
+-- @within_seconds and the customer got no push about it yet.
 -- row: SessionPush
 SELECT customer_id AS user_id, id AS subject_id, id AS topic_id, id AS session_id, started_at AS reason_at,
     ends_at AS expires_at
@@ -284,7 +283,8 @@ SELECT id FROM sessions WHERE pairing_id = @pairing_id
 SELECT id FROM sessions WHERE mitra_id = @mitra_id AND status = 'active' ORDER BY id
 
 -- name: find_people_of_targeted_payment :one
--- Read the customer who pays, and the mitra whom the customer chose. These two ids of a payment never change.
+-- Read the customer who pays, and the mitra whom the customer chose. The customer and the chosen mitra of a payment
+-- never change.
 -- row: PeopleOfPayment
 SELECT customer_id, target_mitra_id FROM payments WHERE id = @payment_id AND target_mitra_id IS NOT NULL
 

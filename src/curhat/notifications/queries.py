@@ -28,8 +28,8 @@ SELECT FROM pg_advisory_xact_lock(hashtextextended('push subscription at ' || $1
 
 
 async def lock_endpoint(db: Executor, /, *, endpoint: str) -> None:
-    """Take the endpoint's advisory lock for this transaction. If two people subscribe in the same browser, the
-    second transaction waits for the first."""
+    """Take the endpoint's advisory lock for this transaction. If two people subscribe in the same browser, the second
+    transaction waits for the first transaction."""
     await db.execute(LOCK_ENDPOINT, endpoint)
 
 
@@ -140,8 +140,8 @@ SELECT id, user_id, language FROM push_subscriptions WHERE role = 'mitra' AND us
 
 
 async def list_subscriptions_of_mitra(db: Executor, /, *, mitra_id: UUID) -> list[Subscription]:
-    """List all subscriptions of the mitra, including those that have failed. If a test push arrives at a failed
-    subscription, the worker clears the subscription's failures."""
+    """List all subscriptions of the mitra, including failed subscriptions. If a test push arrives at a failed subscription,
+    the worker clears the subscription's failures."""
     return [Subscription(*row) for row in await db.fetch(LIST_SUBSCRIPTIONS_OF_MITRA, mitra_id)]
 
 
@@ -253,7 +253,7 @@ async def claim_messages(
     max_messages: int,
     claim_seconds: float,
 ) -> list[ClaimedMessage]:
-    """Claim at most @max_messages due messages, oldest first, except those to @busy_services. A claimed message is due
+    """Claim at most @max_messages due messages, oldest first, except messages to @busy_services. A claimed message is due
     again after @claim_seconds. The worker's attempt to send the message has certainly ended after @claim_seconds.
     `service` names the push service. The name is `fcm`, `other`, or the part of the endpoint that the regular expression
     @known_endpoint captures."""
@@ -294,7 +294,7 @@ DELETE FROM push_messages WHERE id = ANY ($1::bigint[]) AND done_at IS NULL
 
 
 async def delete_unwanted_messages(db: Executor, /, *, ids: Sequence[int]) -> None:
-    """Delete the push messages with these ids, except those that are done."""
+    """Delete the push messages with these ids, except messages that are done."""
     await db.execute(DELETE_UNWANTED_MESSAGES, ids)
 
 

@@ -8,8 +8,8 @@
 SELECT FROM people WHERE id = @user_id FOR NO KEY UPDATE
 
 -- name: lock_endpoint :exec
--- Take the endpoint's advisory lock for this transaction. If two people subscribe in the same browser, the
--- second transaction waits for the first.
+-- Take the endpoint's advisory lock for this transaction. If two people subscribe in the same browser, the second
+-- transaction waits for the first transaction.
 SELECT FROM pg_advisory_xact_lock(hashtextextended('push subscription at ' || @endpoint::text, 0))
 
 -- name: delete_earlier_owner :exec
@@ -49,8 +49,8 @@ FROM push_messages AS messages JOIN push_subscriptions AS subscriptions ON subsc
 WHERE subscriptions.role = 'mitra' AND subscriptions.user_id = @mitra_id AND messages.kind = 'test'
 
 -- name: list_subscriptions_of_mitra :many
--- List all subscriptions of the mitra, including those that have failed. If a test push arrives at a failed
--- subscription, the worker clears the subscription's failures.
+-- List all subscriptions of the mitra, including failed subscriptions. If a test push arrives at a failed subscription,
+-- the worker clears the subscription's failures.
 -- row: Subscription
 SELECT id, user_id, language FROM push_subscriptions WHERE role = 'mitra' AND user_id = @mitra_id
 
@@ -78,7 +78,7 @@ SET topic = excluded.topic, payload = excluded.payload, reason_at = excluded.rea
 WHERE push_messages.reason_at < excluded.reason_at
 
 -- name: claim_messages :many
--- Claim at most @max_messages due messages, oldest first, except those to @busy_services. A claimed message is due
+-- Claim at most @max_messages due messages, oldest first, except messages to @busy_services. A claimed message is due
 -- again after @claim_seconds. The worker's attempt to send the message has certainly ended after @claim_seconds.
 -- `service` names the push service. The name is `fcm`, `other`, or the part of the endpoint that the regular expression
 -- @known_endpoint captures.
@@ -120,7 +120,7 @@ WHERE done_at IS NULL AND due_at <= (SELECT curhat_now()) AND expires_at > (SELE
 UPDATE push_messages SET done_at = curhat_now() WHERE id = ANY (@ids::bigint[])
 
 -- name: delete_unwanted_messages :exec
--- Delete the push messages with these ids, except those that are done.
+-- Delete the push messages with these ids, except messages that are done.
 DELETE FROM push_messages WHERE id = ANY (@ids::bigint[]) AND done_at IS NULL
 
 -- name: postpone_message :exec

@@ -310,8 +310,8 @@ GROUP BY pairing_id
 
 
 async def count_answers(db: Executor, /, *, pairing_ids: Sequence[UUID]) -> list[CountAnswersRow]:
-    """For each pairing, count the mitras who were asked and the mitras who rejected. A pairing that asked nobody
-    has no row."""
+    """For each pairing, count the mitras who were asked and the mitras who rejected. The result has no row for a pairing
+    that asked nobody."""
     return [CountAnswersRow(*row) for row in await db.fetch(COUNT_ANSWERS, pairing_ids)]
 
 
@@ -500,7 +500,7 @@ WHERE failed_pairing_events.payment_id = ANY ($1::uuid[])
 
 
 async def link_events_to_cases(db: Executor, /, *, payment_ids: Sequence[UUID]) -> None:
-    """Link each event of these payments (its case_id) to the review case of the same payment."""
+    """Set the case_id of each event of these payments to the review case of the event's payment."""
     await db.execute(LINK_EVENTS_TO_CASES, payment_ids)
 
 
@@ -687,5 +687,5 @@ WHERE requests.id = ANY ($1::uuid[])
 
 
 async def list_closed_requests(db: Executor, /, *, request_ids: Sequence[UUID]) -> list[ClosedRequest]:
-    """Read requests that are no longer open, with the columns that explain why."""
+    """Read requests that are no longer open, with the columns that explain the end of each request."""
     return [ClosedRequest(*row) for row in await db.fetch(LIST_CLOSED_REQUESTS, request_ids)]

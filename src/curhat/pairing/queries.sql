@@ -154,8 +154,8 @@ FROM locked_pairings, moment
 WHERE locked_pairings.status = 'open'
 
 -- name: count_answers :many
--- For each pairing, count the mitras who were asked and the mitras who rejected. A pairing that asked nobody
--- has no row.
+-- For each pairing, count the mitras who were asked and the mitras who rejected. The result has no row for a pairing
+-- that asked nobody.
 SELECT pairing_id, count(*) AS asked, count(*) FILTER (WHERE status = 'rejected') AS rejected
 FROM requests WHERE pairing_id = ANY (@pairing_ids::uuid[])
 GROUP BY pairing_id
@@ -243,7 +243,7 @@ SELECT payment_id, id, failure_tag, kind, target_mitra_id FROM pairings WHERE id
 ORDER BY id
 
 -- name: link_events_to_cases :exec
--- Link each event of these payments (its case_id) to the review case of the same payment.
+-- Set the case_id of each event of these payments to the review case of the event's payment.
 UPDATE failed_pairing_events SET case_id = review_cases.id
 FROM review_cases
 WHERE failed_pairing_events.payment_id = ANY (@payment_ids::uuid[])
@@ -336,7 +336,7 @@ JOIN open_pairings ON open_pairings.id = offered_requests.pairing_id
 ORDER BY offered_requests.mitra_id, offered_requests.id
 
 -- name: list_closed_requests :many
--- Read requests that are no longer open, with the columns that explain why.
+-- Read requests that are no longer open, with the columns that explain the end of each request.
 -- nullable: close_reason, failure_tag
 -- row: ClosedRequest
 SELECT requests.id, requests.mitra_id, requests.status AS request_status, requests.close_reason, pairings.kind,

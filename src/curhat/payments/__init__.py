@@ -11,8 +11,8 @@ Guarantees
     A customer confirms at most 20 times in an hour. These limits hold exactly, over all processes.
     If the gateway does not answer about a charge, the charge is given up 10 minutes after the time to pay. Operators
     see a payment whose charge was given up. A later approval of the charge is refunded.
-    If a charge was taken, and was neither delivered nor given back, it has an open case or an operator's decision. Each
-    charge is decided at most once. A decided case opens again for a further charge.
+    A charge that was taken, not delivered and not given back has an open case or an operator's decision. Each charge is
+    decided at most once. A decided case opens again for a further charge.
     The server charges for an extension after the extension is approved. The gateway must approve the charge within a
     time limit.
 Concurrency

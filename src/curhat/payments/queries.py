@@ -65,8 +65,8 @@ async def find_opening_wait(
     db: Executor, /, *, window_seconds: float, customer_id: UUID, purpose: Purpose, max_payments: int
 ) -> float | None:
     """Count the customer's payments of this purpose from the newest, and find payment number @max_payments. Returns the
-    seconds until this payment is @window_seconds old. During these seconds, the customer has used up the @max_payments
-    of the window. Returns no row if the customer has fewer payments of this purpose."""
+    seconds until this payment is @window_seconds old. Until then, the window contains @max_payments payments of the
+    customer. Returns no row if the customer has fewer payments of this purpose."""
     row = await db.fetchrow(FIND_OPENING_WAIT, window_seconds, customer_id, purpose, max_payments)
     if row is None:
         return None
@@ -96,8 +96,8 @@ async def find_confirmation_wait(
     """Count the customer's confirmations from the newest, and find confirmation number @max_confirmations. Returns the
     seconds until this confirmation is @window_seconds old. A confirmation is a charge attempt for a session, or a
     confirmed trial. The statement reads only the newest @max_payments payments. A customer has one open payment at a
-    time, so no other payment can have a confirmation within the window. Returns no row if these payments have fewer
-    confirmations."""
+    time, so no other payment can have a confirmation within the window. Returns no row if these payments have fewer than
+    @max_confirmations confirmations."""
     row = await db.fetchrow(
         FIND_CONFIRMATION_WAIT, customer_id, max_payments, window_seconds, max_confirmations
     )
@@ -234,7 +234,8 @@ RETURNING id
 
 
 async def begin_confirmation(db: Executor, /, *, payment_id: UUID) -> UUID:
-    """pending → confirming. Inserts a charge attempt and returns the attempt's id, which is its key at the gateway."""
+    """pending → confirming. Inserts a charge attempt and returns the attempt's id, which is also the attempt's key at the
+    gateway."""
     row = await db.fetchrow(BEGIN_CONFIRMATION, payment_id)
     if row is None:
         raise NoRow(BEGIN_CONFIRMATION)
@@ -291,9 +292,9 @@ WHERE locked_payments.status = 'pending'
 
 
 async def expire_payments(db: Executor, /, *, payment_ids: Sequence[UUID]) -> list[ExpirePaymentsRow]:
-    """pending → expired, for payments whose time to pay has passed. Locks the payments in id order. Returns one row
-    per payment that was pending. `is_expired` is false if the time to pay has not passed yet. A confirming
-    payment has no row, because a confirmation that began in time delays the expiry."""
+    """pending → expired, for payments whose time to pay has passed. Locks the payments in id order. Returns one row per
+    payment that was pending. `is_expired` is false if the time to pay has not passed yet. The result has no row for a
+    confirming payment, because a confirmation that began in time delays the expiry."""
     return [ExpirePaymentsRow(*row) for row in await db.fetch(EXPIRE_PAYMENTS, payment_ids)]
 
 

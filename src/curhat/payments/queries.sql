@@ -15,8 +15,8 @@ RETURNING id, expires_at
 
 -- name: find_opening_wait :optional
 -- Count the customer's payments of this purpose from the newest, and find payment number @max_payments. Returns the
--- seconds until this payment is @window_seconds old. During these seconds, the customer has used up the @max_payments
--- of the window. Returns no row if the customer has fewer payments of this purpose.
+-- seconds until this payment is @window_seconds old. Until then, the window contains @max_payments payments of the
+-- customer. Returns no row if the customer has fewer payments of this purpose.
 SELECT extract(epoch FROM created_at + make_interval(secs => @window_seconds) - curhat_now())::float8 AS wait_seconds
 FROM payments WHERE customer_id = @customer_id AND purpose = @purpose
 ORDER BY id DESC OFFSET @max_payments - 1 LIMIT 1
@@ -25,8 +25,8 @@ ORDER BY id DESC OFFSET @max_payments - 1 LIMIT 1
 -- Count the customer's confirmations from the newest, and find confirmation number @max_confirmations. Returns the
 -- seconds until this confirmation is @window_seconds old. A confirmation is a charge attempt for a session, or a
 -- confirmed trial. The statement reads only the newest @max_payments payments. A customer has one open payment at a
--- time, so no other payment can have a confirmation within the window. Returns no row if these payments have fewer
--- confirmations.
+-- time, so no other payment can have a confirmation within the window. Returns no row if these payments have fewer than
+-- @max_confirmations confirmations.
 WITH newest_payments AS MATERIALIZED (
     SELECT id, is_trial, confirmed_at FROM payments WHERE customer_id = @customer_id AND purpose = 'session'
     ORDER BY id DESC LIMIT @max_payments
@@ -82,7 +82,8 @@ SELECT id, customer_id, purpose, status, amount_rp, target_mitra_id, expires_at,
 FROM locked_payment
 
 -- name: begin_confirmation :one
--- pending → confirming. Inserts a charge attempt and returns the attempt's id, which is its key at the gateway.
+-- pending → confirming. Inserts a charge attempt and returns the attempt's id, which is also the attempt's key at the
+-- gateway.
 WITH begin_confirmation AS (
     UPDATE payments SET status = 'confirming' WHERE id = @payment_id AND status = 'pending' RETURNING id, amount_rp
 )
@@ -98,9 +99,9 @@ UPDATE payments SET status = 'confirmed', confirmed_at = curhat_now() WHERE id =
 UPDATE payments SET status = 'pending' WHERE id = @payment_id
 
 -- name: expire_payments :many
--- pending → expired, for payments whose time to pay has passed. Locks the payments in id order. Returns one row
--- per payment that was pending. `is_expired` is false if the time to pay has not passed yet. A confirming
--- payment has no row, because a confirmation that began in time delays the expiry.
+-- pending → expired, for payments whose time to pay has passed. Locks the payments in id order. Returns one row per
+-- payment that was pending. `is_expired` is false if the time to pay has not passed yet. The result has no row for a
+-- confirming payment, because a confirmation that began in time delays the expiry.
 WITH locked_payments AS MATERIALIZED (
     SELECT id, purpose, status, expires_at FROM payments WHERE id = ANY (@payment_ids::uuid[])
     ORDER BY id

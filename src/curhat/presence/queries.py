@@ -39,8 +39,9 @@ async def read_mitra_states(
 ) -> list[MitraState]:
     """Read the columns on which the availability of these mitras depends. `push_reachable_seconds` is the number of seconds
     for which push can still reach the mitra. Push reaches the mitra until @push_window_seconds after last_seen_at. The
-    number is 0 if the mitra has no subscription that has not failed. A change of another availability column increases
-    `availability_version`, but the passing of time does not. After a failover, every version is higher than before."""
+    number is 0 if the mitra has no subscription, or if all subscriptions of the mitra have failed. A change of another
+    availability column increases `availability_version`, but the passing of time does not. After a failover, every
+    version is higher than before."""
     return [MitraState(*row) for row in await db.fetch(READ_MITRA_STATES, push_window_seconds, mitra_ids)]
 
 
@@ -148,7 +149,7 @@ RETURNING mitras.id
 async def write_last_seen(
     db: Executor, /, *, mitra_ids: Sequence[UUID], ages_seconds: Sequence[float]
 ) -> list[UUID]:
-    """Set each mitra's last_seen_at to the time @ages_seconds ago. A stored time that is later stays. Returns the mitras
-    whose rows the statement wrote. The statement skips rows that another transaction has locked, so the statement never
-    waits and never takes part in a deadlock."""
+    """Set each mitra's last_seen_at to the time @ages_seconds ago. If the stored last_seen_at is later, the statement keeps
+    the stored time. Returns the mitras whose rows the statement wrote. The statement skips rows that another transaction
+    has locked, so the statement never waits and never takes part in a deadlock."""
     return [row[0] for row in await db.fetch(WRITE_LAST_SEEN, mitra_ids, ages_seconds)]

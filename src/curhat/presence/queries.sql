@@ -1,8 +1,9 @@
 -- name: read_mitra_states :many
 -- Read the columns on which the availability of these mitras depends. `push_reachable_seconds` is the number of seconds
 -- for which push can still reach the mitra. Push reaches the mitra until @push_window_seconds after last_seen_at. The
--- number is 0 if the mitra has no subscription that has not failed. A change of another availability column increases
--- `availability_version`, but the passing of time does not. After a failover, every version is higher than before.
+-- number is 0 if the mitra has no subscription, or if all subscriptions of the mitra have failed. A change of another
+-- availability column increases `availability_version`, but the passing of time does not. After a failover, every
+-- version is higher than before.
 -- row: MitraState
 SELECT id, display_name, online, suspended_at IS NOT NULL AS suspended, can_take_customer, active_sessions,
     max_customers,
@@ -65,9 +66,9 @@ FROM (
 WHERE mitras.id = ended.mitra_id
 
 -- name: write_last_seen :many
--- Set each mitra's last_seen_at to the time @ages_seconds ago. A stored time that is later stays. Returns the mitras
--- whose rows the statement wrote. The statement skips rows that another transaction has locked, so the statement never
--- waits and never takes part in a deadlock.
+-- Set each mitra's last_seen_at to the time @ages_seconds ago. If the stored last_seen_at is later, the statement keeps
+-- the stored time. Returns the mitras whose rows the statement wrote. The statement skips rows that another transaction
+-- has locked, so the statement never waits and never takes part in a deadlock.
 WITH seen AS (
     SELECT mitra_id, curhat_now() - make_interval(secs => age_seconds) AS seen_at
     FROM unnest(@mitra_ids::uuid[], @ages_seconds::double precision[]) AS frames (mitra_id, age_seconds)

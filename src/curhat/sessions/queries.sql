@@ -12,9 +12,9 @@
 -- name: send_messages :many
 -- nothing → sent. Stores each message whose sender is a member of its session, if the session runs. Each array has one
 -- element per message. Returns a row for each message whose sender is a member. `id` is null if this statement did not
--- store the message. The message was then stored before, or the session is over. The statement reads the clock after it
--- has taken the last lock, so it stores no message if the session's time ran out during a lock wait. The locks also
--- ensure that the ids of a session's messages grow in commit order.
+-- store the message. In this case the message is already stored, or the session is over. The statement reads the clock
+-- after it has taken the last lock. So the statement stores no message if the session's time ran out during a lock
+-- wait. The locks also ensure that the ids of a session's messages grow in commit order.
 -- nullable: id, sent_at
 -- row: SendRow
 WITH asked AS MATERIALIZED (
@@ -154,8 +154,9 @@ WITH locked_sessions AS MATERIALIZED (
 ), moment AS MATERIALIZED (
     SELECT curhat_now() AS now, count(*) AS locks FROM locked_sessions
 ), end_sessions AS (
-    -- PostgreSQL evaluates CHECK constraints against the row version this statement first read. That version may still
-    -- point at an extension that was decided while we waited for the lock. So set open_extension_id to null again.
+    -- PostgreSQL evaluates CHECK constraints against the row version this statement first read. The first version may
+    -- still point at an extension that was decided while we waited for the lock. So set open_extension_id to null
+    -- again.
     UPDATE sessions SET status = 'ended', ended_at = moment.now, end_reason = 'time_up', open_extension_id = NULL
     FROM locked_sessions AS locked, moment
     WHERE sessions.id = locked.id AND locked.status = 'active' AND locked.ends_at <= moment.now

@@ -33,8 +33,8 @@ FROM generate_series(1, 20000)
 
 async def probe_writing(db: Executor, /) -> ProbeWritingRow:
     """Write 280 kB into a temporary file on the data disk, and a record into the WAL. The commit flushes the record, and
-    waits for a synchronous standby. So the probe fails or hangs when no other write to the database could succeed. The
-    statement needs no table and takes no lock. It leaves only 60 bytes of WAL behind."""
+    waits for a synchronous standby. So the probe fails or hangs when the database cannot write. The statement needs no
+    table and takes no lock. The statement leaves only 60 bytes of WAL behind."""
     row = await db.fetchrow(PROBE_WRITING)
     if row is None:
         raise NoRow(PROBE_WRITING)

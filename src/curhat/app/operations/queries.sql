@@ -4,8 +4,8 @@ SELECT set_config('work_mem', '64kB', true) AS work_mem
 
 -- name: probe_writing :one
 -- Write 280 kB into a temporary file on the data disk, and a record into the WAL. The commit flushes the record, and
--- waits for a synchronous standby. So the probe fails or hangs when no other write to the database could succeed. The
--- statement needs no table and takes no lock. It leaves only 60 bytes of WAL behind.
+-- waits for a synchronous standby. So the probe fails or hangs when the database cannot write. The statement needs no
+-- table and takes no lock. The statement leaves only 60 bytes of WAL behind.
 SELECT count(*) AS spilled_rows, pg_logical_emit_message(true, 'curhat', 'status')::text AS wal_position
 FROM generate_series(1, 20000)
 

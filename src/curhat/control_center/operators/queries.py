@@ -55,8 +55,8 @@ async def count_sign_in_tries(
     db: Executor, /, *, requester: bytes, email_digest: bytes, factor: Factor
 ) -> CountSignInTriesRow:
     """Count the wrong tries of one factor with this e-mail in the last 24 hours. `own` counts the tries of this requester,
-    and `own_age_seconds` is the age of the newest. `strangers` counts the tries of all unknown devices, and
-    `strangers_age_seconds` is the age of the newest."""
+    and `own_age_seconds` is the age of the newest of them. `strangers` counts the tries of all unknown devices, and
+    `strangers_age_seconds` is the age of the newest of them."""
     row = await db.fetchrow(COUNT_SIGN_IN_TRIES, requester, email_digest, factor)
     if row is None:
         raise NoRow(COUNT_SIGN_IN_TRIES)
@@ -238,7 +238,7 @@ WHERE id = $2
 
 
 async def enrol_totp(db: Executor, /, *, totp_last_step: int, operator_id: UUID) -> None:
-    """Make the proposed secret the current secret. Also mark the code of time step @totp_last_step as used."""
+    """Make the proposed secret the current secret. The statement also marks the code of time step @totp_last_step as used."""
     await db.execute(ENROL_TOTP, totp_last_step, operator_id)
 
 

@@ -9,8 +9,8 @@ SELECT pg_advisory_xact_lock(hashtextextended('sign-in tries of ' || encode(@ema
 
 -- name: count_sign_in_tries :one
 -- Count the wrong tries of one factor with this e-mail in the last 24 hours. `own` counts the tries of this requester,
--- and `own_age_seconds` is the age of the newest. `strangers` counts the tries of all unknown devices, and
--- `strangers_age_seconds` is the age of the newest.
+-- and `own_age_seconds` is the age of the newest of them. `strangers` counts the tries of all unknown devices, and
+-- `strangers_age_seconds` is the age of the newest of them.
 -- nullable: own_age_seconds, strangers_age_seconds
 WITH moment AS MATERIALIZED (
     SELECT curhat_now() AS now
@@ -94,7 +94,7 @@ UPDATE operators SET password_hash = @password_hash, must_change_password = fals
 UPDATE operators SET totp_new_salt = @totp_new_salt WHERE id = @operator_id
 
 -- name: enrol_totp :exec
--- Make the proposed secret the current secret. Also mark the code of time step @totp_last_step as used.
+-- Make the proposed secret the current secret. The statement also marks the code of time step @totp_last_step as used.
 UPDATE operators SET totp_salt = totp_new_salt, totp_new_salt = NULL, totp_last_step = @totp_last_step
 WHERE id = @operator_id
 

@@ -45,7 +45,7 @@ WHERE coalesce(charged.amount_rp, 0)
 -- name: late_approval_refunded :many
 -- 9: each charge attempt with the status approved_late has one automatic refund of its full amount
 --
--- If the gateway refused this refund, an operator may have decided on further refunds.
+-- If the gateway refused the automatic refund, an operator may have decided on further refunds.
 SELECT charge_attempts.id AS attempt_id, charge_attempts.payment_id, count(refunds.id) AS refunds
 FROM charge_attempts
 LEFT JOIN refunds ON refunds.charge_attempt_id = charge_attempts.id
@@ -54,7 +54,7 @@ WHERE charge_attempts.status = 'approved_late'
 GROUP BY charge_attempts.id HAVING count(refunds.id) <> 1
 
 -- name: one_refund_per_charge :many
--- 9: a charge attempt has at most one refund that the gateway has not refused, and never more than its amount
+-- 9: a charge attempt has at most one refund that the gateway has not refused, of at most the attempt's amount
 SELECT charge_attempts.id AS attempt_id, charge_attempts.amount_rp, sum(refunds.amount_rp) AS refunded_rp
 FROM charge_attempts
 JOIN refunds ON refunds.charge_attempt_id = charge_attempts.id AND refunds.status <> 'failed'
@@ -107,7 +107,8 @@ WHERE (pairings.status = 'failed') <> (events.id IS NOT NULL) OR pairings.failur
 -- name: failed_payment_has_tag_and_case :many
 -- 4: a payment that failed after its confirmation has one case, and all its events have the id of this case
 --
--- The payment has at least one event, and at most one event without a pairing. No event has `recovered` set.
+-- The failed payment has at least one event, and at most one event without a pairing. No event of the payment has
+-- `recovered` set.
 SELECT payments.id AS payment_id, payments.status, cases.id AS case_id, events.logged, events.astray
 FROM payments
 LEFT JOIN review_cases AS cases ON cases.payment_id = payments.id
@@ -149,7 +150,7 @@ WHERE CASE WHEN sessions.end_reason IN ('mitra_ended', 'mitra_suspended')
     THEN cases.id IS NULL ELSE cases.reason = 'cut_short' END
 
 -- name: money_in_sight :many
--- 15: a charge that was taken, and neither delivered nor given back, has a decision or an open case
+-- 15: a charge that was taken, not delivered and not given back has a decision or an open case
 --
 -- An approved charge is being delivered while its payment is confirmed. An approved charge is delivered if its session
 -- runs, or if the session ended by time or by the customer.
@@ -165,7 +166,7 @@ WHERE (taken.status = 'approved_late' OR taken.status = 'approved' AND payments.
     AND taken.decided_round IS NULL AND cases.status IS DISTINCT FROM 'open'
 
 -- name: decision_about_this_amount :many
--- 15: a charge with a decision was decided in a round of its case, and the amounts of the round are its charges
+-- 15: each decided charge belongs to a round of its case, and the round's refund is the sum of its charges
 SELECT taken.payment_id, taken.decided_round, rounds.decision, rounds.refund_rp, taken.amount_rp
 FROM (
     SELECT payment_id, decided_round, sum(amount_rp) AS amount_rp FROM charge_attempts
@@ -183,8 +184,7 @@ WHERE rounds.decision IS NULL OR rounds.refund_rp <> taken.amount_rp
 -- name: decided_refund_is_requested :many
 -- 15: a refund that an operator decided, and that needs no further approval, was requested from the gateway
 --
--- The refund is not requested if the automatic refund of the charge is done after all. The gateway had refused this
--- automatic refund at first.
+-- No refund is requested if the gateway first refused the automatic refund of the charge and later carried it out.
 SELECT charge_attempts.id AS attempt_id, rounds.round FROM (
     SELECT payment_id, round FROM review_cases
     WHERE decision = 'refund' AND (NOT needs_approval OR approved_by IS NOT NULL)
@@ -234,8 +234,8 @@ WHERE pairings.status = 'matched'
 -- name: targeted_then_one_blast :many
 -- 3.5: a payment without a chosen mitra has one blast; a payment with a chosen mitra has one targeted pairing
 --
--- A payment with a chosen mitra also has one blast if the customer took the fallback. Otherwise a payment with a chosen
--- mitra has no blast.
+-- A payment with a chosen mitra also has one blast if the customer took the fallback. Without a taken fallback, a
+-- payment with a chosen mitra has no blast.
 SELECT payments.id AS payment_id, payments.target_mitra_id, tried.targeted, tried.blasts, tried.taken
 FROM payments
 CROSS JOIN LATERAL (
@@ -256,7 +256,7 @@ FROM requests JOIN pairings ON pairings.id = requests.pairing_id
 WHERE pairings.left_out_mitra_id = requests.mitra_id OR pairings.target_mitra_id <> requests.mitra_id
 
 -- name: fallback_expired_has_event :many
--- 3.8: each expired fallback, and no other, has an event payment_session_expired; none expired early
+-- 3.8: a fallback has an event payment_session_expired if and only if it expired, and no fallback expired early
 SELECT pairings.id AS pairing_id, pairings.fallback_status, pairings.fallback_answer_by, payments.closed_at, events.tag
 FROM pairings
 JOIN payments ON payments.id = pairings.payment_id
@@ -297,7 +297,7 @@ LEFT JOIN extensions ON extensions.payment_id = payments.id
 WHERE (payments.purpose = 'extension') <> (extensions.id IS NOT NULL)
 
 -- name: extension_decided_as_its_terms_say :many
--- 7: an extension was decided as its terms say, and never approved if mitra_went_offline is set
+-- 7: each extension was decided by its terms, and no extension with mitra_went_offline was approved
 SELECT extensions.id AS extension_id, extensions.status, extensions.decided_by, extensions.default_action,
     extensions.deadline_at, extensions.decided_at
 FROM extensions JOIN sessions ON sessions.id = extensions.session_id
@@ -433,7 +433,8 @@ WITH steps AS (
 SELECT mitras.id AS mitra_id, mitras.max_customers, running.together, running.at
 FROM running JOIN mitras ON mitras.id = running.mitra_id
 WHERE running.step = 1 AND running.together > greatest(
-    -- The limit is the capacity before the next change. A capacity that was set at the same instant is also valid.
+    -- The limit is the capacity before the next change. A capacity that was set at the instant of the start also
+    -- counts.
     coalesce(
         (SELECT old FROM changes WHERE mitra_id = mitras.id AND at >= running.at ORDER BY at, id LIMIT 1),
         mitras.max_customers
@@ -467,7 +468,7 @@ GROUP BY customer_id HAVING count(*) > 1
 SELECT customer_id, count(*) AS trials FROM sessions WHERE is_trial GROUP BY customer_id HAVING count(*) > 1
 
 -- name: trial_used_up :many
--- 2a.9: no trial is confirmed after its customer cancelled a trial's search, and at most three in 24 hours
+-- 2a.9: a customer confirms no trial after cancelling a trial's search, and at most three trials in 24 hours
 SELECT later.customer_id, later.id AS payment_id FROM payments AS later
 WHERE later.is_trial AND later.confirmed_at IS NOT NULL AND (
     EXISTS (
@@ -483,7 +484,7 @@ WHERE later.is_trial AND later.confirmed_at IS NOT NULL AND (
 )
 
 -- name: openings_within_limits :many
--- X.13: a customer opens at most 10 payments for sessions in 10 minutes, and asks for 30 extensions in an hour
+-- X.13: a customer opens at most 10 payments for sessions in 10 minutes, and at most 30 for extensions in an hour
 SELECT customer_id, id AS payment_id, purpose FROM (
     SELECT customer_id, id, purpose, created_at - lag(created_at, CASE purpose WHEN 'session' THEN 10 ELSE 30 END)
         OVER (PARTITION BY customer_id, purpose ORDER BY id) AS since
@@ -567,7 +568,7 @@ WHERE parked_at IS NULL AND due_at < curhat_now() - interval '5 seconds'
 -- name: fallback_leaves_out :many
 -- 3.9: a fallback never asked the mitra who rejected the targeted request or let it time out
 --
--- The query compares the mitras of the requests. It does not read the column left_out_mitra_id.
+-- The query compares the mitras of the requests. The query does not read the column left_out_mitra_id.
 SELECT requests.id AS request_id, requests.mitra_id, failed.failure_tag
 FROM pairings AS failed
 JOIN pairings AS blast ON blast.payment_id = failed.payment_id AND blast.kind = 'blast'

@@ -40,9 +40,9 @@ LIMIT $2
 
 
 async def find_free_mitra_phones(db: Executor, /, *, prefix: str, max_phones: int) -> list[str]:
-    """Find the first phone numbers with this prefix that a simulated mitra can use. A simulated mitra can use a number
-    without a mitra. It can also use the number of a mitra who is not suspended and has no active session. A killed run
-    can leave an active session. Fewer than 20 codes were sent to the number in the last hour, and the limit is 30."""
+    """Find the first phone numbers with this prefix that a simulated mitra can use. The number has no mitra, or its mitra
+    is not suspended and has no active session. A killed run can leave an active session. Fewer than 20 codes were sent
+    to the number in the last hour, and the limit is 30."""
     return [row[0] for row in await db.fetch(FIND_FREE_MITRA_PHONES, prefix, max_phones)]
 
 
@@ -53,7 +53,7 @@ WHERE phone_number LIKE $1 || '_______'
 
 
 async def find_next_customer_number(db: Executor, /, *, prefix: str) -> int:
-    """Find the highest number that follows this prefix in a phone number of any person. Returns the next higher number."""
+    """Find the highest number that follows this prefix in a phone number of any person. Returns this number plus 1."""
     row = await db.fetchrow(FIND_NEXT_CUSTOMER_NUMBER, prefix)
     if row is None:
         raise NoRow(FIND_NEXT_CUSTOMER_NUMBER)

@@ -5,9 +5,9 @@
 SELECT pg_try_advisory_lock(hashtextextended('curhat simulate', 0)) AS is_locked
 
 -- name: find_free_mitra_phones :many
--- Find the first phone numbers with this prefix that a simulated mitra can use. A simulated mitra can use a number
--- without a mitra. It can also use the number of a mitra who is not suspended and has no active session. A killed run
--- can leave an active session. Fewer than 20 codes were sent to the number in the last hour, and the limit is 30.
+-- Find the first phone numbers with this prefix that a simulated mitra can use. The number has no mitra, or its mitra
+-- is not suspended and has no active session. A killed run can leave an active session. Fewer than 20 codes were sent
+-- to the number in the last hour, and the limit is 30.
 SELECT phone_number FROM (
     SELECT @prefix || lpad(number::text, 7, '0') AS phone_number FROM generate_series(0, 99999) AS number
 ) AS numbers
@@ -21,7 +21,7 @@ ORDER BY phone_number
 LIMIT @max_phones
 
 -- name: find_next_customer_number :one
--- Find the highest number that follows this prefix in a phone number of any person. Returns the next higher number.
+-- Find the highest number that follows this prefix in a phone number of any person. Returns this number plus 1.
 SELECT coalesce(max(substr(phone_number, char_length(@prefix) + 1)::integer), -1) + 1 AS number FROM people
 WHERE phone_number LIKE @prefix || '_______'
 
