@@ -151,8 +151,8 @@ class Program:
                 user=None if account is None else account.uid,
                 group=None if account is None else account.gid,
                 extra_groups=None if account is None else [],
-                # Ctrl-C in a terminal reaches the whole process group, but we stop the programs in order. So give
-                # each child a process session of its own.
+                # Ctrl-C in a terminal reaches the whole process group, but we stop the programs in order. So give each
+                # child a separate process session.
                 start_new_session=True,
                 preexec_fn=partial(_end_child_with, os.getpid(), death_signal or self.stop_signal),
             )
@@ -190,7 +190,7 @@ def end_with_parent(number: signal.Signals) -> None:
 def _end_child_with(parent: int, number: signal.Signals) -> None:
     """Make the kernel send the signal `number` to this child when the child's parent ends.
 
-    subprocess calls this function after it has changed the account, because that change would clear the setting.
+    The module subprocess calls this function after it has changed the account, because the change clears the setting.
     """
     end_with_parent(number)
     # If the parent has already ended, the kernel sends no signal. So end here.

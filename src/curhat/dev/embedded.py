@@ -1,4 +1,4 @@
-"""The embedded servers of development: PostgreSQL and Valkey, whose programs come in two wheels.
+"""The embedded servers of development: PostgreSQL and Valkey. Two wheels contain the programs.
 
 Guarantees
     All data of the servers is in the data directory. Outside the data directory there is only a temporary folder for
@@ -12,9 +12,8 @@ Concurrency
 Relies on
     Linux on x86-64 (the wheels contain programs for this platform), and /proc.
 
-docs/decisions/0006-embedded-servers.md says why we start the programs ourselves and do not use the helpers in the
-wheels. The same record says why each program runs in its own folder, and why root starts the programs under another
-account.
+Record 0006 (docs/decisions/0006-embedded-servers.md) says why we start the programs without the helpers in the wheels.
+The same record says why each program runs in its own folder, and why root starts the programs under another account.
 """
 
 import fcntl

@@ -321,7 +321,10 @@ class _Step:
 
 
 class _ShownProgram(Program):
-    """A program whose log the supervisor writes. The supervisor also prints the warnings and errors from the log."""
+    """A program. The supervisor writes the program's log.
+
+    The supervisor also prints the warnings and errors from the log.
+    """
 
     def __init__(
         self, title: str, command: list[str], folder: Path, log_file: Path, console: Console

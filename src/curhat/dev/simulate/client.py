@@ -28,16 +28,16 @@ from curhat.kit.identity import Role
 
 # If the server takes longer than this to answer a request, the client treats the request as unanswered.
 REQUEST_TIMEOUT_SECONDS: Final = 30.0
-# How many times a client sends a request while the connection fails. The average pause grows with each try. A killed
-# server is available again within seconds.
+# A client sends a request at most this many times while the connection fails. The average pause grows with each try. A
+# killed server is available again within seconds.
 MAX_CONNECTION_TRIES: Final = 8
-# How many times a client sends a command again while the server still executes the command.
+# A client repeats a command at most this many times while the server still executes the command.
 MAX_RUNNING_TRIES: Final = 60
 RUNNING_PAUSE_SECONDS: Final = 0.25
-# How long a device may take to show the same as a snapshot. A lost signal delays the device by 3 s. A lost
+# The time within which a device must show the same as a snapshot. A lost signal delays the device by 3 s. A lost
 # network delays the device by 1.5 s, plus the time to reconnect. The remaining time allows for a slow machine.
 CATCH_UP_TIMEOUT_SECONDS: Final = 30.0
-# How long cards and presence, which are not part of the stream, may differ from a snapshot.
+# Cards and presence are not part of the stream. They may differ from a snapshot for this long.
 TRANSIENT_TIMEOUT_SECONDS: Final = 15.0
 COMPARE_PAUSE_SECONDS: Final = 0.5
 # Close codes that the server should never send to these clients.
@@ -179,7 +179,7 @@ class Person:
             return await self.call("POST", self.base + path, body, key=key, expected=while_running)
 
         if manner == "cut":
-            # Act as if the network were lost before the answer arrives.
+            # Pretend that the network was lost before the answer arrived.
             try:
                 async with asyncio.timeout(self.dice.uniform(0, 0.03)):
                     await send()
@@ -376,7 +376,8 @@ class Device:
         self.picture = type(person.picture)() if person.devices else person.picture
         self.epoch: str | None = None
         self.seq = 0
-        # When the current connection received its welcome. None if there is no connection, or no welcome yet.
+        # The time at which the current connection received its welcome. None if there is no connection, or no welcome
+        # yet.
         self.live_since: float | None = None
         self._closing = False
         self._socket: ClientWebSocketResponse | None = None

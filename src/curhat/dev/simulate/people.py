@@ -22,15 +22,15 @@ MANY_JOURNEYS = 1_000_000
 MITRA_NAMES = ("Sekar", "Laras", "Bayu", "Intan", "Galih", "Nadia", "Reza", "Tiara", "Yoga", "Ayu")
 CUSTOMER_NAMES = ("Bunga", "Rio", "Mega", "Dimas", "Citra", "Fajar", "Lia", "Hana", "Ilham", "Nisa")
 
-# How a client sends a command: once, again after its answer, twice at the same time, or again after the client lost
-# the network before the answer. The repetition has the same Idempotency-Key.
+# A client sends a command once, twice at the same time, again after its answer, or again after a lost answer. The
+# repetition has the same Idempotency-Key.
 Manner = Literal["once", "repeated", "twice", "cut"]
 MANNERS: tuple[Manner, ...] = get_args(Manner)
 # How the mock gateway treats a charge.
 Behaviour = Literal["approve", "decline", "slow", "lost", "double"]
 BEHAVIOURS: tuple[Behaviour, ...] = get_args(Behaviour)
-# What a customer does when the chosen mitra does not accept: take the fallback, decline the fallback, or ignore the
-# popup.
+# The reaction of a customer when the chosen mitra does not accept: take the fallback, decline the fallback, or ignore
+# the popup.
 PopupAnswer = Literal["take", "decline", "leave"]
 POPUP_ANSWERS: tuple[PopupAnswer, ...] = get_args(PopupAnswer)
 # How mitras treat a customer's request: each mitra decides separately, all mitras reject it, or all mitras ignore it.
@@ -42,7 +42,7 @@ RECEPTIONS: dict[int, Reception] = {7: "rejected", 23: "overlooked"}
 
 What = Literal["accept", "reject", "ignore"]
 REACTIONS: tuple[What, ...] = get_args(What)
-# How probable each reaction to a request is.
+# The probability of each reaction to a request.
 CHANCES: dict[Reception, tuple[int, int, int]] = {
     "usual": (86, 8, 6),
     "rejected": (0, 1, 0),
@@ -74,7 +74,7 @@ class ExtensionPlan:
 
 @dataclass(frozen=True, slots=True)
 class Chatting:
-    """How a person chats in one session."""
+    """The plan of a person's chat in one session."""
 
     messages: int
     typing_seconds: float
@@ -94,7 +94,7 @@ class MitraPlan:
     max_customers: int
     slow: bool = False
     devices: int = 1
-    # Seconds between two network failures, and between two changes of the toggle. 0: never.
+    # The seconds between two network failures, and between two changes of the toggle. The value 0 means never.
     trouble_seconds: float = 0
     toggle_seconds: float = 0
 
@@ -121,7 +121,7 @@ class MitraPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JourneyPlan:
-    """What a customer does from the first screen to the end of the chat. The defaults make an uneventful journey."""
+    """The steps of a customer from the first screen to the end of the chat. The defaults make an uneventful journey."""
 
     hesitates_seconds: float
     comes_back: bool = False  # choose the mitra of the last chat, if there was a chat

@@ -98,7 +98,7 @@ class Picture:
 
 
 class CustomerPicture(Picture):
-    """What a customer's client shows."""
+    """The picture of a customer's client."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -148,7 +148,7 @@ class CustomerPicture(Picture):
 
 
 class MitraPicture(Picture):
-    """What a mitra's client shows. The server sends cards and presence outside of the stream."""
+    """The picture of a mitra's client. The server sends cards and presence outside of the stream."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -19,7 +19,7 @@ from curhat.dev.simulate import queries
 from curhat.dev.simulate.invariants import INVARIANTS, Violation
 from curhat.kit.database import Database
 
-# What a customer is doing, in the order of a journey.
+# The activities of a customer, in the order of a journey.
 Phase = Literal["away", "signing in", "looking", "paying", "searching", "chatting", "resting", "done"]
 PHASES: Final[tuple[Phase, ...]] = get_args(Phase)
 
@@ -46,8 +46,7 @@ class Tally:
         self.matched = 0
         self.unmatched: Counter[str] = Counter()
         self.accepts: Counter[str] = Counter()
-        # The three counts are about customers who chose the mitra of the last chat, about the answers to the popup of
-        # the fallback, and about the answers to extensions.
+        # The counts of targeted searches by outcome, of fallback popups by answer, and of extensions by answer.
         self.returns: Counter[str] = Counter()
         self.popups: Counter[str] = Counter()
         self.extension_answers: Counter[str] = Counter()
