@@ -1,9 +1,9 @@
 """Decides which endpoints of push services this server may connect to.
 
 Clients choose the endpoints, so an endpoint could name a host in our own network.
-The server checks an endpoint when it saves the subscription, and again at each use. This module resolves the name and
-checks every address found. The HTTP client connects only to a checked address. So an attacker gains nothing by making
-the name resolve to another address between check and use.
+The server checks an endpoint when it saves the subscription, and again at each use. This module resolves the host name
+and checks every address of the host. The HTTP client connects only to a checked address. So an attacker gains nothing
+by making the name resolve to another address between check and use.
 """
 
 import asyncio

@@ -36,7 +36,7 @@ URL: Final = "https://fcm.googleapis.com"
 TOKEN_URL: Final = "https://oauth2.googleapis.com/token"  # noqa: S105  an address
 SCOPE: Final = "https://www.googleapis.com/auth/firebase.messaging"
 GRANT_TYPE: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
-# How long sending one message may take, including a new access token. A claim of the outbox lasts longer.
+# Sending one message may take this long, including a new access token. A claim of the outbox lasts longer.
 SEND_TIMEOUT_SECONDS: Final = 5.0
 TOKEN_TIMEOUT_SECONDS: Final = 3.0
 # Google accepts assertions that are valid for at most an hour.

@@ -28,9 +28,9 @@ from curhat.notifications.templates import PushKind
 
 log = structlog.get_logger(__name__)
 
-# How many messages one worker sends at the same time.
+# One worker sends at most this many messages at the same time.
 MAX_SENDS_RUNNING: Final = 100
-# How many messages one worker claims at the same time. All claimed messages may be for one push service.
+# One worker claims at most this many messages at the same time. All claimed messages may be for one push service.
 MAX_MESSAGES_PER_CLAIM: Final = 25
 # While this many messages to one push service are on their way, the worker claims no further messages to this service.
 # So one service occupies fewer than half of the places. If a service takes 0.1 s per message, the worker sends 250 to
@@ -45,9 +45,10 @@ OTHER_SERVICES: Final = "other"
 # How long a claim lasts. A claim lasts longer than any attempt, which takes at most 1 s for Valkey and 5 s for the push
 # service. So no worker is still sending the message after the claim has ended.
 CLAIM_SECONDS: Final = 7.0
-# How often a worker looks for due messages. A message that another process put into the outbox waits at most this long.
+# A worker looks for due messages at this interval. A message that another process put into the outbox waits at most
+# this long.
 POLL_INTERVAL_SECONDS: Final = 0.5
-# How often a worker counts the messages that wait.
+# A worker counts the messages that wait at this interval.
 COUNT_INTERVAL_SECONDS: Final = 5.0
 # The waits before the second attempt, before the third attempt, and so on. If a push service asks for a longer wait,
 # the worker obeys, but waits at most the longest of these times.
@@ -86,7 +87,7 @@ class Outbox:
         self._is_stopping = False
         self._tasks: set[asyncio.Task[None]] = set()
         IN_FLIGHT.set_function(self._tasks.__len__)
-        # The messages on their way, by push service, and the services whose last message timed out.
+        # The messages on their way, by push service. Also the services whose last message timed out.
         self._sending: Counter[str] = Counter()
         self._silent: set[str] = set()
         SILENT.set_function(self._silent.__len__)

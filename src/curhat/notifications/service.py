@@ -52,7 +52,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     user_id: UUID
     # The request, session or chat message that the push announces.
     subject_id: UUID
-    # The request or session whose earlier push this push replaces.
+    # This push replaces the earlier push about this request or session.
     topic_id: UUID
     request_id: UUID | None = None
     session_id: UUID | None = None
@@ -129,7 +129,7 @@ async def unsubscribe(tx: Transaction, identity: Identity, endpoint: str) -> Non
 
 
 async def enqueue(tx: Transaction, messages: Sequence[Message]) -> int:
-    """Put each message into the outbox for each subscription of its user that has not failed.
+    """Put each message into the outbox, once for each subscription of its user that has not failed.
 
     `messages` must have at least one message, and all messages must be for users of the same role. Returns the number
     of pairs (message, subscription). A repeated call does nothing.

@@ -28,12 +28,12 @@ from curhat.notifications.port import (
 
 log = structlog.get_logger(__name__)
 
-# How long sending one message may take, including the connection.
+# Sending one message may take this long, including the connection.
 SEND_TIMEOUT_SECONDS: Final = 5.0
 # There are more connections than messages that a worker sends at the same time, so no message waits for a connection.
 MAX_CONNECTIONS: Final = 128
 # RFC 8292 allows a signature to be valid for 24 h. Our signature is valid for 12 h, and we make a new signature every
-# hour, so the clock of a push service may differ from our clock.
+# hour. So the clock of a push service may differ from our clock by hours.
 SIGNATURE_TTL_SECONDS: Final = 12 * 3600
 MAX_SIGNATURE_AGE_SECONDS: Final = 3600
 # Limits memory. There are only a few push services, but clients choose the endpoints.
