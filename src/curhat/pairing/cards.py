@@ -1,4 +1,4 @@
-"""The mitras' request cards. Each server process shows its connected mitras the requests that are open now.
+"""The mitras' request cards. Each server process shows the open requests to its connected mitras.
 
 Cards are level-triggered. `refresh` compares the open requests in PostgreSQL with the shown requests, and sends the
 difference. After a signal, `refresh` runs for the mitras that the signal names. Every LOOK_AGAIN_SECONDS, `refresh`
@@ -23,7 +23,7 @@ from curhat.realtime.hub import Hub
 
 log = structlog.get_logger(__name__)
 
-# How long a card may be wrong if a signal was lost.
+# A card may be wrong for this long if a signal was lost.
 LOOK_AGAIN_SECONDS = 2.0
 
 
