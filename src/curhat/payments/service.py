@@ -70,8 +70,8 @@ OPENING_LIMITS: Final[dict[Purpose, OpeningLimit]] = {
 }
 MAX_CONFIRMATIONS = 20
 CONFIRMATIONS_WINDOW_SECONDS = 3600
-# Only these newest payments can have a confirmation within the window. They are 60 payments that were opened within the
-# window, and one payment that was opened earlier.
+# Only these newest payments can have a confirmation within the window. The newest payments are 60 payments that were
+# opened within the window, and one payment that was opened earlier.
 MAX_CONFIRMED_PAYMENTS = 61
 
 
@@ -233,8 +233,8 @@ async def begin_confirmation(tx: Transaction, payment: LockedPayment) -> Charge 
 
     Returns the charge to carry out after the commit. Returns None if the payment is confirmed now. If the process dies
     before the charge, a worker finishes the attempt at the armed deadline. The caller holds the lock of the pending
-    payment, and a customer has one open payment. These two facts make the count of the customer's confirmations exact.
-    Raises PaymentExpired, TooManyRequests.
+    payment, and a customer has one open payment. So the count of the customer's confirmations is exact. Raises
+    PaymentExpired, TooManyRequests.
     """
     if payment.is_over:
         raise PaymentExpired

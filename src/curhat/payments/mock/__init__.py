@@ -1,4 +1,4 @@
-"""The mock gateway (2a.1): for development, for tests, and for a production whose payments move no money yet.
+"""The mock gateway (2a.1), for development, for tests, and for a production without real money.
 
 The mock acts like an external service. A test can make the mock misbehave.
 
