@@ -19,9 +19,9 @@ How it works
     arrived when the stop began. So a mitra who left during the stop is not connected.
     `reconcile` reports all connections of this process, applies the states of their mitras to Valkey, and tells the
     package pairing which of these mitras may be asked. `reconcile` repairs the effects of a lost signal or an outage.
-    No process holds a connection of a mitra whom only push reaches (1.1). So the workers read the mitras whom only push
-    reaches from PostgreSQL. PostgreSQL stores each subscription, whether the subscription has failed, and the time when
-    the app was last seen.
+    No process holds a connection of a mitra whom only push reaches (1.1). So the workers read such mitras from
+    PostgreSQL. PostgreSQL stores each subscription, whether the subscription has failed, and the time when the app was
+    last seen.
 Relies on
     The hub's hooks call `opened`, `frame_received` and `closed` for every socket of a mitra. The hooks never reuse a
     connection id. The signal of each change that this process commits reaches `mitra_changed`. `run` runs in every
@@ -58,7 +58,7 @@ FLUSH_INTERVAL_SECONDS = 0.25
 WATCH_INTERVAL_SECONDS = 0.1
 # If a process does not run for longer than this, the arrival times of the next frames are unknown.
 MAX_PAUSE_SECONDS = 1.0
-# How long a process may take to read the frames that arrived during a pause.
+# A process may take this long to read the frames that arrived during a pause.
 OLD_FRAMES_SECONDS = 1.0
 RECONCILE_INTERVAL_SECONDS = 2
 # `reconcile` divides its work into at most this many steps, and spreads the steps over the interval. A step that
@@ -67,8 +67,8 @@ MAX_RECONCILE_STEPS = 20
 MIN_MITRAS_PER_STEP = 25
 PUSH_RECONCILE_INTERVAL_SECONDS = 5
 LAST_SEEN_INTERVAL_SECONDS = 30
-# How many mitras' rows one statement locks to write last-seen times. This limits how long an accept waits for the
-# lock of a mitra's row.
+# One statement locks at most this many mitras' rows to write last-seen times. The number limits how long an accept
+# waits for the lock of a mitra's row.
 MAX_LAST_SEEN_ROWS = 500
 
 _available = Gauge("curhat_presence_available_mitras", "Mitras that may be asked now.")
@@ -84,7 +84,7 @@ async def set_intent(
 ) -> MitraState:
     """Set the toggle and return the new state. Locks the mitra's row, and calls the hook if the intent changed.
 
-    Raises NotFound if the user is not a mitra. Also raises every error of the hook `intent_changed`.
+    Raises NotFound if the user is not a mitra. The function also raises every error of the hook `intent_changed`.
     """
     locked = await queries.lock_mitras(tx, mitra_ids=[mitra_id])
     if not locked:
@@ -182,11 +182,11 @@ class Presence:
         return await self._store.candidates()
 
     async def may_be_asked(self, mitra_id: UUID) -> bool:
-        """Whether this mitra may be asked now (1.1)."""
+        """Return whether this mitra may be asked now (1.1)."""
         return (await self._store.look(mitra_id)).may_be_asked
 
     async def is_connected(self, mitra_id: UUID) -> bool:
-        """Whether this mitra is connected now (5.6). A running session does not make a mitra connected."""
+        """Return whether this mitra is connected now (5.6). A running session does not make a mitra connected."""
         return (await self._store.look(mitra_id)).connected
 
     async def connected_among(self, mitra_ids: Sequence[UUID]) -> set[UUID]:
@@ -391,7 +391,7 @@ class Presence:
     async def _report(self) -> set[UUID]:
         """Report all unreported connections to Valkey. Returns the mitras without a state in Valkey."""
         now = time.monotonic()
-        # Drop the leases that have ended. Otherwise the set would grow while Valkey is away.
+        # Drop the leases that have ended. The set would otherwise grow while Valkey is away.
         alive = [each for each in self._unreported if now - each.last_frame < MAY_BE_ASKED_SECONDS]
         self._unreported.clear()
         for connection in alive:
@@ -413,7 +413,7 @@ class Presence:
         if mitra is None:
             return
         version = state.availability_version
-        # Also compare within one version: a refresh that started before the socket opened may have told the devices
+        # Also compare within one version. A refresh that started before the socket opened may have told the devices
         # that the mitra is not connected.
         if mitra.told is None or mitra.told[0] < version or mitra.told == (version, not connected):
             mitra.told = (version, connected)

@@ -45,7 +45,7 @@ CUSTOMERS_KEY = "curhat:customers"
 
 # Limits how long a caller waits if Valkey does not answer.
 CALL_TIMEOUT_SECONDS = 1
-# How many mitras or customers one run of the script handles. One run blocks Valkey for about a millisecond.
+# One run of the script handles at most this many mitras or customers. One run blocks Valkey for about a millisecond.
 MAX_BATCH_SIZE = 100
 MAX_PRUNED_MEMBERS = 1000
 # A key expires if no process writes to it for this long. A mitra stays reachable by push for a shorter time.
@@ -79,7 +79,9 @@ Item = TypeVar("Item")
 
 
 class Report(NamedTuple):
-    """When a connection was opened, when its last frame came, and when it closed. The times are of `time.monotonic`.
+    """The times at which a connection was opened, received its last frame, and closed.
+
+    The times are of `time.monotonic`.
 
     `closed_at` is None before the close.
     """
@@ -122,7 +124,7 @@ class PresenceStore:
         self._failing_since: dict[str, float] = {}
         # A lower limit of the number of ms by which Valkey's clock is ahead of `time.monotonic`. None: unknown. Each
         # answer contains Valkey's time, which is a little older than the answer's arrival. So each answer gives a lower
-        # limit.
+        # limit of the difference between the clocks.
         self._clock_ahead_ms: float | None = None
 
     async def report(self, reports: Sequence[Report]) -> set[UUID]:
