@@ -41,7 +41,7 @@ from curhat.realtime.sockets import HELLO_PERIOD_SECONDS, Feed, Socket, Stalled
 
 log = structlog.get_logger(__name__)
 
-# How often the hub pings each socket. Each tick pings one slot of sockets, so that no tick pings all sockets.
+# The hub pings each socket at this interval. Each tick pings one slot of sockets, so that no tick pings all sockets.
 PING_PERIOD_SECONDS: Final[dict[Role, float]] = {"customer": 15.0, "mitra": 3.0}
 TICK_SECONDS: Final = 0.1
 HELLO_TIMEOUT_SECONDS: Final = 5.0
@@ -65,11 +65,11 @@ MAX_REPLAYING_BYTES: Final = 64 * 1024 * 1024
 MAX_HELLOS_PER_PERSON: Final = 50
 MAX_REPLAYED_BYTES_PER_PERSON: Final = 16 * 1024 * 1024
 REPLAYED_BYTES_PERIOD_SECONDS: Final = 60.0
-# How many sockets a person may have in one process. A further socket closes the person's oldest socket.
+# A person may have this many sockets in one process. A further socket closes the person's oldest socket.
 MAX_SOCKETS_PER_PERSON: Final = 10
 # Limits how many of the pool's connections the hub uses while many clients say hello, or many sockets read gaps.
 MAX_READS_RUNNING: Final = 4
-# How many sockets a shutdown closes per second. The clients of closed sockets immediately say hello to the other
+# A shutdown closes this many sockets per second. The clients of closed sockets immediately say hello to the other
 # servers.
 DRAINED_PER_SECOND: Final = 1_000
 # If there are more sockets, a shutdown closes the sockets faster, so that the shutdown takes at most this long.
@@ -78,7 +78,7 @@ DRAIN_STEP_SECONDS: Final = 0.05
 # The hub measures the delivery of one event out of this many events of each stream. Each measurement takes a
 # microsecond.
 MEASURED_EVENTS: Final = 16
-# How long a shutdown waits for the close frames to go out.
+# A shutdown waits this long for the close frames to go out.
 DRAIN_TIMEOUT_SECONDS: Final = 5.0
 
 Item = TypeVar("Item")
@@ -116,7 +116,7 @@ class Hub:
         self._replayed_bytes = _CountPerPerson(REPLAYED_BYTES_PERIOD_SECONDS)
         self._added = 0
         self._ticks = 0
-        # Each new socket, with the time by which it must say hello. The earliest time is first.
+        # The new sockets, each with the time by which the socket must say hello. The earliest time is first.
         self._awaiting_hello: deque[tuple[float, Socket]] = deque()
         self._reads = asyncio.Semaphore(MAX_READS_RUNNING)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -142,7 +142,7 @@ class Hub:
         return set(self._feeds[role])
 
     def holds(self, identity: Identity) -> bool:
-        """Whether an open socket in this process has received a hello from this user."""
+        """Return whether an open socket in this process has received a hello from this user."""
         feed = self._feeds[identity.role].get(identity.user_id)
         return feed is not None and any(socket.close_code is None for socket in feed.sockets)
 
@@ -217,7 +217,7 @@ class Hub:
     def add(self, socket: Socket) -> None:
         """Keep an accepted socket until `remove` is called. The socket must say hello within 5 s.
 
-        If the person has too many sockets, close the oldest one.
+        If the person has too many sockets, close the oldest socket.
         """
         opened = self._opened.setdefault(socket.owner.identity, [])
         opened.append(socket)
@@ -435,7 +435,7 @@ class Hub:
         loop = asyncio.get_running_loop()
         due = loop.time()
         while True:
-            # After a pause of the process, run the missed ticks of the last second, and skip the earlier ones.
+            # After a pause of the process, run the missed ticks of the last second, and skip the earlier ticks.
             due = max(due + TICK_SECONDS, loop.time() - 1)
             await asyncio.sleep(due - loop.time())
             self.tick()

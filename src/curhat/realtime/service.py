@@ -29,7 +29,7 @@ class StoredEvent(msgspec.Struct, frozen=True):
 class StreamSignal(msgspec.Struct, frozen=True, array_like=True):
     """Tells every process that an event was committed. Each transaction sends one list of these signals.
 
-    The signal contains the frame. So the hub need not read the event from PostgreSQL for a socket that has sent all
+    The signal contains the frame. So the hub does not read the event from PostgreSQL for a socket that has sent all
     earlier events.
     """
 

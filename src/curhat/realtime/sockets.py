@@ -26,7 +26,7 @@ MAX_QUEUE_FRAMES: Final = 256
 MAX_QUEUE_BYTES: Final = 1024 * 1024
 # If a client reads nothing for this time while the hub sends missed events, the client counts as stalled.
 STALL_TIMEOUT_SECONDS: Final = 20.0
-# How long a client may take to read the frames that precede the close frame. After this time, the server drops the
+# A client may take this long to read the frames that precede the close frame. After this time, the server drops the
 # connection without a close frame.
 CLOSE_TIMEOUT_SECONDS: Final = 10.0
 # A client may say hello this often within the period. A client that says hello more often never catches up.

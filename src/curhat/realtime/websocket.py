@@ -24,13 +24,13 @@ MAX_BURST_FRAMES: Final = 100.0
 MAX_FRAMES_PER_SECOND: Final = 50.0
 # Parse at most this much before counting: at most 682 frames, which take a few milliseconds.
 MAX_PIECE_BYTES: Final = 4096
-# How long a client that is refused may take to read the close code. During this time, the server drops everything that
-# the client sends.
+# A refused client may take this long to read the close code. During this time, the server drops everything that the
+# client sends.
 LINGER_SECONDS: Final = 1.0
 
 
 class BoundedWebSocket(WebSocketsSansIOProtocol):
-    """Closes a socket whose client sends too fast (4429), a frame that is too large (4413), or no UTF-8 (1007).
+    """Closes a socket if the client sends too fast (4429), sends too large a frame (4413), or sends no UTF-8 (1007).
 
     The application then gets a `websocket.disconnect` with this code.
     """
