@@ -12,7 +12,7 @@ Guarantees
     a session after its time is over.
 Concurrency
     Messages that arrive together in one process share a transaction (writer.py). A transaction that sends a message,
-    marks messages as read or ends a session first locks the session's row. Then the transaction checks its conditions.
+    marks messages as read or ends a session first locks the session's row. The transaction then checks its conditions.
     So the steps of one session happen one after the other, and message ids increase in commit order. The lock does not
     reduce concurrency, because the locks of the members' streams would serialise the session's messages anyway. A
     transaction locks sessions in id order, then the mitra, then the streams. Before a batch locks its sessions, it

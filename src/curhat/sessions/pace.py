@@ -61,7 +61,7 @@ class Entry(NamedTuple):
 
 
 class Pace:
-    """The recent messages of each person that this process has sent. Times are of the monotonic clock."""
+    """The recent messages of each person that this process has sent. All times come from the monotonic clock."""
 
     def __init__(self) -> None:
         # The person who sent most recently is the last. The list of each person begins with the newest message.

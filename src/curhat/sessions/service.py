@@ -206,8 +206,8 @@ async def end_by_mitra(tx: Transaction, mitra_id: UUID, session_id: UUID, note: 
 async def end_for_suspension(tx: Transaction, session_id: UUID) -> None:
     """active → ended, because an operator suspended the mitra. Opens a case (X.8).
 
-    Does nothing if the session has ended. Also does nothing if the session's time is over, because then the deadline
-    `session_end` ends the session.
+    Does nothing if the session has ended. The function also does nothing if the session's time is over, because the
+    deadline `session_end` then ends the session.
     """
     ended = await queries.end_suspended_session(tx, session_id=session_id)
     if ended is not None:
@@ -218,8 +218,8 @@ async def end_due(tx: Transaction, generations: Mapping[UUID, int]) -> None:
     """active → ended, for the sessions whose time is over. This is the transition of the deadline `session_end`.
 
     `generations` has the sessions' ids as keys. Each value is the generation of the deadline that fired.
-    Does nothing for a session that has ended. Also does nothing for a session with an open extension. When that
-    extension closes, the deadline is armed again (5.7).
+    Does nothing for a session that has ended. The function also does nothing for a session with an open extension. When
+    the extension closes, the deadline is armed again (5.7).
     """
     due = await queries.end_due_sessions(tx, session_ids=list(generations))
     ended = [session for session in due if session.is_ended]

@@ -29,7 +29,7 @@ EXTENSION_STEPS: frozenset[tuple[ExtensionStatus, ExtensionStatus]] = frozenset(
 
 DecidedBy = Literal["mitra", "timeout", "mitra_unreachable", "session_ended"]
 
-# How long an approved extension waits for the gateway (5.7). In this time, the server can make one charge call and
+# An approved extension waits for the gateway for this long (5.7). In this time, the server can make one charge call and
 # two queries about the charge.
 CHARGE_TIMEOUT_SECONDS = 30
 

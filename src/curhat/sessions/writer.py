@@ -5,8 +5,8 @@ Guarantees
     If a message is refused or fails, the other messages of the batch are not affected. The number of waiting messages
     is limited.
 Concurrency
-    Each process runs one batch at a time. The messages that arrive during this transaction form the next batch. So no
-    message is delayed on purpose, and batches grow with the load.
+    Each process runs one batch at a time. The messages that arrive during this transaction form the next batch. The
+    server thus delays no message on purpose, and batches grow with the load.
     A batch waits at most LOCK_TIMEOUT for a lock. If the batch fails, one task per session writes the session's
     messages one by one, in their order. The next batches run at the same time. Later messages of the session wait for
     this task. So a locked session delays the messages of other sessions only briefly.
@@ -50,7 +50,7 @@ WRITE_TIMEOUT_SECONDS = 5.0
 # The longest time that one transaction waits for one lock. The time is shorter than deadlock_timeout, so PostgreSQL
 # never checks for a deadlock.
 LOCK_TIMEOUT = "100ms"
-# How many transactions write the messages of single sessions at the same time, beside the batch. Each of these
+# At most this many transactions write the messages of single sessions at the same time, beside the batch. Each of these
 # transactions occupies a connection to PostgreSQL.
 MAX_SINGLES_RUNNING = 4
 
@@ -79,7 +79,7 @@ class MessageWriter:
         self._pace = Pace()
         self._waiting: deque[_Waiting] = deque()
         self._writing: asyncio.Task[None] | None = None
-        # The messages of sessions whose batch failed, each with the time at which the writer gives up.
+        # The messages of the sessions of a failed batch, each with the time at which the writer gives up.
         self._apart: dict[UUID, deque[tuple[_Waiting, float]]] = {}
         self._writing_apart: set[asyncio.Task[None]] = set()
         self._places = asyncio.Semaphore(MAX_SINGLES_RUNNING)
