@@ -359,8 +359,8 @@ CREATE TRIGGER status_changes_append_only BEFORE UPDATE OR DELETE ON status_chan
     FOR EACH ROW EXECUTE FUNCTION forbid_change();
 
 -- The three functions below refuse every status transition that is not allowed. The functions write every allowed
--- transition into status_changes. The states.py of each package has the same table of transitions as the function. A
--- test compares the table in states.py with the function.
+-- transition into status_changes. Each function has the same table of transitions as the states.py of its package. A
+-- test compares the function with states.py.
 CREATE FUNCTION payment_status_changed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP = 'UPDATE' AND (OLD.status, NEW.status) NOT IN (

@@ -14,8 +14,8 @@
 -- extension's payment, streams.
 --
 -- Constraints on tables that already have rows are NOT VALID. PostgreSQL checks a NOT VALID constraint only when a row
--- is written. So PostgreSQL adds the constraint without reading the whole table under a lock. Existing rows satisfy the
--- constraints, because the new columns of these rows are null.
+-- is written. So PostgreSQL adds a NOT VALID constraint without reading the whole table under a lock. Existing rows
+-- satisfy the constraints, because the new columns of these rows are null.
 
 -- Fallbacks --------------------------------------------------------------------------------------------------
 

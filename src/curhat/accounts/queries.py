@@ -109,7 +109,7 @@ async def insert_code(
     resend_seconds: float,
     valid_seconds: float,
 ) -> CodeTimes:
-    """nothing → live."""
+    """Insert a code (nothing → live)."""
     row = await db.fetchrow(
         INSERT_CODE,
         id,
@@ -252,7 +252,8 @@ RETURNING CASE WHEN NOT is_known_device THEN requester END AS stranger
 
 
 async def use_code(db: Executor, /, *, id: UUID) -> bytes | None:
-    """live → used. Returns the digest of the network address that asked for the code, or null if a known device asked."""
+    """Use the code (live → used). Returns the digest of the network address that asked for the code, or null if a known
+    device asked."""
     row = await db.fetchrow(USE_CODE, id)
     if row is None:
         raise NoRow(USE_CODE)
@@ -358,7 +359,7 @@ async def insert_token(
     known_device_digest: bytes,
     idle_seconds: float,
 ) -> None:
-    """nothing → valid for @idle_seconds. The statement touch_tokens makes the token valid for longer."""
+    """Insert a token (nothing → valid for @idle_seconds). The statement touch_tokens makes the token valid for longer."""
     await db.execute(
         INSERT_TOKEN, digest, role, user_id, transport, user_agent, known_device_digest, idle_seconds
     )
@@ -448,7 +449,7 @@ UPDATE access_tokens SET revoked_at = curhat_now() WHERE digest = $1 AND revoked
 
 
 async def revoke_token(db: Executor, /, *, digest: bytes) -> int:
-    """not revoked → revoked. Changes no row if the token was already revoked."""
+    """Revoke the token (not revoked → revoked). Changes no row if the token was already revoked."""
     return rows_changed(await db.execute(REVOKE_TOKEN, digest))
 
 
@@ -502,8 +503,8 @@ SELECT digest FROM revoked
 
 
 async def revoke_device(db: Executor, /, *, id: UUID, user_id: UUID, role: Role) -> bytes | None:
-    """valid → revoked, for this person's token with this id. The statement also removes the device from the known devices.
-    Returns the token's digest. Returns no row if this person has no such valid token."""
+    """Revoke this person's token with this id (valid → revoked). The statement also removes the device from the known
+    devices. Returns the token's digest. Returns no row if this person has no such valid token."""
     row = await db.fetchrow(REVOKE_DEVICE, id, user_id, role)
     if row is None:
         return None
@@ -535,9 +536,9 @@ RETURNING access_tokens.digest
 async def revoke_other_devices(
     db: Executor, /, *, kept_digest: bytes | None, user_id: UUID, role: Role
 ) -> list[bytes]:
-    """valid → revoked, for every token of this person in this role except @kept_digest. A known device of the person stays
-    only if it has the kept token or a valid token of another role. The statement locks the tokens in a fixed order, so
-    that two such statements cannot deadlock. Returns the digests of the revoked tokens."""
+    """Revoke every token of this person in this role except @kept_digest (valid → revoked). A known device of the person
+    stays only if it has the kept token or a valid token of another role. The statement locks the tokens in a fixed
+    order, so that two such statements cannot deadlock. Returns the digests of the revoked tokens."""
     return [row[0] for row in await db.fetch(REVOKE_OTHER_DEVICES, kept_digest, user_id, role)]
 
 
@@ -706,8 +707,8 @@ UPDATE mitras SET suspended_at = curhat_now(), online = false WHERE id = $1
 
 
 async def suspend_mitra(db: Executor, /, *, id: UUID) -> None:
-    """admitted → suspended. The statement also sets the toggle to offline. After the suspension, the mitra must switch to
-    online again."""
+    """Suspend the mitra (admitted → suspended). The statement also sets the toggle to offline. After the suspension, the
+    mitra must switch to online again."""
     await db.execute(SUSPEND_MITRA, id)
 
 
@@ -720,8 +721,8 @@ UPDATE mitras SET suspended_at = NULL WHERE id = $1
 
 
 async def lift_suspension(db: Executor, /, *, id: UUID) -> None:
-    """suspended → admitted. Revokes every token of the mitra, so that a token from before the suspension does not become
-    valid again."""
+    """Lift the suspension of the mitra (suspended → admitted). Revokes every token of the mitra, so that a token from
+    before the suspension does not become valid again."""
     await db.execute(LIFT_SUSPENSION, id)
 
 
@@ -759,7 +760,7 @@ INSERT INTO development_inbox (phone_number, text, code) VALUES ($1, $2, $3)
 
 
 async def insert_inbox_message(db: Executor, /, *, phone_number: str, text: str, code: str) -> None:
-    """nothing → in the inbox."""
+    """Insert a text message into the inbox."""
     await db.execute(INSERT_INBOX_MESSAGE, phone_number, text, code)
 
 

@@ -42,7 +42,7 @@ SELECT uuidv7() AS id,
 FROM moment, counts
 
 -- name: insert_code :one
--- nothing → live.
+-- Insert a code (nothing → live).
 -- row: CodeTimes
 INSERT INTO one_time_codes
     (id, role, phone_number, code_digest, requester, is_known_device, created_at, resend_after, expires_at)
@@ -106,7 +106,8 @@ FROM locked_code, moment
 UPDATE one_time_codes SET wrong_tries = wrong_tries + 1 WHERE id = @id
 
 -- name: use_code :one
--- live → used. Returns the digest of the network address that asked for the code, or null if a known device asked.
+-- Use the code (live → used). Returns the digest of the network address that asked for the code, or null if a known
+-- device asked.
 -- nullable: stranger
 UPDATE one_time_codes SET consumed_at = curhat_now() WHERE id = @id
 RETURNING CASE WHEN NOT is_known_device THEN requester END AS stranger
@@ -138,7 +139,7 @@ INSERT INTO mitras (id, display_name, max_customers) VALUES (@id, @display_name,
 ON CONFLICT (id) DO NOTHING
 
 -- name: insert_token :exec
--- nothing → valid for @idle_seconds. The statement touch_tokens makes the token valid for longer.
+-- Insert a token (nothing → valid for @idle_seconds). The statement touch_tokens makes the token valid for longer.
 INSERT INTO access_tokens
     (digest, role, user_id, transport, user_agent, known_device_digest, created_at, last_seen_at, expires_at)
 SELECT @digest, @role, @user_id, @transport, @user_agent, @known_device_digest, now, now,
@@ -179,7 +180,7 @@ WHERE tokens.digest = ANY (@digests::bytea[]) AND tokens.revoked_at IS NULL AND 
     AND mitras.suspended_at IS NULL
 
 -- name: revoke_token :execrows
--- not revoked → revoked. Changes no row if the token was already revoked.
+-- Revoke the token (not revoked → revoked). Changes no row if the token was already revoked.
 UPDATE access_tokens SET revoked_at = curhat_now() WHERE digest = @digest AND revoked_at IS NULL
 
 -- Devices ------------------------------------------------------------------------------------------------------
@@ -199,8 +200,8 @@ ORDER BY last_seen_at DESC, id DESC
 LIMIT 100
 
 -- name: revoke_device :optional
--- valid → revoked, for this person's token with this id. The statement also removes the device from the known devices.
--- Returns the token's digest. Returns no row if this person has no such valid token.
+-- Revoke this person's token with this id (valid → revoked). The statement also removes the device from the known
+-- devices. Returns the token's digest. Returns no row if this person has no such valid token.
 WITH revoked AS (
     UPDATE access_tokens SET revoked_at = curhat_now()
     WHERE id = @id AND user_id = @user_id AND role = @role AND revoked_at IS NULL AND expires_at > curhat_now()
@@ -211,9 +212,9 @@ WITH revoked AS (
 SELECT digest FROM revoked
 
 -- name: revoke_other_devices :many
--- valid → revoked, for every token of this person in this role except @kept_digest. A known device of the person stays
--- only if it has the kept token or a valid token of another role. The statement locks the tokens in a fixed order, so
--- that two such statements cannot deadlock. Returns the digests of the revoked tokens.
+-- Revoke every token of this person in this role except @kept_digest (valid → revoked). A known device of the person
+-- stays only if it has the kept token or a valid token of another role. The statement locks the tokens in a fixed
+-- order, so that two such statements cannot deadlock. Returns the digests of the revoked tokens.
 -- nullable: @kept_digest
 WITH kept AS MATERIALIZED (
     SELECT known_device_digest FROM access_tokens WHERE digest = @kept_digest
@@ -295,13 +296,13 @@ UPDATE mitras SET display_name = @display_name WHERE id = @id
 UPDATE mitras SET max_customers = @max_customers WHERE id = @id
 
 -- name: suspend_mitra :exec
--- admitted → suspended. The statement also sets the toggle to offline. After the suspension, the mitra must switch to
--- online again.
+-- Suspend the mitra (admitted → suspended). The statement also sets the toggle to offline. After the suspension, the
+-- mitra must switch to online again.
 UPDATE mitras SET suspended_at = curhat_now(), online = false WHERE id = @id
 
 -- name: lift_suspension :exec
--- suspended → admitted. Revokes every token of the mitra, so that a token from before the suspension does not become
--- valid again.
+-- Lift the suspension of the mitra (suspended → admitted). Revokes every token of the mitra, so that a token from
+-- before the suspension does not become valid again.
 WITH revoked AS (
     UPDATE access_tokens SET revoked_at = curhat_now() WHERE user_id = @id AND role = 'mitra' AND revoked_at IS NULL
 )
@@ -324,7 +325,7 @@ DELETE FROM access_tokens WHERE digest IN (
 )
 
 -- name: insert_inbox_message :exec
--- nothing → in the inbox.
+-- Insert a text message into the inbox.
 INSERT INTO development_inbox (phone_number, text, code) VALUES (@phone_number, @text, @code)
 
 -- name: prune_inbox :exec

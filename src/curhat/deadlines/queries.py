@@ -28,8 +28,8 @@ async def arm_deadlines(
     generations: Sequence[int],
     due_at: Sequence[datetime],
 ) -> None:
-    """nothing → armed, for each entity. If a deadline of this kind, entity and generation is already armed, the
-    statement moves that deadline to the new time."""
+    """Arm a deadline for each entity (nothing → armed). If a deadline of this kind, entity and generation is already armed,
+    the statement moves that deadline to the new time."""
     await db.execute(ARM_DEADLINES, kind, correlation_id, entity_ids, generations, due_at)
 
 
@@ -44,8 +44,9 @@ ON CONFLICT (kind, entity_id, generation) DO NOTHING
 async def arm_another_deadline(
     db: Executor, /, *, kind: str, wait_seconds: float, correlation_id: str | None, entity_ids: Sequence[UUID]
 ) -> None:
-    """nothing → armed, due after @wait_seconds. Each transaction uses a new generation, so the INSERT does not conflict
-    with an earlier deadline. The INSERT also does not wait for a worker that has claimed the earlier deadline."""
+    """Arm a deadline that is due after @wait_seconds (nothing → armed). Each transaction uses a new generation, so the
+    INSERT does not conflict with an earlier deadline. The INSERT also does not wait for a worker that has claimed the
+    earlier deadline."""
     await db.execute(ARM_ANOTHER_DEADLINE, kind, wait_seconds, correlation_id, entity_ids)
 
 
@@ -64,8 +65,9 @@ ON CONFLICT (kind, entity_id, generation) DO NOTHING
 async def arm_if_none_is_armed(
     db: Executor, /, *, kind: str, entity_id: UUID, wait_seconds: float, correlation_id: str | None
 ) -> None:
-    """nothing → armed, due after @wait_seconds. If another deadline of this kind is armed for the entity, the statement
-    does nothing. The statement ignores a deadline that another worker has claimed, and never waits for this deadline."""
+    """Arm a deadline that is due after @wait_seconds (nothing → armed). If another deadline of this kind is armed for the
+    entity, the statement does nothing. The statement ignores a deadline that another worker has claimed, and never waits
+    for this deadline."""
     await db.execute(ARM_IF_NONE_IS_ARMED, kind, entity_id, wait_seconds, correlation_id)
 
 
@@ -78,7 +80,8 @@ DELETE FROM deadlines WHERE id IN (
 
 
 async def disarm_deadlines(db: Executor, /, *, kinds: Sequence[str], entity_ids: Sequence[UUID]) -> None:
-    """armed → gone. If a worker has locked a deadline, the deadline stays, and its transition later does nothing."""
+    """Disarm the deadlines (armed → gone). If a worker has locked a deadline, the deadline stays, and its transition later
+    does nothing."""
     await db.execute(DISARM_DEADLINES, kinds, entity_ids)
 
 
@@ -162,7 +165,7 @@ RETURNING kind, entity_id, generation, due_at, correlation_id, attempts,
 
 
 async def claim_deadlines(db: Executor, /, *, ids: Sequence[int]) -> list[Deadline]:
-    """armed or parked → gone when this transaction commits, for deadlines that are due. The statement skips deadlines that
+    """Claim the due deadlines (armed or parked → gone when this transaction commits). The statement skips deadlines that
     another worker has locked. The statement also skips each deadline that was moved or disarmed after due_deadlines
     found the deadline."""
     return [Deadline(*row) for row in await db.fetch(CLAIM_DEADLINES, ids)]
@@ -180,9 +183,9 @@ WHERE id = $5
 async def postpone_deadline(
     db: Executor, /, *, counts: bool, last_error: str, wait_seconds: float, is_parked: bool, id: int
 ) -> None:
-    """armed → due again after @wait_seconds. If @is_parked is true, the statement also parks the deadline until its next
-    try. The statement counts the failed try only if @counts is true. A deadline that is already parked keeps its
-    `parked_at`. Stores the transition's error."""
+    """Postpone the deadline (armed → due again after @wait_seconds). If @is_parked is true, the statement also parks the
+    deadline until its next try. The statement counts the failed try only if @counts is true. A deadline that is already
+    parked keeps its `parked_at`. Stores the transition's error."""
     await db.execute(POSTPONE_DEADLINE, counts, last_error, wait_seconds, is_parked, id)
 
 
@@ -239,6 +242,6 @@ RETURNING id, kind, entity_id
 async def retry_parked_deadlines(
     db: Executor, /, *, ids: Sequence[int] | None
 ) -> list[RetryParkedDeadlinesRow]:
-    """parked → armed and due now, with new tries. If @ids is null, the statement retries all parked deadlines. Returns the
-    retried deadlines."""
+    """Retry parked deadlines (parked → armed and due now, with new tries). If @ids is null, the statement retries all
+    parked deadlines. Returns the retried deadlines."""
     return [RetryParkedDeadlinesRow(*row) for row in await db.fetch(RETRY_PARKED_DEADLINES, ids)]

@@ -57,9 +57,9 @@ async def open_blast(
     correlation_id: str | None,
     candidates: Sequence[UUID],
 ) -> OpenedPairing:
-    """nothing → open. Arms the deadline of the window, and inserts a request for each candidate who can take a
-    customer. The blast never asks the customer or @left_out_mitra_id. The caller holds the payment's lock.
-    `asked` holds the ids of the mitras who were asked."""
+    """Open a blast (nothing → open). Arms the deadline of the window, and inserts a request for each candidate who can take
+    a customer. The blast never asks the customer or @left_out_mitra_id. The caller holds the payment's lock. `asked`
+    holds the ids of the mitras who were asked."""
     row = await db.fetchrow(
         OPEN_BLAST, window_seconds, left_out_mitra_id, payment_id, correlation_id, candidates
     )
@@ -102,11 +102,11 @@ async def open_targeted(
     payment_id: UUID,
     correlation_id: str | None,
 ) -> OpenedPairing:
-    """nothing → open. If the chosen mitra can take a customer and @is_reachable is true, the statement arms the deadline of
-    the window and inserts a request for the mitra. Otherwise the pairing is open without a deadline and without a
-    request, and `asked` is empty. The statement locks the mitra FOR SHARE, because a toggle or an accept may change the
-    mitra at the same time. If the toggle or accept commits first, this statement sees the change. If this statement
-    locks the mitra first, the toggle or accept waits, and then withdraws the request."""
+    """Open a targeted pairing (nothing → open). If the chosen mitra can take a customer and @is_reachable is true, the
+    statement arms the deadline of the window and inserts a request for the mitra. Otherwise the pairing is open without
+    a deadline and without a request, and `asked` is empty. The statement locks the mitra FOR SHARE, because a toggle or
+    an accept may change the mitra at the same time. If the toggle or accept commits first, this statement sees the
+    change. If this statement locks the mitra first, the toggle or accept waits, and then withdraws the request."""
     row = await db.fetchrow(OPEN_TARGETED, is_reachable, mitra_id, window_seconds, payment_id, correlation_id)
     if row is None:
         raise NoRow(OPEN_TARGETED)
@@ -167,8 +167,8 @@ RETURNING mitra_id
 
 
 async def offer_requests(db: Executor, /, *, pairing_id: UUID, mitra_ids: Sequence[UUID]) -> list[UUID]:
-    """nothing → offered. A closed request is offered again if it was closed because the mitra was offline or at capacity.
-    Returns the mitras whose requests are now offered."""
+    """Offer requests to the mitras (nothing → offered). A closed request is offered again if it was closed because the
+    mitra was offline or at capacity. Returns the mitras whose requests are now offered."""
     return [row[0] for row in await db.fetch(OFFER_REQUESTS, pairing_id, mitra_ids)]
 
 
@@ -241,7 +241,7 @@ WHERE id = $1 AND status = 'offered'
 
 
 async def reject_request(db: Executor, /, *, request_id: UUID) -> int:
-    """offered → rejected. Changes no row if the request is no longer offered."""
+    """Reject the request (offered → rejected). Changes no row if the request is no longer offered."""
     return rows_changed(await db.execute(REJECT_REQUEST, request_id))
 
 
@@ -363,7 +363,7 @@ WHERE pairings.id = failure.pairing_id
 async def fail_pairings(
     db: Executor, /, *, pairing_ids: Sequence[UUID], failure_tags: Sequence[FailureTag]
 ) -> None:
-    """open → failed, each pairing with its tag. The customers get no fallback."""
+    """Fail each pairing with its tag (open → failed). The customers get no fallback."""
     await db.execute(FAIL_PAIRINGS, pairing_ids, failure_tags)
 
 
@@ -389,8 +389,8 @@ async def fail_pairings_with_fallback(
     failure_tags: Sequence[FailureTag],
     correlation_id: str | None,
 ) -> None:
-    """open → failed, each pairing with its tag. Offers the fallback. Each customer then has @answer_minutes to say whether
-    the service may ask other mitras. The statement arms the deadline for this answer."""
+    """Fail each pairing with its tag (open → failed), and offer the fallback. Each customer then has @answer_minutes to say
+    whether the service may ask other mitras. The statement arms the deadline for this answer."""
     await db.execute(FAIL_PAIRINGS_WITH_FALLBACK, answer_minutes, pairing_ids, failure_tags, correlation_id)
 
 
@@ -400,7 +400,7 @@ UPDATE pairings SET fallback_status = $1 WHERE id = $2
 
 
 async def decide_fallback(db: Executor, /, *, fallback_status: FallbackStatus, pairing_id: UUID) -> None:
-    """The fallback: open → taken, declined or expired."""
+    """Decide the fallback (open → taken, declined or expired)."""
     await db.execute(DECIDE_FALLBACK, fallback_status, pairing_id)
 
 
@@ -449,7 +449,7 @@ RETURNING requests.mitra_id
 async def close_requests(
     db: Executor, /, *, pairing_ids: Sequence[UUID], close_reasons: Sequence[CloseReason]
 ) -> list[UUID]:
-    """offered → closed, for all offered requests of the pairings. Each pairing has its own close reason. Locks the
+    """Close all offered requests of the pairings (offered → closed). Each pairing has its own close reason. Locks the
     requests in id order. Returns the mitras of the closed requests."""
     return [row[0] for row in await db.fetch(CLOSE_REQUESTS, pairing_ids, close_reasons)]
 
@@ -474,8 +474,8 @@ SELECT pairings.id, pairings.kind FROM close_requests JOIN pairings ON pairings.
 async def withdraw_requests(
     db: Executor, /, *, mitra_id: UUID, close_reason: CloseReason
 ) -> list[WithdrawRequestsRow]:
-    """offered → closed, for all offered requests of a mitra. Locks the requests in id order. Returns the pairings
-    of the closed requests."""
+    """Close all offered requests of a mitra (offered → closed). Locks the requests in id order. Returns the pairings of the
+    closed requests."""
     return [WithdrawRequestsRow(*row) for row in await db.fetch(WITHDRAW_REQUESTS, mitra_id, close_reason)]
 
 

@@ -13,9 +13,9 @@
 -- type: purpose = Purpose from curhat.pricing.schemas
 
 -- name: open_blast :one
--- nothing → open. Arms the deadline of the window, and inserts a request for each candidate who can take a
--- customer. The blast never asks the customer or @left_out_mitra_id. The caller holds the payment's lock.
--- `asked` holds the ids of the mitras who were asked.
+-- Open a blast (nothing → open). Arms the deadline of the window, and inserts a request for each candidate who can take
+-- a customer. The blast never asks the customer or @left_out_mitra_id. The caller holds the payment's lock. `asked`
+-- holds the ids of the mitras who were asked.
 -- nullable: @correlation_id, @left_out_mitra_id
 -- row: OpenedPairing
 WITH open_pairing AS (
@@ -38,11 +38,11 @@ WITH open_pairing AS (
 SELECT open_pairing.id, ARRAY(SELECT mitra_id FROM ask_mitras) AS asked FROM open_pairing
 
 -- name: open_targeted :one
--- nothing → open. If the chosen mitra can take a customer and @is_reachable is true, the statement arms the deadline of
--- the window and inserts a request for the mitra. Otherwise the pairing is open without a deadline and without a
--- request, and `asked` is empty. The statement locks the mitra FOR SHARE, because a toggle or an accept may change the
--- mitra at the same time. If the toggle or accept commits first, this statement sees the change. If this statement
--- locks the mitra first, the toggle or accept waits, and then withdraws the request.
+-- Open a targeted pairing (nothing → open). If the chosen mitra can take a customer and @is_reachable is true, the
+-- statement arms the deadline of the window and inserts a request for the mitra. Otherwise the pairing is open without
+-- a deadline and without a request, and `asked` is empty. The statement locks the mitra FOR SHARE, because a toggle or
+-- an accept may change the mitra at the same time. If the toggle or accept commits first, this statement sees the
+-- change. If this statement locks the mitra first, the toggle or accept waits, and then withdraws the request.
 -- nullable: @correlation_id
 -- row: OpenedPairing
 WITH locked_mitra AS MATERIALIZED (
@@ -89,8 +89,8 @@ WITH locked_pairing AS MATERIALIZED (SELECT * FROM pairings WHERE id = @pairing_
 SELECT id FROM locked_pairing WHERE status = 'open' AND deadline_at > curhat_now()
 
 -- name: offer_requests :many
--- nothing → offered. A closed request is offered again if it was closed because the mitra was offline or at capacity.
--- Returns the mitras whose requests are now offered.
+-- Offer requests to the mitras (nothing → offered). A closed request is offered again if it was closed because the
+-- mitra was offline or at capacity. Returns the mitras whose requests are now offered.
 INSERT INTO requests (pairing_id, mitra_id, is_returning)
 SELECT pairings.id, mitras.id,
     EXISTS (SELECT 1 FROM sessions WHERE customer_id = pairings.customer_id AND mitra_id = mitras.id)
@@ -123,7 +123,7 @@ SELECT id, payment_id, customer_id, kind, status, deadline_at, deadline_at <= cu
 FROM locked_pairing
 
 -- name: reject_request :execrows
--- offered → rejected. Changes no row if the request is no longer offered.
+-- Reject the request (offered → rejected). Changes no row if the request is no longer offered.
 UPDATE requests SET status = 'rejected', answered_at = curhat_now()
 WHERE id = @request_id AND status = 'offered'
 
@@ -177,14 +177,14 @@ SELECT EXISTS (
 ) AS can_ask_anybody
 
 -- name: fail_pairings :exec
--- open → failed, each pairing with its tag. The customers get no fallback.
+-- Fail each pairing with its tag (open → failed). The customers get no fallback.
 UPDATE pairings SET status = 'failed', failure_tag = failure.tag, decided_at = curhat_now()
 FROM unnest(@pairing_ids::uuid[], @failure_tags::text[]) AS failure (pairing_id, tag)
 WHERE pairings.id = failure.pairing_id
 
 -- name: fail_pairings_with_fallback :exec
--- open → failed, each pairing with its tag. Offers the fallback. Each customer then has @answer_minutes to say whether
--- the service may ask other mitras. The statement arms the deadline for this answer.
+-- Fail each pairing with its tag (open → failed), and offer the fallback. Each customer then has @answer_minutes to say
+-- whether the service may ask other mitras. The statement arms the deadline for this answer.
 -- nullable: @correlation_id
 WITH fail_pairings AS (
     UPDATE pairings SET status = 'failed', failure_tag = failure.tag, decided_at = curhat_now(),
@@ -197,7 +197,7 @@ INSERT INTO deadlines (kind, entity_id, due_at, correlation_id)
 SELECT 'fallback_answer', id, fallback_answer_by, @correlation_id FROM fail_pairings
 
 -- name: decide_fallback :exec
--- The fallback: open → taken, declined or expired.
+-- Decide the fallback (open → taken, declined or expired).
 UPDATE pairings SET fallback_status = @fallback_status WHERE id = @pairing_id
 
 -- name: list_withdrawn_targeted :many
@@ -210,7 +210,7 @@ WHERE pairing_id = ANY (@pairing_ids::uuid[]) AND close_reason IN ('went_offline
 SELECT id, target_mitra_id, customer_id FROM pairings WHERE id = ANY (@pairing_ids::uuid[])
 
 -- name: close_requests :many
--- offered → closed, for all offered requests of the pairings. Each pairing has its own close reason. Locks the
+-- Close all offered requests of the pairings (offered → closed). Each pairing has its own close reason. Locks the
 -- requests in id order. Returns the mitras of the closed requests.
 WITH failures AS (
     SELECT * FROM unnest(@pairing_ids::uuid[], @close_reasons::text[]) AS failure (pairing_id, reason)
@@ -225,8 +225,8 @@ WHERE requests.id = locked_requests.id
 RETURNING requests.mitra_id
 
 -- name: withdraw_requests :many
--- offered → closed, for all offered requests of a mitra. Locks the requests in id order. Returns the pairings
--- of the closed requests.
+-- Close all offered requests of a mitra (offered → closed). Locks the requests in id order. Returns the pairings of the
+-- closed requests.
 WITH locked_requests AS MATERIALIZED (
     SELECT id, pairing_id FROM requests WHERE mitra_id = @mitra_id AND status = 'offered' ORDER BY id FOR NO KEY UPDATE
 ), close_requests AS (

@@ -38,7 +38,7 @@ async def open_payment(
     target_mitra_id: UUID | None,
     timeout_minutes: int,
 ) -> OpenPaymentRow | None:
-    """nothing → pending. Returns no row if the customer already has an open payment."""
+    """Open a payment (nothing → pending). Returns no row if the customer already has an open payment."""
     row = await db.fetchrow(
         OPEN_PAYMENT,
         customer_id,
@@ -139,7 +139,7 @@ async def open_extension_payment(
     amount_rp: int,
     expires_at: datetime,
 ) -> UUID:
-    """nothing → pending, for an extension."""
+    """Open the payment of an extension (nothing → pending)."""
     row = await db.fetchrow(
         OPEN_EXTENSION_PAYMENT, customer_id, offer_id, duration_minutes, amount_rp, expires_at
     )
@@ -170,9 +170,10 @@ RETURNING id AS key, payment_id, amount_rp, curhat_now() AS now
 async def begin_extension_charges(
     db: Executor, /, *, charge_by: datetime, payment_ids: Sequence[UUID]
 ) -> list[BeginExtensionChargesRow]:
-    """pending → confirming, with @charge_by as the new expires_at. Inserts one charge attempt per payment. The id of the
-    attempt is the attempt's key at the gateway. The statement takes no further lock, because the caller holds the
-    sessions' locks. No transaction changes an extension's payment without the session's lock."""
+    """Begin to charge the payments of extensions (pending → confirming). The new expires_at is @charge_by. Inserts one
+    charge attempt per payment. The id of the attempt is the attempt's key at the gateway. The statement takes no further
+    lock, because the caller holds the sessions' locks. No transaction changes an extension's payment without the
+    session's lock."""
     return [
         BeginExtensionChargesRow(*row)
         for row in await db.fetch(BEGIN_EXTENSION_CHARGES, charge_by, payment_ids)
@@ -186,7 +187,7 @@ WHERE id = ANY ($1::uuid[]) AND status IN ('pending', 'confirming')
 
 
 async def abandon_extension_payments(db: Executor, /, *, payment_ids: Sequence[UUID]) -> None:
-    """pending or confirming → abandoned. The caller holds the sessions' locks."""
+    """Abandon the payments of extensions (pending or confirming → abandoned). The caller holds the sessions' locks."""
     await db.execute(ABANDON_EXTENSION_PAYMENTS, payment_ids)
 
 
@@ -234,8 +235,8 @@ RETURNING id
 
 
 async def begin_confirmation(db: Executor, /, *, payment_id: UUID) -> UUID:
-    """pending → confirming. Inserts a charge attempt and returns the attempt's id, which is also the attempt's key at the
-    gateway."""
+    """Begin the confirmation (pending → confirming). Inserts a charge attempt and returns the attempt's id, which is also
+    the attempt's key at the gateway."""
     row = await db.fetchrow(BEGIN_CONFIRMATION, payment_id)
     if row is None:
         raise NoRow(BEGIN_CONFIRMATION)
@@ -249,7 +250,7 @@ UPDATE payments SET status = 'confirmed', confirmed_at = curhat_now() WHERE id =
 
 
 async def confirm_payment(db: Executor, /, *, payment_id: UUID) -> None:
-    """pending or confirming → confirmed."""
+    """Confirm the payment (pending or confirming → confirmed)."""
     await db.execute(CONFIRM_PAYMENT, payment_id)
 
 
@@ -259,7 +260,8 @@ UPDATE payments SET status = 'pending' WHERE id = $1
 
 
 async def reopen_payment(db: Executor, /, *, payment_id: UUID) -> None:
-    """confirming → pending, because the gateway declined the charge in time. The customer can then try again."""
+    """Reopen the payment (confirming → pending), because the gateway declined the charge in time. The customer can then try
+    again."""
     await db.execute(REOPEN_PAYMENT, payment_id)
 
 
@@ -292,9 +294,9 @@ WHERE locked_payments.status = 'pending'
 
 
 async def expire_payments(db: Executor, /, *, payment_ids: Sequence[UUID]) -> list[ExpirePaymentsRow]:
-    """pending → expired, for payments whose time to pay has passed. Locks the payments in id order. Returns one row per
-    payment that was pending. `is_expired` is false if the time to pay has not passed yet. The result has no row for a
-    confirming payment, because a confirmation that began in time delays the expiry."""
+    """Expire the payments whose time to pay has passed (pending → expired). Locks the payments in id order. Returns one row
+    per payment that was pending. `is_expired` is false if the time to pay has not passed yet. The result has no row for
+    a confirming payment, because a confirmation that began in time delays the expiry."""
     return [ExpirePaymentsRow(*row) for row in await db.fetch(EXPIRE_PAYMENTS, payment_ids)]
 
 
@@ -304,7 +306,7 @@ UPDATE payments SET status = $1, closed_at = curhat_now() WHERE id = ANY ($2::uu
 
 
 async def close_payments(db: Executor, /, *, status: PaymentStatus, payment_ids: Sequence[UUID]) -> None:
-    """An open status → @status, which is a final status."""
+    """Close the payments (an open status → @status). The new status is final."""
     await db.execute(CLOSE_PAYMENTS, status, payment_ids)
 
 
@@ -351,7 +353,7 @@ WHERE id = $3
 async def answer_attempt(
     db: Executor, /, *, attempt_status: AttemptStatus, reason: str | None, attempt_id: UUID
 ) -> None:
-    """started or declined → @attempt_status."""
+    """Record the answer about the attempt (started or declined → @attempt_status)."""
     await db.execute(ANSWER_ATTEMPT, attempt_status, reason, attempt_id)
 
 
@@ -396,8 +398,8 @@ RETURNING id
 async def request_refund(
     db: Executor, /, *, payment_id: UUID, charge_key: UUID, amount_rp: int, refund_reason: RefundReason
 ) -> UUID | None:
-    """nothing → requested. The charge may have earlier refunds that failed. Returns no row if the charge is already
-    refunded, or its refund is already requested."""
+    """Request a refund (nothing → requested). The charge may have earlier refunds that failed. Returns no row if the charge
+    is already refunded, or its refund is already requested."""
     row = await db.fetchrow(REQUEST_REFUND, payment_id, charge_key, amount_rp, refund_reason)
     if row is None:
         return None
@@ -522,7 +524,7 @@ WHERE id = $3
 async def answer_refund(
     db: Executor, /, *, refund_status: str, gateway_reason: str | None, refund_id: UUID
 ) -> None:
-    """requested → done or failed, or failed → done."""
+    """Record the answer about the refund (requested → done or failed, or failed → done)."""
     await db.execute(ANSWER_REFUND, refund_status, gateway_reason, refund_id)
 
 
@@ -536,9 +538,9 @@ RETURNING payments.id
 
 
 async def mark_payment_refunded(db: Executor, /, *, payment_id: UUID, refund_id: UUID) -> UUID | None:
-    """served or unserved → refunded. The refund must be an operator's decision. The charge of the refund must be
-    `approved`, and not a late approval. Returns no row if the refund does not meet these conditions, or the payment has
-    another status."""
+    """Mark the payment as refunded (served or unserved → refunded). The refund must be an operator's decision. The charge
+    of the refund must be `approved`, and not a late approval. Returns no row if the refund does not meet these
+    conditions, or the payment has another status."""
     row = await db.fetchrow(MARK_PAYMENT_REFUNDED, payment_id, refund_id)
     if row is None:
         return None
@@ -558,7 +560,8 @@ WHERE review_cases.status = 'open' OR EXISTS (
 
 
 async def open_cases(db: Executor, /, *, case_reason: CaseReason, payment_ids: Sequence[UUID]) -> None:
-    """nothing → open, one review case per payment. decided → open, if the payment has an undelivered charge without a
-    decision. A trigger then stores the earlier decision. An open case gets the newer reason. Any other case stays
-    unchanged. The statement locks the existing cases, so a concurrent decision waits, and then sees the charge."""
+    """Open one review case per payment (nothing → open). A decided case opens again if the payment has an undelivered
+    charge without a decision. A trigger then stores the earlier decision. An open case gets the newer reason. Any other
+    case stays unchanged. The statement locks the existing cases, so a concurrent decision waits, and then sees the
+    charge."""
     await db.execute(OPEN_CASES, case_reason, payment_ids)

@@ -100,6 +100,6 @@ async def seed_offers(
     durations_minutes: Sequence[int],
     prices_rp: Sequence[int],
 ) -> None:
-    """nothing → current, for each offer. An offer at Rp0 is the trial. A current offer with the same purpose and
+    """Insert each offer (nothing → current). An offer at Rp0 is the trial. A current offer with the same purpose and
     duration stays unchanged."""
     await db.execute(SEED_OFFERS, purposes, durations_minutes, prices_rp)

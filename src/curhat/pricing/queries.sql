@@ -23,7 +23,7 @@ SELECT EXISTS (SELECT 1 FROM offers WHERE is_trial AND withdrawn_at IS NULL)
 SELECT trial_is_used(@customer_id) AS is_used
 
 -- name: seed_offers :exec
--- nothing → current, for each offer. An offer at Rp0 is the trial. A current offer with the same purpose and
+-- Insert each offer (nothing → current). An offer at Rp0 is the trial. A current offer with the same purpose and
 -- duration stays unchanged.
 INSERT INTO offers (purpose, duration_minutes, price_rp, is_trial)
 SELECT purpose, duration_minutes, price_rp, price_rp = 0

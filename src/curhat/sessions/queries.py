@@ -64,11 +64,11 @@ async def send_messages(
     client_message_ids: Sequence[str],
     texts: Sequence[str],
 ) -> list[SendRow]:
-    """nothing → sent. Stores each message whose sender is a member of its session, if the session runs. Each array has one
-    element per message. Returns a row for each message whose sender is a member. `id` is null if this statement did not
-    store the message. In this case the message is already stored, or the session is over. The statement reads the clock
-    after it has taken the last lock. So the statement stores no message if the session's time ran out during a lock
-    wait. The locks also ensure that the ids of a session's messages grow in commit order."""
+    """Store each message whose sender is a member of its session, if the session runs. Each array has one element per
+    message. Returns a row for each message whose sender is a member. `id` is null if this statement did not store the
+    message. In this case the message is already stored, or the session is over. The statement reads the clock after it
+    has taken the last lock. So the statement stores no message if the session's time ran out during a lock wait. The
+    locks also ensure that the ids of a session's messages grow in commit order."""
     return [
         SendRow(*row)
         for row in await db.fetch(SEND_MESSAGES, session_ids, senders, user_ids, client_message_ids, texts)
@@ -189,8 +189,8 @@ FROM locked_session
 async def mark_messages_read(
     db: Executor, /, *, session_id: UUID, user_id: UUID, role: Role, up_to_message_id: UUID
 ) -> ReadMessages | None:
-    """unread → read, for the other member's messages up to @up_to_message_id. Returns no row if the session has no message
-    with this id, or the caller is not a member. `read_at` is null if no message was unread."""
+    """Mark the other member's messages as read, up to @up_to_message_id (unread → read). Returns no row if the session has
+    no message with this id, or the caller is not a member. `read_at` is null if no message was unread."""
     row = await db.fetchrow(MARK_MESSAGES_READ, session_id, user_id, role, up_to_message_id)
     if row is None:
         return None
@@ -229,8 +229,8 @@ async def end_session_early(
     end_reason: EndReason,
     end_note: str | None,
 ) -> EndedSession | None:
-    """active → ended, by a member. Returns the id of the extension that was open. Returns no row if the caller is not a
-    member, or the session is over."""
+    """End the session early for a member (active → ended). Returns the id of the extension that was open. Returns no row if
+    the caller is not a member, or the session is over."""
     row = await db.fetchrow(END_SESSION_EARLY, session_id, user_id, role, end_reason, end_note)
     if row is None:
         return None
@@ -251,9 +251,9 @@ RETURNING sessions.id, sessions.payment_id, sessions.mitra_id, locked.open_exten
 
 
 async def end_suspended_session(db: Executor, /, *, session_id: UUID) -> EndedSession | None:
-    """active → ended, because an operator suspended the session's mitra. Returns the id of the extension that was open.
-    Returns no row if the session has ended, or its time is over. If the session's time is over, the session's deadline
-    ends the session."""
+    """End the session, because an operator suspended the session's mitra (active → ended). Returns the id of the extension
+    that was open. Returns no row if the session has ended, or its time is over. If the session's time is over, the
+    session's deadline ends the session."""
     row = await db.fetchrow(END_SUSPENDED_SESSION, session_id)
     if row is None:
         return None
@@ -291,7 +291,7 @@ WHERE locked.status = 'active' AND locked.open_extension_id IS NULL
 
 
 async def end_due_sessions(db: Executor, /, *, session_ids: Sequence[UUID]) -> list[DueSession]:
-    """active → ended, for sessions whose time is over and that have no open extension (5.7). Returns a row for each
+    """End the sessions whose time is over and that have no open extension (active → ended, 5.7). Returns a row for each
     session that was active without an open extension. `is_ended` is false if the session's time is not over yet."""
     return [DueSession(*row) for row in await db.fetch(END_DUE_SESSIONS, session_ids)]
 
@@ -599,11 +599,11 @@ async def open_extension(
     default_action: DefaultAction,
     deadline_at: datetime,
 ) -> OpenedExtension:
-    """nothing → pending. The extension now delays the session's end. The statement locks the mitra's row FOR SHARE, because
-    a toggle may switch the mitra to offline at the same time. If the toggle commits first, `mitra_is_online` is false.
-    If this statement locks the row first, the toggle waits for this transaction to commit. The toggle then sets
-    mitra_went_offline on the new extension. If the mitra is already offline, this statement itself sets
-    mitra_went_offline."""
+    """Open an extension (nothing → pending). The extension now delays the session's end. The statement locks the mitra's
+    row FOR SHARE, because a toggle may switch the mitra to offline at the same time. If the toggle commits first,
+    `mitra_is_online` is false. If this statement locks the row first, the toggle waits for this transaction to commit.
+    The toggle then sets mitra_went_offline on the new extension. If the mitra is already offline, this statement itself
+    sets mitra_went_offline."""
     row = await db.fetchrow(
         OPEN_EXTENSION,
         mitra_id,
@@ -674,8 +674,8 @@ RETURNING charge_by
 async def approve_extensions(
     db: Executor, /, *, decided_by: DecidedBy, charge_timeout_seconds: float, extension_ids: Sequence[UUID]
 ) -> datetime:
-    """pending → charging, for all these extensions. The array @extension_ids has at least one element. Returns charge_by,
-    which is the same time for all these extensions. The gateway must approve the charges before charge_by."""
+    """Approve all these extensions (pending → charging). The array @extension_ids has at least one element. Returns
+    charge_by, which is the same time for all these extensions. The gateway must approve the charges before charge_by."""
     row = await db.fetchrow(APPROVE_EXTENSIONS, decided_by, charge_timeout_seconds, extension_ids)
     if row is None:
         raise NoRow(APPROVE_EXTENSIONS)
@@ -693,7 +693,7 @@ WHERE id = decision.extension_id
 async def reject_extensions(
     db: Executor, /, *, extension_ids: Sequence[UUID], decided_by: Sequence[DecidedBy]
 ) -> None:
-    """pending → rejected, without a charge. Each array has one element per extension."""
+    """Reject the extensions without a charge (pending → rejected). Each array has one element per extension."""
     await db.execute(REJECT_EXTENSIONS, extension_ids, decided_by)
 
 
@@ -703,7 +703,7 @@ UPDATE extensions SET status = $1 WHERE id = $2
 
 
 async def settle_extension(db: Executor, /, *, status: ExtensionStatus, extension_id: UUID) -> None:
-    """charging → approved or charge_failed."""
+    """Settle the extension (charging → approved or charge_failed)."""
     await db.execute(SETTLE_EXTENSION, status, extension_id)
 
 

@@ -10,11 +10,11 @@
 -- type: extension_default_action = DefaultAction from curhat.configuration.definitions
 
 -- name: send_messages :many
--- nothing → sent. Stores each message whose sender is a member of its session, if the session runs. Each array has one
--- element per message. Returns a row for each message whose sender is a member. `id` is null if this statement did not
--- store the message. In this case the message is already stored, or the session is over. The statement reads the clock
--- after it has taken the last lock. So the statement stores no message if the session's time ran out during a lock
--- wait. The locks also ensure that the ids of a session's messages grow in commit order.
+-- Store each message whose sender is a member of its session, if the session runs. Each array has one element per
+-- message. Returns a row for each message whose sender is a member. `id` is null if this statement did not store the
+-- message. In this case the message is already stored, or the session is over. The statement reads the clock after it
+-- has taken the last lock. So the statement stores no message if the session's time ran out during a lock wait. The
+-- locks also ensure that the ids of a session's messages grow in commit order.
 -- nullable: id, sent_at
 -- row: SendRow
 WITH asked AS MATERIALIZED (
@@ -86,8 +86,8 @@ FROM unnest(@session_ids::uuid[], @senders::text[], @client_message_ids::text[])
 JOIN messages USING (session_id, sender, client_message_id)
 
 -- name: mark_messages_read :optional
--- unread → read, for the other member's messages up to @up_to_message_id. Returns no row if the session has no message
--- with this id, or the caller is not a member. `read_at` is null if no message was unread.
+-- Mark the other member's messages as read, up to @up_to_message_id (unread → read). Returns no row if the session has
+-- no message with this id, or the caller is not a member. `read_at` is null if no message was unread.
 -- nullable: read_at
 -- row: ReadMessages
 WITH locked_session AS MATERIALIZED (
@@ -110,8 +110,8 @@ SELECT locked_session.customer_id, locked_session.mitra_id, (SELECT max(read_at)
 FROM locked_session
 
 -- name: end_session_early :optional
--- active → ended, by a member. Returns the id of the extension that was open. Returns no row if the caller is not a
--- member, or the session is over.
+-- End the session early for a member (active → ended). Returns the id of the extension that was open. Returns no row if
+-- the caller is not a member, or the session is over.
 -- nullable: open_extension_id, @end_note
 -- row: EndedSession
 WITH locked_session AS MATERIALIZED (
@@ -127,9 +127,9 @@ WHERE sessions.id = locked.id AND locked.status = 'active'
 RETURNING sessions.id, sessions.payment_id, sessions.mitra_id, locked.open_extension_id
 
 -- name: end_suspended_session :optional
--- active → ended, because an operator suspended the session's mitra. Returns the id of the extension that was open.
--- Returns no row if the session has ended, or its time is over. If the session's time is over, the session's deadline
--- ends the session.
+-- End the session, because an operator suspended the session's mitra (active → ended). Returns the id of the extension
+-- that was open. Returns no row if the session has ended, or its time is over. If the session's time is over, the
+-- session's deadline ends the session.
 -- nullable: open_extension_id
 -- row: EndedSession
 WITH locked_session AS MATERIALIZED (
@@ -143,7 +143,7 @@ WHERE sessions.id = locked.id AND locked.status = 'active'
 RETURNING sessions.id, sessions.payment_id, sessions.mitra_id, locked.open_extension_id
 
 -- name: end_due_sessions :many
--- active → ended, for sessions whose time is over and that have no open extension (5.7). Returns a row for each
+-- End the sessions whose time is over and that have no open extension (active → ended, 5.7). Returns a row for each
 -- session that was active without an open extension. `is_ended` is false if the session's time is not over yet.
 -- row: DueSession
 WITH locked_sessions AS MATERIALIZED (
@@ -290,11 +290,11 @@ JOIN mitras ON mitras.id = sessions.mitra_id
 ORDER BY locked.id
 
 -- name: open_extension :one
--- nothing → pending. The extension now delays the session's end. The statement locks the mitra's row FOR SHARE, because
--- a toggle may switch the mitra to offline at the same time. If the toggle commits first, `mitra_is_online` is false.
--- If this statement locks the row first, the toggle waits for this transaction to commit. The toggle then sets
--- mitra_went_offline on the new extension. If the mitra is already offline, this statement itself sets
--- mitra_went_offline.
+-- Open an extension (nothing → pending). The extension now delays the session's end. The statement locks the mitra's
+-- row FOR SHARE, because a toggle may switch the mitra to offline at the same time. If the toggle commits first,
+-- `mitra_is_online` is false. If this statement locks the row first, the toggle waits for this transaction to commit.
+-- The toggle then sets mitra_went_offline on the new extension. If the mitra is already offline, this statement itself
+-- sets mitra_went_offline.
 -- row: OpenedExtension
 WITH locked_mitra AS MATERIALIZED (
     SELECT online AND suspended_at IS NULL AS is_online FROM mitras WHERE id = @mitra_id FOR SHARE
@@ -331,8 +331,8 @@ WHERE sessions.mitra_id = @mitra_id AND sessions.status = 'active'
 ORDER BY extensions.id
 
 -- name: approve_extensions :one
--- pending → charging, for all these extensions. The array @extension_ids has at least one element. Returns charge_by,
--- which is the same time for all these extensions. The gateway must approve the charges before charge_by.
+-- Approve all these extensions (pending → charging). The array @extension_ids has at least one element. Returns
+-- charge_by, which is the same time for all these extensions. The gateway must approve the charges before charge_by.
 WITH moment AS MATERIALIZED (SELECT curhat_now() AS now)
 UPDATE extensions SET status = 'charging', decided_by = @decided_by, decided_at = moment.now,
     charge_by = moment.now + make_interval(secs => @charge_timeout_seconds)
@@ -341,13 +341,13 @@ WHERE id = ANY (@extension_ids::uuid[])
 RETURNING charge_by
 
 -- name: reject_extensions :exec
--- pending → rejected, without a charge. Each array has one element per extension.
+-- Reject the extensions without a charge (pending → rejected). Each array has one element per extension.
 UPDATE extensions SET status = 'rejected', decided_by = decision.decided_by, decided_at = curhat_now()
 FROM unnest(@extension_ids::uuid[], @decided_by::text[]) AS decision (extension_id, decided_by)
 WHERE id = decision.extension_id
 
 -- name: settle_extension :exec
--- charging → approved or charge_failed.
+-- Settle the extension (charging → approved or charge_failed).
 UPDATE extensions SET status = @status WHERE id = @extension_id
 
 -- name: release_session_ends :many

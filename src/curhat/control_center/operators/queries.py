@@ -54,9 +54,9 @@ FROM moment LEFT JOIN tries ON true GROUP BY moment.now
 async def count_sign_in_tries(
     db: Executor, /, *, requester: bytes, email_digest: bytes, factor: Factor
 ) -> CountSignInTriesRow:
-    """Count the wrong tries of one factor with this e-mail in the last 24 hours. `own` counts the tries of this requester,
-    and `own_age_seconds` is the age of the newest of them. `strangers` counts the tries of all unknown devices, and
-    `strangers_age_seconds` is the age of the newest of them."""
+    """Count the wrong tries of one factor with this e-mail in the last 24 hours. `own` counts the tries of this requester.
+    `own_age_seconds` is the age of this requester's newest try. `strangers` counts the tries of all unknown devices.
+    `strangers_age_seconds` is the age of the newest try of an unknown device."""
     row = await db.fetchrow(COUNT_SIGN_IN_TRIES, requester, email_digest, factor)
     if row is None:
         raise NoRow(COUNT_SIGN_IN_TRIES)
@@ -131,8 +131,8 @@ SELECT id FROM disable
 
 
 async def disable_operator(db: Executor, /, *, email: str) -> UUID | None:
-    """enabled → disabled. Revokes every token of the operator. Returns no row if no such operator exists, or the operator
-    is already disabled."""
+    """Disable the operator (enabled → disabled). Revokes every token of the operator. Returns no row if no such operator
+    exists, or the operator is already disabled."""
     row = await db.fetchrow(DISABLE_OPERATOR, email)
     if row is None:
         return None
@@ -156,8 +156,8 @@ SELECT id FROM reset
 
 
 async def reset_operator(db: Executor, /, *, password_hash: str, email: str) -> UUID | None:
-    """enabled or disabled → enabled. Sets a new password, and removes the authenticator app and all recovery codes. Revokes
-    every token of the operator. Returns no row if no such operator exists."""
+    """Reset the operator (enabled or disabled → enabled). Sets a new password, and removes the authenticator app and all
+    recovery codes. Revokes every token of the operator. Returns no row if no such operator exists."""
     row = await db.fetchrow(RESET_OPERATOR, password_hash, email)
     if row is None:
         return None
@@ -203,7 +203,7 @@ RETURNING id
 async def insert_operator(
     db: Executor, /, *, email: str, role: OperatorRole, password_hash: str, must_change_password: bool
 ) -> UUID | None:
-    """nothing → operator. Returns no row if another operator has this e-mail."""
+    """Insert an operator. Returns no row if another operator has this e-mail."""
     row = await db.fetchrow(INSERT_OPERATOR, email, role, password_hash, must_change_password)
     if row is None:
         return None
@@ -267,7 +267,7 @@ INSERT INTO operator_recovery_codes (operator_id, digest) SELECT $1, unnest($2::
 
 
 async def insert_recovery_codes(db: Executor, /, *, operator_id: UUID, digests: Sequence[bytes]) -> None:
-    """nothing → unused, for each code."""
+    """Insert each recovery code (nothing → unused)."""
     await db.execute(INSERT_RECOVERY_CODES, operator_id, digests)
 
 
@@ -278,7 +278,7 @@ WHERE operator_id = $1 AND digest = $2 AND used_at IS NULL
 
 
 async def use_recovery_code(db: Executor, /, *, operator_id: UUID, digest: bytes) -> int:
-    """unused → used. Changes no row if the code does not exist or was already used."""
+    """Use the recovery code (unused → used). Changes no row if the code does not exist or was already used."""
     return rows_changed(await db.execute(USE_RECOVERY_CODE, operator_id, digest))
 
 
@@ -316,7 +316,7 @@ async def insert_token(
     known_device_digest: bytes,
     lifetime_seconds: float,
 ) -> None:
-    """nothing → valid for @lifetime_seconds."""
+    """Insert a token (nothing → valid for @lifetime_seconds)."""
     await db.execute(
         INSERT_TOKEN,
         digest,
@@ -429,7 +429,7 @@ WHERE operator_id = $1 AND id = $2 AND revoked_at IS NULL AND expires_at > curha
 
 
 async def revoke_token(db: Executor, /, *, operator_id: UUID, token_id: UUID) -> int:
-    """valid → revoked. Changes no row if this operator has no such valid token."""
+    """Revoke the token (valid → revoked). Changes no row if this operator has no such valid token."""
     return rows_changed(await db.execute(REVOKE_TOKEN, operator_id, token_id))
 
 
@@ -446,7 +446,8 @@ RETURNING id, known_device_digest
 
 
 async def revoke_device(db: Executor, /, *, operator_id: UUID, token_id: UUID) -> RevokedDevice | None:
-    """valid → revoked. Returns the token's known device. Returns no row if this operator has no such valid token."""
+    """Revoke the token (valid → revoked). Returns the token's known device. Returns no row if this operator has no such
+    valid token."""
     row = await db.fetchrow(REVOKE_DEVICE, operator_id, token_id)
     if row is None:
         return None
@@ -460,7 +461,7 @@ WHERE operator_id = $1 AND id <> $2 AND revoked_at IS NULL
 
 
 async def revoke_other_tokens(db: Executor, /, *, operator_id: UUID, kept_token_id: UUID) -> None:
-    """valid → revoked, for every token of this operator except @kept_token_id."""
+    """Revoke every token of this operator except @kept_token_id (valid → revoked)."""
     await db.execute(REVOKE_OTHER_TOKENS, operator_id, kept_token_id)
 
 

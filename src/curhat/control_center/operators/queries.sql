@@ -8,9 +8,9 @@
 SELECT pg_advisory_xact_lock(hashtextextended('sign-in tries of ' || encode(@email_digest::bytea, 'hex'), 0)) AS locked
 
 -- name: count_sign_in_tries :one
--- Count the wrong tries of one factor with this e-mail in the last 24 hours. `own` counts the tries of this requester,
--- and `own_age_seconds` is the age of the newest of them. `strangers` counts the tries of all unknown devices, and
--- `strangers_age_seconds` is the age of the newest of them.
+-- Count the wrong tries of one factor with this e-mail in the last 24 hours. `own` counts the tries of this requester.
+-- `own_age_seconds` is the age of this requester's newest try. `strangers` counts the tries of all unknown devices.
+-- `strangers_age_seconds` is the age of the newest try of an unknown device.
 -- nullable: own_age_seconds, strangers_age_seconds
 WITH moment AS MATERIALIZED (
     SELECT curhat_now() AS now
@@ -45,8 +45,8 @@ DELETE FROM operator_sign_in_tries WHERE email_digest = @email_digest AND reques
 SELECT id, password_hash FROM operators WHERE email = @email AND disabled_at IS NULL
 
 -- name: disable_operator :optional
--- enabled → disabled. Revokes every token of the operator. Returns no row if no such operator exists, or the operator
--- is already disabled.
+-- Disable the operator (enabled → disabled). Revokes every token of the operator. Returns no row if no such operator
+-- exists, or the operator is already disabled.
 WITH disable AS (
     UPDATE operators SET disabled_at = curhat_now() WHERE email = @email AND disabled_at IS NULL RETURNING id
 ), revoke_tokens AS (
@@ -56,8 +56,8 @@ WITH disable AS (
 SELECT id FROM disable
 
 -- name: reset_operator :optional
--- enabled or disabled → enabled. Sets a new password, and removes the authenticator app and all recovery codes. Revokes
--- every token of the operator. Returns no row if no such operator exists.
+-- Reset the operator (enabled or disabled → enabled). Sets a new password, and removes the authenticator app and all
+-- recovery codes. Revokes every token of the operator. Returns no row if no such operator exists.
 WITH reset AS (
     UPDATE operators SET password_hash = @password_hash, must_change_password = true, totp_salt = NULL,
         totp_new_salt = NULL, disabled_at = NULL
@@ -79,7 +79,7 @@ SELECT id, email, role, password_hash, must_change_password, totp_salt, totp_new
 FROM operators WHERE id = @operator_id AND disabled_at IS NULL FOR NO KEY UPDATE
 
 -- name: insert_operator :optional
--- nothing → operator. Returns no row if another operator has this e-mail.
+-- Insert an operator. Returns no row if another operator has this e-mail.
 INSERT INTO operators (email, role, password_hash, must_change_password)
 VALUES (@email, @role, @password_hash, @must_change_password)
 ON CONFLICT (email) DO NOTHING
@@ -106,11 +106,11 @@ UPDATE operators SET totp_last_step = @totp_last_step WHERE id = @operator_id
 DELETE FROM operator_recovery_codes WHERE operator_id = @operator_id
 
 -- name: insert_recovery_codes :exec
--- nothing → unused, for each code.
+-- Insert each recovery code (nothing → unused).
 INSERT INTO operator_recovery_codes (operator_id, digest) SELECT @operator_id, unnest(@digests::bytea[])
 
 -- name: use_recovery_code :execrows
--- unused → used. Changes no row if the code does not exist or was already used.
+-- Use the recovery code (unused → used). Changes no row if the code does not exist or was already used.
 UPDATE operator_recovery_codes SET used_at = curhat_now()
 WHERE operator_id = @operator_id AND digest = @digest AND used_at IS NULL
 
@@ -118,7 +118,7 @@ WHERE operator_id = @operator_id AND digest = @digest AND used_at IS NULL
 SELECT count(*) AS unused FROM operator_recovery_codes WHERE operator_id = @operator_id AND used_at IS NULL
 
 -- name: insert_token :exec
--- nothing → valid for @lifetime_seconds.
+-- Insert a token (nothing → valid for @lifetime_seconds).
 INSERT INTO operator_tokens
     (digest, operator_id, transport, user_agent, address, known_device_digest, created_at, last_seen_at, expires_at)
 SELECT @digest, @operator_id, @transport, @user_agent, @address, @known_device_digest, now, now,
@@ -165,12 +165,13 @@ ORDER BY last_seen_at DESC, id DESC
 LIMIT 100
 
 -- name: revoke_token :execrows
--- valid → revoked. Changes no row if this operator has no such valid token.
+-- Revoke the token (valid → revoked). Changes no row if this operator has no such valid token.
 UPDATE operator_tokens SET revoked_at = curhat_now()
 WHERE operator_id = @operator_id AND id = @token_id AND revoked_at IS NULL AND expires_at > curhat_now()
 
 -- name: revoke_device :optional
--- valid → revoked. Returns the token's known device. Returns no row if this operator has no such valid token.
+-- Revoke the token (valid → revoked). Returns the token's known device. Returns no row if this operator has no such
+-- valid token.
 -- row: RevokedDevice
 -- nullable: known_device_digest
 UPDATE operator_tokens SET revoked_at = curhat_now()
@@ -178,7 +179,7 @@ WHERE operator_id = @operator_id AND id = @token_id AND revoked_at IS NULL AND e
 RETURNING id, known_device_digest
 
 -- name: revoke_other_tokens :exec
--- valid → revoked, for every token of this operator except @kept_token_id.
+-- Revoke every token of this operator except @kept_token_id (valid → revoked).
 UPDATE operator_tokens SET revoked_at = curhat_now()
 WHERE operator_id = @operator_id AND id <> @kept_token_id AND revoked_at IS NULL
 

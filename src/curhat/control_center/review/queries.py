@@ -245,8 +245,8 @@ async def decide_case(
     needs_approval: bool,
     case_id: UUID,
 ) -> None:
-    """open → decided. A trigger writes the current round into each undelivered charge that had no decision. If
-    @needs_approval is true, the refund of @refund_rp waits until another operator approves the refund."""
+    """Decide the case (open → decided). A trigger writes the current round into each undelivered charge that had no
+    decision. If @needs_approval is true, the refund of @refund_rp waits until another operator approves the refund."""
     await db.execute(DECIDE_CASE, decision, decision_note, decided_by, refund_rp, needs_approval, case_id)
 
 
@@ -257,5 +257,5 @@ WHERE id = $2
 
 
 async def approve_refund(db: Executor, /, *, approved_by: UUID, case_id: UUID) -> None:
-    """awaiting approval → approved. The caller has locked and checked the case."""
+    """Approve the refund (awaiting approval → approved). The caller has locked and checked the case."""
     await db.execute(APPROVE_REFUND, approved_by, case_id)

@@ -109,14 +109,14 @@ WHERE review_cases.id = @case_id
 FOR NO KEY UPDATE OF review_cases
 
 -- name: decide_case :exec
--- open → decided. A trigger writes the current round into each undelivered charge that had no decision. If
--- @needs_approval is true, the refund of @refund_rp waits until another operator approves the refund.
+-- Decide the case (open → decided). A trigger writes the current round into each undelivered charge that had no
+-- decision. If @needs_approval is true, the refund of @refund_rp waits until another operator approves the refund.
 -- nullable: @refund_rp
 UPDATE review_cases SET status = 'decided', decision = @decision, decision_note = @decision_note,
     decided_by = @decided_by, decided_at = curhat_now(), refund_rp = @refund_rp, needs_approval = @needs_approval
 WHERE id = @case_id AND status = 'open'
 
 -- name: approve_refund :exec
--- awaiting approval → approved. The caller has locked and checked the case.
+-- Approve the refund (awaiting approval → approved). The caller has locked and checked the case.
 UPDATE review_cases SET approved_by = @approved_by, approved_at = curhat_now()
 WHERE id = @case_id

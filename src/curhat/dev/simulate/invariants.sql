@@ -304,7 +304,7 @@ FROM extensions JOIN sessions ON sessions.id = extensions.session_id
 WHERE CASE extensions.decided_by
     WHEN 'timeout' THEN extensions.decided_at < extensions.deadline_at
         OR (extensions.charge_by IS NOT NULL) <> (extensions.default_action = 'auto_approve')
-    -- One statement compares the time, and a later statement writes decided_at (see done_in_time).
+    -- One statement compares the time with the deadline, and a later statement writes decided_at (see done_in_time).
     WHEN 'mitra' THEN extensions.decided_at > extensions.deadline_at + interval '1 second'
     WHEN 'mitra_unreachable' THEN extensions.charge_by IS NOT NULL
     WHEN 'session_ended' THEN extensions.charge_by IS NOT NULL OR sessions.status <> 'ended'
@@ -593,7 +593,7 @@ WHERE deadlines.id IS NULL
 -- name: answered_in_time :many
 -- 5: after its deadline, a fallback gets no answer and an extension's charge is not approved
 --
--- One statement of a transaction compares the time. A later statement writes the time (see done_in_time).
+-- One statement compares the time with the deadline. A later statement writes the time (see done_in_time).
 SELECT 'fallback' AS what, pairings.id, pairings.fallback_answer_by AS until,
     coalesce(blast.created_at, payments.closed_at) AS done_at
 FROM pairings
