@@ -107,7 +107,7 @@ class Program:
                 os.kill(pid, number)
 
     def _is_ours(self, entry: Path) -> bool:
-        """Whether this entry of /proc belongs to this program. The process runs in our folder."""
+        """Return whether this entry of /proc belongs to this program. The process runs in our folder."""
         raise NotImplementedError
 
     def _leftovers(self) -> list[int]:

@@ -22,12 +22,12 @@ IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 MAX_ENDPOINT_CHARACTERS: Final = 1000
 RESOLVE_TIMEOUT_SECONDS: Final = 3.0
-# How many names this process looks up at the same time: names of KNOWN_SERVICES, and other names. A lookup occupies its
-# thread until the system's resolver gives up, long after RESOLVE_TIMEOUT_SECONDS.
+# This process looks up at most this many names at the same time: names of KNOWN_SERVICES, and other names. A lookup
+# occupies its thread until the system's resolver gives up, long after RESOLVE_TIMEOUT_SECONDS.
 MAX_LOOKUPS_RUNNING: Final = 4
 # The push services of the browsers, with their subdomains. Each of these services gets its own places in the outbox.
-# Every other service works too, but all other services together share a few places. The last entry is for development:
-# in production, check_form refuses this name.
+# Every other service works too, but all other services together share a few places. The last entry is for development,
+# because check_form refuses this name in production.
 KNOWN_SERVICES: Final = (
     "fcm.googleapis.com",
     "jmt17.google.com",

@@ -42,8 +42,8 @@ MAX_SENDS_PER_SERVICE: Final = 25
 MAX_SENDS_TO_DOUBTFUL_SERVICE: Final = 5
 # The name that `claim_messages` gives to the services that are not KNOWN_SERVICES.
 OTHER_SERVICES: Final = "other"
-# How long a claim lasts. A claim lasts longer than any attempt, which takes at most 1 s for Valkey and 5 s for the push
-# service. So no worker is still sending the message after the claim has ended.
+# A claim lasts this long. A claim lasts longer than any attempt, which takes at most 1 s for Valkey and 5 s for the
+# push service. So no worker is still sending the message after the claim has ended.
 CLAIM_SECONDS: Final = 7.0
 # A worker looks for due messages at this interval. A message that another process put into the outbox waits at most
 # this long.
@@ -87,7 +87,8 @@ class Outbox:
         self._is_stopping = False
         self._tasks: set[asyncio.Task[None]] = set()
         IN_FLIGHT.set_function(self._tasks.__len__)
-        # The messages on their way, by push service. Also the services whose last message timed out.
+        # `_sending` counts the messages on their way, by push service. `_silent` has the services whose last message
+        # timed out.
         self._sending: Counter[str] = Counter()
         self._silent: set[str] = set()
         SILENT.set_function(self._silent.__len__)

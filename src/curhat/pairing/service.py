@@ -144,7 +144,7 @@ async def lock(tx: Transaction, pairing_id: UUID) -> LockedPairing:
 async def reject(
     tx: Transaction, request_id: UUID, mitra_id: UUID, candidates: Sequence[UUID] | None
 ) -> None:
-    """offered → rejected. A targeted pairing then fails (3.5).
+    """Reject a request (offered → rejected). A targeted pairing then fails (3.5).
 
     A blast fails if all asked mitras have rejected it and it can ask none of the `candidates` (2b.4). `candidates`
     are the mitras who may be asked, according to presence just before the transaction. If `candidates` is None
@@ -192,7 +192,7 @@ def anybody_else(candidates: Sequence[UUID] | None, *not_counted: UUID) -> bool:
 
 
 async def cancel(tx: Transaction, pairing_id: UUID, customer_id: UUID) -> None:
-    """open → failed with `customer_cancelled`.
+    """Cancel a pairing for its customer (open → failed with `customer_cancelled`).
 
     Raises NotFound. Raises PairingDecided if the pairing is matched, has failed, or its window is over.
     """
@@ -205,7 +205,7 @@ async def cancel(tx: Transaction, pairing_id: UUID, customer_id: UUID) -> None:
 
 
 async def window_over(tx: Transaction, *pairing_ids: UUID) -> list[UUID]:
-    """open → failed, for the blasts whose windows ended (2b.3). Returns the pairings that failed.
+    """Fail the blasts whose windows ended (open → failed, 2b.3). Returns the pairings that failed.
 
     A decided blast does not change. If the window of a blast still runs, this function arms its deadline again.
     """
@@ -227,7 +227,10 @@ async def window_over(tx: Transaction, *pairing_ids: UUID) -> list[UUID]:
 
 
 async def targets_of(tx: Transaction, pairing_ids: Sequence[UUID]) -> dict[UUID, tuple[UUID, UUID]]:
-    """Return the mitra and the customer of each targeted pairing. Takes no lock, because these ids never change."""
+    """Return the mitra and the customer of each targeted pairing.
+
+    Takes no lock, because the ids of a pairing never change.
+    """
     targets = await queries.list_targets(tx, pairing_ids=pairing_ids)
     return {target.id: (target.target_mitra_id, target.customer_id) for target in targets}
 
@@ -235,7 +238,7 @@ async def targets_of(tx: Transaction, pairing_ids: Sequence[UUID]) -> dict[UUID,
 async def targeted_over(
     tx: Transaction, pairing_ids: Sequence[UUID], other_available: Collection[UUID]
 ) -> None:
-    """open → failed, for targeted pairings whose windows ended (4.3) or whose mitras went away (4.4).
+    """Fail targeted pairings whose windows ended (4.3) or whose mitras went away (4.4).
 
     `other_available` has the ids of the pairings whose customers can be offered another mitra (3.5). A decided
     pairing does not change. If the window of a pairing still runs, this function arms its deadline again.
@@ -265,7 +268,7 @@ async def targeted_over(
 async def fail(
     tx: Transaction, pairing: LockedPairing, tag: FailureTag, *, other_available: bool = False
 ) -> None:
-    """open → failed: write an event with the tag, close the requests, and tell the customer (X.1).
+    """Fail a pairing: write an event with the tag, close the requests, and tell the customer (X.1).
 
     After a targeted failure, the payment stays confirmed while the customer may take the fallback (3.5). After any
     other failure, the payment is unserved, and a case opens.
@@ -314,7 +317,10 @@ async def _fail(tx: Transaction, failures: Sequence[Failure], other_available: C
 
 
 async def _end_unserved(tx: Transaction, payment_ids: Sequence[UUID]) -> None:
-    """confirmed → unserved. The journeys end. All failed-pairing events of a journey refer to the same case."""
+    """End the journeys of these payments (confirmed → unserved).
+
+    All failed-pairing events of a journey refer to the same case.
+    """
     await payments.close(tx, payment_ids, "unserved")
     await payments.open_cases(tx, payment_ids, "no_session")
     await queries.link_events_to_cases(tx, payment_ids=payment_ids)
@@ -360,7 +366,7 @@ async def lock_failed(tx: Transaction, pairing_id: UUID, customer_id: UUID) -> L
 async def take_fallback(
     tx: Transaction, pairing: LockedPairing, window_seconds: int, candidates: Sequence[UUID]
 ) -> UUID:
-    """The fallback: open → taken. Begins a blast under the same payment (3.5) and returns the blast's id.
+    """Take the fallback (open → taken). Begins a blast under the same payment (3.5) and returns the blast's id.
 
     If the chosen mitra rejected the request or did not answer, the blast does not ask this mitra (3.9).
     """
@@ -370,7 +376,9 @@ async def take_fallback(
 
 
 async def decline_fallback(tx: Transaction, pairing_id: UUID, customer_id: UUID) -> None:
-    """The fallback: open → declined. The journey ends with the targeted pairing's tag, and the case opens (3.8).
+    """Decline the fallback (open → declined).
+
+    The journey ends with the targeted pairing's tag, and the case opens (3.8).
 
     A repeated call changes nothing. Raises NotFound, FallbackDecided.
     """
@@ -386,7 +394,7 @@ async def decline_fallback(tx: Transaction, pairing_id: UUID, customer_id: UUID)
 
 
 async def fallback_unanswered(tx: Transaction, pairing_id: UUID) -> None:
-    """The fallback: open → expired, if the customer did not answer in time.
+    """Expire the fallback (open → expired), if the customer did not answer in time.
 
     The event has the tag `payment_session_expired`, and the case opens (3.8).
     """

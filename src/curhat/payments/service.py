@@ -113,7 +113,7 @@ async def open_payment(
     timeout_minutes: int,
     target_mitra_id: UUID | None = None,
 ) -> UUID:
-    """nothing → pending, with its expiry armed (2a.5). Raises JourneyInProgress, TooManyRequests."""
+    """Open a payment (nothing → pending), and arm its expiry (2a.5). Raises JourneyInProgress, TooManyRequests."""
     # Refuse a script before it writes a row.
     wait_seconds = await _opening_wait(tx, customer_id, "session")
     if wait_seconds > 0:
@@ -145,7 +145,7 @@ async def open_payment(
 async def open_extension_payment(
     tx: Transaction, customer_id: UUID, offer: Offer, expires_at: datetime
 ) -> UUID:
-    """nothing → pending. Arms no expiry, because the extension decides when its payment ends (5.7).
+    """Open the payment of an extension (nothing → pending). The extension decides when its payment ends (5.7).
 
     The caller holds the lock of the customer's running session, so the count of the customer's extensions is exact.
     Raises TooManyRequests.
@@ -164,7 +164,9 @@ async def open_extension_payment(
 
 
 async def _opening_wait(tx: Transaction, customer_id: UUID, purpose: Purpose, *, counted: int = 0) -> float:
-    """Return the seconds until the customer may open another payment; 0 or less if the customer may open it now.
+    """Return the seconds until the customer may open another payment.
+
+    The result is 0 or less if the customer may do so now.
 
     `counted` is the number of new payments that this transaction has opened already.
     """
@@ -187,7 +189,7 @@ def _charge(key: UUID, payment_id: UUID, amount_rp: int) -> Charge:
 async def begin_extension_charges(
     tx: Transaction, payment_ids: Sequence[UUID], charge_by: datetime
 ) -> list[Charge]:
-    """pending → confirming, when the extension is approved (5.4). The gateway must approve by `charge_by`.
+    """Begin the charges of approved extensions (pending → confirming, 5.4). The gateway must approve by `charge_by`.
 
     The caller holds the sessions' locks, and carries out the charges after the commit. If the process dies before the
     charges, workers carry out the charges at the armed deadlines.
@@ -201,7 +203,7 @@ async def begin_extension_charges(
 
 
 async def abandon_extensions(tx: Transaction, payment_ids: Sequence[UUID]) -> None:
-    """pending or confirming → abandoned, for extensions that are never charged (5.7).
+    """Abandon the payments of extensions that are never charged (pending or confirming → abandoned, 5.7).
 
     A payment in a final status does not change. The caller holds the sessions' locks.
     """
@@ -229,7 +231,9 @@ async def lock_own(tx: Transaction, payment_id: UUID, customer_id: UUID) -> Lock
 
 
 async def begin_confirmation(tx: Transaction, payment: LockedPayment) -> Charge | None:
-    """pending → confirming. A payment of Rp0 goes directly to confirmed and never reaches the gateway (2a.3).
+    """Begin a confirmation (pending → confirming).
+
+    A payment of Rp0 goes directly to confirmed and never reaches the gateway (2a.3).
 
     Returns the charge to carry out after the commit. Returns None if the payment is confirmed now. If the process dies
     before the charge, a worker finishes the attempt at the armed deadline. The caller holds the lock of the pending
@@ -275,9 +279,9 @@ async def _answer_charge(tx: Transaction, key: UUID, answer: ChargeAnswer) -> Ch
 
     Answers may come late, twice and in any order. The final state is always the same. An approval of an unknown key
     raises an alert: the gateway took money, and a failover may have lost our record of it.
-    The answer `approved` overrides every earlier answer, because the gateway took the money. This answer confirms a
-    payment that is confirming, or that is pending and has time left. If the payment was closed, or another attempt
-    may have taken the money, this function requests a refund instead.
+    The answer `approved` overrides every earlier answer, because the gateway took the money. The answer `approved`
+    confirms a payment that is confirming, or that is pending and has time left. If the payment was closed, or another
+    attempt may have taken the money, this function requests a refund instead.
     The answer `not_found` means declined, because the call has ended before the worker queries the gateway. If an
     extension may still be charged, `not_found` changes nothing. The worker then sends the charge again under the same
     key.
@@ -358,7 +362,7 @@ def _may_be_sent_again(payment: LockedPayment) -> bool:
 
 
 async def give_up_charge(tx: Transaction, key: UUID) -> UUID | None:
-    """confirming → expired, if the gateway has not answered 10 minutes after the time to pay (2a.10).
+    """Expire a payment if the gateway has not answered 10 minutes after the time to pay (confirming → expired, 2a.10).
 
     The attempt stays `started`, and the worker continues to query the gateway. If the gateway approves the charge
     later, the charge is refunded. Returns the id of the payment that expired, or None.
@@ -403,7 +407,7 @@ async def ask_again(tx: Transaction, key: UUID, generation: int) -> Charge | Lit
 
 
 async def abandon(tx: Transaction, payment: LockedPayment) -> None:
-    """pending → abandoned: the customer leaves. The row stays (2a.4).
+    """Abandon a payment, because the customer leaves (pending → abandoned). The row stays (2a.4).
 
     Raises PaymentConfirming, PaymentConfirmed, PaymentExpired, PaymentClosed.
     """
@@ -419,7 +423,7 @@ async def abandon(tx: Transaction, payment: LockedPayment) -> None:
 
 
 async def expire(tx: Transaction, payment_ids: Sequence[UUID]) -> dict[UUID, Purpose]:
-    """pending → expired, if the time to pay is over (2a.5).
+    """Expire the payments whose time to pay is over (pending → expired, 2a.5).
 
     A payment whose confirmation began in time does not expire. Locks the payments. Returns the purpose of each
     payment that expired, by the payment's id.
@@ -443,7 +447,7 @@ async def close(
     payment_ids: Sequence[UUID],
     status: Literal["abandoned", "expired", "served", "unserved"],
 ) -> None:
-    """An open status → `status`. This ends the journeys. The caller holds the payments' locks."""
+    """Close the payments with the final status `status`. The journeys end. The caller holds the payments' locks."""
     await queries.close_payments(tx, payment_ids=payment_ids, status=status)
     await deadlines.disarm(tx, PAYMENT_EXPIRY, *payment_ids)
 
@@ -519,7 +523,9 @@ _REQUESTED: Final[dict[RefundReason, AuditAction]] = {
 
 
 async def record_refund_answer(tx: Transaction, refund_id: UUID, answer: RefundAnswer) -> UUID | None:
-    """requested → done or failed. A failed automatic refund opens a case. A non-final answer changes nothing.
+    """Record the gateway's answer about a refund (requested → done or failed). A failed automatic refund opens a case.
+
+    A non-final answer changes nothing.
 
     Answers may come late, twice and in any order. The final state is always the same: the answer `done` overrides the
     answer `failed`, because the gateway gave the money back. If an operator has requested the refund again meanwhile,
@@ -567,7 +573,7 @@ async def record_refund_answer(tx: Transaction, refund_id: UUID, answer: RefundA
 async def _take_back_other_refund(tx: Transaction, refused: LockedRefund, refused_id: UUID) -> bool:
     """Take back the repeated refund request, because the gateway carried out the refund that it first refused.
 
-    Returns False if the gateway has carried out the other refund too.
+    Returns False if the gateway has carried out the repeated refund too.
     """
     other = await queries.find_other_live_refund(tx, charge_key=refused.charge_key, refund_id=refused_id)
     if other is None:

@@ -1,4 +1,4 @@
-"""Decides which mitras may be asked, and which are connected.
+"""Decides which mitras may be asked, and which mitras are connected.
 
 PostgreSQL stores the toggle, and Valkey stores the leases. Loops in this module make Valkey follow PostgreSQL.
 

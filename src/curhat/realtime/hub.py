@@ -310,7 +310,7 @@ class Hub:
     # Hello, and gaps ----------------------------------------------------------------------------------------
 
     async def _welcome(self, socket: Socket, hello: Hello | None) -> None:
-        """Welcome a socket and bring it up to date. If `hello` is None, the client cannot resume."""
+        """Welcome a socket, and send the missed events. If `hello` is None, the client cannot resume."""
         socket.phase = "welcoming"
         generation = socket.generation
         feed = self._register(socket)
@@ -380,7 +380,7 @@ class Hub:
         socket.send_held_back()
 
     def _may_replay(self, identity: Identity) -> bool:
-        """Whether the process may read further missed events for this person now."""
+        """Return whether the process may read further missed events for this person now."""
         drawn_bytes = self._replayed_bytes.add(identity, 0)
         return self._replaying_bytes < MAX_REPLAYING_BYTES and drawn_bytes < MAX_REPLAYED_BYTES_PER_PERSON
 

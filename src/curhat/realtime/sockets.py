@@ -132,7 +132,7 @@ class Socket:
 
     @property
     def has_backlog(self) -> bool:
-        """Whether frames wait for a slow client."""
+        """Return whether frames wait for a slow client."""
         return self._writer is not None
 
     def hold_back(self, frame: str) -> None:

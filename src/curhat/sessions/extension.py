@@ -80,7 +80,7 @@ class Frames(NamedTuple):
 async def request(
     tx: Transaction, customer_id: UUID, session_id: UUID, offer_id: UUID, connected: bool | None
 ) -> Extension:
-    """nothing → pending, on the current terms (5.4, 5.7).
+    """Open an extension on the current terms (nothing → pending, 5.4, 5.7).
 
     If the mitra is not connected, the extension is rejected immediately (5.6). `connected` is the answer of presence
     about the mitra just before the transaction. If `connected` is None (unknown), the extension waits for the mitra's
@@ -130,7 +130,9 @@ async def request(
 async def approve_by_mitra(
     tx: Transaction, mitra_id: UUID, extension_id: UUID
 ) -> tuple[Extension, Charge | None]:
-    """pending → charging, by the mitra. The caller carries out the returned charge after the commit.
+    """Approve an extension for its mitra (pending → charging).
+
+    The caller carries out the returned charge after the commit.
 
     A repeated approval returns no charge. Raises NotFound. Raises ExtensionDecided in three cases: the extension was
     decided in another way, the deadline has passed, or the mitra went offline after the customer asked.
@@ -148,7 +150,9 @@ async def approve_by_mitra(
 
 
 async def reject_by_mitra(tx: Transaction, mitra_id: UUID, extension_id: UUID) -> Extension:
-    """pending → rejected, by the mitra. Nothing is charged (5.4). A repeated call changes nothing.
+    """Reject an extension for its mitra (pending → rejected). Nothing is charged (5.4).
+
+    A repeated call changes nothing.
 
     Raises NotFound. Raises ExtensionDecided if the extension was decided in another way, or if the deadline has
     passed.
@@ -169,7 +173,7 @@ async def window_over(
     extension_ids: Sequence[UUID],
     frames: Mapping[UUID, Sequence[Frames]],
 ) -> dict[UUID, Charge]:
-    """pending → charging or rejected at the deadlines, according to each extension's default action (5.1, 5.2).
+    """Decide extensions at their deadlines by the default action (pending → charging or rejected, 5.1, 5.2).
 
     Does nothing for a decided extension. `frames` has the frames on each connection of the mitras, as presence answered
     before this step took its locks. Silence approves only if these frames show that the mitra was connected at the
@@ -196,7 +200,7 @@ async def window_over(
 
 
 def _was_connected(extension: LockedExtension, frames: Frames) -> bool:
-    """Whether the frames on one connection show that the mitra was connected at the deadline (5.6, 5.8).
+    """Return whether the frames on one connection show that the mitra was connected at the deadline (5.6, 5.8).
 
     1. A frame came shortly before the deadline, after the request. If the last frame came after the deadline, frames
        came without a gap since before the deadline.
@@ -208,7 +212,7 @@ def _was_connected(extension: LockedExtension, frames: Frames) -> bool:
 
 
 async def mitra_lost(tx: Transaction, *extension_ids: UUID) -> None:
-    """pending → rejected, because the mitras went offline, or did not reconnect after their sockets closed (5.6)."""
+    """Reject extensions whose mitras went offline, or did not reconnect after their sockets closed (5.6)."""
     pending = await _lock_pending(tx, extension_ids)
     await _reject(tx, [(extension, "mitra_unreachable") for extension in pending])
     await realtime.append(tx, await _decided_events(tx, pending))
@@ -238,7 +242,8 @@ async def end_with_session(tx: Transaction, extension_id: UUID) -> list[StreamEv
 
     The row of the ended session no longer refers to the extension.
 
-    pending → rejected, without a charge. charging → charge_failed: a later approval is refunded (5.7).
+    A pending extension becomes rejected, without a charge. A charging extension becomes charge_failed, and a later
+    approval is refunded (5.7).
     Returns the events to append.
     """
     (extension,) = await queries.lock_extensions(tx, extension_ids=[extension_id])
@@ -261,7 +266,7 @@ async def session_of_charge(tx: Transaction, key: UUID) -> UUID | None:
 async def charge_answered(
     tx: Transaction, session_id: UUID, key: UUID, answer: ChargeAnswer
 ) -> tuple[ChargeOutcome | None, list[StreamEvent]]:
-    """Record the gateway's answer to an extension's charge: charging → approved or charge_failed.
+    """Record the gateway's answer to an extension's charge (charging → approved or charge_failed).
 
     If the approval is in time, the session becomes longer. A later approval is refunded. Returns the effect on the
     payment, and the events to append.
@@ -284,7 +289,7 @@ async def charge_answered(
 
 
 async def charge_too_late(tx: Transaction, extension_id: UUID) -> None:
-    """charging → charge_failed: the gateway did not approve in time (5.7)."""
+    """Fail an extension, because the gateway did not approve its charge in time (charging → charge_failed, 5.7)."""
     (extension,) = await _lock_with_sessions(tx, [extension_id])
     if extension.status == "charging" and extension.charge_is_late:
         await realtime.append(tx, await _charge_failed(tx, extension))
@@ -365,7 +370,7 @@ def _already_decided(extension: LockedExtension) -> ExtensionDecided:
 async def _approve(
     tx: Transaction, extensions: Sequence[LockedExtension], decided_by: DecidedBy
 ) -> dict[UUID, Charge]:
-    """pending → charging. Returns the charges to carry out, by the extension's id."""
+    """Approve extensions (pending → charging). Returns the charges to carry out, by the extension's id."""
     if not extensions:
         return {}
     extension_ids = [extension.id for extension in extensions]
@@ -384,7 +389,7 @@ async def _approve(
 
 
 async def _reject(tx: Transaction, decisions: Sequence[tuple[LockedExtension, DecidedBy]]) -> None:
-    """pending → rejected. Each extension has its own reason. Nothing is charged."""
+    """Reject extensions, each with its own reason (pending → rejected). Nothing is charged."""
     if not decisions:
         return
     await queries.reject_extensions(
@@ -409,7 +414,7 @@ async def _charge_failed(tx: Transaction, extension: LockedExtension) -> list[St
 async def _settle(
     tx: Transaction, extension: LockedExtension, status: Literal["approved", "charge_failed"]
 ) -> None:
-    """charging → approved or charge_failed."""
+    """Settle an extension (charging → approved or charge_failed)."""
     await queries.settle_extension(tx, extension_id=extension.id, status=status)
     await deadlines.disarm(tx, EXTENSION_CHARGE, extension.id)
 

@@ -165,7 +165,7 @@ async def _sent_before(
 
 
 async def mark_read(tx: Transaction, identity: Identity, session_id: UUID, up_to_message_id: UUID) -> None:
-    """unread → read, for every message of the other side up to the message `up_to_message_id`.
+    """Mark the messages of the other side as read, up to the message `up_to_message_id`.
 
     A repeated call changes nothing. A user can mark messages as read even after the session has ended. Raises
     NotFound.
@@ -188,13 +188,13 @@ async def mark_read(tx: Transaction, identity: Identity, session_id: UUID, up_to
 
 
 async def end_by_customer(tx: Transaction, customer_id: UUID, session_id: UUID) -> Session:
-    """active → ended, by the customer. Raises NotFound, SessionEnded."""
+    """End a session for its customer (active → ended). Raises NotFound, SessionEnded."""
     customer = Identity(role="customer", user_id=customer_id)
     return (await _end_early(tx, customer, session_id, "customer_ended", note=None)).for_customer
 
 
 async def end_by_mitra(tx: Transaction, mitra_id: UUID, session_id: UUID, note: str) -> MitraSession:
-    """active → ended, by the mitra, with a note that says why. Opens a case (X.8).
+    """End a session for its mitra, with the mitra's reason as a note (active → ended). Opens a case (X.8).
 
     Raises ValidationFailed, NotFound, SessionEnded.
     """
@@ -204,7 +204,7 @@ async def end_by_mitra(tx: Transaction, mitra_id: UUID, session_id: UUID, note: 
 
 
 async def end_for_suspension(tx: Transaction, session_id: UUID) -> None:
-    """active → ended, because an operator suspended the mitra. Opens a case (X.8).
+    """End a session, because an operator suspended the mitra (active → ended). Opens a case (X.8).
 
     Does nothing if the session has ended. The function also does nothing if the session's time is over, because the
     deadline `session_end` then ends the session.
@@ -215,7 +215,7 @@ async def end_for_suspension(tx: Transaction, session_id: UUID) -> None:
 
 
 async def end_due(tx: Transaction, generations: Mapping[UUID, int]) -> None:
-    """active → ended, for the sessions whose time is over. This is the transition of the deadline `session_end`.
+    """End the sessions whose time is over (active → ended). The deadline `session_end` calls this function.
 
     `generations` has the sessions' ids as keys. Each value is the generation of the deadline that fired.
     Does nothing for a session that has ended. The function also does nothing for a session with an open extension. When

@@ -37,7 +37,7 @@ RUNNING_PAUSE_SECONDS: Final = 0.25
 # The time within which a device must show the same as a snapshot. A lost signal delays the device by 3 s. A lost
 # network delays the device by 1.5 s, plus the time to reconnect. The remaining time allows for a slow machine.
 CATCH_UP_TIMEOUT_SECONDS: Final = 30.0
-# Cards and presence are not part of the stream. They may differ from a snapshot for this long.
+# Cards and presence are not part of the stream. Cards and presence may differ from a snapshot for this long.
 TRANSIENT_TIMEOUT_SECONDS: Final = 15.0
 COMPARE_PAUSE_SECONDS: Final = 0.5
 # Close codes that the server should never send to these clients.
@@ -116,7 +116,7 @@ class Person:
                 await self.run_state.closing.wait()
 
     def is_closing(self) -> bool:
-        """Whether no new journey may begin."""
+        """Return whether the run is closing. No new journey may begin then."""
         return self.run_state.closing.is_set()
 
     # HTTP ------------------------------------------------------------------------------------------------
