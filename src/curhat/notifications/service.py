@@ -182,7 +182,7 @@ async def prune(tx: Transaction) -> None:
 
 
 def signal_changed(tx: Transaction, role: Role, user_id: UUID) -> None:
-    """Make the package presence refresh a mitra after the commit. Push affects whether the mitra may be asked."""
+    """Make the package `presence` refresh a mitra after the commit. Push affects whether the mitra may be asked."""
     if role == "mitra":
         tx.signal("mitra_changed", msgspec.json.encode([user_id]))
 

@@ -277,8 +277,8 @@ async def record_charge_answer(tx: Transaction, key: UUID, answer: ChargeAnswer)
 async def _answer_charge(tx: Transaction, key: UUID, answer: ChargeAnswer) -> ChargeOutcome | None:
     """Record the gateway's answer about an attempt. Returns None if no attempt has this key.
 
-    Answers may come late, twice and in any order. The final state is always the same. An approval of an unknown key
-    raises an alert: the gateway took money, and a failover may have lost our record of it.
+    Answers may come late, twice and in any order. The final state does not depend on the order of the answers. An
+    approval of an unknown key raises an alert: the gateway took money, and a failover may have lost our record of it.
     The answer `approved` overrides every earlier answer, because the gateway took the money. The answer `approved`
     confirms a payment that is confirming, or that is pending and has time left. If the payment was closed, or another
     attempt may have taken the money, this function requests a refund instead.
@@ -527,10 +527,10 @@ async def record_refund_answer(tx: Transaction, refund_id: UUID, answer: RefundA
 
     A non-final answer changes nothing.
 
-    Answers may come late, twice and in any order. The final state is always the same: the answer `done` overrides the
-    answer `failed`, because the gateway gave the money back. If an operator has requested the refund again meanwhile,
-    `done` takes the new request back. If the new request is done too, or if `failed` follows `done`, only people can
-    find out where the money is. So such answers raise an alert.
+    Answers may come late, twice and in any order. The answer `done` always overrides the answer `failed`, because the
+    gateway gave the money back. If an operator has requested the refund again meanwhile, `done` takes the new request
+    back. If the new request is done too, or if `failed` follows `done`, only people can find out where the money is. So
+    contradictory answers raise an alert.
     If an operator decided the refund and the gateway has carried it out, the payment becomes refunded (X.9). Returns
     the payment's id if the payment becomes refunded, and otherwise None.
     """

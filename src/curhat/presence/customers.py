@@ -63,6 +63,7 @@ class CustomerConnections:
         """
         gone, self._gone = self._gone, set()
         heard_from, self._heard_from = self._heard_from - gone, set()
-        # A customer without a socket here may be connected to another process, which then reports the customer.
+        # A customer without a socket here may be connected to another process. The other process then reports the
+        # customer.
         await self._store.customers_seen(list(gone), COME_BACK_SECONDS)
         await self._store.customers_seen(list(heard_from), CUSTOMER_CONNECTED_SECONDS)

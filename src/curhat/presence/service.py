@@ -346,7 +346,7 @@ class Presence:
         await self._tell_pairing(await self.refresh(ids))
 
     async def write_last_seen(self) -> None:
-        """Write to PostgreSQL when mitras were last seen.
+        """Write the last-seen times of mitras to PostgreSQL.
 
         The next call writes the rows that another transaction locks now.
         """

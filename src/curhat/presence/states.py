@@ -10,7 +10,8 @@ MITRA_CONNECTED_SECONDS = 6
 # is pending, its mitra is pinged every second (sessions/extension_pings.py). If the worker decides later than this
 # after the deadline, silence approves nothing.
 MITRA_HEARD_SECONDS = 2.5
-# 5.6: after its socket closed, a mitra has this much time to reconnect before the server treats it as disconnected.
+# 5.6: after its socket closed, a mitra has this much time to reconnect before the server treats the mitra as
+# disconnected.
 COME_BACK_SECONDS = 3
 # A customer gets pushes after this time without a frame. The time is two pings of 15 s, plus 5 s for a slow network.
 CUSTOMER_CONNECTED_SECONDS = 35

@@ -5,12 +5,13 @@ Guarantees
     A write may be repeated, may come late, or may come out of order. Valkey keeps the newest frame and the newest
     version.
     Valkey holds no fact about money or sessions. If Valkey is wiped, the next heartbeats restore all data.
-    If Valkey's clock is set back, the leases written before do not count. The next reports restore the leases.
+    If Valkey's clock is set back, the leases written before do not count. The next reports restore these leases.
     A call that Valkey runs late, for example after Valkey was stopped, never makes a lease longer. Every call contains
     Valkey's time when the call was sent, and ages count from this time.
 Relies on
     Availability versions never decrease. After a failover or a restore to an earlier time, PostgreSQL has a new
-    timeline, and its versions are higher. A restored dump may contain lower versions, so empty Valkey after it.
+    timeline, and its versions are higher. A restored dump may contain lower versions, so empty Valkey after the restore
+    of a dump.
 """
 
 import asyncio
@@ -94,7 +95,7 @@ class Report(NamedTuple):
 
 
 class FrameAges(NamedTuple):
-    """The frames of one connection, as Valkey knows them, in seconds before now.
+    """The times of the frames of one connection, as Valkey knows them, in seconds before now.
 
     `last_frame` is the time of the last frame. `heard_since` is the time since which frames came without a gap of
     MITRA_HEARD_SECONDS. `present_since` is the time since which the mitra was present. No two connections had a gap of

@@ -1,4 +1,7 @@
-"""The WebSocket endpoint. It is a plain ASGI callable, because a framework would use more memory per open socket."""
+"""The WebSocket endpoint.
+
+The endpoint is a plain ASGI callable, because a framework would use more memory per open socket.
+"""
 
 import asyncio
 from typing import Final

@@ -46,7 +46,7 @@ class SocketHooks(Protocol):
         """Handle the first welcome of a connection. Does not raise when Valkey is away."""
 
     def frame_received(self, identity: Identity, connection_id: str) -> None:
-        """Handle a frame from a welcomed connection. Runs for every frame, so it must be quick."""
+        """Handle a frame from a welcomed connection. The function runs for every frame, so it must be quick."""
 
     async def closed(self, identity: Identity, connection_id: str, *, may_come_back: bool) -> None:
         """Handle the end of a welcomed connection. Does not raise when Valkey is away.

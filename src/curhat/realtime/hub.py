@@ -97,7 +97,7 @@ _read_typing_notice = msgspec.msgpack.Decoder(TypingNotice).decode
 
 
 class Hub:
-    """The sockets of this process. Call its methods only on the event loop on which the hub was created."""
+    """The sockets of this process. Call the methods of the hub only on the event loop on which the hub was created."""
 
     def __init__(self, database: Database, signals: SignalSink, hooks: HubHooks) -> None:
         self._database = database

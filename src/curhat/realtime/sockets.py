@@ -35,10 +35,10 @@ HELLO_PERIOD_SECONDS: Final = 10.0
 # The server forwards at most one typing signal per session within this time.
 TYPING_PERIOD_SECONDS: Final = 2.0
 
-# opened     The client has not said hello yet.
-# welcoming  The hub is answering a hello. Events wait until the hub has sent the welcome.
-# live       `seq` is the last event sent. The hub sends the next event as soon as that event is committed.
-# behind     The hub is reading missing events from PostgreSQL.
+# `opened`: The client has not said hello yet.
+# `welcoming`: The hub is answering a hello. Events wait until the hub has sent the welcome.
+# `live`: The hub has sent all events up to `seq`. The hub sends the next event as soon as it is committed.
+# `behind`: The hub is reading missing events from PostgreSQL.
 Phase = Literal["opened", "welcoming", "live", "behind"]
 
 

@@ -1,9 +1,9 @@
 """Chat sessions: messages, read marks, the end by time or by a member, extensions, history.
 
 Guarantees
-    When the server acknowledges a message, it has committed the message exactly once. A second request with the same
-    `client_message_id` gets the first message. The second request gets the first message even if the two requests run
-    at the same time, and even after the session has ended.
+    The server has committed each acknowledged message exactly once. A second request with the same `client_message_id`
+    gets the first message. The second request gets the first message even if the two requests run at the same time, and
+    even after the session has ended.
     The server accepts no message after the session has ended. The server also accepts no message at or after `ends_at`
     by the database's clock, except while an extension is open.
     A person sends at most 20 messages in 5 s and 60 in a minute. With several server processes, a person may send a few

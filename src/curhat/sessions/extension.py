@@ -177,7 +177,7 @@ async def window_over(
 
     Does nothing for a decided extension. `frames` has the frames on each connection of the mitras, as presence answered
     before this step took its locks. Silence approves only if these frames show that the mitra was connected at the
-    deadline (5.8), however late the worker is.
+    deadline (5.8), even if the worker is late.
     Returns the charges, by the extension's id. The caller carries out the charges after the commit.
     """
     pending = await _lock_pending(tx, extension_ids)
@@ -203,7 +203,7 @@ def _was_connected(extension: LockedExtension, frames: Frames) -> bool:
     """Return whether the frames on one connection show that the mitra was connected at the deadline (5.6, 5.8).
 
     1. A frame came shortly before the deadline, after the request. If the last frame came after the deadline, frames
-       came without a gap since before the deadline.
+       came without a gap from a time before the deadline.
     2. After the request, the mitra came back in time after each close of the socket.
     """
     heard_after = max(extension.deadline_at - HEARD_WITHIN, extension.requested_at)
@@ -222,8 +222,8 @@ async def toggle_went_off(tx: Transaction, mitra_id: UUID) -> None:
     """Make a worker reject the mitra's pending extensions immediately.
 
     The caller holds the lock of the mitra's row, but sessions must be locked before mitras. So this step only sets
-    `mitra_went_offline` on the extensions. The mark prevents their approval. The worker then locks the sessions and
-    rejects the extensions.
+    `mitra_went_offline` on the extensions. The mark prevents the approval of the extensions. The worker then locks the
+    sessions and rejects the extensions.
     """
     for extension_id in await queries.mark_mitra_offline(tx, mitra_id=mitra_id):
         await deadlines.arm_now(tx, EXTENSION_LOST, extension_id)

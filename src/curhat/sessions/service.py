@@ -48,7 +48,7 @@ class OutgoingMessage(msgspec.Struct, frozen=True):
     session_id: UUID
     client_message_id: str
     text: str
-    # Whether the sender writes so fast that PostgreSQL must count the sender's recent messages (pace.py).
+    # True if the sender writes so fast that PostgreSQL must count the sender's recent messages (pace.py).
     is_fast: bool = False
 
 

@@ -5,8 +5,8 @@ Guarantees
     If a message is refused or fails, the other messages of the batch are not affected. The number of waiting messages
     is limited.
 Concurrency
-    Each process runs one batch at a time. The messages that arrive during this transaction form the next batch. The
-    server thus delays no message on purpose, and batches grow with the load.
+    Each process runs one batch at a time. The messages that arrive during this transaction form the next batch. So the
+    writer delays no message on purpose, and batches grow with the load.
     A batch waits at most LOCK_TIMEOUT for a lock. If the batch fails, one task per session writes the session's
     messages one by one, in their order. The next batches run at the same time. Later messages of the session wait for
     this task. So a locked session delays the messages of other sessions only briefly.
@@ -45,7 +45,7 @@ MAX_BATCH_MESSAGES = 100
 # Limits memory and waiting when PostgreSQL is slower than the senders. PostgreSQL stores this many messages in about
 # one second.
 MAX_WAITING_MESSAGES = 2_000
-# Limits how long a message may be delayed by a lock of another transaction, or by PostgreSQL.
+# Limits the delay of a message by a lock of another transaction, or by PostgreSQL.
 WRITE_TIMEOUT_SECONDS = 5.0
 # The longest time that one transaction waits for one lock. The time is shorter than deadlock_timeout, so PostgreSQL
 # never checks for a deadlock.
@@ -64,7 +64,7 @@ WAITING = Gauge("curhat_sessions_messages_waiting", "Messages that wait for the 
 
 
 class _Waiting(NamedTuple):
-    """A message, the future of the caller who waits for its outcome, and whether this request has counted it."""
+    """A message, the future of the waiting caller, and whether this request has counted the message."""
 
     message: OutgoingMessage
     outcome: "asyncio.Future[Message]"
@@ -132,7 +132,7 @@ class MessageWriter:
                 self._set_apart(waiting)
 
     def _set_apart(self, waiting: _Waiting) -> None:
-        """Let the task of the message's session write the message. Start this task if it does not run."""
+        """Let the task of the message's session write the message. Start the task if it does not run yet."""
         loop = asyncio.get_running_loop()
         session_id = waiting.message.session_id
         if session_id not in self._apart:
