@@ -269,7 +269,7 @@ async def _(rows: Rows) -> None:
     await rows.decide(await rows.failed_payment(), decision="refund", refund_rp=20_000)
 
 
-@breaks("no payment of a session is confirmed by an approval 10 minutes after the time to pay")
+@breaks("a session's payment is never confirmed later than 10 minutes after the time to pay")
 async def _(rows: Rows) -> None:
     await rows.confirmed_payment(expires_at=NOW - 11 * MINUTE)
 

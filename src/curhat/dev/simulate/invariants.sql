@@ -200,7 +200,7 @@ WHERE NOT EXISTS (
 )
 
 -- name: given_up_in_time :many
--- 2a.10: no payment of a session is confirmed by an approval 10 minutes after the time to pay
+-- 2a.10: a session's payment is never confirmed later than 10 minutes after the time to pay
 SELECT id AS payment_id, expires_at, confirmed_at FROM payments
 WHERE purpose = 'session' AND confirmed_at > expires_at + interval '10 minutes 1 second'
 
