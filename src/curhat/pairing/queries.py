@@ -102,11 +102,11 @@ async def open_targeted(
     payment_id: UUID,
     correlation_id: str | None,
 ) -> OpenedPairing:
-    """Open a targeted pairing (nothing → open). If the chosen mitra can take a customer and @is_reachable is true, the
-    statement arms the deadline of the window and inserts a request for the mitra. Otherwise the pairing is open without
-    a deadline and without a request, and `asked` is empty. The statement locks the mitra FOR SHARE, because a toggle or
-    an accept may change the mitra at the same time. If the toggle or accept commits first, this statement sees the
-    change. If this statement locks the mitra first, the toggle or accept waits, and then withdraws the request."""
+    """Open a targeted pairing (nothing → open). If the mitra can take a customer and @is_reachable is true, the statement
+    arms the window's deadline and inserts a request. Otherwise the pairing is open without a deadline and without a
+    request, and `asked` is empty. The statement locks the mitra FOR SHARE, because a toggle or an accept may change the
+    mitra at the same time. If the toggle or accept commits first, this statement sees the change. If this statement
+    locks the mitra first, the toggle or accept waits, and then withdraws the request."""
     row = await db.fetchrow(OPEN_TARGETED, is_reachable, mitra_id, window_seconds, payment_id, correlation_id)
     if row is None:
         raise NoRow(OPEN_TARGETED)

@@ -38,11 +38,11 @@ WITH open_pairing AS (
 SELECT open_pairing.id, ARRAY(SELECT mitra_id FROM ask_mitras) AS asked FROM open_pairing
 
 -- name: open_targeted :one
--- Open a targeted pairing (nothing → open). If the chosen mitra can take a customer and @is_reachable is true, the
--- statement arms the deadline of the window and inserts a request for the mitra. Otherwise the pairing is open without
--- a deadline and without a request, and `asked` is empty. The statement locks the mitra FOR SHARE, because a toggle or
--- an accept may change the mitra at the same time. If the toggle or accept commits first, this statement sees the
--- change. If this statement locks the mitra first, the toggle or accept waits, and then withdraws the request.
+-- Open a targeted pairing (nothing → open). If the mitra can take a customer and @is_reachable is true, the statement
+-- arms the window's deadline and inserts a request. Otherwise the pairing is open without a deadline and without a
+-- request, and `asked` is empty. The statement locks the mitra FOR SHARE, because a toggle or an accept may change the
+-- mitra at the same time. If the toggle or accept commits first, this statement sees the change. If this statement
+-- locks the mitra first, the toggle or accept waits, and then withdraws the request.
 -- nullable: @correlation_id
 -- row: OpenedPairing
 WITH locked_mitra AS MATERIALIZED (
