@@ -12,8 +12,8 @@
 -- name: send_messages :many
 -- Store each message whose sender is a member of its session, if the session runs. Each array has one element per
 -- message. Returns a row for each message whose sender is a member. `id` is null if this statement did not store the
--- message. In this case the message is already stored, or the session is over. The statement reads the clock after it
--- has taken the last lock. So the statement stores no message if the session's time ran out during a lock wait. The
+-- message. A message whose `id` is null is already stored, or its session is over. The statement reads the clock after
+-- it has taken the last lock. So the statement stores no message if the session's time ran out during a lock wait. The
 -- locks also ensure that the ids of a session's messages grow in commit order.
 -- nullable: id, sent_at
 -- row: SendRow
