@@ -240,14 +240,14 @@ async def _(rows: Rows) -> None:
 
 
 @breaks(
-    "a charge attempt has at most one refund that the gateway has not refused, and never more than its amount"
+    "a charge attempt has at most one refund that the gateway has not refused, of at most the attempt's amount"
 )
 async def _(rows: Rows) -> None:
     attempt_id = await rows.write("charge_attempts", status="approved_late")
     await rows.write("refunds", charge_attempt_id=attempt_id, amount_rp=20_001)
 
 
-@breaks("a charge that was taken, and neither delivered nor given back, has a decision or an open case")
+@breaks("a charge that was taken, not delivered and not given back has a decision or an open case")
 async def _(rows: Rows) -> None:
     payment_id = await rows.failed_payment()
     await rows.decide(payment_id, decision="no_refund")
@@ -256,7 +256,7 @@ async def _(rows: Rows) -> None:
 
 
 @breaks(
-    "a charge with a decision was decided in a round of its case, and the amounts of the round are its charges"
+    "each decided charge belongs to a round of its case, and the round's refund is the sum of its charges"
 )
 async def _(rows: Rows) -> None:
     await rows.decide(await rows.failed_payment(), decision="refund", refund_rp=10_000)
@@ -269,7 +269,7 @@ async def _(rows: Rows) -> None:
     await rows.decide(await rows.failed_payment(), decision="refund", refund_rp=20_000)
 
 
-@breaks("no payment of a session is confirmed by an approval 10 minutes after the time to pay")
+@breaks("a session's payment is never confirmed later than 10 minutes after the time to pay")
 async def _(rows: Rows) -> None:
     await rows.confirmed_payment(expires_at=NOW - 11 * MINUTE)
 
@@ -341,7 +341,9 @@ async def _(rows: Rows) -> None:
     )
 
 
-@breaks("each expired fallback, and no other, has an event payment_session_expired; none expired early")
+@breaks(
+    "a fallback has an event payment_session_expired if and only if it expired, and no fallback expired early"
+)
 async def _(rows: Rows) -> None:
     await rows.failed_payment(
         kind="targeted", target_mitra_id=uuid4(), failure_tag="targeted_mitra_timeout", fallback_status="expired",
@@ -360,7 +362,7 @@ async def _(rows: Rows) -> None:
     await rows.extension_payment()
 
 
-@breaks("an extension was decided as its terms say, and never approved if mitra_went_offline is set")
+@breaks("each extension was decided by its terms, and no extension with mitra_went_offline was approved")
 async def _(rows: Rows) -> None:
     session_id = await rows.session()
     await rows.write("extensions", session_id=session_id, decided_by="timeout", decided_at=NOW)
@@ -475,7 +477,9 @@ async def _(rows: Rows) -> None:
         await rows.write("sessions", customer_id=customer_id, is_trial=True)
 
 
-@breaks("no trial is confirmed after its customer cancelled a trial's search, and at most three in 24 hours")
+@breaks(
+    "a customer confirms no trial after cancelling a trial's search, and at most three trials in 24 hours"
+)
 async def _(rows: Rows) -> None:
     customer_id = uuid4()
     first, second = UUID(int=1), UUID(int=2)
@@ -489,7 +493,7 @@ async def _(rows: Rows) -> None:
 
 
 @breaks(
-    "a customer opens at most 10 payments for sessions in 10 minutes, and asks for 30 extensions in an hour"
+    "a customer opens at most 10 payments for sessions in 10 minutes, and at most 30 for extensions in an hour"
 )
 async def _(rows: Rows) -> None:
     customer_id = uuid4()

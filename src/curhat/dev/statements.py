@@ -6,14 +6,14 @@ database with every migration. If a statement does not fit the schema, the gener
 this form:
 
     -- type: status = PaymentStatus from curhat.payments.states
-        Every column or parameter of this name has this Python type. Such lines stand before all statements.
+        Every column or parameter of this name has this Python type. The type lines come before all statements.
     -- name: lock_payment :optional
-        Begins a statement. The result is :one (a row, or the function raises NoRow), :optional (a row or None), :many
-        (a list), :exec (nothing) or :execrows (how many rows it changed). For a single column, the function returns
-        the bare value instead of a struct.
-    -- What the statement does. It becomes the function's docstring.
+        This line begins a statement. The result is :one (a row, or the function raises NoRow), :optional (a row or
+        None), :many (a list), :exec (nothing) or :execrows (how many rows it changed). For a single column, the
+        function returns the bare value instead of a struct.
+    -- This text says what the statement does, and becomes the function's docstring.
     -- nullable: target_mitra_id, @left_out_mitra_id
-        The columns and parameters that may be null. Here, @ comes before the name of a parameter.
+        These columns and parameters may be null. Here, the name of a parameter begins with @.
     -- row: LockedPayment
         The name of the struct that holds a row. Without this line, the struct has the statement's name in CamelCase,
         followed by `Row`. Statements with equal columns may share a struct.
@@ -75,7 +75,7 @@ _TYPE: Final = re.compile(r"^-- type: (\w+) = (\w+)(?: from ([\w.]+))?$", re.MUL
 
 
 class StatementError(Exception):
-    """The generator cannot make a module from a `queries.sql`. The message says where and why."""
+    """The generator cannot make a module from a `queries.sql`. The message gives the place and the reason."""
 
 
 @dataclass

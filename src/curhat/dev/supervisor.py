@@ -1,4 +1,4 @@
-"""`curhat up`: starts every program in order, restarts programs that end, and stops all in reverse order.
+"""`curhat up`: starts every program in order, restarts programs that end, and stops all programs in reverse order.
 
 Guarantees
     At most one `curhat up` runs in a data directory.
@@ -7,7 +7,7 @@ Guarantees
     With `reload`, the server and the worker restart when the code changes, and Vite serves the web clients from their
     sources.
     The first Ctrl-C (or SIGTERM, or SIGHUP) stops every program cleanly. The second signal kills all programs.
-    The next `curhat up` works even if any process was killed: see `child_processes` and `embedded`.
+    The next `curhat up` works even if any process was killed (see `child_processes` and `embedded`).
 """
 
 import asyncio
@@ -55,7 +55,7 @@ _OTHER_CODE: Final = (".lua", ".sql")
 _WEB: Final = Path(curhat.__file__).parents[2] / "web"
 # npm does not pass the supervisor's signals on. So start the script of `npm run dev` without npm.
 _VITE_SCRIPT: Final = "build/dev.ts"
-# The process runs in the data directory. -P prevents Python from importing modules from that directory.
+# The process runs in the data directory. The option -P prevents Python from importing modules from the data directory.
 _CURHAT: Final = ("-P", "-m", "curhat.app.cli")
 _VITE_PORTS: Final = range(5173, 5273)
 
@@ -145,7 +145,7 @@ class Supervisor:
             secret_key=settings.secret_key.decode(),
         )
         chosen = {**run_file.environ(), f"{PREFIX}DATA_DIR": str(settings.data_dir)}
-        # A secret's variable and its file's variable exclude each other.
+        # The variable of a secret and the variable of the secret's file exclude each other.
         kept = {
             name: value for name, value in os.environ.items() if name.removesuffix(FILE_SUFFIX) not in chosen
         }
@@ -229,7 +229,7 @@ class Supervisor:
     async def _restart_on_change(self, program: Program, code_changed: asyncio.Event) -> None:
         """Each time `program` has ended, wait for a change of the code, then start `program` again.
 
-        With the same code, `program` would probably end again.
+        Without a change, `program` would probably end again.
         """
         while True:
             end = await program.wait()
@@ -321,7 +321,10 @@ class _Step:
 
 
 class _ShownProgram(Program):
-    """A program whose log the supervisor writes. The supervisor also prints the warnings and errors from the log."""
+    """A program. The supervisor writes the program's log.
+
+    The supervisor also prints the warnings and errors from the log.
+    """
 
     def __init__(
         self, title: str, command: list[str], folder: Path, log_file: Path, console: Console
@@ -334,7 +337,7 @@ class _ShownProgram(Program):
         self._relaying: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Start the process. Do not wait until it can serve."""
+        """Start the process. Do not wait until the program can serve."""
         await self.end_leftovers()
         self._process = await self._spawn(self._command, self.environ, output=subprocess.PIPE)
         if self._process.stdout is not None:

@@ -10,7 +10,7 @@ from curhat.notifications.port import SubscriptionKind
 from curhat.notifications.templates import Language, PushKind
 
 Endpoint = Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
-# FCM does not say what its tokens look like. Today's have about 150 characters.
+# FCM does not document the form of its tokens. Today's tokens have about 150 characters.
 FcmToken = Annotated[str, msgspec.Meta(pattern="^[!-~]{1,1000}$")]
 # The time at which a subscription expires, in milliseconds since 1970. The server ignores this time, because the push
 # service says when a subscription has ended.

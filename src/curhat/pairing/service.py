@@ -32,8 +32,8 @@ from curhat.realtime import service as realtime
 
 log = structlog.get_logger(__name__)
 
-# Deadline kinds. TARGETED_LOST fires if the mitra of a targeted pairing went away. Each other kind fires when the
-# time of a blast, a targeted pairing or a fallback is over.
+# Deadline kinds. TARGETED_LOST fires if the mitra of a targeted pairing went away. Each of the other kinds fires when
+# the time of a blast, a targeted pairing or a fallback is over.
 PAIRING_WINDOW = "pairing_window"
 TARGETED_WINDOW = "targeted_window"
 TARGETED_LOST = "targeted_lost"
@@ -41,10 +41,10 @@ FALLBACK_ANSWER = "fallback_answer"
 
 
 class Target(msgspec.Struct, frozen=True):
-    """The mitra whom the customer chose, and what presence answered just before the transaction.
+    """The mitra whom the customer chose, and the answers of presence just before the transaction.
 
-    `reachable` says whether the mitra may be asked. If presence is unknown, `reachable` is true, and the request
-    waits for the mitra. `other_available` says whether another mitra may be asked. The customer sees this if the
+    `reachable` says whether the mitra may be asked. If presence is unknown, `reachable` is true, and the request waits
+    for the mitra. `other_available` says whether another mitra may be asked. The customer sees `other_available` if the
     pairing fails immediately.
     """
 
@@ -70,8 +70,8 @@ async def open_blast(
 ) -> UUID:
     """Begin the blast of a confirmed payment, and ask the candidates who can take a customer (2b.2).
 
-    Returns the pairing's id. The caller holds the payment's lock and tells the customer. Even if the blast asks
-    nobody, its window runs, because a mitra may become available.
+    Returns the pairing's id. The caller holds the payment's lock and tells the customer. The window of the blast runs
+    even if the blast asks nobody, because a mitra may become available.
     """
     opened = await queries.open_blast(
         tx,
@@ -144,7 +144,7 @@ async def lock(tx: Transaction, pairing_id: UUID) -> LockedPairing:
 async def reject(
     tx: Transaction, request_id: UUID, mitra_id: UUID, candidates: Sequence[UUID] | None
 ) -> None:
-    """offered → rejected. A targeted pairing then fails (3.5).
+    """Reject a request (offered → rejected). A targeted pairing then fails (3.5).
 
     A blast fails if all asked mitras have rejected it and it can ask none of the `candidates` (2b.4). `candidates`
     are the mitras who may be asked, according to presence just before the transaction. If `candidates` is None
@@ -182,7 +182,7 @@ async def _refuse_unless_rejected(tx: Transaction, request_id: UUID, pairing: Lo
 
 
 async def can_ask_anybody(tx: Transaction, mitra_ids: Sequence[UUID], *left_out: UUID) -> bool:
-    """Return whether a search that may ask these mitras, but not those `left_out`, can ask anybody now."""
+    """Return whether a search can ask at least one of these mitras now, without the mitras in `left_out`."""
     return await queries.can_ask_anybody(tx, mitra_ids=mitra_ids, left_out_ids=left_out)
 
 
@@ -192,7 +192,7 @@ def anybody_else(candidates: Sequence[UUID] | None, *not_counted: UUID) -> bool:
 
 
 async def cancel(tx: Transaction, pairing_id: UUID, customer_id: UUID) -> None:
-    """open → failed with `customer_cancelled`.
+    """Cancel a pairing for its customer (open → failed with `customer_cancelled`).
 
     Raises NotFound. Raises PairingDecided if the pairing is matched, has failed, or its window is over.
     """
@@ -205,7 +205,7 @@ async def cancel(tx: Transaction, pairing_id: UUID, customer_id: UUID) -> None:
 
 
 async def window_over(tx: Transaction, *pairing_ids: UUID) -> list[UUID]:
-    """open → failed, for the blasts whose windows ended (2b.3). Returns the pairings that failed.
+    """Fail the blasts whose windows ended (open → failed, 2b.3). Returns the pairings that failed.
 
     A decided blast does not change. If the window of a blast still runs, this function arms its deadline again.
     """
@@ -215,7 +215,7 @@ async def window_over(tx: Transaction, *pairing_ids: UUID) -> list[UUID]:
     await deadlines.arm_each(tx, PAIRING_WINDOW, not_over)
     over = [pairing for pairing in open_pairings if pairing.is_over]
     if over:
-        # Use a separate statement, which sees the mitras' answers that were committed while lock_windows waited.
+        # A separate statement sees the mitras' answers that were committed while lock_windows waited.
         counts = await queries.count_answers(tx, pairing_ids=[pairing.id for pairing in over])
         answers = {count.pairing_id: (count.asked, count.rejected) for count in counts}
         failures = [
@@ -227,7 +227,10 @@ async def window_over(tx: Transaction, *pairing_ids: UUID) -> list[UUID]:
 
 
 async def targets_of(tx: Transaction, pairing_ids: Sequence[UUID]) -> dict[UUID, tuple[UUID, UUID]]:
-    """Return the mitra and the customer of each targeted pairing. Takes no lock, because these ids never change."""
+    """Return the mitra and the customer of each targeted pairing.
+
+    Takes no lock, because the ids of a pairing never change.
+    """
     targets = await queries.list_targets(tx, pairing_ids=pairing_ids)
     return {target.id: (target.target_mitra_id, target.customer_id) for target in targets}
 
@@ -235,13 +238,13 @@ async def targets_of(tx: Transaction, pairing_ids: Sequence[UUID]) -> dict[UUID,
 async def targeted_over(
     tx: Transaction, pairing_ids: Sequence[UUID], other_available: Collection[UUID]
 ) -> None:
-    """open → failed, for targeted pairings whose windows ended (4.3) or whose mitras went away (4.4).
+    """Fail targeted pairings whose windows ended (4.3) or whose mitras went away (4.4).
 
     `other_available` has the ids of the pairings whose customers can be offered another mitra (3.5). A decided
     pairing does not change. If the window of a pairing still runs, this function arms its deadline again.
     """
     open_pairings = await queries.lock_windows(tx, pairing_ids=pairing_ids)
-    # Use a separate statement, which sees the withdrawals that were committed while lock_windows waited.
+    # A separate statement sees the withdrawals that were committed while lock_windows waited.
     withdrawn = await queries.list_withdrawn_targeted(
         tx, pairing_ids=[pairing.id for pairing in open_pairings]
     )
@@ -254,7 +257,7 @@ async def targeted_over(
         else:
             # The clock was set back after the worker claimed the deadline, so the window still runs. If the deadline
             # `targeted_lost` fired, another worker may hold the window's deadline, and may wait for this pairing's
-            # lock. So arm a deadline that no worker can hold.
+            # lock. So arm a new deadline that no worker can hold.
             left = pairing.deadline_at - await read_clock(tx)
             await deadlines.arm_another(tx, TARGETED_WINDOW, [pairing.id], left.total_seconds())
     if failures:
@@ -265,7 +268,7 @@ async def targeted_over(
 async def fail(
     tx: Transaction, pairing: LockedPairing, tag: FailureTag, *, other_available: bool = False
 ) -> None:
-    """open → failed: write an event with the tag, close the requests, and tell the customer (X.1).
+    """Fail a pairing: write an event with the tag, close the requests, and tell the customer (X.1).
 
     After a targeted failure, the payment stays confirmed while the customer may take the fallback (3.5). After any
     other failure, the payment is unserved, and a case opens.
@@ -275,7 +278,7 @@ async def fail(
 
 
 async def _fail(tx: Transaction, failures: Sequence[Failure], other_available: Collection[UUID] = ()) -> None:
-    """Do the same as `fail`, for several pairings. Either all their tags allow a fallback, or none does.
+    """Do the same as `fail`, for several pairings. Either all tags allow a fallback, or no tag allows a fallback.
 
     The caller holds the locks of the payments and the pairings. `other_available` has the ids of the payments for
     which another mitra may be asked now.
@@ -314,7 +317,10 @@ async def _fail(tx: Transaction, failures: Sequence[Failure], other_available: C
 
 
 async def _end_unserved(tx: Transaction, payment_ids: Sequence[UUID]) -> None:
-    """confirmed → unserved. The journeys end. All failed-pairing events of a journey refer to the same case."""
+    """End the journeys of these payments (confirmed → unserved).
+
+    All failed-pairing events of a journey refer to the same case.
+    """
     await payments.close(tx, payment_ids, "unserved")
     await payments.open_cases(tx, payment_ids, "no_session")
     await queries.link_events_to_cases(tx, payment_ids=payment_ids)
@@ -344,7 +350,7 @@ async def withdraw(tx: Transaction, mitra_id: UUID, reason: CloseReason) -> None
 
 
 async def lock_failed(tx: Transaction, pairing_id: UUID, customer_id: UUID) -> LockedPairing:
-    """Lock the customer's own pairing, if its fallback may still be taken or declined.
+    """Lock the customer's own pairing, if the customer may still take or decline its fallback.
 
     Raises NotFound, also for another customer's pairing. Raises FallbackDecided if the fallback was taken, declined
     or never offered, or if the time to answer is over.
@@ -360,9 +366,9 @@ async def lock_failed(tx: Transaction, pairing_id: UUID, customer_id: UUID) -> L
 async def take_fallback(
     tx: Transaction, pairing: LockedPairing, window_seconds: int, candidates: Sequence[UUID]
 ) -> UUID:
-    """The fallback: open → taken. Begins a blast under the same payment (3.5) and returns the blast's id.
+    """Take the fallback (open → taken). Begins a blast under the same payment (3.5) and returns the blast's id.
 
-    If the chosen mitra has just rejected or did not answer, the blast does not ask this mitra (3.9).
+    If the chosen mitra rejected the request or did not answer, the blast does not ask this mitra (3.9).
     """
     await _decide_fallback(tx, pairing, "taken")
     left_out = pairing.target_mitra_id if pairing.failure_tag in LEAVES_THE_MITRA_OUT else None
@@ -370,7 +376,9 @@ async def take_fallback(
 
 
 async def decline_fallback(tx: Transaction, pairing_id: UUID, customer_id: UUID) -> None:
-    """The fallback: open → declined. The journey ends with the targeted pairing's tag, and the case opens (3.8).
+    """Decline the fallback (open → declined).
+
+    The journey ends with the targeted pairing's tag, and the case opens (3.8).
 
     A repeated call changes nothing. Raises NotFound, FallbackDecided.
     """
@@ -386,7 +394,7 @@ async def decline_fallback(tx: Transaction, pairing_id: UUID, customer_id: UUID)
 
 
 async def fallback_unanswered(tx: Transaction, pairing_id: UUID) -> None:
-    """The fallback: open → expired, if the customer did not answer in time.
+    """Expire the fallback (open → expired), if the customer did not answer in time.
 
     The event has the tag `payment_session_expired`, and the case opens (3.8).
     """

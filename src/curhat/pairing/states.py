@@ -56,6 +56,7 @@ def close_reason_of(tag: FailureTag) -> CloseReason:
 def tag_when_time_is_up(asked: int, rejected: int) -> FailureTag:
     """Return the tag of a blast whose window ended (2b.3, 2b.4).
 
-    `asked` is the number of mitras whom the blast asked. `rejected` is the number of these mitras who rejected it.
+    `asked` is the number of mitras whom the blast asked. `rejected` is the number of asked mitras who rejected the
+    blast.
     """
     return "all_mitras_rejected" if 0 < asked == rejected else "no_mitra_available"

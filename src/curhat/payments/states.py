@@ -10,8 +10,8 @@ PaymentStatus = Literal[
 STEPS: frozenset[tuple[PaymentStatus, PaymentStatus]] = frozenset(
     {
         ("pending", "confirming"),
-        # Either the payment is a trial, which is not charged. Or the gateway first declined an attempt, and then
-        # approved the same attempt.
+        # A trial takes this step, because a trial is not charged. A payment also takes this step if the gateway first
+        # declines an attempt and then approves the same attempt.
         ("pending", "confirmed"),
         ("pending", "abandoned"),
         ("pending", "expired"),

@@ -1,4 +1,6 @@
-"""Answers the availability poll (1.2), which every customer sends every 5 s, before the web framework sees it.
+"""Answers the availability poll (1.2) before the web framework sees the request.
+
+Every customer sends the poll every 5 s.
 
 Guarantees
     The poll never queries PostgreSQL. Each process asks Valkey at most 5 times per second, even if many customers
@@ -30,7 +32,7 @@ def _answer(
     status: int, content: object, media_type: bytes, *headers: tuple[bytes, bytes]
 ) -> tuple[Message, Message]:
     body = msgspec.json.encode(content)
-    # The headers are a tuple because all polls share this object. No middleware may append to them.
+    # The headers are a tuple because all polls share this object. No middleware may append to the headers.
     all_headers = (
         (b"content-type", media_type),
         *headers,

@@ -20,6 +20,6 @@ class PresenceHooks(msgspec.Struct, frozen=True, kw_only=True):
     # Takes the mitras who may be asked now. `Presence` repeats the call every few seconds while these mitras may be
     # asked.
     may_be_asked: Callable[[list[UUID]], Awaitable[object]]
-    # Takes a mitra with a connection in this process, and the mitra's presence. `Presence` calls this function
-    # after a change of that presence, and after a device has connected.
+    # Takes a mitra with a connection in this process, and the mitra's presence. `Presence` calls this function after
+    # the mitra's presence changed, and after a device has connected.
     presence_changed: Callable[[UUID, MitraPresence], None]

@@ -23,7 +23,10 @@ SEED: Final[tuple[tuple[Purpose, int, int], ...]] = (
 
 
 async def offers(tx: Transaction, customer_id: UUID, purpose: Purpose) -> list[Offer]:
-    """Return the offers that this customer may choose. The trial is first. The other offers follow by duration."""
+    """Return the offers that this customer may choose. The trial is first.
+
+    The other offers follow in order of duration.
+    """
     rows = await queries.list_offers(tx, customer_id=customer_id, purpose=purpose)
     return msgspec.convert(rows, list[Offer], from_attributes=True)
 

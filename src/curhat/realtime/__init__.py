@@ -11,12 +11,12 @@ Guarantees
     client resumes after the last event that it has applied, so the client loses no event.
 Concurrency
     `append` locks the row of each stream that it writes to, until the commit. Therefore the numbers have no gaps, and
-    events have the order of their commits. `append` locks streams in (role, user id) order. The transaction must have
-    locked all its other rows by then.
+    events have the order of their commits. `append` locks streams in (role, user id) order. The transaction must lock
+    all its other rows before it calls `append`.
     Each process has one `Hub`, which runs on one event loop. The hub compares the seq of an event with the seq of a
     socket, sets the socket's seq, and sends the event. The hub does not await between these steps, so no other task
-    can change the socket's seq meanwhile.
+    changes the socket's seq between them.
 Relies on
-    Nothing requires that a signal arrives. Signals only make delivery faster. Every 3 s the hub compares the heads of
-    its users' streams with PostgreSQL. If a socket has a gap, the hub reads the missing events from PostgreSQL.
+    No signal is needed for delivery. Signals only make delivery faster. Every 3 s the hub compares the heads of its
+    users' streams with PostgreSQL. If a socket has a gap, the hub reads the missing events from PostgreSQL.
 """

@@ -1,4 +1,7 @@
-"""The WebSocket endpoint. It is a plain ASGI callable, because a framework would use more memory per open socket."""
+"""The WebSocket endpoint.
+
+The endpoint is a plain ASGI callable, because a framework would use more memory per open socket.
+"""
 
 import asyncio
 from typing import Final
@@ -38,7 +41,8 @@ class RealtimeEndpoint:
         if role is None:
             await send({"type": "websocket.close"})
             return
-        # A browser hides from a page why a handshake failed. So accept the socket, then close it with the reason.
+        # A browser hides from a page why a handshake failed. So accept the socket, then close the socket with the
+        # reason.
         owner, code = await self._authenticate(role, scope)
         try:
             await send({"type": "websocket.accept"})

@@ -24,7 +24,7 @@ class HubHooks(msgspec.Struct, frozen=True, kw_only=True):
     """The functions that the hub calls. These functions exist before the hub, so they must not use the hub."""
 
     # Takes the tokens of the hub's sockets. Returns the digests of the tokens that are revoked or expired, or whose
-    # owner is suspended. The hub calls this function every 3 s. So no socket stays open because a signal was lost.
+    # owner is suspended. The hub calls this function every 3 s. So no socket stays open because of a lost signal.
     signed_out: Callable[[Sequence[SocketIdentity]], Awaitable[Collection[bytes]]]
     # Returns the other member of this session, whose devices show that this user is typing. Returns None if the
     # session is not running or the user is not a member of the session.
@@ -46,14 +46,14 @@ class SocketHooks(Protocol):
         """Handle the first welcome of a connection. Does not raise when Valkey is away."""
 
     def frame_received(self, identity: Identity, connection_id: str) -> None:
-        """Handle a frame from a welcomed connection. Runs for every frame, so it must be quick."""
+        """Handle a frame from a welcomed connection. The function runs for every frame, so it must be quick."""
 
     async def closed(self, identity: Identity, connection_id: str, *, may_come_back: bool) -> None:
         """Handle the end of a welcomed connection. Does not raise when Valkey is away.
 
         The server calls this function when the client disconnects, or when the server begins to close the connection.
-        It does not wait for a client that answers no close frame. `may_come_back` is false if the user was signed
-        out.
+        The call does not wait for a client that does not answer the close frame. `may_come_back` is false if the user
+        was signed out.
         """
 
     async def welcome_extras(self, identity: Identity) -> Mapping[str, object]:

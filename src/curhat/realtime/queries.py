@@ -48,9 +48,9 @@ async def append_events(
     types: Sequence[str],
     data: Sequence[str],
 ) -> list[AppendedEvent]:
-    """Append events to their streams, and advance each stream's head by the number of its new events. The `seq`
-    numbers of a stream have no gaps. A stream that does not exist yet begins with the number 1. Each array has
-    one element per event. Returns one row per event, in the order of the arrays."""
+    """Append events to their streams, and advance each stream's head by the number of its new events. The `seq` numbers of
+    a stream have no gaps. The first event of a new stream has the number 1. Each array has one element per event.
+    Returns one row per event, in the order of the arrays."""
     return [AppendedEvent(*row) for row in await db.fetch(APPEND_EVENTS, roles, user_ids, types, data)]
 
 
@@ -67,7 +67,7 @@ FROM streams WHERE role = $1 AND user_id = $2
 
 
 async def find_head(db: Executor, /, *, role: Role, user_id: UUID) -> StreamHead | None:
-    """Read the number of the last event in a user's stream. No row: the stream has not begun."""
+    """Read the number of the last event in a user's stream. Returns no row if the stream has not begun."""
     row = await db.fetchrow(FIND_HEAD, role, user_id)
     if row is None:
         return None
@@ -101,7 +101,7 @@ SELECT curhat_now() AS server_now, curhat_timeline() AS timeline
 
 
 async def read_clock_and_timeline(db: Executor, /) -> ClockAndTimeline:
-    """Read the database's clock, and PostgreSQL's timeline. Another timeline means that commits may be lost."""
+    """Read the database's clock, and PostgreSQL's timeline. If the timeline has changed, commits may be lost."""
     row = await db.fetchrow(READ_CLOCK_AND_TIMELINE)
     if row is None:
         raise NoRow(READ_CLOCK_AND_TIMELINE)

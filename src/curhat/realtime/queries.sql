@@ -1,9 +1,9 @@
 -- type: role = Role from curhat.kit.identity
 
 -- name: append_events :many
--- Append events to their streams, and advance each stream's head by the number of its new events. The `seq`
--- numbers of a stream have no gaps. A stream that does not exist yet begins with the number 1. Each array has
--- one element per event. Returns one row per event, in the order of the arrays.
+-- Append events to their streams, and advance each stream's head by the number of its new events. The `seq` numbers of
+-- a stream have no gaps. The first event of a new stream has the number 1. Each array has one element per event.
+-- Returns one row per event, in the order of the arrays.
 -- row: AppendedEvent
 WITH given_events AS MATERIALIZED (
     SELECT role, user_id, type, data, position,
@@ -26,7 +26,7 @@ WITH given_events AS MATERIALIZED (
 SELECT seq, at FROM numbered_events ORDER BY position
 
 -- name: find_head :optional
--- Read the number of the last event in a user's stream. No row: the stream has not begun.
+-- Read the number of the last event in a user's stream. Returns no row if the stream has not begun.
 -- row: StreamHead
 SELECT epoch_on_timeline(epoch) AS epoch, head AS seq, curhat_now() AS server_now
 FROM streams WHERE role = @role AND user_id = @user_id
@@ -40,7 +40,7 @@ ON CONFLICT (role, user_id) DO UPDATE SET head = streams.head
 RETURNING epoch_on_timeline(epoch) AS epoch, head AS seq, curhat_now() AS server_now
 
 -- name: read_clock_and_timeline :one
--- Read the database's clock, and PostgreSQL's timeline. Another timeline means that commits may be lost.
+-- Read the database's clock, and PostgreSQL's timeline. If the timeline has changed, commits may be lost.
 -- row: ClockAndTimeline
 SELECT curhat_now() AS server_now, curhat_timeline() AS timeline
 

@@ -1,6 +1,6 @@
 """Event streams in PostgreSQL.
 
-A stream keeps the events of one user in one role for 24 hours. It numbers them without gaps.
+A stream keeps the events of one user in one role for 24 hours. The stream numbers the events without gaps.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ class StoredEvent(msgspec.Struct, frozen=True):
 class StreamSignal(msgspec.Struct, frozen=True, array_like=True):
     """Tells every process that an event was committed. Each transaction sends one list of these signals.
 
-    The signal contains the frame. So the hub need not read the event from PostgreSQL for a socket that has sent all
+    The signal contains the frame. So the hub does not read the event from PostgreSQL for a socket that has sent all
     earlier events.
     """
 
@@ -77,9 +77,9 @@ async def read_head(db: Executor, role: Role, user_id: UUID) -> StreamHead:
     """Read the head of a user's stream. Create the stream if it does not exist.
 
     The head's `seq` is the seq of the last event, or 0 without events.
-    To make a snapshot, read the head first, and then the rows that the snapshot shows. So every change that the
-    snapshot lacks has an event after that head. Other events after the head may repeat changes that the snapshot
-    already shows.
+    To make a snapshot, read the head first, and then the rows that the snapshot shows. Every change that the snapshot
+    lacks then has an event after the head. Other events after the head may repeat changes that the snapshot already
+    shows.
     """
     head = await queries.find_head(db, role=role, user_id=user_id)
     return head or await queries.begin_stream(db, role=role, user_id=user_id)

@@ -1,7 +1,7 @@
 """uvicorn's WebSocket protocol, with bounds on the frames that a client sends.
 
-The application sees only complete messages. A client could also send pings, pongs and pieces of a message without
-end, so this class counts every frame, before anything else happens with it.
+The application sees only complete messages. A client could also send pings, pongs and pieces of a message without end.
+So this class counts every frame before it handles the frame.
 """
 
 import asyncio
@@ -24,12 +24,13 @@ MAX_BURST_FRAMES: Final = 100.0
 MAX_FRAMES_PER_SECOND: Final = 50.0
 # Parse at most this much before counting: at most 682 frames, which take a few milliseconds.
 MAX_PIECE_BYTES: Final = 4096
-# How long a client that is refused may take to read the close code. Until then, the server drops what it sends.
+# A refused client may take this long to read the close code. During this time, the server drops everything that the
+# client sends.
 LINGER_SECONDS: Final = 1.0
 
 
 class BoundedWebSocket(WebSocketsSansIOProtocol):
-    """Closes a socket whose client sends too fast (4429), a frame that is too large (4413), or no UTF-8 (1007).
+    """Closes a socket if the client sends too fast (4429), sends too large a frame (4413), or sends no UTF-8 (1007).
 
     The application then gets a `websocket.disconnect` with this code.
     """
@@ -51,7 +52,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
 
     def data_received(self, data: bytes) -> None:
         if self.handshake_initiated and not self.handshake_complete:
-            # A client may not send a frame before the handshake is answered. uvicorn would fail at some of them.
+            # A client may not send a frame before the handshake is answered. On some such frames, uvicorn would fail.
             self._refused = True
             self.transport.abort()
             return
@@ -76,7 +77,7 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
             self.transport.close()
 
     def handle_ping(self) -> None:
-        # The frames of one piece of data are handled together, also after one of them was refused.
+        # The frames of one piece of data are handled together, even after one of the frames was refused.
         if self._refused:
             return
         if self.writable.is_set():
@@ -117,7 +118,10 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         return self._allowance >= 0
 
     def _refuse(self, code: int) -> None:
-        """Close with `code`. Drop everything that the client sends from now on, and what was to be sent to it."""
+        """Close with `code`.
+
+        Drop everything that the client sends from now on, and everything that waits to be sent to the client.
+        """
         self._refused = True
         self.frames = []
         if self.close_sent:

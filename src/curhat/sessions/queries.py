@@ -64,11 +64,11 @@ async def send_messages(
     client_message_ids: Sequence[str],
     texts: Sequence[str],
 ) -> list[SendRow]:
-    """nothing → sent. Stores each message whose sender is a member of its session, if the session runs. Each array
-    has one element per message. Returns a row for each message whose sender is a member. If this statement did
-    not store the message, `id` is null: the message was stored before, or the session is over. The statement
-    reads the clock after it has taken the last lock. So it stores no message if the session's time ran out
-    during a lock wait. The locks also ensure that the ids of a session's messages grow in commit order."""
+    """Store each message whose sender is a member of its session, if the session runs. Each array has one element per
+    message. Returns a row for each message whose sender is a member. `id` is null if this statement did not store the
+    message. A message whose `id` is null is already stored, or its session is over. The statement reads the clock after
+    it has taken the last lock. So the statement stores no message if the session's time ran out during a lock wait. The
+    locks also ensure that the ids of a session's messages grow in commit order."""
     return [
         SendRow(*row)
         for row in await db.fetch(SEND_MESSAGES, session_ids, senders, user_ids, client_message_ids, texts)
@@ -118,10 +118,10 @@ async def list_recent_messages(
     max_messages: int,
     window_seconds: float,
 ) -> list[RecentMessage]:
-    """Read the ages of the messages that these people have sent in their running sessions within the last
-    @window_seconds, each person's newest message first. Each array has one element per person. The statement reads at
-    most @max_messages of a session. This must be a separate statement after lock_senders, so that it sees the
-    messages that other transactions committed during the lock wait."""
+    """Read the ages of the messages that these people have sent within the last @window_seconds. Only messages in running
+    sessions count. Each person's newest message comes first. Each array has one element per person. The statement reads
+    at most @max_messages messages per session. A separate statement after lock_senders sees the messages that other
+    transactions committed during the lock wait."""
     return [
         RecentMessage(*row)
         for row in await db.fetch(LIST_RECENT_MESSAGES, senders, user_ids, max_messages, window_seconds)
@@ -150,9 +150,8 @@ JOIN messages USING (session_id, sender, client_message_id)
 async def list_sent_messages(
     db: Executor, /, *, session_ids: Sequence[UUID], senders: Sequence[str], client_message_ids: Sequence[str]
 ) -> list[MessageRow]:
-    """Read the stored messages with these client ids. Each array has one element per message. This must be a
-    separate statement, so that it sees the messages that other transactions committed while send_messages waited
-    for its locks."""
+    """Read the stored messages with these client ids. Each array has one element per message. A separate statement sees the
+    messages that other transactions committed while send_messages waited for its locks."""
     return [
         MessageRow(*row)
         for row in await db.fetch(LIST_SENT_MESSAGES, session_ids, senders, client_message_ids)
@@ -190,8 +189,8 @@ FROM locked_session
 async def mark_messages_read(
     db: Executor, /, *, session_id: UUID, user_id: UUID, role: Role, up_to_message_id: UUID
 ) -> ReadMessages | None:
-    """unread → read, for the other member's messages up to @up_to_message_id. No row: the session has no message
-    with this id, or the caller is not a member. `read_at` is null if no message was unread."""
+    """Mark the other member's messages as read, up to @up_to_message_id (unread → read). Returns no row if the session has
+    no message with this id, or the caller is not a member. `read_at` is null if no message was unread."""
     row = await db.fetchrow(MARK_MESSAGES_READ, session_id, user_id, role, up_to_message_id)
     if row is None:
         return None
@@ -230,8 +229,8 @@ async def end_session_early(
     end_reason: EndReason,
     end_note: str | None,
 ) -> EndedSession | None:
-    """active → ended, by a member. Returns the id of the extension that was open. No row: the caller is not a
-    member, or the session is over."""
+    """End the session early for a member (active → ended). Returns the id of the extension that was open. Returns no row if
+    the caller is not a member, or the session is over."""
     row = await db.fetchrow(END_SESSION_EARLY, session_id, user_id, role, end_reason, end_note)
     if row is None:
         return None
@@ -252,8 +251,9 @@ RETURNING sessions.id, sessions.payment_id, sessions.mitra_id, locked.open_exten
 
 
 async def end_suspended_session(db: Executor, /, *, session_id: UUID) -> EndedSession | None:
-    """active → ended, because an operator suspended the session's mitra. Returns the id of the extension that was
-    open. No row: the session has ended, or its time is over. If its time is over, its deadline ends the session."""
+    """End the session, because an operator suspended the session's mitra (active → ended). Returns the id of the extension
+    that was open. Returns no row if the session has ended, or its time is over. If the session's time is over, the
+    session's deadline ends the session."""
     row = await db.fetchrow(END_SUSPENDED_SESSION, session_id)
     if row is None:
         return None
@@ -291,7 +291,7 @@ WHERE locked.status = 'active' AND locked.open_extension_id IS NULL
 
 
 async def end_due_sessions(db: Executor, /, *, session_ids: Sequence[UUID]) -> list[DueSession]:
-    """active → ended, for sessions whose time is over and that have no open extension (5.7). Returns a row for each
+    """End the sessions whose time is over and that have no open extension (active → ended, 5.7). Returns a row for each
     session that was active without an open extension. `is_ended` is false if the session's time is not over yet."""
     return [DueSession(*row) for row in await db.fetch(END_DUE_SESSIONS, session_ids)]
 
@@ -363,7 +363,7 @@ WHERE id = $1 AND status = 'active' AND (ends_at > curhat_now() OR open_extensio
 
 
 async def find_running_members(db: Executor, /, *, session_id: UUID) -> SessionMembers | None:
-    """Read the two members of a session. No row: the session is not running."""
+    """Read the two members of a session. Returns no row if the session is not running."""
     row = await db.fetchrow(FIND_RUNNING_MEMBERS, session_id)
     if row is None:
         return None
@@ -434,8 +434,8 @@ ORDER BY page.id DESC
 async def list_messages(
     db: Executor, /, *, before_id: UUID, max_messages: int, session_id: UUID, user_id: UUID, role: Role
 ) -> list[MessageRow]:
-    """Read the session's messages that are older than the message @before_id, newest first. No row: the session has
-    no older message, or the caller is not a member of the session."""
+    """Read the session's messages that are older than the message @before_id, newest first. Returns no row if the session
+    has no older message, or the caller is not a member of the session."""
     return [
         MessageRow(*row)
         for row in await db.fetch(LIST_MESSAGES, before_id, max_messages, session_id, user_id, role)
@@ -450,7 +450,7 @@ WHERE charge_attempts.id = $1
 
 
 async def find_session_of_charge(db: Executor, /, *, charge_attempt_id: UUID) -> UUID | None:
-    """Find the session whose extension this charge attempt pays for. No row: the attempt does not pay for an
+    """Find the session whose extension this charge attempt pays for. Returns no row if the attempt does not pay for an
     extension."""
     row = await db.fetchrow(FIND_SESSION_OF_CHARGE, charge_attempt_id)
     if row is None:
@@ -496,8 +496,8 @@ FROM locked_session
 
 
 async def lock_session(db: Executor, /, *, session_id: UUID) -> LockedSession | None:
-    """Lock a session's row, then read it. `runs`: the session is active, and either its time is not over or an open
-    extension delays its end."""
+    """Lock a session's row, then read it. `runs` is true if the session is active, and either its time is not over or an
+    open extension delays its end."""
     row = await db.fetchrow(LOCK_SESSION, session_id)
     if row is None:
         return None
@@ -555,10 +555,10 @@ ORDER BY locked.id
 
 
 async def lock_extensions(db: Executor, /, *, extension_ids: Sequence[UUID]) -> list[LockedExtension]:
-    """Lock these extensions, in id order, then read them. The caller holds the locks of their sessions. A
-    transaction that switches the mitra to offline either marks an extension before this statement locks it, or
-    waits for this lock. `is_over`: the time to answer has passed. `mitra_is_there`: the mitra is online now, and
-    was online all the time since the customer asked."""
+    """Lock these extensions, in id order, then read them. The caller holds the locks of their sessions. A transaction that
+    switches the mitra to offline either marks an extension before this statement locks the extension, or waits for this
+    lock. `is_over` is true if the time to answer has passed. `mitra_is_there` is true if the mitra has been online ever
+    since the customer asked."""
     return [LockedExtension(*row) for row in await db.fetch(LOCK_EXTENSIONS, extension_ids)]
 
 
@@ -599,11 +599,11 @@ async def open_extension(
     default_action: DefaultAction,
     deadline_at: datetime,
 ) -> OpenedExtension:
-    """nothing → pending. The extension now delays the session's end. The statement locks the mitra's row FOR SHARE,
-    because another transaction may switch the mitra to offline at the same time. If the other transaction
-    commits first, `mitra_is_online` is false. If this statement gets the lock first, the other transaction waits
-    for this transaction to commit. It then sets mitra_went_offline on the new extension. The statement itself sets
-    mitra_went_offline if the mitra is already offline."""
+    """Open an extension (nothing → pending). The extension now delays the session's end. The statement locks the mitra's
+    row FOR SHARE, because a toggle may switch the mitra to offline at the same time. If the toggle commits first,
+    `mitra_is_online` is false. If this statement locks the row first, the toggle waits for this transaction to commit.
+    The toggle then sets mitra_went_offline on the new extension. If the mitra is already offline, this statement itself
+    sets mitra_went_offline."""
     row = await db.fetchrow(
         OPEN_EXTENSION,
         mitra_id,
@@ -674,8 +674,8 @@ RETURNING charge_by
 async def approve_extensions(
     db: Executor, /, *, decided_by: DecidedBy, charge_timeout_seconds: float, extension_ids: Sequence[UUID]
 ) -> datetime:
-    """pending → charging, for all these extensions. @extension_ids has at least one element. Returns charge_by,
-    which is the same time for all these extensions. The gateway must approve the charges before this time."""
+    """Approve all these extensions (pending → charging). The array @extension_ids has at least one element. Returns
+    charge_by, which is the same time for all these extensions. The gateway must approve the charges before charge_by."""
     row = await db.fetchrow(APPROVE_EXTENSIONS, decided_by, charge_timeout_seconds, extension_ids)
     if row is None:
         raise NoRow(APPROVE_EXTENSIONS)
@@ -693,7 +693,7 @@ WHERE id = decision.extension_id
 async def reject_extensions(
     db: Executor, /, *, extension_ids: Sequence[UUID], decided_by: Sequence[DecidedBy]
 ) -> None:
-    """pending → rejected, without a charge. Each array has one element per extension."""
+    """Reject the extensions without a charge (pending → rejected). Each array has one element per extension."""
     await db.execute(REJECT_EXTENSIONS, extension_ids, decided_by)
 
 
@@ -703,7 +703,7 @@ UPDATE extensions SET status = $1 WHERE id = $2
 
 
 async def settle_extension(db: Executor, /, *, status: ExtensionStatus, extension_id: UUID) -> None:
-    """charging → approved or charge_failed."""
+    """Settle the extension (charging → approved or charge_failed)."""
     await db.execute(SETTLE_EXTENSION, status, extension_id)
 
 
@@ -725,8 +725,8 @@ RETURNING id, ends_at, ends_at <= curhat_now() AS is_over,
 async def release_session_ends(
     db: Executor, /, *, added_minutes: int, session_ids: Sequence[UUID]
 ) -> list[ReleasedEnd]:
-    """Clear open_extension_id of these sessions, so that nothing delays their ends, and move the ends by
-    @added_minutes. `settled_extensions` is the number of the session's extensions, all of which are settled now."""
+    """Clear open_extension_id of these sessions, so that nothing delays their ends, and move the ends by @added_minutes.
+    `settled_extensions` is the number of the session's extensions. All extensions of the session are settled now."""
     return [ReleasedEnd(*row) for row in await db.fetch(RELEASE_SESSION_ENDS, added_minutes, session_ids)]
 
 
@@ -769,7 +769,8 @@ WHERE extensions.status = 'pending'
 
 
 async def list_awaited_mitras(db: Executor, /) -> list[UUID]:
-    """Find all mitras of whom an extension waits for the answer. There are few, and extensions_one_open finds them."""
+    """Find all mitras who have to answer an extension. There are few such mitras, and the index extensions_one_open finds
+    them."""
     return [row[0] for row in await db.fetch(LIST_AWAITED_MITRAS)]
 
 

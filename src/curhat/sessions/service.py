@@ -37,7 +37,7 @@ from curhat.sessions.states import CUT_SHORT, OPENS_A_CASE, EndReason
 # Deadline kind. The accept that starts a session also arms this deadline.
 SESSION_END = extension.SESSION_END
 
-# Greater than every message id. So a page that begins before this id is the first page.
+# This id is greater than every message id, so a page that begins before this id is the first page.
 _NEWEST = UUID(int=2**128 - 1)
 
 
@@ -48,7 +48,7 @@ class OutgoingMessage(msgspec.Struct, frozen=True):
     session_id: UUID
     client_message_id: str
     text: str
-    # Whether the sender writes so fast that PostgreSQL must count the sender's recent messages (pace.py).
+    # True if the sender writes so fast that PostgreSQL must count the sender's recent messages (pace.py).
     is_fast: bool = False
 
 
@@ -65,8 +65,7 @@ SendOutcome = SentMessage | NotFound | SessionEnded | TooManyRequests
 async def send_messages(tx: Transaction, outgoing: Sequence[OutgoingMessage]) -> list[SendOutcome]:
     """Write these messages. Returns one outcome per message, in the same order. A refusal counts as an outcome.
 
-    Both members get `message.created` for each new message. If a message occurs twice in `outgoing`, it is written
-    once.
+    Both members get `message.created` for each new message. A message that occurs twice in `outgoing` is written once.
     """
     refused = await _refuse_fast_senders(tx, outgoing)
     passed = [index for index in range(len(outgoing)) if index not in refused]
@@ -118,7 +117,8 @@ async def _refuse_fast_senders(
     if not fast:
         return {}
     roles, user_ids = [sender.role for sender in fast], [sender.user_id for sender in fast]
-    # The lock holds back the messages that another process sends for the same person. So the next statement sees them.
+    # The lock holds back the messages that another process sends for the same person, so the next statement sees all
+    # committed messages.
     await queries.lock_senders(tx, senders=roles, user_ids=user_ids)
     rows = await queries.list_recent_messages(
         tx,
@@ -165,7 +165,7 @@ async def _sent_before(
 
 
 async def mark_read(tx: Transaction, identity: Identity, session_id: UUID, up_to_message_id: UUID) -> None:
-    """unread → read, for every message of the other side up to the message `up_to_message_id`.
+    """Mark the messages of the other side as read, up to the message `up_to_message_id`.
 
     A repeated call changes nothing. A user can mark messages as read even after the session has ended. Raises
     NotFound.
@@ -188,13 +188,13 @@ async def mark_read(tx: Transaction, identity: Identity, session_id: UUID, up_to
 
 
 async def end_by_customer(tx: Transaction, customer_id: UUID, session_id: UUID) -> Session:
-    """active → ended, by the customer. Raises NotFound, SessionEnded."""
+    """End a session for its customer (active → ended). Raises NotFound, SessionEnded."""
     customer = Identity(role="customer", user_id=customer_id)
     return (await _end_early(tx, customer, session_id, "customer_ended", note=None)).for_customer
 
 
 async def end_by_mitra(tx: Transaction, mitra_id: UUID, session_id: UUID, note: str) -> MitraSession:
-    """active → ended, by the mitra, with a note that says why. Opens a case (X.8).
+    """End a session for its mitra, with the mitra's reason as a note (active → ended). Opens a case (X.8).
 
     Raises ValidationFailed, NotFound, SessionEnded.
     """
@@ -204,10 +204,10 @@ async def end_by_mitra(tx: Transaction, mitra_id: UUID, session_id: UUID, note: 
 
 
 async def end_for_suspension(tx: Transaction, session_id: UUID) -> None:
-    """active → ended, because an operator suspended the mitra. Opens a case (X.8).
+    """End a session, because an operator suspended the mitra (active → ended). Opens a case (X.8).
 
-    Does nothing if the session has ended. Also does nothing if the session's time is over, because then the deadline
-    `session_end` ends the session.
+    Does nothing if the session has ended. The function also does nothing if the session's time is over, because the
+    deadline `session_end` then ends the session.
     """
     ended = await queries.end_suspended_session(tx, session_id=session_id)
     if ended is not None:
@@ -215,11 +215,11 @@ async def end_for_suspension(tx: Transaction, session_id: UUID) -> None:
 
 
 async def end_due(tx: Transaction, generations: Mapping[UUID, int]) -> None:
-    """active → ended, for the sessions whose time is over. This is the transition of the deadline `session_end`.
+    """End the sessions whose time is over (active → ended). The deadline `session_end` calls this function.
 
     `generations` has the sessions' ids as keys. Each value is the generation of the deadline that fired.
-    Does nothing for a session that has ended. Also does nothing for a session with an open extension. When that
-    extension closes, the deadline is armed again (5.7).
+    Does nothing for a session that has ended. The function also does nothing for a session with an open extension. When
+    the extension closes, the deadline is armed again (5.7).
     """
     due = await queries.end_due_sessions(tx, session_ids=list(generations))
     ended = [session for session in due if session.is_ended]
@@ -301,7 +301,7 @@ async def own_session(tx: Transaction, identity: Identity, session_id: UUID) -> 
 
 
 async def active_session(tx: Transaction, customer_id: UUID) -> Session | None:
-    """Return the active session of a customer. A customer has at most one."""
+    """Return the active session of a customer. A customer has at most one active session."""
     views = await _views(tx, await queries.list_active_sessions_of_customer(tx, customer_id=customer_id))
     return views[0].for_customer if views else None
 

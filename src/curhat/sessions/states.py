@@ -21,15 +21,15 @@ EXTENSION_STEPS: frozenset[tuple[ExtensionStatus, ExtensionStatus]] = frozenset(
         ("pending", "charging"),
         ("pending", "rejected"),
         ("charging", "approved"),
-        # The gateway declined the charge, or did not answer in time, or the session ended meanwhile. If the gateway
-        # took the money, the service refunds the charge.
+        # The gateway declined the charge or did not answer in time, or the session ended before the answer. If the
+        # gateway took the money, the service refunds the charge.
         ("charging", "charge_failed"),
     }
 )
 
 DecidedBy = Literal["mitra", "timeout", "mitra_unreachable", "session_ended"]
 
-# How long an approved extension waits for the gateway (5.7). In this time, the server can make one charge call and
+# An approved extension waits for the gateway for this long (5.7). In this time, the server can make one charge call and
 # two queries about the charge.
 CHARGE_TIMEOUT_SECONDS = 30
 

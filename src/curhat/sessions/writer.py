@@ -5,16 +5,16 @@ Guarantees
     If a message is refused or fails, the other messages of the batch are not affected. The number of waiting messages
     is limited.
 Concurrency
-    Each process runs one batch at a time. The messages that arrive during this transaction form the next batch. So no
-    message is delayed on purpose, and batches grow with the load.
+    Each process runs one batch at a time. The messages that arrive during this transaction form the next batch. So the
+    writer delays no message on purpose, and batches grow with the load.
     A batch waits at most LOCK_TIMEOUT for a lock. If the batch fails, one task per session writes the session's
-    messages, one by one and in their order, while the next batches run. Later messages of such a session wait for
-    this task. So a locked session delays the messages of other sessions only by a moment.
+    messages one by one, in their order. The next batches run at the same time. Later messages of the session wait for
+    this task. So a locked session delays the messages of other sessions only briefly.
     A batch locks sessions in id order, and then streams in their order. So the batches of several processes cannot
     deadlock.
 Relies on
     `send_messages`, which the writer can safely call again with the same messages. If the transaction of several
-    messages fails, PostgreSQL may have committed it all the same.
+    messages fails, PostgreSQL may have committed the transaction anyway.
 """
 
 import asyncio
@@ -42,15 +42,16 @@ log = structlog.get_logger(__name__)
 
 # Limits how long one transaction holds the locks of its sessions and streams.
 MAX_BATCH_MESSAGES = 100
-# Limits memory and waiting when PostgreSQL is slower than the senders. PostgreSQL stores this many in about one second.
+# Limits memory and waiting when PostgreSQL is slower than the senders. PostgreSQL stores this many messages in about
+# one second.
 MAX_WAITING_MESSAGES = 2_000
-# Limits how long a message may be delayed by a lock of another transaction, or by PostgreSQL.
+# Limits the delay of a message by a lock of another transaction, or by PostgreSQL.
 WRITE_TIMEOUT_SECONDS = 5.0
 # The longest time that one transaction waits for one lock. The time is shorter than deadlock_timeout, so PostgreSQL
 # never checks for a deadlock.
 LOCK_TIMEOUT = "100ms"
-# How many transactions write the messages of single sessions at the same time, beside the batch. Each one occupies a
-# connection to PostgreSQL.
+# At most this many transactions write the messages of single sessions at the same time, beside the batch. Each of these
+# transactions occupies a connection to PostgreSQL.
 MAX_SINGLES_RUNNING = 4
 
 MESSAGES = Counter("curhat_sessions_messages_total", "Messages, by their outcome", ["outcome"])
@@ -63,7 +64,7 @@ WAITING = Gauge("curhat_sessions_messages_waiting", "Messages that wait for the 
 
 
 class _Waiting(NamedTuple):
-    """A message, the future of the caller who waits for its outcome, and whether this request has counted it."""
+    """A message, the future of the waiting caller, and whether this request has counted the message."""
 
     message: OutgoingMessage
     outcome: "asyncio.Future[Message]"
@@ -78,7 +79,7 @@ class MessageWriter:
         self._pace = Pace()
         self._waiting: deque[_Waiting] = deque()
         self._writing: asyncio.Task[None] | None = None
-        # The messages of sessions whose batch failed, each with the time at which the writer gives up.
+        # The messages of the sessions of a failed batch, each with the time at which the writer gives up.
         self._apart: dict[UUID, deque[tuple[_Waiting, float]]] = {}
         self._writing_apart: set[asyncio.Task[None]] = set()
         self._places = asyncio.Semaphore(MAX_SINGLES_RUNNING)
@@ -131,7 +132,7 @@ class MessageWriter:
                 self._set_apart(waiting)
 
     def _set_apart(self, waiting: _Waiting) -> None:
-        """Let the task of the message's session write the message. Start this task if it does not run."""
+        """Let the task of the message's session write the message. Start the task if it does not run yet."""
         loop = asyncio.get_running_loop()
         session_id = waiting.message.session_id
         if session_id not in self._apart:
@@ -155,7 +156,7 @@ class MessageWriter:
                 log.warning("messages.message_failed", exc_info=error)
                 _settle(waiting, error)
                 if is_away(error) and not limit.expired():
-                    # While PostgreSQL is away, no message waits for the tries of the messages before it.
+                    # While PostgreSQL is away, a message does not wait for the tries of earlier messages.
                     for later, _ in list(queue)[1:]:
                         _settle(later, error)
                     queue.clear()

@@ -9,7 +9,7 @@ from typing import Final
 from curhat.app.cli.common import CommandError, Subparsers, named_data_dir
 from curhat.dev.child_processes import ProgramError
 
-# Everything that `curhat up` and the settings write into a data directory. A reset removes nothing else. So other
+# Everything that `curhat up` and the settings write into a data directory. A reset removes nothing else. So all other
 # files stay, even if CURHAT_DATA_DIR is wrong.
 WRITTEN: Final = (
     *("postgres", "postgres.unfinished", "valkey", "logs"),

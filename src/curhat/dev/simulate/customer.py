@@ -1,4 +1,7 @@
-"""What a simulated customer does in each journey: look for a mitra, pay, search, chat. The plan decides each step."""
+"""The steps of a simulated customer in each journey: look for a mitra, pay, search, chat.
+
+The plan decides each step.
+"""
 
 import asyncio
 import time
@@ -12,21 +15,21 @@ from curhat.dev.simulate.report import Phase
 
 # The statuses of a payment that was charged.
 TAKEN: Final = frozenset({"confirmed", "served", "unserved"})
-# How often a client polls availability (rule 1.3).
+# A client polls availability at this interval (rule 1.3).
 POLL_SECONDS: Final = 5.0
-# How long the result of a confirmation may be unknown. If the gateway's answer is lost, the server asks the gateway
-# after 6 s, and then repeatedly.
+# The result of a confirmation may be unknown for this long. If the gateway's answer is lost, the server asks the
+# gateway after 6 s, and then repeatedly.
 CONFIRMATION_TIMEOUT_SECONDS: Final = 60.0
-# The refusals of a confirmation when nobody can be asked (1.8), or the customer has confirmed too often (X.13). How
-# often a customer tries again, POLL_SECONDS apart, before leaving the payment.
+# The refusals of a confirmation when nobody can be asked (1.8), or the customer has confirmed too often (X.13). A
+# customer tries again this many times, POLL_SECONDS apart, before leaving the payment.
 NOT_NOW: Final = frozenset({"no_mitra_available", "mitra_unavailable", "too_many_requests"})
 MAX_CONFIRMATIONS: Final = 6
-# How long a search may stay undecided after its deadline.
+# A search may stay undecided for this long after its deadline.
 MAX_LATE_SECONDS: Final = 15.0
-# How long the gateway may take to charge for an extension.
+# The gateway may take this long to charge for an extension.
 CHARGE_TIMEOUT_SECONDS: Final = 30.0
-# A customer whose plan is to ignore a popup lets the popup expire if that takes at most this long. Otherwise, the
-# customer declines the fallback.
+# A customer whose plan is to ignore a popup lets the popup expire, if the popup expires within this time. Otherwise,
+# the customer declines the fallback.
 MAX_POPUP_WAIT_SECONDS: Final = 75.0
 # A customer who has received no event for this time asks the server.
 ASK_AFTER_SECONDS: Final = 5.0
@@ -45,7 +48,7 @@ class Customer(Person):
     """A simulated customer."""
 
     picture: CustomerPicture
-    # How long the customer waits for the next chat message of the mitra.
+    # The customer waits this long for the next chat message of the mitra.
     answer_timeout_seconds = 4.0
 
     def __init__(self, run_state: RunState, plan: CustomerPlan) -> None:

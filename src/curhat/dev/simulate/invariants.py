@@ -25,7 +25,10 @@ FILE: Final = Path(__file__).with_name("invariants.sql")
 
 @dataclass(frozen=True, slots=True)
 class Invariant:
-    """A condition that must hold. `query` returns the rows that break it. $1, if used, is a list of people's ids."""
+    """A condition that must hold.
+
+    `query` returns the rows that break the condition. $1, if used, is a list of people's ids.
+    """
 
     name: str
     number: str
@@ -58,7 +61,7 @@ async def check(
 ) -> list[Violation]:
     """Return the rows that break an invariant now. With `quiet`, check the quiet invariants too.
 
-    `people` are the ids of the people to check; None: everybody.
+    `people` are the ids of the people to check. If `people` is None, check everybody.
     """
     invariants = [invariant for invariant in INVARIANTS if quiet or not invariant.quiet]
     return await violations_of(invariants, reader, people)

@@ -98,7 +98,7 @@ class Picture:
 
 
 class CustomerPicture(Picture):
-    """What a customer's client shows."""
+    """The picture of a customer's client."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -148,7 +148,7 @@ class CustomerPicture(Picture):
 
 
 class MitraPicture(Picture):
-    """What a mitra's client shows. The server sends cards and presence outside of the stream."""
+    """The picture of a mitra's client. The server sends cards and presence outside of the stream."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -216,7 +216,7 @@ def _differences(shown: Data, fresh: Data) -> set[str]:
 def _difference(ours: Any, theirs: Any) -> str:
     """Return our value and their value of each field that differs.
 
-    If `ours` or `theirs` is not an object, return both as a whole.
+    If `ours` or `theirs` is not an object, return the two whole values.
     """
     if isinstance(ours, dict) and isinstance(theirs, dict):
         fields = sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))

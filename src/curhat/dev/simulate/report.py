@@ -19,7 +19,7 @@ from curhat.dev.simulate import queries
 from curhat.dev.simulate.invariants import INVARIANTS, Violation
 from curhat.kit.database import Database
 
-# What a customer is doing, in the order of a journey.
+# The activities of a customer, in the order of a journey.
 Phase = Literal["away", "signing in", "looking", "paying", "searching", "chatting", "resting", "done"]
 PHASES: Final[tuple[Phase, ...]] = get_args(Phase)
 
@@ -46,8 +46,7 @@ class Tally:
         self.matched = 0
         self.unmatched: Counter[str] = Counter()
         self.accepts: Counter[str] = Counter()
-        # Three counts: what happened when a customer chose the mitra of the last chat, how customers answered the
-        # popup of the fallback, and how mitras answered extensions.
+        # The counts of targeted searches by outcome, of fallback popups by answer, and of extensions by answer.
         self.returns: Counter[str] = Counter()
         self.popups: Counter[str] = Counter()
         self.extension_answers: Counter[str] = Counter()
@@ -134,7 +133,8 @@ def _connected(tally: Tally) -> str:
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """The results of the journeys of this run's customers, from the database."""
 
-    # By subject (payments, failures, session ends, charges, targeted pairings, fallbacks, extensions) and outcome.
+    # The counts by subject (payments, failures, session ends, charges, targeted pairings, fallbacks, extensions) and
+    # outcome.
     counts: Mapping[str, dict[str, int]]
     money: queries.SumMoneyRow
     seconds_to_accept: list[float]
