@@ -1,15 +1,15 @@
 """The embedded servers of development: PostgreSQL and Valkey. Two wheels contain the programs.
 
-Guarantees
+Guarantees:
     All data of the servers is in the data directory. Outside the data directory there is only a temporary folder for
     the sockets. If root starts the servers, there is also one copy of the programs (see `_programs`).
     The servers end when the process that started the servers ends in any way.
     If a server, or the process that started the servers, was killed with `kill -9`, the next `start` recovers.
     Only the account that runs the servers, and root, can connect.
-Concurrency
+Concurrency:
     Only one process at a time may use a data directory (`lock_data_dir`). A started server belongs to one asyncio
     loop.
-Relies on
+Relies on:
     Linux on x86-64 (the wheels contain programs for this platform), and /proc.
 
 Record 0006 (docs/decisions/0006-embedded-servers.md) says why we start the programs without the helpers in the wheels.

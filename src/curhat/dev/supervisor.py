@@ -1,6 +1,6 @@
 """`curhat up`: starts every program in order, restarts programs that end, and stops all programs in reverse order.
 
-Guarantees
+Guarantees:
     At most one `curhat up` runs in a data directory.
     The supervisor restarts each program that ends. The pause before a restart doubles each time, from
     FIRST_RESTART_PAUSE_SECONDS to MAX_RESTART_PAUSE_SECONDS.

@@ -2,7 +2,7 @@
 
 In this package, a "message" without "chat" is a push message.
 
-Guarantees
+Guarantees:
     A subscription belongs to one sign-in and ends with that sign-in. If the token of a subscription is not valid, the
     worker sends nothing to the subscription.
     This server connects only to public addresses, and only with https. No content of a subscription and no resolution
@@ -18,13 +18,13 @@ Guarantees
     If a push service reports that a subscription is gone, the worker deletes the subscription. After MAX_FAILURES
     failed messages in a row, a subscription has failed. Push does not reach a mitra through a failed subscription
     (1.1). A failed subscription becomes good again when a message arrives or when the app subscribes again.
-How it works
+How it works:
     `service.py` writes subscriptions and the outbox's rows in the caller's transaction.
     `outbox.py` claims rows, sends messages between transactions, and records the outcomes in the workers.
     `port.py` has the interface of the two push channels, Web Push (web_push.py) and FCM (fcm.py).
     `addresses.py` decides to which endpoints this server may connect.
     `../journeys/push.py` finds the people who are not connected, and fills the outbox.
-Concurrency
+Concurrency:
     Any number of workers may run. A worker locks due rows with SKIP LOCKED, and claims the rows by moving their due
     time into the future. Transactions lock rows in the order person, subscription, mitra.
 """

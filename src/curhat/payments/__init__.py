@@ -1,6 +1,6 @@
 """Payment sessions, charges and refunds.
 
-Guarantees
+Guarantees:
     A customer has at most one open payment of purpose `session`.
     A payment is charged at most once. Each charge attempt is a row with its own gateway key. A new attempt begins
     only after the gateway has declined the last attempt. The database allows at most one undecided attempt and at
@@ -15,11 +15,11 @@ Guarantees
     decided at most once. A decided case opens again for a further charge.
     The server charges for an extension after the extension is approved. The gateway must approve the charge within a
     time limit.
-Concurrency
+Concurrency:
     The lock of the payment row protects the whole journey. A transaction first takes this lock if it changes the
     payment, one of its pairings, or a row that belongs to the payment or a pairing. There is one exception. A
     transaction that changes the payment of an extension first locks the session.
-Relies on
+Relies on:
     The gateway, which charges at most once per key (gateway.py). If the result of a charge is unknown, we query the
     gateway by the same key. We never send the charge under a new key.
     No transaction is open while a process calls the gateway. Before the call, the process arms the deadline

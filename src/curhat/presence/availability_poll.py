@@ -2,11 +2,11 @@
 
 Every customer sends the poll every 5 s.
 
-Guarantees
+Guarantees:
     The poll never queries PostgreSQL. Each process asks Valkey at most 5 times per second, even if many customers
     poll. An answer is at most MAX_ANSWER_AGE_SECONDS old.
     If Valkey gives no valid answer, the poll answers `{"available": false}` (1.6) after at most one second.
-How it works
+How it works:
     The module encodes both answers once, at import. If the last answer is too old, all waiting polls share one query
     to Valkey. The query runs ZCOUNT in the presence script, with the time of Valkey's own clock.
 """

@@ -2,7 +2,7 @@
 
 PostgreSQL stores the toggle, and Valkey stores the leases. Loops in this module make Valkey follow PostgreSQL.
 
-Guarantees
+Guarantees:
     `may_be_asked`, `ask_candidates`, `count_available`, `is_connected`, `connected_among` and `frame_ages` answer
     from Valkey within a second, or raise PresenceUnknown, and never guess. When a mitra accepts, PostgreSQL checks
     again whether the mitra can take a customer.
@@ -11,7 +11,7 @@ Guarantees
     state.
     After Valkey was away, wiped or damaged, its data is correct again within RECONCILE_INTERVAL_SECONDS. For mitras
     whom only push reaches, the correction takes up to PUSH_RECONCILE_INTERVAL_SECONDS.
-How it works
+How it works:
     A frame from a mitra only sets a time in memory. `flush` reports to Valkey, in batches, which connections have
     received a frame. Each report contains the age of the last frame and the time of the report. So a late
     report does not make a lease longer, even if Valkey stops and runs the report later.
@@ -22,7 +22,7 @@ How it works
     No process holds a connection of a mitra whom only push reaches (1.1). So the workers read such mitras from
     PostgreSQL. PostgreSQL stores each subscription, whether the subscription has failed, and the time when the app was
     last seen.
-Relies on
+Relies on:
     The hub's hooks call `opened`, `frame_received` and `closed` for every socket of a mitra. The hooks never reuse a
     connection id. The signal of each change that this process commits reaches `mitra_changed`. `run` runs in every
     process, and `keep_push_reachable` runs in at least one process.

@@ -1,6 +1,6 @@
 """Presence in Valkey. Each operation runs one script (`presence.lua`) once per batch.
 
-Guarantees
+Guarantees:
     Every call returns or raises PresenceUnknown within CALL_TIMEOUT_SECONDS.
     A write may be repeated, may come late, or may come out of order. Valkey keeps the newest frame and the newest
     version.
@@ -8,7 +8,7 @@ Guarantees
     If Valkey's clock is set back, the leases written before do not count. The next reports restore these leases.
     A call that Valkey runs late, for example after Valkey was stopped, never makes a lease longer. Every call contains
     Valkey's time when the call was sent, and ages count from this time.
-Relies on
+Relies on:
     Availability versions never decrease. After a failover or a restore to an earlier time, PostgreSQL has a new
     timeline, and its versions are higher. A restored dump may contain lower versions, so empty Valkey after the restore
     of a dump.

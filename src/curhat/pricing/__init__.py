@@ -1,6 +1,6 @@
 """Offers, quotes, and the rule about who may have the trial (2a.2, 2a.3).
 
-Guarantees
+Guarantees:
     Only this package decides a price. A client sends only an offer's id.
     A customer has one trial. A trial session uses up the trial. A customer who cancels after the confirmation also uses
     up the trial. A trial payment that is open, was abandoned, or failed in another way does not use up the trial. But a
@@ -9,6 +9,6 @@ Guarantees
     time. The refusal is `journey_in_progress`, which names the open payment.
     Two constraints hold even if this package has a bug. They are the unique index `sessions_one_trial` and the trigger
     `payments_trial_is_left`. The trigger refuses to confirm a trial that is used up.
-Relies on
+Relies on:
     The database's function `trial_is_used`, which has the rule. The function reads tables of higher packages.
 """

@@ -1,6 +1,6 @@
 """Chat sessions: messages, read marks, the end by time or by a member, extensions, history.
 
-Guarantees
+Guarantees:
     The server has committed each acknowledged message exactly once. A second request with the same `client_message_id`
     gets the first message. The second request gets the first message even if the two requests run at the same time, and
     even after the session has ended.
@@ -10,7 +10,7 @@ Guarantees
     messages more (pace.py).
     A session ends once, for one reason. The worker never ends a session before its time is over. A member never ends
     a session after its time is over.
-Concurrency
+Concurrency:
     Messages that arrive together in one process share a transaction (writer.py). A transaction that sends a message,
     marks messages as read or ends a session first locks the session's row. The transaction then checks its conditions.
     So the steps of one session happen one after the other, and message ids increase in commit order. The lock does not
@@ -18,7 +18,7 @@ Concurrency
     transaction locks sessions in id order, then the mitra, then the streams. Before a batch locks its sessions, it
     takes the advisory locks of its fast senders in the order of roles and ids. PostgreSQL must count the messages of a
     fast sender (pace.py).
-Relies on
+Relies on:
     The unique constraint `messages_once`, row locks, and `curhat_now()`.
     The deadline `session_end`, which `journeys.searching.accept` arms.
 """

@@ -2,7 +2,7 @@
 
 Functions that take a transaction never commit it.
 
-Guarantees
+Guarantees:
     The terms are fixed when the customer asks. A session has at most one open extension.
     An extension is decided once. The mitra decides, or the default action decides if the mitra does not answer in time.
     If the mitra is not connected or the session ended, the extension is rejected.
@@ -11,14 +11,14 @@ Guarantees
     session's new end is the old end plus the extension's duration.
     While an extension is open, the session does not end by time. When the extension closes, the deadline of the
     session's end is armed again.
-Concurrency
+Concurrency:
     Every step first locks the session. The step that sets the toggle to offline is an exception, because this step
     already holds the lock of the mitra's row.
     1. The step sets `mitra_went_offline` on the pending extensions. From then on nobody can approve these extensions.
     2. A worker locks the sessions of these extensions and rejects the extensions, in another transaction.
     A decision checks `mitra_went_offline`, so each decision locks the session and then the extension.
     A step with several extensions first locks all their sessions in id order, and then the extensions in id order.
-Relies on
+Relies on:
     Presence, which says whether a mitra is connected, and when its frames came. Callers ask presence before they take
     any lock. When the default action decides, unknown presence means disconnected (5.6).
     ExtensionPings, which pings the mitra of a pending extension every second. Without these pings, a connected mitra

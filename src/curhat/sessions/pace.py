@@ -1,9 +1,9 @@
 """The limits of the messages that one person sends: 20 in 5 s and 60 in a minute (X.13).
 
-Guarantees
+Guarantees:
     Through one server process, nobody exceeds a limit. Through several processes, a person exceeds a limit by at most
     `unchecked` messages per further process. The excess needs a process that has sent nothing else for this person.
-How it works
+How it works:
     Each process counts the messages that it sends for a person. Most people write slowly, so most messages need only
     the count of their process. A person who writes fast may write through other processes too. So after the first
     `unchecked` messages of a window, `send_messages` also counts the messages that PostgreSQL has stored.

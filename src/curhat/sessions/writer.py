@@ -1,10 +1,10 @@
 """Group commit for messages. Messages that arrive together in one process share a transaction.
 
-Guarantees
+Guarantees:
     The server acknowledges a message when the message's transaction has committed. Each message has its own outcome.
     If a message is refused or fails, the other messages of the batch are not affected. The number of waiting messages
     is limited.
-Concurrency
+Concurrency:
     Each process runs one batch at a time. The messages that arrive during this transaction form the next batch. So the
     writer delays no message on purpose, and batches grow with the load.
     A batch waits at most LOCK_TIMEOUT for a lock. If the batch fails, one task per session writes the session's
@@ -12,7 +12,7 @@ Concurrency
     this task. So a locked session delays the messages of other sessions only briefly.
     A batch locks sessions in id order, and then streams in their order. So the batches of several processes cannot
     deadlock.
-Relies on
+Relies on:
     `send_messages`, which the writer can safely call again with the same messages. If the transaction of several
     messages fails, PostgreSQL may have committed the transaction anyway.
 """
