@@ -10,6 +10,7 @@ export function startPushIfAllowed(language: Language, load: () => Promise<{ pus
     void load()
       .then(({ push }) => push.start(language))
       .catch(() => {
-        // The code for notifications cannot be fetched. The server still has the earlier subscription.
+        // The client cannot fetch the code for notifications. This failure does no harm, because the server still has
+        // the earlier subscription.
       });
 }
