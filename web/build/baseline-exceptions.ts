@@ -31,9 +31,9 @@ export const BASELINE_EXCEPTIONS: Readonly<Record<string, string>> = {
 };
 
 /**
- * Selectors and properties of the styles that a browser of .browserslistrc lacks. Each has the reason why the screens
- * work without it. A browser drops the whole rule of a selector that it does not know, so such a selector has its own
- * rule.
+ * Selectors and properties of the styles that a browser of .browserslistrc lacks. Each entry gives the reason why the
+ * screens work without the selector or property. A browser drops the whole rule of a selector that it does not know, so
+ * such a selector has its own rule.
  */
 export const STYLE_EXCEPTIONS: Readonly<Record<string, string>> = {
   ':focus-visible': 'the browser draws its own outline',

@@ -3,8 +3,8 @@
  * without a reload.
  *
  * SERVER_URL is the address of the Python server, by default http://127.0.0.1:8000. DEV_PORT is this server's own port,
- * by default 5173. This server has no service worker, because a service worker would serve old files. Without a service
- * worker, notifications do not work.
+ * by default 5173. The development server has no service worker, because a service worker would serve old files.
+ * Without a service worker, notifications do not work.
  */
 import { createServer as createHttpServer, type ClientRequest, type IncomingMessage } from 'node:http';
 import { createServer as createViteServer, type ProxyOptions } from 'vite';
@@ -21,8 +21,8 @@ const SERVER_PATHS = `^/(?!(${CLIENTS.map(({ path }) => path).join('|')})/)`;
 
 /**
  * Forwards requests and sockets to the Python server. The Python server accepts a cookie only from a page of its own
- * origin. This server therefore replaces the origin in requests of our pages. A request of another site keeps its
- * origin, so the Python server refuses the request.
+ * origin. The development server therefore replaces the origin in requests of our pages. A request of another site
+ * keeps its origin, so the Python server refuses the request.
  */
 const proxy: ProxyOptions = {
   target: serverUrl.origin,

@@ -1,6 +1,6 @@
 /**
- * A Vite plugin that makes a client installable and fast. It writes the manifest, boot.js, the service worker with its
- * list of files, and a compressed copy of each text file.
+ * A Vite plugin that makes a client installable and fast. The plugin writes the manifest, boot.js, the service worker
+ * with its list of files, and a compressed copy of each text file.
  */
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';

@@ -2,8 +2,8 @@
  * Adapts the built styles to the browsers of .browserslistrc. Also finds the parts of the styles that one of these
  * browsers lacks.
  *
- * A browser drops a whole rule if it does not know one of the rule's selectors, and a single declaration if it does not
- * know its property or value.
+ * If a browser does not know one of a rule's selectors, it drops the whole rule. If a browser does not know a property
+ * or its value, it drops only this declaration.
  */
 import { parseCss, type AST } from 'svelte/compiler';
 import type { Plugin } from 'vite';

@@ -7,7 +7,8 @@ export default defineConfig({
   root: WEB,
   base: '/app/',
   plugins: [svelte({ configFile: `${WEB}svelte.config.js` })],
-  // Without the condition `browser`, Vitest would load Svelte's code for servers. In that code, state is not reactive.
+  // Without the condition `browser`, Vitest would load Svelte's code for servers. In Svelte's code for servers, state
+  // is not reactive.
   resolve: { conditions: ['browser'] },
   test: {
     include: ['**/*.test.ts'],

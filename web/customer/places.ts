@@ -37,7 +37,10 @@ export function pathOf(stage: Stage): string {
   return PATHS[stage];
 }
 
-/** Returns `path` if its screen fits the state of the journey. Otherwise returns the path of a screen that fits. */
+/**
+ * Returns `path` if its screen fits the state of the journey. If the screen does not fit, returns the path of a screen
+ * that fits the state.
+ */
 export function fittingPath(path: string, state: JourneyState): string {
   const stage = stageOf(state);
   const { endedSession, closedPayment, session } = state;

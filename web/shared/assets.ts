@@ -18,7 +18,7 @@ const MIN_RELOAD_PAUSE_MS = 60_000;
  *
  * After a deploy, an open page asks for files that the new version no longer has. A reloaded page knows the new names
  * of the files. A second `import()` would not help, because a page never fetches a failed module again. The page
- * reloads at most once per MIN_RELOAD_PAUSE_MS. This limit does not hold if the person has `pressed` the button.
+ * reloads at most once per MIN_RELOAD_PAUSE_MS. If the person has `pressed` the button, the page may reload sooner.
  */
 export async function reloadAfter(error: unknown, pressed = false): Promise<AssetProblem | undefined> {
   let status: number;

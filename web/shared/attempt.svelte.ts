@@ -7,7 +7,9 @@ import { errorText } from './words/shared';
 export class Attempt {
   /** Whether the step is running. While the step is running, another press does nothing. */
   busy = $state(false);
-  /** A sentence that tells the person why the last step failed. It is empty while a step runs and after a success. */
+  /**
+   * A sentence that tells the person why the last step failed, or an empty text while a step runs and after a success.
+   */
   problem = $state('');
 
   readonly #explain: (error: unknown) => string;

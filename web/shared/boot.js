@@ -31,7 +31,8 @@
     }
 
     /**
-     * Each supported browser (.browserslistrc) has all these functions. Each older browser lacks one (boot.test.ts).
+     * Each supported browser (.browserslistrc) has all functions below, and each older browser lacks one
+     * (boot.test.ts).
      */
     function isTooOld() {
         return !(

@@ -18,7 +18,7 @@ export function currentPath(): string {
   return path;
 }
 
-/** Goes to another screen. After this call, the back gesture returns to the current screen. */
+/** Goes to another screen. After `goTo`, the back gesture returns to the current screen. */
 export function goTo(to: string): void {
   if (to === path) return;
   // history.state survives a reload. The field `navigated` records that the person came from another screen.
@@ -27,7 +27,7 @@ export function goTo(to: string): void {
 }
 
 /**
- * Replaces the current screen by another screen. After this call, the back gesture does not return to the replaced
+ * Replaces the current screen by another screen. After `replacePath`, the back gesture does not return to the replaced
  * screen.
  */
 export function replacePath(to: string): void {

@@ -6,7 +6,7 @@ import { startPressGuard } from './ui/pressGuard';
 import { applyTheme } from './ui/theme.svelte';
 import { restoreLanguage } from './words/language.svelte';
 
-/** This pause is short, so that the server still has the code of the page's version. */
+/** The pause before the first check is short, so that the server still has the code of the page's version. */
 const WATCH_VERSION_AFTER_MS = 20_000;
 
 export async function start(App: Component): Promise<void> {

@@ -12,7 +12,9 @@ export function hasNewVersion(): boolean {
   return isOutdated;
 }
 
-/** Checks regularly while the page is visible. Also checks when the person returns to the page after a longer time. */
+/**
+ * Checks the version regularly while the page is visible, and when the person returns to the page after a longer time.
+ */
 export function watchVersion(): void {
   // Put the bar inside the app's element. A screen that is as high as the phone, such as a chat, then shrinks by the
   // bar's height.

@@ -69,7 +69,7 @@ export class Chat {
   #isSending = false;
   #isMarkingRead = false;
   #retryMs = MIN_RETRY_MS;
-  /** One function per pause before a retry. Each function ends its pause. */
+  /** One function per running pause before a retry. The function ends the pause. */
   readonly #endPauses = new Set<() => void>();
   #typingTimer: ReturnType<typeof setTimeout> | undefined;
 
@@ -204,7 +204,7 @@ export class Chat {
     this.#isMarkingRead = true;
     try {
       await this.#api.markRead(this.sessionId, last.id);
-      // The other devices get the read mark with the event. This device applies the read mark now.
+      // The person's other devices get the read mark with the event. This device applies the read mark now.
       const reader = this.side;
       const read_at = new Date(serverNow()).toISOString();
       this.applyReadMark({ session_id: this.sessionId, reader, up_to_message_id: last.id, read_at });

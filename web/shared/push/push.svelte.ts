@@ -88,7 +88,7 @@ export class Push {
       await this.#subscribe(language);
       this.state = 'on';
     } catch {
-      // This failure does no harm, because the server still has the earlier subscription.
+      // A failed subscription does no harm, because the server still has the earlier subscription.
       if (this.state !== 'on') this.state = 'failed';
     }
   }

@@ -10,7 +10,6 @@ export function startPushIfAllowed(language: Language, load: () => Promise<{ pus
     void load()
       .then(({ push }) => push.start(language))
       .catch(() => {
-        // The client cannot fetch the code for notifications. This failure does no harm, because the server still has
-        // the earlier subscription.
+        // If the client cannot fetch the code for notifications, the server still has the earlier subscription.
       });
 }

@@ -1,7 +1,7 @@
 /**
- * Moves the focus to a good place when the focused element disappears, such as a button, a card or a dialog. Otherwise
- * the browser moves the focus to the top of the page. A person with a screen reader or a keyboard would start there
- * again without any notice.
+ * Moves the focus to a good place when the focused element disappears, such as a button, a card or a dialog. Without
+ * this module, the browser moves the focus to the top of the page. A person with a screen reader or a keyboard would
+ * start again at the top, without any notice.
  *
  * The focus moves to the nearest heading on the changed page, and the screen reader reads this heading. In a list, the
  * focus moves to the heading of the next entry. A component that moves the focus itself has precedence.
@@ -12,8 +12,8 @@ import { last, nothingHasFocus } from './lastUsed';
 const CONTROLS = 'button, a, input, textarea, select';
 
 /**
- * The places to which the focus may go, with the best place first. They are `last.used`, its ancestors, and the other
- * entries of its list.
+ * The places to which the focus may go, with the best place first. The places are `last.used`, its ancestors, and the
+ * other entries of its list.
  */
 let places: Element[] = [];
 /** Whether the person presses keys. If the person uses a finger, the page must not scroll to the focus. */

@@ -11,8 +11,7 @@
  */
 
 /**
- * This time is longer than the pause in a double tap. It is also longer than the time in which a person reacts to a
- * change.
+ * SETTLED_MS is longer than the pause in a double tap, and longer than the time in which a person reacts to a change.
  */
 const SETTLED_MS = 500;
 /** The press itself (`:active`) or a rounded position causes smaller movements. */

@@ -1,7 +1,8 @@
 /**
  * The two languages. The first load contains the Indonesian words of the first screens. The client fetches the words of
- * the other screens together with the first such screen (`Lazy`). It fetches English words only for a person who chose
- * English. The English words have the type of the Indonesian words, so a missing English word fails the type check.
+ * the other screens together with the first such screen (`Lazy`). The client fetches English words only for a person
+ * who chose English. The English words have the type of the Indonesian words, so a missing English word fails the type
+ * check.
  */
 import { Refused } from '../api/client';
 import { reloadAfter } from '../assets';
@@ -11,8 +12,8 @@ export type Language = 'id' | 'en';
 
 const KEY = 'curhat:language';
 /**
- * Each of these functions loads the words of one dictionary. `of` selects the words of the first screens (`first`) or
- * of the other screens (`screens`).
+ * Each loader loads the words of one dictionary. `of` selects the words of the first screens (`first`) or of the other
+ * screens (`screens`).
  */
 const loaders: ((of: 'first' | 'screens', language: Language) => Promise<void>)[] = [];
 let isStarted = false;

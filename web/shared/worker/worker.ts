@@ -3,7 +3,7 @@
  * notifications.
  *
  * This file becomes a classic script. The build adds the constants below at the beginning of the script, and refuses
- * import and export. If the network answers in time, a page comes from the network. So a new version appears at the
+ * import and export. If the network answers in time, a page comes from the network, so a new version appears at the
  * next visit. The files that a page loads have a hash in their names, so they come from the cache. The service worker
  * does not handle requests to /api/.
  */
