@@ -84,8 +84,8 @@ export function createManifest(client: Client): string {
 
 /**
  * Returns boot.js with short names, and without comments and spaces. The minifier keeps the syntax, so an old browser
- * can read the result. But the minifier writes each string with backticks, and this function replaces them. The strings
- * of boot.js contain neither backticks nor quotation marks.
+ * can read the result. But the minifier writes each string with backticks, so replace the backticks with quotation
+ * marks. The strings of boot.js contain no backticks and no quotation marks.
  */
 export function createBoot(): string {
   const source = readFileSync(`${WEB}shared/boot.js`, 'utf8').replace(/\/\*[\s\S]*?\*\//g, '');

@@ -49,7 +49,8 @@ export function findUnsupportedStyle(style: string): string[] {
       check(`@${rule.name}`, ['at-rules', rule.name]);
       for (const [, feature = ''] of rule.prelude.matchAll(/\(([-\w]+)/g))
         check(`@media (${feature})`, ['at-rules', 'media', feature]);
-      // A rule inside `@supports` applies only if the browser supports it. The steps of an animation have no selectors.
+      // A rule inside `@supports` applies only if the browser supports it. The steps of an animation have no selectors,
+      // so no check of selectors is needed for them.
       if (rule.name === 'supports') return;
     } else {
       visit(rule.prelude, (node) => {

@@ -6,7 +6,7 @@
  */
 import type { Schemas } from '../shared/api/client';
 
-/** `others`: the mitra whom the customer chose is not available, but another mitra is. */
+/** `others` means that the chosen mitra is not available, but another mitra is available. */
 type Availability = 'available' | 'others' | 'nobody';
 
 const POLL_INTERVAL_MS = 5_000;
@@ -18,7 +18,7 @@ export function isAvailable(): boolean | null {
   return available === null ? null : available !== 'nobody';
 }
 
-/** Whether the mitra whom the customer chose is not available, but another mitra is. */
+/** Returns whether the chosen mitra is not available, but another mitra is available. */
 export function areOnlyOthersAvailable(): boolean {
   return available === 'others';
 }

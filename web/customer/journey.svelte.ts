@@ -1,7 +1,7 @@
 /**
  * The state of the customer's journey. The server owns this state. The store holds a snapshot (`/state`), and applies
- * the events that follow the snapshot. Each screen depends only on this store. Each screen is therefore the same after
- * a reload, without a network and on a second phone.
+ * the events that follow the snapshot. Each screen depends only on this store, so the screen is the same after a
+ * reload, without a network and on a second phone.
  */
 import { api, codeOf, onSignedOut, signedOut, type Schemas } from '../shared/api/client';
 import { Chat, type ChatApi, type Message } from '../shared/chat/chat.svelte';
@@ -23,7 +23,10 @@ type Profile = Schemas['CustomerProfile'];
 type Phase = 'loading' | 'unreachable' | 'ready';
 
 const KEPT_STATE_KEY = 'curhat:customer:kept';
-/** The server pings a customer every 15 s. The limit of silence allows for two lost pings. */
+/**
+ * The server pings a customer every 15 s. After 35 s without a frame, in which at least two pings were due, the client
+ * reconnects.
+ */
 const SILENCE_MS = 35_000;
 /** A payment in one of the open states is part of the snapshot. A payment in any other state is over. */
 const OPEN_STATUSES: ReadonlySet<Payment['status']> = new Set([

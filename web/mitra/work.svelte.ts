@@ -1,10 +1,10 @@
 /**
  * The state of the mitra's work: the toggle, the cards, the chats. The server owns this state. The store holds a
- * snapshot (`/state`), and applies the events that follow the snapshot. Each screen depends only on this store. Each
- * screen is therefore the same after a reload, without a network and on a second phone.
+ * snapshot (`/state`), and applies the events that follow the snapshot. Each screen depends only on this store, so the
+ * screen is the same after a reload, without a network and on a second phone.
  *
- * The server's frame `welcome`, its answer when the socket connects, and each snapshot bring the complete set of open
- * requests. If a card's request is missing from the set of open requests, the request has closed.
+ * The frame `welcome`, which the server sends when the socket connects, and each snapshot contain all open requests. If
+ * the request of a card is missing there, the request has closed.
  */
 import { api, codeOf, command, onSignedOut, Refused, signedOut, type Schemas } from '../shared/api/client';
 import { randomId } from '../shared/baseline';
@@ -67,7 +67,10 @@ type Reach = 'off' | 'unknown' | 'cut off' | 'full' | 'reachable';
 
 const KEPT_STATE_KEY = 'curhat:mitra:kept';
 const MAX_KEPT_MESSAGES = 60;
-/** The server pings a mitra every 3 s. The limit of silence allows for two lost pings. */
+/**
+ * The server pings a mitra every 3 s. After 9 s without a frame, in which at least two pings were due, the client
+ * reconnects.
+ */
 const SILENCE_MS = 9_000;
 /** How long a closed card shows the reason. A closed card stays longer if the mitra had pressed accept. */
 const CLOSED_SHOWN_MS = 5_000;

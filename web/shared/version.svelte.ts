@@ -31,8 +31,8 @@ export function watchVersion(): void {
 }
 
 /**
- * The name of the script contains the hash of the whole client. After a deploy, the server's page therefore names
- * another script.
+ * The name of the script contains the hash of the whole client. After a deploy, the page from the server therefore
+ * names another script.
  */
 async function compare(): Promise<void> {
   const script = document.querySelector<HTMLScriptElement>('script[type="module"]');

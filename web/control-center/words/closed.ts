@@ -10,7 +10,7 @@ export type AuditSubject = Schemas['AuditEntry']['subject'];
 export type ConfigurationKey = Schemas['ConfigurationRow']['key'];
 export type TimelineType = Entry['type'];
 
-/** Statuses, tags, reasons and roles. */
+/** The sets are statuses, tags, reasons and roles. */
 export type Word = NonNullable<
   | Entry['status' | 'tag' | 'kind']
   | Schemas['PaymentRecord']['status' | 'purpose']

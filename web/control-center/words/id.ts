@@ -8,7 +8,7 @@ export default {
   navigation: 'Layar',
   skip: 'Langsung ke isi',
   gatewayIsMocked: 'Pembayaran di sini hanya tiruan: tidak ada uang yang berpindah.',
-  /** Why the server refused a step, by the refusal's code. */
+  /** The reasons for which the server refuses a step, by the code of the refusal. */
   refusals: {
     validation_failed: 'Ada yang belum diisi atau tidak benar: periksa isinya, lalu coba lagi.',
     forbidden: 'Peranmu tidak boleh melakukan ini.',
@@ -145,7 +145,7 @@ export default {
     note: 'Catatan',
     asked: 'Ditanya / menolak',
   },
-  /** How to name each filter of an exported list, by the filter's name in the query. */
+  /** The words for the filters of an exported list, by the name of the filter in the query. */
   exportedBy: {
     q: 'Pencarian',
     status: 'Status',
@@ -218,7 +218,7 @@ export default {
     confirmRefund: (amount: string, name: string) =>
       `${amount} kembali ke ${isolated(name)}. Ini tidak bisa dibatalkan.`,
     confirmNoRefund: (amount: string) => `${amount} tidak dikembalikan. Ini tidak bisa dibatalkan.`,
-    /** One sentence per outcome of the chosen cases. */
+    /** One sentence for each outcome of a decision on several cases. */
     manyNow: (count: number, amount: string) => `${count} kasus: ${amount} langsung dikembalikan.`,
     manyWait: (count: number, amount: string) =>
       `${count} kasus di atas batas: ${amount} menunggu persetujuan operator kedua.`,

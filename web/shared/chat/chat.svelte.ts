@@ -321,8 +321,8 @@ export class Chat {
   }
 
   /**
-   * Waits before a retry. The wait has the length that the server asked for. If the server named none, each wait is
-   * longer.
+   * Waits before a retry. If the server named a time, waits for this time. Otherwise each wait is longer than the
+   * previous wait.
    */
   async #pause(error: unknown): Promise<void> {
     const seconds = error instanceof Refused ? error.retryAfterSeconds : null;

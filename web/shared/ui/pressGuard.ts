@@ -122,8 +122,8 @@ export function startPressGuard(): void {
         scrolledAt = performance.now();
         if (!scrolled.includes(target as Node)) scrolled.push(target as Node);
       }
-      // If the guard recorded the controls in each frame, a long chat would scroll in jerks. The guard also records
-      // them at each press and at each change of the page.
+      // If the guard recorded the controls in each frame, a long chat would scroll in jerks. The guard also records the
+      // controls at each press and at each change of the page.
       clearTimeout(scrollTimer);
       scrollTimer = setTimeout(seeControls, SCROLL_END_MS);
     },

@@ -6,7 +6,7 @@ interface FieldError {
   code?: string;
 }
 
-/** Returns the faults of the fields that the server refused. If the error is not about fields, returns none. */
+/** Returns the faults of the fields that the server refused. If the error is not about fields, returns no faults. */
 export function fieldErrors(error: unknown): FieldError[] {
   const errors = error instanceof Refused ? error.problem.errors : undefined;
   return Array.isArray(errors) ? (errors as FieldError[]) : [];
