@@ -26,10 +26,10 @@ export const BUILD_TARGET = [...OLDEST_VERSIONS].map(
 );
 
 /**
- * The version of JavaScript's syntax that the build produces. This list leaves out Chrome 87 and Safari 15. Chrome 87
- * and Safari 15 have rare bugs with `a?.(...b)` and with static fields called `name`. For these bugs, Vite would also
- * convert `?.` and every class, and the first load would become 2.4 KB larger. Chrome 87 and Safari 15 can read the
- * syntax of Firefox 91, except the syntax that `findUnsupported` in bundle.ts refuses.
+ * The version of JavaScript's syntax that the build produces. SYNTAX_TARGET leaves out Chrome 87 and Safari 15. Chrome
+ * 87 and Safari 15 have rare bugs with `a?.(...b)` and with static fields called `name`. For these bugs, Vite would
+ * also convert `?.` and every class, and the first load would become 2.4 KB larger. Chrome 87 and Safari 15 can read
+ * the syntax of Firefox 91, except the syntax that `findUnsupported` in bundle.ts refuses.
  */
 export const SYNTAX_TARGET = BUILD_TARGET.filter((target) => target.startsWith('firefox'));
 
@@ -91,7 +91,7 @@ export function findMissing(): Missing {
   for (const [owner, entry] of owners)
     for (const [key, member] of entriesOf(entry)) {
       if (!lacks(member)) continue;
-      // MDN marks the static members of the web platform, but not those of the language.
+      // MDN marks the static members of the web platform, but not the static members of the language.
       const isStatic = key.endsWith('_static') || isStaticBuiltin(owner, key);
       missing.members.push([owner, key.replace(/_(static|event)$/, ''), isStatic]);
     }

@@ -8,7 +8,7 @@ const reload = vi.fn();
 let probedStatus = 200;
 let listeners: Record<string, (event: object) => void>;
 const BOOT = 'https://curhat.example/app/boot.js';
-/** The script of the app could not be fetched. */
+/** The event of a browser that could not fetch the script of the app. */
 const MISSING = { target: { src: 'https://curhat.example/app/assets/first-AAAAAAAA.js' } };
 
 class FakeRequest {

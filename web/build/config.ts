@@ -28,7 +28,7 @@ export default defineConfig(({ mode }) => {
       reportCompressedSize: false,
       // One file has all code that main.ts imports, because every visit loads all of it. A second file has the code
       // that only a signed-in person needs. More files would be larger in sum after compression. Code that the sign-in
-      // also needs stays in `first` or `common`. A person who is signed out therefore loads only the first file.
+      // also needs stays in `first` or `common`. A signed-out person therefore never loads the second file.
       rolldownOptions: {
         output: {
           codeSplitting: {

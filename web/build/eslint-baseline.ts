@@ -3,8 +3,8 @@
  *
  * The rule asks TypeScript for the declaration of a name in the standard library. The rule then looks up that
  * declaration in MDN's data of browser support. The rule finds `AbortSignal.any`, `list.findLast` and
- * `dialog.showModal`. The package eslint-plugin-compat 7 compares names only, and finds none of these three. The
- * package eslint-plugin-baseline-js 0.7 finds all three, but it does not find `crypto.randomUUID`. Also,
+ * `dialog.showModal`. The package eslint-plugin-compat 7 compares names only, and finds none of these three functions.
+ * The package eslint-plugin-baseline-js 0.7 finds all three functions, but it does not find `crypto.randomUUID`. Also,
  * eslint-plugin-baseline-js is configured with a Baseline year such as 2022, and cannot read a list of browsers. The
  * test cases of this rule are in shared/baseline.cases.ts.
  */

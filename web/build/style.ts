@@ -15,9 +15,9 @@ import { visit } from './syntax.ts';
 const MARKED_PARTS = /\.(svelte-\w+)([^{},]*?):where\(\.\1\)/;
 
 /**
- * Returns a style of Svelte without `:where`, which Chrome 87 does not know: `.a.svelte-x p:where(.svelte-x)` becomes
- * `.a p.svelte-x`. The old and the new selector have the same specificity. In the new selector, only the last part must
- * belong to the component.
+ * Returns a style of Svelte without `:where`, because Chrome 87 does not know `:where`. For example, `.a.svelte-x
+ * p:where(.svelte-x)` becomes `.a p.svelte-x`. The old and the new selector have the same specificity. In the new
+ * selector, only the last part must belong to the component.
  */
 export function withoutWhere(style: string): string {
   const next = style.replace(MARKED_PARTS, '$2.$1');

@@ -126,7 +126,7 @@ class Journey {
 
   constructor() {
     onSignedOut(() => this.#reset());
-    // The page last kept its state when the last event arrived. The person may have written something since then, so
+    // The page last stored its state when the last event arrived. The person may have written something since then, so
     // keep the state again.
     addEventListener('pagehide', () => this.#keep());
   }

@@ -14,7 +14,7 @@ const RELOADED_KEY = 'curhat:reloaded';
 const MIN_RELOAD_PAUSE_MS = 60_000;
 
 /**
- * Finds out why a dynamic import failed, and reloads the page if that helps. Returns undefined if the page reloads.
+ * Finds out why a dynamic import failed, and reloads the page if a reload helps. Returns undefined if the page reloads.
  *
  * After a deploy, an open page asks for files that the new version no longer has. A reloaded page knows the new names
  * of the files. A second `import()` would not help, because a page never fetches a failed module again. The page

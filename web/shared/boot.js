@@ -84,7 +84,7 @@
         }).appendChild(button);
     }
 
-    /** A file of the app is missing, or the app has an error before its first screen. */
+    /** Either a file of the app is missing, or the app has an error before its first screen. */
     function handleFailure(event) {
         if (isChecking || !isAppEmpty() || !isOurs(event)) return;
         isChecking = true;

@@ -8,14 +8,14 @@ export class Loading {
   readonly #step: () => Promise<void>;
   #stop: () => void = () => undefined;
 
-  /** `step` fetches the data, and throws its error. */
+  /** The function `step` fetches the data, and throws an error if the fetch fails. */
   constructor(step: () => Promise<void>) {
     this.#step = step;
   }
 
   /**
-   * Loads now. After a temporary error, loads again without the person's help. Components call `start` in `onMount` or
-   * in an `$effect`.
+   * Loads now. After a temporary error, loads again automatically. Components call `start` in `onMount` or in an
+   * `$effect`.
    */
   start = (): (() => void) => {
     this.load();

@@ -27,8 +27,8 @@ export async function retryUntilDone(
  * Loads the data of a screen. Every screen that loads data uses this function, either directly or in `Loading`, `Pages`
  * or `Resource`. A screen that was opened without a network therefore shows its content when the network returns.
  *
- * `load` throws its error. After a temporary error, this function calls `load` again. Returns a function that ends the
- * attempts, for the time when the screen closes.
+ * The function `load` throws an error if it fails. After a temporary error, this function calls `load` again. Returns a
+ * function that ends the attempts. The screen calls this function when the screen closes.
  */
 export function loadUntilDone(load: () => Promise<unknown>): () => void {
   let isOver = false;

@@ -31,7 +31,7 @@ export async function start(App: Component): Promise<void> {
 function watchVersion(): void {
   import('./version.svelte').then(
     ({ watchVersion }) => watchVersion(),
-    // There is no network. The person sees a new version at the next visit.
+    // There is no network. Without the check, the person sees a new version at the next visit.
     () => undefined,
   );
 }
@@ -44,7 +44,8 @@ function keepFocusLater(): void {
   const load = (event: Event) =>
     void import('./ui/keepFocus').then(
       ({ keepFocus }) => keepFocus(event.target as Element),
-      // There is no network. Without this code, the screens work, but after a step the focus is at the top of the page.
+      // There is no network. Without the code that keeps the focus, the screens work, but after a step the focus is at
+      // the top of the page.
       () => undefined,
     );
   // Safari does not focus a button that the person taps.

@@ -52,7 +52,7 @@ export class Chat {
   isLoadingEarlier = $state(false);
   hasEarlier = $state(false);
   otherIsTyping = $state(false);
-  /** If the person sends more than the server allows, the time at which the next message is sent. Otherwise null. */
+  /** The time at which the next message is sent, if the person sends more than the server allows; otherwise null. */
   heldUntil = $state<string | null>(null);
 
   readonly #api: ChatApi;
@@ -69,7 +69,7 @@ export class Chat {
   #isSending = false;
   #isMarkingRead = false;
   #retryMs = MIN_RETRY_MS;
-  /** One function per running pause before a retry. The function ends the pause. */
+  /** For each running pause before a retry, a function that ends the pause. */
   readonly #endPauses = new Set<() => void>();
   #typingTimer: ReturnType<typeof setTimeout> | undefined;
 
@@ -86,8 +86,8 @@ export class Chat {
   /**
    * Fetches the newest messages. Called at the beginning and when this page may have missed messages. Throws `Refused`.
    *
-   * If an earlier request is under way, `load` sends another request afterwards, because the earlier answer may lack
-   * the missed messages.
+   * If an earlier request is running, `load` sends another request afterwards, because the earlier answer may lack the
+   * missed messages.
    */
   load(): Promise<void> {
     if (this.#nextLoad === undefined) {
@@ -204,7 +204,7 @@ export class Chat {
     this.#isMarkingRead = true;
     try {
       await this.#api.markRead(this.sessionId, last.id);
-      // The person's other devices get the read mark with the event. This device applies the read mark now.
+      // The person's other devices get the read mark with the event. Apply the read mark on this device now.
       const reader = this.side;
       const read_at = new Date(serverNow()).toISOString();
       this.applyReadMark({ session_id: this.sessionId, reader, up_to_message_id: last.id, read_at });
@@ -321,8 +321,8 @@ export class Chat {
   }
 
   /**
-   * Waits before a retry. If the server named a time, waits for this time. Otherwise each wait is longer than the
-   * previous wait.
+   * Waits before a retry. If the server named a time to wait, waits for this time. If the server named no time, each
+   * wait is longer than the previous wait.
    */
   async #pause(error: unknown): Promise<void> {
     const seconds = error instanceof Refused ? error.retryAfterSeconds : null;

@@ -33,7 +33,7 @@ export function wayToInstall(): 'button' | 'ios' | undefined {
   return isPageOnIos ? 'ios' : undefined;
 }
 
-/** Asks the person whether to install the app. Called when the person presses the button "install". */
+/** Asks the person whether to install the app. Called when the person presses the button for the installation. */
 export async function install(): Promise<void> {
   const asked = offered;
   // The browser asks only once for each event.

@@ -25,8 +25,8 @@ export interface PushApi {
 }
 
 /**
- * The browser installs the service worker after the first screen. If the service worker is not installed after this
- * time, the app treats the installation as failed.
+ * The browser installs the service worker after the first screen. If the browser has no service worker after this time,
+ * the app treats the installation as failed.
  */
 const WORKER_TIMEOUT_MS = 20_000;
 
@@ -51,13 +51,13 @@ export class Push {
 
   readonly #api: PushApi;
   /**
-   * A key of localStorage. The key exists while notifications are switched off on this device. When the person signs
-   * out, the app removes this key.
+   * A key of localStorage. This storage key exists while notifications are switched off on this device. When the person
+   * signs out, the app removes this storage key.
    */
   readonly #offKey: string;
   /**
-   * The last step. The next step waits until the last step is over. Without this order, a `start` that runs during
-   * `switchOff` could subscribe again.
+   * The last step. The next step waits until the last step is over. Without the order of the steps, a `start` that runs
+   * during `switchOff` could subscribe again.
    */
   #lastStep: Promise<unknown> = Promise.resolve();
 

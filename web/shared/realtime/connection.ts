@@ -113,8 +113,8 @@ export class Connection<Events> {
   /**
    * Fetches the snapshot now, and continues from its position.
    *
-   * Events that arrive during the fetch wait for the snapshot. Because of this wait, a late snapshot cannot overwrite a
-   * newer event. An event that the snapshot contains is not applied a second time. Throws `Refused`.
+   * Events that arrive during the fetch wait for the snapshot. Because the events wait, a late snapshot cannot
+   * overwrite a newer event. An event that the snapshot contains is not applied a second time. Throws `Refused`.
    */
   refresh(): Promise<void> {
     const fetched = this.#fetching.then(() => this.#fetchSnapshot());

@@ -4,7 +4,7 @@
  * start again at the top, without any notice.
  *
  * The focus moves to the nearest heading on the changed page, and the screen reader reads this heading. In a list, the
- * focus moves to the heading of the next entry. A component that moves the focus itself has precedence.
+ * focus moves to the heading of the next entry. If a component moves the focus itself, this module does nothing.
  */
 
 import { last, nothingHasFocus } from './lastUsed';
@@ -40,7 +40,7 @@ export function keepFocus(first: Element): void {
   addEventListener('keydown', () => (usesKeys = true), true);
   addEventListener('pointerdown', () => (usesKeys = false), true);
   document.addEventListener('focusout', ({ target, relatedTarget }) => {
-    // A browser may send this event shortly before it removes the element. Check again after the browser has removed
+    // A browser may send `focusout` shortly before it removes the element. Check again after the browser has removed
     // the element.
     if (relatedTarget === null) setTimeout(() => forgetIfLeft(target as Element), 0);
   });

@@ -18,7 +18,7 @@ const SETTLED_MS = 500;
 const MOVED_PX = 4;
 /** Two taps within this distance were meant for the same place. */
 const SAME_PLACE_PX = 40;
-/** A scroll that begins within this time after the person has moved the page was caused by the person. */
+/** If a scroll begins within this time after the person has moved the page, the person caused the scroll. */
 const SCROLL_GAP_MS = 200;
 /** A scroll is over when no scroll event has come for this time. */
 const SCROLL_END_MS = 100;
@@ -37,7 +37,7 @@ const IN_FRONT = 'dialog[open], .shade';
 const MEANING = ['aria-busy', 'aria-checked'];
 
 interface Seen {
-  /** The time (`performance.now()`) at which the control got its present place and meaning. */
+  /** The time (`performance.now()`) since which the control has had its present place and meaning. */
   since: number;
   x: number;
   y: number;

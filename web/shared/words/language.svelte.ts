@@ -62,7 +62,7 @@ function load(of: 'first' | 'screens', wanted: Language): Promise<unknown> {
 
 /**
  * Fetches the words of the screens that are not part of the first load. Callers await this function before they show
- * such a screen.
+ * one of the other screens.
  */
 export async function loadScreenWords(): Promise<void> {
   needsScreens = true;
