@@ -26,9 +26,10 @@ export const BUILD_TARGET = [...OLDEST_VERSIONS].map(
 );
 
 /**
- * The syntax of scripts that the build produces. For Chrome 87 and Safari 15, Vite would also convert `?.` and every
- * class, because of rare bugs: `a?.(...b)`, and static fields with the name `name`. The first load would become 2.4 KB
- * larger. Both browsers can read what Firefox 91 can read, except what `findUnsupported` in bundle.ts refuses.
+ * The version of JavaScript's syntax that the build produces. SYNTAX_TARGET leaves out Chrome 87 and Safari 15. Chrome
+ * 87 and Safari 15 have rare bugs with `a?.(...b)` and with static fields called `name`. For these bugs, Vite would
+ * also convert `?.` and every class, and the first load would become 2.4 KB larger. Chrome 87 and Safari 15 can read
+ * the syntax of Firefox 91, except the syntax that `findUnsupported` in bundle.ts refuses.
  */
 export const SYNTAX_TARGET = BUILD_TARGET.filter((target) => target.startsWith('firefox'));
 
@@ -51,7 +52,7 @@ export function supportOf(path: Path): Support | undefined {
   return found?.__compat?.support;
 }
 
-/** The browsers of .browserslistrc that lack this, such as `safari 15`. */
+/** Returns the browsers of .browserslistrc that lack this entry of MDN's data, such as `safari 15`. */
 export function browsersWithout(support: Support): string[] {
   return [...OLDEST_VERSIONS]
     .filter(([browser, version]) => MDN_NAMES[browser]?.some((one) => !isIn(support[one], version)))
@@ -72,7 +73,10 @@ function isIn(support: SupportStatement | undefined, version: number): boolean {
 export interface Missing {
   /** The global objects that a browser of .browserslistrc lacks: `Notification`. */
   globals: string[];
-  /** The members that one lacks although it has the object: `['AbortSignal', 'any', true]`. True: a static member. */
+  /**
+   * Members that a browser of .browserslistrc lacks, of objects that it has: `['AbortSignal', 'any', true]`. True:
+   * static.
+   */
   members: [owner: string, name: string, isStatic: boolean][];
 }
 
@@ -87,7 +91,7 @@ export function findMissing(): Missing {
   for (const [owner, entry] of owners)
     for (const [key, member] of entriesOf(entry)) {
       if (!lacks(member)) continue;
-      // MDN marks the static members of the web platform, but not those of the language.
+      // MDN marks the static members of the web platform, but not the static members of the language.
       const isStatic = key.endsWith('_static') || isStaticBuiltin(owner, key);
       missing.members.push([owner, key.replace(/_(static|event)$/, ''), isStatic]);
     }

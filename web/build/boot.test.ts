@@ -8,7 +8,7 @@ const reload = vi.fn();
 let probedStatus = 200;
 let listeners: Record<string, (event: object) => void>;
 const BOOT = 'https://curhat.example/app/boot.js';
-/** The script of the app could not be fetched. */
+/** The event of a browser that could not fetch the script of the app. */
 const MISSING = { target: { src: 'https://curhat.example/app/assets/first-AAAAAAAA.js' } };
 
 class FakeRequest {
@@ -34,7 +34,7 @@ afterEach(() => {
   document.body.innerHTML = '';
 });
 
-/** Runs boot.js in a browser that lacks `without`. */
+/** Runs boot.js in a fake browser that lacks the function named `without`. */
 function boot(without = ''): void {
   listeners = {};
   const page = {
@@ -76,7 +76,7 @@ test.each(['inset', 'BigInt64Array', 'formatRange'])(
     boot(name);
     expect(text()).toContain('Peramban ini terlalu lama');
     expect(text()).toContain('This browser is too old');
-    // start.ts then does not start the app.
+    // Without the element `#app`, start.ts does not start the app.
     expect(document.getElementById('app')).toBeNull();
   },
 );

@@ -44,7 +44,7 @@ const ALL: Client[] = [
 /** The clients whose sources exist. */
 export const CLIENTS = ALL.filter((client) => existsSync(`${WEB}${client.folder}/index.html`));
 
-/** Returns the client whose sources are in this folder of web/. Throws if there is none. */
+/** Returns the client whose sources are in this folder of web/. Throws if no client has this folder. */
 export function clientIn(folder: string): Client {
   const found = CLIENTS.find((client) => client.folder === folder);
   if (!found)

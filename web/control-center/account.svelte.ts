@@ -14,8 +14,8 @@ export function operator(): Schemas['OperatorAccount'] | null {
 }
 
 /**
- * Returns whether the operator has this permission. The result decides what a screen shows. The server still checks
- * each request.
+ * Returns whether the operator has this permission. Screens use the result only to show or hide their parts. The server
+ * checks the permission again for each request.
  */
 export function may(permission: Permission): boolean {
   return current?.permissions.includes(permission) ?? false;

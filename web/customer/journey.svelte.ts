@@ -1,6 +1,6 @@
 /**
  * The state of the customer's journey. The server owns this state. The store holds a snapshot (`/state`), and applies
- * the events that follow the snapshot. Each screen depends only on this store. So a screen is the same after a
+ * the events that follow the snapshot. Each screen depends only on this store, so the screen is the same after a
  * reload, without a network and on a second phone.
  */
 import { api, codeOf, onSignedOut, signedOut, type Schemas } from '../shared/api/client';
@@ -17,15 +17,18 @@ export type Extension = Schemas['Extension'];
 type Profile = Schemas['CustomerProfile'];
 
 /**
- * `unreachable`: the store is empty, and the server does not answer. In `ready`, while the connection is `offline`, the
- * store may hold the state that the page kept before a reload.
+ * `unreachable`: the store is empty, and the server does not answer. While the connection is `offline`, a `ready` store
+ * may hold the state that the page kept before a reload.
  */
 type Phase = 'loading' | 'unreachable' | 'ready';
 
 const KEPT_STATE_KEY = 'curhat:customer:kept';
-/** The server pings a customer every 15 s. This time allows for two lost pings. */
+/**
+ * The server pings a customer every 15 s. After 35 s without a frame, in which at least two pings were due, the client
+ * reconnects.
+ */
 const SILENCE_MS = 35_000;
-/** A payment in one of these states is part of the snapshot. A payment in any other state is over. */
+/** A payment in one of the open states is part of the snapshot. A payment in any other state is over. */
 const OPEN_STATUSES: ReadonlySet<Payment['status']> = new Set([
   'pending',
   'confirming',
@@ -34,7 +37,7 @@ const OPEN_STATUSES: ReadonlySet<Payment['status']> = new Set([
 ]);
 const MAX_KEPT_MESSAGES = 60;
 /**
- * The stage of each state of a payment, a pairing, a session and an extension. No payment, pairing, session or
+ * The stage number of each state of a payment, a pairing, a session and an extension. No payment, pairing, session or
  * extension returns to an earlier stage.
  */
 const STAGES: Record<
@@ -94,7 +97,7 @@ class Journey {
   payment = $state.raw<Payment | null>(null);
   pairing = $state.raw<Pairing | null>(null);
   session = $state.raw<Session | null>(null);
-  /** The extension that is not decided yet, or not paid yet. */
+  /** The extension that still waits for a decision or for its payment. */
   extension = $state.raw<Extension | null>(null);
   /** The last decided extension, until the customer has seen the decision. */
   decidedExtension = $state.raw<Extension | null>(null);
@@ -123,12 +126,15 @@ class Journey {
 
   constructor() {
     onSignedOut(() => this.#reset());
-    // The page kept its state at the last event. The person may have written something since then, so keep the state
-    // again.
+    // The page last stored its state when the last event arrived. The person may have written something since then, so
+    // keep the state again.
     addEventListener('pagehide', () => this.#keep());
   }
 
-  /** Fetches the state, with retries until it succeeds, and connects. Call it after the customer has signed in. */
+  /**
+   * Fetches the state, with retries until it succeeds, and connects. Callers use `start` after the customer has signed
+   * in.
+   */
   async start(): Promise<void> {
     this.#restore();
     await retryUntilDone(
@@ -182,12 +188,15 @@ class Journey {
     this.#keep();
   }
 
-  /** Fetches the snapshot. Call it after a refusal that means that this store is out of date. Throws `Refused`. */
+  /**
+   * Fetches the snapshot. Callers use `refresh` after a refusal that shows that this store is out of date. Throws
+   * `Refused`.
+   */
   refresh(): Promise<void> {
     return this.#socket.refresh();
   }
 
-  /** Forgets the closed payment. Call it when the person has seen how the payment ended. */
+  /** Forgets the closed payment. Called when the person has seen how the payment ended. */
   dismissClosedPayment(): void {
     this.closedPayment = null;
     this.#keep();
@@ -206,7 +215,7 @@ class Journey {
     if (this.session) this.#socket.sendTyping(this.session.id);
   }
 
-  /** Returns a chat of the history. */
+  /** Returns the chat of a past session. */
   openChat(sessionId: string): Chat {
     return this.chat?.sessionId === sessionId ? this.chat : new Chat(sessionId, chatApi);
   }
@@ -274,7 +283,7 @@ class Journey {
   #showPayment(payment: Payment | null, pairing: Pairing | null): void {
     if (payment !== null) this.#reachedStages.set(payment.id, STAGES[payment.status]);
     if (payment !== null && !OPEN_STATUSES.has(payment.status)) {
-      // A refund of an older payment changes nothing here.
+      // A refund of an older payment does not change the current journey.
       if (this.payment !== null && this.payment.id !== payment.id) return;
       if (this.payment !== null && (payment.status === 'expired' || payment.status === 'refunded'))
         this.closedPayment = payment;
@@ -313,7 +322,7 @@ class Journey {
 
   #showExtension(extension: Extension): void {
     const isDecided = STAGES[extension.status] === 2;
-    // The command's answer and the event both bring the decision. The screen shows it once.
+    // The decision arrives twice: in the command's answer and in the event. The screen shows the decision once.
     const isKnown = this.#reachedStages.get(extension.id) === STAGES[extension.status];
     this.#reachedStages.set(extension.id, STAGES[extension.status]);
     if (isDecided) {

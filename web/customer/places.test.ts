@@ -22,7 +22,7 @@ function session(id: string): Session {
   return { id } as Session;
 }
 
-/** For each stage, a journey in that stage. */
+/** A sample journey for each stage. */
 const IN_STAGE: Record<Stage, JourneyState> = {
   none: NOTHING,
   paying: { ...NOTHING, payment: payment('pending') },

@@ -37,7 +37,10 @@ export function pathOf(stage: Stage): string {
   return PATHS[stage];
 }
 
-/** Returns `path` if its screen fits the state of the journey, and otherwise the path of a screen that fits. */
+/**
+ * Returns `path` if its screen fits the state of the journey. If the screen does not fit, returns the path of a screen
+ * that fits the state.
+ */
 export function fittingPath(path: string, state: JourneyState): string {
   const stage = stageOf(state);
   const { endedSession, closedPayment, session } = state;
@@ -74,7 +77,7 @@ function nextPath(state: JourneyState): string {
 
 /**
  * Returns whether a new stage changes the screen of a person who is at `path`. A new chat always changes the screen,
- * because the time of the chat is running.
+ * because the paid time of the chat is already running.
  */
 export function changesScreen(path: string, stage: Stage): boolean {
   if (stage === 'chatting') return true;

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { SafeStorage } from './storage';
 
-/** A storage of which the test can break each part. */
+/** A storage whose operations the test can make fail one by one. */
 class FakeStorage {
   broken = new Set<'all' | 'get' | 'set' | 'remove'>();
   readonly storage = new SafeStorage(() => this.#open());

@@ -11,7 +11,10 @@ afterEach(() => {
   document.body.innerHTML = '';
 });
 
-/** Opens the profile of a customer with this name, saves it as `typed`, and returns what was sent to the server. */
+/**
+ * Opens the profile of a customer with this name, types and saves the name `typed`, and returns the data sent to the
+ * server.
+ */
 async function save(name: string, typed: string): Promise<unknown[]> {
   await loadScreenWords();
   fetched

@@ -131,7 +131,7 @@ export default {
       accepted: 'Diterima di perangkat lain',
       unknown: 'Sudah ditutup',
     },
-    /** `closed` is one of the texts above. */
+    /** `closed` is the text of one of the closing reasons above. */
     closedMany: (count: number, closed: string) =>
       `${count} permintaan ${closed[0]!.toLowerCase()}${closed.slice(1)}`,
     again: 'Ditawarkan lagi kalau waktunya masih ada.',

@@ -1,10 +1,10 @@
 /**
- * One chat: the messages that the server has, and the messages that it does not have yet.
+ * One chat, with the messages that the server has and the messages that the server does not have yet.
  *
- * The device gives each new message an id, and stores the message until the server has it. So the message appears
- * immediately, and survives a reload and a lost network. The server stores the message once, even if the device sends
- * it several times. Each message has a storage key of its own, so two tabs cannot overwrite each other's messages. Each
- * tab also sends the messages that another tab has left.
+ * The device gives each new message an id, and stores the message until the server has it. A new message therefore
+ * appears immediately, and survives a reload and a lost network. The server stores a message once, even if the device
+ * sends this message several times. Each message has a storage key of its own, so two tabs cannot overwrite each
+ * other's messages. Each tab also sends the unsent messages of tabs that were closed.
  */
 import { codeOf, isTemporary, Refused, type Code, type Schemas } from '../api/client';
 import { findLast, lastOf, randomId } from '../baseline';
@@ -15,7 +15,7 @@ export type Message = Schemas['Message'];
 export type ReadMark = import('../realtime/frames').Schemas['ReadMark'];
 export type Side = Message['sender'];
 
-/** The operations of one side, on the paths of this side. */
+/** The operations of one side (customer or mitra), which use the HTTP paths of this side. */
 export interface ChatApi {
   side: Side;
   fetchPage: (
@@ -37,7 +37,9 @@ export interface UnsentMessage {
 
 const MIN_RETRY_MS = 500;
 const MAX_RETRY_MS = 10_000;
-/** While the other side types, a signal arrives every 2 s. Without a new signal, the other side has stopped. */
+/**
+ * While the other side types, a signal arrives every 2 s. If no new signal arrives, the other side has stopped typing.
+ */
 const TYPING_SHOWN_MS = 3_500;
 export const MAX_TEXT_CHARACTERS = 4_000;
 
@@ -54,17 +56,20 @@ export class Chat {
   heldUntil = $state<string | null>(null);
 
   readonly #api: ChatApi;
-  /** The last message that each side has read. A read mark may arrive before its message. */
+  /** The last message that each side has read. A read mark may arrive before the message to which it refers. */
   readonly #readMarks = new Map<Side, ReadMark>();
-  /** The cursor of the page before the oldest message; null if there is no such page. */
+  /** The cursor of the page with earlier messages; null if there are no earlier messages. */
   #cursor: string | null = null;
-  /** The running request for the newest messages. The next request starts after the answer to the running request. */
+  /**
+   * The running request for the newest messages. The next request for the newest messages starts after the answer to
+   * the running request.
+   */
   #loading: Promise<unknown> = Promise.resolve();
   #nextLoad: Promise<void> | undefined;
   #isSending = false;
   #isMarkingRead = false;
   #retryMs = MIN_RETRY_MS;
-  /** Functions that each end one pause before a retry. */
+  /** For each running pause before a retry, a function that ends the pause. */
   readonly #endPauses = new Set<() => void>();
   #typingTimer: ReturnType<typeof setTimeout> | undefined;
 
@@ -79,10 +84,10 @@ export class Chat {
   }
 
   /**
-   * Fetches the newest messages. Call it at the beginning, and when messages may have been missed. Throws `Refused`.
+   * Fetches the newest messages. Called at the beginning and when this page may have missed messages. Throws `Refused`.
    *
-   * It sends a new request even while an earlier request is under way, because the earlier answer may lack the missed
-   * messages.
+   * If an earlier request is running, `load` sends another request afterwards, because the earlier answer may lack the
+   * missed messages.
    */
   load(): Promise<void> {
     if (this.#nextLoad === undefined) {
@@ -95,7 +100,7 @@ export class Chat {
     return this.#nextLoad;
   }
 
-  /** Fetches the newest messages, and tries again until it succeeds or the server refuses. */
+  /** Fetches the newest messages, with retries until the fetch succeeds or the server refuses. */
   async loadWithRetries(): Promise<void> {
     while (!this.isLoaded) {
       try {
@@ -113,8 +118,8 @@ export class Chat {
     const newest = [...page.items].reverse();
     const [oldest] = newest;
     if (known === undefined || (oldest !== undefined && known.id < oldest.id)) {
-      // Messages between this page and the older known messages may be missing. So the chat drops the older messages,
-      // and fetches them again on demand.
+      // Messages may be missing between the fetched page and the older known messages. The chat therefore drops the
+      // older messages, and fetches them again on demand.
       this.#cursor = page.next_cursor;
       this.hasEarlier = page.next_cursor !== null;
       if (oldest !== undefined) this.messages = this.messages.filter((message) => message.id >= oldest.id);
@@ -123,7 +128,7 @@ export class Chat {
     this.isLoaded = true;
   }
 
-  /** Fetches the page before the oldest message that is shown. */
+  /** Fetches the page of messages before the oldest shown message. */
   async loadEarlier(): Promise<void> {
     if (this.isLoadingEarlier || this.#cursor === null) return;
     this.isLoadingEarlier = true;
@@ -146,7 +151,7 @@ export class Chat {
 
   /** Shows a text in the chat immediately, and sends it. */
   send(text: string): void {
-    // A later time than that of the message before keeps the order over a reload.
+    // Each message gets a later time than the previous message, so that the order survives a reload.
     const afterLast = Date.parse(lastOf(this.unsent)?.written_at ?? '1970') + 1;
     const message = {
       client_message_id: randomId(),
@@ -199,17 +204,17 @@ export class Chat {
     this.#isMarkingRead = true;
     try {
       await this.#api.markRead(this.sessionId, last.id);
-      // The other devices get the read mark with the event. This device applies the read mark now.
+      // The person's other devices get the read mark with the event. Apply the read mark on this device now.
       const reader = this.side;
       const read_at = new Date(serverNow()).toISOString();
       this.applyReadMark({ session_id: this.sessionId, reader, up_to_message_id: last.id, read_at });
     } catch {
-      // The client tries again at the next message, and when the person looks at the chat again.
+      // The client sends the read mark again at the next message, or when the person looks at the chat again.
       return;
     } finally {
       this.#isMarkingRead = false;
     }
-    // A message of the other side may have arrived during the request.
+    // Mark again, because a message of the other side may have arrived during the request.
     void this.markRead();
   }
 
@@ -235,7 +240,7 @@ export class Chat {
         known?.read_at ? { ...message, read_at: known.read_at } : this.#withReadMark(message),
       );
     }
-    // The order of the ids is the order in which the messages were sent.
+    // Sort by id, because ids increase in the order in which the server stored the messages.
     this.messages = [...all.values()].sort((one, other) => (one.id < other.id ? -1 : 1));
     const arrived = new Set(
       messages.filter((message) => message.sender === this.side).map((message) => message.client_message_id),
@@ -252,7 +257,7 @@ export class Chat {
     deviceStorage.setJson(this.#storagePrefix + message.client_message_id, message);
   }
 
-  /** Removes the unsent messages with these ids, also those that another tab has stored. */
+  /** Removes the unsent messages with these ids, including messages that another tab has stored. */
   #forget(ids: ReadonlySet<string>): void {
     if (this.unsent.some((one) => ids.has(one.client_message_id)))
       this.unsent = this.unsent.filter((one) => !ids.has(one.client_message_id));
@@ -260,7 +265,7 @@ export class Chat {
       if (ids.has(key.slice(this.#storagePrefix.length))) deviceStorage.remove(key);
   }
 
-  /** Adds the stored messages that this tab does not know: of the last visit, or of another tab. */
+  /** Adds the stored messages of the last visit or of another tab, if this tab does not know them. */
   #adoptStored(): void {
     const known = new Set([...this.unsent, ...this.messages].map((one) => one.client_message_id));
     const found = deviceStorage
@@ -273,7 +278,7 @@ export class Chat {
       );
   }
 
-  /** Sends the unsent messages one after the other, so that they arrive in the order in which they were written. */
+  /** Sends the unsent messages one after the other, in the order in which the person wrote them. */
   async #sendUnsent(): Promise<void> {
     if (this.#isSending) return;
     this.#isSending = true;
@@ -297,7 +302,7 @@ export class Chat {
     }
   }
 
-  /** Waits before the next try. If the person sends too fast, the screen shows how long. */
+  /** Waits before the next try. If the person sends too fast, the screen shows the length of the wait. */
   async #holdBack(error: unknown): Promise<void> {
     const seconds = error instanceof Refused ? error.retryAfterSeconds : null;
     if (seconds !== null && codeOf(error) === 'too_many_requests')
@@ -315,7 +320,10 @@ export class Chat {
     this.#store(refused);
   }
 
-  /** Waits before a retry: as long as the server has asked for, and otherwise longer at each retry. */
+  /**
+   * Waits before a retry. If the server named a time to wait, waits for this time. If the server named no time, each
+   * wait is longer than the previous wait.
+   */
   async #pause(error: unknown): Promise<void> {
     const seconds = error instanceof Refused ? error.retryAfterSeconds : null;
     const milliseconds = seconds === null ? this.#retryMs : seconds * 1000;

@@ -65,7 +65,7 @@ function settle(): Promise<unknown> {
   return vi.advanceTimersByTimeAsync(0);
 }
 
-/** A message. `number` is its position in the chat. */
+/** A message. `number` is the message's position in the chat. */
 function message(number: number, fields: Partial<Message> = {}): Message {
   return {
     id: String(number).padStart(4, '0'),
@@ -79,7 +79,7 @@ function message(number: number, fields: Partial<Message> = {}): Message {
   };
 }
 
-/** A page in the server's order: newest first. */
+/** A page of messages in the server's order, with the newest message first. */
 function page(numbers: number[], next_cursor: string | null = null): Page {
   return { items: numbers.map((number) => message(number)), next_cursor };
 }

@@ -10,6 +10,6 @@ export function startPushIfAllowed(language: Language, load: () => Promise<{ pus
     void load()
       .then(({ push }) => push.start(language))
       .catch(() => {
-        // The code for notifications cannot be fetched. The server still has the earlier subscription.
+        // If the client cannot fetch the code for notifications, the server still has the earlier subscription.
       });
 }

@@ -1,10 +1,11 @@
 /**
- * The service worker of a client. It opens the app without a network or on a slow network, and shows notifications.
+ * The service worker of a client. The worker opens the app without a network or on a slow network, and shows
+ * notifications.
  *
  * This file becomes a classic script. The build adds the constants below at the beginning of the script, and refuses
- * import and export. A page comes from the network if the network answers in time, so a new version appears at the next
- * visit. The files that a page loads have a hash in their name, and come from the cache. The service worker does not
- * handle requests to /api/.
+ * import and export. If the network answers in time, a page comes from the network, so a new version appears at the
+ * next visit. The files that a page loads have a hash in their names, so they come from the cache. The service worker
+ * does not handle requests to /api/.
  */
 declare const VERSION: string;
 declare const BASE: string;
@@ -53,8 +54,8 @@ interface PushPayload {
 }
 
 /**
- * Shows a notification for each push, also for an empty push or one that it cannot read. After a push without a
- * notification, a browser shows a warning of its own, and in the end takes the subscription away.
+ * Shows a notification for each push, even if the push is empty or unreadable. If a push shows no notification, the
+ * browser shows a warning of its own, and later deletes the subscription.
  */
 async function handlePush(data: PushMessageData | null): Promise<void> {
   try {
@@ -112,8 +113,9 @@ async function cacheFiles(): Promise<void> {
     await cache.addAll(FILES.map((path) => new Request(path, { cache: 'no-cache' })));
   } catch (error) {
     await caches.delete(CACHE).catch(() => undefined);
-    // The disk is full. The first worker still shows notifications, and the app comes from the network. A later worker
-    // is not installed: the worker before it still has its files, and the browser tries again at the next visit.
+    // The disk is full. A first worker without a cache still shows notifications, and the app comes from the network. A
+    // later worker without a cache must not be installed, because the earlier worker still has its files. The browser
+    // tries again at the next visit.
     const isFull = error instanceof DOMException && error.name === 'QuotaExceededError';
     if (!isFull || worker.registration.active !== null) throw error;
   }
@@ -130,14 +132,16 @@ async function deleteOldCaches(): Promise<void> {
   await worker.clients.claim();
 }
 
-/** Fetches a page. If the network fails or takes too long, returns the cached page. */
+/**
+ * Fetches a page. Returns the page from the network. If the network fails or takes too long, returns the cached page.
+ */
 async function fetchPage(request: Request): Promise<Response> {
   const kept = await caches.match(BASE, { cacheName: CACHE }).catch(() => undefined);
   try {
     const controller = new AbortController();
     const timer = kept && setTimeout(() => controller.abort(), PAGE_TIMEOUT_MS);
     const answer = await fetch(request, { signal: controller.signal });
-    // From here on, the signal would cut the page that is arriving.
+    // The page has begun to arrive, and the signal would cut it off.
     clearTimeout(timer);
     if (answer.ok || !kept) return answer;
   } catch (error) {
