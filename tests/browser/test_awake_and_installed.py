@@ -116,9 +116,7 @@ async def test_a_customer_with_a_history_is_offered_to_install_the_app(system: S
 
 @pytest.mark.rule("V.8")
 @pytest.mark.parametrize("who", ["customer", "mitra"])
-async def test_on_an_iphone_words_tell_how_to_install_the_app_and_get_notifications(
-    system: System, who: str
-) -> None:
+async def test_an_iphone_shows_how_to_install_the_app_and_get_notifications(system: System, who: str) -> None:
     person = await (system.customer() if who == "customer" else new_mitra(system))
     if who == "mitra":
         json_of(await person.put("/presence", {"online": True}))

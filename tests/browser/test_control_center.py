@@ -35,7 +35,7 @@ async def _decide(page: Page, choice: str, note: str) -> None:
 
 
 @pytest.mark.rule("S.3")
-async def test_an_operator_sets_up_an_authenticator_app_and_signs_in_with_a_code_of_the_app(
+async def test_an_operator_sets_up_an_authenticator_app_and_signs_in_with_a_code(
     system: System,
 ) -> None:
     operator_id, email = await operator(system)
@@ -159,7 +159,7 @@ async def test_an_operator_is_told_that_the_case_changed_while_the_dialog_was_op
     await expect(page.get_by_role("alert")).to_have_count(0)
 
 
-async def test_a_bulk_decision_tells_which_cases_changed_since_the_list_was_shown(system: System) -> None:
+async def test_a_bulk_decision_names_the_cases_that_changed_after_the_list_was_shown(system: System) -> None:
     changed, same = await case(system), await case(system)
     operator_id, _ = await operator(system, "reviewer")
     page = await control_center_page(system, operator_id, "/cases")
@@ -315,7 +315,7 @@ async def _look_for(page: Page, q: str) -> None:
     await page.keyboard.press("Enter")
 
 
-async def test_an_operator_finds_a_payment_by_id_phone_name_and_status(system: System) -> None:
+async def test_an_operator_finds_a_payment_by_id_or_phone_or_name_or_status(system: System) -> None:
     case_id = await case(system, call_name="Zubaidah")
     row = await system.database.fetchrow(
         "SELECT payments.id, payments.customer_id, phone_number FROM review_cases"
@@ -490,7 +490,7 @@ async def test_an_admin_invites_a_mitra_then_changes_the_name_and_the_capacity(s
 
 
 @pytest.mark.rule("S.3")
-async def test_an_operator_can_sign_out_another_of_their_own_devices(system: System) -> None:
+async def test_an_operator_signs_out_an_old_device_from_a_new_device(system: System) -> None:
     _, email = await operator(system, "viewer")
     pages = []
     for _ in range(2):

@@ -89,7 +89,7 @@ async def test_the_first_page_lists_the_demo_mitras(system: System) -> None:
 
 
 @pytest.mark.rule("S.1", "S.2")
-async def test_the_app_tells_a_person_without_an_invitation_that_mitras_are_invited(system: System) -> None:
+async def test_the_app_tells_an_uninvited_person_that_mitras_need_an_invitation(system: System) -> None:
     page = await (await system.context()).new_page()
     await sign_in(system, page, "0812 555 00001")
     await expect(page.get_by_role("alert")).to_have_text(
@@ -238,7 +238,9 @@ async def test_a_mitra_whose_accept_is_too_late_sees_that_another_mitra_was_fast
 
 @pytest.mark.rule("2b.5")
 @pytest.mark.invariant(1)
-async def test_the_app_repeats_an_accept_with_a_lost_answer_under_its_idempotency_key(system: System) -> None:
+async def test_the_app_repeats_an_accept_under_its_idempotency_key_after_the_answer_was_lost(
+    system: System,
+) -> None:
     customer = await system.customer("Melati")
     mitra, page = await online_mitra(system)
     keys: list[str] = []
@@ -282,7 +284,7 @@ async def test_a_second_press_after_a_failed_accept_uses_the_same_idempotency_ke
 
 
 @pytest.mark.rule("2b.4")
-async def test_a_search_fails_when_every_mitra_has_rejected_its_card(system: System) -> None:
+async def test_a_search_fails_after_every_mitra_has_rejected_the_card(system: System) -> None:
     """A rejected card disappears."""
     customer = await system.customer("Melati")
     (_, sari), (_, budi) = await online_mitra(system), await online_mitra(system, "Kak Budi")
@@ -314,7 +316,9 @@ async def test_a_closed_card_shows_the_reason(system: System, how: str, said: st
 
 
 @pytest.mark.rule("V.6")
-async def test_a_card_that_closes_moves_the_focus_to_the_next_card_and_not_the_page(system: System) -> None:
+async def test_the_focus_moves_to_the_next_card_when_a_card_closes_and_the_page_does_not_scroll(
+    system: System,
+) -> None:
     _, page = await online_mitra(system)
     for name in ("Melati", "Mawar", "Dahlia", "Kenanga", "Teratai"):
         await system.search(await system.customer(name))
@@ -330,7 +334,7 @@ async def test_a_card_that_closes_moves_the_focus_to_the_next_card_and_not_the_p
 
 
 @pytest.mark.rule("2b.5", "V.7")
-async def test_in_a_busy_hour_the_closed_cards_are_one_line_and_cover_neither_chat_nor_form(
+async def test_many_closed_cards_are_one_line_and_cover_neither_chat_nor_form(
     system: System,
 ) -> None:
     melati, open_still = await system.customer("Melati"), await system.customer("Mawar")
@@ -546,7 +550,7 @@ async def write(page: Page, text: str) -> None:
 @pytest.mark.rule("V.3")
 @pytest.mark.invariant(10)
 @pytest.mark.parametrize("said_before", [0, 1])
-async def test_messages_that_load_late_remove_no_message_that_arrived_meanwhile(
+async def test_a_late_load_of_messages_removes_no_message_that_arrived_meanwhile(
     system: System, said_before: int
 ) -> None:
     melati = await system.customer("Melati")
@@ -627,7 +631,7 @@ async def test_each_of_several_concurrent_chats_shows_its_own_unread_messages(sy
 
 
 @pytest.mark.rule("V.3")
-async def test_a_mitras_message_written_without_a_network_survives_a_reload_and_is_sent_once(
+async def test_a_message_that_a_mitra_writes_without_a_network_survives_a_reload_and_is_sent_once(
     system: System,
 ) -> None:
     customer = await system.customer("Melati")
@@ -675,7 +679,7 @@ async def test_a_mitra_who_ends_a_chat_early_gives_a_reason_that_only_operators_
 
 @pytest.mark.rule("X.8", "V.3")
 @pytest.mark.parametrize("is_looking", [True, False])
-async def test_a_chat_that_the_customer_ended_says_so_and_stays_readable(
+async def test_a_mitra_sees_that_the_customer_ended_the_chat_and_can_still_read_the_chat(
     system: System, is_looking: bool
 ) -> None:
     customer = await system.customer("Melati")
@@ -802,7 +806,7 @@ async def test_going_offline_during_a_session_never_approves_an_extension(system
 
 @pytest.mark.rule("5.6", "V.3")
 @pytest.mark.invariant(7)
-async def test_an_extension_is_rejected_when_the_mitras_phone_loses_the_network(system: System) -> None:
+async def test_an_extension_is_rejected_when_the_phone_of_the_mitra_loses_the_network(system: System) -> None:
     customer = await system.customer("Melati")
     mitra, page = await online_mitra(system)
     session = await accept_blast(system, customer, mitra)

@@ -30,7 +30,9 @@ async def stored_texts(system: System, session_id: str) -> list[str]:
 
 
 @pytest.mark.rule("V.3")
-async def test_a_message_written_without_a_network_survives_a_reload_and_is_sent_once(system: System) -> None:
+async def test_a_message_that_a_customer_writes_without_a_network_survives_a_reload_and_is_sent_once(
+    system: System,
+) -> None:
     customer = await system.customer()
     async with system.mitra() as (mitra, socket):
         session = await system.chat(customer, mitra, socket)
@@ -87,7 +89,7 @@ async def test_no_message_is_lost_or_stored_twice_during_twenty_network_losses(s
 
 @pytest.mark.rule("V.3")
 @pytest.mark.parametrize("part", ["js", "css"])
-async def test_after_a_failed_fetch_the_app_fetches_a_screens_code_and_style_again(
+async def test_the_app_fetches_the_code_and_style_of_a_screen_again_after_a_failed_fetch(
     system: System, part: str
 ) -> None:
     customer = await system.customer()

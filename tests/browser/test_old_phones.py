@@ -104,7 +104,7 @@ async def test_a_mitra_with_an_old_browser_accepts_a_request_and_chats(system: S
 
 
 @pytest.mark.parametrize("path", ["/app/", "/mitra/", "/control-center/"])
-async def test_a_browser_that_is_too_old_is_told_so(system: System, path: str) -> None:
+async def test_a_browser_that_is_too_old_shows_a_message_about_its_age(system: System, path: str) -> None:
     device = await system.context()
     await device.add_init_script("delete window.BigInt64Array")
     page = await device.new_page()
@@ -130,7 +130,9 @@ async def test_a_phone_that_stores_nothing_keeps_the_customer_signed_in_and_send
         assert await stored_texts(system, session["id"]) == ["Halo Kak"]
 
 
-async def test_messages_of_two_tabs_without_a_network_both_arrive(system: System) -> None:
+async def test_two_tabs_each_write_a_message_without_a_network_and_both_messages_arrive(
+    system: System,
+) -> None:
     customer = await system.customer()
     async with system.mitra() as (mitra, socket):
         session = await system.chat(customer, mitra, socket)
@@ -149,7 +151,7 @@ async def test_messages_of_two_tabs_without_a_network_both_arrive(system: System
 
 
 @pytest.mark.parametrize("part", ["js", "css"])
-async def test_after_a_deploy_a_page_whose_files_are_gone_reloads_itself_once(
+async def test_a_page_reloads_itself_once_when_a_deploy_has_removed_its_files(
     system: System, part: str
 ) -> None:
     customer = await system.customer()
@@ -173,7 +175,7 @@ async def test_after_a_deploy_a_page_whose_files_are_gone_reloads_itself_once(
         await expect(page.get_by_label("Tulis pesan")).to_be_visible()
 
 
-async def test_after_a_deploy_an_old_page_whose_script_is_gone_reloads_itself_once(system: System) -> None:
+async def test_an_old_page_reloads_itself_once_when_a_deploy_has_removed_its_script(system: System) -> None:
     page = await (await system.context()).new_page()
     await page.route("**/assets/first-*.js", lambda route: route.fulfill(status=404), times=1)
     await page.goto("/app/")
@@ -183,7 +185,7 @@ async def test_after_a_deploy_an_old_page_whose_script_is_gone_reloads_itself_on
     await expect(page.get_by_role("alert")).to_contain_text("Aplikasi ini belum termuat.")
 
 
-async def test_a_chat_that_is_open_for_long_says_that_there_is_a_new_version_and_keeps_its_text_field(
+async def test_a_chat_that_stays_open_announces_a_new_version_and_keeps_the_text_field(
     system: System,
 ) -> None:
     customer = await system.customer()
@@ -227,7 +229,7 @@ async def test_a_history_that_was_opened_without_a_network_fills_when_the_networ
         await expect(page.get_by_role("alert")).to_have_count(0)
 
 
-async def test_a_broken_server_is_not_called_a_missing_connection(system: System) -> None:
+async def test_the_app_does_not_blame_the_network_when_the_server_is_broken(system: System) -> None:
     customer = await system.customer()
     page = await (await system.device_of(customer)).new_page()
     await page.route("**/api/client/state", lambda route: route.fulfill(status=500, body=""))

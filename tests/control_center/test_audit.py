@@ -30,7 +30,7 @@ async def _configure(operator: Person, value: int) -> None:
     assert (await operator.put("/configuration/pairing_blast_timeout_seconds", body)).status_code == 200
 
 
-async def test_an_audit_entry_contains_the_actor_the_time_the_old_value_and_the_new_value(
+async def test_an_audit_entry_contains_actor_and_time_and_old_value_and_new_value(
     server: RunningServer, clock: VirtualClock
 ) -> None:
     admin, viewer = await server.operator("admin", "sari@example.id"), await server.operator("viewer")
@@ -51,7 +51,7 @@ async def test_an_audit_entry_contains_the_actor_the_time_the_old_value_and_the_
     }
 
 
-async def test_the_audit_is_filtered_by_actor_action_subject_and_time(
+async def test_the_audit_can_be_filtered_by_actor_and_action_and_subject_and_time(
     server: RunningServer, clock: VirtualClock
 ) -> None:
     sari, dewi = (
@@ -117,7 +117,7 @@ def test_the_contract_contains_the_audit_entry_that_sql_writes() -> None:
 
 
 @pytest.mark.parametrize("table", ["audit_entries", "configuration_changes", "status_changes"])
-async def test_a_superuser_cannot_update_delete_or_truncate_entries(
+async def test_a_superuser_cannot_change_or_delete_or_truncate_audit_entries(
     server: RunningServer, database: Database, table: str
 ) -> None:
     admin = await server.operator()

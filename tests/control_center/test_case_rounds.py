@@ -214,7 +214,7 @@ async def test_a_decision_does_not_cover_a_charge_whose_refund_is_pending(server
 
 @pytest.mark.rule("X.9")
 @pytest.mark.invariant(15)
-async def test_a_refused_refund_of_a_decided_charge_keeps_the_case_decided_and_can_be_retried_in_a_later_round(
+async def test_a_refused_refund_keeps_the_case_decided_and_can_be_retried_in_a_later_round(
     server: RunningServer,
 ) -> None:
     reviewer = await server.operator("reviewer")
@@ -245,7 +245,7 @@ async def test_a_refused_refund_of_a_decided_charge_keeps_the_case_decided_and_c
 @pytest.mark.invariant(15)
 @pytest.mark.parametrize("decision", ["refund", "no_refund"])
 @pytest.mark.parametrize("how", ["search cancelled", "mitra ended"])
-async def test_a_decision_on_an_open_case_covers_no_charge_that_came_after_the_operator_read_it(
+async def test_a_decision_covers_no_charge_that_came_after_the_operator_read_the_case(
     server: RunningServer, how: str, decision: str
 ) -> None:
     reviewer = await server.operator("reviewer")
@@ -351,7 +351,7 @@ async def careful(
 
 @pytest.mark.rule("X.9")
 @pytest.mark.invariant(15)
-async def test_a_refund_that_nobody_approved_is_withdrawn_when_the_case_opens_again(
+async def test_an_unapproved_refund_is_withdrawn_when_the_case_opens_again(
     careful: RunningServer,
 ) -> None:
     first, second = await careful.operator("reviewer"), await careful.operator("reviewer")
@@ -397,7 +397,7 @@ async def test_an_approval_covers_no_charge_that_came_after_the_approver_read_th
 
 
 @pytest.mark.invariant(9, 15)
-async def test_an_approval_refunds_nothing_if_the_gateway_has_given_the_money_back_meanwhile(
+async def test_an_approval_refunds_nothing_after_the_gateway_has_already_refunded_the_charge(
     careful: RunningServer,
 ) -> None:
     first, second = await careful.operator("reviewer"), await careful.operator("reviewer")
@@ -469,7 +469,9 @@ async def test_a_late_charge_of_an_extension_has_its_own_case_after_the_case_of_
 
 
 @pytest.mark.invariant(15)
-async def test_the_database_refuses_to_lose_sight_of_money(server: RunningServer) -> None:
+async def test_the_database_requires_a_case_or_a_decision_for_each_undelivered_charge(
+    server: RunningServer,
+) -> None:
     reviewer = await server.operator("reviewer")
     journey = await two_attempts(server)
     await journey.answer(journey.second)

@@ -35,7 +35,9 @@ async def test_the_demo_admin_signs_in_with_the_password_that_every_start_shows(
     assert await server.database.fetchval("SELECT count(*) FROM operators") == 1
 
 
-async def test_a_start_does_not_show_a_changed_password_of_the_demo_admin(server: RunningServer) -> None:
+async def test_a_start_does_not_show_the_password_after_the_demo_admin_changed_it(
+    server: RunningServer,
+) -> None:
     settings = server.application.services.settings
     await _admins(server.database, settings)
     other = await asyncio.to_thread(passwords.hashed, "another password than the demo's")

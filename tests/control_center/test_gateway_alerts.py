@@ -75,7 +75,7 @@ async def _alerts(operator: Person) -> list[tuple[Any, ...]]:
 @pytest.mark.rule("X.9")
 @pytest.mark.invariant(9)
 @pytest.mark.parametrize("answers", sorted(set(itertools.permutations(["failed", "done", "done"]))))
-async def test_contradictory_answers_about_a_refund_end_in_the_same_state_in_every_order(
+async def test_contradictory_answers_about_a_refund_lead_to_the_same_state_in_every_order(
     server: RunningServer, answers: tuple[Literal["failed", "done"], ...]
 ) -> None:
     reviewer = await server.operator("reviewer")
@@ -143,7 +143,7 @@ async def test_operators_are_told_when_the_gateway_refunds_a_charge_twice(server
 
 @pytest.mark.rule("X.9")
 @pytest.mark.invariant(2, 15)
-async def test_operators_are_told_of_an_approved_charge_that_is_not_recorded_here(
+async def test_operators_are_told_of_an_approved_charge_that_the_database_does_not_contain(
     server: RunningServer,
 ) -> None:
     viewer = await server.operator("viewer")
@@ -160,7 +160,9 @@ async def test_operators_are_told_of_an_approved_charge_that_is_not_recorded_her
 
 
 @pytest.mark.invariant(9)
-async def test_operators_are_told_of_a_refund_that_is_not_recorded_here(server: RunningServer) -> None:
+async def test_operators_are_told_of_a_refund_that_the_database_does_not_contain(
+    server: RunningServer,
+) -> None:
     viewer, key = await server.operator("viewer"), uuid4()
     for answer in (DONE, DONE):
         await charging.record_refund_answer(server.database, key, answer)

@@ -32,7 +32,7 @@ async def _phone_of(server: RunningServer, person_id: UUID) -> str:
 # Payments, sessions, customers -------------------------------------------------------------------------------
 
 
-async def test_a_payment_is_found_by_ids_phone_name_status_and_time(
+async def test_a_payment_is_found_by_id_or_phone_or_name_or_status_or_time(
     server: RunningServer, clock: VirtualClock
 ) -> None:
     viewer = await server.operator("viewer")
@@ -144,7 +144,7 @@ async def test_an_operator_finds_and_reads_sessions_without_their_messages(serve
     assert problem(await viewer.get(f"/sessions/{uuid4()}")) == NOT_FOUND
 
 
-async def test_operators_see_how_many_payments_sessions_and_cases_a_customer_has(
+async def test_operators_see_the_number_of_payments_and_sessions_and_cases_of_a_customer(
     server: RunningServer,
 ) -> None:
     reviewer = await server.operator("reviewer")
@@ -205,7 +205,7 @@ async def test_a_viewer_may_not_read_a_transcript(server: RunningServer) -> None
 
 
 @pytest.mark.rule("S.2")
-async def test_a_mitra_can_sign_in_after_an_admins_invitation(server: RunningServer) -> None:
+async def test_a_mitra_can_sign_in_after_an_admin_has_sent_an_invitation(server: RunningServer) -> None:
     admin = await server.operator()
     body = {"phone": "0811 2222 333", "display_name": " Kak  Tari ", "max_customers": 2}
     assert problem(await admin.post("/mitras", body, key="")) == (400, "idempotency_key_missing")
@@ -237,7 +237,7 @@ async def test_a_mitra_can_sign_in_after_an_admins_invitation(server: RunningSer
         assert problem(await admin.post("/mitras", {**body, **wrong})) == INVALID
 
 
-async def test_mitras_are_listed_with_presence_load_and_acceptance(
+async def test_the_list_of_mitras_shows_presence_and_load_and_acceptance(
     server: RunningServer, clock: VirtualClock
 ) -> None:
     viewer = await server.operator("viewer")
@@ -295,7 +295,7 @@ async def test_the_field_connected_is_null_while_valkey_is_down(server: RunningS
 
 
 @pytest.mark.rule("X.7")
-async def test_raising_a_mitras_capacity_offers_requests_and_lowering_it_closes_them(
+async def test_a_higher_capacity_offers_requests_to_a_mitra_and_a_lower_capacity_closes_them(
     server: RunningServer,
 ) -> None:
     admin = await server.operator()
@@ -335,7 +335,7 @@ async def test_a_new_name_reaches_the_customer_of_a_running_chat(server: Running
 
 
 @pytest.mark.rule("X.8")
-async def test_a_suspension_closes_requests_ends_sessions_and_opens_cases(server: RunningServer) -> None:
+async def test_a_suspension_closes_requests_and_ends_sessions_and_opens_cases(server: RunningServer) -> None:
     """An operator can lift the suspension."""
     admin = await server.operator()
     async with server.available_mitra() as mitra:

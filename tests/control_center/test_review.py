@@ -76,7 +76,7 @@ async def test_a_failed_pairing_is_listed_with_its_masked_customer_and_its_case(
     }
 
 
-async def test_failed_pairings_are_filtered_by_tag_kind_recovered_amount_and_time(
+async def test_failed_pairings_are_filtered_by_tag_and_kind_and_recovery_and_amount_and_time(
     server: RunningServer, clock: VirtualClock
 ) -> None:
     viewer = await server.operator("viewer")
@@ -301,7 +301,9 @@ async def test_an_unknown_case_is_not_found(server: RunningServer) -> None:
 
 
 @pytest.mark.rule("X.9", "2b.3")
-async def test_a_payment_is_marked_as_refunded_after_the_gateways_confirmation(server: RunningServer) -> None:
+async def test_a_payment_is_marked_as_refunded_after_the_gateway_confirmed_the_refund(
+    server: RunningServer,
+) -> None:
     """The server asks the gateway for the refund only once."""
     reviewer = await server.operator("reviewer")
     failed = await make_failed_search(server)
@@ -377,7 +379,7 @@ async def test_many_concurrent_decisions_lead_to_one_decision_and_one_refund(ser
     assert len(recorded.refunds) == 1
 
 
-async def test_an_operator_who_decides_a_case_twice_concurrently_gets_the_decided_case_twice(
+async def test_two_equal_concurrent_decisions_of_one_operator_both_return_the_decided_case(
     server: RunningServer,
 ) -> None:
     reviewer = await server.operator("reviewer")
@@ -389,7 +391,7 @@ async def test_an_operator_who_decides_a_case_twice_concurrently_gets_the_decide
 
 @pytest.mark.rule("X.9")
 @pytest.mark.parametrize(("first", "second"), [("refund", "no_refund"), ("no_refund", "refund")])
-async def test_an_operators_other_decision_on_a_decided_case_is_refused(
+async def test_an_operator_cannot_replace_an_earlier_decision_by_another_decision(
     server: RunningServer, first: str, second: str
 ) -> None:
     """The operator decided in one tab, and decides otherwise in a tab that still shows the open case."""
@@ -406,7 +408,7 @@ async def test_an_operators_other_decision_on_a_decided_case_is_refused(
 
 
 @pytest.mark.rule("X.9")
-async def test_of_an_operators_opposite_concurrent_decisions_one_is_made_and_the_other_is_refused(
+async def test_only_one_of_two_opposite_concurrent_decisions_of_an_operator_is_made(
     server: RunningServer,
 ) -> None:
     reviewer = await server.operator("reviewer")
@@ -420,7 +422,7 @@ async def test_of_an_operators_opposite_concurrent_decisions_one_is_made_and_the
     assert await server.database.fetchval("SELECT count(*) FROM refunds") == (made == "refund")
 
 
-async def test_a_decision_repeated_under_its_idempotency_key_gets_the_first_answer(
+async def test_a_decision_that_is_repeated_under_its_idempotency_key_gets_the_first_answer(
     server: RunningServer,
 ) -> None:
     """A decision without a key is refused."""
@@ -487,7 +489,7 @@ async def test_a_refused_refund_shows_the_reason_and_can_be_retried(server: Runn
 
 
 @pytest.mark.invariant(9, 15)
-async def test_a_refund_that_the_gateway_keeps_pending_is_done_or_refused_when_the_gateway_decides(
+async def test_a_pending_refund_becomes_done_or_refused_when_the_gateway_decides(
     server: RunningServer,
 ) -> None:
     reviewer = await server.operator("reviewer")
@@ -623,7 +625,7 @@ async def test_each_case_shows_the_refundable_amount_and_whether_a_refund_needs_
 
 
 @pytest.mark.rule("X.9")
-async def test_an_admin_cannot_approve_a_refund_that_the_same_admin_decided(careful: RunningServer) -> None:
+async def test_an_admin_cannot_approve_a_refund_of_their_own_decision(careful: RunningServer) -> None:
     admin = await careful.operator("admin")
     failed = await make_failed_search(careful, price_rp=35_000)
     await _decide(admin, failed)
@@ -738,7 +740,7 @@ async def test_the_csv_of_an_empty_list_has_the_header(server: RunningServer) ->
 @pytest.mark.rule("X.9")
 @pytest.mark.invariant(4, 9, 15)
 @pytest.mark.parametrize("decision", ["refund", "no_refund"])
-async def test_an_operator_can_refund_a_late_approval_after_the_decision_on_the_payments_charge(
+async def test_an_operator_can_refund_a_late_charge_after_the_case_is_decided(
     server: RunningServer, decision: str
 ) -> None:
     """The gateway refuses the automatic refund after the operator has decided the case."""

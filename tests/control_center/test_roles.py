@@ -68,7 +68,7 @@ ALLOWED: Final = {
 OPEN_OPERATIONS: Final = {"sign_in_operator", "get_gateway_notice"}
 
 
-def test_the_table_lists_every_operation_of_the_control_center() -> None:
+def test_the_table_of_roles_lists_every_operation_of_the_control_center() -> None:
     ours = {
         name for name, operation in OPERATIONS.items() if operation.path.startswith("/api/control-center/")
     }
@@ -100,14 +100,16 @@ async def test_a_role_may_call_only_the_operations_that_the_table_allows(
                 assert answer.status_code == ENTRIES[name].status, (name, answer.text)
 
 
-def test_every_operation_except_the_open_ones_requires_an_existing_permission() -> None:
+def test_every_operation_requires_an_existing_permission_or_is_in_the_list_of_open_operations() -> None:
     known = {"nothing", *(permission for permissions in PERMISSIONS.values() for permission in permissions)}
     assert {needed_by(handler) for handler in ROUTES} <= known
     opened = {handler.handler_name for handler in ROUTES if needed_by(handler) == "nothing"}
     assert opened == OPEN_OPERATIONS
 
 
-async def test_no_role_may_call_an_operation_without_a_known_permission(server: RunningServer) -> None:
+async def test_an_operation_without_a_known_permission_is_refused_for_every_role(
+    server: RunningServer,
+) -> None:
     @get("/api/control-center/forgotten")
     async def forgotten() -> str:
         return "secret"

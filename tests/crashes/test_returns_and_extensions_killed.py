@@ -191,7 +191,7 @@ async def test_an_extension_approved_by_default_is_charged_once_when_the_worker_
 @pytest.mark.rule("5.1", "5.6")
 @pytest.mark.invariant(5, 7, 12)
 @pytest.mark.parametrize("mitra_leaves", [False, True])
-async def test_without_a_worker_a_late_answer_to_an_extension_is_refused(
+async def test_a_late_answer_to_an_extension_is_refused_while_no_worker_runs(
     system: System, survivor: ServerProcess, worker: WorkerProcess, mitra_leaves: bool
 ) -> None:
     """The next worker decides the extension."""
@@ -221,7 +221,7 @@ async def test_without_a_worker_a_late_answer_to_an_extension_is_refused(
 
 @pytest.mark.rule("5.6")
 @pytest.mark.invariant(7, 12)
-async def test_silence_charges_nothing_if_the_mitra_was_away_too_long_after_its_server_was_killed(
+async def test_an_unanswered_extension_is_not_charged_if_the_mitra_stayed_away_too_long_after_a_server_was_killed(
     system: System, survivor: ServerProcess, victim: ServerProcess, worker: WorkerProcess
 ) -> None:
     """No process notices that the mitra's socket closes. The mitra is connected again at the deadline."""
@@ -250,7 +250,7 @@ async def is_disconnected(mitra: RecordingPerson) -> bool:
 
 @pytest.mark.rule("4.3", "3.8")
 @pytest.mark.invariant(2, 4, 5, 12)
-async def test_without_a_worker_a_late_targeted_accept_is_refused(
+async def test_a_late_targeted_accept_is_refused_while_no_worker_runs(
     system: System, survivor: ServerProcess, worker: WorkerProcess
 ) -> None:
     """The next worker fails the pairing."""

@@ -225,7 +225,7 @@ async def test_another_mitra_can_accept_when_the_server_dies_before_it_commits_t
 @pytest.mark.parametrize(
     ("kill_at", "stored"), [("messages.before_commit:4", 3), ("messages.after_commit:4", 4)]
 )
-async def test_every_acknowledged_or_repeated_message_is_stored_once_despite_a_kill(
+async def test_every_acknowledged_or_repeated_message_is_stored_once_when_its_server_is_killed(
     system: System, survivor: ServerProcess, victim: ServerProcess, kill_at: str, stored: int
 ) -> None:
     await victim.start(kill_at)

@@ -25,7 +25,7 @@ UPDATE deadlines SET due_at = curhat_now() FROM ended WHERE kind = 'session_end'
 
 @pytest.mark.rule("2b.5", "X.8")
 @pytest.mark.invariant(1, 5, 10, 12)
-async def test_a_stopped_server_and_a_stopped_worker_delay_the_others_by_a_few_seconds(
+async def test_a_stopped_server_and_a_stopped_worker_delay_other_processes_by_a_few_seconds(
     system: System,
 ) -> None:
     """The server stops while a mitra accepts, and the worker while it ends a chat. Both hold locks of others."""
@@ -78,7 +78,9 @@ async def test_a_stopped_server_and_a_stopped_worker_delay_the_others_by_a_few_s
 
 @pytest.mark.rule("5.6")
 @pytest.mark.invariant(7, 12)
-async def test_silence_charges_nothing_while_the_mitras_server_is_stopped(system: System) -> None:
+async def test_an_unanswered_extension_is_not_charged_while_the_server_of_the_mitra_is_stopped(
+    system: System,
+) -> None:
     mitras_server, server, worker = system.server("stopped"), system.server("other"), system.worker("third")
     await asyncio.gather(mitras_server.start(), server.start(), worker.start())
     customer, mitra = await system.customer(server), await system.mitra(server)

@@ -94,7 +94,7 @@ async def test_strangers_behind_an_address_do_not_stop_a_signed_in_person(valkey
 
 
 @pytest.mark.rule("X.13")
-async def test_a_person_may_send_four_times_as_much_as_an_address_from_any_address(
+async def test_a_person_may_send_four_times_as_many_requests_as_an_address(
     valkey_client: Valkey, wall: WallClock
 ) -> None:
     application = limited(valkey_client, 5)
@@ -192,7 +192,7 @@ async def test_requests_for_codes_are_counted_per_hour(valkey_client: Valkey, wa
     await count_code(valkey_client, 3)
 
 
-async def test_an_address_may_ask_again_when_a_code_is_given_back_after_many_refusals(
+async def test_an_address_may_request_a_code_again_after_the_count_of_an_unsent_code_is_taken_back(
     valkey_client: Valkey,
 ) -> None:
     await count_code(valkey_client, 1)

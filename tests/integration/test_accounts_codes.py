@@ -262,7 +262,7 @@ async def test_another_code_may_be_requested_immediately_after_a_sign_in(databas
 
 
 @pytest.mark.rule("S.1")
-async def test_each_phone_number_has_its_own_limits_which_its_two_roles_share(database: Database) -> None:
+async def test_each_phone_number_has_its_own_limits_and_its_two_roles_share_them(database: Database) -> None:
     await ask(database)
     await ask(database, "+6281234567891")
     with pytest.raises(TooManyRequests):
@@ -335,7 +335,7 @@ async def test_a_stranger_who_asks_and_guesses_all_day_cannot_lock_out_a_known_d
 
 
 @pytest.mark.rule("X.13")
-async def test_wrong_tries_refuse_no_code_but_their_own(database: Database, clock: VirtualClock) -> None:
+async def test_wrong_tries_make_only_their_own_code_invalid(database: Database, clock: VirtualClock) -> None:
     await clock.set()
     own = await ask(database)
     for _ in range(4):
@@ -371,7 +371,7 @@ async def test_many_addresses_get_at_most_64_codes_per_day_and_delay_a_stranger_
 
 
 @pytest.mark.rule("X.13")
-async def test_only_a_device_on_which_this_person_signed_in_is_known(
+async def test_a_device_is_known_only_for_the_person_who_signed_in_on_it(
     database: Database, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -396,7 +396,7 @@ async def test_only_a_device_on_which_this_person_signed_in_is_known(
 
 
 @pytest.mark.rule("X.13")
-async def test_a_device_that_was_signed_out_from_elsewhere_is_a_stranger(database: Database) -> None:
+async def test_a_device_is_unknown_after_another_device_signed_it_out(database: Database) -> None:
     signed_in = []
     for _ in range(3):
         sent = await ask(database)
@@ -415,7 +415,7 @@ async def test_a_device_that_was_signed_out_from_elsewhere_is_a_stranger(databas
     assert known == [False, False, True]
 
 
-async def test_signing_out_the_others_in_one_role_leaves_the_devices_of_the_other_role_known(
+async def test_signing_out_the_other_devices_in_one_role_keeps_the_devices_of_the_other_role_known(
     database: Database, make: Make
 ) -> None:
     sent = await ask(database)
@@ -448,7 +448,7 @@ async def outcomes(*attempts: Awaitable[object]) -> Counter[str]:
 
 
 @pytest.mark.rule("S.1")
-async def test_one_of_many_concurrent_requests_for_a_code_gets_a_code(database: Database) -> None:
+async def test_only_one_of_many_concurrent_requests_for_a_code_gets_a_code(database: Database) -> None:
     found = await outcomes(*(ask(database) for _ in range(40)))
     assert found == {"SentCode": 1, "TooManyRequests": 39}
 
@@ -463,7 +463,7 @@ async def test_only_five_of_many_concurrent_wrong_tries_are_counted(database: Da
 
 
 @pytest.mark.rule("S.1")
-async def test_many_concurrent_tries_with_a_right_code_sign_in_once(database: Database) -> None:
+async def test_many_concurrent_tries_with_a_right_code_make_one_sign_in(database: Database) -> None:
     sent = await ask(database)
     found = await outcomes(*(verify(database, sent.request_id, sent.code) for _ in range(20)))
     assert found == {"SignIn": 1, "CodeInvalid": 19}

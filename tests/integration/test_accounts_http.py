@@ -363,7 +363,7 @@ async def test_requests_that_send_no_code_use_up_no_codes_of_their_network_addre
 
 @pytest.mark.rule("X.13")
 @pytest.mark.parametrize("shown", ["cookie", "device_secret", "token"])
-async def test_a_device_of_the_phone_numbers_owner_gets_a_code_while_a_stranger_must_wait(
+async def test_a_known_device_of_the_owner_gets_a_code_while_a_stranger_must_wait(
     connect: Connect, settings: Settings, clock: VirtualClock, shown: str
 ) -> None:
     await clock.set()
@@ -439,7 +439,7 @@ async def test_every_operation_is_refused_without_a_valid_token(
     assert refused.status_code == 401
 
 
-async def test_an_operation_can_read_the_digest_of_the_callers_token(client: httpx.AsyncClient) -> None:
+async def test_an_operation_can_read_the_digest_of_the_token_of_its_caller(client: httpx.AsyncClient) -> None:
     token = (await sign_in(client, call_name="Bunga")).json()["token"]
     answer = await client.get("/api/client/probe/token", headers=bearer(token))
     assert answer.text == f"customer {service.digest_of_token(token).hex()}"

@@ -77,7 +77,7 @@ def scope(token: str, kind: str = "http") -> dict[str, Any]:
 
 
 @pytest.mark.rule("S.1")
-async def test_a_token_that_nobody_uses_is_valid_for_fourteen_days(
+async def test_an_unused_token_is_valid_for_fourteen_days(
     database: Database, authenticator: Authenticator, clock: VirtualClock, make: Make, ticks: MonotonicClock
 ) -> None:
     await clock.set()
@@ -169,7 +169,7 @@ async def test_an_invalid_token_is_refused_and_not_cached(authenticator: Authent
     assert not authenticator._remembered
 
 
-async def test_a_process_reads_a_token_from_postgresql_once_per_three_seconds(
+async def test_a_process_reads_a_token_from_postgresql_at_most_once_per_three_seconds(
     database: Database, authenticator: Authenticator, make: Make, ticks: MonotonicClock
 ) -> None:
     token = await token_of(database, "customer", await make.customer())
@@ -259,7 +259,7 @@ async def test_a_rolled_back_sign_out_sends_no_signal(
     assert signals.published == []
 
 
-async def test_a_suspension_takes_effect_immediately_and_closes_that_mitras_sockets(
+async def test_a_suspension_takes_effect_immediately_and_closes_the_sockets_of_that_mitra(
     database: Database, authenticator: Authenticator, make: Make, signals: RecordedSignals
 ) -> None:
     person_id = await make.customer()
@@ -284,7 +284,7 @@ async def test_a_suspension_takes_effect_immediately_and_closes_that_mitras_sock
 
 
 @pytest.mark.rule("S.2")
-async def test_a_token_of_before_a_suspension_stays_ended_when_the_suspension_is_lifted(
+async def test_a_token_from_before_a_suspension_stays_invalid_after_the_suspension_is_lifted(
     database: Database, authenticator: Authenticator, make: Make, signals: RecordedSignals
 ) -> None:
     person_id = await make.customer()
@@ -450,7 +450,7 @@ async def test_signing_out_the_other_devices_keeps_the_device_that_asks(
 @pytest.mark.parametrize(
     ("sent", "shown"), [("x" * 300, "x" * 200), ("Mo\x00zilla\n\u202e", "Mozilla"), ("", "")]
 )
-def test_a_user_agent_is_shown_without_control_characters_and_shortened(sent: str, shown: str) -> None:
+def test_a_user_agent_is_shortened_and_shown_without_control_characters(sent: str, shown: str) -> None:
     assert service.shown_user_agent(sent) == shown
 
 

@@ -70,7 +70,7 @@ async def _late(connection: Connection, payment_id: UUID, refused_at: str) -> UU
 
 
 @pytest.mark.invariant(15)
-async def test_the_migration_opens_the_cases_of_money_that_nobody_decided_about(
+async def test_the_migration_opens_a_case_for_each_undelivered_charge_without_a_decision(
     connection: Connection,
 ) -> None:
     await connection.execute(

@@ -48,7 +48,7 @@ def over_ceiling(region: str) -> float:
 
 
 @pytest.mark.rule("S.1")
-async def test_concurrent_requests_get_no_more_codes_than_the_days_ceiling(database: Database) -> None:
+async def test_concurrent_requests_get_no_more_codes_than_the_daily_maximum(database: Database) -> None:
     before = over_ceiling("ID")
     asked = [ask(database, phone(number), {"ID": 10}, stranger(number)) for number in range(20)]
     results = await asyncio.gather(*asked, return_exceptions=True)
@@ -73,7 +73,7 @@ async def test_an_attack_of_strangers_leaves_codes_for_known_devices(database: D
 
 
 @pytest.mark.rule("S.1")
-async def test_each_country_has_its_own_ceiling(database: Database) -> None:
+async def test_each_country_has_its_own_maximum_of_codes_per_day(database: Database) -> None:
     ceilings = {"ID": 2, "SG": 1}
     await ask(database, SINGAPORE, ceilings)
     with pytest.raises(CodeNotSent):
@@ -84,7 +84,9 @@ async def test_each_country_has_its_own_ceiling(database: Database) -> None:
 
 
 @pytest.mark.rule("S.1")
-async def test_the_ceiling_begins_anew_each_day(database: Database, clock: VirtualClock) -> None:
+async def test_the_maximum_of_codes_per_day_begins_again_each_day(
+    database: Database, clock: VirtualClock
+) -> None:
     await clock.set(START)
     await ask(database, phone(1), {"ID": 1})
     with pytest.raises(CodeNotSent):
@@ -130,7 +132,7 @@ async def request(server: RunningServer, number: str, role: str = "client") -> A
 
 
 @pytest.mark.rule("S.1")
-async def test_a_person_signs_in_with_the_code_that_arrived(
+async def test_a_person_signs_in_with_the_code_that_the_sender_delivered(
     server: RunningServer, companies: tuple[Meta, Twilio]
 ) -> None:
     meta, twilio = companies
@@ -145,7 +147,7 @@ async def test_a_person_signs_in_with_the_code_that_arrived(
 @pytest.mark.parametrize(
     "mood", ["accept", "slow", "lost", "limit", "broken", "invalid_number", "expired_token"]
 )
-async def test_whatever_the_senders_do_a_known_and_an_unknown_number_get_the_same_answer(
+async def test_a_known_and_an_unknown_number_get_the_same_answer_after_every_result_of_the_senders(
     server: RunningServer, companies: tuple[Meta, Twilio], mood: Mood
 ) -> None:
     known = await server.make.customer()
@@ -160,7 +162,7 @@ async def test_whatever_the_senders_do_a_known_and_an_unknown_number_get_the_sam
 
 
 @pytest.mark.rule("S.1")
-async def test_a_code_that_nobody_takes_is_refused_with_the_time_to_wait(
+async def test_a_code_request_is_refused_with_the_time_to_wait_when_no_sender_takes_the_code(
     server: RunningServer, companies: tuple[Meta, Twilio]
 ) -> None:
     for company in companies:

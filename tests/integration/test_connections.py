@@ -197,7 +197,7 @@ def _headers(count: int) -> bytes:
         ),
     ],
 )
-async def test_a_head_that_is_too_large_is_refused_before_it_is_complete(
+async def test_a_request_head_that_is_too_large_is_refused_before_it_is_complete(
     port: Port, head: bytes, reason: str
 ) -> None:
     before = closed(reason)
@@ -207,7 +207,7 @@ async def test_a_head_that_is_too_large_is_refused_before_it_is_complete(
     assert closed(reason) == before + 1
 
 
-async def test_a_head_at_the_bounds_is_answered_and_so_is_the_next_one(port: Port) -> None:
+async def test_a_request_head_at_the_bounds_is_answered_and_so_is_the_next_request_head(port: Port) -> None:
     start, end = b"GET / HTTP/1.1\r\n" + _headers(MAX_HEADERS - 1), b"\r\n\r\n"
     head = start + b"x: " + b"a" * (connections.MAX_HEAD_BYTES - len(start) - len(end) - 3) + end
     assert len(head) == connections.MAX_HEAD_BYTES
@@ -240,7 +240,7 @@ async def test_a_client_that_sends_nothing_is_disconnected(
 
 
 @pytest.mark.parametrize("earlier_requests", [0, 1])
-async def test_a_head_that_takes_too_long_is_refused_however_slowly_it_goes_on(
+async def test_a_request_head_that_takes_too_long_is_refused_even_if_bytes_keep_arriving(
     port: Port, monkeypatch: pytest.MonkeyPatch, earlier_requests: int
 ) -> None:
     limit_waits(monkeypatch, "head")
@@ -260,7 +260,7 @@ async def test_a_head_that_takes_too_long_is_refused_however_slowly_it_goes_on(
     dripping.cancel()
 
 
-async def test_an_idle_connection_is_not_waiting_for_a_head(
+async def test_an_idle_connection_is_not_closed_by_the_time_limit_for_a_request_head(
     port: Port, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit_waits(monkeypatch, "head")
@@ -284,7 +284,7 @@ async def test_a_malformed_request_is_refused_without_a_line_in_the_log(
     assert not caplog.records
 
 
-async def test_a_client_cannot_pile_up_requests_that_wait_for_their_answers(port: Port) -> None:
+async def test_a_client_with_too_many_unanswered_requests_is_disconnected(port: Port) -> None:
     before = closed("pipelined")
     reader, writer = await port.open()
     writer.write(b"GET / HTTP/1.1\r\n\r\n" * 1_000)
@@ -351,7 +351,7 @@ async def test_a_body_whose_length_is_ambiguous_is_refused(port: Port, lengths: 
     assert status_of(await everything(reader)) == 400
 
 
-async def test_a_body_that_never_follows_an_answer_does_not_keep_the_connection(
+async def test_a_connection_is_closed_if_the_rest_of_a_body_never_follows_the_answer(
     port: Port, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit_waits(monkeypatch, "rest")
@@ -362,7 +362,7 @@ async def test_a_body_that_never_follows_an_answer_does_not_keep_the_connection(
     assert closed("rest_timeout") == before + 1
 
 
-async def test_a_body_may_follow_an_answer_and_the_connection_goes_on(
+async def test_a_body_may_follow_the_answer_and_the_connection_stays_open(
     port: Port, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit_waits(monkeypatch, "rest")
@@ -435,7 +435,7 @@ async def test_a_client_that_has_read_everything_keeps_its_connection(
 # Too many connections --------------------------------------------------------------------------------------
 
 
-async def test_at_the_bound_the_connection_that_waits_longest_for_a_head_gives_way() -> None:
+async def test_the_connection_that_waits_longest_for_a_head_is_closed_at_the_maximum_of_connections() -> None:
     async with serving(max_connections=4) as port:
         socket, handshake = await port.open()
         handshake.write(HANDSHAKE + b"\r\n")
@@ -476,7 +476,7 @@ async def test_a_thousand_silent_connections_do_not_stop_a_request() -> None:
         pytest.param(b"hello\r\n\r\n", "refused", id="refused"),
     ],
 )
-async def test_no_client_that_the_server_waits_for_keeps_another_one_out(
+async def test_a_client_that_keeps_the_server_waiting_does_not_block_other_clients(
     monkeypatch: pytest.MonkeyPatch, request_head: bytes, wait: connections.Wait
 ) -> None:
     never = dict.fromkeys(connections.TIMEOUTS_SECONDS, 3600.0)
@@ -492,7 +492,7 @@ async def test_no_client_that_the_server_waits_for_keeps_another_one_out(
             assert b" 200 " in await answer(reader)
 
 
-async def test_established_sockets_never_give_way() -> None:
+async def test_an_established_socket_is_never_closed_for_a_new_connection() -> None:
     async with serving(max_connections=3) as port:
         sockets = [await port.open() for _ in range(3)]
         for reader, writer in sockets:
@@ -587,7 +587,9 @@ async def test_pongs_to_a_client_that_reads_nothing_do_not_fill_the_memory(port:
         assert received.endswith(b"\x8a\x040049")
 
 
-def test_the_databases_keep_descriptors_for_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bound_of_connections_leaves_file_descriptors_for_the_databases(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def limit(descriptors: int) -> Callable[[Any], tuple[int, int]]:
         return lambda _which: (descriptors, descriptors)
 

@@ -65,7 +65,7 @@ def short_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.invariant(12)
-def test_the_bounds_together_let_a_process_leave_a_dark_or_silent_primary_within_10_s() -> None:
+def test_a_process_leaves_an_unreachable_or_silent_primary_within_10_s() -> None:
     noticed_dark = connecting.KEEPALIVE_IDLE_SECONDS + connecting.DARK_TIMEOUT_MS / 1000
     noticed_silent = (
         kit_database.STATEMENT_TIMEOUT_MS / 1000
@@ -82,7 +82,7 @@ def test_the_bounds_together_let_a_process_leave_a_dark_or_silent_primary_within
 
 
 @pytest.mark.invariant(12)
-async def test_a_new_connection_leaves_out_a_host_that_has_gone_dark(
+async def test_a_new_connection_skips_an_unreachable_host(
     short_bounds: None, primary: PostgresProxy, standby: PostgresProxy, pool: Database
 ) -> None:
     assert standby.accepted == 0
@@ -97,7 +97,7 @@ async def test_a_new_connection_leaves_out_a_host_that_has_gone_dark(
 
 
 @pytest.mark.invariant(12)
-async def test_a_new_connection_leaves_out_a_host_that_accepts_and_never_answers(
+async def test_a_new_connection_skips_a_host_that_accepts_and_never_answers(
     short_bounds: None, primary: PostgresProxy, standby: PostgresProxy, pool: Database
 ) -> None:
     primary.is_silent = True
@@ -108,7 +108,7 @@ async def test_a_new_connection_leaves_out_a_host_that_accepts_and_never_answers
 
 @pytest.mark.invariant(12)
 @pytest.mark.parametrize("statement", ["SELECT 1", "SELECT pg_sleep(5)"])
-async def test_a_pooled_connection_to_a_primary_that_goes_dark_is_ended_by_the_kernel(
+async def test_the_kernel_ends_a_pooled_connection_to_a_primary_that_becomes_unreachable(
     short_bounds: None, primary: PostgresProxy, pool: Database, statement: str
 ) -> None:
     """Before and while PostgreSQL works at the statement: the packets of the statement, or of keepalive, are lost."""
@@ -147,7 +147,7 @@ def _direct_url(proxy: PostgresProxy) -> str:
 
 
 @pytest.mark.invariant(12)
-async def test_a_primary_that_keeps_its_connections_and_never_answers_is_left(
+async def test_a_process_leaves_a_primary_that_keeps_connections_and_never_answers(
     short_bounds: None, primary: PostgresProxy, standby: PostgresProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Such as a frozen virtual machine behind a proxy: its kernel acknowledges everything."""
@@ -208,7 +208,7 @@ async def test_a_step_waits_for_a_lock_only_for_a_bounded_time(
 
 
 @pytest.mark.invariant(12)
-async def test_a_commit_whose_answer_is_lost_is_unknown_and_was_made(
+async def test_a_commit_is_unknown_and_took_effect_if_its_answer_is_lost(
     primary: PostgresProxy, pool: Database, database: Database, make: Make
 ) -> None:
     mitra = await make.mitra()
@@ -228,7 +228,7 @@ async def test_a_commit_whose_answer_is_lost_is_unknown_and_was_made(
 
 
 @pytest.mark.invariant(12)
-async def test_a_commit_that_postgresql_never_got_is_unknown_too(
+async def test_a_commit_that_postgresql_never_received_is_unknown(
     primary: PostgresProxy, pool: Database, database: Database, make: Make
 ) -> None:
     mitra = await make.mitra()
@@ -243,7 +243,7 @@ async def test_a_commit_that_postgresql_never_got_is_unknown_too(
     assert await database.fetchval("SELECT display_name FROM mitras") != "Kak Ayu"
 
 
-async def test_a_connection_that_breaks_before_the_commit_certainly_commits_nothing(
+async def test_a_transaction_whose_connection_breaks_before_the_commit_counts_as_rolled_back(
     primary: PostgresProxy, pool: Database, database: Database, make: Make
 ) -> None:
     mitra = await make.mitra()
@@ -272,7 +272,7 @@ async def test_a_commit_that_postgresql_refuses_is_known_to_have_failed(pool: Da
 
 
 @pytest.mark.invariant(12)
-async def test_a_commit_whose_synchronous_standby_is_lost_is_unknown_after_a_bounded_time(
+async def test_a_commit_is_unknown_after_a_bounded_wait_for_a_lost_synchronous_standby(
     database_url: str, database: Database, make: Make
 ) -> None:
     mitra = await make.mitra()
@@ -296,7 +296,7 @@ async def test_a_commit_whose_synchronous_standby_is_lost_is_unknown_after_a_bou
 
 
 @pytest.mark.invariant(12)
-async def test_a_commit_whose_wait_for_the_standby_an_operator_cancels_is_unknown(
+async def test_a_commit_is_unknown_if_an_operator_cancels_its_wait_for_the_standby(
     database_url: str, database: Database, make: Make
 ) -> None:
     """PostgreSQL then commits with a warning: a failover may lose the commit."""
@@ -344,7 +344,7 @@ async def test_a_database_closes_although_a_connection_is_in_use(
             await asked
 
 
-async def test_behind_a_pooler_that_drops_them_the_settings_of_the_role_are_in_force(
+async def test_the_settings_of_the_role_apply_behind_a_pooler_that_drops_session_settings(
     database_url: str, database: Database, primary: PostgresProxy
 ) -> None:
     """PgBouncer in transaction mode passes on none of the settings that a client names when it connects."""

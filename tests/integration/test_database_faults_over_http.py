@@ -36,7 +36,7 @@ async def server(
 
 
 @pytest.mark.invariant(12)
-async def test_while_postgresql_is_away_every_operation_answers_503_and_says_when_to_repeat(
+async def test_every_operation_answers_503_and_says_when_to_repeat_while_postgresql_is_away(
     server: RunningServer, proxy: PostgresProxy
 ) -> None:
     calls = []
@@ -55,7 +55,7 @@ async def test_while_postgresql_is_away_every_operation_answers_503_and_says_whe
 
 
 @pytest.mark.invariant(2, 12)
-async def test_a_command_whose_commit_is_unknown_is_told_as_unknown_and_takes_effect_once(
+async def test_a_command_with_an_unknown_commit_is_answered_as_unknown_and_takes_effect_once(
     server: RunningServer, proxy: PostgresProxy
 ) -> None:
     customer = await server.customer()

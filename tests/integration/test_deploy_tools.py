@@ -79,7 +79,7 @@ def test_systemd_accepts_every_unit(tmp_path: Path) -> None:
 
 @needs("systemd-analyze")
 @pytest.mark.parametrize("name", ["curhat-serve@", "curhat-worker@", "curhat-roles@", "curhat-migrate@"])
-def test_systemd_calls_a_unit_well_protected(name: str, tmp_path: Path) -> None:
+def test_systemd_rates_every_unit_as_well_protected(name: str, tmp_path: Path) -> None:
     shutil.copy(DEPLOY / "systemd" / f"{name}.service", tmp_path / f"{name}1.service")
     run("systemd-analyze", "security", "--offline=true", "--threshold=20", tmp_path / f"{name}1.service")
 
@@ -330,7 +330,7 @@ OWN = {
 }
 
 
-async def test_each_host_serves_its_own_client_and_api_and_nothing_else(proxy: Proxy) -> None:
+async def test_each_host_serves_only_its_own_client_and_api(proxy: Proxy) -> None:
     for host in OWN:
         for owner, paths in OWN.items():
             for path in paths:
@@ -350,14 +350,14 @@ async def test_a_host_refuses_a_request_that_a_page_of_another_host_sent(proxy: 
                 assert (await proxy.get(host, path, Origin=origin)).status_code == 403, (host, path, origin)
 
 
-async def test_without_tls_a_page_is_redirected_and_the_api_refused(proxy: Proxy) -> None:
+async def test_without_tls_a_page_is_redirected_and_an_api_request_is_refused(proxy: Proxy) -> None:
     page = await proxy.get_plain("app.example.id", "/app/chat?x=1")
     assert page.status_code == 308
     assert page.headers["Location"] == "https://app.example.id/app/chat?x=1"
     assert (await proxy.get_plain("app.example.id", "/api/client/me")).status_code == 403
 
 
-async def test_a_server_learns_the_clients_address_from_the_proxy_alone(proxy: Proxy) -> None:
+async def test_a_server_takes_the_address_of_a_client_only_from_the_proxy(proxy: Proxy) -> None:
     asked = (await proxy.get("app.example.id", "/app/", **{"X-Forwarded-For": "203.0.113.7"})).json()
     headers = {name.lower(): value for name, value in asked["headers"].items()}
     assert headers["x-forwarded-for"] == "127.0.0.1"
@@ -367,7 +367,7 @@ async def test_a_server_learns_the_clients_address_from_the_proxy_alone(proxy: P
     assert headers["host"] == "app.example.id"
 
 
-async def test_a_server_that_stops_gets_no_more_requests_and_no_request_fails(
+async def test_a_stopping_server_gets_no_new_requests_and_no_request_fails(
     proxy: Proxy, backends: tuple[int, int, list[http.server.ThreadingHTTPServer]]
 ) -> None:
     async def served_by() -> str:

@@ -26,7 +26,7 @@ async def findings(url: str) -> dict[str, tuple[str, str]]:
     return {finding.subject: (finding.state, finding.sentence) async for finding in found}
 
 
-async def test_doctor_names_the_statements_that_a_pooler_makes_necessary(
+async def test_doctor_names_the_statements_that_set_up_the_role_for_a_pooler(
     database: Database, database_url: str, pooler: PostgresProxy
 ) -> None:
     assert (await findings(database_url))["session settings"][0] == "ok"

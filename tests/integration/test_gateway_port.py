@@ -80,7 +80,9 @@ async def test_find_charge_finds_an_approved_charge_whose_answer_was_lost(databa
 
 
 @pytest.mark.rule("2a.1")
-async def test_the_behaviour_double_makes_the_mock_report_the_same_answer_twice(database: Database) -> None:
+async def test_the_mock_with_the_behaviour_double_reports_each_charge_answer_twice(
+    database: Database,
+) -> None:
     key, payment_id = uuid4(), uuid4()
     heard: list[tuple[UUID, ChargeAnswer]] = []
     twice = asyncio.Event()
@@ -174,7 +176,9 @@ async def test_a_slow_refund_is_processing_until_the_gateway_answers(database: D
 
 
 @pytest.mark.rule("2a.1")
-async def test_the_behaviour_double_makes_the_mock_report_a_refund_twice(database: Database) -> None:
+async def test_the_mock_with_the_behaviour_double_reports_each_refund_answer_twice(
+    database: Database,
+) -> None:
     charged = await Charged(database).behaves("double")
     assert (await charged.refund()).status == "done"
     await charged.hears(RefundAnswer("done"), RefundAnswer("done"))
@@ -214,7 +218,7 @@ async def test_a_charge_stays_processing_until_the_behaviour_changes(database: D
 
 
 @pytest.mark.rule("2a.1")
-async def test_a_new_default_behaviour_decides_no_charge_of_a_payment_with_its_own_behaviour(
+async def test_a_new_default_behaviour_does_not_change_the_charge_of_a_payment_with_its_own_behaviour(
     database: Database,
 ) -> None:
     mock, key, payment_id = MockGateway(database), uuid4(), uuid4()

@@ -89,7 +89,7 @@ async def test_a_repeated_request_is_refused_while_the_first_request_runs(databa
     assert await effect.count() == 1
 
 
-async def test_one_of_twenty_concurrent_requests_with_one_key_takes_effect(database: Database) -> None:
+async def test_only_one_of_twenty_concurrent_requests_with_one_key_takes_effect(database: Database) -> None:
     effect = Effect(database)
 
     async def ask() -> Answer | str:
@@ -123,13 +123,13 @@ async def test_a_business_error_is_stored_as_the_answer_but_a_fault_is_not(datab
 
 
 @pytest.mark.parametrize("key", [None, "", "x" * 201, "line\nbreak"])
-def test_a_key_that_is_missing_too_long_or_unprintable_is_refused(key: str | None) -> None:
+def test_a_key_is_refused_if_it_is_missing_or_too_long_or_unprintable(key: str | None) -> None:
     with pytest.raises(IdempotencyKeyMissing):
         idempotent_request(ME, key, "POST", "/payments", b"")
 
 
 @pytest.mark.invariant(12)
-async def test_ten_seconds_after_a_process_died_a_repeated_request_may_run(
+async def test_a_repeated_request_may_run_ten_seconds_after_the_process_died(
     database: Database, clock: VirtualClock
 ) -> None:
     await clock.set()

@@ -46,7 +46,7 @@ async def server(
 
 @pytest.mark.rule("1.1", "V.3")
 @pytest.mark.invariant(10, 12)
-async def test_after_a_failover_valkey_takes_older_states_and_clients_fetch_theirs_again(
+async def test_after_a_failover_valkey_accepts_older_states_and_clients_fetch_their_state_again(
     server: RunningServer,
 ) -> None:
     customer, mitra = await server.customer(), await server.mitra(online=False)
@@ -72,7 +72,7 @@ async def test_after_a_failover_valkey_takes_older_states_and_clients_fetch_thei
 
 @pytest.mark.rule("X.9")
 @pytest.mark.invariant(2, 15)
-async def test_operators_hear_of_a_charge_that_the_gateway_took_and_whose_attempt_a_failover_lost(
+async def test_operators_are_told_of_a_charge_whose_attempt_a_failover_lost(
     server: RunningServer,
 ) -> None:
     operator, customer = await server.operator("viewer"), await server.customer()

@@ -31,7 +31,7 @@ async def server(
         yield opened
 
 
-async def test_a_charge_that_comes_too_late_and_its_refund_are_counted_with_their_amounts(
+async def test_a_late_charge_and_its_refund_are_counted_with_their_amounts(
     server: RunningServer, database: Database
 ) -> None:
     before = {name: value(name) for name in ("curhat_charged_rupiah_total", "curhat_refunded_rupiah_total")}
@@ -91,7 +91,7 @@ async def test_a_wait_for_a_connection_of_the_pool_is_measured(database_url: str
     await pool.close()
 
 
-async def test_wrong_codes_and_lock_outs_are_counted_and_logged_without_the_phone_number(
+async def test_wrong_codes_and_delayed_sign_ins_are_counted_and_logged_without_the_phone_number(
     server: RunningServer,
 ) -> None:
     wrong = value("curhat_refusals_total", code="code_invalid")

@@ -146,7 +146,7 @@ async def test_a_read_only_valkey_fails_the_status(
         await valkey_client.execute_command("REPLICAOF", "NO", "ONE")  # type: ignore[no-untyped-call]
 
 
-async def test_a_disk_without_room_fails_the_status_and_leaves_the_server_in_service(
+async def test_a_full_disk_fails_the_status_and_leaves_the_server_in_service(
     servers: EmbeddedServers, server: RunningServer
 ) -> None:
     """A limit on temporary files stops the same write as a full disk."""
@@ -180,7 +180,7 @@ async def test_a_newer_migration_leaves_an_old_server_in_service(
         await assert_in_service(another)
 
 
-async def test_a_server_whose_migration_is_missing_is_ready_only_after_it_was_applied(
+async def test_a_server_with_a_missing_migration_is_ready_only_after_the_migration_was_applied(
     settings: Settings, database: Database, valkey_client: valkey.asyncio.Valkey
 ) -> None:
     row = await database.fetchrow(LOSE_LAST_MIGRATION)
@@ -195,7 +195,7 @@ async def test_a_server_whose_migration_is_missing_is_ready_only_after_it_was_ap
         await assert_in_service(opened)
 
 
-async def test_a_late_and_a_parked_deadline_fail_the_status(
+async def test_a_late_deadline_and_a_parked_deadline_each_fail_the_status(
     server: RunningServer, database: Database
 ) -> None:
     await database.execute(
@@ -209,7 +209,9 @@ async def test_a_late_and_a_parked_deadline_fail_the_status(
     )
 
 
-async def test_many_questions_at_once_share_one_check(server: RunningServer, database: Database) -> None:
+async def test_many_concurrent_status_requests_share_one_check(
+    server: RunningServer, database: Database
+) -> None:
     """A monitor that asks often must not use up the pool."""
     await asyncio.gather(*(server.http.get("/status") for _ in range(50)))
     pool = server.application.services.database.pool
@@ -242,7 +244,7 @@ async def running_worker(settings: Settings) -> AsyncIterator[str]:
             asyncio.get_running_loop().remove_signal_handler(number)
 
 
-async def test_a_worker_answers_probes_status_and_metrics_on_its_own_port_until_it_has_stopped(
+async def test_a_worker_answers_probes_and_status_and_metrics_on_its_own_port_until_it_has_stopped(
     settings: Settings, valkey_client: valkey.asyncio.Valkey
 ) -> None:
     async with running_worker(settings) as url, httpx.AsyncClient(base_url=url) as http:
@@ -264,7 +266,7 @@ async def test_a_worker_without_the_setting_opens_no_port_in_development(setting
     assert (production.operations_port_of("server"), production.operations_port_of("worker")) == (9000, 9001)
 
 
-async def test_a_process_whose_operations_port_is_taken_says_which_and_does_not_start(
+async def test_a_process_does_not_start_and_names_the_port_if_the_operations_port_is_taken(
     settings: Settings,
 ) -> None:
     with_port = dataclasses.replace(settings, operations_port=free_port())
@@ -282,7 +284,7 @@ async def test_a_process_whose_operations_port_is_taken_says_which_and_does_not_
             asyncio.get_running_loop().remove_signal_handler(number)
 
 
-def test_the_command_names_its_version(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_its_version(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["--version"])
     assert (ended.value.code, capsys.readouterr().out) == (0, f"curhat {version()}\n")

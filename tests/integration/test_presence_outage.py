@@ -171,7 +171,7 @@ async def test_presence_is_unknown_while_valkey_hangs(
 
 
 @pytest.mark.rule("1.1", "5.6")
-async def test_a_call_that_valkey_runs_after_a_stop_lengthens_no_lease(
+async def test_a_call_that_valkey_runs_late_after_a_stop_extends_no_lease(
     own_valkey: OwnValkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Valkey stops after the call was sent, and runs the call when it continues. The phone has died meanwhile."""
@@ -207,7 +207,7 @@ async def test_a_call_that_valkey_runs_after_a_stop_lengthens_no_lease(
 
 
 @pytest.mark.rule("5.6")
-async def test_a_process_that_does_not_know_valkeys_time_reports_no_frame_to_a_stopped_valkey(
+async def test_a_process_that_does_not_know_the_clock_of_valkey_reports_no_frame_to_a_stopped_valkey(
     own_valkey: OwnValkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with contextlib.aclosing(own_valkey.client()) as client:
@@ -236,7 +236,7 @@ async def test_a_process_that_does_not_know_valkeys_time_reports_no_frame_to_a_s
 
 
 @pytest.mark.rule("5.6")
-async def test_a_process_that_is_stopped_between_two_batches_of_frames_makes_no_frame_younger(
+async def test_a_process_that_stops_between_two_batches_of_frames_reports_no_frame_as_newer(
     own_valkey: OwnValkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with contextlib.aclosing(own_valkey.client()) as client:
@@ -264,7 +264,7 @@ async def test_a_process_that_is_stopped_between_two_batches_of_frames_makes_no_
 @pytest.mark.rule("X.10")
 @pytest.mark.rule("1.6")
 @pytest.mark.invariant(11)
-async def test_presence_is_unknown_until_it_has_filled_an_empty_new_valkey(
+async def test_presence_is_unknown_until_an_empty_new_valkey_is_filled_again(
     presence: Presence, own_valkey: OwnValkey, make: Make
 ) -> None:
     stays, leaves = await make.mitra(), await make.mitra()
@@ -298,7 +298,7 @@ async def test_presence_is_unknown_until_it_has_filled_an_empty_new_valkey(
 
 @pytest.mark.rule("1.6")
 @pytest.mark.rule("1.2")
-async def test_a_damaged_or_lost_set_means_unavailable_until_the_next_heartbeat(
+async def test_no_mitra_is_available_until_the_next_heartbeat_if_the_set_is_damaged_or_lost(
     presence: Presence, own_valkey: OwnValkey, make: Make
 ) -> None:
     mitra = await make.mitra()

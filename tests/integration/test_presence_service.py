@@ -111,7 +111,9 @@ def sink(presence: Presence, database: Database) -> Sink:
 
 
 @pytest.mark.rule("1.1")
-async def test_an_online_mitra_is_available_as_soon_as_it_connects(presence: Presence, make: Make) -> None:
+async def test_an_online_mitra_is_available_immediately_after_connecting(
+    presence: Presence, make: Make
+) -> None:
     mitra = await make.mitra()
     assert not await presence.may_be_asked(mitra)
 
@@ -170,7 +172,7 @@ async def test_a_mitra_without_a_socket_is_not_connected_during_a_session(
 
 
 @pytest.mark.rule("5.6")
-async def test_a_mitra_stays_connected_for_three_seconds_after_the_socket_closed(
+async def test_a_mitra_counts_as_connected_for_three_seconds_after_the_socket_closed(
     presence: Presence, make: Make
 ) -> None:
     mitra = await make.mitra()
@@ -190,7 +192,7 @@ async def test_a_mitra_stays_connected_for_three_seconds_after_the_socket_closed
 
 
 @pytest.mark.rule("5.6")
-async def test_a_mitra_whose_token_has_ended_has_no_three_seconds_to_come_back(
+async def test_a_mitra_with_an_ended_token_is_disconnected_without_the_wait_of_three_seconds(
     presence: Presence, make: Make
 ) -> None:
     mitra = await make.mitra()
@@ -204,7 +206,7 @@ async def test_a_mitra_whose_token_has_ended_has_no_three_seconds_to_come_back(
 
 
 @pytest.mark.rule("5.6")
-async def test_presence_reports_the_close_of_a_socket_again_when_valkey_did_not_get_the_first_report(
+async def test_presence_repeats_the_report_of_a_closed_socket_if_valkey_did_not_get_the_first_report(
     presence: Presence, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mitra = await make.mitra()
@@ -405,7 +407,7 @@ async def test_the_number_of_active_sessions_never_falls_below_zero(
 # Following PostgreSQL ------------------------------------------------------------------------------------
 
 
-async def test_a_state_that_was_read_before_the_toggle_does_not_overwrite_the_toggle(
+async def test_a_state_that_was_read_before_a_toggle_does_not_overwrite_the_new_toggle(
     presence: Presence, database: Database, make: Make
 ) -> None:
     mitra = await make.mitra()
@@ -631,7 +633,7 @@ async def test_frames_that_arrived_while_the_process_was_stopped_count_as_old(
     assert (await presence.frame_ages([mitra]))[mitra][0].last_frame < 1
 
 
-async def test_last_seen_is_the_time_of_the_last_frame(
+async def test_the_field_last_seen_has_the_time_of_the_last_frame(
     presence: Presence, database: Database, make: Make
 ) -> None:
     """When the service writes this time, the availability version stays the same."""
@@ -650,7 +652,7 @@ async def test_last_seen_is_the_time_of_the_last_frame(
     assert row["availability_version"] == 1
 
 
-async def test_last_seen_is_written_after_an_immediate_disconnect_and_never_moves_back(
+async def test_the_field_last_seen_is_written_after_an_immediate_disconnect_and_never_moves_back(
     presence: Presence, database: Database, make: Make
 ) -> None:
     mitra = await make.mitra()
@@ -666,7 +668,7 @@ async def test_last_seen_is_written_after_an_immediate_disconnect_and_never_move
     assert presence._unwritten_last_seen == {}
 
 
-async def test_writing_last_seen_skips_locked_rows(
+async def test_the_update_of_the_field_last_seen_skips_locked_rows(
     presence: Presence, database: Database, make: Make
 ) -> None:
     held, free = await make.mitra(), await make.mitra()

@@ -117,7 +117,7 @@ async def test_an_online_mitra_without_a_connection_is_not_available(store: Pres
 
 
 @pytest.mark.rule("X.8")
-async def test_a_suspended_mitra_is_not_connected_whatever_frames_are_still_reported(
+async def test_a_suspended_mitra_is_not_connected_even_if_frames_are_still_reported(
     store: PresenceStore,
 ) -> None:
     mitra = uuid4()
@@ -134,7 +134,7 @@ async def test_a_suspended_mitra_is_not_connected_whatever_frames_are_still_repo
 
 
 @pytest.mark.rule("5.6")
-async def test_one_open_connection_of_two_keeps_a_mitra_connected(store: PresenceStore) -> None:
+async def test_a_mitra_stays_connected_while_one_of_two_connections_is_open(store: PresenceStore) -> None:
     mitra = uuid4()
     await store.apply([state(mitra)])
     await frame(store, mitra, 1, connection="phone")
@@ -178,7 +178,7 @@ async def test_a_report_of_a_frame_after_the_close_does_not_reopen_the_connectio
 
 
 @pytest.mark.rule("5.6")
-async def test_the_ages_of_frames_are_those_of_the_mitras_living_connections(
+async def test_the_store_returns_the_ages_of_frames_of_living_connections_only(
     store: PresenceStore,
 ) -> None:
     mitra, closed, gone, stranger = (uuid4() for _ in range(4))
@@ -198,7 +198,7 @@ async def test_the_ages_of_frames_are_those_of_the_mitras_living_connections(
 
 @pytest.mark.rule("5.8")
 @pytest.mark.parametrize(("gap", "heard_since"), [(2.49, 9), (2.51, 5)])
-async def test_a_gap_between_two_frames_ends_the_time_in_which_the_mitra_was_heard(
+async def test_the_time_in_which_a_mitra_is_heard_starts_again_after_a_long_gap_between_frames(
     store: PresenceStore, gap: float, heard_since: int
 ) -> None:
     mitra, now = uuid4(), time.monotonic()
@@ -247,7 +247,7 @@ async def test_the_presence_of_a_connection_begins_with_its_opening_after_valkey
 
 
 @pytest.mark.rule("5.6")
-async def test_a_connection_without_known_beginnings_counts_as_begun_now(store: PresenceStore) -> None:
+async def test_a_connection_without_a_known_start_counts_as_started_now(store: PresenceStore) -> None:
     """An earlier version of the service wrote the connection, or Valkey's clock was set back."""
     early, late = uuid4(), uuid4()
     await frame(store, early, 1, opened=40)
@@ -261,7 +261,7 @@ async def test_a_connection_without_known_beginnings_counts_as_begun_now(store: 
     assert int((await store.frame_ages([late]))[late][0].present_since) == 40
 
 
-async def test_nothing_of_a_connection_is_left_when_its_lease_is_over(store: PresenceStore) -> None:
+async def test_no_data_of_a_connection_is_left_when_its_lease_is_over(store: PresenceStore) -> None:
     mitra = uuid4()
     await frame(store, mitra, 3, 3, connection="old")
     await frame(store, mitra, connection="new")
@@ -270,7 +270,7 @@ async def test_nothing_of_a_connection_is_left_when_its_lease_is_over(store: Pre
 
 
 @pytest.mark.rule("1.1", "5.6")
-async def test_a_mitra_who_has_gone_is_not_connected_after_valkeys_clock_was_set_back(
+async def test_a_mitra_who_left_is_not_connected_after_the_clock_of_valkey_was_set_back(
     store: PresenceStore, valkey_client: "valkey.asyncio.Valkey"
 ) -> None:
     """The stored times then lie in the future."""
@@ -291,7 +291,7 @@ async def test_a_mitra_who_has_gone_is_not_connected_after_valkeys_clock_was_set
 
 
 @pytest.mark.rule("5.6")
-async def test_a_process_learns_from_the_next_answer_that_valkeys_clock_was_set_back(
+async def test_a_process_learns_from_the_next_answer_that_the_clock_of_valkey_was_set_back(
     store: PresenceStore,
 ) -> None:
     mitra = uuid4()
@@ -321,7 +321,7 @@ async def test_a_state_that_was_read_before_a_change_does_not_overwrite_the_chan
     assert newer == [Standing(may_be_asked=True, connected=True)]
 
 
-async def test_the_newest_state_is_stored_in_whatever_order_the_states_arrive(store: PresenceStore) -> None:
+async def test_the_newest_state_is_stored_for_every_order_of_arrival(store: PresenceStore) -> None:
     versions = [(1, False), (2, True), (3, False), (4, True), (5, False)]
     for shift in range(len(versions)):
         for order in (versions[shift:] + versions[:shift], (versions[shift:] + versions[:shift])[::-1]):
@@ -350,7 +350,7 @@ async def test_a_report_to_an_empty_valkey_returns_the_mitras_whose_state_is_mis
 
 @pytest.mark.rule("1.6")
 @pytest.mark.parametrize("key", ["the set", "the mitra"])
-async def test_presence_is_unknown_after_a_key_is_damaged_until_the_next_frame_arrives(
+async def test_presence_is_unknown_from_a_damaged_key_until_the_next_frame_arrives(
     store: PresenceStore, valkey_client: "valkey.asyncio.Valkey", key: str
 ) -> None:
     mitra = uuid4()
@@ -383,7 +383,7 @@ async def test_a_damaged_set_cannot_be_counted_until_the_next_write_repairs_the_
     assert await store.count() == 0
 
 
-async def test_unreadable_values_in_a_mitras_hash_are_ignored(store: PresenceStore) -> None:
+async def test_unreadable_values_in_the_hash_of_a_mitra_are_ignored(store: PresenceStore) -> None:
     mitra = uuid4()
     damage = {
         "version": "newest",
@@ -481,7 +481,7 @@ async def test_push_makes_a_mitra_eligible_for_offers_and_never_connected(
 
 
 @pytest.mark.rule("1.1")
-async def test_a_mitra_is_available_while_the_lease_or_the_push_reachability_lasts(
+async def test_a_mitra_is_available_while_the_lease_or_the_reachability_by_push_lasts(
     store: PresenceStore,
 ) -> None:
     mitra = uuid4()
@@ -511,7 +511,7 @@ async def test_an_older_state_does_not_restore_a_deleted_subscription(store: Pre
 
 
 @pytest.mark.parametrize("written", ["for ever", "1e99", "99999999999999"])
-async def test_a_mitra_whose_push_until_field_is_damaged_is_not_reachable(
+async def test_a_mitra_with_a_damaged_field_push_until_is_not_reachable(
     store: PresenceStore, written: str
 ) -> None:
     mitra = uuid4()
@@ -541,7 +541,7 @@ async def test_a_customer_counts_as_connected_for_the_reported_time(store: Prese
     assert await store.customers_connected([here, gone, never]) == {here}
 
 
-async def test_after_the_key_is_damaged_customers_presence_is_unknown_until_a_report(
+async def test_the_presence_of_customers_is_unknown_from_a_damaged_key_until_the_next_report(
     store: PresenceStore, valkey_client: "valkey.asyncio.Valkey"
 ) -> None:
     await valkey_client.set(CUSTOMERS_KEY, "damaged")

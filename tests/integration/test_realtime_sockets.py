@@ -143,7 +143,7 @@ async def test_a_device_starts_at_the_head_when_its_stream_cannot_be_resumed(
     assert device.applied == [(4, "next")]
 
 
-async def test_a_client_cannot_resume_from_before_a_pruned_event(
+async def test_a_client_cannot_resume_from_a_seq_before_a_pruned_event(
     process: ServerProcess, make: Make, clock: VirtualClock
 ) -> None:
     person = await make.person()
@@ -523,7 +523,7 @@ async def test_mitras_are_pinged_every_3_seconds_and_customers_every_15_seconds(
         assert (await device.receive())["op"] == "ping"
 
 
-async def test_a_ping_contains_the_head_so_that_a_client_behind_the_head_says_hello(
+async def test_a_client_that_is_behind_the_head_in_a_ping_can_say_hello_and_resume(
     process: ServerProcess, make: Make
 ) -> None:
     person = await make.person()
@@ -579,7 +579,7 @@ async def test_a_connection_without_a_hello_is_not_reported_to_the_hooks(
 # Unsequenced events, and typing -----------------------------------------------------------------------------------
 
 
-async def test_an_unsequenced_event_reaches_only_the_users_sockets_in_the_same_process(
+async def test_an_unsequenced_event_reaches_only_the_sockets_of_the_user_in_the_same_process(
     start_process: StartProcess, make: Make
 ) -> None:
     here, there = await start_process(), await start_process()
@@ -596,7 +596,7 @@ async def test_an_unsequenced_event_reaches_only_the_users_sockets_in_the_same_p
     assert (await elsewhere.receive())["op"] == "error"
 
 
-async def test_a_change_of_an_extra_field_during_the_hello_arrives_after_the_welcome(
+async def test_a_change_of_an_extra_welcome_field_during_the_hello_arrives_after_the_welcome(
     process: ServerProcess, make: Make
 ) -> None:
     person = await make.person()
@@ -845,7 +845,7 @@ async def test_a_user_who_was_signed_out_counts_as_gone_before_the_client_answer
     assert process.hooks.closed_connections == [(identity, connection_id)]
 
 
-async def test_a_revoked_tokens_sockets_close_even_if_the_revocations_signal_was_lost(
+async def test_the_sockets_of_a_revoked_token_close_even_if_the_signal_was_lost(
     process: ServerProcess, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub_module, "MAX_USERS_PER_COMPARISON", 2)
@@ -961,7 +961,7 @@ async def test_frames_that_the_application_never_sees_count_as_frames(
     await until(lambda: process.open_sockets() == 0)
 
 
-async def test_a_text_frame_that_is_no_utf8_closes_the_socket_without_a_line_in_the_log(
+async def test_a_text_frame_with_invalid_utf8_closes_the_socket_without_a_line_in_the_log(
     process: ServerProcess, make: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
     device = await Device("customer", await make.person()).start(process)
@@ -1061,7 +1061,7 @@ async def test_no_client_resumes_while_the_process_holds_too_many_missed_events(
 
 
 @pytest.mark.rule("X.13")
-async def test_a_person_who_opens_socket_after_socket_cannot_say_hello_without_end(
+async def test_the_number_of_hellos_of_a_person_is_bounded_across_many_sockets(
     process: ServerProcess, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub_module, "MAX_HELLOS_PER_PERSON", 3)
@@ -1078,7 +1078,7 @@ async def test_a_person_who_opens_socket_after_socket_cannot_say_hello_without_e
 
 
 @pytest.mark.rule("X.13")
-async def test_a_person_who_has_drawn_too_many_missed_events_fetches_the_state_instead(
+async def test_a_person_who_has_read_too_many_missed_events_must_fetch_the_state(
     process: ServerProcess, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub_module, "MAX_REPLAYED_BYTES_PER_PERSON", 1_000)

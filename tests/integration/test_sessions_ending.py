@@ -273,7 +273,7 @@ async def test_an_early_end_does_not_wait_for_a_worker_that_has_locked_the_deadl
     assert (await state(database, chat))["end_reason"] == "customer_ended"
 
 
-async def test_a_session_is_unchanged_when_the_transaction_of_its_end_fails(
+async def test_a_session_is_unchanged_when_the_transaction_that_ends_it_fails(
     database: Database, chat: Chat
 ) -> None:
     before = await state(database, chat)

@@ -221,7 +221,7 @@ async def test_a_malformed_message_is_refused(database: Database, client: AsyncC
     assert await database.fetchval("SELECT count(*) FROM messages") == 0
 
 
-async def test_every_operation_on_another_persons_session_answers_not_found(
+async def test_every_operation_on_the_session_of_another_person_answers_not_found(
     database: Database, make: Make, client: AsyncClient, chat: Chat
 ) -> None:
     other = await open_chat(database, make)

@@ -200,7 +200,7 @@ async def test_after_the_end_a_new_message_is_refused_but_a_repeated_message_is_
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(5)
-async def test_a_message_is_refused_as_soon_as_the_databases_clock_reaches_ends_at(
+async def test_a_message_is_refused_as_soon_as_the_clock_of_the_database_reaches_ends_at(
     database: Database, make: Make, clock: VirtualClock, message_writer: MessageWriter
 ) -> None:
     await clock.set(START)
@@ -218,7 +218,7 @@ async def test_a_message_is_refused_as_soon_as_the_databases_clock_reaches_ends_
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(5)
-async def test_a_message_that_waits_for_the_sessions_lock_until_ends_at_is_refused(
+async def test_a_message_is_refused_if_it_waits_for_the_lock_of_the_session_until_ends_at(
     database: Database, make: Make, clock: VirtualClock, message_writer: MessageWriter
 ) -> None:
     await clock.set(START)
@@ -235,7 +235,7 @@ async def test_a_message_that_waits_for_the_sessions_lock_until_ends_at_is_refus
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(5)
-async def test_a_message_is_refused_when_its_batch_waits_for_a_lock_until_ends_at(
+async def test_a_message_is_refused_if_its_batch_waits_for_a_lock_until_ends_at(
     database: Database, make: Make, clock: VirtualClock
 ) -> None:
     await clock.set(START)
@@ -471,7 +471,7 @@ async def test_a_batch_is_repeated_and_stored_once_when_the_connection_to_postgr
     assert len(await stream_events(database, chat.mitra)) == 4
 
 
-async def test_while_postgresql_is_away_no_message_waits_for_the_tries_of_the_messages_before_it(
+async def test_a_message_does_not_wait_for_the_tries_of_earlier_messages_while_postgresql_is_away(
     chat: Chat, message_writer: MessageWriter
 ) -> None:
     tries = 0
@@ -677,7 +677,7 @@ async def test_messages_of_one_batch_beyond_the_limit_are_refused_and_the_others
     assert len(await stored(database, chat)) == 15 + 5 + 1
 
 
-def test_a_process_remembers_nobody_who_has_sent_nothing_for_a_minute(
+def test_a_process_forgets_a_person_who_has_sent_nothing_for_a_minute(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = 1_000.0

@@ -67,7 +67,7 @@ async def test_every_path_of_a_client_returns_the_page_of_the_client(
     assert answer.headers["cache-control"] == "no-cache"
 
 
-async def test_a_page_may_use_only_scripts_and_servers_of_the_pages_own_origin(
+async def test_a_page_may_use_only_scripts_and_servers_of_its_own_origin(
     browser: httpx.AsyncClient,
 ) -> None:
     policy = (await browser.get("/app/")).headers["content-security-policy"].split("; ")
@@ -101,7 +101,7 @@ async def test_a_file_is_cached_without_revalidation_only_if_its_name_contains_a
         ("", None),
     ],
 )
-async def test_a_browser_gets_the_best_encoding_of_its_accept_encoding_header(
+async def test_a_browser_gets_the_best_encoding_that_its_accept_encoding_header_allows(
     browser: httpx.AsyncClient, accepted: str, encoding: str | None
 ) -> None:
     request = browser.build_request("GET", f"/app/{SCRIPT}", headers={"accept-encoding": accepted})

@@ -88,7 +88,7 @@ async def until_answer(url: str, status: int) -> None:
 
 
 @pytest.mark.invariant(12)
-async def test_a_stopping_server_lets_the_proxy_notice_then_closes_sockets_then_its_port_then_operations(
+async def test_a_stopping_server_waits_for_the_proxy_then_closes_sockets_then_its_port_then_the_operations_port(
     settings: Settings, database: Database, valkey_client: valkey.asyncio.Valkey
 ) -> None:
     server = StoppingServer(settings)
@@ -130,7 +130,7 @@ async def test_a_stopping_server_lets_the_proxy_notice_then_closes_sockets_then_
     assert await answers_at(f"{server.operations_url}/livez") is None
 
 
-async def test_a_second_interrupt_ends_the_notice(settings: Settings) -> None:
+async def test_a_second_interrupt_ends_the_wait_for_the_proxy(settings: Settings) -> None:
     server = StoppingServer(settings)
     waiting = asyncio.create_task(server._unless_forced(server._let_the_proxy_notice()))
     await server.notice.reached.wait()
@@ -139,7 +139,7 @@ async def test_a_second_interrupt_ends_the_notice(settings: Settings) -> None:
         await waiting
 
 
-async def test_sockets_are_closed_one_after_the_other_and_those_still_open_go_on(
+async def test_sockets_close_one_after_the_other_and_each_open_socket_still_works(
     settings: Settings,
     database: Database,
     valkey_client: valkey.asyncio.Valkey,
@@ -171,7 +171,7 @@ async def test_sockets_are_closed_one_after_the_other_and_those_still_open_go_on
 
 
 @pytest.mark.invariant(12)
-async def test_a_stopping_worker_finishes_the_transaction_under_way(
+async def test_a_stopping_worker_finishes_its_current_transaction(
     settings: Settings, database: Database, valkey_client: valkey.asyncio.Valkey
 ) -> None:
     claimed = Latch()

@@ -80,9 +80,7 @@ async def urls(database_url: str, run: Run) -> Urls:
     return made
 
 
-async def test_a_new_installation_is_made_by_two_commands_that_can_be_repeated(
-    servers: EmbeddedServers, run: Run
-) -> None:
+async def test_two_repeatable_commands_make_a_new_installation(servers: EmbeddedServers, run: Run) -> None:
     new = urls_of(database_url_of(servers, "made_by_roles"))
     for _ in range(2):
         assert (await run("roles", new))[0] == 0
@@ -92,7 +90,7 @@ async def test_a_new_installation_is_made_by_two_commands_that_can_be_repeated(
     await serving.close()
 
 
-async def test_the_serving_role_can_neither_change_the_audit_nor_the_schema(urls: Urls) -> None:
+async def test_the_serving_role_cannot_change_the_audit_or_the_schema(urls: Urls) -> None:
     serving = await asyncpg.connect(urls.serving)
     owner_name = urls.owner.split("/")[2].split(":")[0]
     for refused in (
@@ -138,9 +136,7 @@ async def test_every_operation_and_the_worker_need_no_more_than_the_serving_role
         await prune_once(services)
 
 
-async def test_a_migration_after_the_roles_lets_the_serving_role_use_what_is_new(
-    urls: Urls, run: Run
-) -> None:
+async def test_the_serving_role_may_use_a_new_table_after_the_next_migration(urls: Urls, run: Run) -> None:
     owner = await asyncpg.connect(urls.owner)
     serving = await asyncpg.connect(urls.serving)
     await owner.execute("CREATE TABLE new_things (id bigint GENERATED ALWAYS AS IDENTITY, name text)")
@@ -159,7 +155,9 @@ async def test_a_migration_after_the_roles_lets_the_serving_role_use_what_is_new
     await serving.close()
 
 
-async def test_the_faults_of_a_role_that_owns_the_tables_are_named(database_url: str) -> None:
+async def test_the_check_of_the_serving_role_names_each_excess_right_of_the_owner_of_the_tables(
+    database_url: str,
+) -> None:
     connection = await asyncpg.connect(database_url)
     faults = await serving_role_faults(connection)
     assert faults[:3] == [
@@ -170,7 +168,9 @@ async def test_the_faults_of_a_role_that_owns_the_tables_are_named(database_url:
     await connection.close()
 
 
-async def test_a_process_that_serves_refuses_to_know_the_owner(servers: EmbeddedServers, urls: Urls) -> None:
+async def test_a_serving_process_does_not_start_if_its_settings_name_the_owner_or_the_administrator(
+    servers: EmbeddedServers, urls: Urls
+) -> None:
     settings = dataclasses.replace(
         development_settings(urls.serving, servers.valkey_url), environment="production"
     )
@@ -183,7 +183,7 @@ async def test_a_process_that_serves_refuses_to_know_the_owner(servers: Embedded
                 pass
 
 
-async def test_the_password_of_a_role_is_stored_as_postgresql_would_store_it(urls: Urls) -> None:
+async def test_the_stored_password_of_a_role_has_the_form_that_postgresql_uses(urls: Urls) -> None:
     admin = await asyncpg.connect(urls.admin)
     serving = urls.serving.split("/")[2].split(":")[0]
     stored = "SELECT rolpassword FROM pg_authid WHERE rolname = $1"
@@ -219,7 +219,7 @@ async def test_urls_that_do_not_name_two_roles_of_one_database_are_refused(
     assert errors.startswith(f"curhat: {sentence}")
 
 
-async def test_doctor_says_whether_the_role_is_one_that_serves(
+async def test_doctor_says_whether_the_role_is_a_serving_role(
     run: Run, urls: Urls, database_url: str
 ) -> None:
     _, output, _ = await run("doctor", urls)
@@ -229,7 +229,7 @@ async def test_doctor_says_whether_the_role_is_one_that_serves(
     assert "FAIL PostgreSQL role: it may administer the server; " in output
 
 
-async def test_doctor_for_production_names_what_would_show_only_when_it_is_too_late(
+async def test_doctor_for_production_names_faults_that_would_otherwise_show_too_late(
     run: Run, urls: Urls, servers: EmbeddedServers, tmp_path: Path
 ) -> None:
     key = tmp_path / "key"
@@ -261,7 +261,7 @@ async def test_doctor_for_production_names_what_would_show_only_when_it_is_too_l
     assert not [line for line in lines if "FAIL Valkey" in line]
 
 
-async def test_doctor_for_production_refuses_a_log_with_chats_and_a_valkey_that_forgets(
+async def test_doctor_for_production_refuses_a_log_with_chats_and_a_valkey_that_evicts_keys(
     run: Run, urls: Urls, servers: EmbeddedServers, valkey_client: "valkey.asyncio.Valkey"
 ) -> None:
     admin = await asyncpg.connect(urls.admin)

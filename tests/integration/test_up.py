@@ -251,7 +251,7 @@ def restarted(before: dict[str, int], after: dict[str, int]) -> set[str]:
     return {name for name, pid in after.items() if before.get(name) != pid}
 
 
-def test_the_error_for_a_port_in_use_contains_the_process_that_uses_the_port() -> None:
+def test_the_error_for_a_port_in_use_names_the_process_that_uses_the_port() -> None:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()

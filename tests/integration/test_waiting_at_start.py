@@ -107,7 +107,7 @@ async def test_a_waiting_server_stops_at_sigterm(servers: EmbeddedServers, late:
         assert await process.wait() == 0
 
 
-async def test_no_process_waits_for_a_database_that_refuses_it(servers: EmbeddedServers) -> None:
+async def test_no_process_waits_for_a_database_that_refuses_the_connection(servers: EmbeddedServers) -> None:
     settings = development_settings(
         servers.database_url.replace("/curhat?", "/no_such_database?"), servers.valkey_url
     )

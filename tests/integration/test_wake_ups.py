@@ -73,7 +73,9 @@ def done(answer: httpx.Response) -> Any:
 
 
 @pytest.mark.rule("X.8")
-async def test_cards_events_availability_and_sign_out_follow_their_signals(server: RunningServer) -> None:
+async def test_signals_make_cards_and_events_and_availability_and_a_sign_out_visible_at_once(
+    server: RunningServer,
+) -> None:
     customer, mitra = await server.customer(), await server.mitra(online=False)
     offer_id = str(await server.make.offer())
     count_available = server.application.services.presence.count_available
@@ -106,7 +108,7 @@ async def test_a_sleeping_worker_wakes_for_a_deadline_that_is_due_now(
 
 
 @pytest.mark.rule("4.1")
-async def test_the_outbox_wakes_for_a_message_that_its_own_worker_has_enqueued(
+async def test_the_outbox_sends_at_once_a_message_that_its_own_worker_has_enqueued(
     server: RunningServer, worker: Services
 ) -> None:
     async with push_service() as vendor:

@@ -23,7 +23,7 @@ async def asked(server: RunningServer, count: int) -> list[tuple[Person, UUID]]:
 
 @pytest.mark.rule("2b.5")
 @pytest.mark.invariant(1)
-async def test_one_of_many_concurrent_accepts_wins_and_each_answer_is_stored_under_its_key(
+async def test_only_one_of_many_concurrent_accepts_wins_and_each_answer_is_stored_under_its_key(
     server: RunningServer,
 ) -> None:
     mitras = await asked(server, MITRAS)

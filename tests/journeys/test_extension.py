@@ -125,7 +125,7 @@ async def is_running(database: Database, chat: Chat) -> bool:
 
 
 @pytest.mark.rule("5.3", "5.4", "5.5", "5.7")
-async def test_both_sides_see_the_deadline_the_price_and_the_default_action(
+async def test_both_sides_see_the_deadline_and_the_price_and_the_default_action(
     database: Database, make: Make, chat: Chat
 ) -> None:
     asked = await ask(database, make, chat)
@@ -170,7 +170,7 @@ async def test_the_terms_of_an_extension_are_fixed_when_the_customer_asks(
 
 
 @pytest.mark.rule("5.7")
-async def test_a_second_extension_is_refused_while_the_first_is_open(
+async def test_a_second_extension_is_refused_while_the_first_extension_is_open(
     database: Database, make: Make, chat: Chat
 ) -> None:
     asked = await ask(database, make, chat)
@@ -197,7 +197,7 @@ async def test_a_customer_cannot_ask_for_an_extension_with_a_session_offer_or_th
 
 
 @pytest.mark.rule("5.7")
-async def test_only_the_sessions_customer_can_ask_for_an_extension_and_only_its_mitra_can_answer(
+async def test_only_the_customer_of_a_session_can_ask_for_an_extension_and_only_the_mitra_can_answer(
     database: Database, make: Make, chat: Chat
 ) -> None:
     stranger = await open_chat(database, make)
@@ -212,7 +212,7 @@ async def test_only_the_sessions_customer_can_ask_for_an_extension_and_only_its_
 
 
 @pytest.mark.rule("5.7")
-async def test_a_customer_cannot_ask_for_an_extension_after_the_sessions_end(
+async def test_a_customer_cannot_ask_for_an_extension_after_the_session_has_ended(
     database: Database, clock: VirtualClock, make: Make, chat: Chat
 ) -> None:
     await clock.advance(MINUTES * 60)
@@ -282,7 +282,7 @@ async def test_an_extension_without_an_answer_is_rejected_when_its_mitra_may_be_
         "heard before the request",
     ],
 )
-async def test_silence_charges_only_if_the_mitra_was_heard_shortly_before_the_deadline(
+async def test_an_unanswered_extension_is_charged_only_if_the_mitra_was_heard_shortly_before_the_deadline(
     database: Database,
     clock: VirtualClock,
     make: Make,
@@ -327,7 +327,7 @@ async def test_silence_charges_only_if_the_mitra_was_heard_shortly_before_the_de
         "away too long after the request",
     ],
 )
-async def test_silence_charges_only_if_the_mitra_was_connected_at_the_deadline_itself(
+async def test_an_unanswered_extension_is_charged_only_if_the_mitra_was_connected_at_the_deadline(
     database: Database,
     clock: VirtualClock,
     make: Make,
@@ -349,7 +349,7 @@ async def test_silence_charges_only_if_the_mitra_was_connected_at_the_deadline_i
 @pytest.mark.rule("5.6", "5.8")
 @pytest.mark.invariant(5, 7)
 @pytest.mark.parametrize(("stopped_seconds", "frames_since"), [(0.3, 0.2), (1.1, 86_400)])
-async def test_silence_charges_nothing_for_a_mitra_who_came_back_while_the_worker_was_stopped(
+async def test_an_unanswered_extension_is_not_charged_if_the_mitra_came_back_while_the_worker_was_stopped(
     database: Database,
     clock: VirtualClock,
     make: Make,
@@ -377,7 +377,7 @@ async def test_silence_charges_nothing_for_a_mitra_who_came_back_while_the_worke
 
 @pytest.mark.rule("5.1", "5.2", "5.6")
 @pytest.mark.invariant(2, 5, 9)
-async def test_each_extension_of_a_batch_is_decided_by_its_own_terms(
+async def test_each_extension_of_a_batch_is_decided_under_its_own_terms(
     database: Database, make: Make, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -483,7 +483,7 @@ async def test_a_closed_socket_rejects_no_extension_while_presence_is_unknown(
 
 @pytest.mark.rule("5.4", "5.7")
 @pytest.mark.invariant(7)
-async def test_an_extension_that_its_mitra_approves_is_charged_immediately(
+async def test_an_extension_is_charged_immediately_when_the_mitra_approves(
     database: Database, make: Make, chat: Chat
 ) -> None:
     """Both sides see the new end of the session."""
@@ -510,7 +510,7 @@ async def test_an_extension_that_its_mitra_approves_is_charged_immediately(
 
 @pytest.mark.rule("5.4")
 @pytest.mark.invariant(7)
-async def test_an_extension_that_its_mitra_rejects_twice_is_rejected_once_and_not_charged(
+async def test_an_extension_that_the_mitra_rejects_twice_is_rejected_once_and_not_charged(
     database: Database, make: Make, chat: Chat
 ) -> None:
     asked = await ask(database, make, chat)
@@ -524,7 +524,7 @@ async def test_an_extension_that_its_mitra_rejects_twice_is_rejected_once_and_no
 
 @pytest.mark.rule("5.4", "5.7")
 @pytest.mark.invariant(7)
-async def test_the_customer_can_neither_confirm_nor_cancel_an_extensions_payment(
+async def test_the_customer_can_neither_confirm_nor_cancel_the_payment_of_an_extension(
     database: Database, make: Make, chat: Chat
 ) -> None:
     asked = await ask(database, make, chat)
@@ -585,7 +585,7 @@ async def test_a_session_does_not_end_while_an_extension_is_pending(
 
 @pytest.mark.rule("5.7")
 @pytest.mark.invariant(5)
-async def test_an_approval_after_the_old_end_adds_time_from_the_old_end(
+async def test_an_approval_after_the_old_session_end_adds_time_from_the_old_end(
     database: Database, clock: VirtualClock, make: Make, chat: Chat
 ) -> None:
     await clock.advance(MINUTES * 60 - 5)
@@ -649,7 +649,7 @@ async def test_a_charge_that_succeeds_after_an_early_end_is_refunded_once(
 
 
 @pytest.mark.rule("X.8")
-async def test_a_chat_that_its_mitra_ends_early_also_opens_a_case_for_its_extension(
+async def test_a_chat_that_the_mitra_ends_early_also_opens_a_case_for_the_extension(
     database: Database, make: Make, chat: Chat
 ) -> None:
     asked = await ask(database, make, chat)
@@ -706,7 +706,7 @@ async def test_a_charge_that_the_gateway_approves_after_thirty_seconds_is_refund
     ],
     ids=["approved", "declined"],
 )
-async def test_all_orders_of_up_to_six_gateway_answers_end_in_the_same_state(
+async def test_all_orders_of_up_to_six_gateway_answers_lead_to_the_same_state(
     database: Database, make: Make, chat: Chat, answers: list[ChargeAnswer]
 ) -> None:
     truth = answers[2]

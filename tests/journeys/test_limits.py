@@ -108,7 +108,7 @@ async def test_a_customer_opens_at_most_ten_payments_in_ten_minutes(
 
 
 @pytest.mark.rule("X.13")
-async def test_two_openings_at_once_do_not_pass_the_limit_together(
+async def test_two_concurrent_openings_do_not_exceed_the_limit_together(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     """The second opening has counted the payments before the first opening commits."""
@@ -177,7 +177,7 @@ async def test_a_customer_asks_for_at_most_thirty_extensions_in_an_hour(
 
 
 @pytest.mark.rule("2a.3", "2a.9")
-async def test_a_trial_that_its_customer_cancels_after_the_confirmation_is_used_up(
+async def test_a_trial_is_used_up_when_the_customer_cancels_it_after_the_confirmation(
     database: Database, make: Make
 ) -> None:
     customer, mitra = await make.customer(), await make.mitra()
@@ -199,7 +199,7 @@ async def test_a_trial_that_its_customer_cancels_after_the_confirmation_is_used_
 
 
 @pytest.mark.rule("2a.3", "2a.9")
-async def test_a_trial_that_fails_otherwise_is_confirmed_at_most_three_times_in_24_hours(
+async def test_a_customer_can_confirm_failing_trials_at_most_three_times_in_24_hours(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()
@@ -293,7 +293,7 @@ async def open_and_cancel_by_hand(database: Database, make: Make, customer: UUID
 @pytest.mark.rule("1.7", "1.8")
 @pytest.mark.invariant(2)
 @pytest.mark.parametrize("price_rp", [20_000, 0])
-async def test_nothing_is_charged_for_a_search_that_can_ask_nobody(
+async def test_a_search_that_can_ask_no_mitra_is_not_charged(
     database: Database, make: Make, price_rp: int
 ) -> None:
     """A mitra may still be in Valkey's list although its toggle is off or its last place is taken."""
@@ -374,7 +374,7 @@ async def test_a_payment_for_an_available_mitra_needs_no_other_mitra(
 
 
 @pytest.mark.rule("1.8", "2a.9")
-async def test_a_confirmation_is_refused_until_somebody_is_available_and_a_cancelled_trial_is_gone(
+async def test_a_confirmation_waits_for_an_available_mitra_and_for_the_end_of_a_cancelled_trial(
     server: RunningServer,
 ) -> None:
     customer = await server.customer()
@@ -397,7 +397,7 @@ async def test_a_confirmation_is_refused_until_somebody_is_available_and_a_cance
 
 
 @pytest.mark.rule("X.13")
-async def test_a_refusal_beyond_a_limit_names_the_time_to_wait_and_its_key_can_be_used_again(
+async def test_a_refusal_beyond_a_limit_names_the_time_to_wait_and_the_key_can_be_used_again(
     server: RunningServer, clock: VirtualClock
 ) -> None:
     await clock.set()

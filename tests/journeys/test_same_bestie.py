@@ -192,7 +192,7 @@ async def test_a_mitra_without_a_past_chat_with_the_customer_is_not_found(
 
 
 @pytest.mark.rule("X.10")
-async def test_no_payment_for_a_mitra_is_opened_and_no_fallback_is_taken_while_presence_is_unknown(
+async def test_no_targeted_payment_is_opened_and_no_fallback_is_taken_while_presence_is_unknown(
     database: Database, make: Make, past_chat: PastChat
 ) -> None:
     says = FakePresence(past_chat.mitra)
@@ -561,7 +561,7 @@ async def test_a_fallback_can_be_taken_once_and_only_by_its_own_customer(
 
 
 @pytest.mark.rule("X.1", "3.8")
-async def test_a_failed_trial_for_the_same_mitra_opens_a_case_of_rp0(
+async def test_a_failed_trial_with_a_chosen_mitra_opens_a_case_of_0_rupiah(
     database: Database, make: Make, past_chat: PastChat
 ) -> None:
     pairing_id = await ask(database, make, past_chat, price_rp=0)

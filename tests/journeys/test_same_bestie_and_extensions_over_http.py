@@ -256,7 +256,7 @@ async def test_cancelling_while_waiting_ends_the_journey_with_a_case_and_no_fall
 
 
 @pytest.mark.rule("3.2", "3.7")
-async def test_another_customers_mitra_or_pairing_is_not_found(server: RunningServer) -> None:
+async def test_a_mitra_or_a_pairing_of_another_customer_is_not_found(server: RunningServer) -> None:
     customer, mitra = await make_past_chat(server)
     stranger = await server.customer()
     async with working(mitra):
@@ -318,7 +318,7 @@ async def start_chat(server: RunningServer) -> RunningChat:
 
 @pytest.mark.rule("5.3", "5.4", "5.5", "5.7", "V.3")
 @pytest.mark.invariant(2, 7, 10)
-async def test_an_extension_that_its_mitra_approves_is_charged_immediately(server: RunningServer) -> None:
+async def test_an_extension_is_charged_immediately_when_the_mitra_approves(server: RunningServer) -> None:
     """Both sides see the new end of the session."""
     chat = await start_chat(server)
     async with chat.customer.socket() as phone, working(chat.mitra) as (other_phone,):
@@ -378,7 +378,7 @@ async def test_the_configured_default_action_takes_effect_at_the_deadline(
 
 @pytest.mark.rule("5.4")
 @pytest.mark.invariant(7)
-async def test_an_extension_that_its_mitra_rejects_is_not_charged_and_the_customer_may_ask_again(
+async def test_a_rejected_extension_is_not_charged_and_the_customer_may_ask_again(
     server: RunningServer,
 ) -> None:
     chat = await start_chat(server)
@@ -420,7 +420,7 @@ async def test_an_extension_is_rejected_immediately_when_the_mitra_is_disconnect
 
 @pytest.mark.rule("5.6")
 @pytest.mark.invariant(7)
-async def test_an_extension_is_rejected_when_its_mitras_socket_stays_closed_for_three_seconds(
+async def test_an_extension_is_rejected_when_the_socket_of_the_mitra_stays_closed_for_three_seconds(
     server: RunningServer,
 ) -> None:
     await configure(server, "extension_timeout_seconds", "60")
@@ -442,7 +442,7 @@ async def test_an_extension_is_rejected_when_its_mitras_socket_stays_closed_for_
 
 @pytest.mark.rule("5.6", "5.8")
 @pytest.mark.invariant(7)
-async def test_silence_charges_nothing_for_a_mitra_whose_phone_died_without_closing_its_socket(
+async def test_an_unanswered_extension_is_not_charged_if_the_phone_of_the_mitra_died_without_closing_its_socket(
     server: RunningServer, servers: EmbeddedServers, database_url: str
 ) -> None:
     """One phone dies 0.8 s before the request, in a window of 5 s, and another 5 s after the request, in a window of
@@ -546,7 +546,7 @@ async def test_ending_the_chat_rejects_its_pending_extension_and_forbids_new_ext
 
 
 @pytest.mark.rule("5.4", "5.7")
-async def test_another_customers_extension_and_an_offer_for_another_purpose_are_not_found(
+async def test_an_extension_of_another_customer_and_an_offer_for_another_purpose_are_not_found(
     server: RunningServer,
 ) -> None:
     chat, other = await start_chat(server), await start_chat(server)
@@ -590,7 +590,7 @@ async def test_a_mitra_who_returned_while_the_customer_paid_is_asked(server: Run
 
 @pytest.mark.rule("3.5", "4.4")
 @pytest.mark.invariant(10)
-async def test_the_confirmation_the_event_and_the_pairing_show_the_same_fallback(
+async def test_the_confirmation_and_the_event_and_the_pairing_show_the_same_fallback(
     server: RunningServer,
 ) -> None:
     customer, mitra = await make_past_chat(server)

@@ -131,7 +131,7 @@ async def test_a_mitra_who_was_asked_and_went_offline_does_not_count_as_rejectin
 
 
 @pytest.mark.rule("2b.4", "X.10")
-async def test_rejections_are_counted_at_the_end_of_the_window_while_presence_is_unknown(
+async def test_the_worker_counts_rejections_at_the_end_of_the_window_while_presence_is_unknown(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()
@@ -268,7 +268,7 @@ async def test_cancelling_the_search_opens_a_case_and_closes_the_cards(
 
 
 @pytest.mark.rule("X.1")
-async def test_a_failed_search_under_a_trial_opens_a_case_of_rp0(database: Database, make: Make) -> None:
+async def test_a_failed_search_for_a_trial_opens_a_case_of_0_rupiah(database: Database, make: Make) -> None:
     customer = await make.customer()
     pairing_id = await open_blast(database, await make.confirmed_payment(customer, price_rp=0), [])
     await in_own_transaction(database, lambda tx: searching.cancel_search(tx, customer, pairing_id))
@@ -296,7 +296,7 @@ async def test_a_card_identifies_the_customer_only_by_the_call_name(database: Da
 
 
 @pytest.mark.rule("X.8", "X.4")
-async def test_a_suspension_withdraws_the_mitras_requests_and_ends_their_sessions(
+async def test_a_suspension_withdraws_the_requests_of_the_mitra_and_ends_the_sessions(
     database: Database, make: Make
 ) -> None:
     mitra = await make.mitra(max_customers=2)
@@ -359,7 +359,7 @@ async def test_a_refresh_without_a_signal_shows_the_open_cards_and_why_a_card_cl
         ("session_status_changed", session_states.STEPS),
     ],
 )
-async def test_the_database_allows_exactly_the_transitions_of_each_packages_states_py(
+async def test_the_database_allows_exactly_the_transitions_in_the_states_py_of_each_package(
     database: Database, function: str, steps: frozenset[tuple[str, str]]
 ) -> None:
     source: str = await database.fetchval("SELECT prosrc FROM pg_proc WHERE proname = $1", function)

@@ -48,7 +48,7 @@ def test_an_address_that_is_not_public_is_refused(addresses: Addresses, host: st
 
 
 @pytest.mark.parametrize("host", THIS_MACHINE)
-def test_production_never_pushes_to_this_machine(host: str) -> None:
+def test_production_never_pushes_to_its_own_machine(host: str) -> None:
     with pytest.raises(EndpointRefused, match="must be on the public internet"):
         PRODUCTION.check_form(f"https://{host}/push/1")
     DEVELOPMENT.check_form(f"https://{host}/push/1")
@@ -147,7 +147,7 @@ async def test_no_push_is_sent_to_a_subscription_whose_address_is_private() -> N
     assert outcome == Refused("address_refused")
 
 
-async def test_names_that_resolve_slowly_delay_no_browsers_push_service_and_no_other_thread(
+async def test_host_names_that_resolve_slowly_delay_no_known_push_service_and_no_other_thread(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lookups: list[str] = []

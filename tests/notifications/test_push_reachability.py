@@ -36,7 +36,7 @@ async def is_available(server: RunningServer) -> bool:
 
 
 @pytest.mark.rule("1.1", "1.2", "4.1", "2b.5")
-async def test_a_mitra_whom_push_reaches_is_asked_and_may_accept(
+async def test_a_mitra_who_is_reachable_by_push_is_asked_and_may_accept(
     server: RunningServer, vendor: PushService, worker: Worker
 ) -> None:
     mitra = await server.mitra(online=False)
@@ -65,7 +65,7 @@ async def test_a_mitra_whom_push_reaches_is_asked_and_may_accept(
 
 
 @pytest.mark.rule("1.1")
-async def test_push_reachability_ends_15_minutes_after_the_app_was_last_seen(
+async def test_reachability_by_push_ends_15_minutes_after_the_app_was_last_seen(
     server: RunningServer, vendor: PushService, presence: Presence, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -160,7 +160,7 @@ async def test_a_push_subscription_does_not_make_an_ineligible_mitra_available(
 
 @pytest.mark.invariant(11)
 @pytest.mark.rule("X.10", "1.1")
-async def test_push_reachability_is_rebuilt_from_postgresql_after_valkey_was_wiped(
+async def test_reachability_by_push_is_rebuilt_from_postgresql_after_valkey_was_wiped(
     server: RunningServer, vendor: PushService, presence: Presence, valkey_client: valkey.asyncio.Valkey
 ) -> None:
     mitra = await subscribed_mitra(server, vendor)
@@ -176,7 +176,7 @@ async def test_push_reachability_is_rebuilt_from_postgresql_after_valkey_was_wip
 
 
 @pytest.mark.rule("2b.2", "1.1")
-async def test_a_mitra_whom_push_reaches_is_offered_a_blast_that_began_while_the_mitra_was_full(
+async def test_a_mitra_who_is_reachable_by_push_is_offered_a_blast_that_began_while_the_mitra_was_full(
     server: RunningServer, vendor: PushService, worker: Worker, presence: Presence
 ) -> None:
     mitra = await subscribed_mitra(server, vendor)
@@ -194,7 +194,7 @@ async def test_a_mitra_whom_push_reaches_is_offered_a_blast_that_began_while_the
 
 
 @pytest.mark.rule("1.2")
-async def test_a_poll_costs_one_zcount_for_any_number_of_mitras_whom_push_reaches(
+async def test_a_poll_costs_one_zcount_for_any_number_of_mitras_who_are_reachable_by_push(
     server: RunningServer, vendor: PushService, valkey_client: valkey.asyncio.Valkey
 ) -> None:
     for _ in range(3):

@@ -123,7 +123,7 @@ async def test_a_message_that_the_mitra_has_read_is_not_pushed(
 
 
 @pytest.mark.rule("4.7")
-async def test_each_side_of_a_chat_is_pushed_only_the_other_sides_messages(
+async def test_each_side_of_a_chat_gets_pushes_only_for_messages_of_the_other_side(
     chat: Chat, worker: Worker, clock: VirtualClock
 ) -> None:
     browser = chat.vendor.browser()
@@ -141,7 +141,7 @@ async def test_each_side_of_a_chat_is_pushed_only_the_other_sides_messages(
 
 
 @pytest.mark.rule("4.7")
-async def test_a_mitra_whose_connection_died_is_pushed_the_extension_request_within_its_window(
+async def test_a_mitra_with_a_dead_connection_gets_a_push_for_an_extension_within_its_window(
     chat: Chat, worker: Worker, server: RunningServer, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with chat.mitra.socket() as phone:
@@ -166,7 +166,7 @@ async def test_a_mitra_whose_connection_died_is_pushed_the_extension_request_wit
 
 
 @pytest.mark.rule("4.7")
-async def test_an_extension_that_is_decided_is_not_pushed(
+async def test_a_decided_extension_causes_no_push(
     chat: Chat, worker: Worker, server: RunningServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with chat.mitra.socket():
@@ -180,7 +180,7 @@ async def test_an_extension_that_is_decided_is_not_pushed(
 
 
 @pytest.mark.rule("4.7")
-async def test_an_extension_is_pushed_even_if_a_message_waits_for_its_own_push(
+async def test_an_extension_is_pushed_even_if_a_message_of_the_chat_waits_for_a_push(
     chat: Chat, worker: Worker, server: RunningServer, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with chat.mitra.socket():

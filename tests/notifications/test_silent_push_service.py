@@ -100,7 +100,7 @@ async def test_a_silent_push_service_delays_no_message_to_another_service(
 
 @pytest.mark.rule("4.1")
 @pytest.mark.invariant(12)
-async def test_many_silent_hosts_that_clients_chose_delay_no_message_to_a_browsers_push_service(
+async def test_many_silent_hosts_that_clients_chose_delay_no_message_to_a_known_push_service(
     database: Database, make: Make
 ) -> None:
     mitra, channel = await make.mitra(), Channel()
@@ -113,7 +113,7 @@ async def test_many_silent_hosts_that_clients_chose_delay_no_message_to_a_browse
         assert channel.running.total() <= MAX_SENDS_RUNNING // 3
 
 
-async def test_a_push_service_that_is_not_known_gets_its_messages(database: Database, make: Make) -> None:
+async def test_an_unknown_push_service_gets_its_messages(database: Database, make: Make) -> None:
     mitra, channel = await make.mitra(), Channel()
     await database.execute(ENQUEUE, mitra, 60, "push.example")
     async with sending(database, channel):
@@ -139,7 +139,7 @@ async def test_a_push_service_that_is_not_known_gets_its_messages(database: Data
         ("https://fcmxgoogleapis.com/", None),
     ],
 )
-async def test_only_the_host_of_an_endpoint_makes_it_one_of_a_known_push_service(
+async def test_only_the_host_of_an_endpoint_decides_whether_its_push_service_is_known(
     database: Database, endpoint: str, service: str | None
 ) -> None:
     assert await database.fetchval("SELECT substring($1, $2)", endpoint, KNOWN_ENDPOINT) == service

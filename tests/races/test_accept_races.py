@@ -38,7 +38,7 @@ async def _status(database: Database, pairing_id: UUID) -> str:
 
 @pytest.mark.rule("2b.5")
 @pytest.mark.invariant(1, 6)
-async def test_one_of_fifty_concurrent_accepts_wins_and_the_other_accepts_are_refused_as_taken(
+async def test_only_one_of_fifty_concurrent_accepts_wins_and_the_others_are_refused_as_taken(
     database: Database, make: Make
 ) -> None:
     payment_id = await make.confirmed_payment(await make.customer())
@@ -61,7 +61,7 @@ async def test_one_of_fifty_concurrent_accepts_wins_and_the_other_accepts_are_re
 
 
 @pytest.mark.rule("2b.5")
-async def test_an_accept_must_be_repeated_when_the_transaction_that_held_its_key_was_rolled_back(
+async def test_an_accept_must_be_repeated_if_the_transaction_that_held_its_key_was_rolled_back(
     database: Database, make: Make
 ) -> None:
     mitra = await make.mitra()

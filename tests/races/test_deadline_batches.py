@@ -62,7 +62,7 @@ async def test_sessions_that_end_in_one_batch_free_the_capacity_and_send_each_ev
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(5)
-async def test_a_deadline_takes_effect_once_when_several_workers_have_it_in_their_batches(
+async def test_a_deadline_takes_effect_once_when_it_is_in_the_batches_of_several_workers(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     chats = await chats_past_their_end(database, make, clock)

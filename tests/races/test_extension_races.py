@@ -365,7 +365,7 @@ async def test_a_race_between_a_suspension_and_an_approval_has_one_outcome(
 @pytest.mark.rule("5.7", "X.8")
 @pytest.mark.invariant(5, 6)
 @pytest.mark.parametrize("asked_first", [True, False])
-async def test_a_race_between_asking_for_an_extension_and_the_sessions_end_has_one_outcome(
+async def test_a_race_between_asking_for_an_extension_and_the_end_of_the_session_has_one_outcome(
     scenario: Scenario, asked_first: bool
 ) -> None:
     worker = scenario.worker()
@@ -389,7 +389,7 @@ async def test_a_race_between_asking_for_an_extension_and_the_sessions_end_has_o
 
 @pytest.mark.rule("5.7", "X.8")
 @pytest.mark.invariant(5, 6)
-async def test_asking_for_an_extension_is_refused_after_waiting_for_a_lock_past_the_sessions_end(
+async def test_asking_for_an_extension_is_refused_after_waiting_for_a_lock_past_the_end_of_the_session(
     scenario: Scenario,
 ) -> None:
     await scenario.clock.advance(MINUTES * 60 - 0.001)
@@ -402,7 +402,7 @@ async def test_asking_for_an_extension_is_refused_after_waiting_for_a_lock_past_
 @pytest.mark.rule("5.7", "X.8")
 @pytest.mark.invariant(5, 6)
 @pytest.mark.parametrize("approved", [True, False])
-async def test_a_decision_takes_effect_after_a_worker_has_claimed_the_sessions_end(
+async def test_a_decision_takes_effect_after_a_worker_has_claimed_the_end_deadline_of_the_session(
     scenario: Scenario, approved: bool
 ) -> None:
     """After an approval the session ends at its new end. After a rejection the worker ends the session."""
@@ -563,7 +563,7 @@ async def test_asking_for_an_extension_waits_for_the_rejection_of_the_last_exten
 @pytest.mark.rule("5.7")
 @pytest.mark.invariant(2, 5, 9)
 @pytest.mark.parametrize("answer_first", [True, False])
-async def test_a_race_between_the_gateways_approval_and_its_timeout_has_one_outcome(
+async def test_a_race_between_an_approval_of_the_gateway_and_the_timeout_has_one_outcome(
     scenario: Scenario, answer_first: bool
 ) -> None:
     asked, key = await scenario.charging()
@@ -584,7 +584,7 @@ async def test_a_race_between_the_gateways_approval_and_its_timeout_has_one_outc
 
 @pytest.mark.rule("5.7")
 @pytest.mark.invariant(5, 9)
-async def test_a_charge_is_refunded_when_the_gateways_approval_waits_for_a_lock_past_thirty_seconds(
+async def test_a_charge_is_refunded_if_its_approval_waits_for_a_lock_past_thirty_seconds(
     scenario: Scenario,
 ) -> None:
     asked, key = await scenario.charging()
@@ -604,7 +604,7 @@ async def test_a_charge_is_refunded_when_the_gateways_approval_waits_for_a_lock_
 @pytest.mark.invariant(9)
 @pytest.mark.parametrize("answer_first", [True, False])
 @pytest.mark.parametrize("answer", [APPROVED, DECLINED], ids=["approved", "declined"])
-async def test_a_race_between_the_gateways_answer_and_an_early_end_has_one_outcome(
+async def test_a_race_between_an_answer_of_the_gateway_and_an_early_end_has_one_outcome(
     scenario: Scenario, answer_first: bool, answer: ChargeAnswer
 ) -> None:
     asked, key = await scenario.charging()
@@ -656,7 +656,7 @@ async def test_two_concurrent_gateway_answers_have_one_outcome(
 @pytest.mark.rule("5.7")
 @pytest.mark.invariant(2, 9)
 @pytest.mark.parametrize("question_first", [True, False])
-async def test_a_race_between_a_workers_query_and_the_gateways_answer_approves_once(
+async def test_a_race_between_a_query_and_an_answer_of_the_gateway_approves_the_charge_once(
     scenario: Scenario, question_first: bool
 ) -> None:
     asked, key = await scenario.charging()

@@ -98,7 +98,7 @@ async def test_no_operation_waits_for_a_deadline_that_another_transaction_holds(
 
 
 @pytest.mark.rule("5.6", "X.8")
-async def test_a_closed_socket_is_checked_although_another_transaction_holds_the_deadlines(
+async def test_the_server_checks_a_closed_socket_although_another_transaction_holds_the_deadlines(
     server: RunningServer,
 ) -> None:
     customer, mitra = await server.customer(), await server.mitra()
@@ -167,7 +167,7 @@ def fires_push(database: Database) -> Side:
 
 
 @pytest.mark.rule("4.1")
-async def test_a_message_keeps_the_deadline_that_it_found_armed(
+async def test_a_message_keeps_a_deadline_that_is_already_armed(
     database: Database, chat: Chat, clock: VirtualClock
 ) -> None:
     """If the worker fired the deadline before the message is committed, it would not see the message."""
@@ -179,7 +179,7 @@ async def test_a_message_keeps_the_deadline_that_it_found_armed(
 
 
 @pytest.mark.rule("4.1")
-async def test_a_message_arms_another_deadline_while_a_worker_holds_the_first(
+async def test_a_message_arms_another_deadline_while_a_worker_holds_the_first_deadline(
     database: Database, chat: Chat, clock: VirtualClock
 ) -> None:
     await message(database, chat, 1)(_no_hold)

@@ -249,7 +249,9 @@ async def test_a_race_between_going_offline_and_timeout_fails_the_pairing_once(
 
 @pytest.mark.rule("4.4")
 @pytest.mark.invariant(4, 6)
-async def test_two_workers_that_fire_two_deadlines_of_a_pairing_fail_it_once(scenario: Scenario) -> None:
+async def test_two_workers_that_fire_two_deadlines_of_a_pairing_fail_the_pairing_once(
+    scenario: Scenario,
+) -> None:
     """One worker fires the timeout. The other worker fires the deadline that was armed when the mitra went offline."""
     await scenario.ask()
     await scenario.clock.advance(WINDOW_SECONDS)

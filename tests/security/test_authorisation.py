@@ -94,7 +94,9 @@ async def test_an_operation_of_another_role_is_forbidden(server: RunningServer, 
     assert await business_rows(server.database) == before
 
 
-async def test_an_operators_token_is_invalid_in_the_operations_of_the_apps(server: RunningServer) -> None:
+async def test_the_token_of_an_operator_is_invalid_in_the_operations_of_the_apps(
+    server: RunningServer,
+) -> None:
     operator = await server.operator()
     calls = [(op, await entry.prepare(server)) for op, entry in FOR_SIGNED_IN if entry.whose != "operator"]
     before = await business_rows(server.database)
@@ -155,7 +157,7 @@ async def _answer_about(
 
 @pytest.mark.rule("X.4")
 @pytest.mark.parametrize("role", ["customer", "mitra"])
-async def test_another_persons_data_gets_the_same_answer_as_unknown_data(
+async def test_data_of_another_person_gets_the_same_answer_as_unknown_data(
     server: RunningServer, role: Role
 ) -> None:
     stranger = await (server.customer("Tari") if role == "customer" else server.mitra("Kak Dewi"))
@@ -204,7 +206,7 @@ async def test_the_customer_of_a_chat_cannot_act_as_its_mitra(server: RunningSer
 
 
 @pytest.mark.rule("X.4")
-async def test_another_persons_ids_in_a_body_or_query_find_nothing(server: RunningServer) -> None:
+async def test_ids_of_another_person_in_a_body_or_query_find_nothing(server: RunningServer) -> None:
     customer, other = await server.customer(), await server.customer("Tari")
     mitra = await server.mitra(max_customers=3)
     chat, others = await server.chat(customer.id, mitra.id), await server.chat(other.id, mitra.id)
@@ -412,7 +414,7 @@ async def test_a_ticket_opens_one_socket_of_its_own_role(server: RunningServer) 
     assert await _opened(server, "customer", query=f"?ticket={ticket}") == protocol.SIGNED_OUT
 
 
-async def test_one_of_many_concurrent_uses_of_a_ticket_succeeds(server: RunningServer) -> None:
+async def test_only_one_of_many_concurrent_uses_of_a_ticket_succeeds(server: RunningServer) -> None:
     ticket = await _ticket(await server.customer())
     outcomes = await asyncio.gather(
         *(_opened(server, "customer", query=f"?ticket={ticket}") for _ in range(10))
@@ -447,7 +449,7 @@ async def test_a_sign_out_closes_only_the_sockets_of_its_token(server: RunningSe
 
 
 @pytest.mark.rule("X.8")
-async def test_a_suspension_closes_the_mitras_sockets_and_refuses_requests_within_five_seconds(
+async def test_a_suspension_closes_the_sockets_of_the_mitra_and_refuses_requests_within_five_seconds(
     server: RunningServer,
 ) -> None:
     mitra = await server.mitra()
@@ -490,7 +492,7 @@ async def test_events_and_typing_signals_of_a_chat_reach_only_its_two_members(se
         assert [frame for frame in told.events if frame["op"] == "signal"] == []
 
 
-async def test_another_persons_epoch_does_not_resume_a_stream(server: RunningServer) -> None:
+async def test_the_epoch_of_another_person_does_not_resume_a_stream(server: RunningServer) -> None:
     customer, stranger = await server.customer(), await server.customer("Tari")
     mitra = await server.mitra(max_customers=3)
     chat = await server.chat(customer.id, mitra.id)

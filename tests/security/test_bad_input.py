@@ -236,14 +236,16 @@ async def test_the_character_nul_is_refused_in_every_text_of_every_operation(
     assert await business_rows(server.database) == before
 
 
-async def test_nul_in_an_email_of_a_sign_in_is_refused_before_a_try_is_counted(server: RunningServer) -> None:
+async def test_an_email_with_nul_is_refused_at_sign_in_before_the_server_counts_a_try(
+    server: RunningServer,
+) -> None:
     body = {"email": "sari\0@example.id", "password": "a password"}
     answer = await server.http.post("/api/control-center/auth/login", json=body)
     assert problem(answer) == INVALID
     assert answer.json()["errors"] == [{"field": "email", "message": "contains the character NUL"}]
 
 
-async def test_a_text_may_contain_the_escape_of_nul_as_text(server: RunningServer) -> None:
+async def test_a_text_may_contain_the_characters_of_the_escape_for_nul(server: RunningServer) -> None:
     call = await ENTRIES["send_customer_message"].prepare(server)
     text = r"\u0000 and \\u0000"
     changed = msgspec.structs.replace(call, body={"client_message_id": "1", "text": text})
@@ -351,7 +353,9 @@ NO_IDS = [
 ]
 
 
-async def test_a_malformed_id_is_not_found(server: RunningServer, prepared: dict[str, Call]) -> None:
+async def test_a_malformed_id_gets_the_answer_not_found(
+    server: RunningServer, prepared: dict[str, Call]
+) -> None:
     before = await business_rows(server.database)
     for operation, _ in WITH_IDS:
         call = prepared[operation.id]
@@ -506,7 +510,7 @@ async def test_a_used_key_is_refused_for_another_path_with_the_same_body(server:
 
 
 @pytest.mark.invariant(2)
-async def test_one_of_many_concurrent_commands_with_one_key_takes_effect(server: RunningServer) -> None:
+async def test_only_one_of_many_concurrent_commands_with_one_key_takes_effect(server: RunningServer) -> None:
     customer = await server.customer()
     async with server.available_mitra():
         order = {"offer_id": str(await server.make.offer())}
@@ -630,7 +634,7 @@ async def test_a_second_journey_is_refused_and_the_error_names_the_first_journey
 
 
 @pytest.mark.rule("2a.8")
-async def test_an_offer_that_is_withdrawn_unknown_or_for_another_purpose_cannot_be_ordered(
+async def test_an_offer_cannot_be_ordered_if_it_is_withdrawn_or_unknown_or_for_another_purpose(
     server: RunningServer,
 ) -> None:
     customer = await server.customer()
@@ -661,7 +665,7 @@ async def test_a_used_trial_cannot_be_ordered_again(server: RunningServer) -> No
 
 @pytest.mark.rule("2b.5")
 @pytest.mark.invariant(6)
-async def test_a_matched_failed_or_expired_pairing_cannot_be_cancelled(
+async def test_a_pairing_cannot_be_cancelled_after_it_has_matched_or_failed_or_expired(
     server: RunningServer, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -681,7 +685,7 @@ async def test_a_matched_failed_or_expired_pairing_cannot_be_cancelled(
 
 
 @pytest.mark.rule("2b.5")
-async def test_a_request_that_is_taken_closed_or_expired_cannot_be_accepted_or_rejected(
+async def test_a_taken_or_closed_or_expired_request_cannot_be_accepted_or_rejected(
     server: RunningServer, clock: VirtualClock
 ) -> None:
     await clock.set()

@@ -218,7 +218,7 @@ async def _until_worked(database: Database) -> None:
 
 
 @pytest.mark.rule("S.1")
-async def test_no_process_logs_a_code_a_token_a_phone_number_or_a_chat_text(
+async def test_no_process_logs_a_code_or_a_token_or_a_phone_number_or_a_chat_text(
     servers: EmbeddedServers,
     database_url: str,
     database: Database,

@@ -97,7 +97,7 @@ async def test_strangers_cannot_stop_a_known_device_that_signs_in(server: Runnin
 
 
 @pytest.mark.rule("X.13")
-async def test_strangers_who_call_other_operations_keep_nobody_from_signing_in(server: RunningServer) -> None:
+async def test_strangers_who_call_other_operations_prevent_no_sign_in(server: RunningServer) -> None:
     await _use_up_the_address(server)
     asked = await server.http.post(CODE_REQUEST, json={"phone": "+6281234567890"})
     assert problem(asked) == (202, None)
@@ -123,7 +123,7 @@ async def test_the_refusal_of_the_limit_has_the_headers_of_every_answer(server: 
     assert answer.headers.get_list("cache-control") == ["no-store"]
 
 
-async def test_many_made_up_tokens_share_a_statement(
+async def test_the_server_checks_many_invented_tokens_in_one_statement(
     server: RunningServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked_up: list[int] = []

@@ -67,16 +67,22 @@ CASE_ROUNDS = "tests/control_center/test_case_rounds.py"
 GIVING_UP = "tests/journeys/test_giving_up.py"
 JOURNEY_RACES = "tests/races/test_journey_races.py"
 HELD = "tests/races/test_held_deadlines.py"
-SILENCE = f"{EXTENSION}::test_silence_charges_only_if_the_mitra_was_heard_shortly_before_the_deadline"
-AT_DEADLINE = f"{EXTENSION}::test_silence_charges_only_if_the_mitra_was_connected_at_the_deadline_itself"
+SILENCE = (
+    f"{EXTENSION}::"
+    "test_an_unanswered_extension_is_charged_only_if_the_mitra_was_heard_shortly_before_the_deadline"
+)
+AT_DEADLINE = (
+    f"{EXTENSION}::test_an_unanswered_extension_is_charged_only_if_the_mitra_was_connected_at_the_deadline"
+)
 STOPPED_DECISION = (
-    f"{EXTENSION}::test_silence_charges_nothing_for_a_mitra_who_came_back_while_the_worker_was_stopped"
+    f"{EXTENSION}::"
+    "test_an_unanswered_extension_is_not_charged_if_the_mitra_came_back_while_the_worker_was_stopped"
 )
 # What presence answers about mitras who were connected all the time.
 NEVER_AWAY = "{each: [__import__('curhat.presence.store').presence.store.FrameAges(0, 1e5, 1e5)] for each in mitra_ids}"
 DEAD_PHONE = (
     "tests/journeys/test_same_bestie_and_extensions_over_http.py"
-    "::test_silence_charges_nothing_for_a_mitra_whose_phone_died_without_closing_its_socket"
+    "::test_an_unanswered_extension_is_not_charged_if_the_phone_of_the_mitra_died_without_closing_its_socket"
 )
 STOPPED = "tests/integration/test_stopped_transactions.py"
 PRESENCE_OUTAGE = "tests/integration/test_presence_outage.py"
@@ -566,7 +572,7 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "two openings at once pass the limit together",
-        [f"{LIMITS}::test_two_openings_at_once_do_not_pass_the_limit_together"],
+        [f"{LIMITS}::test_two_concurrent_openings_do_not_exceed_the_limit_together"],
         in_function(payments, "open_payment", '"session", counted=1', '"session", counted=1_000'),
     ),
     Bug(
@@ -597,7 +603,7 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "an operator's other decision on a decided case looks accepted",
-        [f"{REVIEW}::test_an_operators_other_decision_on_a_decided_case_is_refused"],
+        [f"{REVIEW}::test_an_operator_cannot_replace_an_earlier_decision_by_another_decision"],
         in_function(review_service, "decide_case", " and case.decision == decision", ""),
     ),
     Bug(
@@ -791,7 +797,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "an extension is charged when the customer asks for it",
         [
-            f"{EXTENSION}::test_an_extension_that_its_mitra_rejects_twice_is_rejected_once_and_not_charged",
+            f"{EXTENSION}::test_an_extension_that_the_mitra_rejects_twice_is_rejected_once_and_not_charged",
             SIMULATION,
         ],
         in_function(
@@ -859,7 +865,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "the gateway's approval of an extension is accepted after the timeout",
         [
-            f"{EXTENSION_RACES}::test_a_charge_is_refunded_when_the_gateways_approval_waits_for_a_lock_past_thirty_seconds",
+            f"{EXTENSION_RACES}::test_a_charge_is_refunded_if_its_approval_waits_for_a_lock_past_thirty_seconds",
             SIMULATION,
         ],
         in_function(
@@ -885,7 +891,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "the payment of a rejected extension stays open",
         [
-            f"{EXTENSION}::test_an_extension_that_its_mitra_rejects_twice_is_rejected_once_and_not_charged",
+            f"{EXTENSION}::test_an_extension_that_the_mitra_rejects_twice_is_rejected_once_and_not_charged",
             SIMULATION,
         ],
         in_function(
@@ -977,7 +983,7 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "a frame whose report waited in a stopped Valkey counts as new",
-        [f"{PRESENCE_OUTAGE}::test_a_call_that_valkey_runs_after_a_stop_lengthens_no_lease"],
+        [f"{PRESENCE_OUTAGE}::test_a_call_that_valkey_runs_late_after_a_stop_extends_no_lease"],
         in_presence_script(
             "math.min(now, tonumber(table.remove(ARGV)) or now)", "table.remove(ARGV) and now"
         ),
@@ -985,7 +991,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a process reports frames before it knows Valkey's time",
         [
-            f"{PRESENCE_OUTAGE}::test_a_process_that_does_not_know_valkeys_time_reports_no_frame_to_a_stopped_valkey"
+            f"{PRESENCE_OUTAGE}::test_a_process_that_does_not_know_the_clock_of_valkey_reports_no_frame_to_a_stopped_valkey"
         ],
         in_function(store.PresenceStore, "_call", "if self._clock_ahead_ms is None", "if False"),
     ),
@@ -1126,7 +1132,7 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "an extension adds its minutes to now instead of to the old end",
-        [f"{EXTENSION}::test_an_approval_after_the_old_end_adds_time_from_the_old_end", SIMULATION],
+        [f"{EXTENSION}::test_an_approval_after_the_old_session_end_adds_time_from_the_old_end", SIMULATION],
         in_statement(
             sessions,
             "release_session_ends",

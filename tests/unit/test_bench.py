@@ -30,7 +30,7 @@ def test_a_figure_without_a_target_has_no_verdict() -> None:
     assert Figure("start", "cold", 3, "s").verdict is None
 
 
-def test_the_results_page_shows_the_commit_the_machine_and_the_figures(tmp_path: Path) -> None:
+def test_the_results_page_shows_the_commit_and_the_machine_and_the_figures(tmp_path: Path) -> None:
     target = Target("ratio", "at least", 5)
     figures = [
         Figure("accept", "answers per second", 1512, "/s", target, Peer("ORM", 252), "median of 3 rounds"),

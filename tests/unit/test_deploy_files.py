@@ -100,7 +100,7 @@ def test_the_settings_of_a_deployment_are_accepted_in_production(source: str, tm
     assert settings.code_senders == ("whatsapp", "sms")
 
 
-def test_no_instance_of_a_unit_takes_anothers_address() -> None:
+def test_no_two_instances_of_a_unit_have_the_same_address() -> None:
     addresses, names = [], set()
     for instance in "123456789":
         server = environment_of_unit("curhat-serve@.service", instance)
@@ -149,12 +149,12 @@ def test_each_client_has_a_host_with_only_its_own_paths() -> None:
 
 
 @pytest.mark.parametrize("name", ["curhat-serve@.service", "curhat-worker@.service"])
-def test_a_stop_has_the_time_that_it_needs(name: str) -> None:
+def test_each_unit_has_the_time_limit_for_a_stop_that_the_code_needs(name: str) -> None:
     assert unit(name)["TimeoutStopSec"] == [str(MAX_STOP_SECONDS)]
     assert int(unit(name)["LimitNOFILE"][0]) >= 65_536
 
 
-def test_only_roles_and_migrate_know_the_owner_of_the_tables() -> None:
+def test_only_the_commands_roles_and_migrate_know_the_owner_of_the_tables() -> None:
     knowing = {path.name for path in SYSTEMD.iterdir() if "owner_database_url" in path.read_text().lower()}
     assert knowing == {"curhat-roles@.service", "curhat-migrate@.service"}
     pods_with = {
@@ -202,7 +202,7 @@ def test_pgbouncer_ignores_each_setting_that_a_process_names() -> None:
     assert parser["pgbouncer"]["pool_mode"] == "transaction"
 
 
-def test_the_container_copies_only_what_its_context_has_and_is_not_root() -> None:
+def test_the_container_copies_only_files_of_its_context_and_does_not_run_as_root() -> None:
     folder = DEPLOY / "container"
     text = (folder / "Containerfile").read_text()
     (sources,) = re.findall(r"^COPY (?!--from)(.+) /build/$", text, re.MULTILINE)
@@ -241,7 +241,9 @@ def restart(tmp_path: Path) -> Callable[[str], tuple[int, list[str]]]:
     return run
 
 
-def test_a_restart_takes_one_process_after_the_other(restart: Callable[[str], tuple[int, list[str]]]) -> None:
+def test_curhat_restart_restarts_one_process_after_the_other(
+    restart: Callable[[str], tuple[int, list[str]]],
+) -> None:
     assert restart("") == (
         0,
         [
@@ -255,14 +257,14 @@ def test_a_restart_takes_one_process_after_the_other(restart: Callable[[str], tu
     )
 
 
-def test_a_restart_ends_at_the_first_process_that_is_not_ready(
+def test_curhat_restart_stops_at_the_first_process_that_is_not_ready(
     restart: Callable[[str], tuple[int, list[str]]],
 ) -> None:
     status, done = restart("http://127.0.0.11:9000/readyz")
     assert (status, done) == (1, ["restart curhat-serve@1.service"])
 
 
-def test_the_document_names_only_commands_that_exist() -> None:
+def test_the_operating_document_names_only_commands_that_exist() -> None:
     text = OPERATING.read_text()
     named = set(re.findall(r"^curhat-admin ([a-z]+)", text, re.MULTILINE))
     outside_of_blocks = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)

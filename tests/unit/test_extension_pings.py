@@ -41,7 +41,7 @@ class Database:
 
 @pytest.mark.rule("5.8")
 @pytest.mark.parametrize("fault", ["is_away", "is_frozen"])
-async def test_the_pings_go_on_while_postgresql_does_not_answer(
+async def test_the_extension_pings_continue_while_postgresql_does_not_answer(
     monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     monkeypatch.setattr(extension_pings, "READ_TIMEOUT_SECONDS", 0.005)

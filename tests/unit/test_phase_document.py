@@ -131,7 +131,7 @@ def test_every_path_in_backticks_has_the_form_of_a_reference() -> None:
     assert [quote for quote in quoted if not REFERENCE.fullmatch(f"`{quote}`")] == []
 
 
-def test_every_decision_refers_to_its_rule_its_code_and_its_tests() -> None:
+def test_every_decision_refers_to_its_rule_and_its_code_and_its_tests() -> None:
     incomplete = []
     for number, section in decisions().items():
         rules = linked_rules(section)

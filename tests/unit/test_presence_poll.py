@@ -73,7 +73,7 @@ async def test_the_poll_says_unavailable_when_no_mitra_is_available() -> None:
 
 @pytest.mark.rule("1.6")
 @pytest.mark.parametrize("error", [PresenceUnknown(), ValueError("not a number")])
-async def test_the_poll_says_unavailable_as_soon_as_presence_is_unknown(error: Exception) -> None:
+async def test_the_poll_says_unavailable_immediately_when_presence_is_unknown(error: Exception) -> None:
     counter = Counter(1)
     poll = AvailabilityPoll(framework, counter)
     assert body_of(await call(poll)) == {"available": True}

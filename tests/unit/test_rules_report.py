@@ -101,7 +101,7 @@ def recorded(project: pytest.Pytester) -> dict[str, tuple[list[str], str]]:
 # Full runs --------------------------------------------------------------------------------------------------
 
 
-def test_a_full_run_with_a_passing_test_for_every_reached_rule_prints_one_line_per_rule(
+def test_a_full_run_prints_one_line_per_rule_if_every_reached_rule_has_a_passing_test(
     project: pytest.Pytester,
 ) -> None:
     write(project, "tests/test_all.py", COMPLETE)
@@ -230,7 +230,7 @@ def test_a_run_of_a_part_of_the_directory_is_not_a_full_run(
     assert not rules_report.is_full_run(pytester.parseconfig(*arguments))
 
 
-def test_a_run_of_selected_tests_does_not_fail_when_a_rule_has_no_test(project: pytest.Pytester) -> None:
+def test_a_run_of_selected_tests_does_not_fail_if_a_rule_has_no_test(project: pytest.Pytester) -> None:
     write(project, "tests/test_all.py", "def test_nothing(): pass\n")
     result = run(project, "-k", "nothing")
     assert result.ret == 0

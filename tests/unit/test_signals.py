@@ -33,7 +33,7 @@ class LosesCancellation:
         await asyncio.Event().wait()
 
 
-async def test_a_subscription_whose_cancellation_is_lost_while_it_connects_ends_all_the_same() -> None:
+async def test_a_subscription_ends_even_if_its_cancellation_is_lost_during_the_connect() -> None:
     client = LosesCancellation()
     signals = Signals(client)  # type: ignore[arg-type]
     signals.handle("requests", lambda _payload: None)

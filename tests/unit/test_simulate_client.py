@@ -100,7 +100,7 @@ async def test_events_that_the_server_sends_again_after_a_second_hello_are_no_fa
 
 
 @pytest.mark.usefixtures("device")
-async def test_a_picture_that_differs_from_the_snapshot_at_the_same_seq_is_a_fault(
+async def test_a_client_picture_that_differs_from_the_snapshot_at_the_same_seq_is_a_fault(
     person: ScriptedPerson,
 ) -> None:
     person.script = [state(5, payment={"id": "p1", "status": "pending", "pairing": None})]
@@ -112,7 +112,7 @@ async def test_a_picture_that_differs_from_the_snapshot_at_the_same_seq_is_a_fau
 
 
 @pytest.mark.usefixtures("device")
-async def test_a_picture_that_equals_the_snapshot_is_no_fault(person: ScriptedPerson) -> None:
+async def test_a_client_picture_that_equals_the_snapshot_is_no_fault(person: ScriptedPerson) -> None:
     person.script = [state(5)]
 
     await person.check_pictures()

@@ -37,7 +37,7 @@ def customer_state(payment: Data | None = None, session: Data | None = None) -> 
     }
 
 
-def test_after_each_event_of_a_journey_the_picture_equals_a_fresh_snapshot() -> None:
+def test_the_client_picture_equals_a_fresh_snapshot_after_each_event_of_a_journey() -> None:
     picture = CustomerPicture()
     picture.restore(customer_state())
 

@@ -71,7 +71,7 @@ def test_the_report_of_a_run_without_faults_has_the_figures_and_says_clean() -> 
     assert "seed 7" in text
 
 
-def test_the_report_has_the_answers_to_returns_popups_and_extensions() -> None:
+def test_the_report_has_the_answers_to_returns_and_popups_and_extensions() -> None:
     tally = Tally()
     tally.returns.update(available=4, full=1)
     tally.popups.update(taken=1, declined=1)
