@@ -32,8 +32,8 @@ CLAIMS: Final[dict[str, Measure]] = {
     "start": start.measure,
     "growth": growth.measure,
 }
-# Print a warning before a claim if other programs use more than this share of the processors. PostgreSQL's background
-# processes use less.
+# Print a warning before a claim if other programs use more than this share of the processors. The background processes
+# of PostgreSQL stay below this share.
 MAX_BUSY_SHARE: Final = 0.1
 JSON_FILE: Final = Path(".cache/bench/latest.json")
 RESULTS_FILE: Final = Path(__file__).with_name("RESULTS.md")
@@ -62,7 +62,8 @@ def main() -> int:
 
 
 async def _run(names: list[str], options: Options) -> int:
-    # If the output is not a terminal, it has no width. Then use a width that fits the table.
+    # The width of the terminal is unknown if the output is not a terminal. In that case, use a width that fits the
+    # table.
     console = Console(width=None if sys.stdout.isatty() else 180)
     about, commit = machine(), _commit()
     console.print(

@@ -1,8 +1,8 @@
-"""Measures the accept (2b.5) over HTTP, with its commit and events, for 50 concurrent mitras per pairing and for one.
+"""Measures the accept (2b.5) over HTTP with its commit and events: with 50 concurrent mitras per pairing, and with one.
 
-The first peer is a FastAPI service that does the same work through SQLAlchemy's ORM. The second peer is pgbench,
-which runs only the accept's SQL statement. So pgbench's figure is the most that PostgreSQL can do without HTTP,
-idempotency keys, events and answers.
+The first peer is a FastAPI service that does the same work through SQLAlchemy's ORM. The second peer is pgbench, which
+runs only the accept's SQL statement. So pgbench's figure shows the maximum of PostgreSQL without HTTP, idempotency
+keys, events and answers.
 """
 
 import asyncio
@@ -22,15 +22,15 @@ from bench.peers.fastapi_orm import rows as peer_rows
 from curhat.dev.statements import parse
 from curhat.journeys import queries
 
-# Concurrent accepts of different pairings. With a higher number, none of the three services gets faster.
+# The number of concurrent accepts of different pairings. None of the three services gets faster with a higher number.
 CONCURRENCY_ALONE: Final = 16
-# The number of mitras who accept the same pairing.
+# The number of mitras who accept each pairing.
 CONTESTANTS: Final = 50
 # Groups of 50 mitras. The pairings use the groups in turn, so that no mitra reaches the capacity of 20 customers.
 GROUPS: Final = 40
 
 ROUNDS: Final = 3
-# Pairings per round. They give each service some seconds of work.
+# Pairings per round. This number of pairings gives each service some seconds of work.
 PAIRINGS_ALONE: Final = {"ours": 2_000, "orm": 400, "pgbench": 4_800}
 PAIRINGS_CONTESTED: Final = {"ours": 120, "orm": 20, "pgbench": 160}
 WARM_UP_PAIRINGS_ALONE: Final = 200
@@ -38,7 +38,7 @@ WARM_UP_PAIRINGS_CONTESTED: Final = 10
 
 
 async def measure(testbed: Testbed, _options: Options) -> list[Figure]:
-    """Measure the three services in turn, each on its own rows: first single accepts, then contested accepts."""
+    """Measure single accepts and then contested accepts. Each of the three services uses its own rows."""
     alone = await _measure(
         testbed,
         PAIRINGS_ALONE,
@@ -113,7 +113,8 @@ async def _measure(
         name: [
             _request(pairing * contestants + place, pairing % groups * contestants + place)
             for pairing in range(first[name], first[name] + sizes[name])
-            # For each pairing, another mitra sends the first accept. Otherwise a few mitras would win every pairing.
+            # The mitra who sends the first accept changes from pairing to pairing. Without this change, a few mitras
+            # would win every pairing.
             for place in ((pairing * 7 + offset) % contestants for offset in range(contestants))
         ]
         for name in ("ours", "orm")
@@ -237,9 +238,7 @@ async def _pgbench(
 
 
 def _accept_statement(**values: str) -> str:
-    """Return the accept's statement with SQL text instead of its parameters, because pgbench has another syntax for
-    parameters.
-    """
+    """Replace the parameters of the accept statement by SQL text, because pgbench has another syntax for parameters."""
     statements = parse(Path(queries.__file__).with_name("queries.sql")).statements
     accept = next(statement for statement in statements if statement.name == "accept_and_start")
     return re.sub(r"\$(\d+)", lambda found: values[accept.parameters[int(found[1]) - 1]], accept.sql)

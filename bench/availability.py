@@ -13,7 +13,7 @@ from bench.harness.testbed import Database, Testbed
 
 PATH = "/api/client/mitra-availability"
 CONNECTIONS = 64
-# Many short rounds: another program that runs for some seconds disturbs a few rounds, but not their median.
+# The rounds are short and many, so a program that runs for some seconds does not change their median.
 ROUNDS = 15
 ROUND_SECONDS = 1
 FEW_MITRAS, MANY_MITRAS = 10, 100_000
@@ -23,7 +23,7 @@ WINDOW_SECONDS = 12.0
 
 
 async def measure(testbed: Testbed, _options: Options) -> list[Figure]:
-    """Measure the variants in turn, round by round, so that other programs disturb all of them alike."""
+    """Alternate the variants round by round, so that other programs disturb all variants equally."""
     few: list[float] = []
     many: list[float] = []
     hello: list[float] = []
@@ -69,7 +69,7 @@ async def measure(testbed: Testbed, _options: Options) -> list[Figure]:
             f"PostgreSQL transactions during {COUNTED_POLLS:,} polls, minus those of an idle server",
             max(0.0, polled - idle),
             "",
-            # Each loop of the server may run once more in one of the two periods than in the other.
+            # In one of the two periods, each loop of the server may run one time more.
             Target("figure", "at most", 5),
             note=f"{polled} in {WINDOW_SECONDS:.0f} s with polls, {idle} in {WINDOW_SECONDS:.0f} s without polls",
         ),
@@ -82,8 +82,9 @@ async def _polls_per_second(address: Address, path: str) -> float:
 
 
 async def _set_mitras(testbed: Testbed, count: int) -> None:
-    """Make this number of mitras reachable for the next hour. They exist only in Valkey, because the poll reads only
-    Valkey.
+    """Make this number of mitras reachable for the next hour.
+
+    Write these mitras only to Valkey, because the poll reads only Valkey.
     """
     until = (time.time() + 3600) * 1000
     async with testbed.valkey() as client:

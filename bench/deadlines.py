@@ -1,7 +1,7 @@
 """Measures how late deadlines take effect. Real workers fire 500 deadlines per second. One worker is killed.
 
-There are three kinds in equal parts: unpaid payments that expire, blasts whose time to answer ends, and sessions
-whose time is over. The lateness is the time of the status change minus the due time, both by the database's clock.
+One third of the deadlines expire payments, one third end blasts, and one third end sessions. The lateness is the time
+of the status change minus the due time. The database's clock gives both times.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from bench.harness.testbed import Connection, Database, Testbed
 PER_SECOND: Final = 500
 SECONDS: Final = 20
 WORKERS: Final = 2
-# The number of mitras whom each blast has asked. None of these mitras has answered.
+# Each blast has asked this number of mitras. None of these mitras has answered.
 MITRAS_PER_BLAST: Final = 3
 KILL_AFTER_SECONDS: Final = 8.0
 # The time to write the rows and start the workers, before the first deadline is due.
@@ -62,7 +62,8 @@ LEFT JOIN pairings ON pairings.id = entity_id AND entity = 'pairing'
 LEFT JOIN sessions ON sessions.id = entity_id AND entity = 'session'
 WHERE new_status = 'expired' OR (entity = 'pairing' AND new_status = 'failed') OR new_status = 'ended'
 """
-# An approved extension arms a later deadline for the new end of its session. The figures leave out that deadline.
+# An approved extension arms a later deadline for the new end of its session. The figures leave out the deadline for the
+# new end.
 _SOME_ARE_DUE: Final = (
     "SELECT EXISTS (SELECT 1 FROM deadlines WHERE parked_at IS NULL AND due_at <= curhat_now())"
 )

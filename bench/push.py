@@ -1,10 +1,10 @@
 """Measures how much push slows pairing and chat, and how fast a blast reaches 1,000 mitras who are not connected.
 
-Triggers arm a deadline for each reason to push (migrations/…_push.sql). The run measures the time of these triggers
+Triggers arm a deadline for each reason to push (migrations/…_push.sql). The run measures the time of the push triggers
 in a blast to 1,000 mitras, an accept, and a batch of 100 messages. The run alternates between our database and a
-database without these triggers. Each step runs in a transaction that is rolled back. The run measures the most
-expensive case: every person has a subscription, and each message is the first of its chat. In a busy chat, one
-deadline serves all messages until the deadline is due.
+database without the push triggers. Each step runs in a transaction that is rolled back. The run measures the most
+expensive case: every person has a subscription, and each message is the first of its chat. In a busy chat, all messages
+share one deadline until the deadline is due.
 """
 
 import asyncio
@@ -152,7 +152,7 @@ async def _messages(connection: Connection) -> None:
 
 
 class _PushService:
-    """A push service that accepts every message and keeps the time at which each message arrived."""
+    """A push service that accepts every message and records the arrival time of each message."""
 
     def __init__(self) -> None:
         self.at: list[float] = []

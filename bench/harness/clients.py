@@ -38,7 +38,7 @@ class Client:
         return client
 
     def is_open(self) -> bool:
-        """Whether the connection is open."""
+        """Return whether the connection is open."""
         return self._socket is not None and self._socket.is_open()
 
     def abort(self) -> None:
@@ -47,7 +47,7 @@ class Client:
             self._socket.abort()
 
     def _frame(self, frame: bytes) -> None:
-        # The server writes `op` first, so the kind of a frame is known without decoding it.
+        # The server writes `op` first, so this code finds the kind of a frame without decoding the frame.
         if frame.startswith(b'{"op":"event"'):
             self._on_event(frame)
         elif frame.startswith(b'{"op":"ping"'):

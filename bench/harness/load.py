@@ -16,9 +16,9 @@ from typing import Final
 from bench.harness.sockets import Address, Http
 
 _HERE: Final = Path(__file__).parent
-# The longest run, even against a slow service.
+# The maximum duration of a run, even against a slow service.
 MAX_RUN_SECONDS: Final = 10
-# wrk ends a run after this time if the server has stopped answering.
+# wrk ends a run after this time if the server no longer answers.
 _NO_ANSWER_TIMEOUT_SECONDS: Final = 60
 
 
@@ -35,7 +35,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The answers of a run: the number of answers per status, and the duration of the run."""
+    """The result of a run: the number of answers per status, and the duration of the run."""
 
     seconds: float
     statuses: dict[int, int]
@@ -46,8 +46,9 @@ class Answered:
         return sum(self.statuses.values()) / self.seconds
 
     def only(self, *allowed: int) -> "Answered":
-        """Return this run if every answer had an allowed status. Else raise RuntimeError, because a figure must not
-        include errors.
+        """Return this run if every answer had an allowed status.
+
+        Raise RuntimeError if any answer had another status, because a figure must not include errors.
         """
         if set(self.statuses) - set(allowed):
             raise RuntimeError(f"the answers are {self.statuses}; only {allowed} are right")
@@ -80,7 +81,8 @@ async def repeat(address: Address, path: str, *, connections: int, seconds: int)
 async def each_once(address: Address, requests: Sequence[Request], *, connections: int) -> Answered:
     """Send each request once, in order, over `connections` connections, for at most MAX_RUN_SECONDS.
 
-    The last `connections` requests are not counted. They keep all connections busy until the last counted answer.
+    The last `connections` requests are not counted. The uncounted requests keep all connections busy until the last
+    counted answer.
     """
     if not shutil.which("wrk"):
         return await warm_up(address, requests, connections=connections)

@@ -63,7 +63,7 @@ async def past_chat(system: System, customer: Person, mitra: Person) -> dict[str
 
 
 async def ask_again(system: System, customer: Person, mitra: Person) -> dict[str, Any]:
-    """Ask for this mitra again as the customer of a past chat, and return the pairing."""
+    """As the customer of a past chat, ask for this mitra again, and return the pairing."""
     offer_id = await system.make.offer(duration_minutes=30, price_rp=20_000)
     order = {"offer_id": str(offer_id), "target_mitra_id": str(mitra.id)}
     payment = json_of(await customer.post("/payments", order))

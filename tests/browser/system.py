@@ -1,4 +1,4 @@
-"""A real server and worker, the browsers that use them, and the people in a test."""
+"""A real server, a real worker, and the browsers and people of a test."""
 
 import asyncio
 import contextlib
@@ -27,14 +27,14 @@ Language = Literal["id", "en"]
 PHONE = {"width": 360, "height": 740}
 # The time limit of one step in a test, long enough for a busy machine.
 STEP_TIMEOUT_MS = 10_000
-# The browser writes these lines to its console when an HTTP request is refused or interrupted. Tests do this on
-# purpose.
+# The browser writes these lines to its console when an HTTP request is refused or interrupted. Tests refuse and
+# interrupt HTTP requests on purpose.
 EXPECTED = ("Failed to load resource", "WebSocket connection to")
 
 expect.set_options(timeout=STEP_TIMEOUT_MS)
 
 
-# Let each event pretend to come a second after the event before.
+# Increase the timestamp of each event by a second, so that no press seems to come too soon.
 SLOW_EVENTS = """(() => {
     const times = new WeakMap();
     let later = 0;
@@ -47,7 +47,7 @@ SLOW_EVENTS = """(() => {
     });
 })()"""
 
-# A headless browser has no screen to keep on.
+# A headless browser has no screen to keep on, so this stub replaces the wake lock.
 WAKE_LOCK = """Object.defineProperty(navigator, 'wakeLock', {
     configurable: true,
     value: { request: async () => ({ release: async () => undefined }) },
@@ -55,8 +55,9 @@ WAKE_LOCK = """Object.defineProperty(navigator, 'wakeLock', {
 
 
 async def take_time(device: BrowserContext) -> None:
-    """Let a test press a button as soon as it appears. The app takes such a press only from a person who has had time
-    to read (web/shared/ui/pressGuard.ts).
+    """Let a test press a button immediately after the button appears.
+
+    The app ignores a press that comes too soon for a person to have read the screen (web/shared/ui/pressGuard.ts).
     """
     await device.add_init_script(SLOW_EVENTS)
 
@@ -79,7 +80,7 @@ class System:
         await asyncio.gather(*(context.close() for context in self._contexts))
         self._contexts.clear()
         await self.database.execute("DELETE FROM virtual_clock")
-        # End all searches. Otherwise an open search would send requests to the mitras of the next test.
+        # End all searches. An open search would send requests to the mitras of the next test.
         await asyncio.gather(*(end_journey(customer) for customer in self._customers))
         self._customers.clear()
         await self.database.execute("UPDATE mitras SET online = false")
@@ -106,7 +107,7 @@ class System:
     async def mitra(
         self, display_name: str = "Kak Sari", *, max_customers: int = 3
     ) -> AsyncIterator[tuple[Person, Socket]]:
-        """Create a mitra. Until the end of the block, the mitra is online and connected."""
+        """Create a mitra. Keep the mitra online and connected until the end of the block."""
         mitra_id = await self.make.mitra(display_name, online=False, max_customers=max_customers)
         mitra = await self.person("mitra", mitra_id)
         async with mitra.socket() as socket:
@@ -193,7 +194,7 @@ class System:
         if message.type == "error" and not message.text.startswith(EXPECTED):
             self.problems.append(message.text)
 
-    # Starting points of tests, reached through the API
+    # The following methods bring a test to its starting point through the API.
 
     async def offers(self) -> None:
         """Create the product's offers."""
@@ -232,7 +233,7 @@ class System:
         return ended
 
     async def ask_again(self, customer: Person, mitra: Person, socket: Socket) -> dict[str, Any]:
-        """Make a past chat of these two people, ask for the same mitra again, and return the open pairing."""
+        """Make a past chat of these two people, and ask for the same mitra again. Returns the open pairing."""
         await self.past_chat(customer, mitra, socket)
         offer_id = await self.make.offer(duration_minutes=30, price_rp=20_000)
         order = {"offer_id": str(offer_id), "target_mitra_id": str(mitra.id)}
@@ -243,7 +244,10 @@ class System:
         return pairing
 
     async def reject_again(self, customer: Person, mitra: Person, socket: Socket) -> dict[str, Any]:
-        """Like `ask_again`, but the mitra has rejected the request, so the customer may choose another mitra."""
+        """Do the same as `ask_again`, and let the mitra reject the request.
+
+        The customer may then choose another mitra.
+        """
         pairing = await self.ask_again(customer, mitra, socket)
         card = await socket.wait_for("request.offered", kind="targeted")
         json_of(await mitra.post(f"/requests/{card['id']}/reject"))
@@ -258,7 +262,7 @@ class System:
 
 
 async def end_journey(customer: Person) -> None:
-    """End this customer's journey. Repeat the commands, because the journey may change before they arrive.
+    """End this customer's journey. Repeat the commands, because the journey may change before the commands arrive.
 
     Does nothing if somebody has signed the customer out.
     """
@@ -286,7 +290,7 @@ async def end_journey(customer: Person) -> None:
 
 
 def json_of(answer: httpx.Response) -> Any:
-    """Assert that the response is a success. Return its JSON, or None if its body is empty."""
+    """Assert that the response reports a success. Returns the JSON of the response, or None if the body is empty."""
     assert answer.is_success, answer.text
     return answer.json() if answer.content else None
 

@@ -1,4 +1,4 @@
-"""Test that the screen stays on while a person waits, and that the app tells how to put it on the home screen."""
+"""Test that the screen stays on while a person waits, and that the app explains how to install the app."""
 
 import pytest
 from playwright.async_api import Page, expect

@@ -1,4 +1,4 @@
-"""Test the call to action: when the customer can press the button, and what the app says otherwise."""
+"""Test when the customer can press the button of the call to action, and the text while the button is disabled."""
 
 import json
 

@@ -124,7 +124,7 @@ async def test_the_loser_of_two_concurrent_decisions_sees_who_decided_first(syst
     assert [(row["decision"], row["decided_by"]) for row in rows] == [("refund", first_id)]
 
 
-# The payment's late charge, whose refund the gateway refused, joins its open case.
+# The payment has a late charge. The gateway refused the refund, so the open case now also covers this charge.
 LATE_CHARGE = """
 WITH late AS (
     INSERT INTO charge_attempts (payment_id, amount_rp, status, answered_at)
@@ -137,7 +137,7 @@ SELECT payment_id, id, amount_rp, 'late_approval', 'failed', curhat_now() FROM l
 
 
 async def test_an_operator_is_told_that_the_case_changed_while_the_dialog_was_open(system: System) -> None:
-    """The decision covers what the operator saw, or nothing."""
+    """A decision covers exactly the charges that the operator saw, or the server refuses the decision."""
     case_id = await case(system)
     operator_id, _ = await operator(system, "reviewer")
     page = await control_center_page(system, operator_id, f"/cases/{case_id}")
@@ -200,7 +200,7 @@ async def test_a_large_refund_needs_two_operators_and_can_be_retried_after_a_ref
     decision = theirs.get_by_role("region", name="Decision")
     await expect(decision).to_contain_text(f"Approved by {colleague[1]}")
     await others.get_by_role("dialog").get_by_role("button", name="Approve the refund").click()
-    # The page cannot refresh, so it may show another alert too. Look for the alert with this text.
+    # The page cannot refresh, so the page may also show another alert. So look for the alert with this text.
     alert = others.get_by_role("alert").filter(has_text="a colleague may have approved it already")
     await expect(alert).to_be_visible()
 
@@ -590,7 +590,7 @@ async def test_a_viewer_sees_everything_and_can_decide_nothing(system: System) -
     await page.get_by_role("link", name="Mitras").click()
     await expect(page.get_by_role("heading", name="Mitras")).to_be_visible()
     await expect(page.get_by_role("button", name=re.compile("Invite"))).to_have_count(0)
-    # No pairing has failed on the next day, so the list is empty and says so.
+    # No pairing has failed on the next day, so the screen says that the list is empty.
     await system.advance_clock(24 * 3600)
     page = await control_center_page(system, operator_id)
     await expect(page.get_by_text("No failures today.")).to_be_visible()
@@ -608,5 +608,5 @@ async def test_the_dashboard_follows_a_search_without_a_reload(system: System) -
 
 
 async def _has_rows(page: Page) -> bool:
-    """Return whether each chart's table for screen readers has all its rows: 24 hours and 30 days."""
+    """Return whether the charts' tables for screen readers have all rows: 24 hours and 30 days."""
     return await page.locator(".unseen tbody tr").count() == 54

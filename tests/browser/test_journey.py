@@ -143,7 +143,7 @@ async def test_a_trial_has_the_same_steps_as_a_paid_chat(system: System) -> None
 async def test_a_customer_opens_and_confirms_a_payment_only_while_a_mitra_is_available(
     system: System,
 ) -> None:
-    """The payment screen says that nobody is available before the customer presses."""
+    """The payment screen says that no mitra is available before the customer presses the button."""
     customer = await system.customer()
     async with system.mitra() as (mitra, _):
         page = await system.page_of(customer)

@@ -113,7 +113,7 @@ async def test_the_app_tells_a_working_mitra_about_a_new_suspension(system: Syst
     blocked = page.get_by_role("heading", name="Akunmu dinonaktifkan")
     await expect(blocked).to_be_visible()
     await system.database.execute("UPDATE mitras SET suspended_at = NULL WHERE id = $1", mitra.id)
-    # The app looks every few seconds, and leaves this screen by itself.
+    # The app checks the suspension every few seconds, and leaves this screen by itself.
     await expect(blocked).to_have_count(0, timeout=15_000)
 
 
@@ -210,7 +210,7 @@ async def test_the_slower_of_two_mitras_sees_why_the_card_closes(system: System)
 
 
 async def hide_closing_of_cards(page: Page) -> None:
-    """From the next connection on, drop the events that close a card, so that the page still shows the card."""
+    """Drop the events that close a card on every later connection, so that the page still shows the card."""
 
     def forward(route: WebSocketRoute) -> None:
         server = route.connect_to_server()
@@ -354,7 +354,7 @@ async def test_many_closed_cards_are_one_line_and_cover_neither_chat_nor_form(
     await expect(page.get_by_label("Tulis pesan")).to_be_in_viewport()
     await expect(page.get_by_text("Kamu terhubung dengan Melati")).to_be_in_viewport()
 
-    # The open card is above the form and scrolls away with it. No line comes and goes while the mitra writes.
+    # The open card is above the form, and both scroll together. No line appears or disappears while the mitra writes.
     await button(page, "Akhiri").click()
     await expect(page.get_by_text("12 permintaan")).to_have_count(0)
     await expect(cards).to_have_count(1)
@@ -436,8 +436,8 @@ async def test_a_card_rings_and_vibrates_until_the_mitra_touches_the_page(system
     await go_online(page)
     # A browser plays no sound before the person has touched the page.
     await page.reload()
-    # The text above the button changes when the app connects, and the change moves the button. So wait until the app
-    # is connected.
+    # When the app connects, the text above the button changes, and the button moves. So wait until the app is
+    # connected.
     await expect(page.get_by_role("heading", name="Kamu online", exact=True)).to_be_visible()
     await button(page, "Nyalakan").click()
     await expect(button(page, "Nyalakan")).to_have_count(0)
@@ -490,7 +490,7 @@ async def test_a_returning_customer_asks_a_mitra_who_is_in_a_session_with_anothe
     await expect(page.get_by_role("heading", name="Melati")).to_be_visible()
     tabs = page.get_by_role("navigation", name="Chat yang berjalan")
     await expect(tabs.get_by_role("button")).to_have_count(2)
-    # A card of a returning customer also shows only the call name.
+    # The card of a returning customer also shows only the call name.
     phone_number = await system.database.fetchval("SELECT phone_number FROM people WHERE id = $1", melati.id)
     shown = await page.content()
     assert str(melati.id) not in shown
@@ -509,7 +509,7 @@ async def test_a_targeted_request_fails_when_the_mitra_is_offline_or_does_not_an
     order = {"offer_id": str(offer_id), "target_mitra_id": str(mitra.id)}
     payment = json_of(await melati.post("/payments", order))
     if how == "offline before":
-        # Another mitra is available, so the confirmation charges all the same.
+        # Another mitra is available, so the confirmation still charges the payment.
         await online_mitra(system)
         await switch(page).click()
         await expect(page.get_by_role("heading", name="Kamu offline")).to_be_visible()
@@ -725,7 +725,7 @@ async def test_the_app_shows_the_end_of_a_chat_that_ended_while_the_phone_was_of
 
 
 async def set_silence_action(system: System, action: str) -> None:
-    """Set the default action for later extensions."""
+    """Set the default action of later extensions."""
     await system.database.execute(
         "UPDATE configuration SET value = $1 WHERE key = 'extension_default_action_on_timeout'", action
     )
@@ -835,6 +835,6 @@ async def test_the_extension_card_stays_above_the_chat_after_a_reload(system: Sy
     await page.reload()
     await expect(page.get_by_text("Diam = disetujui")).to_be_visible()
     await button(page, "Setujui tambahan waktu Melati").click()
-    # Above the form, only open cards are shown. The longer time shows the outcome.
+    # Above the form, only open cards are shown. The longer timeout lets the app show the outcome.
     await expect(page.get_by_text("Diam = disetujui")).to_have_count(0)
     await expect(page.get_by_role("timer")).to_have_text(re.compile("^4"))

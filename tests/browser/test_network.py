@@ -1,4 +1,4 @@
-"""Test the app on bad networks: each message is sent once, and the app opens without a network."""
+"""Test the app on bad networks: it sends each message once, and it opens without a network."""
 
 import asyncio
 import json
@@ -123,7 +123,7 @@ async def test_a_late_snapshot_does_not_overwrite_a_newer_event(system: System) 
         popup = page.get_by_role("dialog", name="Bestie sedang tidak online")
         await expect(popup).to_be_visible()
         received: list[str] = []
-        # From the next connection on, collect the server's frames.
+        # Collect the server's frames on every later connection.
         await page.route_web_socket("**/realtime", lambda route: collect_frames(route, received))
         await page.reload()
         await expect(popup).to_be_visible()
@@ -199,7 +199,7 @@ async def test_the_first_load_stays_below_40_kilobytes(system: System, is_signed
 
 
 def size_of(path: str) -> int:
-    """Return the size of a file's gzip version, or of the file if it has no such version."""
+    """Return the size of a file's gzip version, or the size of the file if no gzip version exists."""
     file = web_folder() / (path.removeprefix("/") + ("index.html" if path.endswith("/") else ""))
     compressed = Path(f"{file}.gz")
     return (compressed if compressed.exists() else file).stat().st_size
@@ -223,7 +223,7 @@ async def test_the_app_notices_and_fetches_a_lost_event(system: System) -> None:
                 server.send(frame)
 
             def from_server(frame: str | bytes) -> None:
-                # Drop the event once. The client then asks for the event and gets it.
+                # Drop the event once. The client then asks for the lost event and gets the event.
                 if len(hellos) > 1 or "Hilang" not in str(frame):
                     route.send(frame)
 
@@ -253,7 +253,7 @@ async def test_the_app_fetches_a_snapshot_when_the_stream_cannot_be_resumed(syst
         await expect(page.get_by_text("Tidak ada koneksi")).to_be_visible()
         body = {"client_message_id": "1", "text": "Ditulis saat kamu pergi"}
         json_of(await mitra.post(f"/sessions/{session['id']}/messages", body, key=""))
-        # Act as if the server had started a new stream without the missed events.
+        # Simulate a server that has started a new stream without the missed events.
         await system.database.execute(
             "UPDATE streams SET epoch = uuidv7() WHERE role = 'customer' AND user_id = $1", customer.id
         )

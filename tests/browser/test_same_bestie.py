@@ -23,7 +23,7 @@ async def targeted_card(mitra: Person, socket: Socket) -> dict[str, Any]:
 
 
 async def ask_again(system: System, customer: Person, mitra: Person, socket: Socket) -> Page:
-    """Make a past chat, pay for the same mitra again from the history, and see the waiting screen."""
+    """Make a past chat, pay for the same mitra again from the history, and wait for the waiting screen."""
     await system.past_chat(customer, mitra, socket)
     page = await system.page_of(customer, "/app/history")
     await button(page, "Curhat lagi dengan Kak Sari").click()

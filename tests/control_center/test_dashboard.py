@@ -12,7 +12,7 @@ from tests.support.clock import VirtualClock
 from tests.support.journey import WINDOW_SECONDS
 from tests.support.signed_in import RunningServer
 
-# It is 00:30 in Jakarta, and still the previous day in UTC.
+# At this time it is 00:30 in Jakarta, and UTC still has the previous day.
 SOON_AFTER_MIDNIGHT = datetime(2026, 3, 9, 17, 30, tzinfo=UTC)
 MIDNIGHT = datetime(2026, 3, 9, 17, 0, tzinfo=UTC)
 
@@ -180,7 +180,8 @@ async def test_the_figures_of_mitras_and_free_capacity_follow_presence(
         )
         async with (away := await server.mitra("Kak Pergi", online=False)).socket():
             found = (await viewer.get("/dashboard")).json()
-            # A server writes last-seen times to PostgreSQL periodically. In this test, the next line writes them.
+            # A server writes last-seen times to PostgreSQL periodically. In this test, the next line writes the
+            # last-seen times.
             await server.application.services.presence.write_last_seen()
             found = (await viewer.get("/dashboard")).json()
             assert (found["online"], found["connected"], found["available"]) == (1, 2, 1), away.id

@@ -1,4 +1,4 @@
-"""The gateway contradicts itself about a refund, or answers about a charge that it alone knows."""
+"""Test a gateway that contradicts itself about a refund, or answers about a charge that the database lacks."""
 
 import itertools
 from typing import Any, Literal
@@ -21,7 +21,7 @@ async def _behave(server: RunningServer, behaviour: Behaviour) -> None:
 
 
 async def _decide_refund(server: RunningServer, operator: Person) -> tuple[PaymentWithCase, UUID]:
-    """An operator decides a refund, and the worker has not sent it yet. Returns the refund's key too."""
+    """Let an operator decide a refund. The worker has not sent the refund yet. Also returns the key of the refund."""
     failed = await make_failed_search(server)
     body = {"decision": "refund", "note": "maaf"}
     assert problem(await operator.post(f"/review-cases/{failed.case_id}/decision", body)) == (200, None)
@@ -30,7 +30,7 @@ async def _decide_refund(server: RunningServer, operator: Person) -> tuple[Payme
 
 
 async def _refused(server: RunningServer, operator: Person) -> tuple[PaymentWithCase, UUID]:
-    """The gateway refuses a refund that an operator decided. Returns the refund's key too."""
+    """Let the gateway refuse a refund that an operator decided. Also returns the key of the refund."""
     await _behave(server, "decline")
     failed, key = await _decide_refund(server, operator)
     await run_worker(server)
@@ -39,7 +39,7 @@ async def _refused(server: RunningServer, operator: Person) -> tuple[PaymentWith
 
 
 async def _change_mind(server: RunningServer, key: UUID, status: Literal["done", "processing"]) -> None:
-    """From now on, the gateway says about this refund that it is done, or not decided yet."""
+    """Set the gateway's later answers about this refund: the refund is done, or the refund is not decided yet."""
     await server.database.execute("UPDATE mock_gateway.refunds SET status = $2 WHERE key = $1", key, status)
 
 
@@ -48,7 +48,7 @@ async def _retry(operator: Person, failed: PaymentWithCase) -> None:
 
 
 async def _refunds(server: RunningServer, failed: PaymentWithCase) -> tuple[list[str], list[str]]:
-    """The states of the payment's refunds in our tables and at the gateway, oldest first."""
+    """Return the states of the payment's refunds in our tables and at the gateway, oldest first."""
     rows = await server.database.fetch(
         "SELECT status FROM refunds WHERE payment_id = $1 ORDER BY id", failed.payment_id
     )
@@ -64,7 +64,7 @@ async def _payment_status(server: RunningServer, failed: PaymentWithCase) -> str
 
 
 async def _alerts(operator: Person) -> list[tuple[Any, ...]]:
-    """The alerts that the audit shows, newest first. The dashboard must show their number."""
+    """Return the alerts in the audit, newest first. Asserts that the dashboard shows the number of the alerts."""
     items = (await operator.get("/audit", subject="gateway")).json()["items"]
     assert (await operator.get("/dashboard")).json()["gateway_alerts"] == len(items)
     return [

@@ -315,7 +315,7 @@ async def test_a_higher_capacity_offers_requests_to_a_mitra_and_a_lower_capacity
         await admin.patch(f"/mitras/{mitra.id}", {"max_customers": 1})
         closed = await socket.wait_for("request.closed", id=offered["id"])
     assert closed["close_reason"] == "at_capacity"
-    # The running session continues although the capacity is lower.
+    # The running session continues although the new capacity is lower.
     assert await server.database.fetchval("SELECT count(*) FROM sessions WHERE status = 'active'") == 1
     audit = await server.database.fetch("SELECT old_value, new_value FROM audit_entries ORDER BY id")
     assert [tuple(row) for row in audit] == [("1", "2"), ("2", "1")]
@@ -359,7 +359,7 @@ async def test_a_suspension_closes_requests_and_ends_sessions_and_opens_cases(se
     assert await server.database.fetchval("SELECT reason FROM review_cases") == "cut_short"
     lifted = await admin.patch(f"/mitras/{mitra.id}", {"suspended": False})
     assert lifted.json()["suspended"] is False
-    # The mitra signs in again: a token of before the suspension stays ended.
+    # The mitra signs in again, because a token from before the suspension stays invalid.
     async with asyncio.timeout(5):
         while problem(await mitra.get("/me")) != (401, "unauthenticated"):
             pass
@@ -384,7 +384,7 @@ async def test_an_empty_change_and_a_change_of_an_unknown_mitra_are_refused(serv
     for body in wrong:
         assert problem(await admin.patch(f"/mitras/{mitra.id}", body)) == INVALID, body
     assert problem(await admin.patch(f"/mitras/{uuid4()}", {"max_customers": 2})) == NOT_FOUND
-    # The change is refused because of one field. The other fields must stay unchanged too.
+    # The change is refused because of one field. The other fields must also stay unchanged.
     body = {"max_customers": 5, "display_name": "0812 3456 7890"}
     assert problem(await admin.patch(f"/mitras/{mitra.id}", body)) == INVALID
     assert await server.database.fetchval("SELECT max_customers FROM mitras") == 1

@@ -394,7 +394,10 @@ async def test_two_equal_concurrent_decisions_of_one_operator_both_return_the_de
 async def test_an_operator_cannot_replace_an_earlier_decision_by_another_decision(
     server: RunningServer, first: str, second: str
 ) -> None:
-    """The operator decided in one tab, and decides otherwise in a tab that still shows the open case."""
+    """The operator decides in one tab.
+
+    Then the operator decides differently in a tab that still shows the open case.
+    """
     reviewer = await server.operator("reviewer", "dewi@example.id")
     failed = await make_failed_search(server)
     version = (await _case(reviewer, failed))["version"]
@@ -619,8 +622,8 @@ async def test_each_case_shows_the_refundable_amount_and_whether_a_refund_needs_
         "requested",
         "awaiting_approval",
     ]
-    # The second refund has been requested, so nothing is left to refund. The third refund still waits for approval,
-    # so its amount is still refundable.
+    # The second refund has been requested, so nothing is left to refund. The third refund still waits for approval, so
+    # the amount of this refund is still refundable.
     assert await refundable() == [(0, False), (0, False), (35_000, True)]
 
 
@@ -745,7 +748,7 @@ async def test_an_operator_can_refund_a_late_charge_after_the_case_is_decided(
 ) -> None:
     """The gateway refuses the automatic refund after the operator has decided the case."""
     reviewer, failed = await server.operator("reviewer"), await make_failed_search(server)
-    # Add an earlier charge attempt. When the server asked, the gateway did not know the attempt's key.
+    # Add an earlier charge attempt. The gateway did not know the attempt's key when the server asked.
     key: UUID = await server.database.fetchval(
         "INSERT INTO charge_attempts (payment_id, amount_rp, status, reason, answered_at) "
         "VALUES ($1, 20000, 'declined', 'not_found', curhat_now()) RETURNING id",
@@ -776,7 +779,7 @@ async def test_an_operator_can_refund_a_late_charge_after_the_case_is_decided(
         "SELECT reason, status FROM refunds WHERE charge_attempt_id = $1 ORDER BY id", key
     )
     assert [tuple(row) for row in refunds] == [("late_approval", "failed"), ("operator_decision", "done")]
-    # After the decision no_refund, the second decision must refund only the late charge.
+    # The first decision was no_refund, so the second decision must refund only the late charge.
     kept = await server.database.fetchval(
         "SELECT count(*) FROM refunds WHERE charge_attempt_id = $1", failed.charge_key
     )

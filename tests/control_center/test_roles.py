@@ -21,8 +21,8 @@ EVERYBODY: Final = frozenset({"admin", "reviewer", "viewer"})
 DECIDING: Final = frozenset({"admin", "reviewer"})
 ADMIN: Final = frozenset({"admin"})
 
-# The roles that may call each operation. The table is written by hand. A table made from the code would repeat the
-# code's errors.
+# The roles that may call each operation. The table is written by hand. A table that was generated from the code would
+# repeat the code's errors.
 ALLOWED: Final = {
     "sign_out_operator": EVERYBODY,
     "get_operator_account": EVERYBODY,
@@ -64,7 +64,7 @@ ALLOWED: Final = {
     "list_audit": EVERYBODY,
 }
 
-# Everybody may call these operations, also without signing in.
+# Everybody may call these operations, even without a sign-in.
 OPEN_OPERATIONS: Final = {"sign_in_operator", "get_gateway_notice"}
 
 
@@ -91,7 +91,7 @@ async def test_a_role_may_call_only_the_operations_that_the_table_allows(
     assert await business_rows(server.database) == before
     for name, roles in ALLOWED.items():
         if role in roles:
-            # Make each call as a new operator, because some calls sign the operator out or change the operator's
+            # Use a new operator for each call, because some calls sign the operator out or change the operator's
             # account.
             another = await server.operator(role)
             answer = await send(server, OPERATIONS[name], calls[name], token=another.token)

@@ -42,7 +42,7 @@ EMAIL = "sari@example.id"
 PASSWORD = "a password of this test"
 LOGIN = "/api/control-center/auth/login"
 
-# After so many wrong passwords, or wrong codes, from one address, the next try must wait.
+# After this number of wrong passwords or wrong codes from one address, the next try must wait.
 FREE_PASSWORDS = OWN_DELAYS["password"].free
 FREE_CODES = OWN_DELAYS["code"].free
 
@@ -69,7 +69,7 @@ async def _login(server: RunningServer, **more: Any) -> httpx.Response:
 
 
 async def _strangers_fail(database: Database, factor: str = "password", times: int = 1000) -> None:
-    """Many strangers at many addresses have just failed to sign in as Sari."""
+    """Record failed sign-ins as Sari from many unknown devices at many addresses."""
     await database.execute(
         "INSERT INTO operator_sign_in_tries (email_digest, factor, requester) "
         "SELECT $1, $2, int4send(number) FROM generate_series(1, $3) AS number",
@@ -243,7 +243,7 @@ async def test_wrong_passwords_and_wrong_codes_cannot_lock_an_operator_out_of_a_
     now = await clock.advance(30)
     answer = await _login(server, totp=totp.at(now), **more)
     assert problem(answer) == (200, None)
-    # A sign-in replaces the secret of the device. Nobody can use the old one.
+    # Each sign-in replaces the secret of the device. Nobody can use the old secret.
     if shown == "device_secret":
         now = await clock.advance(30)
         await _strangers_fail(server.database)
@@ -306,7 +306,7 @@ async def test_many_passwords_from_strangers_delay_no_operator_and_are_refused_w
     finally:
         may_end.set()
     assert [problem(answer) for answer in await asyncio.gather(*strangers)] == [INVALID] * 3
-    # The refused try does not count as a wrong one.
+    # The refused try does not count as a wrong try.
     assert await server.database.fetchval("SELECT count(*) FROM operator_sign_in_tries") == 3
 
 
@@ -355,7 +355,7 @@ async def test_each_wrong_code_of_the_second_factor_doubles_the_wait_of_its_addr
     now = await clock.advance(60)
     for _ in range(FREE_CODES):
         assert problem(await _login(server, **code)) == INVALID
-    # A wrong password says nothing about the second factor, and does not delay it.
+    # A try with a wrong password neither reveals nor delays the second factor.
     assert problem(await _login(server, password="wrong", totp=totp.at(now))) == INVALID
     for wait_seconds in (30, 60):
         refused = await _login(server, totp=totp.at(now))
@@ -389,7 +389,7 @@ async def test_confirming_an_authenticator_app_counts_the_wrong_codes(
     refused = await operator.post("/auth/totp/confirm", right)
     assert problem(refused) == TOO_MANY
     assert int(refused.headers["retry-after"]) == 30
-    # Beginning again does not help.
+    # A new start of the setup does not reset the count of wrong codes.
     await operator.post("/auth/totp", {"password": PASSWORD})
     assert problem(await operator.post("/auth/totp/confirm", right)) == TOO_MANY
 
@@ -420,7 +420,7 @@ async def test_the_qr_code_contains_the_secret_but_the_database_does_not(
     parsed = pyotp.parse_uri(begun["otpauth_uri"])
     assert (parsed.secret, parsed.name, parsed.issuer) == (begun["secret"], EMAIL, "Curhat Control Center")
     assert begun["qr_svg"].startswith("<svg xmlns=")
-    # The database stores only a salt. The secret is derived from the salt and the server's secret key.
+    # The database stores only a salt. The server derives the secret from the salt and the server's secret key.
     row = await server.database.fetchval("SELECT operators::text FROM operators")
     assert begun["secret"] not in row
 
@@ -454,7 +454,7 @@ async def test_a_code_is_valid_once_and_within_one_time_step_of_the_clock(
     assert problem(await _login(server, totp=totp.at(slow))) == (200, None)
     assert problem(await _login(server, totp=totp.at(slow))) == INVALID
     assert problem(await _login(server, totp=totp.at(fast))) == (200, None)
-    # The server also refuses a code whose time step is before the step of the last used code.
+    # The server also refuses a code from an earlier time step than the last used code.
     assert problem(await _login(server, totp=totp.at(now))) == INVALID
 
 

@@ -28,7 +28,7 @@ HEALED_SECONDS = 4.0
 
 
 class Answered(NamedTuple):
-    """An acknowledged command: its path, body and key, and the status and text of the answer."""
+    """An acknowledged command, with its path, body and key, and with the status and text of the answer."""
 
     path: str
     body: Any
@@ -45,7 +45,10 @@ class RecordingPerson(Person):
         self.answered: list[Answered] = []
 
     def at(self, server: ServerProcess) -> "RecordingPerson":
-        """Return this person as a client of this server. Both share the remembered commands."""
+        """Return this person as a client of this server.
+
+        The old client and the new client share the remembered commands.
+        """
         there = RecordingPerson(
             server.http, "customer" if self.role == "customer" else "mitra", self.id, self.token
         )
@@ -61,7 +64,10 @@ class RecordingPerson(Person):
         return answer
 
     async def until_answered(self, path: str, body: Any = None, *, key: str) -> httpx.Response:
-        """Send a command under its key. As clients do, repeat it while the server still handles the first request."""
+        """Send a command under its key.
+
+        Repeat the command while the server still handles the first request, as clients do.
+        """
         async with asyncio.timeout(30):
             while True:
                 answer = await self.post(path, body, key=key)
@@ -70,8 +76,9 @@ class RecordingPerson(Person):
                 await asyncio.sleep(0.2)
 
     async def check_answers(self, server: ServerProcess) -> None:
-        """Repeat every remembered command under its key at this server, and assert that each answer is the same as
-        before.
+        """Repeat every remembered command under its key at this server.
+
+        Assert that each answer equals the first answer.
         """
         for one in tuple(self.answered):
             again = await self.at(server).post(one.path, one.body, key=one.key)
@@ -132,12 +139,12 @@ class System:
     async def mitra(
         self, server: ServerProcess, *, max_customers: int = 1, online: bool = False
     ) -> RecordingPerson:
-        """Create a mitra without a connection. The mitra is online only if `online` is true."""
+        """Create a mitra without a connection. The mitra's toggle is on only if `online` is true."""
         return await self.person(
             "mitra", await self.make.mitra(online=online, max_customers=max_customers), server
         )
 
-    # Starting points of tests, reached through the API
+    # The following methods bring a test to its starting point through the API.
 
     async def open_payment(self, customer: Person, *, price_rp: int = 20_000) -> dict[str, Any]:
         """Open a payment, and do not confirm it."""
@@ -153,7 +160,7 @@ class System:
         return pairing
 
     async def request_path(self, pairing: dict[str, Any], mitra: Person) -> str:
-        """Return the URL path of the request that this pairing sent to this mitra."""
+        """Return the URL path of this mitra's request in this pairing."""
         return f"/requests/{await request_of(self.database, UUID(pairing['id']), mitra.id)}"
 
     async def chat(self, customer: Person, mitra: Person) -> dict[str, Any]:
@@ -176,8 +183,9 @@ class System:
     # Conditions that must hold
 
     async def check(self, server: ServerProcess | None = None) -> None:
-        """Wait until nothing is in flight, then check every invariant. If `server` is given, also repeat every
-        acknowledged command there.
+        """Wait until nothing is in flight, then check every invariant.
+
+        If `server` is given, also repeat every acknowledged command at this server.
         """
         async with asyncio.timeout(30):
             while await invariants.violations_of([invariants.IN_FLIGHT], self.database, None):
@@ -214,14 +222,14 @@ async def until(condition: Callable[[], Awaitable[bool]], seconds: float = HEALE
 
 
 async def expect_no_answer(command: Awaitable[httpx.Response]) -> None:
-    """Assert that the command gets no answer, because its server dies."""
+    """Assert that the command gets no answer, because the server dies."""
     with pytest.raises(httpx.TransportError):
         await command
 
 
 @contextlib.asynccontextmanager
 async def sockets_of(*people: Person) -> AsyncIterator[list["Device"]]:
-    """Connect a device for each person. At the end, assert that no device missed or repeated an event."""
+    """Connect a device for each person. At the end of the block, assert that no device missed or repeated an event."""
     async with contextlib.AsyncExitStack() as stack:
         devices = [Device(await stack.enter_async_context(person.socket())) for person in people]
         yield devices

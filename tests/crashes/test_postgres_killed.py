@@ -34,7 +34,7 @@ RECOVERY_TIMEOUT_SECONDS = 30
 
 
 async def kill_immediately(postgres: PostgresServer) -> None:
-    """Kill PostgreSQL with `kill -9` without waiting for its current work."""
+    """Kill PostgreSQL with `kill -9`. Do not wait for its current work."""
     assert postgres.pid is not None
     os.kill(postgres.pid, signal.SIGKILL)
     assert await postgres.wait() == "signal SIGKILL"
@@ -139,7 +139,7 @@ async def test_no_process_exits_when_its_database_connections_end_repeatedly(
 
 
 async def has_ended_connections(system: System) -> bool:
-    """End all connections of the server and the worker. Return whether at least two connections ended."""
+    """End all connections of the server and the worker. Returns whether at least two connections ended."""
     ended: int = await system.database.fetchval(END_CONNECTIONS)
     return ended >= 2
 
@@ -150,5 +150,5 @@ async def have_written(writers: list[Writer], messages: int) -> bool:
 
 
 async def has_failing_status(server: ServerProcess) -> bool:
-    """Return whether /status says that something that the server needs fails."""
+    """Return whether /status reports a failed check."""
     return not await server.has_good_status()

@@ -1,7 +1,7 @@
 """Test targeted pairings, their fallback, and extensions while the server or the worker is killed at each step.
 
-The charges and the journey must be the same as without a kill. The devices are connected to a server that no test
-kills. A worker runs only in the tests that start one.
+A kill must not change the charges or the journey. All devices are connected to a server that no test kills. A worker
+runs only in the tests that start one.
 """
 
 import asyncio
@@ -100,8 +100,9 @@ async def pay_for_same_mitra(
 
 
 async def wait_without_events(device: Device, seconds: float) -> None:
-    """Wait this long, and assert that the device gets no event. No worker runs, so no deadline can fire. The device
-    answers pings meanwhile.
+    """Wait for this time, and assert that the device gets no event.
+
+    No worker runs in this test, so no deadline can fire. The device answers pings during this time.
     """
     before = len(device.socket.events)
     with pytest.raises(TimeoutError):
@@ -109,7 +110,8 @@ async def wait_without_events(device: Device, seconds: float) -> None:
     assert len(device.socket.events) == before
 
 
-# Approving, charging and recording ------------------------------------------------------------------------
+# Kills between the approval, the charge and the recording
+# ------------------------------------------------------------------------
 
 
 @pytest.mark.rule("5.4", "5.7")
@@ -117,7 +119,7 @@ async def wait_without_events(device: Device, seconds: float) -> None:
 async def test_an_approved_extension_is_charged_once_when_its_server_is_killed(
     system: System, survivor: ServerProcess, worker: WorkerProcess
 ) -> None:
-    """Each server is killed before or after its charge."""
+    """The test kills each server before or after its charge."""
     points = [
         "extension.approved",
         "confirm.before_charge",
@@ -167,7 +169,7 @@ async def test_an_approved_extension_is_charged_once_when_its_server_is_killed(
 async def test_an_extension_approved_by_default_is_charged_once_when_the_worker_is_killed(
     system: System, survivor: ServerProcess, worker: WorkerProcess, kill_at: str
 ) -> None:
-    """The worker is killed before or after its charge."""
+    """The test kills the worker before or after its charge."""
     await worker.start(kill_at)
     customer, mitra = await system.customer(survivor), await system.mitra(survivor)
     async with sockets_of(customer) as (device,), working(mitra):
@@ -185,7 +187,7 @@ async def test_an_extension_approved_by_default_is_charged_once_when_the_worker_
         await system.check(survivor)
 
 
-# No worker when the time to answer ends ---------------------------------------------------------------
+# No worker runs at the end of the time limit ---------------------------------------------------------------
 
 
 @pytest.mark.rule("5.1", "5.6")
@@ -224,7 +226,10 @@ async def test_a_late_answer_to_an_extension_is_refused_while_no_worker_runs(
 async def test_an_unanswered_extension_is_not_charged_if_the_mitra_stayed_away_too_long_after_a_server_was_killed(
     system: System, survivor: ServerProcess, victim: ServerProcess, worker: WorkerProcess
 ) -> None:
-    """No process notices that the mitra's socket closes. The mitra is connected again at the deadline."""
+    """The mitra's server is dead, so no process notices that the mitra's socket closes.
+
+    The mitra is connected again at the deadline.
+    """
     await asyncio.gather(victim.start(), worker.start())
     customer, mitra = await system.customer(survivor), await system.mitra(survivor)
     async with sockets_of(customer) as (device,):
@@ -274,7 +279,7 @@ async def test_a_late_targeted_accept_is_refused_while_no_worker_runs(
         await system.check(survivor)
 
 
-# Consequences of a step, armed in the step's transaction --------------------------------------------------------
+# A step arms its later consequences in its own transaction --------------------------------------------------------
 
 
 @pytest.mark.rule("4.4", "5.6")

@@ -34,7 +34,10 @@ async def victim(system: System) -> AsyncIterator[ServerProcess]:
 
 
 class Command:
-    """A command under one key. A test sends it to the victim, then repeats it at the survivor."""
+    """A command under one key.
+
+    A test sends the command to a server that dies, and then repeats the command at the surviving server.
+    """
 
     def __init__(self, person: RecordingPerson, path: str, body: Any = None) -> None:
         self.person = person
@@ -57,7 +60,7 @@ class Command:
 async def test_each_of_eight_interrupted_commands_takes_effect_once(
     system: System, survivor: ServerProcess, victim: ServerProcess, kill_at: str
 ) -> None:
-    """Every device gets the events."""
+    """Every device gets the events of the accept."""
     await victim.start(kill_at)
     customers = await system.customers(8, survivor)
     opens, leaves, tries, searches, refused, gives_up, ends, is_left = customers
@@ -146,7 +149,7 @@ async def test_a_payment_is_charged_once_when_the_confirming_server_is_killed_be
         await devices[2].wait_for_event("pairing.updated", status="open")
         await mitra_device.wait_for_event("request.offered")
         await devices[1].wait_for_event("pairing.updated", 12, status="open")
-        # By now the gateway has told the worker that it does not know the first customer's charge. So the first
+        # At this time, the gateway has told the worker that the first customer's charge does not exist. So the first
         # customer's repeated command may start another charge attempt.
         for command in commands:
             confirmation = done(await command.sent_to(survivor))
@@ -166,7 +169,7 @@ async def test_a_payment_is_charged_once_when_the_confirming_server_is_killed_be
 async def test_every_device_gets_the_events_of_an_accept_when_its_server_dies(
     system: System, survivor: ServerProcess, victim: ServerProcess
 ) -> None:
-    """The server dies before it sends the signals. The events arrive within 4 s."""
+    """The server dies before it sends the signals. The events still arrive within 4 s."""
     await victim.start("accept.before_commit>transaction.committed")
     customer, waits = await system.customers(2, survivor)
     winner, loser = await system.mitra(survivor), await system.mitra(survivor)

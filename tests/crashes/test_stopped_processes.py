@@ -1,6 +1,6 @@
 """Stop processes (SIGSTOP) in the middle of their work, and let them continue later (SIGCONT).
 
-A stopped process keeps its connections open, so nobody notices an end.
+A stopped process keeps its connections open, so no other process notices the stop.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ import pytest
 from tests.crashes.system import System, done, sockets_of, working
 from tests.support.signed_in import problem
 
-# PostgreSQL ends the transaction of a stopped process after 5 s. The rest is for a busy machine.
+# PostgreSQL ends the transaction of a stopped process after 5 s. The additional seconds allow for a busy machine.
 MAX_DELAY_SECONDS = 8.0
 
 SESSION_IS_OVER = """
@@ -28,7 +28,10 @@ UPDATE deadlines SET due_at = curhat_now() FROM ended WHERE kind = 'session_end'
 async def test_a_stopped_server_and_a_stopped_worker_delay_other_processes_by_a_few_seconds(
     system: System,
 ) -> None:
-    """The server stops while a mitra accepts, and the worker while it ends a chat. Both hold locks of others."""
+    """The server stops while a mitra accepts.
+
+    The worker stops while it ends a chat. Both processes hold locks that other processes need.
+    """
     stopped_server, server = system.server("stopped server"), system.server()
     stopped_worker, worker = system.worker("stopped worker"), system.worker()
     await asyncio.gather(
@@ -46,7 +49,7 @@ async def test_a_stopped_server_and_a_stopped_worker_delay_other_processes_by_a_
                 chats.append(await system.chat(customer, mitra))
         await system.database.execute("UPDATE payments SET confirmed_at = confirmed_at - interval '1 day'")
         async with working(slow, quick):
-            # The worker stops with the end of the first chat, and nobody else ends the second chat yet.
+            # The worker stops while it ends the first chat, and no other worker ends the second chat yet.
             await system.database.execute(SESSION_IS_OVER, UUID(chats[0]["id"]))
             await stopped_worker.stopped()
             pairing = await system.search(searches)
@@ -57,7 +60,7 @@ async def test_a_stopped_server_and_a_stopped_worker_delay_other_processes_by_a_
             accepting = asyncio.create_task(quick.post(paths[1]))
             await worker.start()
             await system.database.execute(SESSION_IS_OVER, UUID(chats[1]["id"]))
-            # Nothing waits for the stopped worker that does not need its locks.
+            # A step that does not need the locks of the stopped worker does not wait.
             await other_device.wait_for_event("session.ended", 2, end_reason="time_up")
             done(await accepting)
             await device.wait_for_event(

@@ -1,4 +1,4 @@
-"""Test one-time codes on a real PostgreSQL: what a person can do with a code, and the limits per phone number."""
+"""Test one-time codes on a real PostgreSQL: the use of a code, and the limits per phone number."""
 
 import asyncio
 from collections import Counter
@@ -47,7 +47,10 @@ async def find_requester(database: Database, device_secret: str | None, phone: s
 async def ask_as_often_as_allowed(
     database: Database, clock: VirtualClock, requesters: list[Requester], *, seconds: float
 ) -> int:
-    """Let each requester ask for a code whenever it may, and use none of the codes. Returns how many were sent."""
+    """Let each requester ask for codes as often as the limits allow, and use none of the codes.
+
+    Returns the number of sent codes.
+    """
     sent = 0
     while seconds > 0:
         waits = []
@@ -66,7 +69,10 @@ async def ask_as_often_as_allowed(
 async def verify(
     database: Database, request_id: UUID, code: str, call_name: str | None = "Bunga", role: Role = "customer"
 ) -> SignIn[OwnCustomer] | SignIn[OwnMitra]:
-    """Verify a code as the endpoint does: commit the transaction, then raise the error that the service returned."""
+    """Verify a code as the endpoint does.
+
+    Commits the transaction, and then raises the error that the service returned.
+    """
     data = CodeVerification(request_id, code, call_name)
     device = SigningDevice("a test")
     outcome: SignIn[OwnCustomer] | SignIn[OwnMitra] | BusinessError
@@ -90,7 +96,7 @@ async def try_wrongly(database: Database, sent: SentCode, times: int) -> None:
             await verify(database, sent.request_id, wrong(sent.code))
 
 
-# What a code proves --------------------------------------------------------------------------------------
+# A code signs one person in --------------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("S.1")
@@ -283,7 +289,7 @@ async def test_after_five_unused_codes_each_further_code_doubles_the_wait(
         assert refused.value.retry_after_seconds == waits[-1]
         await clock.advance(waits[-1])
     assert waits == [30, 30, 30, 30, 30, 60, 120, 240]
-    # Whoever reads the codes does not wait any longer.
+    # A person who uses the received codes waits no longer.
     sent = await ask(database)
     await verify(database, sent.request_id, sent.code)
     sent = await ask(database)
@@ -305,7 +311,7 @@ async def test_a_phone_number_gets_thirty_codes_per_hour_when_every_code_is_used
     await ask(database)
 
 
-# Nobody locks another person out -----------------------------------------------------------------------------
+# No person can lock another person out -----------------------------------------------------------------------------
 
 
 async def wrong_tries(database: Database) -> int:
@@ -383,7 +389,7 @@ async def test_a_device_is_known_only_for_the_person_who_signed_in_on_it(
     for secret in (theirs.device_secret, "made up", "", None):
         assert await find_requester(database, secret) == HERE
     assert await find_requester(database, first.device_secret, "+6281234567892") == HERE
-    # The eleventh sign-in takes the place of the first.
+    # The device list is full, so the eleventh sign-in replaces the first sign-in.
     for _ in range(10):
         await clock.advance(1)
         sent = await ask(database)
@@ -429,7 +435,7 @@ async def test_signing_out_the_other_devices_in_one_role_keeps_the_devices_of_th
             tx, "customer", customer.person.id, service.digest_of_token(customer.token)
         )
     assert [(await find_requester(database, secret)).is_known_device for secret in secrets] == [True, True]
-    # A device without a valid token in the other role does not stay.
+    # A device without a valid token in the other role does not stay known.
     async with database.transaction() as tx:
         await service.sign_out(tx, service.digest_of_token(mitra.token))
         await service.sign_out_other_devices(
@@ -504,7 +510,7 @@ async def test_a_code_is_invalid_when_it_expires_while_its_verification_waits_fo
         await attempt
 
 
-# What the code stores and prints -------------------------------------------------------------------------
+# Stored and printed values contain no secret -------------------------------------------------------------------------
 
 
 @pytest.mark.rule("S.1")
@@ -519,7 +525,8 @@ async def test_the_database_stores_only_digests_of_codes_and_tokens(database: Da
     ]
     assert len(dump) == 4
     assert not any(secret in row for row in dump for secret in (token, signed_in.device_secret, "10.0.0.1"))
-    # The digits of the code may also occur in an id or a time. So check only the column that holds the code's digest.
+    # The digits of the code may occur in an id or a time by chance. So check only the column that holds the code's
+    # digest.
     digest = await database.fetchval("SELECT code_digest FROM one_time_codes")
     assert digest == codes.digest_of(KEY, sent.request_id, sent.code)
     assert sent.code.encode() not in digest

@@ -1,4 +1,4 @@
-"""Test signing in and out over HTTP: statuses, error codes, cookies, the inbox, and logs without secrets."""
+"""Test signing in and out over HTTP, with statuses, error codes, cookies, the inbox, and logs without secrets."""
 
 import logging
 from collections.abc import AsyncIterator, Callable
@@ -149,7 +149,7 @@ def set_cookies(response: httpx.Response) -> dict[str, Any]:
 
 
 def set_cookie(response: httpx.Response) -> Any:
-    """The cookie with the token."""
+    """Return the cookie that contains the token."""
     (cookie,) = (cookie for name, cookie in set_cookies(response).items() if "device" not in name)
     return cookie
 
@@ -222,7 +222,7 @@ async def test_the_answer_does_not_reveal_whether_a_number_is_known(
     assert set(known.json()) == set(unknown.json())
     statements = [queries.LOCK_PHONE, queries.PREPARE_CODE, queries.INSERT_CODE]
     assert not any("people" in sql or "mitras" in sql or "customers" in sql for sql in statements)
-    # The statement that reads `people` finds them by the token or device that the requester shows.
+    # The statement that reads `people` finds the person by the token or device of the requester.
     assert "\nWHERE id = $" in queries.SHOWS_OWNER
 
 
@@ -335,7 +335,7 @@ async def test_many_new_people_behind_one_network_address_can_sign_in_within_an_
         signed_in = await client.post("/api/client/auth/otp/verify", json=body)
         assert signed_in.status_code == 200, signed_in.text
         client.cookies.clear()
-    # A code that nobody uses still counts.
+    # An unused code still counts.
     await ask(client, phone="+6281234567897")
     await ask(client, phone="+6281234567898")
     refused = await client.post("/api/client/auth/otp/request", json={"phone": "+6281234567899"})
@@ -367,7 +367,7 @@ async def test_a_known_device_of_the_owner_gets_a_code_while_a_stranger_must_wai
     connect: Connect, settings: Settings, clock: VirtualClock, shown: str
 ) -> None:
     await clock.set()
-    # The address of both has used up its codes.
+    # The shared address has used up its codes.
     client = connect(replace(settings, address_codes_per_hour=1))
     more = {"transport": "cookie"} if shown == "cookie" else {}
     signed_in = await sign_in(client, call_name="Bunga", **more)
@@ -384,7 +384,7 @@ async def test_a_known_device_of_the_owner_gets_a_code_while_a_stranger_must_wai
         body["device_secret"] = signed_in.json()["device_secret"]
     asked = await client.post("/api/client/auth/otp/request", json=body, headers=headers)
     assert asked.status_code == 202, asked.text
-    # The known device of one person is a stranger to every other phone number.
+    # A device that is known for one person is unknown for every other phone number.
     other = {**body, "phone": "+6281234567891"}
     asked = await client.post("/api/client/auth/otp/request", json=other, headers=headers)
     assert asked.status_code == 429
@@ -592,7 +592,7 @@ async def test_no_secret_is_logged_while_signing_in_and_out(
         "accounts.signed_in",
         "accounts.signed_out",
     ]
-    # Ignore ids, because the random digits of an id can contain the code.
+    # Ignore ids, because the random digits of an id can equal the code.
     shown = [str({key: value for key, value in entry.items() if not key.endswith("_id")}) for entry in logged]
     # Ignore the log lines of the test's own HTTP client.
     shown += [record.getMessage() for record in caplog.records if not record.name.startswith("http")]

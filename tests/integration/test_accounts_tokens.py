@@ -1,6 +1,4 @@
-"""Test tokens: a process caches a token for at most 3 s, every process learns of a revocation, and a suspended
-mitra cannot use a token.
-"""
+"""Test that a process caches a token for at most 3 s and learns of a revocation or a suspension."""
 
 import asyncio
 import json
@@ -37,7 +35,7 @@ DAY_SECONDS = 24 * 3600
 
 
 class MonotonicClock:
-    """A fake of the process's monotonic clock. It stands still until a test moves it."""
+    """A fake monotonic clock of the process. The clock moves only when a test moves the clock."""
 
     now = 1000.0
 
@@ -177,7 +175,7 @@ async def test_a_process_reads_a_token_from_postgresql_at_most_once_per_three_se
     await database.execute("UPDATE access_tokens SET revoked_at = curhat_now()")
     ticks.now += 2.999
     assert await authenticator.authenticate(token) is not None
-    # The process did not get the signal. It learns of the revocation when it reads the token again.
+    # The process did not get the signal. The process learns of the revocation when it reads the token again.
     ticks.now += 0.001
     assert await authenticator.authenticate(token) is None
 
@@ -195,7 +193,7 @@ async def test_one_query_renews_all_tokens_in_use_for_three_seconds(
     await database.execute("UPDATE access_tokens SET revoked_at = curhat_now() WHERE digest = $1", revoked)
     await authenticator.renew()
     assert set(authenticator._remembered) == {stays, idle}
-    # The process trusts a token for 3 s after it sent the query. The process renews only tokens that were used since
+    # The process trusts a token for 3 s after sending the query. The process renews only the tokens of requests after
     # the last query.
     await database.execute("UPDATE access_tokens SET revoked_at = curhat_now()")
     await authenticator.renew()
@@ -279,7 +277,7 @@ async def test_a_suspension_takes_effect_immediately_and_closes_the_sockets_of_t
         assert signed_in is not None
         assert signed_in.is_suspended
         assert await authenticator.socket_identity("mitra", scope(token, "websocket")) is None
-    # The same person may still sign in as a customer.
+    # The suspended mitra may still sign in as a customer.
     assert await authenticator.socket_identity("customer", scope(as_customer, "websocket")) is not None
 
 

@@ -1,4 +1,4 @@
-"""Test the ceiling of codes per day and country, and requests for codes over HTTP while senders misbehave."""
+"""Test the maximum number of codes per day and country, and requests for codes over HTTP while senders fail."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -106,7 +106,7 @@ async def test_the_maximum_of_codes_per_day_begins_again_each_day(
 async def server(
     servers: EmbeddedServers, database_url: str, database: Database, valkey_client: valkey.asyncio.Valkey
 ) -> AsyncIterator[RunningServer]:
-    """A server whose pool has two connections."""
+    """A server with a pool of two connections."""
     settings = development_settings(database_url, servers.valkey_url)
     async with start_server(replace(settings, database_pool_size=2), database) as opened:
         yield opened
@@ -114,7 +114,7 @@ async def server(
 
 @pytest.fixture
 async def companies(server: RunningServer) -> AsyncIterator[tuple[Meta, Twilio]]:
-    """The companies through which the server sends its codes, WhatsApp first."""
+    """The companies through which the server sends codes. WhatsApp is first."""
     async with Meta().running() as meta, Twilio().running() as twilio:
         senders = CodeSenders({"whatsapp": whatsapp(meta.url), "sms": sms(twilio.url)})
         server.application.services.code_senders = senders
@@ -126,7 +126,10 @@ Asked = tuple[int, frozenset[str], str | None]
 
 
 async def request(server: RunningServer, number: str, role: str = "client") -> Asked:
-    """Ask for a code. Returns all that a stranger learns: the status, the fields of the body, and Retry-After."""
+    """Ask for a code.
+
+    Returns the parts of the answer that a stranger sees: the status, the fields of the body, and Retry-After.
+    """
     answer = await server.http.post(f"/api/{role}/auth/otp/request", json={"phone": number})
     return answer.status_code, frozenset(answer.json()), answer.headers.get("retry-after")
 
@@ -157,7 +160,7 @@ async def test_a_known_and_an_unknown_number_get_the_same_answer_after_every_res
     answers = [await request(server, known_phone), await request(server, phone(77))]
     assert answers[0] == answers[1]
     assert answers[0][0] == (202 if mood in ("accept", "slow", "lost", "broken") else 503)
-    # The mitra app answers the same for a number that was never invited.
+    # The mitra app gives the same answer for a number that was never invited.
     assert (await request(server, phone(78), "mitra"))[0] == answers[0][0]
 
 
@@ -177,7 +180,7 @@ async def test_a_sender_that_hangs_holds_no_transaction_and_no_connection(
 ) -> None:
     meta, twilio = companies
     meta.mood = twilio.mood = "slow"
-    # More people than the pool has connections.
+    # The number of people exceeds the number of connections of the pool.
     asked = [asyncio.create_task(request(server, phone(number))) for number in range(5)]
     await meta.arrived.wait()
     async with asyncio.timeout(5):

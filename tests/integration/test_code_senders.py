@@ -1,4 +1,4 @@
-"""Test the senders of one-time codes against stand-ins for their companies, and the order in which they are tried."""
+"""Test the senders of one-time codes against fakes of their companies, and the order in which senders are tried."""
 
 import asyncio
 import socket
@@ -40,7 +40,7 @@ from tests.support.code_companies import (
 
 PHONE = "+6281234567890"
 CODE = "493021"
-# Long enough for an answer of this machine, short for a test.
+# This time is long enough for a local answer, and short for a test.
 TIMEOUT_SECONDS = 0.3
 
 
@@ -63,14 +63,14 @@ def sms(url: str, *, token: str = AUTH_TOKEN, sender: str = SERVICE_SID) -> Twil
 
 @pytest.fixture(params=["whatsapp", "sms"])
 async def company(request: pytest.FixtureRequest) -> AsyncIterator[Company]:
-    """Each of the two companies."""
+    """Run the test with each of the two companies."""
     async with (Meta() if request.param == "whatsapp" else Twilio()).running() as running:
         yield running
 
 
 @pytest.fixture
 async def sender(company: Company) -> AsyncIterator[CodeSender]:
-    """The adapter of the company. Every adapter must pass the tests that use this fixture."""
+    """Return the adapter of the company. Each adapter must pass the tests that use this fixture."""
     opened = whatsapp(company.url) if isinstance(company, Meta) else sms(company.url)
     yield opened
     await opened.close()
@@ -114,7 +114,7 @@ async def test_each_fault_of_a_sending_company_leads_to_the_expected_outcome(
         assert company.taken == []
     else:
         assert isinstance(result, outcome)
-    # The log shows this text.
+    # The log shows this reason.
     assert CODE not in repr(result)
     assert PHONE[1:] not in repr(result)
     company.mood = "accept"
@@ -179,7 +179,7 @@ async def test_an_sms_names_its_sender_in_the_form_that_twilio_requires(configur
     fields = company.taken[0].fields
     assert fields[field] == configured
     assert not {"From", "MessagingServiceSid"} - {field} & set(fields)
-    # Twilio drops a text that waits for longer than its code is valid.
+    # Twilio drops a text message that waits longer than the lifetime of its code.
     assert fields["ValidityPeriod"] == "300"
 
 
@@ -271,7 +271,7 @@ async def test_a_sender_that_fails_repeatedly_is_tried_last_until_a_pause_is_ove
         await senders.send(PHONE, CODE)
     assert list(senders.order(0)) == ["sms", "whatsapp"]
     assert REGISTRY.get_sample_value("curhat_code_senders_resting") == 1
-    # It is still tried when the others fail.
+    # The paused sender is still tried when all other senders fail.
     second.outcome = NotSent("limit", "429")
     first.outcome = Sent()
     assert await senders.send(PHONE, CODE) == "whatsapp"

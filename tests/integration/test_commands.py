@@ -16,7 +16,7 @@ Run = Callable[..., Awaitable[tuple[int, str, str]]]
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command with only these variables. Returns its exit status, its output and its errors."""
+    """Run a command with only these variables. Returns the exit status, the output and the errors of the command."""
     for name in [name for name in os.environ if name.startswith("CURHAT_")]:
         monkeypatch.delenv(name)
 

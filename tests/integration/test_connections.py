@@ -1,4 +1,4 @@
-"""Test the bounds on connections, with raw bytes on a real port: heads, bodies, slow readers, too many of them."""
+"""Test the bounds on connections with raw bytes on a real port: heads, bodies, slow readers, and the maximum number."""
 
 import asyncio
 import contextlib
@@ -25,7 +25,7 @@ from tests.support.signed_in import environment_of, server_process
 
 Opened = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
-# More than the kernel and uvicorn keep for a client that reads nothing.
+# This is more data than the kernel and uvicorn buffer for a client that reads nothing.
 LONG_ANSWER = b"x" * 16 * 1024 * 1024
 MEDIUM_ANSWER = b"x" * 60_000 + b"hello"
 HANDSHAKE = (
@@ -35,7 +35,7 @@ HANDSHAKE = (
 
 
 async def answer_socket(scope: Scope, receive: Receive, send: Send) -> None:
-    """Accept a socket, unless its path says something else."""
+    """Accept a socket, or do what the path of the socket says."""
     await receive()
     if scope["path"] not in ("/undecided", "/refused", "/failed"):
         await send({"type": "websocket.accept"})
@@ -77,7 +77,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 class Port:
-    """A server of `application`, and connections to it."""
+    """A server of `application`, with connections to this server."""
 
     def __init__(self, server: uvicorn.Server, bounds: connections.Connections) -> None:
         self.server = server
@@ -92,8 +92,8 @@ class Port:
         return reader, writer
 
     def little_buffer(self) -> socket.socket:
-        """Return a socket for a connection on which the kernel keeps little of what the server sends."""
-        # An accepted connection inherits this.
+        """Return a socket with a small receive buffer, so that the kernel stores little data from the server."""
+        # An accepted connection inherits this option.
         self.server.servers[0].sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16 * 1024)
         client = socket.socket()
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
@@ -138,26 +138,26 @@ async def port() -> AsyncIterator[Port]:
 
 
 def limit_waits(monkeypatch: pytest.MonkeyPatch, wait: connections.Wait) -> None:
-    """Let this wait time out at once, and every other one never."""
+    """Let this wait time out immediately, and let all other waits never time out."""
     never = dict.fromkeys(connections.TIMEOUTS_SECONDS, 3600.0)
     monkeypatch.setattr(connections, "TIMEOUTS_SECONDS", {**never, wait: 0.1})
     monkeypatch.setattr(connections, "SWEEP_INTERVAL_SECONDS", 0.02)
 
 
 async def everything(reader: asyncio.StreamReader) -> bytes:
-    """What the server sends until it closes the connection."""
+    """Return all bytes that the server sends before it closes the connection."""
     async with asyncio.timeout(TEST_TIMEOUT_SECONDS):
         return await reader.read()
 
 
 async def answer(reader: asyncio.StreamReader) -> bytes:
-    """The answer `hello` of the application."""
+    """Read the answer `hello` of the application."""
     async with asyncio.timeout(TEST_TIMEOUT_SECONDS):
         return await reader.readuntil(b"hello")
 
 
 def closed(reason: str) -> float:
-    """How many connections the server has closed for this reason."""
+    """Return the number of connections that the server has closed for this reason."""
     return REGISTRY.get_sample_value("curhat_connections_closed_total", {"reason": reason}) or 0
 
 
@@ -215,7 +215,7 @@ async def test_a_request_head_at_the_bounds_is_answered_and_so_is_the_next_reque
     for _ in range(3):
         writer.write(head)
         assert b" 200 " in await answer(reader)
-    # A second request in the same piece of data.
+    # A second request arrives in the same piece of data.
     writer.write(head + head)
     for _ in range(2):
         assert b" 200 " in await answer(reader)
@@ -325,7 +325,7 @@ async def test_a_body_without_end_is_refused_while_it_streams(
 async def test_the_trailers_of_a_body_never_become_headers_of_the_request() -> None:
     async with serving(proxy_headers=True, forwarded_allow_ips="127.0.0.1") as port:
         reader, writer = await port.open()
-        # Everything arrives in one piece of data, before the application has read the headers.
+        # The whole request arrives in one piece of data, before the application has read the headers.
         writer.write(
             b"POST /who HTTP/1.1\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
             b"1\r\na\r\n0\r\n"
@@ -417,7 +417,7 @@ async def test_a_client_that_has_read_everything_keeps_its_connection(
     with port.little_buffer() as client:
         await loop.sock_connect(client, ("127.0.0.1", port.number))
         await loop.sock_sendall(client, b"GET /medium HTTP/1.1\r\n\r\n")
-        # The rest is in the server's own buffer, and is too little for the server to stop writing.
+        # The rest of the answer is in the server's own buffer. The rest is too small to pause the server's writing.
         await until(lambda: len(port.bounds._waiting["reader"]) == 1)
         received = b""
         while not received.endswith(b"hello"):
@@ -425,7 +425,7 @@ async def test_a_client_that_has_read_everything_keeps_its_connection(
         before = closed("reader_timeout")
         _, silent = await port.open()
         silent.write(b"GET /long HTTP/1.1\r\n\r\n")
-        # This client reads nothing, so its end shows that the time is over.
+        # This client reads nothing, so the end of its connection shows that the time is over.
         await until(lambda: closed("reader_timeout") > before)
         await loop.sock_sendall(client, b"GET / HTTP/1.1\r\n\r\n")
         assert (await loop.sock_recv(client, 65536)).endswith(b"hello")
@@ -580,7 +580,7 @@ async def test_pongs_to_a_client_that_reads_nothing_do_not_fill_the_memory(port:
             await loop.sock_sendall(client, b"\x89\x84\0\0\0\0" + b"%04d" % number)
         await until(lambda: connection._pong == b"\x8a\x040049")
         assert connection.transport.get_write_buffer_size() <= unread
-        # As soon as the client reads again, it gets the answer to its last ping.
+        # When the client reads again, it gets the answer to its last ping.
         received = b""
         while not received.endswith(b"0049"):
             received = received[-8:] + await loop.sock_recv(client, 1024 * 1024)
