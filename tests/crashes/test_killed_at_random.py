@@ -140,9 +140,9 @@ async def pay(customer: Client) -> dict[str, Any] | None:
 
 
 async def chat(customer: Client, session: dict[str, Any]) -> None:
-    """Send a message, then end the session.
+    """Send one message, and then end the session.
 
-    The chat has few messages, because more messages would exceed the limit per person.
+    More messages would exceed the limit of messages per person.
     """
     path = f"/sessions/{session['id']}"
     done(await customer.command(f"{path}/messages", {"client_message_id": str(uuid4()), "text": "halo"}))

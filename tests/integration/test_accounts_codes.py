@@ -289,7 +289,7 @@ async def test_after_five_unused_codes_each_further_code_doubles_the_wait(
         assert refused.value.retry_after_seconds == waits[-1]
         await clock.advance(waits[-1])
     assert waits == [30, 30, 30, 30, 30, 60, 120, 240]
-    # A person who uses the received codes waits no longer.
+    # After a person has used a code, the wait is 30 seconds again.
     sent = await ask(database)
     await verify(database, sent.request_id, sent.code)
     sent = await ask(database)
@@ -389,7 +389,7 @@ async def test_a_device_is_known_only_for_the_person_who_signed_in_on_it(
     for secret in (theirs.device_secret, "made up", "", None):
         assert await find_requester(database, secret) == HERE
     assert await find_requester(database, first.device_secret, "+6281234567892") == HERE
-    # The device list is full, so the eleventh sign-in replaces the first sign-in.
+    # The eleventh sign-in makes the device of the first sign-in unknown.
     for _ in range(10):
         await clock.advance(1)
         sent = await ask(database)

@@ -193,7 +193,7 @@ async def test_one_query_renews_all_tokens_in_use_for_three_seconds(
     await database.execute("UPDATE access_tokens SET revoked_at = curhat_now() WHERE digest = $1", revoked)
     await authenticator.renew()
     assert set(authenticator._remembered) == {stays, idle}
-    # The process trusts a token for 3 s after sending the query. The process renews only the tokens of requests after
+    # The process trusts a token for 3 s after sending the query. The process renews only tokens that were used after
     # the last query.
     await database.execute("UPDATE access_tokens SET revoked_at = curhat_now()")
     await authenticator.renew()

@@ -18,7 +18,7 @@ from curhat.dev.embedded import EmbeddedServers, embedded_servers, lock_data_dir
 
 OWNER_ONLY = 0o700
 
-# A separate process that starts the servers, as `curhat up` does, and runs until a test kills it.
+# A separate process that starts the servers as `curhat up` does. The process runs until a test kills the process.
 OTHER_PROCESS = """
 import asyncio, sys
 from pathlib import Path
@@ -105,7 +105,7 @@ async def test_both_servers_answer_and_postgres_has_durable_settings(own_servers
 
 @pytest.mark.usefixtures("own_servers")
 def test_other_users_cannot_enter_the_servers_folders(data_dir: Path) -> None:
-    """The access rights of the parent folders are unchanged."""
+    """The start changes no access rights of the parent folders."""
     folders = [
         data_dir,
         data_dir / "postgres",
@@ -175,7 +175,7 @@ async def test_a_start_ends_old_servers_that_still_run_after_their_parent_ended(
     async with embedded_servers(data_dir) as servers:
         await store(servers, 1)
         left = [pid_of(servers.postgres), pid_of(servers.valkey)]
-        # Simulate a parent that ended while the kernel sent no signal to the servers. Start servers in the same folder
+        # Simulate a parent that ended while the kernel sent no signal to the servers. Start servers in this folder
         # again.
         again = EmbeddedServers(data_dir)
         await again.start()

@@ -1,6 +1,4 @@
-"""Test every gateway behind the port with the same tests (2a.1), and test that the mock simulates each configured
-fault.
-"""
+"""Test every gateway behind the port with the same tests (2a.1), and test each fault that the mock can simulate."""
 
 import asyncio
 import contextlib
@@ -117,7 +115,7 @@ async def test_a_slow_charge_is_processing_until_the_gateway_answers(database: D
 
 
 class Charged:
-    """A mock whose payment has an approved charge, and the answers about refunds that the mock calls back with."""
+    """A mock with an approved charge, and the refund answers with which the mock calls back."""
 
     def __init__(self, database: Database) -> None:
         self.heard: list[tuple[UUID, RefundAnswer]] = []
@@ -149,7 +147,7 @@ class Charged:
 
     @contextlib.asynccontextmanager
     async def refunding(self, until: RefundStatus) -> AsyncIterator[None]:
-        """Refund the charge in a task whose answer never comes, until a query by key gives this status."""
+        """Refund the charge in a task that gets no answer. Then wait until a query by key gives this status."""
         call = asyncio.create_task(self.refund())
         async with asyncio.timeout(10):
             while (await self.mock.find_refund(self.key)).status != until:
@@ -165,7 +163,7 @@ class Charged:
 async def test_find_refund_finds_a_refund_whose_answer_was_lost(database: Database) -> None:
     charged = await Charged(database).behaves("lost")
     async with charged.refunding("done"):
-        # The caller asks for the same refund again, as the worker does.
+        # The caller requests the same refund again, as the worker does.
         assert (await charged.refund()).status == "done"
 
 

@@ -41,7 +41,7 @@ async def send(server: RunningServer, body: object, token: str | None = TOKEN) -
 
 
 async def confirming_payment(server: RunningServer) -> tuple[Any, dict[str, str], UUID]:
-    """A payment whose charge the gateway has approved without telling us: the customer, the payment, the key."""
+    """Make a payment with a charge that the gateway approved without an answer. Returns customer, payment and key."""
     customer, mitra = await server.customer(), await server.mitra()
     offer_id = await server.make.offer(price_rp=20_000)
     async with mitra.socket():

@@ -36,7 +36,7 @@ def request_of(
 
 
 class Effect:
-    """A step that inserts an audit entry, so that a test can count how often the step took effect."""
+    """A step that inserts an audit entry, so that a test can count the effects of the step."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -51,7 +51,7 @@ class Effect:
         return Answer(status=201, body=f'{{"id":"{uuid4()}"}}')
 
     async def count(self) -> int:
-        """Return how often the step took effect."""
+        """Return the number of times that the step took effect."""
         number: int = await self._database.fetchval("SELECT count(*) FROM audit_entries")
         return number
 
@@ -135,7 +135,7 @@ async def test_a_repeated_request_may_run_ten_seconds_after_the_process_died(
     await clock.set()
     async with database.transaction() as tx:
         assert await begin_long(tx, request_of()) is None
-    # Act as if the process died here.
+    # Simulate the death of the process at this point.
     async with database.transaction() as tx:
         with pytest.raises(IdempotencyInProgress):
             await begin_long(tx, request_of())

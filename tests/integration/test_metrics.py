@@ -1,4 +1,4 @@
-"""Test that the metrics count what they say, and that a refusal leaves a trace without a phone number."""
+"""Test that each metric counts its events, and that a refusal is logged without a phone number."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -18,7 +18,7 @@ from tests.support.signed_in import RunningServer, development_settings, start_s
 
 
 def value(name: str, **labels: str) -> float:
-    """The present value of a metric of this process; 0 before the first event."""
+    """Return the present value of a metric of this process. The value is 0 before the first event."""
     return REGISTRY.get_sample_value(name, labels) or 0.0
 
 
@@ -26,7 +26,7 @@ def value(name: str, **labels: str) -> float:
 async def server(
     servers: EmbeddedServers, database_url: str, database: Database, valkey_client: valkey.asyncio.Valkey
 ) -> AsyncIterator[RunningServer]:
-    """A development server on this test's own database."""
+    """Start a development server on the test's own database."""
     async with start_server(development_settings(database_url, servers.valkey_url), database) as opened:
         yield opened
 
@@ -46,7 +46,7 @@ async def test_a_late_charge_and_its_refund_are_counted_with_their_amounts(
     async with database.transaction() as tx:
         await payments.close(tx, [payment_id], "expired")
         await payments.record_charge_answer(tx, charge.key, ChargeAnswer("approved"))
-        # The same answer comes twice, and is counted once.
+        # The same answer arrives twice, but the metric counts the answer once.
         await payments.record_charge_answer(tx, charge.key, ChargeAnswer("approved"))
     assert value("curhat_charges_total", effect="refunding") == late + 1
     assert value("curhat_charged_rupiah_total") == before["curhat_charged_rupiah_total"] + 20_000

@@ -174,7 +174,7 @@ async def test_the_next_run_drops_and_rebuilds_an_index_whose_build_was_interrup
     (folder / "0003_index.sql").write_text(INDEX_FILE)
     older = await asyncpg.connect(empty_url)
     async with older.transaction():
-        # This transaction has written to the table, so the index build waits until the transaction ends.
+        # The index build waits until this transaction ends, because the transaction has written to the table.
         await older.execute("INSERT INTO first VALUES (1)")
         running = asyncio.create_task(migrate(connection, folder))
         async with asyncio.timeout(20):

@@ -1,4 +1,4 @@
-"""Test that a production server with the mock gateway says that no payment moves money."""
+"""Test that a production server with the mock gateway warns that no payment moves money."""
 
 import dataclasses
 

@@ -1,6 +1,7 @@
 """Test the files of deploy/prometheus/ and deploy/grafana/ against the metrics of a real server and worker.
 
-promtool checks the rules and runs their unit tests, if it is installed (Debian: package prometheus).
+If promtool is installed, it also checks the rules and runs their unit tests. The Debian package prometheus contains
+promtool.
 """
 
 import asyncio
@@ -32,7 +33,7 @@ DASHBOARDS = {
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
 
 METRIC = re.compile(r"\b(?:curhat|process)_[a-z_]+\b")
-# A metric with labels has no sample before its first event, so the scrape shows only its type.
+# A metric with labels has no sample before its first event, so the scrape shows only the metric's type.
 SAMPLE_SUFFIX = re.compile(r"_(?:total|bucket|count|sum|created)$")
 
 
@@ -53,7 +54,10 @@ def families_of(scrape: str) -> set[str]:
 async def scraped(
     servers: EmbeddedServers, template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[dict[str, set[str]]]:
-    """The metrics of a new server and of a new worker. They are processes, because a process has one registry."""
+    """Return the metrics of a new server and of a new worker.
+
+    The server and the worker run as processes, because each process has only one registry of metrics.
+    """
     admin = await asyncpg.connect(servers.database_url)
     await create_database(admin, "scraped", template)
     await admin.close()
@@ -88,7 +92,10 @@ async def test_every_metric_that_an_alert_or_a_dashboard_names_exists_in_a_serve
 async def test_both_a_server_and_a_worker_have_the_metrics_that_alerts_about_figures_need(
     scraped: dict[str, set[str]],
 ) -> None:
-    """If all servers or all workers are down, the others still raise the alert."""
+    """If all servers are down, the workers still raise the alert.
+
+    If all workers are down, the servers still raise the alert.
+    """
     of_servers_only = {"curhat_http_request_seconds"}
     assert of_servers_only & scraped["worker"] == set()
     named = {SAMPLE_SUFFIX.sub("", name) for name in names_in([rule["expr"] for rule in RULES])}

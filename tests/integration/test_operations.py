@@ -32,7 +32,7 @@ APPLY = "INSERT INTO schema_migrations (number, name, checksum) VALUES ($1, $2, 
 
 @pytest.fixture
 def settings(servers: EmbeddedServers, database_url: str) -> Settings:
-    """The settings of a development server on this test's own database."""
+    """The settings of a development server on the test's own database."""
     return development_settings(database_url, servers.valkey_url)
 
 
@@ -43,7 +43,7 @@ async def server(
     valkey_client: valkey.asyncio.Valkey,
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[RunningServer]:
-    """A development server. Its status is never older than the question."""
+    """A development server. The status of this server is never older than the request."""
     monkeypatch.setattr(status, "MAX_AGE_SECONDS", 0.0)
     async with start_server(settings, database) as opened:
         yield opened
@@ -51,7 +51,7 @@ async def server(
 
 @contextlib.asynccontextmanager
 async def postgresql_with(servers: EmbeddedServers, name: str, value: str) -> AsyncIterator[None]:
-    """Change a setting of PostgreSQL during the block, also for the connections that are open."""
+    """Change a setting of PostgreSQL during the block, including for open connections."""
     admin = await asyncpg.connect(servers.database_url)
     try:
         await admin.execute(f"ALTER SYSTEM SET {name} = '{value}'")
@@ -64,7 +64,7 @@ async def postgresql_with(servers: EmbeddedServers, name: str, value: str) -> As
 
 
 async def check(server: RunningServer, name: str) -> tuple[bool, str]:
-    """Ask for the status, and return one of its checks."""
+    """Request the status, and return one check of the status."""
     answer = await server.http.get("/status")
     checks: dict[str, dict[str, Any]] = answer.json()["checks"]
     assert answer.status_code == (200 if all(one["ok"] for one in checks.values()) else 503)
@@ -72,7 +72,7 @@ async def check(server: RunningServer, name: str) -> tuple[bool, str]:
 
 
 async def failing(server: RunningServer, name: str) -> str:
-    """Wait until a check fails, because PostgreSQL reads a changed setting a moment later. Returns its detail."""
+    """Wait until a check fails. PostgreSQL reads a changed setting only after a moment. Returns its detail."""
     async with asyncio.timeout(10):
         while (result := await check(server, name))[0]:
             await asyncio.sleep(0.01)
@@ -149,7 +149,7 @@ async def test_a_read_only_valkey_fails_the_status(
 async def test_a_full_disk_fails_the_status_and_leaves_the_server_in_service(
     servers: EmbeddedServers, server: RunningServer
 ) -> None:
-    """A limit on temporary files stops the same write as a full disk."""
+    """A limit on temporary files stops the write that a full disk would stop."""
     async with postgresql_with(servers, "temp_file_limit", "64kB"):
         assert await failing(server, "postgresql") == "ConfigurationLimitExceededError (53400)"
         await assert_in_service(server)

@@ -16,7 +16,7 @@ def customers(valkey_client: "valkey.asyncio.Valkey") -> CustomerConnections:
 
 
 async def left_seconds(client: "valkey.asyncio.Valkey", customer: object) -> float:
-    """Return how many more seconds a customer counts as connected."""
+    """Return the number of seconds for which a customer still counts as connected."""
     seconds, micros = await client.time()
     until_ms: float | None = await client.zscore(CUSTOMERS_KEY, str(customer))
     assert until_ms is not None

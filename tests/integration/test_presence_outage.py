@@ -71,8 +71,8 @@ class OwnValkey:
 
 @pytest.fixture
 async def own_valkey() -> AsyncIterator[OwnValkey]:
-    # Do not use pytest's folder. The path of a socket is at most 107 characters long, and pytest's path may be
-    # longer.
+    # Do not use the temporary folder of pytest. The path of a socket has at most 107 characters, and pytest's path may
+    # have more.
     with TemporaryDirectory(prefix="curhat-") as folder:
         server = OwnValkey(Path(folder))
         await server.start()
@@ -88,7 +88,7 @@ async def presence(own_valkey: OwnValkey, database: Database) -> AsyncIterator[P
 
 @contextlib.asynccontextmanager
 async def heartbeats(presence: Presence, *mitras: Any) -> AsyncIterator[None]:
-    """During the block, run the loops of `presence`, and act as if each mitra's phone sent frames."""
+    """During the block, run the loops of `presence`, and simulate frames from each mitra's phone."""
 
     async def beat() -> None:
         while True:
@@ -136,7 +136,7 @@ async def poll_until(poll: AvailabilityPoll, expected: bool) -> None:
 async def test_presence_is_unknown_while_valkey_hangs(
     presence: Presence, own_valkey: OwnValkey, make: Make
 ) -> None:
-    """Presence becomes unknown within a second, and known again when Valkey answers."""
+    """Presence becomes unknown within a second. Presence is known again when Valkey answers."""
     mitra = await make.mitra()
     poll = AvailabilityPoll(framework, presence.count_available)
     async with heartbeats(presence, mitra):
@@ -157,8 +157,8 @@ async def test_presence_is_unknown_while_valkey_hangs(
                     await question
                 assert 0.9 <= time.monotonic() - begun < 3
             assert not await ask(poll)
-            # If a socket opens or closes while Valkey hangs, the Presence service waits only briefly. It reports the
-            # socket to Valkey later.
+            # If a socket opens or closes while Valkey hangs, the Presence service waits only briefly. The service
+            # reports the socket to Valkey later.
             async with asyncio.timeout(5):
                 await presence.opened(mitra, "tablet")
                 await presence.closed(mitra, "tablet")
@@ -174,7 +174,10 @@ async def test_presence_is_unknown_while_valkey_hangs(
 async def test_a_call_that_valkey_runs_late_after_a_stop_extends_no_lease(
     own_valkey: OwnValkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Valkey stops after the call was sent, and runs the call when it continues. The phone has died meanwhile."""
+    """Valkey stops after the process sent the call, and runs the call after continuing.
+
+    The phone has died while Valkey was stopped.
+    """
     monkeypatch.setattr(store, "CALL_TIMEOUT_SECONDS", 0.2)
     mitra, customer, pushed = (uuid4() for _ in range(3))
     async with contextlib.aclosing(own_valkey.client()) as client:
@@ -289,7 +292,7 @@ async def test_presence_is_unknown_until_an_empty_new_valkey_is_filled_again(
                 while await presence.ask_candidates() != [stays]:
                     await asyncio.sleep(0.01)
 
-    # Each operation logs one line when it starts to fail, and one line when it works again.
+    # Each operation logs one line at its first failure, and one line at its next success.
     events = [(entry["event"], entry["operation"]) for entry in logs if "operation" in entry]
     assert ("presence.valkey_failing", "count") in events
     assert ("presence.valkey_back", "count") in events
@@ -324,7 +327,7 @@ async def test_a_thousand_polls_cause_no_transaction_in_postgresql(
 
     async def transactions() -> int:
         # pg_stat_force_next_flush() reports a connection's transactions immediately if the connection has read a
-        # table. So read a table in the same statement.
+        # table. So the statement also reads a table.
         report = "SELECT pg_stat_force_next_flush() FROM configuration"
         async with contextlib.AsyncExitStack() as stack:
             for _ in range(database.pool.get_size()):
@@ -351,7 +354,8 @@ async def test_a_thousand_polls_cause_no_transaction_in_postgresql(
         for _ in range(1000):
             await database.fetchval("SELECT 1")
 
-    # PostgreSQL's own background work may disturb an attempt. At least one of the three attempts is undisturbed.
+    # Background work of PostgreSQL may disturb an attempt. The background work leaves at least one of the three
+    # attempts undisturbed.
     assert any([await during(polls) == await during(nothing) for _ in range(3)])
     # Also check that the count includes real queries.
     assert await during(queries) >= 1000

@@ -31,9 +31,7 @@ from tests.support.presence_hooks import IGNORED_HOOKS, ignore
 
 
 async def change(database: Database, mitra: UUID, assignment: str) -> None:
-    """Change a mitra's row and send no signal, as if another process had made the change and its signal had been
-    lost.
-    """
+    """Change a mitra's row and send no signal. This simulates a lost signal of another process."""
     await database.execute(f"UPDATE mitras SET {assignment} WHERE id = $1", mitra)
 
 
@@ -63,13 +61,13 @@ def presence_with(client: "valkey.asyncio.Valkey", database: Database, **hooks: 
 
 @pytest.fixture
 def offered() -> "asyncio.Queue[list[UUID]]":
-    """Return a queue to which the hook `may_be_asked` of `presence` adds each list of mitras."""
+    """Return a queue that receives each list of mitras from the hook `may_be_asked` of `presence`."""
     return asyncio.Queue()
 
 
 @pytest.fixture
 def device_messages() -> list[tuple[UUID, MitraPresence]]:
-    """Return a list. `presence` appends each (mitra, presence) that it sends to devices."""
+    """Return a list that receives each pair (mitra, presence) that `presence` sends to devices."""
     return []
 
 
@@ -251,7 +249,7 @@ async def test_a_frame_after_the_close_of_its_connection_changes_nothing(
 async def test_a_lease_ends_unless_a_frame_renews_it(presence: Presence, make: Make) -> None:
     mitra = await make.mitra()
     await presence.opened(mitra, "phone")
-    # Act as if the phone sent its last frame 11.8 s ago.
+    # Simulate a phone that sent its last frame 11.8 s ago.
     connection = presence._mitras[mitra].connections["phone"]
     connection.last_frame -= 11.8
     await presence._store._execute("DEL", f"curhat:mitra:{mitra}", AVAILABLE_KEY)
@@ -290,8 +288,7 @@ async def test_many_mitras_who_reconnect_at_the_same_time_are_available_immediat
     servers: EmbeddedServers, valkey_client: "valkey.asyncio.Valkey", database: Database, make: Make
 ) -> None:
     mitras = await make.mitras(300)
-    # The client may open at most two connections to Valkey. Presence needs one of the two connections for its
-    # queries.
+    # The client may open at most two connections to Valkey. Presence uses one of the two connections for queries.
     async with contextlib.aclosing(
         valkey.asyncio.Valkey.from_url(servers.valkey_url, max_connections=2)
     ) as client:
@@ -578,7 +575,7 @@ async def test_a_wrong_report_that_a_mitra_is_disconnected_is_corrected(
     mitra = await make.mitra()
     await presence.opened(mitra, "phone")
     device_messages.clear()
-    # Act as if a refresh asked Valkey before the socket opened and reports its result now.
+    # Simulate a refresh that asked Valkey before the socket opened and that reports its result now.
     await valkey_client.flushall()
     await presence.refresh([mitra])
 
@@ -613,7 +610,10 @@ async def test_changes_of_many_mitras_in_one_transaction_cause_one_refresh(
 async def test_frames_that_arrived_while_the_process_was_stopped_count_as_old(
     presence: Presence, make: Make
 ) -> None:
-    """A phone sends its last frames, and dies while the server is stopped. The server then reads these frames."""
+    """A phone sends its last frames and then dies.
+
+    The server is stopped at this time. The server then reads these frames.
+    """
     mitra, stopped_seconds = await make.mitra(), 30.0
     await presence.opened(mitra, "phone")
     await presence.watch_for_pauses()
@@ -636,7 +636,7 @@ async def test_frames_that_arrived_while_the_process_was_stopped_count_as_old(
 async def test_the_field_last_seen_has_the_time_of_the_last_frame(
     presence: Presence, database: Database, make: Make
 ) -> None:
-    """When the service writes this time, the availability version stays the same."""
+    """When the service writes the last-seen time, the availability version stays the same."""
     mitra = await make.mitra()
     await presence.opened(mitra, "phone")
     presence._mitras[mitra].connections["phone"].last_frame -= 5

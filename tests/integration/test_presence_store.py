@@ -56,7 +56,10 @@ async def frame(
     connection: str = "phone",
     opened: float | None = None,
 ) -> set[UUID]:
-    """Report a frame. The times are in seconds before now. Without `opened`, the connection was opened just before."""
+    """Report a frame.
+
+    Each time is a number of seconds before now. If `opened` is missing, the connection was opened just before.
+    """
     now = time.monotonic()
     opened_at = now - (age if opened is None else opened)
     return await store.report(
@@ -248,7 +251,7 @@ async def test_the_presence_of_a_connection_begins_with_its_opening_after_valkey
 
 @pytest.mark.rule("5.6")
 async def test_a_connection_without_a_known_start_counts_as_started_now(store: PresenceStore) -> None:
-    """An earlier version of the service wrote the connection, or Valkey's clock was set back."""
+    """Simulate a connection from an earlier version of the service, and a clock of Valkey that was set back."""
     early, late = uuid4(), uuid4()
     await frame(store, early, 1, opened=40)
     await store._execute("HDEL", f"{MITRA_KEY_PREFIX}{early}", "since:phone")
@@ -273,7 +276,7 @@ async def test_no_data_of_a_connection_is_left_when_its_lease_is_over(store: Pre
 async def test_a_mitra_who_left_is_not_connected_after_the_clock_of_valkey_was_set_back(
     store: PresenceStore, valkey_client: "valkey.asyncio.Valkey"
 ) -> None:
-    """The stored times then lie in the future."""
+    """After the clock was set back, the stored times lie in the future."""
     gone, alive, customer = uuid4(), uuid4(), uuid4()
     for mitra in (gone, alive):
         await store.apply([state(mitra)])

@@ -1,4 +1,4 @@
-"""Test sockets on real servers: hello and resume, gaps, several devices, slow readers, and the end of a connection."""
+"""Test sockets on real servers: hello, resume, gaps, several devices, slow readers, and the end of a connection."""
 
 import asyncio
 import json
@@ -46,7 +46,7 @@ StartProcess = Callable[..., Awaitable[ServerProcess]]
 async def start_process(
     database_url: str, servers: EmbeddedServers, valkey_client: object
 ) -> AsyncIterator[StartProcess]:
-    """Yield a function that starts a server process. Every process ends with the test."""
+    """Yield a function that starts a server process. All processes end with the test."""
     del valkey_client  # The fixture empties Valkey.
     async with AsyncExitStack() as stack:
 
@@ -59,12 +59,15 @@ async def start_process(
 
 @pytest.fixture
 async def process(start_process: StartProcess) -> ServerProcess:
-    """Start one server process. Its hub sends pings and compares heads only when the test calls the hub."""
+    """Start one server process.
+
+    The hub of each process sends pings and compares heads only when the test calls the hub.
+    """
     return await start_process()
 
 
 def one_period(count: hub_module._CountPerPerson) -> None:
-    """Let the period of this count last for ever, so that it cannot end during a test."""
+    """Let the period of this count never end, because an end during a test would change the result."""
     count._period_seconds = float("inf")
 
 
@@ -97,7 +100,7 @@ async def test_a_device_that_reconnects_gets_exactly_the_missed_events(
     await append(process.database, note("mitra", person, "seen"))
     await device.read_until(1)
     await device.cut_network()
-    # Append more events than the queue of a socket holds, and more events than one read returns.
+    # Append more events than the queue of a socket can hold, and more events than one read can return.
     for number in range(3):
         await append(
             process.database, *(note("mitra", person, f"missed {number}.{part}") for part in range(200))
@@ -194,7 +197,7 @@ async def test_events_that_are_committed_while_the_server_answers_a_hello_are_se
     async def append_meanwhile() -> None:
         set_pause_point(point, None)
         await append(process.database, note("customer", person, "2"), note("customer", person, "3"))
-        # Wait until the hub has handled the signals. The hub answers the hello afterwards.
+        # Wait until the hub has handled the signals. The hub answers the hello after handling the signals.
         await until(lambda: process.hub._feeds["customer"][person].head == 4)
 
     set_pause_point(point, append_meanwhile)
@@ -558,7 +561,7 @@ async def test_every_frame_after_the_welcome_is_reported_to_the_hooks(
     await device.send("not even JSON")
     await device.hello()
     await device.sync()
-    # The hooks got the four frames above and the frame of `sync`.
+    # The hooks received the four frames above and the frame of `sync`.
     assert hooks.frames[connection_id] == before + 5
     assert process.hub.held("mitra") == {person}
     assert process.hub.held("customer") == set()
@@ -645,7 +648,7 @@ async def test_typing_signals_reach_the_other_side_at_most_once_per_2_seconds_an
     await typist.send({**typing, "session_id": str(uuid4())})
     await typist.sync()
     assert hooks.typing_questions == 2
-    # The event is the next frame, so the server sent no other frame in between.
+    # The event is the next frame, so the server sent no other frame before the event.
     await append(here.database, note("mitra", mitra, "after"))
     for reader in readers:
         assert await reader.receive() == typing
@@ -680,7 +683,7 @@ def narrow_socket(process: ServerProcess) -> network.socket:
 
 
 async def open_slow(device: Device, process: ServerProcess) -> Device:
-    """Connect a client that reads only when the test asks for it."""
+    """Connect a client that reads only when the test requests a read."""
     return await device.start(process, sock=narrow_socket(process), max_queue=1)
 
 
@@ -762,7 +765,7 @@ async def test_the_socket_of_a_client_that_stops_reading_missed_events_is_closed
 async def test_a_slow_client_that_keeps_reading_gets_every_missed_event(
     start_process: StartProcess, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # More than the buffers of the network take.
+    # This data is more than the network buffers can take.
     monkeypatch.setattr(hub_module, "MAX_REPLAYED_BYTES", 2 * 1024 * 1024)
     process = await start_process(send_buffer_bytes=8192)
     person = await make.person()
@@ -870,8 +873,8 @@ async def test_a_socket_without_a_hello_within_5_seconds_is_closed_with_4408(
     said_hello = await Device("customer", person).start(process)
     await late.send({"op": "pong"})
     await late.sync()
-    # The hub checks the sockets in order and stops at the first socket that has time left. `in_time` has 5 s left, so
-    # move it behind `late`.
+    # The hub checks the sockets in order, and stops at the first socket that still has time. The socket `in_time` has 5
+    # s left, so move this socket behind the socket `late`.
     process.hub._awaiting_hello.rotate(-1)
     process.hub.tick()
     assert await late.close_code() == 4408

@@ -37,7 +37,7 @@ async def stored(database: Database, role: Role, user_id: UUID, seq: int = 0) ->
 
 
 class RollBack(Exception):
-    """Raised in a transaction to roll it back."""
+    """Raised in a transaction, to roll the transaction back."""
 
 
 async def append_and_fail(

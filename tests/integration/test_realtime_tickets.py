@@ -1,4 +1,4 @@
-"""Test tickets: a ticket opens one socket within 30 s, and the data in Valkey is not enough to open a socket."""
+"""Test that a ticket opens one socket within 30 s, and that the data in Valkey is not enough to open a socket."""
 
 from datetime import datetime, timedelta
 from typing import Any, cast

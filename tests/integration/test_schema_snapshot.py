@@ -117,7 +117,7 @@ def test_each_table_in_the_snapshot_is_followed_by_the_objects_of_the_table() ->
 
 async def test_the_snapshot_contains_every_object_of_the_dump() -> None:
     def objects(text: str) -> Counter[str]:
-        # The matches are, for example, CREATE INDEX, CREATE FUNCTION and ADD CONSTRAINT.
+        # The pattern matches, for example, CREATE INDEX, CREATE FUNCTION and ADD CONSTRAINT.
         return Counter(re.findall(r"^(?:CREATE|ALTER TABLE.*\sADD) (?:UNIQUE )?\w+", text, re.MULTILINE))
 
     dump = (await dumped()).replace("public.", "").replace(" ONLY", "").replace("\n    ADD ", " ADD ")

@@ -62,7 +62,7 @@ async def by_time(database: Database, chat: Chat) -> Any:
 
 
 async def state(database: Database, chat: Chat) -> dict[str, Any]:
-    """Return every value that the end of a session may change."""
+    """Return all values that the end of a session may change."""
     row = await database.fetchrow(
         """
         SELECT sessions.status, end_reason, end_note, ended_at, ends_at, mitras.active_sessions AS places,
@@ -267,7 +267,7 @@ async def test_an_early_end_does_not_wait_for_a_worker_that_has_locked_the_deadl
     async with database.transaction() as worker:
         await worker.execute("SELECT 1 FROM deadlines WHERE entity_id = $1 FOR UPDATE", chat.id)
         await by_customer(database, chat)
-    # The deadline is still armed. When it fires, it must not change the ended session.
+    # The deadline is still armed. When the deadline fires, it must not change the ended session.
     assert (await state(database, chat))["armed"] == 1
     await by_time(database, chat)
     assert (await state(database, chat))["end_reason"] == "customer_ended"

@@ -23,8 +23,9 @@ from tests.support.signed_in import problem
 
 @pytest.fixture
 async def client(database: Database) -> AsyncIterator[AsyncClient]:
-    """Make a client of the sessions package's operations. A header identifies the caller, because another package
-    does the sign-in.
+    """Make a client that calls the operations of the sessions package.
+
+    A header identifies the caller, because the sign-in belongs to another package.
     """
 
     def customer(request: Request[None, None, State]) -> Identity:
@@ -67,7 +68,7 @@ def path(chat: Chat, who: Identity, rest: str = "") -> str:
 
 
 def headers(who: Identity, key: str | None = None) -> dict[str, str]:
-    """Return the headers of a request by `who`. The headers contain an Idempotency-Key if `key` is given."""
+    """Return the headers of a request from `who`. The headers contain an Idempotency-Key if `key` is given."""
     return {"x-user": str(who.user_id)} | ({"idempotency-key": key} if key else {})
 
 
@@ -199,7 +200,7 @@ MALFORMED_MESSAGES = (
     b'{"client_message_id": "1", "text": "a\\n\\u0000"}',
     b'{"client_message_id": "1", "text": "%s"}' % (b"x" * 4001),
     b"[" * 50_000,
-    # Lone surrogates, as raw bytes and as JSON escapes.
+    # The texts contain lone surrogates, as raw bytes and as JSON escapes.
     b'{"client_message_id": "1", "text": "\xed\xa0\x80"}',
     b'{"client_message_id": "1", "text": "\\ud800"}',
     b'{"client_message_id": "1", "text": "\\udc00\\ud800"}',

@@ -1,6 +1,4 @@
-"""Test how members read chats: history, messages, read marks, and the data that each member may see of the other
-member.
-"""
+"""Test how members read chats: history, messages, read marks, and the visible data of the other member."""
 
 import asyncio
 from typing import Any
@@ -181,7 +179,7 @@ async def test_pages_of_the_history_list_the_newest_chats_first(database: Databa
         expected.insert(0, chat.id)
         async with database.transaction() as tx:
             await service.end_by_customer(tx, customer_id, chat.id)
-    # Start a chat of other people. The list must not contain this chat.
+    # Start a chat between other people. The list must not contain this chat.
     await open_chat(database, make, mitra_id=await make.mitra())
     for identity in (
         Identity(role="customer", user_id=customer_id),

@@ -1,4 +1,4 @@
-"""Test how a server and a worker stop after SIGTERM: nothing under way is lost, and the operations port closes last."""
+"""Test that a server and a worker lose no work after SIGTERM, and that the operations port closes last."""
 
 import asyncio
 import contextlib
@@ -28,7 +28,7 @@ INSERT INTO deadlines (kind, entity_id, due_at) VALUES ('payment_expiry', uuidv7
 
 
 class Latch:
-    """Holds whoever comes here until it is opened."""
+    """Blocks each task that arrives, until the test opens the latch."""
 
     def __init__(self) -> None:
         self.reached = asyncio.Event()
@@ -44,7 +44,7 @@ class Latch:
 
 
 class StoppingServer(DrainingServer):
-    """A server whose notice to the proxy lasts until the test opens the latch."""
+    """A server that waits for the proxy until the test opens the latch."""
 
     def __init__(self, settings: Settings) -> None:
         self.application = Server(settings)
@@ -72,7 +72,7 @@ def settings(servers: EmbeddedServers, database_url: str) -> Settings:
 
 
 async def answers_at(url: str) -> int | None:
-    """Ask on a new connection. Returns the status, or None if nobody listens."""
+    """Send a request on a new connection. Returns the status of the answer, or None if no process listens."""
     async with httpx.AsyncClient() as http:
         try:
             return (await http.get(url)).status_code
@@ -145,7 +145,7 @@ async def test_sockets_close_one_after_the_other_and_each_open_socket_still_work
     valkey_client: valkey.asyncio.Valkey,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """If all people came back in the same moment, the other servers could not welcome them in time."""
+    """If all people reconnected at once, the other servers could not welcome them in time."""
     monkeypatch.setattr(hub_module, "DRAINED_PER_SECOND", 1)
     monkeypatch.setattr(hub_module, "MAX_DRAIN_SECONDS", 1.5)
     server = StoppingServer(settings)
@@ -185,7 +185,7 @@ async def test_a_stopping_worker_finishes_its_current_transaction(
             await claimed.reached.wait()
         signal.raise_signal(signal.SIGTERM)
         await until_answer(livez, 503)
-        # A deadline that comes due now is left to another worker.
+        # The stopping worker leaves a deadline that becomes due now to another worker.
         later_id = await database.fetchval(DUE_DEADLINE)
         claimed.open()
         async with asyncio.timeout(15):

@@ -1,4 +1,4 @@
-"""Test the two PostgreSQL roles of production: `curhat roles` makes them, and the serving role can do just enough."""
+"""Test that `curhat roles` makes the two PostgreSQL roles of production, and that the serving role can serve."""
 
 import asyncio
 import base64
@@ -28,7 +28,7 @@ APPEND_ONLY = {"audit_entries": "action", "configuration_changes": "key", "statu
 
 
 class Urls(NamedTuple):
-    """The URLs of one database, with three roles."""
+    """The URLs of one database for three roles."""
 
     admin: str
     owner: str
@@ -51,7 +51,10 @@ def urls_of(database_url: str) -> Urls:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command of production with the URLs of the two roles and, for `roles`, of the administrator."""
+    """Run a production command with the URLs of the two roles.
+
+    The command `roles` also gets the administrator's URL.
+    """
     for name in [name for name in os.environ if name.startswith("CURHAT_")]:
         monkeypatch.delenv(name)
 
@@ -69,7 +72,10 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 @pytest.fixture
 async def urls(database_url: str, run: Run) -> Urls:
-    """Give the test's database, which one role had made, to two roles."""
+    """Let `curhat roles` split the test's database between two roles.
+
+    Before, one role owned everything in the database.
+    """
     made = urls_of(database_url)
     status, output, errors = await run("roles", made)
     name = database_url.partition("?")[0].rpartition("/")[2]
@@ -120,17 +126,17 @@ async def test_the_serving_role_cannot_change_the_audit_or_the_schema(urls: Urls
 async def test_every_operation_and_the_worker_need_no_more_than_the_serving_role(
     servers: EmbeddedServers, urls: Urls, database: Database, valkey_client: "valkey.asyncio.Valkey"
 ) -> None:
-    """The tests' own pool acts as the owner. The server and the worker have the serving role only."""
+    """The pool of the tests acts as the owner. The server and the worker have only the serving role."""
     del valkey_client  # The fixture empties Valkey.
     settings = development_settings(urls.serving, servers.valkey_url)
     async with start_server(settings, database) as server:
         await journeys.test_a_journey_runs_from_the_call_to_action_to_the_end_of_the_chat(server)
-        # The behaviour of the gateway would change what the other operations do.
+        # A changed behaviour of the gateway would change the results of the other operations.
         for name, entry in sorted(ENTRIES.items(), key=lambda item: item[0] == "set_gateway_behaviour"):
             async with asyncio.timeout(20):
                 call = await entry.prepare(server)
                 answer = await send(server, OPERATIONS[name], call)
-            # A missing privilege would be an error of the server.
+            # A missing privilege would cause an error of the server.
             assert answer.status_code < 500, (name, answer.text)
     async with open_services(settings, serves_sockets=False, application_name="test") as services:
         await prune_once(services)
@@ -145,7 +151,7 @@ async def test_the_serving_role_may_use_a_new_table_after_the_next_migration(url
         "CREATE TRIGGER new_history_append_only BEFORE UPDATE OR DELETE ON new_history "
         "FOR EACH ROW EXECUTE FUNCTION forbid_change()"
     )
-    # Old code may already meet the new table, through a trigger.
+    # Old code may already use the new table through a trigger.
     await serving.execute("INSERT INTO new_things (name) VALUES ('x')")
     assert await serving_role_faults(serving) == ["it may change the append-only tables public.new_history"]
     assert (await run("migrate", urls))[0] == 0
@@ -246,7 +252,7 @@ async def test_doctor_for_production_names_faults_that_would_otherwise_show_too_
         OPERATIONS_HOST="0.0.0.0",
     )
     lines = output.splitlines()
-    # The tests' PostgreSQL writes nothing to the disk in time (tests/conftest.py), and archives nothing.
+    # The tests' PostgreSQL does not write commits to the disk in time (tests/conftest.py), and archives nothing.
     for begun in (
         f"FAIL secrets: others can use the file of CURHAT_SECRET_KEY_FILE; run chmod 0400 {key}",
         "FAIL durability: a crash loses payments",

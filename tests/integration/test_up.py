@@ -1,5 +1,6 @@
-"""Test `curhat up` as real processes. It restarts killed programs and leaves no process behind, and other commands
-use its servers.
+"""Test `curhat up` with real processes.
+
+`curhat up` restarts killed programs and leaves no process behind. Other commands use its servers.
 """
 
 import asyncio
@@ -39,8 +40,9 @@ class Up:
     port: int
 
     def children(self) -> dict[str, int]:
-        """Return the process ids of the programs that `curhat up` runs. The key is the name of the `curhat` command
-        or of the program.
+        """Return the process ids of the programs that `curhat up` runs.
+
+        Each key is the name of a `curhat` command or of a program.
         """
         found = {}
         for entry in Path("/proc").iterdir():
@@ -63,7 +65,7 @@ class Up:
                 await asyncio.sleep(0.05)
 
     def is_ready(self) -> bool:
-        """Return whether the server answers that it is ready."""
+        """Return whether the server reports that it is ready."""
         return http_status(f"http://127.0.0.1:{self.port}/readyz") == "200"
 
     async def command(self, *arguments: str) -> tuple[int, str, str]:
@@ -205,7 +207,7 @@ async def test_a_changed_source_file_restarts_the_server_and_the_worker(
         await up.until(lambda: restarted(before, up.children()) == {"serve", "worker"})
         await up.until(up.is_ready)
         before = up.children()
-        # The server ends with a SyntaxError. `curhat up` starts the server again after the next change of a file.
+        # The server ends with a SyntaxError. After the next change of a file, `curhat up` starts the server again.
         asgi = package / "app" / "asgi.py"
         asgi.write_text(f"{asgi.read_text()}(")
         await up.until(

@@ -1,5 +1,6 @@
-"""Signals make a change visible at once. These tests switch the periodic comparisons off, because they would hide a
-signal that does nothing.
+"""Test that signals make a change visible at once.
+
+These tests switch the periodic comparisons off, because a comparison would hide a signal without an effect.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ from tests.support.signed_in import RunningServer, development_settings, start_s
 
 # Longer than a test.
 NEVER_SECONDS = 600.0
-# How soon a change must be visible.
+# The maximum time until a change must be visible.
 SOON_SECONDS = 2.0
 
 

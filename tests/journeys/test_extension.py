@@ -1,4 +1,4 @@
-"""Extensions (section 5) through the services: asking, the decision, the charge, and the session's end."""
+"""Test extensions (section 5) through the services: request, decision, charge, and the end of the session."""
 
 import itertools
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ ADDED_MINUTES = 15
 
 APPROVED = ChargeAnswer("approved")
 DECLINED = ChargeAnswer("declined", reason="no money")
-# The frames of a mitra who was connected all the time.
+# The frame ages of a mitra who was connected all the time.
 ALL_THE_TIME = FrameAges(last_frame=0, heard_since=86_400, present_since=86_400)
 
 PROCESSING = ChargeAnswer("processing")
@@ -65,7 +65,7 @@ async def ask(database: Database, make: Make, chat: Chat, *, connected: bool | N
 
 
 async def set_silence(database: Database, action: str) -> None:
-    """Set the default action of the extensions for which customers ask from now on."""
+    """Set the default action of later extensions."""
     change = "UPDATE configuration SET value = $1 WHERE key = 'extension_default_action_on_timeout'"
     await database.execute(change, action)
 
@@ -98,9 +98,7 @@ async def look(database: Database, asked: Extension) -> Extension:
 
 
 async def money(database: Database, asked: Extension) -> tuple[str, list[str], list[str]]:
-    """Return the status of the extension's payment, the statuses of its charge attempts, and the reasons of its
-    refunds.
-    """
+    """Return the status of the extension's payment, the statuses of its charge attempts, and its refund reasons."""
     attempts = "SELECT status FROM charge_attempts WHERE payment_id = $1 ORDER BY id"
     refunds = "SELECT reason FROM refunds WHERE payment_id = $1"
     return (
@@ -111,7 +109,7 @@ async def money(database: Database, asked: Extension) -> tuple[str, list[str], l
 
 
 async def minutes_of(database: Database, chat: Chat) -> float:
-    """The session's length now, in minutes."""
+    """Return the present length of the session in minutes."""
     length = "SELECT extract(epoch FROM ends_at - started_at)::float8 / 60 FROM sessions WHERE id = $1"
     minutes: float = await database.fetchval(length, chat.id)
     return minutes
@@ -357,7 +355,7 @@ async def test_an_unanswered_extension_is_not_charged_if_the_mitra_came_back_whi
     stopped_seconds: float,
     frames_since: float,
 ) -> None:
-    """The worker reads the clock at the deadline and stops. The mitra comes back meanwhile."""
+    """The worker stops after reading the clock at the deadline. The mitra reconnects while the worker is stopped."""
     asked = await ask(database, make, chat)
     await clock.advance(WINDOW_SECONDS)
     says = FakePresence(chat.mitra.user_id)

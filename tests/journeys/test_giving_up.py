@@ -1,4 +1,4 @@
-"""A charge that the gateway still calls "processing", or does not answer about, is given up in time (2a.10)."""
+"""Test that the worker gives up a charge in time if the gateway says "processing" or does not answer (2a.10)."""
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -25,7 +25,7 @@ PATIENCE_SECONDS = 10 * 60
 
 
 class SilentGateway(MockGateway):
-    """Carries out charges, but answers no query."""
+    """A gateway that carries out charges but answers no query."""
 
     async def find_charge(self, key: UUID) -> ChargeAnswer:
         raise GatewayUnknown
@@ -61,7 +61,7 @@ async def _fire_due(database: Database, gateway: MockGateway) -> None:
 
 
 async def _wait(database: Database, clock: VirtualClock, gateway: MockGateway, seconds: float) -> None:
-    """Let the worker fire each deadline of the next `seconds` at its time."""
+    """Let the worker fire each deadline of the next `seconds` at the deadline's due time."""
     until = await clock.now() + timedelta(seconds=seconds)
     while True:
         due = await database.fetchval(

@@ -1,4 +1,4 @@
-"""Opening, confirming, leaving and expiring a payment (sections 1 and 2a), through the services."""
+"""Test opening, confirming, leaving and expiring a payment through the services (sections 1 and 2a)."""
 
 import itertools
 from collections.abc import Sequence
@@ -47,7 +47,7 @@ async def open_payment(
 async def begin(
     database: Database, customer: UUID, payment_id: UUID, candidates: Sequence[UUID] | None = ()
 ) -> Charge | None:
-    """Begin to confirm. Without candidates, somebody may be asked."""
+    """Begin the confirmation. If the caller gives no `candidates`, one mitra is available."""
     if candidates == ():
         candidates = await somebody(database)
     async with database.transaction() as tx:
@@ -300,7 +300,7 @@ async def test_a_charge_that_is_approved_after_its_payment_was_closed_is_refunde
 async def test_a_new_charge_attempt_must_wait_until_the_last_attempt_is_declined(
     database: Database, make: Make
 ) -> None:
-    """Each attempt has its own key."""
+    """Each charge attempt has its own key."""
     customer = await make.customer()
     payment = await open_payment(database, customer, await make.offer())
     first = await begin(database, customer, payment.id)
@@ -335,7 +335,7 @@ async def test_no_new_charge_attempt_begins_while_the_answer_to_the_last_attempt
 async def test_a_charge_that_is_approved_after_the_time_to_pay_confirms_no_payment(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
-    """This holds even if no worker has fired the payment's deadline yet."""
+    """This rule applies even if no worker has fired the payment's deadline yet."""
     await clock.set()
     customer = await make.customer()
     payment = await open_payment(database, customer, await make.offer())

@@ -1,6 +1,4 @@
-"""The same bestie again (sections 3 and 4), through the services: the targeted pairing, the failures of the pairing,
-the fallback.
-"""
+"""Test asking for the same bestie again through the services: targeted pairing, failures and fallback (3 and 4)."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -111,9 +109,7 @@ async def toggle(database: Database, mitra: UUID, *, online: bool) -> None:
 
 
 async def log_of(database: Database) -> list[tuple[str, bool, bool]]:
-    """Return each failure event in order: its tag, whether it is marked as recovered, and whether it names the
-    payment's case.
-    """
+    """Return the failure events in order, each with its tag, `recovered`, and whether it names the payment's case."""
     rows = await database.fetch(
         """
         SELECT tag, recovered, case_id IS NOT NULL AND case_id = (
@@ -209,7 +205,8 @@ async def test_no_targeted_payment_is_opened_and_no_fallback_is_taken_while_pres
     assert failed.fallback.allowed
 
 
-# The time to answer --------------------------------------------------------------------------------------
+# The time limit of the targeted pairing
+# --------------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("4.1", "3.7")
@@ -267,7 +264,7 @@ async def test_a_targeted_pairing_without_an_answer_fails_at_its_deadline_and_no
     await clock.advance(WINDOW_SECONDS - 0.001)
     assert await fire_due(database, other) == 0
     await clock.advance(0.001)
-    # No worker has fired the deadline yet, but the accept is already refused.
+    # The server refuses the accept before a worker has fired the deadline.
     request_id = await request_of(database, pairing_id, past_chat.mitra)
     assert await in_own_transaction(
         database, lambda tx: searching.accept(tx, past_chat.mitra, request_id)
@@ -299,8 +296,8 @@ async def test_each_undecided_targeted_pairing_of_a_batch_fails_with_its_own_tag
     await clock.advance(WINDOW_SECONDS)
     in_time = "UPDATE pairings SET deadline_at = deadline_at + interval '1 second' WHERE id = $1"
     await database.execute(in_time, pairings[3])
-    # Only the first customer's mitra may be asked now. A fallback of the other customers can ask that mitra. No other
-    # mitra remains for the first customer.
+    # Only the first customer's mitra may be asked now. Fallbacks of the other customers can ask the first customer's
+    # mitra. No other mitra remains for the first customer.
     await fire_due(database, silent.mitra)
     said = []
     for past_chat in (silent, left, rejected):

@@ -1,4 +1,4 @@
-"""The same bestie again (3, 4) and extensions (5), through HTTP and sockets, with a worker next to the server."""
+"""Test asking for the same bestie (3, 4) and extensions (5) over HTTP and sockets, with a server and a worker."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ from tests.support.signed_in import RunningServer, development_settings, problem
 
 @pytest.fixture(autouse=True)
 async def worker(servers: EmbeddedServers, database_url: str, server: RunningServer) -> AsyncIterator[None]:
-    """The deadline loop of a worker process, on the same database as the server."""
+    """Runs the deadline loop of a worker process on the server's database."""
     settings = development_settings(database_url, servers.valkey_url)
     async with open_services(settings, serves_sockets=False, application_name="worker") as services:
         loop = asyncio.create_task(services.deadline_loop.run())
@@ -45,8 +45,9 @@ async def configure(server: RunningServer, key: str, value: str) -> None:
 
 
 async def taken(server: RunningServer, payment_id: str) -> list[int]:
-    """The amounts that the gateway charged for a payment, from the gateway's own records. Asserts that the gateway
-    refunded nothing.
+    """Return the amounts that the gateway charged for a payment, from the gateway's own records.
+
+    Asserts that the gateway refunded nothing.
     """
     books = done(await server.http.get("/api/dev/gateway/charges", params={"payment_id": payment_id}))
     assert books["refunds"] == []
@@ -269,7 +270,7 @@ async def test_a_mitra_or_a_pairing_of_another_customer_is_not_found(server: Run
             path = f"/pairings/{pairing['id']}/{answer}"
             assert problem(await stranger.post(path)) == (404, "not_found")
             assert problem(await customer.post(path, key="")) == (400, "idempotency_key_missing")
-        # The pairing has not failed yet, so it has no fallback.
+        # The pairing has not failed yet, so there is no fallback.
         for answer in ("fallback", "decline-fallback"):
             refused = await customer.post(f"/pairings/{pairing['id']}/{answer}")
             assert problem(refused) == (409, "fallback_decided")
@@ -297,12 +298,15 @@ class RunningChat:
         )
 
     async def gateway(self, behaviour: str, extension: dict[str, Any]) -> None:
-        """Set how the mock gateway behaves when this extension is charged."""
+        """Set the behaviour of the mock gateway for the charge of this extension."""
         told = {"behaviour": behaviour, "payment_id": extension["payment_id"]}
         assert (await self.server.http.put("/api/dev/gateway", json=told)).is_success
 
     async def added_minutes(self) -> float:
-        """The number of minutes that the extension added to the session. Both sides must see the same number."""
+        """Return the number of minutes that the extension added to the session.
+
+        Asserts that both sides see the same number of minutes.
+        """
         path = f"/sessions/{self.session['id']}"
         ends = {done(await person.get(path))["ends_at"] for person in (self.customer, self.mitra)}
         assert len(ends) == 1
@@ -310,7 +314,7 @@ class RunningChat:
 
 
 async def start_chat(server: RunningServer) -> RunningChat:
-    """Start a chat of a new customer and a new mitra. The test must connect the mitra."""
+    """Start a chat of a new customer and a new mitra. The mitra is not connected until the test connects the mitra."""
     customer, mitra = await server.customer("Melati"), await server.mitra()
     chat = await server.chat(customer.id, mitra.id)
     return RunningChat(server, customer, mitra, done(await customer.get(f"/sessions/{chat.id}")))
@@ -445,8 +449,10 @@ async def test_an_extension_is_rejected_when_the_socket_of_the_mitra_stays_close
 async def test_an_unanswered_extension_is_not_charged_if_the_phone_of_the_mitra_died_without_closing_its_socket(
     server: RunningServer, servers: EmbeddedServers, database_url: str
 ) -> None:
-    """One phone dies 0.8 s before the request, in a window of 5 s, and another 5 s after the request, in a window of
-    10 s. A third mitra's phone dies too, but its tablet is connected to another server, and silence approves.
+    """The first phone dies 0.8 s before a request with a window of 5 s.
+
+    The second phone dies 5 s after a request with a window of 10 s. The phone of a third mitra also dies. The tablet of
+    this mitra is connected to another server, so silence approves.
     """
     settings = development_settings(database_url, servers.valkey_url)
     presence = server.application.services.presence
@@ -476,7 +482,7 @@ async def test_an_unanswered_extension_is_not_charged_if_the_phone_of_the_mitra_
         assert (asked_early["status"], asked_alive["status"]) == ("pending", "pending")
         asked_at = asyncio.get_running_loop().time()
         decided = await early_customer.wait_for("extension.decided", id=asked_early["id"])
-        # Five seconds have passed since the request for 10 s, as that one came first.
+        # The request with 10 s came first, so five of its seconds have passed.
         await phones[1].stop()
         assert (decided["status"], decided["decided_by"]) == ("rejected", "mitra_unreachable")
         decided = await alive_customer.wait_for("extension.decided", id=asked_alive["id"], status="approved")
@@ -625,7 +631,7 @@ async def test_the_customer_sees_the_blast_even_if_its_id_sorts_before_the_targe
         pairing = await confirm(customer, payment)
         card = await other_phone.wait_for("request.offered")
         done(await mitra.post(f"/requests/{card['id']}/reject"))
-        # Simulate a clock that was set back by a minute: the next pairing gets a smaller id than this pairing.
+        # Simulate a clock that was set back by a minute. The next pairing then gets a smaller id than this pairing.
         await server.database.execute(
             "ALTER TABLE pairings ALTER id SET DEFAULT uuidv7('-1 minute'::interval)"
         )
@@ -653,7 +659,7 @@ async def test_a_stalled_confirmation_does_not_charge_after_a_second_confirmatio
         set_pause_point("confirm.before_charge", stall)
         first = asyncio.create_task(customer.post(f"/payments/{payment['id']}/confirm"))
         await latch.reached.wait()
-        # The worker asks the gateway, which does not know the charge. So the customer may pay again.
+        # The worker asks the gateway, and the gateway does not know the charge. So the customer may pay again.
         async with asyncio.timeout(20):
             while done(await customer.get(f"/payments/{payment['id']}"))["status"] != "pending":
                 await asyncio.sleep(0.1)

@@ -1,4 +1,4 @@
-"""The blast, its answers and its failures (section 2b), through the services."""
+"""Test the blast, its answers and its failures through the services (section 2b)."""
 
 from uuid import UUID
 
@@ -219,8 +219,8 @@ async def test_a_refused_accept_gets_the_reason_that_comes_first_in_the_contract
     await toggle(database, winner, online=False)
     await toggle(database, loser, online=False)
     await clock.advance(WINDOW_SECONDS + 1)
-    # Both mitras are offline, the time to answer is over, and the winner has no free capacity. The winner repeats the
-    # accept and still gets the session. The loser still learns that another mitra took the customer.
+    # Both mitras are offline, the window is over, and the winner has no free capacity. The winner repeats the accept
+    # and still gets the session. The loser still gets the reason that another mitra took the customer.
     assert await outcome(accept(database, winner, won)) == "done"
     assert await outcome(accept(database, loser, lost)) == "already_taken"
     assert await outcome(accept(database, loser, won)) == "not_found"
@@ -315,7 +315,7 @@ async def test_a_suspension_withdraws_the_requests_of_the_mitra_and_ends_the_ses
 
 
 class _Hub:
-    """The part of the hub that Cards uses."""
+    """A fake of the hub methods that Cards uses."""
 
     def __init__(self, *mitras: UUID) -> None:
         self.mitras = set(mitras)

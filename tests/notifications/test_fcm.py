@@ -1,4 +1,4 @@
-"""Push to native apps by FCM, against a stand-in: messages, access tokens, misbehaviour, subscriptions."""
+"""Test push to native apps through a fake of FCM: messages, access tokens, faults and subscriptions."""
 
 import asyncio
 import time
@@ -36,7 +36,7 @@ REQUEST_ID = UUID("0199a3c1-0000-7000-8000-000000000001")
 
 @pytest.fixture
 async def google() -> AsyncIterator[Google]:
-    """FCM and Google's token endpoint on this machine."""
+    """Run fakes of FCM and of Google's token endpoint on this machine."""
     async with Google().running() as running:
         yield running
 
@@ -164,7 +164,7 @@ async def test_a_push_is_tried_only_twice_if_fcm_accepts_no_access_token(
 
 
 class _Nothing(set[str]):
-    """A set that stays empty."""
+    """A set that always stays empty."""
 
     def add(self, element: str, /) -> None:
         """Do nothing."""
@@ -201,7 +201,7 @@ async def test_a_refused_service_account_is_logged_without_its_key(channel: Fcm,
 
 @pytest.fixture
 async def with_fcm(server: RunningServer, channel: Fcm) -> None:
-    """The server and its worker push to native apps through the stand-in."""
+    """The server and its worker push to native apps through the fake."""
     server.application.services.push_channels.fcm = channel
 
 

@@ -1,5 +1,6 @@
-"""The addresses to which the server may send a push. An address in our own network is never allowed, even if a host
-name resolves to it.
+"""Test to which addresses the server may send a push.
+
+An address in our own network is never allowed, even if a host name resolves to it.
 """
 
 import asyncio
@@ -85,7 +86,10 @@ def test_a_push_service_on_the_internet_is_accepted(endpoint: str) -> None:
 
 
 def resolving(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> None:
-    """Make names resolve to these addresses, one list per lookup. All later lookups get the last list."""
+    """Make host names resolve to these addresses.
+
+    Each lookup gets the next list. All later lookups get the last list.
+    """
     remaining = list(answers)
 
     def getaddrinfo(_host: str, port: int, **_options: object) -> list[object]:
@@ -166,7 +170,7 @@ async def test_host_names_that_resolve_slowly_delay_no_known_push_service_and_no
         slow = [addresses.resolve(f"slow{number}.example") for number in range(40)]
         outcomes = await asyncio.gather(*slow, return_exceptions=True)
         assert {type(outcome) for outcome in outcomes} == {TimeoutError}
-        # The lookups that were begun still run.
+        # The lookups that have started are still running.
         assert 0 < len(lookups) <= MAX_LOOKUPS_RUNNING
         monkeypatch.setattr(addresses_module, "RESOLVE_TIMEOUT_SECONDS", 5)
         (found,) = await addresses.resolve("updates.push.services.mozilla.com")

@@ -1,6 +1,4 @@
-"""Mitras who may be asked without a connection (1.1), because push can reach them and their app was seen within 15
-minutes.
-"""
+"""Test which mitras may be asked by push without a connection, up to 15 minutes after their app was last seen (1.1)."""
 
 import asyncio
 
@@ -75,7 +73,7 @@ async def test_reachability_by_push_ends_15_minutes_after_the_app_was_last_seen(
     await clock.advance(PUSH_REACHABLE_SECONDS - 1)
     await presence.reconcile_push()
     assert await presence.may_be_asked(mitra.id)
-    # The last second of the 15 minutes passes on Valkey's own clock.
+    # The last second of the 15 minutes passes on the clock of Valkey.
     async with asyncio.timeout(3):
         while await presence.may_be_asked(mitra.id):
             await asyncio.sleep(0.02)
@@ -199,8 +197,8 @@ async def test_a_poll_costs_one_zcount_for_any_number_of_mitras_who_are_reachabl
 ) -> None:
     for _ in range(3):
         await subscribed_mitra(server, vendor)
-    # One sorted set holds one member per mitra, with the end of the mitra's reachability as score. So a poll is one
-    # ZCOUNT.
+    # One sorted set has one member per mitra. The score of a member is the end of the mitra's reachability. So a poll
+    # needs only one ZCOUNT.
     members = await valkey_client.zrange("curhat:available", 0, -1, withscores=True)
     seconds, _ = await valkey_client.time()
     assert len(members) == 3

@@ -1,4 +1,4 @@
-"""Subscriptions: who owns a subscription, when a subscription ends, and which subscriptions the server refuses."""
+"""Test the owner and the end of a subscription, and the subscriptions that the server refuses."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from tests.support.signed_in import RunningServer, problem
 
 
 async def owners(server: RunningServer) -> list[tuple[str, Any]]:
-    """The owners of the subscriptions, oldest first."""
+    """Return the owners of the subscriptions, oldest subscription first."""
     rows = await server.database.fetch("SELECT role, user_id FROM push_subscriptions ORDER BY id")
     return [(row["role"], row["user_id"]) for row in rows]
 

@@ -1,4 +1,4 @@
-"""Push to mitras about customers' messages and extension requests, while the app is away."""
+"""Test push to mitras about messages and extension requests of customers while the app is closed."""
 
 import json
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ class Chat:
         return message
 
     async def ask_for_more_time(self) -> dict[str, Any]:
-        """The customer asks for an extension. The mitra must be connected."""
+        """The customer asks for an extension. The mitra must be connected for this request."""
         offer_id = await self.server.make.offer(purpose="extension", duration_minutes=15, price_rp=10_000)
         answer = await self.customer.post(f"/sessions/{self.id}/extensions", {"offer_id": str(offer_id)})
         assert answer.status_code == 201, answer.text
@@ -45,13 +45,13 @@ class Chat:
         return extension
 
     def payloads(self) -> list[dict[str, Any]]:
-        """What the mitra's browser was pushed."""
+        """Return the push payloads that the mitra's browser received."""
         return [self.browser.read(received) for received in self.vendor.for_browser(self.browser)]
 
 
 @pytest.fixture
 async def chat(server: RunningServer, vendor: PushService, clock: VirtualClock) -> Chat:
-    """A chat on a stopped clock."""
+    """A chat with a stopped clock."""
     await clock.set()
     opened = Chat(server, vendor)
     opened.customer, opened.mitra = await server.customer("Melati"), await server.mitra()
@@ -63,7 +63,7 @@ async def chat(server: RunningServer, vendor: PushService, clock: VirtualClock) 
 
 
 def let_die(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let every mitra's connection look dead to push: an open socket without frames for some seconds."""
+    """Simulate dead connections of all mitras: each socket is open, but has sent no frame for some seconds."""
 
     async def nobody(_mitra_ids: Sequence[UUID]) -> set[UUID]:
         return set()
@@ -149,7 +149,7 @@ async def test_a_mitra_with_a_dead_connection_gets_a_push_for_an_extension_withi
         await phone.wait_for("extension.requested")
         await worker.work()
         assert chat.payloads() == []
-        # The phone dies in the window. Its socket stays open.
+        # The phone dies during the window. Its socket stays open.
         let_die(server, monkeypatch)
         await clock.advance(EXTENSION_INTERVAL_SECONDS)
         await worker.work()
@@ -157,7 +157,7 @@ async def test_a_mitra_with_a_dead_connection_gets_a_push_for_an_extension_withi
         assert (payload["type"], payload["session_id"]) == ("extension_requested", str(chat.id))
         assert payload["expires_at"] == extension["deadline_at"]
         assert int(chat.vendor.received[0].headers["TTL"]) == 9
-        # Once per request, and nothing stays armed.
+        # The server pushes once per request, and then no deadline stays armed.
         await clock.advance(EXTENSION_INTERVAL_SECONDS)
         await worker.work()
         assert len(chat.payloads()) == 1

@@ -1,4 +1,4 @@
-"""Races between an accept and every other step, on real connections, at pause points and under held locks."""
+"""Test races between an accept and every other step on real connections, with pause points and held locks."""
 
 import asyncio
 import random
@@ -210,8 +210,8 @@ async def test_an_accept_is_refused_after_waiting_for_the_toggle_to_offline(
         await wait_for_lock(database)
     refused = await accepting
 
-    # Usually the toggle's transaction has closed the mitra's request before the accept continues. If not, the accept
-    # sees that the mitra is offline.
+    # Usually the toggle's transaction has closed the mitra's request before the accept continues. If the request is
+    # still open, the accept sees that the mitra is offline.
     assert refused in ("request_closed", "mitra_offline")
     assert await database.fetchval("SELECT count(*) FROM sessions") == 0
 
@@ -304,7 +304,7 @@ async def test_a_new_offer_during_an_accept_does_not_wait_and_leaves_no_open_car
     set_pause_point("accept.before_commit", latch)
     accepting = asyncio.create_task(outcome(accept(database, winner, request_id)))
     await latch.reached.wait()
-    # The accept has locked the pairing. The server does not offer a locked pairing, and does not wait for the lock.
+    # The accept has locked the pairing. The server skips a locked pairing, and does not wait for the lock.
     assert await pairing.offer_open_blasts(database, [latecomer]) == 0
     latch.open()
 

@@ -1,4 +1,4 @@
-"""Deadlines of one kind in one transaction: a deadline that is locked or fails does not delay the other deadlines."""
+"""Test batches of deadlines in one transaction. A locked or failing deadline must not delay the others."""
 
 import asyncio
 from collections.abc import Sequence
@@ -22,19 +22,19 @@ TRANSITIONS = {SESSION_END: BatchTransition(end_sessions)}
 
 
 async def ended(database: Database) -> set[UUID]:
-    """The ids of the sessions that have ended."""
+    """Return the ids of the sessions that have ended."""
     return {row["id"] for row in await database.fetch("SELECT id FROM sessions WHERE status = 'ended'")}
 
 
 async def armed(database: Database) -> list[int]:
-    """The ids of all deadlines."""
+    """Return the ids of all deadlines."""
     return [row["id"] for row in await database.fetch("SELECT id FROM deadlines ORDER BY id")]
 
 
 async def chats_past_their_end(
     database: Database, make: Make, clock: VirtualClock, mitra_id: UUID | None = None
 ) -> list[Chat]:
-    """Three chats whose time is over, before a worker has fired their deadlines."""
+    """Make three chats after their end time. No worker has fired the end deadlines yet."""
     await clock.set()
     chats = [await open_chat(database, make, mitra_id=mitra_id) for _ in range(3)]
     await clock.advance(HALF_AN_HOUR)

@@ -1,4 +1,4 @@
-"""Extensions (section 5): each pair of steps that may happen concurrently, in both orders."""
+"""Test each pair of concurrent steps of an extension in both orders (section 5)."""
 
 import asyncio
 from functools import partial
@@ -46,7 +46,10 @@ class Scenario(msgspec.Struct):
             return await extension.request(tx, self.chat.customer.user_id, self.chat.id, self.offer, True)
 
     async def charging(self) -> tuple[Extension, UUID]:
-        """An approved extension, and the key of its charge. The gateway has not carried out the charge yet."""
+        """Make an approved extension. Returns the extension and the key of its charge.
+
+        The gateway has not carried out the charge yet.
+        """
         asked = await self.ask()
         assert await run_concurrently(self.approves(asked)) == ["done"]
         return asked, self.charges[-1].key
@@ -54,7 +57,10 @@ class Scenario(msgspec.Struct):
     # Sides
 
     async def decides(self, *, approved: bool) -> Side:
-        """A side that decides a new extension. The side waits after it has locked the session and before it writes."""
+        """Return a side that decides a new extension.
+
+        The side waits after locking the session and before writing.
+        """
         if approved:
             _, key = await self.charging()
         else:
@@ -117,9 +123,7 @@ class Scenario(msgspec.Struct):
         return shown.status, shown.decided_by
 
     async def money(self, asked: Extension) -> tuple[str, list[str], list[str]]:
-        """The status of the extension's payment, the statuses of its charge attempts, and the reasons of its
-        refunds.
-        """
+        """Return the status of the extension's payment, the statuses of its charge attempts, and its refund reasons."""
         attempts = "SELECT status FROM charge_attempts WHERE payment_id = $1 ORDER BY id"
         refunds = "SELECT reason FROM refunds WHERE payment_id = $1"
         return (
@@ -134,7 +138,7 @@ class Scenario(msgspec.Struct):
         )
 
     async def minutes(self) -> float:
-        """The session's length now, in minutes."""
+        """Return the present length of the session in minutes."""
         minutes: float = await self.database.fetchval(
             "SELECT extract(epoch FROM ends_at - started_at)::float8 / 60 FROM sessions WHERE id = $1",
             self.chat.id,
@@ -142,8 +146,9 @@ class Scenario(msgspec.Struct):
         return minutes
 
     async def end_is_armed(self) -> bool:
-        """Whether a deadline is armed for the session's current end. Without this deadline, the session would never
-        end.
+        """Return whether a deadline is armed for the session's current end.
+
+        Without this deadline, the session would never end.
         """
         return bool(
             await self.database.fetchval(
@@ -162,14 +167,14 @@ CHARGED: tuple[str, list[str], list[str]] = ("served", ["approved"], [])
 
 @pytest.fixture
 async def scenario(database: Database, clock: VirtualClock, make: Make) -> Scenario:
-    """A scenario in which the clock is stopped."""
+    """A scenario with a stopped clock."""
     await clock.set()
     chat = await open_chat(database, make, minutes=MINUTES)
     offer = await make.offer(purpose="extension", duration_minutes=ADDED_MINUTES, price_rp=10_000)
     return Scenario(database, make, clock, chat, offer)
 
 
-# The time to answer --------------------------------------------------------------------------------------
+# The time limit of the extension --------------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("5.1", "5.4")
@@ -240,7 +245,7 @@ async def test_an_answer_that_gets_its_lock_after_the_deadline_is_refused(
 @pytest.mark.rule("5.1")
 @pytest.mark.invariant(6, 7)
 async def test_two_concurrent_answers_have_one_outcome(scenario: Scenario) -> None:
-    """The first answer takes effect. Two approvals cause one charge."""
+    """The first answer takes effect. Two approvals cause only one charge."""
     asked = await scenario.ask()
     assert await race(scenario.database, scenario.rejects(asked), scenario.approves(asked)) == (
         "done",
@@ -249,7 +254,7 @@ async def test_two_concurrent_answers_have_one_outcome(scenario: Scenario) -> No
     assert await scenario.money(asked) == NOT_CHARGED
     again = await scenario.ask()
     approves = scenario.approves(again)
-    # Both approvals succeed, but there is one charge.
+    # Both approvals succeed, but the gateway gets one charge.
     assert await race(scenario.database, approves, approves) == ("done", "done")
     assert await run_concurrently(scenario.rejects(again)) == ["extension_decided"]
     assert (len(scenario.charges), await scenario.money(again)) == (1, ("confirming", ["started"], []))
@@ -434,7 +439,7 @@ async def test_two_workers_with_two_end_deadlines_of_one_session_do_not_wait_for
         await scenario.clock.advance(5)
         two_wait = end < MINUTES * 60 - 5
         both = _both(scenario.database, second, first) if two_wait else first
-        # Hold the approval until every worker waits for its lock.
+        # Hold the approval until every worker waits for the lock of the approval.
         waiting = partial(wait_for_lock, scenario.database, 2 if two_wait else 1)
         assert (await race(scenario.database, decides, both, meanwhile=waiting))[1].startswith("fired")
     assert (await scenario.runs(), await scenario.minutes()) == (True, MINUTES + 2 * ADDED_MINUTES)
@@ -442,7 +447,7 @@ async def test_two_workers_with_two_end_deadlines_of_one_session_do_not_wait_for
 
 
 def _both(database: Database, one: Side, other: Side) -> Side:
-    """A side that combines two sides: `other` begins when `one` waits for a lock."""
+    """Return a side that combines two sides. `other` begins when `one` waits for a lock."""
 
     async def side(hold: Hold) -> str:
         begun: asyncio.Task[str] = asyncio.create_task(one(hold))  # type: ignore[arg-type]
@@ -492,7 +497,7 @@ async def test_a_race_between_an_early_end_and_the_deadline_has_one_outcome(
     else:
         assert await race(scenario.database, times_out, scenario.ends()) == ("fired", "done")
         assert await scenario.look(asked) == ("charge_failed", "timeout")
-        # The worker's charge comes too late, so it is refunded.
+        # The worker's charge comes too late, so the charge is refunded.
         await worker.follow_ups[0]()
         assert await scenario.money(asked) == ("abandoned", ["approved_late"], ["late_approval"])
 
@@ -614,7 +619,7 @@ async def test_a_race_between_an_answer_of_the_gateway_and_an_early_end_has_one_
     if answer is DECLINED:
         assert await scenario.money(asked) == ("abandoned", ["declined"], [])
     elif answer_first:
-        # The extension was added before the customer ended the session, so it is not refunded.
+        # The extension was added before the customer ended the session, so the charge is not refunded.
         assert await scenario.money(asked) == CHARGED
     else:
         assert await scenario.money(asked) == ("abandoned", ["approved_late"], ["late_approval"])

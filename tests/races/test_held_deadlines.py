@@ -1,4 +1,4 @@
-"""No step of a person waits for a deadline that another transaction holds, for example a worker that has stopped."""
+"""Test that no step of a person waits for a deadline that another transaction holds, for example a stopped worker's."""
 
 import asyncio
 import contextlib
@@ -26,10 +26,10 @@ from tests.support.people import Make
 from tests.support.race import Hold, Side, command, race
 from tests.support.signed_in import RunningServer, development_settings, problem, start_server
 
-# The longest time for which a statement of the server may wait for a lock.
+# The maximum time for which a statement of the server may wait for a lock.
 LOCK_TIMEOUT_MS = 700
 
-# Gives every signed-in customer and mitra a push subscription, so that the triggers of push have work to do.
+# Gives every signed-in customer and mitra a push subscription, so that the push triggers arm deadlines.
 SUBSCRIBE_EVERYBODY = """
 INSERT INTO push_subscriptions (role, user_id, token_digest, endpoint, p256dh, auth, language)
 SELECT role, user_id, digest, 'https://push.example/' || encode(digest, 'hex'), decode(repeat('04', 65), 'hex'),
@@ -37,7 +37,7 @@ SELECT role, user_id, digest, 'https://push.example/' || encode(digest, 'hex'), 
 FROM access_tokens
 ON CONFLICT DO NOTHING
 """
-# Arms the deadlines that a step may find armed: those of push, and the check of an extension's mitra.
+# Arms the deadlines that a step may find armed: the push deadlines, and the deadlines that check a mitra's presence.
 ARM_EVERYTHING = """
 INSERT INTO deadlines (kind, entity_id, due_at)
 SELECT kind, id, curhat_now() + interval '1 minute' FROM (
@@ -49,7 +49,7 @@ SELECT kind, id, curhat_now() + interval '1 minute' FROM (
 ) AS armed
 ON CONFLICT DO NOTHING
 """
-# Holds all deadlines, as a worker that has claimed them.
+# Locks all deadlines in the same way as a worker that has claimed them.
 CLAIM = "DELETE FROM deadlines WHERE id IN (SELECT id FROM deadlines FOR UPDATE)"
 
 
@@ -119,7 +119,7 @@ async def test_the_server_checks_a_closed_socket_although_another_transaction_ho
                     await asyncio.sleep(0.01)
 
 
-# A push is not lost in a race of a message and the chat's deadline -------------------------------------------
+# A race between a message and the chat's deadline loses no push -------------------------------------------
 
 
 @pytest.fixture
@@ -142,13 +142,13 @@ async def _nobody(_role: Role, _user_ids: Sequence[UUID]) -> set[UUID]:
 
 
 def message(database: Database, chat: Chat, number: int) -> Side:
-    """The side of a race in which the mitra sends a message."""
+    """Return the side of a race in which the mitra sends a message."""
     text = OutgoingMessage(chat.mitra, chat.id, str(number), "halo")
     return command(database, lambda tx: sessions.send_messages(tx, [text]))
 
 
 def fires_push(database: Database) -> Side:
-    """The side of a race in which a worker fires the chat's push deadlines, if it can claim them."""
+    """Return the side of a race in which a worker claims and fires the chat's push deadlines, if possible."""
     transitions = PushTransitions(database, _nobody, lambda: None).by_kind()
 
     async def side(hold: Hold) -> str:
@@ -189,7 +189,7 @@ async def test_a_message_arms_another_deadline_while_a_worker_holds_the_first_de
     await clock.advance(10)
     armed = await database.fetchval("SELECT count(*) FROM deadlines WHERE kind = $1", PUSH_MESSAGES)
     assert await fires_push(database)(_no_hold) == "fired"
-    # The two deadlines become one again, so that each chat is looked at once per interval.
+    # The two deadlines become one deadline again, so that a worker checks each chat once per interval.
     left = await database.fetchval("SELECT count(*) FROM deadlines WHERE kind = $1", PUSH_MESSAGES)
     assert (armed, left) == (2, 1)
 

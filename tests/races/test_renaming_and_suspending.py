@@ -1,4 +1,4 @@
-"""An operator renames or suspends users while other steps change their chats and payments."""
+"""Test an operator who renames or suspends users while other steps change the chats and payments of these users."""
 
 import asyncio
 from uuid import UUID
@@ -144,7 +144,7 @@ async def _do_nothing() -> None:
 
 
 async def last_event(database: Database, who: UUID) -> tuple[str, str]:
-    """The type of the last event in a user's stream, and the status in that event's data."""
+    """Return the type of the last event in a user's stream, and the status in the event's data."""
     row = await database.fetchrow(
         "SELECT type, data::jsonb->>'status' AS status FROM stream_events WHERE user_id = $1 ORDER BY seq DESC LIMIT 1",
         who,

@@ -1,4 +1,4 @@
-"""Races of targeted pairings and their fallback (sections 3 and 4): each pair of concurrent steps, in both orders."""
+"""Test each pair of concurrent steps of a targeted pairing and its fallback in both orders (sections 3 and 4)."""
 
 from uuid import UUID
 
@@ -42,8 +42,9 @@ class Scenario(msgspec.Struct, frozen=True):
         return pairing_id, await request_of(self.database, pairing_id, self.mitra)
 
     async def failed(self) -> UUID:
-        """Open a targeted pairing, and let its mitra reject. Returns the id of the failed pairing, whose fallback is
-        open.
+        """Open a targeted pairing, and let its mitra reject.
+
+        Returns the id of the failed pairing. The fallback of this pairing is open.
         """
         pairing_id, request_id = await self.ask()
         await reject(self.database, self.mitra, request_id)
@@ -82,7 +83,10 @@ class Scenario(msgspec.Struct, frozen=True):
     # Outcomes
 
     async def pairings(self) -> list[tuple[str, str | None]]:
-        """The pairings of the customer's last payment, in order: the kind, and the failure tag or else the status."""
+        """Return the pairings of the customer's last payment in order.
+
+        Each has its kind, and its failure tag or its status.
+        """
         rows = await self.database.fetch(
             """
             SELECT kind, coalesce(failure_tag, status) AS outcome FROM pairings
@@ -94,9 +98,7 @@ class Scenario(msgspec.Struct, frozen=True):
         return [(row["kind"], row["outcome"]) for row in rows]
 
     async def failures(self) -> list[tuple[str, bool, bool]]:
-        """The failure events in order: the tag, whether the event is marked as recovered, and whether it names a
-        case.
-        """
+        """Return the failure events in order, each with its tag, `recovered`, and whether the event names a case."""
         rows = await self.database.fetch("SELECT * FROM failed_pairing_events ORDER BY id")
         return [(row["tag"], row["recovered"], row["case_id"] is not None) for row in rows]
 
@@ -111,7 +113,7 @@ OPEN_BLASTS = "pairings WHERE kind = 'blast' AND status = 'open'"
 
 @pytest.fixture
 async def scenario(database: Database, clock: VirtualClock, make: Make) -> Scenario:
-    """A scenario in which the clock is stopped, and the mitra takes one customer."""
+    """A scenario with a stopped clock and with a mitra who takes one customer."""
     await clock.set()
     chat = await open_chat(database, make, mitra_id=await make.mitra(max_customers=1))
     async with database.transaction() as tx:
@@ -121,7 +123,8 @@ async def scenario(database: Database, clock: VirtualClock, make: Make) -> Scena
     )
 
 
-# The time to answer --------------------------------------------------------------------------------------
+# The time limit of the targeted pairing
+# --------------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("4.3", "2b.7")
@@ -182,8 +185,8 @@ async def test_a_race_between_rejection_and_timeout_has_one_outcome(
         tag = "targeted_mitra_timeout"
     else:
         await scenario.clock.advance(WINDOW_SECONDS - 0.001)
-        # The mitra's rejection pauses before it disarms the deadline. The worker claims the deadline, and waits for
-        # the rejection.
+        # The mitra's rejection pauses before it disarms the deadline. The worker claims the deadline, and then waits
+        # for the rejection.
         in_time = advance_before_commit(
             scenario.clock, 0.002, scenario.rejects(request_id, held_at="reject.before_tally")
         )
@@ -242,7 +245,7 @@ async def test_a_race_between_going_offline_and_timeout_fails_the_pairing_once(
     sides = (times_out, goes) if worker_first else (goes, times_out)
     assert set(await race(scenario.database, *sides)) == {"done", "fired"}
     await run_concurrently(worker.fires(pairing.TARGETED_LOST))
-    # The time to answer was over before the mitra went offline.
+    # The time limit of the targeted pairing was over before the mitra went offline.
     assert await scenario.failures() == [("targeted_mitra_timeout", False, False)]
     assert await scenario.count("deadlines WHERE kind IN ('targeted_window', 'targeted_lost')") == 0
 
@@ -322,7 +325,7 @@ async def test_the_pairing_fails_when_its_mitra_becomes_unavailable_while_its_re
     )
     sides = (is_asked, goes) if asked_first else (goes, is_asked)
     assert await race(scenario.database, *sides) == ("done", "done")
-    # In either order, the pairing fails before the time to answer is over.
+    # In both orders, the pairing fails before the time limit is over.
     await run_concurrently(scenario.worker().fires(pairing.TARGETED_LOST))
     assert await scenario.pairings() == [("targeted", "targeted_mitra_offline")]
 
@@ -349,7 +352,7 @@ async def test_a_race_between_accepting_another_customer_and_the_targeted_accept
     blast_id = await open_blast(scenario.database, payment_id, [scenario.mitra])
     blast = await request_of(scenario.database, blast_id, scenario.mitra)
     first, second = (targeted, blast) if targeted_first else (blast, targeted)
-    # The first accept fills the mitra's capacity, and therefore closes the other request.
+    # The first accept fills the mitra's capacity and so closes the other request.
     assert await race(scenario.database, scenario.accepts(first), scenario.accepts(second)) == (
         "done",
         "request_closed",

@@ -1,4 +1,4 @@
-"""Who may do what: every operation of the contract, called by every role and for other people's data."""
+"""Test every operation of the contract with every role and with data of other people."""
 
 import asyncio
 import contextlib
@@ -149,7 +149,7 @@ async def test_a_suspended_mitra_may_only_sign_out(server: RunningServer) -> Non
 async def _answer_about(
     server: RunningServer, operation: Operation, call: Call, ids: dict[str, UUID | str], stranger: Person
 ) -> tuple[int, bytes, dict[str, str]]:
-    """The whole answer to a stranger who names these ids, without the headers that differ in each answer."""
+    """Return the whole answer to a stranger who names these ids. Headers that differ in each answer are left out."""
     answer = await send(server, operation, Call(stranger, ids, call.query, call.body))
     headers = {name: value for name, value in answer.headers.items() if name not in ("date", "x-request-id")}
     return answer.status_code, answer.content, headers
@@ -161,7 +161,7 @@ async def test_data_of_another_person_gets_the_same_answer_as_unknown_data(
     server: RunningServer, role: Role
 ) -> None:
     stranger = await (server.customer("Tari") if role == "customer" else server.mitra("Kak Dewi"))
-    # The stranger also has a chat. So a refusal cannot mean that the stranger has no chat.
+    # The stranger also has a chat. The reason of a refusal is therefore never that the stranger has no chat.
     if role == "customer":
         await server.chat(stranger.id, await server.make.mitra(max_customers=3))
     else:
@@ -326,7 +326,10 @@ async def _socket(
 
 
 async def _first(connection: ClientConnection) -> str | int | None:
-    """The `op` of the first frame after a hello that is not a ping, or the code with which the server closed."""
+    """Return the `op` of the first frame after a hello, or the close code of the server.
+
+    Pings do not count as frames.
+    """
     try:
         await connection.send(HELLO)
         async with asyncio.timeout(10):
@@ -408,7 +411,7 @@ async def test_a_ticket_opens_one_socket_of_its_own_role(server: RunningServer) 
     ticket = await _ticket(customer)
     assert await _opened(server, "customer", query=f"?ticket={ticket}") == "welcome"
     assert await _opened(server, "customer", query=f"?ticket={ticket}") == protocol.SIGNED_OUT
-    # A failed try in the other role also uses the ticket up.
+    # A failed try in the other role also uses up the ticket.
     ticket = await _ticket(customer)
     assert await _opened(server, "mitra", query=f"?ticket={ticket}") == protocol.SIGNED_OUT
     assert await _opened(server, "customer", query=f"?ticket={ticket}") == protocol.SIGNED_OUT
@@ -456,8 +459,8 @@ async def test_a_suspension_closes_the_sockets_of_the_mitra_and_refuses_requests
     async with _socket(server, "mitra", _bearer(mitra.token)) as socket:
         assert await _first(socket) == "welcome"
         assert (await mitra.get("/me")).status_code == 200
-        # Suspend the mitra in another process, as the command line does. Then the server's own connections send no
-        # signal.
+        # Suspend the mitra in another process, as the command line does. In this case, the server's own connections
+        # send no signal.
         async with server.database.transaction() as tx:
             await mitras.suspend_mitra(tx, mitra.id)
         async with asyncio.timeout(5):

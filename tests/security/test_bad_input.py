@@ -1,4 +1,4 @@
-"""The server refuses every bad input with the reason, and changes nothing."""
+"""Test that the server refuses every bad input with the reason, and changes nothing."""
 
 import asyncio
 import json
@@ -76,7 +76,7 @@ def _not_json(body: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
     yield "deep in a field", b'{"' + next(iter(body)).encode() + b'":' + b"[" * 50_000 + b"]" * 10_000
 
 
-# Raw JSON, because the encoder refuses to write these values.
+# Use raw JSON, because the encoder refuses to write these values.
 LONE_SURROGATE = msgspec.Raw(b'"\\ud83d"')
 HUGE = msgspec.Raw(b"1" + b"0" * 400)
 BEYOND_A_FLOAT = msgspec.Raw(b"1e999")
@@ -103,7 +103,7 @@ WRONG_VALUES: list[Any] = [
 ]
 
 NUL = "a\x00b"
-# A joiner, a zero-width space, a Hangul filler, a mark without a letter, and an empty override.
+# The text has a joiner, a zero-width space, a Hangul filler, a mark without a letter, and an empty override.
 UNSEEN = "\u200d\u200b\u3164\u0301\u202e\u202c"
 # Texts that fit their schema, but that other rules refuse.
 WRONG_TEXTS: dict[str, list[str]] = {
@@ -128,7 +128,7 @@ WRONG_TEXTS: dict[str, list[str]] = {
 
 
 def _is_right(schema: dict[str, Any], value: Any) -> bool:
-    """Whether the schema allows this value."""
+    """Return whether the schema allows this value."""
     schema = resolve(schema)
     if "oneOf" in schema:
         return any(_is_right(one, value) for one in schema["oneOf"])
@@ -149,14 +149,14 @@ def _is_right(schema: dict[str, Any], value: Any) -> bool:
         case "null":
             return value is None
         case "object":
-            # The only wrong value that is a valid object of some schema.
+            # This value is the only wrong value that is a valid object of some schema.
             return value == {} and not schema.get("required")
         case other:
             raise AssertionError(f"a new type of field: {other}")
 
 
 def _wrong_fields(operation: Operation, body: dict[str, Any]) -> Iterator[tuple[str, Any, dict[str, Any]]]:
-    """Bodies in which one field is wrong, each as (field, wrong value, body)."""
+    """Yield bodies in which one field is wrong, each as (field, wrong value, body)."""
     assert operation.body_schema is not None
     for field in operation.body_schema.get("required", []):
         yield field, "missing", {name: value for name, value in body.items() if name != field}
@@ -203,7 +203,7 @@ async def test_the_refusal_of_a_body_names_the_missing_or_wrong_field_and_change
 
 
 def _with_nul(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Copies of a body in which one text contains NUL, each with the path of this text."""
+    """Yield copies of a body in which one text contains NUL, each with the path of this text."""
     if isinstance(value, str):
         yield path, value + "\0"
     elif isinstance(value, dict):
@@ -296,7 +296,7 @@ async def test_a_body_over_64_kib_is_refused_with_and_without_a_content_length(
 
     before = await business_rows(server.database)
     answers = {}
-    # If an operation has an Idempotency-Key, the server reads the body, even if the operation needs no body. The
+    # The server reads the body of each operation with an Idempotency-Key, even if the operation needs no body. The
     # fingerprint of the key includes the body.
     for operation, _ in WITH_BODY + [entered for entered in WITH_KEY if entered not in WITH_BODY]:
         call = prepared[operation.id]
@@ -314,7 +314,7 @@ async def test_a_body_over_64_kib_is_refused_with_and_without_a_content_length(
 
 async def test_the_largest_message_fits_into_the_largest_body(server: RunningServer) -> None:
     call = await ENTRIES["send_customer_message"].prepare(server)
-    # An encoder that writes only ASCII needs twelve bytes per character.
+    # An encoder with only ASCII output needs twelve bytes per character.
     body = json.dumps({"client_message_id": "1", "text": "\U0001f494" * 4000}).encode()
     body += b" " * (LIMIT_BYTES - len(body))
     answer = await send(server, OPERATIONS["send_customer_message"], call, content=body)
@@ -742,7 +742,7 @@ async def test_a_taken_or_closed_or_expired_request_cannot_be_accepted_or_reject
 async def test_a_mitra_who_is_offline_or_at_capacity_cannot_accept(server: RunningServer) -> None:
     offline, full = await server.mitra(), await server.mitra("Kak Dewi")
     requests = [await server.request(await server.make.customer(), mitra.id) for mitra in (offline, full)]
-    # Write the row instead of using the toggle, because the toggle would close the request. This test is about the
+    # Write the row instead of using the toggle, because the toggle would close the request. This test checks the
     # accept.
     await server.database.execute("UPDATE mitras SET online = false WHERE id = $1", offline.id)
     await server.chat(await server.make.customer(), full.id)
@@ -852,7 +852,7 @@ async def test_a_hello_with_an_impossible_seq_does_not_resume(server: RunningSer
             async with asyncio.timeout(10), socket._arrived:
                 await socket._arrived.wait_for(partial(_heard, socket))
             answers.append((socket.events[0]["op"], socket.events[0].get("resumed")))
-    # A number that does not fit into 64 bits may also be refused as malformed.
+    # The server may also refuse a number that does not fit into 64 bits as malformed.
     assert answers[:4] == [("welcome", False)] * 4
     assert {*answers[4:]} <= {("welcome", False), ("error", None)}
 

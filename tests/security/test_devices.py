@@ -1,4 +1,4 @@
-"""Test that a device that is signed out, by its owner or an operator, loses its token and its socket within 5 s."""
+"""Test that a device loses its token and its socket within 5 s after its owner or an operator signs it out."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

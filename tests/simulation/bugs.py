@@ -1,7 +1,7 @@
 """Deliberate faults. `make planted-bugs` plants one fault at a time and checks that a test fails.
 
 Planting a fault replaces a piece of a statement, of the schema or of a function. Each fault lists the tests that must
-fail. conftest.py plants the fault that the environment variable PLANTED_BUG names.
+fail. The environment variable PLANTED_BUG names the fault, and conftest.py plants this fault.
 """
 
 import hashlib
@@ -78,7 +78,7 @@ STOPPED_DECISION = (
     f"{EXTENSION}::"
     "test_an_unanswered_extension_is_not_charged_if_the_mitra_came_back_while_the_worker_was_stopped"
 )
-# What presence answers about mitras who were connected all the time.
+# The answer of presence about mitras who were connected all the time.
 NEVER_AWAY = "{each: [__import__('curhat.presence.store').presence.store.FrameAges(0, 1e5, 1e5)] for each in mitra_ids}"
 DEAD_PHONE = (
     "tests/journeys/test_same_bestie_and_extensions_over_http.py"
@@ -93,7 +93,7 @@ LOCKED_SESSION = (
 WORKER = "tests/integration/test_worker.py"
 WAKE_UPS = "tests/integration/test_wake_ups.py"
 LOST_COMMITS = "tests/integration/test_lost_commits.py"
-# The function that arms a deadline of push, without the condition or the generation of production.
+# The function that arms a push deadline, without the condition or the generation of production.
 ARM_PUSH = """
 CREATE OR REPLACE FUNCTION arm_push(push_kind text, entity_ids uuid[], due timestamptz, latest timestamptz)
 RETURNS void LANGUAGE plpgsql AS $$
@@ -108,9 +108,7 @@ SIGNING_IN = "tests/control_center/test_signing_in.py"
 
 @dataclass(frozen=True)
 class Bug:
-    """A fault: a name, the tests that must fail, a function that plants the fault in this process, and SQL that
-    plants the fault in the database.
-    """
+    """A fault has a name, the tests that must fail, a function that plants it in this process, and SQL for the database."""
 
     name: str
     tests: Sequence[str]
@@ -119,8 +117,10 @@ class Bug:
 
 
 def in_statement(queries: Any, name: str, old: str, new: str) -> Callable[[], None]:
-    """Replace `old`, which must exist in a statement, by `new`. In both texts, parameters have the form @name.
-    `queries` is the generated module.
+    """Replace the text `old` in a statement by `new`.
+
+    The statement must contain `old`. Parameters have the form @name in `old` and `new`. `queries` is the generated
+    module.
     """
 
     def plant() -> None:
@@ -172,7 +172,10 @@ def in_function(owner: Any, name: str, old: str, new: str) -> Callable[[], None]
 
 
 def in_database_function(name: str, old: str, new: str) -> str:
-    """Return SQL that replaces `old`, which must exist in a function of the database, by `new`."""
+    """Return SQL that replaces the text `old` in a function of the database by `new`.
+
+    The function must contain `old`.
+    """
     return f"""
     DO $planted$ DECLARE definition text := pg_get_functiondef('{name}'::regproc); BEGIN
         IF position($old${old}$old$ IN definition) = 0 THEN RAISE 'LookupError: {name} has changed'; END IF;
@@ -995,7 +998,7 @@ BUGS: tuple[Bug, ...] = (
         ],
         in_function(store.PresenceStore, "_call", "if self._clock_ahead_ms is None", "if False"),
     ),
-    # The simulation must see the next faults by its devices and its push services.
+    # The devices and push services of the simulation must detect the following faults.
     Bug(
         "a person waits for a claimed push deadline",
         [SIMULATION],
