@@ -31,7 +31,8 @@ def main() -> int:
     wheel = parser.parse_args().wheel.absolute()
     with tempfile.TemporaryDirectory(prefix="curhat-wheel-") as name:
         folder = Path(name)
-        # When root runs this, the embedded servers run as another user, who must reach their programs.
+        # If root runs this command, the embedded servers run as another user. This user must be able to reach the
+        # programs.
         folder.chmod(0o755)
         _install(wheel, folder)
         return _check(folder)
@@ -98,7 +99,7 @@ def _wait_until_ready(up: "subprocess.Popen[bytes]", url: str, log: Path) -> Non
 
 
 def _load_clients(url: str) -> list[str]:
-    """Load each client's page and the files that the page names. Return each path with its status."""
+    """Load the page of each client, and the files that the page names. Returns each path with its status."""
     answers = []
     with httpx.Client(base_url=url) as http:
         for client in CLIENTS:

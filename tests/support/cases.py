@@ -1,5 +1,6 @@
-"""Makes payments with a review case: without a session, or with a session that was cut short. Also runs the worker's
-steps.
+"""Makes payments with a review case, either without a session or with a session that was cut short.
+
+The module also runs the steps of a worker.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from tests.support.signed_in import RunningServer
 
 
 class PaymentWithCase(msgspec.Struct, frozen=True):
-    """A charged payment that has no session, or whose session was cut short."""
+    """A charged payment that has no session, or has a session that was cut short."""
 
     customer_id: UUID
     payment_id: UUID
@@ -55,7 +56,7 @@ async def make_chat_cut_short(
 
 
 async def run_worker(server: RunningServer) -> None:
-    """Run the transitions that a worker would run now, and their calls to other services, until no deadline is due."""
+    """Run the due transitions and their calls to other services, as a worker does, until no deadline is due."""
     while await deadline_loop.run_once(server.database, server.application.services.transitions):
         pass
 

@@ -1,4 +1,4 @@
-"""A server or worker that kills itself with `kill -9` at a named pause point of the product, or stops itself.
+"""Runs a server or worker that kills itself with `kill -9`, or stops itself, at a named pause point of the product.
 
 `python -m tests.support.killed serve|worker [--kill-at POINT | --stop-at POINT]` runs `curhat serve|worker`. The
 process kills itself at POINT, or stops itself there (SIGSTOP) until the test lets it continue:
@@ -7,8 +7,8 @@ process kills itself at POINT, or stops itself there (SIGSTOP) until the test le
     earlier tasks continue idempotency.stored*9 when nine tasks have reached it; the eight earlier tasks wait there
     accept.before_commit>transaction.committed at the second point, in a task that has passed the first
 
-tests/support/processes.py starts this module. The module imports only the modules that the product needs. So the
-process starts as fast as the product.
+tests/support/processes.py starts this module. The module imports only the modules that the product needs. The process
+therefore starts as fast as the product.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Test the delays after failures, and the figures that decision 0072 and docs/security.md give."""
+"""Test the delays after failures, and the figures in decision 0072 and docs/security.md."""
 
 from collections.abc import Callable
 
@@ -13,10 +13,10 @@ DAY_SECONDS = 24 * 3600
 
 
 def max_per_day(wait_after: Callable[[int], float]) -> int:
-    """How many failures fit into 24 hours, when each comes as soon as the wait allows."""
+    """Return the number of failures that fit into 24 hours if each failure follows at the end of the wait."""
     failed_at: list[float] = []
     most, now = 0, 0.0
-    # Two days, because the failures of the first day leave the count during the second.
+    # Simulate two days, because the failures of the first day leave the count during the second day.
     while now < 2 * DAY_SECONDS:
         failed_at = [at for at in failed_at if at > now - DAY_SECONDS] + [now]
         most = max(most, len(failed_at))

@@ -1,4 +1,4 @@
-"""Test which phone numbers are accepted and refused, and how a phone number is masked."""
+"""Test which phone numbers are accepted or refused, and how a phone number is masked."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Test where a command finds its settings: in its environment, and in the running `curhat up`."""
+"""Test that a command finds its settings in its environment and in the running `curhat up`."""
 
 import os
 from pathlib import Path

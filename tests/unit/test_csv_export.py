@@ -64,7 +64,7 @@ def test_a_text_that_begins_like_a_formula_is_shown_and_not_run(beginning: str) 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t", "\n"])
 def test_a_formula_after_the_separator_of_another_language_is_not_run(separator: str) -> None:
-    """A spreadsheet set to English takes a comma as the separator, and a cell begins in the middle of the text."""
+    """A spreadsheet set to English uses a comma as the separator, so a cell may begin in the middle of the text."""
     assert cell_of(f"halo{separator}=1+1") == f"halo{separator}'=1+1"
     assert cell_of(f'halo{separator}"=1+1') == f"halo{separator}'\"=1+1"
 

@@ -1,6 +1,6 @@
-"""Test the files of deploy/ and docs/operating.md against the code, without the tools that read the files.
+"""Test the files of deploy/ and docs/operating.md against the code, without the tools that use the files.
 
-`make check-deploy` also runs the tools: tests/integration/test_deploy_tools.py.
+The command `make check-deploy` also runs the tools (tests/integration/test_deploy_tools.py).
 """
 
 import configparser
@@ -68,7 +68,7 @@ def pods() -> Iterator[tuple[str, dict[str, Any]]]:
 
 @pytest.mark.parametrize("path", [*FILES, OPERATING], ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_setting_that_a_file_names_exists(path: Path) -> None:
-    # `CURHAT_…_FILE` in a text stands for any secret.
+    # The text `CURHAT_…_FILE` stands for the variable of any secret.
     named = set(re.findall(rf"\b{PREFIX}([A-Z0-9_]+)", path.read_text()))
     assert named - KNOWN == set()
 
@@ -112,7 +112,7 @@ def test_no_two_instances_of_a_unit_have_the_same_address() -> None:
             (worker["CURHAT_OPERATIONS_HOST"], worker["CURHAT_OPERATIONS_PORT"]),
         ]
     assert len(set(addresses)) == len(addresses)
-    # The environment file would override these.
+    # The environment file would override these variables.
     assert not variables_in((SYSTEMD / "curhat.env").read_text()).keys() & names
 
 
@@ -217,7 +217,10 @@ def test_the_container_copies_only_files_of_its_context_and_does_not_run_as_root
 
 @pytest.fixture
 def restart(tmp_path: Path) -> Callable[[str], tuple[int, list[str]]]:
-    """Run curhat-restart with three units. `curl` fails for the given URL. Return the status and what was done."""
+    """Run curhat-restart with three units.
+
+    `curl` fails for the given URL. Returns the exit status and the list of actions.
+    """
 
     def run(url_of_failure: str) -> tuple[int, list[str]]:
         log = tmp_path / "log"
@@ -279,6 +282,6 @@ def test_the_document_names_only_files_that_exist() -> None:
     text = OPERATING.read_text()
     paths = re.findall(r"(?<![\w/.-])((?:deploy|docs|src)/[\w./@-]+\w)", text)
     assert [path for path in paths if not (ROOT / path).exists()] == []
-    # A file that the document does not mention would never reach a machine.
+    # A file without a mention in the document would never reach a machine.
     folders = {str(path.parent.relative_to(ROOT)) for path in FILES}
     assert [folder for folder in sorted(folders) if folder not in text] == []

@@ -1,4 +1,4 @@
-"""Test which new passwords of operators are refused as easy to guess."""
+"""Test which new operator passwords are refused because they are easy to guess."""
 
 import pytest
 

@@ -1,6 +1,6 @@
-"""Check docs/phase3.7.md and its plan: every decision is present, and every path, name and test in them exists.
+"""Check that docs/phase3.7.md has every decision, and that every path, name and test in it and in its plan exists.
 
-The documents write code and tests as `path: name` or `path: name, name`. The type of the file says what a name is:
+The documents refer to code and tests as `path: name` or `path: name, name`. The type of the file says what a name is:
     .py             a function, a class, a method (`Class.method`) or a constant
     queries.sql     a statement (`-- name: …`)
     migrations/     a word of the SQL: a constraint, an index, a trigger, a function, a table
@@ -23,7 +23,7 @@ PLAN = ROOT / "docs" / "phase3.7-plan.md"
 
 # The number of the owner's decisions in each section.
 DECISIONS = {"1": 6, "2a": 5, "2b": 5, "2c": 2, "3": 7, "4": 6, "5": 6, "X": 6}
-# rules.md has no rule for this decision, because the decision is about screens of an earlier project.
+# The file rules.md has no rule for this decision, because the decision is about screens of an earlier project.
 WITHOUT_A_RULE = {"2c.2"}
 
 PATH = r"(?:src|tests|web|migrations|docs)/[\w./-]+"
@@ -89,7 +89,7 @@ def exists(path: str, name: str | None) -> bool:
 
 @cache
 def cited_rules(path: str) -> dict[str, set[str]]:
-    """Return, for each test of a file, the rules that the test cites with `@pytest.mark.rule`."""
+    """Return the rules that each test of a file cites with `@pytest.mark.rule`."""
     cited: dict[str, set[str]] = {}
     for node in ast.walk(ast.parse(text_of(path) or "")):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):

@@ -1,4 +1,4 @@
-"""Test the availability poll: its answers, its queries to Valkey, and the HTTP requests that it passes on."""
+"""Test the availability poll: its answers, its queries to Valkey, and the HTTP requests that it forwards."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -14,7 +14,7 @@ Scope = MutableMapping[str, Any]
 
 
 class Counter:
-    """Stands in for Valkey. A call waits until `gate` is open, then returns `available` (or raises it)."""
+    """Stands in for Valkey. A call waits until `gate` is open. Then the call returns or raises `available`."""
 
     def __init__(self, available: int | Exception) -> None:
         self.available = available

@@ -1,4 +1,4 @@
-"""Test which client frames the server reads or refuses, and how it writes frames."""
+"""Test which client frames the server reads or refuses, and how the server writes frames."""
 
 import contextlib
 import json

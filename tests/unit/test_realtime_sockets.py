@@ -16,7 +16,7 @@ SESSION = UUID(int=1)
 
 
 class Transport:
-    """Stands in for the ASGI server. It accepts frames until a test calls `fill`."""
+    """Stands in for the ASGI server. The fake server accepts frames until a test calls `fill`."""
 
     def __init__(self) -> None:
         self.writable = asyncio.Event()
@@ -36,7 +36,7 @@ class Transport:
             self.sent.append(message["text"])
 
     def fill(self) -> None:
-        """Make the transport full: it accepts no more frames until the test sets `writable`."""
+        """Make the transport full. It then accepts no more frames until the test sets `writable`."""
         self.writable.clear()
 
 
@@ -54,7 +54,7 @@ async def socket(transport: Transport) -> Socket:
 def closed_with(socket: Socket) -> int | None:
     """Return the close code, or None. Read the attribute through this function.
 
-    After `assert socket.close_code is None`, mypy would take it for None in the rest of the test.
+    After `assert socket.close_code is None`, mypy would assume None in the rest of the test.
     """
     return socket.close_code
 

@@ -66,7 +66,10 @@ markers =
 
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    """Make a project that uses the plugin as this repository does. It has rules and a conftest, but no tests."""
+    """Make a project that uses the plugin as this repository does.
+
+    The project has rules and a conftest, but no tests.
+    """
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     write(
         pytester,
@@ -349,7 +352,7 @@ def test_the_command_finds_a_rule_by_any_of_its_numbers(
     project: pytest.Pytester,
 ) -> None:
     by_other_number = report(project, "X.2")
-    # The rule's lines come first, then the lines that name the rules without a passing test.
+    # The output has the lines of the rules first, and then the lines that name the rules without a passing test.
     assert [line[:4] for line in by_other_number.outlines[1:3]] == ["2b.5", "0 of"]
     by_section = report(project, "1")
     assert [line[:4] for line in by_section.outlines[1:3]] == ["1.1 ", "1.2 "]

@@ -1,4 +1,4 @@
-"""Test that settings are checked at start, and that the error says what is wrong with each setting."""
+"""Test that settings are checked at start, and that the error describes the mistake in each setting."""
 
 import base64
 import dataclasses
@@ -463,7 +463,7 @@ PRODUCTION = {
 
 
 def production_problems(**variables: str) -> list[str]:
-    """The problems of production settings, except that no real sender of codes exists."""
+    """Return the problems of production settings. The missing sender of codes is left out."""
     environ = PRODUCTION | {f"CURHAT_{name}": value for name, value in variables.items()}
     return [problem.sentence for problem in Settings.read(environ)[1] if problem.name != "CODE_SENDERS"]
 

@@ -1,4 +1,4 @@
-"""Test that the signals end when their process ends."""
+"""Test that the subscription to signals ends when the process ends."""
 
 import asyncio
 from typing import Self
@@ -7,7 +7,10 @@ from curhat.kit.signals import Signals
 
 
 class LosesCancellation:
-    """A Valkey client and its subscription. Both lose a cancellation, like valkey-py on Python 3.11."""
+    """A Valkey client and its subscription.
+
+    The client and the subscription both lose a cancellation, like valkey-py on Python 3.11.
+    """
 
     def __init__(self) -> None:
         self.connecting = asyncio.Event()

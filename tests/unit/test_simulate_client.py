@@ -1,4 +1,4 @@
-"""Test the simulated clients: a client detects when the server breaks a promise, and counts a fault."""
+"""Test that a simulated client detects each broken promise of the server and counts a fault."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection

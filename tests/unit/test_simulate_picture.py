@@ -1,4 +1,7 @@
-"""Test the state that a simulated client shows. An older snapshot plus the later events must equal a fresh one."""
+"""Test the state that a simulated client shows.
+
+An older snapshot with all later events applied must equal a fresh snapshot.
+"""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Test what people may write in messages, notes and reasons, and what the server removes from it."""
+"""Test which characters people may write in messages, notes and reasons, and which characters the server removes."""
 
 import json
 from pathlib import Path
