@@ -26,7 +26,7 @@ from curhat.journeys import queries
 CONCURRENCY_ALONE: Final = 16
 # The number of mitras who accept each pairing.
 CONTESTANTS: Final = 50
-# Groups of 50 mitras. The pairings use the groups in turn, so that no mitra reaches the capacity of 20 customers.
+# Groups of 50 mitras. The pairings use the groups in rotation, so that no mitra reaches the capacity of 20 customers.
 GROUPS: Final = 40
 
 ROUNDS: Final = 3
@@ -98,7 +98,7 @@ async def _measure(
     warm_up: int,
     concurrency: int,
 ) -> dict[str, list[float]]:
-    """Return the requests per second of each service, one value per round.
+    """Return the requests per second of each service in each round.
 
     `contestants` mitras accept each pairing. The mitras form `groups` groups. The pairings are assigned to these
     groups in rotation. If `groups` is None, each pairing has its own group.
@@ -160,7 +160,7 @@ async def _measure(
 
 
 async def _check(database: Database, answered: int, uncounted: int) -> None:
-    """Check that each answered pairing has one session. Up to `uncounted` later pairings may also have a session."""
+    """Check that each answered pairing has one session. Up to `uncounted` further pairings may also have a session."""
     async with database.connect() as connection:
         matched, sessions = await connection.fetchrow(_OUTCOME)  # type: ignore[misc]  # one row, always
     if sessions != matched or not answered <= sessions <= answered + uncounted:

@@ -98,7 +98,7 @@ async def _set_mitras(testbed: Testbed, count: int) -> None:
 
 
 async def _transactions(database: Database, address: Address) -> tuple[int, int]:
-    """Count the transactions in a period without polls, and in a period that begins with COUNTED_POLLS polls."""
+    """Count the transactions in two periods: one without polls, and one that begins with COUNTED_POLLS polls."""
     http = Http(address, 8)
     async with database.connect() as connection:
 

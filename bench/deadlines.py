@@ -19,7 +19,7 @@ WORKERS: Final = 2
 # Each blast has asked this number of mitras. None of these mitras has answered.
 MITRAS_PER_BLAST: Final = 3
 KILL_AFTER_SECONDS: Final = 8.0
-# The time to write the rows and start the workers, before the first deadline is due.
+# The time before the first due time, in which the run writes the rows and starts the workers.
 LEAD_SECONDS: Final = 20
 _LAST_TIMEOUT_SECONDS: Final = 30
 _THIRD: Final = PER_SECOND * SECONDS // 3
@@ -115,7 +115,8 @@ async def measure(testbed: Testbed, _options: Options) -> list[Figure]:
 async def _prepare(connection: Connection) -> None:
     """Insert the rows of customers and mitras. No deadline is due yet.
 
-    The customers form three equal groups. The second group is searching, and the third group is chatting.
+    The customers form three equal groups. The customers of the second group are searching, and the customers of the
+    third group are chatting.
     """
     await people.prepare(connection)
     await people.customers(connection, 0, 3 * _THIRD)
@@ -126,7 +127,7 @@ async def _prepare(connection: Connection) -> None:
 
 
 async def _arm(connection: Connection) -> float:
-    """Set the due times, and return the first due time, which is LEAD_SECONDS from now."""
+    """Set the due times. Returns the first due time, which is LEAD_SECONDS from now."""
     first_due = await connection.fetchval(
         "SELECT curhat_now() + make_interval(secs => $1)", float(LEAD_SECONDS)
     )
@@ -139,7 +140,7 @@ async def _arm(connection: Connection) -> float:
 
 
 async def until_none_is_due(database: Database, last_due: float) -> None:
-    """Wait until every due deadline has fired, but at most _LAST_TIMEOUT_SECONDS after the last due time."""
+    """Wait until every due deadline has fired. Stop waiting _LAST_TIMEOUT_SECONDS after the last due time."""
     await asyncio.sleep(max(0.0, last_due - time.time()))
     async with database.connect() as connection:
         while time.time() < last_due + _LAST_TIMEOUT_SECONDS and await connection.fetchval(_SOME_ARE_DUE):

@@ -1,7 +1,7 @@
 """Measures that an accept, a message and a page are as fast with many old rows as in a small database.
 
 The run uses two databases in one PostgreSQL, each with its own server. One database has only the measured people. The
-other database also has years of old rows. The rounds alternate between both databases.
+second database also has years of old rows. The rounds alternate between both databases.
 """
 
 from typing import Final
@@ -26,7 +26,7 @@ READERS: Final = 50
 CHATS_PER_READER: Final = 60
 MESSAGES_PER_CHAT: Final = 60
 
-# The ratios between the kinds of old rows. For example, 10 million messages belong to half a million chats.
+# The number ratios between the kinds of old rows. For example, 10 million messages belong to half a million chats.
 _OLD_MESSAGES_PER_CHAT: Final = 20
 _OLD_REQUESTS_PER_CHAT: Final = 5
 _OLD_CHATS_PER_CUSTOMER: Final = 10
@@ -37,7 +37,7 @@ _FIRST_OLD: Final = 100_000_000
 _FIRST_READER: Final = 500_000
 
 # $1: first customer. $2: first mitra. $3: first chat. $4: customers. $5: mitras. $6: chats. $7: messages per chat.
-# $8: requests per chat. Chat n is between customer n mod $4 and mitra n mod $5, and has ended.
+# $8: requests per chat. Chat n has ended. Its members are customer n mod $4 and mitra n mod $5.
 _CHATS: Final = (
     """
     INSERT INTO payments (id, customer_id, purpose, status, offer_id, duration_minutes, amount_rp, is_trial,
@@ -99,7 +99,7 @@ WITH old AS (
 
 
 async def measure(testbed: Testbed, options: Options) -> list[Figure]:
-    """Run each load on both databases in turn, round by round."""
+    """Run each load in rounds that alternate between both databases."""
     async with testbed.database() as small, testbed.database() as large:
         for database, rows in ((small, 0), (large, options.rows)):
             async with database.connect() as connection:
@@ -201,7 +201,7 @@ _LOADS: Final = {
 
 
 async def _measured_people(connection: Connection) -> None:
-    """Insert the rows of the people who accept, the people who chat, and the people who read their history."""
+    """Insert the rows of three groups of people, who accept, chat, or read their history."""
     await people.prepare(connection)
     await people.customers(connection, 0, _SEARCHES + CHATS)
     await people.mitras(connection, 0, _SEARCHES + CHATS)

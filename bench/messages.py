@@ -38,7 +38,8 @@ GROUPS: Final = 3
 RATE: Final = 500
 RATE_SECONDS: Final = 8
 STEP_SECONDS: Final = 4
-# The rate grows by STEP_FACTOR until a run fails. Then a bisection of BISECTIONS steps finds the highest rate.
+# The rate grows by STEP_FACTOR until a run fails. After the first failed run, a bisection of BISECTIONS steps finds the
+# highest rate.
 STEP_FACTOR: Final = 1.4
 BISECTIONS: Final = 2
 MAX_P99_SECONDS: Final = 0.1
@@ -80,7 +81,7 @@ class Sides(Protocol):
         """Send message `number` in `chat` as `role`. `error_summary` reports errors later."""
 
     def error_summary(self) -> str | None:
-        """Describe the errors since `on_shown` was set: refused messages and closed sockets.
+        """Describe the refused messages and closed sockets since `on_shown` was set.
 
         Returns None if no error occurred.
         """
@@ -148,7 +149,7 @@ async def measure(testbed: Testbed, _options: Options) -> list[Figure]:
 
 
 async def _runs(database: Database, sides: Sides) -> tuple[Run, Run]:
-    """Return the run at the promised rate, and the run at the highest rate that holds."""
+    """Return the run at the promised rate, and the run at the highest rate without a late message."""
     await _run(sides, RATE / 2, 3)
     await database.settle()
     promised = await _run(sides, RATE, RATE_SECONDS)
@@ -306,7 +307,10 @@ async def _our_sides(testbed: Testbed, database: Database) -> AsyncIterator[_Our
 
 
 class _PeerSides(_Counted):
-    """Socket.IO clients: Engine.IO 4 over a WebSocket. A packet begins with its type: one digit or two digits."""
+    """Clients of Socket.IO, which speak Engine.IO 4 over a WebSocket.
+
+    A packet begins with its type: one digit or two digits.
+    """
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""The fixtures that every test can use: real servers, a new database with a virtual clock, and people.
+"""The fixtures that all tests share: real servers, a new database with a virtual clock, and people.
 
-PostgreSQL and Valkey are the embedded servers, started once per test process. Each test gets its own database, copied
-from a template with all migrations.
+PostgreSQL and Valkey are the embedded servers. Each test process starts them once. Each test gets its own database,
+copied from a template with all migrations.
 """
 
 import itertools
@@ -74,7 +74,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def database_url_of(servers: EmbeddedServers, name: str) -> str:
-    """The URL of another database of the same server."""
+    """Return the URL of another database on the server of this URL."""
     return servers.database_url.replace("/curhat?", f"/{name}?")
 
 

@@ -66,7 +66,7 @@ _FIELD: Final = re.compile(r"(?P<name>phase|same as): (?P<value>.+)")
 _INVARIANT_ROW: Final = re.compile(r"\| (?P<number>[0-9]+) \| (?P<title>.+?) \| (?P<phase>.+?) \|")
 
 
-# What docs/rules.md says ------------------------------------------------------------------------------------
+# Parsing docs/rules.md --------------------------------------------------------------------------------------
 
 
 class RulesFileError(ValueError):
@@ -95,8 +95,9 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Rulebook:
-    """All rules in the order of the file, then the invariants. `names` maps every number to its rule, including
-    second numbers.
+    """All rules in the order of the file, then the invariants.
+
+    The field `names` maps every number to its rule, including the second numbers of rules.
     """
 
     rules: tuple[Rule, ...]
@@ -192,7 +193,7 @@ def _rulebook(drafts: list[_Draft]) -> Rulebook:
     return Rulebook(rules, names={draft.key: draft.same_as or draft.key for draft in drafts})
 
 
-# The record of the tests' last outcomes ----------------------------------------------------------------------
+# Recorded outcomes ------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +240,7 @@ def merge_record(root: Path, results: dict[str, Shown], *, replaces_everything: 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock file, so that two runs at the same time do not overwrite each other's results."""
+    """Hold the lock file, so that two concurrent runs do not overwrite each other's results."""
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -249,8 +250,7 @@ def _file_of(test: str) -> str:
     return test.split("::", 1)[0]
 
 
-# Lines of the report from the rules and the record
-# -----------------------------------------------------------------------------
+# Report lines -----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,7 +318,7 @@ def unknown_citations(book: Rulebook, record: dict[str, Shown]) -> list[str]:
 
 
 def rule_line(summary: RuleSummary) -> Line:
-    """Format one rule as a line of COLUMNS: number, title, number of tests, last outcome."""
+    """Format one rule as a line of COLUMNS, with its number, title, number of tests and last outcome."""
     rule, count = summary.rule, len(summary.evidence)
     title = rule.title + (f" (also {', '.join(rule.also)})" if rule.also else "")
     room = COLUMNS - 8 - 11 - 14

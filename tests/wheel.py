@@ -1,4 +1,4 @@
-"""Install the wheel outside a checkout, start `curhat up`, and load each web client: `make wheel`.
+"""Install the wheel outside a checkout, start `curhat up`, and load each web client (`make wheel`).
 
 python -m tests.wheel dist/curhat-….whl
 """
@@ -25,7 +25,7 @@ CLIENTS: Final = ("/app/", "/mitra/", "/control-center/")
 
 
 def main() -> int:
-    """Return 0 if everything loads with the status 200."""
+    """Return 0 if every page and file loads with the status 200."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("wheel", type=Path)
     wheel = parser.parse_args().wheel.absolute()

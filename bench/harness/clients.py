@@ -1,4 +1,4 @@
-"""Realtime clients. Each client opens a socket, says hello, answers pings, and passes events on."""
+"""Realtime clients. Each client opens a socket, says hello, answers pings, and forwards events."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
@@ -58,9 +58,7 @@ class Client:
 
 
 async def gather_in_batches(opening: Iterable[Coroutine[Any, Any, Opened]]) -> list[Opened]:
-    """Await all coroutines, but only _MAX_CONCURRENCY at a time, because real people do not all connect in one
-    millisecond.
-    """
+    """Await all coroutines, at most _MAX_CONCURRENCY at a time, because real people do not all connect at once."""
     limit = asyncio.Semaphore(_MAX_CONCURRENCY)
 
     async def one(step: Coroutine[Any, Any, Opened]) -> Opened:

@@ -1,5 +1,6 @@
-"""Generates HTTP load with wrk (a program in C) or, without wrk, with a slower program in Python. The report names
-the program.
+"""Generates HTTP load with wrk, which is a program in C.
+
+Without wrk, a slower program in Python generates the load. The report names the program that generated the load.
 """
 
 import asyncio
@@ -61,7 +62,7 @@ def generator() -> str:
 
 
 async def repeat(address: Address, path: str, *, connections: int, seconds: int) -> Answered:
-    """Send the same GET again and again for `seconds`."""
+    """Repeat the same GET for `seconds`."""
     if shutil.which("wrk"):
         return await _wrk(address, path, connections, seconds, "repeat.lua", [])
     http = Http(address, connections)

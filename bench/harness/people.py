@@ -1,4 +1,4 @@
-"""Writes rows for a measurement directly into PostgreSQL: thousands of people who have signed in, paid or chatted.
+"""Writes the rows of thousands of people directly into PostgreSQL. These people have signed in, paid or chatted.
 
 Every id consists of a kind and a number. The load generator can therefore compute an id without a query.
 """
@@ -19,7 +19,7 @@ OFFER: Final = 7
 DURATION_MINUTES: Final = 60
 _PRICE_RP: Final = 35_000
 
-# Customer n and mitra n are two people. The phone numbers of customer n and mitra n differ in one digit.
+# Customer n and mitra n are two different people. The phone numbers of customer n and mitra n differ in one digit.
 _PEOPLE: Final = """
 WITH given AS (
     SELECT number, bench_id($1, number) AS id FROM generate_series($2::bigint, $2 + $3 - 1) AS number
@@ -84,12 +84,12 @@ INSERT INTO deadlines (kind, entity_id, due_at) SELECT 'session_end', id, ends_a
 
 
 def identifier(kind: int, number: int) -> UUID:
-    """Return the id of row `number` of this kind. In the database, bench_id returns the same id."""
+    """Return the id of row `number` of this kind. The database function bench_id returns the same id."""
     return UUID(int=kind << 96 | 0x7000 << 64 | 0x8000 << 48 | number)
 
 
 def token(role: str, number: int) -> str:
-    """Return the access token of a person. In the database, bench_token returns the same token."""
+    """Return the access token of a person. The database function bench_token returns the same token."""
     return f"bench-{role}-{number:012}-" + "0123456789abcdef" * 2
 
 

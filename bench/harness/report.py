@@ -1,4 +1,4 @@
-"""Figures, their targets and peers, and the tables."""
+"""Holds figures with their targets and peers, and writes the tables."""
 
 import json
 import math
@@ -31,7 +31,7 @@ class Target:
 class Peer:
     """The measurement with which a figure is compared.
 
-    `value` is None if the peer did not run; `name` then says why.
+    `value` is None if the peer did not run. In this case, `name` gives the reason.
     """
 
     name: str
@@ -91,7 +91,7 @@ def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Return the smallest v of `values` for which at least this share of `values` is less than or equal to v."""
+    """Return the smallest of `values` that is at least as large as this share of `values`."""
     if not values:
         raise ValueError("no values")
     # In floating point, 0.99 * 1,000 is a little more than 990.
@@ -100,7 +100,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def median(values: Sequence[float]) -> float:
-    """Return the median, because a round that another program disturbed does not change it."""
+    """Return the median, because a single disturbed round does not change the median."""
     return percentile(values, 0.5)
 
 

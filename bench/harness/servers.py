@@ -1,5 +1,4 @@
-"""`python -m bench.harness.servers FOLDER`: runs PostgreSQL and Valkey until stdin closes, and prints their
-addresses.
+"""`python -m bench.harness.servers FOLDER` runs PostgreSQL and Valkey until stdin closes, and prints their addresses.
 
 The load generator uses uvloop, but these servers need the standard library's event loop. So the servers run in a
 separate process. If root starts the servers, their folder is open only to root, and the servers run under another

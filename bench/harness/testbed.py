@@ -57,7 +57,7 @@ class Process:
         return self._process.pid
 
     def resident_bytes(self) -> int:
-        """Return the resident memory of this process in bytes. The memory of its child processes does not count."""
+        """Return the resident memory of this process in bytes. The memory of child processes does not count."""
         status = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii")
         (line,) = (text for text in status.splitlines() if text.startswith("VmRSS:"))
         return int(line.split()[1]) * 1024
@@ -134,7 +134,7 @@ class Testbed:
 
     @property
     def sockets_folder(self) -> Path:
-        """The folder of the sockets of PostgreSQL and Valkey: `.s.PGSQL.5432` and `valkey.sock`."""
+        """The folder with the sockets of PostgreSQL (`.s.PGSQL.5432`) and Valkey (`valkey.sock`)."""
         return Path(self.valkey_url.removeprefix("unix://")).parent
 
     @asynccontextmanager
@@ -263,7 +263,7 @@ class Testbed:
 @asynccontextmanager
 async def testbed() -> AsyncIterator[Testbed]:
     """Run PostgreSQL and Valkey in a temporary folder, until the end of the block."""
-    # ignore_cleanup_errors: PostgreSQL may still be deleting its files.
+    # With ignore_cleanup_errors, the folder's removal succeeds while PostgreSQL still deletes files.
     with tempfile.TemporaryDirectory(prefix="curhat-bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         servers = await asyncio.create_subprocess_exec(
@@ -303,7 +303,7 @@ def machine() -> dict[str, Any]:
 
 
 async def busy_share(seconds: float) -> float:
-    """Return the share of all processors that any program uses, from 0 to 1."""
+    """Return the used share of all processors, from 0 to 1."""
     before = _processor_ticks()
     await asyncio.sleep(seconds)
     after = _processor_ticks()
@@ -326,7 +326,10 @@ def _environment_without_settings() -> dict[str, str]:
 
 
 def _end_with_parent() -> None:
-    """Runs in the child process. The kernel will kill this process when the parent process ends for any reason."""
+    """This function runs in the child process.
+
+    The kernel will kill this process when the parent process ends for any reason.
+    """
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 

@@ -1,4 +1,4 @@
-"""Fixtures: Chromium, and one running system per test file. Each system has its own database, server and worker."""
+"""Provides Chromium, and one running system per test file. Each system has its own database, server and worker."""
 
 import os
 from collections.abc import AsyncIterator

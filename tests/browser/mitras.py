@@ -56,7 +56,7 @@ async def accept_blast(system: System, customer: Person, mitra: Person) -> dict[
 
 
 async def past_chat(system: System, customer: Person, mitra: Person) -> dict[str, Any]:
-    """Start and end a session of this customer with this mitra."""
+    """Start and end a session between this customer and this mitra."""
     session = await accept_blast(system, customer, mitra)
     ended: dict[str, Any] = json_of(await customer.post(f"/sessions/{session['id']}/end"))
     return ended

@@ -103,7 +103,7 @@ class PushDevice:
         self._page: Page | None = None
 
     async def page(self) -> Page:
-        """Return the page outside the app. The first call opens the page."""
+        """Return the page outside the app. The first call of this method opens the page."""
         if self._page is None:
             self._page = await self._device.new_page()
             await self._page.goto("/healthz")
@@ -148,7 +148,7 @@ class PushDevice:
         return await self.shown() == []
 
     async def press(self, payload: dict[str, Any]) -> dict[str, str | None]:
-        """Press the notification of this payload.
+        """Press the notification that belongs to this payload.
 
         Return `opened`, the path of the opened window, and `focused`, the first path of the focused window. Either
         `opened` or `focused` is None.

@@ -1,4 +1,4 @@
-"""The screens of the customer's app for checks and screenshots. Each screen comes with the state that it shows.
+"""The screens of the customer's app for checks and screenshots. Each screen is stored with the state that it shows.
 
 A screen is a context manager. The context manager makes the state, and yields a function that opens a page in this
 state. The function can be called repeatedly.
@@ -406,7 +406,7 @@ TITLES = {
 
 
 def heading_selector(tag: str) -> str:
-    """Return a selector that finds the failure screen's heading in either language."""
+    """Return a selector that finds the failure screen's heading in both languages."""
     return ", ".join(f'h1:text-is("{title}")' for title in TITLES[tag])
 
 
@@ -518,7 +518,7 @@ targeted_failure(47, "payment_session_expired")
 
 
 async def talk(system: System, customer: Person, mitra: Person, session_id: str) -> None:
-    """Write a conversation into a chat. Both members have read all messages except the last."""
+    """Write a conversation into a chat. Both members have read all messages except the last message."""
     last_id = ""
     for number, (sender, text) in enumerate(CONVERSATION):
         writer = mitra if sender == "mitra" else customer

@@ -130,8 +130,9 @@ class System:
         prepare: Callable[[BrowserContext], Awaitable[object]] = take_time,
         **more: Any,
     ) -> BrowserContext:
-        """Open a separate browser profile, which stands for a device. `prepare` is called with the profile before the
-        profile opens its first page.
+        """Open a separate browser profile. The profile represents a device.
+
+        The profile is passed to `prepare` before the profile opens its first page.
         """
         remembered = {"curhat:language": language, **(kept or {})}
         # Only a service worker shows notifications.
@@ -204,14 +205,14 @@ class System:
             await self.make.offer(duration_minutes=minutes, price_rp=price_rp, purpose="extension")
 
     async def open_payment(self, customer: Person, *, price_rp: int = 20_000) -> dict[str, Any]:
-        """Open a payment, and do not confirm it. A mitra must be available."""
+        """Open a payment without confirming the payment. A mitra must be available."""
         minutes = {0: 5, 10_000: 15, 20_000: 30, 35_000: 60, 60_000: 90}[price_rp]
         offer_id = await self.make.offer(duration_minutes=minutes, price_rp=price_rp)
         payment: dict[str, Any] = json_of(await customer.post("/payments", {"offer_id": str(offer_id)}))
         return payment
 
     async def search(self, customer: Person, *, price_rp: int = 20_000) -> dict[str, Any]:
-        """Start a search, and return its open pairing. A mitra must be available."""
+        """Start a search, and return the open pairing of the search. A mitra must be available."""
         payment = await self.open_payment(customer, price_rp=price_rp)
         pairing: dict[str, Any] = json_of(await customer.post(f"/payments/{payment['id']}/confirm"))[
             "pairing"
@@ -219,7 +220,7 @@ class System:
         return pairing
 
     async def chat(self, customer: Person, mitra: Person, socket: Socket) -> dict[str, Any]:
-        """Start a session of this customer with this mitra."""
+        """Start a session between this customer and this mitra."""
         pairing = await self.search(customer)
         card_id = await request_of(self.database, UUID(pairing["id"]), mitra.id)
         card = await socket.wait_for("request.offered", id=str(card_id))
@@ -227,7 +228,7 @@ class System:
         return session
 
     async def past_chat(self, customer: Person, mitra: Person, socket: Socket) -> dict[str, Any]:
-        """Start and end a session of this customer with this mitra."""
+        """Start and end a session between this customer and this mitra."""
         session = await self.chat(customer, mitra, socket)
         ended: dict[str, Any] = json_of(await customer.post(f"/sessions/{session['id']}/end"))
         return ended
@@ -254,7 +255,7 @@ class System:
         return pairing
 
     async def advance_clock(self, seconds: float) -> None:
-        """Move the database's clock forward by this many seconds, and stop the clock there."""
+        """Move the database's clock forward by this number of seconds, and stop the clock at the new time."""
         async with self.database.transaction() as tx:
             now = await tx.connection.fetchval("SELECT curhat_now()")
             await tx.execute("DELETE FROM virtual_clock")
@@ -264,7 +265,7 @@ class System:
 async def end_journey(customer: Person) -> None:
     """End this customer's journey. Repeat the commands, because the journey may change before the commands arrive.
 
-    Does nothing if somebody has signed the customer out.
+    Does nothing if the customer is signed out.
     """
     while True:
         answer = await customer.get("/state")

@@ -1,4 +1,4 @@
-"""Test the contract page for developers in a real browser, which applies its Content-Security-Policy."""
+"""Test the contract page for developers in a real browser, which applies the Content-Security-Policy."""
 
 import dataclasses
 

@@ -23,7 +23,7 @@ async def _sign_in(page: Page, email: str, code: str | None = None) -> None:
 
 
 def _short(entity_id: UUID | str) -> str:
-    """Return the start of an id, as the lists show it."""
+    """Return the start of an id in the form that the lists show."""
     return str(entity_id)[-8:]
 
 
@@ -112,7 +112,7 @@ async def test_the_loser_of_two_concurrent_decisions_sees_who_decided_first(syst
     await second.get_by_role("radio", name="No refund").check()
     await second.get_by_label("Note").fill("A different view.")
     await second.get_by_role("button", name="Decide…").click()
-    # The second operator's page cannot refresh, so its dialog stays open while the first operator decides.
+    # The second operator's page cannot refresh, so the dialog on this page stays open while the first operator decides.
     await second.route("**/api/control-center/review-cases/*", lambda route: route.abort())
     await _decide(first, "Refund Rp20.000", "Nobody came.")
     await expect(first.get_by_role("region", name="Decision")).to_contain_text("refund")
@@ -194,7 +194,7 @@ async def test_a_large_refund_needs_two_operators_and_can_be_retried_after_a_ref
     others = await control_center_page(system, late[0], f"/cases/{case_id}")
     for desk in (theirs, others):
         await desk.get_by_role("button", name="Approve the refund…").click()
-    # This operator's page cannot refresh, so its dialog stays open while the other operator approves the refund.
+    # The page of one operator cannot refresh, so its dialog stays open while another operator approves the refund.
     await others.route("**/api/control-center/review-cases/*", lambda route: route.abort())
     await theirs.get_by_role("dialog").get_by_role("button", name="Approve the refund").click()
     decision = theirs.get_by_role("region", name="Decision")
@@ -267,7 +267,7 @@ async def test_large_refunds_of_a_bulk_decision_wait_for_approval(system: System
 
 
 async def _tab_to(page: Page, wanted: Locator) -> None:
-    """Press Tab until this element has the focus."""
+    """Press the Tab key until this element has the focus."""
     await expect(wanted).to_be_visible()
     for _ in range(60):
         await page.keyboard.press("Tab")
@@ -428,8 +428,8 @@ async def test_a_changed_search_time_applies_to_the_next_search(system: System) 
     )
     assert round(seconds) == 90
 
-    # The other operator's screen still shows the old value. Saving changes nothing, and the screen shows the new
-    # value.
+    # The screen of the second operator still shows the old value. The attempt to save changes nothing, and the screen
+    # shows the new value.
     await others_row.get_by_label("Search time").fill("120")
     await others_row.get_by_role("button", name="Save…").click()
     await other.get_by_role("dialog").get_by_role("button", name="Change").click()

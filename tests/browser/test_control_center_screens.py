@@ -1,6 +1,6 @@
 """Check that each screen and dialog of the Control Center is accessible in both themes, both widths and both languages.
 
-If the variable SCREENSHOTS is a folder's path (`make screenshots`), the test saves a screenshot of each screen there.
+If the variable SCREENSHOTS names a folder (`make screenshots`), the test saves a screenshot of each screen there.
 """
 
 import re
@@ -27,7 +27,7 @@ COMBINATIONS: dict[Language, list[tuple[Theme, dict[str, int]]]] = {
 # In the first theme, axe checks all rules (None). In the second theme, axe checks only the colours, because the other
 # rules do not depend on the theme. The tool axe runs at the smaller width.
 AXE_RULE: dict[tuple[Language, Theme], str | None] = {("id", "light"): None, ("en", "dark"): "color-contrast"}
-# All rows of a table have the same structure, so axe checks only the first five.
+# All rows of a table have the same structure, so axe checks only the first five rows.
 MORE_ROWS = "tbody tr:nth-child(n+6)"
 
 # Words inside quotation marks were written by people. All other words are the app's own words and must be in one
@@ -71,7 +71,7 @@ async def _decide(system: System, case_id: UUID, operator_id: UUID, note: str = 
 
 
 async def _make_records(system: System, session_id: str, mitra_id: UUID) -> Records:
-    """Create cases in each state, their refunds, and audit entries."""
+    """Create cases in each state, with their refunds and with audit entries."""
     operator_id, _ = await operator(system)
     colleague_id, _ = await operator(system, "reviewer")
     await past_month(system)

@@ -94,12 +94,12 @@ async def test_a_closed_app_shows_notifications_of_the_match_and_of_a_message(sy
             await expect(again.locator(".theirs p")).to_have_text("Rahasia")
             await wait_until(device_push.is_empty)
 
-            # The app is open and shows another screen.
+            # The app is open and does not show the chat.
             await button(again, "Beranda").click()
             await button(again, "Riwayat").click()
             await expect(again.get_by_role("heading", name="Riwayat")).to_be_visible()
             await device_push.deliver(message)
-            # `focused` is the path at which the page was opened. The page then moves to the chat.
+            # The value `focused` is the path at which the page was opened. After the press, the page moves to the chat.
             assert await device_push.press(message) == {"opened": None, "focused": "/app/chat"}
             await expect(again).to_have_url(f"{system.url}/app/chat")
 

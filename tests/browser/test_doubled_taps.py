@@ -140,7 +140,7 @@ class Walk:
         """Tap on this button several times, and record whether the taps pressed two different buttons."""
         self.tried.add(name)
         place = None
-        # The screen may still move, for example because an outcome disappears.
+        # The screen may still move, for example when an outcome disappears.
         while place != (place := await page.evaluate(LOCATE_BUTTON, name)):
             await page.clock.run_for(SETTLED_MS)
         if place is None:

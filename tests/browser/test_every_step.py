@@ -275,7 +275,8 @@ async def asked_for_more_time(system: System) -> AsyncIterator[Step]:
 async def check_interruptions(system: System, step: Step, path: str) -> None:
     """Check that the app shows the step after a reload, on a second phone, and without a network.
 
-    The check without a network includes a reload. Then change the state, and check that both phones show the new state.
+    The check without a network includes a reload. After these checks, change the state, and check that both phones show
+    the new state.
     """
     device: BrowserContext = await system.device_of(step.person, service_workers="allow")
     phone = await open_installed_app(device, path)

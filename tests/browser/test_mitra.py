@@ -1,4 +1,4 @@
-"""Test the mitra's app in a real browser: the toggle, cards, two concurrent mitras, and several chats."""
+"""Test the toggle, cards, concurrent mitras and several chats of the mitra's app in a real browser."""
 
 import asyncio
 import re
@@ -204,7 +204,7 @@ async def test_the_slower_of_two_mitras_sees_why_the_card_closes(system: System)
     await expect(sari).to_have_url(re.compile(r"/mitra/chat/"))
     await expect(budi.get_by_text("Sudah diambil bestie lain")).to_be_visible()
     await expect(button(budi, "Terima Melati")).to_have_count(0)
-    # A few seconds later, the app removes the card.
+    # The app removes the card after a few seconds.
     await expect(budi.get_by_text("Sudah diambil bestie lain")).to_have_count(0)
     await expect(budi.get_by_text("Belum ada permintaan")).to_be_visible()
 
@@ -530,7 +530,8 @@ async def test_a_targeted_request_fails_when_the_mitra_is_offline_or_does_not_an
     tag = "targeted_mitra_timeout" if how == "silence" else "targeted_mitra_offline"
 
     async def has_failed() -> bool:
-        # When the mitra goes offline, the server withdraws the card. Then the worker fails the pairing.
+        # When the mitra goes offline, the server withdraws the card. After the server has withdrawn the card, the
+        # worker fails the pairing.
         failure_tag = json_of(await melati.get(f"/pairings/{pairing['id']}"))["failure_tag"]
         assert failure_tag in (None, tag)
         return failure_tag is not None
@@ -835,6 +836,6 @@ async def test_the_extension_card_stays_above_the_chat_after_a_reload(system: Sy
     await page.reload()
     await expect(page.get_by_text("Diam = disetujui")).to_be_visible()
     await button(page, "Setujui tambahan waktu Melati").click()
-    # Above the form, only open cards are shown. The longer timeout lets the app show the outcome.
+    # Only open cards are above the form. The longer timeout lets the app show the outcome.
     await expect(page.get_by_text("Diam = disetujui")).to_have_count(0)
     await expect(page.get_by_role("timer")).to_have_text(re.compile("^4"))

@@ -91,7 +91,7 @@ async def test_a_closed_app_shows_a_notification_of_a_new_request(
         await button(again, "Profil").click()
         await expect(again.get_by_role("heading", name="Profil")).to_be_visible()
         await device_push.deliver(pushed)
-        # `focused` is the path at which the page was opened.
+        # The value `focused` is the path at which the page was opened.
         assert await device_push.press(pushed) == {"opened": None, "focused": "/mitra/"}
         await expect(again).to_have_url(f"{system.url}/mitra/profile")
         await expect(button(again, "Terima Melati")).to_be_visible()

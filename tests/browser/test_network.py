@@ -64,7 +64,7 @@ async def test_no_message_is_lost_or_stored_twice_during_twenty_network_losses(s
     async with system.mitra() as (mitra, socket):
         session = await system.chat(customer, mitra, socket)
         page = await system.page_of(customer)
-        # Wait for the chat. The app fetches the code of the chat screen when it first shows a chat.
+        # Wait for the chat. The app fetches the code of the chat screen when the app first shows a chat.
         await expect(page.get_by_label("Tulis pesan")).to_be_visible()
         mine, theirs = [], []
         for cut in range(CUTS):
@@ -141,7 +141,7 @@ async def test_a_late_snapshot_does_not_overwrite_a_newer_event(system: System) 
 
 
 def collect_frames(route: WebSocketRoute, frames: list[str]) -> None:
-    """Forward the frames of both sides, and collect the server's frames."""
+    """Forward the frames of the browser and of the server, and collect the server's frames."""
     server = route.connect_to_server()
 
     def from_server(frame: str | bytes) -> None:

@@ -1,4 +1,4 @@
-"""Test in a real browser the screens of the Control Center that differ in production."""
+"""Test the Control Center's screens that differ in production, in a real browser."""
 
 import dataclasses
 import re

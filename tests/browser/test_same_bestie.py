@@ -1,4 +1,4 @@
-"""Test the customer's screens for asking the same bestie again and for extensions."""
+"""Test the customer's screens for extensions, and for a second chat with the same bestie."""
 
 import re
 from typing import Any

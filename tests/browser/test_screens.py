@@ -1,6 +1,6 @@
 """Check that every screen is accessible and fits into a small phone, in both themes and languages.
 
-If the variable SCREENSHOTS is a folder's path (`make screenshots`), the tests save a screenshot of each screen there.
+If the variable SCREENSHOTS names a folder (`make screenshots`), the tests save a screenshot of each screen there.
 """
 
 import os
@@ -37,9 +37,9 @@ THEMES_AND_LANGUAGES: list[tuple[Theme, Language]] = [("light", "id"), ("dark", 
 if PICTURES:
     THEMES_AND_LANGUAGES += [("dark", "id"), ("light", "en")]
 
-# The rules that axe checks in each theme. None: all rules. In the dark theme, only the colours can differ.
+# The rules that axe checks in each theme. None means all rules. In the dark theme, only the colours can differ.
 AXE_RULE: dict[Theme, str | None] = {"light": None, "dark": "color-contrast"}
-# Rules of WCAG 2.2 AA, and best practices.
+# The rules of WCAG 2.2 AA and axe's best practices.
 AXE = {
     "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
     # Leave out the rules that passed, because these rules would be the largest part of the answer.
@@ -58,7 +58,7 @@ STICKS_OUT = """() => {
 
 NOTHING_STICKS_OUT = {"scrolls": False, "wide": []}
 
-# A person can hardly hit a smaller target with a thumb.
+# A smaller target is hard to hit with a thumb.
 SMALLEST_TARGET_PX = 44
 TARGETS = "button, a[href], textarea, input:not(.unseen), label:has(input)"
 TOO_SMALL = """([smallest, targets]) => [...document.querySelectorAll(targets)]

@@ -52,7 +52,7 @@ FLING = """async () => {
 
 
 async def slow_down(page: Page, *, processor: float, network: bool) -> None:
-    """Divide the processor's speed by `processor`. If `network` is true, also limit the network to slow 4G."""
+    """Divide the processor's speed by `processor`. If `network` is true, also slow the network down to slow 4G."""
     session = await page.context.new_cdp_session(page)
     await session.send("Emulation.setCPUThrottlingRate", {"rate": processor})
     if network:

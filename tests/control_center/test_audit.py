@@ -127,8 +127,8 @@ async def test_a_superuser_cannot_change_or_delete_or_truncate_audit_entries(
     before = await database.fetchval(f"SELECT count(*) FROM {table}")
     assert before > 0
     for statement in (f"UPDATE {table} SET id = DEFAULT", f"DELETE FROM {table}", f"TRUNCATE {table}"):
-        # The tests connect as a superuser, who has every privilege. The triggers also refuse the statement of a
-        # superuser.
+        # The tests connect as a superuser, and a superuser has every privilege. The triggers also refuse the statement
+        # of a superuser.
         with pytest.raises(asyncpg.RestrictViolationError, match="append only"):
             await database.execute(statement)
     assert await database.fetchval(f"SELECT count(*) FROM {table}") == before

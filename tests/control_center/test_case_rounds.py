@@ -344,7 +344,7 @@ async def test_a_bulk_decision_leaves_out_a_case_that_changed_after_the_list_was
 async def careful(
     servers: EmbeddedServers, database_url: str, database: Database, valkey_client: valkey.asyncio.Valkey
 ) -> AsyncIterator[RunningServer]:
-    """Start a server on which every refund needs the approval of a second operator."""
+    """Start a server that requires the approval of a second operator for every refund."""
     settings = dataclasses.replace(
         development_settings(database_url, servers.valkey_url), refund_approval_limit_rp=0
     )

@@ -67,7 +67,7 @@ async def test_a_change_takes_effect_and_is_recorded_in_the_history_and_the_audi
     )
     assert audit is not None
     assert tuple(audit) == (str(admin.id), KEYS[0], "60", "90")
-    # The next search uses the new value.
+    # The next search uses the changed value.
     customer = await server.customer()
     async with server.available_mitra():
         offer = {"offer_id": str(await server.make.offer())}

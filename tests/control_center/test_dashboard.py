@@ -43,7 +43,7 @@ FROM paid WHERE status <> 'served'
 
 
 async def _seed(server: RunningServer, now: datetime) -> None:
-    """Write 300 payments without sessions, about one every four hours of the last 46 days."""
+    """Write 300 payments without sessions over the last 46 days, about one payment every four hours."""
     await server.database.execute(SEED, now, await server.make.offer())
 
 

@@ -1,5 +1,6 @@
-"""Test the demo data's admin. The admin exists only in development, and every start shows the admin's original
-password.
+"""Test the demo data's admin.
+
+The demo admin exists only in development. Every start shows the original password of the demo admin.
 """
 
 import asyncio

@@ -1,6 +1,4 @@
-"""Test that operators find and read payments, sessions, customers and mitras, change mitras, and read chats with a
-reason.
-"""
+"""Test that operators find payments, sessions, customers and mitras, change mitras, and read chats with a reason."""
 
 import asyncio
 from typing import Any
@@ -60,7 +58,7 @@ async def test_a_payment_is_found_by_id_or_phone_or_name_or_status_or_time(
     ):
         assert await ids(q=str(q)) == one, q
     assert len(await ids(q=str(session_id))) == 1
-    # An underscore is not a wildcard. An unknown phone number or id finds nothing.
+    # An underscore in a search text is not a wildcard. An unknown phone number or id finds nothing.
     assert await ids(q="mel_") == [str(pending)]
     for nothing in ("%", "elati", "+628199999999", str(uuid4())):
         assert await ids(q=nothing) == [], nothing
@@ -97,7 +95,7 @@ async def test_the_timeline_of_a_payment_contains_every_step_from_the_opening_to
     payment = (await viewer.get(f"/payments/{payment_id}")).json()
     assert (payment["status"], payment["session_id"], payment["case_id"]) == ("served", session_id, None)
     entries = [(entry["type"], entry["status"] or entry["reason"]) for entry in payment["timeline"]]
-    # All changes of one statement have the same time. `rank` orders timeline entries that have the same time.
+    # All changes of one statement have the same time. The field `rank` orders timeline entries that have the same time.
     assert [each for each in entries if each[0] != "payment_status"] == [
         ("payment_opened", None),
         ("charge_started", None),
@@ -384,7 +382,7 @@ async def test_an_empty_change_and_a_change_of_an_unknown_mitra_are_refused(serv
     for body in wrong:
         assert problem(await admin.patch(f"/mitras/{mitra.id}", body)) == INVALID, body
     assert problem(await admin.patch(f"/mitras/{uuid4()}", {"max_customers": 2})) == NOT_FOUND
-    # The change is refused because of one field. The other fields must also stay unchanged.
+    # The server refuses the change because of one field. The remaining fields of the mitra must also stay unchanged.
     body = {"max_customers": 5, "display_name": "0812 3456 7890"}
     assert problem(await admin.patch(f"/mitras/{mitra.id}", body)) == INVALID
     assert await server.database.fetchval("SELECT max_customers FROM mitras") == 1

@@ -622,8 +622,8 @@ async def test_each_case_shows_the_refundable_amount_and_whether_a_refund_needs_
         "requested",
         "awaiting_approval",
     ]
-    # The second refund has been requested, so nothing is left to refund. The third refund still waits for approval, so
-    # the amount of this refund is still refundable.
+    # The second refund has been requested, so no amount is left to refund. The third refund still waits for approval,
+    # so the amount of this refund is still refundable.
     assert await refundable() == [(0, False), (0, False), (35_000, True)]
 
 
@@ -771,7 +771,7 @@ async def test_an_operator_can_refund_a_late_charge_after_the_case_is_decided(
     )
     assert (await reviewer.get("/dashboard")).json()["open_cases"] == 1
 
-    # The gateway recorded this charge after the server had asked.
+    # The gateway recorded this charge only after the server asked about it.
     await server.application.services.gateway.charge(key, failed.payment_id, 20_000)
     assert (await _decide(reviewer, failed)).status_code == 200
     await run_worker(server)

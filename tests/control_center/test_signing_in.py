@@ -1,4 +1,4 @@
-"""Test that operators sign in with e-mail, password and authenticator app, sign out, and list their devices."""
+"""Test how operators sign in with e-mail, password and authenticator app, sign out, and list devices."""
 
 import asyncio
 import dataclasses
@@ -561,7 +561,7 @@ async def test_a_password_that_is_easy_to_guess_is_refused(
     refused = await operator.post("/auth/password", body)
     assert problem(refused) == (422, "validation_failed")
     assert [error["field"] for error in refused.json()["errors"]] == ["new_password"]
-    # The right password did not count as wrong.
+    # The right password did not count as a wrong password.
     assert await server.database.fetchval("SELECT count(*) FROM operator_sign_in_tries") == 0
 
 
@@ -593,7 +593,7 @@ async def test_production_refuses_other_operations_until_the_operator_sets_up_an
     assert problem(await operator.get("/configuration")) == (200, None)
 
 
-# Cookies, devices, signing out -------------------------------------------------------------------------------
+# Cookies and devices -----------------------------------------------------------------------------------------
 
 
 async def test_a_web_client_gets_a_cookie_and_no_token(server: RunningServer, sari: UUID) -> None:

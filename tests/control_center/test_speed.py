@@ -19,9 +19,9 @@ PAGE: Final = 500
 TRIES: Final = 5
 
 # There are 20,000 customers, 2,000 mitras, 200,000 requests, 100,000 audit entries, and 100,000 payments over 100 days.
-# One twentieth of the customers has the name Melati. A fifth of the payments are unserved. Each unserved payment has a
-# failure and a case, and half of these cases are decided. Another fifth of the payments expired. Each remaining payment
-# has a session.
+# One twentieth of the customers has the name Melati. One fifth of the payments is unserved. Each unserved payment has a
+# failure and a case, and half of these cases are decided. One fifth of the payments expired. All other payments have a
+# session.
 SEED: Final = (
     "SET LOCAL session_replication_role = replica",
     """
@@ -118,8 +118,8 @@ HELPERS: Final = (
 )
 
 Lists = tuple[tuple[str, dict[str, str], str | None], ...]
-# Each entry holds the list's path, its filters, and a statement. The statement of an entry returns the sort key of row
-# $1 of the list. The statement is None if the list has fewer than 500 pages.
+# Each entry has the path of a list, the filters of the list, and a statement. The statement of an entry returns the
+# sort key of row $1 of the list. The statement is None if the list has fewer than 500 pages.
 LISTS: Final[Lists] = (
     ("/payments", {}, "SELECT created_at, id FROM payments ORDER BY 1 DESC, 2 DESC OFFSET $1 LIMIT 1"),
     (

@@ -1,4 +1,4 @@
-"""Fixtures for tests that kill processes: servers with durable commits as in production, and a system of processes."""
+"""Provides tests that kill processes with servers, whose commits are durable as in production, and with a system."""
 
 import tempfile
 from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ TEMPLATE = "crash_template"
 
 @pytest.fixture(scope="session")
 async def crash_servers() -> AsyncIterator[EmbeddedServers]:
-    """Start PostgreSQL and Valkey, which the tests of this folder may kill.
+    """Start PostgreSQL and Valkey. The tests of this folder may kill both.
 
     This PostgreSQL writes each commit to the disk.
     """

@@ -22,7 +22,7 @@ from tests.support.processes import KillableProcess, ServerProcess, WorkerProces
 from tests.support.server import Person, Socket
 from tests.support.signed_in import SIGN_IN, problem
 
-# If a signal is lost, the device gets the event within this time. The server compares the heads of streams with
+# A device gets an event within this time, even if a signal is lost. The server compares the heads of streams with
 # PostgreSQL every 3 s, and the cards every 2 s.
 HEALED_SECONDS = 4.0
 
@@ -38,7 +38,7 @@ class Answered(NamedTuple):
 
 
 class RecordingPerson(Person):
-    """A person who remembers every acknowledged command, and can repeat each command to compare the answers."""
+    """A person who remembers every acknowledged command. The person can repeat each command and compare the answers."""
 
     def __init__(self, http: httpx.AsyncClient, role: Role, user_id: UUID, token: str) -> None:
         super().__init__(http, role, user_id, token)
@@ -56,7 +56,7 @@ class RecordingPerson(Person):
         return there
 
     async def post(self, path: str, body: Any = None, *, key: str | None = None) -> httpx.Response:
-        """Send a command as Person does, and remember the command if it succeeds."""
+        """Send a command in the same way as Person, and remember a successful command."""
         key = key or str(uuid4())
         answer = await super().post(path, body, key=key)
         if answer.is_success:
@@ -102,13 +102,13 @@ class System:
     # Processes
 
     def server(self, name: str = "server") -> ServerProcess:
-        """Return a new server, which the test starts."""
+        """Return a new server that is not started."""
         server = ServerProcess(self._folder, name, self._environment)
         self._processes.append(server)
         return server
 
     def worker(self, name: str = "worker") -> WorkerProcess:
-        """Return a new worker, which the test starts."""
+        """Return a new worker that is not started."""
         worker = WorkerProcess(self._folder, name, self._environment)
         self._processes.append(worker)
         return worker
@@ -147,7 +147,7 @@ class System:
     # The following methods bring a test to its starting point through the API.
 
     async def open_payment(self, customer: Person, *, price_rp: int = 20_000) -> dict[str, Any]:
-        """Open a payment, and do not confirm it."""
+        """Open a payment without confirming the payment."""
         minutes = 5 if price_rp == 0 else 30
         offer_id = await self.make.offer(duration_minutes=minutes, price_rp=price_rp)
         payment: dict[str, Any] = done(await customer.post("/payments", {"offer_id": str(offer_id)}))
@@ -164,7 +164,7 @@ class System:
         return f"/requests/{await request_of(self.database, UUID(pairing['id']), mitra.id)}"
 
     async def chat(self, customer: Person, mitra: Person) -> dict[str, Any]:
-        """Start a session of this customer with this mitra. The mitra must be online."""
+        """Start a session between this customer and this mitra. The mitra must be online."""
         path = await self.request_path(await self.search(customer), mitra)
         session: dict[str, Any] = done(await mitra.post(f"{path}/accept"))["session"]
         return session
@@ -183,7 +183,7 @@ class System:
     # Conditions that must hold
 
     async def check(self, server: ServerProcess | None = None) -> None:
-        """Wait until nothing is in flight, then check every invariant.
+        """Wait until no call or deadline is pending, and then check every invariant.
 
         If `server` is given, also repeat every acknowledged command at this server.
         """
@@ -255,7 +255,7 @@ class Device:
     async def wait_for_event(
         self, event: str, seconds: float = HEALED_SECONDS, **matching: Any
     ) -> dict[str, Any]:
-        """Wait for an event of this type whose data contains the values of `matching`. Return the event's data."""
+        """Wait for an event of this type that has the values of `matching` in its data. Return the event's data."""
         try:
             return await self.socket.wait_for(event, seconds, **matching)
         except TimeoutError:

@@ -81,7 +81,7 @@ async def test_availability_and_clients_follow_a_failover_that_lost_commits(
         payment = await own_system.open_payment(customer)
         await customer.post(f"/payments/{payment['id']}/cancel")
         await phone.wait_for("payment.updated", status="abandoned")
-        # Valkey remembers a state of the mitra that is several changes newer than the standby's.
+        # Valkey remembers a state of the mitra that is several changes newer than the state on the standby.
         for online in (False, True, False):
             done(await mitra.put("/presence", {"online": online}))
         await until(lambda: unavailable(server))

@@ -21,7 +21,7 @@ CUSTOMERS = 8
 MITRAS = 3
 KILLS = 3
 RETRY_SECONDS = 0.1
-# The maximum time until nothing is in flight. The worker asks the gateway about an unanswered charge after 6 s.
+# The maximum time until nothing is in flight. After 6 s, the worker asks the gateway about an unanswered charge.
 REST_TIMEOUT_SECONDS = 60
 
 AN_HOUR_AGO = (
@@ -134,7 +134,7 @@ async def pay(customer: Client) -> dict[str, Any] | None:
         if status == "unserved":
             return None
         if status == "pending":
-            # If no mitra is available at this moment, the server refuses, and this customer tries again.
+            # If no mitra is available at this moment, the server refuses the payment, and the customer tries again.
             await customer.try_once(f"/payments/{state['payment']['id']}/confirm")
         await asyncio.sleep(RETRY_SECONDS)
 
@@ -151,8 +151,9 @@ async def chat(customer: Client, session: dict[str, Any]) -> None:
 
 @contextlib.asynccontextmanager
 async def running_in_background(*steps: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run the coroutines during the block, and cancel the coroutines at the end of the block. An exception in a
-    coroutine ends the block.
+    """Run the coroutines during the block, and cancel them at the end of the block.
+
+    An exception in a coroutine ends the block.
     """
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(step) for step in steps]

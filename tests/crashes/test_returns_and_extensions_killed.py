@@ -1,7 +1,7 @@
-"""Test targeted pairings, their fallback, and extensions while the server or the worker is killed at each step.
+"""Test targeted pairings, fallbacks and extensions while a server or worker is killed at each step.
 
 A kill must not change the charges or the journey. All devices are connected to a server that no test kills. A worker
-runs only in the tests that start one.
+runs only in the tests that start a worker.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ async def survivor(system: System) -> ServerProcess:
 
 @pytest.fixture
 async def worker(system: System) -> AsyncIterator[WorkerProcess]:
-    """Yield a new worker, which the test starts."""
+    """Yield a new worker that is not started."""
     worker = system.worker()
     yield worker
     await worker.close()
@@ -52,7 +52,7 @@ async def worker(system: System) -> AsyncIterator[WorkerProcess]:
 
 @pytest.fixture
 async def victim(system: System) -> AsyncIterator[ServerProcess]:
-    """Yield the server to kill, which the test starts."""
+    """Yield the server that the test starts and then kills."""
     server = system.server("victim")
     yield server
     await server.close()
@@ -84,7 +84,7 @@ async def minutes(system: System, session: dict[str, Any]) -> float:
 
 
 async def make_past_chat(system: System, customer: RecordingPerson, mitra: RecordingPerson) -> None:
-    """Start and end a session of this customer with this mitra."""
+    """Start and end a session between this customer and this mitra."""
     session = await system.chat(customer, mitra)
     done(await customer.post(f"/sessions/{session['id']}/end"))
 
@@ -92,7 +92,7 @@ async def make_past_chat(system: System, customer: RecordingPerson, mitra: Recor
 async def pay_for_same_mitra(
     system: System, customer: RecordingPerson, mitra: RecordingPerson
 ) -> dict[str, Any]:
-    """Open and confirm a payment for this mitra. Return the payment with its pairing."""
+    """Open and confirm a payment for this mitra. Returns the payment with its pairing."""
     order = {"offer_id": str(await system.make.offer()), "target_mitra_id": str(mitra.id)}
     payment = done(await customer.post("/payments", order))
     confirmed: dict[str, Any] = done(await customer.post(f"/payments/{payment['id']}/confirm"))["payment"]
@@ -110,8 +110,7 @@ async def wait_without_events(device: Device, seconds: float) -> None:
     assert len(device.socket.events) == before
 
 
-# Kills between the approval, the charge and the recording
-# ------------------------------------------------------------------------
+# Charges -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("5.4", "5.7")
@@ -187,7 +186,7 @@ async def test_an_extension_approved_by_default_is_charged_once_when_the_worker_
         await system.check(survivor)
 
 
-# No worker runs at the end of the time limit ---------------------------------------------------------------
+# Without a worker --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("5.1", "5.6")
@@ -249,7 +248,7 @@ async def test_an_unanswered_extension_is_not_charged_if_the_mitra_stayed_away_t
 
 
 async def is_disconnected(mitra: RecordingPerson) -> bool:
-    """Return whether the server reports the mitra as disconnected. The server waits 3 s after the socket closed."""
+    """Return whether the server reports the mitra as disconnected. After the socket closed, the server waits 3 s."""
     return done(await mitra.get("/me"))["connected"] is False
 
 
@@ -279,7 +278,7 @@ async def test_a_late_targeted_accept_is_refused_while_no_worker_runs(
         await system.check(survivor)
 
 
-# A step arms its later consequences in its own transaction --------------------------------------------------------
+# Armed consequences ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("4.4", "5.6")
@@ -374,7 +373,7 @@ async def test_a_fallback_opens_one_blast_without_another_charge_when_the_server
 async def test_without_valkey_only_a_mitra_approves_extensions_and_no_fallback_starts(
     system: System, survivor: ServerProcess, worker: WorkerProcess
 ) -> None:
-    """The worker rejects an extension that the mitra does not answer."""
+    """Without Valkey, the worker rejects an extension that the mitra does not answer."""
     await worker.start()
     silent, by_hand, wants = await system.customers(3, survivor)
     mitra, other = await system.mitra(survivor, max_customers=3), await system.mitra(survivor)

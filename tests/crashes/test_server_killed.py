@@ -1,6 +1,9 @@
-"""Kill a server at each point of a journey. Another server must continue, and no acknowledged command may be lost.
+"""Test a server that is killed at each point of a journey.
 
-All devices are connected to a second server, which no test kills. The tests send commands to the first server.
+Another server must continue, and no acknowledged command may be lost.
+
+All devices are connected to a second server. No test kills the second server. The tests send commands to the first
+server.
 """
 
 import asyncio
@@ -27,14 +30,14 @@ async def survivor(system: System) -> ServerProcess:
 
 @pytest.fixture
 async def victim(system: System) -> AsyncIterator[ServerProcess]:
-    """Yield the server to kill, which the test starts."""
+    """Yield the server that the test starts and then kills."""
     server = system.server("victim")
     yield server
     await server.close()
 
 
 class Command:
-    """A command under one key.
+    """A command with its idempotency key.
 
     A test sends the command to a server that dies, and then repeats the command at the surviving server.
     """
@@ -145,7 +148,7 @@ async def test_a_payment_is_charged_once_when_the_confirming_server_is_killed_be
         await asyncio.gather(*(victim.killed() for victim in victims))
 
         # The third customer's device gets its event immediately, because the third server recorded the charge's
-        # answer. The second customer's device gets its event after the worker has asked the gateway.
+        # answer. The device of the second customer gets its event after the worker has asked the gateway.
         await devices[2].wait_for_event("pairing.updated", status="open")
         await mitra_device.wait_for_event("request.offered")
         await devices[1].wait_for_event("pairing.updated", 12, status="open")

@@ -1,4 +1,4 @@
-"""Stop processes (SIGSTOP) in the middle of their work, and let them continue later (SIGCONT).
+"""Test processes that stop in the middle of their work (SIGSTOP) and continue later (SIGCONT).
 
 A stopped process keeps its connections open, so no other process notices the stop.
 """
@@ -100,7 +100,7 @@ async def test_an_unanswered_extension_is_not_charged_while_the_server_of_the_mi
         decided = await device.wait_for_event("extension.decided", 10, id=asked["id"])
         assert (decided["status"], decided["decided_by"]) == ("rejected", "mitra_unreachable")
         mitras_server.resume()
-        # The phone is still connected and gets the events, and its mitra is connected again.
+        # The phone is still connected and gets the events, so the mitra counts as connected again.
         await phone.wait_for_event("extension.decided", id=asked["id"])
         async with asyncio.timeout(10):
             while (again := done(await customer.post(f"/sessions/{session['id']}/extensions", order)))[

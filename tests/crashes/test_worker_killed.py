@@ -96,7 +96,7 @@ async def test_hundreds_of_deadlines_take_effect_once_and_never_early_while_work
 
 
 class Attempt:
-    """A charge attempt whose answer is not recorded."""
+    """A charge attempt without a recorded answer."""
 
     def __init__(self, system: System, customer_id: UUID, charge: Charge) -> None:
         self.system = system
@@ -117,7 +117,7 @@ class Attempt:
         return cls(system, customer_id, charge)
 
     async def reach_the_gateway(self) -> ChargeAnswer:
-        """Send the charge to the gateway, and return the answer without recording it."""
+        """Send the charge to the gateway, and return the answer without recording the answer."""
         return await self.gateway.charge(self.charge.key, self.charge.payment_id, self.charge.amount_rp)
 
     async def recorded(self) -> GatewayRecords:
@@ -139,7 +139,7 @@ async def test_a_refund_is_made_once_when_workers_die_before_and_after_the_gatew
 ) -> None:
     attempt = await Attempt.begin(system)
     async with system.database.transaction() as tx:
-        # Record that the gateway did not know the charge, as if the worker had asked before the charge reached the
+        # Record that the gateway did not know the charge. This simulates a question before the charge reached the
         # gateway.
         await charging.charge_answered(tx, attempt.charge.key, ChargeAnswer("not_found"), [])
         await paying.cancel_payment(tx, attempt.customer_id, attempt.charge.payment_id)

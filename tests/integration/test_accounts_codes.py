@@ -96,7 +96,7 @@ async def try_wrongly(database: Database, sent: SentCode, times: int) -> None:
             await verify(database, sent.request_id, wrong(sent.code))
 
 
-# A code signs one person in --------------------------------------------------------------------------------------
+# Valid codes ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("S.1")
@@ -311,7 +311,7 @@ async def test_a_phone_number_gets_thirty_codes_per_hour_when_every_code_is_used
     await ask(database)
 
 
-# No person can lock another person out -----------------------------------------------------------------------------
+# Lock-outs -----------------------------------------------------------------------------------------------
 
 
 async def wrong_tries(database: Database) -> int:
@@ -510,7 +510,7 @@ async def test_a_code_is_invalid_when_it_expires_while_its_verification_waits_fo
         await attempt
 
 
-# Stored and printed values contain no secret -------------------------------------------------------------------------
+# Secrets -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("S.1")

@@ -71,8 +71,9 @@ Connect = Callable[[Settings], httpx.AsyncClient]
 
 @pytest.fixture
 async def connect(database: Database, valkey_client: Valkey) -> AsyncIterator[Connect]:
-    """Yield a function that starts an application with given settings, and returns a client. The application has the
-    routes of accounts and pricing.
+    """Yield a function that starts an application with given settings and returns a client of the application.
+
+    The application has the routes of accounts and pricing.
     """
     opened: list[httpx.AsyncClient] = []
 
@@ -530,7 +531,7 @@ async def test_a_sign_out_takes_effect_immediately_and_signals_the_sockets(
     assert len(signals.on("sockets")) == 1
 
 
-# The inbox, prices, logs -----------------------------------------------------------------------------------
+# Inbox and logs ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("S.4")
@@ -574,7 +575,7 @@ async def test_no_secret_is_logged_while_signing_in_and_out(
     client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    # Capture the log entries before they are redacted, because the code must not rely on the redaction.
+    # Capture the log entries before the redaction, because the code must not rely on the redaction.
     with structlog.testing.capture_logs() as logged:
         request_id, code = await ask(client)
         wrong = {"request_id": request_id, "code": "654321", "call_name": "Bunga"}

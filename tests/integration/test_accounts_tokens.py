@@ -175,7 +175,8 @@ async def test_a_process_reads_a_token_from_postgresql_at_most_once_per_three_se
     await database.execute("UPDATE access_tokens SET revoked_at = curhat_now()")
     ticks.now += 2.999
     assert await authenticator.authenticate(token) is not None
-    # The process did not get the signal. The process learns of the revocation when it reads the token again.
+    # The process did not get the signal of the revocation. The process learns of the revocation when it reads the token
+    # again.
     ticks.now += 0.001
     assert await authenticator.authenticate(token) is None
 

@@ -1,4 +1,4 @@
-"""Test the commands of the command line on a production database, in the test's own process."""
+"""Test the commands of the command line in the test's own process, on a production database."""
 
 import asyncio
 import os
@@ -16,7 +16,10 @@ Run = Callable[..., Awaitable[tuple[int, str, str]]]
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command with only these variables. Returns the exit status, the output and the errors of the command."""
+    """Run a command with only these environment variables.
+
+    Returns the exit status, the output and the errors of the command.
+    """
     for name in [name for name in os.environ if name.startswith("CURHAT_")]:
         monkeypatch.delenv(name)
 

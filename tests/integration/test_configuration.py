@@ -16,8 +16,8 @@ from curhat.kit.database import Database
 from curhat.kit.errors import NotFound, ValidationFailed
 from tests.support.clock import VirtualClock
 
-# `updated_at` never moves back, so each change needs a later time. This time is later than the migration that wrote the
-# rows.
+# The column `updated_at` never moves back, so each change needs a later time. This time is later than the migration
+# that wrote the rows.
 LATER = datetime(2100, 1, 1, tzinfo=UTC)
 
 BLAST = "pairing_blast_timeout_seconds"

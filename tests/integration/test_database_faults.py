@@ -348,7 +348,7 @@ async def test_a_database_closes_although_a_connection_is_in_use(
 async def test_the_settings_of_the_role_apply_behind_a_pooler_that_drops_session_settings(
     database_url: str, database: Database, primary: PostgresProxy
 ) -> None:
-    """PgBouncer in transaction mode passes on none of the settings that a client names when it connects."""
+    """PgBouncer in transaction mode drops all settings that a client names in its StartupMessage."""
     primary.drops_startup_settings = True
     wanted = dict(session_settings())
     in_force = "SELECT name, setting FROM pg_settings WHERE name = ANY ($1)"

@@ -1,4 +1,4 @@
-"""Test a server whose PostgreSQL becomes read-only, as the old primary does after a failover."""
+"""Test a server with a PostgreSQL that becomes read-only, like the old primary after a failover."""
 
 import asyncio
 import contextlib

@@ -111,7 +111,7 @@ async def test_a_slow_charge_is_processing_until_the_gateway_answers(database: D
     await mock.close()
 
 
-# The mock's behaviours for refunds ---------------------------------------------------------------------------
+# Refund behaviours -------------------------------------------------------------------
 
 
 class Charged:

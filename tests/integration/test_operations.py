@@ -223,7 +223,7 @@ async def test_many_concurrent_status_requests_share_one_check(
 
 @contextlib.asynccontextmanager
 async def running_worker(settings: Settings) -> AsyncIterator[str]:
-    """Run a worker. Yields the URL of its operations port."""
+    """Run a worker. Yields the URL of the worker's operations port."""
     with_port = dataclasses.replace(settings, operations_port=free_port())
     url = f"http://127.0.0.1:{with_port.operations_port}"
     running = asyncio.create_task(worker.run(with_port))

@@ -46,7 +46,7 @@ def raising(error: Exception) -> Transition:
 
 
 def raising_state(sqlstate: str) -> Transition:
-    """A transition whose statement always fails with this SQLSTATE."""
+    """A transition with a statement that always fails with this SQLSTATE."""
 
     async def fail(tx: Transaction, _deadline: Deadline) -> FollowUp | None:
         await tx.execute(RAISE.format(sqlstate))

@@ -1,4 +1,4 @@
-"""Test which customers are connected according to the sockets of a process."""
+"""Test that the sockets of a process decide which customers are connected."""
 
 from uuid import uuid4
 

@@ -50,7 +50,7 @@ def presence(valkey_client: "valkey.asyncio.Valkey", database: Database) -> Pres
 
 @pytest.fixture
 async def absent_presence(database: Database) -> AsyncIterator[Presence]:
-    # Nothing listens on port 1.
+    # No server listens on port 1.
     async with contextlib.aclosing(valkey.asyncio.Valkey(port=1)) as nowhere:
         yield Presence(nowhere, database, IGNORED_HOOKS)
 

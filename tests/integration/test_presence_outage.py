@@ -1,4 +1,7 @@
-"""Test presence when Valkey hangs, ends, restarts empty or has damaged data. Each test has its own Valkey."""
+"""Test presence while Valkey hangs or is down, and after Valkey restarts empty or with damaged data.
+
+Each test has its own Valkey.
+"""
 
 import asyncio
 import contextlib
@@ -157,7 +160,7 @@ async def test_presence_is_unknown_while_valkey_hangs(
                     await question
                 assert 0.9 <= time.monotonic() - begun < 3
             assert not await ask(poll)
-            # If a socket opens or closes while Valkey hangs, the Presence service waits only briefly. The service
+            # When a socket opens or closes while Valkey hangs, the Presence service waits only briefly. The service
             # reports the socket to Valkey later.
             async with asyncio.timeout(5):
                 await presence.opened(mitra, "tablet")
@@ -182,7 +185,7 @@ async def test_a_call_that_valkey_runs_late_after_a_stop_extends_no_lease(
     mitra, customer, pushed = (uuid4() for _ in range(3))
     async with contextlib.aclosing(own_valkey.client()) as client:
         process = store.PresenceStore(client)
-        # Open three connections. Nothing can be sent on a connection that is opened after the stop.
+        # Open three connections. After the stop, a process cannot send a call on a new connection.
         await asyncio.gather(process.count(), process.count(), process.count())
         stopped_ms = time.time() * 1000
         own_valkey.signal(signal.SIGSTOP)

@@ -1,4 +1,4 @@
-"""Test the presence service: toggle, leases, capacity and suspension, and how Valkey follows PostgreSQL."""
+"""Test the presence service: toggle, leases, capacity, suspension, and the updates of Valkey from PostgreSQL."""
 
 import asyncio
 import contextlib
@@ -87,7 +87,7 @@ def presence(
 
 
 class Sink:
-    """Passes signals on to a Presence, as app/wiring.py does."""
+    """Forwards signals to a Presence in the same way as app/wiring.py."""
 
     def __init__(self, presence: Presence) -> None:
         self.presence = presence
@@ -105,7 +105,7 @@ def sink(presence: Presence, database: Database) -> Sink:
     return sink
 
 
-# Mitras who may be asked ---------------------------------------------------------------------------------
+# Available mitras ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("1.1")
@@ -507,7 +507,7 @@ async def test_presence_offers_the_open_blasts_to_a_mitra_who_becomes_available(
             await set_intent(tx, mitra, True, ignore)
         async with asyncio.timeout(1):
             assert await offered.get() == [mitra]
-        # Presence repeats the offer, in case the first offer was lost.
+        # Presence repeats the offer, because the first offer may be lost.
         async with asyncio.timeout(5):
             assert await offered.get() == [mitra]
     assert sink.payloads
@@ -612,7 +612,7 @@ async def test_frames_that_arrived_while_the_process_was_stopped_count_as_old(
 ) -> None:
     """A phone sends its last frames and then dies.
 
-    The server is stopped at this time. The server then reads these frames.
+    The server is stopped at this time. After the stop, the server reads these frames.
     """
     mitra, stopped_seconds = await make.mitra(), 30.0
     await presence.opened(mitra, "phone")

@@ -454,7 +454,7 @@ async def test_the_store_sends_the_script_again_when_valkey_has_lost_the_script(
 
 @pytest.mark.rule("X.10")
 async def test_presence_is_unknown_when_valkey_is_unreachable() -> None:
-    # Nothing listens on port 1.
+    # No server listens on port 1.
     async with contextlib.aclosing(valkey.asyncio.Valkey(port=1)) as nowhere:
         store = PresenceStore(nowhere)
         mitra = uuid4()

@@ -297,7 +297,7 @@ async def test_the_socket_closes_with_1013_when_postgresql_does_not_answer_a_hel
     await until(lambda: process.open_sockets() == 0)
 
 
-# Gaps, and several devices --------------------------------------------------------------------------------------
+# Gaps and devices -------------------------------------------------------------------------------------------
 
 
 async def test_all_devices_of_a_user_at_two_processes_get_every_event_of_the_user(
@@ -579,7 +579,7 @@ async def test_a_connection_without_a_hello_is_not_reported_to_the_hooks(
     assert process.hooks.opened_connections == process.hooks.closed_connections == []
 
 
-# Unsequenced events, and typing -----------------------------------------------------------------------------------
+# Unsequenced events -----------------------------------------------------------------------------------------
 
 
 async def test_an_unsequenced_event_reaches_only_the_sockets_of_the_user_in_the_same_process(
@@ -796,7 +796,7 @@ async def test_a_welcomed_client_may_say_hello_again_while_its_queue_is_full(
     assert [seq for seq, _ in device.applied] == list(range(1, 101))
 
 
-# The end of a connection --------------------------------------------------------------------------------------------
+# Closed sockets ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("role", ["customer", "mitra"])

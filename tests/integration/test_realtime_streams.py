@@ -1,6 +1,4 @@
-"""Test streams in PostgreSQL: concurrent writers leave no gap in the numbers, and the server publishes only committed
-events.
-"""
+"""Test that concurrent writers leave no gap in a stream, and that the server publishes only committed events."""
 
 import asyncio
 import contextlib
@@ -25,7 +23,7 @@ from tests.support.signals import RecordedSignals
 
 
 def published(signals: RecordedSignals) -> list[StreamSignal]:
-    """Return the published stream signals, decoded as the hub decodes them."""
+    """Return the published stream signals, decoded in the same way as by the hub."""
     decode = msgspec.msgpack.Decoder(list[StreamSignal]).decode
     return [signal for payload in signals.on("stream") for signal in decode(payload)]
 

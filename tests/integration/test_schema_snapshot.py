@@ -1,6 +1,4 @@
-"""Test that contracts/schema.sql lists each table followed by its constraints and indexes, and contains every object
-of the dump.
-"""
+"""Test that contracts/schema.sql has every object of the dump, and each table before its constraints and indexes."""
 
 import re
 from collections import Counter

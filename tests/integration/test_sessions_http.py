@@ -1,4 +1,4 @@
-"""Test the HTTP operations on chat sessions: their answers and the codes of their errors."""
+"""Test the answers and the error codes of the HTTP operations on chat sessions."""
 
 from collections.abc import AsyncIterator
 from uuid import UUID, uuid4

@@ -264,7 +264,7 @@ async def test_a_message_is_refused_if_its_batch_waits_for_a_lock_until_ends_at(
 async def test_a_message_that_waits_while_the_session_ends_is_refused(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
-    """The message waits until the session's end commits."""
+    """The message waits until the end of the session commits."""
     latch = Latch("session_end.written")
     ending = in_transaction(database, service.end_by_mitra, chat.mitra.user_id, chat.id, "sakit")
     await latch.reached.wait()
@@ -301,7 +301,7 @@ async def test_the_end_of_a_session_waits_until_an_earlier_message_commits(
 async def test_a_message_repeated_while_the_session_ends_returns_the_first_message(
     database: Database, chat: Chat
 ) -> None:
-    """The repeated message waits until the session's end commits."""
+    """The repeated message waits until the end of the session commits."""
     latch = Latch("messages.before_commit")
     sending = asyncio.create_task(MessageWriter(database).send(chat.customer, chat.id, "a1", "halo"))
     await latch.reached.wait()

@@ -57,7 +57,7 @@ async def read_texts(database: Database, chat: Chat) -> set[str]:
 async def test_a_read_mark_covers_the_messages_of_the_other_side_up_to_the_marked_message(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
-    """Both sides get the event."""
+    """Both sides get the event of the read mark."""
     await say(message_writer, chat, chat.mitra, "one's own")
     sent = await say(message_writer, chat, chat.customer, "1", "2", "3")
     await mark(database, chat.mitra, chat, sent[1].id)
@@ -179,7 +179,7 @@ async def test_pages_of_the_history_list_the_newest_chats_first(database: Databa
         expected.insert(0, chat.id)
         async with database.transaction() as tx:
             await service.end_by_customer(tx, customer_id, chat.id)
-    # Start a chat between other people. The list must not contain this chat.
+    # Start a chat between other people. The list must not contain the chat of other people.
     await open_chat(database, make, mitra_id=await make.mitra())
     for identity in (
         Identity(role="customer", user_id=customer_id),

@@ -107,7 +107,8 @@ async def test_a_stopping_server_waits_for_the_proxy_then_closes_sockets_then_it
 
             server.should_exit = True
             await until_answer(f"{server.operations_url}/livez", 503)
-            # The proxy has not noticed yet. Requests on new and on old connections are served, and sockets are open.
+            # The proxy has not yet noticed that the server is stopping. The server still serves requests on new and old
+            # connections, and its sockets are open.
             assert await answers_at(server.url + POLL) == 200
             assert (await http.get(POLL)).headers["connection"] == "close"
             assert phone.connection.state is State.OPEN

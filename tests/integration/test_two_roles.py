@@ -23,7 +23,7 @@ from tests.journeys import test_journeys_over_http as journeys
 from tests.security.operations import ENTRIES, OPERATIONS, send
 from tests.support.signed_in import development_settings, start_server
 
-# The append-only tables, each with a column.
+# The append-only tables, each with the name of a column.
 APPEND_ONLY = {"audit_entries": "action", "configuration_changes": "key", "status_changes": "new_status"}
 
 

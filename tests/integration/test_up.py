@@ -46,7 +46,8 @@ class Up:
         """
         found = {}
         for entry in Path("/proc").iterdir():
-            # A process may end while this method reads the entry. A zombie process has an empty command line.
+            # A process may end while this method reads the process's entry in /proc. A zombie process has an empty
+            # command line.
             with contextlib.suppress(OSError, IndexError):
                 if entry.name.isdigit() and self._is_parent_of(entry):
                     words = os.fsdecode((entry / "cmdline").read_bytes()).split("\0")
@@ -58,7 +59,7 @@ class Up:
         return f"\nPPid:\t{self.process.pid}\n" in (entry / "status").read_text()
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until the condition holds. Fail if `curhat up` ends first."""
+        """Wait until the condition holds. Fails if `curhat up` ends before the condition holds."""
         async with asyncio.timeout(TIMEOUT_SECONDS):
             while not await asyncio.to_thread(condition):
                 assert self.process.returncode is None
@@ -207,7 +208,8 @@ async def test_a_changed_source_file_restarts_the_server_and_the_worker(
         await up.until(lambda: restarted(before, up.children()) == {"serve", "worker"})
         await up.until(up.is_ready)
         before = up.children()
-        # The server ends with a SyntaxError. After the next change of a file, `curhat up` starts the server again.
+        # The changed file makes the server end with a SyntaxError. After the next change of a file, `curhat up` starts
+        # the server again.
         asgi = package / "app" / "asgi.py"
         asgi.write_text(f"{asgi.read_text()}(")
         await up.until(
@@ -249,7 +251,7 @@ async def test_a_reset_removes_only_the_files_that_curhat_up_has_written(
 
 
 def restarted(before: dict[str, int], after: dict[str, int]) -> set[str]:
-    """Return the names of the programs whose process id has changed."""
+    """Return the names of the programs that have a new process id."""
     return {name for name, pid in after.items() if before.get(name) != pid}
 
 

@@ -46,7 +46,7 @@ def no_comparisons(monkeypatch: pytest.MonkeyPatch) -> None:
 async def server(
     servers: EmbeddedServers, database_url: str, database: Database, valkey_client: "valkey.asyncio.Valkey"
 ) -> AsyncIterator[RunningServer]:
-    """A server, and the test's own pool, which sends its signals through the server."""
+    """A server, and the test's own pool. The pool sends its signals through the server."""
     async with start_server(development_settings(database_url, servers.valkey_url), database) as opened:
         database.sink = opened.application.services.database.sink
         yield opened

@@ -334,7 +334,7 @@ async def test_an_unanswered_extension_is_charged_only_if_the_mitra_was_connecte
     frames: FrameAges,
     is_charged: bool,
 ) -> None:
-    """The worker decides `late_seconds` after the deadline."""
+    """The worker decides the extension `late_seconds` after the deadline."""
     asked = await ask(database, make, chat)
     await clock.advance(WINDOW_SECONDS + late_seconds)
     await fire_due(database, chat.mitra.user_id, frames=frames)
@@ -412,7 +412,7 @@ async def test_each_extension_of_a_batch_is_decided_under_its_own_terms(
             assert (decided[-1]["id"], decided[-1]["status"]) == (str(each.id), each.status)
 
 
-# The mitra is offline or disconnected --------------------------------------------------------------------
+# Absent mitras -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("5.6")
@@ -456,7 +456,7 @@ async def test_a_disconnected_mitra_has_three_seconds_to_reconnect_before_the_ex
     await clock.advance(2)
     await extension.socket_closed(database, chat.mitra.user_id)
     await clock.advance(2.9)
-    # Presence counts the mitra as connected for 3 s after the close.
+    # Presence still counts the mitra as connected for 3 s after the close.
     await fire_due(database, chat.mitra.user_id)
     assert (await look(database, asked)).status == "pending"
     await clock.advance(0.3)
@@ -484,7 +484,7 @@ async def test_a_closed_socket_rejects_no_extension_while_presence_is_unknown(
 async def test_an_extension_is_charged_immediately_when_the_mitra_approves(
     database: Database, make: Make, chat: Chat
 ) -> None:
-    """Both sides see the new end of the session."""
+    """The customer and the mitra see the new end of the session."""
     asked = await ask(database, make, chat)
     charge = await approved_by_mitra(database, chat, asked)
     assert (await look(database, asked)).status == "charging"
@@ -745,7 +745,7 @@ WHERE charge_attempts.id = $1
 """
 
 
-# Checks of the database ---------------------------------------------------------------------------------
+# Database checks -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("5.4", "5.7")

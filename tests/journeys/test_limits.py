@@ -83,7 +83,7 @@ async def fire_due(database: Database) -> None:
     await deadline_loop.run_once(database, transitions.by_kind())
 
 
-# Payments, confirmations and extensions ----------------------------------------------------------------------
+# Counted steps -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("X.13")
@@ -111,7 +111,7 @@ async def test_a_customer_opens_at_most_ten_payments_in_ten_minutes(
 async def test_two_concurrent_openings_do_not_exceed_the_limit_together(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
-    """The second opening has counted the payments before the first opening commits."""
+    """The second opening counts the payments before the first opening commits."""
     await clock.set()
     customer, offer = await make.customer(), await make.offer()
     for _ in range(9):
@@ -133,7 +133,7 @@ async def test_a_customer_confirms_at_most_twenty_times_in_an_hour(
 ) -> None:
     """Each confirmation after a decline counts, and a confirmation of a trial counts.
 
-    A repeated confirmation does not count.
+    A repeated confirmation does not count again.
     """
     await clock.set()
     customer, mitra, offer = await make.customer(), await make.mitra(), await make.offer()
@@ -293,8 +293,7 @@ async def open_and_cancel_by_hand(database: Database, make: Make, customer: UUID
     await database.execute("UPDATE payments SET customer_id = $1 WHERE id = $2", customer, payment_id)
 
 
-# The availability check at the confirmation
-# ------------------------------------------------------------------------------------
+# Availability check --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("1.7", "1.8")

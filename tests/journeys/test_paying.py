@@ -286,7 +286,7 @@ async def test_a_charge_that_is_approved_after_its_payment_was_closed_is_refunde
 
     await fire_due(database)
 
-    # The customer may have opened another payment by now, so the closing of this payment sends no event.
+    # The customer may have opened another payment meanwhile, so the closing of this payment sends no event.
     assert await database.fetchval("SELECT count(*) FROM stream_events") == events
     assert await status(database, payment.id) == "abandoned"
     records = await gateway.recorded(payment.id)

@@ -134,7 +134,7 @@ async def open_again(
         return await paying.open_payment(tx, past_chat.customer, offer, gate, target)
 
 
-# The choice and the payment ------------------------------------------------------------------------------
+# Choice and payment --------------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("3.2", "3.6", "2a.8")
@@ -205,8 +205,7 @@ async def test_no_targeted_payment_is_opened_and_no_fallback_is_taken_while_pres
     assert failed.fallback.allowed
 
 
-# The time limit of the targeted pairing
-# --------------------------------------------------------------------------------------
+# Time limit ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("4.1", "3.7")
@@ -297,7 +296,7 @@ async def test_each_undecided_targeted_pairing_of_a_batch_fails_with_its_own_tag
     in_time = "UPDATE pairings SET deadline_at = deadline_at + interval '1 second' WHERE id = $1"
     await database.execute(in_time, pairings[3])
     # Only the first customer's mitra may be asked now. Fallbacks of the other customers can ask the first customer's
-    # mitra. No other mitra remains for the first customer.
+    # mitra. No other mitra is available for the first customer.
     await fire_due(database, silent.mitra)
     said = []
     for past_chat in (silent, left, rejected):
@@ -501,7 +500,7 @@ async def test_a_fallback_shows_whether_another_mitra_is_available_now(
 async def test_declining_the_fallback_twice_ends_the_journey_once(
     database: Database, make: Make, past_chat: PastChat
 ) -> None:
-    """The journey's failure keeps the tag of the targeted pairing."""
+    """The failure of the journey keeps the tag of the targeted pairing."""
     failed_id = await fail_by_rejection(database, make, past_chat)
     await decline(database, past_chat, failed_id)
     await decline(database, past_chat, failed_id)
@@ -567,7 +566,7 @@ async def test_a_failed_trial_with_a_chosen_mitra_opens_a_case_of_0_rupiah(
     assert await database.fetchval("SELECT amount_rp FROM review_cases") == 0
 
 
-# Steps that the database forbids -------------------------------------------------------------------------
+# Forbidden steps -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("3.5", "3.9")

@@ -86,7 +86,7 @@ async def confirm(customer: Person, payment: dict[str, Any]) -> dict[str, Any]:
     return pairing
 
 
-# The same bestie again -------------------------------------------------------------------------------------
+# Same bestie again -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("3.1", "3.2", "3.6", "3.7", "4.1", "4.2")
@@ -125,7 +125,7 @@ async def test_the_fallback_finds_another_bestie_under_the_same_payment_after_a_
             pairing = await confirm(customer, payment)
             card = await asked.wait_for("request.offered")
             last = phone.events[-1]["seq"]
-        # The customer's phone is offline when the mitra rejects, and resumes its stream afterwards.
+        # The customer's phone is offline when the mitra rejects the request. The phone resumes its stream afterwards.
         done(await mitra.post(f"/requests/{card['id']}/reject"))
         async with customer.socket(epoch=phone.welcome["epoch"], seq=last) as phone:
             assert phone.welcome["resumed"] is True
@@ -202,8 +202,8 @@ async def test_the_pairing_fails_immediately_when_the_bestie_goes_offline(
         failed = await phone.wait_for("pairing.updated", 2, status="failed")
         assert failed["failure_tag"] == "targeted_mitra_offline"
         assert (failed["fallback"]["allowed"], failed["fallback"]["other_available"]) == (True, False)
-        # The payment stays confirmed: the server has not refunded the charge. No other mitra is available now, so the
-        # customer may take the fallback later.
+        # The payment stays confirmed, because the server has not refunded the charge. No other mitra is available now,
+        # so the customer may take the fallback later.
         assert done(await customer.get(f"/payments/{payment['id']}"))["status"] == "confirmed"
         path = f"/pairings/{pairing['id']}"
         assert problem(await customer.post(f"{path}/fallback")) == (409, "no_mitra_available")
@@ -323,7 +323,7 @@ async def start_chat(server: RunningServer) -> RunningChat:
 @pytest.mark.rule("5.3", "5.4", "5.5", "5.7", "V.3")
 @pytest.mark.invariant(2, 7, 10)
 async def test_an_extension_is_charged_immediately_when_the_mitra_approves(server: RunningServer) -> None:
-    """Both sides see the new end of the session."""
+    """The customer and the mitra see the new end of the session."""
     chat = await start_chat(server)
     async with chat.customer.socket() as phone, working(chat.mitra) as (other_phone,):
         asked = done(await chat.ask())
@@ -335,7 +335,7 @@ async def test_an_extension_is_charged_immediately_when_the_mitra_approves(serve
         assert await taken(server, asked["payment_id"]) == []
         pending = await chat.ask()
         assert (problem(pending), pending.json()["extension_id"]) == ((409, "extension_pending"), asked["id"])
-        # A second phone connects meanwhile.
+        # A second phone of the customer connects meanwhile.
         assert done(await chat.customer.get("/state"))["extension"]["id"] == asked["id"]
         assert [each["id"] for each in done(await chat.mitra.get("/state"))["extensions"]] == [asked["id"]]
         async with chat.customer.socket(epoch=phone.welcome["epoch"], seq=phone.welcome["seq"]) as second:
@@ -659,7 +659,8 @@ async def test_a_stalled_confirmation_does_not_charge_after_a_second_confirmatio
         set_pause_point("confirm.before_charge", stall)
         first = asyncio.create_task(customer.post(f"/payments/{payment['id']}/confirm"))
         await latch.reached.wait()
-        # The worker asks the gateway, and the gateway does not know the charge. So the customer may pay again.
+        # The worker asks the gateway, and the gateway does not know the charge. So the customer may confirm the payment
+        # again.
         async with asyncio.timeout(20):
             while done(await customer.get(f"/payments/{payment['id']}"))["status"] != "pending":
                 await asyncio.sleep(0.1)

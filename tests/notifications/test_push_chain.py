@@ -137,7 +137,7 @@ async def test_a_mitra_who_disconnects_during_the_window_gets_one_push(
 
 
 async def until_not_connected(server: RunningServer, mitra_id: UUID) -> None:
-    """Wait until Valkey says that this mitra is not connected. This takes 3 s after the mitra's socket closed."""
+    """Wait until Valkey says that this mitra is not connected, 3 s after the mitra's socket closed."""
     presence = server.application.services.presence
     async with asyncio.timeout(10):
         while await presence.is_connected(mitra_id):
@@ -314,7 +314,7 @@ async def test_a_message_of_a_customer_causes_no_push(
     assert vendor.received == []
 
 
-# Messages that cannot be sent -----------------------------------------------------------------------------------
+# Failed messages -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", [404, 410])

@@ -17,7 +17,7 @@ from tests.support.signed_in import RunningServer
 
 
 class Chat:
-    """A session whose mitra has a push subscription."""
+    """A session with a mitra who has a push subscription."""
 
     def __init__(self, server: RunningServer, vendor: PushService) -> None:
         self.server = server

@@ -77,7 +77,7 @@ class ConcurrentSteps:
         self.weights = [8, 10, 4, 2, 4, 2, 3, 4, 8, 10, 3, 3, 2, 5, 6, 5]
 
     async def step(self) -> None:
-        """Run one step. A refusal is a valid outcome. Any other error makes the test fail."""
+        """Run one step. A refusal is a valid outcome. Every error that is not a refusal makes the test fail."""
         [name] = self.choose.choices([*self.steps], self.weights)
         try:
             await self.steps[name]()

@@ -32,7 +32,7 @@ DECLINED = ChargeAnswer("declined", reason="no money")
 
 
 class Scenario(msgspec.Struct):
-    """A running chat whose mitra is connected."""
+    """A running chat with a connected mitra."""
 
     database: Database
     make: Make
@@ -174,7 +174,7 @@ async def scenario(database: Database, clock: VirtualClock, make: Make) -> Scena
     return Scenario(database, make, clock, chat, offer)
 
 
-# The time limit of the extension --------------------------------------------------------------------------------------
+# Time limit ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("5.1", "5.4")
@@ -245,7 +245,7 @@ async def test_an_answer_that_gets_its_lock_after_the_deadline_is_refused(
 @pytest.mark.rule("5.1")
 @pytest.mark.invariant(6, 7)
 async def test_two_concurrent_answers_have_one_outcome(scenario: Scenario) -> None:
-    """The first answer takes effect. Two approvals cause only one charge."""
+    """The first of two concurrent answers takes effect. Two approvals cause only one charge."""
     asked = await scenario.ask()
     assert await race(scenario.database, scenario.rejects(asked), scenario.approves(asked)) == (
         "done",
@@ -260,7 +260,7 @@ async def test_two_concurrent_answers_have_one_outcome(scenario: Scenario) -> No
     assert (len(scenario.charges), await scenario.money(again)) == (1, ("confirming", ["started"], []))
 
 
-# The mitra goes offline or disconnects ---------------------------------------------------------------------
+# Absent mitras -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("5.6")
@@ -410,12 +410,12 @@ async def test_asking_for_an_extension_is_refused_after_waiting_for_a_lock_past_
 async def test_a_decision_takes_effect_after_a_worker_has_claimed_the_end_deadline_of_the_session(
     scenario: Scenario, approved: bool
 ) -> None:
-    """After an approval the session ends at its new end. After a rejection the worker ends the session."""
+    """After an approval, the session ends at its new end. After a rejection, the worker ends the session."""
     worker = scenario.worker()
     await scenario.clock.advance(MINUTES * 60 - 5)
     decides = await scenario.decides(approved=approved)
     await scenario.clock.advance(5)
-    # The worker has claimed the deadline, so the decision cannot disarm that deadline.
+    # The worker has claimed the deadline, so the decision cannot disarm the deadline.
     assert await race(scenario.database, decides, worker.fires(sessions.SESSION_END)) == ("done", "fired")
     if not approved:
         assert not await scenario.runs()
@@ -542,7 +542,7 @@ async def test_a_race_between_a_late_message_and_a_rejection_has_one_outcome(
     assert isinstance(said[0], SessionEnded if rejected_first else sessions.SentMessage)
 
 
-# Concurrent requests, and the gateway -----------------------------------------------------------------------
+# Other races ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("5.7")

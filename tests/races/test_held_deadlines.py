@@ -61,7 +61,7 @@ async def server(
     valkey_client: "valkey.asyncio.Valkey",
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[RunningServer]:
-    """A server whose statements fail if they wait for a lock."""
+    """A server on which a statement fails if it waits for a lock."""
     monkeypatch.setattr(kit_database, "LOCK_TIMEOUT_MS", LOCK_TIMEOUT_MS)
     async with start_server(development_settings(database_url, servers.valkey_url), database) as opened:
         yield opened
@@ -119,12 +119,12 @@ async def test_the_server_checks_a_closed_socket_although_another_transaction_ho
                     await asyncio.sleep(0.01)
 
 
-# A race between a message and the chat's deadline loses no push -------------------------------------------
+# Races with messages -----------------------------------------------------------------
 
 
 @pytest.fixture
 async def chat(database: Database, make: Make, clock: VirtualClock) -> Chat:
-    """A chat whose customer is subscribed and has an unread message. The chat's push deadline is due."""
+    """A chat with a customer who has a push subscription and an unread message. The chat's push deadline is due."""
     await clock.set()
     opened = await open_chat(database, make)
     await database.execute(
@@ -170,7 +170,7 @@ def fires_push(database: Database) -> Side:
 async def test_a_message_keeps_a_deadline_that_is_already_armed(
     database: Database, chat: Chat, clock: VirtualClock
 ) -> None:
-    """If the worker fired the deadline before the message is committed, it would not see the message."""
+    """A worker that fired the deadline before the commit of the message would not see the message."""
     await message(database, chat, 1)(_no_hold)
     await clock.advance(3)
     outcome = await race(database, message(database, chat, 2), fires_push(database), waits=False)

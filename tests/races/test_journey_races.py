@@ -104,7 +104,7 @@ async def looping(database: Database, transitions: Mapping[str, Transition]) -> 
 
 
 async def arm_now(database: Database, kind: str, count: int) -> None:
-    """Arm this many deadlines of one kind, which are due now."""
+    """Arm this number of deadlines of one kind. The deadlines are due now."""
     async with database.transaction() as tx:
         now = await tx.connection.fetchval("SELECT curhat_now()")
         await deadlines.arm_each(tx, kind, [(uuid4(), now, 1) for _ in range(count)])
@@ -127,7 +127,7 @@ def calls(state: str, kind: str) -> float:
 async def test_sixty_hanging_gateway_calls_delay_no_push_and_no_refund(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each kind has its own bounded queue. A later deadline makes the worker repeat a dropped call."""
+    """Each kind of call has its own bounded queue. A later deadline makes the worker repeat a dropped call."""
     monkeypatch.setattr(deadline_loop, "MAX_FOLLOW_UPS_WAITING", 30)
     never, pushed, refunded = asyncio.Event(), asyncio.Event(), asyncio.Event()
     before = calls("dropped_total", GATEWAY)
@@ -174,7 +174,7 @@ async def test_transitions_of_one_kind_that_wait_for_locks_delay_no_other_kind(d
 async def test_a_claimed_deadline_is_not_lost_when_the_clock_is_set_back(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
-    """The time limit is not over yet when the transition runs. So the worker must fire the deadline again."""
+    """The time limit is not over yet when the transition runs. So the worker must fire the deadline again later."""
     await clock.set()
     pairing_id = await open_blast(database, await make.confirmed_payment(await make.customer()), [])
     await clock.advance(WINDOW_SECONDS)
@@ -200,8 +200,8 @@ async def check_arming_again(
     """Run a step that arms the deadline of this kind again. Another worker has claimed the old deadline meanwhile."""
     async with database.transaction() as other_worker:
         await other_worker.execute("DELETE FROM deadlines WHERE kind = $1", kind)
-        # The other worker may wait for the locks of this step. A step that waited for the other worker would cause a
-        # deadlock.
+        # The worker that has claimed the old deadline may wait for the locks of this step. A step that waited for the
+        # other worker would cause a deadlock.
         async with asyncio.timeout(2), database.transaction() as tx:
             await step(tx)
     seconds = await database.fetch(

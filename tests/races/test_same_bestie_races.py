@@ -24,7 +24,10 @@ ANSWER_SECONDS = 20 * 60
 
 
 class Scenario(msgspec.Struct, frozen=True):
-    """A customer who wants the mitra of a past chat again. `other` is another mitra who can take a customer."""
+    """A customer who wants the mitra of a past chat again.
+
+    The field `other` is another mitra who can take a customer.
+    """
 
     database: Database
     make: Make
@@ -123,8 +126,7 @@ async def scenario(database: Database, clock: VirtualClock, make: Make) -> Scena
     )
 
 
-# The time limit of the targeted pairing
-# --------------------------------------------------------------------------------------
+# Time limit ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("4.3", "2b.7")
@@ -229,7 +231,7 @@ async def test_a_race_between_rejection_and_cancellation_has_one_outcome(
         assert await scenario.failures() == [("customer_cancelled", False, True)]
 
 
-# The mitra becomes unavailable -----------------------------------------------------------------------------
+# Unavailable mitras --------------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("4.4", "4.3")
@@ -255,7 +257,7 @@ async def test_a_race_between_going_offline_and_timeout_fails_the_pairing_once(
 async def test_two_workers_that_fire_two_deadlines_of_a_pairing_fail_the_pairing_once(
     scenario: Scenario,
 ) -> None:
-    """One worker fires the timeout. The other worker fires the deadline that was armed when the mitra went offline."""
+    """One worker fires the timeout. The second worker fires the deadline that was armed when the mitra went offline."""
     await scenario.ask()
     await scenario.clock.advance(WINDOW_SECONDS)
     await run_concurrently(scenario.goes_offline())
@@ -432,7 +434,7 @@ async def test_a_race_between_an_answer_to_the_fallback_and_its_timeout_has_one_
         return
     await scenario.clock.advance(ANSWER_SECONDS - 0.001)
 
-    # The transaction of the customer's answer has deleted the deadline, and so holds the deadline's row lock. The
+    # The transaction of the customer's answer has deleted the deadline, so it holds the lock of the deadline's row. The
     # worker skips the locked deadline and does not wait.
     outcomes = await race(
         scenario.database, advance_before_commit(scenario.clock, 0.002, answers), times_out, waits=False

@@ -1,4 +1,4 @@
-"""Fixtures of the security tests: a running server, to which a test can sign users in."""
+"""Provides the security tests with a running server on which a test can sign users in."""
 
 from collections.abc import AsyncIterator
 

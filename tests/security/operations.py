@@ -142,7 +142,7 @@ async def send(
     )
 
 
-# How to call each operation --------------------------------------------------------------------------------
+# Correct calls -----------------------------------------------------------------------
 
 
 def _new_phone() -> str:
@@ -272,7 +272,7 @@ async def _reason(_server: RunningServer, _session_id: UUID) -> Body:
 
 
 def _browser() -> Browser:
-    # The server accepts a host name that does not resolve, and no test sends anything to it.
+    # The server accepts a host name that does not resolve. No test sends a push to this host.
     return Browser(f"https://push.invalid/{uuid4()}")
 
 
@@ -302,7 +302,7 @@ def _subscribed(role: Role) -> Callable[[RunningServer], Awaitable[Call]]:
 
 
 async def _push_user(server: RunningServer, role: Role) -> Person:
-    # The toggle is off. A mitra who is online and has a push subscription would be offered every open blast.
+    # The toggle is off. An online mitra with a push subscription would be offered every open blast.
     return await (server.customer() if role == "customer" else server.mitra(online=False))
 
 
@@ -408,7 +408,7 @@ async def _row_change(server: RunningServer) -> Call:
         "SELECT updated_at FROM configuration WHERE key = $1", call.ids["key"]
     )
     value = await server.database.fetchval("SELECT value FROM configuration WHERE key = $1", call.ids["key"])
-    # Send the row's current value, so that several such calls do not conflict.
+    # Send the current value of the row, so that several calls of this operation do not conflict.
     return Call(call.caller, call.ids, body={"value": int(value), "expected_updated_at": seen.isoformat()})
 
 

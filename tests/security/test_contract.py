@@ -2,9 +2,9 @@
 
 Schemathesis sends requests to a real server process. Further tests check facts that authors of clients need.
 
-Every run sends the same requests. Schemathesis generates ids and Idempotency-Keys. The test replaces half of the ids by
-existing ids. With generated ids alone, every request would end at "not found". Usually the owner of an existing id
-sends the request. The test also replaces most keys by new keys.
+Every run of this test sends the same requests. Schemathesis generates ids and Idempotency-Keys. The test replaces half
+of the ids by existing ids. With generated ids alone, every request would end at "not found". Usually the owner of an
+existing id sends the request. The test also replaces most keys by new keys.
 """
 
 import hashlib
@@ -88,7 +88,7 @@ class Population:
         self.tokens: dict[AnyRole, Iterator[str]] = {}
         self.to_be_signed_out: dict[AnyRole, Iterator[str]] = {}
         self.token_of_available_mitra = ""
-        # The existing ids, each with its owner's token. The keys are a role and the name of a parameter or field.
+        # The existing ids, each with the token of its owner. The keys are a role and the name of a parameter or field.
         self.owned: dict[tuple[AnyRole, str], list[tuple[UUID, str]]] = {}
         self.numbers = itertools.count(1)
 
@@ -264,8 +264,8 @@ def _fill_in(population: Population, operation: Operation, case: schemathesis.Ca
     token = next(
         (population.to_be_signed_out if operation.id.startswith("sign_out") else population.tokens)[role]
     )
-    # Each existing id brings its owner's token. Fill in the path last, so that the request uses the token of the path's
-    # id.
+    # Each existing id is stored with the token of its owner. Fill in the path last, so that the request uses the token
+    # of the path's id.
     for container in (case.body, case.query, case.path_parameters):
         if isinstance(container, dict):
             for name in list(container):
@@ -281,7 +281,7 @@ def _fill_in(population: Population, operation: Operation, case: schemathesis.Ca
         if isinstance(container, dict) and isinstance(phone, str) and len(phone) <= 40 and number % 2:
             container["phone"] = f"+62812{number:08d}"
     if operation.id == "set_gateway_behaviour" and isinstance(case.body, dict):
-        # Set the behaviour only for one payment. A gateway that is slow for all payments would slow down the other
+        # Set the behaviour only for one payment. A gateway that is slow for all payments would slow down all other
         # requests of this test.
         case.body.setdefault("payment_id", str(UUID(int=0)))
     return token
@@ -324,7 +324,7 @@ async def test_every_correct_call_gets_its_declared_answer(server: RunningServer
             SCHEMA[operation.path][operation.method].validate_response(answer)
 
 
-# Facts that a client's author needs ------------------------------------------------------------------------
+# Client facts ------------------------------------------------------------------------
 
 
 def _with(code: str) -> set[str]:

@@ -116,7 +116,10 @@ async def _faults(journey: Journey, customer: Person, session_id: str) -> None:
 
 
 async def _chat(journey: Journey, customer: Person, other: Person, mitra: Person) -> str:
-    """Bring the mitra online, start a session and chat in it. `other` never pays. Returns the session's id."""
+    """Bring the mitra online, start a session, and chat in the session.
+
+    `other` never pays. Returns the session's id.
+    """
     offers = (await customer.get("/pricing", purpose="session")).json()["offers"]
     async with mitra.socket() as mitras, customer.socket() as customers:
         assert (await mitra.put("/presence", {"online": True})).status_code == 200
@@ -154,7 +157,7 @@ async def _chat(journey: Journey, customer: Person, other: Person, mitra: Person
 
 
 async def _with_a_cookie(journey: Journey, database: Database) -> None:
-    """Sign in as a web client, whose token is in a cookie."""
+    """Sign in as a web client, so that the token is in a cookie."""
     await database.execute("DELETE FROM one_time_codes")
     body = await journey.code("client", "0812-9876-5432")
     # In development, this server serves our own pages, so the pages have the server's origin.
@@ -252,7 +255,7 @@ async def test_no_process_logs_a_code_or_a_token_or_a_phone_number_or_a_chat_tex
         assert (await mitra.post(f"/sessions/{session_id}/end", {"reason": reason})).status_code == 200
         await _with_a_cookie(journey, database)
         await _in_the_control_center(journey, session_id)
-        # Make the worker fire a deadline: the payment of `other` expires.
+        # Make the worker fire the deadline that expires the payment of `other`.
         await database.execute("UPDATE payments SET expires_at = curhat_now() WHERE status = 'pending'")
         await database.execute("UPDATE deadlines SET due_at = curhat_now()")
         await _until_worked(database)

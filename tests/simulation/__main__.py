@@ -1,4 +1,4 @@
-"""Run seeded schedules: `python -m tests.simulation --schedules 10000`. With `--seed 42`, repeat one schedule."""
+"""`python -m tests.simulation --schedules 10000` runs seeded schedules. The option `--seed 42` repeats one schedule."""
 
 import argparse
 import asyncio

@@ -119,8 +119,8 @@ class Bug:
 def in_statement(queries: Any, name: str, old: str, new: str) -> Callable[[], None]:
     """Replace the text `old` in a statement by `new`.
 
-    The statement must contain `old`. Parameters have the form @name in `old` and `new`. `queries` is the generated
-    module.
+    The statement must contain `old`. Parameters have the form @name in `old` and `new`. The argument `queries` is the
+    generated module.
     """
 
     def plant() -> None:
@@ -157,7 +157,7 @@ def in_module(module: Any, name: str, replacement: Any) -> Callable[[], None]:
 
 
 def in_function(owner: Any, name: str, old: str, new: str) -> Callable[[], None]:
-    """Replace a piece of the source of a function of a module or class. The piece must occur once."""
+    """Replace a piece of the source of a function of a module or class. The replaced piece must occur exactly once."""
 
     def plant() -> None:
         text = textwrap.dedent(inspect.getsource(getattr(owner, name)))
@@ -205,13 +205,13 @@ def _ignore(*_arguments: Any, **_keywords: Any) -> None:
 
 
 def in_presence_script(old: str, new: str) -> Callable[[], None]:
-    """Replace a piece of the script that Valkey runs. The piece must occur once."""
+    """Replace a piece of the script that Valkey runs. The replaced piece must occur exactly once."""
 
     def plant() -> None:
         if store._SCRIPT.count(old) != 1:
             raise LookupError(f"presence.lua has changed: {old!r} is not in it once")
         store._SCRIPT = store._SCRIPT.replace(old, new)
-        # Valkey names the script by its hash.
+        # Valkey identifies the script by its hash.
         store._SCRIPT_NAME = hashlib.sha1(store._SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
     return plant

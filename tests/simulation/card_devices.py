@@ -41,12 +41,12 @@ class CardDevices:
         return mitra_id in self._presence.connected and mitra_id not in self._presence.silent_since
 
     def publish(self, channel: str, payload: bytes) -> None:
-        """See SignalSink. Remember the mitras of the signal `requests`, until `handle_signals`."""
+        """See SignalSink. Remember the mitras of the signal `requests` until the next call of `handle_signals`."""
         if channel == "requests":
             self._signalled.update(msgspec.json.decode(payload, type=list[UUID]))
 
     async def handle_signals(self) -> None:
-        """Send the changes of all mitras that the signals named."""
+        """Send the changes of all mitras whom the signals named."""
         if self._signalled:
             mitra_ids, self._signalled = sorted(self._signalled), set()
             await self._cards.refresh(mitra_ids)

@@ -13,14 +13,17 @@ Shown = dict[str, Any]
 
 # The statuses of a payment that a client shows.
 KEPT = ("pending", "confirming", "confirmed", "unserved")
-# The statuses of an extension that waits for its answer or for the gateway.
+# The statuses of an extension that waits for the mitra's answer or for the gateway.
 OPEN = ("pending", "charging")
 # Fields that depend on the time of the read. No event updates these fields.
 VOLATILE_FIELDS = ("server_now", "other_available")
 
 
 class Device:
-    """The state that one device shows. The methods apply events in order and assert that no event is missing."""
+    """The state that one device shows.
+
+    The methods of a device apply events in order, and assert that no event is missing.
+    """
 
     def __init__(self, role: Role, user_id: UUID) -> None:
         self.role: Role = role
@@ -99,7 +102,7 @@ class Device:
     def chats_to_read(self, written: Collection[UUID], sessions: Sequence[Any], *, fresh: bool) -> list[str]:
         """Return the chats with messages that the device must read, in order to take them (`fresh`) or to compare them.
 
-        `sessions` are the sessions of the snapshot. Chats outside `written` have no messages.
+        The argument `sessions` has the sessions of the snapshot. Chats outside `written` have no messages.
         """
         mine = [session["id"] for session in sessions] if fresh else list(self._chats)
         return [chat for chat in mine if UUID(chat) in written or self._chats.get(chat)]
@@ -125,7 +128,7 @@ class Device:
             self._cards.pop(request["id"], None)
 
     def take_cards(self, requests: Sequence[Any]) -> None:
-        """Show these cards, from a welcome."""
+        """Show these cards of a welcome."""
         self._cards = {request["id"]: request for request in requests}
 
     def compare_cards(self, requests: Sequence[Any]) -> str | None:

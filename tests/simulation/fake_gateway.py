@@ -1,4 +1,4 @@
-"""Fakes of everything outside PostgreSQL: a presence that can be down or stale, and a gateway with its own records."""
+"""Fakes of the services outside PostgreSQL: a presence that can be down or stale, and a gateway with own records."""
 
 import random
 from collections.abc import Sequence
@@ -31,7 +31,8 @@ class SimulatedPresence:
         # The time when each connection was lost, by the virtual clock. After the loss, the mitra has COME_BACK_SECONDS
         # to reconnect.
         self.lost_at: dict[UUID, datetime] = {}
-        # The time at which the phone of each of these mitras died, by the virtual clock. Their sockets are still open.
+        # The time at which the phone of each of these mitras died, by the virtual clock. The sockets of these phones
+        # are still open.
         self.silent_since: dict[UUID, datetime] = {}
         # The start and the end of each absence, oldest first. A present absence is in `lost_at` or `silent_since`.
         self.absences: dict[UUID, list[tuple[datetime, datetime]]] = {}
@@ -79,8 +80,8 @@ class SimulatedPresence:
     async def is_connected(self, mitra_id: UUID) -> bool:
         """Return whether this mitra is connected (5.6).
 
-        The socket must be open and its phone not silent for too long, or the socket must have closed less than
-        COME_BACK_SECONDS ago.
+        Either the socket is open and its phone sent a frame recently, or the socket closed less than COME_BACK_SECONDS
+        ago.
         """
         found = (await self.frame_ages([mitra_id])).get(mitra_id, [])
         return any(each.last_frame < MITRA_CONNECTED_SECONDS for each in found)
@@ -88,7 +89,7 @@ class SimulatedPresence:
     async def frame_ages(self, mitra_ids: Sequence[UUID]) -> dict[UUID, list[FrameAges]]:
         """Return the frame ages of each mitra with a connection or with time left to reconnect.
 
-        A phone that works answers at once.
+        A phone that works answers immediately.
         """
         if self.unknown:
             raise PresenceUnknown
@@ -125,8 +126,9 @@ class SimulatedPresence:
 
 
 class SimulatedGateway:
-    """A gateway under the virtual clock. It decides the charge of each key once. `trouble` scales the probability of
-    faults.
+    """A gateway under the virtual clock.
+
+    The fake gateway decides the charge of each key once. The argument `trouble` scales the probability of faults.
     """
 
     def __init__(self, database: Database, random_source: random.Random, trouble: float = 1.0) -> None:
@@ -168,7 +170,9 @@ class SimulatedGateway:
         return ChargeAnswer(status or "not_found")
 
     async def refund(self, key: UUID, charge_key: UUID, payment_id: UUID, amount_rp: int) -> RefundAnswer:
-        """See Gateway. The first call with a key decides the refund: done or refused, immediately or later.
+        """See Gateway.
+
+        The first call with a key decides the refund. The refund is done or refused, immediately or later.
 
         Sometimes the first answer is wrong. Then the first answer is `failed`, and every later answer is `done`.
         """
@@ -191,7 +195,7 @@ class SimulatedGateway:
         return answer
 
     async def find_refund(self, key: UUID) -> RefundAnswer:
-        """See Gateway. Sometimes raises GatewayUnknown, as if the answer were lost."""
+        """See Gateway. Sometimes raises GatewayUnknown, which simulates a lost answer."""
         if self._random.random() < 0.15 * self._trouble:
             raise GatewayUnknown
         status = await self._database.fetchval(

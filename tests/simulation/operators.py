@@ -1,4 +1,4 @@
-"""The operators of a simulated schedule: they decide cases, approve refunds and retry refunds while journeys run."""
+"""Simulates the operators of a schedule. They decide cases, approve refunds and retry refunds while journeys run."""
 
 import random
 from typing import NamedTuple
@@ -130,7 +130,7 @@ class Operators:
     async def _a_case(self, condition: str) -> UUID | None:
         """Usually return a case for which the condition holds, and rarely any case.
 
-        Return None if there is no such case.
+        Returns None if there is no such case.
         """
         rows = await self._database.fetch(
             f"SELECT id, {condition} AS is_open FROM review_cases ORDER BY is_open DESC, id LIMIT 5"

@@ -1,4 +1,4 @@
-"""Plant each deliberate fault in turn, and check that a test fails: `python -m tests.simulation.planted_bugs`.
+"""`python -m tests.simulation.planted_bugs` plants one deliberate fault after another, and checks that a test fails.
 
 With arguments, the command plants only the faults with one of the arguments in the name. An example is `… planted_bugs
 fallback "missing answer"`. If no test fails for a fault, the exit status is 1.
@@ -18,7 +18,7 @@ CONCURRENT_BUGS = 2
 
 
 def is_caught(bug: Bug) -> tuple[bool, str, float]:
-    """Run the bug's tests with the fault.
+    """Run the tests of the bug while the bug is planted.
 
     Returns whether a test failed, the test's name or the end of the output, and the duration in seconds.
     """

@@ -20,7 +20,7 @@ from curhat.notifications.outbox import Outbox
 from tests.simulation.checker import Checker
 from tests.simulation.fake_gateway import SimulatedPresence
 
-# Stores a sign-in and its subscription as the product does.
+# Stores a sign-in and its subscription in the same way as the product.
 SUBSCRIBE = """
 WITH sign_in AS (
     INSERT INTO access_tokens (digest, role, user_id, transport, expires_at)
@@ -31,8 +31,8 @@ INSERT INTO push_subscriptions (role, user_id, token_digest, endpoint, p256dh, a
 SELECT role, user_id, digest, $3, decode(repeat('04', 65), 'hex'), decode(repeat('00', 16), 'hex'), 'id' FROM sign_in
 """
 
-# Finds the message that the product sends now, and whether the subject of the message still needs a push. Equal pushes
-# give several rows.
+# Finds the message that the product sends now, and whether the subject of the message still needs a push. If several
+# pushes are equal, the query returns several rows.
 MESSAGE_TO_SEND = """
 SELECT messages.id, messages.kind, messages.reason_at, subscriptions.role, subscriptions.user_id,
     CASE messages.kind
@@ -117,8 +117,8 @@ class PushDevices:
         # The time at which each customer was last connected. A customer who is connected needs no push.
         self._customers: set[UUID] = set()
         self._left_at: dict[UUID, datetime] = {}
-        # Look-ups of recipients that a worker must make after a commit. If this worker is killed, these look-ups are
-        # lost.
+        # The look-ups of recipients that a worker must make after a commit. If this worker is killed, these look-ups
+        # are lost.
         self._look_ups: list[FollowUp] = []
         self.outbox = Outbox(database, self, self._connected_among, partial(still_wanted, database))
         self._transitions = PushTransitions(database, self._connected_among, self.outbox.wake).by_kind()
@@ -136,7 +136,7 @@ class PushDevices:
         return {kind: keeping(transition) for kind, transition in self._transitions.items()}
 
     async def set_up(self, people: Sequence[tuple[Role, UUID]], customers: Sequence[UUID]) -> None:
-        """Subscribe half of these people. Half of the customers are connected."""
+        """Subscribe half of these people. The function marks half of the customers as connected."""
         for number, (role, user_id) in enumerate(people):
             if self._random.random() < 0.5:
                 # The outbox treats one of the two push services as a known service.

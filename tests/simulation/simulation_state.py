@@ -83,7 +83,7 @@ CONFIGURED = {
 
 CAN_ASK = "SELECT EXISTS (SELECT 1 FROM mitras WHERE id = ANY($1::uuid[]) AND id <> $2 AND can_take_customer)"
 
-# The running chats whose customers have a subscription.
+# The running chats of customers who have a push subscription.
 SUBSCRIBED_CHATS = """
 SELECT id, mitra_id FROM sessions
 WHERE status = 'active' AND EXISTS (
@@ -137,7 +137,7 @@ class Theme:
     weights: Mapping[str, float] = field(default_factory=dict)
 
 
-# Targeted pairings and extensions need several successful steps in a row, which rarely happen by chance.
+# Targeted pairings and extensions need several successful steps in a row, but chance alone rarely leads to them.
 THEMES = {
     "anything": Theme(),
     "the same bestie": Theme(
@@ -205,8 +205,8 @@ FOLLOWS = {
 
 # In one of this number of schedules, the clock goes back.
 CLOCK_GOES_BACK_EVERY = 4
-# These invariants compare times that different steps have recorded. The invariants hold only while the clock goes
-# forward.
+# The following invariants compare times that different steps have recorded. The invariants hold only while the clock
+# goes forward.
 COMPARE_RECORDED_TIMES = {
     "session_was_paid",
     "pairing_was_paid",
@@ -220,7 +220,7 @@ MAY_STOP = (
     "approve more time", "toggle", "suspend", "message", "end session", "worker", "worker", "worker", "worker",
 )  # fmt: skip
 
-# Each set contains a factor for the probability of each gateway fault. A schedule uses one set.
+# Each set contains a factor for the probability of each gateway fault. A schedule uses one set of these factors.
 TROUBLE = (0.0, 0.3, 1.0, 1.5)
 
 
@@ -264,7 +264,7 @@ class SimulationState:
             **Transitions(self.database, self.presence, self.gateway).by_kind(),  # type: ignore[arg-type]
             **self.push.by_kind(),
         }
-        # Charges that a server process has begun and not recorded. If this process is killed, these charges are lost.
+        # Charges that a server process has begun but not recorded. If this process is killed, these charges are lost.
         self.calls: list[Charge] = []
         # Calls to outside services that a worker must make after a commit. If this worker is killed, these calls are
         # lost.
@@ -316,7 +316,10 @@ class SimulationState:
         await self.push.set_up([(device.role, device.user_id) for device in self.devices], self.customers)
 
     async def run(self) -> set[str]:
-        """Run all steps, then wait until no deadline is armed. Returns the reached outcomes. Raises BrokenInvariant."""
+        """Run all steps, and then wait until no deadline is armed.
+
+        Returns the reached outcomes. Raises BrokenInvariant.
+        """
         await self.set_up()
         await self._begin_with_chats()
         steps = self._steps()
@@ -335,7 +338,7 @@ class SimulationState:
         return self.reached | {row["outcome"] for row in rows}
 
     async def _begin_with_chats(self) -> None:
-        """Give most customers a past or running chat, which sections 3 to 5 need."""
+        """Give most customers a past or running chat, because sections 3 to 5 need such chats."""
         for mitra in self.mitras:
             if self.random.random() < 0.85:
                 async with self.database.transaction() as tx:
@@ -474,7 +477,7 @@ class SimulationState:
         return f"payment {payment.id}" + (f" for {mitra}" if mitra else "")
 
     async def _past_mitra(self, customer: UUID) -> UUID | None:
-        """A mitra of this customer's history, usually an available mitra. Sometimes any mitra."""
+        """Choose a mitra of this customer's history, usually an available mitra. Sometimes any mitra."""
         if self.random.random() < 0.05:
             return self.random.choice(self.mitras)
         rows = await self.database.fetch(
@@ -501,7 +504,10 @@ class SimulationState:
         return str(row["id"])
 
     async def confirm(self) -> str | None:
-        """A customer confirms. This step is only the first transaction. The call to the gateway is a later step."""
+        """A customer confirms.
+
+        This step is only the first transaction of the operation. The call to the gateway is a later step.
+        """
         row = await self._any_payment()
         if row is None:
             return None
@@ -565,7 +571,7 @@ class SimulationState:
         return f"{key}: {before}, now {answer.status}"
 
     async def stray_charge(self) -> str | None:
-        """A lost charge finally reaches the gateway. No process gets the answer."""
+        """A lost charge finally reaches the gateway. No process gets the gateway's answer."""
         if not self.strays:
             return None
         charge, since = self.strays.pop(self.random.randrange(len(self.strays)))
@@ -653,8 +659,9 @@ class SimulationState:
         return f"extension {asked.id} in {row['id']}: {asked.status}"
 
     async def approve_more_time(self) -> str | None:
-        """A mitra approves an extension. This step is only the first transaction. The call to the gateway is a later
-        step.
+        """A mitra approves an extension.
+
+        This step is only the first transaction of the operation. The call to the gateway is a later step.
         """
         row = await self._any_extension()
         if row is None:
@@ -701,7 +708,7 @@ class SimulationState:
         return str(row["id"])
 
     async def toggle(self) -> str | None:
-        """A mitra goes online or offline. A mitra for whom a customer waits usually goes offline."""
+        """A mitra goes online or offline. If a customer waits for the mitra, the mitra usually goes offline."""
         awaited = await self._an_awaited_mitra()
         mitra = awaited or self.random.choice(self.mitras)
         online = self.random.random() < (0.3 if awaited else 0.8)
@@ -883,7 +890,7 @@ class SimulationState:
         return ", ".join(kind for kind in fired if kind) or None
 
     async def _fire(self, deadline_id: int) -> str | None:
-        """Fire one deadline. Its call to an outside service waits in `follow_ups`."""
+        """Fire one deadline. The call of a fired deadline to an outside service waits in `follow_ups`."""
         claimed: list[FollowUp] = []
 
         def keeping(kind: str) -> deadlines.Transition:
@@ -925,14 +932,14 @@ class SimulationState:
         return f"{lost} answers lost"
 
     async def follow_up(self) -> str | None:
-        """A worker makes a call that must follow an earlier commit."""
+        """A worker makes the call that must follow an earlier commit."""
         if not self.follow_ups:
             return None
         await self.follow_ups.pop(self.random.randrange(len(self.follow_ups)))()
         return "done"
 
     async def send_pushes(self) -> str | None:
-        """A worker looks up who needs a push, and sends the push messages that are due."""
+        """A worker looks up the people who need a push, and sends the due push messages."""
         outcome, broken = await self.push.send()
         if broken:
             self._fail("\n".join(broken))
@@ -1109,7 +1116,7 @@ class SimulationState:
         return self.random.choice(among) if among else None
 
     async def _a_customer(self) -> UUID | None:
-        """A customer, usually a customer who can begin a journey."""
+        """Choose a customer, usually a customer who can begin a journey."""
         rows = await self.database.fetch(
             """
             SELECT id, NOT EXISTS (SELECT 1 FROM sessions WHERE customer_id = customers.id AND status = 'active')
@@ -1173,7 +1180,7 @@ class SimulationState:
         )
 
     async def _an_awaited_mitra(self) -> UUID | None:
-        """Sometimes choose a mitra for whose answer a customer waits."""
+        """Sometimes choose a mitra who must answer a waiting customer."""
         if self.random.random() < 0.6:
             return None
         rows = await self.database.fetch(

@@ -1,4 +1,4 @@
-"""A process that stops (SIGSTOP) in the middle of a transaction, while other processes continue.
+"""Simulates a process that stops (SIGSTOP) in the middle of a transaction while other processes continue.
 
 The step of the stopped process is a task that waits inside a transaction. Other steps that need a lock of this
 transaction give up after a short time, like a step whose person still waits. When the process continues, it commits, if
@@ -71,7 +71,7 @@ class StoppedProcess:
         return asyncio.current_task() is self._task
 
     async def run_until_it_stops(self) -> bool:
-        """Run the step. Returns False if the step ended without a transaction to stop in."""
+        """Run the step. Returns False if the step ended without a transaction in which it could stop."""
 
         async def claimed() -> None:
             if self.is_current_task():
@@ -86,7 +86,7 @@ class StoppedProcess:
         return not self._task.done()
 
     async def arrive(self, _tx: Transaction) -> None:
-        """Stop before a commit, once."""
+        """Stop once before a commit."""
         if not self._after_claim:
             await self._stop()
 

@@ -33,7 +33,7 @@ async def make_failed_search(
     call_name: str = "Bunga",
     asked: Sequence[UUID] = (),
 ) -> PaymentWithCase:
-    """Make a payment that the gateway charged and whose search failed. The payment's case is open."""
+    """Make a payment that has a charge and a failed search. The payment's case is open."""
     customer_id = await server.make.customer(call_name)
     payment_id = await server.make.confirmed_payment(customer_id, price_rp=price_rp)
     charge_key = await _charged(server, payment_id, price_rp)
@@ -46,7 +46,7 @@ async def make_failed_search(
 async def make_chat_cut_short(
     server: RunningServer, *, note: str = "listrik padam"
 ) -> tuple[PaymentWithCase, UUID]:
-    """Make a chat that its mitra ended early. Returns the chat's payment with the open case, and the session's id."""
+    """Make a chat that the mitra ended early. Returns the chat's payment with the open case, and the session's id."""
     chat = await server.chat(await server.make.customer(), await server.make.mitra(max_customers=20))
     charge_key = await _charged(server, chat.payment_id, 20_000)
     async with server.database.transaction() as tx:

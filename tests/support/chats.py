@@ -30,7 +30,7 @@ SELECT id FROM started
 
 
 class Chat(msgspec.Struct, frozen=True):
-    """A running chat that was paid for, and its two members."""
+    """A running and paid chat with its two members."""
 
     id: UUID
     payment_id: UUID

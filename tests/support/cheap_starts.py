@@ -1,4 +1,4 @@
-"""Make the start of a server in the test's process cheap. The module makes the parts that all servers share only once.
+"""Makes the start of a server in the test's process cheap. The module makes the parts that all servers share only once.
 
 Hundreds of tests start a server. Without this module, each start would build the API, read the web clients and load the
 certificates again. Each check of an operator's password would take 0.1 s of processor time.
@@ -26,7 +26,10 @@ _CHEAP_HASHER: Final = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 
 class _Api:
-    """An API that several servers use, one after another. `services` belongs to the server that uses it now."""
+    """An API that several servers use, one after another.
+
+    The attribute `services` belongs to the server that uses the API now.
+    """
 
     def __init__(self, *, development: bool) -> None:
         self.services: Services | None = None

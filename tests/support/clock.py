@@ -1,4 +1,4 @@
-"""The virtual clock: in a test database, `curhat_now()` returns the time that a test has set.
+"""Provides a virtual clock. In a test database, `curhat_now()` returns the time that a test has set.
 
 Only the body of `curhat_now()` differs from production. Every statement of the product runs unchanged.
 """
@@ -11,8 +11,8 @@ from curhat.kit.database import Database
 
 START = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 
-# In plpgsql, each statement sees the rows that are committed when it runs. A transaction that waits for a lock while
-# the clock moves therefore sees the new time, as with a real clock.
+# In plpgsql, each statement sees the rows that are committed at the time of the statement. A transaction that waits for
+# a lock while the clock moves therefore sees the new time, as with a real clock.
 VIRTUAL = """
 CREATE TABLE virtual_clock (now timestamptz);
 CREATE OR REPLACE FUNCTION curhat_now() RETURNS timestamptz LANGUAGE plpgsql VOLATILE AS $$

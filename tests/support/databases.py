@@ -1,4 +1,4 @@
-"""A new database per test, created and dropped in a few milliseconds."""
+"""Creates and drops a new database for each test in a few milliseconds."""
 
 import shutil
 from pathlib import Path
@@ -23,7 +23,7 @@ def parent_of_data_folders() -> Path | None:
 
 
 async def create_database(admin: asyncpg.Connection, name: str, template: str) -> None:
-    """Create a database as a copy of `template`, to which no client may be connected.
+    """Create a database as a copy of `template`. No client may be connected to `template`.
 
     For a small template, FILE_COPY is much faster than a copy through the write-ahead log.
     """

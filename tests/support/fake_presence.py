@@ -1,4 +1,4 @@
-"""A fake of Presence. The test sets its answers."""
+"""A fake of Presence. The test sets the answers of this fake."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -8,7 +8,7 @@ from curhat.presence.store import FrameAges
 
 
 class FakePresence:
-    """Knows the mitras that the test gives. Raises PresenceUnknown while `unknown` is set."""
+    """Knows the mitras whom the test gives. Raises PresenceUnknown while `unknown` is set."""
 
     def __init__(self, *may_be_asked: UUID) -> None:
         self.mitras = list(may_be_asked)

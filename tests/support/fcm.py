@@ -64,7 +64,7 @@ def key_file() -> str:
 
 
 class Google:
-    """Google's two endpoints on a port of this machine."""
+    """Fakes of Google's two endpoints on a port of this machine."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -87,7 +87,7 @@ class Google:
         self.valid.clear()
 
     async def give_token(self, request: web.Request) -> web.StreamResponse:
-        """The token endpoint (RFC 7523): check the assertion's signature and claims."""
+        """Answer as the token endpoint does (RFC 7523). Checks the assertion's signature and claims."""
         self.token_requests += 1
         form = dict(parse_qsl((await request.read()).decode(), strict_parsing=True))
         assert form["grant_type"] == "urn:ietf:params:oauth:grant-type:jwt-bearer"

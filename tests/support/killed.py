@@ -65,7 +65,7 @@ def _signal_at(text: str, number_of_signal: signal.Signals) -> None:
 
 
 def main() -> int:
-    """Run the command that the module's docstring describes."""
+    """Run the command that the docstring of this module describes."""
     parser = argparse.ArgumentParser(prog="tests.support.killed")
     parser.add_argument("command", choices=("serve", "worker"))
     parser.add_argument("--kill-at", metavar="POINT", type=kill_at)

@@ -9,7 +9,8 @@ from asyncio.trsock import TransportSocket
 from collections.abc import AsyncIterator
 from urllib.parse import parse_qs, urlsplit
 
-# Linux: attach a packet filter to a socket. The filter "return 0" drops every packet that arrives.
+# A Linux socket option that attaches a packet filter to a socket. The filter "return 0" drops every packet that
+# arrives.
 SO_ATTACH_FILTER = 26
 DROP_EVERYTHING = struct.pack("HBBI", 0x06, 0, 0, 0)
 

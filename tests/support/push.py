@@ -1,4 +1,4 @@
-"""A browser with a push subscription, and its push service, on this machine.
+"""A fake browser with a push subscription, and its fake push service, on this machine.
 
 The browser decrypts messages as RFC 8291 and RFC 8188 describe. The browser does not use the library with which the
 product encrypts.

@@ -1,7 +1,7 @@
 """Runs races of two sides on real connections. The second side begins when the first side is about to commit.
 
 A side is a command or a worker. A command runs a step in a separate transaction, and a worker fires a due deadline as
-in production. `race(a, b)` and `race(b, a)` are the two orders.
+in production. The calls `race(a, b)` and `race(b, a)` test the two orders.
 """
 
 import asyncio
@@ -78,8 +78,8 @@ class Worker:
     def fires(self, kind: str, generation: int | None = None) -> Side:
         """Fire the oldest due deadline of this kind, or the deadline of `generation`.
 
-        The outcome is `fired`. If no such deadline exists, or if another worker has claimed it, the outcome is
-        `nothing`.
+        The outcome is `fired`. The outcome is `nothing` if no such deadline exists or another worker has claimed the
+        deadline.
         """
 
         async def side(hold: Hold) -> str:
@@ -118,10 +118,10 @@ async def race(
     meanwhile: Callable[[], Awaitable[object]] | None = None,
     waits: bool = True,
 ) -> tuple[str, str]:
-    """Run both sides and return their outcomes. `second` begins when `first` is about to commit.
+    """Run both sides and return their outcomes. The side `second` begins when the side `first` is about to commit.
 
-    With `waits`, `second` must wait for a lock. Without `waits`, `second` must end without waiting. `meanwhile` runs
-    before `first` commits.
+    With `waits`, `second` must wait for a lock. Without `waits`, `second` must end without waiting for a lock.
+    `meanwhile` runs before `first` commits.
     """
     latch = Latch()
     one = asyncio.create_task(_outcome(first(latch)))

@@ -33,7 +33,7 @@ from curhat.realtime.event_types import EventType, StreamEvent, UnsequencedEvent
 from curhat.realtime.hooks import HubHooks, SocketIdentity
 from curhat.realtime.hub import TICK_SECONDS, Hub
 
-# The maximum wait of a failing test. A passing test never waits this long.
+# The maximum wait of a failing test. A passing test never waits for this time.
 TEST_TIMEOUT_SECONDS = 20.0
 
 
@@ -156,7 +156,7 @@ class UnreliableSignals(Signals):
 class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Install nothing, so that the test run keeps its own signal handlers."""
+        """Install no signal handlers, so that the test run keeps its own handlers."""
         yield
 
 
@@ -194,7 +194,7 @@ class ServerProcess:
         await until(lambda: self._server is not None and self._server.started)
 
     async def stop(self) -> None:
-        """Stop serving, as uvicorn does at SIGTERM."""
+        """Stop serving in the same way as uvicorn at SIGTERM."""
         if self._server is not None and self._serving is not None:
             self._server.should_exit = True
             await self._serving
@@ -280,7 +280,7 @@ class Device:
         return self._connection
 
     async def open(self, process: ServerProcess, **options: Any) -> Self:
-        """Open the socket, without a hello."""
+        """Open the socket without a hello."""
         path = next(path for path, role in PATHS.items() if role == self.role)
         options.setdefault("compression", None)
         # Without this bound, the client would read even while the test requests no frames.
@@ -350,7 +350,7 @@ class Device:
             await self.next("event")
 
     async def sync(self) -> None:
-        """Wait until the server has handled every frame sent so far.
+        """Wait until the server has handled every sent frame.
 
         Send an unreadable frame, because the server answers all frames in order.
         """

@@ -54,7 +54,7 @@ async def running_server(settings: Settings, port: int = 0) -> AsyncIterator[tup
 
 
 class Person:
-    """A signed-in customer, mitra or operator, who sends HTTP requests and opens sockets with their token."""
+    """A signed-in customer, mitra or operator. This person sends HTTP requests and opens sockets with a token."""
 
     def __init__(self, http: httpx.AsyncClient, role: str, user_id: UUID, token: str) -> None:
         self.http = http
@@ -103,7 +103,7 @@ class Person:
 
 
 class Socket:
-    """A client's end of a socket. The client answers pings and keeps the events."""
+    """The client side of a socket. The client answers pings and keeps the events."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self.connection = connection
@@ -115,7 +115,7 @@ class Socket:
         self._reader: asyncio.Task[None] | None = None
 
     async def hello(self, epoch: str | None, seq: int | None) -> Self:
-        """Say hello and wait for the welcome. A null `seq` starts without resuming."""
+        """Say hello and wait for the welcome. If `seq` is null, the client starts without resuming."""
         await self.connection.send(
             json.dumps({"op": "hello", "epoch": epoch, "seq": seq, "device_id": str(uuid4())})
         )
@@ -136,7 +136,7 @@ class Socket:
                 self._arrived.notify_all()
 
     async def wait_for(self, event: str, seconds: float = 10, **matching: Any) -> dict[str, Any]:
-        """Wait for an event of this type whose data has these values. Returns its data. Raises TimeoutError."""
+        """Wait for an event of this type that has these values in its data. Returns its data. Raises TimeoutError."""
 
         def found() -> dict[str, Any] | None:
             for frame in self.events:

@@ -95,7 +95,7 @@ class RunningServer:
     async def token(
         self, role: AnyRole, user_id: UUID, *, transport: str = "bearer", good_for_seconds: float = 3600.0
     ) -> str:
-        """Give this person a token, as a sign-in would."""
+        """Give this person a token in the same way as a sign-in."""
         token = secrets.token_urlsafe(32)
         digest = hashlib.sha256(token.encode()).digest()
         if role == "operator":
@@ -130,7 +130,7 @@ class RunningServer:
         return await self.person("operator", operator_id)
 
     async def operator_with_app(self) -> tuple[Person, pyotp.TOTP]:
-        """Make an admin who is signed in and has an authenticator app."""
+        """Make a signed-in admin with an authenticator app."""
         operator = await self.operator()
         salt = second_factor.new_salt()
         await self.database.execute("UPDATE operators SET totp_salt = $2 WHERE id = $1", operator.id, salt)
@@ -144,7 +144,7 @@ class RunningServer:
 
     @contextlib.asynccontextmanager
     async def available_mitra(self) -> AsyncIterator[Person]:
-        """Make a mitra who is connected and may be asked, with a capacity of 20."""
+        """Make a connected mitra who may be asked and has a capacity of 20."""
         mitra = await self.mitra("Kak Ayu", online=False, max_customers=20)
         async with mitra.socket():
             answer = await mitra.put("/presence", {"online": True})
@@ -190,10 +190,10 @@ async def start_server(settings: Settings, database: Database, port: int = 0) ->
         yield RunningServer(url, application, http, database)
 
 
-# The contents of the tables ----------------------------------------------------------------------------------
+# Table contents ----------------------------------------------------------------------------------------------
 
-# A refused HTTP request may still change these tables. These tables have stored answers of Idempotency-Keys, streams
-# that a read creates, and counters of sign-in codes and tries. The list also has the tests' own tables.
+# A refused HTTP request may still change the following tables. These tables have stored answers of Idempotency-Keys,
+# streams that a read creates, and counters of sign-in codes and tries. The list also has the tests' own tables.
 TECHNICAL_TABLES = frozenset(
     {
         "idempotency_keys",
@@ -214,7 +214,7 @@ ORDER BY 1
 
 
 async def business_rows(database: Database) -> dict[str, tuple[int, str | None]]:
-    """Count the rows of each business table and digest its contents.
+    """Return the number of rows and a digest of the contents of each business table.
 
     Leaves out `last_seen_at`, because an open socket changes this column continuously.
     """

@@ -1,4 +1,4 @@
-"""Test which names are accepted, and which names are refused."""
+"""Test which names are accepted and which names are refused."""
 
 # ruff: noqa: RUF001 letters that look like other letters are the subject of these tests
 

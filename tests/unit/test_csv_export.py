@@ -1,4 +1,4 @@
-"""Test that a CSV opens correctly in a spreadsheet set to Indonesian, without running or changing a text."""
+"""Test that an Indonesian spreadsheet opens a CSV correctly, and neither runs nor changes a text."""
 
 import csv
 import io

@@ -31,7 +31,7 @@ REFERENCE = re.compile(rf"`(?P<path>{PATH})(?:: (?P<names>[\w.]+(?:, [\w.]+)*))?
 
 
 def decisions() -> dict[str, str]:
-    """Return a dictionary from each decision's number to the decision's section of the document."""
+    """Return the section of each decision in the document, by the decision's number."""
     sections = re.split(
         r"^### ", DOCUMENT.read_text(encoding="utf-8").split("\n## Section", 1)[1], flags=re.MULTILINE
     )
@@ -105,7 +105,7 @@ def cited_rules(path: str) -> dict[str, set[str]]:
 
 
 def linked_rules(section: str) -> list[str]:
-    """Return the numbers of the rules to which a decision's section links."""
+    """Return the numbers of the rules to which the section of a decision links."""
     return re.findall(r"\[([^\]]+)\]\(rules\.md#[^)]+\)", section)
 
 

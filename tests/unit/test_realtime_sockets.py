@@ -1,4 +1,4 @@
-"""Test one socket on a transport that the test can block: the order of frames, and the bounds."""
+"""Test the order of frames and the bounds of one socket, on a transport that the test can block."""
 
 import asyncio
 from uuid import UUID
@@ -26,7 +26,7 @@ class Transport:
         self.error: Exception | None = None
 
     async def send(self, message: Message) -> None:
-        """Accept a frame, as uvicorn's `send` does, or wait while the transport is full."""
+        """Accept a frame like uvicorn's `send`, or wait while the transport is full."""
         await self.writable.wait()
         if self.error is not None:
             raise self.error
@@ -52,7 +52,7 @@ async def socket(transport: Transport) -> Socket:
 
 
 def closed_with(socket: Socket) -> int | None:
-    """Return the close code, or None. Read the attribute through this function.
+    """Return the close code, or None. Tests read the attribute through this function.
 
     After `assert socket.close_code is None`, mypy would assume None in the rest of the test.
     """

@@ -1,4 +1,4 @@
-"""Test the report of a simulation: its figures, its faults and its violated invariants."""
+"""Test the figures, faults and violated invariants in the report of a simulation."""
 
 import pytest
 from rich.console import Console

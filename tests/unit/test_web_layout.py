@@ -37,7 +37,7 @@ SECTION = re.compile(r"^  (\w+):", re.MULTILINE)
 
 
 def first_load_of(client: str) -> set[Path]:
-    """Return the static imports of main.ts and SignedIn.svelte, because a signed-in person loads these modules at once."""
+    """Return the static imports of main.ts and SignedIn.svelte. A signed-in person loads these modules immediately."""
     found: set[Path] = set()
     open_files = [WEB / client / "main.ts", WEB / client / "SignedIn.svelte"]
     while open_files:

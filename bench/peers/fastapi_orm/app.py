@@ -1,4 +1,4 @@
-"""The one endpoint of the peer: POST /api/mitra/requests/{id}/accept."""
+"""The only endpoint of the peer is POST /api/mitra/requests/{id}/accept."""
 
 import hashlib
 import json
