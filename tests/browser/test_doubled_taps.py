@@ -187,7 +187,7 @@ async def walk_through(system: System, all_screens: dict[str, Screen], starts: t
 
 
 @pytest.mark.rule("V.6")
-async def test_a_doubled_tap_in_the_customers_app_presses_only_what_the_first_tap_pressed(
+async def test_a_doubled_tap_in_the_app_of_the_customer_presses_only_the_first_button(
     system: System,
 ) -> None:
     walk = await walk_through(system, screens.SCREENS, CUSTOMER_STARTS)
@@ -196,7 +196,7 @@ async def test_a_doubled_tap_in_the_customers_app_presses_only_what_the_first_ta
 
 
 @pytest.mark.rule("V.6")
-async def test_a_doubled_tap_in_the_mitras_app_presses_only_what_the_first_tap_pressed(
+async def test_a_doubled_tap_in_the_app_of_the_mitra_presses_only_the_first_button(
     system: System,
 ) -> None:
     walk = await walk_through(system, test_mitra_screens.SCREENS, MITRA_STARTS)

@@ -170,7 +170,7 @@ async def test_a_customer_opens_and_confirms_a_payment_only_while_a_mitra_is_ava
 
 @pytest.mark.rule("1.6", "X.10")
 @pytest.mark.invariant(11)
-async def test_while_presence_is_unknown_a_chat_continues_but_no_payment_is_charged(
+async def test_a_chat_continues_but_no_payment_is_charged_while_presence_is_unknown(
     system: System, valkey_client: valkey.asyncio.Valkey
 ) -> None:
     waiting, talking = await system.customer(), await system.customer("Mawar")

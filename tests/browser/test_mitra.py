@@ -164,7 +164,7 @@ async def test_the_toggle_works_with_the_keyboard_only(system: System) -> None:
 
 
 @pytest.mark.rule("1.1", "V.3")
-async def test_without_a_network_the_app_says_that_no_customer_can_reach_the_mitra(system: System) -> None:
+async def test_the_app_says_without_a_network_that_no_customer_can_reach_the_mitra(system: System) -> None:
     _, page = await online_mitra(system)
     await page.context.set_offline(True)
     await expect(page.get_by_role("heading", name="Tidak tersambung")).to_be_visible()

@@ -113,7 +113,7 @@ async def test_a_browser_that_is_too_old_shows_a_message_about_its_age(system: S
     await expect(page.get_by_role("button")).to_have_count(0)
 
 
-async def test_a_phone_that_stores_nothing_keeps_the_customer_signed_in_and_sends_a_message(
+async def test_a_customer_on_a_phone_without_storage_stays_signed_in_and_sends_a_message(
     system: System,
 ) -> None:
     customer = await system.customer()

@@ -290,7 +290,7 @@ async def test_a_decision_on_an_earlier_round_is_refused_after_the_case_opened_a
 
 @pytest.mark.rule("X.9")
 @pytest.mark.invariant(15)
-async def test_a_decision_is_refused_if_another_charge_of_the_same_amount_is_in_question(
+async def test_a_decision_is_refused_if_the_case_now_has_another_charge_of_the_same_amount(
     server: RunningServer,
 ) -> None:
     reviewer = await server.operator("reviewer")
@@ -446,7 +446,7 @@ async def test_a_refund_that_fails_after_its_approval_keeps_the_case_decided_unt
 
 
 @pytest.mark.invariant(15)
-async def test_a_late_charge_of_an_extension_has_its_own_case_after_the_case_of_the_session_is_decided(
+async def test_a_late_charge_of_an_extension_gets_a_separate_case_after_the_case_of_the_session_is_decided(
     server: RunningServer,
 ) -> None:
     reviewer = await server.operator("reviewer")

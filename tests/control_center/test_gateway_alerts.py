@@ -94,7 +94,7 @@ async def test_contradictory_answers_about_a_refund_lead_to_the_same_state_in_ev
 @pytest.mark.rule("X.9")
 @pytest.mark.invariant(9)
 @pytest.mark.parametrize("told_by", ["the worker's question", "a callback"])
-async def test_a_retried_refund_is_not_sent_if_the_gateway_carried_out_the_first_one_after_all(
+async def test_a_retried_refund_is_not_sent_if_the_gateway_has_carried_out_the_first_refund(
     server: RunningServer, told_by: str
 ) -> None:
     reviewer = await server.operator("reviewer")
@@ -115,7 +115,7 @@ async def test_a_retried_refund_is_not_sent_if_the_gateway_carried_out_the_first
 
 @pytest.mark.rule("X.9")
 @pytest.mark.invariant(9)
-async def test_a_retried_refund_waits_while_the_gateway_does_not_know_about_the_first_one(
+async def test_a_retried_refund_waits_while_the_gateway_does_not_know_about_the_first_refund(
     server: RunningServer,
 ) -> None:
     reviewer = await server.operator("reviewer")

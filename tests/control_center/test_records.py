@@ -293,7 +293,7 @@ async def test_the_field_connected_is_null_while_valkey_is_down(server: RunningS
 
 
 @pytest.mark.rule("X.7")
-async def test_a_higher_capacity_offers_requests_to_a_mitra_and_a_lower_capacity_closes_them(
+async def test_a_higher_capacity_offers_requests_to_a_mitra_and_a_lower_capacity_closes_requests(
     server: RunningServer,
 ) -> None:
     admin = await server.operator()

@@ -279,7 +279,7 @@ async def test_wrong_passwords_do_not_delay_a_signed_in_operator(
 
 
 @pytest.mark.rule("X.13")
-async def test_many_passwords_from_strangers_delay_no_operator_and_are_refused_when_too_many_wait(
+async def test_many_passwords_from_strangers_do_not_delay_an_operator_and_are_refused_in_excess(
     server: RunningServer, sari: UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = (await _login(server)).json()
@@ -717,7 +717,7 @@ async def test_resetting_an_operator_sets_a_new_password_and_removes_the_authent
             await reset_operator(tx, "nobody@example.id", "x")
 
 
-async def test_a_token_is_valid_for_twelve_hours_and_shows_when_it_was_last_seen(
+async def test_a_token_is_valid_for_twelve_hours_and_shows_the_time_of_its_last_use(
     server: RunningServer, sari: UUID, clock: VirtualClock
 ) -> None:
     await clock.set()

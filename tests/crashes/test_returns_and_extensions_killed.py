@@ -370,7 +370,7 @@ async def test_a_fallback_opens_one_blast_without_another_charge_when_the_server
 
 @pytest.mark.rule("5.6", "X.10", "3.5")
 @pytest.mark.invariant(2, 3, 7, 11)
-async def test_without_valkey_only_a_mitra_approves_extensions_and_no_fallback_starts(
+async def test_only_a_mitra_approves_extensions_and_no_fallback_starts_while_valkey_is_down(
     system: System, survivor: ServerProcess, worker: WorkerProcess
 ) -> None:
     """Without Valkey, the worker rejects an extension that the mitra does not answer."""

@@ -33,7 +33,7 @@ async def server(system: System) -> ServerProcess:
 
 @pytest.mark.rule("1.6", "2b.6", "X.10")
 @pytest.mark.invariant(3, 11)
-async def test_while_valkey_is_down_chats_and_the_blast_continue_without_new_charges(
+async def test_chats_and_the_blast_continue_without_new_charges_while_valkey_is_down(
     system: System, server: ServerProcess
 ) -> None:
     searches, goes_on_searching, chats, pays, wants = await system.customers(5, server)

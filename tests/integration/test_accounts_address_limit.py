@@ -192,7 +192,7 @@ async def test_requests_for_codes_are_counted_per_hour(valkey_client: Valkey, wa
     await count_code(valkey_client, 3)
 
 
-async def test_an_address_may_request_a_code_again_after_the_count_of_an_unsent_code_is_taken_back(
+async def test_an_address_may_request_another_code_after_an_unsent_code_is_no_longer_counted(
     valkey_client: Valkey,
 ) -> None:
     await count_code(valkey_client, 1)

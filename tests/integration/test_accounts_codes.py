@@ -276,7 +276,7 @@ async def test_each_phone_number_has_its_own_limits_and_its_two_roles_share_them
 
 
 @pytest.mark.rule("S.1")
-async def test_after_five_unused_codes_each_further_code_doubles_the_wait(
+async def test_each_further_code_doubles_the_wait_after_five_unused_codes(
     database: Database, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -362,7 +362,7 @@ async def test_one_address_never_delays_a_stranger_at_another_address(
 
 
 @pytest.mark.rule("X.13")
-async def test_many_addresses_get_at_most_64_codes_per_day_and_delay_a_stranger_for_at_most_an_hour(
+async def test_a_distributed_attack_gets_at_most_64_codes_per_day_and_delays_a_stranger_for_at_most_an_hour(
     database: Database, clock: VirtualClock
 ) -> None:
     await clock.set()

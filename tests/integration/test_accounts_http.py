@@ -392,7 +392,7 @@ async def test_a_known_device_of_the_owner_gets_a_code_while_a_stranger_must_wai
 
 
 @pytest.mark.rule("X.13")
-async def test_a_made_up_device_secret_does_not_reset_the_count_of_a_signed_in_person(
+async def test_an_invented_device_secret_does_not_reset_the_count_of_a_signed_in_person(
     client: httpx.AsyncClient, clock: VirtualClock
 ) -> None:
     await clock.set()

@@ -395,7 +395,7 @@ async def sign_out_device(database: Database, role: Role, user_id: UUID, device_
         await service.sign_out_device(tx, role, user_id, device_id)
 
 
-async def test_a_person_sees_the_devices_of_one_role_and_signs_out_one_of_them(
+async def test_a_person_sees_the_devices_of_one_role_and_signs_out_one_device(
     database: Database,
     authenticator: Authenticator,
     make: Make,

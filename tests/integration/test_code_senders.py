@@ -144,7 +144,7 @@ async def test_a_code_with_wrong_credentials_counts_as_refused(name: str) -> Non
     assert "old" not in repr(result)
 
 
-async def test_a_missing_template_is_a_refusal_and_the_log_has_the_error_code_of_the_company() -> None:
+async def test_a_missing_template_is_a_refusal_and_the_error_code_of_the_company_is_logged() -> None:
     async with Meta().running() as company:
         sender = whatsapp(company.url, template="another")
         assert await sender.send(PHONE, CODE) == NotSent("refused", "404/132001")

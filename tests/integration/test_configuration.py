@@ -191,7 +191,7 @@ async def test_only_one_of_ten_concurrent_changes_based_on_the_same_value_is_mad
 
 
 @pytest.mark.rule("X.5")
-async def test_each_old_value_in_the_history_equals_the_new_value_of_the_change_before(
+async def test_each_old_value_in_the_history_equals_the_new_value_of_the_previous_change(
     database: Database,
 ) -> None:
     await asyncio.gather(*(change(database, BLAST, 100 + number) for number in range(20)))

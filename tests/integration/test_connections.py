@@ -207,7 +207,7 @@ async def test_a_request_head_that_is_too_large_is_refused_before_it_is_complete
     assert closed(reason) == before + 1
 
 
-async def test_a_request_head_at_the_bounds_is_answered_and_so_is_the_next_request_head(port: Port) -> None:
+async def test_two_request_heads_of_the_maximum_size_are_answered_on_one_connection(port: Port) -> None:
     start, end = b"GET / HTTP/1.1\r\n" + _headers(MAX_HEADERS - 1), b"\r\n\r\n"
     head = start + b"x: " + b"a" * (connections.MAX_HEAD_BYTES - len(start) - len(end) - 3) + end
     assert len(head) == connections.MAX_HEAD_BYTES
@@ -435,7 +435,7 @@ async def test_a_client_that_has_read_everything_keeps_its_connection(
 # Too many connections --------------------------------------------------------------------------------------
 
 
-async def test_the_connection_that_waits_longest_for_a_head_is_closed_at_the_maximum_of_connections() -> None:
+async def test_a_full_server_closes_the_connection_that_waits_longest_for_a_request_head() -> None:
     async with serving(max_connections=4) as port:
         socket, handshake = await port.open()
         handshake.write(HANDSHAKE + b"\r\n")

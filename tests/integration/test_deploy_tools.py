@@ -353,7 +353,9 @@ async def test_a_host_refuses_a_request_that_a_page_of_another_host_sent(proxy: 
                 assert (await proxy.get(host, path, Origin=origin)).status_code == 403, (host, path, origin)
 
 
-async def test_without_tls_a_page_is_redirected_and_an_api_request_is_refused(proxy: Proxy) -> None:
+async def test_a_page_without_tls_is_redirected_and_an_api_request_without_tls_is_refused(
+    proxy: Proxy,
+) -> None:
     page = await proxy.get_plain("app.example.id", "/app/chat?x=1")
     assert page.status_code == 308
     assert page.headers["Location"] == "https://app.example.id/app/chat?x=1"

@@ -191,7 +191,7 @@ async def test_the_mock_with_the_behaviour_double_reports_each_refund_answer_twi
         ("decline", RefundAnswer("failed", "refused by the mock gateway")),
     ],
 )
-async def test_a_refund_stays_pending_until_the_behaviour_changes_and_is_then_done_or_refused(
+async def test_a_pending_refund_becomes_done_or_refused_when_the_behaviour_changes(
     database: Database, pending: Behaviour, after: Behaviour, answer: RefundAnswer
 ) -> None:
     charged = await Charged(database).behaves(pending)

@@ -46,7 +46,7 @@ async def server(
 
 @pytest.mark.rule("1.1", "V.3")
 @pytest.mark.invariant(10, 12)
-async def test_after_a_failover_valkey_accepts_older_states_and_clients_fetch_their_state_again(
+async def test_valkey_accepts_older_states_and_clients_fetch_their_state_again_after_a_failover(
     server: RunningServer,
 ) -> None:
     customer, mitra = await server.customer(), await server.mitra(online=False)

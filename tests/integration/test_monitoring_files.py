@@ -114,7 +114,7 @@ def test_the_runbook_entry_of_each_alert_has_the_parts_look_and_do_and_tell() ->
             assert word in entries[rule["alert"]]
 
 
-def test_each_alert_has_a_unit_test_in_which_it_fires_and_a_unit_test_in_which_it_does_not_fire() -> None:
+def test_each_alert_has_one_unit_test_in_which_it_fires_and_one_in_which_it_does_not_fire() -> None:
     fires: set[str] = set()
     quiet: set[str] = set()
     for test in RULE_TESTS:

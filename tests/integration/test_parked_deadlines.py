@@ -110,7 +110,7 @@ async def test_a_lost_connection_never_uses_up_a_try(
 
 @pytest.mark.rule("X.1")
 @pytest.mark.parametrize("sqlstate", OF_ITS_OWN)
-async def test_a_deadline_with_a_fault_of_its_own_is_parked_and_tried_again_every_hour(
+async def test_a_deadline_that_fails_by_itself_is_parked_and_tried_again_every_hour(
     database: Database, clock: VirtualClock, sqlstate: str
 ) -> None:
     await clock.set()
@@ -136,7 +136,7 @@ async def test_a_deadline_with_a_fault_of_its_own_is_parked_and_tried_again_ever
 @pytest.mark.parametrize(
     "wrap", [lambda one: one, lambda one: BatchTransition(batch_of(one))], ids=["single", "batch"]
 )
-async def test_while_postgresql_cannot_write_deadlines_are_tried_about_once_per_second_and_none_is_lost(
+async def test_deadlines_are_tried_once_per_second_and_none_is_lost_while_postgresql_cannot_write(
     database: Database,
     clock: VirtualClock,
     monkeypatch: pytest.MonkeyPatch,

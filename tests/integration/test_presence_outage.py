@@ -304,7 +304,7 @@ async def test_presence_is_unknown_until_an_empty_new_valkey_is_filled_again(
 
 @pytest.mark.rule("1.6")
 @pytest.mark.rule("1.2")
-async def test_no_mitra_is_available_until_the_next_heartbeat_if_the_set_is_damaged_or_lost(
+async def test_a_damaged_or_lost_set_shows_no_available_mitra_until_the_next_heartbeat(
     presence: Presence, own_valkey: OwnValkey, make: Make
 ) -> None:
     mitra = await make.mitra()

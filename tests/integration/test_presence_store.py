@@ -201,7 +201,7 @@ async def test_the_store_returns_the_ages_of_frames_of_living_connections_only(
 
 @pytest.mark.rule("5.8")
 @pytest.mark.parametrize(("gap", "heard_since"), [(2.49, 9), (2.51, 5)])
-async def test_the_time_in_which_a_mitra_is_heard_starts_again_after_a_long_gap_between_frames(
+async def test_a_gap_between_two_frames_restarts_the_time_in_which_a_mitra_was_heard(
     store: PresenceStore, gap: float, heard_since: int
 ) -> None:
     mitra, now = uuid4(), time.monotonic()
@@ -264,7 +264,7 @@ async def test_a_connection_without_a_known_start_counts_as_started_now(store: P
     assert int((await store.frame_ages([late]))[late][0].present_since) == 40
 
 
-async def test_no_data_of_a_connection_is_left_when_its_lease_is_over(store: PresenceStore) -> None:
+async def test_no_data_of_a_connection_is_left_after_the_end_of_its_lease(store: PresenceStore) -> None:
     mitra = uuid4()
     await frame(store, mitra, 3, 3, connection="old")
     await frame(store, mitra, connection="new")

@@ -131,7 +131,7 @@ async def test_the_trial_is_available_until_a_trial_session_starts(
 
 
 @pytest.mark.rule("2a.3")
-async def test_the_trial_is_available_again_after_the_search_of_a_trial_payment_found_no_mitra(
+async def test_the_trial_is_available_again_after_a_trial_search_without_a_mitra(
     database: Database, customer: UUID, make: Make
 ) -> None:
     payment_id = await trial_payment(make, customer)

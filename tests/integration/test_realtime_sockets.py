@@ -165,7 +165,7 @@ async def test_a_client_cannot_resume_from_a_seq_before_a_pruned_event(
         await device.leave()
 
 
-async def test_after_a_second_hello_the_server_resends_the_events_after_its_seq(
+async def test_the_server_answers_a_second_hello_with_the_events_after_the_seq_of_the_hello(
     process: ServerProcess, make: Make
 ) -> None:
     person = await make.person()
@@ -832,7 +832,7 @@ async def test_close_user_closes_the_sockets_of_one_role_before_and_after_the_he
     await customer.sync()
 
 
-async def test_a_user_who_was_signed_out_counts_as_gone_before_the_client_answers_the_close_frame(
+async def test_a_signed_out_user_counts_as_disconnected_before_the_client_answers_the_close_frame(
     process: ServerProcess, make: Make
 ) -> None:
     person = await make.person()
@@ -909,7 +909,7 @@ async def test_a_frame_of_64_kib_does_not_close_the_socket(process: ServerProces
     assert (await device.receive())["op"] == "error"
 
 
-async def test_a_flood_of_frames_closes_the_socket_with_4429_but_a_burst_does_not(
+async def test_a_flood_of_frames_closes_the_socket_with_4429_but_a_burst_keeps_the_socket_open(
     process: ServerProcess, make: Make
 ) -> None:
     device = await Device("customer", await make.person()).start(process)

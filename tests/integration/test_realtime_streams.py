@@ -176,7 +176,7 @@ async def test_a_user_without_an_account_has_no_stream(database: Database) -> No
         await append(database, note("customer", UUID(int=1), "to nobody"))
 
 
-async def test_after_old_events_are_pruned_new_events_continue_the_numbers(
+async def test_new_events_continue_the_numbers_after_old_events_are_pruned(
     database: Database, make: Make, clock: VirtualClock
 ) -> None:
     person = await make.person()

@@ -189,7 +189,7 @@ async def test_a_session_continues_if_it_is_extended_while_its_deadline_waits_fo
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(5)
 @pytest.mark.parametrize("how", [by_customer, by_mitra])
-async def test_no_member_can_end_a_session_after_ends_at_when_the_worker_is_late(
+async def test_no_member_can_end_a_session_after_its_end_time_even_if_the_worker_is_late(
     database: Database,
     chat: Chat,
     clock: VirtualClock,

@@ -183,7 +183,7 @@ async def test_a_user_who_is_not_a_member_gets_not_found(
 
 
 @pytest.mark.rule("X.8")
-async def test_after_the_end_a_new_message_is_refused_but_a_repeated_message_is_not(
+async def test_a_new_message_after_the_end_is_refused_but_a_repeated_message_is_answered(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
     first = await message_writer.send(chat.customer, chat.id, "a1", "halo")
@@ -318,7 +318,7 @@ async def test_a_message_repeated_while_the_session_ends_returns_the_first_messa
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(12)
 @pytest.mark.usefixtures("no_message_limits")
-async def test_under_load_all_acknowledged_messages_are_stored_and_none_after_the_end(
+async def test_the_server_under_load_stores_all_acknowledged_messages_and_no_message_after_the_end(
     database: Database, make: Make
 ) -> None:
     chats = [await open_chat(database, make) for _ in range(6)]

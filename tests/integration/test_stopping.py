@@ -88,7 +88,7 @@ async def until_answer(url: str, status: int) -> None:
 
 
 @pytest.mark.invariant(12)
-async def test_a_stopping_server_waits_for_the_proxy_then_closes_sockets_then_its_port_then_the_operations_port(
+async def test_a_stopping_server_first_waits_for_the_proxy_and_closes_its_operations_port_last(
     settings: Settings, database: Database, valkey_client: valkey.asyncio.Valkey
 ) -> None:
     server = StoppingServer(settings)

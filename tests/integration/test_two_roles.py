@@ -161,7 +161,7 @@ async def test_the_serving_role_may_use_a_new_table_after_the_next_migration(url
     await serving.close()
 
 
-async def test_the_check_of_the_serving_role_names_each_excess_right_of_the_owner_of_the_tables(
+async def test_the_check_of_the_serving_role_names_the_excess_rights_of_a_table_owner(
     database_url: str,
 ) -> None:
     connection = await asyncpg.connect(database_url)
@@ -174,7 +174,7 @@ async def test_the_check_of_the_serving_role_names_each_excess_right_of_the_owne
     await connection.close()
 
 
-async def test_a_serving_process_does_not_start_if_its_settings_name_the_owner_or_the_administrator(
+async def test_a_serving_process_does_not_start_if_its_settings_name_the_owner_role_or_the_administrator(
     servers: EmbeddedServers, urls: Urls
 ) -> None:
     settings = dataclasses.replace(

@@ -74,7 +74,7 @@ def done(answer: httpx.Response) -> Any:
 
 
 @pytest.mark.rule("X.8")
-async def test_signals_make_cards_and_events_and_availability_and_a_sign_out_visible_at_once(
+async def test_signals_make_cards_and_events_and_availability_and_sign_outs_visible_at_once(
     server: RunningServer,
 ) -> None:
     customer, mitra = await server.customer(), await server.mitra(online=False)

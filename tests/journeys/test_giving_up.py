@@ -114,7 +114,7 @@ async def test_a_charge_without_an_answer_expires_its_payment_ten_minutes_after_
 
 @pytest.mark.rule("2a.10")
 @pytest.mark.invariant(9, 15)
-async def test_a_charge_that_is_approved_after_it_was_given_up_is_refunded(
+async def test_a_charge_that_is_approved_after_its_time_limit_is_refunded(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()
@@ -152,7 +152,7 @@ async def test_an_approval_after_ten_minutes_confirms_nothing_even_if_the_worker
 
 
 @pytest.mark.rule("2a.6", "2a.10")
-async def test_a_charge_that_is_approved_just_before_it_would_be_given_up_confirms_its_payment(
+async def test_a_charge_that_is_approved_just_before_its_time_limit_confirms_the_payment(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()

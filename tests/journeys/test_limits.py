@@ -380,7 +380,7 @@ async def test_a_payment_for_an_available_mitra_needs_no_other_mitra(
 
 
 @pytest.mark.rule("1.8", "2a.9")
-async def test_a_confirmation_waits_for_an_available_mitra_and_for_the_end_of_a_cancelled_trial(
+async def test_a_confirmation_is_refused_while_no_mitra_is_available_or_a_cancelled_trial_is_open(
     server: RunningServer,
 ) -> None:
     customer = await server.customer()

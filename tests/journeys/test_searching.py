@@ -59,7 +59,7 @@ async def toggle(database: Database, mitra: UUID, *, online: bool) -> None:
 
 @pytest.mark.rule("2b.2", "2b.3", "X.1")
 @pytest.mark.invariant(4, 5)
-async def test_the_payment_is_kept_with_a_tag_and_a_case_when_nobody_accepts_in_time(
+async def test_the_payment_is_kept_with_a_tag_and_a_case_when_no_mitra_accepts_in_time(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()
@@ -158,7 +158,7 @@ async def test_a_mitra_who_rejected_is_not_asked_again(database: Database, make:
 
 
 @pytest.mark.rule("2b.6")
-async def test_a_customer_who_is_also_a_mitra_is_never_asked_in_their_own_search(
+async def test_a_customer_who_is_also_a_mitra_never_gets_a_request_of_their_own_search(
     database: Database, make: Make
 ) -> None:
     both = await make.customer()
@@ -187,7 +187,7 @@ async def test_going_offline_withdraws_the_requests_and_going_online_offers_them
 
 
 @pytest.mark.rule("2b.7")
-async def test_a_mitra_who_was_full_is_offered_a_closed_request_again_when_a_session_ends(
+async def test_a_mitra_with_freed_capacity_is_offered_a_closed_request_again_when_a_session_ends(
     database: Database, make: Make
 ) -> None:
     mitra = await make.mitra(max_customers=1)
@@ -330,7 +330,7 @@ class _Hub:
 
 
 @pytest.mark.rule("2b.5", "V.3")
-async def test_a_refresh_without_a_signal_shows_the_open_cards_and_why_a_card_closed(
+async def test_a_refresh_without_a_signal_shows_the_open_cards_and_the_reason_of_a_closed_card(
     database: Database, make: Make
 ) -> None:
     winner, loser = await make.mitras(2)

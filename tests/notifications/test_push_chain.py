@@ -368,7 +368,7 @@ async def test_a_push_message_is_never_sent_after_the_window_of_its_request(
     assert await server.database.fetchval("SELECT count(*) FROM push_messages") == 0
 
 
-async def test_the_sender_waits_as_long_as_the_push_service_requests_and_counts_no_failure(
+async def test_the_sender_obeys_the_wait_of_the_push_service_and_counts_no_failure(
     server: RunningServer, vendor: PushService, worker: Worker, clock: VirtualClock
 ) -> None:
     await clock.set()

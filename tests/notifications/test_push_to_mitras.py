@@ -72,7 +72,7 @@ def let_die(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.rule("4.7", "V.5", "X.4")
-async def test_a_mitra_whose_app_is_away_gets_a_push_without_the_text_of_the_message(
+async def test_a_mitra_with_a_closed_app_gets_a_push_without_the_text_of_the_message(
     chat: Chat, worker: Worker, clock: VirtualClock
 ) -> None:
     await chat.say(1)

@@ -34,7 +34,7 @@ async def test_a_chat_that_ends_during_a_rename_stays_ended_for_its_members(
 
 
 @pytest.mark.invariant(10)
-async def test_a_chat_that_ends_while_its_mitra_is_renamed_stays_ended_for_its_members(
+async def test_a_chat_that_ends_during_a_rename_of_the_mitra_stays_ended_for_both_members(
     database: Database, make: Make
 ) -> None:
     chat = await open_chat(database, make)
@@ -51,7 +51,7 @@ async def test_a_chat_that_ends_while_its_mitra_is_renamed_stays_ended_for_its_m
 
 
 @pytest.mark.invariant(10)
-async def test_a_payment_that_is_cancelled_while_its_mitra_is_renamed_stays_cancelled_for_its_customer(
+async def test_a_payment_that_is_cancelled_during_a_rename_of_the_mitra_stays_cancelled_for_the_customer(
     database: Database, make: Make
 ) -> None:
     chat = await open_chat(database, make)

@@ -8,7 +8,7 @@ from bench.harness.report import Figure, Peer, Target, line, percentile, write_m
 from bench.harness.sockets import read_frames, write_frame
 
 
-def test_a_figure_within_its_bound_is_ok_and_a_figure_outside_its_bound_falls_short() -> None:
+def test_a_figure_within_its_bound_is_ok_and_a_figure_beyond_its_bound_falls_short() -> None:
     at_most = Target("figure", "at most", 50)
     assert Figure("deadlines", "late", 50, "ms", at_most).verdict == "ok"
     assert Figure("deadlines", "late", 50.1, "ms", at_most).verdict == "falls short"

@@ -40,7 +40,7 @@ def test_a_command_without_a_database_setting_uses_the_servers_of_the_running_cu
     assert (settings.database_url, settings.port) == ("postgresql://up@localhost/curhat", 8001)
 
 
-def test_a_setting_from_a_file_takes_precedence_over_the_setting_of_the_running_curhat_up(
+def test_a_setting_from_a_file_overrides_the_setting_of_the_running_curhat_up(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_run_file(data_dir)

@@ -72,7 +72,7 @@ def test_a_formula_after_the_separator_of_another_language_is_not_run(separator:
 @pytest.mark.parametrize(
     "text", ["007", "0812", "1e5", "3-4", "1.5", "1,5", "12:30", "1/2/2026", "2026-11-30", "1234567890123456"]
 )
-def test_a_text_that_looks_like_a_number_or_a_date_stays_as_it_is(text: str) -> None:
+def test_a_text_that_looks_like_a_number_or_a_date_is_not_changed(text: str) -> None:
     assert cell_of(text) == f"'{text}"
 
 

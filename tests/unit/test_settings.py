@@ -557,7 +557,7 @@ def test_the_error_for_a_short_token_of_web_hooks_does_not_contain_the_token() -
     assert "too-short" not in problem
 
 
-def test_in_development_only_a_worker_with_a_configured_port_has_an_operations_port() -> None:
+def test_a_worker_in_development_has_an_operations_port_only_if_the_port_is_configured() -> None:
     assert development().operations_port_of("worker") is None
     settings = development(OPERATIONS_PORT="9100")
     assert (settings.operations_port_of("server"), settings.operations_port_of("worker")) == (None, 9100)
