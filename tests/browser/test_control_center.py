@@ -75,7 +75,7 @@ async def test_an_operator_sets_up_an_authenticator_app_and_signs_in_with_a_code
 
 
 @pytest.mark.rule("X.1")
-async def test_an_operator_reads_a_case_on_one_timeline_and_refunds_its_payment(system: System) -> None:
+async def test_an_operator_reads_the_timeline_of_a_case_and_refunds_its_payment(system: System) -> None:
     case_id = await case(system)
     operator_id, email = await operator(system, "reviewer")
     page = await control_center_page(system, operator_id)
@@ -438,7 +438,9 @@ async def test_a_changed_search_time_applies_to_the_next_search(system: System) 
 
 
 @pytest.mark.rule("S.2")
-async def test_an_admin_invites_a_mitra_then_changes_the_name_and_the_capacity(system: System) -> None:
+async def test_an_admin_invites_a_mitra_and_then_changes_the_name_and_capacity_of_the_mitra(
+    system: System,
+) -> None:
     operator_id, _ = await operator(system)
     page = await control_center_page(system, operator_id, "/mitras")
     await page.get_by_role("button", name="Invite a mitra…").click()
@@ -596,7 +598,7 @@ async def test_a_viewer_sees_everything_and_can_decide_nothing(system: System) -
     await expect(page.get_by_text("No failures today.")).to_be_visible()
 
 
-async def test_the_dashboard_follows_a_search_without_a_reload(system: System) -> None:
+async def test_the_dashboard_shows_a_new_search_without_a_reload(system: System) -> None:
     operator_id, _ = await operator(system, "viewer")
     page = await control_center_page(system, operator_id)
     await expect(page.get_by_text("Nobody is searching.")).to_be_visible()

@@ -189,7 +189,7 @@ async def test_the_app_reports_a_connection_that_was_lost_in_the_background(syst
 
 
 @pytest.mark.rule("2b.5", "V.2", "V.4", "X.4")
-async def test_the_slower_of_two_mitras_sees_why_the_card_closes(system: System) -> None:
+async def test_the_slower_of_two_mitras_sees_the_reason_of_the_closed_card(system: System) -> None:
     customer = await system.customer("Melati")
     (_, sari), (_, budi) = await online_mitra(system), await online_mitra(system, "Kak Budi")
     await system.search(customer)

@@ -103,7 +103,7 @@ async def test_a_mitra_with_an_old_browser_accepts_a_request_and_chats(system: S
 
 
 @pytest.mark.parametrize("path", ["/app/", "/mitra/", "/control-center/"])
-async def test_a_browser_that_is_too_old_shows_a_message_about_its_age(system: System, path: str) -> None:
+async def test_the_app_tells_a_person_that_the_browser_is_too_old(system: System, path: str) -> None:
     device = await system.context()
     await device.add_init_script("delete window.BigInt64Array")
     page = await device.new_page()

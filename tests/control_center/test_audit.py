@@ -134,7 +134,9 @@ async def test_a_superuser_cannot_change_or_delete_or_truncate_audit_entries(
     assert await database.fetchval(f"SELECT count(*) FROM {table}") == before
 
 
-async def test_the_owner_of_the_append_only_tables_may_only_select_and_insert(database: Database) -> None:
+async def test_the_owner_of_the_append_only_tables_may_only_select_and_insert_rows(
+    database: Database,
+) -> None:
     for table in ("audit_entries", "configuration_changes", "status_changes"):
         privileges = await database.fetch(
             "SELECT privilege_type FROM pg_class, aclexplode(relacl) "

@@ -158,7 +158,7 @@ async def test_the_charts_equal_the_counts_of_plain_sql_per_hour_and_per_day(
     assert sum(bucket["opened"] for bucket in charts["days"]) > 150
 
 
-async def test_the_figures_of_mitras_and_free_capacity_follow_presence(
+async def test_a_change_of_presence_changes_the_figures_of_mitras_and_free_capacity(
     server: RunningServer,
 ) -> None:
     viewer = await server.operator("viewer")
@@ -213,7 +213,7 @@ async def test_operators_see_the_payments_that_the_gateway_has_not_answered_for_
 
 
 @pytest.mark.rule("X.1")
-async def test_operators_see_how_many_deadlines_keep_failing(server: RunningServer) -> None:
+async def test_operators_see_the_number_of_failing_deadlines(server: RunningServer) -> None:
     viewer = await server.operator("viewer")
     assert (await viewer.get("/dashboard")).json()["deadlines_parked"] == 0
     await server.database.execute(

@@ -453,7 +453,7 @@ async def test_a_failed_trial_has_a_case_and_nothing_to_refund(server: RunningSe
     assert (decided.json()["status"], decided.json()["refund"]) == ("decided", None)
 
 
-async def test_a_cut_short_session_is_refunded_when_the_gateway_confirms_the_refund(
+async def test_a_session_that_was_cut_short_is_refunded_when_the_gateway_confirms_the_refund(
     server: RunningServer,
 ) -> None:
     reviewer = await server.operator("reviewer")

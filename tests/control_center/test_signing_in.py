@@ -337,7 +337,7 @@ async def test_a_sign_in_needs_a_code_when_an_authenticator_app_is_set_up(
     assert problem(await _login(server, totp=totp.at(now))) == (200, None)
 
 
-async def test_a_right_password_without_a_code_does_not_count_as_wrong(
+async def test_a_right_password_without_a_code_does_not_count_as_a_wrong_password(
     server: RunningServer, sari: UUID, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -376,7 +376,7 @@ async def test_concurrent_wrong_codes_are_delayed_like_consecutive_wrong_codes(
     assert sorted(map(problem, answers)) == [INVALID] * FREE_CODES + [TOO_MANY] * 3
 
 
-async def test_confirming_an_authenticator_app_counts_the_wrong_codes(
+async def test_the_confirmation_of_an_authenticator_app_counts_wrong_codes(
     server: RunningServer, sari: UUID, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -499,7 +499,7 @@ async def test_new_recovery_codes_replace_the_old_codes(
     assert problem(await _login(server, recovery_code=new[0])) == (200, None)
 
 
-async def test_setting_up_another_app_needs_the_password_and_a_code_of_the_current_app(
+async def test_a_new_authenticator_app_needs_the_password_and_a_code_of_the_current_app(
     server: RunningServer, sari: UUID, clock: VirtualClock
 ) -> None:
     await clock.set()

@@ -68,7 +68,7 @@ async def fail_over(servers: EmbeddedServers, standby: Path) -> None:
 
 @pytest.mark.rule("1.1", "1.2", "V.3")
 @pytest.mark.invariant(10, 12)
-async def test_availability_and_clients_follow_a_failover_that_lost_commits(
+async def test_availability_and_clients_are_right_after_a_failover_that_lost_commits(
     own_system: System, own_servers: EmbeddedServers
 ) -> None:
     server = own_system.server()

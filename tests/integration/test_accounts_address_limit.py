@@ -84,7 +84,9 @@ async def test_an_address_gets_as_many_answers_as_the_limit_allows(
 
 
 @pytest.mark.rule("X.13")
-async def test_strangers_behind_an_address_do_not_stop_a_signed_in_person(valkey_client: Valkey) -> None:
+async def test_strangers_at_the_address_of_a_signed_in_person_do_not_stop_that_person(
+    valkey_client: Valkey,
+) -> None:
     application = limited(valkey_client, 10)
     assert await statuses(application, 20) == [200] * 10 + [429] * 10
     assert await statuses(application, 1, person="mitra:1") == [200]

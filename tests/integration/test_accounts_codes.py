@@ -469,7 +469,7 @@ async def test_only_five_of_many_concurrent_wrong_tries_are_counted(database: Da
 
 
 @pytest.mark.rule("S.1")
-async def test_many_concurrent_tries_with_a_right_code_make_one_sign_in(database: Database) -> None:
+async def test_only_one_of_many_concurrent_tries_with_a_right_code_signs_in(database: Database) -> None:
     sent = await ask(database)
     found = await outcomes(*(verify(database, sent.request_id, sent.code) for _ in range(20)))
     assert found == {"SignIn": 1, "CodeInvalid": 19}
@@ -477,7 +477,7 @@ async def test_many_concurrent_tries_with_a_right_code_make_one_sign_in(database
 
 
 @pytest.mark.rule("S.1")
-async def test_two_concurrent_first_sign_ins_make_one_customer(
+async def test_two_concurrent_first_sign_ins_create_one_customer(
     database: Database, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -541,9 +541,7 @@ def test_the_repr_of_a_sign_in_contains_no_secret() -> None:
 
 
 @pytest.mark.rule("S.1")
-async def test_pruning_deletes_old_codes_and_tokens_and_keeps_recent_ones(
-    database: Database, clock: VirtualClock
-) -> None:
+async def test_pruning_deletes_only_old_codes_and_tokens(database: Database, clock: VirtualClock) -> None:
     await clock.set()
     sent = await ask(database)
     await verify(database, sent.request_id, sent.code)

@@ -344,7 +344,7 @@ async def test_many_new_people_behind_one_network_address_can_sign_in_within_an_
 
 
 @pytest.mark.rule("S.1")
-async def test_requests_that_send_no_code_use_up_no_codes_of_their_network_address(
+async def test_a_request_without_a_sent_code_does_not_count_against_its_network_address(
     connect: Connect, settings: Settings, clock: VirtualClock
 ) -> None:
     await clock.set()

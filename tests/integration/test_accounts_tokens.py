@@ -147,7 +147,7 @@ async def test_the_use_of_a_token_is_recorded_at_most_once_per_hour_and_not_with
     assert await database.fetchval(seen) == START + timedelta(seconds=3601)
 
 
-async def test_the_use_of_a_token_does_not_revive_it(
+async def test_the_use_of_an_expired_token_does_not_make_it_valid_again(
     database: Database, authenticator: Authenticator, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()
@@ -324,7 +324,7 @@ async def test_a_person_who_is_not_a_mitra_cannot_be_suspended(database: Databas
         await lift(database, customer_id)
 
 
-async def test_expired_revoked_and_suspended_tokens_are_reported_as_signed_out(
+async def test_expired_or_revoked_or_suspended_tokens_are_reported_as_signed_out(
     database: Database, authenticator: Authenticator, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()

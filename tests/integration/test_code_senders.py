@@ -248,7 +248,7 @@ async def test_a_code_counts_as_sent_if_one_answer_is_lost_and_the_next_sender_f
     assert await senders.send(PHONE, CODE) == "whatsapp"
 
 
-async def test_a_code_that_no_sender_takes_is_an_error_that_says_when_to_try_again() -> None:
+async def test_a_code_that_no_sender_takes_causes_an_error_with_the_time_to_wait() -> None:
     senders = CodeSenders({"whatsapp": Scripted(NotSent("number", "131026")), "sms": Scripted(UNAVAILABLE)})
     with pytest.raises(CodeNotSent) as refused:
         await senders.send(PHONE, CODE)

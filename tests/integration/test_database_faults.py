@@ -209,7 +209,7 @@ async def test_a_step_waits_for_a_lock_only_for_a_bounded_time(
 
 
 @pytest.mark.invariant(12)
-async def test_a_commit_is_unknown_and_took_effect_if_its_answer_is_lost(
+async def test_a_commit_with_a_lost_answer_is_reported_as_unknown_and_took_effect(
     primary: PostgresProxy, pool: Database, database: Database, make: Make
 ) -> None:
     mitra = await make.mitra()
@@ -229,7 +229,7 @@ async def test_a_commit_is_unknown_and_took_effect_if_its_answer_is_lost(
 
 
 @pytest.mark.invariant(12)
-async def test_a_commit_that_postgresql_never_received_is_unknown(
+async def test_a_commit_that_postgresql_never_received_is_reported_as_unknown(
     primary: PostgresProxy, pool: Database, database: Database, make: Make
 ) -> None:
     mitra = await make.mitra()
@@ -273,7 +273,7 @@ async def test_a_commit_that_postgresql_refuses_is_known_to_have_failed(pool: Da
 
 
 @pytest.mark.invariant(12)
-async def test_a_commit_is_unknown_after_a_bounded_wait_for_a_lost_synchronous_standby(
+async def test_a_commit_is_reported_as_unknown_after_a_bounded_wait_for_a_lost_standby(
     database_url: str, database: Database, make: Make
 ) -> None:
     mitra = await make.mitra()
@@ -297,7 +297,7 @@ async def test_a_commit_is_unknown_after_a_bounded_wait_for_a_lost_synchronous_s
 
 
 @pytest.mark.invariant(12)
-async def test_a_commit_is_unknown_if_an_operator_cancels_its_wait_for_the_standby(
+async def test_a_commit_is_reported_as_unknown_if_an_operator_cancels_its_wait_for_the_standby(
     database_url: str, database: Database, make: Make
 ) -> None:
     """PostgreSQL then commits with a warning, because a failover may lose the commit."""
@@ -331,7 +331,7 @@ async def _reload(database: Database, standbys: str) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_database_closes_although_a_connection_is_in_use(
+async def test_a_database_pool_closes_while_a_connection_is_in_use(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kit_database, "CLOSE_TIMEOUT_SECONDS", 0.05)

@@ -104,7 +104,7 @@ async def test_both_servers_answer_and_postgres_has_durable_settings(own_servers
 
 
 @pytest.mark.usefixtures("own_servers")
-def test_other_users_cannot_enter_the_servers_folders(data_dir: Path) -> None:
+def test_other_users_cannot_enter_the_folders_of_the_servers(data_dir: Path) -> None:
     """The start changes no access rights of the parent folders."""
     folders = [
         data_dir,
@@ -194,7 +194,7 @@ async def test_the_unfinished_cluster_of_a_killed_initdb_is_removed(data_dir: Pa
     assert not unfinished.exists()
 
 
-async def test_postgres_starts_when_another_process_has_the_process_id_in_postmaster_pid(
+async def test_postgres_starts_even_if_another_process_has_the_process_id_from_postmaster_pid(
     data_dir: Path,
 ) -> None:
     async with embedded_servers(data_dir) as servers:

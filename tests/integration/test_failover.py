@@ -76,7 +76,7 @@ async def test_the_status_reports_a_read_only_postgresql_and_writes_answer_503(
     assert not before & set(await server.database.fetchval(OWN_CONNECTIONS))
 
 
-async def test_a_write_on_a_read_only_server_replaces_every_connection(
+async def test_a_write_to_a_read_only_server_makes_the_pool_replace_every_connection(
     servers: EmbeddedServers, database_url: str
 ) -> None:
     """Without this replacement, a pool would keep its connections to the old primary."""

@@ -65,7 +65,9 @@ async def test_the_mock_can_decline_one_payment_or_all_payments(database: Databa
 
 
 @pytest.mark.rule("2a.1")
-async def test_find_charge_finds_an_approved_charge_whose_answer_was_lost(database: Database) -> None:
+async def test_the_method_find_charge_finds_an_approved_charge_after_a_lost_answer(
+    database: Database,
+) -> None:
     mock, key, payment_id = MockGateway(database), uuid4(), uuid4()
     await mock.set_behaviour("lost", payment_id)
     call = asyncio.create_task(mock.charge(key, payment_id, 10_000))
@@ -160,7 +162,7 @@ class Charged:
 
 
 @pytest.mark.rule("2a.1")
-async def test_find_refund_finds_a_refund_whose_answer_was_lost(database: Database) -> None:
+async def test_the_method_find_refund_finds_a_refund_after_a_lost_answer(database: Database) -> None:
     charged = await Charged(database).behaves("lost")
     async with charged.refunding("done"):
         # The caller requests the same refund again, as the worker does.

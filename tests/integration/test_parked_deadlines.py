@@ -80,7 +80,7 @@ async def fail_repeatedly(database: Database, clock: VirtualClock, transition: T
 @pytest.mark.rule("X.1")
 @pytest.mark.invariant(12)
 @pytest.mark.parametrize("sqlstate", OF_THE_SURROUNDINGS)
-async def test_a_fault_of_the_surroundings_never_uses_up_a_try(
+async def test_a_fault_of_the_surroundings_never_uses_up_a_try_of_a_deadline(
     database: Database, clock: VirtualClock, sqlstate: str
 ) -> None:
     await clock.set()
@@ -98,7 +98,7 @@ async def test_a_fault_of_the_surroundings_never_uses_up_a_try(
     [ConnectionResetError(), TimeoutError(), CommitUnknown(), PresenceUnknown(), asyncpg.InterfaceError("")],
     ids=repr,
 )
-async def test_a_lost_connection_never_uses_up_a_try(
+async def test_a_lost_connection_never_uses_up_a_try_of_a_deadline(
     database: Database, clock: VirtualClock, error: Exception
 ) -> None:
     await clock.set()

@@ -23,7 +23,7 @@ async def left_seconds(client: "valkey.asyncio.Valkey", customer: object) -> flo
     return until_ms / 1000 - float(seconds) - float(micros) / 1e6
 
 
-async def test_the_welcome_and_each_later_frame_renew_a_customers_lease(
+async def test_the_welcome_and_each_later_frame_renew_the_lease_of_a_customer(
     customers: CustomerConnections, valkey_client: "valkey.asyncio.Valkey"
 ) -> None:
     customer = uuid4()

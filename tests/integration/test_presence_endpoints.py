@@ -56,7 +56,7 @@ async def absent_presence(database: Database) -> AsyncIterator[Presence]:
 
 
 @pytest.mark.rule("1.1")
-async def test_the_server_changes_the_mitras_availability_before_it_answers_the_toggle(
+async def test_the_server_changes_the_availability_of_a_mitra_before_it_answers_the_toggle(
     database: Database, presence: Presence, make: Make
 ) -> None:
     mitra = await make.mitra(online=False, max_customers=3)

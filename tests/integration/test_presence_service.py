@@ -566,7 +566,7 @@ async def test_devices_get_each_change_of_presence_once(
     assert device_messages[2:] == [(mitra, msgspec.structs.replace(online, online=False))]
 
 
-async def test_a_wrong_report_that_a_mitra_is_disconnected_is_corrected(
+async def test_the_server_corrects_a_wrong_report_of_a_disconnected_mitra(
     presence: Presence,
     device_messages: list[tuple[UUID, MitraPresence]],
     valkey_client: "valkey.asyncio.Valkey",

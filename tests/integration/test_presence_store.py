@@ -238,7 +238,7 @@ async def test_a_new_connection_continues_the_presence_of_a_connection_that_ende
 
 
 @pytest.mark.rule("5.6", "X.10")
-async def test_the_presence_of_a_connection_begins_with_its_opening_after_valkey_forgot_it(
+async def test_the_presence_of_a_forgotten_connection_begins_at_the_opening_of_the_connection(
     store: PresenceStore, valkey_client: "valkey.asyncio.Valkey"
 ) -> None:
     mitra = uuid4()
@@ -471,7 +471,7 @@ async def test_presence_is_unknown_when_valkey_is_unreachable() -> None:
 
 
 @pytest.mark.rule("1.1", "5.6")
-async def test_push_makes_a_mitra_eligible_for_offers_and_never_connected(
+async def test_push_makes_a_mitra_eligible_for_offers_but_never_connected(
     store: PresenceStore, valkey_client: "valkey.asyncio.Valkey"
 ) -> None:
     mitra = uuid4()
@@ -514,7 +514,7 @@ async def test_an_older_state_does_not_restore_a_deleted_subscription(store: Pre
 
 
 @pytest.mark.parametrize("written", ["for ever", "1e99", "99999999999999"])
-async def test_a_mitra_with_a_damaged_field_push_until_is_not_reachable(
+async def test_a_mitra_with_a_damaged_push_time_is_not_reachable_by_push(
     store: PresenceStore, written: str
 ) -> None:
     mitra = uuid4()

@@ -228,7 +228,7 @@ async def test_an_event_that_is_committed_just_after_the_read_of_the_head_is_sen
 
 
 @pytest.mark.invariant(10)
-async def test_a_hello_stops_a_running_gap_read(
+async def test_a_hello_stops_a_running_read_of_missed_events(
     process: ServerProcess, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     person = await make.person()
@@ -341,7 +341,7 @@ async def test_the_comparison_with_postgresql_finds_an_event_whose_signal_was_lo
     await other.read_until(1)
 
 
-async def test_a_running_hub_compares_periodically(
+async def test_a_running_hub_compares_stream_heads_periodically(
     start_process: StartProcess, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub_module, "COMPARE_PERIOD_SECONDS", 0.05)
@@ -393,7 +393,7 @@ async def test_the_next_event_makes_the_hub_read_an_event_whose_signal_was_lost(
     assert device.applied == [(1, "lost"), (2, "arrives")]
 
 
-async def test_the_hub_repeats_a_failed_gap_read_at_the_next_comparison(
+async def test_the_hub_repeats_a_failed_read_of_missed_events_at_the_next_comparison(
     process: ServerProcess, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     person = await make.person()
@@ -819,7 +819,7 @@ async def test_signing_out_closes_the_sockets_of_the_revoked_token_with_4401(
     await stays.read_until(1)
 
 
-async def test_close_user_closes_the_sockets_of_one_role_before_and_after_the_hello(
+async def test_the_method_close_user_closes_the_sockets_of_one_role_before_and_after_the_hello(
     process: ServerProcess, make: Make
 ) -> None:
     person = await make.person()
@@ -954,7 +954,7 @@ async def _empty_pieces(connection: ClientConnection) -> None:
 
 
 @pytest.mark.parametrize("flood", [_pings, _pongs, _empty_pieces])
-async def test_frames_that_the_application_never_sees_count_as_frames(
+async def test_frames_that_the_application_never_sees_count_against_the_frame_limit(
     process: ServerProcess, make: Make, flood: Callable[[ClientConnection], Awaitable[None]]
 ) -> None:
     device = await Device("customer", await make.person()).start(process)
@@ -985,7 +985,7 @@ async def test_the_sixth_hello_within_ten_seconds_closes_the_socket_with_4429(
 
 
 @pytest.mark.parametrize("says_hello", [True, False])
-async def test_an_eleventh_socket_of_a_person_closes_the_oldest_one_with_4429(
+async def test_an_eleventh_socket_of_a_person_closes_the_oldest_socket_with_4429(
     process: ServerProcess, make: Make, says_hello: bool
 ) -> None:
     person = await make.person()

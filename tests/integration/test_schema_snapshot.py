@@ -109,7 +109,7 @@ END $$;
 """
 
 
-def test_each_table_in_the_snapshot_is_followed_by_the_objects_of_the_table() -> None:
+def test_the_snapshot_lists_each_table_before_the_objects_of_the_table() -> None:
     assert snapshot(DUMP) == NOTICE + SNAPSHOT
 
 

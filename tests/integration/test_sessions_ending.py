@@ -158,7 +158,7 @@ async def test_only_a_member_can_end_a_session(database: Database, make: Make, c
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(5)
-async def test_the_deadline_does_not_end_a_session_before_ends_at(
+async def test_the_deadline_does_not_end_a_session_before_its_end_time(
     database: Database, chat: Chat, clock: VirtualClock
 ) -> None:
     await clock.advance(HALF_AN_HOUR - 0.001)
@@ -208,7 +208,7 @@ async def test_no_member_can_end_a_session_after_its_end_time_even_if_the_worker
 
 
 @pytest.mark.rule("X.8")
-async def test_a_suspension_does_not_end_a_session_after_ends_at(
+async def test_a_suspension_does_not_end_a_session_after_its_end_time(
     database: Database, chat: Chat, clock: VirtualClock
 ) -> None:
     await clock.advance(HALF_AN_HOUR)
@@ -221,7 +221,7 @@ async def test_a_suspension_does_not_end_a_session_after_ends_at(
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(6)
-async def test_several_concurrent_ends_take_effect_once_with_at_most_one_case(
+async def test_several_concurrent_ends_of_a_session_take_effect_once_and_open_at_most_one_case(
     database: Database, make: Make
 ) -> None:
     for number in range(12):

@@ -137,7 +137,7 @@ async def test_a_chat_runs_from_its_first_message_to_the_history(client: AsyncCl
 
 
 @pytest.mark.rule("X.8")
-async def test_a_repeated_end_gets_the_first_answer_only_under_the_same_key(
+async def test_a_repeated_end_of_a_session_gets_the_first_answer_only_under_the_same_key(
     client: AsyncClient, chat: Chat
 ) -> None:
     first = await client.post(path(chat, chat.customer, "/end"), headers=headers(chat.customer, "k1"))

@@ -198,7 +198,7 @@ async def test_a_new_message_after_the_end_is_refused_but_a_repeated_message_is_
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(5)
-async def test_a_message_is_refused_as_soon_as_the_clock_of_the_database_reaches_ends_at(
+async def test_a_message_is_refused_as_soon_as_the_clock_of_the_database_reaches_the_end_time(
     database: Database, make: Make, clock: VirtualClock, message_writer: MessageWriter
 ) -> None:
     await clock.set(START)
@@ -216,7 +216,7 @@ async def test_a_message_is_refused_as_soon_as_the_clock_of_the_database_reaches
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(5)
-async def test_a_message_is_refused_if_it_waits_for_the_lock_of_the_session_until_ends_at(
+async def test_a_message_is_refused_if_it_waits_for_the_lock_of_the_session_until_the_end_time(
     database: Database, make: Make, clock: VirtualClock, message_writer: MessageWriter
 ) -> None:
     await clock.set(START)
@@ -233,7 +233,7 @@ async def test_a_message_is_refused_if_it_waits_for_the_lock_of_the_session_unti
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(5)
-async def test_a_message_is_refused_if_its_batch_waits_for_a_lock_until_ends_at(
+async def test_a_message_is_refused_if_its_batch_waits_for_a_lock_until_the_end_time(
     database: Database, make: Make, clock: VirtualClock
 ) -> None:
     await clock.set(START)

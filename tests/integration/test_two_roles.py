@@ -123,7 +123,7 @@ async def test_the_serving_role_cannot_change_the_audit_or_the_schema(urls: Urls
     await serving.close()
 
 
-async def test_every_operation_and_the_worker_need_no_more_than_the_serving_role(
+async def test_the_serving_role_is_enough_for_every_operation_and_for_the_worker(
     servers: EmbeddedServers, urls: Urls, database: Database, valkey_client: "valkey.asyncio.Valkey"
 ) -> None:
     """The pool of the tests acts as the owner. The server and the worker have only the serving role."""
@@ -217,7 +217,7 @@ async def test_the_stored_password_of_a_role_has_the_form_that_postgresql_uses(u
         ),
     ],
 )
-async def test_urls_that_do_not_name_two_roles_of_one_database_are_refused(
+async def test_the_urls_of_the_roles_must_name_two_roles_of_one_database(
     run: Run, owner: str, serving: str, sentence: str
 ) -> None:
     status, _, errors = await run("roles", Urls("postgresql:///?host=/x", owner, serving))
@@ -235,7 +235,7 @@ async def test_doctor_says_whether_the_role_is_a_serving_role(
     assert "FAIL PostgreSQL role: it may administer the server; " in output
 
 
-async def test_doctor_for_production_names_faults_that_would_otherwise_show_too_late(
+async def test_doctor_for_production_names_the_hidden_faults_of_an_installation(
     run: Run, urls: Urls, servers: EmbeddedServers, tmp_path: Path
 ) -> None:
     key = tmp_path / "key"

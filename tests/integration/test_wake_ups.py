@@ -109,7 +109,7 @@ async def test_a_sleeping_worker_wakes_for_a_deadline_that_is_due_now(
 
 
 @pytest.mark.rule("4.1")
-async def test_the_outbox_sends_at_once_a_message_that_its_own_worker_has_enqueued(
+async def test_the_outbox_immediately_sends_a_message_that_its_own_worker_has_enqueued(
     server: RunningServer, worker: Services
 ) -> None:
     async with push_service() as vendor:

@@ -154,7 +154,7 @@ async def test_a_trial_is_confirmed_without_a_charge_at_the_gateway(database: Da
 
 
 @pytest.mark.rule("2a.3")
-async def test_a_session_uses_up_the_trial_and_a_rejected_search_does_not(
+async def test_a_session_uses_up_the_trial_but_a_rejected_search_does_not(
     database: Database, make: Make
 ) -> None:
     customer, mitra = await make.customer(), await make.mitra()

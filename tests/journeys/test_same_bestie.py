@@ -242,7 +242,7 @@ async def test_a_targeted_pairing_that_starts_after_a_configuration_change_has_t
 
 
 @pytest.mark.rule("4.6")
-async def test_a_mitra_in_another_chat_gets_the_card_while_below_capacity(
+async def test_a_mitra_in_another_chat_below_capacity_gets_the_card(
     database: Database, make: Make, past_chat: PastChat
 ) -> None:
     await open_chat(database, make, mitra_id=past_chat.mitra)
@@ -452,7 +452,7 @@ async def test_a_successful_fallback_marks_the_failure_as_recovered_and_opens_no
 
 @pytest.mark.rule("3.5", "3.8", "X.1")
 @pytest.mark.invariant(4)
-async def test_both_failure_events_refer_to_one_case_when_the_fallback_fails_too(
+async def test_both_failure_events_refer_to_one_case_when_the_fallback_also_fails(
     database: Database, clock: VirtualClock, make: Make, past_chat: PastChat
 ) -> None:
     await clock.set()

@@ -85,7 +85,7 @@ async def test_a_push_is_in_the_language_of_its_subscription(
     assert browser.read(vendor.received[0])["title"] == "Someone needs to talk"
 
 
-async def test_each_request_has_its_own_topic_in_the_standards_format(
+async def test_each_request_has_its_own_topic_in_the_format_of_the_standard(
     server: RunningServer, vendor: PushService, worker: Worker
 ) -> None:
     mitra, _ = await subscribed_mitra(server, vendor)

@@ -23,7 +23,7 @@ async def subscribe(person: Person, browser: Browser, **more: Any) -> None:
     assert answer.status_code == 204, answer.text
 
 
-async def test_both_roles_get_the_same_public_key_to_subscribe_with(server: RunningServer) -> None:
+async def test_both_roles_get_the_same_public_key_for_subscriptions(server: RunningServer) -> None:
     customer, mitra = await server.customer(), await server.mitra()
     keys = {(await person.get("/push-key")).json()["public_key"] for person in (customer, mitra)}
     (key,) = keys

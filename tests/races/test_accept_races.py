@@ -99,7 +99,7 @@ async def test_ten_concurrent_accepts_of_the_winner_return_the_same_session(
 
 @pytest.mark.rule("2b.7")
 @pytest.mark.invariant(5, 6)
-async def test_an_accept_does_not_win_after_waiting_for_a_lock_past_the_deadline(
+async def test_an_accept_that_waits_for_a_lock_past_the_deadline_does_not_win(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()
@@ -196,7 +196,7 @@ async def test_a_race_between_accept_and_cancellation_has_one_outcome(
 
 @pytest.mark.rule("2b.7", "2b.8")
 @pytest.mark.invariant(6)
-async def test_an_accept_is_refused_after_waiting_for_the_toggle_to_offline(
+async def test_an_accept_that_waits_for_the_switch_to_offline_is_refused(
     database: Database, make: Make
 ) -> None:
     payment_id = await make.confirmed_payment(await make.customer())
@@ -218,7 +218,7 @@ async def test_an_accept_is_refused_after_waiting_for_the_toggle_to_offline(
 
 @pytest.mark.rule("2b.7", "X.8")
 @pytest.mark.invariant(6)
-async def test_a_suspension_ends_the_new_session_after_waiting_for_the_accept(
+async def test_a_suspension_that_waits_for_an_accept_ends_the_new_session(
     database: Database, make: Make
 ) -> None:
     payment_id = await make.confirmed_payment(await make.customer())

@@ -394,7 +394,7 @@ async def test_a_race_between_asking_for_an_extension_and_the_end_of_the_session
 
 @pytest.mark.rule("5.7", "X.8")
 @pytest.mark.invariant(5, 6)
-async def test_asking_for_an_extension_is_refused_after_waiting_for_a_lock_past_the_end_of_the_session(
+async def test_a_request_for_an_extension_is_refused_if_it_waits_for_a_lock_past_the_end_of_the_session(
     scenario: Scenario,
 ) -> None:
     await scenario.clock.advance(MINUTES * 60 - 0.001)

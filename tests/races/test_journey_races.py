@@ -33,7 +33,7 @@ from tests.support.people import Make
 
 @pytest.mark.rule("2a.8")
 @pytest.mark.invariant(6)
-async def test_a_second_payment_is_refused_after_waiting_for_an_accept_to_commit(
+async def test_a_second_payment_that_waits_for_the_commit_of_an_accept_is_refused(
     database: Database, make: Make
 ) -> None:
     customer, mitra = await make.customer(), await make.mitra()
@@ -259,7 +259,7 @@ async def test_a_new_call_name_reaches_the_mitra_of_a_running_session(database: 
 
 @pytest.mark.rule("X.4", "V.3")
 @pytest.mark.invariant(10)
-async def test_an_accept_shows_the_new_call_name_after_waiting_for_the_change(
+async def test_an_accept_that_waits_for_a_rename_shows_the_new_call_name(
     database: Database, make: Make
 ) -> None:
     customer, mitra = await make.customer("Bunga"), await make.mitra()

@@ -71,7 +71,7 @@ async def test_a_payment_that_is_cancelled_during_a_rename_of_the_mitra_stays_ca
 
 
 @pytest.mark.invariant(6, 8)
-async def test_suspending_again_does_not_wait_for_a_worker_that_ends_the_chat(
+async def test_a_second_suspension_does_not_wait_for_a_worker_that_ends_the_chat(
     database: Database, make: Make
 ) -> None:
     chat = await open_chat(database, make)
@@ -113,7 +113,7 @@ async def test_a_second_suspension_has_no_effect(database: Database, make: Make)
 
 
 @pytest.mark.invariant(6, 10)
-async def test_renaming_again_does_not_wait_for_the_worker_and_the_last_name_is_sent(
+async def test_a_second_rename_does_not_wait_for_the_worker_and_the_last_name_is_sent(
     database: Database, make: Make
 ) -> None:
     chat = await open_chat(database, make)

@@ -132,7 +132,7 @@ async def scenario(database: Database, clock: VirtualClock, make: Make) -> Scena
 @pytest.mark.rule("4.3", "2b.7")
 @pytest.mark.invariant(5, 6)
 @pytest.mark.parametrize("answer", ["accepts", "rejects", "cancels"])
-async def test_an_answer_is_refused_after_waiting_for_a_lock_past_the_end_of_the_window(
+async def test_an_answer_that_waits_for_a_lock_past_the_end_of_the_window_is_refused(
     scenario: Scenario, answer: str
 ) -> None:
     pairing_id, request_id = await scenario.ask()
@@ -308,7 +308,7 @@ async def test_a_race_between_going_offline_and_rejection_has_one_outcome(
 @pytest.mark.invariant(6)
 @pytest.mark.parametrize("asked_first", [True, False])
 @pytest.mark.parametrize("departure", ["offline", "full"])
-async def test_the_pairing_fails_when_its_mitra_becomes_unavailable_while_its_request_is_created(
+async def test_the_pairing_fails_when_its_mitra_becomes_unavailable_during_the_creation_of_the_request(
     scenario: Scenario, asked_first: bool, departure: str
 ) -> None:
     charge = await _begin_confirmation(scenario)
@@ -446,7 +446,9 @@ async def test_a_race_between_an_answer_to_the_fallback_and_its_timeout_has_one_
 
 @pytest.mark.rule("3.5", "3.8")
 @pytest.mark.invariant(5, 6)
-async def test_a_fallback_is_not_taken_after_waiting_for_a_lock_past_its_deadline(scenario: Scenario) -> None:
+async def test_a_fallback_is_not_taken_if_the_answer_waits_for_a_lock_past_the_deadline(
+    scenario: Scenario,
+) -> None:
     failed_id = await scenario.failed()
     await scenario.clock.advance(ANSWER_SECONDS - 0.001)
     lock_holder = command(
@@ -464,7 +466,7 @@ async def test_a_fallback_is_not_taken_after_waiting_for_a_lock_past_its_deadlin
 
 @pytest.mark.rule("3.5")
 @pytest.mark.invariant(2, 3, 6)
-async def test_concurrently_taking_the_fallback_on_two_phones_opens_one_blast(scenario: Scenario) -> None:
+async def test_two_phones_that_take_the_fallback_concurrently_open_one_blast(scenario: Scenario) -> None:
     failed_id = await scenario.failed()
     takes = scenario.takes_the_fallback(failed_id)
     assert await race(scenario.database, takes, takes) == ("done", "fallback_decided")

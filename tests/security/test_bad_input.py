@@ -755,7 +755,7 @@ async def test_a_mitra_who_is_offline_or_at_capacity_cannot_accept(server: Runni
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(5)
-async def test_an_ended_session_accepts_neither_a_message_nor_an_end(
+async def test_an_ended_session_accepts_no_message_and_cannot_be_ended_again(
     server: RunningServer, clock: VirtualClock
 ) -> None:
     await clock.set()

@@ -53,7 +53,7 @@ async def test_strangers_cannot_stop_a_mitra_from_rejecting_an_extension(server:
 
 
 @pytest.mark.rule("X.13")
-async def test_strangers_cannot_stop_any_signed_in_person(server: RunningServer) -> None:
+async def test_strangers_cannot_use_up_the_limit_of_a_signed_in_person(server: RunningServer) -> None:
     people: list[Person] = [await server.customer(), await server.mitra(), await server.operator()]
     ticket = (await people[0].post("/realtime-ticket")).json()["ticket"]
     await _use_up_the_address(server)
@@ -104,7 +104,7 @@ async def test_strangers_who_call_other_operations_prevent_no_sign_in(server: Ru
 
 
 @pytest.mark.rule("X.13")
-async def test_a_person_who_sends_too_much_stops_nobody_else(server: RunningServer) -> None:
+async def test_a_person_who_exceeds_the_limit_does_not_stop_other_people(server: RunningServer) -> None:
     customer, other = await server.customer(), await server.customer()
     answers = [await customer.get("/me") for _ in range(8 * LIMIT + 1)]
     assert problem(answers[-1]) == REFUSED

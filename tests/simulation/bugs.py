@@ -680,9 +680,7 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "the deadline of a targeted window is compared before the lock",
-        [
-            f"{SAME_BESTIE_RACES}::test_an_answer_is_refused_after_waiting_for_a_lock_past_the_end_of_the_window"
-        ],
+        [f"{SAME_BESTIE_RACES}::test_an_answer_that_waits_for_a_lock_past_the_end_of_the_window_is_refused"],
         together(
             in_statement(
                 pairing_queries, "lock_pairing", "(SELECT * FROM", "(SELECT *, curhat_now() AS looked_at FROM"
@@ -697,7 +695,9 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "the deadline of a fallback is compared before the lock",
-        [f"{SAME_BESTIE_RACES}::test_a_fallback_is_not_taken_after_waiting_for_a_lock_past_its_deadline"],
+        [
+            f"{SAME_BESTIE_RACES}::test_a_fallback_is_not_taken_if_the_answer_waits_for_a_lock_past_the_deadline"
+        ],
         together(
             in_statement(
                 pairing_queries, "lock_pairing", "(SELECT * FROM", "(SELECT *, curhat_now() AS looked_at FROM"

@@ -47,7 +47,7 @@ def test_the_number_of_failures_in_a_day_is_bounded(wait_after: Callable[[int], 
 
 
 @pytest.mark.rule("X.13")
-def test_one_address_alone_asks_for_too_few_codes_to_delay_other_strangers() -> None:
+def test_a_single_address_gets_too_few_codes_to_delay_other_strangers() -> None:
     assert codes.STRANGERS_DELAYS.after(max_per_day(codes.own_wait)) == 0
 
 

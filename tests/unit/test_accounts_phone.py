@@ -64,7 +64,7 @@ def test_a_phone_number_that_was_pasted_from_contacts_or_a_link_or_another_scrip
     ("written", "expected"),
     [("+14155550123", "+14155550123"), ("+65 9123 4567", "+6591234567"), ("+60 12-345 6789", "+60123456789")],
 )
-def test_a_foreign_phone_number_is_accepted_only_where_its_country_is_allowed(
+def test_a_foreign_phone_number_is_accepted_only_if_its_country_is_allowed(
     written: str, expected: str
 ) -> None:
     assert normalise(written, ("ID", "MY", "SG", "US")) == expected

@@ -67,7 +67,7 @@ def pods() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 @pytest.mark.parametrize("path", [*FILES, OPERATING], ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_setting_that_a_file_names_exists(path: Path) -> None:
+def test_every_setting_that_a_deploy_file_names_exists(path: Path) -> None:
     # The text `CURHAT_…_FILE` stands for the variable of any secret.
     named = set(re.findall(rf"\b{PREFIX}([A-Z0-9_]+)", path.read_text()))
     assert named - KNOWN == set()
@@ -149,7 +149,7 @@ def test_each_client_has_a_host_with_only_its_own_paths() -> None:
 
 
 @pytest.mark.parametrize("name", ["curhat-serve@.service", "curhat-worker@.service"])
-def test_each_unit_has_the_time_limit_for_a_stop_that_the_code_needs(name: str) -> None:
+def test_each_unit_allows_the_stop_time_that_the_code_needs(name: str) -> None:
     assert unit(name)["TimeoutStopSec"] == [str(MAX_STOP_SECONDS)]
     assert int(unit(name)["LimitNOFILE"][0]) >= 65_536
 

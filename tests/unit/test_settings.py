@@ -95,7 +95,7 @@ def test_production_starts_with_real_senders_of_codes_in_the_configured_order() 
 @pytest.mark.parametrize(
     ("sender", "wanted"), [("whatsapp", WHATSAPP), ("sms", TWILIO)], ids=["whatsapp", "sms"]
 )
-def test_a_half_configured_sender_is_refused_with_each_missing_setting(
+def test_the_error_for_a_half_configured_sender_names_each_missing_setting(
     sender: str, wanted: dict[str, str]
 ) -> None:
     for missing in wanted:

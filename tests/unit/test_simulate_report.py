@@ -51,7 +51,7 @@ def test_a_percentile_of_a_report_is_computed_with_the_nearest_rank_method(
     assert percentile(values, share) == expected
 
 
-def test_the_report_of_a_run_without_faults_has_the_figures_and_says_clean() -> None:
+def test_the_report_of_a_run_without_faults_has_the_figures_and_the_word_clean() -> None:
     tally = Tally()
     tally.message_delays = [0.010, 0.020]
 
