@@ -1,4 +1,6 @@
-"""`python -m bench [NAME…]` measures the named claims and prints one table. Without a name, it measures all claims.
+"""`python -m bench [NAME…]` measures the named claims and prints one table.
+
+Without a name, the command measures all claims.
 
 A run of all claims also writes the table to bench/RESULTS.md, with the date, the commit and the machine.
 """

@@ -38,7 +38,7 @@ WARM_UP_PAIRINGS_CONTESTED: Final = 10
 
 
 async def measure(testbed: Testbed, _options: Options) -> list[Figure]:
-    """Measure single accepts and then contested accepts. Each of the three services uses its own rows."""
+    """Measure single accepts and then contested accepts. Each of the three measured services uses its own rows."""
     alone = await _measure(
         testbed,
         PAIRINGS_ALONE,
@@ -113,8 +113,8 @@ async def _measure(
         name: [
             _request(pairing * contestants + place, pairing % groups * contestants + place)
             for pairing in range(first[name], first[name] + sizes[name])
-            # The mitra who sends the first accept changes from pairing to pairing. Without this change, a few mitras
-            # would win every pairing.
+            # The mitra who sends the first accept changes from pairing to pairing. If the first mitra were always the
+            # same, a few mitras would win every pairing.
             for place in ((pairing * 7 + offset) % contestants for offset in range(contestants))
         ]
         for name in ("ours", "orm")

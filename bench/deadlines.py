@@ -16,7 +16,7 @@ from bench.harness.testbed import Connection, Database, Testbed
 PER_SECOND: Final = 500
 SECONDS: Final = 20
 WORKERS: Final = 2
-# Each blast has asked this number of mitras. None of these mitras has answered.
+# Each blast has asked this number of mitras. None of the asked mitras has answered.
 MITRAS_PER_BLAST: Final = 3
 KILL_AFTER_SECONDS: Final = 8.0
 # The time before the first due time, in which the run writes the rows and starts the workers.

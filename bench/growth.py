@@ -1,7 +1,7 @@
 """Measures that an accept, a message and a page are as fast with many old rows as in a small database.
 
-The run uses two databases in one PostgreSQL, each with its own server. One database has only the measured people. The
-second database also has years of old rows. The rounds alternate between both databases.
+The run uses two databases in one PostgreSQL, each with its own server. The first database has only the measured people.
+The second database also has years of old rows. The rounds alternate between both databases.
 """
 
 from typing import Final
@@ -37,7 +37,7 @@ _FIRST_OLD: Final = 100_000_000
 _FIRST_READER: Final = 500_000
 
 # $1: first customer. $2: first mitra. $3: first chat. $4: customers. $5: mitras. $6: chats. $7: messages per chat.
-# $8: requests per chat. Chat n has ended. Its members are customer n mod $4 and mitra n mod $5.
+# $8: requests per chat. Chat n has ended. The members of chat n are customer n mod $4 and mitra n mod $5.
 _CHATS: Final = (
     """
     INSERT INTO payments (id, customer_id, purpose, status, offer_id, duration_minutes, amount_rp, is_trial,

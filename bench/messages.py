@@ -32,8 +32,8 @@ from bench.harness.sockets import Address, Closed, Http, WebSocket
 from bench.harness.testbed import Database, Process, Testbed
 
 CHATS: Final = 500
-# Each run uses the next group of CHATS chats. With the same chats again, a person would exceed the limit of 60 messages
-# per minute.
+# Each run uses the next group of CHATS chats. If two runs used the same chats, a person would exceed the limit of 60
+# messages per minute.
 GROUPS: Final = 3
 RATE: Final = 500
 RATE_SECONDS: Final = 8
@@ -309,7 +309,7 @@ async def _our_sides(testbed: Testbed, database: Database) -> AsyncIterator[_Our
 class _PeerSides(_Counted):
     """Clients of Socket.IO, which speak Engine.IO 4 over a WebSocket.
 
-    A packet begins with its type: one digit or two digits.
+    A packet begins with its type, which is a number of one or two digits.
     """
 
     def __init__(self) -> None:

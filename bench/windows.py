@@ -51,7 +51,7 @@ WITH due AS (
 )
 UPDATE deadlines SET due_at = due.deadline_at FROM due WHERE kind = 'pairing_window' AND entity_id = due.id
 """
-# Each of these customers has chosen a different mitra.
+# Each customer of a targeted request has chosen a different mitra.
 _TARGETED: Final = f"""
 WITH paid AS (
     INSERT INTO payments (id, customer_id, purpose, status, offer_id, duration_minutes, amount_rp, is_trial,

@@ -1,7 +1,7 @@
 """The fixtures that all tests share: real servers, a new database with a virtual clock, and people.
 
-PostgreSQL and Valkey are the embedded servers. Each test process starts them once. Each test gets its own database,
-copied from a template with all migrations.
+PostgreSQL and Valkey are the embedded servers. Each test process starts these servers once. Each test gets its own
+database, copied from a template with all migrations.
 """
 
 import itertools
@@ -55,7 +55,7 @@ _numbers = itertools.count(1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start with LONG_FILES. Then alternate between a file of crash tests and another file.
+    """Start with LONG_FILES. After the long files, alternate between a file of crash tests and another file.
 
     Crash tests mostly wait, so the other test processes can use the processors meanwhile. Tests of a planted bug keep
     their order, because the first test is quick.
@@ -74,7 +74,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def database_url_of(servers: EmbeddedServers, name: str) -> str:
-    """Return the URL of another database on the server of this URL."""
+    """Return the same URL with the name of another database."""
     return servers.database_url.replace("/curhat?", f"/{name}?")
 
 
@@ -151,7 +151,7 @@ def make(database: Database) -> Make:
 
 @pytest.fixture
 async def valkey_client(servers: EmbeddedServers) -> AsyncIterator[valkey.asyncio.Valkey]:
-    """A client of the Valkey of this run. The fixture empties Valkey first."""
+    """Return a client of the Valkey of this run. The fixture empties Valkey first."""
     client = valkey.asyncio.Valkey.from_url(servers.valkey_url)
     await client.flushall()
     yield client

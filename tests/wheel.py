@@ -31,7 +31,7 @@ def main() -> int:
     wheel = parser.parse_args().wheel.absolute()
     with tempfile.TemporaryDirectory(prefix="curhat-wheel-") as name:
         folder = Path(name)
-        # If root runs this command, the embedded servers run as another user. This user must be able to reach the
+        # If root runs this command, the embedded servers run as another user. The other user must be able to reach the
         # programs.
         folder.chmod(0o755)
         _install(wheel, folder)

@@ -1,4 +1,4 @@
-"""Writes the rows of thousands of people directly into PostgreSQL. These people have signed in, paid or chatted.
+"""Writes the rows of thousands of people directly into PostgreSQL. The written people have signed in, paid or chatted.
 
 Every id consists of a kind and a number. The load generator can therefore compute an id without a query.
 """

@@ -31,7 +31,7 @@ class Target:
 class Peer:
     """The measurement with which a figure is compared.
 
-    `value` is None if the peer did not run. In this case, `name` gives the reason.
+    `value` is None if the peer did not run. If the peer did not run, `name` gives the reason.
     """
 
     name: str

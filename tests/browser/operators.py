@@ -1,4 +1,4 @@
-"""Helpers for tests with operators. They create operators, open the Control Center, and create cases."""
+"""Helpers for tests with operators. The helpers create operators, open the Control Center, and create cases."""
 
 import contextlib
 import hashlib

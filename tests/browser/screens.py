@@ -288,7 +288,7 @@ async def payment_confirming(system: System) -> AsyncIterator[Show]:
             return bool(json_of(await customer.get(path))["status"] == "confirming")
 
         await wait_until(is_confirming)
-        # Stop the clock, so that the server does not ask the gateway during the checks. So the screen stays open.
+        # Stop the clock, so that the server does not ask the gateway. So the screen stays open during the checks.
         await system.advance_clock(0)
         yield page_opener(system, customer, "/app/payment", ".middle")
         await system.database.execute("DELETE FROM virtual_clock")

@@ -89,10 +89,10 @@ async def watch_presses(device: BrowserContext) -> None:
 
 @dataclass
 class Walk:
-    """A walk through an app. The walk remembers the name and the place of each tried button."""
+    """A walk through the screens of an app. The walk remembers the name and the place of each tried button."""
 
     tried: set[str] = field(default_factory=set)
-    # For each button, the buttons on the screen that it opened.
+    # Maps each button to the buttons on the screen that the button opened.
     leads_to: dict[str, set[str]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     _running: set[Request] = field(default_factory=set)

@@ -436,7 +436,7 @@ async def test_a_card_rings_and_vibrates_until_the_mitra_touches_the_page(system
     await go_online(page)
     # A browser plays no sound before the person has touched the page.
     await page.reload()
-    # When the app connects, the text above the button changes, and the button moves. So wait until the app is
+    # When the app connects, the text above the button changes, and the button moves. So the test waits until the app is
     # connected.
     await expect(page.get_by_role("heading", name="Kamu online", exact=True)).to_be_visible()
     await button(page, "Nyalakan").click()

@@ -58,8 +58,8 @@ async def test_the_audit_can_be_filtered_by_actor_and_action_and_subject_and_tim
         await server.operator("admin", "sari@example.id"),
         await server.operator("admin", "dewi@example.id"),
     )
-    # Each change of a row must have a later time than the row's previous change. The migration wrote the row. So move
-    # the clock past the time of the migration.
+    # Each change of a row must have a later time than the row's previous change. The migration wrote the row. So the
+    # test moves the clock past the time of the migration.
     await clock.set(datetime.now(UTC) + timedelta(minutes=10))
     await _configure(sari, 90)
     later = await clock.advance(60)
@@ -99,8 +99,8 @@ async def test_the_pages_and_the_csv_of_the_audit_contain_every_entry(server: Ru
     assert seen == [row["id"] for row in expected]
     answer = await viewer.get("/audit", format="csv")
     rows = rows_of(answer.content)
-    # The server writes the audit entry of the export before it reads the last pages. So the file may contain this
-    # entry.
+    # The server writes the audit entry of the export before it reads the last pages. So the exported file may contain
+    # the entry of the export.
     assert len(rows) in (1100, 1101)
     assert {row["new_value"] for row in rows if row["action"] == "tested"} == {"'=cmd|x"}
     assert (await _entries(viewer, action="list_exported"))[0]["subject"] == "audit"

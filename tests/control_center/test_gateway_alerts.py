@@ -21,7 +21,10 @@ async def _behave(server: RunningServer, behaviour: Behaviour) -> None:
 
 
 async def _decide_refund(server: RunningServer, operator: Person) -> tuple[PaymentWithCase, UUID]:
-    """Let an operator decide a refund. The worker has not sent the refund yet. Also returns the key of the refund."""
+    """Let an operator decide a refund.
+
+    The worker has not sent the refund yet. Returns the payment and the key of the refund.
+    """
     failed = await make_failed_search(server)
     body = {"decision": "refund", "note": "maaf"}
     assert problem(await operator.post(f"/review-cases/{failed.case_id}/decision", body)) == (200, None)
@@ -30,7 +33,7 @@ async def _decide_refund(server: RunningServer, operator: Person) -> tuple[Payme
 
 
 async def _refused(server: RunningServer, operator: Person) -> tuple[PaymentWithCase, UUID]:
-    """Let the gateway refuse a refund that an operator decided. Also returns the key of the refund."""
+    """Let the gateway refuse a refund that an operator decided. Returns the payment and the key of the refund."""
     await _behave(server, "decline")
     failed, key = await _decide_refund(server, operator)
     await run_worker(server)

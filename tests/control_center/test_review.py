@@ -396,7 +396,7 @@ async def test_an_operator_cannot_replace_an_earlier_decision_by_another_decisio
 ) -> None:
     """The operator decides in one tab.
 
-    Then the operator decides differently in a tab that still shows the open case.
+    The operator then decides differently in a second tab that still shows the open case.
     """
     reviewer = await server.operator("reviewer", "dewi@example.id")
     failed = await make_failed_search(server)

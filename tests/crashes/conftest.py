@@ -21,7 +21,7 @@ TEMPLATE = "crash_template"
 async def crash_servers() -> AsyncIterator[EmbeddedServers]:
     """Start PostgreSQL and Valkey. The tests of this folder may kill both.
 
-    This PostgreSQL writes each commit to the disk.
+    PostgreSQL writes each commit to the disk, as in production.
     """
     with tempfile.TemporaryDirectory(prefix="curhat-crashes-") as folder:
         async with embedded_servers(Path(folder)) as started:

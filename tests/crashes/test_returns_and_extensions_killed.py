@@ -195,7 +195,7 @@ async def test_an_extension_approved_by_default_is_charged_once_when_the_worker_
 async def test_a_late_answer_to_an_extension_is_refused_while_no_worker_runs(
     system: System, survivor: ServerProcess, worker: WorkerProcess, mitra_leaves: bool
 ) -> None:
-    """The next worker decides the extension."""
+    """A worker that starts later decides the extension."""
     customer, mitra = await system.customer(survivor), await system.mitra(survivor)
     async with sockets_of(customer) as (device,):
         async with working(mitra) as (mitra_device,):
@@ -257,7 +257,7 @@ async def is_disconnected(mitra: RecordingPerson) -> bool:
 async def test_a_late_targeted_accept_is_refused_while_no_worker_runs(
     system: System, survivor: ServerProcess, worker: WorkerProcess
 ) -> None:
-    """The next worker fails the pairing."""
+    """A worker that starts later fails the pairing."""
     customer, mitra = await system.customer(survivor), await system.mitra(survivor)
     async with sockets_of(customer) as (device,), working(mitra) as (mitra_device,):
         await make_past_chat(system, customer, mitra)

@@ -30,7 +30,8 @@ async def test_a_stopped_server_and_a_stopped_worker_delay_other_processes_by_a_
 ) -> None:
     """The server stops while a mitra accepts.
 
-    The worker stops while it ends a chat. Both processes hold locks that other processes need.
+    The worker stops while it ends a chat. The stopped server and the stopped worker hold locks that other processes
+    need.
     """
     stopped_server, server = system.server("stopped server"), system.server()
     stopped_worker, worker = system.worker("stopped worker"), system.worker()

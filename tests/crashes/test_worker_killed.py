@@ -139,8 +139,8 @@ async def test_a_refund_is_made_once_when_workers_die_before_and_after_the_gatew
 ) -> None:
     attempt = await Attempt.begin(system)
     async with system.database.transaction() as tx:
-        # Record that the gateway did not know the charge. This simulates a question before the charge reached the
-        # gateway.
+        # Record that the gateway did not know the charge. The function simulates a query that came before the charge
+        # reached the gateway.
         await charging.charge_answered(tx, attempt.charge.key, ChargeAnswer("not_found"), [])
         await paying.cancel_payment(tx, attempt.customer_id, attempt.charge.payment_id)
     approval = await attempt.reach_the_gateway()

@@ -15,7 +15,7 @@ Valkey = valkey.asyncio.Valkey
 
 
 class WallClock:
-    """A wall clock that moves only when a test moves the clock."""
+    """A wall clock that stands still until a test moves the clock."""
 
     now = 1_767_268_800.0
 
@@ -90,7 +90,7 @@ async def test_strangers_at_the_address_of_a_signed_in_person_do_not_stop_that_p
     application = limited(valkey_client, 10)
     assert await statuses(application, 20) == [200] * 10 + [429] * 10
     assert await statuses(application, 1, person="mitra:1") == [200]
-    # Requests of signed-in people do not count for their address. So strangers can use the whole limit.
+    # Requests of signed-in people do not count for their address. So strangers can use the whole limit of the address.
     assert await statuses(application, 30, "10.0.0.2", person="mitra:1") == [200] * 30
     assert await statuses(application, 10, "10.0.0.2") == [200] * 10
 

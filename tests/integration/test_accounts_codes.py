@@ -525,8 +525,8 @@ async def test_the_database_stores_only_digests_of_codes_and_tokens(database: Da
     ]
     assert len(dump) == 4
     assert not any(secret in row for row in dump for secret in (token, signed_in.device_secret, "10.0.0.1"))
-    # The digits of the code may occur in an id or a time by chance. So check only the column that holds the code's
-    # digest.
+    # The digits of the code may occur in an id or a time by chance. So the test checks only the column with the digest
+    # of the code.
     digest = await database.fetchval("SELECT code_digest FROM one_time_codes")
     assert digest == codes.digest_of(KEY, sent.request_id, sent.code)
     assert sent.code.encode() not in digest

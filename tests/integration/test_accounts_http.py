@@ -336,7 +336,7 @@ async def test_many_new_people_behind_one_network_address_can_sign_in_within_an_
         signed_in = await client.post("/api/client/auth/otp/verify", json=body)
         assert signed_in.status_code == 200, signed_in.text
         client.cookies.clear()
-    # An unused code still counts.
+    # An unused code still counts towards the limit.
     await ask(client, phone="+6281234567897")
     await ask(client, phone="+6281234567898")
     refused = await client.post("/api/client/auth/otp/request", json={"phone": "+6281234567899"})

@@ -95,7 +95,7 @@ async def test_an_unused_token_is_valid_for_fourteen_days(
 
 @pytest.mark.rule("S.1")
 @pytest.mark.parametrize("by_socket", [False, True])
-async def test_a_token_in_use_is_valid_for_thirty_days(
+async def test_a_regularly_used_token_is_valid_for_thirty_days(
     database: Database,
     authenticator: Authenticator,
     clock: VirtualClock,

@@ -40,7 +40,7 @@ from tests.support.code_companies import (
 
 PHONE = "+6281234567890"
 CODE = "493021"
-# This time is long enough for a local answer, and short for a test.
+# The timeout is long enough for a local answer, and short for a test.
 TIMEOUT_SECONDS = 0.3
 
 

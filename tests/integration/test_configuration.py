@@ -16,7 +16,7 @@ from curhat.kit.database import Database
 from curhat.kit.errors import NotFound, ValidationFailed
 from tests.support.clock import VirtualClock
 
-# The column `updated_at` never moves back, so each change needs a later time. This time is later than the migration
+# The column `updated_at` never moves back, so each change needs a later time. The time LATER is after the migration
 # that wrote the rows.
 LATER = datetime(2100, 1, 1, tzinfo=UTC)
 

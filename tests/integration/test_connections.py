@@ -25,7 +25,7 @@ from tests.support.signed_in import environment_of, server_process
 
 Opened = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
-# This is more data than the kernel and uvicorn buffer for a client that reads nothing.
+# The answer has more data than the kernel and uvicorn buffer for a client that reads nothing.
 LONG_ANSWER = b"x" * 16 * 1024 * 1024
 MEDIUM_ANSWER = b"x" * 60_000 + b"hello"
 HANDSHAKE = (
@@ -417,7 +417,8 @@ async def test_a_client_that_has_read_everything_keeps_its_connection(
     with port.little_buffer() as client:
         await loop.sock_connect(client, ("127.0.0.1", port.number))
         await loop.sock_sendall(client, b"GET /medium HTTP/1.1\r\n\r\n")
-        # The rest of the answer is in the server's own buffer. The rest is too small to pause the server's writing.
+        # The rest of the answer is in the server's own buffer. The rest of the answer is too small to pause the
+        # server's writing.
         await until(lambda: len(port.bounds._waiting["reader"]) == 1)
         received = b""
         while not received.endswith(b"hello"):
@@ -425,7 +426,7 @@ async def test_a_client_that_has_read_everything_keeps_its_connection(
         before = closed("reader_timeout")
         _, silent = await port.open()
         silent.write(b"GET /long HTTP/1.1\r\n\r\n")
-        # This client reads nothing, so the end of its connection shows that the time is over.
+        # The second client reads nothing, so the end of its connection shows that the time is over.
         await until(lambda: closed("reader_timeout") > before)
         await loop.sock_sendall(client, b"GET / HTTP/1.1\r\n\r\n")
         assert (await loop.sock_recv(client, 65536)).endswith(b"hello")

@@ -205,7 +205,10 @@ async def test_a_server_works_with_the_rights_of_its_valkey_user(
 
 
 class Backend(http.server.BaseHTTPRequestHandler):
-    """Answers like a server. It answers /livez on its health port, and every other request with the request as JSON."""
+    """Answers like a server.
+
+    The backend answers /livez on its health port. It answers every other request with the request as JSON.
+    """
 
     protocol_version = "HTTP/1.1"
 

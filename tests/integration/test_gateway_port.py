@@ -149,7 +149,10 @@ class Charged:
 
     @contextlib.asynccontextmanager
     async def refunding(self, until: RefundStatus) -> AsyncIterator[None]:
-        """Refund the charge in a task that gets no answer. Then wait until a query by key gives this status."""
+        """Refund the charge in a task that gets no answer.
+
+        After this request, wait until a query by key gives this status.
+        """
         call = asyncio.create_task(self.refund())
         async with asyncio.timeout(10):
             while (await self.mock.find_refund(self.key)).status != until:

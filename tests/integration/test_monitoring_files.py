@@ -1,7 +1,7 @@
 """Test the files of deploy/prometheus/ and deploy/grafana/ against the metrics of a real server and worker.
 
-If promtool is installed, it also checks the rules and runs their unit tests. The Debian package prometheus contains
-promtool.
+If promtool is installed, the tool also checks the rules and runs the unit tests of the rules. The Debian package
+prometheus contains promtool.
 """
 
 import asyncio

@@ -330,7 +330,7 @@ async def test_a_thousand_polls_cause_no_transaction_in_postgresql(
 
     async def transactions() -> int:
         # pg_stat_force_next_flush() reports a connection's transactions immediately if the connection has read a
-        # table. So the statement also reads a table.
+        # table. So the statement of this test also reads a table.
         report = "SELECT pg_stat_force_next_flush() FROM configuration"
         async with contextlib.AsyncExitStack() as stack:
             for _ in range(database.pool.get_size()):
@@ -360,6 +360,6 @@ async def test_a_thousand_polls_cause_no_transaction_in_postgresql(
     # Background work of PostgreSQL may disturb an attempt. The background work leaves at least one of the three
     # attempts undisturbed.
     assert any([await during(polls) == await during(nothing) for _ in range(3)])
-    # Also check that the count includes real queries.
+    # The test also checks that the count includes real queries.
     assert await during(queries) >= 1000
     await watcher.close()

@@ -31,7 +31,7 @@ from tests.support.presence_hooks import IGNORED_HOOKS, ignore
 
 
 async def change(database: Database, mitra: UUID, assignment: str) -> None:
-    """Change a mitra's row and send no signal. This simulates a lost signal of another process."""
+    """Change a mitra's row and send no signal. The function simulates a lost signal of another process."""
     await database.execute(f"UPDATE mitras SET {assignment} WHERE id = $1", mitra)
 
 

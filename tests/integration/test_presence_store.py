@@ -58,7 +58,7 @@ async def frame(
 ) -> set[UUID]:
     """Report a frame.
 
-    Each time is a number of seconds before now. If `opened` is missing, the connection was opened just before.
+    Each time is a number of seconds before now. If the caller gives no `opened`, the connection was opened just before.
     """
     now = time.monotonic()
     opened_at = now - (age if opened is None else opened)

@@ -765,7 +765,7 @@ async def test_the_socket_of_a_client_that_stops_reading_missed_events_is_closed
 async def test_a_slow_client_that_keeps_reading_gets_every_missed_event(
     start_process: StartProcess, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # This data is more than the network buffers can take.
+    # The events are more data than the network buffers can take.
     monkeypatch.setattr(hub_module, "MAX_REPLAYED_BYTES", 2 * 1024 * 1024)
     process = await start_process(send_buffer_bytes=8192)
     person = await make.person()

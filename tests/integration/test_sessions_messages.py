@@ -433,7 +433,7 @@ async def test_a_failing_message_does_not_fail_the_other_messages_of_its_batch(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
     # This call bypasses the endpoint, because the endpoint refuses an id with NUL. So PostgreSQL raises an error for
-    # the id.
+    # the id with NUL.
     good, bad, also_good = await asyncio.gather(
         message_writer.send(chat.customer, chat.id, "a1", "halo"),
         message_writer.send(chat.customer, chat.id, "a2\x00", "NUL"),
@@ -662,7 +662,7 @@ async def test_two_devices_at_two_server_processes_share_one_limit(
 async def test_messages_of_one_batch_beyond_the_limit_are_refused_and_the_others_are_stored(
     database: Database, chat: Chat
 ) -> None:
-    """The first 15 messages come from another process. The process of this test has marked its batch as fast."""
+    """Another process has sent the first 15 messages. The process of this test has marked its batch as fast."""
     async with database.transaction() as tx:
         await service.send_messages(
             tx, [OutgoingMessage(chat.customer, chat.id, f"first {n}", "halo") for n in range(15)]

@@ -57,7 +57,7 @@ async def read_texts(database: Database, chat: Chat) -> set[str]:
 async def test_a_read_mark_covers_the_messages_of_the_other_side_up_to_the_marked_message(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
-    """Both sides get the event of the read mark."""
+    """The customer and the mitra get the event of the read mark."""
     await say(message_writer, chat, chat.mitra, "one's own")
     sent = await say(message_writer, chat, chat.customer, "1", "2", "3")
     await mark(database, chat.mitra, chat, sent[1].id)

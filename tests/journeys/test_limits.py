@@ -268,7 +268,7 @@ async def test_a_trial_cannot_be_opened_while_the_search_of_another_trial_is_bei
 
 @pytest.mark.rule("2a.9")
 async def test_a_trial_that_is_used_up_cannot_be_confirmed(database: Database, make: Make) -> None:
-    """Neither the service nor the database confirms the trial."""
+    """The service and the database both refuse to confirm the trial."""
     customer, mitra = await make.customer(), await make.mitra()
     trial = await make.offer(duration_minutes=5, price_rp=0)
     payment_id = await open_payment(database, customer, trial)

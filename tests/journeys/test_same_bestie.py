@@ -263,7 +263,7 @@ async def test_a_targeted_pairing_without_an_answer_fails_at_its_deadline_and_no
     await clock.advance(WINDOW_SECONDS - 0.001)
     assert await fire_due(database, other) == 0
     await clock.advance(0.001)
-    # The server refuses the accept before a worker has fired the deadline.
+    # The server already refuses the accept, although no worker has fired the deadline yet.
     request_id = await request_of(database, pairing_id, past_chat.mitra)
     assert await in_own_transaction(
         database, lambda tx: searching.accept(tx, past_chat.mitra, request_id)

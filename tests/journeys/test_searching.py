@@ -243,7 +243,7 @@ async def test_an_offline_mitra_and_a_full_mitra_get_the_reason_why_they_cannot_
     assert (
         await outcome(accept(database, full, await request_of(database, pairing_id, full))) == "at_capacity"
     )
-    # Both mitras no longer see the card, although the request is still offered.
+    # The two mitras no longer see the card, although the request is still offered.
     assert await open_requests(database, [offline, full]) == {}
 
 

@@ -88,7 +88,7 @@ def test_a_push_service_on_the_internet_is_accepted(endpoint: str) -> None:
 def resolving(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> None:
     """Make host names resolve to these addresses.
 
-    Each lookup gets the next list. All later lookups also get the last list.
+    Each lookup of a host name gets the next list. All later lookups also get the last list.
     """
     remaining = list(answers)
 

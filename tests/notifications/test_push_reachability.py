@@ -197,8 +197,8 @@ async def test_a_poll_costs_one_zcount_for_any_number_of_mitras_who_are_reachabl
 ) -> None:
     for _ in range(3):
         await subscribed_mitra(server, vendor)
-    # One sorted set has one member per mitra. The score of a member is the end of the mitra's reachability. So a poll
-    # needs only one ZCOUNT.
+    # One sorted set has one member per mitra. The score of a member is the end of the mitra's reachability. A poll
+    # therefore needs only one ZCOUNT.
     members = await valkey_client.zrange("curhat:available", 0, -1, withscores=True)
     seconds, _ = await valkey_client.time()
     assert len(members) == 3

@@ -1,4 +1,7 @@
-"""Test batches of deadlines in one transaction. A locked or failing deadline must not delay the others."""
+"""Test batches of deadlines in one transaction.
+
+A locked or failing deadline must not delay the other deadlines of its batch.
+"""
 
 import asyncio
 from collections.abc import Sequence

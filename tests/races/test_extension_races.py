@@ -254,7 +254,7 @@ async def test_two_concurrent_answers_have_one_outcome(scenario: Scenario) -> No
     assert await scenario.money(asked) == NOT_CHARGED
     again = await scenario.ask()
     approves = scenario.approves(again)
-    # Both approvals succeed, but the gateway gets one charge.
+    # Both approvals succeed, but the gateway gets only one charge.
     assert await race(scenario.database, approves, approves) == ("done", "done")
     assert await run_concurrently(scenario.rejects(again)) == ["extension_decided"]
     assert (len(scenario.charges), await scenario.money(again)) == (1, ("confirming", ["started"], []))

@@ -88,7 +88,7 @@ class Scenario(msgspec.Struct, frozen=True):
     async def pairings(self) -> list[tuple[str, str | None]]:
         """Return the pairings of the customer's last payment in order.
 
-        Each has its kind, and its failure tag or its status.
+        Each pairing has its kind, and its failure tag or its status.
         """
         rows = await self.database.fetch(
             """

@@ -286,8 +286,8 @@ def _subscription(role: Role) -> Callable[[RunningServer], Awaitable[Call]]:
 def _subscribed(role: Role) -> Callable[[RunningServer], Awaitable[Call]]:
     async def prepare(server: RunningServer) -> Call:
         person, browser = await _push_user(server, role), _browser()
-        # Do not subscribe over HTTP, because the server would cache the token. With a cached token, the server would
-        # still accept the token after a suspension.
+        # Do not subscribe over HTTP, because the server would cache the token. The server would still accept a cached
+        # token after a suspension.
         async with server.database.transaction() as tx:
             await subscribe(
                 tx,
@@ -379,7 +379,10 @@ def _own_device(role: Role) -> Callable[[RunningServer], Awaitable[Call]]:
 
 
 def _their_device(role: Role, *, one: bool) -> Callable[[RunningServer], Awaitable[Call]]:
-    """Prepare an operator's call about a signed-in customer or mitra. With `one`, the call names one device."""
+    """Prepare an operator's call about a signed-in customer or mitra.
+
+    If `one` is true, the call names a single device.
+    """
 
     async def prepare(server: RunningServer) -> Call:
         person = await (server.customer() if role == "customer" else server.mitra())

@@ -459,8 +459,8 @@ async def test_a_suspension_closes_the_sockets_of_the_mitra_and_refuses_requests
     async with _socket(server, "mitra", _bearer(mitra.token)) as socket:
         assert await _first(socket) == "welcome"
         assert (await mitra.get("/me")).status_code == 200
-        # Suspend the mitra in another process, in the same way as the command line. In this case, the server's own
-        # connections send no signal.
+        # Suspend the mitra in another process, in the same way as the command line. The server's own connections then
+        # send no signal.
         async with server.database.transaction() as tx:
             await mitras.suspend_mitra(tx, mitra.id)
         async with asyncio.timeout(5):

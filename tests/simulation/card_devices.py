@@ -52,7 +52,7 @@ class CardDevices:
             await self._cards.refresh(mitra_ids)
 
     async def look_again(self) -> None:
-        """Send the changes of all mitras. A server does this every LOOK_AGAIN_SECONDS."""
+        """Send the changes of all mitras. A real server sends these changes every LOOK_AGAIN_SECONDS."""
         await self._cards.refresh(list(self.devices))
 
     async def mitra_returns(self, mitra_id: UUID) -> None:

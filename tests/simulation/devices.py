@@ -110,7 +110,10 @@ class Device:
     def compare_or_take_chats(
         self, histories: Mapping[str, Sequence[Any]], sessions: Sequence[Any], *, fresh: bool
     ) -> str | None:
-        """Describe how the device's messages differ from these histories. With `fresh`, take these messages instead."""
+        """Describe how the device's messages differ from these histories.
+
+        With `fresh`, the device takes these messages instead.
+        """
         read = {chat: {message["id"]: message for message in history} for chat, history in histories.items()}
         if fresh:
             self._chats = {session["id"]: read.get(session["id"], {}) for session in sessions}

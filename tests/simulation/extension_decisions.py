@@ -29,7 +29,7 @@ class Heard:
     """The absences of each mitra, as presence knows them at one moment."""
 
     presence_is_unknown: bool
-    # The start and the end of each absence. A present absence has the end datetime.max.
+    # The start and the end of each absence. An absence that has not ended has the end datetime.max.
     absences: dict[UUID, list[tuple[datetime, datetime]]]
 
     def was_connected(self, mitra_id: UUID, requested_at: datetime, moment: datetime) -> bool:
@@ -69,8 +69,8 @@ class ExtensionDecisions:
     async def check(self, heard: Heard | None = None) -> list[str]:
         """Return one text for each wrong decision.
 
-        `heard` has the absences at the time when a process stopped. This process has now committed its decision. If
-        `heard` is None, the present absences apply.
+        `heard` has the absences at the time when a process stopped. The stopped process has now committed its decision.
+        If `heard` is None, the check uses the present absences.
         """
         broken = []
         rows = await self._checker.fetch(DECIDED, self._seen)

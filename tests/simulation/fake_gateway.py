@@ -34,7 +34,8 @@ class SimulatedPresence:
         # The time at which the phone of each of these mitras died, by the virtual clock. The sockets of these phones
         # are still open.
         self.silent_since: dict[UUID, datetime] = {}
-        # The start and the end of each absence, oldest first. A present absence is in `lost_at` or `silent_since`.
+        # The start and the end of each absence, oldest first. An absence that has not ended is in `lost_at` or
+        # `silent_since`.
         self.absences: dict[UUID, list[tuple[datetime, datetime]]] = {}
         self.unknown = False
 
@@ -174,7 +175,7 @@ class SimulatedGateway:
 
         The first call with a key decides the refund. The refund is done or refused, immediately or later.
 
-        Sometimes the first answer is wrong. Then the first answer is `failed`, and every later answer is `done`.
+        Sometimes the first answer is wrong. A wrong first answer is `failed`, and every later answer is `done`.
         """
         is_new = await self._database.fetchval(
             """

@@ -1,4 +1,7 @@
-"""Simulates the operators of a schedule. They decide cases, approve refunds and retry refunds while journeys run."""
+"""Simulates the operators of a schedule.
+
+The operators decide cases, approve refunds and retry refunds while journeys run.
+"""
 
 import random
 from typing import NamedTuple

@@ -117,8 +117,8 @@ class PushDevices:
         # The time at which each customer was last connected. A customer who is connected needs no push.
         self._customers: set[UUID] = set()
         self._left_at: dict[UUID, datetime] = {}
-        # The look-ups of recipients that a worker must make after a commit. If this worker is killed, these look-ups
-        # are lost.
+        # The look-ups of recipients that a worker must make after a commit. If the worker is killed, these look-ups are
+        # lost.
         self._look_ups: list[FollowUp] = []
         self.outbox = Outbox(database, self, self._connected_among, partial(still_wanted, database))
         self._transitions = PushTransitions(database, self._connected_among, self.outbox.wake).by_kind()
@@ -173,8 +173,8 @@ class PushDevices:
         look_ups, self._look_ups = self._look_ups, []
         for look_up in look_ups:
             await look_up()
-        # Choose the reactions before the outbox sends several messages concurrently. Then the same seed leads to the
-        # same choices.
+        # Choose the reactions before the outbox sends several messages concurrently. The same seed therefore leads to
+        # the same choices.
         for endpoint in self._endpoints:
             if self._behaviours.get(endpoint) != "gone":
                 self._behaviours[endpoint] = self._random.choices(

@@ -183,7 +183,7 @@ THEMES = {
     ),
 }  # fmt: skip
 
-# The likely next steps after a step. With the theme's probability, one of these steps follows. Otherwise any step
+# Maps a step to the likely next steps. With the theme's probability, one of these steps follows. Otherwise any step
 # follows.
 FOLLOWS = {
     "open payment": ["confirm"],
@@ -264,9 +264,10 @@ class SimulationState:
             **Transitions(self.database, self.presence, self.gateway).by_kind(),  # type: ignore[arg-type]
             **self.push.by_kind(),
         }
-        # Charges that a server process has begun but not recorded. If this process is killed, these charges are lost.
+        # Charges that a server process has begun but not recorded. If the server process is killed, these charges are
+        # lost.
         self.calls: list[Charge] = []
-        # Calls to outside services that a worker must make after a commit. If this worker is killed, these calls are
+        # Calls to outside services that a worker must make after a commit. If the worker is killed, these calls are
         # lost.
         self.follow_ups: list[FollowUp] = []
         self.devices: list[Device] = []
@@ -292,7 +293,7 @@ class SimulationState:
             await make.mitra(f"Kak {number}", max_customers=self.random.choice([1, 1, 2, 3]), online=False)
             for number in range(MITRAS)
         ]
-        # One person is both a customer and a mitra. This person must never be paired with themself.
+        # One person is both a customer and a mitra. The person with both roles must never be paired with themself.
         self.mitras.append(await make.mitra("Kak Both", person_id=self.customers[0], max_customers=2))
         self.offers = [
             await make.offer(duration_minutes=5, price_rp=0),
@@ -689,7 +690,7 @@ class SimulationState:
         return f"{await pairing.offer_open_blasts(self.database, reachable)} requests"
 
     async def accept(self) -> str | None:
-        """A mitra accepts one of its requests. The request may be closed."""
+        """A mitra accepts one of its requests. The chosen request may be closed."""
         row = await self._any_request()
         if row is None:
             return None
@@ -698,7 +699,7 @@ class SimulationState:
         return f"{row['id']} → session {session.id}"
 
     async def reject(self) -> str | None:
-        """A mitra rejects one of its requests. The request may be closed."""
+        """A mitra rejects one of its requests. The chosen request may be closed."""
         row = await self._any_request()
         if row is None:
             return None
@@ -953,7 +954,7 @@ class SimulationState:
             self._fail("\n".join(forgotten))
 
     async def _time_passes(self) -> None:
-        """A server checks all cards again. A real server does this every LOOK_AGAIN_SECONDS."""
+        """A server checks all cards again. A real server checks the cards every LOOK_AGAIN_SECONDS."""
         await self.cards.look_again()
 
     async def move_clock(self) -> str | None:

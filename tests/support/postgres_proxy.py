@@ -54,7 +54,10 @@ class PostgresProxy:
         return f"postgresql://curhat@127.0.0.1:{self.port}/{self._name}"
 
     def go_dark(self) -> None:
-        """Lose all later packets, like a machine without a network. So the other side gets no acknowledgement."""
+        """Lose all later packets, like a machine without a network.
+
+        The other side therefore gets no acknowledgement.
+        """
         drop_packets(self._listener)
         for writer in self._open:
             drop_packets(writer.get_extra_info("socket"))
@@ -127,7 +130,10 @@ def proxy_of(database_url: str) -> PostgresProxy:
 
 
 def drop_packets(opened: "socket.socket | TransportSocket") -> None:
-    """Make the kernel drop every packet that arrives at this socket. So the other side gets no acknowledgement."""
+    """Make the kernel drop every packet that arrives at this socket.
+
+    The other side therefore gets no acknowledgement.
+    """
     program = ctypes.create_string_buffer(DROP_EVERYTHING)
     opened.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("@HP", 1, ctypes.addressof(program)))
 

@@ -1,4 +1,7 @@
-"""Runs servers and workers as real processes. A test can kill them with `kill -9` at any time or at a pause point."""
+"""Runs servers and workers as real processes.
+
+A test can kill these processes with `kill -9` at any time or at a pause point.
+"""
 
 import asyncio
 import os

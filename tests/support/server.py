@@ -54,7 +54,7 @@ async def running_server(settings: Settings, port: int = 0) -> AsyncIterator[tup
 
 
 class Person:
-    """A signed-in customer, mitra or operator. This person sends HTTP requests and opens sockets with a token."""
+    """A signed-in customer, mitra or operator. The person sends HTTP requests and opens sockets with a token."""
 
     def __init__(self, http: httpx.AsyncClient, role: str, user_id: UUID, token: str) -> None:
         self.http = http

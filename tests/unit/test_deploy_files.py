@@ -219,7 +219,7 @@ def test_the_container_copies_only_files_of_its_context_and_does_not_run_as_root
 def restart(tmp_path: Path) -> Callable[[str], tuple[int, list[str]]]:
     """Run curhat-restart with three units.
 
-    In this run, `curl` fails for the given URL. Returns the exit status and the list of actions.
+    During the run, `curl` fails for the given URL. Returns the exit status and the list of actions.
     """
 
     def run(url_of_failure: str) -> tuple[int, list[str]]:

@@ -14,7 +14,10 @@ Scope = MutableMapping[str, Any]
 
 
 class Counter:
-    """Stands in for Valkey. A call waits until `gate` is open. Then the call returns or raises `available`."""
+    """Replaces Valkey in these tests.
+
+    A call waits until `gate` is open. When `gate` is open, the call returns or raises `available`.
+    """
 
     def __init__(self, available: int | Exception) -> None:
         self.available = available

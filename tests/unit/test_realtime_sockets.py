@@ -16,7 +16,7 @@ SESSION = UUID(int=1)
 
 
 class Transport:
-    """Stands in for the ASGI server. The fake server accepts frames until a test calls `fill`."""
+    """Replaces the ASGI server in a test. The fake server accepts frames until a test calls `fill`."""
 
     def __init__(self) -> None:
         self.writable = asyncio.Event()
@@ -36,7 +36,7 @@ class Transport:
             self.sent.append(message["text"])
 
     def fill(self) -> None:
-        """Make the transport full. It then accepts no more frames until the test sets `writable`."""
+        """Make the transport full. A full transport accepts no more frames until the test sets `writable`."""
         self.writable.clear()
 
 

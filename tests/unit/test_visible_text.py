@@ -31,7 +31,7 @@ def test_a_text_that_was_cleaned_does_not_change_again(written: str) -> None:
     assert has_something_to_see(cleaned) == has_something_to_see(written)
 
 
-def test_a_text_with_too_many_lines_is_joined_into_fewer_lines_with_all_its_words() -> None:
+def test_a_text_with_too_many_lines_keeps_all_its_words_in_fewer_lines() -> None:
     written = "\n".join(map(str, range(1000)))
     cleaned = clean_text(written)
     assert cleaned.count("\n") + 1 == MAX_LINES
