@@ -1,4 +1,4 @@
-"""Measures the accept (2b.5) over HTTP with its commit and events: with 50 concurrent mitras per pairing, and with one.
+"""Measures the accept over HTTP with its commit and events (2b.5), for 50 concurrent mitras and for one mitra.
 
 The first peer is a FastAPI service that does the same work through SQLAlchemy's ORM. The second peer is pgbench, which
 runs only the accept's SQL statement. So pgbench's figure shows the maximum of PostgreSQL without HTTP, idempotency

@@ -1,5 +1,6 @@
-"""Measures that the availability poll (1.2) is as fast as a bare "hello", with few and with many mitras. No poll
-queries PostgreSQL.
+"""Measures that the availability poll is as fast as a bare "hello", with few and with many mitras (1.2).
+
+No poll queries PostgreSQL.
 """
 
 import asyncio

@@ -201,7 +201,7 @@ _LOADS: Final = {
 
 
 async def _measured_people(connection: Connection) -> None:
-    """Insert the rows of three groups of people, who accept, chat, or read their history."""
+    """Insert the rows of three groups of people. The people of one group accept, chat, or read their history."""
     await people.prepare(connection)
     await people.customers(connection, 0, _SEARCHES + CHATS)
     await people.mitras(connection, 0, _SEARCHES + CHATS)

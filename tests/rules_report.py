@@ -1,16 +1,16 @@
 """Report the tests that show each rule, and the last outcome of each test.
 
-The file docs/rules.md numbers the promises of the product. A test names the promises that it shows:
+The file docs/rules.md numbers the promises of the product. A test names the promises that it shows.
 
     @pytest.mark.rule("2b.5", "X.4")
     @pytest.mark.invariant(1)
     async def test_a_winner_who_repeats_the_accept_gets_the_same_session() -> None: ...
 
-tests/conftest.py registers this module as a pytest plugin. The plugin records the last outcome and time of each test in
-`.cache/rules.json`, and keeps the outcomes of earlier runs. A full run is a run of all of tests/ that does not stop
-early. After a full run, the plugin prints one line per rule. The plugin fails the full run if a rule of a reached phase
-has no passing test. The plugin fails every run in which a test cites a rule that docs/rules.md does not have. As a
-command, `python -m tests.rules_report [--check] [2b.5 …]` prints each rule with its tests.
+The module tests/conftest.py registers this module as a pytest plugin. The plugin records the last outcome and time of
+each test in `.cache/rules.json`, and keeps the outcomes of earlier runs. A full run is a run of all of tests/ that does
+not stop early. After a full run, the plugin prints one line per rule. The plugin fails the full run if a rule of a
+reached phase has no passing test. The plugin fails every run in which a test cites a rule that docs/rules.md does not
+have. As a command, `python -m tests.rules_report [--check] [2b.5 …]` prints each rule with its tests.
 
 A skipped test or a test that is expected to fail shows no rule.
 """

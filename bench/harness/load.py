@@ -80,7 +80,7 @@ async def repeat(address: Address, path: str, *, connections: int, seconds: int)
 
 
 async def each_once(address: Address, requests: Sequence[Request], *, connections: int) -> Answered:
-    """Send each request once, in order, over `connections` connections, for at most MAX_RUN_SECONDS.
+    """Send each request once in the given order over `connections` connections. The run takes at most MAX_RUN_SECONDS.
 
     The last `connections` requests are not counted. The uncounted requests keep all connections busy until the last
     counted answer.

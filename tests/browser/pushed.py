@@ -150,7 +150,7 @@ class PushDevice:
     async def press(self, payload: dict[str, Any]) -> dict[str, str | None]:
         """Press the notification that belongs to this payload.
 
-        Return `opened`, the path of the opened window, and `focused`, the first path of the focused window. Either
+        Return the path of the opened window as `opened`, and the first path of the focused window as `focused`. Either
         `opened` or `focused` is None.
         """
         pressed: dict[str, str | None] = await self._worker().evaluate(PRESS, payload["topic"])

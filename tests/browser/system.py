@@ -57,7 +57,7 @@ WAKE_LOCK = """Object.defineProperty(navigator, 'wakeLock', {
 async def take_time(device: BrowserContext) -> None:
     """Let a test press a button immediately after the button appears.
 
-    The app ignores a press that comes too soon for a person to have read the screen (web/shared/ui/pressGuard.ts).
+    The app ignores a press that comes before a person can read the screen (web/shared/ui/pressGuard.ts).
     """
     await device.add_init_script(SLOW_EVENTS)
 

@@ -1,4 +1,4 @@
-"""Test when the customer can press the button of the call to action, and the text while the button is disabled."""
+"""Test when the button of the call to action is enabled, and which text the app shows while the button is disabled."""
 
 import json
 

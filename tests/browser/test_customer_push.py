@@ -1,4 +1,4 @@
-"""Test a customer's push notifications: permission, delivery to a closed app, press, and the switch in the profile."""
+"""Test push for a customer: permission, delivery to a closed app, a press, and the switch in the profile."""
 
 import json
 from uuid import UUID

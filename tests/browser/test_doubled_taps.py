@@ -56,7 +56,7 @@ WATCH = """(() => {
 })()"""
 # From now on, the page's clock determines the time between two taps.
 HURRY = "delete UIEvent.prototype.timeStamp; dispatchEvent(new Event('pointercancel'))"
-# The text and the position of each button that a person can press, on the screen or in an open dialog.
+# Finds the text and the position of each button that a person can press on the screen or in an open dialog.
 BUTTONS = """
     const dialogs = document.querySelectorAll('dialog[open]');
     const root = dialogs[dialogs.length - 1] ?? document.body;

@@ -1,4 +1,4 @@
-"""Test how operators sign in with e-mail, password and authenticator app, sign out, and list devices."""
+"""Test how operators sign in with e-mail, password and authenticator app, and how they sign out and list devices."""
 
 import asyncio
 import dataclasses

@@ -1,7 +1,6 @@
 """Test that every list returns page 1 and page 500 within 150 ms, with 100,000 payments and 20,000 cases.
 
-Triggers and foreign key checks are off while the rows are written, because they would take longer than all
-measurements.
+Triggers and foreign key checks are off during the inserts, because they would take longer than all measurements.
 """
 
 import time
@@ -18,10 +17,10 @@ LIMIT_SECONDS: Final = 0.150
 PAGE: Final = 500
 TRIES: Final = 5
 
-# There are 20,000 customers, 2,000 mitras, 200,000 requests, 100,000 audit entries, and 100,000 payments over 100 days.
-# One twentieth of the customers has the name Melati. One fifth of the payments is unserved. Each unserved payment has a
-# failure and a case, and half of these cases are decided. One fifth of the payments expired. All other payments have a
-# session.
+# There are 20,000 customers, 2,000 mitras, 200,000 requests and 100,000 audit entries. There are also 100,000 payments
+# over 100 days. One twentieth of the customers has the name Melati. One fifth of the payments is unserved. Each
+# unserved payment has a failure and a case, and half of these cases are decided. One fifth of the payments expired. All
+# other payments have a session.
 SEED: Final = (
     "SET LOCAL session_replication_role = replica",
     """

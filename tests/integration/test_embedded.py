@@ -1,4 +1,4 @@
-"""Test that the embedded servers start in any data directory, for any user, and after a kill of any process."""
+"""Test that the embedded servers start in any data directory, for any user, and after each process was killed."""
 
 import asyncio
 import contextlib

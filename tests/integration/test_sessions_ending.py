@@ -1,6 +1,4 @@
-"""Test that a session ends once, for one reason and never early, and that all consequences of the end commit
-together.
-"""
+"""Test that a session ends once and never early, and that all consequences of the end commit together."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine

@@ -1,4 +1,4 @@
-"""Test asking for the same bestie again through the services: targeted pairing, failures and fallback (3 and 4)."""
+"""Test a second chat with the same bestie through the services: targeted pairing, failures and fallback (3 and 4)."""
 
 from collections.abc import Sequence
 from uuid import UUID

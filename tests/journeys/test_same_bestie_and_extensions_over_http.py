@@ -1,4 +1,4 @@
-"""Test asking for the same bestie (3, 4) and extensions (5) over HTTP and sockets, with a server and a worker."""
+"""Test a second chat with the same bestie (3, 4) and extensions (5) over HTTP and sockets, with a running worker."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Test which mitras may be asked by push without a connection, up to 15 minutes after their app was last seen (1.1)."""
+"""Test that push reaches a mitra without a connection for 15 minutes after the app was last seen (1.1)."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Test that no step of a person waits for a deadline that another transaction holds, for example a stopped worker's."""
+"""Test that no step of a person waits for a deadline that a stopped worker or another transaction holds."""
 
 import asyncio
 import contextlib

@@ -78,7 +78,7 @@ SIGN_OUTS = 200
 
 
 class Population:
-    """A server with people, chats, payments and pairings, and with the tokens of their owners."""
+    """A server with people, chats, payments and pairings. The owner of each row has a token."""
 
     def __init__(self, url: str) -> None:
         self.url = url

@@ -1,4 +1,4 @@
-"""Test that a device loses its token and its socket within 5 s after its owner or an operator signs it out."""
+"""Test that a device loses its token and socket within 5 s after the owner or an operator signs the device out."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

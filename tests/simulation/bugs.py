@@ -108,7 +108,7 @@ SIGNING_IN = "tests/control_center/test_signing_in.py"
 
 @dataclass(frozen=True)
 class Bug:
-    """A fault has a name, the tests that must fail, a function that plants it in this process, and SQL."""
+    """A fault has a name, a list of tests that must fail, a function that plants the fault, and SQL."""
 
     name: str
     tests: Sequence[str]

@@ -100,7 +100,9 @@ class Device:
                 message["read_at"] = mark["read_at"]
 
     def chats_to_read(self, written: Collection[UUID], sessions: Sequence[Any], *, fresh: bool) -> list[str]:
-        """Return the chats with messages that the device must read, in order to take them (`fresh`) or to compare them.
+        """Return the chats whose messages the device must read.
+
+        With `fresh` the device takes the messages, else it compares them.
 
         The argument `sessions` has the sessions of the snapshot. Chats outside `written` have no messages.
         """

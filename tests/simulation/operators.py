@@ -13,7 +13,8 @@ from curhat.control_center.review.schemas import DecisionKind
 from curhat.kit.database import Database
 
 OPERATORS = ("ani@example.id", "budi@example.id")
-# The two limits in rupiah above which a refund needs a second operator: below every price, and above every price.
+# The two limits in rupiah above which a refund needs a second operator. One limit is below every price, and one is
+# above every price.
 APPROVAL_LIMITS_RP = (5_000, 100_000)
 
 # The outcomes that the cases and refunds of a schedule reached.
@@ -31,7 +32,8 @@ UNION SELECT 'charge given up' FROM status_changes JOIN payments ON payments.id 
 """
 
 
-# Two queries: the charges that a decision on a case would cover, and the charges that a decision has covered.
+# The first query returns the charges that a decision on a case would cover. The second query returns the covered
+# charges.
 IN_QUESTION = """
 SELECT charge_attempt_id AS id FROM undelivered_charges JOIN review_cases USING (payment_id)
 WHERE review_cases.id = $1 AND decided_round IS NULL

@@ -168,7 +168,7 @@ class PushDevices:
     async def send(self) -> tuple[str | None, list[str]]:
         """Let a worker look up the recipients and send all messages that are due.
 
-        Returns the actions of the worker (None if nothing was due), and the detected faults.
+        Returns the actions of the worker and the detected faults. The actions are None if nothing was due.
         """
         look_ups, self._look_ups = self._look_ups, []
         for look_up in look_ups:

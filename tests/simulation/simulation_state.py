@@ -130,7 +130,8 @@ class Theme:
 
     chats_end: float = 0.5
     targeted: float = 0.6
-    # The probability that a likely next step follows a step, and the likely next steps that replace those of FOLLOWS.
+    # `followed` is the probability that a likely next step follows a step. `follows` replaces likely next steps of
+    # FOLLOWS.
     followed: float = 0.5
     follows: Mapping[str, Sequence[str]] = field(default_factory=dict)
     trouble: float | None = None
@@ -958,7 +959,7 @@ class SimulationState:
         await self.cards.look_again()
 
     async def move_clock(self) -> str | None:
-        """Move the clock by a little, or far, or to the next deadline, or to just before or after this deadline."""
+        """Move the clock by a short or long time, to the next deadline, or to a moment just before or after the deadline."""
         await self._before_time_passes()
         now = await self.clock.now()
         due: datetime | None = await self.database.fetchval(

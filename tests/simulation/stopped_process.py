@@ -1,8 +1,8 @@
 """Simulates a process that stops (SIGSTOP) in the middle of a transaction while other processes continue.
 
-The step of the stopped process is a task that waits inside a transaction. Other steps that need a lock of this
-transaction give up after a short time, like a step whose person still waits. When the process continues, it commits, if
-PostgreSQL has not ended the transaction meanwhile (idle_in_transaction_session_timeout).
+The step of the stopped process is a task that waits inside a transaction. Another step that needs a lock of this
+transaction gives up after a short time, because a person would still wait. The continued process commits if PostgreSQL
+has not ended the transaction (idle_in_transaction_session_timeout).
 """
 
 import asyncio

@@ -13,7 +13,7 @@ from curhat.dev.statements import SOURCES
 
 
 def check_rows() -> None:
-    """Make every row struct of every `queries.py` raise an error for null in a column that is not marked nullable."""
+    """Make each row struct of each `queries.py` raise an error if a column without the mark "nullable" is null."""
     for path in sorted(SOURCES.rglob("queries.py")):
         name = ".".join(("curhat", *path.relative_to(SOURCES).with_suffix("").parts))
         module = importlib.import_module(name)

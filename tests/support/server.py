@@ -1,4 +1,4 @@
-"""Runs the application of a server process on a real port in the test's event loop, and has clients for it."""
+"""Runs the application of a server process on a real port in the test's event loop, and provides clients."""
 
 import asyncio
 import contextlib

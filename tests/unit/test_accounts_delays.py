@@ -13,7 +13,7 @@ DAY_SECONDS = 24 * 3600
 
 
 def max_per_day(wait_after: Callable[[int], float]) -> int:
-    """Return the number of failures that fit into 24 hours if each failure follows at the end of the wait."""
+    """Return the maximum number of failures in 24 hours. Each failure comes at the end of the wait before it."""
     failed_at: list[float] = []
     most, now = 0, 0.0
     # Simulate two days, because the failures of the first day leave the count during the second day.

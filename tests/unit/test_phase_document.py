@@ -1,10 +1,12 @@
-"""Check that docs/phase3.7.md has every decision, and that every path, name and test in it and in its plan exists.
+"""Check that docs/phase3.7.md has every decision, and that each path, name and test in this file and its plan exists.
 
-The documents refer to code and tests as `path: name` or `path: name, name`. The type of the file says what a name is:
-    .py             a function, a class, a method (`Class.method`) or a constant
-    queries.sql     a statement (`-- name: …`)
-    migrations/     a word of the SQL: a constraint, an index, a trigger, a function, a table
-    anything else   a word of the text
+The documents refer to code and tests as `path: name` or `path: name, name`. The type of the file determines the kind
+of a name.
+
+In a .py file, a name is a function, a class, a method (`Class.method`) or a constant.
+In a queries.sql, a name is a statement (`-- name: …`).
+In migrations/, a name is a word of the SQL, for example a constraint or a trigger.
+In any other file, a name is a word of the text.
 """
 
 import ast

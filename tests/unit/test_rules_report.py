@@ -352,7 +352,7 @@ def test_the_command_finds_a_rule_by_any_of_its_numbers(
     project: pytest.Pytester,
 ) -> None:
     by_other_number = report(project, "X.2")
-    # The output has the lines of the rules first, and then the lines that name the rules without a passing test.
+    # The output first has a line per rule, and then lines that name the rules without a passing test.
     assert [line[:4] for line in by_other_number.outlines[1:3]] == ["2b.5", "0 of"]
     by_section = report(project, "1")
     assert [line[:4] for line in by_section.outlines[1:3]] == ["1.1 ", "1.2 "]
