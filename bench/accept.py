@@ -1,7 +1,7 @@
 """Measures the accept over HTTP with its commit and events (2b.5), for 50 concurrent mitras and for one mitra.
 
-The first peer is a FastAPI service that does the same work through SQLAlchemy's ORM. The second peer is pgbench, which
-runs only the accept's SQL statement. So pgbench's figure shows the maximum of PostgreSQL without HTTP, idempotency
+The first peer is a FastAPI service that does the same work through SQLAlchemy's ORM. The second peer is pgbench. It
+runs only the SQL statement of the accept. So pgbench's figure shows the maximum of PostgreSQL without HTTP, idempotency
 keys, events and answers.
 """
 
@@ -201,7 +201,10 @@ async def _pgbench(
     groups: int,
     clients: int,
 ) -> float:
-    """Return the transactions per second of the prepared accept statement, which computes its ids from numbers."""
+    """Return the transactions per second of the prepared accept statement.
+
+    The statement computes its ids from numbers.
+    """
     # With several contestants, all clients accept one pairing, and then all clients accept the next pairing. With one
     # contestant, each client accepts its own pairings.
     per_client = pairings if contestants > 1 else pairings // clients

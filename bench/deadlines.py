@@ -19,7 +19,7 @@ WORKERS: Final = 2
 # Each blast has asked this number of mitras. None of the asked mitras has answered.
 MITRAS_PER_BLAST: Final = 3
 KILL_AFTER_SECONDS: Final = 8.0
-# The time before the first due time, in which the run writes the rows and starts the workers.
+# The time that the run needs before the first due time, to write the rows and start the workers.
 LEAD_SECONDS: Final = 20
 _LAST_TIMEOUT_SECONDS: Final = 30
 _THIRD: Final = PER_SECOND * SECONDS // 3
@@ -127,7 +127,7 @@ async def _prepare(connection: Connection) -> None:
 
 
 async def _arm(connection: Connection) -> float:
-    """Set the due times. Returns the first due time, which is LEAD_SECONDS from now."""
+    """Set the due times. Returns the first due time. This time is LEAD_SECONDS from now."""
     first_due = await connection.fetchval(
         "SELECT curhat_now() + make_interval(secs => $1)", float(LEAD_SECONDS)
     )

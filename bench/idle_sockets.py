@@ -1,4 +1,4 @@
-"""Measures the memory per idle socket, as the growth of a server process when 2,000 signed-in people connect."""
+"""Measures the memory per idle socket. The measurement is the growth of a server process when 2,000 people connect."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence

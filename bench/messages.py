@@ -307,7 +307,7 @@ async def _our_sides(testbed: Testbed, database: Database) -> AsyncIterator[_Our
 
 
 class _PeerSides(_Counted):
-    """Clients of Socket.IO, which speak Engine.IO 4 over a WebSocket.
+    """Clients of Socket.IO. They speak Engine.IO 4 over a WebSocket.
 
     A packet begins with its type, which is a number of one or two digits.
     """

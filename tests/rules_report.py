@@ -84,7 +84,7 @@ class Rule:
 
     @property
     def label(self) -> str:
-        """Return the number as the report prints the number."""
+        """Return the number in the form that the report prints."""
         return self.key.replace("invariant:", "inv.")
 
     @property

@@ -29,7 +29,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """The measurement with which a figure is compared.
+    """The measurement to which a figure is compared.
 
     `value` is None if the peer did not run. If the peer did not run, `name` gives the reason.
     """

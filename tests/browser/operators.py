@@ -62,7 +62,7 @@ async def control_center_page(system: System, operator_id: UUID, path: str = "/"
 
 
 async def case(system: System, *, price_rp: int = 20_000, call_name: str = "Melati") -> UUID:
-    """Pay, start a search and cancel the search as a customer. Return the id of the review case."""
+    """As a customer, pay, start a search, and cancel the search. Return the id of the review case."""
     customer = await system.customer(call_name)
     async with system.mitra():
         pairing = await system.search(customer, price_rp=price_rp)

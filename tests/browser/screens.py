@@ -568,8 +568,8 @@ async def chat_soon(system: System) -> AsyncIterator[Show]:
         async def show(**options: Any) -> Page:
             page = await page_opener(system, customer, "/app/chat", ".soon")(**options)
             signal = f'{{"op": "signal", "type": "typing", "session_id": "{session["id"]}"}}'
-            # The server does not store a typing signal, and a page that is not connected yet misses the signal. So send
-            # the typing signal repeatedly.
+            # The server does not store a typing signal, and a page that is not connected yet misses the signal. The
+            # screen therefore sends the typing signal repeatedly.
             while not await page.locator(".dots").is_visible():
                 await socket.connection.send(signal)
                 await asyncio.sleep(0.2)

@@ -153,7 +153,7 @@ async def _decision(page: Page) -> None:
 
 
 async def _asked(page: Page) -> None:
-    """Press the screen's last button, which opens the only dialog."""
+    """Press the screen's last button. The button opens the only dialog."""
     await page.locator("section button, form .danger, form button.secondary").last.click()
 
 

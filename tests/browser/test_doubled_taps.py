@@ -42,7 +42,7 @@ MITRA_STARTS = (
     "34-sign-out",
 )
 
-# Record each press that reaches the app, with the control and the control's text.
+# Record each press that reaches the app, with the pressed control and its text.
 WATCH = """(() => {
     const numbers = new Map();
     window.reached = [];

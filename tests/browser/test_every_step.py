@@ -87,7 +87,7 @@ async def paying(system: System) -> AsyncIterator[Step]:
         customer = await system.customer()
         payment = await system.open_payment(customer)
         confirm = f"/payments/{payment['id']}/confirm"
-        # After a reload, the app shows the home screen, which mentions the payment.
+        # After a reload, the app shows the home screen. The home screen mentions the payment.
         waits = heading("Pembayaranmu belum selesai")
         yield Step(customer, waits, lambda: customer.post(confirm), heading("Mencari bestie…"))
 

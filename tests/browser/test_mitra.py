@@ -210,7 +210,7 @@ async def test_the_slower_of_two_mitras_sees_the_reason_of_the_closed_card(syste
 
 
 async def hide_closing_of_cards(page: Page) -> None:
-    """Drop the events that close a card on every later connection, so that the page still shows the card."""
+    """On every later connection, drop the events that close a card, so that the page still shows the card."""
 
     def forward(route: WebSocketRoute) -> None:
         server = route.connect_to_server()

@@ -30,7 +30,7 @@ APPROVED, NOT_FOUND = ChargeAnswer("approved"), ChargeAnswer("not_found")
 class Attempts(msgspec.Struct):
     """A payment with two charge attempts.
 
-    The first attempt was lost before the gateway, and the second attempt has begun.
+    The first attempt never reached the gateway, and the second attempt has started.
     """
 
     server: RunningServer

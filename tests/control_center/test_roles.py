@@ -91,8 +91,7 @@ async def test_a_role_may_call_only_the_operations_that_the_table_allows(
     assert await business_rows(server.database) == before
     for name, roles in ALLOWED.items():
         if role in roles:
-            # Use a new operator for each call, because some calls sign the operator out or change the operator's
-            # account.
+            # Use a new operator for each call, because some calls sign out the caller or change the caller's account.
             another = await server.operator(role)
             answer = await send(server, OPERATIONS[name], calls[name], token=another.token)
             assert answer.status_code != 403, (name, answer.text)

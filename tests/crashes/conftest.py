@@ -1,4 +1,4 @@
-"""Provides tests that kill processes with servers, whose commits are durable as in production, and with a system."""
+"""Provides servers and a system for tests that kill processes. The commits are durable, as in production."""
 
 import tempfile
 from collections.abc import AsyncIterator

@@ -114,7 +114,7 @@ async def go_through_journeys(
             if session is not None:
                 await chat(customer, session)
         elif opened.status_code == 429:
-            # Simulate a customer who comes back an hour later.
+            # Simulate a customer who returns an hour later.
             for statement in AN_HOUR_AGO:
                 await system.database.execute(statement, customer.person.id)
         else:

@@ -117,7 +117,7 @@ class Attempt:
         return cls(system, customer_id, charge)
 
     async def reach_the_gateway(self) -> ChargeAnswer:
-        """Send the charge to the gateway, and return the answer without recording the answer."""
+        """Send the charge to the gateway, and return the answer. The answer is not recorded."""
         return await self.gateway.charge(self.charge.key, self.charge.payment_id, self.charge.amount_rp)
 
     async def recorded(self) -> GatewayRecords:

@@ -117,7 +117,7 @@ async def test_a_slow_charge_is_processing_until_the_gateway_answers(database: D
 
 
 class Charged:
-    """A mock with an approved charge, and the refund answers with which the mock calls back."""
+    """A mock with an approved charge. The object also records the refund answers of the mock's callbacks."""
 
     def __init__(self, database: Database) -> None:
         self.heard: list[tuple[UUID, RefundAnswer]] = []
@@ -168,7 +168,7 @@ class Charged:
 async def test_the_method_find_refund_finds_a_refund_after_a_lost_answer(database: Database) -> None:
     charged = await Charged(database).behaves("lost")
     async with charged.refunding("done"):
-        # The caller requests the same refund again, as the worker does.
+        # The caller requests the same refund again, like the worker.
         assert (await charged.refund()).status == "done"
 
 

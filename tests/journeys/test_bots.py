@@ -1,4 +1,4 @@
-"""Test the simulated people of `curhat bots`, with which a single developer can try the product in each role."""
+"""Test the simulated people of `curhat bots`. A single developer can use them to try the product in each role."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -302,7 +302,7 @@ async def open_and_cancel_by_hand(database: Database, make: Make, customer: UUID
 async def test_a_search_that_can_ask_no_mitra_is_not_charged(
     database: Database, make: Make, price_rp: int
 ) -> None:
-    """Valkey's list may still contain a mitra whose toggle is off or whose capacity is full."""
+    """Valkey's list may still contain a mitra with a toggle that is off or with a full capacity."""
     customer, offer = await make.customer(), await make.offer(price_rp=price_rp)
     payment_id = await open_payment(database, customer, offer)
     off = await make.mitra(online=False)

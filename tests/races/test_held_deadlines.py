@@ -170,7 +170,7 @@ def fires_push(database: Database) -> Side:
 async def test_a_message_keeps_a_deadline_that_is_already_armed(
     database: Database, chat: Chat, clock: VirtualClock
 ) -> None:
-    """A worker that fired the deadline before the commit of the message would not see the message."""
+    """If the worker fired the deadline before the message commits, the worker would not see the message."""
     await message(database, chat, 1)(_no_hold)
     await clock.advance(3)
     outcome = await race(database, message(database, chat, 2), fires_push(database), waits=False)

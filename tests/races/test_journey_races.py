@@ -197,7 +197,10 @@ async def test_a_claimed_deadline_is_not_lost_when_the_clock_is_set_back(
 async def check_arming_again(
     database: Database, kind: str, step: Callable[[Transaction], Awaitable[object]]
 ) -> None:
-    """Run a step that arms the deadline of this kind again. Another worker has claimed the old deadline meanwhile."""
+    """Run a step that arms the deadline of this kind again.
+
+    At this time, another worker has claimed the old deadline.
+    """
     async with database.transaction() as other_worker:
         await other_worker.execute("DELETE FROM deadlines WHERE kind = $1", kind)
         # The worker that has claimed the old deadline may wait for the locks of this step. A step that waited for the

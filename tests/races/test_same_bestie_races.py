@@ -434,7 +434,7 @@ async def test_a_race_between_an_answer_to_the_fallback_and_its_timeout_has_one_
         return
     await scenario.clock.advance(ANSWER_SECONDS - 0.001)
 
-    # The transaction of the customer's answer has deleted the deadline, so it holds the lock of the deadline's row. The
+    # The transaction of the customer's answer has deleted the deadline, so this transaction holds the row's lock. The
     # worker skips the locked deadline and does not wait.
     outcomes = await race(
         scenario.database, advance_before_commit(scenario.clock, 0.002, answers), times_out, waits=False
@@ -487,7 +487,7 @@ async def test_the_fallback_can_be_taken_while_the_failed_pairing_is_cancelled(
     if taken_first:
         assert await race(scenario.database, takes, cancels) == ("done", "pairing_decided")
     else:
-        # The refused cancel holds the pairing's lock until its transaction is rolled back.
+        # The refused cancellation holds the lock of the pairing until the cancellation's transaction is rolled back.
         assert await run_concurrently(cancels, takes) == ["pairing_decided", "done"]
     assert await scenario.count("review_cases") == 0
     assert await scenario.count(OPEN_BLASTS) == 1

@@ -100,7 +100,7 @@ class Device:
                 message["read_at"] = mark["read_at"]
 
     def chats_to_read(self, written: Collection[UUID], sessions: Sequence[Any], *, fresh: bool) -> list[str]:
-        """Return the chats whose messages the device must read.
+        """Return the chats with messages that the device must read.
 
         With `fresh` the device takes the messages, else it compares them.
 

@@ -196,7 +196,7 @@ class SimulatedGateway:
         return answer
 
     async def find_refund(self, key: UUID) -> RefundAnswer:
-        """See Gateway. Sometimes raises GatewayUnknown, which simulates a lost answer."""
+        """See Gateway. Sometimes raises GatewayUnknown, in order to simulate a lost answer."""
         if self._random.random() < 0.15 * self._trouble:
             raise GatewayUnknown
         status = await self._database.fetchval(

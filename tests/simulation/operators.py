@@ -133,7 +133,7 @@ class Operators:
         return self._random.choice(self._operators)
 
     async def _a_case(self, condition: str) -> UUID | None:
-        """Usually return a case for which the condition holds, and rarely any case.
+        """Usually return a case that satisfies the condition, and rarely any case.
 
         Returns None if there is no such case.
         """

@@ -226,7 +226,7 @@ TROUBLE = (0.0, 0.3, 1.0, 1.5)
 
 
 class BrokenInvariant(AssertionError):
-    """An invariant does not hold after a step.
+    """A step has broken an invariant.
 
     The text names the schedule and the command that repeats the schedule.
     """
@@ -265,7 +265,7 @@ class SimulationState:
             **Transitions(self.database, self.presence, self.gateway).by_kind(),  # type: ignore[arg-type]
             **self.push.by_kind(),
         }
-        # Charges that a server process has begun but not recorded. If the server process is killed, these charges are
+        # Charges that a server process has started but not recorded. If the server process is killed, these charges are
         # lost.
         self.calls: list[Charge] = []
         # Calls to outside services that a worker must make after a commit. If the worker is killed, these calls are
@@ -959,7 +959,7 @@ class SimulationState:
         await self.cards.look_again()
 
     async def move_clock(self) -> str | None:
-        """Move the clock by a short or long time, to the next deadline, or to a moment just before or after the deadline."""
+        """Move the clock by a short or long time, to the next deadline, or to a moment just before or after it."""
         await self._before_time_passes()
         now = await self.clock.now()
         due: datetime | None = await self.database.fetchval(

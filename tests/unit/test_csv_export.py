@@ -1,4 +1,4 @@
-"""Test that an Indonesian spreadsheet opens a CSV correctly, and neither runs nor changes a text."""
+"""Test that an Indonesian spreadsheet opens a CSV correctly, and does not run or change a text."""
 
 import csv
 import io

@@ -9,7 +9,7 @@ RECORDS = sorted(FOLDER.glob("[0-9]*.md"))
 
 
 def title(record: Path) -> str:
-    """Return the number and title of a record, which are its first line without '# '."""
+    """Return the first line of a record without '# '. This line has the record's number and title."""
     return record.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
 
 

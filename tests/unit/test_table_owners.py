@@ -162,7 +162,7 @@ _ENDS_LIST = {
 
 
 class TableUse(NamedTuple):
-    """One use of a table by a statement that reads or writes the table."""
+    """One read or write of a table by a statement."""
 
     package: str
     statement: str
