@@ -88,7 +88,7 @@ async def test_the_screen_stays_on_while_a_mitra_is_online(system: System) -> No
 
 
 @pytest.mark.rule("V.8")
-async def test_a_customer_with_a_history_is_offered_to_install_the_app(system: System) -> None:
+async def test_the_app_offers_its_installation_to_a_customer_with_a_history(system: System) -> None:
     customer = await system.customer()
     async with system.mitra() as (mitra, socket):
         await system.past_chat(customer, mitra, socket)

@@ -140,7 +140,7 @@ async def test_an_invalid_filter_is_refused(server: RunningServer, query: dict[s
         assert problem(await viewer.get(path, **query)) == (422, "validation_failed"), path
 
 
-async def test_cases_can_be_filtered_and_the_oldest_open_case_is_first(
+async def test_cases_can_be_filtered_and_are_listed_with_the_oldest_open_case_first(
     server: RunningServer, clock: VirtualClock
 ) -> None:
     reviewer = await server.operator("reviewer")

@@ -1,4 +1,7 @@
-"""Provides servers and a system for tests that kill processes. The commits are durable, as in production."""
+"""Provides servers and a system of processes for tests that kill processes.
+
+The commits are durable, as in production.
+"""
 
 import tempfile
 from collections.abc import AsyncIterator

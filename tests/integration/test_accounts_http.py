@@ -406,7 +406,7 @@ async def test_an_invented_device_secret_does_not_reset_the_count_of_a_signed_in
 
 
 @pytest.mark.rule("X.13")
-async def test_the_cookie_of_a_known_device_outlives_the_sign_out_and_each_sign_in_replaces_it(
+async def test_the_cookie_of_a_known_device_survives_a_sign_out_and_each_sign_in_replaces_the_cookie(
     client: httpx.AsyncClient,
 ) -> None:
     signed_in = await sign_in(client, call_name="Bunga", transport="cookie")

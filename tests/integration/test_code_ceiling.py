@@ -62,7 +62,7 @@ async def test_concurrent_requests_get_no_more_codes_than_the_daily_maximum(data
 
 
 @pytest.mark.rule("S.1")
-async def test_an_attack_of_strangers_leaves_codes_for_known_devices(database: Database) -> None:
+async def test_an_attack_by_strangers_leaves_codes_for_known_devices(database: Database) -> None:
     for number in range(4):
         await ask(database, phone(number), {"ID": 5}, stranger(number))
     with pytest.raises(CodeNotSent):

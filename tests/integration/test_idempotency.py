@@ -63,7 +63,7 @@ async def test_a_repeated_request_gets_the_first_answer_and_takes_effect_once(da
     assert await effect.count() == 1
 
 
-async def test_a_key_belongs_to_one_user_and_one_route_and_one_body(database: Database) -> None:
+async def test_an_idempotency_key_belongs_to_one_user_and_one_route_and_one_body(database: Database) -> None:
     effect = Effect(database)
     await run_idempotent(database, request_of(), effect)
     for other in (request_of(path="/other"), request_of(body=b'{"a": 1}')):
@@ -104,7 +104,9 @@ async def test_only_one_of_twenty_concurrent_requests_with_one_key_takes_effect(
     assert {answer for answer in answers if isinstance(answer, str)} <= {"idempotency_in_progress"}
 
 
-async def test_a_business_error_is_stored_as_the_answer_and_a_fault_is_not_stored(database: Database) -> None:
+async def test_the_server_stores_a_business_error_as_the_answer_but_does_not_store_a_fault(
+    database: Database,
+) -> None:
     async def refuse(_tx: Transaction) -> Answer:
         raise NotFound
 
@@ -123,7 +125,7 @@ async def test_a_business_error_is_stored_as_the_answer_and_a_fault_is_not_store
 
 
 @pytest.mark.parametrize("key", [None, "", "x" * 201, "line\nbreak"])
-def test_a_key_is_refused_if_it_is_missing_or_too_long_or_unprintable(key: str | None) -> None:
+def test_an_idempotency_key_is_refused_if_it_is_missing_or_too_long_or_unprintable(key: str | None) -> None:
     with pytest.raises(IdempotencyKeyMissing):
         idempotent_request(ME, key, "POST", "/payments", b"")
 

@@ -98,7 +98,7 @@ async def test_a_healthy_server_is_live_and_ready_and_every_check_succeeds(serve
     assert set(report["checks"]) == {"postgresql", "valkey", "signals", "migrations", "deadlines", "gateway"}
 
 
-async def test_an_unreachable_valkey_fails_the_status_and_leaves_the_server_in_service(
+async def test_an_unreachable_valkey_makes_the_status_fail_and_leaves_the_server_in_service(
     server: RunningServer,
 ) -> None:
     services = server.application.services
@@ -112,7 +112,7 @@ async def test_an_unreachable_valkey_fails_the_status_and_leaves_the_server_in_s
     assert (await check(server, "valkey"))[0]
 
 
-async def test_a_full_valkey_fails_the_status_and_leaves_the_server_in_service(
+async def test_a_full_valkey_makes_the_status_fail_and_leaves_the_server_in_service(
     server: RunningServer, valkey_client: valkey.asyncio.Valkey
 ) -> None:
     await valkey_client.config_set("maxmemory", 1)
@@ -123,7 +123,7 @@ async def test_a_full_valkey_fails_the_status_and_leaves_the_server_in_service(
         await valkey_client.config_set("maxmemory", 0)
 
 
-async def test_a_valkey_that_is_nearly_full_fails_the_status_before_it_refuses_writes(
+async def test_a_valkey_that_is_nearly_full_makes_the_status_fail_before_it_refuses_writes(
     server: RunningServer, valkey_client: valkey.asyncio.Valkey
 ) -> None:
     used = (await valkey_client.info("memory"))["used_memory"]
@@ -136,7 +136,7 @@ async def test_a_valkey_that_is_nearly_full_fails_the_status_before_it_refuses_w
         await valkey_client.config_set("maxmemory", 0)
 
 
-async def test_a_read_only_valkey_fails_the_status(
+async def test_a_read_only_valkey_makes_the_status_fail(
     server: RunningServer, valkey_client: valkey.asyncio.Valkey
 ) -> None:
     await valkey_client.execute_command("REPLICAOF", "127.0.0.1", "1")  # type: ignore[no-untyped-call]
@@ -146,7 +146,7 @@ async def test_a_read_only_valkey_fails_the_status(
         await valkey_client.execute_command("REPLICAOF", "NO", "ONE")  # type: ignore[no-untyped-call]
 
 
-async def test_a_full_disk_fails_the_status_and_leaves_the_server_in_service(
+async def test_a_full_disk_makes_the_status_fail_and_leaves_the_server_in_service(
     servers: EmbeddedServers, server: RunningServer
 ) -> None:
     """A limit on temporary files stops the write that a full disk would stop."""
@@ -159,7 +159,7 @@ async def test_a_full_disk_fails_the_status_and_leaves_the_server_in_service(
 
 
 @pytest.mark.invariant(12)
-async def test_a_commit_that_hangs_fails_the_status_and_leaves_the_server_in_service(
+async def test_a_commit_that_hangs_makes_the_status_fail_and_leaves_the_server_in_service(
     servers: EmbeddedServers, server: RunningServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(status, "CHECK_TIMEOUT_SECONDS", 0.3)
@@ -195,7 +195,7 @@ async def test_a_server_with_a_missing_migration_is_ready_only_after_the_migrati
         await assert_in_service(opened)
 
 
-async def test_a_late_deadline_and_a_parked_deadline_each_fail_the_status(
+async def test_a_late_deadline_and_a_parked_deadline_each_make_the_status_fail(
     server: RunningServer, database: Database
 ) -> None:
     await database.execute(

@@ -162,7 +162,7 @@ async def test_a_user_who_is_not_a_member_gets_not_found(
     strangers = [
         other.customer,
         other.mitra,
-        # Each caller is a member of the chat, with the role of the other member.
+        # Each caller is a member of the chat, but uses the role of the other member.
         Identity(role="mitra", user_id=chat.customer.user_id),
         Identity(role="customer", user_id=chat.mitra.user_id),
     ]

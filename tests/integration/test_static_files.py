@@ -135,20 +135,22 @@ async def test_a_file_outside_the_build_is_not_found(browser: httpx.AsyncClient,
     assert (await browser.get(path)).status_code == 404
 
 
-async def test_the_files_of_a_client_accept_only_get_and_head(browser: httpx.AsyncClient) -> None:
+async def test_the_server_accepts_only_get_and_head_requests_for_the_files_of_a_client(
+    browser: httpx.AsyncClient,
+) -> None:
     answer = await browser.post("/app/", content=b"x")
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")
 
 
 @pytest.mark.parametrize("path", ["/api/client/state", "/application/", "/healthz"])
-async def test_a_request_for_any_path_outside_the_clients_goes_to_the_api(
+async def test_a_request_for_a_path_outside_the_clients_goes_to_the_api(
     browser: httpx.AsyncClient, path: str
 ) -> None:
     answer = await browser.get(path)
     assert (answer.status_code, answer.text) == (418, path)
 
 
-async def test_the_answer_says_how_to_build_the_clients_when_the_build_is_missing(tmp_path: Path) -> None:
+async def test_the_answer_explains_how_to_build_the_clients_when_the_build_is_missing(tmp_path: Path) -> None:
     transport = httpx.ASGITransport(app=StaticFiles(api, tmp_path, ORIGINS))
     async with httpx.AsyncClient(transport=transport, base_url="http://app.example.id") as client:
         answer = await client.get("/app/")

@@ -440,7 +440,7 @@ async def test_the_fallback_asks_a_mitra_who_was_offline_and_returned(
 
 @pytest.mark.rule("3.8")
 @pytest.mark.invariant(4)
-async def test_a_successful_fallback_marks_the_failure_as_recovered_and_opens_no_case(
+async def test_a_successful_fallback_marks_the_failed_pairing_as_recovered_and_opens_no_case(
     database: Database, make: Make, past_chat: PastChat
 ) -> None:
     other = await make.mitra()

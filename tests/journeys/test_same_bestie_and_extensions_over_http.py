@@ -91,7 +91,7 @@ async def confirm(customer: Person, payment: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.rule("3.1", "3.2", "3.6", "3.7", "4.1", "4.2")
 @pytest.mark.invariant(2)
-async def test_the_bestie_of_a_past_chat_has_twenty_seconds_to_accept(server: RunningServer) -> None:
+async def test_the_chosen_bestie_of_a_past_chat_has_twenty_seconds_to_accept(server: RunningServer) -> None:
     customer, mitra = await make_past_chat(server)
     async with customer.socket() as phone, working(mitra) as (other_phone,):
         past = done(await customer.get("/sessions"))["items"][0]["mitra"]

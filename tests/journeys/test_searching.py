@@ -76,7 +76,7 @@ async def test_the_payment_is_kept_with_a_tag_and_a_case_when_no_mitra_accepts_i
 
 
 @pytest.mark.rule("1.7", "2b.3")
-async def test_a_blast_that_asks_nobody_still_runs_its_full_window(
+async def test_a_blast_that_asks_no_mitra_still_runs_its_full_window(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()

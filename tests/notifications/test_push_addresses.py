@@ -103,7 +103,7 @@ def resolving(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
 
 
-async def test_a_host_name_in_our_network_is_refused_when_the_subscription_is_saved(
+async def test_a_subscription_with_a_host_name_in_our_network_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     resolving(monkeypatch, ["10.1.2.3"])

@@ -294,7 +294,7 @@ async def test_a_change_with_a_cookie_must_come_from_our_own_page(server: Runnin
 # Idempotency keys --------------------------------------------------------------------------------------------
 
 
-async def test_a_key_belongs_to_its_user_and_role(server: RunningServer) -> None:
+async def test_an_idempotency_key_belongs_to_its_user_and_role(server: RunningServer) -> None:
     person_id = await server.make.person()
     await server.make.customer(person_id=person_id)
     await server.make.mitra(person_id=person_id, max_customers=3)

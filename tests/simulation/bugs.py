@@ -770,7 +770,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a failure opens a case although the fallback succeeded",
         [
-            f"{SAME_BESTIE}::test_a_successful_fallback_marks_the_failure_as_recovered_and_opens_no_case",
+            f"{SAME_BESTIE}::test_a_successful_fallback_marks_the_failed_pairing_as_recovered_and_opens_no_case",
             SIMULATION,
         ],
         in_function(
@@ -787,7 +787,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a failure is not marked as recovered after the fallback succeeded",
         [
-            f"{SAME_BESTIE}::test_a_successful_fallback_marks_the_failure_as_recovered_and_opens_no_case",
+            f"{SAME_BESTIE}::test_a_successful_fallback_marks_the_failed_pairing_as_recovered_and_opens_no_case",
             SIMULATION,
         ],
         in_statement(journey_queries, "accept_and_start", "SET recovered = true", "SET recovered = false"),

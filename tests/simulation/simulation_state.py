@@ -61,8 +61,8 @@ TABLES = (
     "deadlines, audit_entries, push_messages, push_subscriptions, access_tokens, mock_gateway.charges, "
     "mock_gateway.refunds"
 )
-# Deleting the few rows of one schedule is much faster than TRUNCATE, but leaves dead rows behind. So one of
-# TRUNCATED_EVERY schedules runs a TRUNCATE.
+# Deleting the few rows of one schedule is much faster than TRUNCATE, but leaves dead rows behind. One of
+# TRUNCATED_EVERY schedules therefore runs a TRUNCATE.
 DELETE = ";".join(f"DELETE FROM {table}" for table in TABLES.split(", "))
 TRUNCATE = f"TRUNCATE {TABLES} RESTART IDENTITY CASCADE"
 TRUNCATED_EVERY = 20
