@@ -95,7 +95,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Rulebook:
-    """All rules in the order of the file, then the invariants.
+    """All rules in the order of the file, and then all invariants.
 
     The field `names` maps every number to its rule, including the second numbers of rules.
     """

@@ -279,7 +279,7 @@ async def test_wrong_passwords_do_not_delay_a_signed_in_operator(
 
 
 @pytest.mark.rule("X.13")
-async def test_many_passwords_from_strangers_do_not_delay_an_operator_and_are_refused_in_excess(
+async def test_a_flood_of_passwords_from_strangers_is_refused_and_does_not_delay_an_operator(
     server: RunningServer, sari: UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = (await _login(server)).json()

@@ -35,7 +35,7 @@ HANDSHAKE = (
 
 
 async def answer_socket(scope: Scope, receive: Receive, send: Send) -> None:
-    """Accept a socket, or do what the path of the socket says."""
+    """Accept a socket. For some paths, refuse the socket, fail or wait instead."""
     await receive()
     if scope["path"] not in ("/undecided", "/refused", "/failed"):
         await send({"type": "websocket.accept"})

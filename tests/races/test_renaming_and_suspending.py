@@ -18,7 +18,7 @@ from tests.support.race import Worker, command, race, run_concurrently
 
 
 @pytest.mark.invariant(10)
-async def test_a_chat_that_ends_during_a_rename_stays_ended_for_its_members(
+async def test_a_chat_that_ends_during_a_rename_of_the_customer_stays_ended_for_both_members(
     database: Database, make: Make
 ) -> None:
     chat = await open_chat(database, make)

@@ -1135,7 +1135,10 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "an extension adds its minutes to now instead of to the old end",
-        [f"{EXTENSION}::test_an_approval_after_the_old_session_end_adds_time_from_the_old_end", SIMULATION],
+        [
+            f"{EXTENSION}::test_an_approval_after_the_old_end_of_the_session_adds_its_time_from_the_old_end",
+            SIMULATION,
+        ],
         in_statement(
             sessions,
             "release_session_ends",

@@ -62,7 +62,7 @@ def test_nobody_waits_longer_than_an_hour_to_sign_in() -> None:
     assert max(one.after(10**6) for one in delays) == 3600
 
 
-def test_the_longest_wait_decides_and_is_rounded_up() -> None:
+def test_the_longest_wait_applies_and_is_rounded_up() -> None:
     refuse_while_waiting(None, 0.0, -5.0)
     with pytest.raises(TooManyRequests) as refused:
         refuse_while_waiting(None, 3.0, 4.2)
