@@ -64,8 +64,7 @@ def main() -> int:
 
 
 async def _run(names: list[str], options: Options) -> int:
-    # The width of the terminal is unknown if the output is not a terminal. In that case, use a width that fits the
-    # table.
+    # An output that is not a terminal has no known width. For such an output, use a width that fits the table.
     console = Console(width=None if sys.stdout.isatty() else 180)
     about, commit = machine(), _commit()
     console.print(

@@ -170,7 +170,7 @@ async def measure(testbed: Testbed, _options: Options) -> list[Figure]:
 
 @contextlib.asynccontextmanager
 async def _connected(testbed: Testbed) -> AsyncIterator[None]:
-    """Report to Presence until the end of the block that the mitras of the extensions are connected."""
+    """Until the end of the block, keep the mitras of the extensions connected in Presence."""
     mitras = [people.identifier(people.MITRA, number) for number in range(3 * EACH, 4 * EACH)]
     async with testbed.valkey() as client:
         store = PresenceStore(client)

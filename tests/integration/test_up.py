@@ -1,6 +1,6 @@
 """Test `curhat up` with real processes.
 
-`curhat up` restarts killed programs and leaves no process behind. Other commands use its servers.
+`curhat up` restarts killed programs and leaves no process behind. Other commands use the servers of `curhat up`.
 """
 
 import asyncio

@@ -47,7 +47,7 @@ async def test_only_one_of_many_concurrent_accepts_wins_and_each_answer_is_store
 
 @pytest.mark.rule("2b.5")
 async def test_the_key_of_an_accept_is_refused_for_another_request(server: RunningServer) -> None:
-    """The server refuses both the key of the later race's winner and the key of its loser."""
+    """The later race has a winner and a loser. The server refuses the used keys of both mitras."""
     (mitra, request_id), (loser, lost_id) = await asked(server, 2)
     for person in (mitra, loser):
         await person.post(f"/requests/{person.id}/accept", key="used")

@@ -254,7 +254,7 @@ class SimulationState:
         self.mitras: list[UUID] = []
         self.offers: list[UUID] = []
         self.extension_offers: list[UUID] = []
-        # Charges that were lost before they reached the gateway, with the time of the loss. These charges may still
+        # Charges that were lost before they reached the gateway, with the time of the loss. Lost charges may still
         # reach the gateway.
         self.strays: list[tuple[Charge, datetime]] = []
         # The outcomes of this schedule that no row of the database records.
@@ -996,7 +996,7 @@ class SimulationState:
         return f"{late_seconds} s late: {await self._fire(due['id'])}"
 
     async def set_clock_back(self) -> str | None:
-        """The database's clock is set back by a little or far."""
+        """The database's clock is set back by a short or long time."""
         if self.seed % CLOCK_GOES_BACK_EVERY:
             return None
         seconds = self.random.choice([0.5, 5.0, 70.0, 1_800.0])
