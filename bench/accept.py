@@ -1,8 +1,8 @@
 """Measures the accept over HTTP with its commit and events (2b.5), for 50 concurrent mitras and for one mitra.
 
-The first peer is a FastAPI service that does the same work through SQLAlchemy's ORM. The second peer is pgbench. It
-runs only the SQL statement of the accept. So pgbench's figure shows the maximum of PostgreSQL without HTTP, idempotency
-keys, events and answers.
+The first peer is a FastAPI service that does the same work through SQLAlchemy's ORM. The second peer is pgbench. The
+peer pgbench runs only the SQL statement of the accept. So pgbench's figure shows the maximum of PostgreSQL without
+HTTP, idempotency keys, events and answers.
 """
 
 import asyncio

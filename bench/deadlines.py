@@ -127,7 +127,7 @@ async def _prepare(connection: Connection) -> None:
 
 
 async def _arm(connection: Connection) -> float:
-    """Set the due times. Returns the first due time. This time is LEAD_SECONDS from now."""
+    """Set the due times. Returns the first due time. The first due time is LEAD_SECONDS from now."""
     first_due = await connection.fetchval(
         "SELECT curhat_now() + make_interval(secs => $1)", float(LEAD_SECONDS)
     )

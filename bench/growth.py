@@ -26,7 +26,8 @@ READERS: Final = 50
 CHATS_PER_READER: Final = 60
 MESSAGES_PER_CHAT: Final = 60
 
-# The number ratios between the kinds of old rows. For example, 10 million messages belong to half a million chats.
+# The ratios between the numbers of old rows of each kind. For example, 10 million messages belong to half a million
+# chats.
 _OLD_MESSAGES_PER_CHAT: Final = 20
 _OLD_REQUESTS_PER_CHAT: Final = 5
 _OLD_CHATS_PER_CUSTOMER: Final = 10

@@ -106,7 +106,10 @@ class Run:
 
 
 async def measure(testbed: Testbed, _options: Options) -> list[Figure]:
-    """Measure our server, then the peer. Send to each server first at the promised rate and then at rising rates."""
+    """Measure our server, and then the peer.
+
+    Send to each server first at the promised rate and then at rising rates.
+    """
     async with testbed.database() as database:
         async with database.connect() as connection:
             await people.prepare(connection)
@@ -307,7 +310,7 @@ async def _our_sides(testbed: Testbed, database: Database) -> AsyncIterator[_Our
 
 
 class _PeerSides(_Counted):
-    """Clients of Socket.IO. They speak Engine.IO 4 over a WebSocket.
+    """Clients of Socket.IO. The clients of Socket.IO speak Engine.IO 4 over a WebSocket.
 
     A packet begins with its type, which is a number of one or two digits.
     """

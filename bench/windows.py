@@ -1,9 +1,9 @@
 """Measures how late the time limits of targeted requests and extensions take effect.
 
-Workers fire 500 deadlines per second. The run kills one worker during this time. The deadlines belong to payments,
-blasts, targeted requests, extensions and sessions. The workers fire 100 deadlines of each kind per second. Half of the
-extensions are approved by default. Each approved extension is charged at the gateway, and its session gets a new end.
-The remaining half of the extensions is rejected by default. The mitras of all extensions stay connected.
+Workers fire 500 deadlines per second. The run kills one worker during the measurement. The deadlines belong to
+payments, blasts, targeted requests, extensions and sessions. The workers fire 100 deadlines of each kind per second.
+Half of the extensions are approved by default. Each approved extension is charged at the gateway, and its session gets
+a new end. The remaining half of the extensions is rejected by default. The mitras of all extensions stay connected.
 """
 
 import asyncio
@@ -209,7 +209,7 @@ async def _prepare(connection: Connection) -> None:
 
 
 async def _arm(connection: Connection) -> float:
-    """Set the due times. Returns the first due time. This time is LEAD_SECONDS from now."""
+    """Set the due times. Returns the first due time. The first due time is LEAD_SECONDS from now."""
     first_due = await connection.fetchval(
         "SELECT curhat_now() + make_interval(secs => $1)", float(LEAD_SECONDS)
     )

@@ -30,8 +30,8 @@ from typing import Final, Literal, TypeAlias, cast
 
 import pytest
 
-# The phases of docs/rules.md, in the order in which we build them. A rule that is decided and not yet built has the
-# phase "planned". When we build the rule, we change the rule's phase in docs/rules.md.
+# The phases of docs/rules.md, in our order of building. A rule that is decided and not yet built has the phase
+# "planned". When we build the rule, we change the rule's phase in docs/rules.md.
 PHASES: Final = ("paid chat", "returning chat and extension", "control center", "apps", "planned")
 
 # `make test` fails for every rule of these phases that no passing test shows. Only the first phase of a rule counts,

@@ -130,8 +130,8 @@ async def test_a_late_snapshot_does_not_overwrite_a_newer_event(system: System) 
         await page.route("**/api/client/state", delay)
         await popup.get_by_role("button", name="Tutup").click()
         await is_read.wait()
-        # `delay` delays the snapshot that the server sends to the first phone. Meanwhile the customer opens a payment
-        # on another phone.
+        # The function `delay` delays the snapshot that the server sends to the first phone. Meanwhile the customer
+        # opens a payment on another phone.
         await system.open_payment(customer)
         await wait_until(lambda: asyncio.sleep(0, any('"pending"' in frame for frame in received)))
         may_arrive.set()

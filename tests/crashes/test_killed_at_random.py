@@ -21,7 +21,8 @@ CUSTOMERS = 8
 MITRAS = 3
 KILLS = 3
 RETRY_SECONDS = 0.1
-# The maximum time until nothing is in flight. After 6 s, the worker asks the gateway about an unanswered charge.
+# The maximum time until no call and no deadline is pending. After 6 s, the worker asks the gateway about an unanswered
+# charge.
 REST_TIMEOUT_SECONDS = 60
 
 AN_HOUR_AGO = (

@@ -37,7 +37,7 @@ RECOVERY_TIMEOUT_SECONDS = 30
 
 
 async def kill_immediately(postgres: PostgresServer) -> None:
-    """Kill PostgreSQL with `kill -9`. Do not wait for its current work."""
+    """Kill PostgreSQL with `kill -9`. The kill does not wait for the current work of PostgreSQL."""
     assert postgres.pid is not None
     os.kill(postgres.pid, signal.SIGKILL)
     assert await postgres.wait() == "signal SIGKILL"

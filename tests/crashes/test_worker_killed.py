@@ -48,7 +48,7 @@ UNION ALL SELECT 'customers told', count(*) FROM stream_events
 UNION ALL SELECT 'deadlines left', count(*) FROM deadlines
 """
 
-# Move the running session into the past. The end of the session is then now, and its length is unchanged.
+# Move the running session into the past. The session then ends now, with an unchanged length.
 SESSION_IS_OVER = """
 UPDATE sessions SET started_at = moment.now - make_interval(mins => duration_minutes), ends_at = moment.now
 FROM (SELECT curhat_now() AS now OFFSET 0) AS moment WHERE status = 'active'
@@ -117,7 +117,7 @@ class Attempt:
         return cls(system, customer_id, charge)
 
     async def reach_the_gateway(self) -> ChargeAnswer:
-        """Send the charge to the gateway, and return the answer. The answer is not recorded."""
+        """Send the charge to the gateway, and return the answer. No process records the answer."""
         return await self.gateway.charge(self.charge.key, self.charge.payment_id, self.charge.amount_rp)
 
     async def recorded(self) -> GatewayRecords:

@@ -207,7 +207,7 @@ async def test_a_server_works_with_the_rights_of_its_valkey_user(
 class Backend(http.server.BaseHTTPRequestHandler):
     """Answers like a server.
 
-    The backend answers /livez on its health port. It answers every other request with the request as JSON.
+    The backend answers /livez on its health port. The backend answers every other request with the request as JSON.
     """
 
     protocol_version = "HTTP/1.1"

@@ -177,7 +177,7 @@ async def test_presence_is_unknown_while_valkey_hangs(
 async def test_a_call_that_valkey_runs_late_after_a_stop_extends_no_lease(
     own_valkey: OwnValkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Valkey stops after the process sent the call, and runs the call after continuing.
+    """Valkey stops after the process has sent the call. When Valkey continues, it runs the call.
 
     The phone has died while Valkey was stopped.
     """

@@ -612,7 +612,7 @@ async def test_frames_that_arrived_while_the_process_was_stopped_count_as_old(
 ) -> None:
     """A phone sends its last frames and then dies.
 
-    The server is stopped at this time. After the stop, the server reads these frames.
+    The server is stopped while the phone sends these frames. After the stop, the server reads these frames.
     """
     mitra, stopped_seconds = await make.mitra(), 30.0
     await presence.opened(mitra, "phone")

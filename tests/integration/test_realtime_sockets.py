@@ -67,7 +67,7 @@ async def process(start_process: StartProcess) -> ServerProcess:
 
 
 def one_period(count: hub_module._CountPerPerson) -> None:
-    """Let the period of this count never end, because an end during a test would change the result."""
+    """Give this count a period without an end, because the end of a period would change the result."""
     count._period_seconds = float("inf")
 
 

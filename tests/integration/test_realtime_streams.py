@@ -23,7 +23,7 @@ from tests.support.signals import RecordedSignals
 
 
 def published(signals: RecordedSignals) -> list[StreamSignal]:
-    """Return the published stream signals, decoded in the same way as by the hub."""
+    """Return the published stream signals. They are decoded in the same way as in the hub."""
     decode = msgspec.msgpack.Decoder(list[StreamSignal]).decode
     return [signal for payload in signals.on("stream") for signal in decode(payload)]
 
@@ -35,7 +35,7 @@ async def stored(database: Database, role: Role, user_id: UUID, seq: int = 0) ->
 
 
 class RollBack(Exception):
-    """Raised in a transaction, to roll the transaction back."""
+    """A test raises this error in a transaction, to roll the transaction back."""
 
 
 async def append_and_fail(

@@ -648,7 +648,7 @@ async def test_two_devices_at_two_server_processes_share_one_limit(
         with pytest.raises(TooManyRequests):
             await each.send(chat.mitra, chat.id, "m20", "halo")
     # A new process does not ask PostgreSQL for the count of messages at first. After some messages, the process asks
-    # PostgreSQL.
+    # PostgreSQL for the count.
     third = MessageWriter(database)
     for n in range(pace.LIMITS[0].unchecked):
         await third.send(chat.mitra, chat.id, f"third {n}", "halo")

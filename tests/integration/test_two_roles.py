@@ -74,7 +74,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 async def urls(database_url: str, run: Run) -> Urls:
     """Let `curhat roles` split the test's database between two roles.
 
-    Before, one role owned everything in the database.
+    Before the split, one role owned everything in the database.
     """
     made = urls_of(database_url)
     status, output, errors = await run("roles", made)

@@ -1,4 +1,7 @@
-"""Test the simulated people of `curhat bots`. A single developer can use them to try the product in each role."""
+"""Test the simulated people of `curhat bots`.
+
+With these people, a single developer can try the product in each role.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -335,7 +335,7 @@ async def test_no_new_charge_attempt_begins_while_the_answer_to_the_last_attempt
 async def test_a_charge_that_is_approved_after_the_time_to_pay_confirms_no_payment(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
-    """This rule applies even if no worker has fired the payment's deadline yet."""
+    """The time limit applies even if no worker has fired the payment's deadline yet."""
     await clock.set()
     customer = await make.customer()
     payment = await open_payment(database, customer, await make.offer())

@@ -432,7 +432,7 @@ async def test_an_extension_is_rejected_when_the_socket_of_the_mitra_stays_close
     async with chat.customer.socket() as phone:
         async with working(chat.mitra):
             asked = done(await chat.ask())
-        # The mitra reconnects in time.
+        # The mitra reconnects before the time limit.
         async with working(chat.mitra):
             with pytest.raises(TimeoutError):
                 await phone.wait_for("extension.decided", 4)
@@ -482,7 +482,7 @@ async def test_an_unanswered_extension_is_not_charged_if_the_phone_of_the_mitra_
         assert (asked_early["status"], asked_alive["status"]) == ("pending", "pending")
         asked_at = asyncio.get_running_loop().time()
         decided = await early_customer.wait_for("extension.decided", id=asked_early["id"])
-        # The request with 10 s came first, so five of its seconds have passed.
+        # The request with a window of 10 s came first, so five seconds of its window have passed.
         await phones[1].stop()
         assert (decided["status"], decided["decided_by"]) == ("rejected", "mitra_unreachable")
         decided = await alive_customer.wait_for("extension.decided", id=asked_alive["id"], status="approved")

@@ -1,4 +1,4 @@
-"""Test to which addresses the server may send a push.
+"""Test the addresses to which the server may send a push.
 
 An address in our own network is never allowed, even if a host name resolves to it.
 """

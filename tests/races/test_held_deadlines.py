@@ -37,7 +37,7 @@ SELECT role, user_id, digest, 'https://push.example/' || encode(digest, 'hex'), 
 FROM access_tokens
 ON CONFLICT DO NOTHING
 """
-# Arms the deadlines that a step may find armed: the push deadlines, and the deadlines that check a mitra's presence.
+# Arms the deadlines that may already be armed at a step: the push deadlines, and the checks of a mitra's presence.
 ARM_EVERYTHING = """
 INSERT INTO deadlines (kind, entity_id, due_at)
 SELECT kind, id, curhat_now() + interval '1 minute' FROM (

@@ -174,7 +174,10 @@ async def test_transitions_of_one_kind_that_wait_for_locks_delay_no_other_kind(d
 async def test_a_claimed_deadline_is_not_lost_when_the_clock_is_set_back(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
-    """The time limit is not over yet when the transition runs. So the worker must fire the deadline again later."""
+    """The time limit is not over yet when the transition runs.
+
+    So the worker must fire the same deadline again later.
+    """
     await clock.set()
     pairing_id = await open_blast(database, await make.confirmed_payment(await make.customer()), [])
     await clock.advance(WINDOW_SECONDS)

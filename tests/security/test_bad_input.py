@@ -105,7 +105,7 @@ WRONG_VALUES: list[Any] = [
 NUL = "a\x00b"
 # The text has a joiner, a zero-width space, a Hangul filler, a mark without a letter, and an empty override.
 UNSEEN = "\u200d\u200b\u3164\u0301\u202e\u202c"
-# Texts that fit their schema, but that other rules refuse.
+# Texts that fit their schema but are refused by other rules.
 WRONG_TEXTS: dict[str, list[str]] = {
     "phone": [
         " ",

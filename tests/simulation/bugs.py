@@ -1,7 +1,7 @@
 """Deliberate faults. `make planted-bugs` plants one fault at a time and checks that a test fails.
 
-Planting a fault replaces a piece of a statement, of the schema or of a function. Each fault lists the tests that must
-fail. The environment variable PLANTED_BUG names the fault, and conftest.py plants this fault.
+To plant a fault, the code replaces a piece of a statement, of the schema or of a function. Each fault lists the tests
+that must fail. The environment variable PLANTED_BUG names the fault, and conftest.py plants this fault.
 """
 
 import hashlib

@@ -102,7 +102,7 @@ class Device:
     def chats_to_read(self, written: Collection[UUID], sessions: Sequence[Any], *, fresh: bool) -> list[str]:
         """Return the chats with messages that the device must read.
 
-        With `fresh` the device takes the messages, else it compares them.
+        With `fresh`, the device takes the messages. Otherwise the device compares the messages.
 
         The argument `sessions` has the sessions of the snapshot. Chats outside `written` have no messages.
         """

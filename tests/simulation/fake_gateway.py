@@ -55,7 +55,10 @@ class SimulatedPresence:
             self.absences[mitra_id] = [(gone_at - by, back_at - by) for gone_at, back_at in absences]
 
     def _since(self, mitra_id: UUID, gap_seconds: float) -> datetime:
-        """Return the time since which the mitra had no absence of at least `gap_seconds`."""
+        """Return the end of the mitra's last absence of at least `gap_seconds`.
+
+        If no such absence exists, return a past time.
+        """
         gap = timedelta(seconds=gap_seconds)
         ends = [back_at for gone_at, back_at in self.absences.get(mitra_id, []) if back_at - gone_at >= gap]
         return max(ends, default=datetime(2000, 1, 1, tzinfo=UTC))
@@ -81,8 +84,8 @@ class SimulatedPresence:
     async def is_connected(self, mitra_id: UUID) -> bool:
         """Return whether this mitra is connected (5.6).
 
-        Either the socket is open and its phone sent a frame recently, or the socket closed less than COME_BACK_SECONDS
-        ago.
+        A mitra with an open socket is connected if the phone sent a frame recently. Without an open socket, the mitra
+        is connected for COME_BACK_SECONDS after the close.
         """
         found = (await self.frame_ages([mitra_id])).get(mitra_id, [])
         return any(each.last_frame < MITRA_CONNECTED_SECONDS for each in found)

@@ -204,7 +204,7 @@ FOLLOWS = {
     "customer connection": ["push"],
 }  # fmt: skip
 
-# In one of this number of schedules, the clock goes back.
+# The clock goes back in one schedule out of this number.
 CLOCK_GOES_BACK_EVERY = 4
 # The following invariants compare times that different steps have recorded. The invariants hold only while the clock
 # goes forward.
@@ -247,7 +247,8 @@ class SimulationState:
         self.trouble = self.theme.trouble or self.random.choice(TROUBLE)
         self.operators = Operators(self.database, self.random)
         self.gateway = SimulatedGateway(self.database, self.random, self.trouble)
-        # True if the clock was set back. After the clock was set back, a later row may have an earlier time.
+        # This field is true if the clock was set back. After the clock was set back, a later row may have an earlier
+        # time.
         self.clock_went_back = False
         self.history: list[str] = []
         self.customers: list[UUID] = []
@@ -508,7 +509,7 @@ class SimulationState:
     async def confirm(self) -> str | None:
         """A customer confirms.
 
-        This step is only the first transaction of the operation. The call to the gateway is a later step.
+        The step is only the first transaction of the operation. The call to the gateway is a later step.
         """
         row = await self._any_payment()
         if row is None:
@@ -585,7 +586,7 @@ class SimulationState:
     async def second_attempt(self) -> str | None:
         """A charge is lost before the gateway, and the customer confirms again.
 
-        In most cases, the lost charge then arrives.
+        In most cases, the lost charge arrives after the second confirmation.
         """
         row = await self._any_payment()
         if row is None or not row["is_open"]:
@@ -663,7 +664,7 @@ class SimulationState:
     async def approve_more_time(self) -> str | None:
         """A mitra approves an extension.
 
-        This step is only the first transaction of the operation. The call to the gateway is a later step.
+        The step is only the first transaction of the operation. The call to the gateway is a later step.
         """
         row = await self._any_extension()
         if row is None:
@@ -740,7 +741,7 @@ class SimulationState:
     async def phone_dies(self) -> str | None:
         """A mitra's phone stops answering, and its socket stays open.
 
-        Sometimes a server stops instead, with all its sockets.
+        Sometimes a whole server stops, with all its sockets.
         """
         awaited = await self._an_awaited_mitra()
         gone = self.mitras if self.random.random() < 0.2 else [awaited or self.random.choice(self.mitras)]

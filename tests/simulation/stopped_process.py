@@ -46,8 +46,8 @@ class StoppedProcess:
 
     def __init__(self, name: str, step: Callable[[], Awaitable[str | None]], *, after_claim: bool) -> None:
         self.name = name
-        # After a claim, the process has locked only a row of `deadlines`. The step of a person must never wait for this
-        # row.
+        # After a claim, the process has locked only a row of `deadlines`. The step of a person must never wait for a
+        # row of `deadlines`.
         self.holds_only_deadlines = after_claim
         # The answer of Presence at the time when the process stopped.
         self.heard: Heard | None = None

@@ -1,7 +1,6 @@
 """Fakes of the companies that send one-time codes: Meta's Cloud API and Twilio's Messages API, on this machine.
 
-Each fake checks requests and answers with bodies as the company documents them, and can simulate every documented
-fault.
+Each fake checks requests and sends answers as the company documents them. It can also simulate every documented fault.
 """
 
 import asyncio

@@ -6,7 +6,7 @@ from typing import Final
 
 import asyncpg
 
-# A file system in memory. Some machines do not have it. The run deletes the data of all tests at its end.
+# A file system in memory. Some machines have no such file system. The run deletes the data of all tests at its end.
 _MEMORY: Final = Path("/dev/shm")
 # The space in bytes that each test process needs for the databases and the largest write-ahead log.
 _MIN_FREE_BYTES: Final = 4 * 2**30

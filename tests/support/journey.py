@@ -14,7 +14,7 @@ WINDOW_SECONDS = 60
 
 
 async def open_blast(database: Database, payment_id: UUID, mitra_ids: list[UUID]) -> UUID:
-    """Begin the blast of a confirmed payment to these mitras. Returns its id."""
+    """Open the blast of a confirmed payment to these mitras. Returns its id."""
     async with database.transaction() as tx:
         return await pairing.open_blast(tx, payment_id, WINDOW_SECONDS, mitra_ids)
 

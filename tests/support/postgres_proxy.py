@@ -30,15 +30,16 @@ class PostgresProxy:
         self._listener: socket.socket
         self._is_last_answer = False
         self._open: set[asyncio.StreamWriter] = set()
-        # If true, accept connections and read from them, but never answer.
+        # If this field is true, the proxy accepts connections and reads from them, but never answers.
         self.is_silent = False
-        # If true, accept connections and end them immediately, like a proxy with an absent server.
+        # If this field is true, the proxy accepts connections and ends them immediately, like a proxy with an absent
+        # server.
         self.refuses = False
-        # End the connection after the client has sent these bytes and PostgreSQL has answered.
+        # The proxy ends the connection after the client has sent these bytes and PostgreSQL has answered.
         self.cut_after: bytes | None = None
-        # End the connection instead of forwarding these bytes.
+        # The proxy ends the connection instead of forwarding these bytes.
         self.cut_before: bytes | None = None
-        # If true, drop the settings that the client names in its StartupMessage.
+        # If this field is true, the proxy drops the settings that the client names in its StartupMessage.
         self.drops_startup_settings = False
         self.accepted = 0
 

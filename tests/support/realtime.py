@@ -33,7 +33,7 @@ from curhat.realtime.event_types import EventType, StreamEvent, UnsequencedEvent
 from curhat.realtime.hooks import HubHooks, SocketIdentity
 from curhat.realtime.hub import TICK_SECONDS, Hub
 
-# The maximum wait of a failing test. A passing test never waits for this time.
+# The maximum wait of a failing test. A passing test never waits so long.
 TEST_TIMEOUT_SECONDS = 20.0
 
 
