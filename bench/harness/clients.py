@@ -1,4 +1,4 @@
-"""Realtime clients. Each client opens a socket, says hello, answers pings, and passes events on."""
+"""Realtime clients. Each client opens a socket, says hello, answers pings, and forwards events."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
@@ -38,7 +38,7 @@ class Client:
         return client
 
     def is_open(self) -> bool:
-        """Whether the connection is open."""
+        """Return whether the connection is open."""
         return self._socket is not None and self._socket.is_open()
 
     def abort(self) -> None:
@@ -47,7 +47,7 @@ class Client:
             self._socket.abort()
 
     def _frame(self, frame: bytes) -> None:
-        # The server writes `op` first, so the kind of a frame is known without decoding it.
+        # The server writes `op` first, so this code finds the kind of a frame without decoding the frame.
         if frame.startswith(b'{"op":"event"'):
             self._on_event(frame)
         elif frame.startswith(b'{"op":"ping"'):
@@ -58,9 +58,7 @@ class Client:
 
 
 async def gather_in_batches(opening: Iterable[Coroutine[Any, Any, Opened]]) -> list[Opened]:
-    """Await all coroutines, but only _MAX_CONCURRENCY at a time, because real people do not all connect in one
-    millisecond.
-    """
+    """Await all coroutines, at most _MAX_CONCURRENCY at a time, because real people do not all connect at once."""
     limit = asyncio.Semaphore(_MAX_CONCURRENCY)
 
     async def one(step: Coroutine[Any, Any, Opened]) -> Opened:

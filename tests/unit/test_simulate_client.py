@@ -1,4 +1,4 @@
-"""Test the simulated clients: a client detects when the server breaks a promise, and counts a fault."""
+"""Test that a simulated client detects each broken promise of the server and counts a fault."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
@@ -16,7 +16,7 @@ EPOCH = "e1"
 
 
 class ScriptedPerson(Person):
-    """A customer whose requests get the answers in `script`."""
+    """A customer who gets the answers in `script` for requests."""
 
     def __init__(self, run_state: RunState) -> None:
         super().__init__(run_state, "customer", "Rio 1", "+6281180000001", dice_of("test"))
@@ -100,7 +100,7 @@ async def test_events_that_the_server_sends_again_after_a_second_hello_are_no_fa
 
 
 @pytest.mark.usefixtures("device")
-async def test_a_picture_that_differs_from_the_snapshot_at_the_same_seq_is_a_fault(
+async def test_a_client_picture_that_differs_from_the_snapshot_at_the_same_seq_is_a_fault(
     person: ScriptedPerson,
 ) -> None:
     person.script = [state(5, payment={"id": "p1", "status": "pending", "pairing": None})]
@@ -112,7 +112,7 @@ async def test_a_picture_that_differs_from_the_snapshot_at_the_same_seq_is_a_fau
 
 
 @pytest.mark.usefixtures("device")
-async def test_a_picture_that_equals_the_snapshot_is_no_fault(person: ScriptedPerson) -> None:
+async def test_a_client_picture_that_equals_the_snapshot_is_no_fault(person: ScriptedPerson) -> None:
     person.script = [state(5)]
 
     await person.check_pictures()

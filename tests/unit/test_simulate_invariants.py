@@ -1,5 +1,4 @@
-"""Test each invariant of `curhat simulate`: it finds a row that violates the invariant, and finds no row in a healthy
-database.
+"""Test that each invariant of `curhat simulate` finds a violating row, and finds no row in a healthy database.
 
 The tests write rows that the constraints of the schema forbid. The invariant must find such a row even if a migration
 drops the constraint.
@@ -38,7 +37,7 @@ class Rows:
             await self._connection.execute(statement)
 
     async def write(self, table: str, **values: Any) -> UUID:
-        """Write one row. Return the `id` in `values`, or the zero UUID if there is none."""
+        """Write one row. Return the `id` in `values`, or the zero UUID if `values` has no `id`."""
         values = {**DEFAULTS.get(table, dict)(), **values}
         columns = ", ".join(values)
         places = ", ".join(f"${number}" for number in range(1, len(values) + 1))
@@ -47,8 +46,9 @@ class Rows:
         return row_id
 
     async def confirmed_payment(self, **values: Any) -> UUID:
-        """Write a payment and its charge attempt. The payment is confirmed and served, unless `values` says
-        otherwise.
+        """Write a payment and its charge attempt.
+
+        The payment is confirmed and served, if `values` has no other status.
         """
         values = {"confirmed_at": NOW, "status": "served", **values}
         payment_id = await self.write("payments", **values)
@@ -57,7 +57,7 @@ class Rows:
         return payment_id
 
     async def extension_payment(self, **values: Any) -> UUID:
-        """Write the payment of an extension. The payment is charged and served, unless `values` says otherwise."""
+        """Write the payment of an extension. The payment is charged and served, if `values` has no other status."""
         return await self.confirmed_payment(purpose="extension", amount_rp=10_000, **values)
 
     async def session(self, *, without: str = "", **values: Any) -> UUID:
@@ -579,7 +579,7 @@ async def _(rows: Rows) -> None:
 
 @pytest.fixture
 async def connection(database: Database, clock: VirtualClock) -> AsyncIterator[Connection]:
-    """Yield a connection at time NOW. Triggers and foreign keys are off, and its writes are rolled back."""
+    """Yield a connection at time NOW. Triggers and foreign keys are off, and the fixture rolls back all writes."""
     await clock.set(NOW)
     async with database.pool.acquire() as connection:
         undone = connection.transaction()
@@ -594,7 +594,7 @@ def test_every_invariant_has_a_test_row_that_violates_the_invariant() -> None:
     assert len(BREAKS) == len(INVARIANTS)
 
 
-def test_every_invariant_has_a_number_and_no_parameter_except_people_ids() -> None:
+def test_every_invariant_has_a_number_and_takes_at_most_the_parameter_people_ids() -> None:
     statements = parse(FILE).statements
     assert [
         statement.name for statement in statements if statement.parameters not in ([], ["people_ids"])
