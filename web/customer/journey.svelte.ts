@@ -4,7 +4,7 @@
  * reload, without a network and on a second phone.
  */
 import { api, codeOf, onSignedOut, signedOut, type Schemas } from '../shared/api/client';
-import { Chat, type ChatApi, type Message } from '../shared/chat/chat.svelte';
+import { Chat, overSocket, type ChatApi, type Message } from '../shared/chat/chat.svelte';
 import { Connection, type Event, type Position, type Status } from '../shared/realtime/connection';
 import type { CustomerEvents } from '../shared/realtime/frames';
 import { retryUntilDone } from '../shared/retry';
@@ -123,6 +123,7 @@ class Journey {
     },
     onSignedOut: signedOut,
   });
+  readonly #chatApi = overSocket(chatApi, this.#socket);
 
   constructor() {
     onSignedOut(() => this.#reset());
@@ -217,7 +218,7 @@ class Journey {
 
   /** Returns the chat of a past session. */
   openChat(sessionId: string): Chat {
-    return this.chat?.sessionId === sessionId ? this.chat : new Chat(sessionId, chatApi);
+    return this.chat?.sessionId === sessionId ? this.chat : new Chat(sessionId, this.#chatApi);
   }
 
   async #fetchState(): Promise<Position> {
@@ -316,7 +317,7 @@ class Journey {
     this.endedSession = null;
     if (this.chat?.sessionId === session.id) return;
     this.extension = this.decidedExtension = null;
-    this.chat = new Chat(session.id, chatApi);
+    this.chat = new Chat(session.id, this.#chatApi);
     void this.chat.loadWithRetries();
   }
 
@@ -359,7 +360,7 @@ class Journey {
     this.extension = kept.extension;
     if (kept.session !== null) {
       this.session = kept.session;
-      this.chat = new Chat(kept.session.id, chatApi);
+      this.chat = new Chat(kept.session.id, this.#chatApi);
       this.chat.restore(kept.messages);
     }
     this.phase = 'ready';

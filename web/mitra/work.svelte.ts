@@ -8,7 +8,7 @@
  */
 import { api, codeOf, command, onSignedOut, Refused, signedOut, type Schemas } from '../shared/api/client';
 import { randomId } from '../shared/baseline';
-import { Chat, type ChatApi, type Message } from '../shared/chat/chat.svelte';
+import { Chat, overSocket, type ChatApi, type Message } from '../shared/chat/chat.svelte';
 import { Connection, type Event, type Position, type Status } from '../shared/realtime/connection';
 import type { MitraEvents } from '../shared/realtime/frames';
 import { retryUntilDone } from '../shared/retry';
@@ -168,6 +168,7 @@ class Work {
     // or suspended.
     onSignedOut: () => void this.start(),
   });
+  readonly #chatApi = overSocket(chatApi, this.#socket);
 
   constructor() {
     onSignedOut(() => this.#reset());
@@ -318,7 +319,7 @@ class Work {
 
   /** Returns the chat of a past session. */
   openChat(sessionId: string): Chat {
-    return this.endedSessions.get(sessionId)?.chat ?? new Chat(sessionId, chatApi);
+    return this.endedSessions.get(sessionId)?.chat ?? new Chat(sessionId, this.#chatApi);
   }
 
   // Cards
@@ -562,7 +563,7 @@ class Work {
       return;
     }
     this.sessions = [...this.sessions, session].sort((one, other) => (one.id < other.id ? -1 : 1));
-    const chat = new Chat(id, chatApi);
+    const chat = new Chat(id, this.#chatApi);
     this.chats = new Map(this.chats).set(id, chat);
     void chat.loadWithRetries();
   }
@@ -589,7 +590,7 @@ class Work {
     this.sessions = kept.chats.map(({ session }) => session);
     this.chats = new Map(
       kept.chats.map(({ session, messages }) => {
-        const chat = new Chat(session.id, chatApi);
+        const chat = new Chat(session.id, this.#chatApi);
         chat.restore(messages);
         return [session.id, chat];
       }),

@@ -26,6 +26,17 @@ export interface ChatApi {
   markRead: (sessionId: string, upToMessageId: string) => Promise<unknown>;
 }
 
+/** Returns the operations with a `send` that uses the socket, and POST when the socket does not answer. */
+export function overSocket(
+  api: ChatApi,
+  socket: { sendMessage: (...message: Parameters<ChatApi['send']>) => Promise<Message | undefined> },
+): ChatApi {
+  return {
+    ...api,
+    send: async (...message) => (await socket.sendMessage(...message)) ?? api.send(...message),
+  };
+}
+
 /** A message that the server does not have yet. */
 export interface UnsentMessage {
   client_message_id: string;

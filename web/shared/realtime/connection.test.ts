@@ -496,3 +496,43 @@ test('a typing signal of the other side reaches the store', async () => {
   socket.receive({ op: 'signal', type: 'typing', session_id: 'session' });
   expect(onTyping).toHaveBeenCalledWith('session');
 });
+
+const MESSAGE = { client_message_id: 'a1', text: 'halo' };
+const STORED = { ...MESSAGE, id: 'm1', session_id: 's1', sender: 'customer', sent_at: '', read_at: null };
+
+test('a message goes over the open socket, and the answer is the stored message', async () => {
+  const socket = await connect();
+  const sending = connection.sendMessage('s1', MESSAGE);
+  expect(socket.sent.at(-1)).toEqual({ op: 'send', session_id: 's1', ...MESSAGE });
+  socket.receive({ op: 'sent', client_message_id: 'another', message: {} });
+  socket.receive({ op: 'sent', client_message_id: 'a1', message: STORED });
+  expect(await sending).toEqual(STORED);
+});
+
+test('a message that the server refuses has no answer, so that a POST gets the reason', async () => {
+  const socket = await connect();
+  const sending = connection.sendMessage('s1', MESSAGE);
+  socket.receive({ op: 'refused', client_message_id: 'a1', code: 'session_ended', detail: '' });
+  expect(await sending).toBeUndefined();
+});
+
+test('a message without an open socket has no answer immediately', async () => {
+  expect(await connection.sendMessage('s1', MESSAGE)).toBeUndefined();
+});
+
+test('a message has no answer when its socket ends', async () => {
+  const socket = await connect();
+  const sending = connection.sendMessage('s1', MESSAGE);
+  socket.end();
+  expect(await sending).toBeUndefined();
+});
+
+test('a message has no answer after 4 s without one', async () => {
+  await connect();
+  const answered = vi.fn();
+  void connection.sendMessage('s1', MESSAGE).then(answered);
+  await vi.advanceTimersByTimeAsync(3_999);
+  expect(answered).not.toHaveBeenCalled();
+  await vi.advanceTimersByTimeAsync(1);
+  expect(answered).toHaveBeenCalledWith(undefined);
+});

@@ -53,6 +53,8 @@ type ServerFrame =
   | { op: 'event'; seq: number | null; type: string; at: string; data: unknown }
   | Schemas['Ping']
   | Schemas['TypingSignal']
+  | Schemas['Sent']
+  | Schemas['Refused']
   | Schemas['Error'];
 
 const CLOSE_SIGNED_OUT = 4401;
@@ -64,6 +66,8 @@ const MAX_RECONNECT_MS = 15_000;
 const CONNECT_TIMEOUT_MS = 10_000;
 /** The server drops a typing signal that comes sooner than this time after the previous signal. */
 const TYPING_INTERVAL_MS = 2_000;
+/** A message that has no answer after this time goes by POST, because the socket may be dead. */
+const SENT_TIMEOUT_MS = 4_000;
 
 export class Connection<Events> {
   readonly #options: Options<Events>;
@@ -83,6 +87,8 @@ export class Connection<Events> {
   #fetching: Promise<unknown> = Promise.resolve();
   #typedAt = 0;
   #lastFrameAt = 0;
+  /** For each message without an answer, by its client_message_id, the function that ends the wait. */
+  readonly #waiting = new Map<string, (stored?: Schemas['Message']) => void>();
 
   constructor(options: Options<Events>) {
     this.#options = options;
@@ -127,6 +133,29 @@ export class Connection<Events> {
     if (this.#status !== 'online' || Date.now() - this.#typedAt < TYPING_INTERVAL_MS) return;
     this.#typedAt = Date.now();
     this.#send({ op: 'signal', type: 'typing', session_id: sessionId });
+  }
+
+  /**
+   * Sends a chat message over the socket, and returns the stored message.
+   *
+   * Returns undefined if the socket is closed, the server refuses, or no answer comes. Then the caller repeats the
+   * message by POST: the server stores it once, and the answer to the POST has the reason of a refusal.
+   */
+  sendMessage(
+    session_id: string,
+    message: { client_message_id: string; text: string },
+  ): Promise<Schemas['Message'] | undefined> {
+    return new Promise((resolve) => {
+      if (this.#status !== 'online') return resolve(undefined);
+      const end = (stored?: Schemas['Message']) => {
+        clearTimeout(timer);
+        this.#waiting.delete(message.client_message_id);
+        resolve(stored);
+      };
+      const timer = setTimeout(end, SENT_TIMEOUT_MS);
+      this.#waiting.set(message.client_message_id, end);
+      this.#send({ op: 'send', session_id, ...message });
+    });
   }
 
   #connect(): void {
@@ -180,6 +209,12 @@ export class Connection<Events> {
         break;
       case 'signal':
         this.#options.onTyping?.(frame.session_id);
+        break;
+      case 'sent':
+        this.#waiting.get(frame.client_message_id)?.(frame.message);
+        break;
+      case 'refused':
+        this.#waiting.get(frame.client_message_id)?.();
         break;
       case 'error':
         console.error('realtime:', frame.detail);
@@ -260,6 +295,7 @@ export class Connection<Events> {
     const socket = this.#socket;
     this.#socket = undefined;
     this.#isGreeting = false;
+    for (const end of this.#waiting.values()) end();
     if (socket === undefined) return;
     socket.onopen = socket.onmessage = socket.onclose = null;
     socket.close();

@@ -236,6 +236,21 @@ export interface components {
             up_to_message_id: string;
         };
         /**
+         * Refused
+         * @description The message is not stored. `code` and `detail` are those of the refused POST.
+         *
+         *         After `service_unavailable`, it is not known whether the message is stored. So the client repeats the frame.
+         */
+        Refused: {
+            client_message_id: string;
+            code: string;
+            detail: string;
+            /** @enum {unknown} */
+            op: "refused";
+            /** @default null */
+            retry_after_seconds: number | null;
+        };
+        /**
          * Request
          * @description A mitra's card. Only the call name identifies the customer (X.4). A closed request has a `close_reason`.
          */
@@ -250,6 +265,30 @@ export interface components {
             /** @enum {unknown} */
             kind: "blast" | "targeted";
             server_now: string;
+        };
+        /**
+         * SendMessage
+         * @description Sends a chat message. The server answers with `sent` or `refused`, perhaps after answers to later frames.
+         *
+         *         The client may repeat the frame, also on another connection or by POST: the message is stored once.
+         */
+        SendMessage: {
+            client_message_id: string;
+            /** @enum {unknown} */
+            op: "send";
+            /** Format: uuid */
+            session_id: string;
+            text: string;
+        };
+        /**
+         * Sent
+         * @description The message is stored. The sender's devices also get the event `message.created`, this connection included.
+         */
+        Sent: {
+            client_message_id: string;
+            message: components["schemas"]["Message"];
+            /** @enum {unknown} */
+            op: "sent";
         };
         /**
          * Session
