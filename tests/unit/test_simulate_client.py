@@ -8,6 +8,7 @@ import aiohttp
 import msgspec
 import pytest
 
+from curhat.dev.simulate import client
 from curhat.dev.simulate.client import IN_PROGRESS, Answer, Device, Person, RunState
 from curhat.dev.simulate.people import Manner, dice_of
 from curhat.dev.simulate.report import Tally
@@ -141,7 +142,10 @@ async def test_a_command_is_repeated_while_the_server_answers_that_the_first_req
     assert (got.body, person.run_state.tally.fault_count) == ({"id": "s1"}, 0)
 
 
-async def test_a_repeated_message_that_is_stored_twice_is_a_fault(person: ScriptedPerson) -> None:
+async def test_a_repeated_message_that_is_stored_twice_is_a_fault(
+    person: ScriptedPerson, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "SHARE_OVER_SOCKET", 0)
     person.script = [answer(201, id="m1"), answer(201, id="m2")]
 
     await person.say("s1", "halo", repeats=True)

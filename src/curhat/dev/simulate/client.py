@@ -33,6 +33,10 @@ REQUEST_TIMEOUT_SECONDS: Final = 30.0
 MAX_CONNECTION_TRIES: Final = 8
 # A client repeats a command at most this many times while the server still executes the command.
 MAX_RUNNING_TRIES: Final = 60
+# The share of the messages that a device sends over its socket. It sends the other messages by POST.
+SHARE_OVER_SOCKET: Final = 0.7
+# As in the apps: a message without an answer after this time goes by POST.
+SOCKET_ANSWER_TIMEOUT_SECONDS: Final = 4.0
 RUNNING_PAUSE_SECONDS: Final = 0.25
 # The time within which a device must show the same as a snapshot. A lost signal delays the device by 3 s. A lost
 # network delays the device by 1.5 s, plus the time to reconnect. The remaining time allows for a slow machine.
@@ -236,7 +240,12 @@ class Person:
         message = {"client_message_id": str(uuid.uuid4()), "text": text}
         self.run_state.sent[message["client_message_id"]] = (self.role, time.perf_counter())
         path = f"/sessions/{session_id}/messages"
-        answer = await self.post(path, message, expected={"session_ended"})
+        # As in the apps, a message goes by POST if the socket gives no answer. So the two ways mix in one chat.
+        answer = None
+        if self.dice.random() < SHARE_OVER_SOCKET:
+            answer = await self.device.send_message(session_id, message)
+        if answer is None:
+            answer = await self.post(path, message, expected={"session_ended"})
         if not answer.ok:
             del self.run_state.sent[message["client_message_id"]]
             return answer
@@ -387,6 +396,8 @@ class Device:
         self._hello_under_way = False
         self._deaf = False
         self._changed = asyncio.Event()
+        # The messages that were sent over the socket and have no answer yet, by their client_message_id.
+        self._answers: dict[str, asyncio.Future[Data]] = {}
 
     def is_live(self) -> bool:
         """Whether the device is connected and has received its welcome."""
@@ -502,6 +513,24 @@ class Device:
         seq = None if self.epoch is None else self.seq
         await self._send({"op": "hello", "epoch": self.epoch, "seq": seq, "device_id": self.name})
 
+    async def send_message(self, session_id: str, message: Data) -> Answer | None:
+        """Send a chat message over the socket. Returns None if the server refuses it, or if no answer comes."""
+        if not self.is_live():
+            return None
+        self._answers[message["client_message_id"]] = answered = asyncio.get_running_loop().create_future()
+        await self._send({"op": "send", "session_id": session_id, **message})
+        try:
+            async with asyncio.timeout(SOCKET_ANSWER_TIMEOUT_SECONDS):
+                frame = await answered
+        except TimeoutError:
+            return None
+        finally:
+            del self._answers[message["client_message_id"]]
+        if frame["op"] == "refused":
+            return None
+        self.person.tally.sent_over_socket += 1
+        return Answer(201, b"", frame["message"])
+
     async def type_in(self, session_id: str) -> None:
         """Send the signal that this person is typing."""
         await self._send({"op": "signal", "type": "typing", "session_id": session_id})
@@ -518,6 +547,10 @@ class Device:
                     await self.say_hello()
             case "welcome":
                 await self._take_welcome(frame)
+            case "sent" | "refused":
+                waiting = self._answers.get(frame["client_message_id"])
+                if waiting is not None and not waiting.done():
+                    waiting.set_result(frame)
             case "error":
                 self.person.fault(f"{self.name}: {frame}")
 

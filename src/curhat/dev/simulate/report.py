@@ -58,6 +58,7 @@ class Tally:
         self.cards = 0
         self.hellos_after_ping = 0
         self.messages_sent = 0
+        self.sent_over_socket = 0
         self.message_delays: list[float] = []
         self.comparisons = 0
         self.not_compared = 0
@@ -114,7 +115,11 @@ def progress_screen(tally: Tally) -> Panel:
     table.add_row("customers", _counted({phase: phases[phase] for phase in PHASES}))
     table.add_row("journeys", f"{tally.journeys} begun, {tally.matched} matched")
     table.add_row("not matched", _counted(tally.unmatched))
-    table.add_row("messages", f"{tally.messages_sent} sent, {len(tally.message_delays)} shown in time")
+    table.add_row(
+        "messages",
+        f"{tally.messages_sent} sent ({tally.sent_over_socket} over sockets), "
+        f"{len(tally.message_delays)} shown in time",
+    )
     table.add_row(
         "network", f"lost {tally.networks_lost}, resumed {tally.resumed}, from a snapshot {tally.restored}"
     )
@@ -172,7 +177,7 @@ def report(title: str, tally: Tally, outcome: Outcome, violations: Sequence[Viol
     table.add_row("confirm to accept", _spread(outcome.seconds_to_accept, "s", 1))
     table.add_row("answers to cards", _counted(tally.accepts))
     table.add_section()
-    table.add_row("messages", f"{tally.messages_sent} sent")
+    table.add_row("messages", f"{tally.messages_sent} sent, {tally.sent_over_socket} of them over sockets")
     table.add_row("sent to shown", _spread(tally.message_delays, "ms", 1000))
     table.add_section()
     table.add_row("requests", f"{tally.requests}; answers lost on purpose: {tally.answers_not_waited_for}")
