@@ -28,7 +28,7 @@ from bench.claims import Options
 from bench.harness import people
 from bench.harness.clients import Client, gather_in_batches
 from bench.harness.report import Figure, Peer, Target, percentile
-from bench.harness.sockets import Address, Closed, Http, WebSocket
+from bench.harness.sockets import Address, Closed, WebSocket
 from bench.harness.testbed import Database, Process, Testbed
 
 CHATS: Final = 500
@@ -48,7 +48,6 @@ MAX_RATE: Final = 20_000
 # The time to wait for messages after the generator has sent the last message. A message that arrives after this time
 # counts as lost.
 ARRIVAL_TIMEOUT_SECONDS: Final = 5.0
-HTTP_CONNECTIONS: Final = 250
 _TEXT: Final = "Terima kasih sudah mau mendengarkan, hari ini berat sekali rasanya."
 _PEER_FOLDER: Final = Path(__file__).parent / "peers" / "socketio"
 _CACHE: Final = Path(".cache/bench/socketio")
@@ -258,52 +257,37 @@ class _Counted:
 
 
 class _OurSides(_Counted):
-    def __init__(self, servers: dict[str, Address]) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._http = {role: Http(address, HTTP_CONNECTIONS) for role, address in servers.items()}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.clients: list[Client] = []
+        self.clients: dict[tuple[int, str], Client] = {}
 
     def send(self, number: int, chat: int, role: str) -> None:
-        body = f'{{"client_message_id":"{self.run}-{number}","text":"{_TEXT}"}}'
-        area = "client" if role == "customer" else "mitra"
-        raw = (
-            f"POST /api/{area}/sessions/{people.identifier(people.SESSION, chat)}/messages HTTP/1.1\r\n"
-            f"Host: bench\r\nAuthorization: Bearer {people.token(role, chat)}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+        session_id = people.identifier(people.SESSION, chat)
+        self.clients[chat, role].send(
+            f'{{"op":"send","session_id":"{session_id}",'
+            f'"client_message_id":"{self.run}-{number}","text":"{_TEXT}"}}'.encode()
         )
-        task = asyncio.create_task(self._post(self._http[role], raw.encode()))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _post(self, http: Http, raw: bytes) -> None:
-        try:
-            status, body = await http.send(raw)
-        except Closed as error:
-            self.errors.append(str(error))
-            return
-        if status not in (200, 201):
-            self.errors.append(f"{status} {body.decode()}")
 
     def open_sockets(self) -> Iterable["_Open"]:
-        return self.clients
+        return self.clients.values()
+
+    async def connect(self, address: Address, chat: int, role: str) -> None:
+        client = await Client.connect(address, role, chat, partial(self.event, role))
+        client.on_refusal = lambda frame: self.errors.append(frame.decode())
+        self.clients[chat, role] = client
 
     def close(self) -> None:
-        for client in self.clients:
+        for client in self.clients.values():
             client.abort()
-        for http in self._http.values():
-            http.close()
 
 
 @asynccontextmanager
 async def _our_sides(testbed: Testbed, database: Database) -> AsyncIterator[_OurSides]:
     async with testbed.server(database) as first, testbed.server(database) as second:
         servers = {"customer": first.address, "mitra": second.address}
-        sides = _OurSides(servers)
-        sides.clients = await gather_in_batches(
-            Client.connect(servers[role], role, chat, partial(sides.event, role))
-            for chat in range(CHATS * GROUPS)
-            for role in _ROLES
+        sides = _OurSides()
+        await gather_in_batches(
+            sides.connect(servers[role], chat, role) for chat in range(CHATS * GROUPS) for role in _ROLES
         )
         yield sides
         sides.close()

@@ -147,6 +147,7 @@ async def _messages(connection: Connection) -> None:
         user_ids=[people.identifier(people.MITRA, number) for number in numbers],
         client_message_ids=[str(uuid4()) for _ in numbers],
         texts=["halo"] * BATCH,
+        lock_timeout="100ms",
     )
     assert sum(row.id is not None for row in rows) == BATCH
 

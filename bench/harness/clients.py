@@ -20,6 +20,8 @@ class Client:
 
     def __init__(self, on_event: Callable[[bytes], None]) -> None:
         self._on_event = on_event
+        # Called with the raw bytes of each refusal of a message.
+        self.on_refusal: Callable[[bytes], None] = lambda _frame: None
         self._welcomed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._socket: WebSocket | None = None
 
@@ -37,6 +39,11 @@ class Client:
             await client._welcomed
         return client
 
+    def send(self, frame: bytes) -> None:
+        """Send one text frame."""
+        if self._socket is not None:
+            self._socket.send_text(frame)
+
     def is_open(self) -> bool:
         """Return whether the connection is open."""
         return self._socket is not None and self._socket.is_open()
@@ -53,6 +60,8 @@ class Client:
         elif frame.startswith(b'{"op":"ping"'):
             if self._socket is not None:
                 self._socket.send_text(_PONG)
+        elif frame.startswith((b'{"op":"refused"', b'{"op":"error"')):
+            self.on_refusal(frame)
         elif frame.startswith(b'{"op":"welcome"') and not self._welcomed.done():
             self._welcomed.set_result(None)
 
