@@ -32,6 +32,7 @@ from curhat.realtime.endpoint import PATHS, RealtimeEndpoint
 from curhat.realtime.event_types import EventType, StreamEvent, UnsequencedEvent, UnsequencedEventType
 from curhat.realtime.hooks import HubHooks, SocketIdentity
 from curhat.realtime.hub import TICK_SECONDS, Hub
+from curhat.realtime.protocol import Refused, SendMessage, Sent
 
 # The maximum wait of a failing test. A passing test never waits so long.
 TEST_TIMEOUT_SECONDS = 20.0
@@ -106,6 +107,12 @@ class FakeHooks:
         """Count the frame."""
         assert (identity, connection_id) in self.opened_connections
         self.frames[connection_id] += 1
+
+    def send_message(
+        self, identity: Identity, frame: SendMessage, answer: Callable[[Sent | Refused], None]
+    ) -> None:
+        """Refuse the message: these server processes have no chats."""
+        answer(Refused(frame.client_message_id, "not_found", "There is no such thing here."))
 
     async def closed(self, identity: Identity, connection_id: str, *, may_come_back: bool) -> None:
         """Record that a socket has closed."""

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Self
 from uuid import UUID, uuid4
 
@@ -150,6 +150,23 @@ class Socket:
         data = found()
         assert data is not None
         return data
+
+    async def wait_until(self, condition: Callable[[], bool], seconds: float = 10) -> None:
+        """Wait until the condition holds. The condition is checked at each frame. Raises TimeoutError."""
+        async with asyncio.timeout(seconds), self._arrived:
+            await self._arrived.wait_for(condition)
+
+    async def wait_for_answer(self, client_message_id: str) -> dict[str, Any]:
+        """Wait for the answer to a message that was sent over this socket, and forget the answer."""
+        found: list[dict[str, Any]] = []
+
+        def is_there() -> bool:
+            found[:] = [each for each in self.events if each.get("client_message_id") == client_message_id]
+            return bool(found)
+
+        await self.wait_until(is_there)
+        self.events.remove(found[0])
+        return found[0]
 
     async def stop(self) -> None:
         """Stop reading, like a dead phone. The client then answers no ping, and its socket stays open."""

@@ -18,6 +18,7 @@ from curhat.presence import events as presence_events
 from curhat.realtime import protocol
 from curhat.realtime.event_types import EventType, UnsequencedEventType
 from curhat.sessions import events as sessions_events
+from curhat.sessions.schemas import Message
 
 FOLDER = Path(__file__).parents[3] / "contracts"
 
@@ -63,6 +64,7 @@ def realtime() -> dict[str, Any]:
     components["Event"]["properties"]["type"] = {
         "anyOf": [{"enum": sorted(stream_events)}, {"enum": sorted(unsequenced_events)}]
     }
+    components["Sent"]["properties"]["message"] = _reference(Message)
     messages: dict[str, Any] = {
         frame.__name__: {"payload": _reference(frame)} for frame in (*client_frames, *server_frames)
     }

@@ -42,10 +42,12 @@ from curhat.presence.hooks import PresenceHooks
 from curhat.presence.service import Presence
 from curhat.realtime.hooks import HubHooks, SocketIdentity
 from curhat.realtime.hub import Hub
+from curhat.realtime.protocol import Refused, SendMessage, Sent
 from curhat.realtime.tickets import redeem_ticket, ticket_in
 from curhat.sessions import extension
 from curhat.sessions.counterparts import Counterparts
 from curhat.sessions.extension_pings import ExtensionPings
+from curhat.sessions.message_frames import MessageFrames
 from curhat.sessions.writer import MessageWriter
 
 log = structlog.get_logger(__name__)
@@ -89,6 +91,7 @@ class Hooks:
     cards: Cards
     presence: Presence
     customers: CustomerConnections
+    message_frames: MessageFrames
 
     async def authenticate(self, role: Role, scope: Scope) -> SocketIdentity | None:
         """Authenticate a socket by its one-use ticket, its bearer header, or its cookie.
@@ -117,6 +120,12 @@ class Hooks:
             self.presence.frame_received(identity.user_id, connection_id)
         else:
             self.customers.heard(identity.user_id)
+
+    def send_message(
+        self, identity: Identity, frame: SendMessage, answer: Callable[[Sent | Refused], None]
+    ) -> None:
+        """Store a chat message, and call `answer` with the outcome."""
+        self.message_frames.send(identity, frame, answer)
 
     async def closed(self, identity: Identity, connection_id: str, *, may_come_back: bool) -> None:
         """Start the 3 s in which the user can reconnect. A signed-out user gets no time to reconnect.
@@ -173,7 +182,16 @@ class Services:
             ),
         )
         self.customers = customers = CustomerConnections(client)
-        self.hooks = Hooks(database, client, authenticator, hub, self.cards, presence, customers)
+        self.hooks = Hooks(
+            database,
+            client,
+            authenticator,
+            hub,
+            self.cards,
+            presence,
+            customers,
+            MessageFrames(self.message_writer),
+        )
         # Settings.gateway names the gateway. So far, `mock` is the only gateway.
         self.gateway = MockGateway(
             database,

@@ -187,17 +187,21 @@ def handle_unexpected(request: AnyRequest, error: Exception) -> Response[bytes]:
 
     For a bug, the log gets the traceback. The client gets only the code.
     """
+    return handle_business_error(request, refusal_of(error))
+
+
+def refusal_of(error: BaseException) -> BusinessError:
+    """Return what a client is told about this error. Log the error, unless it is a refusal already."""
+    if isinstance(error, BusinessError):
+        return error
     if is_away(error) or is_busy(error):
         log.warning("request.database_away", error=type(error).__name__)
-        return handle_business_error(
-            request,
-            ServiceUnavailable(
-                retry_after_seconds=DATABASE_RETRY_AFTER_SECONDS,
-                outcome="unknown" if isinstance(error, CommitUnknown) else None,
-            ),
+        return ServiceUnavailable(
+            retry_after_seconds=DATABASE_RETRY_AFTER_SECONDS,
+            outcome="unknown" if isinstance(error, CommitUnknown) else None,
         )
     log.error("request.failed", error=type(error).__name__, exc_info=error)
-    return handle_business_error(request, InternalError())
+    return InternalError()
 
 
 def _validation_errors(error: ValidationException) -> list[dict[str, str]]:

@@ -8,6 +8,7 @@ import msgspec
 
 from curhat.kit.asgi import Scope
 from curhat.kit.identity import Identity, Role
+from curhat.realtime.protocol import Refused, SendMessage, Sent
 
 
 class SocketIdentity(msgspec.Struct, frozen=True):
@@ -47,6 +48,11 @@ class SocketHooks(Protocol):
 
     def frame_received(self, identity: Identity, connection_id: str) -> None:
         """Handle a frame from a welcomed connection. The function runs for every frame, so it must be quick."""
+
+    def send_message(
+        self, identity: Identity, frame: SendMessage, answer: Callable[[Sent | Refused], None]
+    ) -> None:
+        """Store a chat message. Later call `answer` once with the outcome. Does not wait and does not raise."""
 
     async def closed(self, identity: Identity, connection_id: str, *, may_come_back: bool) -> None:
         """Handle the end of a welcomed connection. Does not raise when Valkey is away.

@@ -1,7 +1,7 @@
 """Every frame of the socket, in both directions.
 
 Each text frame is one JSON object, whose `op` is the kind of the frame.
-Client to server: hello, pong, signal. Server to client: welcome, event, ping, signal, error.
+Client to server: hello, pong, signal, send. Server to client: welcome, event, ping, signal, sent, refused, error.
 
 How the client and the server keep in step
     The client remembers the `epoch` and `seq` of the last event that it has applied. Its hello contains both.
@@ -72,6 +72,37 @@ class TypingSignal(msgspec.Struct, frozen=True, tag_field="op", tag="signal", fo
     session_id: UUID
 
 
+class SendMessage(msgspec.Struct, frozen=True, tag_field="op", tag="send", forbid_unknown_fields=True):
+    """Sends a chat message. The server answers with `sent` or `refused`, perhaps after answers to later frames.
+
+    The client may repeat the frame, also on another connection or by POST: the message is stored once.
+    """
+
+    session_id: UUID
+    client_message_id: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+    text: str
+
+
+class Sent(msgspec.Struct, frozen=True, tag_field="op", tag="sent"):
+    """The message is stored. The sender's devices also get the event `message.created`, this connection included."""
+
+    client_message_id: str
+    message: msgspec.Raw
+
+
+class Refused(msgspec.Struct, frozen=True, tag_field="op", tag="refused", omit_defaults=True):
+    """The message is not stored. `code` and `detail` are those of the refused POST.
+
+    After `service_unavailable`, it is not known whether the message is stored. So the client repeats the frame.
+    """
+
+    client_message_id: str
+    code: str
+    detail: str
+    # How long the client waits before it repeats the frame.
+    retry_after_seconds: int | None = None
+
+
 class Welcome(msgspec.Struct, frozen=True, tag_field="op", tag="welcome"):
     """The answer to a hello. A mitra's welcome also contains `requests`: the open requests."""
 
@@ -108,8 +139,8 @@ class Error(msgspec.Struct, frozen=True, tag_field="op", tag="error"):
     detail: str
 
 
-ClientFrame = Hello | Pong | TypingSignal
-ServerFrame = Welcome | Event | Ping | TypingSignal | Error
+ClientFrame = Hello | Pong | TypingSignal | SendMessage
+ServerFrame = Welcome | Event | Ping | TypingSignal | Sent | Refused | Error
 
 
 class UnreadableFrame(ValueError):
@@ -129,7 +160,8 @@ def read(frame: str | bytes) -> ClientFrame:
         raise UnreadableFrame(str(error)[:200]) from None
     except (RecursionError, UnicodeError):
         raise UnreadableFrame("JSON cannot be read") from None
-    if nul is not None:
+    # A text with NUL is refused like any other text that cannot be stored (`Refused`).
+    if nul is not None and not (isinstance(decoded, SendMessage) and nul == "text"):
         raise UnreadableFrame(f"{nul} contains the character NUL")
     return decoded
 

@@ -17,25 +17,7 @@ class AppendedEvent(msgspec.Struct, frozen=True):
 
 
 APPEND_EVENTS: Final = """
-WITH given_events AS MATERIALIZED (
-    SELECT role, user_id, type, data, position,
-        row_number() OVER (PARTITION BY role, user_id ORDER BY position DESC) - 1 AS followed_by
-    FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[])
-        WITH ORDINALITY AS event (role, user_id, type, data, position)
-), advance_heads AS (
-    INSERT INTO streams (role, user_id, head)
-    SELECT role, user_id, count(*) FROM given_events GROUP BY role, user_id ORDER BY role, user_id
-    ON CONFLICT (role, user_id) DO UPDATE SET head = streams.head + excluded.head
-    RETURNING role, user_id, head
-), numbered_events AS MATERIALIZED (
-    SELECT position, role, user_id, type, data, head - followed_by AS seq, curhat_now() AS at
-    FROM given_events
-    JOIN advance_heads USING (role, user_id)
-), store_events AS (
-    INSERT INTO stream_events (role, user_id, seq, type, data, at)
-    SELECT role, user_id, seq, type, data, at FROM numbered_events
-)
-SELECT seq, at FROM numbered_events ORDER BY position
+SELECT seq, at FROM append_events($1::text[], $2::uuid[], $3::text[], $4::text[])
 """
 
 
@@ -48,9 +30,8 @@ async def append_events(
     types: Sequence[str],
     data: Sequence[str],
 ) -> list[AppendedEvent]:
-    """Append events to their streams, and advance each stream's head by the number of its new events. The `seq` numbers of
-    a stream have no gaps. The first event of a new stream has the number 1. Each array has one element per event.
-    Returns one row per event, in the order of the arrays."""
+    """Append events to their streams. The comment of the function append_events describes the numbers. Each array has one
+    element per event. Returns one row per event, in the order of the arrays."""
     return [AppendedEvent(*row) for row in await db.fetch(APPEND_EVENTS, roles, user_ids, types, data)]
 
 

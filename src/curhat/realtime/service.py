@@ -67,9 +67,30 @@ async def append(tx: Transaction, events: Sequence[StreamEvent]) -> None:
         data=data,
     )
     signals = [
-        StreamSignal(event.role, event.user_id, row.seq, _frame(row.seq, event.type, row.at, text))
+        StreamSignal(event.role, event.user_id, row.seq, _frame(row.seq, event.type, row.at, text.encode()))
         for event, text, row in zip(events, data, appended, strict=True)
     ]
+    tx.signal("stream", _signal_encoder.encode(signals))
+
+
+class Appended(msgspec.Struct, frozen=True):
+    """An event that a statement of another package has appended with the SQL function `append_events`."""
+
+    event: StreamEvent
+    seq: int
+    at: datetime
+
+
+def publish(tx: Transaction, appended: Sequence[Appended]) -> None:
+    """Publish appended events after the commit. Events with the same data follow each other, for speed."""
+    if not appended:
+        return
+    signals = []
+    encoded: tuple[msgspec.Struct | None, bytes] = (None, b"")
+    for event, seq, at in ((each.event, each.seq, each.at) for each in appended):
+        if encoded[0] is not event.data:
+            encoded = (event.data, _data_encoder.encode(event.data))
+        signals.append(StreamSignal(event.role, event.user_id, seq, _frame(seq, event.type, at, encoded[1])))
     tx.signal("stream", _signal_encoder.encode(signals))
 
 
@@ -93,7 +114,9 @@ async def events_after(
     If pruning has deleted event `seq` + 1, the result begins with a later event.
     """
     rows = await queries.list_events_after(db, role=role, user_id=user_id, seq=seq, max_events=max_events)
-    return [StoredEvent(seq=row.seq, frame=_frame(row.seq, row.type, row.at, row.data)) for row in rows]
+    return [
+        StoredEvent(seq=row.seq, frame=_frame(row.seq, row.type, row.at, row.data.encode())) for row in rows
+    ]
 
 
 async def prune(tx: Transaction, max_events: int = MAX_EVENTS_PER_PRUNE) -> int:
@@ -104,5 +127,5 @@ async def prune(tx: Transaction, max_events: int = MAX_EVENTS_PER_PRUNE) -> int:
     return await queries.prune_events(tx, max_events=max_events)
 
 
-def _frame(seq: int, event_type: str, at: datetime, data: str) -> str:
-    return protocol.write(protocol.Event(seq=seq, type=event_type, at=at, data=msgspec.Raw(data.encode())))
+def _frame(seq: int, event_type: str, at: datetime, data: bytes) -> str:
+    return protocol.write(protocol.Event(seq=seq, type=event_type, at=at, data=msgspec.Raw(data)))

@@ -130,6 +130,10 @@ class Socket:
         self._queue = deque()
         self._writer = asyncio.create_task(self._write(_rest_of(steps, waits_for)))
 
+    def send_frame(self, frame: protocol.ServerFrame) -> None:
+        """Write a frame as text, and send it."""
+        self.send(protocol.write(frame))
+
     @property
     def has_backlog(self) -> bool:
         """Return whether frames wait for a slow client."""

@@ -19,18 +19,23 @@ class SendRow(msgspec.Struct, frozen=True):
     mitra_id: UUID
     id: UUID | None
     sent_at: datetime | None
+    told_at: datetime | None
+    customer_seq: int | None
+    mitra_seq: int | None
 
 
 SEND_MESSAGES: Final = """
-WITH asked AS MATERIALIZED (
-    SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[],
-        $5::text[])
+WITH limits AS MATERIALIZED (
+    SELECT set_config('lock_timeout', coalesce($1, current_setting('lock_timeout')), true)
+), asked AS MATERIALIZED (
+    SELECT * FROM unnest($2::uuid[], $3::text[], $4::uuid[], $5::text[],
+        $6::text[])
         WITH ORDINALITY AS asked (session_id, sender, user_id, client_message_id, text, position)
 ), locked_sessions AS MATERIALIZED (
-    SELECT id, customer_id, mitra_id, status, ends_at, open_extension_id FROM sessions
-    WHERE id = ANY ($1) AND (customer_id = ANY ($3) OR mitra_id = ANY ($3))
-    ORDER BY id
-    FOR NO KEY UPDATE
+    SELECT sessions.id, customer_id, mitra_id, status, ends_at, open_extension_id FROM limits, sessions
+    WHERE sessions.id = ANY ($2) AND (customer_id = ANY ($4) OR mitra_id = ANY ($4))
+    ORDER BY sessions.id
+    FOR NO KEY UPDATE OF sessions
 ), moment AS MATERIALIZED (
     SELECT curhat_now() AS now, count(*) AS locks FROM locked_sessions
 ), own AS MATERIALIZED (
@@ -45,11 +50,36 @@ WITH asked AS MATERIALIZED (
     INSERT INTO messages (session_id, sender, client_message_id, text, sent_at)
     SELECT session_id, sender, client_message_id, text, now FROM own WHERE runs ORDER BY position
     ON CONFLICT ON CONSTRAINT messages_once DO NOTHING
-    RETURNING id, session_id, sender, client_message_id, sent_at
+    RETURNING id, session_id, sender, client_message_id, sent_at, text
+), new_messages AS MATERIALIZED (
+    SELECT sent.id, sent.sent_at, locked.customer_id, locked.mitra_id, row_number() OVER (ORDER BY sent.id) AS number,
+        format('{"id":"%s","session_id":"%s","client_message_id":%s,"sender":"%s","text":%s,"sent_at":"%s","read_at":null}',
+            sent.id, sent.session_id, to_json(sent.client_message_id), sent.sender, to_json(sent.text),
+            to_char(sent.sent_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')) AS data
+    FROM insert_messages AS sent
+    JOIN locked_sessions AS locked ON locked.id = sent.session_id
+), told AS MATERIALIZED (
+    SELECT (appended.position + 1) / 2 AS number, appended.at AS told_at, appended.position % 2 = 1 AS is_customer,
+        appended.seq
+    FROM (
+        SELECT array_agg(side.role ORDER BY number, side.role) AS roles,
+            array_agg(side.user_id ORDER BY number, side.role) AS user_ids,
+            array_agg('message.created'::text) AS types,
+            array_agg(data ORDER BY number, side.role) AS data
+        FROM new_messages
+        CROSS JOIN LATERAL (VALUES ('customer', customer_id), ('mitra', mitra_id)) AS side (role, user_id)
+        HAVING count(*) > 0
+    ) AS sides
+    CROSS JOIN LATERAL append_events(sides.roles, sides.user_ids, sides.types, sides.data)
+        WITH ORDINALITY AS appended (seq, at, position)
 )
-SELECT own.position, own.customer_id, own.mitra_id, sent.id, sent.sent_at
+SELECT own.position, own.customer_id, own.mitra_id, sent.id, sent.sent_at, to_customer.told_at,
+    to_customer.seq AS customer_seq, to_mitra.seq AS mitra_seq
 FROM own
 LEFT JOIN insert_messages AS sent USING (session_id, sender, client_message_id)
+LEFT JOIN new_messages ON new_messages.id = sent.id
+LEFT JOIN told AS to_customer ON to_customer.number = new_messages.number AND to_customer.is_customer
+LEFT JOIN told AS to_mitra ON to_mitra.number = new_messages.number AND NOT to_mitra.is_customer
 ORDER BY own.position
 """
 
@@ -58,6 +88,7 @@ async def send_messages(
     db: Executor,
     /,
     *,
+    lock_timeout: str | None,
     session_ids: Sequence[UUID],
     senders: Sequence[str],
     user_ids: Sequence[UUID],
@@ -68,10 +99,16 @@ async def send_messages(
     message. Returns a row for each message whose sender is a member. `id` is null if this statement did not store the
     message. A message whose `id` is null is already stored, or its session is over. The statement reads the clock after
     it has taken the last lock. So the statement stores no message if the session's time ran out during a lock wait. The
-    locks also ensure that the ids of a session's messages grow in commit order."""
+    locks also ensure that the ids of a session's messages grow in commit order.
+    For each stored message, the statement also appends the event message.created to the streams of both members.
+    `customer_seq` and `mitra_seq` are the numbers of these events. `told_at` is their time.
+    From now on, no lock wait of the transaction lasts longer than @lock_timeout. If @lock_timeout is null, the limit of
+    the connection stays."""
     return [
         SendRow(*row)
-        for row in await db.fetch(SEND_MESSAGES, session_ids, senders, user_ids, client_message_ids, texts)
+        for row in await db.fetch(
+            SEND_MESSAGES, lock_timeout, session_ids, senders, user_ids, client_message_ids, texts
+        )
     ]
 
 

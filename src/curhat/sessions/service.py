@@ -12,12 +12,14 @@ from curhat.kit.errors import NotFound, TooManyRequests, invalid_field, too_many
 from curhat.kit.identity import Identity
 from curhat.kit.page import PAGE_SIZE, Page
 from curhat.kit.pause_points import pause_point
+from curhat.kit.queries import limit_lock_waits
 from curhat.kit.visible_text import checked_text
 from curhat.payments import service as payments
 from curhat.presence import service as presence
 from curhat.pricing.schemas import Offer
 from curhat.realtime import service as realtime
 from curhat.realtime.event_types import StreamEvent
+from curhat.realtime.service import Appended
 from curhat.sessions import events, extension, pace, queries
 from curhat.sessions.errors import SessionEnded
 from curhat.sessions.queries import DueSession, EndedSession, SessionRow
@@ -62,12 +64,16 @@ class SentMessage(msgspec.Struct, frozen=True):
 SendOutcome = SentMessage | NotFound | SessionEnded | TooManyRequests
 
 
-async def send_messages(tx: Transaction, outgoing: Sequence[OutgoingMessage]) -> list[SendOutcome]:
+async def send_messages(
+    tx: Transaction, outgoing: Sequence[OutgoingMessage], *, lock_timeout: str | None = None
+) -> list[SendOutcome]:
     """Write these messages. Returns one outcome per message, in the same order. A refusal counts as an outcome.
 
     Both members get `message.created` for each new message. A message that occurs twice in `outgoing` is written once.
+    `lock_timeout`, such as "100ms", limits each lock wait of the transaction from now on. If it is None, the limit of
+    the connection stays.
     """
-    refused = await _refuse_fast_senders(tx, outgoing)
+    refused = await _refuse_fast_senders(tx, outgoing, lock_timeout)
     passed = [index for index in range(len(outgoing)) if index not in refused]
     rows = await queries.send_messages(
         tx,
@@ -76,10 +82,11 @@ async def send_messages(tx: Transaction, outgoing: Sequence[OutgoingMessage]) ->
         user_ids=[outgoing[index].sender.user_id for index in passed],
         client_message_ids=[outgoing[index].client_message_id for index in passed],
         texts=[outgoing[index].text for index in passed],
+        lock_timeout=lock_timeout,
     )
     outcomes: dict[int, SendOutcome] = {}
     written: dict[UUID, Message] = {}
-    created: list[StreamEvent] = []
+    created: list[Appended] = []
     for row in rows:
         if row.id is None or row.sent_at is None:
             continue
@@ -97,17 +104,24 @@ async def send_messages(tx: Transaction, outgoing: Sequence[OutgoingMessage]) ->
                 read_at=None,
             )
             written[row.id] = message
-            created += events.to_both(events.MESSAGE_CREATED, row.customer_id, row.mitra_id, message)
+            assert row.told_at is not None
+            assert row.customer_seq is not None
+            assert row.mitra_seq is not None
+            to_customer, to_mitra = events.to_both(
+                events.MESSAGE_CREATED, row.customer_id, row.mitra_id, message
+            )
+            created.append(Appended(to_customer, row.customer_seq, row.told_at))
+            created.append(Appended(to_mitra, row.mitra_seq, row.told_at))
         outcomes[index] = SentMessage(written[row.id], is_repeated)
     over = {passed[row.position - 1]: SessionEnded() for row in rows if row.id is None}
     if not_written := refused | over:
         outcomes |= await _sent_before(tx, outgoing, not_written)
-    await realtime.append(tx, created)
+    realtime.publish(tx, created)
     return [outcomes.get(index) or NotFound() for index in range(len(outgoing))]
 
 
 async def _refuse_fast_senders(
-    tx: Transaction, outgoing: Sequence[OutgoingMessage]
+    tx: Transaction, outgoing: Sequence[OutgoingMessage], lock_timeout: str | None
 ) -> dict[int, SendOutcome]:
     """Return the refusals of the messages that exceed a limit of their sender, by the messages' indexes (X.13)."""
     fast = sorted(
@@ -117,6 +131,8 @@ async def _refuse_fast_senders(
     if not fast:
         return {}
     roles, user_ids = [sender.role for sender in fast], [sender.user_id for sender in fast]
+    if lock_timeout is not None:
+        await limit_lock_waits(tx, lock_timeout=lock_timeout)
     # The lock holds back the messages that another process sends for the same person, so the next statement sees all
     # committed messages.
     await queries.lock_senders(tx, senders=roles, user_ids=user_ids)

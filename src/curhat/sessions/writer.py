@@ -32,7 +32,6 @@ from curhat.kit.database import Database, is_away
 from curhat.kit.errors import TooManyRequests
 from curhat.kit.identity import Identity
 from curhat.kit.pause_points import pause_point
-from curhat.kit.queries import limit_lock_waits
 from curhat.kit.visible_text import checked_text
 from curhat.sessions.pace import Pace
 from curhat.sessions.schemas import MAX_MESSAGE_CHARACTERS, Message
@@ -87,8 +86,16 @@ class MessageWriter:
     async def send(self, sender: Identity, session_id: UUID, client_message_id: str, text: str) -> Message:
         """Send a message, and return it after the commit. A repeated `client_message_id` returns the first message.
 
-        Raises ValidationFailed, NotFound, SessionEnded. Raises TooManyRequests if the sender exceeds a limit, or too
-        many messages wait.
+        Raises the errors of `begin_sending`, and NotFound, SessionEnded and TooManyRequests.
+        """
+        return await self.begin_sending(sender, session_id, client_message_id, text)
+
+    def begin_sending(
+        self, sender: Identity, session_id: UUID, client_message_id: str, text: str
+    ) -> "asyncio.Future[Message]":
+        """Put a message into the next batch. Returns the future result of `send`.
+
+        Raises ValidationFailed. Raises TooManyRequests if the sender exceeds a limit, or too many messages wait.
         """
         text = checked_text(text, "text", MAX_MESSAGE_CHARACTERS)
         if len(self._waiting) + sum(map(len, self._apart.values())) >= MAX_WAITING_MESSAGES:
@@ -101,7 +108,7 @@ class MessageWriter:
         if self._writing is None:
             # Use a new context, so that the batch's log lines do not contain the ids of the request that started it.
             self._writing = loop.create_task(self._write_all(), context=Context())
-        return await outcome
+        return outcome
 
     async def _write_all(self) -> None:
         try:
@@ -167,8 +174,9 @@ class MessageWriter:
     async def _write(self, batch: Sequence[_Waiting]) -> None:
         """Write the messages in one transaction, and set their outcomes."""
         async with self._database.transaction() as tx:
-            await limit_lock_waits(tx, lock_timeout=LOCK_TIMEOUT)
-            outcomes = await send_messages(tx, [waiting.message for waiting in batch])
+            outcomes = await send_messages(
+                tx, [waiting.message for waiting in batch], lock_timeout=LOCK_TIMEOUT
+            )
             await pause_point("messages.before_commit")
         await pause_point("messages.after_commit")
         for waiting, outcome in zip(batch, outcomes, strict=True):
