@@ -3,9 +3,9 @@
  * person.
  *
  * This file is a classic script in ECMAScript 5, so that an old browser can read it. ESLint checks the syntax. The name
- * boot.js has no hash, so a page of an old version still finds the file. When the app runs, `#app` is no longer empty,
+ * boot.js has no hash, so a page of an old version still finds the file. When the app runs, #app is no longer empty,
  * and shared/assets.ts takes over. If the app starts after boot.js has shown a failure, the app replaces the content of
- * `#app`.
+ * #app.
  */
 (function () {
     'use strict';
@@ -98,7 +98,7 @@
     }
 
     if (isTooOld()) {
-        // Without the element `#app`, the app does not start.
+        // Without the element #app, the app does not start.
         place.removeAttribute('id');
         show({
             id: 'Peramban ini terlalu lama untuk aplikasi ini. Perbarui peramban atau sistem HP ini, lalu buka lagi.',
