@@ -77,8 +77,8 @@ END $$;
 CREATE TRIGGER requests_of_their_pairing AFTER INSERT ON requests REFERENCING NEW TABLE AS asked
     FOR EACH STATEMENT EXECUTE FUNCTION requests_of_their_pairing();
 
--- A payment has at most one event without a pairing. This event records that the payment expired: either the customer
--- never paid, or never answered the fallback.
+-- A payment has at most one event without a pairing. An event without a pairing records that the payment expired,
+-- because the customer either never paid or never answered the fallback.
 -- squawk-ignore require-concurrent-index-creation  -- a table of failures is small
 CREATE UNIQUE INDEX failed_pairing_events_one_expiry ON failed_pairing_events (payment_id) WHERE pairing_id IS NULL;
 

@@ -1,8 +1,8 @@
 -- A person's transaction never waits for a row of `deadlines` that a worker has claimed.
 --
--- Before this migration, the triggers of 0006 insert a deadline with ON CONFLICT. This INSERT waits if a worker has
--- claimed a deadline with the same kind, entity and generation. The chat message that caused the INSERT then waits,
--- together with all other messages of its batch.
+-- Before this migration, the triggers of 0006 inserted a deadline with ON CONFLICT. An INSERT with ON CONFLICT waits if
+-- a worker has claimed a deadline with the same kind, entity and generation. The chat message that caused the INSERT
+-- then waits, together with all other messages of its batch.
 
 -- own_generation() returns a generation that no other transaction uses. An INSERT with this generation conflicts only
 -- with a row of its own transaction, so the INSERT never waits.
@@ -12,8 +12,8 @@ CREATE FUNCTION own_generation() RETURNS integer
 
 -- arm_push makes sure that each entity has an armed deadline of this kind when the transaction commits. An existing
 -- deadline is enough if it is armed and due at `latest` or earlier. Otherwise arm_push arms a new deadline that is due
--- at `due`. The function arm_push never waits. It locks an existing deadline until this transaction ends, so the
--- deadline's transition sees this transaction's rows. If a worker has already claimed the deadline, its transition
+-- at `due`. The function arm_push never waits. The function locks an existing deadline until this transaction ends, so
+-- the deadline's transition sees this transaction's rows. If a worker has already claimed the deadline, its transition
 -- possibly does not see this transaction's rows. In this case, arm_push arms a new deadline.
 CREATE FUNCTION arm_push(push_kind text, entity_ids uuid[], due timestamptz, latest timestamptz) RETURNS void
     LANGUAGE plpgsql AS $$
