@@ -1,4 +1,4 @@
-/** Waits and repeated attempts. If the network returns or the person returns to the page, a wait ends early. */
+/** Waits and repeated attempts. A wait ends early if the network returns or the person returns to the page. */
 import { isTemporary } from './api/client';
 
 const FIRST_PAUSE_MS = 1_000;

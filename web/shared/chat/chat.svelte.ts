@@ -15,7 +15,7 @@ export type Message = Schemas['Message'];
 export type ReadMark = import('../realtime/frames').Schemas['ReadMark'];
 export type Side = Message['sender'];
 
-/** The operations of one side (customer or mitra), which use the HTTP paths of this side. */
+/** The operations of one side (customer or mitra), under the HTTP paths of this side. */
 export interface ChatApi {
   side: Side;
   fetchPage: (
@@ -52,11 +52,11 @@ export class Chat {
   isLoadingEarlier = $state(false);
   hasEarlier = $state(false);
   otherIsTyping = $state(false);
-  /** The time at which the next message is sent, if the person sends more than the server allows; otherwise null. */
+  /** If the person sends more than the server allows, the time at which the next message is sent; otherwise null. */
   heldUntil = $state<string | null>(null);
 
   readonly #api: ChatApi;
-  /** The last message that each side has read. A read mark may arrive before the message to which it refers. */
+  /** The last message that each side has read. A read mark can arrive before its message. */
   readonly #readMarks = new Map<Side, ReadMark>();
   /** The cursor of the page with earlier messages; null if there are no earlier messages. */
   #cursor: string | null = null;
@@ -69,7 +69,7 @@ export class Chat {
   #isSending = false;
   #isMarkingRead = false;
   #retryMs = MIN_RETRY_MS;
-  /** For each running pause before a retry, a function that ends the pause. */
+  /** The functions that end the running pauses before retries. */
   readonly #endPauses = new Set<() => void>();
   #typingTimer: ReturnType<typeof setTimeout> | undefined;
 
@@ -86,7 +86,7 @@ export class Chat {
   /**
    * Fetches the newest messages. Called at the beginning and when this page may have missed messages. Throws `Refused`.
    *
-   * If an earlier request is running, `load` sends another request afterwards, because the earlier answer may lack the
+   * If an earlier request is running, `load` sends another request afterwards, because the earlier answer can lack the
    * missed messages.
    */
   load(): Promise<void> {
@@ -118,8 +118,8 @@ export class Chat {
     const newest = [...page.items].reverse();
     const [oldest] = newest;
     if (known === undefined || (oldest !== undefined && known.id < oldest.id)) {
-      // Messages may be missing between the fetched page and the older known messages. The chat therefore drops the
-      // older messages, and fetches them again on demand.
+      // It is possible that messages are missing between the fetched page and the older known messages. The chat
+      // therefore drops the older messages, and fetches them again on demand.
       this.#cursor = page.next_cursor;
       this.hasEarlier = page.next_cursor !== null;
       if (oldest !== undefined) this.messages = this.messages.filter((message) => message.id >= oldest.id);
@@ -214,7 +214,7 @@ export class Chat {
     } finally {
       this.#isMarkingRead = false;
     }
-    // Mark again, because a message of the other side may have arrived during the request.
+    // Mark again, because a message of the other side possibly arrived during the request.
     void this.markRead();
   }
 
@@ -248,7 +248,7 @@ export class Chat {
     this.#forget(arrived);
   }
 
-  /** The prefix contains the side, because a customer and a mitra may use one browser. */
+  /** The prefix contains the side, because a customer and a mitra can use the same browser. */
   get #storagePrefix(): string {
     return `curhat:${this.side}:outbox:${this.sessionId}:`;
   }
@@ -265,7 +265,7 @@ export class Chat {
       if (ids.has(key.slice(this.#storagePrefix.length))) deviceStorage.remove(key);
   }
 
-  /** Adds the stored messages of the last visit or of another tab, if this tab does not know them. */
+  /** Adds stored messages that this tab does not know yet, from the last visit or from another tab. */
   #adoptStored(): void {
     const known = new Set([...this.unsent, ...this.messages].map((one) => one.client_message_id));
     const found = deviceStorage
@@ -321,8 +321,8 @@ export class Chat {
   }
 
   /**
-   * Waits before a retry. If the server named a time to wait, waits for this time. If the server named no time, each
-   * wait is longer than the previous wait.
+   * Waits before a retry. Waits for the time that the server named. If the server named no time, each wait is longer
+   * than the previous wait.
    */
   async #pause(error: unknown): Promise<void> {
     const seconds = error instanceof Refused ? error.retryAfterSeconds : null;
