@@ -1,4 +1,4 @@
-/** Runs the built boot.js in a fake page, and compares its probes with the browsers of .browserslistrc. */
+/** Runs the built boot.js in a fake page, and compares the probes of boot.js with the browsers of .browserslistrc. */
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { OLDEST_VERSIONS, supportOf } from './baseline.ts';
 import { createBoot } from './shell.ts';

@@ -7,7 +7,7 @@ export class Resource<Data> {
   value = $state.raw<Data | null>(null);
   /** A sentence about the failure of the last read, or an empty text if the last read succeeded. */
   problem = $state('');
-  /** Whether a read is running. During a read, `value` may be out of date. */
+  /** Whether a read is running. During a read, `value` can be out of date. */
   isLoading = $state(false);
   readonly #read: () => Promise<Data>;
   #latest = 0;

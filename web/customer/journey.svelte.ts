@@ -321,7 +321,7 @@ class Journey {
 
   #showExtension(extension: Extension): void {
     const isDecided = STAGES[extension.status] === 2;
-    // The decision arrives twice: in the command's answer and in the event. The screen shows the decision once.
+    // The decision arrives twice: in the command's answer and in the event. The screen shows the decision only once.
     const isKnown = this.#reachedStages.get(extension.id) === STAGES[extension.status];
     this.#reachedStages.set(extension.id, STAGES[extension.status]);
     if (isDecided) {

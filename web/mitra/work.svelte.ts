@@ -25,8 +25,8 @@ type Profile = Schemas['MitraProfile'];
 export type CloseReason = NonNullable<Request['close_reason']> | 'unknown';
 export type Answer = 'accept' | 'reject';
 /**
- * The reason why an answer did not reach the server. After such a failure, the card stays, and the mitra can press
- * again.
+ * The reason why an answer did not reach the server. After a failure to send an answer, the card stays, and the mitra
+ * can press again.
  */
 export type Problem = 'unreachable' | 'offline' | 'other';
 
@@ -233,7 +233,7 @@ class Work {
   }
 
   /**
-   * If an operator has lifted the suspension, starts again. If the token is no longer valid, the app shows the sign-in.
+   * Starts again if an operator has lifted the suspension. If the token is no longer valid, the app shows the sign-in.
    */
   async startIfAdmitted(): Promise<void> {
     try {
@@ -428,7 +428,7 @@ class Work {
     const before = this.#reachedStages.get(id);
     this.#reachedStages.set(id, STAGES[status]);
     const known = this.extensions.find((card) => card.extension.id === id);
-    // The outcome arrives twice: in the command's answer and in the event. The card shows the outcome once.
+    // The outcome arrives twice: in the command's answer and in the event. The card shows the outcome only once.
     if (before === STAGES[status] && known === undefined) return;
     if (known !== undefined) this.#changeExtension(id, { extension });
     else {

@@ -30,7 +30,7 @@ export async function reloadAfter(error: unknown, pressed = false): Promise<Asse
   }
   if (status >= 500) return 'other';
   const sinceReload = Date.now() - Number(tabStorage.get(RELOADED_KEY));
-  // In a browser that stores nothing, the page would possibly reload for ever, and lose the unsent messages.
+  // In a browser that stores nothing, repeated reloads would never stop, and the unsent messages would be lost.
   if (!pressed && (sinceReload < MIN_RELOAD_PAUSE_MS || !tabStorage.canKeep())) return 'missing';
   tabStorage.set(RELOADED_KEY, String(Date.now()));
   location.reload();

@@ -2,8 +2,8 @@
  * One chat, with the messages that the server has and the messages that the server does not have yet.
  *
  * The device gives each new message an id, and stores the message until the server has it. A new message therefore
- * appears immediately, and survives a reload and a lost network. The server stores a message once, even if the device
- * sends this message several times. Each message has a storage key of its own, so two tabs cannot overwrite each
+ * appears immediately, and survives a reload and a lost network. The server stores a message only once, even if the
+ * device sends this message several times. Each message has a storage key of its own, so two tabs cannot overwrite each
  * other's messages. Each tab also sends the unsent messages of tabs that were closed.
  */
 import { codeOf, isTemporary, Refused, type Code, type Schemas } from '../api/client';
@@ -84,7 +84,8 @@ export class Chat {
   }
 
   /**
-   * Fetches the newest messages. Called at the beginning and when this page may have missed messages. Throws `Refused`.
+   * Fetches the newest messages. Called at the beginning and when this page has possibly missed messages. Throws
+   * `Refused`.
    *
    * If an earlier request is running, `load` sends another request afterwards, because the earlier answer can lack the
    * missed messages.

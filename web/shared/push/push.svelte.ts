@@ -3,8 +3,8 @@
  *
  * The app asks for the permission only when the person presses the button for notifications. If the app has the
  * permission, it sends its subscription to the server at each start. If the server has marked the subscription as
- * failed, sending it makes the server use the subscription again. The app does not send the subscription while the
- * person has switched notifications off on this device.
+ * failed, the server uses the subscription again after this. The app does not send the subscription while the person
+ * has switched notifications off on this device.
  */
 import type { Schemas } from '../api/client';
 import { goTo } from '../router.svelte';

@@ -69,7 +69,8 @@ function remember(now: Element | null): void {
 }
 
 /**
- * Forgets an element that the person has left, for example by tapping beside it. A step that runs disables its button.
+ * Forgets an element that the person has left, for example by tapping beside it. While a step runs, its button is
+ * disabled.
  */
 function forgetIfLeft(left: Element): void {
   if (left === last.used && left.isConnected && !left.matches(':disabled') && nothingHasFocus())

@@ -38,7 +38,7 @@ const IN_FRONT = 'dialog[open], .shade';
 const MEANING = ['aria-busy', 'aria-checked'];
 
 interface Seen {
-  /** The time (`performance.now()`) since which the control has had its present place and meaning. */
+  /** The time (`performance.now()`) at which the control got its present place and meaning. */
   since: number;
   x: number;
   y: number;

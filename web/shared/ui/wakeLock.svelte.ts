@@ -8,8 +8,8 @@ export function mayDarken(): boolean {
 }
 
 /**
- * Keeps the screen on while the page is in front. Components must call `keepAwake` inside an `$effect`. Returns the
- * function that lets the phone turn its screen off again.
+ * Keeps the screen on while the page is in the foreground. Components must call `keepAwake` inside an `$effect`.
+ * Returns the function that lets the phone turn its screen off again.
  */
 export function keepAwake(): () => void {
   let lock: WakeLockSentinel | undefined;

@@ -73,9 +73,10 @@ type Loaders<Words> = Record<Language, () => Promise<{ default: Words }>>;
 /**
  * Returns a function that gives one part's words in the language in use, as in `words().home.title`.
  *
- * `screens` loads the words of the screens that are fetched with `Lazy`. Only screens in `Lazy` may use the words of
- * `screens`. The client's main.ts must import the module that calls `dictionary`. In a module that loads later, this
- * function throws an error, because that module would first show Indonesian words to a person who chose English.
+ * `screens` loads the words of the screens that are fetched with `Lazy`. Only screens in `Lazy` are allowed to use the
+ * words of `screens`. The client's main.ts must import the module that calls `dictionary`. In a module that loads
+ * later, this function throws an error. Without this error, the module would first show Indonesian words to a person
+ * who chose English.
  */
 export function dictionary<First, Screens = unknown>(
   indonesian: First,

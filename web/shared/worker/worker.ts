@@ -30,7 +30,7 @@ worker.addEventListener('fetch', (event) => {
   const url = new URL(request.url);
   if (request.method !== 'GET' || url.origin !== worker.location.origin || !url.pathname.startsWith(BASE))
     return;
-  // The page asks the server for its version.
+  // With `no-store`, the page asks for the server's version of the client, so the cache must not answer.
   if (request.cache === 'no-store') return;
   if (request.mode === 'navigate') event.respondWith(fetchPage(request));
   else event.respondWith(fetchFile(request));
