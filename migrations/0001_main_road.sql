@@ -15,7 +15,7 @@
 --   Rows of the audit and of the status history are never updated or deleted.
 --
 -- The code locks rows with FOR NO KEY UPDATE, so that foreign key checks never wait for a business transaction. All
--- transactions take their locks in one order, so that transactions cannot deadlock. This lock order is: payment,
+-- transactions take their locks in one order, so that transactions cannot deadlock. The lock order is: payment,
 -- pairing, session, mitra, requests by id, extension and its payment, streams by (role, user id).
 
 -- curhat_now() is the only clock of the service. Every statement that compares a time with a deadline calls
@@ -359,8 +359,8 @@ CREATE TRIGGER status_changes_append_only BEFORE UPDATE OR DELETE ON status_chan
     FOR EACH ROW EXECUTE FUNCTION forbid_change();
 
 -- The three functions below refuse every status transition that is not allowed. The functions write every allowed
--- transition into status_changes. Each function has the same table of transitions as the states.py of its package. A
--- test compares the function with states.py.
+-- transition into status_changes. Each function contains the table of transitions from its package's states.py. A test
+-- compares the function with states.py.
 CREATE FUNCTION payment_status_changed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP = 'UPDATE' AND (OLD.status, NEW.status) NOT IN (

@@ -119,7 +119,7 @@ CREATE UNIQUE INDEX extensions_one_open ON extensions (session_id) WHERE status 
 CREATE INDEX extensions_by_session ON extensions (session_id, id DESC);
 
 -- open_extension_id is the session's open extension. An open extension delays the session's end. The sessions row
--- stores the extension's id for the statement send_messages. That statement locks only the sessions row, so this row
+-- stores the extension's id for the statement send_messages. The statement locks only the sessions row, so this row
 -- must show whether an extension is open. The index extensions_one_open allows one open extension per session.
 ALTER TABLE sessions ADD COLUMN open_extension_id uuid;
 ALTER TABLE sessions ADD CONSTRAINT sessions_open_extension_id_fkey

@@ -45,7 +45,7 @@ CREATE TABLE push_messages (
     topic text NOT NULL CHECK (topic ~ '^[A-Za-z0-9_-]{1,32}$'),
     payload text NOT NULL CHECK (octet_length(payload) <= 2000),
     -- reason_at is the time at which the reason to push arose. A second push about the same subject needs a newer
-    -- reason, for example a request that was offered again.
+    -- reason, for example because the request was offered again.
     reason_at timestamptz NOT NULL,
     expires_at timestamptz NOT NULL,
     -- due_at is the earliest time at which a worker is allowed to send the push. Before a worker starts to send the

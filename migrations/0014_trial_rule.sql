@@ -2,7 +2,7 @@
 -- package pricing call this function. The trigger payments_trial_is_left refuses to confirm a trial that is used up.
 --
 -- A process that still runs the older code answers 500 when a customer confirms a trial that is used up. PostgreSQL
--- rolls this transaction back.
+-- rolls back the transaction of this confirmation.
 
 -- Return true if the customer is no longer allowed to confirm a trial. The trial is used up after a trial session, or
 -- after the customer cancelled a trial during the search. After a third confirmed trial, the customer cannot confirm a

@@ -14,7 +14,7 @@ CREATE FUNCTION own_generation() RETURNS integer
 -- deadline is enough if it is armed and due at `latest` or earlier. Otherwise arm_push arms a new deadline that is due
 -- at `due`. The function arm_push never waits. The function locks an existing deadline until this transaction ends, so
 -- the deadline's transition sees this transaction's rows. If a worker has already claimed the deadline, its transition
--- possibly does not see this transaction's rows. In this case, arm_push arms a new deadline.
+-- possibly does not see this transaction's rows. So arm_push ignores a claimed deadline, and arms a new deadline.
 CREATE FUNCTION arm_push(push_kind text, entity_ids uuid[], due timestamptz, latest timestamptz) RETURNS void
     LANGUAGE plpgsql AS $$
 BEGIN

@@ -3,8 +3,8 @@
 -- states from new states.
 
 -- curhat_timeline() returns the number of PostgreSQL's timeline. The number is 1 at first, and higher after each
--- failover or restore. A standby has no timeline of its own, so a standby raises the error of a server that cannot
--- write.
+-- failover or restore. On a standby, curhat_timeline() raises the error of a server that cannot write, because a
+-- standby has no timeline of its own.
 CREATE FUNCTION curhat_timeline() RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
     IF pg_is_in_recovery() THEN

@@ -187,9 +187,9 @@ async def enqueue_messages(
     reason_at: Sequence[datetime],
     expires_at: Sequence[datetime],
 ) -> None:
-    """Insert push messages that wait to be sent. If an earlier reason already has a message of this kind and subject, the
-    new content replaces the old content, and the message waits to be sent again. A subscription that was deleted
-    meanwhile gets no message."""
+    """Insert push messages that wait to be sent. If a message of this kind and subject has an earlier `reason_at`, the
+    statement replaces its content, and the message waits again. A subscription that was deleted meanwhile gets no
+    message."""
     await db.execute(
         ENQUEUE_MESSAGES, subscription_ids, kinds, subject_ids, topics, payloads, reason_at, expires_at
     )

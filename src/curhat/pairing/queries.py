@@ -500,7 +500,7 @@ WHERE failed_pairing_events.payment_id = ANY ($1::uuid[])
 
 
 async def link_events_to_cases(db: Executor, /, *, payment_ids: Sequence[UUID]) -> None:
-    """Set the case_id of each event of these payments to the review case of the event's payment."""
+    """In each event of these payments, set case_id to the id of the payment's review case."""
     await db.execute(LINK_EVENTS_TO_CASES, payment_ids)
 
 

@@ -145,7 +145,7 @@ WITH locked_payments AS MATERIALIZED (
     ORDER BY id
     FOR NO KEY UPDATE
 ), moment AS MATERIALIZED (
-    -- PostgreSQL reads the clock after it holds all locks, because count(*) reads all of locked_pairings.
+    -- PostgreSQL takes all locks before it reads the clock, because count(*) reads all of locked_pairings.
     SELECT curhat_now() AS now, count(*) AS locks FROM locked_pairings
 )
 SELECT locked_pairings.id, locked_pairings.payment_id, locked_pairings.deadline_at,
@@ -243,7 +243,7 @@ SELECT payment_id, id, failure_tag, kind, target_mitra_id FROM pairings WHERE id
 ORDER BY id
 
 -- name: link_events_to_cases :exec
--- Set the case_id of each event of these payments to the review case of the event's payment.
+-- In each event of these payments, set case_id to the id of the payment's review case.
 UPDATE failed_pairing_events SET case_id = review_cases.id
 FROM review_cases
 WHERE failed_pairing_events.payment_id = ANY (@payment_ids::uuid[])

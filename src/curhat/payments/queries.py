@@ -65,7 +65,7 @@ async def find_opening_wait(
     db: Executor, /, *, window_seconds: float, customer_id: UUID, purpose: Purpose, max_payments: int
 ) -> float | None:
     """Number the customer's payments of this purpose, newest first, and find payment number @max_payments. Returns the
-    seconds until this payment is @window_seconds old. Before this payment is that old, the last @window_seconds contain
+    seconds until this payment is @window_seconds old. While this payment is younger, the last @window_seconds contain
     @max_payments payments of the customer. Returns no row if the customer has fewer payments of this purpose."""
     row = await db.fetchrow(FIND_OPENING_WAIT, window_seconds, customer_id, purpose, max_payments)
     if row is None:
@@ -562,6 +562,6 @@ WHERE review_cases.status = 'open' OR EXISTS (
 async def open_cases(db: Executor, /, *, case_reason: CaseReason, payment_ids: Sequence[UUID]) -> None:
     """Open one review case per payment (nothing → open). A decided case opens again if the payment has an undelivered
     charge without a decision. A trigger then stores the earlier decision. If a case is open, @case_reason replaces its
-    earlier reason. Any other case stays unchanged. The statement locks the existing cases, so a concurrent decision
-    waits, and then sees the charge."""
+    earlier reason. A case that is neither open nor opened again stays unchanged. The statement locks the existing cases,
+    so a concurrent decision waits, and then sees the charge."""
     await db.execute(OPEN_CASES, case_reason, payment_ids)

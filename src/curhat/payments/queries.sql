@@ -15,7 +15,7 @@ RETURNING id, expires_at
 
 -- name: find_opening_wait :optional
 -- Number the customer's payments of this purpose, newest first, and find payment number @max_payments. Returns the
--- seconds until this payment is @window_seconds old. Before this payment is that old, the last @window_seconds contain
+-- seconds until this payment is @window_seconds old. While this payment is younger, the last @window_seconds contain
 -- @max_payments payments of the customer. Returns no row if the customer has fewer payments of this purpose.
 SELECT extract(epoch FROM created_at + make_interval(secs => @window_seconds) - curhat_now())::float8 AS wait_seconds
 FROM payments WHERE customer_id = @customer_id AND purpose = @purpose
@@ -109,7 +109,7 @@ WITH locked_payments AS MATERIALIZED (
     ORDER BY id
     FOR NO KEY UPDATE
 ), moment AS MATERIALIZED (
-    -- PostgreSQL reads the clock after it holds all locks, because count(*) reads all of locked_payments.
+    -- PostgreSQL takes all locks before it reads the clock, because count(*) reads all of locked_payments.
     SELECT curhat_now() AS now, count(*) AS locks FROM locked_payments
 ), expire_due AS (
     UPDATE payments SET status = 'expired', closed_at = moment.now
@@ -220,8 +220,8 @@ RETURNING payments.id
 -- name: open_cases :exec
 -- Open one review case per payment (nothing → open). A decided case opens again if the payment has an undelivered
 -- charge without a decision. A trigger then stores the earlier decision. If a case is open, @case_reason replaces its
--- earlier reason. Any other case stays unchanged. The statement locks the existing cases, so a concurrent decision
--- waits, and then sees the charge.
+-- earlier reason. A case that is neither open nor opened again stays unchanged. The statement locks the existing cases,
+-- so a concurrent decision waits, and then sees the charge.
 INSERT INTO review_cases (payment_id, reason, amount_rp)
 SELECT id, @case_reason, amount_rp FROM payments WHERE id = ANY (@payment_ids::uuid[]) ORDER BY id
 ON CONFLICT (payment_id) DO UPDATE SET status = 'open', reason = excluded.reason

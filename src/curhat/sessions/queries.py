@@ -66,7 +66,7 @@ async def send_messages(
 ) -> list[SendRow]:
     """Store each message whose session runs and whose sender is a member of the session. Each array has one element per
     message. Returns a row for each message whose sender is a member of the session. `id` is null if this statement did
-    not store the message. A message whose `id` is null is already stored, or its session is over. The statement reads
+    not store the message. If `id` is null, the message is already stored, or its session is over. The statement reads
     the clock after it has taken the last lock. So the statement stores no message if the session's time ran out during a
     lock wait. The locks also ensure that the ids of a session's messages grow in commit order."""
     return [
@@ -398,8 +398,8 @@ SELECT id FROM sessions WHERE customer_id = $1 AND id < $2 ORDER BY id DESC LIMI
 async def list_past_sessions_of_customer(
     db: Executor, /, *, user_id: UUID, before_id: UUID, max_sessions: int
 ) -> list[UUID]:
-    """Find the newest sessions before @before_id. The statement has no other condition, so PostgreSQL finds the
-    rows by one index and reads no other rows."""
+    """Find the newest sessions that are older than the session @before_id. The statement has no other condition, so
+    PostgreSQL finds the rows by one index and reads no other rows."""
     return [
         row[0] for row in await db.fetch(LIST_PAST_SESSIONS_OF_CUSTOMER, user_id, before_id, max_sessions)
     ]
@@ -413,7 +413,7 @@ SELECT id FROM sessions WHERE mitra_id = $1 AND id < $2 ORDER BY id DESC LIMIT $
 async def list_past_sessions_of_mitra(
     db: Executor, /, *, user_id: UUID, before_id: UUID, max_sessions: int
 ) -> list[UUID]:
-    """Find the newest sessions before @before_id."""
+    """Find the newest sessions that are older than the session @before_id."""
     return [row[0] for row in await db.fetch(LIST_PAST_SESSIONS_OF_MITRA, user_id, before_id, max_sessions)]
 
 
@@ -555,10 +555,10 @@ ORDER BY locked.id
 
 
 async def lock_extensions(db: Executor, /, *, extension_ids: Sequence[UUID]) -> list[LockedExtension]:
-    """Lock these extensions, in id order, then read them. The caller holds the locks of their sessions. A transaction that
-    switches the mitra to offline either marks an extension before this statement locks it, or waits for this lock.
-    `is_over` is true if the time to answer has passed. `mitra_is_there` is true if the mitra is online, and did not go
-    offline after the customer asked for the extension."""
+    """Lock these extensions, in id order, then read them. The caller holds the locks of the extensions' sessions. A
+    transaction that switches the mitra to offline either marks an extension before this statement locks it, or waits for
+    this lock. `is_over` is true if the time to answer has passed. `mitra_is_there` is true if the mitra is online, and
+    did not go offline after the customer asked for the extension."""
     return [LockedExtension(*row) for row in await db.fetch(LOCK_EXTENSIONS, extension_ids)]
 
 

@@ -12,7 +12,7 @@
 -- name: send_messages :many
 -- Store each message whose session runs and whose sender is a member of the session. Each array has one element per
 -- message. Returns a row for each message whose sender is a member of the session. `id` is null if this statement did
--- not store the message. A message whose `id` is null is already stored, or its session is over. The statement reads
+-- not store the message. If `id` is null, the message is already stored, or its session is over. The statement reads
 -- the clock after it has taken the last lock. So the statement stores no message if the session's time ran out during a
 -- lock wait. The locks also ensure that the ids of a session's messages grow in commit order.
 -- nullable: id, sent_at
@@ -211,12 +211,12 @@ SELECT id FROM sessions WHERE customer_id = @customer_id AND status = 'active'
 SELECT id FROM sessions WHERE mitra_id = @mitra_id AND status = 'active'
 
 -- name: list_past_sessions_of_customer :many
--- Find the newest sessions before @before_id. The statement has no other condition, so PostgreSQL finds the
--- rows by one index and reads no other rows.
+-- Find the newest sessions that are older than the session @before_id. The statement has no other condition, so
+-- PostgreSQL finds the rows by one index and reads no other rows.
 SELECT id FROM sessions WHERE customer_id = @user_id AND id < @before_id ORDER BY id DESC LIMIT @max_sessions
 
 -- name: list_past_sessions_of_mitra :many
--- Find the newest sessions before @before_id.
+-- Find the newest sessions that are older than the session @before_id.
 SELECT id FROM sessions WHERE mitra_id = @user_id AND id < @before_id ORDER BY id DESC LIMIT @max_sessions
 
 -- name: list_messages :many
@@ -267,10 +267,10 @@ ORDER BY id
 FOR NO KEY UPDATE
 
 -- name: lock_extensions :many
--- Lock these extensions, in id order, then read them. The caller holds the locks of their sessions. A transaction that
--- switches the mitra to offline either marks an extension before this statement locks it, or waits for this lock.
--- `is_over` is true if the time to answer has passed. `mitra_is_there` is true if the mitra is online, and did not go
--- offline after the customer asked for the extension.
+-- Lock these extensions, in id order, then read them. The caller holds the locks of the extensions' sessions. A
+-- transaction that switches the mitra to offline either marks an extension before this statement locks it, or waits for
+-- this lock. `is_over` is true if the time to answer has passed. `mitra_is_there` is true if the mitra is online, and
+-- did not go offline after the customer asked for the extension.
 -- nullable: decided_by, charge_by, charge_is_late
 -- row: LockedExtension
 WITH locked_extensions AS MATERIALIZED (

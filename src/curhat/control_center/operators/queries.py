@@ -356,8 +356,8 @@ FROM valid_token JOIN operators ON operators.id = valid_token.operator_id AND op
 
 
 async def find_operator_of_token(db: Executor, /, *, digest: bytes) -> TokenOwner | None:
-    """Find the operator who owns this token. The statement also records when the token was last seen, at most once per
-    minute. Returns no row if the token is unknown, expired or revoked, or its operator is disabled."""
+    """Find the operator who owns this token. The statement also records this use of the token, at most once per minute.
+    Returns no row if the token is unknown, expired or revoked, or its operator is disabled."""
     row = await db.fetchrow(FIND_OPERATOR_OF_TOKEN, digest)
     if row is None:
         return None

@@ -126,8 +126,8 @@ SELECT @digest, @operator_id, @transport, @user_agent, @address, @known_device_d
 FROM curhat_now() AS now
 
 -- name: find_operator_of_token :optional
--- Find the operator who owns this token. The statement also records when the token was last seen, at most once per
--- minute. Returns no row if the token is unknown, expired or revoked, or its operator is disabled.
+-- Find the operator who owns this token. The statement also records this use of the token, at most once per minute.
+-- Returns no row if the token is unknown, expired or revoked, or its operator is disabled.
 -- row: TokenOwner
 -- nullable: known_device_digest
 WITH valid_token AS MATERIALIZED (

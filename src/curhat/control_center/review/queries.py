@@ -120,10 +120,10 @@ ORDER BY (page.status = 'decided'), page.opened_at, page.id
 
 
 async def list_review_cases(db: Executor, /, conditions: Conditions, *, limit: int) -> list[CaseRow]:
-    """Read review cases. Open cases come before decided cases. Within each of these two groups, older cases come first. A
-    round can decide several charges. The refund columns aggregate one refund per charge of the current round. The
-    columns use the charge's newest refund that has not failed. If all refunds of the charge have failed, the columns use
-    the charge's newest refund."""
+    """Read review cases. Open cases come before decided cases. Older cases come first within the open cases and within the
+    decided cases. A round can decide several charges. The refund columns aggregate one refund per charge of the current
+    round. The columns use the charge's newest refund that has not failed. If all refunds of the charge have failed, the
+    columns use the charge's newest refund."""
     statement, values = conditions.complete(LIST_REVIEW_CASES, limit)
     return [CaseRow(*row) for row in await db.fetch(statement, *values)]
 

@@ -24,10 +24,10 @@ LEFT JOIN mitras ON mitras.id = page.mitra_id
 ORDER BY page.occurred_at DESC, page.id DESC
 
 -- name: list_review_cases :many
--- Read review cases. Open cases come before decided cases. Within each of these two groups, older cases come first. A
--- round can decide several charges. The refund columns aggregate one refund per charge of the current round. The
--- columns use the charge's newest refund that has not failed. If all refunds of the charge have failed, the columns use
--- the charge's newest refund.
+-- Read review cases. Open cases come before decided cases. Older cases come first within the open cases and within the
+-- decided cases. A round can decide several charges. The refund columns aggregate one refund per charge of the current
+-- round. The columns use the charge's newest refund that has not failed. If all refunds of the charge have failed, the
+-- columns use the charge's newest refund.
 -- row: CaseRow
 -- nullable: tag, decision, note, decided_by, decided_by_email, decided_at, refund_rp, approved_by
 -- nullable: approved_by_email, approved_at, any_failed, any_requested, gateway_reason, refunds_rp, requested_at
