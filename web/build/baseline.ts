@@ -52,7 +52,10 @@ export function supportOf(path: Path): Support | undefined {
   return found?.__compat?.support;
 }
 
-/** Returns the browsers of .browserslistrc that lack the function with this support data, such as `safari 15`. */
+/**
+ * Returns the browsers of .browserslistrc, such as `safari 15`, that lack a function. `support` is MDN's data about the
+ * function.
+ */
 export function browsersWithout(support: Support): string[] {
   return [...OLDEST_VERSIONS]
     .filter(([browser, version]) => MDN_NAMES[browser]?.some((one) => !isIn(support[one], version)))

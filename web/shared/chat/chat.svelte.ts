@@ -52,7 +52,10 @@ export class Chat {
   isLoadingEarlier = $state(false);
   hasEarlier = $state(false);
   otherIsTyping = $state(false);
-  /** If the person sends more than the server allows, the time at which the next message is sent; otherwise null. */
+  /**
+   * The time at which the next message is sent, or null. The value is set only if the person sends more than the server
+   * allows.
+   */
   heldUntil = $state<string | null>(null);
 
   readonly #api: ChatApi;
@@ -69,7 +72,7 @@ export class Chat {
   #isSending = false;
   #isMarkingRead = false;
   #retryMs = MIN_RETRY_MS;
-  /** The functions that end the running pauses before retries. */
+  /** Each of these functions ends one running pause before a retry. */
   readonly #endPauses = new Set<() => void>();
   #typingTimer: ReturnType<typeof setTimeout> | undefined;
 
@@ -165,7 +168,7 @@ export class Chat {
     void this.#sendUnsent();
   }
 
-  /** Ends all pauses before retries, because the network is back. */
+  /** Retries now instead of after a pause, because the network is back. */
   retryNow(): void {
     this.#retryMs = MIN_RETRY_MS;
     for (const endPause of this.#endPauses) endPause();

@@ -1,7 +1,7 @@
 /**
- * Moves the focus to a good place when the focused element disappears, such as a button, a card or a dialog. Without
- * this module, the browser moves the focus to the top of the page. A person with a screen reader or a keyboard would
- * start again at the top, without any notice.
+ * When the focused element (such as a button, a card or a dialog) disappears, this module moves the focus to a good
+ * place. Without this module, the browser moves the focus to the top of the page. A person with a screen reader or a
+ * keyboard would start again at the top, without any notice.
  *
  * The focus moves to the nearest heading on the changed page, and the screen reader reads this heading. In a list, the
  * focus moves to the heading of the next entry. If a component moves the focus itself, this module does nothing.
