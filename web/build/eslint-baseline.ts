@@ -13,7 +13,7 @@ import { ESLintUtils, type TSESTree } from '@typescript-eslint/utils';
 import ts from 'typescript';
 import { browsersWithout, supportOf, type Path } from './baseline.ts';
 
-/** The kinds of nodes in which an identifier names a type. The rule ignores types, because the build removes them. */
+/** The syntax nodes in which an identifier names a type. The rule ignores types, because the build removes them. */
 const TYPE_POSITIONS = ['TSTypeReference', 'TSQualifiedName', 'TSTypeQuery', 'TSInterfaceHeritage'];
 
 /** The names that the rule allows, each with the reason. A name is a member, or an interface with all its members. */

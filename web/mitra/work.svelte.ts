@@ -35,7 +35,7 @@ export interface RequestCard {
   request: Request;
   /** Why the request closed. The closed card shows this reason for a few seconds. */
   closed: CloseReason | null;
-  /** Whether the mitra pressed accept on this phone too late, when the request had already closed. */
+  /** Whether the mitra pressed accept on this phone after the request had closed. */
   cameTooLate: boolean;
   answering: Answer | null;
   problem: Problem | null;

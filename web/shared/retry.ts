@@ -28,7 +28,7 @@ export async function retryUntilDone(
  * or `Resource`. A screen that was opened without a network therefore shows its content when the network returns.
  *
  * The function `load` throws an error if it fails. After a temporary error, this function calls `load` again. Returns a
- * function that ends the attempts. The screen calls this function when the screen closes.
+ * function that ends the attempts. A screen calls the returned function when the screen closes.
  */
 export function loadUntilDone(load: () => Promise<unknown>): () => void {
   let isOver = false;

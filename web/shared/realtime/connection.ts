@@ -244,7 +244,7 @@ export class Connection<Events> {
     // A restart of the server or a change of networks causes one failure. One failure alone therefore does not mean
     // `offline`.
     if (this.#failures > 1 || !navigator.onLine) this.#setStatus('offline');
-    // If a person has 10 sockets, each new socket closes the oldest socket. Reconnecting at once would close another
+    // If a person has 10 sockets, each new socket closes the oldest socket. An immediate reconnect would close another
     // socket of this person.
     const longest =
       code === CLOSE_TOO_FAST
