@@ -84,7 +84,7 @@ async function showNotification(pushed: PushPayload): Promise<void> {
     tag: pushed.topic,
     renotify: true,
     icon: `${BASE}icons/icon-192.png`,
-    // For a match or a message, open the screen of the customer's chat. This screen finds the running session. For any
+    // For a match or a message, open the customer's chat screen. The chat screen finds the running session. For any
     // other push, open the first screen. The mitra's first screen shows the chats, the cards and the requests for more
     // time.
     data: ['matched', 'message'].includes(pushed.type) ? `${BASE}chat` : BASE,
