@@ -12,15 +12,15 @@
 --   The customer and the mitra of a session are two different people (sessions_not_with_oneself).
 --   A mitra at capacity gets no further session.
 --   A status changes only by an allowed transition.
---   Audit entries and the status history are never updated or deleted.
+--   Rows of the audit and of the status history are never updated or deleted.
 --
 -- The code locks rows with FOR NO KEY UPDATE, so that foreign key checks never wait for a business transaction. All
--- transactions take their locks in one order, so that transactions cannot deadlock. This lock order is: payment,
+-- transactions take their locks in one order, so that transactions cannot deadlock. The lock order is: payment,
 -- pairing, session, mitra, requests by id, extension and its payment, streams by (role, user id).
 
 -- curhat_now() is the only clock of the service. Every statement that compares a time with a deadline calls
 -- curhat_now(). Tests replace the body of curhat_now() with a body that returns a virtual time. The body below reads no
--- setting, so nobody can change curhat_now() in production.
+-- setting, so no setting can change the time in production.
 CREATE FUNCTION curhat_now() RETURNS timestamptz
     LANGUAGE sql VOLATILE PARALLEL SAFE
     RETURN clock_timestamp();
@@ -53,8 +53,8 @@ CREATE TABLE mitras (
     suspended_at timestamptz,
     active_sessions integer NOT NULL DEFAULT 0 CHECK (active_sessions >= 0),
     last_seen_at timestamptz,
-    -- A change of a column that determines availability increases the version. Valkey ignores a state of the mitra with
-    -- an older version.
+    -- The version increases when a column that determines availability changes. Valkey ignores a state whose version is
+    -- older than the version in Valkey.
     availability_version bigint NOT NULL DEFAULT 1,
     created_at timestamptz NOT NULL DEFAULT curhat_now()
 );
@@ -198,7 +198,7 @@ CREATE INDEX payments_by_customer ON payments (customer_id, id DESC);
 CREATE INDEX payments_in_flight ON payments (id) WHERE status IN ('confirming', 'confirmed');
 
 CREATE TABLE charge_attempts (
-    -- The server sends this id to the gateway as the idempotency key of the charge.
+    -- The server sends the attempt's id to the gateway as the idempotency key of the charge.
     id uuid PRIMARY KEY DEFAULT uuidv7(),
     payment_id uuid NOT NULL REFERENCES payments (id),
     amount_rp integer NOT NULL CHECK (amount_rp > 0),
@@ -215,7 +215,7 @@ CREATE UNIQUE INDEX charge_attempts_one_charge ON charge_attempts (payment_id) W
 CREATE INDEX charge_attempts_by_payment ON charge_attempts (payment_id);
 
 CREATE TABLE refunds (
-    -- The server sends this id to the gateway as the idempotency key of the refund.
+    -- The server sends the refund's id to the gateway as the idempotency key of the refund.
     id uuid PRIMARY KEY DEFAULT uuidv7(),
     payment_id uuid NOT NULL REFERENCES payments (id),
     charge_attempt_id uuid NOT NULL UNIQUE REFERENCES charge_attempts (id),
@@ -283,8 +283,8 @@ CREATE TABLE sessions (
     ends_at timestamptz NOT NULL,
     ended_at timestamptz,
     end_reason text CHECK (end_reason IN ('time_up', 'customer_ended', 'mitra_ended', 'mitra_suspended')),
-    -- end_note is the mitra's reason for ending the session early. Operators may read the note, but the customer never
-    -- sees the note.
+    -- end_note is the mitra's reason for ending the session early. Operators can read the note, but the customer never
+    -- sees it.
     end_note text CHECK (char_length(end_note) BETWEEN 1 AND 500),
     CONSTRAINT sessions_not_with_oneself CHECK (customer_id <> mitra_id),
     CONSTRAINT sessions_ended CHECK ((status = 'ended') = (ended_at IS NOT NULL AND end_reason IS NOT NULL)),
@@ -359,8 +359,8 @@ CREATE TRIGGER status_changes_append_only BEFORE UPDATE OR DELETE ON status_chan
     FOR EACH ROW EXECUTE FUNCTION forbid_change();
 
 -- The three functions below refuse every status transition that is not allowed. The functions write every allowed
--- transition into status_changes. Each function has the same table of transitions as the states.py of its package. A
--- test compares the function with states.py.
+-- transition into status_changes. Each function contains the table of transitions from its package's states.py. A test
+-- compares the function with states.py.
 CREATE FUNCTION payment_status_changed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP = 'UPDATE' AND (OLD.status, NEW.status) NOT IN (
@@ -443,8 +443,8 @@ CREATE TABLE stream_events (
     user_id uuid NOT NULL,
     seq bigint NOT NULL,
     type text NOT NULL,
-    -- This column holds the event's data as JSON. The data contains only facts that the stream's user may see. The
-    -- server sends the JSON text to the client unchanged.
+    -- This column holds the event's data as JSON. The data contains only facts that the stream's user is allowed to
+    -- see. The server sends the JSON text to the client unchanged.
     data text NOT NULL,
     at timestamptz NOT NULL DEFAULT curhat_now(),
     PRIMARY KEY (role, user_id, seq)

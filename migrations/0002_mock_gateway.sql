@@ -1,6 +1,6 @@
 -- This file creates the tables of the mock payment gateway. The mock gateway stands for a third party. Therefore no
 -- table of the service refers to the mock gateway's tables. The mock gateway writes to its tables in its own
--- transactions. So a charge stays recorded when the server crashes.
+-- transactions. A charge therefore stays recorded when the server crashes.
 CREATE SCHEMA mock_gateway;
 
 CREATE TABLE mock_gateway.charges (
@@ -8,8 +8,8 @@ CREATE TABLE mock_gateway.charges (
     payment_id uuid NOT NULL,
     amount_rp integer NOT NULL,
     status text NOT NULL CHECK (status IN ('approved', 'declined')),
-    -- If the server asks about this charge before known_at, the mock gateway answers "processing". The time known_at is
-    -- later than `at` only for a slow charge.
+    -- If the server asks about a charge before its known_at, the mock gateway answers "processing". The time known_at
+    -- is later than `at` only for a slow charge.
     known_at timestamptz NOT NULL,
     at timestamptz NOT NULL
 );

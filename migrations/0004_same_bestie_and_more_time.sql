@@ -6,7 +6,7 @@
 --   A session has at most one open extension.
 --   An extension gets a charge attempt only while its status is 'charging'.
 --   An extension becomes 'approved' only if the gateway has approved its charge.
---   An extension without an answer ends by its stored default action.
+--   If the mitra does not answer in time, the default action in the extension's row decides the extension.
 --   An extension's status changes only by an allowed transition.
 --
 -- The code locks the session's row before it changes an extension or the extension's payment. Transactions take their
@@ -20,10 +20,10 @@
 -- Fallbacks --------------------------------------------------------------------------------------------------
 
 ALTER TABLE pairings
-    -- When a targeted pairing has failed, the customer may take one blast under the same payment (3.5).
+    -- After a targeted pairing fails, the customer can take one blast without a new payment (3.5).
     ADD COLUMN fallback_status text,
     ADD COLUMN fallback_answer_by timestamptz,
-    -- The fallback does not ask the mitra who rejected the targeted request or let the request time out (3.9).
+    -- If the chosen mitra rejected the targeted request or let it time out, the fallback does not ask this mitra (3.9).
     ADD COLUMN left_out_mitra_id uuid;
 
 ALTER TABLE pairings ADD CONSTRAINT pairings_fallback_status
@@ -40,8 +40,8 @@ ALTER TABLE pairings ADD CONSTRAINT pairings_only_a_blast_leaves_out
 ALTER TABLE pairings ADD CONSTRAINT pairings_left_out_mitra_id_fkey
     FOREIGN KEY (left_out_mitra_id) REFERENCES mitras (id) NOT VALID;
 
--- If the customer chose a mitra, the first pairing of the payment is targeted at this mitra. A blast may follow after
--- the customer has taken the fallback.
+-- If the customer chose a mitra, the first pairing of the payment is targeted at this mitra. If the customer takes the
+-- fallback, one blast can follow.
 CREATE FUNCTION pairing_of_its_payment() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     chosen uuid := (SELECT target_mitra_id FROM payments WHERE id = NEW.payment_id);
@@ -77,8 +77,8 @@ END $$;
 CREATE TRIGGER requests_of_their_pairing AFTER INSERT ON requests REFERENCING NEW TABLE AS asked
     FOR EACH STATEMENT EXECUTE FUNCTION requests_of_their_pairing();
 
--- A payment has at most one event without a pairing. The event says that the payment expired, because the customer
--- never paid or never answered the fallback.
+-- A payment has at most one event without a pairing. An event without a pairing records that the payment expired,
+-- because the customer either never paid or never answered the fallback.
 -- squawk-ignore require-concurrent-index-creation  -- a table of failures is small
 CREATE UNIQUE INDEX failed_pairing_events_one_expiry ON failed_pairing_events (payment_id) WHERE pairing_id IS NULL;
 
@@ -102,8 +102,8 @@ CREATE TABLE extensions (
     -- The gateway must approve the charge before charge_by. If the gateway approves the charge later, the worker
     -- refunds the charge.
     charge_by timestamptz,
-    -- mitra_went_offline is true if the mitra went offline while the extension was pending. Nobody can approve an
-    -- extension with mitra_went_offline set (5.6).
+    -- mitra_went_offline is true if the mitra went offline while the extension was pending. An extension with
+    -- mitra_went_offline set cannot be approved (5.6).
     mitra_went_offline boolean NOT NULL DEFAULT false,
     CONSTRAINT extensions_decided
         CHECK ((status = 'pending') = (decided_by IS NULL) AND (status = 'pending') = (decided_at IS NULL)),
@@ -119,9 +119,8 @@ CREATE UNIQUE INDEX extensions_one_open ON extensions (session_id) WHERE status 
 CREATE INDEX extensions_by_session ON extensions (session_id, id DESC);
 
 -- open_extension_id is the session's open extension. An open extension delays the session's end. The sessions row
--- stores the extension's id for the statement send_messages. The statement send_messages locks only the sessions row,
--- and must see under this lock whether an extension is open. The index extensions_one_open allows one open extension
--- per session.
+-- stores the extension's id for the statement send_messages. The statement locks only the sessions row, so this row
+-- must show whether an extension is open. The index extensions_one_open allows one open extension per session.
 ALTER TABLE sessions ADD COLUMN open_extension_id uuid;
 ALTER TABLE sessions ADD CONSTRAINT sessions_open_extension_id_fkey
     FOREIGN KEY (open_extension_id) REFERENCES extensions (id) NOT VALID;

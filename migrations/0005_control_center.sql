@@ -5,7 +5,7 @@
 -- makes the refund.
 
 -- This file adds the Control Center: operators and their sign-in, decisions on review cases, and the indexes of the
--- operators' lists. This file also protects the audit, so that the service's own database role cannot change the audit.
+-- operators' lists. This file also stops the service's own database role from changing the audit.
 --
 -- PostgreSQL itself enforces the rules below.
 --   A decided case has a decision, a note, an operator and a time.
@@ -13,7 +13,7 @@
 --   An operator can approve a refund only if the case has needs_approval set.
 --   The operator who approves a refund is not the operator who decided the case.
 --   A charge has at most one refund that has not failed.
---   No role updates, deletes or truncates rows of the audit, the status history or the configuration history.
+--   No role can UPDATE, DELETE or TRUNCATE the audit, the status history or the configuration history.
 
 -- Operators ---------------------------------------------------------------------------------------------------
 
@@ -21,7 +21,7 @@ CREATE TABLE operators (
     id uuid PRIMARY KEY DEFAULT uuidv7(),
     email text NOT NULL UNIQUE CHECK (email = lower(email) AND char_length(email) BETWEEN 3 AND 254),
     role text NOT NULL CHECK (role IN ('admin', 'reviewer', 'viewer')),
-    -- password_hash is an argon2id hash in argon2's encoding, which contains the parameters and the salt.
+    -- password_hash is an argon2id hash in argon2's encoding. The encoding contains the parameters and the salt.
     password_hash text NOT NULL,
     -- The server derives the TOTP secret from totp_salt and from a key outside the database. The salt is null if the
     -- operator has no authenticator app yet.
@@ -61,7 +61,7 @@ CREATE INDEX operator_tokens_by_operator ON operator_tokens (operator_id, id) WH
 CREATE INDEX operator_tokens_by_end ON operator_tokens (least(expires_at, revoked_at));
 
 -- Each row records one failed attempt to sign in. The row has the digest of the e-mail address that somebody typed.
--- There may be no operator with this address.
+-- The row exists even if no operator has this address.
 CREATE TABLE operator_sign_in_tries (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     email_digest bytea NOT NULL,
@@ -86,8 +86,7 @@ ALTER TABLE review_cases
     -- This column holds the tag of the payment's last failure. A trigger on failed_pairing_events writes the tag.
     ADD COLUMN tag text;
 
--- The constraints can be NOT VALID, because review_cases has no rows that PostgreSQL would have to check. No release
--- ran before this migration.
+-- The constraints can be NOT VALID, because review_cases has no rows yet. No release ran before this migration.
 ALTER TABLE review_cases
     ADD CONSTRAINT review_cases_decision CHECK (decision IN ('refund', 'no_refund')) NOT VALID,
     ADD CONSTRAINT review_cases_decision_note CHECK (char_length(decision_note) BETWEEN 1 AND 1000) NOT VALID,
@@ -128,7 +127,8 @@ CREATE TRIGGER review_cases_decided_once BEFORE UPDATE ON review_cases FOR EACH 
         IS DISTINCT FROM (NEW.status, NEW.decision, NEW.decided_by, NEW.decided_at, NEW.decision_note))
     EXECUTE FUNCTION review_case_decided_once();
 
--- After a failed refund, a charge may have another refund. The id of the new refund is also a new key at the gateway.
+-- After a refund has failed, the charge can have another refund. The new refund has a new id, and so also a new
+-- idempotency key at the gateway.
 ALTER TABLE refunds DROP CONSTRAINT refunds_charge_attempt_id_key;
 CREATE UNIQUE INDEX refunds_one_a_charge ON refunds (charge_attempt_id) WHERE status <> 'failed';
 

@@ -27,8 +27,8 @@ CREATE TABLE push_subscriptions (
     failures integer NOT NULL DEFAULT 0 CHECK (failures >= 0),
     failed_at timestamptz,
     created_at timestamptz NOT NULL DEFAULT curhat_now(),
-    -- A browser belongs to one person at a time. The constraint includes the keys, so that a person who knows only the
-    -- endpoint cannot take over the subscription.
+    -- A browser's subscription belongs to one person at a time. The constraint includes the keys, so that a person who
+    -- knows only the endpoint cannot take over the subscription.
     CONSTRAINT push_subscriptions_one_owner UNIQUE (endpoint, p256dh, auth)
 );
 CREATE INDEX push_subscriptions_by_person ON push_subscriptions (user_id, role);
@@ -45,11 +45,12 @@ CREATE TABLE push_messages (
     topic text NOT NULL CHECK (topic ~ '^[A-Za-z0-9_-]{1,32}$'),
     payload text NOT NULL CHECK (octet_length(payload) <= 2000),
     -- reason_at is the time at which the reason to push arose. A second push about the same subject needs a newer
-    -- reason, for example a request that was offered again.
+    -- reason, for example because the request was offered again.
     reason_at timestamptz NOT NULL,
     expires_at timestamptz NOT NULL,
-    -- due_at is the earliest time at which a worker may send the push. Before a worker sends the push, the worker sets
-    -- due_at to a time after the end of the attempt. So no second worker sends the push during the attempt.
+    -- due_at is the earliest time at which a worker is allowed to send the push. Before a worker starts to send the
+    -- push, it sets due_at to a time at which this sending has certainly ended. Before due_at, no second worker sends
+    -- the push.
     due_at timestamptz NOT NULL DEFAULT curhat_now(),
     attempts integer NOT NULL DEFAULT 0,
     -- done_at is the time at which the push service accepted the push or permanently refused the push.
@@ -140,9 +141,9 @@ BEGIN
 END $$;
 CREATE TRIGGER sessions_begun_push AFTER INSERT ON sessions FOR EACH ROW EXECUTE FUNCTION match_to_push();
 
--- A new message of a mitra is a reason to push. The deadline is due 3 s after the message, because a customer who reads
--- the chat or reconnects within 3 s needs no push. ON CONFLICT DO NOTHING keeps a deadline that is already armed. So
--- the worker checks a busy chat once every few seconds, and not once per message.
+-- A new message from a mitra is a reason to push. The deadline is due 3 s after the message, because a customer who
+-- reads the chat or reconnects within 3 s needs no push. ON CONFLICT DO NOTHING keeps a deadline that is already armed.
+-- So the worker checks a busy chat once every few seconds, and not once per message.
 CREATE FUNCTION messages_to_push() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO deadlines (kind, entity_id, due_at)

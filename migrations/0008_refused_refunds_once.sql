@@ -1,4 +1,4 @@
--- The view lists each charge that has a refused refund, and that has no requested or done refund. The operators' first
+-- The view lists each charge that has a refused refund, but no refund that is requested or done. The operators' first
 -- screen counts the rows of this view, and the operators' list shows the rows. So the number on the first screen agrees
 -- with the list.
 CREATE VIEW refused_refunds AS

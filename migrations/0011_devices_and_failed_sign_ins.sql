@@ -7,7 +7,7 @@ ALTER TABLE access_tokens
     ADD COLUMN last_seen_at timestamptz,
     -- squawk-ignore adding-field-with-default
     ADD COLUMN user_agent text NOT NULL DEFAULT '',
-    -- known_device_digest is the known device that the sign-in of this token made.
+    -- known_device_digest identifies the known device that the service recorded when it issued this token.
     ADD COLUMN known_device_digest bytea;
 ALTER TABLE access_tokens ALTER COLUMN id SET DEFAULT uuidv7();
 ALTER TABLE access_tokens ALTER COLUMN last_seen_at SET DEFAULT curhat_now();
@@ -46,7 +46,7 @@ ALTER TABLE operator_sign_in_tries
 ALTER TABLE operator_sign_in_tries ADD CONSTRAINT operator_sign_in_tries_factor_check
     CHECK (factor IN ('password', 'code')) NOT VALID;
 
--- known_device_digest is the known device that the sign-in of this token made.
+-- known_device_digest identifies the known device that the service recorded when it issued this token.
 ALTER TABLE operator_tokens ADD COLUMN known_device_digest bytea;
 
 -- must_change_password is true while the operator still has the password that the command line printed.

@@ -2,11 +2,11 @@
 -- package pricing call this function. The trigger payments_trial_is_left refuses to confirm a trial that is used up.
 --
 -- A process that still runs the older code answers 500 when a customer confirms a trial that is used up. PostgreSQL
--- rolls this transaction back.
+-- rolls back the transaction of this confirmation.
 
--- Return whether the customer may no longer confirm a trial. A trial session uses up the trial, and so does a trial
--- that the customer cancelled during the search. After a third confirmed trial, the customer cannot confirm a trial
--- until 24 hours after the first confirmation.
+-- Return true if the customer is no longer allowed to confirm a trial. The trial is used up after a trial session, or
+-- after the customer cancelled a trial during the search. After a third confirmed trial, the customer cannot confirm a
+-- trial until 24 hours after the first confirmation.
 CREATE FUNCTION trial_is_used(of_customer_id uuid) RETURNS boolean
     LANGUAGE sql STABLE
     RETURN EXISTS (SELECT 1 FROM sessions WHERE sessions.customer_id = of_customer_id AND sessions.is_trial)

@@ -3,8 +3,8 @@
 -- No table in this file is large, because a deployment has few cases and few refunds.
 
 -- A decided case opens again when the gateway has taken more money for the same payment and no operator has decided
--- about this money. For example, the gateway refuses to refund the late approval of attempt 1. An operator decides
--- about attempt 1 while the journey goes on. Then the gateway approves attempt 2, and the search fails. Before this
+-- about this money. For example, the gateway refuses to refund the late approval of attempt 1. The journey goes on, and
+-- an operator decides about attempt 1. Then the gateway approves attempt 2, and the search fails. Before this
 -- migration, the charge of attempt 2 had no open case.
 --
 -- PostgreSQL itself enforces the rules below.
@@ -14,8 +14,8 @@
 --
 -- The older code runs on this schema, but the older code never opens a case again. If a refund fails and its case must
 -- open again, the transaction of the older code fails. The refund then stays requested until a worker with the new code
--- asks the gateway again. The older code also cannot end a journey whose case is already decided. A worker with the
--- older code retries after growing waits, and finally parks the deadline. So replace the workers at the start of a
+-- asks the gateway again. If a journey's case is already decided, the older code cannot end the journey. A worker with
+-- the older code retries after growing waits, and finally parks the deadline. So replace the workers at the start of a
 -- deployment. A worker with the new code then ends the journey.
 
 -- decided_round is the round of the payment's case in which an operator decided about this charge. The column is null
@@ -25,7 +25,7 @@ ALTER TABLE charge_attempts ADD COLUMN decided_round integer;
 ALTER TABLE review_cases ADD COLUMN round integer NOT NULL DEFAULT 1;
 
 -- Each row is an earlier round of a case that opened again, with the decision of the round. The current round of a case
--- is only in review_cases.
+-- is in review_cases, and has no row here.
 CREATE TABLE earlier_decisions (
     case_id uuid NOT NULL REFERENCES review_cases (id),
     round integer NOT NULL,
@@ -98,8 +98,8 @@ WHERE review_cases.payment_id = charge_attempts.payment_id AND review_cases.stat
     );
 
 -- The view holds each refund that an operator decided and the gateway refused. The view leaves out a refund if another
--- refund of the charge is requested or done. If the gateway refused the automatic refund of a late approval, the charge
--- has an open case or a decision instead.
+-- refund of the charge is requested or done. The view also leaves out refused automatic refunds of late approvals:
+-- their charges have an open case or a decision.
 CREATE OR REPLACE VIEW refused_refunds AS
 SELECT refunds.payment_id, refunds.charge_attempt_id
 FROM refunds
@@ -124,8 +124,8 @@ CREATE TRIGGER review_cases_decide_charges AFTER UPDATE ON review_cases FOR EACH
 
 CREATE FUNCTION charge_decided_once() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    -- A refund that no second operator has approved has no effect yet. So a case may open again, and then take such a
-    -- decision back.
+    -- A decision whose refund still waits for a second operator's approval has no effect yet. Before this approval, the
+    -- case can open again and withdraw the decision.
     IF NEW.decided_round IS NULL AND EXISTS (
         SELECT 1 FROM review_cases
         WHERE payment_id = NEW.payment_id AND round = OLD.decided_round AND needs_approval AND approved_by IS NULL

@@ -12,9 +12,9 @@ UNION ALL
 SELECT payment_id, id, 'refund', amount_rp, requested_at FROM refunds
 WHERE status = 'requested' AND requested_at <= curhat_now() - interval '10 minutes';
 
--- The mock gateway has the same misbehaviours for refunds as for charges. The mock gateway keeps a charge or refund in
--- the status 'processing' until the behaviour of the payment changes. The older code shows a row with the status
--- 'processing' unchanged.
+-- The mock gateway can misbehave for a refund in the same ways as for a charge. The mock gateway keeps a charge or
+-- refund in the status 'processing' until the behaviour of the payment changes. The older code of the mock gateway also
+-- reports the status 'processing' of such a row.
 ALTER TABLE mock_gateway.behaviours DROP CONSTRAINT behaviours_behaviour_check;
 ALTER TABLE mock_gateway.behaviours ADD CONSTRAINT behaviours_behaviour_check
     CHECK (behaviour IN ('approve', 'decline', 'slow', 'lost', 'double', 'processing', 'pending'));
@@ -24,5 +24,5 @@ ALTER TABLE mock_gateway.charges ADD CONSTRAINT charges_status_check
 ALTER TABLE mock_gateway.refunds DROP CONSTRAINT refunds_status_check;
 ALTER TABLE mock_gateway.refunds ADD CONSTRAINT refunds_status_check
     CHECK (status IN ('done', 'failed', 'processing'));
--- If the server asks about this refund before known_at, the mock gateway answers "processing".
+-- If the server asks about a refund before its known_at, the mock gateway answers "processing".
 ALTER TABLE mock_gateway.refunds ADD COLUMN known_at timestamptz NOT NULL DEFAULT clock_timestamp();

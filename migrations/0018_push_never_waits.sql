@@ -1,8 +1,8 @@
 -- A person's transaction never waits for a row of `deadlines` that a worker has claimed.
 --
--- Earlier, the triggers of 0006 inserted a deadline with ON CONFLICT. If a worker had claimed the deadline of the same
--- kind, entity and generation, the INSERT waited for the worker's transaction. A chat message and all other messages of
--- its batch then waited too.
+-- Before this migration, the triggers of 0006 inserted a deadline with ON CONFLICT. An INSERT with ON CONFLICT waits if
+-- a worker has claimed a deadline with the same kind, entity and generation. The chat message that caused the INSERT
+-- then waits, together with all other messages of its batch.
 
 -- own_generation() returns a generation that no other transaction uses. An INSERT with this generation conflicts only
 -- with a row of its own transaction, so the INSERT never waits.
@@ -12,9 +12,9 @@ CREATE FUNCTION own_generation() RETURNS integer
 
 -- arm_push makes sure that each entity has an armed deadline of this kind when the transaction commits. An existing
 -- deadline is enough if it is armed and due at `latest` or earlier. Otherwise arm_push arms a new deadline that is due
--- at `due`. The function arm_push never waits. The lock keeps an existing deadline until this transaction ends, so the
--- deadline's transition sees this transaction's rows. If a worker has claimed the deadline, the transition may not see
--- this transaction's rows. So arm_push arms a new deadline.
+-- at `due`. The function arm_push never waits. The function locks an existing deadline until this transaction ends, so
+-- the deadline's transition sees this transaction's rows. If a worker has already claimed the deadline, its transition
+-- possibly does not see this transaction's rows. So arm_push ignores a claimed deadline, and arms a new deadline.
 CREATE FUNCTION arm_push(push_kind text, entity_ids uuid[], due timestamptz, latest timestamptz) RETURNS void
     LANGUAGE plpgsql AS $$
 BEGIN

@@ -1,10 +1,10 @@
--- A failover or a restore to an earlier time may lose commits. Valkey and the clients may then remember states that
+-- A failover or a restore to an earlier time can lose commits. Valkey and the clients can then remember states that
 -- PostgreSQL has lost. PostgreSQL begins a new timeline at each failover or restore, so the timeline separates lost
 -- states from new states.
 
 -- curhat_timeline() returns the number of PostgreSQL's timeline. The number is 1 at first, and higher after each
--- failover or restore. A standby has no timeline of its own, so a standby raises the error of a server that cannot
--- write.
+-- failover or restore. On a standby, curhat_timeline() raises the error of a server that cannot write, because a
+-- standby has no timeline of its own.
 CREATE FUNCTION curhat_timeline() RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
     IF pg_is_in_recovery() THEN
@@ -20,7 +20,7 @@ CREATE FUNCTION ordered_version(version bigint) RETURNS bigint
     RETURN version + (curhat_timeline() - 1) * 1099511627776;
 
 -- epoch_on_timeline() returns the epoch of a stream on the current timeline. A client that has seen events of an
--- earlier timeline cannot resume, because the numbers of these events may belong to other events now.
+-- earlier timeline cannot resume, because other events can now have the numbers of these events.
 CREATE FUNCTION epoch_on_timeline(epoch uuid) RETURNS uuid
     LANGUAGE sql VOLATILE
     RETURN CASE curhat_timeline() WHEN 1 THEN epoch ELSE md5(epoch::text || curhat_timeline())::uuid END;

@@ -48,8 +48,9 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- extensions: (new). A mitra's connection may be dead while the socket is still open. A push can bring such a mitra
--- back in time to answer the extension. The deadline for the session's messages also looks for an extension.
+-- extensions: (new). A mitra's connection can be dead although its socket is still open. A push can bring such a mitra
+-- back in time to answer the extension. The transition of the deadline push_messages also looks for a pending extension
+-- of the session.
 CREATE FUNCTION extension_to_push() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM arm_push('push_messages', ARRAY[NEW.session_id], curhat_now(), curhat_now())

@@ -20,15 +20,15 @@ export type Support = Record<string, SupportStatement | undefined>;
 /** The oldest version of each browser of .browserslistrc, under the name that browserslist gives it. */
 export const OLDEST_VERSIONS: ReadonlyMap<string, number> = readOldestVersions();
 
-/** The oldest browsers, as Vite names them. */
+/** The oldest browsers, in the format of Vite's `build.target`. */
 export const BUILD_TARGET = [...OLDEST_VERSIONS].map(
   ([browser, version]) => `${TARGET_NAMES[browser] ?? browser}${version}`,
 );
 
 /**
  * The version of JavaScript's syntax that the build produces. SYNTAX_TARGET leaves out Chrome 87 and Safari 15. Chrome
- * 87 and Safari 15 have rare bugs with `a?.(...b)` and with static fields called `name`. For these bugs, Vite would
- * also convert `?.` and every class, and the first load would become 2.4 KB larger. Chrome 87 and Safari 15 can read
+ * 87 and Safari 15 have rare bugs with `a?.(...b)` and with static fields called `name`. To avoid these bugs, Vite
+ * would also convert `?.` and every class, and the first load would be 2.4 KB larger. Chrome 87 and Safari 15 can read
  * the syntax of Firefox 91, except the syntax that `findUnsupported` in bundle.ts refuses.
  */
 export const SYNTAX_TARGET = BUILD_TARGET.filter((target) => target.startsWith('firefox'));
@@ -37,14 +37,14 @@ function readOldestVersions(): Map<string, number> {
   const oldest = new Map<string, number>();
   for (const supported of browserslist(undefined, { path: WEB })) {
     const [browser = '', versions = ''] = supported.split(' ');
-    // Safari on iOS has ranges, such as "15.0-15.1".
+    // The versions of Safari on iOS are ranges, such as "15.0-15.1".
     const version = Number.parseFloat(versions);
     oldest.set(browser, Math.min(version, oldest.get(browser) ?? Infinity));
   }
   return oldest;
 }
 
-/** MDN's data for a path such as `['api', 'AbortSignal', 'any_static']`; undefined if MDN has none. */
+/** Returns MDN's data for a path such as `['api', 'AbortSignal', 'any_static']`, or undefined if MDN has no data. */
 export function supportOf(path: Path): Support | undefined {
   let found: Identifier | undefined = data as unknown as Identifier;
   for (const part of path)
@@ -52,7 +52,10 @@ export function supportOf(path: Path): Support | undefined {
   return found?.__compat?.support;
 }
 
-/** Returns the browsers of .browserslistrc that lack this entry of MDN's data, such as `safari 15`. */
+/**
+ * Returns the browsers of .browserslistrc, such as `safari 15`, that lack a function. `support` is MDN's data about the
+ * function.
+ */
 export function browsersWithout(support: Support): string[] {
   return [...OLDEST_VERSIONS]
     .filter(([browser, version]) => MDN_NAMES[browser]?.some((one) => !isIn(support[one], version)))
@@ -71,16 +74,15 @@ function isIn(support: SupportStatement | undefined, version: number): boolean {
 }
 
 export interface Missing {
-  /** The global objects that a browser of .browserslistrc lacks: `Notification`. */
+  /** The global objects that a browser of .browserslistrc lacks, such as `Notification`. */
   globals: string[];
   /**
-   * Members that a browser of .browserslistrc lacks, of objects that it has: `['AbortSignal', 'any', true]`. True:
-   * static.
+   * The members that a browser of .browserslistrc lacks, such as `['AbortSignal', 'any', true]`. True: static.
    */
   members: [owner: string, name: string, isStatic: boolean][];
 }
 
-/** Returns everything in MDN's data that a browser of .browserslistrc lacks and a page could use. */
+/** Returns the objects and members in MDN's data that a page can use and that a browser of .browserslistrc lacks. */
 export function findMissing(): Missing {
   const missing: Missing = { globals: [], members: [] };
   const { api, javascript } = data as unknown as { api: Identifier; javascript: { builtins: Identifier } };
@@ -113,5 +115,5 @@ function isStaticBuiltin(owner: string, name: string): boolean {
   return object instanceof Object && Object.hasOwn(object, name);
 }
 
-// `node build/baseline.ts` prints what the browser tests delete before they load the app.
+// `node build/baseline.ts` prints the objects and members that the browser tests delete before they load the app.
 if (process.argv[1]?.endsWith('build/baseline.ts')) console.log(JSON.stringify(findMissing()));

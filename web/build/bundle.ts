@@ -3,8 +3,8 @@
  *
  * ESLint sees only our own sources, with their types. This check of the built scripts also sees the code of packages,
  * such as Svelte. A built script has no types. The check therefore finds only global objects, their static members, and
- * methods of the language, such as `list.at(-1)`. The browser tests also cover all other functions: they delete these
- * functions, and then use the app.
+ * methods of the language, such as `list.at(-1)`. The browser tests cover all other functions, because the tests delete
+ * these functions and then use the app.
  */
 import { parseAst } from 'vite';
 import { BASELINE_EXCEPTIONS } from './baseline-exceptions.ts';
@@ -21,8 +21,8 @@ const STATIC_MEMBERS = new Set(
 const METHODS = new Set(missing.members.filter(isOnlyNewMethod).map(([, name]) => name));
 
 /**
- * Returns whether the language added this method later to an existing object, and no object has an older method of this
- * name. For such a method, the name alone shows that the method is new.
+ * Returns true if the language added this method later to an existing object, and no object has an older method of this
+ * name. The name alone then shows that the method is new.
  */
 function isOnlyNewMethod([owner, name, isStatic]: [string, string, boolean]): boolean {
   if (isStatic || missing.globals.includes(owner) || !isInLanguage(owner, name)) return false;
@@ -41,7 +41,7 @@ function isInLanguage(owner: string, name: string): boolean {
   return prototype instanceof Object && Object.hasOwn(prototype, name);
 }
 
-/** Syntax that the build does not convert, although a browser of .browserslistrc cannot read it. */
+/** The syntax that a browser of .browserslistrc cannot read and that the build does not convert. */
 const SYNTAX: Record<string, (node: Node) => boolean> = {
   'static {}': (node) => node.type === 'StaticBlock',
   '#name in object': (node) => node.operator === 'in' && (node.left as Node).type === 'PrivateIdentifier',

@@ -9,7 +9,9 @@ export const WEB = `${dirname(import.meta.dirname)}/`;
 export interface Client {
   /** The folder of the sources in web/. */
   folder: string;
-  /** The folder of the build in web/dist/, and the path on the server: /app/ for `app`. */
+  /**
+   * The name of the build's folder in web/dist/. The server uses the same name as the path: /app/ for `app`.
+   */
   path: string;
   /** The name below the icon on a phone. Phones show at most 12 characters. */
   shortName: string;

@@ -26,9 +26,10 @@ export default defineConfig(({ mode }) => {
       assetsInlineLimit: 0,
       modulePreload: { polyfill: false },
       reportCompressedSize: false,
-      // One file has all code that main.ts imports, because every visit loads all of it. A second file has the code
-      // that only a signed-in person needs. More files would be larger in sum after compression. Code that the sign-in
-      // also needs stays in `first` or `common`. A signed-out person therefore never loads the second file.
+      // One file has all code that main.ts imports, because every visit needs all of this code. A second file has the
+      // code that only a signed-in person needs. If this code were in more files, the files together would be larger
+      // after compression. Code that the sign-in also needs stays in `first` or `common`. A signed-out person therefore
+      // never loads the second file.
       rolldownOptions: {
         output: {
           codeSplitting: {

@@ -49,7 +49,8 @@ const servers = await Promise.all(
       server: {
         middlewareMode: { server: http },
         ws: { server: http },
-        // Only one Vite server has the proxy. If each Vite server had the proxy, each of them would answer each socket.
+        // Only one Vite server has the proxy. If each Vite server had the proxy, all Vite servers would answer each
+        // socket.
         ...(index === 0 ? { proxy: { [SERVER_PATHS]: proxy } } : {}),
       },
     }),

@@ -4,18 +4,19 @@
  * The rule asks TypeScript for the declaration of a name in the standard library. The rule then looks up that
  * declaration in MDN's data of browser support. The rule finds `AbortSignal.any`, `list.findLast` and
  * `dialog.showModal`. The package eslint-plugin-compat 7 compares names only, and finds none of these three functions.
- * The package eslint-plugin-baseline-js 0.7 finds all three functions, but it does not find `crypto.randomUUID`. Also,
- * eslint-plugin-baseline-js is configured with a Baseline year such as 2022, and cannot read a list of browsers. The
- * test cases of this rule are in shared/baseline.cases.ts.
+ * The package eslint-plugin-baseline-js 0.7 finds all three functions, but it does not find `crypto.randomUUID`. The
+ * package eslint-plugin-baseline-js accepts only a Baseline year such as 2022, and cannot read a list of browsers.
+ *
+ * The test cases of this rule are in shared/baseline.cases.ts.
  */
 import { ESLintUtils, type TSESTree } from '@typescript-eslint/utils';
 import ts from 'typescript';
 import { browsersWithout, supportOf, type Path } from './baseline.ts';
 
-/** The kinds of nodes in which an identifier names a type. The rule ignores types, because the build removes them. */
+/** The syntax nodes in which an identifier names a type. The rule ignores types, because the build removes them. */
 const TYPE_POSITIONS = ['TSTypeReference', 'TSQualifiedName', 'TSTypeQuery', 'TSInterfaceHeritage'];
 
-/** Names that the rule allows, each with the reason. A name is a member, or an interface with all its members. */
+/** The names that the rule allows, each with the reason. A name is a member, or an interface with all its members. */
 type Exceptions = Readonly<Record<string, string>>;
 
 export const supportedByBaseline = ESLintUtils.RuleCreator.withoutDocs({
@@ -57,8 +58,8 @@ export const supportedByBaseline = ESLintUtils.RuleCreator.withoutDocs({
 });
 
 /**
- * Returns the object of which the code reads `name`, as in `object.name` or `const { name } = object`. If `name` stands
- * alone, it has no object.
+ * Returns the object from which the code reads `name`, for example in `object.name` or `const { name } = object`. If
+ * `name` stands alone, it has no object.
  */
 function ownerOf(node: TSESTree.Identifier): TSESTree.Node | undefined {
   const { parent } = node;
@@ -70,7 +71,8 @@ function ownerOf(node: TSESTree.Identifier): TSESTree.Node | undefined {
 }
 
 /**
- * The keys of MDN's data for this declaration, the most likely first. `owners`: the types that may declare the member.
+ * Returns possible keys of this declaration in MDN's data, the most likely key first. `owners`: the types that can
+ * declare the member.
  */
 function pathsOf({ parent }: ts.Declaration, name: string, owners: readonly string[]): Path[] {
   // declare var AbortSignal: { any(…): … }

@@ -21,7 +21,7 @@ export function shell(client: Client): Plugin {
   return {
     name: 'curhat-shell',
     apply: 'build',
-    // If the module script does not run, boot.js can tell why, because it runs before the module script.
+    // The browser runs boot.js before the module script, so boot.js can report why the module script does not run.
     transformIndexHtml: () => [
       {
         tag: 'script',
@@ -108,7 +108,7 @@ async function createWorker(client: Client, out: string): Promise<string> {
   });
 }
 
-/** Returns the script of the service worker with its constants. */
+/** Returns the script of the service worker, with its constants at the beginning. */
 export async function compileWorker(constants: Record<string, unknown>): Promise<string> {
   const source = readFileSync(`${WEB}shared/worker/worker.ts`, 'utf8');
   const { code } = await transformWithOxc(source, 'worker.ts', { sourcemap: false, target: SYNTAX_TARGET });

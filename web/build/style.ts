@@ -1,9 +1,9 @@
 /**
- * Adapts the built styles to the browsers of .browserslistrc. Also finds the parts of the styles that one of these
- * browsers lacks.
+ * Adapts the built styles to the browsers of .browserslistrc. This module also finds the selectors, properties and
+ * values that one of these browsers does not know.
  *
- * If a browser does not know one of a rule's selectors, it drops the whole rule. If a browser does not know a property
- * or its value, it drops only this declaration.
+ * If a browser does not know one of a rule's selectors, the browser drops the whole rule. If a browser does not know a
+ * property or its value, the browser drops only this declaration.
  */
 import { parseCss, type AST } from 'svelte/compiler';
 import type { Plugin } from 'vite';
@@ -11,11 +11,11 @@ import { STYLE_EXCEPTIONS } from './baseline-exceptions.ts';
 import { browsersWithout, supportOf, type Path } from './baseline.ts';
 import { visit } from './syntax.ts';
 
-/** Matches a selector of Svelte with two parts. Svelte adds the class of its component to each part. */
+/** Matches a selector with two parts in Svelte's output. Svelte adds the class of its component to each part. */
 const MARKED_PARTS = /\.(svelte-\w+)([^{},]*?):where\(\.\1\)/;
 
 /**
- * Returns a style of Svelte without `:where`, because Chrome 87 does not know `:where`. For example, `.a.svelte-x
+ * Returns this style without Svelte's `:where`, because Chrome 87 does not know `:where`. For example, `.a.svelte-x
  * p:where(.svelte-x)` becomes `.a p.svelte-x`. The old and the new selector have the same specificity. In the new
  * selector, only the last part must belong to the component.
  */
@@ -49,8 +49,8 @@ export function findUnsupportedStyle(style: string): string[] {
       check(`@${rule.name}`, ['at-rules', rule.name]);
       for (const [, feature = ''] of rule.prelude.matchAll(/\(([-\w]+)/g))
         check(`@media (${feature})`, ['at-rules', 'media', feature]);
-      // A rule inside `@supports` applies only if the browser supports it. The steps of an animation have no selectors,
-      // so no check of selectors is needed for them.
+      // A rule inside `@supports` applies only in browsers that support the rule. The steps of an animation have no
+      // selectors to check.
       if (rule.name === 'supports') return;
     } else {
       visit(rule.prelude, (node) => {

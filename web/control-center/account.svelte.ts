@@ -8,7 +8,7 @@ export const account = new Account('curhat:control-center');
 
 let current = $state.raw<Schemas['OperatorAccount'] | null>(null);
 
-/** Returns the operator; null until the server has answered. */
+/** Returns the operator, or null before the server has answered. */
 export function operator(): Schemas['OperatorAccount'] | null {
   return current;
 }

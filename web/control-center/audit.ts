@@ -17,7 +17,10 @@ const SCREENS: Partial<Record<Entry['subject'], string>> = {
   mitra: 'mitras',
 };
 
-/** Returns the name of the entry's subject. `path` is the path of the screen that shows the subject, if one exists. */
+/**
+ * Returns the name of the entry's subject. `path` is the path of the subject's screen, or undefined if the subject has
+ * no screen.
+ */
 export function subjectOf(entry: Entry): { name: string; path?: string } {
   const subject = words().audit.subjects[entry.subject];
   const screen = SCREENS[entry.subject];

@@ -1,4 +1,4 @@
-/** Formats values for operators. All times are in Jakarta time, even if the operator is in another zone. */
+/** Formats values for operators. All times are in Jakarta time, even if the operator is in another time zone. */
 import { LOCALES } from '../shared/time/format';
 import type { Language } from '../shared/words/language.svelte';
 

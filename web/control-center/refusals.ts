@@ -1,7 +1,7 @@
 import { fieldErrors } from '../shared/words/fieldErrors';
 import { shared } from '../shared/words/shared';
 
-/** Returns a sentence for each field that the server refused. If the error is not about fields, the result is empty. */
+/** Returns a sentence for each field that the server refused. The result is empty if the error is not about fields. */
 export function fieldProblems<Field extends string>(
   error: unknown,
   words: Readonly<Record<Field, string>>,

@@ -1,5 +1,5 @@
 /**
- * Asks the server every 5 s whether a bestie is available, while the page is in the foreground (1.3).
+ * Asks the server every 5 s whether a bestie is available. In the background, the page does not ask (1.3).
  *
  * `null` means that the client does not know whether a bestie is available. A failed poll means `nobody` (1.6). When
  * the page goes to the background, the client forgets the last answer.
@@ -24,7 +24,7 @@ export function areOnlyOthersAvailable(): boolean {
 }
 
 /**
- * Callers use this function when the server has refused a command because nobody is available. The next poll may report
+ * Callers use this function when the server has refused a command because nobody is available. The next poll can report
  * that somebody is available.
  */
 export function reportNobody(): void {

@@ -18,14 +18,14 @@ type Profile = Schemas['CustomerProfile'];
 
 /**
  * `unreachable`: the store is empty, and the server does not answer. While the connection is `offline`, a `ready` store
- * may hold the state that the page kept before a reload.
+ * can hold the state that the page kept before a reload.
  */
 type Phase = 'loading' | 'unreachable' | 'ready';
 
 const KEPT_STATE_KEY = 'curhat:customer:kept';
 /**
- * The server pings a customer every 15 s. After 35 s without a frame, in which at least two pings were due, the client
- * reconnects.
+ * The server pings a customer every 15 s. The client reconnects after 35 s without a frame. In 35 s, at least two pings
+ * are due.
  */
 const SILENCE_MS = 35_000;
 /** A payment in one of the open states is part of the snapshot. A payment in any other state is over. */
@@ -63,7 +63,7 @@ const STAGES: Record<
   refunded: 3,
 };
 
-/** The state that survives a reload, so that the page can show the state even without a network. */
+/** The state that the page keeps over a reload, and can then show without a network. */
 interface KeptState {
   profile: Profile;
   payment: Payment | null;
@@ -101,9 +101,9 @@ class Journey {
   extension = $state.raw<Extension | null>(null);
   /** The last decided extension, until the customer has seen the decision. */
   decidedExtension = $state.raw<Extension | null>(null);
-  /** The payment that has expired or been refunded while this page showed it. */
+  /** The payment that expired or was refunded while this page showed it. */
   closedPayment = $state.raw<Payment | null>(null);
-  /** The session that has ended while this page showed it. */
+  /** The session that ended while this page showed it. */
   endedSession = $state.raw<Session | null>(null);
   chat = $state.raw<Chat | null>(null);
 
@@ -127,14 +127,14 @@ class Journey {
 
   constructor() {
     onSignedOut(() => this.#reset());
-    // The page last stored its state when the last event arrived. The person may have written something since then, so
-    // keep the state again.
+    // The state in the storage is from the time of the latest event. The person has possibly written messages after the
+    // latest event, so store the state again.
     addEventListener('pagehide', () => this.#keep());
   }
 
   /**
-   * Fetches the state, with retries until it succeeds, and connects. Callers use `start` after the customer has signed
-   * in.
+   * Fetches the state, retries until the fetch succeeds, and then connects. Callers use `start` after the customer has
+   * signed in.
    */
   async start(): Promise<void> {
     this.#restore();
@@ -190,8 +190,7 @@ class Journey {
   }
 
   /**
-   * Fetches the snapshot. Callers use `refresh` after a refusal that shows that this store is out of date. Throws
-   * `Refused`.
+   * Fetches the snapshot. Callers use `refresh` if a refusal shows that this store is out of date. Throws `Refused`.
    */
   refresh(): Promise<void> {
     return this.#socket.refresh();
@@ -234,7 +233,7 @@ class Journey {
       if (decided?.id === asked.id) this.#showExtension(decided);
       else this.extension = null;
     }
-    // The page may have missed messages while it was offline.
+    // The page has possibly missed messages while it was offline.
     await this.chat?.load();
     this.#keep();
     return state.stream;
@@ -300,8 +299,8 @@ class Journey {
   #showPairing(pairing: Pairing): void {
     this.#reachedStages.set(pairing.id, STAGES[pairing.status]);
     if (this.payment?.id !== pairing.payment_id) return;
-    // A payment may have two pairings: first a targeted pairing, then a fallback. An answer about the first pairing may
-    // be late. The second pairing has the larger id.
+    // A payment can have two pairings: first a targeted pairing, then a fallback. An answer about the first pairing can
+    // arrive late. The second pairing has the larger id.
     if (this.pairing === null || this.pairing.id <= pairing.id) this.pairing = pairing;
   }
 
@@ -323,7 +322,7 @@ class Journey {
 
   #showExtension(extension: Extension): void {
     const isDecided = STAGES[extension.status] === 2;
-    // The decision arrives twice: in the command's answer and in the event. The screen shows the decision once.
+    // The decision arrives twice: in the command's answer and in the event. The screen shows the decision only once.
     const isKnown = this.#reachedStages.get(extension.id) === STAGES[extension.status];
     this.#reachedStages.set(extension.id, STAGES[extension.status]);
     if (isDecided) {

@@ -3,7 +3,7 @@
  */
 import type { Pairing, Payment, Session } from './journey.svelte';
 
-/** `choosing`: the chosen mitra did not accept, and the customer decides whether another mitra may accept (3.5). */
+/** `choosing`: the chosen mitra did not accept, and the customer decides whether to ask other mitras (3.5). */
 export type Stage = 'none' | 'paying' | 'searching' | 'choosing' | 'failed' | 'chatting';
 
 export interface JourneyState {
@@ -38,8 +38,7 @@ export function pathOf(stage: Stage): string {
 }
 
 /**
- * Returns `path` if its screen fits the state of the journey. If the screen does not fit, returns the path of a screen
- * that fits the state.
+ * Returns `path` if its screen fits the state of the journey, or else the path of a screen that fits.
  */
 export function fittingPath(path: string, state: JourneyState): string {
   const stage = stageOf(state);
@@ -65,8 +64,7 @@ export function fittingPath(path: string, state: JourneyState): string {
 }
 
 /**
- * Returns the path of the stage. If a session has just ended and no new journey has begun, returns the path of its
- * chat.
+ * Returns the path of the stage. Returns the path of the chat if a session has just ended and no new journey has begun.
  */
 function nextPath(state: JourneyState): string {
   const stage = stageOf(state);

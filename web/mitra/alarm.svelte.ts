@@ -51,7 +51,7 @@ export function stopRinging(): void {
   clearInterval(ringTimer);
 }
 
-/** Rings once as a test of the volume. */
+/** Rings one time, so that the mitra can test the volume. */
 export async function testRing(): Promise<void> {
   await unlockSound();
   ringOnce();

@@ -8,7 +8,7 @@ export function dayOf(session: Session): string {
   return new Date(session.started_at).toDateString();
 }
 
-/** Sums the minutes of these sessions. For a running session, adds the minutes until now. */
+/** Sums the minutes of these sessions. For a running session, the sum includes the minutes until now. */
 export function sumMinutes(sessions: readonly Session[]): number {
   const milliseconds = sessions.map(
     (session) =>

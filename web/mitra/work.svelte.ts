@@ -3,8 +3,8 @@
  * snapshot (`/state`), and applies the events that follow the snapshot. Each screen depends only on this store, so the
  * screen is the same after a reload, without a network and on a second phone.
  *
- * The frame `welcome`, which the server sends when the socket connects, and each snapshot contain all open requests. If
- * the request of a card is missing there, the request has closed.
+ * Each snapshot and each `welcome` frame of a new connection contain all open requests. If a card's request is not
+ * among these open requests, the request has closed.
  */
 import { api, codeOf, command, onSignedOut, Refused, signedOut, type Schemas } from '../shared/api/client';
 import { randomId } from '../shared/baseline';
@@ -25,8 +25,8 @@ type Profile = Schemas['MitraProfile'];
 export type CloseReason = NonNullable<Request['close_reason']> | 'unknown';
 export type Answer = 'accept' | 'reject';
 /**
- * The reason why an answer did not reach the server. After such a failure, the card stays, and the mitra can press
- * again.
+ * The reason why an answer did not reach the server. After a failure to send an answer, the card stays, and the mitra
+ * can press again.
  */
 export type Problem = 'unreachable' | 'offline' | 'other';
 
@@ -35,7 +35,7 @@ export interface RequestCard {
   request: Request;
   /** Why the request closed. The closed card shows this reason for a few seconds. */
   closed: CloseReason | null;
-  /** Whether the mitra pressed accept on this phone only after the request had closed. */
+  /** Whether the mitra pressed accept on this phone after the request had closed. */
   cameTooLate: boolean;
   answering: Answer | null;
   problem: Problem | null;
@@ -58,7 +58,7 @@ interface EndedSession {
 
 /**
  * `unreachable`: the store is empty, and the server does not answer. While the connection is `offline`, a `ready` store
- * may be out of date.
+ * can be out of date.
  */
 type Phase = 'loading' | 'unreachable' | 'suspended' | 'ready';
 
@@ -68,11 +68,11 @@ type Reach = 'off' | 'unknown' | 'cut off' | 'full' | 'reachable';
 const KEPT_STATE_KEY = 'curhat:mitra:kept';
 const MAX_KEPT_MESSAGES = 60;
 /**
- * The server pings a mitra every 3 s. After 9 s without a frame, in which at least two pings were due, the client
- * reconnects.
+ * The server pings a mitra every 3 s. The client reconnects after 9 s without a frame. In 9 s, at least two pings are
+ * due.
  */
 const SILENCE_MS = 9_000;
-/** How long a closed card shows the reason. A closed card stays longer if the mitra had pressed accept. */
+/** How long a closed card shows the reason. If the mitra pressed accept, the closed card stays longer. */
 const CLOSED_SHOWN_MS = 5_000;
 const CAME_TOO_LATE_SHOWN_MS = 8_000;
 const OUTCOME_SHOWN_MS = 7_000;
@@ -96,8 +96,8 @@ const STAGES: Record<Session['status'] | Extension['status'], number> = {
 };
 
 /**
- * The state that survives a reload, so that the page can show the state even without a network. The kept state has no
- * cards, because a request closes after a short time.
+ * The state that the page keeps over a reload, and can then show without a network. The kept state has no cards,
+ * because a request closes after a short time.
  */
 interface KeptState {
   profile: Profile;
@@ -145,8 +145,8 @@ class Work {
   /** The latest known stage of each session and extension, by id. */
   readonly #reachedStages = new Map<string, number>();
   /**
-   * The idempotency keys of answers that may have reached the server. A repeated attempt to send an answer uses the key
-   * of the earlier attempt.
+   * The idempotency keys of answers that have possibly reached the server. A repeated attempt to send an answer uses
+   * the key of the earlier attempt.
    */
   readonly #idempotencyKeys = new Map<string, string>();
   readonly #timers = new Map<string, ReturnType<typeof setTimeout>>();
@@ -172,8 +172,8 @@ class Work {
 
   constructor() {
     onSignedOut(() => this.#reset());
-    // The page last stored its state when the last event arrived. The mitra may have written text after that event, so
-    // store the state again.
+    // The state in the storage is from the time of the latest event. The mitra has possibly written messages after the
+    // latest event, so store the state again.
     addEventListener('pagehide', () => this.#keep());
     document.addEventListener('visibilitychange', () => {
       if (document.visibilityState === 'hidden') this.#hiddenAt = Date.now();
@@ -207,7 +207,8 @@ class Work {
   }
 
   /**
-   * Fetches the state, with retries until it succeeds, and connects. Callers use `start` after the mitra has signed in.
+   * Fetches the state, retries until the fetch succeeds, and then connects. Callers use `start` after the mitra has
+   * signed in.
    */
   async start(): Promise<void> {
     this.#restore();
@@ -233,7 +234,7 @@ class Work {
   }
 
   /**
-   * If an operator has lifted the suspension, starts again. If the token is no longer valid, the app shows the sign-in.
+   * Starts again if an operator has lifted the suspension. If the token is no longer valid, the app shows the sign-in.
    */
   async startIfAdmitted(): Promise<void> {
     try {
@@ -275,7 +276,7 @@ class Work {
     return answer.session.id;
   }
 
-  /** Rejects the request. After a rejection, other mitras may still accept this customer. */
+  /** Rejects the request. After a rejection, other mitras can still accept this customer. */
   async reject(request: Request): Promise<void> {
     const path = { request_id: request.id };
     await this.#answerRequest(request, 'reject', async (headers) => {
@@ -359,7 +360,7 @@ class Work {
       this.#idempotencyKeys.delete(name);
       return data;
     } catch (error) {
-      // Use a new key next time: for the old key, the server would repeat the refusal even after its reason has gone.
+      // Use a new key for the next attempt, because the server repeats a stored refusal for the old key.
       if (error instanceof Refused && error.status >= 400 && error.status < 500)
         this.#idempotencyKeys.delete(name);
       throw error;
@@ -428,7 +429,7 @@ class Work {
     const before = this.#reachedStages.get(id);
     this.#reachedStages.set(id, STAGES[status]);
     const known = this.extensions.find((card) => card.extension.id === id);
-    // The outcome arrives twice: in the command's answer and in the event. The card shows the outcome once.
+    // The outcome arrives twice: in the command's answer and in the event. The card shows the outcome only once.
     if (before === STAGES[status] && known === undefined) return;
     if (known !== undefined) this.#changeExtension(id, { extension });
     else {
@@ -480,7 +481,7 @@ class Work {
     const running = new Set(state.sessions.map((session) => session.id));
     const gone = this.sessions.filter((session) => !running.has(session.id));
     for (const session of state.sessions) this.#showSession(session);
-    // A snapshot does not tell how a session ended. The page may have missed messages while it was offline.
+    // A snapshot does not tell how a session ended. The page has possibly missed messages while it was offline.
     const [ended] = await Promise.all([
       Promise.all(
         gone.map(({ id }) => api.get('/api/mitra/sessions/{session_id}', { path: { session_id: id } })),
@@ -621,7 +622,7 @@ export function isOfferedAgain(reason: CloseReason | null | undefined): boolean 
   return reason === 'at_capacity' || reason === 'went_offline';
 }
 
-/** Returns the reason why a refusal closes the card; null if the mitra may try again. */
+/** Returns the reason why a refusal closes the card, or null if the mitra can try again. */
 function closeReasonOf(error: unknown): CloseReason | null {
   switch (codeOf(error)) {
     case 'already_taken':

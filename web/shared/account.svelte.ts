@@ -9,8 +9,8 @@ export class Account {
   /** `key`: the prefix of every key of this client in `localStorage`. */
   constructor(key: string) {
     this.#key = key;
-    // If the browser stores nothing, it may still have the cookie, so assume that somebody is signed in. The server's
-    // first answer shows whether somebody is signed in.
+    // A browser that stores nothing can still have the cookie, so assume that somebody is signed in. The server's first
+    // answer shows whether somebody is signed in.
     this.#isSignedIn = deviceStorage.get(key) !== null || !deviceStorage.canKeep();
     onSignedOut(() => this.#forget());
   }

@@ -18,7 +18,7 @@ const MIN_RELOAD_PAUSE_MS = 60_000;
  *
  * After a deploy, an open page asks for files that the new version no longer has. A reloaded page knows the new names
  * of the files. A second `import()` would not help, because a page never fetches a failed module again. The page
- * reloads at most once per MIN_RELOAD_PAUSE_MS. If the person has `pressed` the button, the page may reload sooner.
+ * reloads at most once per MIN_RELOAD_PAUSE_MS. If the person has `pressed` the button, the page can reload sooner.
  */
 export async function reloadAfter(error: unknown, pressed = false): Promise<AssetProblem | undefined> {
   let status: number;
@@ -30,7 +30,7 @@ export async function reloadAfter(error: unknown, pressed = false): Promise<Asse
   }
   if (status >= 500) return 'other';
   const sinceReload = Date.now() - Number(tabStorage.get(RELOADED_KEY));
-  // In a browser that stores nothing, the page could reload for ever, and would lose the unsent messages.
+  // In a browser that stores nothing, repeated reloads would never stop, and the unsent messages would be lost.
   if (!pressed && (sinceReload < MIN_RELOAD_PAUSE_MS || !tabStorage.canKeep())) return 'missing';
   tabStorage.set(RELOADED_KEY, String(Date.now()));
   location.reload();

@@ -4,8 +4,8 @@
  *
  * This file is a classic script in ECMAScript 5, so that an old browser can read it. ESLint checks the syntax. The name
  * boot.js has no hash, so a page of an old version still finds the file. When the app runs, #app is no longer empty,
- * and shared/assets.ts takes over. If the app starts after boot.js has shown a failure, the app replaces the content of
- * #app.
+ * and shared/assets.ts handles missing files. If the app starts after boot.js has shown a failure, the app replaces the
+ * content of #app.
  */
 (function () {
     'use strict';
@@ -31,8 +31,8 @@
     }
 
     /**
-     * Each supported browser (.browserslistrc) has all functions below, and each older browser lacks one
-     * (boot.test.ts).
+     * Each supported browser (.browserslistrc) has all functions below, and each older browser lacks at least one
+     * function (boot.test.ts).
      */
     function isTooOld() {
         return !(

@@ -17,8 +17,8 @@ const SYSTEMS = [
 ] as const;
 
 /**
- * Returns the browser and the system, such as `Chrome, Linux`. If neither the browser nor the system is known, returns
- * the whole user agent.
+ * Returns the browser and the system, such as `Chrome, Linux`. Returns the whole user agent if neither the browser nor
+ * the system is known.
  */
 export function deviceName(userAgent: string): string {
   const named = [BROWSERS, SYSTEMS].map((names) => names.find(([sign]) => userAgent.includes(sign))?.[1]);

@@ -14,8 +14,7 @@ export class Loading {
   }
 
   /**
-   * Loads now. After a temporary error, loads again automatically. Components call `start` in `onMount` or in an
-   * `$effect`.
+   * Loads now, and again after each temporary error. Components call `start` in `onMount` or in an `$effect`.
    */
   start = (): (() => void) => {
     this.load();

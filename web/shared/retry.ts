@@ -1,4 +1,4 @@
-/** Waits and repeated attempts. If the network returns or the person returns to the page, a wait ends early. */
+/** Waits and repeated attempts. A wait ends early if the network returns or the person returns to the page. */
 import { isTemporary } from './api/client';
 
 const FIRST_PAUSE_MS = 1_000;
@@ -28,7 +28,7 @@ export async function retryUntilDone(
  * or `Resource`. A screen that was opened without a network therefore shows its content when the network returns.
  *
  * The function `load` throws an error if it fails. After a temporary error, this function calls `load` again. Returns a
- * function that ends the attempts. The screen calls this function when the screen closes.
+ * function that ends the attempts. A screen calls the returned function when the screen closes.
  */
 export function loadUntilDone(load: () => Promise<unknown>): () => void {
   let isOver = false;

@@ -36,7 +36,7 @@ export function replacePath(to: string): void {
   path = to;
 }
 
-/** Goes back to the previous screen. If the person opened the client on this screen, goes to `otherwise`. */
+/** Goes back to the previous screen. Goes to `otherwise` if the person opened the client on this screen. */
 export function goBack(otherwise: string): void {
   if ((history.state as { navigated?: boolean } | null)?.navigated && history.length > 1) history.back();
   else replacePath(otherwise);

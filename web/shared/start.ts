@@ -11,7 +11,7 @@ const WATCH_VERSION_AFTER_MS = 20_000;
 
 export async function start(App: Component): Promise<void> {
   const place = document.getElementById('app');
-  // If the element is missing, the browser is too old: boot.js has put a sentence in the place of the app.
+  // If `#app` is missing, the browser is too old, and boot.js shows a sentence about this in place of the app.
   if (place === null) return;
   applyTheme();
   keepFocusLater();
@@ -22,7 +22,7 @@ export async function start(App: Component): Promise<void> {
   mount(App, { target: place });
   if (!import.meta.env.DEV) setTimeout(watchVersion, WATCH_VERSION_AFTER_MS);
   // Register the service worker after the first screen has appeared. On a slow network, the first screen must not wait
-  // for files of the next visit.
+  // for files that only the next visit needs.
   addEventListener('load', registerWorker);
   if (document.readyState === 'complete') registerWorker();
 }
@@ -37,8 +37,8 @@ function watchVersion(): void {
 }
 
 /**
- * Loads the code that keeps the focus, when the person uses the first control. Before the first use of a control,
- * nothing has the focus, so this code is not part of the first load.
+ * Waits until the person first uses a control, and then loads the code that keeps the focus. Before the first use of a
+ * control, nothing has the focus, so this code is not part of the first load.
  */
 function keepFocusLater(): void {
   const load = (event: Event) =>

@@ -1,14 +1,16 @@
 /**
  * Access to the browser's storage, even if the storage is missing, full or forbidden.
  *
- * A browser may refuse each access to `localStorage`. On a full disk or in a private window, it may refuse writes only.
- * If the browser refuses, the app keeps the value in memory until the page closes. Callers never need to handle an
- * error of the storage. All code must use `deviceStorage` and `tabStorage` instead of `localStorage` and
+ * A browser can refuse every access to `localStorage`. On a full disk or in a private window, a browser can refuse only
+ * the writes. If the browser refuses, the app keeps the value in memory until the page closes. Callers never need to
+ * handle an error of the storage. All code must use `deviceStorage` and `tabStorage` instead of `localStorage` and
  * `sessionStorage`. ESLint checks this rule.
  */
 export class SafeStorage {
   readonly #open: () => Storage;
-  /** The values that the browser refused to store. If the browser refused to remove a value, its entry is null. */
+  /**
+   * The values that the browser refused to store. If the browser refused to remove a value, the value's entry is null.
+   */
   readonly #memory = new Map<string, string | null>();
 
   /** The function `open` returns the browser's storage. It may throw. */
@@ -65,7 +67,7 @@ export class SafeStorage {
     try {
       stored = Object.keys(this.#open());
     } catch {
-      // Only the values in memory exist.
+      // The browser refused, so return only the keys in memory.
     }
     return [...new Set([...stored, ...this.#memory.keys()])].filter(
       (key) => key.startsWith(prefix) && this.get(key) !== null,

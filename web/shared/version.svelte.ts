@@ -40,7 +40,7 @@ async function compare(): Promise<void> {
     // With `no-store`, the request goes to the server, because the service worker does not answer it.
     const options = { cache: 'no-store', signal: timeoutSignal(ANSWER_TIMEOUT_MS) } as const;
     const page = await (await fetch(import.meta.env.BASE_URL, options)).text();
-    // If the page came from another server, such as a proxy, it says nothing about the version.
+    // A page from another server, such as a proxy, says nothing about the version.
     if (script !== null && page.includes('id="app"'))
       isOutdated = !page.includes(new URL(script.src).pathname);
   } catch {

@@ -70,10 +70,11 @@ async def prepare_code(
     db: Executor, /, *, requester: bytes, phone_number: str, max_used_codes_per_hour: int
 ) -> PrepareCodeRow:
     """Return an id for a new code, and the figures that decide how long the requester must wait for this code. `own_unused`
-    counts the unused codes of the last 24 hours that this requester asked for after it last used a code.
-    `own_age_seconds` is the age of the newest of these codes. `strangers_unused` counts the unused codes of the last 24
-    hours that unknown devices asked for. `strangers_age_seconds` is the age of the newest code of an unknown device.
-    `used_wait_seconds` is the wait until the last hour has fewer than @max_used_codes_per_hour used codes."""
+    counts the unused codes that this requester asked for in the last 24 hours. Codes from before the requester's last
+    use of a code do not count. `own_age_seconds` is the age of the newest code in `own_unused`. `strangers_unused`
+    counts the unused codes of the last 24 hours that unknown devices asked for. `strangers_age_seconds` is the age of
+    the newest code in `strangers_unused`. `used_wait_seconds` is the wait until fewer than @max_used_codes_per_hour used
+    codes are younger than an hour."""
     row = await db.fetchrow(PREPARE_CODE, requester, phone_number, max_used_codes_per_hour)
     if row is None:
         raise NoRow(PREPARE_CODE)
@@ -135,7 +136,7 @@ RETURNING codes
 
 
 async def count_code_of_day(db: Executor, /, *, region: str, max_codes: int) -> int | None:
-    """Count one code to this country, unless the day's count has reached @max_codes. Returns the day's count. Returns no
+    """Add 1 to today's count of codes for this country, if the count is below @max_codes. Returns the new count. Returns no
     row if the count has reached @max_codes. The row stays locked until the transaction ends, so run this statement last."""
     row = await db.fetchrow(COUNT_CODE_OF_DAY, region, max_codes)
     if row is None:
@@ -150,7 +151,7 @@ DELETE FROM code_days WHERE day < (SELECT (curhat_now() - interval '30 days')::d
 
 
 async def prune_code_days(db: Executor, /) -> None:
-    """Delete the counts of days that are more than 30 days ago."""
+    """Delete the counts that are more than 30 days old."""
     await db.execute(PRUNE_CODE_DAYS)
 
 
@@ -323,7 +324,7 @@ INSERT INTO customers (id, call_name) VALUES ($1, $2)
 
 
 async def insert_customer(db: Executor, /, *, id: UUID, call_name: str) -> None:
-    """Make the person a customer too."""
+    """Give this person the role of customer."""
     await db.execute(INSERT_CUSTOMER, id, call_name)
 
 
@@ -334,7 +335,7 @@ ON CONFLICT (id) DO NOTHING
 
 
 async def insert_mitra(db: Executor, /, *, id: UUID, display_name: str, max_customers: int) -> int:
-    """Make the person a mitra too. Changes no row if the person is already a mitra."""
+    """Give this person the role of mitra. Changes no row if the person is already a mitra."""
     return rows_changed(await db.execute(INSERT_MITRA, id, display_name, max_customers))
 
 
@@ -389,7 +390,7 @@ async def touch_tokens(
     valid_seconds: float,
     idle_seconds: float,
 ) -> None:
-    """Record the use of each of these tokens whose last recorded use is at least @fresh_seconds ago. A recorded token is
+    """Record a use of those tokens whose last recorded use is at least @fresh_seconds ago. Each of these tokens is then
     valid for another @idle_seconds, but for no longer than @valid_seconds after the sign-in."""
     await db.execute(TOUCH_TOKENS, digests, fresh_seconds, valid_seconds, idle_seconds)
 
@@ -437,7 +438,7 @@ WHERE tokens.digest = ANY ($2::bytea[]) AND tokens.revoked_at IS NULL AND tokens
 async def find_admitting_tokens(
     db: Executor, /, *, fresh_seconds: float, digests: Sequence[bytes]
 ) -> list[FindAdmittingTokensRow]:
-    """Find the tokens among @digests that are neither revoked nor expired, and whose owner is not suspended."""
+    """Find the tokens among @digests that are neither revoked nor expired and do not belong to a suspended mitra."""
     return [
         FindAdmittingTokensRow(*row) for row in await db.fetch(FIND_ADMITTING_TOKENS, fresh_seconds, digests)
     ]
@@ -538,7 +539,7 @@ async def revoke_other_devices(
 ) -> list[bytes]:
     """Revoke every token of this person in this role except @kept_digest (valid → revoked). A known device of the person
     stays only if it has the kept token or a valid token of another role. The statement locks the tokens in a fixed
-    order, so that two such statements cannot deadlock. Returns the digests of the revoked tokens."""
+    order, so that two runs of the statement cannot deadlock. Returns the digests of the revoked tokens."""
     return [row[0] for row in await db.fetch(REVOKE_OTHER_DEVICES, kept_digest, user_id, role)]
 
 

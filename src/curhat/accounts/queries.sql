@@ -8,10 +8,11 @@ SELECT pg_advisory_xact_lock(hashtextextended('one-time codes of ' || @phone_num
 
 -- name: prepare_code :one
 -- Return an id for a new code, and the figures that decide how long the requester must wait for this code. `own_unused`
--- counts the unused codes of the last 24 hours that this requester asked for after it last used a code.
--- `own_age_seconds` is the age of the newest of these codes. `strangers_unused` counts the unused codes of the last 24
--- hours that unknown devices asked for. `strangers_age_seconds` is the age of the newest code of an unknown device.
--- `used_wait_seconds` is the wait until the last hour has fewer than @max_used_codes_per_hour used codes.
+-- counts the unused codes that this requester asked for in the last 24 hours. Codes from before the requester's last
+-- use of a code do not count. `own_age_seconds` is the age of the newest code in `own_unused`. `strangers_unused`
+-- counts the unused codes of the last 24 hours that unknown devices asked for. `strangers_age_seconds` is the age of
+-- the newest code in `strangers_unused`. `used_wait_seconds` is the wait until fewer than @max_used_codes_per_hour used
+-- codes are younger than an hour.
 -- nullable: own_age_seconds, strangers_age_seconds, used_wait_seconds
 WITH moment AS MATERIALIZED (
     SELECT curhat_now() AS now
@@ -52,7 +53,7 @@ FROM curhat_now() AS now
 RETURNING created_at, resend_after, expires_at
 
 -- name: count_code_of_day :optional
--- Count one code to this country, unless the day's count has reached @max_codes. Returns the day's count. Returns no
+-- Add 1 to today's count of codes for this country, if the count is below @max_codes. Returns the new count. Returns no
 -- row if the count has reached @max_codes. The row stays locked until the transaction ends, so run this statement last.
 INSERT INTO code_days (day, region, codes)
 SELECT (curhat_now() AT TIME ZONE 'UTC')::date, @region, 1 WHERE @max_codes::integer > 0
@@ -60,7 +61,7 @@ ON CONFLICT (day, region) DO UPDATE SET codes = code_days.codes + 1 WHERE code_d
 RETURNING codes
 
 -- name: prune_code_days :exec
--- Delete the counts of days that are more than 30 days ago.
+-- Delete the counts that are more than 30 days old.
 DELETE FROM code_days WHERE day < (SELECT (curhat_now() - interval '30 days')::date)
 
 -- name: shows_owner :one
@@ -130,11 +131,11 @@ ON CONFLICT (phone_number) DO UPDATE SET phone_number = excluded.phone_number
 RETURNING id
 
 -- name: insert_customer :exec
--- Make the person a customer too.
+-- Give this person the role of customer.
 INSERT INTO customers (id, call_name) VALUES (@id, @call_name)
 
 -- name: insert_mitra :execrows
--- Make the person a mitra too. Changes no row if the person is already a mitra.
+-- Give this person the role of mitra. Changes no row if the person is already a mitra.
 INSERT INTO mitras (id, display_name, max_customers) VALUES (@id, @display_name, @max_customers)
 ON CONFLICT (id) DO NOTHING
 
@@ -147,7 +148,7 @@ SELECT @digest, @role, @user_id, @transport, @user_agent, @known_device_digest, 
 FROM curhat_now() AS now
 
 -- name: touch_tokens :exec
--- Record the use of each of these tokens whose last recorded use is at least @fresh_seconds ago. A recorded token is
+-- Record a use of those tokens whose last recorded use is at least @fresh_seconds ago. Each of these tokens is then
 -- valid for another @idle_seconds, but for no longer than @valid_seconds after the sign-in.
 WITH stale_tokens AS MATERIALIZED (
     SELECT digest FROM access_tokens
@@ -172,7 +173,7 @@ LEFT JOIN mitras ON tokens.role = 'mitra' AND mitras.id = tokens.user_id
 WHERE tokens.digest = ANY (@digests::bytea[]) AND tokens.revoked_at IS NULL AND tokens.expires_at > curhat_now()
 
 -- name: find_admitting_tokens :many
--- Find the tokens among @digests that are neither revoked nor expired, and whose owner is not suspended.
+-- Find the tokens among @digests that are neither revoked nor expired and do not belong to a suspended mitra.
 SELECT tokens.digest, tokens.last_seen_at < curhat_now() - make_interval(secs => @fresh_seconds) AS is_seen_stale
 FROM access_tokens AS tokens
 LEFT JOIN mitras ON tokens.role = 'mitra' AND mitras.id = tokens.user_id
@@ -214,7 +215,7 @@ SELECT digest FROM revoked
 -- name: revoke_other_devices :many
 -- Revoke every token of this person in this role except @kept_digest (valid → revoked). A known device of the person
 -- stays only if it has the kept token or a valid token of another role. The statement locks the tokens in a fixed
--- order, so that two such statements cannot deadlock. Returns the digests of the revoked tokens.
+-- order, so that two runs of the statement cannot deadlock. Returns the digests of the revoked tokens.
 -- nullable: @kept_digest
 WITH kept AS MATERIALIZED (
     SELECT known_device_digest FROM access_tokens WHERE digest = @kept_digest

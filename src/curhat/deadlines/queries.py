@@ -45,8 +45,8 @@ async def arm_another_deadline(
     db: Executor, /, *, kind: str, wait_seconds: float, correlation_id: str | None, entity_ids: Sequence[UUID]
 ) -> None:
     """Arm a deadline that is due after @wait_seconds (nothing → armed). Each transaction uses a new generation, so the
-    INSERT does not conflict with an earlier deadline. The INSERT also does not wait for a worker that has claimed the
-    earlier deadline."""
+    INSERT does not conflict with an earlier deadline. If a worker has claimed the earlier deadline, the INSERT does not
+    wait for this worker."""
     await db.execute(ARM_ANOTHER_DEADLINE, kind, wait_seconds, correlation_id, entity_ids)
 
 
@@ -80,8 +80,8 @@ DELETE FROM deadlines WHERE id IN (
 
 
 async def disarm_deadlines(db: Executor, /, *, kinds: Sequence[str], entity_ids: Sequence[UUID]) -> None:
-    """Disarm the deadlines (armed → gone). If a worker has locked a deadline, the deadline stays, and its transition later
-    does nothing."""
+    """Disarm the deadlines (armed → gone). The statement skips a deadline that a worker has locked, and the worker's
+    transition then finds nothing to do."""
     await db.execute(DISARM_DEADLINES, kinds, entity_ids)
 
 
@@ -184,8 +184,8 @@ async def postpone_deadline(
     db: Executor, /, *, counts: bool, last_error: str, wait_seconds: float, is_parked: bool, id: int
 ) -> None:
     """Postpone the deadline (armed → due again after @wait_seconds). If @is_parked is true, the statement also parks the
-    deadline until its next try. The statement counts the failed try only if @counts is true. A deadline that is already
-    parked keeps its `parked_at`. Stores the transition's error."""
+    deadline until its next try. If @counts is true, the statement adds 1 to the deadline's tries. A deadline that is
+    already parked keeps its `parked_at`. Stores the transition's error."""
     await db.execute(POSTPONE_DEADLINE, counts, last_error, wait_seconds, is_parked, id)
 
 
@@ -222,7 +222,7 @@ LIMIT $1
 
 
 async def list_parked_deadlines(db: Executor, /, *, max_deadlines: int) -> list[ParkedDeadline]:
-    """Read the parked deadlines, the longest parked first."""
+    """Read the parked deadlines, in the order in which they were parked."""
     return [ParkedDeadline(*row) for row in await db.fetch(LIST_PARKED_DEADLINES, max_deadlines)]
 
 

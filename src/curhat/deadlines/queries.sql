@@ -10,8 +10,8 @@ ON CONFLICT (kind, entity_id, generation) DO UPDATE SET due_at = excluded.due_at
 
 -- name: arm_another_deadline :exec
 -- Arm a deadline that is due after @wait_seconds (nothing → armed). Each transaction uses a new generation, so the
--- INSERT does not conflict with an earlier deadline. The INSERT also does not wait for a worker that has claimed the
--- earlier deadline.
+-- INSERT does not conflict with an earlier deadline. If a worker has claimed the earlier deadline, the INSERT does not
+-- wait for this worker.
 -- nullable: @correlation_id
 INSERT INTO deadlines (kind, entity_id, generation, due_at, correlation_id)
 SELECT @kind, entity_id, own_generation(), curhat_now() + make_interval(secs => @wait_seconds), @correlation_id
@@ -33,8 +33,8 @@ WHERE NOT EXISTS (SELECT 1 FROM armed)
 ON CONFLICT (kind, entity_id, generation) DO NOTHING
 
 -- name: disarm_deadlines :exec
--- Disarm the deadlines (armed → gone). If a worker has locked a deadline, the deadline stays, and its transition later
--- does nothing.
+-- Disarm the deadlines (armed → gone). The statement skips a deadline that a worker has locked, and the worker's
+-- transition then finds nothing to do.
 DELETE FROM deadlines WHERE id IN (
     SELECT id FROM deadlines WHERE kind = ANY (@kinds) AND entity_id = ANY (@entity_ids::uuid[])
     FOR UPDATE SKIP LOCKED
@@ -88,8 +88,8 @@ RETURNING kind, entity_id, generation, due_at, correlation_id, attempts,
 
 -- name: postpone_deadline :exec
 -- Postpone the deadline (armed → due again after @wait_seconds). If @is_parked is true, the statement also parks the
--- deadline until its next try. The statement counts the failed try only if @counts is true. A deadline that is already
--- parked keeps its `parked_at`. Stores the transition's error.
+-- deadline until its next try. If @counts is true, the statement adds 1 to the deadline's tries. A deadline that is
+-- already parked keeps its `parked_at`. Stores the transition's error.
 UPDATE deadlines
 SET attempts = attempts + @counts::boolean::integer, last_error = @last_error,
     due_at = curhat_now() + make_interval(secs => @wait_seconds),
@@ -100,7 +100,7 @@ WHERE id = @id
 SELECT count(*) AS parked FROM deadlines WHERE parked_at IS NOT NULL
 
 -- name: list_parked_deadlines :many
--- Read the parked deadlines, the longest parked first.
+-- Read the parked deadlines, in the order in which they were parked.
 -- row: ParkedDeadline
 -- nullable: correlation_id, last_error
 SELECT id, kind, entity_id, attempts, parked_at, due_at AS next_try_at, correlation_id, last_error

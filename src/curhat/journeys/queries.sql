@@ -5,10 +5,10 @@
 SELECT id FROM sessions WHERE customer_id = @customer_id AND status = 'active'
 
 -- name: refuse_if_decided :optional
--- Return whether the pairing of this request is open or decided. A decided pairing stays decided. Returns no row if the
--- request belongs to another mitra, or this mitra has won. If another mitra has won, the statement also stores the
--- refusal under the idempotency key. A key that already has an answer keeps this answer. `is_stored` is true if this
--- statement stored the refusal.
+-- Return the state of this request's pairing: still open, or already decided. A decided pairing stays decided. Returns
+-- no row if the request belongs to another mitra, or this mitra has won. If another mitra has won, the statement also
+-- stores the refusal under the idempotency key. If the key already has an answer, the statement does not replace that
+-- answer. `is_stored` is true if this statement stored the refusal.
 -- nullable: close_reason
 -- row: EarlyRefusal
 WITH asked AS MATERIALIZED (
@@ -33,11 +33,12 @@ FROM asked
 -- Let the mitra win the pairing if the accept fulfils every condition (2b.5). Request: offered → accepted. Pairing:
 -- open → matched. Payment: confirmed → served. The statement also starts the session, arms the deadline of the
 -- session's end, and closes the other requests. The statement locks payment, pairing, mitra and request, in this order.
--- The statement checks every condition after it holds all locks. If this accept did not win, the statement changes
--- nothing and returns no row. The statement explain_refusal then gives the reason. If the statement returns a row, the
--- caller's next statement adds 1 to the mitra's active_sessions. The comment of lock_mitras (presence) explains why the
--- addition needs a separate statement. The parameter @key_lock is the number of the idempotency key's advisory lock, or
--- null if the HTTP request has no key. If another HTTP request holds this advisory lock, the accept does not win.
+-- The statement first takes all locks, and then checks every condition. If this accept did not win, the statement
+-- changes nothing and returns no row. The statement explain_refusal then gives the reason. If the statement returns a
+-- row, the caller's next statement adds 1 to the mitra's active_sessions. The comment of lock_mitras (presence)
+-- explains why the addition needs a separate statement. The parameter @key_lock is the number of the idempotency key's
+-- advisory lock, or null if the HTTP request has no key. If another HTTP request holds this advisory lock, the accept
+-- does not win.
 -- nullable: @key_lock, @correlation_id, target_mitra_id, target_display_name
 -- row: AcceptedPairing
 WITH key AS MATERIALIZED (
@@ -62,7 +63,8 @@ WITH key AS MATERIALIZED (
     SELECT requests.* FROM requests JOIN locked_mitra ON requests.id = @request_id
     FOR NO KEY UPDATE OF requests
 ), moment AS MATERIALIZED (
-    -- Read the clock after all locks are held. If the clock were read before a lock wait, a late accept could win.
+    -- Read the clock only after all locks are taken. If the clock were read before a lock wait, a late accept could
+    -- win.
     SELECT curhat_now() AS now FROM locked_request
 ), won AS MATERIALIZED (
     SELECT pairing.id AS pairing_id, pairing.customer_id, payment.id AS payment_id, payment.offer_id,
@@ -78,8 +80,9 @@ WITH key AS MATERIALIZED (
     -- session after our commit.
     SELECT customers.call_name FROM customers JOIN won ON customers.id = won.customer_id FOR SHARE OF customers
 ), accept_request AS (
-    -- PostgreSQL evaluates CHECK constraints against the row version that this statement first read. That version
-    -- may be 'closed' if the request was offered again while we waited for a lock. So reset close_reason explicitly.
+    -- PostgreSQL evaluates CHECK constraints against the version of the request's row that this statement first read.
+    -- That version has the status 'closed' if another transaction offered the request again during our lock wait. So
+    -- reset close_reason explicitly.
     UPDATE requests SET status = 'accepted', close_reason = NULL, answered_at = won.now
     FROM won WHERE requests.id = @request_id
 ), match_pairing AS (
@@ -151,8 +154,9 @@ SELECT
             THEN 'request_closed'
         WHEN NOT mitras.online OR mitras.suspended_at IS NOT NULL THEN 'mitra_offline'
         WHEN mitras.active_sessions >= mitras.max_customers THEN 'at_capacity'
-        -- No reason for a refusal applies any more. Either the transaction that held the key's lock was rolled back, or
-        -- the clock was set back. The client must repeat the accept, because the repeated accept may win.
+        -- At this point, none of the reasons above applies any more. Either the transaction that held the key's lock
+        -- was rolled back, or the clock was set back. The client must repeat the accept, because the repeated accept
+        -- can win.
         ELSE 'in_progress'
     END AS outcome,
     requests.pairing_id, requests.close_reason
@@ -170,8 +174,8 @@ SELECT EXISTS (SELECT 1 FROM sessions WHERE customer_id = @customer_id AND mitra
 SELECT deadline_at FROM pairings WHERE id = @pairing_id AND status = 'open' AND deadline_at > curhat_now()
 
 -- name: list_requests_to_push :many
--- Find the requests of this pairing that may still need a push. The mitras of these requests can take a
--- customer, have a subscription that has not failed, and got no push about the request yet.
+-- Find the offered requests of this pairing that still lack a push. Each of the mitras can take a customer, has a
+-- subscription that has not failed, and got no push about the request yet.
 -- row: RequestPush
 SELECT requests.mitra_id AS user_id, requests.id AS subject_id, requests.id AS topic_id, requests.id AS request_id,
     requests.offered_at AS reason_at, pairings.deadline_at AS expires_at
@@ -190,8 +194,8 @@ WHERE requests.pairing_id = @pairing_id AND requests.status = 'offered'
     )
 
 -- name: find_match_to_push :optional
--- Read this session, if it still needs a push. A running session needs a push if it began within the last
--- @within_seconds and the customer got no push about it yet.
+-- Read this session. Returns no row if the session needs no push any more. A running session needs a push if it began
+-- within the last @within_seconds and the customer got no push about the session yet.
 -- row: SessionPush
 SELECT customer_id AS user_id, id AS subject_id, id AS topic_id, id AS session_id, started_at AS reason_at,
     ends_at AS expires_at
@@ -206,9 +210,9 @@ WHERE id = @session_id AND status = 'active' AND ends_at > curhat_now()
     )
 
 -- name: find_message_to_push :optional
--- Read the mitra's newest unread message in this session, if it still needs a push. A message needs a push if
--- the mitra sent it within the last @within_seconds, and the customer got no push about the message yet.
--- `expires_at` is the end of the session or one minute after the message, whichever is later.
+-- Read the mitra's newest unread message in this session. Returns no row if the message needs no push any more. A
+-- message needs a push if the mitra sent it within the last @within_seconds, and the customer got no push about the
+-- message yet. `expires_at` is the end of the session or one minute after the message, whichever is later.
 -- row: SessionPush
 SELECT sessions.customer_id AS user_id, newest.id AS subject_id, sessions.id AS topic_id, sessions.id AS session_id,
     newest.sent_at AS reason_at, greatest(sessions.ends_at, newest.sent_at + interval '1 minute') AS expires_at
@@ -227,8 +231,9 @@ WHERE sessions.id = @session_id
     )
 
 -- name: find_customer_message_to_push :optional
--- Read the customer's newest unread message in this running session, if it still needs a push. A message needs a push
--- if the customer sent it within the last @within_seconds, and the mitra got no push about the message yet.
+-- Read the customer's newest unread message in this running session. Returns no row if the message needs no push any
+-- more. A message needs a push if the customer sent it within the last @within_seconds, and the mitra got no push about
+-- the message yet.
 -- row: SessionPush
 SELECT sessions.mitra_id AS user_id, newest.id AS subject_id, sessions.id AS topic_id, sessions.id AS session_id,
     newest.sent_at AS reason_at, greatest(sessions.ends_at, newest.sent_at + interval '1 minute') AS expires_at
@@ -247,8 +252,8 @@ WHERE sessions.id = @session_id AND sessions.status = 'active'
     )
 
 -- name: find_extension_to_push :optional
--- Read this session's extension, if it still needs a push. An extension needs a push if it is pending and the mitra got
--- no push about the extension yet.
+-- Read this session's extension. Returns no row if the extension needs no push any more. An extension needs a push if
+-- it is pending and the mitra got no push about the extension yet.
 -- row: SessionPush
 SELECT sessions.mitra_id AS user_id, extensions.id AS subject_id, extensions.id AS topic_id,
     sessions.id AS session_id, extensions.requested_at AS reason_at, extensions.deadline_at AS expires_at

@@ -46,7 +46,8 @@ VALUES ($1, $2, $3, $4, $5, $6)
 async def insert_answer(
     db: Executor, /, *, role: str, user_id: UUID, key: str, fingerprint: bytes, status: int, body: str
 ) -> None:
-    """Insert the answer of a key (nothing → answered). A second answer under the same key violates the primary key."""
+    """Insert the answer of a key (nothing → answered). A second answer under the same idempotency key violates the table's
+    primary key."""
     await db.execute(INSERT_ANSWER, role, user_id, key, fingerprint, status, body)
 
 

@@ -11,7 +11,8 @@ FROM lock
 LEFT JOIN idempotency_keys AS stored ON stored.role = @role AND stored.user_id = @user_id AND stored.key = @key
 
 -- name: insert_answer :exec
--- Insert the answer of a key (nothing → answered). A second answer under the same key violates the primary key.
+-- Insert the answer of a key (nothing → answered). A second answer under the same idempotency key violates the table's
+-- primary key.
 INSERT INTO idempotency_keys (role, user_id, key, fingerprint, status, body)
 VALUES (@role, @user_id, @key, @fingerprint, @status, @body)
 

@@ -119,8 +119,8 @@ WHERE subscriptions.role = 'mitra' AND subscriptions.user_id = $2 AND messages.k
 async def seconds_until_test_allowed(
     db: Executor, /, *, seconds_per_test: float, mitra_id: UUID
 ) -> float | None:
-    """Compute the seconds until the mitra may send another test. The result is null if the mitra has sent no test, and
-    negative if the wait is over."""
+    """Compute the seconds until the mitra is allowed to send another test push. The result is null if the mitra has sent no
+    test push, and negative if the wait is over."""
     row = await db.fetchrow(SECONDS_UNTIL_TEST_ALLOWED, seconds_per_test, mitra_id)
     if row is None:
         raise NoRow(SECONDS_UNTIL_TEST_ALLOWED)
@@ -187,8 +187,9 @@ async def enqueue_messages(
     reason_at: Sequence[datetime],
     expires_at: Sequence[datetime],
 ) -> None:
-    """Insert push messages that wait to be sent. An existing message of the same kind and subject for an earlier reason
-    gets the new content, and waits again. A subscription that was deleted meanwhile gets no message."""
+    """Insert push messages that wait to be sent. If a message of this kind and subject has an earlier `reason_at`, the
+    statement replaces its content, and the message waits again. A subscription that was deleted meanwhile gets no
+    message."""
     await db.execute(
         ENQUEUE_MESSAGES, subscription_ids, kinds, subject_ids, topics, payloads, reason_at, expires_at
     )

@@ -40,8 +40,8 @@ UPDATE mitras SET last_seen_at = greatest(last_seen_at, curhat_now()) WHERE id =
 DELETE FROM push_subscriptions WHERE role = @role AND user_id = @user_id AND endpoint = @endpoint
 
 -- name: seconds_until_test_allowed :one
--- Compute the seconds until the mitra may send another test. The result is null if the mitra has sent no test, and
--- negative if the wait is over.
+-- Compute the seconds until the mitra is allowed to send another test push. The result is null if the mitra has sent no
+-- test push, and negative if the wait is over.
 -- nullable: seconds
 SELECT extract(epoch FROM max(messages.reason_at) + make_interval(secs => @seconds_per_test) - curhat_now())::float8
     AS seconds
@@ -62,8 +62,9 @@ WHERE role = @role AND user_id = ANY (@user_ids::uuid[]) AND failed_at IS NULL
 ORDER BY user_id, id
 
 -- name: enqueue_messages :exec
--- Insert push messages that wait to be sent. An existing message of the same kind and subject for an earlier reason
--- gets the new content, and waits again. A subscription that was deleted meanwhile gets no message.
+-- Insert push messages that wait to be sent. If a message of this kind and subject has an earlier `reason_at`, the
+-- statement replaces its content, and the message waits again. A subscription that was deleted meanwhile gets no
+-- message.
 INSERT INTO push_messages (subscription_id, kind, subject_id, topic, payload, reason_at, expires_at)
 SELECT given.subscription_id, given.kind, given.subject_id, given.topic, given.payload, given.reason_at,
     given.expires_at

@@ -104,7 +104,7 @@ async def open_targeted(
 ) -> OpenedPairing:
     """Open a targeted pairing (nothing → open). If the mitra can take a customer and @is_reachable is true, the statement
     arms the window's deadline and inserts a request. Otherwise the pairing is open without a deadline and without a
-    request, and `asked` is empty. The statement locks the mitra FOR SHARE, because a toggle or an accept may change the
+    request, and `asked` is empty. The statement locks the mitra FOR SHARE, because a toggle or an accept can change the
     mitra at the same time. If the toggle or accept commits first, this statement sees the change. If this statement
     locks the mitra first, the toggle or accept waits, and then withdraws the request."""
     row = await db.fetchrow(OPEN_TARGETED, is_reachable, mitra_id, window_seconds, payment_id, correlation_id)
@@ -140,10 +140,10 @@ SELECT id FROM locked_pairing WHERE status = 'open' AND deadline_at > curhat_now
 
 
 async def share_open_pairing(db: Executor, /, *, pairing_id: UUID) -> UUID | None:
-    """Lock the pairing FOR SHARE if it is open, so that it stays open until this transaction ends. Returns no row if the
+    """If the pairing is open, lock it FOR SHARE, so that it stays open until this transaction ends. Returns no row if the
     pairing is decided, or another transaction is deciding the pairing. The statement does not wait for a transaction
-    that is deciding the pairing. If the pairing stays open, the next round of offers includes the pairing a few seconds
-    later."""
+    that is deciding the pairing. If that transaction leaves the pairing open, the next round of offers includes the
+    pairing a few seconds later."""
     row = await db.fetchrow(SHARE_OPEN_PAIRING, pairing_id)
     if row is None:
         return None
@@ -292,7 +292,7 @@ WHERE locked_pairings.status = 'open'
 
 async def lock_windows(db: Executor, /, *, pairing_ids: Sequence[UUID]) -> list[LockWindowsRow]:
     """Lock all payments of these pairings in id order, and then the pairings in id order. Returns the pairings that are
-    open. `is_over` is true if the window had passed when this statement held all locks."""
+    open. `is_over` is true if the window had passed when this statement got the last lock."""
     return [LockWindowsRow(*row) for row in await db.fetch(LOCK_WINDOWS, pairing_ids)]
 
 
@@ -389,8 +389,8 @@ async def fail_pairings_with_fallback(
     failure_tags: Sequence[FailureTag],
     correlation_id: str | None,
 ) -> None:
-    """Fail each pairing with its tag (open → failed), and offer the fallback. Each customer then has @answer_minutes to say
-    whether the service may ask other mitras. The statement arms the deadline for this answer."""
+    """Fail each pairing with its tag (open → failed), and offer the fallback. Each customer then has @answer_minutes to
+    decide whether the service asks other mitras. The statement arms the deadline for this answer."""
     await db.execute(FAIL_PAIRINGS_WITH_FALLBACK, answer_minutes, pairing_ids, failure_tags, correlation_id)
 
 
@@ -500,7 +500,7 @@ WHERE failed_pairing_events.payment_id = ANY ($1::uuid[])
 
 
 async def link_events_to_cases(db: Executor, /, *, payment_ids: Sequence[UUID]) -> None:
-    """Set the case_id of each event of these payments to the review case of the event's payment."""
+    """In each event of these payments, set case_id to the id of the payment's review case."""
     await db.execute(LINK_EVENTS_TO_CASES, payment_ids)
 
 
@@ -558,9 +558,9 @@ WHERE payments.id = ANY ($1::uuid[])
 
 
 async def list_payment_views(db: Executor, /, *, payment_ids: Sequence[UUID]) -> list[PaymentViewRow]:
-    """Read these payments as customers see them, each with its latest pairing. If the payment has a blast, the blast is the
-    latest pairing, because no pairing comes after a blast. The statement does not sort the pairings by id, because ids
-    are not in order of time after the clock was set back."""
+    """Read the columns of these payments that customers see, each payment with its latest pairing. If the payment has a
+    blast, the blast is the latest pairing, because no pairing comes after a blast. The statement does not sort the
+    pairings by id, because ids are out of time order if the clock was set back."""
     return [PaymentViewRow(*row) for row in await db.fetch(LIST_PAYMENT_VIEWS, payment_ids)]
 
 
@@ -581,7 +581,7 @@ WHERE pairing.id = $1
 
 
 async def read_pairing_view(db: Executor, /, *, pairing_id: UUID) -> PaymentViewRow | None:
-    """Read a pairing and its payment, as the customer sees them."""
+    """Read the columns of a pairing and its payment that the customer sees."""
     row = await db.fetchrow(READ_PAIRING_VIEW, pairing_id)
     if row is None:
         return None
@@ -604,8 +604,8 @@ SELECT coalesce(
 
 async def find_current_payment(db: Executor, /, *, customer_id: UUID) -> UUID | None:
     """Find the payment that the app shows to a returning customer. The app shows the customer's open payment. If no payment
-    is open, the app shows the latest payment if its status is `unserved`. The result is null if the app shows no
-    payment."""
+    is open and the latest payment has the status `unserved`, the app shows the latest payment. The result is null if the
+    app shows no payment."""
     row = await db.fetchrow(FIND_CURRENT_PAYMENT, customer_id)
     if row is None:
         raise NoRow(FIND_CURRENT_PAYMENT)

@@ -40,7 +40,7 @@ SELECT open_pairing.id, ARRAY(SELECT mitra_id FROM ask_mitras) AS asked FROM ope
 -- name: open_targeted :one
 -- Open a targeted pairing (nothing → open). If the mitra can take a customer and @is_reachable is true, the statement
 -- arms the window's deadline and inserts a request. Otherwise the pairing is open without a deadline and without a
--- request, and `asked` is empty. The statement locks the mitra FOR SHARE, because a toggle or an accept may change the
+-- request, and `asked` is empty. The statement locks the mitra FOR SHARE, because a toggle or an accept can change the
 -- mitra at the same time. If the toggle or accept commits first, this statement sees the change. If this statement
 -- locks the mitra first, the toggle or accept waits, and then withdraws the request.
 -- nullable: @correlation_id
@@ -81,10 +81,10 @@ ORDER BY pairings.id
 LIMIT 100
 
 -- name: share_open_pairing :optional
--- Lock the pairing FOR SHARE if it is open, so that it stays open until this transaction ends. Returns no row if the
+-- If the pairing is open, lock it FOR SHARE, so that it stays open until this transaction ends. Returns no row if the
 -- pairing is decided, or another transaction is deciding the pairing. The statement does not wait for a transaction
--- that is deciding the pairing. If the pairing stays open, the next round of offers includes the pairing a few seconds
--- later.
+-- that is deciding the pairing. If that transaction leaves the pairing open, the next round of offers includes the
+-- pairing a few seconds later.
 WITH locked_pairing AS MATERIALIZED (SELECT * FROM pairings WHERE id = @pairing_id FOR SHARE SKIP LOCKED)
 SELECT id FROM locked_pairing WHERE status = 'open' AND deadline_at > curhat_now()
 
@@ -133,7 +133,7 @@ SELECT status AS request_status, close_reason FROM requests WHERE id = @request_
 
 -- name: lock_windows :many
 -- Lock all payments of these pairings in id order, and then the pairings in id order. Returns the pairings that are
--- open. `is_over` is true if the window had passed when this statement held all locks.
+-- open. `is_over` is true if the window had passed when this statement got the last lock.
 WITH locked_payments AS MATERIALIZED (
     SELECT id FROM payments
     WHERE id = ANY (ARRAY(SELECT payment_id FROM pairings WHERE id = ANY (@pairing_ids::uuid[])))
@@ -145,7 +145,7 @@ WITH locked_payments AS MATERIALIZED (
     ORDER BY id
     FOR NO KEY UPDATE
 ), moment AS MATERIALIZED (
-    -- PostgreSQL reads the clock after it holds all locks, because count(*) reads all of locked_pairings.
+    -- PostgreSQL takes all locks before it reads the clock, because count(*) reads all of locked_pairings.
     SELECT curhat_now() AS now, count(*) AS locks FROM locked_pairings
 )
 SELECT locked_pairings.id, locked_pairings.payment_id, locked_pairings.deadline_at,
@@ -183,8 +183,8 @@ FROM unnest(@pairing_ids::uuid[], @failure_tags::text[]) AS failure (pairing_id,
 WHERE pairings.id = failure.pairing_id
 
 -- name: fail_pairings_with_fallback :exec
--- Fail each pairing with its tag (open → failed), and offer the fallback. Each customer then has @answer_minutes to say
--- whether the service may ask other mitras. The statement arms the deadline for this answer.
+-- Fail each pairing with its tag (open → failed), and offer the fallback. Each customer then has @answer_minutes to
+-- decide whether the service asks other mitras. The statement arms the deadline for this answer.
 -- nullable: @correlation_id
 WITH fail_pairings AS (
     UPDATE pairings SET status = 'failed', failure_tag = failure.tag, decided_at = curhat_now(),
@@ -243,7 +243,7 @@ SELECT payment_id, id, failure_tag, kind, target_mitra_id FROM pairings WHERE id
 ORDER BY id
 
 -- name: link_events_to_cases :exec
--- Set the case_id of each event of these payments to the review case of the event's payment.
+-- In each event of these payments, set case_id to the id of the payment's review case.
 UPDATE failed_pairing_events SET case_id = review_cases.id
 FROM review_cases
 WHERE failed_pairing_events.payment_id = ANY (@payment_ids::uuid[])
@@ -255,9 +255,9 @@ WHERE failed_pairing_events.payment_id = ANY (@payment_ids::uuid[])
 INSERT INTO failed_pairing_events (payment_id, tag) SELECT unnest(@payment_ids::uuid[]), 'payment_session_expired'
 
 -- name: list_payment_views :many
--- Read these payments as customers see them, each with its latest pairing. If the payment has a blast, the blast is the
--- latest pairing, because no pairing comes after a blast. The statement does not sort the pairings by id, because ids
--- are not in order of time after the clock was set back.
+-- Read the columns of these payments that customers see, each payment with its latest pairing. If the payment has a
+-- blast, the blast is the latest pairing, because no pairing comes after a blast. The statement does not sort the
+-- pairings by id, because ids are out of time order if the clock was set back.
 -- nullable: target_mitra_id, target_display_name, pairing_id, pairing_kind, pairing_status, pairing_deadline_at
 -- nullable: pairing_failure_tag, fallback_status, fallback_answer_by, session_id
 -- row: PaymentViewRow
@@ -277,7 +277,7 @@ LEFT JOIN sessions ON sessions.pairing_id = pairing.id
 WHERE payments.id = ANY (@payment_ids::uuid[])
 
 -- name: read_pairing_view :optional
--- Read a pairing and its payment, as the customer sees them.
+-- Read the columns of a pairing and its payment that the customer sees.
 -- nullable: target_mitra_id, target_display_name, pairing_id, pairing_kind, pairing_status, pairing_deadline_at
 -- nullable: pairing_failure_tag, fallback_status, fallback_answer_by, session_id
 -- row: PaymentViewRow
@@ -296,8 +296,8 @@ WHERE pairing.id = @pairing_id
 
 -- name: find_current_payment :one
 -- Find the payment that the app shows to a returning customer. The app shows the customer's open payment. If no payment
--- is open, the app shows the latest payment if its status is `unserved`. The result is null if the app shows no
--- payment.
+-- is open and the latest payment has the status `unserved`, the app shows the latest payment. The result is null if the
+-- app shows no payment.
 -- nullable: id
 SELECT coalesce(
     (

@@ -64,9 +64,9 @@ ORDER BY id DESC OFFSET $4 - 1 LIMIT 1
 async def find_opening_wait(
     db: Executor, /, *, window_seconds: float, customer_id: UUID, purpose: Purpose, max_payments: int
 ) -> float | None:
-    """Count the customer's payments of this purpose from the newest, and find payment number @max_payments. Returns the
-    seconds until this payment is @window_seconds old. Until then, the window contains @max_payments payments of the
-    customer. Returns no row if the customer has fewer payments of this purpose."""
+    """Number the customer's payments of this purpose, newest first, and find payment number @max_payments. Returns the
+    seconds until this payment is @window_seconds old. While this payment is younger, the last @window_seconds contain
+    @max_payments payments of the customer. Returns no row if the customer has fewer payments of this purpose."""
     row = await db.fetchrow(FIND_OPENING_WAIT, window_seconds, customer_id, purpose, max_payments)
     if row is None:
         return None
@@ -93,7 +93,7 @@ ORDER BY begun_at DESC OFFSET $4 - 1 LIMIT 1
 async def find_confirmation_wait(
     db: Executor, /, *, customer_id: UUID, max_payments: int, window_seconds: float, max_confirmations: int
 ) -> float | None:
-    """Count the customer's confirmations from the newest, and find confirmation number @max_confirmations. Returns the
+    """Number the customer's confirmations, newest first, and find confirmation number @max_confirmations. Returns the
     seconds until this confirmation is @window_seconds old. A confirmation is a charge attempt for a session, or a
     confirmed trial. The statement reads only the newest @max_payments payments. A customer has one open payment at a
     time, so no other payment can have a confirmation within the window. Returns no row if these payments have fewer than
@@ -366,7 +366,7 @@ SELECT EXISTS (
 
 
 async def has_other_charge(db: Executor, /, *, payment_id: UUID, attempt_id: UUID) -> bool:
-    """Return whether another attempt of the payment charged the customer, or may still charge the customer."""
+    """Return whether another attempt of the payment charged the customer, or can still charge the customer."""
     row = await db.fetchrow(HAS_OTHER_CHARGE, payment_id, attempt_id)
     if row is None:
         raise NoRow(HAS_OTHER_CHARGE)
@@ -398,7 +398,7 @@ RETURNING id
 async def request_refund(
     db: Executor, /, *, payment_id: UUID, charge_key: UUID, amount_rp: int, refund_reason: RefundReason
 ) -> UUID | None:
-    """Request a refund (nothing → requested). The charge may have earlier refunds that failed. Returns no row if the charge
+    """Request a refund (nothing → requested). The charge can have earlier refunds that failed. Returns no row if the charge
     is already refunded, or its refund is already requested."""
     row = await db.fetchrow(REQUEST_REFUND, payment_id, charge_key, amount_rp, refund_reason)
     if row is None:
@@ -508,7 +508,7 @@ WHERE charge_attempt_id = $1 AND status <> 'failed' AND id <> $2
 
 
 async def find_other_live_refund(db: Executor, /, *, charge_key: UUID, refund_id: UUID) -> LiveRefund | None:
-    """Find the charge's other refund that is requested or done. A charge has at most one such refund."""
+    """Find the charge's other refund that is requested or done. A charge has at most one refund that is requested or done."""
     row = await db.fetchrow(FIND_OTHER_LIVE_REFUND, charge_key, refund_id)
     if row is None:
         return None
@@ -538,8 +538,8 @@ RETURNING payments.id
 
 
 async def mark_payment_refunded(db: Executor, /, *, payment_id: UUID, refund_id: UUID) -> UUID | None:
-    """Mark the payment as refunded (served or unserved → refunded). The refund must be an operator's decision. The charge
-    of the refund must be `approved`, and not a late approval. Returns no row if the refund does not meet these
+    """Mark the payment as refunded (served or unserved → refunded). The refund must come from an operator's decision. The
+    charge of the refund must be `approved`, and not a late approval. Returns no row if the refund does not meet these
     conditions, or the payment has another status."""
     row = await db.fetchrow(MARK_PAYMENT_REFUNDED, payment_id, refund_id)
     if row is None:
@@ -561,7 +561,7 @@ WHERE review_cases.status = 'open' OR EXISTS (
 
 async def open_cases(db: Executor, /, *, case_reason: CaseReason, payment_ids: Sequence[UUID]) -> None:
     """Open one review case per payment (nothing → open). A decided case opens again if the payment has an undelivered
-    charge without a decision. A trigger then stores the earlier decision. An open case gets the newer reason. Any other
-    case stays unchanged. The statement locks the existing cases, so a concurrent decision waits, and then sees the
-    charge."""
+    charge without a decision. A trigger then stores the earlier decision. If a case is open, @case_reason replaces its
+    earlier reason. A case that is neither open nor opened again stays unchanged. The statement locks the existing cases,
+    so a concurrent decision waits, and then sees the charge."""
     await db.execute(OPEN_CASES, case_reason, payment_ids)

@@ -14,15 +14,15 @@ ON CONFLICT (customer_id) WHERE purpose = 'session' AND status IN ('pending', 'c
 RETURNING id, expires_at
 
 -- name: find_opening_wait :optional
--- Count the customer's payments of this purpose from the newest, and find payment number @max_payments. Returns the
--- seconds until this payment is @window_seconds old. Until then, the window contains @max_payments payments of the
--- customer. Returns no row if the customer has fewer payments of this purpose.
+-- Number the customer's payments of this purpose, newest first, and find payment number @max_payments. Returns the
+-- seconds until this payment is @window_seconds old. While this payment is younger, the last @window_seconds contain
+-- @max_payments payments of the customer. Returns no row if the customer has fewer payments of this purpose.
 SELECT extract(epoch FROM created_at + make_interval(secs => @window_seconds) - curhat_now())::float8 AS wait_seconds
 FROM payments WHERE customer_id = @customer_id AND purpose = @purpose
 ORDER BY id DESC OFFSET @max_payments - 1 LIMIT 1
 
 -- name: find_confirmation_wait :optional
--- Count the customer's confirmations from the newest, and find confirmation number @max_confirmations. Returns the
+-- Number the customer's confirmations, newest first, and find confirmation number @max_confirmations. Returns the
 -- seconds until this confirmation is @window_seconds old. A confirmation is a charge attempt for a session, or a
 -- confirmed trial. The statement reads only the newest @max_payments payments. A customer has one open payment at a
 -- time, so no other payment can have a confirmation within the window. Returns no row if these payments have fewer than
@@ -109,7 +109,7 @@ WITH locked_payments AS MATERIALIZED (
     ORDER BY id
     FOR NO KEY UPDATE
 ), moment AS MATERIALIZED (
-    -- PostgreSQL reads the clock after it holds all locks, because count(*) reads all of locked_payments.
+    -- PostgreSQL takes all locks before it reads the clock, because count(*) reads all of locked_payments.
     SELECT curhat_now() AS now, count(*) AS locks FROM locked_payments
 ), expire_due AS (
     UPDATE payments SET status = 'expired', closed_at = moment.now
@@ -145,7 +145,7 @@ UPDATE charge_attempts SET status = @attempt_status, answered_at = curhat_now(),
 WHERE id = @attempt_id
 
 -- name: has_other_charge :one
--- Return whether another attempt of the payment charged the customer, or may still charge the customer.
+-- Return whether another attempt of the payment charged the customer, or can still charge the customer.
 SELECT EXISTS (
     SELECT 1 FROM charge_attempts
     WHERE payment_id = @payment_id AND id <> @attempt_id AND status IN ('approved', 'started')
@@ -155,7 +155,7 @@ SELECT EXISTS (
 SELECT count(*)::integer AS attempts FROM charge_attempts WHERE payment_id = @payment_id
 
 -- name: request_refund :optional
--- Request a refund (nothing → requested). The charge may have earlier refunds that failed. Returns no row if the charge
+-- Request a refund (nothing → requested). The charge can have earlier refunds that failed. Returns no row if the charge
 -- is already refunded, or its refund is already requested.
 INSERT INTO refunds (payment_id, charge_attempt_id, amount_rp, reason)
 VALUES (@payment_id, @charge_key, @amount_rp, @refund_reason)
@@ -196,7 +196,7 @@ SELECT charge_attempt_id AS charge_key, amount_rp, reason AS refund_reason, stat
 WHERE id = @refund_id FOR NO KEY UPDATE
 
 -- name: find_other_live_refund :optional
--- Find the charge's other refund that is requested or done. A charge has at most one such refund.
+-- Find the charge's other refund that is requested or done. A charge has at most one refund that is requested or done.
 -- row: LiveRefund
 SELECT id, status AS refund_status FROM refunds
 WHERE charge_attempt_id = @charge_key AND status <> 'failed' AND id <> @refund_id
@@ -208,8 +208,8 @@ UPDATE refunds SET status = @refund_status, gateway_reason = @gateway_reason, an
 WHERE id = @refund_id
 
 -- name: mark_payment_refunded :optional
--- Mark the payment as refunded (served or unserved → refunded). The refund must be an operator's decision. The charge
--- of the refund must be `approved`, and not a late approval. Returns no row if the refund does not meet these
+-- Mark the payment as refunded (served or unserved → refunded). The refund must come from an operator's decision. The
+-- charge of the refund must be `approved`, and not a late approval. Returns no row if the refund does not meet these
 -- conditions, or the payment has another status.
 UPDATE payments SET status = 'refunded'
 FROM refunds JOIN charge_attempts ON charge_attempts.id = refunds.charge_attempt_id
@@ -219,9 +219,9 @@ RETURNING payments.id
 
 -- name: open_cases :exec
 -- Open one review case per payment (nothing → open). A decided case opens again if the payment has an undelivered
--- charge without a decision. A trigger then stores the earlier decision. An open case gets the newer reason. Any other
--- case stays unchanged. The statement locks the existing cases, so a concurrent decision waits, and then sees the
--- charge.
+-- charge without a decision. A trigger then stores the earlier decision. If a case is open, @case_reason replaces its
+-- earlier reason. A case that is neither open nor opened again stays unchanged. The statement locks the existing cases,
+-- so a concurrent decision waits, and then sees the charge.
 INSERT INTO review_cases (payment_id, reason, amount_rp)
 SELECT id, @case_reason, amount_rp FROM payments WHERE id = ANY (@payment_ids::uuid[]) ORDER BY id
 ON CONFLICT (payment_id) DO UPDATE SET status = 'open', reason = excluded.reason

@@ -39,9 +39,10 @@ async def read_mitra_states(
 ) -> list[MitraState]:
     """Read the columns on which the availability of these mitras depends. `push_reachable_seconds` is the number of seconds
     for which push can still reach the mitra. Push reaches the mitra until @push_window_seconds after last_seen_at. The
-    number is 0 if the mitra has no subscription, or if all subscriptions of the mitra have failed. A change of another
-    availability column increases `availability_version`, but the passing of time does not. After a failover, every
-    version is higher than before."""
+    number is 0 if the mitra has no subscription, or if all subscriptions of the mitra have failed.
+    `availability_version` increases when the toggle, the suspension, active_sessions, max_customers or push_ready
+    changes. The version does not increase when `push_reachable_seconds` falls with time. After a failover, every version
+    is higher than before."""
     return [MitraState(*row) for row in await db.fetch(READ_MITRA_STATES, push_window_seconds, mitra_ids)]
 
 
@@ -62,12 +63,12 @@ async def lock_mitras(db: Executor, /, *, mitra_ids: Sequence[UUID]) -> list[Loc
     Example of the deadlock:
     T0 has changed the mitra and has not committed.
     T1 inserts a request for the mitra, and so holds FOR KEY SHARE on the old row version.
-    T2 runs one statement that locks and changes the mitra, and waits for T0.
+    T2 starts one statement that both locks and changes the mitra. T2 waits for T0.
     T3 wants to lock the mitra too, and waits behind T2.
     T0 commits, and T2 locks the new row version.
     T2 then tries to lock the old row version, because its statement read this version at the start.
     T2 must wait, because T1 holds a lock on the old row version.
-    T3 is already in the queue for the old row version, so T2 waits behind T3 while T3 waits for T2."""
+    T3 is already in the queue for the old row version, so T2 waits behind T3, and T3 waits for T2."""
     return [LockedMitra(*row) for row in await db.fetch(LOCK_MITRAS, mitra_ids)]
 
 
@@ -102,8 +103,8 @@ WHERE push_ready AND online AND suspended_at IS NULL
 
 
 async def read_push_reachable_mitras(db: Executor, /, *, push_window_seconds: float) -> list[UUID]:
-    """Find the mitras whom push can reach. Such a mitra is online and not suspended, has a subscription that has not
-    failed, and was last seen within @push_window_seconds."""
+    """Find the mitras whom push can reach now. Push can reach a mitra who is online and not suspended, has a subscription
+    that has not failed, and was last seen within @push_window_seconds."""
     return [row[0] for row in await db.fetch(READ_PUSH_REACHABLE_MITRAS, push_window_seconds)]
 
 

@@ -1,9 +1,10 @@
 -- name: read_mitra_states :many
 -- Read the columns on which the availability of these mitras depends. `push_reachable_seconds` is the number of seconds
 -- for which push can still reach the mitra. Push reaches the mitra until @push_window_seconds after last_seen_at. The
--- number is 0 if the mitra has no subscription, or if all subscriptions of the mitra have failed. A change of another
--- availability column increases `availability_version`, but the passing of time does not. After a failover, every
--- version is higher than before.
+-- number is 0 if the mitra has no subscription, or if all subscriptions of the mitra have failed.
+-- `availability_version` increases when the toggle, the suspension, active_sessions, max_customers or push_ready
+-- changes. The version does not increase when `push_reachable_seconds` falls with time. After a failover, every version
+-- is higher than before.
 -- row: MitraState
 SELECT id, display_name, online, suspended_at IS NOT NULL AS suspended, can_take_customer, active_sessions,
     max_customers,
@@ -22,12 +23,12 @@ WHERE id = ANY (@mitra_ids::uuid[])
 -- Example of the deadlock:
 --   T0 has changed the mitra and has not committed.
 --   T1 inserts a request for the mitra, and so holds FOR KEY SHARE on the old row version.
---   T2 runs one statement that locks and changes the mitra, and waits for T0.
+--   T2 starts one statement that both locks and changes the mitra. T2 waits for T0.
 --   T3 wants to lock the mitra too, and waits behind T2.
 --   T0 commits, and T2 locks the new row version.
 --   T2 then tries to lock the old row version, because its statement read this version at the start.
 --   T2 must wait, because T1 holds a lock on the old row version.
---   T3 is already in the queue for the old row version, so T2 waits behind T3 while T3 waits for T2.
+--   T3 is already in the queue for the old row version, so T2 waits behind T3, and T3 waits for T2.
 --
 -- row: LockedMitra
 SELECT id, online FROM mitras WHERE id = ANY (@mitra_ids::uuid[]) ORDER BY id FOR NO KEY UPDATE
@@ -46,8 +47,8 @@ RETURNING id, display_name, online, suspended_at IS NOT NULL AS suspended, can_t
     availability_version + (SELECT ordered_version(0)) AS availability_version
 
 -- name: read_push_reachable_mitras :many
--- Find the mitras whom push can reach. Such a mitra is online and not suspended, has a subscription that has not
--- failed, and was last seen within @push_window_seconds.
+-- Find the mitras whom push can reach now. Push can reach a mitra who is online and not suspended, has a subscription
+-- that has not failed, and was last seen within @push_window_seconds.
 SELECT id FROM mitras
 WHERE push_ready AND online AND suspended_at IS NULL
     AND last_seen_at > (SELECT curhat_now() - make_interval(secs => @push_window_seconds))

@@ -48,7 +48,7 @@ FROM offers WHERE id = $2 AND purpose = $3 AND withdrawn_at IS NULL
 async def find_offer(
     db: Executor, /, *, customer_id: UUID, id: UUID, purpose: Purpose
 ) -> FindOfferRow | None:
-    """Read one current offer. `is_used_up` is true if the offer is the trial and this customer may no longer use the trial.
+    """Read one current offer. `is_used_up` is true if the offer is the trial and this customer can no longer use the trial.
     Returns no row if the offer is unknown, withdrawn or for another purpose."""
     row = await db.fetchrow(FIND_OFFER, customer_id, id, purpose)
     if row is None:

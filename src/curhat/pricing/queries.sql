@@ -10,7 +10,7 @@ WHERE purpose = @purpose AND withdrawn_at IS NULL
 ORDER BY is_trial DESC, duration_minutes
 
 -- name: find_offer :optional
--- Read one current offer. `is_used_up` is true if the offer is the trial and this customer may no longer use the trial.
+-- Read one current offer. `is_used_up` is true if the offer is the trial and this customer can no longer use the trial.
 -- Returns no row if the offer is unknown, withdrawn or for another purpose.
 SELECT id, duration_minutes, price_rp, is_trial, is_trial AND trial_is_used(@customer_id) AS is_used_up
 FROM offers WHERE id = @id AND purpose = @purpose AND withdrawn_at IS NULL

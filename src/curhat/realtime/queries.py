@@ -82,7 +82,8 @@ SELECT curhat_now() AS server_now, curhat_timeline() AS timeline
 
 
 async def read_clock_and_timeline(db: Executor, /) -> ClockAndTimeline:
-    """Read the database's clock, and PostgreSQL's timeline. If the timeline has changed, commits may be lost."""
+    """Read the database's clock, and PostgreSQL's timeline. If the timeline has changed, it is possible that commits were
+    lost."""
     row = await db.fetchrow(READ_CLOCK_AND_TIMELINE)
     if row is None:
         raise NoRow(READ_CLOCK_AND_TIMELINE)

@@ -21,7 +21,8 @@ ON CONFLICT (role, user_id) DO UPDATE SET head = streams.head
 RETURNING epoch_on_timeline(epoch) AS epoch, head AS seq, curhat_now() AS server_now
 
 -- name: read_clock_and_timeline :one
--- Read the database's clock, and PostgreSQL's timeline. If the timeline has changed, commits may be lost.
+-- Read the database's clock, and PostgreSQL's timeline. If the timeline has changed, it is possible that commits were
+-- lost.
 -- row: ClockAndTimeline
 SELECT curhat_now() AS server_now, curhat_timeline() AS timeline
 

@@ -95,13 +95,13 @@ async def send_messages(
     client_message_ids: Sequence[str],
     texts: Sequence[str],
 ) -> list[SendRow]:
-    """Store each message whose sender is a member of its session, if the session runs. Each array has one element per
-    message. Returns a row for each message whose sender is a member. `id` is null if this statement did not store the
-    message. A message whose `id` is null is already stored, or its session is over. The statement reads the clock after
-    it has taken the last lock. So the statement stores no message if the session's time ran out during a lock wait. The
-    locks also ensure that the ids of a session's messages grow in commit order.
+    """Store each message whose session runs and whose sender is a member of the session. Each array has one element per
+    message. Returns a row for each message whose sender is a member of the session. `id` is null if this statement did
+    not store the message. If `id` is null, the message is already stored, or its session is over. The statement reads
+    the clock after it has taken the last lock. So the statement stores no message if the session's time ran out during a
+    lock wait. The locks also ensure that the ids of a session's messages grow in commit order.
     For each stored message, the statement also appends the event message.created to the streams of both members.
-    `customer_seq` and `mitra_seq` are the numbers of these events. `told_at` is their time.
+    `customer_seq` and `mitra_seq` are the numbers of these events. `told_at` is the time of these events.
     From now on, no lock wait of the transaction lasts longer than @lock_timeout. If @lock_timeout is null, the limit of
     the connection stays."""
     return [
@@ -119,7 +119,8 @@ CROSS JOIN LATERAL pg_advisory_xact_lock(hashtextextended('messages of ' || send
 
 
 async def lock_senders(db: Executor, /, *, senders: Sequence[str], user_ids: Sequence[UUID]) -> None:
-    """Take the advisory locks of these people's messages, in the given order. Each array has one element per person."""
+    """Take one advisory lock per sender, in the given order. Two transactions that send messages of the same person then
+    run one after the other. Each array has one element per person."""
     await db.execute(LOCK_SENDERS, senders, user_ids)
 
 
@@ -382,9 +383,8 @@ ORDER BY sessions.id
 
 
 async def list_sessions(db: Executor, /, *, session_ids: Sequence[UUID]) -> list[SessionRow]:
-    """Read these sessions, oldest first. Each row has the mitra's display name, which the customer may see, and the
-    customer's call name, which the mitra may see. Each row also has the session's open extension or, if no
-    extension is open, its latest extension."""
+    """Read these sessions, oldest first. Each row has the mitra's display name for the customer, and the customer's call
+    name for the mitra. Each row also has the session's open extension or, if no extension is open, its latest extension."""
     return [SessionRow(*row) for row in await db.fetch(LIST_SESSIONS, session_ids)]
 
 
@@ -435,8 +435,8 @@ SELECT id FROM sessions WHERE customer_id = $1 AND id < $2 ORDER BY id DESC LIMI
 async def list_past_sessions_of_customer(
     db: Executor, /, *, user_id: UUID, before_id: UUID, max_sessions: int
 ) -> list[UUID]:
-    """Find the newest sessions before @before_id. The statement has no other condition, so PostgreSQL finds the
-    rows by one index and reads no other rows."""
+    """Find the newest sessions that are older than the session @before_id. The statement has no other condition, so
+    PostgreSQL finds the rows by one index and reads no other rows."""
     return [
         row[0] for row in await db.fetch(LIST_PAST_SESSIONS_OF_CUSTOMER, user_id, before_id, max_sessions)
     ]
@@ -450,7 +450,7 @@ SELECT id FROM sessions WHERE mitra_id = $1 AND id < $2 ORDER BY id DESC LIMIT $
 async def list_past_sessions_of_mitra(
     db: Executor, /, *, user_id: UUID, before_id: UUID, max_sessions: int
 ) -> list[UUID]:
-    """Find the newest sessions before @before_id."""
+    """Find the newest sessions that are older than the session @before_id."""
     return [row[0] for row in await db.fetch(LIST_PAST_SESSIONS_OF_MITRA, user_id, before_id, max_sessions)]
 
 
@@ -592,10 +592,10 @@ ORDER BY locked.id
 
 
 async def lock_extensions(db: Executor, /, *, extension_ids: Sequence[UUID]) -> list[LockedExtension]:
-    """Lock these extensions, in id order, then read them. The caller holds the locks of their sessions. A transaction that
-    switches the mitra to offline either marks an extension before this statement locks the extension, or waits for this
-    lock. `is_over` is true if the time to answer has passed. `mitra_is_there` is true if the mitra has been online ever
-    since the customer asked."""
+    """Lock these extensions, in id order, then read them. The caller holds the locks of the extensions' sessions. A
+    transaction that switches the mitra to offline either marks an extension before this statement locks it, or waits for
+    this lock. `is_over` is true if the time to answer has passed. `mitra_is_there` is true if the mitra is online, and
+    did not go offline after the customer asked for the extension."""
     return [LockedExtension(*row) for row in await db.fetch(LOCK_EXTENSIONS, extension_ids)]
 
 
@@ -637,7 +637,7 @@ async def open_extension(
     deadline_at: datetime,
 ) -> OpenedExtension:
     """Open an extension (nothing → pending). The extension now delays the session's end. The statement locks the mitra's
-    row FOR SHARE, because a toggle may switch the mitra to offline at the same time. If the toggle commits first,
+    row FOR SHARE, because a toggle can switch the mitra to offline at the same time. If the toggle commits first,
     `mitra_is_online` is false. If this statement locks the row first, the toggle waits for this transaction to commit.
     The toggle then sets mitra_went_offline on the new extension. If the mitra is already offline, this statement itself
     sets mitra_went_offline."""
@@ -712,7 +712,7 @@ async def approve_extensions(
     db: Executor, /, *, decided_by: DecidedBy, charge_timeout_seconds: float, extension_ids: Sequence[UUID]
 ) -> datetime:
     """Approve all these extensions (pending → charging). The array @extension_ids has at least one element. Returns
-    charge_by, which is the same time for all these extensions. The gateway must approve the charges before charge_by."""
+    charge_by, and all these extensions have the same charge_by. The gateway must approve the charges before charge_by."""
     row = await db.fetchrow(APPROVE_EXTENSIONS, decided_by, charge_timeout_seconds, extension_ids)
     if row is None:
         raise NoRow(APPROVE_EXTENSIONS)
@@ -762,8 +762,9 @@ RETURNING id, ends_at, ends_at <= curhat_now() AS is_over,
 async def release_session_ends(
     db: Executor, /, *, added_minutes: int, session_ids: Sequence[UUID]
 ) -> list[ReleasedEnd]:
-    """Clear open_extension_id of these sessions, so that nothing delays their ends, and move the ends by @added_minutes.
-    `settled_extensions` is the number of the session's extensions. All extensions of the session are settled now."""
+    """Set open_extension_id of these sessions to null, so that no extension delays their ends. Then add @added_minutes to
+    the ends. `settled_extensions` is the number of the session's extensions. All extensions of the session are settled
+    now."""
     return [ReleasedEnd(*row) for row in await db.fetch(RELEASE_SESSION_ENDS, added_minutes, session_ids)]
 
 
@@ -781,8 +782,8 @@ RETURNING extensions.id
 
 
 async def mark_mitra_offline(db: Executor, /, *, mitra_id: UUID) -> list[UUID]:
-    """Mark the mitra's pending extensions, so that nobody can approve them any more. The caller has locked the
-    mitra's row. This statement then locks the extensions in id order, and returns their ids."""
+    """Mark the mitra's pending extensions, so that they cannot be approved any more. The caller has locked the mitra's row.
+    This statement then locks the extensions in id order, and returns their ids."""
     return [row[0] for row in await db.fetch(MARK_MITRA_OFFLINE, mitra_id)]
 
 
@@ -806,8 +807,8 @@ WHERE extensions.status = 'pending'
 
 
 async def list_awaited_mitras(db: Executor, /) -> list[UUID]:
-    """Find all mitras who have to answer an extension. There are few such mitras, and the index extensions_one_open finds
-    them."""
+    """Find all mitras who have to answer an extension. Only few mitras have to answer at one time, and the index
+    extensions_one_open finds them."""
     return [row[0] for row in await db.fetch(LIST_AWAITED_MITRAS)]
 
 

@@ -10,13 +10,13 @@
 -- type: extension_default_action = DefaultAction from curhat.configuration.definitions
 
 -- name: send_messages :many
--- Store each message whose sender is a member of its session, if the session runs. Each array has one element per
--- message. Returns a row for each message whose sender is a member. `id` is null if this statement did not store the
--- message. A message whose `id` is null is already stored, or its session is over. The statement reads the clock after
--- it has taken the last lock. So the statement stores no message if the session's time ran out during a lock wait. The
--- locks also ensure that the ids of a session's messages grow in commit order.
+-- Store each message whose session runs and whose sender is a member of the session. Each array has one element per
+-- message. Returns a row for each message whose sender is a member of the session. `id` is null if this statement did
+-- not store the message. If `id` is null, the message is already stored, or its session is over. The statement reads
+-- the clock after it has taken the last lock. So the statement stores no message if the session's time ran out during a
+-- lock wait. The locks also ensure that the ids of a session's messages grow in commit order.
 -- For each stored message, the statement also appends the event message.created to the streams of both members.
--- `customer_seq` and `mitra_seq` are the numbers of these events. `told_at` is their time.
+-- `customer_seq` and `mitra_seq` are the numbers of these events. `told_at` is the time of these events.
 -- From now on, no lock wait of the transaction lasts longer than @lock_timeout. If @lock_timeout is null, the limit of
 -- the connection stays.
 -- nullable: id, sent_at, told_at, customer_seq, mitra_seq, @lock_timeout
@@ -81,7 +81,8 @@ LEFT JOIN told AS to_mitra ON to_mitra.number = new_messages.number AND NOT to_m
 ORDER BY own.position
 
 -- name: lock_senders :exec
--- Take the advisory locks of these people's messages, in the given order. Each array has one element per person.
+-- Take one advisory lock per sender, in the given order. Two transactions that send messages of the same person then
+-- run one after the other. Each array has one element per person.
 SELECT FROM unnest(@senders::text[], @user_ids::uuid[]) AS asked (sender, user_id)
 CROSS JOIN LATERAL pg_advisory_xact_lock(hashtextextended('messages of ' || sender || ' ' || user_id, 0))
 
@@ -186,9 +187,9 @@ WITH locked_sessions AS MATERIALIZED (
 ), moment AS MATERIALIZED (
     SELECT curhat_now() AS now, count(*) AS locks FROM locked_sessions
 ), end_sessions AS (
-    -- PostgreSQL evaluates CHECK constraints against the row version this statement first read. The first version may
-    -- still point at an extension that was decided while we waited for the lock. So set open_extension_id to null
-    -- again.
+    -- PostgreSQL evaluates CHECK constraints against the version of the session's row that this statement first read.
+    -- The first version can still point at an extension that another transaction decided during our lock wait. So set
+    -- open_extension_id to null again.
     UPDATE sessions SET status = 'ended', ended_at = moment.now, end_reason = 'time_up', open_extension_id = NULL
     FROM locked_sessions AS locked, moment
     WHERE sessions.id = locked.id AND locked.status = 'active' AND locked.ends_at <= moment.now
@@ -201,9 +202,8 @@ LEFT JOIN end_sessions AS ended USING (id)
 WHERE locked.status = 'active' AND locked.open_extension_id IS NULL
 
 -- name: list_sessions :many
--- Read these sessions, oldest first. Each row has the mitra's display name, which the customer may see, and the
--- customer's call name, which the mitra may see. Each row also has the session's open extension or, if no
--- extension is open, its latest extension.
+-- Read these sessions, oldest first. Each row has the mitra's display name for the customer, and the customer's call
+-- name for the mitra. Each row also has the session's open extension or, if no extension is open, its latest extension.
 -- nullable: ended_at, end_reason, extension_id, extension_payment_id, extension_status, extension_decided_by
 -- nullable: extension_offer_id, extension_duration_minutes, extension_price_rp, extension_deadline_at
 -- nullable: extension_default_action, extension_mitra_went_offline
@@ -243,12 +243,12 @@ SELECT id FROM sessions WHERE customer_id = @customer_id AND status = 'active'
 SELECT id FROM sessions WHERE mitra_id = @mitra_id AND status = 'active'
 
 -- name: list_past_sessions_of_customer :many
--- Find the newest sessions before @before_id. The statement has no other condition, so PostgreSQL finds the
--- rows by one index and reads no other rows.
+-- Find the newest sessions that are older than the session @before_id. The statement has no other condition, so
+-- PostgreSQL finds the rows by one index and reads no other rows.
 SELECT id FROM sessions WHERE customer_id = @user_id AND id < @before_id ORDER BY id DESC LIMIT @max_sessions
 
 -- name: list_past_sessions_of_mitra :many
--- Find the newest sessions before @before_id.
+-- Find the newest sessions that are older than the session @before_id.
 SELECT id FROM sessions WHERE mitra_id = @user_id AND id < @before_id ORDER BY id DESC LIMIT @max_sessions
 
 -- name: list_messages :many
@@ -299,10 +299,10 @@ ORDER BY id
 FOR NO KEY UPDATE
 
 -- name: lock_extensions :many
--- Lock these extensions, in id order, then read them. The caller holds the locks of their sessions. A transaction that
--- switches the mitra to offline either marks an extension before this statement locks the extension, or waits for this
--- lock. `is_over` is true if the time to answer has passed. `mitra_is_there` is true if the mitra has been online ever
--- since the customer asked.
+-- Lock these extensions, in id order, then read them. The caller holds the locks of the extensions' sessions. A
+-- transaction that switches the mitra to offline either marks an extension before this statement locks it, or waits for
+-- this lock. `is_over` is true if the time to answer has passed. `mitra_is_there` is true if the mitra is online, and
+-- did not go offline after the customer asked for the extension.
 -- nullable: decided_by, charge_by, charge_is_late
 -- row: LockedExtension
 WITH locked_extensions AS MATERIALIZED (
@@ -323,7 +323,7 @@ ORDER BY locked.id
 
 -- name: open_extension :one
 -- Open an extension (nothing → pending). The extension now delays the session's end. The statement locks the mitra's
--- row FOR SHARE, because a toggle may switch the mitra to offline at the same time. If the toggle commits first,
+-- row FOR SHARE, because a toggle can switch the mitra to offline at the same time. If the toggle commits first,
 -- `mitra_is_online` is false. If this statement locks the row first, the toggle waits for this transaction to commit.
 -- The toggle then sets mitra_went_offline on the new extension. If the mitra is already offline, this statement itself
 -- sets mitra_went_offline.
@@ -364,7 +364,7 @@ ORDER BY extensions.id
 
 -- name: approve_extensions :one
 -- Approve all these extensions (pending → charging). The array @extension_ids has at least one element. Returns
--- charge_by, which is the same time for all these extensions. The gateway must approve the charges before charge_by.
+-- charge_by, and all these extensions have the same charge_by. The gateway must approve the charges before charge_by.
 WITH moment AS MATERIALIZED (SELECT curhat_now() AS now)
 UPDATE extensions SET status = 'charging', decided_by = @decided_by, decided_at = moment.now,
     charge_by = moment.now + make_interval(secs => @charge_timeout_seconds)
@@ -383,8 +383,9 @@ WHERE id = decision.extension_id
 UPDATE extensions SET status = @status WHERE id = @extension_id
 
 -- name: release_session_ends :many
--- Clear open_extension_id of these sessions, so that nothing delays their ends, and move the ends by @added_minutes.
--- `settled_extensions` is the number of the session's extensions. All extensions of the session are settled now.
+-- Set open_extension_id of these sessions to null, so that no extension delays their ends. Then add @added_minutes to
+-- the ends. `settled_extensions` is the number of the session's extensions. All extensions of the session are settled
+-- now.
 -- row: ReleasedEnd
 UPDATE sessions SET open_extension_id = NULL, ends_at = ends_at + make_interval(mins => @added_minutes)
 WHERE id = ANY (@session_ids::uuid[])
@@ -392,8 +393,8 @@ RETURNING id, ends_at, ends_at <= curhat_now() AS is_over,
     (SELECT count(*)::integer FROM extensions WHERE session_id = sessions.id) AS settled_extensions
 
 -- name: mark_mitra_offline :many
--- Mark the mitra's pending extensions, so that nobody can approve them any more. The caller has locked the
--- mitra's row. This statement then locks the extensions in id order, and returns their ids.
+-- Mark the mitra's pending extensions, so that they cannot be approved any more. The caller has locked the mitra's row.
+-- This statement then locks the extensions in id order, and returns their ids.
 WITH locked_extensions AS MATERIALIZED (
     SELECT extensions.id FROM extensions JOIN sessions ON sessions.id = extensions.session_id
     WHERE sessions.mitra_id = @mitra_id AND sessions.status = 'active'
@@ -411,8 +412,8 @@ FROM sessions JOIN extensions ON extensions.id = sessions.open_extension_id
 WHERE sessions.mitra_id = @mitra_id AND sessions.status = 'active' AND extensions.status = 'pending'
 
 -- name: list_awaited_mitras :many
--- Find all mitras who have to answer an extension. There are few such mitras, and the index extensions_one_open finds
--- them.
+-- Find all mitras who have to answer an extension. Only few mitras have to answer at one time, and the index
+-- extensions_one_open finds them.
 SELECT sessions.mitra_id
 FROM extensions JOIN sessions ON sessions.id = extensions.session_id
 WHERE extensions.status = 'pending'

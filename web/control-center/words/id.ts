@@ -1,6 +1,6 @@
 import { isolated } from '../../shared/words/visibleText';
 
-/** The Control Center's words. A value of the contract without a word fails the type check (closed.ts). */
+/** The Control Center's words. If a value of the contract has no word here, the type check fails (closed.ts). */
 import type { AuditAction, AuditSubject, ConfigurationKey, TimelineType, Word } from './closed';
 
 export default {

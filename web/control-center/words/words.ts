@@ -11,8 +11,8 @@ export function wordFor(value: Word | null | undefined): string {
 }
 
 /**
- * Returns the word for a value of the contract. If the text is not a value of the contract, such as a gateway's reason,
- * returns the text unchanged.
+ * Returns the word for a value of the contract. Returns the text unchanged if it is not a value of the contract, for
+ * example a gateway's reason.
  */
 export function wordOrText(value: string): string {
   const known: Record<string, string> = words().values;

@@ -12,8 +12,7 @@ afterEach(() => {
 });
 
 /**
- * Opens the profile of a customer with this name, types and saves the name `typed`, and returns the data sent to the
- * server.
+ * Opens the profile of a customer with this name, saves the name `typed`, and returns the data that the client sent.
  */
 async function save(name: string, typed: string): Promise<unknown[]> {
   await loadScreenWords();

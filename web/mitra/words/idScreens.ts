@@ -1,5 +1,5 @@
 import { isolated } from '../../shared/words/visibleText';
-/** The mitra's words for the screens that are fetched when they are needed. */
+/** The mitra's words for the screens that the client fetches on demand. */
 export default {
   welcome: {
     title: 'Halo, bestie',

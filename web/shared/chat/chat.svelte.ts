@@ -2,8 +2,8 @@
  * One chat, with the messages that the server has and the messages that the server does not have yet.
  *
  * The device gives each new message an id, and stores the message until the server has it. A new message therefore
- * appears immediately, and survives a reload and a lost network. The server stores a message once, even if the device
- * sends this message several times. Each message has a storage key of its own, so two tabs cannot overwrite each
+ * appears immediately, and survives a reload and a lost network. The server stores a message only once, even if the
+ * device sends this message several times. Each message has a storage key of its own, so two tabs cannot overwrite each
  * other's messages. Each tab also sends the unsent messages of tabs that were closed.
  */
 import { codeOf, isTemporary, Refused, type Code, type Schemas } from '../api/client';
@@ -15,7 +15,7 @@ export type Message = Schemas['Message'];
 export type ReadMark = import('../realtime/frames').Schemas['ReadMark'];
 export type Side = Message['sender'];
 
-/** The operations of one side (customer or mitra), which use the HTTP paths of this side. */
+/** The operations of one side (customer or mitra), under the HTTP paths of this side. */
 export interface ChatApi {
   side: Side;
   fetchPage: (
@@ -63,11 +63,14 @@ export class Chat {
   isLoadingEarlier = $state(false);
   hasEarlier = $state(false);
   otherIsTyping = $state(false);
-  /** The time at which the next message is sent, if the person sends more than the server allows; otherwise null. */
+  /**
+   * The time at which the next message is sent, or null. The value is set only if the person sends more than the server
+   * allows.
+   */
   heldUntil = $state<string | null>(null);
 
   readonly #api: ChatApi;
-  /** The last message that each side has read. A read mark may arrive before the message to which it refers. */
+  /** The last message that each side has read. A read mark can arrive before its message. */
   readonly #readMarks = new Map<Side, ReadMark>();
   /** The cursor of the page with earlier messages; null if there are no earlier messages. */
   #cursor: string | null = null;
@@ -80,7 +83,7 @@ export class Chat {
   #isSending = false;
   #isMarkingRead = false;
   #retryMs = MIN_RETRY_MS;
-  /** For each running pause before a retry, a function that ends the pause. */
+  /** Each of these functions ends one running pause before a retry. */
   readonly #endPauses = new Set<() => void>();
   #typingTimer: ReturnType<typeof setTimeout> | undefined;
 
@@ -95,9 +98,10 @@ export class Chat {
   }
 
   /**
-   * Fetches the newest messages. Called at the beginning and when this page may have missed messages. Throws `Refused`.
+   * Fetches the newest messages. Called at the beginning and when this page has possibly missed messages. Throws
+   * `Refused`.
    *
-   * If an earlier request is running, `load` sends another request afterwards, because the earlier answer may lack the
+   * If an earlier request is running, `load` sends another request afterwards, because the earlier answer can lack the
    * missed messages.
    */
   load(): Promise<void> {
@@ -129,8 +133,8 @@ export class Chat {
     const newest = [...page.items].reverse();
     const [oldest] = newest;
     if (known === undefined || (oldest !== undefined && known.id < oldest.id)) {
-      // Messages may be missing between the fetched page and the older known messages. The chat therefore drops the
-      // older messages, and fetches them again on demand.
+      // It is possible that messages are missing between the fetched page and the older known messages. The chat
+      // therefore drops the older messages, and fetches them again on demand.
       this.#cursor = page.next_cursor;
       this.hasEarlier = page.next_cursor !== null;
       if (oldest !== undefined) this.messages = this.messages.filter((message) => message.id >= oldest.id);
@@ -175,7 +179,7 @@ export class Chat {
     void this.#sendUnsent();
   }
 
-  /** Ends all pauses before retries, because the network is back. */
+  /** Retries now instead of after a pause, because the network is back. */
   retryNow(): void {
     this.#retryMs = MIN_RETRY_MS;
     for (const endPause of this.#endPauses) endPause();
@@ -225,7 +229,7 @@ export class Chat {
     } finally {
       this.#isMarkingRead = false;
     }
-    // Mark again, because a message of the other side may have arrived during the request.
+    // Mark again, because a message of the other side possibly arrived during the request.
     void this.markRead();
   }
 
@@ -259,7 +263,7 @@ export class Chat {
     this.#forget(arrived);
   }
 
-  /** The prefix contains the side, because a customer and a mitra may use one browser. */
+  /** The prefix contains the side, because a customer and a mitra can use the same browser. */
   get #storagePrefix(): string {
     return `curhat:${this.side}:outbox:${this.sessionId}:`;
   }
@@ -276,7 +280,7 @@ export class Chat {
       if (ids.has(key.slice(this.#storagePrefix.length))) deviceStorage.remove(key);
   }
 
-  /** Adds the stored messages of the last visit or of another tab, if this tab does not know them. */
+  /** Adds stored messages that this tab does not know yet, from the last visit or from another tab. */
   #adoptStored(): void {
     const known = new Set([...this.unsent, ...this.messages].map((one) => one.client_message_id));
     const found = deviceStorage
@@ -332,8 +336,8 @@ export class Chat {
   }
 
   /**
-   * Waits before a retry. If the server named a time to wait, waits for this time. If the server named no time, each
-   * wait is longer than the previous wait.
+   * Waits before a retry. Waits for the time that the server named. If the server named no time, each wait is longer
+   * than the previous wait.
    */
   async #pause(error: unknown): Promise<void> {
     const seconds = error instanceof Refused ? error.retryAfterSeconds : null;

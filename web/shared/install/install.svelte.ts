@@ -1,6 +1,6 @@
 /** The ways in which the person can install the app on this phone. */
 
-/** The event `beforeinstallprompt`, which only browsers based on Chromium have. */
+/** The event `beforeinstallprompt`. Only browsers based on Chromium send this event. */
 interface InstallPrompt extends Event {
   prompt: () => Promise<unknown>;
 }
@@ -8,7 +8,8 @@ interface InstallPrompt extends Event {
 let offered = $state.raw<InstallPrompt>();
 
 /**
- * Keeps the browser's offer to install the app until a screen shows the button for it, because the offer comes once.
+ * Keeps the browser's offer to install the app, because the browser makes the offer only once. A screen later shows the
+ * button for the installation.
  */
 export function listenForInstallPrompt(): void {
   addEventListener('beforeinstallprompt', (event) => {
@@ -20,8 +21,8 @@ export function listenForInstallPrompt(): void {
 }
 
 /**
- * Whether Safari on a phone shows the app as a page. Safari on a phone shows notifications only for an app on the home
- * screen.
+ * Whether the app is open as a page in Safari on a phone. Safari on a phone shows notifications only for an app on the
+ * home screen.
  */
 export const isPageOnIos = (navigator as { standalone?: boolean }).standalone === false;
 

@@ -1,9 +1,9 @@
 /**
  * Notifications while the app is closed: the browser's permission, and the subscription at the server.
  *
- * The app asks for the permission only when the person presses the button for notifications. When the permission is
- * given, the app sends its subscription to the server at each start. If the server has marked a subscription as failed,
- * this new copy makes the server use the subscription again. The app does not send the subscription while the person
+ * The app asks for the permission only when the person presses the button for notifications. If the app has the
+ * permission, it sends its subscription to the server at each start. If the server has marked the subscription as
+ * failed, the server uses the subscription again after this. The app does not send the subscription while the person
  * has switched notifications off on this device.
  */
 import type { Schemas } from '../api/client';
@@ -17,7 +17,7 @@ import { deviceStorage } from '../storage';
  */
 export type PushState = 'unknown' | 'impossible' | 'ask' | 'blocked' | 'on' | 'off' | 'failed';
 
-/** The operations of one role, which use the HTTP paths of this role. */
+/** The operations of one role, under the HTTP paths of this role. */
 export interface PushApi {
   role: 'customer' | 'mitra';
   key: () => Promise<{ public_key: string }>;
@@ -56,8 +56,8 @@ export class Push {
    */
   readonly #offKey: string;
   /**
-   * The last step. The next step waits until the last step is over. Without the order of the steps, a `start` that runs
-   * during `switchOff` could subscribe again.
+   * The last step. Each step waits until the previous step is over. If the steps overlapped, a `start` during
+   * `switchOff` could subscribe again.
    */
   #lastStep: Promise<unknown> = Promise.resolve();
 
@@ -66,7 +66,7 @@ export class Push {
     this.#offKey = `curhat:${api.role}:push off`;
   }
 
-  /** Reads the permission. If the permission is given, subscribes. Does not ask the person. */
+  /** Reads the permission. Subscribes if the app has the permission. Does not ask the person. */
   start(language: Schemas['PushSubscription']['language']): Promise<void> {
     return this.#runInOrder(() => this.#start(language));
   }

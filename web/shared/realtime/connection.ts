@@ -5,9 +5,10 @@
  * last snapshot. If the server cannot resume from the client's position, the connection first calls `fetchSnapshot`.
  * Each event has a number. The client ignores an event that it has already applied. If the number in an event or a ping
  * is higher than expected, events were lost. After a loss, the client sends `hello` again, and the server sends the
- * lost events. The server sends pings. If the server is silent for too long, the network is gone, even if the browser
- * has not noticed. After a connection has ended, the client waits for a random time, which grows with each failure.
- * When the network returns or the person returns to the page, the client reconnects immediately.
+ * lost events. The server sends pings. If the server is silent for too long, the client assumes that the network is
+ * gone, even if the browser has not noticed. After a connection has ended, the client waits for a random time. The
+ * longest possible wait grows with each failure. When the network returns or the person returns to the page, the client
+ * reconnects immediately.
  */
 import { randomId } from '../baseline';
 import { deviceStorage } from '../storage';
@@ -29,7 +30,7 @@ type AnyEvent<Events> = { [Type in keyof Events]: Event<Type, Events[Type]> }[ke
 
 export interface Options<Events> {
   path: '/api/client/realtime' | '/api/mitra/realtime';
-  /** The longest silence of a working server: the interval of its pings and a margin. */
+  /** The longest silence of a working server: the interval between its pings plus a margin. */
   silenceMs: number;
   /** Fetches the snapshot, shows it, and returns the position after which the stream continues. */
   fetchSnapshot: () => Promise<Position>;
@@ -64,7 +65,7 @@ const MIN_RECONNECT_MS = 300;
 const MAX_RECONNECT_MS = 15_000;
 /** The client gives up an attempt to connect after this time, and makes a new attempt. */
 const CONNECT_TIMEOUT_MS = 10_000;
-/** The server drops a typing signal that comes sooner than this time after the previous signal. */
+/** The server drops a typing signal that arrives less than this time after the previous signal. */
 const TYPING_INTERVAL_MS = 2_000;
 /** A message that has no answer after this time goes by POST, because the socket may be dead. */
 const SENT_TIMEOUT_MS = 4_000;
@@ -278,7 +279,7 @@ export class Connection<Events> {
     // A restart of the server or a change of networks causes one failure. One failure alone therefore does not mean
     // `offline`.
     if (this.#failures > 1 || !navigator.onLine) this.#setStatus('offline');
-    // If a person has 10 sockets, each new socket closes the oldest socket. Reconnecting at once would close another
+    // If a person has 10 sockets, each new socket closes the oldest socket. An immediate reconnect would close another
     // socket of this person.
     const longest =
       code === CLOSE_TOO_FAST

@@ -8,7 +8,7 @@ let aheadMs = 0;
 let isKnown = false;
 /**
  * If the difference between the clocks jumps by more than this value, somebody set the device's clock or the device
- * slept. After such a jump, the earlier estimate is wrong.
+ * slept. After the jump, the earlier estimate is wrong.
  */
 const JUMP_MS = 5_000;
 

@@ -9,7 +9,7 @@ export function formatRupiah(amount: number): string {
   return `Rp${amount.toString().replace(/\B(?=(\d{3})+$)/g, '.')}`;
 }
 
-/** Returns minutes and seconds, such as `4:05`. From one hour on, also returns hours, such as `1:04:05`. */
+/** Returns minutes and seconds, such as `4:05`. A duration of one hour or more also has hours, such as `1:04:05`. */
 export function formatSeconds(seconds: number): string {
   const rest = `${Math.floor((seconds % 3600) / 60)}:${String(seconds % 60).padStart(2, '0')}`;
   return seconds < 3600 ? rest : `${Math.floor(seconds / 3600)}:${rest.padStart(5, '0')}`;
@@ -21,8 +21,8 @@ export function formatTime(time: string, language: Language): string {
 }
 
 /**
- * Returns the name of the viewer's time zone: WIB, WITA or WIT. Outside Indonesia, returns the browser's name for the
- * zone.
+ * Returns the name of the viewer's time zone: WIB, WITA or WIT. Returns the browser's name for a zone outside
+ * Indonesia.
  */
 export function zoneName(at: Date = new Date()): string {
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;

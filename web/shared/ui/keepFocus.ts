@@ -1,7 +1,7 @@
 /**
- * Moves the focus to a good place when the focused element disappears, such as a button, a card or a dialog. Without
- * this module, the browser moves the focus to the top of the page. A person with a screen reader or a keyboard would
- * start again at the top, without any notice.
+ * When the focused element (such as a button, a card or a dialog) disappears, this module moves the focus to a good
+ * place. Without this module, the browser moves the focus to the top of the page. A person with a screen reader or a
+ * keyboard would start again at the top, without any notice.
  *
  * The focus moves to the nearest heading on the changed page, and the screen reader reads this heading. In a list, the
  * focus moves to the heading of the next entry. If a component moves the focus itself, this module does nothing.
@@ -12,7 +12,7 @@ import { last, nothingHasFocus } from './lastUsed';
 const CONTROLS = 'button, a, input, textarea, select';
 
 /**
- * The places to which the focus may go, with the best place first. The places are `last.used`, its ancestors, and the
+ * The places to which the focus can go, with the best place first. The places are `last.used`, its ancestors, and the
  * other entries of its list.
  */
 let places: Element[] = [];
@@ -40,17 +40,17 @@ export function keepFocus(first: Element): void {
   addEventListener('keydown', () => (usesKeys = true), true);
   addEventListener('pointerdown', () => (usesKeys = false), true);
   document.addEventListener('focusout', ({ target, relatedTarget }) => {
-    // A browser may send `focusout` shortly before it removes the element. Check again after the browser has removed
+    // A browser can send `focusout` shortly before it removes the element. Check again after the browser has removed
     // the element.
     if (relatedTarget === null) setTimeout(() => forgetIfLeft(target as Element), 0);
   });
   new MutationObserver(handleChange).observe(document.body, { childList: true, subtree: true });
-  // The page may have changed while this code was loading.
+  // The page has possibly changed while this code was loading.
   handleChange();
 }
 
 function handleChange(): void {
-  // Wait, because the component of the next step may move the focus itself.
+  // Wait, because the component of the next step possibly moves the focus itself.
   if (last.used?.isConnected === false) timer ??= setTimeout(moveFocus, 0);
   else remember(last.used);
 }
@@ -69,7 +69,8 @@ function remember(now: Element | null): void {
 }
 
 /**
- * Forgets an element that the person has left, for example by tapping beside it. A step that runs disables its button.
+ * Forgets an element that the person has left, for example by tapping beside it. While a step runs, its button is
+ * disabled.
  */
 function forgetIfLeft(left: Element): void {
   if (left === last.used && left.isConnected && !left.matches(':disabled') && nothingHasFocus())

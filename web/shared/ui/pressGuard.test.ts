@@ -42,7 +42,7 @@ async function pass(milliseconds: number): Promise<void> {
 
 const FINGER = { pointerType: 'touch', width: 20, height: 20, pressure: 1 };
 
-/** Taps before the page has drawn its latest change. */
+/** Taps before the page draws its latest change. */
 async function tap(element: HTMLElement, { x, y } = PLACE, pointer: object = FINGER): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve));
   const place = { bubbles: true, cancelable: true, clientX: x, clientY: y, ...pointer };

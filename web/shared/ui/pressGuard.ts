@@ -6,8 +6,9 @@
  * accepts a press only after it has been in its place for SETTLED_MS. A series of taps in one place counts as one tap.
  * The later taps can press only the button that the first tap pressed.
  *
- * The guard ignores only fingers and pointers. A key or a screen reader can press at once, because its focus does not
- * move to another button when the screen changes. Most screen readers imitate a pointer: see `isVirtual`.
+ * The guard ignores only presses of fingers and pointers. A press by a key or a screen reader always counts, because
+ * the focus does not move to another button when the screen changes. Most screen readers imitate a pointer: see
+ * `isVirtual`.
  */
 
 /**
@@ -16,7 +17,7 @@
 const SETTLED_MS = 500;
 /** The press itself (`:active`) or a rounded position causes smaller movements. */
 const MOVED_PX = 4;
-/** Two taps within this distance were meant for the same place. */
+/** The guard treats two taps within this distance as taps in one place. */
 const SAME_PLACE_PX = 40;
 /** If a scroll begins within this time after the person has moved the page, the person caused the scroll. */
 const SCROLL_GAP_MS = 200;
@@ -33,11 +34,11 @@ const CONTROLS =
  * as new.
  */
 const IN_FRONT = 'dialog[open], .shade';
-/** A button with another value of one of these attributes does something else. */
+/** When one of these attributes changes, the button does something else. */
 const MEANING = ['aria-busy', 'aria-checked'];
 
 interface Seen {
-  /** The time (`performance.now()`) since which the control has had its present place and meaning. */
+  /** The time (`performance.now()`) at which the control got its present place and meaning. */
   since: number;
   x: number;
   y: number;
@@ -59,7 +60,7 @@ export function startPressGuard(): void {
   let isScheduled = false;
   /** The areas that the person has scrolled since the guard last recorded the controls. */
   let scrolled: Node[] = [];
-  /** The last time at which the person moved the page, or the page continued such a movement. */
+  /** The last time at which the page moved because the person scrolled it. */
   let scrolledAt = -Infinity;
   let scrollTimer: ReturnType<typeof setTimeout> | undefined;
   /** The first press of a series in one place. `at` is the time of the last press of the series. */
@@ -158,7 +159,7 @@ export function startPressGuard(): void {
       // `pointerType` is empty.
       if (event.detail === 0 || (event.isTrusted && (event as PointerEvent).pointerType === '')) return;
       const clicked = pressOf(event);
-      // The control may have moved away between the press and the click.
+      // The control possibly moved away between the press and the click.
       if (clicked.control === pressed?.control ? !isIgnored : isSettled(clicked)) return;
       event.preventDefault();
       event.stopPropagation();
@@ -174,8 +175,8 @@ function pressOf({ target, clientX, clientY, timeStamp }: MouseEvent): Press {
 }
 
 /**
- * Whether a screen reader imitates this pointer. TalkBack imitates a mouse without pressure, and other screen readers a
- * pointer without size. On Android, the pointer of a real finger may have no size.
+ * Whether a screen reader imitates this pointer. TalkBack imitates a mouse without pressure. Other screen readers
+ * imitate a pointer without size. On Android, the pointer of a real finger can have no size.
  */
 function isVirtual({ pointerType, width, height, pressure }: PointerEvent): boolean {
   return /Android/.test(navigator.userAgent)

@@ -19,7 +19,7 @@ export function themeChoice(): ThemeChoice {
   return choice;
 }
 
-/** Uses this theme from now on, and at the next visit. */
+/** Uses this theme now and at later visits. */
 export function setTheme(wanted: ThemeChoice): void {
   choice = wanted;
   if (wanted === 'device') deviceStorage.remove(KEY);

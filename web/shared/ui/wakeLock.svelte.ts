@@ -1,15 +1,15 @@
-/** Keeps the phone's screen on while the person waits. If the screen goes off, the phone may lose its connection. */
+/** Keeps the phone's screen on while the person waits. If the screen goes off, the phone can lose its connection. */
 
 let isRefused = $state(!('wakeLock' in navigator));
 
-/** Returns whether the app wanted to keep the screen on, but the phone may still turn the screen off. */
+/** Returns true if the phone refused to keep the screen on. */
 export function mayDarken(): boolean {
   return isRefused;
 }
 
 /**
- * Keeps the screen on while the page is in front. Components must call `keepAwake` inside an `$effect`. Returns the
- * function that lets the phone turn its screen off again.
+ * Keeps the screen on while the page is in the foreground. Components must call `keepAwake` inside an `$effect`.
+ * Returns the function that lets the phone turn its screen off again.
  */
 export function keepAwake(): () => void {
   let lock: WakeLockSentinel | undefined;

@@ -1,6 +1,6 @@
 /**
  * The two languages. The first load contains the Indonesian words of the first screens. The client fetches the words of
- * the other screens together with the first such screen (`Lazy`). The client fetches English words only for a person
+ * the other screens together with the first screen that uses `Lazy`. The client fetches English words only for a person
  * who chose English. The English words have the type of the Indonesian words, so a missing English word fails the type
  * check.
  */
@@ -26,8 +26,7 @@ export function language(): Language {
 }
 
 /**
- * Uses this language from now on, and at the next visit. Throws `Refused` if the client cannot fetch the words of this
- * language.
+ * Uses this language now and at later visits. Throws `Refused` if the client cannot fetch the words of this language.
  */
 export async function setLanguage(wanted: Language): Promise<void> {
   try {
@@ -72,11 +71,12 @@ export async function loadScreenWords(): Promise<void> {
 type Loaders<Words> = Record<Language, () => Promise<{ default: Words }>>;
 
 /**
- * Returns a function that gives one part's words in the language in use: `words().home.title`.
+ * Returns a function that gives one part's words in the language in use, as in `words().home.title`.
  *
- * `screens` loads the words of the screens that are fetched with `Lazy`. Only screens in `Lazy` may use the words of
- * `screens`. The module that calls `dictionary` must be imported by main.ts. In a module that loads later, this
- * function throws, because the module would show Indonesian until its English words arrive.
+ * `screens` loads the words of the screens that are fetched with `Lazy`. Only screens in `Lazy` are allowed to use the
+ * words of `screens`. The client's main.ts must import the module that calls `dictionary`. In a module that loads
+ * later, this function throws an error. Without this error, the module would first show Indonesian words to a person
+ * who chose English.
  */
 export function dictionary<First, Screens = unknown>(
   indonesian: First,

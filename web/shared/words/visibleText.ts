@@ -4,8 +4,7 @@
  */
 
 /**
- * Matches a visible character: any character except marks, space, and characters that are shown as nothing or as a
- * blank.
+ * Matches a visible character: any character except marks, space, and characters that appear as nothing or as a blank.
  */
 const VISIBLE =
   /[^\p{M}\p{Z}\p{Cc}\p{Cf}\p{Co}\p{Cs}\u115f\u1160\u2800\u3164\uffa0\u{1d159}]|[\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\u{110bd}\u{110cd}]/u;

@@ -30,7 +30,7 @@ worker.addEventListener('fetch', (event) => {
   const url = new URL(request.url);
   if (request.method !== 'GET' || url.origin !== worker.location.origin || !url.pathname.startsWith(BASE))
     return;
-  // The page asks the server for its version.
+  // With `no-store`, the page asks for the server's version of the client, so the cache must not answer.
   if (request.cache === 'no-store') return;
   if (request.mode === 'navigate') event.respondWith(fetchPage(request));
   else event.respondWith(fetchFile(request));
@@ -69,7 +69,7 @@ async function handlePush(data: PushMessageData | null): Promise<void> {
   }
 }
 
-/** Marks the icon of the app, until the person opens the app (shared/push/). Few browsers can. */
+/** Marks the icon of the app. When the person opens the app, shared/push/ removes the mark. Few browsers can. */
 async function showBadge(): Promise<void> {
   const pages = await worker.clients.matchAll({ type: 'window', includeUncontrolled: true });
   if (pages.some((page) => page.visibilityState === 'visible')) return;
@@ -84,8 +84,9 @@ async function showNotification(pushed: PushPayload): Promise<void> {
     tag: pushed.topic,
     renotify: true,
     icon: `${BASE}icons/icon-192.png`,
-    // For a match or a message, open the customer's chat, which finds the running session. For any other push, open the
-    // first screen. The mitra's first screen shows the chats, the cards and the requests for more time.
+    // For a match or a message, open the customer's chat screen. The chat screen finds the running session. For any
+    // other push, open the first screen. The mitra's first screen shows the chats, the cards and the requests for more
+    // time.
     data: ['matched', 'message'].includes(pushed.type) ? `${BASE}chat` : BASE,
   };
   await worker.registration.showNotification(pushed.title, options);
@@ -113,9 +114,9 @@ async function cacheFiles(): Promise<void> {
     await cache.addAll(FILES.map((path) => new Request(path, { cache: 'no-cache' })));
   } catch (error) {
     await caches.delete(CACHE).catch(() => undefined);
-    // The disk is full. A first worker without a cache still shows notifications, and the app comes from the network. A
-    // later worker without a cache must not be installed, because the earlier worker still has its files. The browser
-    // tries again at the next visit.
+    // The disk is full. Install the first worker without a cache, because it still shows notifications, and the app
+    // comes from the network. If an earlier worker is active, do not install this worker, because the earlier worker
+    // has its own cached files. The browser tries again at the next visit.
     const isFull = error instanceof DOMException && error.name === 'QuotaExceededError';
     if (!isFull || worker.registration.active !== null) throw error;
   }
@@ -123,7 +124,7 @@ async function cacheFiles(): Promise<void> {
 }
 
 /**
- * Deletes old caches. Keeps the cache of the previous version, because an open page of that version may still load a
+ * Deletes old caches. Keeps the cache of the previous version, because an open page of that version can still load a
  * screen.
  */
 async function deleteOldCaches(): Promise<void> {
@@ -133,7 +134,7 @@ async function deleteOldCaches(): Promise<void> {
 }
 
 /**
- * Fetches a page. Returns the page from the network. If the network fails or takes too long, returns the cached page.
+ * Fetches a page. Returns the page from the network. Returns the cached page if the network fails or takes too long.
  */
 async function fetchPage(request: Request): Promise<Response> {
   const kept = await caches.match(BASE, { cacheName: CACHE }).catch(() => undefined);
@@ -141,7 +142,7 @@ async function fetchPage(request: Request): Promise<Response> {
     const controller = new AbortController();
     const timer = kept && setTimeout(() => controller.abort(), PAGE_TIMEOUT_MS);
     const answer = await fetch(request, { signal: controller.signal });
-    // The page has begun to arrive, and the signal would cut it off.
+    // The page has begun to arrive, and a later abort would cut the page off.
     clearTimeout(timer);
     if (answer.ok || !kept) return answer;
   } catch (error) {

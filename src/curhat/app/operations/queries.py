@@ -12,7 +12,8 @@ SELECT set_config('work_mem', '64kB', true) AS work_mem
 
 
 async def limit_sort_memory(db: Executor, /) -> str:
-    """Let the next statement of this transaction use at most 64 kB of memory, so that it writes a temporary file."""
+    """Let the next statement of this transaction use at most 64 kB of memory, so that the statement writes a temporary
+    file."""
     row = await db.fetchrow(LIMIT_SORT_MEMORY)
     if row is None:
         raise NoRow(LIMIT_SORT_MEMORY)

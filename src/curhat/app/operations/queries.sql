@@ -1,5 +1,6 @@
 -- name: limit_sort_memory :one
--- Let the next statement of this transaction use at most 64 kB of memory, so that it writes a temporary file.
+-- Let the next statement of this transaction use at most 64 kB of memory, so that the statement writes a temporary
+-- file.
 SELECT set_config('work_mem', '64kB', true) AS work_mem
 
 -- name: probe_writing :one

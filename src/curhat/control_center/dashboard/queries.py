@@ -128,7 +128,7 @@ WHERE online OR last_seen_at > (SELECT curhat_now() - interval '5 minutes')
 
 
 async def list_mitras_perhaps_connected(db: Executor, /) -> list[UUID]:
-    """Find the mitras who may be connected: the toggle is on, or the mitra was seen within the last 5 minutes."""
+    """Find the mitras who are possibly connected: the toggle is on, or the mitra was seen within the last 5 minutes."""
     return [row[0] for row in await db.fetch(LIST_MITRAS_PERHAPS_CONNECTED)]
 
 

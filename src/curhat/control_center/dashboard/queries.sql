@@ -58,7 +58,7 @@ CROSS JOIN LATERAL (
 ORDER BY page.created_at, page.id
 
 -- name: list_mitras_perhaps_connected :many
--- Find the mitras who may be connected: the toggle is on, or the mitra was seen within the last 5 minutes.
+-- Find the mitras who are possibly connected: the toggle is on, or the mitra was seen within the last 5 minutes.
 SELECT id FROM mitras
 WHERE online OR last_seen_at > (SELECT curhat_now() - interval '5 minutes')
 

@@ -54,9 +54,9 @@ FROM moment LEFT JOIN tries ON true GROUP BY moment.now
 async def count_sign_in_tries(
     db: Executor, /, *, requester: bytes, email_digest: bytes, factor: Factor
 ) -> CountSignInTriesRow:
-    """Count the wrong tries of one factor with this e-mail in the last 24 hours. `own` counts the tries of this requester.
-    `own_age_seconds` is the age of this requester's newest try. `strangers` counts the tries of all unknown devices.
-    `strangers_age_seconds` is the age of the newest try of an unknown device."""
+    """Count the wrong tries of one sign-in factor for this e-mail in the last 24 hours. `own` counts the tries of this
+    requester. `own_age_seconds` is the age of this requester's newest try. `strangers` counts the tries of all unknown
+    devices. `strangers_age_seconds` is the age of the newest try of an unknown device."""
     row = await db.fetchrow(COUNT_SIGN_IN_TRIES, requester, email_digest, factor)
     if row is None:
         raise NoRow(COUNT_SIGN_IN_TRIES)
@@ -73,7 +73,7 @@ RETURNING id
 async def insert_sign_in_try(
     db: Executor, /, *, email_digest: bytes, factor: Factor, requester: bytes, is_known_device: bool
 ) -> int:
-    """Insert one try of one factor with this e-mail. Returns the try's id."""
+    """Insert one try of one sign-in factor for this e-mail. Returns the try's id."""
     row = await db.fetchrow(INSERT_SIGN_IN_TRY, email_digest, factor, requester, is_known_device)
     if row is None:
         raise NoRow(INSERT_SIGN_IN_TRY)
@@ -97,7 +97,7 @@ DELETE FROM operator_sign_in_tries WHERE email_digest = $1 AND requester = $2
 
 
 async def delete_sign_in_tries(db: Executor, /, *, email_digest: bytes, requester: bytes) -> None:
-    """Delete the tries of this requester with this e-mail, because the requester has proved to be the e-mail's owner."""
+    """Delete the tries of this requester for this e-mail, because the requester has proved to be the owner of the e-mail."""
     await db.execute(DELETE_SIGN_IN_TRIES, email_digest, requester)
 
 
@@ -356,8 +356,8 @@ FROM valid_token JOIN operators ON operators.id = valid_token.operator_id AND op
 
 
 async def find_operator_of_token(db: Executor, /, *, digest: bytes) -> TokenOwner | None:
-    """Find the operator who owns this token. The statement also records when the token was last seen, at most once per
-    minute. Returns no row if the token is unknown, expired or revoked, or its operator is disabled."""
+    """Find the operator who owns this token. The statement also records this use of the token, at most once per minute.
+    Returns no row if the token is unknown, expired or revoked, or its operator is disabled."""
     row = await db.fetchrow(FIND_OPERATOR_OF_TOKEN, digest)
     if row is None:
         return None
@@ -390,7 +390,8 @@ SELECT EXISTS (
 
 
 async def is_token_of_customer_or_mitra(db: Executor, /, *, digest: bytes, transport: Transport) -> bool:
-    """Return whether this is a valid token of a customer or a mitra that was issued for this transport (cookie or header)."""
+    """Return whether this token is valid, belongs to a customer or a mitra, and was issued for this transport (cookie or
+    header)."""
     row = await db.fetchrow(IS_TOKEN_OF_CUSTOMER_OR_MITRA, digest, transport)
     if row is None:
         raise NoRow(IS_TOKEN_OF_CUSTOMER_OR_MITRA)

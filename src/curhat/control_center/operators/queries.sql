@@ -8,9 +8,9 @@
 SELECT pg_advisory_xact_lock(hashtextextended('sign-in tries of ' || encode(@email_digest::bytea, 'hex'), 0)) AS locked
 
 -- name: count_sign_in_tries :one
--- Count the wrong tries of one factor with this e-mail in the last 24 hours. `own` counts the tries of this requester.
--- `own_age_seconds` is the age of this requester's newest try. `strangers` counts the tries of all unknown devices.
--- `strangers_age_seconds` is the age of the newest try of an unknown device.
+-- Count the wrong tries of one sign-in factor for this e-mail in the last 24 hours. `own` counts the tries of this
+-- requester. `own_age_seconds` is the age of this requester's newest try. `strangers` counts the tries of all unknown
+-- devices. `strangers_age_seconds` is the age of the newest try of an unknown device.
 -- nullable: own_age_seconds, strangers_age_seconds
 WITH moment AS MATERIALIZED (
     SELECT curhat_now() AS now
@@ -27,7 +27,7 @@ SELECT count(*) FILTER (WHERE is_own) AS own,
 FROM moment LEFT JOIN tries ON true GROUP BY moment.now
 
 -- name: insert_sign_in_try :one
--- Insert one try of one factor with this e-mail. Returns the try's id.
+-- Insert one try of one sign-in factor for this e-mail. Returns the try's id.
 INSERT INTO operator_sign_in_tries (email_digest, factor, requester, is_known_device)
 VALUES (@email_digest, @factor, @requester, @is_known_device)
 RETURNING id
@@ -37,7 +37,7 @@ RETURNING id
 DELETE FROM operator_sign_in_tries WHERE id = @id
 
 -- name: delete_sign_in_tries :exec
--- Delete the tries of this requester with this e-mail, because the requester has proved to be the e-mail's owner.
+-- Delete the tries of this requester for this e-mail, because the requester has proved to be the owner of the e-mail.
 DELETE FROM operator_sign_in_tries WHERE email_digest = @email_digest AND requester = @requester
 
 -- name: find_operator_by_email :optional
@@ -126,8 +126,8 @@ SELECT @digest, @operator_id, @transport, @user_agent, @address, @known_device_d
 FROM curhat_now() AS now
 
 -- name: find_operator_of_token :optional
--- Find the operator who owns this token. The statement also records when the token was last seen, at most once per
--- minute. Returns no row if the token is unknown, expired or revoked, or its operator is disabled.
+-- Find the operator who owns this token. The statement also records this use of the token, at most once per minute.
+-- Returns no row if the token is unknown, expired or revoked, or its operator is disabled.
 -- row: TokenOwner
 -- nullable: known_device_digest
 WITH valid_token AS MATERIALIZED (
@@ -150,7 +150,8 @@ FROM operator_tokens AS tokens JOIN operators ON operators.id = tokens.operator_
 WHERE tokens.digest = ANY (@digests::bytea[]) AND tokens.revoked_at IS NULL AND tokens.expires_at > curhat_now()
 
 -- name: is_token_of_customer_or_mitra :one
--- Return whether this is a valid token of a customer or a mitra that was issued for this transport (cookie or header).
+-- Return whether this token is valid, belongs to a customer or a mitra, and was issued for this transport (cookie or
+-- header).
 SELECT EXISTS (
     SELECT 1 FROM access_tokens
     WHERE digest = @digest AND transport = @transport AND revoked_at IS NULL AND expires_at > curhat_now()

@@ -120,10 +120,10 @@ ORDER BY (page.status = 'decided'), page.opened_at, page.id
 
 
 async def list_review_cases(db: Executor, /, conditions: Conditions, *, limit: int) -> list[CaseRow]:
-    """Read review cases. Open cases come before decided cases. Older cases come first among the open cases, and also among
-    the decided cases. A round can decide several charges. The refund columns aggregate one refund per charge of the
-    current round. The columns use the charge's newest refund that has not failed. If all refunds of the charge have
-    failed, the columns use the charge's newest refund."""
+    """Read review cases. Open cases come before decided cases. Older cases come first within the open cases and within the
+    decided cases. A round can decide several charges. The refund columns aggregate one refund per charge of the current
+    round. The columns use the charge's newest refund that has not failed. If all refunds of the charge have failed, the
+    columns use the charge's newest refund."""
     statement, values = conditions.complete(LIST_REVIEW_CASES, limit)
     return [CaseRow(*row) for row in await db.fetch(statement, *values)]
 
@@ -177,8 +177,8 @@ ORDER BY earlier.round
 
 
 async def list_earlier_decisions(db: Executor, /, *, case_id: UUID) -> list[EarlierDecisionRow]:
-    """Read the decisions of a case's earlier rounds, oldest first. The refund columns are computed as in list_review_cases,
-    for the charges of the earlier round."""
+    """Read the decisions of a case's earlier rounds, oldest first. The refund columns have the same meaning as in
+    list_review_cases, but for the charges of the earlier round."""
     return [EarlierDecisionRow(*row) for row in await db.fetch(LIST_EARLIER_DECISIONS, case_id)]
 
 
@@ -219,7 +219,7 @@ FOR NO KEY UPDATE OF review_cases
 
 
 async def lock_case(db: Executor, /, *, case_id: UUID) -> LockedCase:
-    """Lock a case's row. The caller must already hold the lock of the case's payment. The row exists, because cases
+    """Lock a case's row. The caller must already hold the lock of the case's payment. The case's row exists, because cases
     are never deleted."""
     row = await db.fetchrow(LOCK_CASE, case_id)
     if row is None:
@@ -245,8 +245,8 @@ async def decide_case(
     needs_approval: bool,
     case_id: UUID,
 ) -> None:
-    """Decide the case (open → decided). A trigger writes the current round into each undelivered charge that had no
-    decision. If @needs_approval is true, the refund of @refund_rp waits until another operator approves the refund."""
+    """Decide the case (open → decided). A trigger writes the current round into each undelivered charge that has no
+    decision yet. If @needs_approval is true, the refund of @refund_rp waits until another operator approves the refund."""
     await db.execute(DECIDE_CASE, decision, decision_note, decided_by, refund_rp, needs_approval, case_id)
 
 

@@ -24,10 +24,10 @@ LEFT JOIN mitras ON mitras.id = page.mitra_id
 ORDER BY page.occurred_at DESC, page.id DESC
 
 -- name: list_review_cases :many
--- Read review cases. Open cases come before decided cases. Older cases come first among the open cases, and also among
--- the decided cases. A round can decide several charges. The refund columns aggregate one refund per charge of the
--- current round. The columns use the charge's newest refund that has not failed. If all refunds of the charge have
--- failed, the columns use the charge's newest refund.
+-- Read review cases. Open cases come before decided cases. Older cases come first within the open cases and within the
+-- decided cases. A round can decide several charges. The refund columns aggregate one refund per charge of the current
+-- round. The columns use the charge's newest refund that has not failed. If all refunds of the charge have failed, the
+-- columns use the charge's newest refund.
 -- row: CaseRow
 -- nullable: tag, decision, note, decided_by, decided_by_email, decided_at, refund_rp, approved_by
 -- nullable: approved_by_email, approved_at, any_failed, any_requested, gateway_reason, refunds_rp, requested_at
@@ -64,8 +64,8 @@ LEFT JOIN LATERAL (
 ORDER BY (page.status = 'decided'), page.opened_at, page.id
 
 -- name: list_earlier_decisions :many
--- Read the decisions of a case's earlier rounds, oldest first. The refund columns are computed as in list_review_cases,
--- for the charges of the earlier round.
+-- Read the decisions of a case's earlier rounds, oldest first. The refund columns have the same meaning as in
+-- list_review_cases, but for the charges of the earlier round.
 -- row: EarlierDecisionRow
 -- nullable: refund_rp, approved_by, approved_by_email, approved_at, any_failed, any_requested, gateway_reason
 -- nullable: refunds_rp, requested_at, answered_at
@@ -98,7 +98,7 @@ ORDER BY earlier.round
 SELECT payment_id FROM review_cases WHERE id = @case_id
 
 -- name: lock_case :one
--- Lock a case's row. The caller must already hold the lock of the case's payment. The row exists, because cases
+-- Lock a case's row. The caller must already hold the lock of the case's payment. The case's row exists, because cases
 -- are never deleted.
 -- row: LockedCase
 -- nullable: decision, decided_by, decided_by_email, decided_at, approved_by
@@ -109,8 +109,8 @@ WHERE review_cases.id = @case_id
 FOR NO KEY UPDATE OF review_cases
 
 -- name: decide_case :exec
--- Decide the case (open → decided). A trigger writes the current round into each undelivered charge that had no
--- decision. If @needs_approval is true, the refund of @refund_rp waits until another operator approves the refund.
+-- Decide the case (open → decided). A trigger writes the current round into each undelivered charge that has no
+-- decision yet. If @needs_approval is true, the refund of @refund_rp waits until another operator approves the refund.
 -- nullable: @refund_rp
 UPDATE review_cases SET status = 'decided', decision = @decision, decision_note = @decision_note,
     decided_by = @decided_by, decided_at = curhat_now(), refund_rp = @refund_rp, needs_approval = @needs_approval

@@ -45,7 +45,7 @@ WHERE coalesce(charged.amount_rp, 0)
 -- name: late_approval_refunded :many
 -- 9: each charge attempt with the status approved_late has one automatic refund of its full amount
 --
--- If the gateway refused the automatic refund, an operator may have decided on further refunds.
+-- If the gateway refuses the automatic refund, an operator can decide on further refunds.
 SELECT charge_attempts.id AS attempt_id, charge_attempts.payment_id, count(refunds.id) AS refunds
 FROM charge_attempts
 LEFT JOIN refunds ON refunds.charge_attempt_id = charge_attempts.id
@@ -184,7 +184,8 @@ WHERE rounds.decision IS NULL OR rounds.refund_rp <> taken.amount_rp
 -- name: decided_refund_is_requested :many
 -- 15: a refund that an operator decided, and that needs no further approval, was requested from the gateway
 --
--- No refund is requested if the gateway first refused the automatic refund of the charge and later carried it out.
+-- If the gateway first refused the automatic refund of the charge and later carried it out, no other refund is
+-- requested.
 SELECT charge_attempts.id AS attempt_id, rounds.round FROM (
     SELECT payment_id, round FROM review_cases
     WHERE decision = 'refund' AND (NOT needs_approval OR approved_by IS NOT NULL)
@@ -344,9 +345,9 @@ END
 -- name: done_in_time :many
 -- 5: nobody cancels a pairing, starts a charge attempt or ends a session after its deadline
 --
--- One statement compares the time with the deadline. A later statement of the same transaction writes the time,
--- so the written time may be up to one second too late. In the tests the check is exact, because the virtual
--- clock moves in longer steps.
+-- One statement compares the time with the deadline. A later statement of the same transaction writes the time, so the
+-- written time can be up to one second too late. In the tests the check is exact, because the virtual clock moves in
+-- steps of more than one second.
 SELECT 'pairing' AS what, id, deadline_at AS until, decided_at AS done_at FROM pairings
 WHERE failure_tag = 'customer_cancelled' AND decided_at > deadline_at + interval '1 second'
 UNION ALL
@@ -433,8 +434,8 @@ WITH steps AS (
 SELECT mitras.id AS mitra_id, mitras.max_customers, running.together, running.at
 FROM running JOIN mitras ON mitras.id = running.mitra_id
 WHERE running.step = 1 AND running.together > greatest(
-    -- The limit is the capacity before the next change. A capacity that was set at the instant of the start also
-    -- counts.
+    -- The limit is the old value of the first capacity change at or after the start of the session. A new value that
+    -- was set at exactly this start also counts.
     coalesce(
         (SELECT old FROM changes WHERE mitra_id = mitras.id AND at >= running.at ORDER BY at, id LIMIT 1),
         mitras.max_customers
@@ -610,7 +611,7 @@ WHERE charge_attempts.answered_at > extensions.charge_by + interval '1 second'
 -- name: charge_not_given_up_early :many
 -- 5: before charge_by, an extension becomes charge_failed only after a decline or the session's end
 --
--- A late approval may have replaced the status 'declined' of the charge attempt.
+-- A late approval can replace the status 'declined' of the charge attempt.
 SELECT extensions.id AS extension_id, extensions.charge_by, given_up.changed_at
 FROM extensions
 JOIN sessions ON sessions.id = extensions.session_id

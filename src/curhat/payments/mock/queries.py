@@ -44,7 +44,7 @@ FROM mock_gateway.charges WHERE key = $1
 
 
 async def find_charge(db: Executor, /, *, key: UUID) -> RecordedChargeStatus | None:
-    """Read the status of a charge, as the mock reports it."""
+    """Read the status that the mock reports for a charge."""
     row = await db.fetchrow(FIND_CHARGE, key)
     if row is None:
         return None
@@ -103,7 +103,7 @@ FROM mock_gateway.refunds WHERE key = $1
 
 
 async def find_refund(db: Executor, /, *, key: UUID) -> RecordedRefundStatus | None:
-    """Read the status of a refund, as the mock reports it."""
+    """Read the status that the mock reports for a refund."""
     row = await db.fetchrow(FIND_REFUND, key)
     if row is None:
         return None
@@ -138,7 +138,7 @@ RETURNING key
 async def decide_refunds(
     db: Executor, /, *, refund_status: RecordedRefundStatus, payment_id: UUID | None
 ) -> list[UUID]:
-    """Decide the refunds of the same payments as in decide_charges (processing → @refund_status)."""
+    """Decide the refunds of the payments that decide_charges selects (processing → @refund_status)."""
     return [row[0] for row in await db.fetch(DECIDE_REFUNDS, refund_status, payment_id)]
 
 

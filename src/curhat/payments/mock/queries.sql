@@ -12,7 +12,7 @@ ON CONFLICT (key) DO NOTHING
 RETURNING key
 
 -- name: find_charge :optional
--- Read the status of a charge, as the mock reports it.
+-- Read the status that the mock reports for a charge.
 SELECT CASE WHEN known_at > clock_timestamp() THEN 'processing' ELSE status END AS charge_status
 FROM mock_gateway.charges WHERE key = @key
 
@@ -29,7 +29,7 @@ ON CONFLICT (key) DO NOTHING
 RETURNING key
 
 -- name: find_refund :optional
--- Read the status of a refund, as the mock reports it.
+-- Read the status that the mock reports for a refund.
 SELECT CASE WHEN known_at > clock_timestamp() THEN 'processing' ELSE status END AS refund_status
 FROM mock_gateway.refunds WHERE key = @key
 
@@ -43,7 +43,7 @@ WHERE status = 'processing' AND (payment_id = @payment_id OR @payment_id::uuid I
 RETURNING key
 
 -- name: decide_refunds :many
--- Decide the refunds of the same payments as in decide_charges (processing → @refund_status).
+-- Decide the refunds of the payments that decide_charges selects (processing → @refund_status).
 -- nullable: @payment_id
 UPDATE mock_gateway.refunds SET status = @refund_status
 WHERE status = 'processing' AND (payment_id = @payment_id OR @payment_id::uuid IS NULL
