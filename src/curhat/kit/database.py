@@ -85,7 +85,7 @@ IDLE_IN_TRANSACTION_TIMEOUT_MS: Final = 5_000
 LOCK_TIMEOUT_MS: Final = 5_300
 # STATEMENT_TIMEOUT_MS includes the wait for a lock.
 STATEMENT_TIMEOUT_MS: Final = 5_600
-# If a statement exceeds STATEMENT_TIMEOUT_MS by MAX_ANSWER_DELAY_SECONDS, the process gives the statement up and sends
+# If a statement exceeds STATEMENT_TIMEOUT_MS by MAX_ANSWER_DELAY_SECONDS, the process abandons the statement and sends
 # PostgreSQL a cancellation. Either PostgreSQL does not answer at all, or a COMMIT waits for a lost synchronous standby.
 # The setting statement_timeout does not limit a COMMIT that waits for a standby.
 MAX_ANSWER_DELAY_SECONDS: Final = 0.5

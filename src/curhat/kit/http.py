@@ -191,7 +191,7 @@ def handle_unexpected(request: AnyRequest, error: Exception) -> Response[bytes]:
 
 
 def refusal_of(error: BaseException) -> BusinessError:
-    """Return what a client is told about this error. Log the error, unless it is a refusal already."""
+    """Return the refusal that a client gets for this error. If the error is not a refusal, log the error."""
     if isinstance(error, BusinessError):
         return error
     if is_away(error) or is_busy(error):

@@ -53,8 +53,8 @@ COMPARE_PERIOD_SECONDS: Final = 3.0
 MAX_USERS_PER_COMPARISON: Final = 2_000
 # Limits the memory of one read of missed events: 100 chat messages of the maximum length are 2.4 MB.
 MAX_EVENTS_PER_READ: Final = 100
-# Limits the events that the hub reads from PostgreSQL for one hello or one gap. A client that has missed more fetches
-# `/state` again.
+# Limits the events that the hub reads from PostgreSQL for one hello or one gap. A client that has missed more events
+# than this fetches `/state` again.
 MAX_REPLAYED_EVENTS: Final = 1_000
 MAX_REPLAYED_BYTES: Final = 1024 * 1024
 # Limits the memory of all missed events that the process has read and not yet sent.

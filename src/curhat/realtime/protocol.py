@@ -75,7 +75,7 @@ class TypingSignal(msgspec.Struct, frozen=True, tag_field="op", tag="signal", fo
 class SendMessage(msgspec.Struct, frozen=True, tag_field="op", tag="send", forbid_unknown_fields=True):
     """Sends a chat message. The server answers with `sent` or `refused`, perhaps after answers to later frames.
 
-    The client may repeat the frame, also on another connection or by POST: the message is stored once.
+    The client can repeat the frame, even on another connection or by POST. The server stores the message once.
     """
 
     session_id: UUID
@@ -84,14 +84,14 @@ class SendMessage(msgspec.Struct, frozen=True, tag_field="op", tag="send", forbi
 
 
 class Sent(msgspec.Struct, frozen=True, tag_field="op", tag="sent"):
-    """The message is stored. The sender's devices also get the event `message.created`, this connection included."""
+    """The message is stored. The sender's devices, including this connection, also get the event `message.created`."""
 
     client_message_id: str
     message: msgspec.Raw
 
 
 class Refused(msgspec.Struct, frozen=True, tag_field="op", tag="refused", omit_defaults=True):
-    """The message is not stored. `code` and `detail` are those of the refused POST.
+    """The message is not stored. `code` and `detail` have the same values as after a refused POST.
 
     After `service_unavailable`, it is not known whether the message is stored. So the client repeats the frame.
     """

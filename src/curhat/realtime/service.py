@@ -82,7 +82,7 @@ class Appended(msgspec.Struct, frozen=True):
 
 
 def publish(tx: Transaction, appended: Sequence[Appended]) -> None:
-    """Publish appended events after the commit. Events with the same data follow each other, for speed."""
+    """Publish appended events after the commit. Consecutive events with the same data are encoded only once."""
     if not appended:
         return
     signals = []

@@ -33,9 +33,9 @@ REQUEST_TIMEOUT_SECONDS: Final = 30.0
 MAX_CONNECTION_TRIES: Final = 8
 # A client repeats a command at most this many times while the server still executes the command.
 MAX_RUNNING_TRIES: Final = 60
-# The share of the messages that a device sends over its socket. It sends the other messages by POST.
+# The share of the messages that a device sends over its socket. The device sends the other messages by POST.
 SHARE_OVER_SOCKET: Final = 0.7
-# As in the apps: a message without an answer after this time goes by POST.
+# As in the apps, a device sends a message by POST if no answer has come after this time.
 SOCKET_ANSWER_TIMEOUT_SECONDS: Final = 4.0
 RUNNING_PAUSE_SECONDS: Final = 0.25
 # A device must show the state of a snapshot within this time. A lost signal delays the device by 3 s. A lost network
@@ -514,7 +514,10 @@ class Device:
         await self._send({"op": "hello", "epoch": self.epoch, "seq": seq, "device_id": self.name})
 
     async def send_message(self, session_id: str, message: Data) -> Answer | None:
-        """Send a chat message over the socket. Returns None if the server refuses it, or if no answer comes."""
+        """Send a chat message over the socket.
+
+        Returns None if the server refuses the message, or if no answer comes.
+        """
         if not self.is_live():
             return None
         self._answers[message["client_message_id"]] = answered = asyncio.get_running_loop().create_future()
