@@ -1,9 +1,9 @@
 """Limits on requests, counted in Valkey for all processes together: per network address, and per signed-in person.
 
-The limits per address count only strangers. One address may belong to a carrier, with thousands of people behind it. So
-a stranger's requests must never block a person who is signed in or who signs in on a known device. The limits per
-address slow down a client that tries many phone numbers. PostgreSQL keeps the counts that protect a single phone
-number. While Valkey is away, each process counts requests alone, and the hourly limits let every request pass.
+The limits per address count only strangers. A mobile carrier can put thousands of people behind one address. So a
+stranger's requests must never block a person who is signed in or who signs in on a known device. The limits per address
+slow down a client that tries many phone numbers. PostgreSQL keeps the counts that protect a single phone number. While
+Valkey is away, each process counts requests alone, and the hourly limits let every request pass.
 """
 
 import asyncio
@@ -32,8 +32,8 @@ MINUTE_SECONDS: Final = 60
 # After VALKEY_TIMEOUT_SECONDS, a request no longer waits for Valkey's count. A healthy Valkey answers earlier.
 VALKEY_TIMEOUT_SECONDS: Final = 0.25
 # A process counts requests in memory. When the count of an address or person reaches 1/20 of the limit, the process
-# adds the count to Valkey's count. So most requests need no round trip to Valkey. Each process may exceed the limit by
-# 1/20.
+# adds the count to Valkey's count. So most requests need no round trip to Valkey. Each process can therefore exceed the
+# limit by 1/20.
 REPORTS_PER_LIMIT: Final = 20
 # A process that counts MAX_COUNTED addresses or people resets all its counts, so that its memory stays bounded.
 MAX_COUNTED: Final = 100_000
@@ -92,7 +92,7 @@ async def count_in_hour(
 async def give_back(valkey: Valkey, what: HourlyLimit, stranger: bytes) -> None:
     """Subtract one from this hour's count of a network address.
 
-    If a new hour began after the request was counted, the address gets one request or try more in the new hour.
+    If a new hour began after the request was counted, the address can make one more request or try in the new hour.
     """
     await _add(valkey, what, stranger.hex(), -1, HOUR_SECONDS)
 
@@ -101,7 +101,7 @@ class RequestLimit:
     """An ASGI application that limits the requests per minute of each network address and each person.
 
     `name_of` names the signed-in person or the known device of a request, or returns None for a stranger. All strangers
-    behind one address may together send `requests_per_minute` requests in a minute. Sign-in requests are counted
+    behind one address can together send `requests_per_minute` requests in a minute. Sign-in requests are counted
     separately, with the same limit. So a flood of other requests never stops the people behind an address from signing
     in. A sender that exceeds a limit gets status 429 until the minute ends. A socket handshake counts as a request, so
     a refused socket never opens.

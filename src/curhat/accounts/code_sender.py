@@ -4,9 +4,9 @@ The senders to real phones are in whatsapp.py and twilio.py. To add a sender, se
 
 Guarantees:
     The senders of CURHAT_CODE_SENDERS are tried in turn, until one of them accepts the code. If no sender accepts the
-    code, but one may have sent it, the code counts as sent. When a person asks again because no code came, the next
-    sender is tried first. So a person without WhatsApp also gets a code, although WhatsApp accepts codes that it cannot
-    deliver.
+    code, but one sender possibly sent it, the code counts as sent. When a person asks again because no code came, the
+    next sender is tried first. So a person without WhatsApp also gets a code, although WhatsApp accepts codes that it
+    cannot deliver.
     After TOTAL_TIMEOUT_SECONDS, no further sender is tried. One process sends at most MAX_SENDS_RUNNING codes at the
     same time. A sender that fails repeatedly is tried last for a while, so that its timeouts do not delay people.
     The outcome never depends on whether the phone number is known, because this module reads no table of people.
@@ -38,8 +38,8 @@ log = structlog.get_logger(__name__)
 SEND_TIMEOUT_SECONDS: Final = 4.0
 # After TOTAL_TIMEOUT_SECONDS, no further sender is tried for a code.
 TOTAL_TIMEOUT_SECONDS: Final = 9.0
-# The number of codes that one process may send at the same time. If a sender hangs for 4 s, 50 places still serve 12
-# people per second.
+# One process sends at most MAX_SENDS_RUNNING codes at the same time. If a sender hangs for 4 s, 50 places still serve
+# 12 people per second.
 MAX_SENDS_RUNNING: Final = 50
 # A sender with MAX_FAILURES_IN_A_ROW failures in a row is tried last for REST_SECONDS.
 MAX_FAILURES_IN_A_ROW: Final = 3
@@ -53,7 +53,7 @@ SENDERS_RESTING: Final = Gauge(
     "curhat_code_senders_resting", "Senders of one-time codes that failed again and again and are tried last."
 )
 
-# Why a sender has certainly not sent a code.
+# The reasons why a sender has certainly not sent a code.
 # `number`: the sender cannot reach this phone number. `limit`: we sent too many codes. `unavailable`: the sender is
 # down or unreachable. `refused`: the sender refuses our request, for example because our token has expired. A person
 # must look at the cause of each `refused`.
@@ -75,7 +75,7 @@ class NotSent(msgspec.Struct, frozen=True):
 
 
 class MaybeSent(msgspec.Struct, frozen=True):
-    """The sender's answer was lost, so the code may still arrive."""
+    """The sender's answer was lost, so the code can still arrive."""
 
     detail: str
 
@@ -87,7 +87,10 @@ class CodeSender(Protocol):
     """Sends codes to phones. The endpoints call `send` between transactions, after they have committed the code."""
 
     async def send(self, phone_number: str, code: str) -> Outcome:
-        """Send a code to an E.164 number. The call ends within a limited time. A faulty answer raises no error."""
+        """Send a code to an E.164 number.
+
+        The call ends within a limited time. A faulty answer of the provider raises no error.
+        """
 
     async def close(self) -> None:
         """Close the connections."""
@@ -109,9 +112,9 @@ class CodeSenders:
 
     @contextlib.contextmanager
     def place(self) -> Iterator[None]:
-        """Hold one of MAX_SENDS_RUNNING places.
+        """Hold one of the MAX_SENDS_RUNNING places for sending a code.
 
-        Take the place before making the code, so that a refusal uses up no code.
+        Callers take the place before they make the code, so that a refusal uses up no code.
 
         Raises CodeNotSent if no place is free.
         """
@@ -217,12 +220,15 @@ class CodesInFile:
         self._path = path
 
     async def send(self, phone_number: str, code: str) -> Outcome:
-        """Append the code. Each code is one write of one line, so the lines of several processes never mix."""
+        """Append the code.
+
+        Each code is written as one line in one write, so the lines of several processes never mix.
+        """
         line = msgspec.json.encode({"phone_number": phone_number, "code": code}) + b"\n"
         try:
             descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
             try:
-                os.fchmod(descriptor, 0o600)  # The file may have existed with another mode.
+                os.fchmod(descriptor, 0o600)  # The file perhaps existed with another mode.
                 os.write(descriptor, line)
             finally:
                 os.close(descriptor)

@@ -63,10 +63,10 @@ def presented_token(scope: ReadScope, role: AnyRole, settings: Settings) -> Pres
 
 
 def refuse_foreign_page(scope: ReadScope, settings: Settings) -> None:
-    """Raise Forbidden if a page of another site sent a sign-in request whose answer would set a cookie.
+    """Raise Forbidden if a page of another site sent this sign-in request.
 
-    Without this check, that page could sign its visitor in as another person. A request without an origin does not come
-    from a browser, so this check allows it.
+    The answer to the request would set a cookie, so without this check that page could sign its visitor in as another
+    person. A request without an origin does not come from a browser, so this check allows it.
     """
     if not _comes_from_us(scope, settings, if_unknown=True):
         raise Forbidden
@@ -129,7 +129,7 @@ def _headers(scope: ReadScope, name: bytes) -> list[str]:
 
 
 def _cookie(scope: ReadScope, name: str) -> str | None:
-    # Over HTTP/2 a browser may send its cookies in several headers.
+    # Over HTTP/2, a browser can send its cookies in several headers.
     for pair in ";".join(_headers(scope, b"cookie")).split(";"):
         found, _, token = pair.partition("=")
         if found.strip() == name:

@@ -50,7 +50,7 @@ log = structlog.get_logger(__name__)
 
 Body = TypeVar("Body", bound=msgspec.Struct)
 
-# No cache may keep an answer with a token.
+# No cache is allowed to keep an answer with a token.
 NO_STORE: Final = {"Cache-Control": "no-store"}
 
 CODES_SENT: Final = Counter("curhat_accounts_codes_sent_total", "One-time codes sent.", ["role"])

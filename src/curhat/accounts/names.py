@@ -10,12 +10,12 @@ from curhat.kit.errors import invalid_field
 from curhat.kit.visible_text import BLANKS, DIRECTION_MARKS, clean_text, has_something_to_see
 
 MAX_NAME_CHARACTERS: Final = 40
-# A name with _MIN_PHONE_NUMBER_DIGITS digits may contain a phone number, whatever separates the digits. A name with
-# fewer digits may contain a year or an age.
+# A name with _MIN_PHONE_NUMBER_DIGITS digits possibly contains a phone number, whatever separates the digits. The
+# digits of a name with fewer digits can be a year or an age.
 _MIN_PHONE_NUMBER_DIGITS: Final = 7
 _SPACES: Final = re.compile(r"\s+")
 
-# A message may contain these characters, but a name must not.
+# These characters are allowed in a message, but not in a name.
 _NOT_IN_A_NAME: Final = BLANKS | DIRECTION_MARKS | {"\n", "\t"}
 
 # Contact data ------------------------------------------------------------------------------------------------
@@ -67,7 +67,7 @@ def checked_name(written: str, field: str) -> str:
 
     Refuses a name that is empty or too long, or that contains invisible characters. A name must not show contact data,
     so this function refuses a phone number, an e-mail address, a link and a handle. Refuses a name that looks like a
-    name of the service, because nobody may pass for an operator.
+    name of the service, so that nobody can pose as an operator.
     Raises ValidationFailed for `field`. The code of the error is `name_length`, `unusual_characters`, `nothing_to_see`,
     `contact_in_name` or `reserved_name`.
     """

@@ -13,9 +13,9 @@ from curhat.kit.errors import invalid_field
 from curhat.kit.settings import DEFAULT_PHONE_REGIONS
 
 INDONESIA: Final = 62
-# A link to a phone number (RFC 3966). The only parameter may be the country code of the number.
+# A link to a phone number (RFC 3966). The only possible parameter of the link is the country code of the number.
 _LINK: Final = re.compile(r"tel:([^;]+)(?:;phone-context=(\+[0-9]{1,3}))?", re.IGNORECASE)
-# Dashes, brackets and invisible characters. A contact list may put invisible marks around a number.
+# Dashes, brackets and invisible characters. Contact lists can put invisible marks around a number.
 _SEPARATOR_CATEGORIES: Final = frozenset({"Pd", "Ps", "Pe", "Cf"})
 # The other separators that libphonenumber accepts, except the letter x, and further separators that people write.
 _SEPARATOR_SIGNS: Final = frozenset("./~\u2212\u30fc\u2053\u223c\u00b7\u2022_")

@@ -22,7 +22,7 @@ class Requester:
 
 
 def stranger(secret_key: bytes, address: str) -> Requester:
-    """Return the requester for a network address. This requester shows no known device.
+    """Return the requester for a stranger at a network address.
 
     The database stores a keyed digest instead of the address.
     """

@@ -33,7 +33,7 @@ class CodeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class CodeRequested(msgspec.Struct, frozen=True):
     """The server has sent a code, valid until `expires_at`.
 
-    A client may request another code after `resend_after`.
+    A client can request another code after `resend_after`.
     """
 
     request_id: UUID
@@ -83,7 +83,7 @@ class MitraSignedIn(msgspec.Struct, frozen=True):
 
 
 class Device(msgspec.Struct, frozen=True):
-    """A device on which a person is signed in. `current` is true if this request comes from the device.
+    """A device on which a person is signed in. `current` is true for the device that sent this request.
 
     The server records `last_seen_at` at most once per hour.
     """
@@ -103,7 +103,7 @@ class Devices(msgspec.Struct, frozen=True):
 
 
 class CustomerAccount(msgspec.Struct, frozen=True):
-    """A customer's account, in the form that only this customer may see."""
+    """A customer's account, in the form that only this customer is allowed to see."""
 
     id: UUID
     call_name: str

@@ -70,8 +70,8 @@ KNOWN_DEVICE_SECONDS: Final = 400 * 24 * 3600
 # The maximum number of known devices of one person. Each known device has its own tries.
 MAX_KNOWN_DEVICES: Final = 10
 MAX_USER_AGENT_CHARACTERS: Final = 200
-# How long a process may trust a cached token before it reads the token from PostgreSQL again. If a signal is lost, a
-# process accepts a revoked token for at most REMEMBERED_SECONDS.
+# A process trusts a cached token for at most this time. Then the process reads the token from PostgreSQL again. If a
+# signal is lost, a process accepts a revoked token for at most REMEMBERED_SECONDS.
 REMEMBERED_SECONDS: Final = 3.0
 # How often a process reads the tokens in use again. So a request with a token in use does not wait for PostgreSQL.
 RENEW_INTERVAL_SECONDS: Final = 1.0
@@ -143,9 +143,9 @@ class Invited(msgspec.Struct, frozen=True):
 
 
 class SignedIn(msgspec.Struct, frozen=True):
-    """The owner of a token, and how a client may present the token.
+    """The owner of a token, and how a client is allowed to present the token.
 
-    The owner may be a suspended mitra, who may still sign out.
+    The owner can be a suspended mitra, because a suspended mitra can still sign out.
     """
 
     identity: Identity
@@ -200,7 +200,7 @@ async def request_code(
 
     `codes_per_day` has the ceiling of each country (None: no ceiling). Strangers get four fifths of a ceiling, so that
     an attack by strangers never locks out known devices.
-    Raises TooManyRequests with the time to wait, if this requester or all strangers together asked for too many codes.
+    If this requester or all strangers together asked for too many codes, raises TooManyRequests with the time to wait.
     Raises CodeNotSent if the day's ceiling of the number's country is reached.
     """
     await queries.lock_phone(tx, phone_number=phone_number)
@@ -431,7 +431,7 @@ async def remember_device(
 
 
 async def find_known_devices(database: Database, digests: list[bytes]) -> dict[bytes, bytes]:
-    """Return those of `digests` that belong to known devices, each as key and value."""
+    """Return the `digests` that belong to known devices, as a mapping from each digest to itself."""
     found = await queries.find_known_devices(database, digests=digests, valid_seconds=KNOWN_DEVICE_SECONDS)
     return {digest: digest for digest in found}
 
@@ -466,7 +466,7 @@ async def list_devices(
 ) -> list[Device]:
     """Read the devices on which a person is signed in, the most recently seen first.
 
-    `current_digest` is the digest of the request's token, if the person sent the request.
+    If the person sent the request, `current_digest` is the digest of the request's token.
     """
     return [
         Device(
@@ -509,7 +509,7 @@ async def sign_out_other_devices(
 
 
 async def customer_profile(tx: Transaction, customer_id: UUID) -> CustomerAccount:
-    """Return the parts of a customer's account that the customer may see. Raises NotFound."""
+    """Return the parts of a customer's account that the customer is allowed to see. Raises NotFound."""
     customer = await queries.find_customer(tx, id=customer_id)
     if customer is None:
         raise NotFound
@@ -531,7 +531,7 @@ async def invite_mitra(
     by: str = "command line",
     phone_regions: Collection[str] = DEFAULT_PHONE_REGIONS,
 ) -> Invited:
-    """Make a person or a customer a mitra. Another invitation of an existing mitra changes nothing.
+    """Make the owner of a phone number a mitra. Another invitation of an existing mitra changes nothing.
 
     The audit records `by` as the actor. The phone number must belong to a country in `phone_regions`. Raises
     ValidationFailed.
@@ -632,7 +632,7 @@ class Authenticator:
         # The digests of the tokens that requests have used and that are not renewed yet. `authenticate` adds a token
         # for each request. `renew` removes the tokens that it renews.
         self._used: set[bytes] = set()
-        # The digests of the tokens in use whose use was not recorded for an hour.
+        # The digests of the tokens in use that had no recorded use for an hour.
         self._stale: set[bytes] = set()
 
     def listen(self, signals: Signals, hub: Hub) -> None:
@@ -688,7 +688,10 @@ class Authenticator:
                 log.warning("accounts.tokens_not_renewed", error=type(error).__name__)
 
     async def record_use(self) -> None:
-        """Record the use of the tokens in use, at most once per hour and token. A recorded use extends the token."""
+        """Record the use of the tokens in use, at most once per hour and token.
+
+        A recorded use extends the lifetime of the token.
+        """
         while self._stale:
             batch = [self._stale.pop() for _ in range(min(MAX_TOKENS_PER_RENEWAL, len(self._stale)))]
             await queries.touch_tokens(
@@ -700,7 +703,7 @@ class Authenticator:
             )
 
     async def renew(self) -> None:
-        """Renew the cache entries that expire soon, if their tokens are in use.
+        """Renew the cache entries that expire soon and belong to tokens in use.
 
         One statement reads many tokens again.
         """
@@ -721,8 +724,8 @@ class Authenticator:
             if not batch:
                 continue
             found = await self._find(batch)
-            # Update only entries that are still in the cache. A sign-out may have removed an entry during the query,
-            # and the query's answer may be older than the sign-out.
+            # Update only entries that are still in the cache. During the query, a sign-out can remove an entry, and the
+            # query's answer can be older than the sign-out.
             for digest in self._remembered.keys() & batch:
                 if digest in found:
                     self._remembered[digest] = (asked_at + REMEMBERED_SECONDS, _signed_in(found[digest]))
@@ -736,9 +739,9 @@ class Authenticator:
     async def identify(self, role: Role, scope: ReadScope) -> SignedIn:
         """Return the user whose token is in the bearer header or cookie of this HTTP request or socket handshake.
 
-        The user may be a suspended mitra.
+        The user can be a suspended mitra.
         Raises Unauthenticated if there is no valid token. Raises Forbidden if the token belongs to the other role.
-        Raises Forbidden if the token is in a cookie and a page of another site may have sent the request.
+        Raises Forbidden if the token is in a cookie and a page of another site possibly sent the request.
         """
         presented = cookies.presented_token(scope, role, self._settings)
         signed_in = None if presented is None else await self.authenticate(presented.token)
@@ -751,7 +754,7 @@ class Authenticator:
     async def socket_identity(self, role: Role, scope: ReadScope) -> SocketIdentity | None:
         """Return the user whose token is in the bearer header or cookie of this socket handshake.
 
-        Returns None if there is no such user, or if the user may not open the socket.
+        Returns None if there is no such user, or if the user is not allowed to open the socket.
         """
         with contextlib.suppress(Unauthenticated, Forbidden):
             signed_in = await self.identify(role, scope)

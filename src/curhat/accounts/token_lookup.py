@@ -30,7 +30,7 @@ class TokenLookup(Generic[Found]):
             future = self._waiting[digest] = asyncio.get_running_loop().create_future()
         if self._running is None:
             self._running = asyncio.create_task(self._run())
-        # Several requests may wait for one token, so the cancellation of one request must not cancel the lookup for the
+        # Several requests can wait for one token, so the cancellation of one request must not cancel the lookup for the
         # other requests.
         return await asyncio.shield(future)
 

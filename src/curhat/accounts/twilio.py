@@ -76,7 +76,7 @@ class TwilioSms:
         form = {
             "To": phone_number,
             "Body": code_text(code),
-            # Twilio drops a message that is still queued when its code expires.
+            # Twilio drops a message that is still queued when the code in the message expires.
             "ValidityPeriod": str(VALID_SECONDS),
             **self._sender,
         }
@@ -124,6 +124,6 @@ def _because(status: int, code: int | None) -> NotSentBecause:
         return "limit"
     if status == 503:
         return "unavailable"
-    # Examples are wrong credentials (20003), a country that is not enabled (21408), and a sender that is not ours
-    # (21606).
+    # The outcome is `refused`, for example for wrong credentials (20003), a country that is not enabled (21408), or a
+    # sender that is not ours (21606).
     return "refused"

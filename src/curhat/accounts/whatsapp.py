@@ -30,7 +30,7 @@ _NUMBER: Final = frozenset(
         131021,  # the recipient is the sender
         131026,  # undeliverable: no WhatsApp, or too old a version
         131030,  # not in the list of a test number
-        130497,  # we may not write to this country
+        130497,  # we are not allowed to write to this country
     }
 )
 _LIMIT: Final = frozenset(
@@ -120,7 +120,7 @@ def outcome_of(answer: Answer) -> Outcome:
     code = code if isinstance(code, int) else None
     detail = f"{answer.status}/{code}"
     if code is None and answer.status >= 500 and answer.status != 503:
-        # Meta may have accepted the message, and a gateway may have lost Meta's answer.
+        # Perhaps Meta accepted the message, and a gateway lost Meta's answer.
         return MaybeSent(detail)
     return NotSent(_because(answer.status, code), detail)
 
@@ -132,7 +132,8 @@ def _because(status: int, code: int | None) -> NotSentBecause:
         return "limit"
     if code in _UNAVAILABLE or status == 503:
         return "unavailable"
-    # Examples are an expired token (190), a missing permission, a blocked account, and a missing or paused template.
+    # The outcome is `refused`, for example for an expired token (190), a missing permission, a blocked account, or a
+    # missing or paused template.
     return "refused"
 
 

@@ -1,4 +1,4 @@
-"""Names the person or the known device that sends a request. The limits on requests count by this name."""
+"""Names the person or the known device that sends a request. The limits on requests count the requests of each name."""
 
 from functools import partial
 from typing import Final
@@ -26,7 +26,7 @@ _ROLES: Final[dict[str, AnyRole]] = {"client": "customer", "mitra": "mitra", "co
 class Callers:
     """Finds the signed-in person of a request or socket handshake, or else the known device.
 
-    This class does not check whether the person may make the request.
+    This class does not check whether the person is allowed to make the request.
     """
 
     def __init__(

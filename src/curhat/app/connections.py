@@ -39,7 +39,8 @@ MAX_HEADERS: Final = 100
 # The API itself refuses a body of more than 64 KiB (413). MAX_BODY_BYTES also limits the framing and the trailers of a
 # chunked body, and the rest of a body that nobody reads.
 MAX_BODY_BYTES: Final = 128 * 1024
-# How many requests may wait in a connection while the server answers an earlier request of this connection.
+# At most MAX_PIPELINED_REQUESTS requests wait in a connection while the server answers an earlier request of this
+# connection.
 MAX_PIPELINED_REQUESTS: Final = 8
 SWEEP_INTERVAL_SECONDS: Final = 1.0
 # Limits the memory of a process. 50,000 sockets take about 1.3 GB.
@@ -59,12 +60,12 @@ CLOSED: Final = Counter(
 )
 
 # `head`: the head of a request has not arrived completely. A new connection waits for its first head.
-# `body`: the head has arrived, and the body has not arrived completely.
+# `body`: the head has arrived, but the body has not arrived completely.
 # `rest`: the server has answered, and the rest of the body has not arrived.
 # `reader`: the client has not read a whole answer, and has read nothing since this wait began.
 # `idle`: the client has read the last answer, and has begun no other request. The timer of uvicorn usually ends the
 # wait `idle` earlier.
-# `refused`: the server has refused the client, and the client may read the reason.
+# `refused`: the server has refused the client, and the client can still read the reason.
 Wait = Literal["head", "body", "rest", "reader", "idle", "refused"]
 TIMEOUTS_SECONDS: Final[dict[Wait, float]] = {
     "head": 10.0,
@@ -108,7 +109,7 @@ class _Refused(Exception):
 
 
 class Connections:
-    """The connections of one listening port, and what each of them waits for."""
+    """The connections of one listening port, and the wait of each connection."""
 
     def __init__(self, max_open: int) -> None:
         self.max_open = max_open
@@ -224,7 +225,7 @@ class BoundedHttp(HttpToolsProtocol):
         if self._unread_bytes:
             self.look_at_reader()
         while data and not self._refused:
-            # Give the parser only as many bytes as a head may still have, so that a head never exceeds MAX_HEAD_BYTES.
+            # Give the parser only as many bytes as MAX_HEAD_BYTES still allows for this head.
             room = MAX_HEAD_BYTES - (self._head_bytes if self._in_head else 0)
             if room == 0:
                 self._refuse(HeadTooLarge(), "head_too_large")
@@ -311,7 +312,7 @@ class BoundedHttp(HttpToolsProtocol):
     # Parser callbacks ---------------------------------------------------------------------------------------
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        # The parser also reports trailers here. `self.headers` is the list that the application reads.
+        # The parser calls this method for trailers, too. `self.headers` is the list that the application reads.
         if self._in_head:
             super().on_header(name, value)
 
@@ -389,7 +390,7 @@ class BoundedHttp(HttpToolsProtocol):
 
 
 def connections_within_limit(database_pool_size: int, valkey_connections: int) -> tuple[int, int]:
-    """Return how many connections the main port may have, and how many may wait in the kernel's queue.
+    """Return how many connections the main port accepts, and how many can wait in the kernel's queue.
 
     The process keeps its other file descriptors for its databases and the operations port.
     """

@@ -17,7 +17,7 @@ from curhat.kit.server_urls import verifies_database_certificate
 from curhat.kit.settings import FILE_SUFFIX, PREFIX, Settings
 
 MIN_OPEN_FILES: Final = 65_536
-# During a deploy, the old server and worker and the new server and worker run at the same time.
+# During a deploy, the old processes (a server and a worker) and the new processes run at the same time.
 PROCESSES_AT_A_DEPLOY: Final = 4
 CLIENTS: Final = 3
 
@@ -115,7 +115,7 @@ async def check_valkey(client: valkey.asyncio.Valkey) -> AsyncIterator[Finding]:
     try:
         policy: str = (await client.config_get("maxmemory-policy"))["maxmemory-policy"]
     except ResponseError:
-        return  # CONFIG is an administrator's command, which the service's user may lack.
+        return  # CONFIG is a command for administrators. Other users often lack it.
     if policy != "noeviction":
         yield Finding(
             "FAIL",

@@ -1,4 +1,4 @@
-"""How a server process stops after SIGTERM, without a failed request.
+"""Stops a server process after SIGTERM, without a failed request.
 
 Step 1: `/livez` answers 503, and each answer closes its connection. For `drain_notice_seconds`, the server serves
     everything as before. The proxy notices the 503, and sends new requests and sockets to other servers. The library
@@ -25,12 +25,13 @@ from curhat.app.connections import ServerConfig
 log = structlog.get_logger(__name__)
 
 POLL_INTERVAL_SECONDS: Final = 0.02
-# How long the running requests may take before the port closes. The library uvicorn then waits for the same time again.
+# Before the port closes, the running requests get at most this time to end. The library uvicorn then waits once more,
+# for the same time.
 FINISH_TIMEOUT_SECONDS: Final = 5.0
 
 
 class DrainingServer(uvicorn.Server):
-    """uvicorn for `application`, which drains before uvicorn closes the port. A second SIGINT ends the drain."""
+    """Serves `application` with uvicorn, and drains before uvicorn closes the port. A second SIGINT ends the drain."""
 
     def __init__(self, config: ServerConfig, application: Server, notice_seconds: float) -> None:
         super().__init__(config)
@@ -38,7 +39,10 @@ class DrainingServer(uvicorn.Server):
         self._notice_seconds = notice_seconds
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Carry out the steps of this module. The library uvicorn calls this method once, after SIGTERM or SIGINT."""
+        """Carry out the steps in the docstring of this module.
+
+        The library uvicorn calls this method once, after SIGTERM or SIGINT.
+        """
         self._application.operations.drain()
         if self._application.is_serving:
             log.info("server.draining", notice_seconds=self._notice_seconds)

@@ -137,8 +137,8 @@ class Hooks:
             try:
                 await extension.socket_closed(self.database, identity.user_id)
             except DATABASE_AWAY as error:
-                # Nothing is charged after this error, because Valkey still shows at the extension's deadline that the
-                # mitra came back too late.
+                # If this step fails, the server still charges nothing: at the extension's deadline, Valkey shows that
+                # the mitra came back too late.
                 log.warning("extension.close_not_recorded", error=type(error).__name__)
         elif not self.hub.holds(identity):
             self.customers.closed(identity.user_id)
@@ -233,8 +233,9 @@ async def _connect_database(
 ) -> Database:
     """Connect to PostgreSQL. While PostgreSQL is away or cannot write, try again.
 
-    PostgreSQL may start after this process. If the process ended instead of waiting, its supervisor might give up.
-    Raises StoppedWaiting. Raises the error of PostgreSQL if waiting cannot help, for example after a wrong password.
+    PostgreSQL sometimes starts after this process. If the process ended instead of waiting, its supervisor might give
+    up. Raises StoppedWaiting. Raises the error of PostgreSQL if waiting cannot help, for example after a wrong
+    password.
     """
     pause_seconds = MIN_CONNECT_PAUSE_SECONDS
     while True:

@@ -1,4 +1,4 @@
-"""The worker: fires deadlines and deletes old rows. Any number of workers may run, beside any number of servers."""
+"""The worker: fires deadlines and deletes old rows. Any number of workers can run, beside any number of servers."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""The refusal that this package raises."""
+"""The error with which this package refuses a change."""
 
 from curhat.kit.errors import BusinessError
 

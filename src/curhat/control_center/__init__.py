@@ -14,6 +14,6 @@ Concurrency:
     these locks, the transaction checks whether the case is already decided.
 Relies on:
     The package `payments` requests refunds. The package `journeys` suspends mitras and changes their capacity. The
-    package `configuration` changes its five rows.
+    package `configuration` changes the five rows that operators edit.
     PostgreSQL has an index for each list, in the order of the list (migration 0005).
 """

@@ -9,7 +9,7 @@ Guarantees:
     worker tries the parked deadline again every hour. A failing deadline does not delay other deadlines.
     A fault of the surroundings never uses up a try. A fault of the surroundings means that PostgreSQL or Valkey is away
     or cannot write, or that a lock is held.
-    Any number of workers may run. If a worker is killed, no deadline is lost.
+    Any number of workers can run. If a worker is killed, no deadline is lost.
 Concurrency:
     A worker reads the due deadlines of the kinds that it knows, without a lock. The worker reads a limited number of
     each kind, so a backlog of one kind hides no other kind. A deadline of an unknown kind waits for a worker of a newer
@@ -26,9 +26,9 @@ Concurrency:
     Step 2: The action deletes the deadline with SKIP LOCKED. If a worker has locked the deadline, the deadline stays.
     Step 3: The worker then finds that the entity has changed, and the deadline fires as a no-op.
     Step 4: The action arms a deadline only in a generation that no worker can have locked. Such a generation belongs to
-        a new entity, has the next number, or is the own generation of the action's transaction. `arm_another`, and
-        arm_push in the triggers of push, use the own generation of their transaction. An INSERT of a generation that a
-        worker has locked would wait for the worker, even with ON CONFLICT DO NOTHING.
+    a new entity, has the next number, or belongs only to the action's transaction. `arm_another`, and arm_push in the
+    triggers of push, use a generation that belongs only to their transaction. An INSERT of a generation that a worker
+    has locked would wait for the worker, even with ON CONFLICT DO NOTHING.
 Relies on:
     PostgreSQL's row locks and `curhat_now()`.
 """

@@ -161,7 +161,7 @@ class Loop:
                 self._single_queues[due.kind].append(due)
 
     def _leave_out(self, ids: Iterable[int]) -> None:
-        """Ignore these deadlines for AWAY_RETRY_SECONDS, so that the next `look` does not try them at once."""
+        """Ignore these deadlines for AWAY_RETRY_SECONDS, so that the next `look` does not try them immediately."""
         loop = asyncio.get_running_loop()
         loop.call_later(AWAY_RETRY_SECONDS, self._in_hand.difference_update, tuple(ids))
 

@@ -34,7 +34,7 @@ BATCH_LOCK_TIMEOUT = "100ms"
 # A transition that failed MAX_ATTEMPTS times by a fault of its own probably has a bug. The worker parks the deadline,
 # and an operator must investigate.
 MAX_ATTEMPTS = 10
-# How long a parked deadline waits for its next try. A later version of the code may have fixed the bug.
+# How long a parked deadline waits for its next try. By then, a later version of the code has perhaps fixed the bug.
 PARKED_RETRY_SECONDS = 3600.0
 # How long a deadline waits for its next try after a fault of the surroundings.
 INTERRUPTED_RETRY_SECONDS = 1.0
@@ -79,8 +79,8 @@ class BatchTransition:
 async def arm(tx: Transaction, kind: str, entity_id: UUID, due_at: datetime, generation: int = 1) -> None:
     """Arm the deadline of `kind` for `entity_id`. If this deadline is already armed, move the deadline to `due_at`.
 
-    Only a worker may move a deadline, because the move waits for another worker that has claimed the deadline. A
-    person's step may only arm a deadline that is certainly new, or call `arm_another`.
+    Only a worker is allowed to move a deadline, because the move waits for another worker that has claimed the
+    deadline. A person's step is allowed only to arm a deadline that is certainly new, or to call `arm_another`.
     """
     await arm_each(tx, kind, [(entity_id, due_at, generation)])
 
@@ -103,8 +103,8 @@ async def arm_now(tx: Transaction, kind: str, entity_id: UUID) -> None:
     """Make a worker run the transition of `kind` for `entity_id` as soon as this transaction is committed.
 
     Use this function for a change that must lock rows earlier in the lock order than the rows that this transaction has
-    locked. The change then runs in its own transaction. The new deadline never replaces an older deadline. The older
-    deadline's transition may already be running, and may have missed this transaction's changes. `arm_now` also signals
+    locked. The change then runs in its own transaction. The new deadline never replaces an older deadline. Perhaps the
+    older deadline's transition is already running, and has missed this transaction's changes. `arm_now` also signals
     the workers. A lost signal delays the deadline by at most MAX_SLEEP_SECONDS.
     """
     await arm_another(tx, kind, [entity_id], 0)

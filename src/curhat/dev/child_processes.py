@@ -107,14 +107,17 @@ class Program:
                 os.kill(pid, number)
 
     def _is_ours(self, entry: Path) -> bool:
-        """Return whether this entry of /proc belongs to this program. The process runs in our folder."""
+        """Return whether this entry of /proc belongs to this program.
+
+        The caller has checked that the process runs in the folder of this program.
+        """
         raise NotImplementedError
 
     def _leftovers(self) -> list[int]:
         folder = self.folder.resolve()
         found = []
         for entry in Path("/proc").iterdir():
-            # A process may end while we read its entry. The entries of other users' processes cannot be read.
+            # A process can end while we read its entry. The entries of other users' processes cannot be read.
             with suppress(OSError):
                 if entry.name.isdigit() and (entry / "cwd").readlink() == folder and self._is_ours(entry):
                     found.append(int(entry.name))

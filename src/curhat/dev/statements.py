@@ -13,12 +13,12 @@ this form:
         function returns the bare value instead of a struct.
     -- This text says what the statement does, and becomes the function's docstring.
     -- nullable: target_mitra_id, @left_out_mitra_id
-        These columns and parameters may be null. Here, the name of a parameter begins with @.
+        These columns and parameters can be null. Here, the name of a parameter begins with @.
     -- row: LockedPayment
         The name of the struct that holds a row. Without this line, the struct has the statement's name in CamelCase,
-        followed by `Row`. Statements with equal columns may share a struct.
+        followed by `Row`. Statements with equal columns can share a struct.
     SELECT … WHERE id = @payment_id /* conditions */
-        Parameters are named. Only a :many statement may contain `/* conditions */` (kit.conditions).
+        Parameters are named. Only a :many statement can contain `/* conditions */` (kit.conditions).
 """
 
 import argparse
@@ -155,7 +155,7 @@ def _statement(where: str, name: str, result: str | None, text: str, types: Mapp
             row = value
         else:
             comment.append(line)
-    # Comments between the lines of SQL are for readers of the file. PostgreSQL does not need them.
+    # Comments between the lines of SQL are for readers of the file. PostgreSQL does not need these comments.
     kept = [line for line in lines if line.strip() and not line.strip().startswith("--")]
     parameters: list[str] = []
     sql = number_parameters("\n".join(kept), parameters)

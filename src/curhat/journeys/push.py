@@ -2,8 +2,8 @@
 
 Triggers in the database (migrations/0006_push.sql) record each reason for a push as a deadline. The deadline's
 transition puts a push message into the outbox for each recipient without a live connection. While the reason lasts, the
-transition runs again every few seconds, because a connected person may leave. The server may also notice only later
-that a connection is dead. A person gets at most one push per reason.
+transition runs again every few seconds, because a connected person can leave. Also, the server can notice late that a
+connection is dead. A person gets at most one push per reason.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -39,7 +39,7 @@ MATCH_INTERVAL_SECONDS: Final = 5.0
 MESSAGES_INTERVAL_SECONDS: Final = 10.0
 # The window of an extension is short: 10 s by default.
 EXTENSION_INTERVAL_SECONDS: Final = 1.0
-# How long a reason lasts. A reason must last longer than a customer's dead connection may look live
+# How long a reason lasts. A reason must last longer than a customer's dead connection can look alive
 # (presence/customers.py).
 MATCH_SECONDS: Final = 45.0
 MESSAGES_SECONDS: Final = 60.0

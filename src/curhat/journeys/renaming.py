@@ -28,10 +28,10 @@ async def rename_customer(tx: Transaction, customer_id: UUID, call_name: str) ->
 
 
 async def tell_session(tx: Transaction, session_id: UUID) -> None:
-    """Send both sides of a running session the session's current state.
+    """Send the current state of a running session to both sides.
 
-    `tell_session` locks the session first. Without the lock, this event could come after the event of the session's
-    end.
+    `tell_session` locks the session first. Without the lock, the event of the new name could come after the event of
+    the session's end.
     """
     session = await extension.lock_session(tx, session_id)
     if session.runs:

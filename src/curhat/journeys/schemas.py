@@ -39,7 +39,7 @@ MitraStatus = Literal["available", "offline", "full"]
 
 
 class MitraStatusAnswer(msgspec.Struct, frozen=True):
-    """The status of the mitra of a past chat, and whether another mitra may be asked now (3.3, 3.4)."""
+    """The status of the mitra of a past chat, and whether another mitra can be asked now (3.3, 3.4)."""
 
     status: MitraStatus
     other_available: bool
@@ -85,6 +85,6 @@ class CustomerProfile(CustomerAccount, frozen=True):
 
 
 class ProfileChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The fields of the profile that a customer may change."""
+    """The fields of the profile that a customer can change."""
 
     call_name: str

@@ -41,7 +41,7 @@ ALREADY_TAKEN = refusal(AlreadyTaken())
 async def begin_search(tx: Transaction, payment: LockedPayment, candidates: Sequence[UUID] | None) -> None:
     """Open the first pairing of a confirmed payment, targeted (3.2) or a blast (2b.2), and tell the customer.
 
-    `candidates` are the mitras who may be asked, according to presence just before the transaction. None means that
+    `candidates` are the mitras who can be asked, according to presence just before the transaction. None means that
     presence is unknown. While presence is unknown, a blast begins without requests, and asks mitras when they become
     available. A targeted pairing asks its mitra even if presence is unknown.
     """
@@ -107,7 +107,7 @@ async def accept(
         return await _session_won_before(tx, mitra_id, request_id, key_lock)
     await presence_service.take_place(tx, mitra_id)
     if won.fills_up:
-        # The accepting statement may have missed a request of a customer who chose this mitra.
+        # The accepting statement can miss a request of a customer who chose this mitra.
         # Step 1: `open_targeted` locks the mitra's row FOR SHARE, and inserts the request.
         # Step 2: The accepting statement takes its snapshot, and waits for the lock of that row.
         # Step 3: `open_targeted` commits. The accepting statement goes on, but its snapshot does not contain the
@@ -216,7 +216,7 @@ async def take_fallback(
 ) -> Pairing:
     """Take the fallback of a failed targeted pairing: open a blast under the same payment (3.5).
 
-    `candidates` are the mitras who may be asked, or None if presence was unknown just before the transaction.
+    `candidates` are the mitras who can be asked, or None if presence was unknown just before the transaction.
     Raises NotFound, FallbackDecided. Raises PresenceUnknown or NoMitraAvailable. After PresenceUnknown or
     NoMitraAvailable, the fallback stays open, so the customer can still take or decline the fallback.
     """

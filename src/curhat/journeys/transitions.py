@@ -1,7 +1,7 @@
 """The transitions of the deadline kinds. A transition runs in the transaction that claims its deadline.
 
-If a transition needs the gateway, it returns the call, and the worker makes the call after the commit. In the same
-transaction, the transition arms a deadline for the next try of the call.
+If a transition needs the gateway, the transition returns the call, and the worker makes the call after the commit. In
+the same transaction, the transition arms a deadline for the next try of the call.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from curhat.sessions import extension
 from curhat.sessions import service as sessions
 from curhat.sessions.extension import Frames
 
-# If asking presence takes longer than MAX_LOOK_SECONDS, presence counts as unknown. The worker may have been stopped
+# If asking presence takes longer than MAX_LOOK_SECONDS, presence counts as unknown. Perhaps the worker was stopped
 # meanwhile.
 MAX_LOOK_SECONDS = 1.0
 
@@ -62,7 +62,7 @@ class Transitions:
     async def _ask_about_charge(self, tx: Transaction, deadline: Deadline) -> FollowUp | None:
         """Query the gateway about an attempt that has no answer yet, and give the attempt up in time (2a.10).
 
-        If the attempt is for an extension that may still be charged, send the charge again under the same key.
+        If the attempt is for an extension that can still be charged, send the charge again under the same key.
         """
         key = deadline.entity_id
         await charging.give_up_charge(tx, key)
@@ -108,7 +108,7 @@ class Transitions:
         """
         extension_ids = [deadline.entity_id for deadline in due]
         mitra_ids = set((await extension.mitras_of(tx, extension_ids)).values())
-        # Presence answers between `before` and `after`. The worker may be stopped between these statements. With both
+        # Presence answers between `before` and `after`. The worker can be stopped between these statements. With both
         # times, a frame after the deadline never counts as a frame before the deadline.
         before = await read_clock(tx)
         ages = await or_none(self._presence.frame_ages(list(mitra_ids))) or {}
@@ -132,8 +132,8 @@ class Transitions:
     async def _check_extension_presence(self, tx: Transaction, due: Sequence[Deadline]) -> None:
         """Reject the extensions of mitras who have not reconnected in time (5.6).
 
-        If presence is unknown, do nothing. The deadline of the extension's window then decides. The window's deadline
-        also finds a mitra who came back too late, if this step was late or no process noticed the closed socket.
+        If presence is unknown, do nothing. The deadline of the extension's window then decides. If this step was late
+        or no process noticed the closed socket, the window's deadline still finds a mitra who came back too late.
         """
         mitra_ids = await extension.mitras_of(tx, [deadline.entity_id for deadline in due])
         connected = await self._connected_mitras(mitra_ids)
@@ -151,7 +151,7 @@ class Transitions:
     async def _send_refund(self, tx: Transaction, deadline: Deadline) -> FollowUp | None:
         """Send a refund under the refund's key. The worker repeats this step until the gateway answers.
 
-        If the gateway refused an earlier refund of the same charge, ask about that refund first. The gateway may have
+        If the gateway refused an earlier refund of the same charge, ask about that refund first. Perhaps the gateway
         carried out the refused refund after all. A new refund would then pay the customer twice.
         """
         refund = await payments.refund_to_carry_out(tx, deadline.entity_id, deadline.generation)

@@ -22,7 +22,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 
-# How long one host may take to accept a connection, authenticate the user, and report whether the host can write.
+# How long one host can take to accept a connection, authenticate the user, and report whether the host can write.
 HOST_CONNECT_TIMEOUT_SECONDS: Final = 2.0
 # The kernel ends a connection if the server acknowledges neither data nor a keepalive probe for DARK_TIMEOUT_MS.
 DARK_TIMEOUT_MS: Final = 4_000
@@ -34,7 +34,7 @@ KEEPALIVE_MAX_PROBES: Final = 3
 
 DEFAULT_PORT: Final = 5432
 
-# After one of these errors, another host may still be able to write.
+# After one of these errors, another host is perhaps able to write.
 _TRIES_NEXT_HOST: Final = (
     OSError,
     asyncpg.exceptions.PostgresConnectionError,

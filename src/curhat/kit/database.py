@@ -2,7 +2,7 @@
 
 Guarantees:
     A transaction sends its signals after its commit, and never after a rollback.
-    A signal can be lost, because the process may die after the commit and before it sends the signal. So every receiver
+    A signal can be lost, because the process can die after the commit and before it sends the signal. So every receiver
     of signals also reads the database every few seconds.
     Each wait for a connection of the pool, a lock, a statement or a commit has a time limit. A wait beyond the limit
     raises an error for which `is_away` or `is_busy` is true.
@@ -35,8 +35,8 @@ Connection: TypeAlias = (
 PooledConnection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
 # asyncpg raises one of the errors in DATABASE_AWAY if it cannot reach PostgreSQL, or if the connection breaks during a
-# statement. A loop that catches such an error tries again. An InternalClientError means that PostgreSQL has closed the
-# connection and asyncpg has not noticed the closing yet.
+# statement. A loop that catches one of these errors tries again. An InternalClientError means that PostgreSQL has
+# closed the connection and asyncpg has not noticed the closing yet.
 DATABASE_AWAY: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
@@ -49,8 +49,8 @@ _SQLSTATES_AWAY: Final = ("08", "53", "57", "58", "25006", "25P03")
 def is_away(error: BaseException) -> bool:
     """Return whether PostgreSQL cannot be reached or cannot write now. For a bug in our statements, return False.
 
-    If a single statement fails with such an error, it is not known whether the statement took effect. A transaction
-    that may have been committed raises CommitUnknown.
+    If a single statement fails with an error of this kind, it is not known whether the statement took effect. A
+    transaction that was perhaps committed raises CommitUnknown.
     """
     if isinstance(error, asyncpg.PostgresError):
         return (error.sqlstate or "").startswith(_SQLSTATES_AWAY)
@@ -59,7 +59,7 @@ def is_away(error: BaseException) -> bool:
 
 
 def is_busy(error: BaseException) -> bool:
-    """Return whether other transactions held a lock for too long. A later try of the same step may succeed."""
+    """Return whether other transactions held a lock for too long. A later try of the same step can succeed."""
     return isinstance(error, asyncpg.LockNotAvailableError | asyncpg.DeadlockDetectedError)
 
 
@@ -69,7 +69,7 @@ class CommitUnknown(ConnectionError):
     A caller must report the outcome as unknown, never as failed.
 
     The connection broke during the COMMIT, or PostgreSQL committed without its synchronous standby. A failover to the
-    standby may then lose the commit.
+    standby can then lose the commit.
     """
 
     def __init__(self) -> None:
@@ -77,22 +77,22 @@ class CommitUnknown(ConnectionError):
 
 
 # If a process stops in the middle of a transaction, PostgreSQL ends the transaction after
-# IDLE_IN_TRANSACTION_TIMEOUT_MS and frees its locks. So nobody waits longer for a lock of a stopped process. A running
-# process waits at most one second (for Valkey) between two statements of a transaction.
+# IDLE_IN_TRANSACTION_TIMEOUT_MS and frees its locks. So nobody waits longer than this for a lock of a stopped process.
+# A running process waits at most one second (for Valkey) between two statements of a transaction.
 IDLE_IN_TRANSACTION_TIMEOUT_MS: Final = 5_000
-# LOCK_TIMEOUT_MS is longer than IDLE_IN_TRANSACTION_TIMEOUT_MS, so that a step that waits for a stopped process's lock
-# gets the lock.
+# LOCK_TIMEOUT_MS is longer than IDLE_IN_TRANSACTION_TIMEOUT_MS. So a step that waits for a stopped process's lock gets
+# the lock.
 LOCK_TIMEOUT_MS: Final = 5_300
 # STATEMENT_TIMEOUT_MS includes the wait for a lock.
 STATEMENT_TIMEOUT_MS: Final = 5_600
-# If a statement exceeds STATEMENT_TIMEOUT_MS by MAX_ANSWER_DELAY_SECONDS, the process gives the statement up and sends
+# If a statement exceeds STATEMENT_TIMEOUT_MS by MAX_ANSWER_DELAY_SECONDS, the process abandons the statement and sends
 # PostgreSQL a cancellation. Either PostgreSQL does not answer at all, or a COMMIT waits for a lost synchronous standby.
 # The setting statement_timeout does not limit a COMMIT that waits for a standby.
 MAX_ANSWER_DELAY_SECONDS: Final = 0.5
 # How long a caller waits for a connection of the pool. CONNECTION_WAIT_TIMEOUT_SECONDS is enough to connect to the
 # second of two hosts while the first host is dark.
 CONNECTION_WAIT_TIMEOUT_SECONDS: Final = 6.0
-# How long PostgreSQL may take to confirm a cancellation or a rollback. After RELEASE_TIMEOUT_SECONDS, PostgreSQL counts
+# How long PostgreSQL can take to confirm a cancellation or a rollback. After RELEASE_TIMEOUT_SECONDS, PostgreSQL counts
 # as silent.
 RELEASE_TIMEOUT_SECONDS: Final = 1.0
 CLOSE_TIMEOUT_SECONDS: Final = 5.0
@@ -128,7 +128,7 @@ WAIT_SECONDS: Final = Histogram(
 
 
 class NoRow(Exception):
-    """A statement returned no row, although it must return one. The missing row is a bug in our code.
+    """A statement returned no row, although it must return one row. The missing row is a bug in our code.
 
     The error's text is the SQL statement.
     """
@@ -237,7 +237,7 @@ class Database:
 
         With `snapshot`, every statement sees the same state of the data (repeatable read). Use `snapshot` only to
         read, because a decision needs the newest state.
-        Raises CommitUnknown if the commit may or may not have taken effect. After every other error, nothing is
+        Raises CommitUnknown if it is not known whether the commit took effect. After every other error, nothing is
         committed.
         """
         async with self._connection() as connection:
@@ -327,9 +327,9 @@ class Database:
             await self.pool.expire_connections()
 
     async def _acquire(self) -> PooledConnection:
-        # If the queue is not empty, a connection is free, so `acquire` needs no timer. `acquire` may have to connect,
-        # and connecting has its own time limit. Read the pool's private queue, because asyncpg's public functions check
-        # every connection of the pool.
+        # If the queue is not empty, a connection is free, so `acquire` needs no timer. `acquire` sometimes has to
+        # connect, and connecting has its own time limit. Read the pool's private queue, because asyncpg's public
+        # functions check every connection of the pool.
         if not self.pool._queue.empty():  # type: ignore[attr-defined]  # noqa: SLF001
             return await self.pool.acquire()
         with WAITING.track_inprogress():
@@ -342,7 +342,7 @@ class Database:
 
 
 async def _commit(connection: PooledConnection, opened: asyncpg.transaction.Transaction) -> None:
-    """Commit. Raises CommitUnknown if the transaction may or may not be committed."""
+    """Commit. Raises CommitUnknown if it is not known whether the transaction is committed."""
     if _is_closed(connection):
         # PostgreSQL has received no COMMIT.
         raise asyncpg.InterfaceError("the connection is closed")

@@ -107,7 +107,7 @@ def too_many_until(wait_seconds: float) -> TooManyRequests:
 class PresenceUnknown(BusinessError):
     """Valkey did not answer, so the server does not know which mitras are reachable.
 
-    No step that depends on presence may begin.
+    No step that depends on presence can begin.
     """
 
     code = "presence_unknown"
@@ -119,7 +119,7 @@ class ServiceUnavailable(BusinessError):
     """PostgreSQL cannot be reached, cannot write, or is too busy.
 
     The field `outcome` is "unknown" if a commit was sent and its answer was lost. Even without `outcome`, some steps of
-    a request may already have taken effect. So the text `detail` never says that nothing happened.
+    a request have perhaps taken effect already. So the text `detail` never says that nothing happened.
     """
 
     code = "service_unavailable"

@@ -1,8 +1,8 @@
 """HTTP: reads request bodies, runs commands once per Idempotency-Key, and turns errors into problem+json.
 
-Most operations that create, charge or decide call `command`. `command` opens the transaction, and stores the answer
-under the Idempotency-Key. A repeated request gets the stored answer. The remaining operations call kit/idempotency.py
-directly.
+Most operations that create, charge or decide something call `command`. `command` opens the transaction, and stores the
+answer under the Idempotency-Key. A repeated request gets the stored answer. The remaining operations call
+kit/idempotency.py directly.
 """
 
 import re
@@ -43,7 +43,7 @@ log = structlog.get_logger(__name__)
 JSON = "application/json"
 PROBLEM = "application/problem+json"
 
-# How soon a client may repeat a request that failed because PostgreSQL was away.
+# How soon a client can repeat a request that failed because PostgreSQL was away.
 DATABASE_RETRY_AFTER_SECONDS: Final = 2
 
 AnyRequest = Request[Any, Any, Any]
@@ -191,7 +191,7 @@ def handle_unexpected(request: AnyRequest, error: Exception) -> Response[bytes]:
 
 
 def refusal_of(error: BaseException) -> BusinessError:
-    """Return what a client is told about this error. Log the error, unless it is a refusal already."""
+    """Return the refusal that a client gets for this error. If the error is not a refusal, log the error."""
     if isinstance(error, BusinessError):
         return error
     if is_away(error) or is_busy(error):

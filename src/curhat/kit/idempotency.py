@@ -7,7 +7,7 @@ Guarantees:
     A key belongs to one user in one role, and to one method, path and body. Any other request under the same key is
     refused.
 Relies on:
-    The primary key of `idempotency_keys` prevents a second answer of a key.
+    The primary key of `idempotency_keys` prevents a second answer for a key.
     A transaction that works on a key holds the key's advisory lock until the transaction ends. If a request cannot get
     the lock, another request with the same key is still running. No request waits for the lock of a key.
 """
@@ -92,10 +92,10 @@ async def run_idempotent(
 
     Without a stored answer, run `step`, and store its answer in the same transaction.
 
-    Set `step_takes_lock` if the first statement of `step` takes `idempotent.lock`, and `step` raises
-    IdempotencyInProgress when another request holds this lock. With `step_takes_lock`, this function skips the initial
-    SELECT on idempotency_keys. If the client repeats the request, `step` runs again, but the INSERT of a second answer
-    fails. PostgreSQL rolls the transaction back, and this function returns the stored answer.
+    Set `step_takes_lock` if `step` takes `idempotent.lock` in its first statement, and raises IdempotencyInProgress
+    when another request holds the lock. With `step_takes_lock`, this function skips the initial SELECT on
+    idempotency_keys. If the client repeats the request, `step` runs again, but the INSERT of a second answer fails.
+    PostgreSQL rolls the transaction back, and this function returns the stored answer.
     `refuse_early` runs before the transaction. If `refuse_early` finds a final refusal, it either stores and returns
     the refusal, or raises the refusal. After a final refusal, no transaction begins.
     Raises IdempotencyKeyReused, IdempotencyInProgress, and the refusals of `step`.
@@ -114,8 +114,8 @@ async def run_idempotent(
     except asyncpg.UniqueViolationError as error:
         if error.table_name != "idempotency_keys":
             raise
-        # The first request with this key has committed its answer. The first request committed after our SELECT began
-        # and before we took the lock, or we skipped the SELECT.
+        # The first request with this key has committed its answer. This happens in two cases: the first request
+        # committed between our SELECT and our lock, or we skipped the SELECT.
         stored = await _stored_answer(database, idempotent)
         if stored is None:
             raise IdempotencyInProgress from None

@@ -16,7 +16,8 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from curhat.kit.settings import LogFormat, LogLevel
 
-# Code must not log values under the keys in NEVER_LOGGED. If code logs such values, `redact` hides them.
+# Code must not log values under the keys in NEVER_LOGGED. If code logs a value under one of these keys, `redact` hides
+# the value.
 NEVER_LOGGED: Final = frozenset(
     {
         "auth",
@@ -37,7 +38,7 @@ NEVER_LOGGED: Final = frozenset(
 )
 REDACTED: Final = "[redacted]"
 # PostgreSQL puts the values that caused an error into the line DETAIL of the error. The library asyncpg copies the line
-# DETAIL into the text of the exception. A value may contain line breaks, so this pattern matches everything after the
+# DETAIL into the text of the exception. A value can contain line breaks, so this pattern matches everything after the
 # word DETAIL.
 _POSTGRES_DETAIL: Final = re.compile(r"(?ms)^DETAIL:.*\Z")
 # The look-behind excludes ids, because a group of digits in an id can look like a phone number.
@@ -67,8 +68,8 @@ def configure_logging(level: LogLevel, log_format: LogFormat) -> None:
     renderer: Processor = (
         structlog.processors.JSONRenderer(serializer=_json)
         if log_format == "json"
-        # Use plain tracebacks. By default, the library rich formats tracebacks and prints local variables, which may
-        # contain secrets.
+        # Use plain tracebacks. By default, the library rich formats tracebacks and prints local variables, and local
+        # variables can contain secrets.
         else structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
         )

@@ -24,11 +24,11 @@ import asyncpg
 
 from curhat.kit.database import Connection
 
-# Nothing else in this database may use this key for an advisory lock. The value of the key has no meaning.
+# Nothing else in this database is allowed to use this key for an advisory lock. The value of the key has no meaning.
 _ADVISORY_LOCK: Final = 4_207_193_501
 _LOCK_POLL_SECONDS: Final = 0.1
-# A migration may have to wait for a lock that a long transaction holds. While the migration waits, every later query on
-# the table waits too. So a migration gives up after waiting for _LOCK_TIMEOUT.
+# A migration sometimes has to wait for a lock that a long transaction holds. While the migration waits, every later
+# query on the table waits too. So a migration gives up after waiting for _LOCK_TIMEOUT.
 _LOCK_TIMEOUT: Final = "5s"
 _STATEMENT_TIMEOUT: Final = "15min"
 
@@ -43,7 +43,7 @@ _QUOTED_OR_GAP: Final = re.compile(
 )
 
 _NO_TRANSACTION: Final = "-- migrate: no transaction\n"
-# A file that begins with _NO_TRANSACTION may contain only one statement of this form. A process may die after it has
+# A file that begins with _NO_TRANSACTION can contain only one statement of this form. A process can die after it has
 # run the file and before it has recorded the file. With IF EXISTS or IF NOT EXISTS, the next run can repeat the file.
 _CONCURRENT_STATEMENT: Final = re.compile(
     r"CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+IF\s+NOT\s+EXISTS\s+(?P<created>\w+)\s+ON\s[^;]+;"
@@ -129,9 +129,9 @@ async def migrate(connection: Connection, folder: Path | None = None) -> list[st
 
     When a file fails, the earlier files stay applied. Raises MigrationError.
     """
-    # Do not use pg_advisory_lock. While a statement waits for this lock, the statement holds a snapshot. The other
-    # process may run CREATE INDEX CONCURRENTLY, which waits until that snapshot is released. The two processes would
-    # deadlock.
+    # Do not use pg_advisory_lock. While a statement waits for this lock, the statement holds a snapshot. If the other
+    # process runs CREATE INDEX CONCURRENTLY, that process waits for the release of this snapshot. The two processes
+    # would then deadlock.
     while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _ADVISORY_LOCK):
         await asyncio.sleep(_LOCK_POLL_SECONDS)
     try:
@@ -188,7 +188,7 @@ async def _apply_without_transaction(connection: Connection, migration: Migratio
             "CREATE INDEX CONCURRENTLY IF NOT EXISTS … or DROP INDEX CONCURRENTLY IF EXISTS …"
         )
     try:
-        # CREATE INDEX CONCURRENTLY blocks no other query, but may take hours on a large table.
+        # CREATE INDEX CONCURRENTLY blocks no other query, but can take hours on a large table.
         await connection.execute("SET lock_timeout = 0")
         await connection.execute("SET statement_timeout = 0")
         if matched["created"] is not None:

@@ -8,7 +8,8 @@ import aiohttp
 import msgspec
 
 CONNECT_TIMEOUT_SECONDS: Final = 2.0
-# The other side may already have closed a connection that was idle for longer, and a request would then be lost.
+# The other side has perhaps already closed a connection that was idle for longer. A request on a closed connection
+# would be lost.
 KEEPALIVE_SECONDS: Final = 15.0
 MAX_CONNECTIONS: Final = 128
 _MAX_ANSWER_BYTES: Final = 64 * 1024
@@ -19,7 +20,7 @@ class NotReached(Exception):
 
 
 class AnswerLost(Exception):
-    """The request may have arrived, but no whole answer came in time."""
+    """The request perhaps arrived, but no whole answer came in time."""
 
 
 class Answer(msgspec.Struct, frozen=True):

@@ -32,7 +32,7 @@ LOGGED_STATUSES: Final = frozenset({401, 403, 429})
 
 
 def refused(code: str, status: int, *, method: str, operation: str | None, address: str | None) -> None:
-    """Count a refused request, and log it if it may be part of an attack.
+    """Count a refused request. If the request is possibly part of an attack, log it.
 
     `operation` is the template of the path, because a path contains ids. `address` is the client's network address.
     """

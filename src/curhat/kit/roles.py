@@ -104,7 +104,7 @@ def checked_logins(owner: Login, serving: Login) -> tuple[NamedLogin, NamedLogin
 
 
 async def make_roles(admin: Connection, owner: NamedLogin, serving: NamedLogin) -> list[str]:
-    """Make or correct both roles and the database. `admin` may be connected to any database of the server.
+    """Make or correct both roles and the database. `admin` can be connected to any database of the server.
 
     Returns a sentence per step. Next, call `prepare_database` on a connection to the database.
     """
@@ -117,12 +117,12 @@ async def make_roles(admin: Connection, owner: NamedLogin, serving: NamedLogin) 
             f"NOREPLICATION NOBYPASSRLS{password}"
         )
         done.append(f"role {role.user}: {'corrected' if exists else 'made'}")
-    # A pooler such as PgBouncer may drop the settings that a client names at its start, so set the settings on the
+    # A pooler such as PgBouncer can drop the settings that a client sends when it connects, so set the settings on the
     # role, too.
     for statement in role_settings(serving.user):
         await admin.execute(statement)
     if not await admin.fetchval("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"):
-        # Only a member of the owner role may give a database to the owner role.
+        # Only a member of the owner role can give a database to the owner role.
         await admin.execute(f"GRANT {_name(owner.user)} TO CURRENT_USER")
     if await admin.fetchval("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", owner.database):
         await admin.execute(f"ALTER DATABASE {_name(owner.database)} OWNER TO {_name(owner.user)}")
@@ -207,7 +207,7 @@ async def serving_role_faults(connection: Connection) -> list[str]:
 def scram_verifier(password: str, salt: bytes | None = None) -> str:
     """Return the form in which PostgreSQL stores a password (RFC 5803).
 
-    PostgreSQL may log a statement, so no statement contains the password itself. Raises RoleError if the password has
+    PostgreSQL can log a statement, so no statement contains the password itself. Raises RoleError if the password has
     characters other than ASCII, because PostgreSQL would normalise such characters before it stores the password.
     """
     if not password.isascii():

@@ -29,7 +29,7 @@ class Login(NamedTuple):
 
 
 def check_database_url(text: str) -> str:
-    """Return the text, which may name several hosts: postgresql://user:password@host1:5432,host2:5432/curhat.
+    """Return the text. A URL can name several hosts: postgresql://user:password@host1:5432,host2:5432/curhat.
 
     Raises ValueError, with an example of a valid URL.
     """

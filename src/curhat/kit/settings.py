@@ -90,7 +90,7 @@ class SettingsError(ValueError):
 class Settings:
     """The settings of one process. The variable of a field is `CURHAT_`, followed by the field's name in capitals.
 
-    A field with `repr=False` is a secret. The variable `…_FILE` may name a file that contains the secret.
+    A field with `repr=False` is a secret. The variable `…_FILE` can name a file that contains the secret.
     """
 
     environment: Environment
@@ -133,7 +133,7 @@ class Settings:
     # Allows `file:PATH` as a sender of one-time codes in production. A person who can read the file can sign in as
     # anyone.
     allow_file_codes: bool
-    # The countries (ISO 3166-1) whose phone numbers may sign in. A code to another country can cost many times more.
+    # The countries (ISO 3166-1) whose phone numbers can sign in. A code to another country can cost many times more.
     phone_regions: tuple[str, ...]
     # How many codes the service makes per day, for each country of `phone_regions`.
     codes_per_day: Mapping[str, int]
@@ -146,7 +146,7 @@ class Settings:
     twilio_account_sid: str
     twilio_auth_token: str = field(repr=False)
     twilio_from: str
-    # How many requests all strangers behind one network address may send together. A signed-in person may send four
+    # How many requests all strangers behind one network address can send together. A signed-in person can send four
     # times as many requests.
     address_requests_per_minute: int
     address_codes_per_hour: int
@@ -182,7 +182,7 @@ class Settings:
         """Return the port on which this kind of process serves the probes and the metrics.
 
         None means that the process has no such port. In development, a server serves the probes and the metrics on its
-        main port. A worker in development serves them only if CURHAT_OPERATIONS_PORT is set.
+        main port. A worker in development serves the probes and the metrics only if CURHAT_OPERATIONS_PORT is set.
         """
         if self.is_development:
             return None if process == "server" else self.operations_port
@@ -192,7 +192,7 @@ class Settings:
     def from_environment(cls, environ: Mapping[str, str], needs: Collection[str] | None = None) -> Self:
         """Read and check all settings. A command that uses only some settings names them in `needs`.
 
-        With `needs`, the other settings may be missing or wrong, and must not be used.
+        With `needs`, the other settings can be missing or wrong, and the caller must not use them.
         Raises SettingsError, which names every wrong setting.
         """
         settings, problems = cls.read(environ)
@@ -200,7 +200,7 @@ class Settings:
             used = {*needs, *(name + FILE_SUFFIX for name in needs), "ENVIRONMENT"}
             known = {item.name.upper() for item in fields(cls)}
             unused = {*known, *(name + FILE_SUFFIX for name in known)} - used
-            # A misspelt name may be the reason why a setting is missing.
+            # Perhaps a setting is missing because the name of its variable is misspelt.
             problems = [problem for problem in problems if problem.name not in unused]
             if not any(problem.name in used for problem in problems):
                 problems = []
@@ -213,7 +213,7 @@ class Settings:
         """Read and check all settings. Return the settings with their problems.
 
         A setting with a problem has its default value, or an empty value.
-        In development, CURHAT_SECRET_KEY and CURHAT_VAPID_PRIVATE_KEY may be missing. If a key is missing, this
+        In development, CURHAT_SECRET_KEY and CURHAT_VAPID_PRIVATE_KEY can be missing. If a key is missing, this
         function reads the key from the data directory. If the data directory has no keys yet, this function writes new
         keys there.
         """
@@ -346,7 +346,8 @@ class _Reader:
     def __init__(self, environ: Mapping[str, str], secret_names: Iterable[str]) -> None:
         self._environ = {name: text for name, text in environ.items() if name.startswith(PREFIX) and text}
         self.problems: list[Problem] = []
-        # The secrets whose file could not be read. For such a secret, only the problem of the file is reported.
+        # The secrets whose file could not be read. For a secret with an unreadable file, only the problem of the file
+        # is reported.
         self._unread: set[str] = set()
         for name in secret_names:
             path = self._environ.pop(PREFIX + name + FILE_SUFFIX, None)
@@ -592,7 +593,7 @@ def _whole_number(text: str, *, minimum: int, maximum: int) -> int:
 
 
 def _shown(name: str, text: str) -> str:
-    # A URL may contain a password.
+    # A URL can contain a password.
     return "not shown here" if name.endswith(("_URL", "_TOKEN")) else repr(text)
 
 

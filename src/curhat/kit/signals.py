@@ -1,6 +1,6 @@
 """Signals: small messages that processes send each other after a commit.
 
-A signal only wakes its receivers. The data itself is in PostgreSQL. A signal may be lost, duplicated or late. Every
+A signal only wakes its receivers. The data itself is in PostgreSQL. A signal can be lost, duplicated or late. Every
 receiver also reads the database every few seconds, so a lost signal causes only a short delay.
 
 Channels:
@@ -57,7 +57,10 @@ class SignalSink(Protocol):
 
 
 class NoSignals:
-    """Drops all signals. The command line uses this class, because other processes may notice its changes late."""
+    """Drops all signals.
+
+    The command line uses this class, because other processes need not notice its changes immediately.
+    """
 
     def publish(self, channel: str, payload: bytes) -> None:
         """Do nothing."""

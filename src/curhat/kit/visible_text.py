@@ -1,6 +1,6 @@
 """Defines visible text, for everything that people write for others: names, messages, notes, reasons.
 
-`web/shared/words/visibleText.ts` is the same definition of "something to see" for the clients.
+`web/shared/words/visibleText.ts` contains the same definition of "something to see", for the clients.
 `visibleText.cases.json` in the same folder has the test cases that both definitions must pass.
 """
 
@@ -38,7 +38,7 @@ BLANKS: Final = frozenset("\u115f\u1160\u2800\u3164\uffa0\U0001d159")
 
 
 def clean_text(written: str) -> str:
-    """Return a form of the text that may be stored and displayed. The result may be empty.
+    """Return a form of the text that is safe to store and display. The result can be empty.
 
     Composes characters (NFC). Removes control and invisible characters, but keeps the joiners, selectors and tags that
     emoji and scripts need. Limits the number of marks on one character, of blank lines in a row, and of lines.
@@ -46,7 +46,7 @@ def clean_text(written: str) -> str:
     text = _LINE_BREAK.sub("\n", written)
     if not _PLAIN.fullmatch(text):
         text = "".join(_kept_characters(unicodedata.normalize("NFC", text)))
-        # Compose again, because a removed character may have separated a mark from its letter.
+        # Compose again, because a removed character perhaps separated a mark from its letter.
         text = unicodedata.normalize("NFC", text)
     text = _BLANK_LINES.sub("\n" * (MAX_BLANK_LINES + 1), text)
     if text.count("\n") >= MAX_LINES:

@@ -6,8 +6,8 @@ Guarantees:
     A subscription belongs to one sign-in and ends with that sign-in. If the token of a subscription is not valid, the
     worker sends nothing to the subscription.
     This server connects only to public addresses, and only with https. No content of a subscription and no resolution
-    of a host name can make this server connect elsewhere. In development, the server may also connect to its own
-    machine.
+    of a host name can make this server connect elsewhere. In development, the server can connect to its own machine,
+    too.
     A push service of a browser learns that a message exists, but cannot read the message (RFC 8291). Nobody between the
     push service and the browser can read the message either. FCM, which serves the native apps, can read a message. A
     message contains no chat text, no reason, no name and no phone number.
@@ -22,9 +22,9 @@ How it works:
     `service.py` writes subscriptions and the outbox's rows in the caller's transaction.
     `outbox.py` claims rows, sends messages between transactions, and records the outcomes in the workers.
     `port.py` has the interface of the two push channels, Web Push (web_push.py) and FCM (fcm.py).
-    `addresses.py` decides to which endpoints this server may connect.
+    `addresses.py` decides to which endpoints this server is allowed to connect.
     `../journeys/push.py` finds the people who are not connected, and fills the outbox.
 Concurrency:
-    Any number of workers may run. A worker locks due rows with SKIP LOCKED, and claims the rows by moving their due
+    Any number of workers can run. A worker locks due rows with SKIP LOCKED, and claims the rows by moving their due
     time into the future. Transactions lock rows in the order person, subscription, mitra.
 """

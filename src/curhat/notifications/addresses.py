@@ -1,4 +1,4 @@
-"""Decides which endpoints of push services this server may connect to.
+"""Decides which endpoints of push services this server is allowed to connect to.
 
 Clients choose the endpoints, so an endpoint could name a host in our own network.
 The server checks an endpoint when it saves the subscription, and again at each use. This module resolves the host name
@@ -22,8 +22,8 @@ IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 MAX_ENDPOINT_CHARACTERS: Final = 1000
 RESOLVE_TIMEOUT_SECONDS: Final = 3.0
-# This process looks up at most this many names at the same time: names of KNOWN_SERVICES, and other names. A lookup
-# occupies its thread until the system's resolver gives up, long after RESOLVE_TIMEOUT_SECONDS.
+# This process looks up at most this many names of KNOWN_SERVICES, and at most this many other names, at the same time.
+# A lookup occupies its thread until the system's resolver gives up, long after RESOLVE_TIMEOUT_SECONDS.
 MAX_LOOKUPS_RUNNING: Final = 4
 # The push services of the browsers, with their subdomains. Each of these services gets its own places in the outbox.
 # Every other service works too, but all other services together share a few places. The last entry is for development,
@@ -59,8 +59,8 @@ class Addresses(AbstractResolver):
 
     def __init__(self, *, allows_this_machine: bool) -> None:
         self._allows_this_machine = allows_this_machine
-        # Names that clients chose may be slow, so separate threads look them up. The other threads look up our own
-        # servers and the known services.
+        # The lookup of a name that a client chose can be slow, so separate threads look up such names. The other
+        # threads look up our own servers and the known services.
         self._known_lookups = ThreadPoolExecutor(MAX_LOOKUPS_RUNNING, "known-push-names")
         self._other_lookups = ThreadPoolExecutor(MAX_LOOKUPS_RUNNING, "other-push-names")
 
@@ -138,7 +138,7 @@ class Addresses(AbstractResolver):
         return resolved
 
     def check_address(self, address: IpAddress) -> None:
-        """Raise EndpointRefused if this server may not connect to the address."""
+        """Raise EndpointRefused if this server is not allowed to connect to the address."""
         inner = _inner(address)
         if self._allows_this_machine and inner.is_loopback:
             return

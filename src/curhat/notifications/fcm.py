@@ -1,7 +1,8 @@
 """FCM: sends a message to one native app through Firebase Cloud Messaging, HTTP v1.
 
 A service account signs a JWT, and Google exchanges the JWT for an access token that is valid for an hour (OAuth 2.0,
-RFC 7523). Google can read a message, so a message contains only ids and text that a locked phone may show (V.5).
+RFC 7523). Google can read a message, so a message contains only ids and text that a locked phone is allowed to show
+(V.5).
 """
 
 import asyncio
@@ -36,7 +37,7 @@ URL: Final = "https://fcm.googleapis.com"
 TOKEN_URL: Final = "https://oauth2.googleapis.com/token"  # noqa: S105  an address
 SCOPE: Final = "https://www.googleapis.com/auth/firebase.messaging"
 GRANT_TYPE: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
-# Sending one message may take this long, including a new access token. A claim of the outbox lasts longer.
+# Sending one message can take this long, including a new access token. A claim of the outbox lasts longer.
 SEND_TIMEOUT_SECONDS: Final = 5.0
 TOKEN_TIMEOUT_SECONDS: Final = 3.0
 # Google accepts assertions that are valid for at most an hour.
@@ -101,7 +102,7 @@ class AccessTokens:
             raise TokenUnavailable("token_refused_before")
         if self._fetching is None or self._fetching.done():
             self._fetching = asyncio.create_task(self._fetch())
-            # If every message that waits is cancelled, nobody else reads the error.
+            # If all waiting messages are cancelled, no other task reads the error.
             self._fetching.add_done_callback(lambda task: task.cancelled() or task.exception())
         # A message that is cancelled must not cancel the request that other messages wait for.
         return await asyncio.shield(self._fetching)
@@ -167,7 +168,7 @@ class Fcm:
         except TokenUnavailable as error:
             return Unavailable(str(error))
         except Exception as error:  # noqa: BLE001  a fault in one subscription must not stop the others
-            # Log only the class of the error, because its text and its traceback may contain the token.
+            # Log only the class of the error, because its text and its traceback can contain the token.
             log.warning("push.fault", subscription_id=str(subscription_id), error=type(error).__name__)
             return Refused("fault")
 
@@ -200,8 +201,8 @@ class Fcm:
 def message_of(token: str, push: Push) -> Mapping[str, Any]:
     """Return the body of `messages:send`: a notification for the phone's screen, and data for the app.
 
-    A message has no `collapse_key`, because FCM keeps only four of them per app. On the screen, a notification replaces
-    the earlier notification of its topic (Android: `tag`, Apple: `apns-collapse-id`).
+    A message has no `collapse_key`, because FCM keeps only four collapse keys per app. On the screen, a notification
+    replaces the earlier notification of its topic (Android: `tag`, Apple: `apns-collapse-id`).
     """
     payload = msgspec.json.decode(push.payload, type=PushPayload)
     data = {
@@ -247,12 +248,13 @@ def outcome_of(answer: Answer) -> Outcome:
         return Delivered()
     code = error_code(answer)
     reason = f"{answer.status}/{code}"
-    # A 404 without this code means that the project does not exist, and the app's token may be good.
+    # A 404 without this code means that the project does not exist, and the app's token is perhaps good.
     if code == "UNREGISTERED" or (code == "INVALID_ARGUMENT" and _is_invalid_token(answer)):
         return Gone()
     if answer.status == 429:
         return Unavailable(reason, answer.retry_after_seconds, is_their_limit=True)
-    # 401 UNAUTHENTICATED and 403 PERMISSION_DENIED: our account may be repaired while the message is still wanted.
+    # 401 UNAUTHENTICATED and 403 PERMISSION_DENIED: an operator can repair our account while the message is still
+    # wanted.
     if answer.status >= 500 or code in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
         return Unavailable(reason, answer.retry_after_seconds)
     return Refused(reason)
@@ -278,6 +280,6 @@ def _details(error: Mapping[str, Any], kind: str) -> list[Mapping[str, Any]]:
 def _is_word(text: object) -> bool:
     """Return whether this text is a code of Google.
 
-    A log may contain such a code, but no text that repeats our request.
+    A log can contain such a code, but must not contain a text that repeats our request.
     """
     return isinstance(text, str) and len(text) <= 40 and text.replace("_", "").isalpha()

@@ -30,14 +30,14 @@ log = structlog.get_logger(__name__)
 
 # One worker sends at most this many messages at the same time.
 MAX_SENDS_RUNNING: Final = 100
-# One worker claims at most this many messages at the same time. All claimed messages may be for one push service.
+# One worker claims at most this many messages at the same time. All claimed messages can be for one push service.
 MAX_MESSAGES_PER_CLAIM: Final = 25
 # While this many messages to one push service are on their way, the worker claims no further messages to this service.
 # So one service occupies fewer than half of the places. If a service takes 0.1 s per message, the worker sends 250 to
 # 500 messages per second to this service.
 MAX_SENDS_PER_SERVICE: Final = 25
-# This lower limit holds for a service whose last message timed out, until the service answers again. All services
-# together that are not KNOWN_SERVICES have this limit too. A client chooses the endpoints, so a few people could name
+# This lower limit holds for a service whose last message timed out, until the service answers again. All services that
+# are not KNOWN_SERVICES share one limit of the same size. A client chooses the endpoints, so a few people could name
 # any number of silent hosts.
 MAX_SENDS_TO_DOUBTFUL_SERVICE: Final = 5
 # The name that `claim_messages` gives to the services that are not KNOWN_SERVICES.
@@ -131,7 +131,7 @@ class Outbox:
             await asyncio.wait(waiting)
 
     async def send_due(self) -> bool:
-        """Claim as many due messages as this worker may send now, and start to send them.
+        """Claim as many due messages as this worker can send now, and start to send them.
 
         Return False if no message was due.
         """
@@ -200,7 +200,7 @@ class Outbox:
             if not message.is_signed_in:
                 await self._delete_subscription(message)
                 return
-            # Round the time down. A push service counts whole seconds, and must never deliver too late.
+            # Round the time down. A push service counts whole seconds, and must never deliver an expired message.
             push = port.Push(message.payload.encode(), message.topic, ttl_seconds=int(message.left_seconds))
             outcome = await self._channel.deliver(message.subscription_id, _address_of(message), push)
             if outcome == port.TIMED_OUT:
@@ -210,7 +210,7 @@ class Outbox:
             await pause_point("push.delivered")
             await self._record(message, outcome)
         except DATABASE_AWAY as error:
-            # The message is due again after CLAIM_SECONDS, and may arrive twice.
+            # The message is due again after CLAIM_SECONDS, and can arrive twice.
             log.warning("push.outcome_not_recorded", error=type(error).__name__)
         except Exception:
             log.exception("push.not_sent", kind=message.kind, subscription_id=str(message.subscription_id))

@@ -56,7 +56,7 @@ class Refused(msgspec.Struct, frozen=True):
 
 
 class Unavailable(msgspec.Struct, frozen=True):
-    """The push service may accept the message later.
+    """The push service can accept the message later.
 
     `is_their_limit` is true if the push service says that we sent too many messages.
     """

@@ -27,8 +27,8 @@ class SubscriptionKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class PushSubscription(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where to send pushes, and their language.
 
-    `kind` is `web_push` for a browser, with `endpoint` and `keys` of its `PushSubscription.toJSON()`. It is `fcm` for a
-    native app, with the FCM registration `token`.
+    `kind` is `web_push` for a browser, with `endpoint` and `keys` of its `PushSubscription.toJSON()`. `kind` is `fcm`
+    for a native app, with the FCM registration `token`.
     """
 
     kind: SubscriptionKind = "web_push"

@@ -45,7 +45,10 @@ _TOPIC_LETTERS: Final[dict[PushKind, str]] = {
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """A push message to one user. The server sends it to each of the user's subscriptions that has not failed."""
+    """A push message to one user.
+
+    The server sends the message to each of the user's subscriptions that has not failed.
+    """
 
     kind: PushKind
     role: Role
@@ -182,7 +185,7 @@ async def prune(tx: Transaction) -> None:
 
 
 def signal_changed(tx: Transaction, role: Role, user_id: UUID) -> None:
-    """Make the package `presence` refresh a mitra after the commit. Push affects whether the mitra may be asked."""
+    """Make the package `presence` refresh a mitra after the commit. Push affects whether the mitra can be asked."""
     if role == "mitra":
         tx.signal("mitra_changed", msgspec.json.encode([user_id]))
 

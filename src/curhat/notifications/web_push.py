@@ -28,12 +28,12 @@ from curhat.notifications.port import (
 
 log = structlog.get_logger(__name__)
 
-# Sending one message may take this long, including the connection.
+# Sending one message can take this long, including the connection.
 SEND_TIMEOUT_SECONDS: Final = 5.0
 # There are more connections than messages that a worker sends at the same time, so no message waits for a connection.
 MAX_CONNECTIONS: Final = 128
 # RFC 8292 allows a signature to be valid for 24 h. Our signature is valid for 12 h, and we make a new signature every
-# hour. So the clock of a push service may differ from our clock by hours.
+# hour. So the clock of a push service can differ from our clock by hours.
 SIGNATURE_TTL_SECONDS: Final = 12 * 3600
 MAX_SIGNATURE_AGE_SECONDS: Final = 3600
 # Limits memory. There are only a few push services, but clients choose the endpoints.
@@ -95,7 +95,7 @@ class WebPush:
             # Log only the class of the error, because the text of the error contains the host name.
             return Unavailable(type(error).__name__)
         except Exception as error:  # noqa: BLE001  a fault in one subscription must not stop the others
-            # Log only the class of the error, because its text and its traceback may contain the endpoint.
+            # Log only the class of the error, because its text and its traceback can contain the endpoint.
             log.warning("push.fault", subscription_id=str(subscription_id), error=type(error).__name__)
             return Refused("fault")
 

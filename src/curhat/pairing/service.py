@@ -32,8 +32,8 @@ from curhat.realtime import service as realtime
 
 log = structlog.get_logger(__name__)
 
-# Deadline kinds. TARGETED_LOST fires if the mitra of a targeted pairing went away. Each of the other kinds fires when
-# the time of a blast, a targeted pairing or a fallback is over.
+# Deadline kinds. TARGETED_LOST fires if the mitra of a targeted pairing went away. Every kind in this module except
+# TARGETED_LOST fires when the time of a blast, a targeted pairing or a fallback is over.
 PAIRING_WINDOW = "pairing_window"
 TARGETED_WINDOW = "targeted_window"
 TARGETED_LOST = "targeted_lost"
@@ -43,9 +43,9 @@ FALLBACK_ANSWER = "fallback_answer"
 class Target(msgspec.Struct, frozen=True):
     """The mitra whom the customer chose, and the answers of presence just before the transaction.
 
-    `reachable` says whether the mitra may be asked. If presence is unknown, `reachable` is true, and the request waits
-    for the mitra. `other_available` says whether another mitra may be asked. The customer sees `other_available` if the
-    pairing fails immediately.
+    `reachable` says whether the mitra can be asked. If presence is unknown, `reachable` is true, and the request waits
+    for the mitra. `other_available` says whether another mitra can be asked. If the pairing fails immediately, the
+    customer sees `other_available`.
     """
 
     mitra_id: UUID
@@ -71,7 +71,7 @@ async def open_blast(
     """Begin the blast of a confirmed payment, and ask the candidates who can take a customer (2b.2).
 
     Returns the pairing's id. The caller holds the payment's lock and tells the customer. The window of the blast runs
-    even if the blast asks nobody, because a mitra may become available.
+    even if the blast asks nobody, because a mitra can become available.
     """
     opened = await queries.open_blast(
         tx,
@@ -113,10 +113,11 @@ async def open_targeted(tx: Transaction, payment_id: UUID, window_seconds: int, 
 
 
 async def offer_open_blasts(database: Database, mitra_ids: Sequence[UUID]) -> int:
-    """Offer every open blast to these mitras, if they can take a customer and have no open or rejected request (2b).
+    """Offer every open blast to these mitras (2b).
 
-    Returns how many requests were offered. The package `presence` calls this function when mitras become available,
-    and again every few seconds. A repeated call changes nothing. Each pairing has its own transaction. So a
+    A mitra gets no request if the mitra cannot take a customer, or has an open or rejected request. Returns how many
+    requests were offered. The package `presence` calls this function when mitras become available, and again every few
+    seconds. A repeated call changes nothing. Each pairing has its own transaction. So a
     transaction that decides a pairing waits for at most one INSERT.
     """
     if not mitra_ids:
@@ -146,9 +147,9 @@ async def reject(
 ) -> None:
     """Reject a request (offered → rejected). A targeted pairing then fails (3.5).
 
-    A blast fails if all asked mitras have rejected it and it can ask none of the `candidates` (2b.4). `candidates`
-    are the mitras who may be asked, according to presence just before the transaction. If `candidates` is None
-    (unknown), the blast stays open until its window ends.
+    If all asked mitras have rejected a blast, and the blast can ask none of the `candidates`, the blast fails (2b.4).
+    `candidates` are the mitras who can be asked, according to presence just before the transaction. If `candidates` is
+    None (unknown), the blast stays open until its window ends.
     A repeated call changes nothing. Raises NotFound, AlreadyTaken, RequestClosed.
     """
     pairing_id = await queries.find_pairing_of_request(tx, request_id=request_id, mitra_id=mitra_id)
@@ -187,7 +188,10 @@ async def can_ask_anybody(tx: Transaction, mitra_ids: Sequence[UUID], *left_out:
 
 
 def anybody_else(candidates: Sequence[UUID] | None, *not_counted: UUID) -> bool:
-    """Return whether any candidate is not in `not_counted`. If `candidates` is None (unknown), return False."""
+    """Return whether at least one candidate is not in `not_counted`.
+
+    If `candidates` is None (unknown), return False.
+    """
     return candidates is not None and any(candidate not in not_counted for candidate in candidates)
 
 
@@ -256,7 +260,7 @@ async def targeted_over(
             failures.append(Failure(pairing.id, pairing.payment_id, "targeted_mitra_timeout"))
         else:
             # The clock was set back after the worker claimed the deadline, so the window still runs. If the deadline
-            # `targeted_lost` fired, another worker may hold the window's deadline, and may wait for this pairing's
+            # `targeted_lost` fired, another worker perhaps holds the window's deadline and waits for this pairing's
             # lock. So arm a new deadline that no worker can hold.
             left = pairing.deadline_at - await read_clock(tx)
             await deadlines.arm_another(tx, TARGETED_WINDOW, [pairing.id], left.total_seconds())
@@ -270,7 +274,7 @@ async def fail(
 ) -> None:
     """Fail a pairing: write an event with the tag, close the requests, and tell the customer (X.1).
 
-    After a targeted failure, the payment stays confirmed while the customer may take the fallback (3.5). After any
+    After a targeted failure, the payment stays confirmed while the customer can take the fallback (3.5). After any
     other failure, the payment is unserved, and a case opens.
     """
     failure = Failure(pairing.id, pairing.payment_id, tag)
@@ -278,10 +282,10 @@ async def fail(
 
 
 async def _fail(tx: Transaction, failures: Sequence[Failure], other_available: Collection[UUID] = ()) -> None:
-    """Do the same as `fail`, for several pairings. Either all tags allow a fallback, or no tag allows a fallback.
+    """Fail several pairings, each as described in `fail`.
 
-    The caller holds the locks of the payments and the pairings. `other_available` has the ids of the payments for
-    which another mitra may be asked now.
+    Either all tags allow a fallback, or no tag allows a fallback. The caller holds the locks of the payments and the
+    pairings. `other_available` has the ids of the payments for which another mitra can be asked now.
     """
     pairing_ids = [failure.pairing_id for failure in failures]
     payment_ids = [failure.payment_id for failure in failures]
@@ -350,7 +354,7 @@ async def withdraw(tx: Transaction, mitra_id: UUID, reason: CloseReason) -> None
 
 
 async def lock_failed(tx: Transaction, pairing_id: UUID, customer_id: UUID) -> LockedPairing:
-    """Lock the customer's own pairing, if the customer may still take or decline its fallback.
+    """Lock the customer's own pairing, for a fallback that the customer can still take or decline.
 
     Raises NotFound, also for another customer's pairing. Raises FallbackDecided if the fallback was taken, declined
     or never offered, or if the time to answer is over.
@@ -394,7 +398,7 @@ async def decline_fallback(tx: Transaction, pairing_id: UUID, customer_id: UUID)
 
 
 async def fallback_unanswered(tx: Transaction, pairing_id: UUID) -> None:
-    """Expire the fallback (open → expired), if the customer did not answer in time.
+    """If the customer did not answer in time, expire the fallback (open → expired).
 
     The event has the tag `payment_session_expired`, and the case opens (3.8).
     """
@@ -419,6 +423,6 @@ async def _decide_fallback(tx: Transaction, pairing: LockedPairing, status: Fall
 
 
 def signal_requests(tx: Transaction, mitra_ids: Sequence[UUID]) -> None:
-    """Tell every server process that the open requests of these mitras may have changed."""
+    """Tell every server process that the open requests of these mitras have perhaps changed."""
     if mitra_ids:
         tx.signal("requests", msgspec.json.encode(mitra_ids))

@@ -54,7 +54,7 @@ async def payment_events(
 ) -> list[StreamEvent]:
     """Return `payment.updated` for each payment's customer, and `pairing.updated` if the payment has a pairing.
 
-    `other_available` has the ids of the payments for which another mitra may be asked now (3.5).
+    `other_available` has the ids of the payments for which another mitra can be asked now (3.5).
     """
     events = []
     for row in await queries.list_payment_views(tx, payment_ids=payment_ids):

@@ -12,16 +12,16 @@ Guarantees:
     If the gateway does not answer about a charge, the charge is given up 10 minutes after the time to pay. Operators
     see a payment whose charge was given up. A later approval of the charge is refunded.
     A charge that was taken, not delivered and not given back has an open case or an operator's decision. Each charge is
-    decided at most once. A decided case opens again for a further charge.
+    decided at most once. A decided case opens again if another charge of the payment is not delivered.
     The server charges for an extension after the extension is approved. The gateway must approve the charge within a
     time limit.
 Concurrency:
-    The lock of the payment row protects the whole journey. A transaction first takes this lock if it changes the
-    payment, one of its pairings, or a row that belongs to the payment or a pairing. There is one exception. A
-    transaction that changes the payment of an extension first locks the session.
+    The lock of the payment row protects the whole journey. A transaction that changes the payment, one of its pairings,
+    or a row that belongs to them, takes this lock first. There is one exception. A transaction that changes the payment
+    of an extension first locks the session.
 Relies on:
-    The gateway, which charges at most once per key (gateway.py). If the result of a charge is unknown, we query the
-    gateway by the same key. We never send the charge under a new key.
+    The gateway charges at most once per key (gateway.py). If the result of a charge is unknown, we query the gateway by
+    the same key. We never send the charge under a new key.
     No transaction is open while a process calls the gateway. Before the call, the process arms the deadline
     `charge_answer` or `refund_answer`. If the process crashes during the call, a worker finishes the charge or the
     refund at this deadline.

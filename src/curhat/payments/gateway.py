@@ -2,14 +2,13 @@
 
 Today only the mock implements this interface. A later adapter for Xendit needs no change to any caller.
 
-What every gateway guarantees
+What every gateway guarantees:
     A key identifies one charge or one refund. If we repeat a charge or a refund under the same key, the gateway only
     repeats its answer.
     `find_charge` and `find_refund` return the result of the charge or refund that we sent under a key.
-What callers must expect
-    An answer may be missing or late, may arrive twice, and may arrive out of order. Answers about one key may
-    contradict each other.
-Web hooks
+An answer can be missing or late, can arrive twice, and can arrive out of order. Answers about one key can contradict
+each other.
+Web hooks:
     A gateway reports late answers by an HTTP request, the web hook (`payments/endpoints.py`). The gateway's class
     checks the token of the web hook, and reads only the key of the charge or refund. The result always comes from a
     query to the gateway. So a repeated, reordered or forged web hook changes nothing that the gateway itself does not
@@ -31,7 +30,7 @@ ANSWER_TIMEOUT_SECONDS = 5.0
 
 
 class GatewayUnknown(Exception):
-    """The gateway did not answer, but the charge or refund may have happened. Query the gateway by the key."""
+    """The gateway did not answer, but the charge or refund has perhaps happened. Query the gateway by the key."""
 
 
 class WebhookForged(Exception):
@@ -84,7 +83,8 @@ class Gateway(Protocol):
         """Return the result of the charge with this key. Raises GatewayUnknown.
 
         After `not_found`, Curhat lets the customer pay again under a new key (decision 0008). So a gateway that is not
-        certain returns `processing` or raises GatewayUnknown. A wrong `not_found` may charge the customer twice.
+        certain returns `processing` or raises GatewayUnknown. After a wrong `not_found`, the customer can be charged
+        twice.
         """
 
     async def refund(self, key: UUID, charge_key: UUID, payment_id: UUID, amount_rp: int) -> RefundAnswer:

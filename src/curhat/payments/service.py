@@ -44,20 +44,20 @@ SUPERSEDED = "an earlier refund of this charge was carried out"
 # The time from the start of an attempt to the first query about the attempt. The call ends within this time, so the
 # query cannot reach the gateway before the call.
 FIRST_ASK_SECONDS = ANSWER_TIMEOUT_SECONDS + 1
-# If the gateway does not know a charge, the call may have been delayed and may still arrive. We query the gateway for
+# If the gateway does not know a charge, the call was perhaps delayed and can still arrive. We query the gateway for
 # this long, so that we find and refund money that was taken without our knowledge.
 MAX_STRAY_CHARGE_AGE_SECONDS = 24 * 3600
 MIN_STRAY_CHARGE_WAIT_SECONDS = 60
 # The longest wait between two queries about a charge that a customer waits for.
 MAX_ASK_WAIT_SECONDS = 30
-# When nobody waits for the answer any more, the wait is this share of the time since the attempt began, up to an hour.
-# So an answer that never comes costs few queries.
+# When nobody waits for the answer any more, the worker waits for this share of the attempt's age, but for at most an
+# hour. So an answer that never comes costs few queries.
 LATE_ASK_WAIT_SHARE = 0.1
 MAX_LATE_ASK_WAIT_SECONDS = 3600
 
 
 class OpeningLimit(NamedTuple):
-    """The number of payments that a customer may open in each window of `window_seconds`."""
+    """The number of payments that a customer can open in each window of `window_seconds`."""
 
     max_payments: int
     window_seconds: int
@@ -70,8 +70,8 @@ OPENING_LIMITS: Final[dict[Purpose, OpeningLimit]] = {
 }
 MAX_CONFIRMATIONS = 20
 CONFIRMATIONS_WINDOW_SECONDS = 3600
-# Only these newest payments can have a confirmation within the window. The newest payments are 60 payments that were
-# opened within the window, and one payment that was opened earlier.
+# Only the newest payments of a customer can have a confirmation within the window. These are at most 60 payments that
+# were opened within the window, and one payment that was opened earlier.
 MAX_CONFIRMED_PAYMENTS = 61
 
 
@@ -80,7 +80,7 @@ class Charge(msgspec.Struct, frozen=True):
 
     `key` identifies the attempt permanently. The call must begin and end before `until`, even if this process was
     suspended. `until` is in seconds of this machine's monotonic clock. Soon after `until`, the worker queries the
-    gateway. The gateway may answer that it does not know the key.
+    gateway. The gateway can answer that it does not know the key.
     """
 
     key: UUID
@@ -164,9 +164,9 @@ async def open_extension_payment(
 
 
 async def _opening_wait(tx: Transaction, customer_id: UUID, purpose: Purpose, *, counted: int = 0) -> float:
-    """Return the seconds until the customer may open another payment.
+    """Return the seconds until the customer can open another payment.
 
-    The result is 0 or less if the customer may do so now.
+    The result is 0 or less if the customer can open another payment now.
 
     `counted` is the number of new payments that this transaction has opened already.
     """
@@ -182,7 +182,7 @@ async def _opening_wait(tx: Transaction, customer_id: UUID, purpose: Purpose, *,
 
 
 def _charge(key: UUID, payment_id: UUID, amount_rp: int) -> Charge:
-    """Return a Charge. The time within which the caller must call the gateway begins now."""
+    """Return a Charge. The time limit for the caller's call to the gateway begins now."""
     return Charge(key, payment_id, amount_rp, time.monotonic() + ANSWER_TIMEOUT_SECONDS)
 
 
@@ -265,7 +265,7 @@ def closed_error(status: PaymentStatus) -> PaymentExpired | PaymentClosed:
 
 
 async def record_charge_answer(tx: Transaction, key: UUID, answer: ChargeAnswer) -> ChargeOutcome | None:
-    """Do the same as `_answer_charge`, and count the effect."""
+    """Record the gateway's answer with `_answer_charge`, and count the effect in the metrics."""
     outcome = await _answer_charge(tx, key, answer)
     if outcome is not None and outcome.step != "nothing":
         CHARGES.labels(outcome.step).inc()
@@ -277,13 +277,13 @@ async def record_charge_answer(tx: Transaction, key: UUID, answer: ChargeAnswer)
 async def _answer_charge(tx: Transaction, key: UUID, answer: ChargeAnswer) -> ChargeOutcome | None:
     """Record the gateway's answer about an attempt. Returns None if no attempt has this key.
 
-    Answers may come late, twice and in any order. The final state does not depend on the order of the answers. An
-    approval of an unknown key raises an alert: the gateway took money, and a failover may have lost our record of it.
-    The answer `approved` overrides every earlier answer, because the gateway took the money. The answer `approved`
+    Answers can come late, twice and in any order. The final state does not depend on the order of the answers. An
+    approval of an unknown key raises an alert: the gateway took money, and a failover has perhaps lost our record of
+    it. The answer `approved` overrides every earlier answer, because the gateway took the money. The answer `approved`
     confirms a payment that is confirming, or that is pending and has time left. If the payment was closed, or another
-    attempt may have taken the money, this function requests a refund instead.
+    attempt has perhaps taken the money, this function requests a refund instead.
     The answer `not_found` means declined, because the call has ended before the worker queries the gateway. If an
-    extension may still be charged, `not_found` changes nothing. The worker then sends the charge again under the same
+    extension can still be charged, `not_found` changes nothing. The worker then sends the charge again under the same
     key.
     """
     locked = await _lock_attempt(tx, key)
@@ -310,8 +310,8 @@ async def _lock_attempt(tx: Transaction, key: UUID) -> tuple[LockedPayment, Lock
 async def _approved(tx: Transaction, payment: LockedPayment, key: UUID) -> ChargeOutcome:
     await deadlines.disarm(tx, CHARGE_ANSWER, key)
     if payment.is_given_up:
-        # The time to give up this charge has passed, but the worker has not given the charge up yet. No approval may
-        # win after the time to give up (2a.10).
+        # The time to give up this charge has passed, but the worker has not given the charge up yet. No approval wins
+        # after the time to give up (2a.10).
         await close(tx, [payment.id], "expired")
         waits_for_it = False
     elif payment.purpose == "extension":
@@ -349,9 +349,9 @@ async def _declined(tx: Transaction, payment: LockedPayment, key: UUID, reason: 
         await queries.close_payments(tx, payment_ids=[payment.id], status="expired")
         return ChargeOutcome(payment, "expired")
     await queries.reopen_payment(tx, payment_id=payment.id)
-    # The first expiry deadline may have fired without effect while the payment was confirming. So arm a second
-    # deadline. The second deadline has another generation, because a worker may now hold the lock of the first
-    # deadline.
+    # The first expiry deadline has perhaps fired without effect while the payment was confirming. So arm a second
+    # deadline. The second deadline has another generation, because a worker perhaps holds the lock of the first
+    # deadline now.
     attempts = await queries.count_attempts(tx, payment_id=payment.id)
     await deadlines.arm(tx, PAYMENT_EXPIRY, payment.id, payment.expires_at, attempts + 1)
     return ChargeOutcome(payment, "declined")
@@ -362,10 +362,11 @@ def _may_be_sent_again(payment: LockedPayment) -> bool:
 
 
 async def give_up_charge(tx: Transaction, key: UUID) -> UUID | None:
-    """Expire a payment if the gateway has not answered 10 minutes after the time to pay (confirming → expired, 2a.10).
+    """Expire the payment of an attempt that must be given up (confirming → expired, 2a.10).
 
-    The attempt stays `started`, and the worker continues to query the gateway. If the gateway approves the charge
-    later, the charge is refunded. Returns the id of the payment that expired, or None.
+    An attempt must be given up if the gateway has not answered 10 minutes after the time to pay. The attempt stays
+    `started`, and the worker continues to query the gateway. If the gateway approves the charge later, the charge is
+    refunded. Returns the id of the payment that expired, or None.
     """
     locked = await _lock_attempt(tx, key)
     if locked is None or not locked[0].is_given_up:
@@ -381,7 +382,8 @@ async def ask_again(tx: Transaction, key: UUID, generation: int) -> Charge | Lit
 
     Each wait is longer than the previous wait, but ends when the charge must be given up (`give_up_charge`).
     `generation` is the generation of the deadline that fired.
-    Returns the charge of an approved extension, which the caller sends again under the same key. Returns "query" if
+    Returns the charge of an approved extension. The caller sends this charge again under the same key. Returns "query"
+    if
     the caller must only query the gateway by the key. Returns None if there is nothing more to do.
     """
     locked = await _lock_attempt(tx, key)
@@ -435,8 +437,8 @@ async def expire(tx: Transaction, payment_ids: Sequence[UUID]) -> dict[UUID, Pur
     for payment in pending:
         if not payment.is_expired:
             # The clock was set back after the worker claimed the deadline, so the payment still has time. After a
-            # declined attempt, the payment has a second deadline. Another worker may hold the second deadline, and may
-            # wait for this payment's lock. So arm a deadline that no worker can hold.
+            # declined attempt, the payment has a second deadline. Another worker perhaps holds the second deadline, and
+            # waits for this payment's lock. So arm a deadline that no worker can hold.
             left = payment.expires_at - await read_clock(tx)
             await deadlines.arm_another(tx, PAYMENT_EXPIRY, [payment.id], left.total_seconds())
     return expired
@@ -453,10 +455,10 @@ async def close(
 
 
 async def open_cases(tx: Transaction, payment_ids: Sequence[UUID], reason: CaseReason) -> None:
-    """Open the review case of each payment, or reopen the case if money has no decision yet (X.12).
+    """Open the review case of each payment (X.12).
 
-    A payment has at most one case. An open case gets the newer reason, because the newer reason is about a further
-    charge.
+    A payment has at most one case. A decided case opens again if the payment has an undelivered charge without a
+    decision. An open case gets the newer reason, because the newer reason is about a further charge.
     """
     await queries.open_cases(tx, payment_ids=payment_ids, case_reason=reason)
 
@@ -527,10 +529,10 @@ async def record_refund_answer(tx: Transaction, refund_id: UUID, answer: RefundA
 
     A non-final answer changes nothing.
 
-    Answers may come late, twice and in any order. The answer `done` always overrides the answer `failed`, because the
-    gateway gave the money back. If an operator has requested the refund again meanwhile, `done` takes the new request
-    back. If the new request is done too, or if `failed` follows `done`, only people can find out where the money is. So
-    contradictory answers raise an alert.
+    Answers can come late, twice and in any order. The answer `done` always overrides the answer `failed`, because the
+    gateway gave the money back. If an operator has requested the refund again meanwhile, `done` cancels the new
+    request. If the new request is done too, or if `failed` follows `done`, only people can find out where the money is.
+    So contradictory answers raise an alert.
     If an operator decided the refund and the gateway has carried it out, the payment becomes refunded (X.9). Returns
     the payment's id if the payment becomes refunded, and otherwise None.
     """
@@ -562,7 +564,8 @@ async def record_refund_answer(tx: Transaction, refund_id: UUID, answer: RefundA
     if answer.status == "failed":
         await write_audit_entry(tx, "system", "refund_failed", "payment", payment_id, new=amount)
         if refund.refund_reason == "late_approval":
-            # An operator has decided about the charge of any other refund. The operator may retry the refund.
+            # For a refund with any other reason, an operator has decided about the charge. The operator can retry the
+            # refund.
             await open_cases(tx, [payment_id], "refund_failed")
         return None
     REFUNDED_RUPIAH.inc(refund.amount_rp)

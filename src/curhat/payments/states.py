@@ -6,7 +6,8 @@ PaymentStatus = Literal[
     "pending", "confirming", "confirmed", "served", "unserved", "abandoned", "expired", "refunded"
 ]
 
-# The allowed steps. The trigger payments_allowed_steps contains the same steps. A test compares the two lists.
+# The allowed steps. The trigger payments_allowed_steps contains the same steps as this set. A test compares
+# both.
 STEPS: frozenset[tuple[PaymentStatus, PaymentStatus]] = frozenset(
     {
         ("pending", "confirming"),

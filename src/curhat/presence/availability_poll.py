@@ -32,7 +32,7 @@ def _answer(
     status: int, content: object, media_type: bytes, *headers: tuple[bytes, bytes]
 ) -> tuple[Message, Message]:
     body = msgspec.json.encode(content)
-    # The headers are a tuple because all polls share this object. No middleware may append to the headers.
+    # The headers are a tuple because all polls share this object. No middleware is allowed to append to the headers.
     all_headers = (
         (b"content-type", media_type),
         *headers,

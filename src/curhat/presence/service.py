@@ -1,4 +1,4 @@
-"""Decides which mitras may be asked, and which mitras are connected.
+"""Decides which mitras can be asked, and which mitras are connected.
 
 PostgreSQL stores the toggle, and Valkey stores the leases. Loops in this module make Valkey follow PostgreSQL.
 
@@ -15,10 +15,10 @@ How it works:
     A frame from a mitra only sets a time in memory. `flush` reports to Valkey, in batches, which connections have
     received a frame. Each report contains the age of the last frame and the time of the report. So a late
     report does not make a lease longer, even if Valkey stops and runs the report later.
-    After this process was stopped for a while, it reads frames that arrived long ago. Such frames count as if they
-    arrived when the stop began. So a mitra who left during the stop is not connected.
+    After this process was stopped for a while, it reads frames that arrived long ago. The process treats these frames
+    as if they arrived when the stop began. So a mitra who left during the stop is not connected.
     `reconcile` reports all connections of this process, applies the states of their mitras to Valkey, and tells the
-    package pairing which of these mitras may be asked. `reconcile` repairs the effects of a lost signal or an outage.
+    package pairing which of these mitras can be asked. `reconcile` repairs the effects of a lost signal or an outage.
     No process holds a connection of a mitra whom only push reaches (1.1). So the workers read such mitras from
     PostgreSQL. PostgreSQL stores each subscription, whether the subscription has failed, and the time when the app was
     last seen.
@@ -58,7 +58,7 @@ FLUSH_INTERVAL_SECONDS = 0.25
 WATCH_INTERVAL_SECONDS = 0.1
 # If a process does not run for longer than this, the arrival times of the next frames are unknown.
 MAX_PAUSE_SECONDS = 1.0
-# A process may take this long to read the frames that arrived during a pause.
+# A process can take this long to read the frames that arrived during a pause.
 OLD_FRAMES_SECONDS = 1.0
 RECONCILE_INTERVAL_SECONDS = 2
 # `reconcile` divides its work into at most this many steps, and spreads the steps over the interval. A step that
@@ -150,7 +150,7 @@ class _Mitra:
 
     connections: dict[str, _Connection] = dataclasses.field(default_factory=dict)
     # The presence that this process last sent to the mitra's devices: its version, and whether it showed the mitra as
-    # connected. The value is None after a device connected, because the device may show an older state.
+    # connected. The value is None after a device connected, because the device perhaps shows an older state.
     told: tuple[int, bool] | None = None
 
 
@@ -178,11 +178,11 @@ class Presence:
     # Queries. Each of these methods except `view` raises PresenceUnknown when Valkey does not answer.
 
     async def ask_candidates(self) -> list[UUID]:
-        """Return every mitra who may be asked now (1.1)."""
+        """Return every mitra who can be asked now (1.1)."""
         return await self._store.candidates()
 
     async def may_be_asked(self, mitra_id: UUID) -> bool:
-        """Return whether this mitra may be asked now (1.1)."""
+        """Return whether this mitra can be asked now (1.1)."""
         return (await self._store.look(mitra_id)).may_be_asked
 
     async def is_connected(self, mitra_id: UUID) -> bool:
@@ -199,7 +199,7 @@ class Presence:
         return await self._store.frame_ages(mitra_ids)
 
     async def count_available(self) -> int:
-        """Return how many mitras may be asked now."""
+        """Return how many mitras can be asked now."""
         return await self._store.count()
 
     async def view(self, state: MitraState) -> MitraPresence:
@@ -213,7 +213,7 @@ class Presence:
             connected = False
         return _to_presence(state, connected=connected)
 
-    # Events of the mitras' sockets. When Valkey is away, these methods do not raise an error.
+    # The methods below handle events of the mitras' sockets. When Valkey is away, these methods do not raise an error.
 
     async def opened(self, mitra_id: UUID, connection_id: str) -> None:
         """Begin the lease of an opened socket. When `opened` returns, Valkey has the lease, unless Valkey is away."""
@@ -260,7 +260,7 @@ class Presence:
     async def refresh(self, mitra_ids: Iterable[UUID]) -> list[UUID]:
         """Read these mitras' states from PostgreSQL and apply them to Valkey.
 
-        Returns the mitras who may be asked now. Raises PresenceUnknown.
+        Returns the mitras who can be asked now. Raises PresenceUnknown.
         """
         ids = list(mitra_ids)
         if not ids:
@@ -298,7 +298,7 @@ class Presence:
         await repeat(self.reconcile_push, PUSH_RECONCILE_INTERVAL_SECONDS)
 
     async def reconcile_push(self) -> None:
-        """Refresh every mitra whom push reaches, and every mitra who may be asked according to Valkey.
+        """Refresh every mitra whom push reaches, and every mitra who can be asked according to Valkey.
 
         Raises PresenceUnknown.
         """
@@ -371,9 +371,9 @@ class Presence:
         self._awake_at = now
 
     def _arrival(self) -> float:
-        """Return the latest time at which the frame that is read now can have arrived.
+        """Return the latest possible arrival time of the frame that is read now.
 
-        After a pause, this time is the begin of the pause.
+        After a pause, this time is the beginning of the pause.
         """
         now = time.monotonic()
         if now < self._old_until:
@@ -413,8 +413,8 @@ class Presence:
         if mitra is None:
             return
         version = state.availability_version
-        # Also compare within one version. A refresh that started before the socket opened may have told the devices
-        # that the mitra is not connected.
+        # Compare states of the same version, too. A refresh that started before the socket opened has perhaps told the
+        # devices that the mitra is not connected.
         if mitra.told is None or mitra.told[0] < version or mitra.told == (version, not connected):
             mitra.told = (version, connected)
             self.hooks.presence_changed(state.id, _to_presence(state, connected=connected))

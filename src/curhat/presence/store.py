@@ -2,15 +2,15 @@
 
 Guarantees:
     Every call returns or raises PresenceUnknown within CALL_TIMEOUT_SECONDS.
-    A write may be repeated, may come late, or may come out of order. Valkey keeps the newest frame and the newest
-    version.
+    A write can be repeated, come late, or come out of order. Valkey keeps the newest frame and the newest version.
     Valkey holds no fact about money or sessions. If Valkey is wiped, the next heartbeats restore all data.
-    If Valkey's clock is set back, the leases written before do not count. The next reports restore these leases.
+    If Valkey's clock is set back, the leases that were written earlier do not count. The next reports restore these
+    leases.
     A call that Valkey runs late, for example after Valkey was stopped, never makes a lease longer. Every call contains
-    Valkey's time when the call was sent, and ages count from this time.
+    the time of Valkey's clock at which the call was sent, and ages count from this time.
 Relies on:
     Availability versions never decrease. After a failover or a restore to an earlier time, PostgreSQL has a new
-    timeline, and its versions are higher. A restored dump may contain lower versions, so empty Valkey after the restore
+    timeline, and its versions are higher. A restored dump can contain lower versions, so empty Valkey after the restore
     of a dump.
 """
 
@@ -49,11 +49,11 @@ CALL_TIMEOUT_SECONDS = 1
 # One run of the script handles at most this many mitras or customers. One run blocks Valkey for about a millisecond.
 MAX_BATCH_SIZE = 100
 MAX_PRUNED_MEMBERS = 1000
-# A key expires if no process writes to it for this long. A mitra stays reachable by push for a shorter time.
+# A key expires if no process writes to it for this long. A mitra stays reachable by push for less than this time.
 KEY_TTL_SECONDS = PUSH_REACHABLE_SECONDS + 300
 
-# A time that lies further in the future than this was written before Valkey's clock was set back. Smaller steps are
-# normal.
+# If a time in Valkey lies further in the future than this, Valkey's clock was set back after the time was written.
+# Smaller steps are normal.
 MAX_CLOCK_STEP_SECONDS = 0.5
 
 _WINDOWS = {
@@ -98,8 +98,8 @@ class FrameAges(NamedTuple):
     """The times of the frames of one connection, as Valkey knows them, in seconds before now.
 
     `last_frame` is the time of the last frame. `heard_since` is the time since which frames came without a gap of
-    MITRA_HEARD_SECONDS. `present_since` is the time since which the mitra was present. No two connections had a gap of
-    COME_BACK_SECONDS between them.
+    MITRA_HEARD_SECONDS. `present_since` is the time since which the mitra was present. During this time, no gap between
+    two connections was as long as COME_BACK_SECONDS.
     """
 
     last_frame: float
@@ -108,7 +108,7 @@ class FrameAges(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """Whether a mitra may be asked now (1.1), and whether it is connected now (5.6)."""
+    """Whether a mitra can be asked now (1.1), and whether the mitra is connected now (5.6)."""
 
     may_be_asked: bool
     connected: bool
@@ -136,7 +136,7 @@ class PresenceStore:
         unknown: set[UUID] = set()
         for batch in _batches(reports):
             arguments: list[str | int] = []
-            # Read the clock for each batch, because a call may take a second.
+            # Read the clock for each batch, because a call can take a second.
             now = time.monotonic()
             for mitra_id, connection_id, opened_at, last_frame, closed_at in batch:
                 arguments += (
@@ -210,15 +210,15 @@ class PresenceStore:
         return found
 
     async def candidates(self) -> list[UUID]:
-        """Return every mitra who may be asked now."""
+        """Return every mitra who can be asked now."""
         return [UUID(mitra.decode()) for mitra in await self._call("candidates", [], [])]
 
     async def count(self) -> int:
-        """Return how many mitras may be asked now."""
+        """Return how many mitras can be asked now."""
         return int(await self._call("count", [], []))
 
     async def prune(self) -> int:
-        """Remove at most MAX_PRUNED_MEMBERS mitras who may no longer be asked. Returns the number of removed mitras."""
+        """Remove at most MAX_PRUNED_MEMBERS mitras who can no longer be asked. Returns the number of removed mitras."""
         return int(await self._call("prune", [], [MAX_PRUNED_MEMBERS]))
 
     async def _call(
@@ -256,7 +256,7 @@ class PresenceStore:
         except NoScriptError:
             valkey_ms, answer = await self._execute("EVAL", _SCRIPT, *rest)
         ahead_ms = valkey_ms - time.monotonic() * 1000
-        # Keep the highest lower limit. The limit is wrong if it says that Valkey answered before the call was sent.
+        # Keep the highest lower limit. The limit is wrong if it implies that Valkey answered before the call was sent.
         # Valkey's clock was then set back.
         if self._clock_ahead_ms is None or (sent_ms != "" and valkey_ms < sent_ms):
             self._clock_ahead_ms = ahead_ms

@@ -41,7 +41,7 @@ class RealtimeEndpoint:
         if role is None:
             await send({"type": "websocket.close"})
             return
-        # A browser hides from a page why a handshake failed. So accept the socket, then close the socket with the
+        # A browser does not tell a page why a handshake failed. So accept the socket, then close the socket with the
         # reason.
         owner, code = await self._authenticate(role, scope)
         try:

@@ -51,7 +51,7 @@ class EventType(Generic[CustomerData, MitraData]):
 class UnsequencedEventType(Generic[MitraData]):
     """A type of event for mitras.
 
-    An event of this type may be lost, because the welcome, `/state` and the lists show the same state.
+    An event of this type can be lost, because the welcome, `/state` and the lists show the same state.
     """
 
     def __init__(self, name: str, mitra: type[MitraData]) -> None:

@@ -1,14 +1,14 @@
 """The sockets of one process, and the frames that the process sends to them.
 
 A committed event arrives as a signal that contains its frame. If a socket has already sent the preceding event, the
-hub sends the frame immediately. Otherwise, the hub reads the missing events from PostgreSQL. Signals may be lost. So
+hub sends the frame immediately. Otherwise, the hub reads the missing events from PostgreSQL. Signals can be lost. So
 every 3 s the hub compares its streams with PostgreSQL, in bulk, and closes the sockets of invalid tokens.
 
-The hub answers a hello in these steps:
-1. The hub registers the socket in the user's feed.
-2. The hub reads the head and the missed events from PostgreSQL, and sends the welcome and the missed events.
-3. The hub reads and sends newer events until `socket.seq` is at `feed.head`. A signal can increase `feed.head`.
-4. The hub sets `socket.phase` to `live`. From then on, the hub sends the frame of each signal immediately.
+The hub answers a hello in four steps.
+Step 1: The hub registers the socket in the user's feed.
+Step 2: The hub reads the head and the missed events from PostgreSQL, and sends the welcome and the missed events.
+Step 3: The hub reads and sends newer events until `socket.seq` is at `feed.head`. A signal can increase `feed.head`.
+Step 4: The hub sets `socket.phase` to `live`. From then on, the hub sends the frame of each signal immediately.
 The hub must not await between the last check of step 3 and step 4. Otherwise, a signal could increase `feed.head` while
 the socket is not live. The socket would then become live without the signal's event.
 """
@@ -45,27 +45,27 @@ log = structlog.get_logger(__name__)
 PING_PERIOD_SECONDS: Final[dict[Role, float]] = {"customer": 15.0, "mitra": 3.0}
 TICK_SECONDS: Final = 0.1
 HELLO_TIMEOUT_SECONDS: Final = 5.0
-# The hub treats a client that sends nothing for this time as gone, even if the network reports no error.
+# If a client sends nothing for this time, the hub treats the client as gone, even if the network reports no error.
 SILENCE_TIMEOUT_SECONDS: Final = 120.0
-# If a signal is lost, the hub learns about the event or the revoked token at most this much later.
+# If a signal is lost, the hub learns about the event or the revoked token after at most this time.
 COMPARE_PERIOD_SECONDS: Final = 3.0
 # Limits how long one comparison occupies the event loop.
 MAX_USERS_PER_COMPARISON: Final = 2_000
 # Limits the memory of one read of missed events: 100 chat messages of the maximum length are 2.4 MB.
 MAX_EVENTS_PER_READ: Final = 100
-# Limits the events that the hub reads from PostgreSQL for one hello or one gap. A client that has missed more fetches
-# `/state` again.
+# Limits the events that the hub reads from PostgreSQL for one hello or one gap. A client that has missed more events
+# than this fetches `/state` again.
 MAX_REPLAYED_EVENTS: Final = 1_000
 MAX_REPLAYED_BYTES: Final = 1024 * 1024
 # Limits the memory of all missed events that the process has read and not yet sent.
 MAX_REPLAYING_BYTES: Final = 64 * 1024 * 1024
 # Limits the events that the hub reads for one person, even if the person opens new sockets all the time. The limit
-# allows ten sockets that each say hello as often as sockets.MAX_HELLOS. Each hello may read its maximum of missed
-# events.
+# allows ten sockets that each say hello as often as sockets.MAX_HELLOS. Each hello can cause a read of the maximum
+# number of missed events.
 MAX_HELLOS_PER_PERSON: Final = 50
 MAX_REPLAYED_BYTES_PER_PERSON: Final = 16 * 1024 * 1024
 REPLAYED_BYTES_PERIOD_SECONDS: Final = 60.0
-# A person may have this many sockets in one process. A further socket closes the person's oldest socket.
+# A person can have this many sockets in one process. A further socket closes the person's oldest socket.
 MAX_SOCKETS_PER_PERSON: Final = 10
 # Limits how many of the pool's connections the hub uses while many clients say hello, or many sockets read gaps.
 MAX_READS_RUNNING: Final = 4
@@ -183,7 +183,7 @@ class Hub:
                 socket.close(code)
 
     async def run(self) -> None:
-        """Ping the sockets and compare with PostgreSQL, until cancelled."""
+        """Ping the sockets, and compare the streams with PostgreSQL, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._run_ticks())
             tasks.create_task(self._run_comparisons())
@@ -326,7 +326,7 @@ class Hub:
                 if not missed or missed[0].seq != seq + 1 or _size_bytes(missed) > MAX_REPLAYED_BYTES:
                     seq = None
         self._set_clock(head.server_now)
-        # If `hello` is None, feed.head may be higher than PostgreSQL's head. So replace feed.head.
+        # If `hello` is None, feed.head can be higher than PostgreSQL's head. So replace feed.head.
         feed.head = head.seq if hello is None else max(feed.head, head.seq)
         extras = await socket.hooks.welcome_extras(identity)
         await pause_point("realtime.looked")
@@ -380,7 +380,7 @@ class Hub:
         socket.send_held_back()
 
     def _may_replay(self, identity: Identity) -> bool:
-        """Return whether the process may read further missed events for this person now."""
+        """Return whether the process is allowed to read further missed events for this person now."""
         drawn_bytes = self._replayed_bytes.add(identity, 0)
         return self._replaying_bytes < MAX_REPLAYING_BYTES and drawn_bytes < MAX_REPLAYED_BYTES_PER_PERSON
 
@@ -480,8 +480,8 @@ class Hub:
         read = await queries.read_clock_and_timeline(self._database)
         self._set_clock(read.server_now)
         if self._timeline not in (None, read.timeline):
-            # After a failover, the sockets may have sent events that PostgreSQL no longer has. Their clients cannot
-            # resume, so they fetch the state again.
+            # After a failover, the sockets have perhaps sent events that PostgreSQL no longer has. The clients of these
+            # sockets cannot resume, so they fetch the state again.
             for socket in self._all():
                 socket.close(protocol.RESTARTING, "come back after a random wait")
         self._timeline = read.timeline

@@ -82,7 +82,7 @@ class Appended(msgspec.Struct, frozen=True):
 
 
 def publish(tx: Transaction, appended: Sequence[Appended]) -> None:
-    """Publish appended events after the commit. Events with the same data follow each other, for speed."""
+    """Publish appended events after the commit. Consecutive events with the same data are encoded only once."""
     if not appended:
         return
     signals = []
@@ -99,7 +99,7 @@ async def read_head(db: Executor, role: Role, user_id: UUID) -> StreamHead:
 
     The head's `seq` is the seq of the last event, or 0 without events.
     To make a snapshot, read the head first, and then the rows that the snapshot shows. Every change that the snapshot
-    lacks then has an event after the head. Other events after the head may repeat changes that the snapshot already
+    lacks then has an event after the head. Other events after the head can repeat changes that the snapshot already
     shows.
     """
     head = await queries.find_head(db, role=role, user_id=user_id)

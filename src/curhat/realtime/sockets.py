@@ -26,10 +26,10 @@ MAX_QUEUE_FRAMES: Final = 256
 MAX_QUEUE_BYTES: Final = 1024 * 1024
 # If a client reads nothing for this time while the hub sends missed events, the client counts as stalled.
 STALL_TIMEOUT_SECONDS: Final = 20.0
-# A client may take this long to read the frames that precede the close frame. After this time, the server drops the
+# A client can take this long to read the frames that precede the close frame. After this time, the server drops the
 # connection without a close frame.
 CLOSE_TIMEOUT_SECONDS: Final = 10.0
-# A client may say hello this often within the period. A client that says hello more often never catches up.
+# A client can say hello this often within the period. A client that says hello more often never catches up.
 MAX_HELLOS: Final = 5
 HELLO_PERIOD_SECONDS: Final = 10.0
 # The server forwards at most one typing signal per session within this time.
@@ -97,9 +97,9 @@ class Socket:
         return len(self._hellos) <= MAX_HELLOS
 
     def allows_typing(self, session_id: UUID) -> bool:
-        """Return whether the server may forward a typing signal for this session now.
+        """Return whether the server is allowed to forward a typing signal for this session now.
 
-        Counts a signal that may be forwarded.
+        If the result is True, the signal counts as forwarded.
         """
         now = asyncio.get_running_loop().time()
         known = self._typing_forwarded_at or {}
@@ -196,7 +196,7 @@ class Socket:
             return
         self.close_code = code
         CLOSES.labels(code=str(code)).inc()
-        # The client may never answer the close frame. The user of this socket is no longer connected, even without the
+        # Some clients never answer the close frame. The user of this socket is no longer connected, even without the
         # client's answer.
         self._begin_end(may_come_back=code != protocol.SIGNED_OUT)
         writer = self._writer
@@ -220,7 +220,7 @@ class Socket:
             pass  # The client has disconnected.
 
     async def ended(self) -> None:
-        """Wait until SocketHooks.closed was called, if SocketHooks.opened was called."""
+        """If SocketHooks.opened was called, wait until SocketHooks.closed was called."""
         self._begin_end(may_come_back=True)
         if self._end is not None:
             await self._end
@@ -241,8 +241,8 @@ class Socket:
 def _rest_of(steps: Generator[Any, Any, None], waits_for: object) -> Generator[Any, Any, None]:
     """Run the rest of an awaitable that `send` started. The awaitable now waits for `waits_for`.
 
-    Nearly every awaitable ends without waiting. `send` starts it without a task, because a task would take more time
-    than the awaitable itself.
+    Nearly every awaitable ends without waiting. `send` starts the awaitable without a task, because a task would take
+    more time than the awaitable itself.
     """
     try:
         yield waits_for

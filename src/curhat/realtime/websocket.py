@@ -1,7 +1,7 @@
 """uvicorn's WebSocket protocol, with bounds on the frames that a client sends.
 
-The application sees only complete messages. A client could also send pings, pongs and pieces of a message without end.
-So this class counts every frame before it handles the frame.
+The application sees only complete messages. A client could send pings, pongs and pieces of a message without end. So
+this class counts every frame before it handles the frame.
 """
 
 import asyncio
@@ -19,12 +19,12 @@ from websockets.http11 import Response
 from curhat.kit.asgi import SECURITY_HEADERS
 from curhat.realtime.protocol import FRAME_TOO_LARGE, NOT_TEXT, TOO_FAST
 
-# A client may send 100 frames in one burst, and 50 per second over a longer period.
+# A client can send 100 frames in one burst, and 50 per second over a longer period.
 MAX_BURST_FRAMES: Final = 100.0
 MAX_FRAMES_PER_SECOND: Final = 50.0
 # Parse at most this much before counting: at most 682 frames, which take a few milliseconds.
 MAX_PIECE_BYTES: Final = 4096
-# A refused client may take this long to read the close code. During this time, the server drops everything that the
+# A refused client can take this long to read the close code. During this time, the server drops everything that the
 # client sends.
 LINGER_SECONDS: Final = 1.0
 
@@ -52,7 +52,8 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
 
     def data_received(self, data: bytes) -> None:
         if self.handshake_initiated and not self.handshake_complete:
-            # A client may not send a frame before the handshake is answered. On some such frames, uvicorn would fail.
+            # A client must not send a frame before the handshake is answered. On some frames before the handshake,
+            # uvicorn would fail.
             self._refused = True
             self.transport.abort()
             return
@@ -83,7 +84,8 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         if self.writable.is_set():
             super().handle_ping()
         elif pongs := self.conn.data_to_send():
-            # Pongs to a client that reads nothing would fill the memory. One pong may answer all earlier pings.
+            # Pongs to a client that reads nothing would fill the memory. One pong is allowed to answer all earlier
+            # pings.
             self._pong = pongs[-1]
 
     def resume_writing(self) -> None:

@@ -4,9 +4,9 @@ Guarantees:
     The server has committed each acknowledged message exactly once. A second request with the same `client_message_id`
     gets the first message. The second request gets the first message even if the two requests run at the same time, and
     even after the session has ended.
-    The server accepts no message after the session has ended. The server also accepts no message at or after `ends_at`
-    by the database's clock, except while an extension is open.
-    A person sends at most 20 messages in 5 s and 60 in a minute. With several server processes, a person may send a few
+    The server accepts no message after the session has ended. Except while an extension is open, the server accepts no
+    message at or after `ends_at` by the database's clock.
+    A person sends at most 20 messages in 5 s and 60 in a minute. With several server processes, a person can send a few
     messages more (pace.py).
     A session ends once, for one reason. The worker never ends a session before its time is over. A member never ends
     a session after its time is over.
@@ -20,5 +20,5 @@ Concurrency:
     fast sender (pace.py).
 Relies on:
     The unique constraint `messages_once`, row locks, and `curhat_now()`.
-    The deadline `session_end`, which `journeys.searching.accept` arms.
+    The function `journeys.searching.accept` arms the deadline `session_end`.
 """

@@ -14,15 +14,16 @@ Guarantees:
 Concurrency:
     Every step first locks the session. The step that sets the toggle to offline is an exception, because this step
     already holds the lock of the mitra's row.
-    1. The step sets `mitra_went_offline` on the pending extensions. From then on nobody can approve these extensions.
-    2. A worker locks the sessions of these extensions and rejects the extensions, in another transaction.
+    Step 1: The step sets `mitra_went_offline` on the pending extensions. From then on, nobody can approve these
+    extensions.
+    Step 2: A worker locks the sessions of these extensions and rejects the extensions, in another transaction.
     A decision checks `mitra_went_offline`, so each decision locks the session and then the extension.
     A step with several extensions first locks all their sessions in id order, and then the extensions in id order.
 Relies on:
-    Presence, which says whether a mitra is connected, and when its frames came. Callers ask presence before they take
-    any lock. When the default action decides, unknown presence means disconnected (5.6).
-    ExtensionPings, which pings the mitra of a pending extension every second. Without these pings, a connected mitra
-    sends too few frames, so the default action approves nothing.
+    The package `presence` says whether a mitra is connected, and when the mitra's frames came. Callers ask presence
+    before they take any lock. When the default action decides, a mitra with unknown presence counts as disconnected
+    (5.6). The class ExtensionPings pings the mitra of a pending extension every second. Without these pings, a
+    connected mitra sends too few frames, so the default action approves nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -60,8 +61,8 @@ EXTENSION_LOST = "extension_lost"
 EXTENSION_CHARGE = "extension_charge"
 SESSION_END = "session_end"
 
-# This wait is slightly longer than the time that a mitra has to reconnect. So the old lease has ended by Valkey's clock
-# too.
+# This wait is slightly longer than the time within which a mitra can reconnect. So the old lease has also ended by
+# Valkey's clock.
 PRESENCE_CHECK_SECONDS = COME_BACK_SECONDS + 0.1
 HEARD_WITHIN = timedelta(seconds=MITRA_HEARD_SECONDS)
 
@@ -202,9 +203,9 @@ async def window_over(
 def _was_connected(extension: LockedExtension, frames: Frames) -> bool:
     """Return whether the frames on one connection show that the mitra was connected at the deadline (5.6, 5.8).
 
-    1. A frame came shortly before the deadline, after the request. If the last frame came after the deadline, frames
-       came without a gap from a time before the deadline.
-    2. After the request, the mitra came back in time after each close of the socket.
+    Two conditions must hold. First, a frame came shortly before the deadline, after the request. If the last frame came
+    after the deadline, frames came without a gap from a time before the deadline. Second, whenever the mitra's socket
+    closed after the request, the mitra came back in time.
     """
     heard_after = max(extension.deadline_at - HEARD_WITHIN, extension.requested_at)
     was_heard = frames.heard_since <= extension.deadline_at and frames.last_at > heard_after
@@ -422,8 +423,8 @@ async def _settle(
 async def _release_ends(tx: Transaction, session_ids: Sequence[UUID], added_minutes: int) -> None:
     """Let the sessions end by time again, `added_minutes` later. Arms the deadlines of the new ends.
 
-    Each new deadline has a new generation, because a worker may still hold the old deadline. The old deadline fired
-    while the extension was open.
+    Each new deadline has a new generation, because a worker perhaps still holds the old deadline. The old deadline
+    fired while the extension was open.
     """
     released = await queries.release_session_ends(tx, session_ids=session_ids, added_minutes=added_minutes)
     await deadlines.disarm(tx, SESSION_END, *session_ids)

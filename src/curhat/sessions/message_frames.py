@@ -1,7 +1,7 @@
 """Chat messages that clients send over their open sockets.
 
-A frame on an open socket costs less than half of a POST: there is no HTTP request to read, to route and to answer, and
-the socket is authenticated already.
+A frame on an open socket costs less than half of a POST. The server need not read, route and answer an HTTP request,
+and has already authenticated the socket.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ class MessageFrames:
         self._writer = writer
 
     def send(self, sender: Identity, frame: SendMessage, answer: Callable[[Sent | Refused], None]) -> None:
-        """Store a message. After its commit, or after its refusal, call `answer` once. Does not wait or raise."""
+        """Store a message. After the message is committed or refused, call `answer` once. Does not wait or raise."""
 
         def settle(outcome: "asyncio.Future[Message]") -> None:
             if outcome.cancelled():

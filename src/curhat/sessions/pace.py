@@ -2,10 +2,11 @@
 
 Guarantees:
     Through one server process, nobody exceeds a limit. Through several processes, a person exceeds a limit by at most
-    `unchecked` messages per further process. The excess needs a process that has sent nothing else for this person.
+    `unchecked` messages per further process. A process adds to the excess only if it has sent nothing else for this
+    person.
 How it works:
     Each process counts the messages that it sends for a person. Most people write slowly, so most messages need only
-    the count of their process. A person who writes fast may write through other processes too. So after the first
+    the count of their process. A person who writes fast can write through other processes too. So after the first
     `unchecked` messages of a window, `send_messages` also counts the messages that PostgreSQL has stored.
 """
 
@@ -51,7 +52,7 @@ class _Sent(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A message that may be sent. `is_counted` is true if this entry has counted the message.
+    """A message that its sender is allowed to send now. `is_counted` is true if this entry has counted the message.
 
     `is_fast` is true if PostgreSQL must count too.
     """
@@ -64,7 +65,8 @@ class Pace:
     """The recent messages of each person that this process has sent. All times come from the monotonic clock."""
 
     def __init__(self) -> None:
-        # The person who sent most recently is the last. The list of each person begins with the newest message.
+        # The last person in this mapping is the person who sent most recently. The list of each person begins with the
+        # newest message.
         self._people: OrderedDict[Identity, deque[_Sent]] = OrderedDict()
 
     def enter(self, sender: Identity, key: Hashable) -> Entry:

@@ -244,8 +244,8 @@ async def end_due(tx: Transaction, generations: Mapping[UUID, int]) -> None:
     for session in due:
         if not session.is_ended:
             # An extension lengthened the session, or the clock was set back after this transaction claimed the
-            # deadline. Arm the claimed generation again. Another worker may hold a deadline of another generation,
-            # and may wait for this session's lock.
+            # deadline. Arm the claimed generation again. Another worker perhaps holds a deadline of another generation,
+            # and waits for this session's lock.
             generation = generations[session.id]
             await deadlines.arm(tx, SESSION_END, session.id, session.ends_at, generation)
 
@@ -301,7 +301,7 @@ async def _finish_ends(
 
 
 async def session_views(tx: Transaction, session_id: UUID) -> SessionViews:
-    """Return one session as each of its members sees it. Raises NotFound."""
+    """Return one session in two forms: the form for its customer and the form for its mitra. Raises NotFound."""
     views = await _views(tx, [session_id])
     if not views:
         raise NotFound
@@ -368,7 +368,7 @@ async def messages_page(
 
 
 async def _views(tx: Transaction, session_ids: Sequence[UUID]) -> list[SessionViews]:
-    """Return these sessions as their members see them, oldest first."""
+    """Return these sessions, each in the form for its customer and in the form for its mitra, oldest first."""
     if not session_ids:
         return []
     return [_views_of(row) for row in await queries.list_sessions(tx, session_ids=session_ids)]
@@ -422,7 +422,10 @@ def _extension_of(row: SessionRow) -> Extension | None:
 
 
 def both_views(session: Session, *, customer_id: UUID, call_name: str) -> SessionViews:
-    """Return a session as each of its members sees it. Only the mitra's view contains the customer's call name."""
+    """Return a session in two forms: the form for its customer and the form for its mitra.
+
+    Only the mitra's view contains the customer's call name.
+    """
     return SessionViews(
         customer_id=customer_id,
         mitra_id=session.mitra.id,

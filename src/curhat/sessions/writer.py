@@ -13,8 +13,8 @@ Concurrency:
     A batch locks sessions in id order, and then streams in their order. So the batches of several processes cannot
     deadlock.
 Relies on:
-    `send_messages`, which the writer can safely call again with the same messages. If the transaction of several
-    messages fails, PostgreSQL may have committed the transaction anyway.
+    The writer can safely call `send_messages` again with the same messages. If the transaction of several messages
+    fails, PostgreSQL has perhaps committed the transaction anyway.
 """
 
 import asyncio

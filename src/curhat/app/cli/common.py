@@ -1,4 +1,4 @@
-"""The shared code of the commands finds the settings, and runs a transaction on the database."""
+"""Finds the settings of a command, and runs a transaction on the database. All commands share this code."""
 
 import argparse
 import asyncio

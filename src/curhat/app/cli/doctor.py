@@ -256,7 +256,7 @@ async def _valkey_version(client: valkey.asyncio.Valkey) -> Finding:
     try:
         version: str | None = (await client.info("server")).get("valkey_version")
     except ResponseError as error:
-        # INFO is a command for administrators. The service does not need INFO, so the service's user may lack the
+        # INFO is a command for administrators. The service does not need INFO, so the service's user perhaps lacks the
         # permission.
         if not _is_refusal(error):
             raise

@@ -19,7 +19,7 @@ from curhat.kit.settings import Settings
 # If a client does not acknowledge sent bytes within this timeout, the kernel ends the connection and frees its send
 # buffer.
 UNACKNOWLEDGED_TIMEOUT_MILLISECONDS: Final = 30_000
-# A server that may have fewer connections cannot do its work.
+# With a lower limit of connections, a server cannot do its work.
 MIN_CONNECTIONS: Final = 64
 GRACEFUL_STOP_TIMEOUT_SECONDS: Final = 5
 
@@ -74,7 +74,7 @@ def run(_arguments: argparse.Namespace) -> int:
     try:
         server.run(sockets=[listener])
     except SystemExit:
-        # uvicorn treats a stopped start as a failed start.
+        # uvicorn reports a failed start if the process was told to stop during the start.
         if not application.stopped_while_waiting:
             raise
     return 0

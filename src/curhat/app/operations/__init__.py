@@ -3,7 +3,7 @@
 Guarantees:
     After a process has become ready, `/livez` and `/readyz` no longer depend on PostgreSQL or Valkey. So a partial
     fault never makes a proxy take every process out of service (decision 0092).
-    `/status` and `/metrics` answer within a few seconds, also while PostgreSQL or Valkey does not answer.
+    `/status` and `/metrics` answer within a few seconds, even while PostgreSQL or Valkey does not answer.
     The operations port of a server or worker opens before anything else, and closes after everything else.
 Files:
     `endpoints.py` has the paths, and the port that serves these paths. `status.py` has the checks of `/status`.

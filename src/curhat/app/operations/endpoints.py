@@ -1,4 +1,4 @@
-"""The paths of operations, and the port of a server or worker that serves them."""
+"""The paths for operations, and the port on which a server or worker serves these paths."""
 
 import asyncio
 import contextlib
@@ -48,7 +48,7 @@ class Operations:
         """Record that the Services are open, and ask PostgreSQL whether its schema is new enough."""
         self._services = services
         self._status = Status(services, self._process, version())
-        # Ask now, because PostgreSQL may be away when a proxy asks for the first time.
+        # Ask now, because PostgreSQL can be away when a proxy asks for the first time.
         await self._status.is_ready()
 
     def drain(self) -> None:
@@ -75,7 +75,7 @@ class Operations:
                 await _answer(send, 404, b"not found\n")
 
     async def _problem(self) -> str | None:
-        """Return why this process must get no traffic, or None.
+        """Return the reason why this process must get no traffic, or None if there is no such reason.
 
         The arrival of an answer shows that the event loop runs.
         """
@@ -148,7 +148,10 @@ def _listener(host: str, port: int) -> socket.socket:
 
 
 class _PortServer(uvicorn.Server):
-    """uvicorn without signal handlers. Further signal handlers would take SIGTERM away from the main server."""
+    """uvicorn without signal handlers.
+
+    With signal handlers of its own, this server would receive SIGTERM in place of the main server.
+    """
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -88,7 +88,7 @@ class Status:
         return self._has_schema
 
     async def report(self) -> Report:
-        """Carry out every check, or return recent results. Also set the metrics of the results."""
+        """Carry out every check, or return recent results. Set the metrics from the results, too."""
         if self._running is None or (
             self._running.done() and time.monotonic() - self._checked_at >= MAX_AGE_SECONDS
         ):

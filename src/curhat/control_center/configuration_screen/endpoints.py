@@ -1,6 +1,6 @@
 """The endpoints of the five configuration rows. The endpoints open the transactions.
 
-The database stores the id of the operator who changed a row. The answers show the operator's e-mail instead.
+The database stores the id of the operator who changed a row. The answers show the operator's e-mail in place of the id.
 """
 
 from collections.abc import Collection, Mapping

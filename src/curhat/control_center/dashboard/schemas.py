@@ -44,7 +44,7 @@ class AcceptanceSeconds(msgspec.Struct, frozen=True):
 class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
     """The current figures. `connected`, `available` and `free_capacity` are null while Valkey does not answer.
 
-    `online`: mitras who want to be asked and are not suspended. `available`: mitras who may be asked now.
+    `online`: mitras who want to be asked and are not suspended. `available`: mitras who can be asked now.
     `free_capacity`: how many more customers the available mitras can take together. `refunds_refused`: decided cases
     with a refund that the gateway refused and that nobody has requested again. `gateway_unanswered`: payments with a
     charge or refund that the gateway has not answered for 10 minutes. `gateway_alerts`: the audit's alerts of the last

@@ -1,6 +1,6 @@
 """The guard of the Control Center: a caller needs a valid token, a second factor and the operation's permission.
 
-If somebody else has seen an operator's password, the operator may only change the password or sign out.
+If somebody else has seen an operator's password, the operator can only change the password or sign out.
 
 If an operation under /api/control-center names no permission, the guard refuses every caller.
 """
@@ -32,10 +32,10 @@ def needs(permission: Permission) -> dict[str, Any]:
     return {_NEEDS: permission}
 
 
-# Declares that an operator may call the operation before changing a password that somebody else has seen.
+# Declares that an operator who must first change the password is allowed to call the operation.
 BEFORE_PASSWORD_CHANGE: Final = {_NEEDS: "own_account", _BEFORE_CHANGE: True}
 
-# Declares that everybody may call the operation. Used for signing in.
+# Declares that everybody is allowed to call the operation. Used for signing in.
 OPEN: Final = {_NEEDS: _NOTHING}
 
 

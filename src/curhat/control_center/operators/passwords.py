@@ -48,8 +48,8 @@ _hasher: Final = PasswordHasher.from_parameters(RFC_9106_LOW_MEMORY)
 _UNKNOWN_OPERATOR_HASH: Final = (
     "$argon2id$v=19$m=65536,t=3,p=4$xzAoquMYqm12rN7/RCx6Gw$UX8lWuooFI7w7bZp1he4/0pydGz+AKDPvJoZlyn1Hzo"
 )
-# At most MAX_STRANGERS_CHECKS checks of strangers' passwords may wait or run. This limit means that a stranger waits
-# for at most about two seconds.
+# At most MAX_STRANGERS_CHECKS checks of strangers' passwords wait or run at the same time. With this limit, a stranger
+# waits for at most about two seconds.
 MAX_STRANGERS_CHECKS: Final = 20
 
 
@@ -117,7 +117,7 @@ def is_right(password: str, password_hash: str | None) -> bool:
 class HashQueue:
     """Computes one hash at a time, in a thread. A hash takes 64 MiB, and 50 ms of CPU that would block the event loop.
 
-    At most `max_checks` checks may wait or run. If `max_checks` is None, any number of checks may wait.
+    At most `max_checks` checks can wait or run. If `max_checks` is None, any number of checks can wait.
     """
 
     def __init__(self, max_checks: int | None) -> None:

@@ -112,7 +112,7 @@ class PasswordChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Device(msgspec.Struct, frozen=True):
-    """A device on which the operator is signed in. `is_current` is true if this request comes from the device."""
+    """A device on which the operator is signed in. `is_current` is true for the device that sent this request."""
 
     id: UUID
     user_agent: str

@@ -17,7 +17,7 @@ import pyotp
 import segno
 
 STEP_SECONDS: Final = 30
-# The clock of a phone may differ from the server's clock by MAX_CLOCK_ERROR_STEPS.
+# The clock of a phone can differ from the server's clock by up to MAX_CLOCK_ERROR_STEPS.
 MAX_CLOCK_ERROR_STEPS: Final = 1
 SALT_BYTES: Final = 16
 RECOVERY_CODE_COUNT: Final = 10

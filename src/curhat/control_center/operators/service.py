@@ -79,7 +79,10 @@ class SignedInOperator(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class SignInTry:
-    """A password try that counts as wrong until the check. `operator_id` is None if no operator has the e-mail."""
+    """A password try that counts as wrong before the password is checked.
+
+    `operator_id` is None if no operator has the e-mail.
+    """
 
     id: int
     attempt: Attempt
@@ -184,8 +187,8 @@ async def _use_second_factor(
 ) -> BusinessError | None:
     """Check the given code, and mark the code as used. An operator without an enrolled second factor needs no code.
 
-    Returns TotpRequired without a code. Returns TooManyRequests while earlier wrong codes delay this attempt. Counts a
-    wrong or used code as a try, and returns CredentialsInvalid.
+    Returns TotpRequired if no code was given. Returns TooManyRequests if earlier wrong codes still delay this attempt.
+    Counts a wrong or used code as a try, and returns CredentialsInvalid.
     """
     if locked.totp_salt is None:
         return None
@@ -442,8 +445,8 @@ async def identify(database: Database, settings: Settings, scope: Mapping[str, A
     """Find the operator whose token is in the bearer header or the cookie of this request.
 
     There are few operators, so each request queries PostgreSQL. A revoked token is therefore refused immediately.
-    Raises Unauthenticated if there is no valid token. Raises Forbidden if another site may have caused the request,
-    or if the token belongs to a customer or mitra.
+    Raises Unauthenticated if there is no valid token. Raises Forbidden if the token belongs to a customer or mitra, or
+    if another site possibly caused the request.
     """
     presented = cookies.presented_token(scope, "operator", settings)
     if presented is None:

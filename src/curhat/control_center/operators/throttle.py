@@ -33,7 +33,7 @@ _EMAIL_PURPOSE: Final = b"curhat operators e-mails 1"
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A requester who tries to prove to be the operator with this e-mail."""
+    """A requester who claims to be the operator with this e-mail."""
 
     email_digest: bytes
     requester: Requester

@@ -186,7 +186,7 @@ class InvitedMitra(MitraRecord, frozen=True, kw_only=True):
 
 
 class MitraInvitation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The phone number, the name that customers see, and how many customers the mitra may have at the same time."""
+    """The phone number, the name that customers see, and how many customers the mitra can have at the same time."""
 
     phone: WrittenPhone
     display_name: WrittenName

@@ -47,8 +47,8 @@ from curhat.kit.page import Page
 from curhat.kit.visible_text import checked_text
 from curhat.presence.service import Presence
 
-# The maximum number of messages in one answer. Two people who type for eight hours without a pause write fewer
-# messages.
+# The maximum number of messages in one answer. Two people who type for eight hours without a pause write fewer messages
+# than this number.
 MAX_TRANSCRIPT_MESSAGES: Final = 20_000
 
 
@@ -206,7 +206,7 @@ async def change_mitra(
 ) -> MitraRecord:
     """Rename a mitra, set its capacity, suspend it, or lift its suspension.
 
-    If one wanted change fails, no change is made.
+    If one of the wanted changes fails, the function makes no change.
     Raises NotFound, ValidationFailed.
     """
     by = str(operator.id)

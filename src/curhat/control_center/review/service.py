@@ -166,7 +166,7 @@ async def approve_refund(
     charges = await _charges_of_round(tx, case.payment_id, case.round)
     if case.approved_by is not None:
         raise NothingToApprove
-    # `charges` may be empty, because the gateway may first refuse a refund and then carry it out.
+    # `charges` can be empty, because the gateway sometimes refuses a refund first and then carries it out.
     _require_version(case, charges, expected_version)
     await queries.approve_refund(tx, case_id=case_id, approved_by=operator.id)
     await write_audit_entry(
@@ -218,7 +218,7 @@ def _require_version(case: LockedCase, charges: Sequence[UndeliveredCharge], exp
 def _version_of(case_round: int, charges: Sequence[UndeliveredCharge]) -> str:
     """Return a text that identifies the round and these charges.
 
-    The sum alone is not enough, because another charge may have the same amount.
+    The sum alone is not enough, because another charge can have the same amount.
     """
     keys = b"".join(sorted(charge.key.bytes for charge in charges))
     return f"{case_round}-{hashlib.sha256(keys).hexdigest()[:16]}"

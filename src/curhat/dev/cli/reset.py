@@ -28,7 +28,7 @@ def add_to(subparsers: Subparsers) -> None:
 
 
 def run(_arguments: argparse.Namespace) -> int:
-    """Remove the data. Raises CommandError while `curhat up` runs in the same data directory."""
+    """Remove the data. Raises CommandError if `curhat up` runs in this data directory."""
     data_dir = named_data_dir()
     if not data_dir.exists():
         print(f"{data_dir} does not exist; there is nothing to remove")

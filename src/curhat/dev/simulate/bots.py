@@ -86,7 +86,7 @@ class BotCustomer(Customer):
     answer_timeout_seconds = ANSWER_TIMEOUT_SECONDS
 
     async def _journey(self, plan: JourneyPlan, tasks: asyncio.TaskGroup) -> None:
-        # An earlier run may have left a session or a payment open.
+        # Perhaps an earlier run left a session or a payment open.
         session, payment = self.picture.session, self.picture.payment
         if session is not None:
             await self.end_session(session["id"])
@@ -115,7 +115,7 @@ async def live(database: Database, http: aiohttp.ClientSession, url: str) -> Non
 
 
 async def _keep_running(begin: Callable[[], Mitra | Customer]) -> None:
-    """Run one bot, and start the bot again when it fails, for example because the server was away for long."""
+    """Run one bot, and start the bot again when it fails, for example because the server was away for a long time."""
     while True:
         person = begin()
         try:

@@ -1,7 +1,7 @@
 """A simulated person and their devices. The devices lose the network, reconnect and resume.
 
 The person compares what the devices show with `/state`. The tally counts everything that must not happen as a fault.
-Examples are a gap in a stream, and a device that differs from a fresh snapshot. Two different answers to one
+Examples of faults are a gap in a stream, and a device that differs from a fresh snapshot. Two different answers to one
 Idempotency-Key, and an answer that the contract does not allow, are also faults.
 """
 
@@ -33,15 +33,15 @@ REQUEST_TIMEOUT_SECONDS: Final = 30.0
 MAX_CONNECTION_TRIES: Final = 8
 # A client repeats a command at most this many times while the server still executes the command.
 MAX_RUNNING_TRIES: Final = 60
-# The share of the messages that a device sends over its socket. It sends the other messages by POST.
+# The share of the messages that a device sends over its socket. The device sends the other messages by POST.
 SHARE_OVER_SOCKET: Final = 0.7
-# As in the apps: a message without an answer after this time goes by POST.
+# As in the apps, a device sends a message by POST if no answer has come after this time.
 SOCKET_ANSWER_TIMEOUT_SECONDS: Final = 4.0
 RUNNING_PAUSE_SECONDS: Final = 0.25
-# The time within which a device must show the same as a snapshot. A lost signal delays the device by 3 s. A lost
-# network delays the device by 1.5 s, plus the time to reconnect. The remaining time allows for a slow machine.
+# A device must show the state of a snapshot within this time. A lost signal delays the device by 3 s. A lost network
+# delays the device by 1.5 s, plus the time to reconnect. The remaining time allows for a slow machine.
 CATCH_UP_TIMEOUT_SECONDS: Final = 30.0
-# Cards and presence are not part of the stream. Cards and presence may differ from a snapshot for this long.
+# Cards and presence are not part of the stream. Cards and presence can differ from a snapshot for this long.
 TRANSIENT_TIMEOUT_SECONDS: Final = 15.0
 COMPARE_PAUSE_SECONDS: Final = 0.5
 # Close codes that the server should never send to these clients.
@@ -75,10 +75,10 @@ class RunState:
         self.http = http
         self.url = url.rstrip("/")
         self.tally = tally
-        # Set when no new journey may begin and the running journeys must end.
+        # Set when no new journey is allowed to begin and the running journeys must end.
         self.closing = asyncio.Event()
-        # Set when nothing is in flight any more. Each person then compares the devices for the last time, and
-        # disconnects.
+        # Set when no work of the run is in flight any more. Each person then compares the devices for the last time,
+        # and disconnects.
         self.over = asyncio.Event()
         # The sender and the time of each chat message that the other side does not show yet, by client_message_id.
         self.sent: dict[str, tuple[Role, float]] = {}
@@ -120,7 +120,7 @@ class Person:
                 await self.run_state.closing.wait()
 
     def is_closing(self) -> bool:
-        """Return whether the run is closing. No new journey may begin then."""
+        """Return whether the run is closing. While the run is closing, no new journey begins."""
         return self.run_state.closing.is_set()
 
     # HTTP ------------------------------------------------------------------------------------------------
@@ -363,7 +363,7 @@ class Person:
                 await self._check_chat(device, session_id)
 
     async def _check_chat(self, device: "Device", session_id: str) -> None:
-        # Read marks may still arrive after the end of the session.
+        # Read marks can still arrive after the end of the session.
         until = time.monotonic() + CATCH_UP_TIMEOUT_SECONDS
         while (history := await self.history(session_id)) is not None:
             differences = device.picture.chat_differences(session_id, history)
@@ -486,7 +486,7 @@ class Device:
 
     async def _listen(self, connection: ClientWebSocketResponse) -> None:
         async for message in connection:
-            # A deaf device loses everything on this connection.
+            # A deaf device receives nothing on this connection.
             if message.type is WSMsgType.TEXT and not self._deaf:
                 await self.take(msgspec.json.decode(message.data))
         code = connection.close_code
@@ -514,7 +514,10 @@ class Device:
         await self._send({"op": "hello", "epoch": self.epoch, "seq": seq, "device_id": self.name})
 
     async def send_message(self, session_id: str, message: Data) -> Answer | None:
-        """Send a chat message over the socket. Returns None if the server refuses it, or if no answer comes."""
+        """Send a chat message over the socket.
+
+        Returns None if the server refuses the message, or if no answer comes.
+        """
         if not self.is_live():
             return None
         self._answers[message["client_message_id"]] = answered = asyncio.get_running_loop().create_future()

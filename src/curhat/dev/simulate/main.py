@@ -28,13 +28,13 @@ from curhat.kit.database import Database
 ARRIVAL_SECONDS: Final = 20.0
 # A run without a duration ends when all customers have finished, or after this time.
 MAX_RUN_SECONDS: Final = 150.0
-# Each step at the end of a run may take this long. In step 1, the customers finish. In step 2, everything in flight
+# Each step at the end of a run can take this long. In step 1, the customers finish. In step 2, everything in flight
 # ends. In step 3, the people disconnect.
 MAX_FINISH_SECONDS: Final = 60.0
 POLL_SECONDS: Final = 0.5
 # This time is shorter than the server's timeout (5 s), so the server closes no connection that a client is using.
 KEEP_ALIVE_TIMEOUT_SECONDS: Final = 3.0
-# One check of the invariants may take this long on a database with much history.
+# One check of the invariants can take this long on a database with much history.
 MAX_CHECK_MS: Final = 60_000
 # Keeps the report readable on a very wide terminal.
 MAX_SCREEN_COLUMNS: Final = 100
@@ -198,7 +198,7 @@ def _console() -> Console:
 def http_client() -> aiohttp.ClientSession:
     """Return an HTTP client for many people, without cookies.
 
-    The client never reuses an idle connection that the server may be about to close.
+    The client never reuses a connection that was idle for so long that the server is possibly about to close it.
     """
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_TIMEOUT_SECONDS),

@@ -26,7 +26,7 @@ CUSTOMER_NAMES = ("Bunga", "Rio", "Mega", "Dimas", "Citra", "Fajar", "Lia", "Han
 # repetition has the same Idempotency-Key.
 Manner = Literal["once", "repeated", "twice", "cut"]
 MANNERS: tuple[Manner, ...] = get_args(Manner)
-# The treatment of a charge by the mock gateway.
+# How the mock gateway treats a charge.
 Behaviour = Literal["approve", "decline", "slow", "lost", "double"]
 BEHAVIOURS: tuple[Behaviour, ...] = get_args(Behaviour)
 # The reaction of a customer when the chosen mitra does not accept: take the fallback, decline the fallback, or ignore

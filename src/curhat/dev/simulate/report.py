@@ -77,7 +77,10 @@ class Tally:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Return the smallest of the `values` that is not below the fraction `share` of them. Needs at least one value."""
+    """Return the smallest of the `values` that is at least as large as the fraction `share` of all values.
+
+    This function needs at least one value.
+    """
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 

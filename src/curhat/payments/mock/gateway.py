@@ -46,7 +46,7 @@ class MockGateway:
         refund_callback: RefundCallback | None = None,
         webhook_token: str | None = None,
     ) -> None:
-        """Without `webhook_token`, the mock believes no web hook."""
+        """Without `webhook_token`, the mock accepts no web hook."""
         self._database = database
         self._charge_callback = charge_callback
         self._refund_callback = refund_callback
