@@ -365,7 +365,7 @@ export interface paths {
          * ListOffers
          * @description Return the current offers for a session or an extension.
          *
-         *     If this customer may have the trial, the trial is in the list.
+         *     If this customer can have the trial, the trial is in the list.
          */
         get: operations["list_offers"];
         put?: never;
@@ -517,7 +517,7 @@ export interface paths {
          * RequestExtension
          * @description Ask for an extension, on the current terms (5.4). The server charges nothing before the approval.
          *
-         *     If the mitra is not connected, the extension is rejected at once (5.6).
+         *     If the mitra is not connected, the extension is rejected immediately (5.6).
          */
         post: operations["request_extension"];
         delete?: never;
@@ -965,7 +965,7 @@ export interface paths {
         };
         /**
          * GetDashboard
-         * @description The current figures. A client may ask every few seconds.
+         * @description The current figures. A client can ask every few seconds.
          */
         get: operations["get_dashboard"];
         put?: never;
@@ -1241,7 +1241,7 @@ export interface paths {
         put?: never;
         /**
          * ApproveRefund
-         * @description Approve a refund above the limit. The operator who decided on the refund may not approve it.
+         * @description Approve a refund above the limit. The operator who decided on the refund is not allowed to approve the refund.
          *
          *     `expected_version` is the version of the case that the approver saw. If the case has another version by now, the
          *     answer is 409 `changed_meanwhile`.
