@@ -2,7 +2,7 @@
 
 The load generator shares the machine with the measured server, so the generator's processor time changes the figures.
 These clients support only text frames without extensions, and one request at a time per kept-alive connection. Our
-server and the peers need nothing else.
+server and the peers need no other feature of WebSocket and HTTP.
 """
 
 import asyncio
