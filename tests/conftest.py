@@ -55,10 +55,10 @@ _numbers = itertools.count(1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start with LONG_FILES. After the long files, alternate between a file of crash tests and another file.
+    """Run LONG_FILES first. Then run a file of crash tests and a file of other tests in turn.
 
-    Crash tests mostly wait, so the other test processes can use the processors meanwhile. Tests of a planted bug keep
-    their order, because the first test is quick.
+    Crash tests mostly wait, so the other test processes can use the processors meanwhile. If a bug is planted, the
+    tests keep their order, because the first test is quick.
     """
     if PLANTED_BUG is not None:
         return
@@ -95,7 +95,10 @@ async def servers() -> AsyncIterator[EmbeddedServers]:
 
 @pytest.fixture(scope="session")
 async def template(servers: EmbeddedServers) -> str:
-    """The name of a database with all migrations and the virtual clock. Each test's database is a copy."""
+    """The name of a database with all migrations and the virtual clock.
+
+    The database of each test is a copy of this database.
+    """
     admin = await asyncpg.connect(servers.database_url)
     await admin.execute(f"CREATE DATABASE {TEMPLATE}")
     connection = await asyncpg.connect(database_url_of(servers, TEMPLATE))

@@ -166,8 +166,8 @@ async def test_a_page_reloads_itself_once_when_a_deploy_has_removed_its_files(
         await page.route(f"**/assets/Chat-*.{part}", answer_missing)
         async with page.expect_event("load"):
             await system.chat(customer, mitra, socket)
-        # In this test, the file is also missing in the new page. The page reports the missing file, and does not reload
-        # again.
+        # In this test, the file is also missing after the reload. The page reports the missing file, and does not
+        # reload again.
         problem = page.get_by_role("alert")
         await expect(problem).to_have_text("Ini gagal dimuat. Muat ulang aplikasi, lalu coba lagi.")
         await page.unroute_all()

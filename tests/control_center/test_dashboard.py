@@ -12,7 +12,7 @@ from tests.support.clock import VirtualClock
 from tests.support.journey import WINDOW_SECONDS
 from tests.support.signed_in import RunningServer
 
-# At this time it is 00:30 in Jakarta, and UTC still has the previous day.
+# At this time it is 00:30 in Jakarta, and the date in UTC is still the previous day.
 SOON_AFTER_MIDNIGHT = datetime(2026, 3, 9, 17, 30, tzinfo=UTC)
 MIDNIGHT = datetime(2026, 3, 9, 17, 0, tzinfo=UTC)
 

@@ -18,7 +18,7 @@ from curhat.dev.embedded import EmbeddedServers, embedded_servers, lock_data_dir
 
 OWNER_ONLY = 0o700
 
-# A separate process that starts the servers as `curhat up` does. The process runs until a test kills the process.
+# A separate process that starts the servers like `curhat up`. The process runs until a test kills the process.
 OTHER_PROCESS = """
 import asyncio, sys
 from pathlib import Path
@@ -194,7 +194,7 @@ async def test_the_unfinished_cluster_of_a_killed_initdb_is_removed(data_dir: Pa
     assert not unfinished.exists()
 
 
-async def test_postgres_starts_even_if_another_process_has_the_process_id_from_postmaster_pid(
+async def test_postgres_starts_even_if_another_process_has_the_process_id_in_postmaster_pid(
     data_dir: Path,
 ) -> None:
     async with embedded_servers(data_dir) as servers:

@@ -168,7 +168,7 @@ class Charged:
 async def test_the_method_find_refund_finds_a_refund_after_a_lost_answer(database: Database) -> None:
     charged = await Charged(database).behaves("lost")
     async with charged.refunding("done"):
-        # The caller requests the same refund again, like the worker.
+        # Like the worker, the caller requests the same refund again.
         assert (await charged.refund()).status == "done"
 
 

@@ -220,7 +220,7 @@ async def test_a_second_run_waits_without_a_deadlock_while_the_first_run_builds_
         "UPDATE first SET id = 1;",
     ],
 )
-async def test_a_migration_without_a_transaction_may_have_only_one_repeatable_statement(
+async def test_a_migration_without_a_transaction_can_have_only_one_repeatable_statement(
     connection: Connection, folder: Path, statements: str
 ) -> None:
     (folder / "0003_index.sql").write_text(f"-- migrate: no transaction\n{statements}\n")

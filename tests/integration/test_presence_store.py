@@ -58,7 +58,7 @@ async def frame(
 ) -> set[UUID]:
     """Report a frame.
 
-    Each time is a number of seconds before now. If the caller gives no `opened`, the connection was opened just before.
+    Each time is a number of seconds before now. If the caller omits `opened`, the connection was opened just before.
     """
     now = time.monotonic()
     opened_at = now - (age if opened is None else opened)
@@ -201,7 +201,7 @@ async def test_the_store_returns_the_ages_of_frames_of_living_connections_only(
 
 @pytest.mark.rule("5.8")
 @pytest.mark.parametrize(("gap", "heard_since"), [(2.49, 9), (2.51, 5)])
-async def test_a_gap_between_two_frames_restarts_the_time_in_which_a_mitra_was_heard(
+async def test_the_age_heard_since_starts_again_after_a_gap_between_two_frames(
     store: PresenceStore, gap: float, heard_since: int
 ) -> None:
     mitra, now = uuid4(), time.monotonic()

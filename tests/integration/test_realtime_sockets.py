@@ -67,7 +67,7 @@ async def process(start_process: StartProcess) -> ServerProcess:
 
 
 def one_period(count: hub_module._CountPerPerson) -> None:
-    """Give this count a period without an end, because the end of a period would change the result."""
+    """The count runs over a period without an end, because the end of a period would change the result."""
     count._period_seconds = float("inf")
 
 
@@ -781,7 +781,7 @@ async def test_a_slow_client_that_keeps_reading_gets_every_missed_event(
     assert device.applied[-1] == (401, "meanwhile")
 
 
-async def test_a_welcomed_client_may_say_hello_again_while_its_queue_is_full(
+async def test_a_welcomed_client_can_say_hello_again_while_its_queue_is_full(
     start_process: StartProcess, make: Make
 ) -> None:
     process = await start_process(send_buffer_bytes=8192)

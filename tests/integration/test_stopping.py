@@ -186,7 +186,7 @@ async def test_a_stopping_worker_finishes_its_current_transaction(
             await claimed.reached.wait()
         signal.raise_signal(signal.SIGTERM)
         await until_answer(livez, 503)
-        # The stopping worker leaves a deadline that becomes due now to another worker.
+        # If a deadline becomes due now, the stopping worker leaves the deadline to another worker.
         later_id = await database.fetchval(DUE_DEADLINE)
         claimed.open()
         async with asyncio.timeout(15):

@@ -142,7 +142,7 @@ async def test_the_serving_role_is_enough_for_every_operation_and_for_the_worker
         await prune_once(services)
 
 
-async def test_the_serving_role_may_use_a_new_table_after_the_next_migration(urls: Urls, run: Run) -> None:
+async def test_the_serving_role_can_use_a_new_table_after_the_next_migration(urls: Urls, run: Run) -> None:
     owner = await asyncpg.connect(urls.owner)
     serving = await asyncpg.connect(urls.serving)
     await owner.execute("CREATE TABLE new_things (id bigint GENERATED ALWAYS AS IDENTITY, name text)")
@@ -151,7 +151,7 @@ async def test_the_serving_role_may_use_a_new_table_after_the_next_migration(url
         "CREATE TRIGGER new_history_append_only BEFORE UPDATE OR DELETE ON new_history "
         "FOR EACH ROW EXECUTE FUNCTION forbid_change()"
     )
-    # Old code may already use the new table through a trigger.
+    # Old code can already use the new table through a trigger.
     await serving.execute("INSERT INTO new_things (name) VALUES ('x')")
     assert await serving_role_faults(serving) == ["it may change the append-only tables public.new_history"]
     assert (await run("migrate", urls))[0] == 0

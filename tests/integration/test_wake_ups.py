@@ -1,6 +1,6 @@
 """Test that signals make a change visible at once.
 
-These tests switch the periodic comparisons off, because a comparison would hide a signal without an effect.
+These tests switch the periodic comparisons off, because a comparison would hide that a signal has no effect.
 """
 
 import asyncio

@@ -192,7 +192,7 @@ async def test_the_database_forbids_a_second_trial_session(database: Database, m
 
 
 @pytest.mark.rule("2a.4")
-async def test_an_abandoned_payment_keeps_its_row_and_the_customer_may_open_another_payment(
+async def test_an_abandoned_payment_keeps_its_row_and_the_customer_can_open_another_payment(
     database: Database, make: Make
 ) -> None:
     customer, offer = await make.customer(), await make.offer()
@@ -286,7 +286,7 @@ async def test_a_charge_that_is_approved_after_its_payment_was_closed_is_refunde
 
     await fire_due(database)
 
-    # The customer may have opened another payment meanwhile, so the closing of this payment sends no event.
+    # The closing of this payment sends no event, because the customer can already have opened another payment.
     assert await database.fetchval("SELECT count(*) FROM stream_events") == events
     assert await status(database, payment.id) == "abandoned"
     records = await gateway.recorded(payment.id)

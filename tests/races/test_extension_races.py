@@ -193,7 +193,7 @@ async def test_a_race_between_an_approval_and_the_deadline_charges_once(
     else:
         await scenario.clock.advance(WINDOW_SECONDS - 0.001)
         in_time = advance_before_commit(scenario.clock, 0.002, approves)
-        # No worker had claimed the deadline, so the approval disarmed the deadline.
+        # No worker has claimed the deadline, so the approval disarms the deadline.
         assert await race(scenario.database, in_time, times_out, waits=False) == ("done", "nothing")
         assert (await scenario.look(asked), len(scenario.charges)) == (("charging", "mitra"), 1)
     assert await scenario.money(asked) == ("confirming", ["started"], [])

@@ -45,7 +45,7 @@ class Scenario(msgspec.Struct, frozen=True):
         return pairing_id, await request_of(self.database, pairing_id, self.mitra)
 
     async def failed(self) -> UUID:
-        """Open a targeted pairing, and let its mitra reject.
+        """Open a targeted pairing, and let the mitra reject the request.
 
         Returns the id of the failed pairing. The fallback of this pairing is open.
         """

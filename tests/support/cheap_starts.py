@@ -55,7 +55,7 @@ def _build_or_reuse_api(services: Callable[[], Services], *, development: bool) 
 
 
 def release_api(services: Services) -> None:
-    """Release the API of the stopped server with these services, so that another server can use the API."""
+    """Release the API that a stopped server used with these services, so that another server can use the API."""
     for api in _apis:
         if api.services is services:
             api.services = None

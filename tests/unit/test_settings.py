@@ -431,7 +431,7 @@ def test_the_refund_approval_limit_is_checked_at_start() -> None:
 
 
 @pytest.mark.rule("S.1")
-def test_the_countries_whose_numbers_may_sign_in_are_checked_at_start() -> None:
+def test_the_countries_whose_numbers_can_sign_in_are_checked_at_start() -> None:
     assert development().phone_regions == ("ID",)
     assert development(PHONE_REGIONS="id, SG").phone_regions == ("ID", "SG")
     for wrong in ("62", "Indonesia", "ID,XX", ","):

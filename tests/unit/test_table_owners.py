@@ -62,8 +62,8 @@ OWNERS = {
 }
 
 # The keys are (package, statement). The values have the used tables of other packages, and the reasons. The statement
-# "*" means each statement of the package that only reads the table. The table "*" means every table that the statement
-# reads. A statement that writes a table must be listed with its own name and the table's name.
+# "*" stands for all statements of the package that only read the table. The table "*" stands for all tables that the
+# statement reads. A statement that writes a table must be listed with its own name and the table's name.
 Reasons = Mapping[tuple[str, str], Mapping[str, str]]
 
 _WITH_ITS_CHANGE = "the audit entry is written in the transaction of the change"
@@ -127,7 +127,7 @@ EXCEPTIONS: Reasons = {
     },
 }
 
-# The next list has the same form, for tables of a higher package. A lower package should not depend on a higher
+# The next list has entries of this form for tables of a higher package. A lower package should not depend on a higher
 # package, so this list stays short.
 UPWARD: Reasons = {}
 

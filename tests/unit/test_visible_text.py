@@ -1,4 +1,4 @@
-"""Test which characters people may write in messages, notes and reasons, and which characters the server removes."""
+"""Test which characters people can write in messages, notes and reasons, and which characters the server removes."""
 
 import json
 from pathlib import Path
