@@ -19,7 +19,7 @@ WORKERS: Final = 2
 # The number of mitras that each blast has asked. None of the asked mitras has answered.
 MITRAS_PER_BLAST: Final = 3
 KILL_AFTER_SECONDS: Final = 8.0
-# The run needs this time before the first due time, because it first writes the rows and starts the workers.
+# Before the first due time, the run needs this time to write the rows and start the workers.
 LEAD_SECONDS: Final = 20
 _LAST_TIMEOUT_SECONDS: Final = 30
 _THIRD: Final = PER_SECOND * SECONDS // 3

@@ -31,9 +31,9 @@ _OLD_MESSAGES_PER_CHAT: Final = 20
 _OLD_REQUESTS_PER_CHAT: Final = 5
 _OLD_CHATS_PER_CUSTOMER: Final = 10
 _OLD_CHATS_PER_MITRA: Final = 500
-# The numbers of old rows start at this number. The numbers of the measured people are below it.
+# The old rows are numbered from this number upwards, and the measured people have lower numbers than the old rows.
 _FIRST_OLD: Final = 100_000_000
-# The readers are numbered from this number. The people who accept and chat have numbers below it.
+# The readers are numbered from this number upwards, and the people who accept or chat have lower numbers than readers.
 _FIRST_READER: Final = 500_000
 
 # $1: first customer. $2: first mitra. $3: first chat. $4: customers. $5: mitras. $6: chats. $7: messages per chat.

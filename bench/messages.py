@@ -5,9 +5,9 @@ process, and both sides write. The generator sends messages at fixed times, even
 The delay counts from the planned send time. So the figures include the time for which a server stalls, because the
 generator does not wait for the server.
 
-The peer is Socket.IO with its Redis adapter. Two Node processes of the peer use the same PostgreSQL and Valkey. The
-Node processes store each message and deliver the message to both sides. Our server also numbers each message in the
-streams of both sides, so that a client can resume.
+The peer is Socket.IO with its Redis adapter. Two Node processes of the peer use our PostgreSQL and our Valkey. The Node
+processes store each message and deliver the message to both sides. Our server also numbers each message in the streams
+of both sides, so that a client can resume.
 """
 
 import asyncio
@@ -89,7 +89,7 @@ class Sides(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The result of sending at one rate."""
+    """The result of a run at one rate."""
 
     rate: float
     late: list[float]

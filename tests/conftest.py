@@ -49,7 +49,7 @@ TEMPLATE = "curhat_template"
 # Test files that run for more than a minute. The long files start first, so that all test processes have work until the
 # end.
 LONG_FILES = ("test_schedules.py", "test_control_center_screens.py", "test_contract.py", "test_screens.py")
-# A test may insert many rows in one statement.
+# A statement can take this long, because some tests insert many rows in one statement.
 MAX_PREPARATION_MS = 60_000
 _numbers = itertools.count(1)
 
@@ -74,7 +74,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def database_url_of(servers: EmbeddedServers, name: str) -> str:
-    """Return the same URL with the name of another database."""
+    """Return this URL with the name of another database."""
     return servers.database_url.replace("/curhat?", f"/{name}?")
 
 

@@ -178,7 +178,7 @@ class Http:
             await waiter
         connection = None
         while self._idle and connection is None:
-            # The server may have closed a connection that was idle.
+            # Perhaps the server has closed the connection while it was idle.
             idle = self._idle.pop()
             if idle.lost:
                 self._open -= 1

@@ -3,7 +3,7 @@
 Only the first tap is allowed to press a button. A later tap must not press a button that has just appeared under the
 finger.
 
-The test walks from screen to screen, so it finds a new button without an entry here.
+The test walks from screen to screen, so it also finds buttons that are added later.
 """
 
 import asyncio
@@ -93,7 +93,7 @@ class Walk:
     """A walk through the screens of an app. The walk remembers the name and the place of each tried button."""
 
     tried: set[str] = field(default_factory=set)
-    # Maps each button to the buttons that appear after a press on it.
+    # Maps each button to the buttons that appear when the button is pressed.
     leads_to: dict[str, set[str]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     _running: set[Request] = field(default_factory=set)

@@ -215,7 +215,7 @@ async def test_two_request_heads_of_the_maximum_size_are_answered_on_one_connect
     for _ in range(3):
         writer.write(head)
         assert b" 200 " in await answer(reader)
-    # A second request arrives in the same piece of data.
+    # Two requests arrive in one piece of data.
     writer.write(head + head)
     for _ in range(2):
         assert b" 200 " in await answer(reader)
@@ -274,7 +274,7 @@ async def test_an_idle_connection_is_not_closed_by_the_time_limit_for_a_request_
     assert b" 200 " in await answer(reader)
 
 
-async def test_a_malformed_request_is_refused_without_a_line_in_the_log(
+async def test_a_malformed_request_is_refused_and_logs_nothing(
     port: Port, caplog: pytest.LogCaptureFixture
 ) -> None:
     for bad in (b"hello\r\n\r\n", b"GET \xff HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\na\x00: b\r\n\r\n"):
@@ -550,7 +550,7 @@ async def test_a_refused_handshake_gets_an_answer_with_the_protective_headers_an
 
 
 @pytest.mark.parametrize("frame", [b"\xff\xff\xff\xff", b"\x88\x80\0\0\0\0", b"\x89\x80\0\0\0\0"])
-async def test_a_frame_before_the_answer_to_the_handshake_ends_the_connection_without_a_line_in_the_log(
+async def test_a_frame_before_the_handshake_is_answered_ends_the_connection_and_logs_nothing(
     port: Port, caplog: pytest.LogCaptureFixture, frame: bytes
 ) -> None:
     reader, writer = await port.open()

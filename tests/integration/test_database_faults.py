@@ -37,7 +37,7 @@ async def primary(database_url: str) -> AsyncIterator[PostgresProxy]:
 
 @pytest.fixture
 async def standby(database_url: str) -> AsyncIterator[PostgresProxy]:
-    """Another port in front of the same database. The second port represents the promoted standby."""
+    """A second port in front of this test's database. The second port represents the promoted standby."""
     async with proxy_of(database_url).running() as running:
         yield running
 

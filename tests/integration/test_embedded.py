@@ -46,7 +46,7 @@ def data_dir(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def own_servers(data_dir: Path) -> AsyncIterator[EmbeddedServers]:
-    """Start servers that only this test uses. The test may kill the servers."""
+    """Start servers that only this test uses. The test is allowed to kill the servers."""
     async with embedded_servers(data_dir) as servers:
         yield servers
 

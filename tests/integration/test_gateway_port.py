@@ -80,7 +80,7 @@ async def test_the_method_find_charge_finds_an_approved_charge_after_a_lost_answ
 
 
 @pytest.mark.rule("2a.1")
-async def test_the_mock_with_the_behaviour_double_reports_each_charge_answer_twice(
+async def test_a_mock_with_the_behaviour_double_sends_each_charge_answer_twice(
     database: Database,
 ) -> None:
     key, payment_id = uuid4(), uuid4()
@@ -179,7 +179,7 @@ async def test_a_slow_refund_is_processing_until_the_gateway_answers(database: D
 
 
 @pytest.mark.rule("2a.1")
-async def test_the_mock_with_the_behaviour_double_reports_each_refund_answer_twice(
+async def test_a_mock_with_the_behaviour_double_sends_each_refund_answer_twice(
     database: Database,
 ) -> None:
     charged = await Charged(database).behaves("double")

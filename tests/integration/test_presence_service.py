@@ -87,7 +87,7 @@ def presence(
 
 
 class Sink:
-    """Forwards signals to a Presence in the same way as app/wiring.py."""
+    """Forwards signals to a Presence, like app/wiring.py."""
 
     def __init__(self, presence: Presence) -> None:
         self.presence = presence

@@ -599,7 +599,7 @@ async def test_an_unsequenced_event_reaches_only_the_sockets_of_the_user_in_the_
     assert (await elsewhere.receive())["op"] == "error"
 
 
-async def test_a_change_of_an_extra_welcome_field_during_the_hello_arrives_after_the_welcome(
+async def test_an_event_that_is_sent_during_the_hello_arrives_after_the_welcome(
     process: ServerProcess, make: Make
 ) -> None:
     person = await make.person()
@@ -964,7 +964,7 @@ async def test_frames_that_the_application_never_sees_count_against_the_frame_li
     await until(lambda: process.open_sockets() == 0)
 
 
-async def test_a_text_frame_with_invalid_utf8_closes_the_socket_without_a_line_in_the_log(
+async def test_a_text_frame_with_invalid_utf8_closes_the_socket_and_logs_nothing(
     process: ServerProcess, make: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
     device = await Device("customer", await make.person()).start(process)

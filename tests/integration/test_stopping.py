@@ -140,7 +140,7 @@ async def test_a_second_interrupt_ends_the_wait_for_the_proxy(settings: Settings
         await waiting
 
 
-async def test_sockets_close_one_after_the_other_and_each_open_socket_still_works(
+async def test_a_stopping_server_closes_its_sockets_one_by_one_and_open_sockets_still_work(
     settings: Settings,
     database: Database,
     valkey_client: valkey.asyncio.Valkey,

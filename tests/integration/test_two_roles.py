@@ -86,7 +86,9 @@ async def urls(database_url: str, run: Run) -> Urls:
     return made
 
 
-async def test_two_repeatable_commands_make_a_new_installation(servers: EmbeddedServers, run: Run) -> None:
+async def test_the_commands_roles_and_migrate_make_a_new_installation_and_can_be_repeated(
+    servers: EmbeddedServers, run: Run
+) -> None:
     new = urls_of(database_url_of(servers, "made_by_roles"))
     for _ in range(2):
         assert (await run("roles", new))[0] == 0

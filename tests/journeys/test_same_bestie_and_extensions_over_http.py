@@ -335,7 +335,7 @@ async def test_an_extension_is_charged_immediately_when_the_mitra_approves(serve
         assert await taken(server, asked["payment_id"]) == []
         pending = await chat.ask()
         assert (problem(pending), pending.json()["extension_id"]) == ((409, "extension_pending"), asked["id"])
-        # A second phone of the customer connects meanwhile.
+        # A second phone of the customer connects while the extension is pending.
         assert done(await chat.customer.get("/state"))["extension"]["id"] == asked["id"]
         assert [each["id"] for each in done(await chat.mitra.get("/state"))["extensions"]] == [asked["id"]]
         async with chat.customer.socket(epoch=phone.welcome["epoch"], seq=phone.welcome["seq"]) as second:

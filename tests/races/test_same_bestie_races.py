@@ -369,7 +369,7 @@ async def test_a_race_between_accepting_another_customer_and_the_targeted_accept
 @pytest.mark.invariant(4, 6, 8)
 @pytest.mark.parametrize("answer", ["rejects", "times out", "customer cancels"])
 @pytest.mark.parametrize("accept_first", [True, False])
-async def test_a_race_between_a_full_capacity_and_another_end_of_the_window_has_one_outcome(
+async def test_a_race_between_an_accept_that_fills_the_capacity_and_another_end_has_one_outcome(
     scenario: Scenario, accept_first: bool, answer: str
 ) -> None:
     pairing_id, request_id = await scenario.ask()

@@ -157,7 +157,7 @@ async def _answer_about(
 
 @pytest.mark.rule("X.4")
 @pytest.mark.parametrize("role", ["customer", "mitra"])
-async def test_data_of_another_person_gets_the_same_answer_as_unknown_data(
+async def test_a_request_for_data_of_another_person_gets_the_same_answer_as_for_unknown_data(
     server: RunningServer, role: Role
 ) -> None:
     stranger = await (server.customer("Tari") if role == "customer" else server.mitra("Kak Dewi"))

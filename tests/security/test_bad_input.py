@@ -105,7 +105,7 @@ WRONG_VALUES: list[Any] = [
 NUL = "a\x00b"
 # The text has a joiner, a zero-width space, a Hangul filler, a mark without a letter, and an empty override.
 UNSEEN = "\u200d\u200b\u3164\u0301\u202e\u202c"
-# Texts that fit their schema but are refused by other rules.
+# These texts fit their schema, but other rules refuse them.
 WRONG_TEXTS: dict[str, list[str]] = {
     "phone": [
         " ",
@@ -402,7 +402,7 @@ async def test_a_malformed_query_is_refused(server: RunningServer) -> None:
             assert problem(answer) == INVALID, address
 
 
-async def test_an_unknown_path_or_method_is_refused_with_a_problem(server: RunningServer) -> None:
+async def test_an_unknown_path_or_method_is_refused_with_a_problem_document(server: RunningServer) -> None:
     for path in (
         "/api",
         "/api/",

@@ -31,8 +31,7 @@ class SimulatedPresence:
         # The time when each connection was lost, by the virtual clock. After the loss, the mitra has COME_BACK_SECONDS
         # to reconnect.
         self.lost_at: dict[UUID, datetime] = {}
-        # The time at which the phone of each of these mitras died, by the virtual clock. The sockets of these phones
-        # are still open.
+        # The time at which each dead phone died, by the virtual clock. The sockets of the dead phones are still open.
         self.silent_since: dict[UUID, datetime] = {}
         # The start and the end of each absence, oldest first. An absence that has not ended is in `lost_at` or
         # `silent_since`.

@@ -204,7 +204,7 @@ FOLLOWS = {
     "customer connection": ["push"],
 }  # fmt: skip
 
-# The clock goes back in one schedule out of this number.
+# One in this number of schedules sets the clock back.
 CLOCK_GOES_BACK_EVERY = 4
 # The following invariants compare times that different steps have recorded. The invariants hold only while the clock
 # goes forward.
@@ -1044,7 +1044,7 @@ class SimulationState:
         return f"{device.role} {device.user_id} at {device.seq}"
 
     async def _catch_up(self, device: Device) -> None:
-        # A device that is new, or was disconnected for a long time, starts from a snapshot instead.
+        # A device that is new or was disconnected for a long time starts from a snapshot.
         fresh = not device.has_snapshot or self.random.random() < 0.2
         if not fresh:
             await device.apply_missed(self.database)

@@ -290,7 +290,7 @@ def test_only_the_deadlines_package_and_the_listed_statements_write_deadlines() 
     assert writers == DEADLINE_WRITERS.keys()
 
 
-def test_every_exception_has_a_reason() -> None:
+def test_every_listed_exception_has_a_reason() -> None:
     reasons = [
         reason for listed in (EXCEPTIONS, UPWARD) for tables in listed.values() for reason in tables.values()
     ]
