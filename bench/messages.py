@@ -69,7 +69,7 @@ CREATE INDEX IF NOT EXISTS peer_messages_by_session ON peer_messages (session_id
 
 
 class Sides(Protocol):
-    """The connected clients of both sides of all chats.
+    """The connected clients of the customers and mitras of all chats.
 
     `on_shown` is called with the number of each message that a reader gets.
     """

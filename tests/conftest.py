@@ -55,7 +55,7 @@ _numbers = itertools.count(1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run LONG_FILES first. Then run a file of crash tests and a file of other tests in turn.
+    """Run LONG_FILES first. Then alternate between files of crash tests and other files.
 
     Crash tests mostly wait, so the other test processes can use the processors meanwhile. If a bug is planted, the
     tests keep their order, because the first test is quick.

@@ -273,7 +273,10 @@ class RuleSummary:
 
     @property
     def outcome(self) -> Outcome | None:
-        """Return the outcome of the tests that comes first in _SAID_OF_SEVERAL, or None if the rule has no test."""
+        """Of the outcomes of the rule's tests, return the first in _SAID_OF_SEVERAL.
+
+        Return None if the rule has no test.
+        """
         return min((test.outcome for test in self.evidence), key=_SAID_OF_SEVERAL.index, default=None)
 
     @property

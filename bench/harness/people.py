@@ -1,6 +1,6 @@
 """Writes the rows of thousands of people directly into PostgreSQL.
 
-All of these people have signed in. Some of them search, and some of them chat.
+All of these people have signed in. Some of the people search, and some chat.
 
 Each id consists of a kind and a number. The load generator can therefore compute an id without a query.
 """

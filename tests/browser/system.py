@@ -245,7 +245,7 @@ class System:
         return pairing
 
     async def reject_again(self, customer: Person, mitra: Person, socket: Socket) -> dict[str, Any]:
-        """Ask for the same mitra again like `ask_again`, and let the mitra reject the request.
+        """Call `ask_again`, and then reject the request as the mitra.
 
         The customer can then choose another mitra.
         """

@@ -334,7 +334,7 @@ async def test_the_focus_moves_to_the_next_card_when_a_card_closes_and_the_page_
 
 
 @pytest.mark.rule("2b.5", "V.7")
-async def test_many_closed_cards_are_one_line_and_cover_neither_chat_nor_form(
+async def test_many_closed_cards_share_one_line_and_cover_neither_chat_nor_form(
     system: System,
 ) -> None:
     melati, open_still = await system.customer("Melati"), await system.customer("Mawar")

@@ -41,7 +41,7 @@ REFUSE_STORAGE = """for (const name of ['localStorage', 'sessionStorage'])
 
 @pytest.fixture(scope="module")
 def missing() -> str:
-    """Return the functions that a browser of web/.browserslistrc lacks, as JSON."""
+    """Return as JSON the functions that a browser of web/.browserslistrc lacks."""
     node = Path(sys.executable).with_name("node")
     command = [str(node), str(WEB / "build" / "baseline.ts")]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
@@ -210,7 +210,7 @@ async def test_a_chat_that_stays_open_announces_a_new_version_and_keeps_the_text
         await expect(page.get_by_text("Ada versi baru Curhat.")).to_have_count(0)
 
 
-async def test_a_history_that_was_opened_without_a_network_fills_when_the_network_is_back(
+async def test_a_history_that_was_opened_without_a_network_loads_when_the_network_is_back(
     system: System,
 ) -> None:
     customer = await system.customer()

@@ -44,7 +44,7 @@ async def standby(database_url: str) -> AsyncIterator[PostgresProxy]:
 
 @pytest.fixture
 async def pool(primary: PostgresProxy, standby: PostgresProxy) -> AsyncIterator[Database]:
-    """The pool of a process with a URL that names both hosts."""
+    """The pool of a process whose URL names the primary and the standby."""
     ports = f"{primary.port},{standby.port}"
     url = f"postgresql://curhat@/{primary.url.rpartition('/')[2]}?host=127.0.0.1,127.0.0.1&port={ports}"
     opened = await Database.connect(url, pool_size=3)

@@ -175,7 +175,7 @@ async def test_a_start_ends_old_servers_that_still_run_after_their_parent_ended(
     async with embedded_servers(data_dir) as servers:
         await store(servers, 1)
         left = [pid_of(servers.postgres), pid_of(servers.valkey)]
-        # Simulate a parent that ended while the kernel sent no signal to the servers. Start servers in this folder
+        # Simulate that the parent ended and the kernel sent no signal to the servers. Start servers in this folder
         # again.
         again = EmbeddedServers(data_dir)
         await again.start()

@@ -128,7 +128,7 @@ async def test_four_concurrent_runs_apply_each_file_once(empty_url: str, folder:
         await connection.close()
 
 
-async def test_a_file_that_waits_too_long_for_a_lock_fails_and_can_be_repeated(
+async def test_a_migration_that_waits_too_long_for_a_lock_fails_and_can_be_repeated(
     connection: Connection, empty_url: str, folder: Path
 ) -> None:
     await migrate(connection, folder)

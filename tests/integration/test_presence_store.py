@@ -201,7 +201,7 @@ async def test_the_store_returns_the_frame_ages_only_of_connections_with_a_lease
 
 @pytest.mark.rule("5.8")
 @pytest.mark.parametrize(("gap", "heard_since"), [(2.49, 9), (2.51, 5)])
-async def test_the_age_heard_since_starts_again_after_a_gap_between_two_frames(
+async def test_the_field_heard_since_starts_again_after_a_gap_between_two_frames(
     store: PresenceStore, gap: float, heard_since: int
 ) -> None:
     mitra, now = uuid4(), time.monotonic()

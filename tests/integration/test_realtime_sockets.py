@@ -526,7 +526,7 @@ async def test_mitras_are_pinged_every_3_seconds_and_customers_every_15_seconds(
         assert (await device.receive())["op"] == "ping"
 
 
-async def test_a_client_that_is_behind_the_head_in_a_ping_can_say_hello_and_resume(
+async def test_a_client_that_learns_from_a_ping_that_it_missed_events_can_say_hello_and_resume(
     process: ServerProcess, make: Make
 ) -> None:
     person = await make.person()

@@ -662,7 +662,10 @@ async def test_two_devices_at_two_server_processes_share_one_limit(
 async def test_messages_of_one_batch_beyond_the_limit_are_refused_and_the_others_are_stored(
     database: Database, chat: Chat
 ) -> None:
-    """Another process has sent the first 15 messages. The process of this test has marked its batch as fast."""
+    """Another process has sent the first 15 messages.
+
+    The process of this test has marked the messages of its batch as fast.
+    """
     async with database.transaction() as tx:
         await service.send_messages(
             tx, [OutgoingMessage(chat.customer, chat.id, f"first {n}", "halo") for n in range(15)]

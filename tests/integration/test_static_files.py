@@ -34,7 +34,7 @@ def build(folder: Path) -> None:
 
 
 async def api(scope: Any, receive: Any, send: Any) -> None:
-    """Replaces the API in these tests, and answers every request with status 418."""
+    """An application that replaces the API in these tests, and answers every request with status 418."""
     await send({"type": "http.response.start", "status": 418, "headers": []})
     await send({"type": "http.response.body", "body": scope["path"].encode()})
 

@@ -647,7 +647,7 @@ async def test_a_charge_that_succeeds_after_an_early_end_is_refunded_once(
 
 
 @pytest.mark.rule("X.8")
-async def test_a_chat_that_the_mitra_ends_early_also_opens_a_case_for_the_extension(
+async def test_an_early_end_by_the_mitra_opens_a_case_for_the_session_and_for_the_extension(
     database: Database, make: Make, chat: Chat
 ) -> None:
     asked = await ask(database, make, chat)

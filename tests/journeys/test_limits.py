@@ -71,7 +71,7 @@ async def cancel(database: Database, customer: UUID, pairing_id: UUID) -> None:
 
 
 async def trial_is_offered(database: Database, customer: UUID) -> tuple[bool, bool]:
-    """Return whether the profile and the list of offers have the trial."""
+    """Return whether the profile and the list of offers contain the trial."""
     async with database.transaction() as tx:
         in_profile = await pricing.trial_available(tx, customer)
         offers = await pricing.offers(tx, customer, "session")

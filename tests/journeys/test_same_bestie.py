@@ -599,7 +599,7 @@ async def test_the_database_refuses_a_blast_before_the_customer_has_taken_the_fa
 
 
 @pytest.mark.rule("3.5")
-async def test_the_code_and_the_database_allow_a_fallback_after_the_same_tags(
+async def test_the_code_and_the_database_allow_a_fallback_for_the_same_failure_tags(
     database: Database, make: Make, past_chat: PastChat
 ) -> None:
     for tag in sorted(states.ALL_TAGS):

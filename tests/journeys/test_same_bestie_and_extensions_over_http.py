@@ -577,7 +577,7 @@ async def test_an_extension_of_another_customer_and_an_offer_for_another_purpose
 
 
 @pytest.mark.rule("4.4")
-async def test_a_mitra_who_returned_while_the_customer_paid_is_asked(server: RunningServer) -> None:
+async def test_a_mitra_who_returns_while_the_customer_pays_gets_the_request(server: RunningServer) -> None:
     customer, mitra = await make_past_chat(server)
     async with working(mitra), server.available_mitra():
         payment = await open_payment_for_mitra(server, customer, mitra)

@@ -743,8 +743,7 @@ async def test_a_taken_or_closed_or_expired_request_cannot_be_accepted_or_reject
 async def test_a_mitra_who_is_offline_or_at_capacity_cannot_accept(server: RunningServer) -> None:
     offline, full = await server.mitra(), await server.mitra("Kak Dewi")
     requests = [await server.request(await server.make.customer(), mitra.id) for mitra in (offline, full)]
-    # Write the row instead of using the toggle, because the toggle would close the request. The toggle is only the
-    # preparation of this test of the accept.
+    # Write the row instead of using the toggle, because the toggle would close the request before the accept.
     await server.database.execute("UPDATE mitras SET online = false WHERE id = $1", offline.id)
     await server.chat(await server.make.customer(), full.id)
     refusals = [

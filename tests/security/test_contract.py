@@ -259,7 +259,7 @@ def _role_of(operation: Operation) -> AnyRole:
 
 
 def _fill_in(population: Population, operation: Operation, case: schemathesis.Case[Any]) -> str:
-    """Replace some generated values by existing ids, new keys and new phones. Returns the token to send."""
+    """Replace some generated values by existing ids, new keys and new phone numbers. Returns the token to send."""
     role = _role_of(operation)
     token = next(
         (population.to_be_signed_out if operation.id.startswith("sign_out") else population.tokens)[role]

@@ -683,7 +683,7 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "the deadline of a targeted window is compared before the lock",
-        [f"{SAME_BESTIE_RACES}::test_an_answer_that_waits_for_a_lock_past_the_end_of_the_window_is_refused"],
+        [f"{SAME_BESTIE_RACES}::test_an_answer_that_waits_for_a_lock_until_the_window_is_over_is_refused"],
         together(
             in_statement(
                 pairing_queries, "lock_pairing", "(SELECT * FROM", "(SELECT *, curhat_now() AS looked_at FROM"
@@ -699,7 +699,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "the deadline of a fallback is compared before the lock",
         [
-            f"{SAME_BESTIE_RACES}::test_a_fallback_is_not_taken_if_the_answer_waits_for_a_lock_past_the_deadline"
+            f"{SAME_BESTIE_RACES}::test_a_fallback_is_not_taken_if_the_answer_waits_for_a_lock_until_after_the_deadline"
         ],
         together(
             in_statement(
@@ -871,7 +871,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "the gateway's approval of an extension is accepted after the timeout",
         [
-            f"{EXTENSION_RACES}::test_a_charge_is_refunded_if_its_approval_waits_for_a_lock_past_thirty_seconds",
+            f"{EXTENSION_RACES}::test_a_charge_is_refunded_if_its_approval_waits_for_a_lock_until_after_the_thirty_seconds",
             SIMULATION,
         ],
         in_function(

@@ -11,9 +11,9 @@ from curhat.kit.identity import Role
 
 Shown = dict[str, Any]
 
-# The statuses of a payment that a client shows.
+# A client shows a payment only in these statuses.
 KEPT = ("pending", "confirming", "confirmed", "unserved")
-# The statuses of an extension that waits for the mitra's answer or for the gateway.
+# In these statuses, an extension waits for the mitra's answer or for the gateway.
 OPEN = ("pending", "charging")
 # Fields that depend on the time of the read. No event updates these fields.
 VOLATILE_FIELDS = ("server_now", "other_available")
@@ -100,7 +100,7 @@ class Device:
                 message["read_at"] = mark["read_at"]
 
     def chats_to_read(self, written: Collection[UUID], sessions: Sequence[Any], *, fresh: bool) -> list[str]:
-        """Return the chats with messages that the device must read.
+        """Return the chats whose messages the device must read.
 
         If `fresh` is true, the device takes the messages of the snapshot's chats. If `fresh` is false, the device
         compares the messages of its own chats.

@@ -1,8 +1,8 @@
 """Simulates a process that stops (SIGSTOP) in the middle of a transaction while other processes continue.
 
 The step of the stopped process is a task that waits inside a transaction. If another step needs a lock of this
-transaction, the step gives up after a short time. In production, the step would wait longer. When the
-stopped process continues, it commits if PostgreSQL has not ended the transaction (idle_in_transaction_session_timeout).
+transaction, the step gives up after a short time. In production, the step would wait longer. If PostgreSQL has not
+ended the transaction (idle_in_transaction_session_timeout), the stopped process commits when it continues.
 """
 
 import asyncio

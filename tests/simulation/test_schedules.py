@@ -20,7 +20,8 @@ MUST_BE_REACHED = {
     "blast no_mitra_available",
     "blast all_mitras_rejected",
     "blast customer_cancelled",
-    # A targeted pairing ends in each of these ways. Its mitra is offline at the start or goes offline later (4.4).
+    # A targeted pairing ends in each of these ways. The mitra is offline at the start of a targeted pairing, or goes
+    # offline later (4.4).
     "targeted matched",
     "targeted targeted_mitra_offline",
     "targeted targeted_mitra_rejected",

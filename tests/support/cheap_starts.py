@@ -1,4 +1,6 @@
-"""Makes the start of a server in the test's process cheap. The module makes the parts that all servers share only once.
+"""Makes the start of a server in the test's process cheap.
+
+All servers of the process share some parts, and the module makes these parts only once.
 
 Hundreds of tests start a server. Without this module, each start would build the API, read the web clients and load the
 certificates again. Each check of an operator's password would take 0.1 s of processor time.

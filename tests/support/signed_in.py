@@ -192,9 +192,9 @@ async def start_server(settings: Settings, database: Database, port: int = 0) ->
 
 # Table contents ----------------------------------------------------------------------------------------------
 
-# A refused HTTP request is still allowed to change the following tables. These tables have stored answers of
-# Idempotency-Keys, streams that a read creates, and counters of sign-in codes and tries. The list also has the tests'
-# own tables.
+# A refused HTTP request is still allowed to change the following tables. These tables hold the answers to
+# Idempotency-Keys, the streams that a read creates, and counters of codes and tries. The list also has the tests' own
+# tables.
 TECHNICAL_TABLES = frozenset(
     {
         "idempotency_keys",

@@ -61,7 +61,7 @@ OWNERS = {
     "push_messages": "notifications",
 }
 
-# The keys are (package, statement). The values have the used tables of other packages, and the reasons. The statement
+# The keys are (package, statement). The values list the used tables of other packages, with the reasons. The statement
 # "*" stands for all statements of the package that only read the table. The table "*" stands for all tables that the
 # statement reads. A statement that writes a table must be listed with its own name and the table's name.
 Reasons = Mapping[tuple[str, str], Mapping[str, str]]
