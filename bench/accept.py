@@ -1,8 +1,8 @@
 """Measures how fast the server handles an accept over HTTP (2b.5), from 50 concurrent mitras and from one mitra.
 
-The first peer is a FastAPI service that does the same work through SQLAlchemy's ORM. The second peer is pgbench. The
-peer pgbench runs only the SQL statement of the accept. So pgbench's figure shows how fast PostgreSQL alone can be,
-without HTTP, idempotency keys, events and answers.
+The first peer is a FastAPI service that does the work of our accept through SQLAlchemy's ORM. The second peer is
+pgbench. The peer pgbench runs only the SQL statement of the accept. So pgbench's figure shows how fast PostgreSQL alone
+can be, without HTTP, idempotency keys, events and answers.
 """
 
 import asyncio

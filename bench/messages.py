@@ -81,7 +81,7 @@ class Sides(Protocol):
         """Send message `number` in `chat` as `role`. `error_summary` reports errors later."""
 
     def error_summary(self) -> str | None:
-        """Describe the refused messages and closed sockets since `on_shown` was set.
+        """Describe the messages that were refused, and the sockets that were closed, since `on_shown` was set.
 
         Returns None if no error occurred.
         """

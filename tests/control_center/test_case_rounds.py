@@ -41,7 +41,7 @@ class Attempts(msgspec.Struct):
     second: Charge
 
     async def answer(self, charge: Charge, answer: ChargeAnswer = APPROVED) -> None:
-        """Let the gateway answer about a charge."""
+        """Let the gateway send an answer about a charge."""
         if answer == APPROVED:
             gateway = self.server.application.services.gateway
             await gateway.set_behaviour("approve", self.payment_id)

@@ -46,7 +46,7 @@ async def name_of(scope: Any) -> str | None:
 
 
 def limited(client: Valkey, limit: int) -> RequestLimit:
-    """Return the application `hello` behind a limit."""
+    """Return the application `hello` with a request limit."""
     return RequestLimit(hello, client, limit, name_of)
 
 

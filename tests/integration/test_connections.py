@@ -351,7 +351,7 @@ async def test_a_body_whose_length_is_ambiguous_is_refused(port: Port, lengths: 
     assert status_of(await everything(reader)) == 400
 
 
-async def test_a_connection_is_closed_if_the_rest_of_a_body_does_not_follow_the_answer(
+async def test_a_connection_is_closed_if_the_rest_of_a_request_body_does_not_arrive_after_the_answer(
     port: Port, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit_waits(monkeypatch, "rest")
@@ -362,7 +362,7 @@ async def test_a_connection_is_closed_if_the_rest_of_a_body_does_not_follow_the_
     assert closed("rest_timeout") == before + 1
 
 
-async def test_a_connection_stays_open_if_the_body_follows_the_answer(
+async def test_a_connection_stays_open_if_the_request_body_arrives_after_the_answer(
     port: Port, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit_waits(monkeypatch, "rest")

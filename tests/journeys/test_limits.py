@@ -202,7 +202,7 @@ async def test_a_trial_is_used_up_when_the_customer_cancels_it_after_the_confirm
 
 
 @pytest.mark.rule("2a.3", "2a.9")
-async def test_a_customer_can_confirm_at_most_three_trials_that_fail_in_24_hours(
+async def test_a_customer_can_confirm_at_most_three_failing_trials_in_24_hours(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()

@@ -87,7 +87,7 @@ class StoppedProcess:
         return not self._task.done()
 
     async def arrive(self, _tx: Transaction) -> None:
-        """Stop once before a commit."""
+        """Stop before the commit, unless the process has already stopped."""
         if not self._after_claim:
             await self._stop()
 
