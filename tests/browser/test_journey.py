@@ -330,7 +330,7 @@ async def test_a_second_phone_shows_every_step_of_the_first_phone(system: System
 
 
 @pytest.mark.rule("V.3", "V.2", "X.8")
-async def test_the_app_warns_before_a_chat_ends_by_the_clock_of_the_server(system: System) -> None:
+async def test_the_app_uses_the_clock_of_the_server_to_warn_before_a_chat_ends(system: System) -> None:
     customer = await system.customer()
     async with system.mitra() as (mitra, socket):
         await system.chat(customer, mitra, socket)

@@ -188,7 +188,7 @@ async def test_a_change_of_presence_changes_the_figures_of_mitras_and_free_capac
 
 
 @pytest.mark.rule("2a.10")
-async def test_operators_see_the_payments_that_the_gateway_has_not_answered_for_ten_minutes(
+async def test_operators_see_the_payments_for_which_the_gateway_has_given_no_answer_for_ten_minutes(
     server: RunningServer,
 ) -> None:
     viewer, customer_id = await server.operator("viewer"), await server.make.customer()

@@ -213,7 +213,9 @@ async def is_confirmed(database: Database, attempt: Attempt) -> bool:
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(5, 10, 12)
-async def test_both_members_are_told_that_the_session_ended_when_the_worker_dies(system: System) -> None:
+async def test_both_members_learn_that_the_session_ended_even_if_the_worker_dies_before_it_sends_signals(
+    system: System,
+) -> None:
     """The worker dies before it sends the signals. The events still arrive within 4 s."""
     server, worker = system.server(), system.worker("session")
     await asyncio.gather(server.start(), worker.start("deadline.before_commit>transaction.committed"))

@@ -162,7 +162,7 @@ def closed(reason: str) -> float:
 
 
 def status_of(answered: bytes) -> int:
-    """Check that the answer is a problem with the security headers. Returns its status."""
+    """Check that the answer is a problem document and has the security headers. Returns its status."""
     head, _, body = answered.partition(b"\r\n\r\n")
     for name, value in SECURITY_HEADERS:
         assert name + b": " + value in head

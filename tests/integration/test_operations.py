@@ -149,7 +149,7 @@ async def test_a_read_only_valkey_makes_the_status_fail(
 async def test_a_full_disk_makes_the_status_fail_and_leaves_the_server_in_service(
     servers: EmbeddedServers, server: RunningServer
 ) -> None:
-    """A limit on temporary files stops the write that a full disk would stop."""
+    """To simulate a full disk, a limit on temporary files makes the write fail."""
     async with postgresql_with(servers, "temp_file_limit", "64kB"):
         assert await failing(server, "postgresql") == "ConfigurationLimitExceededError (53400)"
         await assert_in_service(server)
