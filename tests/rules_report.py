@@ -321,7 +321,7 @@ def unknown_citations(book: Rulebook, record: dict[str, Shown]) -> list[str]:
 
 
 def rule_line(summary: RuleSummary) -> Line:
-    """Format one rule as a line of COLUMNS, with its number, title, number of tests and last outcome."""
+    """Format one rule as a line of COLUMNS characters, with its number, title, number of tests and last outcome."""
     rule, count = summary.rule, len(summary.evidence)
     title = rule.title + (f" (also {', '.join(rule.also)})" if rule.also else "")
     room = COLUMNS - 8 - 11 - 14

@@ -103,7 +103,7 @@ async def test_a_silent_push_service_delays_no_message_to_another_service(
 
 @pytest.mark.rule("4.1")
 @pytest.mark.invariant(12)
-async def test_silent_hosts_that_clients_chose_delay_no_message_to_a_known_push_service(
+async def test_silent_hosts_of_client_subscriptions_delay_no_message_to_a_known_push_service(
     database: Database, make: Make
 ) -> None:
     mitra, channel = await make.mitra(), Channel()

@@ -670,7 +670,7 @@ async def test_a_race_between_a_query_and_an_answer_of_the_gateway_approves_the_
     question, answers = worker.fires(payments.CHARGE_ANSWER), scenario.answers(key, APPROVED)
     if question_first:
         assert await race(scenario.database, question, answers) == ("fired", "done")
-        # The worker queries the gateway under the same key, although the answer is already recorded.
+        # The worker queries the gateway under the key of the charge, although the answer is already recorded.
         await worker.follow_ups[0]()
     else:
         assert await race(scenario.database, answers, question, waits=False) == ("done", "nothing")

@@ -12,8 +12,8 @@ from tests.simulation.simulation_state import SimulationState
 SCHEDULES = 500
 MAX_SECONDS = 180
 
-# The schedules must reach each of these outcomes, so that each outcome is tested. On a slow machine, the test continues
-# after three minutes until all outcomes are reached, up to 500 schedules.
+# The schedules must reach each of these outcomes, so that each outcome is tested. If an outcome is still missing after
+# three minutes, the test continues, with at most 500 schedules in total.
 MUST_BE_REACHED = {
     # How a blast ends.
     "blast matched",
