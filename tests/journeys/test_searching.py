@@ -187,7 +187,7 @@ async def test_going_offline_withdraws_the_requests_and_going_online_offers_them
 
 
 @pytest.mark.rule("2b.7")
-async def test_a_mitra_with_freed_capacity_is_offered_a_closed_request_again_when_a_session_ends(
+async def test_a_closed_request_is_offered_again_when_the_end_of_a_session_frees_capacity(
     database: Database, make: Make
 ) -> None:
     mitra = await make.mitra(max_customers=1)
