@@ -48,5 +48,5 @@ def is_right(secret_key: bytes, request_id: UUID, code: str, digest: bytes) -> b
 
 
 def own_wait(unused: int) -> float:
-    """Return how many seconds a requester with this number of `unused` codes waits after its latest code."""
+    """Return how many seconds a requester with `unused` unused codes waits after its latest code."""
     return max(RESEND_SECONDS, REQUESTER_DELAYS.after(unused))

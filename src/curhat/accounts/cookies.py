@@ -65,8 +65,8 @@ def presented_token(scope: ReadScope, role: AnyRole, settings: Settings) -> Pres
 def refuse_foreign_page(scope: ReadScope, settings: Settings) -> None:
     """Raise Forbidden if a page of another site sent this sign-in request.
 
-    The answer to the request would set a cookie, so without this check that page could sign its visitor in as another
-    person. A request without an origin does not come from a browser, so this check allows it.
+    The answer to a sign-in request sets a cookie. Without this check, a page of another site could sign its visitor in
+    as another person. A request without an origin does not come from a browser, so this check allows it.
     """
     if not _comes_from_us(scope, settings, if_unknown=True):
         raise Forbidden

@@ -70,7 +70,7 @@ KNOWN_DEVICE_SECONDS: Final = 400 * 24 * 3600
 # The maximum number of known devices of one person. Each known device has its own tries.
 MAX_KNOWN_DEVICES: Final = 10
 MAX_USER_AGENT_CHARACTERS: Final = 200
-# A process trusts a cached token for at most this time. Then the process reads the token from PostgreSQL again. If a
+# A process trusts a cached token for at most REMEMBERED_SECONDS, and then reads the token from PostgreSQL again. If a
 # signal is lost, a process accepts a revoked token for at most REMEMBERED_SECONDS.
 REMEMBERED_SECONDS: Final = 3.0
 # How often a process reads the tokens in use again. So a request with a token in use does not wait for PostgreSQL.
