@@ -1,4 +1,6 @@
-"""Serves the files of the web clients that `npm run build` wrote. The framework gets only the requests for other paths.
+"""Serves the files of the web clients that `npm run build` wrote.
+
+The framework gets only the requests for paths outside the web clients.
 
 Guarantees:
     A request can read only files of the build. The server looks up the request's path in a dictionary, and never opens

@@ -59,7 +59,7 @@ VALKEY_TIMEOUT_SECONDS = 1.0
 # At the start, the pause between two tries to reach PostgreSQL grows from MIN to MAX.
 MIN_CONNECT_PAUSE_SECONDS = 0.25
 MAX_CONNECT_PAUSE_SECONDS = 4.0
-# A process that waits for PostgreSQL checks at this interval whether it must stop.
+# A process that waits for PostgreSQL checks every STOP_CHECK_INTERVAL_SECONDS whether it must stop.
 STOP_CHECK_INTERVAL_SECONDS = 0.05
 
 
@@ -137,8 +137,8 @@ class Hooks:
             try:
                 await extension.socket_closed(self.database, identity.user_id)
             except DATABASE_AWAY as error:
-                # If this step fails, the server still charges nothing: at the extension's deadline, Valkey shows that
-                # the mitra came back too late.
+                # Even if no worker checks the reconnection, the server charges nothing, because Valkey shows at the
+                # extension's deadline that the mitra came back too late.
                 log.warning("extension.close_not_recorded", error=type(error).__name__)
         elif not self.hub.holds(identity):
             self.customers.closed(identity.user_id)

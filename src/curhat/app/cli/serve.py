@@ -19,7 +19,7 @@ from curhat.kit.settings import Settings
 # If a client does not acknowledge sent bytes within this timeout, the kernel ends the connection and frees its send
 # buffer.
 UNACKNOWLEDGED_TIMEOUT_MILLISECONDS: Final = 30_000
-# With a lower limit of connections, a server cannot do its work.
+# A server that can have fewer than MIN_CONNECTIONS connections cannot do its work.
 MIN_CONNECTIONS: Final = 64
 GRACEFUL_STOP_TIMEOUT_SECONDS: Final = 5
 

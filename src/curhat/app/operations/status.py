@@ -27,7 +27,8 @@ CHECK_TIMEOUT_SECONDS: Final = 2.0
 MAX_AGE_SECONDS: Final = 1.0
 # If a deadline is overdue for longer than MAX_LATE_SECONDS, no worker fires deadlines.
 MAX_LATE_SECONDS: Final = 5.0
-# Valkey refuses writes when its memory is full. The check fails at MAX_MEMORY_SHARE, so that operators can act earlier.
+# Valkey refuses writes when its memory is full. The check fails at MAX_MEMORY_SHARE, so that operators can act before
+# the memory is full.
 MAX_MEMORY_SHARE: Final = 0.9
 # The check writes VALKEY_KEY, and Valkey deletes the key after a minute.
 VALKEY_KEY: Final = "curhat:status"
