@@ -23,8 +23,9 @@ _ZONE_COLUMN: Final = "time_zone"
 _ZONE_NAME: Final = "WIB"
 
 # If a cell begins with one of these characters, a spreadsheet runs the cell as a formula. The last four characters are
-# the full-width forms that East Asian keyboards type. A spreadsheet in another language uses another separator. In such
-# a spreadsheet, a new cell can begin after each comma, semicolon, tab or line break in a text.
+# the full-width forms that East Asian keyboards type. A spreadsheet program in a language other than Indonesian uses a
+# different separator. In such a spreadsheet, a new cell can begin after each comma, semicolon, tab or line break in a
+# text.
 _FORMULA: Final = re.compile(r'(?:^|(?<=[,;\t\r\n]))(?="*[=+\-@\uff1d\uff0b\uff0d\uff20])|^(?=[\t\r\n])')
 # A spreadsheet would show these texts as another number or as a date: 007, 1e5, 3-4, 12.30, and long numbers.
 _MISREAD: Final = re.compile(r"0\d+|\d+[eE][+-]?\d+|\d{16,}|\d{1,4}([-/.,: ]\d{1,4})+")

@@ -104,8 +104,8 @@ def _common_passwords() -> frozenset[str]:
 def is_right(password: str, password_hash: str | None) -> bool:
     """Return whether a password has this hash.
 
-    `password_hash` is None if no such operator exists. Without a hash, the function takes the same time and returns
-    False.
+    `password_hash` is None if no such operator exists. Without a hash, the function returns False, but takes as long as
+    with a hash.
     """
     try:
         _hasher.verify(password_hash or _UNKNOWN_OPERATOR_HASH, password)

@@ -436,7 +436,7 @@ async def prune(tx: Transaction, max_rows: int = MAX_ROWS_PER_PRUNE) -> None:
 
 
 async def owners_of_tokens(database: Database, digests: list[bytes]) -> dict[bytes, UUID]:
-    """Return the operator of each valid token, by the digest of the token."""
+    """Return a map from the digest of each valid token to the token's operator."""
     tokens = await queries.list_owners_of_tokens(database, digests=digests)
     return {token.digest: token.operator_id for token in tokens}
 

@@ -203,7 +203,10 @@ async def _lock(tx: Transaction, case_id: UUID) -> LockedCase:
 async def _charges_of_round(
     tx: Transaction, payment_id: UUID, decided_round: int | None
 ) -> list[UndeliveredCharge]:
-    """Return the undelivered charges that were decided in this round. For None, return the undecided charges."""
+    """Return the undelivered charges that were decided in `decided_round`.
+
+    If `decided_round` is None, return the undecided charges.
+    """
     undelivered = await payments.undelivered_charges(tx, payment_id)
     return [charge for charge in undelivered if charge.decided_round == decided_round]
 
