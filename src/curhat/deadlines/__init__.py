@@ -25,10 +25,10 @@ Concurrency:
     Step 1: The action locks the entity's row, and checks whether the due time in that row has passed.
     Step 2: The action deletes the deadline with SKIP LOCKED. If a worker has locked the deadline, the deadline stays.
     Step 3: The worker then finds that the entity has changed, and the deadline fires as a no-op.
-    Step 4: The action arms a deadline only in a generation that no worker can have locked. Such a generation belongs to
-    a new entity, has the next number, or belongs only to the action's transaction. `arm_another`, and arm_push in the
-    triggers of push, use a generation that belongs only to their transaction. An INSERT of a generation that a worker
-    has locked would wait for the worker, even with ON CONFLICT DO NOTHING.
+    Step 4: The action arms a deadline only in a generation that no worker can have locked. No worker can have locked a
+    generation that belongs to a new entity, has the next number, or belongs only to the action's transaction.
+    `arm_another`, and arm_push in the triggers of push, use a generation that belongs only to their transaction. An
+    INSERT of a generation that a worker has locked would wait for the worker, even with ON CONFLICT DO NOTHING.
 Relies on:
     PostgreSQL's row locks and `curhat_now()`.
 """

@@ -38,8 +38,8 @@ MAX_ATTEMPTS = 10
 PARKED_RETRY_SECONDS = 3600.0
 # How long a deadline waits for its next try after a fault of the surroundings.
 INTERRUPTED_RETRY_SECONDS = 1.0
-# How long a deadline waits for its next try after a statement that took too long. SLOW_RETRY_SECONDS is longer, because
-# each try occupies an executor for several seconds.
+# How long a deadline waits for its next try after a statement that took too long. SLOW_RETRY_SECONDS is longer than
+# INTERRUPTED_RETRY_SECONDS, because each try occupies an executor for several seconds.
 SLOW_RETRY_SECONDS = 30.0
 
 
