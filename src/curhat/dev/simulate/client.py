@@ -26,22 +26,24 @@ from curhat.dev.simulate.picture import CustomerPicture, Data, MitraPicture, Pic
 from curhat.dev.simulate.report import Tally
 from curhat.kit.identity import Role
 
-# If the server takes longer than this to answer a request, the client treats the request as unanswered.
+# If the server takes longer than REQUEST_TIMEOUT_SECONDS to answer a request, the client treats the request as
+# unanswered.
 REQUEST_TIMEOUT_SECONDS: Final = 30.0
-# A client sends a request at most this many times while the connection fails. The average pause grows with each try. A
-# killed server is available again within seconds.
+# A client sends a request at most MAX_CONNECTION_TRIES times while the connection fails. The average pause grows with
+# each try. A killed server is available again within seconds.
 MAX_CONNECTION_TRIES: Final = 8
-# A client repeats a command at most this many times while the server still executes the command.
+# A client repeats a command at most MAX_RUNNING_TRIES times while the server still executes the command.
 MAX_RUNNING_TRIES: Final = 60
-# The share of the messages that a device sends over its socket. The device sends the other messages by POST.
+# A device sends this share of its messages over its socket, and all other messages by POST.
 SHARE_OVER_SOCKET: Final = 0.7
-# As in the apps, a device sends a message by POST if no answer has come after this time.
+# As in the apps, a device sends a message by POST if no answer has come within SOCKET_ANSWER_TIMEOUT_SECONDS.
 SOCKET_ANSWER_TIMEOUT_SECONDS: Final = 4.0
 RUNNING_PAUSE_SECONDS: Final = 0.25
-# A device must show the state of a snapshot within this time. A lost signal delays the device by 3 s. A lost network
-# delays the device by 1.5 s, plus the time to reconnect. The remaining time allows for a slow machine.
+# A device must show the state of a snapshot within CATCH_UP_TIMEOUT_SECONDS. A lost signal delays the device by 3 s. A
+# lost network delays the device by 1.5 s, plus the time to reconnect. The remaining time allows for a slow machine.
 CATCH_UP_TIMEOUT_SECONDS: Final = 30.0
-# Cards and presence are not part of the stream. Cards and presence can differ from a snapshot for this long.
+# Cards and presence are not part of the stream. Cards and presence can differ from a snapshot for
+# TRANSIENT_TIMEOUT_SECONDS.
 TRANSIENT_TIMEOUT_SECONDS: Final = 15.0
 COMPARE_PAUSE_SECONDS: Final = 0.5
 # Close codes that the server should never send to these clients.
@@ -59,7 +61,7 @@ class Answer(NamedTuple):
 
     @property
     def code(self) -> str:
-        """The `code` of a refusal. The code is empty for any other answer."""
+        """The `code` of a refusal. If the answer is not a refusal, the code is empty."""
         return self.body.get("code", "") if self.status >= 400 and isinstance(self.body, dict) else ""
 
     @property
@@ -80,9 +82,9 @@ class RunState:
         # Set when no work of the run is in flight any more. Each person then compares the devices for the last time,
         # and disconnects.
         self.over = asyncio.Event()
-        # The sender and the time of each chat message that the other side does not show yet, by client_message_id.
+        # Maps the client_message_id of each chat message that the other side does not show yet to its sender and time.
         self.sent: dict[str, tuple[Role, float]] = {}
-        # At the end, all people compare their devices at the same moment. This limit protects the server.
+        # At the end, all people compare their devices at the same moment, so a limit protects the server.
         self.last_comparisons = asyncio.Semaphore(8)
 
 
@@ -175,7 +177,7 @@ class Person:
     async def command(
         self, path: str, body: object = None, *, manner: Manner = "once", expected: Collection[str] = ()
     ) -> Answer:
-        """Send a command in the given manner. All repetitions of the command must get the same answer."""
+        """Send a command in the way that `manner` names. All repetitions of the command must get the same answer."""
         key = str(uuid.uuid4())
         while_running = {*expected, IN_PROGRESS}
 
@@ -299,7 +301,7 @@ class Person:
         """React to the picture of `device`. The device calls this method after each snapshot and each event."""
 
     async def connect(self, devices: int, tasks: asyncio.TaskGroup) -> None:
-        """Connect this number of devices, and wait until each has received its welcome."""
+        """Connect as many devices as `devices` says, and wait until each has received its welcome."""
         for number in range(1, devices + 1):
             device = Device(self, f"device {number}")
             self.devices.append(device)
@@ -338,7 +340,8 @@ class Person:
                 f"{device.name} does not show event {seq}",
             ):
                 return
-            # A device that has applied later events cannot be compared with this snapshot. Try a newer snapshot.
+            # A device that has applied events after this snapshot cannot be compared with the snapshot. Try a newer
+            # snapshot.
             if device.seq == seq:
                 if differences := device.picture.differences(snapshot.body):
                     self.fault(f"{device.name} differs from the snapshot at {seq}: {'; '.join(differences)}")
@@ -396,7 +399,8 @@ class Device:
         self._hello_under_way = False
         self._deaf = False
         self._changed = asyncio.Event()
-        # The messages that were sent over the socket and have no answer yet, by their client_message_id.
+        # Maps the client_message_id of each message that was sent over the socket and has no answer yet to the future
+        # answer.
         self._answers: dict[str, asyncio.Future[Data]] = {}
 
     def is_live(self) -> bool:

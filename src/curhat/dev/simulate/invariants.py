@@ -4,8 +4,8 @@ The statement returns the rows that break the invariant.
 `check` joins the statements to one statement, so that all read the same database snapshot. `check` can run at any time,
 even while the system does other work.
 Invariants with `quiet` hold only if nobody acts and all due deadlines have fired. Some invariants check only the people
-whose ids are given, because the database can contain other users, too. The rows of those users can change at any time,
-and operators can change a mitra's capacity.
+whose ids are given, because the database can contain other users, too. The rows of these other users can change at any
+time, and operators can change a mitra's capacity.
 """
 
 from collections.abc import Collection, Coroutine, Sequence

@@ -121,7 +121,7 @@ class CustomerPicture(Picture):
         self._apply_to_chats(event_type, data)
         match event_type:
             case "payment.updated":
-                # Ids grow with time, so ignore an event of an earlier payment.
+                # Ids grow with time. Ignore an event of a payment that is older than the latest known payment.
                 if data["purpose"] == "session" and data["id"] >= self._latest_payment_id:
                     self._latest_payment_id = data["id"]
                     self.payment = data if data["status"] in SHOWN_PAYMENTS else None
