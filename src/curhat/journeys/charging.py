@@ -91,7 +91,8 @@ async def charge_answered(
     payment = outcome.payment
     log.info("charge.answered", payment_id=str(payment.id), answer=answer.status, step=outcome.step)
     if outcome.step == "refunding":
-        # Send no event. The payment itself did not change, and the customer perhaps has a newer payment by now.
+        # Send no event. The payment itself did not change, and the customer has perhaps opened another payment
+        # meanwhile.
         return outcome
     if outcome.step == "confirmed":
         await begin_search(tx, payment, candidates)
@@ -103,7 +104,7 @@ async def charge_answered(
 
 
 async def give_up_charge(tx: Transaction, key: UUID) -> None:
-    """If the gateway has not answered 10 minutes after the time to pay, expire the payment of this attempt (2a.10).
+    """If the gateway has not answered 10 minutes after `expires_at`, expire the attempt's payment (2a.10).
 
     The customer can then open another payment. The Control Center lists the payments about which the gateway has not
     answered.

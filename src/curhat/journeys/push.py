@@ -2,8 +2,8 @@
 
 Triggers in the database (migrations/0006_push.sql) record each reason for a push as a deadline. The deadline's
 transition puts a push message into the outbox for each recipient without a live connection. While the reason lasts, the
-transition runs again every few seconds, because a connected person can leave. Also, the server can notice late that a
-connection is dead. A person gets at most one push per reason.
+transition runs again every few seconds, because a connected person can leave. The server also sometimes notices late
+that a connection is dead. A person gets at most one push per reason.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -96,7 +96,7 @@ class PushTransitions:
         )
         extension = await queries.find_extension_to_push(tx, session_id=session_id)
         if extension is not None:
-            # A deadline that is already armed for a message comes too late for the extension's window.
+            # A deadline that is already armed for a chat message fires too late for the window of the extension.
             await deadlines.arm_another(tx, deadline.kind, [session_id], EXTENSION_INTERVAL_SECONDS)
         elif to_customer is not None or to_mitra is not None:
             await _arm_again(tx, deadline, MESSAGES_INTERVAL_SECONDS)
