@@ -41,16 +41,16 @@ DATABASE_AWAY: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, 
 
 
 # SQLSTATE classes and single SQLSTATEs of faults outside our statements. The faults are lost connections, missing
-# resources, a shutdown, a disk error, and a read-only server. The last fault is a session that PostgreSQL ended because
-# this process stood still.
+# resources, a shutdown, a disk error, a read-only server, and a session that PostgreSQL ended because this process
+# stood still.
 _SQLSTATES_AWAY: Final = ("08", "53", "57", "58", "25006", "25P03")
 
 
 def is_away(error: BaseException) -> bool:
     """Return whether PostgreSQL cannot be reached or cannot write now. For a bug in our statements, return False.
 
-    If a single statement fails with an error of this kind, it is not known whether the statement took effect. A
-    transaction that was perhaps committed raises CommitUnknown.
+    If a single statement fails with an error for which this function returns true, it is not known whether the
+    statement took effect. A transaction that was perhaps committed raises CommitUnknown.
     """
     if isinstance(error, asyncpg.PostgresError):
         return (error.sqlstate or "").startswith(_SQLSTATES_AWAY)
@@ -77,8 +77,9 @@ class CommitUnknown(ConnectionError):
 
 
 # If a process stops in the middle of a transaction, PostgreSQL ends the transaction after
-# IDLE_IN_TRANSACTION_TIMEOUT_MS and frees its locks. So nobody waits longer than this for a lock of a stopped process.
-# A running process waits at most one second (for Valkey) between two statements of a transaction.
+# IDLE_IN_TRANSACTION_TIMEOUT_MS and frees its locks. So nobody waits longer than IDLE_IN_TRANSACTION_TIMEOUT_MS for a
+# lock of a stopped process. A running process waits at most one second (for Valkey) between two statements of a
+# transaction.
 IDLE_IN_TRANSACTION_TIMEOUT_MS: Final = 5_000
 # LOCK_TIMEOUT_MS is longer than IDLE_IN_TRANSACTION_TIMEOUT_MS. So a step that waits for a stopped process's lock gets
 # the lock.

@@ -129,9 +129,9 @@ async def migrate(connection: Connection, folder: Path | None = None) -> list[st
 
     When a file fails, the earlier files stay applied. Raises MigrationError.
     """
-    # Do not use pg_advisory_lock. While a statement waits for this lock, the statement holds a snapshot. If the other
-    # process runs CREATE INDEX CONCURRENTLY, that process waits for the release of this snapshot. The two processes
-    # would then deadlock.
+    # Do not use pg_advisory_lock. A statement that waits for this lock holds a snapshot. If the process with the lock
+    # runs CREATE INDEX CONCURRENTLY, this command waits for the release of the snapshot. The two processes would then
+    # deadlock.
     while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _ADVISORY_LOCK):
         await asyncio.sleep(_LOCK_POLL_SECONDS)
     try:

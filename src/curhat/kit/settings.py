@@ -106,7 +106,7 @@ class Settings:
     # None means an embedded server. Only development has embedded servers.
     database_url: str | None = field(repr=False)
     # Production has two roles (`kit/roles.py`). The owner's URL is for `curhat migrate`, and the administrator's URL
-    # for `curhat roles`. A server or worker must have neither URL.
+    # for `curhat roles`. A server or worker must not have the owner's URL or the administrator's URL.
     owner_database_url: str | None = field(repr=False)
     admin_database_url: str | None = field(repr=False)
     valkey_url: str | None = field(repr=False)
@@ -122,7 +122,7 @@ class Settings:
     # these origins.
     public_origins: tuple[str, ...]
     # IP addresses and networks of the proxies in front of the server. The server trusts X-Forwarded-For only from these
-    # proxies. All clients behind any other proxy share the rate limits of the proxy's address.
+    # proxies. All clients behind a proxy that is not in `trusted_proxies` share the rate limits of the proxy's address.
     trusted_proxies: tuple[str, ...]
     # The payment gateway. `mock` moves no money. Production must name its gateway explicitly.
     gateway: str
@@ -133,7 +133,8 @@ class Settings:
     # Allows `file:PATH` as a sender of one-time codes in production. A person who can read the file can sign in as
     # anyone.
     allow_file_codes: bool
-    # The countries (ISO 3166-1) whose phone numbers can sign in. A code to another country can cost many times more.
+    # The countries (ISO 3166-1) whose phone numbers can sign in. A code to a foreign country can cost many times as
+    # much as a code to Indonesia.
     phone_regions: tuple[str, ...]
     # How many codes the service makes per day, for each country of `phone_regions`.
     codes_per_day: Mapping[str, int]
@@ -147,7 +148,7 @@ class Settings:
     twilio_auth_token: str = field(repr=False)
     twilio_from: str
     # How many requests all strangers behind one network address can send together. A signed-in person can send four
-    # times as many requests.
+    # times as many requests as all strangers behind one network address together.
     address_requests_per_minute: int
     address_codes_per_hour: int
     address_password_tries_per_hour: int
