@@ -28,32 +28,33 @@ from curhat.notifications.templates import PushKind
 
 log = structlog.get_logger(__name__)
 
-# One worker sends at most this many messages at the same time.
+# One worker sends at most MAX_SENDS_RUNNING messages at the same time.
 MAX_SENDS_RUNNING: Final = 100
-# One worker claims at most this many messages at the same time. All claimed messages can be for one push service.
+# One worker claims at most MAX_MESSAGES_PER_CLAIM messages at the same time. All claimed messages can be for one push
+# service.
 MAX_MESSAGES_PER_CLAIM: Final = 25
-# While this many messages to one push service are on their way, the worker claims no further messages to this service.
-# So one service occupies fewer than half of the places. If a service takes 0.1 s per message, the worker sends 250 to
-# 500 messages per second to this service.
+# While MAX_SENDS_PER_SERVICE messages to one push service are on their way, the worker claims no further messages to
+# this service. So one service occupies fewer than half of the places. If a service takes 0.1 s per message, the worker
+# sends 250 to 500 messages per second to this service.
 MAX_SENDS_PER_SERVICE: Final = 25
-# This lower limit holds for a service whose last message timed out, until the service answers again. All services that
-# are not KNOWN_SERVICES share one limit of the same size. A client chooses the endpoints, so a few people could name
-# any number of silent hosts.
+# If the last message to a service timed out, MAX_SENDS_TO_DOUBTFUL_SERVICE is the service's limit until the service
+# answers again. MAX_SENDS_TO_DOUBTFUL_SERVICE is also the limit for all services together that are not KNOWN_SERVICES.
+# A client chooses the endpoints, so a few people could name any number of silent hosts.
 MAX_SENDS_TO_DOUBTFUL_SERVICE: Final = 5
 # The name that `claim_messages` gives to the services that are not KNOWN_SERVICES.
 OTHER_SERVICES: Final = "other"
-# A claim lasts this long. A claim lasts longer than any attempt, which takes at most 1 s for Valkey and 5 s for the
+# A claim lasts CLAIM_SECONDS, which is longer than any attempt. An attempt takes at most 1 s for Valkey and 5 s for the
 # push service. So no worker is still sending the message after the claim has ended.
 CLAIM_SECONDS: Final = 7.0
-# A worker looks for due messages at this interval. A message that another process put into the outbox waits at most
-# this long.
+# A worker looks for due messages every POLL_INTERVAL_SECONDS. So a message that another process put into the outbox
+# waits at most POLL_INTERVAL_SECONDS.
 POLL_INTERVAL_SECONDS: Final = 0.5
-# A worker counts the messages that wait at this interval.
+# Every COUNT_INTERVAL_SECONDS, a worker counts the messages that wait.
 COUNT_INTERVAL_SECONDS: Final = 5.0
 # The waits before the second attempt, before the third attempt, and so on. If a push service asks for a longer wait,
-# the worker obeys, but waits at most the longest of these times.
+# the worker obeys, but waits at most the longest time in RETRY_SECONDS.
 RETRY_SECONDS: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
-# A subscription has failed after this many failed messages in a row.
+# A subscription has failed after MAX_FAILURES failed messages in a row.
 MAX_FAILURES: Final = 5
 
 SENT: Final = prometheus_client.Counter(

@@ -22,12 +22,12 @@ from curhat.notifications.queries import Subscription
 from curhat.notifications.schemas import PushPayload, PushSubscription, PushSubscriptionEnd
 from curhat.notifications.templates import WORDS, Language, PushKind
 
-# A person uses fewer browsers than this number. If a user with this many subscriptions subscribes another browser, the
-# server deletes the user's oldest subscription.
+# A person uses fewer than MAX_SUBSCRIPTIONS_PER_USER browsers. If a user with MAX_SUBSCRIPTIONS_PER_USER subscriptions
+# subscribes one more browser, the server deletes the user's oldest subscription.
 MAX_SUBSCRIPTIONS_PER_USER: Final = 10
 # The minimum time between two test messages to the same mitra.
 SECONDS_PER_TEST: Final = 10.0
-# A test message expires this long after the mitra requested it.
+# A test message expires TEST_TTL_SECONDS after the mitra requested the message.
 TEST_TTL_SECONDS: Final = 60.0
 # Limits how long one call of `prune` holds its locks.
 MAX_ROWS_PER_PRUNE: Final = 10_000
