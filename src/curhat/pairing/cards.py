@@ -23,7 +23,7 @@ from curhat.realtime.hub import Hub
 
 log = structlog.get_logger(__name__)
 
-# A card can be wrong for this long if a signal was lost.
+# If a signal was lost, a card can be wrong for LOOK_AGAIN_SECONDS.
 LOOK_AGAIN_SECONDS = 2.0
 
 

@@ -274,8 +274,8 @@ async def fail(
 ) -> None:
     """Fail a pairing: write an event with the tag, close the requests, and tell the customer (X.1).
 
-    After a targeted failure, the payment stays confirmed while the customer can take the fallback (3.5). After any
-    other failure, the payment is unserved, and a case opens.
+    After a targeted failure, the payment stays confirmed while the customer can take the fallback (3.5). After a
+    failure that offers no fallback, the payment is unserved, and a case opens.
     """
     failure = Failure(pairing.id, pairing.payment_id, tag)
     await _fail(tx, [failure], [pairing.payment_id] if other_available else [])
@@ -339,8 +339,7 @@ async def withdraw(tx: Transaction, mitra_id: UUID, reason: CloseReason) -> None
     """Close all open requests of a mitra who went offline, was suspended or is full.
 
     The caller holds the lock of the mitra's row, but a payment must be locked before a mitra. So a targeted pairing
-    fails later, in another transaction (4.4). Until then nobody can accept the pairing, because its request is
-    closed.
+    fails later, in another transaction (4.4). Meanwhile nobody can accept the pairing, because its request is closed.
     """
     withdrawn = await queries.withdraw_requests(tx, mitra_id=mitra_id, close_reason=reason)
     if withdrawn:
