@@ -24,8 +24,8 @@ import msgspec
 ChargeStatus = Literal["approved", "declined", "processing", "not_found"]
 RefundStatus = Literal["done", "failed", "processing", "not_found"]
 
-# A confirmation waits for the gateway for this long. After this time, the server answers that the result is not known
-# yet (a ○ rule of 2a).
+# A confirmation waits for the gateway for at most ANSWER_TIMEOUT_SECONDS. After ANSWER_TIMEOUT_SECONDS, the server
+# answers that the result is not known yet (a ○ rule of 2a).
 ANSWER_TIMEOUT_SECONDS = 5.0
 
 

@@ -41,17 +41,17 @@ NOT_FOUND = "not_found"
 # The reason of a refund that we took back, because the gateway had carried out an earlier refund of the same charge.
 SUPERSEDED = "an earlier refund of this charge was carried out"
 
-# The time from the start of an attempt to the first query about the attempt. The call ends within this time, so the
-# query cannot reach the gateway before the call.
+# The time from the start of an attempt to the first query about the attempt. The call ends within FIRST_ASK_SECONDS, so
+# the query cannot reach the gateway before the call.
 FIRST_ASK_SECONDS = ANSWER_TIMEOUT_SECONDS + 1
 # If the gateway does not know a charge, the call was perhaps delayed and can still arrive. We query the gateway for
-# this long, so that we find and refund money that was taken without our knowledge.
+# MAX_STRAY_CHARGE_AGE_SECONDS, so that we find and refund money that was taken without our knowledge.
 MAX_STRAY_CHARGE_AGE_SECONDS = 24 * 3600
 MIN_STRAY_CHARGE_WAIT_SECONDS = 60
 # The longest wait between two queries about a charge that a customer waits for.
 MAX_ASK_WAIT_SECONDS = 30
-# When nobody waits for the answer any more, the worker waits for this share of the attempt's age, but for at most an
-# hour. So an answer that never comes costs few queries.
+# When nobody waits for the answer any more, the worker waits for LATE_ASK_WAIT_SHARE of the attempt's age, but for at
+# most an hour. So an answer that never comes costs few queries.
 LATE_ASK_WAIT_SHARE = 0.1
 MAX_LATE_ASK_WAIT_SECONDS = 3600
 
@@ -71,7 +71,7 @@ OPENING_LIMITS: Final[dict[Purpose, OpeningLimit]] = {
 MAX_CONFIRMATIONS = 20
 CONFIRMATIONS_WINDOW_SECONDS = 3600
 # Only the newest payments of a customer can have a confirmation within the window. These are at most 60 payments that
-# were opened within the window, and one payment that was opened earlier.
+# were opened within the window, and one payment that was opened before the window.
 MAX_CONFIRMED_PAYMENTS = 61
 
 
@@ -95,7 +95,7 @@ class ChargeOutcome(msgspec.Struct, frozen=True):
     The values of `step` are:
         `confirmed`: The charge was approved in time.
         `declined`: The charge was declined, and the payment is pending again.
-        `expired`: The charge was declined when the time to pay was over.
+        `expired`: The charge was declined after the payment's `expires_at`.
         `abandoned`: The charge of an extension was declined.
         `refunding`: The charge was approved too late.
         `given_up`: The charge was approved too late, and this call expired the payment.
@@ -317,8 +317,8 @@ async def _approved(tx: Transaction, payment: LockedPayment, key: UUID) -> Charg
     elif payment.purpose == "extension":
         waits_for_it = payment.status == "confirming" and not payment.is_over
     else:
-        # After a decline, a payment is pending again. A later approval confirms the payment only within the time to
-        # pay, even if the worker expires the payment late.
+        # After a decline, a payment is pending again. If the gateway then approves the charge, the approval confirms
+        # the payment only before `expires_at`, even if the worker expires the payment late.
         waits_for_it = payment.status == "confirming" or (payment.status == "pending" and not payment.is_over)
     if waits_for_it and not await queries.has_other_charge(tx, payment_id=payment.id, attempt_id=key):
         await queries.answer_attempt(tx, attempt_id=key, attempt_status="approved", reason=None)
@@ -350,7 +350,7 @@ async def _declined(tx: Transaction, payment: LockedPayment, key: UUID, reason: 
         return ChargeOutcome(payment, "expired")
     await queries.reopen_payment(tx, payment_id=payment.id)
     # The first expiry deadline has perhaps fired without effect while the payment was confirming. So arm a second
-    # deadline. The second deadline has another generation, because a worker perhaps holds the lock of the first
+    # deadline. The second deadline has a different generation, because a worker perhaps holds the lock of the first
     # deadline now.
     attempts = await queries.count_attempts(tx, payment_id=payment.id)
     await deadlines.arm(tx, PAYMENT_EXPIRY, payment.id, payment.expires_at, attempts + 1)
@@ -364,9 +364,9 @@ def _may_be_sent_again(payment: LockedPayment) -> bool:
 async def give_up_charge(tx: Transaction, key: UUID) -> UUID | None:
     """Expire the payment of an attempt that must be given up (confirming → expired, 2a.10).
 
-    An attempt must be given up if the gateway has not answered 10 minutes after the time to pay. The attempt stays
-    `started`, and the worker continues to query the gateway. If the gateway approves the charge later, the charge is
-    refunded. Returns the id of the payment that expired, or None.
+    An attempt must be given up if the gateway has not answered 10 minutes after the payment's `expires_at`. The attempt
+    stays `started`, and the worker continues to query the gateway. If the gateway approves the charge later, the charge
+    is refunded. Returns the id of the payment that expired, or None.
     """
     locked = await _lock_attempt(tx, key)
     if locked is None or not locked[0].is_given_up:
@@ -425,10 +425,10 @@ async def abandon(tx: Transaction, payment: LockedPayment) -> None:
 
 
 async def expire(tx: Transaction, payment_ids: Sequence[UUID]) -> dict[UUID, Purpose]:
-    """Expire the payments whose time to pay is over (pending → expired, 2a.5).
+    """Expire the payments whose `expires_at` has passed (pending → expired, 2a.5).
 
-    A payment whose confirmation began in time does not expire. Locks the payments. Returns the purpose of each
-    payment that expired, by the payment's id.
+    A payment whose confirmation began in time does not expire. Locks the payments. Returns a map from the id of each
+    payment that expired to the payment's purpose.
     """
     pending = await queries.expire_payments(tx, payment_ids=payment_ids)
     expired = {payment.id: payment.purpose for payment in pending if payment.is_expired}
@@ -458,7 +458,8 @@ async def open_cases(tx: Transaction, payment_ids: Sequence[UUID], reason: CaseR
     """Open the review case of each payment (X.12).
 
     A payment has at most one case. A decided case opens again if the payment has an undelivered charge without a
-    decision. An open case gets the newer reason, because the newer reason is about a further charge.
+    decision. If the case is already open, `reason` replaces the case's reason, because `reason` is about a further
+    charge.
     """
     await queries.open_cases(tx, payment_ids=payment_ids, case_reason=reason)
 
@@ -517,7 +518,7 @@ async def refund_to_carry_out(tx: Transaction, refund_id: UUID, generation: int)
     return refund
 
 
-# The audit action of a requested refund, by the reason of the refund.
+# Maps the reason of a refund to the audit action of the refund's request.
 _REQUESTED: Final[dict[RefundReason, AuditAction]] = {
     "operator_decision": "refund_requested:operator_decision",
     "late_approval": "refund_requested:late_approval",
@@ -564,8 +565,8 @@ async def record_refund_answer(tx: Transaction, refund_id: UUID, answer: RefundA
     if answer.status == "failed":
         await write_audit_entry(tx, "system", "refund_failed", "payment", payment_id, new=amount)
         if refund.refund_reason == "late_approval":
-            # For a refund with any other reason, an operator has decided about the charge. The operator can retry the
-            # refund.
+            # If the refund has a reason other than `late_approval`, an operator has decided about the charge. The
+            # operator can retry the refund.
             await open_cases(tx, [payment_id], "refund_failed")
         return None
     REFUNDED_RUPIAH.inc(refund.amount_rp)

@@ -18,7 +18,7 @@ STEPS: frozenset[tuple[PaymentStatus, PaymentStatus]] = frozenset(
         ("pending", "expired"),
         ("confirming", "pending"),
         ("confirming", "confirmed"),
-        # The gateway declined the charge after the time to pay had passed.
+        # The gateway declined the charge after the payment's `expires_at`.
         ("confirming", "expired"),
         # The gateway declined an extension's charge, or did not approve it in time.
         ("confirming", "abandoned"),

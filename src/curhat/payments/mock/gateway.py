@@ -30,7 +30,7 @@ from curhat.payments.mock.schemas import (
 
 log = structlog.get_logger(__name__)
 
-# This time is longer than ANSWER_TIMEOUT_SECONDS, so that the server first answers a confirmation with 202.
+# SLOW_SECONDS is longer than ANSWER_TIMEOUT_SECONDS, so that the server first answers a confirmation with 202.
 SLOW_SECONDS = 7.0
 # Xendit sends its token in this header too.
 WEBHOOK_TOKEN_HEADER = "x-callback-token"  # noqa: S105  the name of a header
@@ -163,7 +163,7 @@ class MockGateway:
         await asyncio.gather(*self._running_callbacks, return_exceptions=True)
 
     async def set_behaviour(self, behaviour: Behaviour, payment_id: UUID | None) -> None:
-        """Use this behaviour from now on for one payment or, without `payment_id`, for all payments.
+        """Use `behaviour` from now on for one payment or, without `payment_id`, for all payments.
 
         Decides the charges and refunds that the earlier behaviour kept open, and calls back.
         """
