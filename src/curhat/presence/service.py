@@ -56,19 +56,19 @@ SIGNAL = "mitra_changed"
 
 FLUSH_INTERVAL_SECONDS = 0.25
 WATCH_INTERVAL_SECONDS = 0.1
-# If a process does not run for longer than this, the arrival times of the next frames are unknown.
+# If a process does not run for longer than MAX_PAUSE_SECONDS, the arrival times of the next frames are unknown.
 MAX_PAUSE_SECONDS = 1.0
-# A process can take this long to read the frames that arrived during a pause.
+# A process can take OLD_FRAMES_SECONDS to read the frames that arrived during a pause.
 OLD_FRAMES_SECONDS = 1.0
 RECONCILE_INTERVAL_SECONDS = 2
-# `reconcile` divides its work into at most this many steps, and spreads the steps over the interval. A step that
-# handles hundreds of mitras would block the event loop of this process.
+# `reconcile` divides its work into at most MAX_RECONCILE_STEPS steps, and spreads the steps over the interval. A step
+# that handles hundreds of mitras would block the event loop of this process.
 MAX_RECONCILE_STEPS = 20
 MIN_MITRAS_PER_STEP = 25
 PUSH_RECONCILE_INTERVAL_SECONDS = 5
 LAST_SEEN_INTERVAL_SECONDS = 30
-# One statement locks at most this many mitras' rows to write last-seen times. The number limits how long an accept
-# waits for the lock of a mitra's row.
+# One statement locks the rows of at most MAX_LAST_SEEN_ROWS mitras to write last-seen times. This limits how long an
+# accept waits for the lock of a mitra's row.
 MAX_LAST_SEEN_ROWS = 500
 
 _available = Gauge("curhat_presence_available_mitras", "Mitras that may be asked now.")
@@ -336,7 +336,7 @@ class Presence:
         _available.set(await self._store.count())
 
     async def refresh_waiting(self) -> None:
-        """Wait until a mitra needs a refresh, then refresh all such mitras.
+        """Wait until a mitra needs a refresh, then refresh every mitra that needs a refresh.
 
         After a failure, `reconcile` refreshes these mitras.
         """
@@ -348,7 +348,7 @@ class Presence:
     async def write_last_seen(self) -> None:
         """Write the last-seen times of mitras to PostgreSQL.
 
-        The next call writes the rows that another transaction locks now.
+        Skips the rows that another transaction has locked, and leaves them to the next call.
         """
         now = time.monotonic()
         seen = self._unwritten_last_seen.copy()
@@ -391,7 +391,7 @@ class Presence:
     async def _report(self) -> set[UUID]:
         """Report all unreported connections to Valkey. Returns the mitras without a state in Valkey."""
         now = time.monotonic()
-        # Drop the leases that have ended. The set would otherwise grow while Valkey is away.
+        # Drop the connections whose leases have ended, because `_unreported` would otherwise grow while Valkey is away.
         alive = [each for each in self._unreported if now - each.last_frame < MAY_BE_ASKED_SECONDS]
         self._unreported.clear()
         for connection in alive:

@@ -46,14 +46,16 @@ CUSTOMERS_KEY = "curhat:customers"
 
 # Limits how long a caller waits if Valkey does not answer.
 CALL_TIMEOUT_SECONDS = 1
-# One run of the script handles at most this many mitras or customers. One run blocks Valkey for about a millisecond.
+# One run of the script handles at most MAX_BATCH_SIZE mitras or customers. One run blocks Valkey for about a
+# millisecond.
 MAX_BATCH_SIZE = 100
 MAX_PRUNED_MEMBERS = 1000
-# A key expires if no process writes to it for this long. A mitra stays reachable by push for less than this time.
+# A key expires if no process writes to it for KEY_TTL_SECONDS. A mitra stays reachable by push for less than
+# KEY_TTL_SECONDS.
 KEY_TTL_SECONDS = PUSH_REACHABLE_SECONDS + 300
 
-# If a time in Valkey lies further in the future than this, Valkey's clock was set back after the time was written.
-# Smaller steps are normal.
+# If a time in Valkey lies more than MAX_CLOCK_STEP_SECONDS in the future, Valkey's clock was set back after the time
+# was written. Smaller steps are normal.
 MAX_CLOCK_STEP_SECONDS = 0.5
 
 _WINDOWS = {
@@ -153,7 +155,7 @@ class PresenceStore:
     async def apply(self, states: Sequence[MitraState]) -> list[Standing]:
         """Write each state, but skip a mitra of whom Valkey has a newer state.
 
-        Returns the standings in the same order.
+        Returns the standings in the order of `states`.
         """
         standings: list[Standing] = []
         for batch in _batches(states):
@@ -175,7 +177,7 @@ class PresenceStore:
         return (await self.look_at([mitra_id]))[0]
 
     async def look_at(self, mitra_ids: Sequence[UUID]) -> list[Standing]:
-        """Return the standings of many mitras, in the same order."""
+        """Return the standings of many mitras, in the order of `mitra_ids`."""
         standings: list[Standing] = []
         for batch in _batches(mitra_ids):
             standings += _standings(await self._call("look", batch, [str(mitra_id) for mitra_id in batch]))
@@ -256,8 +258,8 @@ class PresenceStore:
         except NoScriptError:
             valkey_ms, answer = await self._execute("EVAL", _SCRIPT, *rest)
         ahead_ms = valkey_ms - time.monotonic() * 1000
-        # Keep the highest lower limit. The limit is wrong if it implies that Valkey answered before the call was sent.
-        # Valkey's clock was then set back.
+        # Keep the highest lower limit. If the limit implies that Valkey answered before the call was sent, Valkey's
+        # clock was set back, and the limit is wrong.
         if self._clock_ahead_ms is None or (sent_ms != "" and valkey_ms < sent_ms):
             self._clock_ahead_ms = ahead_ms
         else:
