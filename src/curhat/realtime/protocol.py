@@ -5,12 +5,12 @@ Client to server: hello, pong, signal, send. Server to client: welcome, event, p
 
 How the client and the server keep in step:
     The client remembers the `epoch` and `seq` of the last event that it has applied. Its hello contains both.
-    The server answers with a welcome. Then the server sends all events after that seq. The seq of each event is one
-    higher than the seq of the previous event.
+    The server answers with a welcome. Then the server sends all events after the seq in the hello. The seq of each
+    event is one higher than the seq of the previous event.
     If a ping has a higher seq than the client has applied, the client says hello again. A client can say hello at any
     time, but at most 5 times in 10 s. A client ignores an event whose seq it has already applied.
-    `resumed: false` means that the client cannot resume: the server no longer stores the missed events, the client
-    has missed too many, or the hello named no event of this stream. The client then fetches `/state`, and applies the
+    `resumed: false` means that the client cannot resume: the server no longer stores the missed events, the client has
+    missed too many, or the hello named no event of this stream. The client then fetches `/state`, and applies the
     events whose seq is higher than the seq in `/state`. If the server cannot continue a stream, it sends a welcome with
     `resumed: false`, although the client did not say hello.
     If the server cannot read a frame, it answers with `error` and the code `validation_failed`, and changes nothing.
