@@ -6,9 +6,9 @@ Guarantees:
     The terms are fixed when the customer asks. A session has at most one open extension.
     An extension is decided once. The mitra decides, or the default action decides if the mitra does not answer in time.
     If the mitra is not connected or the session ended, the extension is rejected.
-    An approved extension is charged once. A rejected extension is never charged. The gateway has
-    CHARGE_TIMEOUT_SECONDS to approve the charge. A later approval is refunded. After an approval in time, the
-    session's new end is the old end plus the extension's duration.
+    An approved extension is charged once. A rejected extension is never charged. The gateway has CHARGE_TIMEOUT_SECONDS
+    to approve the charge. If the gateway approves the charge later than that, the service refunds the charge. After an
+    approval in time, the session's new end is the old end plus the extension's duration.
     While an extension is open, the session does not end by time. When the extension closes, the deadline of the
     session's end is armed again.
 Concurrency:
@@ -61,8 +61,8 @@ EXTENSION_LOST = "extension_lost"
 EXTENSION_CHARGE = "extension_charge"
 SESSION_END = "session_end"
 
-# This wait is slightly longer than the time within which a mitra can reconnect. So the old lease has also ended by
-# Valkey's clock.
+# PRESENCE_CHECK_SECONDS is slightly longer than the time within which a mitra can reconnect. So the old lease has also
+# ended by Valkey's clock.
 PRESENCE_CHECK_SECONDS = COME_BACK_SECONDS + 0.1
 HEARD_WITHIN = timedelta(seconds=MITRA_HEARD_SECONDS)
 
@@ -179,7 +179,7 @@ async def window_over(
     Does nothing for a decided extension. `frames` has the frames on each connection of the mitras, as presence answered
     before this step took its locks. Silence approves only if these frames show that the mitra was connected at the
     deadline (5.8), even if the worker is late.
-    Returns the charges, by the extension's id. The caller carries out the charges after the commit.
+    Returns a map from each extension's id to its charge. The caller carries out the charges after the commit.
     """
     pending = await _lock_pending(tx, extension_ids)
     over = [extension for extension in pending if extension.is_over]
@@ -223,8 +223,8 @@ async def toggle_went_off(tx: Transaction, mitra_id: UUID) -> None:
     """Make a worker reject the mitra's pending extensions immediately.
 
     The caller holds the lock of the mitra's row, but sessions must be locked before mitras. So this step only sets
-    `mitra_went_offline` on the extensions. The mark prevents the approval of the extensions. The worker then locks the
-    sessions and rejects the extensions.
+    `mitra_went_offline` on the extensions. While `mitra_went_offline` is set, nobody can approve an extension. The
+    worker then locks the sessions and rejects the extensions.
     """
     for extension_id in await queries.mark_mitra_offline(tx, mitra_id=mitra_id):
         await deadlines.arm_now(tx, EXTENSION_LOST, extension_id)
@@ -421,7 +421,7 @@ async def _settle(
 
 
 async def _release_ends(tx: Transaction, session_ids: Sequence[UUID], added_minutes: int) -> None:
-    """Let the sessions end by time again, `added_minutes` later. Arms the deadlines of the new ends.
+    """Let the sessions end by time again, `added_minutes` after their old ends. Arms the deadlines of the new ends.
 
     Each new deadline has a new generation, because a worker perhaps still holds the old deadline. The old deadline
     fired while the extension was open.

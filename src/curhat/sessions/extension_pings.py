@@ -20,7 +20,7 @@ from curhat.sessions import queries
 log = structlog.get_logger(__name__)
 
 PING_INTERVAL_SECONDS: Final = 1.0
-# A round waits this long for PostgreSQL before it pings the mitras of the last round.
+# A round waits READ_TIMEOUT_SECONDS for PostgreSQL before it pings the mitras of the last round.
 READ_TIMEOUT_SECONDS: Final = 0.5
 
 

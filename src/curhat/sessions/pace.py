@@ -2,8 +2,8 @@
 
 Guarantees:
     Through one server process, nobody exceeds a limit. Through several processes, a person exceeds a limit by at most
-    `unchecked` messages per further process. A process adds to the excess only if it has sent nothing else for this
-    person.
+    `unchecked` messages per further process. Only the first `unchecked` messages that a process sends for a person in a
+    window can exceed a limit.
 How it works:
     Each process counts the messages that it sends for a person. Most people write slowly, so most messages need only
     the count of their process. A person who writes fast can write through other processes too. So after the first

@@ -67,7 +67,9 @@ SendOutcome = SentMessage | NotFound | SessionEnded | TooManyRequests
 async def send_messages(
     tx: Transaction, outgoing: Sequence[OutgoingMessage], *, lock_timeout: str | None = None
 ) -> list[SendOutcome]:
-    """Write these messages. Returns one outcome per message, in the same order. A refusal counts as an outcome.
+    """Write these messages. Returns one outcome per message, in the order of `outgoing`.
+
+    A refusal counts as an outcome.
 
     Both members get `message.created` for each new message. A message that occurs twice in `outgoing` is written once.
     `lock_timeout`, such as "100ms", limits each lock wait of the transaction from now on. If it is None, the limit of
@@ -123,7 +125,7 @@ async def send_messages(
 async def _refuse_fast_senders(
     tx: Transaction, outgoing: Sequence[OutgoingMessage], lock_timeout: str | None
 ) -> dict[int, SendOutcome]:
-    """Return the refusals of the messages that exceed a limit of their sender, by the messages' indexes (X.13)."""
+    """Return a map from the index of each message that exceeds a limit of its sender to the refusal (X.13)."""
     fast = sorted(
         {message.sender for message in outgoing if message.is_fast},
         key=lambda each: (each.role, each.user_id),
