@@ -168,8 +168,8 @@ async def find_requester(
 ) -> Requester:
     """Find out whether a request for a code comes from a device of the phone number's owner.
 
-    A device of the owner shows the owner's valid token, or the secret of an earlier sign-in. Every other requester is a
-    stranger.
+    A device of the owner shows the owner's valid token, or the secret of an earlier sign-in. A requester that is not a
+    device of the owner is a stranger.
     """
     if device_secret is None and signed_in is None:
         return requesters.stranger(secret_key, address)
