@@ -63,8 +63,8 @@ CLOSED: Final = Counter(
 # `body`: the head has arrived, but the body has not arrived completely.
 # `rest`: the server has answered, and the rest of the body has not arrived.
 # `reader`: the client has not read a whole answer, and has read nothing since this wait began.
-# `idle`: the client has read the last answer, and has begun no other request. The timer of uvicorn usually ends the
-# wait `idle` before its timeout in TIMEOUTS_SECONDS.
+# `idle`: the client has read the last answer, and has begun no new request. The timer of uvicorn usually ends the wait
+# `idle` before its timeout in TIMEOUTS_SECONDS.
 # `refused`: the server has refused the client, and the client can still read the reason.
 Wait = Literal["head", "body", "rest", "reader", "idle", "refused"]
 TIMEOUTS_SECONDS: Final[dict[Wait, float]] = {

@@ -7,9 +7,9 @@ Guarantees:
     a file by this path.
     If a client has no file for a path, and the path has no file extension, the answer is the client's index.html. The
     script of index.html then shows the right screen.
-    If a file has a hash in its name, a browser keeps the file permanently. For every other file, the browser asks again
-    each time, and gets 304 if the file has not changed. A browser that accepts Brotli or gzip gets the compressed file
-    from the build.
+    If a file has a hash in its name, a browser keeps the file permanently. For a file without a hash in its name, the
+    browser asks again each time, and gets 304 if the file has not changed. A browser that accepts Brotli or gzip gets
+    the compressed file from the build.
     Each page has a content security policy. The policy allows only scripts of the page's own origin, and only
     connections to the clients' origins.
 How it works:
