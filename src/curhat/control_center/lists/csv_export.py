@@ -24,8 +24,8 @@ _ZONE_NAME: Final = "WIB"
 
 # If a cell begins with one of these characters, a spreadsheet runs the cell as a formula. The last four characters are
 # the full-width forms that East Asian keyboards type. A spreadsheet program in a language other than Indonesian uses a
-# different separator. In such a spreadsheet, a new cell can begin after each comma, semicolon, tab or line break in a
-# text.
+# different separator. In a spreadsheet with a different separator, a new cell can begin after each comma, semicolon,
+# tab or line break in a text.
 _FORMULA: Final = re.compile(r'(?:^|(?<=[,;\t\r\n]))(?="*[=+\-@\uff1d\uff0b\uff0d\uff20])|^(?=[\t\r\n])')
 # A spreadsheet would show these texts as another number or as a date: 007, 1e5, 3-4, 12.30, and long numbers.
 _MISREAD: Final = re.compile(r"0\d+|\d+[eE][+-]?\d+|\d{16,}|\d{1,4}([-/.,: ]\d{1,4})+")
@@ -62,7 +62,10 @@ def _cells(item_type: type[msgspec.Struct], values: Mapping[str, Any] | None) ->
 
 
 def _nested_struct(field_type: Any) -> type[msgspec.Struct] | None:
-    """Return the struct type in a field's type, such as `Item` in `Item | None`. Return None for any other type."""
+    """Return the struct type in a field's type, such as `Item` in `Item | None`.
+
+    Return None if the type contains no struct.
+    """
     choices = get_args(field_type) if get_origin(field_type) in (Union, types.UnionType) else (field_type,)
     for choice in choices:
         if isinstance(choice, type) and issubclass(choice, msgspec.Struct):

@@ -358,7 +358,10 @@ async def list_devices(tx: Transaction, operator: SignedInOperator) -> DeviceLis
 
 
 async def revoke_device(tx: Transaction, operator: SignedInOperator, device_id: UUID) -> None:
-    """Sign out a device, immediately in every process. Raises NotFound, also for another operator's device."""
+    """Sign out a device, immediately in every process.
+
+    Raises NotFound if the device does not exist or belongs to another operator.
+    """
     revoked = await queries.revoke_device(tx, operator_id=operator.id, token_id=device_id)
     if revoked is None:
         raise NotFound

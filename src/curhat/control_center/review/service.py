@@ -117,8 +117,8 @@ async def decide_case(
     The decision covers the undelivered charges that nobody has decided about. `expected_version` is the version of the
     case that the operator saw. So a decision never covers a charge that the operator did not see. The case opens again
     when another charge is not delivered (payments.open_cases). If the refund is at most `approval_limit_rp`, this
-    transaction requests the refund, and the worker carries the refund out. A larger refund waits for another operator's
-    approval. Raises NotFound, CaseDecided, CaseChanged, NothingToRefund.
+    transaction requests the refund, and the worker carries the refund out. A refund above `approval_limit_rp` waits for
+    another operator's approval. Raises NotFound, CaseDecided, CaseChanged, NothingToRefund.
     """
     case = await _lock(tx, case_id)
     if case.status == "decided":
