@@ -15,10 +15,10 @@ Concurrency:
     each kind, so a backlog of one kind hides no other kind. A deadline of an unknown kind waits for a worker of a newer
     release. After reading, the worker claims deadlines with FOR UPDATE SKIP LOCKED.
     If the transition is a BatchTransition, the worker claims up to MAX_BATCH_DEADLINES deadlines of one kind in one
-    transaction. For any other transition, the worker claims one deadline per transaction.
+    transaction. If the transition is not a BatchTransition, the worker claims one deadline per transaction.
     For a batch, the worker locks the rows of the journeys in the global lock order, one table after another. The worker
-    waits at most 100 ms for each lock. If a lock takes longer, the worker fires each deadline of the batch in its own
-    transaction.
+    waits at most 100 ms for each lock. If a lock takes longer than 100 ms, the worker fires each deadline of the batch
+    in its own transaction.
     A worker locks the deadline row before the rows of the deadline's entity. A user's action locks the entity's rows
     first. The action never waits for a deadline row, because the wait could deadlock, or could last as long as a
     stopped worker's transaction. An action takes four steps.

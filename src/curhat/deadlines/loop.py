@@ -102,7 +102,7 @@ class Loop:
     def __init__(self, database: Database, transitions: Mapping[str, Transition]) -> None:
         self._database = database
         self._transitions = transitions
-        # The deadlines of other kinds wait for a worker of a newer release, which knows these kinds.
+        # The deadlines of unknown kinds wait for a worker of a newer release, which knows these kinds.
         self._kinds = list(transitions)
         # The ids of all waiting and running deadlines. `look` skips these.
         self._in_hand: set[int] = set()

@@ -34,7 +34,8 @@ BATCH_LOCK_TIMEOUT = "100ms"
 # A transition that failed MAX_ATTEMPTS times by a fault of its own probably has a bug. The worker parks the deadline,
 # and an operator must investigate.
 MAX_ATTEMPTS = 10
-# How long a parked deadline waits for its next try. By then, a later version of the code has perhaps fixed the bug.
+# How long a parked deadline waits for its next try. After PARKED_RETRY_SECONDS, a later version of the code has perhaps
+# fixed the bug.
 PARKED_RETRY_SECONDS = 3600.0
 # How long a deadline waits for its next try after a fault of the surroundings.
 INTERRUPTED_RETRY_SECONDS = 1.0
@@ -60,9 +61,9 @@ Transition = Callable[[Transaction, Deadline], Awaitable[FollowUp | None]]
 class BatchTransition:
     """A transition for one or several deadlines of one kind, in one transaction.
 
-    `run` locks rows table by table in the global lock order (payments, pairings, sessions, mitras, requests,
-    streams). Within a table, `run` locks the rows in id order. Every single transition locks in the same order, so
-    batches and single transitions never deadlock.
+    `run` locks rows table by table in the global lock order (payments, pairings, sessions, mitras, requests, streams).
+    Within a table, `run` locks the rows in id order. Batches and single transitions lock in the same order, so they
+    never deadlock.
     `run` returns a mapping from the deadline's entity id to the external call to make, or None for no calls.
     """
 
