@@ -511,7 +511,10 @@ class Device:
             await self._socket.send_json(frame)
 
     async def say_hello(self) -> None:
-        """Send the seq of the last applied event. The server answers with a welcome and the later events."""
+        """Send the seq of the last applied event.
+
+        The server answers with a welcome and the events after the last applied event.
+        """
         self._hello_seq = self.seq
         self._hello_under_way = True
         seq = None if self.epoch is None else self.seq

@@ -22,8 +22,8 @@ MANY_JOURNEYS = 1_000_000
 MITRA_NAMES = ("Sekar", "Laras", "Bayu", "Intan", "Galih", "Nadia", "Reza", "Tiara", "Yoga", "Ayu")
 CUSTOMER_NAMES = ("Bunga", "Rio", "Mega", "Dimas", "Citra", "Fajar", "Lia", "Hana", "Ilham", "Nisa")
 
-# A client sends a command once, twice at the same time, again after its answer, or again after a lost answer. The
-# repetition has the same Idempotency-Key.
+# A client sends a command once, twice at the same time, again after its answer, or again after a lost answer. All
+# repetitions of a command have the same Idempotency-Key.
 Manner = Literal["once", "repeated", "twice", "cut"]
 MANNERS: tuple[Manner, ...] = get_args(Manner)
 # How the mock gateway treats a charge.

@@ -58,7 +58,7 @@ class Picture:
         return {}
 
     def differences(self, snapshot: Data) -> set[str]:
-        """Compare the streamed parts with a snapshot of the same seq. Every difference is an error."""
+        """Compare the streamed parts with a snapshot that has the seq of the picture. Every difference is an error."""
         return _differences(self.streamed(), snapshot)
 
     def transient_differences(self, snapshot: Data) -> set[str]:
