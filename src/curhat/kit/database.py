@@ -236,10 +236,10 @@ class Database:
     async def transaction(self, *, snapshot: bool = False) -> AsyncIterator[Transaction]:
         """Open a transaction, and commit it at the end of the block. If the block raises, roll the transaction back.
 
-        With `snapshot`, every statement sees the same state of the data (repeatable read). Use `snapshot` only to
-        read, because a decision needs the newest state.
-        Raises CommitUnknown if it is not known whether the commit took effect. After every other error, nothing is
-        committed.
+        With `snapshot`, every statement sees the same state of the data (repeatable read). Use `snapshot` only to read,
+        because a decision needs the newest state.
+        Raises CommitUnknown if it is not known whether the commit took effect. After every error except CommitUnknown,
+        nothing is committed.
         """
         async with self._connection() as connection:
             transaction = Transaction(connection, self.sink)
@@ -355,8 +355,8 @@ async def _commit(connection: PooledConnection, opened: asyncpg.transaction.Tran
             raise
         COMMITS_UNKNOWN.inc()
         raise CommitUnknown from error
-    # A COMMIT that gave up waiting for its synchronous standby has succeeded with a warning. Our other COMMITs get no
-    # warning.
+    # A COMMIT that gave up waiting for its synchronous standby has succeeded with a warning. If a COMMIT of ours did
+    # not give up waiting, it gets no warning.
     if connection.warnings_heard != warnings_before:  # type: ignore[attr-defined]
         COMMITS_UNKNOWN.inc()
         raise CommitUnknown

@@ -30,8 +30,8 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["json", "console"]
 
 PREFIX: Final = "CURHAT_"
-# CURHAT_SECRET_KEY_FILE names a file that contains the value of CURHAT_SECRET_KEY. Every other secret also has a
-# variable with the suffix _FILE.
+# CURHAT_SECRET_KEY_FILE names a file that contains the value of CURHAT_SECRET_KEY. Every secret has a variable with the
+# suffix _FILE, not only the secret key.
 FILE_SUFFIX: Final = "_FILE"
 MIN_SECRET_KEY_BYTES: Final = 32
 VAPID_KEY_BYTES: Final = 32

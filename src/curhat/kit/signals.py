@@ -11,7 +11,8 @@ Channels:
     `deadlines`: a deadline is due now, so sleeping workers wake (deadlines).
     `mitra_changed`: the intent, capacity or load of some mitras changed (presence).
 
-The signal `mitra_changed` stays in the process that committed the change. All other signals go through Valkey.
+The signal `mitra_changed` stays in the process that committed the change. All signals except `mitra_changed` go through
+Valkey.
 """
 
 import asyncio
