@@ -26,9 +26,9 @@ RESOLVE_TIMEOUT_SECONDS: Final = 3.0
 # all other names together. A lookup occupies its thread until the system's resolver gives up, long after
 # RESOLVE_TIMEOUT_SECONDS.
 MAX_LOOKUPS_RUNNING: Final = 4
-# The push services of the browsers, with their subdomains. Each of these services gets its own places in the outbox.
-# Every other service works too, but all other services together share a few places. The last entry is for development,
-# because check_form refuses this name in production.
+# The push services of the browsers, with their subdomains. Each of these services gets its own places in the outbox. A
+# service that is not in KNOWN_SERVICES works too, but all these unknown services together share a few places. The last
+# entry is for development, because check_form refuses this name in production.
 KNOWN_SERVICES: Final = (
     "fcm.googleapis.com",
     "jmt17.google.com",
