@@ -132,7 +132,7 @@ class Cards:
 def _why_closed(row: ClosedRequest) -> CloseReason:
     """Return why a request closed.
 
-    A request can still be `offered` although its pairing was decided. The reason then follows from the outcome of the
+    If a request is still `offered` although its pairing was decided, the reason follows from the outcome of the
     pairing.
     """
     if row.request_status in ("rejected", "accepted"):

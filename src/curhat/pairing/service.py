@@ -145,7 +145,7 @@ async def lock(tx: Transaction, pairing_id: UUID) -> LockedPairing:
 async def reject(
     tx: Transaction, request_id: UUID, mitra_id: UUID, candidates: Sequence[UUID] | None
 ) -> None:
-    """Reject a request (offered → rejected). A targeted pairing then fails (3.5).
+    """Reject a request (offered → rejected). If the request belongs to a targeted pairing, the pairing fails (3.5).
 
     If all asked mitras have rejected a blast, and the blast can ask none of the `candidates`, the blast fails (2b.4).
     `candidates` are the mitras who can be asked, according to presence just before the transaction. If `candidates` is
@@ -355,8 +355,8 @@ async def withdraw(tx: Transaction, mitra_id: UUID, reason: CloseReason) -> None
 async def lock_failed(tx: Transaction, pairing_id: UUID, customer_id: UUID) -> LockedPairing:
     """Lock the customer's own pairing, for a fallback that the customer can still take or decline.
 
-    Raises NotFound, also for another customer's pairing. Raises FallbackDecided if the fallback was taken, declined
-    or never offered, or if the time to answer is over.
+    Raises NotFound if the pairing does not exist or belongs to another customer. Raises FallbackDecided if the fallback
+    was taken, declined or never offered, or if the time to answer is over.
     """
     pairing = await lock(tx, pairing_id)
     if pairing.customer_id != customer_id:
