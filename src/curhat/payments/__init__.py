@@ -22,7 +22,7 @@ Concurrency:
     changes the payment of an extension first locks the session.
 Relies on:
     The gateway charges at most once per key (gateway.py). If the result of a charge is unknown, we query the gateway by
-    the same key. We never send the charge under a new key.
+    the charge's key. We never send the charge under a new key.
     No transaction is open while a process calls the gateway. Before the call, the process arms the deadline
     `charge_answer` or `refund_answer`. If the process crashes during the call, a worker finishes the charge or the
     refund at this deadline.

@@ -221,8 +221,8 @@ async def lock(tx: Transaction, payment_id: UUID) -> LockedPayment:
 async def lock_own(tx: Transaction, payment_id: UUID, customer_id: UUID) -> LockedPayment:
     """Lock the row of this customer's own payment. This lock protects the whole journey.
 
-    Raises NotFound, also for another customer's payment and for the payment of an extension. No customer can confirm
-    or cancel the payment of an extension, because the extension decides the payment's status (5.4, 5.7).
+    Raises NotFound if the payment does not exist, belongs to another customer, or pays for an extension. No customer
+    can confirm or cancel the payment of an extension, because the extension decides the payment's status (5.4, 5.7).
     """
     payment = await lock(tx, payment_id)
     if payment.customer_id != customer_id or payment.purpose != "session":

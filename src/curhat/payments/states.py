@@ -29,8 +29,8 @@ STEPS: frozenset[tuple[PaymentStatus, PaymentStatus]] = frozenset(
     }
 )
 
-# `approved_late` means that the gateway took the money too late to pay for anything. The service refunds such a
-# charge.
+# `approved_late` means that the gateway took the money too late to pay for anything. The service refunds a charge with
+# the status `approved_late`.
 AttemptStatus = Literal["started", "approved", "declined", "approved_late"]
 
 # The reasons for which an operator must review a payment.

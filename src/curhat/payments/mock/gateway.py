@@ -153,7 +153,7 @@ class MockGateway:
     def _call_back_done(self, task: asyncio.Task[None]) -> None:
         self._running_callbacks.discard(task)
         if not task.cancelled() and task.exception() is not None:
-            # Our code failed to handle this answer, so the answer is lost. A query by key returns the same answer.
+            # Our code failed to handle this answer, so the answer is lost. A query by key returns the lost answer.
             log.warning("mock_gateway.call_back_failed", error=type(task.exception()).__name__)
 
     async def close(self) -> None:
