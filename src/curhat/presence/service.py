@@ -13,15 +13,15 @@ Guarantees:
     whom only push reaches, the correction takes up to PUSH_RECONCILE_INTERVAL_SECONDS.
 How it works:
     A frame from a mitra only sets a time in memory. `flush` reports to Valkey, in batches, which connections have
-    received a frame. Each report contains the age of the last frame and the time of the report. So a late
-    report does not make a lease longer, even if Valkey stops and runs the report later.
+    received a frame. Each report contains the age of the last frame and the time of the report. So a late report does
+    not make a lease longer, even if Valkey stops and runs the report later.
     After this process was stopped for a while, it reads frames that arrived long ago. The process treats these frames
     as if they arrived when the stop began. So a mitra who left during the stop is not connected.
     `reconcile` reports all connections of this process, applies the states of their mitras to Valkey, and tells the
     package pairing which of these mitras can be asked. `reconcile` repairs the effects of a lost signal or an outage.
-    No process holds a connection of a mitra whom only push reaches (1.1). So the workers read such mitras from
-    PostgreSQL. PostgreSQL stores each subscription, whether the subscription has failed, and the time when the app was
-    last seen.
+    No process holds a connection of a mitra whom only push reaches (1.1). So the workers read from PostgreSQL which
+    mitras only push reaches. PostgreSQL stores each subscription, whether the subscription has failed, and the time
+    when the app was last seen.
 Relies on:
     The hub's hooks call `opened`, `frame_received` and `closed` for every socket of a mitra. The hooks never reuse a
     connection id. The signal of each change that this process commits reaches `mitra_changed`. `run` runs in every
