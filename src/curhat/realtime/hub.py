@@ -1,8 +1,9 @@
 """The sockets of one process, and the frames that the process sends to them.
 
-A committed event arrives as a signal that contains its frame. If a socket has already sent the preceding event, the
-hub sends the frame immediately. Otherwise, the hub reads the missing events from PostgreSQL. Signals can be lost. So
-every 3 s the hub compares its streams with PostgreSQL, in bulk, and closes the sockets of invalid tokens.
+A committed event arrives as a signal that contains its frame. If a socket has already sent the preceding event, the hub
+sends the frame immediately. If the socket has not sent the preceding event, the hub reads the missing events from
+PostgreSQL. Signals can be lost. So every 3 s the hub compares its streams with PostgreSQL, in bulk, and closes the
+sockets of invalid tokens.
 
 The hub answers a hello in four steps.
 Step 1: The hub registers the socket in the user's feed.
@@ -477,7 +478,7 @@ class Hub:
     async def compare_heads(self) -> None:
         """Begin to read the missing events of each socket whose seq is lower than PostgreSQL's head.
 
-        After a failover, close every socket instead.
+        After a failover, do not read, but close every socket.
         """
         read = await queries.read_clock_and_timeline(self._database)
         self._set_clock(read.server_now)

@@ -20,7 +20,8 @@ from curhat.realtime import protocol
 from curhat.realtime.hooks import SocketHooks, SocketIdentity
 from curhat.realtime.metrics import CLOSES, FRAMES_SENT
 
-# The maximum length of a socket's queue. If a slow client lets the queue grow longer, the server closes the socket.
+# The maximum length of a socket's queue. If a slow client lets the queue exceed the maximum, the server closes the
+# socket.
 # The client can then resume.
 MAX_QUEUE_FRAMES: Final = 256
 MAX_QUEUE_BYTES: Final = 1024 * 1024
