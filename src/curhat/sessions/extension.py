@@ -269,8 +269,8 @@ async def charge_answered(
 ) -> tuple[ChargeOutcome | None, list[StreamEvent]]:
     """Record the gateway's answer to an extension's charge (charging → approved or charge_failed).
 
-    If the approval is in time, the session becomes longer. A later approval is refunded. Returns the effect on the
-    payment, and the events to append.
+    If the approval is in time, the session becomes longer. A charge that is approved too late is refunded. Returns the
+    effect on the payment, and the events to append.
     """
     session = await lock_session(tx, session_id)
     outcome = await payments.record_charge_answer(tx, key, answer)

@@ -290,7 +290,8 @@ async def _finish_ends(
     await presence.release_places(tx, [session.mitra_id for session in ended])
     told: list[StreamEvent] = []
     if open_extension_id is not None:
-        # Lock the extension after the mitra. The step that sets the toggle to offline locks in the same order.
+        # Lock the extension after the mitra. The step that sets the toggle to offline also locks the mitra before the
+        # extension.
         told += await extension.end_with_session(tx, open_extension_id)
     all_views = await _views(tx, session_ids)
     for views in all_views:
@@ -311,7 +312,10 @@ async def session_views(tx: Transaction, session_id: UUID) -> SessionViews:
 
 
 async def own_session(tx: Transaction, identity: Identity, session_id: UUID) -> SessionViews:
-    """Return a session of which this user is a member. Raises NotFound, also for a session of other users."""
+    """Return a session of which this user is a member.
+
+    Raises NotFound if the session does not exist or the user is not a member.
+    """
     views = await session_views(tx, session_id)
     if identity.user_id != (views.customer_id if identity.role == "customer" else views.mitra_id):
         raise NotFound
