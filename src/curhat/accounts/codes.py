@@ -18,8 +18,8 @@ MAX_TRIES_PER_CODE: Final = 5
 RESEND_SECONDS: Final = 30
 # The delays of one requester, by the number of its unused codes in the last 24 hours.
 REQUESTER_DELAYS: Final = Delays(free=5, first_seconds=RESEND_SECONDS, max_seconds=3600)
-# The delays that all strangers together cause for one phone number. One stranger alone never reaches these delays,
-# because REQUESTER_DELAYS stop the stranger earlier.
+# The delays that all strangers together cause for one phone number. A single stranger never reaches STRANGERS_DELAYS,
+# because the stranger reaches REQUESTER_DELAYS first.
 STRANGERS_DELAYS: Final = Delays(free=35, first_seconds=RESEND_SECONDS, max_seconds=3600)
 # Limits the cost of the codes of one person who signs in repeatedly.
 MAX_USED_CODES_PER_HOUR: Final = 30
