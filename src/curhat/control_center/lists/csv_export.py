@@ -1,8 +1,8 @@
 """Converts list items to lines of CSV (decision 0079).
 
 The lines open correctly in a spreadsheet program whose language is Indonesian. The separator is a semicolon, because a
-comma is the Indonesian decimal sign. The file begins with a byte order mark. Without this mark, Excel does not read
-UTF-8. Times are in Jakarta time, in a format that every spreadsheet recognises.
+comma is the Indonesian decimal sign. The file begins with a byte order mark. Without the byte order mark, Excel does
+not read UTF-8. Times are in Jakarta time, in a format that every spreadsheet recognises.
 """
 
 import csv

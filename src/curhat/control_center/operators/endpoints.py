@@ -57,8 +57,8 @@ Outcome = TypeVar("Outcome")
 
 OPERATORS: Final = ["operators"]
 
-# The refusals that every operation of the Control Center declares. The second tuple is for the operations with an
-# Idempotency-Key.
+# The refusals that every operation of the Control Center declares. Operations with an Idempotency-Key declare
+# OPERATOR_WITH_KEY.
 OPERATOR_SIGNED_IN: Final = (*SIGNED_IN, TotpEnrolmentRequired, PasswordChangeRequired)
 OPERATOR_WITH_KEY: Final = (*WITH_KEY, TotpEnrolmentRequired, PasswordChangeRequired)
 # An operator needs no second factor for the operations of the operator's own account.

@@ -48,8 +48,8 @@ _hasher: Final = PasswordHasher.from_parameters(RFC_9106_LOW_MEMORY)
 _UNKNOWN_OPERATOR_HASH: Final = (
     "$argon2id$v=19$m=65536,t=3,p=4$xzAoquMYqm12rN7/RCx6Gw$UX8lWuooFI7w7bZp1he4/0pydGz+AKDPvJoZlyn1Hzo"
 )
-# At most MAX_STRANGERS_CHECKS checks of strangers' passwords wait or run at the same time. With this limit, a stranger
-# waits for at most about two seconds.
+# At most MAX_STRANGERS_CHECKS checks of strangers' passwords wait or run at the same time. With MAX_STRANGERS_CHECKS, a
+# stranger waits for at most about two seconds.
 MAX_STRANGERS_CHECKS: Final = 20
 
 
