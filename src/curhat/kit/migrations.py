@@ -24,7 +24,7 @@ import asyncpg
 
 from curhat.kit.database import Connection
 
-# Nothing else in this database is allowed to use this key for an advisory lock. The value of the key has no meaning.
+# Only this module is allowed to use _ADVISORY_LOCK as the key of an advisory lock. The value of the key has no meaning.
 _ADVISORY_LOCK: Final = 4_207_193_501
 _LOCK_POLL_SECONDS: Final = 0.1
 # A migration sometimes has to wait for a lock that a long transaction holds. While the migration waits, every later

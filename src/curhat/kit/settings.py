@@ -99,8 +99,8 @@ class Settings:
     # The port of /livez, /readyz, /status and /metrics. None means the default, see `operations_port_of`.
     operations_host: str
     operations_port: int | None
-    # How long a stopping server answers `/livez` with 503 before the server closes anything. A proxy needs this time to
-    # notice the 503.
+    # How long a stopping server answers `/livez` with 503 before the server closes anything. A proxy needs
+    # `drain_notice_seconds` to notice the 503.
     drain_notice_seconds: int
     data_dir: Path
     # None means an embedded server. Only development has embedded servers.
@@ -152,7 +152,7 @@ class Settings:
     address_requests_per_minute: int
     address_codes_per_hour: int
     address_password_tries_per_hour: int
-    # A refund above this limit needs the approval of a second operator.
+    # A refund above `refund_approval_limit_rp` needs the approval of a second operator.
     refund_approval_limit_rp: int
     database_pool_size: int
     log_level: LogLevel
