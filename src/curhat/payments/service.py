@@ -35,7 +35,7 @@ PAYMENT_EXPIRY = "payment_expiry"
 CHARGE_ANSWER = "charge_answer"
 REFUND_ANSWER = "refund_answer"
 
-# The gateway's status for an unknown key. We also store this text as the attempt's reason.
+# The gateway's status for an unknown key. We also store NOT_FOUND as the attempt's reason.
 NOT_FOUND = "not_found"
 
 # The reason of a refund that we took back, because the gateway had carried out an earlier refund of the same charge.
@@ -70,8 +70,8 @@ OPENING_LIMITS: Final[dict[Purpose, OpeningLimit]] = {
 }
 MAX_CONFIRMATIONS = 20
 CONFIRMATIONS_WINDOW_SECONDS = 3600
-# Only the newest payments of a customer can have a confirmation within the window. These are at most 60 payments that
-# were opened within the window, and one payment that was opened before the window.
+# Only the newest payments of a customer can have a confirmation within the window. The newest payments are at most 60
+# payments that were opened within the window, and one payment that was opened before the window.
 MAX_CONFIRMED_PAYMENTS = 61
 
 

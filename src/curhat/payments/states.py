@@ -11,8 +11,8 @@ PaymentStatus = Literal[
 STEPS: frozenset[tuple[PaymentStatus, PaymentStatus]] = frozenset(
     {
         ("pending", "confirming"),
-        # A trial takes this step, because a trial is not charged. A payment also takes this step if the gateway first
-        # declines an attempt and then approves the same attempt.
+        # A trial goes directly from pending to confirmed, because a trial is not charged. A payment does so too if the
+        # gateway first declines an attempt and then approves the same attempt.
         ("pending", "confirmed"),
         ("pending", "abandoned"),
         ("pending", "expired"),
