@@ -175,7 +175,7 @@ class Presence:
         self._to_refresh: set[UUID] = set()
         self._refresh_wanted = asyncio.Event()
 
-    # Queries. Each of these methods except `view` raises PresenceUnknown when Valkey does not answer.
+    # Queries. Each query except `view` raises PresenceUnknown when Valkey does not answer.
 
     async def ask_candidates(self) -> list[UUID]:
         """Return every mitra who can be asked now (1.1)."""
@@ -373,7 +373,7 @@ class Presence:
     def _arrival(self) -> float:
         """Return the latest possible arrival time of the frame that is read now.
 
-        After a pause, this time is the beginning of the pause.
+        After a pause, the latest possible arrival time is the beginning of the pause.
         """
         now = time.monotonic()
         if now < self._old_until:

@@ -100,8 +100,8 @@ class FrameAges(NamedTuple):
     """The times of the frames of one connection, as Valkey knows them, in seconds before now.
 
     `last_frame` is the time of the last frame. `heard_since` is the time since which frames came without a gap of
-    MITRA_HEARD_SECONDS. `present_since` is the time since which the mitra was present. During this time, no gap between
-    two connections was as long as COME_BACK_SECONDS.
+    MITRA_HEARD_SECONDS. `present_since` is the time since which the mitra was present. Since `present_since`, no gap
+    between two connections was as long as COME_BACK_SECONDS.
     """
 
     last_frame: float
@@ -198,7 +198,10 @@ class PresenceStore:
         return ages
 
     async def customers_seen(self, customer_ids: Sequence[UUID], for_seconds: float) -> None:
-        """Treat these customers as connected for `for_seconds` from now. A later call replaces this time."""
+        """Treat these customers as connected for `for_seconds` from now.
+
+        A later call for a customer overrides an earlier call.
+        """
         for batch in _batches(customer_ids):
             arguments: list[str | int] = [int(for_seconds * 1000), *map(str, batch)]
             await self._call("customers_seen", [], arguments, CUSTOMERS_KEY)
