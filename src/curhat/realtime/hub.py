@@ -9,7 +9,7 @@ The hub answers a hello in four steps.
 Step 1: The hub registers the socket in the user's feed.
 Step 2: The hub reads the head and the missed events from PostgreSQL, and sends the welcome and the missed events.
 Step 3: The hub reads and sends newer events until `socket.seq` is at `feed.head`. A signal can increase `feed.head`.
-Step 4: The hub sets `socket.phase` to `live`. From then on, the hub sends the frame of each signal immediately.
+Step 4: The hub sets `socket.phase` to `live`. After step 4, the hub sends the frame of each signal immediately.
 The hub must not await between the last check of step 3 and step 4. Otherwise, a signal could increase `feed.head` while
 the socket is not live. The socket would then become live without the signal's event.
 """
