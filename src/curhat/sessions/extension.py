@@ -14,7 +14,7 @@ Guarantees:
 Concurrency:
     Every step first locks the session. The step that sets the toggle to offline is an exception, because this step
     already holds the lock of the mitra's row.
-    Step 1: The step sets `mitra_went_offline` on the pending extensions. From then on, nobody can approve these
+    Step 1: The step sets `mitra_went_offline` on the pending extensions. After step 1, nobody can approve these
     extensions.
     Step 2: A worker locks the sessions of these extensions and rejects the extensions, in another transaction.
     A decision checks `mitra_went_offline`, so each decision locks the session and then the extension.
@@ -116,7 +116,7 @@ async def request(
         await realtime.append(tx, await _decided_events(tx, locked))
         return await extension_view(tx, opened.id)
     await deadlines.arm(tx, EXTENSION_WINDOW, opened.id, deadline_at)
-    # If the mitra's socket closed just before this step, a worker checks the reconnection only at this deadline.
+    # If the mitra's socket closed just before this step, a worker checks the reconnection only at EXTENSION_PRESENCE.
     check_at = session.now + timedelta(seconds=PRESENCE_CHECK_SECONDS)
     await deadlines.arm(tx, EXTENSION_PRESENCE, opened.id, check_at)
     view = await extension_view(tx, opened.id)
@@ -203,9 +203,9 @@ async def window_over(
 def _was_connected(extension: LockedExtension, frames: Frames) -> bool:
     """Return whether the frames on one connection show that the mitra was connected at the deadline (5.6, 5.8).
 
-    Two conditions must hold. First, a frame came shortly before the deadline, after the request. If the last frame came
-    after the deadline, frames came without a gap from a time before the deadline. Second, whenever the mitra's socket
-    closed after the request, the mitra came back in time.
+    Two conditions must hold. First, a frame must have come shortly before the deadline and after the request. If the
+    last frame came after the deadline, frames must have come without a gap since a time before the deadline. Second,
+    whenever the mitra's socket closed after the request, the mitra must have come back in time.
     """
     heard_after = max(extension.deadline_at - HEARD_WITHIN, extension.requested_at)
     was_heard = frames.heard_since <= extension.deadline_at and frames.last_at > heard_after

@@ -99,7 +99,7 @@ class Pace:
             sent.extend(kept)
 
     def _forget_before(self, at: float) -> None:
-        """Forget people without a message since `at`. The work is proportional to the number of these people."""
+        """Forget people without a message since `at`. The work is proportional to the number of forgotten people."""
         while self._people:
             sender, sent = next(iter(self._people.items()))
             if sent and sent[0].at >= at:

@@ -36,7 +36,7 @@ from curhat.sessions.schemas import (
 )
 from curhat.sessions.states import CUT_SHORT, OPENS_A_CASE, EndReason
 
-# Deadline kind. The accept that starts a session also arms this deadline.
+# Deadline kind. The accept that starts a session also arms SESSION_END.
 SESSION_END = extension.SESSION_END
 
 # This id is greater than every message id, so a page that begins before this id is the first page.
