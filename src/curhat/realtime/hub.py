@@ -259,7 +259,10 @@ class Hub:
         SOCKETS_OPEN.labels(role=role).dec()
 
     def allows_hello(self, socket: Socket) -> bool:
-        """Count a hello. Returns False if the socket, or the person with all sockets, has said hello too often."""
+        """Count a hello.
+
+        Returns False if the socket, or all sockets of the person together, have said hello too often.
+        """
         is_within = self._hellos.add(socket.owner.identity, 1) <= MAX_HELLOS_PER_PERSON
         return socket.allows_hello() and is_within
 

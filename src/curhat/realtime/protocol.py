@@ -15,15 +15,15 @@ How the client and the server keep in step:
     `resumed: false`, although the client did not say hello.
     If the server cannot read a frame, it answers with `error` and the code `validation_failed`, and changes nothing.
 Close codes:
-    4401  signed out
-    4408  no hello within 5 s, or no frame for 2 minutes
-    4409  the client reads too slowly; it says hello again
-    4413  a frame over 64 KiB
-    4429  the client sends too fast, says hello too often, or is the person's oldest socket of more than 10
-    1007  a text frame that is not UTF-8
-    1012  the server restarts; the client connects again after a random wait
-    1013  PostgreSQL or Valkey does not answer; the client connects again after a random wait
-    1011  a fault of the server
+    Code 4401: the user is signed out.
+    Code 4408: the client sent no hello within 5 s, or no frame for 2 minutes.
+    Code 4409: the client reads too slowly. The client connects again and says hello.
+    Code 4413: the client sent a frame over 64 KiB.
+    Code 4429: the client sends too fast, says hello too often, or is the person's oldest socket of more than 10.
+    Code 1007: the client sent a text frame that is not UTF-8.
+    Code 1012: the server restarts. The client connects again after a random wait.
+    Code 1013: PostgreSQL or Valkey does not answer. The client connects again after a random wait.
+    Code 1011: the server has a fault.
 """
 
 from collections.abc import Mapping
