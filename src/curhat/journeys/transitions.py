@@ -132,9 +132,8 @@ class Transitions:
     async def _check_extension_presence(self, tx: Transaction, due: Sequence[Deadline]) -> None:
         """Reject the extensions of mitras who have not reconnected in time (5.6).
 
-        If presence is unknown, do nothing. The deadline of the extension's window then decides. Even if this check is
-        late, or if no process noticed the closed socket, the transition of the window notices a mitra who came back too
-        late.
+        If presence is unknown, do nothing. The deadline of the extension's window then decides. If this check is late
+        or never happens, the transition of the window still notices a mitra who came back too late.
         """
         mitra_ids = await extension.mitras_of(tx, [deadline.entity_id for deadline in due])
         connected = await self._connected_mitras(mitra_ids)

@@ -120,7 +120,7 @@ class PresenceStore:
     """The presence keys in Valkey. All processes share them. Every method raises PresenceUnknown if Valkey fails."""
 
     def __init__(self, client: "valkey.asyncio.Valkey") -> None:
-        # Typed here, because the client's own signature has no types.
+        # This annotation types the method, because the client's own signature has no types.
         self._execute: Callable[..., Awaitable[Any]] = client.execute_command
         # The operations that are failing, each with the time of its first failure. We log when an outage begins and
         # when it ends.
