@@ -16,7 +16,7 @@ MAX_TRIES_PER_CODE: Final = 5
 # codes also limits the guesses. So wrong tries of one person never block another person's code. Decision 0072 computes
 # what these limits allow.
 RESEND_SECONDS: Final = 30
-# The delays of one requester, by the number of its unused codes in the last 24 hours.
+# The delays of one requester, which grow with the number of its unused codes in the last 24 hours.
 REQUESTER_DELAYS: Final = Delays(free=5, first_seconds=RESEND_SECONDS, max_seconds=3600)
 # The delays that all strangers together cause for one phone number. A single stranger never reaches STRANGERS_DELAYS,
 # because the stranger reaches REQUESTER_DELAYS first.

@@ -1,4 +1,4 @@
-"""Converts phone numbers that people typed or pasted to E.164. Masks phone numbers for display."""
+"""Converts to E.164 the phone numbers that people typed or pasted. Masks phone numbers for display."""
 
 import contextlib
 import re

@@ -763,7 +763,7 @@ class Authenticator:
         return None
 
     async def signed_out(self, held: Sequence[SocketIdentity]) -> set[bytes]:
-        """Return the digests of the sockets' tokens that are revoked or expired, or whose owner is suspended."""
+        """Return the digests of the tokens in `held` that are revoked or expired, or whose owner is suspended."""
         digests = {socket.token_digest for socket in held}
         admitting = await queries.find_admitting_tokens(
             self._database, digests=list(digests), fresh_seconds=TOKEN_FRESH_SECONDS
