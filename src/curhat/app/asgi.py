@@ -41,7 +41,7 @@ class Server:
     """
 
     def __init__(self, settings: Settings, should_stop: Callable[[], bool] = lambda: False) -> None:
-        """Make the application. `should_stop` returns True if the process must stop before its start has ended."""
+        """Make the application. `should_stop` returns True if the process was told to stop during its start."""
         self._settings = settings
         self._should_stop = should_stop
         self.stopped_while_waiting = False

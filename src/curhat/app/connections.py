@@ -239,7 +239,10 @@ class BoundedHttp(HttpToolsProtocol):
         return self._in_head and not self._head_bytes
 
     def _update_wait(self) -> None:
-        """Decide what the connection waits for. `_wait_for_reader` decides on the wait `reader`."""
+        """Decide what the connection waits for.
+
+        `_wait_for_reader` decides whether the connection is in the wait `reader`.
+        """
         if self._refused:
             return
         cycle = self._latest_request()
