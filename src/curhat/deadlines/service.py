@@ -103,7 +103,7 @@ async def arm_each(tx: Transaction, kind: str, armed: Sequence[tuple[UUID, datet
 async def arm_now(tx: Transaction, kind: str, entity_id: UUID) -> None:
     """Make a worker run the transition of `kind` for `entity_id` as soon as this transaction is committed.
 
-    Use this function for a change that must lock rows earlier in the lock order than the rows that this transaction has
+    Use this function for a change to rows that come earlier in the lock order than the rows that this transaction has
     locked. The change then runs in its own transaction. The new deadline never replaces an older deadline. Perhaps the
     older deadline's transition is already running, and has missed this transaction's changes. `arm_now` also signals
     the workers. A lost signal delays the deadline by at most MAX_SLEEP_SECONDS.
