@@ -262,7 +262,7 @@ def _function(statement: Statement) -> str:
 
 
 async def generate(files: list[QueriesFile]) -> dict[Path, str]:
-    """Return the text of every module, by its path. Raises StatementError."""
+    """Return a map from the path of every module to the module's text. Raises StatementError."""
     async with migrated_database() as (_, connection):
         await prepare(connection, files)
     return {file.module: render(file) for file in files}

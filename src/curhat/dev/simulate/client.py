@@ -82,7 +82,8 @@ class RunState:
         # Set when no work of the run is in flight any more. Each person then compares the devices for the last time,
         # and disconnects.
         self.over = asyncio.Event()
-        # Maps the client_message_id of each chat message that the other side does not show yet to its sender and time.
+        # The sender and the time of each chat message that the other side does not show yet. The keys are
+        # client_message_ids.
         self.sent: dict[str, tuple[Role, float]] = {}
         # At the end, all people compare their devices at the same moment, so a limit protects the server.
         self.last_comparisons = asyncio.Semaphore(8)
@@ -399,8 +400,8 @@ class Device:
         self._hello_under_way = False
         self._deaf = False
         self._changed = asyncio.Event()
-        # Maps the client_message_id of each message that was sent over the socket and has no answer yet to the future
-        # answer.
+        # The future answer to each message that was sent over the socket and has no answer yet. The keys are
+        # client_message_ids.
         self._answers: dict[str, asyncio.Future[Data]] = {}
 
     def is_live(self) -> bool:
