@@ -271,7 +271,7 @@ class Database:
             return await connection.execute(query, *arguments)
 
     async def is_read_only(self) -> bool:
-        """Return whether the server of the connections cannot write, such as an old primary after a failover.
+        """Return whether the connected server cannot write, as an old primary cannot after a failover.
 
         If the server cannot write, replace the connections.
         """
@@ -371,8 +371,8 @@ def _is_closed(connection: PooledConnection) -> bool:
 
 def _is_refused_commit(error: Exception) -> bool:
     """Return whether PostgreSQL itself reported that it rolled the transaction back."""
-    # The class 08 comes from asyncpg when the connection breaks. A server that shuts down reports 57P, perhaps after
-    # the commit, while the server waits for its standby.
+    # The class 08 comes from asyncpg when the connection breaks. A server that shuts down while it waits for its
+    # standby reports 57P, perhaps after the commit.
     return isinstance(error, asyncpg.PostgresError) and not (error.sqlstate or "").startswith(("08", "57P"))
 
 

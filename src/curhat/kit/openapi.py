@@ -44,7 +44,7 @@ _CODES: Final = "`code`: "
 # The refusals of every operation that needs a sign-in. An operation for mitras also refuses a suspended mitra.
 SIGNED_IN = (Unauthenticated, Forbidden, TooManyRequests)
 MITRA_SIGNED_IN = (*SIGNED_IN, Suspended)
-# The further refusals of every operation with an Idempotency-Key.
+# The refusals that an Idempotency-Key adds to those of an operation.
 _KEY = (ValidationFailed, IdempotencyKeyMissing, IdempotencyKeyReused, IdempotencyInProgress)
 WITH_KEY = (*SIGNED_IN, *_KEY)
 MITRA_WITH_KEY = (*MITRA_SIGNED_IN, *_KEY)
