@@ -428,7 +428,7 @@ async def expire(tx: Transaction, payment_ids: Sequence[UUID]) -> dict[UUID, Pur
     """Expire the payments whose `expires_at` has passed (pending → expired, 2a.5).
 
     A payment whose confirmation began in time does not expire. Locks the payments. Returns a map from the id of each
-    payment that expired to the payment's purpose.
+    expired payment to the payment's purpose.
     """
     pending = await queries.expire_payments(tx, payment_ids=payment_ids)
     expired = {payment.id: payment.purpose for payment in pending if payment.is_expired}
