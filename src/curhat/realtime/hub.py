@@ -75,7 +75,7 @@ MAX_READS_RUNNING: Final = 4
 # A shutdown closes DRAINED_PER_SECOND sockets per second. The clients of closed sockets immediately say hello to the
 # other servers.
 DRAINED_PER_SECOND: Final = 1_000
-# If a process has many sockets, a shutdown closes the sockets faster, so that the closing takes at most
+# If a process has many sockets, a shutdown closes more than DRAINED_PER_SECOND, so that the closing takes at most
 # MAX_DRAIN_SECONDS.
 MAX_DRAIN_SECONDS: Final = 10.0
 DRAIN_STEP_SECONDS: Final = 0.05
