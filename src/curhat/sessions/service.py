@@ -125,7 +125,10 @@ async def send_messages(
 async def _refuse_fast_senders(
     tx: Transaction, outgoing: Sequence[OutgoingMessage], lock_timeout: str | None
 ) -> dict[int, SendOutcome]:
-    """Return a map from the index of each message that exceeds a limit of its sender to the refusal (X.13)."""
+    """Return the refusals of the messages that exceed a limit of their sender (X.13).
+
+    The keys are indexes in `outgoing`.
+    """
     fast = sorted(
         {message.sender for message in outgoing if message.is_fast},
         key=lambda each: (each.role, each.user_id),
