@@ -27,7 +27,7 @@ _ZONE_NAME: Final = "WIB"
 # different separator. In a spreadsheet with a different separator, a new cell can begin after each comma, semicolon,
 # tab or line break in a text.
 _FORMULA: Final = re.compile(r'(?:^|(?<=[,;\t\r\n]))(?="*[=+\-@\uff1d\uff0b\uff0d\uff20])|^(?=[\t\r\n])')
-# A spreadsheet would show these texts as another number or as a date: 007, 1e5, 3-4, 12.30, and long numbers.
+# A spreadsheet would show these texts as a different number or as a date: 007, 1e5, 3-4, 12.30, and long numbers.
 _MISREAD: Final = re.compile(r"0\d+|\d+[eE][+-]?\d+|\d{16,}|\d{1,4}([-/.,: ]\d{1,4})+")
 
 
