@@ -1,8 +1,8 @@
 """A simulated person and their devices. The devices lose the network, reconnect and resume.
 
-The person compares what the devices show with `/state`. The tally counts everything that must not happen as a fault.
-Examples of faults are a gap in a stream, and a device that differs from a fresh snapshot. Two different answers to one
-Idempotency-Key, and an answer that the contract does not allow, are also faults.
+The person compares what the devices show with `/state`. Whenever something happens that must not happen, the tally
+counts a fault. Examples of faults are a gap in a stream, and a device that differs from a fresh snapshot. Two different
+answers to one Idempotency-Key, and an answer that the contract does not allow, are also faults.
 """
 
 import asyncio

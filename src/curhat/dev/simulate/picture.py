@@ -46,7 +46,7 @@ class Picture:
         raise NotImplementedError
 
     def running(self) -> Mapping[str, Data]:
-        """The running sessions, by id."""
+        """A map from the id of each running session to the session."""
         raise NotImplementedError
 
     def streamed(self) -> Data:
