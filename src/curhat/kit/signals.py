@@ -43,7 +43,7 @@ SEND_TIMEOUT_SECONDS = 1.0
 # If the subscription gets no message for MAX_SILENCE_SECONDS, the process pings Valkey. If Valkey does not answer the
 # ping within MAX_SILENCE_SECONDS, the process treats the subscription as lost.
 MAX_SILENCE_SECONDS = 5.0
-# How long the process waits before it tries again to subscribe, while Valkey is away.
+# The pause between two tries to subscribe while Valkey is away.
 RECONNECT_INTERVAL_SECONDS = 0.5
 PREFIX = "curhat:signal:"
 
