@@ -88,8 +88,8 @@ class Outbox:
         self._is_stopping = False
         self._tasks: set[asyncio.Task[None]] = set()
         IN_FLIGHT.set_function(self._tasks.__len__)
-        # `_sending` counts the messages on their way, by push service. `_silent` has the services whose last message
-        # timed out.
+        # `_sending` counts the messages that are on their way to each push service. `_silent` has the services whose
+        # last message timed out.
         self._sending: Counter[str] = Counter()
         self._silent: set[str] = set()
         SILENT.set_function(self._silent.__len__)
