@@ -10,8 +10,8 @@ Guarantees:
     the time of Valkey's clock at which the call was sent, and ages count from this time.
 Relies on:
     Availability versions never decrease. After a failover or a restore to an earlier time, PostgreSQL has a new
-    timeline, and its versions are higher. A restored dump can contain lower versions, so empty Valkey after the restore
-    of a dump.
+    timeline, and its versions are higher than all versions of the old timeline. A restored dump can contain lower
+    versions, so empty Valkey after the restore of a dump.
 """
 
 import asyncio
