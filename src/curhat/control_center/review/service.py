@@ -176,7 +176,9 @@ async def approve_refund(
 
 
 async def retry_refund(tx: Transaction, operator: SignedInOperator, case_id: UUID) -> None:
-    """Request failed refunds again, with new keys for the gateway. Raises NotFound, RefundNotFailed.
+    """For each refund that failed, request the refund again, with a new key for the gateway.
+
+    Raises NotFound, RefundNotFailed.
 
     Repeats each refused refund that an operator decided, in this round of the case or in an earlier round.
     """
