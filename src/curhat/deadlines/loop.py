@@ -46,8 +46,8 @@ PARKED_LOOK_SECONDS = 10.0
 AWAY_RETRY_SECONDS = 1.0
 # How many calls to external services one worker makes at the same time for the deadlines of one kind.
 MAX_FOLLOW_UPS_RUNNING = 20
-# How many calls of one kind wait for a place. The worker drops a further call, because the worker repeats each call at
-# a later deadline.
+# How many calls of one kind wait for a place. If more calls come, the worker drops them, because the worker repeats
+# each call at a later deadline.
 MAX_FOLLOW_UPS_WAITING = 200
 # The timeout of one call. If a call is lost, the worker repeats the call at a later deadline.
 FOLLOW_UP_TIMEOUT_SECONDS = 5.0
