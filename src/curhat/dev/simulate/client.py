@@ -1,6 +1,6 @@
 """A simulated person and their devices. The devices lose the network, reconnect and resume.
 
-The person compares what the devices show with `/state`. Whenever something happens that must not happen, the tally
+The person compares the picture of each device with `/state`. Whenever something happens that must not happen, the tally
 counts a fault. Examples of faults are a gap in a stream, and a device that differs from a fresh snapshot. Two different
 answers to one Idempotency-Key, and an answer that the contract does not allow, are also faults.
 """

@@ -28,8 +28,8 @@ MAX_CONFIRMATIONS: Final = 6
 MAX_LATE_SECONDS: Final = 15.0
 # The gateway can take CHARGE_TIMEOUT_SECONDS to charge for an extension.
 CHARGE_TIMEOUT_SECONDS: Final = 30.0
-# If a customer's plan is to ignore the popup, the customer lets a popup expire that expires within
-# MAX_POPUP_WAIT_SECONDS. If the popup expires later than that, the customer declines the fallback.
+# A customer whose plan is to ignore a popup lets the popup expire if at most MAX_POPUP_WAIT_SECONDS are left. If more
+# time is left, the customer declines the fallback.
 MAX_POPUP_WAIT_SECONDS: Final = 75.0
 # A customer who has received no event for ASK_AFTER_SECONDS asks the server.
 ASK_AFTER_SECONDS: Final = 5.0
