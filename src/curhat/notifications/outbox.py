@@ -38,8 +38,8 @@ MAX_MESSAGES_PER_CLAIM: Final = 25
 # sends 250 to 500 messages per second to this service.
 MAX_SENDS_PER_SERVICE: Final = 25
 # If the last message to a service timed out, MAX_SENDS_TO_DOUBTFUL_SERVICE is the service's limit until the service
-# answers again. MAX_SENDS_TO_DOUBTFUL_SERVICE is also the limit for all services together that are not KNOWN_SERVICES.
-# A client chooses the endpoints, so a few people could name any number of silent hosts.
+# answers again. MAX_SENDS_TO_DOUBTFUL_SERVICE also limits the sum over all services that are not KNOWN_SERVICES. A
+# client chooses the endpoints, so a few people could name any number of silent hosts.
 MAX_SENDS_TO_DOUBTFUL_SERVICE: Final = 5
 # The name that `claim_messages` gives to the services that are not KNOWN_SERVICES.
 OTHER_SERVICES: Final = "other"
