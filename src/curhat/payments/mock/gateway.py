@@ -104,7 +104,10 @@ class MockGateway:
             self._start(call_back, 0, times=2)
 
     def read_webhook(self, headers: Mapping[str, str], body: bytes) -> Webhook | None:
-        """Read a body such as {"event": "charge", "key": "…"}. Other events do not concern Curhat."""
+        """Read a body such as {"event": "charge", "key": "…"}.
+
+        Events other than `charge` and `refund` do not concern Curhat.
+        """
         given = headers.get(WEBHOOK_TOKEN_HEADER, "")
         if self._webhook_token is None or not hmac.compare_digest(
             given.encode(), self._webhook_token.encode()
