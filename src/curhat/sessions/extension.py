@@ -7,8 +7,8 @@ Guarantees:
     An extension is decided once. The mitra decides, or the default action decides if the mitra does not answer in time.
     If the mitra is not connected or the session ended, the extension is rejected.
     An approved extension is charged once. A rejected extension is never charged. The gateway has CHARGE_TIMEOUT_SECONDS
-    to approve the charge. If the gateway approves the charge later than that, the service refunds the charge. After an
-    approval in time, the session's new end is the old end plus the extension's duration.
+    to approve the charge. If the gateway approves the charge after CHARGE_TIMEOUT_SECONDS, the service refunds the
+    charge. After an approval in time, the session's new end is the old end plus the extension's duration.
     While an extension is open, the session does not end by time. When the extension closes, the deadline of the
     session's end is armed again.
 Concurrency:
