@@ -128,8 +128,8 @@ EXCEPTIONS: Reasons = {
     },
 }
 
-# The next list has entries of this form for tables of a higher package. A lower package should not depend on a higher
-# package, so this list stays short.
+# UPWARD has the form of EXCEPTIONS, but lists tables of a higher package. A lower package should not depend on a higher
+# package, so UPWARD stays short.
 UPWARD: Reasons = {}
 
 _SAVES_A_ROUND_TRIP = "one statement instead of two saves a round trip while the journey is locked"
