@@ -55,7 +55,7 @@ WITH limits AS MATERIALIZED (
     SELECT sent.id, sent.sent_at, locked.customer_id, locked.mitra_id, row_number() OVER (ORDER BY sent.id) AS number,
         format('{"id":"%s","session_id":"%s","client_message_id":%s,"sender":"%s","text":%s,"sent_at":"%s","read_at":null}',
             sent.id, sent.session_id, to_json(sent.client_message_id), sent.sender, to_json(sent.text),
-            to_char(sent.sent_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')) AS data
+            replace(to_char(sent.sent_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), '.000000Z', 'Z')) AS data
     FROM insert_messages AS sent
     JOIN locked_sessions AS locked ON locked.id = sent.session_id
 ), told AS MATERIALIZED (

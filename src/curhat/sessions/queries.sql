@@ -53,7 +53,8 @@ WITH limits AS MATERIALIZED (
         -- The same text as that of the struct Message (test_sessions_messages.py compares them).
         format('{"id":"%s","session_id":"%s","client_message_id":%s,"sender":"%s","text":%s,"sent_at":"%s","read_at":null}',
             sent.id, sent.session_id, to_json(sent.client_message_id), sent.sender, to_json(sent.text),
-            to_char(sent.sent_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')) AS data
+            -- Like the struct's encoder, leave out a fraction of zero.
+            replace(to_char(sent.sent_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), '.000000Z', 'Z')) AS data
     FROM insert_messages AS sent
     JOIN locked_sessions AS locked ON locked.id = sent.session_id
 ), told AS MATERIALIZED (
