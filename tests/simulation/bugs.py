@@ -67,6 +67,7 @@ CASE_ROUNDS = "tests/control_center/test_case_rounds.py"
 GIVING_UP = "tests/journeys/test_giving_up.py"
 JOURNEY_RACES = "tests/races/test_journey_races.py"
 HELD = "tests/races/test_held_deadlines.py"
+PUSH_OUTCOMES = "tests/notifications/test_push_outcomes.py"
 SILENCE = f"{EXTENSION}::test_silence_charges_only_if_the_mitra_was_heard_shortly_before_the_deadline"
 AT_DEADLINE = f"{EXTENSION}::test_silence_charges_only_if_the_mitra_was_connected_at_the_deadline_itself"
 STOPPED_DECISION = (
@@ -1027,6 +1028,36 @@ BUGS: tuple[Bug, ...] = (
         "a message arms no deadline of push",
         [SIMULATION],
         schema="DROP TRIGGER messages_sent_push ON messages",
+    ),
+    Bug(
+        "a failed search arms no deadline of push",
+        [PUSH_OUTCOMES],
+        schema="DROP TRIGGER payments_unserved_push ON payments",
+    ),
+    Bug(
+        "an offered fallback arms no deadline of push",
+        [PUSH_OUTCOMES],
+        schema="DROP TRIGGER pairings_fallback_push ON pairings",
+    ),
+    Bug(
+        "a refund arms no deadline of push",
+        [PUSH_OUTCOMES],
+        schema="DROP TRIGGER refunds_done_push ON refunds",
+    ),
+    Bug(
+        "a push asks for an answer that was given already",
+        [PUSH_OUTCOMES],
+        in_statement(journey_queries, "filter_open_fallbacks", " AND fallback_status = 'open'", ""),
+    ),
+    Bug(
+        "a worker claims push messages of kinds that it does not know",
+        [PUSH_OUTCOMES],
+        in_statement(
+            push_queries,
+            "claim_messages",
+            "push_messages.kind = ANY (@kinds::text[])",
+            "'' <> ALL (@kinds::text[])",
+        ),
     ),
     Bug(
         "a push that has arrived is sent again",
