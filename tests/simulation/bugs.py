@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from curhat.accounts import cookies, service
 from curhat.accounts import queries as accounts
-from curhat.accounts import service
 from curhat.app import worker
 from curhat.control_center.operators import queries as operators
 from curhat.control_center.operators import throttle
@@ -66,6 +66,7 @@ GATEWAY_ALERTS = "tests/control_center/test_gateway_alerts.py"
 CASE_ROUNDS = "tests/control_center/test_case_rounds.py"
 GIVING_UP = "tests/journeys/test_giving_up.py"
 JOURNEY_RACES = "tests/races/test_journey_races.py"
+COOKIES = "tests/unit/test_accounts_cookies.py"
 HELD = "tests/races/test_held_deadlines.py"
 PUSH_OUTCOMES = "tests/notifications/test_push_outcomes.py"
 SILENCE = f"{EXTENSION}::test_silence_charges_only_if_the_mitra_was_heard_shortly_before_the_deadline"
@@ -1154,6 +1155,26 @@ BUGS: tuple[Bug, ...] = (
         "a window that was claimed before the clock was set back is lost",
         [JOURNEY_RACES],
         in_function(pairing, "window_over", "await deadlines.arm_each(tx, PAIRING_WINDOW, not_over)", "pass"),
+    ),
+    Bug(
+        "a page of one client acts with the cookie of another",
+        [COOKIES],
+        in_function(cookies, "_comes_from_us", "settings.origins_of(role)", "settings.public_origins"),
+    ),
+    Bug(
+        "a page of another host reads with a cookie",
+        [COOKIES],
+        in_function(
+            cookies,
+            "presented_token",
+            "if is_unsafe else _may_come_from_us",
+            "if is_unsafe else (lambda *_: True)",
+        ),
+    ),
+    Bug(
+        "a cookie of the previous version is not renewed",
+        ["tests/security/test_authorisation.py", "-k", "before_the_new_cookies"],
+        in_function(cookies, "renewed_cookies", "if settings.is_development", "if True"),
     ),
     Bug(
         "an extension adds its minutes to now instead of to the old end",

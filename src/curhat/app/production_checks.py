@@ -1,5 +1,6 @@
 """What `curhat doctor --production` checks in addition: faults that otherwise show only when it is too late."""
 
+import itertools
 import resource
 import stat
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -12,14 +13,14 @@ from valkey.exceptions import ResponseError
 
 from curhat.app.findings import Finding
 from curhat.kit.database import Connection
+from curhat.kit.identity import AnyRole
 from curhat.kit.roles import serving_role_faults
 from curhat.kit.server_urls import verifies_database_certificate
-from curhat.kit.settings import FILE_SUFFIX, PREFIX, Settings
+from curhat.kit.settings import FILE_SUFFIX, PREFIX, ROLE_ORIGINS, Settings
 
 MIN_OPEN_FILES: Final = 65_536
 # One server and one worker before and after a deploy, at the same time.
 PROCESSES_AT_A_DEPLOY: Final = 4
-CLIENTS: Final = 3
 
 _POSTGRES_SETTINGS: Final = """
 SELECT current_setting('fsync') = 'on' AND current_setting('full_page_writes') = 'on'
@@ -136,19 +137,30 @@ def check_process(settings: Settings, environ: Mapping[str, str]) -> Iterator[Fi
     for name, path in environ.items():
         if name.startswith(PREFIX) and name.endswith(FILE_SUFFIX) and path:
             yield from _check_file(name, Path(path))
-    hosts = {urlsplit(origin).hostname for origin in settings.public_origins}
-    if len(hosts) < CLIENTS:
-        yield Finding(
-            "warn",
-            "public origins",
-            f"{len(hosts)} host for three clients; with three, a fault in one cannot act with another's cookie",
-        )
+    if message := _shared_origins(settings):
+        yield Finding("warn", "public origins", message)
     if settings.operations_host not in ("127.0.0.1", "::1", "localhost"):
         yield Finding(
             "warn",
             "operations port",
             f"it listens at {settings.operations_host}; let a firewall admit only those who watch",
         )
+
+
+def _shared_origins(settings: Settings) -> str | None:
+    """Return what is wrong if a page of one client could act with the cookie of another, or None."""
+    roles: tuple[AnyRole, ...] = ("customer", "mitra", "operator")
+    hosts = {urlsplit(origin).hostname for role in roles for origin in settings.origins_of(role)}
+    if len(hosts) < len(roles):
+        count = "one host" if len(hosts) == 1 else f"{len(hosts)} hosts"
+        return f"{count} for three clients; with three, a fault in one cannot act with another's cookie"
+    for one, other in itertools.combinations(roles, 2):
+        if shared := set(settings.origins_of(one)) & set(settings.origins_of(other)):
+            return (
+                f"{min(shared)} may act as {one} and as {other}; give each client its own origins: "
+                f"{', '.join(PREFIX + name for name in ROLE_ORIGINS)}"
+            )
+    return None
 
 
 def _check_file(name: str, path: Path) -> Iterator[Finding]:
