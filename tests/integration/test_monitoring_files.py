@@ -29,7 +29,14 @@ RULE_TESTS = yaml.safe_load((PROMETHEUS / "curhat.rules.test.yml").read_text())[
 DASHBOARDS = {
     path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "deploy" / "grafana").glob("*.json"))
 }
+PUBLISH = ROOT / "deploy" / "bin" / "curhat-publish"
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
+
+# Published by the backup and by the restore drill, through node_exporter.
+FROM_THE_MACHINE = {
+    "curhat_backup_completed_timestamp_seconds",
+    "curhat_restore_drill_completed_timestamp_seconds",
+}
 
 METRIC = re.compile(r"\b(?:curhat|process)_[a-z_]+\b")
 # A metric with labels has no sample before its first event, so the scrape shows only its type.
@@ -82,7 +89,7 @@ async def test_a_scraped_server_or_worker_has_every_metric_that_an_alert_or_dash
         expressions += expressions_of(dashboard)
     named = {SAMPLE_SUFFIX.sub("", name) for name in names_in(expressions)}
     assert len(named) > 40
-    assert named - scraped["server"] - scraped["worker"] == set()
+    assert named - scraped["server"] - scraped["worker"] == FROM_THE_MACHINE
 
 
 async def test_the_metrics_of_the_alerts_about_figures_exist_in_both_a_server_and_a_worker(
@@ -92,7 +99,15 @@ async def test_the_metrics_of_the_alerts_about_figures_exist_in_both_a_server_an
     of_servers_only = {"curhat_http_request_seconds"}
     assert of_servers_only & scraped["worker"] == set()
     named = {SAMPLE_SUFFIX.sub("", name) for name in names_in([rule["expr"] for rule in RULES])}
-    assert named - of_servers_only - (scraped["server"] & scraped["worker"]) == set()
+    assert named - of_servers_only - (scraped["server"] & scraped["worker"]) == FROM_THE_MACHINE
+
+
+@pytest.mark.skipif(not PUBLISH.exists(), reason="the backup publishes nothing yet")
+def test_the_backup_and_the_drill_publish_the_metrics_that_the_alerts_name() -> None:
+    published: set[str] = set()
+    for path in [*PUBLISH.parent.iterdir(), *(ROOT / "deploy" / "systemd").iterdir()]:
+        published |= set(re.findall(r"curhat-publish (curhat_\w+)", path.read_text()))
+    assert published >= FROM_THE_MACHINE
 
 
 def test_each_alert_has_an_entry_in_the_runbook_that_says_what_to_look_at_to_do_and_to_tell() -> None:
