@@ -17,6 +17,9 @@ from typing import Any
 from curhat.accounts import cookies, service
 from curhat.accounts import queries as accounts
 from curhat.app import worker
+from curhat.app.operations import endpoints as probes
+from curhat.app.operations import queries as figure_queries
+from curhat.app.operations import status
 from curhat.control_center.operators import queries as operators
 from curhat.control_center.operators import throttle
 from curhat.control_center.review import queries as review
@@ -66,6 +69,12 @@ GATEWAY_ALERTS = "tests/control_center/test_gateway_alerts.py"
 CASE_ROUNDS = "tests/control_center/test_case_rounds.py"
 GIVING_UP = "tests/journeys/test_giving_up.py"
 JOURNEY_RACES = "tests/races/test_journey_races.py"
+OLD_COOKIES = (
+    "tests/security/test_authorisation.py"
+    "::test_a_person_who_signed_in_before_the_new_cookies_stays_signed_in_and_gets_one"
+)
+CODE_CEILING = "tests/integration/test_code_ceiling.py"
+PROBES = "tests/integration/test_operations.py"
 COOKIES = "tests/unit/test_accounts_cookies.py"
 HELD = "tests/races/test_held_deadlines.py"
 PUSH_OUTCOMES = "tests/notifications/test_push_outcomes.py"
@@ -1156,6 +1165,70 @@ BUGS: tuple[Bug, ...] = (
         [JOURNEY_RACES],
         in_function(pairing, "window_over", "await deadlines.arm_each(tx, PAIRING_WINDOW, not_over)", "pass"),
     ),
+    # Probes and status.
+    Bug(
+        "a stopping process says that it lives",
+        [f"{PROBES}::test_a_process_that_drains_says_no_to_a_proxy"],
+        in_function(probes.Operations, "_problem", "if self.is_draining", "if False"),
+    ),
+    Bug(
+        "a newer migration makes an old process not ready",
+        [f"{PROBES}::test_a_newer_migration_leaves_an_old_server_in_service"],
+        in_function(status.Status, "is_ready", "migrations.missing", "migrations.pending"),
+    ),
+    Bug(
+        "a process is ready without the schema that it needs",
+        [f"{PROBES}::test_a_server_whose_migration_is_missing_is_ready_only_after_it_was_applied"],
+        in_function(status.Status, "is_ready", "not await migrations.missing(connection)", "True"),
+    ),
+    Bug(
+        "the status writes nothing to PostgreSQL",
+        [f"{PROBES}::test_a_disk_without_room_fails_the_status_and_leaves_the_server_in_service"],
+        in_function(status.Status, "_check_writing", "await queries.probe_writing(tx)", "pass"),
+    ),
+    Bug(
+        "the status writes nothing to Valkey",
+        [f"{PROBES}::test_a_read_only_valkey_fails_the_status"],
+        in_function(
+            status.Status,
+            "_check_valkey",
+            "client.set(VALKEY_KEY, os.getpid(), ex=VALKEY_KEY_SECONDS)",
+            "client.ping()",
+        ),
+    ),
+    Bug(
+        "the status does not see a parked deadline",
+        [f"{PROBES}::test_a_late_and_a_parked_deadline_fail_the_status"],
+        in_function(status, "_check_deadlines", "if read.deadlines_parked", "if False"),
+    ),
+    # The ceiling of codes.
+    Bug(
+        "codes go on above the day's ceiling",
+        [f"{CODE_CEILING}::test_concurrent_requests_get_no_more_codes_than_the_days_ceiling"],
+        in_statement(accounts, "count_code_of_day", " WHERE code_days.codes < @max_codes", ""),
+    ),
+    Bug(
+        "strangers may use up the whole ceiling",
+        [f"{CODE_CEILING}::test_an_attack_of_strangers_leaves_codes_for_known_devices"],
+        in_function(service, "_count_code", "ceiling - ceiling // STRANGERS_RESERVE", "ceiling"),
+    ),
+    Bug(
+        "all countries share one ceiling",
+        [f"{CODE_CEILING}::test_each_country_has_its_own_ceiling"],
+        in_function(service, "_count_code", "region = phone.region_of(phone_number)", 'region = "ID"'),
+    ),
+    Bug(
+        "the ceiling never begins anew",
+        [f"{CODE_CEILING}::test_the_ceiling_begins_anew_each_day"],
+        in_statement(
+            accounts, "count_code_of_day", "(curhat_now() AT TIME ZONE 'UTC')::date", "'2020-01-01'::date"
+        ),
+    ),
+    Bug(
+        "the alert about codes counts other days too",
+        [f"{CODE_CEILING}::test_the_part_of_the_ceiling_that_is_used_up_is_a_metric_of_every_process"],
+        in_statement(figure_queries, "list_codes_of_today", "WHERE day = ", "WHERE day <= "),
+    ),
     Bug(
         "a page of one client acts with the cookie of another",
         [COOKIES],
@@ -1173,7 +1246,7 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "a cookie of the previous version is not renewed",
-        ["tests/security/test_authorisation.py", "-k", "before_the_new_cookies"],
+        [OLD_COOKIES],
         in_function(cookies, "renewed_cookies", "if settings.is_development", "if True"),
     ),
     Bug(
