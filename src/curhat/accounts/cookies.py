@@ -1,14 +1,15 @@
-"""How a client presents its token. An app uses a header. A web client uses a cookie, which needs protection.
+"""Reads and writes the tokens of clients. An app sends its token in a header.
+
+A web client sends its token in a cookie, and cookies need protection.
 
 By default, a browser sends a cookie even with a request that a page of another site started. SameSite=Strict stops
-this. As a second protection, every unsafe request with a cookie, and every socket opened with a cookie, must come from
-an origin of the cookie's own role (`Settings.origins_of`). The three clients are one site, so SameSite does not keep
-them apart.
+this. As a second protection, each unsafe request and each socket with a cookie must come from an origin of the cookie's
+own role (`Settings.origins_of`). The three clients are one site, so SameSite does not keep them apart.
 
-In production, the name of a cookie begins with __Host-. A browser then accepts the cookie only from the host itself,
+In production, the name of a cookie begins with `__Host-`. A browser accepts such a cookie only from the host itself,
 with Secure, without Domain and with the path /. So no other host can plant it. Earlier versions used the prefix
-__Secure- and the path of the role. This version reads such a cookie if the new one is missing, sends the new one, and
-still sets both at a sign-in. So nobody is signed out by a deployment, or by going back to the previous version
+`__Secure-` and the path of the role. If a request lacks the new cookie, the server reads the old one and sends the new
+one. A sign-in still sets both. So neither a deployment nor the return to the previous version signs anybody out
 (docs/decisions/0105).
 """
 
@@ -72,8 +73,8 @@ def presented_token(scope: ReadScope, role: AnyRole, settings: Settings) -> Pres
 def refuse_foreign_page(scope: ReadScope, role: AnyRole, settings: Settings) -> None:
     """Raise Forbidden if a page of another site or role sent a sign-in request whose answer would set a cookie.
 
-    Without this check, that page could sign its visitor in as another person. A request without an origin does not
-    come from a browser, so it is allowed.
+    The answer to the request would set a cookie, so without this check that page could sign its visitor in as another
+    person. A request without an origin does not come from a browser, so this check allows it.
     """
     if not _may_come_from_us(scope, role, settings):
         raise Forbidden
@@ -90,7 +91,7 @@ def token_cookies(role: AnyRole, token: str, max_age_seconds: int, settings: Set
 
 
 def device_cookies(role: AnyRole, secret: str, max_age_seconds: int, settings: Settings) -> "list[Cookie]":
-    """Return the cookies that contain the secret of a known device. They stay when the person signs out."""
+    """Return the cookies that contain the secret of a known device. They stay after a sign-out."""
     return _cookies_of(role, _DEVICE, secret, max_age_seconds, settings)
 
 
@@ -146,8 +147,8 @@ def _value_in(scope: ReadScope, role: AnyRole, what: str, settings: Settings) ->
 
 def _cookie_of(name: str, path: str, value: str, max_age_seconds: int, settings: Settings) -> "Cookie":
     """Scripts cannot read the cookie. A browser sends it only to this path, from this site's pages."""
-    # Import here, because this import loads the whole framework. A worker sets no cookie, and starts half a second
-    # sooner without the import.
+    # Import `Cookie` here, because its module loads the whole framework. A worker sets no cookie, and starts half a
+    # second sooner without the import.
     from litestar.datastructures import Cookie
 
     return Cookie(
@@ -186,7 +187,7 @@ def _headers(scope: ReadScope, name: bytes) -> list[str]:
 
 
 def _cookie(scope: ReadScope, name: str) -> str | None:
-    # Over HTTP/2 a browser may send its cookies in several headers.
+    # Over HTTP/2, a browser can send its cookies in several headers.
     for pair in ";".join(_headers(scope, b"cookie")).split(";"):
         found, _, token = pair.partition("=")
         if found.strip() == name:
