@@ -464,6 +464,7 @@ CREATE UNIQUE INDEX pairings_one_of_a_kind ON pairings USING btree (payment_id, 
 CREATE UNIQUE INDEX pairings_one_open ON pairings USING btree (payment_id) WHERE (status = 'open'::text);
 CREATE UNIQUE INDEX pairings_one_winner ON pairings USING btree (payment_id) WHERE (status = 'matched'::text);
 CREATE INDEX pairings_open ON pairings USING btree (id) WHERE (status = 'open'::text);
+CREATE TRIGGER pairings_fallback_push AFTER UPDATE ON pairings FOR EACH ROW WHEN (((new.fallback_status = 'open'::text) AND (old.fallback_status IS DISTINCT FROM 'open'::text))) EXECUTE FUNCTION fallback_to_push();
 CREATE TRIGGER pairings_of_their_payment BEFORE INSERT ON pairings FOR EACH ROW EXECUTE FUNCTION pairing_of_its_payment();
 CREATE TRIGGER pairings_opened AFTER INSERT ON pairings FOR EACH ROW EXECUTE FUNCTION pairing_status_changed();
 CREATE TRIGGER pairings_paid_first BEFORE INSERT ON pairings FOR EACH ROW EXECUTE FUNCTION payment_must_be_confirmed();
@@ -508,6 +509,7 @@ CREATE TRIGGER payments_opened AFTER INSERT ON payments FOR EACH ROW EXECUTE FUN
 CREATE TRIGGER payments_step AFTER UPDATE ON payments FOR EACH ROW WHEN ((old.status <> new.status)) EXECUTE FUNCTION payment_status_changed();
 CREATE TRIGGER payments_trial_is_left BEFORE UPDATE ON payments FOR EACH ROW WHEN ((new.is_trial AND (old.confirmed_at IS NULL) AND (new.confirmed_at IS NOT NULL))) EXECUTE FUNCTION trial_must_be_left();
 CREATE CONSTRAINT TRIGGER payments_unserved_have_a_case AFTER UPDATE ON payments DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (((old.status <> new.status) AND (new.status = 'unserved'::text))) EXECUTE FUNCTION undelivered_charges_have_a_case();
+CREATE TRIGGER payments_unserved_push AFTER UPDATE ON payments FOR EACH ROW WHEN (((new.status = 'unserved'::text) AND (old.status <> 'unserved'::text))) EXECUTE FUNCTION unserved_payment_to_push();
 ALTER TABLE payments ADD CONSTRAINT payments_customer_id_fkey FOREIGN KEY (customer_id) REFERENCES customers(id);
 ALTER TABLE payments ADD CONSTRAINT payments_offer_id_fkey FOREIGN KEY (offer_id) REFERENCES offers(id);
 ALTER TABLE payments ADD CONSTRAINT payments_target_mitra_id_fkey FOREIGN KEY (target_mitra_id) REFERENCES mitras(id);
@@ -533,7 +535,7 @@ CREATE TABLE push_messages (
     due_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
     attempts integer DEFAULT 0 NOT NULL,
     done_at timestamp with time zone,
-    CONSTRAINT push_messages_kind_check CHECK ((kind = ANY (ARRAY['request_offered'::text, 'matched'::text, 'message'::text, 'customer_message'::text, 'extension_requested'::text, 'test'::text]))),
+    CONSTRAINT push_messages_kind_check CHECK ((kind = ANY (ARRAY['request_offered'::text, 'matched'::text, 'message'::text, 'customer_message'::text, 'extension_requested'::text, 'search_failed'::text, 'fallback_offered'::text, 'refunded'::text, 'test'::text]))),
     CONSTRAINT push_messages_payload_check CHECK ((octet_length(payload) <= 2000)),
     CONSTRAINT push_messages_topic_check CHECK ((topic ~ '^[A-Za-z0-9_-]{1,32}$'::text))
 )
@@ -603,6 +605,7 @@ CREATE INDEX refunds_by_payment ON refunds USING btree (payment_id);
 CREATE UNIQUE INDEX refunds_one_a_charge ON refunds USING btree (charge_attempt_id) WHERE (status <> 'failed'::text);
 CREATE INDEX refunds_refused ON refunds USING btree (payment_id) WHERE (status = 'failed'::text);
 CREATE INDEX refunds_requested ON refunds USING btree (payment_id) WHERE (status = 'requested'::text);
+CREATE TRIGGER refunds_done_push AFTER UPDATE ON refunds FOR EACH ROW WHEN (((new.status = 'done'::text) AND (old.status <> 'done'::text))) EXECUTE FUNCTION refund_to_push();
 CREATE CONSTRAINT TRIGGER refunds_refused_have_a_case AFTER UPDATE ON refunds DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (((old.status <> new.status) AND (new.status = 'failed'::text))) EXECUTE FUNCTION undelivered_charges_have_a_case();
 ALTER TABLE refunds ADD CONSTRAINT refunds_charge_attempt_id_fkey FOREIGN KEY (charge_attempt_id) REFERENCES charge_attempts(id);
 ALTER TABLE refunds ADD CONSTRAINT refunds_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES payments(id);
@@ -839,6 +842,17 @@ WITH given_events AS MATERIALIZED (
 SELECT numbered.seq, numbered.at FROM numbered_events AS numbered ORDER BY numbered.position
 $$;
 
+CREATE FUNCTION arm_outcome_push(payment uuid) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    PERFORM arm_push('push_outcomes', ARRAY[payment], curhat_now(), curhat_now())
+    FROM payments
+    WHERE id = payment AND EXISTS (
+        SELECT 1 FROM push_subscriptions
+        WHERE user_id = payments.customer_id AND role = 'customer' AND failed_at IS NULL);
+END $$;
+
 CREATE FUNCTION arm_push(push_kind text, entity_ids uuid[], due timestamp with time zone, latest timestamp with time zone) RETURNS void
     LANGUAGE plpgsql
     AS $$
@@ -954,6 +968,14 @@ BEGIN
     PERFORM arm_push('push_messages', ARRAY[NEW.session_id], curhat_now(), curhat_now())
     FROM sessions JOIN mitras ON mitras.id = sessions.mitra_id
     WHERE sessions.id = NEW.session_id AND mitras.push_ready AND NEW.status = 'pending';
+    RETURN NULL;
+END $$;
+
+CREATE FUNCTION fallback_to_push() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    PERFORM arm_outcome_push(NEW.payment_id);
     RETURN NULL;
 END $$;
 
@@ -1093,6 +1115,14 @@ BEGIN
     UPDATE mitras SET push_ready = NOT push_ready
     WHERE id = mitra AND push_ready <> EXISTS (
         SELECT 1 FROM push_subscriptions WHERE user_id = mitra AND role = 'mitra' AND failed_at IS NULL);
+    RETURN NULL;
+END $$;
+
+CREATE FUNCTION refund_to_push() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    PERFORM arm_outcome_push(NEW.payment_id);
     RETURN NULL;
 END $$;
 
@@ -1241,5 +1271,13 @@ BEGIN
         RAISE EXCEPTION 'a charge of the payments % is undelivered and has no open case', concerned
             USING ERRCODE = 'check_violation', CONSTRAINT = 'undelivered_charges_have_a_case';
     END IF;
+    RETURN NULL;
+END $$;
+
+CREATE FUNCTION unserved_payment_to_push() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    PERFORM arm_outcome_push(NEW.id);
     RETURN NULL;
 END $$;

@@ -259,7 +259,7 @@ async def test_doctor_for_production_names_the_hidden_faults_of_an_installation(
         f"FAIL secrets: others can use the file of CURHAT_SECRET_KEY_FILE; run chmod 0400 {key}",
         "FAIL durability: a crash loses payments",
         "warn backups: no WAL is archived",
-        "warn public origins: 1 host for three clients",
+        "warn public origins: one host for three clients",
         "warn operations port: it listens at 0.0.0.0",
         "warn gateway: mock: no payment moves money",
         "ok   PostgreSQL role: ",

@@ -14,9 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from curhat.accounts import cookies, service
 from curhat.accounts import queries as accounts
-from curhat.accounts import service
 from curhat.app import worker
+from curhat.app.operations import endpoints as probes
+from curhat.app.operations import queries as figure_queries
+from curhat.app.operations import status
 from curhat.control_center.operators import queries as operators
 from curhat.control_center.operators import throttle
 from curhat.control_center.review import queries as review
@@ -65,7 +68,15 @@ GATEWAY_ALERTS = "tests/control_center/test_gateway_alerts.py"
 CASE_ROUNDS = "tests/control_center/test_case_rounds.py"
 GIVING_UP = "tests/journeys/test_giving_up.py"
 JOURNEY_RACES = "tests/races/test_journey_races.py"
+OLD_COOKIES = (
+    "tests/security/test_authorisation.py"
+    "::test_a_person_who_signed_in_before_the_new_cookies_stays_signed_in_and_gets_one"
+)
+CODE_CEILING = "tests/integration/test_code_ceiling.py"
+PROBES = "tests/integration/test_operations.py"
+COOKIES = "tests/unit/test_accounts_cookies.py"
 HELD = "tests/races/test_held_deadlines.py"
+PUSH_OUTCOMES = "tests/notifications/test_push_outcomes.py"
 SILENCE = (
     f"{EXTENSION}::"
     "test_an_unanswered_extension_is_charged_only_if_the_mitra_was_heard_shortly_before_the_deadline"
@@ -1039,6 +1050,36 @@ BUGS: tuple[Bug, ...] = (
         schema="DROP TRIGGER messages_sent_push ON messages",
     ),
     Bug(
+        "a failed search arms no deadline of push",
+        [PUSH_OUTCOMES],
+        schema="DROP TRIGGER payments_unserved_push ON payments",
+    ),
+    Bug(
+        "an offered fallback arms no deadline of push",
+        [PUSH_OUTCOMES],
+        schema="DROP TRIGGER pairings_fallback_push ON pairings",
+    ),
+    Bug(
+        "a refund arms no deadline of push",
+        [PUSH_OUTCOMES],
+        schema="DROP TRIGGER refunds_done_push ON refunds",
+    ),
+    Bug(
+        "a push asks for an answer that was given already",
+        [PUSH_OUTCOMES],
+        in_statement(journey_queries, "filter_open_fallbacks", " AND fallback_status = 'open'", ""),
+    ),
+    Bug(
+        "a worker claims push messages of kinds that it does not know",
+        [PUSH_OUTCOMES],
+        in_statement(
+            push_queries,
+            "claim_messages",
+            "push_messages.kind = ANY (@kinds::text[])",
+            "'' <> ALL (@kinds::text[])",
+        ),
+    ),
+    Bug(
         "a push that has arrived is sent again",
         [SIMULATION],
         in_module(push_queries, "finish_messages", _do_nothing),
@@ -1133,6 +1174,90 @@ BUGS: tuple[Bug, ...] = (
         "a window that was claimed before the clock was set back is lost",
         [JOURNEY_RACES],
         in_function(pairing, "window_over", "await deadlines.arm_each(tx, PAIRING_WINDOW, not_over)", "pass"),
+    ),
+    # Probes and status.
+    Bug(
+        "a stopping process says that it lives",
+        [f"{PROBES}::test_a_process_that_drains_says_no_to_a_proxy"],
+        in_function(probes.Operations, "_problem", "if self.is_draining", "if False"),
+    ),
+    Bug(
+        "a newer migration makes an old process not ready",
+        [f"{PROBES}::test_a_newer_migration_leaves_an_old_server_in_service"],
+        in_function(status.Status, "is_ready", "migrations.missing", "migrations.pending"),
+    ),
+    Bug(
+        "a process is ready without the schema that it needs",
+        [f"{PROBES}::test_a_server_with_a_missing_migration_is_ready_only_after_the_migration_was_applied"],
+        in_function(status.Status, "is_ready", "not await migrations.missing(connection)", "True"),
+    ),
+    Bug(
+        "the status writes nothing to PostgreSQL",
+        [f"{PROBES}::test_a_full_disk_makes_the_status_fail_and_leaves_the_server_in_service"],
+        in_function(status.Status, "_check_writing", "await queries.probe_writing(tx)", "pass"),
+    ),
+    Bug(
+        "the status writes nothing to Valkey",
+        [f"{PROBES}::test_a_read_only_valkey_makes_the_status_fail"],
+        in_function(
+            status.Status,
+            "_check_valkey",
+            "client.set(VALKEY_KEY, os.getpid(), ex=VALKEY_KEY_SECONDS)",
+            "client.ping()",
+        ),
+    ),
+    Bug(
+        "the status does not see a parked deadline",
+        [f"{PROBES}::test_a_late_deadline_and_a_parked_deadline_each_make_the_status_fail"],
+        in_function(status, "_check_deadlines", "if read.deadlines_parked", "if False"),
+    ),
+    # The ceiling of codes.
+    Bug(
+        "codes go on above the day's ceiling",
+        [f"{CODE_CEILING}::test_concurrent_requests_get_no_more_codes_than_the_daily_maximum"],
+        in_statement(accounts, "count_code_of_day", " WHERE code_days.codes < @max_codes", ""),
+    ),
+    Bug(
+        "strangers may use up the whole ceiling",
+        [f"{CODE_CEILING}::test_an_attack_by_strangers_leaves_codes_for_known_devices"],
+        in_function(service, "_count_code", "ceiling - ceiling // STRANGERS_RESERVE", "ceiling"),
+    ),
+    Bug(
+        "all countries share one ceiling",
+        [f"{CODE_CEILING}::test_each_country_has_its_own_maximum_of_codes_per_day"],
+        in_function(service, "_count_code", "region = phone.region_of(phone_number)", 'region = "ID"'),
+    ),
+    Bug(
+        "the ceiling never begins anew",
+        [f"{CODE_CEILING}::test_the_maximum_of_codes_per_day_begins_again_each_day"],
+        in_statement(
+            accounts, "count_code_of_day", "(curhat_now() AT TIME ZONE 'UTC')::date", "'2020-01-01'::date"
+        ),
+    ),
+    Bug(
+        "the alert about codes counts other days too",
+        [f"{CODE_CEILING}::test_the_part_of_the_ceiling_that_is_used_up_is_a_metric_of_every_process"],
+        in_statement(figure_queries, "list_codes_of_today", "WHERE day = ", "WHERE day <= "),
+    ),
+    Bug(
+        "a page of one client acts with the cookie of another",
+        [COOKIES],
+        in_function(cookies, "_comes_from_us", "settings.origins_of(role)", "settings.public_origins"),
+    ),
+    Bug(
+        "a page of another host reads with a cookie",
+        [COOKIES],
+        in_function(
+            cookies,
+            "presented_token",
+            "if is_unsafe else _may_come_from_us",
+            "if is_unsafe else (lambda *_: True)",
+        ),
+    ),
+    Bug(
+        "a cookie of the previous version is not renewed",
+        [OLD_COOKIES],
+        in_function(cookies, "renewed_cookies", "if settings.is_development", "if True"),
     ),
     Bug(
         "an extension adds its minutes to now instead of to the old end",

@@ -79,10 +79,10 @@ SET topic = excluded.topic, payload = excluded.payload, reason_at = excluded.rea
 WHERE push_messages.reason_at < excluded.reason_at
 
 -- name: claim_messages :many
--- Claim at most @max_messages due messages, oldest first, except messages to @busy_services. A claimed message is due
--- again after @claim_seconds. The worker's attempt to send the message has certainly ended after @claim_seconds.
--- `service` names the push service. The name is `fcm`, `other`, or the part of the endpoint that the regular expression
--- @known_endpoint captures.
+-- Claim at most @max_messages due messages of these kinds, oldest first, except messages to @busy_services. A message of
+-- an unknown kind waits for a worker of a newer release. A claimed message is due again after @claim_seconds. The
+-- worker's attempt to send the message has certainly ended after @claim_seconds. `service` names the push service. The
+-- name is `fcm`, `other`, or the part of the endpoint that the regular expression @known_endpoint captures.
 -- row: ClaimedMessage
 WITH due_messages AS MATERIALIZED (
     SELECT push_messages.id, services.service
@@ -92,6 +92,7 @@ WITH due_messages AS MATERIALIZED (
             ELSE coalesce(substring(push_subscriptions.endpoint, @known_endpoint::text), 'other') END AS service
     ) AS services
     WHERE done_at IS NULL AND due_at <= (SELECT curhat_now()) AND expires_at > (SELECT curhat_now())
+        AND push_messages.kind = ANY (@kinds::text[])
         AND services.service <> ALL (@busy_services::text[])
     ORDER BY due_at
     LIMIT @max_messages
@@ -104,6 +105,7 @@ LEFT JOIN access_tokens AS tokens ON tokens.digest = subscriptions.token_digest
 WHERE push_messages.id = due_messages.id AND subscriptions.id = push_messages.subscription_id
 RETURNING push_messages.id, push_messages.kind, push_messages.subject_id, push_messages.topic, push_messages.payload,
     push_messages.attempts, extract(epoch FROM push_messages.expires_at - curhat_now())::float8 AS left_seconds,
+    extract(epoch FROM curhat_now() - push_messages.reason_at)::float8 AS age_seconds,
     subscriptions.id AS subscription_id, subscriptions.role, subscriptions.user_id, subscriptions.endpoint,
     subscriptions.kind AS subscription_kind,
     due_messages.service,

@@ -406,7 +406,8 @@ export interface paths {
         get?: never;
         /**
          * SubscribeCustomerToPush
-         * @description While the app is closed, send pushes to this browser or app: when a bestie accepts, and when a bestie writes.
+         * @description While the app is closed, send pushes to this browser or app: a bestie accepted or wrote, a search failed, the
+         *     chosen bestie did not accept, money came back.
          *
          *     The subscription ends with the sign-in. Repeat the request when the app starts, to repair a failed subscription.
          */

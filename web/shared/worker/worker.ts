@@ -54,6 +54,19 @@ interface PushPayload {
 }
 
 /**
+ * The customer's screen that a press on a notification opens. Any other push opens the first screen: the mitra's first
+ * screen shows the chats, the cards and the requests for more time. If the screen does not fit the journey by then, the
+ * app shows the one that fits (customer/places.ts).
+ */
+const SCREENS: Partial<Record<string, string>> = {
+  matched: 'chat',
+  message: 'chat',
+  fallback_offered: 'search',
+  search_failed: 'failed',
+  refunded: 'failed',
+};
+
+/**
  * Shows a notification for each push, even if the push is empty or unreadable. If a push shows no notification, the
  * browser shows a warning of its own, and later deletes the subscription.
  */
@@ -84,16 +97,13 @@ async function showNotification(pushed: PushPayload): Promise<void> {
     tag: pushed.topic,
     renotify: true,
     icon: `${BASE}icons/icon-192.png`,
-    // For a match or a message, open the customer's chat screen. The chat screen finds the running session. For any
-    // other push, open the first screen. The mitra's first screen shows the chats, the cards and the requests for more
-    // time.
-    data: ['matched', 'message'].includes(pushed.type) ? `${BASE}chat` : BASE,
+    data: BASE + (SCREENS[pushed.type] ?? ''),
   };
   await worker.registration.showNotification(pushed.title, options);
 }
 
 /**
- * Focuses the app if it is open, and otherwise opens it. In an open app, only a push about a chat changes the screen.
+ * Focuses the app if it is open, and otherwise opens it. In an open app, only a push with a screen of its own changes the screen.
  * For a card, no change is needed, because all screens show cards.
  */
 async function openApp(path: string): Promise<void> {
