@@ -132,7 +132,7 @@ def test_the_proxies_and_prometheus_name_the_addresses_of_the_units() -> None:
     assert targets == {
         f"curhat-{name}": [f"{it['CURHAT_OPERATIONS_HOST']}:{it['CURHAT_OPERATIONS_PORT']}" for it in found]
         for name, found in (("server", servers), ("worker", workers))
-    }
+    } | {"machine": ["127.0.0.1:9100"]}
 
 
 def test_each_client_has_a_host_with_only_its_own_paths() -> None:
