@@ -175,6 +175,10 @@ check-deploy: $(READY) ## check deploy/ with the tools that read it, as far as t
 check-backups: $(READY) ## back up, archive, restore and drill; needs pgBackRest 2.56 or newer (PGDG)
 	@RECORD_LAST_RUN=1 .venv/bin/pytest --quiet tests/deploy/test_backups.py
 
+.PHONY: check-pgbouncer
+check-pgbouncer: $(READY) ## run journeys through PgBouncer; needs 1.21 or newer (Debian 13, PGDG)
+	@RECORD_LAST_RUN=1 .venv/bin/pytest --quiet tests/deploy/test_pgbouncer.py
+
 check: $(READY) $(NODE_MODULES) ## run what is fast: every check and the unit tests
 	@$(RUN_CHECKS) check-unit-tests $(CHECK_TARGETS)
 

@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -83,6 +83,40 @@ def machine() -> Iterator[Machine]:
         finally:
             # The folder of the sockets is elsewhere.
             shutil.rmtree((made.folder / "embedded" / "sockets").readlink(), ignore_errors=True)
+
+
+def replaced(text: str, *pairs: tuple[str, str]) -> str:
+    """Replace texts, each of which must be there once."""
+    for old, new in pairs:
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    return text
+
+
+@contextlib.asynccontextmanager
+async def postgresql(place: Machine, port: int, *changes: tuple[str, str]) -> AsyncIterator[str]:
+    """Run PostgreSQL with deploy/postgresql/curhat.conf and these changes of it, until the end of the block.
+
+    Yields the URL of the administrator, who needs no password at the socket. Everybody else needs one.
+    """
+    data, sockets = place.make_folder("main"), place.make_folder("sockets")
+    await place.run(
+        *(place.programs / "initdb", f"--pgdata={data}", "--username=postgres", "--encoding=UTF8"),
+        *("--auth-local=trust", "--auth-host=scram-sha-256"),
+    )
+    text = replaced(
+        (DEPLOY / "postgresql" / "curhat.conf").read_text(),
+        ("listen_addresses = 'localhost'", f"listen_addresses = '127.0.0.1'\nport = {port}"),
+        ("shared_buffers = '2GB'", f"shared_buffers = '128MB'\nunix_socket_directories = '{sockets}'"),
+        *changes,
+    )
+    (data / "postgresql.conf").write_text(text)
+    control = (place.programs / "pg_ctl", f"--pgdata={data}", "--wait", f"--log={sockets}/log")
+    await place.run(*control, "start")
+    try:
+        yield f"postgresql://postgres@/postgres?host={sockets}&port={port}"
+    finally:
+        await place.run(*control, "--mode=immediate", "stop")
 
 
 def version_of(program: str, argument: str) -> tuple[int, ...]:

@@ -17,8 +17,9 @@ import pytest
 from curhat.kit.database import Database
 from curhat.kit.migrations import migrate
 from tests.deploy import last_runs
-from tests.deploy.machine import DEPLOY, Machine, dotted, machine, needs, version_of
+from tests.deploy.machine import DEPLOY, Machine, dotted, machine, needs, postgresql, replaced, version_of
 from tests.support.people import Make
+from tests.support.signed_in import free_port
 
 # The first release that knows PostgreSQL 18.
 MIN_VERSION = (2, 56)
@@ -26,14 +27,6 @@ VERSION = version_of("pgbackrest", "version")
 pytestmark = needs("pgBackRest", VERSION, MIN_VERSION, "which knows PostgreSQL 18 (PGDG: package pgbackrest)")
 DRILL = "curhat_restore_drill_completed_timestamp_seconds"
 STANZA = ("pgbackrest", "--stanza=curhat")
-
-
-def replaced(text: str, *pairs: tuple[str, str]) -> str:
-    """Replace texts, each of which must be there once."""
-    for old, new in pairs:
-        assert text.count(old) == 1, old
-        text = text.replace(old, new)
-    return text
 
 
 def configuration_of_pgbackrest(place: Machine) -> str:
@@ -47,20 +40,8 @@ def configuration_of_pgbackrest(place: Machine) -> str:
         ("repo1-path=/curhat\n", f"repo1-path={folder}/bucket\nrepo1-cipher-pass=a passphrase\n"),
         ("lock-path=/var/spool/pgbackrest/lock", f"lock-path={folder}/spool/lock\nlog-path={folder}/logs"),
         ("spool-path=/var/spool/pgbackrest\n", f"spool-path={folder}/spool\n"),
+        ("pg1-port=5432", f"pg1-port={place.environ['PGPORT']}"),
         ("pg1-path=/var/lib/postgresql/18/main", f"pg1-path={folder}/main\npg1-socket-path={folder}/sockets"),
-    )
-
-
-def configuration_of_postgresql(place: Machine) -> str:
-    program = f"PGBACKREST_CONFIG={place.environ['PGBACKREST_CONFIG']} {shutil.which('pgbackrest')} --stanza"
-    return replaced(
-        (DEPLOY / "postgresql" / "curhat.conf").read_text(),
-        (
-            "listen_addresses = 'localhost'",
-            f"listen_addresses = ''\nunix_socket_directories = '{place.folder}/sockets'",
-        ),
-        ("shared_buffers = '2GB'", "shared_buffers = '128MB'"),
-        ("'pgbackrest --stanza", f"'{program}"),
     )
 
 
@@ -68,11 +49,12 @@ def configuration_of_postgresql(place: Machine) -> str:
 async def place() -> AsyncIterator[Machine]:
     """A machine whose PostgreSQL has the product's settings, a migrated database, and a whole backup."""
     with machine() as made:
-        folder = made.folder
-        for name in ("main", "bucket", "spool", "logs", "sockets", "metrics", "drills"):
+        folder, port = made.folder, free_port()
+        for name in ("bucket", "spool", "logs", "metrics", "drills"):
             made.make_folder(name)
         made.environ |= {
             "PGHOST": f"{folder}/sockets",
+            "PGPORT": str(port),
             "PGUSER": "postgres",
             "PGBACKREST_CONFIG": f"{folder}/pgbackrest.conf",
             "DRILL_PLACE": f"{folder}/drills/drill",
@@ -81,37 +63,20 @@ async def place() -> AsyncIterator[Machine]:
             "CURHAT_GATEWAY": "mock",
         }
         (folder / "pgbackrest.conf").write_text(configuration_of_pgbackrest(made))
-        await made.run(
-            *(
-                made.programs / "initdb",
-                "--username=postgres",
-                "--auth=trust",
-                "--encoding=UTF8",
-                f"--pgdata={folder}/main",
-            ),
-        )
-        (folder / "main" / "postgresql.conf").write_text(configuration_of_postgresql(made))
-        control = (
-            made.programs / "pg_ctl",
-            f"--pgdata={folder}/main",
-            "--wait",
-            f"--log={folder}/logs/postgresql",
-        )
-        await made.run(*control, "start")
-        try:
+        program = f"PGBACKREST_CONFIG={folder}/pgbackrest.conf {shutil.which('pgbackrest')} --stanza"
+        async with postgresql(made, port, ("'pgbackrest --stanza", f"'{program}")):
             await made.run(made.programs / "createdb", "curhat")
             connection = await asyncpg.connect(url_of(made))
             await migrate(connection)
             await connection.close()
-            for command in ("stanza-create", "check", "backup"):
-                await made.run(*STANZA, *(["--type=full"] if command == "backup" else []), command)
+            await made.run(*STANZA, "stanza-create")
+            await made.run(*STANZA, "check")
+            await made.run(*STANZA, "--type=full", "backup")
             yield made
-        finally:
-            await made.run(*control, "--mode=immediate", "stop")
 
 
 def url_of(place: Machine) -> str:
-    return f"postgresql://postgres@/curhat?host={place.folder}/sockets"
+    return f"postgresql://postgres@/curhat?host={place.folder}/sockets&port={place.environ['PGPORT']}"
 
 
 @pytest.fixture(scope="module")
