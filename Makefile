@@ -179,6 +179,10 @@ check-backups: $(READY) ## back up, archive, restore and drill; needs pgBackRest
 check-pgbouncer: $(READY) ## run journeys through PgBouncer; needs 1.21 or newer (Debian 13, PGDG)
 	@RECORD_LAST_RUN=1 .venv/bin/pytest --quiet tests/deploy/test_pgbouncer.py
 
+.PHONY: check-patroni
+check-patroni: $(READY) ## lose the primary of three PostgreSQL; needs Patroni 4 (PGDG), etcd and HAProxy
+	@RECORD_LAST_RUN=1 .venv/bin/pytest --quiet tests/deploy/patroni.py
+
 check: $(READY) $(NODE_MODULES) ## run what is fast: every check and the unit tests
 	@$(RUN_CHECKS) check-unit-tests $(CHECK_TARGETS)
 

@@ -148,6 +148,23 @@ def test_each_client_has_a_host_with_only_its_own_paths() -> None:
     assert {line.split()[1] for line in sites.values()} == api
 
 
+def test_the_ingress_has_a_host_per_client_with_the_paths_of_the_caddyfile() -> None:
+    (ingress,) = [item for item in kubernetes_objects() if item["kind"] == "Ingress"]
+    (service,) = [item for item in kubernetes_objects() if item["kind"] == "Service"]
+    rules = {
+        rule["host"]: {path["path"]: path["backend"]["service"] for path in rule["http"]["paths"]}
+        for rule in ingress["spec"]["rules"]
+    }
+    caddy = (DEPLOY / "caddy" / "Caddyfile").read_text()
+    for host, arguments in re.findall(r"^(\S+\.example\.id) \{\n\timport client (.+)$", caddy, re.MULTILINE):
+        client, api, more = arguments.split()
+        paths = {f"/{client}", f"/api/{api}", more} - {f"/{client}/"}
+        backend = {"name": service["metadata"]["name"], "port": {"name": service["spec"]["ports"][0]["name"]}}
+        assert rules.pop(host) == dict.fromkeys(paths, backend)
+    assert rules == {}
+    assert ingress["spec"]["tls"][0]["hosts"] == list(HOSTS.values())
+
+
 @pytest.mark.parametrize("name", ["curhat-serve@.service", "curhat-worker@.service"])
 def test_a_stop_has_the_time_that_it_needs(name: str) -> None:
     assert unit(name)["TimeoutStopSec"] == [str(MAX_STOP_SECONDS)]
