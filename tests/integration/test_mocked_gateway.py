@@ -1,4 +1,4 @@
-"""Test that a production server with the mock gateway says that no payment moves money."""
+"""Test that a production server with the mock gateway warns that no payment moves money."""
 
 import dataclasses
 
@@ -13,7 +13,7 @@ from tests.support.signed_in import development_settings, free_port, start_serve
 
 @pytest.mark.rule("2a.1")
 @pytest.mark.parametrize("environment", ["production", "development"])
-async def test_only_production_tells_log_and_operators_that_its_gateway_is_a_mock(
+async def test_in_production_a_mocked_gateway_warns_in_the_log_and_on_the_screens_of_operators(
     servers: EmbeddedServers, database_url: str, database: Database, environment: Environment
 ) -> None:
     settings = dataclasses.replace(
