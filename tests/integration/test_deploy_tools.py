@@ -79,7 +79,7 @@ def test_systemd_accepts_every_unit(tmp_path: Path) -> None:
 
 @needs("systemd-analyze")
 @pytest.mark.parametrize("name", ["curhat-serve@", "curhat-worker@", "curhat-roles@", "curhat-migrate@"])
-def test_systemd_rates_every_unit_as_well_protected(name: str, tmp_path: Path) -> None:
+def test_systemd_gives_every_unit_a_good_rating_for_protection(name: str, tmp_path: Path) -> None:
     shutil.copy(DEPLOY / "systemd" / f"{name}.service", tmp_path / f"{name}1.service")
     run("systemd-analyze", "security", "--offline=true", "--threshold=20", tmp_path / f"{name}1.service")
 

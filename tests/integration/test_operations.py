@@ -168,7 +168,7 @@ async def test_a_commit_that_hangs_makes_the_status_fail_and_leaves_the_server_i
         await assert_in_service(server)
 
 
-async def test_a_newer_migration_leaves_an_old_server_in_service(
+async def test_an_old_server_stays_in_service_after_the_migration_of_a_newer_version(
     settings: Settings, database: Database, server: RunningServer
 ) -> None:
     await database.execute(NEWER_MIGRATION)

@@ -153,7 +153,7 @@ async def test_the_serving_role_can_use_a_new_table_after_the_next_migration(url
         "CREATE TRIGGER new_history_append_only BEFORE UPDATE OR DELETE ON new_history "
         "FOR EACH ROW EXECUTE FUNCTION forbid_change()"
     )
-    # Old code can already use the new table through a trigger.
+    # Before `migrate` runs again, the serving role can already write the new table, for example through a trigger.
     await serving.execute("INSERT INTO new_things (name) VALUES ('x')")
     assert await serving_role_faults(serving) == ["it may change the append-only tables public.new_history"]
     assert (await run("migrate", urls))[0] == 0

@@ -83,7 +83,9 @@ async def test_messages_over_one_socket_keep_their_order(server: RunningServer) 
     assert [each["text"] for each in page["items"]] == [f"text {number}" for number in reversed(range(15))]
 
 
-async def test_a_message_over_the_socket_is_refused_with_the_code_of_the_post(server: RunningServer) -> None:
+async def test_a_message_over_the_socket_is_refused_with_the_same_code_as_over_http(
+    server: RunningServer,
+) -> None:
     customer, mitra, stranger = await server.customer(), await server.mitra(), await server.customer("Melati")
     chat = await server.chat(customer.id, mitra.id)
     texts = {"empty": "", "blank": " \n ", "nul": "a\0b", "long": "x" * (MAX_MESSAGE_CHARACTERS + 1)}

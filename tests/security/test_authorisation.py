@@ -459,7 +459,7 @@ async def test_a_suspension_closes_the_sockets_of_the_mitra_and_refuses_requests
     async with _socket(server, "mitra", _bearer(mitra.token)) as socket:
         assert await _first(socket) == "welcome"
         assert (await mitra.get("/me")).status_code == 200
-        # Suspend the mitra in another process, like the command line. The server's own connections then send no signal.
+        # Suspend the mitra outside the server process, as the command line does. The server then sends no signal.
         async with server.database.transaction() as tx:
             await mitras.suspend_mitra(tx, mitra.id)
         async with asyncio.timeout(5):

@@ -988,7 +988,7 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "a frame whose report waited in a stopped Valkey counts as new",
-        [f"{PRESENCE_OUTAGE}::test_a_call_that_valkey_runs_late_after_a_stop_extends_no_lease"],
+        [f"{PRESENCE_OUTAGE}::test_a_call_that_waited_in_a_stopped_valkey_extends_no_lease"],
         in_presence_script(
             "math.min(now, tonumber(table.remove(ARGV)) or now)", "table.remove(ARGV) and now"
         ),
@@ -1137,7 +1137,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "an extension adds its minutes to now instead of to the old end",
         [
-            f"{EXTENSION}::test_an_extension_approved_after_the_old_end_of_the_session_counts_from_the_old_end",
+            f"{EXTENSION}::test_an_extension_that_is_approved_after_the_old_end_adds_its_minutes_to_the_old_end",
             SIMULATION,
         ],
         in_statement(
@@ -1152,5 +1152,5 @@ BUGS: tuple[Bug, ...] = (
 
 
 def named(name: str) -> Bug:
-    """Return the bug of this name."""
+    """Return the bug whose name is `name`."""
     return next(bug for bug in BUGS if bug.name == name)

@@ -47,7 +47,10 @@ class SimulatedPresence:
         self.connected.add(mitra_id)
 
     def clock_was_set_back(self, by: timedelta) -> None:
-        """Move all times back, because the presence of production measures ages with another clock."""
+        """Move all times back by `by`.
+
+        The presence of production measures ages, so a jump of the database's clock does not change the ages.
+        """
         for times in (self.lost_at, self.silent_since):
             times.update({mitra_id: at - by for mitra_id, at in times.items()})
         for mitra_id, absences in self.absences.items():

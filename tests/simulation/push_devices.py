@@ -20,7 +20,7 @@ from curhat.notifications.outbox import Outbox
 from tests.simulation.checker import Checker
 from tests.simulation.fake_gateway import SimulatedPresence
 
-# Stores a sign-in and its subscription like the product.
+# Stores a sign-in and its subscription as the product does.
 SUBSCRIBE = """
 WITH sign_in AS (
     INSERT INTO access_tokens (digest, role, user_id, transport, expires_at)
@@ -82,7 +82,7 @@ SELECT 'push_ready', id, id, 'mitra', NULL FROM mitras
 WHERE push_ready <> EXISTS (SELECT 1 FROM subscribed WHERE role = 'mitra' AND user_id = mitras.id)
 """
 
-# The possible reactions of a push service to a push, each with its weight at normal trouble.
+# The possible reactions of a push service to a push, each with its weight when `trouble` is 1.
 BEHAVIOURS: Mapping[str, float] = {"silent": 3.0, "overloaded": 1.0, "refuses": 2.0, "gone": 1.0}
 OUTCOMES: Mapping[str, port.Outcome] = {
     "delivers": port.Delivered(),

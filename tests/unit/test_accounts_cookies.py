@@ -41,7 +41,7 @@ def test_a_bearer_token_needs_no_origin(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("header", ["abc", "Basic abc", ""])
-def test_the_cookie_is_ignored_when_another_authorization_header_is_sent(
+def test_the_cookie_is_ignored_when_an_authorization_header_without_a_bearer_token_is_sent(
     header: str, settings: Settings
 ) -> None:
     assert presented_token(scope("GET", authorization=header, cookie=COOKIE), "customer", settings) is None

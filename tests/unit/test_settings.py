@@ -135,7 +135,7 @@ def test_the_error_for_a_wrong_token_of_a_sender_names_the_setting_and_hides_the
     assert problem.startswith("CURHAT_WHATSAPP_ACCESS_TOKEN is not shown here; right is one line")
 
 
-def test_the_setting_codes_per_day_is_one_number_or_one_number_per_country() -> None:
+def test_codes_per_day_is_set_to_one_number_or_to_one_number_per_country() -> None:
     assert development(PHONE_REGIONS="ID,SG", CODES_PER_DAY="70").codes_per_day == {"ID": 70, "SG": 70}
     assert development(PHONE_REGIONS="ID,SG", CODES_PER_DAY="ID:90, SG:5").codes_per_day == {
         "ID": 90,

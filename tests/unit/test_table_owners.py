@@ -53,6 +53,7 @@ OWNERS = {
     "streams": "realtime",
     "stream_events": "realtime",
     "deadlines": "deadlines",
+    "hourly_counts": "control_center",
     "operators": "control_center",
     "operator_recovery_codes": "control_center",
     "operator_tokens": "control_center",
@@ -127,8 +128,8 @@ EXCEPTIONS: Reasons = {
     },
 }
 
-# The next list has entries of this form for tables of a higher package. A lower package should not depend on a higher
-# package, so this list stays short.
+# UPWARD has the form of EXCEPTIONS, but lists tables of a higher package. A lower package should not depend on a higher
+# package, so UPWARD stays short.
 UPWARD: Reasons = {}
 
 _SAVES_A_ROUND_TRIP = "one statement instead of two saves a round trip while the journey is locked"
