@@ -27,6 +27,7 @@ MIN_VALKEY_VERSION: Final = 8
 MAX_CLOCK_DIFFERENCE_SECONDS: Final = 1.0
 CONNECT_TIMEOUT_SECONDS: Final = 5
 PROCESSES: Final[tuple[Literal["server", "worker"], ...]] = ("server", "worker")
+MAX_CONNECTIONS_TO_TRY: Final = 5
 
 # The terminal's codes for green, yellow and bold red.
 COLOURS: Final = {"ok": "\x1b[32m", "warn": "\x1b[33m", "FAIL": "\x1b[1;31m"}
@@ -206,6 +207,7 @@ async def _postgres(settings: Settings, url: str, *, for_production: bool) -> As
     finally:
         await connection.close()
     yield await _session_settings(url)
+    yield await _prepared_statements(url)
 
 
 async def _session_settings(url: str) -> Finding:
@@ -235,6 +237,42 @@ async def _session_settings(url: str) -> Finding:
             f"set them on the role: {'; '.join(role_settings(role))}",
         )
     return Finding("ok", "session settings", "each connection gets its time limits")
+
+
+async def _prepared_statements(url: str) -> Finding:
+    """Check that a statement can run in a later transaction than the one that prepared it.
+
+    A pooler in transaction mode may give the later transaction another server connection. PgBouncer before 1.21 does
+    not prepare the statement there, and then the service fails only under load.
+    """
+    connections: list[asyncpg.Connection[asyncpg.Record]] = []
+    try:
+        first = await connect_to_writer(url)
+        connections.append(first)
+        async with first.transaction():
+            statement = await first.prepare("SELECT pg_backend_pid()")
+            pid: int = await statement.fetchval()
+        # Let another transaction take the server connection that has prepared the statement.
+        for _ in range(MAX_CONNECTIONS_TO_TRY):
+            other = await connect_to_writer(url)
+            connections.append(other)
+            await other.execute("BEGIN")
+            if await other.fetchval("SELECT pg_backend_pid()") == pid:
+                await statement.fetchval()
+                break
+    except (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError):
+        return Finding(
+            "FAIL",
+            "prepared statements",
+            "a pooler loses them, and requests fail under load; install PgBouncer 1.21 or newer, and set "
+            "max_prepared_statements",
+        )
+    except DATABASE_AWAY as error:
+        return _unreachable("PostgreSQL", "DATABASE_URL", error)
+    finally:
+        for connection in connections:
+            connection.terminate()
+    return Finding("ok", "prepared statements", "they work from one transaction to the next")
 
 
 async def _migrations(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:
