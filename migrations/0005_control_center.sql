@@ -1,8 +1,8 @@
 -- squawk-ignore-file require-concurrent-index-creation, ban-drop-constraint
 
 -- The migration runner applies this file in one transaction, and no table is large yet. In a process that still runs
--- the older code, the refund of a late approval fails. Workers retry the deadline until a process with the new code
--- makes the refund.
+-- the previous version of the code, the refund of a late approval fails. Workers retry the deadline until a process
+-- with the new version makes the refund.
 
 -- This file adds the Control Center: operators and their sign-in, decisions on review cases, and the indexes of the
 -- operators' lists. This file also stops the service's own database role from changing the audit.
@@ -134,7 +134,7 @@ CREATE UNIQUE INDEX refunds_one_a_charge ON refunds (charge_attempt_id) WHERE st
 
 -- Indexes -----------------------------------------------------------------------------------------------------
 
--- Each list of the operators has one index in the order of the list.
+-- Each list in the Control Center has one index in the order of the list.
 CREATE INDEX failed_pairing_events_by_case ON failed_pairing_events (case_id);
 CREATE TRIGGER failed_pairing_events_tag_the_case AFTER INSERT OR UPDATE OF case_id ON failed_pairing_events
     FOR EACH ROW WHEN (NEW.case_id IS NOT NULL) EXECUTE FUNCTION review_case_tagged();

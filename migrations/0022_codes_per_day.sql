@@ -1,5 +1,5 @@
--- Each row counts the one-time codes for phone numbers of one country on one day. Each code costs money. A limit per
--- day bounds the cost of an attacker who asks for codes to many phone numbers (toll fraud).
+-- Each row counts the one-time codes for phone numbers of one country on one day. Each code costs money. An attacker
+-- can cause costs by asking for codes to many phone numbers (toll fraud). A limit per day bounds these costs.
 
 CREATE TABLE code_days (
     -- The day in UTC.
