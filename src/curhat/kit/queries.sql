@@ -1,6 +1,6 @@
 -- name: begin_key :one
--- Read the key's stored answer, and take the key's advisory lock for this transaction. `is_free` is false when
--- another HTTP request holds that lock.
+-- Read the key's stored answer, and take the key's advisory lock for this transaction. `is_free` is false when another
+-- HTTP request holds the key's advisory lock.
 -- nullable: fingerprint, status, body, is_abandoned
 WITH lock AS MATERIALIZED (
     SELECT pg_try_advisory_xact_lock(@lock) AS is_free

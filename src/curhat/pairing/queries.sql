@@ -83,8 +83,8 @@ LIMIT 100
 -- name: share_open_pairing :optional
 -- If the pairing is open, lock it FOR SHARE, so that it stays open until this transaction ends. Returns no row if the
 -- pairing is decided, or another transaction is deciding the pairing. The statement does not wait for a transaction
--- that is deciding the pairing. If that transaction leaves the pairing open, the next round of offers includes the
--- pairing a few seconds later.
+-- that is deciding the pairing. If the transaction with the lock leaves the pairing open, the next round of offers
+-- includes the pairing a few seconds later.
 WITH locked_pairing AS MATERIALIZED (SELECT * FROM pairings WHERE id = @pairing_id FOR SHARE SKIP LOCKED)
 SELECT id FROM locked_pairing WHERE status = 'open' AND deadline_at > curhat_now()
 

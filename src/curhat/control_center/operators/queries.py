@@ -87,7 +87,7 @@ DELETE FROM operator_sign_in_tries WHERE id = $1
 
 
 async def delete_sign_in_try(db: Executor, /, *, id: int) -> None:
-    """Delete a try whose password was right."""
+    """Delete the try with this id, because its password was right."""
     await db.execute(DELETE_SIGN_IN_TRY, id)
 
 

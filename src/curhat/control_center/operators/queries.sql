@@ -33,7 +33,7 @@ VALUES (@email_digest, @factor, @requester, @is_known_device)
 RETURNING id
 
 -- name: delete_sign_in_try :exec
--- Delete a try whose password was right.
+-- Delete the try with this id, because its password was right.
 DELETE FROM operator_sign_in_tries WHERE id = @id
 
 -- name: delete_sign_in_tries :exec
