@@ -8,7 +8,7 @@ export default {
   navigation: 'Layar',
   skip: 'Langsung ke isi',
   gatewayIsMocked: 'Pembayaran di sini hanya tiruan: tidak ada uang yang berpindah.',
-  /** The reasons for which the server refuses a step, by the code of the refusal. */
+  /** A sentence for each code with which the server refuses a step. */
   refusals: {
     validation_failed: 'Ada yang belum diisi atau tidak benar: periksa isinya, lalu coba lagi.',
     forbidden: 'Peranmu tidak boleh melakukan ini.',
@@ -145,7 +145,7 @@ export default {
     note: 'Catatan',
     asked: 'Ditanya / menolak',
   },
-  /** The words for the filters of an exported list, by the name of the filter in the query. */
+  /** A word for each filter of an exported list. Each key is the filter's name in the query. */
   exportedBy: {
     q: 'Pencarian',
     status: 'Status',
