@@ -60,8 +60,8 @@ function load(of: 'first' | 'screens', wanted: Language): Promise<unknown> {
 }
 
 /**
- * Fetches the words of the screens that are not part of the first load. Callers await this function before they show
- * one of the other screens.
+ * Fetches the words of the screens that are not part of the first load. Callers await this function before they show a
+ * screen that is not part of the first load.
  */
 export async function loadScreenWords(): Promise<void> {
   needsScreens = true;
