@@ -48,9 +48,9 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- extensions: (new). A mitra's connection can be dead although its socket is still open. A push can bring such a mitra
--- back in time to answer the extension. The transition of the deadline push_messages also looks for a pending extension
--- of the session.
+-- extensions: (new). A mitra's connection can be dead although its socket is still open. A push can bring a mitra with
+-- a dead connection back in time to answer the extension. The transition of the deadline push_messages also looks for a
+-- pending extension of the session.
 CREATE FUNCTION extension_to_push() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM arm_push('push_messages', ARRAY[NEW.session_id], curhat_now(), curhat_now())

@@ -81,8 +81,8 @@ WITH key AS MATERIALIZED (
     SELECT customers.call_name FROM customers JOIN won ON customers.id = won.customer_id FOR SHARE OF customers
 ), accept_request AS (
     -- PostgreSQL evaluates CHECK constraints against the version of the request's row that this statement first read.
-    -- The version that was first read has the status 'closed' if another transaction offered the request again during
-    -- our lock wait. So reset close_reason explicitly.
+    -- The version that this statement first read has the status 'closed' if another transaction offered the request
+    -- again during our lock wait. So reset close_reason explicitly.
     UPDATE requests SET status = 'accepted', close_reason = NULL, answered_at = won.now
     FROM won WHERE requests.id = @request_id
 ), match_pairing AS (

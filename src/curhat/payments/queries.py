@@ -542,8 +542,8 @@ RETURNING payments.id
 
 async def mark_payment_refunded(db: Executor, /, *, payment_id: UUID, refund_id: UUID) -> UUID | None:
     """Mark the payment as refunded (served or unserved → refunded). The refund must come from an operator's decision. The
-    charge of the refund must be `approved`, and not a late approval. Returns no row if the refund does not meet these
-    conditions, or the payment has another status."""
+    charge of the refund must be `approved`, and not a late approval. Returns no row if the refund or its charge does not
+    fit, or if the payment is neither served nor unserved."""
     row = await db.fetchrow(MARK_PAYMENT_REFUNDED, payment_id, refund_id)
     if row is None:
         return None

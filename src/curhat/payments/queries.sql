@@ -212,8 +212,8 @@ WHERE id = @refund_id
 
 -- name: mark_payment_refunded :optional
 -- Mark the payment as refunded (served or unserved → refunded). The refund must come from an operator's decision. The
--- charge of the refund must be `approved`, and not a late approval. Returns no row if the refund does not meet these
--- conditions, or the payment has another status.
+-- charge of the refund must be `approved`, and not a late approval. Returns no row if the refund or its charge does not
+-- fit, or if the payment is neither served nor unserved.
 UPDATE payments SET status = 'refunded'
 FROM refunds JOIN charge_attempts ON charge_attempts.id = refunds.charge_attempt_id
 WHERE payments.id = @payment_id AND payments.status IN ('served', 'unserved') AND refunds.id = @refund_id

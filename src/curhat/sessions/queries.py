@@ -99,11 +99,10 @@ async def send_messages(
     message. Returns a row for each message whose sender is a member of the session. `id` is null if this statement did
     not store the message. If `id` is null, the message is already stored, or its session is over. The statement reads
     the clock after it has taken the last lock. So the statement stores no message if the session's time ran out during a
-    lock wait. The locks also ensure that the ids of a session's messages grow in commit order.
-    For each stored message, the statement also appends the event message.created to the streams of both members.
-    `customer_seq` and `mitra_seq` are the numbers of these events. `told_at` is the time of these events.
-    From now on, no lock wait of the transaction lasts longer than @lock_timeout. If @lock_timeout is null, the limit of
-    the connection stays."""
+    lock wait. The locks also ensure that the ids of a session's messages grow in commit order. For each stored message,
+    the statement also appends the event message.created to the streams of both members. `customer_seq` and `mitra_seq`
+    are the numbers of the two appended events. `told_at` is the time of the two events. From now on, no lock wait of the
+    transaction lasts longer than @lock_timeout. If @lock_timeout is null, the limit of the connection stays."""
     return [
         SendRow(*row)
         for row in await db.fetch(

@@ -14,11 +14,10 @@
 -- message. Returns a row for each message whose sender is a member of the session. `id` is null if this statement did
 -- not store the message. If `id` is null, the message is already stored, or its session is over. The statement reads
 -- the clock after it has taken the last lock. So the statement stores no message if the session's time ran out during a
--- lock wait. The locks also ensure that the ids of a session's messages grow in commit order.
--- For each stored message, the statement also appends the event message.created to the streams of both members.
--- `customer_seq` and `mitra_seq` are the numbers of these events. `told_at` is the time of these events.
--- From now on, no lock wait of the transaction lasts longer than @lock_timeout. If @lock_timeout is null, the limit of
--- the connection stays.
+-- lock wait. The locks also ensure that the ids of a session's messages grow in commit order. For each stored message,
+-- the statement also appends the event message.created to the streams of both members. `customer_seq` and `mitra_seq`
+-- are the numbers of the two appended events. `told_at` is the time of the two events. From now on, no lock wait of the
+-- transaction lasts longer than @lock_timeout. If @lock_timeout is null, the limit of the connection stays.
 -- nullable: id, sent_at, told_at, customer_seq, mitra_seq, @lock_timeout
 -- row: SendRow
 WITH limits AS MATERIALIZED (
@@ -188,8 +187,8 @@ WITH locked_sessions AS MATERIALIZED (
     SELECT curhat_now() AS now, count(*) AS locks FROM locked_sessions
 ), end_sessions AS (
     -- PostgreSQL evaluates CHECK constraints against the version of the session's row that this statement first read.
-    -- The version that was first read can still point at an extension that another transaction decided during our lock
-    -- wait. So set open_extension_id to null again.
+    -- The version that this statement first read can still point at an extension that another transaction decided
+    -- during our lock wait. So set open_extension_id to null again.
     UPDATE sessions SET status = 'ended', ended_at = moment.now, end_reason = 'time_up', open_extension_id = NULL
     FROM locked_sessions AS locked, moment
     WHERE sessions.id = locked.id AND locked.status = 'active' AND locked.ends_at <= moment.now
