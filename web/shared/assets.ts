@@ -3,8 +3,8 @@ import { timeoutSignal } from './baseline';
 import { tabStorage } from './storage';
 
 /**
- * `missing`: the network works, but the file is missing or broken. `other`: the server has an error. The texts for
- * these codes are in `errors` of words/.
+ * `missing`: the network works, but the file is missing or broken. `other`: the server has an error. The texts for the
+ * codes are in `errors` of words/.
  */
 export type AssetProblem = 'unreachable' | 'missing' | 'other';
 

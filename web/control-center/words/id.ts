@@ -294,7 +294,9 @@ export default {
       extension_timeout_seconds: 'Waktu jawab perpanjangan',
       extension_default_action_on_timeout: 'Perpanjangan bila diam',
     } satisfies Record<ConfigurationKey, string>,
-    /** The client shows these explanations, because the server's explanations are in English only. */
+    /**
+     * The client explains each row of the configuration itself, because the server's explanations are in English only.
+     */
     explanations: {
       pairing_blast_timeout_seconds:
         'Berapa lama pencarian menanyai semua bestie yang tersedia. Pelanggan melihat hitungan mundur ini di bawah "Mencari bestie…"; setiap bestie melihat sisa waktunya di kartu permintaan. Bila habis dan tidak ada yang menerima, pelanggan diberi tahu dan pembayarannya masuk ke peninjauan. Lebih lama: lebih banyak pencarian berhasil, dan pelanggan lebih lama menunggu kabar buruk.',

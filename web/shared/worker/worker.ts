@@ -114,10 +114,10 @@ async function cacheFiles(): Promise<void> {
     await cache.addAll(FILES.map((path) => new Request(path, { cache: 'no-cache' })));
   } catch (error) {
     await caches.delete(CACHE).catch(() => undefined);
-    // The disk is full. If no worker is active yet, install this worker without a cache. It can then show
-    // notifications, and the app comes from the network. If an earlier worker is active, do not install this worker,
-    // because the earlier worker has its own cached files. At the next visit, the browser tries again to install this
-    // worker.
+    // The disk is full. If no worker is active yet, install this worker without a cache. Without a cache, a worker
+    // still shows notifications, and the app comes from the network. If an earlier worker is active, do not install
+    // this worker, because the earlier worker has its own cached files. At the next visit, the browser tries again to
+    // install this worker.
     const isFull = error instanceof DOMException && error.name === 'QuotaExceededError';
     if (!isFull || worker.registration.active !== null) throw error;
   }
