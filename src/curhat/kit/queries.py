@@ -148,7 +148,7 @@ SELECT set_config('plan_cache_mode', 'force_custom_plan', true) AS plan_cache_mo
 
 
 async def plan_for_parameters(db: Executor, /) -> str:
-    """From now on, PostgreSQL plans each statement of this transaction for the values of its parameters."""
+    """From now on, PostgreSQL plans each statement of this transaction for the actual values of the statement's parameters."""
     row = await db.fetchrow(PLAN_FOR_PARAMETERS)
     if row is None:
         raise NoRow(PLAN_FOR_PARAMETERS)

@@ -53,7 +53,7 @@ SELECT curhat_now() AS now
 SELECT set_config('lock_timeout', @lock_timeout, true) AS lock_timeout
 
 -- name: plan_for_parameters :one
--- From now on, PostgreSQL plans each statement of this transaction for the values of its parameters.
+-- From now on, PostgreSQL plans each statement of this transaction for the actual values of the statement's parameters.
 SELECT set_config('plan_cache_mode', 'force_custom_plan', true) AS plan_cache_mode
 
 -- name: has_audit_entry :one

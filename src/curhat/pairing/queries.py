@@ -390,7 +390,8 @@ async def fail_pairings_with_fallback(
     correlation_id: str | None,
 ) -> None:
     """Fail each pairing with its tag (open → failed), and offer the fallback. Each customer then has @answer_minutes to
-    decide whether the service asks other mitras. The statement arms the deadline for this answer."""
+    decide whether the service asks other mitras. The statement arms the deadline for the customer's answer to the
+    fallback."""
     await db.execute(FAIL_PAIRINGS_WITH_FALLBACK, answer_minutes, pairing_ids, failure_tags, correlation_id)
 
 

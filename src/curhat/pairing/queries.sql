@@ -184,7 +184,8 @@ WHERE pairings.id = failure.pairing_id
 
 -- name: fail_pairings_with_fallback :exec
 -- Fail each pairing with its tag (open → failed), and offer the fallback. Each customer then has @answer_minutes to
--- decide whether the service asks other mitras. The statement arms the deadline for this answer.
+-- decide whether the service asks other mitras. The statement arms the deadline for the customer's answer to the
+-- fallback.
 -- nullable: @correlation_id
 WITH fail_pairings AS (
     UPDATE pairings SET status = 'failed', failure_tag = failure.tag, decided_at = curhat_now(),

@@ -217,8 +217,8 @@ FROM locked_payment
 
 
 async def lock_payment(db: Executor, /, *, payment_id: UUID) -> LockedPayment | None:
-    """Lock the payment. This lock protects the whole journey of the payment. `is_over` is true if the time to pay had
-    passed when this statement got the lock. `given_up_at` is the time at which the service stops waiting for the
+    """Lock the payment. The lock on the payment protects the whole journey of the payment. `is_over` is true if the time to
+    pay had passed when this statement got the lock. `given_up_at` is the time at which the service stops waiting for the
     gateway's answer about a session's payment (2a.10)."""
     row = await db.fetchrow(LOCK_PAYMENT, payment_id)
     if row is None:

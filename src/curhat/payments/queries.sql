@@ -71,8 +71,8 @@ UPDATE payments SET status = 'abandoned', closed_at = curhat_now()
 WHERE id = ANY (@payment_ids::uuid[]) AND status IN ('pending', 'confirming')
 
 -- name: lock_payment :optional
--- Lock the payment. This lock protects the whole journey of the payment. `is_over` is true if the time to pay had
--- passed when this statement got the lock. `given_up_at` is the time at which the service stops waiting for the
+-- Lock the payment. The lock on the payment protects the whole journey of the payment. `is_over` is true if the time to
+-- pay had passed when this statement got the lock. `given_up_at` is the time at which the service stops waiting for the
 -- gateway's answer about a session's payment (2a.10).
 -- nullable: target_mitra_id, confirmed_at
 -- row: LockedPayment
