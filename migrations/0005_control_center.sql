@@ -86,7 +86,7 @@ ALTER TABLE review_cases
     -- This column holds the tag of the payment's last failure. A trigger on failed_pairing_events writes the tag.
     ADD COLUMN tag text;
 
--- The constraints can be NOT VALID, because review_cases has no rows yet. No release ran before this migration.
+-- The constraints are NOT VALID, because review_cases has no rows to check yet. No release ran before this migration.
 ALTER TABLE review_cases
     ADD CONSTRAINT review_cases_decision CHECK (decision IN ('refund', 'no_refund')) NOT VALID,
     ADD CONSTRAINT review_cases_decision_note CHECK (char_length(decision_note) BETWEEN 1 AND 1000) NOT VALID,

@@ -17,7 +17,8 @@
 -- lock wait. The locks also ensure that the ids of a session's messages grow in commit order. For each stored message,
 -- the statement also appends the event message.created to the streams of both members. `customer_seq` and `mitra_seq`
 -- are the numbers of the two appended events. `told_at` is the time of the two events. From now on, no lock wait of the
--- transaction lasts longer than @lock_timeout. If @lock_timeout is null, the limit of the connection stays.
+-- transaction lasts longer than @lock_timeout. If @lock_timeout is null, the lock timeout of the connection stays in
+-- force.
 -- nullable: id, sent_at, told_at, customer_seq, mitra_seq, @lock_timeout
 -- row: SendRow
 WITH limits AS MATERIALIZED (

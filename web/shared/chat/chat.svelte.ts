@@ -26,7 +26,7 @@ export interface ChatApi {
   markRead: (sessionId: string, upToMessageId: string) => Promise<unknown>;
 }
 
-/** Returns the operations with a `send` that uses the socket, and POST when the socket does not answer. */
+/** Returns the operations with a `send` that uses the socket, and uses POST if the socket does not answer. */
 export function overSocket(
   api: ChatApi,
   socket: { sendMessage: (...message: Parameters<ChatApi['send']>) => Promise<Message | undefined> },
