@@ -1,5 +1,6 @@
--- The counts of each past hour for the dashboard's charts. The worker writes a row 10 minutes after the hour has ended,
--- and no row changes afterwards. So a chart counts only the newest hours in the tables of payments and sessions.
+-- This table holds the counts of each past hour for the dashboard's charts. The worker writes a row 10 minutes after
+-- the hour has ended, and no row changes afterwards. So a chart counts only the rows of the newest hours in the tables
+-- of payments, sessions and failed pairings.
 CREATE TABLE hourly_counts (
     began_at timestamptz PRIMARY KEY CHECK (began_at = date_trunc('hour', began_at, 'UTC')),
     opened bigint NOT NULL,
@@ -9,8 +10,9 @@ CREATE TABLE hourly_counts (
     failed bigint NOT NULL
 );
 
--- Count what happened in the hour that began at this time: payments for sessions that were opened and confirmed,
--- sessions that were started and ended, and failed pairings.
+-- Count the events of the hour that began at `hour_began_at`. `opened` and `confirmed` count payments for sessions.
+-- `matched` counts the sessions that started, and `finished` counts the sessions that ended. `failed` counts the failed
+-- pairings.
 CREATE FUNCTION count_hour(hour_began_at timestamptz)
     RETURNS TABLE (opened bigint, confirmed bigint, matched bigint, finished bigint, failed bigint)
     LANGUAGE sql STABLE AS $$

@@ -1,5 +1,5 @@
 /**
- * The options of each filter. They are the enum values of the API contract, in the order that operators expect.
+ * The options of each filter. The options are the enum values of the API contract, in the order that operators expect.
  * TypeScript checks each value against the contract.
  */
 import type { Schemas } from '../shared/api/client';

@@ -73,8 +73,8 @@ async def prepare_code(
     counts the unused codes that this requester asked for in the last 24 hours. Codes from before the requester's last
     use of a code do not count. `own_age_seconds` is the age of the newest code in `own_unused`. `strangers_unused`
     counts the unused codes of the last 24 hours that unknown devices asked for. `strangers_age_seconds` is the age of
-    the newest code in `strangers_unused`. `used_wait_seconds` is the wait until fewer than @max_used_codes_per_hour used
-    codes are younger than an hour."""
+    the newest code in `strangers_unused`. After `used_wait_seconds`, fewer than @max_used_codes_per_hour used codes are
+    less than an hour old."""
     row = await db.fetchrow(PREPARE_CODE, requester, phone_number, max_used_codes_per_hour)
     if row is None:
         raise NoRow(PREPARE_CODE)
@@ -391,7 +391,7 @@ async def touch_tokens(
     idle_seconds: float,
 ) -> None:
     """Record a use of those tokens whose last recorded use is at least @fresh_seconds ago. Each of these tokens is then
-    valid for another @idle_seconds, but for no longer than @valid_seconds after the sign-in."""
+    valid until @idle_seconds from now, but no longer than @valid_seconds after the sign-in."""
     await db.execute(TOUCH_TOKENS, digests, fresh_seconds, valid_seconds, idle_seconds)
 
 
@@ -736,8 +736,8 @@ DELETE FROM one_time_codes WHERE id IN (
 
 
 async def prune_codes(db: Executor, /, *, max_codes: int) -> None:
-    """Delete at most @max_codes codes that are older than a day. The limits on codes count only newer codes. After the
-    deletion, no row shows that somebody asked to sign in with the phone number."""
+    """Delete at most @max_codes codes that are older than a day. The limits on codes count only the codes of the last day.
+    After the deletion of a code, no row shows that somebody asked to sign in with the code's phone number."""
     await db.execute(PRUNE_CODES, max_codes)
 
 

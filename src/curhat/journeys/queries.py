@@ -295,8 +295,8 @@ WHERE requests.pairing_id = $1 AND requests.status = 'offered'
 
 
 async def list_requests_to_push(db: Executor, /, *, pairing_id: UUID) -> list[RequestPush]:
-    """Find the offered requests of this pairing that still lack a push. Each of the mitras can take a customer, has a
-    subscription that has not failed, and got no push about the request yet."""
+    """Find the offered requests of this pairing that still lack a push. The mitra of each request can take a customer, has
+    a subscription that has not failed, and got no push about the request yet."""
     return [RequestPush(*row) for row in await db.fetch(LIST_REQUESTS_TO_PUSH, pairing_id)]
 
 

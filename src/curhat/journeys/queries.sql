@@ -82,8 +82,8 @@ WITH key AS MATERIALIZED (
     SELECT customers.call_name FROM customers JOIN won ON customers.id = won.customer_id FOR SHARE OF customers
 ), accept_request AS (
     -- PostgreSQL evaluates CHECK constraints against the version of the request's row that this statement first read.
-    -- That version has the status 'closed' if another transaction offered the request again during our lock wait. So
-    -- reset close_reason explicitly.
+    -- The version that this statement first read has the status 'closed' if another transaction offered the request
+    -- again during our lock wait. So reset close_reason explicitly.
     UPDATE requests SET status = 'accepted', close_reason = NULL, answered_at = won.now
     FROM won WHERE requests.id = @request_id
 ), match_pairing AS (
@@ -175,8 +175,8 @@ SELECT EXISTS (SELECT 1 FROM sessions WHERE customer_id = @customer_id AND mitra
 SELECT deadline_at FROM pairings WHERE id = @pairing_id AND status = 'open' AND deadline_at > curhat_now()
 
 -- name: list_requests_to_push :many
--- Find the offered requests of this pairing that still lack a push. Each of the mitras can take a customer, has a
--- subscription that has not failed, and got no push about the request yet.
+-- Find the offered requests of this pairing that still lack a push. The mitra of each request can take a customer, has
+-- a subscription that has not failed, and got no push about the request yet.
 -- row: RequestPush
 SELECT requests.mitra_id AS user_id, requests.id AS subject_id, requests.id AS topic_id, requests.id AS request_id,
     requests.offered_at AS reason_at, pairings.deadline_at AS expires_at

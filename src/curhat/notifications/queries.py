@@ -187,9 +187,9 @@ async def enqueue_messages(
     reason_at: Sequence[datetime],
     expires_at: Sequence[datetime],
 ) -> None:
-    """Insert push messages that wait to be sent. If a message of this kind and subject has an earlier `reason_at`, the
-    statement replaces its content, and the message waits again. A subscription that was deleted meanwhile gets no
-    message."""
+    """Insert push messages that wait to be sent. The table holds one message per subscription, kind and subject. If a new
+    message has a later `reason_at` than the stored message, the statement replaces the stored message, and the new
+    message waits to be sent. The statement inserts no message for a subscription that no longer exists."""
     await db.execute(
         ENQUEUE_MESSAGES, subscription_ids, kinds, subject_ids, topics, payloads, reason_at, expires_at
     )

@@ -62,9 +62,9 @@ WHERE role = @role AND user_id = ANY (@user_ids::uuid[]) AND failed_at IS NULL
 ORDER BY user_id, id
 
 -- name: enqueue_messages :exec
--- Insert push messages that wait to be sent. If a message of this kind and subject has an earlier `reason_at`, the
--- statement replaces its content, and the message waits again. A subscription that was deleted meanwhile gets no
--- message.
+-- Insert push messages that wait to be sent. The table holds one message per subscription, kind and subject. If a new
+-- message has a later `reason_at` than the stored message, the statement replaces the stored message, and the new
+-- message waits to be sent. The statement inserts no message for a subscription that no longer exists.
 INSERT INTO push_messages (subscription_id, kind, subject_id, topic, payload, reason_at, expires_at)
 SELECT given.subscription_id, given.kind, given.subject_id, given.topic, given.payload, given.reason_at,
     given.expires_at

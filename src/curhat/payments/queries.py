@@ -65,8 +65,9 @@ async def find_opening_wait(
     db: Executor, /, *, window_seconds: float, customer_id: UUID, purpose: Purpose, max_payments: int
 ) -> float | None:
     """Number the customer's payments of this purpose, newest first, and find payment number @max_payments. Returns the
-    seconds until this payment is @window_seconds old. While this payment is younger, the last @window_seconds contain
-    @max_payments payments of the customer. Returns no row if the customer has fewer payments of this purpose."""
+    seconds until this payment is @window_seconds old. While payment number @max_payments is less than @window_seconds
+    old, the customer has opened at least @max_payments payments within the last @window_seconds. Returns no row if the
+    customer has fewer than @max_payments payments of this purpose."""
     row = await db.fetchrow(FIND_OPENING_WAIT, window_seconds, customer_id, purpose, max_payments)
     if row is None:
         return None
@@ -96,8 +97,8 @@ async def find_confirmation_wait(
     """Number the customer's confirmations, newest first, and find confirmation number @max_confirmations. Returns the
     seconds until this confirmation is @window_seconds old. A confirmation is a charge attempt for a session, or a
     confirmed trial. The statement reads only the newest @max_payments payments. A customer has one open payment at a
-    time, so no other payment can have a confirmation within the window. Returns no row if these payments have fewer than
-    @max_confirmations confirmations."""
+    time, so a payment that is older than the newest @max_payments has no confirmation within the window. Returns no row
+    if the payments that the statement reads have fewer than @max_confirmations confirmations."""
     row = await db.fetchrow(
         FIND_CONFIRMATION_WAIT, customer_id, max_payments, window_seconds, max_confirmations
     )
@@ -216,8 +217,8 @@ FROM locked_payment
 
 
 async def lock_payment(db: Executor, /, *, payment_id: UUID) -> LockedPayment | None:
-    """Lock the payment. This lock protects the whole journey of the payment. `is_over` is true if the time to pay had
-    passed when this statement got the lock. `given_up_at` is the time at which the service stops waiting for the
+    """Lock the payment. The lock on the payment protects the whole journey of the payment. `is_over` is true if the time to
+    pay had passed when this statement got the lock. `given_up_at` is the time at which the service stops waiting for the
     gateway's answer about a session's payment (2a.10)."""
     row = await db.fetchrow(LOCK_PAYMENT, payment_id)
     if row is None:
@@ -353,7 +354,7 @@ WHERE id = $3
 async def answer_attempt(
     db: Executor, /, *, attempt_status: AttemptStatus, reason: str | None, attempt_id: UUID
 ) -> None:
-    """Record the answer about the attempt (started or declined → @attempt_status)."""
+    """Record the gateway's answer about the attempt (started or declined → @attempt_status)."""
     await db.execute(ANSWER_ATTEMPT, attempt_status, reason, attempt_id)
 
 
@@ -366,7 +367,8 @@ SELECT EXISTS (
 
 
 async def has_other_charge(db: Executor, /, *, payment_id: UUID, attempt_id: UUID) -> bool:
-    """Return whether another attempt of the payment charged the customer, or can still charge the customer."""
+    """Return whether the payment has an attempt other than @attempt_id that charged the customer, or can still charge the
+    customer."""
     row = await db.fetchrow(HAS_OTHER_CHARGE, payment_id, attempt_id)
     if row is None:
         raise NoRow(HAS_OTHER_CHARGE)
@@ -508,7 +510,8 @@ WHERE charge_attempt_id = $1 AND status <> 'failed' AND id <> $2
 
 
 async def find_other_live_refund(db: Executor, /, *, charge_key: UUID, refund_id: UUID) -> LiveRefund | None:
-    """Find the charge's other refund that is requested or done. A charge has at most one refund that is requested or done."""
+    """Find a refund of the charge that is requested or done, and is not the refund @refund_id. A charge has at most one
+    refund that is requested or done."""
     row = await db.fetchrow(FIND_OTHER_LIVE_REFUND, charge_key, refund_id)
     if row is None:
         return None
@@ -524,7 +527,7 @@ WHERE id = $3
 async def answer_refund(
     db: Executor, /, *, refund_status: str, gateway_reason: str | None, refund_id: UUID
 ) -> None:
-    """Record the answer about the refund (requested → done or failed, or failed → done)."""
+    """Record the gateway's answer about the refund (requested → done or failed, or failed → done)."""
     await db.execute(ANSWER_REFUND, refund_status, gateway_reason, refund_id)
 
 
@@ -539,8 +542,8 @@ RETURNING payments.id
 
 async def mark_payment_refunded(db: Executor, /, *, payment_id: UUID, refund_id: UUID) -> UUID | None:
     """Mark the payment as refunded (served or unserved → refunded). The refund must come from an operator's decision. The
-    charge of the refund must be `approved`, and not a late approval. Returns no row if the refund does not meet these
-    conditions, or the payment has another status."""
+    charge of the refund must be `approved`, and not a late approval. Returns no row if the refund or its charge does not
+    fit, or if the payment is neither served nor unserved."""
     row = await db.fetchrow(MARK_PAYMENT_REFUNDED, payment_id, refund_id)
     if row is None:
         return None

@@ -30,8 +30,8 @@ async def append_events(
     types: Sequence[str],
     data: Sequence[str],
 ) -> list[AppendedEvent]:
-    """Append events to their streams. The comment of the function append_events describes the numbers. Each array has one
-    element per event. Returns one row per event, in the order of the arrays."""
+    """Append events to their streams. The comment of the function append_events describes the `seq` numbers. Each array has
+    one element per event. Returns one row per event, in the order of the arrays."""
     return [AppendedEvent(*row) for row in await db.fetch(APPEND_EVENTS, roles, user_ids, types, data)]
 
 

@@ -1,8 +1,8 @@
 -- type: role = Role from curhat.kit.identity
 
 -- name: append_events :many
--- Append events to their streams. The comment of the function append_events describes the numbers. Each array has one
--- element per event. Returns one row per event, in the order of the arrays.
+-- Append events to their streams. The comment of the function append_events describes the `seq` numbers. Each array has
+-- one element per event. Returns one row per event, in the order of the arrays.
 -- row: AppendedEvent
 SELECT seq, at FROM append_events(@roles::text[], @user_ids::uuid[], @types::text[], @data::text[])
 

@@ -103,8 +103,8 @@ async function showNotification(pushed: PushPayload): Promise<void> {
 }
 
 /**
- * Focuses the app if it is open, and otherwise opens it. In an open app, only a push with a screen of its own changes the screen.
- * For a card, no change is needed, because all screens show cards.
+ * Focuses the app if it is open, and otherwise opens it. In an open app, only a push that has a screen of its own changes
+ * the screen. A push about a card needs no change of the screen, because all screens show cards.
  */
 async function openApp(path: string): Promise<void> {
   const pages = await worker.clients.matchAll({ type: 'window', includeUncontrolled: true });
@@ -124,9 +124,10 @@ async function cacheFiles(): Promise<void> {
     await cache.addAll(FILES.map((path) => new Request(path, { cache: 'no-cache' })));
   } catch (error) {
     await caches.delete(CACHE).catch(() => undefined);
-    // The disk is full. Install the first worker without a cache, because it still shows notifications, and the app
-    // comes from the network. If an earlier worker is active, do not install this worker, because the earlier worker
-    // has its own cached files. The browser tries again at the next visit.
+    // The disk is full. If no worker is active yet, install this worker without a cache. Without a cache, a worker
+    // still shows notifications, and the app comes from the network. If an earlier worker is active, do not install
+    // this worker, because the earlier worker has its own cached files. At the next visit, the browser tries again to
+    // install this worker.
     const isFull = error instanceof DOMException && error.name === 'QuotaExceededError';
     if (!isFull || worker.registration.active !== null) throw error;
   }
@@ -152,7 +153,7 @@ async function fetchPage(request: Request): Promise<Response> {
     const controller = new AbortController();
     const timer = kept && setTimeout(() => controller.abort(), PAGE_TIMEOUT_MS);
     const answer = await fetch(request, { signal: controller.signal });
-    // The page has begun to arrive, and a later abort would cut the page off.
+    // The page has begun to arrive. Stop the timer, because an abort would now cut the page off.
     clearTimeout(timer);
     if (answer.ok || !kept) return answer;
   } catch (error) {

@@ -185,8 +185,8 @@ ORDER BY buckets.began_at
 
 async def count_by_bucket(db: Executor, /, *, unit: str, bucket_count: int) -> list[CountByBucketRow]:
     """Count the events in each of the last @bucket_count hours or days, oldest first. The hours and days are in Jakarta's
-    time zone. The parameter @unit is 'hour' or 'day'. The last bucket is the current hour or day. An hour without a row
-    in hourly_counts is counted now."""
+    time zone. The parameter @unit is 'hour' or 'day'. The last bucket is the current hour or day. If an hour has no row
+    in hourly_counts, the statement counts the events of the hour itself."""
     return [CountByBucketRow(*row) for row in await db.fetch(COUNT_BY_BUCKET, unit, bucket_count)]
 
 
@@ -207,6 +207,6 @@ ON CONFLICT (began_at) DO NOTHING
 
 
 async def keep_hourly_counts(db: Executor, /, *, days: int, max_hours: int) -> int:
-    """Count the newest past hours that have no row in hourly_counts, at most @max_hours of the last @days days. An hour is
-    past 10 minutes after its end, so that every transaction of the hour has committed."""
+    """Count the newest past hours that have no row in hourly_counts, at most @max_hours of the last @days days. The
+    statement leaves out an hour that ended less than 10 minutes ago, because a transaction of the hour can still commit."""
     return rows_changed(await db.execute(KEEP_HOURLY_COUNTS, days, max_hours))

@@ -69,8 +69,8 @@ WHERE id = ANY (@mitra_ids::uuid[]) AND can_take_customer
 
 -- name: count_by_bucket :many
 -- Count the events in each of the last @bucket_count hours or days, oldest first. The hours and days are in Jakarta's
--- time zone. The parameter @unit is 'hour' or 'day'. The last bucket is the current hour or day. An hour without a row
--- in hourly_counts is counted now.
+-- time zone. The parameter @unit is 'hour' or 'day'. The last bucket is the current hour or day. If an hour has no row
+-- in hourly_counts, the statement counts the events of the hour itself.
 WITH moment AS MATERIALIZED (
     SELECT curhat_now() AS now, ('1 ' || @unit)::interval AS length
 ), buckets AS MATERIALIZED (
@@ -96,8 +96,8 @@ GROUP BY buckets.began_at
 ORDER BY buckets.began_at
 
 -- name: keep_hourly_counts :execrows
--- Count the newest past hours that have no row in hourly_counts, at most @max_hours of the last @days days. An hour is
--- past 10 minutes after its end, so that every transaction of the hour has committed.
+-- Count the newest past hours that have no row in hourly_counts, at most @max_hours of the last @days days. The
+-- statement leaves out an hour that ended less than 10 minutes ago, because a transaction of the hour can still commit.
 INSERT INTO hourly_counts (began_at, opened, confirmed, matched, finished, failed)
 SELECT missing.began_at, counted.*
 FROM (

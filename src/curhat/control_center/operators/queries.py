@@ -87,7 +87,7 @@ DELETE FROM operator_sign_in_tries WHERE id = $1
 
 
 async def delete_sign_in_try(db: Executor, /, *, id: int) -> None:
-    """Delete a try whose password was right."""
+    """Delete the try with this id, because its password was right."""
     await db.execute(DELETE_SIGN_IN_TRY, id)
 
 
@@ -97,7 +97,8 @@ DELETE FROM operator_sign_in_tries WHERE email_digest = $1 AND requester = $2
 
 
 async def delete_sign_in_tries(db: Executor, /, *, email_digest: bytes, requester: bytes) -> None:
-    """Delete the tries of this requester for this e-mail, because the requester has proved to be the owner of the e-mail."""
+    """Delete the tries of this requester for this e-mail, because the requester has proved that the e-mail belongs to the
+    requester."""
     await db.execute(DELETE_SIGN_IN_TRIES, email_digest, requester)
 
 
