@@ -145,8 +145,14 @@ class Services:
     """The long-lived objects of one process. `open_services` constructs a Services."""
 
     def __init__(
-        self, settings: Settings, database: Database, client: valkey.asyncio.Valkey, signals: Signals
+        self,
+        settings: Settings,
+        database: Database,
+        client: valkey.asyncio.Valkey,
+        signals: Signals,
+        gateway_database: Database | None = None,
     ) -> None:
+        """`gateway_database` holds the records of the mock gateway (default: `database`)."""
         self.settings = settings
         self.database = database
         self.signals = signals
@@ -176,7 +182,7 @@ class Services:
         self.hooks = Hooks(database, client, authenticator, hub, self.cards, presence, customers)
         # Settings.gateway names the gateway. So far, `mock` is the only name.
         self.gateway = MockGateway(
-            database,
+            gateway_database or database,
             partial(charging.record_charge_answer, database, presence),
             partial(charging.record_refund_answer, database),
             settings.gateway_webhook_token,
@@ -235,6 +241,17 @@ async def _connect_database(
         pause_seconds = min(2 * pause_seconds, MAX_CONNECT_PAUSE_SECONDS)
 
 
+async def open_gateway_database(settings: Settings) -> Database | None:
+    """Connect to the database of the mock gateway's records. None: they are in the service's database."""
+    if settings.mock_gateway_database_url is None:
+        return None
+    return await Database.connect(
+        settings.mock_gateway_database_url,
+        pool_size=settings.database_pool_size,
+        application_name="curhat mock gateway",
+    )
+
+
 def _never() -> bool:
     return False
 
@@ -273,8 +290,10 @@ async def open_services(
     except BaseException:
         await client.aclose()
         raise
+    gateway_database: Database | None = None
     try:
-        services = Services(settings, database, client, signals)
+        gateway_database = await open_gateway_database(settings)
+        services = Services(settings, database, client, signals, gateway_database)
         signals.handle_locally("mitra_changed", services.presence.mitra_changed)
         loops = [signals.run, services.presence.run]
         if serves_sockets:
@@ -306,5 +325,7 @@ async def open_services(
                 for task in running:
                     task.cancel()
     finally:
+        if gateway_database is not None:
+            await gateway_database.close()
         await database.close()
         await client.aclose()

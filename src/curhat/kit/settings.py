@@ -124,6 +124,9 @@ class Settings:
     trusted_proxies: tuple[str, ...]
     # The payment gateway. `mock` moves no money. Production must name its gateway explicitly.
     gateway: str
+    # Where the mock gateway keeps its own records. None: in `database_url`. With a database of its own, a restore of
+    # the service's database loses nothing that the gateway knows, as with a real gateway.
+    mock_gateway_database_url: str | None = field(repr=False)
     # The gateway proves with this token that it sends a web hook. None: every web hook is refused.
     gateway_webhook_token: str | None = field(repr=False)
     # The senders of one-time codes, in the order in which they are tried.
@@ -247,6 +250,7 @@ class Settings:
             ),
             trusted_proxies=reader.value("TRUSTED_PROXIES", _networks, ("127.0.0.1",)),
             gateway=reader.choice("GATEWAY", GATEWAYS, "mock"),
+            mock_gateway_database_url=reader.value("MOCK_GATEWAY_DATABASE_URL", check_database_url, None),
             gateway_webhook_token=reader.value("GATEWAY_WEBHOOK_TOKEN", _token, None),
             code_senders=reader.code_senders(development=development),
             allow_file_codes=reader.choice("ALLOW_FILE_CODES", ("0", "1"), "0") == "1",
@@ -520,6 +524,7 @@ class _Reader:
             ("DATABASE_URL", settings.database_url, database_risks),
             ("OWNER_DATABASE_URL", settings.owner_database_url, database_risks),
             ("ADMIN_DATABASE_URL", settings.admin_database_url, database_risks),
+            ("MOCK_GATEWAY_DATABASE_URL", settings.mock_gateway_database_url, database_risks),
             ("VALKEY_URL", settings.valkey_url, valkey_risks),
         ):
             for risk in find_risks(url) if url is not None else []:
