@@ -146,9 +146,14 @@ async def _is_open(database: Database, marker: str) -> bool:
 
 async def _check_schema(database: Database) -> None:
     async with database.pool.acquire() as connection:
-        pending = await migrations.pending(connection)
-    if pending:
-        raise RestoreError(f"the restored database lacks {', '.join(pending)}; run curhat migrate first")
+        await migrations.pending(
+            connection
+        )  # It raises MigrationError if the database is newer than this code.
+        missing = await migrations.missing(connection)
+    if missing:
+        raise RestoreError(
+            f"the restored database lacks {', '.join(missing)}; run curhat migrate --before first"
+        )
 
 
 async def _check_nobody_serves(database: Database) -> None:
