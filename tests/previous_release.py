@@ -184,9 +184,10 @@ async def _deploy(release: str, code: Path, servers: EmbeddedServers, began: flo
             )
             if status != 0:
                 problems.append(f"its journeys ended with exit status {status}")
-            if not await connection.fetchval("SELECT EXISTS (SELECT FROM sessions WHERE NOT is_trial)"):
+            elif not await connection.fetchval("SELECT EXISTS (SELECT FROM sessions WHERE NOT is_trial)"):
                 problems.append("nobody paid for a chat and got it")
-            problems += map(str, await check(connection))
+            else:
+                problems += map(str, await check(connection))
         finally:
             await connection.close()
     return Outcome(release, new_migrations, problems, time.monotonic() - began, report)
