@@ -6,7 +6,7 @@ The mock gateway keeps its records on another PostgreSQL, as a real gateway does
 import asyncio
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -44,6 +44,24 @@ async def chat(server: RunningServer, customer: Person, mitra: Person) -> str:
     return str(answer.json()["session"]["id"])
 
 
+async def restore_and_finish(
+    postgres: ArchivedPostgres, restored_to: datetime, variables: Mapping[str, str]
+) -> None:
+    """Restore and open the database by the commands of production. Until it is open, nobody connects."""
+    began = time.monotonic()
+    old = await postgres.restore(restored_to)
+    assert (old / "PG_VERSION").exists()
+    async with environment(variables):
+        # The command waits until PostgreSQL has ended its recovery.
+        assert await asyncio.to_thread(main, ["restore", "--check"]) == 0
+        recovered = time.monotonic()
+        with pytest.raises(NotOpened):
+            await Database.connect(postgres.servers.database_url, pool_size=2)
+        assert await asyncio.to_thread(main, ["restore", "--finish"]) == 0
+    finished = time.monotonic()
+    print(f"\nrecovered in {recovered - began:.1f} s, finished in {finished - recovered:.1f} s")  # noqa: T201  `pytest -s` shows it
+
+
 @pytest.mark.timeout(120)
 @pytest.mark.rule("2a.7", "V.3", "X.1", "X.9")
 @pytest.mark.invariant(2, 4, 10, 15)
@@ -73,18 +91,7 @@ async def test_a_restore_to_just_before_damage_serves_again_and_loses_no_money_o
     await database.execute("DROP TABLE stream_events CASCADE")
     await database.close()
 
-    began = time.monotonic()
-    old = await postgres.restore(restored_to)
-    assert (old / "PG_VERSION").exists()
-    async with environment(variables):
-        # The command waits until PostgreSQL has ended its recovery.
-        assert await asyncio.to_thread(main, ["restore", "--check"]) == 0
-        recovered = time.monotonic()
-        with pytest.raises(NotOpened):
-            await Database.connect(servers.database_url, pool_size=2)
-        assert await asyncio.to_thread(main, ["restore", "--finish"]) == 0
-    finished = time.monotonic()
-    print(f"\nrecovered in {recovered - began:.1f} s, finished in {finished - recovered:.1f} s")  # noqa: T201  `pytest -s` shows it
+    await restore_and_finish(postgres, restored_to, variables)
 
     database = await Database.connect(servers.database_url, pool_size=5)
     async with start_server(settings, database) as server:
@@ -104,6 +111,9 @@ async def test_a_restore_to_just_before_damage_serves_again_and_loses_no_money_o
             20_000,
         )
         assert case["customer"]["id"] == str(late.id)
+        decision = {"decision": "refund", "note": "the chat was lost", "expected_version": case["version"]}
+        assert (await operator.post(f"/review-cases/{case['id']}/decision", decision)).is_success
+        assert await database.fetchval("SELECT status FROM refunds") == "requested"
         assert (
             await database.fetchval("SELECT status FROM sessions WHERE id = $1::uuid", session_id) == "active"
         )

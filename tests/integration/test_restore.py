@@ -11,11 +11,13 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
+import structlog
 import valkey.asyncio
 
 from curhat.app.invariants import check
 from curhat.app.restoring import finishing, queries, recovery
 from curhat.app.restoring.finishing import RestoreError
+from curhat.app.wiring import open_services
 from curhat.dev.embedded import EmbeddedServers
 from curhat.journeys.charging import record_charge_answer
 from curhat.kit.database import Database, is_away
@@ -30,7 +32,7 @@ from tests.integration.test_commands import Run, run
 from tests.support.fake_presence import FakePresence
 from tests.support.journey import open_blast, somebody
 from tests.support.people import Make
-from tests.support.signed_in import environment_of
+from tests.support.signed_in import development_settings, environment_of
 
 __all__ = ["run"]
 
@@ -149,6 +151,31 @@ async def test_no_process_connects_to_a_restored_database_before_it_is_opened(
     await (await Database.connect(database_url, pool_size=2)).close()
     await restored.finish()
     assert restored.said[-1] == f"the database is open already (restored to: {MARKER})"
+
+
+@pytest.mark.invariant(12)
+async def test_a_process_that_starts_on_a_restored_database_waits_until_it_is_opened(
+    restored: Restored, database_url: str, servers: EmbeddedServers
+) -> None:
+    settings = development_settings(database_url, servers.valkey_url)
+    opened = asyncio.Event()
+
+    async def work() -> None:
+        async with open_services(settings, serves_sockets=False, application_name="curhat worker"):
+            opened.set()
+
+    with structlog.testing.capture_logs() as logs:
+        process = asyncio.create_task(work())
+        async with asyncio.timeout(10):
+            while not logs:
+                assert not opened.is_set()
+                await asyncio.sleep(0.01)
+    assert logs[0]["event"] == "postgresql.waiting"
+    assert "run: curhat restore --finish" in logs[0]["error"]
+    await restored.finish()
+    async with asyncio.timeout(10):
+        await opened.wait()
+    await process
 
 
 async def test_a_second_restore_closes_the_database_again(restored: Restored, database_url: str) -> None:
@@ -278,6 +305,18 @@ async def test_a_charge_whose_payment_is_lost_becomes_a_case_of_its_customer(
         "SELECT charge_attempt_id, decided_round FROM undelivered_charges"
     )
     assert tuple(undelivered) == (charge.key, None)
+
+
+@pytest.mark.rule("X.9")
+@pytest.mark.invariant(15)
+async def test_a_restore_to_before_the_first_payment_finds_every_charge(
+    restored: Restored, make: Make
+) -> None:
+    await make.offer()
+    long_ago = datetime(2020, 1, 1, tzinfo=UTC)
+    restored.gateway.charges.append(ListedCharge(uuid4(), uuid4(), None, 20_000, "approved", long_ago))
+    await restored.finish()
+    assert len(await restored.database.fetch(CASES)) == 1
 
 
 @pytest.mark.rule("2a.7", "X.9")

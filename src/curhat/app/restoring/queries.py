@@ -39,13 +39,14 @@ async def list_serving(db: Executor, /) -> list[str]:
 
 
 BEGIN_RESTORE: Final = """
-INSERT INTO restores (marker, restored_to) VALUES ($1, coalesce($2, curhat_now()))
+INSERT INTO restores (marker, restored_to) VALUES ($1, coalesce($2::timestamptz, 'epoch'))
 ON CONFLICT (marker) DO NOTHING
 """
 
 
 async def begin_restore(db: Executor, /, *, marker: str, newest_change_at: datetime | None) -> None:
-    """nothing → begun. Changes nothing if the restore has begun already."""
+    """nothing → begun. Changes nothing if the restore has begun already. Without any change in the database, the gateway
+    lists everything that it has."""
     await db.execute(BEGIN_RESTORE, marker, newest_change_at)
 
 

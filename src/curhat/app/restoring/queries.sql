@@ -13,9 +13,10 @@ WHERE datname = current_database() AND application_name IN ('curhat server', 'cu
 ORDER BY pid
 
 -- name: begin_restore :exec
--- nothing → begun. Changes nothing if the restore has begun already.
+-- nothing → begun. Changes nothing if the restore has begun already. Without any change in the database, the gateway
+-- lists everything that it has.
 -- nullable: @newest_change_at
-INSERT INTO restores (marker, restored_to) VALUES (@marker, coalesce(@newest_change_at, curhat_now()))
+INSERT INTO restores (marker, restored_to) VALUES (@marker, coalesce(@newest_change_at::timestamptz, 'epoch'))
 ON CONFLICT (marker) DO NOTHING
 
 -- name: lock_restore :one
