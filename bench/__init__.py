@@ -1,3 +1,5 @@
-"""The benchmarks. Each file measures one claim about Curhat. If the claim has a peer (a service to compare with), the
+"""The benchmarks.
+
+Each file measures one claim about Curhat. A peer is a service with which we compare Curhat. If a claim has a peer, the
 same run also measures the peer. See README.md.
 """

@@ -41,7 +41,7 @@ class Cards:
         self.changed.set()
 
     async def until_all(self, what: str) -> None:
-        """Wait until every mitra has received the card (`offered`) or the card's end (`closed`)."""
+        """Wait until every mitra has received the card (`offered`) or the event that closes the card (`closed`)."""
         async with asyncio.timeout(_CARDS_TIMEOUT_SECONDS):
             while (len(self.offered) if what == "offered" else self.closed) < MITRAS:
                 self.changed.clear()

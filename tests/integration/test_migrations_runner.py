@@ -61,7 +61,7 @@ async def test_listing_the_pending_files_changes_nothing(connection: Connection,
     assert await connection.fetchval("SELECT to_regclass('schema_migrations')") is None
 
 
-async def test_a_failed_file_changes_nothing_and_earlier_files_stay_applied(
+async def test_a_failing_file_changes_nothing_and_earlier_files_stay_applied(
     connection: Connection, folder: Path
 ) -> None:
     (folder / "0003_third.sql").write_text("CREATE TABLE third (id int);\nSELECT 1 / 0;\n")
@@ -111,7 +111,7 @@ def test_the_checksum_covers_text_that_only_looks_like_a_comment(before: str, af
     assert Migration(1, "0001_first", before).checksum != Migration(1, "0001_first", after).checksum
 
 
-async def test_a_database_with_a_migration_that_the_code_does_not_have_is_refused(
+async def test_a_database_is_refused_if_it_has_a_migration_that_the_code_does_not_have(
     connection: Connection, folder: Path
 ) -> None:
     await migrate(connection, folder)
@@ -175,7 +175,7 @@ async def test_the_next_run_drops_and_rebuilds_an_index_whose_build_was_interrup
     (folder / "0003_index.sql").write_text(INDEX_FILE)
     older = await asyncpg.connect(empty_url)
     async with older.transaction():
-        # This transaction has written to the table, so the index build waits until the transaction ends.
+        # The index build waits until this transaction ends, because the transaction has written to the table.
         await older.execute("INSERT INTO first VALUES (1)")
         running = asyncio.create_task(migrate(connection, folder))
         async with asyncio.timeout(20):

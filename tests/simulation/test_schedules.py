@@ -1,4 +1,4 @@
-"""Seeded schedules under the virtual clock: 500, or as many as three minutes allow."""
+"""Run seeded schedules under the virtual clock: 500, or as many as fit into three minutes."""
 
 import secrets
 import time
@@ -12,15 +12,15 @@ from tests.simulation.simulation_state import SimulationState
 SCHEDULES = 500
 MAX_SECONDS = 180
 
-# The schedules must reach each of these outcomes, so that each outcome is tested. On a slow machine the test
-# continues after three minutes until all outcomes are reached, up to 500 schedules.
+# The schedules must reach each of these outcomes, so that each outcome is tested. On a slow machine, the test continues
+# after three minutes until all outcomes are reached, up to 500 schedules.
 MUST_BE_REACHED = {
     # How a blast ends.
     "blast matched",
     "blast no_mitra_available",
     "blast all_mitras_rejected",
     "blast customer_cancelled",
-    # How a targeted pairing ends, and when its mitra was found offline (4.4).
+    # The ends of a targeted pairing, and the times at which its mitra was found offline (4.4).
     "targeted matched",
     "targeted targeted_mitra_offline",
     "targeted targeted_mitra_rejected",
@@ -28,14 +28,14 @@ MUST_BE_REACHED = {
     "targeted customer_cancelled",
     "targeted offline: at once",
     "targeted offline: went_offline",
-    # How the fallback ends (3.5, 3.8).
+    # The ends of the fallback (3.5, 3.8).
     "fallback taken",
     "fallback declined",
     "fallback expired",
     "fallback blast matched",
     "fallback blast failed",
     "failure recovered",
-    # How an extension is decided, and what the gateway answers about its charge (5).
+    # The decisions about an extension, and the answers of the gateway about its charge (5).
     "extension approved by mitra",
     "extension approved by timeout",
     "extension rejected by mitra",
@@ -53,14 +53,14 @@ MUST_BE_REACHED = {
     "slow for extension",
     "approved_late for extension",
     "answer doubled for extension",
-    # What the gateway does, for sessions and for any charge.
+    # The actions of the gateway for sessions and for any charge.
     "declined for session",
     "slow for session",
     "approved_late for session",
     "answer doubled for session",
     "charge lost on its way",
     "answer lost",
-    # What operators do, also while a journey runs, and what the gateway does with refunds.
+    # The actions of operators, even during a journey, and the actions of the gateway for refunds.
     "case refund",
     "case no_refund",
     "case opened again",
@@ -78,10 +78,10 @@ MUST_BE_REACHED = {
     "session mitra_ended",
     "session mitra_suspended",
     "session time_up",
-    # What operators do with a mitra's capacity.
+    # The changes that operators make to a mitra's capacity.
     "capacity changed",
     "a mitra is full after a change of capacity",
-    # What reaches people's devices, and what push services do.
+    # The events and pushes that reach devices, and the reactions of push services.
     "messages on the device of a customer",
     "messages on the device of a mitra",
     "message read",
