@@ -1,10 +1,13 @@
 """Test which release `make check-previous-release` runs, and that the check never passes without one."""
 
+import io
 import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
 
+from curhat.kit.migrations import Migration, load_migrations, migrations_folder
 from tests import previous_release
 from tests.previous_release import NoPreviousRelease
 
@@ -50,3 +53,26 @@ def test_in_a_clone_without_the_previous_release_the_check_fails_and_says_so(
         previous_release.previous_release()
     assert previous_release.main() == 2
     assert "the check did not run" in capsys.readouterr().err
+
+
+def test_no_migration_of_the_previous_release_has_other_statements_now() -> None:
+    """A comment inside the quoted body of a function is a statement too: PostgreSQL stores it.
+
+    A database of the previous release would refuse to migrate.
+    """
+    try:
+        release = previous_release.previous_release()
+    except NoPreviousRelease as error:
+        pytest.skip(str(error))
+    archive = subprocess.run(
+        ["git", "-C", previous_release.ROOT, "archive", "--format=tar", release, "migrations"],
+        capture_output=True,
+        check=True,
+    )
+    now = {migration.name: migration.checksum for migration in load_migrations(migrations_folder())}
+    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
+        for member in files.getmembers():
+            file = files.extractfile(member)
+            if file is not None:
+                name = Path(member.name).stem
+                assert now[name] == Migration(1, name, file.read().decode()).checksum, name
