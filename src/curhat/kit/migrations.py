@@ -167,6 +167,7 @@ async def migrate(connection: Connection, folder: Path | None = None, phase: Pha
     """Apply the pending migrations of a phase and return their names, in order.
 
     `connection` must not be in a transaction. When a file fails, the files before it stay applied.
+    In an empty database, the phase `before` applies everything, because no process has used the database yet.
     Raises MigrationError, also if a file of the other phase must be applied first.
     """
     # Do not use pg_advisory_lock. While a statement waits for this lock, the statement holds a snapshot. If the other
@@ -193,6 +194,8 @@ def _of_phase(pending: Sequence[Migration], phase: Phase) -> Sequence[Migration]
     if phase == "all" or not pending:
         return pending
     first = pending[0]
+    if phase == "before" and first.number == 1:
+        return pending
     if phase == "after":
         if not first.is_after:
             raise MigrationError(
@@ -205,7 +208,7 @@ def _of_phase(pending: Sequence[Migration], phase: Phase) -> Sequence[Migration]
     if behind is not None:
         raise MigrationError(
             f"{behind.name} comes after {rest[0].name}, which waits until every process runs the version before this "
-            "one: first end that deploy with curhat migrate --after"
+            "one: first end that deploy with curhat migrate --after (in a new installation: curhat migrate)"
         )
     return before
 
