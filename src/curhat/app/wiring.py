@@ -35,6 +35,7 @@ from curhat.notifications.port import Channels
 from curhat.notifications.web_push import VapidKey, WebPush
 from curhat.pairing import service as pairing
 from curhat.pairing.cards import Cards
+from curhat.payments.gateway import ChargeCallback, RefundCallback
 from curhat.payments.mock.gateway import MockGateway
 from curhat.presence.customers import CustomerConnections
 from curhat.presence.events import PRESENCE_CHANGED
@@ -198,12 +199,11 @@ class Services:
             customers,
             MessageFrames(self.message_writer),
         )
-        # Settings.gateway names the gateway. So far, `mock` is the only gateway.
-        self.gateway = MockGateway(
+        self.gateway = build_gateway(
+            settings,
             gateway_database or database,
             partial(charging.record_charge_answer, database, presence),
             partial(charging.record_refund_answer, database),
-            settings.gateway_webhook_token,
         )
 
         async def connected_among(role: Role, user_ids: Sequence[UUID]) -> set[UUID]:
@@ -258,6 +258,16 @@ async def _connect_database(
                 raise StoppedWaiting
             await asyncio.sleep(STOP_CHECK_INTERVAL_SECONDS)
         pause_seconds = min(2 * pause_seconds, MAX_CONNECT_PAUSE_SECONDS)
+
+
+def build_gateway(
+    settings: Settings,
+    database: Database,
+    charge_callback: ChargeCallback | None = None,
+    refund_callback: RefundCallback | None = None,
+) -> MockGateway:
+    """Construct the gateway that `settings.gateway` names. So far, `mock` is the only gateway."""
+    return MockGateway(database, charge_callback, refund_callback, settings.gateway_webhook_token)
 
 
 async def open_gateway_database(settings: Settings) -> Database | None:

@@ -7,7 +7,7 @@ Until then, no process serves.
 How a restored database is recognised
     `curhat restore --to` writes the parameter `curhat.restore` into the recovered PostgreSQL's configuration. A
     restore by hand leaves PostgreSQL's own parameters `recovery_target_…` there, as pgBackRest does. Either text is the
-    marker of the restore. After a dump was loaded, an operator sets the parameter:
+    marker of the restore. After a dump was loaded, PostgreSQL's administrator sets it:
     ALTER DATABASE curhat SET curhat.restore = 'dump of 2026-12-01'
     A failover sets none of them.
 """

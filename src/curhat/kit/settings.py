@@ -59,7 +59,7 @@ SENDER_SETTINGS: Final = {
     },
 }
 
-# The payment gateways, by name. `Services` (app/wiring.py) constructs them.
+# The payment gateways, by name. `build_gateway` (app/wiring.py) constructs them.
 GATEWAYS: Final[tuple[str, ...]] = ("mock",)
 # The two ports differ, so that a server and a worker can run on one machine with the same settings.
 DEFAULT_OPERATIONS_PORTS: Final[Mapping[str, int]] = {"server": 9000, "worker": 9001}

@@ -25,7 +25,13 @@ Until the third step has succeeded, no process serves the restored database. The
 # A restored database has every row to update, and every invariant to check.
 STATEMENT_TIMEOUT_MS: Final = 900_000
 RECOVERY_POLL_SECONDS: Final = 0.5
-NEEDED: Final = ("DATABASE_URL", "VALKEY_URL", "GATEWAY", "MOCK_GATEWAY_DATABASE_URL")
+NEEDED: Final = (
+    "DATABASE_URL",
+    "VALKEY_URL",
+    "GATEWAY",
+    "GATEWAY_WEBHOOK_TOKEN",
+    "MOCK_GATEWAY_DATABASE_URL",
+)
 
 
 def add_to(subparsers: Subparsers) -> None:
@@ -101,9 +107,8 @@ async def _finish(settings: Settings, *, despite_violations: bool) -> None:
     from valkey.exceptions import ValkeyError
 
     from curhat.app.restoring import finishing
-    from curhat.app.wiring import connect_valkey, open_gateway_database
+    from curhat.app.wiring import build_gateway, connect_valkey, open_gateway_database
     from curhat.payments.gateway import GatewayUnknown
-    from curhat.payments.mock.gateway import MockGateway
 
     if settings.valkey_url is None:
         raise CommandError(f"{PREFIX}VALKEY_URL is not set; the command empties Valkey")
@@ -115,7 +120,7 @@ async def _finish(settings: Settings, *, despite_violations: bool) -> None:
         await finishing.finish(
             database,
             client,
-            MockGateway(gateway_database or database),
+            build_gateway(settings, gateway_database or database),
             print,
             despite_violations=despite_violations,
         )
@@ -135,9 +140,8 @@ async def _finish(settings: Settings, *, despite_violations: bool) -> None:
 async def _check(settings: Settings) -> int:
     from curhat.app.invariants import ALWAYS
     from curhat.app.restoring import finishing
-    from curhat.app.wiring import open_gateway_database
+    from curhat.app.wiring import build_gateway, open_gateway_database
     from curhat.payments.gateway import GatewayUnknown
-    from curhat.payments.mock.gateway import MockGateway
 
     await _wait_for_recovery(database_url_of(settings))
     database = await _connect(settings)
@@ -150,7 +154,7 @@ async def _check(settings: Settings) -> int:
             print(violation)
         print(f"invariants: {len(ALWAYS)} checked, {len(violations)} rows break one")
         if newest is not None:
-            gateway = MockGateway(gateway_database or database)
+            gateway = build_gateway(settings, gateway_database or database)
             print(
                 f"gateway: {await finishing.find_unknown(database, gateway, newest)} are not in the database"
             )

@@ -134,7 +134,7 @@ async def _marker(database: Database) -> str:
     if marker is None:
         raise RestoreError(
             "this database was not restored to an earlier time, so there is nothing to finish; for a database from a "
-            "dump, first run: ALTER DATABASE curhat SET curhat.restore = 'dump of …'"
+            "dump, first run as PostgreSQL's administrator: ALTER DATABASE curhat SET curhat.restore = 'dump of …'"
         )
     return marker
 
