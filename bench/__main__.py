@@ -34,8 +34,8 @@ CLAIMS: Final[dict[str, Measure]] = {
     "start": start.measure,
     "growth": growth.measure,
 }
-# The benchmark prints a warning before a claim if other programs use more than this share of the processors. The
-# background processes of PostgreSQL stay below this share.
+# If other programs use more than this share of the processors, the benchmark prints a warning before it measures a
+# claim. The background processes of PostgreSQL stay below this share.
 MAX_BUSY_SHARE: Final = 0.1
 JSON_FILE: Final = Path(".cache/bench/latest.json")
 RESULTS_FILE: Final = Path(__file__).with_name("RESULTS.md")

@@ -1,8 +1,8 @@
-"""Measures the accept over HTTP with its commit and events (2b.5), for 50 concurrent mitras and for one mitra.
+"""Measures how fast the server handles an accept over HTTP (2b.5), from 50 concurrent mitras and from one mitra.
 
-The first peer is a FastAPI service that does the same work through SQLAlchemy's ORM. The second peer is pgbench. The
-peer pgbench runs only the SQL statement of the accept. So pgbench's figure shows the maximum of PostgreSQL without
-HTTP, idempotency keys, events and answers.
+The first peer is a FastAPI service that does the work of our accept through SQLAlchemy's ORM. The second peer is
+pgbench. The peer pgbench runs only the SQL statement of the accept. So pgbench's figure shows how fast PostgreSQL alone
+can be, without HTTP, idempotency keys, events and answers.
 """
 
 import asyncio
@@ -22,7 +22,8 @@ from bench.peers.fastapi_orm import rows as peer_rows
 from curhat.dev.statements import parse
 from curhat.journeys import queries
 
-# The number of concurrent accepts of different pairings. None of the three services gets faster with a higher number.
+# The number of concurrent accepts of different pairings. More concurrent accepts make none of the three services
+# faster.
 CONCURRENCY_ALONE: Final = 16
 # The number of mitras who accept each pairing.
 CONTESTANTS: Final = 50
@@ -100,8 +101,8 @@ async def _measure(
 ) -> dict[str, list[float]]:
     """Return the requests per second of each service in each round.
 
-    `contestants` mitras accept each pairing. The mitras form `groups` groups. The pairings are assigned to these
-    groups in rotation. If `groups` is None, each pairing has its own group.
+    Each pairing is accepted by `contestants` mitras. The mitras form `groups` groups. The pairings are assigned to
+    these groups in rotation. If `groups` is None, each pairing has a separate group.
     """
     # Additional pairings keep every connection busy until the last counted answer.
     pairings_per_round = {name: count + concurrency // contestants for name, count in pairings.items()}
@@ -113,8 +114,8 @@ async def _measure(
         name: [
             _request(pairing * contestants + place, pairing % groups * contestants + place)
             for pairing in range(first[name], first[name] + sizes[name])
-            # The mitra who sends the first accept changes from pairing to pairing. If the first mitra were always the
-            # same, a few mitras would win every pairing.
+            # The mitra who sends the first accept changes from pairing to pairing. If the same mitra always sent the
+            # first accept, a few mitras would win every pairing.
             for place in ((pairing * 7 + offset) % contestants for offset in range(contestants))
         ]
         for name in ("ours", "orm")
@@ -160,7 +161,7 @@ async def _measure(
 
 
 async def _check(database: Database, answered: int, uncounted: int) -> None:
-    """Check that each answered pairing has one session. Up to `uncounted` further pairings may also have a session."""
+    """Check that each answered pairing has one session. Up to `uncounted` further pairings can also have a session."""
     async with database.connect() as connection:
         matched, sessions = await connection.fetchrow(_OUTCOME)  # type: ignore[misc]  # one row, always
     if sessions != matched or not answered <= sessions <= answered + uncounted:
@@ -248,8 +249,9 @@ def _accept_statement(**values: str) -> str:
 
 
 def _id(kind: int, variable: str) -> str:
-    """Return an SQL expression for the same id as people.identifier. PostgreSQL evaluates the expression as fast as
-    possible.
+    """Return an SQL expression that computes the same id as `people.identifier`.
+
+    The expression is written so that PostgreSQL evaluates it quickly.
     """
     return f"('{kind:08x}-0000-7000-8000-' || lpad(to_hex(:{variable}::bigint), 12, '0'))::uuid"
 

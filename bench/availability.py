@@ -1,4 +1,4 @@
-"""Measures that the availability poll is as fast as a bare "hello", with few and with many mitras (1.2).
+"""Measures whether the availability poll is as fast as a bare "hello" answer, with few and with many mitras (1.2).
 
 No poll queries PostgreSQL.
 """
@@ -14,7 +14,7 @@ from bench.harness.testbed import Database, Testbed
 
 PATH = "/api/client/mitra-availability"
 CONNECTIONS = 64
-# The rounds are short and many, so a program that runs for some seconds does not change their median.
+# There are many short rounds, so another program that runs for some seconds does not change the median of the rounds.
 ROUNDS = 15
 ROUND_SECONDS = 1
 FEW_MITRAS, MANY_MITRAS = 10, 100_000
@@ -70,7 +70,7 @@ async def measure(testbed: Testbed, _options: Options) -> list[Figure]:
             f"PostgreSQL transactions during {COUNTED_POLLS:,} polls, minus those of an idle server",
             max(0.0, polled - idle),
             "",
-            # In one of the two periods, each loop of the server may run one time more.
+            # In one of the two periods, each loop of the server can run once more than in the other period.
             Target("figure", "at most", 5),
             note=f"{polled} in {WINDOW_SECONDS:.0f} s with polls, {idle} in {WINDOW_SECONDS:.0f} s without polls",
         ),

@@ -1,6 +1,4 @@
-"""Measures a blast (2b.2) to 1,000 connected mitras, from the confirmation's commit until the last socket gets a
-card.
-"""
+"""Measures the time of a blast (2b.2), from the confirmation's commit until the last of 1,000 sockets gets a card."""
 
 import asyncio
 import json

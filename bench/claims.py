@@ -9,7 +9,7 @@ from bench.harness.testbed import Testbed
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The options of the command."""
+    """The options of `python -m bench`."""
 
     rows: int
 

@@ -16,10 +16,10 @@ from bench.harness.testbed import Connection, Database, Testbed
 PER_SECOND: Final = 500
 SECONDS: Final = 20
 WORKERS: Final = 2
-# Each blast has asked this number of mitras. None of the asked mitras has answered.
+# The number of mitras that each blast has asked. None of the asked mitras has answered.
 MITRAS_PER_BLAST: Final = 3
 KILL_AFTER_SECONDS: Final = 8.0
-# The time that the run needs before the first due time, to write the rows and start the workers.
+# Before the first due time, the run needs this time to write the rows and start the workers.
 LEAD_SECONDS: Final = 20
 _LAST_TIMEOUT_SECONDS: Final = 30
 _THIRD: Final = PER_SECOND * SECONDS // 3

@@ -1,4 +1,4 @@
-"""Measures that an accept, a message and a page are as fast with many old rows as in a small database.
+"""Measures whether an accept, a message and a page are as fast with many old rows as in a small database.
 
 The run uses two databases in one PostgreSQL, each with its own server. The first database has only the measured people.
 The second database also has years of old rows. The rounds alternate between both databases.
@@ -26,15 +26,14 @@ READERS: Final = 50
 CHATS_PER_READER: Final = 60
 MESSAGES_PER_CHAT: Final = 60
 
-# The ratios between the numbers of old rows of each kind. For example, 10 million messages belong to half a million
-# chats.
+# With these constants, 10 million old messages belong to half a million old chats.
 _OLD_MESSAGES_PER_CHAT: Final = 20
 _OLD_REQUESTS_PER_CHAT: Final = 5
 _OLD_CHATS_PER_CUSTOMER: Final = 10
 _OLD_CHATS_PER_MITRA: Final = 500
-# The numbers of the old rows start here. The measured people have lower numbers.
+# The old rows are numbered from this number upwards, and the measured people have lower numbers than the old rows.
 _FIRST_OLD: Final = 100_000_000
-# The numbers of the readers start here. The people who accept and chat have lower numbers.
+# The readers are numbered from this number upwards, and the people who accept or chat have lower numbers than readers.
 _FIRST_READER: Final = 500_000
 
 # $1: first customer. $2: first mitra. $3: first chat. $4: customers. $5: mitras. $6: chats. $7: messages per chat.
@@ -88,8 +87,8 @@ _CHATS: Final = (
     FROM old, generate_series(0, $7 - 1) AS place
     """,
 )
-# Not every statement uses every parameter. This condition names every parameter, so that PostgreSQL knows the type of
-# each parameter.
+# Some statements use only some of the parameters. This condition names all parameters, so that PostgreSQL knows the
+# type of each parameter.
 _OLD_CHATS: Final = """
 WITH old AS (
     SELECT n, curhat_now() - interval '1 year' + n * interval '1 second' AS at
@@ -202,7 +201,10 @@ _LOADS: Final = {
 
 
 async def _measured_people(connection: Connection) -> None:
-    """Insert the rows of three groups of people. The people of one group accept, chat, or read their history."""
+    """Insert the rows of three groups of people.
+
+    One group accepts requests, one group chats, and one group reads its history.
+    """
     await people.prepare(connection)
     await people.customers(connection, 0, _SEARCHES + CHATS)
     await people.mitras(connection, 0, _SEARCHES + CHATS)
@@ -228,8 +230,8 @@ async def _old_rows(connection: Connection, messages: int) -> None:
 async def _chats(
     connection: Connection, first: int, customers: int, mitras: int, chats: int, *, messages: int
 ) -> None:
-    # Disable triggers and foreign keys, because they would check each of millions of rows. The statements write only
-    # valid rows.
+    # Disable triggers and foreign keys, because checks of millions of rows would take too long. The statements write
+    # only valid rows.
     await connection.execute("SET session_replication_role = replica")
     for statement in _CHATS:
         await connection.execute(

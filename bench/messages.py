@@ -2,12 +2,12 @@
 
 The load consists of 500 busy chats. The customers' sockets are at one process, the mitras' sockets are at another
 process, and both sides write. The generator sends messages at fixed times, even if earlier messages have not arrived.
-The delay counts from the planned send time. So the delay of a stalled server is counted, because the generator does not
-wait for the server.
+The delay counts from the planned send time. So the figures include the time for which a server stalls, because the
+generator does not wait for the server.
 
-The peer is Socket.IO with its Redis adapter. Two Node processes of the peer use the same PostgreSQL and Valkey. The
-Node processes store each message and deliver the message to both sides. Our server also numbers each message in the
-streams of both sides, so that a client can resume.
+The peer is Socket.IO with its Redis adapter. Two Node processes of the peer use our PostgreSQL and our Valkey. The Node
+processes store each message and deliver the message to both sides. Our server also numbers each message in the streams
+of both sides, so that a client can resume.
 """
 
 import asyncio
@@ -68,7 +68,7 @@ CREATE INDEX IF NOT EXISTS peer_messages_by_session ON peer_messages (session_id
 
 
 class Sides(Protocol):
-    """The connected clients of both sides of all chats.
+    """The connected clients of the customers and mitras of all chats.
 
     `on_shown` is called with the number of each message that a reader gets.
     """
@@ -80,7 +80,7 @@ class Sides(Protocol):
         """Send message `number` in `chat` as `role`. `error_summary` reports errors later."""
 
     def error_summary(self) -> str | None:
-        """Describe the refused messages and closed sockets since `on_shown` was set.
+        """Describe the messages that were refused, and the sockets that were closed, since `on_shown` was set.
 
         Returns None if no error occurred.
         """
@@ -88,7 +88,7 @@ class Sides(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The result of sending at one rate."""
+    """The result of a run at one rate."""
 
     rate: float
     late: list[float]
@@ -207,7 +207,7 @@ async def _run(sides: Sides, rate: float, seconds: float) -> Run:
 
 
 def _number_in(frame: bytes) -> int:
-    """Return the message number in the client_message_id. To decode the whole frame would take much longer."""
+    """Return the message number in the client_message_id. Decoding the whole frame would take much longer."""
     begin = frame.index(b'"client_message_id":"') + 21
     return int(frame[frame.index(b"-", begin) + 1 : frame.index(b'"', begin)])
 
@@ -218,7 +218,7 @@ class _Open(Protocol):
 
 
 class _Counted:
-    """The base class of our sides and the peer's sides.
+    """The base class for the clients of our server and of the peer.
 
     Each run has its own message ids. So the run ignores a late message of an earlier run.
     """
@@ -368,7 +368,7 @@ async def _peer_server(testbed: Testbed, database: Database) -> AsyncIterator[Pr
 async def _install_peer() -> str | None:
     """Install the peer's packages into a folder outside the repository.
 
-    Returns None, or the reason if the installation failed.
+    Returns the reason if the installation failed, and otherwise None.
     """
     if not (shutil.which("node") and shutil.which("npm")):
         return "Socket.IO was not run: node and npm are not installed"

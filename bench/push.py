@@ -1,8 +1,8 @@
 """Measures how much push slows pairing and chat, and how fast a blast reaches 1,000 disconnected mitras.
 
-Triggers arm a deadline for each reason to push (migrations/…_push.sql). The run measures the time of the push triggers
-in a blast to 1,000 mitras, an accept, and a batch of 100 messages. The run alternates between our database and a
-database without the push triggers. Each step runs in a transaction that is rolled back. The run measures the most
+Triggers arm a deadline for each event that needs a push (migrations/…_push.sql). The run measures the time of the push
+triggers in a blast to 1,000 mitras, an accept, and a batch of 100 messages. The run alternates between our database and
+a database without the push triggers. Each step runs in a transaction that is rolled back. The run measures the most
 expensive case. Every person has a subscription, and each message is the first of its chat. In a busy chat, all messages
 share one deadline until the deadline is due.
 """

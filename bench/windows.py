@@ -108,7 +108,7 @@ _OFFER: Final = f"""
 INSERT INTO offers (id, purpose, duration_minutes, price_rp, is_trial)
 VALUES (bench_id(7, {_EXTENSION_OFFER}), 'extension', 15, 10000, false)
 """
-# The time of the status change minus the due time. The database's clock gives both times.
+# The lateness is the time of the status change minus the due time. The database's clock gives both times.
 _LATE: Final = """
 SELECT 'payment' AS kind, changed_at - expires_at AS late
 FROM status_changes JOIN payments ON payments.id = entity_id WHERE entity = 'payment' AND new_status = 'expired'

@@ -49,16 +49,16 @@ TEMPLATE = "curhat_template"
 # Test files that run for more than a minute. The long files start first, so that all test processes have work until the
 # end.
 LONG_FILES = ("test_schedules.py", "test_control_center_screens.py", "test_contract.py", "test_screens.py")
-# A test may insert many rows in one statement.
+# A statement can take this long, because some tests insert many rows in one statement.
 MAX_PREPARATION_MS = 60_000
 _numbers = itertools.count(1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start with LONG_FILES. After the long files, alternate between a file of crash tests and another file.
+    """Run LONG_FILES first. Then alternate between files of crash tests and other files.
 
-    Crash tests mostly wait, so the other test processes can use the processors meanwhile. Tests of a planted bug keep
-    their order, because the first test is quick.
+    Crash tests mostly wait, so the other test processes can use the processors meanwhile. If a bug is planted, the
+    tests keep their order, because the first test is quick.
     """
     if PLANTED_BUG is not None:
         return
@@ -74,7 +74,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def database_url_of(servers: EmbeddedServers, name: str) -> str:
-    """Return the same URL with the name of another database."""
+    """Return this URL with the name of another database."""
     return servers.database_url.replace("/curhat?", f"/{name}?")
 
 
@@ -95,7 +95,10 @@ async def servers() -> AsyncIterator[EmbeddedServers]:
 
 @pytest.fixture(scope="session")
 async def template(servers: EmbeddedServers) -> str:
-    """The name of a database with all migrations and the virtual clock. Each test's database is a copy."""
+    """The name of a database with all migrations and the virtual clock.
+
+    The database of each test is a copy of this database.
+    """
     admin = await asyncpg.connect(servers.database_url)
     await admin.execute(f"CREATE DATABASE {TEMPLATE}")
     connection = await asyncpg.connect(database_url_of(servers, TEMPLATE))

@@ -8,9 +8,9 @@ The file docs/rules.md numbers the promises of the product. A test names the pro
 
 The module tests/conftest.py registers this module as a pytest plugin. The plugin records the last outcome and time of
 each test in `.cache/rules.json`, and keeps the outcomes of earlier runs. A full run is a run of all of tests/ that does
-not stop early. After a full run, the plugin prints one line per rule. The plugin fails the full run if a rule of a
-reached phase has no passing test. The plugin fails every run in which a test cites a rule that docs/rules.md does not
-have. As a command, `python -m tests.rules_report [--check] [2b.5 …]` prints each rule with its tests.
+not stop early. After a full run, the plugin prints one line per rule. If a rule of a reached phase has no passing test,
+the plugin makes the full run fail. If a test cites a rule that docs/rules.md does not have, the plugin makes every run
+fail. As a command, `python -m tests.rules_report [--check] [2b.5 …]` prints each rule with its tests.
 
 A skipped test or a test that is expected to fail shows no rule.
 """
@@ -30,12 +30,12 @@ from typing import Final, Literal, TypeAlias, cast
 
 import pytest
 
-# The phases of docs/rules.md, in our order of building. A rule that is decided and not yet built has the phase
-# "planned". When we build the rule, we change the rule's phase in docs/rules.md.
+# The phases of docs/rules.md, in the order in which we build them. A rule that is decided and not yet built has the
+# phase "planned". When we build the rule, we change the rule's phase in docs/rules.md.
 PHASES: Final = ("paid chat", "returning chat and extension", "control center", "apps", "planned")
 
-# `make test` fails for every rule of these phases that no passing test shows. Only the first phase of a rule counts,
-# because the first phase must add the test.
+# If a rule of these phases has no passing test, `make test` fails. Only the first phase of a rule counts, because the
+# first phase must add the test.
 REACHED_PHASES: Final = PHASES[:-1]
 
 RULES_FILE: Final = Path("docs", "rules.md")
@@ -273,12 +273,15 @@ class RuleSummary:
 
     @property
     def outcome(self) -> Outcome | None:
-        """Return the outcome of a test that comes first in _SAID_OF_SEVERAL, or None without a test."""
+        """Of the outcomes of the rule's tests, return the first in _SAID_OF_SEVERAL.
+
+        Return None if the rule has no test.
+        """
         return min((test.outcome for test in self.evidence), key=_SAID_OF_SEVERAL.index, default=None)
 
     @property
     def is_owed(self) -> bool:
-        """Return whether the rule's phase is reached while no passing test shows the rule."""
+        """Return True if the rule still needs a passing test: its phase is reached, and no passing test shows it."""
         return self.rule.is_reached and not any(test.outcome == "passed" for test in self.evidence)
 
 
@@ -318,7 +321,7 @@ def unknown_citations(book: Rulebook, record: dict[str, Shown]) -> list[str]:
 
 
 def rule_line(summary: RuleSummary) -> Line:
-    """Format one rule as a line of COLUMNS, with its number, title, number of tests and last outcome."""
+    """Format one rule as a line of COLUMNS characters, with its number, title, number of tests and last outcome."""
     rule, count = summary.rule, len(summary.evidence)
     title = rule.title + (f" (also {', '.join(rule.also)})" if rule.also else "")
     room = COLUMNS - 8 - 11 - 14
@@ -364,7 +367,7 @@ def evidence_lines(summary: RuleSummary) -> list[Line]:
 
 
 def _broken_name(name: str, columns: int) -> list[str]:
-    """Break a test's name at underscores into lines of at most `columns` characters where possible."""
+    """Break a test's name into lines at underscores. A line has at most `columns` characters where this is possible."""
     pieces = [""]
     for word in re.findall(r"[^_]*_|[^_]+$", name):
         if pieces[-1] and len(pieces[-1]) + len(word) > columns:
@@ -388,7 +391,7 @@ def closing_lines(summaries: Sequence[RuleSummary]) -> list[Line]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the recorder only in the controlling process, which sees the reports of all xdist workers."""
+    """Register the recorder only in the process that gets the reports of all xdist workers."""
     if hasattr(config, "workerinput"):
         return
     try:
@@ -413,7 +416,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 class Recorder:
     """Records the outcomes of one run.
 
-    At its end, the recorder fails a full run if no passing test shows a reached rule.
+    If a reached rule has no passing test, the recorder makes a full run fail at its end.
     """
 
     def __init__(self, config: pytest.Config, book: Rulebook) -> None:

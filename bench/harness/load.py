@@ -1,6 +1,7 @@
 """Generates HTTP load with wrk, which is a program in C.
 
-Without wrk, a slower program in Python generates the load. The report names the program that generated the load.
+If wrk is not installed, a slower program in Python generates the load. The report names the program that generated the
+load.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from bench.harness.sockets import Address, Http
 _HERE: Final = Path(__file__).parent
 # The maximum duration of a run, even against a slow service.
 MAX_RUN_SECONDS: Final = 10
-# wrk ends a run after this time if the server no longer answers.
+# If the server no longer answers, wrk ends the run after this time.
 _NO_ANSWER_TIMEOUT_SECONDS: Final = 60
 
 

@@ -1,6 +1,8 @@
-"""Writes the rows of thousands of people directly into PostgreSQL. The written people have signed in, paid or chatted.
+"""Writes the rows of thousands of people directly into PostgreSQL.
 
-Every id consists of a kind and a number. The load generator can therefore compute an id without a query.
+All of these people have signed in. Some of the people search, and some chat.
+
+Each id consists of a kind and a number. The load generator can therefore compute an id without a query.
 """
 
 from typing import Final
@@ -94,7 +96,7 @@ def token(role: str, number: int) -> str:
 
 
 async def prepare(connection: Connection) -> None:
-    """Create the functions that the other statements use, and one offer."""
+    """Create one offer, and the functions that the other statements use."""
     await connection.execute(
         """
         CREATE FUNCTION bench_id(kind integer, number bigint) RETURNS uuid LANGUAGE sql IMMUTABLE RETURN

@@ -2,7 +2,7 @@
 
 The load generator shares the machine with the measured server, so the generator's processor time changes the figures.
 These clients support only text frames without extensions, and one request at a time per kept-alive connection. Our
-server and the peers need nothing else.
+server and the peers need no other feature of WebSocket and HTTP.
 """
 
 import asyncio
@@ -178,7 +178,7 @@ class Http:
             await waiter
         connection = None
         while self._idle and connection is None:
-            # The server may have closed a connection that was idle.
+            # Perhaps the server has closed the connection while it was idle.
             idle = self._idle.pop()
             if idle.lost:
                 self._open -= 1

@@ -26,7 +26,7 @@ import valkey.asyncio
 from bench.harness.sockets import Address, Closed, Http
 from curhat.kit.migrations import migrate
 
-# Only the type stubs give this class a type argument.
+# This class has a type parameter only in the type stubs.
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 CURHAT: Final = str(Path(sys.executable).parent / "curhat")
@@ -87,7 +87,7 @@ class Process:
         await self._process.wait()
 
     async def stop(self) -> None:
-        """Send SIGINT and wait for the end. Kill the process after _STOP_TIMEOUT_SECONDS."""
+        """Send SIGINT and wait for the end. If the process still runs after _STOP_TIMEOUT_SECONDS, kill the process."""
         with suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGINT)
         try:
@@ -263,7 +263,7 @@ class Testbed:
 @asynccontextmanager
 async def testbed() -> AsyncIterator[Testbed]:
     """Run PostgreSQL and Valkey in a temporary folder, until the end of the block."""
-    # With ignore_cleanup_errors, the folder's removal succeeds while PostgreSQL still deletes files.
+    # With ignore_cleanup_errors, the folder is removed even if PostgreSQL is still deleting files.
     with tempfile.TemporaryDirectory(prefix="curhat-bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         servers = await asyncio.create_subprocess_exec(

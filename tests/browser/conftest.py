@@ -23,7 +23,7 @@ from tests.support.signed_in import environment_of, process, server_process
 
 @pytest.fixture(scope="session")
 async def browsers() -> AsyncIterator[Browsers]:
-    """Start the first headless browser, and then yield all headless browsers."""
+    """Yield the browsers of this test process. Skip the tests if no browser can start."""
     async with async_playwright() as playwright:
         browsers = Browsers(playwright)
         try:

@@ -43,7 +43,7 @@ async def online_mitra(
 
 
 def card(page: Page, call_name: str) -> Locator:
-    """Find the open card that shows this call name of a customer."""
+    """Find the open card that shows this call name."""
     return page.get_by_role("article", name=call_name)
 
 

@@ -1,7 +1,7 @@
-"""The screens of the customer's app for checks and screenshots. Each screen is stored with the state that it shows.
+"""The screens of the customer's app for checks and screenshots.
 
-A screen is a context manager. The context manager makes the state, and yields a function that opens a page in this
-state. The function can be called repeatedly.
+Each screen is a context manager that makes the state of the screen, and yields a function that opens a page in this
+state. The function can be called several times.
 """
 
 import asyncio
@@ -338,7 +338,7 @@ async def search_stop(system: System) -> AsyncIterator[Show]:
 
 
 def page_opener_with_push(system: System, person: Person, vendor: PushService, path: str, shows: str) -> Show:
-    """Do the same as `page_opener`, on a device with a simulated push subscription."""
+    """Return a `page_opener` that uses a device with a simulated push subscription."""
 
     async def show(**options: Any) -> Page:
         device = await system.device_of(person, service_workers="allow", **options)

@@ -130,9 +130,9 @@ class System:
         prepare: Callable[[BrowserContext], Awaitable[object]] = take_time,
         **more: Any,
     ) -> BrowserContext:
-        """Open a separate browser profile. The profile represents a device.
+        """Open a separate browser profile.
 
-        The profile is passed to `prepare` before the profile opens its first page.
+        The profile represents a device. Call `prepare` with the profile before the first page opens.
         """
         remembered = {"curhat:language": language, **(kept or {})}
         # Only a service worker shows notifications.
@@ -205,7 +205,7 @@ class System:
             await self.make.offer(duration_minutes=minutes, price_rp=price_rp, purpose="extension")
 
     async def open_payment(self, customer: Person, *, price_rp: int = 20_000) -> dict[str, Any]:
-        """Open a payment without confirming the payment. A mitra must be available."""
+        """Open a payment, but do not confirm it. A mitra must be available."""
         minutes = {0: 5, 10_000: 15, 20_000: 30, 35_000: 60, 60_000: 90}[price_rp]
         offer_id = await self.make.offer(duration_minutes=minutes, price_rp=price_rp)
         payment: dict[str, Any] = json_of(await customer.post("/payments", {"offer_id": str(offer_id)}))
@@ -245,9 +245,9 @@ class System:
         return pairing
 
     async def reject_again(self, customer: Person, mitra: Person, socket: Socket) -> dict[str, Any]:
-        """Do the same as `ask_again`, and let the mitra reject the request.
+        """Call `ask_again`, and then reject the request as the mitra.
 
-        The customer may then choose another mitra.
+        The customer can then choose another mitra.
         """
         pairing = await self.ask_again(customer, mitra, socket)
         card = await socket.wait_for("request.offered", kind="targeted")
@@ -263,7 +263,7 @@ class System:
 
 
 async def end_journey(customer: Person) -> None:
-    """End this customer's journey. Repeat the commands, because the journey may change before the commands arrive.
+    """End this customer's journey. Repeat the commands, because the journey can change before the commands arrive.
 
     Does nothing if the customer is signed out.
     """

@@ -7,7 +7,7 @@ from tests.browser.mitras import button, go_online, new_mitra, switch
 from tests.browser.system import System, json_of
 from tests.browser.test_calling import BACKGROUND
 
-# Count the locks that the page holds. The browser releases a lock when the page goes to the background.
+# Count the wake locks that the page holds. The browser releases a lock when the page goes to the background.
 COUNT_LOCKS = """(() => {
     window.locks = 0;
     const request = async () => {

@@ -23,7 +23,7 @@ async def _sign_in(page: Page, email: str, code: str | None = None) -> None:
 
 
 def _short(entity_id: UUID | str) -> str:
-    """Return the start of an id in the form that the lists show."""
+    """Return the last eight characters of an id, because the lists show only these characters."""
     return str(entity_id)[-8:]
 
 
@@ -137,7 +137,7 @@ SELECT payment_id, id, amount_rp, 'late_approval', 'failed', curhat_now() FROM l
 
 
 async def test_an_operator_is_told_that_the_case_changed_while_the_dialog_was_open(system: System) -> None:
-    """A decision covers exactly the charges that the operator saw, or the server refuses the decision."""
+    """If a case gets another charge after an operator read the case, the server refuses the operator's decision."""
     case_id = await case(system)
     operator_id, _ = await operator(system, "reviewer")
     page = await control_center_page(system, operator_id, f"/cases/{case_id}")
@@ -200,7 +200,7 @@ async def test_a_large_refund_needs_two_operators_and_can_be_retried_after_a_ref
     decision = theirs.get_by_role("region", name="Decision")
     await expect(decision).to_contain_text(f"Approved by {colleague[1]}")
     await others.get_by_role("dialog").get_by_role("button", name="Approve the refund").click()
-    # The page cannot refresh, so the page may also show another alert. So the test looks for the alert with this text.
+    # The page cannot refresh, so the page can also show another alert. So the test looks for the alert with this text.
     alert = others.get_by_role("alert").filter(has_text="a colleague may have approved it already")
     await expect(alert).to_be_visible()
 

@@ -37,7 +37,7 @@ ENGLISH = re.compile(
     r"\b(the|this|of|and|from|with|has|not|payment|customer|refund|search|review|decided|opened|asked|waiting)\b",
     re.IGNORECASE,
 )
-# Codes of the contract have this form. No screen may show such a code.
+# Codes of the contract match this pattern. A screen must never show a code of the contract.
 RAW_CODE = re.compile(r"\b[a-z]+_[a-z_]+\b")
 
 # Adds a late charge to the payment. The gateway refused the refund of this charge. The late charge with the refused

@@ -12,8 +12,8 @@ from tests.browser.system import System, wait_until
 from tests.support.journey import request_of
 from tests.support.push import push_service
 
-# Simulate a browser with a user who has not decided about notifications. Counts the app's requests for permission, and
-# gives this answer.
+# Simulate a browser whose user has neither allowed nor blocked notifications. The browser counts the app's requests for
+# permission, and gives this answer.
 PERMISSION = """(answer) => {
     let permission = 'default';
     window.asked = 0;

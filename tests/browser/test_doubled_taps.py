@@ -1,8 +1,9 @@
 """Tap several times on every button.
 
-Only the first tap may press a button. A later tap must not press a button that has just appeared under the finger.
+Only the first tap is allowed to press a button. A later tap must not press a button that has just appeared under the
+finger.
 
-The test walks from screen to screen, so it finds a new button without an entry here.
+The test walks from screen to screen, so it also finds buttons that are added later.
 """
 
 import asyncio
@@ -92,7 +93,7 @@ class Walk:
     """A walk through the screens of an app. The walk remembers the name and the place of each tried button."""
 
     tried: set[str] = field(default_factory=set)
-    # Maps each button to the buttons on the screen that the button opened.
+    # Maps each button to the buttons that appear when the button is pressed.
     leads_to: dict[str, set[str]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     _running: set[Request] = field(default_factory=set)
@@ -100,7 +101,7 @@ class Walk:
     async def start(self, page: Page) -> bool:
         """Stop the clock of the page, and walk from the page's screen until no untried button is reachable.
 
-        Returns whether another walk from the same screen may find more buttons.
+        Returns whether another walk from this screen can find more buttons.
         """
         self._running.clear()
         page.on("request", self._note_request)
@@ -118,7 +119,7 @@ class Walk:
             names = await page.evaluate(FIND_BUTTONS)
             seen.update(names)
             untried = seen - self.tried
-            # So the walk presses the button for another language last.
+            # So the walk presses the button that changes the language last.
             ways = sorted(
                 (one for one in names if one in untried), key=lambda one: one.startswith("language")
             )
@@ -140,7 +141,7 @@ class Walk:
         """Tap on this button several times, and record whether the taps pressed two different buttons."""
         self.tried.add(name)
         place = None
-        # The screen may still move, for example when an outcome disappears.
+        # The screen can still move, for example when an outcome disappears.
         while place != (place := await page.evaluate(LOCATE_BUTTON, name)):
             await page.clock.run_for(SETTLED_MS)
         if place is None:
@@ -166,14 +167,14 @@ class Walk:
         self._running.discard(request)
 
     async def _wait_for_answers(self, page: Page) -> None:
-        # When this call has its answer, the browser has reported every request of the last tap.
+        # When this call returns, the browser has reported every request that the last tap caused.
         await page.evaluate("0")
         while self._running:
             await asyncio.sleep(0.01)
 
 
 async def walk_through(system: System, all_screens: dict[str, Screen], starts: tuple[str, ...]) -> Walk:
-    """Walk through an app from each of these screens. Repeat a walk while it may find something new."""
+    """Walk through an app from each of these screens. Repeat each walk as long as another walk can find new buttons."""
     walk = Walk()
     for name in starts:
         finds_more = True

@@ -40,8 +40,8 @@ class Step:
     shows: Shows
     move_on: Callable[[], Awaitable[Any]]
     then: Shows
-    # The screen after a reload without a network, if this screen differs from `shows`. The screen differs for
-    # short-lived cards, because the phone does not store such cards.
+    # The screen after a reload without a network, or None for the screen `shows`. The screen differs from `shows` for
+    # short-lived cards, because the phone does not store them.
     offline: Shows | None = None
 
 

@@ -330,7 +330,7 @@ async def test_a_second_phone_shows_every_step_of_the_first_phone(system: System
 
 
 @pytest.mark.rule("V.3", "V.2", "X.8")
-async def test_the_app_warns_before_a_chat_ends_by_the_clock_of_the_server(system: System) -> None:
+async def test_the_app_uses_the_clock_of_the_server_to_warn_before_a_chat_ends(system: System) -> None:
     customer = await system.customer()
     async with system.mitra() as (mitra, socket):
         await system.chat(customer, mitra, socket)
@@ -428,7 +428,7 @@ async def test_the_app_shows_no_development_tools_when_the_server_has_no_inbox(
     system: System, path: str
 ) -> None:
     page = await (await system.context()).new_page()
-    # Give the same answer as in production, because a production server has no inbox.
+    # A production server has no inbox, and gives this answer.
     await page.route("**/api/dev/**", lambda route: route.fulfill(status=404, body="{}"))
     async with page.expect_response("**/api/dev/**"):
         await page.goto(path)

@@ -334,7 +334,7 @@ async def test_the_focus_moves_to_the_next_card_when_a_card_closes_and_the_page_
 
 
 @pytest.mark.rule("2b.5", "V.7")
-async def test_many_closed_cards_are_one_line_and_cover_neither_chat_nor_form(
+async def test_many_closed_cards_share_one_line_and_cover_neither_chat_nor_form(
     system: System,
 ) -> None:
     melati, open_still = await system.customer("Melati"), await system.customer("Mawar")
@@ -472,7 +472,7 @@ async def test_a_reloaded_page_shows_the_open_card_until_a_second_phone_accepts_
 
 
 @pytest.mark.rule("3.7", "4.1", "4.6", "V.4", "X.4")
-async def test_a_returning_customer_asks_a_mitra_who_is_in_a_session_with_another_customer(
+async def test_a_returning_customer_can_ask_a_mitra_who_is_in_a_session_with_another_customer(
     system: System,
 ) -> None:
     melati, mawar = await system.customer("Melati"), await system.customer("Mawar")
@@ -551,7 +551,7 @@ async def write(page: Page, text: str) -> None:
 @pytest.mark.rule("V.3")
 @pytest.mark.invariant(10)
 @pytest.mark.parametrize("said_before", [0, 1])
-async def test_a_late_load_of_messages_removes_no_message_that_arrived_meanwhile(
+async def test_a_late_load_of_messages_keeps_a_message_that_arrived_during_the_load(
     system: System, said_before: int
 ) -> None:
     melati = await system.customer("Melati")
@@ -836,6 +836,6 @@ async def test_the_extension_card_stays_above_the_chat_after_a_reload(system: Sy
     await page.reload()
     await expect(page.get_by_text("Diam = disetujui")).to_be_visible()
     await button(page, "Setujui tambahan waktu Melati").click()
-    # Only open cards are above the form. The longer timeout lets the app show the outcome.
+    # Only open cards are above the form. With this longer timeout, the app has time to show the outcome.
     await expect(page.get_by_text("Diam = disetujui")).to_have_count(0)
     await expect(page.get_by_role("timer")).to_have_text(re.compile("^4"))

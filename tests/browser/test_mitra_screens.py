@@ -47,7 +47,7 @@ async def working(system: System, *, max_customers: int = 3) -> AsyncIterator[Pe
 
 
 def at_home(system: System, mitra: Person, shows: str) -> Show:
-    """Do the same as `page_opener` for the home screen.
+    """Return a `page_opener` for the home screen.
 
     The page also waits until the app shows that the mitra is online.
     """

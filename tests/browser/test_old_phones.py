@@ -41,7 +41,7 @@ REFUSE_STORAGE = """for (const name of ['localStorage', 'sessionStorage'])
 
 @pytest.fixture(scope="module")
 def missing() -> str:
-    """Return the functions that a browser of web/.browserslistrc lacks, as JSON."""
+    """Return as JSON the functions that a browser of web/.browserslistrc lacks."""
     node = Path(sys.executable).with_name("node")
     command = [str(node), str(WEB / "build" / "baseline.ts")]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
@@ -166,8 +166,8 @@ async def test_a_page_reloads_itself_once_when_a_deploy_has_removed_its_files(
         await page.route(f"**/assets/Chat-*.{part}", answer_missing)
         async with page.expect_event("load"):
             await system.chat(customer, mitra, socket)
-        # In this test, the file is also missing in the new page. The page reports the missing file, and does not reload
-        # again.
+        # In this test, the file is also missing after the reload. The page reports the missing file, and does not
+        # reload again.
         problem = page.get_by_role("alert")
         await expect(problem).to_have_text("Ini gagal dimuat. Muat ulang aplikasi, lalu coba lagi.")
         await page.unroute_all()
@@ -210,7 +210,7 @@ async def test_a_chat_that_stays_open_announces_a_new_version_and_keeps_the_text
         await expect(page.get_by_text("Ada versi baru Curhat.")).to_have_count(0)
 
 
-async def test_a_history_that_was_opened_without_a_network_fills_when_the_network_is_back(
+async def test_a_history_that_was_opened_without_a_network_loads_when_the_network_is_back(
     system: System,
 ) -> None:
     customer = await system.customer()

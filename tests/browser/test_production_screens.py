@@ -55,7 +55,7 @@ async def test_an_operator_must_first_set_up_an_authenticator_app(
     await expect(required).to_be_visible()
     await expect(mocked).to_be_visible()
     await expect(page.get_by_role("navigation")).to_have_count(0)
-    # Every other URL shows this screen until the operator has set up an authenticator app.
+    # Until the operator has set up an authenticator app, every URL shows the screen for the setup.
     await page.goto("/control-center/mitras")
     await expect(required).to_be_visible()
     await expect(page.get_by_role("navigation")).to_have_count(0)

@@ -104,7 +104,7 @@ async def test_the_app_shows_the_offline_popup_when_the_bestie_is_at_capacity(sy
 
 @pytest.mark.rule("3.5", "3.9", "4.3", "4.4", "V.3")
 @pytest.mark.parametrize("how", ["rejected", "timed out", "went offline"])
-async def test_the_same_payment_pays_for_another_bestie_after_a_targeted_request_fails(
+async def test_the_payment_of_a_failed_targeted_request_pays_for_another_bestie(
     system: System, how: str
 ) -> None:
     customer = await system.customer()
@@ -140,7 +140,7 @@ async def test_the_same_payment_pays_for_another_bestie_after_a_targeted_request
 
 
 @pytest.mark.rule("3.5", "3.8", "X.1")
-async def test_the_popup_only_offers_to_end_the_journey_when_no_other_bestie_is_available(
+async def test_the_popup_offers_only_to_end_the_journey_when_no_other_bestie_is_available(
     system: System,
 ) -> None:
     """The only button closes the popup and ends the journey."""

@@ -42,7 +42,7 @@ AXE_RULE: dict[Theme, str | None] = {"light": None, "dark": "color-contrast"}
 # The rules of WCAG 2.2 AA and axe's best practices.
 AXE = {
     "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
-    # Leave out the rules that passed, because these rules would be the largest part of the answer.
+    # Leave out the rules that passed, because they would make up most of the answer.
     "resultTypes": ["violations"],
 }
 
@@ -86,7 +86,7 @@ async def violations(page: Page, *, only: str | None = None, but: str | None = N
 
 
 async def take_picture(page: Page, name: str, *, full_page: bool = False) -> None:
-    """Save a screenshot, if PICTURES is set."""
+    """If PICTURES is set, save a screenshot."""
     if PICTURES:
         folder = Path(PICTURES)
         folder.mkdir(parents=True, exist_ok=True)
@@ -122,7 +122,10 @@ async def assert_usable(show: Show, name: str) -> None:
 
 
 def shown_by(name: str) -> Any:
-    """Return the pytest parameter of a screen. A failure screen's parameter cites the rules about failures."""
+    """Return the pytest parameter of a screen.
+
+    The parameter of a failure screen also cites the rules about failures.
+    """
     return pytest.param(name, marks=pytest.mark.rule("2b.3", "X.1") if "-failure-" in name else ())
 
 

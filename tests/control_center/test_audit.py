@@ -99,15 +99,15 @@ async def test_the_pages_and_the_csv_of_the_audit_contain_every_entry(server: Ru
     assert seen == [row["id"] for row in expected]
     answer = await viewer.get("/audit", format="csv")
     rows = rows_of(answer.content)
-    # The server writes the audit entry of the export before it reads the last pages. So the exported file may contain
+    # The server writes the audit entry of the export before it reads the last pages. So the exported file can contain
     # the entry of the export.
     assert len(rows) in (1100, 1101)
     assert {row["new_value"] for row in rows if row["action"] == "tested"} == {"'=cmd|x"}
     assert (await _entries(viewer, action="list_exported"))[0]["subject"] == "audit"
 
 
-def test_the_contract_contains_the_audit_entry_that_sql_writes() -> None:
-    """The type checker mypy checks the entries that Python code writes."""
+def test_the_contract_describes_the_audit_entry_that_a_sql_statement_writes() -> None:
+    """The type checker mypy already checks the entries that Python code writes."""
     written = re.findall(
         r"INSERT INTO audit_entries [^;]*?SELECT [^']*'([^']+)', '([^']+)'",
         Path(configuration.__file__).with_name("queries.sql").read_text(encoding="utf-8"),
@@ -127,14 +127,14 @@ async def test_a_superuser_cannot_change_or_delete_or_truncate_audit_entries(
     before = await database.fetchval(f"SELECT count(*) FROM {table}")
     assert before > 0
     for statement in (f"UPDATE {table} SET id = DEFAULT", f"DELETE FROM {table}", f"TRUNCATE {table}"):
-        # The tests connect as a superuser, and a superuser has every privilege. The triggers also refuse the statement
-        # of a superuser.
+        # The tests connect as a superuser, and a superuser has every privilege. The triggers refuse the statement even
+        # for a superuser.
         with pytest.raises(asyncpg.RestrictViolationError, match="append only"):
             await database.execute(statement)
     assert await database.fetchval(f"SELECT count(*) FROM {table}") == before
 
 
-async def test_the_owner_of_the_append_only_tables_may_only_select_and_insert_rows(
+async def test_the_owner_of_the_append_only_tables_can_only_select_and_insert_rows(
     database: Database,
 ) -> None:
     for table in ("audit_entries", "configuration_changes", "status_changes"):
@@ -147,7 +147,7 @@ async def test_the_owner_of_the_append_only_tables_may_only_select_and_insert_ro
         assert {row["privilege_type"] for row in privileges} >= {"SELECT", "INSERT"}
 
 
-async def test_an_owner_without_superuser_rights_may_only_select_and_insert_audit_entries(
+async def test_an_owner_without_superuser_rights_can_only_select_and_insert_audit_entries(
     database: Database,
 ) -> None:
     async with database.pool.acquire() as connection:

@@ -41,7 +41,7 @@ class Attempts(msgspec.Struct):
     second: Charge
 
     async def answer(self, charge: Charge, answer: ChargeAnswer = APPROVED) -> None:
-        """Let the gateway answer about a charge."""
+        """Let the gateway send an answer about a charge."""
         if answer == APPROVED:
             gateway = self.server.application.services.gateway
             await gateway.set_behaviour("approve", self.payment_id)
@@ -217,7 +217,7 @@ async def test_a_decision_does_not_cover_a_charge_whose_refund_is_pending(server
 
 @pytest.mark.rule("X.9")
 @pytest.mark.invariant(15)
-async def test_a_refused_refund_keeps_the_case_decided_and_can_be_retried_in_a_later_round(
+async def test_a_case_stays_decided_after_a_refused_refund_and_a_later_round_can_retry_the_refund(
     server: RunningServer,
 ) -> None:
     reviewer = await server.operator("reviewer")
@@ -424,7 +424,7 @@ async def test_an_approval_refunds_nothing_after_the_gateway_has_already_refunde
 
 
 @pytest.mark.invariant(15)
-async def test_a_refund_that_fails_after_its_approval_keeps_the_case_decided_until_more_money_is_undelivered(
+async def test_another_undelivered_charge_opens_a_case_again_after_an_approved_refund_failed(
     careful: RunningServer,
 ) -> None:
     first, second = await careful.operator("reviewer"), await careful.operator("reviewer")

@@ -12,7 +12,7 @@ from tests.support.clock import VirtualClock
 from tests.support.journey import WINDOW_SECONDS
 from tests.support.signed_in import RunningServer
 
-# At this time it is 00:30 in Jakarta, and UTC still has the previous day.
+# At this time it is 00:30 in Jakarta, and the date in UTC is still the previous day.
 SOON_AFTER_MIDNIGHT = datetime(2026, 3, 9, 17, 30, tzinfo=UTC)
 MIDNIGHT = datetime(2026, 3, 9, 17, 0, tzinfo=UTC)
 
@@ -188,7 +188,7 @@ async def test_a_change_of_presence_changes_the_figures_of_mitras_and_free_capac
 
 
 @pytest.mark.rule("2a.10")
-async def test_operators_see_the_payments_that_the_gateway_has_not_answered_for_ten_minutes(
+async def test_operators_see_the_payments_for_which_the_gateway_has_given_no_answer_for_ten_minutes(
     server: RunningServer,
 ) -> None:
     viewer, customer_id = await server.operator("viewer"), await server.make.customer()

@@ -115,7 +115,7 @@ async def test_the_timeline_of_a_payment_contains_every_step_from_the_opening_to
     assert problem(await viewer.get(f"/payments/{uuid4()}")) == NOT_FOUND
 
 
-async def test_an_operator_finds_and_reads_sessions_without_their_messages(server: RunningServer) -> None:
+async def test_an_operator_finds_sessions_but_does_not_see_their_messages(server: RunningServer) -> None:
     viewer = await server.operator("viewer")
     customer, mitra = await server.customer("Melati"), await server.mitra(max_customers=3)
     chat = await server.chat(customer.id, mitra.id)
@@ -191,7 +191,7 @@ async def test_each_reading_of_a_transcript_needs_a_reason_and_is_audited(server
     assert problem(await reviewer.post(f"/sessions/{uuid4()}/transcript", {"reason": "x"})) == NOT_FOUND
 
 
-async def test_a_viewer_may_not_read_a_transcript(server: RunningServer) -> None:
+async def test_a_viewer_cannot_read_a_transcript(server: RunningServer) -> None:
     viewer = await server.operator("viewer")
     _, session_id = await make_chat_cut_short(server)
     refused = await viewer.post(f"/sessions/{session_id}/transcript", {"reason": "ingin tahu"})

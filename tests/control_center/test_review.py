@@ -411,7 +411,7 @@ async def test_an_operator_cannot_replace_an_earlier_decision_by_another_decisio
 
 
 @pytest.mark.rule("X.9")
-async def test_only_one_of_two_opposite_concurrent_decisions_of_an_operator_is_made(
+async def test_only_one_of_two_opposite_concurrent_decisions_of_an_operator_takes_effect(
     server: RunningServer,
 ) -> None:
     reviewer = await server.operator("reviewer")
@@ -428,7 +428,7 @@ async def test_only_one_of_two_opposite_concurrent_decisions_of_an_operator_is_m
 async def test_a_decision_that_is_repeated_under_its_idempotency_key_gets_the_first_answer(
     server: RunningServer,
 ) -> None:
-    """A decision without a key is refused."""
+    """A decision without an idempotency key is refused."""
     reviewer = await server.operator("reviewer")
     failed = await make_failed_search(server)
     path, body = f"/review-cases/{failed.case_id}/decision", {"decision": "refund", "note": "maaf"}

@@ -21,8 +21,8 @@ EVERYBODY: Final = frozenset({"admin", "reviewer", "viewer"})
 DECIDING: Final = frozenset({"admin", "reviewer"})
 ADMIN: Final = frozenset({"admin"})
 
-# The roles that may call each operation. The table is written by hand. A table that was generated from the code would
-# repeat the code's errors.
+# The roles that are allowed to call each operation. The table is written by hand. A table generated from the code would
+# repeat the errors of the code.
 ALLOWED: Final = {
     "sign_out_operator": EVERYBODY,
     "get_operator_account": EVERYBODY,
@@ -64,7 +64,7 @@ ALLOWED: Final = {
     "list_audit": EVERYBODY,
 }
 
-# Everybody may call these operations, even without a sign-in.
+# These operations need no sign-in.
 OPEN_OPERATIONS: Final = {"sign_in_operator", "get_gateway_notice"}
 
 
@@ -77,7 +77,7 @@ def test_the_table_of_roles_lists_every_operation_of_the_control_center() -> Non
 
 @pytest.mark.rule("S.3")
 @pytest.mark.parametrize("role", ["admin", "reviewer", "viewer"])
-async def test_a_role_may_call_only_the_operations_that_the_table_allows(
+async def test_a_role_can_call_only_the_operations_that_the_table_allows(
     server: RunningServer, role: OperatorRole
 ) -> None:
     """A refused call changes nothing."""

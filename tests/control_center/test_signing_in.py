@@ -95,7 +95,7 @@ async def _signed_in(server: RunningServer, operator_id: UUID, **more: Any) -> P
         ("1.2.3.4, <script>", "unknown"),
     ],
 )
-async def test_a_sign_in_works_with_any_client_address_from_a_proxy(
+async def test_an_operator_signs_in_even_if_the_proxy_sends_an_invalid_address(
     server: RunningServer, sari: UUID, forwarded: str, shown: str
 ) -> None:
     body = {"email": EMAIL, "password": PASSWORD}
@@ -203,7 +203,7 @@ async def test_concurrent_wrong_passwords_are_delayed_like_consecutive_wrong_pas
     assert sorted(map(problem, answers)) == [INVALID] * FREE_PASSWORDS + [TOO_MANY] * 10
 
 
-async def test_a_sign_in_clears_the_wrong_passwords_of_its_own_address_only(
+async def test_a_sign_in_resets_the_count_of_wrong_passwords_only_for_its_own_address(
     server: RunningServer, sari: UUID
 ) -> None:
     await _strangers_fail(server.database, times=20)
@@ -355,7 +355,8 @@ async def test_each_wrong_code_of_the_second_factor_doubles_the_wait_of_its_addr
     now = await clock.advance(60)
     for _ in range(FREE_CODES):
         assert problem(await _login(server, **code)) == INVALID
-    # A try with a wrong password neither reveals nor delays the second factor.
+    # The answer to a wrong password does not reveal that the code is right. The wrong password does not lengthen the
+    # wait for codes.
     assert problem(await _login(server, password="wrong", totp=totp.at(now))) == INVALID
     for wait_seconds in (30, 60):
         refused = await _login(server, totp=totp.at(now))
@@ -543,7 +544,7 @@ async def test_an_operator_must_first_change_a_password_that_another_person_has_
     assert (await _login(server, password=new)).json()["must_change_password"] is False
 
 
-async def test_an_operator_who_must_change_the_password_may_sign_out(
+async def test_an_operator_who_must_change_the_password_can_sign_out(
     server: RunningServer, password_hash: str
 ) -> None:
     async with server.database.transaction() as tx:
@@ -625,9 +626,7 @@ async def test_a_web_client_gets_a_cookie_and_no_token(server: RunningServer, sa
     assert problem(me) == UNAUTHENTICATED
 
 
-async def test_another_site_cannot_sign_in_an_operator_who_visits_the_site(
-    server: RunningServer, sari: UUID
-) -> None:
+async def test_a_page_of_another_site_cannot_sign_an_operator_in(server: RunningServer, sari: UUID) -> None:
     answer = await server.http.post(
         LOGIN,
         json={"email": EMAIL, "password": PASSWORD, "transport": "cookie"},

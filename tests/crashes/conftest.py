@@ -22,7 +22,7 @@ TEMPLATE = "crash_template"
 
 @pytest.fixture(scope="session")
 async def crash_servers() -> AsyncIterator[EmbeddedServers]:
-    """Start PostgreSQL and Valkey. The tests of this folder may kill both servers.
+    """Start PostgreSQL and Valkey. The tests of this folder are allowed to kill both servers.
 
     PostgreSQL writes each commit to the disk, as in production.
     """

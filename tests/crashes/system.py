@@ -28,7 +28,7 @@ HEALED_SECONDS = 4.0
 
 
 class Answered(NamedTuple):
-    """An acknowledged command, with its path, body and key, and with the status and text of the answer."""
+    """An acknowledged command (path, body and key) with its answer (status and text)."""
 
     path: str
     body: Any
@@ -56,7 +56,7 @@ class RecordingPerson(Person):
         return there
 
     async def post(self, path: str, body: Any = None, *, key: str | None = None) -> httpx.Response:
-        """Send a command in the same way as Person, and remember a successful command."""
+        """Send a command, and remember the command if it succeeds."""
         key = key or str(uuid4())
         answer = await super().post(path, body, key=key)
         if answer.is_success:
@@ -66,7 +66,7 @@ class RecordingPerson(Person):
     async def until_answered(self, path: str, body: Any = None, *, key: str) -> httpx.Response:
         """Send a command under its key.
 
-        Repeat the command while the server still handles the first request, as clients do.
+        Like a client, repeat the command as long as the server still handles the first request.
         """
         async with asyncio.timeout(30):
             while True:
@@ -147,7 +147,7 @@ class System:
     # The following methods bring a test to its starting point through the API.
 
     async def open_payment(self, customer: Person, *, price_rp: int = 20_000) -> dict[str, Any]:
-        """Open a payment without confirming the payment."""
+        """Open a payment, but do not confirm it."""
         minutes = 5 if price_rp == 0 else 30
         offer_id = await self.make.offer(duration_minutes=minutes, price_rp=price_rp)
         payment: dict[str, Any] = done(await customer.post("/payments", {"offer_id": str(offer_id)}))

@@ -22,7 +22,7 @@ RECOVERY_TIMEOUT_SECONDS = 30
 
 @pytest.fixture
 async def own_servers(tmp_path: Path) -> AsyncIterator[EmbeddedServers]:
-    """Start PostgreSQL and Valkey for this test alone."""
+    """Start PostgreSQL and Valkey only for this test."""
     async with embedded_servers(tmp_path) as servers:
         connection = await asyncpg.connect(servers.database_url)
         await migrate(connection)

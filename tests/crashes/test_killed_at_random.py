@@ -21,8 +21,8 @@ CUSTOMERS = 8
 MITRAS = 3
 KILLS = 3
 RETRY_SECONDS = 0.1
-# The maximum time until no call and no deadline is pending. After 6 s, the worker asks the gateway about an unanswered
-# charge.
+# The maximum time for which calls or deadlines can stay pending. After 6 s, the worker asks the gateway about an
+# unanswered charge.
 REST_TIMEOUT_SECONDS = 60
 
 AN_HOUR_AGO = (
@@ -70,7 +70,7 @@ class Client:
         raise AssertionError("the servers never end")
 
     async def try_once(self, path: str) -> None:
-        """Send a POST once to the next server.
+        """Send one POST to the next server.
 
         Ignores the answer, because the caller reads the result from the state.
         """

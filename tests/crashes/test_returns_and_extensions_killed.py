@@ -26,7 +26,7 @@ from tests.crashes.system import (
 from tests.support.processes import ServerProcess, WorkerProcess
 from tests.support.signed_in import problem
 
-# The shortest timeout that an operator may set.
+# The shortest timeout that an operator can set.
 WINDOW_SECONDS = 5
 # After 6 s, the worker asks the gateway about a charge that has no answer yet.
 ANSWER_TIMEOUT_SECONDS = 14.0
@@ -248,7 +248,10 @@ async def test_an_unanswered_extension_is_not_charged_if_the_mitra_stayed_away_t
 
 
 async def is_disconnected(mitra: RecordingPerson) -> bool:
-    """Return whether the server reports the mitra as disconnected. After the socket closed, the server waits 3 s."""
+    """Return whether the server reports the mitra as disconnected.
+
+    After the socket closes, the server waits 3 s for the mitra to reconnect.
+    """
     return done(await mitra.get("/me"))["connected"] is False
 
 

@@ -1,6 +1,6 @@
 """Test a server that is killed at each point of a journey.
 
-Another server must continue, and no acknowledged command may be lost.
+Another server must continue, and must lose no acknowledged command.
 
 All devices are connected to a second server. No test kills the second server. The tests send commands to the first
 server.
@@ -153,7 +153,7 @@ async def test_a_payment_is_charged_once_when_the_confirming_server_is_killed_be
         await mitra_device.wait_for_event("request.offered")
         await devices[1].wait_for_event("pairing.updated", 12, status="open")
         # At this time, the gateway has told the worker that the first customer's charge does not exist. So the first
-        # customer's repeated command may start another charge attempt.
+        # customer's repeated command can start another charge attempt.
         for command in commands:
             confirmation = done(await command.sent_to(survivor))
             assert confirmation["payment"]["status"] == "confirmed"

@@ -100,7 +100,7 @@ async def test_presence_is_rebuilt_when_valkey_is_wiped_during_a_blast(
             async def both_may_be_asked() -> bool:
                 return bool(await client.zcard(AVAILABLE_KEY) == 2)
 
-            # A mitra of an earlier test may stay available for some seconds, because the mitra could still reconnect.
+            # A mitra of an earlier test can stay available for some seconds, because the mitra has time to reconnect.
             await until(both_may_be_asked, COME_BACK_SECONDS + HEALED_SECONDS)
             await client.flushall()
             assert not await both_may_be_asked()

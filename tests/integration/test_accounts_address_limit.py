@@ -46,7 +46,7 @@ async def name_of(scope: Any) -> str | None:
 
 
 def limited(client: Valkey, limit: int) -> RequestLimit:
-    """Return the application `hello` behind a limit."""
+    """Return the application `hello` with a request limit."""
     return RequestLimit(hello, client, limit, name_of)
 
 
@@ -96,7 +96,7 @@ async def test_strangers_at_the_address_of_a_signed_in_person_do_not_stop_that_p
 
 
 @pytest.mark.rule("X.13")
-async def test_a_person_may_send_four_times_as_many_requests_as_an_address(
+async def test_a_person_can_send_four_times_as_many_requests_as_an_address(
     valkey_client: Valkey, wall: WallClock
 ) -> None:
     application = limited(valkey_client, 5)
@@ -111,7 +111,7 @@ async def test_processes_share_one_limit(valkey_client: Valkey) -> None:
     one = limited(valkey_client, 100)
     other = limited(valkey_client, 100)
     passed = (await statuses(one, 80)).count(200) + (await statuses(other, 80)).count(200)
-    # Each process counts up to a twentieth of the limit before it reports to Valkey. So the processes may together
+    # Each process counts up to a twentieth of the limit before it reports to Valkey. So the processes can together
     # exceed the limit by a twentieth per process.
     assert 100 <= passed <= 110
 
@@ -194,7 +194,7 @@ async def test_requests_for_codes_are_counted_per_hour(valkey_client: Valkey, wa
     await count_code(valkey_client, 3)
 
 
-async def test_an_address_may_request_another_code_after_an_unsent_code_is_no_longer_counted(
+async def test_an_unsent_code_can_be_subtracted_from_the_count_of_an_address(
     valkey_client: Valkey,
 ) -> None:
     await count_code(valkey_client, 1)

@@ -69,7 +69,7 @@ async def ask_as_often_as_allowed(
 async def verify(
     database: Database, request_id: UUID, code: str, call_name: str | None = "Bunga", role: Role = "customer"
 ) -> SignIn[OwnCustomer] | SignIn[OwnMitra]:
-    """Verify a code in the same way as the endpoint.
+    """Verify a code like the endpoint.
 
     Commits the transaction, and then raises the error that the service returned.
     """
@@ -229,7 +229,7 @@ async def test_an_invited_mitra_can_sign_in_and_a_suspended_mitra_cannot(databas
 
 
 @pytest.mark.rule("S.1")
-async def test_a_customer_and_a_mitra_may_have_the_same_phone_number(database: Database) -> None:
+async def test_a_customer_and_a_mitra_can_have_the_same_phone_number(database: Database) -> None:
     async with database.transaction() as tx:
         mitra_id = (await service.invite_mitra(tx, PHONE, "Kak Sari", 1)).mitra_id
     sent = await ask(database)
@@ -243,7 +243,7 @@ async def test_a_customer_and_a_mitra_may_have_the_same_phone_number(database: D
 
 
 @pytest.mark.rule("S.1")
-async def test_another_code_may_be_requested_after_thirty_seconds(
+async def test_another_code_can_be_requested_after_thirty_seconds(
     database: Database, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -261,14 +261,16 @@ async def test_another_code_may_be_requested_after_thirty_seconds(
 
 
 @pytest.mark.rule("S.1")
-async def test_another_code_may_be_requested_immediately_after_a_sign_in(database: Database) -> None:
+async def test_another_code_can_be_requested_immediately_after_a_sign_in(database: Database) -> None:
     for _ in range(6):
         sent = await ask(database)
         await verify(database, sent.request_id, sent.code)
 
 
 @pytest.mark.rule("S.1")
-async def test_each_phone_number_has_its_own_limits_and_its_two_roles_share_them(database: Database) -> None:
+async def test_the_two_roles_of_a_phone_number_share_its_limits_but_two_numbers_do_not(
+    database: Database,
+) -> None:
     await ask(database)
     await ask(database, "+6281234567891")
     with pytest.raises(TooManyRequests):
@@ -421,7 +423,7 @@ async def test_a_device_is_unknown_after_another_device_signed_it_out(database: 
     assert known == [False, False, True]
 
 
-async def test_signing_out_the_other_devices_in_one_role_keeps_the_devices_of_the_other_role_known(
+async def test_a_device_of_one_role_stays_known_when_devices_of_the_other_role_are_signed_out(
     database: Database, make: Make
 ) -> None:
     sent = await ask(database)
@@ -435,7 +437,7 @@ async def test_signing_out_the_other_devices_in_one_role_keeps_the_devices_of_th
             tx, "customer", customer.person.id, service.digest_of_token(customer.token)
         )
     assert [(await find_requester(database, secret)).is_known_device for secret in secrets] == [True, True]
-    # A device without a valid token in the other role does not stay known.
+    # If a device has no valid token in the other role, it does not stay known.
     async with database.transaction() as tx:
         await service.sign_out(tx, service.digest_of_token(mitra.token))
         await service.sign_out_other_devices(
@@ -525,7 +527,7 @@ async def test_the_database_stores_only_digests_of_codes_and_tokens(database: Da
     ]
     assert len(dump) == 4
     assert not any(secret in row for row in dump for secret in (token, signed_in.device_secret, "10.0.0.1"))
-    # The digits of the code may occur in an id or a time by chance. So the test checks only the column with the digest
+    # The digits of the code can occur in an id or a time by chance. So the test checks only the column with the digest
     # of the code.
     digest = await database.fetchval("SELECT code_digest FROM one_time_codes")
     assert digest == codes.digest_of(KEY, sent.request_id, sent.code)

@@ -196,7 +196,7 @@ async def test_a_mitra_can_sign_in_only_after_an_invitation(
 
 
 @pytest.mark.rule("S.2")
-async def test_a_suspended_mitra_may_only_sign_out(client: httpx.AsyncClient, database: Database) -> None:
+async def test_a_suspended_mitra_can_only_sign_out(client: httpx.AsyncClient, database: Database) -> None:
     async with database.transaction() as tx:
         mitra_id = (await service.invite_mitra(tx, PHONE, "Kak Sari", 1)).mitra_id
     token = (await sign_in(client, "mitra")).json()["token"]
@@ -344,7 +344,7 @@ async def test_many_new_people_behind_one_network_address_can_sign_in_within_an_
 
 
 @pytest.mark.rule("S.1")
-async def test_a_request_without_a_sent_code_does_not_count_against_its_network_address(
+async def test_a_code_that_was_not_sent_does_not_count_against_the_network_address(
     connect: Connect, settings: Settings, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -392,7 +392,7 @@ async def test_a_known_device_of_the_owner_gets_a_code_while_a_stranger_must_wai
 
 
 @pytest.mark.rule("X.13")
-async def test_an_invented_device_secret_does_not_reset_the_count_of_a_signed_in_person(
+async def test_an_invented_device_secret_does_not_let_a_signed_in_person_skip_the_wait(
     client: httpx.AsyncClient, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -497,7 +497,7 @@ async def test_a_change_with_a_cookie_is_accepted_only_from_our_own_pages(client
 
 
 @pytest.mark.rule("S.1")
-async def test_another_site_cannot_sign_in_a_person_who_visits_the_site(client: httpx.AsyncClient) -> None:
+async def test_a_page_of_another_site_cannot_sign_a_person_in(client: httpx.AsyncClient) -> None:
     request_id, code = await ask(client)
     body = {"request_id": request_id, "code": code, "call_name": "Bunga", "transport": "cookie"}
     for headers in ({"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):

@@ -126,7 +126,7 @@ async def test_a_regularly_used_token_is_valid_for_thirty_days(
     assert not await use()
 
 
-async def test_the_use_of_a_token_is_recorded_at_most_once_per_hour_and_not_within_the_request(
+async def test_the_use_of_a_token_is_recorded_at_most_once_per_hour_and_outside_the_request(
     database: Database, authenticator: Authenticator, clock: VirtualClock, make: Make, ticks: MonotonicClock
 ) -> None:
     await clock.set()
@@ -278,7 +278,7 @@ async def test_a_suspension_takes_effect_immediately_and_closes_the_sockets_of_t
         assert signed_in is not None
         assert signed_in.is_suspended
         assert await authenticator.socket_identity("mitra", scope(token, "websocket")) is None
-    # The suspended mitra may still sign in as a customer.
+    # The suspended mitra can still sign in as a customer.
     assert await authenticator.socket_identity("customer", scope(as_customer, "websocket")) is not None
 
 
@@ -493,7 +493,7 @@ async def test_an_invalid_invitation_is_refused_with_the_name_of_the_field(
 
 
 @pytest.mark.rule("X.4")
-async def test_a_customer_may_change_their_call_name(database: Database, make: Make) -> None:
+async def test_a_customer_can_change_their_call_name(database: Database, make: Make) -> None:
     customer_id = await make.customer("Bunga")
     async with database.transaction() as tx:
         await service.rename_customer(tx, customer_id, "  Melati ")

@@ -62,7 +62,7 @@ async def test_doctor_checks_postgresql_although_other_settings_are_missing(
     assert "ok   migrations: current" in output
 
 
-async def test_doctor_works_with_a_valkey_user_who_may_not_run_the_info_command(
+async def test_doctor_works_with_a_valkey_user_who_cannot_run_the_info_command(
     run: Run, servers: EmbeddedServers, database_url: str, valkey_client: "valkey.asyncio.Valkey"
 ) -> None:
     await valkey_client.acl_setuser(

@@ -35,7 +35,7 @@ HANDSHAKE = (
 
 
 async def answer_socket(scope: Scope, receive: Receive, send: Send) -> None:
-    """Accept a socket. For some paths, refuse the socket, fail or wait instead."""
+    """Accept a socket. If the path is /refused, /failed or /undecided, refuse the socket, raise an error, or wait."""
     await receive()
     if scope["path"] not in ("/undecided", "/refused", "/failed"):
         await send({"type": "websocket.accept"})
@@ -77,7 +77,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 class Port:
-    """A server of `application`, with connections to this server."""
+    """A server that runs `application`, and the test's connections to this server."""
 
     def __init__(self, server: uvicorn.Server, bounds: connections.Connections) -> None:
         self.server = server
@@ -162,7 +162,7 @@ def closed(reason: str) -> float:
 
 
 def status_of(answered: bytes) -> int:
-    """Check that the answer is a problem with the security headers. Returns its status."""
+    """Check that the answer is a problem document and has the security headers. Returns its status."""
     head, _, body = answered.partition(b"\r\n\r\n")
     for name, value in SECURITY_HEADERS:
         assert name + b": " + value in head
@@ -215,13 +215,13 @@ async def test_two_request_heads_of_the_maximum_size_are_answered_on_one_connect
     for _ in range(3):
         writer.write(head)
         assert b" 200 " in await answer(reader)
-    # A second request arrives in the same piece of data.
+    # Two requests arrive in one piece of data.
     writer.write(head + head)
     for _ in range(2):
         assert b" 200 " in await answer(reader)
 
 
-async def test_a_client_may_ask_to_close_the_connection_after_the_answer(port: Port) -> None:
+async def test_a_client_can_ask_to_close_the_connection_after_the_answer(port: Port) -> None:
     reader, writer = await port.open()
     writer.write(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n")
     assert (await everything(reader)).endswith(b"hello")
@@ -274,7 +274,7 @@ async def test_an_idle_connection_is_not_closed_by_the_time_limit_for_a_request_
     assert b" 200 " in await answer(reader)
 
 
-async def test_a_malformed_request_is_refused_without_a_line_in_the_log(
+async def test_a_malformed_request_is_refused_and_logs_nothing(
     port: Port, caplog: pytest.LogCaptureFixture
 ) -> None:
     for bad in (b"hello\r\n\r\n", b"GET \xff HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\na\x00: b\r\n\r\n"):
@@ -351,7 +351,7 @@ async def test_a_body_whose_length_is_ambiguous_is_refused(port: Port, lengths: 
     assert status_of(await everything(reader)) == 400
 
 
-async def test_a_connection_is_closed_if_the_rest_of_a_body_never_follows_the_answer(
+async def test_a_connection_is_closed_if_the_rest_of_a_request_body_does_not_arrive_after_the_answer(
     port: Port, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit_waits(monkeypatch, "rest")
@@ -362,7 +362,7 @@ async def test_a_connection_is_closed_if_the_rest_of_a_body_never_follows_the_an
     assert closed("rest_timeout") == before + 1
 
 
-async def test_a_body_may_follow_the_answer_and_the_connection_stays_open(
+async def test_a_connection_stays_open_if_the_request_body_arrives_after_the_answer(
     port: Port, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit_waits(monkeypatch, "rest")
@@ -436,7 +436,7 @@ async def test_a_client_that_has_read_everything_keeps_its_connection(
 # Too many connections --------------------------------------------------------------------------------------
 
 
-async def test_a_full_server_closes_the_connection_that_waits_longest_for_a_request_head() -> None:
+async def test_a_full_server_closes_the_connection_that_has_waited_longest_for_a_request_head() -> None:
     async with serving(max_connections=4) as port:
         socket, handshake = await port.open()
         handshake.write(HANDSHAKE + b"\r\n")
@@ -550,7 +550,7 @@ async def test_a_refused_handshake_gets_an_answer_with_the_protective_headers_an
 
 
 @pytest.mark.parametrize("frame", [b"\xff\xff\xff\xff", b"\x88\x80\0\0\0\0", b"\x89\x80\0\0\0\0"])
-async def test_a_frame_before_the_answer_to_the_handshake_ends_the_connection_without_a_line_in_the_log(
+async def test_a_frame_before_the_handshake_is_answered_ends_the_connection_and_logs_nothing(
     port: Port, caplog: pytest.LogCaptureFixture, frame: bytes
 ) -> None:
     reader, writer = await port.open()

@@ -37,14 +37,14 @@ async def primary(database_url: str) -> AsyncIterator[PostgresProxy]:
 
 @pytest.fixture
 async def standby(database_url: str) -> AsyncIterator[PostgresProxy]:
-    """Another port in front of the same database. The second port represents the promoted standby."""
+    """A second port in front of this test's database. The second port represents the promoted standby."""
     async with proxy_of(database_url).running() as running:
         yield running
 
 
 @pytest.fixture
 async def pool(primary: PostgresProxy, standby: PostgresProxy) -> AsyncIterator[Database]:
-    """The pool of a process with a URL that names both hosts."""
+    """The pool of a process whose URL names the primary and the standby."""
     ports = f"{primary.port},{standby.port}"
     url = f"postgresql://curhat@/{primary.url.rpartition('/')[2]}?host=127.0.0.1,127.0.0.1&port={ports}"
     opened = await Database.connect(url, pool_size=3)
@@ -74,11 +74,10 @@ def test_a_process_leaves_an_unreachable_or_silent_primary_within_10_s() -> None
     )
     for noticed in (noticed_dark, noticed_silent):
         assert noticed + connecting.HOST_CONNECT_TIMEOUT_SECONDS < MAX_FAILOVER_SECONDS
-    # A step that waits for a stopped process gets the lock, because PostgreSQL first ends the transaction of that
-    # process.
+    # If a step waits for a stopped process's lock, PostgreSQL ends that process's transaction before the step gives up.
     assert kit_database.IDLE_IN_TRANSACTION_TIMEOUT_MS < kit_database.LOCK_TIMEOUT_MS
     assert kit_database.LOCK_TIMEOUT_MS < kit_database.STATEMENT_TIMEOUT_MS
-    # A caller waits long enough for a connection to the second host while the first host is unreachable.
+    # If the first host is unreachable, a caller waits long enough for a connection to the second host.
     assert connecting.HOST_CONNECT_TIMEOUT_SECONDS * 2 < kit_database.CONNECTION_WAIT_TIMEOUT_SECONDS
 
 
@@ -151,7 +150,10 @@ def _direct_url(proxy: PostgresProxy) -> str:
 async def test_a_process_leaves_a_primary_that_keeps_connections_and_never_answers(
     short_bounds: None, primary: PostgresProxy, standby: PostgresProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An example is a frozen virtual machine behind a proxy. The kernel of the proxy acknowledges every packet."""
+    """The primary acts like a frozen virtual machine behind a proxy.
+
+    The kernel of the proxy acknowledges every packet.
+    """
     hosts = f"127.0.0.1:{primary.port},127.0.0.1:{standby.port}"
     url = f"postgresql://curhat@{hosts}/{primary.url.rpartition('/')[2]}"
     pool = await Database.connect(url, pool_size=3, statement_timeout_ms=200)
@@ -209,7 +211,7 @@ async def test_a_step_waits_for_a_lock_only_for_a_bounded_time(
 
 
 @pytest.mark.invariant(12)
-async def test_a_commit_with_a_lost_answer_is_reported_as_unknown_and_took_effect(
+async def test_a_commit_whose_answer_was_lost_takes_effect_and_is_reported_as_unknown(
     primary: PostgresProxy, pool: Database, database: Database, make: Make
 ) -> None:
     mitra = await make.mitra()
@@ -300,7 +302,7 @@ async def test_a_commit_is_reported_as_unknown_after_a_bounded_wait_for_a_lost_s
 async def test_a_commit_is_reported_as_unknown_if_an_operator_cancels_its_wait_for_the_standby(
     database_url: str, database: Database, make: Make
 ) -> None:
-    """PostgreSQL then commits with a warning, because a failover may lose the commit."""
+    """PostgreSQL then commits with a warning, because a failover can lose the commit."""
     mitra = await make.mitra()
     pool = await Database.connect(database_url, pool_size=1)
     await database.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
@@ -375,5 +377,5 @@ async def test_the_settings_of_the_role_apply_behind_a_pooler_that_drops_session
         ("postgresql://u@/db?host=/run/postgresql&port=6000", [Host("/run/postgresql", 6000)]),
     ],
 )
-def test_a_url_may_name_several_hosts(url: str, hosts: list[Host]) -> None:
+def test_a_url_can_name_several_hosts(url: str, hosts: list[Host]) -> None:
     assert hosts_of(url) == hosts

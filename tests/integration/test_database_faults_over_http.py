@@ -14,7 +14,7 @@ from tests.security.operations import ENTERED, send
 from tests.support.postgres_proxy import PostgresProxy, proxy_of
 from tests.support.signed_in import RunningServer, development_settings, problem, start_server
 
-# The availability poll asks only Valkey, and the notice asks no service.
+# The availability poll asks only Valkey, and the gateway notice needs no database.
 WITHOUT_POSTGRESQL = {"get_gateway_notice", "get_mitra_availability"}
 
 

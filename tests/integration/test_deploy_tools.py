@@ -1,4 +1,4 @@
-"""Give the files of deploy/ to the installed tools that read these files: `make check-deploy`.
+"""Check the files of deploy/ with the installed tools that read these files (`make check-deploy`).
 
 The Debian packages are caddy, haproxy, pgbackrest and pgbouncer. PyPI: kubernetes-validate.
 """

@@ -20,7 +20,7 @@ async def pooler(database_url: str) -> AsyncIterator[PostgresProxy]:
 
 
 async def findings(url: str) -> dict[str, tuple[str, str]]:
-    """Return the state and the sentence of each subject."""
+    """Return the state and the sentence that doctor prints for each subject."""
     settings = development_settings(url, "valkey://127.0.0.1")
     found = doctor._postgres(settings, url, for_production=False)
     return {finding.subject: (finding.state, finding.sentence) async for finding in found}

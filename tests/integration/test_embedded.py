@@ -18,7 +18,7 @@ from curhat.dev.embedded import EmbeddedServers, embedded_servers, lock_data_dir
 
 OWNER_ONLY = 0o700
 
-# A separate process that starts the servers as `curhat up` does. The process runs until a test kills the process.
+# A separate process that starts the servers like `curhat up`. The process runs until a test kills the process.
 OTHER_PROCESS = """
 import asyncio, sys
 from pathlib import Path
@@ -46,7 +46,7 @@ def data_dir(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def own_servers(data_dir: Path) -> AsyncIterator[EmbeddedServers]:
-    """Start servers that only this test uses. The test may kill the servers."""
+    """Start servers that only this test uses. The test is allowed to kill the servers."""
     async with embedded_servers(data_dir) as servers:
         yield servers
 
@@ -175,7 +175,7 @@ async def test_a_start_ends_old_servers_that_still_run_after_their_parent_ended(
     async with embedded_servers(data_dir) as servers:
         await store(servers, 1)
         left = [pid_of(servers.postgres), pid_of(servers.valkey)]
-        # Simulate a parent that ended while the kernel sent no signal to the servers. Start servers in this folder
+        # Simulate that the parent ended and the kernel sent no signal to the servers. Start servers in this folder
         # again.
         again = EmbeddedServers(data_dir)
         await again.start()
@@ -194,7 +194,7 @@ async def test_the_unfinished_cluster_of_a_killed_initdb_is_removed(data_dir: Pa
     assert not unfinished.exists()
 
 
-async def test_postgres_starts_even_if_another_process_has_the_process_id_from_postmaster_pid(
+async def test_postgres_starts_even_if_another_process_has_the_process_id_in_postmaster_pid(
     data_dir: Path,
 ) -> None:
     async with embedded_servers(data_dir) as servers:

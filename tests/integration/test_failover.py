@@ -79,7 +79,7 @@ async def test_the_status_reports_a_read_only_postgresql_and_writes_answer_503(
 async def test_a_write_to_a_read_only_server_makes_the_pool_replace_every_connection(
     servers: EmbeddedServers, database_url: str
 ) -> None:
-    """Without this replacement, a pool would keep its connections to the old primary."""
+    """A pool that kept its connections would stay connected to the old primary."""
     pool = await Database.connect(database_url, pool_size=2)
     before = await pool.fetchval("SELECT pg_backend_pid()")
     async with read_only(servers):

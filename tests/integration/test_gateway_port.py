@@ -80,7 +80,7 @@ async def test_the_method_find_charge_finds_an_approved_charge_after_a_lost_answ
 
 
 @pytest.mark.rule("2a.1")
-async def test_the_mock_with_the_behaviour_double_reports_each_charge_answer_twice(
+async def test_a_mock_with_the_behaviour_double_sends_each_charge_answer_twice(
     database: Database,
 ) -> None:
     key, payment_id = uuid4(), uuid4()
@@ -168,7 +168,7 @@ class Charged:
 async def test_the_method_find_refund_finds_a_refund_after_a_lost_answer(database: Database) -> None:
     charged = await Charged(database).behaves("lost")
     async with charged.refunding("done"):
-        # The caller requests the same refund again, like the worker.
+        # Like the worker, the caller requests the same refund again.
         assert (await charged.refund()).status == "done"
 
 
@@ -179,7 +179,7 @@ async def test_a_slow_refund_is_processing_until_the_gateway_answers(database: D
 
 
 @pytest.mark.rule("2a.1")
-async def test_the_mock_with_the_behaviour_double_reports_each_refund_answer_twice(
+async def test_a_mock_with_the_behaviour_double_sends_each_refund_answer_twice(
     database: Database,
 ) -> None:
     charged = await Charged(database).behaves("double")

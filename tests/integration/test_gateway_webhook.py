@@ -41,7 +41,10 @@ async def send(server: RunningServer, body: object, token: str | None = TOKEN) -
 
 
 async def confirming_payment(server: RunningServer) -> tuple[Any, dict[str, str], UUID]:
-    """Make a payment with a charge that the gateway approved without an answer. Returns customer, payment and key."""
+    """Make a payment whose charge the gateway approved without telling the server.
+
+    Returns customer, payment and key.
+    """
     customer, mitra = await server.customer(), await server.mitra()
     offer_id = await server.make.offer(price_rp=20_000)
     async with mitra.socket():
@@ -79,7 +82,7 @@ async def test_a_web_hook_without_the_right_token_changes_nothing(
 
 
 @pytest.mark.invariant(9)
-async def test_a_web_hook_changes_nothing_that_the_gateway_itself_does_not_confirm(
+async def test_a_web_hook_takes_effect_only_if_the_gateway_confirms_it(
     server: RunningServer,
 ) -> None:
     customer, payment, key = await confirming_payment(server)

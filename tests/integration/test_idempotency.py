@@ -131,7 +131,7 @@ def test_an_idempotency_key_is_refused_if_it_is_missing_or_too_long_or_unprintab
 
 
 @pytest.mark.invariant(12)
-async def test_a_repeated_request_may_run_ten_seconds_after_the_process_died(
+async def test_a_repeated_request_can_run_ten_seconds_after_the_process_died(
     database: Database, clock: VirtualClock
 ) -> None:
     await clock.set()

@@ -72,7 +72,7 @@ async def test_valkey_accepts_older_states_and_clients_fetch_their_state_again_a
 
 @pytest.mark.rule("X.9")
 @pytest.mark.invariant(2, 15)
-async def test_operators_are_told_of_a_charge_whose_attempt_a_failover_lost(
+async def test_operators_are_told_of_a_charge_whose_attempt_was_lost_in_a_failover(
     server: RunningServer,
 ) -> None:
     operator, customer = await server.operator("viewer"), await server.customer()

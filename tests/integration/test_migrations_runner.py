@@ -130,7 +130,7 @@ async def test_four_concurrent_runs_apply_each_file_once(empty_url: str, folder:
         await connection.close()
 
 
-async def test_a_file_that_waits_too_long_for_a_lock_fails_and_can_be_repeated(
+async def test_a_migration_that_waits_too_long_for_a_lock_fails_and_can_be_repeated(
     connection: Connection, empty_url: str, folder: Path
 ) -> None:
     await migrate(connection, folder)
@@ -222,7 +222,7 @@ async def test_a_second_run_waits_without_a_deadlock_while_the_first_run_builds_
         "UPDATE first SET id = 1;",
     ],
 )
-async def test_a_migration_without_a_transaction_may_have_only_one_repeatable_statement(
+async def test_a_migration_without_a_transaction_can_have_only_one_repeatable_statement(
     connection: Connection, folder: Path, statements: str
 ) -> None:
     (folder / "0003_index.sql").write_text(f"-- migrate: no transaction\n{statements}\n")

@@ -89,7 +89,7 @@ async def test_every_metric_that_an_alert_or_a_dashboard_names_exists_in_a_serve
     assert named - scraped["server"] - scraped["worker"] == set()
 
 
-async def test_both_a_server_and_a_worker_have_the_metrics_that_alerts_about_figures_need(
+async def test_each_metric_of_an_alert_except_the_http_metric_exists_in_a_server_and_in_a_worker(
     scraped: dict[str, set[str]],
 ) -> None:
     """If all servers are down, the workers still raise the alert.

@@ -123,7 +123,7 @@ async def test_a_full_valkey_makes_the_status_fail_and_leaves_the_server_in_serv
         await valkey_client.config_set("maxmemory", 0)
 
 
-async def test_a_valkey_that_is_nearly_full_makes_the_status_fail_before_it_refuses_writes(
+async def test_a_nearly_full_valkey_makes_the_status_fail_before_valkey_refuses_writes(
     server: RunningServer, valkey_client: valkey.asyncio.Valkey
 ) -> None:
     used = (await valkey_client.info("memory"))["used_memory"]
@@ -149,7 +149,7 @@ async def test_a_read_only_valkey_makes_the_status_fail(
 async def test_a_full_disk_makes_the_status_fail_and_leaves_the_server_in_service(
     servers: EmbeddedServers, server: RunningServer
 ) -> None:
-    """A limit on temporary files stops the write that a full disk would stop."""
+    """To simulate a full disk, a limit on temporary files makes the write fail."""
     async with postgresql_with(servers, "temp_file_limit", "64kB"):
         assert await failing(server, "postgresql") == "ConfigurationLimitExceededError (53400)"
         await assert_in_service(server)

@@ -142,7 +142,7 @@ async def test_deadlines_are_tried_once_per_second_and_none_is_lost_while_postgr
     monkeypatch: pytest.MonkeyPatch,
     wrap: Callable[[Transition], Transition],
 ) -> None:
-    """An example is a full disk. PostgreSQL can then write neither the transition nor the postponement."""
+    """When a disk is full, for example, PostgreSQL can write neither the transition nor the postponement."""
     monkeypatch.setattr(deadline_loop, "AWAY_RETRY_SECONDS", 0.2)
     await clock.set()
     for _ in range(8):

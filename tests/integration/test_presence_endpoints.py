@@ -101,7 +101,7 @@ async def test_a_mitra_sees_their_own_profile(database: Database, presence: Pres
 
 
 @pytest.mark.rule("X.10")
-async def test_the_toggle_is_saved_and_answers_presence_unknown_while_valkey_is_down(
+async def test_the_toggle_is_saved_and_the_answer_is_presence_unknown_while_valkey_is_down(
     database: Database, absent_presence: Presence, make: Make
 ) -> None:
     mitra = await make.mitra(online=True)

@@ -74,8 +74,8 @@ class OwnValkey:
 
 @pytest.fixture
 async def own_valkey() -> AsyncIterator[OwnValkey]:
-    # Do not use the temporary folder of pytest. The path of a socket has at most 107 characters, and pytest's path may
-    # have more.
+    # Do not use the temporary folder of pytest. The path of a socket has at most 107 characters, and pytest's path can
+    # be longer.
     with TemporaryDirectory(prefix="curhat-") as folder:
         server = OwnValkey(Path(folder))
         await server.start()
@@ -179,7 +179,7 @@ async def test_a_call_that_valkey_runs_late_after_a_stop_extends_no_lease(
 ) -> None:
     """Valkey stops after the process has sent the call. When Valkey continues, it runs the call.
 
-    The phone has died while Valkey was stopped.
+    The phone died while Valkey was stopped.
     """
     monkeypatch.setattr(store, "CALL_TIMEOUT_SECONDS", 0.2)
     mitra, customer, pushed = (uuid4() for _ in range(3))
@@ -242,7 +242,7 @@ async def test_a_process_that_does_not_know_the_clock_of_valkey_reports_no_frame
 
 
 @pytest.mark.rule("5.6")
-async def test_a_process_that_stops_between_two_batches_of_frames_reports_no_frame_as_newer(
+async def test_a_process_that_stops_between_two_batches_of_frames_reports_the_right_frame_ages(
     own_valkey: OwnValkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with contextlib.aclosing(own_valkey.client()) as client:
@@ -329,8 +329,8 @@ async def test_a_thousand_polls_cause_no_transaction_in_postgresql(
     watcher = await asyncpg.connect(database_url)
 
     async def transactions() -> int:
-        # pg_stat_force_next_flush() reports a connection's transactions immediately if the connection has read a
-        # table. So the statement of this test also reads a table.
+        # If a connection has read a table, pg_stat_force_next_flush() reports the connection's transactions
+        # immediately. So the statement of this test also reads a table.
         report = "SELECT pg_stat_force_next_flush() FROM configuration"
         async with contextlib.AsyncExitStack() as stack:
             for _ in range(database.pool.get_size()):
@@ -357,7 +357,7 @@ async def test_a_thousand_polls_cause_no_transaction_in_postgresql(
         for _ in range(1000):
             await database.fetchval("SELECT 1")
 
-    # Background work of PostgreSQL may disturb an attempt. The background work leaves at least one of the three
+    # Background work of PostgreSQL can disturb an attempt. The background work leaves at least one of the three
     # attempts undisturbed.
     assert any([await during(polls) == await during(nothing) for _ in range(3)])
     # The test also checks that the count includes real queries.

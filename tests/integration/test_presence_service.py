@@ -87,7 +87,7 @@ def presence(
 
 
 class Sink:
-    """Forwards signals to a Presence in the same way as app/wiring.py."""
+    """Forwards signals to a Presence, like app/wiring.py."""
 
     def __init__(self, presence: Presence) -> None:
         self.presence = presence
@@ -190,7 +190,7 @@ async def test_a_mitra_counts_as_connected_for_three_seconds_after_the_socket_cl
 
 
 @pytest.mark.rule("5.6")
-async def test_a_mitra_with_an_ended_token_is_disconnected_without_the_wait_of_three_seconds(
+async def test_a_mitra_whose_token_has_ended_is_disconnected_without_the_wait_of_three_seconds(
     presence: Presence, make: Make
 ) -> None:
     mitra = await make.mitra()
@@ -288,7 +288,7 @@ async def test_many_mitras_who_reconnect_at_the_same_time_are_available_immediat
     servers: EmbeddedServers, valkey_client: "valkey.asyncio.Valkey", database: Database, make: Make
 ) -> None:
     mitras = await make.mitras(300)
-    # The client may open at most two connections to Valkey. Presence uses one of the two connections for queries.
+    # The client can open at most two connections to Valkey. Presence uses one of the two connections for queries.
     async with contextlib.aclosing(
         valkey.asyncio.Valkey.from_url(servers.valkey_url, max_connections=2)
     ) as client:
@@ -507,7 +507,7 @@ async def test_presence_offers_the_open_blasts_to_a_mitra_who_becomes_available(
             await set_intent(tx, mitra, True, ignore)
         async with asyncio.timeout(1):
             assert await offered.get() == [mitra]
-        # Presence repeats the offer, because the first offer may be lost.
+        # Presence repeats the offer, because the first offer can be lost.
         async with asyncio.timeout(5):
             assert await offered.get() == [mitra]
     assert sink.payloads

@@ -58,7 +58,7 @@ async def frame(
 ) -> set[UUID]:
     """Report a frame.
 
-    Each time is a number of seconds before now. If the caller gives no `opened`, the connection was opened just before.
+    Each time is a number of seconds before now. If the caller omits `opened`, the connection was opened just before.
     """
     now = time.monotonic()
     opened_at = now - (age if opened is None else opened)
@@ -181,7 +181,7 @@ async def test_a_report_of_a_frame_after_the_close_does_not_reopen_the_connectio
 
 
 @pytest.mark.rule("5.6")
-async def test_the_store_returns_the_ages_of_frames_of_living_connections_only(
+async def test_the_store_returns_the_frame_ages_only_of_connections_with_a_lease(
     store: PresenceStore,
 ) -> None:
     mitra, closed, gone, stranger = (uuid4() for _ in range(4))
@@ -201,7 +201,7 @@ async def test_the_store_returns_the_ages_of_frames_of_living_connections_only(
 
 @pytest.mark.rule("5.8")
 @pytest.mark.parametrize(("gap", "heard_since"), [(2.49, 9), (2.51, 5)])
-async def test_a_gap_between_two_frames_restarts_the_time_in_which_a_mitra_was_heard(
+async def test_the_field_heard_since_starts_again_after_a_gap_between_two_frames(
     store: PresenceStore, gap: float, heard_since: int
 ) -> None:
     mitra, now = uuid4(), time.monotonic()
@@ -353,7 +353,7 @@ async def test_a_report_to_an_empty_valkey_returns_the_mitras_whose_state_is_mis
 
 @pytest.mark.rule("1.6")
 @pytest.mark.parametrize("key", ["the set", "the mitra"])
-async def test_presence_is_unknown_from_a_damaged_key_until_the_next_frame_arrives(
+async def test_presence_is_unknown_after_a_key_was_damaged_until_the_next_frame_arrives(
     store: PresenceStore, valkey_client: "valkey.asyncio.Valkey", key: str
 ) -> None:
     mitra = uuid4()
@@ -544,7 +544,7 @@ async def test_a_customer_counts_as_connected_for_the_reported_time(store: Prese
     assert await store.customers_connected([here, gone, never]) == {here}
 
 
-async def test_the_presence_of_customers_is_unknown_from_a_damaged_key_until_the_next_report(
+async def test_the_presence_of_customers_is_unknown_after_a_key_was_damaged_until_the_next_report(
     store: PresenceStore, valkey_client: "valkey.asyncio.Valkey"
 ) -> None:
     await valkey_client.set(CUSTOMERS_KEY, "damaged")

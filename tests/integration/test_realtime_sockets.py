@@ -67,7 +67,7 @@ async def process(start_process: StartProcess) -> ServerProcess:
 
 
 def one_period(count: hub_module._CountPerPerson) -> None:
-    """Give this count a period without an end, because the end of a period would change the result."""
+    """The count runs over a period without an end, because the end of a period would change the result."""
     count._period_seconds = float("inf")
 
 
@@ -526,7 +526,7 @@ async def test_mitras_are_pinged_every_3_seconds_and_customers_every_15_seconds(
         assert (await device.receive())["op"] == "ping"
 
 
-async def test_a_client_that_is_behind_the_head_in_a_ping_can_say_hello_and_resume(
+async def test_a_client_that_learns_from_a_ping_that_it_missed_events_can_say_hello_and_resume(
     process: ServerProcess, make: Make
 ) -> None:
     person = await make.person()
@@ -599,7 +599,7 @@ async def test_an_unsequenced_event_reaches_only_the_sockets_of_the_user_in_the_
     assert (await elsewhere.receive())["op"] == "error"
 
 
-async def test_a_change_of_an_extra_welcome_field_during_the_hello_arrives_after_the_welcome(
+async def test_an_event_that_is_sent_during_the_hello_arrives_after_the_welcome(
     process: ServerProcess, make: Make
 ) -> None:
     person = await make.person()
@@ -781,7 +781,7 @@ async def test_a_slow_client_that_keeps_reading_gets_every_missed_event(
     assert device.applied[-1] == (401, "meanwhile")
 
 
-async def test_a_welcomed_client_may_say_hello_again_while_its_queue_is_full(
+async def test_a_welcomed_client_can_say_hello_again_while_its_queue_is_full(
     start_process: StartProcess, make: Make
 ) -> None:
     process = await start_process(send_buffer_bytes=8192)
@@ -964,7 +964,7 @@ async def test_frames_that_the_application_never_sees_count_against_the_frame_li
     await until(lambda: process.open_sockets() == 0)
 
 
-async def test_a_text_frame_with_invalid_utf8_closes_the_socket_without_a_line_in_the_log(
+async def test_a_text_frame_with_invalid_utf8_closes_the_socket_and_logs_nothing(
     process: ServerProcess, make: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
     device = await Device("customer", await make.person()).start(process)

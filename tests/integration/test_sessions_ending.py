@@ -60,7 +60,7 @@ async def by_time(database: Database, chat: Chat) -> Any:
 
 
 async def state(database: Database, chat: Chat) -> dict[str, Any]:
-    """Return all values that the end of a session may change."""
+    """Return all values that the end of a session can change."""
     row = await database.fetchrow(
         """
         SELECT sessions.status, end_reason, end_note, ended_at, ends_at, mitras.active_sessions AS places,

@@ -108,7 +108,7 @@ async def test_a_repeated_client_message_id_returns_the_first_message(
     assert len(await stream_events(database, chat.mitra)) == 1
 
 
-async def test_both_sides_may_use_the_same_client_message_id(
+async def test_both_sides_can_use_the_same_client_message_id(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
     await message_writer.send(chat.customer, chat.id, "1", "halo")
@@ -264,7 +264,7 @@ async def test_a_message_is_refused_if_its_batch_waits_for_a_lock_until_the_end_
 async def test_a_message_that_waits_while_the_session_ends_is_refused(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
-    """The message waits until the end of the session commits."""
+    """The message waits until the transaction that ends the session commits."""
     latch = Latch("session_end.written")
     ending = in_transaction(database, service.end_by_mitra, chat.mitra.user_id, chat.id, "sakit")
     await latch.reached.wait()
@@ -301,7 +301,7 @@ async def test_the_end_of_a_session_waits_until_an_earlier_message_commits(
 async def test_a_message_repeated_while_the_session_ends_returns_the_first_message(
     database: Database, chat: Chat
 ) -> None:
-    """The repeated message waits until the end of the session commits."""
+    """The repeated message waits until the transaction that ends the session commits."""
     latch = Latch("messages.before_commit")
     sending = asyncio.create_task(MessageWriter(database).send(chat.customer, chat.id, "a1", "halo"))
     await latch.reached.wait()
@@ -530,7 +530,7 @@ async def test_a_locked_session_delays_only_its_own_messages_and_keeps_their_ord
             assert not later.done()
         await asyncio.gather(stuck, later)
     assert await stored(database, held) == ["first", "second"]
-    # The later message of the locked session was in no batch, so this message delayed no batch.
+    # The later message of the locked session was in no batch, so it delayed no batch.
     assert [entry["event"] for entry in logs] == ["messages.batch_failed"]
     assert (await message_writer.send(held.customer, held.id, "a3", "third")).text == "third"
 
@@ -654,7 +654,7 @@ async def test_two_devices_at_two_server_processes_share_one_limit(
         await third.send(chat.mitra, chat.id, f"third {n}", "halo")
     with pytest.raises(TooManyRequests):
         await third.send(chat.mitra, chat.id, "one more", "halo")
-    # PostgreSQL counts the messages. The repetition of a message from another process is not refused.
+    # PostgreSQL counts the messages. The limit does not refuse a repeated message that another process stored.
     assert (await third.send(chat.mitra, chat.id, "m0", "halo")).client_message_id == "m0"
 
 
@@ -662,7 +662,10 @@ async def test_two_devices_at_two_server_processes_share_one_limit(
 async def test_messages_of_one_batch_beyond_the_limit_are_refused_and_the_others_are_stored(
     database: Database, chat: Chat
 ) -> None:
-    """Another process has sent the first 15 messages. The process of this test has marked its batch as fast."""
+    """Another process has sent the first 15 messages.
+
+    The process of this test has marked the messages of its batch as fast.
+    """
     async with database.transaction() as tx:
         await service.send_messages(
             tx, [OutgoingMessage(chat.customer, chat.id, f"first {n}", "halo") for n in range(15)]

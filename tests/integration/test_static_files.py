@@ -34,7 +34,7 @@ def build(folder: Path) -> None:
 
 
 async def api(scope: Any, receive: Any, send: Any) -> None:
-    """Replaces the API in these tests, and answers every request with status 418."""
+    """An application that replaces the API in these tests, and answers every request with status 418."""
     await send({"type": "http.response.start", "status": 418, "headers": []})
     await send({"type": "http.response.body", "body": scope["path"].encode()})
 
@@ -67,7 +67,7 @@ async def test_every_path_of_a_client_returns_the_page_of_the_client(
     assert answer.headers["cache-control"] == "no-cache"
 
 
-async def test_a_page_may_use_only_scripts_and_servers_of_its_own_origin(
+async def test_a_page_can_use_only_scripts_and_servers_of_its_own_origin(
     browser: httpx.AsyncClient,
 ) -> None:
     policy = (await browser.get("/app/")).headers["content-security-policy"].split("; ")

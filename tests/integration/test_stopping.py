@@ -140,7 +140,7 @@ async def test_a_second_interrupt_ends_the_wait_for_the_proxy(settings: Settings
         await waiting
 
 
-async def test_sockets_close_one_after_the_other_and_each_open_socket_still_works(
+async def test_a_stopping_server_closes_its_sockets_one_by_one_and_open_sockets_still_work(
     settings: Settings,
     database: Database,
     valkey_client: valkey.asyncio.Valkey,
@@ -186,7 +186,7 @@ async def test_a_stopping_worker_finishes_its_current_transaction(
             await claimed.reached.wait()
         signal.raise_signal(signal.SIGTERM)
         await until_answer(livez, 503)
-        # The stopping worker leaves a deadline that becomes due now to another worker.
+        # If a deadline becomes due now, the stopping worker leaves the deadline to another worker.
         later_id = await database.fetchval(DUE_DEADLINE)
         claimed.open()
         async with asyncio.timeout(15):

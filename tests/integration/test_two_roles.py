@@ -86,7 +86,9 @@ async def urls(database_url: str, run: Run) -> Urls:
     return made
 
 
-async def test_two_repeatable_commands_make_a_new_installation(servers: EmbeddedServers, run: Run) -> None:
+async def test_the_commands_roles_and_migrate_make_a_new_installation_and_can_be_repeated(
+    servers: EmbeddedServers, run: Run
+) -> None:
     new = urls_of(database_url_of(servers, "made_by_roles"))
     for _ in range(2):
         assert (await run("roles", new))[0] == 0
@@ -156,7 +158,7 @@ async def test_the_serving_role_is_enough_to_finish_a_restore(
     assert "the database is open" in output
 
 
-async def test_the_serving_role_may_use_a_new_table_after_the_next_migration(urls: Urls, run: Run) -> None:
+async def test_the_serving_role_can_use_a_new_table_after_the_next_migration(urls: Urls, run: Run) -> None:
     owner = await asyncpg.connect(urls.owner)
     serving = await asyncpg.connect(urls.serving)
     await owner.execute("CREATE TABLE new_things (id bigint GENERATED ALWAYS AS IDENTITY, name text)")
@@ -165,7 +167,7 @@ async def test_the_serving_role_may_use_a_new_table_after_the_next_migration(url
         "CREATE TRIGGER new_history_append_only BEFORE UPDATE OR DELETE ON new_history "
         "FOR EACH ROW EXECUTE FUNCTION forbid_change()"
     )
-    # Old code may already use the new table through a trigger.
+    # Old code can already use the new table through a trigger.
     await serving.execute("INSERT INTO new_things (name) VALUES ('x')")
     assert await serving_role_faults(serving) == ["it may change the append-only tables public.new_history"]
     assert (await run("migrate", urls))[0] == 0

@@ -26,7 +26,7 @@ from curhat.dev.embedded import EmbeddedServers
 from curhat.kit.migrations import migrations_folder
 from tests.support.signed_in import free_port
 
-# The limit is long, because other tests may run at the same time.
+# The limit is long, because other tests can run at the same time.
 TIMEOUT_SECONDS = 60
 
 
@@ -46,7 +46,7 @@ class Up:
         """
         found = {}
         for entry in Path("/proc").iterdir():
-            # A process may end while this method reads the process's entry in /proc. A zombie process has an empty
+            # A process can end while this method reads the process's entry in /proc. A zombie process has an empty
             # command line.
             with contextlib.suppress(OSError, IndexError):
                 if entry.name.isdigit() and self._is_parent_of(entry):

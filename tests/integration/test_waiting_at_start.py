@@ -25,7 +25,7 @@ Lines = list[MutableMapping[str, Any]]
 class LateServer:
     """The address of the test's PostgreSQL in a separate folder.
 
-    No server listens at this address until a test starts it.
+    No server listens at this address before a test starts one.
     """
 
     def __init__(self, folder: Path, database_url: str) -> None:

@@ -1,6 +1,6 @@
-"""Test that signals make a change visible at once.
+"""Test that signals make a change visible immediately.
 
-These tests switch the periodic comparisons off, because a comparison would hide a signal without an effect.
+These tests switch the periodic comparisons off, because a comparison would hide that a signal has no effect.
 """
 
 import asyncio
@@ -74,7 +74,7 @@ def done(answer: httpx.Response) -> Any:
 
 
 @pytest.mark.rule("X.8")
-async def test_signals_make_cards_and_events_and_availability_and_sign_outs_visible_at_once(
+async def test_signals_make_cards_and_events_and_availability_and_sign_outs_visible_immediately(
     server: RunningServer,
 ) -> None:
     customer, mitra = await server.customer(), await server.mitra(online=False)

@@ -62,7 +62,7 @@ async def test_the_key_of_an_accept_is_refused_for_another_request(server: Runni
 
 @pytest.mark.rule("2b.5")
 async def test_a_repeated_accept_is_refused_while_the_first_accept_runs(server: RunningServer) -> None:
-    """The accepts of other mitras wait meanwhile."""
+    """While the first accept runs, the accepts of other mitras wait."""
     (mitra, request_id), (other, other_id) = await asked(server, 2)
     latch = Latch()
     set_pause_point("accept.before_commit", latch)

@@ -34,7 +34,7 @@ ADDED_MINUTES = 15
 
 APPROVED = ChargeAnswer("approved")
 DECLINED = ChargeAnswer("declined", reason="no money")
-# The frame ages of a mitra who was connected all the time.
+# The frame ages of a mitra who has been connected for a whole day.
 ALL_THE_TIME = FrameAges(last_frame=0, heard_since=86_400, present_since=86_400)
 
 PROCESSING = ChargeAnswer("processing")
@@ -256,7 +256,7 @@ async def test_an_extension_without_an_answer_is_rejected_when_the_configuration
 @pytest.mark.rule("5.6", "X.10")
 @pytest.mark.invariant(7, 11)
 @pytest.mark.parametrize("unknown", [False, True])
-async def test_an_extension_without_an_answer_is_rejected_when_its_mitra_may_be_disconnected(
+async def test_an_unanswered_extension_is_rejected_if_its_mitra_is_not_known_to_be_connected(
     database: Database, clock: VirtualClock, make: Make, chat: Chat, unknown: bool
 ) -> None:
     asked = await ask(database, make, chat, connected=None)
@@ -583,7 +583,7 @@ async def test_a_session_does_not_end_while_an_extension_is_pending(
 
 @pytest.mark.rule("5.7")
 @pytest.mark.invariant(5)
-async def test_an_approval_after_the_old_end_of_the_session_adds_its_time_from_the_old_end(
+async def test_an_extension_approved_after_the_old_end_of_the_session_counts_from_the_old_end(
     database: Database, clock: VirtualClock, make: Make, chat: Chat
 ) -> None:
     await clock.advance(MINUTES * 60 - 5)
@@ -647,7 +647,7 @@ async def test_a_charge_that_succeeds_after_an_early_end_is_refunded_once(
 
 
 @pytest.mark.rule("X.8")
-async def test_a_chat_that_the_mitra_ends_early_also_opens_a_case_for_the_extension(
+async def test_an_early_end_by_the_mitra_opens_a_case_for_the_session_and_for_the_extension(
     database: Database, make: Make, chat: Chat
 ) -> None:
     asked = await ask(database, make, chat)

@@ -71,7 +71,7 @@ async def cancel(database: Database, customer: UUID, pairing_id: UUID) -> None:
 
 
 async def trial_is_offered(database: Database, customer: UUID) -> tuple[bool, bool]:
-    """Return whether the profile and the list of offers have the trial."""
+    """Return whether the profile and the list of offers contain the trial."""
     async with database.transaction() as tx:
         in_profile = await pricing.trial_available(tx, customer)
         offers = await pricing.offers(tx, customer, "session")
@@ -185,7 +185,7 @@ async def test_a_trial_is_used_up_when_the_customer_cancels_it_after_the_confirm
 ) -> None:
     customer, mitra = await make.customer(), await make.mitra()
     trial = await make.offer(duration_minutes=5, price_rp=0)
-    # A trial is not used up if the customer leaves it before the confirmation.
+    # If the customer leaves a trial before the confirmation, the trial is not used up.
     await leave(database, customer, await open_payment(database, customer, trial))
     assert await trial_is_offered(database, customer) == (True, True)
 
@@ -202,7 +202,7 @@ async def test_a_trial_is_used_up_when_the_customer_cancels_it_after_the_confirm
 
 
 @pytest.mark.rule("2a.3", "2a.9")
-async def test_a_customer_can_confirm_failing_trials_at_most_three_times_in_24_hours(
+async def test_a_customer_can_confirm_at_most_three_failing_trials_in_24_hours(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()
@@ -231,7 +231,7 @@ async def test_a_customer_can_confirm_failing_trials_at_most_three_times_in_24_h
 
 
 @pytest.mark.rule("2a.9")
-async def test_trials_ask_one_chosen_mitra_at_most_three_times_in_24_hours(
+async def test_a_customer_can_ask_a_chosen_mitra_for_at_most_three_trials_in_24_hours(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()
@@ -302,7 +302,7 @@ async def open_and_cancel_by_hand(database: Database, make: Make, customer: UUID
 async def test_a_search_that_can_ask_no_mitra_is_not_charged(
     database: Database, make: Make, price_rp: int
 ) -> None:
-    """Valkey's list may still contain a mitra with a toggle that is off or with a full capacity."""
+    """Valkey's list can still contain a mitra whose toggle is off or whose capacity is full."""
     customer, offer = await make.customer(), await make.offer(price_rp=price_rp)
     payment_id = await open_payment(database, customer, offer)
     off = await make.mitra(online=False)

@@ -192,7 +192,7 @@ async def test_the_database_forbids_a_second_trial_session(database: Database, m
 
 
 @pytest.mark.rule("2a.4")
-async def test_an_abandoned_payment_keeps_its_row_and_the_customer_may_open_another_payment(
+async def test_an_abandoned_payment_keeps_its_row_and_the_customer_can_open_another_payment(
     database: Database, make: Make
 ) -> None:
     customer, offer = await make.customer(), await make.offer()
@@ -286,7 +286,7 @@ async def test_a_charge_that_is_approved_after_its_payment_was_closed_is_refunde
 
     await fire_due(database)
 
-    # The customer may have opened another payment meanwhile, so the closing of this payment sends no event.
+    # The closing of this payment sends no event, because the customer can already have opened another payment.
     assert await database.fetchval("SELECT count(*) FROM stream_events") == events
     assert await status(database, payment.id) == "abandoned"
     records = await gateway.recorded(payment.id)
@@ -383,7 +383,7 @@ async def test_every_order_of_the_gateway_answers_leads_to_the_same_state(
 
 @pytest.mark.rule("2a.6")
 @pytest.mark.invariant(9, 12)
-async def test_a_query_to_the_gateway_under_the_same_key_finds_a_lost_answer(
+async def test_a_query_to_the_gateway_under_the_key_of_the_charge_finds_a_lost_answer(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()
@@ -471,7 +471,7 @@ async def test_a_configuration_change_applies_only_to_payments_that_are_opened_l
 
 
 @pytest.mark.invariant(5)
-async def test_a_deadline_of_a_kind_that_only_a_newer_worker_knows_waits_for_that_worker(
+async def test_a_deadline_whose_kind_the_worker_does_not_know_waits_for_a_newer_worker(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()

@@ -242,7 +242,7 @@ async def test_a_targeted_pairing_that_starts_after_a_configuration_change_has_t
 
 
 @pytest.mark.rule("4.6")
-async def test_a_mitra_in_another_chat_below_capacity_gets_the_card(
+async def test_a_mitra_who_has_another_chat_and_free_capacity_gets_the_card(
     database: Database, make: Make, past_chat: PastChat
 ) -> None:
     await open_chat(database, make, mitra_id=past_chat.mitra)
@@ -295,7 +295,7 @@ async def test_each_undecided_targeted_pairing_of_a_batch_fails_with_its_own_tag
     await clock.advance(WINDOW_SECONDS)
     in_time = "UPDATE pairings SET deadline_at = deadline_at + interval '1 second' WHERE id = $1"
     await database.execute(in_time, pairings[3])
-    # Only the first customer's mitra may be asked now. Fallbacks of the other customers can ask the first customer's
+    # Only the first customer's mitra can be asked now. Fallbacks of the other customers can ask the first customer's
     # mitra. No other mitra is available for the first customer.
     await fire_due(database, silent.mitra)
     said = []
@@ -411,7 +411,7 @@ async def test_cancelling_during_the_window_ends_the_journey_without_a_fallback(
 async def test_the_fallback_is_a_blast_without_the_mitra_who_rejected(
     database: Database, clock: VirtualClock, make: Make, past_chat: PastChat
 ) -> None:
-    """The fallback uses the same payment."""
+    """The fallback uses the payment of the targeted pairing."""
     await clock.set()
     other = await make.mitra()
     failed_id = await fail_by_rejection(database, make, past_chat)
@@ -599,7 +599,7 @@ async def test_the_database_refuses_a_blast_before_the_customer_has_taken_the_fa
 
 
 @pytest.mark.rule("3.5")
-async def test_the_code_and_the_database_allow_a_fallback_after_the_same_tags(
+async def test_the_code_and_the_database_allow_a_fallback_for_the_same_failure_tags(
     database: Database, make: Make, past_chat: PastChat
 ) -> None:
     for tag in sorted(states.ALL_TAGS):

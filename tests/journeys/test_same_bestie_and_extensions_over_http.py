@@ -203,7 +203,7 @@ async def test_the_pairing_fails_immediately_when_the_bestie_goes_offline(
         assert failed["failure_tag"] == "targeted_mitra_offline"
         assert (failed["fallback"]["allowed"], failed["fallback"]["other_available"]) == (True, False)
         # The payment stays confirmed, because the server has not refunded the charge. No other mitra is available now,
-        # so the customer may take the fallback later.
+        # so the customer can take the fallback only later.
         assert done(await customer.get(f"/payments/{payment['id']}"))["status"] == "confirmed"
         path = f"/pairings/{pairing['id']}"
         assert problem(await customer.post(f"{path}/fallback")) == (409, "no_mitra_available")
@@ -335,7 +335,7 @@ async def test_an_extension_is_charged_immediately_when_the_mitra_approves(serve
         assert await taken(server, asked["payment_id"]) == []
         pending = await chat.ask()
         assert (problem(pending), pending.json()["extension_id"]) == ((409, "extension_pending"), asked["id"])
-        # A second phone of the customer connects meanwhile.
+        # A second phone of the customer connects while the extension is pending.
         assert done(await chat.customer.get("/state"))["extension"]["id"] == asked["id"]
         assert [each["id"] for each in done(await chat.mitra.get("/state"))["extensions"]] == [asked["id"]]
         async with chat.customer.socket(epoch=phone.welcome["epoch"], seq=phone.welcome["seq"]) as second:
@@ -382,7 +382,7 @@ async def test_the_configured_default_action_takes_effect_at_the_deadline(
 
 @pytest.mark.rule("5.4")
 @pytest.mark.invariant(7)
-async def test_a_rejected_extension_is_not_charged_and_the_customer_may_ask_again(
+async def test_a_rejected_extension_is_not_charged_and_the_customer_can_ask_again(
     server: RunningServer,
 ) -> None:
     chat = await start_chat(server)
@@ -452,7 +452,7 @@ async def test_an_unanswered_extension_is_not_charged_if_the_phone_of_the_mitra_
     """The first phone dies 0.8 s before a request with a window of 5 s.
 
     The second phone dies 5 s after a request with a window of 10 s. The phone of a third mitra also dies. The tablet of
-    this mitra is connected to another server, so silence approves.
+    the third mitra is connected to another server, so the extension is approved without an answer.
     """
     settings = development_settings(database_url, servers.valkey_url)
     presence = server.application.services.presence
@@ -577,7 +577,7 @@ async def test_an_extension_of_another_customer_and_an_offer_for_another_purpose
 
 
 @pytest.mark.rule("4.4")
-async def test_a_mitra_who_returned_while_the_customer_paid_is_asked(server: RunningServer) -> None:
+async def test_a_mitra_who_returns_while_the_customer_pays_gets_the_request(server: RunningServer) -> None:
     customer, mitra = await make_past_chat(server)
     async with working(mitra), server.available_mitra():
         payment = await open_payment_for_mitra(server, customer, mitra)
@@ -659,7 +659,7 @@ async def test_a_stalled_confirmation_does_not_charge_after_a_second_confirmatio
         set_pause_point("confirm.before_charge", stall)
         first = asyncio.create_task(customer.post(f"/payments/{payment['id']}/confirm"))
         await latch.reached.wait()
-        # The worker asks the gateway, and the gateway does not know the charge. So the customer may confirm the payment
+        # The worker asks the gateway, and the gateway does not know the charge. So the customer can confirm the payment
         # again.
         async with asyncio.timeout(20):
             while done(await customer.get(f"/payments/{payment['id']}"))["status"] != "pending":

@@ -158,9 +158,7 @@ async def test_a_mitra_who_rejected_is_not_asked_again(database: Database, make:
 
 
 @pytest.mark.rule("2b.6")
-async def test_a_customer_who_is_also_a_mitra_never_gets_a_request_of_their_own_search(
-    database: Database, make: Make
-) -> None:
+async def test_a_search_never_asks_the_customer_who_is_also_a_mitra(database: Database, make: Make) -> None:
     both = await make.customer()
     await make.mitra(person_id=both)
     await open_blast(database, await make.confirmed_payment(both), [both])
@@ -187,7 +185,7 @@ async def test_going_offline_withdraws_the_requests_and_going_online_offers_them
 
 
 @pytest.mark.rule("2b.7")
-async def test_a_mitra_with_freed_capacity_is_offered_a_closed_request_again_when_a_session_ends(
+async def test_a_closed_request_is_offered_again_when_the_end_of_a_session_frees_capacity(
     database: Database, make: Make
 ) -> None:
     mitra = await make.mitra(max_customers=1)

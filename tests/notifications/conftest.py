@@ -47,5 +47,5 @@ class Worker:
 
 @pytest.fixture
 def worker(server: RunningServer) -> Worker:
-    """A worker on the server's own Services."""
+    """A worker that uses the server's own Services."""
     return Worker(server.application.services)

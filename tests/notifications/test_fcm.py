@@ -171,7 +171,7 @@ class _Nothing(set[str]):
 
 
 @pytest.mark.parametrize("mood", ["refuse", "broken", "lost", "slow"])
-async def test_messages_wait_without_an_access_token_and_google_is_not_asked_for_each_message(
+async def test_messages_wait_for_an_access_token_and_google_is_asked_only_once(
     channel: Fcm, google: Google, mood: TokenMood, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fcm_module, "TOKEN_TIMEOUT_SECONDS", 0.2)

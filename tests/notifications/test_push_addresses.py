@@ -1,6 +1,6 @@
-"""Test the addresses to which the server may send a push.
+"""Test to which addresses the server can send a push.
 
-An address in our own network is never allowed, even if a host name resolves to it.
+The server never connects to an address in our own network, even if a host name resolves to this address.
 """
 
 import asyncio

@@ -301,7 +301,7 @@ async def test_a_message_that_the_customer_has_read_is_not_pushed(
     assert await server.database.fetchval("SELECT count(*) FROM deadlines WHERE kind = 'push_messages'") == 0
 
 
-async def test_a_message_of_a_customer_causes_no_push(
+async def test_a_message_of_a_customer_causes_no_push_to_the_customer(
     server: RunningServer, vendor: PushService, worker: Worker, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -368,7 +368,7 @@ async def test_a_push_message_is_never_sent_after_the_window_of_its_request(
     assert await server.database.fetchval("SELECT count(*) FROM push_messages") == 0
 
 
-async def test_the_sender_obeys_the_wait_of_the_push_service_and_counts_no_failure(
+async def test_the_sender_waits_as_long_as_the_push_service_asks_and_counts_no_failure(
     server: RunningServer, vendor: PushService, worker: Worker, clock: VirtualClock
 ) -> None:
     await clock.set()

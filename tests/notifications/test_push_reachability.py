@@ -34,7 +34,7 @@ async def is_available(server: RunningServer) -> bool:
 
 
 @pytest.mark.rule("1.1", "1.2", "4.1", "2b.5")
-async def test_a_mitra_who_is_reachable_by_push_is_asked_and_may_accept(
+async def test_a_mitra_who_is_reachable_by_push_is_asked_and_can_accept(
     server: RunningServer, vendor: PushService, worker: Worker
 ) -> None:
     mitra = await server.mitra(online=False)

@@ -87,7 +87,7 @@ async def test_the_oldest_subscription_is_deleted_when_a_user_exceeds_the_maximu
 
 
 @pytest.mark.parametrize("role", ["customer", "mitra"])
-async def test_a_sign_out_ends_only_the_subscriptions_of_the_same_sign_in(
+async def test_a_sign_out_ends_only_the_subscriptions_of_its_own_sign_in(
     server: RunningServer, vendor: PushService, role: str
 ) -> None:
     one = await (server.customer() if role == "customer" else server.mitra())

@@ -157,7 +157,7 @@ async def test_a_mitra_with_a_dead_connection_gets_a_push_for_an_extension_withi
         assert (payload["type"], payload["session_id"]) == ("extension_requested", str(chat.id))
         assert payload["expires_at"] == extension["deadline_at"]
         assert int(chat.vendor.received[0].headers["TTL"]) == 9
-        # The server pushes once per request, and then no deadline stays armed.
+        # The server sends one push per request. After the push, no deadline stays armed.
         await clock.advance(EXTENSION_INTERVAL_SECONDS)
         await worker.work()
         assert len(chat.payloads()) == 1

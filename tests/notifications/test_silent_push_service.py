@@ -1,4 +1,4 @@
-"""Test that push services without answers occupy only some of a worker's places for calls."""
+"""Test that push services that do not answer use only some of a worker's concurrent calls."""
 
 import asyncio
 import contextlib
@@ -18,8 +18,8 @@ from curhat.notifications.addresses import KNOWN_ENDPOINT
 from curhat.notifications.outbox import MAX_SENDS_RUNNING, Outbox
 from tests.support.people import Make
 
-# Adds $2 messages for one person. Each message has its own subscription at the push service $3. The messages of a later
-# call are due later.
+# Adds $2 messages for one person. Each message has its own subscription at the push service $3. If the statement runs
+# again, the new messages are due later than the earlier messages.
 ENQUEUE = """
 WITH token AS (
     INSERT INTO access_tokens (digest, role, user_id, transport, expires_at)
@@ -95,7 +95,7 @@ async def test_a_silent_push_service_delays_no_message_to_another_service(
         while channel.delivered["fcm.googleapis.com:443"] < 100:
             await asyncio.sleep(0.01)
         assert channel.most["silent.push.apple.com"] <= MAX_SENDS_RUNNING // 2
-        # After the service has timed out, the metrics show the failures.
+        # After the calls to the service have timed out, the metrics show the failures.
         channel.give_up.set()
         while prometheus_client.REGISTRY.get_sample_value("curhat_push_silent_services") != 1:
             await asyncio.sleep(0.01)
@@ -103,7 +103,7 @@ async def test_a_silent_push_service_delays_no_message_to_another_service(
 
 @pytest.mark.rule("4.1")
 @pytest.mark.invariant(12)
-async def test_silent_hosts_that_clients_chose_delay_no_message_to_a_known_push_service(
+async def test_silent_hosts_of_client_subscriptions_delay_no_message_to_a_known_push_service(
     database: Database, make: Make
 ) -> None:
     mitra, channel = await make.mitra(), Channel()

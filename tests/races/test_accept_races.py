@@ -99,7 +99,7 @@ async def test_ten_concurrent_accepts_of_the_winner_return_the_same_session(
 
 @pytest.mark.rule("2b.7")
 @pytest.mark.invariant(5, 6)
-async def test_an_accept_that_waits_for_a_lock_past_the_deadline_does_not_win(
+async def test_an_accept_that_waits_for_a_lock_until_after_the_deadline_does_not_win(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()

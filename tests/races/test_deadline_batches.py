@@ -37,7 +37,7 @@ async def armed(database: Database) -> list[int]:
 async def chats_past_their_end(
     database: Database, make: Make, clock: VirtualClock, mitra_id: UUID | None = None
 ) -> list[Chat]:
-    """Make three chats after their end time. No worker has fired the end deadlines yet."""
+    """Make three chats whose end time has passed. No worker has fired the end deadlines yet."""
     await clock.set()
     chats = [await open_chat(database, make, mitra_id=mitra_id) for _ in range(3)]
     await clock.advance(HALF_AN_HOUR)

@@ -193,7 +193,7 @@ async def test_a_race_between_an_approval_and_the_deadline_charges_once(
     else:
         await scenario.clock.advance(WINDOW_SECONDS - 0.001)
         in_time = advance_before_commit(scenario.clock, 0.002, approves)
-        # No worker had claimed the deadline, so the approval disarmed the deadline.
+        # No worker has claimed the deadline, so the approval disarms the deadline.
         assert await race(scenario.database, in_time, times_out, waits=False) == ("done", "nothing")
         assert (await scenario.look(asked), len(scenario.charges)) == (("charging", "mitra"), 1)
     assert await scenario.money(asked) == ("confirming", ["started"], [])
@@ -394,7 +394,7 @@ async def test_a_race_between_asking_for_an_extension_and_the_end_of_the_session
 
 @pytest.mark.rule("5.7", "X.8")
 @pytest.mark.invariant(5, 6)
-async def test_a_request_for_an_extension_is_refused_if_it_waits_for_a_lock_past_the_end_of_the_session(
+async def test_a_request_for_an_extension_is_refused_if_it_waits_for_a_lock_until_the_session_is_over(
     scenario: Scenario,
 ) -> None:
     await scenario.clock.advance(MINUTES * 60 - 0.001)
@@ -407,7 +407,7 @@ async def test_a_request_for_an_extension_is_refused_if_it_waits_for_a_lock_past
 @pytest.mark.rule("5.7", "X.8")
 @pytest.mark.invariant(5, 6)
 @pytest.mark.parametrize("approved", [True, False])
-async def test_a_decision_takes_effect_after_a_worker_has_claimed_the_end_deadline_of_the_session(
+async def test_a_decision_takes_effect_even_after_a_worker_has_claimed_the_end_deadline_of_the_session(
     scenario: Scenario, approved: bool
 ) -> None:
     """After an approval, the session ends at its new end. After a rejection, the worker ends the session."""
@@ -589,7 +589,7 @@ async def test_a_race_between_an_approval_of_the_gateway_and_the_timeout_has_one
 
 @pytest.mark.rule("5.7")
 @pytest.mark.invariant(5, 9)
-async def test_a_charge_is_refunded_if_its_approval_waits_for_a_lock_past_thirty_seconds(
+async def test_a_charge_is_refunded_if_its_approval_waits_for_a_lock_until_after_the_thirty_seconds(
     scenario: Scenario,
 ) -> None:
     asked, key = await scenario.charging()
@@ -670,7 +670,7 @@ async def test_a_race_between_a_query_and_an_answer_of_the_gateway_approves_the_
     question, answers = worker.fires(payments.CHARGE_ANSWER), scenario.answers(key, APPROVED)
     if question_first:
         assert await race(scenario.database, question, answers) == ("fired", "done")
-        # The worker queries the gateway under the same key, although the answer is already recorded.
+        # The worker queries the gateway under the key of the charge, although the answer is already recorded.
         await worker.follow_ups[0]()
     else:
         assert await race(scenario.database, answers, question, waits=False) == ("done", "nothing")

@@ -26,7 +26,7 @@ from tests.support.people import Make
 from tests.support.race import Hold, Side, command, race
 from tests.support.signed_in import RunningServer, development_settings, problem, start_server
 
-# The maximum time for which a statement of the server may wait for a lock.
+# The maximum time for which a statement of the server can wait for a lock.
 LOCK_TIMEOUT_MS = 700
 
 # Gives every signed-in customer and mitra a push subscription, so that the push triggers arm deadlines.
@@ -37,7 +37,7 @@ SELECT role, user_id, digest, 'https://push.example/' || encode(digest, 'hex'), 
 FROM access_tokens
 ON CONFLICT DO NOTHING
 """
-# Arms the deadlines that may already be armed at a step: the push deadlines, and the checks of a mitra's presence.
+# Arms the deadlines that can already be armed at a step: the push deadlines, and the checks of a mitra's presence.
 ARM_EVERYTHING = """
 INSERT INTO deadlines (kind, entity_id, due_at)
 SELECT kind, id, curhat_now() + interval '1 minute' FROM (
@@ -49,7 +49,7 @@ SELECT kind, id, curhat_now() + interval '1 minute' FROM (
 ) AS armed
 ON CONFLICT DO NOTHING
 """
-# Locks all deadlines in the same way as a worker that has claimed them.
+# Locks all deadlines like a worker that has claimed them.
 CLAIM = "DELETE FROM deadlines WHERE id IN (SELECT id FROM deadlines FOR UPDATE)"
 
 
@@ -142,13 +142,13 @@ async def _nobody(_role: Role, _user_ids: Sequence[UUID]) -> set[UUID]:
 
 
 def message(database: Database, chat: Chat, number: int) -> Side:
-    """Return the side of a race in which the mitra sends a message."""
+    """Return a side that sends a message as the mitra."""
     text = OutgoingMessage(chat.mitra, chat.id, str(number), "halo")
     return command(database, lambda tx: sessions.send_messages(tx, [text]))
 
 
 def fires_push(database: Database) -> Side:
-    """Return the side of a race in which a worker claims and fires the chat's push deadlines, if possible."""
+    """Return a side that fires the chat's push deadlines like a worker, if the side can claim them."""
     transitions = PushTransitions(database, _nobody, lambda: None).by_kind()
 
     async def side(hold: Hold) -> str:

@@ -176,7 +176,7 @@ async def test_a_claimed_deadline_is_not_lost_when_the_clock_is_set_back(
 ) -> None:
     """The time limit is not over yet when the transition runs.
 
-    So the worker must fire the same deadline again later.
+    So the worker must fire this deadline again later.
     """
     await clock.set()
     pairing_id = await open_blast(database, await make.confirmed_payment(await make.customer()), [])
@@ -206,7 +206,7 @@ async def check_arming_again(
     """
     async with database.transaction() as other_worker:
         await other_worker.execute("DELETE FROM deadlines WHERE kind = $1", kind)
-        # The worker that has claimed the old deadline may wait for the locks of this step. A step that waited for the
+        # The worker that has claimed the old deadline can wait for the locks of this step. A step that waited for the
         # other worker would cause a deadlock.
         async with asyncio.timeout(2), database.transaction() as tx:
             await step(tx)

@@ -45,7 +45,7 @@ class Scenario(msgspec.Struct, frozen=True):
         return pairing_id, await request_of(self.database, pairing_id, self.mitra)
 
     async def failed(self) -> UUID:
-        """Open a targeted pairing, and let its mitra reject.
+        """Open a targeted pairing, and let the mitra reject the request.
 
         Returns the id of the failed pairing. The fallback of this pairing is open.
         """
@@ -132,7 +132,7 @@ async def scenario(database: Database, clock: VirtualClock, make: Make) -> Scena
 @pytest.mark.rule("4.3", "2b.7")
 @pytest.mark.invariant(5, 6)
 @pytest.mark.parametrize("answer", ["accepts", "rejects", "cancels"])
-async def test_an_answer_that_waits_for_a_lock_past_the_end_of_the_window_is_refused(
+async def test_an_answer_that_waits_for_a_lock_until_the_window_is_over_is_refused(
     scenario: Scenario, answer: str
 ) -> None:
     pairing_id, request_id = await scenario.ask()
@@ -369,7 +369,7 @@ async def test_a_race_between_accepting_another_customer_and_the_targeted_accept
 @pytest.mark.invariant(4, 6, 8)
 @pytest.mark.parametrize("answer", ["rejects", "times out", "customer cancels"])
 @pytest.mark.parametrize("accept_first", [True, False])
-async def test_a_race_between_a_full_capacity_and_another_end_of_the_window_has_one_outcome(
+async def test_a_race_between_filling_the_capacity_and_another_end_of_the_window_has_one_outcome(
     scenario: Scenario, accept_first: bool, answer: str
 ) -> None:
     pairing_id, request_id = await scenario.ask()
@@ -446,7 +446,7 @@ async def test_a_race_between_an_answer_to_the_fallback_and_its_timeout_has_one_
 
 @pytest.mark.rule("3.5", "3.8")
 @pytest.mark.invariant(5, 6)
-async def test_a_fallback_is_not_taken_if_the_answer_waits_for_a_lock_past_the_deadline(
+async def test_a_fallback_is_not_taken_if_the_answer_waits_for_a_lock_until_after_the_deadline(
     scenario: Scenario,
 ) -> None:
     failed_id = await scenario.failed()

@@ -103,12 +103,12 @@ class Call(msgspec.Struct, frozen=True):
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """The role that may call an operation, and the status and the preparation of a correct call."""
+    """The role that is allowed to call an operation, and the status and the preparation of a correct call."""
 
     whose: AnyRole | Literal["anybody"]
     status: int
     prepare: Callable[[RunningServer], Awaitable[Call]]
-    # Return whether a suspended mitra may call the operation.
+    # Return whether a suspended mitra is allowed to call the operation.
     admits_suspended: bool = False
 
 
@@ -135,7 +135,7 @@ async def send(
     if content is None and call.body is not None:
         content = msgspec.json.encode(call.body)
     path = operation.path.format(**call.ids)
-    # A browser may send a header in Latin-1, so a header may contain any character up to U+00FF.
+    # A browser can send a header in Latin-1, so a header can contain any character up to U+00FF.
     written = [(name.encode(), value.encode("latin-1")) for name, value in (sent | (headers or {})).items()]
     return await server.http.request(
         operation.method, path, params=call.query, content=content, headers=written
@@ -322,8 +322,8 @@ async def _inbox(_server: RunningServer) -> Call:
     return Call(None, query={"phone": "081234567890"})
 
 
-# Operators. The caller is an admin, because an admin may do everything. The tests of tests/control_center call these
-# operations with the other roles.
+# Operators. The caller is an admin, because an admin is allowed to do everything. The tests of tests/control_center
+# call these operations with the other roles.
 
 
 async def _login(server: RunningServer) -> Call:

@@ -124,7 +124,7 @@ async def test_a_customer_who_is_also_a_mitra_needs_a_token_for_each_role(server
 
 
 @pytest.mark.rule("X.8")
-async def test_a_suspended_mitra_may_only_sign_out(server: RunningServer) -> None:
+async def test_a_suspended_mitra_can_only_sign_out(server: RunningServer) -> None:
     answers: Answers = {}
     expected: Answers = {}
     for operation, entry in FOR_SIGNED_IN:
@@ -157,11 +157,11 @@ async def _answer_about(
 
 @pytest.mark.rule("X.4")
 @pytest.mark.parametrize("role", ["customer", "mitra"])
-async def test_data_of_another_person_gets_the_same_answer_as_unknown_data(
+async def test_a_request_for_data_of_another_person_gets_the_same_answer_as_for_unknown_data(
     server: RunningServer, role: Role
 ) -> None:
     stranger = await (server.customer("Tari") if role == "customer" else server.mitra("Kak Dewi"))
-    # The stranger also has a chat. The reason of a refusal is therefore never that the stranger has no chat.
+    # The stranger also has a chat. So the server never refuses the stranger only for having no chat.
     if role == "customer":
         await server.chat(stranger.id, await server.make.mitra(max_customers=3))
     else:
@@ -459,8 +459,7 @@ async def test_a_suspension_closes_the_sockets_of_the_mitra_and_refuses_requests
     async with _socket(server, "mitra", _bearer(mitra.token)) as socket:
         assert await _first(socket) == "welcome"
         assert (await mitra.get("/me")).status_code == 200
-        # Suspend the mitra in another process, in the same way as the command line. The server's own connections then
-        # send no signal.
+        # Suspend the mitra in another process, like the command line. The server's own connections then send no signal.
         async with server.database.transaction() as tx:
             await mitras.suspend_mitra(tx, mitra.id)
         async with asyncio.timeout(5):

@@ -105,7 +105,7 @@ WRONG_VALUES: list[Any] = [
 NUL = "a\x00b"
 # The text has a joiner, a zero-width space, a Hangul filler, a mark without a letter, and an empty override.
 UNSEEN = "\u200d\u200b\u3164\u0301\u202e\u202c"
-# Texts that fit their schema but are refused by other rules.
+# These texts fit their schema, but other rules refuse them.
 WRONG_TEXTS: dict[str, list[str]] = {
     "phone": [
         " ",
@@ -149,7 +149,8 @@ def _is_right(schema: dict[str, Any], value: Any) -> bool:
         case "null":
             return value is None
         case "object":
-            # This value is the only wrong value that is a valid object of some schema.
+            # The value {} is a valid object if the schema requires no field. All other wrong values are invalid
+            # objects.
             return value == {} and not schema.get("required")
         case other:
             raise AssertionError(f"a new type of field: {other}")
@@ -245,7 +246,7 @@ async def test_an_email_with_nul_is_refused_at_sign_in_before_the_server_counts_
     assert answer.json()["errors"] == [{"field": "email", "message": "contains the character NUL"}]
 
 
-async def test_a_text_may_contain_the_characters_of_the_escape_for_nul(server: RunningServer) -> None:
+async def test_a_text_can_contain_the_characters_of_the_escape_for_nul(server: RunningServer) -> None:
     call = await ENTRIES["send_customer_message"].prepare(server)
     text = r"\u0000 and \\u0000"
     changed = msgspec.structs.replace(call, body={"client_message_id": "1", "text": text})
@@ -274,7 +275,7 @@ async def test_a_body_of_another_content_type_is_refused(
     assert await business_rows(server.database) == before
 
 
-async def test_the_content_type_may_be_written_in_every_standard_way(server: RunningServer) -> None:
+async def test_the_content_type_can_be_written_in_every_standard_way(server: RunningServer) -> None:
     operation = OPERATIONS["change_customer_profile"]
     for content_type in (
         "application/json; charset=utf-8",
@@ -314,7 +315,7 @@ async def test_a_body_over_64_kib_is_refused_with_and_without_a_content_length(
 
 async def test_the_largest_message_fits_into_the_largest_body(server: RunningServer) -> None:
     call = await ENTRIES["send_customer_message"].prepare(server)
-    # An encoder with only ASCII output needs twelve bytes per character.
+    # An encoder that writes only ASCII needs twelve bytes per character.
     body = json.dumps({"client_message_id": "1", "text": "\U0001f494" * 4000}).encode()
     body += b" " * (LIMIT_BYTES - len(body))
     answer = await send(server, OPERATIONS["send_customer_message"], call, content=body)
@@ -401,7 +402,7 @@ async def test_a_malformed_query_is_refused(server: RunningServer) -> None:
             assert problem(answer) == INVALID, address
 
 
-async def test_an_unknown_path_or_method_is_refused_with_a_problem(server: RunningServer) -> None:
+async def test_an_unknown_path_or_method_is_refused_with_a_problem_document(server: RunningServer) -> None:
     for path in (
         "/api",
         "/api/",
@@ -742,8 +743,7 @@ async def test_a_taken_or_closed_or_expired_request_cannot_be_accepted_or_reject
 async def test_a_mitra_who_is_offline_or_at_capacity_cannot_accept(server: RunningServer) -> None:
     offline, full = await server.mitra(), await server.mitra("Kak Dewi")
     requests = [await server.request(await server.make.customer(), mitra.id) for mitra in (offline, full)]
-    # Write the row instead of using the toggle, because the toggle would close the request. The toggle is only the
-    # preparation of this test of the accept.
+    # Write the row instead of using the toggle, because the toggle would close the request before the accept.
     await server.database.execute("UPDATE mitras SET online = false WHERE id = $1", offline.id)
     await server.chat(await server.make.customer(), full.id)
     refusals = [
@@ -852,7 +852,7 @@ async def test_a_hello_with_an_impossible_seq_does_not_resume(server: RunningSer
             async with asyncio.timeout(10), socket._arrived:
                 await socket._arrived.wait_for(partial(_heard, socket))
             answers.append((socket.events[0]["op"], socket.events[0].get("resumed")))
-    # The server may also refuse a number that does not fit into 64 bits as malformed.
+    # If a number does not fit into 64 bits, the server is also allowed to refuse the number as malformed.
     assert answers[:4] == [("welcome", False)] * 4
     assert {*answers[4:]} <= {("welcome", False), ("error", None)}
 

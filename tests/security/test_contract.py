@@ -216,7 +216,7 @@ async def _people(population: Population, database: Database) -> None:
         add("customer", "payment_id", pending, await token("customer", paying))
         add("operator", "payment_id", pending, as_operator)
         add("operator", "session_id", chat.id, as_operator)
-        # An operator may sign this customer out, because no other request needs the customer's token.
+        # An operator can sign this customer out, because no other request needs the customer's token.
         add("operator", "customer_id", await make.customer(), as_operator)
         case_id = await database.fetchval(
             "INSERT INTO review_cases (payment_id, reason, amount_rp) VALUES ($1, 'refund_failed', 20000) RETURNING id",
@@ -259,7 +259,7 @@ def _role_of(operation: Operation) -> AnyRole:
 
 
 def _fill_in(population: Population, operation: Operation, case: schemathesis.Case[Any]) -> str:
-    """Replace some generated values by existing ids, new keys and new phones. Returns the token to send."""
+    """Replace some generated values by existing ids, new keys and new phone numbers. Returns the token to send."""
     role = _role_of(operation)
     token = next(
         (population.to_be_signed_out if operation.id.startswith("sign_out") else population.tokens)[role]
@@ -414,7 +414,7 @@ def test_every_operation_declares_its_possible_refusals() -> None:
         if any(parameter["in"] == "query" for parameter in op.parameters)
     }
     with_id = {name for name, operation in OPERATIONS.items() if "{" in operation.path}
-    # A suspended mitra may sign out. The server refuses the mitra's next sign-in.
+    # A suspended mitra can sign out. The server refuses the mitra's next sign-in.
     assert _with(Suspended.code) == of_mitras - {"sign_out_mitra"} | {"verify_mitra_code"}
     assert _with(BodyTooLarge.code) == with_body
     assert with_body | with_query <= _with(ValidationFailed.code)

@@ -102,7 +102,7 @@ async def test_each_request_gets_its_own_correlation_id(server: RunningServer) -
     assert len(ids) == 5
 
 
-async def test_no_page_of_another_origin_may_read_an_answer(server: RunningServer) -> None:
+async def test_a_page_of_another_origin_cannot_read_an_answer(server: RunningServer) -> None:
     customer = await server.customer()
     for origin in ("https://evil.example", ORIGIN, "null"):
         preflight = {

@@ -39,7 +39,7 @@ class Journey:
         self.secrets: set[str] = set()
 
     def secret(self, text: str) -> str:
-        """Remember a text that no log may contain."""
+        """Remember a text that must never appear in a log."""
         self.secrets.add(text)
         return text
 

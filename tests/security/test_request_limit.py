@@ -22,7 +22,7 @@ LIMIT = 10
 async def server(
     servers: EmbeddedServers, database_url: str, database: Database, valkey_client: valkey.asyncio.Valkey
 ) -> AsyncIterator[RunningServer]:
-    """Start a server on which the strangers of one address may send 10 requests per minute."""
+    """Start a server on which the strangers of one address can send 10 requests per minute."""
     del valkey_client  # The fixture empties Valkey.
     environment = environment_of(
         database_url, servers.valkey_url, CURHAT_ADDRESS_REQUESTS_PER_MINUTE=str(LIMIT)
@@ -32,7 +32,7 @@ async def server(
 
 
 async def _use_up_the_address(server: RunningServer, **headers: str) -> None:
-    # The test sends twice the limit, because the minute of the limit may end during the test.
+    # The test sends twice the limit, because the minute of the limit can end during the test.
     answers = [await server.http.get("/api/client/me", headers=headers) for _ in range(2 * LIMIT + 1)]
     assert problem(answers[-1]) == REFUSED
 

@@ -24,7 +24,7 @@ from tests.support.databases import parent_of_data_folders
 async def run(seeds: list[int]) -> int:
     """Run these schedules on a new database.
 
-    Returns 1 at the first schedule that breaks an invariant, and 0 if no schedule breaks one.
+    Stops at the first schedule that breaks an invariant, and returns 1. Otherwise returns 0.
     """
     with tempfile.TemporaryDirectory(prefix="curhat-simulation-", dir=parent_of_data_folders()) as folder:
         async with embedded_servers(Path(folder)) as servers:

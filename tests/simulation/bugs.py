@@ -78,7 +78,7 @@ STOPPED_DECISION = (
     f"{EXTENSION}::"
     "test_an_unanswered_extension_is_not_charged_if_the_mitra_came_back_while_the_worker_was_stopped"
 )
-# The answer of presence about mitras who were connected all the time.
+# The answer of presence about mitras who have been connected for more than a day.
 NEVER_AWAY = "{each: [__import__('curhat.presence.store').presence.store.FrameAges(0, 1e5, 1e5)] for each in mitra_ids}"
 DEAD_PHONE = (
     "tests/journeys/test_same_bestie_and_extensions_over_http.py"
@@ -109,7 +109,10 @@ SIGNING_IN = "tests/control_center/test_signing_in.py"
 
 @dataclass(frozen=True)
 class Bug:
-    """A fault has a name, a list of tests that must fail, a function that plants the fault, and SQL."""
+    """A deliberate fault, with its name and the tests that must fail.
+
+    The function `plant` changes the loaded code. The SQL in `schema` changes the database.
+    """
 
     name: str
     tests: Sequence[str]
@@ -681,7 +684,7 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "the deadline of a targeted window is compared before the lock",
-        [f"{SAME_BESTIE_RACES}::test_an_answer_that_waits_for_a_lock_past_the_end_of_the_window_is_refused"],
+        [f"{SAME_BESTIE_RACES}::test_an_answer_that_waits_for_a_lock_until_the_window_is_over_is_refused"],
         together(
             in_statement(
                 pairing_queries, "lock_pairing", "(SELECT * FROM", "(SELECT *, curhat_now() AS looked_at FROM"
@@ -697,7 +700,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "the deadline of a fallback is compared before the lock",
         [
-            f"{SAME_BESTIE_RACES}::test_a_fallback_is_not_taken_if_the_answer_waits_for_a_lock_past_the_deadline"
+            f"{SAME_BESTIE_RACES}::test_a_fallback_is_not_taken_if_the_answer_waits_for_a_lock_until_after_the_deadline"
         ],
         together(
             in_statement(
@@ -815,7 +818,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a missing answer approves although the mitra is not connected",
         [
-            f"{EXTENSION}::test_an_extension_without_an_answer_is_rejected_when_its_mitra_may_be_disconnected",
+            f"{EXTENSION}::test_an_unanswered_extension_is_rejected_if_its_mitra_is_not_known_to_be_connected",
             SIMULATION,
         ],
         in_function(
@@ -828,7 +831,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a missing answer approves although presence is unknown",
         [
-            f"{EXTENSION}::test_an_extension_without_an_answer_is_rejected_when_its_mitra_may_be_disconnected",
+            f"{EXTENSION}::test_an_unanswered_extension_is_rejected_if_its_mitra_is_not_known_to_be_connected",
             SIMULATION,
         ],
         in_function(
@@ -869,7 +872,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "the gateway's approval of an extension is accepted after the timeout",
         [
-            f"{EXTENSION_RACES}::test_a_charge_is_refunded_if_its_approval_waits_for_a_lock_past_thirty_seconds",
+            f"{EXTENSION_RACES}::test_a_charge_is_refunded_if_its_approval_waits_for_a_lock_until_after_the_thirty_seconds",
             SIMULATION,
         ],
         in_function(
@@ -1156,7 +1159,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "an extension adds its minutes to now instead of to the old end",
         [
-            f"{EXTENSION}::test_an_approval_after_the_old_end_of_the_session_adds_its_time_from_the_old_end",
+            f"{EXTENSION}::test_an_extension_approved_after_the_old_end_of_the_session_counts_from_the_old_end",
             SIMULATION,
         ],
         in_statement(

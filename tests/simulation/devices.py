@@ -11,9 +11,9 @@ from curhat.kit.identity import Role
 
 Shown = dict[str, Any]
 
-# The statuses of a payment that a client shows.
+# A client shows a payment only in these statuses.
 KEPT = ("pending", "confirming", "confirmed", "unserved")
-# The statuses of an extension that waits for the mitra's answer or for the gateway.
+# In these statuses, an extension waits for the mitra's answer or for the gateway.
 OPEN = ("pending", "charging")
 # Fields that depend on the time of the read. No event updates these fields.
 VOLATILE_FIELDS = ("server_now", "other_available")
@@ -100,9 +100,10 @@ class Device:
                 message["read_at"] = mark["read_at"]
 
     def chats_to_read(self, written: Collection[UUID], sessions: Sequence[Any], *, fresh: bool) -> list[str]:
-        """Return the chats with messages that the device must read.
+        """Return the chats whose messages the device must read.
 
-        With `fresh`, the device takes the messages. Otherwise the device compares the messages.
+        If `fresh` is true, the device takes the messages of the snapshot's chats. If `fresh` is false, the device
+        compares the messages of its own chats.
 
         The argument `sessions` has the sessions of the snapshot. Chats outside `written` have no messages.
         """
@@ -114,7 +115,7 @@ class Device:
     ) -> str | None:
         """Describe how the device's messages differ from these histories.
 
-        With `fresh`, the device takes these messages instead.
+        If `fresh` is true, the device takes these messages, and the function returns None.
         """
         read = {chat: {message["id"]: message for message in history} for chat, history in histories.items()}
         if fresh:
@@ -146,7 +147,7 @@ class Device:
     def compare_or_take(self, state: Any, *, fresh: bool) -> str | None:
         """Describe how the device differs from the snapshot `state`.
 
-        If no field differs, or with `fresh`, show the snapshot and return None.
+        If `fresh` is true or no field differs, show the snapshot and return None.
         """
         seq = state["stream"]["seq"]
         theirs = self._shown_of(state)

@@ -58,7 +58,7 @@ class ExtensionDecisions:
         self._seen: list[UUID] = []
 
     async def listen(self) -> Heard:
-        """Return the present knowledge about each mitra."""
+        """Return the absences that presence now knows of each mitra."""
         (row,) = await self._checker.fetch("SELECT array(SELECT id FROM mitras) AS mitras")
         presence = self._presence
         absences = {mitra_id: list(presence.absences.get(mitra_id, ())) for mitra_id in row["mitras"]}
@@ -104,7 +104,8 @@ class ExtensionDecisions:
                 broken.append(
                     f"invariant 7: silence decided extension {row['id']} though its mitra was not heard"
                 )
-            # After an absence, Presence may no longer know whether the mitra was connected at an earlier deadline.
+            # After an absence, Presence sometimes no longer knows whether the mitra was connected at an earlier
+            # deadline.
             is_certain = heard.was_there_all_the_time(mitra_id, moment, decided_at)
             if decided_by == "mitra_unreachable" and may_decide and is_certain:
                 broken.append(f"rule 5.6: extension {row['id']} was rejected though its mitra was connected")

@@ -1,4 +1,4 @@
-"""Fakes of the services outside PostgreSQL: a presence that can be down or stale, and a gateway with own records."""
+"""Fakes of presence and of the gateway. Presence can be down or stale, and the gateway keeps its own records."""
 
 import random
 from collections.abc import AsyncIterator, Sequence
@@ -21,7 +21,7 @@ ORDER BY id
 
 
 class SimulatedPresence:
-    """Answers as Presence does. The answer of the fake may be slightly old, like the answer of Valkey."""
+    """Answers as Presence does. The answer of the fake can be slightly old, like the answer of Valkey."""
 
     def __init__(self, database: Database, random_source: random.Random) -> None:
         self._database = database
@@ -31,8 +31,7 @@ class SimulatedPresence:
         # The time when each connection was lost, by the virtual clock. After the loss, the mitra has COME_BACK_SECONDS
         # to reconnect.
         self.lost_at: dict[UUID, datetime] = {}
-        # The time at which the phone of each of these mitras died, by the virtual clock. The sockets of these phones
-        # are still open.
+        # The time at which each dead phone died, by the virtual clock. The sockets of the dead phones are still open.
         self.silent_since: dict[UUID, datetime] = {}
         # The start and the end of each absence, oldest first. An absence that has not ended is in `lost_at` or
         # `silent_since`.
@@ -64,7 +63,7 @@ class SimulatedPresence:
         return max(ends, default=datetime(2000, 1, 1, tzinfo=UTC))
 
     async def ask_candidates(self) -> list[UUID]:
-        """Return the mitras who may be asked now. Sometimes returns the stale answer of the previous call."""
+        """Return the mitras who can be asked now. Sometimes returns the stale answer of the previous call."""
         if self.unknown:
             raise PresenceUnknown
         rows = await self._database.fetch(AVAILABLE, list(self.connected))
@@ -74,11 +73,11 @@ class SimulatedPresence:
         return answer
 
     async def count_available(self) -> int:
-        """Return the number of mitras who may be asked."""
+        """Return the number of mitras who can be asked."""
         return len(await self.ask_candidates())
 
     async def may_be_asked(self, mitra_id: UUID) -> bool:
-        """Return whether this mitra may be asked."""
+        """Return whether this mitra can be asked."""
         return mitra_id in await self.ask_candidates()
 
     async def is_connected(self, mitra_id: UUID) -> bool:

@@ -52,14 +52,14 @@ class Screen(NamedTuple):
 
 
 class Operators:
-    """Two operators. Each step is refused, or takes effect in one transaction, like the endpoint."""
+    """Two operators. Like a call of the endpoint, each step is refused or takes effect in one transaction."""
 
     def __init__(self, database: Database, random_source: random.Random) -> None:
         self._database = database
         self._random = random_source
         self._limit_rp = random_source.choice(APPROVAL_LIMITS_RP)
         self._operators: list[SignedInOperator] = []
-        # The screens that operators have open. The cases may have changed after the operators opened the screens.
+        # The screens that operators have open. The cases can change after an operator has opened a screen.
         self._screens: dict[UUID, Screen] = {}
 
     async def set_up(self) -> None:

@@ -1,7 +1,7 @@
 """`python -m tests.simulation.planted_bugs` plants one deliberate fault after another, and checks that a test fails.
 
-With arguments, the command plants only the faults with one of the arguments in the name. An example is `… planted_bugs
-fallback "missing answer"`. If no test fails for a fault, the exit status is 1.
+With arguments, the command plants only the faults whose name contains one of the arguments. An example is `…
+planted_bugs fallback "missing answer"`. If no test fails for a fault, the exit status is 1.
 """
 
 import os

@@ -20,7 +20,7 @@ from curhat.notifications.outbox import Outbox
 from tests.simulation.checker import Checker
 from tests.simulation.fake_gateway import SimulatedPresence
 
-# Stores a sign-in and its subscription in the same way as the product.
+# Stores a sign-in and its subscription like the product.
 SUBSCRIBE = """
 WITH sign_in AS (
     INSERT INTO access_tokens (digest, role, user_id, transport, expires_at)
@@ -48,8 +48,8 @@ WHERE messages.subscription_id = $1 AND messages.topic = $2 AND messages.payload
 ORDER BY messages.id
 """
 
-# Finds lost reasons for a push: no deadline is armed for the reason, and the outbox has no message. Also finds mitras
-# who are marked as reachable or unreachable by mistake.
+# Finds events that need a push, but have neither an armed deadline nor a message in the outbox. Also finds mitras who
+# are marked as reachable or unreachable by mistake.
 FORGOTTEN = f"""
 WITH subscribed AS (
     SELECT role, user_id, array_agg(id) AS ids FROM push_subscriptions WHERE failed_at IS NULL GROUP BY role, user_id
@@ -111,7 +111,7 @@ class PushDevices:
         self._reached = reached
         self._endpoints: list[str] = []
         self._behaviours: dict[str, str] = {}
-        # The messages that a push service has accepted, each with the time of its reason.
+        # The messages that a push service has accepted, each with the time of the event that caused the push.
         self._accepted: set[tuple[int, datetime]] = set()
         self._broken: list[str] = []
         # The time at which each customer was last connected. A customer who is connected needs no push.
@@ -124,7 +124,7 @@ class PushDevices:
         self._transitions = PushTransitions(database, self._connected_among, self.outbox.wake).by_kind()
 
     def by_kind(self) -> Mapping[str, Transition]:
-        """The transitions of the push deadlines. The look-up after each transition waits for `send`."""
+        """The transitions of the push deadlines. The look-up after each transition waits until `send` is called."""
 
         def keeping(transition: Transition) -> Transition:
             async def run(tx: Any, deadline: Any) -> None:
@@ -193,11 +193,11 @@ class PushDevices:
         rows = await self._database.fetch(MESSAGE_TO_SEND, subscription_id, push.topic, payload)
         behaviour = self._behaviours[address.endpoint]
         if not rows:
-            # A concurrent message may have found that the subscription is gone.
+            # Perhaps a concurrent message has already found that the subscription is gone.
             if behaviour != "gone":
                 self._broken.append(f"a push that does not wait in the outbox: {payload}")
             return OUTCOMES[behaviour]
-        # The pushes about two messages of a chat may be equal.
+        # The pushes about two messages of a chat can be equal.
         row = next((each for each in rows if (each["id"], each["reason_at"]) not in self._accepted), rows[0])
         what = f"{row['kind']} to {row['role']} {row['user_id']}"
         if not any(each["is_wanted"] for each in rows):
@@ -215,7 +215,7 @@ class PushDevices:
         return OUTCOMES[behaviour]
 
     async def forgotten(self, checker: Checker, *, compares_times: bool) -> list[str]:
-        """Return the reasons for a push that no deadline or message will push.
+        """Describe each event that needs a push, but has neither a deadline nor a message for the push.
 
         `compares_times` is true if the clock never went back.
         """

@@ -72,7 +72,7 @@ UPDATE configuration SET value = new.value FROM unnest($1::text[], $2::text[]) A
 WHERE configuration.key = new.key
 """
 
-# The values that a schedule may configure. A schedule chooses the first value more often than the other values.
+# The values that a schedule can configure. A schedule chooses the first value more often than the other values.
 CONFIGURED = {
     "pairing_blast_timeout_seconds": ["60", "10"],
     "payment_session_timeout_minutes": ["20", "1"],
@@ -138,7 +138,7 @@ class Theme:
     weights: Mapping[str, float] = field(default_factory=dict)
 
 
-# Targeted pairings and extensions need several successful steps in a row, but chance alone rarely leads to them.
+# Targeted pairings and extensions need several successful steps in a row. Random steps rarely succeed in this order.
 THEMES = {
     "anything": Theme(),
     "the same bestie": Theme(
@@ -204,7 +204,7 @@ FOLLOWS = {
     "customer connection": ["push"],
 }  # fmt: skip
 
-# The clock goes back in one schedule out of this number.
+# One in this number of schedules sets the clock back.
 CLOCK_GOES_BACK_EVERY = 4
 # The following invariants compare times that different steps have recorded. The invariants hold only while the clock
 # goes forward.
@@ -215,7 +215,7 @@ COMPARE_RECORDED_TIMES = {
     "message_within_session",
     "capacity_never_exceeded",
 }
-# The steps in which a process may stop.
+# The steps in which a process can stop.
 MAY_STOP = (
     "confirm", "gateway answers", "offer", "accept", "reject", "cancel search", "take fallback", "ask for more time",
     "approve more time", "toggle", "suspend", "message", "end session", "worker", "worker", "worker", "worker",
@@ -247,7 +247,7 @@ class SimulationState:
         self.trouble = self.theme.trouble or self.random.choice(TROUBLE)
         self.operators = Operators(self.database, self.random)
         self.gateway = SimulatedGateway(self.database, self.random, self.trouble)
-        # This field is true if the clock was set back. After the clock was set back, a later row may have an earlier
+        # This field is true if the clock was set back. After the clock was set back, a later row can have an earlier
         # time.
         self.clock_went_back = False
         self.history: list[str] = []
@@ -255,7 +255,7 @@ class SimulationState:
         self.mitras: list[UUID] = []
         self.offers: list[UUID] = []
         self.extension_offers: list[UUID] = []
-        # Charges that were lost before they reached the gateway, with the time of the loss. Lost charges may still
+        # Charges that were lost before they reached the gateway, with the time of the loss. Lost charges can still
         # reach the gateway.
         self.strays: list[tuple[Charge, datetime]] = []
         # The outcomes of this schedule that no row of the database records.
@@ -687,12 +687,12 @@ class SimulationState:
     # Mitras -------------------------------------------------------------------------------------------------
 
     async def offer(self) -> str | None:
-        """A server offers open blasts to mitras who may be asked and were not asked yet."""
+        """A server offers open blasts to mitras who can be asked and have not been asked yet."""
         reachable = await availability.candidates_or_none(self.presence) or []  # type: ignore[arg-type]
         return f"{await pairing.offer_open_blasts(self.database, reachable)} requests"
 
     async def accept(self) -> str | None:
-        """A mitra accepts one of its requests. The chosen request may be closed."""
+        """A mitra accepts one of its requests. Sometimes the chosen request is closed."""
         row = await self._any_request()
         if row is None:
             return None
@@ -701,7 +701,7 @@ class SimulationState:
         return f"{row['id']} → session {session.id}"
 
     async def reject(self) -> str | None:
-        """A mitra rejects one of its requests. The chosen request may be closed."""
+        """A mitra rejects one of its requests. Sometimes the chosen request is closed."""
         row = await self._any_request()
         if row is None:
             return None
@@ -788,7 +788,7 @@ class SimulationState:
             ]
         )
         self.texts += 1
-        # A client that did not get the answer sends the same message again.
+        # A client that gets no answer to a message sends the message again.
         client_message_id = str(self.random.choice([self.texts, max(1, self.texts - 1)]))
         async with self.database.transaction() as tx:
             await sessions.send_messages(tx, [OutgoingMessage(who, row["id"], client_message_id, "halo")])
@@ -796,7 +796,7 @@ class SimulationState:
         return f"{who.role} in {row['id']}"
 
     async def message_while_push_is_held(self) -> str | None:
-        """A mitra writes. Then a worker claims the chat's push deadline and stops, and the mitra writes again."""
+        """A mitra writes, a worker claims the chat's push deadline and stops, and the mitra writes again."""
         chats = await self.database.fetch(SUBSCRIBED_CHATS)
         if self.database.stopped is not None or not chats:
             return None
@@ -806,7 +806,7 @@ class SimulationState:
         await self.clock.advance(3)
         await self._time_passes()
         due = await self.database.fetchval(DUE_PUSH, PUSH_MESSAGES, chat["id"])
-        # The deadline may have a later due time if a worker has just checked the chat.
+        # If a worker has just checked the chat, the deadline can have a later due time.
         if due is None:
             return f"{chat['id']}: nothing is due"
         process = StoppedProcess("worker", functools.partial(self._fire, due), after_claim=True)
@@ -1024,14 +1024,14 @@ class SimulationState:
         return f"{name}, " + ("holds a deadline" if process.holds_only_deadlines else "before its commit")
 
     async def process_continues(self) -> str | None:
-        """The stopped process continues. PostgreSQL may have ended the transaction of the stopped process meanwhile."""
+        """The stopped process continues. Perhaps PostgreSQL has ended the transaction of the stopped process."""
         process = self.database.stopped
         if process is None:
             return None
         ended = self.random.random() < 0.5
         outcome = await process.run_to_its_end(ended_by_database=ended)
         self.database.stopped = None
-        # A process that stopped before its commit had made the decision before the stop.
+        # If a process stops before its commit, it has made its decision before the stop.
         if not process.holds_only_deadlines and (broken := await self.decisions.check(process.heard)):
             self._fail("\n".join(broken))
         self.reached.add(f"a stopped process {'loses its transaction' if ended else 'commits'}")
@@ -1044,7 +1044,7 @@ class SimulationState:
         return f"{device.role} {device.user_id} at {device.seq}"
 
     async def _catch_up(self, device: Device) -> None:
-        # A device that is new, or was disconnected for a long time, starts from a snapshot instead.
+        # A device that is new or was disconnected for a long time starts from a snapshot.
         fresh = not device.has_snapshot or self.random.random() < 0.2
         if not fresh:
             await device.apply_missed(self.database)
@@ -1065,7 +1065,7 @@ class SimulationState:
             self._fail(f"invariant 10 (snapshot + events = fresh snapshot): {difference}")
 
     async def _histories(self, device: Device, chats: Sequence[str]) -> dict[str, Any]:
-        """Read the messages of these chats in the same way as a client that opens a chat."""
+        """Read the messages of these chats like a client that opens a chat."""
         if not chats:
             return {}
         who = Identity(role=device.role, user_id=device.user_id)

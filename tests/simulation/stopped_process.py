@@ -1,8 +1,8 @@
 """Simulates a process that stops (SIGSTOP) in the middle of a transaction while other processes continue.
 
-The step of the stopped process is a task that waits inside a transaction. Another step that needs a lock of this
-transaction gives up after a short time, because a person would still wait. The continued process commits if PostgreSQL
-has not ended the transaction (idle_in_transaction_session_timeout).
+The step of the stopped process is a task that waits inside a transaction. If another step needs a lock of this
+transaction, the step gives up after a short time. In production, the step would wait longer. If PostgreSQL has not
+ended the transaction (idle_in_transaction_session_timeout), the stopped process commits when it continues.
 """
 
 import asyncio
@@ -87,7 +87,7 @@ class StoppedProcess:
         return not self._task.done()
 
     async def arrive(self, _tx: Transaction) -> None:
-        """Stop once before a commit."""
+        """Stop before the commit, unless the process has already stopped."""
         if not self._after_claim:
             await self._stop()
 

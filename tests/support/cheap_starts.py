@@ -1,4 +1,6 @@
-"""Makes the start of a server in the test's process cheap. The module makes the parts that all servers share only once.
+"""Makes the start of a server in the test's process cheap.
+
+All servers of the process share some parts, and the module makes these parts only once.
 
 Hundreds of tests start a server. Without this module, each start would build the API, read the web clients and load the
 certificates again. Each check of an operator's password would take 0.1 s of processor time.
@@ -55,7 +57,7 @@ def _build_or_reuse_api(services: Callable[[], Services], *, development: bool) 
 
 
 def release_api(services: Services) -> None:
-    """Release the API of the stopped server with these services, so that another server can use the API."""
+    """Release the API that a stopped server used with these services, so that another server can use the API."""
     for api in _apis:
         if api.services is services:
             api.services = None

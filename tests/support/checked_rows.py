@@ -1,7 +1,7 @@
 """During tests, this module raises an error if a column without the mark "nullable" is null.
 
-PostgreSQL does not say which columns of a statement may be null. So the comment of each statement marks the columns
-that may be null. If a mark is missing, mypy does not expect None in the column. Only this check finds the missing mark.
+PostgreSQL does not say which columns of a statement can be null. So the comment of each statement marks the columns
+that can be null. If a mark is missing, mypy does not expect None in the column. Only this check finds the missing mark.
 """
 
 import importlib

@@ -11,7 +11,7 @@ from curhat.kit.database import Database
 
 START = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 
-# In plpgsql, each statement sees the rows that are committed at the time of the statement. A transaction that waits for
+# In plpgsql, each statement sees the rows that were committed before the statement began. A transaction that waits for
 # a lock while the clock moves therefore sees the new time, as with a real clock.
 VIRTUAL = """
 CREATE TABLE virtual_clock (now timestamptz);

@@ -1,6 +1,7 @@
 """Fakes of the companies that send one-time codes: Meta's Cloud API and Twilio's Messages API, on this machine.
 
-Each fake checks requests and sends answers as the company documents them. It can also simulate every documented fault.
+Each fake checks requests and sends answers as the company documents them. Each fake can also simulate every documented
+fault.
 """
 
 import asyncio
@@ -38,7 +39,7 @@ SERVICE_SID = "MG" + "0123456789abcdef" * 2
 
 
 class Taken(msgspec.Struct, frozen=True):
-    """A code that the company accepted, or may have accepted."""
+    """A code that the company accepted, or perhaps accepted."""
 
     phone_number: str
     code: str
@@ -58,7 +59,7 @@ class Company(ABC):
 
     @abstractmethod
     def refuse_malformed(self, request: web.Request, body: bytes) -> web.Response | None:
-        """Answer a request that the company would reject as malformed or forbidden."""
+        """Return the company's answer to a malformed or forbidden request, and None for any other request."""
 
     @abstractmethod
     def take(self, body: bytes, path: str) -> Taken:
@@ -66,7 +67,7 @@ class Company(ABC):
 
     @abstractmethod
     def answer(self, mood: Mood) -> web.Response:
-        """Answer in this mood with the documented body."""
+        """Return the answer that the company documents for this behaviour."""
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Receive one request."""

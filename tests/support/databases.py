@@ -13,17 +13,14 @@ _MIN_FREE_BYTES: Final = 4 * 2**30
 
 
 def parent_of_data_folders() -> Path | None:
-    """Return the folder for the data of test servers, in memory if enough memory is free.
-
-    Returns None for the default folder for temporary files.
-    """
+    """Return a folder in memory for the data of test servers, or None if too little memory is free."""
     if _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free >= _MIN_FREE_BYTES:
         return _MEMORY
     return None
 
 
 async def create_database(admin: asyncpg.Connection, name: str, template: str) -> None:
-    """Create a database as a copy of `template`. No client may be connected to `template`.
+    """Create a database as a copy of `template`. Requires that no client is connected to `template`.
 
     For a small template, FILE_COPY is much faster than a copy through the write-ahead log.
     """

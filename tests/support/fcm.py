@@ -87,7 +87,7 @@ class Google:
         self.valid.clear()
 
     async def give_token(self, request: web.Request) -> web.StreamResponse:
-        """Answer as the token endpoint does (RFC 7523). Checks the assertion's signature and claims."""
+        """Answer like the token endpoint (RFC 7523). Checks the assertion's signature and claims."""
         self.token_requests += 1
         form = dict(parse_qsl((await request.read()).decode(), strict_parsing=True))
         assert form["grant_type"] == "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -144,7 +144,7 @@ class Google:
         return _answer(mood)
 
     def answer(self, token: str, mood: Mood) -> None:
-        """Answer all later messages to this app in this mood."""
+        """From now on, react to each message for this app as `mood` says."""
         self.moods[token] = mood
 
     def for_app(self, token: str) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Runs steps through the production services that bring a test to its first state."""
+"""Brings a test to its first state with steps through the production services."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -14,7 +14,7 @@ WINDOW_SECONDS = 60
 
 
 async def open_blast(database: Database, payment_id: UUID, mitra_ids: list[UUID]) -> UUID:
-    """Open the blast of a confirmed payment to these mitras. Returns its id."""
+    """Open a blast to these mitras for a confirmed payment. Returns its id."""
     async with database.transaction() as tx:
         return await pairing.open_blast(tx, payment_id, WINDOW_SECONDS, mitra_ids)
 
@@ -42,7 +42,7 @@ async def request_of(database: Database, pairing_id: UUID, mitra_id: UUID) -> UU
 
 
 async def accept(database: Database, mitra_id: UUID, request_id: UUID) -> MitraSession:
-    """Accept in a separate transaction."""
+    """Accept a request in a separate transaction."""
     async with database.transaction() as tx:
         return await searching.accept(tx, mitra_id, request_id)
 
@@ -50,7 +50,7 @@ async def accept(database: Database, mitra_id: UUID, request_id: UUID) -> MitraS
 async def reject(
     database: Database, mitra_id: UUID, request_id: UUID, others: list[UUID] | None = None
 ) -> None:
-    """Reject in a separate transaction. The argument `others` has the other mitras who may be asked."""
+    """Reject a request in a separate transaction. The argument `others` has the other mitras who can be asked."""
     async with database.transaction() as tx:
         await pairing.reject(tx, request_id, mitra_id, others or [])
 

@@ -5,9 +5,9 @@ process kills itself at POINT, or stops itself at POINT (SIGSTOP) until the test
 forms.
 
 `accept.before_commit` means the first time that a task reaches this pause point.
-`deadline.before_commit:40` means the 40th time. The 39 earlier tasks continue.
-`idempotency.stored*9` means that nine tasks have reached the pause point. The eight earlier tasks wait there.
-`accept.before_commit>transaction.committed` means the second pause point, in a task that has passed the first.
+`deadline.before_commit:40` means the 40th time that a task reaches this pause point. The 39 earlier tasks continue.
+`idempotency.stored*9` means that nine tasks have arrived. The eight earlier tasks wait at the pause point.
+`accept.before_commit>transaction.committed` means that a task has passed the first pause point and reaches the second.
 
 The module tests/support/processes.py starts this module. This module imports only the modules that the product needs.
 The process therefore starts as fast as the product.

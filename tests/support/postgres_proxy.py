@@ -145,7 +145,7 @@ async def _startup_message(reader: asyncio.StreamReader) -> bytes:
 
 
 def without_settings(message: bytes) -> bytes:
-    """Return the same StartupMessage without the settings that PgBouncer ignores."""
+    """Return this StartupMessage without the settings that PgBouncer ignores."""
     words = message[8:].split(b"\0")
     kept = b"".join(
         name + b"\0" + value + b"\0"

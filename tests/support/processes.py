@@ -17,7 +17,7 @@ from curhat.dev.child_processes import Program
 from tests.support.cheap_starts import certificates
 from tests.support.signed_in import free_port
 
-# The timeout is long, because the machine may be busy.
+# The timeout is long, because the machine can be busy.
 START_TIMEOUT_SECONDS: Final = 120
 # The pause between two checks of the process. Checks without a pause would slow the start of the process.
 CHECK_INTERVAL_SECONDS: Final = 0.03

@@ -46,7 +46,7 @@ def command(
 
 
 def advance_before_commit(clock: VirtualClock, seconds: float, side: Side) -> Side:
-    """Return the same side, but advance the clock by `seconds` when the side is about to commit."""
+    """Return a side that does the work of `side`, and advances the clock by `seconds` just before the commit."""
 
     async def later(hold: Hold) -> str:
         async def advance_then_hold() -> None:
@@ -78,8 +78,8 @@ class Worker:
     def fires(self, kind: str, generation: int | None = None) -> Side:
         """Fire the oldest due deadline of this kind, or the deadline of `generation`.
 
-        The outcome is `fired`. The outcome is `nothing` if no such deadline exists or another worker has claimed the
-        deadline.
+        The outcome is `fired`. If no such deadline exists or another worker has claimed the deadline, the outcome is
+        `nothing`.
         """
 
         async def side(hold: Hold) -> str:

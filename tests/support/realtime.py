@@ -201,7 +201,7 @@ class ServerProcess:
         await until(lambda: self._server is not None and self._server.started)
 
     async def stop(self) -> None:
-        """Stop serving in the same way as uvicorn at SIGTERM."""
+        """Stop serving like uvicorn after a SIGTERM."""
         if self._server is not None and self._serving is not None:
             self._server.should_exit = True
             await self._serving

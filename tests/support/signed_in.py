@@ -95,7 +95,7 @@ class RunningServer:
     async def token(
         self, role: AnyRole, user_id: UUID, *, transport: str = "bearer", good_for_seconds: float = 3600.0
     ) -> str:
-        """Give this person a token in the same way as a sign-in."""
+        """Give this person a token, like a sign-in."""
         token = secrets.token_urlsafe(32)
         digest = hashlib.sha256(token.encode()).digest()
         if role == "operator":
@@ -137,14 +137,14 @@ class RunningServer:
         return operator, pyotp.TOTP(second_factor.secret_of(SECRET_KEY.encode(), operator.id, salt))
 
     async def suspended_mitra(self) -> Person:
-        """Make a signed-in mitra who was then suspended by an operator."""
+        """Make a signed-in mitra whom an operator has then suspended."""
         mitra = await self.mitra("Kak Budi")
         await self.database.execute("UPDATE mitras SET suspended_at = curhat_now() WHERE id = $1", mitra.id)
         return mitra
 
     @contextlib.asynccontextmanager
     async def available_mitra(self) -> AsyncIterator[Person]:
-        """Make a connected mitra who may be asked and has a capacity of 20."""
+        """Make a connected mitra who can be asked and has a capacity of 20."""
         mitra = await self.mitra("Kak Ayu", online=False, max_customers=20)
         async with mitra.socket():
             answer = await mitra.put("/presence", {"online": True})
@@ -160,11 +160,11 @@ class RunningServer:
             return await payments.open_payment(tx, customer_id, offer, minutes)
 
     async def search(self, customer_id: UUID, mitra_ids: list[UUID]) -> UUID:
-        """Make a new confirmed payment, and open a blast of this payment to these mitras. Returns the pairing's id."""
+        """Make a confirmed payment, and open a blast to these mitras for the payment. Returns the pairing's id."""
         return await self.search_of(await self.make.confirmed_payment(customer_id), mitra_ids)
 
     async def search_of(self, payment_id: UUID, mitra_ids: list[UUID]) -> UUID:
-        """Open a blast of this payment to these mitras. Returns the pairing's id."""
+        """Open a blast to these mitras for this payment. Returns the pairing's id."""
         return await open_blast(self.database, payment_id, mitra_ids)
 
     async def request(self, customer_id: UUID, mitra_id: UUID) -> UUID:
@@ -192,8 +192,9 @@ async def start_server(settings: Settings, database: Database, port: int = 0) ->
 
 # Table contents ----------------------------------------------------------------------------------------------
 
-# A refused HTTP request may still change the following tables. These tables have stored answers of Idempotency-Keys,
-# streams that a read creates, and counters of sign-in codes and tries. The list also has the tests' own tables.
+# A refused HTTP request is still allowed to change the following tables. These tables hold the answers to
+# Idempotency-Keys, the streams that a read creates, and counters of codes and tries. The list also has the tests' own
+# tables.
 TECHNICAL_TABLES = frozenset(
     {
         "idempotency_keys",
@@ -248,7 +249,7 @@ def process(
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """Run `curhat <command>` as a process until the block ends. The output of the process goes to `log`.
 
-    With `max_files`, the process may open only this number of files and connections.
+    With `max_files`, the process can open only this number of files and connections.
     """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("CURHAT_")}
     with log.open("wb") as written:

@@ -1,4 +1,4 @@
-"""Sets a mitra's toggle in the same way as the product."""
+"""Sets a mitra's toggle like the product."""
 
 from uuid import UUID
 

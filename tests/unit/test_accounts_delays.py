@@ -13,7 +13,10 @@ DAY_SECONDS = 24 * 3600
 
 
 def max_per_day(wait_after: Callable[[int], float]) -> int:
-    """Return the maximum number of failures in 24 hours. Each failure comes at the end of the wait before it."""
+    """Return the maximum number of failures in 24 hours.
+
+    Each failure comes as soon as the wait after the last failure is over.
+    """
     failed_at: list[float] = []
     most, now = 0, 0.0
     # Simulate two days, because the failures of the first day leave the count during the second day.

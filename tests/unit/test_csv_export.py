@@ -41,7 +41,7 @@ def cell_of(text: str) -> str:
     return row[1]
 
 
-def test_a_spreadsheet_set_to_indonesian_reads_separators_and_letters_and_decimals_and_times() -> None:
+def test_an_indonesian_spreadsheet_reads_separators_and_letters_and_decimals_and_times() -> None:
     file = csv_header(_Item) + csv_rows([ITEM])
     assert file.startswith(b"\xef\xbb\xbf")
     assert file.decode("utf-8-sig") == (
@@ -64,7 +64,7 @@ def test_a_text_that_begins_like_a_formula_is_shown_and_not_run(beginning: str) 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t", "\n"])
 def test_a_formula_after_the_separator_of_another_language_is_not_run(separator: str) -> None:
-    """A spreadsheet set to English uses a comma as the separator, so a cell may begin in the middle of the text."""
+    """An English spreadsheet separates cells by commas, so a cell can begin in the middle of a text."""
     assert cell_of(f"halo{separator}=1+1") == f"halo{separator}'=1+1"
     assert cell_of(f'halo{separator}"=1+1') == f"halo{separator}'\"=1+1"
 

@@ -14,7 +14,7 @@ def title(record: Path) -> str:
 
 
 def texts_that_cite_records() -> dict[str, str]:
-    """Return the path and the text of every file that may cite a record."""
+    """Return the path and the text of every file that can cite a record."""
     paths = list(ROOT.glob("*.md"))
     for folder in ("docs", "src", "migrations", "tests", "bench"):
         paths += [path for path in (ROOT / folder).rglob("*.*") if path.suffix in (".md", ".py", ".sql")]

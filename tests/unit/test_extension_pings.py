@@ -1,4 +1,4 @@
-"""Test the pings to mitras of pending extensions while PostgreSQL works and while PostgreSQL does not answer."""
+"""Test the pings to mitras who have a pending extension, with and without answers from PostgreSQL."""
 
 import asyncio
 import contextlib

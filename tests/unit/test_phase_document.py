@@ -1,4 +1,4 @@
-"""Check that docs/phase3.7.md has every decision, and that each path, name and test in this file and its plan exists.
+"""Check that docs/phase3.7.md has every decision, and that each path, name and test in the documents exists.
 
 The documents refer to code and tests as `path: name` or `path: name, name`. The type of the file determines the kind
 of a name.

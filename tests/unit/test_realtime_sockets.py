@@ -106,7 +106,7 @@ async def test_the_257th_waiting_frame_closes_the_socket_with_4409(
     assert transport.sent == []
 
 
-async def test_frames_of_up_to_one_mebibyte_may_wait(socket: Socket, transport: Transport) -> None:
+async def test_frames_of_up_to_one_mebibyte_can_wait(socket: Socket, transport: Transport) -> None:
     transport.fill()
     socket.send("with the transport")
     socket.send("é" * (512 * 1024))

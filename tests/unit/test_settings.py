@@ -241,7 +241,7 @@ def test_a_setting_that_is_not_secret_cannot_be_read_from_a_file(tmp_path: Path)
     assert problem.startswith("CURHAT_PORT_FILE is not a setting")
 
 
-def test_a_secret_and_its_file_exclude_each_other(tmp_path: Path) -> None:
+def test_a_secret_and_a_file_with_the_secret_cannot_both_be_set(tmp_path: Path) -> None:
     (tmp_path / "key").write_text(KEY)
     assert problems_of(SECRET_KEY_FILE=str(tmp_path / "key")) == [
         "CURHAT_SECRET_KEY_FILE is set though CURHAT_SECRET_KEY is; right is one of the two"
@@ -431,7 +431,7 @@ def test_the_refund_approval_limit_is_checked_at_start() -> None:
 
 
 @pytest.mark.rule("S.1")
-def test_the_countries_whose_numbers_may_sign_in_are_checked_at_start() -> None:
+def test_the_countries_whose_numbers_can_sign_in_are_checked_at_start() -> None:
     assert development().phone_regions == ("ID",)
     assert development(PHONE_REGIONS="id, SG").phone_regions == ("ID", "SG")
     for wrong in ("62", "Indonesia", "ID,XX", ","):

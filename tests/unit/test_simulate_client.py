@@ -17,7 +17,7 @@ EPOCH = "e1"
 
 
 class ScriptedPerson(Person):
-    """A customer who gets the answers in `script` for requests."""
+    """A customer whose requests get the answers in `script`."""
 
     def __init__(self, run_state: RunState) -> None:
         super().__init__(run_state, "customer", "Rio 1", "+6281180000001", dice_of("test"))

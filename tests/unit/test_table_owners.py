@@ -62,9 +62,9 @@ OWNERS = {
     "restores": "app",
 }
 
-# The keys are (package, statement). The values have the used tables of other packages, and the reasons. The statement
-# "*" means each statement of the package that only reads the table. The table "*" means every table that the statement
-# reads. A statement that writes a table must be listed with its own name and the table's name.
+# The keys are (package, statement). The values list the used tables of other packages, with the reasons. The statement
+# "*" stands for all statements of the package that only read the table. The table "*" stands for all tables that the
+# statement reads. A statement that writes a table must be listed with its own name and the table's name.
 Reasons = Mapping[tuple[str, str], Mapping[str, str]]
 
 _WITH_ITS_CHANGE = "the audit entry is written in the transaction of the change"
@@ -131,7 +131,7 @@ EXCEPTIONS: Reasons = {
     },
 }
 
-# The next list has the same form, for tables of a higher package. A lower package should not depend on a higher
+# The next list has entries of this form for tables of a higher package. A lower package should not depend on a higher
 # package, so this list stays short.
 UPWARD: Reasons = {}
 
@@ -294,7 +294,7 @@ def test_only_the_deadlines_package_and_the_listed_statements_write_deadlines() 
     assert writers == DEADLINE_WRITERS.keys()
 
 
-def test_every_exception_has_a_reason() -> None:
+def test_every_listed_exception_has_a_reason() -> None:
     reasons = [
         reason for listed in (EXCEPTIONS, UPWARD) for tables in listed.values() for reason in tables.values()
     ]

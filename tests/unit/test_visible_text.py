@@ -1,4 +1,4 @@
-"""Test which characters people may write in messages, notes and reasons, and which characters the server removes."""
+"""Test which characters people can write in messages, notes and reasons, and which characters the server removes."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from hypothesis.strategies import text
 from curhat.kit.errors import ValidationFailed
 from curhat.kit.visible_text import MAX_LINES, checked_text, clean_text, has_something_to_see
 
-# The web clients test the same cases.
+# The tests of the web clients also use these cases.
 CASES_FILE = Path(__file__).parents[2] / "web/shared/words/visibleText.cases.json"
 CASES: list[dict[str, Any]] = json.loads(CASES_FILE.read_text(encoding="utf-8"))
 

@@ -28,7 +28,7 @@ def test_a_client_imports_only_from_its_own_folder_and_from_shared(folder: str) 
     assert others == []
 
 
-def test_the_function_imports_of_finds_the_imports_of_a_client() -> None:
+def test_the_imports_of_a_client_are_found() -> None:
     assert len(imports_of("customer")) > 50
 
 

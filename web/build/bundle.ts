@@ -3,8 +3,8 @@
  *
  * ESLint sees only our own sources, with their types. This check of the built scripts also sees the code of packages,
  * such as Svelte. A built script has no types. The check therefore finds only global objects, their static members, and
- * methods of the language, such as `list.at(-1)`. The browser tests cover all other functions, because the tests delete
- * these functions and then use the app.
+ * methods of the language, such as `list.at(-1)`. The browser tests show that the apps
+ * need no other newer function: they delete these functions, and then use the apps.
  */
 import { parseAst } from 'vite';
 import { BASELINE_EXCEPTIONS } from './baseline-exceptions.ts';

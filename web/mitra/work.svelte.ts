@@ -390,8 +390,8 @@ class Work {
   #closeRequest(request: Request, reason: CloseReason, cameTooLate: boolean): void {
     const card = this.requests.find((one) => one.request.id === request.id);
     if (card === undefined) return;
-    // The request closed because the mitra pressed this button on this phone. After the mitra's own press, the card
-    // needs no reason and disappears.
+    // If the mitra pressed this button on this phone, the mitra knows the reason. So the card disappears, and shows no
+    // reason.
     const expected = { accepted: 'accept', rejected: 'reject' }[reason as 'accepted'] as Answer | undefined;
     if (expected !== undefined && card.answering === expected) {
       this.#dropRequest(request.id);

@@ -170,7 +170,7 @@ async def accept(session: AsyncSession, mitra_id: UUID, request_id: UUID) -> tup
     if asked.pairing.status != "open":
         raise Refused("already_taken" if asked.pairing.status == "matched" else "request_closed")
     # Lock the payment, so that every other accept of this pairing waits. Read the rows again under the lock, because an
-    # earlier accept may have changed the rows.
+    # earlier accept has perhaps changed them.
     payment = await session.scalar(
         select(Payment)
         .where(Payment.id == asked.pairing.payment_id)

@@ -109,7 +109,7 @@ WHERE (pairings.status = 'failed') <> (events.id IS NOT NULL) OR pairings.failur
 -- name: failed_payment_has_tag_and_case :many
 -- 4: a payment that failed after its confirmation has one case, and all its events have the id of this case
 --
--- The failed payment has at least one event, and at most one event without a pairing. No event of the payment has
+-- The failed payment has one or more events. At most one of these events has no pairing. No event of the payment has
 -- `recovered` set.
 SELECT payments.id AS payment_id, payments.status, cases.id AS case_id, events.logged, events.astray
 FROM payments

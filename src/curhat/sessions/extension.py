@@ -371,7 +371,7 @@ def _already_decided(extension: LockedExtension) -> ExtensionDecided:
 async def _approve(
     tx: Transaction, extensions: Sequence[LockedExtension], decided_by: DecidedBy
 ) -> dict[UUID, Charge]:
-    """Approve extensions (pending → charging). Returns the charges to carry out, by the extension's id."""
+    """Approve extensions (pending → charging). Returns a map from each extension's id to the charge to carry out."""
     if not extensions:
         return {}
     extension_ids = [extension.id for extension in extensions]

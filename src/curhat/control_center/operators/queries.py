@@ -475,7 +475,7 @@ DELETE FROM operator_sign_in_tries WHERE id IN (
 
 
 async def prune_sign_in_tries(db: Executor, /, *, max_rows: int) -> None:
-    """Delete at most @max_rows tries that are older than a day. The limits on sign-in tries count only newer tries."""
+    """Delete at most @max_rows tries that are older than a day. The limits on sign-in count only the tries of the last day."""
     await db.execute(PRUNE_SIGN_IN_TRIES, max_rows)
 
 

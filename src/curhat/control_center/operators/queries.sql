@@ -185,7 +185,7 @@ UPDATE operator_tokens SET revoked_at = curhat_now()
 WHERE operator_id = @operator_id AND id <> @kept_token_id AND revoked_at IS NULL
 
 -- name: prune_sign_in_tries :exec
--- Delete at most @max_rows tries that are older than a day. The limits on sign-in tries count only newer tries.
+-- Delete at most @max_rows tries that are older than a day. The limits on sign-in count only the tries of the last day.
 DELETE FROM operator_sign_in_tries WHERE id IN (
     SELECT id FROM operator_sign_in_tries WHERE tried_at < (SELECT curhat_now() - interval '1 day')
     LIMIT @max_rows FOR UPDATE SKIP LOCKED

@@ -79,7 +79,7 @@ class SignedInOperator(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class SignInTry:
-    """A password try that counts as wrong before the password is checked.
+    """A password try. The try counts as wrong until the check shows that the password is right.
 
     `operator_id` is None if no operator has the e-mail.
     """

@@ -26,7 +26,7 @@ from curhat.kit.database import Database
 
 # Customers arrive during this time. In a run with a duration, this time is at most a third of the duration.
 ARRIVAL_SECONDS: Final = 20.0
-# A run without a duration ends when all customers have finished, or after this time.
+# The longest time of a run for which no duration is set. The run ends earlier if all customers finish earlier.
 MAX_RUN_SECONDS: Final = 150.0
 # Each step at the end of a run can take this long. In step 1, the customers finish. In step 2, everything in flight
 # ends. In step 3, the people disconnect.
