@@ -225,6 +225,17 @@ ALTER TABLE failed_pairing_events ADD CONSTRAINT failed_pairing_events_mitra_id_
 ALTER TABLE failed_pairing_events ADD CONSTRAINT failed_pairing_events_pairing_id_fkey FOREIGN KEY (pairing_id) REFERENCES pairings(id);
 ALTER TABLE failed_pairing_events ADD CONSTRAINT failed_pairing_events_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES payments(id);
 
+CREATE TABLE hourly_counts (
+    began_at timestamp with time zone NOT NULL,
+    opened bigint NOT NULL,
+    confirmed bigint NOT NULL,
+    matched bigint NOT NULL,
+    finished bigint NOT NULL,
+    failed bigint NOT NULL,
+    CONSTRAINT hourly_counts_began_at_check CHECK ((began_at = date_trunc('hour'::text, began_at, 'UTC'::text)))
+);
+ALTER TABLE hourly_counts ADD CONSTRAINT hourly_counts_pkey PRIMARY KEY (began_at);
+
 CREATE TABLE idempotency_keys (
     role text NOT NULL,
     user_id uuid NOT NULL,
@@ -490,6 +501,7 @@ CREATE INDEX payments_by_customer ON payments USING btree (customer_id, id DESC)
 CREATE INDEX payments_by_status ON payments USING btree (status, created_at DESC, id DESC);
 CREATE INDEX payments_by_time ON payments USING btree (created_at DESC, id DESC);
 CREATE INDEX payments_confirmed_trials ON payments USING btree (customer_id, confirmed_at) WHERE (is_trial AND (confirmed_at IS NOT NULL));
+CREATE INDEX payments_for_extensions ON payments USING btree (created_at DESC, id DESC) WHERE (purpose = 'extension'::text);
 CREATE INDEX payments_in_flight ON payments USING btree (id) WHERE (status = ANY (ARRAY['confirming'::text, 'confirmed'::text]));
 CREATE UNIQUE INDEX payments_one_open_journey ON payments USING btree (customer_id) WHERE ((purpose = 'session'::text) AND (status = ANY (ARRAY['pending'::text, 'confirming'::text, 'confirmed'::text])));
 CREATE INDEX payments_open_by_target ON payments USING btree (target_mitra_id) WHERE (status = ANY (ARRAY['pending'::text, 'confirming'::text, 'confirmed'::text]));
@@ -709,6 +721,7 @@ CREATE INDEX sessions_by_mitra ON sessions USING btree (mitra_id, id DESC);
 CREATE INDEX sessions_by_pair ON sessions USING btree (customer_id, mitra_id);
 CREATE INDEX sessions_by_status ON sessions USING btree (status, started_at DESC, id DESC);
 CREATE INDEX sessions_by_time ON sessions USING btree (started_at DESC, id DESC);
+CREATE INDEX sessions_cut_short ON sessions USING btree (end_reason, started_at DESC, id DESC) WHERE (end_reason = ANY (ARRAY['mitra_ended'::text, 'mitra_suspended'::text]));
 CREATE UNIQUE INDEX sessions_one_running ON sessions USING btree (customer_id) WHERE (status = 'active'::text);
 CREATE UNIQUE INDEX sessions_one_trial ON sessions USING btree (customer_id) WHERE is_trial;
 CREATE INDEX sessions_running_by_mitra ON sessions USING btree (mitra_id) WHERE (status = 'active'::text);
@@ -889,6 +902,22 @@ BEGIN
         AND charge_attempts.id = undelivered_charges.charge_attempt_id;
     RETURN NULL;
 END $$;
+
+CREATE FUNCTION count_hour(hour_began_at timestamp with time zone) RETURNS TABLE(opened bigint, confirmed bigint, matched bigint, finished bigint, failed bigint)
+    LANGUAGE sql STABLE
+    AS $$
+SELECT
+    (SELECT count(*) FROM payments WHERE purpose = 'session'
+        AND created_at >= hour_began_at AND created_at < hour_began_at + interval '1 hour'),
+    (SELECT count(*) FROM payments WHERE purpose = 'session'
+        AND confirmed_at >= hour_began_at AND confirmed_at < hour_began_at + interval '1 hour'),
+    (SELECT count(*) FROM sessions
+        WHERE started_at >= hour_began_at AND started_at < hour_began_at + interval '1 hour'),
+    (SELECT count(*) FROM sessions
+        WHERE ended_at >= hour_began_at AND ended_at < hour_began_at + interval '1 hour'),
+    (SELECT count(*) FROM failed_pairing_events
+        WHERE occurred_at >= hour_began_at AND occurred_at < hour_began_at + interval '1 hour')
+$$;
 
 CREATE FUNCTION curhat_now() RETURNS timestamp with time zone
     LANGUAGE sql PARALLEL SAFE

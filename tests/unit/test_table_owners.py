@@ -53,6 +53,7 @@ OWNERS = {
     "streams": "realtime",
     "stream_events": "realtime",
     "deadlines": "deadlines",
+    "hourly_counts": "control_center",
     "operators": "control_center",
     "operator_recovery_codes": "control_center",
     "operator_tokens": "control_center",

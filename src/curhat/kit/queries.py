@@ -142,6 +142,20 @@ async def limit_lock_waits(db: Executor, /, *, lock_timeout: str) -> str:
     return value
 
 
+PLAN_FOR_PARAMETERS: Final = """
+SELECT set_config('plan_cache_mode', 'force_custom_plan', true) AS plan_cache_mode
+"""
+
+
+async def plan_for_parameters(db: Executor, /) -> str:
+    """From now on, PostgreSQL plans each statement of this transaction for the values of its parameters."""
+    row = await db.fetchrow(PLAN_FOR_PARAMETERS)
+    if row is None:
+        raise NoRow(PLAN_FOR_PARAMETERS)
+    value: str = row[0]
+    return value
+
+
 HAS_AUDIT_ENTRY: Final = """
 SELECT EXISTS (
     SELECT 1 FROM audit_entries WHERE subject_id = $1 AND action = $2

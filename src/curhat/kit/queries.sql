@@ -52,6 +52,10 @@ SELECT curhat_now() AS now
 -- Limit each later lock wait of this transaction to @lock_timeout.
 SELECT set_config('lock_timeout', @lock_timeout, true) AS lock_timeout
 
+-- name: plan_for_parameters :one
+-- From now on, PostgreSQL plans each statement of this transaction for the values of its parameters.
+SELECT set_config('plan_cache_mode', 'force_custom_plan', true) AS plan_cache_mode
+
 -- name: has_audit_entry :one
 SELECT EXISTS (
     SELECT 1 FROM audit_entries WHERE subject_id = @subject_id AND action = @action
