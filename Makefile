@@ -159,6 +159,10 @@ $(CHECK_TARGETS) check-unit-tests check-tests:
 	    exit 1
 	fi
 
+.PHONY: check-previous-release
+check-previous-release: $(READY) ## run the previous release's code on this schema: journeys of simulated people, then the invariants
+	@$(PYTHON) -m tests.previous_release
+
 .PHONY: check-prometheus
 check-prometheus: ## check the alerts and run their unit tests; needs promtool (Debian: package prometheus)
 	@command -v promtool >/dev/null || { echo "error: promtool is missing; apt install prometheus" >&2; exit 1; }

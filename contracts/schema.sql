@@ -318,6 +318,7 @@ CREATE TABLE mock_gateway.charges (
     status text NOT NULL,
     known_at timestamp with time zone NOT NULL,
     at timestamp with time zone NOT NULL,
+    customer_id uuid,
     CONSTRAINT charges_status_check CHECK ((status = ANY (ARRAY['approved'::text, 'declined'::text, 'processing'::text])))
 );
 ALTER TABLE mock_gateway.charges ADD CONSTRAINT charges_pkey PRIMARY KEY (key);
@@ -634,6 +635,16 @@ CREATE TRIGGER requests_offered_push AFTER INSERT ON requests REFERENCING NEW TA
 ALTER TABLE requests ADD CONSTRAINT requests_mitra_id_fkey FOREIGN KEY (mitra_id) REFERENCES mitras(id);
 ALTER TABLE requests ADD CONSTRAINT requests_pairing_id_fkey FOREIGN KEY (pairing_id) REFERENCES pairings(id);
 
+CREATE TABLE restores (
+    marker text NOT NULL,
+    restored_to timestamp with time zone NOT NULL,
+    began_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    opened_at timestamp with time zone,
+    broken_invariants text[] DEFAULT '{}'::text[] NOT NULL,
+    CONSTRAINT restores_marker_check CHECK ((marker <> ''::text))
+);
+ALTER TABLE restores ADD CONSTRAINT restores_pkey PRIMARY KEY (marker);
+
 CREATE TABLE review_cases (
     id uuid DEFAULT uuidv7() NOT NULL,
     payment_id uuid NOT NULL,
@@ -652,7 +663,7 @@ CREATE TABLE review_cases (
     tag text,
     round integer DEFAULT 1 NOT NULL,
     CONSTRAINT review_cases_amount_rp_check CHECK ((amount_rp >= 0)),
-    CONSTRAINT review_cases_reason_check CHECK ((reason = ANY (ARRAY['no_session'::text, 'cut_short'::text, 'refund_failed'::text]))),
+    CONSTRAINT review_cases_reason_check CHECK ((reason = ANY (ARRAY['no_session'::text, 'cut_short'::text, 'refund_failed'::text, 'restored'::text]))),
     CONSTRAINT review_cases_status_check CHECK ((status = ANY (ARRAY['open'::text, 'decided'::text])))
 );
 ALTER TABLE review_cases ADD CONSTRAINT review_cases_approval CHECK ((((approved_by IS NULL) = (approved_at IS NULL)) AND ((approved_by IS NULL) OR (needs_approval AND (decision = 'refund'::text) AND (approved_by <> decided_by))))) NOT VALID;
@@ -872,8 +883,8 @@ CREATE FUNCTION charge_decided_once() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
 BEGIN
-    -- A decision whose refund still waits for a second operator's approval has no effect yet. Before this approval, the
-    -- case can open again and withdraw the decision.
+    -- A refund that no second operator has approved has no effect yet. So a case may open again, and then take such a
+    -- decision back.
     IF NEW.decided_round IS NULL AND EXISTS (
         SELECT 1 FROM review_cases
         WHERE payment_id = NEW.payment_id AND round = OLD.decided_round AND needs_approval AND approved_by IS NULL

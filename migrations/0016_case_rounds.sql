@@ -125,8 +125,8 @@ CREATE TRIGGER review_cases_decide_charges AFTER UPDATE ON review_cases FOR EACH
 
 CREATE FUNCTION charge_decided_once() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    -- A decision whose refund still waits for a second operator's approval has no effect yet. Before this approval, the
-    -- case can open again and withdraw the decision.
+    -- A refund that no second operator has approved has no effect yet. So a case may open again, and then take such a
+    -- decision back.
     IF NEW.decided_round IS NULL AND EXISTS (
         SELECT 1 FROM review_cases
         WHERE payment_id = NEW.payment_id AND round = OLD.decided_round AND needs_approval AND approved_by IS NULL

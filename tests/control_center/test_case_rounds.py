@@ -11,8 +11,8 @@ import msgspec
 import pytest
 import valkey.asyncio
 
+from curhat.app import invariants
 from curhat.dev.embedded import EmbeddedServers
-from curhat.dev.simulate import invariants
 from curhat.journeys import charging, paying, searching
 from curhat.kit.database import Database
 from curhat.payments.gateway import ChargeAnswer, RefundAnswer

@@ -144,6 +144,20 @@ async def test_the_serving_role_is_enough_for_every_operation_and_for_the_worker
         await prune_once(services)
 
 
+async def test_the_serving_role_is_enough_to_finish_a_restore(
+    urls: Urls, run: Run, servers: EmbeddedServers
+) -> None:
+    name = urls.serving.partition("?")[0].rpartition("/")[2]
+    admin = await asyncpg.connect(urls.admin)
+    await admin.execute(f"ALTER DATABASE {name} SET curhat.restore = 'a test'")
+    await admin.close()
+    status, output, errors = await run(
+        "restore", urls, "--finish", GATEWAY="mock", VALKEY_URL=servers.valkey_url
+    )
+    assert (status, errors) == (0, ""), output
+    assert "the database is open" in output
+
+
 async def test_the_serving_role_can_use_a_new_table_after_the_next_migration(urls: Urls, run: Run) -> None:
     owner = await asyncpg.connect(urls.owner)
     serving = await asyncpg.connect(urls.serving)

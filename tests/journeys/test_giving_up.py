@@ -6,8 +6,8 @@ from uuid import UUID
 
 import pytest
 
+from curhat.app import invariants
 from curhat.deadlines import loop as deadline_loop
-from curhat.dev.simulate import invariants
 from curhat.journeys import availability, charging, paying
 from curhat.journeys.transitions import Transitions
 from curhat.kit.database import Database

@@ -7,11 +7,11 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from curhat.app import invariants
 from curhat.configuration import service as configuration
 from curhat.deadlines import loop as deadline_loop
 from curhat.deadlines import service as deadlines
 from curhat.deadlines.queries import Deadline
-from curhat.dev.simulate import invariants
 from curhat.journeys import availability, charging, paying
 from curhat.journeys.transitions import Transitions
 from curhat.kit.database import Database, Transaction

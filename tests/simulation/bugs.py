@@ -31,7 +31,7 @@ from curhat.dev.statements import number_parameters, parse
 from curhat.journeys import charging, mitras, searching, transitions
 from curhat.journeys import queries as journey_queries
 from curhat.journeys.transitions import Transitions
-from curhat.kit import connecting, idempotency
+from curhat.kit import connecting, idempotency, restored
 from curhat.kit import database as kit_database
 from curhat.kit.database import Transaction
 from curhat.notifications import outbox
@@ -45,6 +45,7 @@ from curhat.payments.gateway import ChargeAnswer, RefundAnswer
 from curhat.presence import service as presence
 from curhat.presence import store
 from curhat.realtime import hub
+from curhat.realtime import queries as realtime
 from curhat.sessions import extension, extension_pings
 from curhat.sessions import queries as sessions
 from curhat.sessions import service as session_service
@@ -103,6 +104,7 @@ LOCKED_SESSION = (
 WORKER = "tests/integration/test_worker.py"
 WAKE_UPS = "tests/integration/test_wake_ups.py"
 LOST_COMMITS = "tests/integration/test_lost_commits.py"
+RESTORE = "tests/integration/test_restore.py"
 # The function that arms a push deadline, without the condition or the generation of production.
 ARM_PUSH = """
 CREATE OR REPLACE FUNCTION arm_push(push_kind text, entity_ids uuid[], due timestamptz, latest timestamptz)
@@ -1169,6 +1171,26 @@ BUGS: tuple[Bug, ...] = (
         "after a failover, sockets stay open",
         [LOST_COMMITS],
         in_function(hub.Hub, "compare_heads", "self._timeline not in (None, read.timeline)", "False"),
+    ),
+    Bug(
+        "after a restore, a client resumes a stream that is lost",
+        [f"{RESTORE}::test_every_stream_has_a_new_epoch_so_that_no_device_resumes"],
+        in_statement(realtime, "renew_epochs", "gen_random_uuid()", "epoch"),
+    ),
+    Bug(
+        "after a restore, revoked tokens come back",
+        [f"{RESTORE}::test_nobody_stays_signed_in_so_that_no_revoked_token_comes_back"],
+        in_statement(accounts, "revoke_every_token", "revoked_at IS NULL AND", "revoked_at IS NOT NULL AND"),
+    ),
+    Bug(
+        "after a restore, a charge that only the gateway knows is not looked for",
+        [RESTORE],
+        in_statement(payment_queries, "find_unknown_charges", "key NOT IN", "key IN"),
+    ),
+    Bug(
+        "a restored database is served before it is finished",
+        [RESTORE],
+        in_function(restored, "is_open", "connection.fetchval(_IS_OPEN, marker)", "True"),
     ),
     Bug(
         "a window that was claimed before the clock was set back is lost",

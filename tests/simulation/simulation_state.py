@@ -18,10 +18,10 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
+from curhat.app import invariants
 from curhat.deadlines import service as deadlines
 from curhat.deadlines.queries import Deadline, due_deadlines, seconds_until_next_due
 from curhat.deadlines.service import FollowUp
-from curhat.dev.simulate import invariants
 from curhat.journeys import availability, charging, mitras, paying, renaming, searching
 from curhat.journeys.push import PUSH_MESSAGES
 from curhat.journeys.snapshot import customer_state, mitra_state

@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from curhat.dev.simulate.invariants import FILE, INVARIANTS, check
+from curhat.app.invariants import FILE, INVARIANTS, check
 from curhat.dev.statements import parse
 from curhat.kit.database import Database
 from tests.support.clock import START, VirtualClock

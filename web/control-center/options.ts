@@ -29,6 +29,7 @@ export const CASE_REASONS = [
   'no_session',
   'cut_short',
   'refund_failed',
+  'restored',
 ] as const satisfies readonly Schemas['ReviewCase']['reason'][];
 export const END_REASONS = [
   'time_up',

@@ -791,3 +791,52 @@ SELECT text, code, sent_at FROM development_inbox WHERE phone_number = $1 ORDER 
 async def list_inbox(db: Executor, /, *, phone_number: str) -> list[ListInboxRow]:
     """Read the text messages to this phone number, newest first."""
     return [ListInboxRow(*row) for row in await db.fetch(LIST_INBOX, phone_number)]
+
+
+REVOKE_EVERY_TOKEN: Final = """
+UPDATE access_tokens SET revoked_at = curhat_now() WHERE revoked_at IS NULL AND expires_at > curhat_now()
+"""
+
+
+async def revoke_every_token(db: Executor, /) -> int:
+    """valid → revoked, for the tokens of all people."""
+    return rows_changed(await db.execute(REVOKE_EVERY_TOKEN))
+
+
+FORGET_EVERY_DEVICE: Final = """
+DELETE FROM known_devices
+"""
+
+
+async def forget_every_device(db: Executor, /) -> None:
+    await db.execute(FORGET_EVERY_DEVICE)
+
+
+END_EVERY_CODE: Final = """
+UPDATE one_time_codes SET expires_at = curhat_now() WHERE consumed_at IS NULL AND expires_at > curhat_now()
+"""
+
+
+async def end_every_code(db: Executor, /) -> None:
+    """live → expired, for all one-time codes."""
+    await db.execute(END_EVERY_CODE)
+
+
+ENSURE_LOST_PERSON: Final = """
+INSERT INTO people (id, phone_number) VALUES ($1, $2) ON CONFLICT DO NOTHING
+"""
+
+
+async def ensure_lost_person(db: Executor, /, *, id: UUID, phone_number: str) -> None:
+    """Insert a person with this id, unless the person exists."""
+    await db.execute(ENSURE_LOST_PERSON, id, phone_number)
+
+
+ENSURE_LOST_CUSTOMER: Final = """
+INSERT INTO customers (id, call_name) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING
+"""
+
+
+async def ensure_lost_customer(db: Executor, /, *, id: UUID, call_name: str) -> None:
+    """Make the person a customer, unless the person is one."""
+    await db.execute(ENSURE_LOST_CUSTOMER, id, call_name)

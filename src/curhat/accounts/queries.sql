@@ -338,3 +338,24 @@ DELETE FROM development_inbox WHERE phone_number = @phone_number AND id <= (
 -- name: list_inbox :many
 -- Read the text messages to this phone number, newest first.
 SELECT text, code, sent_at FROM development_inbox WHERE phone_number = @phone_number ORDER BY id DESC
+
+-- After a restore to an earlier time -----------------------------------------------------------------------------
+
+-- name: revoke_every_token :execrows
+-- valid → revoked, for the tokens of all people.
+UPDATE access_tokens SET revoked_at = curhat_now() WHERE revoked_at IS NULL AND expires_at > curhat_now()
+
+-- name: forget_every_device :exec
+DELETE FROM known_devices
+
+-- name: end_every_code :exec
+-- live → expired, for all one-time codes.
+UPDATE one_time_codes SET expires_at = curhat_now() WHERE consumed_at IS NULL AND expires_at > curhat_now()
+
+-- name: ensure_lost_person :exec
+-- Insert a person with this id, unless the person exists.
+INSERT INTO people (id, phone_number) VALUES (@id, @phone_number) ON CONFLICT DO NOTHING
+
+-- name: ensure_lost_customer :exec
+-- Make the person a customer, unless the person is one.
+INSERT INTO customers (id, call_name) VALUES (@id, @call_name) ON CONFLICT (id) DO NOTHING

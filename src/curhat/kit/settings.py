@@ -61,7 +61,7 @@ SENDER_SETTINGS: Final = {
     },
 }
 
-# The payment gateways, by name. `Services` (app/wiring.py) constructs them.
+# The payment gateways, by name. `build_gateway` (app/wiring.py) constructs them.
 GATEWAYS: Final[tuple[str, ...]] = ("mock",)
 # The two ports differ, so that a server and a worker can run on one machine with the same settings.
 DEFAULT_OPERATIONS_PORTS: Final[Mapping[str, int]] = {"server": 9000, "worker": 9001}
@@ -139,6 +139,9 @@ class Settings:
     trusted_proxies: tuple[str, ...]
     # The payment gateway. `mock` moves no money. Production must name its gateway explicitly.
     gateway: str
+    # Where the mock gateway keeps its own records. None: in `database_url`. With a database of its own, a restore of
+    # the service's database loses nothing that the gateway knows, as with a real gateway.
+    mock_gateway_database_url: str | None = field(repr=False)
     # This token proves that a web hook comes from the gateway. If the token is None, the server refuses every web hook.
     gateway_webhook_token: str | None = field(repr=False)
     # The senders of one-time codes, in the order in which they are tried.
@@ -284,6 +287,7 @@ class Settings:
             control_center_origins=role_origins[2],
             trusted_proxies=reader.value("TRUSTED_PROXIES", _networks, ("127.0.0.1",)),
             gateway=reader.choice("GATEWAY", GATEWAYS, "mock"),
+            mock_gateway_database_url=reader.value("MOCK_GATEWAY_DATABASE_URL", check_database_url, None),
             gateway_webhook_token=reader.value("GATEWAY_WEBHOOK_TOKEN", _token, None),
             code_senders=reader.code_senders(development=development),
             allow_file_codes=reader.choice("ALLOW_FILE_CODES", ("0", "1"), "0") == "1",
@@ -558,6 +562,7 @@ class _Reader:
             ("DATABASE_URL", settings.database_url, database_risks),
             ("OWNER_DATABASE_URL", settings.owner_database_url, database_risks),
             ("ADMIN_DATABASE_URL", settings.admin_database_url, database_risks),
+            ("MOCK_GATEWAY_DATABASE_URL", settings.mock_gateway_database_url, database_risks),
             ("VALKEY_URL", settings.valkey_url, valkey_risks),
         ):
             for risk in find_risks(url) if url is not None else []:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from curhat.kit.database import Executor, NoRow
+from curhat.kit.database import Executor, NoRow, rows_changed
 from curhat.payments.states import AttemptStatus, CaseReason, PaymentStatus, RefundReason
 from curhat.pricing.schemas import Purpose
 
@@ -153,6 +153,7 @@ async def open_extension_payment(
 class BeginExtensionChargesRow(msgspec.Struct, frozen=True):
     key: UUID
     payment_id: UUID
+    customer_id: UUID
     amount_rp: int
     now: datetime
 
@@ -161,10 +162,13 @@ BEGIN_EXTENSION_CHARGES: Final = """
 WITH begin_confirmation AS (
     UPDATE payments SET status = 'confirming', expires_at = $1
     WHERE id = ANY ($2::uuid[]) AND status = 'pending'
-    RETURNING id, amount_rp
+    RETURNING id, customer_id, amount_rp
+), insert_attempts AS (
+    INSERT INTO charge_attempts (payment_id, amount_rp) SELECT id, amount_rp FROM begin_confirmation
+    RETURNING id, payment_id, amount_rp
 )
-INSERT INTO charge_attempts (payment_id, amount_rp) SELECT id, amount_rp FROM begin_confirmation
-RETURNING id AS key, payment_id, amount_rp, curhat_now() AS now
+SELECT insert_attempts.id AS key, payment_id, customer_id, insert_attempts.amount_rp, curhat_now() AS now
+FROM insert_attempts JOIN begin_confirmation ON begin_confirmation.id = insert_attempts.payment_id
 """
 
 
@@ -568,3 +572,138 @@ async def open_cases(db: Executor, /, *, case_reason: CaseReason, payment_ids: S
     earlier reason. A case that is neither open nor opened again stays unchanged. The statement locks the existing cases,
     so a concurrent decision waits, and then sees the charge."""
     await db.execute(OPEN_CASES, case_reason, payment_ids)
+
+
+FIND_NEWEST_CHANGE: Final = """
+SELECT changed_at FROM status_changes ORDER BY id DESC LIMIT 1
+"""
+
+
+async def find_newest_change(db: Executor, /) -> datetime | None:
+    """Return when a payment, pairing, session or extension changed last. No row: none ever changed."""
+    row = await db.fetchrow(FIND_NEWEST_CHANGE)
+    if row is None:
+        return None
+    value: datetime = row[0]
+    return value
+
+
+FIND_UNKNOWN_CHARGES: Final = """
+SELECT key FROM unnest($1::uuid[]) AS listed (key) WHERE key NOT IN (SELECT id FROM charge_attempts WHERE id = ANY ($1))
+"""
+
+
+async def find_unknown_charges(db: Executor, /, *, keys: Sequence[UUID]) -> list[UUID]:
+    """Find the keys among @keys that no charge attempt has."""
+    return [row[0] for row in await db.fetch(FIND_UNKNOWN_CHARGES, keys)]
+
+
+FIND_UNKNOWN_REFUNDS: Final = """
+SELECT key FROM unnest($1::uuid[]) AS listed (key) WHERE key NOT IN (SELECT id FROM refunds WHERE id = ANY ($1))
+"""
+
+
+async def find_unknown_refunds(db: Executor, /, *, keys: Sequence[UUID]) -> list[UUID]:
+    """Find the keys among @keys that no refund has."""
+    return [row[0] for row in await db.fetch(FIND_UNKNOWN_REFUNDS, keys)]
+
+
+INSERT_LOST_PAYMENT: Final = """
+INSERT INTO payments
+    (id, customer_id, purpose, status, offer_id, duration_minutes, amount_rp, is_trial, created_at, expires_at, closed_at)
+SELECT $1, $2, 'session', 'abandoned', id, duration_minutes, $3, false,
+    $4, $4, curhat_now()
+FROM offers WHERE purpose = 'session' AND NOT is_trial
+ORDER BY price_rp = $3 DESC, withdrawn_at DESC NULLS FIRST, id DESC LIMIT 1
+"""
+
+
+async def insert_lost_payment(
+    db: Executor, /, *, payment_id: UUID, customer_id: UUID, amount_rp: int, charged_at: datetime
+) -> int:
+    """nothing → abandoned, for a payment that a restore lost. What the customer bought is not known, so the statement takes
+    the terms of an offer with this price or, if there is none, of another. Changes no row if there is no offer."""
+    return rows_changed(await db.execute(INSERT_LOST_PAYMENT, payment_id, customer_id, amount_rp, charged_at))
+
+
+INSERT_LOST_ATTEMPT: Final = """
+INSERT INTO charge_attempts (id, payment_id, amount_rp, status, started_at, answered_at, reason)
+VALUES ($1, $2, $3, $4, $5,
+    CASE WHEN $4 <> 'started' THEN curhat_now() END, $6)
+"""
+
+
+async def insert_lost_attempt(
+    db: Executor,
+    /,
+    *,
+    key: UUID,
+    payment_id: UUID,
+    amount_rp: int,
+    attempt_status: AttemptStatus,
+    charged_at: datetime,
+    reason: str,
+) -> None:
+    """nothing → @attempt_status, for a charge attempt that a restore lost."""
+    await db.execute(INSERT_LOST_ATTEMPT, key, payment_id, amount_rp, attempt_status, charged_at, reason)
+
+
+HAS_UNDECIDED_ATTEMPT: Final = """
+SELECT EXISTS (
+    SELECT 1 FROM charge_attempts WHERE payment_id = $1 AND status = 'started'
+) AS has_undecided_attempt
+"""
+
+
+async def has_undecided_attempt(db: Executor, /, *, payment_id: UUID) -> bool:
+    row = await db.fetchrow(HAS_UNDECIDED_ATTEMPT, payment_id)
+    if row is None:
+        raise NoRow(HAS_UNDECIDED_ATTEMPT)
+    value: bool = row[0]
+    return value
+
+
+INSERT_LOST_REFUND: Final = """
+INSERT INTO refunds
+    (id, payment_id, charge_attempt_id, amount_rp, reason, status, gateway_reason, requested_at, answered_at)
+VALUES ($1, $2, $3, $4, 'operator_decision', $5, $6, $7,
+    CASE WHEN $5 <> 'requested' THEN curhat_now() END)
+"""
+
+
+async def insert_lost_refund(
+    db: Executor,
+    /,
+    *,
+    key: UUID,
+    payment_id: UUID,
+    charge_key: UUID,
+    amount_rp: int,
+    refund_status: str,
+    gateway_reason: str | None,
+    requested_at: datetime,
+) -> None:
+    """nothing → @refund_status, for a refund that a restore lost."""
+    await db.execute(
+        INSERT_LOST_REFUND,
+        key,
+        payment_id,
+        charge_key,
+        amount_rp,
+        refund_status,
+        gateway_reason,
+        requested_at,
+    )
+
+
+HAS_CASE: Final = """
+SELECT EXISTS (SELECT 1 FROM review_cases WHERE payment_id = $1) AS has_case
+"""
+
+
+async def has_case(db: Executor, /, *, payment_id: UUID) -> bool:
+    row = await db.fetchrow(HAS_CASE, payment_id)
+    if row is None:
+        raise NoRow(HAS_CASE)
+    value: bool = row[0]
+    return value

@@ -60,10 +60,13 @@ RETURNING id
 WITH begin_confirmation AS (
     UPDATE payments SET status = 'confirming', expires_at = @charge_by
     WHERE id = ANY (@payment_ids::uuid[]) AND status = 'pending'
-    RETURNING id, amount_rp
+    RETURNING id, customer_id, amount_rp
+), insert_attempts AS (
+    INSERT INTO charge_attempts (payment_id, amount_rp) SELECT id, amount_rp FROM begin_confirmation
+    RETURNING id, payment_id, amount_rp
 )
-INSERT INTO charge_attempts (payment_id, amount_rp) SELECT id, amount_rp FROM begin_confirmation
-RETURNING id AS key, payment_id, amount_rp, curhat_now() AS now
+SELECT insert_attempts.id AS key, payment_id, customer_id, insert_attempts.amount_rp, curhat_now() AS now
+FROM insert_attempts JOIN begin_confirmation ON begin_confirmation.id = insert_attempts.payment_id
 
 -- name: abandon_extension_payments :exec
 -- Abandon the payments of extensions (pending or confirming → abandoned). The caller holds the sessions' locks.
@@ -232,3 +235,49 @@ WHERE review_cases.status = 'open' OR EXISTS (
     SELECT 1 FROM undelivered_charges
     WHERE undelivered_charges.payment_id = review_cases.payment_id AND undelivered_charges.decided_round IS NULL
 )
+
+-- After a restore to an earlier time -----------------------------------------------------------------------------
+
+-- name: find_newest_change :optional
+-- Return when a payment, pairing, session or extension changed last. No row: none ever changed.
+SELECT changed_at FROM status_changes ORDER BY id DESC LIMIT 1
+
+-- name: find_unknown_charges :many
+-- Find the keys among @keys that no charge attempt has.
+SELECT key FROM unnest(@keys::uuid[]) AS listed (key) WHERE key NOT IN (SELECT id FROM charge_attempts WHERE id = ANY (@keys))
+
+-- name: find_unknown_refunds :many
+-- Find the keys among @keys that no refund has.
+SELECT key FROM unnest(@keys::uuid[]) AS listed (key) WHERE key NOT IN (SELECT id FROM refunds WHERE id = ANY (@keys))
+
+-- name: insert_lost_payment :execrows
+-- nothing → abandoned, for a payment that a restore lost. What the customer bought is not known, so the statement takes
+-- the terms of an offer with this price or, if there is none, of another. Changes no row if there is no offer.
+INSERT INTO payments
+    (id, customer_id, purpose, status, offer_id, duration_minutes, amount_rp, is_trial, created_at, expires_at, closed_at)
+SELECT @payment_id, @customer_id, 'session', 'abandoned', id, duration_minutes, @amount_rp, false,
+    @charged_at, @charged_at, curhat_now()
+FROM offers WHERE purpose = 'session' AND NOT is_trial
+ORDER BY price_rp = @amount_rp DESC, withdrawn_at DESC NULLS FIRST, id DESC LIMIT 1
+
+-- name: insert_lost_attempt :exec
+-- nothing → @attempt_status, for a charge attempt that a restore lost.
+INSERT INTO charge_attempts (id, payment_id, amount_rp, status, started_at, answered_at, reason)
+VALUES (@key, @payment_id, @amount_rp, @attempt_status, @charged_at,
+    CASE WHEN @attempt_status <> 'started' THEN curhat_now() END, @reason)
+
+-- name: has_undecided_attempt :one
+SELECT EXISTS (
+    SELECT 1 FROM charge_attempts WHERE payment_id = @payment_id AND status = 'started'
+) AS has_undecided_attempt
+
+-- name: insert_lost_refund :exec
+-- nothing → @refund_status, for a refund that a restore lost.
+-- nullable: @gateway_reason
+INSERT INTO refunds
+    (id, payment_id, charge_attempt_id, amount_rp, reason, status, gateway_reason, requested_at, answered_at)
+VALUES (@key, @payment_id, @charge_key, @amount_rp, 'operator_decision', @refund_status, @gateway_reason, @requested_at,
+    CASE WHEN @refund_status <> 'requested' THEN curhat_now() END)
+
+-- name: has_case :one
+SELECT EXISTS (SELECT 1 FROM review_cases WHERE payment_id = @payment_id) AS has_case

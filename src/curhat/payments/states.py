@@ -30,10 +30,11 @@ STEPS: frozenset[tuple[PaymentStatus, PaymentStatus]] = frozenset(
 )
 
 # `approved_late` means that the gateway took the money too late to pay for anything. The service refunds such a
-# charge.
+# charge, except if a restore lost it (payments/reconciliation.py): an operator then decides.
 AttemptStatus = Literal["started", "approved", "declined", "approved_late"]
 
 # The reasons for which an operator must review a payment.
-CaseReason = Literal["no_session", "cut_short", "refund_failed"]
+# `restored` means that only the gateway knows the money: a restore to an earlier time lost our record of it.
+CaseReason = Literal["no_session", "cut_short", "refund_failed", "restored"]
 
 RefundReason = Literal["late_approval", "operator_decision"]

@@ -148,3 +148,13 @@ async def prune_events(db: Executor, /, *, max_events: int) -> int:
     """Delete at most @max_events events that are older than 24 hours, oldest first. The stream's row keeps the last
     number, so no number is used twice."""
     return rows_changed(await db.execute(PRUNE_EVENTS, max_events))
+
+
+RENEW_EPOCHS: Final = """
+UPDATE streams SET epoch = gen_random_uuid()
+"""
+
+
+async def renew_epochs(db: Executor, /) -> int:
+    """Give each stream a new epoch. No client can then resume a stream."""
+    return rows_changed(await db.execute(RENEW_EPOCHS))

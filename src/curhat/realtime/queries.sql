@@ -53,3 +53,7 @@ DELETE FROM stream_events WHERE ctid = ANY (ARRAY(
     LIMIT @max_events
     FOR UPDATE SKIP LOCKED
 ))
+
+-- name: renew_epochs :execrows
+-- Give each stream a new epoch. No client can then resume a stream.
+UPDATE streams SET epoch = gen_random_uuid()

@@ -403,6 +403,7 @@ export default {
       person_devices_signed_out: 'Semua perangkat seseorang dikeluarkan',
       transcript_revealed: 'Isi obrolan ditampilkan',
       list_exported: 'Daftar diekspor',
+      database_restored: 'Basis data dipulihkan',
     } satisfies Record<AuditAction, string>,
     subjects: {
       operator: 'Operator',
@@ -413,6 +414,7 @@ export default {
       mitra: 'Mitra',
       session: 'Sesi',
       gateway: 'Gateway',
+      database: 'Basis data',
       'failed-pairings': 'Daftar pencarian gagal',
       'review-cases': 'Daftar peninjauan',
       payments: 'Daftar pembayaran',
@@ -478,6 +480,7 @@ export default {
     no_session: 'Tidak ada sesi',
     cut_short: 'Terpotong',
     refund_failed: 'Pengembalian gagal',
+    restored: 'Hilang saat pemulihan',
     open: 'terbuka',
     decided: 'diputuskan',
     refund: 'pengembalian',

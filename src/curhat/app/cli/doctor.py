@@ -280,8 +280,14 @@ async def _migrations(connection: "asyncpg.Connection[asyncpg.Record]") -> Findi
         pending = await migrations.pending(connection)
     except migrations.MigrationError as error:
         return Finding("FAIL", "migrations", str(error))
+    missing = await migrations.missing(connection)
+    if missing:
+        return Finding("FAIL", "migrations", f"{', '.join(missing)} not applied; run curhat migrate")
     if pending:
-        return Finding("FAIL", "migrations", f"{', '.join(pending)} not applied; run curhat migrate")
+        sentence = (
+            f"{', '.join(pending)} not applied; when every process runs this version: curhat migrate --after"
+        )
+        return Finding("warn", "migrations", sentence)
     return Finding("ok", "migrations", "current")
 
 

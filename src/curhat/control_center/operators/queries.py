@@ -492,3 +492,13 @@ DELETE FROM operator_tokens WHERE id IN (
 async def prune_tokens(db: Executor, /, *, max_rows: int) -> None:
     """Delete at most @max_rows tokens that expired or were revoked more than a week ago."""
     await db.execute(PRUNE_TOKENS, max_rows)
+
+
+REVOKE_EVERY_OPERATOR_TOKEN: Final = """
+UPDATE operator_tokens SET revoked_at = curhat_now() WHERE revoked_at IS NULL AND expires_at > curhat_now()
+"""
+
+
+async def revoke_every_operator_token(db: Executor, /) -> int:
+    """valid → revoked, for the tokens of all operators."""
+    return rows_changed(await db.execute(REVOKE_EVERY_OPERATOR_TOKEN))

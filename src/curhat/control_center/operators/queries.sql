@@ -199,3 +199,7 @@ DELETE FROM operator_tokens WHERE id IN (
     WHERE least(expires_at, revoked_at) < (SELECT curhat_now() - interval '7 days')
     LIMIT @max_rows FOR UPDATE SKIP LOCKED
 )
+
+-- name: revoke_every_operator_token :execrows
+-- valid → revoked, for the tokens of all operators.
+UPDATE operator_tokens SET revoked_at = curhat_now() WHERE revoked_at IS NULL AND expires_at > curhat_now()

@@ -45,12 +45,14 @@ WHERE coalesce(charged.amount_rp, 0)
 -- name: late_approval_refunded :many
 -- 9: each charge attempt with the status approved_late has one automatic refund of its full amount
 --
--- If the gateway refuses the automatic refund, an operator can decide on further refunds.
+-- If the gateway refuses the automatic refund, an operator can decide on further refunds. A charge that a restore lost
+-- has a case instead (payments/reconciliation.py).
 SELECT charge_attempts.id AS attempt_id, charge_attempts.payment_id, count(refunds.id) AS refunds
 FROM charge_attempts
 LEFT JOIN refunds ON refunds.charge_attempt_id = charge_attempts.id
     AND refunds.amount_rp = charge_attempts.amount_rp AND refunds.reason = 'late_approval'
 WHERE charge_attempts.status = 'approved_late'
+    AND charge_attempts.reason IS DISTINCT FROM 'known to the gateway alone after a restore'
 GROUP BY charge_attempts.id HAVING count(refunds.id) <> 1
 
 -- name: one_refund_per_charge :many
