@@ -1205,7 +1205,7 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "a newer migration makes an old process not ready",
-        [f"{PROBES}::test_a_newer_migration_leaves_an_old_server_in_service"],
+        [f"{PROBES}::test_an_old_server_stays_in_service_after_the_migration_of_a_newer_version"],
         in_function(status.Status, "is_ready", "migrations.missing", "migrations.pending"),
     ),
     Bug(
