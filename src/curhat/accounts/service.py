@@ -795,3 +795,31 @@ class Authenticator:
 def _signed_in(token: ValidToken) -> SignedIn:
     identity = Identity(token.role, token.user_id)
     return SignedIn(identity, token.digest, token.transport, token.is_suspended)
+
+
+# After a restore to an earlier time ----------------------------------------------------------------------------------
+
+# The call name of a customer whose row a restore lost, and of whom only the gateway knows a payment.
+LOST_CUSTOMER_NAME: Final = "Tidak dikenal"
+
+
+async def sign_out_everybody(tx: Transaction) -> int:
+    """Revoke the tokens of all customers and mitras, forget every known device, and end every one-time code.
+
+    A restore brings back tokens, devices and codes that were revoked or used after the restored time. The tables do not
+    show which of them. The push subscriptions of the revoked tokens also end. Returns the number of revoked tokens.
+    """
+    revoked = await queries.revoke_every_token(tx)
+    await queries.forget_every_device(tx)
+    await queries.end_every_code(tx)
+    return revoked
+
+
+async def ensure_lost_customer(tx: Transaction, customer_id: UUID) -> None:
+    """Insert a customer of whom only the id is known, unless the customer exists.
+
+    The phone number begins with +999, which no country has. So nobody can sign in with the number.
+    """
+    phone_number = f"+999{customer_id.int % 10**12:012d}"
+    await queries.ensure_lost_person(tx, id=customer_id, phone_number=phone_number)
+    await queries.ensure_lost_customer(tx, id=customer_id, call_name=LOST_CUSTOMER_NAME)

@@ -20,6 +20,7 @@ How it works:
 import hashlib
 import mimetypes
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -69,7 +70,10 @@ class Representation(NamedTuple):
 class StaticFiles:
     """An ASGI application that serves the web clients, and passes every other request to `application`."""
 
-    def __init__(self, application: Application, folder: Path, origins: tuple[str, ...]) -> None:
+    def __init__(
+        self, application: Application, folder: Path, origins: Mapping[str, tuple[str, ...]]
+    ) -> None:
+        """Read the files of `folder`. `origins` is a map from each client's folder to the client's origins."""
         self._application = application
         self._files = _read_build(folder, origins)
         if not self._files:
@@ -121,7 +125,7 @@ def web_folder() -> Path:
 
 
 def content_security_policy(origins: tuple[str, ...]) -> str:
-    """Return the content security policy of a page. `origins` are the origins of the web clients."""
+    """Return the content security policy of a page. `origins` are the origins of its client."""
     # In some browsers 'self' does not include WebSockets.
     sockets = [f"ws{origin.removeprefix('http')}" for origin in origins]
     return "; ".join(
@@ -146,11 +150,13 @@ def content_security_policy(origins: tuple[str, ...]) -> str:
     )
 
 
-def _read_build(folder: Path, origins: tuple[str, ...]) -> dict[tuple[str, str], list[Representation]]:
+def _read_build(
+    folder: Path, origins: Mapping[str, tuple[str, ...]]
+) -> dict[tuple[str, str], list[Representation]]:
     """Return every file of every client in its encodings: the preferred encoding first, the plain file last."""
-    policy = content_security_policy(origins).encode()
     files = {}
     for client in CLIENTS:
+        policy = content_security_policy(origins[client]).encode()
         for path in sorted((folder / client).rglob("*")):
             if path.is_file() and path.suffix not in (".br", ".gz"):
                 name = path.relative_to(folder / client).as_posix()

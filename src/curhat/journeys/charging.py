@@ -58,7 +58,9 @@ async def _call_gateway(gateway: Gateway, attempt: Charge) -> ChargeAnswer | Non
         return None
     try:
         async with asyncio.timeout(left_seconds):
-            answer = await gateway.charge(attempt.key, attempt.payment_id, attempt.amount_rp)
+            answer = await gateway.charge(
+                attempt.key, attempt.payment_id, attempt.amount_rp, attempt.customer_id
+            )
     except (TimeoutError, GatewayUnknown):
         return None
     await pause_point("confirm.after_charge")

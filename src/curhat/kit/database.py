@@ -26,6 +26,7 @@ from prometheus_client import Histogram
 from curhat.kit.connecting import Connector, Host, HostConnection
 from curhat.kit.metrics import COMMITS_UNKNOWN, SILENT_CONNECTIONS, WAITING, WAITS_GIVEN_UP
 from curhat.kit.pause_points import pause_point
+from curhat.kit.restored import check_open
 from curhat.kit.signals import NoSignals, SignalSink
 
 Connection: TypeAlias = (
@@ -203,9 +204,24 @@ class Database:
         sink: SignalSink | None = None,
         application_name: str = "curhat",
         statement_timeout_ms: int = STATEMENT_TIMEOUT_MS,
+        may_be_restored: bool = False,
     ) -> Self:
-        """Open a pool of at most `pool_size` connections. Without a `sink`, the Database drops all signals."""
+        """Open a pool of at most `pool_size` connections. Without a `sink`, the Database drops all signals.
+
+        Each new connection raises NotOpened if the database was restored to an earlier time and is not open yet. Only
+        `curhat restore`, with `may_be_restored`, uses such a database.
+        """
         connector = Connector(url)
+
+        async def prepare(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+            if not may_be_restored:
+                await check_open(connection)
+            # Make asyncpg look up every array type that our statements use. Without this query, the first statement
+            # with an array parameter takes several milliseconds longer on each connection.
+            await connection.prepare(
+                "SELECT $1::uuid[], $2::text[], $3::timestamptz[], $4::integer[], $5::bigint[], $6::bytea[]"
+            )
+
         pool = await asyncpg.create_pool(
             url,
             min_size=min(2, pool_size),
@@ -214,11 +230,7 @@ class Database:
             connection_class=HostConnection,
             command_timeout=statement_timeout_ms / 1000 + MAX_ANSWER_DELAY_SECONDS,
             max_inactive_connection_lifetime=0,
-            # Make asyncpg look up every array type that our statements use. Without this query, the first statement
-            # with an array parameter takes several milliseconds longer on each connection.
-            init=lambda connection: connection.prepare(
-                "SELECT $1::uuid[], $2::text[], $3::timestamptz[], $4::integer[], $5::bigint[], $6::bytea[]"
-            ),
+            init=prepare,
             # Skip the pool's own reset query, which takes one round trip per transaction. Our statements change no
             # state of the connection.
             reset=_skip_reset,

@@ -6,6 +6,7 @@ Settings are not configuration. Operators change the configuration while the ser
 import base64
 import difflib
 import ipaddress
+import itertools
 import json
 import re
 import secrets
@@ -23,6 +24,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from curhat.kit.identity import AnyRole
 from curhat.kit.server_urls import RISKS, check_database_url, check_valkey_url, database_risks, valkey_risks
 
 Environment = Literal["production", "development"]
@@ -59,10 +61,17 @@ SENDER_SETTINGS: Final = {
     },
 }
 
-# The names of the payment gateways. `Services` (app/wiring.py) constructs the gateways.
+# The names of the payment gateways. `build_gateway` (app/wiring.py) constructs the gateways.
 GATEWAYS: Final[tuple[str, ...]] = ("mock",)
 # The two ports differ, so that a server and a worker can run on one machine with the same settings.
 DEFAULT_OPERATIONS_PORTS: Final[Mapping[str, int]] = {"server": 9000, "worker": 9001}
+
+# Maps the name of each setting with one client's origins to the client's folder.
+ROLE_ORIGINS: Final[Mapping[str, str]] = {
+    "CUSTOMER_ORIGINS": "app",
+    "MITRA_ORIGINS": "mitra",
+    "CONTROL_CENTER_ORIGINS": "control-center",
+}
 
 DEFAULT_PHONE_REGIONS: Final[tuple[str, ...]] = ("ID",)
 DEFAULT_CODES_PER_DAY: Final = 10_000
@@ -118,14 +127,22 @@ class Settings:
     vapid_private_key: bytes = field(repr=False)
     # The key file (JSON) of the Google service account that pushes to the native apps. Empty: no native apps.
     fcm_service_account: str = field(repr=False)
-    # The origins of the web clients, without path or trailing slash. The server accepts cookies and sockets only from
-    # these origins.
+    # The origins of the web clients, without path or trailing slash.
     public_origins: tuple[str, ...]
+    # Each of these settings has the origins of one client. The server accepts the cookies and sockets of a role only
+    # from the role's own origins. An empty setting means all of `public_origins`, as in development, where one host
+    # serves all clients.
+    customer_origins: tuple[str, ...]
+    mitra_origins: tuple[str, ...]
+    control_center_origins: tuple[str, ...]
     # IP addresses and networks of the proxies in front of the server. The server trusts X-Forwarded-For only from these
     # proxies. All clients behind a proxy that is not in `trusted_proxies` share the rate limits of the proxy's address.
     trusted_proxies: tuple[str, ...]
     # The payment gateway. `mock` moves no money. Production must name its gateway explicitly.
     gateway: str
+    # The database of the mock gateway's records. None means the database in `database_url`. If the mock gateway has a
+    # database of its own, a restore of the service's database does not change the mock gateway's records.
+    mock_gateway_database_url: str | None = field(repr=False)
     # This token proves that a web hook comes from the gateway. If the token is None, the server refuses every web hook.
     gateway_webhook_token: str | None = field(repr=False)
     # The senders of one-time codes, in the order in which they are tried.
@@ -167,6 +184,15 @@ class Settings:
     def is_mocked_in_production(self) -> bool:
         """Whether this is production and payments move no money, so that operators must see a warning."""
         return self.gateway == "mock" and not self.is_development
+
+    def origins_of(self, role: AnyRole) -> tuple[str, ...]:
+        """Return the origins from which the server accepts this role's cookies and sockets."""
+        own = {
+            "customer": self.customer_origins,
+            "mitra": self.mitra_origins,
+            "operator": self.control_center_origins,
+        }[role]
+        return own or self.public_origins
 
     @property
     def local_url(self) -> str:
@@ -225,6 +251,16 @@ class Settings:
         port = reader.integer("PORT", 8000, 1, 65_535)
         data_dir = reader.value("DATA_DIR", data_dir_of, default_data_dir())
         phone_regions = reader.value("PHONE_REGIONS", _phone_regions, DEFAULT_PHONE_REGIONS)
+        schemes = ("http", "https") if development else ("https",)
+        no_origins: tuple[str, ...] = ()
+        role_origins = [
+            reader.value(name, partial(_origins, schemes=schemes), no_origins) for name in ROLE_ORIGINS
+        ]
+        default_origins = (
+            (f"http://127.0.0.1:{port}", f"http://localhost:{port}")
+            if development
+            else tuple(dict.fromkeys(itertools.chain(*role_origins)))
+        )
         settings = cls(
             environment=environment,
             host=reader.value(
@@ -246,12 +282,14 @@ class Settings:
             vapid_private_key=reader.vapid_private_key(data_dir if development else None),
             fcm_service_account=reader.fcm_service_account(),
             public_origins=reader.value(
-                "PUBLIC_ORIGINS",
-                partial(_origins, schemes=("http", "https") if development else ("https",)),
-                (f"http://127.0.0.1:{port}", f"http://localhost:{port}") if development else (),
+                "PUBLIC_ORIGINS", partial(_origins, schemes=schemes), default_origins
             ),
+            customer_origins=role_origins[0],
+            mitra_origins=role_origins[1],
+            control_center_origins=role_origins[2],
             trusted_proxies=reader.value("TRUSTED_PROXIES", _networks, ("127.0.0.1",)),
             gateway=reader.choice("GATEWAY", GATEWAYS, "mock"),
+            mock_gateway_database_url=reader.value("MOCK_GATEWAY_DATABASE_URL", check_database_url, None),
             gateway_webhook_token=reader.value("GATEWAY_WEBHOOK_TOKEN", _token, None),
             code_senders=reader.code_senders(development=development),
             allow_file_codes=reader.choice("ALLOW_FILE_CODES", ("0", "1"), "0") == "1",
@@ -526,6 +564,7 @@ class _Reader:
             ("DATABASE_URL", settings.database_url, database_risks),
             ("OWNER_DATABASE_URL", settings.owner_database_url, database_risks),
             ("ADMIN_DATABASE_URL", settings.admin_database_url, database_risks),
+            ("MOCK_GATEWAY_DATABASE_URL", settings.mock_gateway_database_url, database_risks),
             ("VALKEY_URL", settings.valkey_url, valkey_risks),
         ):
             for risk in find_risks(url) if url is not None else []:
@@ -536,10 +575,7 @@ class _Reader:
         for name in missing:
             self.problem(name, f"is not set; production embeds no servers; right is such as {examples[name]}")
         if f"{PREFIX}PUBLIC_ORIGINS" not in self._environ:
-            self.problem(
-                "PUBLIC_ORIGINS",
-                "is not set; right is such as https://app.example.id,https://mitra.example.id",
-            )
+            self._check_role_origins()
         if f"{PREFIX}GATEWAY" not in self._environ:
             self.problem(
                 "GATEWAY",
@@ -550,6 +586,16 @@ class _Reader:
             self.problem(
                 "OPERATIONS_PORT", f"is {settings.port}, as {PREFIX}PORT; right is another port, kept private"
             )
+
+    def _check_role_origins(self) -> None:
+        """Report the clients that have no origin."""
+        for name, client in ROLE_ORIGINS.items():
+            if PREFIX + name not in self._environ:
+                self.problem(
+                    name,
+                    f"is not set; right is the origin of /{client}/, such as https://{client}.example.id; "
+                    f"if one host serves all clients, set {PREFIX}PUBLIC_ORIGINS instead of three settings",
+                )
 
     def check_names(self, known: Iterable[str]) -> None:
         """Report variables that begin with CURHAT_ but are not settings, for example misspelt names."""

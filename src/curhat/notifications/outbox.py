@@ -10,7 +10,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, get_args
 from uuid import UUID
 
 import prometheus_client
@@ -54,6 +54,9 @@ COUNT_INTERVAL_SECONDS: Final = 5.0
 # The waits before the second attempt, before the third attempt, and so on. If a push service asks for a longer wait,
 # the worker obeys, but waits at most the longest time in RETRY_SECONDS.
 RETRY_SECONDS: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
+# An old message waits at least RETRY_AGE_RATIO of its age before the next attempt. A message about a failed search
+# lives for a day, so it would otherwise be sent 5,000 times to a push service that is down.
+RETRY_AGE_RATIO: Final = 0.1
 # A subscription has failed after MAX_FAILURES failed messages in a row.
 MAX_FAILURES: Final = 5
 
@@ -141,6 +144,7 @@ class Outbox:
         claimed = await queries.claim_messages(
             self._database,
             max_messages=min(MAX_MESSAGES_PER_CLAIM, MAX_SENDS_RUNNING - len(self._tasks)),
+            kinds=get_args(PushKind),
             known_endpoint=KNOWN_ENDPOINT,
             busy_services=[service for service in self._sending if self._is_busy(service)],
             claim_seconds=CLAIM_SECONDS,
@@ -234,7 +238,10 @@ class Outbox:
                 self._finish(message.id)
                 await self._count_failure(message, outcome.reason)
             case port.Unavailable():
-                own_seconds = RETRY_SECONDS[min(message.attempts, len(RETRY_SECONDS)) - 1]
+                own_seconds = max(
+                    RETRY_SECONDS[min(message.attempts, len(RETRY_SECONDS)) - 1],
+                    message.age_seconds * RETRY_AGE_RATIO,
+                )
                 asked_seconds = min(outcome.retry_after_seconds or 0.0, RETRY_SECONDS[-1])
                 await queries.postpone_message(
                     self._database, id=message.id, wait_seconds=max(own_seconds, asked_seconds)

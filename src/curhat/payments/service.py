@@ -87,6 +87,7 @@ class Charge(msgspec.Struct, frozen=True):
     payment_id: UUID
     amount_rp: int
     until: float
+    customer_id: UUID
 
 
 class ChargeOutcome(msgspec.Struct, frozen=True):
@@ -181,9 +182,9 @@ async def _opening_wait(tx: Transaction, customer_id: UUID, purpose: Purpose, *,
     return wait_seconds or 0.0
 
 
-def _charge(key: UUID, payment_id: UUID, amount_rp: int) -> Charge:
+def _charge(key: UUID, payment_id: UUID, amount_rp: int, customer_id: UUID) -> Charge:
     """Return a Charge. The time limit for the caller's call to the gateway begins now."""
-    return Charge(key, payment_id, amount_rp, time.monotonic() + ANSWER_TIMEOUT_SECONDS)
+    return Charge(key, payment_id, amount_rp, time.monotonic() + ANSWER_TIMEOUT_SECONDS, customer_id)
 
 
 async def begin_extension_charges(
@@ -199,7 +200,10 @@ async def begin_extension_charges(
     first_ask = timedelta(seconds=FIRST_ASK_SECONDS)
     armed = [(attempt.key, attempt.now + first_ask, 1) for attempt in attempts]
     await deadlines.arm_each(tx, CHARGE_ANSWER, armed)
-    return [_charge(attempt.key, attempt.payment_id, attempt.amount_rp) for attempt in attempts]
+    return [
+        _charge(attempt.key, attempt.payment_id, attempt.amount_rp, attempt.customer_id)
+        for attempt in attempts
+    ]
 
 
 async def abandon_extensions(tx: Transaction, payment_ids: Sequence[UUID]) -> None:
@@ -256,7 +260,7 @@ async def begin_confirmation(tx: Transaction, payment: LockedPayment) -> Charge 
         return None
     key = await queries.begin_confirmation(tx, payment_id=payment.id)
     await _ask_in(tx, CHARGE_ANSWER, key, FIRST_ASK_SECONDS)
-    return _charge(key, payment.id, payment.amount_rp)
+    return _charge(key, payment.id, payment.amount_rp, payment.customer_id)
 
 
 def closed_error(status: PaymentStatus) -> PaymentExpired | PaymentClosed:
@@ -289,7 +293,7 @@ async def _answer_charge(tx: Transaction, key: UUID, answer: ChargeAnswer) -> Ch
     locked = await _lock_attempt(tx, key)
     if locked is None:
         if answer.status == "approved":
-            await _raise_alert(tx, "gateway_alert:unknown_charge", key, answer.amount_rp)
+            await raise_alert(tx, "gateway_alert:unknown_charge", key, answer.amount_rp)
         return None
     payment, attempt = locked
     if answer.status == "approved" and attempt.attempt_status in ("started", "declined"):
@@ -404,7 +408,7 @@ async def ask_again(tx: Transaction, key: UUID, generation: int) -> Charge | Lit
         return None
     await _ask_in(tx, CHARGE_ANSWER, key, wait_seconds, generation + 1, until)
     if is_started and _may_be_sent_again(payment):
-        return _charge(key, payment.id, payment.amount_rp)
+        return _charge(key, payment.id, payment.amount_rp, payment.customer_id)
     return "query"
 
 
@@ -542,19 +546,19 @@ async def record_refund_answer(tx: Transaction, refund_id: UUID, answer: RefundA
     payment_id = await queries.find_payment_of_refund(tx, refund_id=refund_id)
     if payment_id is None:
         if answer.status == "done":
-            await _raise_alert(tx, "gateway_alert:unknown_refund", refund_id, None)
+            await raise_alert(tx, "gateway_alert:unknown_refund", refund_id, None)
         return None
     await lock(tx, payment_id)
     refund = await queries.lock_refund(tx, refund_id=refund_id)
     if answer.status == refund.refund_status:
         return None
     if refund.refund_status == "done":
-        await _raise_alert(
+        await raise_alert(
             tx, "gateway_alert:refund_failed_after_done", refund_id, refund.amount_rp, payment_id
         )
         return None
     if refund.refund_status == "failed" and not await _take_back_other_refund(tx, refund, refund_id):
-        await _raise_alert(tx, "gateway_alert:refunded_twice", refund_id, refund.amount_rp, payment_id)
+        await raise_alert(tx, "gateway_alert:refunded_twice", refund_id, refund.amount_rp, payment_id)
         return None
     await queries.answer_refund(
         tx, refund_id=refund_id, refund_status=answer.status, gateway_reason=answer.reason
@@ -589,7 +593,7 @@ async def _take_back_other_refund(tx: Transaction, refused: LockedRefund, refuse
     return True
 
 
-async def _raise_alert(
+async def raise_alert(
     tx: Transaction, alert: AuditAction, key: UUID, amount_rp: int | None, payment_id: UUID | None = None
 ) -> None:
     """Tell the operators about an answer that contradicts our records. A repeated answer raises no second alert."""

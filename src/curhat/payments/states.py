@@ -30,10 +30,13 @@ STEPS: frozenset[tuple[PaymentStatus, PaymentStatus]] = frozenset(
 )
 
 # `approved_late` means that the gateway took the money too late to pay for anything. The service refunds a charge with
-# the status `approved_late`.
+# the status `approved_late`. If a restore lost our record of the charge, an operator decides instead
+# (payments/reconciliation.py).
 AttemptStatus = Literal["started", "approved", "declined", "approved_late"]
 
 # The reasons for which an operator must review a payment.
-CaseReason = Literal["no_session", "cut_short", "refund_failed"]
+# `restored` means that a restore to an earlier time lost our record of a charge or refund, and that only the gateway
+# knows it.
+CaseReason = Literal["no_session", "cut_short", "refund_failed", "restored"]
 
 RefundReason = Literal["late_approval", "operator_decision"]

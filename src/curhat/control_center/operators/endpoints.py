@@ -93,7 +93,7 @@ async def sign_in_operator(
 ) -> Response[OperatorSignedIn]:
     """Sign in with e-mail, password and authenticator code. An unknown e-mail takes as long as a known e-mail."""
     if data.transport == "cookie":
-        cookies.refuse_foreign_page(request.scope, settings)
+        cookies.refuse_foreign_page(request.scope, "operator", settings)
     address = address_of(request.scope)
     device_secret = data.device_secret or cookies.presented_device(request.scope, "operator", settings)
     replaced = None

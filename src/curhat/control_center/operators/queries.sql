@@ -33,11 +33,12 @@ VALUES (@email_digest, @factor, @requester, @is_known_device)
 RETURNING id
 
 -- name: delete_sign_in_try :exec
--- Delete a try whose password was right.
+-- Delete the try with this id, because its password was right.
 DELETE FROM operator_sign_in_tries WHERE id = @id
 
 -- name: delete_sign_in_tries :exec
--- Delete the tries of this requester for this e-mail, because the requester has proved to be the owner of the e-mail.
+-- Delete the tries of this requester for this e-mail, because the requester has proved that the e-mail belongs to the
+-- requester.
 DELETE FROM operator_sign_in_tries WHERE email_digest = @email_digest AND requester = @requester
 
 -- name: find_operator_by_email :optional
@@ -198,3 +199,7 @@ DELETE FROM operator_tokens WHERE id IN (
     WHERE least(expires_at, revoked_at) < (SELECT curhat_now() - interval '7 days')
     LIMIT @max_rows FOR UPDATE SKIP LOCKED
 )
+
+-- name: revoke_every_operator_token :execrows
+-- valid → revoked, for the tokens of all operators.
+UPDATE operator_tokens SET revoked_at = curhat_now() WHERE revoked_at IS NULL AND expires_at > curhat_now()

@@ -465,3 +465,8 @@ async def identify(database: Database, settings: Settings, scope: Mapping[str, A
     if owner.transport != presented.transport:
         raise Unauthenticated
     return from_row(SignedInOperator, owner)
+
+
+async def sign_out_everybody(tx: Transaction) -> int:
+    """Revoke the tokens of all operators, after a restore to an earlier time. Returns the number of tokens."""
+    return await queries.revoke_every_operator_token(tx)

@@ -16,10 +16,10 @@ import uvloop
 from rich.console import Console
 
 from curhat.app.cli.common import CommandError, database_url_of
+from curhat.app.invariants import IN_FLIGHT, check, violations_of
 from curhat.dev.simulate import people, queries
 from curhat.dev.simulate.client import REQUEST_TIMEOUT_SECONDS, RunState
 from curhat.dev.simulate.customer import Customer
-from curhat.dev.simulate.invariants import IN_FLIGHT, check, violations_of
 from curhat.dev.simulate.mitra import Mitra
 from curhat.dev.simulate.report import Tally, read_outcome, report, show_progress
 from curhat.kit.database import Database

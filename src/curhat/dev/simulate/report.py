@@ -15,8 +15,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from curhat.app.invariants import INVARIANTS, Violation
 from curhat.dev.simulate import queries
-from curhat.dev.simulate.invariants import INVARIANTS, Violation
 from curhat.kit.database import Database
 
 # The activities of a customer, in the order of a journey.

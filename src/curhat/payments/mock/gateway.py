@@ -2,7 +2,8 @@
 
 import asyncio
 import hmac
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from datetime import datetime
 from functools import partial
 from uuid import UUID
 
@@ -13,6 +14,8 @@ from curhat.kit.database import Database
 from curhat.payments.gateway import (
     ChargeAnswer,
     ChargeCallback,
+    ListedCharge,
+    ListedRefund,
     RefundAnswer,
     RefundCallback,
     Webhook,
@@ -53,12 +56,15 @@ class MockGateway:
         self._webhook_token = webhook_token
         self._running_callbacks: set[asyncio.Task[None]] = set()
 
-    async def charge(self, key: UUID, payment_id: UUID, amount_rp: int) -> ChargeAnswer:
+    async def charge(
+        self, key: UUID, payment_id: UUID, amount_rp: int, customer_id: UUID | None = None
+    ) -> ChargeAnswer:
         behaviour = await self._behaviour(payment_id)
         recorded = await queries.record_charge(
             self._database,
             key=key,
             payment_id=payment_id,
+            customer_id=customer_id,
             amount_rp=amount_rp,
             charge_status=_charge_status(behaviour),
             known_after_seconds=SLOW_SECONDS if behaviour == "slow" else 0.0,
@@ -89,6 +95,14 @@ class MockGateway:
     async def find_refund(self, key: UUID) -> RefundAnswer:
         status = await queries.find_refund(self._database, key=key) or "not_found"
         return RefundAnswer(status, "refused by the mock gateway" if status == "failed" else None)
+
+    async def list_charges(self, since: datetime) -> AsyncIterator[ListedCharge]:
+        for row in await queries.list_charges_since(self._database, since=since):
+            yield msgspec.convert(row, ListedCharge, from_attributes=True)
+
+    async def list_refunds(self, since: datetime) -> AsyncIterator[ListedRefund]:
+        for row in await queries.list_refunds_since(self._database, since=since):
+            yield msgspec.convert(row, ListedRefund, from_attributes=True)
 
     async def _behaviour(self, payment_id: UUID) -> Behaviour:
         return await queries.find_behaviour(self._database, payment_id=payment_id) or "approve"
