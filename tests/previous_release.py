@@ -9,8 +9,8 @@ During a deploy, the processes of the previous release go on with the new schema
 
 The previous release is the newest tag `v…` that HEAD contains, except a tag of HEAD itself. As long as there is no
 release, it is the commit in tests/previous_release.txt. PREVIOUS_RELEASE=v0.1.0 names another release. If the clone is
-shallow, the check fetches that commit. If the code of the release cannot be had, the check says that it did not run, and
-its exit status is 2, or 0 with --if-available.
+shallow, the check fetches that commit. If the code of the release cannot be had, the check says that it did not run.
+Its exit status is then 2, or 0 with --if-available.
 The code runs with the packages of this environment, not with those of its own lock file.
 """
 
