@@ -1,6 +1,7 @@
 """Test which release `make check-previous-release` runs, and that the check never passes without one."""
 
 import io
+import shutil
 import subprocess
 import tarfile
 from pathlib import Path
@@ -51,8 +52,18 @@ def test_in_a_clone_without_the_previous_release_the_check_fails_and_says_so(
     monkeypatch.setenv("PREVIOUS_RELEASE", "v0.1.0")
     with pytest.raises(NoPreviousRelease, match=r"does not contain v0\.1\.0"):
         previous_release.previous_release()
-    assert previous_release.main() == 2
-    assert "the check did not run" in capsys.readouterr().err
+    assert previous_release.main([]) == 2
+    assert "error: the check did not run" in capsys.readouterr().err
+    assert previous_release.main(["--if-available"]) == 0
+    assert "warning: the check did not run" in capsys.readouterr().err
+
+
+def test_outside_of_a_repository_the_check_says_that_it_did_not_run(
+    clone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(clone / ".git")
+    assert previous_release.main([]) == 2
+    assert "git does not work here" in capsys.readouterr().err
 
 
 def test_no_migration_of_the_previous_release_has_other_statements_now() -> None:
