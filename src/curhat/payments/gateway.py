@@ -122,10 +122,10 @@ class Gateway(Protocol):
         """Return the result of the refund with this key. Raises GatewayUnknown."""
 
     def list_charges(self, since: datetime) -> AsyncIterator[ListedCharge]:
-        """Yield every charge since `since`, in any order. Raises GatewayUnknown."""
+        """Yield every charge from `since` on, in any order. Raises GatewayUnknown."""
 
     def list_refunds(self, since: datetime) -> AsyncIterator[ListedRefund]:
-        """Yield every refund since `since`, in any order. Raises GatewayUnknown."""
+        """Yield every refund from `since` on, in any order. Raises GatewayUnknown."""
 
     async def close(self) -> None:
         """Release the gateway's connections when the process ends."""

@@ -1,9 +1,9 @@
 """The limits of the messages that one person sends: 20 in 5 s and 60 in a minute (X.13).
 
 Guarantees:
-    Through one server process, nobody exceeds a limit. Through several processes, a person exceeds a limit by at most
-    `unchecked` messages per further process. Only the first `unchecked` messages that a process sends for a person in a
-    window can exceed a limit.
+    Through one server process, nobody exceeds a limit. Through several processes, a person can exceed a limit by at
+    most `unchecked` messages per additional process. Only the first `unchecked` messages that a process sends for a
+    person in a window can exceed a limit.
 How it works:
     Each process counts the messages that it sends for a person. Most people write slowly, so most messages need only
     the count of their process. A person who writes fast can write through other processes too. So after the first

@@ -105,7 +105,7 @@ async def finish(
 
 
 async def find_unknown(database: Database, gateway: Gateway, since: datetime) -> Unknown:
-    """Compare the gateway's charges and refunds since `since` with our charges and refunds. Raises GatewayUnknown."""
+    """Compare the gateway's charges and refunds from `since` on with our charges and refunds. Raises GatewayUnknown."""
     since -= CLOCK_MARGIN
     charges = await _all(gateway.list_charges(since))
     refunds = await _all(gateway.list_refunds(since))

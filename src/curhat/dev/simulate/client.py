@@ -243,7 +243,8 @@ class Person:
         message = {"client_message_id": str(uuid.uuid4()), "text": text}
         self.run_state.sent[message["client_message_id"]] = (self.role, time.perf_counter())
         path = f"/sessions/{session_id}/messages"
-        # As in the apps, a message goes by POST if the socket gives no answer. So the two ways mix in one chat.
+        # As in the apps, a message goes by POST if the socket gives no answer. So one chat contains messages from the
+        # socket and messages from POSTs.
         answer = None
         if self.dice.random() < SHARE_OVER_SOCKET:
             answer = await self.device.send_message(session_id, message)
