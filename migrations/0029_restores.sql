@@ -9,7 +9,7 @@ CREATE TABLE restores (
     restored_to timestamptz NOT NULL,
     began_at timestamptz NOT NULL DEFAULT curhat_now(),
     opened_at timestamptz,
-    -- The invariants that did not hold when an operator opened the database all the same.
+    -- The invariants that did not hold when an operator opened the database in spite of them.
     broken_invariants text[] NOT NULL DEFAULT '{}'
 );
 

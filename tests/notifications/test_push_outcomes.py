@@ -158,7 +158,7 @@ async def test_a_customer_who_cancels_the_search_gets_no_push(journey: Journey, 
 
 
 @pytest.mark.rule("4.7")
-async def test_a_connected_customer_is_pushed_only_after_the_connection_is_gone(
+async def test_a_connected_customer_gets_the_push_only_after_the_connection_has_ended(
     journey: Journey, worker: Worker, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connected = {journey.customer.id}

@@ -143,7 +143,7 @@ async def _nobody(_role: Role, _user_ids: Sequence[UUID]) -> set[UUID]:
 
 
 def message(database: Database, chat: Chat, number: int) -> Side:
-    """Return a side that sends a message as the mitra."""
+    """Return a side of the race: the mitra sends a message."""
     text = OutgoingMessage(chat.mitra, chat.id, str(number), "halo")
     return command(database, lambda tx: sessions.send_messages(tx, [text]))
 

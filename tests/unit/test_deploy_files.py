@@ -211,7 +211,7 @@ def test_a_policy_or_budget_selects_the_labels_of_a_pod() -> None:
     assert all(any(selector.items() <= found.items() for found in labels) for selector in selectors)
 
 
-def test_pgbouncer_ignores_each_setting_that_a_process_names() -> None:
+def test_the_file_of_pgbouncer_lists_each_startup_parameter_of_a_process_as_ignored() -> None:
     parser = configparser.ConfigParser(comment_prefixes=(";",))
     parser.read(DEPLOY / "pgbouncer" / "pgbouncer.ini")
     ignored = parser["pgbouncer"]["ignore_startup_parameters"].split(",")

@@ -132,7 +132,7 @@ class Connections:
             waiting.pop(connection, None)
 
     def make_room(self) -> bool:
-        """Close the first connection in the order of GIVE_WAY. Returns False if the server waits for no client."""
+        """Close the first connection in the order of GIVE_WAY. Returns False if it finds no such connection."""
         for wait in GIVE_WAY:
             for connection in self._waiting[wait]:
                 connection.drop("gave_way")

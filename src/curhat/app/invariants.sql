@@ -184,7 +184,7 @@ LEFT JOIN (
 WHERE rounds.decision IS NULL OR rounds.refund_rp <> taken.amount_rp
 
 -- name: decided_refund_is_requested :many
--- 15: a refund that an operator decided, and that needs no further approval, was requested from the gateway
+-- 15: each refund that an operator decided, and that needs no further approval, was requested from the gateway
 --
 -- The gateway can first refuse the automatic refund of a charge, and later carry out this refund. The server then
 -- requests no further refund.

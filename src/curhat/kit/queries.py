@@ -46,7 +46,7 @@ VALUES ($1, $2, $3, $4, $5, $6)
 async def insert_answer(
     db: Executor, /, *, role: str, user_id: UUID, key: str, fingerprint: bytes, status: int, body: str
 ) -> None:
-    """Insert the answer of a key (nothing → answered). A second answer under the same idempotency key violates the table's
+    """Store the first answer under an idempotency key (nothing → answered). A second answer under the same idempotency key violates the table's
     primary key."""
     await db.execute(INSERT_ANSWER, role, user_id, key, fingerprint, status, body)
 
@@ -62,7 +62,7 @@ WHERE idempotency_keys.status IS NULL AND idempotency_keys.fingerprint = exclude
 async def store_answer(
     db: Executor, /, *, role: str, user_id: UUID, key: str, fingerprint: bytes, status: int, body: str
 ) -> int:
-    """Store the answer of a key (nothing or running → answered). Changes no row if the key already has an answer."""
+    """Store the answer under an idempotency key (nothing or running → answered). Changes no row if the key already has an answer."""
     return rows_changed(await db.execute(STORE_ANSWER, role, user_id, key, fingerprint, status, body))
 
 

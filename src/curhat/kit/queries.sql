@@ -11,13 +11,13 @@ FROM lock
 LEFT JOIN idempotency_keys AS stored ON stored.role = @role AND stored.user_id = @user_id AND stored.key = @key
 
 -- name: insert_answer :exec
--- Insert the answer of a key (nothing → answered). A second answer under the same idempotency key violates the table's
+-- Store the first answer under an idempotency key (nothing → answered). A second answer under the same idempotency key violates the table's
 -- primary key.
 INSERT INTO idempotency_keys (role, user_id, key, fingerprint, status, body)
 VALUES (@role, @user_id, @key, @fingerprint, @status, @body)
 
 -- name: store_answer :execrows
--- Store the answer of a key (nothing or running → answered). Changes no row if the key already has an answer.
+-- Store the answer under an idempotency key (nothing or running → answered). Changes no row if the key already has an answer.
 INSERT INTO idempotency_keys (role, user_id, key, fingerprint, status, body)
 VALUES (@role, @user_id, @key, @fingerprint, @status, @body)
 ON CONFLICT (role, user_id, key) DO UPDATE SET status = excluded.status, body = excluded.body

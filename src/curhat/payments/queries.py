@@ -97,8 +97,8 @@ async def find_confirmation_wait(
     """Number the customer's confirmations, newest first, and find confirmation number @max_confirmations. Returns the
     seconds until this confirmation is @window_seconds old. A confirmation is a charge attempt for a session, or a
     confirmed trial. The statement reads only the newest @max_payments payments. A customer has one open payment at a
-    time, so a payment that is older than the newest @max_payments has no confirmation within the window. Returns no row
-    if the payments that the statement reads have fewer than @max_confirmations confirmations."""
+    time, so a payment that is older than the newest @max_payments has no confirmation within the window. Returns a
+    row only if these payments have, in total, at least @max_confirmations confirmations."""
     row = await db.fetchrow(
         FIND_CONFIRMATION_WAIT, customer_id, max_payments, window_seconds, max_confirmations
     )

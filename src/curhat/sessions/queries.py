@@ -592,9 +592,9 @@ ORDER BY locked.id
 
 
 async def lock_extensions(db: Executor, /, *, extension_ids: Sequence[UUID]) -> list[LockedExtension]:
-    """Lock these extensions, in id order, then read them. The caller holds the locks of the extensions' sessions. A
-    transaction that switches the mitra to offline either marks an extension before this statement locks the extension,
-    or waits until this transaction ends. `is_over` is true if the time to answer has passed. `mitra_is_there` is true if
+    """Lock these extensions, in id order, then read them. The caller holds the locks of the extensions' sessions. Another
+    transaction is perhaps switching the mitra to offline. It either marks an extension before this statement locks the
+    extension, or waits for the end of the caller's transaction. `is_over` is true if the time to answer has passed. `mitra_is_there` is true if
     the mitra is online, and did not go offline after the customer asked for the extension."""
     return [LockedExtension(*row) for row in await db.fetch(LOCK_EXTENSIONS, extension_ids)]
 

@@ -293,8 +293,8 @@ async def _finish_ends(
     await presence.release_places(tx, [session.mitra_id for session in ended])
     told: list[StreamEvent] = []
     if open_extension_id is not None:
-        # Lock the extension after the mitra. The step that sets the toggle to offline also locks the mitra before the
-        # extension.
+        # The mitra's row is locked already. Lock the extension's row now, because the step that sets the toggle to
+        # offline locks the two rows in the same order.
         told += await extension.end_with_session(tx, open_extension_id)
     all_views = await _views(tx, session_ids)
     for views in all_views:

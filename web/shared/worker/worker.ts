@@ -2,8 +2,8 @@
  * The service worker of a client. The worker opens the app without a network or on a slow network, and shows
  * notifications.
  *
- * This file becomes a classic script. The build adds the constants below at the beginning of the script, and refuses
- * import and export. If the network answers in time, a page comes from the network, so a new version appears at the
+ * This file becomes a classic script. The build adds the constants below at the beginning of the script. The
+ * build fails if the script has an `import` or an `export`. If the network answers in time, a page comes from the network, so a new version appears at the
  * next visit. The files that a page loads have a hash in their names, so they come from the cache. The service worker
  * does not handle requests to /api/.
  */
