@@ -263,7 +263,7 @@ async def _(rows: Rows) -> None:
 
 
 @breaks(
-    "a refund that an operator decided, and that needs no further approval, was requested from the gateway"
+    "each refund that an operator decided, and that needs no further approval, was requested from the gateway"
 )
 async def _(rows: Rows) -> None:
     await rows.decide(await rows.failed_payment(), decision="refund", refund_rp=20_000)

@@ -31,7 +31,7 @@ export async function start(App: Component): Promise<void> {
 function watchVersion(): void {
   import('./version.svelte').then(
     ({ watchVersion }) => watchVersion(),
-    // There is no network. Without the check, the person sees a new version at the next visit.
+    // There is no network, so no check for new versions. The person gets a new version only at the next visit.
     () => undefined,
   );
 }

@@ -28,7 +28,7 @@ def filter_failed_pairings(
 ) -> Filters:
     """Filter failed pairings.
 
-    Amounts are in rupiah. The list includes both limits of the amount. `from` and `to` limit the time of the failure.
+    Amounts are in rupiah. Both limits of the amount are inclusive. `from` and `to` limit the time of the failure.
     """
     filters = Filters()
     filters.equal("tag", "events.tag", tag)
