@@ -62,7 +62,10 @@ class Entry(NamedTuple):
 
 
 class Pace:
-    """For each person, the recent messages that the person has sent through this process. All times come from the monotonic clock."""
+    """For each person, the recent messages that the person has sent through this process.
+
+    All times come from the monotonic clock.
+    """
 
     def __init__(self) -> None:
         # The last person in this mapping is the person who sent most recently. The list of each person begins with the
