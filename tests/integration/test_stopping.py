@@ -124,6 +124,8 @@ async def test_a_stopping_server_lets_the_proxy_notice_then_closes_sockets_then_
                 await closing.reached.wait()
             assert await answers_at(server.url + POLL) is None
             assert await answers_at(f"{server.operations_url}/livez") == 503
+            # HAProxy then leaves the requests under way alone.
+            assert await answers_at(f"{server.operations_url}/livez?stopping=404") == 404
             assert await answers_at(f"{server.operations_url}/metrics") == 200
             closing.open()
     await serving
