@@ -170,6 +170,10 @@ check-prometheus: ## check the alerts and run their unit tests; needs promtool (
 check-deploy: $(READY) ## check deploy/ with the tools that read it, as far as they are installed (tests/integration/test_deploy_tools.py)
 	@.venv/bin/pytest --quiet -rs tests/unit/test_deploy_files.py tests/integration/test_deploy_tools.py
 
+.PHONY: production-checks
+production-checks: $(READY) $(WEB) ## run a whole production on this machine and let it fail; T=tests/production/test_kills.py
+	@exec .venv/bin/pytest $(or $(T),tests/production)
+
 check: $(READY) $(NODE_MODULES) ## run what is fast: every check and the unit tests
 	@$(RUN_CHECKS) check-unit-tests $(CHECK_TARGETS)
 
