@@ -27,7 +27,7 @@ from valkey.exceptions import NoPermissionError
 from curhat.dev.embedded import EmbeddedServers
 from curhat.kit.database import Database
 from tests.journeys import test_journeys_over_http as journeys
-from tests.support.haproxy import haproxy_command
+from tests.support.proxies import caddy_command, haproxy_command
 from tests.support.signed_in import development_settings, free_port, start_server
 
 ROOT = Path(__file__).parents[2]
@@ -282,14 +282,10 @@ class Proxy:
 
 
 def _caddy_command(folder: Path, port: int, plain_port: int, backend: int, health: int, _: Path) -> list[str]:
-    text = (DEPLOY / "caddy" / "Caddyfile").read_text()
-    options = (
-        f"\tadmin off\n\tlocal_certs\n\tskip_install_trust\n\thttp_port {plain_port}\n\thttps_port {port}\n"
-    )
-    text = text.replace("\temail operations@example.id\n", options, 1)
-    text = text.replace(":8000", f":{backend}").replace("health_port 9000", f"health_port {health}")
-    (folder / "Caddyfile").write_text(text.replace("health_interval 2s", "health_interval 100ms"))
-    return ["caddy", "run", "--config", str(folder / "Caddyfile")]
+    command = caddy_command(folder, port, plain_port, backend, health)
+    file = folder / "Caddyfile"
+    file.write_text(file.read_text().replace("health_interval 2s", "health_interval 100ms"))
+    return command
 
 
 def _haproxy_command(

@@ -13,6 +13,7 @@ import structlog
 import valkey.asyncio
 
 from curhat.dev.embedded import EmbeddedServers
+from curhat.journeys.availability import others_available
 from curhat.kit.database import Database, Transaction
 from curhat.kit.errors import NotFound, PresenceUnknown
 from curhat.presence import service
@@ -452,6 +453,8 @@ async def test_a_wiped_valkey_is_rebuilt_without_a_heartbeat(
     await presence.reconcile()
 
     assert set(await presence.ask_candidates()) == mitras
+    # A customer may search again, as soon as somebody is there.
+    assert await others_available(presence, uuid4())
 
 
 @pytest.mark.invariant(11)

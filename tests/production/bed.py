@@ -16,6 +16,7 @@ import os
 import secrets
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -30,13 +31,13 @@ import aiohttp
 import asyncpg
 import valkey.asyncio
 
-from curhat.dev.child_processes import Program
+from curhat.dev.child_processes import Program, ProgramError
 from curhat.dev.embedded import PostgresServer, _account, _Place, _programs
 from curhat.kit.database import Database
 from tests.support.authority import Authority
-from tests.support.haproxy import haproxy_command
 from tests.support.network import Network
 from tests.support.people import Make
+from tests.support.proxies import caddy_command, haproxy_command
 from tests.support.signed_in import free_port
 
 ROOT: Final = Path(__file__).parents[2]
@@ -141,11 +142,17 @@ class Postgres(PostgresServer):
     """PostgreSQL on a port, with passwords. It may run in a network of its own."""
 
     def __init__(
-        self, place: _Place, name: str, network: Network | None = None, **settings: str | int
+        self,
+        bed_folder: Path,
+        place: _Place,
+        name: str,
+        network: Network | None = None,
+        **settings: str | int,
     ) -> None:
         super().__init__(place)
         self.folder = place.data_dir / name
-        self.log_file = place.data_dir / "logs" / f"{name}.log"
+        # Not beside the data, whose disk may be full.
+        self.log_file = bed_folder / f"{name}.log"
         self.network = network
         self.port = free_port()
         # The port at which clients find it behind TLS.
@@ -181,8 +188,8 @@ class Postgres(PostgresServer):
         if self.network is not None:
             # Only root may enter a network, and PostgreSQL refuses to run as root.
             assert account is not None
-            drop = ["setpriv", f"--reuid={account.uid}", f"--regid={account.gid}", "--clear-groups"]
-            command = [*self.network.command(), *drop, *command]
+            drop = [f"--reuid={account.uid}", f"--regid={account.gid}", "--clear-groups", "--pdeathsig=INT"]
+            command = [*self.network.command(), "setpriv", *drop, *command]
             self._account = None
         try:
             self._process = await self._spawn(command, {"LC_ALL": "C", "PATH": os.environ["PATH"]})
@@ -194,6 +201,20 @@ class Postgres(PostgresServer):
         """Kill the first process of PostgreSQL with `kill -9`. The others then end by themselves."""
         self._send(signal.SIGKILL)
         await self.wait()
+
+    async def restart_whenever_it_ends(self) -> None:
+        """Start it again whenever it ends, as systemd does, until the task is cancelled."""
+        while True:
+            await self.wait()
+            await asyncio.sleep(RESTART_PAUSE_SECONDS)
+            with contextlib.suppress(ProgramError, OSError):
+                await self.start()
+
+    async def promote(self) -> None:
+        """Let this standby become the primary."""
+        connection = await asyncpg.connect(self.url("postgres"))
+        await connection.execute("SELECT pg_promote(true, 10)")
+        await connection.close()
 
     async def copy_as_standby(self, standby: "Postgres") -> None:
         """Copy this running server with pg_basebackup. The copy follows this server when it starts."""
@@ -273,8 +294,8 @@ class Plan:
 
     # The folder of PostgreSQL's data. None: a folder of the bed.
     data_folder: Path | None = None
-    # The networks of the primary and of the standby. None: no standby, and the primary is on this machine's network.
-    networks: tuple[Network, Network] | None = None
+    # The network of the primary, which then has a standby on this machine's network. None: there is no standby.
+    network: Network | None = None
     postgres_settings: Mapping[str, str | int] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
 
@@ -290,12 +311,8 @@ class Bed:
         data = plan.data_folder or folder / "data"
         data.mkdir(mode=0o700, exist_ok=True)
         self._place = _place(data)
-        networks = plan.networks or (None,)
-        names = ("postgres", "standby")
-        self.postgres, *standbys = (
-            Postgres(self._place, name, network, **plan.postgres_settings)
-            for name, network in zip(names, networks, strict=False)
-        )
+        self.postgres = Postgres(folder, self._place, "postgres", plan.network, **plan.postgres_settings)
+        standbys = [] if plan.network is None else [Postgres(folder, self._place, "standby")]
         self.standby = standbys[0] if standbys else None
         self.valkey = Valkey(folder, self._passwords["valkey"])
         self._fronts = [self._postgres_front(server) for server in (self.postgres, *standbys)]
@@ -318,6 +335,7 @@ class Bed:
             ),
             "",
         )
+        self.caddy = self._caddy()
         # The administrator's pool, for what the people of a check would otherwise have to wait for.
         self.database: Database
         self.make: Make
@@ -332,6 +350,9 @@ class Bed:
             await connection.execute("CREATE ROLE replica LOGIN REPLICATION PASSWORD 'replica'")
             await self.postgres.copy_as_standby(self.standby)
             await self.standby.start()
+            async with asyncio.timeout(START_TIMEOUT_SECONDS):
+                while not await connection.fetchval("SELECT true FROM pg_stat_replication"):
+                    await asyncio.sleep(POLL_SECONDS)
             # From now on, a commit is acknowledged only when the standby has it too.
             await connection.execute("ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (standby)'")
             await connection.execute("SELECT pg_reload_conf()")
@@ -351,45 +372,58 @@ class Bed:
         """Start servers, workers and the proxy, and wait until the proxy has found both servers."""
         await asyncio.gather(*(process.start() for process in (*self.servers, *self.workers)))
         await self.haproxy.start()
-        async with asyncio.timeout(START_TIMEOUT_SECONDS), self.http() as http:
-            while True:
-                with contextlib.suppress(aiohttp.ClientError):
-                    async with http.get(
-                        self.url("app.example.id", "/app/"), headers=host(HOSTS[0])
-                    ) as answer:
-                        if answer.status == 200:
-                            return
-                await asyncio.sleep(POLL_SECONDS)
+        async with self.http() as http:
+            await self.until_the_proxy_serves(http)
+
+    async def until_the_proxy_serves(self, http: aiohttp.ClientSession) -> None:
+        """Wait until each of the three hosts answers."""
+        async with asyncio.timeout(START_TIMEOUT_SECONDS):
+            for name, path in zip(HOSTS, ("/app/", "/mitra/", "/control-center/"), strict=True):
+                while not await _is_served(http, self.url(name, path), name):
+                    await asyncio.sleep(POLL_SECONDS)
 
     async def close(self) -> None:
         """End every process."""
         if hasattr(self, "database"):
             self.database.pool.terminate()
-        for process in (self.haproxy, *self.servers, *self.workers, *self._fronts, self.valkey):
+        for process in (self.caddy, self.haproxy, *self.servers, *self.workers, *self._fronts, self.valkey):
             process.thaw()
             process._send(signal.SIGKILL)
         for server in (self.standby, self.postgres):
             if server is not None:
                 server._send(signal.SIGQUIT)
-        for process in (self.haproxy, *self.servers, *self.workers, *self._fronts, self.valkey):
+        for process in (self.caddy, self.haproxy, *self.servers, *self.workers, *self._fronts, self.valkey):
             await process.wait()
         for server in (self.standby, self.postgres):
             if server is not None:
                 await server.wait()
         shutil.rmtree(self._place.sockets, ignore_errors=True)
 
+    async def follow_standby(self) -> None:
+        """The standby was promoted: from now on, the administrator uses it."""
+        assert self.standby is not None
+        self.database.pool.terminate()
+        self.database = await Database.connect(self.standby.url("curhat"), pool_size=5)
+
     # Using --------------------------------------------------------------------------------------------------
 
-    def http(self) -> aiohttp.ClientSession:
-        """A client that trusts the local authority, and finds the product's host names at this machine."""
-        connector = aiohttp.TCPConnector(
-            limit=0, ssl=self.authority.trusting_context(), resolver=_ThisMachine(), keepalive_timeout=15
-        )
+    def http(self, authority: ssl.SSLContext | None = None) -> aiohttp.ClientSession:
+        """A client that trusts this authority, and finds the product's host names at this machine.
+
+        The default is the local authority.
+        """
+        context = authority or self.authority.trusting_context()
+        connector = aiohttp.TCPConnector(limit=0, ssl=context, resolver=_ThisMachine(), keepalive_timeout=15)
         return aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=30),
         )
+
+    def caddy_authority(self) -> ssl.SSLContext:
+        """A context that trusts Caddy's own authority."""
+        (file,) = (self.folder / "caddy").rglob("pki/authorities/local/root.crt")
+        return ssl.create_default_context(cafile=str(file))
 
     def url(self, name: str, path: str) -> str:
         """The URL of a path at one of the three hosts, through the proxy. Send `host(name)` as headers with it."""
@@ -399,7 +433,7 @@ class Bed:
         """Run a command of the product as an operator does. Return its output. Raises if the command fails."""
         environment = dict(self.environment)
         if owner:
-            environment["CURHAT_OWNER_DATABASE_URL"] = self._database_url("curhat_owner", "owner")
+            environment["CURHAT_OWNER_DATABASE_URL"] = self.owner_url
             environment["CURHAT_ADMIN_DATABASE_URL"] = self.postgres.url("postgres")
         done = subprocess.run(
             [sys.executable, "-P", "-m", "curhat.app.cli", *command],
@@ -407,10 +441,41 @@ class Bed:
             capture_output=True,
             text=True,
             check=False,
+            timeout=START_TIMEOUT_SECONDS,
         )
         if done.returncode != 0:
             raise RuntimeError(f"curhat {' '.join(command)}: {done.stdout}{done.stderr}")
         return done.stdout
+
+    def curhat_fails(self, command: str, **changes: str) -> str:
+        """Run a command that must fail because of these settings. Return what it says. An empty value removes one."""
+        environment = clean_environment({**self.servers[0].environment, "CURHAT_PORT": "1", **changes})
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "curhat.app.cli", command],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=START_TIMEOUT_SECONDS,
+        )
+        assert done.returncode != 0, f"curhat {command} accepts {changes}"
+        return done.stdout + done.stderr
+
+    @property
+    def serving_url(self) -> str:
+        """The URL of the role that serves."""
+        return self._database_url("curhat", "serving")
+
+    @property
+    def owner_url(self) -> str:
+        """The URL of the role that owns the tables."""
+        return self._database_url("curhat_owner", "owner")
+
+    @property
+    def valkey_url(self) -> str:
+        """The URL of the product's user of Valkey."""
+        ca = f"ssl_ca_certs={self.authority.file}"
+        return f"valkeys://curhat:{self._passwords['valkey']}@localhost:{self._valkey_front_port}/0?{ca}"
 
     @property
     def processes(self) -> list[CurhatProcess]:
@@ -460,10 +525,9 @@ class Bed:
         """The settings as in deploy/systemd/curhat.env. The secrets are files."""
         folder = self.folder / "secrets"
         folder.mkdir(mode=0o700)
-        ca = f"ssl_ca_certs={self.authority.file}"
         values = {
-            "database_url": self._database_url("curhat", "serving"),
-            "valkey_url": f"valkeys://curhat:{self._passwords['valkey']}@localhost:{self._valkey_front_port}/0?{ca}",
+            "database_url": self.serving_url,
+            "valkey_url": self.valkey_url,
             "secret_key": secrets.token_hex(32),
             "vapid_private_key": base64.b64encode(secrets.token_bytes(32)).decode(),
         }
@@ -478,6 +542,14 @@ class Bed:
             "CURHAT_ALLOW_FILE_CODES": "1",
             **{f"CURHAT_{name.upper()}_FILE": str(folder / name) for name in values},
         }
+
+    def _caddy(self) -> CommandProcess:
+        folder = self.folder / "caddy"
+        folder.mkdir()
+        self.caddy_port = free_port()
+        command = caddy_command(folder, self.caddy_port, free_port(), self._port, self._health_port)
+        home = ["env", f"HOME={folder}", f"XDG_DATA_HOME={folder}"]
+        return CommandProcess(self.folder, "caddy", [*home, *command], "serving initial configuration")
 
     def _server(self, number: int) -> CurhatProcess:
         address = f"127.0.0.1{number}"
@@ -528,6 +600,13 @@ async def open_bed(folder: Path, plan: Plan | None = None) -> AsyncIterator[Bed]
         await bed.close()
 
 
+async def _is_served(http: aiohttp.ClientSession, url: str, name: str) -> bool:
+    with contextlib.suppress(aiohttp.ClientError):
+        async with http.get(url, headers=host(name)) as answer:
+            return answer.status == 200
+    return False
+
+
 def host(name: str) -> dict[str, str]:
     """The headers of a request to this host. The proxy listens at another port than 443, which a browser would name."""
     return {"Host": name}
@@ -540,7 +619,6 @@ def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _place(data: Path) -> _Place:
-    (data / "logs").mkdir(exist_ok=True)
     account = _account(data / "postgres")
     # The path of a socket has at most 107 bytes.
     sockets = Path(tempfile.mkdtemp(prefix="curhat-", dir="/tmp"))

@@ -105,6 +105,8 @@ class Tally:
     # A request that got no answer, or a status of 500 and above other than `presence_unknown`: when, and what.
     failed: list[tuple[float, str]] = field(default_factory=list)
     failed_messages: int = 0
+    # When each message was acknowledged.
+    written: list[float] = field(default_factory=list)
     # An answer that must not happen.
     wrong: list[str] = field(default_factory=list)
     unknown: int = 0
@@ -122,8 +124,9 @@ class Tally:
         return [what for _, what in self.failed[:8]]
 
     def outage_seconds(self) -> float:
-        """The time from the first to the last request that failed."""
-        return self.failed[-1][0] - self.failed[0][0] if self.failed else 0.0
+        """The longest time in which no message was acknowledged."""
+        pauses = [later - earlier for earlier, later in itertools.pairwise(self.written)]
+        return max(pauses, default=0.0)
 
 
 class Person:
@@ -184,7 +187,7 @@ class Person:
                     self._note_failure(f"{method} {path}: {answer.status} {answer.text[:120]}", path)
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 self._note_failure(f"{method} {path}: {type(error).__name__} {error}", path)
-            await asyncio.sleep(RETRY_PAUSE_SECONDS)
+            await asyncio.sleep(self.crowd.retry_pause_seconds)
 
     async def try_once(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
@@ -259,14 +262,45 @@ class Person:
             yield frame
 
     async def _welcome(self, frame: dict[str, Any]) -> None:
-        if self.seq is None or not frame["resumed"]:
-            # A device that cannot resume shows a new snapshot.
-            self.restored += self.seq is not None
+        if self.seq is None:
             self.seq = frame["seq"]
+        elif not frame["resumed"]:
+            # A device that cannot resume shows a new snapshot instead of the events that it has missed.
+            self.restored += 1
+            self.seq = frame["seq"]
+            self.crowd.start(self._restore_chats())
         self._epoch = frame["epoch"]
         for card in frame.get("requests", ()):
             self.cards.put_nowait(card)
         self.connected.set()
+
+    async def _restore_chats(self) -> None:
+        for chat in self.crowd.chats:
+            if self not in (chat.customer, chat.mitra):
+                continue
+            for message in await self.history(chat.session_id):
+                if message["sender"] != self.role:
+                    self._show(message, is_event=False)
+
+    def _show(self, message: dict[str, Any], *, is_event: bool) -> None:
+        name, shown = message["client_message_id"], self.received[message["session_id"]]
+        if name in shown and (not is_event or self.restored):
+            return  # A device ignores a message that it knows from the snapshot.
+        shown.append(name)
+        sent_at = self.crowd.sent.pop(name, None)
+        if sent_at is not None:
+            self.crowd.tally.shown.append(time.monotonic() - sent_at)
+
+    async def history(self, session_id: str) -> list[dict[str, Any]]:
+        """All messages of a chat, the oldest first."""
+        messages: list[dict[str, Any]] = []
+        before = ""
+        while True:
+            page = (await self.get(f"/sessions/{session_id}/messages{before}")).body
+            messages += page["items"]
+            if page["next_cursor"] is None:
+                return messages[::-1]
+            before = f"?before={page['next_cursor']}"
 
     async def _event(self, frame: dict[str, Any]) -> None:
         data = frame["data"]
@@ -279,22 +313,13 @@ class Person:
             self.seq = frame["seq"]
         match frame["type"]:
             case "message.created" if data["sender"] != self.role:
-                self.received[data["session_id"]].append(data["client_message_id"])
-                sent_at = self.crowd.sent.pop(data["client_message_id"], None)
-                if sent_at is not None:
-                    self.crowd.tally.shown.append(time.monotonic() - sent_at)
+                self._show(data, is_event=True)
             case "request.offered":
                 self.cards.put_nowait(data)
             case "pairing.updated" if data["status"] == "failed":
-                self._note_lateness(data)
+                self.crowd.note_end_of_search(data["id"])
         async with self._changed:
             self._changed.notify_all()
-
-    def _note_lateness(self, pairing: dict[str, Any]) -> None:
-        # Nobody accepts or rejects a search that fails. So its deadline has ended it.
-        deadline = datetime.fromisoformat(pairing["deadline_at"]).timestamp()
-        self.crowd.searching.pop(pairing["id"], None)
-        self.crowd.tally.late.append(time.time() - deadline)
 
     async def event_or(self, seconds: float) -> None:
         """Wait for the next event, but at most so many seconds."""
@@ -323,6 +348,7 @@ class Crowd:
         self.bed = bed
         self.http = http
         self.tally = Tally()
+        self.retry_pause_seconds = RETRY_PAUSE_SECONDS
         # When each message was sent that is not shown yet, by client_message_id.
         self.sent: dict[str, float] = {}
         self.people: list[Person] = []
@@ -354,7 +380,7 @@ class Crowd:
                 self._act(self._talk(chat, sender))
         await self._mitra("overlooks", max_customers=20)
         for number in range(JOURNEYS):
-            self._start(self._accept_requests(await self._mitra(f"accepts {number}")))
+            self.start(self._accept_requests(await self._mitra(f"accepts {number}")))
             self._act(self._make_journeys(await self._customer(f"{ACCEPTED} {number}")))
         for number in range(searchers):
             customer = await self._customer(f"{OVERLOOKED} {number}")
@@ -369,17 +395,19 @@ class Crowd:
     async def until_calm(self) -> None:
         """Wait until each person is connected, each message that was sent is shown, and no search is overdue."""
         begun = time.monotonic()
-        async with asyncio.timeout(REST_TIMEOUT_SECONDS):
-            while not self._is_calm(begun):
-                self._raise_errors()
-                await asyncio.sleep(0.05)
+        ends_at = begun + REST_TIMEOUT_SECONDS
+        while missing := self._what_is_missing(begun):
+            self._raise_errors()
+            assert time.monotonic() < ends_at, f"after {REST_TIMEOUT_SECONDS} s: {missing}"
+            await asyncio.sleep(0.05)
 
-    def _is_calm(self, begun: float) -> bool:
-        return (
-            all(person.connected.is_set() for person in self.people)
-            and all(sent_at > begun for sent_at in self.sent.values())
-            and all(deadline > time.time() for deadline in self.searching.values())
-        )
+    def _what_is_missing(self, begun: float) -> str:
+        away = sum(not person.connected.is_set() for person in self.people)
+        unseen = sum(sent_at <= begun for sent_at in self.sent.values())
+        overdue = sum(deadline <= time.time() for deadline in self.searching.values())
+        if away or unseen or overdue:
+            return f"{away} people are away, {unseen} messages are not shown, {overdue} searches are overdue"
+        return ""
 
     async def until_next_deadlines(self, count: int = 2) -> None:
         """Wait until some more searches have ended."""
@@ -388,6 +416,12 @@ class Crowd:
             while len(self.tally.late) < wanted:
                 self._raise_errors()
                 await asyncio.sleep(0.05)
+
+    def note_end_of_search(self, pairing_id: str) -> None:
+        """A device shows that a search has ended. Nobody accepts or rejects it, so its deadline has ended it."""
+        deadline = self.searching.pop(pairing_id, None)
+        if deadline is not None:
+            self.tally.late.append(time.time() - deadline)
 
     def messages(self) -> int:
         """How many messages of the chats were acknowledged."""
@@ -418,12 +452,13 @@ class Crowd:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _start(self, step: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def start(self, step: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run this until `stop`. An error in it is an error of the check."""
         self._tasks.append(asyncio.create_task(step))
         return self._tasks[-1]
 
     def _act(self, step: Coroutine[Any, Any, None]) -> None:
-        self._acting.append(self._start(step))
+        self._acting.append(self.start(step))
 
     def _raise_errors(self) -> None:
         for task in self._tasks:
@@ -438,7 +473,7 @@ class Crowd:
         await self.bed.database.execute(SIGN_IN, digest, role, user_id, "bearer", 86_400.0)
         person = Person(self, role, user_id, token, name)
         self.people.append(person)
-        self._start(person.stay_connected())
+        self.start(person.stay_connected())
         await person.connected.wait()
         return person
 
@@ -484,6 +519,7 @@ class Crowd:
         answer = await sender.command(f"/sessions/{chat.session_id}/messages", body, is_message=True)
         if answer.ok:
             chat.acknowledged[sender.role].append(name)
+            self.tally.written.append(time.monotonic())
         else:
             self.tally.wrong.append(f"message: {answer.status} {answer.text[:120]}")
 
@@ -540,6 +576,7 @@ class Crowd:
         while True:
             pairing = await customer.get(f"/pairings/{pairing_id}")
             if pairing.body["status"] != "open":
+                self.note_end_of_search(pairing_id)
                 decided: dict[str, Any] = pairing.body
                 return decided
             await customer.event_or(2)
@@ -618,28 +655,18 @@ class Crowd:
         for sender, other in chat.pairs():
             sent = chat.acknowledged[sender.role]
             async with asyncio.timeout(REST_TIMEOUT_SECONDS):
-                while not set(sent) <= set(other.received[chat.session_id]) and not other.restored:
+                while not set(sent) <= set(other.received[chat.session_id]):
                     await other.event_or(0.5)
+            received = other.received[chat.session_id]
+            lost, doubled = set(sent) - set(received), [n for n, c in Counter(received).items() if c > 1]
+            assert not lost, f"{len(lost)} messages of {sender.name} are lost"
+            assert not doubled, f"{len(doubled)} messages of {sender.name} arrived twice"
             if not other.restored:
-                received = other.received[chat.session_id]
-                lost, doubled = set(sent) - set(received), [n for n, c in Counter(received).items() if c > 1]
-                assert not lost, f"{len(lost)} messages of {sender.name} are lost"
-                assert not doubled, f"{len(doubled)} messages of {sender.name} arrived twice"
                 assert [name for name in received if name in set(sent)] == sent, "another order"
-            history = [m for m in await self._history(other, chat.session_id) if m["sender"] == sender.role]
+            history = [m for m in await other.history(chat.session_id) if m["sender"] == sender.role]
             stored = [message["client_message_id"] for message in history]
             assert len(set(stored)) == len(stored), "a message is stored twice"
             assert [name for name in stored if name in set(sent)] == sent, "the history differs"
-
-    async def _history(self, person: Person, session_id: str) -> list[dict[str, Any]]:
-        messages: list[dict[str, Any]] = []
-        before = ""
-        while True:
-            page = (await person.get(f"/sessions/{session_id}/messages{before}")).body
-            messages += page["items"]
-            if page["next_cursor"] is None:
-                return messages[::-1]
-            before = f"?before={page['next_cursor']}"
 
     async def _until_all_is_shown(self) -> None:
         database = self.bed.database

@@ -76,6 +76,10 @@ class SimulatedPresence:
         """Whether this mitra may be asked."""
         return mitra_id in await self.ask_candidates()
 
+    async def is_counted(self, person_id: UUID) -> bool:
+        """Whether `count_available` counts this person."""
+        return await self.may_be_asked(person_id)
+
     async def is_connected(self, mitra_id: UUID) -> bool:
         """Whether this mitra is connected: its socket is open and its phone not silent for too long, or its socket
         closed less than COME_BACK_SECONDS ago (5.6).

@@ -191,6 +191,10 @@ class Presence:
             self._store.believe_no()
         return may_be_asked
 
+    async def is_counted(self, person_id: UUID) -> bool:
+        """Whether `count_available` counts this person. Unlike `may_be_asked`, believes a "no" after an outage too."""
+        return (await self._store.look(person_id)).may_be_asked
+
     async def is_connected(self, mitra_id: UUID) -> bool:
         """Whether this mitra is connected now (5.6). A running session does not make a mitra connected."""
         connected = (await self._store.look(mitra_id)).connected
