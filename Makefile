@@ -174,6 +174,10 @@ check-deploy: $(READY) ## check deploy/ with the tools that read it, as far as t
 production-checks: $(READY) $(WEB) ## run a whole production on this machine and let it fail; T=tests/production/test_kills.py
 	@exec .venv/bin/pytest $(or $(T),tests/production)
 
+.PHONY: rehearsal
+rehearsal: $(READY) $(WEB) ## install production on this machine, make a whole journey, deploy, and stop cleanly: a minute
+	@exec $(PYTHON) -m tests.production.rehearsal
+
 check: $(READY) $(NODE_MODULES) ## run what is fast: every check and the unit tests
 	@$(RUN_CHECKS) check-unit-tests $(CHECK_TARGETS)
 

@@ -447,6 +447,20 @@ class Bed:
             raise RuntimeError(f"curhat {' '.join(command)}: {done.stdout}{done.stderr}")
         return done.stdout
 
+    def doctor(self) -> str:
+        """What `curhat doctor --production` says in the environment of the first server."""
+        # The port of the server is in use.
+        environment = {**self.servers[0].environment, "CURHAT_HOST": "127.0.0.1"}
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "curhat.app.cli", "doctor", "--production"],
+            env=clean_environment(environment),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=START_TIMEOUT_SECONDS,
+        )
+        return done.stdout + done.stderr
+
     def curhat_fails(self, command: str, **changes: str) -> str:
         """Run a command that must fail because of these settings. Return what it says. An empty value removes one."""
         environment = clean_environment({**self.servers[0].environment, "CURHAT_PORT": "1", **changes})
