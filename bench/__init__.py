@@ -1,3 +1,5 @@
-"""The benchmarks. Each file measures one claim about Curhat. If the claim has a peer (a service to compare with), the
-same run also measures the peer. See README.md.
+"""The benchmarks.
+
+Each file measures one claim about Curhat. A peer is a service with which we compare Curhat. A run that measures a claim
+also measures the claim's peers. See README.md.
 """

@@ -1,4 +1,6 @@
-"""`python -m bench [NAME…]`: measures the named claims, or all claims if no name is given, and prints one table.
+"""`python -m bench [NAME…]` measures the named claims and prints one table.
+
+Without a name, the command measures all claims.
 
 A run of all claims also writes the table to bench/RESULTS.md, with the date, the commit and the machine.
 """
@@ -32,8 +34,8 @@ CLAIMS: Final[dict[str, Measure]] = {
     "start": start.measure,
     "growth": growth.measure,
 }
-# Print a warning before a claim if other programs use more than this share of the processors. PostgreSQL's background
-# processes use less.
+# If other programs use more than this share of the processors, the benchmark prints a warning before it measures a
+# claim. The background processes of PostgreSQL stay below this share.
 MAX_BUSY_SHARE: Final = 0.1
 JSON_FILE: Final = Path(".cache/bench/latest.json")
 RESULTS_FILE: Final = Path(__file__).with_name("RESULTS.md")
@@ -62,7 +64,7 @@ def main() -> int:
 
 
 async def _run(names: list[str], options: Options) -> int:
-    # If the output is not a terminal, it has no width. Then use a width that fits the table.
+    # An output that is not a terminal has no known width. For such an output, use a width that fits the table.
     console = Console(width=None if sys.stdout.isatty() else 180)
     about, commit = machine(), _commit()
     console.print(
@@ -106,7 +108,7 @@ async def _run(names: list[str], options: Options) -> int:
 
 
 def _commit() -> str:
-    """Return the short name of the checked-out commit, and say whether any file differs from that commit."""
+    """Return the short name of the checked-out commit. The text also says whether any file differs from the commit."""
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(RESULTS_FILE.parent), *arguments]

@@ -1,8 +1,8 @@
-"""Measures the accept (2b.5) over HTTP, with its commit and events, for 50 concurrent mitras per pairing and for one.
+"""Measures how fast the server handles an accept over HTTP (2b.5), from 50 concurrent mitras and from one mitra.
 
-The first peer is a FastAPI service that does the same work through SQLAlchemy's ORM. The second peer is pgbench,
-which runs only the accept's SQL statement. So pgbench's figure is the most that PostgreSQL can do without HTTP,
-idempotency keys, events and answers.
+The first peer is a FastAPI service that does the work of our accept through SQLAlchemy's ORM. The second peer is
+pgbench. The peer pgbench runs only the SQL statement of the accept. So pgbench's figure shows how fast PostgreSQL alone
+can be, without HTTP, idempotency keys, events and answers.
 """
 
 import asyncio
@@ -22,15 +22,16 @@ from bench.peers.fastapi_orm import rows as peer_rows
 from curhat.dev.statements import parse
 from curhat.journeys import queries
 
-# Concurrent accepts of different pairings. With a higher number, none of the three services gets faster.
+# The number of concurrent accepts of different pairings. More concurrent accepts make none of the three services
+# faster.
 CONCURRENCY_ALONE: Final = 16
-# The number of mitras who accept the same pairing.
+# The number of mitras who accept each pairing.
 CONTESTANTS: Final = 50
-# Groups of 50 mitras. The pairings use the groups in turn, so that no mitra reaches the capacity of 20 customers.
+# Groups of 50 mitras. The pairings use the groups in rotation, so that no mitra reaches the capacity of 20 customers.
 GROUPS: Final = 40
 
 ROUNDS: Final = 3
-# Pairings per round. They give each service some seconds of work.
+# Pairings per round. This number of pairings gives each service some seconds of work.
 PAIRINGS_ALONE: Final = {"ours": 2_000, "orm": 400, "pgbench": 4_800}
 PAIRINGS_CONTESTED: Final = {"ours": 120, "orm": 20, "pgbench": 160}
 WARM_UP_PAIRINGS_ALONE: Final = 200
@@ -38,7 +39,7 @@ WARM_UP_PAIRINGS_CONTESTED: Final = 10
 
 
 async def measure(testbed: Testbed, _options: Options) -> list[Figure]:
-    """Measure the three services in turn, each on its own rows: first single accepts, then contested accepts."""
+    """Measure single accepts and then contested accepts. Each of the three measured services uses its own rows."""
     alone = await _measure(
         testbed,
         PAIRINGS_ALONE,
@@ -98,10 +99,10 @@ async def _measure(
     warm_up: int,
     concurrency: int,
 ) -> dict[str, list[float]]:
-    """Return the requests per second of each service, one value per round.
+    """Return the requests per second of each service in each round.
 
-    `contestants` mitras accept each pairing. The mitras form `groups` groups. The pairings are assigned to these
-    groups in rotation. If `groups` is None, each pairing has its own group.
+    Each pairing is accepted by `contestants` mitras. The mitras form `groups` groups. The pairings are assigned to
+    these groups in rotation. If `groups` is None, each pairing has a separate group.
     """
     # Additional pairings keep every connection busy until the last counted answer.
     pairings_per_round = {name: count + concurrency // contestants for name, count in pairings.items()}
@@ -113,7 +114,8 @@ async def _measure(
         name: [
             _request(pairing * contestants + place, pairing % groups * contestants + place)
             for pairing in range(first[name], first[name] + sizes[name])
-            # For each pairing, another mitra sends the first accept. Otherwise a few mitras would win every pairing.
+            # The mitra who sends the first accept changes from pairing to pairing. If the same mitra always sent the
+            # first accept, a few mitras would win every pairing.
             for place in ((pairing * 7 + offset) % contestants for offset in range(contestants))
         ]
         for name in ("ours", "orm")
@@ -159,7 +161,7 @@ async def _measure(
 
 
 async def _check(database: Database, answered: int, uncounted: int) -> None:
-    """Check that each answered pairing has one session. Up to `uncounted` later pairings may also have a session."""
+    """Check that each answered pairing has one session. Up to `uncounted` further pairings can also have a session."""
     async with database.connect() as connection:
         matched, sessions = await connection.fetchrow(_OUTCOME)  # type: ignore[misc]  # one row, always
     if sessions != matched or not answered <= sessions <= answered + uncounted:
@@ -200,7 +202,10 @@ async def _pgbench(
     groups: int,
     clients: int,
 ) -> float:
-    """Return the transactions per second of the prepared accept statement, which computes its ids from numbers."""
+    """Return the transactions per second of the prepared accept statement.
+
+    The statement computes its ids from numbers.
+    """
     # With several contestants, all clients accept one pairing, and then all clients accept the next pairing. With one
     # contestant, each client accepts its own pairings.
     per_client = pairings if contestants > 1 else pairings // clients
@@ -237,17 +242,16 @@ async def _pgbench(
 
 
 def _accept_statement(**values: str) -> str:
-    """Return the accept's statement with SQL text instead of its parameters, because pgbench has another syntax for
-    parameters.
-    """
+    """Replace the parameters of the accept statement by SQL text, because pgbench has another syntax for parameters."""
     statements = parse(Path(queries.__file__).with_name("queries.sql")).statements
     accept = next(statement for statement in statements if statement.name == "accept_and_start")
     return re.sub(r"\$(\d+)", lambda found: values[accept.parameters[int(found[1]) - 1]], accept.sql)
 
 
 def _id(kind: int, variable: str) -> str:
-    """Return an SQL expression for the same id as people.identifier. PostgreSQL evaluates the expression as fast as
-    possible.
+    """Return an SQL expression that computes the same id as `people.identifier`.
+
+    The expression is written so that PostgreSQL evaluates it quickly.
     """
     return f"('{kind:08x}-0000-7000-8000-' || lpad(to_hex(:{variable}::bigint), 12, '0'))::uuid"
 

@@ -1,5 +1,6 @@
-"""Measures that the availability poll (1.2) is as fast as a bare "hello", with few and with many mitras. No poll
-queries PostgreSQL.
+"""Measures whether the availability poll is as fast as a bare "hello" answer, with few and with many mitras (1.2).
+
+No poll queries PostgreSQL.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from bench.harness.testbed import Database, Testbed
 
 PATH = "/api/client/mitra-availability"
 CONNECTIONS = 64
-# Many short rounds: another program that runs for some seconds disturbs a few rounds, but not their median.
+# There are many short rounds, so another program that runs for some seconds does not change the median of the rounds.
 ROUNDS = 15
 ROUND_SECONDS = 1
 FEW_MITRAS, MANY_MITRAS = 10, 100_000
@@ -23,7 +24,7 @@ WINDOW_SECONDS = 12.0
 
 
 async def measure(testbed: Testbed, _options: Options) -> list[Figure]:
-    """Measure the variants in turn, round by round, so that other programs disturb all of them alike."""
+    """Alternate the variants round by round, so that other programs disturb all variants equally."""
     few: list[float] = []
     many: list[float] = []
     hello: list[float] = []
@@ -69,7 +70,7 @@ async def measure(testbed: Testbed, _options: Options) -> list[Figure]:
             f"PostgreSQL transactions during {COUNTED_POLLS:,} polls, minus those of an idle server",
             max(0.0, polled - idle),
             "",
-            # Each loop of the server may run once more in one of the two periods than in the other.
+            # In one of the two periods, each loop of the server can run once more than in the other period.
             Target("figure", "at most", 5),
             note=f"{polled} in {WINDOW_SECONDS:.0f} s with polls, {idle} in {WINDOW_SECONDS:.0f} s without polls",
         ),
@@ -82,8 +83,9 @@ async def _polls_per_second(address: Address, path: str) -> float:
 
 
 async def _set_mitras(testbed: Testbed, count: int) -> None:
-    """Make this number of mitras reachable for the next hour. They exist only in Valkey, because the poll reads only
-    Valkey.
+    """Make this number of mitras reachable for the next hour.
+
+    Write these mitras only to Valkey, because the poll reads only Valkey.
     """
     until = (time.time() + 3600) * 1000
     async with testbed.valkey() as client:
@@ -97,7 +99,7 @@ async def _set_mitras(testbed: Testbed, count: int) -> None:
 
 
 async def _transactions(database: Database, address: Address) -> tuple[int, int]:
-    """Count the transactions in a period without polls, and in a period that begins with COUNTED_POLLS polls."""
+    """Count the transactions in two periods: one without polls, and one that begins with COUNTED_POLLS polls."""
     http = Http(address, 8)
     async with database.connect() as connection:
 

@@ -1,6 +1,4 @@
-"""Measures a blast (2b.2) to 1,000 connected mitras, from the confirmation's commit until the last socket gets a
-card.
-"""
+"""Measures the time of a blast (2b.2), from the confirmation's commit until the last of 1,000 sockets gets a card."""
 
 import asyncio
 import json
@@ -41,7 +39,7 @@ class Cards:
         self.changed.set()
 
     async def until_all(self, what: str) -> None:
-        """Wait until every mitra has received the card (`offered`) or the card's end (`closed`)."""
+        """Wait until every mitra has received the card (`offered`) or the event that closes the card (`closed`)."""
         async with asyncio.timeout(_CARDS_TIMEOUT_SECONDS):
             while (len(self.offered) if what == "offered" else self.closed) < MITRAS:
                 self.changed.clear()

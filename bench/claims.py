@@ -1,4 +1,4 @@
-"""A claim: a name, and the function that measures the claim on the testbed."""
+"""A claim has a name, and a function that measures the claim on the testbed."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from bench.harness.testbed import Testbed
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The options of the command."""
+    """The options of `python -m bench`."""
 
     rows: int
 

@@ -1,7 +1,7 @@
 """Measures how late deadlines take effect. Real workers fire 500 deadlines per second. One worker is killed.
 
-There are three kinds in equal parts: unpaid payments that expire, blasts whose time to answer ends, and sessions
-whose time is over. The lateness is the time of the status change minus the due time, both by the database's clock.
+One third of the deadlines expire payments, one third end blasts, and one third end sessions. The lateness is the time
+of the status change minus the due time. The database's clock gives both times.
 """
 
 import asyncio
@@ -16,10 +16,10 @@ from bench.harness.testbed import Connection, Database, Testbed
 PER_SECOND: Final = 500
 SECONDS: Final = 20
 WORKERS: Final = 2
-# The number of mitras whom each blast has asked. None of these mitras has answered.
+# The number of mitras that each blast has asked. None of the asked mitras has answered.
 MITRAS_PER_BLAST: Final = 3
 KILL_AFTER_SECONDS: Final = 8.0
-# The time to write the rows and start the workers, before the first deadline is due.
+# Before the first due time, the run needs this time to write the rows and start the workers.
 LEAD_SECONDS: Final = 20
 _LAST_TIMEOUT_SECONDS: Final = 30
 _THIRD: Final = PER_SECOND * SECONDS // 3
@@ -62,7 +62,8 @@ LEFT JOIN pairings ON pairings.id = entity_id AND entity = 'pairing'
 LEFT JOIN sessions ON sessions.id = entity_id AND entity = 'session'
 WHERE new_status = 'expired' OR (entity = 'pairing' AND new_status = 'failed') OR new_status = 'ended'
 """
-# An approved extension arms a later deadline for the new end of its session. The figures leave out that deadline.
+# An approved extension arms a later deadline for the new end of its session. The figures leave out the deadline for the
+# new end.
 _SOME_ARE_DUE: Final = (
     "SELECT EXISTS (SELECT 1 FROM deadlines WHERE parked_at IS NULL AND due_at <= curhat_now())"
 )
@@ -114,7 +115,8 @@ async def measure(testbed: Testbed, _options: Options) -> list[Figure]:
 async def _prepare(connection: Connection) -> None:
     """Insert the rows of customers and mitras. No deadline is due yet.
 
-    The customers form three equal groups. The second group is searching, and the third group is chatting.
+    The customers form three equal groups. The customers of the second group are searching, and the customers of the
+    third group are chatting.
     """
     await people.prepare(connection)
     await people.customers(connection, 0, 3 * _THIRD)
@@ -125,7 +127,7 @@ async def _prepare(connection: Connection) -> None:
 
 
 async def _arm(connection: Connection) -> float:
-    """Set the due times, and return the first due time, which is LEAD_SECONDS from now."""
+    """Set the due times. Returns the first due time. The first due time is LEAD_SECONDS from now."""
     first_due = await connection.fetchval(
         "SELECT curhat_now() + make_interval(secs => $1)", float(LEAD_SECONDS)
     )
@@ -138,7 +140,7 @@ async def _arm(connection: Connection) -> float:
 
 
 async def until_none_is_due(database: Database, last_due: float) -> None:
-    """Wait until every due deadline has fired, but at most _LAST_TIMEOUT_SECONDS after the last due time."""
+    """Wait until every due deadline has fired. Stop waiting _LAST_TIMEOUT_SECONDS after the last due time."""
     await asyncio.sleep(max(0.0, last_due - time.time()))
     async with database.connect() as connection:
         while time.time() < last_due + _LAST_TIMEOUT_SECONDS and await connection.fetchval(_SOME_ARE_DUE):

@@ -1,7 +1,7 @@
-"""Measures that an accept, a message and a page are as fast in a database full of old rows as in a small one.
+"""Measures whether an accept, a message and a page are as fast with many old rows as in a small database.
 
-The run uses two databases in one PostgreSQL, each with its own server. One database has only the measured people. The
-other database also has years of old rows. The rounds alternate between both databases.
+The run uses two databases in one PostgreSQL, each with its own server. The first database has only the measured people.
+The second database also has years of old rows. The rounds alternate between both databases.
 """
 
 from typing import Final
@@ -18,25 +18,26 @@ CONCURRENCY: Final = 8
 ACCEPTS: Final = 500
 MESSAGES: Final = 1_000
 PAGES: Final = 1_500
-# So many that no customer exceeds the limit of 60 messages in a minute.
+# With this number of chats, no customer exceeds the limit of 60 messages per minute.
 CHATS: Final = 1_000
-# The people whose pages the run reads. Their history is longer than one page of chats and one page of messages.
+# The run reads the pages of these people. The history of these people is longer than one page of chats and one page of
+# messages.
 READERS: Final = 50
 CHATS_PER_READER: Final = 60
 MESSAGES_PER_CHAT: Final = 60
 
-# The ratios between the kinds of old rows. For example, 10 million messages belong to half a million chats.
+# With these constants, 10 million old messages belong to half a million old chats.
 _OLD_MESSAGES_PER_CHAT: Final = 20
 _OLD_REQUESTS_PER_CHAT: Final = 5
 _OLD_CHATS_PER_CUSTOMER: Final = 10
 _OLD_CHATS_PER_MITRA: Final = 500
-# The old rows are numbered from here. The people whose requests are timed have lower numbers.
+# The old rows are numbered from this number upwards, and the measured people have lower numbers than the old rows.
 _FIRST_OLD: Final = 100_000_000
-# The readers are numbered from here. The people who accept and chat have lower numbers.
+# The readers are numbered from this number upwards, and the people who accept or chat have lower numbers than readers.
 _FIRST_READER: Final = 500_000
 
 # $1: first customer. $2: first mitra. $3: first chat. $4: customers. $5: mitras. $6: chats. $7: messages per chat.
-# $8: requests per chat. Chat n is between customer n mod $4 and mitra n mod $5, and has ended.
+# $8: requests per chat. Chat n has ended. The members of chat n are customer n mod $4 and mitra n mod $5.
 _CHATS: Final = (
     """
     INSERT INTO payments (id, customer_id, purpose, status, offer_id, duration_minutes, amount_rp, is_trial,
@@ -86,7 +87,8 @@ _CHATS: Final = (
     FROM old, generate_series(0, $7 - 1) AS place
     """,
 )
-# Not every statement uses every parameter. This condition names all parameters, so that PostgreSQL knows their types.
+# Some statements use only some of the parameters. This condition names all parameters, so that PostgreSQL knows the
+# type of each parameter.
 _OLD_CHATS: Final = """
 WITH old AS (
     SELECT n, curhat_now() - interval '1 year' + n * interval '1 second' AS at
@@ -97,7 +99,7 @@ WITH old AS (
 
 
 async def measure(testbed: Testbed, options: Options) -> list[Figure]:
-    """Run each load on both databases in turn, round by round."""
+    """Run each load in rounds that alternate between both databases."""
     async with testbed.database() as small, testbed.database() as large:
         for database, rows in ((small, 0), (large, options.rows)):
             async with database.connect() as connection:
@@ -199,7 +201,10 @@ _LOADS: Final = {
 
 
 async def _measured_people(connection: Connection) -> None:
-    """Insert the rows of the people who accept, the people who chat, and the people who read their history."""
+    """Insert the rows of three groups of people.
+
+    One group accepts requests, one group chats, and one group reads its history.
+    """
     await people.prepare(connection)
     await people.customers(connection, 0, _SEARCHES + CHATS)
     await people.mitras(connection, 0, _SEARCHES + CHATS)
@@ -225,8 +230,8 @@ async def _old_rows(connection: Connection, messages: int) -> None:
 async def _chats(
     connection: Connection, first: int, customers: int, mitras: int, chats: int, *, messages: int
 ) -> None:
-    # Disable triggers and foreign keys, which would check each of millions of rows. The statements write only valid
-    # rows.
+    # Disable triggers and foreign keys, because checks of millions of rows would take too long. The statements write
+    # only valid rows.
     await connection.execute("SET session_replication_role = replica")
     for statement in _CHATS:
         await connection.execute(

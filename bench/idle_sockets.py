@@ -1,4 +1,4 @@
-"""Measures the memory per idle socket: how much a server process grows when 2,000 signed-in people connect."""
+"""Measures the memory per idle socket. The measurement is the growth of a server process when 2,000 people connect."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -12,9 +12,9 @@ from bench.harness.sockets import WebSocket
 from bench.harness.testbed import Process, Testbed
 
 SOCKETS: Final = 2_000
-# Open and close these sockets first, so that the measurement leaves out memory that a process allocates only once.
+# Open and close these sockets first, so that the process has already allocated its one-time memory.
 WARM_UP_SOCKETS: Final = 300
-# Long enough for one ping to each customer and several pings to each mitra.
+# In this time, the server sends one ping to each customer and several pings to each mitra.
 SETTLE_SECONDS: Final = 17.0
 
 
@@ -24,7 +24,7 @@ class _Held(Protocol):
 
 
 async def measure(testbed: Testbed, _options: Options) -> list[Figure]:
-    """Measure the sockets of customers, then of additional mitras, then of the bare peer."""
+    """Measure the sockets of customers, then the sockets of additional mitras, then the sockets of the bare peer."""
     async with testbed.database() as database:
         async with database.connect() as connection:
             await people.prepare(connection)

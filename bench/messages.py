@@ -1,12 +1,13 @@
 """Measures how late chat messages arrive over two server processes, and the highest rate without late messages.
 
-500 chats are busy. The customers' sockets are at one process, the mitras' sockets are at another process, and both
-sides write. The generator sends messages at fixed times, even if earlier messages have not arrived. The delay counts
-from the planned send time. So a stalled server cannot hide the delay by making the generator wait.
+The load consists of 500 busy chats. The customers' sockets are at one process, the mitras' sockets are at another
+process, and both sides write. The generator sends messages at fixed times, even if earlier messages have not arrived.
+The delay counts from the planned send time. So the figures include the time for which a server stalls, because the
+generator does not wait for the server.
 
-The peer is Socket.IO with its Redis adapter. Two Node processes of the peer use the same PostgreSQL and Valkey. They
-store each message, and deliver each message to both sides. (Our server also numbers each message in both sides'
-streams, so that a client can resume.)
+The peer is Socket.IO with its Redis adapter. Two Node processes of the peer use our PostgreSQL and our Valkey. The Node
+processes store each message and deliver the message to both sides. Our server also numbers each message in the streams
+of both sides, so that a client can resume.
 """
 
 import asyncio
@@ -27,24 +28,26 @@ from bench.claims import Options
 from bench.harness import people
 from bench.harness.clients import Client, gather_in_batches
 from bench.harness.report import Figure, Peer, Target, percentile
-from bench.harness.sockets import Address, Closed, Http, WebSocket
+from bench.harness.sockets import Address, Closed, WebSocket
 from bench.harness.testbed import Database, Process, Testbed
 
 CHATS: Final = 500
-# Each run uses the next group of CHATS chats. Otherwise, a person would exceed the limit of 60 messages in a minute.
+# Each run uses the next group of CHATS chats. If two runs used the same chats, a person would exceed the limit of 60
+# messages per minute.
 GROUPS: Final = 3
 RATE: Final = 500
 RATE_SECONDS: Final = 8
 STEP_SECONDS: Final = 4
-# The rate grows by STEP_FACTOR until a run fails. Then a bisection of BISECTIONS steps finds the highest rate.
+# The rate grows by STEP_FACTOR until a run fails. After the first failed run, a bisection of BISECTIONS steps finds the
+# highest rate.
 STEP_FACTOR: Final = 1.4
 BISECTIONS: Final = 2
 MAX_P99_SECONDS: Final = 0.1
 MIN_RATE: Final = 50
 MAX_RATE: Final = 20_000
-# The wait after the last message was sent. A message that has not arrived by then counts as lost.
+# The time to wait for messages after the generator has sent the last message. A message that arrives after this time
+# counts as lost.
 ARRIVAL_TIMEOUT_SECONDS: Final = 5.0
-HTTP_CONNECTIONS: Final = 250
 _TEXT: Final = "Terima kasih sudah mau mendengarkan, hari ini berat sekali rasanya."
 _PEER_FOLDER: Final = Path(__file__).parent / "peers" / "socketio"
 _CACHE: Final = Path(".cache/bench/socketio")
@@ -65,25 +68,27 @@ CREATE INDEX IF NOT EXISTS peer_messages_by_session ON peer_messages (session_id
 
 
 class Sides(Protocol):
-    """Both sides of all chats, connected. Each time a reader gets a message, `on_shown` is called with the message's
-    number.
+    """The connected clients of the customers and mitras of all chats.
+
+    `on_shown` is called with the number of each message that a reader gets.
     """
 
     on_shown: Callable[[int], None]
     run: int  # The number of the current run.
 
     def send(self, number: int, chat: int, role: str) -> None:
-        """Send message `number` in `chat` as `role`. Errors appear later in `error_summary`."""
+        """Send message `number` in `chat` as `role`. `error_summary` reports errors later."""
 
     def error_summary(self) -> str | None:
-        """Describe the errors since `on_shown` was set: refused messages and closed sockets. Returns None if there
-        were no errors.
+        """Describe the messages that were refused, and the sockets that were closed, since `on_shown` was set.
+
+        Returns None if no error occurred.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The result of sending at one rate."""
+    """The result of a run at one rate."""
 
     rate: float
     late: list[float]
@@ -93,14 +98,17 @@ class Run:
 
     @property
     def holds(self) -> bool:
-        """Whether every message arrived in time."""
+        """Return whether every message arrived in time."""
         return (
             self.lost == 0 and self.error_summary is None and percentile(self.late, 0.99) <= MAX_P99_SECONDS
         )
 
 
 async def measure(testbed: Testbed, _options: Options) -> list[Figure]:
-    """Measure our server, then the peer. Send to each first at the promised rate and then at rising rates."""
+    """Measure our server, and then the peer.
+
+    Send to each server first at the promised rate and then at rising rates.
+    """
     async with testbed.database() as database:
         async with database.connect() as connection:
             await people.prepare(connection)
@@ -143,7 +151,7 @@ async def measure(testbed: Testbed, _options: Options) -> list[Figure]:
 
 
 async def _runs(database: Database, sides: Sides) -> tuple[Run, Run]:
-    """Return the run at the promised rate, and the run at the highest rate that holds."""
+    """Return the run at the promised rate, and the run at the highest rate without a late message."""
     await _run(sides, RATE / 2, 3)
     await database.settle()
     promised = await _run(sides, RATE, RATE_SECONDS)
@@ -199,19 +207,20 @@ async def _run(sides: Sides, rate: float, seconds: float) -> Run:
 
 
 def _number_in(frame: bytes) -> int:
-    """Return the number in the client_message_id. Decoding the whole frame would be much more expensive."""
+    """Return the message number in the client_message_id. Decoding the whole frame would take much longer."""
     begin = frame.index(b'"client_message_id":"') + 21
     return int(frame[frame.index(b"-", begin) + 1 : frame.index(b'"', begin)])
 
 
 class _Open(Protocol):
     def is_open(self) -> bool:
-        """Whether the connection is open."""
+        """Return whether the connection is open."""
 
 
 class _Counted:
-    """The base class of our sides and the peer's sides. Each run has its own message ids. So a message that arrives
-    late from an earlier run is ignored.
+    """The base class for the clients of our server and of the peer.
+
+    Each run has its own message ids. So the run ignores a late message of an earlier run.
     """
 
     def __init__(self) -> None:
@@ -230,8 +239,9 @@ class _Counted:
         self.errors.clear()
 
     def event(self, to_role: str, frame: bytes) -> None:
-        """Handle a message.created at a socket. Count the message at the reader's socket. Ignore it at the sender's
-        socket.
+        """Handle a message.created at a socket.
+
+        Count the message at the reader's socket. Ignore the message at the sender's socket.
         """
         written_by_other = b'"sender":"customer"' if to_role == "mitra" else b'"sender":"mitra"'
         if written_by_other in frame and b'"client_message_id":"%d-' % self.run in frame:
@@ -247,59 +257,47 @@ class _Counted:
 
 
 class _OurSides(_Counted):
-    def __init__(self, servers: dict[str, Address]) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._http = {role: Http(address, HTTP_CONNECTIONS) for role, address in servers.items()}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.clients: list[Client] = []
+        self.clients: dict[tuple[int, str], Client] = {}
 
     def send(self, number: int, chat: int, role: str) -> None:
-        body = f'{{"client_message_id":"{self.run}-{number}","text":"{_TEXT}"}}'
-        area = "client" if role == "customer" else "mitra"
-        raw = (
-            f"POST /api/{area}/sessions/{people.identifier(people.SESSION, chat)}/messages HTTP/1.1\r\n"
-            f"Host: bench\r\nAuthorization: Bearer {people.token(role, chat)}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+        session_id = people.identifier(people.SESSION, chat)
+        self.clients[chat, role].send(
+            f'{{"op":"send","session_id":"{session_id}",'
+            f'"client_message_id":"{self.run}-{number}","text":"{_TEXT}"}}'.encode()
         )
-        task = asyncio.create_task(self._post(self._http[role], raw.encode()))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _post(self, http: Http, raw: bytes) -> None:
-        try:
-            status, body = await http.send(raw)
-        except Closed as error:
-            self.errors.append(str(error))
-            return
-        if status not in (200, 201):
-            self.errors.append(f"{status} {body.decode()}")
 
     def open_sockets(self) -> Iterable["_Open"]:
-        return self.clients
+        return self.clients.values()
+
+    async def connect(self, address: Address, chat: int, role: str) -> None:
+        client = await Client.connect(address, role, chat, partial(self.event, role))
+        client.on_refusal = lambda frame: self.errors.append(frame.decode())
+        self.clients[chat, role] = client
 
     def close(self) -> None:
-        for client in self.clients:
+        for client in self.clients.values():
             client.abort()
-        for http in self._http.values():
-            http.close()
 
 
 @asynccontextmanager
 async def _our_sides(testbed: Testbed, database: Database) -> AsyncIterator[_OurSides]:
     async with testbed.server(database) as first, testbed.server(database) as second:
         servers = {"customer": first.address, "mitra": second.address}
-        sides = _OurSides(servers)
-        sides.clients = await gather_in_batches(
-            Client.connect(servers[role], role, chat, partial(sides.event, role))
-            for chat in range(CHATS * GROUPS)
-            for role in _ROLES
+        sides = _OurSides()
+        await gather_in_batches(
+            sides.connect(servers[role], chat, role) for chat in range(CHATS * GROUPS) for role in _ROLES
         )
         yield sides
         sides.close()
 
 
 class _PeerSides(_Counted):
-    """Socket.IO clients: Engine.IO 4 over a WebSocket. A packet begins with its type, one or two digits."""
+    """Clients of Socket.IO. The clients of Socket.IO speak Engine.IO 4 over a WebSocket.
+
+    A packet begins with its type, which is a number of one or two digits.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -368,7 +366,10 @@ async def _peer_server(testbed: Testbed, database: Database) -> AsyncIterator[Pr
 
 
 async def _install_peer() -> str | None:
-    """Install the peer's packages outside the repository. Returns None, or the reason if the installation failed."""
+    """Install the peer's packages into a folder outside the repository.
+
+    Returns the reason if the installation failed, and otherwise None.
+    """
     if not (shutil.which("node") and shutil.which("npm")):
         return "Socket.IO was not run: node and npm are not installed"
     _CACHE.mkdir(parents=True, exist_ok=True)

@@ -1,10 +1,10 @@
-"""Measures how much push slows pairing and chat, and how fast a blast reaches 1,000 mitras who are not connected.
+"""Measures how much push slows pairing and chat, and how fast a blast reaches 1,000 disconnected mitras.
 
-Triggers arm a deadline for each reason to push (migrations/…_push.sql). The run measures the time of these triggers
-in a blast to 1,000 mitras, an accept, and a batch of 100 messages. The run alternates between our database and a
-database without these triggers. Each step runs in a transaction that is rolled back. The run measures the most
-expensive case: every person has a subscription, and each message is the first of its chat. In a busy chat, one
-deadline serves all messages until the deadline is due.
+Triggers arm a deadline for each event that needs a push (migrations/…_push.sql). The run measures the time of the push
+triggers in a blast to 1,000 mitras, an accept, and a batch of 100 messages. The run alternates between our database and
+a database without the push triggers. Each step runs in a transaction that is rolled back. The run measures the most
+expensive case. Every person has a subscription, and each message is the first of its chat. In a busy chat, all messages
+share one deadline until the deadline is due.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ Step = Callable[[Connection], Awaitable[object]]
 
 
 async def measure(testbed: Testbed, _options: Options) -> list[Figure]:
-    """Measure the time of the triggers, then the time of 1,000 pushes."""
+    """Measure the time of the triggers, and then the time of 1,000 pushes."""
     async with testbed.database() as with_push, testbed.database() as without_push:
         for database in (with_push, without_push):
             async with database.connect() as connection:
@@ -77,7 +77,10 @@ def _figure(what: str, seconds: tuple[float, float], limit: float) -> Figure:
 
 
 async def _prepare(connection: Connection, endpoint: str) -> None:
-    """Insert mitras 0 … 999 and the customers: customer 0 has paid, customers 1 … 100 chat, customer 101 searches."""
+    """Insert mitras 0 … 999 and customers 0 … 101.
+
+    Customer 0 has paid, customers 1 … 100 chat, and customer 101 searches.
+    """
     await people.prepare(connection)
     await people.customers(connection, 0, BATCH + 2)
     await people.mitras(connection, 0, MITRAS)
@@ -96,7 +99,7 @@ async def _prepare(connection: Connection, endpoint: str) -> None:
 
 
 async def _compare(ours: Connection, plain: Connection, step: Step) -> tuple[float, float]:
-    """Run a step on both databases in turn. Returns the median seconds per database, without the warm-up rounds."""
+    """Run a step alternately on both databases. Returns the median seconds per database, without the warm-up rounds."""
     taken: dict[Connection, list[float]] = {ours: [], plain: []}
     for round_number in range(ROUNDS + 5):
         for connection in (ours, plain):
@@ -144,6 +147,7 @@ async def _messages(connection: Connection) -> None:
         user_ids=[people.identifier(people.MITRA, number) for number in numbers],
         client_message_ids=[str(uuid4()) for _ in numbers],
         texts=["halo"] * BATCH,
+        lock_timeout="100ms",
     )
     assert sum(row.id is not None for row in rows) == BATCH
 
@@ -152,7 +156,7 @@ async def _messages(connection: Connection) -> None:
 
 
 class _PushService:
-    """A push service that accepts every message and keeps the time at which each message arrived."""
+    """A push service that accepts every message and records the arrival time of each message."""
 
     def __init__(self) -> None:
         self.at: list[float] = []

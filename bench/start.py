@@ -1,4 +1,4 @@
-"""Measures the start of a server: the time from the command to the first answer with status 200."""
+"""Measures the time from the start command of a server to the first answer with status 200."""
 
 import time
 from typing import Final

@@ -1,10 +1,9 @@
-"""Measures how late the answer times of targeted requests and extensions end.
+"""Measures how late the time limits of targeted requests and extensions take effect.
 
-Workers fire 500 deadlines per second, and one worker is killed meanwhile. Five kinds of deadline alternate, 100 of
-each per second: unpaid payments, blasts, targeted requests without an answer, extensions without an answer, and
-sessions whose time is over. Half of the extensions are approved by default. Each approved extension is charged at the
-gateway, and its session gets a new end. The other half of the extensions is rejected by default. The mitras of all
-extensions stay connected.
+Workers fire 500 deadlines per second. The run kills one worker during the measurement. The deadlines belong to
+payments, blasts, targeted requests, extensions and sessions. The workers fire 100 deadlines of each kind per second.
+Half of the extensions are approved by default. Each approved extension is charged at the gateway, and its session gets
+a new end. The remaining half of the extensions is rejected by default. The mitras of all extensions stay connected.
 """
 
 import asyncio
@@ -30,7 +29,7 @@ _GROUPS: Final = 300
 _HEARTBEAT_SECONDS: Final = 5
 _EXTENSION_OFFER: Final = 2
 
-# $1: the first due time. $2: the number of deadlines of each kind. The rows of kind i are numbered from i times $2.
+# $1: the first due time. $2: the number of deadlines of each kind. The row numbers of kind i start at i times $2.
 _DUE: Final = (
     f"$1::timestamptz + make_interval(secs => (number * {len(KINDS)} + {{index}}) / {PER_SECOND}::float8)"
 )
@@ -52,7 +51,7 @@ WITH due AS (
 )
 UPDATE deadlines SET due_at = due.deadline_at FROM due WHERE kind = 'pairing_window' AND entity_id = due.id
 """
-# Each of these customers has chosen another mitra.
+# Each customer of a targeted request has chosen a different mitra.
 _TARGETED: Final = f"""
 WITH paid AS (
     INSERT INTO payments (id, customer_id, purpose, status, offer_id, duration_minutes, amount_rp, is_trial,
@@ -109,7 +108,7 @@ _OFFER: Final = f"""
 INSERT INTO offers (id, purpose, duration_minutes, price_rp, is_trial)
 VALUES (bench_id(7, {_EXTENSION_OFFER}), 'extension', 15, 10000, false)
 """
-# The time of the status change minus the due time, both by the database's clock.
+# The lateness is the time of the status change minus the due time. The database's clock gives both times.
 _LATE: Final = """
 SELECT 'payment' AS kind, changed_at - expires_at AS late
 FROM status_changes JOIN payments ON payments.id = entity_id WHERE entity = 'payment' AND new_status = 'expired'
@@ -171,7 +170,7 @@ async def measure(testbed: Testbed, _options: Options) -> list[Figure]:
 
 @contextlib.asynccontextmanager
 async def _connected(testbed: Testbed) -> AsyncIterator[None]:
-    """Until the end of the block, report to Presence that the mitras of the extensions are connected."""
+    """Until the end of the block, keep the mitras of the extensions connected in Presence."""
     mitras = [people.identifier(people.MITRA, number) for number in range(3 * EACH, 4 * EACH)]
     async with testbed.valkey() as client:
         store = PresenceStore(client)
@@ -196,8 +195,9 @@ async def _connected(testbed: Testbed) -> AsyncIterator[None]:
 
 
 async def _prepare(connection: Connection) -> None:
-    """Insert the rows of customers and mitras. Each kind of deadline has a fifth of the customers, in the order of
-    KINDS. No deadline is due yet.
+    """Insert the rows of customers and mitras.
+
+    One fifth of the customers belongs to each kind of deadline, in the order of KINDS. No deadline is due yet.
     """
     await people.prepare(connection)
     await connection.execute(_OFFER)
@@ -209,7 +209,7 @@ async def _prepare(connection: Connection) -> None:
 
 
 async def _arm(connection: Connection) -> float:
-    """Set the due times, and return the first due time, which is LEAD_SECONDS from now."""
+    """Set the due times. Returns the first due time. The first due time is LEAD_SECONDS from now."""
     first_due = await connection.fetchval(
         "SELECT curhat_now() + make_interval(secs => $1)", float(LEAD_SECONDS)
     )

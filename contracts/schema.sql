@@ -800,6 +800,32 @@ CREATE VIEW undelivered_charges AS
                   WHERE (extensions.payment_id = payments.id)) paid_for
           WHERE (paid_for.end_reason = ANY (ARRAY['mitra_ended'::text, 'mitra_suspended'::text]))))))));
 
+CREATE FUNCTION append_events(roles text[], user_ids uuid[], types text[], data text[]) RETURNS TABLE(seq bigint, at timestamp with time zone)
+    LANGUAGE sql
+    AS $$
+WITH given_events AS MATERIALIZED (
+    SELECT event.role, event.user_id, event.type, event.data, event.position,
+        row_number() OVER (PARTITION BY event.role, event.user_id ORDER BY event.position DESC) - 1 AS followed_by
+    FROM unnest(roles, user_ids, types, data) WITH ORDINALITY AS event (role, user_id, type, data, position)
+), advance_heads AS (
+    INSERT INTO streams (role, user_id, head)
+    SELECT given.role, given.user_id, count(*) FROM given_events AS given
+    GROUP BY given.role, given.user_id ORDER BY given.role, given.user_id
+    ON CONFLICT (role, user_id) DO UPDATE SET head = streams.head + excluded.head
+    RETURNING streams.role, streams.user_id, streams.head
+), numbered_events AS MATERIALIZED (
+    SELECT given.position, role, user_id, given.type, given.data, advanced.head - given.followed_by AS seq,
+        curhat_now() AS at
+    FROM given_events AS given
+    JOIN advance_heads AS advanced USING (role, user_id)
+), store_events AS (
+    INSERT INTO stream_events (role, user_id, seq, type, data, at)
+    SELECT numbered.role, numbered.user_id, numbered.seq, numbered.type, numbered.data, numbered.at
+    FROM numbered_events AS numbered
+)
+SELECT numbered.seq, numbered.at FROM numbered_events AS numbered ORDER BY numbered.position
+$$;
+
 CREATE FUNCTION arm_push(push_kind text, entity_ids uuid[], due timestamp with time zone, latest timestamp with time zone) RETURNS void
     LANGUAGE plpgsql
     AS $$
@@ -819,8 +845,8 @@ CREATE FUNCTION charge_decided_once() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
 BEGIN
-    -- A refund that no second operator has approved has no effect yet. So a case may open again, and then take such a
-    -- decision back.
+    -- A decision whose refund still waits for a second operator's approval has no effect yet. Before this approval, the
+    -- case can open again and withdraw the decision.
     IF NEW.decided_round IS NULL AND EXISTS (
         SELECT 1 FROM review_cases
         WHERE payment_id = NEW.payment_id AND round = OLD.decided_round AND needs_approval AND approved_by IS NULL

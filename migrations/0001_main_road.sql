@@ -1,25 +1,26 @@
--- The first schema: accounts, configuration, offers, payments, pairing, sessions, realtime, deadlines, audit.
+-- This file creates the schema for accounts, configuration, offers, payments, pairing, sessions, realtime, deadlines
+-- and the audit.
 --
--- PostgreSQL itself enforces these rules, with constraints, unique indexes and triggers ("one" means "at most one"):
---   per phone number: one person;
---   per customer: one open journey, one running session, one trial session ever;
---   per payment: one undecided charge attempt, one approved charge, one session, one review case;
---   per payment: one pairing of each kind, one open pairing, one matched pairing;
---   per charge: one refund;
---   per kind, entity and generation: one deadline;
---   no pairing without a confirmed payment (pairings_paid_first);
---   no session in which one person is both customer and mitra (sessions_not_with_oneself);
---   no active session beyond a mitra's capacity;
---   no status change outside the table of allowed transitions;
---   no update and no deletion of audit entries or status history.
+-- PostgreSQL itself enforces the rules below with constraints, unique indexes and triggers.
+--   A phone number belongs to at most one person.
+--   A customer has at most one open journey, one running session and one trial session ever.
+--   A payment has at most one undecided charge attempt, one approved charge, one session and one review case.
+--   A payment has at most one pairing of each kind, one open pairing and one matched pairing.
+--   A charge has at most one refund.
+--   An entity has at most one deadline of each kind and generation.
+--   Each pairing needs a confirmed payment (pairings_paid_first).
+--   The customer and the mitra of a session are two different people (sessions_not_with_oneself).
+--   A mitra at capacity gets no further session.
+--   A status changes only by an allowed transition.
+--   Rows of the audit and of the status history are never updated or deleted.
 --
--- The code locks rows with FOR NO KEY UPDATE, so that foreign key checks never wait for a business transaction. Every
--- transaction takes its locks in the same order, so that transactions cannot deadlock. The order is: payment,
+-- The code locks rows with FOR NO KEY UPDATE, so that foreign key checks never wait for a business transaction. All
+-- transactions take their locks in one order, so that transactions cannot deadlock. The lock order is: payment,
 -- pairing, session, mitra, requests by id, extension and its payment, streams by (role, user id).
 
--- This function is the only clock. Every statement that compares a time with a deadline calls this function. Tests
--- replace its body with a body that returns a virtual time. The body below reads no setting, so nobody can change the
--- time in production.
+-- curhat_now() is the only clock of the service. Every statement that compares a time with a deadline calls
+-- curhat_now(). Tests replace the body of curhat_now() with a body that returns a virtual time. The body below reads no
+-- setting, so no setting can change the time in production.
 CREATE FUNCTION curhat_now() RETURNS timestamptz
     LANGUAGE sql VOLATILE PARALLEL SAFE
     RETURN clock_timestamp();
@@ -47,13 +48,13 @@ CREATE TABLE mitras (
     id uuid PRIMARY KEY REFERENCES people (id),
     display_name text NOT NULL CHECK (char_length(display_name) BETWEEN 1 AND 40),
     max_customers integer NOT NULL CHECK (max_customers BETWEEN 1 AND 20),
-    -- The mitra's toggle. True if the mitra wants requests. Only Valkey knows whether the mitra is connected.
+    -- The mitra's toggle is true if the mitra wants requests. Only Valkey knows whether the mitra is connected.
     online boolean NOT NULL DEFAULT false,
     suspended_at timestamptz,
     active_sessions integer NOT NULL DEFAULT 0 CHECK (active_sessions >= 0),
     last_seen_at timestamptz,
-    -- Increases with every change of a column on which availability depends. Valkey ignores a state with an older
-    -- version.
+    -- The version increases when a column that determines availability changes. Valkey ignores a state whose version is
+    -- older than the version in Valkey.
     availability_version bigint NOT NULL DEFAULT 1,
     created_at timestamptz NOT NULL DEFAULT curhat_now()
 );
@@ -109,9 +110,9 @@ CREATE TABLE idempotency_keys (
     role text NOT NULL,
     user_id uuid NOT NULL,
     key text NOT NULL CHECK (char_length(key) BETWEEN 1 AND 200),
-    -- Identifies the first HTTP request with this key, by its method, its path and a digest of its body.
+    -- The fingerprint identifies the first HTTP request with this key by its method, its path and a digest of its body.
     fingerprint bytea NOT NULL,
-    -- Null while the first HTTP request still runs.
+    -- The status is null while the first HTTP request with this key still runs.
     status integer,
     body text,
     created_at timestamptz NOT NULL DEFAULT curhat_now(),
@@ -119,8 +120,9 @@ CREATE TABLE idempotency_keys (
 );
 CREATE INDEX idempotency_keys_by_age ON idempotency_keys (created_at);
 
--- Configuration: exactly five rows, which operators edit -----------------------------------------------------
+-- Configuration ----------------------------------------------------------------------------------------------
 
+-- Operators edit the five rows of this table.
 CREATE TABLE configuration (
     key text PRIMARY KEY CHECK (key IN (
         'pairing_blast_timeout_seconds',
@@ -175,8 +177,8 @@ CREATE TABLE payments (
     status text NOT NULL DEFAULT 'pending' CHECK (status IN (
         'pending', 'confirming', 'confirmed', 'served', 'unserved', 'abandoned', 'expired', 'refunded')),
     offer_id uuid NOT NULL REFERENCES offers (id),
-    -- The offer's terms when the customer opened the payment. A later change of the offer does not change these
-    -- columns.
+    -- A payment keeps the terms that the offer had when the customer opened the payment. A later change of the offer
+    -- does not change the terms of the payment.
     duration_minutes integer NOT NULL,
     amount_rp integer NOT NULL CHECK (amount_rp >= 0),
     is_trial boolean NOT NULL,
@@ -196,7 +198,7 @@ CREATE INDEX payments_by_customer ON payments (customer_id, id DESC);
 CREATE INDEX payments_in_flight ON payments (id) WHERE status IN ('confirming', 'confirmed');
 
 CREATE TABLE charge_attempts (
-    -- The server sends this id to the gateway as the idempotency key of the charge.
+    -- The server sends the attempt's id to the gateway as the idempotency key of the charge.
     id uuid PRIMARY KEY DEFAULT uuidv7(),
     payment_id uuid NOT NULL REFERENCES payments (id),
     amount_rp integer NOT NULL CHECK (amount_rp > 0),
@@ -207,13 +209,13 @@ CREATE TABLE charge_attempts (
     reason text
 );
 CREATE UNIQUE INDEX charge_attempts_one_undecided ON charge_attempts (payment_id) WHERE status = 'started';
--- An attempt whose approval arrives too late gets the status 'approved_late'. Such an attempt is never the payment's
--- charge, and the worker refunds it.
+-- An attempt whose approval arrives too late gets the status 'approved_late'. An attempt with the status
+-- 'approved_late' is never the payment's charge, and the worker refunds the attempt.
 CREATE UNIQUE INDEX charge_attempts_one_charge ON charge_attempts (payment_id) WHERE status = 'approved';
 CREATE INDEX charge_attempts_by_payment ON charge_attempts (payment_id);
 
 CREATE TABLE refunds (
-    -- The server sends this id to the gateway as the idempotency key of the refund.
+    -- The server sends the refund's id to the gateway as the idempotency key of the refund.
     id uuid PRIMARY KEY DEFAULT uuidv7(),
     payment_id uuid NOT NULL REFERENCES payments (id),
     charge_attempt_id uuid NOT NULL UNIQUE REFERENCES charge_attempts (id),
@@ -281,7 +283,8 @@ CREATE TABLE sessions (
     ends_at timestamptz NOT NULL,
     ended_at timestamptz,
     end_reason text CHECK (end_reason IN ('time_up', 'customer_ended', 'mitra_ended', 'mitra_suspended')),
-    -- The mitra's reason for ending the session early. Operators may read the note. The customer never sees the note.
+    -- end_note is the mitra's reason for ending the session early. Operators can read the note, but the customer never
+    -- sees it.
     end_note text CHECK (char_length(end_note) BETWEEN 1 AND 500),
     CONSTRAINT sessions_not_with_oneself CHECK (customer_id <> mitra_id),
     CONSTRAINT sessions_ended CHECK ((status = 'ended') = (ended_at IS NOT NULL AND end_reason IS NOT NULL)),
@@ -307,7 +310,7 @@ CREATE TABLE messages (
 CREATE INDEX messages_by_session ON messages (session_id, id);
 CREATE INDEX messages_unread ON messages (session_id, sender, id) WHERE read_at IS NULL;
 
--- Failures and their review -----------------------------------------------------------------------------------
+-- Review cases ----------------------------------------------------------------------------------------------
 
 CREATE TABLE review_cases (
     id uuid PRIMARY KEY DEFAULT uuidv7(),
@@ -322,15 +325,15 @@ CREATE INDEX review_cases_open ON review_cases (opened_at) WHERE status = 'open'
 CREATE TABLE failed_pairing_events (
     id uuid PRIMARY KEY DEFAULT uuidv7(),
     payment_id uuid NOT NULL REFERENCES payments (id),
-    -- Null if the event is about the payment's expiry. Either the payment expired before its first pairing, or the
-    -- customer never answered the fallback.
+    -- pairing_id is null if the event records the expiry of the payment. Either the payment expired before its first
+    -- pairing, or the customer never answered the fallback.
     pairing_id uuid UNIQUE REFERENCES pairings (id),
     tag text NOT NULL CHECK (tag IN (
         'no_mitra_available', 'all_mitras_rejected', 'targeted_mitra_offline', 'targeted_mitra_rejected',
         'targeted_mitra_timeout', 'payment_session_expired', 'customer_cancelled')),
     kind text CHECK (kind IN ('blast', 'targeted')),
     mitra_id uuid REFERENCES mitras (id),
-    -- True if a later pairing of the same payment succeeded (3.8).
+    -- recovered is true if a later pairing of the same payment succeeded (3.8).
     recovered boolean NOT NULL DEFAULT false,
     case_id uuid REFERENCES review_cases (id),
     occurred_at timestamptz NOT NULL DEFAULT curhat_now(),
@@ -339,8 +342,9 @@ CREATE TABLE failed_pairing_events (
 CREATE INDEX failed_pairing_events_by_payment ON failed_pairing_events (payment_id);
 CREATE INDEX failed_pairing_events_by_time ON failed_pairing_events (occurred_at DESC, id DESC);
 
--- Status history, which triggers write in the statement that changes the status -----------------------------------
+-- Status history --------------------------------------------------------------------------------------------
 
+-- Triggers write the status history in the statement that changes the status.
 CREATE TABLE status_changes (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     payment_id uuid NOT NULL,
@@ -354,9 +358,9 @@ CREATE INDEX status_changes_by_payment ON status_changes (payment_id, id);
 CREATE TRIGGER status_changes_append_only BEFORE UPDATE OR DELETE ON status_changes
     FOR EACH ROW EXECUTE FUNCTION forbid_change();
 
--- The three functions below refuse a status transition that is not allowed, and write every allowed transition into
--- status_changes. Each package's states.py has the same table of transitions. A test compares the table in states.py
--- with the function.
+-- The three functions below refuse every status transition that is not allowed. The functions write every allowed
+-- transition into status_changes. Each function contains the table of transitions from its package's states.py. A test
+-- compares the function with states.py.
 CREATE FUNCTION payment_status_changed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP = 'UPDATE' AND (OLD.status, NEW.status) NOT IN (
@@ -439,8 +443,8 @@ CREATE TABLE stream_events (
     user_id uuid NOT NULL,
     seq bigint NOT NULL,
     type text NOT NULL,
-    -- The event's data as JSON. The data contains only facts that this user may see. The server sends this text
-    -- unchanged.
+    -- This column holds the event's data as JSON. The data contains only facts that the stream's user is allowed to
+    -- see. The server sends the JSON text to the client unchanged.
     data text NOT NULL,
     at timestamptz NOT NULL DEFAULT curhat_now(),
     PRIMARY KEY (role, user_id, seq)
@@ -455,7 +459,7 @@ CREATE TABLE deadlines (
     entity_id uuid NOT NULL,
     generation integer NOT NULL DEFAULT 1,
     due_at timestamptz NOT NULL,
-    -- The id of the HTTP request that armed the deadline. The worker logs this id.
+    -- request_id is the id of the HTTP request that armed the deadline. The worker logs request_id.
     request_id text,
     -- The worker retries a failed transition. If the transition fails too often, the worker parks the deadline.
     -- `curhat doctor` counts the parked deadlines.
@@ -470,7 +474,7 @@ CREATE INDEX deadlines_armed ON deadlines (due_at) WHERE parked_at IS NULL;
 
 CREATE TABLE audit_entries (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    -- 'system', 'command line', or the id of an operator.
+    -- The actor is 'system', 'command line' or the id of an operator.
     actor text NOT NULL,
     action text NOT NULL,
     subject text NOT NULL,

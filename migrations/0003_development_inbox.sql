@@ -1,6 +1,6 @@
--- In development, the server sends no text messages to phones. It stores the text messages in this table, and
--- developers read them there. The table exists in every environment. In production, no sender writes to the table and
--- no endpoint reads the table.
+-- In development, the server sends no text messages to phones. The server stores the text messages in this table
+-- instead, and developers read the messages there. The table exists in every environment. In production, no sender
+-- writes to the table and no endpoint reads the table.
 CREATE TABLE development_inbox (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     phone_number text NOT NULL,

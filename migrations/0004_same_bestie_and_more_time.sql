@@ -1,29 +1,29 @@
--- Targeted pairings ("Curhat lagi") with their fallback, and paid extensions of a session.
+-- This file adds targeted pairings ("Curhat lagi") with their fallback, and paid extensions of a session.
 --
--- PostgreSQL itself enforces these rules:
---   a payment with a chosen mitra gets no blast before the customer takes the fallback;
---   a fallback sends no request to the mitra in left_out_mitra_id;
---   a session has at most one open extension;
---   an extension gets a charge attempt only while its status is 'charging';
---   an extension becomes 'approved' only if the gateway has approved its charge;
---   an extension without an answer ends by its stored default action;
---   an extension's status changes only by an allowed transition.
+-- PostgreSQL itself enforces the rules below.
+--   A payment with a chosen mitra gets no blast before the customer takes the fallback.
+--   A fallback sends no request to the mitra in left_out_mitra_id.
+--   A session has at most one open extension.
+--   An extension gets a charge attempt only while its status is 'charging'.
+--   An extension becomes 'approved' only if the gateway has approved its charge.
+--   If the mitra does not answer in time, the default action in the extension's row decides the extension.
+--   An extension's status changes only by an allowed transition.
 --
--- The code changes an extension and its payment only while it holds the lock of the session's row. The lock order is:
--- payment with the purpose 'session', pairing, session, mitra, requests by id, extension, the extension's payment,
--- streams.
+-- The code locks the session's row before it changes an extension or the extension's payment. Transactions take their
+-- locks in this order: payment with the purpose 'session', pairing, session, mitra, requests by id, extension, the
+-- extension's payment, streams.
 --
--- Constraints on tables that already have rows are NOT VALID. PostgreSQL checks such a constraint only when a row is
--- written. So adding the constraint does not read the whole table under a lock. Existing rows have only nulls in the
--- new columns, so they satisfy the constraints.
+-- Constraints on tables that already have rows are NOT VALID. PostgreSQL checks a NOT VALID constraint only when a row
+-- is written. So PostgreSQL adds a NOT VALID constraint without reading the whole table under a lock. Existing rows
+-- satisfy the constraints, because the new columns of these rows are null.
 
--- Pairings: the offer of a fallback, and its answer ------------------------------------------------------------
+-- Fallbacks --------------------------------------------------------------------------------------------------
 
 ALTER TABLE pairings
-    -- When a targeted pairing has failed, the customer may take one blast under the same payment (3.5).
+    -- After a targeted pairing fails, the customer can take one blast without a new payment (3.5).
     ADD COLUMN fallback_status text,
     ADD COLUMN fallback_answer_by timestamptz,
-    -- The fallback does not ask this mitra, who rejected the targeted request or let it time out (3.9).
+    -- If the chosen mitra rejected the targeted request or let it time out, the fallback does not ask this mitra (3.9).
     ADD COLUMN left_out_mitra_id uuid;
 
 ALTER TABLE pairings ADD CONSTRAINT pairings_fallback_status
@@ -40,8 +40,8 @@ ALTER TABLE pairings ADD CONSTRAINT pairings_only_a_blast_leaves_out
 ALTER TABLE pairings ADD CONSTRAINT pairings_left_out_mitra_id_fkey
     FOREIGN KEY (left_out_mitra_id) REFERENCES mitras (id) NOT VALID;
 
--- The first pairing of a payment with a chosen mitra is targeted at this mitra. A blast may follow when the customer
--- has taken the fallback.
+-- If the customer chose a mitra, the first pairing of the payment is targeted at this mitra. If the customer takes the
+-- fallback, one blast can follow.
 CREATE FUNCTION pairing_of_its_payment() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     chosen uuid := (SELECT target_mitra_id FROM payments WHERE id = NEW.payment_id);
@@ -77,8 +77,8 @@ END $$;
 CREATE TRIGGER requests_of_their_pairing AFTER INSERT ON requests REFERENCING NEW TABLE AS asked
     FOR EACH STATEMENT EXECUTE FUNCTION requests_of_their_pairing();
 
--- A payment has at most one event without a pairing. This event records that the payment expired, because the
--- customer never paid or never answered the fallback.
+-- A payment has at most one event without a pairing. An event without a pairing records that the payment expired,
+-- because the customer either never paid or never answered the fallback.
 -- squawk-ignore require-concurrent-index-creation  -- a table of failures is small
 CREATE UNIQUE INDEX failed_pairing_events_one_expiry ON failed_pairing_events (payment_id) WHERE pairing_id IS NULL;
 
@@ -88,7 +88,7 @@ CREATE TABLE extensions (
     id uuid PRIMARY KEY DEFAULT uuidv7(),
     session_id uuid NOT NULL REFERENCES sessions (id),
     payment_id uuid NOT NULL CONSTRAINT extensions_one_a_payment UNIQUE REFERENCES payments (id),
-    -- The terms are fixed when the customer asks for the extension (5.7).
+    -- The terms of an extension are fixed when the customer asks for the extension (5.7).
     offer_id uuid NOT NULL REFERENCES offers (id),
     duration_minutes integer NOT NULL CHECK (duration_minutes > 0),
     price_rp integer NOT NULL CHECK (price_rp > 0),
@@ -99,9 +99,11 @@ CREATE TABLE extensions (
         'pending', 'charging', 'approved', 'rejected', 'charge_failed')),
     decided_by text CHECK (decided_by IN ('mitra', 'timeout', 'mitra_unreachable', 'session_ended')),
     decided_at timestamptz,
-    -- The gateway must approve the charge before this time. The worker refunds a later approval.
+    -- The gateway must approve the charge before charge_by. If the gateway approves the charge later, the worker
+    -- refunds the charge.
     charge_by timestamptz,
-    -- True if the mitra went offline while the extension was pending. Then nobody can approve the extension (5.6).
+    -- mitra_went_offline is true if the mitra went offline while the extension was pending. An extension with
+    -- mitra_went_offline set cannot be approved (5.6).
     mitra_went_offline boolean NOT NULL DEFAULT false,
     CONSTRAINT extensions_decided
         CHECK ((status = 'pending') = (decided_by IS NULL) AND (status = 'pending') = (decided_at IS NULL)),
@@ -116,9 +118,9 @@ CREATE TABLE extensions (
 CREATE UNIQUE INDEX extensions_one_open ON extensions (session_id) WHERE status IN ('pending', 'charging');
 CREATE INDEX extensions_by_session ON extensions (session_id, id DESC);
 
--- The session's open extension, which delays the session's end. The session stores the id for send_messages. That
--- statement locks only the session's row, and must see under this lock whether an extension is open. The index
--- extensions_one_open allows one open extension per session.
+-- open_extension_id is the session's open extension. An open extension delays the session's end. The sessions row
+-- stores the extension's id for the statement send_messages. The statement locks only the sessions row, so this row
+-- must show whether an extension is open. The index extensions_one_open allows one open extension per session.
 ALTER TABLE sessions ADD COLUMN open_extension_id uuid;
 ALTER TABLE sessions ADD CONSTRAINT sessions_open_extension_id_fkey
     FOREIGN KEY (open_extension_id) REFERENCES extensions (id) NOT VALID;
@@ -152,8 +154,8 @@ CREATE TRIGGER extensions_opened AFTER INSERT ON extensions FOR EACH ROW EXECUTE
 CREATE TRIGGER extensions_step AFTER UPDATE ON extensions FOR EACH ROW
     WHEN (OLD.status <> NEW.status) EXECUTE FUNCTION extension_status_changed();
 
--- The server charges for an extension when the mitra or the timeout approves it (5.4). So only an extension in
--- 'charging' gets a charge attempt.
+-- The server charges for an extension when the mitra or the timeout approves the extension (5.4). So only an extension
+-- in 'charging' gets a charge attempt.
 CREATE FUNCTION charge_of_an_approved_extension() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF EXISTS (SELECT 1 FROM extensions WHERE payment_id = NEW.payment_id AND status <> 'charging') THEN

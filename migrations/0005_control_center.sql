@@ -1,16 +1,19 @@
 -- squawk-ignore-file require-concurrent-index-creation, ban-drop-constraint
--- The runner applies this file in one transaction, and no table is large yet. In a process that still runs the older
--- code, the refund of a late approval fails. The worker retries the deadline until a process with the new code makes
--- the refund.
 
--- The Control Center: operators and their sign-in, decisions on review cases, the indexes of the operators'
--- lists, and an audit that the service's own database role cannot change.
+-- The migration runner applies this file in one transaction, and no table is large yet. In a process that still runs
+-- the older code, the refund of a late approval fails. Workers retry the deadline until a process with the new code
+-- makes the refund.
+
+-- This file adds the Control Center: operators and their sign-in, decisions on review cases, and the indexes of the
+-- operators' lists. This file also stops the service's own database role from changing the audit.
 --
--- PostgreSQL itself enforces these rules:
---   a decided case has a decision, a note, an operator and a time; an open case has none of these;
---   a refund is approved only if it has needs_approval, and only by an operator who did not decide the case;
---   a charge has at most one refund that has not failed;
---   no role updates, deletes or truncates rows of the audit, the status history or the configuration history.
+-- PostgreSQL itself enforces the rules below.
+--   A decided case has a decision, a note, an operator and a time.
+--   An open case has no decision, no note, no operator and no time of a decision.
+--   An operator can approve a refund only if the case has needs_approval set.
+--   The operator who approves a refund is not the operator who decided the case.
+--   A charge has at most one refund that has not failed.
+--   No role can UPDATE, DELETE or TRUNCATE the audit, the status history or the configuration history.
 
 -- Operators ---------------------------------------------------------------------------------------------------
 
@@ -18,16 +21,16 @@ CREATE TABLE operators (
     id uuid PRIMARY KEY DEFAULT uuidv7(),
     email text NOT NULL UNIQUE CHECK (email = lower(email) AND char_length(email) BETWEEN 3 AND 254),
     role text NOT NULL CHECK (role IN ('admin', 'reviewer', 'viewer')),
-    -- An argon2id hash, in argon2's encoding with its parameters and salt.
+    -- password_hash is an argon2id hash in argon2's encoding. The encoding contains the parameters and the salt.
     password_hash text NOT NULL,
-    -- The server derives the TOTP secret from this salt and from a key outside the database. Null: the operator
-    -- has no authenticator app yet.
+    -- The server derives the TOTP secret from totp_salt and from a key outside the database. The salt is null if the
+    -- operator has no authenticator app yet.
     totp_salt bytea,
-    -- The salt of a new secret. The server has shown the secret, but the operator has not yet confirmed it with a
-    -- code.
+    -- totp_new_salt is the salt of a new TOTP secret. The server has shown the new secret, but the operator has not yet
+    -- confirmed the new secret with a code.
     totp_new_salt bytea,
-    -- The time step of the last code that the operator used. The server refuses a code of this time step or of an
-    -- earlier time step, so each code works once.
+    -- totp_last_step is the time step of the last TOTP code that the operator used. The server refuses a TOTP code of
+    -- this time step or of an earlier time step, so each code works once.
     totp_last_step bigint NOT NULL DEFAULT 0,
     -- A disabled operator cannot sign in. The operator's row stays, because decisions and the audit refer to the
     -- operator.
@@ -57,8 +60,8 @@ CREATE TABLE operator_tokens (
 CREATE INDEX operator_tokens_by_operator ON operator_tokens (operator_id, id) WHERE revoked_at IS NULL;
 CREATE INDEX operator_tokens_by_end ON operator_tokens (least(expires_at, revoked_at));
 
--- Failed attempts to sign in. Each row has the digest of the e-mail address that somebody typed. Possibly no operator
--- has this address.
+-- Each row records one failed attempt to sign in. The row has the digest of the e-mail address that somebody typed.
+-- The row exists even if no operator has this address.
 CREATE TABLE operator_sign_in_tries (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     email_digest bytea NOT NULL,
@@ -67,23 +70,23 @@ CREATE TABLE operator_sign_in_tries (
 CREATE INDEX operator_sign_in_tries_by_email ON operator_sign_in_tries (email_digest, tried_at);
 CREATE INDEX operator_sign_in_tries_by_age ON operator_sign_in_tries (tried_at);
 
--- Decisions on review cases -----------------------------------------------------------------------------------
+-- Case decisions ----------------------------------------------------------------------------------------------
 
 ALTER TABLE review_cases
     ADD COLUMN decision text,
     ADD COLUMN decision_note text,
     ADD COLUMN decided_by uuid,
     ADD COLUMN decided_at timestamptz,
-    -- The amount of the refund, and whether a second operator must approve the refund.
+    -- refund_rp is the amount of the refund. The column needs_approval says whether a second operator must approve the
+    -- refund.
     ADD COLUMN refund_rp integer,
     ADD COLUMN needs_approval boolean NOT NULL DEFAULT false,
     ADD COLUMN approved_by uuid,
     ADD COLUMN approved_at timestamptz,
-    -- The tag of the payment's last failure. A trigger on failed_pairing_events writes this column.
+    -- This column holds the tag of the payment's last failure. A trigger on failed_pairing_events writes the tag.
     ADD COLUMN tag text;
 
--- The constraints are NOT VALID. No release ran before this migration, so the table has no rows that PostgreSQL would
--- have to check.
+-- The constraints can be NOT VALID, because review_cases has no rows yet. No release ran before this migration.
 ALTER TABLE review_cases
     ADD CONSTRAINT review_cases_decision CHECK (decision IN ('refund', 'no_refund')) NOT VALID,
     ADD CONSTRAINT review_cases_decision_note CHECK (char_length(decision_note) BETWEEN 1 AND 1000) NOT VALID,
@@ -124,13 +127,14 @@ CREATE TRIGGER review_cases_decided_once BEFORE UPDATE ON review_cases FOR EACH 
         IS DISTINCT FROM (NEW.status, NEW.decision, NEW.decided_by, NEW.decided_at, NEW.decision_note))
     EXECUTE FUNCTION review_case_decided_once();
 
--- After a failed refund, the same charge may have another refund. The id of the new refund is a new key for the
--- gateway.
+-- After a refund has failed, the charge can have another refund. The new refund has a new id, and so also a new
+-- idempotency key at the gateway.
 ALTER TABLE refunds DROP CONSTRAINT refunds_charge_attempt_id_key;
 CREATE UNIQUE INDEX refunds_one_a_charge ON refunds (charge_attempt_id) WHERE status <> 'failed';
 
--- Indexes for the operators' lists: one index per list, in the order of the list -----------------------------------
+-- Indexes -----------------------------------------------------------------------------------------------------
 
+-- Each list of the operators has one index in the order of the list.
 CREATE INDEX failed_pairing_events_by_case ON failed_pairing_events (case_id);
 CREATE TRIGGER failed_pairing_events_tag_the_case AFTER INSERT OR UPDATE OF case_id ON failed_pairing_events
     FOR EACH ROW WHEN (NEW.case_id IS NOT NULL) EXECUTE FUNCTION review_case_tagged();
@@ -168,6 +172,6 @@ CREATE TRIGGER configuration_changes_never_emptied BEFORE TRUNCATE ON configurat
 CREATE TRIGGER status_changes_never_emptied BEFORE TRUNCATE ON status_changes
     FOR EACH STATEMENT EXECUTE FUNCTION forbid_change();
 
--- The service connects as the role that owns the tables. On these three tables the role keeps only SELECT and
--- INSERT.
+-- The service connects as the role that owns the tables. On the three append-only tables, this role keeps only SELECT
+-- and INSERT.
 REVOKE UPDATE, DELETE, TRUNCATE ON audit_entries, configuration_changes, status_changes FROM PUBLIC, CURRENT_USER;

@@ -1,10 +1,10 @@
--- Push: the subscriptions, the reasons to push, and the outbox.
+-- This file adds push: the subscriptions, the reasons to push, and the outbox.
 --
--- There are three reasons to push: a request is offered, a session begins, or a mitra sends a message. Each reason is
--- a new or changed row, and a trigger on the row's table arms a deadline. So code that offers a request, begins a
--- session or sends a message cannot forget the push. The deadline's transition finds the users who are not connected,
--- and fills the outbox. A blast arms only one deadline for all its mitras. For a user without a subscription, the
--- cost is one index lookup.
+-- There are three reasons to push: a request is offered, a session begins, or a mitra sends a message. Each reason is a
+-- new or changed row, and a trigger on the row's table arms a deadline. So code that offers a request, begins a session
+-- or sends a message cannot forget the push. The deadline's transition finds the users who are not connected, and fills
+-- the outbox. A blast arms only one deadline for all its mitras. For a user without a subscription, a reason to push
+-- costs one index lookup.
 --
 -- The lock order is: person, subscription, mitra. The triggers on push_subscriptions lock the subscription's
 -- mitra.
@@ -13,20 +13,22 @@ CREATE TABLE push_subscriptions (
     id uuid PRIMARY KEY DEFAULT uuidv7(),
     role text NOT NULL CHECK (role IN ('customer', 'mitra')),
     user_id uuid NOT NULL REFERENCES people (id),
-    -- The access token of the sign-in that made the subscription. Revoking the token deletes the subscription.
+    -- token_digest identifies the access token of the sign-in that made the subscription. A trigger deletes the
+    -- subscription when the token is revoked.
     token_digest bytea NOT NULL REFERENCES access_tokens (digest) ON DELETE CASCADE,
-    -- The URL at which the browser's vendor accepts pushes for this browser. Anyone who knows the URL can send pushes
-    -- to the browser, so no HTTP response and no log contains the URL.
+    -- The endpoint is the URL at which the browser's vendor accepts pushes for this browser. Anyone who knows the URL
+    -- can send pushes to the browser, so no HTTP response and no log contains the URL.
     endpoint text NOT NULL CHECK (char_length(endpoint) BETWEEN 1 AND 1000),
     p256dh bytea NOT NULL CHECK (octet_length(p256dh) = 65),
     auth bytea NOT NULL CHECK (octet_length(auth) = 16),
     language text NOT NULL CHECK (language IN ('id', 'en')),
-    -- The number of pushes in a row that the worker could not deliver. At the limit, the worker sets failed_at.
+    -- This column counts the consecutive pushes that the worker could not deliver. When the count reaches the limit,
+    -- the worker sets failed_at.
     failures integer NOT NULL DEFAULT 0 CHECK (failures >= 0),
     failed_at timestamptz,
     created_at timestamptz NOT NULL DEFAULT curhat_now(),
-    -- A browser belongs to one person at a time. The keys are part of the constraint, so that somebody who
-    -- knows only the endpoint cannot take the subscription over.
+    -- A browser's subscription belongs to one person at a time. The constraint includes the keys, so that a person who
+    -- knows only the endpoint cannot take over the subscription.
     CONSTRAINT push_subscriptions_one_owner UNIQUE (endpoint, p256dh, auth)
 );
 CREATE INDEX push_subscriptions_by_person ON push_subscriptions (user_id, role);
@@ -36,21 +38,22 @@ CREATE TABLE push_messages (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     subscription_id uuid NOT NULL REFERENCES push_subscriptions (id) ON DELETE CASCADE,
     kind text NOT NULL CHECK (kind IN ('request_offered', 'matched', 'message', 'test')),
-    -- The id of the request, session or message that the push is about. A test push has no subject, so this is
-    -- a random id.
+    -- subject_id is the id of the request, session or message that the push is about. A test push has no subject, so
+    -- subject_id is a random id.
     subject_id uuid NOT NULL,
-    -- A newer push with the same topic replaces this push, at the push service and on the screen.
+    -- A newer push with the same topic replaces this push at the push service and on the screen.
     topic text NOT NULL CHECK (topic ~ '^[A-Za-z0-9_-]{1,32}$'),
     payload text NOT NULL CHECK (octet_length(payload) <= 2000),
-    -- The time at which the reason arose. A second push about the same subject needs a newer reason, for example a
-    -- request that was offered again.
+    -- reason_at is the time at which the reason to push arose. A second push about the same subject needs a newer
+    -- reason, for example because the request was offered again.
     reason_at timestamptz NOT NULL,
     expires_at timestamptz NOT NULL,
-    -- The earliest time at which a worker may send the push. Before a worker sends the push, the worker moves this
-    -- time beyond the end of its attempt. So no other worker sends the push too.
+    -- due_at is the earliest time at which a worker is allowed to send the push. Before a worker starts to send the
+    -- push, it sets due_at to a time at which this sending has certainly ended. Before due_at, no second worker sends
+    -- the push.
     due_at timestamptz NOT NULL DEFAULT curhat_now(),
     attempts integer NOT NULL DEFAULT 0,
-    -- The time at which the push service accepted the push, or refused it permanently.
+    -- done_at is the time at which the push service accepted the push or permanently refused the push.
     done_at timestamptz,
     CONSTRAINT push_messages_once UNIQUE (subscription_id, kind, subject_id)
 ) WITH (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000);
@@ -68,8 +71,8 @@ CREATE TRIGGER access_tokens_revoked AFTER UPDATE OF revoked_at ON access_tokens
 
 -- Push-reachability (1.1) ---------------------------------------------------------------------------------------
 
--- True if the mitra has a subscription that has not failed. The mitra's row stores this value, so that a query of
--- availability reads only one row per mitra.
+-- push_ready is true if the mitra has a subscription that has not failed. The mitra's row stores this value, so that a
+-- query of availability reads only one row per mitra.
 ALTER TABLE mitras ADD COLUMN push_ready boolean NOT NULL DEFAULT false;
 
 -- Replace the trigger of 0001, because availability now also depends on push_ready.
@@ -100,7 +103,7 @@ CREATE TRIGGER push_subscriptions_went AFTER DELETE ON push_subscriptions FOR EA
 
 -- The reasons ---------------------------------------------------------------------------------------------------
 
--- requests: (new) → offered. Arms one deadline per pairing, for any number of mitras.
+-- requests: (new) → offered. The function arms one deadline per pairing, for any number of mitras.
 CREATE FUNCTION requests_to_push() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO deadlines (kind, entity_id, due_at)
@@ -138,9 +141,9 @@ BEGIN
 END $$;
 CREATE TRIGGER sessions_begun_push AFTER INSERT ON sessions FOR EACH ROW EXECUTE FUNCTION match_to_push();
 
--- messages: (new), sent by a mitra. The deadline is due 3 s later, because a customer who reads the chat or
--- reconnects within this time needs no push. ON CONFLICT DO NOTHING keeps a deadline that is already armed. So the
--- worker checks a busy chat once every few seconds, and not once per message.
+-- A new message from a mitra is a reason to push. The deadline is due 3 s after the message, because a customer who
+-- reads the chat or reconnects within 3 s needs no push. ON CONFLICT DO NOTHING keeps a deadline that is already armed.
+-- So the worker checks a busy chat once every few seconds, and not once per message.
 CREATE FUNCTION messages_to_push() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO deadlines (kind, entity_id, due_at)

@@ -1,6 +1,6 @@
--- Lists each charge whose refund the gateway refused, if no other refund of the charge is requested or done. The
--- operators' first screen counts the rows of this view, and the operators' list shows these rows. So the number and
--- the list agree.
+-- The view lists each charge that has a refused refund, but no refund that is requested or done. The operators' first
+-- screen counts the rows of this view, and the operators' list shows the rows. So the number on the first screen agrees
+-- with the list.
 CREATE VIEW refused_refunds AS
 SELECT refunds.payment_id, refunds.charge_attempt_id
 FROM refunds

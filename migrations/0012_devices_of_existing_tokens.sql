@@ -1,5 +1,5 @@
--- Fill the columns that 0011 added to access_tokens. This is a file of its own, so that 0011's exclusive lock on the
--- table does not last until the last row is filled.
+-- Fill the columns that 0011 added to access_tokens. The UPDATE has its own file, so that PostgreSQL releases the
+-- exclusive lock of 0011 before the UPDATE starts.
 UPDATE access_tokens
 SET id = uuidv7(), last_seen_at = created_at, expires_at = least(expires_at, curhat_now() + interval '14 days')
 WHERE id IS NULL;

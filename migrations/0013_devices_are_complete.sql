@@ -1,4 +1,5 @@
--- Check the existing rows. This is a file of its own, so that 0012's exclusive lock does not last during the check.
+-- Check the existing rows. This check has its own file, so that PostgreSQL releases the exclusive lock of 0012 before
+-- the check starts.
 ALTER TABLE access_tokens VALIDATE CONSTRAINT access_tokens_id_not_null;
 ALTER TABLE access_tokens VALIDATE CONSTRAINT access_tokens_last_seen_at_not_null;
 ALTER TABLE access_tokens VALIDATE CONSTRAINT access_tokens_user_agent_check;

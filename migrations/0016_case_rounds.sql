@@ -1,29 +1,31 @@
 -- squawk-ignore-file require-concurrent-index-creation, adding-foreign-key-constraint
--- No table here is large: a deployment has few cases and few refunds.
 
--- A decided case opens again when the gateway has taken further money for the same payment, and nobody has decided
--- about this money. Example: the late approval of attempt 1 cannot be refunded, and an operator decides about it while
--- the journey goes on. Then attempt 2 is approved and the search fails. Before this migration, the second amount had
--- no open case.
---
--- PostgreSQL itself enforces these rules:
---   each charge is decided at most once, in one round of its payment's case;
---   a decided case opens again only for a charge that is undelivered and not decided;
---   at the end of a transaction, each undelivered charge has a decision or an open case.
---
--- The older code runs on this schema. It opens no case again. If a refund fails and only the new code would open the
--- case again, the transaction of the older code fails, and the refund stays requested until a worker with the new code
--- asks the gateway again. In the same way, the older code cannot end a journey whose case is decided already. An older
--- worker tries again, after a longer wait each time, and finally parks the deadline. So replace the workers at the start
--- of a deployment: a new worker ends the journey.
+-- No table in this file is large, because a deployment has few cases and few refunds.
 
--- The round of the payment's case in which an operator decided about this charge. Null: nobody has decided about it.
+-- A decided case opens again when the gateway has taken more money for the same payment and no operator has decided
+-- about this money. For example, the gateway refuses to refund the late approval of attempt 1. The journey goes on, and
+-- an operator decides about attempt 1. Then the gateway approves attempt 2, and the search fails. Before this
+-- migration, the charge of attempt 2 had no open case.
+--
+-- PostgreSQL itself enforces the rules below.
+--   Each charge is decided at most once, in one round of its payment's case.
+--   A decided case opens again only for a charge that is undelivered and not decided.
+--   At the end of a transaction, each undelivered charge has a decision or an open case.
+--
+-- The older code runs on this schema, but the older code never opens a case again. If a refund fails and its case must
+-- open again, the transaction of the older code fails. The refund then stays requested until a worker with the new code
+-- asks the gateway again. If a journey's case is already decided, the older code cannot end the journey. A worker with
+-- the older code retries after growing waits, and finally parks the deadline. So replace the workers at the start of a
+-- deployment. A worker with the new code then ends the journey.
+
+-- decided_round is the round of the payment's case in which an operator decided about this charge. The column is null
+-- if no operator has decided about the charge.
 ALTER TABLE charge_attempts ADD COLUMN decided_round integer;
--- The number of the present round. It grows by 1 when the case opens again.
+-- The column holds the number of the current round. This number grows by 1 when the case opens again.
 ALTER TABLE review_cases ADD COLUMN round integer NOT NULL DEFAULT 1;
 
--- The earlier rounds of a case that was opened again, with the decision of each round. An open round has its row in
--- review_cases only.
+-- Each row is an earlier round of a case that opened again, with the decision of the round. The current round of a case
+-- is in review_cases, and has no row here.
 CREATE TABLE earlier_decisions (
     case_id uuid NOT NULL REFERENCES review_cases (id),
     round integer NOT NULL,
@@ -34,17 +36,18 @@ CREATE TABLE earlier_decisions (
     decided_by uuid NOT NULL REFERENCES operators (id),
     decided_at timestamptz NOT NULL,
     refund_rp integer,
-    -- True: no second operator approved the refund before the case opened again. So the decision had no effect, and
-    -- the next round decides about its charges too.
+    -- withdrawn is true if the case opened again before a second operator approved the refund. A withdrawn decision had
+    -- no effect, so the next round decides about its charges too.
     withdrawn boolean NOT NULL,
     approved_by uuid REFERENCES operators (id),
     approved_at timestamptz,
     PRIMARY KEY (case_id, round)
 );
 
--- The charges that the gateway took, if the customer got nothing for them and their refund is neither requested nor
--- done. A late approval is always undelivered. An approved charge is undelivered if its payment got no session, or if
--- the session was cut short. `was_refused`: an operator decided to refund the charge, and the gateway refused.
+-- The view holds the undelivered charges: the gateway took the money, and no refund of the charge is requested or done.
+-- A late approval is always undelivered. An approved charge is undelivered if its payment got no session, or if the
+-- session was cut short. `was_refused` is true if an operator decided to refund the charge and the gateway refused the
+-- refund.
 CREATE VIEW undelivered_charges AS
 SELECT charge_attempts.payment_id, charge_attempts.id AS charge_attempt_id, charge_attempts.amount_rp,
     charge_attempts.decided_round,
@@ -72,7 +75,7 @@ WHERE NOT EXISTS (
         )
     );
 
--- The cases decided so far cover the charges that were undelivered at the time of the decision.
+-- A case that was decided before this migration covers the charges that were undelivered at the time of the decision.
 UPDATE charge_attempts SET decided_round = 1
 FROM review_cases JOIN payments ON payments.id = review_cases.payment_id
 WHERE review_cases.payment_id = charge_attempts.payment_id AND review_cases.status = 'decided'
@@ -94,8 +97,9 @@ WHERE review_cases.payment_id = charge_attempts.payment_id AND review_cases.stat
         )
     );
 
--- The refunds that an operator decided and the gateway refused, if no other refund of the charge is requested or
--- done. A late approval whose automatic refund was refused has an open case or a decision instead.
+-- The view holds each refund that an operator decided and the gateway refused. The view leaves out a refund if another
+-- refund of the charge is requested or done. The view also leaves out refused automatic refunds of late approvals:
+-- their charges have an open case or a decision.
 CREATE OR REPLACE VIEW refused_refunds AS
 SELECT refunds.payment_id, refunds.charge_attempt_id
 FROM refunds
@@ -104,8 +108,9 @@ WHERE refunds.status = 'failed' AND refunds.reason = 'operator_decision' AND NOT
     WHERE again.charge_attempt_id = refunds.charge_attempt_id AND again.status <> 'failed'
 );
 
--- A decision covers the undelivered charges of its payment that nobody has decided about --------------------------
+-- Decided charges ----------------------------------------------------------------------------------------------
 
+-- A decision about a case also decides each undelivered charge of the payment that has no decision yet.
 CREATE FUNCTION charges_decided() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE charge_attempts SET decided_round = NEW.round
@@ -119,8 +124,8 @@ CREATE TRIGGER review_cases_decide_charges AFTER UPDATE ON review_cases FOR EACH
 
 CREATE FUNCTION charge_decided_once() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    -- A refund that no second operator has approved has no effect yet. So a case may open again, and then take such a
-    -- decision back.
+    -- A decision whose refund still waits for a second operator's approval has no effect yet. Before this approval, the
+    -- case can open again and withdraw the decision.
     IF NEW.decided_round IS NULL AND EXISTS (
         SELECT 1 FROM review_cases
         WHERE payment_id = NEW.payment_id AND round = OLD.decided_round AND needs_approval AND approved_by IS NULL
@@ -134,7 +139,7 @@ CREATE TRIGGER charge_attempts_decided_once BEFORE UPDATE ON charge_attempts FOR
     WHEN (OLD.decided_round IS DISTINCT FROM NEW.decided_round AND OLD.decided_round IS NOT NULL)
     EXECUTE FUNCTION charge_decided_once();
 
--- A decided case opens again ----------------------------------------------------------------------------------
+-- Reopened cases ----------------------------------------------------------------------------------------------
 
 CREATE FUNCTION review_case_opened_again() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
@@ -176,15 +181,16 @@ CREATE TRIGGER review_cases_decided_once BEFORE UPDATE ON review_cases FOR EACH 
         NEW.decision_note, NEW.round))
     EXECUTE FUNCTION review_case_decided_once();
 
--- Open the cases of the money that nobody could decide about before.
+-- Open each decided case whose payment has an undelivered charge without a decision.
 UPDATE review_cases SET status = 'open'
 WHERE status = 'decided' AND EXISTS (
     SELECT 1 FROM undelivered_charges
     WHERE undelivered_charges.payment_id = review_cases.payment_id AND undelivered_charges.decided_round IS NULL
 );
 
--- Nobody loses sight of money: what PostgreSQL checks at the end of a transaction -------------------------------
+-- Checks at commit ---------------------------------------------------------------------------------------------
 
+-- At the end of a transaction, PostgreSQL checks that each undelivered charge has a decision or an open case.
 CREATE FUNCTION undelivered_charges_have_a_case() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     concerned uuid[];

@@ -1,20 +1,20 @@
 -- A person's transaction never waits for a row of `deadlines` that a worker has claimed.
 --
--- Before, the triggers of 0006 inserted a deadline with ON CONFLICT. If a worker had claimed the deadline of the same
--- kind, entity and generation, the INSERT waited for the worker's transaction. A chat message then waited too, and with
--- it all messages of its batch.
+-- Before this migration, the triggers of 0006 inserted a deadline with ON CONFLICT. An INSERT with ON CONFLICT waits if
+-- a worker has claimed a deadline with the same kind, entity and generation. The chat message that caused the INSERT
+-- then waits, together with all other messages of its batch.
 
--- Returns a generation that no other transaction uses. An INSERT with this generation conflicts only with a row that
--- the same transaction has inserted, so the INSERT never waits.
+-- own_generation() returns a generation that no other transaction uses. An INSERT with this generation conflicts only
+-- with a row of its own transaction, so the INSERT never waits.
 CREATE FUNCTION own_generation() RETURNS integer
     LANGUAGE sql VOLATILE
     RETURN (pg_current_xact_id()::text::numeric % 2147483647)::integer;
 
--- Makes sure that a deadline of this kind is armed for each entity when this transaction has committed. A deadline that
--- is armed already is enough if it is due at `latest` or earlier. If there is none, arms one that is due at `due`. Never
--- waits.
--- The lock keeps an armed deadline until this transaction ends, so the deadline's transition sees this transaction's
--- rows. If a worker has claimed the deadline, the transition may not see these rows. So this function arms another one.
+-- arm_push makes sure that each entity has an armed deadline of this kind when the transaction commits. An existing
+-- deadline is enough if it is armed and due at `latest` or earlier. Otherwise arm_push arms a new deadline that is due
+-- at `due`. The function arm_push never waits. The function locks an existing deadline until this transaction ends, so
+-- the deadline's transition sees this transaction's rows. If a worker has already claimed the deadline, its transition
+-- possibly does not see this transaction's rows. So arm_push ignores a claimed deadline, and arms a new deadline.
 CREATE FUNCTION arm_push(push_kind text, entity_ids uuid[], due timestamptz, latest timestamptz) RETURNS void
     LANGUAGE plpgsql AS $$
 BEGIN
@@ -45,8 +45,8 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- The deadline is due 3 s later (see 0006). A deadline that is armed already is due within the next 10 s, which is soon
--- enough for a busy chat.
+-- A new deadline is due 3 s after the message (see 0006). An existing deadline is due within the next 10 s, and 10 s is
+-- soon enough for a busy chat.
 CREATE OR REPLACE FUNCTION messages_to_push() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM arm_push('push_messages', array_agg(DISTINCT sessions.id), curhat_now() + interval '3 seconds', 'infinity')

@@ -1,8 +1,10 @@
--- A failover or a restore to an earlier time may lose commits. Afterwards, what Valkey and the clients remember can be
--- newer than what PostgreSQL holds. PostgreSQL begins a new timeline each time, so the timeline tells the two apart.
+-- A failover or a restore to an earlier time can lose commits. Valkey and the clients can then remember states that
+-- PostgreSQL has lost. PostgreSQL begins a new timeline at each failover or restore, so the timeline separates lost
+-- states from new states.
 
--- Returns the number of PostgreSQL's timeline: 1 at first, and higher after each failover or restore. A standby has no
--- timeline of its own. It answers with the error of a server that cannot write.
+-- curhat_timeline() returns the number of PostgreSQL's timeline. The number is 1 at first, and higher after each
+-- failover or restore. On a standby, curhat_timeline() raises the error of a server that cannot write, because a
+-- standby has no timeline of its own.
 CREATE FUNCTION curhat_timeline() RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
     IF pg_is_in_recovery() THEN
@@ -11,14 +13,14 @@ BEGIN
     RETURN ('x' || lpad(left(pg_walfile_name(pg_current_wal_lsn()), 8), 16, '0'))::bit(64)::bigint;
 END $$;
 
--- Returns the number that orders a mitra's states: higher for a later state, and higher for every state of a later
--- timeline. It fits into the integers of Lua (2^53) for 8,000 timelines.
+-- ordered_version() returns the number that orders a mitra's states. A later state has a higher number, and every state
+-- of a later timeline has a higher number. The number fits into the integers of Lua (2^53) for 8,000 timelines.
 CREATE FUNCTION ordered_version(version bigint) RETURNS bigint
     LANGUAGE sql VOLATILE
     RETURN version + (curhat_timeline() - 1) * 1099511627776;
 
--- Returns the epoch of a stream on the current timeline. A client that has seen events of an earlier timeline cannot
--- resume, because the numbers of these events may belong to other events now.
+-- epoch_on_timeline() returns the epoch of a stream on the current timeline. A client that has seen events of an
+-- earlier timeline cannot resume, because other events can now have the numbers of these events.
 CREATE FUNCTION epoch_on_timeline(epoch uuid) RETURNS uuid
     LANGUAGE sql VOLATILE
     RETURN CASE curhat_timeline() WHEN 1 THEN epoch ELSE md5(epoch::text || curhat_timeline())::uuid END;

@@ -1,8 +1,11 @@
 -- squawk-ignore-file constraint-missing-not-valid, ban-drop-constraint  -- the table is small: ten rows per person at most
--- Push to the native apps by FCM, beside Web Push. Push to mitras about messages and extension requests.
+
+-- This file adds pushes to the native apps by FCM, beside Web Push. This file also adds pushes to mitras about messages
+-- and extension requests.
 --
--- A subscription of a native app has the app's FCM registration token as its endpoint. FCM encrypts on its own, so such
--- a subscription has no keys: both are empty. The constraint push_subscriptions_one_owner then makes the token unique.
+-- A subscription of a native app has the app's FCM registration token as its endpoint. FCM encrypts the pushes itself,
+-- so the two keys of a native app's subscription are empty. Because the keys are empty, the constraint
+-- push_subscriptions_one_owner makes the token unique.
 
 ALTER TABLE push_subscriptions ADD COLUMN kind text NOT NULL DEFAULT 'web_push';
 ALTER TABLE push_subscriptions ADD CONSTRAINT push_subscriptions_kind_check
@@ -19,15 +22,16 @@ ALTER TABLE push_subscriptions ADD CONSTRAINT push_subscriptions_auth_check
     CHECK (octet_length(auth) = CASE kind WHEN 'fcm' THEN 0 ELSE 16 END) NOT VALID;
 ALTER TABLE push_subscriptions VALIDATE CONSTRAINT push_subscriptions_auth_check;
 
--- Mitras are pushed customers' messages and extension requests ---------------------------------------------------
+-- Pushes to mitras ----------------------------------------------------------------------------------------------
 
 ALTER TABLE push_messages DROP CONSTRAINT push_messages_kind_check;
 ALTER TABLE push_messages ADD CONSTRAINT push_messages_kind_check CHECK (kind IN (
     'request_offered', 'matched', 'message', 'customer_message', 'extension_requested', 'test')) NOT VALID;
 ALTER TABLE push_messages VALIDATE CONSTRAINT push_messages_kind_check;
 
--- messages: (new). The reader of the message gets the push: the customer of a mitra's message (0018), and the mitra of
--- a customer's message. Both use the same kind of deadline, so a worker of the previous version handles it too.
+-- messages: (new). The customer gets a push about a mitra's message (0018), and the mitra gets a push about a
+-- customer's message. Both pushes use the same kind of deadline, so a worker of the previous version handles the
+-- deadline too.
 CREATE OR REPLACE FUNCTION messages_to_push() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM arm_push('push_messages', array_agg(DISTINCT sessions.id), curhat_now() + interval '3 seconds', 'infinity')
@@ -44,8 +48,9 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- extensions: (new). A mitra whose connection has died, and whose socket is still open, can come back within the
--- window. The deadline of the session's messages also looks for an extension.
+-- extensions: (new). A mitra's connection can be dead although its socket is still open. A push can bring such a mitra
+-- back in time to answer the extension. The transition of the deadline push_messages also looks for a pending extension
+-- of the session.
 CREATE FUNCTION extension_to_push() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM arm_push('push_messages', ARRAY[NEW.session_id], curhat_now(), curhat_now())

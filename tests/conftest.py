@@ -1,7 +1,7 @@
-"""The fixtures that every test can use: real servers, a new database with a virtual clock, and people.
+"""The fixtures that all tests share: real servers, a new database with a virtual clock, and people.
 
-PostgreSQL and Valkey are the embedded servers, started once per test process. Each test gets its own database, copied
-from a template with all migrations.
+PostgreSQL and Valkey are the embedded servers. Each test process starts these servers once. Each test gets its own
+database, copied from a template with all migrations.
 """
 
 import itertools
@@ -29,14 +29,14 @@ from tests.support.signals import RecordedSignals
 
 pytest_plugins = ["tests.rules_report"]
 
-# The deliberate fault to plant in this run, by name (`make planted-bugs`).
+# The name of the deliberate fault that this run plants (`make planted-bugs`).
 PLANTED_BUG = named(os.environ["PLANTED_BUG"]) if "PLANTED_BUG" in os.environ else None
 if PLANTED_BUG is not None and PLANTED_BUG.plant is not None:
     PLANTED_BUG.plant()
 
 check_rows()
 make_starts_cheap()
-# Plain tracebacks. By default, the library rich formats each traceback, which takes 0.2 s of processor time.
+# Plain tracebacks. By default, the library rich formats each traceback. The formatting takes 0.2 s of processor time.
 structlog.configure(
     processors=[
         structlog.contextvars.merge_contextvars,
@@ -46,18 +46,19 @@ structlog.configure(
 )
 
 TEMPLATE = "curhat_template"
-# Test files that run for more than a minute. They start first, so that all test processes have work until the end.
+# Test files that run for more than a minute. The long files start first, so that all test processes have work until the
+# end.
 LONG_FILES = ("test_schedules.py", "test_control_center_screens.py", "test_contract.py", "test_screens.py")
-# A test may insert many rows in one statement.
+# A statement can take this long, because some tests insert many rows in one statement.
 MAX_PREPARATION_MS = 60_000
 _numbers = itertools.count(1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start with LONG_FILES. Then alternate between a crash test's file and another file.
+    """Run LONG_FILES first. Then alternate between files of crash tests and other files.
 
-    Crash tests mostly wait. So the other test processes can use the processors meanwhile. Tests of a planted bug keep
-    their order, because the first one is quick.
+    Crash tests mostly wait, so the other test processes can use the processors meanwhile. If a bug is planted, the
+    tests keep their order, because the first test is quick.
     """
     if PLANTED_BUG is not None:
         return
@@ -73,7 +74,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def database_url_of(servers: EmbeddedServers, name: str) -> str:
-    """The URL of another database of the same server."""
+    """Return this URL with the name of another database."""
     return servers.database_url.replace("/curhat?", f"/{name}?")
 
 
@@ -82,7 +83,8 @@ async def servers() -> AsyncIterator[EmbeddedServers]:
     """PostgreSQL and Valkey, for the whole run."""
     with tempfile.TemporaryDirectory(prefix="curhat-tests-", dir=parent_of_data_folders()) as folder:
         async with embedded_servers(Path(folder)) as started:
-            # The data is deleted after the run, so it need not reach the disk. Crash tests start their own servers.
+            # The run deletes the data at its end, so the data need not reach the disk. Crash tests start their own
+            # servers.
             admin = await asyncpg.connect(started.database_url)
             await admin.execute("ALTER SYSTEM SET fsync = off")
             await admin.execute("ALTER SYSTEM SET full_page_writes = off")
@@ -93,7 +95,10 @@ async def servers() -> AsyncIterator[EmbeddedServers]:
 
 @pytest.fixture(scope="session")
 async def template(servers: EmbeddedServers) -> str:
-    """The name of a database with all migrations and the virtual clock. Each test's database is a copy."""
+    """The name of a database with all migrations and the virtual clock.
+
+    The database of each test is a copy of this database.
+    """
     admin = await asyncpg.connect(servers.database_url)
     await admin.execute(f"CREATE DATABASE {TEMPLATE}")
     connection = await asyncpg.connect(database_url_of(servers, TEMPLATE))
@@ -121,7 +126,7 @@ async def database_url(servers: EmbeddedServers, template: str) -> AsyncIterator
 
 @pytest.fixture
 def signals() -> RecordedSignals:
-    """The signals sent after commits, in order."""
+    """The signals that were sent after commits, in order."""
     return RecordedSignals()
 
 
@@ -137,7 +142,7 @@ async def database(database_url: str, signals: RecordedSignals) -> AsyncIterator
 
 @pytest.fixture
 def clock(database: Database) -> VirtualClock:
-    """The clock of this test's database. A test can stop and move it."""
+    """The clock of this test's database. A test can stop and move the clock."""
     return VirtualClock(database)
 
 
@@ -149,7 +154,7 @@ def make(database: Database) -> Make:
 
 @pytest.fixture
 async def valkey_client(servers: EmbeddedServers) -> AsyncIterator[valkey.asyncio.Valkey]:
-    """A client of the run's Valkey, which is emptied first."""
+    """Return a client of the Valkey of this run. The fixture empties Valkey first."""
     client = valkey.asyncio.Valkey.from_url(servers.valkey_url)
     await client.flushall()
     yield client
@@ -167,5 +172,5 @@ def no_pause_points_left() -> Iterator[None]:
 
 @pytest.fixture
 def no_message_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let each person send as many messages as they want."""
+    """Remove the limit of messages per person."""
     monkeypatch.setattr(pace, "LIMITS", ())

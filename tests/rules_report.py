@@ -1,18 +1,18 @@
-"""Report which tests show each rule, and each test's last outcome.
+"""Report the tests that show each rule, and the last outcome of each test.
 
-docs/rules.md numbers the promises of the product. A test names the promises that it shows:
+The file docs/rules.md numbers the promises of the product. A test names the promises that it shows.
 
     @pytest.mark.rule("2b.5", "X.4")
     @pytest.mark.invariant(1)
     async def test_a_winner_who_repeats_the_accept_gets_the_same_session() -> None: ...
 
-tests/conftest.py registers this module as a pytest plugin. The plugin records each test's last outcome and its time
-in `.cache/rules.json`, and keeps the outcomes of earlier runs. A full run is a run of the whole of tests/ that is not
-stopped early. After a full run, the plugin prints one line per rule. It fails the full run if a rule of a reached
-phase has no passing test. It fails any run in which a test cites a rule that docs/rules.md does not have. As a
-command, `python -m tests.rules_report [--check] [2b.5 …]` prints each rule with its tests.
+The module tests/conftest.py registers this module as a pytest plugin. The plugin records the last outcome and time of
+each test in `.cache/rules.json`, and keeps the outcomes of earlier runs. A full run is a run of all of tests/ that does
+not stop early. After a full run, the plugin prints one line per rule. If a rule of a reached phase has no passing test,
+the plugin makes the full run fail. If a test cites a rule that docs/rules.md does not have, the plugin makes every run
+fail. As a command, `python -m tests.rules_report [--check] [2b.5 …]` prints each rule with its tests.
 
-A test that is skipped or expected to fail shows no rule.
+A skipped test or a test that is expected to fail shows no rule.
 """
 
 import argparse
@@ -30,12 +30,12 @@ from typing import Final, Literal, TypeAlias, cast
 
 import pytest
 
-# The phases of docs/rules.md, in the order in which we build them. A rule that is decided but not built has the phase
-# "planned". When we build the rule, we change the rule's phase in docs/rules.md.
+# The phases of docs/rules.md, in the order in which we build them. A rule that is decided and not yet built has the
+# phase "planned". When we build the rule, we change the rule's phase in docs/rules.md.
 PHASES: Final = ("paid chat", "returning chat and extension", "control center", "apps", "planned")
 
-# `make test` fails for every rule of these phases that no passing test shows. If a rule names several phases, only
-# the first phase counts, because that phase must add the test.
+# If a rule of these phases has no passing test, `make test` fails. Only the first phase of a rule counts, because the
+# first phase must add the test.
 REACHED_PHASES: Final = PHASES[:-1]
 
 RULES_FILE: Final = Path("docs", "rules.md")
@@ -47,8 +47,8 @@ Outcome = Literal["passed", "failed", "skipped", "xfailed", "xpassed"]
 Tone = Literal["plain", "bold", "dim", "green", "yellow", "red"]
 Line: TypeAlias = list[tuple[str, Tone]]
 
-# The tests of one rule, the cases of one test, and the phases of one case can have different outcomes. The report
-# then shows the outcome that comes first in these tuples.
+# The outcomes of one rule's tests, of one test's cases, and of one case's phases can differ. If outcomes differ, the
+# report shows the outcome that comes first in these tuples.
 _WORST_OF_ONE_TEST: Final[tuple[Outcome, ...]] = ("failed", "xpassed", "xfailed", "skipped", "passed")
 _SAID_OF_SEVERAL: Final[tuple[Outcome, ...]] = ("failed", "passed", "xpassed", "xfailed", "skipped")
 _TONES: Final[dict[Outcome, Tone]] = {
@@ -66,7 +66,7 @@ _FIELD: Final = re.compile(r"(?P<name>phase|same as): (?P<value>.+)")
 _INVARIANT_ROW: Final = re.compile(r"\| (?P<number>[0-9]+) \| (?P<title>.+?) \| (?P<phase>.+?) \|")
 
 
-# What docs/rules.md says ------------------------------------------------------------------------------------
+# Parsing docs/rules.md --------------------------------------------------------------------------------------
 
 
 class RulesFileError(ValueError):
@@ -84,19 +84,20 @@ class Rule:
 
     @property
     def label(self) -> str:
-        """The number as the report prints it."""
+        """Return the number in the form that the report prints."""
         return self.key.replace("invariant:", "inv.")
 
     @property
     def is_reached(self) -> bool:
-        """Whether a passing test must show this rule by now."""
+        """Return whether a passing test must already show this rule."""
         return self.phases[0] in REACHED_PHASES
 
 
 @dataclass(frozen=True, slots=True)
 class Rulebook:
-    """All rules in the order of the file, then the invariants. `names` maps every number to its rule, including
-    second numbers.
+    """All rules in the order of the file, and then all invariants.
+
+    The field `names` maps every number to its rule, including the second numbers of rules.
     """
 
     rules: tuple[Rule, ...]
@@ -118,7 +119,7 @@ class _Draft:
 
 
 def read_rules(path: Path) -> Rulebook:
-    """Read and check docs/rules.md. Raises RulesFileError when it is malformed."""
+    """Read and check docs/rules.md. Raises RulesFileError when the file is malformed."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
@@ -192,12 +193,12 @@ def _rulebook(drafts: list[_Draft]) -> Rulebook:
     return Rulebook(rules, names={draft.key: draft.same_as or draft.key for draft in drafts})
 
 
-# The record of the tests' last outcomes ----------------------------------------------------------------------
+# Recorded outcomes ------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One test's last outcome, and the rules that it cites."""
+    """The last outcome of one test, and the rules that the test cites."""
 
     cites: tuple[str, ...]
     outcome: Outcome
@@ -220,7 +221,7 @@ def load_record(path: Path) -> dict[str, Shown]:
 
 
 def merge_record(root: Path, results: dict[str, Shown], *, replaces_everything: bool) -> None:
-    """Add this run's outcomes to the record, and drop tests that no longer exist or no longer cite a rule."""
+    """Add the outcomes of this run to the record. Drop tests that no longer exist or no longer cite a rule."""
     path = root / RECORD_FILE
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path.with_suffix(".lock")):
@@ -239,7 +240,7 @@ def merge_record(root: Path, results: dict[str, Shown], *, replaces_everything: 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock file, so that two runs at the same time do not overwrite each other's results."""
+    """Hold the lock file, so that two concurrent runs do not overwrite each other's results."""
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -249,7 +250,7 @@ def _file_of(test: str) -> str:
     return test.split("::", 1)[0]
 
 
-# From rules and record to lines -----------------------------------------------------------------------------
+# Report lines -----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,12 +273,15 @@ class RuleSummary:
 
     @property
     def outcome(self) -> Outcome | None:
-        """`failed` if one test failed, else `passed` if one passed; None without a test."""
+        """Of the outcomes of the rule's tests, return the first in _SAID_OF_SEVERAL.
+
+        Return None if the rule has no test.
+        """
         return min((test.outcome for test in self.evidence), key=_SAID_OF_SEVERAL.index, default=None)
 
     @property
     def is_owed(self) -> bool:
-        """Whether the rule's phase is reached and no passing test shows the rule."""
+        """Return True if the rule still needs a passing test: its phase is reached, and no passing test shows it."""
         return self.rule.is_reached and not any(test.outcome == "passed" for test in self.evidence)
 
 
@@ -317,7 +321,7 @@ def unknown_citations(book: Rulebook, record: dict[str, Shown]) -> list[str]:
 
 
 def rule_line(summary: RuleSummary) -> Line:
-    """Format one rule as a line of COLUMNS: number, title, number of tests, last outcome."""
+    """Format one rule as a line of COLUMNS characters, with its number, title, number of tests and last outcome."""
     rule, count = summary.rule, len(summary.evidence)
     title = rule.title + (f" (also {', '.join(rule.also)})" if rule.also else "")
     room = COLUMNS - 8 - 11 - 14
@@ -363,7 +367,7 @@ def evidence_lines(summary: RuleSummary) -> list[Line]:
 
 
 def _broken_name(name: str, columns: int) -> list[str]:
-    """Break a test's name at underscores into lines of at most `columns` characters where possible."""
+    """Break a test's name into lines at underscores. A line has at most `columns` characters where this is possible."""
     pieces = [""]
     for word in re.findall(r"[^_]*_|[^_]+$", name):
         if pieces[-1] and len(pieces[-1]) + len(word) > columns:
@@ -373,7 +377,7 @@ def _broken_name(name: str, columns: int) -> list[str]:
 
 
 def closing_lines(summaries: Sequence[RuleSummary]) -> list[Line]:
-    """Say how many of the reached rules are shown, and name the reached rules that no passing test shows."""
+    """Return a sentence with the number of shown rules, and name the reached rules that no passing test shows."""
     reached = [summary for summary in summaries if summary.rule.is_reached]
     owed = [summary.rule.label for summary in reached if summary.is_owed]
     said = f"{len(reached) - len(owed)} of {len(reached)} rules and invariants reached are shown"
@@ -387,7 +391,7 @@ def closing_lines(summaries: Sequence[RuleSummary]) -> list[Line]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the recorder, but not in an xdist worker: the controlling process sees the workers' reports."""
+    """Register the recorder only in the process that gets the reports of all xdist workers."""
     if hasattr(config, "workerinput"):
         return
     try:
@@ -398,7 +402,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put each test's citations into the test's user properties, which are part of the test's report."""
+    """Put the citations of each test into its user properties, because the test's report contains these properties."""
     for item in items:
         cites = {
             f"{prefix}{number}"
@@ -410,8 +414,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class Recorder:
-    """Records the outcomes of one run. At the end of a full run, fails the run when a reached
-    rule is not shown by a passing test.
+    """Records the outcomes of one run.
+
+    If a reached rule has no passing test, the recorder makes a full run fail at its end.
     """
 
     def __init__(self, config: pytest.Config, book: Rulebook) -> None:
@@ -438,7 +443,7 @@ class Recorder:
         self._results[report.nodeid] = Shown(cites, outcome, datetime.now(UTC).isoformat(timespec="seconds"))
 
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int | pytest.ExitCode) -> None:
-        """Write the record, and fail the run when a reached rule is not shown or a citation is unknown."""
+        """Write the record. Fail the run if a reached rule is not shown or a citation is unknown."""
         if not self._results:
             return
         ended_by_itself = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)

@@ -1,4 +1,4 @@
-"""Install the wheel outside a checkout, start `curhat up`, and load each web client: `make wheel`.
+"""Install the wheel outside a checkout, start `curhat up`, and load each web client (`make wheel`).
 
 python -m tests.wheel dist/curhat-….whl
 """
@@ -25,13 +25,14 @@ CLIENTS: Final = ("/app/", "/mitra/", "/control-center/")
 
 
 def main() -> int:
-    """Return 0 if everything loads with the status 200."""
+    """Return 0 if every page and file loads with the status 200."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("wheel", type=Path)
     wheel = parser.parse_args().wheel.absolute()
     with tempfile.TemporaryDirectory(prefix="curhat-wheel-") as name:
         folder = Path(name)
-        # When root runs this, the embedded servers run as another user, who must reach their programs.
+        # If root runs this command, the embedded servers run as another user. The other user must be able to reach the
+        # programs.
         folder.chmod(0o755)
         _install(wheel, folder)
         return _check(folder)
@@ -98,7 +99,7 @@ def _wait_until_ready(up: "subprocess.Popen[bytes]", url: str, log: Path) -> Non
 
 
 def _load_clients(url: str) -> list[str]:
-    """Load each client's page and the files that the page names. Return each path with its status."""
+    """Load the page of each client, and the files that the page names. Returns each path with its status."""
     answers = []
     with httpx.Client(base_url=url) as http:
         for client in CLIENTS:

@@ -7,7 +7,7 @@ import { BASELINE_EXCEPTIONS } from './build/baseline-exceptions.ts';
 import { supportedByBaseline } from './build/eslint-baseline.ts';
 import svelteConfig from './svelte.config.js';
 
-/** Syntax that Chrome 87 cannot parse, and that the build cannot convert without a loss. */
+/** Syntax that Chrome 87 cannot parse. The build cannot convert this syntax without a loss. */
 const NEWER_SYNTAX = [
     { selector: 'StaticBlock', message: 'Chrome 93 and older cannot read a static block.' },
     {
@@ -48,7 +48,8 @@ export default defineConfig(
             'no-undef': 'off',
             // The clients have no Svelte stores, and this rule takes seconds.
             'svelte/require-store-reactive-access': 'off',
-            // The stores keep each Map and Date in `$state.raw`. The stores replace a Map or Date, and never change it.
+            // The stores keep each Map and Date in `$state.raw`. The stores replace a Map or Date and never change its
+            // content.
             'svelte/prefer-svelte-reactivity': 'off',
         },
     },
@@ -64,7 +65,7 @@ export default defineConfig(
         },
     },
     {
-        // Every browser must be able to read this file, also one that is too old for the app.
+        // Every browser must be able to read this file, even a browser that is too old for the app.
         files: ['shared/boot.js'],
         languageOptions: { ecmaVersion: 5, sourceType: 'script' },
         rules: {

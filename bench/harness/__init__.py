@@ -1,1 +1,1 @@
-"""Shared code of the claims: the measured servers, the rows, the load generators, and the report."""
+"""The shared code of all claims: measured servers, rows, load generators and report."""

@@ -1,4 +1,4 @@
-"""Realtime clients. Each client opens a socket, says hello, answers pings, and passes events on."""
+"""Realtime clients. Each client opens a socket, says hello, answers pings, and forwards events."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
@@ -20,6 +20,8 @@ class Client:
 
     def __init__(self, on_event: Callable[[bytes], None]) -> None:
         self._on_event = on_event
+        # Called with the raw bytes of each refusal of a message.
+        self.on_refusal: Callable[[bytes], None] = lambda _frame: None
         self._welcomed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._socket: WebSocket | None = None
 
@@ -37,8 +39,13 @@ class Client:
             await client._welcomed
         return client
 
+    def send(self, frame: bytes) -> None:
+        """Send one text frame."""
+        if self._socket is not None:
+            self._socket.send_text(frame)
+
     def is_open(self) -> bool:
-        """Whether the connection is open."""
+        """Return whether the connection is open."""
         return self._socket is not None and self._socket.is_open()
 
     def abort(self) -> None:
@@ -47,20 +54,20 @@ class Client:
             self._socket.abort()
 
     def _frame(self, frame: bytes) -> None:
-        # The server writes `op` first, so the kind of a frame is known without decoding it.
+        # The server writes `op` first, so this code finds the kind of a frame without decoding the frame.
         if frame.startswith(b'{"op":"event"'):
             self._on_event(frame)
         elif frame.startswith(b'{"op":"ping"'):
             if self._socket is not None:
                 self._socket.send_text(_PONG)
+        elif frame.startswith((b'{"op":"refused"', b'{"op":"error"')):
+            self.on_refusal(frame)
         elif frame.startswith(b'{"op":"welcome"') and not self._welcomed.done():
             self._welcomed.set_result(None)
 
 
 async def gather_in_batches(opening: Iterable[Coroutine[Any, Any, Opened]]) -> list[Opened]:
-    """Await all coroutines, but only _MAX_CONCURRENCY at a time, because real people do not all connect in one
-    millisecond.
-    """
+    """Await all coroutines, at most _MAX_CONCURRENCY at a time, because real people do not all connect at once."""
     limit = asyncio.Semaphore(_MAX_CONCURRENCY)
 
     async def one(step: Coroutine[Any, Any, Opened]) -> Opened:

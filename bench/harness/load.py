@@ -1,5 +1,7 @@
-"""Generates HTTP load with wrk (a program in C) or, without wrk, with a slower program in Python. The report names
-the program.
+"""Generates HTTP load with wrk, which is a program in C.
+
+If wrk is not installed, a slower program in Python generates the load. The report names the program that generated the
+load.
 """
 
 import asyncio
@@ -16,9 +18,9 @@ from typing import Final
 from bench.harness.sockets import Address, Http
 
 _HERE: Final = Path(__file__).parent
-# The longest run, even against a slow service.
+# The maximum duration of a run, even against a slow service.
 MAX_RUN_SECONDS: Final = 10
-# wrk ends a run after this time if the server has stopped answering.
+# If the server no longer answers, wrk ends the run after this time.
 _NO_ANSWER_TIMEOUT_SECONDS: Final = 60
 
 
@@ -35,7 +37,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The answers of a run: the number of answers per status, and the duration of the run."""
+    """The result of a run: the number of answers per status, and the duration of the run."""
 
     seconds: float
     statuses: dict[int, int]
@@ -46,8 +48,9 @@ class Answered:
         return sum(self.statuses.values()) / self.seconds
 
     def only(self, *allowed: int) -> "Answered":
-        """Return this run if every answer had an allowed status. Else raise RuntimeError, because a figure must not
-        include errors.
+        """Return this run if every answer had an allowed status.
+
+        Raise RuntimeError if any answer had another status, because a figure must not include errors.
         """
         if set(self.statuses) - set(allowed):
             raise RuntimeError(f"the answers are {self.statuses}; only {allowed} are right")
@@ -60,7 +63,7 @@ def generator() -> str:
 
 
 async def repeat(address: Address, path: str, *, connections: int, seconds: int) -> Answered:
-    """Send the same GET again and again for `seconds`."""
+    """Repeat the same GET for `seconds`."""
     if shutil.which("wrk"):
         return await _wrk(address, path, connections, seconds, "repeat.lua", [])
     http = Http(address, connections)
@@ -78,9 +81,10 @@ async def repeat(address: Address, path: str, *, connections: int, seconds: int)
 
 
 async def each_once(address: Address, requests: Sequence[Request], *, connections: int) -> Answered:
-    """Send each request once, in order, over `connections` connections, for at most MAX_RUN_SECONDS.
+    """Send each request once in the given order over `connections` connections. The run takes at most MAX_RUN_SECONDS.
 
-    The last `connections` requests are not counted. They keep all connections busy until the last counted answer.
+    The last `connections` requests are not counted. The uncounted requests keep all connections busy until the last
+    counted answer.
     """
     if not shutil.which("wrk"):
         return await warm_up(address, requests, connections=connections)

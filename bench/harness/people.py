@@ -1,6 +1,8 @@
-"""Writes rows for a measurement directly into PostgreSQL: thousands of people who have signed in, paid or chatted.
+"""Writes the rows of thousands of people directly into PostgreSQL.
 
-Every id consists of a kind and a number. So the load generator can compute an id without a query.
+All of these people have signed in. Some of the people search, and some chat.
+
+Each id consists of a kind and a number. The load generator can therefore compute an id without a query.
 """
 
 from typing import Final
@@ -19,7 +21,7 @@ OFFER: Final = 7
 DURATION_MINUTES: Final = 60
 _PRICE_RP: Final = 35_000
 
-# Customer n and mitra n are two people. Their phone numbers differ in one digit.
+# Customer n and mitra n are two different people. The phone numbers of customer n and mitra n differ in one digit.
 _PEOPLE: Final = """
 WITH given AS (
     SELECT number, bench_id($1, number) AS id FROM generate_series($2::bigint, $2 + $3 - 1) AS number
@@ -55,8 +57,8 @@ INSERT INTO deadlines (kind, entity_id, due_at)
 SELECT 'pairing_window', bench_id(4, number), curhat_now() + interval '1 day'
 FROM generate_series($1::bigint, $1 + $2 - 1) AS number
 """
-# $3: mitras per pairing. $4: groups of mitras. Request number n * $3 + p asks the mitra at place p of pairing n. That
-# mitra has the number (n mod $4) * $3 + p.
+# $3: mitras per pairing. $4: groups of mitras. Request number n * $3 + p asks the mitra at place p of pairing n. The
+# asked mitra has the number (n mod $4) * $3 + p.
 _REQUESTS: Final = """
 INSERT INTO requests (id, pairing_id, mitra_id, is_returning)
 SELECT bench_id(5, number * $3 + place), bench_id(4, number), bench_id(2, (number % $4) * $3 + place), false
@@ -84,17 +86,17 @@ INSERT INTO deadlines (kind, entity_id, due_at) SELECT 'session_end', id, ends_a
 
 
 def identifier(kind: int, number: int) -> UUID:
-    """Return the id of row `number` of this kind. In the database, bench_id returns the same id."""
+    """Return the id of row `number` of this kind. The database function bench_id returns the same id."""
     return UUID(int=kind << 96 | 0x7000 << 64 | 0x8000 << 48 | number)
 
 
 def token(role: str, number: int) -> str:
-    """Return the access token of a person. In the database, bench_token returns the same token."""
+    """Return the access token of a person. The database function bench_token returns the same token."""
     return f"bench-{role}-{number:012}-" + "0123456789abcdef" * 2
 
 
 async def prepare(connection: Connection) -> None:
-    """Create the functions that the other statements use, and one offer."""
+    """Create one offer, and the functions that the other statements use."""
     await connection.execute(
         """
         CREATE FUNCTION bench_id(kind integer, number bigint) RETURNS uuid LANGUAGE sql IMMUTABLE RETURN
@@ -141,8 +143,9 @@ async def searches(
 
 
 async def chats(connection: Connection, first: int, count: int) -> None:
-    """Insert a running session of customer n with mitra n, for each of these n. The customers and the mitras must
-    exist.
+    """For each number n of the range, insert a running session of customer n with mitra n.
+
+    The customers and the mitras must exist.
     """
     await connection.execute(_PAYMENTS, first, count, DURATION_MINUTES, _PRICE_RP)
     await connection.execute(_PAIRINGS, first, count)

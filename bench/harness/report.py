@@ -1,4 +1,4 @@
-"""Figures, their targets and peers, and the tables."""
+"""Holds figures with their targets and peers, and writes the tables."""
 
 import json
 import math
@@ -23,13 +23,16 @@ class Target:
     limit: float
 
     def holds(self, number: float) -> bool:
-        """Whether `number` is within the bound."""
+        """Return whether `number` is within the bound."""
         return number >= self.limit if self.bound == "at least" else number <= self.limit
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """The measurement that a figure is compared with. `value` is None if the peer did not run; `name` then says why."""
+    """The measurement to which a figure is compared.
+
+    `value` is None if the peer did not run. If the peer did not run, `name` gives the reason.
+    """
 
     name: str
     value: float | None
@@ -37,8 +40,9 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One measured number. If our rounds alternate with a peer's rounds, `ratio_of_rounds` is the median of their
-    ratios.
+    """One measured number.
+
+    If our rounds alternate with a peer's rounds, `ratio_of_rounds` is the median ratio of the rounds.
     """
 
     claim: str
@@ -52,7 +56,7 @@ class Figure:
 
     @property
     def ratio(self) -> float | None:
-        """The figure divided by the peer's figure."""
+        """Return the figure divided by the peer's figure."""
         if self.peer is None or not self.peer.value:
             return None
         if self.ratio_of_rounds is not None:
@@ -61,7 +65,7 @@ class Figure:
 
     @property
     def verdict(self) -> Verdict | None:
-        """Whether the target is met; None for a figure without a target."""
+        """Return whether the figure meets its target, or None if the figure has no target."""
         if self.target is None:
             return None
         number = self.value if self.target.of == "figure" else self.ratio
@@ -87,7 +91,7 @@ def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Return the smallest v of `values` for which at least this share of `values` is less than or equal to v."""
+    """Return the smallest value that is greater than or equal to this share of `values`."""
     if not values:
         raise ValueError("no values")
     # In floating point, 0.99 * 1,000 is a little more than 990.
@@ -96,7 +100,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def median(values: Sequence[float]) -> float:
-    """Return the median, because a round that another program disturbed does not change it."""
+    """Return the median, because a single disturbed round does not change the median."""
     return percentile(values, 0.5)
 
 
@@ -179,7 +183,7 @@ def write_json(path: Path, figures: Sequence[Figure], machine: dict[str, object]
 
 
 def write_markdown(path: Path, figures: Sequence[Figure], machine: dict[str, object], commit: str) -> None:
-    """Write the table for readers of the repository."""
+    """Write the table to a file for readers of the repository."""
     about = (
         f"{machine['processors']} processors ({machine['processor']}), {machine['memory_gib']} GiB, "
         f"Python {machine['python']}"

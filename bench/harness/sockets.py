@@ -1,8 +1,8 @@
 """A WebSocket client and an HTTP client that use as little processor time as possible in Python.
 
 The load generator shares the machine with the measured server, so the generator's processor time changes the figures.
-These clients support only what our server and the peers need: text frames without extensions, and one request at a
-time per kept-alive connection.
+These clients support only text frames without extensions, and one request at a time per kept-alive connection. Our
+server and the peers need no other feature of WebSocket and HTTP.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ class Closed(Exception):
 
 
 def read_frames(buffer: bytearray) -> list[tuple[int, bytes]]:
-    """Remove all complete server frames from `buffer`; returns the opcode and the payload of each."""
+    """Remove all complete server frames from `buffer`. Returns the opcode and the payload of each frame."""
     frames = []
     at, end = 0, len(buffer)
     while end - at >= 2:
@@ -54,7 +54,7 @@ def read_frames(buffer: bytearray) -> list[tuple[int, bytes]]:
 
 
 def write_frame(opcode: int, payload: bytes) -> bytes:
-    """Return a client's frame. Its mask is zero, which is valid and makes masking unnecessary."""
+    """Return a client's frame. The mask of the frame is zero. A zero mask is valid and makes masking unnecessary."""
     length = len(payload)
     if length < 126:
         header = bytes((0x80 | opcode, 0x80 | length))
@@ -102,7 +102,7 @@ class WebSocket(asyncio.Protocol):
             self._transport.write(data)
 
     def is_open(self) -> bool:
-        """Whether the connection is open."""
+        """Return whether the connection is open."""
         return not self.lost
 
     def abort(self) -> None:
@@ -143,7 +143,10 @@ class WebSocket(asyncio.Protocol):
 
 
 class Http:
-    """Kept-alive connections to one server, each with one request at a time. Further requests wait in a queue."""
+    """Kept-alive connections to one server.
+
+    Each connection carries one request at a time. Further requests wait in a queue.
+    """
 
     def __init__(self, address: Address, connections: int) -> None:
         self.address = address
@@ -155,7 +158,7 @@ class Http:
     async def request(
         self, method: str, path: str, token: str | None = None, body: bytes = b"", key: str | None = None
     ) -> tuple[int, bytes]:
-        """Send a request; returns the status and the body of the answer."""
+        """Send a request. Returns the status and the body of the answer."""
         head = [f"{method} {path} HTTP/1.1", f"Host: {self.address.host}:{self.address.port}"]
         if token:
             head.append(f"Authorization: Bearer {token}")
@@ -168,14 +171,14 @@ class Http:
         return await self.send("\r\n".join([*head, "", ""]).encode() + body)
 
     async def send(self, raw: bytes) -> tuple[int, bytes]:
-        """Send the raw bytes of a request; returns the status and the body of the answer."""
+        """Send the raw bytes of a request. Returns the status and the body of the answer."""
         while not self._idle and self._open >= self._limit:
             waiter = asyncio.get_running_loop().create_future()
             self._waiting.append(waiter)
             await waiter
         connection = None
         while self._idle and connection is None:
-            # The server may have closed a connection that was idle.
+            # Perhaps the server has closed the connection while it was idle.
             idle = self._idle.pop()
             if idle.lost:
                 self._open -= 1

@@ -1,4 +1,4 @@
-"""The testbed: PostgreSQL and Valkey in a temporary folder, and the measured processes.
+"""Runs PostgreSQL, Valkey and the measured processes in a temporary folder.
 
 PostgreSQL and Valkey are the embedded servers of development, with the same settings. The commands `curhat serve` and
 `curhat worker` start our own processes. Each claim gets an empty, migrated database and an empty Valkey.
@@ -26,7 +26,7 @@ import valkey.asyncio
 from bench.harness.sockets import Address, Closed, Http
 from curhat.kit.migrations import migrate
 
-# Only the type stubs give this class a type argument.
+# This class has a type parameter only in the type stubs.
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 CURHAT: Final = str(Path(sys.executable).parent / "curhat")
@@ -57,7 +57,7 @@ class Process:
         return self._process.pid
 
     def resident_bytes(self) -> int:
-        """Return the resident memory of this process in bytes. The memory of its child processes does not count."""
+        """Return the resident memory of this process in bytes. The memory of child processes does not count."""
         status = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii")
         (line,) = (text for text in status.splitlines() if text.startswith("VmRSS:"))
         return int(line.split()[1]) * 1024
@@ -87,7 +87,7 @@ class Process:
         await self._process.wait()
 
     async def stop(self) -> None:
-        """Send SIGINT and wait for the end; kill the process after _STOP_TIMEOUT_SECONDS."""
+        """Send SIGINT and wait for the end. If the process still runs after _STOP_TIMEOUT_SECONDS, kill the process."""
         with suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGINT)
         try:
@@ -109,7 +109,7 @@ class Database:
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[Connection]:
-        """Open a connection, to write rows and to count them."""
+        """Open a connection with which a claim writes and counts rows."""
         connection = await asyncpg.connect(self.url, command_timeout=1800)
         try:
             yield connection
@@ -117,7 +117,7 @@ class Database:
             await connection.close()
 
     async def settle(self) -> None:
-        """Update the statistics and write all dirty pages, so that this work does not slow the measured run."""
+        """Update the statistics and write all dirty pages now, so that this work does not slow the measured run."""
         async with self.connect() as connection:
             await connection.execute("VACUUM ANALYZE")
             await connection.execute("CHECKPOINT")
@@ -134,7 +134,7 @@ class Testbed:
 
     @property
     def sockets_folder(self) -> Path:
-        """The folder of the sockets of PostgreSQL and Valkey: `.s.PGSQL.5432` and `valkey.sock`."""
+        """The folder with the sockets of PostgreSQL (`.s.PGSQL.5432`) and Valkey (`valkey.sock`)."""
         return Path(self.valkey_url.removeprefix("unix://")).parent
 
     @asynccontextmanager
@@ -148,7 +148,10 @@ class Testbed:
 
     @asynccontextmanager
     async def database(self) -> AsyncIterator[Database]:
-        """Create a migrated database without rows, and empty Valkey. At the end of the block, drop the database."""
+        """Create a migrated database without rows, and empty Valkey.
+
+        Drop the database at the end of the `with` block.
+        """
         self._count += 1
         name = f"bench_{self._count}"
         async with Database(self._url("postgres")).connect() as connection:
@@ -200,7 +203,10 @@ class Testbed:
     async def run(
         self, command: Sequence[str], environment: Mapping[str, str], *, listens: bool = False
     ) -> AsyncIterator[Process]:
-        """Run a process until the end of the block. A process that listens gets its port in CURHAT_PORT."""
+        """Run a process until the end of the block.
+
+        The variable CURHAT_PORT gives a process the port at which it must listen.
+        """
         process = await self.start(command, environment, listens=listens)
         try:
             yield process
@@ -228,8 +234,10 @@ class Testbed:
         return Process(process, log_file, address)
 
     def environment(self, database: Database) -> dict[str, str]:
-        """Return the settings of our processes. The processes run in development, because in production they need a
-        sender of sign-in codes. They write the same logs as in production.
+        """Return the settings of our processes.
+
+        The processes run in development, because production requires a sender of sign-in codes. The processes write the
+        same logs as in production.
         """
         data_dir = self.folder / "data"
         data_dir.mkdir(exist_ok=True)
@@ -255,7 +263,7 @@ class Testbed:
 @asynccontextmanager
 async def testbed() -> AsyncIterator[Testbed]:
     """Run PostgreSQL and Valkey in a temporary folder, until the end of the block."""
-    # ignore_cleanup_errors: PostgreSQL may still be deleting its files.
+    # With ignore_cleanup_errors, the folder is removed even if PostgreSQL is still deleting files.
     with tempfile.TemporaryDirectory(prefix="curhat-bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         servers = await asyncio.create_subprocess_exec(
@@ -295,7 +303,7 @@ def machine() -> dict[str, Any]:
 
 
 async def busy_share(seconds: float) -> float:
-    """Return the share of all processors that any program uses, from 0 to 1."""
+    """Return the used share of all processors, from 0 to 1."""
     before = _processor_ticks()
     await asyncio.sleep(seconds)
     after = _processor_ticks()
@@ -318,7 +326,10 @@ def _environment_without_settings() -> dict[str, str]:
 
 
 def _end_with_parent() -> None:
-    """Runs in the child process. The kernel will kill this process when the parent ends in any way."""
+    """This function runs in the child process.
+
+    The kernel will kill this process when the parent process ends for any reason.
+    """
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 

@@ -1,1 +1,1 @@
-"""The peers: services to compare our figures with. Nothing under src/ imports them."""
+"""The peers are services with which we compare our figures. Nothing under src/ imports the peers."""

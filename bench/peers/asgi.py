@@ -1,4 +1,4 @@
-"""The types of an ASGI application, and the lifespan of an application that opens nothing."""
+"""The types of an ASGI application, and a lifespan handler for an application without resources."""
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
@@ -9,7 +9,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 async def lifespan(receive: Receive, send: Send) -> None:
-    """Answer the start and the stop."""
+    """Answer the start event and the stop event of the lifespan."""
     await receive()
     await send({"type": "lifespan.startup.complete"})
     await receive()

@@ -1,4 +1,4 @@
-"""The cheapest WebSocket server: it accepts each socket and does nothing else."""
+"""The cheapest WebSocket server. The server accepts each socket and does nothing else."""
 
 from bench.peers.asgi import Receive, Scope, Send, answer_ok, lifespan
 

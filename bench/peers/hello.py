@@ -1,4 +1,4 @@
-"""The cheapest ASGI application: it always sends the same answer."""
+"""The cheapest ASGI application. The application always sends the same answer."""
 
 from bench.peers.asgi import Receive, Scope, Send, lifespan
 

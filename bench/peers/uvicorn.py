@@ -1,6 +1,4 @@
-"""`python -m bench.peers.uvicorn package.module:app`: serves a peer on CURHAT_PORT, with the settings of `curhat
-serve`.
-"""
+"""`python -m bench.peers.uvicorn package.module:app` serves a peer on CURHAT_PORT like `curhat serve`."""
 
 import os
 import sys

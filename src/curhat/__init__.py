@@ -1,1 +1,1 @@
-"""Curhat: a customer who needs to talk, and a real person who listens, within seconds."""
+"""Curhat connects a customer who needs to talk with a real person who listens, within seconds."""

@@ -1,4 +1,4 @@
-"""Fixtures: Chromium, and one running system per test file. The system has its own database, server and worker."""
+"""Provides Chromium, and one running system per test file. Each system has its own database, server and worker."""
 
 import os
 from collections.abc import AsyncIterator
@@ -23,7 +23,7 @@ from tests.support.signed_in import environment_of, process, server_process
 
 @pytest.fixture(scope="session")
 async def browsers() -> AsyncIterator[Browsers]:
-    """Yield the headless browsers, after the first of them has started."""
+    """Yield the browsers of this test process. Skip the tests if no browser can start."""
     async with async_playwright() as playwright:
         browsers = Browsers(playwright)
         try:
@@ -71,7 +71,7 @@ async def running_system(
 
 @pytest.fixture
 async def system(running_system: System) -> AsyncIterator[System]:
-    """Give a system without people. Fail the test if a page reports an error during the test."""
+    """Yield a system without people. Fail the test if a page reports an error during the test."""
     running_system.problems.clear()
     yield running_system
     await running_system.close()

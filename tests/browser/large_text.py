@@ -1,4 +1,4 @@
-"""Find what large text breaks on a page: words on two lines, and text that is cut off or covered."""
+"""Find the problems that large text causes on a page: broken words, and text that is cut off or covered."""
 
 from typing import Final
 
@@ -6,7 +6,7 @@ from playwright.async_api import Page
 
 from tests.browser.system import PHONE
 
-# Twice the normal text size, on the narrowest phone, a cheap phone and a wide phone.
+# The narrowest phone, a cheap phone and a wide phone, each with twice the normal text size.
 LARGE_TEXT: Final = "document.documentElement.style.fontSize = '200%'"
 SIZES: Final = ({"width": 412, "height": 915}, {"width": 320, "height": 568}, PHONE)
 
@@ -21,7 +21,7 @@ RENAME: Final = """([names, long]) => {
     }
 }"""
 
-# A message preview is cut off on purpose: the list of chats shows its beginning.
+# The list of chats shows only the beginning of a message, so a message preview is cut off on purpose.
 FIND_PROBLEMS: Final = """() => {
     const PREVIEW = '.last';
     const dialogs = document.querySelectorAll('dialog[open]');
@@ -121,5 +121,5 @@ async def large_text_problems(page: Page) -> list[str]:
 
 
 async def use_long_names(page: Page) -> None:
-    """Replace the names on the page by the longest name that a person can choose, in one word."""
+    """Replace each name on the page by the longest possible name, written as one word."""
     await page.evaluate(RENAME, [NAMES, LONG_NAME])

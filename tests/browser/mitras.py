@@ -43,7 +43,7 @@ async def online_mitra(
 
 
 def card(page: Page, call_name: str) -> Locator:
-    """Find the open card that shows this call name of a customer."""
+    """Find the open card that shows this call name."""
     return page.get_by_role("article", name=call_name)
 
 
@@ -56,14 +56,14 @@ async def accept_blast(system: System, customer: Person, mitra: Person) -> dict[
 
 
 async def past_chat(system: System, customer: Person, mitra: Person) -> dict[str, Any]:
-    """Start and end a session of this customer with this mitra."""
+    """Start and end a session between this customer and this mitra."""
     session = await accept_blast(system, customer, mitra)
     ended: dict[str, Any] = json_of(await customer.post(f"/sessions/{session['id']}/end"))
     return ended
 
 
 async def ask_again(system: System, customer: Person, mitra: Person) -> dict[str, Any]:
-    """Ask for this mitra again as the customer of a past chat, and return the pairing."""
+    """As the customer of a past chat, ask for this mitra again, and return the pairing."""
     offer_id = await system.make.offer(duration_minutes=30, price_rp=20_000)
     order = {"offer_id": str(offer_id), "target_mitra_id": str(mitra.id)}
     payment = json_of(await customer.post("/payments", order))

@@ -1,4 +1,4 @@
-"""Helpers for tests with operators: create an operator, open the Control Center, and create cases."""
+"""Helpers for tests with operators. The helpers create operators, open the Control Center, and create cases."""
 
 import contextlib
 import hashlib
@@ -39,7 +39,7 @@ async def sign_in_operator(system: System, operator_id: UUID) -> Person:
 
 
 async def control_center_page(system: System, operator_id: UUID, path: str = "/", **options: Any) -> Page:
-    """Open the Control Center at a path, in a browser where this operator is signed in."""
+    """Open the Control Center at a path in a browser in which this operator is signed in."""
     token = secrets.token_urlsafe(32)
     digest = hashlib.sha256(token.encode()).digest()
     await system.database.execute(SIGN_IN_OPERATOR, digest, operator_id, "cookie", 3600.0)
@@ -62,7 +62,7 @@ async def control_center_page(system: System, operator_id: UUID, path: str = "/"
 
 
 async def case(system: System, *, price_rp: int = 20_000, call_name: str = "Melati") -> UUID:
-    """Pay, start a search and cancel the search as a customer. Return the id of the review case."""
+    """As a customer, pay, start a search, and cancel the search. Return the id of the review case."""
     customer = await system.customer(call_name)
     async with system.mitra():
         pairing = await system.search(customer, price_rp=price_rp)

@@ -1,7 +1,7 @@
 """Write one month of rows, so that lists have several pages and charts have curves.
 
-The statements run without triggers and foreign key checks, because these would take most of the time. The tests only
-read the rows.
+The statements run without triggers and foreign key checks, because the checks would take most of the time. The tests
+only read the rows.
 """
 
 from typing import Final
@@ -29,7 +29,7 @@ STATEMENTS: Final = (
         curhat_now() - make_interval(mins => number::integer * 11)
     FROM named WHERE NOT is_customer
     """,
-    # Few customers visit at noon and many in the evening. Each day has a different number of visits.
+    # Few customers visit at noon, and many customers visit in the evening. Each day has a different number of visits.
     """
     CREATE TEMP TABLE visits ON COMMIT DROP AS
     SELECT row_number() OVER () AS number, uuidv7() AS payment_id, uuidv7() AS pairing_id, uuidv7() AS session_id,

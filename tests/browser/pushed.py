@@ -1,8 +1,7 @@
-"""A device that gets push messages. The vendor's servers and the press on a notification are simulated.
+"""A device that gets push messages. The device simulates the vendor's servers and the press on a notification.
 
-A real subscription needs the vendor's servers. Headless Chromium can neither show a notification nor let the test
-press a notification. All other steps are real: the storage of the subscription, the encryption, the sending, and the
-service worker.
+A real subscription needs the vendor's servers. In headless Chromium, a test can neither see nor press a notification.
+The storage of the subscription, the encryption, the sending and the service worker are real.
 """
 
 import asyncio
@@ -37,7 +36,7 @@ SUBSCRIBE = """(subscription) => {
 BLOCKED = "Object.defineProperty(Notification, 'permission', { get: () => 'denied' })"
 SHOWN = """(scope) => navigator.serviceWorker.getRegistration(scope).then(async (registration) =>
     (await registration.getNotifications()).map(({ title, body, tag }) => ({ title, body, tag })))"""
-# Runs in the service worker. `shows` resolves when the browser has accepted the next notification.
+# This script runs in the service worker. `shows` resolves when the browser has accepted the next notification.
 SHOWS = """() => {
     globalThis.shows = new Promise((resolve) => {
         registration.showNotification = async (...what) => {
@@ -47,8 +46,8 @@ SHOWS = """() => {
         };
     });
 }"""
-# Runs in the service worker, and simulates a press on the notification. A browser opens or focuses a window only
-# after a real press, so this code records the window instead.
+# This script runs in the service worker and simulates a press on the notification. A browser opens or focuses a window
+# only after a real press, so this code records the window instead.
 PRESS = """async (tag) => {
     const [notification] = await registration.getNotifications({ tag });
     const pressed = { opened: null, focused: null };
@@ -83,7 +82,7 @@ async def open_installed_app(device: BrowserContext, path: str) -> Page:
 
 
 async def wait_for_payload(vendor: PushService, browser: Browser, kind: str) -> dict[str, Any]:
-    """Wait until the vendor has a payload of this kind for this browser, and return the payload."""
+    """Wait until the vendor has a payload of this kind for this browser. Returns the payload."""
     while True:
         for one in vendor.for_browser(browser):
             payload = browser.read(one)
@@ -95,7 +94,7 @@ async def wait_for_payload(vendor: PushService, browser: Browser, kind: str) -> 
 
 
 class PushDevice:
-    """A device with a page outside the app. The page stays open while the app is closed."""
+    """A device that has a page outside the app. The page stays open while the app is closed."""
 
     def __init__(self, device: BrowserContext, system: System, scope: str) -> None:
         self._device = device
@@ -104,14 +103,17 @@ class PushDevice:
         self._page: Page | None = None
 
     async def page(self) -> Page:
-        """Return the page outside the app. The first call opens the page."""
+        """Return the page outside the app. The first call of this method opens the page."""
         if self._page is None:
             self._page = await self._device.new_page()
             await self._page.goto("/healthz")
         return self._page
 
     async def deliver(self, payload: dict[str, Any]) -> None:
-        """Deliver a payload as the vendor's servers do. Wait until the browser shows its notification."""
+        """Deliver a payload like the vendor's servers.
+
+        Wait until the browser shows the notification of the payload.
+        """
         page = await self.page()
         session = await self._device.new_cdp_session(page)
         registrations: asyncio.Queue[str] = asyncio.Queue()
@@ -129,8 +131,8 @@ class PushDevice:
         worker = self._worker()
         await worker.evaluate(SHOWS)
         await session.send("ServiceWorker.deliverPushMessage", message)
-        # Wait for the service worker before the first poll. Without this wait, the poll sometimes made Chromium
-        # remove the notification, and one test run in four failed.
+        # Wait for the service worker before the first poll. Without this wait, the poll sometimes made Chromium remove
+        # the notification, so one of four test runs failed.
         async with asyncio.timeout(10):
             await worker.evaluate("globalThis.shows")
         expected = {"title": payload["title"], "body": payload["body"], "tag": payload["topic"]}
@@ -146,8 +148,10 @@ class PushDevice:
         return await self.shown() == []
 
     async def press(self, payload: dict[str, Any]) -> dict[str, str | None]:
-        """Press the notification of this payload. Return `opened`, the path of the window that the press opened, and
-        `focused`, the first path of the window that the press focused. One of the two is None.
+        """Press the notification that belongs to this payload.
+
+        Return the path of the opened window as `opened`, and the first path of the focused window as `focused`. Either
+        `opened` or `focused` is None.
         """
         pressed: dict[str, str | None] = await self._worker().evaluate(PRESS, payload["topic"])
         return pressed

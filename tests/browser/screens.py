@@ -1,7 +1,7 @@
-"""The screens of the customer's app for checks and screenshots. Each screen comes with the state that it shows.
+"""The screens of the customer's app for checks and screenshots.
 
-A screen is a context manager. It makes the state, and yields a function that opens a page in this state. The function
-can be called repeatedly.
+Each screen is a context manager that makes the state of the screen, and yields a function that opens a page in this
+state. The function can be called several times.
 """
 
 import asyncio
@@ -145,7 +145,7 @@ async def home_nobody(system: System) -> AsyncIterator[Show]:
 
     async def show(**options: Any) -> Page:
         page = await page_opener(system, customer, "/app/", ".cta:disabled")(**options)
-        # Until the server answers the first poll, the button is disabled and has another text.
+        # The button is disabled and has another text until the server answers the first poll.
         await expect(page.locator("#cta-why")).to_have_text(re.compile("Belum ada bestie|No bestie"))
         return page
 
@@ -288,7 +288,7 @@ async def payment_confirming(system: System) -> AsyncIterator[Show]:
             return bool(json_of(await customer.get(path))["status"] == "confirming")
 
         await wait_until(is_confirming)
-        # Stop the clock, so that the server does not ask the gateway and the screen stays open during the checks.
+        # Stop the clock, so that the server does not ask the gateway. So the screen stays open during the checks.
         await system.advance_clock(0)
         yield page_opener(system, customer, "/app/payment", ".middle")
         await system.database.execute("DELETE FROM virtual_clock")
@@ -338,7 +338,7 @@ async def search_stop(system: System) -> AsyncIterator[Show]:
 
 
 def page_opener_with_push(system: System, person: Person, vendor: PushService, path: str, shows: str) -> Show:
-    """Like `page_opener`, but the page is on a device with a simulated push subscription."""
+    """Return a `page_opener` that uses a device with a simulated push subscription."""
 
     async def show(**options: Any) -> Page:
         device = await system.device_of(person, service_workers="allow", **options)
@@ -406,7 +406,7 @@ TITLES = {
 
 
 def heading_selector(tag: str) -> str:
-    """Return a selector that finds the failure screen's heading in either language."""
+    """Return a selector that finds the failure screen's heading in both languages."""
     return ", ".join(f'h1:text-is("{title}")' for title in TITLES[tag])
 
 
@@ -442,8 +442,9 @@ failure(43, "no_mitra_available", price_rp=0)
 
 
 def targeted_failure(number: int, tag: str) -> None:
-    """Add the screen of a targeted pairing that failed with this tag. The customer had asked for the same bestie
-    again.
+    """Add the screen of a targeted pairing that failed with this tag.
+
+    In this screen, the customer asked for the same bestie again.
     """
 
     @screen(f"{number}-failure-{tag.replace('_', '-')}")
@@ -517,7 +518,7 @@ targeted_failure(47, "payment_session_expired")
 
 
 async def talk(system: System, customer: Person, mitra: Person, session_id: str) -> None:
-    """Write a conversation into a chat. Both members have read all messages except the last."""
+    """Write a conversation into a chat. Both members have read all messages except the last message."""
     last_id = ""
     for number, (sender, text) in enumerate(CONVERSATION):
         writer = mitra if sender == "mitra" else customer
@@ -567,8 +568,8 @@ async def chat_soon(system: System) -> AsyncIterator[Show]:
         async def show(**options: Any) -> Page:
             page = await page_opener(system, customer, "/app/chat", ".soon")(**options)
             signal = f'{{"op": "signal", "type": "typing", "session_id": "{session["id"]}"}}'
-            # The server does not store a typing signal, and a page that is not connected yet misses the signal. So
-            # send the signal repeatedly.
+            # The server does not store a typing signal, and a page that is not connected yet misses the signal. The
+            # screen therefore sends the typing signal repeatedly.
             while not await page.locator(".dots").is_visible():
                 await socket.connection.send(signal)
                 await asyncio.sleep(0.2)
@@ -644,7 +645,7 @@ async def more_time_waiting(system: System) -> AsyncIterator[Show]:
     async with system.mitra() as (mitra, socket):
         customer = await system.customer()
         session = await chat_near_its_end(system, customer, mitra, socket)
-        # Stop the clock, so that the mitra's ten seconds for an answer do not pass.
+        # Stop the clock, so that the mitra's time limit of ten seconds does not end.
         await system.advance_clock(0)
         offer_id = await system.make.offer(duration_minutes=15, price_rp=10_000, purpose="extension")
         json_of(await customer.post(f"/sessions/{session['id']}/extensions", {"offer_id": str(offer_id)}))

@@ -1,4 +1,4 @@
-"""A real server and worker, the browsers that use them, and the people in a test."""
+"""A real server, a real worker, and the browsers and people of a test."""
 
 import asyncio
 import contextlib
@@ -27,14 +27,14 @@ Language = Literal["id", "en"]
 PHONE = {"width": 360, "height": 740}
 # The time limit of one step in a test, long enough for a busy machine.
 STEP_TIMEOUT_MS = 10_000
-# The browser writes these lines to its console when an HTTP request is refused or interrupted. Tests do this on
-# purpose.
+# The browser writes these lines to its console when an HTTP request is refused or interrupted. Tests refuse and
+# interrupt HTTP requests on purpose.
 EXPECTED = ("Failed to load resource", "WebSocket connection to")
 
 expect.set_options(timeout=STEP_TIMEOUT_MS)
 
 
-# Let each event pretend to come a second after the event before.
+# Increase the timestamp of each event by a second, so that no press seems to come too soon.
 SLOW_EVENTS = """(() => {
     const times = new WeakMap();
     let later = 0;
@@ -47,7 +47,7 @@ SLOW_EVENTS = """(() => {
     });
 })()"""
 
-# A headless browser has no screen to keep on.
+# A headless browser has no screen to keep on, so this stub replaces the wake lock.
 WAKE_LOCK = """Object.defineProperty(navigator, 'wakeLock', {
     configurable: true,
     value: { request: async () => ({ release: async () => undefined }) },
@@ -55,8 +55,9 @@ WAKE_LOCK = """Object.defineProperty(navigator, 'wakeLock', {
 
 
 async def take_time(device: BrowserContext) -> None:
-    """Let a test press a button as soon as it appears. The app takes such a press only from a person who has had time
-    to read (web/shared/ui/pressGuard.ts).
+    """Let a test press a button immediately after the button appears.
+
+    The app ignores a press that comes before a person can read the screen (web/shared/ui/pressGuard.ts).
     """
     await device.add_init_script(SLOW_EVENTS)
 
@@ -79,7 +80,7 @@ class System:
         await asyncio.gather(*(context.close() for context in self._contexts))
         self._contexts.clear()
         await self.database.execute("DELETE FROM virtual_clock")
-        # End all searches. Otherwise an open search would send requests to the mitras of the next test.
+        # End all searches. An open search would send requests to the mitras of the next test.
         await asyncio.gather(*(end_journey(customer) for customer in self._customers))
         self._customers.clear()
         await self.database.execute("UPDATE mitras SET online = false")
@@ -106,7 +107,7 @@ class System:
     async def mitra(
         self, display_name: str = "Kak Sari", *, max_customers: int = 3
     ) -> AsyncIterator[tuple[Person, Socket]]:
-        """Create a mitra. Until the end of the block, the mitra is online and connected."""
+        """Create a mitra. Keep the mitra online and connected until the end of the block."""
         mitra_id = await self.make.mitra(display_name, online=False, max_customers=max_customers)
         mitra = await self.person("mitra", mitra_id)
         async with mitra.socket() as socket:
@@ -129,8 +130,9 @@ class System:
         prepare: Callable[[BrowserContext], Awaitable[object]] = take_time,
         **more: Any,
     ) -> BrowserContext:
-        """Open a separate browser profile, which stands for a device. `prepare` is called with the profile before the
-        profile opens its first page.
+        """Open a separate browser profile.
+
+        The profile represents a device. Call `prepare` with the profile before the first page opens.
         """
         remembered = {"curhat:language": language, **(kept or {})}
         # Only a service worker shows notifications.
@@ -193,7 +195,7 @@ class System:
         if message.type == "error" and not message.text.startswith(EXPECTED):
             self.problems.append(message.text)
 
-    # Starting points of tests, reached through the API
+    # The following methods bring a test to its starting point through the API.
 
     async def offers(self) -> None:
         """Create the product's offers."""
@@ -203,14 +205,14 @@ class System:
             await self.make.offer(duration_minutes=minutes, price_rp=price_rp, purpose="extension")
 
     async def open_payment(self, customer: Person, *, price_rp: int = 20_000) -> dict[str, Any]:
-        """Open a payment, and do not confirm it. A mitra must be available."""
+        """Open a payment, but do not confirm it. A mitra must be available."""
         minutes = {0: 5, 10_000: 15, 20_000: 30, 35_000: 60, 60_000: 90}[price_rp]
         offer_id = await self.make.offer(duration_minutes=minutes, price_rp=price_rp)
         payment: dict[str, Any] = json_of(await customer.post("/payments", {"offer_id": str(offer_id)}))
         return payment
 
     async def search(self, customer: Person, *, price_rp: int = 20_000) -> dict[str, Any]:
-        """Start a search, and return its open pairing. A mitra must be available."""
+        """Start a search, and return the open pairing of the search. A mitra must be available."""
         payment = await self.open_payment(customer, price_rp=price_rp)
         pairing: dict[str, Any] = json_of(await customer.post(f"/payments/{payment['id']}/confirm"))[
             "pairing"
@@ -218,7 +220,7 @@ class System:
         return pairing
 
     async def chat(self, customer: Person, mitra: Person, socket: Socket) -> dict[str, Any]:
-        """Start a session of this customer with this mitra."""
+        """Start a session between this customer and this mitra."""
         pairing = await self.search(customer)
         card_id = await request_of(self.database, UUID(pairing["id"]), mitra.id)
         card = await socket.wait_for("request.offered", id=str(card_id))
@@ -226,13 +228,13 @@ class System:
         return session
 
     async def past_chat(self, customer: Person, mitra: Person, socket: Socket) -> dict[str, Any]:
-        """Start and end a session of this customer with this mitra."""
+        """Start and end a session between this customer and this mitra."""
         session = await self.chat(customer, mitra, socket)
         ended: dict[str, Any] = json_of(await customer.post(f"/sessions/{session['id']}/end"))
         return ended
 
     async def ask_again(self, customer: Person, mitra: Person, socket: Socket) -> dict[str, Any]:
-        """Make a past chat of these two people, ask for the same mitra again, and return the open pairing."""
+        """Make a past chat of these two people, and ask for the same mitra again. Returns the open pairing."""
         await self.past_chat(customer, mitra, socket)
         offer_id = await self.make.offer(duration_minutes=30, price_rp=20_000)
         order = {"offer_id": str(offer_id), "target_mitra_id": str(mitra.id)}
@@ -243,14 +245,17 @@ class System:
         return pairing
 
     async def reject_again(self, customer: Person, mitra: Person, socket: Socket) -> dict[str, Any]:
-        """Like `ask_again`, but the mitra has rejected the request, so the customer may choose another mitra."""
+        """Call `ask_again`, and then reject the request as the mitra.
+
+        The customer can then choose another mitra.
+        """
         pairing = await self.ask_again(customer, mitra, socket)
         card = await socket.wait_for("request.offered", kind="targeted")
         json_of(await mitra.post(f"/requests/{card['id']}/reject"))
         return pairing
 
     async def advance_clock(self, seconds: float) -> None:
-        """Move the database's clock forward by this many seconds, and stop the clock there."""
+        """Move the database's clock forward by this number of seconds, and stop the clock at the new time."""
         async with self.database.transaction() as tx:
             now = await tx.connection.fetchval("SELECT curhat_now()")
             await tx.execute("DELETE FROM virtual_clock")
@@ -258,9 +263,9 @@ class System:
 
 
 async def end_journey(customer: Person) -> None:
-    """End this customer's journey. Repeat the commands, because the journey may change before they arrive.
+    """End this customer's journey. Repeat the commands, because the journey can change before the commands arrive.
 
-    Does nothing if somebody has signed the customer out.
+    Does nothing if the customer is signed out.
     """
     while True:
         answer = await customer.get("/state")
@@ -286,7 +291,7 @@ async def end_journey(customer: Person) -> None:
 
 
 def json_of(answer: httpx.Response) -> Any:
-    """Assert that the response is a success. Return its JSON, or None if its body is empty."""
+    """Assert that the response reports a success. Returns the JSON of the response, or None if the body is empty."""
     assert answer.is_success, answer.text
     return answer.json() if answer.content else None
 

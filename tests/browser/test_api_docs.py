@@ -1,4 +1,4 @@
-"""Test the contract page for developers in a real browser, which applies its Content-Security-Policy."""
+"""Test the contract page for developers in a real browser, which applies the Content-Security-Policy."""
 
 import dataclasses
 
@@ -19,7 +19,8 @@ async def test_the_contract_page_shows_every_operation_with_links_to_data_types(
     assert answer.headers["content-security-policy"] == POLICY
     operations = [operation for methods in openapi()["paths"].values() for operation in methods.values()]
     assert await page.locator("details").count() == len(operations)
-    # Only the style sheet sets a maximum width. So the Content-Security-Policy has allowed the style sheet.
+    # Only the style sheet sets a maximum width. The maximum width therefore shows that the Content-Security-Policy has
+    # allowed the style sheet.
     assert await page.evaluate("getComputedStyle(document.body).maxWidth") != "none"
 
     payment = page.locator("details#open_payment")

@@ -1,4 +1,4 @@
-"""Test that the screen stays on while a person waits, and that the app tells how to put it on the home screen."""
+"""Test that the screen stays on while a person waits, and that the app explains how to install the app."""
 
 import pytest
 from playwright.async_api import Page, expect
@@ -7,7 +7,7 @@ from tests.browser.mitras import button, go_online, new_mitra, switch
 from tests.browser.system import System, json_of
 from tests.browser.test_calling import BACKGROUND
 
-# Count the locks that the page holds. The browser releases a lock when the page goes to the background.
+# Count the wake locks that the page holds. The browser releases a lock when the page goes to the background.
 COUNT_LOCKS = """(() => {
     window.locks = 0;
     const request = async () => {
@@ -88,7 +88,7 @@ async def test_the_screen_stays_on_while_a_mitra_is_online(system: System) -> No
 
 
 @pytest.mark.rule("V.8")
-async def test_a_customer_with_a_history_is_offered_to_install_the_app(system: System) -> None:
+async def test_the_app_offers_its_installation_to_a_customer_with_a_history(system: System) -> None:
     customer = await system.customer()
     async with system.mitra() as (mitra, socket):
         await system.past_chat(customer, mitra, socket)
@@ -116,9 +116,7 @@ async def test_a_customer_with_a_history_is_offered_to_install_the_app(system: S
 
 @pytest.mark.rule("V.8")
 @pytest.mark.parametrize("who", ["customer", "mitra"])
-async def test_on_an_iphone_words_tell_how_to_install_the_app_and_get_notifications(
-    system: System, who: str
-) -> None:
+async def test_an_iphone_shows_how_to_install_the_app_and_get_notifications(system: System, who: str) -> None:
     person = await (system.customer() if who == "customer" else new_mitra(system))
     if who == "mitra":
         json_of(await person.put("/presence", {"online": True}))

@@ -1,4 +1,4 @@
-"""Test the call to action: when the customer can press the button, and what the app says otherwise."""
+"""Test when the button of the call to action is enabled, and which text the app shows while the button is disabled."""
 
 import json
 
@@ -23,7 +23,7 @@ def polls_of(page: Page) -> list[str]:
 
 
 @pytest.mark.rule("1.4")
-async def test_the_button_is_disabled_and_says_why_when_no_mitra_is_available(system: System) -> None:
+async def test_the_button_is_disabled_and_shows_the_reason_when_no_mitra_is_available(system: System) -> None:
     page = await system.page_of(await system.customer())
     await expect(page.get_by_role("button", name="Curhat", exact=True)).to_be_disabled()
     await expect(page.get_by_text("Belum ada bestie tersedia")).to_be_visible()

@@ -23,7 +23,7 @@ async def _sign_in(page: Page, email: str, code: str | None = None) -> None:
 
 
 def _short(entity_id: UUID | str) -> str:
-    """Return the start of an id, as the lists show it."""
+    """Return the last eight characters of an id, because the lists show only these characters."""
     return str(entity_id)[-8:]
 
 
@@ -35,7 +35,7 @@ async def _decide(page: Page, choice: str, note: str) -> None:
 
 
 @pytest.mark.rule("S.3")
-async def test_an_operator_sets_up_an_authenticator_app_and_signs_in_with_a_code_of_the_app(
+async def test_an_operator_sets_up_an_authenticator_app_and_signs_in_with_a_code(
     system: System,
 ) -> None:
     operator_id, email = await operator(system)
@@ -75,7 +75,7 @@ async def test_an_operator_sets_up_an_authenticator_app_and_signs_in_with_a_code
 
 
 @pytest.mark.rule("X.1")
-async def test_an_operator_reads_a_case_on_one_timeline_and_refunds_its_payment(system: System) -> None:
+async def test_an_operator_reads_the_timeline_of_a_case_and_refunds_its_payment(system: System) -> None:
     case_id = await case(system)
     operator_id, email = await operator(system, "reviewer")
     page = await control_center_page(system, operator_id)
@@ -112,7 +112,7 @@ async def test_the_loser_of_two_concurrent_decisions_sees_who_decided_first(syst
     await second.get_by_role("radio", name="No refund").check()
     await second.get_by_label("Note").fill("A different view.")
     await second.get_by_role("button", name="Decide…").click()
-    # The second operator's page cannot refresh, so its dialog stays open while the first operator decides.
+    # The second operator's page cannot refresh, so the dialog on this page stays open while the first operator decides.
     await second.route("**/api/control-center/review-cases/*", lambda route: route.abort())
     await _decide(first, "Refund Rp20.000", "Nobody came.")
     await expect(first.get_by_role("region", name="Decision")).to_contain_text("refund")
@@ -124,7 +124,7 @@ async def test_the_loser_of_two_concurrent_decisions_sees_who_decided_first(syst
     assert [(row["decision"], row["decided_by"]) for row in rows] == [("refund", first_id)]
 
 
-# The payment's late charge, whose refund the gateway refused, joins its open case.
+# The payment has a late charge. The gateway refused the refund, so the open case now also covers this charge.
 LATE_CHARGE = """
 WITH late AS (
     INSERT INTO charge_attempts (payment_id, amount_rp, status, answered_at)
@@ -137,7 +137,7 @@ SELECT payment_id, id, amount_rp, 'late_approval', 'failed', curhat_now() FROM l
 
 
 async def test_an_operator_is_told_that_the_case_changed_while_the_dialog_was_open(system: System) -> None:
-    """The decision covers what the operator saw, or nothing."""
+    """If a case gets another charge after an operator read the case, the server refuses the operator's decision."""
     case_id = await case(system)
     operator_id, _ = await operator(system, "reviewer")
     page = await control_center_page(system, operator_id, f"/cases/{case_id}")
@@ -159,7 +159,7 @@ async def test_an_operator_is_told_that_the_case_changed_while_the_dialog_was_op
     await expect(page.get_by_role("alert")).to_have_count(0)
 
 
-async def test_a_bulk_decision_tells_which_cases_changed_since_the_list_was_shown(system: System) -> None:
+async def test_a_bulk_decision_names_the_cases_that_changed_after_the_list_was_shown(system: System) -> None:
     changed, same = await case(system), await case(system)
     operator_id, _ = await operator(system, "reviewer")
     page = await control_center_page(system, operator_id, "/cases")
@@ -194,13 +194,13 @@ async def test_a_large_refund_needs_two_operators_and_can_be_retried_after_a_ref
     others = await control_center_page(system, late[0], f"/cases/{case_id}")
     for desk in (theirs, others):
         await desk.get_by_role("button", name="Approve the refund…").click()
-    # This operator's page cannot refresh, so its dialog stays open while the other operator approves the refund.
+    # The page of one operator cannot refresh, so its dialog stays open while another operator approves the refund.
     await others.route("**/api/control-center/review-cases/*", lambda route: route.abort())
     await theirs.get_by_role("dialog").get_by_role("button", name="Approve the refund").click()
     decision = theirs.get_by_role("region", name="Decision")
     await expect(decision).to_contain_text(f"Approved by {colleague[1]}")
     await others.get_by_role("dialog").get_by_role("button", name="Approve the refund").click()
-    # The page cannot refresh, so it may show another alert too. Look for the alert with this text.
+    # The page cannot refresh, so the page can also show another alert. So the test looks for the alert with this text.
     alert = others.get_by_role("alert").filter(has_text="a colleague may have approved it already")
     await expect(alert).to_be_visible()
 
@@ -267,7 +267,7 @@ async def test_large_refunds_of_a_bulk_decision_wait_for_approval(system: System
 
 
 async def _tab_to(page: Page, wanted: Locator) -> None:
-    """Press Tab until this element has the focus."""
+    """Press the Tab key until this element has the focus."""
     await expect(wanted).to_be_visible()
     for _ in range(60):
         await page.keyboard.press("Tab")
@@ -315,7 +315,7 @@ async def _look_for(page: Page, q: str) -> None:
     await page.keyboard.press("Enter")
 
 
-async def test_an_operator_finds_a_payment_by_id_phone_name_and_status(system: System) -> None:
+async def test_an_operator_finds_a_payment_by_id_or_phone_or_name_or_status(system: System) -> None:
     case_id = await case(system, call_name="Zubaidah")
     row = await system.database.fetchrow(
         "SELECT payments.id, payments.customer_id, phone_number FROM review_cases"
@@ -428,8 +428,8 @@ async def test_a_changed_search_time_applies_to_the_next_search(system: System) 
     )
     assert round(seconds) == 90
 
-    # The other operator's screen still shows the old value. Saving changes nothing, and the screen shows the new
-    # value.
+    # The screen of the second operator still shows the old value. The attempt to save changes nothing, and the screen
+    # shows the new value.
     await others_row.get_by_label("Search time").fill("120")
     await others_row.get_by_role("button", name="Save…").click()
     await other.get_by_role("dialog").get_by_role("button", name="Change").click()
@@ -438,7 +438,9 @@ async def test_a_changed_search_time_applies_to_the_next_search(system: System) 
 
 
 @pytest.mark.rule("S.2")
-async def test_an_admin_invites_a_mitra_then_changes_the_name_and_the_capacity(system: System) -> None:
+async def test_an_admin_invites_a_mitra_and_then_changes_the_name_and_capacity_of_the_mitra(
+    system: System,
+) -> None:
     operator_id, _ = await operator(system)
     page = await control_center_page(system, operator_id, "/mitras")
     await page.get_by_role("button", name="Invite a mitra…").click()
@@ -490,7 +492,7 @@ async def test_an_admin_invites_a_mitra_then_changes_the_name_and_the_capacity(s
 
 
 @pytest.mark.rule("S.3")
-async def test_an_operator_can_sign_out_another_of_their_own_devices(system: System) -> None:
+async def test_an_operator_signs_out_an_old_device_from_a_new_device(system: System) -> None:
     _, email = await operator(system, "viewer")
     pages = []
     for _ in range(2):
@@ -590,13 +592,13 @@ async def test_a_viewer_sees_everything_and_can_decide_nothing(system: System) -
     await page.get_by_role("link", name="Mitras").click()
     await expect(page.get_by_role("heading", name="Mitras")).to_be_visible()
     await expect(page.get_by_role("button", name=re.compile("Invite"))).to_have_count(0)
-    # No pairing has failed on the next day, so the list is empty and says so.
+    # No pairing has failed on the next day, so the screen says that the list is empty.
     await system.advance_clock(24 * 3600)
     page = await control_center_page(system, operator_id)
     await expect(page.get_by_text("No failures today.")).to_be_visible()
 
 
-async def test_the_dashboard_follows_a_search_without_a_reload(system: System) -> None:
+async def test_the_dashboard_shows_a_new_search_without_a_reload(system: System) -> None:
     operator_id, _ = await operator(system, "viewer")
     page = await control_center_page(system, operator_id)
     await expect(page.get_by_text("Nobody is searching.")).to_be_visible()
@@ -608,5 +610,5 @@ async def test_the_dashboard_follows_a_search_without_a_reload(system: System) -
 
 
 async def _has_rows(page: Page) -> bool:
-    """Return whether each chart's table for screen readers has all its rows: 24 hours and 30 days."""
+    """Return whether the charts' tables for screen readers have all rows: 24 hours and 30 days."""
     return await page.locator(".unseen tbody tr").count() == 54

@@ -1,6 +1,6 @@
-"""Check that every screen and dialog of the Control Center is accessible in both themes, widths and languages.
+"""Check that each screen and dialog of the Control Center is accessible in both themes, both widths and both languages.
 
-If the variable SCREENSHOTS is a folder's path (`make screenshots`), the test saves a screenshot of each screen there.
+If the variable SCREENSHOTS names a folder (`make screenshots`), the test saves a screenshot of each screen there.
 """
 
 import re
@@ -19,28 +19,29 @@ from tests.browser.system import Language, System, Theme, json_of, wait_until
 from tests.browser.test_screens import INDONESIAN, PICTURES, violations
 from tests.support.signed_in import OPERATOR_PASSWORD
 
-# Each theme is shown at each width.
+# Show each theme at each width.
 COMBINATIONS: dict[Language, list[tuple[Theme, dict[str, int]]]] = {
     "id": [("light", DESKTOP_SCREEN), ("dark", WIDE_SCREEN)],
     "en": [("dark", DESKTOP_SCREEN), ("light", WIDE_SCREEN)],
 }
-# axe checks all its rules in the first theme (None), and only the colours in the second theme, because the other rules
-# have the same result in both themes. axe runs at the smaller width.
+# In the first theme, axe checks all rules (None). In the second theme, axe checks only the colours, because the other
+# rules do not depend on the theme. The tool axe runs at the smaller width.
 AXE_RULE: dict[tuple[Language, Theme], str | None] = {("id", "light"): None, ("en", "dark"): "color-contrast"}
-# All rows of a table have the same structure, so axe checks only the first five.
+# All rows of a table have the same structure, so axe checks only the first five rows.
 MORE_ROWS = "tbody tr:nth-child(n+6)"
 
-# Quotation marks enclose the words that people have written. All other words belong to the app and must be in one
+# Words inside quotation marks were written by people. All other words are the app's own words and must be in one
 # language.
 QUOTED = re.compile(r"“[^”]*”|\"[^\"]*\"")
 ENGLISH = re.compile(
     r"\b(the|this|of|and|from|with|has|not|payment|customer|refund|search|review|decided|opened|asked|waiting)\b",
     re.IGNORECASE,
 )
-# Codes of the contract have this form. No screen may show such a code.
+# Codes of the contract match this pattern. A screen must never show a code of the contract.
 RAW_CODE = re.compile(r"\b[a-z]+_[a-z_]+\b")
 
-# A late charge of the payment, whose refund the gateway refused. So the decided case opens again.
+# Adds a late charge to the payment. The gateway refused the refund of this charge. The late charge with the refused
+# refund opens the decided case again.
 FURTHER_CHARGE = """
 WITH late AS (
     INSERT INTO charge_attempts (payment_id, amount_rp, status, answered_at)
@@ -56,7 +57,7 @@ WHERE review_cases.payment_id = refused.payment_id
 
 @dataclass(frozen=True)
 class Records:
-    """The operator who decided the cases, and the path of each screen."""
+    """The operator who decided the cases, and the paths of the screens."""
 
     operator_id: UUID
     path_of: dict[str, str]
@@ -70,7 +71,7 @@ async def _decide(system: System, case_id: UUID, operator_id: UUID, note: str = 
 
 
 async def _make_records(system: System, session_id: str, mitra_id: UUID) -> Records:
-    """Create cases in each state, their refunds, and audit entries."""
+    """Create cases in each state, with their refunds and with audit entries."""
     operator_id, _ = await operator(system)
     colleague_id, _ = await operator(system, "reviewer")
     await past_month(system)
@@ -136,7 +137,7 @@ async def _make_records(system: System, session_id: str, mitra_id: UUID) -> Reco
     return Records(operator_id, path_of)
 
 
-# Each function performs a step on its screen. The step opens a dialog or shows a result.
+# Each function performs a step on its screen. Each step opens a dialog or shows a result.
 
 
 async def _bulk(page: Page) -> None:
@@ -152,7 +153,7 @@ async def _decision(page: Page) -> None:
 
 
 async def _asked(page: Page) -> None:
-    """Press the screen's last button, which opens the only dialog."""
+    """Press the screen's last button. The button opens the only dialog."""
     await page.locator("section button, form .danger, form button.secondary").last.click()
 
 
@@ -227,7 +228,7 @@ STEPS = {
 
 
 async def _walk(system: System, records: Records, language: Language) -> AsyncIterator[tuple[str, Page]]:
-    """Open the screens and dialogs one after another. For each, yield its name and the page."""
+    """Open the screens and dialogs one after another. Yields the name and the page of each screen and dialog."""
     context = await system.context(is_phone=False, language=language, size=DESKTOP_SCREEN)
     page = await context.new_page()
     await page.goto("/control-center/")

@@ -1,6 +1,4 @@
-"""Test push notifications for a customer: the permission, the delivery while the app is closed, a press on
-the notification, and the switch in the profile.
-"""
+"""Test push for a customer: permission, delivery to a closed app, a press, and the switch in the profile."""
 
 import json
 from uuid import UUID
@@ -14,7 +12,8 @@ from tests.browser.system import System, wait_until
 from tests.support.journey import request_of
 from tests.support.push import push_service
 
-# Act as a browser whose user has not decided yet. Count how often the app asks for permission, and give this answer.
+# Simulate a browser whose user has neither allowed nor blocked notifications. The browser counts the app's requests for
+# permission, and gives this answer.
 PERMISSION = """(answer) => {
     let permission = 'default';
     window.asked = 0;
@@ -82,25 +81,25 @@ async def test_a_closed_app_shows_notifications_of_the_match_and_of_a_message(sy
             assert "Rahasia" not in json.dumps(message)
             assert "Sari" not in json.dumps([matched, message])
             await device_push.deliver(message)
-            # The later notification has replaced the notification of the match.
+            # The notification of the message has replaced the notification of the match.
             assert [one["title"] for one in await device_push.shown()] == ["Pesan baru dari bestie"]
             pressed = await device_push.press(message)
             assert pressed == {"opened": "/app/chat", "focused": None}
 
-            # Another notification arrives. The customer does not press it, opens the app, and sees
-            # the message. Then the notification disappears.
+            # Another notification arrives. The customer opens the app without a press on the notification, and sees the
+            # message. Then the notification disappears.
             await device_push.deliver(message)
             again = await device.new_page()
             await again.goto(str(pressed["opened"]))
             await expect(again.locator(".theirs p")).to_have_text("Rahasia")
             await wait_until(device_push.is_empty)
 
-            # The app is open and shows another screen.
+            # The app is open and does not show the chat.
             await button(again, "Beranda").click()
             await button(again, "Riwayat").click()
             await expect(again.get_by_role("heading", name="Riwayat")).to_be_visible()
             await device_push.deliver(message)
-            # `focused` is the path at which the page was opened. The page then moves to the chat.
+            # The value `focused` is the path at which the page was opened. After the press, the page moves to the chat.
             assert await device_push.press(message) == {"opened": None, "focused": "/app/chat"}
             await expect(again).to_have_url(f"{system.url}/app/chat")
 
@@ -138,8 +137,8 @@ async def test_the_switch_does_not_change_when_the_server_does_not_answer(system
         switch = page.get_by_role("switch", name="Notifikasi")
         await expect(switch).to_be_checked()
         await device.set_offline(True)
-        # When the profile opens, the app sends the subscription again. This request fails, and the switch must stay
-        # on.
+        # When the profile opens, the app sends the subscription again. The request with the subscription fails, and the
+        # switch must stay on.
         await button(page, "Kembali").click()
         async with page.expect_event("requestfailed", lambda request: request.url.endswith("/push-key")):
             await button(page, "Profil").click()

@@ -1,6 +1,9 @@
-"""Tap several times on every button. Only the first tap may press; what it brings under the finger takes no press.
+"""Tap several times on every button.
 
-The test walks from screen to screen, so a new button needs no entry here.
+Only the first tap is allowed to press a button. A later tap must not press a button that has just appeared under the
+finger.
+
+The test walks from screen to screen, so it also finds buttons that are added later.
 """
 
 import asyncio
@@ -14,11 +17,11 @@ from tests.browser import screens, test_mitra_screens
 from tests.browser.screens import Screen
 from tests.browser.system import System, take_time
 
-# The times of the taps after the first tap.
+# The delays between the first tap and each later tap.
 GAPS_MS = (60, 150, 300)
 SETTLED_MS = 1_000
 
-# From these screens, the walk reaches every screen.
+# The walk reaches every screen from these screens.
 CUSTOMER_STARTS = (
     "01-sign-in",
     "03-code",
@@ -40,7 +43,7 @@ MITRA_STARTS = (
     "34-sign-out",
 )
 
-# Note each press that reaches the app: the control and what it says.
+# Record each press that reaches the app, with the pressed control and its text.
 WATCH = """(() => {
     const numbers = new Map();
     window.reached = [];
@@ -52,9 +55,9 @@ WATCH = """(() => {
         window.reached.push(`${numbers.get(control)}: ${said.join(' ')}`);
     }, true);
 })()"""
-# From now on, the time between two taps is what the page's clock says.
+# From now on, the page's clock determines the time between two taps.
 HURRY = "delete UIEvent.prototype.timeStamp; dispatchEvent(new Event('pointercancel'))"
-# The buttons that a person can press on the screen or in the dialog above it: what they say, and where.
+# Finds the text and the position of each button that a person can press on the screen or in an open dialog.
 BUTTONS = """
     const dialogs = document.querySelectorAll('dialog[open]');
     const root = dialogs[dialogs.length - 1] ?? document.body;
@@ -79,7 +82,7 @@ LOCATE_BUTTON = f"""(name) => {{ {BUTTONS}
 
 
 async def watch_presses(device: BrowserContext) -> None:
-    """Note the presses, and let the test decide how much time passes between two taps."""
+    """Record the presses, and let the test choose the time between two taps."""
     await take_time(device)
     await device.clock.install()
     await device.add_init_script(WATCH)
@@ -87,18 +90,18 @@ async def watch_presses(device: BrowserContext) -> None:
 
 @dataclass
 class Walk:
-    """A walk through an app: the buttons that it has tried, by name and place."""
+    """A walk through the screens of an app. The walk remembers the name and the place of each tried button."""
 
     tried: set[str] = field(default_factory=set)
-    # The buttons on the screen to which each button led.
+    # Maps each button to the buttons that appear when the button is pressed.
     leads_to: dict[str, set[str]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     _running: set[Request] = field(default_factory=set)
 
     async def start(self, page: Page) -> bool:
-        """Stop the clock of the page, and walk on from its screen until no untried button is in reach.
+        """Stop the clock of the page, and walk from the page's screen until no untried button is reachable.
 
-        Return whether another walk from the same screen may find more.
+        Returns whether another walk from this screen can find more buttons.
         """
         self._running.clear()
         page.on("request", self._note_request)
@@ -111,12 +114,12 @@ class Walk:
         tried_before = len(self.tried)
         seen: set[str] = set()
         used: set[str] = set()
-        # In another language, every button would be a new button.
+        # In another language, every button would count as a new button.
         while await page.evaluate("document.documentElement.lang") == language:
             names = await page.evaluate(FIND_BUTTONS)
             seen.update(names)
             untried = seen - self.tried
-            # The button for another language comes last.
+            # So the walk presses the button that changes the language last.
             ways = sorted(
                 (one for one in names if one in untried), key=lambda one: one.startswith("language")
             )
@@ -135,17 +138,17 @@ class Walk:
         return bool(seen - self.tried) and len(self.tried) > tried_before
 
     async def _tap(self, page: Page, name: str) -> None:
-        """Tap on this button several times, and note when two different buttons were pressed."""
+        """Tap on this button several times, and record whether the taps pressed two different buttons."""
         self.tried.add(name)
         place = None
-        # The screen may still move, for example because an outcome disappears.
+        # The screen can still move, for example when an outcome disappears.
         while place != (place := await page.evaluate(LOCATE_BUTTON, name)):
             await page.clock.run_for(SETTLED_MS)
         if place is None:
             return
         await page.evaluate("reached.length = 0")
         await page.touchscreen.tap(*place)
-        # The worst case: the answer has come before the next tap.
+        # In the worst case, the answer arrives before the next tap.
         await self._wait_for_answers(page)
         passed_ms = 0
         for gap_ms in GAPS_MS:
@@ -164,14 +167,14 @@ class Walk:
         self._running.discard(request)
 
     async def _wait_for_answers(self, page: Page) -> None:
-        # After the answer to this call, all requests of the last tap are known.
+        # When this call returns, the browser has reported every request that the last tap caused.
         await page.evaluate("0")
         while self._running:
             await asyncio.sleep(0.01)
 
 
 async def walk_through(system: System, all_screens: dict[str, Screen], starts: tuple[str, ...]) -> Walk:
-    """Walk through an app from each of these screens, and again while a walk may find something new."""
+    """Walk through an app from each of these screens. Repeat each walk as long as another walk can find new buttons."""
     walk = Walk()
     for name in starts:
         finds_more = True
@@ -185,7 +188,7 @@ async def walk_through(system: System, all_screens: dict[str, Screen], starts: t
 
 
 @pytest.mark.rule("V.6")
-async def test_a_doubled_tap_in_the_customers_app_presses_only_what_the_first_tap_pressed(
+async def test_a_doubled_tap_in_the_app_of_the_customer_presses_only_the_first_button(
     system: System,
 ) -> None:
     walk = await walk_through(system, screens.SCREENS, CUSTOMER_STARTS)
@@ -194,7 +197,7 @@ async def test_a_doubled_tap_in_the_customers_app_presses_only_what_the_first_ta
 
 
 @pytest.mark.rule("V.6")
-async def test_a_doubled_tap_in_the_mitras_app_presses_only_what_the_first_tap_pressed(
+async def test_a_doubled_tap_in_the_app_of_the_mitra_presses_only_the_first_button(
     system: System,
 ) -> None:
     walk = await walk_through(system, test_mitra_screens.SCREENS, MITRA_STARTS)

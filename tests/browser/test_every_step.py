@@ -1,6 +1,6 @@
 """Test that a reload, a lost network and a second phone show the same state at every step of the journey.
 
-When the network returns, the phone shows the changes that it missed.
+When the network returns, the phone shows the missed changes.
 """
 
 import asyncio
@@ -31,16 +31,17 @@ Shows = Callable[[Page], Locator]
 
 @dataclass
 class Step:
-    """One step of the journey: a person's state and the screen that shows it. `move_on` makes other people change
-    this state.
+    """One step of the journey: a person's state, and the screen that shows the state.
+
+    `move_on` makes other people change this state.
     """
 
     person: Person
     shows: Shows
     move_on: Callable[[], Awaitable[Any]]
     then: Shows
-    # The screen after a reload without a network, if it differs from `shows`. It differs for short-lived cards,
-    # because the phone does not store them.
+    # The screen after a reload without a network, or None for the screen `shows`. The screen differs from `shows` for
+    # short-lived cards, because the phone does not store them.
     offline: Shows | None = None
 
 
@@ -50,7 +51,7 @@ MITRAS: dict[str, Begin] = {}
 
 
 def step(of: dict[str, Begin]) -> Callable[[Callable[[System], AsyncIterator[Step]]], None]:
-    """Return a decorator that adds a step to `of` under the function's name."""
+    """Return a decorator that adds the function as a step to `of`, under the function's name."""
 
     def add(begin: Callable[[System], AsyncIterator[Step]]) -> None:
         of[begin.__name__] = asynccontextmanager(begin)
@@ -86,7 +87,7 @@ async def paying(system: System) -> AsyncIterator[Step]:
         customer = await system.customer()
         payment = await system.open_payment(customer)
         confirm = f"/payments/{payment['id']}/confirm"
-        # After a reload, the app shows the home screen, which mentions the payment.
+        # After a reload, the app shows the home screen. The home screen mentions the payment.
         waits = heading("Pembayaranmu belum selesai")
         yield Step(customer, waits, lambda: customer.post(confirm), heading("Mencari bestie…"))
 
@@ -104,7 +105,7 @@ async def confirming(system: System) -> AsyncIterator[Step]:
             return bool(json_of(await customer.get(f"/payments/{payment['id']}"))["status"] == "confirming")
 
         await wait_until(is_confirming)
-        # The server asks the gateway about the charge as soon as the clock runs again.
+        # When the clock runs again, the server asks the gateway about the charge.
         await system.advance_clock(0)
         go_on = "DELETE FROM virtual_clock"
         yield Step(
@@ -183,7 +184,7 @@ async def waiting_for_more_time(system: System) -> AsyncIterator[Step]:
     async with system.mitra() as (mitra, socket):
         customer = await system.customer()
         session = await system.chat(customer, mitra, socket)
-        # Stop the clock, so that the mitra's ten seconds for an answer do not pass.
+        # Stop the clock, so that the mitra's time limit of ten seconds does not end.
         await system.advance_clock(0)
         extension = await ask_for_more_time(system, customer, session)
         reject = f"/extensions/{extension['id']}/reject"
@@ -256,7 +257,7 @@ async def asked_for_more_time(system: System) -> AsyncIterator[Step]:
     async with online(system) as mitra:
         customer = await system.customer("Melati")
         session = await accept_blast(system, customer, mitra)
-        # Stop the clock, so that the mitra's ten seconds for an answer do not pass.
+        # Stop the clock, so that the mitra's time limit of ten seconds does not end.
         await system.advance_clock(0)
         extension = await ask_for_more_time(system, customer, session)
         yield Step(
@@ -272,8 +273,10 @@ async def asked_for_more_time(system: System) -> AsyncIterator[Step]:
 
 
 async def check_interruptions(system: System, step: Step, path: str) -> None:
-    """Check that the app shows the step after a reload, on a second phone, without a network, and after a reload
-    without a network. Then change the state, and check that both phones show the new state.
+    """Check that the app shows the step after a reload, on a second phone, and without a network.
+
+    The check without a network includes a reload. After these checks, change the state, and check that both phones show
+    the new state.
     """
     device: BrowserContext = await system.device_of(step.person, service_workers="allow")
     phone = await open_installed_app(device, path)

@@ -99,7 +99,7 @@ async def test_a_customer_goes_from_the_call_to_action_to_the_chat_and_the_histo
 
 
 @pytest.mark.rule("X.4")
-async def test_each_message_takes_its_own_direction_and_one_without_anything_to_see_cannot_be_sent(
+async def test_each_message_has_its_own_text_direction_and_an_invisible_message_cannot_be_sent(
     system: System,
 ) -> None:
     customer = await system.customer()
@@ -140,8 +140,10 @@ async def test_a_trial_has_the_same_steps_as_a_paid_chat(system: System) -> None
 
 
 @pytest.mark.rule("1.7", "1.8", "2b.2")
-async def test_an_available_mitra_is_needed_to_open_a_payment_and_to_confirm_it(system: System) -> None:
-    """The payment screen says that nobody is available before the customer presses."""
+async def test_a_customer_opens_and_confirms_a_payment_only_while_a_mitra_is_available(
+    system: System,
+) -> None:
+    """The payment screen says that no mitra is available before the customer presses the button."""
     customer = await system.customer()
     async with system.mitra() as (mitra, _):
         page = await system.page_of(customer)
@@ -168,7 +170,7 @@ async def test_an_available_mitra_is_needed_to_open_a_payment_and_to_confirm_it(
 
 @pytest.mark.rule("1.6", "X.10")
 @pytest.mark.invariant(11)
-async def test_while_presence_is_unknown_a_chat_continues_but_no_payment_is_charged(
+async def test_a_chat_continues_but_no_payment_is_charged_while_presence_is_unknown(
     system: System, valkey_client: valkey.asyncio.Valkey
 ) -> None:
     waiting, talking = await system.customer(), await system.customer("Mawar")
@@ -277,7 +279,7 @@ async def test_the_app_handles_a_declined_payment_and_a_slow_payment(system: Sys
         ("customer_cancelled", "Kamu berhenti mencari"),
     ],
 )
-async def test_the_app_explains_the_cause_the_refund_and_the_next_step_after_a_failed_search(
+async def test_the_app_explains_cause_and_refund_and_next_step_after_a_failed_search(
     system: System, tag: str, sentence: str
 ) -> None:
     customer = await system.customer()
@@ -328,7 +330,7 @@ async def test_a_second_phone_shows_every_step_of_the_first_phone(system: System
 
 
 @pytest.mark.rule("V.3", "V.2", "X.8")
-async def test_the_app_warns_before_the_servers_clock_ends_a_chat(system: System) -> None:
+async def test_the_app_uses_the_clock_of_the_server_to_warn_before_a_chat_ends(system: System) -> None:
     customer = await system.customer()
     async with system.mitra() as (mitra, socket):
         await system.chat(customer, mitra, socket)
@@ -426,7 +428,7 @@ async def test_the_app_shows_no_development_tools_when_the_server_has_no_inbox(
     system: System, path: str
 ) -> None:
     page = await (await system.context()).new_page()
-    # Answer as in production, where the server has no inbox.
+    # A production server has no inbox, and gives this answer.
     await page.route("**/api/dev/**", lambda route: route.fulfill(status=404, body="{}"))
     async with page.expect_response("**/api/dev/**"):
         await page.goto(path)
@@ -450,7 +452,7 @@ async def test_the_app_shows_the_sign_in_screen_when_the_token_was_revoked(syste
     assert await page.evaluate("localStorage.getItem('curhat:customer')") is None
 
 
-async def test_a_customer_cannot_open_the_url_of_another_customers_chat(system: System) -> None:
+async def test_a_customer_cannot_open_the_chat_url_of_another_customer(system: System) -> None:
     customer, other = await system.customer(), await system.customer("Mawar")
     async with system.mitra() as (mitra, socket):
         session = await system.chat(customer, mitra, socket)

@@ -1,4 +1,4 @@
-"""Test the mitra's app in a real browser: the toggle, cards, two concurrent mitras, and several chats."""
+"""Test the toggle, cards, concurrent mitras and several chats of the mitra's app in a real browser."""
 
 import asyncio
 import re
@@ -89,7 +89,7 @@ async def test_the_first_page_lists_the_demo_mitras(system: System) -> None:
 
 
 @pytest.mark.rule("S.1", "S.2")
-async def test_the_app_tells_a_person_without_an_invitation_that_mitras_are_invited(system: System) -> None:
+async def test_the_app_tells_an_uninvited_person_that_mitras_need_an_invitation(system: System) -> None:
     page = await (await system.context()).new_page()
     await sign_in(system, page, "0812 555 00001")
     await expect(page.get_by_role("alert")).to_have_text(
@@ -113,7 +113,7 @@ async def test_the_app_tells_a_working_mitra_about_a_new_suspension(system: Syst
     blocked = page.get_by_role("heading", name="Akunmu dinonaktifkan")
     await expect(blocked).to_be_visible()
     await system.database.execute("UPDATE mitras SET suspended_at = NULL WHERE id = $1", mitra.id)
-    # The app looks every few seconds, and leaves this screen by itself.
+    # The app checks the suspension every few seconds, and leaves this screen by itself.
     await expect(blocked).to_have_count(0, timeout=15_000)
 
 
@@ -164,7 +164,7 @@ async def test_the_toggle_works_with_the_keyboard_only(system: System) -> None:
 
 
 @pytest.mark.rule("1.1", "V.3")
-async def test_without_a_network_the_app_says_that_no_customer_can_reach_the_mitra(system: System) -> None:
+async def test_the_app_says_without_a_network_that_no_customer_can_reach_the_mitra(system: System) -> None:
     _, page = await online_mitra(system)
     await page.context.set_offline(True)
     await expect(page.get_by_role("heading", name="Tidak tersambung")).to_be_visible()
@@ -189,7 +189,7 @@ async def test_the_app_reports_a_connection_that_was_lost_in_the_background(syst
 
 
 @pytest.mark.rule("2b.5", "V.2", "V.4", "X.4")
-async def test_the_slower_of_two_mitras_sees_why_the_card_closes(system: System) -> None:
+async def test_the_slower_of_two_mitras_sees_the_reason_of_the_closed_card(system: System) -> None:
     customer = await system.customer("Melati")
     (_, sari), (_, budi) = await online_mitra(system), await online_mitra(system, "Kak Budi")
     await system.search(customer)
@@ -204,13 +204,13 @@ async def test_the_slower_of_two_mitras_sees_why_the_card_closes(system: System)
     await expect(sari).to_have_url(re.compile(r"/mitra/chat/"))
     await expect(budi.get_by_text("Sudah diambil bestie lain")).to_be_visible()
     await expect(button(budi, "Terima Melati")).to_have_count(0)
-    # A few seconds later, the app removes the card.
+    # The app removes the card after a few seconds.
     await expect(budi.get_by_text("Sudah diambil bestie lain")).to_have_count(0)
     await expect(budi.get_by_text("Belum ada permintaan")).to_be_visible()
 
 
 async def hide_closing_of_cards(page: Page) -> None:
-    """From the next connection on, drop the events that close a card, so that the page still shows the card."""
+    """On every later connection, drop the events that close a card, so that the page still shows the card."""
 
     def forward(route: WebSocketRoute) -> None:
         server = route.connect_to_server()
@@ -238,7 +238,9 @@ async def test_a_mitra_whose_accept_is_too_late_sees_that_another_mitra_was_fast
 
 @pytest.mark.rule("2b.5")
 @pytest.mark.invariant(1)
-async def test_the_app_repeats_an_accept_with_a_lost_answer_under_its_idempotency_key(system: System) -> None:
+async def test_the_app_repeats_an_accept_under_its_idempotency_key_after_the_answer_was_lost(
+    system: System,
+) -> None:
     customer = await system.customer("Melati")
     mitra, page = await online_mitra(system)
     keys: list[str] = []
@@ -282,7 +284,7 @@ async def test_a_second_press_after_a_failed_accept_uses_the_same_idempotency_ke
 
 
 @pytest.mark.rule("2b.4")
-async def test_a_search_fails_when_every_mitra_has_rejected_its_card(system: System) -> None:
+async def test_a_search_fails_after_every_mitra_has_rejected_the_card(system: System) -> None:
     """A rejected card disappears."""
     customer = await system.customer("Melati")
     (_, sari), (_, budi) = await online_mitra(system), await online_mitra(system, "Kak Budi")
@@ -314,7 +316,9 @@ async def test_a_closed_card_shows_the_reason(system: System, how: str, said: st
 
 
 @pytest.mark.rule("V.6")
-async def test_a_card_that_closes_moves_the_focus_to_the_next_card_and_not_the_page(system: System) -> None:
+async def test_the_focus_moves_to_the_next_card_when_a_card_closes_and_the_page_does_not_scroll(
+    system: System,
+) -> None:
     _, page = await online_mitra(system)
     for name in ("Melati", "Mawar", "Dahlia", "Kenanga", "Teratai"):
         await system.search(await system.customer(name))
@@ -330,7 +334,7 @@ async def test_a_card_that_closes_moves_the_focus_to_the_next_card_and_not_the_p
 
 
 @pytest.mark.rule("2b.5", "V.7")
-async def test_in_a_busy_hour_the_closed_cards_are_one_line_and_cover_neither_chat_nor_form(
+async def test_many_closed_cards_share_one_line_and_cover_neither_chat_nor_form(
     system: System,
 ) -> None:
     melati, open_still = await system.customer("Melati"), await system.customer("Mawar")
@@ -350,7 +354,7 @@ async def test_in_a_busy_hour_the_closed_cards_are_one_line_and_cover_neither_ch
     await expect(page.get_by_label("Tulis pesan")).to_be_in_viewport()
     await expect(page.get_by_text("Kamu terhubung dengan Melati")).to_be_in_viewport()
 
-    # The open card is above the form and scrolls away with it. No line comes and goes while the mitra writes.
+    # The open card is above the form, and both scroll together. No line appears or disappears while the mitra writes.
     await button(page, "Akhiri").click()
     await expect(page.get_by_text("12 permintaan")).to_have_count(0)
     await expect(cards).to_have_count(1)
@@ -432,8 +436,8 @@ async def test_a_card_rings_and_vibrates_until_the_mitra_touches_the_page(system
     await go_online(page)
     # A browser plays no sound before the person has touched the page.
     await page.reload()
-    # The text above the button changes when the app connects, and the change moves the button. So wait until the app
-    # is connected.
+    # When the app connects, the text above the button changes, and the button moves. So the test waits until the app is
+    # connected.
     await expect(page.get_by_role("heading", name="Kamu online", exact=True)).to_be_visible()
     await button(page, "Nyalakan").click()
     await expect(button(page, "Nyalakan")).to_have_count(0)
@@ -468,7 +472,7 @@ async def test_a_reloaded_page_shows_the_open_card_until_a_second_phone_accepts_
 
 
 @pytest.mark.rule("3.7", "4.1", "4.6", "V.4", "X.4")
-async def test_a_returning_customer_asks_a_mitra_who_is_in_a_session_with_another_customer(
+async def test_a_returning_customer_can_ask_a_mitra_who_is_in_a_session_with_another_customer(
     system: System,
 ) -> None:
     melati, mawar = await system.customer("Melati"), await system.customer("Mawar")
@@ -486,7 +490,7 @@ async def test_a_returning_customer_asks_a_mitra_who_is_in_a_session_with_anothe
     await expect(page.get_by_role("heading", name="Melati")).to_be_visible()
     tabs = page.get_by_role("navigation", name="Chat yang berjalan")
     await expect(tabs.get_by_role("button")).to_have_count(2)
-    # A card of a returning customer also shows only the call name.
+    # The card of a returning customer also shows only the call name.
     phone_number = await system.database.fetchval("SELECT phone_number FROM people WHERE id = $1", melati.id)
     shown = await page.content()
     assert str(melati.id) not in shown
@@ -505,7 +509,7 @@ async def test_a_targeted_request_fails_when_the_mitra_is_offline_or_does_not_an
     order = {"offer_id": str(offer_id), "target_mitra_id": str(mitra.id)}
     payment = json_of(await melati.post("/payments", order))
     if how == "offline before":
-        # Another mitra is available, so the confirmation charges all the same.
+        # Another mitra is available, so the confirmation still charges the payment.
         await online_mitra(system)
         await switch(page).click()
         await expect(page.get_by_role("heading", name="Kamu offline")).to_be_visible()
@@ -526,7 +530,8 @@ async def test_a_targeted_request_fails_when_the_mitra_is_offline_or_does_not_an
     tag = "targeted_mitra_timeout" if how == "silence" else "targeted_mitra_offline"
 
     async def has_failed() -> bool:
-        # When the mitra goes offline, the server withdraws the card. Then the worker fails the pairing.
+        # When the mitra goes offline, the server withdraws the card. After the server has withdrawn the card, the
+        # worker fails the pairing.
         failure_tag = json_of(await melati.get(f"/pairings/{pairing['id']}"))["failure_tag"]
         assert failure_tag in (None, tag)
         return failure_tag is not None
@@ -546,7 +551,7 @@ async def write(page: Page, text: str) -> None:
 @pytest.mark.rule("V.3")
 @pytest.mark.invariant(10)
 @pytest.mark.parametrize("said_before", [0, 1])
-async def test_messages_that_load_late_remove_no_message_that_arrived_meanwhile(
+async def test_a_late_load_of_messages_keeps_a_message_that_arrived_during_the_load(
     system: System, said_before: int
 ) -> None:
     melati = await system.customer("Melati")
@@ -627,7 +632,7 @@ async def test_each_of_several_concurrent_chats_shows_its_own_unread_messages(sy
 
 
 @pytest.mark.rule("V.3")
-async def test_a_mitras_message_written_without_a_network_survives_a_reload_and_is_sent_once(
+async def test_a_message_that_a_mitra_writes_without_a_network_survives_a_reload_and_is_sent_once(
     system: System,
 ) -> None:
     customer = await system.customer("Melati")
@@ -675,7 +680,7 @@ async def test_a_mitra_who_ends_a_chat_early_gives_a_reason_that_only_operators_
 
 @pytest.mark.rule("X.8", "V.3")
 @pytest.mark.parametrize("is_looking", [True, False])
-async def test_a_chat_that_the_customer_ended_says_so_and_stays_readable(
+async def test_a_mitra_sees_that_the_customer_ended_the_chat_and_can_still_read_the_chat(
     system: System, is_looking: bool
 ) -> None:
     customer = await system.customer("Melati")
@@ -721,7 +726,7 @@ async def test_the_app_shows_the_end_of_a_chat_that_ended_while_the_phone_was_of
 
 
 async def set_silence_action(system: System, action: str) -> None:
-    """Set the default action for later extensions."""
+    """Set the default action of later extensions."""
     await system.database.execute(
         "UPDATE configuration SET value = $1 WHERE key = 'extension_default_action_on_timeout'", action
     )
@@ -802,7 +807,7 @@ async def test_going_offline_during_a_session_never_approves_an_extension(system
 
 @pytest.mark.rule("5.6", "V.3")
 @pytest.mark.invariant(7)
-async def test_an_extension_is_rejected_when_the_mitras_phone_loses_the_network(system: System) -> None:
+async def test_an_extension_is_rejected_when_the_phone_of_the_mitra_loses_the_network(system: System) -> None:
     customer = await system.customer("Melati")
     mitra, page = await online_mitra(system)
     session = await accept_blast(system, customer, mitra)
@@ -831,6 +836,6 @@ async def test_the_extension_card_stays_above_the_chat_after_a_reload(system: Sy
     await page.reload()
     await expect(page.get_by_text("Diam = disetujui")).to_be_visible()
     await button(page, "Setujui tambahan waktu Melati").click()
-    # Above the form, only open cards are shown. The longer time shows the outcome.
+    # Only open cards are above the form. With this longer timeout, the app has time to show the outcome.
     await expect(page.get_by_text("Diam = disetujui")).to_have_count(0)
     await expect(page.get_by_role("timer")).to_have_text(re.compile("^4"))

@@ -1,6 +1,4 @@
-"""Test the mitra's app as an installed app: its size, its installation, its start without a network, and its
-notifications.
-"""
+"""Test the installed app of the mitra: size, installation, start without a network, and notifications."""
 
 import json
 
@@ -80,19 +78,20 @@ async def test_a_closed_app_shows_a_notification_of_a_new_request(
         assert pressed == {"opened": "/mitra/", "focused": None}
         assert pushed["topic"] not in [one["tag"] for one in await device_push.shown()]
 
-        # A second notification arrives. The mitra does not press it, opens the app, and sees the
-        # card. Then the notification disappears.
+        # A second notification arrives. The mitra opens the app without a press on the notification, and sees the card.
+        # Then the notification disappears.
         await device_push.deliver(pushed)
         again = await device.new_page()
         await again.goto(str(pressed["opened"]))
         await expect(button(again, "Terima Melati")).to_be_visible()
         await wait_until(device_push.is_empty)
 
-        # The app is open on another screen. A press keeps this screen and shows the card on it.
+        # The app is open on another screen. A press on the notification shows the card on the screen that is already
+        # open.
         await button(again, "Profil").click()
         await expect(again.get_by_role("heading", name="Profil")).to_be_visible()
         await device_push.deliver(pushed)
-        # `focused` is the path at which the page was opened.
+        # The value `focused` is the path at which the page was opened.
         assert await device_push.press(pushed) == {"opened": None, "focused": "/mitra/"}
         await expect(again).to_have_url(f"{system.url}/mitra/profile")
         await expect(button(again, "Terima Melati")).to_be_visible()

@@ -39,7 +39,7 @@ screen = screen_registry(SCREENS)
 
 @contextlib.asynccontextmanager
 async def working(system: System, *, max_customers: int = 3) -> AsyncIterator[Person]:
-    """Create a mitra. Until the end of the block, the mitra is online and connected."""
+    """Create a mitra. Keep the mitra online and connected until the end of the block."""
     mitra = await new_mitra(system, max_customers=max_customers)
     async with mitra.socket():
         json_of(await mitra.put("/presence", {"online": True}))
@@ -47,7 +47,10 @@ async def working(system: System, *, max_customers: int = 3) -> AsyncIterator[Pe
 
 
 def at_home(system: System, mitra: Person, shows: str) -> Show:
-    """Like `page_opener` for the home screen. The page also waits until the app shows that the mitra is online."""
+    """Return a `page_opener` for the home screen.
+
+    The page also waits until the app shows that the mitra is online.
+    """
 
     async def show(**options: Any) -> Page:
         page = await page_opener(system, mitra, "/mitra/", ".on")(**options)
@@ -319,7 +322,7 @@ async def history(system: System) -> AsyncIterator[Show]:
 
 
 async def put_back(system: System, session: dict[str, Any], time: str) -> None:
-    """Make this ended session start earlier by this interval and last half an hour."""
+    """Move the start of this ended session back by this interval, and set its length to half an hour."""
     await system.database.execute(
         "UPDATE sessions SET started_at = started_at - $2::text::interval, "
         "ended_at = started_at - $2::text::interval + interval '30 minutes' WHERE id = $1",

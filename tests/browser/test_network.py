@@ -1,4 +1,4 @@
-"""Test the app on bad networks: each message is sent once, and the app opens without a network."""
+"""Test the app on bad networks: it sends each message once, and it opens without a network."""
 
 import asyncio
 import json
@@ -30,7 +30,9 @@ async def stored_texts(system: System, session_id: str) -> list[str]:
 
 
 @pytest.mark.rule("V.3")
-async def test_a_message_written_without_a_network_survives_a_reload_and_is_sent_once(system: System) -> None:
+async def test_a_message_that_a_customer_writes_without_a_network_survives_a_reload_and_is_sent_once(
+    system: System,
+) -> None:
     customer = await system.customer()
     async with system.mitra() as (mitra, socket):
         session = await system.chat(customer, mitra, socket)
@@ -62,7 +64,7 @@ async def test_no_message_is_lost_or_stored_twice_during_twenty_network_losses(s
     async with system.mitra() as (mitra, socket):
         session = await system.chat(customer, mitra, socket)
         page = await system.page_of(customer)
-        # Wait for the chat. The app fetches the code of the chat screen when it first shows a chat.
+        # Wait for the chat. The app fetches the code of the chat screen when the app first shows a chat.
         await expect(page.get_by_label("Tulis pesan")).to_be_visible()
         mine, theirs = [], []
         for cut in range(CUTS):
@@ -87,7 +89,7 @@ async def test_no_message_is_lost_or_stored_twice_during_twenty_network_losses(s
 
 @pytest.mark.rule("V.3")
 @pytest.mark.parametrize("part", ["js", "css"])
-async def test_after_a_failed_fetch_the_app_fetches_a_screens_code_and_style_again(
+async def test_the_app_fetches_the_code_and_style_of_a_screen_again_after_a_failed_fetch(
     system: System, part: str
 ) -> None:
     customer = await system.customer()
@@ -121,15 +123,15 @@ async def test_a_late_snapshot_does_not_overwrite_a_newer_event(system: System) 
         popup = page.get_by_role("dialog", name="Bestie sedang tidak online")
         await expect(popup).to_be_visible()
         received: list[str] = []
-        # From the next connection on, collect the server's frames.
+        # Collect the server's frames on every later connection.
         await page.route_web_socket("**/realtime", lambda route: collect_frames(route, received))
         await page.reload()
         await expect(popup).to_be_visible()
         await page.route("**/api/client/state", delay)
         await popup.get_by_role("button", name="Tutup").click()
         await is_read.wait()
-        # `delay` holds back the snapshot that the server sends to the first phone. Meanwhile the customer opens a
-        # payment on another phone.
+        # The function `delay` delays the snapshot that the server sends to the first phone. Meanwhile the customer
+        # opens a payment on another phone.
         await system.open_payment(customer)
         await wait_until(lambda: asyncio.sleep(0, any('"pending"' in frame for frame in received)))
         may_arrive.set()
@@ -139,7 +141,7 @@ async def test_a_late_snapshot_does_not_overwrite_a_newer_event(system: System) 
 
 
 def collect_frames(route: WebSocketRoute, frames: list[str]) -> None:
-    """Forward the frames of both sides, and collect the server's frames."""
+    """Forward the frames of the browser and of the server, and collect the server's frames."""
     server = route.connect_to_server()
 
     def from_server(frame: str | bytes) -> None:
@@ -197,7 +199,7 @@ async def test_the_first_load_stays_below_40_kilobytes(system: System, is_signed
 
 
 def size_of(path: str) -> int:
-    """Return the size of a file's gzip version, or of the file if it has no such version."""
+    """Return the size of a file's gzip version, or the size of the file if no gzip version exists."""
     file = web_folder() / (path.removeprefix("/") + ("index.html" if path.endswith("/") else ""))
     compressed = Path(f"{file}.gz")
     return (compressed if compressed.exists() else file).stat().st_size
@@ -221,7 +223,7 @@ async def test_the_app_notices_and_fetches_a_lost_event(system: System) -> None:
                 server.send(frame)
 
             def from_server(frame: str | bytes) -> None:
-                # Drop the event once. The client then asks for the event and gets it.
+                # Drop the event once. The client then asks for the lost event and gets the event.
                 if len(hellos) > 1 or "Hilang" not in str(frame):
                     route.send(frame)
 
@@ -251,7 +253,7 @@ async def test_the_app_fetches_a_snapshot_when_the_stream_cannot_be_resumed(syst
         await expect(page.get_by_text("Tidak ada koneksi")).to_be_visible()
         body = {"client_message_id": "1", "text": "Ditulis saat kamu pergi"}
         json_of(await mitra.post(f"/sessions/{session['id']}/messages", body, key=""))
-        # Act as if the server had started a new stream without the missed events.
+        # Simulate a server that has started a new stream without the missed events.
         await system.database.execute(
             "UPDATE streams SET epoch = uuidv7() WHERE role = 'customer' AND user_id = $1", customer.id
         )

@@ -1,6 +1,4 @@
-"""Test the apps on old and unlucky phones: a browser without newer functions, a browser that is too old, a storage that
-refuses, and a page of a version that the server no longer has.
-"""
+"""Test the apps on phones with old browsers, without storage, or with a page of a removed version."""
 
 import re
 import subprocess
@@ -16,8 +14,9 @@ from tests.browser.test_journey import accept, pay
 from tests.browser.test_network import stored_texts, write
 
 WEB = Path(__file__).parents[2] / "web"
-# Delete everything that a browser of web/.browserslistrc lacks, except trusted types: with our content security policy,
-# this Chromium then accepts no markup at all. A browser without trusted types ignores that part of the policy.
+# Delete every function that a browser of web/.browserslistrc lacks, except trusted types. Without trusted types, this
+# Chromium would accept no markup under our content security policy. A browser that never had trusted types ignores this
+# part of the policy.
 DELETE = """
 const missing = %s;
 const isTrustedTypes = (name) => /^trusted/i.test(name);
@@ -30,7 +29,7 @@ for (const [owner, name, isStatic] of missing.members) {
 }
 for (const name of missing.globals) if (!isTrustedTypes(name)) Reflect.deleteProperty(globalThis, name);
 """
-# These must be among the deleted functions.
+# The following functions must be deleted.
 DELETED = """() => [
     AbortSignal.any, AbortSignal.timeout, [].at, ''.at, [].findLast, [].toSorted, Object.hasOwn, crypto.randomUUID,
     window.structuredClone, window.HTMLDialogElement, document.createElement('dialog').showModal, window.Notification,
@@ -42,7 +41,7 @@ REFUSE_STORAGE = """for (const name of ['localStorage', 'sessionStorage'])
 
 @pytest.fixture(scope="module")
 def missing() -> str:
-    """Return, as JSON, everything that a browser of web/.browserslistrc lacks."""
+    """Return as JSON the functions that a browser of web/.browserslistrc lacks."""
     node = Path(sys.executable).with_name("node")
     command = [str(node), str(WEB / "build" / "baseline.ts")]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
@@ -71,7 +70,7 @@ async def test_a_customer_with_an_old_browser_goes_from_the_payment_to_the_histo
         said = {"client_message_id": "1", "text": "Halo Melati"}
         json_of(await mitra.post(f"/sessions/{session_id}/messages", said, key=""))
         await expect(page.locator(".theirs p")).to_have_text("Halo Melati")
-        # The composer is at the lower edge of the screen, without `:has()` and `dvh` too.
+        # The composer is at the lower edge of the screen, even without `:has()` and `dvh`.
         await expect(button(page, "Kirim")).to_be_in_viewport()
         await button(page, "Akhiri").click()
         dialog = page.get_by_role("dialog")
@@ -104,7 +103,7 @@ async def test_a_mitra_with_an_old_browser_accepts_a_request_and_chats(system: S
 
 
 @pytest.mark.parametrize("path", ["/app/", "/mitra/", "/control-center/"])
-async def test_a_browser_that_is_too_old_is_told_so(system: System, path: str) -> None:
+async def test_the_app_tells_a_person_that_the_browser_is_too_old(system: System, path: str) -> None:
     device = await system.context()
     await device.add_init_script("delete window.BigInt64Array")
     page = await device.new_page()
@@ -114,7 +113,7 @@ async def test_a_browser_that_is_too_old_is_told_so(system: System, path: str) -
     await expect(page.get_by_role("button")).to_have_count(0)
 
 
-async def test_a_phone_that_stores_nothing_keeps_the_customer_signed_in_and_sends_a_message(
+async def test_a_customer_on_a_phone_without_storage_stays_signed_in_and_sends_a_message(
     system: System,
 ) -> None:
     customer = await system.customer()
@@ -130,7 +129,9 @@ async def test_a_phone_that_stores_nothing_keeps_the_customer_signed_in_and_send
         assert await stored_texts(system, session["id"]) == ["Halo Kak"]
 
 
-async def test_messages_of_two_tabs_without_a_network_both_arrive(system: System) -> None:
+async def test_two_tabs_each_write_a_message_without_a_network_and_both_messages_arrive(
+    system: System,
+) -> None:
     customer = await system.customer()
     async with system.mitra() as (mitra, socket):
         session = await system.chat(customer, mitra, socket)
@@ -149,7 +150,7 @@ async def test_messages_of_two_tabs_without_a_network_both_arrive(system: System
 
 
 @pytest.mark.parametrize("part", ["js", "css"])
-async def test_after_a_deploy_a_page_whose_files_are_gone_reloads_itself_once(
+async def test_a_page_reloads_itself_once_when_a_deploy_has_removed_its_files(
     system: System, part: str
 ) -> None:
     customer = await system.customer()
@@ -165,7 +166,8 @@ async def test_after_a_deploy_a_page_whose_files_are_gone_reloads_itself_once(
         await page.route(f"**/assets/Chat-*.{part}", answer_missing)
         async with page.expect_event("load"):
             await system.chat(customer, mitra, socket)
-        # Here the file is missing in the new page too. The page says so, and does not reload again.
+        # In this test, the file is also missing after the reload. The page reports the missing file, and does not
+        # reload again.
         problem = page.get_by_role("alert")
         await expect(problem).to_have_text("Ini gagal dimuat. Muat ulang aplikasi, lalu coba lagi.")
         await page.unroute_all()
@@ -173,7 +175,7 @@ async def test_after_a_deploy_a_page_whose_files_are_gone_reloads_itself_once(
         await expect(page.get_by_label("Tulis pesan")).to_be_visible()
 
 
-async def test_after_a_deploy_an_old_page_whose_script_is_gone_reloads_itself_once(system: System) -> None:
+async def test_an_old_page_reloads_itself_once_when_a_deploy_has_removed_its_script(system: System) -> None:
     page = await (await system.context()).new_page()
     await page.route("**/assets/first-*.js", lambda route: route.fulfill(status=404), times=1)
     await page.goto("/app/")
@@ -183,7 +185,7 @@ async def test_after_a_deploy_an_old_page_whose_script_is_gone_reloads_itself_on
     await expect(page.get_by_role("alert")).to_contain_text("Aplikasi ini belum termuat.")
 
 
-async def test_a_chat_that_is_open_for_long_says_that_there_is_a_new_version_and_keeps_its_text_field(
+async def test_a_chat_that_stays_open_announces_a_new_version_and_keeps_the_text_field(
     system: System,
 ) -> None:
     customer = await system.customer()
@@ -194,7 +196,7 @@ async def test_a_chat_that_is_open_for_long_says_that_there_is_a_new_version_and
         await page.goto("/app/")
         send = button(page, "Kirim")
         await expect(send).to_be_in_viewport(ratio=1)
-        # The page fetches the code of the check after a while.
+        # Some seconds after its start, the page fetches the code that checks for a new version.
         async with page.expect_response("**/assets/version*.js"):
             await page.clock.fast_forward("00:30")
         await page.wait_for_load_state("networkidle")
@@ -208,7 +210,7 @@ async def test_a_chat_that_is_open_for_long_says_that_there_is_a_new_version_and
         await expect(page.get_by_text("Ada versi baru Curhat.")).to_have_count(0)
 
 
-async def test_a_history_that_was_opened_without_a_network_fills_when_the_network_is_back(
+async def test_a_history_that_was_opened_without_a_network_loads_when_the_network_is_back(
     system: System,
 ) -> None:
     customer = await system.customer()
@@ -227,7 +229,7 @@ async def test_a_history_that_was_opened_without_a_network_fills_when_the_networ
         await expect(page.get_by_role("alert")).to_have_count(0)
 
 
-async def test_a_broken_server_is_not_called_a_missing_connection(system: System) -> None:
+async def test_the_app_does_not_blame_the_network_when_the_server_is_broken(system: System) -> None:
     customer = await system.customer()
     page = await (await system.device_of(customer)).new_page()
     await page.route("**/api/client/state", lambda route: route.fulfill(status=500, body=""))

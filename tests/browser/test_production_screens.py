@@ -1,4 +1,4 @@
-"""Test in a real browser the screens of the Control Center that differ in production."""
+"""Test the Control Center's screens that differ in production, in a real browser."""
 
 import dataclasses
 import re
@@ -55,7 +55,7 @@ async def test_an_operator_must_first_set_up_an_authenticator_app(
     await expect(required).to_be_visible()
     await expect(mocked).to_be_visible()
     await expect(page.get_by_role("navigation")).to_have_count(0)
-    # Every other URL shows this screen until the operator has set up an authenticator app.
+    # Until the operator has set up an authenticator app, every URL shows the screen for the setup.
     await page.goto("/control-center/mitras")
     await expect(required).to_be_visible()
     await expect(page.get_by_role("navigation")).to_have_count(0)
@@ -73,7 +73,7 @@ async def test_an_operator_must_first_set_up_an_authenticator_app(
     await page.get_by_role("button", name="Confirm").click()
     await expect(page.locator(".codes li")).to_have_count(10)
     await page.get_by_role("button", name="I have kept them").click()
-    # The app now shows the screen whose URL the operator opened last.
+    # The app now shows the screen that the operator opened last.
     await expect(page).to_have_url(re.compile("/control-center/mitras$"))
     await expect(page.get_by_role("heading", name="Mitras")).to_be_visible()
     await expect(page.get_by_role("navigation")).to_be_visible()

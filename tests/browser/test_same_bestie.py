@@ -1,4 +1,4 @@
-"""Test the customer's screens for asking the same bestie again and for extensions."""
+"""Test the customer's screens for extensions, and for a second chat with the same bestie."""
 
 import re
 from typing import Any
@@ -23,7 +23,7 @@ async def targeted_card(mitra: Person, socket: Socket) -> dict[str, Any]:
 
 
 async def ask_again(system: System, customer: Person, mitra: Person, socket: Socket) -> Page:
-    """Make a past chat, pay for the same mitra again from the history, and see the waiting screen."""
+    """Make a past chat, pay for the same mitra again from the history, and wait for the waiting screen."""
     await system.past_chat(customer, mitra, socket)
     page = await system.page_of(customer, "/app/history")
     await button(page, "Curhat lagi dengan Kak Sari").click()
@@ -67,7 +67,7 @@ async def test_a_customer_asks_the_same_bestie_again_from_the_history(system: Sy
 
 @pytest.mark.rule("3.3", "3.6")
 @pytest.mark.parametrize("other_is_there", [True, False])
-async def test_a_customer_who_asks_for_an_offline_bestie_is_told_so(
+async def test_the_app_tells_a_customer_that_the_chosen_bestie_is_offline(
     system: System, other_is_there: bool
 ) -> None:
     customer = await system.customer()
@@ -104,7 +104,7 @@ async def test_the_app_shows_the_offline_popup_when_the_bestie_is_at_capacity(sy
 
 @pytest.mark.rule("3.5", "3.9", "4.3", "4.4", "V.3")
 @pytest.mark.parametrize("how", ["rejected", "timed out", "went offline"])
-async def test_the_same_payment_pays_for_another_bestie_after_a_targeted_request_fails(
+async def test_the_payment_of_a_failed_targeted_request_pays_for_another_bestie(
     system: System, how: str
 ) -> None:
     customer = await system.customer()
@@ -140,7 +140,9 @@ async def test_the_same_payment_pays_for_another_bestie_after_a_targeted_request
 
 
 @pytest.mark.rule("3.5", "3.8", "X.1")
-async def test_the_popup_offers_nothing_but_the_end_when_no_other_bestie_is_available(system: System) -> None:
+async def test_the_popup_offers_only_to_end_the_journey_when_no_other_bestie_is_available(
+    system: System,
+) -> None:
     """The only button closes the popup and ends the journey."""
     customer = await system.customer()
     async with system.mitra() as (mitra, socket):
@@ -186,7 +188,7 @@ async def ask_for_more(page: Page) -> None:
         ("declined", "pembayarannya ditolak. Tidak ada uang yang diambil.", []),
     ],
 )
-async def test_a_customer_sees_that_an_extension_waits_and_how_it_was_decided(
+async def test_a_customer_sees_a_waiting_extension_and_later_its_decision(
     system: System, how: str, said: str, charged: list[int]
 ) -> None:
     customer = await system.customer()

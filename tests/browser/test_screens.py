@@ -1,6 +1,6 @@
 """Check that every screen is accessible and fits into a small phone, in both themes and languages.
 
-If the variable SCREENSHOTS is a folder's path (`make screenshots`), the tests save a screenshot of each screen there.
+If the variable SCREENSHOTS names a folder (`make screenshots`), the tests save a screenshot of each screen there.
 """
 
 import os
@@ -17,7 +17,8 @@ from tests.browser.large_text import large_text_problems, use_long_names
 from tests.browser.screens import SCREENS, Show
 from tests.browser.system import PHONE, Language, System, Theme, wait_until
 
-# Return the words of the app without the words that people have written. The app's words must be in one language.
+# Return the app's own words on the page. Words that people have written are left out. All words of the app must be in
+# one language.
 OUR_WORDS = """() => {
     const copy = document.body.cloneNode(true);
     for (const one of copy.querySelectorAll('noscript, .bubble, textarea, .language, fieldset')) one.remove();
@@ -30,15 +31,15 @@ INDONESIAN = re.compile(
 
 SMALLEST = {"width": 320, "height": 568}
 PICTURES = os.environ.get("SCREENSHOTS")
-# The checks cover two of the four combinations, so that each theme and each language is checked once. Screenshots
-# show all four.
+# The checks use two of the four combinations, so that they cover each theme and each language once. Screenshots show
+# all four.
 THEMES_AND_LANGUAGES: list[tuple[Theme, Language]] = [("light", "id"), ("dark", "en")]
 if PICTURES:
     THEMES_AND_LANGUAGES += [("dark", "id"), ("light", "en")]
 
-# Which of its rules axe checks in each theme. None: all rules. In the dark theme, only the colours can differ.
+# The rules that axe checks in each theme. None means all rules. In the dark theme, only the colours can differ.
 AXE_RULE: dict[Theme, str | None] = {"light": None, "dark": "color-contrast"}
-# Rules of WCAG 2.2 AA, and best practices.
+# The rules of WCAG 2.2 AA and axe's best practices.
 AXE = {
     "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
     # Leave out the rules that passed, because they would make up most of the answer.
@@ -57,7 +58,7 @@ STICKS_OUT = """() => {
 
 NOTHING_STICKS_OUT = {"scrolls": False, "wide": []}
 
-# A person can hardly hit a smaller target with a thumb.
+# A smaller target is hard to hit with a thumb.
 SMALLEST_TARGET_PX = 44
 TARGETS = "button, a[href], textarea, input:not(.unseen), label:has(input)"
 TOO_SMALL = """([smallest, targets]) => [...document.querySelectorAll(targets)]
@@ -70,8 +71,9 @@ TOO_SMALL = """([smallest, targets]) => [...document.querySelectorAll(targets)]
 
 
 async def violations(page: Page, *, only: str | None = None, but: str | None = None) -> list[str]:
-    """List axe's violations on a page. `only` limits the check to one rule. `but` is a selector of elements to leave
-    out.
+    """List axe's violations on a page.
+
+    The argument `only` limits the check to one rule. The argument `but` is a selector of elements that axe ignores.
     """
     options = AXE if only is None else {**AXE, "runOnly": [only]}
     context = None if but is None else {"exclude": [[but]]}
@@ -84,7 +86,7 @@ async def violations(page: Page, *, only: str | None = None, but: str | None = N
 
 
 async def take_picture(page: Page, name: str, *, full_page: bool = False) -> None:
-    """Save a screenshot, if PICTURES is set."""
+    """If PICTURES is set, save a screenshot."""
     if PICTURES:
         folder = Path(PICTURES)
         folder.mkdir(parents=True, exist_ok=True)
@@ -92,16 +94,17 @@ async def take_picture(page: Page, name: str, *, full_page: bool = False) -> Non
 
 
 async def assert_usable(show: Show, name: str) -> None:
-    """Check a screen in each theme and language: no accessibility violation, no small target, nothing wider than the
-    screen, and nothing broken, cut off or covered with large text. Take pictures.
+    """Check in each theme and language that a screen is accessible, fits its width, and survives large text.
+
+    Take pictures.
     """
     for theme, language in THEMES_AND_LANGUAGES:
         page = await show(theme=theme, language=language)
         await take_picture(page, f"{name}-{language}-{theme}")
         words = await page.evaluate(OUR_WORDS)
         assert bool(INDONESIAN.search(words)) == (language == "id"), words
-        # The context asks for reduced motion, so every animation should end immediately. Wait until no animation
-        # runs.
+        # The browser context requests reduced motion, so every animation should end immediately. Wait until no
+        # animation runs.
         await wait_until(partial(page.evaluate, "document.getAnimations().length === 0"))
         assert await violations(page, only=AXE_RULE[theme]) == [], f"{name}, {theme}, {language}"
         assert await page.evaluate(TOO_SMALL, [SMALLEST_TARGET_PX, TARGETS]) == []
@@ -119,7 +122,10 @@ async def assert_usable(show: Show, name: str) -> None:
 
 
 def shown_by(name: str) -> Any:
-    """Return the pytest parameter of a screen. A failure screen's parameter cites the rules about failures."""
+    """Return the pytest parameter of a screen.
+
+    The parameter of a failure screen also cites the rules about failures.
+    """
     return pytest.param(name, marks=pytest.mark.rule("2b.3", "X.1") if "-failure-" in name else ())
 
 

@@ -1,4 +1,4 @@
-"""Test the speed on a cheap phone with a slow network. The limits allow for a busy machine."""
+"""Test the speed on a cheap phone with a slow network. The limits are high enough for a busy machine."""
 
 from typing import Any
 from uuid import UUID
@@ -9,7 +9,8 @@ from playwright.async_api import Page, expect
 from tests.browser.mitras import new_mitra
 from tests.browser.system import System
 
-# Slow 4G, and a processor at a quarter of its speed. Lighthouse uses the same values for a mid-range phone.
+# The test simulates slow 4G, and a processor at a quarter of its speed. Lighthouse uses the same values for a mid-range
+# phone.
 SLOW_4G = {
     "offline": False,
     "latency": 150,
@@ -20,9 +21,9 @@ LCP_LIMIT_MS = 2_500
 CLS_LIMIT = 0.1
 
 MESSAGES = 1_000
-# Limits for fast scrolling through the list without a graphics card: for the median frame and the 95th-percentile
-# frame. The measured values were 16 and 55 ms. With `content-visibility: auto` on each of a thousand bubbles, the
-# values were 70 and 95 ms, because the browser's visibility checks took more time than they saved.
+# The limits in ms for the median frame and the 95th-percentile frame, for fast scrolling without a graphics card. The
+# test measured 16 and 55 ms. With `content-visibility: auto` on each of a thousand bubbles, the test measured 70 and 95
+# ms. The browser's visibility checks took more time than they saved.
 USUAL_FRAME_LIMIT_MS = 34
 SLOW_FRAME_LIMIT_MS = 100
 MAX_FLINGS = 12
@@ -51,7 +52,7 @@ FLING = """async () => {
 
 
 async def slow_down(page: Page, *, processor: float, network: bool) -> None:
-    """Divide the processor's speed by `processor`. If `network` is true, also limit the network to slow 4G."""
+    """Divide the processor's speed by `processor`. If `network` is true, also slow the network down to slow 4G."""
     session = await page.context.new_cdp_session(page)
     await session.send("Emulation.setCPUThrottlingRate", {"rate": processor})
     if network:
@@ -96,7 +97,7 @@ async def test_a_thousand_messages_scroll_smoothly_on_a_slow_processor(system: S
             await earlier.evaluate("(one) => one.click()")
             await expect(page.locator(".earlier:disabled")).to_have_count(0)
         await slow_down(page, processor=6, network=False)
-        # Other processes on the machine can only make a fling slower. So one fast fling proves that the app is fast
+        # Other processes on the machine can only slow a fling down. So one fast fling proves that the app is fast
         # enough.
         flings: list[tuple[float, float]] = []
         while len(flings) < MAX_FLINGS:

@@ -1,4 +1,4 @@
-"""Fixture for the tests of the Control Center: a running server, to which a test can sign users in."""
+"""Provides the tests of the Control Center with a running server on which a test can sign users in."""
 
 from collections.abc import AsyncIterator
 

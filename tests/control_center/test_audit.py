@@ -30,7 +30,7 @@ async def _configure(operator: Person, value: int) -> None:
     assert (await operator.put("/configuration/pairing_blast_timeout_seconds", body)).status_code == 200
 
 
-async def test_an_audit_entry_contains_the_actor_the_time_the_old_value_and_the_new_value(
+async def test_an_audit_entry_contains_actor_and_time_and_old_value_and_new_value(
     server: RunningServer, clock: VirtualClock
 ) -> None:
     admin, viewer = await server.operator("admin", "sari@example.id"), await server.operator("viewer")
@@ -51,15 +51,15 @@ async def test_an_audit_entry_contains_the_actor_the_time_the_old_value_and_the_
     }
 
 
-async def test_the_audit_is_filtered_by_actor_action_subject_and_time(
+async def test_the_audit_can_be_filtered_by_actor_and_action_and_subject_and_time(
     server: RunningServer, clock: VirtualClock
 ) -> None:
     sari, dewi = (
         await server.operator("admin", "sari@example.id"),
         await server.operator("admin", "dewi@example.id"),
     )
-    # Each change of a row must be later than the row's previous change. The migration wrote the row, so move the
-    # clock past the migration's time.
+    # Each change of a row must have a later time than the row's previous change. The migration wrote the row. So the
+    # test moves the clock past the time of the migration.
     await clock.set(datetime.now(UTC) + timedelta(minutes=10))
     await _configure(sari, 90)
     later = await clock.advance(60)
@@ -99,14 +99,15 @@ async def test_the_pages_and_the_csv_of_the_audit_contain_every_entry(server: Ru
     assert seen == [row["id"] for row in expected]
     answer = await viewer.get("/audit", format="csv")
     rows = rows_of(answer.content)
-    # The server writes the export's audit entry before it reads the last pages, so the file may contain this entry.
+    # The server writes the audit entry of the export before it reads the last pages. So the exported file can contain
+    # the entry of the export.
     assert len(rows) in (1100, 1101)
     assert {row["new_value"] for row in rows if row["action"] == "tested"} == {"'=cmd|x"}
     assert (await _entries(viewer, action="list_exported"))[0]["subject"] == "audit"
 
 
-def test_the_contract_contains_the_audit_entry_that_sql_writes() -> None:
-    """mypy checks the entries that Python code writes."""
+def test_the_contract_describes_the_audit_entry_that_a_sql_statement_writes() -> None:
+    """The type checker mypy already checks the entries that Python code writes."""
     written = re.findall(
         r"INSERT INTO audit_entries [^;]*?SELECT [^']*'([^']+)', '([^']+)'",
         Path(configuration.__file__).with_name("queries.sql").read_text(encoding="utf-8"),
@@ -117,7 +118,7 @@ def test_the_contract_contains_the_audit_entry_that_sql_writes() -> None:
 
 
 @pytest.mark.parametrize("table", ["audit_entries", "configuration_changes", "status_changes"])
-async def test_a_superuser_cannot_update_delete_or_truncate_entries(
+async def test_a_superuser_cannot_change_or_delete_or_truncate_audit_entries(
     server: RunningServer, database: Database, table: str
 ) -> None:
     admin = await server.operator()
@@ -126,14 +127,16 @@ async def test_a_superuser_cannot_update_delete_or_truncate_entries(
     before = await database.fetchval(f"SELECT count(*) FROM {table}")
     assert before > 0
     for statement in (f"UPDATE {table} SET id = DEFAULT", f"DELETE FROM {table}", f"TRUNCATE {table}"):
-        # The tests connect as a superuser, who has every privilege. The triggers refuse the statement for a superuser
-        # too.
+        # The tests connect as a superuser, and a superuser has every privilege. The triggers refuse the statement even
+        # for a superuser.
         with pytest.raises(asyncpg.RestrictViolationError, match="append only"):
             await database.execute(statement)
     assert await database.fetchval(f"SELECT count(*) FROM {table}") == before
 
 
-async def test_the_owner_of_the_append_only_tables_may_only_select_and_insert(database: Database) -> None:
+async def test_the_owner_of_the_append_only_tables_can_only_select_and_insert_rows(
+    database: Database,
+) -> None:
     for table in ("audit_entries", "configuration_changes", "status_changes"):
         privileges = await database.fetch(
             "SELECT privilege_type FROM pg_class, aclexplode(relacl) "
@@ -144,7 +147,7 @@ async def test_the_owner_of_the_append_only_tables_may_only_select_and_insert(da
         assert {row["privilege_type"] for row in privileges} >= {"SELECT", "INSERT"}
 
 
-async def test_an_owner_without_superuser_rights_may_only_select_and_insert_audit_entries(
+async def test_an_owner_without_superuser_rights_can_only_select_and_insert_audit_entries(
     database: Database,
 ) -> None:
     async with database.pool.acquire() as connection:

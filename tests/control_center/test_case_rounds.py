@@ -1,4 +1,4 @@
-"""Test that every amount that was taken and not delivered has an open case or a decision about that very amount."""
+"""Test that every undelivered charge has an open case or a decision about exactly this charge."""
 
 import dataclasses
 from collections.abc import AsyncIterator
@@ -28,7 +28,10 @@ APPROVED, NOT_FOUND = ChargeAnswer("approved"), ChargeAnswer("not_found")
 
 
 class Attempts(msgspec.Struct):
-    """A payment whose first attempt was lost on its way to the gateway, and whose second attempt has begun."""
+    """A payment with two charge attempts.
+
+    The first attempt never reached the gateway, and the second attempt has started.
+    """
 
     server: RunningServer
     customer_id: UUID
@@ -38,7 +41,7 @@ class Attempts(msgspec.Struct):
     second: Charge
 
     async def answer(self, charge: Charge, answer: ChargeAnswer = APPROVED) -> None:
-        """The gateway answers about a charge."""
+        """Let the gateway send an answer about a charge."""
         if answer == APPROVED:
             gateway = self.server.application.services.gateway
             await gateway.set_behaviour("approve", self.payment_id)
@@ -47,7 +50,7 @@ class Attempts(msgspec.Struct):
             await charging.charge_answered(tx, charge.key, answer, [self.mitra_id])
 
     async def answer_late(self, charge: Charge, *, refund: str = "decline") -> None:
-        """The gateway approves a charge too late, and then refunds it as `refund` says."""
+        """Let the gateway approve a charge too late. The gateway then refunds the charge as `refund` says."""
         await self.answer(charge)
         await self.behave(refund)
         await run_worker(self.server)
@@ -67,13 +70,13 @@ class Attempts(msgspec.Struct):
     async def decide(
         self, operator: Person, decision: str, seen: dict[str, Any] | None = None
     ) -> httpx.Response:
-        """Decide the payment's case, as the operator saw it (default: as it is now)."""
+        """Decide the payment's case in the version that the operator saw. The default is the present version."""
         seen = seen or await self.case(operator)
         body = {"decision": decision, "note": "maaf", "expected_version": seen["version"]}
         return await operator.post(f"/review-cases/{seen['id']}/decision", body)
 
     async def refunds(self) -> dict[UUID, list[str]]:
-        """Return the gateway's own refunds, by charge."""
+        """Return the refunds in the gateway's own records, by charge."""
         found: dict[UUID, list[str]] = {}
         for refund in (await self.server.application.services.gateway.recorded(self.payment_id)).refunds:
             found.setdefault(refund.charge_key, []).append(refund.status)
@@ -184,7 +187,7 @@ async def test_a_late_charge_that_cannot_be_refunded_opens_the_case_again_after_
     await journey.behave("approve")
     assert problem(await journey.decide(reviewer, "refund")) == (200, None)
     await run_worker(server)
-    # The payment's own charge keeps its decision no_refund.
+    # The charge of the payment keeps the decision no_refund.
     assert await journey.refunds() == {journey.first.key: ["failed", "done"]}
     decided = await journey.case(reviewer)
     assert (decided["status"], decided["refund"]["status"]) == ("decided", "done")
@@ -214,7 +217,7 @@ async def test_a_decision_does_not_cover_a_charge_whose_refund_is_pending(server
 
 @pytest.mark.rule("X.9")
 @pytest.mark.invariant(15)
-async def test_a_refused_refund_of_a_decided_charge_keeps_the_case_decided_and_can_be_retried_in_a_later_round(
+async def test_a_case_stays_decided_after_a_refused_refund_and_a_later_round_can_retry_the_refund(
     server: RunningServer,
 ) -> None:
     reviewer = await server.operator("reviewer")
@@ -245,7 +248,7 @@ async def test_a_refused_refund_of_a_decided_charge_keeps_the_case_decided_and_c
 @pytest.mark.invariant(15)
 @pytest.mark.parametrize("decision", ["refund", "no_refund"])
 @pytest.mark.parametrize("how", ["search cancelled", "mitra ended"])
-async def test_a_decision_on_an_open_case_covers_no_charge_that_came_after_the_operator_read_it(
+async def test_a_decision_covers_no_charge_that_came_after_the_operator_read_the_case(
     server: RunningServer, how: str, decision: str
 ) -> None:
     reviewer = await server.operator("reviewer")
@@ -279,7 +282,7 @@ async def test_a_decision_on_an_earlier_round_is_refused_after_the_case_opened_a
     await journey.answer(journey.second)
     await journey.end_badly("search cancelled")
 
-    # The sum is the same as before, but it is the sum of another charge.
+    # The amount is the same as before, but the amount belongs to another charge.
     assert (await journey.case(second))["refundable_rp"] == seen["refundable_rp"]
     assert problem(await journey.decide(second, "no_refund", seen)) == (409, "changed_meanwhile")
     assert (await journey.case(second))["status"] == "open"
@@ -287,7 +290,7 @@ async def test_a_decision_on_an_earlier_round_is_refused_after_the_case_opened_a
 
 @pytest.mark.rule("X.9")
 @pytest.mark.invariant(15)
-async def test_a_decision_is_refused_if_another_charge_of_the_same_amount_is_in_question(
+async def test_a_decision_is_refused_if_the_case_now_has_another_charge_of_the_same_amount(
     server: RunningServer,
 ) -> None:
     reviewer = await server.operator("reviewer")
@@ -297,7 +300,7 @@ async def test_a_decision_is_refused_if_another_charge_of_the_same_amount_is_in_
     refund_id = await server.database.fetchval(
         "SELECT id FROM refunds WHERE charge_attempt_id = $1", journey.first.key
     )
-    # The gateway carried out the refund that it had refused.
+    # The gateway first refused the refund, and then carried out the refund.
     await charging.record_refund_answer(server.database, refund_id, RefundAnswer("done"))
     await journey.answer(journey.second)
     await journey.end_badly("mitra ended")
@@ -341,7 +344,7 @@ async def test_a_bulk_decision_leaves_out_a_case_that_changed_after_the_list_was
 async def careful(
     servers: EmbeddedServers, database_url: str, database: Database, valkey_client: valkey.asyncio.Valkey
 ) -> AsyncIterator[RunningServer]:
-    """Start a server on which every refund needs the approval of a second operator."""
+    """Start a server that requires the approval of a second operator for every refund."""
     settings = dataclasses.replace(
         development_settings(database_url, servers.valkey_url), refund_approval_limit_rp=0
     )
@@ -351,7 +354,7 @@ async def careful(
 
 @pytest.mark.rule("X.9")
 @pytest.mark.invariant(15)
-async def test_a_refund_that_nobody_approved_is_withdrawn_when_the_case_opens_again(
+async def test_an_unapproved_refund_is_withdrawn_when_the_case_opens_again(
     careful: RunningServer,
 ) -> None:
     first, second = await careful.operator("reviewer"), await careful.operator("reviewer")
@@ -397,7 +400,7 @@ async def test_an_approval_covers_no_charge_that_came_after_the_approver_read_th
 
 
 @pytest.mark.invariant(9, 15)
-async def test_an_approval_refunds_nothing_if_the_gateway_has_given_the_money_back_meanwhile(
+async def test_an_approval_refunds_nothing_after_the_gateway_has_already_refunded_the_charge(
     careful: RunningServer,
 ) -> None:
     first, second = await careful.operator("reviewer"), await careful.operator("reviewer")
@@ -421,7 +424,7 @@ async def test_an_approval_refunds_nothing_if_the_gateway_has_given_the_money_ba
 
 
 @pytest.mark.invariant(15)
-async def test_a_refund_that_fails_after_its_approval_keeps_the_case_decided_until_more_money_is_undelivered(
+async def test_another_undelivered_charge_opens_a_case_again_after_an_approved_refund_failed(
     careful: RunningServer,
 ) -> None:
     first, second = await careful.operator("reviewer"), await careful.operator("reviewer")
@@ -443,7 +446,7 @@ async def test_a_refund_that_fails_after_its_approval_keeps_the_case_decided_unt
 
 
 @pytest.mark.invariant(15)
-async def test_a_late_charge_of_an_extension_has_its_own_case_after_the_case_of_the_session_is_decided(
+async def test_a_late_charge_of_an_extension_gets_a_separate_case_after_the_case_of_the_session_is_decided(
     server: RunningServer,
 ) -> None:
     reviewer = await server.operator("reviewer")
@@ -469,7 +472,9 @@ async def test_a_late_charge_of_an_extension_has_its_own_case_after_the_case_of_
 
 
 @pytest.mark.invariant(15)
-async def test_the_database_refuses_to_lose_sight_of_money(server: RunningServer) -> None:
+async def test_the_database_requires_a_case_or_a_decision_for_each_undelivered_charge(
+    server: RunningServer,
+) -> None:
     reviewer = await server.operator("reviewer")
     journey = await two_attempts(server)
     await journey.answer(journey.second)

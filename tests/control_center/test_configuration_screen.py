@@ -67,7 +67,7 @@ async def test_a_change_takes_effect_and_is_recorded_in_the_history_and_the_audi
     )
     assert audit is not None
     assert tuple(audit) == (str(admin.id), KEYS[0], "60", "90")
-    # The next search uses the new value.
+    # The next search uses the changed value.
     customer = await server.customer()
     async with server.available_mitra():
         offer = {"offer_id": str(await server.make.offer())}
@@ -113,7 +113,7 @@ async def test_a_change_based_on_an_old_value_is_refused_with_the_current_value(
     assert (await _row(dewi, KEYS[0]))["value"] == 90
 
 
-async def test_one_of_two_concurrent_changes_of_a_row_is_refused(server: RunningServer) -> None:
+async def test_only_one_of_two_concurrent_changes_of_a_row_is_accepted(server: RunningServer) -> None:
     sari, dewi = await server.operator(), await server.operator()
     seen = (await _row(dewi, KEYS[0]))["updated_at"]
     answers = await asyncio.gather(_put(sari, KEYS[0], 90, seen), _put(dewi, KEYS[0], 120, seen))

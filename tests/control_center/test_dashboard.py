@@ -12,7 +12,7 @@ from tests.support.clock import VirtualClock
 from tests.support.journey import WINDOW_SECONDS
 from tests.support.signed_in import RunningServer
 
-# It is 00:30 in Jakarta, and still the previous day in UTC.
+# At this time it is 00:30 in Jakarta, and the date in UTC is still the previous day.
 SOON_AFTER_MIDNIGHT = datetime(2026, 3, 9, 17, 30, tzinfo=UTC)
 MIDNIGHT = datetime(2026, 3, 9, 17, 0, tzinfo=UTC)
 
@@ -43,7 +43,7 @@ FROM paid WHERE status <> 'served'
 
 
 async def _seed(server: RunningServer, now: datetime) -> None:
-    """Write 300 payments without sessions, about one every four hours of the last 46 days."""
+    """Write 300 payments without sessions over the last 46 days, about one payment every four hours."""
     await server.database.execute(SEED, now, await server.make.offer())
 
 
@@ -158,7 +158,7 @@ async def test_the_charts_equal_the_counts_of_plain_sql_per_hour_and_per_day(
     assert sum(bucket["opened"] for bucket in charts["days"]) > 150
 
 
-async def test_the_figures_of_mitras_and_free_capacity_follow_presence(
+async def test_a_change_of_presence_changes_the_figures_of_mitras_and_free_capacity(
     server: RunningServer,
 ) -> None:
     viewer = await server.operator("viewer")
@@ -180,14 +180,15 @@ async def test_the_figures_of_mitras_and_free_capacity_follow_presence(
         )
         async with (away := await server.mitra("Kak Pergi", online=False)).socket():
             found = (await viewer.get("/dashboard")).json()
-            # A server writes last-seen times to PostgreSQL periodically. In this test, the next line writes them.
+            # A server writes last-seen times to PostgreSQL periodically. In this test, the next line writes the
+            # last-seen times.
             await server.application.services.presence.write_last_seen()
             found = (await viewer.get("/dashboard")).json()
             assert (found["online"], found["connected"], found["available"]) == (1, 2, 1), away.id
 
 
 @pytest.mark.rule("2a.10")
-async def test_operators_see_the_payments_that_the_gateway_has_not_answered_for_ten_minutes(
+async def test_operators_see_the_payments_for_which_the_gateway_has_given_no_answer_for_ten_minutes(
     server: RunningServer,
 ) -> None:
     viewer, customer_id = await server.operator("viewer"), await server.make.customer()
@@ -212,7 +213,7 @@ async def test_operators_see_the_payments_that_the_gateway_has_not_answered_for_
 
 
 @pytest.mark.rule("X.1")
-async def test_operators_see_how_many_deadlines_keep_failing(server: RunningServer) -> None:
+async def test_operators_see_the_number_of_failing_deadlines(server: RunningServer) -> None:
     viewer = await server.operator("viewer")
     assert (await viewer.get("/dashboard")).json()["deadlines_parked"] == 0
     await server.database.execute(

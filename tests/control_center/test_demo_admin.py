@@ -1,5 +1,6 @@
-"""Test the demo data's admin. The admin exists only in development, and every start shows the admin's original
-password.
+"""Test the demo data's admin.
+
+The demo admin exists only in development. Every start shows the original password of the demo admin.
 """
 
 import asyncio
@@ -35,7 +36,9 @@ async def test_the_demo_admin_signs_in_with_the_password_that_every_start_shows(
     assert await server.database.fetchval("SELECT count(*) FROM operators") == 1
 
 
-async def test_a_start_does_not_show_a_changed_password_of_the_demo_admin(server: RunningServer) -> None:
+async def test_a_start_does_not_show_the_password_after_the_demo_admin_changed_it(
+    server: RunningServer,
+) -> None:
     settings = server.application.services.settings
     await _admins(server.database, settings)
     other = await asyncio.to_thread(passwords.hashed, "another password than the demo's")

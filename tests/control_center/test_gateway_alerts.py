@@ -1,4 +1,4 @@
-"""The gateway contradicts itself about a refund, or answers about a charge that it alone knows."""
+"""Test a gateway that contradicts itself about a refund, or answers about a charge that the database lacks."""
 
 import itertools
 from typing import Any, Literal
@@ -21,7 +21,10 @@ async def _behave(server: RunningServer, behaviour: Behaviour) -> None:
 
 
 async def _decide_refund(server: RunningServer, operator: Person) -> tuple[PaymentWithCase, UUID]:
-    """An operator decides a refund, and the worker has not sent it yet. Returns the refund's key too."""
+    """Let an operator decide a refund.
+
+    The worker has not sent the refund yet. Returns the payment and the key of the refund.
+    """
     failed = await make_failed_search(server)
     body = {"decision": "refund", "note": "maaf"}
     assert problem(await operator.post(f"/review-cases/{failed.case_id}/decision", body)) == (200, None)
@@ -30,7 +33,7 @@ async def _decide_refund(server: RunningServer, operator: Person) -> tuple[Payme
 
 
 async def _refused(server: RunningServer, operator: Person) -> tuple[PaymentWithCase, UUID]:
-    """The gateway refuses a refund that an operator decided. Returns the refund's key too."""
+    """Let the gateway refuse a refund that an operator decided. Returns the payment and the key of the refund."""
     await _behave(server, "decline")
     failed, key = await _decide_refund(server, operator)
     await run_worker(server)
@@ -39,7 +42,7 @@ async def _refused(server: RunningServer, operator: Person) -> tuple[PaymentWith
 
 
 async def _change_mind(server: RunningServer, key: UUID, status: Literal["done", "processing"]) -> None:
-    """From now on, the gateway says about this refund that it is done, or not decided yet."""
+    """Set the gateway's later answers about this refund: the refund is done, or the refund is not decided yet."""
     await server.database.execute("UPDATE mock_gateway.refunds SET status = $2 WHERE key = $1", key, status)
 
 
@@ -48,7 +51,7 @@ async def _retry(operator: Person, failed: PaymentWithCase) -> None:
 
 
 async def _refunds(server: RunningServer, failed: PaymentWithCase) -> tuple[list[str], list[str]]:
-    """The states of the payment's refunds in our tables and at the gateway, oldest first."""
+    """Return the states of the payment's refunds in our tables and at the gateway, oldest first."""
     rows = await server.database.fetch(
         "SELECT status FROM refunds WHERE payment_id = $1 ORDER BY id", failed.payment_id
     )
@@ -64,7 +67,7 @@ async def _payment_status(server: RunningServer, failed: PaymentWithCase) -> str
 
 
 async def _alerts(operator: Person) -> list[tuple[Any, ...]]:
-    """The alerts that the audit shows, newest first. The dashboard must show their number."""
+    """Return the alerts in the audit, newest first. Asserts that the dashboard shows the number of the alerts."""
     items = (await operator.get("/audit", subject="gateway")).json()["items"]
     assert (await operator.get("/dashboard")).json()["gateway_alerts"] == len(items)
     return [
@@ -75,7 +78,7 @@ async def _alerts(operator: Person) -> list[tuple[Any, ...]]:
 @pytest.mark.rule("X.9")
 @pytest.mark.invariant(9)
 @pytest.mark.parametrize("answers", sorted(set(itertools.permutations(["failed", "done", "done"]))))
-async def test_contradictory_answers_about_a_refund_end_in_the_same_state_in_every_order(
+async def test_contradictory_answers_about_a_refund_lead_to_the_same_state_in_every_order(
     server: RunningServer, answers: tuple[Literal["failed", "done"], ...]
 ) -> None:
     reviewer = await server.operator("reviewer")
@@ -94,7 +97,7 @@ async def test_contradictory_answers_about_a_refund_end_in_the_same_state_in_eve
 @pytest.mark.rule("X.9")
 @pytest.mark.invariant(9)
 @pytest.mark.parametrize("told_by", ["the worker's question", "a callback"])
-async def test_a_retried_refund_is_not_sent_if_the_gateway_carried_out_the_first_one_after_all(
+async def test_a_retried_refund_is_not_sent_if_the_gateway_has_carried_out_the_first_refund(
     server: RunningServer, told_by: str
 ) -> None:
     reviewer = await server.operator("reviewer")
@@ -115,7 +118,7 @@ async def test_a_retried_refund_is_not_sent_if_the_gateway_carried_out_the_first
 
 @pytest.mark.rule("X.9")
 @pytest.mark.invariant(9)
-async def test_a_retried_refund_waits_while_the_gateway_does_not_know_about_the_first_one(
+async def test_a_retried_refund_waits_while_the_gateway_does_not_know_about_the_first_refund(
     server: RunningServer,
 ) -> None:
     reviewer = await server.operator("reviewer")
@@ -143,7 +146,7 @@ async def test_operators_are_told_when_the_gateway_refunds_a_charge_twice(server
 
 @pytest.mark.rule("X.9")
 @pytest.mark.invariant(2, 15)
-async def test_operators_are_told_of_an_approved_charge_that_is_not_recorded_here(
+async def test_operators_are_told_of_an_approved_charge_that_the_database_does_not_contain(
     server: RunningServer,
 ) -> None:
     viewer = await server.operator("viewer")
@@ -160,7 +163,9 @@ async def test_operators_are_told_of_an_approved_charge_that_is_not_recorded_her
 
 
 @pytest.mark.invariant(9)
-async def test_operators_are_told_of_a_refund_that_is_not_recorded_here(server: RunningServer) -> None:
+async def test_operators_are_told_of_a_refund_that_the_database_does_not_contain(
+    server: RunningServer,
+) -> None:
     viewer, key = await server.operator("viewer"), uuid4()
     for answer in (DONE, DONE):
         await charging.record_refund_answer(server.database, key, answer)

@@ -1,6 +1,4 @@
-"""Test that operators find and read payments, sessions, customers and mitras, change mitras, and read chats with a
-reason.
-"""
+"""Test that operators find payments, sessions, customers and mitras, change mitras, and read chats with a reason."""
 
 import asyncio
 from typing import Any
@@ -32,7 +30,7 @@ async def _phone_of(server: RunningServer, person_id: UUID) -> str:
 # Payments, sessions, customers -------------------------------------------------------------------------------
 
 
-async def test_a_payment_is_found_by_ids_phone_name_status_and_time(
+async def test_a_payment_is_found_by_id_or_phone_or_name_or_status_or_time(
     server: RunningServer, clock: VirtualClock
 ) -> None:
     viewer = await server.operator("viewer")
@@ -60,7 +58,7 @@ async def test_a_payment_is_found_by_ids_phone_name_status_and_time(
     ):
         assert await ids(q=str(q)) == one, q
     assert len(await ids(q=str(session_id))) == 1
-    # An underscore is not a wildcard. An unknown phone number or id finds nothing.
+    # An underscore in a search text is not a wildcard. An unknown phone number or id finds nothing.
     assert await ids(q="mel_") == [str(pending)]
     for nothing in ("%", "elati", "+628199999999", str(uuid4())):
         assert await ids(q=nothing) == [], nothing
@@ -97,7 +95,7 @@ async def test_the_timeline_of_a_payment_contains_every_step_from_the_opening_to
     payment = (await viewer.get(f"/payments/{payment_id}")).json()
     assert (payment["status"], payment["session_id"], payment["case_id"]) == ("served", session_id, None)
     entries = [(entry["type"], entry["status"] or entry["reason"]) for entry in payment["timeline"]]
-    # All changes of one statement have the same time. `rank` orders timeline entries that have the same time.
+    # All changes of one statement have the same time. The field `rank` orders timeline entries that have the same time.
     assert [each for each in entries if each[0] != "payment_status"] == [
         ("payment_opened", None),
         ("charge_started", None),
@@ -117,7 +115,7 @@ async def test_the_timeline_of_a_payment_contains_every_step_from_the_opening_to
     assert problem(await viewer.get(f"/payments/{uuid4()}")) == NOT_FOUND
 
 
-async def test_an_operator_finds_and_reads_sessions_without_their_messages(server: RunningServer) -> None:
+async def test_an_operator_finds_sessions_but_does_not_see_their_messages(server: RunningServer) -> None:
     viewer = await server.operator("viewer")
     customer, mitra = await server.customer("Melati"), await server.mitra(max_customers=3)
     chat = await server.chat(customer.id, mitra.id)
@@ -144,7 +142,7 @@ async def test_an_operator_finds_and_reads_sessions_without_their_messages(serve
     assert problem(await viewer.get(f"/sessions/{uuid4()}")) == NOT_FOUND
 
 
-async def test_operators_see_how_many_payments_sessions_and_cases_a_customer_has(
+async def test_operators_see_the_number_of_payments_and_sessions_and_cases_of_a_customer(
     server: RunningServer,
 ) -> None:
     reviewer = await server.operator("reviewer")
@@ -193,7 +191,7 @@ async def test_each_reading_of_a_transcript_needs_a_reason_and_is_audited(server
     assert problem(await reviewer.post(f"/sessions/{uuid4()}/transcript", {"reason": "x"})) == NOT_FOUND
 
 
-async def test_a_viewer_may_not_read_a_transcript(server: RunningServer) -> None:
+async def test_a_viewer_cannot_read_a_transcript(server: RunningServer) -> None:
     viewer = await server.operator("viewer")
     _, session_id = await make_chat_cut_short(server)
     refused = await viewer.post(f"/sessions/{session_id}/transcript", {"reason": "ingin tahu"})
@@ -205,7 +203,7 @@ async def test_a_viewer_may_not_read_a_transcript(server: RunningServer) -> None
 
 
 @pytest.mark.rule("S.2")
-async def test_a_mitra_can_sign_in_after_an_admins_invitation(server: RunningServer) -> None:
+async def test_a_mitra_can_sign_in_after_an_admin_has_sent_an_invitation(server: RunningServer) -> None:
     admin = await server.operator()
     body = {"phone": "0811 2222 333", "display_name": " Kak  Tari ", "max_customers": 2}
     assert problem(await admin.post("/mitras", body, key="")) == (400, "idempotency_key_missing")
@@ -237,7 +235,7 @@ async def test_a_mitra_can_sign_in_after_an_admins_invitation(server: RunningSer
         assert problem(await admin.post("/mitras", {**body, **wrong})) == INVALID
 
 
-async def test_mitras_are_listed_with_presence_load_and_acceptance(
+async def test_the_list_of_mitras_shows_presence_and_load_and_acceptance(
     server: RunningServer, clock: VirtualClock
 ) -> None:
     viewer = await server.operator("viewer")
@@ -295,7 +293,7 @@ async def test_the_field_connected_is_null_while_valkey_is_down(server: RunningS
 
 
 @pytest.mark.rule("X.7")
-async def test_raising_a_mitras_capacity_offers_requests_and_lowering_it_closes_them(
+async def test_a_higher_capacity_offers_requests_to_a_mitra_and_a_lower_capacity_closes_requests(
     server: RunningServer,
 ) -> None:
     admin = await server.operator()
@@ -315,7 +313,7 @@ async def test_raising_a_mitras_capacity_offers_requests_and_lowering_it_closes_
         await admin.patch(f"/mitras/{mitra.id}", {"max_customers": 1})
         closed = await socket.wait_for("request.closed", id=offered["id"])
     assert closed["close_reason"] == "at_capacity"
-    # The running session continues although the capacity is lower.
+    # The running session continues although the new capacity is lower.
     assert await server.database.fetchval("SELECT count(*) FROM sessions WHERE status = 'active'") == 1
     audit = await server.database.fetch("SELECT old_value, new_value FROM audit_entries ORDER BY id")
     assert [tuple(row) for row in audit] == [("1", "2"), ("2", "1")]
@@ -335,7 +333,7 @@ async def test_a_new_name_reaches_the_customer_of_a_running_chat(server: Running
 
 
 @pytest.mark.rule("X.8")
-async def test_a_suspension_closes_requests_ends_sessions_and_opens_cases(server: RunningServer) -> None:
+async def test_a_suspension_closes_requests_and_ends_sessions_and_opens_cases(server: RunningServer) -> None:
     """An operator can lift the suspension."""
     admin = await server.operator()
     async with server.available_mitra() as mitra:
@@ -359,7 +357,7 @@ async def test_a_suspension_closes_requests_ends_sessions_and_opens_cases(server
     assert await server.database.fetchval("SELECT reason FROM review_cases") == "cut_short"
     lifted = await admin.patch(f"/mitras/{mitra.id}", {"suspended": False})
     assert lifted.json()["suspended"] is False
-    # The mitra signs in again: a token of before the suspension stays ended.
+    # The mitra signs in again, because a token from before the suspension stays invalid.
     async with asyncio.timeout(5):
         while problem(await mitra.get("/me")) != (401, "unauthenticated"):
             pass
@@ -384,7 +382,7 @@ async def test_an_empty_change_and_a_change_of_an_unknown_mitra_are_refused(serv
     for body in wrong:
         assert problem(await admin.patch(f"/mitras/{mitra.id}", body)) == INVALID, body
     assert problem(await admin.patch(f"/mitras/{uuid4()}", {"max_customers": 2})) == NOT_FOUND
-    # The change is refused because of one field. The other fields must stay unchanged too.
+    # The server refuses the change because of one field. The remaining fields of the mitra must also stay unchanged.
     body = {"max_customers": 5, "display_name": "0812 3456 7890"}
     assert problem(await admin.patch(f"/mitras/{mitra.id}", body)) == INVALID
     assert await server.database.fetchval("SELECT max_customers FROM mitras") == 1

@@ -76,7 +76,7 @@ async def test_a_failed_pairing_is_listed_with_its_masked_customer_and_its_case(
     }
 
 
-async def test_failed_pairings_are_filtered_by_tag_kind_recovered_amount_and_time(
+async def test_failed_pairings_are_filtered_by_tag_and_kind_and_recovery_and_amount_and_time(
     server: RunningServer, clock: VirtualClock
 ) -> None:
     viewer = await server.operator("viewer")
@@ -140,7 +140,7 @@ async def test_an_invalid_filter_is_refused(server: RunningServer, query: dict[s
         assert problem(await viewer.get(path, **query)) == (422, "validation_failed"), path
 
 
-async def test_cases_can_be_filtered_and_the_oldest_open_case_is_first(
+async def test_cases_can_be_filtered_and_are_listed_with_the_oldest_open_case_first(
     server: RunningServer, clock: VirtualClock
 ) -> None:
     reviewer = await server.operator("reviewer")
@@ -301,7 +301,9 @@ async def test_an_unknown_case_is_not_found(server: RunningServer) -> None:
 
 
 @pytest.mark.rule("X.9", "2b.3")
-async def test_a_payment_is_marked_as_refunded_after_the_gateways_confirmation(server: RunningServer) -> None:
+async def test_a_payment_is_marked_as_refunded_after_the_gateway_confirmed_the_refund(
+    server: RunningServer,
+) -> None:
     """The server asks the gateway for the refund only once."""
     reviewer = await server.operator("reviewer")
     failed = await make_failed_search(server)
@@ -377,7 +379,7 @@ async def test_many_concurrent_decisions_lead_to_one_decision_and_one_refund(ser
     assert len(recorded.refunds) == 1
 
 
-async def test_an_operator_who_decides_a_case_twice_concurrently_gets_the_decided_case_twice(
+async def test_two_equal_concurrent_decisions_of_one_operator_both_return_the_decided_case(
     server: RunningServer,
 ) -> None:
     reviewer = await server.operator("reviewer")
@@ -389,10 +391,13 @@ async def test_an_operator_who_decides_a_case_twice_concurrently_gets_the_decide
 
 @pytest.mark.rule("X.9")
 @pytest.mark.parametrize(("first", "second"), [("refund", "no_refund"), ("no_refund", "refund")])
-async def test_an_operators_other_decision_on_a_decided_case_is_refused(
+async def test_an_operator_cannot_replace_an_earlier_decision_by_another_decision(
     server: RunningServer, first: str, second: str
 ) -> None:
-    """The operator decided in one tab, and decides otherwise in a tab that still shows the open case."""
+    """The operator decides in one tab.
+
+    The operator then decides differently in a second tab that still shows the open case.
+    """
     reviewer = await server.operator("reviewer", "dewi@example.id")
     failed = await make_failed_search(server)
     version = (await _case(reviewer, failed))["version"]
@@ -406,7 +411,7 @@ async def test_an_operators_other_decision_on_a_decided_case_is_refused(
 
 
 @pytest.mark.rule("X.9")
-async def test_of_an_operators_opposite_concurrent_decisions_one_is_made_and_the_other_is_refused(
+async def test_only_one_of_two_opposite_concurrent_decisions_of_an_operator_takes_effect(
     server: RunningServer,
 ) -> None:
     reviewer = await server.operator("reviewer")
@@ -420,10 +425,10 @@ async def test_of_an_operators_opposite_concurrent_decisions_one_is_made_and_the
     assert await server.database.fetchval("SELECT count(*) FROM refunds") == (made == "refund")
 
 
-async def test_a_decision_repeated_under_its_idempotency_key_gets_the_first_answer(
+async def test_a_decision_that_is_repeated_under_its_idempotency_key_gets_the_first_answer(
     server: RunningServer,
 ) -> None:
-    """A decision without a key is refused."""
+    """A decision without an idempotency key is refused."""
     reviewer = await server.operator("reviewer")
     failed = await make_failed_search(server)
     path, body = f"/review-cases/{failed.case_id}/decision", {"decision": "refund", "note": "maaf"}
@@ -448,7 +453,7 @@ async def test_a_failed_trial_has_a_case_and_nothing_to_refund(server: RunningSe
     assert (decided.json()["status"], decided.json()["refund"]) == ("decided", None)
 
 
-async def test_a_cut_short_session_is_refunded_when_the_gateway_confirms_the_refund(
+async def test_a_session_that_was_cut_short_is_refunded_when_the_gateway_confirms_the_refund(
     server: RunningServer,
 ) -> None:
     reviewer = await server.operator("reviewer")
@@ -487,7 +492,7 @@ async def test_a_refused_refund_shows_the_reason_and_can_be_retried(server: Runn
 
 
 @pytest.mark.invariant(9, 15)
-async def test_a_refund_that_the_gateway_keeps_pending_is_done_or_refused_when_the_gateway_decides(
+async def test_a_pending_refund_becomes_done_or_refused_when_the_gateway_decides(
     server: RunningServer,
 ) -> None:
     reviewer = await server.operator("reviewer")
@@ -617,13 +622,13 @@ async def test_each_case_shows_the_refundable_amount_and_whether_a_refund_needs_
         "requested",
         "awaiting_approval",
     ]
-    # The second refund has been requested, so nothing is left to refund. The third refund still waits for approval,
-    # so its amount is still refundable.
+    # The second refund has been requested, so no amount is left to refund. The third refund still waits for approval,
+    # so the amount of this refund is still refundable.
     assert await refundable() == [(0, False), (0, False), (35_000, True)]
 
 
 @pytest.mark.rule("X.9")
-async def test_an_admin_cannot_approve_a_refund_that_the_same_admin_decided(careful: RunningServer) -> None:
+async def test_an_admin_cannot_approve_a_refund_of_their_own_decision(careful: RunningServer) -> None:
     admin = await careful.operator("admin")
     failed = await make_failed_search(careful, price_rp=35_000)
     await _decide(admin, failed)
@@ -738,12 +743,12 @@ async def test_the_csv_of_an_empty_list_has_the_header(server: RunningServer) ->
 @pytest.mark.rule("X.9")
 @pytest.mark.invariant(4, 9, 15)
 @pytest.mark.parametrize("decision", ["refund", "no_refund"])
-async def test_an_operator_can_refund_a_late_approval_after_the_decision_on_the_payments_charge(
+async def test_an_operator_can_refund_a_late_charge_after_the_case_is_decided(
     server: RunningServer, decision: str
 ) -> None:
     """The gateway refuses the automatic refund after the operator has decided the case."""
     reviewer, failed = await server.operator("reviewer"), await make_failed_search(server)
-    # Add an earlier charge attempt. When the server asked, the gateway did not know the attempt's key.
+    # Add an earlier charge attempt. The gateway did not know the attempt's key when the server asked.
     key: UUID = await server.database.fetchval(
         "INSERT INTO charge_attempts (payment_id, amount_rp, status, reason, answered_at) "
         "VALUES ($1, 20000, 'declined', 'not_found', curhat_now()) RETURNING id",
@@ -766,7 +771,7 @@ async def test_an_operator_can_refund_a_late_approval_after_the_decision_on_the_
     )
     assert (await reviewer.get("/dashboard")).json()["open_cases"] == 1
 
-    # The gateway recorded this charge after the server had asked.
+    # The gateway recorded this charge only after the server asked about it.
     await server.application.services.gateway.charge(key, failed.payment_id, 20_000)
     assert (await _decide(reviewer, failed)).status_code == 200
     await run_worker(server)
@@ -774,7 +779,7 @@ async def test_an_operator_can_refund_a_late_approval_after_the_decision_on_the_
         "SELECT reason, status FROM refunds WHERE charge_attempt_id = $1 ORDER BY id", key
     )
     assert [tuple(row) for row in refunds] == [("late_approval", "failed"), ("operator_decision", "done")]
-    # After the decision no_refund, the second decision must refund only the late charge.
+    # The first decision was no_refund, so the second decision must refund only the late charge.
     kept = await server.database.fetchval(
         "SELECT count(*) FROM refunds WHERE charge_attempt_id = $1", failed.charge_key
     )

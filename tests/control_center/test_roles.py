@@ -21,8 +21,8 @@ EVERYBODY: Final = frozenset({"admin", "reviewer", "viewer"})
 DECIDING: Final = frozenset({"admin", "reviewer"})
 ADMIN: Final = frozenset({"admin"})
 
-# The roles that may call each operation. The table is written by hand. A table made from the code would repeat the
-# code's errors.
+# The roles that are allowed to call each operation. The table is written by hand. A table generated from the code would
+# repeat the errors of the code.
 ALLOWED: Final = {
     "sign_out_operator": EVERYBODY,
     "get_operator_account": EVERYBODY,
@@ -64,11 +64,11 @@ ALLOWED: Final = {
     "list_audit": EVERYBODY,
 }
 
-# Everybody may call these operations, also without signing in.
+# These operations need no sign-in.
 OPEN_OPERATIONS: Final = {"sign_in_operator", "get_gateway_notice"}
 
 
-def test_the_table_lists_every_operation_of_the_control_center() -> None:
+def test_the_table_of_roles_lists_every_operation_of_the_control_center() -> None:
     ours = {
         name for name, operation in OPERATIONS.items() if operation.path.startswith("/api/control-center/")
     }
@@ -77,7 +77,7 @@ def test_the_table_lists_every_operation_of_the_control_center() -> None:
 
 @pytest.mark.rule("S.3")
 @pytest.mark.parametrize("role", ["admin", "reviewer", "viewer"])
-async def test_a_role_may_call_only_the_operations_that_the_table_allows(
+async def test_a_role_can_call_only_the_operations_that_the_table_allows(
     server: RunningServer, role: OperatorRole
 ) -> None:
     """A refused call changes nothing."""
@@ -91,8 +91,7 @@ async def test_a_role_may_call_only_the_operations_that_the_table_allows(
     assert await business_rows(server.database) == before
     for name, roles in ALLOWED.items():
         if role in roles:
-            # Make each call as a new operator, because some calls sign the operator out or change the operator's
-            # account.
+            # Use a new operator for each call, because some calls sign out the caller or change the caller's account.
             another = await server.operator(role)
             answer = await send(server, OPERATIONS[name], calls[name], token=another.token)
             assert answer.status_code != 403, (name, answer.text)
@@ -100,14 +99,16 @@ async def test_a_role_may_call_only_the_operations_that_the_table_allows(
                 assert answer.status_code == ENTRIES[name].status, (name, answer.text)
 
 
-def test_every_operation_except_the_open_ones_requires_an_existing_permission() -> None:
+def test_every_operation_requires_an_existing_permission_or_is_in_the_list_of_open_operations() -> None:
     known = {"nothing", *(permission for permissions in PERMISSIONS.values() for permission in permissions)}
     assert {needed_by(handler) for handler in ROUTES} <= known
     opened = {handler.handler_name for handler in ROUTES if needed_by(handler) == "nothing"}
     assert opened == OPEN_OPERATIONS
 
 
-async def test_no_role_may_call_an_operation_without_a_known_permission(server: RunningServer) -> None:
+async def test_an_operation_without_a_known_permission_is_refused_for_every_role(
+    server: RunningServer,
+) -> None:
     @get("/api/control-center/forgotten")
     async def forgotten() -> str:
         return "secret"

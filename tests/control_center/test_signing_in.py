@@ -1,4 +1,4 @@
-"""Test that operators sign in with e-mail, password and authenticator app, sign out, and list their devices."""
+"""Test how operators sign in with e-mail, password and authenticator app, and how they sign out and list devices."""
 
 import asyncio
 import dataclasses
@@ -42,7 +42,7 @@ EMAIL = "sari@example.id"
 PASSWORD = "a password of this test"
 LOGIN = "/api/control-center/auth/login"
 
-# After so many wrong passwords, or wrong codes, from one address, the next try must wait.
+# After this number of wrong passwords or wrong codes from one address, the next try must wait.
 FREE_PASSWORDS = OWN_DELAYS["password"].free
 FREE_CODES = OWN_DELAYS["code"].free
 
@@ -69,7 +69,7 @@ async def _login(server: RunningServer, **more: Any) -> httpx.Response:
 
 
 async def _strangers_fail(database: Database, factor: str = "password", times: int = 1000) -> None:
-    """Many strangers at many addresses have just failed to sign in as Sari."""
+    """Record failed sign-ins as Sari from many unknown devices at many addresses."""
     await database.execute(
         "INSERT INTO operator_sign_in_tries (email_digest, factor, requester) "
         "SELECT $1, $2, int4send(number) FROM generate_series(1, $3) AS number",
@@ -95,7 +95,7 @@ async def _signed_in(server: RunningServer, operator_id: UUID, **more: Any) -> P
         ("1.2.3.4, <script>", "unknown"),
     ],
 )
-async def test_what_a_proxy_names_as_the_address_of_a_client_cannot_stop_a_sign_in(
+async def test_an_operator_signs_in_even_if_the_proxy_sends_an_invalid_address(
     server: RunningServer, sari: UUID, forwarded: str, shown: str
 ) -> None:
     body = {"email": EMAIL, "password": PASSWORD}
@@ -120,7 +120,7 @@ async def _enrol(operator: Person, now: datetime = START) -> tuple[pyotp.TOTP, l
 
 
 @pytest.mark.rule("S.3")
-async def test_signing_in_with_email_and_password_returns_the_operators_account(
+async def test_a_sign_in_with_email_and_password_returns_the_account_of_the_operator(
     server: RunningServer, sari: UUID
 ) -> None:
     answer = await server.http.post(LOGIN, json={"email": f"  {EMAIL.upper()} ", "password": PASSWORD})
@@ -195,7 +195,7 @@ async def test_each_wrong_password_for_a_known_or_unknown_email_doubles_the_wait
     assert problem(await _login(server, email=email)) == expected
 
 
-async def test_concurrent_wrong_passwords_are_delayed_like_consecutive_ones(
+async def test_concurrent_wrong_passwords_are_delayed_like_consecutive_wrong_passwords(
     server: RunningServer, sari: UUID, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -203,7 +203,7 @@ async def test_concurrent_wrong_passwords_are_delayed_like_consecutive_ones(
     assert sorted(map(problem, answers)) == [INVALID] * FREE_PASSWORDS + [TOO_MANY] * 10
 
 
-async def test_a_sign_in_forgives_the_wrong_passwords_of_the_same_address_only(
+async def test_a_sign_in_resets_the_count_of_wrong_passwords_only_for_its_own_address(
     server: RunningServer, sari: UUID
 ) -> None:
     await _strangers_fail(server.database, times=20)
@@ -215,7 +215,7 @@ async def test_a_sign_in_forgives_the_wrong_passwords_of_the_same_address_only(
 
 
 @pytest.mark.rule("X.13")
-async def test_wrong_passwords_elsewhere_delay_a_stranger_for_at_most_a_minute(
+async def test_wrong_passwords_from_other_addresses_delay_an_unknown_device_for_at_most_a_minute(
     server: RunningServer, sari: UUID, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -229,7 +229,7 @@ async def test_wrong_passwords_elsewhere_delay_a_stranger_for_at_most_a_minute(
 
 @pytest.mark.rule("X.13")
 @pytest.mark.parametrize("shown", ["cookie", "device_secret"])
-async def test_nobody_locks_an_operator_out_of_a_known_device_by_wrong_passwords_or_codes(
+async def test_wrong_passwords_and_wrong_codes_cannot_lock_an_operator_out_of_a_known_device(
     server: RunningServer, sari: UUID, clock: VirtualClock, shown: str
 ) -> None:
     await clock.set()
@@ -243,7 +243,7 @@ async def test_nobody_locks_an_operator_out_of_a_known_device_by_wrong_passwords
     now = await clock.advance(30)
     answer = await _login(server, totp=totp.at(now), **more)
     assert problem(answer) == (200, None)
-    # A sign-in replaces the secret of the device. Nobody can use the old one.
+    # Each sign-in replaces the secret of the device. Nobody can use the old secret.
     if shown == "device_secret":
         now = await clock.advance(30)
         await _strangers_fail(server.database)
@@ -253,7 +253,7 @@ async def test_nobody_locks_an_operator_out_of_a_known_device_by_wrong_passwords
 
 
 @pytest.mark.rule("X.13")
-async def test_the_device_of_one_operator_is_a_stranger_to_every_other_email(
+async def test_a_device_that_is_known_for_one_email_is_unknown_for_every_other_email(
     server: RunningServer, sari: UUID, password_hash: str
 ) -> None:
     async with server.database.transaction() as tx:
@@ -279,7 +279,7 @@ async def test_wrong_passwords_do_not_delay_a_signed_in_operator(
 
 
 @pytest.mark.rule("X.13")
-async def test_many_strangers_passwords_delay_no_operator_and_are_refused_when_too_many_wait(
+async def test_a_flood_of_passwords_from_strangers_is_refused_and_does_not_delay_an_operator(
     server: RunningServer, sari: UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = (await _login(server)).json()
@@ -306,7 +306,7 @@ async def test_many_strangers_passwords_delay_no_operator_and_are_refused_when_t
     finally:
         may_end.set()
     assert [problem(answer) for answer in await asyncio.gather(*strangers)] == [INVALID] * 3
-    # The refused try does not count as a wrong one.
+    # The refused try does not count as a wrong try.
     assert await server.database.fetchval("SELECT count(*) FROM operator_sign_in_tries") == 3
 
 
@@ -337,7 +337,7 @@ async def test_a_sign_in_needs_a_code_when_an_authenticator_app_is_set_up(
     assert problem(await _login(server, totp=totp.at(now))) == (200, None)
 
 
-async def test_a_right_password_without_a_code_does_not_count_as_wrong(
+async def test_a_right_password_without_a_code_does_not_count_as_a_wrong_password(
     server: RunningServer, sari: UUID, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -355,7 +355,8 @@ async def test_each_wrong_code_of_the_second_factor_doubles_the_wait_of_its_addr
     now = await clock.advance(60)
     for _ in range(FREE_CODES):
         assert problem(await _login(server, **code)) == INVALID
-    # A wrong password says nothing about the second factor, and does not delay it.
+    # The answer to a wrong password does not reveal that the code is right. The wrong password does not lengthen the
+    # wait for codes.
     assert problem(await _login(server, password="wrong", totp=totp.at(now))) == INVALID
     for wait_seconds in (30, 60):
         refused = await _login(server, totp=totp.at(now))
@@ -367,7 +368,7 @@ async def test_each_wrong_code_of_the_second_factor_doubles_the_wait_of_its_addr
     assert problem(await _login(server, totp=totp.at(now))) == (200, None)
 
 
-async def test_concurrent_wrong_codes_are_delayed_like_consecutive_ones(
+async def test_concurrent_wrong_codes_are_delayed_like_consecutive_wrong_codes(
     server: RunningServer, sari: UUID, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -376,7 +377,7 @@ async def test_concurrent_wrong_codes_are_delayed_like_consecutive_ones(
     assert sorted(map(problem, answers)) == [INVALID] * FREE_CODES + [TOO_MANY] * 3
 
 
-async def test_confirming_an_authenticator_app_counts_the_wrong_codes(
+async def test_the_confirmation_of_an_authenticator_app_counts_wrong_codes(
     server: RunningServer, sari: UUID, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -389,12 +390,12 @@ async def test_confirming_an_authenticator_app_counts_the_wrong_codes(
     refused = await operator.post("/auth/totp/confirm", right)
     assert problem(refused) == TOO_MANY
     assert int(refused.headers["retry-after"]) == 30
-    # Beginning again does not help.
+    # A new start of the setup does not reset the count of wrong codes.
     await operator.post("/auth/totp", {"password": PASSWORD})
     assert problem(await operator.post("/auth/totp/confirm", right)) == TOO_MANY
 
 
-async def test_every_operation_that_checks_a_code_or_the_password_counts_the_wrong_ones(
+async def test_every_operation_that_checks_a_code_or_a_password_counts_wrong_attempts(
     server: RunningServer, sari: UUID, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -420,7 +421,7 @@ async def test_the_qr_code_contains_the_secret_but_the_database_does_not(
     parsed = pyotp.parse_uri(begun["otpauth_uri"])
     assert (parsed.secret, parsed.name, parsed.issuer) == (begun["secret"], EMAIL, "Curhat Control Center")
     assert begun["qr_svg"].startswith("<svg xmlns=")
-    # The database stores only a salt. The secret is derived from the salt and the server's secret key.
+    # The database stores only a salt. The server derives the secret from the salt and the server's secret key.
     row = await server.database.fetchval("SELECT operators::text FROM operators")
     assert begun["secret"] not in row
 
@@ -454,11 +455,11 @@ async def test_a_code_is_valid_once_and_within_one_time_step_of_the_clock(
     assert problem(await _login(server, totp=totp.at(slow))) == (200, None)
     assert problem(await _login(server, totp=totp.at(slow))) == INVALID
     assert problem(await _login(server, totp=totp.at(fast))) == (200, None)
-    # The server also refuses a code whose time step is before the step of the last used code.
+    # The server also refuses a code from an earlier time step than the last used code.
     assert problem(await _login(server, totp=totp.at(now))) == INVALID
 
 
-async def test_one_of_many_concurrent_uses_of_a_code_succeeds(
+async def test_only_one_of_many_concurrent_uses_of_a_code_succeeds(
     server: RunningServer, sari: UUID, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -468,7 +469,7 @@ async def test_one_of_many_concurrent_uses_of_a_code_succeeds(
     assert sorted(map(problem, answers)) == [(200, None)] + [INVALID] * 4
 
 
-async def test_a_recovery_code_can_be_used_once_in_place_of_the_apps_code(
+async def test_a_recovery_code_can_be_used_once_instead_of_a_code_of_the_app(
     server: RunningServer, sari: UUID, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -499,7 +500,7 @@ async def test_new_recovery_codes_replace_the_old_codes(
     assert problem(await _login(server, recovery_code=new[0])) == (200, None)
 
 
-async def test_setting_up_another_app_needs_the_password_and_a_code_of_the_current_app(
+async def test_a_new_authenticator_app_needs_the_password_and_a_code_of_the_current_app(
     server: RunningServer, sari: UUID, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -522,7 +523,7 @@ async def test_setting_up_another_app_needs_the_password_and_a_code_of_the_curre
 
 
 @pytest.mark.rule("S.3")
-async def test_an_operator_must_change_a_password_that_somebody_else_has_seen_before_anything_else(
+async def test_an_operator_must_first_change_a_password_that_another_person_has_seen(
     server: RunningServer, password_hash: str
 ) -> None:
     async with server.database.transaction() as tx:
@@ -543,7 +544,7 @@ async def test_an_operator_must_change_a_password_that_somebody_else_has_seen_be
     assert (await _login(server, password=new)).json()["must_change_password"] is False
 
 
-async def test_an_operator_who_must_change_the_password_may_sign_out(
+async def test_an_operator_who_must_change_the_password_can_sign_out(
     server: RunningServer, password_hash: str
 ) -> None:
     async with server.database.transaction() as tx:
@@ -561,7 +562,7 @@ async def test_a_password_that_is_easy_to_guess_is_refused(
     refused = await operator.post("/auth/password", body)
     assert problem(refused) == (422, "validation_failed")
     assert [error["field"] for error in refused.json()["errors"]] == ["new_password"]
-    # The right password did not count as wrong.
+    # The right password did not count as a wrong password.
     assert await server.database.fetchval("SELECT count(*) FROM operator_sign_in_tries") == 0
 
 
@@ -593,7 +594,7 @@ async def test_production_refuses_other_operations_until_the_operator_sets_up_an
     assert problem(await operator.get("/configuration")) == (200, None)
 
 
-# Cookies, devices, signing out -------------------------------------------------------------------------------
+# Cookies and devices -----------------------------------------------------------------------------------------
 
 
 async def test_a_web_client_gets_a_cookie_and_no_token(server: RunningServer, sari: UUID) -> None:
@@ -625,9 +626,7 @@ async def test_a_web_client_gets_a_cookie_and_no_token(server: RunningServer, sa
     assert problem(me) == UNAUTHENTICATED
 
 
-async def test_another_site_cannot_sign_in_an_operator_who_visits_the_site(
-    server: RunningServer, sari: UUID
-) -> None:
+async def test_a_page_of_another_site_cannot_sign_an_operator_in(server: RunningServer, sari: UUID) -> None:
     answer = await server.http.post(
         LOGIN,
         json={"email": EMAIL, "password": PASSWORD, "transport": "cookie"},
@@ -673,7 +672,7 @@ async def test_a_new_sign_in_revokes_only_the_replaced_token(server: RunningServ
     assert problem(await elsewhere.get("/auth/me")) == (200, None)
 
 
-async def test_an_operator_cannot_revoke_another_operators_device(server: RunningServer) -> None:
+async def test_an_operator_cannot_revoke_the_device_of_another_operator(server: RunningServer) -> None:
     mine, theirs = await server.operator("admin"), await server.operator("viewer")
     device = (await theirs.get("/auth/devices")).json()["items"][0]
     assert problem(await mine.delete(f"/auth/devices/{device['id']}")) == (404, "not_found")
@@ -717,7 +716,7 @@ async def test_resetting_an_operator_sets_a_new_password_and_removes_the_authent
             await reset_operator(tx, "nobody@example.id", "x")
 
 
-async def test_a_token_is_valid_for_twelve_hours_and_shows_when_it_was_last_seen(
+async def test_a_token_is_valid_for_twelve_hours_and_shows_the_time_of_its_last_use(
     server: RunningServer, sari: UUID, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -754,7 +753,7 @@ async def test_old_attempts_and_expired_tokens_are_deleted(
     assert await tidied_after(7 * 24 * 3600) == (0, 0)
 
 
-async def test_a_change_of_the_password_signs_out_the_operators_other_devices(
+async def test_a_password_change_signs_out_the_other_devices_of_the_operator(
     server: RunningServer, sari: UUID
 ) -> None:
     first, second = await _signed_in(server, sari), await _signed_in(server, sari)

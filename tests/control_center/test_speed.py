@@ -1,6 +1,6 @@
 """Test that every list returns page 1 and page 500 within 150 ms, with 100,000 payments and 20,000 cases.
 
-The rows are written without triggers and foreign key checks, because these would take longer than all measurements.
+Triggers and foreign key checks are off during the inserts, because they would take longer than all measurements.
 """
 
 import time
@@ -17,10 +17,10 @@ LIMIT_SECONDS: Final = 0.150
 PAGE: Final = 500
 TRIES: Final = 5
 
-# The rows: 20,000 customers, of whom a twentieth are called Melati; 2,000 mitras; 200,000 requests; 100,000 audit
-# entries; and 100,000 payments over 100 days. A fifth of the payments are unserved. Each unserved payment has a
-# failure and a case, and half of these cases are decided. Another fifth of the payments expired. Each remaining
-# payment has a session.
+# There are 20,000 customers, 2,000 mitras, 200,000 requests and 100,000 audit entries. There are also 100,000 payments
+# over 100 days. One twentieth of the customers has the name Melati. One fifth of the payments is unserved. Each
+# unserved payment has a failure and a case, and half of these cases are decided. One fifth of the payments expired. All
+# other payments have a session.
 SEED: Final = (
     "SET LOCAL session_replication_role = replica",
     """
@@ -117,8 +117,8 @@ HELPERS: Final = (
 )
 
 Lists = tuple[tuple[str, dict[str, str], str | None], ...]
-# Each entry holds the list's path, its filters, and a statement. The statement returns the sort key of row $1 of the
-# list. The statement is None if the list has fewer than 500 pages.
+# Each entry has the path of a list, the filters of the list, and a statement. The statement of an entry returns the
+# sort key of row $1 of the list. The statement is None if the list has fewer than 500 pages.
 LISTS: Final[Lists] = (
     ("/payments", {}, "SELECT created_at, id FROM payments ORDER BY 1 DESC, 2 DESC OFFSET $1 LIMIT 1"),
     (
@@ -185,7 +185,7 @@ async def _deep(database: Database, path: str, statement: str) -> str:
     rows = min(tables.get(path, 10**9), PAGE * PAGE_SIZE) - PAGE_SIZE - 1
     row = await database.fetchrow(statement, rows if "decided'" not in statement else 9_900)
     assert row is not None
-    # An audit entry's id is an integer, and a cursor needs a UUID.
+    # A cursor needs a UUID, but the id of an audit entry is an integer.
     row_id = UUID(int=row[1]) if isinstance(row[1], int) else row[1]
     return cursor_of(row[0], row_id, flag=path == "/review-cases")
 
@@ -199,7 +199,7 @@ async def _seconds(operator: Person, path: str, query: dict[str, Any]) -> tuple[
         times.append(time.perf_counter() - begun)
         assert answer.status_code == 200, answer.text
         items = len(answer.json().get("items", ()))
-    # Other work on the machine can only make a try slower, so use the fastest try.
+    # Other work on the machine can only slow a try down, so use the fastest try.
     return min(times), items
 
 

@@ -1,4 +1,7 @@
-"""Fixtures for tests that kill processes: servers with durable commits as in production, and a system of processes."""
+"""Provides servers and a system of processes for tests that kill processes.
+
+The commits are durable, as in production.
+"""
 
 import tempfile
 from collections.abc import AsyncIterator
@@ -19,8 +22,9 @@ TEMPLATE = "crash_template"
 
 @pytest.fixture(scope="session")
 async def crash_servers() -> AsyncIterator[EmbeddedServers]:
-    """Start PostgreSQL and Valkey, which the tests of this folder may kill. PostgreSQL writes each commit to the
-    disk.
+    """Start PostgreSQL and Valkey. The tests of this folder are allowed to kill both servers.
+
+    PostgreSQL writes each commit to the disk, as in production.
     """
     with tempfile.TemporaryDirectory(prefix="curhat-crashes-") as folder:
         async with embedded_servers(Path(folder)) as started:
@@ -37,7 +41,7 @@ async def crash_servers() -> AsyncIterator[EmbeddedServers]:
 async def system(
     crash_servers: EmbeddedServers, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> AsyncIterator[System]:
-    """Create a database that runs on the real clock, and a system for the processes that the module's tests start."""
+    """Create a database with the real clock, and a system for the processes that the module's tests start."""
     name = request.path.stem
     admin = await asyncpg.connect(crash_servers.database_url)
     await admin.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")

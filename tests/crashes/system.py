@@ -22,13 +22,13 @@ from tests.support.processes import KillableProcess, ServerProcess, WorkerProces
 from tests.support.server import Person, Socket
 from tests.support.signed_in import SIGN_IN, problem
 
-# If a signal is lost, the device gets the event within this time. The server compares the heads of streams with
+# A device gets an event within this time, even if a signal is lost. The server compares the heads of streams with
 # PostgreSQL every 3 s, and the cards every 2 s.
 HEALED_SECONDS = 4.0
 
 
 class Answered(NamedTuple):
-    """An acknowledged command: its path, body and key, and the status and text of the answer."""
+    """An acknowledged command (path, body and key) with its answer (status and text)."""
 
     path: str
     body: Any
@@ -38,14 +38,17 @@ class Answered(NamedTuple):
 
 
 class RecordingPerson(Person):
-    """A person who remembers every acknowledged command, and can repeat each command to compare the answers."""
+    """A person who remembers every acknowledged command. The person can repeat each command and compare the answers."""
 
     def __init__(self, http: httpx.AsyncClient, role: Role, user_id: UUID, token: str) -> None:
         super().__init__(http, role, user_id, token)
         self.answered: list[Answered] = []
 
     def at(self, server: ServerProcess) -> "RecordingPerson":
-        """Return this person as a client of this server. Both share the remembered commands."""
+        """Return this person as a client of this server.
+
+        The old client and the new client share the remembered commands.
+        """
         there = RecordingPerson(
             server.http, "customer" if self.role == "customer" else "mitra", self.id, self.token
         )
@@ -53,7 +56,7 @@ class RecordingPerson(Person):
         return there
 
     async def post(self, path: str, body: Any = None, *, key: str | None = None) -> httpx.Response:
-        """Send a command as Person does, and remember the command if it succeeds."""
+        """Send a command, and remember the command if it succeeds."""
         key = key or str(uuid4())
         answer = await super().post(path, body, key=key)
         if answer.is_success:
@@ -61,7 +64,10 @@ class RecordingPerson(Person):
         return answer
 
     async def until_answered(self, path: str, body: Any = None, *, key: str) -> httpx.Response:
-        """Send a command under its key. As clients do, repeat it while the server still handles the first request."""
+        """Send a command under its key.
+
+        Like a client, repeat the command as long as the server still handles the first request.
+        """
         async with asyncio.timeout(30):
             while True:
                 answer = await self.post(path, body, key=key)
@@ -70,8 +76,9 @@ class RecordingPerson(Person):
                 await asyncio.sleep(0.2)
 
     async def check_answers(self, server: ServerProcess) -> None:
-        """Repeat every remembered command under its key at this server, and assert that each answer is the same as
-        before.
+        """Repeat every remembered command under its key at this server.
+
+        Assert that each answer equals the first answer.
         """
         for one in tuple(self.answered):
             again = await self.at(server).post(one.path, one.body, key=one.key)
@@ -95,13 +102,13 @@ class System:
     # Processes
 
     def server(self, name: str = "server") -> ServerProcess:
-        """Return a new server, which the test starts."""
+        """Return a new server that is not started."""
         server = ServerProcess(self._folder, name, self._environment)
         self._processes.append(server)
         return server
 
     def worker(self, name: str = "worker") -> WorkerProcess:
-        """Return a new worker, which the test starts."""
+        """Return a new worker that is not started."""
         worker = WorkerProcess(self._folder, name, self._environment)
         self._processes.append(worker)
         return worker
@@ -132,15 +139,15 @@ class System:
     async def mitra(
         self, server: ServerProcess, *, max_customers: int = 1, online: bool = False
     ) -> RecordingPerson:
-        """Create a mitra without a connection. The mitra is online only if `online` is true."""
+        """Create a mitra without a connection. The mitra's toggle is on only if `online` is true."""
         return await self.person(
             "mitra", await self.make.mitra(online=online, max_customers=max_customers), server
         )
 
-    # Starting points of tests, reached through the API
+    # The following methods bring a test to its starting point through the API.
 
     async def open_payment(self, customer: Person, *, price_rp: int = 20_000) -> dict[str, Any]:
-        """Open a payment, and do not confirm it."""
+        """Open a payment, but do not confirm it."""
         minutes = 5 if price_rp == 0 else 30
         offer_id = await self.make.offer(duration_minutes=minutes, price_rp=price_rp)
         payment: dict[str, Any] = done(await customer.post("/payments", {"offer_id": str(offer_id)}))
@@ -153,11 +160,11 @@ class System:
         return pairing
 
     async def request_path(self, pairing: dict[str, Any], mitra: Person) -> str:
-        """Return the URL path of the request that this pairing sent to this mitra."""
+        """Return the URL path of this mitra's request in this pairing."""
         return f"/requests/{await request_of(self.database, UUID(pairing['id']), mitra.id)}"
 
     async def chat(self, customer: Person, mitra: Person) -> dict[str, Any]:
-        """Start a session of this customer with this mitra. The mitra must be online."""
+        """Start a session between this customer and this mitra. The mitra must be online."""
         path = await self.request_path(await self.search(customer), mitra)
         session: dict[str, Any] = done(await mitra.post(f"{path}/accept"))["session"]
         return session
@@ -176,8 +183,9 @@ class System:
     # Conditions that must hold
 
     async def check(self, server: ServerProcess | None = None) -> None:
-        """Wait until nothing is in flight, then check every invariant. If `server` is given, also repeat every
-        acknowledged command there.
+        """Wait until no call or deadline is pending, and then check every invariant.
+
+        If `server` is given, also repeat every acknowledged command at this server.
         """
         async with asyncio.timeout(30):
             while await invariants.violations_of([invariants.IN_FLIGHT], self.database, None):
@@ -214,14 +222,14 @@ async def until(condition: Callable[[], Awaitable[bool]], seconds: float = HEALE
 
 
 async def expect_no_answer(command: Awaitable[httpx.Response]) -> None:
-    """Assert that the command gets no answer, because its server dies."""
+    """Assert that the command gets no answer, because the server dies."""
     with pytest.raises(httpx.TransportError):
         await command
 
 
 @contextlib.asynccontextmanager
 async def sockets_of(*people: Person) -> AsyncIterator[list["Device"]]:
-    """Connect a device for each person. At the end, assert that no device missed or repeated an event."""
+    """Connect a device for each person. At the end of the block, assert that no device missed or repeated an event."""
     async with contextlib.AsyncExitStack() as stack:
         devices = [Device(await stack.enter_async_context(person.socket())) for person in people]
         yield devices
@@ -247,7 +255,7 @@ class Device:
     async def wait_for_event(
         self, event: str, seconds: float = HEALED_SECONDS, **matching: Any
     ) -> dict[str, Any]:
-        """Wait for an event of this type whose data contains the values of `matching`. Return the event's data."""
+        """Wait for an event of this type that has the values of `matching` in its data. Return the event's data."""
         try:
             return await self.socket.wait_for(event, seconds, **matching)
         except TimeoutError:

@@ -1,4 +1,7 @@
-"""A failover to a standby that lacks the last commits. Valkey and the clients remember newer states."""
+"""Test a failover to a standby that lacks the last commits.
+
+Valkey and the clients remember newer states than the standby.
+"""
 
 import subprocess
 from collections.abc import AsyncIterator
@@ -13,13 +16,13 @@ from curhat.kit.migrations import migrate
 from tests.crashes.system import System, available, done, unavailable, until
 from tests.support.signed_in import environment_of
 
-# PostgreSQL first ends its recovery.
+# PostgreSQL must first end its recovery.
 RECOVERY_TIMEOUT_SECONDS = 30
 
 
 @pytest.fixture
 async def own_servers(tmp_path: Path) -> AsyncIterator[EmbeddedServers]:
-    """PostgreSQL and Valkey for this test alone."""
+    """Start PostgreSQL and Valkey only for this test."""
     async with embedded_servers(tmp_path) as servers:
         connection = await asyncpg.connect(servers.database_url)
         await migrate(connection)
@@ -42,7 +45,7 @@ async def own_system(own_servers: EmbeddedServers, tmp_path: Path) -> AsyncItera
 
 
 async def copy_standby(servers: EmbeddedServers) -> Path:
-    """Stop PostgreSQL, copy its data, and start it again. The copy is the standby that falls behind."""
+    """Stop PostgreSQL, copy its data, and start it again. The copy acts as the standby, and lacks all later commits."""
     await servers.postgres.stop()
     standby = servers.postgres.folder.with_name("standby")
     subprocess.run(["cp", "-a", servers.postgres.folder, standby], check=True)
@@ -51,7 +54,7 @@ async def copy_standby(servers: EmbeddedServers) -> Path:
 
 
 async def fail_over(servers: EmbeddedServers, standby: Path) -> None:
-    """Kill PostgreSQL, and promote the standby in its place. The standby begins a new timeline."""
+    """Kill PostgreSQL, and promote the standby in its place. The promoted standby begins a new timeline."""
     servers.postgres.kill()
     await servers.postgres.wait()
     folder = servers.postgres.folder
@@ -65,7 +68,7 @@ async def fail_over(servers: EmbeddedServers, standby: Path) -> None:
 
 @pytest.mark.rule("1.1", "1.2", "V.3")
 @pytest.mark.invariant(10, 12)
-async def test_availability_and_clients_follow_a_failover_that_lost_commits(
+async def test_availability_and_clients_are_right_after_a_failover_that_lost_commits(
     own_system: System, own_servers: EmbeddedServers
 ) -> None:
     server = own_system.server()
@@ -78,7 +81,7 @@ async def test_availability_and_clients_follow_a_failover_that_lost_commits(
         payment = await own_system.open_payment(customer)
         await customer.post(f"/payments/{payment['id']}/cancel")
         await phone.wait_for("payment.updated", status="abandoned")
-        # Valkey remembers a state of the mitra that is several changes newer than the standby's.
+        # Valkey remembers a state of the mitra that is several changes newer than the state on the standby.
         for online in (False, True, False):
             done(await mitra.put("/presence", {"online": online}))
         await until(lambda: unavailable(server))

@@ -21,7 +21,8 @@ CUSTOMERS = 8
 MITRAS = 3
 KILLS = 3
 RETRY_SECONDS = 0.1
-# The time limit until nothing is in flight. The worker asks the gateway about an unanswered charge after 6 s.
+# The maximum time for which calls or deadlines can stay pending. After 6 s, the worker asks the gateway about an
+# unanswered charge.
 REST_TIMEOUT_SECONDS = 60
 
 AN_HOUR_AGO = (
@@ -43,7 +44,7 @@ class Client:
 
     @property
     def seen(self) -> list[int]:
-        """The seq of the first welcome, then the seq of each event in the order of arrival."""
+        """The seq of the first welcome, and then the seq of each event in the order of arrival."""
         first = [connection.welcome["seq"] for connection in self._connections[:1]]
         frames = itertools.chain.from_iterable(connection.events for connection in self._connections)
         return first + [frame["seq"] for frame in frames if frame.get("seq") is not None]
@@ -69,7 +70,10 @@ class Client:
         raise AssertionError("the servers never end")
 
     async def try_once(self, path: str) -> None:
-        """Send a POST once to the next server. Ignore the answer: the caller reads the result from the state."""
+        """Send one POST to the next server.
+
+        Ignores the answer, because the caller reads the result from the state.
+        """
         with contextlib.suppress(httpx.TransportError):
             await self.person.at(next(self._servers)).post(path)
 
@@ -100,7 +104,10 @@ async def accept_requests(mitra: Client) -> None:
 async def go_through_journeys(
     system: System, customer: Client, offer_id: str, is_over: asyncio.Event
 ) -> None:
-    """Repeat a whole journey until `is_over` is set: pay, search, write messages, and end the session."""
+    """Repeat a whole journey until `is_over` is set.
+
+    A journey pays, searches, writes messages, and ends the session.
+    """
     while not is_over.is_set():
         opened = await customer.command("/payments", {"offer_id": offer_id})
         if opened.status_code == 201:
@@ -108,17 +115,17 @@ async def go_through_journeys(
             if session is not None:
                 await chat(customer, session)
         elif opened.status_code == 429:
-            # Continue as if the customer had come back an hour later.
+            # Simulate a customer who returns an hour later.
             for statement in AN_HOUR_AGO:
                 await system.database.execute(statement, customer.person.id)
         else:
-            # All mitras were connected to the killed server. Wait until they have reconnected to another server.
+            # All mitras were connected to the killed server. Wait until the mitras have reconnected to another server.
             assert problem(opened) == (409, "no_mitra_available")
             await asyncio.sleep(RETRY_SECONDS)
 
 
 async def pay(customer: Client) -> dict[str, Any] | None:
-    """Confirm the payment and wait for the session. Return None if no mitra accepted."""
+    """Confirm the payment and wait for the session. Returns None if no mitra accepted."""
     while True:
         state = await customer.look("/state")
         if state["session"] is not None:
@@ -128,13 +135,16 @@ async def pay(customer: Client) -> dict[str, Any] | None:
         if status == "unserved":
             return None
         if status == "pending":
-            # If no mitra is available at this moment, the server refuses, and this customer tries again.
+            # If no mitra is available at this moment, the server refuses the payment, and the customer tries again.
             await customer.try_once(f"/payments/{state['payment']['id']}/confirm")
         await asyncio.sleep(RETRY_SECONDS)
 
 
 async def chat(customer: Client, session: dict[str, Any]) -> None:
-    """Send a message, then end the session. More messages would exceed the limit per person."""
+    """Send one message, and then end the session.
+
+    More messages would exceed the limit of messages per person.
+    """
     path = f"/sessions/{session['id']}"
     done(await customer.command(f"{path}/messages", {"client_message_id": str(uuid4()), "text": "halo"}))
     done(await customer.command(f"{path}/end"))
@@ -142,8 +152,9 @@ async def chat(customer: Client, session: dict[str, Any]) -> None:
 
 @contextlib.asynccontextmanager
 async def running_in_background(*steps: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run the coroutines during the block, and cancel the coroutines at the end of the block. An exception in a
-    coroutine ends the block.
+    """Run the coroutines during the block, and cancel them at the end of the block.
+
+    An exception in a coroutine ends the block.
     """
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(step) for step in steps]

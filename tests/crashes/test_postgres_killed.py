@@ -1,4 +1,7 @@
-"""Kill PostgreSQL with `kill -9` during a blast and a chat. All processes and clients must recover by themselves."""
+"""Kill PostgreSQL with `kill -9` during a blast and a chat.
+
+After the kill, all processes and clients must recover by themselves.
+"""
 
 import asyncio
 import functools
@@ -29,12 +32,12 @@ SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
 WHERE datname = current_database() AND application_name = ANY ('{curhat server, curhat worker}')
 """
 
-# PostgreSQL first replays its write-ahead log, which takes longer on a busy machine.
+# PostgreSQL first replays its write-ahead log. The replay takes longer on a busy machine.
 RECOVERY_TIMEOUT_SECONDS = 30
 
 
 async def kill_immediately(postgres: PostgresServer) -> None:
-    """Kill PostgreSQL with `kill -9` without waiting for its current work."""
+    """Kill PostgreSQL with `kill -9`. The kill does not wait for the current work of PostgreSQL."""
     assert postgres.pid is not None
     os.kill(postgres.pid, signal.SIGKILL)
     assert await postgres.wait() == "signal SIGKILL"
@@ -127,7 +130,8 @@ async def test_no_process_exits_when_its_database_connections_end_repeatedly(
 ) -> None:
     server, worker = processes
     for _ in range(20):
-        # Both processes use a connection at least every 0.25 s, so some connections end while a statement runs.
+        # The server and the worker use a connection at least every 0.25 s, so some connections end while a statement
+        # runs.
         await until(functools.partial(has_ended_connections, system), RECOVERY_TIMEOUT_SECONDS)
     await until(server.has_good_status, RECOVERY_TIMEOUT_SECONDS)
     customer, mitra = await system.customer(server), await system.mitra(server)
@@ -139,7 +143,7 @@ async def test_no_process_exits_when_its_database_connections_end_repeatedly(
 
 
 async def has_ended_connections(system: System) -> bool:
-    """End all connections of the server and the worker. Return whether at least two connections ended."""
+    """End all connections of the server and the worker. Returns whether at least two connections ended."""
     ended: int = await system.database.fetchval(END_CONNECTIONS)
     return ended >= 2
 
@@ -150,5 +154,5 @@ async def have_written(writers: list[Writer], messages: int) -> bool:
 
 
 async def has_failing_status(server: ServerProcess) -> bool:
-    """Return whether /status says that something that the server needs fails."""
+    """Return whether /status reports a failed check."""
     return not await server.has_good_status()

@@ -1,7 +1,7 @@
-"""Test targeted pairings, their fallback, and extensions while the server or the worker is killed at each step.
+"""Test targeted pairings, fallbacks and extensions while a server or worker is killed at each step.
 
-The charges and the journey must be the same as without a kill. The devices are connected to a server that no test
-kills. A worker runs only in the tests that start one.
+A kill must not change the charges or the journey. All devices are connected to a server that no test kills. A worker
+runs only in the tests that start a worker.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from tests.crashes.system import (
 from tests.support.processes import ServerProcess, WorkerProcess
 from tests.support.signed_in import problem
 
-# The shortest timeout that an operator may set.
+# The shortest timeout that an operator can set.
 WINDOW_SECONDS = 5
 # After 6 s, the worker asks the gateway about a charge that has no answer yet.
 ANSWER_TIMEOUT_SECONDS = 14.0
@@ -44,7 +44,7 @@ async def survivor(system: System) -> ServerProcess:
 
 @pytest.fixture
 async def worker(system: System) -> AsyncIterator[WorkerProcess]:
-    """Yield a new worker, which the test starts."""
+    """Yield a new worker that is not started."""
     worker = system.worker()
     yield worker
     await worker.close()
@@ -52,7 +52,7 @@ async def worker(system: System) -> AsyncIterator[WorkerProcess]:
 
 @pytest.fixture
 async def victim(system: System) -> AsyncIterator[ServerProcess]:
-    """Yield the server to kill, which the test starts."""
+    """Yield the server that the test starts and then kills."""
     server = system.server("victim")
     yield server
     await server.close()
@@ -84,7 +84,7 @@ async def minutes(system: System, session: dict[str, Any]) -> float:
 
 
 async def make_past_chat(system: System, customer: RecordingPerson, mitra: RecordingPerson) -> None:
-    """Start and end a session of this customer with this mitra."""
+    """Start and end a session between this customer and this mitra."""
     session = await system.chat(customer, mitra)
     done(await customer.post(f"/sessions/{session['id']}/end"))
 
@@ -92,7 +92,7 @@ async def make_past_chat(system: System, customer: RecordingPerson, mitra: Recor
 async def pay_for_same_mitra(
     system: System, customer: RecordingPerson, mitra: RecordingPerson
 ) -> dict[str, Any]:
-    """Open and confirm a payment for this mitra. Return the payment with its pairing."""
+    """Open and confirm a payment for this mitra. Returns the payment with its pairing."""
     order = {"offer_id": str(await system.make.offer()), "target_mitra_id": str(mitra.id)}
     payment = done(await customer.post("/payments", order))
     confirmed: dict[str, Any] = done(await customer.post(f"/payments/{payment['id']}/confirm"))["payment"]
@@ -100,8 +100,9 @@ async def pay_for_same_mitra(
 
 
 async def wait_without_events(device: Device, seconds: float) -> None:
-    """Wait this long, and assert that the device gets no event. No worker runs, so no deadline can fire. The device
-    answers pings meanwhile.
+    """Wait for this time, and assert that the device gets no event.
+
+    No worker runs in this test, so no deadline can fire. The device answers pings during this time.
     """
     before = len(device.socket.events)
     with pytest.raises(TimeoutError):
@@ -109,7 +110,7 @@ async def wait_without_events(device: Device, seconds: float) -> None:
     assert len(device.socket.events) == before
 
 
-# Approving, charging and recording ------------------------------------------------------------------------
+# Charges -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("5.4", "5.7")
@@ -117,7 +118,7 @@ async def wait_without_events(device: Device, seconds: float) -> None:
 async def test_an_approved_extension_is_charged_once_when_its_server_is_killed(
     system: System, survivor: ServerProcess, worker: WorkerProcess
 ) -> None:
-    """Each server is killed before or after its charge."""
+    """The test kills each server before or after its charge."""
     points = [
         "extension.approved",
         "confirm.before_charge",
@@ -167,7 +168,7 @@ async def test_an_approved_extension_is_charged_once_when_its_server_is_killed(
 async def test_an_extension_approved_by_default_is_charged_once_when_the_worker_is_killed(
     system: System, survivor: ServerProcess, worker: WorkerProcess, kill_at: str
 ) -> None:
-    """The worker is killed before or after its charge."""
+    """The test kills the worker before or after its charge."""
     await worker.start(kill_at)
     customer, mitra = await system.customer(survivor), await system.mitra(survivor)
     async with sockets_of(customer) as (device,), working(mitra):
@@ -185,16 +186,16 @@ async def test_an_extension_approved_by_default_is_charged_once_when_the_worker_
         await system.check(survivor)
 
 
-# No worker when the time to answer ends ---------------------------------------------------------------
+# Without a worker --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("5.1", "5.6")
 @pytest.mark.invariant(5, 7, 12)
 @pytest.mark.parametrize("mitra_leaves", [False, True])
-async def test_without_a_worker_a_late_answer_to_an_extension_is_refused(
+async def test_a_late_answer_to_an_extension_is_refused_while_no_worker_runs(
     system: System, survivor: ServerProcess, worker: WorkerProcess, mitra_leaves: bool
 ) -> None:
-    """The next worker decides the extension."""
+    """A worker that starts later decides the extension."""
     customer, mitra = await system.customer(survivor), await system.mitra(survivor)
     async with sockets_of(customer) as (device,):
         async with working(mitra) as (mitra_device,):
@@ -221,10 +222,13 @@ async def test_without_a_worker_a_late_answer_to_an_extension_is_refused(
 
 @pytest.mark.rule("5.6")
 @pytest.mark.invariant(7, 12)
-async def test_silence_charges_nothing_if_the_mitra_was_away_too_long_after_its_server_was_killed(
+async def test_an_unanswered_extension_is_not_charged_if_the_mitra_stayed_away_too_long_after_a_server_was_killed(
     system: System, survivor: ServerProcess, victim: ServerProcess, worker: WorkerProcess
 ) -> None:
-    """No process notices that the mitra's socket closes. The mitra is connected again at the deadline."""
+    """The mitra's server is dead, so no process notices that the mitra's socket closes.
+
+    The mitra is connected again at the deadline.
+    """
     await asyncio.gather(victim.start(), worker.start())
     customer, mitra = await system.customer(survivor), await system.mitra(survivor)
     async with sockets_of(customer) as (device,):
@@ -244,16 +248,19 @@ async def test_silence_charges_nothing_if_the_mitra_was_away_too_long_after_its_
 
 
 async def is_disconnected(mitra: RecordingPerson) -> bool:
-    """Return whether the server reports the mitra as disconnected. The server waits 3 s after the socket closed."""
+    """Return whether the server reports the mitra as disconnected.
+
+    After the socket closes, the server waits 3 s for the mitra to reconnect.
+    """
     return done(await mitra.get("/me"))["connected"] is False
 
 
 @pytest.mark.rule("4.3", "3.8")
 @pytest.mark.invariant(2, 4, 5, 12)
-async def test_without_a_worker_a_late_targeted_accept_is_refused(
+async def test_a_late_targeted_accept_is_refused_while_no_worker_runs(
     system: System, survivor: ServerProcess, worker: WorkerProcess
 ) -> None:
-    """The next worker fails the pairing."""
+    """A worker that starts later fails the pairing."""
     customer, mitra = await system.customer(survivor), await system.mitra(survivor)
     async with sockets_of(customer) as (device,), working(mitra) as (mitra_device,):
         await make_past_chat(system, customer, mitra)
@@ -274,7 +281,7 @@ async def test_without_a_worker_a_late_targeted_accept_is_refused(
         await system.check(survivor)
 
 
-# Consequences of a step, armed in the step's transaction --------------------------------------------------------
+# Armed consequences ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("4.4", "5.6")
@@ -366,10 +373,10 @@ async def test_a_fallback_opens_one_blast_without_another_charge_when_the_server
 
 @pytest.mark.rule("5.6", "X.10", "3.5")
 @pytest.mark.invariant(2, 3, 7, 11)
-async def test_without_valkey_only_a_mitra_approves_extensions_and_no_fallback_starts(
+async def test_only_a_mitra_approves_extensions_and_no_fallback_starts_while_valkey_is_down(
     system: System, survivor: ServerProcess, worker: WorkerProcess
 ) -> None:
-    """The worker rejects an extension that the mitra does not answer."""
+    """Without Valkey, the worker rejects an extension that the mitra does not answer."""
     await worker.start()
     silent, by_hand, wants = await system.customers(3, survivor)
     mitra, other = await system.mitra(survivor, max_customers=3), await system.mitra(survivor)

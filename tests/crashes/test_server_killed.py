@@ -1,6 +1,9 @@
-"""Kill a server at each point of a journey. Another server must continue, and no acknowledged command may be lost.
+"""Test a server that is killed at each point of a journey.
 
-All devices are connected to a second server, which no test kills. The tests send commands to the first server.
+Another server must continue, and must lose no acknowledged command.
+
+All devices are connected to a second server. No test kills the second server. The tests send commands to the first
+server.
 """
 
 import asyncio
@@ -27,14 +30,17 @@ async def survivor(system: System) -> ServerProcess:
 
 @pytest.fixture
 async def victim(system: System) -> AsyncIterator[ServerProcess]:
-    """Yield the server to kill, which the test starts."""
+    """Yield the server that the test starts and then kills."""
     server = system.server("victim")
     yield server
     await server.close()
 
 
 class Command:
-    """A command under one key. A test sends it to the victim, then repeats it at the survivor."""
+    """A command with its idempotency key.
+
+    A test sends the command to a server that dies, and then repeats the command at the surviving server.
+    """
 
     def __init__(self, person: RecordingPerson, path: str, body: Any = None) -> None:
         self.person = person
@@ -57,7 +63,7 @@ class Command:
 async def test_each_of_eight_interrupted_commands_takes_effect_once(
     system: System, survivor: ServerProcess, victim: ServerProcess, kill_at: str
 ) -> None:
-    """Every device gets the events."""
+    """Every device gets the events of the accept."""
     await victim.start(kill_at)
     customers = await system.customers(8, survivor)
     opens, leaves, tries, searches, refused, gives_up, ends, is_left = customers
@@ -142,12 +148,12 @@ async def test_a_payment_is_charged_once_when_the_confirming_server_is_killed_be
         await asyncio.gather(*(victim.killed() for victim in victims))
 
         # The third customer's device gets its event immediately, because the third server recorded the charge's
-        # answer. The second customer's device gets its event after the worker has asked the gateway.
+        # answer. The device of the second customer gets its event after the worker has asked the gateway.
         await devices[2].wait_for_event("pairing.updated", status="open")
         await mitra_device.wait_for_event("request.offered")
         await devices[1].wait_for_event("pairing.updated", 12, status="open")
-        # By now the gateway has told the worker that it does not know the first customer's charge. So the first
-        # customer's repeated command may start another charge attempt.
+        # At this time, the gateway has told the worker that the first customer's charge does not exist. So the first
+        # customer's repeated command can start another charge attempt.
         for command in commands:
             confirmation = done(await command.sent_to(survivor))
             assert confirmation["payment"]["status"] == "confirmed"
@@ -166,7 +172,7 @@ async def test_a_payment_is_charged_once_when_the_confirming_server_is_killed_be
 async def test_every_device_gets_the_events_of_an_accept_when_its_server_dies(
     system: System, survivor: ServerProcess, victim: ServerProcess
 ) -> None:
-    """The server dies before it sends the signals. The events arrive within 4 s."""
+    """The server dies before it sends the signals. The events still arrive within 4 s."""
     await victim.start("accept.before_commit>transaction.committed")
     customer, waits = await system.customers(2, survivor)
     winner, loser = await system.mitra(survivor), await system.mitra(survivor)
@@ -225,7 +231,7 @@ async def test_another_mitra_can_accept_when_the_server_dies_before_it_commits_t
 @pytest.mark.parametrize(
     ("kill_at", "stored"), [("messages.before_commit:4", 3), ("messages.after_commit:4", 4)]
 )
-async def test_every_acknowledged_or_repeated_message_is_stored_once_despite_a_kill(
+async def test_every_acknowledged_or_repeated_message_is_stored_once_when_its_server_is_killed(
     system: System, survivor: ServerProcess, victim: ServerProcess, kill_at: str, stored: int
 ) -> None:
     await victim.start(kill_at)

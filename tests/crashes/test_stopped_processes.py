@@ -1,6 +1,6 @@
-"""Stop processes (SIGSTOP) in the middle of their work, and let them continue later (SIGCONT).
+"""Test processes that stop in the middle of their work (SIGSTOP) and continue later (SIGCONT).
 
-A stopped process keeps its connections open, so nobody notices an end.
+A stopped process keeps its connections open, so no other process notices the stop.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ import pytest
 from tests.crashes.system import System, done, sockets_of, working
 from tests.support.signed_in import problem
 
-# PostgreSQL ends the transaction of a stopped process after 5 s. The rest is for a busy machine.
+# PostgreSQL ends the transaction of a stopped process after 5 s. The additional seconds allow for a busy machine.
 MAX_DELAY_SECONDS = 8.0
 
 SESSION_IS_OVER = """
@@ -25,10 +25,14 @@ UPDATE deadlines SET due_at = curhat_now() FROM ended WHERE kind = 'session_end'
 
 @pytest.mark.rule("2b.5", "X.8")
 @pytest.mark.invariant(1, 5, 10, 12)
-async def test_a_stopped_server_and_a_stopped_worker_delay_the_others_by_a_few_seconds(
+async def test_a_stopped_server_and_a_stopped_worker_delay_other_processes_by_a_few_seconds(
     system: System,
 ) -> None:
-    """The server stops while a mitra accepts, and the worker while it ends a chat. Both hold locks of others."""
+    """The server stops while a mitra accepts.
+
+    The worker stops while it ends a chat. The stopped server and the stopped worker hold locks that other processes
+    need.
+    """
     stopped_server, server = system.server("stopped server"), system.server()
     stopped_worker, worker = system.worker("stopped worker"), system.worker()
     await asyncio.gather(
@@ -46,7 +50,7 @@ async def test_a_stopped_server_and_a_stopped_worker_delay_the_others_by_a_few_s
                 chats.append(await system.chat(customer, mitra))
         await system.database.execute("UPDATE payments SET confirmed_at = confirmed_at - interval '1 day'")
         async with working(slow, quick):
-            # The worker stops with the end of the first chat, and nobody else ends the second chat yet.
+            # The worker stops while it ends the first chat, and no other worker ends the second chat yet.
             await system.database.execute(SESSION_IS_OVER, UUID(chats[0]["id"]))
             await stopped_worker.stopped()
             pairing = await system.search(searches)
@@ -57,7 +61,7 @@ async def test_a_stopped_server_and_a_stopped_worker_delay_the_others_by_a_few_s
             accepting = asyncio.create_task(quick.post(paths[1]))
             await worker.start()
             await system.database.execute(SESSION_IS_OVER, UUID(chats[1]["id"]))
-            # Nothing waits for the stopped worker that does not need its locks.
+            # A step that does not need the locks of the stopped worker does not wait.
             await other_device.wait_for_event("session.ended", 2, end_reason="time_up")
             done(await accepting)
             await device.wait_for_event(
@@ -78,7 +82,9 @@ async def test_a_stopped_server_and_a_stopped_worker_delay_the_others_by_a_few_s
 
 @pytest.mark.rule("5.6")
 @pytest.mark.invariant(7, 12)
-async def test_silence_charges_nothing_while_the_mitras_server_is_stopped(system: System) -> None:
+async def test_an_unanswered_extension_is_not_charged_while_the_server_of_the_mitra_is_stopped(
+    system: System,
+) -> None:
     mitras_server, server, worker = system.server("stopped"), system.server("other"), system.worker("third")
     await asyncio.gather(mitras_server.start(), server.start(), worker.start())
     customer, mitra = await system.customer(server), await system.mitra(server)
@@ -95,7 +101,7 @@ async def test_silence_charges_nothing_while_the_mitras_server_is_stopped(system
         decided = await device.wait_for_event("extension.decided", 10, id=asked["id"])
         assert (decided["status"], decided["decided_by"]) == ("rejected", "mitra_unreachable")
         mitras_server.resume()
-        # The phone is still connected and gets the events, and its mitra is connected again.
+        # The phone is still connected and gets the events, so the mitra counts as connected again.
         await phone.wait_for_event("extension.decided", id=asked["id"])
         async with asyncio.timeout(10):
             while (again := done(await customer.post(f"/sessions/{session['id']}/extensions", order)))[

@@ -33,7 +33,7 @@ async def server(system: System) -> ServerProcess:
 
 @pytest.mark.rule("1.6", "2b.6", "X.10")
 @pytest.mark.invariant(3, 11)
-async def test_while_valkey_is_down_chats_and_the_blast_continue_without_new_charges(
+async def test_chats_and_the_blast_continue_without_new_charges_while_valkey_is_down(
     system: System, server: ServerProcess
 ) -> None:
     searches, goes_on_searching, chats, pays, wants = await system.customers(5, server)
@@ -87,7 +87,7 @@ async def test_while_valkey_is_down_chats_and_the_blast_continue_without_new_cha
 async def test_presence_is_rebuilt_when_valkey_is_wiped_during_a_blast(
     system: System, server: ServerProcess
 ) -> None:
-    """No row and no card changes."""
+    """The kill changes no row and no card."""
     customer, chats = await system.customers(2, server)
     asked, listens = [await system.mitra(server, max_customers=2) for _ in range(2)]
     async with sockets_of(customer) as (device,), working(asked, listens) as (asked_device, _):
@@ -100,7 +100,7 @@ async def test_presence_is_rebuilt_when_valkey_is_wiped_during_a_blast(
             async def both_may_be_asked() -> bool:
                 return bool(await client.zcard(AVAILABLE_KEY) == 2)
 
-            # A mitra of an earlier test may stay available for the time in which a mitra can come back.
+            # A mitra of an earlier test can stay available for some seconds, because the mitra has time to reconnect.
             await until(both_may_be_asked, COME_BACK_SECONDS + HEALED_SECONDS)
             await client.flushall()
             assert not await both_may_be_asked()

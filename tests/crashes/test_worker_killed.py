@@ -25,8 +25,8 @@ WITH somebody AS (
 INSERT INTO customers (id, call_name) SELECT id, 'Bunga' FROM somebody RETURNING id
 """
 
-# Make the armed deadlines due one after another within 3 s. If all deadlines were due at the same time, a worker
-# would fire them in a few transactions before the test kills it.
+# Make the armed deadlines due one after another within 3 s. A worker fires deadlines with the same due time in a few
+# transactions, before the test can kill the worker.
 DUE_SOON = """
 WITH moment AS MATERIALIZED (SELECT curhat_now() + interval '2 seconds' AS first_due),
 given AS MATERIALIZED (
@@ -48,7 +48,7 @@ UNION ALL SELECT 'customers told', count(*) FROM stream_events
 UNION ALL SELECT 'deadlines left', count(*) FROM deadlines
 """
 
-# Move the running session into the past. The session then ends now and keeps its length.
+# Move the start and the end of the running session into the past, so that the session ends now.
 SESSION_IS_OVER = """
 UPDATE sessions SET started_at = moment.now - make_interval(mins => duration_minutes), ends_at = moment.now
 FROM (SELECT curhat_now() AS now OFFSET 0) AS moment WHERE status = 'active'
@@ -56,7 +56,7 @@ FROM (SELECT curhat_now() AS now OFFSET 0) AS moment WHERE status = 'active'
 
 
 def terms(offer_id: UUID, *, price_rp: int) -> Offer:
-    """Return an offer of 30 minutes at this price. At price 0, the offer is a trial."""
+    """Return an offer of 30 minutes at this price. An offer at price 0 is a trial."""
     return Offer(offer_id, duration_minutes=30, price_rp=price_rp, is_trial=price_rp == 0)
 
 
@@ -96,7 +96,7 @@ async def test_hundreds_of_deadlines_take_effect_once_and_never_early_while_work
 
 
 class Attempt:
-    """A charge attempt whose answer is not recorded."""
+    """A charge attempt without a recorded answer."""
 
     def __init__(self, system: System, customer_id: UUID, charge: Charge) -> None:
         self.system = system
@@ -106,7 +106,7 @@ class Attempt:
 
     @classmethod
     async def begin(cls, system: System) -> "Attempt":
-        """Create a customer, and begin to confirm a payment of this customer."""
+        """Create a customer with a payment, and begin the confirmation of the payment."""
         customer_id = await system.make.customer()
         offer_id = await system.make.offer()
         mitras = await somebody(system.database)
@@ -117,11 +117,11 @@ class Attempt:
         return cls(system, customer_id, charge)
 
     async def reach_the_gateway(self) -> ChargeAnswer:
-        """Send the charge to the gateway, and return the answer without recording it."""
+        """Send the charge to the gateway, and return the answer. No process records the answer."""
         return await self.gateway.charge(self.charge.key, self.charge.payment_id, self.charge.amount_rp)
 
     async def recorded(self) -> GatewayRecords:
-        """Return the gateway's own records of this payment."""
+        """Return the records of the gateway about this payment."""
         return await self.gateway.recorded(self.charge.payment_id)
 
     async def make_next_try_due(self, kind: str) -> None:
@@ -139,8 +139,8 @@ async def test_a_refund_is_made_once_when_workers_die_before_and_after_the_gatew
 ) -> None:
     attempt = await Attempt.begin(system)
     async with system.database.transaction() as tx:
-        # Record that the gateway did not know the charge, as if the worker had asked before the charge reached the
-        # gateway.
+        # Record that the gateway did not know the charge. The function simulates a query that came before the charge
+        # reached the gateway.
         await charging.charge_answered(tx, attempt.charge.key, ChargeAnswer("not_found"), [])
         await paying.cancel_payment(tx, attempt.customer_id, attempt.charge.payment_id)
     approval = await attempt.reach_the_gateway()
@@ -172,7 +172,7 @@ async def test_a_refund_is_made_once_when_workers_die_before_and_after_the_gatew
 async def test_a_payment_is_confirmed_once_when_workers_are_killed_while_they_ask_the_gateway(
     system: System,
 ) -> None:
-    """The gateway's first answer was lost."""
+    """The first answer of the gateway was lost."""
     attempt = await Attempt.begin(system)
     await attempt.reach_the_gateway()
 
@@ -213,8 +213,10 @@ async def is_confirmed(database: Database, attempt: Attempt) -> bool:
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(5, 10, 12)
-async def test_both_members_get_the_end_of_a_session_when_the_worker_dies(system: System) -> None:
-    """The worker dies before it sends the signals. The events arrive within 4 s."""
+async def test_both_members_learn_that_the_session_ended_even_if_the_worker_dies_before_it_sends_signals(
+    system: System,
+) -> None:
+    """The worker dies before it sends the signals. The events still arrive within 4 s."""
     server, worker = system.server(), system.worker("session")
     await asyncio.gather(server.start(), worker.start("deadline.before_commit>transaction.committed"))
     customer, mitra = await system.customer(server), await system.mitra(server)

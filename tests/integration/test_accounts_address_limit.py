@@ -15,7 +15,7 @@ Valkey = valkey.asyncio.Valkey
 
 
 class WallClock:
-    """A wall clock that stands still until a test moves it."""
+    """A wall clock that stands still until a test moves the clock."""
 
     now = 1_767_268_800.0
 
@@ -46,7 +46,7 @@ async def name_of(scope: Any) -> str | None:
 
 
 def limited(client: Valkey, limit: int) -> RequestLimit:
-    """Return the application `hello` behind a limit."""
+    """Return the application `hello` with a request limit."""
     return RequestLimit(hello, client, limit, name_of)
 
 
@@ -84,17 +84,19 @@ async def test_an_address_gets_as_many_answers_as_the_limit_allows(
 
 
 @pytest.mark.rule("X.13")
-async def test_strangers_behind_an_address_do_not_stop_a_signed_in_person(valkey_client: Valkey) -> None:
+async def test_strangers_at_the_address_of_a_signed_in_person_do_not_stop_that_person(
+    valkey_client: Valkey,
+) -> None:
     application = limited(valkey_client, 10)
     assert await statuses(application, 20) == [200] * 10 + [429] * 10
     assert await statuses(application, 1, person="mitra:1") == [200]
-    # People count only for themselves, so they leave the whole limit to the strangers of another address.
+    # Requests of signed-in people do not count for their address. So strangers can use the whole limit of the address.
     assert await statuses(application, 30, "10.0.0.2", person="mitra:1") == [200] * 30
     assert await statuses(application, 10, "10.0.0.2") == [200] * 10
 
 
 @pytest.mark.rule("X.13")
-async def test_a_person_may_send_four_times_as_much_as_an_address_from_any_address(
+async def test_a_person_can_send_four_times_as_many_requests_as_an_address(
     valkey_client: Valkey, wall: WallClock
 ) -> None:
     application = limited(valkey_client, 5)
@@ -109,8 +111,8 @@ async def test_processes_share_one_limit(valkey_client: Valkey) -> None:
     one = limited(valkey_client, 100)
     other = limited(valkey_client, 100)
     passed = (await statuses(one, 80)).count(200) + (await statuses(other, 80)).count(200)
-    # Each process counts up to a twentieth of the limit before it reports to Valkey. So each process may exceed the
-    # limit by this amount.
+    # Each process counts up to a twentieth of the limit before it reports to Valkey. So the processes can together
+    # exceed the limit by a twentieth per process.
     assert 100 <= passed <= 110
 
 
@@ -192,7 +194,7 @@ async def test_requests_for_codes_are_counted_per_hour(valkey_client: Valkey, wa
     await count_code(valkey_client, 3)
 
 
-async def test_an_address_may_ask_again_when_a_code_is_given_back_after_many_refusals(
+async def test_an_unsent_code_can_be_subtracted_from_the_count_of_an_address(
     valkey_client: Valkey,
 ) -> None:
     await count_code(valkey_client, 1)
@@ -212,7 +214,7 @@ async def test_each_of_many_concurrent_requests_is_counted(valkey_client: Valkey
 async def test_a_process_counts_its_own_requests_when_valkey_is_down(no_valkey: Valkey) -> None:
     for _ in range(3):
         await count_code(no_valkey, 1)
-    # Without Valkey, each process still counts the requests that it has received.
+    # Without Valkey, each process still counts its own requests.
     assert await statuses(limited(no_valkey, 40), 40) == [200] * 40
     await no_valkey.aclose()
 

@@ -1,4 +1,4 @@
-"""Test one-time codes on a real PostgreSQL: what a person can do with a code, and the limits per phone number."""
+"""Test one-time codes on a real PostgreSQL: the use of a code, and the limits per phone number."""
 
 import asyncio
 from collections import Counter
@@ -47,7 +47,10 @@ async def find_requester(database: Database, device_secret: str | None, phone: s
 async def ask_as_often_as_allowed(
     database: Database, clock: VirtualClock, requesters: list[Requester], *, seconds: float
 ) -> int:
-    """Let each requester ask for a code whenever it may, and use none of the codes. Returns how many were sent."""
+    """Let each requester ask for codes as often as the limits allow, and use none of the codes.
+
+    Returns the number of sent codes.
+    """
     sent = 0
     while seconds > 0:
         waits = []
@@ -66,7 +69,10 @@ async def ask_as_often_as_allowed(
 async def verify(
     database: Database, request_id: UUID, code: str, call_name: str | None = "Bunga", role: Role = "customer"
 ) -> SignIn[OwnCustomer] | SignIn[OwnMitra]:
-    """Verify a code as the endpoint does: commit the transaction, then raise the error that the service returned."""
+    """Verify a code like the endpoint.
+
+    Commits the transaction, and then raises the error that the service returned.
+    """
     data = CodeVerification(request_id, code, call_name)
     device = SigningDevice("a test")
     outcome: SignIn[OwnCustomer] | SignIn[OwnMitra] | BusinessError
@@ -90,7 +96,7 @@ async def try_wrongly(database: Database, sent: SentCode, times: int) -> None:
             await verify(database, sent.request_id, wrong(sent.code))
 
 
-# What a code proves --------------------------------------------------------------------------------------
+# Valid codes ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("S.1")
@@ -223,7 +229,7 @@ async def test_an_invited_mitra_can_sign_in_and_a_suspended_mitra_cannot(databas
 
 
 @pytest.mark.rule("S.1")
-async def test_a_customer_and_a_mitra_may_have_the_same_phone_number(database: Database) -> None:
+async def test_a_customer_and_a_mitra_can_have_the_same_phone_number(database: Database) -> None:
     async with database.transaction() as tx:
         mitra_id = (await service.invite_mitra(tx, PHONE, "Kak Sari", 1)).mitra_id
     sent = await ask(database)
@@ -237,7 +243,7 @@ async def test_a_customer_and_a_mitra_may_have_the_same_phone_number(database: D
 
 
 @pytest.mark.rule("S.1")
-async def test_another_code_may_be_requested_after_thirty_seconds(
+async def test_another_code_can_be_requested_after_thirty_seconds(
     database: Database, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -255,14 +261,16 @@ async def test_another_code_may_be_requested_after_thirty_seconds(
 
 
 @pytest.mark.rule("S.1")
-async def test_another_code_may_be_requested_immediately_after_a_sign_in(database: Database) -> None:
+async def test_another_code_can_be_requested_immediately_after_a_sign_in(database: Database) -> None:
     for _ in range(6):
         sent = await ask(database)
         await verify(database, sent.request_id, sent.code)
 
 
 @pytest.mark.rule("S.1")
-async def test_each_phone_number_has_its_own_limits_which_its_two_roles_share(database: Database) -> None:
+async def test_the_two_roles_of_a_phone_number_share_its_limits_but_two_numbers_do_not(
+    database: Database,
+) -> None:
     await ask(database)
     await ask(database, "+6281234567891")
     with pytest.raises(TooManyRequests):
@@ -270,7 +278,7 @@ async def test_each_phone_number_has_its_own_limits_which_its_two_roles_share(da
 
 
 @pytest.mark.rule("S.1")
-async def test_after_five_unused_codes_each_further_code_doubles_the_wait(
+async def test_each_further_code_doubles_the_wait_after_five_unused_codes(
     database: Database, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -283,7 +291,7 @@ async def test_after_five_unused_codes_each_further_code_doubles_the_wait(
         assert refused.value.retry_after_seconds == waits[-1]
         await clock.advance(waits[-1])
     assert waits == [30, 30, 30, 30, 30, 60, 120, 240]
-    # Whoever reads the codes does not wait any longer.
+    # After a person has used a code, the wait is 30 seconds again.
     sent = await ask(database)
     await verify(database, sent.request_id, sent.code)
     sent = await ask(database)
@@ -305,7 +313,7 @@ async def test_a_phone_number_gets_thirty_codes_per_hour_when_every_code_is_used
     await ask(database)
 
 
-# Nobody locks another person out -----------------------------------------------------------------------------
+# Lock-outs -----------------------------------------------------------------------------------------------
 
 
 async def wrong_tries(database: Database) -> int:
@@ -335,7 +343,7 @@ async def test_a_stranger_who_asks_and_guesses_all_day_cannot_lock_out_a_known_d
 
 
 @pytest.mark.rule("X.13")
-async def test_wrong_tries_refuse_no_code_but_their_own(database: Database, clock: VirtualClock) -> None:
+async def test_wrong_tries_make_only_their_own_code_invalid(database: Database, clock: VirtualClock) -> None:
     await clock.set()
     own = await ask(database)
     for _ in range(4):
@@ -356,7 +364,7 @@ async def test_one_address_never_delays_a_stranger_at_another_address(
 
 
 @pytest.mark.rule("X.13")
-async def test_many_addresses_get_at_most_64_codes_per_day_and_delay_a_stranger_for_at_most_an_hour(
+async def test_a_distributed_attack_gets_at_most_64_codes_per_day_and_delays_a_stranger_for_at_most_an_hour(
     database: Database, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -371,7 +379,7 @@ async def test_many_addresses_get_at_most_64_codes_per_day_and_delay_a_stranger_
 
 
 @pytest.mark.rule("X.13")
-async def test_only_a_device_on_which_this_person_signed_in_is_known(
+async def test_a_device_is_known_only_for_the_person_who_signed_in_on_it(
     database: Database, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -383,7 +391,7 @@ async def test_only_a_device_on_which_this_person_signed_in_is_known(
     for secret in (theirs.device_secret, "made up", "", None):
         assert await find_requester(database, secret) == HERE
     assert await find_requester(database, first.device_secret, "+6281234567892") == HERE
-    # The eleventh sign-in takes the place of the first.
+    # The eleventh sign-in makes the device of the first sign-in unknown.
     for _ in range(10):
         await clock.advance(1)
         sent = await ask(database)
@@ -396,7 +404,7 @@ async def test_only_a_device_on_which_this_person_signed_in_is_known(
 
 
 @pytest.mark.rule("X.13")
-async def test_a_device_that_was_signed_out_from_elsewhere_is_a_stranger(database: Database) -> None:
+async def test_a_device_is_unknown_after_another_device_signed_it_out(database: Database) -> None:
     signed_in = []
     for _ in range(3):
         sent = await ask(database)
@@ -415,7 +423,7 @@ async def test_a_device_that_was_signed_out_from_elsewhere_is_a_stranger(databas
     assert known == [False, False, True]
 
 
-async def test_signing_out_the_others_in_one_role_leaves_the_devices_of_the_other_role_known(
+async def test_a_device_of_one_role_stays_known_when_devices_of_the_other_role_are_signed_out(
     database: Database, make: Make
 ) -> None:
     sent = await ask(database)
@@ -429,7 +437,7 @@ async def test_signing_out_the_others_in_one_role_leaves_the_devices_of_the_othe
             tx, "customer", customer.person.id, service.digest_of_token(customer.token)
         )
     assert [(await find_requester(database, secret)).is_known_device for secret in secrets] == [True, True]
-    # A device without a valid token in the other role does not stay.
+    # If a device has no valid token in the other role, it does not stay known.
     async with database.transaction() as tx:
         await service.sign_out(tx, service.digest_of_token(mitra.token))
         await service.sign_out_other_devices(
@@ -448,7 +456,7 @@ async def outcomes(*attempts: Awaitable[object]) -> Counter[str]:
 
 
 @pytest.mark.rule("S.1")
-async def test_one_of_many_concurrent_requests_for_a_code_gets_a_code(database: Database) -> None:
+async def test_only_one_of_many_concurrent_requests_for_a_code_gets_a_code(database: Database) -> None:
     found = await outcomes(*(ask(database) for _ in range(40)))
     assert found == {"SentCode": 1, "TooManyRequests": 39}
 
@@ -463,7 +471,7 @@ async def test_only_five_of_many_concurrent_wrong_tries_are_counted(database: Da
 
 
 @pytest.mark.rule("S.1")
-async def test_many_concurrent_tries_with_a_right_code_sign_in_once(database: Database) -> None:
+async def test_only_one_of_many_concurrent_tries_with_a_right_code_signs_in(database: Database) -> None:
     sent = await ask(database)
     found = await outcomes(*(verify(database, sent.request_id, sent.code) for _ in range(20)))
     assert found == {"SignIn": 1, "CodeInvalid": 19}
@@ -471,7 +479,7 @@ async def test_many_concurrent_tries_with_a_right_code_sign_in_once(database: Da
 
 
 @pytest.mark.rule("S.1")
-async def test_two_concurrent_first_sign_ins_make_one_customer(
+async def test_two_concurrent_first_sign_ins_create_one_customer(
     database: Database, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -504,7 +512,7 @@ async def test_a_code_is_invalid_when_it_expires_while_its_verification_waits_fo
         await attempt
 
 
-# What the code stores and prints -------------------------------------------------------------------------
+# Secrets -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("S.1")
@@ -519,7 +527,8 @@ async def test_the_database_stores_only_digests_of_codes_and_tokens(database: Da
     ]
     assert len(dump) == 4
     assert not any(secret in row for row in dump for secret in (token, signed_in.device_secret, "10.0.0.1"))
-    # The digits of the code may also occur in an id or a time. So check only the column that holds the code's digest.
+    # The digits of the code can occur in an id or a time by chance. So the test checks only the column with the digest
+    # of the code.
     digest = await database.fetchval("SELECT code_digest FROM one_time_codes")
     assert digest == codes.digest_of(KEY, sent.request_id, sent.code)
     assert sent.code.encode() not in digest
@@ -534,9 +543,7 @@ def test_the_repr_of_a_sign_in_contains_no_secret() -> None:
 
 
 @pytest.mark.rule("S.1")
-async def test_pruning_deletes_old_codes_and_tokens_and_keeps_recent_ones(
-    database: Database, clock: VirtualClock
-) -> None:
+async def test_pruning_deletes_only_old_codes_and_tokens(database: Database, clock: VirtualClock) -> None:
     await clock.set()
     sent = await ask(database)
     await verify(database, sent.request_id, sent.code)

@@ -1,4 +1,4 @@
-"""Test signing in and out over HTTP: statuses, error codes, cookies, the inbox, and logs without secrets."""
+"""Test signing in and out over HTTP, with statuses, error codes, cookies, the inbox, and logs without secrets."""
 
 import logging
 from collections.abc import AsyncIterator, Callable
@@ -71,8 +71,9 @@ Connect = Callable[[Settings], httpx.AsyncClient]
 
 @pytest.fixture
 async def connect(database: Database, valkey_client: Valkey) -> AsyncIterator[Connect]:
-    """Yield a function that starts an application with given settings, and returns a client. The application has the
-    routes of accounts and pricing.
+    """Yield a function that starts an application with given settings and returns a client of the application.
+
+    The application has the routes of accounts and pricing.
     """
     opened: list[httpx.AsyncClient] = []
 
@@ -149,7 +150,7 @@ def set_cookies(response: httpx.Response) -> dict[str, Any]:
 
 
 def set_cookie(response: httpx.Response) -> Any:
-    """The cookie with the token."""
+    """Return the cookie that contains the token."""
     (cookie,) = (cookie for name, cookie in set_cookies(response).items() if "device" not in name)
     return cookie
 
@@ -195,7 +196,7 @@ async def test_a_mitra_can_sign_in_only_after_an_invitation(
 
 
 @pytest.mark.rule("S.2")
-async def test_a_suspended_mitra_may_only_sign_out(client: httpx.AsyncClient, database: Database) -> None:
+async def test_a_suspended_mitra_can_only_sign_out(client: httpx.AsyncClient, database: Database) -> None:
     async with database.transaction() as tx:
         mitra_id = (await service.invite_mitra(tx, PHONE, "Kak Sari", 1)).mitra_id
     token = (await sign_in(client, "mitra")).json()["token"]
@@ -222,7 +223,7 @@ async def test_the_answer_does_not_reveal_whether_a_number_is_known(
     assert set(known.json()) == set(unknown.json())
     statements = [queries.LOCK_PHONE, queries.PREPARE_CODE, queries.INSERT_CODE]
     assert not any("people" in sql or "mitras" in sql or "customers" in sql for sql in statements)
-    # The statement that reads `people` finds them by the token or device that the requester shows.
+    # The statement that reads `people` finds the person by the token or device of the requester.
     assert "\nWHERE id = $" in queries.SHOWS_OWNER
 
 
@@ -335,7 +336,7 @@ async def test_many_new_people_behind_one_network_address_can_sign_in_within_an_
         signed_in = await client.post("/api/client/auth/otp/verify", json=body)
         assert signed_in.status_code == 200, signed_in.text
         client.cookies.clear()
-    # A code that nobody uses still counts.
+    # An unused code still counts towards the limit.
     await ask(client, phone="+6281234567897")
     await ask(client, phone="+6281234567898")
     refused = await client.post("/api/client/auth/otp/request", json={"phone": "+6281234567899"})
@@ -343,7 +344,7 @@ async def test_many_new_people_behind_one_network_address_can_sign_in_within_an_
 
 
 @pytest.mark.rule("S.1")
-async def test_requests_that_send_no_code_use_up_no_codes_of_their_network_address(
+async def test_a_code_that_was_not_sent_does_not_count_against_the_network_address(
     connect: Connect, settings: Settings, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -363,11 +364,11 @@ async def test_requests_that_send_no_code_use_up_no_codes_of_their_network_addre
 
 @pytest.mark.rule("X.13")
 @pytest.mark.parametrize("shown", ["cookie", "device_secret", "token"])
-async def test_a_device_of_the_phone_numbers_owner_gets_a_code_while_a_stranger_must_wait(
+async def test_a_known_device_of_the_owner_gets_a_code_while_a_stranger_must_wait(
     connect: Connect, settings: Settings, clock: VirtualClock, shown: str
 ) -> None:
     await clock.set()
-    # The address of both has used up its codes.
+    # The shared address has used up its codes.
     client = connect(replace(settings, address_codes_per_hour=1))
     more = {"transport": "cookie"} if shown == "cookie" else {}
     signed_in = await sign_in(client, call_name="Bunga", **more)
@@ -384,14 +385,14 @@ async def test_a_device_of_the_phone_numbers_owner_gets_a_code_while_a_stranger_
         body["device_secret"] = signed_in.json()["device_secret"]
     asked = await client.post("/api/client/auth/otp/request", json=body, headers=headers)
     assert asked.status_code == 202, asked.text
-    # The known device of one person is a stranger to every other phone number.
+    # A device that is known for one person is unknown for every other phone number.
     other = {**body, "phone": "+6281234567891"}
     asked = await client.post("/api/client/auth/otp/request", json=other, headers=headers)
     assert asked.status_code == 429
 
 
 @pytest.mark.rule("X.13")
-async def test_a_made_up_device_secret_does_not_reset_the_count_of_a_signed_in_person(
+async def test_an_invented_device_secret_does_not_let_a_signed_in_person_skip_the_wait(
     client: httpx.AsyncClient, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -405,7 +406,7 @@ async def test_a_made_up_device_secret_does_not_reset_the_count_of_a_signed_in_p
 
 
 @pytest.mark.rule("X.13")
-async def test_the_cookie_of_a_known_device_outlives_the_sign_out_and_each_sign_in_replaces_it(
+async def test_the_cookie_of_a_known_device_survives_a_sign_out_and_each_sign_in_replaces_the_cookie(
     client: httpx.AsyncClient,
 ) -> None:
     signed_in = await sign_in(client, call_name="Bunga", transport="cookie")
@@ -439,7 +440,7 @@ async def test_every_operation_is_refused_without_a_valid_token(
     assert refused.status_code == 401
 
 
-async def test_an_operation_can_read_the_digest_of_the_callers_token(client: httpx.AsyncClient) -> None:
+async def test_an_operation_can_read_the_digest_of_the_token_of_its_caller(client: httpx.AsyncClient) -> None:
     token = (await sign_in(client, call_name="Bunga")).json()["token"]
     answer = await client.get("/api/client/probe/token", headers=bearer(token))
     assert answer.text == f"customer {service.digest_of_token(token).hex()}"
@@ -496,7 +497,7 @@ async def test_a_change_with_a_cookie_is_accepted_only_from_our_own_pages(client
 
 
 @pytest.mark.rule("S.1")
-async def test_another_site_cannot_sign_in_a_person_who_visits_the_site(client: httpx.AsyncClient) -> None:
+async def test_a_page_of_another_site_cannot_sign_a_person_in(client: httpx.AsyncClient) -> None:
     request_id, code = await ask(client)
     body = {"request_id": request_id, "code": code, "call_name": "Bunga", "transport": "cookie"}
     for headers in ({"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
@@ -530,7 +531,7 @@ async def test_a_sign_out_takes_effect_immediately_and_signals_the_sockets(
     assert len(signals.on("sockets")) == 1
 
 
-# The inbox, prices, logs -----------------------------------------------------------------------------------
+# Inbox and logs ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("S.4")
@@ -574,7 +575,7 @@ async def test_no_secret_is_logged_while_signing_in_and_out(
     client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    # Capture the log entries before they are redacted, because the code must not rely on the redaction.
+    # Capture the log entries before the redaction, because the code must not rely on the redaction.
     with structlog.testing.capture_logs() as logged:
         request_id, code = await ask(client)
         wrong = {"request_id": request_id, "code": "654321", "call_name": "Bunga"}
@@ -592,7 +593,7 @@ async def test_no_secret_is_logged_while_signing_in_and_out(
         "accounts.signed_in",
         "accounts.signed_out",
     ]
-    # Ignore ids, because the random digits of an id can contain the code.
+    # Ignore ids, because the random digits of an id can equal the code.
     shown = [str({key: value for key, value in entry.items() if not key.endswith("_id")}) for entry in logged]
     # Ignore the log lines of the test's own HTTP client.
     shown += [record.getMessage() for record in caplog.records if not record.name.startswith("http")]

@@ -1,6 +1,4 @@
-"""Test tokens: a process caches a token for at most 3 s, every process learns of a revocation, and a suspended
-mitra cannot use a token.
-"""
+"""Test that a process caches a token for at most 3 s and learns of a revocation or a suspension."""
 
 import asyncio
 import json
@@ -37,7 +35,7 @@ DAY_SECONDS = 24 * 3600
 
 
 class MonotonicClock:
-    """A fake of the process's monotonic clock. It stands still until a test moves it."""
+    """A fake monotonic clock of the process. The clock moves only when a test moves the clock."""
 
     now = 1000.0
 
@@ -77,7 +75,7 @@ def scope(token: str, kind: str = "http") -> dict[str, Any]:
 
 
 @pytest.mark.rule("S.1")
-async def test_a_token_that_nobody_uses_is_valid_for_fourteen_days(
+async def test_an_unused_token_is_valid_for_fourteen_days(
     database: Database, authenticator: Authenticator, clock: VirtualClock, make: Make, ticks: MonotonicClock
 ) -> None:
     await clock.set()
@@ -97,7 +95,7 @@ async def test_a_token_that_nobody_uses_is_valid_for_fourteen_days(
 
 @pytest.mark.rule("S.1")
 @pytest.mark.parametrize("by_socket", [False, True])
-async def test_a_token_in_use_is_valid_for_thirty_days(
+async def test_a_regularly_used_token_is_valid_for_thirty_days(
     database: Database,
     authenticator: Authenticator,
     clock: VirtualClock,
@@ -128,7 +126,7 @@ async def test_a_token_in_use_is_valid_for_thirty_days(
     assert not await use()
 
 
-async def test_the_use_of_a_token_is_recorded_at_most_once_per_hour_and_not_within_the_request(
+async def test_the_use_of_a_token_is_recorded_at_most_once_per_hour_and_outside_the_request(
     database: Database, authenticator: Authenticator, clock: VirtualClock, make: Make, ticks: MonotonicClock
 ) -> None:
     await clock.set()
@@ -149,7 +147,7 @@ async def test_the_use_of_a_token_is_recorded_at_most_once_per_hour_and_not_with
     assert await database.fetchval(seen) == START + timedelta(seconds=3601)
 
 
-async def test_the_use_of_a_token_does_not_revive_it(
+async def test_the_use_of_an_expired_token_does_not_make_it_valid_again(
     database: Database, authenticator: Authenticator, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()
@@ -169,7 +167,7 @@ async def test_an_invalid_token_is_refused_and_not_cached(authenticator: Authent
     assert not authenticator._remembered
 
 
-async def test_a_process_reads_a_token_from_postgresql_once_per_three_seconds(
+async def test_a_process_reads_a_token_from_postgresql_at_most_once_per_three_seconds(
     database: Database, authenticator: Authenticator, make: Make, ticks: MonotonicClock
 ) -> None:
     token = await token_of(database, "customer", await make.customer())
@@ -177,7 +175,8 @@ async def test_a_process_reads_a_token_from_postgresql_once_per_three_seconds(
     await database.execute("UPDATE access_tokens SET revoked_at = curhat_now()")
     ticks.now += 2.999
     assert await authenticator.authenticate(token) is not None
-    # The process did not get the signal. It learns of the revocation when it reads the token again.
+    # The process did not get the signal of the revocation. The process learns of the revocation when it reads the token
+    # again.
     ticks.now += 0.001
     assert await authenticator.authenticate(token) is None
 
@@ -195,7 +194,7 @@ async def test_one_query_renews_all_tokens_in_use_for_three_seconds(
     await database.execute("UPDATE access_tokens SET revoked_at = curhat_now() WHERE digest = $1", revoked)
     await authenticator.renew()
     assert set(authenticator._remembered) == {stays, idle}
-    # The process trusts a token for 3 s after it sent the query. The process renews only tokens that were used since
+    # The process trusts a token for 3 s after sending the query. The process renews only tokens that were used after
     # the last query.
     await database.execute("UPDATE access_tokens SET revoked_at = curhat_now()")
     await authenticator.renew()
@@ -259,7 +258,7 @@ async def test_a_rolled_back_sign_out_sends_no_signal(
     assert signals.published == []
 
 
-async def test_a_suspension_takes_effect_immediately_and_closes_that_mitras_sockets(
+async def test_a_suspension_takes_effect_immediately_and_closes_the_sockets_of_that_mitra(
     database: Database, authenticator: Authenticator, make: Make, signals: RecordedSignals
 ) -> None:
     person_id = await make.customer()
@@ -279,12 +278,12 @@ async def test_a_suspension_takes_effect_immediately_and_closes_that_mitras_sock
         assert signed_in is not None
         assert signed_in.is_suspended
         assert await authenticator.socket_identity("mitra", scope(token, "websocket")) is None
-    # The same person may still sign in as a customer.
+    # The suspended mitra can still sign in as a customer.
     assert await authenticator.socket_identity("customer", scope(as_customer, "websocket")) is not None
 
 
 @pytest.mark.rule("S.2")
-async def test_a_token_of_before_a_suspension_stays_ended_when_the_suspension_is_lifted(
+async def test_a_token_from_before_a_suspension_stays_invalid_after_the_suspension_is_lifted(
     database: Database, authenticator: Authenticator, make: Make, signals: RecordedSignals
 ) -> None:
     person_id = await make.customer()
@@ -325,7 +324,7 @@ async def test_a_person_who_is_not_a_mitra_cannot_be_suspended(database: Databas
         await lift(database, customer_id)
 
 
-async def test_expired_revoked_and_suspended_tokens_are_reported_as_signed_out(
+async def test_expired_or_revoked_or_suspended_tokens_are_reported_as_signed_out(
     database: Database, authenticator: Authenticator, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()
@@ -396,7 +395,7 @@ async def sign_out_device(database: Database, role: Role, user_id: UUID, device_
         await service.sign_out_device(tx, role, user_id, device_id)
 
 
-async def test_a_person_sees_the_devices_of_one_role_and_signs_out_one_of_them(
+async def test_a_person_sees_the_devices_of_one_role_and_signs_out_one_device(
     database: Database,
     authenticator: Authenticator,
     make: Make,
@@ -450,7 +449,7 @@ async def test_signing_out_the_other_devices_keeps_the_device_that_asks(
 @pytest.mark.parametrize(
     ("sent", "shown"), [("x" * 300, "x" * 200), ("Mo\x00zilla\n\u202e", "Mozilla"), ("", "")]
 )
-def test_a_user_agent_is_shown_without_control_characters_and_shortened(sent: str, shown: str) -> None:
+def test_a_user_agent_is_shortened_and_shown_without_control_characters(sent: str, shown: str) -> None:
     assert service.shown_user_agent(sent) == shown
 
 
@@ -494,7 +493,7 @@ async def test_an_invalid_invitation_is_refused_with_the_name_of_the_field(
 
 
 @pytest.mark.rule("X.4")
-async def test_a_customer_may_change_their_call_name(database: Database, make: Make) -> None:
+async def test_a_customer_can_change_their_call_name(database: Database, make: Make) -> None:
     customer_id = await make.customer("Bunga")
     async with database.transaction() as tx:
         await service.rename_customer(tx, customer_id, "  Melati ")

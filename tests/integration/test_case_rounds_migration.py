@@ -1,4 +1,4 @@
-"""Test that the migration to rounds keeps the old decisions and opens the cases of money that nobody decided about."""
+"""Test that the migration to rounds keeps old decisions, and opens a case for each undelivered and undecided charge."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -19,7 +19,10 @@ OPERATOR = uuid4()
 
 @pytest.fixture
 async def connection(servers: EmbeddedServers, tmp_path: Path) -> AsyncIterator[Connection]:
-    """Yield a connection to a database of the schema before the rounds. Triggers and foreign keys are off."""
+    """Yield a connection to a database that has the schema before the migration to rounds.
+
+    Triggers and foreign keys are off.
+    """
     admin = await asyncpg.connect(servers.database_url)
     await admin.execute("CREATE DATABASE before_rounds")
     opened = await asyncpg.connect(servers.database_url.replace("/curhat?", "/before_rounds?"))
@@ -36,7 +39,10 @@ async def connection(servers: EmbeddedServers, tmp_path: Path) -> AsyncIterator[
 
 
 async def _payment(connection: Connection, decision: str) -> tuple[UUID, UUID]:
-    """Write an unserved payment with its charge, and a decided case. Returns the ids of both."""
+    """Write an unserved payment with its charge, and a decided case.
+
+    Returns the ids of the payment and of the charge.
+    """
     payment_id, charge_id = uuid4(), uuid4()
     await connection.execute(
         f"""
@@ -56,7 +62,7 @@ async def _payment(connection: Connection, decision: str) -> tuple[UUID, UUID]:
 
 
 async def _late(connection: Connection, payment_id: UUID, refused_at: str) -> UUID:
-    """Write a late charge whose automatic refund the gateway refused at this time."""
+    """Write a late charge. The gateway refused the automatic refund of the charge at this time."""
     charge_id = uuid4()
     await connection.execute(
         f"""
@@ -70,7 +76,7 @@ async def _late(connection: Connection, payment_id: UUID, refused_at: str) -> UU
 
 
 @pytest.mark.invariant(15)
-async def test_the_migration_opens_the_cases_of_money_that_nobody_decided_about(
+async def test_the_migration_opens_a_case_for_each_undelivered_charge_without_a_decision(
     connection: Connection,
 ) -> None:
     await connection.execute(

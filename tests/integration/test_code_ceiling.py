@@ -1,4 +1,4 @@
-"""Test the ceiling of codes per day and country, and requests for codes over HTTP while senders misbehave."""
+"""Test the maximum number of codes per day and country, and requests for codes over HTTP while senders fail."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -48,7 +48,7 @@ def over_ceiling(region: str) -> float:
 
 
 @pytest.mark.rule("S.1")
-async def test_concurrent_requests_get_no_more_codes_than_the_days_ceiling(database: Database) -> None:
+async def test_concurrent_requests_get_no_more_codes_than_the_daily_maximum(database: Database) -> None:
     before = over_ceiling("ID")
     asked = [ask(database, phone(number), {"ID": 10}, stranger(number)) for number in range(20)]
     results = await asyncio.gather(*asked, return_exceptions=True)
@@ -62,7 +62,7 @@ async def test_concurrent_requests_get_no_more_codes_than_the_days_ceiling(datab
 
 
 @pytest.mark.rule("S.1")
-async def test_an_attack_of_strangers_leaves_codes_for_known_devices(database: Database) -> None:
+async def test_an_attack_by_strangers_leaves_codes_for_known_devices(database: Database) -> None:
     for number in range(4):
         await ask(database, phone(number), {"ID": 5}, stranger(number))
     with pytest.raises(CodeNotSent):
@@ -73,7 +73,7 @@ async def test_an_attack_of_strangers_leaves_codes_for_known_devices(database: D
 
 
 @pytest.mark.rule("S.1")
-async def test_each_country_has_its_own_ceiling(database: Database) -> None:
+async def test_each_country_has_its_own_maximum_of_codes_per_day(database: Database) -> None:
     ceilings = {"ID": 2, "SG": 1}
     await ask(database, SINGAPORE, ceilings)
     with pytest.raises(CodeNotSent):
@@ -84,7 +84,9 @@ async def test_each_country_has_its_own_ceiling(database: Database) -> None:
 
 
 @pytest.mark.rule("S.1")
-async def test_the_ceiling_begins_anew_each_day(database: Database, clock: VirtualClock) -> None:
+async def test_the_maximum_of_codes_per_day_begins_again_each_day(
+    database: Database, clock: VirtualClock
+) -> None:
     await clock.set(START)
     await ask(database, phone(1), {"ID": 1})
     with pytest.raises(CodeNotSent):
@@ -104,7 +106,7 @@ async def test_the_ceiling_begins_anew_each_day(database: Database, clock: Virtu
 async def server(
     servers: EmbeddedServers, database_url: str, database: Database, valkey_client: valkey.asyncio.Valkey
 ) -> AsyncIterator[RunningServer]:
-    """A server whose pool has two connections."""
+    """A server with a pool of two connections."""
     settings = development_settings(database_url, servers.valkey_url)
     async with start_server(replace(settings, database_pool_size=2), database) as opened:
         yield opened
@@ -112,7 +114,7 @@ async def server(
 
 @pytest.fixture
 async def companies(server: RunningServer) -> AsyncIterator[tuple[Meta, Twilio]]:
-    """The companies through which the server sends its codes, WhatsApp first."""
+    """The companies through which the server sends codes. WhatsApp is first."""
     async with Meta().running() as meta, Twilio().running() as twilio:
         senders = CodeSenders({"whatsapp": whatsapp(meta.url), "sms": sms(twilio.url)})
         server.application.services.code_senders = senders
@@ -124,13 +126,16 @@ Asked = tuple[int, frozenset[str], str | None]
 
 
 async def request(server: RunningServer, number: str, role: str = "client") -> Asked:
-    """Ask for a code. Returns all that a stranger learns: the status, the fields of the body, and Retry-After."""
+    """Ask for a code.
+
+    Returns the parts of the answer that a stranger sees: the status, the fields of the body, and Retry-After.
+    """
     answer = await server.http.post(f"/api/{role}/auth/otp/request", json={"phone": number})
     return answer.status_code, frozenset(answer.json()), answer.headers.get("retry-after")
 
 
 @pytest.mark.rule("S.1")
-async def test_a_person_signs_in_with_the_code_that_arrived(
+async def test_a_person_signs_in_with_the_code_that_the_sender_delivered(
     server: RunningServer, companies: tuple[Meta, Twilio]
 ) -> None:
     meta, twilio = companies
@@ -145,7 +150,7 @@ async def test_a_person_signs_in_with_the_code_that_arrived(
 @pytest.mark.parametrize(
     "mood", ["accept", "slow", "lost", "limit", "broken", "invalid_number", "expired_token"]
 )
-async def test_whatever_the_senders_do_a_known_and_an_unknown_number_get_the_same_answer(
+async def test_a_known_and_an_unknown_number_get_the_same_answer_after_every_result_of_the_senders(
     server: RunningServer, companies: tuple[Meta, Twilio], mood: Mood
 ) -> None:
     known = await server.make.customer()
@@ -155,12 +160,12 @@ async def test_whatever_the_senders_do_a_known_and_an_unknown_number_get_the_sam
     answers = [await request(server, known_phone), await request(server, phone(77))]
     assert answers[0] == answers[1]
     assert answers[0][0] == (202 if mood in ("accept", "slow", "lost", "broken") else 503)
-    # The mitra app answers the same for a number that was never invited.
+    # The mitra app gives the same answer for a number that was never invited.
     assert (await request(server, phone(78), "mitra"))[0] == answers[0][0]
 
 
 @pytest.mark.rule("S.1")
-async def test_a_code_that_nobody_takes_is_refused_with_the_time_to_wait(
+async def test_a_code_request_is_refused_with_the_time_to_wait_when_no_sender_takes_the_code(
     server: RunningServer, companies: tuple[Meta, Twilio]
 ) -> None:
     for company in companies:
@@ -175,7 +180,7 @@ async def test_a_sender_that_hangs_holds_no_transaction_and_no_connection(
 ) -> None:
     meta, twilio = companies
     meta.mood = twilio.mood = "slow"
-    # More people than the pool has connections.
+    # The number of people exceeds the number of connections of the pool.
     asked = [asyncio.create_task(request(server, phone(number))) for number in range(5)]
     await meta.arrived.wait()
     async with asyncio.timeout(5):

@@ -1,4 +1,4 @@
-"""Test the senders of one-time codes against stand-ins for their companies, and the order in which they are tried."""
+"""Test the senders of one-time codes against fakes of their companies, and the order in which senders are tried."""
 
 import asyncio
 import socket
@@ -40,7 +40,7 @@ from tests.support.code_companies import (
 
 PHONE = "+6281234567890"
 CODE = "493021"
-# Long enough for an answer of this machine, short for a test.
+# The timeout is long enough for a local answer, and short for a test.
 TIMEOUT_SECONDS = 0.3
 
 
@@ -63,14 +63,14 @@ def sms(url: str, *, token: str = AUTH_TOKEN, sender: str = SERVICE_SID) -> Twil
 
 @pytest.fixture(params=["whatsapp", "sms"])
 async def company(request: pytest.FixtureRequest) -> AsyncIterator[Company]:
-    """Each of the two companies."""
+    """Run the test with each of the two companies."""
     async with (Meta() if request.param == "whatsapp" else Twilio()).running() as running:
         yield running
 
 
 @pytest.fixture
 async def sender(company: Company) -> AsyncIterator[CodeSender]:
-    """The adapter of the company. Every adapter must pass the tests that use this fixture."""
+    """Return the adapter of the company. Each adapter must pass the tests that use this fixture."""
     opened = whatsapp(company.url) if isinstance(company, Meta) else sms(company.url)
     yield opened
     await opened.close()
@@ -80,7 +80,7 @@ async def sender(company: Company) -> AsyncIterator[CodeSender]:
 
 
 @pytest.mark.rule("S.1")
-async def test_a_code_arrives_at_the_number_for_which_it_was_made(
+async def test_a_code_arrives_at_the_phone_number_that_requested_it(
     company: Company, sender: CodeSender
 ) -> None:
     assert await sender.send(PHONE, CODE) == Sent()
@@ -103,7 +103,7 @@ async def test_a_code_arrives_at_the_number_for_which_it_was_made(
         ("redirect", "refused"),
     ],
 )
-async def test_each_misbehaviour_of_a_company_leads_to_the_expected_outcome(
+async def test_each_fault_of_a_sending_company_leads_to_the_expected_outcome(
     company: Company, sender: CodeSender, mood: Mood, outcome: str | type[MaybeSent]
 ) -> None:
     company.mood = mood
@@ -114,7 +114,7 @@ async def test_each_misbehaviour_of_a_company_leads_to_the_expected_outcome(
         assert company.taken == []
     else:
         assert isinstance(result, outcome)
-    # The log shows this text.
+    # The log shows this reason.
     assert CODE not in repr(result)
     assert PHONE[1:] not in repr(result)
     company.mood = "accept"
@@ -122,7 +122,7 @@ async def test_each_misbehaviour_of_a_company_leads_to_the_expected_outcome(
 
 
 @pytest.mark.parametrize("name", ["whatsapp", "sms"])
-async def test_a_company_that_cannot_be_reached_has_certainly_not_sent_the_code(name: str) -> None:
+async def test_a_code_counts_as_not_sent_if_its_company_is_unreachable(name: str) -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))  # Nothing listens on this port.
         url = f"http://127.0.0.1:{bound.getsockname()[1]}"
@@ -134,7 +134,7 @@ async def test_a_company_that_cannot_be_reached_has_certainly_not_sent_the_code(
 
 
 @pytest.mark.parametrize("name", ["whatsapp", "sms"])
-async def test_wrong_credentials_are_a_refusal_that_somebody_must_look_at(name: str) -> None:
+async def test_a_code_with_wrong_credentials_counts_as_refused(name: str) -> None:
     async with (Meta() if name == "whatsapp" else Twilio()).running() as company:
         sender = whatsapp(company.url, token="old") if name == "whatsapp" else sms(company.url, token="old")
         result = await sender.send(PHONE, CODE)
@@ -144,14 +144,14 @@ async def test_wrong_credentials_are_a_refusal_that_somebody_must_look_at(name: 
     assert "old" not in repr(result)
 
 
-async def test_a_template_that_does_not_exist_is_a_refusal_with_the_companys_code_in_the_log() -> None:
+async def test_a_missing_template_is_a_refusal_and_the_error_code_of_the_company_is_logged() -> None:
     async with Meta().running() as company:
         sender = whatsapp(company.url, template="another")
         assert await sender.send(PHONE, CODE) == NotSent("refused", "404/132001")
         await sender.close()
 
 
-async def test_a_template_that_is_held_back_counts_as_perhaps_sent() -> None:
+async def test_a_message_with_a_held_back_template_counts_as_perhaps_sent() -> None:
     async with Meta().running() as company:
         sender = whatsapp(company.url)
         company.mood = "held_back"
@@ -159,7 +159,7 @@ async def test_a_template_that_is_held_back_counts_as_perhaps_sent() -> None:
         await sender.close()
 
 
-async def test_an_sms_that_twilio_takes_and_cannot_send_has_not_been_sent() -> None:
+async def test_an_sms_that_twilio_accepts_but_cannot_send_counts_as_not_sent() -> None:
     async with Twilio().running() as company:
         sender = sms(company.url)
         company.mood = "held_back"
@@ -171,7 +171,7 @@ async def test_an_sms_that_twilio_takes_and_cannot_send_has_not_been_sent() -> N
     ("configured", "field"),
     [(SERVICE_SID, "MessagingServiceSid"), ("+6281100000000", "From"), ("CURHAT", "From")],
 )
-async def test_an_sms_names_its_sender_as_twilio_wants(configured: str, field: str) -> None:
+async def test_an_sms_names_its_sender_in_the_form_that_twilio_requires(configured: str, field: str) -> None:
     async with Twilio().running() as company:
         sender = sms(company.url, sender=configured)
         assert await sender.send(PHONE, CODE) == Sent()
@@ -179,11 +179,11 @@ async def test_an_sms_names_its_sender_as_twilio_wants(configured: str, field: s
     fields = company.taken[0].fields
     assert fields[field] == configured
     assert not {"From", "MessagingServiceSid"} - {field} & set(fields)
-    # Twilio drops a text that waits for longer than its code is valid.
+    # Twilio drops a text message that waits longer than the lifetime of its code.
     assert fields["ValidityPeriod"] == "300"
 
 
-async def test_a_file_of_codes_can_be_read_by_its_owner_only(tmp_path: Path) -> None:
+async def test_only_the_owner_of_a_file_of_codes_can_read_the_file(tmp_path: Path) -> None:
     path = tmp_path / "codes"
     path.write_text("")
     path.chmod(0o644)
@@ -243,26 +243,26 @@ async def test_a_code_goes_through_the_first_sender_that_takes_it() -> None:
     assert second.codes == [CODE]
 
 
-async def test_a_lost_answer_is_followed_by_the_next_sender_and_counts_as_sent_if_that_one_fails() -> None:
+async def test_a_code_counts_as_sent_if_one_answer_is_lost_and_the_next_sender_fails() -> None:
     senders = CodeSenders({"whatsapp": Scripted(MaybeSent("timeout")), "sms": Scripted(UNAVAILABLE)})
     assert await senders.send(PHONE, CODE) == "whatsapp"
 
 
-async def test_a_code_that_no_sender_takes_is_an_error_that_says_when_to_try_again() -> None:
+async def test_a_code_that_no_sender_takes_causes_an_error_with_the_time_to_wait() -> None:
     senders = CodeSenders({"whatsapp": Scripted(NotSent("number", "131026")), "sms": Scripted(UNAVAILABLE)})
     with pytest.raises(CodeNotSent) as refused:
         await senders.send(PHONE, CODE)
     assert refused.value.retry_after_seconds == 30
 
 
-async def test_a_person_who_asks_again_gets_the_code_by_the_next_sender() -> None:
+async def test_a_person_who_asks_again_gets_the_code_from_the_next_sender() -> None:
     first, second = Scripted(Sent()), Scripted(Sent())
     senders = CodeSenders({"whatsapp": first, "sms": second})
     used = [await senders.send(PHONE, CODE, earlier_codes=number) for number in range(3)]
     assert used == ["whatsapp", "sms", "whatsapp"]
 
 
-async def test_a_sender_that_fails_again_and_again_is_tried_last_until_it_has_rested() -> None:
+async def test_a_sender_that_fails_repeatedly_is_tried_last_until_a_pause_is_over() -> None:
     now = 1000.0
     first, second = Scripted(UNAVAILABLE), Scripted(Sent())
     senders = CodeSenders({"whatsapp": first, "sms": second}, clock=lambda: now)
@@ -271,7 +271,7 @@ async def test_a_sender_that_fails_again_and_again_is_tried_last_until_it_has_re
         await senders.send(PHONE, CODE)
     assert list(senders.order(0)) == ["sms", "whatsapp"]
     assert REGISTRY.get_sample_value("curhat_code_senders_resting") == 1
-    # It is still tried when the others fail.
+    # The paused sender is still tried when all other senders fail.
     second.outcome = NotSent("limit", "429")
     first.outcome = Sent()
     assert await senders.send(PHONE, CODE) == "whatsapp"
@@ -284,7 +284,7 @@ async def test_a_sender_that_fails_again_and_again_is_tried_last_until_it_has_re
     assert list(senders.order(0)) == ["whatsapp", "sms"]
 
 
-async def test_numbers_that_a_sender_cannot_reach_do_not_make_it_rest() -> None:
+async def test_phone_numbers_that_a_sender_cannot_reach_cause_no_pause_of_the_sender() -> None:
     first = Scripted(NotSent("number", "131026"))
     senders = CodeSenders({"whatsapp": first, "sms": Scripted(Sent())})
     for _ in range(2 * MAX_FAILURES_IN_A_ROW):
@@ -292,7 +292,7 @@ async def test_numbers_that_a_sender_cannot_reach_do_not_make_it_rest() -> None:
     assert list(senders.order(0)) == ["whatsapp", "sms"]
 
 
-async def test_a_sender_that_never_returns_is_given_up_within_its_time(
+async def test_a_sender_that_never_returns_is_given_up_after_its_time_limit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("curhat.accounts.code_sender.SEND_TIMEOUT_SECONDS", 0.05)
@@ -301,7 +301,7 @@ async def test_a_sender_that_never_returns_is_given_up_within_its_time(
         assert await CodeSenders({"whatsapp": Hanging(Sent()), "sms": second}).send(PHONE, CODE) == "sms"
 
 
-async def test_the_number_of_codes_on_their_way_is_bounded() -> None:
+async def test_the_number_of_concurrent_code_deliveries_is_bounded() -> None:
     senders = CodeSenders({"sms": Scripted(Sent())})
     places = [senders.place() for _ in range(MAX_SENDS_RUNNING)]
     for place in places:

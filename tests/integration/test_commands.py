@@ -1,4 +1,4 @@
-"""Test the commands of the command line on a production database, in the test's own process."""
+"""Test the commands of the command line in the test's own process, on a production database."""
 
 import asyncio
 import os
@@ -16,7 +16,10 @@ Run = Callable[..., Awaitable[tuple[int, str, str]]]
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command with only these variables. Returns its exit status, its output and its errors."""
+    """Run a command with only these environment variables.
+
+    Returns the exit status, the output and the errors of the command.
+    """
     for name in [name for name in os.environ if name.startswith("CURHAT_")]:
         monkeypatch.delenv(name)
 
@@ -57,7 +60,7 @@ async def test_doctor_checks_postgresql_although_other_settings_are_missing(
     assert "ok   migrations: current" in output
 
 
-async def test_doctor_works_with_a_valkey_user_who_may_not_send_info(
+async def test_doctor_works_with_a_valkey_user_who_cannot_run_the_info_command(
     run: Run, servers: EmbeddedServers, database_url: str, valkey_client: "valkey.asyncio.Valkey"
 ) -> None:
     await valkey_client.acl_setuser(

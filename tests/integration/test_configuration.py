@@ -16,8 +16,8 @@ from curhat.kit.database import Database
 from curhat.kit.errors import NotFound, ValidationFailed
 from tests.support.clock import VirtualClock
 
-# `updated_at` never moves back, so each change needs a later time. This time is after the migration that wrote the
-# rows.
+# The column `updated_at` never moves back, so each change needs a later time. The time LATER is after the migration
+# that wrote the rows.
 LATER = datetime(2100, 1, 1, tzinfo=UTC)
 
 BLAST = "pairing_blast_timeout_seconds"
@@ -81,7 +81,7 @@ async def test_the_service_returns_the_current_values_of_all_rows(database: Data
 
 
 @pytest.mark.rule("X.5")
-async def test_a_change_records_the_actor_the_old_value_and_the_new_value(
+async def test_a_change_records_the_actor_and_the_old_value_and_the_new_value(
     database: Database, clock: VirtualClock
 ) -> None:
     await clock.set(LATER)
@@ -176,7 +176,7 @@ async def test_a_change_based_on_an_older_value_is_refused_with_the_newer_value(
 
 
 @pytest.mark.rule("X.5")
-async def test_one_of_ten_concurrent_changes_based_on_the_same_value_is_made(database: Database) -> None:
+async def test_only_one_of_ten_concurrent_changes_based_on_the_same_value_is_made(database: Database) -> None:
     seen = await get(database, BLAST)
     found = await asyncio.gather(
         *(
@@ -191,7 +191,9 @@ async def test_one_of_ten_concurrent_changes_based_on_the_same_value_is_made(dat
 
 
 @pytest.mark.rule("X.5")
-async def test_after_concurrent_changes_each_old_value_is_the_previous_new_value(database: Database) -> None:
+async def test_each_old_value_in_the_history_equals_the_new_value_of_the_previous_change(
+    database: Database,
+) -> None:
     await asyncio.gather(*(change(database, BLAST, 100 + number) for number in range(20)))
     async with database.transaction() as tx:
         items = (await service.history(tx, BLAST)).items[::-1]

@@ -1,4 +1,4 @@
-"""Test the bounds on connections, with raw bytes on a real port: heads, bodies, slow readers, too many of them."""
+"""Test the bounds on connections with raw bytes on a real port: heads, bodies, slow readers, and the maximum number."""
 
 import asyncio
 import contextlib
@@ -25,7 +25,7 @@ from tests.support.signed_in import environment_of, server_process
 
 Opened = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
-# More than the kernel and uvicorn keep for a client that reads nothing.
+# The answer has more data than the kernel and uvicorn buffer for a client that reads nothing.
 LONG_ANSWER = b"x" * 16 * 1024 * 1024
 MEDIUM_ANSWER = b"x" * 60_000 + b"hello"
 HANDSHAKE = (
@@ -35,7 +35,7 @@ HANDSHAKE = (
 
 
 async def answer_socket(scope: Scope, receive: Receive, send: Send) -> None:
-    """Accept a socket, unless its path says something else."""
+    """Accept a socket. If the path is /refused, /failed or /undecided, refuse the socket, raise an error, or wait."""
     await receive()
     if scope["path"] not in ("/undecided", "/refused", "/failed"):
         await send({"type": "websocket.accept"})
@@ -77,7 +77,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 class Port:
-    """A server of `application`, and connections to it."""
+    """A server that runs `application`, and the test's connections to this server."""
 
     def __init__(self, server: uvicorn.Server, bounds: connections.Connections) -> None:
         self.server = server
@@ -92,8 +92,8 @@ class Port:
         return reader, writer
 
     def little_buffer(self) -> socket.socket:
-        """Return a socket for a connection on which the kernel keeps little of what the server sends."""
-        # An accepted connection inherits this.
+        """Return a socket with a small receive buffer, so that the kernel stores little data from the server."""
+        # An accepted connection inherits this option.
         self.server.servers[0].sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16 * 1024)
         client = socket.socket()
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
@@ -138,31 +138,31 @@ async def port() -> AsyncIterator[Port]:
 
 
 def limit_waits(monkeypatch: pytest.MonkeyPatch, wait: connections.Wait) -> None:
-    """Let this wait time out at once, and every other one never."""
+    """Let this wait time out immediately, and let all other waits never time out."""
     never = dict.fromkeys(connections.TIMEOUTS_SECONDS, 3600.0)
     monkeypatch.setattr(connections, "TIMEOUTS_SECONDS", {**never, wait: 0.1})
     monkeypatch.setattr(connections, "SWEEP_INTERVAL_SECONDS", 0.02)
 
 
 async def everything(reader: asyncio.StreamReader) -> bytes:
-    """What the server sends until it closes the connection."""
+    """Return all bytes that the server sends before it closes the connection."""
     async with asyncio.timeout(TEST_TIMEOUT_SECONDS):
         return await reader.read()
 
 
 async def answer(reader: asyncio.StreamReader) -> bytes:
-    """The answer `hello` of the application."""
+    """Read the answer `hello` of the application."""
     async with asyncio.timeout(TEST_TIMEOUT_SECONDS):
         return await reader.readuntil(b"hello")
 
 
 def closed(reason: str) -> float:
-    """How many connections the server has closed for this reason."""
+    """Return the number of connections that the server has closed for this reason."""
     return REGISTRY.get_sample_value("curhat_connections_closed_total", {"reason": reason}) or 0
 
 
 def status_of(answered: bytes) -> int:
-    """Check that the answer is a problem with the security headers. Returns its status."""
+    """Check that the answer is a problem document and has the security headers. Returns its status."""
     head, _, body = answered.partition(b"\r\n\r\n")
     for name, value in SECURITY_HEADERS:
         assert name + b": " + value in head
@@ -197,7 +197,7 @@ def _headers(count: int) -> bytes:
         ),
     ],
 )
-async def test_a_head_that_is_too_large_is_refused_before_it_is_complete(
+async def test_a_request_head_that_is_too_large_is_refused_before_it_is_complete(
     port: Port, head: bytes, reason: str
 ) -> None:
     before = closed(reason)
@@ -207,7 +207,7 @@ async def test_a_head_that_is_too_large_is_refused_before_it_is_complete(
     assert closed(reason) == before + 1
 
 
-async def test_a_head_at_the_bounds_is_answered_and_so_is_the_next_one(port: Port) -> None:
+async def test_two_request_heads_of_the_maximum_size_are_answered_on_one_connection(port: Port) -> None:
     start, end = b"GET / HTTP/1.1\r\n" + _headers(MAX_HEADERS - 1), b"\r\n\r\n"
     head = start + b"x: " + b"a" * (connections.MAX_HEAD_BYTES - len(start) - len(end) - 3) + end
     assert len(head) == connections.MAX_HEAD_BYTES
@@ -215,13 +215,13 @@ async def test_a_head_at_the_bounds_is_answered_and_so_is_the_next_one(port: Por
     for _ in range(3):
         writer.write(head)
         assert b" 200 " in await answer(reader)
-    # A second request in the same piece of data.
+    # Two requests arrive in one piece of data.
     writer.write(head + head)
     for _ in range(2):
         assert b" 200 " in await answer(reader)
 
 
-async def test_a_client_may_ask_to_close_the_connection_after_the_answer(port: Port) -> None:
+async def test_a_client_can_ask_to_close_the_connection_after_the_answer(port: Port) -> None:
     reader, writer = await port.open()
     writer.write(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n")
     assert (await everything(reader)).endswith(b"hello")
@@ -240,7 +240,7 @@ async def test_a_client_that_sends_nothing_is_disconnected(
 
 
 @pytest.mark.parametrize("earlier_requests", [0, 1])
-async def test_a_head_that_takes_too_long_is_refused_however_slowly_it_goes_on(
+async def test_a_request_head_that_takes_too_long_is_refused_even_if_bytes_keep_arriving(
     port: Port, monkeypatch: pytest.MonkeyPatch, earlier_requests: int
 ) -> None:
     limit_waits(monkeypatch, "head")
@@ -260,7 +260,7 @@ async def test_a_head_that_takes_too_long_is_refused_however_slowly_it_goes_on(
     dripping.cancel()
 
 
-async def test_an_idle_connection_is_not_waiting_for_a_head(
+async def test_an_idle_connection_is_not_closed_by_the_time_limit_for_a_request_head(
     port: Port, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit_waits(monkeypatch, "head")
@@ -274,7 +274,7 @@ async def test_an_idle_connection_is_not_waiting_for_a_head(
     assert b" 200 " in await answer(reader)
 
 
-async def test_a_malformed_request_is_refused_without_a_line_in_the_log(
+async def test_a_malformed_request_is_refused_and_logs_nothing(
     port: Port, caplog: pytest.LogCaptureFixture
 ) -> None:
     for bad in (b"hello\r\n\r\n", b"GET \xff HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\na\x00: b\r\n\r\n"):
@@ -284,7 +284,7 @@ async def test_a_malformed_request_is_refused_without_a_line_in_the_log(
     assert not caplog.records
 
 
-async def test_a_client_cannot_pile_up_requests_that_wait_for_their_answers(port: Port) -> None:
+async def test_a_client_with_too_many_unanswered_requests_is_disconnected(port: Port) -> None:
     before = closed("pipelined")
     reader, writer = await port.open()
     writer.write(b"GET / HTTP/1.1\r\n\r\n" * 1_000)
@@ -325,7 +325,7 @@ async def test_a_body_without_end_is_refused_while_it_streams(
 async def test_the_trailers_of_a_body_never_become_headers_of_the_request() -> None:
     async with serving(proxy_headers=True, forwarded_allow_ips="127.0.0.1") as port:
         reader, writer = await port.open()
-        # Everything arrives in one piece of data, before the application has read the headers.
+        # The whole request arrives in one piece of data, before the application has read the headers.
         writer.write(
             b"POST /who HTTP/1.1\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
             b"1\r\na\r\n0\r\n"
@@ -351,7 +351,7 @@ async def test_a_body_whose_length_is_ambiguous_is_refused(port: Port, lengths: 
     assert status_of(await everything(reader)) == 400
 
 
-async def test_a_body_that_never_follows_an_answer_does_not_keep_the_connection(
+async def test_a_connection_is_closed_if_the_rest_of_a_request_body_does_not_arrive_after_the_answer(
     port: Port, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit_waits(monkeypatch, "rest")
@@ -362,7 +362,7 @@ async def test_a_body_that_never_follows_an_answer_does_not_keep_the_connection(
     assert closed("rest_timeout") == before + 1
 
 
-async def test_a_body_may_follow_an_answer_and_the_connection_goes_on(
+async def test_a_connection_stays_open_if_the_request_body_arrives_after_the_answer(
     port: Port, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit_waits(monkeypatch, "rest")
@@ -417,7 +417,8 @@ async def test_a_client_that_has_read_everything_keeps_its_connection(
     with port.little_buffer() as client:
         await loop.sock_connect(client, ("127.0.0.1", port.number))
         await loop.sock_sendall(client, b"GET /medium HTTP/1.1\r\n\r\n")
-        # The rest is in the server's own buffer, and is too little for the server to stop writing.
+        # The rest of the answer is in the server's own buffer. The rest of the answer is too small to pause the
+        # server's writing.
         await until(lambda: len(port.bounds._waiting["reader"]) == 1)
         received = b""
         while not received.endswith(b"hello"):
@@ -425,7 +426,7 @@ async def test_a_client_that_has_read_everything_keeps_its_connection(
         before = closed("reader_timeout")
         _, silent = await port.open()
         silent.write(b"GET /long HTTP/1.1\r\n\r\n")
-        # This client reads nothing, so its end shows that the time is over.
+        # The second client reads nothing, so the end of its connection shows that the time is over.
         await until(lambda: closed("reader_timeout") > before)
         await loop.sock_sendall(client, b"GET / HTTP/1.1\r\n\r\n")
         assert (await loop.sock_recv(client, 65536)).endswith(b"hello")
@@ -435,7 +436,7 @@ async def test_a_client_that_has_read_everything_keeps_its_connection(
 # Too many connections --------------------------------------------------------------------------------------
 
 
-async def test_at_the_bound_the_connection_that_waits_longest_for_a_head_gives_way() -> None:
+async def test_a_full_server_closes_the_connection_that_has_waited_longest_for_a_request_head() -> None:
     async with serving(max_connections=4) as port:
         socket, handshake = await port.open()
         handshake.write(HANDSHAKE + b"\r\n")
@@ -476,7 +477,7 @@ async def test_a_thousand_silent_connections_do_not_stop_a_request() -> None:
         pytest.param(b"hello\r\n\r\n", "refused", id="refused"),
     ],
 )
-async def test_no_client_that_the_server_waits_for_keeps_another_one_out(
+async def test_a_client_that_keeps_the_server_waiting_does_not_block_other_clients(
     monkeypatch: pytest.MonkeyPatch, request_head: bytes, wait: connections.Wait
 ) -> None:
     never = dict.fromkeys(connections.TIMEOUTS_SECONDS, 3600.0)
@@ -492,7 +493,7 @@ async def test_no_client_that_the_server_waits_for_keeps_another_one_out(
             assert b" 200 " in await answer(reader)
 
 
-async def test_established_sockets_never_give_way() -> None:
+async def test_an_established_socket_is_never_closed_for_a_new_connection() -> None:
     async with serving(max_connections=3) as port:
         sockets = [await port.open() for _ in range(3)]
         for reader, writer in sockets:
@@ -549,7 +550,7 @@ async def test_a_refused_handshake_gets_an_answer_with_the_protective_headers_an
 
 
 @pytest.mark.parametrize("frame", [b"\xff\xff\xff\xff", b"\x88\x80\0\0\0\0", b"\x89\x80\0\0\0\0"])
-async def test_a_frame_before_the_answer_to_the_handshake_ends_the_connection_without_a_line_in_the_log(
+async def test_a_frame_before_the_handshake_is_answered_ends_the_connection_and_logs_nothing(
     port: Port, caplog: pytest.LogCaptureFixture, frame: bytes
 ) -> None:
     reader, writer = await port.open()
@@ -580,14 +581,16 @@ async def test_pongs_to_a_client_that_reads_nothing_do_not_fill_the_memory(port:
             await loop.sock_sendall(client, b"\x89\x84\0\0\0\0" + b"%04d" % number)
         await until(lambda: connection._pong == b"\x8a\x040049")
         assert connection.transport.get_write_buffer_size() <= unread
-        # As soon as the client reads again, it gets the answer to its last ping.
+        # When the client reads again, it gets the answer to its last ping.
         received = b""
         while not received.endswith(b"0049"):
             received = received[-8:] + await loop.sock_recv(client, 1024 * 1024)
         assert received.endswith(b"\x8a\x040049")
 
 
-def test_the_databases_keep_descriptors_for_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bound_of_connections_leaves_file_descriptors_for_the_databases(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def limit(descriptors: int) -> Callable[[Any], tuple[int, int]]:
         return lambda _which: (descriptors, descriptors)
 

@@ -1,4 +1,4 @@
-"""A PostgreSQL that goes dark, stays silent, breaks off or is busy. Nothing waits without a bound."""
+"""Test a PostgreSQL that is unreachable, silent, disconnecting or busy. Every wait must have a bound."""
 
 import asyncio
 import time
@@ -22,7 +22,7 @@ from curhat.kit.database import (
 from tests.support.people import Make
 from tests.support.postgres_proxy import PostgresProxy, drop_packets, proxy_of
 
-# How soon a process must notice a dark or silent primary and reach the next host.
+# The maximum time in which a process must notice an unreachable or silent primary and reach the next host.
 MAX_FAILOVER_SECONDS = 10.0
 
 RENAME = "UPDATE mitras SET display_name = $2 WHERE id = $1"
@@ -37,14 +37,14 @@ async def primary(database_url: str) -> AsyncIterator[PostgresProxy]:
 
 @pytest.fixture
 async def standby(database_url: str) -> AsyncIterator[PostgresProxy]:
-    """Another port in front of the same database. It stands for the standby that has been promoted."""
+    """A second port in front of this test's database. The second port represents the promoted standby."""
     async with proxy_of(database_url).running() as running:
         yield running
 
 
 @pytest.fixture
 async def pool(primary: PostgresProxy, standby: PostgresProxy) -> AsyncIterator[Database]:
-    """The pool of a process whose URL names both hosts."""
+    """The pool of a process whose URL names the primary and the standby."""
     ports = f"{primary.port},{standby.port}"
     url = f"postgresql://curhat@/{primary.url.rpartition('/')[2]}?host=127.0.0.1,127.0.0.1&port={ports}"
     opened = await Database.connect(url, pool_size=3)
@@ -54,7 +54,7 @@ async def pool(primary: PostgresProxy, standby: PostgresProxy) -> AsyncIterator[
 
 @pytest.fixture
 def short_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bounds of a fraction of a second, in the proportions of production."""
+    """The bounds are fractions of a second, in the same proportions as the bounds of production."""
     monkeypatch.setattr(connecting, "HOST_CONNECT_TIMEOUT_SECONDS", 0.25)
     monkeypatch.setattr(connecting, "DARK_TIMEOUT_MS", 400)
     monkeypatch.setattr(connecting, "KEEPALIVE_IDLE_SECONDS", 1)
@@ -65,7 +65,7 @@ def short_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.invariant(12)
-def test_the_bounds_together_let_a_process_leave_a_dark_or_silent_primary_within_10_s() -> None:
+def test_a_process_leaves_an_unreachable_or_silent_primary_within_10_s() -> None:
     noticed_dark = connecting.KEEPALIVE_IDLE_SECONDS + connecting.DARK_TIMEOUT_MS / 1000
     noticed_silent = (
         kit_database.STATEMENT_TIMEOUT_MS / 1000
@@ -74,15 +74,15 @@ def test_the_bounds_together_let_a_process_leave_a_dark_or_silent_primary_within
     )
     for noticed in (noticed_dark, noticed_silent):
         assert noticed + connecting.HOST_CONNECT_TIMEOUT_SECONDS < MAX_FAILOVER_SECONDS
-    # A step that waits for a stopped process gets its lock, because PostgreSQL ends that process's transaction first.
+    # If a step waits for a stopped process's lock, PostgreSQL ends that process's transaction before the step gives up.
     assert kit_database.IDLE_IN_TRANSACTION_TIMEOUT_MS < kit_database.LOCK_TIMEOUT_MS
     assert kit_database.LOCK_TIMEOUT_MS < kit_database.STATEMENT_TIMEOUT_MS
-    # A caller waits long enough for a connection to the second host while the first one is dark.
+    # If the first host is unreachable, a caller waits long enough for a connection to the second host.
     assert connecting.HOST_CONNECT_TIMEOUT_SECONDS * 2 < kit_database.CONNECTION_WAIT_TIMEOUT_SECONDS
 
 
 @pytest.mark.invariant(12)
-async def test_a_new_connection_leaves_out_a_host_that_has_gone_dark(
+async def test_a_new_connection_skips_an_unreachable_host(
     short_bounds: None, primary: PostgresProxy, standby: PostgresProxy, pool: Database
 ) -> None:
     assert standby.accepted == 0
@@ -92,12 +92,12 @@ async def test_a_new_connection_leaves_out_a_host_that_has_gone_dark(
     assert await pool.fetchval("SELECT 1") == 1
     assert time.monotonic() - begun < 2
     assert standby.accepted == 1
-    # The host that answered last is tried first.
+    # The process first tries the host that answered last.
     assert pool.connector._hosts[0].port == standby.port
 
 
 @pytest.mark.invariant(12)
-async def test_a_new_connection_leaves_out_a_host_that_accepts_and_never_answers(
+async def test_a_new_connection_skips_a_host_that_accepts_and_never_answers(
     short_bounds: None, primary: PostgresProxy, standby: PostgresProxy, pool: Database
 ) -> None:
     primary.is_silent = True
@@ -108,10 +108,10 @@ async def test_a_new_connection_leaves_out_a_host_that_accepts_and_never_answers
 
 @pytest.mark.invariant(12)
 @pytest.mark.parametrize("statement", ["SELECT 1", "SELECT pg_sleep(5)"])
-async def test_a_pooled_connection_to_a_primary_that_goes_dark_is_ended_by_the_kernel(
+async def test_the_kernel_ends_a_pooled_connection_to_a_primary_that_becomes_unreachable(
     short_bounds: None, primary: PostgresProxy, pool: Database, statement: str
 ) -> None:
-    """Before and while PostgreSQL works at the statement: the packets of the statement, or of keepalive, are lost."""
+    """The network loses the packets of the statement, or the keepalive packets while PostgreSQL runs the statement."""
     is_running = statement != "SELECT 1"
     if not is_running:
         primary.go_dark()
@@ -147,10 +147,13 @@ def _direct_url(proxy: PostgresProxy) -> str:
 
 
 @pytest.mark.invariant(12)
-async def test_a_primary_that_keeps_its_connections_and_never_answers_is_left(
+async def test_a_process_leaves_a_primary_that_keeps_connections_and_never_answers(
     short_bounds: None, primary: PostgresProxy, standby: PostgresProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Such as a frozen virtual machine behind a proxy: its kernel acknowledges everything."""
+    """The primary acts like a frozen virtual machine behind a proxy.
+
+    The kernel of the proxy acknowledges every packet.
+    """
     hosts = f"127.0.0.1:{primary.port},127.0.0.1:{standby.port}"
     url = f"postgresql://curhat@{hosts}/{primary.url.rpartition('/')[2]}"
     pool = await Database.connect(url, pool_size=3, statement_timeout_ms=200)
@@ -208,7 +211,7 @@ async def test_a_step_waits_for_a_lock_only_for_a_bounded_time(
 
 
 @pytest.mark.invariant(12)
-async def test_a_commit_whose_answer_is_lost_is_unknown_and_was_made(
+async def test_a_commit_whose_answer_was_lost_takes_effect_and_is_reported_as_unknown(
     primary: PostgresProxy, pool: Database, database: Database, make: Make
 ) -> None:
     mitra = await make.mitra()
@@ -228,7 +231,7 @@ async def test_a_commit_whose_answer_is_lost_is_unknown_and_was_made(
 
 
 @pytest.mark.invariant(12)
-async def test_a_commit_that_postgresql_never_got_is_unknown_too(
+async def test_a_commit_that_postgresql_never_received_is_reported_as_unknown(
     primary: PostgresProxy, pool: Database, database: Database, make: Make
 ) -> None:
     mitra = await make.mitra()
@@ -243,7 +246,7 @@ async def test_a_commit_that_postgresql_never_got_is_unknown_too(
     assert await database.fetchval("SELECT display_name FROM mitras") != "Kak Ayu"
 
 
-async def test_a_connection_that_breaks_before_the_commit_certainly_commits_nothing(
+async def test_a_transaction_whose_connection_breaks_before_the_commit_counts_as_rolled_back(
     primary: PostgresProxy, pool: Database, database: Database, make: Make
 ) -> None:
     mitra = await make.mitra()
@@ -272,7 +275,7 @@ async def test_a_commit_that_postgresql_refuses_is_known_to_have_failed(pool: Da
 
 
 @pytest.mark.invariant(12)
-async def test_a_commit_whose_synchronous_standby_is_lost_is_unknown_after_a_bounded_time(
+async def test_a_commit_is_reported_as_unknown_after_a_bounded_wait_for_a_lost_standby(
     database_url: str, database: Database, make: Make
 ) -> None:
     mitra = await make.mitra()
@@ -296,10 +299,10 @@ async def test_a_commit_whose_synchronous_standby_is_lost_is_unknown_after_a_bou
 
 
 @pytest.mark.invariant(12)
-async def test_a_commit_whose_wait_for_the_standby_an_operator_cancels_is_unknown(
+async def test_a_commit_is_reported_as_unknown_if_an_operator_cancels_its_wait_for_the_standby(
     database_url: str, database: Database, make: Make
 ) -> None:
-    """PostgreSQL then commits with a warning: a failover may lose the commit."""
+    """PostgreSQL then commits with a warning, because a failover can lose the commit."""
     mitra = await make.mitra()
     pool = await Database.connect(database_url, pool_size=1)
     await database.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
@@ -330,7 +333,7 @@ async def _reload(database: Database, standbys: str) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_database_closes_although_a_connection_is_in_use(
+async def test_a_database_pool_closes_while_a_connection_is_in_use(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kit_database, "CLOSE_TIMEOUT_SECONDS", 0.05)
@@ -344,10 +347,10 @@ async def test_a_database_closes_although_a_connection_is_in_use(
             await asked
 
 
-async def test_behind_a_pooler_that_drops_them_the_settings_of_the_role_are_in_force(
+async def test_the_settings_of_the_role_apply_behind_a_pooler_that_drops_session_settings(
     database_url: str, database: Database, primary: PostgresProxy
 ) -> None:
-    """PgBouncer in transaction mode passes on none of the settings that a client names when it connects."""
+    """PgBouncer in transaction mode drops all settings that a client names in its StartupMessage."""
     primary.drops_startup_settings = True
     wanted = dict(session_settings())
     in_force = "SELECT name, setting FROM pg_settings WHERE name = ANY ($1)"
@@ -356,7 +359,7 @@ async def test_behind_a_pooler_that_drops_them_the_settings_of_the_role_are_in_f
     await bare.close()
     name = await database.fetchval("SELECT current_database()")
     for statement in role_settings("curhat"):
-        # Only in this database, because all tests share the role.
+        # Change the role only in this database, because all tests share the role.
         await database.execute(statement.replace(" SET ", f" IN DATABASE {name} SET ", 1))
     set_on_role = await Database.connect(primary.url, pool_size=1)
     assert {row["name"]: row["setting"] for row in await set_on_role.fetch(in_force, list(wanted))} == wanted
@@ -374,5 +377,5 @@ async def test_behind_a_pooler_that_drops_them_the_settings_of_the_role_are_in_f
         ("postgresql://u@/db?host=/run/postgresql&port=6000", [Host("/run/postgresql", 6000)]),
     ],
 )
-def test_a_url_may_name_several_hosts(url: str, hosts: list[Host]) -> None:
+def test_a_url_can_name_several_hosts(url: str, hosts: list[Host]) -> None:
     assert hosts_of(url) == hosts

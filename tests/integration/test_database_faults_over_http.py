@@ -1,4 +1,4 @@
-"""While PostgreSQL is away, every operation answers 503, and a commit of unknown outcome is told as unknown."""
+"""Test that operations answer 503 while PostgreSQL is away, and that an unknown commit is reported as unknown."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,13 +14,13 @@ from tests.security.operations import ENTERED, send
 from tests.support.postgres_proxy import PostgresProxy, proxy_of
 from tests.support.signed_in import RunningServer, development_settings, problem, start_server
 
-# The availability poll asks Valkey only, and the notice asks nobody.
+# The availability poll asks only Valkey, and the gateway notice needs no database.
 WITHOUT_POSTGRESQL = {"get_gateway_notice", "get_mitra_availability"}
 
 
 @pytest.fixture
 async def proxy(database_url: str) -> AsyncIterator[PostgresProxy]:
-    """The way from the server to PostgreSQL. The tests' own pool does not use it."""
+    """The proxy between the server and PostgreSQL. The tests' own pool does not use the proxy."""
     async with proxy_of(database_url).running() as running:
         yield running
 
@@ -36,7 +36,7 @@ async def server(
 
 
 @pytest.mark.invariant(12)
-async def test_while_postgresql_is_away_every_operation_answers_503_and_says_when_to_repeat(
+async def test_every_operation_answers_503_and_says_when_to_repeat_while_postgresql_is_away(
     server: RunningServer, proxy: PostgresProxy
 ) -> None:
     calls = []
@@ -55,7 +55,7 @@ async def test_while_postgresql_is_away_every_operation_answers_503_and_says_whe
 
 
 @pytest.mark.invariant(2, 12)
-async def test_a_command_whose_commit_is_unknown_is_told_as_unknown_and_takes_effect_once(
+async def test_a_command_with_an_unknown_commit_is_answered_as_unknown_and_takes_effect_once(
     server: RunningServer, proxy: PostgresProxy
 ) -> None:
     customer = await server.customer()

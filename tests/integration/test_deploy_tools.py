@@ -1,6 +1,6 @@
-"""Give the files of deploy/ to the tools that read them, as far as they are installed: `make check-deploy`.
+"""Check the files of deploy/ with the installed tools that read these files (`make check-deploy`).
 
-Debian: caddy, haproxy, pgbackrest, pgbouncer. PyPI: kubernetes-validate.
+The Debian packages are caddy, haproxy, pgbackrest and pgbouncer. PyPI: kubernetes-validate.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ def needs(tool: str) -> pytest.MarkDecorator:
 
 
 def run(*command: str | Path, **environ: str) -> str:
-    """Run a tool. Return what it printed. Fails if the tool fails."""
+    """Run a tool. Return what it printed. Fail the test if the tool fails."""
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, env={**os.environ, **environ}, timeout=60
     )
@@ -65,7 +65,7 @@ def test_systemd_accepts_every_unit(tmp_path: Path) -> None:
     for path in sorted((DEPLOY / "systemd").glob("*.*")):
         if path.suffix not in (".service", ".timer"):
             continue
-        # systemd-analyze wants the programs to exist.
+        # The tool systemd-analyze requires that the programs exist.
         text = re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", path.read_text(), flags=re.MULTILINE)
         (tmp_path / path.name).write_text(text)
         instance = path.name.replace("@.", "@full." if "backup" in path.name else "@1.")
@@ -75,13 +75,13 @@ def test_systemd_accepts_every_unit(tmp_path: Path) -> None:
     assert len(units) == 7
     environ = {"SYSTEMD_UNIT_PATH": f"{tmp_path}:"}
     printed = run("systemd-analyze", "verify", "--man=no", *(tmp_path / unit for unit in units), **environ)
-    # It also complains about the machine's other units.
+    # The tool also complains about other units of the machine.
     assert [line for line in printed.splitlines() if "curhat-" in line] == []
 
 
 @needs("systemd-analyze")
 @pytest.mark.parametrize("name", ["curhat-serve@", "curhat-worker@", "curhat-roles@", "curhat-migrate@"])
-def test_systemd_calls_a_unit_well_protected(name: str, tmp_path: Path) -> None:
+def test_systemd_rates_every_unit_as_well_protected(name: str, tmp_path: Path) -> None:
     shutil.copy(DEPLOY / "systemd" / f"{name}.service", tmp_path / f"{name}1.service")
     run("systemd-analyze", "security", "--offline=true", "--threshold=20", tmp_path / f"{name}1.service")
 
@@ -125,7 +125,7 @@ def test_pgbouncer_accepts_the_file(tmp_path: Path) -> None:
 @needs("pgbackrest")
 def test_pgbackrest_accepts_the_file(tmp_path: Path) -> None:
     text = (DEPLOY / "pgbackrest" / "pgbackrest.conf").read_text()
-    # No bucket is asked: the repository is a folder here.
+    # The repository is a folder in this test, so no bucket is needed.
     text = text.replace("repo1-type=s3", "repo1-type=posix").replace("/curhat\n", f"{tmp_path}\n", 1)
     text = re.sub(r"^repo1-s3.*\n", "", text, flags=re.MULTILINE)
     text = text.replace(
@@ -134,7 +134,7 @@ def test_pgbackrest_accepts_the_file(tmp_path: Path) -> None:
     file = tmp_path / "pgbackrest.conf"
     file.write_text(text)
     printed = run("pgbackrest", f"--config={file}", "--stanza=curhat", "info")
-    # There is no backup yet. A wrong option or value is a warning or an error.
+    # There is no backup yet. The tool reports a wrong option or value as a warning or an error.
     assert printed == "stanza: curhat\n    status: error (missing stanza path)\n"
 
 
@@ -207,7 +207,10 @@ async def test_a_server_works_with_the_rights_of_its_valkey_user(
 
 
 class Backend(http.server.BaseHTTPRequestHandler):
-    """Answers like a server: /livez on its health port, and elsewhere what it was asked, as JSON."""
+    """Answers like a server.
+
+    The backend answers /livez on its health port. The backend answers every other request with the request as JSON.
+    """
 
     protocol_version = "HTTP/1.1"
     slow_began = threading.Event()
@@ -243,7 +246,10 @@ class Backend(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def backends() -> Iterator[tuple[int, int, list[http.server.ThreadingHTTPServer]]]:
-    """Two servers at 127.0.0.11 and 127.0.0.12. Yield their port, their health port, and what answers the latter."""
+    """Two servers at 127.0.0.11 and 127.0.0.12.
+
+    Yields the port, the health port, and the object that answers the health checks.
+    """
     port, health_port = free_port(), free_port()
     servers = []
     Backend.slow_began.clear()
@@ -262,7 +268,7 @@ def backends() -> Iterator[tuple[int, int, list[http.server.ThreadingHTTPServer]
 
 
 class Proxy:
-    """A running Caddy or HAProxy with the product's file, which answers for the three host names."""
+    """A running Caddy or HAProxy with the product's file. The proxy answers for the three host names."""
 
     def __init__(self, port: int, plain_port: int) -> None:
         self.port, self.plain_port = port, plain_port
@@ -337,7 +343,7 @@ OWN = {
 }
 
 
-async def test_each_host_serves_its_own_client_and_api_and_nothing_else(proxy: Proxy) -> None:
+async def test_each_host_serves_only_its_own_client_and_api(proxy: Proxy) -> None:
     for host in OWN:
         for owner, paths in OWN.items():
             for path in paths:
@@ -357,24 +363,26 @@ async def test_a_host_refuses_a_request_that_a_page_of_another_host_sent(proxy: 
                 assert (await proxy.get(host, path, Origin=origin)).status_code == 403, (host, path, origin)
 
 
-async def test_without_tls_a_page_is_redirected_and_the_api_refused(proxy: Proxy) -> None:
+async def test_a_page_without_tls_is_redirected_and_an_api_request_without_tls_is_refused(
+    proxy: Proxy,
+) -> None:
     page = await proxy.get_plain("app.example.id", "/app/chat?x=1")
     assert page.status_code == 308
     assert page.headers["Location"] == "https://app.example.id/app/chat?x=1"
     assert (await proxy.get_plain("app.example.id", "/api/client/me")).status_code == 403
 
 
-async def test_a_server_learns_the_clients_address_from_the_proxy_alone(proxy: Proxy) -> None:
+async def test_a_server_takes_the_address_of_a_client_only_from_the_proxy(proxy: Proxy) -> None:
     asked = (await proxy.get("app.example.id", "/app/", **{"X-Forwarded-For": "203.0.113.7"})).json()
     headers = {name.lower(): value for name, value in asked["headers"].items()}
     assert headers["x-forwarded-for"] == "127.0.0.1"
-    # The server trusts this header from the address 127.0.0.1 only, unless CURHAT_TRUSTED_PROXIES names another.
+    # Without CURHAT_TRUSTED_PROXIES, the server trusts this header only from the address 127.0.0.1.
     assert asked["peer"] == "127.0.0.1"
     assert headers["x-forwarded-proto"] == "https"
     assert headers["host"] == "app.example.id"
 
 
-async def test_a_server_that_stops_gets_no_more_requests_and_no_request_fails(
+async def test_a_stopping_server_gets_no_new_requests_and_no_request_fails(
     proxy: Proxy, backends: tuple[int, int, list[http.server.ThreadingHTTPServer]]
 ) -> None:
     async def served_by() -> str:

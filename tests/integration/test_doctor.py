@@ -1,4 +1,4 @@
-"""`curhat doctor` on a PostgreSQL behind a pooler."""
+"""Test `curhat doctor` on a PostgreSQL behind a pooler."""
 
 from collections.abc import AsyncIterator
 
@@ -12,7 +12,7 @@ from tests.support.signed_in import development_settings
 
 @pytest.fixture
 async def pooler(database_url: str) -> AsyncIterator[PostgresProxy]:
-    """A pooler that passes on no setting that a client names when it connects, as PgBouncer in transaction mode."""
+    """A pooler that drops the settings of a client's StartupMessage, like PgBouncer in transaction mode."""
     pooler = proxy_of(database_url)
     pooler.drops_startup_settings = True
     async with pooler.running():
@@ -20,13 +20,13 @@ async def pooler(database_url: str) -> AsyncIterator[PostgresProxy]:
 
 
 async def findings(url: str) -> dict[str, tuple[str, str]]:
-    """The state and the sentence per subject."""
+    """Return the state and the sentence that doctor prints for each subject."""
     settings = development_settings(url, "valkey://127.0.0.1")
     found = doctor._postgres(settings, url, for_production=False)
     return {finding.subject: (finding.state, finding.sentence) async for finding in found}
 
 
-async def test_doctor_names_the_statements_that_a_pooler_makes_necessary(
+async def test_doctor_names_the_statements_that_set_up_the_role_for_a_pooler(
     database: Database, database_url: str, pooler: PostgresProxy
 ) -> None:
     assert (await findings(database_url))["session settings"][0] == "ok"
@@ -36,7 +36,7 @@ async def test_doctor_names_the_statements_that_a_pooler_makes_necessary(
     assert "; ".join(statements) in sentence
     name = await database.fetchval("SELECT current_database()")
     for statement in statements:
-        # Only in this database, because all tests share the role.
+        # Change the role only in this database, because all tests share the role.
         await database.execute(statement.replace(" SET ", f" IN DATABASE {name} SET ", 1))
     assert (await findings(pooler.url))["session settings"][0] == "ok"
 

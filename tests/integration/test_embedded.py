@@ -1,4 +1,4 @@
-"""Test that the embedded servers start in any data directory, for any user, and after any process was killed."""
+"""Test that the embedded servers start in any data directory, for any user, and after each process was killed."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ from curhat.dev.embedded import EmbeddedServers, embedded_servers, lock_data_dir
 
 OWNER_ONLY = 0o700
 
-# A separate process that starts the servers, as `curhat up` does, and runs until a test kills it.
+# A separate process that starts the servers like `curhat up`. The process runs until a test kills the process.
 OTHER_PROCESS = """
 import asyncio, sys
 from pathlib import Path
@@ -35,8 +35,9 @@ asyncio.run(main())
 
 @pytest.fixture
 def data_dir(tmp_path: Path) -> Path:
-    """Return the path of a data directory. Only the owner can enter its parent folder, and the path is too long for a
-    Unix socket.
+    """Return the path of a data directory.
+
+    Only the owner can enter the parent folder, and the path is too long for a Unix socket.
     """
     closed = tmp_path / "closed"
     closed.mkdir(mode=OWNER_ONLY)
@@ -45,7 +46,7 @@ def data_dir(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def own_servers(data_dir: Path) -> AsyncIterator[EmbeddedServers]:
-    """Start servers that only this test uses. The test may kill the servers."""
+    """Start servers that only this test uses. The test is allowed to kill the servers."""
     async with embedded_servers(data_dir) as servers:
         yield servers
 
@@ -103,8 +104,8 @@ async def test_both_servers_answer_and_postgres_has_durable_settings(own_servers
 
 
 @pytest.mark.usefixtures("own_servers")
-def test_other_users_cannot_enter_the_servers_folders(data_dir: Path) -> None:
-    """The parent folders are unchanged."""
+def test_other_users_cannot_enter_the_folders_of_the_servers(data_dir: Path) -> None:
+    """The start changes no access rights of the parent folders."""
     folders = [
         data_dir,
         data_dir / "postgres",
@@ -174,8 +175,8 @@ async def test_a_start_ends_old_servers_that_still_run_after_their_parent_ended(
     async with embedded_servers(data_dir) as servers:
         await store(servers, 1)
         left = [pid_of(servers.postgres), pid_of(servers.valkey)]
-        # Act as if the parent had ended and the kernel had sent no signal to the servers. Start servers in the same
-        # folder again.
+        # Simulate that the parent ended and the kernel sent no signal to the servers. Start servers in this folder
+        # again.
         again = EmbeddedServers(data_dir)
         await again.start()
         for pid in left:
@@ -193,7 +194,7 @@ async def test_the_unfinished_cluster_of_a_killed_initdb_is_removed(data_dir: Pa
     assert not unfinished.exists()
 
 
-async def test_postgres_starts_when_another_process_has_the_process_id_in_postmaster_pid(
+async def test_postgres_starts_even_if_another_process_has_the_process_id_in_postmaster_pid(
     data_dir: Path,
 ) -> None:
     async with embedded_servers(data_dir) as servers:

@@ -1,4 +1,4 @@
-"""Test a server whose PostgreSQL becomes read-only, as the old primary does after a failover."""
+"""Test a server with a PostgreSQL that becomes read-only, like the old primary after a failover."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ WHERE datname = current_database() AND application_name = 'curhat server'
 async def server(
     servers: EmbeddedServers, database_url: str, database: Database, valkey_client: valkey.asyncio.Valkey
 ) -> AsyncIterator[RunningServer]:
-    """A development server on this test's own database."""
+    """Start a development server on the test's own database."""
     del valkey_client  # The fixture empties Valkey.
     async with start_server(development_settings(database_url, servers.valkey_url), database) as opened:
         yield opened
@@ -32,7 +32,7 @@ async def server(
 
 @asynccontextmanager
 async def read_only(servers: EmbeddedServers) -> AsyncIterator[None]:
-    """Make PostgreSQL read-only during the block, also for the connections that are open."""
+    """Make PostgreSQL read-only during the block, including for open connections."""
     admin = await asyncpg.connect(servers.database_url)
     try:
         await admin.execute("ALTER SYSTEM SET default_transaction_read_only = on")
@@ -45,7 +45,7 @@ async def read_only(servers: EmbeddedServers) -> AsyncIterator[None]:
 
 
 async def status_of_postgresql(server: RunningServer, *, ok: bool) -> str:
-    """Wait until /status says so about PostgreSQL. Returns the detail."""
+    """Wait until /status reports this state of PostgreSQL. Returns the detail."""
     async with asyncio.timeout(20):
         while True:
             check = (await server.http.get("/status")).json()["checks"]["postgresql"]
@@ -55,7 +55,7 @@ async def status_of_postgresql(server: RunningServer, *, ok: bool) -> str:
 
 
 @pytest.mark.invariant(12)
-async def test_while_postgresql_is_read_only_the_status_says_so_and_writes_answer_503(
+async def test_the_status_reports_a_read_only_postgresql_and_writes_answer_503(
     servers: EmbeddedServers, server: RunningServer
 ) -> None:
     customer = await server.customer()
@@ -76,10 +76,10 @@ async def test_while_postgresql_is_read_only_the_status_says_so_and_writes_answe
     assert not before & set(await server.database.fetchval(OWN_CONNECTIONS))
 
 
-async def test_a_write_on_a_read_only_server_replaces_every_connection(
+async def test_a_write_to_a_read_only_server_makes_the_pool_replace_every_connection(
     servers: EmbeddedServers, database_url: str
 ) -> None:
-    """Without this, a pool would keep its connections to the old primary."""
+    """A pool that kept its connections would stay connected to the old primary."""
     pool = await Database.connect(database_url, pool_size=2)
     before = await pool.fetchval("SELECT pg_backend_pid()")
     async with read_only(servers):

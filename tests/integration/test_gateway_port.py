@@ -1,6 +1,4 @@
-"""Test every gateway behind the port with the same tests (2a.1), and test that the mock simulates each configured
-fault.
-"""
+"""Test every gateway behind the port with the same tests (2a.1), and test each fault that the mock can simulate."""
 
 import asyncio
 import contextlib
@@ -67,7 +65,9 @@ async def test_the_mock_can_decline_one_payment_or_all_payments(database: Databa
 
 
 @pytest.mark.rule("2a.1")
-async def test_find_charge_finds_an_approved_charge_whose_answer_was_lost(database: Database) -> None:
+async def test_the_method_find_charge_finds_an_approved_charge_after_a_lost_answer(
+    database: Database,
+) -> None:
     mock, key, payment_id = MockGateway(database), uuid4(), uuid4()
     await mock.set_behaviour("lost", payment_id)
     call = asyncio.create_task(mock.charge(key, payment_id, 10_000))
@@ -80,7 +80,9 @@ async def test_find_charge_finds_an_approved_charge_whose_answer_was_lost(databa
 
 
 @pytest.mark.rule("2a.1")
-async def test_the_behaviour_double_makes_the_mock_report_the_same_answer_twice(database: Database) -> None:
+async def test_a_mock_with_the_behaviour_double_sends_each_charge_answer_twice(
+    database: Database,
+) -> None:
     key, payment_id = uuid4(), uuid4()
     heard: list[tuple[UUID, ChargeAnswer]] = []
     twice = asyncio.Event()
@@ -111,11 +113,11 @@ async def test_a_slow_charge_is_processing_until_the_gateway_answers(database: D
     await mock.close()
 
 
-# The mock's behaviours for refunds ---------------------------------------------------------------------------
+# Refund behaviours -------------------------------------------------------------------
 
 
 class Charged:
-    """A mock whose payment has an approved charge, and the answers about refunds that the mock calls back with."""
+    """A mock with an approved charge. The object also records the refund answers of the mock's callbacks."""
 
     def __init__(self, database: Database) -> None:
         self.heard: list[tuple[UUID, RefundAnswer]] = []
@@ -147,7 +149,10 @@ class Charged:
 
     @contextlib.asynccontextmanager
     async def refunding(self, until: RefundStatus) -> AsyncIterator[None]:
-        """Refund the charge in a task whose answer never comes, until a query by key gives this status."""
+        """Refund the charge in a task that gets no answer.
+
+        After this request, wait until a query by key gives this status.
+        """
         call = asyncio.create_task(self.refund())
         async with asyncio.timeout(10):
             while (await self.mock.find_refund(self.key)).status != until:
@@ -160,10 +165,10 @@ class Charged:
 
 
 @pytest.mark.rule("2a.1")
-async def test_find_refund_finds_a_refund_whose_answer_was_lost(database: Database) -> None:
+async def test_the_method_find_refund_finds_a_refund_after_a_lost_answer(database: Database) -> None:
     charged = await Charged(database).behaves("lost")
     async with charged.refunding("done"):
-        # The caller asks for the same refund again, as the worker does.
+        # Like the worker, the caller requests the same refund again.
         assert (await charged.refund()).status == "done"
 
 
@@ -174,7 +179,9 @@ async def test_a_slow_refund_is_processing_until_the_gateway_answers(database: D
 
 
 @pytest.mark.rule("2a.1")
-async def test_the_behaviour_double_makes_the_mock_report_a_refund_twice(database: Database) -> None:
+async def test_a_mock_with_the_behaviour_double_sends_each_refund_answer_twice(
+    database: Database,
+) -> None:
     charged = await Charged(database).behaves("double")
     assert (await charged.refund()).status == "done"
     await charged.hears(RefundAnswer("done"), RefundAnswer("done"))
@@ -189,7 +196,7 @@ async def test_the_behaviour_double_makes_the_mock_report_a_refund_twice(databas
         ("decline", RefundAnswer("failed", "refused by the mock gateway")),
     ],
 )
-async def test_a_refund_stays_pending_until_the_behaviour_changes_and_is_then_done_or_refused(
+async def test_a_pending_refund_becomes_done_or_refused_when_the_behaviour_changes(
     database: Database, pending: Behaviour, after: Behaviour, answer: RefundAnswer
 ) -> None:
     charged = await Charged(database).behaves(pending)
@@ -214,7 +221,7 @@ async def test_a_charge_stays_processing_until_the_behaviour_changes(database: D
 
 
 @pytest.mark.rule("2a.1")
-async def test_a_new_default_behaviour_decides_no_charge_of_a_payment_with_its_own_behaviour(
+async def test_a_new_default_behaviour_does_not_change_the_charge_of_a_payment_with_its_own_behaviour(
     database: Database,
 ) -> None:
     mock, key, payment_id = MockGateway(database), uuid4(), uuid4()

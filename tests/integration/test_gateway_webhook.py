@@ -41,7 +41,10 @@ async def send(server: RunningServer, body: object, token: str | None = TOKEN) -
 
 
 async def confirming_payment(server: RunningServer) -> tuple[Any, dict[str, str], UUID]:
-    """A payment whose charge the gateway has approved without telling us: the customer, the payment, the key."""
+    """Make a payment whose charge the gateway approved without telling the server.
+
+    Returns customer, payment and key.
+    """
     customer, mitra = await server.customer(), await server.mitra()
     offer_id = await server.make.offer(price_rp=20_000)
     async with mitra.socket():
@@ -56,7 +59,7 @@ async def confirming_payment(server: RunningServer) -> tuple[Any, dict[str, str]
 
 @pytest.mark.rule("2a.1", "2a.6")
 @pytest.mark.invariant(2, 9)
-async def test_a_web_hook_completes_a_confirmation_once_however_often_it_comes(server: RunningServer) -> None:
+async def test_a_repeated_web_hook_completes_a_confirmation_once(server: RunningServer) -> None:
     customer, payment, key = await confirming_payment(server)
     for _ in range(3):
         assert (await send(server, {"event": "charge", "key": str(key)})).status_code == 204
@@ -79,7 +82,9 @@ async def test_a_web_hook_without_the_right_token_changes_nothing(
 
 
 @pytest.mark.invariant(9)
-async def test_a_web_hook_cannot_say_more_than_the_gateway_itself(server: RunningServer) -> None:
+async def test_a_web_hook_takes_effect_only_if_the_gateway_confirms_it(
+    server: RunningServer,
+) -> None:
     customer, payment, key = await confirming_payment(server)
     await server.database.execute("UPDATE mock_gateway.charges SET status = 'processing'")
     lies = {"event": "charge", "key": str(key), "status": "approved"}
@@ -97,7 +102,7 @@ async def test_a_malformed_web_hook_is_refused(server: RunningServer, body: byte
     assert problem(await send(server, body)) == (422, "validation_failed")
 
 
-async def test_web_hooks_are_not_counted_as_requests_of_a_stranger(server: RunningServer) -> None:
+async def test_web_hooks_do_not_count_against_the_limit_for_strangers(server: RunningServer) -> None:
     statuses = [(await send(server, {"event": "charge", "key": str(uuid4())})).status_code for _ in range(20)]
     assert statuses == [204] * 20
 
@@ -109,7 +114,7 @@ async def test_a_gateway_without_a_token_refuses_every_web_hook(database: Databa
 
 
 @pytest.mark.rule("X.9")
-async def test_a_web_hook_about_a_refund_passes_its_final_result_on(database: Database) -> None:
+async def test_a_web_hook_about_a_refund_reports_the_final_result(database: Database) -> None:
     called: list[tuple[UUID, RefundAnswer]] = []
 
     async def callback(key: UUID, answer: RefundAnswer) -> None:

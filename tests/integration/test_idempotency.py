@@ -36,7 +36,7 @@ def request_of(
 
 
 class Effect:
-    """A step that inserts an audit entry, so that a test can count how often the step took effect."""
+    """A step that inserts an audit entry, so that a test can count the effects of the step."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -51,7 +51,7 @@ class Effect:
         return Answer(status=201, body=f'{{"id":"{uuid4()}"}}')
 
     async def count(self) -> int:
-        """Return how often the step took effect."""
+        """Return the number of times that the step took effect."""
         number: int = await self._database.fetchval("SELECT count(*) FROM audit_entries")
         return number
 
@@ -63,7 +63,7 @@ async def test_a_repeated_request_gets_the_first_answer_and_takes_effect_once(da
     assert await effect.count() == 1
 
 
-async def test_a_key_belongs_to_one_user_one_route_and_one_body(database: Database) -> None:
+async def test_an_idempotency_key_belongs_to_one_user_and_one_route_and_one_body(database: Database) -> None:
     effect = Effect(database)
     await run_idempotent(database, request_of(), effect)
     for other in (request_of(path="/other"), request_of(body=b'{"a": 1}')):
@@ -89,7 +89,7 @@ async def test_a_repeated_request_is_refused_while_the_first_request_runs(databa
     assert await effect.count() == 1
 
 
-async def test_one_of_twenty_concurrent_requests_with_one_key_takes_effect(database: Database) -> None:
+async def test_only_one_of_twenty_concurrent_requests_with_one_key_takes_effect(database: Database) -> None:
     effect = Effect(database)
 
     async def ask() -> Answer | str:
@@ -104,7 +104,9 @@ async def test_one_of_twenty_concurrent_requests_with_one_key_takes_effect(datab
     assert {answer for answer in answers if isinstance(answer, str)} <= {"idempotency_in_progress"}
 
 
-async def test_a_business_error_is_stored_as_the_answer_but_a_fault_is_not(database: Database) -> None:
+async def test_the_server_stores_a_business_error_as_the_answer_but_does_not_store_a_fault(
+    database: Database,
+) -> None:
     async def refuse(_tx: Transaction) -> Answer:
         raise NotFound
 
@@ -123,19 +125,19 @@ async def test_a_business_error_is_stored_as_the_answer_but_a_fault_is_not(datab
 
 
 @pytest.mark.parametrize("key", [None, "", "x" * 201, "line\nbreak"])
-def test_a_key_that_is_missing_too_long_or_unprintable_is_refused(key: str | None) -> None:
+def test_an_idempotency_key_is_refused_if_it_is_missing_or_too_long_or_unprintable(key: str | None) -> None:
     with pytest.raises(IdempotencyKeyMissing):
         idempotent_request(ME, key, "POST", "/payments", b"")
 
 
 @pytest.mark.invariant(12)
-async def test_ten_seconds_after_a_process_died_a_repeated_request_may_run(
+async def test_a_repeated_request_can_run_ten_seconds_after_the_process_died(
     database: Database, clock: VirtualClock
 ) -> None:
     await clock.set()
     async with database.transaction() as tx:
         assert await begin_long(tx, request_of()) is None
-    # Act as if the process died here.
+    # Simulate the death of the process at this point.
     async with database.transaction() as tx:
         with pytest.raises(IdempotencyInProgress):
             await begin_long(tx, request_of())

@@ -1,6 +1,6 @@
-"""After a failover, PostgreSQL has a new timeline and may lack commits that Valkey and the clients have seen.
+"""Test a PostgreSQL that has a new timeline after a failover, and lacks commits that Valkey and clients have seen.
 
-`curhat_timeline()` is replaced here. tests/crashes/test_failover.py makes a real failover.
+These tests only replace `curhat_timeline()`. The tests in tests/crashes/test_failover.py make a real failover.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from tests.support.signed_in import RunningServer, development_settings, start_s
 NEXT_TIMELINE = """
 CREATE OR REPLACE FUNCTION curhat_timeline() RETURNS bigint LANGUAGE sql VOLATILE RETURN 2
 """
-# Undo what the failover lost: the mitra's last changes, and the customer's events.
+# Undo the commits that the failover lost: the mitra's last changes and the customer's events.
 LOSE_COMMITS = """
 UPDATE mitras SET online = true;
 UPDATE mitras SET availability_version = 1;
@@ -25,7 +25,7 @@ UPDATE streams SET head = 0;
 """
 
 
-# Undo an attempt to charge: the payment is pending again, and nobody has asked the gateway for money.
+# Undo a charge attempt. The payment is then pending again, and the database knows no charge at the gateway.
 LOSE_THE_ATTEMPT = """
 DELETE FROM deadlines WHERE kind = 'charge_answer';
 DELETE FROM charge_attempts;
@@ -39,14 +39,14 @@ RESET session_replication_role;
 async def server(
     servers: EmbeddedServers, database_url: str, database: Database, valkey_client: "valkey.asyncio.Valkey"
 ) -> AsyncIterator[RunningServer]:
-    """A server on this test's own database."""
+    """Start a server on the test's own database."""
     async with start_server(development_settings(database_url, servers.valkey_url), database) as opened:
         yield opened
 
 
 @pytest.mark.rule("1.1", "V.3")
 @pytest.mark.invariant(10, 12)
-async def test_after_a_failover_valkey_takes_older_states_and_clients_fetch_theirs_again(
+async def test_valkey_accepts_older_states_and_clients_fetch_their_state_again_after_a_failover(
     server: RunningServer,
 ) -> None:
     customer, mitra = await server.customer(), await server.mitra(online=False)
@@ -72,7 +72,7 @@ async def test_after_a_failover_valkey_takes_older_states_and_clients_fetch_thei
 
 @pytest.mark.rule("X.9")
 @pytest.mark.invariant(2, 15)
-async def test_operators_hear_of_a_charge_that_the_gateway_took_and_whose_attempt_a_failover_lost(
+async def test_operators_are_told_of_a_charge_whose_attempt_was_lost_in_a_failover(
     server: RunningServer,
 ) -> None:
     operator, customer = await server.operator("viewer"), await server.customer()

@@ -1,4 +1,4 @@
-"""Test that the metrics count what they say, and that a refusal leaves a trace without a phone number."""
+"""Test that each metric counts its events, and that a refusal is logged without a phone number."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -18,7 +18,7 @@ from tests.support.signed_in import RunningServer, development_settings, start_s
 
 
 def value(name: str, **labels: str) -> float:
-    """The present value of a metric of this process; 0 before the first event."""
+    """Return the present value of a metric of this process. The value is 0 before the first event."""
     return REGISTRY.get_sample_value(name, labels) or 0.0
 
 
@@ -26,12 +26,12 @@ def value(name: str, **labels: str) -> float:
 async def server(
     servers: EmbeddedServers, database_url: str, database: Database, valkey_client: valkey.asyncio.Valkey
 ) -> AsyncIterator[RunningServer]:
-    """A development server on this test's own database."""
+    """Start a development server on the test's own database."""
     async with start_server(development_settings(database_url, servers.valkey_url), database) as opened:
         yield opened
 
 
-async def test_a_charge_that_comes_too_late_and_its_refund_are_counted_with_their_amounts(
+async def test_a_late_charge_and_its_refund_are_counted_with_their_amounts(
     server: RunningServer, database: Database
 ) -> None:
     before = {name: value(name) for name in ("curhat_charged_rupiah_total", "curhat_refunded_rupiah_total")}
@@ -46,7 +46,7 @@ async def test_a_charge_that_comes_too_late_and_its_refund_are_counted_with_thei
     async with database.transaction() as tx:
         await payments.close(tx, [payment_id], "expired")
         await payments.record_charge_answer(tx, charge.key, ChargeAnswer("approved"))
-        # The same answer comes twice, and is counted once.
+        # The same answer arrives twice, but the metric counts the answer once.
         await payments.record_charge_answer(tx, charge.key, ChargeAnswer("approved"))
     assert value("curhat_charges_total", effect="refunding") == late + 1
     assert value("curhat_charged_rupiah_total") == before["curhat_charged_rupiah_total"] + 20_000
@@ -91,7 +91,7 @@ async def test_a_wait_for_a_connection_of_the_pool_is_measured(database_url: str
     await pool.close()
 
 
-async def test_wrong_codes_and_lock_outs_are_counted_and_logged_without_the_phone_number(
+async def test_wrong_codes_and_delayed_sign_ins_are_counted_and_logged_without_the_phone_number(
     server: RunningServer,
 ) -> None:
     wrong = value("curhat_refusals_total", code="code_invalid")

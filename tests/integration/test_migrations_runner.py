@@ -60,7 +60,7 @@ async def test_listing_the_pending_files_changes_nothing(connection: Connection,
     assert await connection.fetchval("SELECT to_regclass('schema_migrations')") is None
 
 
-async def test_a_failed_file_changes_nothing_and_earlier_files_stay_applied(
+async def test_a_failing_file_changes_nothing_and_earlier_files_stay_applied(
     connection: Connection, folder: Path
 ) -> None:
     (folder / "0003_third.sql").write_text("CREATE TABLE third (id int);\nSELECT 1 / 0;\n")
@@ -110,7 +110,7 @@ def test_the_checksum_covers_text_that_only_looks_like_a_comment(before: str, af
     assert Migration(1, "0001_first", before).checksum != Migration(1, "0001_first", after).checksum
 
 
-async def test_a_database_with_a_migration_that_the_code_does_not_have_is_refused(
+async def test_a_database_is_refused_if_it_has_a_migration_that_the_code_does_not_have(
     connection: Connection, folder: Path
 ) -> None:
     await migrate(connection, folder)
@@ -128,7 +128,7 @@ async def test_four_concurrent_runs_apply_each_file_once(empty_url: str, folder:
         await connection.close()
 
 
-async def test_a_file_that_waits_too_long_for_a_lock_fails_and_can_be_repeated(
+async def test_a_migration_that_waits_too_long_for_a_lock_fails_and_can_be_repeated(
     connection: Connection, empty_url: str, folder: Path
 ) -> None:
     await migrate(connection, folder)
@@ -174,7 +174,7 @@ async def test_the_next_run_drops_and_rebuilds_an_index_whose_build_was_interrup
     (folder / "0003_index.sql").write_text(INDEX_FILE)
     older = await asyncpg.connect(empty_url)
     async with older.transaction():
-        # This transaction has written to the table, so the index build waits until the transaction ends.
+        # The index build waits until this transaction ends, because the transaction has written to the table.
         await older.execute("INSERT INTO first VALUES (1)")
         running = asyncio.create_task(migrate(connection, folder))
         async with asyncio.timeout(20):
@@ -220,7 +220,7 @@ async def test_a_second_run_waits_without_a_deadlock_while_the_first_run_builds_
         "UPDATE first SET id = 1;",
     ],
 )
-async def test_a_migration_without_a_transaction_may_have_only_one_repeatable_statement(
+async def test_a_migration_without_a_transaction_can_have_only_one_repeatable_statement(
     connection: Connection, folder: Path, statements: str
 ) -> None:
     (folder / "0003_index.sql").write_text(f"-- migrate: no transaction\n{statements}\n")

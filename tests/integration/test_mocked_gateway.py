@@ -1,4 +1,4 @@
-"""Test that a production server with the mock gateway says that no payment moves money."""
+"""Test that a production server with the mock gateway warns that no payment moves money."""
 
 import dataclasses
 
@@ -13,7 +13,7 @@ from tests.support.signed_in import development_settings, free_port, start_serve
 
 @pytest.mark.rule("2a.1")
 @pytest.mark.parametrize("environment", ["production", "development"])
-async def test_only_production_tells_log_and_operators_that_its_gateway_is_a_mock(
+async def test_only_production_warns_the_log_and_the_operators_about_a_mocked_gateway(
     servers: EmbeddedServers, database_url: str, database: Database, environment: Environment
 ) -> None:
     settings = dataclasses.replace(

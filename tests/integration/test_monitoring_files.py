@@ -1,6 +1,7 @@
 """Test the files of deploy/prometheus/ and deploy/grafana/ against the metrics of a real server and worker.
 
-promtool checks the rules and runs their unit tests, if it is installed (Debian: package prometheus).
+If promtool is installed, the tool also checks the rules and runs the unit tests of the rules. The Debian package
+prometheus contains promtool.
 """
 
 import asyncio
@@ -32,7 +33,7 @@ DASHBOARDS = {
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
 
 METRIC = re.compile(r"\b(?:curhat|process)_[a-z_]+\b")
-# A metric with labels has no sample before its first event, so the scrape shows only its type.
+# A metric with labels has no sample before its first event, so the scrape shows only the metric's type.
 SAMPLE_SUFFIX = re.compile(r"_(?:total|bucket|count|sum|created)$")
 
 
@@ -53,7 +54,10 @@ def families_of(scrape: str) -> set[str]:
 async def scraped(
     servers: EmbeddedServers, template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[dict[str, set[str]]]:
-    """The metrics of a new server and of a new worker. They are processes, because a process has one registry."""
+    """Return the metrics of a new server and of a new worker.
+
+    The server and the worker run as processes, because each process has only one registry of metrics.
+    """
     admin = await asyncpg.connect(servers.database_url)
     await create_database(admin, "scraped", template)
     await admin.close()
@@ -74,7 +78,7 @@ async def scraped(
         await asyncio.gather(server.close(), worker.close())
 
 
-async def test_a_scraped_server_or_worker_has_every_metric_that_an_alert_or_dashboard_names(
+async def test_every_metric_that_an_alert_or_a_dashboard_names_exists_in_a_server_or_a_worker(
     scraped: dict[str, set[str]],
 ) -> None:
     expressions = [rule["expr"] for rule in RULES]
@@ -85,17 +89,20 @@ async def test_a_scraped_server_or_worker_has_every_metric_that_an_alert_or_dash
     assert named - scraped["server"] - scraped["worker"] == set()
 
 
-async def test_the_metrics_of_the_alerts_about_figures_exist_in_both_a_server_and_a_worker(
+async def test_each_metric_of_an_alert_except_the_http_metric_exists_in_a_server_and_in_a_worker(
     scraped: dict[str, set[str]],
 ) -> None:
-    """If all servers or all workers are down, the others still raise the alert."""
+    """If all servers are down, the workers still raise the alert.
+
+    If all workers are down, the servers still raise the alert.
+    """
     of_servers_only = {"curhat_http_request_seconds"}
     assert of_servers_only & scraped["worker"] == set()
     named = {SAMPLE_SUFFIX.sub("", name) for name in names_in([rule["expr"] for rule in RULES])}
     assert named - of_servers_only - (scraped["server"] & scraped["worker"]) == set()
 
 
-def test_each_alert_has_an_entry_in_the_runbook_that_says_what_to_look_at_to_do_and_to_tell() -> None:
+def test_the_runbook_entry_of_each_alert_has_the_parts_look_and_do_and_tell() -> None:
     names = [rule["alert"] for rule in RULES]
     entries = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", RUNBOOK, re.MULTILINE | re.DOTALL))
     assert len(names) >= 10
@@ -107,7 +114,7 @@ def test_each_alert_has_an_entry_in_the_runbook_that_says_what_to_look_at_to_do_
             assert word in entries[rule["alert"]]
 
 
-def test_each_alert_has_a_unit_test_in_which_it_fires_and_one_in_which_it_stays_quiet() -> None:
+def test_each_alert_has_one_unit_test_in_which_it_fires_and_one_in_which_it_does_not_fire() -> None:
     fires: set[str] = set()
     quiet: set[str] = set()
     for test in RULE_TESTS:
@@ -116,7 +123,7 @@ def test_each_alert_has_a_unit_test_in_which_it_fires_and_one_in_which_it_stays_
     assert fires == quiet == {rule["alert"] for rule in RULES}
 
 
-def test_there_are_five_dashboards_and_every_panel_says_what_it_shows() -> None:
+def test_there_are_five_dashboards_and_every_panel_has_a_description() -> None:
     assert set(DASHBOARDS) == {"people", "money", "time", "realtime", "machinery"}
     assert len({dashboard["uid"] for dashboard in DASHBOARDS.values()}) == 5
     for dashboard in DASHBOARDS.values():
@@ -127,7 +134,7 @@ def test_there_are_five_dashboards_and_every_panel_says_what_it_shows() -> None:
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
-def test_promtool_accepts_the_rules_the_configuration_and_every_unit_test() -> None:
+def test_promtool_accepts_the_rules_and_the_configuration_and_every_unit_test() -> None:
     for command in (
         ["check", "config", "prometheus.yml"],
         ["check", "rules", "curhat.rules.yml"],

@@ -32,7 +32,7 @@ APPLY = "INSERT INTO schema_migrations (number, name, checksum) VALUES ($1, $2, 
 
 @pytest.fixture
 def settings(servers: EmbeddedServers, database_url: str) -> Settings:
-    """The settings of a development server on this test's own database."""
+    """The settings of a development server on the test's own database."""
     return development_settings(database_url, servers.valkey_url)
 
 
@@ -43,7 +43,7 @@ async def server(
     valkey_client: valkey.asyncio.Valkey,
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[RunningServer]:
-    """A development server. Its status is never older than the question."""
+    """A development server. The status of this server is never older than the request."""
     monkeypatch.setattr(status, "MAX_AGE_SECONDS", 0.0)
     async with start_server(settings, database) as opened:
         yield opened
@@ -51,7 +51,7 @@ async def server(
 
 @contextlib.asynccontextmanager
 async def postgresql_with(servers: EmbeddedServers, name: str, value: str) -> AsyncIterator[None]:
-    """Change a setting of PostgreSQL during the block, also for the connections that are open."""
+    """Change a setting of PostgreSQL during the block, including for open connections."""
     admin = await asyncpg.connect(servers.database_url)
     try:
         await admin.execute(f"ALTER SYSTEM SET {name} = '{value}'")
@@ -64,7 +64,7 @@ async def postgresql_with(servers: EmbeddedServers, name: str, value: str) -> As
 
 
 async def check(server: RunningServer, name: str) -> tuple[bool, str]:
-    """Ask for the status, and return one of its checks."""
+    """Request the status, and return one check of the status."""
     answer = await server.http.get("/status")
     checks: dict[str, dict[str, Any]] = answer.json()["checks"]
     assert answer.status_code == (200 if all(one["ok"] for one in checks.values()) else 503)
@@ -72,7 +72,7 @@ async def check(server: RunningServer, name: str) -> tuple[bool, str]:
 
 
 async def failing(server: RunningServer, name: str) -> str:
-    """Wait until a check fails, because PostgreSQL reads a changed setting a moment later. Returns its detail."""
+    """Wait until a check fails. PostgreSQL reads a changed setting only after a moment. Returns its detail."""
     async with asyncio.timeout(10):
         while (result := await check(server, name))[0]:
             await asyncio.sleep(0.01)
@@ -98,7 +98,7 @@ async def test_a_healthy_server_is_live_and_ready_and_every_check_succeeds(serve
     assert set(report["checks"]) == {"postgresql", "valkey", "signals", "migrations", "deadlines", "gateway"}
 
 
-async def test_an_unreachable_valkey_fails_the_status_and_leaves_the_server_in_service(
+async def test_an_unreachable_valkey_makes_the_status_fail_and_leaves_the_server_in_service(
     server: RunningServer,
 ) -> None:
     services = server.application.services
@@ -112,7 +112,7 @@ async def test_an_unreachable_valkey_fails_the_status_and_leaves_the_server_in_s
     assert (await check(server, "valkey"))[0]
 
 
-async def test_a_full_valkey_fails_the_status_and_leaves_the_server_in_service(
+async def test_a_full_valkey_makes_the_status_fail_and_leaves_the_server_in_service(
     server: RunningServer, valkey_client: valkey.asyncio.Valkey
 ) -> None:
     await valkey_client.config_set("maxmemory", 1)
@@ -123,7 +123,7 @@ async def test_a_full_valkey_fails_the_status_and_leaves_the_server_in_service(
         await valkey_client.config_set("maxmemory", 0)
 
 
-async def test_a_valkey_that_is_nearly_full_fails_the_status_before_it_refuses_writes(
+async def test_a_nearly_full_valkey_makes_the_status_fail_before_valkey_refuses_writes(
     server: RunningServer, valkey_client: valkey.asyncio.Valkey
 ) -> None:
     used = (await valkey_client.info("memory"))["used_memory"]
@@ -136,7 +136,7 @@ async def test_a_valkey_that_is_nearly_full_fails_the_status_before_it_refuses_w
         await valkey_client.config_set("maxmemory", 0)
 
 
-async def test_a_read_only_valkey_fails_the_status(
+async def test_a_read_only_valkey_makes_the_status_fail(
     server: RunningServer, valkey_client: valkey.asyncio.Valkey
 ) -> None:
     await valkey_client.execute_command("REPLICAOF", "127.0.0.1", "1")  # type: ignore[no-untyped-call]
@@ -146,10 +146,10 @@ async def test_a_read_only_valkey_fails_the_status(
         await valkey_client.execute_command("REPLICAOF", "NO", "ONE")  # type: ignore[no-untyped-call]
 
 
-async def test_a_disk_without_room_fails_the_status_and_leaves_the_server_in_service(
+async def test_a_full_disk_makes_the_status_fail_and_leaves_the_server_in_service(
     servers: EmbeddedServers, server: RunningServer
 ) -> None:
-    """A limit on temporary files stops the same write as a full disk."""
+    """To simulate a full disk, a limit on temporary files makes the write fail."""
     async with postgresql_with(servers, "temp_file_limit", "64kB"):
         assert await failing(server, "postgresql") == "ConfigurationLimitExceededError (53400)"
         await assert_in_service(server)
@@ -159,7 +159,7 @@ async def test_a_disk_without_room_fails_the_status_and_leaves_the_server_in_ser
 
 
 @pytest.mark.invariant(12)
-async def test_a_commit_that_hangs_fails_the_status_and_leaves_the_server_in_service(
+async def test_a_commit_that_hangs_makes_the_status_fail_and_leaves_the_server_in_service(
     servers: EmbeddedServers, server: RunningServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(status, "CHECK_TIMEOUT_SECONDS", 0.3)
@@ -180,7 +180,7 @@ async def test_a_newer_migration_leaves_an_old_server_in_service(
         await assert_in_service(another)
 
 
-async def test_a_server_whose_migration_is_missing_is_ready_only_after_it_was_applied(
+async def test_a_server_with_a_missing_migration_is_ready_only_after_the_migration_was_applied(
     settings: Settings, database: Database, valkey_client: valkey.asyncio.Valkey
 ) -> None:
     row = await database.fetchrow(LOSE_LAST_MIGRATION)
@@ -195,7 +195,7 @@ async def test_a_server_whose_migration_is_missing_is_ready_only_after_it_was_ap
         await assert_in_service(opened)
 
 
-async def test_a_late_and_a_parked_deadline_fail_the_status(
+async def test_a_late_deadline_and_a_parked_deadline_each_make_the_status_fail(
     server: RunningServer, database: Database
 ) -> None:
     await database.execute(
@@ -209,7 +209,9 @@ async def test_a_late_and_a_parked_deadline_fail_the_status(
     )
 
 
-async def test_many_questions_at_once_share_one_check(server: RunningServer, database: Database) -> None:
+async def test_many_concurrent_status_requests_share_one_check(
+    server: RunningServer, database: Database
+) -> None:
     """A monitor that asks often must not use up the pool."""
     await asyncio.gather(*(server.http.get("/status") for _ in range(50)))
     pool = server.application.services.database.pool
@@ -221,7 +223,7 @@ async def test_many_questions_at_once_share_one_check(server: RunningServer, dat
 
 @contextlib.asynccontextmanager
 async def running_worker(settings: Settings) -> AsyncIterator[str]:
-    """Run a worker. Yields the URL of its operations port."""
+    """Run a worker. Yields the URL of the worker's operations port."""
     with_port = dataclasses.replace(settings, operations_port=free_port())
     url = f"http://127.0.0.1:{with_port.operations_port}"
     running = asyncio.create_task(worker.run(with_port))
@@ -242,7 +244,7 @@ async def running_worker(settings: Settings) -> AsyncIterator[str]:
             asyncio.get_running_loop().remove_signal_handler(number)
 
 
-async def test_a_worker_answers_probes_status_and_metrics_on_its_own_port_until_it_has_stopped(
+async def test_a_worker_answers_probes_and_status_and_metrics_on_its_own_port_until_it_has_stopped(
     settings: Settings, valkey_client: valkey.asyncio.Valkey
 ) -> None:
     async with running_worker(settings) as url, httpx.AsyncClient(base_url=url) as http:
@@ -264,7 +266,7 @@ async def test_a_worker_without_the_setting_opens_no_port_in_development(setting
     assert (production.operations_port_of("server"), production.operations_port_of("worker")) == (9000, 9001)
 
 
-async def test_a_process_whose_operations_port_is_taken_says_which_and_does_not_start(
+async def test_a_process_does_not_start_and_names_the_port_if_the_operations_port_is_taken(
     settings: Settings,
 ) -> None:
     with_port = dataclasses.replace(settings, operations_port=free_port())
@@ -282,7 +284,7 @@ async def test_a_process_whose_operations_port_is_taken_says_which_and_does_not_
             asyncio.get_running_loop().remove_signal_handler(number)
 
 
-def test_the_command_names_its_version(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_its_version(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["--version"])
     assert (ended.value.code, capsys.readouterr().out) == (0, f"curhat {version()}\n")

@@ -1,4 +1,4 @@
-"""Which failures use up the tries of a deadline, and how a parked deadline comes back."""
+"""Test which failures use up the tries of a deadline, and how a parked deadline becomes due again."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -19,7 +19,7 @@ from tests.support.clock import VirtualClock
 
 KIND = "a_kind"
 
-# PostgreSQL itself raises each error, so the SQLSTATE is real.
+# PostgreSQL itself raises each error, so each SQLSTATE is real.
 RAISE = "DO $$ BEGIN RAISE EXCEPTION 'a fault' USING ERRCODE = '{}'; END $$"
 OF_THE_SURROUNDINGS = [
     "08006",  # connection_failure
@@ -37,7 +37,7 @@ OF_ITS_OWN = ["23505", "22012", "42P01", "P0001"]
 
 
 def raising(error: Exception) -> Transition:
-    """A transition that always fails in this way."""
+    """A transition that always raises this error."""
 
     async def fail(_tx: Transaction, _deadline: Deadline) -> FollowUp | None:
         raise error
@@ -46,7 +46,7 @@ def raising(error: Exception) -> Transition:
 
 
 def raising_state(sqlstate: str) -> Transition:
-    """A transition whose statement always fails with this SQLSTATE."""
+    """A transition with a statement that always fails with this SQLSTATE."""
 
     async def fail(tx: Transaction, _deadline: Deadline) -> FollowUp | None:
         await tx.execute(RAISE.format(sqlstate))
@@ -56,7 +56,7 @@ def raising_state(sqlstate: str) -> Transition:
 
 
 def taking_effect(fired: list[Deadline]) -> Transition:
-    """A transition that notes its deadline."""
+    """A transition that records its deadline."""
 
     async def note(_tx: Transaction, deadline: Deadline) -> FollowUp | None:
         fired.append(deadline)
@@ -71,7 +71,7 @@ async def arm(database: Database, clock: VirtualClock, kind: str = KIND) -> None
 
 
 async def fail_repeatedly(database: Database, clock: VirtualClock, transition: Transition) -> None:
-    """Try twice as often as a deadline may fail."""
+    """Make twice as many tries as the maximum number of failures of a deadline."""
     for _ in range(2 * service.MAX_ATTEMPTS):
         await run_once(database, {KIND: transition})
         await clock.advance(31)
@@ -80,7 +80,7 @@ async def fail_repeatedly(database: Database, clock: VirtualClock, transition: T
 @pytest.mark.rule("X.1")
 @pytest.mark.invariant(12)
 @pytest.mark.parametrize("sqlstate", OF_THE_SURROUNDINGS)
-async def test_a_fault_of_the_surroundings_never_uses_up_a_try(
+async def test_a_fault_of_the_surroundings_never_uses_up_a_try_of_a_deadline(
     database: Database, clock: VirtualClock, sqlstate: str
 ) -> None:
     await clock.set()
@@ -98,7 +98,7 @@ async def test_a_fault_of_the_surroundings_never_uses_up_a_try(
     [ConnectionResetError(), TimeoutError(), CommitUnknown(), PresenceUnknown(), asyncpg.InterfaceError("")],
     ids=repr,
 )
-async def test_a_lost_connection_never_uses_up_a_try(
+async def test_a_lost_connection_never_uses_up_a_try_of_a_deadline(
     database: Database, clock: VirtualClock, error: Exception
 ) -> None:
     await clock.set()
@@ -110,7 +110,7 @@ async def test_a_lost_connection_never_uses_up_a_try(
 
 @pytest.mark.rule("X.1")
 @pytest.mark.parametrize("sqlstate", OF_ITS_OWN)
-async def test_a_deadline_with_a_fault_of_its_own_is_parked_and_tried_again_every_hour(
+async def test_a_deadline_that_fails_by_itself_is_parked_and_tried_again_every_hour(
     database: Database, clock: VirtualClock, sqlstate: str
 ) -> None:
     await clock.set()
@@ -122,7 +122,7 @@ async def test_a_deadline_with_a_fault_of_its_own_is_parked_and_tried_again_ever
     await run_once(database, {KIND: raising_state(sqlstate)})
     (still,) = await queries.list_parked_deadlines(database, max_deadlines=10)
     assert (still.attempts, still.parked_at) == (parked.attempts + 1, parked.parked_at)
-    # A later version has mended the fault.
+    # A later version of the code has mended the fault.
     fired: list[Deadline] = []
     await run_once(database, {KIND: taking_effect(fired)})
     assert not fired
@@ -136,13 +136,13 @@ async def test_a_deadline_with_a_fault_of_its_own_is_parked_and_tried_again_ever
 @pytest.mark.parametrize(
     "wrap", [lambda one: one, lambda one: BatchTransition(batch_of(one))], ids=["single", "batch"]
 )
-async def test_while_postgresql_cannot_write_deadlines_are_tried_about_once_per_second_and_none_is_lost(
+async def test_deadlines_are_tried_once_per_second_and_none_is_lost_while_postgresql_cannot_write(
     database: Database,
     clock: VirtualClock,
     monkeypatch: pytest.MonkeyPatch,
     wrap: Callable[[Transition], Transition],
 ) -> None:
-    """Such as a full disk: neither the transition nor the postponement can be written."""
+    """When a disk is full, for example, PostgreSQL can write neither the transition nor the postponement."""
     monkeypatch.setattr(deadline_loop, "AWAY_RETRY_SECONDS", 0.2)
     await clock.set()
     for _ in range(8):
@@ -175,7 +175,7 @@ async def test_while_postgresql_cannot_write_deadlines_are_tried_about_once_per_
 
 
 def batch_of(one: Transition) -> Callable[[Transaction, object], Awaitable[None]]:
-    """The transition of a batch that runs `one` for each deadline."""
+    """A batch transition that runs `one` for each deadline."""
 
     async def run(tx: Transaction, deadlines: object) -> None:
         assert isinstance(deadlines, list)

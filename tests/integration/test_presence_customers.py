@@ -1,4 +1,4 @@
-"""Test which customers are connected according to the sockets of a process."""
+"""Test that the sockets of a process decide which customers are connected."""
 
 from uuid import uuid4
 
@@ -16,14 +16,14 @@ def customers(valkey_client: "valkey.asyncio.Valkey") -> CustomerConnections:
 
 
 async def left_seconds(client: "valkey.asyncio.Valkey", customer: object) -> float:
-    """Return how many more seconds a customer counts as connected."""
+    """Return the number of seconds for which a customer still counts as connected."""
     seconds, micros = await client.time()
     until_ms: float | None = await client.zscore(CUSTOMERS_KEY, str(customer))
     assert until_ms is not None
     return until_ms / 1000 - float(seconds) - float(micros) / 1e6
 
 
-async def test_the_welcome_and_each_later_frame_renew_a_customers_lease(
+async def test_the_welcome_and_each_later_frame_renew_the_lease_of_a_customer(
     customers: CustomerConnections, valkey_client: "valkey.asyncio.Valkey"
 ) -> None:
     customer = uuid4()

@@ -50,13 +50,13 @@ def presence(valkey_client: "valkey.asyncio.Valkey", database: Database) -> Pres
 
 @pytest.fixture
 async def absent_presence(database: Database) -> AsyncIterator[Presence]:
-    # Nothing listens on port 1.
+    # No server listens on port 1.
     async with contextlib.aclosing(valkey.asyncio.Valkey(port=1)) as nowhere:
         yield Presence(nowhere, database, IGNORED_HOOKS)
 
 
 @pytest.mark.rule("1.1")
-async def test_the_server_changes_the_mitras_availability_before_it_answers_the_toggle(
+async def test_the_server_changes_the_availability_of_a_mitra_before_it_answers_the_toggle(
     database: Database, presence: Presence, make: Make
 ) -> None:
     mitra = await make.mitra(online=False, max_customers=3)
@@ -101,7 +101,7 @@ async def test_a_mitra_sees_their_own_profile(database: Database, presence: Pres
 
 
 @pytest.mark.rule("X.10")
-async def test_while_valkey_is_down_the_toggle_is_saved_and_answers_presence_unknown(
+async def test_the_toggle_is_saved_and_the_answer_is_presence_unknown_while_valkey_is_down(
     database: Database, absent_presence: Presence, make: Make
 ) -> None:
     mitra = await make.mitra(online=True)

@@ -1,4 +1,7 @@
-"""Test presence when Valkey hangs, ends, restarts empty or has damaged data. Each test has its own Valkey."""
+"""Test presence while Valkey hangs or is down, and after Valkey restarts empty or with damaged data.
+
+Each test has its own Valkey.
+"""
 
 import asyncio
 import contextlib
@@ -71,8 +74,8 @@ class OwnValkey:
 
 @pytest.fixture
 async def own_valkey() -> AsyncIterator[OwnValkey]:
-    # Do not use pytest's folder. The path of a socket is at most 107 characters long, and pytest's path may be
-    # longer.
+    # Do not use the temporary folder of pytest. The path of a socket has at most 107 characters, and pytest's path can
+    # be longer.
     with TemporaryDirectory(prefix="curhat-") as folder:
         server = OwnValkey(Path(folder))
         await server.start()
@@ -88,7 +91,7 @@ async def presence(own_valkey: OwnValkey, database: Database) -> AsyncIterator[P
 
 @contextlib.asynccontextmanager
 async def heartbeats(presence: Presence, *mitras: Any) -> AsyncIterator[None]:
-    """During the block, run the loops of `presence`, and act as if each mitra's phone sent frames."""
+    """During the block, run the loops of `presence`, and simulate frames from each mitra's phone."""
 
     async def beat() -> None:
         while True:
@@ -136,7 +139,7 @@ async def poll_until(poll: AvailabilityPoll, expected: bool) -> None:
 async def test_presence_is_unknown_while_valkey_hangs(
     presence: Presence, own_valkey: OwnValkey, make: Make
 ) -> None:
-    """Presence becomes unknown within a second, and known again when Valkey answers."""
+    """Presence becomes unknown within a second. Presence is known again when Valkey answers."""
     mitra = await make.mitra()
     poll = AvailabilityPoll(framework, presence.count_available)
     async with heartbeats(presence, mitra):
@@ -157,8 +160,8 @@ async def test_presence_is_unknown_while_valkey_hangs(
                     await question
                 assert 0.9 <= time.monotonic() - begun < 3
             assert not await ask(poll)
-            # If a socket opens or closes while Valkey hangs, the Presence service waits only briefly. It reports the
-            # socket to Valkey later.
+            # When a socket opens or closes while Valkey hangs, the Presence service waits only briefly. The service
+            # reports the socket to Valkey later.
             async with asyncio.timeout(5):
                 await presence.opened(mitra, "tablet")
                 await presence.closed(mitra, "tablet")
@@ -171,15 +174,18 @@ async def test_presence_is_unknown_while_valkey_hangs(
 
 
 @pytest.mark.rule("1.1", "5.6")
-async def test_a_call_that_valkey_runs_after_a_stop_lengthens_no_lease(
+async def test_a_call_that_valkey_runs_late_after_a_stop_extends_no_lease(
     own_valkey: OwnValkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Valkey stops after the call was sent, and runs the call when it continues. The phone has died meanwhile."""
+    """Valkey stops after the process has sent the call. When Valkey continues, it runs the call.
+
+    The phone died while Valkey was stopped.
+    """
     monkeypatch.setattr(store, "CALL_TIMEOUT_SECONDS", 0.2)
     mitra, customer, pushed = (uuid4() for _ in range(3))
     async with contextlib.aclosing(own_valkey.client()) as client:
         process = store.PresenceStore(client)
-        # Open three connections. Nothing can be sent on a connection that is opened after the stop.
+        # Open three connections. After the stop, a process cannot send a call on a new connection.
         await asyncio.gather(process.count(), process.count(), process.count())
         stopped_ms = time.time() * 1000
         own_valkey.signal(signal.SIGSTOP)
@@ -207,7 +213,7 @@ async def test_a_call_that_valkey_runs_after_a_stop_lengthens_no_lease(
 
 
 @pytest.mark.rule("5.6")
-async def test_a_process_that_does_not_know_valkeys_time_reports_no_frame_to_a_stopped_valkey(
+async def test_a_process_that_does_not_know_the_clock_of_valkey_reports_no_frame_to_a_stopped_valkey(
     own_valkey: OwnValkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with contextlib.aclosing(own_valkey.client()) as client:
@@ -236,7 +242,7 @@ async def test_a_process_that_does_not_know_valkeys_time_reports_no_frame_to_a_s
 
 
 @pytest.mark.rule("5.6")
-async def test_a_process_that_is_stopped_between_two_batches_of_frames_makes_no_frame_younger(
+async def test_a_process_that_stops_between_two_batches_of_frames_reports_the_right_frame_ages(
     own_valkey: OwnValkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with contextlib.aclosing(own_valkey.client()) as client:
@@ -264,7 +270,7 @@ async def test_a_process_that_is_stopped_between_two_batches_of_frames_makes_no_
 @pytest.mark.rule("X.10")
 @pytest.mark.rule("1.6")
 @pytest.mark.invariant(11)
-async def test_presence_is_unknown_until_it_has_filled_an_empty_new_valkey(
+async def test_presence_is_unknown_until_an_empty_new_valkey_is_filled_again(
     presence: Presence, own_valkey: OwnValkey, make: Make
 ) -> None:
     stays, leaves = await make.mitra(), await make.mitra()
@@ -289,7 +295,7 @@ async def test_presence_is_unknown_until_it_has_filled_an_empty_new_valkey(
                 while await presence.ask_candidates() != [stays]:
                     await asyncio.sleep(0.01)
 
-    # Each operation logs one line when it starts to fail, and one line when it works again.
+    # Each operation logs one line at its first failure, and one line at its next success.
     events = [(entry["event"], entry["operation"]) for entry in logs if "operation" in entry]
     assert ("presence.valkey_failing", "count") in events
     assert ("presence.valkey_back", "count") in events
@@ -298,7 +304,7 @@ async def test_presence_is_unknown_until_it_has_filled_an_empty_new_valkey(
 
 @pytest.mark.rule("1.6")
 @pytest.mark.rule("1.2")
-async def test_a_damaged_or_lost_set_means_unavailable_until_the_next_heartbeat(
+async def test_a_damaged_or_lost_set_shows_no_available_mitra_until_the_next_heartbeat(
     presence: Presence, own_valkey: OwnValkey, make: Make
 ) -> None:
     mitra = await make.mitra()
@@ -323,8 +329,8 @@ async def test_a_thousand_polls_cause_no_transaction_in_postgresql(
     watcher = await asyncpg.connect(database_url)
 
     async def transactions() -> int:
-        # pg_stat_force_next_flush() reports a connection's transactions immediately if the connection has read a
-        # table. So read a table in the same statement.
+        # If a connection has read a table, pg_stat_force_next_flush() reports the connection's transactions
+        # immediately. So the statement of this test also reads a table.
         report = "SELECT pg_stat_force_next_flush() FROM configuration"
         async with contextlib.AsyncExitStack() as stack:
             for _ in range(database.pool.get_size()):
@@ -351,8 +357,9 @@ async def test_a_thousand_polls_cause_no_transaction_in_postgresql(
         for _ in range(1000):
             await database.fetchval("SELECT 1")
 
-    # PostgreSQL's own background work may disturb an attempt. At least one of the three attempts is undisturbed.
+    # Background work of PostgreSQL can disturb an attempt. The background work leaves at least one of the three
+    # attempts undisturbed.
     assert any([await during(polls) == await during(nothing) for _ in range(3)])
-    # Also check that the count includes real queries.
+    # The test also checks that the count includes real queries.
     assert await during(queries) >= 1000
     await watcher.close()

@@ -1,4 +1,4 @@
-"""Test the presence service: toggle, leases, capacity and suspension, and how Valkey follows PostgreSQL."""
+"""Test the presence service: toggle, leases, capacity, suspension, and the updates of Valkey from PostgreSQL."""
 
 import asyncio
 import contextlib
@@ -32,9 +32,7 @@ from tests.support.presence_hooks import IGNORED_HOOKS, ignore
 
 
 async def change(database: Database, mitra: UUID, assignment: str) -> None:
-    """Change a mitra's row and send no signal, as if another process had made the change and its signal had been
-    lost.
-    """
+    """Change a mitra's row and send no signal. The function simulates a lost signal of another process."""
     await database.execute(f"UPDATE mitras SET {assignment} WHERE id = $1", mitra)
 
 
@@ -64,13 +62,13 @@ def presence_with(client: "valkey.asyncio.Valkey", database: Database, **hooks: 
 
 @pytest.fixture
 def offered() -> "asyncio.Queue[list[UUID]]":
-    """Return a queue to which the hook `may_be_asked` of `presence` adds each list of mitras."""
+    """Return a queue that receives each list of mitras from the hook `may_be_asked` of `presence`."""
     return asyncio.Queue()
 
 
 @pytest.fixture
 def device_messages() -> list[tuple[UUID, MitraPresence]]:
-    """Return a list. `presence` appends each (mitra, presence) that it sends to devices."""
+    """Return a list that receives each pair (mitra, presence) that `presence` sends to devices."""
     return []
 
 
@@ -90,7 +88,7 @@ def presence(
 
 
 class Sink:
-    """Passes signals on to a Presence, as app/wiring.py does."""
+    """Forwards signals to a Presence, like app/wiring.py."""
 
     def __init__(self, presence: Presence) -> None:
         self.presence = presence
@@ -108,11 +106,13 @@ def sink(presence: Presence, database: Database) -> Sink:
     return sink
 
 
-# Mitras who may be asked ---------------------------------------------------------------------------------
+# Available mitras ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("1.1")
-async def test_an_online_mitra_is_available_as_soon_as_it_connects(presence: Presence, make: Make) -> None:
+async def test_an_online_mitra_is_available_immediately_after_connecting(
+    presence: Presence, make: Make
+) -> None:
     mitra = await make.mitra()
     assert not await presence.may_be_asked(mitra)
 
@@ -171,7 +171,7 @@ async def test_a_mitra_without_a_socket_is_not_connected_during_a_session(
 
 
 @pytest.mark.rule("5.6")
-async def test_a_mitra_stays_connected_for_three_seconds_after_the_socket_closed(
+async def test_a_mitra_counts_as_connected_for_three_seconds_after_the_socket_closed(
     presence: Presence, make: Make
 ) -> None:
     mitra = await make.mitra()
@@ -191,7 +191,7 @@ async def test_a_mitra_stays_connected_for_three_seconds_after_the_socket_closed
 
 
 @pytest.mark.rule("5.6")
-async def test_a_mitra_whose_token_has_ended_has_no_three_seconds_to_come_back(
+async def test_a_mitra_whose_token_has_ended_is_disconnected_without_the_wait_of_three_seconds(
     presence: Presence, make: Make
 ) -> None:
     mitra = await make.mitra()
@@ -205,7 +205,7 @@ async def test_a_mitra_whose_token_has_ended_has_no_three_seconds_to_come_back(
 
 
 @pytest.mark.rule("5.6")
-async def test_presence_reports_the_close_of_a_socket_again_when_valkey_did_not_get_the_first_report(
+async def test_presence_repeats_the_report_of_a_closed_socket_if_valkey_did_not_get_the_first_report(
     presence: Presence, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mitra = await make.mitra()
@@ -250,7 +250,7 @@ async def test_a_frame_after_the_close_of_its_connection_changes_nothing(
 async def test_a_lease_ends_unless_a_frame_renews_it(presence: Presence, make: Make) -> None:
     mitra = await make.mitra()
     await presence.opened(mitra, "phone")
-    # Act as if the phone sent its last frame 11.8 s ago.
+    # Simulate a phone that sent its last frame 11.8 s ago.
     connection = presence._mitras[mitra].connections["phone"]
     connection.last_frame -= 11.8
     await presence._store._execute("DEL", f"curhat:mitra:{mitra}", AVAILABLE_KEY)
@@ -289,8 +289,7 @@ async def test_many_mitras_who_reconnect_at_the_same_time_are_available_immediat
     servers: EmbeddedServers, valkey_client: "valkey.asyncio.Valkey", database: Database, make: Make
 ) -> None:
     mitras = await make.mitras(300)
-    # The client may open at most two connections to Valkey. Presence needs one of the two connections for its
-    # queries.
+    # The client can open at most two connections to Valkey. Presence uses one of the two connections for queries.
     async with contextlib.aclosing(
         valkey.asyncio.Valkey.from_url(servers.valkey_url, max_connections=2)
     ) as client:
@@ -406,7 +405,7 @@ async def test_the_number_of_active_sessions_never_falls_below_zero(
 # Following PostgreSQL ------------------------------------------------------------------------------------
 
 
-async def test_a_state_that_was_read_before_the_toggle_does_not_overwrite_the_toggle(
+async def test_a_state_that_was_read_before_a_toggle_does_not_overwrite_the_new_toggle(
     presence: Presence, database: Database, make: Make
 ) -> None:
     mitra = await make.mitra()
@@ -514,7 +513,7 @@ async def test_presence_offers_the_open_blasts_to_a_mitra_who_becomes_available(
             await set_intent(tx, mitra, True, ignore)
         async with asyncio.timeout(1):
             assert await offered.get() == [mitra]
-        # Presence repeats the offer, in case the first offer was lost.
+        # Presence repeats the offer, because the first offer can be lost.
         async with asyncio.timeout(5):
             assert await offered.get() == [mitra]
     assert sink.payloads
@@ -573,7 +572,7 @@ async def test_devices_get_each_change_of_presence_once(
     assert device_messages[2:] == [(mitra, msgspec.structs.replace(online, online=False))]
 
 
-async def test_a_wrong_report_that_a_mitra_is_disconnected_is_corrected(
+async def test_the_server_corrects_a_wrong_report_of_a_disconnected_mitra(
     presence: Presence,
     device_messages: list[tuple[UUID, MitraPresence]],
     valkey_client: "valkey.asyncio.Valkey",
@@ -582,7 +581,7 @@ async def test_a_wrong_report_that_a_mitra_is_disconnected_is_corrected(
     mitra = await make.mitra()
     await presence.opened(mitra, "phone")
     device_messages.clear()
-    # Act as if a refresh asked Valkey before the socket opened and reports its result now.
+    # Simulate a refresh that asked Valkey before the socket opened and that reports its result now.
     await valkey_client.flushall()
     await presence.refresh([mitra])
 
@@ -617,7 +616,10 @@ async def test_changes_of_many_mitras_in_one_transaction_cause_one_refresh(
 async def test_frames_that_arrived_while_the_process_was_stopped_count_as_old(
     presence: Presence, make: Make
 ) -> None:
-    """A phone sends its last frames, and dies while the server is stopped. The server then reads these frames."""
+    """A phone sends its last frames and then dies.
+
+    The server is stopped while the phone sends these frames. After the stop, the server reads these frames.
+    """
     mitra, stopped_seconds = await make.mitra(), 30.0
     await presence.opened(mitra, "phone")
     await presence.watch_for_pauses()
@@ -637,10 +639,10 @@ async def test_frames_that_arrived_while_the_process_was_stopped_count_as_old(
     assert (await presence.frame_ages([mitra]))[mitra][0].last_frame < 1
 
 
-async def test_last_seen_is_the_time_of_the_last_frame(
+async def test_the_field_last_seen_has_the_time_of_the_last_frame(
     presence: Presence, database: Database, make: Make
 ) -> None:
-    """When the service writes this time, the availability version stays the same."""
+    """When the service writes the last-seen time, the availability version stays the same."""
     mitra = await make.mitra()
     await presence.opened(mitra, "phone")
     presence._mitras[mitra].connections["phone"].last_frame -= 5
@@ -656,7 +658,7 @@ async def test_last_seen_is_the_time_of_the_last_frame(
     assert row["availability_version"] == 1
 
 
-async def test_last_seen_is_written_after_an_immediate_disconnect_and_never_moves_back(
+async def test_the_field_last_seen_is_written_after_an_immediate_disconnect_and_never_moves_back(
     presence: Presence, database: Database, make: Make
 ) -> None:
     mitra = await make.mitra()
@@ -672,7 +674,7 @@ async def test_last_seen_is_written_after_an_immediate_disconnect_and_never_move
     assert presence._unwritten_last_seen == {}
 
 
-async def test_writing_last_seen_skips_locked_rows(
+async def test_the_update_of_the_field_last_seen_skips_locked_rows(
     presence: Presence, database: Database, make: Make
 ) -> None:
     held, free = await make.mitra(), await make.mitra()

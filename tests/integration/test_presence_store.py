@@ -58,7 +58,10 @@ async def frame(
     connection: str = "phone",
     opened: float | None = None,
 ) -> set[UUID]:
-    """Report a frame. The times are in seconds before now. Without `opened`, the connection was opened just before."""
+    """Report a frame.
+
+    Each time is a number of seconds before now. If the caller omits `opened`, the connection was opened just before.
+    """
     now = time.monotonic()
     opened_at = now - (age if opened is None else opened)
     return await store.report(
@@ -119,7 +122,7 @@ async def test_an_online_mitra_without_a_connection_is_not_available(store: Pres
 
 
 @pytest.mark.rule("X.8")
-async def test_a_suspended_mitra_is_not_connected_whatever_frames_are_still_reported(
+async def test_a_suspended_mitra_is_not_connected_even_if_frames_are_still_reported(
     store: PresenceStore,
 ) -> None:
     mitra = uuid4()
@@ -136,7 +139,7 @@ async def test_a_suspended_mitra_is_not_connected_whatever_frames_are_still_repo
 
 
 @pytest.mark.rule("5.6")
-async def test_one_open_connection_of_two_keeps_a_mitra_connected(store: PresenceStore) -> None:
+async def test_a_mitra_stays_connected_while_one_of_two_connections_is_open(store: PresenceStore) -> None:
     mitra = uuid4()
     await store.apply([state(mitra)])
     await frame(store, mitra, 1, connection="phone")
@@ -180,7 +183,7 @@ async def test_a_report_of_a_frame_after_the_close_does_not_reopen_the_connectio
 
 
 @pytest.mark.rule("5.6")
-async def test_the_ages_of_frames_are_those_of_the_mitras_living_connections(
+async def test_the_store_returns_the_frame_ages_only_of_connections_with_a_lease(
     store: PresenceStore,
 ) -> None:
     mitra, closed, gone, stranger = (uuid4() for _ in range(4))
@@ -200,7 +203,7 @@ async def test_the_ages_of_frames_are_those_of_the_mitras_living_connections(
 
 @pytest.mark.rule("5.8")
 @pytest.mark.parametrize(("gap", "heard_since"), [(2.49, 9), (2.51, 5)])
-async def test_a_gap_between_two_frames_ends_the_time_in_which_the_mitra_was_heard(
+async def test_the_field_heard_since_starts_again_after_a_gap_between_two_frames(
     store: PresenceStore, gap: float, heard_since: int
 ) -> None:
     mitra, now = uuid4(), time.monotonic()
@@ -237,7 +240,7 @@ async def test_a_new_connection_continues_the_presence_of_a_connection_that_ende
 
 
 @pytest.mark.rule("5.6", "X.10")
-async def test_the_presence_of_a_connection_begins_with_its_opening_after_valkey_forgot_it(
+async def test_the_presence_of_a_forgotten_connection_begins_at_the_opening_of_the_connection(
     store: PresenceStore, valkey_client: "valkey.asyncio.Valkey"
 ) -> None:
     mitra = uuid4()
@@ -249,8 +252,8 @@ async def test_the_presence_of_a_connection_begins_with_its_opening_after_valkey
 
 
 @pytest.mark.rule("5.6")
-async def test_a_connection_without_known_beginnings_counts_as_begun_now(store: PresenceStore) -> None:
-    """An earlier version of the service wrote the connection, or Valkey's clock was set back."""
+async def test_a_connection_without_a_known_start_counts_as_started_now(store: PresenceStore) -> None:
+    """Simulate a connection from an earlier version of the service, and a clock of Valkey that was set back."""
     early, late = uuid4(), uuid4()
     await frame(store, early, 1, opened=40)
     await store._execute("HDEL", f"{MITRA_KEY_PREFIX}{early}", "since:phone")
@@ -263,7 +266,7 @@ async def test_a_connection_without_known_beginnings_counts_as_begun_now(store: 
     assert int((await store.frame_ages([late]))[late][0].present_since) == 40
 
 
-async def test_nothing_of_a_connection_is_left_when_its_lease_is_over(store: PresenceStore) -> None:
+async def test_no_data_of_a_connection_is_left_after_the_end_of_its_lease(store: PresenceStore) -> None:
     mitra = uuid4()
     await frame(store, mitra, 3, 3, connection="old")
     await frame(store, mitra, connection="new")
@@ -272,10 +275,10 @@ async def test_nothing_of_a_connection_is_left_when_its_lease_is_over(store: Pre
 
 
 @pytest.mark.rule("1.1", "5.6")
-async def test_a_mitra_who_has_gone_is_not_connected_after_valkeys_clock_was_set_back(
+async def test_a_mitra_who_left_is_not_connected_after_the_clock_of_valkey_was_set_back(
     store: PresenceStore, valkey_client: "valkey.asyncio.Valkey"
 ) -> None:
-    """The stored times then lie in the future."""
+    """After the clock was set back, the stored times lie in the future."""
     gone, alive, customer = uuid4(), uuid4(), uuid4()
     for mitra in (gone, alive):
         await store.apply([state(mitra)])
@@ -293,7 +296,7 @@ async def test_a_mitra_who_has_gone_is_not_connected_after_valkeys_clock_was_set
 
 
 @pytest.mark.rule("5.6")
-async def test_a_process_learns_from_the_next_answer_that_valkeys_clock_was_set_back(
+async def test_a_process_learns_from_the_next_answer_that_the_clock_of_valkey_was_set_back(
     store: PresenceStore,
 ) -> None:
     mitra = uuid4()
@@ -323,7 +326,7 @@ async def test_a_state_that_was_read_before_a_change_does_not_overwrite_the_chan
     assert newer == [Standing(may_be_asked=True, connected=True)]
 
 
-async def test_the_newest_state_is_stored_in_whatever_order_the_states_arrive(store: PresenceStore) -> None:
+async def test_the_newest_state_is_stored_for_every_order_of_arrival(store: PresenceStore) -> None:
     versions = [(1, False), (2, True), (3, False), (4, True), (5, False)]
     for shift in range(len(versions)):
         for order in (versions[shift:] + versions[:shift], (versions[shift:] + versions[:shift])[::-1]):
@@ -352,7 +355,7 @@ async def test_a_report_to_an_empty_valkey_returns_the_mitras_whose_state_is_mis
 
 @pytest.mark.rule("1.6")
 @pytest.mark.parametrize("key", ["the set", "the mitra"])
-async def test_presence_is_unknown_after_a_key_is_damaged_until_the_next_frame_arrives(
+async def test_presence_is_unknown_after_a_key_was_damaged_until_the_next_frame_arrives(
     store: PresenceStore, valkey_client: "valkey.asyncio.Valkey", key: str
 ) -> None:
     mitra = uuid4()
@@ -385,7 +388,7 @@ async def test_a_damaged_set_cannot_be_counted_until_the_next_write_repairs_the_
     assert await store.count() == 0
 
 
-async def test_unreadable_values_in_a_mitras_hash_are_ignored(store: PresenceStore) -> None:
+async def test_unreadable_values_in_the_hash_of_a_mitra_are_ignored(store: PresenceStore) -> None:
     mitra = uuid4()
     damage = {
         "version": "newest",
@@ -453,7 +456,7 @@ async def test_the_store_sends_the_script_again_when_valkey_has_lost_the_script(
 
 @pytest.mark.rule("X.10")
 async def test_presence_is_unknown_when_valkey_is_unreachable() -> None:
-    # Nothing listens on port 1.
+    # No server listens on port 1.
     async with contextlib.aclosing(valkey.asyncio.Valkey(port=1)) as nowhere:
         store = PresenceStore(nowhere)
         mitra = uuid4()
@@ -470,7 +473,7 @@ async def test_presence_is_unknown_when_valkey_is_unreachable() -> None:
 
 
 @pytest.mark.rule("1.1", "5.6")
-async def test_push_makes_a_mitra_eligible_for_offers_and_never_connected(
+async def test_push_makes_a_mitra_eligible_for_offers_but_never_connected(
     store: PresenceStore, valkey_client: "valkey.asyncio.Valkey"
 ) -> None:
     mitra = uuid4()
@@ -483,7 +486,7 @@ async def test_push_makes_a_mitra_eligible_for_offers_and_never_connected(
 
 
 @pytest.mark.rule("1.1")
-async def test_a_mitra_is_available_while_the_lease_or_the_push_reachability_lasts(
+async def test_a_mitra_is_available_while_the_lease_or_the_reachability_by_push_lasts(
     store: PresenceStore,
 ) -> None:
     mitra = uuid4()
@@ -513,7 +516,7 @@ async def test_an_older_state_does_not_restore_a_deleted_subscription(store: Pre
 
 
 @pytest.mark.parametrize("written", ["for ever", "1e99", "99999999999999"])
-async def test_a_mitra_whose_push_until_field_is_damaged_is_not_reachable(
+async def test_a_mitra_with_a_damaged_push_time_is_not_reachable_by_push(
     store: PresenceStore, written: str
 ) -> None:
     mitra = uuid4()
@@ -543,7 +546,7 @@ async def test_a_customer_counts_as_connected_for_the_reported_time(store: Prese
     assert await store.customers_connected([here, gone, never]) == {here}
 
 
-async def test_after_the_key_is_damaged_customers_presence_is_unknown_until_a_report(
+async def test_the_presence_of_customers_is_unknown_after_a_key_was_damaged_until_the_next_report(
     store: PresenceStore, valkey_client: "valkey.asyncio.Valkey"
 ) -> None:
     await valkey_client.set(CUSTOMERS_KEY, "damaged")

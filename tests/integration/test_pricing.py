@@ -43,7 +43,7 @@ async def trial_payment(make: Make, customer_id: UUID) -> UUID:
 
 
 async def start_session(database: Database, make: Make, payment_id: UUID) -> None:
-    """Start the session of this payment, as an accept does."""
+    """Start the session of this payment, like an accept."""
     mitra_id = await make.mitra()
     await database.execute(
         """
@@ -67,7 +67,7 @@ def terms(found: list[Offer]) -> list[tuple[int, int, bool]]:
 
 
 @pytest.mark.rule("2a.2")
-async def test_the_seeded_offers_are_listed_trial_first_then_by_duration(
+async def test_the_seeded_offers_are_listed_with_the_trial_first_and_the_others_by_duration(
     database: Database, customer: UUID
 ) -> None:
     assert terms(await offers(database, customer)) == TIERS
@@ -93,7 +93,7 @@ async def test_a_quote_has_the_terms_of_the_offer(database: Database, customer: 
 
 
 @pytest.mark.rule("2a.8")
-async def test_an_offer_that_is_unknown_withdrawn_or_for_another_purpose_has_no_quote(
+async def test_an_offer_has_no_quote_if_it_is_unknown_or_withdrawn_or_for_another_purpose(
     database: Database, customer: UUID
 ) -> None:
     session, extension = (
@@ -131,7 +131,7 @@ async def test_the_trial_is_available_until_a_trial_session_starts(
 
 
 @pytest.mark.rule("2a.3")
-async def test_the_trial_is_available_again_when_the_search_of_a_trial_payment_found_no_mitra(
+async def test_the_trial_is_available_again_after_a_trial_search_without_a_mitra(
     database: Database, customer: UUID, make: Make
 ) -> None:
     payment_id = await trial_payment(make, customer)
@@ -141,7 +141,7 @@ async def test_the_trial_is_available_again_when_the_search_of_a_trial_payment_f
 
 
 @pytest.mark.rule("2a.3")
-async def test_neither_a_paid_session_nor_another_customers_trial_uses_up_the_trial(
+async def test_a_paid_session_and_the_trial_of_another_customer_do_not_use_up_the_trial(
     database: Database, customer: UUID, make: Make
 ) -> None:
     await start_session(database, make, await make.confirmed_payment(customer))

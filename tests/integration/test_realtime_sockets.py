@@ -1,4 +1,4 @@
-"""Test sockets on real servers: hello and resume, gaps, several devices, slow readers, and the end of a connection."""
+"""Test sockets on real servers: hello, resume, gaps, several devices, slow readers, and the end of a connection."""
 
 import asyncio
 import json
@@ -46,7 +46,7 @@ StartProcess = Callable[..., Awaitable[ServerProcess]]
 async def start_process(
     database_url: str, servers: EmbeddedServers, valkey_client: object
 ) -> AsyncIterator[StartProcess]:
-    """Yield a function that starts a server process. Every process ends with the test."""
+    """Yield a function that starts a server process. All processes end with the test."""
     del valkey_client  # The fixture empties Valkey.
     async with AsyncExitStack() as stack:
 
@@ -59,12 +59,15 @@ async def start_process(
 
 @pytest.fixture
 async def process(start_process: StartProcess) -> ServerProcess:
-    """Start one server process. Its hub sends pings and compares heads only when the test calls the hub."""
+    """Start one server process.
+
+    The hub of each process sends pings and compares heads only when the test calls the hub.
+    """
     return await start_process()
 
 
 def one_period(count: hub_module._CountPerPerson) -> None:
-    """Let the period of this count last for ever, so that it cannot end during a test."""
+    """The count runs over a period without an end, because the end of a period would change the result."""
     count._period_seconds = float("inf")
 
 
@@ -97,7 +100,7 @@ async def test_a_device_that_reconnects_gets_exactly_the_missed_events(
     await append(process.database, note("mitra", person, "seen"))
     await device.read_until(1)
     await device.cut_network()
-    # Append more events than the queue of a socket holds, and more events than one read returns.
+    # Append more events than the queue of a socket can hold, and more events than one read can return.
     for number in range(3):
         await append(
             process.database, *(note("mitra", person, f"missed {number}.{part}") for part in range(200))
@@ -143,7 +146,7 @@ async def test_a_device_starts_at_the_head_when_its_stream_cannot_be_resumed(
     assert device.applied == [(4, "next")]
 
 
-async def test_a_client_cannot_resume_from_before_a_pruned_event(
+async def test_a_client_cannot_resume_from_a_seq_before_a_pruned_event(
     process: ServerProcess, make: Make, clock: VirtualClock
 ) -> None:
     person = await make.person()
@@ -162,7 +165,7 @@ async def test_a_client_cannot_resume_from_before_a_pruned_event(
         await device.leave()
 
 
-async def test_after_a_second_hello_the_server_resends_the_events_after_its_seq(
+async def test_the_server_answers_a_second_hello_with_the_events_after_the_seq_of_the_hello(
     process: ServerProcess, make: Make
 ) -> None:
     person = await make.person()
@@ -194,7 +197,7 @@ async def test_events_that_are_committed_while_the_server_answers_a_hello_are_se
     async def append_meanwhile() -> None:
         set_pause_point(point, None)
         await append(process.database, note("customer", person, "2"), note("customer", person, "3"))
-        # Wait until the hub has handled the signals. The hub answers the hello afterwards.
+        # Wait until the hub has handled the signals. The hub answers the hello after handling the signals.
         await until(lambda: process.hub._feeds["customer"][person].head == 4)
 
     set_pause_point(point, append_meanwhile)
@@ -225,7 +228,7 @@ async def test_an_event_that_is_committed_just_after_the_read_of_the_head_is_sen
 
 
 @pytest.mark.invariant(10)
-async def test_a_hello_stops_a_running_gap_read(
+async def test_a_hello_stops_a_running_read_of_missed_events(
     process: ServerProcess, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     person = await make.person()
@@ -294,7 +297,7 @@ async def test_the_socket_closes_with_1013_when_postgresql_does_not_answer_a_hel
     await until(lambda: process.open_sockets() == 0)
 
 
-# Gaps, and several devices --------------------------------------------------------------------------------------
+# Gaps and devices -------------------------------------------------------------------------------------------
 
 
 async def test_all_devices_of_a_user_at_two_processes_get_every_event_of_the_user(
@@ -338,7 +341,7 @@ async def test_the_comparison_with_postgresql_finds_an_event_whose_signal_was_lo
     await other.read_until(1)
 
 
-async def test_a_running_hub_compares_periodically(
+async def test_a_running_hub_compares_stream_heads_periodically(
     start_process: StartProcess, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub_module, "COMPARE_PERIOD_SECONDS", 0.05)
@@ -390,7 +393,7 @@ async def test_the_next_event_makes_the_hub_read_an_event_whose_signal_was_lost(
     assert device.applied == [(1, "lost"), (2, "arrives")]
 
 
-async def test_the_hub_repeats_a_failed_gap_read_at_the_next_comparison(
+async def test_the_hub_repeats_a_failed_read_of_missed_events_at_the_next_comparison(
     process: ServerProcess, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     person = await make.person()
@@ -523,7 +526,7 @@ async def test_mitras_are_pinged_every_3_seconds_and_customers_every_15_seconds(
         assert (await device.receive())["op"] == "ping"
 
 
-async def test_a_ping_contains_the_head_so_that_a_client_behind_the_head_says_hello(
+async def test_a_client_that_learns_from_a_ping_that_it_missed_events_can_say_hello_and_resume(
     process: ServerProcess, make: Make
 ) -> None:
     person = await make.person()
@@ -558,7 +561,7 @@ async def test_every_frame_after_the_welcome_is_reported_to_the_hooks(
     await device.send("not even JSON")
     await device.hello()
     await device.sync()
-    # The hooks got the four frames above and the frame of `sync`.
+    # The hooks received the four frames above and the frame of `sync`.
     assert hooks.frames[connection_id] == before + 5
     assert process.hub.held("mitra") == {person}
     assert process.hub.held("customer") == set()
@@ -576,10 +579,10 @@ async def test_a_connection_without_a_hello_is_not_reported_to_the_hooks(
     assert process.hooks.opened_connections == process.hooks.closed_connections == []
 
 
-# Unsequenced events, and typing -----------------------------------------------------------------------------------
+# Unsequenced events -----------------------------------------------------------------------------------------
 
 
-async def test_an_unsequenced_event_reaches_only_the_users_sockets_in_the_same_process(
+async def test_an_unsequenced_event_reaches_only_the_sockets_of_the_user_in_the_same_process(
     start_process: StartProcess, make: Make
 ) -> None:
     here, there = await start_process(), await start_process()
@@ -596,7 +599,7 @@ async def test_an_unsequenced_event_reaches_only_the_users_sockets_in_the_same_p
     assert (await elsewhere.receive())["op"] == "error"
 
 
-async def test_a_change_of_an_extra_field_during_the_hello_arrives_after_the_welcome(
+async def test_an_event_that_is_sent_during_the_hello_arrives_after_the_welcome(
     process: ServerProcess, make: Make
 ) -> None:
     person = await make.person()
@@ -645,7 +648,7 @@ async def test_typing_signals_reach_the_other_side_at_most_once_per_2_seconds_an
     await typist.send({**typing, "session_id": str(uuid4())})
     await typist.sync()
     assert hooks.typing_questions == 2
-    # The event is the next frame, so the server sent no other frame in between.
+    # The event is the next frame, so the server sent no other frame before the event.
     await append(here.database, note("mitra", mitra, "after"))
     for reader in readers:
         assert await reader.receive() == typing
@@ -680,7 +683,7 @@ def narrow_socket(process: ServerProcess) -> network.socket:
 
 
 async def open_slow(device: Device, process: ServerProcess) -> Device:
-    """Connect a client that reads only when the test asks for it."""
+    """Connect a client that reads only when the test requests a read."""
     return await device.start(process, sock=narrow_socket(process), max_queue=1)
 
 
@@ -762,7 +765,7 @@ async def test_the_socket_of_a_client_that_stops_reading_missed_events_is_closed
 async def test_a_slow_client_that_keeps_reading_gets_every_missed_event(
     start_process: StartProcess, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # More than the buffers of the network take.
+    # The events are more data than the network buffers can take.
     monkeypatch.setattr(hub_module, "MAX_REPLAYED_BYTES", 2 * 1024 * 1024)
     process = await start_process(send_buffer_bytes=8192)
     person = await make.person()
@@ -778,7 +781,7 @@ async def test_a_slow_client_that_keeps_reading_gets_every_missed_event(
     assert device.applied[-1] == (401, "meanwhile")
 
 
-async def test_a_welcomed_client_may_say_hello_again_while_its_queue_is_full(
+async def test_a_welcomed_client_can_say_hello_again_while_its_queue_is_full(
     start_process: StartProcess, make: Make
 ) -> None:
     process = await start_process(send_buffer_bytes=8192)
@@ -793,7 +796,7 @@ async def test_a_welcomed_client_may_say_hello_again_while_its_queue_is_full(
     assert [seq for seq, _ in device.applied] == list(range(1, 101))
 
 
-# The end of a connection --------------------------------------------------------------------------------------------
+# Closed sockets ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("role", ["customer", "mitra"])
@@ -816,7 +819,7 @@ async def test_signing_out_closes_the_sockets_of_the_revoked_token_with_4401(
     await stays.read_until(1)
 
 
-async def test_close_user_closes_the_sockets_of_one_role_before_and_after_the_hello(
+async def test_the_method_close_user_closes_the_sockets_of_one_role_before_and_after_the_hello(
     process: ServerProcess, make: Make
 ) -> None:
     person = await make.person()
@@ -829,7 +832,7 @@ async def test_close_user_closes_the_sockets_of_one_role_before_and_after_the_he
     await customer.sync()
 
 
-async def test_a_user_who_was_signed_out_counts_as_gone_before_the_client_answers_the_close_frame(
+async def test_a_signed_out_user_counts_as_disconnected_before_the_client_answers_the_close_frame(
     process: ServerProcess, make: Make
 ) -> None:
     person = await make.person()
@@ -845,7 +848,7 @@ async def test_a_user_who_was_signed_out_counts_as_gone_before_the_client_answer
     assert process.hooks.closed_connections == [(identity, connection_id)]
 
 
-async def test_a_revoked_tokens_sockets_close_even_if_the_revocations_signal_was_lost(
+async def test_the_sockets_of_a_revoked_token_close_even_if_the_signal_was_lost(
     process: ServerProcess, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub_module, "MAX_USERS_PER_COMPARISON", 2)
@@ -870,8 +873,8 @@ async def test_a_socket_without_a_hello_within_5_seconds_is_closed_with_4408(
     said_hello = await Device("customer", person).start(process)
     await late.send({"op": "pong"})
     await late.sync()
-    # The hub checks the sockets in order and stops at the first socket that has time left. `in_time` has 5 s left, so
-    # move it behind `late`.
+    # The hub checks the sockets in order, and stops at the first socket that still has time. The socket `in_time` has 5
+    # s left, so move this socket behind the socket `late`.
     process.hub._awaiting_hello.rotate(-1)
     process.hub.tick()
     assert await late.close_code() == 4408
@@ -906,7 +909,7 @@ async def test_a_frame_of_64_kib_does_not_close_the_socket(process: ServerProces
     assert (await device.receive())["op"] == "error"
 
 
-async def test_a_flood_of_frames_closes_the_socket_with_4429_but_a_burst_does_not(
+async def test_a_flood_of_frames_closes_the_socket_with_4429_but_a_burst_keeps_the_socket_open(
     process: ServerProcess, make: Make
 ) -> None:
     device = await Device("customer", await make.person()).start(process)
@@ -951,7 +954,7 @@ async def _empty_pieces(connection: ClientConnection) -> None:
 
 
 @pytest.mark.parametrize("flood", [_pings, _pongs, _empty_pieces])
-async def test_frames_that_the_application_never_sees_count_as_frames(
+async def test_frames_that_the_application_never_sees_count_against_the_frame_limit(
     process: ServerProcess, make: Make, flood: Callable[[ClientConnection], Awaitable[None]]
 ) -> None:
     device = await Device("customer", await make.person()).start(process)
@@ -961,7 +964,7 @@ async def test_frames_that_the_application_never_sees_count_as_frames(
     await until(lambda: process.open_sockets() == 0)
 
 
-async def test_a_text_frame_that_is_no_utf8_closes_the_socket_without_a_line_in_the_log(
+async def test_a_text_frame_with_invalid_utf8_closes_the_socket_and_logs_nothing(
     process: ServerProcess, make: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
     device = await Device("customer", await make.person()).start(process)
@@ -982,7 +985,7 @@ async def test_the_sixth_hello_within_ten_seconds_closes_the_socket_with_4429(
 
 
 @pytest.mark.parametrize("says_hello", [True, False])
-async def test_an_eleventh_socket_of_a_person_closes_the_oldest_one_with_4429(
+async def test_an_eleventh_socket_of_a_person_closes_the_oldest_socket_with_4429(
     process: ServerProcess, make: Make, says_hello: bool
 ) -> None:
     person = await make.person()
@@ -1061,7 +1064,7 @@ async def test_no_client_resumes_while_the_process_holds_too_many_missed_events(
 
 
 @pytest.mark.rule("X.13")
-async def test_a_person_who_opens_socket_after_socket_cannot_say_hello_without_end(
+async def test_the_number_of_hellos_of_a_person_is_bounded_across_many_sockets(
     process: ServerProcess, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub_module, "MAX_HELLOS_PER_PERSON", 3)
@@ -1078,7 +1081,7 @@ async def test_a_person_who_opens_socket_after_socket_cannot_say_hello_without_e
 
 
 @pytest.mark.rule("X.13")
-async def test_a_person_who_has_drawn_too_many_missed_events_fetches_the_state_instead(
+async def test_a_person_who_has_read_too_many_missed_events_must_fetch_the_state(
     process: ServerProcess, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub_module, "MAX_REPLAYED_BYTES_PER_PERSON", 1_000)

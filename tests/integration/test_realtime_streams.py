@@ -1,6 +1,4 @@
-"""Test streams in PostgreSQL: concurrent writers leave no gap in the numbers, and the server publishes only committed
-events.
-"""
+"""Test that concurrent writers leave no gap in a stream, and that the server publishes only committed events."""
 
 import asyncio
 import contextlib
@@ -25,7 +23,7 @@ from tests.support.signals import RecordedSignals
 
 
 def published(signals: RecordedSignals) -> list[StreamSignal]:
-    """Return the published stream signals, decoded as the hub decodes them."""
+    """Return the published stream signals, and decode them like the hub."""
     decode = msgspec.msgpack.Decoder(list[StreamSignal]).decode
     return [signal for payload in signals.on("stream") for signal in decode(payload)]
 
@@ -37,7 +35,7 @@ async def stored(database: Database, role: Role, user_id: UUID, seq: int = 0) ->
 
 
 class RollBack(Exception):
-    """Raised in a transaction to roll it back."""
+    """A test raises this error in a transaction, to roll the transaction back."""
 
 
 async def append_and_fail(
@@ -178,7 +176,7 @@ async def test_a_user_without_an_account_has_no_stream(database: Database) -> No
         await append(database, note("customer", UUID(int=1), "to nobody"))
 
 
-async def test_after_old_events_are_pruned_new_events_continue_the_numbers(
+async def test_new_events_continue_the_numbers_after_old_events_are_pruned(
     database: Database, make: Make, clock: VirtualClock
 ) -> None:
     person = await make.person()

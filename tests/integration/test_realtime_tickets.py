@@ -1,4 +1,4 @@
-"""Test tickets: a ticket opens one socket within 30 s, and the data in Valkey is not enough to open a socket."""
+"""Test that a ticket opens one socket within 30 s, and that the data in Valkey is not enough to open a socket."""
 
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -89,7 +89,7 @@ def test_the_ticket_is_read_from_the_query_of_the_url(query: bytes, ticket: str 
 @pytest.mark.parametrize(
     ("path", "identity"), [("/api/client/realtime-ticket", CUSTOMER), ("/api/mitra/realtime-ticket", MITRA)]
 )
-async def test_a_signed_in_user_gets_a_ticket_for_the_users_own_socket(
+async def test_a_signed_in_user_gets_a_ticket_for_a_socket_of_that_user(
     database: Database, valkey_client: Valkey, path: str, identity: Identity
 ) -> None:
     async def signed_in(request: Request[Any, Any, Any]) -> Identity:

@@ -1,6 +1,4 @@
-"""Test that contracts/schema.sql lists each table followed by its constraints and indexes, and contains every object
-of the dump.
-"""
+"""Test that contracts/schema.sql has every object of the dump, and each table before its constraints and indexes."""
 
 import re
 from collections import Counter
@@ -111,13 +109,13 @@ END $$;
 """
 
 
-def test_each_table_in_the_snapshot_is_followed_by_the_objects_of_the_table() -> None:
+def test_the_snapshot_lists_each_table_before_the_objects_of_the_table() -> None:
     assert snapshot(DUMP) == NOTICE + SNAPSHOT
 
 
 async def test_the_snapshot_contains_every_object_of_the_dump() -> None:
     def objects(text: str) -> Counter[str]:
-        # The matches are, for example, CREATE INDEX, CREATE FUNCTION and ADD CONSTRAINT.
+        # The pattern matches, for example, CREATE INDEX, CREATE FUNCTION and ADD CONSTRAINT.
         return Counter(re.findall(r"^(?:CREATE|ALTER TABLE.*\sADD) (?:UNIQUE )?\w+", text, re.MULTILINE))
 
     dump = (await dumped()).replace("public.", "").replace(" ONLY", "").replace("\n    ADD ", " ADD ")

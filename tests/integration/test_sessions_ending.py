@@ -1,6 +1,4 @@
-"""Test that a session ends once, for one reason and never early, and that all consequences of the end commit
-together.
-"""
+"""Test that a session ends once and never early, and that all consequences of the end commit together."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
@@ -62,7 +60,7 @@ async def by_time(database: Database, chat: Chat) -> Any:
 
 
 async def state(database: Database, chat: Chat) -> dict[str, Any]:
-    """Return every value that the end of a session may change."""
+    """Return all values that the end of a session can change."""
     row = await database.fetchrow(
         """
         SELECT sessions.status, end_reason, end_note, ended_at, ends_at, mitras.active_sessions AS places,
@@ -158,7 +156,7 @@ async def test_only_a_member_can_end_a_session(database: Database, make: Make, c
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(5)
-async def test_the_deadline_does_not_end_a_session_before_ends_at(
+async def test_the_deadline_does_not_end_a_session_before_its_end_time(
     database: Database, chat: Chat, clock: VirtualClock
 ) -> None:
     await clock.advance(HALF_AN_HOUR - 0.001)
@@ -189,7 +187,7 @@ async def test_a_session_continues_if_it_is_extended_while_its_deadline_waits_fo
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(5)
 @pytest.mark.parametrize("how", [by_customer, by_mitra])
-async def test_no_member_can_end_a_session_after_ends_at_when_the_worker_is_late(
+async def test_no_member_can_end_a_session_after_its_end_time_even_if_the_worker_is_late(
     database: Database,
     chat: Chat,
     clock: VirtualClock,
@@ -208,7 +206,7 @@ async def test_no_member_can_end_a_session_after_ends_at_when_the_worker_is_late
 
 
 @pytest.mark.rule("X.8")
-async def test_a_suspension_does_not_end_a_session_after_ends_at(
+async def test_a_suspension_does_not_end_a_session_after_its_end_time(
     database: Database, chat: Chat, clock: VirtualClock
 ) -> None:
     await clock.advance(HALF_AN_HOUR)
@@ -221,7 +219,7 @@ async def test_a_suspension_does_not_end_a_session_after_ends_at(
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(6)
-async def test_several_concurrent_ends_take_effect_once_with_at_most_one_case(
+async def test_several_concurrent_ends_of_a_session_take_effect_once_and_open_at_most_one_case(
     database: Database, make: Make
 ) -> None:
     for number in range(12):
@@ -267,13 +265,13 @@ async def test_an_early_end_does_not_wait_for_a_worker_that_has_locked_the_deadl
     async with database.transaction() as worker:
         await worker.execute("SELECT 1 FROM deadlines WHERE entity_id = $1 FOR UPDATE", chat.id)
         await by_customer(database, chat)
-    # The deadline is still armed. When it fires, it must not change the ended session.
+    # The deadline is still armed. When the deadline fires, it must not change the ended session.
     assert (await state(database, chat))["armed"] == 1
     await by_time(database, chat)
     assert (await state(database, chat))["end_reason"] == "customer_ended"
 
 
-async def test_a_session_is_unchanged_when_the_transaction_of_its_end_fails(
+async def test_a_session_is_unchanged_when_the_transaction_that_ends_it_fails(
     database: Database, chat: Chat
 ) -> None:
     before = await state(database, chat)

@@ -1,4 +1,4 @@
-"""Test the HTTP operations on chat sessions: their answers and the codes of their errors."""
+"""Test the answers and the error codes of the HTTP operations on chat sessions."""
 
 from collections.abc import AsyncIterator
 from uuid import UUID, uuid4
@@ -23,8 +23,9 @@ from tests.support.signed_in import problem
 
 @pytest.fixture
 async def client(database: Database) -> AsyncIterator[AsyncClient]:
-    """Make a client of the sessions package's operations. A header identifies the caller, because another package
-    does the sign-in.
+    """Make a client that calls the operations of the sessions package.
+
+    A header identifies the caller, because the sign-in belongs to another package.
     """
 
     def customer(request: Request[None, None, State]) -> Identity:
@@ -67,7 +68,7 @@ def path(chat: Chat, who: Identity, rest: str = "") -> str:
 
 
 def headers(who: Identity, key: str | None = None) -> dict[str, str]:
-    """Return the headers of a request by `who`. The headers contain an Idempotency-Key if `key` is given."""
+    """Return the headers of a request from `who`. The headers contain an Idempotency-Key if `key` is given."""
     return {"x-user": str(who.user_id)} | ({"idempotency-key": key} if key else {})
 
 
@@ -136,7 +137,7 @@ async def test_a_chat_runs_from_its_first_message_to_the_history(client: AsyncCl
 
 
 @pytest.mark.rule("X.8")
-async def test_a_repeated_end_gets_the_first_answer_only_under_the_same_key(
+async def test_a_repeated_end_of_a_session_gets_the_first_answer_only_under_the_same_key(
     client: AsyncClient, chat: Chat
 ) -> None:
     first = await client.post(path(chat, chat.customer, "/end"), headers=headers(chat.customer, "k1"))
@@ -199,7 +200,7 @@ MALFORMED_MESSAGES = (
     b'{"client_message_id": "1", "text": "a\\n\\u0000"}',
     b'{"client_message_id": "1", "text": "%s"}' % (b"x" * 4001),
     b"[" * 50_000,
-    # Lone surrogates, as raw bytes and as JSON escapes.
+    # The texts contain lone surrogates, as raw bytes and as JSON escapes.
     b'{"client_message_id": "1", "text": "\xed\xa0\x80"}',
     b'{"client_message_id": "1", "text": "\\ud800"}',
     b'{"client_message_id": "1", "text": "\\udc00\\ud800"}',
@@ -221,7 +222,7 @@ async def test_a_malformed_message_is_refused(database: Database, client: AsyncC
     assert await database.fetchval("SELECT count(*) FROM messages") == 0
 
 
-async def test_every_operation_on_another_persons_session_answers_not_found(
+async def test_every_operation_on_the_session_of_another_person_answers_not_found(
     database: Database, make: Make, client: AsyncClient, chat: Chat
 ) -> None:
     other = await open_chat(database, make)

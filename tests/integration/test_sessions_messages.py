@@ -1,6 +1,4 @@
-"""Test that messages are stored once and in order, are sent to both sides, and are refused after the end of the
-session.
-"""
+"""Test that messages are stored once and in order, reach both sides, and are refused after the end of the session."""
 
 import asyncio
 from collections import Counter
@@ -55,7 +53,7 @@ class Latch:
         await self._opened.wait()
 
     def open(self) -> None:
-        """Let the blocked tasks continue, and block no more tasks."""
+        """Let the blocked tasks continue, and block no later task."""
         self._opened.set()
         set_pause_point(self._name, None)
 
@@ -110,7 +108,7 @@ async def test_a_repeated_client_message_id_returns_the_first_message(
     assert len(await stream_events(database, chat.mitra)) == 1
 
 
-async def test_both_sides_may_use_the_same_client_message_id(
+async def test_both_sides_can_use_the_same_client_message_id(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
     await message_writer.send(chat.customer, chat.id, "1", "halo")
@@ -164,7 +162,7 @@ async def test_a_user_who_is_not_a_member_gets_not_found(
     strangers = [
         other.customer,
         other.mitra,
-        # The members of the chat, but each with the role of the other member.
+        # Each caller is a member of the chat, but uses the role of the other member.
         Identity(role="mitra", user_id=chat.customer.user_id),
         Identity(role="customer", user_id=chat.mitra.user_id),
     ]
@@ -185,7 +183,7 @@ async def test_a_user_who_is_not_a_member_gets_not_found(
 
 
 @pytest.mark.rule("X.8")
-async def test_after_the_end_a_new_message_is_refused_but_a_repeated_message_is_not(
+async def test_a_new_message_after_the_end_is_refused_but_a_repeated_message_is_answered(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
     first = await message_writer.send(chat.customer, chat.id, "a1", "halo")
@@ -200,7 +198,7 @@ async def test_after_the_end_a_new_message_is_refused_but_a_repeated_message_is_
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(5)
-async def test_a_message_is_refused_as_soon_as_the_databases_clock_reaches_ends_at(
+async def test_a_message_is_refused_as_soon_as_the_clock_of_the_database_reaches_the_end_time(
     database: Database, make: Make, clock: VirtualClock, message_writer: MessageWriter
 ) -> None:
     await clock.set(START)
@@ -218,7 +216,7 @@ async def test_a_message_is_refused_as_soon_as_the_databases_clock_reaches_ends_
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(5)
-async def test_a_message_that_waits_for_the_sessions_lock_until_ends_at_is_refused(
+async def test_a_message_is_refused_if_it_waits_for_the_lock_of_the_session_until_the_end_time(
     database: Database, make: Make, clock: VirtualClock, message_writer: MessageWriter
 ) -> None:
     await clock.set(START)
@@ -235,7 +233,7 @@ async def test_a_message_that_waits_for_the_sessions_lock_until_ends_at_is_refus
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(5)
-async def test_a_message_is_refused_when_its_batch_waits_for_a_lock_until_ends_at(
+async def test_a_message_is_refused_if_its_batch_waits_for_a_lock_until_the_end_time(
     database: Database, make: Make, clock: VirtualClock
 ) -> None:
     await clock.set(START)
@@ -266,7 +264,7 @@ async def test_a_message_is_refused_when_its_batch_waits_for_a_lock_until_ends_a
 async def test_a_message_that_waits_while_the_session_ends_is_refused(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
-    """The message waits until the session's end commits."""
+    """The message waits until the transaction that ends the session commits."""
     latch = Latch("session_end.written")
     ending = in_transaction(database, service.end_by_mitra, chat.mitra.user_id, chat.id, "sakit")
     await latch.reached.wait()
@@ -303,7 +301,7 @@ async def test_the_end_of_a_session_waits_until_an_earlier_message_commits(
 async def test_a_message_repeated_while_the_session_ends_returns_the_first_message(
     database: Database, chat: Chat
 ) -> None:
-    """The repeated message waits until the session's end commits."""
+    """The repeated message waits until the transaction that ends the session commits."""
     latch = Latch("messages.before_commit")
     sending = asyncio.create_task(MessageWriter(database).send(chat.customer, chat.id, "a1", "halo"))
     await latch.reached.wait()
@@ -320,7 +318,7 @@ async def test_a_message_repeated_while_the_session_ends_returns_the_first_messa
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(12)
 @pytest.mark.usefixtures("no_message_limits")
-async def test_under_load_all_acknowledged_messages_are_stored_and_none_after_the_end(
+async def test_the_server_under_load_stores_all_acknowledged_messages_and_no_message_after_the_end(
     database: Database, make: Make
 ) -> None:
     chats = [await open_chat(database, make) for _ in range(6)]
@@ -434,7 +432,8 @@ async def test_messages_that_arrive_during_a_transaction_form_the_next_batch(
 async def test_a_failing_message_does_not_fail_the_other_messages_of_its_batch(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
-    # This call bypasses the endpoint, which refuses an id with NUL. So PostgreSQL raises an error for the id.
+    # This call bypasses the endpoint, because the endpoint refuses an id with NUL. So PostgreSQL raises an error for
+    # the id with NUL.
     good, bad, also_good = await asyncio.gather(
         message_writer.send(chat.customer, chat.id, "a1", "halo"),
         message_writer.send(chat.customer, chat.id, "a2\x00", "NUL"),
@@ -471,7 +470,7 @@ async def test_a_batch_is_repeated_and_stored_once_when_the_connection_to_postgr
     assert len(await stream_events(database, chat.mitra)) == 4
 
 
-async def test_while_postgresql_is_away_no_message_waits_for_the_tries_of_the_messages_before_it(
+async def test_a_message_does_not_wait_for_the_tries_of_earlier_messages_while_postgresql_is_away(
     chat: Chat, message_writer: MessageWriter
 ) -> None:
     tries = 0
@@ -487,7 +486,7 @@ async def test_while_postgresql_is_away_no_message_waits_for_the_tries_of_the_me
         return_exceptions=True,
     )
     assert [type(outcome) for outcome in outcomes] == [ConnectionResetError] * 10
-    # All together, and then the first one alone.
+    # The writer first sends all messages together, and then the first message alone.
     assert tries == 2
 
 
@@ -531,7 +530,7 @@ async def test_a_locked_session_delays_only_its_own_messages_and_keeps_their_ord
             assert not later.done()
         await asyncio.gather(stuck, later)
     assert await stored(database, held) == ["first", "second"]
-    # The later message of the locked session was in no batch, and so delayed no batch.
+    # The later message of the locked session was in no batch, so it delayed no batch.
     assert [entry["event"] for entry in logs] == ["messages.batch_failed"]
     assert (await message_writer.send(held.customer, held.id, "a3", "third")).text == "third"
 
@@ -584,7 +583,7 @@ async def test_the_outcomes_of_a_batch_have_the_order_of_the_messages(database: 
 
 
 class Seconds:
-    """Moves the clock of the process and the clock of the database together."""
+    """Moves the clocks of the process and of the database together."""
 
     def __init__(self, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch) -> None:
         self._clock = clock
@@ -598,7 +597,7 @@ class Seconds:
 
 @pytest.fixture
 async def seconds(clock: VirtualClock, chat: Chat, monkeypatch: pytest.MonkeyPatch) -> Seconds:
-    """Stop both clocks after the chat has begun."""
+    """Stop both clocks after the start of the chat."""
     await clock.set(await clock.now())
     return Seconds(clock, monkeypatch)
 
@@ -614,7 +613,7 @@ async def test_a_person_sends_at_most_twenty_messages_in_five_seconds(
     with pytest.raises(TooManyRequests) as refusal:
         await message_writer.send(chat.customer, chat.id, "m20", "halo")
     assert refusal.value.retry_after_seconds == 3
-    # The limit holds back neither a repeated message nor the other person.
+    # The limit refuses neither a repeated message nor messages of the other person.
     assert (await message_writer.send(chat.customer, chat.id, "m3", "halo")).client_message_id == "m3"
     await message_writer.send(chat.mitra, chat.id, "m20", "halo")
     await seconds.pass_by(2.5)
@@ -640,7 +639,7 @@ async def test_a_person_sends_at_most_sixty_messages_in_a_minute(
 async def test_two_devices_at_two_server_processes_share_one_limit(
     database: Database, make: Make, chat: Chat
 ) -> None:
-    """A mitra's chats share one limit too."""
+    """All chats of a mitra also share one limit."""
     other = await open_chat(database, make, mitra_id=chat.mitra.user_id)
     writers = [MessageWriter(database), MessageWriter(database)]
     for n in range(20):
@@ -648,13 +647,14 @@ async def test_two_devices_at_two_server_processes_share_one_limit(
     for each in writers:
         with pytest.raises(TooManyRequests):
             await each.send(chat.mitra, chat.id, "m20", "halo")
-    # The process whose first message this is does not ask PostgreSQL yet. After some messages, it does.
+    # A new process does not ask PostgreSQL for the count of messages at first. After some messages, the process asks
+    # PostgreSQL for the count.
     third = MessageWriter(database)
     for n in range(pace.LIMITS[0].unchecked):
         await third.send(chat.mitra, chat.id, f"third {n}", "halo")
     with pytest.raises(TooManyRequests):
         await third.send(chat.mitra, chat.id, "one more", "halo")
-    # PostgreSQL counts, but a message that another process has sent is repeated and not refused.
+    # PostgreSQL counts the messages. The limit does not refuse a repeated message that another process stored.
     assert (await third.send(chat.mitra, chat.id, "m0", "halo")).client_message_id == "m0"
 
 
@@ -662,7 +662,10 @@ async def test_two_devices_at_two_server_processes_share_one_limit(
 async def test_messages_of_one_batch_beyond_the_limit_are_refused_and_the_others_are_stored(
     database: Database, chat: Chat
 ) -> None:
-    """The first 15 messages come from another process. This process has marked its batch as fast."""
+    """Another process has sent the first 15 messages.
+
+    The process of this test has marked the messages of its batch as fast.
+    """
     async with database.transaction() as tx:
         await service.send_messages(
             tx, [OutgoingMessage(chat.customer, chat.id, f"first {n}", "halo") for n in range(15)]
@@ -677,7 +680,7 @@ async def test_messages_of_one_batch_beyond_the_limit_are_refused_and_the_others
     assert len(await stored(database, chat)) == 15 + 5 + 1
 
 
-def test_a_process_remembers_nobody_who_has_sent_nothing_for_a_minute(
+def test_a_process_forgets_a_person_who_has_sent_nothing_for_a_minute(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = 1_000.0

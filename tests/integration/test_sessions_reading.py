@@ -1,6 +1,4 @@
-"""Test how members read chats: history, messages, read marks, and the data that each member may see of the other
-member.
-"""
+"""Test how members read chats: history, messages, read marks, and the visible data of the other member."""
 
 import asyncio
 from typing import Any
@@ -56,10 +54,10 @@ async def read_texts(database: Database, chat: Chat) -> set[str]:
 # Read marks ----------------------------------------------------------------------------------------------
 
 
-async def test_a_read_mark_covers_the_other_sides_messages_up_to_the_marked_message(
+async def test_a_read_mark_covers_the_messages_of_the_other_side_up_to_the_marked_message(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
-    """Both sides get the event."""
+    """The customer and the mitra get the event of the read mark."""
     await say(message_writer, chat, chat.mitra, "one's own")
     sent = await say(message_writer, chat, chat.customer, "1", "2", "3")
     await mark(database, chat.mitra, chat, sent[1].id)
@@ -119,7 +117,7 @@ async def test_messages_can_be_marked_as_read_after_the_end_of_the_session(
     assert await read_texts(database, chat) == {"1"}
 
 
-async def test_a_read_mark_needs_a_message_of_the_readers_own_chat(
+async def test_a_read_mark_must_name_a_message_in_a_chat_of_the_reader(
     database: Database, make: Make, chat: Chat, message_writer: MessageWriter
 ) -> None:
     other = await open_chat(database, make)
@@ -141,7 +139,7 @@ async def test_a_read_mark_needs_a_message_of_the_readers_own_chat(
 
 
 @pytest.mark.usefixtures("no_message_limits")
-async def test_messages_are_listed_in_pages_newest_first_while_new_messages_arrive(
+async def test_pages_list_the_newest_messages_first_while_new_messages_arrive(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
     texts = [f"{n:03}" for n in range(2 * PAGE_SIZE + 20)]
@@ -161,7 +159,7 @@ async def test_messages_are_listed_in_pages_newest_first_while_new_messages_arri
 
 
 @pytest.mark.usefixtures("no_message_limits")
-async def test_the_last_page_of_messages_has_no_cursor_when_the_page_is_full(
+async def test_a_full_last_page_of_messages_has_no_cursor(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
     async with database.transaction() as tx:
@@ -173,7 +171,7 @@ async def test_the_last_page_of_messages_has_no_cursor_when_the_page_is_full(
     assert (len(full.items), full.next_cursor) == (PAGE_SIZE, None)
 
 
-async def test_the_history_is_listed_in_pages_newest_first(database: Database, make: Make) -> None:
+async def test_pages_of_the_history_list_the_newest_chats_first(database: Database, make: Make) -> None:
     customer_id, mitra_id = await make.customer(), await make.mitra(max_customers=2)
     expected: list[UUID] = []
     for _ in range(PAGE_SIZE + 3):
@@ -181,7 +179,7 @@ async def test_the_history_is_listed_in_pages_newest_first(database: Database, m
         expected.insert(0, chat.id)
         async with database.transaction() as tx:
             await service.end_by_customer(tx, customer_id, chat.id)
-    # Start a chat of other people. The list must not contain this chat.
+    # Start a chat between other people. The list must not contain the chat of other people.
     await open_chat(database, make, mitra_id=await make.mitra())
     for identity in (
         Identity(role="customer", user_id=customer_id),
@@ -205,7 +203,7 @@ async def test_a_malformed_cursor_of_the_history_is_refused(database: Database, 
 # Permissions ---------------------------------------------------------------------------------------------
 
 
-async def test_another_persons_chat_is_not_found(database: Database, make: Make, chat: Chat) -> None:
+async def test_the_chat_of_another_person_is_not_found(database: Database, make: Make, chat: Chat) -> None:
     other = await open_chat(database, make)
     for stranger in (
         other.customer,
@@ -251,7 +249,7 @@ async def test_a_mitra_sees_only_the_call_name_of_the_customer(
 
 
 @pytest.mark.rule("X.4")
-async def test_a_customer_sees_the_display_name_and_never_the_mitras_note(
+async def test_a_customer_sees_the_display_name_and_never_the_note_of_the_mitra(
     database: Database, make: Make, message_writer: MessageWriter
 ) -> None:
     mitra_id = await make.mitra("Kak Sari", max_customers=2)

@@ -26,8 +26,8 @@ def queries(tmp_path: Path, text: str) -> QueriesFile:
 
 
 async def test_no_statement_returns_a_column_that_a_later_migration_adds(connection: Connection) -> None:
-    # During a deploy this code may run on the schema of the next version. A row with one more column would not fit
-    # its struct.
+    # During a deploy, the old code can run on the schema of the next version. A row with an additional column would not
+    # fit its struct.
     files = [parse(path) for path in SOURCES.rglob("queries.sql")]
     await prepare(connection, files)
     tables = await connection.fetch(

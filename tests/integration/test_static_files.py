@@ -34,7 +34,7 @@ def build(folder: Path) -> None:
 
 
 async def api(scope: Any, receive: Any, send: Any) -> None:
-    """Stands in for the API, and answers every request with status 418."""
+    """An application that replaces the API in these tests, and answers every request with status 418."""
     await send({"type": "http.response.start", "status": 418, "headers": []})
     await send({"type": "http.response.body", "body": scope["path"].encode()})
 
@@ -67,7 +67,7 @@ async def test_every_path_of_a_client_returns_the_page_of_the_client(
     assert answer.headers["cache-control"] == "no-cache"
 
 
-async def test_a_page_may_use_only_scripts_and_servers_of_the_pages_own_origin(
+async def test_a_page_can_use_only_scripts_and_servers_of_its_own_origin(
     browser: httpx.AsyncClient,
 ) -> None:
     policy = (await browser.get("/app/")).headers["content-security-policy"].split("; ")
@@ -101,7 +101,7 @@ async def test_a_file_is_cached_without_revalidation_only_if_its_name_contains_a
         ("", None),
     ],
 )
-async def test_a_browser_gets_the_best_encoding_of_its_accept_encoding_header(
+async def test_a_browser_gets_the_best_encoding_that_its_accept_encoding_header_allows(
     browser: httpx.AsyncClient, accepted: str, encoding: str | None
 ) -> None:
     request = browser.build_request("GET", f"/app/{SCRIPT}", headers={"accept-encoding": accepted})
@@ -135,20 +135,22 @@ async def test_a_file_outside_the_build_is_not_found(browser: httpx.AsyncClient,
     assert (await browser.get(path)).status_code == 404
 
 
-async def test_the_files_of_a_client_accept_only_get_and_head(browser: httpx.AsyncClient) -> None:
+async def test_the_server_accepts_only_get_and_head_requests_for_the_files_of_a_client(
+    browser: httpx.AsyncClient,
+) -> None:
     answer = await browser.post("/app/", content=b"x")
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")
 
 
 @pytest.mark.parametrize("path", ["/api/client/state", "/application/", "/healthz"])
-async def test_a_request_for_any_path_outside_the_clients_goes_to_the_api(
+async def test_a_request_for_a_path_outside_the_clients_goes_to_the_api(
     browser: httpx.AsyncClient, path: str
 ) -> None:
     answer = await browser.get(path)
     assert (answer.status_code, answer.text) == (418, path)
 
 
-async def test_the_answer_says_how_to_build_the_clients_when_the_build_is_missing(tmp_path: Path) -> None:
+async def test_the_answer_explains_how_to_build_the_clients_when_the_build_is_missing(tmp_path: Path) -> None:
     transport = httpx.ASGITransport(app=StaticFiles(api, tmp_path, ORIGINS))
     async with httpx.AsyncClient(transport=transport, base_url="http://app.example.id") as client:
         answer = await client.get("/app/")

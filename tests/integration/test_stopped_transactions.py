@@ -1,4 +1,4 @@
-"""A process that stops in the middle of a transaction delays the others only briefly."""
+"""Test that a process that stops in the middle of a transaction delays other processes only briefly."""
 
 import asyncio
 
@@ -31,7 +31,7 @@ async def test_postgresql_ends_the_transaction_of_a_process_that_has_stopped(
     try:
         with pytest.raises(DATABASE_AWAY):
             await stop_in_a_transaction()
-        # The process continues, with a new connection.
+        # The process continues with a new connection.
         assert await process.fetchval("SELECT display_name FROM mitras") == "of another process"
     finally:
         await process.close()

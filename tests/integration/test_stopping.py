@@ -1,4 +1,4 @@
-"""Test how a server and a worker stop after SIGTERM: nothing under way is lost, and the operations port closes last."""
+"""Test that a server and a worker lose no work after SIGTERM, and that the operations port closes last."""
 
 import asyncio
 import contextlib
@@ -28,7 +28,7 @@ INSERT INTO deadlines (kind, entity_id, due_at) VALUES ('payment_expiry', uuidv7
 
 
 class Latch:
-    """Holds whoever comes here until it is opened."""
+    """Blocks each task that arrives, until the test opens the latch."""
 
     def __init__(self) -> None:
         self.reached = asyncio.Event()
@@ -44,7 +44,7 @@ class Latch:
 
 
 class StoppingServer(DrainingServer):
-    """A server whose notice to the proxy lasts until the test opens the latch."""
+    """A server that waits for the proxy until the test opens the latch."""
 
     def __init__(self, settings: Settings) -> None:
         self.application = Server(settings)
@@ -72,7 +72,7 @@ def settings(servers: EmbeddedServers, database_url: str) -> Settings:
 
 
 async def answers_at(url: str) -> int | None:
-    """Ask on a new connection. Returns the status, or None if nobody listens."""
+    """Send a request on a new connection. Returns the status of the answer, or None if no process listens."""
     async with httpx.AsyncClient() as http:
         try:
             return (await http.get(url)).status_code
@@ -88,7 +88,7 @@ async def until_answer(url: str, status: int) -> None:
 
 
 @pytest.mark.invariant(12)
-async def test_a_stopping_server_lets_the_proxy_notice_then_closes_sockets_then_its_port_then_operations(
+async def test_a_stopping_server_first_waits_for_the_proxy_and_closes_its_operations_port_last(
     settings: Settings, database: Database, valkey_client: valkey.asyncio.Valkey
 ) -> None:
     server = StoppingServer(settings)
@@ -107,7 +107,8 @@ async def test_a_stopping_server_lets_the_proxy_notice_then_closes_sockets_then_
 
             server.should_exit = True
             await until_answer(f"{server.operations_url}/livez", 503)
-            # The proxy has not noticed yet. Requests on new and on old connections are served, and sockets are open.
+            # The proxy has not yet noticed that the server is stopping. The server still serves requests on new and old
+            # connections, and its sockets are open.
             assert await answers_at(server.url + POLL) == 200
             assert (await http.get(POLL)).headers["connection"] == "close"
             assert phone.connection.state is State.OPEN
@@ -132,7 +133,7 @@ async def test_a_stopping_server_lets_the_proxy_notice_then_closes_sockets_then_
     assert await answers_at(f"{server.operations_url}/livez") is None
 
 
-async def test_a_second_interrupt_ends_the_notice(settings: Settings) -> None:
+async def test_a_second_interrupt_ends_the_wait_for_the_proxy(settings: Settings) -> None:
     server = StoppingServer(settings)
     waiting = asyncio.create_task(server._unless_forced(server._let_the_proxy_notice()))
     await server.notice.reached.wait()
@@ -141,13 +142,13 @@ async def test_a_second_interrupt_ends_the_notice(settings: Settings) -> None:
         await waiting
 
 
-async def test_sockets_are_closed_one_after_the_other_and_those_still_open_go_on(
+async def test_a_stopping_server_closes_its_sockets_one_by_one_and_open_sockets_still_work(
     settings: Settings,
     database: Database,
     valkey_client: valkey.asyncio.Valkey,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """If all people came back in the same moment, the other servers could not welcome them in time."""
+    """If all people reconnected at once, the other servers could not welcome them in time."""
     monkeypatch.setattr(hub_module, "DRAINED_PER_SECOND", 1)
     monkeypatch.setattr(hub_module, "MAX_DRAIN_SECONDS", 1.5)
     server = StoppingServer(settings)
@@ -173,7 +174,7 @@ async def test_sockets_are_closed_one_after_the_other_and_those_still_open_go_on
 
 
 @pytest.mark.invariant(12)
-async def test_a_stopping_worker_finishes_the_transaction_under_way(
+async def test_a_stopping_worker_finishes_its_current_transaction(
     settings: Settings, database: Database, valkey_client: valkey.asyncio.Valkey
 ) -> None:
     claimed = Latch()
@@ -187,7 +188,7 @@ async def test_a_stopping_worker_finishes_the_transaction_under_way(
             await claimed.reached.wait()
         signal.raise_signal(signal.SIGTERM)
         await until_answer(livez, 503)
-        # A deadline that comes due now is left to another worker.
+        # If a deadline becomes due now, the stopping worker leaves the deadline to another worker.
         later_id = await database.fetchval(DUE_DEADLINE)
         claimed.open()
         async with asyncio.timeout(15):

@@ -1,4 +1,4 @@
-"""Test the two PostgreSQL roles of production: `curhat roles` makes them, and the serving role can do just enough."""
+"""Test that `curhat roles` makes the two PostgreSQL roles of production, and that the serving role can serve."""
 
 import asyncio
 import base64
@@ -23,12 +23,12 @@ from tests.journeys import test_journeys_over_http as journeys
 from tests.security.operations import ENTRIES, OPERATIONS, send
 from tests.support.signed_in import development_settings, start_server
 
-# The append-only tables, each with a column.
+# The append-only tables, each with the name of a column.
 APPEND_ONLY = {"audit_entries": "action", "configuration_changes": "key", "status_changes": "new_status"}
 
 
 class Urls(NamedTuple):
-    """The URLs of one database, with three roles."""
+    """The URLs of one database for three roles."""
 
     admin: str
     owner: str
@@ -51,7 +51,10 @@ def urls_of(database_url: str) -> Urls:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command of production with the URLs of the two roles and, for `roles`, of the administrator."""
+    """Run a production command with the URLs of the two roles.
+
+    The command `roles` also gets the administrator's URL.
+    """
     for name in [name for name in os.environ if name.startswith("CURHAT_")]:
         monkeypatch.delenv(name)
 
@@ -69,7 +72,10 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 @pytest.fixture
 async def urls(database_url: str, run: Run) -> Urls:
-    """Give the test's database, which one role had made, to two roles."""
+    """Let `curhat roles` split the test's database between two roles.
+
+    Before the split, one role owned everything in the database.
+    """
     made = urls_of(database_url)
     status, output, errors = await run("roles", made)
     name = database_url.partition("?")[0].rpartition("/")[2]
@@ -80,7 +86,7 @@ async def urls(database_url: str, run: Run) -> Urls:
     return made
 
 
-async def test_a_new_installation_is_made_by_two_commands_that_can_be_repeated(
+async def test_the_commands_roles_and_migrate_make_a_new_installation_and_can_be_repeated(
     servers: EmbeddedServers, run: Run
 ) -> None:
     new = urls_of(database_url_of(servers, "made_by_roles"))
@@ -92,7 +98,7 @@ async def test_a_new_installation_is_made_by_two_commands_that_can_be_repeated(
     await serving.close()
 
 
-async def test_the_serving_role_can_neither_change_the_audit_nor_the_schema(urls: Urls) -> None:
+async def test_the_serving_role_cannot_change_the_audit_or_the_schema(urls: Urls) -> None:
     serving = await asyncpg.connect(urls.serving)
     owner_name = urls.owner.split("/")[2].split(":")[0]
     for refused in (
@@ -119,28 +125,26 @@ async def test_the_serving_role_can_neither_change_the_audit_nor_the_schema(urls
     await serving.close()
 
 
-async def test_every_operation_and_the_worker_need_no_more_than_the_serving_role(
+async def test_the_serving_role_is_enough_for_every_operation_and_for_the_worker(
     servers: EmbeddedServers, urls: Urls, database: Database, valkey_client: "valkey.asyncio.Valkey"
 ) -> None:
-    """The tests' own pool acts as the owner. The server and the worker have the serving role only."""
+    """The pool of the tests acts as the owner. The server and the worker have only the serving role."""
     del valkey_client  # The fixture empties Valkey.
     settings = development_settings(urls.serving, servers.valkey_url)
     async with start_server(settings, database) as server:
         await journeys.test_a_journey_runs_from_the_call_to_action_to_the_end_of_the_chat(server)
-        # The behaviour of the gateway would change what the other operations do.
+        # A changed behaviour of the gateway would change the results of the other operations.
         for name, entry in sorted(ENTRIES.items(), key=lambda item: item[0] == "set_gateway_behaviour"):
             async with asyncio.timeout(20):
                 call = await entry.prepare(server)
                 answer = await send(server, OPERATIONS[name], call)
-            # A missing privilege would be an error of the server.
+            # A missing privilege would cause an error of the server.
             assert answer.status_code < 500, (name, answer.text)
     async with open_services(settings, serves_sockets=False, application_name="test") as services:
         await prune_once(services)
 
 
-async def test_a_migration_after_the_roles_lets_the_serving_role_use_what_is_new(
-    urls: Urls, run: Run
-) -> None:
+async def test_the_serving_role_can_use_a_new_table_after_the_next_migration(urls: Urls, run: Run) -> None:
     owner = await asyncpg.connect(urls.owner)
     serving = await asyncpg.connect(urls.serving)
     await owner.execute("CREATE TABLE new_things (id bigint GENERATED ALWAYS AS IDENTITY, name text)")
@@ -149,7 +153,7 @@ async def test_a_migration_after_the_roles_lets_the_serving_role_use_what_is_new
         "CREATE TRIGGER new_history_append_only BEFORE UPDATE OR DELETE ON new_history "
         "FOR EACH ROW EXECUTE FUNCTION forbid_change()"
     )
-    # Old code may already meet the new table, through a trigger.
+    # Old code can already use the new table through a trigger.
     await serving.execute("INSERT INTO new_things (name) VALUES ('x')")
     assert await serving_role_faults(serving) == ["it may change the append-only tables public.new_history"]
     assert (await run("migrate", urls))[0] == 0
@@ -159,7 +163,9 @@ async def test_a_migration_after_the_roles_lets_the_serving_role_use_what_is_new
     await serving.close()
 
 
-async def test_the_faults_of_a_role_that_owns_the_tables_are_named(database_url: str) -> None:
+async def test_the_check_of_the_serving_role_names_the_excess_rights_of_a_table_owner(
+    database_url: str,
+) -> None:
     connection = await asyncpg.connect(database_url)
     faults = await serving_role_faults(connection)
     assert faults[:3] == [
@@ -170,7 +176,9 @@ async def test_the_faults_of_a_role_that_owns_the_tables_are_named(database_url:
     await connection.close()
 
 
-async def test_a_process_that_serves_refuses_to_know_the_owner(servers: EmbeddedServers, urls: Urls) -> None:
+async def test_a_serving_process_does_not_start_if_its_settings_name_the_owner_role_or_the_administrator(
+    servers: EmbeddedServers, urls: Urls
+) -> None:
     settings = dataclasses.replace(
         development_settings(urls.serving, servers.valkey_url), environment="production"
     )
@@ -183,7 +191,7 @@ async def test_a_process_that_serves_refuses_to_know_the_owner(servers: Embedded
                 pass
 
 
-async def test_the_password_of_a_role_is_stored_as_postgresql_would_store_it(urls: Urls) -> None:
+async def test_the_stored_password_of_a_role_has_the_form_that_postgresql_uses(urls: Urls) -> None:
     admin = await asyncpg.connect(urls.admin)
     serving = urls.serving.split("/")[2].split(":")[0]
     stored = "SELECT rolpassword FROM pg_authid WHERE rolname = $1"
@@ -211,7 +219,7 @@ async def test_the_password_of_a_role_is_stored_as_postgresql_would_store_it(url
         ),
     ],
 )
-async def test_urls_that_do_not_name_two_roles_of_one_database_are_refused(
+async def test_the_urls_of_the_roles_must_name_two_roles_of_one_database(
     run: Run, owner: str, serving: str, sentence: str
 ) -> None:
     status, _, errors = await run("roles", Urls("postgresql:///?host=/x", owner, serving))
@@ -219,7 +227,7 @@ async def test_urls_that_do_not_name_two_roles_of_one_database_are_refused(
     assert errors.startswith(f"curhat: {sentence}")
 
 
-async def test_doctor_says_whether_the_role_is_one_that_serves(
+async def test_doctor_says_whether_the_role_is_a_serving_role(
     run: Run, urls: Urls, database_url: str
 ) -> None:
     _, output, _ = await run("doctor", urls)
@@ -229,7 +237,7 @@ async def test_doctor_says_whether_the_role_is_one_that_serves(
     assert "FAIL PostgreSQL role: it may administer the server; " in output
 
 
-async def test_doctor_for_production_names_what_would_show_only_when_it_is_too_late(
+async def test_doctor_for_production_names_the_hidden_faults_of_an_installation(
     run: Run, urls: Urls, servers: EmbeddedServers, tmp_path: Path
 ) -> None:
     key = tmp_path / "key"
@@ -246,7 +254,7 @@ async def test_doctor_for_production_names_what_would_show_only_when_it_is_too_l
         OPERATIONS_HOST="0.0.0.0",
     )
     lines = output.splitlines()
-    # The tests' PostgreSQL writes nothing to the disk in time (tests/conftest.py), and archives nothing.
+    # The tests' PostgreSQL does not write commits to the disk in time (tests/conftest.py), and archives nothing.
     for begun in (
         f"FAIL secrets: others can use the file of CURHAT_SECRET_KEY_FILE; run chmod 0400 {key}",
         "FAIL durability: a crash loses payments",
@@ -261,7 +269,7 @@ async def test_doctor_for_production_names_what_would_show_only_when_it_is_too_l
     assert not [line for line in lines if "FAIL Valkey" in line]
 
 
-async def test_doctor_for_production_refuses_a_log_with_chats_and_a_valkey_that_forgets(
+async def test_doctor_for_production_refuses_a_log_with_chats_and_a_valkey_that_evicts_keys(
     run: Run, urls: Urls, servers: EmbeddedServers, valkey_client: "valkey.asyncio.Valkey"
 ) -> None:
     admin = await asyncpg.connect(urls.admin)

@@ -1,5 +1,6 @@
-"""Test `curhat up` as real processes. It restarts killed programs and leaves no process behind, and other commands
-use its servers.
+"""Test `curhat up` with real processes.
+
+`curhat up` restarts killed programs and leaves no process behind. Other commands use the servers of `curhat up`.
 """
 
 import asyncio
@@ -25,7 +26,7 @@ from curhat.dev.embedded import EmbeddedServers
 from curhat.kit.migrations import migrations_folder
 from tests.support.signed_in import free_port
 
-# The limit is long, because other tests may run at the same time.
+# The limit is long, because other tests can run at the same time.
 TIMEOUT_SECONDS = 60
 
 
@@ -39,12 +40,14 @@ class Up:
     port: int
 
     def children(self) -> dict[str, int]:
-        """Return the process ids of the programs that `curhat up` runs. The key is the name of the `curhat` command
-        or of the program.
+        """Return the process ids of the programs that `curhat up` runs.
+
+        Each key is the name of a `curhat` command or of a program.
         """
         found = {}
         for entry in Path("/proc").iterdir():
-            # A process may end while this method reads the entry. A zombie process has an empty command line.
+            # A process can end while this method reads the process's entry in /proc. A zombie process has an empty
+            # command line.
             with contextlib.suppress(OSError, IndexError):
                 if entry.name.isdigit() and self._is_parent_of(entry):
                     words = os.fsdecode((entry / "cmdline").read_bytes()).split("\0")
@@ -56,14 +59,14 @@ class Up:
         return f"\nPPid:\t{self.process.pid}\n" in (entry / "status").read_text()
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until the condition holds. Fail if `curhat up` ends first."""
+        """Wait until the condition holds. Fails if `curhat up` ends before the condition holds."""
         async with asyncio.timeout(TIMEOUT_SECONDS):
             while not await asyncio.to_thread(condition):
                 assert self.process.returncode is None
                 await asyncio.sleep(0.05)
 
     def is_ready(self) -> bool:
-        """Return whether the server answers that it is ready."""
+        """Return whether the server reports that it is ready."""
         return http_status(f"http://127.0.0.1:{self.port}/readyz") == "200"
 
     async def command(self, *arguments: str) -> tuple[int, str, str]:
@@ -205,7 +208,8 @@ async def test_a_changed_source_file_restarts_the_server_and_the_worker(
         await up.until(lambda: restarted(before, up.children()) == {"serve", "worker"})
         await up.until(up.is_ready)
         before = up.children()
-        # The server ends with a SyntaxError. `curhat up` starts the server again after the next change of a file.
+        # The changed file makes the server end with a SyntaxError. After the next change of a file, `curhat up` starts
+        # the server again.
         asgi = package / "app" / "asgi.py"
         asgi.write_text(f"{asgi.read_text()}(")
         await up.until(
@@ -247,11 +251,11 @@ async def test_a_reset_removes_only_the_files_that_curhat_up_has_written(
 
 
 def restarted(before: dict[str, int], after: dict[str, int]) -> set[str]:
-    """Return the names of the programs whose process id has changed."""
+    """Return the names of the programs that have a new process id."""
     return {name for name, pid in after.items() if before.get(name) != pid}
 
 
-def test_the_error_for_a_port_in_use_contains_the_process_that_uses_the_port() -> None:
+def test_the_error_for_a_port_in_use_names_the_process_that_uses_the_port() -> None:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()

@@ -1,4 +1,4 @@
-"""Test that a server and a worker wait at their start for a PostgreSQL that is away, as after a reboot."""
+"""Test that a starting server or worker waits for an absent PostgreSQL, for example after a reboot."""
 
 import asyncio
 import os
@@ -23,7 +23,10 @@ Lines = list[MutableMapping[str, Any]]
 
 
 class LateServer:
-    """The address of the test's PostgreSQL in a folder of its own, where nothing listens until a test says so."""
+    """The address of the test's PostgreSQL in a separate folder.
+
+    No server listens at this address before a test starts one.
+    """
 
     def __init__(self, folder: Path, database_url: str) -> None:
         query = parse_qs(urlsplit(database_url).query)
@@ -107,7 +110,7 @@ async def test_a_waiting_server_stops_at_sigterm(servers: EmbeddedServers, late:
         assert await process.wait() == 0
 
 
-async def test_no_process_waits_for_a_database_that_refuses_it(servers: EmbeddedServers) -> None:
+async def test_no_process_waits_for_a_database_that_refuses_the_connection(servers: EmbeddedServers) -> None:
     settings = development_settings(
         servers.database_url.replace("/curhat?", "/no_such_database?"), servers.valkey_url
     )

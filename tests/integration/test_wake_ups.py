@@ -1,5 +1,6 @@
-"""Signals make a change visible at once. These tests switch the periodic comparisons off, because they would hide a
-signal that does nothing.
+"""Test that signals make a change visible immediately.
+
+These tests switch the periodic comparisons off, because a comparison would hide that a signal has no effect.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ from tests.support.signed_in import RunningServer, development_settings, start_s
 
 # Longer than a test.
 NEVER_SECONDS = 600.0
-# How soon a change must be visible.
+# The maximum time until a change must be visible.
 SOON_SECONDS = 2.0
 
 
@@ -45,7 +46,7 @@ def no_comparisons(monkeypatch: pytest.MonkeyPatch) -> None:
 async def server(
     servers: EmbeddedServers, database_url: str, database: Database, valkey_client: "valkey.asyncio.Valkey"
 ) -> AsyncIterator[RunningServer]:
-    """A server, and the test's own pool, which sends its signals through the server."""
+    """A server, and the test's own pool. The pool sends its signals through the server."""
     async with start_server(development_settings(database_url, servers.valkey_url), database) as opened:
         database.sink = opened.application.services.database.sink
         yield opened
@@ -73,7 +74,9 @@ def done(answer: httpx.Response) -> Any:
 
 
 @pytest.mark.rule("X.8")
-async def test_cards_events_availability_and_sign_out_follow_their_signals(server: RunningServer) -> None:
+async def test_signals_make_cards_and_events_and_availability_and_sign_outs_visible_immediately(
+    server: RunningServer,
+) -> None:
     customer, mitra = await server.customer(), await server.mitra(online=False)
     offer_id = str(await server.make.offer())
     count_available = server.application.services.presence.count_available
@@ -106,7 +109,7 @@ async def test_a_sleeping_worker_wakes_for_a_deadline_that_is_due_now(
 
 
 @pytest.mark.rule("4.1")
-async def test_the_outbox_wakes_for_a_message_that_its_own_worker_has_enqueued(
+async def test_the_outbox_immediately_sends_a_message_that_its_own_worker_has_enqueued(
     server: RunningServer, worker: Services
 ) -> None:
     async with push_service() as vendor:

@@ -1,4 +1,4 @@
-"""The worker as `curhat worker` runs it, in the test's event loop."""
+"""Test the worker of `curhat worker` in the test's event loop."""
 
 import asyncio
 import signal
@@ -13,7 +13,7 @@ from tests.support.clock import VirtualClock
 from tests.support.people import Make
 from tests.support.signed_in import development_settings
 
-# One row in each table whose rows the worker deletes when they are old. $1 is a person.
+# Inserts one row into each table from which the worker deletes old rows. $1 is a person.
 OLD_ROWS = {
     "stream_events": "INSERT INTO stream_events (role, user_id, seq, type, data) VALUES ('mitra', $1, 1, 'x', '{}')",
     "idempotency_keys": "INSERT INTO idempotency_keys (role, user_id, key, fingerprint) VALUES ('mitra', $1, 'k', '')",

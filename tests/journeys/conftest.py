@@ -1,4 +1,4 @@
-"""A running server for the journeys over HTTP and sockets."""
+"""Provides a running server for the journeys over HTTP and sockets."""
 
 from collections.abc import AsyncIterator
 
@@ -14,6 +14,6 @@ from tests.support.signed_in import RunningServer, development_settings, start_s
 async def server(
     servers: EmbeddedServers, database_url: str, database: Database, valkey_client: valkey.asyncio.Valkey
 ) -> AsyncIterator[RunningServer]:
-    """A development server on this test's own database and an empty Valkey."""
+    """Start a development server on the test's own database and an empty Valkey."""
     async with start_server(development_settings(database_url, servers.valkey_url), database) as opened:
         yield opened

@@ -1,4 +1,4 @@
-"""Accepting through HTTP: concurrent mitras, the same accept twice, and reused idempotency keys (2b.5)."""
+"""Test accepts over HTTP: concurrent mitras, repeated accepts, and reused idempotency keys (2b.5)."""
 
 import asyncio
 from uuid import UUID
@@ -14,7 +14,7 @@ MITRAS = 12
 
 
 async def asked(server: RunningServer, count: int) -> list[tuple[Person, UUID]]:
-    """Start a search that asks `count` mitras. Returns each mitra with the id of their request."""
+    """Start a search that asks `count` mitras. Returns each mitra with the id of the mitra's request."""
     customer = await server.customer("Melati")
     mitras = [await server.mitra() for _ in range(count)]
     pairing_id = await server.search(customer.id, [mitra.id for mitra in mitras])
@@ -23,7 +23,7 @@ async def asked(server: RunningServer, count: int) -> list[tuple[Person, UUID]]:
 
 @pytest.mark.rule("2b.5")
 @pytest.mark.invariant(1)
-async def test_one_of_many_concurrent_accepts_wins_and_each_answer_is_stored_under_its_key(
+async def test_only_one_of_many_concurrent_accepts_wins_and_each_answer_is_stored_under_its_key(
     server: RunningServer,
 ) -> None:
     mitras = await asked(server, MITRAS)
@@ -47,7 +47,7 @@ async def test_one_of_many_concurrent_accepts_wins_and_each_answer_is_stored_und
 
 @pytest.mark.rule("2b.5")
 async def test_the_key_of_an_accept_is_refused_for_another_request(server: RunningServer) -> None:
-    """The server refuses the key of the winner of the later race and the key of the loser."""
+    """The later race has a winner and a loser. The server refuses the used keys of both mitras."""
     (mitra, request_id), (loser, lost_id) = await asked(server, 2)
     for person in (mitra, loser):
         await person.post(f"/requests/{person.id}/accept", key="used")
@@ -62,7 +62,7 @@ async def test_the_key_of_an_accept_is_refused_for_another_request(server: Runni
 
 @pytest.mark.rule("2b.5")
 async def test_a_repeated_accept_is_refused_while_the_first_accept_runs(server: RunningServer) -> None:
-    """Meanwhile the accepts of other mitras wait."""
+    """While the first accept runs, the accepts of other mitras wait."""
     (mitra, request_id), (other, other_id) = await asked(server, 2)
     latch = Latch()
     set_pause_point("accept.before_commit", latch)

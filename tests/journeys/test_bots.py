@@ -1,4 +1,7 @@
-"""Simulated people who keep running (`curhat bots`), so that a single developer can try the product in either role."""
+"""Test the simulated people of `curhat bots`.
+
+With these people, a single developer can try the product in each role.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,7 +15,7 @@ from tests.support.signed_in import RunningServer
 
 @pytest.fixture
 async def with_bots(server: RunningServer) -> AsyncIterator[RunningServer]:
-    """The server, and simulated people who use the server."""
+    """A server, and simulated people who use the server."""
     await server.make.offer(duration_minutes=30, price_rp=20_000)
     async with http_client() as http:
         living = asyncio.create_task(bots.live(server.database, http, server.url))

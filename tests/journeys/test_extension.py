@@ -1,4 +1,4 @@
-"""Extensions (section 5) through the services: asking, the decision, the charge, and the session's end."""
+"""Test extensions (section 5) through the services: request, decision, charge, and the end of the session."""
 
 import itertools
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ ADDED_MINUTES = 15
 
 APPROVED = ChargeAnswer("approved")
 DECLINED = ChargeAnswer("declined", reason="no money")
-# The frames of a mitra who was connected all the time.
+# The frame ages of a mitra who has been connected for a whole day.
 ALL_THE_TIME = FrameAges(last_frame=0, heard_since=86_400, present_since=86_400)
 
 PROCESSING = ChargeAnswer("processing")
@@ -65,7 +65,7 @@ async def ask(database: Database, make: Make, chat: Chat, *, connected: bool | N
 
 
 async def set_silence(database: Database, action: str) -> None:
-    """Set the default action of the extensions for which customers ask from now on."""
+    """Set the default action of later extensions."""
     change = "UPDATE configuration SET value = $1 WHERE key = 'extension_default_action_on_timeout'"
     await database.execute(change, action)
 
@@ -98,9 +98,7 @@ async def look(database: Database, asked: Extension) -> Extension:
 
 
 async def money(database: Database, asked: Extension) -> tuple[str, list[str], list[str]]:
-    """Return the status of the extension's payment, the statuses of its charge attempts, and the reasons of its
-    refunds.
-    """
+    """Return the status of the extension's payment, the statuses of its charge attempts, and its refund reasons."""
     attempts = "SELECT status FROM charge_attempts WHERE payment_id = $1 ORDER BY id"
     refunds = "SELECT reason FROM refunds WHERE payment_id = $1"
     return (
@@ -111,7 +109,7 @@ async def money(database: Database, asked: Extension) -> tuple[str, list[str], l
 
 
 async def minutes_of(database: Database, chat: Chat) -> float:
-    """The session's length now, in minutes."""
+    """Return the present length of the session in minutes."""
     length = "SELECT extract(epoch FROM ends_at - started_at)::float8 / 60 FROM sessions WHERE id = $1"
     minutes: float = await database.fetchval(length, chat.id)
     return minutes
@@ -125,7 +123,7 @@ async def is_running(database: Database, chat: Chat) -> bool:
 
 
 @pytest.mark.rule("5.3", "5.4", "5.5", "5.7")
-async def test_both_sides_see_the_deadline_the_price_and_the_default_action(
+async def test_both_sides_see_the_deadline_and_the_price_and_the_default_action(
     database: Database, make: Make, chat: Chat
 ) -> None:
     asked = await ask(database, make, chat)
@@ -170,7 +168,7 @@ async def test_the_terms_of_an_extension_are_fixed_when_the_customer_asks(
 
 
 @pytest.mark.rule("5.7")
-async def test_a_second_extension_is_refused_while_the_first_is_open(
+async def test_a_second_extension_is_refused_while_the_first_extension_is_open(
     database: Database, make: Make, chat: Chat
 ) -> None:
     asked = await ask(database, make, chat)
@@ -197,7 +195,7 @@ async def test_a_customer_cannot_ask_for_an_extension_with_a_session_offer_or_th
 
 
 @pytest.mark.rule("5.7")
-async def test_only_the_sessions_customer_can_ask_for_an_extension_and_only_its_mitra_can_answer(
+async def test_only_the_customer_of_a_session_can_ask_for_an_extension_and_only_the_mitra_can_answer(
     database: Database, make: Make, chat: Chat
 ) -> None:
     stranger = await open_chat(database, make)
@@ -212,7 +210,7 @@ async def test_only_the_sessions_customer_can_ask_for_an_extension_and_only_its_
 
 
 @pytest.mark.rule("5.7")
-async def test_a_customer_cannot_ask_for_an_extension_after_the_sessions_end(
+async def test_a_customer_cannot_ask_for_an_extension_after_the_session_has_ended(
     database: Database, clock: VirtualClock, make: Make, chat: Chat
 ) -> None:
     await clock.advance(MINUTES * 60)
@@ -258,7 +256,7 @@ async def test_an_extension_without_an_answer_is_rejected_when_the_configuration
 @pytest.mark.rule("5.6", "X.10")
 @pytest.mark.invariant(7, 11)
 @pytest.mark.parametrize("unknown", [False, True])
-async def test_an_extension_without_an_answer_is_rejected_when_its_mitra_may_be_disconnected(
+async def test_an_unanswered_extension_is_rejected_if_its_mitra_is_not_known_to_be_connected(
     database: Database, clock: VirtualClock, make: Make, chat: Chat, unknown: bool
 ) -> None:
     asked = await ask(database, make, chat, connected=None)
@@ -282,7 +280,7 @@ async def test_an_extension_without_an_answer_is_rejected_when_its_mitra_may_be_
         "heard before the request",
     ],
 )
-async def test_silence_charges_only_if_the_mitra_was_heard_shortly_before_the_deadline(
+async def test_an_unanswered_extension_is_charged_only_if_the_mitra_was_heard_shortly_before_the_deadline(
     database: Database,
     clock: VirtualClock,
     make: Make,
@@ -327,7 +325,7 @@ async def test_silence_charges_only_if_the_mitra_was_heard_shortly_before_the_de
         "away too long after the request",
     ],
 )
-async def test_silence_charges_only_if_the_mitra_was_connected_at_the_deadline_itself(
+async def test_an_unanswered_extension_is_charged_only_if_the_mitra_was_connected_at_the_deadline(
     database: Database,
     clock: VirtualClock,
     make: Make,
@@ -336,7 +334,7 @@ async def test_silence_charges_only_if_the_mitra_was_connected_at_the_deadline_i
     frames: FrameAges,
     is_charged: bool,
 ) -> None:
-    """The worker decides `late_seconds` after the deadline."""
+    """The worker decides the extension `late_seconds` after the deadline."""
     asked = await ask(database, make, chat)
     await clock.advance(WINDOW_SECONDS + late_seconds)
     await fire_due(database, chat.mitra.user_id, frames=frames)
@@ -349,7 +347,7 @@ async def test_silence_charges_only_if_the_mitra_was_connected_at_the_deadline_i
 @pytest.mark.rule("5.6", "5.8")
 @pytest.mark.invariant(5, 7)
 @pytest.mark.parametrize(("stopped_seconds", "frames_since"), [(0.3, 0.2), (1.1, 86_400)])
-async def test_silence_charges_nothing_for_a_mitra_who_came_back_while_the_worker_was_stopped(
+async def test_an_unanswered_extension_is_not_charged_if_the_mitra_came_back_while_the_worker_was_stopped(
     database: Database,
     clock: VirtualClock,
     make: Make,
@@ -357,7 +355,7 @@ async def test_silence_charges_nothing_for_a_mitra_who_came_back_while_the_worke
     stopped_seconds: float,
     frames_since: float,
 ) -> None:
-    """The worker reads the clock at the deadline and stops. The mitra comes back meanwhile."""
+    """The worker stops after reading the clock at the deadline. The mitra reconnects while the worker is stopped."""
     asked = await ask(database, make, chat)
     await clock.advance(WINDOW_SECONDS)
     says = FakePresence(chat.mitra.user_id)
@@ -377,7 +375,7 @@ async def test_silence_charges_nothing_for_a_mitra_who_came_back_while_the_worke
 
 @pytest.mark.rule("5.1", "5.2", "5.6")
 @pytest.mark.invariant(2, 5, 9)
-async def test_each_extension_of_a_batch_is_decided_by_its_own_terms(
+async def test_each_extension_of_a_batch_is_decided_under_its_own_terms(
     database: Database, make: Make, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -414,7 +412,7 @@ async def test_each_extension_of_a_batch_is_decided_by_its_own_terms(
             assert (decided[-1]["id"], decided[-1]["status"]) == (str(each.id), each.status)
 
 
-# The mitra is offline or disconnected --------------------------------------------------------------------
+# Absent mitras -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("5.6")
@@ -458,7 +456,7 @@ async def test_a_disconnected_mitra_has_three_seconds_to_reconnect_before_the_ex
     await clock.advance(2)
     await extension.socket_closed(database, chat.mitra.user_id)
     await clock.advance(2.9)
-    # Presence counts the mitra as connected for 3 s after the close.
+    # Presence still counts the mitra as connected for 3 s after the close.
     await fire_due(database, chat.mitra.user_id)
     assert (await look(database, asked)).status == "pending"
     await clock.advance(0.3)
@@ -483,10 +481,10 @@ async def test_a_closed_socket_rejects_no_extension_while_presence_is_unknown(
 
 @pytest.mark.rule("5.4", "5.7")
 @pytest.mark.invariant(7)
-async def test_an_extension_that_its_mitra_approves_is_charged_immediately(
+async def test_an_extension_is_charged_immediately_when_the_mitra_approves(
     database: Database, make: Make, chat: Chat
 ) -> None:
-    """Both sides see the new end of the session."""
+    """The customer and the mitra see the new end of the session."""
     asked = await ask(database, make, chat)
     charge = await approved_by_mitra(database, chat, asked)
     assert (await look(database, asked)).status == "charging"
@@ -510,7 +508,7 @@ async def test_an_extension_that_its_mitra_approves_is_charged_immediately(
 
 @pytest.mark.rule("5.4")
 @pytest.mark.invariant(7)
-async def test_an_extension_that_its_mitra_rejects_twice_is_rejected_once_and_not_charged(
+async def test_an_extension_that_the_mitra_rejects_twice_is_rejected_once_and_not_charged(
     database: Database, make: Make, chat: Chat
 ) -> None:
     asked = await ask(database, make, chat)
@@ -524,7 +522,7 @@ async def test_an_extension_that_its_mitra_rejects_twice_is_rejected_once_and_no
 
 @pytest.mark.rule("5.4", "5.7")
 @pytest.mark.invariant(7)
-async def test_the_customer_can_neither_confirm_nor_cancel_an_extensions_payment(
+async def test_the_customer_can_neither_confirm_nor_cancel_the_payment_of_an_extension(
     database: Database, make: Make, chat: Chat
 ) -> None:
     asked = await ask(database, make, chat)
@@ -585,7 +583,7 @@ async def test_a_session_does_not_end_while_an_extension_is_pending(
 
 @pytest.mark.rule("5.7")
 @pytest.mark.invariant(5)
-async def test_an_approval_after_the_old_end_adds_time_from_the_old_end(
+async def test_an_extension_approved_after_the_old_end_of_the_session_counts_from_the_old_end(
     database: Database, clock: VirtualClock, make: Make, chat: Chat
 ) -> None:
     await clock.advance(MINUTES * 60 - 5)
@@ -649,7 +647,7 @@ async def test_a_charge_that_succeeds_after_an_early_end_is_refunded_once(
 
 
 @pytest.mark.rule("X.8")
-async def test_a_chat_that_its_mitra_ends_early_also_opens_a_case_for_its_extension(
+async def test_an_early_end_by_the_mitra_opens_a_case_for_the_session_and_for_the_extension(
     database: Database, make: Make, chat: Chat
 ) -> None:
     asked = await ask(database, make, chat)
@@ -706,7 +704,7 @@ async def test_a_charge_that_the_gateway_approves_after_thirty_seconds_is_refund
     ],
     ids=["approved", "declined"],
 )
-async def test_all_orders_of_up_to_six_gateway_answers_end_in_the_same_state(
+async def test_all_orders_of_up_to_six_gateway_answers_lead_to_the_same_state(
     database: Database, make: Make, chat: Chat, answers: list[ChargeAnswer]
 ) -> None:
     truth = answers[2]
@@ -747,7 +745,7 @@ WHERE charge_attempts.id = $1
 """
 
 
-# Checks of the database ---------------------------------------------------------------------------------
+# Database checks -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("5.4", "5.7")

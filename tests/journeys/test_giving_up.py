@@ -1,4 +1,4 @@
-"""A charge that the gateway still calls "processing", or does not answer about, is given up in time (2a.10)."""
+"""Test that the worker gives up a charge in time if the gateway says "processing" or does not answer (2a.10)."""
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -25,7 +25,7 @@ PATIENCE_SECONDS = 10 * 60
 
 
 class SilentGateway(MockGateway):
-    """Carries out charges, but answers no query."""
+    """A gateway that carries out charges but answers no query."""
 
     async def find_charge(self, key: UUID) -> ChargeAnswer:
         raise GatewayUnknown
@@ -61,7 +61,7 @@ async def _fire_due(database: Database, gateway: MockGateway) -> None:
 
 
 async def _wait(database: Database, clock: VirtualClock, gateway: MockGateway, seconds: float) -> None:
-    """Let the worker fire each deadline of the next `seconds` at its time."""
+    """Let the worker fire each deadline of the next `seconds` at the deadline's due time."""
     until = await clock.now() + timedelta(seconds=seconds)
     while True:
         due = await database.fetchval(
@@ -114,7 +114,7 @@ async def test_a_charge_without_an_answer_expires_its_payment_ten_minutes_after_
 
 @pytest.mark.rule("2a.10")
 @pytest.mark.invariant(9, 15)
-async def test_a_charge_that_is_approved_after_it_was_given_up_is_refunded(
+async def test_a_charge_that_is_approved_after_its_time_limit_is_refunded(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()
@@ -152,7 +152,7 @@ async def test_an_approval_after_ten_minutes_confirms_nothing_even_if_the_worker
 
 
 @pytest.mark.rule("2a.6", "2a.10")
-async def test_a_charge_that_is_approved_just_before_it_would_be_given_up_confirms_its_payment(
+async def test_a_charge_that_is_approved_just_before_its_time_limit_confirms_the_payment(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()

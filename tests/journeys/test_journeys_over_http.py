@@ -1,4 +1,4 @@
-"""Whole journeys of a customer's and a mitra's phone, through HTTP and sockets."""
+"""Test whole journeys of a customer's phone and a mitra's phone over HTTP and sockets."""
 
 from datetime import datetime
 
@@ -8,7 +8,7 @@ from tests.support.signed_in import RunningServer
 
 
 def seconds_left(shown: dict[str, str]) -> float:
-    """The seconds that a countdown on a phone shows, by the server's clock."""
+    """Return the seconds that a countdown on a phone shows, by the server's clock."""
     left = datetime.fromisoformat(shown["deadline_at"]) - datetime.fromisoformat(shown["server_now"])
     return left.total_seconds()
 

@@ -1,4 +1,4 @@
-"""The limits per person (X.13), the trial rule (2a.9), and the gate at the confirmation (1.8), through the services."""
+"""Test the limits per person (X.13), the trial rule (2a.9) and the availability check at the confirmation (1.8)."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -58,7 +58,7 @@ async def answer(database: Database, charge: Charge | None, status: str) -> None
 
 
 async def search(database: Database, customer: UUID, offer: UUID, mitra: UUID) -> UUID:
-    """Open and confirm a trial. Returns the id of its blast."""
+    """Open and confirm a trial. Returns the id of the trial's blast."""
     payment_id = await open_payment(database, customer, offer)
     assert await begin(database, customer, payment_id, [mitra]) is None
     pairing_id: UUID = await database.fetchval("SELECT id FROM pairings WHERE payment_id = $1", payment_id)
@@ -71,7 +71,7 @@ async def cancel(database: Database, customer: UUID, pairing_id: UUID) -> None:
 
 
 async def trial_is_offered(database: Database, customer: UUID) -> tuple[bool, bool]:
-    """Whether the profile and the list of offers have the trial."""
+    """Return whether the profile and the list of offers contain the trial."""
     async with database.transaction() as tx:
         in_profile = await pricing.trial_available(tx, customer)
         offers = await pricing.offers(tx, customer, "session")
@@ -83,7 +83,7 @@ async def fire_due(database: Database) -> None:
     await deadline_loop.run_once(database, transitions.by_kind())
 
 
-# Payments, confirmations and extensions ----------------------------------------------------------------------
+# Counted steps -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("X.13")
@@ -108,10 +108,10 @@ async def test_a_customer_opens_at_most_ten_payments_in_ten_minutes(
 
 
 @pytest.mark.rule("X.13")
-async def test_two_openings_at_once_do_not_pass_the_limit_together(
+async def test_two_concurrent_openings_do_not_exceed_the_limit_together(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
-    """The second opening has counted the payments before the first opening commits."""
+    """The second opening counts the payments before the first opening commits."""
     await clock.set()
     customer, offer = await make.customer(), await make.offer()
     for _ in range(9):
@@ -131,7 +131,10 @@ async def test_two_openings_at_once_do_not_pass_the_limit_together(
 async def test_a_customer_confirms_at_most_twenty_times_in_an_hour(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
-    """Each confirmation after a decline counts, and so does a trial. A repeated confirmation does not count."""
+    """Each confirmation after a decline counts, and a confirmation of a trial counts.
+
+    A repeated confirmation does not count again.
+    """
     await clock.set()
     customer, mitra, offer = await make.customer(), await make.mitra(), await make.offer()
     pairing_id = await search(database, customer, await make.offer(duration_minutes=5, price_rp=0), mitra)
@@ -177,12 +180,12 @@ async def test_a_customer_asks_for_at_most_thirty_extensions_in_an_hour(
 
 
 @pytest.mark.rule("2a.3", "2a.9")
-async def test_a_trial_that_its_customer_cancels_after_the_confirmation_is_used_up(
+async def test_a_trial_is_used_up_when_the_customer_cancels_it_after_the_confirmation(
     database: Database, make: Make
 ) -> None:
     customer, mitra = await make.customer(), await make.mitra()
     trial = await make.offer(duration_minutes=5, price_rp=0)
-    # A trial that its customer leaves before the confirmation is not used up.
+    # If the customer leaves a trial before the confirmation, the trial is not used up.
     await leave(database, customer, await open_payment(database, customer, trial))
     assert await trial_is_offered(database, customer) == (True, True)
 
@@ -191,7 +194,7 @@ async def test_a_trial_that_its_customer_cancels_after_the_confirmation_is_used_
     assert await trial_is_offered(database, customer) == (False, False)
     with pytest.raises(TrialUsed):
         await open_payment(database, customer, trial)
-    # A paid search that is cancelled uses up nothing.
+    # A cancelled paid search uses up no trial.
     other = await make.customer()
     payment_id = await make.confirmed_payment(other)
     await cancel(database, other, await open_blast(database, payment_id, [mitra]))
@@ -199,7 +202,7 @@ async def test_a_trial_that_its_customer_cancels_after_the_confirmation_is_used_
 
 
 @pytest.mark.rule("2a.3", "2a.9")
-async def test_a_trial_that_fails_otherwise_is_confirmed_at_most_three_times_in_24_hours(
+async def test_a_customer_can_confirm_at_most_three_failing_trials_in_24_hours(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()
@@ -228,7 +231,7 @@ async def test_a_trial_that_fails_otherwise_is_confirmed_at_most_three_times_in_
 
 
 @pytest.mark.rule("2a.9")
-async def test_trials_ask_one_chosen_mitra_at_most_three_times_in_24_hours(
+async def test_a_customer_can_ask_a_chosen_mitra_for_at_most_three_trials_in_24_hours(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()
@@ -254,7 +257,7 @@ async def test_trials_ask_one_chosen_mitra_at_most_three_times_in_24_hours(
 async def test_a_trial_cannot_be_opened_while_the_search_of_another_trial_is_being_cancelled(
     database: Database, make: Make
 ) -> None:
-    """The opening has read that the trial is left before the cancellation commits."""
+    """The opening reads the unused trial before the cancellation commits."""
     customer, mitra = await make.customer(), await make.mitra()
     trial = await make.offer(duration_minutes=5, price_rp=0)
     pairing_id = await search(database, customer, trial, mitra)
@@ -265,7 +268,7 @@ async def test_a_trial_cannot_be_opened_while_the_search_of_another_trial_is_bei
 
 @pytest.mark.rule("2a.9")
 async def test_a_trial_that_is_used_up_cannot_be_confirmed(database: Database, make: Make) -> None:
-    """Neither the service nor the database confirms the trial."""
+    """The service and the database both refuse to confirm the trial."""
     customer, mitra = await make.customer(), await make.mitra()
     trial = await make.offer(duration_minutes=5, price_rp=0)
     payment_id = await open_payment(database, customer, trial)
@@ -280,23 +283,26 @@ async def test_a_trial_that_is_used_up_cannot_be_confirmed(database: Database, m
 
 
 async def open_and_cancel_by_hand(database: Database, make: Make, customer: UUID, mitra: UUID) -> None:
-    """Make a cancelled trial beside an open payment of the customer, which the services do not allow."""
+    """Give the customer a cancelled trial and an open payment at the same time.
+
+    The services do not allow this state.
+    """
     other = await make.customer()
     payment_id = await make.confirmed_payment(other, duration_minutes=5, price_rp=0)
     await cancel(database, other, await open_blast(database, payment_id, [mitra]))
     await database.execute("UPDATE payments SET customer_id = $1 WHERE id = $2", customer, payment_id)
 
 
-# The gate at the confirmation ------------------------------------------------------------------------------------
+# Availability check --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("1.7", "1.8")
 @pytest.mark.invariant(2)
 @pytest.mark.parametrize("price_rp", [20_000, 0])
-async def test_nothing_is_charged_for_a_search_that_can_ask_nobody(
+async def test_a_search_that_can_ask_no_mitra_is_not_charged(
     database: Database, make: Make, price_rp: int
 ) -> None:
-    """A mitra may still be in Valkey's list although its toggle is off or its last place is taken."""
+    """Valkey's list can still contain a mitra whose toggle is off or whose capacity is full."""
     customer, offer = await make.customer(), await make.offer(price_rp=price_rp)
     payment_id = await open_payment(database, customer, offer)
     off = await make.mitra(online=False)
@@ -319,7 +325,7 @@ async def test_nothing_is_charged_for_a_search_that_can_ask_nobody(
 
 @pytest.fixture
 async def past_chat(database: Database, make: Make) -> Chat:
-    """A chat that has ended. Its mitra is online and takes one customer."""
+    """A chat that has ended. The chat's mitra is online and takes one customer."""
     chat = await open_chat(database, make, mitra_id=await make.mitra())
     async with database.transaction() as tx:
         await sessions.end_by_customer(tx, chat.customer.user_id, chat.id)
@@ -374,7 +380,7 @@ async def test_a_payment_for_an_available_mitra_needs_no_other_mitra(
 
 
 @pytest.mark.rule("1.8", "2a.9")
-async def test_a_confirmation_is_refused_until_somebody_is_available_and_a_cancelled_trial_is_gone(
+async def test_a_confirmation_is_refused_while_no_mitra_is_available_or_a_cancelled_trial_is_open(
     server: RunningServer,
 ) -> None:
     customer = await server.customer()
@@ -397,7 +403,7 @@ async def test_a_confirmation_is_refused_until_somebody_is_available_and_a_cance
 
 
 @pytest.mark.rule("X.13")
-async def test_a_refusal_beyond_a_limit_names_the_time_to_wait_and_its_key_can_be_used_again(
+async def test_a_refusal_beyond_a_limit_names_the_time_to_wait_and_the_key_can_be_used_again(
     server: RunningServer, clock: VirtualClock
 ) -> None:
     await clock.set()

@@ -1,4 +1,4 @@
-"""Opening, confirming, leaving and expiring a payment (sections 1 and 2a), through the services."""
+"""Test opening, confirming, leaving and expiring a payment through the services (sections 1 and 2a)."""
 
 import itertools
 from collections.abc import Sequence
@@ -47,7 +47,7 @@ async def open_payment(
 async def begin(
     database: Database, customer: UUID, payment_id: UUID, candidates: Sequence[UUID] | None = ()
 ) -> Charge | None:
-    """Begin to confirm. Without candidates, somebody may be asked."""
+    """Begin the confirmation. If the caller gives no `candidates`, one mitra is available."""
     if candidates == ():
         candidates = await somebody(database)
     async with database.transaction() as tx:
@@ -80,7 +80,7 @@ async def test_no_payment_is_opened_when_no_mitra_is_available(database: Databas
 
 
 @pytest.mark.rule("1.7", "2b.6")
-async def test_nobody_is_available_to_a_customer_who_is_the_only_available_mitra(make: Make) -> None:
+async def test_a_customer_who_is_the_only_available_mitra_sees_no_mitra_as_available(make: Make) -> None:
     both = await make.customer()
     await make.mitra(person_id=both)
     assert await availability.others_available(FakePresence(both), both) is False  # type: ignore[arg-type]
@@ -89,7 +89,7 @@ async def test_nobody_is_available_to_a_customer_who_is_the_only_available_mitra
 
 
 @pytest.mark.rule("1.6", "X.10")
-async def test_while_presence_is_unknown_a_payment_is_neither_opened_nor_confirmed_nor_charged(
+async def test_no_payment_is_opened_or_confirmed_or_charged_while_presence_is_unknown(
     database: Database, make: Make
 ) -> None:
     customer, offer = await make.customer(), await make.offer()
@@ -154,7 +154,7 @@ async def test_a_trial_is_confirmed_without_a_charge_at_the_gateway(database: Da
 
 
 @pytest.mark.rule("2a.3")
-async def test_a_session_uses_up_the_trial_and_a_rejected_search_does_not(
+async def test_a_session_uses_up_the_trial_but_a_rejected_search_does_not(
     database: Database, make: Make
 ) -> None:
     customer, mitra = await make.customer(), await make.mitra()
@@ -192,7 +192,7 @@ async def test_the_database_forbids_a_second_trial_session(database: Database, m
 
 
 @pytest.mark.rule("2a.4")
-async def test_an_abandoned_payment_keeps_its_row_and_the_customer_may_open_another_payment(
+async def test_an_abandoned_payment_keeps_its_row_and_the_customer_can_open_another_payment(
     database: Database, make: Make
 ) -> None:
     customer, offer = await make.customer(), await make.offer()
@@ -286,7 +286,7 @@ async def test_a_charge_that_is_approved_after_its_payment_was_closed_is_refunde
 
     await fire_due(database)
 
-    # The customer may have opened another payment by now, so the closing of this payment sends no event.
+    # The closing of this payment sends no event, because the customer can already have opened another payment.
     assert await database.fetchval("SELECT count(*) FROM stream_events") == events
     assert await status(database, payment.id) == "abandoned"
     records = await gateway.recorded(payment.id)
@@ -300,7 +300,7 @@ async def test_a_charge_that_is_approved_after_its_payment_was_closed_is_refunde
 async def test_a_new_charge_attempt_must_wait_until_the_last_attempt_is_declined(
     database: Database, make: Make
 ) -> None:
-    """Each attempt has its own key."""
+    """Each charge attempt has its own key."""
     customer = await make.customer()
     payment = await open_payment(database, customer, await make.offer())
     first = await begin(database, customer, payment.id)
@@ -335,7 +335,7 @@ async def test_no_new_charge_attempt_begins_while_the_answer_to_the_last_attempt
 async def test_a_charge_that_is_approved_after_the_time_to_pay_confirms_no_payment(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
-    """This holds even if no worker has fired the payment's deadline yet."""
+    """The time limit applies even if no worker has fired the payment's deadline yet."""
     await clock.set()
     customer = await make.customer()
     payment = await open_payment(database, customer, await make.offer())
@@ -350,7 +350,7 @@ async def test_a_charge_that_is_approved_after_the_time_to_pay_confirms_no_payme
 
 @pytest.mark.rule("2a.6", "2a.7")
 @pytest.mark.invariant(2, 9)
-async def test_every_order_of_a_gateways_answers_ends_in_the_same_state(
+async def test_every_order_of_the_gateway_answers_leads_to_the_same_state(
     database: Database, make: Make
 ) -> None:
     said = [
@@ -383,7 +383,7 @@ async def test_every_order_of_a_gateways_answers_ends_in_the_same_state(
 
 @pytest.mark.rule("2a.6")
 @pytest.mark.invariant(9, 12)
-async def test_a_query_to_the_gateway_under_the_same_key_finds_a_lost_answer(
+async def test_a_query_to_the_gateway_under_the_key_of_the_charge_finds_a_lost_answer(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()
@@ -457,7 +457,7 @@ async def test_the_database_forbids_a_blast_without_a_confirmed_payment(
 
 
 @pytest.mark.rule("X.5")
-async def test_a_configuration_change_applies_to_payments_opened_after_it(
+async def test_a_configuration_change_applies_only_to_payments_that_are_opened_later(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()
@@ -471,7 +471,7 @@ async def test_a_configuration_change_applies_to_payments_opened_after_it(
 
 
 @pytest.mark.invariant(5)
-async def test_a_deadline_of_a_kind_that_only_a_newer_worker_knows_waits_for_that_worker(
+async def test_a_deadline_whose_kind_the_worker_does_not_know_waits_for_a_newer_worker(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()
@@ -483,7 +483,7 @@ async def test_a_deadline_of_a_kind_that_only_a_newer_worker_knows_waits_for_tha
 
 @pytest.mark.rule("X.1")
 @pytest.mark.invariant(4)
-async def test_a_deadline_that_fails_repeatedly_is_parked_and_other_deadlines_are_fired(
+async def test_a_deadline_that_fails_repeatedly_is_parked_and_other_deadlines_still_fire(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()

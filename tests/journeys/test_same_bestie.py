@@ -1,6 +1,4 @@
-"""The same bestie again (sections 3 and 4), through the services: the targeted pairing, the failures of the pairing,
-the fallback.
-"""
+"""Test a second chat with the same bestie through the services: targeted pairing, failures and fallback (3 and 4)."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -111,9 +109,7 @@ async def toggle(database: Database, mitra: UUID, *, online: bool) -> None:
 
 
 async def log_of(database: Database) -> list[tuple[str, bool, bool]]:
-    """Return each failure event in order: its tag, whether it is marked as recovered, and whether it names the
-    payment's case.
-    """
+    """Return the failure events in order, each with its tag, `recovered`, and whether it names the payment's case."""
     rows = await database.fetch(
         """
         SELECT tag, recovered, case_id IS NOT NULL AND case_id = (
@@ -138,7 +134,7 @@ async def open_again(
         return await paying.open_payment(tx, past_chat.customer, offer, gate, target)
 
 
-# The choice and the payment ------------------------------------------------------------------------------
+# Choice and payment --------------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("3.2", "3.6", "2a.8")
@@ -192,7 +188,7 @@ async def test_a_mitra_without_a_past_chat_with_the_customer_is_not_found(
 
 
 @pytest.mark.rule("X.10")
-async def test_no_payment_for_a_mitra_is_opened_and_no_fallback_is_taken_while_presence_is_unknown(
+async def test_no_targeted_payment_is_opened_and_no_fallback_is_taken_while_presence_is_unknown(
     database: Database, make: Make, past_chat: PastChat
 ) -> None:
     says = FakePresence(past_chat.mitra)
@@ -209,7 +205,7 @@ async def test_no_payment_for_a_mitra_is_opened_and_no_fallback_is_taken_while_p
     assert failed.fallback.allowed
 
 
-# The time to answer --------------------------------------------------------------------------------------
+# Time limit ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("4.1", "3.7")
@@ -246,7 +242,7 @@ async def test_a_targeted_pairing_that_starts_after_a_configuration_change_has_t
 
 
 @pytest.mark.rule("4.6")
-async def test_a_mitra_in_another_chat_gets_the_card_while_below_capacity(
+async def test_a_mitra_who_has_another_chat_and_free_capacity_gets_the_card(
     database: Database, make: Make, past_chat: PastChat
 ) -> None:
     await open_chat(database, make, mitra_id=past_chat.mitra)
@@ -267,7 +263,7 @@ async def test_a_targeted_pairing_without_an_answer_fails_at_its_deadline_and_no
     await clock.advance(WINDOW_SECONDS - 0.001)
     assert await fire_due(database, other) == 0
     await clock.advance(0.001)
-    # No worker has fired the deadline yet, but the accept is already refused.
+    # The server already refuses the accept, although no worker has fired the deadline yet.
     request_id = await request_of(database, pairing_id, past_chat.mitra)
     assert await in_own_transaction(
         database, lambda tx: searching.accept(tx, past_chat.mitra, request_id)
@@ -299,8 +295,8 @@ async def test_each_undecided_targeted_pairing_of_a_batch_fails_with_its_own_tag
     await clock.advance(WINDOW_SECONDS)
     in_time = "UPDATE pairings SET deadline_at = deadline_at + interval '1 second' WHERE id = $1"
     await database.execute(in_time, pairings[3])
-    # Only the first customer's mitra may be asked now. A fallback of the other customers can ask that mitra. No other
-    # mitra remains for the first customer.
+    # Only the first customer's mitra can be asked now. Fallbacks of the other customers can ask the first customer's
+    # mitra. No other mitra is available for the first customer.
     await fire_due(database, silent.mitra)
     said = []
     for past_chat in (silent, left, rejected):
@@ -415,7 +411,7 @@ async def test_cancelling_during_the_window_ends_the_journey_without_a_fallback(
 async def test_the_fallback_is_a_blast_without_the_mitra_who_rejected(
     database: Database, clock: VirtualClock, make: Make, past_chat: PastChat
 ) -> None:
-    """The fallback uses the same payment."""
+    """The fallback uses the payment of the targeted pairing."""
     await clock.set()
     other = await make.mitra()
     failed_id = await fail_by_rejection(database, make, past_chat)
@@ -444,7 +440,7 @@ async def test_the_fallback_asks_a_mitra_who_was_offline_and_returned(
 
 @pytest.mark.rule("3.8")
 @pytest.mark.invariant(4)
-async def test_a_successful_fallback_marks_the_failure_as_recovered_and_opens_no_case(
+async def test_a_successful_fallback_marks_the_failed_pairing_as_recovered_and_opens_no_case(
     database: Database, make: Make, past_chat: PastChat
 ) -> None:
     other = await make.mitra()
@@ -456,7 +452,7 @@ async def test_a_successful_fallback_marks_the_failure_as_recovered_and_opens_no
 
 @pytest.mark.rule("3.5", "3.8", "X.1")
 @pytest.mark.invariant(4)
-async def test_both_failure_events_refer_to_one_case_when_the_fallback_fails_too(
+async def test_both_failure_events_refer_to_one_case_when_the_fallback_also_fails(
     database: Database, clock: VirtualClock, make: Make, past_chat: PastChat
 ) -> None:
     await clock.set()
@@ -504,7 +500,7 @@ async def test_a_fallback_shows_whether_another_mitra_is_available_now(
 async def test_declining_the_fallback_twice_ends_the_journey_once(
     database: Database, make: Make, past_chat: PastChat
 ) -> None:
-    """The journey's failure keeps the tag of the targeted pairing."""
+    """The failure of the journey keeps the tag of the targeted pairing."""
     failed_id = await fail_by_rejection(database, make, past_chat)
     await decline(database, past_chat, failed_id)
     await decline(database, past_chat, failed_id)
@@ -561,7 +557,7 @@ async def test_a_fallback_can_be_taken_once_and_only_by_its_own_customer(
 
 
 @pytest.mark.rule("X.1", "3.8")
-async def test_a_failed_trial_for_the_same_mitra_opens_a_case_of_rp0(
+async def test_a_failed_trial_with_a_chosen_mitra_opens_a_case_of_0_rupiah(
     database: Database, make: Make, past_chat: PastChat
 ) -> None:
     pairing_id = await ask(database, make, past_chat, price_rp=0)
@@ -570,7 +566,7 @@ async def test_a_failed_trial_for_the_same_mitra_opens_a_case_of_rp0(
     assert await database.fetchval("SELECT amount_rp FROM review_cases") == 0
 
 
-# Steps that the database forbids -------------------------------------------------------------------------
+# Forbidden steps -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("3.5", "3.9")
@@ -603,7 +599,7 @@ async def test_the_database_refuses_a_blast_before_the_customer_has_taken_the_fa
 
 
 @pytest.mark.rule("3.5")
-async def test_the_code_and_the_database_allow_a_fallback_after_the_same_tags(
+async def test_the_code_and_the_database_allow_a_fallback_for_the_same_failure_tags(
     database: Database, make: Make, past_chat: PastChat
 ) -> None:
     for tag in sorted(states.ALL_TAGS):

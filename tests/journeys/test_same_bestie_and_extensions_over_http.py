@@ -1,4 +1,4 @@
-"""The same bestie again (3, 4) and extensions (5), through HTTP and sockets, with a worker next to the server."""
+"""Test a second chat with the same bestie (3, 4) and extensions (5) over HTTP and sockets, with a running worker."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ from tests.support.signed_in import RunningServer, development_settings, problem
 
 @pytest.fixture(autouse=True)
 async def worker(servers: EmbeddedServers, database_url: str, server: RunningServer) -> AsyncIterator[None]:
-    """The deadline loop of a worker process, on the same database as the server."""
+    """Runs the deadline loop of a worker process on the server's database."""
     settings = development_settings(database_url, servers.valkey_url)
     async with open_services(settings, serves_sockets=False, application_name="worker") as services:
         loop = asyncio.create_task(services.deadline_loop.run())
@@ -45,8 +45,9 @@ async def configure(server: RunningServer, key: str, value: str) -> None:
 
 
 async def taken(server: RunningServer, payment_id: str) -> list[int]:
-    """The amounts that the gateway charged for a payment, from the gateway's own records. Asserts that the gateway
-    refunded nothing.
+    """Return the amounts that the gateway charged for a payment, from the gateway's own records.
+
+    Asserts that the gateway refunded nothing.
     """
     books = done(await server.http.get("/api/dev/gateway/charges", params={"payment_id": payment_id}))
     assert books["refunds"] == []
@@ -85,12 +86,12 @@ async def confirm(customer: Person, payment: dict[str, Any]) -> dict[str, Any]:
     return pairing
 
 
-# The same bestie again -------------------------------------------------------------------------------------
+# Same bestie again -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("3.1", "3.2", "3.6", "3.7", "4.1", "4.2")
 @pytest.mark.invariant(2)
-async def test_the_bestie_of_a_past_chat_has_twenty_seconds_to_accept(server: RunningServer) -> None:
+async def test_the_chosen_bestie_of_a_past_chat_has_twenty_seconds_to_accept(server: RunningServer) -> None:
     customer, mitra = await make_past_chat(server)
     async with customer.socket() as phone, working(mitra) as (other_phone,):
         past = done(await customer.get("/sessions"))["items"][0]["mitra"]
@@ -124,7 +125,7 @@ async def test_the_fallback_finds_another_bestie_under_the_same_payment_after_a_
             pairing = await confirm(customer, payment)
             card = await asked.wait_for("request.offered")
             last = phone.events[-1]["seq"]
-        # The customer's phone is offline when the mitra rejects, and resumes its stream afterwards.
+        # The customer's phone is offline when the mitra rejects the request. The phone resumes its stream afterwards.
         done(await mitra.post(f"/requests/{card['id']}/reject"))
         async with customer.socket(epoch=phone.welcome["epoch"], seq=last) as phone:
             assert phone.welcome["resumed"] is True
@@ -201,8 +202,8 @@ async def test_the_pairing_fails_immediately_when_the_bestie_goes_offline(
         failed = await phone.wait_for("pairing.updated", 2, status="failed")
         assert failed["failure_tag"] == "targeted_mitra_offline"
         assert (failed["fallback"]["allowed"], failed["fallback"]["other_available"]) == (True, False)
-        # The payment stays confirmed: the server has not refunded the charge. No other mitra is available now, so the
-        # customer may take the fallback later.
+        # The payment stays confirmed, because the server has not refunded the charge. No other mitra is available now,
+        # so the customer can take the fallback only later.
         assert done(await customer.get(f"/payments/{payment['id']}"))["status"] == "confirmed"
         path = f"/pairings/{pairing['id']}"
         assert problem(await customer.post(f"{path}/fallback")) == (409, "no_mitra_available")
@@ -256,7 +257,7 @@ async def test_cancelling_while_waiting_ends_the_journey_with_a_case_and_no_fall
 
 
 @pytest.mark.rule("3.2", "3.7")
-async def test_another_customers_mitra_or_pairing_is_not_found(server: RunningServer) -> None:
+async def test_a_mitra_or_a_pairing_of_another_customer_is_not_found(server: RunningServer) -> None:
     customer, mitra = await make_past_chat(server)
     stranger = await server.customer()
     async with working(mitra):
@@ -269,7 +270,7 @@ async def test_another_customers_mitra_or_pairing_is_not_found(server: RunningSe
             path = f"/pairings/{pairing['id']}/{answer}"
             assert problem(await stranger.post(path)) == (404, "not_found")
             assert problem(await customer.post(path, key="")) == (400, "idempotency_key_missing")
-        # The pairing has not failed yet, so it has no fallback.
+        # The pairing has not failed yet, so there is no fallback.
         for answer in ("fallback", "decline-fallback"):
             refused = await customer.post(f"/pairings/{pairing['id']}/{answer}")
             assert problem(refused) == (409, "fallback_decided")
@@ -297,12 +298,15 @@ class RunningChat:
         )
 
     async def gateway(self, behaviour: str, extension: dict[str, Any]) -> None:
-        """Set how the mock gateway behaves when this extension is charged."""
+        """Set the behaviour of the mock gateway for the charge of this extension."""
         told = {"behaviour": behaviour, "payment_id": extension["payment_id"]}
         assert (await self.server.http.put("/api/dev/gateway", json=told)).is_success
 
     async def added_minutes(self) -> float:
-        """The number of minutes that the extension added to the session. Both sides must see the same number."""
+        """Return the number of minutes that the extension added to the session.
+
+        Asserts that both sides see the same number of minutes.
+        """
         path = f"/sessions/{self.session['id']}"
         ends = {done(await person.get(path))["ends_at"] for person in (self.customer, self.mitra)}
         assert len(ends) == 1
@@ -310,7 +314,7 @@ class RunningChat:
 
 
 async def start_chat(server: RunningServer) -> RunningChat:
-    """Start a chat of a new customer and a new mitra. The test must connect the mitra."""
+    """Start a chat of a new customer and a new mitra. The mitra is not connected until the test connects the mitra."""
     customer, mitra = await server.customer("Melati"), await server.mitra()
     chat = await server.chat(customer.id, mitra.id)
     return RunningChat(server, customer, mitra, done(await customer.get(f"/sessions/{chat.id}")))
@@ -318,8 +322,8 @@ async def start_chat(server: RunningServer) -> RunningChat:
 
 @pytest.mark.rule("5.3", "5.4", "5.5", "5.7", "V.3")
 @pytest.mark.invariant(2, 7, 10)
-async def test_an_extension_that_its_mitra_approves_is_charged_immediately(server: RunningServer) -> None:
-    """Both sides see the new end of the session."""
+async def test_an_extension_is_charged_immediately_when_the_mitra_approves(server: RunningServer) -> None:
+    """The customer and the mitra see the new end of the session."""
     chat = await start_chat(server)
     async with chat.customer.socket() as phone, working(chat.mitra) as (other_phone,):
         asked = done(await chat.ask())
@@ -331,7 +335,7 @@ async def test_an_extension_that_its_mitra_approves_is_charged_immediately(serve
         assert await taken(server, asked["payment_id"]) == []
         pending = await chat.ask()
         assert (problem(pending), pending.json()["extension_id"]) == ((409, "extension_pending"), asked["id"])
-        # A second phone connects meanwhile.
+        # A second phone of the customer connects while the extension is pending.
         assert done(await chat.customer.get("/state"))["extension"]["id"] == asked["id"]
         assert [each["id"] for each in done(await chat.mitra.get("/state"))["extensions"]] == [asked["id"]]
         async with chat.customer.socket(epoch=phone.welcome["epoch"], seq=phone.welcome["seq"]) as second:
@@ -378,7 +382,7 @@ async def test_the_configured_default_action_takes_effect_at_the_deadline(
 
 @pytest.mark.rule("5.4")
 @pytest.mark.invariant(7)
-async def test_an_extension_that_its_mitra_rejects_is_not_charged_and_the_customer_may_ask_again(
+async def test_a_rejected_extension_is_not_charged_and_the_customer_can_ask_again(
     server: RunningServer,
 ) -> None:
     chat = await start_chat(server)
@@ -420,7 +424,7 @@ async def test_an_extension_is_rejected_immediately_when_the_mitra_is_disconnect
 
 @pytest.mark.rule("5.6")
 @pytest.mark.invariant(7)
-async def test_an_extension_is_rejected_when_its_mitras_socket_stays_closed_for_three_seconds(
+async def test_an_extension_is_rejected_when_the_socket_of_the_mitra_stays_closed_for_three_seconds(
     server: RunningServer,
 ) -> None:
     await configure(server, "extension_timeout_seconds", "60")
@@ -428,7 +432,7 @@ async def test_an_extension_is_rejected_when_its_mitras_socket_stays_closed_for_
     async with chat.customer.socket() as phone:
         async with working(chat.mitra):
             asked = done(await chat.ask())
-        # The mitra reconnects in time.
+        # The mitra reconnects before the time limit.
         async with working(chat.mitra):
             with pytest.raises(TimeoutError):
                 await phone.wait_for("extension.decided", 4)
@@ -442,11 +446,13 @@ async def test_an_extension_is_rejected_when_its_mitras_socket_stays_closed_for_
 
 @pytest.mark.rule("5.6", "5.8")
 @pytest.mark.invariant(7)
-async def test_silence_charges_nothing_for_a_mitra_whose_phone_died_without_closing_its_socket(
+async def test_an_unanswered_extension_is_not_charged_if_the_phone_of_the_mitra_died_without_closing_its_socket(
     server: RunningServer, servers: EmbeddedServers, database_url: str
 ) -> None:
-    """One phone dies 0.8 s before the request, in a window of 5 s, and another 5 s after the request, in a window of
-    10 s. A third mitra's phone dies too, but its tablet is connected to another server, and silence approves.
+    """The first phone dies 0.8 s before a request with a window of 5 s.
+
+    The second phone dies 5 s after a request with a window of 10 s. The phone of a third mitra also dies. The tablet of
+    the third mitra is connected to another server, so the extension is approved without an answer.
     """
     settings = development_settings(database_url, servers.valkey_url)
     presence = server.application.services.presence
@@ -476,7 +482,7 @@ async def test_silence_charges_nothing_for_a_mitra_whose_phone_died_without_clos
         assert (asked_early["status"], asked_alive["status"]) == ("pending", "pending")
         asked_at = asyncio.get_running_loop().time()
         decided = await early_customer.wait_for("extension.decided", id=asked_early["id"])
-        # Five seconds have passed since the request for 10 s, as that one came first.
+        # The request with a window of 10 s came first, so five seconds of its window have passed.
         await phones[1].stop()
         assert (decided["status"], decided["decided_by"]) == ("rejected", "mitra_unreachable")
         decided = await alive_customer.wait_for("extension.decided", id=asked_alive["id"], status="approved")
@@ -546,7 +552,7 @@ async def test_ending_the_chat_rejects_its_pending_extension_and_forbids_new_ext
 
 
 @pytest.mark.rule("5.4", "5.7")
-async def test_another_customers_extension_and_an_offer_for_another_purpose_are_not_found(
+async def test_an_extension_of_another_customer_and_an_offer_for_another_purpose_are_not_found(
     server: RunningServer,
 ) -> None:
     chat, other = await start_chat(server), await start_chat(server)
@@ -571,7 +577,7 @@ async def test_another_customers_extension_and_an_offer_for_another_purpose_are_
 
 
 @pytest.mark.rule("4.4")
-async def test_a_mitra_who_returned_while_the_customer_paid_is_asked(server: RunningServer) -> None:
+async def test_a_mitra_who_returns_while_the_customer_pays_gets_the_request(server: RunningServer) -> None:
     customer, mitra = await make_past_chat(server)
     async with working(mitra), server.available_mitra():
         payment = await open_payment_for_mitra(server, customer, mitra)
@@ -590,7 +596,7 @@ async def test_a_mitra_who_returned_while_the_customer_paid_is_asked(server: Run
 
 @pytest.mark.rule("3.5", "4.4")
 @pytest.mark.invariant(10)
-async def test_the_confirmation_the_event_and_the_pairing_show_the_same_fallback(
+async def test_the_confirmation_and_the_event_and_the_pairing_show_the_same_fallback(
     server: RunningServer,
 ) -> None:
     customer, mitra = await make_past_chat(server)
@@ -625,7 +631,7 @@ async def test_the_customer_sees_the_blast_even_if_its_id_sorts_before_the_targe
         pairing = await confirm(customer, payment)
         card = await other_phone.wait_for("request.offered")
         done(await mitra.post(f"/requests/{card['id']}/reject"))
-        # Simulate a clock that was set back by a minute: the next pairing gets a smaller id than this pairing.
+        # Simulate a clock that was set back by a minute. The next pairing then gets a smaller id than this pairing.
         await server.database.execute(
             "ALTER TABLE pairings ALTER id SET DEFAULT uuidv7('-1 minute'::interval)"
         )
@@ -653,7 +659,8 @@ async def test_a_stalled_confirmation_does_not_charge_after_a_second_confirmatio
         set_pause_point("confirm.before_charge", stall)
         first = asyncio.create_task(customer.post(f"/payments/{payment['id']}/confirm"))
         await latch.reached.wait()
-        # The worker asks the gateway, which does not know the charge. So the customer may pay again.
+        # The worker asks the gateway, and the gateway does not know the charge. So the customer can confirm the payment
+        # again.
         async with asyncio.timeout(20):
             while done(await customer.get(f"/payments/{payment['id']}"))["status"] != "pending":
                 await asyncio.sleep(0.1)

@@ -1,4 +1,4 @@
-"""The blast, its answers and its failures (section 2b), through the services."""
+"""Test the blast, its answers and its failures through the services (section 2b)."""
 
 from uuid import UUID
 
@@ -59,7 +59,7 @@ async def toggle(database: Database, mitra: UUID, *, online: bool) -> None:
 
 @pytest.mark.rule("2b.2", "2b.3", "X.1")
 @pytest.mark.invariant(4, 5)
-async def test_the_payment_is_kept_with_a_tag_and_a_case_when_nobody_accepts_in_time(
+async def test_the_payment_is_kept_with_a_tag_and_a_case_when_no_mitra_accepts_in_time(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()
@@ -76,7 +76,7 @@ async def test_the_payment_is_kept_with_a_tag_and_a_case_when_nobody_accepts_in_
 
 
 @pytest.mark.rule("1.7", "2b.3")
-async def test_a_blast_that_asks_nobody_still_runs_its_full_window(
+async def test_a_blast_that_asks_no_mitra_still_runs_its_full_window(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()
@@ -131,7 +131,7 @@ async def test_a_mitra_who_was_asked_and_went_offline_does_not_count_as_rejectin
 
 
 @pytest.mark.rule("2b.4", "X.10")
-async def test_rejections_are_counted_at_the_end_of_the_window_while_presence_is_unknown(
+async def test_the_worker_counts_rejections_at_the_end_of_the_window_while_presence_is_unknown(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()
@@ -158,7 +158,7 @@ async def test_a_mitra_who_rejected_is_not_asked_again(database: Database, make:
 
 
 @pytest.mark.rule("2b.6")
-async def test_a_customer_who_is_also_a_mitra_is_never_asked_in_their_own_search(
+async def test_a_customer_who_is_also_a_mitra_never_gets_a_request_of_their_own_search(
     database: Database, make: Make
 ) -> None:
     both = await make.customer()
@@ -187,7 +187,7 @@ async def test_going_offline_withdraws_the_requests_and_going_online_offers_them
 
 
 @pytest.mark.rule("2b.7")
-async def test_a_mitra_who_was_full_is_offered_a_closed_request_again_when_a_session_ends(
+async def test_a_closed_request_is_offered_again_when_the_end_of_a_session_frees_capacity(
     database: Database, make: Make
 ) -> None:
     mitra = await make.mitra(max_customers=1)
@@ -219,8 +219,8 @@ async def test_a_refused_accept_gets_the_reason_that_comes_first_in_the_contract
     await toggle(database, winner, online=False)
     await toggle(database, loser, online=False)
     await clock.advance(WINDOW_SECONDS + 1)
-    # Both mitras are offline, the time to answer is over, and the winner has no free capacity. The winner repeats the
-    # accept and still gets the session. The loser still learns that another mitra took the customer.
+    # Both mitras are offline, the window is over, and the winner has no free capacity. The winner repeats the accept
+    # and still gets the session. The loser still gets the reason that another mitra took the customer.
     assert await outcome(accept(database, winner, won)) == "done"
     assert await outcome(accept(database, loser, lost)) == "already_taken"
     assert await outcome(accept(database, loser, won)) == "not_found"
@@ -243,7 +243,7 @@ async def test_an_offline_mitra_and_a_full_mitra_get_the_reason_why_they_cannot_
     assert (
         await outcome(accept(database, full, await request_of(database, pairing_id, full))) == "at_capacity"
     )
-    # Neither mitra sees the card any more, although the request is still offered.
+    # The two mitras no longer see the card, although the request is still offered.
     assert await open_requests(database, [offline, full]) == {}
 
 
@@ -268,7 +268,7 @@ async def test_cancelling_the_search_opens_a_case_and_closes_the_cards(
 
 
 @pytest.mark.rule("X.1")
-async def test_a_failed_search_under_a_trial_opens_a_case_of_rp0(database: Database, make: Make) -> None:
+async def test_a_failed_search_for_a_trial_opens_a_case_of_0_rupiah(database: Database, make: Make) -> None:
     customer = await make.customer()
     pairing_id = await open_blast(database, await make.confirmed_payment(customer, price_rp=0), [])
     await in_own_transaction(database, lambda tx: searching.cancel_search(tx, customer, pairing_id))
@@ -296,7 +296,7 @@ async def test_a_card_identifies_the_customer_only_by_the_call_name(database: Da
 
 
 @pytest.mark.rule("X.8", "X.4")
-async def test_a_suspension_withdraws_the_mitras_requests_and_ends_their_sessions(
+async def test_a_suspension_withdraws_the_requests_of_the_mitra_and_ends_the_sessions(
     database: Database, make: Make
 ) -> None:
     mitra = await make.mitra(max_customers=2)
@@ -315,7 +315,7 @@ async def test_a_suspension_withdraws_the_mitras_requests_and_ends_their_session
 
 
 class _Hub:
-    """The part of the hub that Cards uses."""
+    """A fake of the hub methods that Cards uses."""
 
     def __init__(self, *mitras: UUID) -> None:
         self.mitras = set(mitras)
@@ -330,7 +330,7 @@ class _Hub:
 
 
 @pytest.mark.rule("2b.5", "V.3")
-async def test_a_refresh_without_a_signal_shows_the_open_cards_and_why_a_card_closed(
+async def test_a_refresh_without_a_signal_shows_the_open_cards_and_the_reason_of_a_closed_card(
     database: Database, make: Make
 ) -> None:
     winner, loser = await make.mitras(2)
@@ -359,7 +359,7 @@ async def test_a_refresh_without_a_signal_shows_the_open_cards_and_why_a_card_cl
         ("session_status_changed", session_states.STEPS),
     ],
 )
-async def test_the_database_allows_exactly_the_transitions_of_each_packages_states_py(
+async def test_the_database_allows_exactly_the_transitions_in_the_states_py_of_each_package(
     database: Database, function: str, steps: frozenset[tuple[str, str]]
 ) -> None:
     source: str = await database.fetchval("SELECT prosrc FROM pg_proc WHERE proname = $1", function)

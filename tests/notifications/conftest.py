@@ -1,4 +1,4 @@
-"""A running server, a push service, and a worker that works only when a test calls its methods."""
+"""Provides a running server, a push service, and a worker that works only when a test calls its methods."""
 
 from collections.abc import AsyncIterator
 
@@ -17,7 +17,7 @@ from tests.support.signed_in import RunningServer, development_settings, start_s
 async def server(
     servers: EmbeddedServers, database_url: str, database: Database, valkey_client: valkey.asyncio.Valkey
 ) -> AsyncIterator[RunningServer]:
-    """A development server on this test's own database and an empty Valkey."""
+    """Start a development server on the test's own database and an empty Valkey."""
     async with start_server(development_settings(database_url, servers.valkey_url), database) as opened:
         yield opened
 
@@ -30,7 +30,7 @@ async def vendor() -> AsyncIterator[PushService]:
 
 
 class Worker:
-    """The part of a worker that sends pushes. Each call of a method does one round."""
+    """The part of a worker that sends pushes. Each call of a method does one round of work."""
 
     def __init__(self, services: Services) -> None:
         self.services = services
@@ -47,5 +47,5 @@ class Worker:
 
 @pytest.fixture
 def worker(server: RunningServer) -> Worker:
-    """A worker on the server's own Services."""
+    """A worker that uses the server's own Services."""
     return Worker(server.application.services)

@@ -1,4 +1,4 @@
-"""Push to native apps by FCM, against a stand-in: messages, access tokens, misbehaviour, subscriptions."""
+"""Test push to native apps through a fake of FCM: messages, access tokens, faults and subscriptions."""
 
 import asyncio
 import time
@@ -36,7 +36,7 @@ REQUEST_ID = UUID("0199a3c1-0000-7000-8000-000000000001")
 
 @pytest.fixture
 async def google() -> AsyncIterator[Google]:
-    """FCM and Google's token endpoint on this machine."""
+    """Run fakes of FCM and of Google's token endpoint on this machine."""
     async with Google().running() as running:
         yield running
 
@@ -69,7 +69,7 @@ async def deliver(channel: Fcm, token: str = APP) -> Outcome:
 
 
 @pytest.mark.rule("4.1")
-async def test_an_app_gets_a_notification_that_ends_with_the_request_and_data_to_open_the_card(
+async def test_an_app_gets_a_notification_that_expires_with_the_request_and_has_data_to_open_the_card(
     channel: Fcm, google: Google
 ) -> None:
     assert await deliver(channel) == Delivered()
@@ -113,7 +113,7 @@ async def test_each_answer_of_fcm_leads_to_the_expected_outcome(
     assert await deliver(channel, "another-app") == Delivered()
 
 
-async def test_an_fcm_that_does_not_answer_is_given_up_in_time(
+async def test_a_push_is_given_up_after_a_time_limit_if_fcm_does_not_answer(
     channel: Fcm, google: Google, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fcm_module, "SEND_TIMEOUT_SECONDS", 0.2)
@@ -121,7 +121,7 @@ async def test_an_fcm_that_does_not_answer_is_given_up_in_time(
     assert await deliver(channel) == TIMED_OUT
 
 
-async def test_an_fcm_that_cannot_be_reached_is_unavailable(google: Google) -> None:
+async def test_a_push_to_an_unreachable_fcm_counts_as_unavailable(google: Google) -> None:
     channel = google.fcm()
     await deliver(channel)  # Fetches the access token.
     channel._send = "http://127.0.0.1:9/v1/projects/curhat-tests/messages:send"
@@ -155,7 +155,7 @@ async def test_a_revoked_access_token_is_replaced_within_the_same_attempt(
     assert (google.token_requests, google.attempts) == (2, 3)
 
 
-async def test_an_access_token_that_fcm_never_accepts_is_tried_once_more_and_no_further(
+async def test_a_push_is_tried_only_twice_if_fcm_accepts_no_access_token(
     channel: Fcm, google: Google
 ) -> None:
     google.valid = _Nothing()
@@ -164,14 +164,14 @@ async def test_an_access_token_that_fcm_never_accepts_is_tried_once_more_and_no_
 
 
 class _Nothing(set[str]):
-    """A set that stays empty."""
+    """A set that always stays empty."""
 
     def add(self, element: str, /) -> None:
         """Do nothing."""
 
 
 @pytest.mark.parametrize("mood", ["refuse", "broken", "lost", "slow"])
-async def test_without_an_access_token_a_message_waits_and_google_is_not_asked_for_each_one(
+async def test_messages_wait_for_an_access_token_and_google_is_asked_only_once(
     channel: Fcm, google: Google, mood: TokenMood, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fcm_module, "TOKEN_TIMEOUT_SECONDS", 0.2)
@@ -201,7 +201,7 @@ async def test_a_refused_service_account_is_logged_without_its_key(channel: Fcm,
 
 @pytest.fixture
 async def with_fcm(server: RunningServer, channel: Fcm) -> None:
-    """The server and its worker push to native apps through the stand-in."""
+    """The server and its worker push to native apps through the fake."""
     server.application.services.push_channels.fcm = channel
 
 
@@ -299,7 +299,7 @@ async def test_signing_out_ends_the_push_to_the_app(server: RunningServer) -> No
         ({"endpoint": "https://push.example.com/1"}, "keys"),
     ],
 )
-async def test_a_subscription_that_lacks_what_its_kind_needs_is_refused(
+async def test_a_subscription_without_the_fields_of_its_kind_is_refused(
     server: RunningServer, body: dict[str, str], field: str
 ) -> None:
     mitra = await server.mitra()

@@ -1,5 +1,6 @@
-"""The addresses to which the server may send a push. An address in our own network is never allowed, even if a host
-name resolves to it.
+"""Test to which addresses the server can send a push.
+
+The server never connects to an address in our own network, even if a host name resolves to this address.
 """
 
 import asyncio
@@ -48,7 +49,7 @@ def test_an_address_that_is_not_public_is_refused(addresses: Addresses, host: st
 
 
 @pytest.mark.parametrize("host", THIS_MACHINE)
-def test_production_never_pushes_to_this_machine(host: str) -> None:
+def test_production_never_pushes_to_its_own_machine(host: str) -> None:
     with pytest.raises(EndpointRefused, match="must be on the public internet"):
         PRODUCTION.check_form(f"https://{host}/push/1")
     DEVELOPMENT.check_form(f"https://{host}/push/1")
@@ -85,7 +86,10 @@ def test_a_push_service_on_the_internet_is_accepted(endpoint: str) -> None:
 
 
 def resolving(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> None:
-    """Make names resolve to these addresses, one list per lookup. All later lookups get the last list."""
+    """Make host names resolve to these addresses.
+
+    Each lookup of a host name gets the next list. All later lookups also get the last list.
+    """
     remaining = list(answers)
 
     def getaddrinfo(_host: str, port: int, **_options: object) -> list[object]:
@@ -99,7 +103,7 @@ def resolving(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
 
 
-async def test_a_host_name_in_our_network_is_refused_when_the_subscription_is_saved(
+async def test_a_subscription_with_a_host_name_in_our_network_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     resolving(monkeypatch, ["10.1.2.3"])
@@ -147,7 +151,7 @@ async def test_no_push_is_sent_to_a_subscription_whose_address_is_private() -> N
     assert outcome == Refused("address_refused")
 
 
-async def test_names_that_resolve_slowly_delay_no_browsers_push_service_and_no_other_thread(
+async def test_host_names_that_resolve_slowly_delay_no_known_push_service_and_no_other_thread(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lookups: list[str] = []
@@ -166,7 +170,7 @@ async def test_names_that_resolve_slowly_delay_no_browsers_push_service_and_no_o
         slow = [addresses.resolve(f"slow{number}.example") for number in range(40)]
         outcomes = await asyncio.gather(*slow, return_exceptions=True)
         assert {type(outcome) for outcome in outcomes} == {TimeoutError}
-        # The lookups that were begun still run.
+        # The lookups that have started are still running.
         assert 0 < len(lookups) <= MAX_LOOKUPS_RUNNING
         monkeypatch.setattr(addresses_module, "RESOLVE_TIMEOUT_SECONDS", 5)
         (found,) = await addresses.resolve("updates.push.services.mozilla.com")

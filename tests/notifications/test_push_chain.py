@@ -1,6 +1,4 @@
-"""The path of a push from the event that causes it to the browser: recipients, text, and failures of the push
-service.
-"""
+"""Test the path of a push from its event to the browser: recipients, text, and failures of the push service."""
 
 import asyncio
 import json
@@ -87,7 +85,7 @@ async def test_a_push_is_in_the_language_of_its_subscription(
     assert browser.read(vendor.received[0])["title"] == "Someone needs to talk"
 
 
-async def test_each_request_has_its_own_topic_in_the_standards_format(
+async def test_each_request_has_its_own_topic_in_the_format_of_the_standard(
     server: RunningServer, vendor: PushService, worker: Worker
 ) -> None:
     mitra, _ = await subscribed_mitra(server, vendor)
@@ -139,7 +137,7 @@ async def test_a_mitra_who_disconnects_during_the_window_gets_one_push(
 
 
 async def until_not_connected(server: RunningServer, mitra_id: UUID) -> None:
-    """Wait until Valkey says that this mitra is not connected: 3 s after its socket closed."""
+    """Wait until Valkey says that this mitra is not connected, 3 s after the mitra's socket closed."""
     presence = server.application.services.presence
     async with asyncio.timeout(10):
         while await presence.is_connected(mitra_id):
@@ -172,7 +170,7 @@ async def test_no_push_is_sent_for_a_request_that_has_closed(
 
 
 async def waiting(database: Database) -> int:
-    """How many push messages wait in the outbox."""
+    """Return the number of push messages that wait in the outbox."""
     count: int = await database.fetchval("SELECT count(*) FROM push_messages WHERE done_at IS NULL")
     return count
 
@@ -303,7 +301,7 @@ async def test_a_message_that_the_customer_has_read_is_not_pushed(
     assert await server.database.fetchval("SELECT count(*) FROM deadlines WHERE kind = 'push_messages'") == 0
 
 
-async def test_a_message_of_a_customer_causes_no_push(
+async def test_a_message_of_a_customer_causes_no_push_to_the_customer(
     server: RunningServer, vendor: PushService, worker: Worker, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -316,7 +314,7 @@ async def test_a_message_of_a_customer_causes_no_push(
     assert vendor.received == []
 
 
-# Messages that cannot be sent -----------------------------------------------------------------------------------
+# Failed messages -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", [404, 410])
@@ -404,7 +402,7 @@ async def test_a_subscription_is_marked_as_failed_after_several_consecutive_fail
         assert (row["failures"], row["failed_at"] is not None) == (number, number == MAX_FAILURES)
     await server.application.services.presence.refresh([mitra.id])
     assert not await server.application.services.presence.may_be_asked(mitra.id)
-    # If the app subscribes again, as it does at each start, the server clears the failure.
+    # The app subscribes again at each start. The server then clears the failure.
     await mitra.put("/push-subscriptions", browser.to_json())
     await server.application.services.presence.refresh([mitra.id])
     assert await server.application.services.presence.may_be_asked(mitra.id)
@@ -434,7 +432,7 @@ async def test_a_redirect_is_not_followed(server: RunningServer, vendor: PushSer
 async def test_a_push_service_that_hangs_delays_no_other_message(
     server: RunningServer, vendor: PushService, worker: Worker
 ) -> None:
-    # The kernel accepts connections, and no process answers them.
+    # The kernel accepts connections, but no process answers.
     dead = socket.create_server(("127.0.0.1", 0))
     port = dead.getsockname()[1]
     slow, _ = await subscribed_mitra(server, vendor)

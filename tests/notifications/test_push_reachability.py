@@ -1,6 +1,4 @@
-"""Mitras who may be asked without a connection (1.1), because push can reach them and their app was seen within 15
-minutes.
-"""
+"""Test that push reaches a mitra without a connection for 15 minutes after the app was last seen (1.1)."""
 
 import asyncio
 
@@ -38,7 +36,7 @@ async def is_available(server: RunningServer) -> bool:
 
 
 @pytest.mark.rule("1.1", "1.2", "4.1", "2b.5")
-async def test_a_mitra_whom_push_reaches_is_asked_and_may_accept(
+async def test_a_mitra_who_is_reachable_by_push_is_asked_and_can_accept(
     server: RunningServer, vendor: PushService, worker: Worker
 ) -> None:
     mitra = await server.mitra(online=False)
@@ -67,7 +65,7 @@ async def test_a_mitra_whom_push_reaches_is_asked_and_may_accept(
 
 
 @pytest.mark.rule("1.1")
-async def test_push_reachability_ends_15_minutes_after_the_app_was_last_seen(
+async def test_reachability_by_push_ends_15_minutes_after_the_app_was_last_seen(
     server: RunningServer, vendor: PushService, presence: Presence, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -77,7 +75,7 @@ async def test_push_reachability_ends_15_minutes_after_the_app_was_last_seen(
     await clock.advance(PUSH_REACHABLE_SECONDS - 1)
     await presence.reconcile_push()
     assert await presence.may_be_asked(mitra.id)
-    # The last second of the 15 minutes passes on Valkey's own clock.
+    # The last second of the 15 minutes passes on the clock of Valkey.
     async with asyncio.timeout(3):
         while await presence.may_be_asked(mitra.id):
             await asyncio.sleep(0.02)
@@ -162,7 +160,7 @@ async def test_a_push_subscription_does_not_make_an_ineligible_mitra_available(
 
 @pytest.mark.invariant(11)
 @pytest.mark.rule("X.10", "1.1")
-async def test_push_reachability_is_rebuilt_from_postgresql_after_valkey_was_wiped(
+async def test_reachability_by_push_is_rebuilt_from_postgresql_after_valkey_was_wiped(
     server: RunningServer, vendor: PushService, presence: Presence, valkey_client: valkey.asyncio.Valkey
 ) -> None:
     mitra = await subscribed_mitra(server, vendor)
@@ -182,7 +180,7 @@ async def test_push_reachability_is_rebuilt_from_postgresql_after_valkey_was_wip
 
 
 @pytest.mark.rule("2b.2", "1.1")
-async def test_a_mitra_whom_push_reaches_is_offered_a_blast_that_began_while_the_mitra_was_full(
+async def test_a_mitra_who_is_reachable_by_push_is_offered_a_blast_that_began_while_the_mitra_was_full(
     server: RunningServer, vendor: PushService, worker: Worker, presence: Presence
 ) -> None:
     mitra = await subscribed_mitra(server, vendor)
@@ -200,13 +198,13 @@ async def test_a_mitra_whom_push_reaches_is_offered_a_blast_that_began_while_the
 
 
 @pytest.mark.rule("1.2")
-async def test_a_poll_costs_one_zcount_for_any_number_of_mitras_whom_push_reaches(
+async def test_a_poll_costs_one_zcount_for_any_number_of_mitras_who_are_reachable_by_push(
     server: RunningServer, vendor: PushService, valkey_client: valkey.asyncio.Valkey
 ) -> None:
     for _ in range(3):
         await subscribed_mitra(server, vendor)
-    # One sorted set holds one member per mitra, with the end of the mitra's reachability as score. So a poll is one
-    # ZCOUNT.
+    # One sorted set has one member per mitra. The score of a member is the end of the mitra's reachability. A poll
+    # therefore needs only one ZCOUNT.
     members = await valkey_client.zrange("curhat:available", 0, -1, withscores=True)
     seconds, _ = await valkey_client.time()
     assert len(members) == 3

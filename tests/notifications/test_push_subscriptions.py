@@ -1,4 +1,4 @@
-"""Subscriptions: who owns a subscription, when a subscription ends, and which subscriptions the server refuses."""
+"""Test the owner and the end of a subscription, and the subscriptions that the server refuses."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from tests.support.signed_in import RunningServer, problem
 
 
 async def owners(server: RunningServer) -> list[tuple[str, Any]]:
-    """The owners of the subscriptions, oldest first."""
+    """Return the owners of the subscriptions, oldest subscription first."""
     rows = await server.database.fetch("SELECT role, user_id FROM push_subscriptions ORDER BY id")
     return [(row["role"], row["user_id"]) for row in rows]
 
@@ -23,7 +23,7 @@ async def subscribe(person: Person, browser: Browser, **more: Any) -> None:
     assert answer.status_code == 204, answer.text
 
 
-async def test_both_roles_get_the_same_public_key_to_subscribe_with(server: RunningServer) -> None:
+async def test_both_roles_get_the_same_public_key_for_subscriptions(server: RunningServer) -> None:
     customer, mitra = await server.customer(), await server.mitra()
     keys = {(await person.get("/push-key")).json()["public_key"] for person in (customer, mitra)}
     (key,) = keys
@@ -31,7 +31,7 @@ async def test_both_roles_get_the_same_public_key_to_subscribe_with(server: Runn
     assert (len(raw), raw[0]) == (65, 4)
 
 
-async def test_repeated_puts_keep_one_subscription_and_a_delete_removes_it(
+async def test_repeated_put_requests_keep_one_subscription_and_a_delete_request_removes_it(
     server: RunningServer, vendor: PushService
 ) -> None:
     customer, browser = await server.customer(), vendor.browser()
@@ -87,7 +87,7 @@ async def test_the_oldest_subscription_is_deleted_when_a_user_exceeds_the_maximu
 
 
 @pytest.mark.parametrize("role", ["customer", "mitra"])
-async def test_signing_out_ends_the_subscriptions_of_that_sign_in_and_no_other_subscriptions(
+async def test_a_sign_out_ends_only_the_subscriptions_of_its_own_sign_in(
     server: RunningServer, vendor: PushService, role: str
 ) -> None:
     one = await (server.customer() if role == "customer" else server.mitra())
@@ -159,14 +159,14 @@ async def test_a_malformed_subscription_is_refused(
 # The mitra's test ---------------------------------------------------------------------------------------------
 
 
-async def test_a_test_push_needs_a_subscription(server: RunningServer, vendor: PushService) -> None:
+async def test_a_test_notification_needs_a_subscription(server: RunningServer, vendor: PushService) -> None:
     mitra = await server.mitra()
     await subscribe(await server.mitra(), vendor.browser())
     answer = await mitra.post("/push-subscriptions/test", key="")
     assert problem(answer) == (409, "no_push_subscription")
 
 
-async def test_a_test_push_reaches_every_device_in_its_language_and_cannot_be_repeated_immediately(
+async def test_a_test_notification_reaches_every_device_in_its_language_and_cannot_be_repeated_immediately(
     server: RunningServer, vendor: PushService, worker: Worker
 ) -> None:
     mitra = await server.mitra()
@@ -188,7 +188,7 @@ async def test_a_test_push_reaches_every_device_in_its_language_and_cannot_be_re
         assert (payload["type"], payload["title"]) == ("test", title)
 
 
-async def test_a_delivered_test_push_clears_the_failure_of_a_subscription(
+async def test_a_delivered_test_notification_clears_the_failure_of_a_subscription(
     server: RunningServer, vendor: PushService, worker: Worker
 ) -> None:
     mitra, browser = await server.mitra(), vendor.browser()

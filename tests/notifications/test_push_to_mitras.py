@@ -1,4 +1,4 @@
-"""Push to mitras about customers' messages and extension requests, while the app is away."""
+"""Test push to mitras about messages and extension requests of customers while the app is closed."""
 
 import json
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from tests.support.signed_in import RunningServer
 
 
 class Chat:
-    """A session whose mitra has a push subscription."""
+    """A session with a mitra who has a push subscription."""
 
     def __init__(self, server: RunningServer, vendor: PushService) -> None:
         self.server = server
@@ -36,7 +36,7 @@ class Chat:
         return message
 
     async def ask_for_more_time(self) -> dict[str, Any]:
-        """The customer asks for an extension. The mitra must be connected."""
+        """The customer asks for an extension. The mitra must be connected for this request."""
         offer_id = await self.server.make.offer(purpose="extension", duration_minutes=15, price_rp=10_000)
         answer = await self.customer.post(f"/sessions/{self.id}/extensions", {"offer_id": str(offer_id)})
         assert answer.status_code == 201, answer.text
@@ -45,13 +45,13 @@ class Chat:
         return extension
 
     def payloads(self) -> list[dict[str, Any]]:
-        """What the mitra's browser was pushed."""
+        """Return the push payloads that the mitra's browser received."""
         return [self.browser.read(received) for received in self.vendor.for_browser(self.browser)]
 
 
 @pytest.fixture
 async def chat(server: RunningServer, vendor: PushService, clock: VirtualClock) -> Chat:
-    """A chat on a stopped clock."""
+    """A chat with a stopped clock."""
     await clock.set()
     opened = Chat(server, vendor)
     opened.customer, opened.mitra = await server.customer("Melati"), await server.mitra()
@@ -63,7 +63,7 @@ async def chat(server: RunningServer, vendor: PushService, clock: VirtualClock) 
 
 
 def let_die(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let every mitra's connection look dead to push: an open socket without frames for some seconds."""
+    """Simulate dead connections of all mitras: each socket is open, but has sent no frame for some seconds."""
 
     async def nobody(_mitra_ids: Sequence[UUID]) -> set[UUID]:
         return set()
@@ -72,7 +72,7 @@ def let_die(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.rule("4.7", "V.5", "X.4")
-async def test_a_mitra_whose_app_is_away_gets_a_push_without_the_text_of_the_message(
+async def test_a_mitra_with_a_closed_app_gets_a_push_without_the_text_of_the_message(
     chat: Chat, worker: Worker, clock: VirtualClock
 ) -> None:
     await chat.say(1)
@@ -123,7 +123,7 @@ async def test_a_message_that_the_mitra_has_read_is_not_pushed(
 
 
 @pytest.mark.rule("4.7")
-async def test_each_side_of_a_chat_is_pushed_only_the_other_sides_messages(
+async def test_each_side_of_a_chat_gets_pushes_only_for_messages_of_the_other_side(
     chat: Chat, worker: Worker, clock: VirtualClock
 ) -> None:
     browser = chat.vendor.browser()
@@ -141,7 +141,7 @@ async def test_each_side_of_a_chat_is_pushed_only_the_other_sides_messages(
 
 
 @pytest.mark.rule("4.7")
-async def test_a_mitra_whose_connection_died_is_pushed_the_extension_request_within_its_window(
+async def test_a_mitra_with_a_dead_connection_gets_a_push_for_an_extension_within_its_window(
     chat: Chat, worker: Worker, server: RunningServer, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with chat.mitra.socket() as phone:
@@ -149,7 +149,7 @@ async def test_a_mitra_whose_connection_died_is_pushed_the_extension_request_wit
         await phone.wait_for("extension.requested")
         await worker.work()
         assert chat.payloads() == []
-        # The phone dies in the window. Its socket stays open.
+        # The phone dies during the window. Its socket stays open.
         let_die(server, monkeypatch)
         await clock.advance(EXTENSION_INTERVAL_SECONDS)
         await worker.work()
@@ -157,7 +157,7 @@ async def test_a_mitra_whose_connection_died_is_pushed_the_extension_request_wit
         assert (payload["type"], payload["session_id"]) == ("extension_requested", str(chat.id))
         assert payload["expires_at"] == extension["deadline_at"]
         assert int(chat.vendor.received[0].headers["TTL"]) == 9
-        # Once per request, and nothing stays armed.
+        # The server sends one push per request. After the push, no deadline stays armed.
         await clock.advance(EXTENSION_INTERVAL_SECONDS)
         await worker.work()
         assert len(chat.payloads()) == 1
@@ -166,7 +166,7 @@ async def test_a_mitra_whose_connection_died_is_pushed_the_extension_request_wit
 
 
 @pytest.mark.rule("4.7")
-async def test_an_extension_that_is_decided_is_not_pushed(
+async def test_a_decided_extension_causes_no_push(
     chat: Chat, worker: Worker, server: RunningServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with chat.mitra.socket():
@@ -180,7 +180,7 @@ async def test_an_extension_that_is_decided_is_not_pushed(
 
 
 @pytest.mark.rule("4.7")
-async def test_an_extension_is_pushed_even_if_a_message_waits_for_its_own_push(
+async def test_an_extension_is_pushed_even_if_a_message_of_the_chat_waits_for_a_push(
     chat: Chat, worker: Worker, server: RunningServer, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with chat.mitra.socket():

@@ -1,4 +1,4 @@
-"""Push services that do not answer occupy only a part of a worker's places."""
+"""Test that push services that do not answer use only some of a worker's concurrent calls."""
 
 import asyncio
 import contextlib
@@ -18,8 +18,8 @@ from curhat.notifications.addresses import KNOWN_ENDPOINT
 from curhat.notifications.outbox import MAX_SENDS_RUNNING, Outbox
 from tests.support.people import Make
 
-# Adds messages for one person: $2 messages, each to its own subscription at the push service $3. A later call's
-# messages are due later.
+# Adds $2 messages for one person. Each message has its own subscription at the push service $3. If the statement runs
+# again, the new messages are due later than the earlier messages.
 ENQUEUE = """
 WITH token AS (
     INSERT INTO access_tokens (digest, role, user_id, transport, expires_at)
@@ -39,7 +39,10 @@ SELECT id, 'test', gen_random_uuid(), 't', '{}', curhat_now(), curhat_now() + in
 
 
 class Channel:
-    """Sends to good services at once. A silent service answers nothing, until `give_up` lets all its sends time out."""
+    """Sends a message to a good service immediately.
+
+    A silent service gives no answer. `give_up` lets all sends to silent services time out.
+    """
 
     def __init__(self) -> None:
         self.give_up = asyncio.Event()
@@ -92,7 +95,7 @@ async def test_a_silent_push_service_delays_no_message_to_another_service(
         while channel.delivered["fcm.googleapis.com:443"] < 100:
             await asyncio.sleep(0.01)
         assert channel.most["silent.push.apple.com"] <= MAX_SENDS_RUNNING // 2
-        # The metrics name the trouble, after the service has timed out.
+        # After the calls to the service have timed out, the metrics show the failures.
         channel.give_up.set()
         while prometheus_client.REGISTRY.get_sample_value("curhat_push_silent_services") != 1:
             await asyncio.sleep(0.01)
@@ -100,7 +103,7 @@ async def test_a_silent_push_service_delays_no_message_to_another_service(
 
 @pytest.mark.rule("4.1")
 @pytest.mark.invariant(12)
-async def test_many_silent_hosts_that_clients_chose_delay_no_message_to_a_browsers_push_service(
+async def test_silent_hosts_of_client_subscriptions_delay_no_message_to_a_known_push_service(
     database: Database, make: Make
 ) -> None:
     mitra, channel = await make.mitra(), Channel()
@@ -113,7 +116,7 @@ async def test_many_silent_hosts_that_clients_chose_delay_no_message_to_a_browse
         assert channel.running.total() <= MAX_SENDS_RUNNING // 3
 
 
-async def test_a_push_service_that_is_not_known_gets_its_messages(database: Database, make: Make) -> None:
+async def test_an_unknown_push_service_gets_its_messages(database: Database, make: Make) -> None:
     mitra, channel = await make.mitra(), Channel()
     await database.execute(ENQUEUE, mitra, 60, "push.example")
     async with sending(database, channel):
@@ -139,7 +142,7 @@ async def test_a_push_service_that_is_not_known_gets_its_messages(database: Data
         ("https://fcmxgoogleapis.com/", None),
     ],
 )
-async def test_only_the_host_of_an_endpoint_makes_it_one_of_a_known_push_service(
+async def test_only_the_host_of_an_endpoint_decides_whether_its_push_service_is_known(
     database: Database, endpoint: str, service: str | None
 ) -> None:
     assert await database.fetchval("SELECT substring($1, $2)", endpoint, KNOWN_ENDPOINT) == service

@@ -1,4 +1,4 @@
-"""Encryption, signature and the meaning of a push service's answers."""
+"""Test the encryption, the signature, and the meaning of each answer of a push service."""
 
 import time
 

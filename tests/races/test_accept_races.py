@@ -1,4 +1,4 @@
-"""Races between an accept and every other step, on real connections, at pause points and under held locks."""
+"""Test races between an accept and every other step on real connections, with pause points and held locks."""
 
 import asyncio
 import random
@@ -38,7 +38,7 @@ async def _status(database: Database, pairing_id: UUID) -> str:
 
 @pytest.mark.rule("2b.5")
 @pytest.mark.invariant(1, 6)
-async def test_one_of_fifty_concurrent_accepts_wins_and_the_other_accepts_are_refused_as_taken(
+async def test_only_one_of_fifty_concurrent_accepts_wins_and_the_others_are_refused_as_taken(
     database: Database, make: Make
 ) -> None:
     payment_id = await make.confirmed_payment(await make.customer())
@@ -61,7 +61,7 @@ async def test_one_of_fifty_concurrent_accepts_wins_and_the_other_accepts_are_re
 
 
 @pytest.mark.rule("2b.5")
-async def test_an_accept_must_be_repeated_when_the_transaction_that_held_its_key_was_rolled_back(
+async def test_an_accept_must_be_repeated_if_the_transaction_that_held_its_key_was_rolled_back(
     database: Database, make: Make
 ) -> None:
     mitra = await make.mitra()
@@ -76,7 +76,7 @@ async def test_an_accept_must_be_repeated_when_the_transaction_that_held_its_key
             await holder.execute("SELECT pg_advisory_unlock(7)")
             refused = await journey_queries.explain_refusal(tx, **ids, key_lock=7)
     assert refused is not None
-    # The refusal must not be final, because the server stores a final refusal under the key.
+    # The server stores a final refusal under the key, so this refusal must not be final.
     assert refused.outcome == "in_progress"
     assert await outcome(accept(database, mitra, request_id)) == "done"
 
@@ -99,7 +99,7 @@ async def test_ten_concurrent_accepts_of_the_winner_return_the_same_session(
 
 @pytest.mark.rule("2b.7")
 @pytest.mark.invariant(5, 6)
-async def test_an_accept_does_not_win_after_waiting_for_a_lock_past_the_deadline(
+async def test_an_accept_that_waits_for_a_lock_until_after_the_deadline_does_not_win(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()
@@ -196,7 +196,7 @@ async def test_a_race_between_accept_and_cancellation_has_one_outcome(
 
 @pytest.mark.rule("2b.7", "2b.8")
 @pytest.mark.invariant(6)
-async def test_an_accept_is_refused_after_waiting_for_the_toggle_to_offline(
+async def test_an_accept_that_waits_for_the_switch_to_offline_is_refused(
     database: Database, make: Make
 ) -> None:
     payment_id = await make.confirmed_payment(await make.customer())
@@ -210,15 +210,15 @@ async def test_an_accept_is_refused_after_waiting_for_the_toggle_to_offline(
         await wait_for_lock(database)
     refused = await accepting
 
-    # Usually the toggle's transaction has closed the mitra's request before the accept continues. If not, the accept
-    # sees that the mitra is offline.
+    # Usually the toggle's transaction has closed the mitra's request before the accept continues. If the request is
+    # still open, the accept sees that the mitra is offline.
     assert refused in ("request_closed", "mitra_offline")
     assert await database.fetchval("SELECT count(*) FROM sessions") == 0
 
 
 @pytest.mark.rule("2b.7", "X.8")
 @pytest.mark.invariant(6)
-async def test_a_suspension_ends_the_new_session_after_waiting_for_the_accept(
+async def test_a_suspension_that_waits_for_an_accept_ends_the_new_session(
     database: Database, make: Make
 ) -> None:
     payment_id = await make.confirmed_payment(await make.customer())
@@ -304,7 +304,7 @@ async def test_a_new_offer_during_an_accept_does_not_wait_and_leaves_no_open_car
     set_pause_point("accept.before_commit", latch)
     accepting = asyncio.create_task(outcome(accept(database, winner, request_id)))
     await latch.reached.wait()
-    # The accept has locked the pairing. The server does not offer a locked pairing, and does not wait for the lock.
+    # The accept has locked the pairing. The server skips a locked pairing, and does not wait for the lock.
     assert await pairing.offer_open_blasts(database, [latecomer]) == 0
     latch.open()
 

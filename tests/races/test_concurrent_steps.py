@@ -1,4 +1,4 @@
-"""Many concurrent steps of users, several workers, the gateway and the clock on few rows.
+"""Test many concurrent steps of users, workers, the gateway and the clock on few rows.
 
 No step deadlocks or fails, and every invariant holds afterwards.
 """
@@ -41,7 +41,7 @@ ANSWERS_ABOUT_NO_CHARGE = (ChargeAnswer("declined"), ChargeAnswer("processing"),
 
 
 class ConcurrentSteps:
-    """Steps that a seed chooses. Each step chooses a row in a state that the step needs."""
+    """Runs steps that a seed chooses. Each step chooses a row that has a suitable state."""
 
     def __init__(
         self, database: Database, seed: int, customers: list[UUID], mitras: list[UUID], offers: list[UUID]
@@ -77,7 +77,7 @@ class ConcurrentSteps:
         self.weights = [8, 10, 4, 2, 4, 2, 3, 4, 8, 10, 3, 3, 2, 5, 6, 5]
 
     async def step(self) -> None:
-        """Run one step. A refusal is a valid outcome. Any other error makes the test fail."""
+        """Run one step. A refusal is a valid outcome. Every error that is not a refusal makes the test fail."""
         [name] = self.choose.choices([*self.steps], self.weights)
         try:
             await self.steps[name]()
@@ -187,7 +187,7 @@ class ConcurrentSteps:
     async def answer(self) -> None:
         row = await self.one_of("SELECT id FROM charge_attempts WHERE status = 'started'")
         said = self.choose.choice(ANSWERS_ABOUT_NO_CHARGE)
-        # If the mock gateway has the charge, answer with its recorded result.
+        # If the mock gateway has recorded the charge, answer with the recorded result.
         found = await self.gateway.find_charge(row["id"])
         async with self.database.transaction() as tx:
             answer = found if found.status != "not_found" else said
@@ -195,7 +195,7 @@ class ConcurrentSteps:
 
 
 class NothingToDo(BusinessError):
-    """No row is in a state that the step needs."""
+    """No row has a suitable state for the step."""
 
     code = "nothing_to_do"
     status = 409
@@ -224,12 +224,12 @@ async def test_concurrent_steps_on_few_rows_end_without_a_deadlock_and_keep_ever
     steps = ConcurrentSteps(database, seed, customers, mitras, offers)
 
     for _ in range(ROUNDS):
-        # Some steps are refused: their row is locked, no row is in the needed state, or the time to answer is over.
+        # Some steps are refused, because a row is locked, no row has a suitable state, or a time limit is over.
         await clock.advance(steps.choose.choice([0, 0.1, 0.5, 1, 3.2, 10, 20, 60]))
         await asyncio.gather(*(steps.step() for _ in range(STEPS_PER_ROUND)), clock.advance(0.3))
         failed = await database.fetch("SELECT kind, last_error FROM deadlines WHERE last_error IS NOT NULL")
         assert [tuple(row) for row in failed] == []
 
     assert [str(violation) for violation in await check(database)] == []
-    # Which steps take effect depends on timing. At least two thirds of the kinds of steps must take effect.
+    # The timing determines which steps take effect. At least two thirds of the kinds of steps must take effect.
     assert len(steps.done) >= len(steps.steps) * 2 // 3, steps.done

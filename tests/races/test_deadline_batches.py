@@ -1,4 +1,7 @@
-"""Deadlines of one kind in one transaction: a deadline that is locked or fails does not delay the other deadlines."""
+"""Test batches of deadlines in one transaction.
+
+A locked or failing deadline must not delay the other deadlines of its batch.
+"""
 
 import asyncio
 from collections.abc import Sequence
@@ -22,19 +25,19 @@ TRANSITIONS = {SESSION_END: BatchTransition(end_sessions)}
 
 
 async def ended(database: Database) -> set[UUID]:
-    """The ids of the sessions that have ended."""
+    """Return the ids of the sessions that have ended."""
     return {row["id"] for row in await database.fetch("SELECT id FROM sessions WHERE status = 'ended'")}
 
 
 async def armed(database: Database) -> list[int]:
-    """The ids of all deadlines."""
+    """Return the ids of all deadlines."""
     return [row["id"] for row in await database.fetch("SELECT id FROM deadlines ORDER BY id")]
 
 
 async def chats_past_their_end(
     database: Database, make: Make, clock: VirtualClock, mitra_id: UUID | None = None
 ) -> list[Chat]:
-    """Three chats whose time is over, before a worker has fired their deadlines."""
+    """Make three chats whose end time has passed. No worker has fired the end deadlines yet."""
     await clock.set()
     chats = [await open_chat(database, make, mitra_id=mitra_id) for _ in range(3)]
     await clock.advance(HALF_AN_HOUR)
@@ -62,7 +65,7 @@ async def test_sessions_that_end_in_one_batch_free_the_capacity_and_send_each_ev
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(5)
-async def test_a_deadline_takes_effect_once_when_several_workers_have_it_in_their_batches(
+async def test_a_deadline_takes_effect_once_when_it_is_in_the_batches_of_several_workers(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     chats = await chats_past_their_end(database, make, clock)

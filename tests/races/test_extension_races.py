@@ -1,4 +1,4 @@
-"""Extensions (section 5): each pair of steps that may happen concurrently, in both orders."""
+"""Test each pair of concurrent steps of an extension in both orders (section 5)."""
 
 import asyncio
 from functools import partial
@@ -32,7 +32,7 @@ DECLINED = ChargeAnswer("declined", reason="no money")
 
 
 class Scenario(msgspec.Struct):
-    """A running chat whose mitra is connected."""
+    """A running chat with a connected mitra."""
 
     database: Database
     make: Make
@@ -46,7 +46,10 @@ class Scenario(msgspec.Struct):
             return await extension.request(tx, self.chat.customer.user_id, self.chat.id, self.offer, True)
 
     async def charging(self) -> tuple[Extension, UUID]:
-        """An approved extension, and the key of its charge. The gateway has not carried out the charge yet."""
+        """Make an approved extension. Returns the extension and the key of its charge.
+
+        The gateway has not carried out the charge yet.
+        """
         asked = await self.ask()
         assert await run_concurrently(self.approves(asked)) == ["done"]
         return asked, self.charges[-1].key
@@ -54,7 +57,10 @@ class Scenario(msgspec.Struct):
     # Sides
 
     async def decides(self, *, approved: bool) -> Side:
-        """A side that decides a new extension. The side waits after it has locked the session and before it writes."""
+        """Return a side that decides a new extension.
+
+        The side waits after locking the session and before writing.
+        """
         if approved:
             _, key = await self.charging()
         else:
@@ -117,9 +123,7 @@ class Scenario(msgspec.Struct):
         return shown.status, shown.decided_by
 
     async def money(self, asked: Extension) -> tuple[str, list[str], list[str]]:
-        """The status of the extension's payment, the statuses of its charge attempts, and the reasons of its
-        refunds.
-        """
+        """Return the status of the extension's payment, the statuses of its charge attempts, and its refund reasons."""
         attempts = "SELECT status FROM charge_attempts WHERE payment_id = $1 ORDER BY id"
         refunds = "SELECT reason FROM refunds WHERE payment_id = $1"
         return (
@@ -134,7 +138,7 @@ class Scenario(msgspec.Struct):
         )
 
     async def minutes(self) -> float:
-        """The session's length now, in minutes."""
+        """Return the present length of the session in minutes."""
         minutes: float = await self.database.fetchval(
             "SELECT extract(epoch FROM ends_at - started_at)::float8 / 60 FROM sessions WHERE id = $1",
             self.chat.id,
@@ -142,8 +146,9 @@ class Scenario(msgspec.Struct):
         return minutes
 
     async def end_is_armed(self) -> bool:
-        """Whether a deadline is armed for the session's current end. Without this deadline, the session would never
-        end.
+        """Return whether a deadline is armed for the session's current end.
+
+        Without this deadline, the session would never end.
         """
         return bool(
             await self.database.fetchval(
@@ -162,14 +167,14 @@ CHARGED: tuple[str, list[str], list[str]] = ("served", ["approved"], [])
 
 @pytest.fixture
 async def scenario(database: Database, clock: VirtualClock, make: Make) -> Scenario:
-    """A scenario in which the clock is stopped."""
+    """A scenario with a stopped clock."""
     await clock.set()
     chat = await open_chat(database, make, minutes=MINUTES)
     offer = await make.offer(purpose="extension", duration_minutes=ADDED_MINUTES, price_rp=10_000)
     return Scenario(database, make, clock, chat, offer)
 
 
-# The time to answer --------------------------------------------------------------------------------------
+# Time limit ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("5.1", "5.4")
@@ -188,7 +193,7 @@ async def test_a_race_between_an_approval_and_the_deadline_charges_once(
     else:
         await scenario.clock.advance(WINDOW_SECONDS - 0.001)
         in_time = advance_before_commit(scenario.clock, 0.002, approves)
-        # No worker had claimed the deadline, so the approval disarmed the deadline.
+        # No worker has claimed the deadline, so the approval disarms the deadline.
         assert await race(scenario.database, in_time, times_out, waits=False) == ("done", "nothing")
         assert (await scenario.look(asked), len(scenario.charges)) == (("charging", "mitra"), 1)
     assert await scenario.money(asked) == ("confirming", ["started"], [])
@@ -240,7 +245,7 @@ async def test_an_answer_that_gets_its_lock_after_the_deadline_is_refused(
 @pytest.mark.rule("5.1")
 @pytest.mark.invariant(6, 7)
 async def test_two_concurrent_answers_have_one_outcome(scenario: Scenario) -> None:
-    """The first answer takes effect. Two approvals cause one charge."""
+    """The first of two concurrent answers takes effect. Two approvals cause only one charge."""
     asked = await scenario.ask()
     assert await race(scenario.database, scenario.rejects(asked), scenario.approves(asked)) == (
         "done",
@@ -249,13 +254,13 @@ async def test_two_concurrent_answers_have_one_outcome(scenario: Scenario) -> No
     assert await scenario.money(asked) == NOT_CHARGED
     again = await scenario.ask()
     approves = scenario.approves(again)
-    # Both approvals succeed, but there is one charge.
+    # Both approvals succeed, but the gateway gets only one charge.
     assert await race(scenario.database, approves, approves) == ("done", "done")
     assert await run_concurrently(scenario.rejects(again)) == ["extension_decided"]
     assert (len(scenario.charges), await scenario.money(again)) == (1, ("confirming", ["started"], []))
 
 
-# The mitra goes offline or disconnects ---------------------------------------------------------------------
+# Absent mitras -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("5.6")
@@ -365,7 +370,7 @@ async def test_a_race_between_a_suspension_and_an_approval_has_one_outcome(
 @pytest.mark.rule("5.7", "X.8")
 @pytest.mark.invariant(5, 6)
 @pytest.mark.parametrize("asked_first", [True, False])
-async def test_a_race_between_asking_for_an_extension_and_the_sessions_end_has_one_outcome(
+async def test_a_race_between_asking_for_an_extension_and_the_end_of_the_session_has_one_outcome(
     scenario: Scenario, asked_first: bool
 ) -> None:
     worker = scenario.worker()
@@ -389,7 +394,7 @@ async def test_a_race_between_asking_for_an_extension_and_the_sessions_end_has_o
 
 @pytest.mark.rule("5.7", "X.8")
 @pytest.mark.invariant(5, 6)
-async def test_asking_for_an_extension_is_refused_after_waiting_for_a_lock_past_the_sessions_end(
+async def test_a_request_for_an_extension_is_refused_if_it_waits_for_a_lock_until_the_session_is_over(
     scenario: Scenario,
 ) -> None:
     await scenario.clock.advance(MINUTES * 60 - 0.001)
@@ -402,15 +407,15 @@ async def test_asking_for_an_extension_is_refused_after_waiting_for_a_lock_past_
 @pytest.mark.rule("5.7", "X.8")
 @pytest.mark.invariant(5, 6)
 @pytest.mark.parametrize("approved", [True, False])
-async def test_a_decision_takes_effect_after_a_worker_has_claimed_the_sessions_end(
+async def test_a_decision_takes_effect_even_after_a_worker_has_claimed_the_end_deadline_of_the_session(
     scenario: Scenario, approved: bool
 ) -> None:
-    """After an approval the session ends at its new end. After a rejection the worker ends the session."""
+    """After an approval, the session ends at its new end. After a rejection, the worker ends the session."""
     worker = scenario.worker()
     await scenario.clock.advance(MINUTES * 60 - 5)
     decides = await scenario.decides(approved=approved)
     await scenario.clock.advance(5)
-    # The worker has claimed the deadline, so the decision cannot disarm that deadline.
+    # The worker has claimed the deadline, so the decision cannot disarm the deadline.
     assert await race(scenario.database, decides, worker.fires(sessions.SESSION_END)) == ("done", "fired")
     if not approved:
         assert not await scenario.runs()
@@ -434,7 +439,7 @@ async def test_two_workers_with_two_end_deadlines_of_one_session_do_not_wait_for
         await scenario.clock.advance(5)
         two_wait = end < MINUTES * 60 - 5
         both = _both(scenario.database, second, first) if two_wait else first
-        # Hold the approval until every worker waits for its lock.
+        # Hold the approval until every worker waits for the lock of the approval.
         waiting = partial(wait_for_lock, scenario.database, 2 if two_wait else 1)
         assert (await race(scenario.database, decides, both, meanwhile=waiting))[1].startswith("fired")
     assert (await scenario.runs(), await scenario.minutes()) == (True, MINUTES + 2 * ADDED_MINUTES)
@@ -442,7 +447,7 @@ async def test_two_workers_with_two_end_deadlines_of_one_session_do_not_wait_for
 
 
 def _both(database: Database, one: Side, other: Side) -> Side:
-    """A side that combines two sides: `other` begins when `one` waits for a lock."""
+    """Return a side that combines two sides. `other` begins when `one` waits for a lock."""
 
     async def side(hold: Hold) -> str:
         begun: asyncio.Task[str] = asyncio.create_task(one(hold))  # type: ignore[arg-type]
@@ -492,7 +497,7 @@ async def test_a_race_between_an_early_end_and_the_deadline_has_one_outcome(
     else:
         assert await race(scenario.database, times_out, scenario.ends()) == ("fired", "done")
         assert await scenario.look(asked) == ("charge_failed", "timeout")
-        # The worker's charge comes too late, so it is refunded.
+        # The worker's charge comes too late, so the charge is refunded.
         await worker.follow_ups[0]()
         assert await scenario.money(asked) == ("abandoned", ["approved_late"], ["late_approval"])
 
@@ -537,7 +542,7 @@ async def test_a_race_between_a_late_message_and_a_rejection_has_one_outcome(
     assert isinstance(said[0], SessionEnded if rejected_first else sessions.SentMessage)
 
 
-# Concurrent requests, and the gateway -----------------------------------------------------------------------
+# Other races ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("5.7")
@@ -563,7 +568,7 @@ async def test_asking_for_an_extension_waits_for_the_rejection_of_the_last_exten
 @pytest.mark.rule("5.7")
 @pytest.mark.invariant(2, 5, 9)
 @pytest.mark.parametrize("answer_first", [True, False])
-async def test_a_race_between_the_gateways_approval_and_its_timeout_has_one_outcome(
+async def test_a_race_between_an_approval_of_the_gateway_and_the_timeout_has_one_outcome(
     scenario: Scenario, answer_first: bool
 ) -> None:
     asked, key = await scenario.charging()
@@ -584,7 +589,7 @@ async def test_a_race_between_the_gateways_approval_and_its_timeout_has_one_outc
 
 @pytest.mark.rule("5.7")
 @pytest.mark.invariant(5, 9)
-async def test_a_charge_is_refunded_when_the_gateways_approval_waits_for_a_lock_past_thirty_seconds(
+async def test_a_charge_is_refunded_if_its_approval_waits_for_a_lock_until_after_the_thirty_seconds(
     scenario: Scenario,
 ) -> None:
     asked, key = await scenario.charging()
@@ -604,7 +609,7 @@ async def test_a_charge_is_refunded_when_the_gateways_approval_waits_for_a_lock_
 @pytest.mark.invariant(9)
 @pytest.mark.parametrize("answer_first", [True, False])
 @pytest.mark.parametrize("answer", [APPROVED, DECLINED], ids=["approved", "declined"])
-async def test_a_race_between_the_gateways_answer_and_an_early_end_has_one_outcome(
+async def test_a_race_between_an_answer_of_the_gateway_and_an_early_end_has_one_outcome(
     scenario: Scenario, answer_first: bool, answer: ChargeAnswer
 ) -> None:
     asked, key = await scenario.charging()
@@ -614,7 +619,7 @@ async def test_a_race_between_the_gateways_answer_and_an_early_end_has_one_outco
     if answer is DECLINED:
         assert await scenario.money(asked) == ("abandoned", ["declined"], [])
     elif answer_first:
-        # The extension was added before the customer ended the session, so it is not refunded.
+        # The extension was added before the customer ended the session, so the charge is not refunded.
         assert await scenario.money(asked) == CHARGED
     else:
         assert await scenario.money(asked) == ("abandoned", ["approved_late"], ["late_approval"])
@@ -656,7 +661,7 @@ async def test_two_concurrent_gateway_answers_have_one_outcome(
 @pytest.mark.rule("5.7")
 @pytest.mark.invariant(2, 9)
 @pytest.mark.parametrize("question_first", [True, False])
-async def test_a_race_between_a_workers_query_and_the_gateways_answer_approves_once(
+async def test_a_race_between_a_query_and_an_answer_of_the_gateway_approves_the_charge_once(
     scenario: Scenario, question_first: bool
 ) -> None:
     asked, key = await scenario.charging()
@@ -665,7 +670,7 @@ async def test_a_race_between_a_workers_query_and_the_gateways_answer_approves_o
     question, answers = worker.fires(payments.CHARGE_ANSWER), scenario.answers(key, APPROVED)
     if question_first:
         assert await race(scenario.database, question, answers) == ("fired", "done")
-        # The worker queries the gateway under the same key, although the answer is already recorded.
+        # The worker queries the gateway under the key of the charge, although the answer is already recorded.
         await worker.follow_ups[0]()
     else:
         assert await race(scenario.database, answers, question, waits=False) == ("done", "nothing")

@@ -1,4 +1,4 @@
-"""No step of a person waits for a deadline that another transaction holds, for example a worker that has stopped."""
+"""Test that no step of a person waits for a deadline that a stopped worker or another transaction holds."""
 
 import asyncio
 import contextlib
@@ -26,10 +26,10 @@ from tests.support.people import Make
 from tests.support.race import Hold, Side, command, race
 from tests.support.signed_in import RunningServer, development_settings, problem, start_server
 
-# The longest time for which a statement of the server may wait for a lock.
+# The maximum time for which a statement of the server can wait for a lock.
 LOCK_TIMEOUT_MS = 700
 
-# Gives every signed-in customer and mitra a push subscription, so that the triggers of push have work to do.
+# Gives every signed-in customer and mitra a push subscription, so that the push triggers arm deadlines.
 SUBSCRIBE_EVERYBODY = """
 INSERT INTO push_subscriptions (role, user_id, token_digest, endpoint, p256dh, auth, language)
 SELECT role, user_id, digest, 'https://push.example/' || encode(digest, 'hex'), decode(repeat('04', 65), 'hex'),
@@ -37,7 +37,7 @@ SELECT role, user_id, digest, 'https://push.example/' || encode(digest, 'hex'), 
 FROM access_tokens
 ON CONFLICT DO NOTHING
 """
-# Arms the deadlines that a step may find armed: those of push, and the check of an extension's mitra.
+# Arms the deadlines that can already be armed at a step: the push deadlines, and the checks of a mitra's presence.
 ARM_EVERYTHING = """
 INSERT INTO deadlines (kind, entity_id, due_at)
 SELECT kind, id, curhat_now() + interval '1 minute' FROM (
@@ -49,7 +49,7 @@ SELECT kind, id, curhat_now() + interval '1 minute' FROM (
 ) AS armed
 ON CONFLICT DO NOTHING
 """
-# Holds all deadlines, as a worker that has claimed them.
+# Locks all deadlines like a worker that has claimed them.
 CLAIM = "DELETE FROM deadlines WHERE id IN (SELECT id FROM deadlines FOR UPDATE)"
 
 
@@ -61,7 +61,7 @@ async def server(
     valkey_client: "valkey.asyncio.Valkey",
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[RunningServer]:
-    """A server whose statements fail if they wait for a lock."""
+    """A server on which a statement fails if it waits for a lock."""
     monkeypatch.setattr(kit_database, "LOCK_TIMEOUT_MS", LOCK_TIMEOUT_MS)
     async with start_server(development_settings(database_url, servers.valkey_url), database) as opened:
         yield opened
@@ -98,7 +98,7 @@ async def test_no_operation_waits_for_a_deadline_that_another_transaction_holds(
 
 
 @pytest.mark.rule("5.6", "X.8")
-async def test_a_closed_socket_is_checked_although_another_transaction_holds_the_deadlines(
+async def test_the_server_checks_a_closed_socket_although_another_transaction_holds_the_deadlines(
     server: RunningServer,
 ) -> None:
     customer, mitra = await server.customer(), await server.mitra()
@@ -119,12 +119,12 @@ async def test_a_closed_socket_is_checked_although_another_transaction_holds_the
                     await asyncio.sleep(0.01)
 
 
-# A push is not lost in a race of a message and the chat's deadline -------------------------------------------
+# Races with messages -----------------------------------------------------------------
 
 
 @pytest.fixture
 async def chat(database: Database, make: Make, clock: VirtualClock) -> Chat:
-    """A chat whose customer is subscribed and has an unread message. The chat's push deadline is due."""
+    """A chat with a customer who has a push subscription and an unread message. The chat's push deadline is due."""
     await clock.set()
     opened = await open_chat(database, make)
     await database.execute(
@@ -142,13 +142,13 @@ async def _nobody(_role: Role, _user_ids: Sequence[UUID]) -> set[UUID]:
 
 
 def message(database: Database, chat: Chat, number: int) -> Side:
-    """The side of a race in which the mitra sends a message."""
+    """Return a side that sends a message as the mitra."""
     text = OutgoingMessage(chat.mitra, chat.id, str(number), "halo")
     return command(database, lambda tx: sessions.send_messages(tx, [text]))
 
 
 def fires_push(database: Database) -> Side:
-    """The side of a race in which a worker fires the chat's push deadlines, if it can claim them."""
+    """Return a side that fires the chat's push deadlines like a worker, if the side can claim them."""
     transitions = PushTransitions(database, _nobody, lambda: None).by_kind()
 
     async def side(hold: Hold) -> str:
@@ -167,10 +167,10 @@ def fires_push(database: Database) -> Side:
 
 
 @pytest.mark.rule("4.1")
-async def test_a_message_keeps_the_deadline_that_it_found_armed(
+async def test_a_message_keeps_a_deadline_that_is_already_armed(
     database: Database, chat: Chat, clock: VirtualClock
 ) -> None:
-    """If the worker fired the deadline before the message is committed, it would not see the message."""
+    """If the worker fired the deadline before the message commits, the worker would not see the message."""
     await message(database, chat, 1)(_no_hold)
     await clock.advance(3)
     outcome = await race(database, message(database, chat, 2), fires_push(database), waits=False)
@@ -179,7 +179,7 @@ async def test_a_message_keeps_the_deadline_that_it_found_armed(
 
 
 @pytest.mark.rule("4.1")
-async def test_a_message_arms_another_deadline_while_a_worker_holds_the_first(
+async def test_a_message_arms_another_deadline_while_a_worker_holds_the_first_deadline(
     database: Database, chat: Chat, clock: VirtualClock
 ) -> None:
     await message(database, chat, 1)(_no_hold)
@@ -189,7 +189,7 @@ async def test_a_message_arms_another_deadline_while_a_worker_holds_the_first(
     await clock.advance(10)
     armed = await database.fetchval("SELECT count(*) FROM deadlines WHERE kind = $1", PUSH_MESSAGES)
     assert await fires_push(database)(_no_hold) == "fired"
-    # The two deadlines become one again, so that each chat is looked at once per interval.
+    # The two deadlines become one deadline again, so that a worker checks each chat once per interval.
     left = await database.fetchval("SELECT count(*) FROM deadlines WHERE kind = $1", PUSH_MESSAGES)
     assert (armed, left) == (2, 1)
 

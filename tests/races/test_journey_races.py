@@ -1,6 +1,4 @@
-"""Races of a whole journey: a second payment, a service that hangs, a clock that is set back, and a changed call
-name.
-"""
+"""Test races of whole journeys: a second payment, a hanging service, a clock that is set back, and a new call name."""
 
 import asyncio
 import contextlib
@@ -35,7 +33,7 @@ from tests.support.people import Make
 
 @pytest.mark.rule("2a.8")
 @pytest.mark.invariant(6)
-async def test_a_second_payment_is_refused_after_waiting_for_an_accept_to_commit(
+async def test_a_second_payment_that_waits_for_the_commit_of_an_accept_is_refused(
     database: Database, make: Make
 ) -> None:
     customer, mitra = await make.customer(), await make.mitra()
@@ -106,7 +104,7 @@ async def looping(database: Database, transitions: Mapping[str, Transition]) -> 
 
 
 async def arm_now(database: Database, kind: str, count: int) -> None:
-    """Arm this many deadlines of one kind, which are due now."""
+    """Arm this number of deadlines of one kind. The deadlines are due now."""
     async with database.transaction() as tx:
         now = await tx.connection.fetchval("SELECT curhat_now()")
         await deadlines.arm_each(tx, kind, [(uuid4(), now, 1) for _ in range(count)])
@@ -120,7 +118,7 @@ def _call(made: asyncio.Event) -> FollowUp:
 
 
 def calls(state: str, kind: str) -> float:
-    """The metric of the calls of this kind that run, wait or were dropped."""
+    """Return the metric of the calls of this kind in this state: running, waiting or dropped."""
     return prometheus_client.REGISTRY.get_sample_value(f"curhat_follow_ups_{state}", {"kind": kind}) or 0
 
 
@@ -129,7 +127,7 @@ def calls(state: str, kind: str) -> float:
 async def test_sixty_hanging_gateway_calls_delay_no_push_and_no_refund(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each kind has its own bounded queue. The worker makes a dropped call again at a later deadline."""
+    """Each kind of call has its own bounded queue. A later deadline makes the worker repeat a dropped call."""
     monkeypatch.setattr(deadline_loop, "MAX_FOLLOW_UPS_WAITING", 30)
     never, pushed, refunded = asyncio.Event(), asyncio.Event(), asyncio.Event()
     before = calls("dropped_total", GATEWAY)
@@ -165,7 +163,7 @@ async def test_transitions_of_one_kind_that_wait_for_locks_delay_no_other_kind(d
         fired.set()
 
     async with looping(database, {GATEWAY: wait, PUSH: fire}):
-        # The worker must find the push, although more deadlines were due before it than the worker reads ahead.
+        # More deadlines are due than the worker reads ahead, but the worker must still find the push.
         await arm_now(database, GATEWAY, deadlines.MAX_DUE_PER_KIND + 50)
         await arm_now(database, PUSH, 1)
         await fired.wait()
@@ -176,7 +174,10 @@ async def test_transitions_of_one_kind_that_wait_for_locks_delay_no_other_kind(d
 async def test_a_claimed_deadline_is_not_lost_when_the_clock_is_set_back(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
-    """When the transition runs, the time to answer is not over yet. So the worker must fire the deadline again."""
+    """The time limit is not over yet when the transition runs.
+
+    So the worker must fire this deadline again later.
+    """
     await clock.set()
     pairing_id = await open_blast(database, await make.confirmed_payment(await make.customer()), [])
     await clock.advance(WINDOW_SECONDS)
@@ -199,10 +200,14 @@ async def test_a_claimed_deadline_is_not_lost_when_the_clock_is_set_back(
 async def check_arming_again(
     database: Database, kind: str, step: Callable[[Transaction], Awaitable[object]]
 ) -> None:
-    """Run the step, which arms the deadline of this kind again, while another worker has claimed the old deadline."""
+    """Run a step that arms the deadline of this kind again.
+
+    At this time, another worker has claimed the old deadline.
+    """
     async with database.transaction() as other_worker:
         await other_worker.execute("DELETE FROM deadlines WHERE kind = $1", kind)
-        # The other worker may wait for the locks of this step. If the step waited for it, this would be a deadlock.
+        # The worker that has claimed the old deadline can wait for the locks of this step. A step that waited for the
+        # other worker would cause a deadlock.
         async with asyncio.timeout(2), database.transaction() as tx:
             await step(tx)
     seconds = await database.fetch(
@@ -260,7 +265,7 @@ async def test_a_new_call_name_reaches_the_mitra_of_a_running_session(database: 
 
 @pytest.mark.rule("X.4", "V.3")
 @pytest.mark.invariant(10)
-async def test_an_accept_shows_the_new_call_name_after_waiting_for_the_change(
+async def test_an_accept_that_waits_for_a_rename_shows_the_new_call_name(
     database: Database, make: Make
 ) -> None:
     customer, mitra = await make.customer("Bunga"), await make.mitra()

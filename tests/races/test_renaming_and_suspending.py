@@ -1,4 +1,4 @@
-"""An operator renames or suspends users while other steps change their chats and payments."""
+"""Test an operator who renames or suspends users while other steps change the chats and payments of these users."""
 
 import asyncio
 from uuid import UUID
@@ -18,7 +18,7 @@ from tests.support.race import Worker, command, race, run_concurrently
 
 
 @pytest.mark.invariant(10)
-async def test_a_chat_that_ends_during_a_rename_stays_ended_for_its_members(
+async def test_a_chat_that_ends_during_a_rename_of_the_customer_stays_ended_for_both_members(
     database: Database, make: Make
 ) -> None:
     chat = await open_chat(database, make)
@@ -34,7 +34,7 @@ async def test_a_chat_that_ends_during_a_rename_stays_ended_for_its_members(
 
 
 @pytest.mark.invariant(10)
-async def test_a_chat_that_ends_while_its_mitra_is_renamed_stays_ended_for_its_members(
+async def test_a_chat_that_ends_during_a_rename_of_the_mitra_stays_ended_for_both_members(
     database: Database, make: Make
 ) -> None:
     chat = await open_chat(database, make)
@@ -51,7 +51,7 @@ async def test_a_chat_that_ends_while_its_mitra_is_renamed_stays_ended_for_its_m
 
 
 @pytest.mark.invariant(10)
-async def test_a_payment_that_is_cancelled_while_its_mitra_is_renamed_stays_cancelled_for_its_customer(
+async def test_a_payment_that_is_cancelled_during_a_rename_of_the_mitra_stays_cancelled_for_the_customer(
     database: Database, make: Make
 ) -> None:
     chat = await open_chat(database, make)
@@ -71,7 +71,7 @@ async def test_a_payment_that_is_cancelled_while_its_mitra_is_renamed_stays_canc
 
 
 @pytest.mark.invariant(6, 8)
-async def test_suspending_again_does_not_wait_for_a_worker_that_ends_the_chat(
+async def test_a_second_suspension_does_not_wait_for_a_worker_that_ends_the_chat(
     database: Database, make: Make
 ) -> None:
     chat = await open_chat(database, make)
@@ -113,7 +113,7 @@ async def test_a_second_suspension_has_no_effect(database: Database, make: Make)
 
 
 @pytest.mark.invariant(6, 10)
-async def test_renaming_again_does_not_wait_for_the_worker_and_the_last_name_is_sent(
+async def test_a_second_rename_does_not_wait_for_the_worker_and_the_last_name_is_sent(
     database: Database, make: Make
 ) -> None:
     chat = await open_chat(database, make)
@@ -144,7 +144,7 @@ async def _do_nothing() -> None:
 
 
 async def last_event(database: Database, who: UUID) -> tuple[str, str]:
-    """The type of the last event in a user's stream, and the status in that event's data."""
+    """Return the type of the last event in a user's stream, and the status in the event's data."""
     row = await database.fetchrow(
         "SELECT type, data::jsonb->>'status' AS status FROM stream_events WHERE user_id = $1 ORDER BY seq DESC LIMIT 1",
         who,

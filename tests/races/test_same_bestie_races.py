@@ -1,4 +1,4 @@
-"""Races of targeted pairings and their fallback (sections 3 and 4): each pair of concurrent steps, in both orders."""
+"""Test each pair of concurrent steps of a targeted pairing and its fallback in both orders (sections 3 and 4)."""
 
 from uuid import UUID
 
@@ -24,7 +24,10 @@ ANSWER_SECONDS = 20 * 60
 
 
 class Scenario(msgspec.Struct, frozen=True):
-    """A customer who wants the mitra of a past chat again. `other` is another mitra who can take a customer."""
+    """A customer who wants the mitra of a past chat again.
+
+    The field `other` is another mitra who can take a customer.
+    """
 
     database: Database
     make: Make
@@ -42,8 +45,9 @@ class Scenario(msgspec.Struct, frozen=True):
         return pairing_id, await request_of(self.database, pairing_id, self.mitra)
 
     async def failed(self) -> UUID:
-        """Open a targeted pairing, and let its mitra reject. Returns the id of the failed pairing, whose fallback is
-        open.
+        """Open a targeted pairing, and let the mitra reject the request.
+
+        Returns the id of the failed pairing. The fallback of this pairing is open.
         """
         pairing_id, request_id = await self.ask()
         await reject(self.database, self.mitra, request_id)
@@ -82,7 +86,10 @@ class Scenario(msgspec.Struct, frozen=True):
     # Outcomes
 
     async def pairings(self) -> list[tuple[str, str | None]]:
-        """The pairings of the customer's last payment, in order: the kind, and the failure tag or else the status."""
+        """Return the pairings of the customer's last payment in order.
+
+        Each pairing has its kind, and its failure tag or its status.
+        """
         rows = await self.database.fetch(
             """
             SELECT kind, coalesce(failure_tag, status) AS outcome FROM pairings
@@ -94,9 +101,7 @@ class Scenario(msgspec.Struct, frozen=True):
         return [(row["kind"], row["outcome"]) for row in rows]
 
     async def failures(self) -> list[tuple[str, bool, bool]]:
-        """The failure events in order: the tag, whether the event is marked as recovered, and whether it names a
-        case.
-        """
+        """Return the failure events in order, each with its tag, `recovered`, and whether the event names a case."""
         rows = await self.database.fetch("SELECT * FROM failed_pairing_events ORDER BY id")
         return [(row["tag"], row["recovered"], row["case_id"] is not None) for row in rows]
 
@@ -111,7 +116,7 @@ OPEN_BLASTS = "pairings WHERE kind = 'blast' AND status = 'open'"
 
 @pytest.fixture
 async def scenario(database: Database, clock: VirtualClock, make: Make) -> Scenario:
-    """A scenario in which the clock is stopped, and the mitra takes one customer."""
+    """A scenario with a stopped clock and with a mitra who takes one customer."""
     await clock.set()
     chat = await open_chat(database, make, mitra_id=await make.mitra(max_customers=1))
     async with database.transaction() as tx:
@@ -121,13 +126,13 @@ async def scenario(database: Database, clock: VirtualClock, make: Make) -> Scena
     )
 
 
-# The time to answer --------------------------------------------------------------------------------------
+# Time limit ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("4.3", "2b.7")
 @pytest.mark.invariant(5, 6)
 @pytest.mark.parametrize("answer", ["accepts", "rejects", "cancels"])
-async def test_an_answer_is_refused_after_waiting_for_a_lock_past_the_end_of_the_window(
+async def test_an_answer_that_waits_for_a_lock_until_the_window_is_over_is_refused(
     scenario: Scenario, answer: str
 ) -> None:
     pairing_id, request_id = await scenario.ask()
@@ -182,8 +187,8 @@ async def test_a_race_between_rejection_and_timeout_has_one_outcome(
         tag = "targeted_mitra_timeout"
     else:
         await scenario.clock.advance(WINDOW_SECONDS - 0.001)
-        # The mitra's rejection pauses before it disarms the deadline. The worker claims the deadline, and waits for
-        # the rejection.
+        # The mitra's rejection pauses before it disarms the deadline. The worker claims the deadline, and then waits
+        # for the rejection.
         in_time = advance_before_commit(
             scenario.clock, 0.002, scenario.rejects(request_id, held_at="reject.before_tally")
         )
@@ -226,7 +231,7 @@ async def test_a_race_between_rejection_and_cancellation_has_one_outcome(
         assert await scenario.failures() == [("customer_cancelled", False, True)]
 
 
-# The mitra becomes unavailable -----------------------------------------------------------------------------
+# Unavailable mitras --------------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("4.4", "4.3")
@@ -242,15 +247,17 @@ async def test_a_race_between_going_offline_and_timeout_fails_the_pairing_once(
     sides = (times_out, goes) if worker_first else (goes, times_out)
     assert set(await race(scenario.database, *sides)) == {"done", "fired"}
     await run_concurrently(worker.fires(pairing.TARGETED_LOST))
-    # The time to answer was over before the mitra went offline.
+    # The time limit of the targeted pairing was over before the mitra went offline.
     assert await scenario.failures() == [("targeted_mitra_timeout", False, False)]
     assert await scenario.count("deadlines WHERE kind IN ('targeted_window', 'targeted_lost')") == 0
 
 
 @pytest.mark.rule("4.4")
 @pytest.mark.invariant(4, 6)
-async def test_two_workers_that_fire_two_deadlines_of_a_pairing_fail_it_once(scenario: Scenario) -> None:
-    """One worker fires the timeout. The other worker fires the deadline that was armed when the mitra went offline."""
+async def test_two_workers_that_fire_two_deadlines_of_a_pairing_fail_the_pairing_once(
+    scenario: Scenario,
+) -> None:
+    """One worker fires the timeout. The second worker fires the deadline that was armed when the mitra went offline."""
     await scenario.ask()
     await scenario.clock.advance(WINDOW_SECONDS)
     await run_concurrently(scenario.goes_offline())
@@ -301,7 +308,7 @@ async def test_a_race_between_going_offline_and_rejection_has_one_outcome(
 @pytest.mark.invariant(6)
 @pytest.mark.parametrize("asked_first", [True, False])
 @pytest.mark.parametrize("departure", ["offline", "full"])
-async def test_the_pairing_fails_when_its_mitra_becomes_unavailable_while_its_request_is_created(
+async def test_the_pairing_fails_when_its_mitra_becomes_unavailable_during_the_creation_of_the_request(
     scenario: Scenario, asked_first: bool, departure: str
 ) -> None:
     charge = await _begin_confirmation(scenario)
@@ -320,7 +327,7 @@ async def test_the_pairing_fails_when_its_mitra_becomes_unavailable_while_its_re
     )
     sides = (is_asked, goes) if asked_first else (goes, is_asked)
     assert await race(scenario.database, *sides) == ("done", "done")
-    # In either order, the pairing fails before the time to answer is over.
+    # In both orders, the pairing fails before the time limit is over.
     await run_concurrently(scenario.worker().fires(pairing.TARGETED_LOST))
     assert await scenario.pairings() == [("targeted", "targeted_mitra_offline")]
 
@@ -347,7 +354,7 @@ async def test_a_race_between_accepting_another_customer_and_the_targeted_accept
     blast_id = await open_blast(scenario.database, payment_id, [scenario.mitra])
     blast = await request_of(scenario.database, blast_id, scenario.mitra)
     first, second = (targeted, blast) if targeted_first else (blast, targeted)
-    # The first accept fills the mitra's capacity, and therefore closes the other request.
+    # The first accept fills the mitra's capacity and so closes the other request.
     assert await race(scenario.database, scenario.accepts(first), scenario.accepts(second)) == (
         "done",
         "request_closed",
@@ -362,7 +369,7 @@ async def test_a_race_between_accepting_another_customer_and_the_targeted_accept
 @pytest.mark.invariant(4, 6, 8)
 @pytest.mark.parametrize("answer", ["rejects", "times out", "customer cancels"])
 @pytest.mark.parametrize("accept_first", [True, False])
-async def test_a_race_between_becoming_full_and_another_end_of_the_window_has_one_outcome(
+async def test_a_race_between_filling_the_capacity_and_another_end_of_the_window_has_one_outcome(
     scenario: Scenario, accept_first: bool, answer: str
 ) -> None:
     pairing_id, request_id = await scenario.ask()
@@ -427,7 +434,7 @@ async def test_a_race_between_an_answer_to_the_fallback_and_its_timeout_has_one_
         return
     await scenario.clock.advance(ANSWER_SECONDS - 0.001)
 
-    # The transaction of the customer's answer has deleted the deadline, and so holds the deadline's row lock. The
+    # The transaction of the customer's answer has deleted the deadline, so this transaction holds the row's lock. The
     # worker skips the locked deadline and does not wait.
     outcomes = await race(
         scenario.database, advance_before_commit(scenario.clock, 0.002, answers), times_out, waits=False
@@ -439,7 +446,9 @@ async def test_a_race_between_an_answer_to_the_fallback_and_its_timeout_has_one_
 
 @pytest.mark.rule("3.5", "3.8")
 @pytest.mark.invariant(5, 6)
-async def test_a_fallback_is_not_taken_after_waiting_for_a_lock_past_its_deadline(scenario: Scenario) -> None:
+async def test_a_fallback_is_not_taken_if_the_answer_waits_for_a_lock_until_after_the_deadline(
+    scenario: Scenario,
+) -> None:
     failed_id = await scenario.failed()
     await scenario.clock.advance(ANSWER_SECONDS - 0.001)
     lock_holder = command(
@@ -457,7 +466,7 @@ async def test_a_fallback_is_not_taken_after_waiting_for_a_lock_past_its_deadlin
 
 @pytest.mark.rule("3.5")
 @pytest.mark.invariant(2, 3, 6)
-async def test_concurrently_taking_the_fallback_on_two_phones_opens_one_blast(scenario: Scenario) -> None:
+async def test_two_phones_that_take_the_fallback_concurrently_open_one_blast(scenario: Scenario) -> None:
     failed_id = await scenario.failed()
     takes = scenario.takes_the_fallback(failed_id)
     assert await race(scenario.database, takes, takes) == ("done", "fallback_decided")
@@ -478,7 +487,7 @@ async def test_the_fallback_can_be_taken_while_the_failed_pairing_is_cancelled(
     if taken_first:
         assert await race(scenario.database, takes, cancels) == ("done", "pairing_decided")
     else:
-        # The refused cancel holds the pairing's lock until its transaction is rolled back.
+        # The refused cancellation holds the lock of the pairing until the cancellation's transaction is rolled back.
         assert await run_concurrently(cancels, takes) == ["pairing_decided", "done"]
     assert await scenario.count("review_cases") == 0
     assert await scenario.count(OPEN_BLASTS) == 1

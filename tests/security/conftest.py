@@ -1,4 +1,4 @@
-"""Fixtures of the security tests: a running server, to which a test can sign users in."""
+"""Provides the security tests with a running server on which a test can sign users in."""
 
 from collections.abc import AsyncIterator
 
@@ -11,7 +11,7 @@ from tests.support.signed_in import RunningServer, development_settings, start_s
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Load schemathesis's plugin only for these tests, because its import takes 3 s."""
+    """Load the plugin of schemathesis only for these tests, because the import of the plugin takes 3 s."""
     config.pluginmanager.import_plugin("schemathesis.pytest.plugin")
 
 
@@ -19,6 +19,6 @@ def pytest_configure(config: pytest.Config) -> None:
 async def server(
     servers: EmbeddedServers, database_url: str, database: Database, valkey_client: valkey.asyncio.Valkey
 ) -> AsyncIterator[RunningServer]:
-    """A development server on this test's own database and an empty Valkey."""
+    """Start a development server on the test's own database and an empty Valkey."""
     async with start_server(development_settings(database_url, servers.valkey_url), database) as opened:
         yield opened

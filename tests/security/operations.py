@@ -1,4 +1,4 @@
-"""How to call every operation of the contract correctly: who may call the operation, with which ids and which body.
+"""Describes a correct call of every operation of the contract, with the caller, the ids and the body.
 
 The operations come from the contract. The entries are written by hand.
 `test_the_table_of_calls_has_an_entry_for_every_operation` fails for an operation without an entry.
@@ -28,7 +28,7 @@ Body = dict[str, Any]
 
 
 class Operation(msgspec.Struct, frozen=True):
-    """One operation of the contract. `codes` are the codes of its refusals, by status."""
+    """One operation of the contract. `codes` has the codes of the operation's refusals, by status."""
 
     id: str
     method: str
@@ -41,12 +41,12 @@ class Operation(msgspec.Struct, frozen=True):
 
     @property
     def needs_key(self) -> bool:
-        """Whether the Idempotency-Key is required."""
+        """Return whether the Idempotency-Key is required."""
         return any(parameter["name"] == "Idempotency-Key" for parameter in self.parameters)
 
     @property
     def is_for_development(self) -> bool:
-        """Whether the operation exists only in development."""
+        """Return whether the operation exists only in development."""
         return self.path.startswith("/api/dev/")
 
 
@@ -94,7 +94,7 @@ OPERATIONS: dict[str, Operation] = {
 
 
 class Call(msgspec.Struct, frozen=True):
-    """What a correct call needs: the caller, the ids in the path, the query and the body."""
+    """The parts of a correct call: the caller, the ids in the path, the query and the body."""
 
     caller: Person | None
     ids: dict[str, UUID | str] = {}
@@ -103,12 +103,12 @@ class Call(msgspec.Struct, frozen=True):
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """The role that may call an operation, the status of a correct call, and how to prepare a correct call."""
+    """The role that is allowed to call an operation, and the status and the preparation of a correct call."""
 
     whose: AnyRole | Literal["anybody"]
     status: int
     prepare: Callable[[RunningServer], Awaitable[Call]]
-    # Whether a suspended mitra may call the operation.
+    # Return whether a suspended mitra is allowed to call the operation.
     admits_suspended: bool = False
 
 
@@ -135,14 +135,14 @@ async def send(
     if content is None and call.body is not None:
         content = msgspec.json.encode(call.body)
     path = operation.path.format(**call.ids)
-    # A browser also sends a header in Latin-1, so a header may contain any character up to U+00FF.
+    # A browser can send a header in Latin-1, so a header can contain any character up to U+00FF.
     written = [(name.encode(), value.encode("latin-1")) for name, value in (sent | (headers or {})).items()]
     return await server.http.request(
         operation.method, path, params=call.query, content=content, headers=written
     )
 
 
-# How to call each operation --------------------------------------------------------------------------------
+# Correct calls -----------------------------------------------------------------------
 
 
 def _new_phone() -> str:
@@ -210,7 +210,7 @@ async def _mitra_of_a_past_chat(server: RunningServer) -> Call:
 
 
 async def _fallback(server: RunningServer) -> Call:
-    """A targeted pairing whose mitra was offline, while another mitra is available (RunningServer.available_mitra)."""
+    """Make a targeted pairing with an offline mitra. Another mitra is available (RunningServer.available_mitra)."""
     customer, mitra_id = await server.customer(), await server.make.mitra()
     payment_id = await server.make.confirmed_payment(customer.id, target_mitra_id=mitra_id)
     async with server.database.transaction() as tx:
@@ -272,7 +272,7 @@ async def _reason(_server: RunningServer, _session_id: UUID) -> Body:
 
 
 def _browser() -> Browser:
-    # The server accepts a host name that does not resolve, and no test sends anything to it.
+    # The server accepts a host name that does not resolve. No test sends a push to this host.
     return Browser(f"https://push.invalid/{uuid4()}")
 
 
@@ -286,8 +286,8 @@ def _subscription(role: Role) -> Callable[[RunningServer], Awaitable[Call]]:
 def _subscribed(role: Role) -> Callable[[RunningServer], Awaitable[Call]]:
     async def prepare(server: RunningServer) -> Call:
         person, browser = await _push_user(server, role), _browser()
-        # Do not subscribe over HTTP, because the server would cache the token. After a suspension, the server would
-        # then still accept the cached token.
+        # Do not subscribe over HTTP, because the server would cache the token. The server would still accept a cached
+        # token after a suspension.
         async with server.database.transaction() as tx:
             await subscribe(
                 tx,
@@ -302,7 +302,7 @@ def _subscribed(role: Role) -> Callable[[RunningServer], Awaitable[Call]]:
 
 
 async def _push_user(server: RunningServer, role: Role) -> Person:
-    # The toggle is off. A mitra who is online and has a push subscription would be offered every open blast.
+    # The toggle is off. An online mitra with a push subscription would be offered every open blast.
     return await (server.customer() if role == "customer" else server.mitra(online=False))
 
 
@@ -322,7 +322,8 @@ async def _inbox(_server: RunningServer) -> Call:
     return Call(None, query={"phone": "081234567890"})
 
 
-# Operators. The caller is an admin, who may do everything. tests/control_center shows what the other roles may do.
+# Operators. The caller is an admin, because an admin is allowed to do everything. The tests of tests/control_center
+# call these operations with the other roles.
 
 
 async def _login(server: RunningServer) -> Call:
@@ -378,7 +379,10 @@ def _own_device(role: Role) -> Callable[[RunningServer], Awaitable[Call]]:
 
 
 def _their_device(role: Role, *, one: bool) -> Callable[[RunningServer], Awaitable[Call]]:
-    """A customer or a mitra who is signed in; with `one`, also the device."""
+    """Prepare an operator's call about a signed-in customer or mitra.
+
+    If `one` is true, the call names a single device.
+    """
 
     async def prepare(server: RunningServer) -> Call:
         person = await (server.customer() if role == "customer" else server.mitra())
@@ -407,7 +411,7 @@ async def _row_change(server: RunningServer) -> Call:
         "SELECT updated_at FROM configuration WHERE key = $1", call.ids["key"]
     )
     value = await server.database.fetchval("SELECT value FROM configuration WHERE key = $1", call.ids["key"])
-    # Send the row's current value, so that several such calls do not conflict.
+    # Send the current value of the row, so that several calls of this operation do not conflict.
     return Call(call.caller, call.ids, body={"value": int(value), "expected_updated_at": seen.isoformat()})
 
 
@@ -594,7 +598,8 @@ ENTRIES: dict[str, Entry] = {
     "list_gateway_charges": Entry("anybody", 200, _charges),
 }
 
-# A correct call of these operations needs an available mitra. That mitra's presence changes rows without a call.
+# A correct call of these operations needs an available mitra. The presence of the available mitra changes rows without
+# a call.
 NEEDS_AVAILABLE_MITRA = frozenset({"open_payment", "confirm_payment", "take_fallback"})
 
 ENTERED = [(OPERATIONS[name], entry) for name, entry in ENTRIES.items() if name in OPERATIONS]

@@ -1,4 +1,4 @@
-"""Who may do what: every operation of the contract, called by every role and for other people's data."""
+"""Test every operation of the contract with every role and with data of other people."""
 
 import asyncio
 import contextlib
@@ -94,7 +94,9 @@ async def test_an_operation_of_another_role_is_forbidden(server: RunningServer, 
     assert await business_rows(server.database) == before
 
 
-async def test_an_operators_token_is_invalid_in_the_operations_of_the_apps(server: RunningServer) -> None:
+async def test_the_token_of_an_operator_is_invalid_in_the_operations_of_the_apps(
+    server: RunningServer,
+) -> None:
     operator = await server.operator()
     calls = [(op, await entry.prepare(server)) for op, entry in FOR_SIGNED_IN if entry.whose != "operator"]
     before = await business_rows(server.database)
@@ -122,7 +124,7 @@ async def test_a_customer_who_is_also_a_mitra_needs_a_token_for_each_role(server
 
 
 @pytest.mark.rule("X.8")
-async def test_a_suspended_mitra_may_only_sign_out(server: RunningServer) -> None:
+async def test_a_suspended_mitra_can_only_sign_out(server: RunningServer) -> None:
     answers: Answers = {}
     expected: Answers = {}
     for operation, entry in FOR_SIGNED_IN:
@@ -147,7 +149,7 @@ async def test_a_suspended_mitra_may_only_sign_out(server: RunningServer) -> Non
 async def _answer_about(
     server: RunningServer, operation: Operation, call: Call, ids: dict[str, UUID | str], stranger: Person
 ) -> tuple[int, bytes, dict[str, str]]:
-    """The whole answer to a stranger who names these ids, without the headers that differ in each answer."""
+    """Return the whole answer to a stranger who names these ids. Headers that differ in each answer are left out."""
     answer = await send(server, operation, Call(stranger, ids, call.query, call.body))
     headers = {name: value for name, value in answer.headers.items() if name not in ("date", "x-request-id")}
     return answer.status_code, answer.content, headers
@@ -155,11 +157,11 @@ async def _answer_about(
 
 @pytest.mark.rule("X.4")
 @pytest.mark.parametrize("role", ["customer", "mitra"])
-async def test_another_persons_data_gets_the_same_answer_as_unknown_data(
+async def test_a_request_for_data_of_another_person_gets_the_same_answer_as_for_unknown_data(
     server: RunningServer, role: Role
 ) -> None:
     stranger = await (server.customer("Tari") if role == "customer" else server.mitra("Kak Dewi"))
-    # The stranger also has a chat. So a refusal cannot mean that the stranger has no chat.
+    # The stranger also has a chat. So the server never refuses the stranger only for having no chat.
     if role == "customer":
         await server.chat(stranger.id, await server.make.mitra(max_customers=3))
     else:
@@ -204,7 +206,7 @@ async def test_the_customer_of_a_chat_cannot_act_as_its_mitra(server: RunningSer
 
 
 @pytest.mark.rule("X.4")
-async def test_another_persons_ids_in_a_body_or_query_find_nothing(server: RunningServer) -> None:
+async def test_ids_of_another_person_in_a_body_or_query_find_nothing(server: RunningServer) -> None:
     customer, other = await server.customer(), await server.customer("Tari")
     mitra = await server.mitra(max_customers=3)
     chat, others = await server.chat(customer.id, mitra.id), await server.chat(other.id, mitra.id)
@@ -292,7 +294,7 @@ async def test_a_change_with_a_cookie_must_come_from_our_own_page(server: Runnin
 # Idempotency keys --------------------------------------------------------------------------------------------
 
 
-async def test_a_key_belongs_to_its_user_and_role(server: RunningServer) -> None:
+async def test_an_idempotency_key_belongs_to_its_user_and_role(server: RunningServer) -> None:
     person_id = await server.make.person()
     await server.make.customer(person_id=person_id)
     await server.make.mitra(person_id=person_id, max_customers=3)
@@ -324,7 +326,10 @@ async def _socket(
 
 
 async def _first(connection: ClientConnection) -> str | int | None:
-    """The `op` of the first frame after a hello that is not a ping, or the code with which the server closed."""
+    """Return the `op` of the first frame after a hello, or the close code of the server.
+
+    Pings do not count as frames.
+    """
     try:
         await connection.send(HELLO)
         async with asyncio.timeout(10):
@@ -406,13 +411,13 @@ async def test_a_ticket_opens_one_socket_of_its_own_role(server: RunningServer) 
     ticket = await _ticket(customer)
     assert await _opened(server, "customer", query=f"?ticket={ticket}") == "welcome"
     assert await _opened(server, "customer", query=f"?ticket={ticket}") == protocol.SIGNED_OUT
-    # A failed try in the other role also uses the ticket up.
+    # A failed try in the other role also uses up the ticket.
     ticket = await _ticket(customer)
     assert await _opened(server, "mitra", query=f"?ticket={ticket}") == protocol.SIGNED_OUT
     assert await _opened(server, "customer", query=f"?ticket={ticket}") == protocol.SIGNED_OUT
 
 
-async def test_one_of_many_concurrent_uses_of_a_ticket_succeeds(server: RunningServer) -> None:
+async def test_only_one_of_many_concurrent_uses_of_a_ticket_succeeds(server: RunningServer) -> None:
     ticket = await _ticket(await server.customer())
     outcomes = await asyncio.gather(
         *(_opened(server, "customer", query=f"?ticket={ticket}") for _ in range(10))
@@ -447,15 +452,14 @@ async def test_a_sign_out_closes_only_the_sockets_of_its_token(server: RunningSe
 
 
 @pytest.mark.rule("X.8")
-async def test_a_suspension_closes_the_mitras_sockets_and_refuses_requests_within_five_seconds(
+async def test_a_suspension_closes_the_sockets_of_the_mitra_and_refuses_requests_within_five_seconds(
     server: RunningServer,
 ) -> None:
     mitra = await server.mitra()
     async with _socket(server, "mitra", _bearer(mitra.token)) as socket:
         assert await _first(socket) == "welcome"
         assert (await mitra.get("/me")).status_code == 200
-        # Suspend the mitra in another process, as the command line does. Then the server's own connections send no
-        # signal.
+        # Suspend the mitra in another process, like the command line. The server's own connections then send no signal.
         async with server.database.transaction() as tx:
             await mitras.suspend_mitra(tx, mitra.id)
         async with asyncio.timeout(5):
@@ -490,7 +494,7 @@ async def test_events_and_typing_signals_of_a_chat_reach_only_its_two_members(se
         assert [frame for frame in told.events if frame["op"] == "signal"] == []
 
 
-async def test_another_persons_epoch_does_not_resume_a_stream(server: RunningServer) -> None:
+async def test_the_epoch_of_another_person_does_not_resume_a_stream(server: RunningServer) -> None:
     customer, stranger = await server.customer(), await server.customer("Tari")
     mitra = await server.mitra(max_customers=3)
     chat = await server.chat(customer.id, mitra.id)

@@ -1,4 +1,4 @@
-"""The server refuses every bad input with the reason, and changes nothing."""
+"""Test that the server refuses every bad input with the reason, and changes nothing."""
 
 import asyncio
 import json
@@ -76,7 +76,7 @@ def _not_json(body: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
     yield "deep in a field", b'{"' + next(iter(body)).encode() + b'":' + b"[" * 50_000 + b"]" * 10_000
 
 
-# Raw JSON, because the encoder refuses to write these values.
+# Use raw JSON, because the encoder refuses to write these values.
 LONE_SURROGATE = msgspec.Raw(b'"\\ud83d"')
 HUGE = msgspec.Raw(b"1" + b"0" * 400)
 BEYOND_A_FLOAT = msgspec.Raw(b"1e999")
@@ -103,9 +103,9 @@ WRONG_VALUES: list[Any] = [
 ]
 
 NUL = "a\x00b"
-# A joiner, a zero-width space, a Hangul filler, a mark without a letter, and an empty override.
+# The text has a joiner, a zero-width space, a Hangul filler, a mark without a letter, and an empty override.
 UNSEEN = "\u200d\u200b\u3164\u0301\u202e\u202c"
-# Texts that fit their schema, but that other rules refuse.
+# These texts fit their schema, but other rules refuse them.
 WRONG_TEXTS: dict[str, list[str]] = {
     "phone": [
         " ",
@@ -128,7 +128,7 @@ WRONG_TEXTS: dict[str, list[str]] = {
 
 
 def _is_right(schema: dict[str, Any], value: Any) -> bool:
-    """Whether the schema allows this value."""
+    """Return whether the schema allows this value."""
     schema = resolve(schema)
     if "oneOf" in schema:
         return any(_is_right(one, value) for one in schema["oneOf"])
@@ -149,14 +149,15 @@ def _is_right(schema: dict[str, Any], value: Any) -> bool:
         case "null":
             return value is None
         case "object":
-            # The only wrong value that is a valid object of some schema.
+            # The value {} is a valid object if the schema requires no field. All other wrong values are invalid
+            # objects.
             return value == {} and not schema.get("required")
         case other:
             raise AssertionError(f"a new type of field: {other}")
 
 
 def _wrong_fields(operation: Operation, body: dict[str, Any]) -> Iterator[tuple[str, Any, dict[str, Any]]]:
-    """Bodies in which one field is wrong, each as (field, wrong value, body)."""
+    """Yield bodies in which one field is wrong, each as (field, wrong value, body)."""
     assert operation.body_schema is not None
     for field in operation.body_schema.get("required", []):
         yield field, "missing", {name: value for name, value in body.items() if name != field}
@@ -203,7 +204,7 @@ async def test_the_refusal_of_a_body_names_the_missing_or_wrong_field_and_change
 
 
 def _with_nul(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Copies of a body in which one text contains NUL, each with the path of this text."""
+    """Yield copies of a body in which one text contains NUL, each with the path of this text."""
     if isinstance(value, str):
         yield path, value + "\0"
     elif isinstance(value, dict):
@@ -236,14 +237,16 @@ async def test_the_character_nul_is_refused_in_every_text_of_every_operation(
     assert await business_rows(server.database) == before
 
 
-async def test_nul_in_an_email_of_a_sign_in_is_refused_before_a_try_is_counted(server: RunningServer) -> None:
+async def test_an_email_with_nul_is_refused_at_sign_in_before_the_server_counts_a_try(
+    server: RunningServer,
+) -> None:
     body = {"email": "sari\0@example.id", "password": "a password"}
     answer = await server.http.post("/api/control-center/auth/login", json=body)
     assert problem(answer) == INVALID
     assert answer.json()["errors"] == [{"field": "email", "message": "contains the character NUL"}]
 
 
-async def test_a_text_may_contain_the_escape_of_nul_as_text(server: RunningServer) -> None:
+async def test_a_text_can_contain_the_characters_of_the_escape_for_nul(server: RunningServer) -> None:
     call = await ENTRIES["send_customer_message"].prepare(server)
     text = r"\u0000 and \\u0000"
     changed = msgspec.structs.replace(call, body={"client_message_id": "1", "text": text})
@@ -272,7 +275,7 @@ async def test_a_body_of_another_content_type_is_refused(
     assert await business_rows(server.database) == before
 
 
-async def test_the_content_type_may_be_written_in_every_standard_way(server: RunningServer) -> None:
+async def test_the_content_type_can_be_written_in_every_standard_way(server: RunningServer) -> None:
     operation = OPERATIONS["change_customer_profile"]
     for content_type in (
         "application/json; charset=utf-8",
@@ -294,7 +297,7 @@ async def test_a_body_over_64_kib_is_refused_with_and_without_a_content_length(
 
     before = await business_rows(server.database)
     answers = {}
-    # If an operation has an Idempotency-Key, the server reads the body, even if the operation needs no body. The
+    # The server reads the body of each operation with an Idempotency-Key, even if the operation needs no body. The
     # fingerprint of the key includes the body.
     for operation, _ in WITH_BODY + [entered for entered in WITH_KEY if entered not in WITH_BODY]:
         call = prepared[operation.id]
@@ -351,7 +354,9 @@ NO_IDS = [
 ]
 
 
-async def test_a_malformed_id_is_not_found(server: RunningServer, prepared: dict[str, Call]) -> None:
+async def test_a_malformed_id_gets_the_answer_not_found(
+    server: RunningServer, prepared: dict[str, Call]
+) -> None:
     before = await business_rows(server.database)
     for operation, _ in WITH_IDS:
         call = prepared[operation.id]
@@ -397,7 +402,7 @@ async def test_a_malformed_query_is_refused(server: RunningServer) -> None:
             assert problem(answer) == INVALID, address
 
 
-async def test_an_unknown_path_or_method_is_refused_with_a_problem(server: RunningServer) -> None:
+async def test_an_unknown_path_or_method_is_refused_with_a_problem_document(server: RunningServer) -> None:
     for path in (
         "/api",
         "/api/",
@@ -506,7 +511,7 @@ async def test_a_used_key_is_refused_for_another_path_with_the_same_body(server:
 
 
 @pytest.mark.invariant(2)
-async def test_one_of_many_concurrent_commands_with_one_key_takes_effect(server: RunningServer) -> None:
+async def test_only_one_of_many_concurrent_commands_with_one_key_takes_effect(server: RunningServer) -> None:
     customer = await server.customer()
     async with server.available_mitra():
         order = {"offer_id": str(await server.make.offer())}
@@ -550,7 +555,7 @@ async def test_a_repeated_command_is_refused_while_the_first_command_runs(
     assert again.content == answer.content
 
 
-# Steps that the state forbids --------------------------------------------------------------------------------
+# Forbidden steps ---------------------------------------------------------------------------------------------
 
 
 async def _refused(server: RunningServer, step: Any) -> tuple[int, Any]:
@@ -630,7 +635,7 @@ async def test_a_second_journey_is_refused_and_the_error_names_the_first_journey
 
 
 @pytest.mark.rule("2a.8")
-async def test_an_offer_that_is_withdrawn_unknown_or_for_another_purpose_cannot_be_ordered(
+async def test_an_offer_cannot_be_ordered_if_it_is_withdrawn_or_unknown_or_for_another_purpose(
     server: RunningServer,
 ) -> None:
     customer = await server.customer()
@@ -661,7 +666,7 @@ async def test_a_used_trial_cannot_be_ordered_again(server: RunningServer) -> No
 
 @pytest.mark.rule("2b.5")
 @pytest.mark.invariant(6)
-async def test_a_matched_failed_or_expired_pairing_cannot_be_cancelled(
+async def test_a_pairing_cannot_be_cancelled_after_it_has_matched_or_failed_or_expired(
     server: RunningServer, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -681,7 +686,7 @@ async def test_a_matched_failed_or_expired_pairing_cannot_be_cancelled(
 
 
 @pytest.mark.rule("2b.5")
-async def test_a_request_that_is_taken_closed_or_expired_cannot_be_accepted_or_rejected(
+async def test_a_taken_or_closed_or_expired_request_cannot_be_accepted_or_rejected(
     server: RunningServer, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -738,8 +743,7 @@ async def test_a_request_that_is_taken_closed_or_expired_cannot_be_accepted_or_r
 async def test_a_mitra_who_is_offline_or_at_capacity_cannot_accept(server: RunningServer) -> None:
     offline, full = await server.mitra(), await server.mitra("Kak Dewi")
     requests = [await server.request(await server.make.customer(), mitra.id) for mitra in (offline, full)]
-    # Write the row instead of using the toggle, because the toggle would close the request. This test is about the
-    # accept.
+    # Write the row instead of using the toggle, because the toggle would close the request before the accept.
     await server.database.execute("UPDATE mitras SET online = false WHERE id = $1", offline.id)
     await server.chat(await server.make.customer(), full.id)
     refusals = [
@@ -751,7 +755,7 @@ async def test_a_mitra_who_is_offline_or_at_capacity_cannot_accept(server: Runni
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(5)
-async def test_an_ended_session_accepts_neither_a_message_nor_an_end(
+async def test_an_ended_session_accepts_no_message_and_cannot_be_ended_again(
     server: RunningServer, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -848,7 +852,7 @@ async def test_a_hello_with_an_impossible_seq_does_not_resume(server: RunningSer
             async with asyncio.timeout(10), socket._arrived:
                 await socket._arrived.wait_for(partial(_heard, socket))
             answers.append((socket.events[0]["op"], socket.events[0].get("resumed")))
-    # A number that does not fit into 64 bits may also be refused as malformed.
+    # If a number does not fit into 64 bits, the server is also allowed to refuse the number as malformed.
     assert answers[:4] == [("welcome", False)] * 4
     assert {*answers[4:]} <= {("welcome", False), ("error", None)}
 

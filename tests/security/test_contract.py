@@ -1,9 +1,10 @@
-"""The server keeps its contract. Schemathesis sends requests to a real server process. More tests check facts that
-authors of clients need.
+"""Test that the server keeps its contract.
 
-Every run sends the same requests. Schemathesis generates ids and Idempotency-Keys. The test replaces half of the ids
-by existing ids, so that not every request ends at "not found". Usually the owner of the id sends the request. The
-test also makes most keys new.
+Schemathesis sends requests to a real server process. Further tests check facts that authors of clients need.
+
+Every run of this test sends the same requests. Schemathesis generates ids and Idempotency-Keys. The test replaces half
+of the ids by existing ids. With generated ids alone, every request would end at "not found". Usually the owner of an
+existing id sends the request. The test also replaces most keys by new keys.
 """
 
 import hashlib
@@ -70,13 +71,14 @@ SCHEMA = schemathesis.openapi.from_dict(
     ),
 )
 
-# How many rows of each kind to create. Several are needed, because some HTTP requests can use a row only once.
+# The number of rows of each kind to create. The test needs several rows, because some HTTP requests can use a row only
+# once.
 ROWS_PER_KIND = 20
 SIGN_OUTS = 200
 
 
 class Population:
-    """A server with people, chats, payments and pairings, and their owners' tokens."""
+    """A server with people, chats, payments and pairings. The owner of each row has a token."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -86,14 +88,14 @@ class Population:
         self.tokens: dict[AnyRole, Iterator[str]] = {}
         self.to_be_signed_out: dict[AnyRole, Iterator[str]] = {}
         self.token_of_available_mitra = ""
-        # The existing ids, each with its owner's token. The keys are a role and the name of a parameter or field.
+        # The existing ids, each with the token of its owner. The keys are a role and the name of a parameter or field.
         self.owned: dict[tuple[AnyRole, str], list[tuple[UUID, str]]] = {}
         self.numbers = itertools.count(1)
 
     def known(self, role: AnyRole, name: str, generated: object) -> tuple[str, str | None] | None:
         """Return an existing id and its owner's token, or None to keep the generated id.
 
-        About half of the generated ids are replaced. For half of the existing ids, the token is None, so that another
+        About half of the generated ids are replaced. The token is None for half of the existing ids, so that another
         person sends the id.
         """
         owned = self.owned.get((role, name))
@@ -111,7 +113,7 @@ class Population:
 async def population(
     servers: EmbeddedServers, template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Population]:
-    """A server process on this module's own database, with an available mitra."""
+    """Start a server process with an available mitra on this module's own database."""
     admin = await asyncpg.connect(servers.database_url)
     await admin.execute(f"CREATE DATABASE contract TEMPLATE {template}")
     url = database_url_of(servers, "contract")
@@ -214,7 +216,7 @@ async def _people(population: Population, database: Database) -> None:
         add("customer", "payment_id", pending, await token("customer", paying))
         add("operator", "payment_id", pending, as_operator)
         add("operator", "session_id", chat.id, as_operator)
-        # An operator may sign this customer out, and no other request needs the customer's token.
+        # An operator can sign this customer out, because no other request needs the customer's token.
         add("operator", "customer_id", await make.customer(), as_operator)
         case_id = await database.fetchval(
             "INSERT INTO review_cases (payment_id, reason, amount_rp) VALUES ($1, 'refund_failed', 20000) RETURNING id",
@@ -227,7 +229,7 @@ async def _people(population: Population, database: Database) -> None:
 def _available(population: Population) -> Iterator[None]:
     """Keep a socket of the mitra open in a thread, because the tests are not asynchronous."""
     url = f"{population.url.replace('http', 'ws', 1)}/api/mitra/realtime"
-    # Without ping_interval=None the client's thread would use `random` at the same time as Hypothesis.
+    # Without ping_interval=None, the client's thread would use `random` at the same time as Hypothesis.
     headers = {"Authorization": f"Bearer {population.token_of_available_mitra}"}
     with connect(url, additional_headers=headers, ping_interval=None) as socket:
         socket.send(json.dumps({"op": "hello", "device_id": "d"}))
@@ -257,12 +259,13 @@ def _role_of(operation: Operation) -> AnyRole:
 
 
 def _fill_in(population: Population, operation: Operation, case: schemathesis.Case[Any]) -> str:
-    """Replace some generated values by existing ids, new keys and new phones. Returns the token to send."""
+    """Replace some generated values by existing ids, new keys and new phone numbers. Returns the token to send."""
     role = _role_of(operation)
     token = next(
         (population.to_be_signed_out if operation.id.startswith("sign_out") else population.tokens)[role]
     )
-    # Each existing id brings its owner's token. Fill in the path last, so that the token of the path's id is used.
+    # Each existing id is stored with the token of its owner. Fill in the path last, so that the request uses the token
+    # of the path's id.
     for container in (case.body, case.query, case.path_parameters):
         if isinstance(container, dict):
             for name in list(container):
@@ -278,7 +281,7 @@ def _fill_in(population: Population, operation: Operation, case: schemathesis.Ca
         if isinstance(container, dict) and isinstance(phone, str) and len(phone) <= 40 and number % 2:
             container["phone"] = f"+62812{number:08d}"
     if operation.id == "set_gateway_behaviour" and isinstance(case.body, dict):
-        # Set the behaviour only for one payment. A gateway that is slow for all payments would slow down the other
+        # Set the behaviour only for one payment. A gateway that is slow for all payments would slow down all other
         # requests of this test.
         case.body.setdefault("payment_id", str(UUID(int=0)))
     return token
@@ -321,7 +324,7 @@ async def test_every_correct_call_gets_its_declared_answer(server: RunningServer
             SCHEMA[operation.path][operation.method].validate_response(answer)
 
 
-# Facts that a client's author needs ------------------------------------------------------------------------
+# Client facts ------------------------------------------------------------------------
 
 
 def _with(code: str) -> set[str]:
@@ -411,7 +414,7 @@ def test_every_operation_declares_its_possible_refusals() -> None:
         if any(parameter["in"] == "query" for parameter in op.parameters)
     }
     with_id = {name for name, operation in OPERATIONS.items() if "{" in operation.path}
-    # A suspended mitra may sign out. The server refuses the mitra's next sign-in.
+    # A suspended mitra can sign out. The server refuses the mitra's next sign-in.
     assert _with(Suspended.code) == of_mitras - {"sign_out_mitra"} | {"verify_mitra_code"}
     assert _with(BodyTooLarge.code) == with_body
     assert with_body | with_query <= _with(ValidationFailed.code)

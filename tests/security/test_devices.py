@@ -1,4 +1,4 @@
-"""Test that a device that is signed out, by its owner or an operator, loses its token and its socket within 5 s."""
+"""Test that a device loses its token and socket within 5 s after the owner or an operator signs the device out."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -53,7 +53,7 @@ async def test_a_person_signs_another_device_out_and_stays_signed_in(
 
 @pytest.mark.rule("S.1")
 @pytest.mark.parametrize("role", ["customer", "mitra"])
-async def test_an_operator_signs_a_person_out_everywhere_and_the_audit_says_so(
+async def test_an_operator_signs_a_person_out_everywhere_and_the_audit_records_the_action(
     server: RunningServer, role: str
 ) -> None:
     here, there = await _two_devices(server, role)
@@ -79,7 +79,7 @@ async def test_an_operator_signs_a_person_out_everywhere_and_the_audit_says_so(
     ]
 
 
-async def test_an_operator_finds_no_devices_of_a_person_who_does_not_exist_in_this_role(
+async def test_an_operator_finds_no_devices_of_a_person_without_an_account_in_this_role(
     server: RunningServer,
 ) -> None:
     customer = await server.customer()

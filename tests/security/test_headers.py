@@ -1,4 +1,4 @@
-"""The headers that every answer has, and the headers that no answer has."""
+"""Test the headers that every answer has, and the headers that no answer has."""
 
 import httpx
 import pytest
@@ -11,7 +11,7 @@ POLICY = "default-src 'none'; frame-ancestors 'none'"
 
 
 def _protected(answer: httpx.Response) -> bool:
-    """Whether the headers forbid guessing the type, caching, framing, and sending the URL as a referrer."""
+    """Return whether the headers forbid type guessing, caching, framing, and a referrer with the URL."""
     headers = answer.headers
     return (
         headers["x-content-type-options"] == "nosniff"
@@ -67,7 +67,7 @@ async def test_an_internal_error_has_the_protective_headers_and_reveals_nothing(
 async def test_every_answer_of_the_availability_poll_has_the_protective_headers(
     server: RunningServer,
 ) -> None:
-    # For speed, the poll is not answered by the framework, so each of its answers has headers of its own.
+    # The poll bypasses the framework for speed, so the code of the poll sets the headers of each answer.
     for method, status in (("GET", 200), ("HEAD", 200), ("POST", 405)):
         answer = await server.http.request(method, AVAILABILITY)
         assert answer.status_code == status
@@ -102,7 +102,7 @@ async def test_each_request_gets_its_own_correlation_id(server: RunningServer) -
     assert len(ids) == 5
 
 
-async def test_no_page_of_another_origin_may_read_an_answer(server: RunningServer) -> None:
+async def test_a_page_of_another_origin_cannot_read_an_answer(server: RunningServer) -> None:
     customer = await server.customer()
     for origin in ("https://evil.example", ORIGIN, "null"):
         preflight = {

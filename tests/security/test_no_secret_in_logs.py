@@ -1,4 +1,4 @@
-"""A whole journey through real processes at log level debug writes no secret into the logs."""
+"""Test that a whole journey through real processes writes no secret into the logs at level debug."""
 
 import asyncio
 import contextlib
@@ -31,7 +31,7 @@ REQUEST_ID = "a-journey-of-this-test"
 
 
 class Journey:
-    """A client of the whole service, and every secret that the client has seen."""
+    """A client of the whole service. The client remembers every secret that it has seen."""
 
     def __init__(self, http: httpx.AsyncClient, database: Database) -> None:
         self.http = http
@@ -39,18 +39,18 @@ class Journey:
         self.secrets: set[str] = set()
 
     def secret(self, text: str) -> str:
-        """Remember a text that no log may contain."""
+        """Remember a text that must never appear in a log."""
         self.secrets.add(text)
         return text
 
     def phone(self, number: str) -> None:
-        """Remember a phone number in every form in which people write it."""
+        """Remember a phone number in every form in which people write the number."""
         national = number.removeprefix("+62")
         spaced = f"{national[:3]}-{national[3:7]}-{national[7:]}"
         self.secrets |= {number, national, f"0{national}", f"62{national}", f"0{spaced}", f"%2B62{national}"}
 
     async def code(self, prefix: str, phone: str) -> dict[str, str]:
-        """Request a code, and read it from the inbox. Returns the request body that verifies the code."""
+        """Request a code, and read the code from the inbox. Returns the request body that verifies the code."""
         asked = await self.http.post(f"/api/{prefix}/auth/otp/request", json={"phone": phone})
         assert asked.status_code == 202, asked.text
         inbox = await self.http.get("/api/dev/inbox", params={"phone": phone})
@@ -58,7 +58,7 @@ class Journey:
         return {"request_id": asked.json()["request_id"], "code": code}
 
     async def sign_in(self, prefix: str, phone: str, **more: str) -> Person:
-        """Sign in, after one wrong try."""
+        """Sign in after one wrong try."""
         body = await self.code(prefix, phone)
         verify = f"/api/{prefix}/auth/otp/verify"
         wrong = self.secret(f"{(int(body['code']) + 1) % 1_000_000:06d}")
@@ -73,7 +73,7 @@ class Journey:
 
 
 async def _refused_everywhere(journey: Journey, customer: Person) -> None:
-    """Send the requests of a broken or hostile client, with secrets in wrong places."""
+    """Send requests with secrets in wrong places, as a broken or hostile client does."""
     http, token = journey.http, customer.token
     await http.get(f"/api/client/{CUSTOMER_PHONE}")
     await http.get("/api/client/me", params={"token": token})
@@ -100,7 +100,7 @@ async def _faults(journey: Journey, customer: Person, session_id: str) -> None:
     sent = await customer.post(f"/sessions/{session_id}/messages", {"client_message_id": "9", "text": text})
     assert sent.status_code == 500
     await journey.database.execute("ALTER TABLE messages_away RENAME TO messages")
-    # The code sender fails while it handles a code.
+    # The code sender fails while handling a code.
     await journey.database.execute("ALTER TABLE development_inbox RENAME TO inbox_away")
     other = "+6281311112222"
     journey.phone(other)
@@ -116,7 +116,10 @@ async def _faults(journey: Journey, customer: Person, session_id: str) -> None:
 
 
 async def _chat(journey: Journey, customer: Person, other: Person, mitra: Person) -> str:
-    """Bring the mitra online, start a session and chat in it. `other` never pays. Returns the session's id."""
+    """Bring the mitra online, start a session, and chat in the session.
+
+    `other` never pays. Returns the session's id.
+    """
     offers = (await customer.get("/pricing", purpose="session")).json()["offers"]
     async with mitra.socket() as mitras, customer.socket() as customers:
         assert (await mitra.put("/presence", {"online": True})).status_code == 200
@@ -154,7 +157,7 @@ async def _chat(journey: Journey, customer: Person, other: Person, mitra: Person
 
 
 async def _with_a_cookie(journey: Journey, database: Database) -> None:
-    """Sign in as a web client, whose token is in a cookie."""
+    """Sign in as a web client, so that the token is in a cookie."""
     await database.execute("DELETE FROM one_time_codes")
     body = await journey.code("client", "0812-9876-5432")
     # In development, this server serves our own pages, so the pages have the server's origin.
@@ -218,7 +221,7 @@ async def _until_worked(database: Database) -> None:
 
 
 @pytest.mark.rule("S.1")
-async def test_no_process_logs_a_code_a_token_a_phone_number_or_a_chat_text(
+async def test_no_process_logs_a_code_or_a_token_or_a_phone_number_or_a_chat_text(
     servers: EmbeddedServers,
     database_url: str,
     database: Database,
@@ -252,14 +255,14 @@ async def test_no_process_logs_a_code_a_token_a_phone_number_or_a_chat_text(
         assert (await mitra.post(f"/sessions/{session_id}/end", {"reason": reason})).status_code == 200
         await _with_a_cookie(journey, database)
         await _in_the_control_center(journey, session_id)
-        # Make the worker fire a deadline: the payment of `other` expires.
+        # Make the worker fire the deadline that expires the payment of `other`.
         await database.execute("UPDATE payments SET expires_at = curhat_now() WHERE status = 'pending'")
         await database.execute("UPDATE deadlines SET due_at = curhat_now()")
         await _until_worked(database)
         assert (await customer.post("/auth/logout")).status_code == 204
 
     lines = [line for log in logs for line in log.read_text().splitlines()]
-    # _holds leaves out ids, which are not secret and whose digits can contain a code.
+    # The function _holds leaves out ids, because ids are not secret and their digits can contain a code.
     found = {(secret, line) for line in lines for secret in journey.secrets if _holds(line, secret)}
     assert not found
     entries: list[dict[str, Any]] = [msgspec.json.decode(line) for line in lines]
@@ -271,7 +274,7 @@ async def test_no_process_logs_a_code_a_token_a_phone_number_or_a_chat_text(
 
 
 def _holds(line: str, secret: str) -> bool:
-    """Whether the line contains the secret. Six digits inside an id or a time do not count as a code."""
+    """Return whether the line contains the secret. Six digits inside an id or a time do not count as a code."""
     if not (secret.isdigit() and len(secret) == 6):
         return secret in line
     for before, after in zip(

@@ -1,4 +1,4 @@
-"""Signed-in people are counted by themselves, whoever else sends requests from their network address."""
+"""Test that each signed-in person has a separate count, even if strangers share the network address."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -22,7 +22,7 @@ LIMIT = 10
 async def server(
     servers: EmbeddedServers, database_url: str, database: Database, valkey_client: valkey.asyncio.Valkey
 ) -> AsyncIterator[RunningServer]:
-    """A server that lets the strangers of one address send 10 requests per minute."""
+    """Start a server on which the strangers of one address can send 10 requests per minute."""
     del valkey_client  # The fixture empties Valkey.
     environment = environment_of(
         database_url, servers.valkey_url, CURHAT_ADDRESS_REQUESTS_PER_MINUTE=str(LIMIT)
@@ -32,7 +32,7 @@ async def server(
 
 
 async def _use_up_the_address(server: RunningServer, **headers: str) -> None:
-    # Twice the limit, because the minute of the limit may end meanwhile.
+    # The test sends twice the limit, because the minute of the limit can end during the test.
     answers = [await server.http.get("/api/client/me", headers=headers) for _ in range(2 * LIMIT + 1)]
     assert problem(answers[-1]) == REFUSED
 
@@ -53,7 +53,7 @@ async def test_strangers_cannot_stop_a_mitra_from_rejecting_an_extension(server:
 
 
 @pytest.mark.rule("X.13")
-async def test_strangers_cannot_stop_any_signed_in_person(server: RunningServer) -> None:
+async def test_strangers_cannot_use_up_the_limit_of_a_signed_in_person(server: RunningServer) -> None:
     people: list[Person] = [await server.customer(), await server.mitra(), await server.operator()]
     ticket = (await people[0].post("/realtime-ticket")).json()["ticket"]
     await _use_up_the_address(server)
@@ -97,14 +97,14 @@ async def test_strangers_cannot_stop_a_known_device_that_signs_in(server: Runnin
 
 
 @pytest.mark.rule("X.13")
-async def test_strangers_who_call_other_operations_keep_nobody_from_signing_in(server: RunningServer) -> None:
+async def test_strangers_who_call_other_operations_prevent_no_sign_in(server: RunningServer) -> None:
     await _use_up_the_address(server)
     asked = await server.http.post(CODE_REQUEST, json={"phone": "+6281234567890"})
     assert problem(asked) == (202, None)
 
 
 @pytest.mark.rule("X.13")
-async def test_a_person_who_sends_too_much_stops_nobody_else(server: RunningServer) -> None:
+async def test_a_person_who_exceeds_the_limit_does_not_stop_other_people(server: RunningServer) -> None:
     customer, other = await server.customer(), await server.customer()
     answers = [await customer.get("/me") for _ in range(8 * LIMIT + 1)]
     assert problem(answers[-1]) == REFUSED
@@ -123,7 +123,7 @@ async def test_the_refusal_of_the_limit_has_the_headers_of_every_answer(server: 
     assert answer.headers.get_list("cache-control") == ["no-store"]
 
 
-async def test_many_made_up_tokens_share_a_statement(
+async def test_the_server_checks_many_invented_tokens_in_one_statement(
     server: RunningServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked_up: list[int] = []

@@ -1,4 +1,4 @@
-"""Run seeded schedules: `python -m tests.simulation --schedules 10000`. With `--seed 42`, repeat one schedule."""
+"""`python -m tests.simulation --schedules 10000` runs seeded schedules. The option `--seed 42` repeats one schedule."""
 
 import argparse
 import asyncio
@@ -22,13 +22,16 @@ from tests.support.databases import parent_of_data_folders
 
 
 async def run(seeds: list[int]) -> int:
-    """Run these schedules on a new database. Returns 1 at the first schedule that breaks an invariant, else 0."""
+    """Run these schedules on a new database.
+
+    Stops at the first schedule that breaks an invariant, and returns 1. Otherwise returns 0.
+    """
     with tempfile.TemporaryDirectory(prefix="curhat-simulation-", dir=parent_of_data_folders()) as folder:
         async with embedded_servers(Path(folder)) as servers:
             connection = await asyncpg.connect(servers.database_url)
             await migrate(connection)
             await install_virtual_clock(connection)
-            # The data is deleted after the run, so it need not reach the disk.
+            # The run deletes the data at its end, so the data need not reach the disk.
             await connection.execute("ALTER SYSTEM SET fsync = off")
             await connection.execute("SELECT pg_reload_conf()")
             await connection.close()

@@ -1,7 +1,7 @@
 """Deliberate faults. `make planted-bugs` plants one fault at a time and checks that a test fails.
 
-Planting a fault replaces a piece of a statement, of the schema or of a function. Each fault lists the tests that must
-fail. conftest.py plants the fault that the environment variable PLANTED_BUG names.
+To plant a fault, the code replaces a piece of a statement, of the schema or of a function. Each fault lists the tests
+that must fail. The environment variable PLANTED_BUG names the fault, and conftest.py plants this fault.
 """
 
 import hashlib
@@ -42,7 +42,6 @@ from curhat.payments.gateway import ChargeAnswer, RefundAnswer
 from curhat.presence import service as presence
 from curhat.presence import store
 from curhat.realtime import hub
-from curhat.realtime import queries as realtime
 from curhat.sessions import extension, extension_pings
 from curhat.sessions import queries as sessions
 from curhat.sessions import service as session_service
@@ -67,16 +66,22 @@ CASE_ROUNDS = "tests/control_center/test_case_rounds.py"
 GIVING_UP = "tests/journeys/test_giving_up.py"
 JOURNEY_RACES = "tests/races/test_journey_races.py"
 HELD = "tests/races/test_held_deadlines.py"
-SILENCE = f"{EXTENSION}::test_silence_charges_only_if_the_mitra_was_heard_shortly_before_the_deadline"
-AT_DEADLINE = f"{EXTENSION}::test_silence_charges_only_if_the_mitra_was_connected_at_the_deadline_itself"
-STOPPED_DECISION = (
-    f"{EXTENSION}::test_silence_charges_nothing_for_a_mitra_who_came_back_while_the_worker_was_stopped"
+SILENCE = (
+    f"{EXTENSION}::"
+    "test_an_unanswered_extension_is_charged_only_if_the_mitra_was_heard_shortly_before_the_deadline"
 )
-# What presence answers about mitras who were connected all the time.
+AT_DEADLINE = (
+    f"{EXTENSION}::test_an_unanswered_extension_is_charged_only_if_the_mitra_was_connected_at_the_deadline"
+)
+STOPPED_DECISION = (
+    f"{EXTENSION}::"
+    "test_an_unanswered_extension_is_not_charged_if_the_mitra_came_back_while_the_worker_was_stopped"
+)
+# The answer of presence about mitras who have been connected for more than a day.
 NEVER_AWAY = "{each: [__import__('curhat.presence.store').presence.store.FrameAges(0, 1e5, 1e5)] for each in mitra_ids}"
 DEAD_PHONE = (
     "tests/journeys/test_same_bestie_and_extensions_over_http.py"
-    "::test_silence_charges_nothing_for_a_mitra_whose_phone_died_without_closing_its_socket"
+    "::test_an_unanswered_extension_is_not_charged_if_the_phone_of_the_mitra_died_without_closing_its_socket"
 )
 STOPPED = "tests/integration/test_stopped_transactions.py"
 PRESENCE_OUTAGE = "tests/integration/test_presence_outage.py"
@@ -87,7 +92,7 @@ LOCKED_SESSION = (
 WORKER = "tests/integration/test_worker.py"
 WAKE_UPS = "tests/integration/test_wake_ups.py"
 LOST_COMMITS = "tests/integration/test_lost_commits.py"
-# The function that arms a deadline of push, without the condition or the generation of production.
+# The function that arms a push deadline, without the condition or the generation of production.
 ARM_PUSH = """
 CREATE OR REPLACE FUNCTION arm_push(push_kind text, entity_ids uuid[], due timestamptz, latest timestamptz)
 RETURNS void LANGUAGE plpgsql AS $$
@@ -102,8 +107,9 @@ SIGNING_IN = "tests/control_center/test_signing_in.py"
 
 @dataclass(frozen=True)
 class Bug:
-    """A fault: a name, the tests that must fail, a function that plants the fault in this process, and SQL that
-    plants the fault in the database.
+    """A deliberate fault, with its name and the tests that must fail.
+
+    The function `plant` changes the loaded code. The SQL in `schema` changes the database.
     """
 
     name: str
@@ -113,8 +119,10 @@ class Bug:
 
 
 def in_statement(queries: Any, name: str, old: str, new: str) -> Callable[[], None]:
-    """Replace `old`, which must exist in a statement, by `new`. In both texts, parameters have the form @name.
-    `queries` is the generated module.
+    """Replace the text `old` in a statement by `new`.
+
+    The statement must contain `old`. Parameters have the form @name in `old` and `new`. The argument `queries` is the
+    generated module.
     """
 
     def plant() -> None:
@@ -151,7 +159,7 @@ def in_module(module: Any, name: str, replacement: Any) -> Callable[[], None]:
 
 
 def in_function(owner: Any, name: str, old: str, new: str) -> Callable[[], None]:
-    """Replace a piece of the source of a function of a module or class. The piece must occur once."""
+    """Replace a piece of the source of a function of a module or class. The replaced piece must occur exactly once."""
 
     def plant() -> None:
         text = textwrap.dedent(inspect.getsource(getattr(owner, name)))
@@ -166,7 +174,10 @@ def in_function(owner: Any, name: str, old: str, new: str) -> Callable[[], None]
 
 
 def in_database_function(name: str, old: str, new: str) -> str:
-    """Return SQL that replaces `old`, which must exist in a function of the database, by `new`."""
+    """Return SQL that replaces the text `old` in a function of the database by `new`.
+
+    The function must contain `old`.
+    """
     return f"""
     DO $planted$ DECLARE definition text := pg_get_functiondef('{name}'::regproc); BEGIN
         IF position($old${old}$old$ IN definition) = 0 THEN RAISE 'LookupError: {name} has changed'; END IF;
@@ -196,13 +207,13 @@ def _ignore(*_arguments: Any, **_keywords: Any) -> None:
 
 
 def in_presence_script(old: str, new: str) -> Callable[[], None]:
-    """Replace a piece of the script that Valkey runs. The piece must occur once."""
+    """Replace a piece of the script that Valkey runs. The replaced piece must occur exactly once."""
 
     def plant() -> None:
         if store._SCRIPT.count(old) != 1:
             raise LookupError(f"presence.lua has changed: {old!r} is not in it once")
         store._SCRIPT = store._SCRIPT.replace(old, new)
-        # Valkey names the script by its hash.
+        # Valkey identifies the script by its hash.
         store._SCRIPT_NAME = hashlib.sha1(store._SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
     return plant
@@ -542,8 +553,8 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a stream skips a number",
         ["tests/integration/test_realtime_streams.py", SIMULATION],
-        in_statement(
-            realtime, "append_events", "streams.head + excluded.head", "streams.head + excluded.head + 1"
+        schema=in_database_function(
+            "append_events", "streams.head + excluded.head", "streams.head + excluded.head + 1"
         ),
     ),
     Bug(
@@ -566,7 +577,7 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "two openings at once pass the limit together",
-        [f"{LIMITS}::test_two_openings_at_once_do_not_pass_the_limit_together"],
+        [f"{LIMITS}::test_two_concurrent_openings_do_not_exceed_the_limit_together"],
         in_function(payments, "open_payment", '"session", counted=1', '"session", counted=1_000'),
     ),
     Bug(
@@ -597,7 +608,7 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "an operator's other decision on a decided case looks accepted",
-        [f"{REVIEW}::test_an_operators_other_decision_on_a_decided_case_is_refused"],
+        [f"{REVIEW}::test_an_operator_cannot_replace_an_earlier_decision_by_another_decision"],
         in_function(review_service, "decide_case", " and case.decision == decision", ""),
     ),
     Bug(
@@ -671,9 +682,7 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "the deadline of a targeted window is compared before the lock",
-        [
-            f"{SAME_BESTIE_RACES}::test_an_answer_is_refused_after_waiting_for_a_lock_past_the_end_of_the_window"
-        ],
+        [f"{SAME_BESTIE_RACES}::test_an_answer_that_waits_for_a_lock_until_the_window_is_over_is_refused"],
         together(
             in_statement(
                 pairing_queries, "lock_pairing", "(SELECT * FROM", "(SELECT *, curhat_now() AS looked_at FROM"
@@ -688,7 +697,9 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "the deadline of a fallback is compared before the lock",
-        [f"{SAME_BESTIE_RACES}::test_a_fallback_is_not_taken_after_waiting_for_a_lock_past_its_deadline"],
+        [
+            f"{SAME_BESTIE_RACES}::test_a_fallback_is_not_taken_if_the_answer_waits_for_a_lock_until_after_the_deadline"
+        ],
         together(
             in_statement(
                 pairing_queries, "lock_pairing", "(SELECT * FROM", "(SELECT *, curhat_now() AS looked_at FROM"
@@ -761,7 +772,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a failure opens a case although the fallback succeeded",
         [
-            f"{SAME_BESTIE}::test_a_successful_fallback_marks_the_failure_as_recovered_and_opens_no_case",
+            f"{SAME_BESTIE}::test_a_successful_fallback_marks_the_failed_pairing_as_recovered_and_opens_no_case",
             SIMULATION,
         ],
         in_function(
@@ -778,7 +789,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a failure is not marked as recovered after the fallback succeeded",
         [
-            f"{SAME_BESTIE}::test_a_successful_fallback_marks_the_failure_as_recovered_and_opens_no_case",
+            f"{SAME_BESTIE}::test_a_successful_fallback_marks_the_failed_pairing_as_recovered_and_opens_no_case",
             SIMULATION,
         ],
         in_statement(journey_queries, "accept_and_start", "SET recovered = true", "SET recovered = false"),
@@ -791,7 +802,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "an extension is charged when the customer asks for it",
         [
-            f"{EXTENSION}::test_an_extension_that_its_mitra_rejects_twice_is_rejected_once_and_not_charged",
+            f"{EXTENSION}::test_an_extension_that_the_mitra_rejects_twice_is_rejected_once_and_not_charged",
             SIMULATION,
         ],
         in_function(
@@ -805,7 +816,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a missing answer approves although the mitra is not connected",
         [
-            f"{EXTENSION}::test_an_extension_without_an_answer_is_rejected_when_its_mitra_may_be_disconnected",
+            f"{EXTENSION}::test_an_unanswered_extension_is_rejected_if_its_mitra_is_not_known_to_be_connected",
             SIMULATION,
         ],
         in_function(
@@ -818,7 +829,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a missing answer approves although presence is unknown",
         [
-            f"{EXTENSION}::test_an_extension_without_an_answer_is_rejected_when_its_mitra_may_be_disconnected",
+            f"{EXTENSION}::test_an_unanswered_extension_is_rejected_if_its_mitra_is_not_known_to_be_connected",
             SIMULATION,
         ],
         in_function(
@@ -859,7 +870,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "the gateway's approval of an extension is accepted after the timeout",
         [
-            f"{EXTENSION_RACES}::test_a_charge_is_refunded_when_the_gateways_approval_waits_for_a_lock_past_thirty_seconds",
+            f"{EXTENSION_RACES}::test_a_charge_is_refunded_if_its_approval_waits_for_a_lock_until_after_the_thirty_seconds",
             SIMULATION,
         ],
         in_function(
@@ -885,7 +896,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "the payment of a rejected extension stays open",
         [
-            f"{EXTENSION}::test_an_extension_that_its_mitra_rejects_twice_is_rejected_once_and_not_charged",
+            f"{EXTENSION}::test_an_extension_that_the_mitra_rejects_twice_is_rejected_once_and_not_charged",
             SIMULATION,
         ],
         in_function(
@@ -977,7 +988,7 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "a frame whose report waited in a stopped Valkey counts as new",
-        [f"{PRESENCE_OUTAGE}::test_a_call_that_valkey_runs_after_a_stop_lengthens_no_lease"],
+        [f"{PRESENCE_OUTAGE}::test_a_call_that_valkey_runs_late_after_a_stop_extends_no_lease"],
         in_presence_script(
             "math.min(now, tonumber(table.remove(ARGV)) or now)", "table.remove(ARGV) and now"
         ),
@@ -985,11 +996,11 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a process reports frames before it knows Valkey's time",
         [
-            f"{PRESENCE_OUTAGE}::test_a_process_that_does_not_know_valkeys_time_reports_no_frame_to_a_stopped_valkey"
+            f"{PRESENCE_OUTAGE}::test_a_process_that_does_not_know_the_clock_of_valkey_reports_no_frame_to_a_stopped_valkey"
         ],
         in_function(store.PresenceStore, "_call", "if self._clock_ahead_ms is None", "if False"),
     ),
-    # The simulation must see the next faults by its devices and its push services.
+    # The devices and push services of the simulation must detect the following faults.
     Bug(
         "a person waits for a claimed push deadline",
         [SIMULATION],
@@ -1001,14 +1012,13 @@ BUGS: tuple[Bug, ...] = (
         in_function(pairing, "_fail", "    signal_requests(tx, closed_for)\n", ""),
     ),
     Bug(
-        "a new message reaches only the devices of its sender",
+        "a new message is told only to the customer",
         [SIMULATION],
-        in_function(
-            session_service,
+        in_statement(
+            sessions,
             "send_messages",
-            "created += events.to_both(events.MESSAGE_CREATED, row.customer_id, row.mitra_id, message)",
-            "both = events.to_both(events.MESSAGE_CREATED, row.customer_id, row.mitra_id, message)\n"
-            "            created += [event for event in both if event.role == message.sender]",
+            "(VALUES ('customer', customer_id), ('mitra', mitra_id))",
+            "(VALUES ('customer', customer_id), ('customer', customer_id))",
         ),
     ),
     Bug(
@@ -1126,7 +1136,10 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "an extension adds its minutes to now instead of to the old end",
-        [f"{EXTENSION}::test_an_approval_after_the_old_end_adds_time_from_the_old_end", SIMULATION],
+        [
+            f"{EXTENSION}::test_an_extension_approved_after_the_old_end_of_the_session_counts_from_the_old_end",
+            SIMULATION,
+        ],
         in_statement(
             sessions,
             "release_session_ends",

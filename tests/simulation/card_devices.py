@@ -1,4 +1,4 @@
-"""The cards on the mitras' devices. The product's Cards send their events to these devices instead of to sockets."""
+"""The cards on the mitras' devices. The product's Cards send events to these devices instead of sockets."""
 
 from collections.abc import Mapping
 from uuid import UUID
@@ -14,7 +14,10 @@ from tests.simulation.fake_gateway import SimulatedPresence
 
 
 class CardDevices:
-    """A server process that holds the sockets of all connected mitras. It is the hub of its Cards."""
+    """A simulated server process that holds the sockets of all connected mitras.
+
+    This server process is also the hub of its Cards.
+    """
 
     def __init__(self, database: Database, presence: SimulatedPresence) -> None:
         self._database = database
@@ -29,7 +32,7 @@ class CardDevices:
         return set(self._presence.connected)
 
     def send_unsequenced(self, event: UnsequencedEvent) -> None:
-        """See Hub. A phone that is dead does not get the event."""
+        """See Hub. A dead phone does not get the event."""
         if self._receives(event.user_id):
             data = msgspec.json.decode(msgspec.json.encode(event.data))
             self.devices[event.user_id].apply_card(event.type, data)
@@ -38,27 +41,30 @@ class CardDevices:
         return mitra_id in self._presence.connected and mitra_id not in self._presence.silent_since
 
     def publish(self, channel: str, payload: bytes) -> None:
-        """See SignalSink. Remember the mitras of the signal `requests`, until `handle_signals`."""
+        """See SignalSink. Remember the mitras of the signal `requests` until the next call of `handle_signals`."""
         if channel == "requests":
             self._signalled.update(msgspec.json.decode(payload, type=list[UUID]))
 
     async def handle_signals(self) -> None:
-        """Send the changes of all mitras that the signals named."""
+        """Send the changes of all mitras whom the signals named."""
         if self._signalled:
             mitra_ids, self._signalled = sorted(self._signalled), set()
             await self._cards.refresh(mitra_ids)
 
     async def look_again(self) -> None:
-        """Send the changes of all mitras, as a server does every LOOK_AGAIN_SECONDS."""
+        """Send the changes of all mitras. A real server sends these changes every LOOK_AGAIN_SECONDS."""
         await self._cards.refresh(list(self.devices))
 
     async def mitra_returns(self, mitra_id: UUID) -> None:
-        """The mitra's device connects again, and gets its cards with the welcome."""
+        """Connect the mitra's device again. The device gets its cards with the welcome."""
         requests = await self._cards.welcome(mitra_id)
         self.devices[mitra_id].take_cards(msgspec.json.decode(msgspec.json.encode(requests)))
 
     async def check(self) -> str | None:
-        """Describe how the connected devices' cards differ from the open requests. None: they do not differ."""
+        """Describe how the connected devices' cards differ from the open requests.
+
+        Returns None if the cards do not differ.
+        """
         await self.handle_signals()
         connected = [mitra_id for mitra_id in self.devices if self._receives(mitra_id)]
         fresh = await open_requests(self._database, connected)

@@ -1,7 +1,7 @@
-"""Checks the invariants on a separate connection, so that PostgreSQL plans their statement only once.
+"""Checks the invariants on a separate connection, so that PostgreSQL plans the invariants' statement only once.
 
-One statement checks all invariants. It is too long for the statement cache of the pool's connections. The statement
-runs after every step, and planning takes longer than running.
+One statement checks all invariants. The statement is too long for the statement cache of the pool's connections. The
+statement runs after every step. PostgreSQL needs more time to plan the statement than to run it.
 """
 
 from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
 
 class Checker:
-    """Prepares each statement once, then runs it again (invariants.Reader)."""
+    """Prepares each statement once, and then runs the prepared statement repeatedly (invariants.Reader)."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

@@ -1,4 +1,4 @@
-"""A person's device: it shows a snapshot and then applies events, as a client does (invariant 10)."""
+"""A simulated device shows a snapshot and then applies events, as a client does (invariant 10)."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -11,16 +11,19 @@ from curhat.kit.identity import Role
 
 Shown = dict[str, Any]
 
-# The statuses of a payment that a client shows.
+# A client shows a payment only in these statuses.
 KEPT = ("pending", "confirming", "confirmed", "unserved")
-# The statuses of an extension that waits for its answer or for the gateway.
+# In these statuses, an extension waits for the mitra's answer or for the gateway.
 OPEN = ("pending", "charging")
-# Fields that describe the moment of reading. No event updates these fields.
+# Fields that depend on the time of the read. No event updates these fields.
 VOLATILE_FIELDS = ("server_now", "other_available")
 
 
 class Device:
-    """The state that one device shows. The methods apply events in order and assert that no event is missing."""
+    """The state that one device shows.
+
+    The methods of a device apply events in order, and assert that no event is missing.
+    """
 
     def __init__(self, role: Role, user_id: UUID) -> None:
         self.role: Role = role
@@ -28,10 +31,10 @@ class Device:
         self.seq = 0
         self.has_snapshot = False
         self._shown: Shown = {}
-        # The messages of each chat, by their ids. A device has the chats that ran when it read its snapshot or that
-        # began later.
+        # The messages of each chat, by their ids. A device has the chats that ran at the time of its snapshot or began
+        # later.
         self._chats: dict[str, Shown] = {}
-        # A mitra's request cards, by their ids. Their events do not belong to the stream.
+        # A mitra's request cards, by their ids. The events of request cards do not belong to the stream.
         self._cards: Shown = {}
 
     async def apply_missed(self, database: Database) -> None:
@@ -97,9 +100,12 @@ class Device:
                 message["read_at"] = mark["read_at"]
 
     def chats_to_read(self, written: Collection[UUID], sessions: Sequence[Any], *, fresh: bool) -> list[str]:
-        """The chats whose messages the device must read: to take them (`fresh`), or to compare them.
+        """Return the chats whose messages the device must read.
 
-        `sessions` are the sessions of the snapshot. Chats that are not `written` have no messages.
+        If `fresh` is true, the device takes the messages of the snapshot's chats. If `fresh` is false, the device
+        compares the messages of its own chats.
+
+        The argument `sessions` has the sessions of the snapshot. Chats outside `written` have no messages.
         """
         mine = [session["id"] for session in sessions] if fresh else list(self._chats)
         return [chat for chat in mine if UUID(chat) in written or self._chats.get(chat)]
@@ -107,7 +113,10 @@ class Device:
     def compare_or_take_chats(
         self, histories: Mapping[str, Sequence[Any]], sessions: Sequence[Any], *, fresh: bool
     ) -> str | None:
-        """Describe how the device's messages differ from these histories. With `fresh`, take them instead."""
+        """Describe how the device's messages differ from these histories.
+
+        If `fresh` is true, the device takes these messages, and the function returns None.
+        """
         read = {chat: {message["id"]: message for message in history} for chat, history in histories.items()}
         if fresh:
             self._chats = {session["id"]: read.get(session["id"], {}) for session in sessions}
@@ -125,7 +134,7 @@ class Device:
             self._cards.pop(request["id"], None)
 
     def take_cards(self, requests: Sequence[Any]) -> None:
-        """Show these cards, from a welcome."""
+        """Show these cards of a welcome."""
         self._cards = {request["id"]: request for request in requests}
 
     def compare_cards(self, requests: Sequence[Any]) -> str | None:
@@ -136,8 +145,9 @@ class Device:
         return f"cards\n  device  {self._cards}\n  open    {fresh}"
 
     def compare_or_take(self, state: Any, *, fresh: bool) -> str | None:
-        """Describe how the device differs from the snapshot `state`. If nothing differs, or with `fresh`, show the
-        snapshot and return None.
+        """Describe how the device differs from the snapshot `state`.
+
+        If `fresh` is true or no field differs, show the snapshot and return None.
         """
         seq = state["stream"]["seq"]
         theirs = self._shown_of(state)
@@ -151,7 +161,7 @@ class Device:
         return None
 
     def sessions_of(self, state: Any) -> list[Any]:
-        """The running sessions of a snapshot."""
+        """Return the running sessions of a snapshot."""
         if self.role == "mitra":
             sessions: list[Any] = state["sessions"]
             return sessions
@@ -171,7 +181,7 @@ class Device:
 
 
 def _without_volatile_fields(shown: Any) -> Any:
-    """Remove the fields that describe the moment of reading."""
+    """Remove the fields that depend on the time of the read."""
     if isinstance(shown, dict):
         return {
             key: _without_volatile_fields(value) for key, value in shown.items() if key not in VOLATILE_FIELDS

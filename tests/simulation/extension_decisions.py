@@ -1,5 +1,6 @@
-"""Checks who may decide an extension (5.6). The SQL invariants cannot check this rule, because the database does not
-store presence.
+"""Checks that each extension was decided by a permitted party (5.6).
+
+The SQL invariants cannot check this rule, because the database does not store presence.
 """
 
 from dataclasses import dataclass
@@ -25,14 +26,14 @@ WHERE extensions.decided_by IN ('mitra', 'timeout', 'mitra_unreachable') AND ext
 
 @dataclass(frozen=True)
 class Heard:
-    """When each mitra was absent, as it is known at one moment."""
+    """The absences of each mitra, as presence knows them at one moment."""
 
     presence_is_unknown: bool
-    # When each absence began and ended. An absence that goes on ends at datetime.max.
+    # The start and the end of each absence. An absence that has not ended has the end datetime.max.
     absences: dict[UUID, list[tuple[datetime, datetime]]]
 
     def was_connected(self, mitra_id: UUID, requested_at: datetime, moment: datetime) -> bool:
-        """Whether the mitra was connected at this moment, and away at most 3 s at a time since the request."""
+        """Return whether the mitra was connected at this moment, with no absence of more than 3 s since the request."""
         last_frame = moment
         for gone_at, back_at in self.absences[mitra_id]:
             if gone_at < moment and back_at > requested_at:
@@ -43,12 +44,12 @@ class Heard:
         return last_frame > max(requested_at, moment - HEARD_WITHIN)
 
     def was_there_all_the_time(self, mitra_id: UUID, begin: datetime, end: datetime) -> bool:
-        """Whether the mitra was never absent between these two times."""
+        """Return whether the mitra was never absent between these two times."""
         return not any(gone_at < end and back_at > begin for gone_at, back_at in self.absences[mitra_id])
 
 
 class ExtensionDecisions:
-    """Checks each step's decisions right after the step, while toggles, connections and clock are still the same."""
+    """Checks the decisions of a step directly after the step, while toggles, connections and clock are unchanged."""
 
     def __init__(self, checker: Checker, presence: SimulatedPresence, reached: set[str]) -> None:
         self._checker = checker
@@ -57,7 +58,7 @@ class ExtensionDecisions:
         self._seen: list[UUID] = []
 
     async def listen(self) -> Heard:
-        """Return what is known about each mitra now."""
+        """Return the absences that presence now knows of each mitra."""
         (row,) = await self._checker.fetch("SELECT array(SELECT id FROM mitras) AS mitras")
         presence = self._presence
         absences = {mitra_id: list(presence.absences.get(mitra_id, ())) for mitra_id in row["mitras"]}
@@ -66,9 +67,10 @@ class ExtensionDecisions:
         return Heard(presence.unknown, absences)
 
     async def check(self, heard: Heard | None = None) -> list[str]:
-        """Return one text per wrong decision.
+        """Return one text for each wrong decision.
 
-        `heard`: what was known when a process stopped that has now committed its decision. None: what is known now.
+        `heard` has the absences at the time when a process stopped. The stopped process has now committed its decision.
+        If `heard` is None, the check uses the present absences.
         """
         broken = []
         rows = await self._checker.fetch(DECIDED, self._seen)
@@ -102,7 +104,8 @@ class ExtensionDecisions:
                 broken.append(
                     f"invariant 7: silence decided extension {row['id']} though its mitra was not heard"
                 )
-            # After an absence, Presence may no longer know whether the mitra was connected at an earlier deadline.
+            # After an absence, Presence sometimes no longer knows whether the mitra was connected at an earlier
+            # deadline.
             is_certain = heard.was_there_all_the_time(mitra_id, moment, decided_at)
             if decided_by == "mitra_unreachable" and may_decide and is_certain:
                 broken.append(f"rule 5.6: extension {row['id']} was rejected though its mitra was connected")

@@ -1,4 +1,4 @@
-"""Fakes of everything outside PostgreSQL: a presence that can be down or stale, and a gateway with its own records."""
+"""Fakes of presence and of the gateway. Presence can be down or stale, and the gateway keeps its own records."""
 
 import random
 from collections.abc import Sequence
@@ -21,19 +21,20 @@ ORDER BY id
 
 
 class SimulatedPresence:
-    """Answers as Presence does. Its answer may be a little old, as Valkey's answer may be."""
+    """Answers as Presence does. The answer of the fake can be slightly old, like the answer of Valkey."""
 
     def __init__(self, database: Database, random_source: random.Random) -> None:
         self._database = database
         self._random = random_source
         self._before: list[UUID] = []
         self.connected: set[UUID] = set()
-        # The time when each connection was lost, by the virtual clock. The mitra then has COME_BACK_SECONDS to
-        # reconnect.
+        # The time when each connection was lost, by the virtual clock. After the loss, the mitra has COME_BACK_SECONDS
+        # to reconnect.
         self.lost_at: dict[UUID, datetime] = {}
-        # The time since which each of these mitras' phones is dead, by the virtual clock. Their sockets are still open.
+        # The time at which each dead phone died, by the virtual clock. The sockets of the dead phones are still open.
         self.silent_since: dict[UUID, datetime] = {}
-        # When each absence began and ended, oldest first. An absence that goes on is in `lost_at` or `silent_since`.
+        # The start and the end of each absence, oldest first. An absence that has not ended is in `lost_at` or
+        # `silent_since`.
         self.absences: dict[UUID, list[tuple[datetime, datetime]]] = {}
         self.unknown = False
 
@@ -46,20 +47,23 @@ class SimulatedPresence:
         self.connected.add(mitra_id)
 
     def clock_was_set_back(self, by: timedelta) -> None:
-        """Move all times back, because the presence of production measures ages by another clock."""
+        """Move all times back, because the presence of production measures ages with another clock."""
         for times in (self.lost_at, self.silent_since):
             times.update({mitra_id: at - by for mitra_id, at in times.items()})
         for mitra_id, absences in self.absences.items():
             self.absences[mitra_id] = [(gone_at - by, back_at - by) for gone_at, back_at in absences]
 
     def _since(self, mitra_id: UUID, gap_seconds: float) -> datetime:
-        """Since when the mitra was there without an absence of at least `gap_seconds`."""
+        """Return the end of the mitra's last absence of at least `gap_seconds`.
+
+        If no such absence exists, return a past time.
+        """
         gap = timedelta(seconds=gap_seconds)
         ends = [back_at for gone_at, back_at in self.absences.get(mitra_id, []) if back_at - gone_at >= gap]
         return max(ends, default=datetime(2000, 1, 1, tzinfo=UTC))
 
     async def ask_candidates(self) -> list[UUID]:
-        """The mitras who may be asked now. Sometimes returns the stale answer of the previous call."""
+        """Return the mitras who can be asked now. Sometimes returns the stale answer of the previous call."""
         if self.unknown:
             raise PresenceUnknown
         rows = await self._database.fetch(AVAILABLE, list(self.connected))
@@ -69,11 +73,11 @@ class SimulatedPresence:
         return answer
 
     async def count_available(self) -> int:
-        """How many mitras may be asked."""
+        """Return the number of mitras who can be asked."""
         return len(await self.ask_candidates())
 
     async def may_be_asked(self, mitra_id: UUID) -> bool:
-        """Whether this mitra may be asked."""
+        """Return whether this mitra can be asked."""
         return mitra_id in await self.ask_candidates()
 
     async def is_counted(self, person_id: UUID) -> bool:
@@ -81,16 +85,18 @@ class SimulatedPresence:
         return await self.may_be_asked(person_id)
 
     async def is_connected(self, mitra_id: UUID) -> bool:
-        """Whether this mitra is connected: its socket is open and its phone not silent for too long, or its socket
-        closed less than COME_BACK_SECONDS ago (5.6).
+        """Return whether this mitra is connected (5.6).
+
+        A mitra with an open socket is connected if the phone sent a frame recently. Without an open socket, the mitra
+        is connected for COME_BACK_SECONDS after the close.
         """
         found = (await self.frame_ages([mitra_id])).get(mitra_id, [])
         return any(each.last_frame < MITRA_CONNECTED_SECONDS for each in found)
 
     async def frame_ages(self, mitra_ids: Sequence[UUID]) -> dict[UUID, list[FrameAges]]:
-        """The frames of each mitra with a connection, or whose connection may still come back.
+        """Return the frame ages of each mitra with a connection or with time left to reconnect.
 
-        A phone that works answers at once.
+        A phone that works answers immediately.
         """
         if self.unknown:
             raise PresenceUnknown
@@ -103,7 +109,7 @@ class SimulatedPresence:
                 if lost_at is None or now >= lost_at + timedelta(seconds=COME_BACK_SECONDS):
                     continue
                 last_frame = min(last_frame, lost_at)
-            # The presence of production measures ages, so a step of the database's clock does not change them.
+            # The presence of production measures ages, so a jump of the database's clock does not change the ages.
             times = (
                 last_frame,
                 self._since(mitra_id, MITRA_HEARD_SECONDS),
@@ -113,11 +119,11 @@ class SimulatedPresence:
         return ages
 
     async def connected_among(self, mitra_ids: Sequence[UUID]) -> set[UUID]:
-        """Which of these mitras are connected."""
+        """Return the mitras of this list who are connected."""
         return {mitra_id for mitra_id in mitra_ids if await self.is_connected(mitra_id)}
 
     async def view(self, state: MitraState) -> MitraPresence:
-        """A mitra's presence as the mitra's devices show it."""
+        """Return a mitra's presence in the form that devices show."""
         return MitraPresence(
             online=state.online,
             connected=state.id in self.connected and not self.unknown,
@@ -127,8 +133,9 @@ class SimulatedPresence:
 
 
 class SimulatedGateway:
-    """A gateway under the virtual clock. It decides the charge of each key once. `trouble` scales the probability of
-    faults.
+    """A gateway under the virtual clock.
+
+    The fake gateway decides the charge of each key once. The argument `trouble` scales the probability of faults.
     """
 
     def __init__(self, database: Database, random_source: random.Random, trouble: float = 1.0) -> None:
@@ -137,7 +144,7 @@ class SimulatedGateway:
         self._trouble = trouble
 
     async def charge(self, key: UUID, payment_id: UUID, amount_rp: int) -> ChargeAnswer:
-        """See Gateway. Decides the key at the first call."""
+        """See Gateway. The first call with a key decides the charge."""
         await self._database.execute(
             """
             INSERT INTO mock_gateway.charges (key, payment_id, amount_rp, status, known_at, at)
@@ -148,8 +155,8 @@ class SimulatedGateway:
             payment_id,
             amount_rp,
             "declined" if self._random.random() < 0.2 * self._trouble else "approved",
-            # The delays of an answer, in seconds: none, longer than the caller waits, longer than an extension's charge
-            # may take, and longer than the server waits for a session's charge.
+            # The possible delays of an answer in seconds: no delay, and delays beyond three limits. The limits are the
+            # caller's wait, the time limit of an extension's charge, and the server's wait for a session's charge.
             self._random.choices(
                 [0.0, 7.0, 40.0, 2_000.0], [8, self._trouble, self._trouble, self._trouble / 2]
             )[0],
@@ -170,9 +177,11 @@ class SimulatedGateway:
         return ChargeAnswer(status or "not_found")
 
     async def refund(self, key: UUID, charge_key: UUID, payment_id: UUID, amount_rp: int) -> RefundAnswer:
-        """See Gateway. Decides the key at the first call: refunds or refuses, at once or later.
+        """See Gateway.
 
-        Sometimes the first answer is wrong: it says `failed`, and every later answer says `done`.
+        The first call with a key decides the refund. The refund is done or refused, immediately or later.
+
+        Sometimes the first answer is wrong. A wrong first answer is `failed`, and every later answer is `done`.
         """
         is_new = await self._database.fetchval(
             """
@@ -193,7 +202,7 @@ class SimulatedGateway:
         return answer
 
     async def find_refund(self, key: UUID) -> RefundAnswer:
-        """See Gateway. Sometimes raises GatewayUnknown, as if the answer were lost."""
+        """See Gateway. Sometimes raises GatewayUnknown, in order to simulate a lost answer."""
         if self._random.random() < 0.15 * self._trouble:
             raise GatewayUnknown
         status = await self._database.fetchval(
@@ -209,12 +218,12 @@ class SimulatedGateway:
         """See Gateway."""
 
     async def any_key(self) -> UUID | None:
-        """The key of a random charge."""
+        """Return the key of a random charge."""
         rows = await self._database.fetch("SELECT key FROM mock_gateway.charges ORDER BY at, key")
         return self._random.choice(rows)["key"] if rows else None
 
     async def refund_keys(self) -> list[UUID]:
-        """The keys of all refunds, oldest first."""
+        """Return the keys of all refunds, oldest first."""
         return [
             row["key"]
             for row in await self._database.fetch("SELECT key FROM mock_gateway.refunds ORDER BY at, key")

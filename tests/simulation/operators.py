@@ -1,4 +1,7 @@
-"""The operators of a simulated schedule: they decide cases, approve refunds and retry refunds while journeys run."""
+"""Simulates the operators of a schedule.
+
+The operators decide cases, approve refunds and retry refunds while journeys run.
+"""
 
 import random
 from typing import NamedTuple
@@ -10,7 +13,8 @@ from curhat.control_center.review.schemas import DecisionKind
 from curhat.kit.database import Database
 
 OPERATORS = ("ani@example.id", "budi@example.id")
-# The refund amounts in rupiah above which a second operator must approve: below every price, and above every price.
+# The two limits in rupiah above which a refund needs a second operator. One limit is below every price, and one is
+# above every price.
 APPROVAL_LIMITS_RP = (5_000, 100_000)
 
 # The outcomes that the cases and refunds of a schedule reached.
@@ -28,7 +32,8 @@ UNION SELECT 'charge given up' FROM status_changes JOIN payments ON payments.id 
 """
 
 
-# The charges that a decision on a case would cover, and the charges that a decision has covered.
+# The first query returns the charges that a decision on a case would cover. The second query returns the covered
+# charges.
 IN_QUESTION = """
 SELECT charge_attempt_id AS id FROM undelivered_charges JOIN review_cases USING (payment_id)
 WHERE review_cases.id = $1 AND decided_round IS NULL
@@ -40,25 +45,25 @@ WHERE review_cases.id = $1 AND decided_round IS NOT NULL
 
 
 class Screen(NamedTuple):
-    """A case as an operator's screen shows it."""
+    """A case in the form that an operator's screen shows."""
 
     version: str
     charges: set[UUID]
 
 
 class Operators:
-    """Two operators. Each step is refused, or happens in one transaction, like the endpoint's."""
+    """Two operators. Like a call of the endpoint, each step is refused or takes effect in one transaction."""
 
     def __init__(self, database: Database, random_source: random.Random) -> None:
         self._database = database
         self._random = random_source
         self._limit_rp = random_source.choice(APPROVAL_LIMITS_RP)
         self._operators: list[SignedInOperator] = []
-        # The screens that operators have open. The cases may have changed since then.
+        # The screens that operators have open. The cases can change after an operator has opened a screen.
         self._screens: dict[UUID, Screen] = {}
 
     async def set_up(self) -> None:
-        """Make the operators, if an earlier schedule has not made them."""
+        """Make the operators, unless an earlier schedule has made them."""
         for email in OPERATORS:
             operator_id = await self._database.fetchval(
                 """
@@ -81,7 +86,7 @@ class Operators:
             )
 
     async def decide(self) -> str | None:
-        """An operator decides a case, usually an open one."""
+        """An operator decides a case, usually an open case."""
         case_id = await self._a_case("status = 'open'")
         if case_id is None:
             return None
@@ -106,7 +111,7 @@ class Operators:
         return f"{case_id}: {decision}"
 
     async def approve(self) -> str | None:
-        """An operator approves a refund that waits for a second operator, or tries to."""
+        """An operator approves, or tries to approve, a refund that waits for a second operator."""
         case_id = await self._a_case("needs_approval AND approved_by IS NULL")
         if case_id is None:
             return None
@@ -116,7 +121,7 @@ class Operators:
         return str(case_id)
 
     async def retry(self) -> str | None:
-        """An operator retries a refund that the gateway refused, or tries to."""
+        """An operator retries, or tries to retry, a refund that the gateway refused."""
         case_id = await self._a_case("payment_id IN (SELECT payment_id FROM refused_refunds)")
         if case_id is None:
             return None
@@ -128,7 +133,10 @@ class Operators:
         return self._random.choice(self._operators)
 
     async def _a_case(self, condition: str) -> UUID | None:
-        """Return a case for which the condition holds, and rarely any case. Return None if there is no such case."""
+        """Usually return a case that satisfies the condition, and rarely any case.
+
+        Returns None if there is no such case.
+        """
         rows = await self._database.fetch(
             f"SELECT id, {condition} AS is_open FROM review_cases ORDER BY is_open DESC, id LIMIT 5"
         )

@@ -1,7 +1,7 @@
-"""Plant each deliberate fault in turn, and check that a test fails: `python -m tests.simulation.planted_bugs`.
+"""`python -m tests.simulation.planted_bugs` plants one deliberate fault after another, and checks that a test fails.
 
-With arguments, it plants only the faults whose name contains one of the arguments. An example is
-`… planted_bugs fallback "missing answer"`. If no test fails for a fault, the exit status is 1.
+With arguments, the command plants only the faults whose name contains one of the arguments. An example is `…
+planted_bugs fallback "missing answer"`. If no test fails for a fault, the exit status is 1.
 """
 
 import os
@@ -13,14 +13,14 @@ from concurrent.futures import ThreadPoolExecutor
 from tests.simulation.bugs import BUGS, Bug
 
 TIMEOUT_SECONDS = 600
-# Like the whole suite, which also runs in two processes.
+# The tests run in two processes, like the whole suite.
 CONCURRENT_BUGS = 2
 
 
 def is_caught(bug: Bug) -> tuple[bool, str, float]:
-    """Run the bug's tests with the fault.
+    """Run the tests of the bug while the bug is planted.
 
-    Returns whether a test failed, the name of that test or the end of the output, and how many seconds it took.
+    Returns whether a test failed, the test's name or the end of the output, and the duration in seconds.
     """
     begun = time.monotonic()
     try:
@@ -35,7 +35,7 @@ def is_caught(bug: Bug) -> tuple[bool, str, float]:
     except subprocess.TimeoutExpired:
         return False, f"no test failed within {TIMEOUT_SECONDS} s", time.monotonic() - begun
     failed = [line for line in finished.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
-    # pytest exits with 1 when a test failed. Other statuses (nothing collected, an internal error) prove nothing.
+    # pytest exits with 1 when a test failed. Other statuses prove nothing, for example the status of an internal error.
     caught = finished.returncode == 1 and bool(failed) and "LookupError" not in finished.stdout
     said = failed[0] if failed else (finished.stdout + finished.stderr).strip()[-300:]
     return caught, said.split(" - ")[0], time.monotonic() - begun

@@ -1,6 +1,6 @@
-"""Push in the simulation: half the people have a subscription, and a fake push service misbehaves.
+"""Simulates push. Half of the people have a subscription, and a fake push service causes faults.
 
-The product's triggers, PushTransitions and Outbox run unchanged. The fake checks each push that it gets.
+The product's triggers, PushTransitions and Outbox run unchanged. The fake push service checks each push that it gets.
 """
 
 import random
@@ -20,7 +20,7 @@ from curhat.notifications.outbox import Outbox
 from tests.simulation.checker import Checker
 from tests.simulation.fake_gateway import SimulatedPresence
 
-# Stores a sign-in and its subscription as the product does.
+# Stores a sign-in and its subscription like the product.
 SUBSCRIBE = """
 WITH sign_in AS (
     INSERT INTO access_tokens (digest, role, user_id, transport, expires_at)
@@ -31,7 +31,8 @@ INSERT INTO push_subscriptions (role, user_id, token_digest, endpoint, p256dh, a
 SELECT role, user_id, digest, $3, decode(repeat('04', 65), 'hex'), decode(repeat('00', 16), 'hex'), 'id' FROM sign_in
 """
 
-# The message that the product sends now, and whether its subject still needs a push. Equal pushes give several rows.
+# Finds the message that the product sends now, and whether the subject of the message still needs a push. If several
+# pushes are equal, the query returns several rows.
 MESSAGE_TO_SEND = """
 SELECT messages.id, messages.kind, messages.reason_at, subscriptions.role, subscriptions.user_id,
     CASE messages.kind
@@ -47,8 +48,8 @@ WHERE messages.subscription_id = $1 AND messages.topic = $2 AND messages.payload
 ORDER BY messages.id
 """
 
-# Reasons for a push that nothing will push: no deadline is armed, and the outbox has no message. Mitras who are marked
-# as reachable or unreachable by mistake.
+# Finds events that need a push, but have neither an armed deadline nor a message in the outbox. Also finds mitras who
+# are marked as reachable or unreachable by mistake.
 FORGOTTEN = f"""
 WITH subscribed AS (
     SELECT role, user_id, array_agg(id) AS ids FROM push_subscriptions WHERE failed_at IS NULL GROUP BY role, user_id
@@ -81,7 +82,7 @@ SELECT 'push_ready', id, id, 'mitra', NULL FROM mitras
 WHERE push_ready <> EXISTS (SELECT 1 FROM subscribed WHERE role = 'mitra' AND user_id = mitras.id)
 """
 
-# What a subscription's push service may do with a push, with its weight at normal trouble.
+# The possible reactions of a push service to a push, each with its weight at normal trouble.
 BEHAVIOURS: Mapping[str, float] = {"silent": 3.0, "overloaded": 1.0, "refuses": 2.0, "gone": 1.0}
 OUTCOMES: Mapping[str, port.Outcome] = {
     "delivers": port.Delivered(),
@@ -93,7 +94,7 @@ OUTCOMES: Mapping[str, port.Outcome] = {
 
 
 class PushDevices:
-    """The subscriptions, their push services, and the worker's part that pushes."""
+    """The subscriptions, the push services, and the part of a worker that sends pushes."""
 
     def __init__(
         self,
@@ -110,19 +111,20 @@ class PushDevices:
         self._reached = reached
         self._endpoints: list[str] = []
         self._behaviours: dict[str, str] = {}
-        # The messages that a push service has accepted, each with the time of its reason.
+        # The messages that a push service has accepted, each with the time of the event that caused the push.
         self._accepted: set[tuple[int, datetime]] = set()
         self._broken: list[str] = []
-        # When each customer was last connected. A customer who is connected needs no push.
+        # The time at which each customer was last connected. A customer who is connected needs no push.
         self._customers: set[UUID] = set()
         self._left_at: dict[UUID, datetime] = {}
-        # Look-ups of recipients that a worker must make after a commit. If that worker is killed, they are lost.
+        # The look-ups of recipients that a worker must make after a commit. If the worker is killed, these look-ups are
+        # lost.
         self._look_ups: list[FollowUp] = []
         self.outbox = Outbox(database, self, self._connected_among, partial(still_wanted, database))
         self._transitions = PushTransitions(database, self._connected_among, self.outbox.wake).by_kind()
 
     def by_kind(self) -> Mapping[str, Transition]:
-        """The transitions of the deadlines of push. Each look-up that follows waits for `send`."""
+        """The transitions of the push deadlines. The look-up after each transition waits until `send` is called."""
 
         def keeping(transition: Transition) -> Transition:
             async def run(tx: Any, deadline: Any) -> None:
@@ -134,10 +136,10 @@ class PushDevices:
         return {kind: keeping(transition) for kind, transition in self._transitions.items()}
 
     async def set_up(self, people: Sequence[tuple[Role, UUID]], customers: Sequence[UUID]) -> None:
-        """Subscribe half of these people. Half of the customers are connected."""
+        """Subscribe half of these people. The function marks half of the customers as connected."""
         for number, (role, user_id) in enumerate(people):
             if self._random.random() < 0.5:
-                # The outbox knows one of the two push services.
+                # The outbox treats one of the two push services as a known service.
                 service = ("fcm.googleapis.com", "service.example")[number % 2]
                 endpoint = f"https://{service}/{number}"
                 await self._database.execute(SUBSCRIBE, role, user_id, endpoint)
@@ -152,26 +154,27 @@ class PushDevices:
         return self._customers.intersection(user_ids)
 
     def customer_comes_or_goes(self, customer: UUID, now: datetime) -> str:
-        """A customer opens or leaves the app."""
+        """Let a customer open or leave the app."""
         self._customers ^= {customer}
         self._left_at[customer] = now
         return "back" if customer in self._customers else "gone"
 
     def lose_look_ups(self) -> int:
-        """A worker dies after its commits. Returns how many look-ups are lost."""
+        """Simulate a worker that dies after its commits. Returns the number of lost look-ups."""
         lost = len(self._look_ups)
         self._look_ups.clear()
         return lost
 
     async def send(self) -> tuple[str | None, list[str]]:
-        """A worker looks the recipients up, and sends all messages that are due.
+        """Let a worker look up the recipients and send all messages that are due.
 
-        Returns what it did (None: nothing was due), and what was wrong.
+        Returns the actions of the worker and the detected faults. The actions are None if nothing was due.
         """
         look_ups, self._look_ups = self._look_ups, []
         for look_up in look_ups:
             await look_up()
-        # Choose before the outbox sends several messages at the same time. So the seed repeats the choices.
+        # Choose the reactions before the outbox sends several messages concurrently. The same seed therefore leads to
+        # the same choices.
         for endpoint in self._endpoints:
             if self._behaviours.get(endpoint) != "gone":
                 self._behaviours[endpoint] = self._random.choices(
@@ -190,11 +193,11 @@ class PushDevices:
         rows = await self._database.fetch(MESSAGE_TO_SEND, subscription_id, push.topic, payload)
         behaviour = self._behaviours[address.endpoint]
         if not rows:
-            # Another message at the same time may have found that the subscription is gone.
+            # Perhaps a concurrent message has already found that the subscription is gone.
             if behaviour != "gone":
                 self._broken.append(f"a push that does not wait in the outbox: {payload}")
             return OUTCOMES[behaviour]
-        # The pushes about two messages of a chat may be equal.
+        # The pushes about two messages of a chat can be equal.
         row = next((each for each in rows if (each["id"], each["reason_at"]) not in self._accepted), rows[0])
         what = f"{row['kind']} to {row['role']} {row['user_id']}"
         if not any(each["is_wanted"] for each in rows):
@@ -212,7 +215,10 @@ class PushDevices:
         return OUTCOMES[behaviour]
 
     async def forgotten(self, checker: Checker, *, compares_times: bool) -> list[str]:
-        """The reasons for a push that nothing will push. `compares_times`: whether the clock only went forward."""
+        """Describe each event that needs a push, but has neither a deadline nor a message for the push.
+
+        `compares_times` is true if the clock never went back.
+        """
         return [
             f"nothing will push {row['kind']} {row['subject_id']} to {row['role']} {row['user_id']}"
             for row in await checker.fetch(FORGOTTEN)

@@ -1,9 +1,9 @@
-"""One schedule: steps of several customers, mitras and workers, with faults and clock jumps, all chosen by a seed.
+"""Runs one schedule: a seed chooses steps of customers, mitras and workers, faults and clock jumps.
 
 The production services and their SQL run on a real PostgreSQL under the virtual clock. An operation of several
-transactions (confirm: begin, call, record) is several steps here. So anything can happen between these steps: other
-people's actions, crashes, late and doubled answers, clock jumps. The invariants are checked after every step. A
-failure names its seed, and the same seed repeats the same steps.
+transactions consists of several steps in a schedule. For example, a confirmation consists of begin, call and record.
+Between two steps, a schedule can insert actions of other people, crashes, late or doubled answers, and clock jumps. The
+invariants are checked after every step. A failure names its seed, and the same seed repeats the same steps.
 """
 
 import contextlib
@@ -52,7 +52,7 @@ CUSTOMERS = 4
 MITRAS = 3
 STEPS = 40
 
-# A lost charge reaches the gateway within this time, or never.
+# A lost charge reaches the gateway within this time or not at all.
 MAX_STRAY_AGE = timedelta(hours=6)
 
 TABLES = (
@@ -61,8 +61,8 @@ TABLES = (
     "deadlines, audit_entries, push_messages, push_subscriptions, access_tokens, mock_gateway.charges, "
     "mock_gateway.refunds"
 )
-# Deleting the few rows of one schedule is much faster than TRUNCATE, but leaves dead rows behind. So one schedule in
-# TRUNCATED_EVERY runs a TRUNCATE.
+# Deleting the few rows of one schedule is much faster than TRUNCATE, but leaves dead rows behind. One of
+# TRUNCATED_EVERY schedules therefore runs a TRUNCATE.
 DELETE = ";".join(f"DELETE FROM {table}" for table in TABLES.split(", "))
 TRUNCATE = f"TRUNCATE {TABLES} RESTART IDENTITY CASCADE"
 TRUNCATED_EVERY = 20
@@ -72,7 +72,7 @@ UPDATE configuration SET value = new.value FROM unnest($1::text[], $2::text[]) A
 WHERE configuration.key = new.key
 """
 
-# The values that a schedule may configure. A schedule chooses the first value more often.
+# The values that a schedule can configure. A schedule chooses the first value more often than the other values.
 CONFIGURED = {
     "pairing_blast_timeout_seconds": ["60", "10"],
     "payment_session_timeout_minutes": ["20", "1"],
@@ -83,7 +83,7 @@ CONFIGURED = {
 
 CAN_ASK = "SELECT EXISTS (SELECT 1 FROM mitras WHERE id = ANY($1::uuid[]) AND id <> $2 AND can_take_customer)"
 
-# The running chats whose customers have a subscription.
+# The running chats of customers who have a push subscription.
 SUBSCRIBED_CHATS = """
 SELECT id, mitra_id FROM sessions
 WHERE status = 'active' AND EXISTS (
@@ -92,7 +92,7 @@ ORDER BY id
 """
 DUE_PUSH = "SELECT id FROM deadlines WHERE kind = $1 AND entity_id = $2 AND due_at <= curhat_now() ORDER BY id LIMIT 1"
 
-# The outcomes that a schedule reached, as far as the database shows them.
+# The outcomes of a schedule that the database shows.
 REACHED = """
 SELECT kind || ' ' || coalesce(failure_tag, status) AS outcome FROM pairings
 UNION SELECT 'targeted offline: ' || coalesce(requests.close_reason, 'at once')
@@ -130,14 +130,15 @@ class Theme:
 
     chats_end: float = 0.5
     targeted: float = 0.6
-    # The probability that a likely next step follows a step, and likely next steps instead of those of FOLLOWS.
+    # `followed` is the probability that a likely next step follows a step. `follows` replaces likely next steps of
+    # FOLLOWS.
     followed: float = 0.5
     follows: Mapping[str, Sequence[str]] = field(default_factory=dict)
     trouble: float | None = None
     weights: Mapping[str, float] = field(default_factory=dict)
 
 
-# Targeted pairings and extensions need several successful steps in a row, which rarely happen by chance.
+# Targeted pairings and extensions need several successful steps in a row. Random steps rarely succeed in this order.
 THEMES = {
     "anything": Theme(),
     "the same bestie": Theme(
@@ -148,7 +149,7 @@ THEMES = {
             "suspend": 0.5, "message": 0.3, "end session": 2.0, "rename": 0.3,
         },
     ),
-    # A late approval, a refused refund and a decision before the journey ends.
+    # The steps lead to a late approval, a refused refund, and a decision before the journey ends.
     "money": Theme(
         chats_end=0.9,
         targeted=0.2,
@@ -183,7 +184,8 @@ THEMES = {
     ),
 }  # fmt: skip
 
-# The likely next steps after a step. With the theme's probability one of these steps follows, and otherwise any step.
+# Maps a step to the likely next steps. With the theme's probability, one of these steps follows. Otherwise any step
+# follows.
 FOLLOWS = {
     "open payment": ["confirm"],
     "confirm": ["gateway answers"],
@@ -202,9 +204,10 @@ FOLLOWS = {
     "customer connection": ["push"],
 }  # fmt: skip
 
-# The clock goes back in one schedule of this many.
+# One in this number of schedules sets the clock back.
 CLOCK_GOES_BACK_EVERY = 4
-# These invariants compare times that different steps have recorded. They hold only while the clock goes forward.
+# The following invariants compare times that different steps have recorded. The invariants hold only while the clock
+# goes forward.
 COMPARE_RECORDED_TIMES = {
     "session_was_paid",
     "pairing_was_paid",
@@ -212,18 +215,21 @@ COMPARE_RECORDED_TIMES = {
     "message_within_session",
     "capacity_never_exceeded",
 }
-# The steps in which a process may stop.
+# The steps in which a process can stop.
 MAY_STOP = (
     "confirm", "gateway answers", "offer", "accept", "reject", "cancel search", "take fallback", "ask for more time",
     "approve more time", "toggle", "suspend", "message", "end session", "worker", "worker", "worker", "worker",
 )  # fmt: skip
 
-# Each set has a factor for the probability of each gateway fault. A schedule uses one set.
+# Each set contains a factor for the probability of each gateway fault. A schedule uses one set of these factors.
 TROUBLE = (0.0, 0.3, 1.0, 1.5)
 
 
 class BrokenInvariant(AssertionError):
-    """An invariant does not hold after a step. The text names the schedule and says how to repeat the schedule."""
+    """A step has broken an invariant.
+
+    The text names the schedule and the command that repeats the schedule.
+    """
 
 
 class SimulationState:
@@ -241,15 +247,16 @@ class SimulationState:
         self.trouble = self.theme.trouble or self.random.choice(TROUBLE)
         self.operators = Operators(self.database, self.random)
         self.gateway = SimulatedGateway(self.database, self.random, self.trouble)
-        # Whether the clock was set back. Then a later row may have an earlier time.
+        # This field is true if the clock was set back. After the clock was set back, a later row can have an earlier
+        # time.
         self.clock_went_back = False
         self.history: list[str] = []
         self.customers: list[UUID] = []
         self.mitras: list[UUID] = []
         self.offers: list[UUID] = []
         self.extension_offers: list[UUID] = []
-        # Charges that were lost before they reached the gateway, with the time of the loss. They may still reach the
-        # gateway.
+        # Charges that were lost before they reached the gateway, with the time of the loss. Lost charges can still
+        # reach the gateway.
         self.strays: list[tuple[Charge, datetime]] = []
         # The outcomes of this schedule that no row of the database records.
         self.reached: set[str] = set()
@@ -259,9 +266,11 @@ class SimulationState:
             **Transitions(self.database, self.presence, self.gateway).by_kind(),  # type: ignore[arg-type]
             **self.push.by_kind(),
         }
-        # Charges that a server process has begun and not recorded. If that process is killed, they are lost.
+        # Charges that a server process has started but not recorded. If the server process is killed, these charges are
+        # lost.
         self.calls: list[Charge] = []
-        # Calls to outside services that a worker must make after a commit. If that worker is killed, they are lost.
+        # Calls to outside services that a worker must make after a commit. If the worker is killed, these calls are
+        # lost.
         self.follow_ups: list[FollowUp] = []
         self.devices: list[Device] = []
         self.texts = 0
@@ -275,7 +284,8 @@ class SimulationState:
     async def set_up(self) -> None:
         """Empty the tables, and make a few people and offers."""
         async with self.database.transaction() as tx:
-            # The schedules share a database. This statement disables the triggers that forbid deleting a history.
+            # The schedules share a database. This statement disables the triggers that forbid the deletion of history
+            # rows.
             await tx.execute("SET LOCAL session_replication_role = replica")
             await tx.execute(TRUNCATE if self.seed % TRUNCATED_EVERY == 0 else DELETE)
         await self.clock.set(START)
@@ -285,7 +295,7 @@ class SimulationState:
             await make.mitra(f"Kak {number}", max_customers=self.random.choice([1, 1, 2, 3]), online=False)
             for number in range(MITRAS)
         ]
-        # One person is customer and mitra, and must never be paired with themself.
+        # One person is both a customer and a mitra. The person with both roles must never be paired with themself.
         self.mitras.append(await make.mitra("Kak Both", person_id=self.customers[0], max_customers=2))
         self.offers = [
             await make.offer(duration_minutes=5, price_rp=0),
@@ -309,7 +319,10 @@ class SimulationState:
         await self.push.set_up([(device.role, device.user_id) for device in self.devices], self.customers)
 
     async def run(self) -> set[str]:
-        """Run all steps, then wait until no deadline is armed. Returns the reached outcomes. Raises BrokenInvariant."""
+        """Run all steps, and then wait until no deadline is armed.
+
+        Returns the reached outcomes. Raises BrokenInvariant.
+        """
         await self.set_up()
         await self._begin_with_chats()
         steps = self._steps()
@@ -328,7 +341,7 @@ class SimulationState:
         return self.reached | {row["outcome"] for row in rows}
 
     async def _begin_with_chats(self) -> None:
-        """Give most customers a past or running chat, which sections 3 to 5 need."""
+        """Give most customers a past or running chat, because sections 3 to 5 need such chats."""
         for mitra in self.mitras:
             if self.random.random() < 0.85:
                 async with self.database.transaction() as tx:
@@ -456,7 +469,7 @@ class SimulationState:
     # Customers ----------------------------------------------------------------------------------------------
 
     async def open_payment(self) -> str | None:
-        """A customer opens a payment session, or is refused."""
+        """A customer tries to open a payment session."""
         customer = await self._a_customer()
         if customer is None:
             return None
@@ -467,7 +480,7 @@ class SimulationState:
         return f"payment {payment.id}" + (f" for {mitra}" if mitra else "")
 
     async def _past_mitra(self, customer: UUID) -> UUID | None:
-        """A mitra of this customer's history, usually an available mitra. Sometimes any mitra."""
+        """Choose a mitra of this customer's history, usually an available mitra. Sometimes any mitra."""
         if self.random.random() < 0.05:
             return self.random.choice(self.mitras)
         rows = await self.database.fetch(
@@ -494,7 +507,10 @@ class SimulationState:
         return str(row["id"])
 
     async def confirm(self) -> str | None:
-        """A customer confirms. This step is only the first transaction. The call to the gateway is a later step."""
+        """A customer confirms.
+
+        The step is only the first transaction of the operation. The call to the gateway is a later step.
+        """
         row = await self._any_payment()
         if row is None:
             return None
@@ -510,8 +526,9 @@ class SimulationState:
         return f"{row['id']}: charge begun"
 
     async def gateway_answers(self) -> str | None:
-        """The gateway carries out a call, or the call never reaches the gateway. The server records the answer, or
-        the answer is lost.
+        """The gateway carries out a call, or the network loses the call.
+
+        The server records the answer, or the answer is lost.
         """
         if not self.calls:
             return None
@@ -527,14 +544,14 @@ class SimulationState:
         return await self._record(charge.key, answer)
 
     async def gateway_answers_again(self) -> str | None:
-        """The gateway calls back: an answer arrives late, or a second time."""
+        """The gateway calls back with a late answer or a repeated answer."""
         key = await self.gateway.any_key()
         if key is None:
             return None
         return await self._record(key, await self.gateway.find_charge(key))
 
     async def gateway_answers_about_a_refund(self) -> str | None:
-        """The gateway calls back about a refund: late, a second time, or to correct a wrong answer."""
+        """The gateway calls back about a refund with a late, repeated or corrected answer."""
         keys = await self.gateway.refund_keys()
         if not keys:
             return None
@@ -557,7 +574,7 @@ class SimulationState:
         return f"{key}: {before}, now {answer.status}"
 
     async def stray_charge(self) -> str | None:
-        """A lost charge reaches the gateway after all. No process gets the answer."""
+        """A lost charge finally reaches the gateway. No process gets the gateway's answer."""
         if not self.strays:
             return None
         charge, since = self.strays.pop(self.random.randrange(len(self.strays)))
@@ -567,7 +584,10 @@ class SimulationState:
         return f"{charge.key}: {answer.status}"
 
     async def second_attempt(self) -> str | None:
-        """A charge is lost on its way, and the customer confirms again. Mostly the lost charge then arrives."""
+        """A charge is lost before the gateway, and the customer confirms again.
+
+        In most cases, the lost charge arrives after the second confirmation.
+        """
         row = await self._any_payment()
         if row is None or not row["is_open"]:
             return None
@@ -631,7 +651,7 @@ class SimulationState:
     # More time ----------------------------------------------------------------------------------------------
 
     async def ask_for_more_time(self) -> str | None:
-        """A customer asks for an extension of a running session or of a session that is over."""
+        """A customer asks for an extension of a running or ended session."""
         row = await self._any_session()
         if row is None:
             return None
@@ -642,8 +662,9 @@ class SimulationState:
         return f"extension {asked.id} in {row['id']}: {asked.status}"
 
     async def approve_more_time(self) -> str | None:
-        """A mitra approves an extension. This step is only the first transaction. The call to the gateway is a later
-        step.
+        """A mitra approves an extension.
+
+        The step is only the first transaction of the operation. The call to the gateway is a later step.
         """
         row = await self._any_extension()
         if row is None:
@@ -666,12 +687,12 @@ class SimulationState:
     # Mitras -------------------------------------------------------------------------------------------------
 
     async def offer(self) -> str | None:
-        """A server offers open blasts to mitras who may be asked and were not asked yet."""
+        """A server offers open blasts to mitras who can be asked and have not been asked yet."""
         reachable = await availability.candidates_or_none(self.presence) or []  # type: ignore[arg-type]
         return f"{await pairing.offer_open_blasts(self.database, reachable)} requests"
 
     async def accept(self) -> str | None:
-        """A mitra accepts one of its requests, which may be closed."""
+        """A mitra accepts one of its requests. Sometimes the chosen request is closed."""
         row = await self._any_request()
         if row is None:
             return None
@@ -680,7 +701,7 @@ class SimulationState:
         return f"{row['id']} → session {session.id}"
 
     async def reject(self) -> str | None:
-        """A mitra rejects one of its requests, which may be closed."""
+        """A mitra rejects one of its requests. Sometimes the chosen request is closed."""
         row = await self._any_request()
         if row is None:
             return None
@@ -690,7 +711,7 @@ class SimulationState:
         return str(row["id"])
 
     async def toggle(self) -> str | None:
-        """A mitra goes online or offline. A mitra for whom a customer waits usually goes offline."""
+        """A mitra goes online or offline. If a customer waits for the mitra, the mitra usually goes offline."""
         awaited = await self._an_awaited_mitra()
         mitra = awaited or self.random.choice(self.mitras)
         online = self.random.random() < (0.3 if awaited else 0.8)
@@ -699,7 +720,7 @@ class SimulationState:
         return f"{mitra} {'online' if online else 'offline'}"
 
     async def connection(self) -> str | None:
-        """A mitra's connection is lost or returns. If the mitra's server dies too, no process reports the loss."""
+        """A mitra's connection is lost or returns. If the mitra's server also dies, no process reports the loss."""
         mitra = await self._an_awaited_mitra() or self.random.choice(self.mitras)
         if mitra in self.presence.silent_since or mitra not in self.presence.connected:
             await self.presence.came_back(mitra)
@@ -718,7 +739,10 @@ class SimulationState:
         return f"{customer} {self.push.customer_comes_or_goes(customer, await self.clock.now())}"
 
     async def phone_dies(self) -> str | None:
-        """A mitra's phone stops answering, and its socket stays open. Or a server stops, with all its sockets."""
+        """A mitra's phone stops answering, and its socket stays open.
+
+        Sometimes a whole server stops, with all its sockets.
+        """
         awaited = await self._an_awaited_mitra()
         gone = self.mitras if self.random.random() < 0.2 else [awaited or self.random.choice(self.mitras)]
         now = await self.clock.now()
@@ -740,7 +764,7 @@ class SimulationState:
         return str(mitra)
 
     async def change_capacity(self) -> str | None:
-        """An operator changes how many customers a mitra takes at the same time, also while the mitra has chats."""
+        """An operator changes the capacity of a mitra, sometimes while the mitra has chats."""
         mitra, max_customers = self.random.choice(self.mitras), self.random.choice([1, 1, 2, 3])
         async with self.database.transaction() as tx:
             await mitras.change_capacity(tx, mitra, max_customers, by="command line")
@@ -753,7 +777,7 @@ class SimulationState:
     # Sessions -----------------------------------------------------------------------------------------------
 
     async def message(self) -> str | None:
-        """A customer or mitra writes a message, in a running session or in a session that is over."""
+        """A customer or mitra writes a message in a running or ended session."""
         row = await self._any_session()
         if row is None:
             return None
@@ -764,7 +788,7 @@ class SimulationState:
             ]
         )
         self.texts += 1
-        # A client that lost the answer sends the same message again.
+        # A client that gets no answer to a message sends the message again.
         client_message_id = str(self.random.choice([self.texts, max(1, self.texts - 1)]))
         async with self.database.transaction() as tx:
             await sessions.send_messages(tx, [OutgoingMessage(who, row["id"], client_message_id, "halo")])
@@ -772,7 +796,7 @@ class SimulationState:
         return f"{who.role} in {row['id']}"
 
     async def message_while_push_is_held(self) -> str | None:
-        """A mitra writes, a worker claims the chat's deadline of push and stops, and the mitra writes again."""
+        """A mitra writes, a worker claims the chat's push deadline and stops, and the mitra writes again."""
         chats = await self.database.fetch(SUBSCRIBED_CHATS)
         if self.database.stopped is not None or not chats:
             return None
@@ -782,7 +806,7 @@ class SimulationState:
         await self.clock.advance(3)
         await self._time_passes()
         due = await self.database.fetchval(DUE_PUSH, PUSH_MESSAGES, chat["id"])
-        # It may be armed for later, if the chat was looked at just now.
+        # If a worker has just checked the chat, the deadline can have a later due time.
         if due is None:
             return f"{chat['id']}: nothing is due"
         process = StoppedProcess("worker", functools.partial(self._fire, due), after_claim=True)
@@ -800,7 +824,7 @@ class SimulationState:
         self.written.add(session_id)
 
     async def read_messages(self) -> str | None:
-        """A customer or mitra reads a chat up to one of its last messages, also after the session has ended."""
+        """A customer or mitra reads a chat up to one of its last messages, in a running or ended session."""
         rows = await self.database.fetch(
             """
             SELECT messages.id, session_id, sender, customer_id, mitra_id
@@ -838,7 +862,7 @@ class SimulationState:
         self.texts += 1
         async with self.database.transaction() as tx:
             await renaming.rename_customer(tx, customer, f"Name {self.texts}")
-        # No signal tells the servers that a card has a new name.
+        # No signal tells the servers about the new name on a card.
         await self._time_passes()
         return str(customer)
 
@@ -869,7 +893,7 @@ class SimulationState:
         return ", ".join(kind for kind in fired if kind) or None
 
     async def _fire(self, deadline_id: int) -> str | None:
-        """Fire one deadline. Its call to an outside service waits in `follow_ups`."""
+        """Fire one deadline. The call of a fired deadline to an outside service waits in `follow_ups`."""
         claimed: list[FollowUp] = []
 
         def keeping(kind: str) -> deadlines.Transition:
@@ -885,20 +909,23 @@ class SimulationState:
         fired = await deadlines.fire(
             self.database, deadline_id, {kind: keeping(kind) for kind in self.transitions}
         )
-        # Without a commit there is nothing to call.
+        # If the transaction did not commit, no call follows.
         if fired is None:
             return None
         self.follow_ups += claimed
         return fired.deadline.kind
 
     async def worker_killed(self) -> str | None:
-        """A worker dies after a commit and before the call that must follow."""
+        """A worker dies after a commit, before it makes the call that must follow the commit."""
         lost = len(self.follow_ups) + self.push.lose_look_ups()
         self.follow_ups.clear()
         return f"{lost} calls lost"
 
     async def server_killed(self) -> str | None:
-        """A server dies while it calls the gateway. Some calls arrive, and no answer is recorded."""
+        """A server dies while it calls the gateway.
+
+        Some calls reach the gateway, and no process records the answers.
+        """
         for charge in self.calls:
             if self.random.random() < 0.5:
                 with contextlib.suppress(GatewayUnknown):
@@ -908,32 +935,32 @@ class SimulationState:
         return f"{lost} answers lost"
 
     async def follow_up(self) -> str | None:
-        """A worker makes a call that must follow an earlier commit."""
+        """A worker makes the call that must follow an earlier commit."""
         if not self.follow_ups:
             return None
         await self.follow_ups.pop(self.random.randrange(len(self.follow_ups)))()
         return "done"
 
     async def send_pushes(self) -> str | None:
-        """A worker looks up who needs a push, and sends the push messages that are due."""
+        """A worker looks up the people who need a push, and sends the due push messages."""
         outcome, broken = await self.push.send()
         if broken:
             self._fail("\n".join(broken))
         return outcome
 
     async def _before_time_passes(self) -> None:
-        """Check what signals and deadlines must bring about at once, so that no later look can repair it."""
+        """Check the immediate effects of signals and deadlines, before a periodic check can repair a missing effect."""
         if difference := await self.cards.check():
             self._fail(f"the devices of the mitras show the open requests: {difference}")
         if forgotten := await self.push.forgotten(self.checker, compares_times=not self.clock_went_back):
             self._fail("\n".join(forgotten))
 
     async def _time_passes(self) -> None:
-        """A server looks at all cards again, as it does every LOOK_AGAIN_SECONDS."""
+        """A server checks all cards again. A real server checks the cards every LOOK_AGAIN_SECONDS."""
         await self.cards.look_again()
 
     async def move_clock(self) -> str | None:
-        """Move the clock: a little, far, exactly to the next deadline, or just before or after that deadline."""
+        """Move the clock by a short or long time, to the next deadline, or to a moment just before or after it."""
         await self._before_time_passes()
         now = await self.clock.now()
         due: datetime | None = await self.database.fetchval(
@@ -970,7 +997,7 @@ class SimulationState:
         return f"{late_seconds} s late: {await self._fire(due['id'])}"
 
     async def set_clock_back(self) -> str | None:
-        """The database's clock is set back: a little, or far."""
+        """The database's clock is set back by a short or long time."""
         if self.seed % CLOCK_GOES_BACK_EVERY:
             return None
         seconds = self.random.choice([0.5, 5.0, 70.0, 1_800.0])
@@ -997,27 +1024,27 @@ class SimulationState:
         return f"{name}, " + ("holds a deadline" if process.holds_only_deadlines else "before its commit")
 
     async def process_continues(self) -> str | None:
-        """The stopped process continues. PostgreSQL may have ended its transaction meanwhile."""
+        """The stopped process continues. Perhaps PostgreSQL has ended the transaction of the stopped process."""
         process = self.database.stopped
         if process is None:
             return None
         ended = self.random.random() < 0.5
         outcome = await process.run_to_its_end(ended_by_database=ended)
         self.database.stopped = None
-        # A process that stopped before its commit has decided before it stopped.
+        # If a process stops before its commit, it has made its decision before the stop.
         if not process.holds_only_deadlines and (broken := await self.decisions.check(process.heard)):
             self._fail("\n".join(broken))
         self.reached.add(f"a stopped process {'loses its transaction' if ended else 'commits'}")
         return f"{process.name}: {outcome}"
 
     async def device_catches_up(self) -> str | None:
-        """A device applies the events that it missed. Then the device must show the same as a fresh snapshot."""
+        """A device applies its missed events. The device must then show the same state as a fresh snapshot."""
         device = self.random.choice(self.devices)
         await self._catch_up(device)
         return f"{device.role} {device.user_id} at {device.seq}"
 
     async def _catch_up(self, device: Device) -> None:
-        # A device that is new or was disconnected for long starts from a snapshot instead.
+        # A device that is new or was disconnected for a long time starts from a snapshot.
         fresh = not device.has_snapshot or self.random.random() < 0.2
         if not fresh:
             await device.apply_missed(self.database)
@@ -1038,7 +1065,7 @@ class SimulationState:
             self._fail(f"invariant 10 (snapshot + events = fresh snapshot): {difference}")
 
     async def _histories(self, device: Device, chats: Sequence[str]) -> dict[str, Any]:
-        """Read the messages of these chats, as a client reads a chat that it opens."""
+        """Read the messages of these chats like a client that opens a chat."""
         if not chats:
             return {}
         who = Identity(role=device.role, user_id=device.user_id)
@@ -1083,13 +1110,16 @@ class SimulationState:
     # Picking ----------------------------------------------------------------------------------------------------
 
     def _mostly_open(self, rows: Sequence[Any]) -> Any:
-        """Choose one of these rows, usually an open row, because refused steps test little. None if no row exists."""
+        """Choose one of these rows.
+
+        Usually choose an open row, because refused steps test little. Returns None if no row exists.
+        """
         open_ones = [row for row in rows if row["is_open"]]
         among = rows if self.random.random() < 0.12 else open_ones
         return self.random.choice(among) if among else None
 
     async def _a_customer(self) -> UUID | None:
-        """A customer, usually a customer who can begin a journey."""
+        """Choose a customer, usually a customer who can begin a journey."""
         rows = await self.database.fetch(
             """
             SELECT id, NOT EXISTS (SELECT 1 FROM sessions WHERE customer_id = customers.id AND status = 'active')
@@ -1153,7 +1183,7 @@ class SimulationState:
         )
 
     async def _an_awaited_mitra(self) -> UUID | None:
-        """Sometimes a mitra whose answer a customer waits for."""
+        """Sometimes choose a mitra who must answer a waiting customer."""
         if self.random.random() < 0.6:
             return None
         rows = await self.database.fetch(

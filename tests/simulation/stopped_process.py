@@ -1,8 +1,8 @@
-"""A process that stops (SIGSTOP) in the middle of a transaction, while other processes continue.
+"""Simulates a process that stops (SIGSTOP) in the middle of a transaction while other processes continue.
 
-The step of the stopped process is a task that waits inside its transaction. Other steps whose transactions need one of
-its locks give up after a short time, as if their people were still waiting. When the process continues, it commits, or
-PostgreSQL has ended its transaction meanwhile (idle_in_transaction_session_timeout).
+The step of the stopped process is a task that waits inside a transaction. If another step needs a lock of this
+transaction, the step gives up after a short time. In production, the step would wait longer. If PostgreSQL has not
+ended the transaction (idle_in_transaction_session_timeout), the stopped process commits when it continues.
 """
 
 import asyncio
@@ -18,12 +18,12 @@ from curhat.kit.signals import SignalSink
 from curhat.payments.gateway import GatewayUnknown
 from tests.simulation.extension_decisions import Heard
 
-# How long another step waits for the locks of the stopped process.
+# The time for which another step waits for the locks of the stopped process.
 LOCK_TIMEOUT = "20ms"
 
 
 class StoppableDatabase(Database):
-    """The pool of the processes of one schedule. One of them can stop before a commit."""
+    """The pool that all processes of one schedule share. One of these processes can stop before a commit."""
 
     def __init__(self, database: Database, sink: SignalSink) -> None:
         super().__init__(database.pool, sink, database.connector)
@@ -42,13 +42,14 @@ class StoppableDatabase(Database):
 
 
 class StoppedProcess:
-    """A step that stops just before its first commit or, for a worker, just after it has claimed a deadline."""
+    """A step that stops just before its first commit. A worker's step can also stop just after claiming a deadline."""
 
     def __init__(self, name: str, step: Callable[[], Awaitable[str | None]], *, after_claim: bool) -> None:
         self.name = name
-        # After a claim, the process holds only a row of `deadlines`. No person's step may wait for this row.
+        # After a claim, the process has locked only a row of `deadlines`. The step of a person must never wait for a
+        # row of `deadlines`.
         self.holds_only_deadlines = after_claim
-        # What Presence answered when the process stopped.
+        # The answer of Presence at the time when the process stopped.
         self.heard: Heard | None = None
         self._after_claim = after_claim
         self._arrived = asyncio.Event()
@@ -67,11 +68,11 @@ class StoppedProcess:
             return "its transaction was ended"
 
     def is_current_task(self) -> bool:
-        """Whether the code that calls this runs in the stopped process."""
+        """Return whether the calling code runs in the stopped process."""
         return asyncio.current_task() is self._task
 
     async def run_until_it_stops(self) -> bool:
-        """Run the step. Returns False if the step ended without a transaction to stop in."""
+        """Run the step. Returns False if the step ended without a transaction in which it could stop."""
 
         async def claimed() -> None:
             if self.is_current_task():
@@ -86,7 +87,7 @@ class StoppedProcess:
         return not self._task.done()
 
     async def arrive(self, _tx: Transaction) -> None:
-        """Stop before a commit, once."""
+        """Stop before the commit, unless the process has already stopped."""
         if not self._after_claim:
             await self._stop()
 
@@ -100,7 +101,7 @@ class StoppedProcess:
     async def run_to_its_end(self, *, ended_by_database: bool = False) -> str | None:
         """Let the process continue. Returns its outcome.
 
-        With `ended_by_database`, PostgreSQL has rolled its transaction back, and the next statement fails.
+        With `ended_by_database`, PostgreSQL has rolled back the transaction, and the next statement fails.
         """
         if ended_by_database:
             self._ended = asyncpg.ConnectionDoesNotExistError("ended while the process was stopped")

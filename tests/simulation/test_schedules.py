@@ -1,4 +1,4 @@
-"""Seeded schedules under the virtual clock: 500, or as many as three minutes allow."""
+"""Run seeded schedules under the virtual clock: 500, or as many as fit into three minutes."""
 
 import secrets
 import time
@@ -12,15 +12,16 @@ from tests.simulation.simulation_state import SimulationState
 SCHEDULES = 500
 MAX_SECONDS = 180
 
-# The schedules must reach each of these outcomes, so that each outcome is tested. On a slow machine the test
-# continues after three minutes until all outcomes are reached, up to 500 schedules.
+# The schedules must reach each of these outcomes, so that each outcome is tested. If an outcome is still missing after
+# three minutes, the test continues, with at most 500 schedules in total.
 MUST_BE_REACHED = {
     # How a blast ends.
     "blast matched",
     "blast no_mitra_available",
     "blast all_mitras_rejected",
     "blast customer_cancelled",
-    # How a targeted pairing ends, and when its mitra was found offline (4.4).
+    # A targeted pairing ends in each of these ways. The mitra is offline at the start of a targeted pairing, or goes
+    # offline later (4.4).
     "targeted matched",
     "targeted targeted_mitra_offline",
     "targeted targeted_mitra_rejected",
@@ -28,14 +29,14 @@ MUST_BE_REACHED = {
     "targeted customer_cancelled",
     "targeted offline: at once",
     "targeted offline: went_offline",
-    # How the fallback ends (3.5, 3.8).
+    # The fallback ends in each of these ways (3.5, 3.8).
     "fallback taken",
     "fallback declined",
     "fallback expired",
     "fallback blast matched",
     "fallback blast failed",
     "failure recovered",
-    # How an extension is decided, and what the gateway answers about its charge (5).
+    # An extension is decided in each of these ways, and the gateway gives each of these answers (5).
     "extension approved by mitra",
     "extension approved by timeout",
     "extension rejected by mitra",
@@ -53,14 +54,14 @@ MUST_BE_REACHED = {
     "slow for extension",
     "approved_late for extension",
     "answer doubled for extension",
-    # What the gateway does, for sessions and for any charge.
+    # The gateway gives each of these answers about the charge of a session, or loses a charge or an answer.
     "declined for session",
     "slow for session",
     "approved_late for session",
     "answer doubled for session",
     "charge lost on its way",
     "answer lost",
-    # What operators do, also while a journey runs, and what the gateway does with refunds.
+    # Operators do each of these actions, even during a journey. The gateway gives each of these answers about refunds.
     "case refund",
     "case no_refund",
     "case opened again",
@@ -78,10 +79,10 @@ MUST_BE_REACHED = {
     "session mitra_ended",
     "session mitra_suspended",
     "session time_up",
-    # What operators do with a mitra's capacity.
+    # Operators change a mitra's capacity, and sometimes a mitra is full afterwards.
     "capacity changed",
     "a mitra is full after a change of capacity",
-    # What reaches people's devices, and what push services do.
+    # Each of these events and pushes reaches a device, and push services react in each of these ways.
     "messages on the device of a customer",
     "messages on the device of a mitra",
     "message read",

@@ -1,5 +1,6 @@
-"""Makes payments with a review case: without a session, or with a session that was cut short. Also runs the worker's
-steps.
+"""Makes payments with a review case, either without a session or with a session that was cut short.
+
+The module also runs the steps of a worker.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from tests.support.signed_in import RunningServer
 
 
 class PaymentWithCase(msgspec.Struct, frozen=True):
-    """A charged payment that has no session, or whose session was cut short."""
+    """A charged payment that has no session, or has a session that was cut short."""
 
     customer_id: UUID
     payment_id: UUID
@@ -32,7 +33,7 @@ async def make_failed_search(
     call_name: str = "Bunga",
     asked: Sequence[UUID] = (),
 ) -> PaymentWithCase:
-    """Make a payment that the gateway charged and whose search failed. The payment's case is open."""
+    """Make a payment that has a charge and a failed search. The payment's case is open."""
     customer_id = await server.make.customer(call_name)
     payment_id = await server.make.confirmed_payment(customer_id, price_rp=price_rp)
     charge_key = await _charged(server, payment_id, price_rp)
@@ -45,7 +46,7 @@ async def make_failed_search(
 async def make_chat_cut_short(
     server: RunningServer, *, note: str = "listrik padam"
 ) -> tuple[PaymentWithCase, UUID]:
-    """Make a chat that its mitra ended early. Returns the chat's payment with the open case, and the session's id."""
+    """Make a chat that the mitra ended early. Returns the chat's payment with the open case, and the session's id."""
     chat = await server.chat(await server.make.customer(), await server.make.mitra(max_customers=20))
     charge_key = await _charged(server, chat.payment_id, 20_000)
     async with server.database.transaction() as tx:
@@ -55,7 +56,7 @@ async def make_chat_cut_short(
 
 
 async def run_worker(server: RunningServer) -> None:
-    """Run the transitions that a worker would run now, and their calls to other services, until no deadline is due."""
+    """Run the due transitions and their calls to other services, as a worker does, until no deadline is due."""
     while await deadline_loop.run_once(server.database, server.application.services.transitions):
         pass
 

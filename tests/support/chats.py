@@ -30,7 +30,7 @@ SELECT id FROM started
 
 
 class Chat(msgspec.Struct, frozen=True):
-    """A running chat that was paid for, and its two members."""
+    """A running and paid chat with its two members."""
 
     id: UUID
     payment_id: UUID
@@ -46,8 +46,9 @@ async def open_chat(
     customer_id: UUID | None = None,
     mitra_id: UUID | None = None,
 ) -> Chat:
-    """Open a running chat, arm the chat's deadline, and count the chat in the mitra's active sessions. If a member is
-    not given, make a new member.
+    """Open a running chat, arm the chat's deadline, and count the chat in the mitra's active sessions.
+
+    Makes a new member if the caller gives no member.
     """
     customer_id = customer_id or await make.customer()
     mitra_id = mitra_id or await make.mitra(max_customers=20)
@@ -63,7 +64,7 @@ async def open_chat(
 
 
 async def stream_events(database: Database, identity: Identity) -> list[tuple[str, dict[str, Any]]]:
-    """The events of this user's stream, in order, as (type, data)."""
+    """Return the events of this user's stream in order, as (type, data)."""
     rows = await database.fetch(
         "SELECT type, data FROM stream_events WHERE role = $1 AND user_id = $2 ORDER BY seq",
         identity.role,

@@ -1,7 +1,9 @@
-"""Make the start of a server in the test's process cheap. What is the same for every server is made only once.
+"""Makes the start of a server in the test's process cheap.
 
-Hundreds of tests start a server. Without this module, each start would build the API, read the web clients and load
-the certificates of the machine again, and each check of an operator's password would take 0.1 s of processor time.
+All servers of the process share some parts, and the module makes these parts only once.
+
+Hundreds of tests start a server. Without this module, each start would build the API, read the web clients and load the
+certificates again. Each check of an operator's password would take 0.1 s of processor time.
 """
 
 import functools
@@ -26,7 +28,10 @@ _CHEAP_HASHER: Final = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 
 class _Api:
-    """An API that one server after another uses. `services` belongs to the server that uses it now."""
+    """An API that several servers use, one after another.
+
+    The attribute `services` belongs to the server that uses the API now.
+    """
 
     def __init__(self, *, development: bool) -> None:
         self.services: Services | None = None
@@ -52,7 +57,7 @@ def _build_or_reuse_api(services: Callable[[], Services], *, development: bool) 
 
 
 def release_api(services: Services) -> None:
-    """Let another server use the API of the server with these services, which has stopped."""
+    """Release the API that a stopped server used with these services, so that another server can use the API."""
     for api in _apis:
         if api.services is services:
             api.services = None

@@ -1,7 +1,7 @@
-"""While tests run, this module raises an error if a column is null and is not marked nullable.
+"""During tests, this module raises an error if a column without the mark "nullable" is null.
 
-PostgreSQL does not say which columns of a statement may be null. So a comment of each statement marks these columns.
-If a mark is missing, mypy does not expect None in that column, and only this check finds the mistake.
+PostgreSQL does not say which columns of a statement can be null. So the comment of each statement marks the columns
+that can be null. If a mark is missing, mypy does not expect None in the column. Only this check finds the missing mark.
 """
 
 import importlib
@@ -13,7 +13,7 @@ from curhat.dev.statements import SOURCES
 
 
 def check_rows() -> None:
-    """Make every row struct of every `queries.py` raise an error for null in a column that is not marked nullable."""
+    """Make each row struct of each `queries.py` raise an error if a column without the mark "nullable" is null."""
     for path in sorted(SOURCES.rglob("queries.py")):
         name = ".".join(("curhat", *path.relative_to(SOURCES).with_suffix("").parts))
         module = importlib.import_module(name)

@@ -1,4 +1,7 @@
-"""The browsers of the browser tests: the headless shell, and Chromium. Debian or Playwright provides them."""
+"""The two browsers of the browser tests: the headless shell and Chromium.
+
+Debian or Playwright provides these browsers.
+"""
 
 import fcntl
 import os
@@ -12,7 +15,8 @@ from typing import Final
 
 from playwright.async_api import Browser, Playwright
 
-# Debian's programs. The headless shell needs 40 % less processor time per page, but it shows no notifications.
+# Debian's programs. The headless shell needs 40 % less processor time per page than Chromium, but it shows no
+# notifications.
 HEADLESS_SHELL: Final = Path("/usr/bin/chromium-headless-shell")
 CHROMIUM: Final = Path("/usr/bin/chromium")
 _INSTALL_LOCK: Final = Path(tempfile.gettempdir()) / "curhat-browser-install.lock"
@@ -23,17 +27,17 @@ ARGUMENTS: Final = (
     "--disable-component-update",
     "--disable-sync",
     "--no-first-run",
-    # Chromium's sandbox does not work for root.
+    # The sandbox of Chromium does not work for root.
     *(("--no-sandbox",) if os.geteuid() == 0 else ()),
 )
 
 
 class NoBrowserError(Exception):
-    """No Chromium exists here and none can be installed. The message says why."""
+    """This machine has no Chromium, and an installation of Chromium fails. The message says why."""
 
 
 class Browsers:
-    """The browsers of one test process. Each browser starts when a test first needs it, and stops with Playwright."""
+    """The browsers of one test process. Each browser starts at the first use in a test, and stops with Playwright."""
 
     def __init__(self, playwright: Playwright) -> None:
         self._playwright = playwright
@@ -53,9 +57,9 @@ class Browsers:
 
 @cache
 def chromium(*, notifications: bool = False) -> Path | None:
-    """Return the path of the headless shell, or of Chromium, which also shows notifications.
+    """Return the path of the headless shell or of Chromium. Only Chromium shows notifications.
 
-    Installs the browsers if they do not exist. Returns None for Playwright's own browser. Raises NoBrowserError.
+    Installs missing browsers. Returns None for Playwright's own browser. Raises NoBrowserError.
     """
     with _INSTALL_LOCK.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # apt-get fails if the other test process runs it at the same time
@@ -70,7 +74,7 @@ def chromium(*, notifications: bool = False) -> Path | None:
 
 
 def _install_with_apt() -> None:
-    """Install both browsers, and the fonts of the phones for which the clients are made."""
+    """Install both browsers, and the fonts of the phones that the clients support."""
     wanted = ("chromium-headless-shell", "chromium", "fonts-roboto-unhinted", "fonts-noto-color-emoji")
     try:
         _run("apt-get", "update", "--quiet")

@@ -1,6 +1,6 @@
-"""The virtual clock: in a test database, `curhat_now()` returns the time that a test has set.
+"""Provides a virtual clock. In a test database, `curhat_now()` returns the time that a test has set.
 
-Only the body of that function differs from production. Every statement of the product runs unchanged.
+Only the body of `curhat_now()` differs from production. Every statement of the product runs unchanged.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -11,8 +11,8 @@ from curhat.kit.database import Database
 
 START = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 
-# In plpgsql, each statement sees the rows that are committed when it runs. So if the clock moves while a transaction
-# waits for a lock, the transaction then sees the new time, as with a real clock.
+# In plpgsql, each statement sees the rows that were committed before the statement began. A transaction that waits for
+# a lock while the clock moves therefore sees the new time, as with a real clock.
 VIRTUAL = """
 CREATE TABLE virtual_clock (now timestamptz);
 CREATE OR REPLACE FUNCTION curhat_now() RETURNS timestamptz LANGUAGE plpgsql VOLATILE AS $$
@@ -42,7 +42,7 @@ class VirtualClock:
         self._now = now
 
     async def advance(self, seconds: float) -> datetime:
-        """Move the stopped clock forward. If the clock still runs, move it from START. Returns the new time."""
+        """Move the stopped clock forward. A running clock first stops at START. Returns the new time."""
         await self.set((self._now or START) + timedelta(seconds=seconds))
         return await self.now()
 

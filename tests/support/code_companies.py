@@ -1,7 +1,7 @@
-"""Stand-ins for the companies that send one-time codes: Meta's Cloud API and Twilio's Messages API, on this machine.
+"""Fakes of the companies that send one-time codes: Meta's Cloud API and Twilio's Messages API, on this machine.
 
-Each checks a request as the company documents it, answers with the documented bodies, and can misbehave in every
-documented way.
+Each fake checks requests and sends answers as the company documents them. Each fake can also simulate every documented
+fault.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ SERVICE_SID = "MG" + "0123456789abcdef" * 2
 
 
 class Taken(msgspec.Struct, frozen=True):
-    """A code that the company took, or may have taken."""
+    """A code that the company accepted, or perhaps accepted."""
 
     phone_number: str
     code: str
@@ -59,7 +59,7 @@ class Company(ABC):
 
     @abstractmethod
     def refuse_malformed(self, request: web.Request, body: bytes) -> web.Response | None:
-        """Answer a request that the company would not understand or not allow."""
+        """Return the company's answer to a malformed or forbidden request, and None for any other request."""
 
     @abstractmethod
     def take(self, body: bytes, path: str) -> Taken:
@@ -67,7 +67,7 @@ class Company(ABC):
 
     @abstractmethod
     def answer(self, mood: Mood) -> web.Response:
-        """Answer in this mood with the documented body."""
+        """Return the answer that the company documents for this behaviour."""
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Receive one request."""
@@ -117,7 +117,10 @@ class Meta(Company):
     """The WhatsApp Cloud API."""
 
     def refuse_malformed(self, request: web.Request, body: bytes) -> web.Response | None:
-        """See Company. A wrong path or body is a wrong parameter (100), a wrong template 132000."""
+        """See Company.
+
+        A wrong path or body gives the error 100 (wrong parameter), and a wrong template gives the error 132000.
+        """
         if request.headers.get("Authorization") != f"Bearer {TOKEN}":
             return _meta_error(401, 190, "Invalid OAuth access token")
         if not request.path.startswith("/v") or not request.path.endswith(f"/{PHONE_NUMBER_ID}/messages"):

@@ -1,4 +1,4 @@
-"""A new database per test, created and dropped in a few milliseconds."""
+"""Creates and drops a new database for each test in a few milliseconds."""
 
 import shutil
 from pathlib import Path
@@ -6,22 +6,22 @@ from typing import Final
 
 import asyncpg
 
-# A file system in memory, if the machine has it. The data of a test is deleted after the run.
+# A file system in memory. Some machines have no such file system. The run deletes the data of all tests at its end.
 _MEMORY: Final = Path("/dev/shm")
-# The space for the databases and the largest write-ahead log, for each test process.
+# The space in bytes that each test process needs for the databases and the largest write-ahead log.
 _MIN_FREE_BYTES: Final = 4 * 2**30
 
 
 def parent_of_data_folders() -> Path | None:
-    """The folder for the data of test servers: in memory if space is left. None: the default for temporary files."""
+    """Return a folder in memory for the data of test servers, or None if too little memory is free."""
     if _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free >= _MIN_FREE_BYTES:
         return _MEMORY
     return None
 
 
 async def create_database(admin: asyncpg.Connection, name: str, template: str) -> None:
-    """Create a database as a copy of `template`, to which no client may be connected.
+    """Create a database as a copy of `template`. Requires that no client is connected to `template`.
 
-    FILE_COPY is much faster for a small template than writing every page to the write-ahead log.
+    For a small template, FILE_COPY is much faster than a copy through the write-ahead log.
     """
     await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")

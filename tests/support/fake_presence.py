@@ -1,4 +1,4 @@
-"""A fake of Presence. The test sets its answers."""
+"""A fake of Presence. The test sets the answers of this fake."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -8,26 +8,26 @@ from curhat.presence.store import FrameAges
 
 
 class FakePresence:
-    """Knows the mitras that the test gives. Raises PresenceUnknown while `unknown` is set."""
+    """This presence knows only the mitras whom the test gives. Raises PresenceUnknown while `unknown` is set."""
 
     def __init__(self, *may_be_asked: UUID) -> None:
         self.mitras = list(may_be_asked)
         self.unknown = False
-        # What presence knows about the frames of every mitra: connected all the time.
+        # The frame ages of each mitra. Each mitra has been connected for a whole day.
         self.frames = FrameAges(last_frame=0, heard_since=86_400, present_since=86_400)
 
     async def ask_candidates(self) -> list[UUID]:
-        """The mitras who may be asked."""
+        """Return the mitras who can be asked."""
         if self.unknown:
             raise PresenceUnknown
         return self.mitras
 
     async def count_available(self) -> int:
-        """How many mitras may be asked."""
+        """Return the number of mitras who can be asked."""
         return len(await self.ask_candidates())
 
     async def may_be_asked(self, mitra_id: UUID) -> bool:
-        """Whether this mitra may be asked."""
+        """Return whether this mitra can be asked."""
         return mitra_id in await self.ask_candidates()
 
     async def is_counted(self, person_id: UUID) -> bool:
@@ -35,13 +35,13 @@ class FakePresence:
         return await self.may_be_asked(person_id)
 
     async def is_connected(self, mitra_id: UUID) -> bool:
-        """Whether this mitra is connected. Every mitra who may be asked is connected."""
+        """Return whether this mitra is connected. In this fake, every mitra who can be asked is connected."""
         return mitra_id in await self.ask_candidates()
 
     async def frame_ages(self, mitra_ids: Sequence[UUID]) -> dict[UUID, list[FrameAges]]:
-        """The frames of each mitra who may be asked."""
+        """Return the frame ages of each mitra who can be asked."""
         return {mitra_id: [self.frames] for mitra_id in await self.connected_among(mitra_ids)}
 
     async def connected_among(self, mitra_ids: Sequence[UUID]) -> set[UUID]:
-        """Which of these mitras are connected."""
+        """Return the mitras of this list who are connected."""
         return {mitra_id for mitra_id in mitra_ids if await self.is_connected(mitra_id)}

@@ -1,4 +1,4 @@
-"""Stand-ins for Google's token endpoint and for FCM HTTP v1, on this machine. Both check what they receive."""
+"""Fakes of Google's token endpoint and of FCM HTTP v1, on this machine. Both fakes check each request."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ from tests.support.push import from_base64url
 PROJECT = "curhat-tests"
 EMAIL = "push@curhat-tests.iam.gserviceaccount.com"
 
-# What FCM does with the messages to one app.
+# The reaction of FCM to messages for one app.
 Mood = Literal[
     "accept",
     "slow",
@@ -42,13 +42,13 @@ TokenMood = Literal["accept", "slow", "refuse", "broken", "lost"]
 
 @functools.cache
 def private_key() -> rsa.RSAPrivateKey:
-    """The key of the service account. It is made once, because that takes a while."""
+    """The key of the service account. The key is made only once, because its generation takes a while."""
     return rsa.generate_private_key(public_exponent=65_537, key_size=2048)
 
 
 @functools.cache
 def key_file() -> str:
-    """The JSON of the service account's key file, as the Firebase console downloads it."""
+    """Return the JSON of the service account's key file, in the form of a download from the Firebase console."""
     pem = private_key().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     return json.dumps(
         {
@@ -64,7 +64,7 @@ def key_file() -> str:
 
 
 class Google:
-    """Google's two endpoints on a port of this machine."""
+    """Fakes of Google's two endpoints on a port of this machine."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -78,16 +78,16 @@ class Google:
         self._ended = asyncio.Event()
 
     def fcm(self) -> Fcm:
-        """A channel to these endpoints."""
+        """Return a channel to these endpoints."""
         account = ServiceAccount.from_json(key_file())
         return Fcm(account, url=self.url, token_url=f"{self.url}/token")
 
     def revoke_tokens(self) -> None:
-        """Refuse every access token so far, as when the key was rotated."""
+        """Refuse all earlier access tokens, as Google does after a rotation of the key."""
         self.valid.clear()
 
     async def give_token(self, request: web.Request) -> web.StreamResponse:
-        """The token endpoint (RFC 7523): check the assertion's signature and claims."""
+        """Answer like the token endpoint (RFC 7523). Checks the assertion's signature and claims."""
         self.token_requests += 1
         form = dict(parse_qsl((await request.read()).decode(), strict_parsing=True))
         assert form["grant_type"] == "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -127,7 +127,7 @@ class Google:
             return _error(401, "UNAUTHENTICATED")
         message = body["message"]
         assert set(body) == {"message"}
-        # FCM takes strings only, and no reserved names.
+        # FCM accepts only strings, and no reserved names.
         assert all(isinstance(value, str) for value in message["data"].values())
         assert not {
             name for name in message["data"] if name in ("from", "message_type") or name[:6] == "google"
@@ -144,11 +144,11 @@ class Google:
         return _answer(mood)
 
     def answer(self, token: str, mood: Mood) -> None:
-        """From now on, answer the messages to this app in this mood."""
+        """From now on, react to each message for this app as `mood` says."""
         self.moods[token] = mood
 
     def for_app(self, token: str) -> list[dict[str, Any]]:
-        """The messages that one app received."""
+        """Return the messages that one app received."""
         return [message for message in self.received if message["token"] == token]
 
     @contextlib.asynccontextmanager
@@ -196,7 +196,7 @@ def _error(
     return web.json_response({"error": error}, status=status, headers=headers)
 
 
-# "FCM error codes", and Google's statuses.
+# The page "FCM error codes" and Google's list of statuses define these answers.
 ERRORS: dict[Mood, Callable[[], web.Response]] = {
     "unregistered": lambda: _error(404, "NOT_FOUND", "UNREGISTERED"),
     "invalid_token": lambda: _error(400, "INVALID_ARGUMENT", "INVALID_ARGUMENT", field="message.token"),

@@ -1,4 +1,4 @@
-"""Steps through the production services that bring a test to its first state."""
+"""Brings a test to its first state with steps through the production services."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -14,13 +14,13 @@ WINDOW_SECONDS = 60
 
 
 async def open_blast(database: Database, payment_id: UUID, mitra_ids: list[UUID]) -> UUID:
-    """Begin the blast of a confirmed payment to these mitras. Returns its id."""
+    """Open a blast to these mitras for a confirmed payment. Returns its id."""
     async with database.transaction() as tx:
         return await pairing.open_blast(tx, payment_id, WINDOW_SECONDS, mitra_ids)
 
 
 async def somebody(database: Database) -> list[UUID]:
-    """The id of a mitra who can take a customer, in a list. Makes the mitra if there is none."""
+    """Return a list with the id of one mitra who can take a customer. Makes the mitra if no such mitra exists."""
     found = await database.fetchval("SELECT id FROM mitras WHERE can_take_customer ORDER BY id LIMIT 1")
     if found is None:
         found = await database.fetchval(
@@ -34,7 +34,7 @@ async def somebody(database: Database) -> list[UUID]:
 
 
 async def request_of(database: Database, pairing_id: UUID, mitra_id: UUID) -> UUID:
-    """The id of a mitra's request."""
+    """Return the id of a mitra's request."""
     request_id: UUID = await database.fetchval(
         "SELECT id FROM requests WHERE pairing_id = $1 AND mitra_id = $2", pairing_id, mitra_id
     )
@@ -42,7 +42,7 @@ async def request_of(database: Database, pairing_id: UUID, mitra_id: UUID) -> UU
 
 
 async def accept(database: Database, mitra_id: UUID, request_id: UUID) -> MitraSession:
-    """Accept in a separate transaction."""
+    """Accept a request in a separate transaction."""
     async with database.transaction() as tx:
         return await searching.accept(tx, mitra_id, request_id)
 
@@ -50,7 +50,7 @@ async def accept(database: Database, mitra_id: UUID, request_id: UUID) -> MitraS
 async def reject(
     database: Database, mitra_id: UUID, request_id: UUID, others: list[UUID] | None = None
 ) -> None:
-    """Reject in a separate transaction. `others` are the other mitras who may be asked."""
+    """Reject a request in a separate transaction. The argument `others` has the other mitras who can be asked."""
     async with database.transaction() as tx:
         await pairing.reject(tx, request_id, mitra_id, others or [])
 
@@ -75,7 +75,7 @@ async def in_own_transaction(database: Database, step: Callable[[Transaction], A
 
 
 class Latch:
-    """A handler for a pause point. A task that reaches the pause point waits until the test opens the latch."""
+    """A handler for a pause point. A task that reaches the pause point waits until the test opens this latch."""
 
     def __init__(self) -> None:
         self.reached = asyncio.Event()
@@ -92,7 +92,7 @@ class Latch:
 
 
 async def wait_for_lock(database: Database, waiting: int = 1) -> None:
-    """Return once this many connections of the database wait for a lock."""
+    """Wait until this number of connections of the database wait for a lock."""
     async with asyncio.timeout(10):
         while True:
             count = await database.fetchval(

@@ -1,14 +1,16 @@
-"""A server or worker that kills itself with `kill -9` at a named pause point of the product, or stops itself.
+"""Runs a server or worker that kills itself with `kill -9`, or stops itself, at a named pause point of the product.
 
 `python -m tests.support.killed serve|worker [--kill-at POINT | --stop-at POINT]` runs `curhat serve|worker`. The
-process kills itself at POINT, or stops itself there (SIGSTOP) until the test lets it continue:
+process kills itself at POINT, or stops itself at POINT (SIGSTOP) until the test lets it continue. POINT has one of four
+forms.
 
-    accept.before_commit the first time a task reaches this point deadline.before_commit:40 the 40th time; the 39
-    earlier tasks continue idempotency.stored*9 when nine tasks have reached it; the eight earlier tasks wait there
-    accept.before_commit>transaction.committed at the second point, in a task that has passed the first
+`accept.before_commit` means the first time that a task reaches this pause point.
+`deadline.before_commit:40` means the 40th time that a task reaches this pause point. The 39 earlier tasks continue.
+`idempotency.stored*9` means that nine tasks have arrived. The eight earlier tasks wait at the pause point.
+`accept.before_commit>transaction.committed` means that a task has passed the first pause point and reaches the second.
 
-tests/support/processes.py starts this module. The module imports only the modules that the product needs. So the
-process starts as fast as the product.
+The module tests/support/processes.py starts this module. This module imports only the modules that the product needs.
+The process therefore starts as fast as the product.
 """
 
 import argparse
@@ -65,7 +67,7 @@ def _signal_at(text: str, number_of_signal: signal.Signals) -> None:
 
 
 def main() -> int:
-    """Run the command that the module's docstring describes."""
+    """Run the command that the docstring of this module describes."""
     parser = argparse.ArgumentParser(prog="tests.support.killed")
     parser.add_argument("command", choices=("serve", "worker"))
     parser.add_argument("--kill-at", metavar="POINT", type=kill_at)

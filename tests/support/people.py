@@ -7,14 +7,14 @@ from curhat.kit.database import Database
 
 
 class Make:
-    """Makes the rows that a test needs. If the test omits a value, the method uses a default."""
+    """Makes the rows that a test needs. Each method uses a default for a value that the test omits."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._phones = itertools.count(1)
 
     async def person(self) -> UUID:
-        """A person with a unique phone number."""
+        """Make a person with a unique phone number."""
         person_id: UUID = await self._database.fetchval(
             "INSERT INTO people (phone_number) VALUES ($1) RETURNING id", f"+6281300{next(self._phones):06d}"
         )
@@ -48,7 +48,7 @@ class Make:
         return person_id
 
     async def mitras(self, count: int, **properties: bool | int) -> list[UUID]:
-        """Several mitras with the same properties."""
+        """Make several mitras with the same properties."""
         return [
             await self.mitra(
                 f"Kak {number}",
@@ -61,7 +61,7 @@ class Make:
     async def offer(
         self, *, duration_minutes: int = 30, price_rp: int = 20_000, purpose: str = "session"
     ) -> UUID:
-        """The offer with these terms. Creates the offer if it does not exist. An offer at Rp0 is the trial."""
+        """Return the offer with these terms. Creates the offer if it does not exist. An offer at Rp0 is the trial."""
         offer_id: UUID = await self._database.fetchval(
             """
             INSERT INTO offers (purpose, duration_minutes, price_rp, is_trial) VALUES ($1, $2, $3, $3 = 0)
@@ -83,7 +83,7 @@ class Make:
         price_rp: int = 20_000,
         target_mitra_id: UUID | None = None,
     ) -> UUID:
-        """A confirmed and charged payment without a pairing."""
+        """Make a confirmed and charged payment without a pairing."""
         offer_id = await self.offer(duration_minutes=duration_minutes, price_rp=price_rp)
         payment_id: UUID = await self._database.fetchval(
             """

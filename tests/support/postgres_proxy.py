@@ -1,4 +1,4 @@
-"""A TCP port in front of the embedded PostgreSQL that can fail in the ways in which a network or a server fails."""
+"""A TCP proxy for the embedded PostgreSQL that can simulate failures of a network or a server."""
 
 import asyncio
 import contextlib
@@ -9,19 +9,20 @@ from asyncio.trsock import TransportSocket
 from collections.abc import AsyncIterator
 from urllib.parse import parse_qs, urlsplit
 
-# Linux: attach a packet filter to a socket. The filter "return 0" drops every packet that arrives.
+# A Linux socket option that attaches a packet filter to a socket. The filter "return 0" drops every packet that
+# arrives.
 SO_ATTACH_FILTER = 26
 DROP_EVERYTHING = struct.pack("HBBI", 0x06, 0, 0, 0)
 
-# Names in a StartupMessage that a pooler in transaction mode passes on.
+# The names in a StartupMessage that a pooler in transaction mode forwards.
 PASSED_ON = (b"user", b"database", b"application_name", b"client_encoding")
 
-# What a client sends first, to ask for TLS.
+# The first bytes of a client that requests TLS.
 SSL_REQUEST = struct.pack("!I", 80_877_103)
 
 
 class PostgresProxy:
-    """Passes the bytes of each connection on to PostgreSQL, until a test lets it fail."""
+    """Forwards the bytes of each connection to PostgreSQL, until a test makes the proxy fail."""
 
     def __init__(self, socket_path: str, name: str) -> None:
         self._socket_path = socket_path
@@ -29,31 +30,35 @@ class PostgresProxy:
         self._listener: socket.socket
         self._is_last_answer = False
         self._open: set[asyncio.StreamWriter] = set()
-        # Accept connections and read, and never answer.
+        # If this field is true, the proxy accepts connections and reads from them, but never answers.
         self.is_silent = False
-        # Accept connections and end them immediately, as a proxy does whose server is away.
+        # If this field is true, the proxy accepts connections and ends them immediately, like a proxy with an absent
+        # server.
         self.refuses = False
-        # End the connection when the client has sent these bytes and PostgreSQL has answered them.
+        # The proxy ends the connection after the client has sent these bytes and PostgreSQL has answered.
         self.cut_after: bytes | None = None
-        # End the connection instead of passing these bytes on.
+        # The proxy ends the connection instead of forwarding these bytes.
         self.cut_before: bytes | None = None
-        # Do not pass on the settings that the client names when it connects.
+        # If this field is true, the proxy drops the settings that the client names in its StartupMessage.
         self.drops_startup_settings = False
         self.accepted = 0
 
     @property
     def port(self) -> int:
-        """The port of this machine at which clients reach PostgreSQL."""
+        """The local port at which clients reach PostgreSQL."""
         port: int = self._listener.getsockname()[1]
         return port
 
     @property
     def url(self) -> str:
-        """The URL of the database, through this proxy."""
+        """Return the URL of the database through this proxy."""
         return f"postgresql://curhat@127.0.0.1:{self.port}/{self._name}"
 
     def go_dark(self) -> None:
-        """Lose every packet from now on, as a machine that has lost its network: nothing is acknowledged."""
+        """Lose all later packets, like a machine without a network.
+
+        The other side therefore gets no acknowledgement.
+        """
         drop_packets(self._listener)
         for writer in self._open:
             drop_packets(writer.get_extra_info("socket"))
@@ -119,14 +124,17 @@ class PostgresProxy:
 
 
 def proxy_of(database_url: str) -> PostgresProxy:
-    """A proxy in front of this database of the embedded PostgreSQL."""
+    """Run a proxy for this database of the embedded PostgreSQL."""
     parts = urlsplit(database_url)
     query = parse_qs(parts.query)
     return PostgresProxy(f"{query['host'][0]}/.s.PGSQL.{query['port'][0]}", parts.path.lstrip("/"))
 
 
 def drop_packets(opened: "socket.socket | TransportSocket") -> None:
-    """Make the kernel drop every packet that arrives at this socket. The other side gets no acknowledgement."""
+    """Make the kernel drop every packet that arrives at this socket.
+
+    The other side therefore gets no acknowledgement.
+    """
     program = ctypes.create_string_buffer(DROP_EVERYTHING)
     opened.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("@HP", 1, ctypes.addressof(program)))
 
@@ -137,7 +145,7 @@ async def _startup_message(reader: asyncio.StreamReader) -> bytes:
 
 
 def without_settings(message: bytes) -> bytes:
-    """The same StartupMessage, without the settings that PgBouncer ignores."""
+    """Return this StartupMessage without the settings that PgBouncer ignores."""
     words = message[8:].split(b"\0")
     kept = b"".join(
         name + b"\0" + value + b"\0"

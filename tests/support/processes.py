@@ -1,4 +1,7 @@
-"""Servers and workers as real processes, which a test kills with `kill -9` from outside or at a named pause point."""
+"""Runs servers and workers as real processes.
+
+A test can kill these processes with `kill -9` at any time or at a pause point.
+"""
 
 import asyncio
 import os
@@ -14,14 +17,17 @@ from curhat.dev.child_processes import Program
 from tests.support.cheap_starts import certificates
 from tests.support.signed_in import free_port
 
-# Long, because the machine may be busy.
+# The timeout is long, because the machine can be busy.
 START_TIMEOUT_SECONDS: Final = 120
-# The pause between two checks whether the process works. Constant checks would slow the process's start.
+# The pause between two checks of the process. Checks without a pause would slow the start of the process.
 CHECK_INTERVAL_SECONDS: Final = 0.03
 
 
 class KillableProcess(Program):
-    """A process of the product, with the settings of `environment`. A test can start it again after its end."""
+    """A process of the product, with the settings of `environment`.
+
+    A test can start the process again after its end.
+    """
 
     command: ClassVar[str]
 
@@ -33,8 +39,10 @@ class KillableProcess(Program):
         self._log_begins_at = 0
 
     async def start(self, kill_at: str | None = None, stop_at: str | None = None) -> Self:  # type: ignore[override]
-        """Start the process, and wait until it works. With `kill_at`, it will kill itself at that point, and with
-        `stop_at` stop itself.
+        """Start the process, and wait until it works.
+
+        With `kill_at`, the process will kill itself at this point. With `stop_at`, the process will stop itself at this
+        point.
         """
         killed = [] if kill_at is None else ["--kill-at", kill_at]
         killed += [] if stop_at is None else ["--stop-at", stop_at]
@@ -56,11 +64,11 @@ class KillableProcess(Program):
         raise NotImplementedError
 
     def log(self) -> str:
-        """The log since the last start."""
+        """Return the log since the last start."""
         return self.log_file.read_bytes()[self._log_begins_at :].decode()
 
     async def killed(self) -> None:
-        """Wait until the process has killed itself. Raises if the process ended in another way."""
+        """Wait until the process has killed itself. Raises an error if the process ended in another way."""
         async with asyncio.timeout(60):
             end = await self.wait()
         if end != "signal SIGKILL":
@@ -87,13 +95,16 @@ class KillableProcess(Program):
         await self.killed()
 
     async def close(self) -> None:
-        """Kill the process if it still runs, and release its resources."""
+        """Kill a process that still runs, and release its resources."""
         self.kill()
         await self.wait()
 
 
 class ServerProcess(KillableProcess):
-    """`curhat serve` on a free port, which stays the same at every start. `http` is a client of the server."""
+    """Runs `curhat serve` on a free port.
+
+    The port stays the same at every start. The attribute `http` is a client of the server.
+    """
 
     title = "Server"
     command = "serve"
@@ -104,14 +115,14 @@ class ServerProcess(KillableProcess):
         self.http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60, verify=certificates())
 
     async def is_ready(self) -> bool:
-        """Whether /readyz says that the server is ready."""
+        """Return whether /readyz says that the server is ready."""
         try:
             return (await self.http.get("/readyz")).status_code == 200
         except httpx.TransportError:
             return False
 
     async def has_good_status(self) -> bool:
-        """Whether /status says that PostgreSQL accepts writes and Valkey too."""
+        """Return whether /status says that PostgreSQL and Valkey accept writes."""
         try:
             checks = (await self.http.get("/status")).json()["checks"]
         except httpx.TransportError:

@@ -1,7 +1,7 @@
-"""A browser with a push subscription, and its push service, on this machine.
+"""A fake browser with a push subscription, and its fake push service, on this machine.
 
-The browser decrypts as RFC 8291 and RFC 8188 describe. The browser does not use the library with which the product
-encrypts.
+The browser decrypts messages as RFC 8291 and RFC 8188 describe. The browser does not use the library with which the
+product encrypts.
 """
 
 import asyncio
@@ -29,12 +29,12 @@ def base64url(value: bytes) -> str:
 
 
 def from_base64url(text: str) -> bytes:
-    """Decode with or without padding."""
+    """Decode base64 with or without padding."""
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 def uncompressed(key: ec.EllipticCurvePublicKey) -> bytes:
-    """A public key as 65 bytes."""
+    """Return a public key as 65 bytes."""
     return key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
 
 
@@ -81,7 +81,7 @@ class Browser:
         return padded[:-1]
 
     def read(self, received: Received) -> dict[str, Any]:
-        """The payload that the service worker gets."""
+        """Return the payload that the service worker gets."""
         payload: dict[str, Any] = json.loads(self.decrypt(received.body))
         return payload
 
@@ -108,7 +108,7 @@ def verified_claims(authorization: str, public_key: str) -> dict[str, Any]:
 
 
 class PushService:
-    """A push service. It answers 201, or the status that `answers` gives for a path."""
+    """A push service. The push service answers 201, or the status in `answers` for the path."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -117,15 +117,15 @@ class PushService:
         self.arrived = asyncio.Event()
 
     def browser(self) -> Browser:
-        """A browser that has just subscribed at this service."""
+        """Return a browser that has just subscribed at this service."""
         return Browser(f"{self.url}/push/{secrets.token_urlsafe(24)}")
 
     def for_browser(self, browser: Browser) -> list[Received]:
-        """The push messages for one browser, in order."""
+        """Return the push messages for one browser, in order."""
         return [each for each in self.received if self.url + each.path == browser.endpoint]
 
     def answer(self, browser: Browser, status: int, **headers: str) -> None:
-        """From now on, answer this browser's messages with `status`."""
+        """Answer all later messages of this browser with `status`."""
         self.answers[browser.endpoint.removeprefix(self.url)] = (status, headers)
 
     async def handle(self, request: web.Request) -> web.Response:
@@ -138,7 +138,7 @@ class PushService:
 
 @contextlib.asynccontextmanager
 async def push_service() -> AsyncIterator[PushService]:
-    """A push service on a port of this machine."""
+    """Run a push service on a port of this machine."""
     application = web.Application()
     runner = web.AppRunner(application, access_log=None)
     service = PushService("")

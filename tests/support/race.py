@@ -1,7 +1,7 @@
-"""Races of two sides on real connections: the second side begins when the first side is about to commit.
+"""Runs races of two sides on real connections. The second side begins when the first side is about to commit.
 
-A side is a command (a step in a separate transaction) or a worker (a due deadline, claimed and run as in production).
-`race(a, b)` and `race(b, a)` are the two orders.
+A side is a command or a worker. A command runs a step in a separate transaction, and a worker fires a due deadline as
+in production. The calls `race(a, b)` and `race(b, a)` test the two orders.
 """
 
 import asyncio
@@ -20,16 +20,16 @@ from tests.support.fake_presence import FakePresence
 from tests.support.journey import Latch, in_own_transaction
 
 Hold: TypeAlias = Callable[[], Awaitable[None]]
-# A side does its work, awaits `hold` just before its commit, and returns its outcome.
+# A side does its work, awaits `hold` just before the commit, and returns its outcome.
 Side: TypeAlias = Callable[[Hold], Awaitable[str]]
 
 
 def command(
     database: Database, step: Callable[[Transaction], Awaitable[object]], *, held_at: str | None = None
 ) -> Side:
-    """A step in a separate transaction. Its outcome is `done`, or the code of the error.
+    """Return a side that runs a step in a separate transaction. The outcome is `done`, or the code of the error.
 
-    If this side is the first side of a race, it is held just before its commit, or at the pause point `held_at`.
+    The first side of a race is held just before its commit, or at the pause point `held_at`.
     """
 
     async def side(hold: Hold) -> str:
@@ -46,7 +46,7 @@ def command(
 
 
 def advance_before_commit(clock: VirtualClock, seconds: float, side: Side) -> Side:
-    """The same side, but the clock advances by `seconds` when the side is about to commit."""
+    """Return a side that does the work of `side`, and advances the clock by `seconds` just before the commit."""
 
     async def later(hold: Hold) -> str:
         async def advance_then_hold() -> None:
@@ -59,7 +59,11 @@ def advance_before_commit(clock: VirtualClock, seconds: float, side: Side) -> Si
 
 
 class Worker:
-    """Fires one deadline at a time. `presence` says who is connected. `owed` holds the calls to outside services."""
+    """Fires one deadline at a time.
+
+    The attribute `presence` has the connected mitras. The attribute `follow_ups` has the pending calls to outside
+    services.
+    """
 
     def __init__(self, database: Database, *connected: UUID) -> None:
         self.presence = FakePresence(*connected)
@@ -74,7 +78,7 @@ class Worker:
     def fires(self, kind: str, generation: int | None = None) -> Side:
         """Fire the oldest due deadline of this kind, or the deadline of `generation`.
 
-        The outcome is `fired`. If no such deadline exists, or if another worker has claimed it, the outcome is
+        The outcome is `fired`. If no such deadline exists or another worker has claimed the deadline, the outcome is
         `nothing`.
         """
 
@@ -114,10 +118,10 @@ async def race(
     meanwhile: Callable[[], Awaitable[object]] | None = None,
     waits: bool = True,
 ) -> tuple[str, str]:
-    """Run both sides and return their outcomes. `second` begins when `first` is about to commit.
+    """Run both sides and return their outcomes. The side `second` begins when the side `first` is about to commit.
 
-    With `waits`, `second` must then wait for a lock. Without `waits`, `second` must end without waiting. `meanwhile`
-    runs before `first` commits.
+    With `waits`, `second` must wait for a lock. Without `waits`, `second` must end without waiting for a lock.
+    `meanwhile` runs before `first` commits.
     """
     latch = Latch()
     one = asyncio.create_task(_outcome(first(latch)))
@@ -135,7 +139,7 @@ async def race(
 
 
 async def run_concurrently(*sides: Side) -> list[str]:
-    """Run the sides at the same time, without holding any side, and return their outcomes."""
+    """Run all sides at the same time without holding a side. Returns the outcomes of the sides."""
     return list(await asyncio.gather(*(side(_do_not_hold) for side in sides)))
 
 

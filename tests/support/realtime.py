@@ -1,4 +1,4 @@
-"""Server processes that only serve sockets, with `FakeHooks` instead of the higher packages, and clients for them.
+"""Servers that only serve sockets, with `FakeHooks` instead of the higher packages, and clients of these servers.
 
 A `ServerProcess` has the parts of one production process (pool, signals through Valkey, hub, uvicorn) on its own
 port. Several `ServerProcess`es run in the test's event loop.
@@ -32,13 +32,14 @@ from curhat.realtime.endpoint import PATHS, RealtimeEndpoint
 from curhat.realtime.event_types import EventType, StreamEvent, UnsequencedEvent, UnsequencedEventType
 from curhat.realtime.hooks import HubHooks, SocketIdentity
 from curhat.realtime.hub import TICK_SECONDS, Hub
+from curhat.realtime.protocol import Refused, SendMessage, Sent
 
-# The longest wait of a failing test. A passing test never waits this long.
+# The maximum wait of a failing test. A passing test never waits so long.
 TEST_TIMEOUT_SECONDS = 20.0
 
 
 class Note(msgspec.Struct, frozen=True):
-    """The data of the events in these tests."""
+    """The data of each event in these tests."""
 
     text: str
 
@@ -64,7 +65,7 @@ async def append(database: Database, *events: StreamEvent) -> None:
 
 
 def digest_of(token: str) -> bytes:
-    """The digest under which a token is stored."""
+    """Return the digest under which a token is stored."""
     return hashlib.sha256(token.encode()).digest()
 
 
@@ -107,17 +108,23 @@ class FakeHooks:
         assert (identity, connection_id) in self.opened_connections
         self.frames[connection_id] += 1
 
+    def send_message(
+        self, identity: Identity, frame: SendMessage, answer: Callable[[Sent | Refused], None]
+    ) -> None:
+        """Refuse the message: these server processes have no chats."""
+        answer(Refused(frame.client_message_id, "not_found", "There is no such thing here."))
+
     async def closed(self, identity: Identity, connection_id: str, *, may_come_back: bool) -> None:
         """Record that a socket has closed."""
         self.closed_connections.append((identity, connection_id))
         self.closed_for_good.extend([] if may_come_back else [connection_id])
 
     async def welcome_extras(self, identity: Identity) -> Mapping[str, object]:
-        """The fields that the test set."""
+        """Return the fields that the test has set."""
         return self.extras.get(identity, {})
 
     async def typing_recipient(self, identity: Identity, session_id: UUID) -> Identity | None:
-        """The counterpart that the test set."""
+        """Return the counterpart that the test has set."""
         self.typing_questions += 1
         if self.typing_error is not None:
             raise self.typing_error
@@ -134,7 +141,7 @@ class UnreliableSignals(Signals):
         self._late: list[tuple[str, bytes]] = []
 
     def publish(self, channel: str, payload: bytes) -> None:
-        """Publish the signal. A test can make this function lose, delay or double the signal."""
+        """Publish the signal. A test can replace this function in order to lose, delay or double the signal."""
         if self.losing:
             return
         if self.chaos is None:
@@ -156,7 +163,7 @@ class UnreliableSignals(Signals):
 class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Install nothing, so that the test run keeps its own signal handlers."""
+        """Install no signal handlers, so that the test run keeps its own handlers."""
         yield
 
 
@@ -194,14 +201,14 @@ class ServerProcess:
         await until(lambda: self._server is not None and self._server.started)
 
     async def stop(self) -> None:
-        """Stop serving, as uvicorn does at SIGTERM."""
+        """Stop serving like uvicorn after a SIGTERM."""
         if self._server is not None and self._serving is not None:
             self._server.should_exit = True
             await self._serving
             self._server = None
 
     def run_ticks(self, seconds: float) -> None:
-        """Run the hub's ticks of this many seconds, without waiting."""
+        """Run the hub's ticks for this number of seconds without waiting."""
         for _ in range(round(seconds / TICK_SECONDS)):
             self.hub.tick()
 
@@ -211,7 +218,7 @@ class ServerProcess:
         await self.hub.compare_tokens()
 
     def open_sockets(self) -> int:
-        """How many sockets the hub holds."""
+        """Return the number of sockets that the hub holds."""
         return len(list(self.hub._all()))
 
 
@@ -226,7 +233,7 @@ async def server_process(
 ) -> AsyncIterator[ServerProcess]:
     """Run a server process during the block.
 
-    With `runs`, the hub also pings, and compares its sockets with the heads of their streams.
+    With `runs`, the hub also sends pings, and compares its sockets with the heads of the streams.
     """
     client = valkey.asyncio.Valkey.from_url(valkey_url, socket_timeout=None)
     signals = UnreliableSignals(client)
@@ -258,7 +265,10 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 class Device:
-    """A client that follows the protocol: it remembers epoch and seq, answers pings, and checks the order of events."""
+    """A client that follows the protocol.
+
+    The client remembers epoch and seq, answers pings, and checks the order of events.
+    """
 
     def __init__(self, role: Role, user_id: UUID, token: str | None = None) -> None:
         self.role: Role = role
@@ -277,10 +287,10 @@ class Device:
         return self._connection
 
     async def open(self, process: ServerProcess, **options: Any) -> Self:
-        """Open the socket, without a hello."""
+        """Open the socket without a hello."""
         path = next(path for path, role in PATHS.items() if role == self.role)
         options.setdefault("compression", None)
-        # Without a bound, the client would read even while the test asks for no frames.
+        # Without this bound, the client would read even while the test requests no frames.
         options.setdefault("max_queue", None)
         self._connection = await connect(
             f"ws://127.0.0.1:{process.port}{path}",
@@ -297,7 +307,7 @@ class Device:
         await self.connection.send(frame if isinstance(frame, str | bytes) else json.dumps(frame))
 
     async def receive(self) -> dict[str, Any]:
-        """The next frame of any kind."""
+        """Return the next frame of any kind."""
         async with asyncio.timeout(TEST_TIMEOUT_SECONDS):
             text = await self.connection.recv()
         assert isinstance(text, str)
@@ -305,7 +315,7 @@ class Device:
         return frame
 
     async def next(self, operation: str) -> dict[str, Any]:
-        """The next frame of this kind. Answers pings and applies events until then."""
+        """Return the next frame of this kind. Answers pings and applies events until this frame arrives."""
         while True:
             frame = await self.receive()
             if frame["op"] == "ping" and self.answers_pings:
@@ -325,8 +335,8 @@ class Device:
         """Say hello with this device's epoch and seq. Returns the welcome."""
         await self.send({"op": "hello", "epoch": self.epoch, "seq": self.seq, "device_id": "device"})
         while True:
-            # Drop the frames that arrive before the welcome. After the welcome, the server sends these frames again
-            # if the client still needs them.
+            # Drop the frames that arrive before the welcome. After the welcome, the server sends these frames again to
+            # a client that still needs them.
             frame = await self.receive()
             if frame["op"] == "welcome":
                 break
@@ -347,14 +357,15 @@ class Device:
             await self.next("event")
 
     async def sync(self) -> None:
-        """Wait until the server has handled every frame sent so far. For this, send an unreadable frame, which the
-        server answers in order.
+        """Wait until the server has handled every sent frame.
+
+        Send an unreadable frame, because the server answers all frames in order.
         """
         await self.send("?")
         await self.next("error")
 
     async def close_code(self) -> int | None:
-        """Read until the socket closes. Returns the server's close code."""
+        """Read until the socket closes. Returns the close code of the server."""
         with contextlib.suppress(ConnectionClosed):
             while True:
                 await self.receive()

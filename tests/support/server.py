@@ -1,10 +1,10 @@
-"""A server process's application on a real port, in the test's event loop, and clients for it."""
+"""Runs the application of a server process on a real port in the test's event loop, and provides clients."""
 
 import asyncio
 import contextlib
 import itertools
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Self
 from uuid import UUID, uuid4
 
@@ -33,7 +33,7 @@ async def running_server(settings: Settings, port: int = 0) -> AsyncIterator[tup
         try:
             await server.serve()
         except SystemExit as error:
-            # Otherwise the event loop of all tests would end.
+            # The SystemExit of uvicorn would end the event loop of all tests.
             raise RuntimeError("the server did not start") from error
 
     task = asyncio.create_task(serve())
@@ -54,7 +54,7 @@ async def running_server(settings: Settings, port: int = 0) -> AsyncIterator[tup
 
 
 class Person:
-    """A signed-in customer, mitra or operator, who sends HTTP requests and opens sockets with their token."""
+    """A signed-in customer, mitra or operator. The person sends HTTP requests and opens sockets with a token."""
 
     def __init__(self, http: httpx.AsyncClient, role: str, user_id: UUID, token: str) -> None:
         self.http = http
@@ -65,11 +65,11 @@ class Person:
         self._prefix = _PREFIXES[role]
 
     async def get(self, path: str, **parameters: Any) -> httpx.Response:
-        """GET a path below this role's prefix."""
+        """Send a GET for a path below this role's prefix."""
         return await self.http.get(self._prefix + path, headers=self._headers, params=parameters)
 
     async def post(self, path: str, body: Any = None, *, key: str | None = None) -> httpx.Response:
-        """POST with a new Idempotency-Key, or with `key`. If `key` is "", send no Idempotency-Key."""
+        """Send a POST with a new Idempotency-Key, or with `key`. If `key` is "", send no Idempotency-Key."""
         headers = dict(self._headers)
         if key != "":
             headers["Idempotency-Key"] = key or f"key-{next(_keys)}-{uuid4()}"
@@ -80,7 +80,7 @@ class Person:
         return await self.http.put(self._prefix + path, headers=self._headers, json=body)
 
     async def delete(self, path: str, body: Any = None) -> httpx.Response:
-        """DELETE, with a body if one is given."""
+        """Send a DELETE with an optional body."""
         return await self.http.request("DELETE", self._prefix + path, headers=self._headers, json=body)
 
     async def patch(self, path: str, body: Any) -> httpx.Response:
@@ -103,19 +103,19 @@ class Person:
 
 
 class Socket:
-    """A client's end of a socket. It answers pings and keeps the events."""
+    """The client side of a socket. The client answers pings and keeps the events."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self.connection = connection
         self.welcome: dict[str, Any] = {}
         self.events: list[dict[str, Any]] = []
-        # When each ping came, by the event loop's clock.
+        # The arrival time of each ping, by the event loop's clock.
         self.pinged_at: list[float] = []
         self._arrived = asyncio.Condition()
         self._reader: asyncio.Task[None] | None = None
 
     async def hello(self, epoch: str | None, seq: int | None) -> Self:
-        """Say hello and wait for the welcome. A null `seq` starts without resuming."""
+        """Say hello and wait for the welcome. If `seq` is null, the client starts without resuming."""
         await self.connection.send(
             json.dumps({"op": "hello", "epoch": epoch, "seq": seq, "device_id": str(uuid4())})
         )
@@ -136,7 +136,7 @@ class Socket:
                 self._arrived.notify_all()
 
     async def wait_for(self, event: str, seconds: float = 10, **matching: Any) -> dict[str, Any]:
-        """Wait for an event of this type whose data has these values. Returns its data. Raises TimeoutError."""
+        """Wait for an event of this type that has these values in its data. Returns its data. Raises TimeoutError."""
 
         def found() -> dict[str, Any] | None:
             for frame in self.events:
@@ -151,8 +151,25 @@ class Socket:
         assert data is not None
         return data
 
+    async def wait_until(self, condition: Callable[[], bool], seconds: float = 10) -> None:
+        """Wait until the condition holds. The condition is checked at each frame. Raises TimeoutError."""
+        async with asyncio.timeout(seconds), self._arrived:
+            await self._arrived.wait_for(condition)
+
+    async def wait_for_answer(self, client_message_id: str) -> dict[str, Any]:
+        """Wait for the answer to a message that was sent over this socket, and forget the answer."""
+        found: list[dict[str, Any]] = []
+
+        def is_there() -> bool:
+            found[:] = [each for each in self.events if each.get("client_message_id") == client_message_id]
+            return bool(found)
+
+        await self.wait_until(is_there)
+        self.events.remove(found[0])
+        return found[0]
+
     async def stop(self) -> None:
-        """Stop reading, as a phone that is dead: it answers no ping, and its socket stays open."""
+        """Stop reading, like a dead phone. The client then answers no ping, and its socket stays open."""
         if self._reader is not None:
             self._reader.cancel()
             await asyncio.gather(self._reader, return_exceptions=True)

@@ -2,7 +2,7 @@
 
 
 class RecordedSignals:
-    """The signals, in order, as (channel, payload)."""
+    """The recorded signals in order, as (channel, payload)."""
 
     def __init__(self) -> None:
         self.published: list[tuple[str, bytes]] = []
@@ -12,5 +12,5 @@ class RecordedSignals:
         self.published.append((channel, payload))
 
     def on(self, channel: str) -> list[bytes]:
-        """The payloads of one channel."""
+        """Return the payloads of one channel."""
         return [payload for name, payload in self.published if name == channel]

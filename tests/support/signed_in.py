@@ -1,7 +1,7 @@
-"""A running server on the test's own database, and people whom the tests sign in without a code.
+"""Runs a server on the test's own database, and signs people in without a code.
 
-The people are inserted as rows of `people`, `customers`, `mitras` and `access_tokens`. All their later actions go
-through the API. The production services make payments, pairings and sessions.
+The module inserts people as rows of `people`, `customers`, `mitras` and `access_tokens`. All later actions of these
+people go through the API. The production services make payments, pairings and sessions.
 """
 
 import contextlib
@@ -41,7 +41,7 @@ SECRET_KEY = "a key of this test run, long enough"
 VAPID_PRIVATE_KEY = "YSBwdXNoIGtleSBvZiB0ZXN0cyBvbmx5LCAzMiBieXQ="
 # The origin of our own pages, as in the settings of development.
 ORIGIN = "http://127.0.0.1:8000"
-# How long a test waits for a server to start.
+# The maximum time for which a test waits for the start of a server.
 START_TIMEOUT_SECONDS = 60.0
 
 SIGN_IN = """
@@ -51,7 +51,7 @@ VALUES ($1, $2, $3, $4, curhat_now() + make_interval(secs => $5))
 
 
 def environment_of(database_url: str, valkey_url: str, **more: str) -> dict[str, str]:
-    """The environment variables of a development server on these databases."""
+    """Return the environment variables of a development server on these databases."""
     return {
         "CURHAT_ENVIRONMENT": "development",
         "CURHAT_DATABASE_URL": database_url,
@@ -63,7 +63,7 @@ def environment_of(database_url: str, valkey_url: str, **more: str) -> dict[str,
 
 
 def development_settings(database_url: str, valkey_url: str) -> Settings:
-    """The settings that a server reads from `environment_of`."""
+    """Return the settings that a server reads from `environment_of`."""
     return Settings.from_environment(environment_of(database_url, valkey_url))
 
 
@@ -72,7 +72,7 @@ OPERATOR_PASSWORD = "the password of every operator here"
 
 @functools.cache
 def operator_password_hash() -> str:
-    """The hash of OPERATOR_PASSWORD. It is computed once, because hashing is slow on purpose."""
+    """The hash of OPERATOR_PASSWORD. The hash is computed only once, because hashing is slow on purpose."""
     return passwords.hashed(OPERATOR_PASSWORD)
 
 
@@ -95,7 +95,7 @@ class RunningServer:
     async def token(
         self, role: AnyRole, user_id: UUID, *, transport: str = "bearer", good_for_seconds: float = 3600.0
     ) -> str:
-        """Give this person a token, as a sign-in would."""
+        """Give this person a token, like a sign-in."""
         token = secrets.token_urlsafe(32)
         digest = hashlib.sha256(token.encode()).digest()
         if role == "operator":
@@ -130,21 +130,21 @@ class RunningServer:
         return await self.person("operator", operator_id)
 
     async def operator_with_app(self) -> tuple[Person, pyotp.TOTP]:
-        """Make an admin who is signed in and has an authenticator app."""
+        """Make a signed-in admin with an authenticator app."""
         operator = await self.operator()
         salt = second_factor.new_salt()
         await self.database.execute("UPDATE operators SET totp_salt = $2 WHERE id = $1", operator.id, salt)
         return operator, pyotp.TOTP(second_factor.secret_of(SECRET_KEY.encode(), operator.id, salt))
 
     async def suspended_mitra(self) -> Person:
-        """Make a mitra who signed in and whom an operator suspended afterwards."""
+        """Make a signed-in mitra whom an operator has then suspended."""
         mitra = await self.mitra("Kak Budi")
         await self.database.execute("UPDATE mitras SET suspended_at = curhat_now() WHERE id = $1", mitra.id)
         return mitra
 
     @contextlib.asynccontextmanager
     async def available_mitra(self) -> AsyncIterator[Person]:
-        """Make a mitra who is connected and may be asked, with a capacity of 20."""
+        """Make a connected mitra who can be asked and has a capacity of 20."""
         mitra = await self.mitra("Kak Ayu", online=False, max_customers=20)
         async with mitra.socket():
             answer = await mitra.put("/presence", {"online": True})
@@ -160,11 +160,11 @@ class RunningServer:
             return await payments.open_payment(tx, customer_id, offer, minutes)
 
     async def search(self, customer_id: UUID, mitra_ids: list[UUID]) -> UUID:
-        """Open a blast to these mitras under a new confirmed payment. Returns the pairing's id."""
+        """Make a confirmed payment, and open a blast to these mitras for the payment. Returns the pairing's id."""
         return await self.search_of(await self.make.confirmed_payment(customer_id), mitra_ids)
 
     async def search_of(self, payment_id: UUID, mitra_ids: list[UUID]) -> UUID:
-        """Open a blast to these mitras under this payment. Returns the pairing's id."""
+        """Open a blast to these mitras for this payment. Returns the pairing's id."""
         return await open_blast(self.database, payment_id, mitra_ids)
 
     async def request(self, customer_id: UUID, mitra_id: UUID) -> UUID:
@@ -173,14 +173,15 @@ class RunningServer:
         return await request_of(self.database, pairing_id, mitra_id)
 
     async def chat(self, customer_id: UUID, mitra_id: UUID) -> Chat:
-        """Start a session of these two users."""
+        """Start a session between these two users."""
         return await open_chat(self.database, self.make, customer_id=customer_id, mitra_id=mitra_id)
 
 
 @contextlib.asynccontextmanager
 async def start_server(settings: Settings, database: Database, port: int = 0) -> AsyncIterator[RunningServer]:
-    """Run a server with these settings. `database` is the test's own pool on its database. Port 0 means any free
-    port.
+    """Run a server with these settings.
+
+    The argument `database` is the test's own pool on its database. Port 0 means any free port.
     """
     async with (
         running_server(settings, port) as (url, application),
@@ -189,10 +190,11 @@ async def start_server(settings: Settings, database: Database, port: int = 0) ->
         yield RunningServer(url, application, http, database)
 
 
-# The contents of the tables ----------------------------------------------------------------------------------
+# Table contents ----------------------------------------------------------------------------------------------
 
-# A refused HTTP request may still change these tables. They hold stored answers of Idempotency-Keys, streams that a
-# read creates, and counters of sign-in codes and tries. The tests' own tables are listed too.
+# A refused HTTP request is still allowed to change the following tables. These tables hold the answers to
+# Idempotency-Keys, the streams that a read creates, and counters of codes and tries. The list also has the tests' own
+# tables.
 TECHNICAL_TABLES = frozenset(
     {
         "idempotency_keys",
@@ -213,9 +215,9 @@ ORDER BY 1
 
 
 async def business_rows(database: Database) -> dict[str, tuple[int, str | None]]:
-    """Count the rows of each business table and digest its contents.
+    """Return the number of rows and a digest of the contents of each business table.
 
-    Leaves out `last_seen_at`, because an open socket writes it continuously.
+    Leaves out `last_seen_at`, because an open socket changes this column continuously.
     """
     found = {}
     for table in await database.fetch(TABLES):
@@ -245,9 +247,9 @@ def free_port() -> int:
 def process(
     command: str, environment: dict[str, str], log: Path, max_files: int | None = None
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run `curhat <command>` as a process until the block ends. Its output goes to `log`.
+    """Run `curhat <command>` as a process until the block ends. The output of the process goes to `log`.
 
-    With `max_files`, the process may open only so many files and connections.
+    With `max_files`, the process can open only this number of files and connections.
     """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("CURHAT_")}
     with log.open("wb") as written:
@@ -273,7 +275,7 @@ def process(
 
 @contextlib.contextmanager
 def server_process(environment: dict[str, str], log: Path, max_files: int | None = None) -> Iterator[str]:
-    """Run a server as a process until the block ends. Yields the server's address as soon as the server is ready."""
+    """Run a server as a process until the block ends. Yields the server's address when the server is ready."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     with process("serve", {**environment, "CURHAT_PORT": str(port)}, log, max_files) as started:
@@ -292,7 +294,7 @@ def _is_ready(url: str) -> bool:
 
 
 def problem(answer: httpx.Response) -> tuple[int, Any]:
-    """The status of an answer, and the code if the answer is a refusal."""
+    """Return the status of an answer, and the code of a refusal."""
     if answer.status_code < 400:
         return answer.status_code, None
     assert answer.headers["content-type"] == "application/problem+json", answer.text

@@ -1,4 +1,4 @@
-"""Sets a mitra's toggle as the product sets it."""
+"""Sets a mitra's toggle like the product."""
 
 from uuid import UUID
 
@@ -8,5 +8,5 @@ from curhat.presence import service as presence
 
 
 async def set_toggle(tx: Transaction, mitra_id: UUID, *, online: bool) -> None:
-    """Set the toggle, and run everything that must follow when a mitra goes offline."""
+    """Set the toggle, and run all steps that must follow when a mitra goes offline."""
     await presence.set_intent(tx, mitra_id, online, mitras.intent_changed)

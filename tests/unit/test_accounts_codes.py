@@ -1,4 +1,6 @@
-"""Test one-time codes. A code is random and valid only for its own request. The digest of a code depends on a secret
+"""Test one-time codes.
+
+Test that a code is random and valid only for its own request. Also test that the digest of a code depends on a secret
 key.
 """
 

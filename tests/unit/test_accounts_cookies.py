@@ -1,4 +1,4 @@
-"""Test which token a request presents, and which web pages may make a browser present a token in a cookie."""
+"""Test which token of a request counts, and from which web pages a token in a cookie is accepted."""
 
 from dataclasses import replace
 from typing import Any

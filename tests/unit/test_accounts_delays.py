@@ -1,4 +1,4 @@
-"""Test the delays after failures, and the figures that decision 0072 and docs/security.md give."""
+"""Test the delays after failures, and the figures in decision 0072 and docs/security.md."""
 
 from collections.abc import Callable
 
@@ -13,10 +13,13 @@ DAY_SECONDS = 24 * 3600
 
 
 def max_per_day(wait_after: Callable[[int], float]) -> int:
-    """How many failures fit into 24 hours, when each comes as soon as the wait allows."""
+    """Return the maximum number of failures in 24 hours.
+
+    Each failure comes as soon as the wait after the last failure is over.
+    """
     failed_at: list[float] = []
     most, now = 0, 0.0
-    # Two days, because the failures of the first day leave the count during the second.
+    # Simulate two days, because the failures of the first day leave the count during the second day.
     while now < 2 * DAY_SECONDS:
         failed_at = [at for at in failed_at if at > now - DAY_SECONDS] + [now]
         most = max(most, len(failed_at))
@@ -47,7 +50,7 @@ def test_the_number_of_failures_in_a_day_is_bounded(wait_after: Callable[[int], 
 
 
 @pytest.mark.rule("X.13")
-def test_one_address_alone_asks_for_too_few_codes_to_delay_other_strangers() -> None:
+def test_a_single_address_gets_too_few_codes_to_delay_other_strangers() -> None:
     assert codes.STRANGERS_DELAYS.after(max_per_day(codes.own_wait)) == 0
 
 
@@ -62,7 +65,7 @@ def test_nobody_waits_longer_than_an_hour_to_sign_in() -> None:
     assert max(one.after(10**6) for one in delays) == 3600
 
 
-def test_the_longest_wait_decides_and_is_rounded_up() -> None:
+def test_the_longest_wait_applies_and_is_rounded_up() -> None:
     refuse_while_waiting(None, 0.0, -5.0)
     with pytest.raises(TooManyRequests) as refused:
         refuse_while_waiting(None, 3.0, 4.2)

@@ -1,6 +1,6 @@
-"""Test which names are accepted, and which names are refused."""
+"""Test which names are accepted and which names are refused."""
 
-# ruff: noqa: RUF001  letters that look like others are the subject of these tests
+# ruff: noqa: RUF001 letters that look like other letters are the subject of these tests
 
 import pytest
 

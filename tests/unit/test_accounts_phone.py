@@ -1,4 +1,4 @@
-"""Test which phone numbers are accepted and refused, and how a phone number is masked."""
+"""Test which phone numbers are accepted or refused, and how a phone number is masked."""
 
 import pytest
 
@@ -53,7 +53,9 @@ def test_a_phone_number_is_accepted_in_every_usual_format(written: str) -> None:
         "tel:811-0000-0001;phone-context=+62",
     ],
 )
-def test_a_number_that_was_pasted_from_contacts_a_link_or_another_script_is_accepted(written: str) -> None:
+def test_a_phone_number_that_was_pasted_from_contacts_or_a_link_or_another_script_is_accepted(
+    written: str,
+) -> None:
     assert normalise(written) == "+6281100000001"
 
 
@@ -62,7 +64,7 @@ def test_a_number_that_was_pasted_from_contacts_a_link_or_another_script_is_acce
     ("written", "expected"),
     [("+14155550123", "+14155550123"), ("+65 9123 4567", "+6591234567"), ("+60 12-345 6789", "+60123456789")],
 )
-def test_a_foreign_phone_number_is_accepted_only_where_its_country_is_allowed(
+def test_a_foreign_phone_number_is_accepted_only_if_its_country_is_allowed(
     written: str, expected: str
 ) -> None:
     assert normalise(written, ("ID", "MY", "SG", "US")) == expected
@@ -75,7 +77,7 @@ def test_a_foreign_phone_number_is_accepted_only_where_its_country_is_allowed(
 
 
 @pytest.mark.rule("S.1")
-def test_a_number_that_was_accepted_is_accepted_again_in_its_stored_form() -> None:
+def test_the_stored_form_of_an_accepted_phone_number_is_accepted_again() -> None:
     stored = normalise("0065 9123 4567", ("SG",))
     assert (stored, normalise(stored, ("SG",))) == ("+6591234567", "+6591234567")
 
@@ -110,7 +112,7 @@ def test_a_number_that_was_accepted_is_accepted_again_in_its_stored_form() -> No
         "0" * 30,
     ],
 )
-def test_a_text_that_is_not_a_mobile_number_is_refused_with_the_name_of_the_field(written: str) -> None:
+def test_a_text_without_a_mobile_number_is_refused_with_the_name_of_the_field(written: str) -> None:
     with pytest.raises(ValidationFailed) as refused:
         normalise(written)
     (error,) = refused.value.fields["errors"]

@@ -8,7 +8,7 @@ from bench.harness.report import Figure, Peer, Target, line, percentile, write_m
 from bench.harness.sockets import read_frames, write_frame
 
 
-def test_a_figure_within_its_bound_is_ok_and_a_figure_outside_its_bound_falls_short() -> None:
+def test_a_figure_within_its_bound_is_ok_and_a_figure_beyond_its_bound_falls_short() -> None:
     at_most = Target("figure", "at most", 50)
     assert Figure("deadlines", "late", 50, "ms", at_most).verdict == "ok"
     assert Figure("deadlines", "late", 50.1, "ms", at_most).verdict == "falls short"
@@ -30,7 +30,7 @@ def test_a_figure_without_a_target_has_no_verdict() -> None:
     assert Figure("start", "cold", 3, "s").verdict is None
 
 
-def test_the_results_page_shows_the_commit_the_machine_and_the_figures(tmp_path: Path) -> None:
+def test_the_results_page_shows_the_commit_and_the_machine_and_the_figures(tmp_path: Path) -> None:
     target = Target("ratio", "at least", 5)
     figures = [
         Figure("accept", "answers per second", 1512, "/s", target, Peer("ORM", 252), "median of 3 rounds"),

@@ -1,4 +1,4 @@
-"""Test where a command finds its settings: in its environment, and in the running `curhat up`."""
+"""Test that a command finds its settings in its environment and in the running `curhat up`."""
 
 import os
 from pathlib import Path
@@ -29,7 +29,7 @@ def write_run_file(data_dir: Path) -> None:
     ).write(data_dir)
 
 
-def test_without_a_database_a_command_joins_the_running_up(
+def test_a_command_without_a_database_setting_uses_the_servers_of_the_running_curhat_up(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(CommandError, match=f"nothing is running in {data_dir}"):
@@ -40,7 +40,7 @@ def test_without_a_database_a_command_joins_the_running_up(
     assert (settings.database_url, settings.port) == ("postgresql://up@localhost/curhat", 8001)
 
 
-def test_a_file_of_a_secret_takes_precedence_over_the_running_up(
+def test_a_setting_from_a_file_overrides_the_setting_of_the_running_curhat_up(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_run_file(data_dir)
@@ -51,7 +51,7 @@ def test_a_file_of_a_secret_takes_precedence_over_the_running_up(
     assert settings.database_url == "postgresql://up@localhost/curhat"
 
 
-def test_a_command_with_a_file_of_the_database_joins_nothing(
+def test_a_command_with_a_file_for_the_database_url_uses_no_running_curhat_up(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_run_file(data_dir)

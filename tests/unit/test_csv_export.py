@@ -1,4 +1,4 @@
-"""Test that a CSV opens correctly in a spreadsheet set to Indonesian, without running or changing a text."""
+"""Test that an Indonesian spreadsheet opens a CSV correctly, and does not run or change a text."""
 
 import csv
 import io
@@ -41,7 +41,7 @@ def cell_of(text: str) -> str:
     return row[1]
 
 
-def test_a_spreadsheet_set_to_indonesian_reads_the_separator_the_letters_the_decimals_and_the_times() -> None:
+def test_an_indonesian_spreadsheet_reads_separators_and_letters_and_decimals_and_times() -> None:
     file = csv_header(_Item) + csv_rows([ITEM])
     assert file.startswith(b"\xef\xbb\xbf")
     assert file.decode("utf-8-sig") == (
@@ -63,8 +63,8 @@ def test_a_text_that_begins_like_a_formula_is_shown_and_not_run(beginning: str) 
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t", "\n"])
-def test_a_formula_after_another_languages_separator_is_not_run(separator: str) -> None:
-    """A spreadsheet set to English takes a comma as the separator, and a cell begins in the middle of the text."""
+def test_a_formula_after_the_separator_of_another_language_is_not_run(separator: str) -> None:
+    """An English spreadsheet separates cells by commas, so a cell can begin in the middle of a text."""
     assert cell_of(f"halo{separator}=1+1") == f"halo{separator}'=1+1"
     assert cell_of(f'halo{separator}"=1+1') == f"halo{separator}'\"=1+1"
 
@@ -72,7 +72,7 @@ def test_a_formula_after_another_languages_separator_is_not_run(separator: str) 
 @pytest.mark.parametrize(
     "text", ["007", "0812", "1e5", "3-4", "1.5", "1,5", "12:30", "1/2/2026", "2026-11-30", "1234567890123456"]
 )
-def test_a_text_that_looks_like_a_number_or_a_date_stays_as_it_is(text: str) -> None:
+def test_a_text_that_looks_like_a_number_or_a_date_is_not_changed(text: str) -> None:
     assert cell_of(text) == f"'{text}"
 
 

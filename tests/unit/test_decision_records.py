@@ -9,12 +9,12 @@ RECORDS = sorted(FOLDER.glob("[0-9]*.md"))
 
 
 def title(record: Path) -> str:
-    """Return the record's number and title: its first line, without '# '."""
+    """Return the first line of a record without '# '. This line has the record's number and title."""
     return record.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
 
 
 def texts_that_cite_records() -> dict[str, str]:
-    """Return a dictionary of every file that may cite a record, from the file's path to its text."""
+    """Return the path and the text of every file that can cite a record."""
     paths = list(ROOT.glob("*.md"))
     for folder in ("docs", "src", "migrations", "tests", "bench"):
         paths += [path for path in (ROOT / folder).rglob("*.*") if path.suffix in (".md", ".py", ".sql")]

@@ -1,6 +1,6 @@
-"""Test the files of deploy/ and docs/operating.md against the code, without the tools that read the files.
+"""Test the files of deploy/ and docs/operating.md against the code, without the tools that use the files.
 
-`make check-deploy` also runs the tools: tests/integration/test_deploy_tools.py.
+The command `make check-deploy` also runs the tools (tests/integration/test_deploy_tools.py).
 """
 
 import configparser
@@ -67,8 +67,8 @@ def pods() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 @pytest.mark.parametrize("path", [*FILES, OPERATING], ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_setting_that_a_file_names_exists(path: Path) -> None:
-    # `CURHAT_…_FILE` in a text stands for any secret.
+def test_every_setting_that_a_deploy_file_names_exists(path: Path) -> None:
+    # The text `CURHAT_…_FILE` stands for the variable of any secret.
     named = set(re.findall(rf"\b{PREFIX}([A-Z0-9_]+)", path.read_text()))
     assert named - KNOWN == set()
 
@@ -100,7 +100,7 @@ def test_the_settings_of_a_deployment_are_accepted_in_production(source: str, tm
     assert settings.code_senders == ("whatsapp", "sms")
 
 
-def test_no_instance_of_a_unit_takes_anothers_address() -> None:
+def test_no_two_instances_of_a_unit_have_the_same_address() -> None:
     addresses, names = [], set()
     for instance in "123456789":
         server = environment_of_unit("curhat-serve@.service", instance)
@@ -112,7 +112,7 @@ def test_no_instance_of_a_unit_takes_anothers_address() -> None:
             (worker["CURHAT_OPERATIONS_HOST"], worker["CURHAT_OPERATIONS_PORT"]),
         ]
     assert len(set(addresses)) == len(addresses)
-    # The environment file would override these.
+    # The environment file would override these variables.
     assert not variables_in((SYSTEMD / "curhat.env").read_text()).keys() & names
 
 
@@ -149,12 +149,12 @@ def test_each_client_has_a_host_with_only_its_own_paths() -> None:
 
 
 @pytest.mark.parametrize("name", ["curhat-serve@.service", "curhat-worker@.service"])
-def test_a_stop_has_the_time_that_it_needs(name: str) -> None:
+def test_each_unit_allows_the_stop_time_that_the_code_needs(name: str) -> None:
     assert unit(name)["TimeoutStopSec"] == [str(MAX_STOP_SECONDS)]
     assert int(unit(name)["LimitNOFILE"][0]) >= 65_536
 
 
-def test_only_roles_and_migrate_know_the_owner_of_the_tables() -> None:
+def test_only_the_commands_roles_and_migrate_know_the_owner_of_the_tables() -> None:
     knowing = {path.name for path in SYSTEMD.iterdir() if "owner_database_url" in path.read_text().lower()}
     assert knowing == {"curhat-roles@.service", "curhat-migrate@.service"}
     pods_with = {
@@ -202,7 +202,7 @@ def test_pgbouncer_ignores_each_setting_that_a_process_names() -> None:
     assert parser["pgbouncer"]["pool_mode"] == "transaction"
 
 
-def test_the_container_copies_only_what_its_context_has_and_is_not_root() -> None:
+def test_the_container_copies_only_files_of_its_context_and_does_not_run_as_root() -> None:
     folder = DEPLOY / "container"
     text = (folder / "Containerfile").read_text()
     (sources,) = re.findall(r"^COPY (?!--from)(.+) /build/$", text, re.MULTILINE)
@@ -217,7 +217,10 @@ def test_the_container_copies_only_what_its_context_has_and_is_not_root() -> Non
 
 @pytest.fixture
 def restart(tmp_path: Path) -> Callable[[str], tuple[int, list[str]]]:
-    """Run curhat-restart with three units. `curl` fails for the given URL. Return the status and what was done."""
+    """Run curhat-restart with three units.
+
+    During the run, `curl` fails for the given URL. Returns the exit status and the list of actions.
+    """
 
     def run(url_of_failure: str) -> tuple[int, list[str]]:
         log = tmp_path / "log"
@@ -241,7 +244,9 @@ def restart(tmp_path: Path) -> Callable[[str], tuple[int, list[str]]]:
     return run
 
 
-def test_a_restart_takes_one_process_after_the_other(restart: Callable[[str], tuple[int, list[str]]]) -> None:
+def test_curhat_restart_restarts_one_process_after_the_other(
+    restart: Callable[[str], tuple[int, list[str]]],
+) -> None:
     assert restart("") == (
         0,
         [
@@ -255,14 +260,14 @@ def test_a_restart_takes_one_process_after_the_other(restart: Callable[[str], tu
     )
 
 
-def test_a_restart_ends_at_the_first_process_that_is_not_ready(
+def test_curhat_restart_stops_at_the_first_process_that_is_not_ready(
     restart: Callable[[str], tuple[int, list[str]]],
 ) -> None:
     status, done = restart("http://127.0.0.11:9000/readyz")
     assert (status, done) == (1, ["restart curhat-serve@1.service"])
 
 
-def test_the_document_names_only_commands_that_exist() -> None:
+def test_the_operating_document_names_only_commands_that_exist() -> None:
     text = OPERATING.read_text()
     named = set(re.findall(r"^curhat-admin ([a-z]+)", text, re.MULTILINE))
     outside_of_blocks = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
@@ -277,6 +282,6 @@ def test_the_document_names_only_files_that_exist() -> None:
     text = OPERATING.read_text()
     paths = re.findall(r"(?<![\w/.-])((?:deploy|docs|src)/[\w./@-]+\w)", text)
     assert [path for path in paths if not (ROOT / path).exists()] == []
-    # A file that the document does not mention would never reach a machine.
+    # A file without a mention in the document would never reach a machine.
     folders = {str(path.parent.relative_to(ROOT)) for path in FILES}
     assert [folder for folder in sorted(folders) if folder not in text] == []

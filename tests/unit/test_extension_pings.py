@@ -1,4 +1,4 @@
-"""Test the pings to the mitras of pending extensions, while PostgreSQL works and while it does not answer."""
+"""Test the pings to mitras who have a pending extension, with and without answers from PostgreSQL."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ from curhat.sessions.extension_pings import ExtensionPings
 
 
 class Hub:
-    """Keeps whom each round pinged."""
+    """Records the pinged mitras of each round."""
 
     def __init__(self) -> None:
         self.rounds: asyncio.Queue[list[UUID]] = asyncio.Queue()
@@ -23,7 +23,10 @@ class Hub:
 
 
 class Database:
-    """Answers with these mitras. Fails while `is_away`, and does not answer while `is_frozen`."""
+    """Answers with these mitras.
+
+    Raises an error while `is_away` is true, and gives no answer while `is_frozen` is true.
+    """
 
     def __init__(self, *mitras: UUID) -> None:
         self.mitras = list(mitras)
@@ -33,7 +36,7 @@ class Database:
         if self.is_away:
             raise ConnectionRefusedError
         while self.is_frozen:
-            # Like asyncpg: a cancelled query ends only after PostgreSQL has answered.
+            # As with asyncpg, a cancelled query ends only after PostgreSQL has answered.
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.sleep(0.001)
         return [(mitra,) for mitra in self.mitras]
@@ -41,7 +44,7 @@ class Database:
 
 @pytest.mark.rule("5.8")
 @pytest.mark.parametrize("fault", ["is_away", "is_frozen"])
-async def test_the_pings_go_on_while_postgresql_does_not_answer(
+async def test_the_extension_pings_continue_while_postgresql_does_not_answer(
     monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     monkeypatch.setattr(extension_pings, "READ_TIMEOUT_SECONDS", 0.005)

@@ -1,4 +1,4 @@
-"""Test the logs: each entry is one line, and data that must never be logged is redacted."""
+"""Test that each log entry is one line, and that the log redacts data that must never be logged."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""Test which new passwords of operators are refused as easy to guess."""
+"""Test which new operator passwords are refused because they are easy to guess."""
 
 import pytest
 
@@ -52,7 +52,7 @@ def test_a_password_of_several_words_or_of_random_characters_is_accepted(passwor
     assert not passwords._is_common(password, EMAIL)
 
 
-def test_a_hash_takes_the_memory_and_the_time_of_rfc_9106_also_for_an_unknown_email() -> None:
+def test_a_password_check_costs_the_memory_and_time_of_rfc_9106_even_for_an_unknown_email() -> None:
     parameters = ["", "argon2id", "v=19", "m=65536,t=3,p=4"]
     assert REAL_HASHER.hash("payung kuning di loteng").split("$")[:4] == parameters
     assert REAL_UNKNOWN_OPERATOR_HASH.split("$")[:4] == parameters
@@ -63,7 +63,7 @@ def test_generated_and_derived_passwords_are_accepted() -> None:
         assert not passwords._is_common(password, EMAIL)
 
 
-def test_the_list_of_common_passwords_says_where_it_comes_from_and_holds_five_thousand() -> None:
+def test_the_list_of_common_passwords_names_its_source_and_has_five_thousand_passwords() -> None:
     listed = passwords._common_passwords()
     assert len(listed) == 5_000
     assert min(map(len, listed)) >= passwords.MIN_PASSWORD_CHARACTERS

@@ -1,10 +1,12 @@
-"""Check docs/phase3.7.md and its plan: every decision is present, and every path, name and test in them exists.
+"""Check that docs/phase3.7.md has every decision, and that each path, name and test in the documents exists.
 
-The documents write code and tests as `path: name` or `path: name, name`. The type of the file says what a name is:
-    .py             a function, a class, a method (`Class.method`) or a constant
-    queries.sql     a statement (`-- name: …`)
-    migrations/     a word of the SQL: a constraint, an index, a trigger, a function, a table
-    anything else   a word of the text
+The documents refer to code and tests as `path: name` or `path: name, name`. The type of the file determines the kind
+of a name.
+
+In a .py file, a name is a function, a class, a method (`Class.method`) or a constant.
+In a queries.sql, a name is a statement (`-- name: …`).
+In migrations/, a name is a word of the SQL, for example a constraint or a trigger.
+In any other file, a name is a word of the text.
 """
 
 import ast
@@ -23,7 +25,7 @@ PLAN = ROOT / "docs" / "phase3.7-plan.md"
 
 # The number of the owner's decisions in each section.
 DECISIONS = {"1": 6, "2a": 5, "2b": 5, "2c": 2, "3": 7, "4": 6, "5": 6, "X": 6}
-# rules.md has no rule for this decision, because the decision is about screens of an earlier project.
+# The file rules.md has no rule for this decision, because the decision is about screens of an earlier project.
 WITHOUT_A_RULE = {"2c.2"}
 
 PATH = r"(?:src|tests|web|migrations|docs)/[\w./-]+"
@@ -31,7 +33,7 @@ REFERENCE = re.compile(rf"`(?P<path>{PATH})(?:: (?P<names>[\w.]+(?:, [\w.]+)*))?
 
 
 def decisions() -> dict[str, str]:
-    """Return a dictionary from each decision's number to the decision's section of the document."""
+    """Return the section of each decision in the document, by the decision's number."""
     sections = re.split(
         r"^### ", DOCUMENT.read_text(encoding="utf-8").split("\n## Section", 1)[1], flags=re.MULTILINE
     )
@@ -89,7 +91,7 @@ def exists(path: str, name: str | None) -> bool:
 
 @cache
 def cited_rules(path: str) -> dict[str, set[str]]:
-    """Return, for each test of a file, the rules that the test cites with `@pytest.mark.rule`."""
+    """Return the rules that each test of a file cites with `@pytest.mark.rule`."""
     cited: dict[str, set[str]] = {}
     for node in ast.walk(ast.parse(text_of(path) or "")):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -105,7 +107,7 @@ def cited_rules(path: str) -> dict[str, set[str]]:
 
 
 def linked_rules(section: str) -> list[str]:
-    """Return the numbers of the rules to which a decision's section links."""
+    """Return the numbers of the rules to which the section of a decision links."""
     return re.findall(r"\[([^\]]+)\]\(rules\.md#[^)]+\)", section)
 
 
@@ -131,7 +133,7 @@ def test_every_path_in_backticks_has_the_form_of_a_reference() -> None:
     assert [quote for quote in quoted if not REFERENCE.fullmatch(f"`{quote}`")] == []
 
 
-def test_every_decision_refers_to_its_rule_its_code_and_its_tests() -> None:
+def test_every_decision_refers_to_its_rule_and_its_code_and_its_tests() -> None:
     incomplete = []
     for number, section in decisions().items():
         rules = linked_rules(section)

@@ -1,4 +1,7 @@
-"""Test that each deliberate fault still fits the code. `make planted-bugs` shows that a test catches it."""
+"""Test that each deliberate fault still fits the code.
+
+The command `make planted-bugs` shows that a test catches each fault.
+"""
 
 import multiprocessing
 from pathlib import Path
@@ -9,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def plant(number: int) -> str | None:
-    """Plant a bug in this process. Returns why it cannot be planted, or None."""
+    """Plant a bug in the present process. Returns the reason if the bug cannot be planted, or None."""
     bug = BUGS[number]
     try:
         if bug.plant is not None:
@@ -20,7 +23,8 @@ def plant(number: int) -> str | None:
 
 
 def test_every_bug_can_be_planted() -> None:
-    # Each bug gets a process of its own, because a planted bug stays. A fork has all modules already.
+    # Each bug gets a separate process, because a planted bug stays in its process. A forked process has already loaded
+    # all modules.
     with multiprocessing.get_context("fork").Pool(2, maxtasksperchild=1) as processes:
         assert [
             said for said in processes.map(plant, range(len(BUGS)), chunksize=1) if said is not None

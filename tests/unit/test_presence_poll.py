@@ -1,4 +1,4 @@
-"""Test the availability poll: its answers, its queries to Valkey, and the HTTP requests that it passes on."""
+"""Test the availability poll: its answers, its queries to Valkey, and the HTTP requests that it forwards."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -14,7 +14,10 @@ Scope = MutableMapping[str, Any]
 
 
 class Counter:
-    """Stands in for Valkey. A call waits until `gate` is open, then returns `available` (or raises it)."""
+    """Replaces Valkey in these tests.
+
+    A call waits until `gate` is open. When `gate` is open, the call returns or raises `available`.
+    """
 
     def __init__(self, available: int | Exception) -> None:
         self.available = available
@@ -73,7 +76,7 @@ async def test_the_poll_says_unavailable_when_no_mitra_is_available() -> None:
 
 @pytest.mark.rule("1.6")
 @pytest.mark.parametrize("error", [PresenceUnknown(), ValueError("not a number")])
-async def test_the_poll_says_unavailable_as_soon_as_presence_is_unknown(error: Exception) -> None:
+async def test_the_poll_says_unavailable_immediately_when_presence_is_unknown(error: Exception) -> None:
     counter = Counter(1)
     poll = AvailabilityPoll(framework, counter)
     assert body_of(await call(poll)) == {"available": True}

@@ -15,9 +15,9 @@ from curhat.sessions.schemas import MitraSession, Session
 def wrong_pairs(
     hub: Hub, user_id: UUID, payment: Payment, pairing: Pairing, session: Session, mitra_session: MitraSession
 ) -> None:
-    """Contains lines in which mypy must report an error. Nobody calls this function.
+    """This file contains lines in which mypy must report an error. Nobody calls this function.
 
-    If mypy accepts a line, it reports the line's `type: ignore` comment as unused.
+    If mypy accepts such a line, mypy reports the `type: ignore` comment of the line as unused.
     """
     PAYMENT_UPDATED.to_customer(user_id, pairing)  # type: ignore[arg-type]
     PAIRING_UPDATED.to_customer(user_id, payment)  # type: ignore[arg-type]

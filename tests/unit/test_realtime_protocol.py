@@ -1,4 +1,4 @@
-"""Test which client frames the server reads or refuses, and how it writes frames."""
+"""Test which client frames the server reads or refuses, and how the server writes frames."""
 
 import contextlib
 import json
@@ -63,7 +63,7 @@ def test_a_frame_that_is_not_one_of_the_three_client_frames_is_refused(frame: st
 
 
 @given(st.one_of(st.text(), st.binary()))
-def test_any_text_or_bytes_are_read_or_refused(frame: str | bytes) -> None:
+def test_the_server_reads_or_refuses_any_text_or_bytes_as_a_frame(frame: str | bytes) -> None:
     with contextlib.suppress(UnreadableFrame):
         protocol.read(frame)
 
@@ -78,7 +78,7 @@ json_values = st.recursive(
 @given(
     st.dictionaries(st.sampled_from(["op", "device_id", "epoch", "seq", "type", "session_id"]), json_values)
 )
-def test_any_json_is_read_or_refused(frame: dict[str, Any]) -> None:
+def test_the_server_reads_or_refuses_any_json_as_a_frame(frame: dict[str, Any]) -> None:
     with contextlib.suppress(UnreadableFrame):
         protocol.read(json.dumps(frame))
 

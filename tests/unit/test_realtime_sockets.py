@@ -1,4 +1,4 @@
-"""Test one socket on a transport that the test can block: the order of frames, and the bounds."""
+"""Test the order of frames and the bounds of one socket, on a transport that the test can block."""
 
 import asyncio
 from uuid import UUID
@@ -16,7 +16,7 @@ SESSION = UUID(int=1)
 
 
 class Transport:
-    """Stands in for the ASGI server. It accepts frames until a test calls `fill`."""
+    """Replaces the ASGI server in a test. The fake server accepts frames until a test calls `fill`."""
 
     def __init__(self) -> None:
         self.writable = asyncio.Event()
@@ -26,7 +26,7 @@ class Transport:
         self.error: Exception | None = None
 
     async def send(self, message: Message) -> None:
-        """Accept a frame, as uvicorn's `send` does, or wait while the transport is full."""
+        """Accept a frame like uvicorn's `send`, or wait while the transport is full."""
         await self.writable.wait()
         if self.error is not None:
             raise self.error
@@ -36,7 +36,7 @@ class Transport:
             self.sent.append(message["text"])
 
     def fill(self) -> None:
-        """Make the transport full: it accepts no more frames until the test sets `writable`."""
+        """Make the transport full. A full transport accepts no more frames until the test sets `writable`."""
         self.writable.clear()
 
 
@@ -52,9 +52,9 @@ async def socket(transport: Transport) -> Socket:
 
 
 def closed_with(socket: Socket) -> int | None:
-    """Return the close code, or None. Read the attribute through this function.
+    """Return the close code, or None. Tests read the attribute through this function.
 
-    After `assert socket.close_code is None`, mypy would take it for None in the rest of the test.
+    After `assert socket.close_code is None`, mypy would assume None in the rest of the test.
     """
     return socket.close_code
 
@@ -106,7 +106,7 @@ async def test_the_257th_waiting_frame_closes_the_socket_with_4409(
     assert transport.sent == []
 
 
-async def test_frames_of_up_to_one_mebibyte_may_wait(socket: Socket, transport: Transport) -> None:
+async def test_frames_of_up_to_one_mebibyte_can_wait(socket: Socket, transport: Transport) -> None:
     transport.fill()
     socket.send("with the transport")
     socket.send("é" * (512 * 1024))

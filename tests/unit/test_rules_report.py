@@ -66,7 +66,10 @@ markers =
 
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    """Make a project that uses the plugin as this repository does. It has rules and a conftest, but no tests."""
+    """Make a project that uses the plugin like this repository.
+
+    The project has rules and a conftest, but no tests.
+    """
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     write(
         pytester,
@@ -101,7 +104,7 @@ def recorded(project: pytest.Pytester) -> dict[str, tuple[list[str], str]]:
 # Full runs --------------------------------------------------------------------------------------------------
 
 
-def test_a_full_run_with_a_passing_test_for_every_reached_rule_prints_one_line_per_rule(
+def test_a_full_run_prints_one_line_per_rule_if_every_reached_rule_has_a_passing_test(
     project: pytest.Pytester,
 ) -> None:
     write(project, "tests/test_all.py", COMPLETE)
@@ -230,7 +233,7 @@ def test_a_run_of_a_part_of_the_directory_is_not_a_full_run(
     assert not rules_report.is_full_run(pytester.parseconfig(*arguments))
 
 
-def test_a_run_of_selected_tests_does_not_fail_when_a_rule_has_no_test(project: pytest.Pytester) -> None:
+def test_a_run_of_selected_tests_does_not_fail_if_a_rule_has_no_test(project: pytest.Pytester) -> None:
     write(project, "tests/test_all.py", "def test_nothing(): pass\n")
     result = run(project, "-k", "nothing")
     assert result.ret == 0
@@ -349,7 +352,7 @@ def test_the_command_finds_a_rule_by_any_of_its_numbers(
     project: pytest.Pytester,
 ) -> None:
     by_other_number = report(project, "X.2")
-    # The rule's lines come first, then the lines that name the rules without a passing test.
+    # The output first has a line per rule, and then lines that name the rules without a passing test.
     assert [line[:4] for line in by_other_number.outlines[1:3]] == ["2b.5", "0 of"]
     by_section = report(project, "1")
     assert [line[:4] for line in by_section.outlines[1:3]] == ["1.1 ", "1.2 "]

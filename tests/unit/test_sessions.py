@@ -35,5 +35,5 @@ def test_the_pattern_for_blank_texts_is_fast_for_every_text(text: str) -> None:
     begun = time.perf_counter()
     for _ in range(20):
         assert not re.search(WRITTEN, text)
-    # A pattern that backtracks at each character would take about a hundred times this limit.
+    # A pattern with a backtrack at each character would take about a hundred times this limit.
     assert time.perf_counter() - begun < 0.2

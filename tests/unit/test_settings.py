@@ -1,4 +1,4 @@
-"""Test that settings are checked at start, and that the error says what is wrong with each setting."""
+"""Test that settings are checked at start, and that the error describes the mistake in each setting."""
 
 import base64
 import dataclasses
@@ -95,7 +95,7 @@ def test_production_starts_with_real_senders_of_codes_in_the_configured_order() 
 @pytest.mark.parametrize(
     ("sender", "wanted"), [("whatsapp", WHATSAPP), ("sms", TWILIO)], ids=["whatsapp", "sms"]
 )
-def test_a_half_configured_sender_is_refused_with_each_missing_setting(
+def test_the_error_for_a_half_configured_sender_names_each_missing_setting(
     sender: str, wanted: dict[str, str]
 ) -> None:
     for missing in wanted:
@@ -124,18 +124,18 @@ def test_a_half_configured_sender_is_refused_with_each_missing_setting(
         ("ALLOW_FILE_CODES", "yes"),
     ],
 )
-def test_a_wrong_setting_of_the_senders_is_named(name: str, wrong: str) -> None:
+def test_the_error_for_a_wrong_setting_of_the_senders_names_the_setting(name: str, wrong: str) -> None:
     (problem,) = problems_of(**{name: wrong})
     assert problem.startswith(f"CURHAT_{name} is {wrong!r}")
     assert "right" in problem
 
 
-def test_a_wrong_token_of_a_sender_is_named_and_not_shown() -> None:
+def test_the_error_for_a_wrong_token_of_a_sender_names_the_setting_and_hides_the_token() -> None:
     (problem,) = problems_of(WHATSAPP_ACCESS_TOKEN="two words")
     assert problem.startswith("CURHAT_WHATSAPP_ACCESS_TOKEN is not shown here; right is one line")
 
 
-def test_codes_per_day_are_one_number_for_all_countries_or_one_per_country() -> None:
+def test_the_setting_codes_per_day_is_one_number_or_one_number_per_country() -> None:
     assert development(PHONE_REGIONS="ID,SG", CODES_PER_DAY="70").codes_per_day == {"ID": 70, "SG": 70}
     assert development(PHONE_REGIONS="ID,SG", CODES_PER_DAY="ID:90, SG:5").codes_per_day == {
         "ID": 90,
@@ -145,7 +145,7 @@ def test_codes_per_day_are_one_number_for_all_countries_or_one_per_country() -> 
     assert "such as ID:5000,SG:5000" in problem
 
 
-def test_the_key_file_of_the_service_account_for_native_apps_is_checked_and_not_shown() -> None:
+def test_the_key_file_of_the_service_account_is_checked_and_not_shown() -> None:
     settings = development(FCM_SERVICE_ACCOUNT=key_file())
     assert settings.fcm_service_account == key_file()
     assert "PRIVATE KEY" not in repr(settings)
@@ -164,7 +164,7 @@ def test_the_key_file_of_the_service_account_for_native_apps_is_checked_and_not_
         assert problem.startswith("CURHAT_FCM_SERVICE_ACCOUNT is not shown here; right is the JSON")
 
 
-def test_production_writes_codes_to_a_file_only_when_that_is_allowed_by_name() -> None:
+def test_production_writes_codes_to_a_file_only_if_the_settings_accept_this_risk_by_name() -> None:
     (problem,) = problems_of(**IN_PRODUCTION, CODE_SENDERS="file:/run/curhat/codes")
     assert "CURHAT_ALLOW_FILE_CODES=1" in problem
     allowed = development(**IN_PRODUCTION, CODE_SENDERS="file:/run/curhat/codes", ALLOW_FILE_CODES="1")
@@ -172,7 +172,7 @@ def test_production_writes_codes_to_a_file_only_when_that_is_allowed_by_name() -
 
 
 @pytest.mark.rule("2a.1")
-def test_production_must_name_its_gateway_and_a_mock_is_then_known_as_one() -> None:
+def test_production_must_name_its_gateway_and_knows_whether_the_gateway_is_a_mock() -> None:
     with pytest.raises(
         SettingsError, match="CURHAT_GATEWAY is not set; right is mock, with which no payment"
     ):
@@ -236,12 +236,12 @@ def test_every_secret_can_be_read_from_a_file(name: str, tmp_path: Path) -> None
     assert Settings.from_environment(environ) == expected
 
 
-def test_a_setting_that_is_no_secret_cannot_be_read_from_a_file(tmp_path: Path) -> None:
+def test_a_setting_that_is_not_secret_cannot_be_read_from_a_file(tmp_path: Path) -> None:
     (problem,) = problems_of(PORT_FILE=str(tmp_path / "port"))
     assert problem.startswith("CURHAT_PORT_FILE is not a setting")
 
 
-def test_a_secret_and_its_file_exclude_each_other(tmp_path: Path) -> None:
+def test_a_secret_and_a_file_with_the_secret_cannot_both_be_set(tmp_path: Path) -> None:
     (tmp_path / "key").write_text(KEY)
     assert problems_of(SECRET_KEY_FILE=str(tmp_path / "key")) == [
         "CURHAT_SECRET_KEY_FILE is set though CURHAT_SECRET_KEY is; right is one of the two"
@@ -259,7 +259,7 @@ def test_a_secret_and_its_file_exclude_each_other(tmp_path: Path) -> None:
     ],
     ids=["missing", "empty", "only a line break", "no text", "too large"],
 )
-def test_the_only_problem_of_an_unusable_file_of_a_secret_names_the_file(
+def test_an_unusable_file_of_a_secret_causes_one_error_that_names_the_file(
     content: bytes | None, fault: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "url"
@@ -285,7 +285,7 @@ def test_an_empty_variable_counts_as_not_set() -> None:
     assert development(PORT="", DATABASE_URL="", VALKEY_URL="").port == 8000
 
 
-def test_postgresql_without_valkey_and_valkey_without_postgresql_are_refused() -> None:
+def test_settings_for_only_one_of_postgresql_and_valkey_are_refused() -> None:
     (problem,) = problems_of(DATABASE_URL="postgresql://u:secret@h/d")
     assert (
         problem
@@ -431,7 +431,7 @@ def test_the_refund_approval_limit_is_checked_at_start() -> None:
 
 
 @pytest.mark.rule("S.1")
-def test_the_countries_whose_numbers_may_sign_in_are_checked_at_start() -> None:
+def test_the_countries_whose_numbers_can_sign_in_are_checked_at_start() -> None:
     assert development().phone_regions == ("ID",)
     assert development(PHONE_REGIONS="id, SG").phone_regions == ("ID", "SG")
     for wrong in ("62", "Indonesia", "ID,XX", ","):
@@ -463,7 +463,7 @@ PRODUCTION = {
 
 
 def production_problems(**variables: str) -> list[str]:
-    """The problems of production settings, except that no real sender of codes exists."""
+    """Return the problems of production settings. The missing sender of codes is left out."""
     environ = PRODUCTION | {f"CURHAT_{name}": value for name, value in variables.items()}
     return [problem.sentence for problem in Settings.read(environ)[1] if problem.name != "CODE_SENDERS"]
 
@@ -486,7 +486,7 @@ def production_problems(**variables: str) -> list[str]:
         ("postgresql://u@/d?host=/run/postgresql", set()),
     ],
 )
-def test_production_refuses_postgresql_elsewhere_in_plain_text_or_without_a_password(
+def test_production_refuses_a_remote_postgresql_without_encryption_or_without_a_password(
     url: str, risks: set[str]
 ) -> None:
     problems = production_problems(DATABASE_URL=url)
@@ -511,7 +511,7 @@ def test_production_refuses_postgresql_elsewhere_in_plain_text_or_without_a_pass
         ("unix:///run/valkey.sock", set()),
     ],
 )
-def test_production_refuses_valkey_elsewhere_in_plain_text_or_without_a_password(
+def test_production_refuses_a_remote_valkey_without_encryption_or_without_a_password(
     url: str, risks: set[str]
 ) -> None:
     problems = production_problems(VALKEY_URL=url)
@@ -557,14 +557,14 @@ def test_the_error_for_a_short_token_of_web_hooks_does_not_contain_the_token() -
     assert "too-short" not in problem
 
 
-def test_in_development_only_a_worker_whose_port_is_set_has_an_operations_port() -> None:
+def test_a_worker_in_development_has_an_operations_port_only_if_the_port_is_configured() -> None:
     assert development().operations_port_of("worker") is None
     settings = development(OPERATIONS_PORT="9100")
     assert (settings.operations_port_of("server"), settings.operations_port_of("worker")) == (None, 9100)
     assert settings.health_url == settings.local_url
 
 
-def test_a_notice_to_the_proxy_that_is_no_number_of_seconds_is_refused() -> None:
+def test_a_proxy_notice_that_is_not_a_number_of_seconds_is_refused() -> None:
     assert development().drain_notice_seconds == 0
     assert development(DRAIN_NOTICE_SECONDS="7").drain_notice_seconds == 7
     (problem,) = problems_of(DRAIN_NOTICE_SECONDS="5s")

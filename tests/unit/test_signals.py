@@ -1,4 +1,4 @@
-"""Test that the signals end when their process ends."""
+"""Test that the subscription to signals ends when the process ends."""
 
 import asyncio
 from typing import Self
@@ -7,7 +7,10 @@ from curhat.kit.signals import Signals
 
 
 class LosesCancellation:
-    """A Valkey client and its subscription. Both lose a cancellation, like valkey-py on Python 3.11."""
+    """A Valkey client and its subscription.
+
+    The client and the subscription both lose a cancellation, like valkey-py on Python 3.11.
+    """
 
     def __init__(self) -> None:
         self.connecting = asyncio.Event()
@@ -33,7 +36,7 @@ class LosesCancellation:
         await asyncio.Event().wait()
 
 
-async def test_a_subscription_whose_cancellation_is_lost_while_it_connects_ends_all_the_same() -> None:
+async def test_a_subscription_ends_even_if_its_cancellation_is_lost_during_the_connect() -> None:
     client = LosesCancellation()
     signals = Signals(client)  # type: ignore[arg-type]
     signals.handle("requests", lambda _payload: None)

@@ -1,4 +1,4 @@
-"""Test the simulated clients: a client detects when the server breaks a promise, and counts a fault."""
+"""Test that a simulated client detects each broken promise of the server and counts a fault."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
@@ -8,6 +8,7 @@ import aiohttp
 import msgspec
 import pytest
 
+from curhat.dev.simulate import client
 from curhat.dev.simulate.client import IN_PROGRESS, Answer, Device, Person, RunState
 from curhat.dev.simulate.people import Manner, dice_of
 from curhat.dev.simulate.report import Tally
@@ -100,7 +101,7 @@ async def test_events_that_the_server_sends_again_after_a_second_hello_are_no_fa
 
 
 @pytest.mark.usefixtures("device")
-async def test_a_picture_that_differs_from_the_snapshot_at_the_same_seq_is_a_fault(
+async def test_a_client_picture_that_differs_from_the_snapshot_at_the_same_seq_is_a_fault(
     person: ScriptedPerson,
 ) -> None:
     person.script = [state(5, payment={"id": "p1", "status": "pending", "pairing": None})]
@@ -112,7 +113,7 @@ async def test_a_picture_that_differs_from_the_snapshot_at_the_same_seq_is_a_fau
 
 
 @pytest.mark.usefixtures("device")
-async def test_a_picture_that_equals_the_snapshot_is_no_fault(person: ScriptedPerson) -> None:
+async def test_a_client_picture_that_equals_the_snapshot_is_no_fault(person: ScriptedPerson) -> None:
     person.script = [state(5)]
 
     await person.check_pictures()
@@ -141,7 +142,10 @@ async def test_a_command_is_repeated_while_the_server_answers_that_the_first_req
     assert (got.body, person.run_state.tally.fault_count) == ({"id": "s1"}, 0)
 
 
-async def test_a_repeated_message_that_is_stored_twice_is_a_fault(person: ScriptedPerson) -> None:
+async def test_a_repeated_message_that_is_stored_twice_is_a_fault(
+    person: ScriptedPerson, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "SHARE_OVER_SOCKET", 0)
     person.script = [answer(201, id="m1"), answer(201, id="m2")]
 
     await person.say("s1", "halo", repeats=True)

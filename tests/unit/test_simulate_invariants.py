@@ -1,5 +1,4 @@
-"""Test each invariant of `curhat simulate`: it finds a row that violates the invariant, and finds no row in a healthy
-database.
+"""Test that each invariant of `curhat simulate` finds a violating row, and finds no row in a healthy database.
 
 The tests write rows that the constraints of the schema forbid. The invariant must find such a row even if a migration
 drops the constraint.
@@ -38,7 +37,7 @@ class Rows:
             await self._connection.execute(statement)
 
     async def write(self, table: str, **values: Any) -> UUID:
-        """Write one row. Return the `id` in `values`, or the zero UUID if there is none."""
+        """Write one row. Return the `id` in `values`, or the zero UUID if `values` has no `id`."""
         values = {**DEFAULTS.get(table, dict)(), **values}
         columns = ", ".join(values)
         places = ", ".join(f"${number}" for number in range(1, len(values) + 1))
@@ -47,8 +46,9 @@ class Rows:
         return row_id
 
     async def confirmed_payment(self, **values: Any) -> UUID:
-        """Write a payment and its charge attempt. The payment is confirmed and served, unless `values` says
-        otherwise.
+        """Write a payment and its charge attempt.
+
+        If `values` has no other status, the payment is confirmed and served.
         """
         values = {"confirmed_at": NOW, "status": "served", **values}
         payment_id = await self.write("payments", **values)
@@ -57,7 +57,7 @@ class Rows:
         return payment_id
 
     async def extension_payment(self, **values: Any) -> UUID:
-        """Write the payment of an extension. The payment is charged and served, unless `values` says otherwise."""
+        """Write the payment of an extension. If `values` has no other status, the payment is charged and served."""
         return await self.confirmed_payment(purpose="extension", amount_rp=10_000, **values)
 
     async def session(self, *, without: str = "", **values: Any) -> UUID:
@@ -240,14 +240,14 @@ async def _(rows: Rows) -> None:
 
 
 @breaks(
-    "a charge attempt has at most one refund that the gateway has not refused, and never more than its amount"
+    "a charge attempt has at most one refund that the gateway has not refused, of at most the attempt's amount"
 )
 async def _(rows: Rows) -> None:
     attempt_id = await rows.write("charge_attempts", status="approved_late")
     await rows.write("refunds", charge_attempt_id=attempt_id, amount_rp=20_001)
 
 
-@breaks("a charge that was taken, and neither delivered nor given back, has a decision or an open case")
+@breaks("a charge that was taken, not delivered and not given back has a decision or an open case")
 async def _(rows: Rows) -> None:
     payment_id = await rows.failed_payment()
     await rows.decide(payment_id, decision="no_refund")
@@ -256,7 +256,7 @@ async def _(rows: Rows) -> None:
 
 
 @breaks(
-    "a charge with a decision was decided in a round of its case, and the amounts of the round are its charges"
+    "each decided charge belongs to a round of its case, and the round's refund is the sum of its charges"
 )
 async def _(rows: Rows) -> None:
     await rows.decide(await rows.failed_payment(), decision="refund", refund_rp=10_000)
@@ -269,7 +269,7 @@ async def _(rows: Rows) -> None:
     await rows.decide(await rows.failed_payment(), decision="refund", refund_rp=20_000)
 
 
-@breaks("no payment of a session is confirmed by an approval 10 minutes after the time to pay")
+@breaks("a session's payment is never confirmed later than 10 minutes after the time to pay")
 async def _(rows: Rows) -> None:
     await rows.confirmed_payment(expires_at=NOW - 11 * MINUTE)
 
@@ -341,7 +341,9 @@ async def _(rows: Rows) -> None:
     )
 
 
-@breaks("each expired fallback, and no other, has an event payment_session_expired; none expired early")
+@breaks(
+    "a fallback has an event payment_session_expired if and only if it expired, and no fallback expired early"
+)
 async def _(rows: Rows) -> None:
     await rows.failed_payment(
         kind="targeted", target_mitra_id=uuid4(), failure_tag="targeted_mitra_timeout", fallback_status="expired",
@@ -360,7 +362,7 @@ async def _(rows: Rows) -> None:
     await rows.extension_payment()
 
 
-@breaks("an extension was decided as its terms say, and never approved if mitra_went_offline is set")
+@breaks("each extension was decided by its terms, and no extension with mitra_went_offline was approved")
 async def _(rows: Rows) -> None:
     session_id = await rows.session()
     await rows.write("extensions", session_id=session_id, decided_by="timeout", decided_at=NOW)
@@ -475,7 +477,9 @@ async def _(rows: Rows) -> None:
         await rows.write("sessions", customer_id=customer_id, is_trial=True)
 
 
-@breaks("no trial is confirmed after its customer cancelled a trial's search, and at most three in 24 hours")
+@breaks(
+    "a customer confirms no trial after cancelling a trial's search, and at most three trials in 24 hours"
+)
 async def _(rows: Rows) -> None:
     customer_id = uuid4()
     first, second = UUID(int=1), UUID(int=2)
@@ -489,7 +493,7 @@ async def _(rows: Rows) -> None:
 
 
 @breaks(
-    "a customer opens at most 10 payments for sessions in 10 minutes, and asks for 30 extensions in an hour"
+    "a customer opens at most 10 payments for sessions in 10 minutes, and at most 30 for extensions in an hour"
 )
 async def _(rows: Rows) -> None:
     customer_id = uuid4()
@@ -575,7 +579,7 @@ async def _(rows: Rows) -> None:
 
 @pytest.fixture
 async def connection(database: Database, clock: VirtualClock) -> AsyncIterator[Connection]:
-    """Yield a connection at time NOW. Triggers and foreign keys are off, and its writes are rolled back."""
+    """Yield a connection at time NOW. Triggers and foreign keys are off, and the fixture rolls back all writes."""
     await clock.set(NOW)
     async with database.pool.acquire() as connection:
         undone = connection.transaction()
@@ -590,7 +594,7 @@ def test_every_invariant_has_a_test_row_that_violates_the_invariant() -> None:
     assert len(BREAKS) == len(INVARIANTS)
 
 
-def test_every_invariant_has_a_number_and_no_parameter_except_people_ids() -> None:
+def test_every_invariant_has_a_number_and_takes_no_parameter_except_people_ids() -> None:
     statements = parse(FILE).statements
     assert [
         statement.name for statement in statements if statement.parameters not in ([], ["people_ids"])

@@ -38,7 +38,7 @@ def test_the_same_seed_gives_the_same_plans() -> None:
         ]
 
 
-def test_a_customers_plan_does_not_depend_on_the_number_of_earlier_customers() -> None:
+def test_the_plan_of_a_customer_does_not_depend_on_the_number_of_earlier_customers() -> None:
     later = customers(7, first_number=5_000)
     for customer, same in zip(customers(7), later, strict=True):
         assert dataclasses.replace(same, phone_number=customer.phone_number) == customer

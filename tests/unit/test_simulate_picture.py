@@ -1,4 +1,7 @@
-"""Test the state that a simulated client shows. An older snapshot plus the later events must equal a fresh one."""
+"""Test the state that a simulated client shows.
+
+An older snapshot with all later events applied must equal a fresh snapshot.
+"""
 
 from typing import Any
 
@@ -37,7 +40,7 @@ def customer_state(payment: Data | None = None, session: Data | None = None) -> 
     }
 
 
-def test_after_each_event_of_a_journey_the_picture_equals_a_fresh_snapshot() -> None:
+def test_the_client_picture_equals_a_fresh_snapshot_after_each_event_of_a_journey() -> None:
     picture = CustomerPicture()
     picture.restore(customer_state())
 

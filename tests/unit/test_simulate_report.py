@@ -1,4 +1,4 @@
-"""Test the report of a simulation: its figures, its faults and its violated invariants."""
+"""Test the figures, faults and violated invariants in the report of a simulation."""
 
 import pytest
 from rich.console import Console
@@ -51,7 +51,7 @@ def test_a_percentile_of_a_report_is_computed_with_the_nearest_rank_method(
     assert percentile(values, share) == expected
 
 
-def test_the_report_of_a_run_without_faults_has_the_figures_and_says_clean() -> None:
+def test_the_report_of_a_run_without_faults_has_the_figures_and_the_word_clean() -> None:
     tally = Tally()
     tally.message_delays = [0.010, 0.020]
 
@@ -71,7 +71,7 @@ def test_the_report_of_a_run_without_faults_has_the_figures_and_says_clean() -> 
     assert "seed 7" in text
 
 
-def test_the_report_has_the_answers_to_returns_popups_and_extensions() -> None:
+def test_the_report_has_the_answers_to_returns_and_popups_and_extensions() -> None:
     tally = Tally()
     tally.returns.update(available=4, full=1)
     tally.popups.update(taken=1, declined=1)

@@ -13,7 +13,7 @@ from curhat.kit.conditions import Conditions
 
 SOURCES = statements.SOURCES
 RUNS_SQL = {"fetch", "fetchrow", "fetchval", "execute", "executemany"}
-# The modules that run their own SQL, and why each module cannot use a queries.sql.
+# The modules that run their own SQL, and the reason why each module cannot use a queries.sql.
 RUNS_ITS_OWN_SQL = {
     "kit/database.py": "the generated modules use it to run their statements",
     "kit/migrations.py": "it creates the schema from which the statements get their types",

@@ -1,9 +1,9 @@
 """Check that each table belongs to one package. This file lists the statements that use another package's table, with
 the reasons.
 
-The lists are checked against the migrations and every queries.sql. Some Python code adds conditions to a statement.
-The test does not see tables in such conditions. If a CTE has the name of a table, the test takes the CTE for the
-table. So give such a CTE another name.
+The tests check these lists against the migrations and every queries.sql. Some Python code adds conditions to a
+statement. The test does not check the tables in such conditions. If a CTE has the name of a table, the test cannot
+distinguish the CTE from the table. So a CTE must not have the name of a table.
 """
 
 import re
@@ -61,10 +61,9 @@ OWNERS = {
     "push_messages": "notifications",
 }
 
-# The keys are (package, statement). The values are the other packages' tables that the statement uses, and the
-# reasons. The statement "*" means every statement of the package that only reads the table. The table "*" means every
-# table that the statement reads. A statement that writes a table must be listed with its own name and the table's
-# name.
+# The keys are (package, statement). The values list the used tables of other packages, with the reasons. The statement
+# "*" stands for all statements of the package that only read the table. The table "*" stands for all tables that the
+# statement reads. A statement that writes a table must be listed with its own name and the table's name.
 Reasons = Mapping[tuple[str, str], Mapping[str, str]]
 
 _WITH_ITS_CHANGE = "the audit entry is written in the transaction of the change"
@@ -128,13 +127,14 @@ EXCEPTIONS: Reasons = {
     },
 }
 
-# The same mapping for tables of a higher package. A lower package should not depend on a higher package, so this list
-# stays short.
+# The next list has entries of this form for tables of a higher package. A lower package should not depend on a higher
+# package, so this list stays short.
 UPWARD: Reasons = {}
 
 _SAVES_A_ROUND_TRIP = "one statement instead of two saves a round trip while the journey is locked"
 
-# These statements arm or disarm deadlines directly, for the given reasons. All other code calls deadlines.service.
+# The following statements arm or disarm deadlines directly, for the given reasons. All other code calls
+# deadlines.service.
 DEADLINE_WRITERS: Mapping[tuple[str, str], str] = {
     ("journeys", "accept_and_start"): _SAVES_A_ROUND_TRIP,
     ("pairing", "open_blast"): _SAVES_A_ROUND_TRIP,
@@ -162,7 +162,7 @@ _ENDS_LIST = {
 
 
 class TableUse(NamedTuple):
-    """One use of a table: the statement reads or writes the table."""
+    """One read or write of a table by a statement."""
 
     package: str
     statement: str
@@ -171,10 +171,11 @@ class TableUse(NamedTuple):
 
 
 def tables_of(sql: str) -> Iterator[tuple[str, Literal["read", "write"]]]:
-    """Yield each use of a table in a statement: the table, and whether it is read or written."""
+    """Yield each use of a table in a statement, with the table and the kind of the use (read or write)."""
     code = _NO_TABLE_FOLLOWS.sub(" for ", _NOT_CODE.sub(" ", sql))
     before = ""
-    # One element per open parenthesis. `expects`: the next word is a table. `lists`: a table follows the next comma.
+    # Both lists have one element per open parenthesis. The last element of `expects` is true if the next word is a
+    # table. The last element of `lists` is true if a table follows the next comma.
     expects, lists = [False], [False]
     kind: Literal["read", "write"] = "read"
     for token in map(str.lower, _TOKEN.findall(code)):
@@ -222,7 +223,7 @@ TABLE_USES = _table_uses()
 
 
 def _layers() -> dict[str, int]:
-    """Return the level of each package. Level 0 is the lowest."""
+    """Return the level of each package. Level 0 is the lowest level."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     [contract] = [each for each in settings["tool"]["importlinter"]["contracts"] if each["type"] == "layers"]
     names = [layer.strip("()") for layer in contract["layers"]]
@@ -237,7 +238,10 @@ def _is_upward(use: TableUse) -> bool:
 
 
 def _foreign() -> set[TableUse]:
-    """Return the uses of other packages' tables, except writes to deadlines, which DEADLINE_WRITERS lists."""
+    """Return the uses of other packages' tables.
+
+    Writes to deadlines are left out, because DEADLINE_WRITERS lists them.
+    """
     return {
         use
         for use in TABLE_USES
@@ -286,7 +290,7 @@ def test_only_the_deadlines_package_and_the_listed_statements_write_deadlines() 
     assert writers == DEADLINE_WRITERS.keys()
 
 
-def test_every_exception_has_a_reason() -> None:
+def test_every_listed_exception_has_a_reason() -> None:
     reasons = [
         reason for listed in (EXCEPTIONS, UPWARD) for tables in listed.values() for reason in tables.values()
     ]

@@ -1,4 +1,4 @@
-"""Check the imports and the lock file of web/, which the type check of web/ does not cover."""
+"""Check the imports and the lock file of web/, because the type check of web/ does not cover them."""
 
 import json
 import re
@@ -12,7 +12,7 @@ IMPORT = re.compile(r"""(?:from|import)\s*\(?\s*['"](\.[^'"]+)['"]""")
 
 
 def imports_of(folder: str) -> list[tuple[str, str]]:
-    """Return each relative import in a folder of web/: the importing file, and the target's folder in web/."""
+    """Return the relative imports in a folder of web/, each with the importing file and the target's folder in web/."""
     found = []
     for path in sorted((WEB / folder).rglob("*")):
         if path.suffix in (".ts", ".svelte"):
@@ -28,7 +28,7 @@ def test_a_client_imports_only_from_its_own_folder_and_from_shared(folder: str) 
     assert others == []
 
 
-def test_imports_of_finds_the_imports_of_a_client() -> None:
+def test_the_imports_of_a_client_are_found() -> None:
     assert len(imports_of("customer")) > 50
 
 
@@ -37,7 +37,7 @@ SECTION = re.compile(r"^  (\w+):", re.MULTILINE)
 
 
 def first_load_of(client: str) -> set[Path]:
-    """Return the modules that a signed-in person loads at once: what main.ts and SignedIn.svelte import statically."""
+    """Return the static imports of main.ts and SignedIn.svelte. A signed-in person loads these modules immediately."""
     found: set[Path] = set()
     open_files = [WEB / client / "main.ts", WEB / client / "SignedIn.svelte"]
     while open_files:

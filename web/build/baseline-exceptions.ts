@@ -1,11 +1,11 @@
 /**
- * Platform functions that the clients use although a browser of .browserslistrc lacks them.
- * A new function needs a reason here, or a replacement in shared/baseline.ts.
+ * The platform functions that the clients use although a browser of .browserslistrc lacks them. The list gives a reason
+ * for each function. A function without a reason needs a replacement in shared/baseline.ts.
  */
 export const BASELINE_EXCEPTIONS: Readonly<Record<string, string>> = {
   HTMLDialogElement: 'shared/ui/Dialog.svelte asks for it first, and otherwise uses oldDialog.ts',
-  // Before use, shared/push/ checks that a browser has all of these functions. In a browser without them, the app has
-  // no notifications.
+  // The code in shared/push/ first checks that the browser has all of these functions. If a browser lacks one of these
+  // functions, the app has no notifications.
   Notification:
     'shared/push/push.svelte.ts, shared/push/start.ts and mitra/screens/Home.svelte ask for it first',
   PushManager: 'shared/push/push.svelte.ts asks for it first',
@@ -17,7 +17,7 @@ export const BASELINE_EXCEPTIONS: Readonly<Record<string, string>> = {
   NotificationEvent: 'shared/worker/worker.ts: exists where it is fired',
   PushEvent: 'shared/worker/worker.ts: exists where it is fired',
   PushMessageData: 'exists where PushEvent does',
-  // Before use, the client checks that the function exists.
+  // The client first checks that the function exists.
   'WorkerNavigator.setAppBadge': 'shared/worker/worker.ts: without it, the icon of the app has no badge',
   'Navigator.clearAppBadge': 'shared/push/push.svelte.ts: exists where setAppBadge does',
   // Only some phones can vibrate, and the client first checks that the function exists.
@@ -31,8 +31,9 @@ export const BASELINE_EXCEPTIONS: Readonly<Record<string, string>> = {
 };
 
 /**
- * Selectors and properties of the styles that are missing in a browser of .browserslistrc, and why the screens are well
- * without them. A browser drops the whole rule of a selector that it does not know, so such a selector has its own rule.
+ * The selectors and properties of our styles that at least one browser of .browserslistrc does not know. Each entry
+ * gives the reason why the screens work without the selector or property. A browser drops the whole rule if it does not
+ * know one of the rule's selectors, so each of these selectors has its own rule.
  */
 export const STYLE_EXCEPTIONS: Readonly<Record<string, string>> = {
   ':focus-visible': 'the browser draws its own outline',

@@ -20,15 +20,16 @@ export type Support = Record<string, SupportStatement | undefined>;
 /** The oldest version of each browser of .browserslistrc, under the name that browserslist gives it. */
 export const OLDEST_VERSIONS: ReadonlyMap<string, number> = readOldestVersions();
 
-/** The oldest browsers, as Vite names them. */
+/** The oldest browsers, in the format of Vite's `build.target`. */
 export const BUILD_TARGET = [...OLDEST_VERSIONS].map(
   ([browser, version]) => `${TARGET_NAMES[browser] ?? browser}${version}`,
 );
 
 /**
- * The syntax of scripts that the build produces. For Chrome 87 and Safari 15, Vite would also convert `?.` and every
- * class, because of rare bugs: `a?.(...b)`, and static fields with the name `name`. The first load would become 2.4 KB
- * larger. Both browsers can read what Firefox 91 can read, except what `findUnsupported` in bundle.ts refuses.
+ * The version of JavaScript's syntax that the build produces. SYNTAX_TARGET leaves out Chrome 87 and Safari 15. Chrome
+ * 87 and Safari 15 have rare bugs with `a?.(...b)` and with static fields called `name`. To avoid these bugs, Vite
+ * would also convert `?.` and every class, and the first load would be 2.4 KB larger. Chrome 87 and Safari 15 can read
+ * the syntax of Firefox 91, except the syntax that `findUnsupported` in bundle.ts refuses.
  */
 export const SYNTAX_TARGET = BUILD_TARGET.filter((target) => target.startsWith('firefox'));
 
@@ -36,14 +37,14 @@ function readOldestVersions(): Map<string, number> {
   const oldest = new Map<string, number>();
   for (const supported of browserslist(undefined, { path: WEB })) {
     const [browser = '', versions = ''] = supported.split(' ');
-    // Safari on iOS has ranges, such as "15.0-15.1".
+    // The versions of Safari on iOS are ranges, such as "15.0-15.1".
     const version = Number.parseFloat(versions);
     oldest.set(browser, Math.min(version, oldest.get(browser) ?? Infinity));
   }
   return oldest;
 }
 
-/** MDN's data for a path such as `['api', 'AbortSignal', 'any_static']`; undefined if MDN has none. */
+/** Returns MDN's data for a path such as `['api', 'AbortSignal', 'any_static']`, or undefined if MDN has no data. */
 export function supportOf(path: Path): Support | undefined {
   let found: Identifier | undefined = data as unknown as Identifier;
   for (const part of path)
@@ -51,7 +52,10 @@ export function supportOf(path: Path): Support | undefined {
   return found?.__compat?.support;
 }
 
-/** The browsers of .browserslistrc that lack this, such as `safari 15`. */
+/**
+ * Returns the browsers of .browserslistrc, such as `safari 15`, that lack a function. `support` is MDN's data about the
+ * function.
+ */
 export function browsersWithout(support: Support): string[] {
   return [...OLDEST_VERSIONS]
     .filter(([browser, version]) => MDN_NAMES[browser]?.some((one) => !isIn(support[one], version)))
@@ -70,13 +74,15 @@ function isIn(support: SupportStatement | undefined, version: number): boolean {
 }
 
 export interface Missing {
-  /** The global objects that a browser of .browserslistrc lacks: `Notification`. */
+  /** The global objects that a browser of .browserslistrc lacks, such as `Notification`. */
   globals: string[];
-  /** The members that one lacks although it has the object: `['AbortSignal', 'any', true]`. True: a static member. */
+  /**
+   * The members that a browser of .browserslistrc lacks, such as `['AbortSignal', 'any', true]`. True: static.
+   */
   members: [owner: string, name: string, isStatic: boolean][];
 }
 
-/** Returns everything in MDN's data that a browser of .browserslistrc lacks and a page could use. */
+/** Returns the objects and members in MDN's data that a page can use and that a browser of .browserslistrc lacks. */
 export function findMissing(): Missing {
   const missing: Missing = { globals: [], members: [] };
   const { api, javascript } = data as unknown as { api: Identifier; javascript: { builtins: Identifier } };
@@ -87,7 +93,7 @@ export function findMissing(): Missing {
   for (const [owner, entry] of owners)
     for (const [key, member] of entriesOf(entry)) {
       if (!lacks(member)) continue;
-      // MDN marks the static members of the web platform, but not those of the language.
+      // MDN marks the static members of the web platform, but not the static members of the language.
       const isStatic = key.endsWith('_static') || isStaticBuiltin(owner, key);
       missing.members.push([owner, key.replace(/_(static|event)$/, ''), isStatic]);
     }
@@ -109,5 +115,5 @@ function isStaticBuiltin(owner: string, name: string): boolean {
   return object instanceof Object && Object.hasOwn(object, name);
 }
 
-// `node build/baseline.ts` prints what the browser tests delete before they load the app.
+// `node build/baseline.ts` prints the objects and members that the browser tests delete before they load the app.
 if (process.argv[1]?.endsWith('build/baseline.ts')) console.log(JSON.stringify(findMissing()));

@@ -1,4 +1,4 @@
-/** Runs the built boot.js in a fake page, and compares its probes with the browsers of .browserslistrc. */
+/** Runs the built boot.js in a fake page, and compares the probes of boot.js with the browsers of .browserslistrc. */
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { OLDEST_VERSIONS, supportOf } from './baseline.ts';
 import { createBoot } from './shell.ts';
@@ -8,7 +8,7 @@ const reload = vi.fn();
 let probedStatus = 200;
 let listeners: Record<string, (event: object) => void>;
 const BOOT = 'https://curhat.example/app/boot.js';
-/** The script of the app could not be fetched. */
+/** The event that a browser fires when it cannot fetch the app's script. */
 const MISSING = { target: { src: 'https://curhat.example/app/assets/first-AAAAAAAA.js' } };
 
 class FakeRequest {
@@ -34,7 +34,7 @@ afterEach(() => {
   document.body.innerHTML = '';
 });
 
-/** Runs boot.js in a browser that lacks `without`. */
+/** Runs boot.js in a fake browser. The parameter `without` names a function that the fake browser lacks. */
 function boot(without = ''): void {
   listeners = {};
   const page = {
@@ -76,7 +76,7 @@ test.each(['inset', 'BigInt64Array', 'formatRange'])(
     boot(name);
     expect(text()).toContain('Peramban ini terlalu lama');
     expect(text()).toContain('This browser is too old');
-    // start.ts then does not start the app.
+    // Without the element `#app`, start.ts does not start the app.
     expect(document.getElementById('app')).toBeNull();
   },
 );

@@ -1,9 +1,10 @@
 /**
- * Finds platform functions and syntax in the built scripts that a browser of .browserslistrc lacks.
+ * Searches the built scripts for platform functions and syntax that a browser of .browserslistrc lacks.
  *
- * ESLint sees only our own sources, with their types. This check also sees the packages, such as Svelte. A script has no
- * types, so the check knows only the global objects, their static members, and the methods of the language, such as
- * `list.at(-1)`. The browser tests delete all other functions too, and then use the app.
+ * ESLint sees only our own sources, with their types. This check of the built scripts also sees the code of packages,
+ * such as Svelte. A built script has no types. The check therefore finds only global objects, their static members, and
+ * methods of the language, such as `list.at(-1)`. The browser tests cover all other functions, because the tests delete
+ * these functions and then use the app.
  */
 import { parseAst } from 'vite';
 import { BASELINE_EXCEPTIONS } from './baseline-exceptions.ts';
@@ -20,8 +21,8 @@ const STATIC_MEMBERS = new Set(
 const METHODS = new Set(missing.members.filter(isOnlyNewMethod).map(([, name]) => name));
 
 /**
- * Whether this is a new method of an older object of the language, and no other object has an older method of this name.
- * Then the name alone tells that the method is new.
+ * Returns true if the language added this method later to an existing object, and no object has an older method of this
+ * name. The name alone then shows that the method is new.
  */
 function isOnlyNewMethod([owner, name, isStatic]: [string, string, boolean]): boolean {
   if (isStatic || missing.globals.includes(owner) || !isInLanguage(owner, name)) return false;
@@ -40,7 +41,7 @@ function isInLanguage(owner: string, name: string): boolean {
   return prototype instanceof Object && Object.hasOwn(prototype, name);
 }
 
-/** Syntax that the build does not convert, and that one of the browsers cannot read. */
+/** The syntax that a browser of .browserslistrc cannot read and that the build does not convert. */
 const SYNTAX: Record<string, (node: Node) => boolean> = {
   'static {}': (node) => node.type === 'StaticBlock',
   '#name in object': (node) => node.operator === 'in' && (node.left as Node).type === 'PrivateIdentifier',

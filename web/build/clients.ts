@@ -9,7 +9,9 @@ export const WEB = `${dirname(import.meta.dirname)}/`;
 export interface Client {
   /** The folder of the sources in web/. */
   folder: string;
-  /** The folder of the build in web/dist/, and the path on the server: /app/ for `app`. */
+  /**
+   * The name of the build's folder in web/dist/. The server uses the same name as the path: /app/ for `app`.
+   */
   path: string;
   /** The name below the icon on a phone. Phones show at most 12 characters. */
   shortName: string;
@@ -44,7 +46,7 @@ const ALL: Client[] = [
 /** The clients whose sources exist. */
 export const CLIENTS = ALL.filter((client) => existsSync(`${WEB}${client.folder}/index.html`));
 
-/** Returns the client whose sources are in this folder of web/. Throws if there is none. */
+/** Returns the client whose sources are in this folder of web/. Throws if no client has this folder. */
 export function clientIn(folder: string): Client {
   const found = CLIENTS.find((client) => client.folder === folder);
   if (!found)

@@ -19,16 +19,17 @@ export default defineConfig(({ mode }) => {
     build: {
       outDir: `${WEB}dist/${client.path}`,
       emptyOutDir: true,
-      // The build converts syntax that the oldest browsers cannot read. It does not replace functions.
+      // The build converts syntax that the oldest browsers cannot read. The build does not replace missing functions.
       target: SYNTAX_TARGET,
       cssTarget: BUILD_TARGET,
       // No file becomes a `data:` URL, because the content security policy forbids such URLs.
       assetsInlineLimit: 0,
       modulePreload: { polyfill: false },
       reportCompressedSize: false,
-      // One file has all code that main.ts imports, because every visit loads all of it. One more file has the code of a
-      // person who is signed in. Several files would be larger after compression. What the sign-in needs too stays in
-      // `first` or `common`, so that a person who is signed out does not load the second file.
+      // One file has all code that main.ts imports, because every visit needs all of this code. A second file has the
+      // code that only a signed-in person needs. If this code were in more files, the files together would be larger
+      // after compression. Code that the sign-in also needs stays in `first` or `common`. A signed-out person therefore
+      // never loads the second file.
       rolldownOptions: {
         output: {
           codeSplitting: {

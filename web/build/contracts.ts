@@ -1,6 +1,6 @@
 /**
- * Generates the types of the API and of the realtime frames from contracts/. With --check, it writes nothing and fails
- * if the committed types are out of date.
+ * Generates the types of the API and of the realtime frames from contracts/. With --check, the script writes nothing,
+ * and fails if the committed types are out of date.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import openapiTypescript, { astToString, type OpenAPI3 } from 'openapi-typescript';

@@ -1,8 +1,10 @@
 /**
- * Serves the web clients for development: `npm run dev`. The browser shows a saved file without a reload of the page.
+ * Serves the web clients for development: `npm run dev`. When a source file is saved, the browser shows the change
+ * without a reload.
  *
  * SERVER_URL is the address of the Python server, by default http://127.0.0.1:8000. DEV_PORT is this server's own port,
- * by default 5173. There is no service worker here, because it would serve old files. So notifications do not work.
+ * by default 5173. The development server has no service worker, because a service worker would serve old files.
+ * Without a service worker, notifications do not work.
  */
 import { createServer as createHttpServer, type ClientRequest, type IncomingMessage } from 'node:http';
 import { createServer as createViteServer, type ProxyOptions } from 'vite';
@@ -14,13 +16,13 @@ const serverUrl = new URL(process.env.SERVER_URL ?? 'http://127.0.0.1:8000');
 const port = Number(process.env.DEV_PORT ?? 5173);
 const ownOrigins = [`http://${HOST}:${port}`, `http://localhost:${port}`];
 
-/** Each path that does not belong to a client, such as /api/. */
+/** Matches each path that does not belong to a client, such as /api/. */
 const SERVER_PATHS = `^/(?!(${CLIENTS.map(({ path }) => path).join('|')})/)`;
 
 /**
- * Forwards requests and sockets to the Python server. That server accepts a cookie only from a page of its own origin.
- * So this server replaces the origin in requests of our pages. A request of another site keeps its own origin, and the
- * Python server refuses it.
+ * Forwards requests and sockets to the Python server. The Python server accepts a cookie only from a page of its own
+ * origin. The development server therefore replaces the origin in requests of our pages. A request of another site
+ * keeps its origin, so the Python server refuses the request.
  */
 const proxy: ProxyOptions = {
   target: serverUrl.origin,
@@ -47,7 +49,8 @@ const servers = await Promise.all(
       server: {
         middlewareMode: { server: http },
         ws: { server: http },
-        // Only one Vite server has the proxy. Otherwise each Vite server would answer each socket.
+        // Only one Vite server has the proxy. If each Vite server had the proxy, all Vite servers would answer each
+        // socket.
         ...(index === 0 ? { proxy: { [SERVER_PATHS]: proxy } } : {}),
       },
     }),

@@ -1,20 +1,22 @@
 /**
  * An ESLint rule that refuses each platform function that a browser of .browserslistrc lacks.
  *
- * The rule asks TypeScript for the declaration of a name in the standard library. It then looks up that declaration
- * in MDN's data of browser support. So it finds `AbortSignal.any`, `list.findLast` and `dialog.showModal`.
- * eslint-plugin-compat 7 compares names only, and finds none of the three. eslint-plugin-baseline-js 0.7 finds all
- * three, but does not find `crypto.randomUUID`. That plugin is configured with a Baseline year such as 2022, and
- * cannot read a list of browsers. shared/baseline.cases.ts has the cases of this rule.
+ * The rule asks TypeScript for the declaration of a name in the standard library. The rule then looks up that
+ * declaration in MDN's data of browser support. The rule finds `AbortSignal.any`, `list.findLast` and
+ * `dialog.showModal`. The package eslint-plugin-compat 7 compares names only, and finds none of these three functions.
+ * The package eslint-plugin-baseline-js 0.7 finds all three functions, but it does not find `crypto.randomUUID`. The
+ * package eslint-plugin-baseline-js accepts only a Baseline year such as 2022, and cannot read a list of browsers.
+ *
+ * The test cases of this rule are in shared/baseline.cases.ts.
  */
 import { ESLintUtils, type TSESTree } from '@typescript-eslint/utils';
 import ts from 'typescript';
 import { browsersWithout, supportOf, type Path } from './baseline.ts';
 
-/** In these nodes, an identifier names a type. The rule ignores types, because the build removes them. */
+/** The syntax nodes in which an identifier names a type. The rule ignores types, because the build removes them. */
 const TYPE_POSITIONS = ['TSTypeReference', 'TSQualifiedName', 'TSTypeQuery', 'TSInterfaceHeritage'];
 
-/** Names that the rule allows, each with the reason. A name is a member, or an interface with all its members. */
+/** The names that the rule allows, each with the reason. A name is a member, or an interface with all its members. */
 type Exceptions = Readonly<Record<string, string>>;
 
 export const supportedByBaseline = ESLintUtils.RuleCreator.withoutDocs({
@@ -55,7 +57,10 @@ export const supportedByBaseline = ESLintUtils.RuleCreator.withoutDocs({
   },
 });
 
-/** The object whose `name` the code reads, as `object.name` or `const { name } = object`. A bare `name` has none. */
+/**
+ * Returns the object from which the code reads `name`, for example in `object.name` or `const { name } = object`. If
+ * `name` stands alone, it has no object.
+ */
 function ownerOf(node: TSESTree.Identifier): TSESTree.Node | undefined {
   const { parent } = node;
   if (parent.type === 'MemberExpression' && parent.property === node && !parent.computed)
@@ -65,7 +70,10 @@ function ownerOf(node: TSESTree.Identifier): TSESTree.Node | undefined {
   return isPatternKey ? parent.parent : undefined;
 }
 
-/** The keys of MDN's data for this declaration, the most likely first. `owners`: the types that may have the member. */
+/**
+ * Returns possible keys of this declaration in MDN's data, the most likely key first. `owners`: the types that can
+ * declare the member.
+ */
 function pathsOf({ parent }: ts.Declaration, name: string, owners: readonly string[]): Path[] {
   // declare var AbortSignal: { any(…): … }
   if (ts.isTypeLiteralNode(parent) && ts.isVariableDeclaration(parent.parent))
@@ -83,7 +91,10 @@ function pathsOf({ parent }: ts.Declaration, name: string, owners: readonly stri
   ];
 }
 
-/** The names of a type and of its base types. The library declares many members in a mixin that MDN does not know. */
+/**
+ * The names of a type and of its base types. TypeScript's library declares many members in mixins. MDN's data does not
+ * have these mixins.
+ */
 function namesOf(type: ts.Type, checker: ts.TypeChecker): string[] {
   if (type.isUnionOrIntersection()) return type.types.flatMap((one) => namesOf(one, checker));
   const bases = type.isClassOrInterface() ? checker.getBaseTypes(type) : [];

@@ -1,6 +1,6 @@
 /**
- * A Vite plugin that makes a client installable and fast. It writes the manifest, boot.js, the service worker with its
- * list of files, and a compressed copy of each text file.
+ * A Vite plugin that makes a client installable and fast. The plugin writes the manifest, boot.js, the service worker
+ * with its list of files, and a compressed copy of each text file.
  */
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -13,7 +13,7 @@ import { WEB, type Client } from './clients.ts';
 import { findUnsupportedStyle } from './style.ts';
 
 const COMPRESSED = /\.(html|js|css|svg|webmanifest|json|txt)$/;
-/** A smaller file needs only one network packet, even without compression. */
+/** A file below this size needs only one network packet, even without compression. */
 const MIN_COMPRESSED_BYTES = 512;
 
 export function shell(client: Client): Plugin {
@@ -21,7 +21,7 @@ export function shell(client: Client): Plugin {
   return {
     name: 'curhat-shell',
     apply: 'build',
-    // boot.js runs before the module script, and can tell why the module script does not run.
+    // The browser runs boot.js before the module script, so boot.js can report why the module script does not run.
     transformIndexHtml: () => [
       {
         tag: 'script',
@@ -83,8 +83,9 @@ export function createManifest(client: Client): string {
 }
 
 /**
- * Returns boot.js with short names, and without comments and spaces. It keeps its syntax, which an old browser can read,
- * except that the minifier writes each string with backticks: boot.js has neither a backtick nor a quotation mark in it.
+ * Returns boot.js with short names, and without comments and spaces. The minifier keeps the syntax, so an old browser
+ * can read the result. But the minifier writes each string with backticks, so replace the backticks with quotation
+ * marks. The strings of boot.js contain no backticks and no quotation marks.
  */
 export function createBoot(): string {
   const source = readFileSync(`${WEB}shared/boot.js`, 'utf8').replace(/\/\*[\s\S]*?\*\//g, '');
@@ -107,7 +108,7 @@ async function createWorker(client: Client, out: string): Promise<string> {
   });
 }
 
-/** Returns the script of the service worker with these constants. */
+/** Returns the script of the service worker, with its constants at the beginning. */
 export async function compileWorker(constants: Record<string, unknown>): Promise<string> {
   const source = readFileSync(`${WEB}shared/worker/worker.ts`, 'utf8');
   const { code } = await transformWithOxc(source, 'worker.ts', { sourcemap: false, target: SYNTAX_TARGET });

@@ -1,8 +1,9 @@
 /**
- * Adapts the built styles to the browsers of .browserslistrc, and finds in them what one of these browsers lacks.
+ * Adapts the built styles to the browsers of .browserslistrc. This module also finds the selectors, properties and
+ * values that one of these browsers does not know.
  *
- * A browser drops a whole rule if it does not know one of the rule's selectors, and a single declaration if it does not
- * know its property or value.
+ * If a browser does not know one of a rule's selectors, the browser drops the whole rule. If a browser does not know a
+ * property or its value, the browser drops only this declaration.
  */
 import { parseCss, type AST } from 'svelte/compiler';
 import type { Plugin } from 'vite';
@@ -10,12 +11,13 @@ import { STYLE_EXCEPTIONS } from './baseline-exceptions.ts';
 import { browsersWithout, supportOf, type Path } from './baseline.ts';
 import { visit } from './syntax.ts';
 
-/** A selector of Svelte with two parts. Svelte marks each part as one of its component. */
+/** Matches a selector with two parts in Svelte's output. Svelte adds the class of its component to each part. */
 const MARKED_PARTS = /\.(svelte-\w+)([^{},]*?):where\(\.\1\)/;
 
 /**
- * Returns a style of Svelte without `:where`, which Chrome 87 does not know: `.a.svelte-x p:where(.svelte-x)` becomes
- * `.a p.svelte-x`. Both selectors count the same. The new one asks only the last part to be of the component.
+ * Returns this style without Svelte's `:where`, because Chrome 87 does not know `:where`. For example, `.a.svelte-x
+ * p:where(.svelte-x)` becomes `.a p.svelte-x`. The old and the new selector have the same specificity. In the new
+ * selector, only the last part must belong to the component.
  */
 export function withoutWhere(style: string): string {
   const next = style.replace(MARKED_PARTS, '$2.$1');
@@ -47,7 +49,8 @@ export function findUnsupportedStyle(style: string): string[] {
       check(`@${rule.name}`, ['at-rules', rule.name]);
       for (const [, feature = ''] of rule.prelude.matchAll(/\(([-\w]+)/g))
         check(`@media (${feature})`, ['at-rules', 'media', feature]);
-      // `@supports` asks the browser first. The steps of an animation have no selectors.
+      // A rule inside `@supports` applies only in browsers that support the rule. The steps of an animation have no
+      // selectors to check.
       if (rule.name === 'supports') return;
     } else {
       visit(rule.prelude, (node) => {

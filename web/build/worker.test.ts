@@ -63,7 +63,7 @@ beforeEach(() => {
   deleteCache.mockResolvedValue(true);
 });
 
-/** Fires the event. Returns what the worker promises to do. */
+/** Fires the event. Returns the promise that the worker passed to `waitUntil` or `respondWith`. */
 async function fire(type: string, fields: Record<string, unknown> = {}): Promise<unknown> {
   let promise: unknown;
   const take = (given: unknown) => (promise = given);

@@ -8,14 +8,14 @@ export const account = new Account('curhat:control-center');
 
 let current = $state.raw<Schemas['OperatorAccount'] | null>(null);
 
-/** Returns the operator; null until the server has answered. */
+/** Returns the operator, or null before the server has answered. */
 export function operator(): Schemas['OperatorAccount'] | null {
   return current;
 }
 
 /**
- * Returns whether the operator has this permission. The result decides what a screen shows. The server still checks
- * each request.
+ * Returns whether the operator has this permission. Screens use the result only to show or hide their parts. The server
+ * checks the permission again for each request.
  */
 export function may(permission: Permission): boolean {
   return current?.permissions.includes(permission) ?? false;

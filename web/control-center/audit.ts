@@ -1,4 +1,4 @@
-/** Puts an audit entry into words: its subject, and the old and the new value. */
+/** Puts the subject, the old value and the new value of an audit entry into words. */
 import type { Schemas } from '../shared/api/client';
 import { lastOf } from '../shared/baseline';
 import { formatRupiah } from '../shared/time/format';
@@ -17,7 +17,10 @@ const SCREENS: Partial<Record<Entry['subject'], string>> = {
   mitra: 'mitras',
 };
 
-/** Returns the name of the entry's subject. `path` is the path of the screen that shows the subject, if one exists. */
+/**
+ * Returns the name of the entry's subject. `path` is the path of the subject's screen, or undefined if the subject has
+ * no screen.
+ */
 export function subjectOf(entry: Entry): { name: string; path?: string } {
   const subject = words().audit.subjects[entry.subject];
   const screen = SCREENS[entry.subject];
@@ -31,14 +34,17 @@ export function subjectOf(entry: Entry): { name: string; path?: string } {
       path: '/control-center/configuration',
     };
   }
-  // An operator looks for this key at the gateway, so show all of it.
+  // An operator searches for this key at the gateway, so show the whole key.
   if (entry.subject === 'gateway') return { name: `${subject} ${entry.subject_id}` };
   if (entry.subject !== 'operator') return { name: subject };
   if (entry.subject_id === entry.actor) return { name: words().audit.itself };
   return { name: `${subject} ${shortenId(entry.subject_id)}` };
 }
 
-/** Returns the text of an entry's old or new value: amounts with a currency, numbers with a unit, words for codes. */
+/**
+ * Returns the text of an entry's old or new value. The text has a currency for an amount, a unit for a number, and a
+ * word for a code.
+ */
 export function valueOf(entry: Entry, value: string | null, language: Language): string {
   if (value === null) return '–';
   if (entry.action.startsWith('refund_')) return formatRupiah(Number(value));

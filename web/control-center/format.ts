@@ -1,10 +1,10 @@
-/** Formats values for operators. All times are in Jakarta time, even if the operator is in another zone. */
+/** Formats values for operators. All times are in Jakarta time, even if the operator is in another time zone. */
 import { LOCALES } from '../shared/time/format';
 import type { Language } from '../shared/words/language.svelte';
 
 const JAKARTA = 'Asia/Jakarta';
 
-/** `24 Nov 2026, 20.05.09 WIB` */
+/** Returns a text such as `24 Nov 2026, 20.05.09 WIB`. */
 export function formatWib(time: string | null, language: Language): string {
   if (time === null) return '–';
   const at = new Date(time);
@@ -18,7 +18,7 @@ export function formatWib(time: string | null, language: Language): string {
   return `${date}, ${at.toLocaleTimeString(locale, { timeZone: JAKARTA })} WIB`;
 }
 
-/** `1.234,5` in Indonesian, `1,234.5` in English. `digits`: the number of digits after the decimal mark. */
+/** Returns `1.234,5` in Indonesian and `1,234.5` in English. `digits`: the number of digits after the decimal mark. */
 export function formatNumber(value: number, language: Language, digits = 0): string {
   return value.toLocaleString(LOCALES[language], {
     minimumFractionDigits: digits,
@@ -26,12 +26,15 @@ export function formatNumber(value: number, language: Language, digits = 0): str
   });
 }
 
-/** Returns the end of an id, which is random. An id begins with its time, so ids of one minute begin alike. */
+/**
+ * Returns the last characters of an id, because the end of an id is random. An id begins with its time, so ids of one
+ * minute have the same beginning.
+ */
 export function shortenId(id: string): string {
   return id.slice(-8);
 }
 
-/** The time of a bar in a chart: `20.00` for an hour, `24 Nov` for a day. */
+/** Returns the time of a bar in a chart, such as `20.00` for an hour and `24 Nov` for a day. */
 export function formatBucket(time: string | number, unit: 'hours' | 'days', language: Language): string {
   const at = new Date(time);
   return unit === 'hours'
@@ -39,7 +42,7 @@ export function formatBucket(time: string | number, unit: 'hours' | 'days', lang
     : at.toLocaleDateString(LOCALES[language], { timeZone: JAKARTA, day: 'numeric', month: 'short' });
 }
 
-/** `3 d 4 h`, `2 h 5 min`, `12 min` or `40 s`. */
+/** Returns a duration such as `3 d 4 h`, `2 h 5 min`, `12 min` or `40 s`. */
 export function formatAge(
   seconds: number,
   units: { day: string; hour: string; minute: string; second: string },

@@ -1,6 +1,6 @@
 /**
- * The options of each filter: the enum values of the API contract, in the order that operators
- * expect. TypeScript checks each value against the contract.
+ * The options of each filter. They are the enum values of the API contract, in the order that operators expect.
+ * TypeScript checks each value against the contract.
  */
 import type { Schemas } from '../shared/api/client';
 

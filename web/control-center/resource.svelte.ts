@@ -1,13 +1,13 @@
-/** A value that a screen reads from the server: once, on demand, or repeatedly while the page is visible. */
+/** A value that a screen reads from the server once, on demand, or repeatedly while the page is visible. */
 import { untrack } from 'svelte';
 import { loadUntilDone } from '../shared/retry';
 import { errorText } from '../shared/words/shared';
 
 export class Resource<Data> {
   value = $state.raw<Data | null>(null);
-  /** Why the last read failed; empty if the last read succeeded. */
+  /** A sentence about the failure of the last read, or an empty text if the last read succeeded. */
   problem = $state('');
-  /** A read is under way, so `value` may be out of date. */
+  /** Whether a read is running. During a read, `value` can be out of date. */
   isLoading = $state(false);
   readonly #read: () => Promise<Data>;
   #latest = 0;
@@ -17,14 +17,14 @@ export class Resource<Data> {
   }
 
   /**
-   * Reads the value now, and again by itself after an error that can pass. Returns a function that ends this. Call this
-   * method inside an `$effect`.
+   * Reads the value now, and again after each temporary error. Returns a function that ends the reads. Callers must
+   * call `start` inside an `$effect`.
    */
   start(): () => void {
     return untrack(() => loadUntilDone(() => this.#readOrThrow()));
   }
 
-  /** Reads the value. If two reads overlap, the result of the earlier read is ignored. */
+  /** Reads the value. Ignores the result if another read has started in the meantime. */
   async load(): Promise<void> {
     // `problem` tells the person why the read failed.
     await this.#readOrThrow().catch(() => undefined);
@@ -48,8 +48,8 @@ export class Resource<Data> {
   }
 
   /**
-   * Reads the value now. While the page is visible, waits for this pause after each answer, and reads the value again.
-   * Call this method inside an `$effect`.
+   * Reads the value now, and then repeatedly while the page is visible. The pause after each answer is `milliseconds`
+   * long. Callers must call `poll` inside an `$effect`.
    */
   poll(milliseconds: number): () => void {
     let timer: ReturnType<typeof setTimeout> | undefined;

@@ -1,12 +1,12 @@
 /**
- * Asks the server every 5 s whether a bestie is available, while the page is in the foreground (1.3).
+ * Asks the server every 5 s whether a bestie is available. In the background, the page does not ask (1.3).
  *
- * `null` means that the answer is not known. A failed poll means `nobody` (1.6). When the page goes to the background,
- * the client forgets the last answer.
+ * `null` means that the client does not know whether a bestie is available. A failed poll means `nobody` (1.6). When
+ * the page goes to the background, the client forgets the last answer.
  */
 import type { Schemas } from '../shared/api/client';
 
-/** `others`: the mitra whom the customer chose is not available, but another mitra is. */
+/** `others` means that the chosen mitra is not available, but another mitra is available. */
 type Availability = 'available' | 'others' | 'nobody';
 
 const POLL_INTERVAL_MS = 5_000;
@@ -18,20 +18,23 @@ export function isAvailable(): boolean | null {
   return available === null ? null : available !== 'nobody';
 }
 
-/** Whether the mitra whom the customer chose is not available, but another mitra is. */
+/** Returns whether the chosen mitra is not available, but another mitra is available. */
 export function areOnlyOthersAvailable(): boolean {
   return available === 'others';
 }
 
-/** Call it when the server has refused a command because nobody is available. The next poll may say otherwise. */
+/**
+ * Callers use this function when the server has refused a command because nobody is available. The next poll can report
+ * that somebody is available.
+ */
 export function reportNobody(): void {
   available = 'nobody';
 }
 
 /**
- * Polls while the component exists. Call it inside an `$effect`.
+ * Polls while the component exists. Callers must call `pollAvailability` inside an `$effect`.
  *
- * If the customer has chosen a mitra, it asks for the status of this mitra (3.6).
+ * If the customer has chosen a mitra, the poll asks for the status of this mitra (3.6).
  */
 export function pollAvailability(mitraId?: string): () => void {
   const path = mitraId ? `/api/client/mitras/${mitraId}/status` : '/api/client/mitra-availability';

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { areOnlyOthersAvailable, isAvailable, pollAvailability } from './availability.svelte';
 
-/** One poll. To simulate a late answer, the test can answer the poll even after the client has aborted it. */
+/** One poll. To simulate a late answer, the test can answer a poll that the client has already aborted. */
 interface Poll {
   signal: AbortSignal;
   answer: (body: unknown, status?: number) => Promise<void>;

@@ -1,10 +1,10 @@
 /**
  * The state of the customer's journey. The server owns this state. The store holds a snapshot (`/state`), and applies
- * the events that follow the snapshot. Each screen depends only on this store. So a screen is the same after a
+ * the events that follow the snapshot. Each screen depends only on this store, so the screen is the same after a
  * reload, without a network and on a second phone.
  */
 import { api, codeOf, onSignedOut, signedOut, type Schemas } from '../shared/api/client';
-import { Chat, type ChatApi, type Message } from '../shared/chat/chat.svelte';
+import { Chat, overSocket, type ChatApi, type Message } from '../shared/chat/chat.svelte';
 import { Connection, type Event, type Position, type Status } from '../shared/realtime/connection';
 import type { CustomerEvents } from '../shared/realtime/frames';
 import { retryUntilDone } from '../shared/retry';
@@ -17,15 +17,18 @@ export type Extension = Schemas['Extension'];
 type Profile = Schemas['CustomerProfile'];
 
 /**
- * `unreachable`: the store is empty, and the server does not answer. In `ready`, while the connection is `offline`, the
- * store may hold the state that the page kept before a reload.
+ * `unreachable`: the store is empty, and the server does not answer. While the connection is `offline`, a `ready` store
+ * can hold the state that the page kept before a reload.
  */
 type Phase = 'loading' | 'unreachable' | 'ready';
 
 const KEPT_STATE_KEY = 'curhat:customer:kept';
-/** The server pings a customer every 15 s. This time allows for two lost pings. */
+/**
+ * The server pings a customer every 15 s. The client reconnects after 35 s without a frame. In 35 s, at least two pings
+ * are due.
+ */
 const SILENCE_MS = 35_000;
-/** A payment in one of these states is part of the snapshot. A payment in any other state is over. */
+/** A payment in one of the open states is part of the snapshot. A payment in any other state is over. */
 const OPEN_STATUSES: ReadonlySet<Payment['status']> = new Set([
   'pending',
   'confirming',
@@ -34,7 +37,7 @@ const OPEN_STATUSES: ReadonlySet<Payment['status']> = new Set([
 ]);
 const MAX_KEPT_MESSAGES = 60;
 /**
- * The stage of each state of a payment, a pairing, a session and an extension. No payment, pairing, session or
+ * The stage number of each state of a payment, a pairing, a session and an extension. No payment, pairing, session or
  * extension returns to an earlier stage.
  */
 const STAGES: Record<
@@ -60,7 +63,7 @@ const STAGES: Record<
   refunded: 3,
 };
 
-/** The state that survives a reload, so that the page can show the state even without a network. */
+/** The state that the page keeps over a reload, and can then show without a network. */
 interface KeptState {
   profile: Profile;
   payment: Payment | null;
@@ -94,13 +97,13 @@ class Journey {
   payment = $state.raw<Payment | null>(null);
   pairing = $state.raw<Pairing | null>(null);
   session = $state.raw<Session | null>(null);
-  /** The extension that is not decided yet, or not paid yet. */
+  /** The extension that still waits for a decision or for its payment. */
   extension = $state.raw<Extension | null>(null);
   /** The last decided extension, until the customer has seen the decision. */
   decidedExtension = $state.raw<Extension | null>(null);
-  /** The payment that has expired or been refunded while this page showed it. */
+  /** The payment that expired or was refunded while this page showed it. */
   closedPayment = $state.raw<Payment | null>(null);
-  /** The session that has ended while this page showed it. */
+  /** The session that ended while this page showed it. */
   endedSession = $state.raw<Session | null>(null);
   chat = $state.raw<Chat | null>(null);
 
@@ -120,15 +123,19 @@ class Journey {
     },
     onSignedOut: signedOut,
   });
+  readonly #chatApi = overSocket(chatApi, this.#socket);
 
   constructor() {
     onSignedOut(() => this.#reset());
-    // The page kept its state at the last event. The person may have written something since then, so keep the state
-    // again.
+    // The state in the storage is from the time of the latest event. The person has possibly written messages after the
+    // latest event, so store the state again.
     addEventListener('pagehide', () => this.#keep());
   }
 
-  /** Fetches the state, with retries until it succeeds, and connects. Call it after the customer has signed in. */
+  /**
+   * Fetches the state, retries until the fetch succeeds, and then connects. Callers use `start` after the customer has
+   * signed in.
+   */
   async start(): Promise<void> {
     this.#restore();
     await retryUntilDone(
@@ -182,12 +189,14 @@ class Journey {
     this.#keep();
   }
 
-  /** Fetches the snapshot. Call it after a refusal that means that this store is out of date. Throws `Refused`. */
+  /**
+   * Fetches the snapshot. Callers use `refresh` if a refusal shows that this store is out of date. Throws `Refused`.
+   */
   refresh(): Promise<void> {
     return this.#socket.refresh();
   }
 
-  /** Forgets the closed payment. Call it when the person has seen how the payment ended. */
+  /** Forgets the closed payment. Called when the person has seen how the payment ended. */
   dismissClosedPayment(): void {
     this.closedPayment = null;
     this.#keep();
@@ -206,9 +215,9 @@ class Journey {
     if (this.session) this.#socket.sendTyping(this.session.id);
   }
 
-  /** Returns a chat of the history. */
+  /** Returns the chat of a past session. */
   openChat(sessionId: string): Chat {
-    return this.chat?.sessionId === sessionId ? this.chat : new Chat(sessionId, chatApi);
+    return this.chat?.sessionId === sessionId ? this.chat : new Chat(sessionId, this.#chatApi);
   }
 
   async #fetchState(): Promise<Position> {
@@ -224,7 +233,7 @@ class Journey {
       if (decided?.id === asked.id) this.#showExtension(decided);
       else this.extension = null;
     }
-    // The page may have missed messages while it was offline.
+    // The page has possibly missed messages while it was offline.
     await this.chat?.load();
     this.#keep();
     return state.stream;
@@ -274,7 +283,7 @@ class Journey {
   #showPayment(payment: Payment | null, pairing: Pairing | null): void {
     if (payment !== null) this.#reachedStages.set(payment.id, STAGES[payment.status]);
     if (payment !== null && !OPEN_STATUSES.has(payment.status)) {
-      // A refund of an older payment changes nothing here.
+      // A refund of an older payment does not change the current journey.
       if (this.payment !== null && this.payment.id !== payment.id) return;
       if (this.payment !== null && (payment.status === 'expired' || payment.status === 'refunded'))
         this.closedPayment = payment;
@@ -290,8 +299,8 @@ class Journey {
   #showPairing(pairing: Pairing): void {
     this.#reachedStages.set(pairing.id, STAGES[pairing.status]);
     if (this.payment?.id !== pairing.payment_id) return;
-    // A payment may have two pairings: first a targeted pairing, then a fallback. An answer about the first pairing may
-    // be late. The second pairing has the larger id.
+    // A payment can have two pairings: first a targeted pairing, then a fallback. An answer about the first pairing can
+    // arrive late. The second pairing has the larger id.
     if (this.pairing === null || this.pairing.id <= pairing.id) this.pairing = pairing;
   }
 
@@ -307,13 +316,13 @@ class Journey {
     this.endedSession = null;
     if (this.chat?.sessionId === session.id) return;
     this.extension = this.decidedExtension = null;
-    this.chat = new Chat(session.id, chatApi);
+    this.chat = new Chat(session.id, this.#chatApi);
     void this.chat.loadWithRetries();
   }
 
   #showExtension(extension: Extension): void {
     const isDecided = STAGES[extension.status] === 2;
-    // The command's answer and the event both bring the decision. The screen shows it once.
+    // The decision arrives twice: in the command's answer and in the event. The screen shows the decision only once.
     const isKnown = this.#reachedStages.get(extension.id) === STAGES[extension.status];
     this.#reachedStages.set(extension.id, STAGES[extension.status]);
     if (isDecided) {
@@ -350,7 +359,7 @@ class Journey {
     this.extension = kept.extension;
     if (kept.session !== null) {
       this.session = kept.session;
-      this.chat = new Chat(kept.session.id, chatApi);
+      this.chat = new Chat(kept.session.id, this.#chatApi);
       this.chat.restore(kept.messages);
     }
     this.phase = 'ready';

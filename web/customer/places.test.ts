@@ -22,7 +22,7 @@ function session(id: string): Session {
   return { id } as Session;
 }
 
-/** For each stage, a journey in that stage. */
+/** A sample journey for each stage. */
 const IN_STAGE: Record<Stage, JourneyState> = {
   none: NOTHING,
   paying: { ...NOTHING, payment: payment('pending') },
@@ -71,7 +71,10 @@ test('each stage has its path', () => {
   ]);
 });
 
-/** The stages in which a person may stay on each path. In any other stage, the person goes to the stage's own path. */
+/**
+ * For each path, the stages in which a person can stay on the path. In any other stage, the person goes to the stage's
+ * own path.
+ */
 const STAYS: Record<string, Stage[]> = {
   '/payment': ['none', 'paying', 'failed'],
   '/again/session': ['none', 'paying', 'failed'],

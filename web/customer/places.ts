@@ -3,7 +3,7 @@
  */
 import type { Pairing, Payment, Session } from './journey.svelte';
 
-/** `choosing`: the chosen mitra did not accept, and the customer decides whether another mitra may accept (3.5). */
+/** `choosing`: the chosen mitra did not accept, and the customer decides whether to ask other mitras (3.5). */
 export type Stage = 'none' | 'paying' | 'searching' | 'choosing' | 'failed' | 'chatting';
 
 export interface JourneyState {
@@ -37,7 +37,9 @@ export function pathOf(stage: Stage): string {
   return PATHS[stage];
 }
 
-/** Returns `path` if its screen fits the state of the journey, and otherwise the path of a screen that fits. */
+/**
+ * Returns `path` if its screen fits the state of the journey, or else the path of a screen that fits.
+ */
 export function fittingPath(path: string, state: JourneyState): string {
   const stage = stageOf(state);
   const { endedSession, closedPayment, session } = state;
@@ -62,8 +64,7 @@ export function fittingPath(path: string, state: JourneyState): string {
 }
 
 /**
- * Returns the path of the stage. If a session has just ended and no new journey has begun, returns the path of its
- * chat.
+ * Returns the path of the stage. Returns the path of the chat if a session has just ended and no new journey has begun.
  */
 function nextPath(state: JourneyState): string {
   const stage = stageOf(state);
@@ -74,7 +75,7 @@ function nextPath(state: JourneyState): string {
 
 /**
  * Returns whether a new stage changes the screen of a person who is at `path`. A new chat always changes the screen,
- * because the time of the chat is running.
+ * because the paid time of the chat is already running.
  */
 export function changesScreen(path: string, stage: Stage): boolean {
   if (stage === 'chatting') return true;

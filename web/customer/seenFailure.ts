@@ -1,4 +1,6 @@
-/** Remembers the last failure that the person has closed. The home screen then shows this failure as a short note. */
+/**
+ * Remembers the last failure whose screen the person closed. The home screen then shows this failure as a short note.
+ */
 import { deviceStorage } from '../shared/storage';
 import type { Payment } from './journey.svelte';
 

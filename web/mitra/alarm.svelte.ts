@@ -1,8 +1,9 @@
 /**
- * The sound and the vibration that announce a card. The browser generates the tones, so there is no file to fetch.
+ * Plays the sound and the vibration that announce a card. The browser generates the tones, so there is no file to
+ * fetch.
  *
- * A browser plays no sound before the person has touched the page. Until then `isAudible` returns false, and the screen
- * tells the person.
+ * A browser plays no sound before the person has touched the page. Before the first touch, `isAudible` returns false,
+ * and the screen asks the person for a touch.
  */
 const RING_INTERVAL_MS = 5_000;
 const RING_NOTES_HZ = [784, 988, 1175];
@@ -19,11 +20,14 @@ export function isAudible(): boolean {
   return audible;
 }
 
-/** Allows the sound at the first touch, and stops the ringing at every touch. Call it inside an `$effect`. */
+/**
+ * Allows the sound at the first touch, and stops the ringing at every touch. Callers must call `startAlarm` inside an
+ * `$effect`.
+ */
 export function startAlarm(): () => void {
   const touched = () => stopRinging();
-  // The notice about the sound disappears at the click and not at the touch. Otherwise the page would move between the
-  // touch and the click.
+  // The notice about the sound disappears at the click and not at the touch. If the notice disappeared at the touch,
+  // the page would move between the touch and the click.
   const pressed = () => void unlockSound();
   addEventListener('pointerdown', touched, true);
   addEventListener('keydown', touched, true);
@@ -47,7 +51,7 @@ export function stopRinging(): void {
   clearInterval(ringTimer);
 }
 
-/** Rings once, so that the mitra can hear whether the sound is loud enough. */
+/** Rings one time, so that the mitra can test the volume. */
 export async function testRing(): Promise<void> {
   await unlockSound();
   ringOnce();

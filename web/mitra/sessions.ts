@@ -1,14 +1,14 @@
-/** Today's sessions, and the total time of the mitra's sessions. */
+/** Fetches today's sessions, and adds up the time of sessions. */
 import { api } from '../shared/api/client';
 import { serverNow } from '../shared/time/clock.svelte';
 import type { Session } from './work.svelte';
 
-/** Returns the day on which a session began, in the viewer's time zone. The result is the same text for equal days. */
+/** Returns the day on which a session began, in the viewer's time zone. Two sessions of one day get the same text. */
 export function dayOf(session: Session): string {
   return new Date(session.started_at).toDateString();
 }
 
-/** Sums the minutes of these sessions. For a running session, adds the minutes until now. */
+/** Sums the minutes of these sessions. For a running session, the sum includes the minutes until now. */
 export function sumMinutes(sessions: readonly Session[]): number {
   const milliseconds = sessions.map(
     (session) =>

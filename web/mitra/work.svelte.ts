@@ -1,14 +1,14 @@
 /**
  * The state of the mitra's work: the toggle, the cards, the chats. The server owns this state. The store holds a
- * snapshot (`/state`), and applies the events that follow the snapshot. Each screen depends only on this store. So a
+ * snapshot (`/state`), and applies the events that follow the snapshot. Each screen depends only on this store, so the
  * screen is the same after a reload, without a network and on a second phone.
  *
- * The server's frame `welcome`, its answer when the socket connects, and each snapshot bring the complete
- * set of open requests. If a card's request is not in this set, the request has closed.
+ * Each snapshot and each `welcome` frame of a new connection contain all open requests. If a card's request is not
+ * among these open requests, the request has closed.
  */
 import { api, codeOf, command, onSignedOut, Refused, signedOut, type Schemas } from '../shared/api/client';
 import { randomId } from '../shared/baseline';
-import { Chat, type ChatApi, type Message } from '../shared/chat/chat.svelte';
+import { Chat, overSocket, type ChatApi, type Message } from '../shared/chat/chat.svelte';
 import { Connection, type Event, type Position, type Status } from '../shared/realtime/connection';
 import type { MitraEvents } from '../shared/realtime/frames';
 import { retryUntilDone } from '../shared/retry';
@@ -24,13 +24,16 @@ type Profile = Schemas['MitraProfile'];
 /** `unknown`: the request closed while this phone was disconnected, so the reason is not known. */
 export type CloseReason = NonNullable<Request['close_reason']> | 'unknown';
 export type Answer = 'accept' | 'reject';
-/** Why an answer did not reach the server. The card stays, and the mitra can press again. */
+/**
+ * The reason why an answer did not reach the server. After a failure to send an answer, the card stays, and the mitra
+ * can press again.
+ */
 export type Problem = 'unreachable' | 'offline' | 'other';
 
-/** A request as this phone shows it. */
+/** A request with the state of its card on this phone. */
 export interface RequestCard {
   request: Request;
-  /** Why the request closed. The card shows the reason for a few seconds. */
+  /** Why the request closed. The closed card shows this reason for a few seconds. */
   closed: CloseReason | null;
   /** Whether the mitra pressed accept on this phone after the request had closed. */
   cameTooLate: boolean;
@@ -47,15 +50,15 @@ export interface ExtensionCard {
   problem: Problem | null;
 }
 
-/** A session that has ended while this page showed it, with its chat. */
+/** A session that ended while this page showed it, with the chat of the session. */
 interface EndedSession {
   session: Session;
   chat: Chat | undefined;
 }
 
 /**
- * `unreachable`: the store is empty, and the server does not answer. In `ready`, the store may be out of date while the
- * connection is `offline`.
+ * `unreachable`: the store is empty, and the server does not answer. While the connection is `offline`, a `ready` store
+ * can be out of date.
  */
 type Phase = 'loading' | 'unreachable' | 'suspended' | 'ready';
 
@@ -64,9 +67,12 @@ type Reach = 'off' | 'unknown' | 'cut off' | 'full' | 'reachable';
 
 const KEPT_STATE_KEY = 'curhat:mitra:kept';
 const MAX_KEPT_MESSAGES = 60;
-/** The server pings a mitra every 3 s. This time allows for two lost pings. */
+/**
+ * The server pings a mitra every 3 s. The client reconnects after 9 s without a frame. In 9 s, at least two pings are
+ * due.
+ */
 const SILENCE_MS = 9_000;
-/** How long a closed card shows the reason. The time is longer if the mitra had pressed accept. */
+/** How long a closed card shows the reason. If the mitra pressed accept, the closed card stays longer. */
 const CLOSED_SHOWN_MS = 5_000;
 const CAME_TOO_LATE_SHOWN_MS = 8_000;
 const OUTCOME_SHOWN_MS = 7_000;
@@ -75,7 +81,10 @@ const OUTCOME_SHOWN_MS = 7_000;
  * connection was lost in the background.
  */
 const BACK_IN_FRONT_MS = 15_000;
-/** The stage of each state of a session and an extension. No session and no extension returns to an earlier stage. */
+/**
+ * The stage number of each state of a session and an extension. No session and no extension returns to an earlier
+ * stage.
+ */
 const STAGES: Record<Session['status'] | Extension['status'], number> = {
   active: 0,
   pending: 0,
@@ -87,7 +96,7 @@ const STAGES: Record<Session['status'] | Extension['status'], number> = {
 };
 
 /**
- * The state that survives a reload, so that the page can show the state even without a network. It has no cards,
+ * The state that the page keeps over a reload, and can then show without a network. The kept state has no cards,
  * because a request closes after a short time.
  */
 interface KeptState {
@@ -122,19 +131,22 @@ class Work {
   chats = $state.raw<ReadonlyMap<string, Chat>>(new Map());
   /** The sessions that ended while this page showed them, by id. */
   endedSessions = $state.raw<ReadonlyMap<string, EndedSession>>(new Map());
-  /** Whether the server has answered since the page was opened. Until then, the store has only the kept state. */
+  /**
+   * Whether the server has answered since the page was opened. Before the first answer, the store has only the state
+   * that the page kept.
+   */
   isCurrent = $state(false);
   /** Whether the connection was lost while another app was in the foreground. */
   wasAway = $state(false);
 
-  /** The session whose chat is on the screen. Its messages make no sound. */
+  /** The session whose chat is on the screen. Messages of the session on the screen make no sound. */
   shownChatId: string | null = null;
 
   /** The latest known stage of each session and extension, by id. */
   readonly #reachedStages = new Map<string, number>();
   /**
-   * The idempotency keys of answers that may have reached the server. The next attempt to send an answer uses the same
-   * key.
+   * The idempotency keys of answers that have possibly reached the server. A repeated attempt to send an answer uses
+   * the key of the earlier attempt.
    */
   readonly #idempotencyKeys = new Map<string, string>();
   readonly #timers = new Map<string, ReturnType<typeof setTimeout>>();
@@ -152,14 +164,16 @@ class Work {
       this.connection = status;
       if (status === 'online') for (const chat of this.chats.values()) chat.retryNow();
     },
-    // The mitra is signed out, or suspended. The answer to the next HTTP request tells which of the two.
+    // The mitra is signed out, or suspended. The answer to the next HTTP request tells whether the mitra is signed out
+    // or suspended.
     onSignedOut: () => void this.start(),
   });
+  readonly #chatApi = overSocket(chatApi, this.#socket);
 
   constructor() {
     onSignedOut(() => this.#reset());
-    // The page last stored its state when the last event arrived. The mitra may have written
-    // something since then, so store the state again.
+    // The state in the storage is from the time of the latest event. The mitra has possibly written messages after the
+    // latest event, so store the state again.
     addEventListener('pagehide', () => this.#keep());
     document.addEventListener('visibilitychange', () => {
       if (document.visibilityState === 'hidden') this.#hiddenAt = Date.now();
@@ -178,7 +192,7 @@ class Work {
     return this.sessions.length >= this.presence.max_customers ? 'full' : 'reachable';
   }
 
-  /** How many cards wait for an answer. */
+  /** The number of cards that wait for an answer. */
   get waitingCount(): number {
     return (
       this.requests.filter((card) => card.closed === null).length +
@@ -192,7 +206,10 @@ class Work {
     return messages.filter((message) => message.sender === 'customer' && message.read_at === null).length;
   }
 
-  /** Fetches the state, with retries until it succeeds, and connects. Call it after the mitra has signed in. */
+  /**
+   * Fetches the state, retries until the fetch succeeds, and then connects. Callers use `start` after the mitra has
+   * signed in.
+   */
   async start(): Promise<void> {
     this.#restore();
     await retryUntilDone(
@@ -216,7 +233,9 @@ class Work {
     );
   }
 
-  /** Starts again if the suspension was lifted. If the token has ended meanwhile, the app shows the sign-in. */
+  /**
+   * Starts again if an operator has lifted the suspension. If the token is no longer valid, the app shows the sign-in.
+   */
   async startIfAdmitted(): Promise<void> {
     try {
       await api.get('/api/mitra/me');
@@ -236,14 +255,17 @@ class Work {
   async setOnline(online: boolean): Promise<void> {
     const before = this.presence;
     const answer = await api.put('/api/mitra/presence', { body: { online } });
-    // If an event arrived before the answer, `connected` of the event is newer than `connected` of the answer.
+    // If an event arrived before this answer, the event has the newer value of `connected`.
     const { connected } = this.presence === before ? answer : (this.presence ?? answer);
     this.presence = { ...answer, connected };
     this.wasAway = false;
     this.#keep();
   }
 
-  /** Accepts the request. Returns the session's id, or null if the accept did not win: the card then shows why. */
+  /**
+   * Accepts the request. Returns the session's id. Returns null if the accept did not win, and the card then shows the
+   * reason.
+   */
   async accept(request: Request): Promise<string | null> {
     const path = { request_id: request.id };
     const answer = await this.#answerRequest(request, 'accept', (headers) =>
@@ -254,7 +276,7 @@ class Work {
     return answer.session.id;
   }
 
-  /** Rejects the request. Other mitras may still accept this customer. */
+  /** Rejects the request. After a rejection, other mitras can still accept this customer. */
   async reject(request: Request): Promise<void> {
     const path = { request_id: request.id };
     await this.#answerRequest(request, 'reject', async (headers) => {
@@ -263,7 +285,7 @@ class Work {
     });
   }
 
-  /** Approves or rejects an extension. The card shows the outcome. */
+  /** Approves or rejects an extension. The extension's card shows the outcome. */
   async decide(extension: Extension, answer: Answer): Promise<void> {
     const { id } = extension;
     const key = `${answer} ${id}`;
@@ -277,7 +299,7 @@ class Work {
       );
       this.#applyExtension(decided);
     } catch (error) {
-      // An event will bring the decision.
+      // An event will bring the decision about the extension.
       if (codeOf(error) === 'extension_decided') this.#changeExtension(id, { cameTooLate: true });
       else this.#changeExtension(id, { problem: problemOf(error) });
     } finally {
@@ -296,9 +318,9 @@ class Work {
     this.#socket.sendTyping(sessionId);
   }
 
-  /** Returns a chat of the history. */
+  /** Returns the chat of a past session. */
   openChat(sessionId: string): Chat {
-    return this.endedSessions.get(sessionId)?.chat ?? new Chat(sessionId, chatApi);
+    return this.endedSessions.get(sessionId)?.chat ?? new Chat(sessionId, this.#chatApi);
   }
 
   // Cards
@@ -324,7 +346,8 @@ class Work {
   }
 
   /**
-   * Runs a command under an idempotency key. Keeps the key until it is known whether the command reached the server.
+   * Runs a command under an idempotency key. Keeps the key until the client knows whether the command reached the
+   * server.
    */
   async #runOnce<Data>(
     name: string,
@@ -337,7 +360,7 @@ class Work {
       this.#idempotencyKeys.delete(name);
       return data;
     } catch (error) {
-      // With the same key, the server would repeat the refusal, even if its reason no longer exists.
+      // Use a new key for the next attempt, because the server repeats a stored refusal for the old key.
       if (error instanceof Refused && error.status >= 400 && error.status < 500)
         this.#idempotencyKeys.delete(name);
       throw error;
@@ -367,8 +390,8 @@ class Work {
   #closeRequest(request: Request, reason: CloseReason, cameTooLate: boolean): void {
     const card = this.requests.find((one) => one.request.id === request.id);
     if (card === undefined) return;
-    // The request closed because the mitra pressed this button on this phone. So the card needs no reason and
-    // disappears.
+    // The request closed because the mitra pressed this button on this phone. After the mitra's own press, the card
+    // needs no reason and disappears.
     const expected = { accepted: 'accept', rejected: 'reject' }[reason as 'accepted'] as Answer | undefined;
     if (expected !== undefined && card.answering === expected) {
       this.#dropRequest(request.id);
@@ -406,7 +429,7 @@ class Work {
     const before = this.#reachedStages.get(id);
     this.#reachedStages.set(id, STAGES[status]);
     const known = this.extensions.find((card) => card.extension.id === id);
-    // The command's answer and the event both bring the outcome. The card shows it once.
+    // The outcome arrives twice: in the command's answer and in the event. The card shows the outcome only once.
     if (before === STAGES[status] && known === undefined) return;
     if (known !== undefined) this.#changeExtension(id, { extension });
     else {
@@ -458,7 +481,7 @@ class Work {
     const running = new Set(state.sessions.map((session) => session.id));
     const gone = this.sessions.filter((session) => !running.has(session.id));
     for (const session of state.sessions) this.#showSession(session);
-    // The snapshot does not tell how sessions ended. The page may have missed messages while it was offline.
+    // A snapshot does not tell how a session ended. The page has possibly missed messages while it was offline.
     const [ended] = await Promise.all([
       Promise.all(
         gone.map(({ id }) => api.get('/api/mitra/sessions/{session_id}', { path: { session_id: id } })),
@@ -541,7 +564,7 @@ class Work {
       return;
     }
     this.sessions = [...this.sessions, session].sort((one, other) => (one.id < other.id ? -1 : 1));
-    const chat = new Chat(id, chatApi);
+    const chat = new Chat(id, this.#chatApi);
     this.chats = new Map(this.chats).set(id, chat);
     void chat.loadWithRetries();
   }
@@ -568,7 +591,7 @@ class Work {
     this.sessions = kept.chats.map(({ session }) => session);
     this.chats = new Map(
       kept.chats.map(({ session, messages }) => {
-        const chat = new Chat(session.id, chatApi);
+        const chat = new Chat(session.id, this.#chatApi);
         chat.restore(messages);
         return [session.id, chat];
       }),
@@ -594,18 +617,18 @@ class Work {
 
 export const work = new Work();
 
-/** Returns whether the server offers a request again that has closed for this reason. */
+/** Returns whether the server offers a request again after the request closed for this reason. */
 export function isOfferedAgain(reason: CloseReason | null | undefined): boolean {
   return reason === 'at_capacity' || reason === 'went_offline';
 }
 
-/** Returns the reason why a refusal closes the card; null if the mitra may try again. */
+/** Returns the reason why a refusal closes the card, or null if the mitra can try again. */
 function closeReasonOf(error: unknown): CloseReason | null {
   switch (codeOf(error)) {
     case 'already_taken':
       return 'already_taken';
     case 'request_closed':
-      // A refusal without a reason: the request is still open in the database, but its time is over.
+      // If the refusal has no reason, the request is still open in the database, but its time is over.
       return ((error as Refused).problem.close_reason as CloseReason | null | undefined) ?? 'timed_out';
     case 'at_capacity':
       return 'at_capacity';

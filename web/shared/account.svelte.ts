@@ -9,7 +9,8 @@ export class Account {
   /** `key`: the prefix of every key of this client in `localStorage`. */
   constructor(key: string) {
     this.#key = key;
-    // A browser that keeps nothing still keeps the cookie. So ask the server: it answers whether somebody is signed in.
+    // A browser that stores nothing can still have the cookie, so assume that somebody is signed in. The server's first
+    // answer shows whether somebody is signed in.
     this.#isSignedIn = deviceStorage.get(key) !== null || !deviceStorage.canKeep();
     onSignedOut(() => this.#forget());
   }
@@ -18,7 +19,7 @@ export class Account {
     return this.#isSignedIn;
   }
 
-  /** Call this method after the server has accepted a code or a password, and has set the cookie. */
+  /** Callers use this method after the server has accepted a code or a password and has set the cookie. */
   signIn = (): void => {
     deviceStorage.set(this.#key, 'signed in');
     this.#isSignedIn = true;

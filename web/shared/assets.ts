@@ -1,24 +1,24 @@
-/** What the app does when it cannot fetch one of its own files, such as the code of a screen. */
+/** Helps when the app cannot fetch one of its own files, such as the code of a screen. */
 import { timeoutSignal } from './baseline';
 import { tabStorage } from './storage';
 
 /**
- * `missing`: the network is well, but the file is not there, or is broken. `other`: the server is broken. The words for
+ * `missing`: the network works, but the file is missing or broken. `other`: the server has an error. The texts for
  * these codes are in `errors` of words/.
  */
 export type AssetProblem = 'unreachable' | 'missing' | 'other';
 
 const PROBE_TIMEOUT_MS = 5_000;
-/** boot.js uses the same key and the same pause. */
+/** This key and this pause must be equal to those in boot.js. */
 const RELOADED_KEY = 'curhat:reloaded';
 const MIN_RELOAD_PAUSE_MS = 60_000;
 
 /**
- * Finds out why a dynamic import failed, and reloads the page if that helps. Returns undefined if the page reloads.
+ * Finds out why a dynamic import failed, and reloads the page if a reload helps. Returns undefined if the page reloads.
  *
- * After a deploy, an open page asks for files that the new version no longer has. A new page knows the new names.
- * Another `import()` would not help: for the same page, a browser does not fetch a failed module again. The page
- * reloads at most once per MIN_RELOAD_PAUSE_MS, unless the person has `pressed` the button.
+ * After a deploy, an open page asks for files that the new version no longer has. A reloaded page knows the new names
+ * of the files. A second `import()` would not help, because a page never fetches a failed module again. The page
+ * reloads at most once per MIN_RELOAD_PAUSE_MS. If the person has `pressed` the button, the page can reload sooner.
  */
 export async function reloadAfter(error: unknown, pressed = false): Promise<AssetProblem | undefined> {
   let status: number;
@@ -30,14 +30,17 @@ export async function reloadAfter(error: unknown, pressed = false): Promise<Asse
   }
   if (status >= 500) return 'other';
   const sinceReload = Date.now() - Number(tabStorage.get(RELOADED_KEY));
-  // A browser that keeps nothing could reload for ever, and would lose the unsent messages.
+  // In a browser that stores nothing, repeated reloads would never stop, and the unsent messages would be lost.
   if (!pressed && (sinceReload < MIN_RELOAD_PAUSE_MS || !tabStorage.canKeep())) return 'missing';
   tabStorage.set(RELOADED_KEY, String(Date.now()));
   location.reload();
   return undefined;
 }
 
-/** The file that the error names. Safari names no file: then the address of the page. */
+/**
+ * Returns the URL of the file that the error names. Safari's error names no file, so the result is then the URL of the
+ * page.
+ */
 function addressIn(error: unknown): string {
   return /(https?:\/)?\/\S+\.(js|css)/.exec(String(error))?.[0] ?? import.meta.env.BASE_URL;
 }

@@ -1,18 +1,20 @@
 /**
- * One step of a form or a dialog. The step cannot run twice at the same time. If it fails, `problem` has a sentence
- * for the person.
+ * One step of a form or a dialog. The step cannot run twice at the same time. If the step fails, `problem` has a
+ * sentence for the person.
  */
 import { errorText } from './words/shared';
 
 export class Attempt {
-  /** Whether the step is running. Another press then does nothing. */
+  /** Whether the step is running. While the step is running, another press does nothing. */
   busy = $state(false);
-  /** Why the last step failed, in a sentence for the person; empty while a step runs and after a success. */
+  /**
+   * A sentence that tells the person why the last step failed, or an empty text while a step runs and after a success.
+   */
   problem = $state('');
 
   readonly #explain: (error: unknown) => string;
 
-  /** `explain` returns the sentence for an error that a step throws. */
+  /** The function `explain` returns the sentence for an error that a step throws. */
   constructor(explain: (error: unknown) => string = errorText) {
     this.#explain = explain;
   }

@@ -1,8 +1,8 @@
 /**
  * Cases for the ESLint rule of build/eslint-baseline.ts. No module imports this file.
  *
- * ESLint fails if the rule reports a line that has no disable directive. It also fails if a directive has nothing to
- * disable.
+ * ESLint fails if the rule reports a line that has no disable directive. ESLint also fails if a disable directive has
+ * nothing to disable.
  */
 
 export function useRefusedFunctions(list: readonly number[], dialog: HTMLDialogElement): unknown[] {
@@ -26,9 +26,10 @@ export function useRefusedFunctions(list: readonly number[], dialog: HTMLDialogE
 }
 
 export function useAcceptedFunctions(channel: BroadcastChannel | undefined, element: HTMLElement): unknown[] {
-  // Functions that every browser of .browserslistrc has, a method that the type inherits from a mixin, and a type.
+  // Code that the rule must accept: functions that every browser of .browserslistrc has, a method from a mixin, and a
+  // type.
   element.replaceChildren(String(channel));
-  // Our own functions with the names of newer browser functions.
+  // Code that the rule must accept: our own functions with the names of newer browser functions.
   const own = { findLast: () => 1, at: () => 2 };
   return [own.findLast(), own.at(), 'text'.replaceAll('t', 'd')];
 }

@@ -1,4 +1,4 @@
-/** Functions that newer browsers have and the oldest supported browsers (.browserslistrc) lack. */
+/** Replaces functions that the oldest supported browsers (.browserslistrc) lack. */
 
 /** Does the same as `items.at(-1)`. */
 export function lastOf<Item>(items: readonly Item[]): Item | undefined {
@@ -13,7 +13,7 @@ export function findLast<Item>(items: readonly Item[], matches: (item: Item) => 
 /** Does the same as `crypto.randomUUID()`. */
 export function randomId(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
-  // Version 4, variant 1 (RFC 9562).
+  // Mark the bytes as a UUID of version 4, variant 1 (RFC 9562).
   bytes[6] = (bytes[6]! & 0x0f) | 0x40;
   bytes[8] = (bytes[8]! & 0x3f) | 0x80;
   const hex = [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join('');

@@ -1,14 +1,15 @@
 /**
- * Runs before the app, in every browser. It tells the person when the app cannot start: the browser is too old, or a
- * file of the app is missing.
+ * Runs before the app, in every browser. If the browser is too old or a file of the app is missing, boot.js tells the
+ * person.
  *
- * An old browser must be able to read this file, so it is a classic script in ECMAScript 5 (ESLint checks this). Its
- * name has no hash, so a page of an old version still finds it. When the app runs, `#app` is no longer empty, and
- * shared/assets.ts takes over. The app may still start after a failure: it then replaces what is in `#app`.
+ * This file is a classic script in ECMAScript 5, so that an old browser can read it. ESLint checks the syntax. The name
+ * boot.js has no hash, so a page of an old version still finds the file. When the app runs, #app is no longer empty,
+ * and shared/assets.ts handles missing files. If the app starts after boot.js has shown a failure, the app replaces the
+ * content of #app.
  */
 (function () {
     'use strict';
-    /** The same key and pause as in assets.ts. */
+    /** This key and this pause must be equal to those in assets.ts. */
     var RELOADED_KEY = 'curhat:reloaded';
     var MIN_RELOAD_PAUSE_MS = 60000;
     var ASSETS = document.currentScript.src.replace('boot.js', 'assets/');
@@ -29,7 +30,10 @@
         return place.appendChild(box);
     }
 
-    /** Whether a browser of .browserslistrc has this function, and each older browser lacks one: boot.test.ts. */
+    /**
+     * Each supported browser (.browserslistrc) has all functions below, and each older browser lacks at least one
+     * function (boot.test.ts).
+     */
     function isTooOld() {
         return !(
             window.CSS &&
@@ -44,7 +48,10 @@
         return place.childNodes.length === 0;
     }
 
-    /** Whether one of our files is the cause. Browsers inside other apps add scripts of their own to the page. */
+    /**
+     * Returns whether one of our own files caused the error. Browsers inside other apps add scripts of their own to the
+     * page.
+     */
     function isOurs(event) {
         var file = event.target.src || event.target.href || event.filename || (event.reason || '').stack;
         return String(file).indexOf(ASSETS) >= 0;
@@ -77,7 +84,7 @@
         }).appendChild(button);
     }
 
-    /** A file of the app is missing, or the app has an error before its first screen. */
+    /** Either a file of the app is missing, or the app has an error before its first screen. */
     function handleFailure(event) {
         if (isChecking || !isAppEmpty() || !isOurs(event)) return;
         isChecking = true;
@@ -91,7 +98,7 @@
     }
 
     if (isTooOld()) {
-        // Without its place, the app does not start.
+        // Without the element #app, the app does not start.
         place.removeAttribute('id');
         show({
             id: 'Peramban ini terlalu lama untuk aplikasi ini. Perbarui peramban atau sistem HP ini, lalu buka lagi.',

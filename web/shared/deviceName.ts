@@ -16,7 +16,10 @@ const SYSTEMS = [
   ['Linux', 'Linux'],
 ] as const;
 
-/** `Chrome, Linux`: the browser and the system. Returns the whole user agent if neither is known. */
+/**
+ * Returns the browser and the system, such as `Chrome, Linux`. Returns the whole user agent if neither the browser nor
+ * the system is known.
+ */
 export function deviceName(userAgent: string): string {
   const named = [BROWSERS, SYSTEMS].map((names) => names.find(([sign]) => userAgent.includes(sign))?.[1]);
   return named.filter((name) => name !== undefined).join(', ') || userAgent;

@@ -1,4 +1,4 @@
-/** What a screen loads. If it fails, `problem` has a sentence for the person, until a later load succeeds. */
+/** What a screen loads. If a load fails, `problem` has a sentence for the person until a later load succeeds. */
 import { loadUntilDone } from './retry';
 import { errorText } from './words/shared';
 
@@ -8,12 +8,14 @@ export class Loading {
   readonly #step: () => Promise<void>;
   #stop: () => void = () => undefined;
 
-  /** `step` fetches the data, and throws its error. */
+  /** The function `step` fetches the data, and throws an error if the fetch fails. */
   constructor(step: () => Promise<void>) {
     this.#step = step;
   }
 
-  /** Loads now, and again by itself after an error that can pass. Call it in `onMount` or in an `$effect`. */
+  /**
+   * Loads now, and again after each temporary error. Components call `start` in `onMount` or in an `$effect`.
+   */
   start = (): (() => void) => {
     this.load();
     return () => this.#stop();

@@ -1,5 +1,6 @@
 /**
- * A list that a screen fetches page by page. After a failure, the items stay, and the screen can fetch the page again.
+ * A list that a screen fetches page by page. If a fetch fails, the items stay, and the screen can fetch the failed page
+ * again.
  */
 import { Loading } from './loading.svelte';
 

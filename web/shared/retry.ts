@@ -1,4 +1,4 @@
-/** Waits and repeated attempts. When the network or the person returns, a wait ends early. */
+/** Waits and repeated attempts. A wait ends early if the network returns or the person returns to the page. */
 import { isTemporary } from './api/client';
 
 const FIRST_PAUSE_MS = 1_000;
@@ -6,7 +6,7 @@ const LONGEST_PAUSE_MS = 10_000;
 
 /**
  * Runs `attempt` until it succeeds. The pause between two attempts doubles from 1 s to 10 s. Stops when `canRetry`
- * returns false, because another attempt would change nothing.
+ * returns false, because another attempt would fail too.
  */
 export async function retryUntilDone(
   attempt: () => Promise<void>,
@@ -24,11 +24,11 @@ export async function retryUntilDone(
 }
 
 /**
- * Loads what a screen shows. Every screen that loads something once uses this function, alone or in `Loading`,
- * `Pages` or `Resource`. So if a screen was opened without a network, its content appears when the network returns.
+ * Loads the data of a screen. Every screen that loads data uses this function, either directly or in `Loading`, `Pages`
+ * or `Resource`. A screen that was opened without a network therefore shows its content when the network returns.
  *
- * `load` throws its error. After an error that can pass, `load` runs again by itself. Returns a function that ends
- * this: call it when the screen closes.
+ * The function `load` throws an error if it fails. After a temporary error, this function calls `load` again. Returns a
+ * function that ends the attempts. A screen calls the returned function when the screen closes.
  */
 export function loadUntilDone(load: () => Promise<unknown>): () => void {
   let isOver = false;
@@ -43,7 +43,7 @@ export function loadUntilDone(load: () => Promise<unknown>): () => void {
   };
 }
 
-/** Resolves when the network is back, when the person returns to the page, and after `milliseconds` at the latest. */
+/** Resolves when the network returns or the person returns to the page, and after `milliseconds` at the latest. */
 function waitUntilOnlineOr(milliseconds: number): Promise<void> {
   return new Promise((resolve) => {
     const done = () => {

@@ -6,12 +6,12 @@ import { startPressGuard } from './ui/pressGuard';
 import { applyTheme } from './ui/theme.svelte';
 import { restoreLanguage } from './words/language.svelte';
 
-/** Early enough that the server still has the code of this version. */
+/** The pause before the first check is short, so that the server still has the code of the page's version. */
 const WATCH_VERSION_AFTER_MS = 20_000;
 
 export async function start(App: Component): Promise<void> {
   const place = document.getElementById('app');
-  // This browser is too old: boot.js has put a sentence in the place of the app.
+  // If `#app` is missing, the browser is too old, and boot.js shows a sentence about this in place of the app.
   if (place === null) return;
   applyTheme();
   keepFocusLater();
@@ -21,30 +21,31 @@ export async function start(App: Component): Promise<void> {
   place.replaceChildren();
   mount(App, { target: place });
   if (!import.meta.env.DEV) setTimeout(watchVersion, WATCH_VERSION_AFTER_MS);
-  // Register the service worker after the first screen has appeared. On a slow network, that screen must not wait for
-  // files of the next visit.
+  // Register the service worker after the first screen has appeared. On a slow network, the first screen must not wait
+  // for files that only the next visit needs.
   addEventListener('load', registerWorker);
   if (document.readyState === 'complete') registerWorker();
 }
 
-/** Starts the check for a new version. Its code is not part of the first load. */
+/** Starts the check for a new version. The code of this check is not part of the first load. */
 function watchVersion(): void {
   import('./version.svelte').then(
     ({ watchVersion }) => watchVersion(),
-    // There is no network. The person sees a new version at the next visit.
+    // There is no network. Without the check, the person sees a new version at the next visit.
     () => undefined,
   );
 }
 
 /**
- * Loads the code that keeps the focus, when the person uses the first control. Before that, nothing has the focus, so
- * this code is not part of the first load.
+ * Waits until the person first uses a control, and then loads the code that keeps the focus. Before the first use of a
+ * control, nothing has the focus, so this code is not part of the first load.
  */
 function keepFocusLater(): void {
   const load = (event: Event) =>
     void import('./ui/keepFocus').then(
       ({ keepFocus }) => keepFocus(event.target as Element),
-      // There is no network. The screens work, but after a step the focus is at the top of the page.
+      // There is no network. Without the code that keeps the focus, the screens work, but after a step the focus is at
+      // the top of the page.
       () => undefined,
     );
   // Safari does not focus a button that the person taps.
@@ -56,7 +57,8 @@ function registerWorker(): void {
   if (import.meta.env.DEV || !('serviceWorker' in navigator)) return;
   const base = import.meta.env.BASE_URL;
   navigator.serviceWorker.register(workerAddress(), { scope: base, updateViaCache: 'none' }).catch(() => {
-    // The app works without the service worker, and the person cannot repair it. So show no message.
+    // Show no error: the app works without the service worker, and the person cannot repair the service worker. So show
+    // no message.
   });
 }
 

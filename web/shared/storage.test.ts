@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { SafeStorage } from './storage';
 
-/** A storage of which the test can break each part. */
+/** A storage in which the test can make each operation fail. */
 class FakeStorage {
   broken = new Set<'all' | 'get' | 'set' | 'remove'>();
   readonly storage = new SafeStorage(() => this.#open());

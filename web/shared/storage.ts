@@ -1,16 +1,19 @@
 /**
- * The browser's storage, which may be missing, full or forbidden.
+ * Access to the browser's storage, even if the storage is missing, full or forbidden.
  *
- * A browser may refuse each access to `localStorage`, or only each write (a full disk, a private window). The app then
- * keeps the value in memory until the page closes. So no caller needs to handle an error. Use no other access to
- * `localStorage` and `sessionStorage`: ESLint checks this.
+ * A browser can refuse every access to `localStorage`. On a full disk or in a private window, a browser can refuse only
+ * the writes. If the browser refuses, the app keeps the value in memory until the page closes. Callers never need to
+ * handle an error of the storage. All code must use `deviceStorage` and `tabStorage` instead of `localStorage` and
+ * `sessionStorage`. ESLint checks this rule.
  */
 export class SafeStorage {
   readonly #open: () => Storage;
-  /** The values that the browser did not accept. null: the browser did not remove the value. */
+  /**
+   * The values that the browser refused to store. If the browser refused to remove a value, the value's entry is null.
+   */
   readonly #memory = new Map<string, string | null>();
 
-  /** `open` returns the browser's storage. It may throw. */
+  /** The function `open` returns the browser's storage. It may throw. */
   constructor(open: () => Storage) {
     this.#open = open;
   }
@@ -25,7 +28,9 @@ export class SafeStorage {
     }
   }
 
-  /** Returns the value that `setJson` has stored; undefined if there is none, or if it is not JSON. */
+  /**
+   * Returns the value that `setJson` stored. Returns undefined if there is no value or if the stored text is not JSON.
+   */
   getJson(key: string): unknown {
     try {
       return JSON.parse(this.get(key) ?? '') as unknown;
@@ -62,7 +67,7 @@ export class SafeStorage {
     try {
       stored = Object.keys(this.#open());
     } catch {
-      // There are only the values in memory.
+      // The browser refused, so return only the keys in memory.
     }
     return [...new Set([...stored, ...this.#memory.keys()])].filter(
       (key) => key.startsWith(prefix) && this.get(key) !== null,

@@ -12,9 +12,12 @@ export function hasNewVersion(): boolean {
   return isOutdated;
 }
 
-/** Checks regularly while the page is visible, and when the person returns to the page after a longer time. */
+/**
+ * Checks the version regularly while the page is visible, and when the person returns to the page after a longer time.
+ */
 export function watchVersion(): void {
-  // Inside the app, the bar takes its height from a screen that is as high as the phone, such as a chat.
+  // Put the bar inside the app's element. A screen that is as high as the phone, such as a chat, then shrinks by the
+  // bar's height.
   const target = document.getElementsByClassName('app')[0] ?? document.body;
   mount(NewVersionBar, { target, anchor: target.firstChild! });
   let checkedAt = Date.now();
@@ -27,14 +30,17 @@ export function watchVersion(): void {
   document.addEventListener('visibilitychange', check);
 }
 
-/** The name of the script contains the hash of the whole client. So the server's page names another script after a deploy. */
+/**
+ * The name of the script contains the hash of the whole client. After a deploy, the page from the server therefore
+ * names another script.
+ */
 async function compare(): Promise<void> {
   const script = document.querySelector<HTMLScriptElement>('script[type="module"]');
   try {
-    // The service worker does not answer a request with `no-store`.
+    // With `no-store`, the request goes to the server, because the service worker does not answer it.
     const options = { cache: 'no-store', signal: timeoutSignal(ANSWER_TIMEOUT_MS) } as const;
     const page = await (await fetch(import.meta.env.BASE_URL, options)).text();
-    // The page of another server, such as a proxy, says nothing about the version.
+    // A page from another server, such as a proxy, says nothing about the version.
     if (script !== null && page.includes('id="app"'))
       isOutdated = !page.includes(new URL(script.src).pathname);
   } catch {

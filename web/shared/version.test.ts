@@ -18,7 +18,10 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-/** Opens a page. The server then has a page with this text. Returns whether the open page says that it is old. */
+/**
+ * Opens a page. From now on, the fake server answers with a page that contains this text. Returns whether the open page
+ * shows that it is out of date.
+ */
 async function isOutdatedAfter(milliseconds: number, text: string): Promise<boolean> {
   fetched.mockImplementation(() => Promise.resolve(new Response(text)));
   const { hasNewVersion, watchVersion } = await import('./version.svelte');

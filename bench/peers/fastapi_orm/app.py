@@ -1,4 +1,4 @@
-"""The one endpoint of the peer: POST /api/mitra/requests/{id}/accept."""
+"""The only endpoint of the peer is POST /api/mitra/requests/{id}/accept."""
 
 import hashlib
 import json
@@ -169,8 +169,8 @@ async def accept(session: AsyncSession, mitra_id: UUID, request_id: UUID) -> tup
         raise HTTPException(404)
     if asked.pairing.status != "open":
         raise Refused("already_taken" if asked.pairing.status == "matched" else "request_closed")
-    # Lock the payment, so that every other accept of this pairing waits. Then read the rows again, because an earlier
-    # accept may have changed them.
+    # Lock the payment, so that every other accept of this pairing waits. Read the rows again under the lock, because an
+    # earlier accept has perhaps changed them.
     payment = await session.scalar(
         select(Payment)
         .where(Payment.id == asked.pairing.payment_id)

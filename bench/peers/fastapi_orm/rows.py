@@ -1,4 +1,4 @@
-"""Creates the peer's tables, and copies our rows into them."""
+"""Creates the peer's tables, and copies our rows into these tables."""
 
 from typing import Final
 
@@ -31,7 +31,7 @@ def sqlalchemy_url(url: str) -> str:
 
 
 async def make(connection: Connection, url: str) -> None:
-    """Create the tables and copy the rows of our open journeys into them."""
+    """Create the peer's tables, and copy the rows of our open journeys into these tables."""
     engine = create_async_engine(sqlalchemy_url(url))
     await connection.execute("CREATE SCHEMA peer")
     async with engine.begin() as made:

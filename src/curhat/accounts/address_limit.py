@@ -1,9 +1,9 @@
 """Limits on requests, counted in Valkey for all processes together: per network address, and per signed-in person.
 
-The limits per address count only strangers. One address may be a carrier's, with thousands of people behind it, so
-nothing that a stranger does may stop a person who is signed in, or who signs in on a known device. These limits slow
-down a client that tries many phone numbers. PostgreSQL keeps the counts that protect a single number. So while Valkey
-is away, each process counts alone, and the limits per hour let every request pass.
+The limits per address count only strangers. A mobile carrier can put thousands of people behind one address. So a
+stranger's requests must never block a person who is signed in or who signs in on a known device. The limits per address
+slow down a client that tries many phone numbers. PostgreSQL keeps the counts that protect a single phone number. While
+Valkey is away, each process counts requests alone, and the hourly limits let every request pass.
 """
 
 import asyncio
@@ -29,17 +29,18 @@ log = structlog.get_logger(__name__)
 HOUR_SECONDS: Final = 3600
 MINUTE_SECONDS: Final = 60
 
-# Limits how long a request waits until Valkey has counted it. A healthy Valkey answers within this time.
+# After VALKEY_TIMEOUT_SECONDS, a request no longer waits for Valkey's count. A healthy Valkey answers earlier.
 VALKEY_TIMEOUT_SECONDS: Final = 0.25
 # A process counts requests in memory. When the count of an address or person reaches 1/20 of the limit, the process
-# adds it to the count in Valkey. So most requests need no round trip. Each process may exceed the limit by 1/20.
+# adds the count to Valkey's count. So most requests need no round trip to Valkey. Each process can therefore exceed the
+# limit by 1/20.
 REPORTS_PER_LIMIT: Final = 20
-# Limits the memory of a process. A process that counts this many addresses, or people, sets all counts to zero.
+# A process that counts MAX_COUNTED addresses or people resets all its counts, so that its memory stays bounded.
 MAX_COUNTED: Final = 100_000
-# A person may send this many times as many requests as all strangers behind one address. The busiest mitra sends a
-# quarter of that.
+# The limit of a person is PERSON_FACTOR times the limit of all strangers behind one address. The busiest mitra sends a
+# quarter of a person's limit.
 PERSON_FACTOR: Final = 4
-# The longest text of an IPv6 address has 45 characters, without the name of a network interface.
+# An IPv6 address without an interface name has at most 45 characters.
 MAX_ADDRESS_CHARACTERS: Final = 45
 
 _PREFIX: Final = "curhat:limit:"
@@ -50,8 +51,8 @@ _SIGN_IN_PATH: Final = re.compile(r"/api/[^/]+/auth/")
 def address_of(scope: Mapping[str, Any]) -> str:
     """Return the network address whose limit applies to a request.
 
-    An IPv6 /64 is treated as one address, because the whole /64 belongs to one household. What is no address, such as a
-    wrong X-Forwarded-For, is `unknown`.
+    All addresses of an IPv6 /64 count as one address, because a whole /64 belongs to one household. Returns `unknown`
+    for text that is not an address, such as a wrong X-Forwarded-For header.
     """
     client = scope.get("client")
     if client is None or len(client[0]) > MAX_ADDRESS_CHARACTERS:
@@ -75,10 +76,10 @@ def _counted_as(host: str) -> str:
 async def count_in_hour(
     valkey: Valkey, what: HourlyLimit, stranger: bytes, max_per_hour: int, *, address: str
 ) -> None:
-    """Count one code asked for, or one try of a password, for a network address.
+    """Count one requested code or one password try for a network address.
 
-    `stranger` is the digest of the address (`requesters.stranger`). The log gets `address` itself.
-    Raises TooManyRequests if the address exceeds `max_per_hour`. What is refused does not count.
+    `stranger` is the digest of the address (`requesters.stranger`). The log shows the plain `address`.
+    Raises TooManyRequests if the address exceeds `max_per_hour`. A refused request or try does not count.
     """
     count, left_seconds = await _add(valkey, what, stranger.hex(), 1, HOUR_SECONDS)
     if count > max_per_hour:
@@ -89,19 +90,20 @@ async def count_in_hour(
 
 
 async def give_back(valkey: Valkey, what: HourlyLimit, stranger: bytes) -> None:
-    """Count one less in this hour for a network address. If the hour has ended since the count, the address gets one
-    more in this hour.
+    """Subtract one from this hour's count of a network address.
+
+    If a new hour began after the request was counted, the address can make one more request or try in the new hour.
     """
     await _add(valkey, what, stranger.hex(), -1, HOUR_SECONDS)
 
 
 class RequestLimit:
-    """An ASGI application that passes on what one address, or one person, may send in a minute.
+    """An ASGI application that limits the requests per minute of each network address and each person.
 
-    `name_of` names the signed-in person or the known device of a request, or returns None for a stranger. All
-    strangers behind one address may together send `requests_per_minute` requests in a minute. Requests to sign in have
-    a count of their own, with the same limit. So a flood of other requests keeps nobody behind that address from
-    signing in. Whoever exceeds a limit gets 429 until the minute ends. A handshake of a socket counts as a request, so
+    `name_of` names the signed-in person or the known device of a request, or returns None for a stranger. All strangers
+    behind one address can together send `requests_per_minute` requests in a minute. Sign-in requests are counted
+    separately, with the same limit. So a flood of other requests never stops the people behind an address from signing
+    in. A sender that exceeds a limit gets status 429 until the minute ends. A socket handshake counts as a request, so
     a refused socket never opens.
     """
 
@@ -146,7 +148,7 @@ class _Counter:
         self._counts: defaultdict[str, _Count] = defaultdict(_Count)
 
     async def count(self, who: str) -> bool:
-        """Count one request. Returns False if it exceeds the limit."""
+        """Count one request. Returns False if the request exceeds the limit."""
         minute = int(time.time()) // MINUTE_SECONDS
         if minute != self._minute or len(self._counts) >= MAX_COUNTED:
             self._minute = minute
@@ -162,7 +164,7 @@ class _Counter:
             return True
         LIMITED.labels(self._name).inc()
         if not count.is_logged:
-            # Once per minute and person, because an attacker could fill the log.
+            # Log each sender at most once per minute, because an attacker could otherwise fill the log.
             count.is_logged = True
             log.warning("accounts.limited", limit=self._name, who=who)
         return False
@@ -170,7 +172,7 @@ class _Counter:
 
 @dataclass(slots=True)
 class _Count:
-    """The requests of this minute: the count from Valkey, and how many Valkey has not counted yet."""
+    """The requests of this minute: the count from Valkey, and the number that Valkey has not counted yet."""
 
     known: int = 0
     unreported: int = 0

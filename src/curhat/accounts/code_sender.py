@@ -1,14 +1,15 @@
-"""How a one-time code reaches a phone: the port, the order of the senders, and the senders without a network.
+"""Sends one-time codes to phones: the port, the order of the senders, and the senders that need no network.
 
-The senders to real phones are in whatsapp.py and twilio.py. To add another one, see CONTRIBUTING.md.
+The senders to real phones are in whatsapp.py and twilio.py. To add a sender, see CONTRIBUTING.md.
 
-Guarantees
-    A code goes through the senders of CURHAT_CODE_SENDERS in turn, until one of them has accepted it or may have. A
-    person who asks again, because no code came, begins with the next sender. So a code that WhatsApp accepts and
-    cannot deliver does not lock out a person without WhatsApp.
-    Sending ends within TOTAL_TIMEOUT_SECONDS, and at most MAX_SENDS_RUNNING run in one process. A sender that fails
-    again and again is tried last for a while, so that it delays nobody.
-    No outcome depends on whether the phone number is known: nothing here reads the tables of people.
+Guarantees:
+    The senders of CURHAT_CODE_SENDERS are tried in turn, until one of them accepts the code. If no sender accepts the
+    code, but one sender possibly sent it, the code counts as sent. When a person asks again because no code came, the
+    next sender is tried first. So a person without WhatsApp also gets a code, although WhatsApp accepts codes that it
+    cannot deliver.
+    After TOTAL_TIMEOUT_SECONDS, no further sender is tried. One process sends at most MAX_SENDS_RUNNING codes at the
+    same time. A sender that fails repeatedly is tried last for a while, so that its timeouts do not delay people.
+    The outcome never depends on whether the phone number is known, because this module reads no table of people.
     No log and no metric contains a code, a text or a phone number.
 """
 
@@ -33,13 +34,14 @@ from curhat.kit.settings import FILE_SENDER
 
 log = structlog.get_logger(__name__)
 
-# How long one sender may take. A person waits for this on the screen.
+# The timeout for one sender is short, because a person is waiting at the screen.
 SEND_TIMEOUT_SECONDS: Final = 4.0
-# How long all senders together may take.
+# After TOTAL_TIMEOUT_SECONDS, no further sender is tried for a code.
 TOTAL_TIMEOUT_SECONDS: Final = 9.0
-# How many codes one process sends at the same time. While a sender hangs for 4 s, this serves 12 people per second.
+# One process sends at most MAX_SENDS_RUNNING codes at the same time. If a sender hangs for 4 s, 50 places still serve
+# 12 people per second.
 MAX_SENDS_RUNNING: Final = 50
-# After this many failures in a row, a sender is tried after the others for a while.
+# A sender with MAX_FAILURES_IN_A_ROW failures in a row is tried last for REST_SECONDS.
 MAX_FAILURES_IN_A_ROW: Final = 3
 REST_SECONDS: Final = 30.0
 
@@ -51,9 +53,10 @@ SENDERS_RESTING: Final = Gauge(
     "curhat_code_senders_resting", "Senders of one-time codes that failed again and again and are tried last."
 )
 
-# Why a sender has certainly not sent a code.
-# `number`: it cannot reach this phone number. `limit`: we sent too much. `unavailable`: it is down or unreachable.
-# `refused`: it refuses our request, for example because our token has expired. Somebody must look at this one.
+# The reasons why a sender has certainly not sent a code.
+# `number`: the sender cannot reach this phone number. `limit`: we sent too many codes. `unavailable`: the sender is
+# down or unreachable. `refused`: the sender refuses our request, for example because our token has expired. A person
+# must look at the cause of each `refused`.
 NotSentBecause = Literal["number", "limit", "unavailable", "refused"]
 
 
@@ -62,14 +65,17 @@ class Sent(msgspec.Struct, frozen=True):
 
 
 class NotSent(msgspec.Struct, frozen=True):
-    """The sender has certainly not sent the code. `detail` is for the log, so it contains no secret and no number."""
+    """The sender has certainly not sent the code.
+
+    `detail` is for the log, so it contains no secret and no phone number.
+    """
 
     because: NotSentBecause
     detail: str
 
 
 class MaybeSent(msgspec.Struct, frozen=True):
-    """The answer was lost, so the code may arrive."""
+    """The sender's answer was lost, so the code can still arrive."""
 
     detail: str
 
@@ -81,14 +87,17 @@ class CodeSender(Protocol):
     """Sends codes to phones. The endpoints call `send` between transactions, after they have committed the code."""
 
     async def send(self, phone_number: str, code: str) -> Outcome:
-        """Send a code to an E.164 number. Ends within a limited time, and raises no error for a faulty answer."""
+        """Send a code to an E.164 number.
+
+        The call ends within a limited time. A faulty answer of the provider raises no error.
+        """
 
     async def close(self) -> None:
         """Close the connections."""
 
 
 class CodeSenders:
-    """Sends each code through the first sender that accepts it. Call `close` at the end."""
+    """Sends each code through the first sender that accepts the code. Call `close` at the end."""
 
     def __init__(
         self, senders: Mapping[str, CodeSender], clock: Callable[[], float] = time.monotonic
@@ -103,9 +112,11 @@ class CodeSenders:
 
     @contextlib.contextmanager
     def place(self) -> Iterator[None]:
-        """Hold one of MAX_SENDS_RUNNING places. Take the place before the code is made.
+        """Hold one of the MAX_SENDS_RUNNING places for sending a code.
 
-        Raises CodeNotSent if no place is free. The person has then used up no code.
+        Callers take the place before they make the code, so that a refusal uses up no code.
+
+        Raises CodeNotSent if no place is free.
         """
         if self._running >= MAX_SENDS_RUNNING:
             log.warning("accounts.code_senders_busy", running=self._running)
@@ -119,8 +130,8 @@ class CodeSenders:
     async def send(self, phone_number: str, code: str, *, earlier_codes: int = 0) -> str:
         """Send a code to an E.164 number, and return the sender's name.
 
-        `earlier_codes` counts the codes that the person has asked for and not used. Raises CodeNotSent if the code
-        has certainly not been sent.
+        `earlier_codes` counts the codes that the person has asked for and not used. Raises CodeNotSent if it is certain
+        that no sender sent the code.
         """
         maybe: str | None = None
         deadline = self._clock() + TOTAL_TIMEOUT_SECONDS
@@ -196,25 +207,28 @@ class DevelopmentInbox:
         return msgspec.convert(stored, list[InboxMessage], from_attributes=True)
 
     async def close(self) -> None:
-        """Do nothing: the database belongs to the caller."""
+        """Do nothing, because the caller closes the database."""
 
 
 class CodesInFile:
-    """Appends each code to a file that only its owner can read, for rehearsals of production.
+    """Appends each code to a file, for rehearsals of production. Only the file's owner can read the codes.
 
-    One line per code: a JSON object with `phone_number` and `code`.
+    Each line is a JSON object with `phone_number` and `code`.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     async def send(self, phone_number: str, code: str) -> Outcome:
-        """Append the code. One write of one line, so lines of several processes never mix."""
+        """Append the code.
+
+        Each code is written as one line in one write, so the lines of several processes never mix.
+        """
         line = msgspec.json.encode({"phone_number": phone_number, "code": code}) + b"\n"
         try:
             descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
             try:
-                os.fchmod(descriptor, 0o600)  # The file may have existed with another mode.
+                os.fchmod(descriptor, 0o600)  # The file perhaps existed with another mode.
                 os.write(descriptor, line)
             finally:
                 os.close(descriptor)

@@ -12,17 +12,19 @@ DIGITS: Final = 6
 VALID_SECONDS: Final = 5 * 60
 MAX_TRIES_PER_CODE: Final = 5
 
-# The wait between two codes to one phone number. The number of codes limits the number of guesses, because each code
-# allows five. So no wrong try ever refuses somebody else's code. Decision 0072 computes what these limits allow.
+# The shortest wait between two codes of one requester to one phone number. Each code allows five guesses, so a limit on
+# codes also limits the guesses. So wrong tries of one person never block another person's code. Decision 0072 computes
+# what these limits allow.
 RESEND_SECONDS: Final = 30
-# For one requester, after codes that were sent and not used within 24 hours.
+# The delays of one requester, by the number of its unused codes in the last 24 hours.
 REQUESTER_DELAYS: Final = Delays(free=5, first_seconds=RESEND_SECONDS, max_seconds=3600)
-# For all strangers together. One stranger alone never gets this far: the requester's own delay stops it before.
+# The delays that all strangers together cause for one phone number. One stranger alone never reaches these delays,
+# because REQUESTER_DELAYS stop the stranger earlier.
 STRANGERS_DELAYS: Final = Delays(free=35, first_seconds=RESEND_SECONDS, max_seconds=3600)
-# Limits what one person costs who signs in again and again.
+# Limits the cost of the codes of one person who signs in repeatedly.
 MAX_USED_CODES_PER_HOUR: Final = 30
 
-# Makes the key of this HMAC differ from every other key that is derived from the secret key.
+# _PURPOSE makes the HMAC key for codes differ from every other key that is derived from the secret key.
 _PURPOSE: Final = b"curhat one-time codes 1"
 
 
@@ -34,7 +36,7 @@ def new_code() -> str:
 def digest_of(secret_key: bytes, request_id: UUID, code: str) -> bytes:
     """Return the digest that the database stores for a code.
 
-    The digest belongs to one request for a code. Without the key, nobody can compute the code from the digest.
+    The digest is valid for one code request only. Without the secret key, nobody can compute the code from the digest.
     """
     key = hmac.digest(secret_key, _PURPOSE, hashlib.sha256)
     return hmac.digest(key, request_id.bytes + code.encode(), hashlib.sha256)
@@ -46,5 +48,5 @@ def is_right(secret_key: bytes, request_id: UUID, code: str, digest: bytes) -> b
 
 
 def own_wait(unused: int) -> float:
-    """Return how long a requester waits after the last of `unused` codes that it asked for and did not use."""
+    """Return how many seconds a requester with this number of `unused` codes waits after its latest code."""
     return max(RESEND_SECONDS, REQUESTER_DELAYS.after(unused))

@@ -1,8 +1,10 @@
-"""How a client presents its token. An app uses a header. A web client uses a cookie, which needs protection.
+"""Reads and writes the tokens of clients. An app sends its token in a header.
+
+A web client sends its token in a cookie, and cookies need protection.
 
 By default, a browser sends a cookie even with a request that a page of another site started. SameSite=Strict stops
-this. As a second protection, every unsafe request with a cookie, and every socket opened with a cookie, must come
-from an origin in CURHAT_PUBLIC_ORIGINS.
+this. As a second protection, each unsafe request and each socket with a cookie must come from an origin in
+CURHAT_PUBLIC_ORIGINS.
 """
 
 from collections.abc import Mapping
@@ -26,10 +28,10 @@ _PATHS: Final[dict[AnyRole, str]] = {
     "mitra": "/api/mitra",
     "operator": "/api/control-center",
 }
-# A browser accepts a cookie with this prefix only if the cookie is Secure.
+# A browser accepts a cookie with the prefix `__Secure-` only if the cookie is Secure.
 _SECURE_PREFIX: Final = "__Secure-"
 
-# Begins the name of the cookie with the secret of a known device.
+# The cookie that contains a known device's secret has `device_` in its name.
 _DEVICE: Final = "device_"
 
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -61,10 +63,10 @@ def presented_token(scope: ReadScope, role: AnyRole, settings: Settings) -> Pres
 
 
 def refuse_foreign_page(scope: ReadScope, settings: Settings) -> None:
-    """Raise Forbidden if a page of another site sent a sign-in request whose answer would set a cookie.
+    """Raise Forbidden if a page of another site sent this sign-in request.
 
-    Without this check, that page could sign its visitor in as another person. A request without an origin does not
-    come from a browser, so it is allowed.
+    The answer to the request would set a cookie, so without this check that page could sign its visitor in as another
+    person. A request without an origin does not come from a browser, so this check allows it.
     """
     if not _comes_from_us(scope, settings, if_unknown=True):
         raise Forbidden
@@ -81,7 +83,7 @@ def token_cookie(role: AnyRole, token: str, max_age_seconds: int, settings: Sett
 
 
 def device_cookie(role: AnyRole, secret: str, max_age_seconds: int, settings: Settings) -> "Cookie":
-    """Return the cookie that contains the secret of a known device. It stays when the person signs out."""
+    """Return the cookie that contains the secret of a known device. The cookie stays after a sign-out."""
     return _cookie_of(role, cookie_name(role, settings, _DEVICE), secret, max_age_seconds, settings)
 
 
@@ -91,9 +93,12 @@ def presented_device(scope: ReadScope, role: AnyRole, settings: Settings) -> str
 
 
 def _cookie_of(role: AnyRole, name: str, value: str, max_age_seconds: int, settings: Settings) -> "Cookie":
-    """Scripts cannot read the cookie. A browser sends it only to this role's paths, from this site's pages."""
-    # Import here, because this import loads the whole framework. A worker sets no cookie, and starts half a second
-    # sooner without the import.
+    """Scripts cannot read the cookie.
+
+    A browser sends the cookie only to this role's paths, and only from this site's pages.
+    """
+    # Import `Cookie` here, because its module loads the whole framework. A worker sets no cookie, and starts half a
+    # second sooner without the import.
     from litestar.datastructures import Cookie
 
     return Cookie(
@@ -124,7 +129,7 @@ def _headers(scope: ReadScope, name: bytes) -> list[str]:
 
 
 def _cookie(scope: ReadScope, name: str) -> str | None:
-    # Over HTTP/2 a browser may send its cookies in several headers.
+    # Over HTTP/2, a browser can send its cookies in several headers.
     for pair in ";".join(_headers(scope, b"cookie")).split(";"):
         found, _, token = pair.partition("=")
         if found.strip() == name:

@@ -1,4 +1,4 @@
-"""How long a requester waits after failures. Pure. Decision 0072 says what these delays allow per day."""
+"""How long a requester waits after failures. Pure. Decision 0072 says how many tries these delays allow per day."""
 
 import math
 from dataclasses import dataclass
@@ -9,22 +9,25 @@ from curhat.kit.refusals import LIMITED
 
 @dataclass(frozen=True, slots=True)
 class Delays:
-    """`free` failures cost nothing. From then on, the wait doubles with each failure, up to `max_seconds`."""
+    """The first `free` failures cause no wait. Each further failure doubles the wait, up to `max_seconds`."""
 
     free: int
     first_seconds: float
     max_seconds: float
 
     def after(self, failures: int) -> float:
-        """Return how many seconds must pass after the last of `failures` before the next try."""
+        """Return the seconds that must pass between the last of `failures` failures and the next try."""
         if failures < self.free:
             return 0.0
-        # min() in the exponent, because a float cannot hold 2 ** 1024.
+        # Limit the exponent, because a float cannot hold 2 ** 1024.
         return min(self.max_seconds, self.first_seconds * 2.0 ** min(failures - self.free, 60))
 
 
 def remaining(wait_seconds: float, age_seconds: float | None) -> float:
-    """Return how much of a wait is left. `age_seconds`: how long ago it began, or None if it never did."""
+    """Return the seconds that are left of a wait.
+
+    `age_seconds`: the seconds since the wait began, or None if no wait began.
+    """
     return 0.0 if age_seconds is None else wait_seconds - age_seconds
 
 

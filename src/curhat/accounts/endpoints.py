@@ -50,7 +50,7 @@ log = structlog.get_logger(__name__)
 
 Body = TypeVar("Body", bound=msgspec.Struct)
 
-# No cache may keep an answer with a token.
+# No cache is allowed to keep an answer with a token.
 NO_STORE: Final = {"Cache-Control": "no-store"}
 
 CODES_SENT: Final = Counter("curhat_accounts_codes_sent_total", "One-time codes sent.", ["role"])
@@ -240,7 +240,7 @@ async def _sign_in(
 
 
 async def _signed_in(request: AnyRequest, role: Role, authenticator: Authenticator) -> SignedIn | None:
-    """Return the user whose valid token comes with a request that needs no token."""
+    """Return the owner of the request's token, or None if the request has no valid token of this role."""
     with contextlib.suppress(Unauthenticated, Forbidden):
         return await authenticator.identify(role, request.scope)
     return None
@@ -257,7 +257,7 @@ def answer_sign_in(
 ) -> Response[Body]:
     """Answer with `body`, the new token and the device's new secret.
 
-    `transport` says whether cookies or the body's `token` and `device_secret` contain the two.
+    `transport` says whether the token and the secret are in cookies or in the body.
     """
     if transport == "bearer":
         with_token = msgspec.structs.replace(body, token=token, device_secret=device_secret)
@@ -291,7 +291,7 @@ def _sign_out_route(role: Role, path: str, description: str) -> BaseRouteHandler
         signed_in = await authenticator.identify(role, request.scope)
         async with database.transaction() as tx:
             await service.sign_out(tx, signed_in.token_digest)
-        # Without this call, this process would trust the token until it receives the signal.
+        # Without this call, this process would trust the token until the signal of the sign-out arrives.
         authenticator.forget_token(signed_in.token_digest)
         log.info("accounts.signed_out", role=role, user_id=str(signed_in.identity.user_id))
         return answer_sign_out(role, signed_in.transport, settings)
@@ -344,7 +344,7 @@ async def revoke_customer_device(
     customer: NamedDependency[Identity],
     device_id: FromPath[UUID],
 ) -> None:
-    """Sign out one device. Its token and its sockets end."""
+    """Sign out one device. The server revokes the device's token and closes its sockets."""
     await _sign_out_device(database, authenticator, customer, device_id)
 
 
@@ -391,7 +391,7 @@ async def revoke_mitra_device(
     mitra: NamedDependency[Identity],
     device_id: FromPath[UUID],
 ) -> None:
-    """Sign out one device. Its token and its sockets end."""
+    """Sign out one device. The server revokes the device's token and closes its sockets."""
     await _sign_out_device(database, authenticator, mitra, device_id)
 
 
@@ -423,7 +423,7 @@ async def _sign_out_device(
 ) -> None:
     async with database.transaction() as tx:
         digest = await service.sign_out_device(tx, person.role, person.user_id, device_id)
-    # Without this call, this process would trust the token until it receives the signal.
+    # Without this call, this process would trust the token until the signal of the sign-out arrives.
     authenticator.forget_token(digest)
 
 

@@ -6,7 +6,7 @@ from curhat.kit.errors import BusinessError
 class CodeInvalid(BusinessError):
     """The code is wrong, expired, used or mistyped too often, or its request is unknown.
 
-    The error does not say which of these is true.
+    The error does not say which of these reasons applies.
     """
 
     code = "code_invalid"
@@ -29,9 +29,9 @@ class NotInvited(BusinessError):
 
 
 class CodeNotSent(BusinessError):
-    """No sender takes the code: all of them fail, too many codes are on their way, or the day's ceiling is reached.
+    """No code was sent: every sender failed, too many codes are being sent, or the day's ceiling is reached.
 
-    The error does not say which of these is true, and does not depend on whether the number is known.
+    The error does not name the reason, and does not depend on whether the number is known.
     """
 
     code = "code_not_sent"

@@ -1,4 +1,4 @@
-"""Checks who may call an operation, and provides the dependencies `customer` and `mitra`.
+"""Checks who is allowed to call an operation, and provides the dependencies `customer` and `mitra`.
 
 A handler with the parameter `customer` or `mitra` admits only signed-in people of that role. The value of the
 parameter is the caller's Identity.
@@ -33,9 +33,10 @@ async def provide_mitra(request: AnyRequest, authenticator: NamedDependency[Auth
 def customers_and_mitras_only(
     authenticator: Callable[[], Authenticator],
 ) -> Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitable[None]]:
-    """Make a guard for every route. The guard refuses a caller of the wrong role before Litestar reads the body.
+    """Make the guard that checks every route.
 
-    The providers check the caller again, because a handler gets its Identity from a provider.
+    The guard refuses a caller of the wrong role before Litestar reads the body. The providers check the caller again,
+    because a handler gets its Identity from a provider.
     """
 
     async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:

@@ -1,4 +1,4 @@
-"""The names that people choose. In a chat, nobody learns more about the other person than the name (X.4)."""
+"""The names that people choose. In a chat, a person sees only the name of the other person (X.4)."""
 
 # ruff: noqa: RUF001  letters that look like others are the subject of this module
 
@@ -10,12 +10,12 @@ from curhat.kit.errors import invalid_field
 from curhat.kit.visible_text import BLANKS, DIRECTION_MARKS, clean_text, has_something_to_see
 
 MAX_NAME_CHARACTERS: Final = 40
-# A name with this many digits may contain a phone number, whatever separates the digits. A name with fewer digits may
-# contain a year or an age.
+# A name with _MIN_PHONE_NUMBER_DIGITS digits possibly contains a phone number, whatever separates the digits. The
+# digits of a name with fewer digits can be a year or an age.
 _MIN_PHONE_NUMBER_DIGITS: Final = 7
 _SPACES: Final = re.compile(r"\s+")
 
-# A message may contain these characters.
+# These characters are allowed in a message, but not in a name.
 _NOT_IN_A_NAME: Final = BLANKS | DIRECTION_MARKS | {"\n", "\t"}
 
 # Contact data ------------------------------------------------------------------------------------------------
@@ -25,27 +25,28 @@ _ADDRESS: Final = re.compile(
     r"://|\bwww\b|\b(?:wa|t)\W{0,3}me\b"
     r"|\w\.(?:app|bio|biz|cc|co|com|dev|gg|id|info|io|link|ly|me|my|net|online|org|page|sg|shop|site|store|to|tv|xyz)\b"
 )
-# A label with a value, such as "ig: bunga" or "wa=0812". A smiley has a sign, not a word, after its colon.
+# A label with a value, such as "ig: bunga" or "wa=0812". A smiley does not match, because its colon is followed by a
+# sign.
 _LABEL: Final = re.compile(r"\w\s*[:=]\s*\w\w")
 _SERVICES: Final = (
     "discord email facebook fb gmail ig insta instagram linkedin michat snapchat telegram tiktok twitter watsap "
     "wechat whatsap whatsapp youtube"
 )
 
-# Names of the service --------------------------------------------------------------------------------------
+# Reserved names --------------------------------------------------------------------------------------------
 
 _RESERVED_WORDS: Final = (
     "administrator callcenter callcentre cs customercare customerservice helpdesk hotline layananpelanggan moderator "
     "official operator petugas pusatbantuan root sistem staf staff superadmin support system"
 )
-# A name may contain none of these, wherever its words begin.
+# A name must not contain any of these words, even if spaces or signs split the word.
 _RESERVED_PARTS: Final = (
     "curhat customercare customerservice helpdesk layananpelanggan pusatbantuan superadmin"
 )
-# "Badminton" contains this, so only the beginning of a word counts.
+# "Badminton" contains "admin", so only the beginning of a word counts.
 _RESERVED_BEGINNING: Final = "admin"
 
-# Letters that look like Latin ones, and are not converted by NFKC. The list has the usual ones, not all of Unicode.
+# Letters that look like Latin letters, and that NFKC does not convert. The list has the common look-alikes only.
 _LOOKS_LIKE: Final = {
     **dict(zip("авекмнорстухіјѕԁԛԝһӏьпи", "abekmhopctyxijsdqwhibnn", strict=True)),
     **dict(zip("αβεηικμνορςτυχωγ", "abenikmvopctuxwy", strict=True)),
@@ -64,11 +65,11 @@ _BETWEEN_WORDS: Final = re.compile(r"[\W_]+")
 def checked_name(written: str, field: str) -> str:
     """Return the name, trimmed and in Unicode's composed form.
 
-    Refuses names that are empty or too long, contain invisible characters, look like a phone number, an e-mail
-    address, a link or a handle, or look like a name of the service. A name must not show who a person is or how else to
-    contact them, and nobody may pass for an operator.
-    Raises ValidationFailed for `field`. The code of its error is `name_length`, `unusual_characters`,
-    `nothing_to_see`, `contact_in_name` or `reserved_name`.
+    Refuses a name that is empty or too long, or that contains invisible characters. A name must not show contact data,
+    so this function refuses a phone number, an e-mail address, a link and a handle. Refuses a name that looks like a
+    name of the service, so that nobody can pose as an operator.
+    Raises ValidationFailed for `field`. The code of the error is `name_length`, `unusual_characters`, `nothing_to_see`,
+    `contact_in_name` or `reserved_name`.
     """
     name = unicodedata.normalize("NFC", written.strip())
     problem = _problem(name)
@@ -85,8 +86,8 @@ def _problem(name: str) -> tuple[str, str] | None:
         return "unusual_characters", "must not contain invisible characters, or many marks on one letter"
     if not has_something_to_see(name):
         return "nothing_to_see", "must contain something to see"
-    # NFKC converts full-width or circled digits and signs to plain ones. People read both forms as the same number or
-    # sign.
+    # NFKC converts full-width or circled digits and signs to plain ones. People read a full-width or circled form as
+    # the same digit or sign.
     plain = unicodedata.normalize("NFKC", name).casefold().translate(_LIKE_SIGNS)
     words = _skeletons(plain)
     if (
@@ -113,7 +114,7 @@ def _is_reserved(words: list[str]) -> bool:
 
 
 def _skeletons(text: str) -> list[str]:
-    """Return the words of the text, each in a form that looks the same for words that look alike."""
+    """Return the words of the text in a reduced form, in which words that look alike are equal."""
     letters = (
         character
         for character in unicodedata.normalize("NFKD", text)

@@ -1,4 +1,4 @@
-"""Converts phone numbers, as people type and paste them, to E.164. Masks phone numbers for display."""
+"""Converts phone numbers that people typed or pasted to E.164. Masks phone numbers for display."""
 
 import contextlib
 import re
@@ -13,11 +13,11 @@ from curhat.kit.errors import invalid_field
 from curhat.kit.settings import DEFAULT_PHONE_REGIONS
 
 INDONESIA: Final = 62
-# A link to a phone number (RFC 3966). The only parameter may be the country code of the number.
+# A link to a phone number (RFC 3966). The only possible parameter of the link is the country code of the number.
 _LINK: Final = re.compile(r"tel:([^;]+)(?:;phone-context=(\+[0-9]{1,3}))?", re.IGNORECASE)
-# Dashes, brackets, and invisible characters such as the marks that a contact list puts around a number.
+# Dashes, brackets and invisible characters. Contact lists can put invisible marks around a number.
 _SEPARATOR_CATEGORIES: Final = frozenset({"Pd", "Ps", "Pe", "Cf"})
-# All others that libphonenumber takes, except the letter x, and those that people write in addition.
+# The other separators that libphonenumber accepts, except the letter x, and further separators that people write.
 _SEPARATOR_SIGNS: Final = frozenset("./~\u2212\u30fc\u2053\u223c\u00b7\u2022_")
 _DIGITS: Final = re.compile(r"\+?[0-9]{7,20}")
 _INDONESIAN_MOBILE: Final = re.compile(r"8[1-9][0-9]{6,10}")
@@ -29,7 +29,7 @@ def normalise(written: str, regions: Collection[str] | None = DEFAULT_PHONE_REGI
     """Convert 08…, 8…, 62…, +62…, 0062…, tel:… or another country's number to E.164, such as +6281100000001.
 
     Accepts numbers of the countries in `regions` (ISO 3166-1), and of every country if `regions` is None.
-    Raises ValidationFailed. The code of its error is `not_a_mobile_number` or `foreign_number`.
+    Raises ValidationFailed. The code of the error is `not_a_mobile_number` or `foreign_number`.
     """
     foreign_region = None
     for number in _readings(written):
@@ -81,7 +81,7 @@ def _readings(written: str) -> Iterator[PhoneNumber]:
 
 
 def _plain(character: str) -> str:
-    """Return the digit of any script as a plain digit, and nothing for a separator."""
+    """Convert a digit of any script to 0-9, and a separator to the empty text."""
     if character.isdecimal():
         return str(unicodedata.decimal(character))
     is_separator = unicodedata.category(character) in _SEPARATOR_CATEGORIES or character in _SEPARATOR_SIGNS
@@ -90,17 +90,18 @@ def _plain(character: str) -> str:
 
 def _candidates(digits: str) -> list[str]:
     if digits.startswith("00"):
-        # The library knows only Indonesia's own prefixes for a call to another country, such as 008.
+        # The library knows only Indonesia's own prefixes for a call to another country, such as 008, so convert 00 to
+        # +.
         return [f"+{digits[2:]}", digits]
     if digits.startswith("62"):
         return [f"+{digits}"]
-    # Any other number without +, such as 6591234567, is ambiguous.
+    # Refuse any other number without +, such as 6591234567, because its country is ambiguous.
     return [digits] if digits.startswith(("+", "0", "8")) else []
 
 
 def _can_receive_codes(number: PhoneNumber) -> bool:
     if number.country_code == INDONESIA:
-        # The library's list lacks the newest number ranges of the mobile networks. So accept every number from 81… to
-        # 89….
+        # The library's list lacks the newest number ranges of the mobile networks. So accept every Indonesian number
+        # that begins with 81 to 89.
         return _INDONESIAN_MOBILE.fullmatch(phonenumbers.national_significant_number(number)) is not None
     return phonenumbers.is_valid_number(number) and phonenumbers.number_type(number) in _RECEIVES_CODES

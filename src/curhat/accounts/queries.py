@@ -17,8 +17,8 @@ SELECT pg_advisory_xact_lock(hashtextextended('one-time codes of ' || $1::text, 
 
 
 async def lock_phone(db: Executor, /, *, phone_number: str) -> None:
-    """Lock this phone number until the transaction ends. This must be a separate statement, so that the next
-    statement sees the rows that the previous lock holder committed."""
+    """Lock this phone number until the transaction ends. The lock needs a separate statement, so that the next statement
+    sees the rows that the previous lock holder committed."""
     row = await db.fetchrow(LOCK_PHONE, phone_number)
     if row is None:
         raise NoRow(LOCK_PHONE)
@@ -69,10 +69,12 @@ FROM moment, counts
 async def prepare_code(
     db: Executor, /, *, requester: bytes, phone_number: str, max_used_codes_per_hour: int
 ) -> PrepareCodeRow:
-    """Return an id for a new code, and what the waits before this code depend on. `own_unused` and `own_age_seconds`: the
-    codes of the last 24 hours that this requester asked for and did not use, since it last used one, and how long
-    ago the newest was sent. `strangers_unused` and `strangers_age_seconds`: the same for all requesters who are no
-    known device. `used_wait_seconds`: the wait until fewer than @max_used_codes_per_hour codes were used in one hour."""
+    """Return an id for a new code, and the figures that decide how long the requester must wait for this code. `own_unused`
+    counts the unused codes that this requester asked for in the last 24 hours. Codes from before the requester's last
+    use of a code do not count. `own_age_seconds` is the age of the newest code in `own_unused`. `strangers_unused`
+    counts the unused codes of the last 24 hours that unknown devices asked for. `strangers_age_seconds` is the age of
+    the newest code in `strangers_unused`. `used_wait_seconds` is the wait until fewer than @max_used_codes_per_hour used
+    codes are younger than an hour."""
     row = await db.fetchrow(PREPARE_CODE, requester, phone_number, max_used_codes_per_hour)
     if row is None:
         raise NoRow(PREPARE_CODE)
@@ -108,7 +110,7 @@ async def insert_code(
     resend_seconds: float,
     valid_seconds: float,
 ) -> CodeTimes:
-    """nothing → live."""
+    """Insert a code (nothing → live)."""
     row = await db.fetchrow(
         INSERT_CODE,
         id,
@@ -134,8 +136,8 @@ RETURNING codes
 
 
 async def count_code_of_day(db: Executor, /, *, region: str, max_codes: int) -> int | None:
-    """Count one code to this country, unless the day's count has reached @max_codes. Returns the day's count. No row: the
-    count has reached @max_codes. The row stays locked until the transaction ends, so call this last."""
+    """Add 1 to today's count of codes for this country, if the count is below @max_codes. Returns the new count. Returns no
+    row if the count has reached @max_codes. The row stays locked until the transaction ends, so run this statement last."""
     row = await db.fetchrow(COUNT_CODE_OF_DAY, region, max_codes)
     if row is None:
         return None
@@ -149,7 +151,7 @@ DELETE FROM code_days WHERE day < (SELECT (curhat_now() - interval '30 days')::d
 
 
 async def prune_code_days(db: Executor, /) -> None:
-    """Delete the counts of days more than 30 days ago."""
+    """Delete the counts that are more than 30 days old."""
     await db.execute(PRUNE_CODE_DAYS)
 
 
@@ -179,9 +181,9 @@ async def shows_owner(
     phone_number: str,
     signed_in_id: UUID | None,
 ) -> OwnerShown:
-    """Return whether a request comes from the owner of this phone number. `by_token`: @signed_in_id is the owner.
-    `by_device`: the owner has signed in on the device with this digest. The statement finds people by these two only,
-    so it takes as long for every phone number."""
+    """Return whether a request comes from the owner of this phone number. `by_token` is true if @signed_in_id is the owner.
+    `by_device` is true if the owner has signed in on the device with this digest. The statement finds people only by
+    @signed_in_id and @device_digest, so it takes the same time for every phone number."""
     row = await db.fetchrow(SHOWS_OWNER, device_digest, valid_seconds, phone_number, signed_in_id)
     if row is None:
         raise NoRow(SHOWS_OWNER)
@@ -198,7 +200,7 @@ SELECT phone_number FROM locked_phone
 
 
 async def lock_phone_of_code(db: Executor, /, *, id: UUID, role: Role) -> str | None:
-    """Lock the phone number to which this code was sent, in the same way as lock_phone. No row: this role has no
+    """Lock the phone number to which this code was sent, in the same way as lock_phone. Returns no row if this role has no
     such code."""
     row = await db.fetchrow(LOCK_PHONE_OF_CODE, id, role)
     if row is None:
@@ -251,7 +253,8 @@ RETURNING CASE WHEN NOT is_known_device THEN requester END AS stranger
 
 
 async def use_code(db: Executor, /, *, id: UUID) -> bytes | None:
-    """live → used. Returns the digest of the network address that asked for the code, or null if a known device asked."""
+    """Use the code (live → used). Returns the digest of the network address that asked for the code, or null if a known
+    device asked."""
     row = await db.fetchrow(USE_CODE, id)
     if row is None:
         raise NoRow(USE_CODE)
@@ -290,7 +293,8 @@ FROM people JOIN mitras USING (id) WHERE people.phone_number = $1 FOR SHARE OF m
 
 
 async def find_mitra_by_phone(db: Executor, /, *, phone_number: str) -> FindMitraByPhoneRow | None:
-    """Find the mitra, and lock the row until the transaction ends. So no token is made while a suspension begins or ends."""
+    """Find the mitra, and lock the row until the transaction ends. The lock ensures that no token is made while a
+    suspension begins or ends."""
     row = await db.fetchrow(FIND_MITRA_BY_PHONE, phone_number)
     if row is None:
         return None
@@ -320,7 +324,7 @@ INSERT INTO customers (id, call_name) VALUES ($1, $2)
 
 
 async def insert_customer(db: Executor, /, *, id: UUID, call_name: str) -> None:
-    """Make the person a customer too."""
+    """Give this person the role of customer."""
     await db.execute(INSERT_CUSTOMER, id, call_name)
 
 
@@ -331,7 +335,7 @@ ON CONFLICT (id) DO NOTHING
 
 
 async def insert_mitra(db: Executor, /, *, id: UUID, display_name: str, max_customers: int) -> int:
-    """Make the person a mitra too. Changes no row if the person is already a mitra."""
+    """Give this person the role of mitra. Changes no row if the person is already a mitra."""
     return rows_changed(await db.execute(INSERT_MITRA, id, display_name, max_customers))
 
 
@@ -356,7 +360,7 @@ async def insert_token(
     known_device_digest: bytes,
     idle_seconds: float,
 ) -> None:
-    """nothing → valid until it is @idle_seconds old. touch_tokens makes it valid for longer."""
+    """Insert a token (nothing → valid for @idle_seconds). The statement touch_tokens makes the token valid for longer."""
     await db.execute(
         INSERT_TOKEN, digest, role, user_id, transport, user_agent, known_device_digest, idle_seconds
     )
@@ -386,8 +390,8 @@ async def touch_tokens(
     valid_seconds: float,
     idle_seconds: float,
 ) -> None:
-    """Record that these tokens are in use, unless that was recorded within @fresh_seconds. Each token is then valid for
-    another @idle_seconds, but for no longer than @valid_seconds since the sign-in."""
+    """Record a use of those tokens whose last recorded use is at least @fresh_seconds ago. Each of these tokens is then
+    valid for another @idle_seconds, but for no longer than @valid_seconds after the sign-in."""
     await db.execute(TOUCH_TOKENS, digests, fresh_seconds, valid_seconds, idle_seconds)
 
 
@@ -412,8 +416,8 @@ WHERE tokens.digest = ANY ($2::bytea[]) AND tokens.revoked_at IS NULL AND tokens
 async def find_valid_tokens(
     db: Executor, /, *, fresh_seconds: float, digests: Sequence[bytes]
 ) -> list[ValidToken]:
-    """Find the tokens among @digests that are neither revoked nor expired, each with its owner. `is_seen_stale`: the
-    token's use was last recorded more than @fresh_seconds ago."""
+    """Find the tokens among @digests that are neither revoked nor expired, each with its owner. `is_seen_stale` is true if
+    the token's use was last recorded more than @fresh_seconds ago."""
     return [ValidToken(*row) for row in await db.fetch(FIND_VALID_TOKENS, fresh_seconds, digests)]
 
 
@@ -434,7 +438,7 @@ WHERE tokens.digest = ANY ($2::bytea[]) AND tokens.revoked_at IS NULL AND tokens
 async def find_admitting_tokens(
     db: Executor, /, *, fresh_seconds: float, digests: Sequence[bytes]
 ) -> list[FindAdmittingTokensRow]:
-    """Find the tokens among @digests that are neither revoked nor expired, and whose owner is not suspended."""
+    """Find the tokens among @digests that are neither revoked nor expired and do not belong to a suspended mitra."""
     return [
         FindAdmittingTokensRow(*row) for row in await db.fetch(FIND_ADMITTING_TOKENS, fresh_seconds, digests)
     ]
@@ -446,7 +450,7 @@ UPDATE access_tokens SET revoked_at = curhat_now() WHERE digest = $1 AND revoked
 
 
 async def revoke_token(db: Executor, /, *, digest: bytes) -> int:
-    """not revoked → revoked. Changes no row if the token was already revoked."""
+    """Revoke the token (not revoked → revoked). Changes no row if the token was already revoked."""
     return rows_changed(await db.execute(REVOKE_TOKEN, digest))
 
 
@@ -457,7 +461,7 @@ SELECT CASE WHEN $1::text = 'customer' THEN EXISTS (SELECT 1 FROM customers WHER
 
 
 async def has_role(db: Executor, /, *, role: Role, id: UUID) -> bool:
-    """Return whether this person is a customer, or a mitra."""
+    """Return whether this person has the role @role."""
     row = await db.fetchrow(HAS_ROLE, role, id)
     if row is None:
         raise NoRow(HAS_ROLE)
@@ -500,8 +504,8 @@ SELECT digest FROM revoked
 
 
 async def revoke_device(db: Executor, /, *, id: UUID, user_id: UUID, role: Role) -> bytes | None:
-    """valid → revoked, for this person's token with this id. The device is no longer a known device. Returns the token's
-    digest. No row: this person has no such valid token."""
+    """Revoke this person's token with this id (valid → revoked). The statement also removes the device from the known
+    devices. Returns the token's digest. Returns no row if this person has no such valid token."""
     row = await db.fetchrow(REVOKE_DEVICE, id, user_id, role)
     if row is None:
         return None
@@ -533,9 +537,9 @@ RETURNING access_tokens.digest
 async def revoke_other_devices(
     db: Executor, /, *, kept_digest: bytes | None, user_id: UUID, role: Role
 ) -> list[bytes]:
-    """valid → revoked, for every token of this person in this role except @kept_digest. Of the person's known devices, only
-    the kept token's and those with a valid token of another role stay. Locks the tokens in one order, so that two such statements cannot deadlock. Returns the
-    digests of the revoked tokens."""
+    """Revoke every token of this person in this role except @kept_digest (valid → revoked). A known device of the person
+    stays only if it has the kept token or a valid token of another role. The statement locks the tokens in a fixed
+    order, so that two runs of the statement cannot deadlock. Returns the digests of the revoked tokens."""
     return [row[0] for row in await db.fetch(REVOKE_OTHER_DEVICES, kept_digest, user_id, role)]
 
 
@@ -560,8 +564,8 @@ async def insert_known_device(
     max_devices: int,
     digest: bytes,
 ) -> None:
-    """Make this device a known device of a person or of an operator, in place of the device with @replaced_digest. Each
-    owner has at most @max_devices known devices: the oldest give way."""
+    """Make this device a known device of a person or of an operator, in place of the device with @replaced_digest. If the
+    owner then has more than @max_devices known devices, the statement deletes the oldest devices."""
     await db.execute(INSERT_KNOWN_DEVICE, replaced_digest, person_id, operator_id, max_devices, digest)
 
 
@@ -574,7 +578,7 @@ WHERE digest = ANY ($1::bytea[]) AND created_at > curhat_now() - make_interval(s
 async def find_known_devices(
     db: Executor, /, *, digests: Sequence[bytes], valid_seconds: float
 ) -> list[bytes]:
-    """Find the known devices among @digests, whoever has signed in on them."""
+    """Find the digests among @digests that belong to a known device of any person or operator."""
     return [row[0] for row in await db.fetch(FIND_KNOWN_DEVICES, digests, valid_seconds)]
 
 
@@ -671,7 +675,7 @@ FROM mitras WHERE id = $1 FOR NO KEY UPDATE
 
 
 async def lock_mitra(db: Executor, /, *, id: UUID) -> LockedMitra | None:
-    """Lock the mitra before an operator's change. No row: no such mitra exists."""
+    """Lock the mitra before an operator's change. Returns no row if no such mitra exists."""
     row = await db.fetchrow(LOCK_MITRA, id)
     if row is None:
         return None
@@ -704,7 +708,8 @@ UPDATE mitras SET suspended_at = curhat_now(), online = false WHERE id = $1
 
 
 async def suspend_mitra(db: Executor, /, *, id: UUID) -> None:
-    """admitted → suspended. The toggle is off from now on: after the suspension, the mitra must choose to be online."""
+    """Suspend the mitra (admitted → suspended). The statement also sets the toggle to offline. After the suspension, the
+    mitra must switch to online again."""
     await db.execute(SUSPEND_MITRA, id)
 
 
@@ -717,7 +722,8 @@ UPDATE mitras SET suspended_at = NULL WHERE id = $1
 
 
 async def lift_suspension(db: Executor, /, *, id: UUID) -> None:
-    """suspended → admitted. Revokes every token of the mitra, so that a token of before the suspension stays ended."""
+    """Lift the suspension of the mitra (suspended → admitted). Revokes every token of the mitra, so that a token from
+    before the suspension does not become valid again."""
     await db.execute(LIFT_SUSPENSION, id)
 
 
@@ -730,8 +736,8 @@ DELETE FROM one_time_codes WHERE id IN (
 
 
 async def prune_codes(db: Executor, /, *, max_codes: int) -> None:
-    """Delete at most @max_codes codes that are older than a day. The limits count only newer codes. After the
-    deletion, no row shows any more that somebody asked to sign in with this phone number."""
+    """Delete at most @max_codes codes that are older than a day. The limits on codes count only newer codes. After the
+    deletion, no row shows that somebody asked to sign in with the phone number."""
     await db.execute(PRUNE_CODES, max_codes)
 
 
@@ -755,7 +761,7 @@ INSERT INTO development_inbox (phone_number, text, code) VALUES ($1, $2, $3)
 
 
 async def insert_inbox_message(db: Executor, /, *, phone_number: str, text: str, code: str) -> None:
-    """nothing → in the inbox."""
+    """Insert a text message into the inbox."""
     await db.execute(INSERT_INBOX_MESSAGE, phone_number, text, code)
 
 

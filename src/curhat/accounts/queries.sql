@@ -2,15 +2,17 @@
 -- type: transport = Transport from curhat.accounts.schemas
 
 -- name: lock_phone :one
--- Lock this phone number until the transaction ends. This must be a separate statement, so that the next
--- statement sees the rows that the previous lock holder committed.
+-- Lock this phone number until the transaction ends. The lock needs a separate statement, so that the next statement
+-- sees the rows that the previous lock holder committed.
 SELECT pg_advisory_xact_lock(hashtextextended('one-time codes of ' || @phone_number::text, 0)) AS locked
 
 -- name: prepare_code :one
--- Return an id for a new code, and what the waits before this code depend on. `own_unused` and `own_age_seconds`: the
--- codes of the last 24 hours that this requester asked for and did not use, since it last used one, and how long
--- ago the newest was sent. `strangers_unused` and `strangers_age_seconds`: the same for all requesters who are no
--- known device. `used_wait_seconds`: the wait until fewer than @max_used_codes_per_hour codes were used in one hour.
+-- Return an id for a new code, and the figures that decide how long the requester must wait for this code. `own_unused`
+-- counts the unused codes that this requester asked for in the last 24 hours. Codes from before the requester's last
+-- use of a code do not count. `own_age_seconds` is the age of the newest code in `own_unused`. `strangers_unused`
+-- counts the unused codes of the last 24 hours that unknown devices asked for. `strangers_age_seconds` is the age of
+-- the newest code in `strangers_unused`. `used_wait_seconds` is the wait until fewer than @max_used_codes_per_hour used
+-- codes are younger than an hour.
 -- nullable: own_age_seconds, strangers_age_seconds, used_wait_seconds
 WITH moment AS MATERIALIZED (
     SELECT curhat_now() AS now
@@ -41,7 +43,7 @@ SELECT uuidv7() AS id,
 FROM moment, counts
 
 -- name: insert_code :one
--- nothing → live.
+-- Insert a code (nothing → live).
 -- row: CodeTimes
 INSERT INTO one_time_codes
     (id, role, phone_number, code_digest, requester, is_known_device, created_at, resend_after, expires_at)
@@ -51,21 +53,21 @@ FROM curhat_now() AS now
 RETURNING created_at, resend_after, expires_at
 
 -- name: count_code_of_day :optional
--- Count one code to this country, unless the day's count has reached @max_codes. Returns the day's count. No row: the
--- count has reached @max_codes. The row stays locked until the transaction ends, so call this last.
+-- Add 1 to today's count of codes for this country, if the count is below @max_codes. Returns the new count. Returns no
+-- row if the count has reached @max_codes. The row stays locked until the transaction ends, so run this statement last.
 INSERT INTO code_days (day, region, codes)
 SELECT (curhat_now() AT TIME ZONE 'UTC')::date, @region, 1 WHERE @max_codes::integer > 0
 ON CONFLICT (day, region) DO UPDATE SET codes = code_days.codes + 1 WHERE code_days.codes < @max_codes
 RETURNING codes
 
 -- name: prune_code_days :exec
--- Delete the counts of days more than 30 days ago.
+-- Delete the counts that are more than 30 days old.
 DELETE FROM code_days WHERE day < (SELECT (curhat_now() - interval '30 days')::date)
 
 -- name: shows_owner :one
--- Return whether a request comes from the owner of this phone number. `by_token`: @signed_in_id is the owner.
--- `by_device`: the owner has signed in on the device with this digest. The statement finds people by these two only,
--- so it takes as long for every phone number.
+-- Return whether a request comes from the owner of this phone number. `by_token` is true if @signed_in_id is the owner.
+-- `by_device` is true if the owner has signed in on the device with this digest. The statement finds people only by
+-- @signed_in_id and @device_digest, so it takes the same time for every phone number.
 -- nullable: @signed_in_id, @device_digest
 -- row: OwnerShown
 WITH device AS MATERIALIZED (
@@ -78,7 +80,7 @@ FROM people
 WHERE id = @signed_in_id OR id IN (SELECT person_id FROM device)
 
 -- name: lock_phone_of_code :optional
--- Lock the phone number to which this code was sent, in the same way as lock_phone. No row: this role has no
+-- Lock the phone number to which this code was sent, in the same way as lock_phone. Returns no row if this role has no
 -- such code.
 WITH locked_phone AS MATERIALIZED (
     SELECT phone_number, pg_advisory_xact_lock(hashtextextended('one-time codes of ' || phone_number, 0))
@@ -93,7 +95,7 @@ WITH locked_code AS MATERIALIZED (
     SELECT phone_number, code_digest, wrong_tries, expires_at, consumed_at
     FROM one_time_codes WHERE id = @id FOR NO KEY UPDATE
 ), moment AS MATERIALIZED (
-    -- count(*) reads all of locked_code. So PostgreSQL takes the lock before it reads the clock.
+    -- PostgreSQL takes the lock before it reads the clock, because count(*) reads all of locked_code.
     SELECT curhat_now() AS now, count(*) AS locks FROM locked_code
 )
 SELECT locked_code.phone_number, locked_code.code_digest,
@@ -105,7 +107,8 @@ FROM locked_code, moment
 UPDATE one_time_codes SET wrong_tries = wrong_tries + 1 WHERE id = @id
 
 -- name: use_code :one
--- live → used. Returns the digest of the network address that asked for the code, or null if a known device asked.
+-- Use the code (live → used). Returns the digest of the network address that asked for the code, or null if a known
+-- device asked.
 -- nullable: stranger
 UPDATE one_time_codes SET consumed_at = curhat_now() WHERE id = @id
 RETURNING CASE WHEN NOT is_known_device THEN requester END AS stranger
@@ -115,7 +118,8 @@ SELECT customers.id, customers.call_name
 FROM people JOIN customers USING (id) WHERE people.phone_number = @phone_number
 
 -- name: find_mitra_by_phone :optional
--- Find the mitra, and lock the row until the transaction ends. So no token is made while a suspension begins or ends.
+-- Find the mitra, and lock the row until the transaction ends. The lock ensures that no token is made while a
+-- suspension begins or ends.
 SELECT mitras.id, mitras.display_name, mitras.suspended_at IS NOT NULL AS is_suspended
 FROM people JOIN mitras USING (id) WHERE people.phone_number = @phone_number FOR SHARE OF mitras
 
@@ -127,16 +131,16 @@ ON CONFLICT (phone_number) DO UPDATE SET phone_number = excluded.phone_number
 RETURNING id
 
 -- name: insert_customer :exec
--- Make the person a customer too.
+-- Give this person the role of customer.
 INSERT INTO customers (id, call_name) VALUES (@id, @call_name)
 
 -- name: insert_mitra :execrows
--- Make the person a mitra too. Changes no row if the person is already a mitra.
+-- Give this person the role of mitra. Changes no row if the person is already a mitra.
 INSERT INTO mitras (id, display_name, max_customers) VALUES (@id, @display_name, @max_customers)
 ON CONFLICT (id) DO NOTHING
 
 -- name: insert_token :exec
--- nothing → valid until it is @idle_seconds old. touch_tokens makes it valid for longer.
+-- Insert a token (nothing → valid for @idle_seconds). The statement touch_tokens makes the token valid for longer.
 INSERT INTO access_tokens
     (digest, role, user_id, transport, user_agent, known_device_digest, created_at, last_seen_at, expires_at)
 SELECT @digest, @role, @user_id, @transport, @user_agent, @known_device_digest, now, now,
@@ -144,8 +148,8 @@ SELECT @digest, @role, @user_id, @transport, @user_agent, @known_device_digest, 
 FROM curhat_now() AS now
 
 -- name: touch_tokens :exec
--- Record that these tokens are in use, unless that was recorded within @fresh_seconds. Each token is then valid for
--- another @idle_seconds, but for no longer than @valid_seconds since the sign-in.
+-- Record a use of those tokens whose last recorded use is at least @fresh_seconds ago. Each of these tokens is then
+-- valid for another @idle_seconds, but for no longer than @valid_seconds after the sign-in.
 WITH stale_tokens AS MATERIALIZED (
     SELECT digest FROM access_tokens
     WHERE digest = ANY (@digests::bytea[]) AND revoked_at IS NULL AND expires_at > curhat_now()
@@ -159,8 +163,8 @@ FROM stale_tokens, curhat_now() AS now
 WHERE access_tokens.digest = stale_tokens.digest
 
 -- name: find_valid_tokens :many
--- Find the tokens among @digests that are neither revoked nor expired, each with its owner. `is_seen_stale`: the
--- token's use was last recorded more than @fresh_seconds ago.
+-- Find the tokens among @digests that are neither revoked nor expired, each with its owner. `is_seen_stale` is true if
+-- the token's use was last recorded more than @fresh_seconds ago.
 -- row: ValidToken
 SELECT tokens.digest, tokens.role, tokens.user_id, tokens.transport, mitras.suspended_at IS NOT NULL AS is_suspended,
     tokens.last_seen_at < curhat_now() - make_interval(secs => @fresh_seconds) AS is_seen_stale
@@ -169,7 +173,7 @@ LEFT JOIN mitras ON tokens.role = 'mitra' AND mitras.id = tokens.user_id
 WHERE tokens.digest = ANY (@digests::bytea[]) AND tokens.revoked_at IS NULL AND tokens.expires_at > curhat_now()
 
 -- name: find_admitting_tokens :many
--- Find the tokens among @digests that are neither revoked nor expired, and whose owner is not suspended.
+-- Find the tokens among @digests that are neither revoked nor expired and do not belong to a suspended mitra.
 SELECT tokens.digest, tokens.last_seen_at < curhat_now() - make_interval(secs => @fresh_seconds) AS is_seen_stale
 FROM access_tokens AS tokens
 LEFT JOIN mitras ON tokens.role = 'mitra' AND mitras.id = tokens.user_id
@@ -177,13 +181,13 @@ WHERE tokens.digest = ANY (@digests::bytea[]) AND tokens.revoked_at IS NULL AND 
     AND mitras.suspended_at IS NULL
 
 -- name: revoke_token :execrows
--- not revoked → revoked. Changes no row if the token was already revoked.
+-- Revoke the token (not revoked → revoked). Changes no row if the token was already revoked.
 UPDATE access_tokens SET revoked_at = curhat_now() WHERE digest = @digest AND revoked_at IS NULL
 
 -- Devices ------------------------------------------------------------------------------------------------------
 
 -- name: has_role :one
--- Return whether this person is a customer, or a mitra.
+-- Return whether this person has the role @role.
 SELECT CASE WHEN @role::text = 'customer' THEN EXISTS (SELECT 1 FROM customers WHERE id = @id)
     ELSE EXISTS (SELECT 1 FROM mitras WHERE id = @id) END AS has_role
 
@@ -197,8 +201,8 @@ ORDER BY last_seen_at DESC, id DESC
 LIMIT 100
 
 -- name: revoke_device :optional
--- valid → revoked, for this person's token with this id. The device is no longer a known device. Returns the token's
--- digest. No row: this person has no such valid token.
+-- Revoke this person's token with this id (valid → revoked). The statement also removes the device from the known
+-- devices. Returns the token's digest. Returns no row if this person has no such valid token.
 WITH revoked AS (
     UPDATE access_tokens SET revoked_at = curhat_now()
     WHERE id = @id AND user_id = @user_id AND role = @role AND revoked_at IS NULL AND expires_at > curhat_now()
@@ -209,9 +213,9 @@ WITH revoked AS (
 SELECT digest FROM revoked
 
 -- name: revoke_other_devices :many
--- valid → revoked, for every token of this person in this role except @kept_digest. Of the person's known devices, only
--- the kept token's and those with a valid token of another role stay. Locks the tokens in one order, so that two such statements cannot deadlock. Returns the
--- digests of the revoked tokens.
+-- Revoke every token of this person in this role except @kept_digest (valid → revoked). A known device of the person
+-- stays only if it has the kept token or a valid token of another role. The statement locks the tokens in a fixed
+-- order, so that two runs of the statement cannot deadlock. Returns the digests of the revoked tokens.
 -- nullable: @kept_digest
 WITH kept AS MATERIALIZED (
     SELECT known_device_digest FROM access_tokens WHERE digest = @kept_digest
@@ -232,8 +236,8 @@ WHERE access_tokens.digest = locked_tokens.digest
 RETURNING access_tokens.digest
 
 -- name: insert_known_device :exec
--- Make this device a known device of a person or of an operator, in place of the device with @replaced_digest. Each
--- owner has at most @max_devices known devices: the oldest give way.
+-- Make this device a known device of a person or of an operator, in place of the device with @replaced_digest. If the
+-- owner then has more than @max_devices known devices, the statement deletes the oldest devices.
 -- nullable: @person_id, @operator_id, @replaced_digest
 WITH surplus AS (
     DELETE FROM known_devices WHERE digest = @replaced_digest OR digest IN (
@@ -244,7 +248,7 @@ WITH surplus AS (
 INSERT INTO known_devices (digest, person_id, operator_id) VALUES (@digest, @person_id, @operator_id)
 
 -- name: find_known_devices :many
--- Find the known devices among @digests, whoever has signed in on them.
+-- Find the digests among @digests that belong to a known device of any person or operator.
 SELECT digest FROM known_devices
 WHERE digest = ANY (@digests::bytea[]) AND created_at > curhat_now() - make_interval(secs => @valid_seconds)
 
@@ -279,7 +283,7 @@ FROM customers JOIN people USING (id) WHERE customers.id = @id
 UPDATE customers SET call_name = @call_name WHERE id = @id
 
 -- name: lock_mitra :optional
--- Lock the mitra before an operator's change. No row: no such mitra exists.
+-- Lock the mitra before an operator's change. Returns no row if no such mitra exists.
 -- row: LockedMitra
 SELECT display_name, max_customers, active_sessions, suspended_at IS NOT NULL AS is_suspended
 FROM mitras WHERE id = @id FOR NO KEY UPDATE
@@ -293,19 +297,21 @@ UPDATE mitras SET display_name = @display_name WHERE id = @id
 UPDATE mitras SET max_customers = @max_customers WHERE id = @id
 
 -- name: suspend_mitra :exec
--- admitted → suspended. The toggle is off from now on: after the suspension, the mitra must choose to be online.
+-- Suspend the mitra (admitted → suspended). The statement also sets the toggle to offline. After the suspension, the
+-- mitra must switch to online again.
 UPDATE mitras SET suspended_at = curhat_now(), online = false WHERE id = @id
 
 -- name: lift_suspension :exec
--- suspended → admitted. Revokes every token of the mitra, so that a token of before the suspension stays ended.
+-- Lift the suspension of the mitra (suspended → admitted). Revokes every token of the mitra, so that a token from
+-- before the suspension does not become valid again.
 WITH revoked AS (
     UPDATE access_tokens SET revoked_at = curhat_now() WHERE user_id = @id AND role = 'mitra' AND revoked_at IS NULL
 )
 UPDATE mitras SET suspended_at = NULL WHERE id = @id
 
 -- name: prune_codes :exec
--- Delete at most @max_codes codes that are older than a day. The limits count only newer codes. After the
--- deletion, no row shows any more that somebody asked to sign in with this phone number.
+-- Delete at most @max_codes codes that are older than a day. The limits on codes count only newer codes. After the
+-- deletion, no row shows that somebody asked to sign in with the phone number.
 DELETE FROM one_time_codes WHERE id IN (
     SELECT id FROM one_time_codes WHERE created_at < (SELECT curhat_now() - interval '24 hours')
     LIMIT @max_codes FOR UPDATE SKIP LOCKED
@@ -320,7 +326,7 @@ DELETE FROM access_tokens WHERE digest IN (
 )
 
 -- name: insert_inbox_message :exec
--- nothing → in the inbox.
+-- Insert a text message into the inbox.
 INSERT INTO development_inbox (phone_number, text, code) VALUES (@phone_number, @text, @code)
 
 -- name: prune_inbox :exec

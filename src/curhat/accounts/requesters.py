@@ -1,6 +1,6 @@
-"""Who tries to sign in: a device that signed in as this person before, or a stranger at a network address.
+"""Identifies who tries to sign in: a known device of the person, or a stranger at a network address.
 
-The failures of each requester are counted apart. So strangers cannot use up the tries of a known device.
+Failures are counted separately for each requester. So strangers cannot use up the tries of a known device.
 """
 
 import hashlib
@@ -15,14 +15,17 @@ _SECRET_BYTES: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class Requester:
-    """`digest` names the device or the address in the rows that count its tries."""
+    """`digest` identifies the device or the address in the rows that count its tries."""
 
     digest: bytes
     is_known_device: bool
 
 
 def stranger(secret_key: bytes, address: str) -> Requester:
-    """Return a requester who shows no known device. The database stores a keyed digest instead of the address."""
+    """Return the requester for a stranger at a network address.
+
+    The database stores a keyed digest instead of the address.
+    """
     key = hmac.digest(secret_key, _ADDRESS_PURPOSE, hashlib.sha256)
     return Requester(hmac.digest(key, address.encode(), hashlib.sha256), is_known_device=False)
 
@@ -33,10 +36,10 @@ def known_device(secret: str) -> Requester:
 
 
 def new_device_secret() -> str:
-    """Return 256 random bits. The device keeps them when it signs out."""
+    """Return a device secret of 256 random bits. The device keeps the secret after a sign-out."""
     return secrets.token_urlsafe(_SECRET_BYTES)
 
 
 def digest_of_secret(secret: str) -> bytes:
-    """Return the digest that the database stores. A plain hash is enough for 256 random bits."""
+    """Return the digest that the database stores for a device secret. A plain hash is enough for 256 random bits."""
     return hashlib.sha256(secret.encode()).digest()

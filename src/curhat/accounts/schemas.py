@@ -21,9 +21,9 @@ WrittenCode = Annotated[str, msgspec.Meta(max_length=20)]
 class CodeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The phone number that gets the code: 08…, 8…, 62…, +62…, 0062… or tel:…, with any usual separators.
 
-    The number of another country needs its +, and is refused unless this service accepts that country. An app sends
-    the `device_secret` of its last sign-in, so that nobody else can use up its tries. A web client has the secret in a
-    cookie.
+    A number of another country must begin with +, and this service must accept that country. An app sends the
+    `device_secret` of its last sign-in, so that nobody else can use up the app's tries. A web client has the secret in
+    a cookie.
     """
 
     phone: WrittenPhone
@@ -33,7 +33,7 @@ class CodeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class CodeRequested(msgspec.Struct, frozen=True):
     """The server has sent a code, valid until `expires_at`.
 
-    A client may request another code after `resend_after`.
+    A client can request another code after `resend_after`.
     """
 
     request_id: UUID
@@ -83,7 +83,7 @@ class MitraSignedIn(msgspec.Struct, frozen=True):
 
 
 class Device(msgspec.Struct, frozen=True):
-    """A device on which a person is signed in. `current`: whether this request comes from that device.
+    """A device on which a person is signed in. `current` is true for the device that sent this request.
 
     The server records `last_seen_at` at most once per hour.
     """
@@ -103,7 +103,7 @@ class Devices(msgspec.Struct, frozen=True):
 
 
 class CustomerAccount(msgspec.Struct, frozen=True):
-    """A customer's account, in the form that only this customer may see."""
+    """A customer's account, in the form that only this customer is allowed to see."""
 
     id: UUID
     call_name: str

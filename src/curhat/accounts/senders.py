@@ -8,12 +8,12 @@ from curhat.kit.settings import Settings
 
 
 def code_senders(settings: Settings, database: Database) -> CodeSenders:
-    """Return the senders of CURHAT_CODE_SENDERS. Raises RuntimeError if there is no sender of a name."""
+    """Return the senders of CURHAT_CODE_SENDERS. Raises RuntimeError if a listed name has no sender."""
     return CodeSenders({_label(name): _sender(name, settings, database) for name in settings.code_senders})
 
 
 def _label(name: str) -> str:
-    # The path of a file belongs into no metric.
+    # A metric must not contain the path of a file.
     return "file" if file_of(name) is not None else name
 
 

@@ -1,4 +1,4 @@
-"""Signing in and out, names, invitation, suspension, and finding the owner of a token.
+"""Sign-in, sign-out, names, invitation, suspension, and the search for a token's owner.
 
 Functions that take a transaction never commit it.
 """
@@ -61,32 +61,31 @@ SIGNAL: Final = "sockets"
 
 TOKEN_BYTES: Final = 32
 TOKEN_VALID_SECONDS: Final = 30 * 24 * 3600
-# A token that nobody uses ends sooner.
+# A token ends after TOKEN_IDLE_SECONDS without use.
 TOKEN_IDLE_SECONDS: Final = 14 * 24 * 3600
-# The use of a token is recorded at most this often, and never within a request.
+# The use of a token is recorded at most once per TOKEN_FRESH_SECONDS, and never within a request.
 TOKEN_FRESH_SECONDS: Final = 3600
 # A browser keeps a cookie for at most 400 days.
 KNOWN_DEVICE_SECONDS: Final = 400 * 24 * 3600
-# Limits how many devices have tries of their own for one person.
+# The maximum number of known devices of one person. Each known device has its own tries.
 MAX_KNOWN_DEVICES: Final = 10
 MAX_USER_AGENT_CHARACTERS: Final = 200
-# How long a process may trust a cached token before it reads the token from PostgreSQL again. If a signal is lost, a
-# process accepts a revoked token for at most this time.
+# A process trusts a cached token for at most this time. Then the process reads the token from PostgreSQL again. If a
+# signal is lost, a process accepts a revoked token for at most REMEMBERED_SECONDS.
 REMEMBERED_SECONDS: Final = 3.0
-# How often a process reads the tokens in use again, many in one statement. So a request with such a token does not
-# wait for PostgreSQL.
+# How often a process reads the tokens in use again. So a request with a token in use does not wait for PostgreSQL.
 RENEW_INTERVAL_SECONDS: Final = 1.0
-# The maximum number of tokens that one statement reads again. This limits the duration of the statement.
+# The maximum number of tokens that one renewal statement reads, so that the statement stays short.
 MAX_TOKENS_PER_RENEWAL: Final = 500
-# Limits the memory of the cache: about 400 bytes per token.
+# Limits the memory of the cache. One token takes about 400 bytes.
 MAX_REMEMBERED_TOKENS: Final = 50_000
 # A CHECK constraint of the table `mitras` has the same limit.
 MAX_CUSTOMERS_PER_MITRA: Final = 20
 # Limits how long one call of `prune` holds its locks.
 MAX_ROWS_PER_PRUNE: Final = 10_000
-# One code in this many of a day's ceiling is for known devices alone.
+# 1/STRANGERS_RESERVE of a day's ceiling is reserved for known devices.
 STRANGERS_RESERVE: Final = 5
-# What a client waits after the day's ceiling was reached. The ceiling begins anew at midnight UTC.
+# How long a client waits after the day's ceiling was reached. The daily counts start again at midnight UTC.
 CEILING_RETRY_SECONDS: Final = 3600
 
 CODES_COUNTED: Final = Counter(
@@ -103,22 +102,23 @@ CODES_OVER_CEILING: Final = Counter(
 
 @dataclass(frozen=True, slots=True)
 class SentCode:
-    """A new code. The caller must send it after the transaction has committed."""
+    """A new code. The caller must send the code after the commit."""
 
     request_id: UUID
     code: str = field(repr=False)
     expires_at: datetime
     resend_after: datetime
     server_now: datetime
-    # How many codes the requester has asked for before and not used.
+    # The number of earlier codes that the requester asked for and did not use.
     earlier_codes: int
 
 
 @dataclass(frozen=True, slots=True)
 class SignIn(Generic[Person]):
-    """A person who has proved that they own the phone number, their new token, and their device's new secret.
+    """The person who has signed in, the person's new token, and the device's new secret.
 
-    `stranger` is the digest of the network address that asked for the code. None: a known device asked.
+    `stranger` is the digest of the network address that asked for the code. `stranger` is None if a known device asked
+    for the code.
     """
 
     person: Person
@@ -129,7 +129,7 @@ class SignIn(Generic[Person]):
 
 @dataclass(frozen=True, slots=True)
 class SigningDevice:
-    """The device that signs in. `replaced_secret`: the secret of an earlier sign-in that the device shows."""
+    """The device that signs in. `replaced_secret` is the secret that the device got at an earlier sign-in."""
 
     user_agent: str
     replaced_secret: str | None = field(default=None, repr=False)
@@ -143,9 +143,9 @@ class Invited(msgspec.Struct, frozen=True):
 
 
 class SignedIn(msgspec.Struct, frozen=True):
-    """The owner of a token, and how a client may present the token.
+    """The owner of a token, and how a client is allowed to present the token.
 
-    The owner may be a suspended mitra, who may still sign out.
+    The owner can be a suspended mitra, because a suspended mitra can still sign out.
     """
 
     identity: Identity
@@ -168,7 +168,8 @@ async def find_requester(
 ) -> Requester:
     """Find out whether a request for a code comes from a device of the phone number's owner.
 
-    Such a device shows the owner's valid token, or the secret of an earlier sign-in. Everybody else is a stranger.
+    A device of the owner shows the owner's valid token, or the secret of an earlier sign-in. Every other requester is a
+    stranger.
     """
     if device_secret is None and signed_in is None:
         return requesters.stranger(secret_key, address)
@@ -197,10 +198,10 @@ async def request_code(
 ) -> SentCode:
     """Make a new code for an E.164 number, whether the number is known or not.
 
-    `codes_per_day` has the ceiling of each country (None: no ceiling). Strangers get four fifths of it, so that an
-    attack of strangers never keeps the owners of known devices out.
-    Raises TooManyRequests, with the time to wait, if the requester, or all strangers together, asked for too many
-    codes to this number. Raises CodeNotSent if the day's ceiling of the number's country is reached.
+    `codes_per_day` has the ceiling of each country (None: no ceiling). Strangers get four fifths of a ceiling, so that
+    an attack by strangers never locks out known devices.
+    If this requester or all strangers together asked for too many codes, raises TooManyRequests with the time to wait.
+    Raises CodeNotSent if the day's ceiling of the number's country is reached.
     """
     await queries.lock_phone(tx, phone_number=phone_number)
     prepared = await queries.prepare_code(
@@ -264,13 +265,14 @@ async def _count_code(
 async def verify_customer_code(
     tx: Transaction, secret_key: bytes, data: CodeVerification, device: SigningDevice
 ) -> SignIn[OwnCustomer] | BusinessError:
-    """Mark a live code as used, and sign the customer in. The first sign-in creates the customer, with
-    `data.call_name`.
+    """Mark a live code as used, and sign the customer in.
 
-    Returns CodeInvalid for a wrong code, and counts the try. The caller must commit the transaction and then raise
-    the returned error.
+    The first sign-in creates the customer, with `data.call_name`.
+
+    Returns CodeInvalid for a wrong code, and counts the try. The caller must commit the transaction and then raise the
+    returned error.
     Raises CodeInvalid if the code is no longer live. Raises ValidationFailed for a bad name.
-    Raises CallNameRequired if the first sign-in has no name. The code then stays live.
+    Raises CallNameRequired if the first sign-in has no name. After CallNameRequired, the code stays live.
     """
     name = None if data.call_name is None else checked_name(data.call_name, "call_name")
     phone_number = await _phone_proved_by(tx, secret_key, "customer", data)
@@ -291,11 +293,11 @@ async def verify_customer_code(
 async def verify_mitra_code(
     tx: Transaction, secret_key: bytes, data: CodeVerification, device: SigningDevice
 ) -> SignIn[OwnMitra] | BusinessError:
-    """live → used, and sign the mitra in.
+    """Mark a live code as used, and sign the mitra in.
 
     Returns CodeInvalid for a wrong code, and counts the try. Returns NotInvited or Suspended for a right code, and
-    marks the code as used. In each case, the caller must commit the transaction and then raise the returned error.
-    Raises CodeInvalid if the code is no longer live.
+    marks the code as used. The caller must commit the transaction and then raise the returned error. Raises CodeInvalid
+    if the code is no longer live.
     """
     phone_number = await _phone_proved_by(tx, secret_key, "mitra", data)
     if phone_number is None:
@@ -313,10 +315,12 @@ async def verify_mitra_code(
 async def _phone_proved_by(
     tx: Transaction, secret_key: bytes, role: Role, data: CodeVerification
 ) -> str | None:
-    """If the code is right, return the phone number that received it. If it is wrong, count the try and return None.
+    """If the code is right, return the phone number that received it.
 
-    Raises CodeInvalid if the code is no longer live. Only the wrong tries of this code count. Otherwise, somebody else
-    could use up the tries of the phone number's owner.
+    If the code is wrong, count the try and return None.
+
+    Raises CodeInvalid if the code is no longer live. Only the wrong tries of this code count, so that nobody else can
+    use up the tries of the phone number's owner.
     """
     if await queries.lock_phone_of_code(tx, id=data.request_id, role=role) is None:
         raise CodeInvalid
@@ -378,13 +382,13 @@ async def _new_token(
 
 
 def shown_user_agent(written: str) -> str:
-    """Return the user agent for a list of devices, without the characters that PostgreSQL or a screen cannot take."""
+    """Return the user agent for a list of devices, without the characters that PostgreSQL or a screen cannot show."""
     shown = "".join(character for character in written if character.isprintable())
     return shown[:MAX_USER_AGENT_CHARACTERS]
 
 
 async def sign_out(tx: Transaction, token_digest: bytes) -> None:
-    """not revoked → revoked, and close the token's sockets in every process. A repeated call does nothing."""
+    """Revoke a token, and close its sockets in every process. A repeated call does nothing."""
     if await queries.revoke_token(tx, digest=token_digest):
         _signal(tx, SocketsToClose(code=protocol.SIGNED_OUT, token_digest=token_digest.hex()))
 
@@ -412,9 +416,9 @@ async def remember_device(
     person_id: UUID | None = None,
     operator_id: UUID | None = None,
 ) -> None:
-    """Make the device with this new secret a known device of the person or operator who has just signed in on it.
+    """Make the device with this new secret a known device of the person or operator who has just signed in.
 
-    `replaced_secret`: what the same device showed until now. That secret is worth nothing afterwards.
+    `replaced_secret` is the secret that the device showed until now. This call makes the replaced secret worthless.
     """
     await queries.insert_known_device(
         tx,
@@ -427,7 +431,7 @@ async def remember_device(
 
 
 async def find_known_devices(database: Database, digests: list[bytes]) -> dict[bytes, bytes]:
-    """Return the known devices among these digests of device secrets, by digest."""
+    """Return the `digests` that belong to known devices, as a mapping from each digest to itself."""
     found = await queries.find_known_devices(database, digests=digests, valid_seconds=KNOWN_DEVICE_SECONDS)
     return {digest: digest for digest in found}
 
@@ -462,7 +466,7 @@ async def list_devices(
 ) -> list[Device]:
     """Read the devices on which a person is signed in, the most recently seen first.
 
-    `current_digest`: the token of the request, if the person sent it.
+    If the person sent the request, `current_digest` is the digest of the request's token.
     """
     return [
         Device(
@@ -477,7 +481,7 @@ async def list_devices(
 
 
 async def sign_out_device(tx: Transaction, role: Role, user_id: UUID, device_id: UUID) -> bytes:
-    """signed in → signed out, and close the device's sockets in every process. Returns the digest of its token.
+    """Sign out one device, and close its sockets in every process. Returns the digest of the device's token.
 
     Raises NotFound if this person has no such signed-in device.
     """
@@ -491,9 +495,9 @@ async def sign_out_device(tx: Transaction, role: Role, user_id: UUID, device_id:
 async def sign_out_other_devices(
     tx: Transaction, role: Role, user_id: UUID, kept_digest: bytes | None = None
 ) -> list[bytes]:
-    """signed in → signed out, for every device of a person except the device with `kept_digest`.
+    """Sign out every device of a person except the device whose token has `kept_digest`.
 
-    Closes their sockets in every process. Returns the digests of their tokens.
+    Closes the sockets of the signed-out devices in every process, and returns the digests of the devices' tokens.
     """
     digests = await queries.revoke_other_devices(tx, user_id=user_id, role=role, kept_digest=kept_digest)
     for digest in digests:
@@ -505,7 +509,7 @@ async def sign_out_other_devices(
 
 
 async def customer_profile(tx: Transaction, customer_id: UUID) -> CustomerAccount:
-    """Return the parts of a customer's account that the customer may see. Raises NotFound."""
+    """Return the parts of a customer's account that the customer is allowed to see. Raises NotFound."""
     customer = await queries.find_customer(tx, id=customer_id)
     if customer is None:
         raise NotFound
@@ -527,10 +531,10 @@ async def invite_mitra(
     by: str = "command line",
     phone_regions: Collection[str] = DEFAULT_PHONE_REGIONS,
 ) -> Invited:
-    """nobody → mitra, or customer → customer and mitra. An existing mitra who is invited again does not change.
+    """Make the owner of a phone number a mitra. Another invitation of an existing mitra changes nothing.
 
-    The audit records `by` as the actor. The phone number must be of one of the countries in `phone_regions`.
-    Raises ValidationFailed.
+    The audit records `by` as the actor. The phone number must belong to a country in `phone_regions`. Raises
+    ValidationFailed.
     """
     name = checked_name(display_name, "display_name")
     _check_capacity(max_customers)
@@ -572,9 +576,9 @@ def _check_capacity(max_customers: int) -> None:
 
 
 async def suspend_mitra(tx: Transaction, mitra_id: UUID, *, by: str = "command line") -> bool:
-    """admitted → suspended. Every process closes the mitra's sockets.
+    """Suspend a mitra. Every process closes the mitra's sockets.
 
-    Every process refuses the mitra's tokens from now on. `lift_suspension` revokes them.
+    After the commit, every process refuses the mitra's tokens. `lift_suspension` revokes these tokens.
     The package `journeys` withdraws the mitra's requests and ends the mitra's sessions. Returns False and changes
     nothing if the mitra was already suspended. Raises NotFound.
     """
@@ -588,7 +592,7 @@ async def suspend_mitra(tx: Transaction, mitra_id: UUID, *, by: str = "command l
 
 
 async def lift_suspension(tx: Transaction, mitra_id: UUID, *, by: str = "command line") -> None:
-    """suspended → admitted. Revokes the mitra's tokens, so the mitra signs in again. A repeated call does nothing.
+    """End a suspension, and revoke the mitra's tokens, so that the mitra signs in again. A repeated call does nothing.
 
     Raises NotFound.
     """
@@ -622,13 +626,13 @@ class Authenticator:
         self._database = database
         self._settings = settings
         self._lookup = TokenLookup(self._find)
-        # Maps the digest of a token to the time until which the entry is trusted (time.monotonic), and to the token's
-        # owner. The oldest entry is first.
+        # Maps a token's digest to the time when the entry expires (time.monotonic), and to the token's owner. The
+        # oldest entry is first.
         self._remembered: dict[bytes, tuple[float, SignedIn]] = {}
         # The digests of the tokens that requests have used and that are not renewed yet. `authenticate` adds a token
         # for each request. `renew` removes the tokens that it renews.
         self._used: set[bytes] = set()
-        # The digests of the tokens in use whose use was not recorded for an hour.
+        # The digests of the tokens in use that had no recorded use for an hour.
         self._stale: set[bytes] = set()
 
     def listen(self, signals: Signals, hub: Hub) -> None:
@@ -653,13 +657,13 @@ class Authenticator:
         found = await self._lookup.get(digest)
         self._remembered.pop(digest, None)
         if found is None:
-            # Do not cache an invalid token. Otherwise, made-up tokens could fill the cache.
+            # Do not cache an invalid token, because made-up tokens could fill the cache.
             return None
         signed_in = _signed_in(found)
         self._used.add(digest)
         if len(self._remembered) >= MAX_REMEMBERED_TOKENS:
             del self._remembered[next(iter(self._remembered))]
-        # The cache entry expires relative to the time the query was sent, so a token revoked during the query is not
+        # The cache entry expires relative to the time the query was sent. So a token revoked during the query is not
         # trusted longer than REMEMBERED_SECONDS.
         self._remembered[digest] = (now + REMEMBERED_SECONDS, signed_in)
         return signed_in
@@ -679,12 +683,15 @@ class Authenticator:
                 await self.renew()
                 await self.record_use()
             except DATABASE_AWAY as error:
-                # When the cache entry of a token has expired, the next request with the token reads it from
+                # When the cache entry of a token has expired, the next request with the token reads the token from
                 # PostgreSQL.
                 log.warning("accounts.tokens_not_renewed", error=type(error).__name__)
 
     async def record_use(self) -> None:
-        """Record that the tokens in use are in use, and so extend them. At most hourly for each token."""
+        """Record the use of the tokens in use, at most once per hour and token.
+
+        A recorded use extends the lifetime of the token.
+        """
         while self._stale:
             batch = [self._stale.pop() for _ in range(min(MAX_TOKENS_PER_RENEWAL, len(self._stale)))]
             await queries.touch_tokens(
@@ -696,7 +703,10 @@ class Authenticator:
             )
 
     async def renew(self) -> None:
-        """Find the tokens in use whose cache entries expire soon. Read these tokens again, many in one statement."""
+        """Renew the cache entries that expire soon and belong to tokens in use.
+
+        One statement reads many tokens again.
+        """
         now = time.monotonic()
         due = [
             digest
@@ -707,14 +717,15 @@ class Authenticator:
         self._used.difference_update(due)
         for start in range(0, len(due), MAX_TOKENS_PER_RENEWAL):
             asked_at = time.monotonic()
-            # Do not renew a token whose entry has expired. The next request with this token reads it from PostgreSQL.
+            # Do not renew a token whose entry has expired. The next request with this token reads the token from
+            # PostgreSQL.
             tokens_of_batch = due[start : start + MAX_TOKENS_PER_RENEWAL]
             batch = [digest for digest in tokens_of_batch if self._is_trusted(digest, asked_at)]
             if not batch:
                 continue
             found = await self._find(batch)
-            # Update only entries that are still in the cache. A sign-out may have removed an entry during the query,
-            # and the query's answer may be older than the sign-out.
+            # Update only entries that are still in the cache. During the query, a sign-out can remove an entry, and the
+            # query's answer can be older than the sign-out.
             for digest in self._remembered.keys() & batch:
                 if digest in found:
                     self._remembered[digest] = (asked_at + REMEMBERED_SECONDS, _signed_in(found[digest]))
@@ -728,9 +739,9 @@ class Authenticator:
     async def identify(self, role: Role, scope: ReadScope) -> SignedIn:
         """Return the user whose token is in the bearer header or cookie of this HTTP request or socket handshake.
 
-        The user may be a suspended mitra.
+        The user can be a suspended mitra.
         Raises Unauthenticated if there is no valid token. Raises Forbidden if the token belongs to the other role.
-        Raises Forbidden if the token is in a cookie and a page of another site may have sent the request.
+        Raises Forbidden if the token is in a cookie and a page of another site possibly sent the request.
         """
         presented = cookies.presented_token(scope, role, self._settings)
         signed_in = None if presented is None else await self.authenticate(presented.token)
@@ -743,7 +754,7 @@ class Authenticator:
     async def socket_identity(self, role: Role, scope: ReadScope) -> SocketIdentity | None:
         """Return the user whose token is in the bearer header or cookie of this socket handshake.
 
-        Return None if there is no such user, or if the user may not open the socket.
+        Returns None if there is no such user, or if the user is not allowed to open the socket.
         """
         with contextlib.suppress(Unauthenticated, Forbidden):
             signed_in = await self.identify(role, scope)
@@ -752,12 +763,12 @@ class Authenticator:
         return None
 
     async def signed_out(self, held: Sequence[SocketIdentity]) -> set[bytes]:
-        """Return the digests of those tokens that are revoked or expired, or whose owner is suspended."""
+        """Return the digests of the sockets' tokens that are revoked or expired, or whose owner is suspended."""
         digests = {socket.token_digest for socket in held}
         admitting = await queries.find_admitting_tokens(
             self._database, digests=list(digests), fresh_seconds=TOKEN_FRESH_SECONDS
         )
-        # An open socket uses its token.
+        # An open socket counts as a use of its token.
         self._stale.update(token.digest for token in admitting if token.is_seen_stale)
         return digests.difference(token.digest for token in admitting)
 
@@ -777,7 +788,7 @@ class Authenticator:
         return sockets
 
     def forget_token(self, token_digest: bytes) -> None:
-        """Remove one token from the cache, so that this process reads it from PostgreSQL again."""
+        """Remove one token from the cache, so that this process reads the token from PostgreSQL again."""
         self._remembered.pop(token_digest, None)
 
 

@@ -1,7 +1,7 @@
 """Looks up tokens in PostgreSQL, many with one statement.
 
-Anybody can send made-up tokens. While a statement runs, the tokens of further requests wait. The next statement then
-looks up all of them. So a flood of made-up tokens costs a few statements, and delays a valid token by one statement.
+Anybody can send made-up tokens. While a statement runs, the tokens of further requests wait. The next statement looks
+up all waiting tokens. So a flood of made-up tokens costs a few statements, and delays a valid token by one statement.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ MAX_TOKENS_PER_LOOKUP: Final = 500
 
 
 class TokenLookup(Generic[Found]):
-    """Finds what belongs to the digest of a token. `find` looks up many digests, and leaves out the unknown ones."""
+    """Finds the value that belongs to a token's digest. `find` looks up many digests, and omits unknown digests."""
 
     def __init__(self, find: Callable[[list[bytes]], Awaitable[Mapping[bytes, Found]]]) -> None:
         self._find = find
@@ -24,13 +24,14 @@ class TokenLookup(Generic[Found]):
         self._running: asyncio.Task[None] | None = None
 
     async def get(self, digest: bytes) -> Found | None:
-        """Look up one token. The statement begins after this call. Raises the errors of `find`."""
+        """Look up one token, with a statement that begins after this call. Raises the errors of `find`."""
         future = self._waiting.get(digest)
         if future is None:
             future = self._waiting[digest] = asyncio.get_running_loop().create_future()
         if self._running is None:
             self._running = asyncio.create_task(self._run())
-        # Several requests may wait for one token, so the cancellation of one must not cancel the others.
+        # Several requests can wait for one token, so the cancellation of one request must not cancel the lookup for the
+        # other requests.
         return await asyncio.shield(future)
 
     async def _run(self) -> None:

@@ -1,7 +1,7 @@
 """Sends one-time codes by SMS, through Twilio's Messages API.
 
-Twilio Verify would make and check codes of its own. Our codes are made, limited and checked here, so the plain
-Messages API fits (decision 0094).
+Twilio Verify would make and check its own codes. This service makes, limits and checks codes itself, so the plain
+Messages API is enough (decision 0094).
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,8 @@ from curhat.kit.outgoing import Answer, AnswerLost, NotReached, OutgoingHttp
 
 URL: Final = "https://api.twilio.com"
 
-# Twilio's error codes about the recipient's number. Twilio adds codes, so every other code counts as `refused`.
+# Twilio's error codes about the recipient's number. Twilio adds new codes over time, so every unknown code counts as
+# `refused`.
 _NUMBER: Final = frozenset(
     {
         21211,  # invalid number
@@ -45,7 +46,7 @@ _LIMIT: Final = frozenset(
         63038,  # the account's messages per day
     }
 )
-# The message was taken, and has already failed.
+# Twilio accepted the message, but the message has already failed.
 _FAILED: Final = frozenset({"failed", "undelivered", "canceled"})
 
 
@@ -63,7 +64,7 @@ class TwilioSms:
     ) -> None:
         self._messages = f"{url}/2010-04-01/Accounts/{account_sid}/Messages.json"
         self._headers = {"Authorization": aiohttp.encode_basic_auth(account_sid, auth_token)}
-        # A messaging service picks the number; a number or a sender name is used as it is.
+        # A messaging service picks the sender's number. A number or a sender name is used unchanged.
         self._sender = {
             "MessagingServiceSid" if sender.startswith("MG") and len(sender) == 34 else "From": sender
         }
@@ -75,7 +76,7 @@ class TwilioSms:
         form = {
             "To": phone_number,
             "Body": code_text(code),
-            # Twilio drops a message that still waits when its code has expired.
+            # Twilio drops a message that is still queued when the code in the message expires.
             "ValidityPeriod": str(VALID_SECONDS),
             **self._sender,
         }
@@ -123,5 +124,6 @@ def _because(status: int, code: int | None) -> NotSentBecause:
         return "limit"
     if status == 503:
         return "unavailable"
-    # Wrong credentials (20003), a country that is not enabled (21408), a sender that is not ours (21606), …
+    # The outcome is `refused`, for example for wrong credentials (20003), a country that is not enabled (21408), or a
+    # sender that is not ours (21606).
     return "refused"

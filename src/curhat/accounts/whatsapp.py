@@ -1,8 +1,8 @@
 """Sends one-time codes by WhatsApp, through Meta's Cloud API with a template of the category authentication.
 
-The template needs a copy-code button, as Meta requires. Its button then has the type URL, so the code stands twice in
-the request: in the body and in the button. Meta accepts a code before it knows whether the number uses WhatsApp, and
-tells a failure only later. So `CodeSenders` begins with another sender when a person asks again.
+Meta requires a copy-code button in the template. In a request, the copy-code button has the type URL. So the request
+contains the code twice: in the body and in the button. Meta accepts a code before Meta checks whether the number uses
+WhatsApp, and reports a failure only later. So when a person asks again, `CodeSenders` begins with another sender.
 """
 
 from collections.abc import Mapping
@@ -19,16 +19,18 @@ from curhat.accounts.code_sender import (
 from curhat.kit.outgoing import Answer, AnswerLost, NotReached, OutgoingHttp
 
 URL: Final = "https://graph.facebook.com"
-# Meta serves a version for about two years. After that, it answers as its oldest version that still exists.
+# Meta serves an API version for about two years. After two years, Meta answers with the oldest version that still
+# exists.
 API_VERSION: Final = "v24.0"
 
-# The codes of Meta's errors ("Cloud API error codes"). Meta asks to decide by the code, not by its title.
+# The codes of Meta's errors ("Cloud API error codes"). Meta asks clients to decide by the code, not by the error's
+# title.
 _NUMBER: Final = frozenset(
     {
         131021,  # the recipient is the sender
         131026,  # undeliverable: no WhatsApp, or too old a version
         131030,  # not in the list of a test number
-        130497,  # we may not write to this country
+        130497,  # we are not allowed to write to this country
     }
 )
 _LIMIT: Final = frozenset(
@@ -118,7 +120,7 @@ def outcome_of(answer: Answer) -> Outcome:
     code = code if isinstance(code, int) else None
     detail = f"{answer.status}/{code}"
     if code is None and answer.status >= 500 and answer.status != 503:
-        # A gateway in between may have lost the answer of a message that was taken.
+        # Perhaps Meta accepted the message, and a gateway lost Meta's answer.
         return MaybeSent(detail)
     return NotSent(_because(answer.status, code), detail)
 
@@ -130,7 +132,8 @@ def _because(status: int, code: int | None) -> NotSentBecause:
         return "limit"
     if code in _UNAVAILABLE or status == 503:
         return "unavailable"
-    # An expired token (190), a missing permission, a blocked account, a missing or paused template, …
+    # The outcome is `refused`, for example for an expired token (190), a missing permission, a blocked account, or a
+    # missing or paused template.
     return "refused"
 
 
@@ -140,6 +143,6 @@ def _accepted(body: Mapping[str, Any]) -> Outcome:
     # Without a message's id, nothing shows that Meta took the message.
     if not isinstance(message, dict) or not isinstance(message.get("id"), str):
         return MaybeSent("200 without a message")
-    # Absent, `accepted`, or one of two states in which Meta holds the message back to judge the template.
+    # `message_status` is absent, `accepted`, or a state in which Meta holds the message back to judge the template.
     status = message.get("message_status", "accepted")
     return Sent() if status == "accepted" else MaybeSent("held back")

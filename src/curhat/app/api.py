@@ -126,7 +126,7 @@ def _lighten(api: Litestar) -> None:
     """Resolve the dependencies of each operation one after another, and pass the operation itself to its guards.
 
     By default, Litestar resolves independent dependencies in a task group, and copies the operation for each guard.
-    Decision record 0063 states how much time this default takes per HTTP request.
+    Decision record 0063 states how much time Litestar's default takes per HTTP request.
     """
     for route in api.routes:
         if isinstance(route, HTTPRoute):
@@ -134,8 +134,8 @@ def _lighten(api: Litestar) -> None:
                 model.dependency_batches = [
                     {dependency} for batch in model.dependency_batches for dependency in batch
                 ]
-                # Litestar itself adds some operations (OPTIONS, the contract). These operations have no attribute
-                # that the code below could replace.
+                # Litestar itself adds some operations (OPTIONS, the contract). The operations of Litestar have no
+                # attribute that the code below could replace.
                 if hasattr(handler, "__dict__"):
                     authorize = partial(_authorize, handler.resolve_guards(), handler)
                     handler.authorize_connection = authorize  # type: ignore[method-assign]

@@ -1,7 +1,7 @@
 """Shows the HTTP contract as a page at /api/docs, in development only.
 
 The server generates the page as plain HTML. The page needs no script and loads no further file. So the page's content
-security policy allows only the style sheet in the page, which the policy names by hash.
+security policy allows only the style sheet in the page. The policy identifies this style sheet by its hash.
 """
 
 import base64

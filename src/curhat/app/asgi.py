@@ -1,4 +1,4 @@
-"""One server process. It serves the availability poll, the files of the web clients, the sockets and the API."""
+"""One server process serves the availability poll, the files of the web clients, the sockets and the API."""
 
 import os
 import re
@@ -41,13 +41,13 @@ class Server:
     """
 
     def __init__(self, settings: Settings, should_stop: Callable[[], bool] = lambda: False) -> None:
-        """Make the application. `should_stop` tells whether the process must stop although it has not started yet."""
+        """Make the application. `should_stop` returns True if the process must stop before its start has ended."""
         self._settings = settings
         self._should_stop = should_stop
         self.stopped_while_waiting = False
         self.operations = Operations("server")
         self._services: Services | None = None
-        # `_lifespan` sets this attribute before uvicorn accepts connections.
+        # `_lifespan` sets `_serve` before uvicorn accepts connections.
         self._serve: Application
 
     @property
@@ -102,7 +102,7 @@ class Server:
             self.operations.stopped()
             log.exception("server.failed")
             if started:
-                # A loop that this process needs has failed. Without the loop, the process would do harm. So end the
+                # A loop of this process has failed. A process without one of its loops would do harm, so end the
                 # process. The supervisor then starts a new process.
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
@@ -130,7 +130,8 @@ class Server:
             elif development and scope["path"] in PATHS:
                 await self.operations(scope, receive, send)
             elif scope["path"] == WEBHOOK_PATH:
-                # The gateway sends all its web hooks from few addresses. A wrong token costs one comparison.
+                # Web hooks have no rate limit, because the gateway sends all web hooks from few addresses. The server
+                # refuses a wrong token after one cheap comparison.
                 await observed(api, scope, receive, send)
             else:
                 await observed(limited, scope, receive, send)
@@ -141,7 +142,7 @@ class Server:
 
 
 async def observed(api: Application, scope: Scope, receive: Receive, send: Send) -> None:
-    """Let `api` answer an HTTP request, and measure how long this takes.
+    """Let `api` answer an HTTP request, and measure how long the answer takes.
 
     Put the request's correlation id into the logs and into the answer. Add the security headers to the answer.
     """

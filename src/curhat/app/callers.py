@@ -1,4 +1,4 @@
-"""Names the person, or the known device, that sends a request, for the limits on requests."""
+"""Names the person or the known device that sends a request. The limits on requests count the requests of each name."""
 
 from functools import partial
 from typing import Final
@@ -24,9 +24,9 @@ _ROLES: Final[dict[str, AnyRole]] = {"client": "customer", "mitra": "mitra", "co
 
 
 class Callers:
-    """Finds the signed-in person of a request or handshake, or the known device that somebody signs in on.
+    """Finds the signed-in person of a request or socket handshake, or else the known device.
 
-    Whether the person may make the request is not decided.
+    This class does not check whether the person is allowed to make the request.
     """
 
     def __init__(
@@ -41,8 +41,8 @@ class Callers:
     async def name_of(self, scope: Scope) -> str | None:
         """Return the name of the person or known device in the counters, or None for a stranger.
 
-        Of the secrets of known devices, this looks only at cookies: an app sends its secret in the body. While
-        PostgreSQL is away, a person whose token the process has not cached is a stranger.
+        This method finds the secret of a known device only in a cookie, because an app sends its secret in the body.
+        While PostgreSQL is away, a person whose token is not cached counts as a stranger.
         """
         _, _, side = scope["path"].partition("/api/")
         role = _ROLES.get(side.partition("/")[0])

@@ -1,18 +1,21 @@
-"""uvicorn with bounds on what one connection may cost, before a request reaches the application.
+"""uvicorn with limits on the cost of each connection. The limits apply before a request reaches the application.
 
-Guarantees
-    A request's head has at most 32 KiB and 100 headers, and arrives within 10 s. A body arrives within 30 s. While an
-    answer is unread, its client reads some of it at least every 30 s. The server closes every other connection, and
-    counts it in a metric. What holds for a request also holds for the handshake of a socket.
-    The application sees the headers of a request's head only. The trailers of a chunked body are dropped, because they
-    arrive after the head and could replace its headers.
-    A process has at most `max_connections` connections, so it keeps descriptors for its databases. If a new
-    connection exceeds this number, a connection gives way whose client the server waits for (GIVE_WAY). An
-    established socket, or a request that has arrived and that the server is answering, never gives way.
-How it works
-    Connections in the same wait have the same time limit. So a dictionary per wait, in the order in which the waits
-    began, shows at its front who is overdue, and who gives way. One timer looks there once per second. The event loop
-    does not say when a client has read everything. So this timer also looks who has read since the last look.
+Guarantees:
+    A request's head has at most 32 KiB and 100 headers, and arrives within 10 s. A body arrives within 30 s. A client
+    with an unread answer reads some of the answer at least every 30 s. The server closes a connection that breaks one
+    of these limits, and counts the closed connection in a metric. The rules for a request also hold for a socket
+    handshake.
+    The application sees only the headers of a request's head. The server drops the trailers of a chunked body, because
+    a trailer could replace a header of the head.
+    A process has at most `max_connections` connections, so the process keeps file descriptors for its databases. If a
+    new connection exceeds this number, the server closes a connection whose client keeps the server waiting (GIVE_WAY).
+    To make room, the server never closes an established socket, or a connection whose complete request the server is
+    answering.
+How it works:
+    Connections in the same wait have the same time limit. Each wait has a dictionary of its connections, in the order
+    in which the connections began to wait. So the overdue connections are at the front of each dictionary. One timer
+    checks the dictionaries once per second. The event loop does not report when a client has read everything. So the
+    timer also checks which clients have read since the previous check.
 """
 
 import asyncio
@@ -33,19 +36,21 @@ from curhat.realtime.websocket import BoundedWebSocket
 
 MAX_HEAD_BYTES: Final = 32 * 1024
 MAX_HEADERS: Final = 100
-# The API refuses a body of more than 64 KiB itself (413). This also bounds the framing of a chunked body, its trailers,
-# and what is left of a body that nobody reads.
+# The API itself refuses a body of more than 64 KiB (413). MAX_BODY_BYTES also limits the framing and the trailers of a
+# chunked body, and the rest of a body that nobody reads.
 MAX_BODY_BYTES: Final = 128 * 1024
-# How many requests may wait in a connection until the server has answered the first one.
+# At most MAX_PIPELINED_REQUESTS requests wait in a connection while the server answers an earlier request of this
+# connection.
 MAX_PIPELINED_REQUESTS: Final = 8
 SWEEP_INTERVAL_SECONDS: Final = 1.0
-# Limits the memory of a process: 50,000 sockets take about 1.3 GB.
+# Limits the memory of a process. 50,000 sockets take about 1.3 GB.
 MAX_CONNECTIONS: Final = 50_000
-# The kernel's queue of connections that the server has not accepted. The server accepts the whole queue at once, before
-# it can close any connection, so the queue needs descriptors of its own.
+# The kernel keeps at most MAX_WAITING_CONNECTIONS connections that the server has not accepted. The server accepts all
+# waiting connections at once, before it can close any connection. So the waiting connections need their own file
+# descriptors.
 MAX_WAITING_CONNECTIONS: Final = 4096
 MAX_OPERATIONS_CONNECTIONS: Final = 50
-# Listeners, log, event loop, calls to push services and to the gateway.
+# File descriptors for the listeners, the log, the event loop, and the calls to push services and the gateway.
 OTHER_DESCRIPTORS: Final = 128
 
 CLOSED: Final = Counter(
@@ -54,12 +59,13 @@ CLOSED: Final = Counter(
     ["reason"],
 )
 
-# head     The head of a request has not arrived completely. A new connection waits for its first head.
-# body     The head has arrived, the body has not.
-# rest     The server has answered, and the rest of the body has not arrived.
-# reader   The client has not read an answer, and has read nothing of it since this wait began.
-# idle     The last answer is read, and no other request has begun. uvicorn's own timer usually ends this wait earlier.
-# refused  The client is refused, and may read why.
+# `head`: the head of a request has not arrived completely. A new connection waits for its first head.
+# `body`: the head has arrived, but the body has not arrived completely.
+# `rest`: the server has answered, and the rest of the body has not arrived.
+# `reader`: the client has not read a whole answer, and has read nothing since this wait began.
+# `idle`: the client has read the last answer, and has begun no other request. The timer of uvicorn usually ends the
+# wait `idle` earlier.
+# `refused`: the server has refused the client, and the client can still read the reason.
 Wait = Literal["head", "body", "rest", "reader", "idle", "refused"]
 TIMEOUTS_SECONDS: Final[dict[Wait, float]] = {
     "head": 10.0,
@@ -67,10 +73,11 @@ TIMEOUTS_SECONDS: Final[dict[Wait, float]] = {
     "rest": 10.0,
     "reader": 30.0,
     "idle": 10.0,
-    # Until then, the server drops what the client sends.
+    # During the wait `refused`, the server drops everything that the client sends.
     "refused": 1.0,
 }
-# Who gives way first when there are too many connections. Within a wait, the longest wait gives way.
+# If there are too many connections, the server closes a connection that is in the first of these waits. Within a wait,
+# the server closes the connection that has waited longest.
 GIVE_WAY: Final[tuple[Wait, ...]] = ("refused", "head", "idle", "rest", "body", "reader")
 
 
@@ -102,7 +109,7 @@ class _Refused(Exception):
 
 
 class Connections:
-    """The connections of one listening port, and what each of them waits for."""
+    """The connections of one listening port, and the wait of each connection."""
 
     def __init__(self, max_open: int) -> None:
         self.max_open = max_open
@@ -110,13 +117,13 @@ class Connections:
         self._sweep: asyncio.TimerHandle | None = None
 
     def begin(self, wait: Wait, connection: "BoundedHttp") -> None:
-        """Record that a connection waits from now on. A wait that goes on keeps its beginning."""
+        """Record that a connection begins a wait. A wait that has already begun keeps its start time."""
         self._waiting[wait].setdefault(connection, connection.loop.time())
         if self._sweep is None:
             self._sweep = connection.loop.call_later(SWEEP_INTERVAL_SECONDS, self.sweep, connection.loop)
 
     def end(self, wait: Wait, connection: "BoundedHttp") -> None:
-        """Record that the wait is over."""
+        """Record that the connection's wait is over."""
         self._waiting[wait].pop(connection, None)
 
     def forget(self, connection: "BoundedHttp") -> None:
@@ -162,7 +169,8 @@ class ServerConfig(uvicorn.Config):
             ws_max_size=MAX_FRAME_BYTES,
             # Compression would take 34 KiB of memory per idle socket, and the frames are small.
             ws_per_message_deflate=False,
-            # The realtime protocol has its own ping. The client's answer to that ping also renews the presence lease.
+            # The realtime protocol has its own ping. The client's answer to the protocol's ping also renews the
+            # presence lease.
             ws_ping_interval=None,
             access_log=False,
             log_config=None,
@@ -190,14 +198,14 @@ class BoundedHttp(HttpToolsProtocol):
         self._in_head = True
         self._head_bytes = 0
         self._body_bytes = 0
-        # How much of the answers the client had not read at the last look.
+        # The bytes of answers that the client had not read at the previous check.
         self._unread_bytes = 0
-        # Whether a request ended in the piece of data that the parser reads.
+        # Whether a request ended in the piece of data that the parser is reading.
         self._ended = False
-        # Whether this object ignores further data: it has refused the client, or the connection is a socket now.
+        # Whether further data is ignored, because the server has refused the client or the connection is now a socket.
         self._refused = False
 
-    # Called by the event loop -------------------------------------------------------------------------------
+    # Event loop callbacks -----------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         is_full = len(self.connections) >= self._bounds.max_open and not self._bounds.make_room()
@@ -217,7 +225,7 @@ class BoundedHttp(HttpToolsProtocol):
         if self._unread_bytes:
             self.look_at_reader()
         while data and not self._refused:
-            # Feed the parser at most the rest of a head, so that a head can never be larger.
+            # Give the parser only as many bytes as MAX_HEAD_BYTES still allows for this head.
             room = MAX_HEAD_BYTES - (self._head_bytes if self._in_head else 0)
             if room == 0:
                 self._refuse(HeadTooLarge(), "head_too_large")
@@ -231,7 +239,7 @@ class BoundedHttp(HttpToolsProtocol):
         return self._in_head and not self._head_bytes
 
     def _update_wait(self) -> None:
-        """Decide what the connection waits for, besides a client that reads."""
+        """Decide what the connection waits for. `_wait_for_reader` decides on the wait `reader`."""
         if self._refused:
             return
         cycle = self._latest_request()
@@ -244,7 +252,7 @@ class BoundedHttp(HttpToolsProtocol):
             self._wait_for("idle" if is_answered and not self._unread_bytes else None)
 
     def _wait_for(self, wait: Wait | None) -> None:
-        """Change what the connection waits for. A wait that goes on keeps its beginning."""
+        """Change what the connection waits for. An unchanged wait keeps its start time."""
         if wait != self._wait:
             if self._wait is not None:
                 self._bounds.end(self._wait, self)
@@ -295,16 +303,16 @@ class BoundedHttp(HttpToolsProtocol):
             self._bounds.end("reader", self)
 
     def look_at_reader(self) -> None:
-        """If the client has read some of an answer since the last look, its wait begins anew, or ends."""
+        """If the client has read some bytes since the previous check, restart or end its wait `reader`."""
         if self.transport.get_write_buffer_size() < self._unread_bytes:
             self._bounds.end("reader", self)
             self._wait_for_reader()
             self._update_wait()
 
-    # Called by the parser -----------------------------------------------------------------------------------
+    # Parser callbacks ---------------------------------------------------------------------------------------
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        # The parser also reports trailers here. `self.headers` is the list that the application reads.
+        # The parser calls this method for trailers, too. `self.headers` is the list that the application reads.
         if self._in_head:
             super().on_header(name, value)
 
@@ -323,7 +331,7 @@ class BoundedHttp(HttpToolsProtocol):
             self._wait_for(None)
         super().on_message_complete()
 
-    # Called when an answer is complete ----------------------------------------------------------------------
+    # Complete answers ---------------------------------------------------------------------------------------
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -338,7 +346,7 @@ class BoundedHttp(HttpToolsProtocol):
             self._bounds.forget(self)
             self.transport.abort()
         elif wait == "reader" or self._is_between_requests:
-            # A client that has sent nothing has asked for nothing.
+            # A client that has sent nothing needs no answer.
             self.drop(f"{wait}_timeout")
         else:
             self._refuse(RequestTimeout(), f"{wait}_timeout")
@@ -348,7 +356,7 @@ class BoundedHttp(HttpToolsProtocol):
         CLOSED.labels(reason=reason).inc()
         self._refused = True
         self._bounds.forget(self)
-        # The transport reports the loss later. Until then, the connection must not count.
+        # The transport reports the closing later, so stop counting the connection now.
         self.connections.discard(self)
         self.transport.abort()
 
@@ -356,7 +364,7 @@ class BoundedHttp(HttpToolsProtocol):
         return self.cycle
 
     def _refuse(self, error: BusinessError, reason: str) -> None:
-        """Answer with `error` and close. If the answer to an earlier request is under way, close at once."""
+        """Answer with `error` and close. While the server answers an earlier request, close without an answer."""
         cycle = self._latest_request()
         is_answered = cycle is None or cycle.response_complete
         if self.pipeline or (
@@ -368,22 +376,23 @@ class BoundedHttp(HttpToolsProtocol):
         self._refused = True
         self._bounds.forget(self)
         self.flow.resume_reading()
-        # The server may have answered already, although the body has not arrived.
+        # If the server has already answered before the body arrived, do not answer again.
         if self._in_head or not is_answered:
             self.transport.write(_answer(error))
         if cycle is not None:
             cycle.disconnected = True
             cycle.waiting_for_100_continue = False
             cycle.message_event.set()
-        # If the server closed at once while the client still sends, the client could not read why.
+        # Close only the sending side of the connection for now. After a full close, a client that is still sending
+        # could not read the error.
         self.transport.write_eof()
         self._bounds.begin("refused", self)
 
 
 def connections_within_limit(database_pool_size: int, valkey_connections: int) -> tuple[int, int]:
-    """Return how many connections the main port may have, and how many may wait in the kernel's queue.
+    """Return how many connections the main port accepts, and how many can wait in the kernel's queue.
 
-    The rest of the descriptors that this process may open serve its databases and the operations port.
+    The process keeps its other file descriptors for its databases and the operations port.
     """
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     waiting = min(MAX_WAITING_CONNECTIONS, limit // 4)

@@ -1,6 +1,7 @@
 """Generates two contracts from the code: openapi.json (OpenAPI 3.1) and realtime.json (AsyncAPI 3), in contracts/.
 
-`python -m curhat.app.contracts` writes both files. With `--check`, it only reports whether both files are current.
+`python -m curhat.app.contracts` writes both files. With `--check`, the command only reports whether both files are
+current.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from curhat.presence import events as presence_events
 from curhat.realtime import protocol
 from curhat.realtime.event_types import EventType, UnsequencedEventType
 from curhat.sessions import events as sessions_events
+from curhat.sessions.schemas import Message
 
 FOLDER = Path(__file__).parents[3] / "contracts"
 
@@ -63,6 +65,7 @@ def realtime() -> dict[str, Any]:
     components["Event"]["properties"]["type"] = {
         "anyOf": [{"enum": sorted(stream_events)}, {"enum": sorted(unsequenced_events)}]
     }
+    components["Sent"]["properties"]["message"] = _reference(Message)
     messages: dict[str, Any] = {
         frame.__name__: {"payload": _reference(frame)} for frame in (*client_frames, *server_frames)
     }
@@ -95,7 +98,7 @@ def realtime() -> dict[str, Any]:
 
 
 def main() -> int:
-    """Write or check the contracts. Return the exit status, which is 1 if `--check` finds a difference."""
+    """Write or check the contracts. Return the exit status: 1 if `--check` finds a difference, and otherwise 0."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="only report whether the files are current")
     check = parser.parse_args().check

@@ -1,4 +1,4 @@
-"""What `curhat doctor` finds: one line per subject."""
+"""The findings of `curhat doctor`: one line per subject."""
 
 from typing import Literal, NamedTuple
 

@@ -11,7 +11,7 @@ from curhat.kit.settings import PREFIX
 
 
 def port_problem(host: str, port: int) -> str | None:
-    """Return None if a process can listen at this address. Otherwise return the reason, and what to do."""
+    """Return None if a process can listen at this address. If no process can listen, return the reason and a remedy."""
     family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     with socket.socket(family, kind) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -35,7 +35,8 @@ def _port_holder(port: int) -> str:
                 if columns[3] == listening and int(columns[1].rpartition(":")[2], 16) == port:
                     sockets.add(f"socket:[{columns[9]}]")
     for entry in Path("/proc").iterdir():
-        # A process may end while this loop reads its entry. The entries of other users' processes are not readable.
+        # A process can end before this loop reads the process's entry. The entries of other users' processes are not
+        # readable.
         with suppress(OSError):
             if entry.name.isdigit() and any(
                 str(link.readlink()) in sockets for link in (entry / "fd").iterdir()
@@ -47,7 +48,7 @@ def _port_holder(port: int) -> str:
 def http_status(url: str) -> str:
     """Send a GET. Return the HTTP status of the answer, or the name of the error.
 
-    Do not use urllib here, because urllib may send the request to a proxy.
+    Do not use urllib here, because urllib can send the request to a proxy.
     """
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=2)

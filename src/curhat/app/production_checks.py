@@ -1,4 +1,4 @@
-"""What `curhat doctor --production` checks in addition: faults that otherwise show only when it is too late."""
+"""The additional checks of `curhat doctor --production` find faults before the faults cause harm."""
 
 import resource
 import stat
@@ -17,7 +17,7 @@ from curhat.kit.server_urls import verifies_database_certificate
 from curhat.kit.settings import FILE_SUFFIX, PREFIX, Settings
 
 MIN_OPEN_FILES: Final = 65_536
-# One server and one worker before and after a deploy, at the same time.
+# During a deploy, the old processes (a server and a worker) and the new processes run at the same time.
 PROCESSES_AT_A_DEPLOY: Final = 4
 CLIENTS: Final = 3
 
@@ -111,11 +111,11 @@ async def check_postgres(connection: Connection, settings: Settings) -> AsyncIte
 
 
 async def check_valkey(client: valkey.asyncio.Valkey) -> AsyncIterator[Finding]:
-    """Check that a full Valkey refuses to write instead of dropping mitras."""
+    """Check that a Valkey whose memory is full refuses writes, and does not evict mitras."""
     try:
         policy: str = (await client.config_get("maxmemory-policy"))["maxmemory-policy"]
     except ResponseError:
-        return  # CONFIG is an administrator's command, which the service's user may lack.
+        return  # CONFIG is a command for administrators. Other users often lack it.
     if policy != "noeviction":
         yield Finding(
             "FAIL",
@@ -125,7 +125,7 @@ async def check_valkey(client: valkey.asyncio.Valkey) -> AsyncIterator[Finding]:
 
 
 def check_process(settings: Settings, environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Check the limits of this process, its files of secrets, and what it shows to the internet."""
+    """Check the limits of this process, its files of secrets, and its addresses on the internet."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < MIN_OPEN_FILES:
         yield Finding(

@@ -25,7 +25,7 @@ class RunFile(msgspec.Struct, frozen=True):
         """Read the file of the `curhat up` that runs in `data_dir`. Return None if no `curhat up` runs."""
         with suppress(FileNotFoundError):
             run_file = msgspec.json.decode((data_dir / "run.json").read_bytes(), type=cls)
-            # A killed `curhat up` leaves its file behind. So check that the process exists.
+            # Check that the process exists, because a killed `curhat up` leaves its file behind.
             if Path(f"/proc/{run_file.pid}").exists():
                 return run_file
         return None

@@ -1,11 +1,13 @@
-"""How a server process stops after SIGTERM, without a failed request.
+"""Stops a server process after SIGTERM, without a failed request.
 
-1. `/livez` says no, and each answer closes its connection. For `drain_notice_seconds`, the server serves everything as
-   before. In this time, the proxy notices, and sends new requests and sockets to other servers. uvicorn closes a
-   connection that has been idle for 5 s, so a notice of 5 s or more leaves no idle connection to the proxy.
-2. The hub closes the sockets with 1012, spread over time, so that the other servers can welcome their people.
-3. The requests under way are answered, and then the port closes.
-4. The Services close. The operations port closes last.
+Step 1: `/livez` answers 503, and each answer closes its connection. For `drain_notice_seconds`, the server serves
+    everything as before. The proxy notices the 503, and sends new requests and sockets to other servers. The library
+    uvicorn closes a connection that has been idle for 5 s, so a notice of 5 s or more leaves no idle connection to the
+    proxy.
+Step 2: The hub closes the sockets with code 1012. The hub spreads the closings over time, so that the other servers can
+    take over the clients.
+Step 3: The server answers the running requests, and then closes the port.
+Step 4: The Services close. The operations port closes last.
 """
 
 import asyncio
@@ -23,12 +25,13 @@ from curhat.app.connections import ServerConfig
 log = structlog.get_logger(__name__)
 
 POLL_INTERVAL_SECONDS: Final = 0.02
-# How long the requests under way may take before the port closes. uvicorn then waits once more for as long.
+# Before the port closes, the running requests get at most this time to end. The library uvicorn then waits once more,
+# for the same time.
 FINISH_TIMEOUT_SECONDS: Final = 5.0
 
 
 class DrainingServer(uvicorn.Server):
-    """uvicorn for `application`. Before it closes its port, the application drains. A second SIGINT ends the drain."""
+    """Serves `application` with uvicorn, and drains before uvicorn closes the port. A second SIGINT ends the drain."""
 
     def __init__(self, config: ServerConfig, application: Server, notice_seconds: float) -> None:
         super().__init__(config)
@@ -36,11 +39,15 @@ class DrainingServer(uvicorn.Server):
         self._notice_seconds = notice_seconds
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Carry out the steps of this module. uvicorn calls this once, after SIGTERM or SIGINT."""
+        """Carry out the steps in the docstring of this module.
+
+        The library uvicorn calls this method once, after SIGTERM or SIGINT.
+        """
         self._application.operations.drain()
         if self._application.is_serving:
             log.info("server.draining", notice_seconds=self._notice_seconds)
-            # uvicorn copies these headers into each answer, and closes a connection after an answer with this one.
+            # uvicorn adds these headers to each answer. After an answer with `connection: close`, uvicorn closes the
+            # connection.
             self.server_state.default_headers = [
                 *self.server_state.default_headers,
                 (b"connection", b"close"),

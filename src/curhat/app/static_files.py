@@ -1,16 +1,16 @@
-"""Serves the files of the web clients that `npm run build` wrote. The framework gets only the other requests.
+"""Serves the files of the web clients that `npm run build` wrote. The framework gets only the requests for other paths.
 
-Guarantees
-    A request can read only files of the build. The server looks the request's path up in a dictionary, and never
-    opens a file by this path.
+Guarantees:
+    A request can read only files of the build. The server looks up the request's path in a dictionary, and never opens
+    a file by this path.
     If a client has no file for a path, and the path has no file extension, the answer is the client's index.html. The
-    script of this page then shows the right screen.
-    If a file has a hash in its name, a browser keeps the file permanently. For every other file, the browser asks
-    again each time, and gets 304 if the file has not changed. A browser that accepts Brotli or gzip gets the
-    compressed file from the build.
+    script of index.html then shows the right screen.
+    If a file has a hash in its name, a browser keeps the file permanently. For every other file, the browser asks again
+    each time, and gets 304 if the file has not changed. A browser that accepts Brotli or gzip gets the compressed file
+    from the build.
     Each page has a content security policy. The policy allows only scripts of the page's own origin, and only
     connections to the clients' origins.
-How it works
+How it works:
     The constructor reads the whole build, which has a few hundred KB. If there is no build, a request for a client
     gets 503 and a sentence that says what to do.
 """
@@ -33,7 +33,7 @@ CLIENTS: Final = ("app", "mitra", "control-center")
 HOME: Final = "/app/"
 PAGE: Final = "index.html"
 
-# The encodings that the build may contain, as (file suffix, content encoding). The preferred encoding is first.
+# The encodings that the build can contain, as (file suffix, content encoding). The preferred encoding is first.
 _ENCODINGS: Final = ((".br", "br"), (".gz", "gzip"), ("", None))
 # Vite names its files name-hash.js, in assets/.
 _HASHED: Final = re.compile(r"assets/.+-[A-Za-z0-9_-]{8}\.\w+$")
@@ -51,7 +51,7 @@ _NOT_BUILT: Final = (
     b"The web clients are not built. Run make up, which builds them and starts the server; "
     b"or make web, and start the server again.\n"
 )
-# Features that a page may never use, even if foreign code runs in it.
+# Features that no page is allowed to use, even if foreign code runs in the page.
 _PERMISSIONS: Final = b"camera=(), geolocation=(), microphone=(), payment=(), usb=()"
 
 
@@ -135,8 +135,9 @@ def content_security_policy(origins: tuple[str, ...]) -> str:
             "base-uri 'none'",
             "form-action 'none'",
             "frame-ancestors 'none'",
-            # Only these two Trusted Types policies may turn text into markup or script. Svelte uses the first policy
-            # for its templates. web/shared/start.ts uses the second policy for the URL of the service worker.
+            # Only these two Trusted Types policies are allowed to turn text into markup or script. Svelte uses the
+            # first policy for its templates. The module web/shared/start.ts uses the second policy for the URL of the
+            # service worker.
             "require-trusted-types-for 'script'",
             "trusted-types svelte-trusted-html curhat-worker",
         )

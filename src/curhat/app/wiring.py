@@ -42,10 +42,12 @@ from curhat.presence.hooks import PresenceHooks
 from curhat.presence.service import Presence
 from curhat.realtime.hooks import HubHooks, SocketIdentity
 from curhat.realtime.hub import Hub
+from curhat.realtime.protocol import Refused, SendMessage, Sent
 from curhat.realtime.tickets import redeem_ticket, ticket_in
 from curhat.sessions import extension
 from curhat.sessions.counterparts import Counterparts
 from curhat.sessions.extension_pings import ExtensionPings
+from curhat.sessions.message_frames import MessageFrames
 from curhat.sessions.writer import MessageWriter
 
 log = structlog.get_logger(__name__)
@@ -54,10 +56,10 @@ log = structlog.get_logger(__name__)
 # at most VALKEY_TIMEOUT_SECONDS.
 MAX_VALKEY_CONNECTIONS = 64
 VALKEY_TIMEOUT_SECONDS = 1.0
-# The pauses between two tries to reach PostgreSQL at the start.
+# At the start, the pause between two tries to reach PostgreSQL grows from MIN to MAX.
 MIN_CONNECT_PAUSE_SECONDS = 0.25
 MAX_CONNECT_PAUSE_SECONDS = 4.0
-# While the process waits for PostgreSQL, it notices within this time that it must stop.
+# A process that waits for PostgreSQL checks at this interval whether it must stop.
 STOP_CHECK_INTERVAL_SECONDS = 0.05
 
 
@@ -89,6 +91,7 @@ class Hooks:
     cards: Cards
     presence: Presence
     customers: CustomerConnections
+    message_frames: MessageFrames
 
     async def authenticate(self, role: Role, scope: Scope) -> SocketIdentity | None:
         """Authenticate a socket by its one-use ticket, its bearer header, or its cookie.
@@ -118,8 +121,14 @@ class Hooks:
         else:
             self.customers.heard(identity.user_id)
 
+    def send_message(
+        self, identity: Identity, frame: SendMessage, answer: Callable[[Sent | Refused], None]
+    ) -> None:
+        """Store a chat message, and call `answer` with the outcome."""
+        self.message_frames.send(identity, frame, answer)
+
     async def closed(self, identity: Identity, connection_id: str, *, may_come_back: bool) -> None:
-        """Start the 3 s within which the user can reconnect. A user who was signed out gets no such time.
+        """Start the 3 s in which the user can reconnect. A signed-out user gets no time to reconnect.
 
         If a customer has another socket in this process, do nothing.
         """
@@ -128,8 +137,8 @@ class Hooks:
             try:
                 await extension.socket_closed(self.database, identity.user_id)
             except DATABASE_AWAY as error:
-                # This failure charges nothing: at the extension's deadline, Valkey still shows that the mitra came back
-                # too late.
+                # If this step fails, the server still charges nothing: at the extension's deadline, Valkey shows that
+                # the mitra came back too late.
                 log.warning("extension.close_not_recorded", error=type(error).__name__)
         elif not self.hub.holds(identity):
             self.customers.closed(identity.user_id)
@@ -173,8 +182,17 @@ class Services:
             ),
         )
         self.customers = customers = CustomerConnections(client)
-        self.hooks = Hooks(database, client, authenticator, hub, self.cards, presence, customers)
-        # Settings.gateway names the gateway. So far, `mock` is the only name.
+        self.hooks = Hooks(
+            database,
+            client,
+            authenticator,
+            hub,
+            self.cards,
+            presence,
+            customers,
+            MessageFrames(self.message_writer),
+        )
+        # Settings.gateway names the gateway. So far, `mock` is the only gateway.
         self.gateway = MockGateway(
             database,
             partial(charging.record_charge_answer, database, presence),
@@ -213,10 +231,11 @@ class StoppedWaiting(Exception):
 async def _connect_database(
     url: str, settings: Settings, signals: Signals, application_name: str, should_stop: Callable[[], bool]
 ) -> Database:
-    """Connect to PostgreSQL. While it is away, or cannot write, try again and again.
+    """Connect to PostgreSQL. While PostgreSQL is away or cannot write, try again.
 
-    Machines start in any order. If the process ended instead, it would depend on its supervisor, which may give up.
-    Raises StoppedWaiting. Raises the error of PostgreSQL if waiting cannot help, for example after a wrong password.
+    PostgreSQL sometimes starts after this process. If the process ended instead of waiting, its supervisor might give
+    up. Raises StoppedWaiting. Raises the error of PostgreSQL if waiting cannot help, for example after a wrong
+    password.
     """
     pause_seconds = MIN_CONNECT_PAUSE_SECONDS
     while True:
@@ -249,11 +268,11 @@ async def open_services(
 ) -> AsyncIterator[Services]:
     """Connect to PostgreSQL and Valkey, run the loops of the process, and yield the Services.
 
-    With `serves_sockets`, run the loops of a server process. Otherwise run the loops of a worker.
-    Waits for PostgreSQL until it can write, or until `should_stop` returns true (StoppedWaiting). Does not wait for
-    Valkey, because the service works without it (X.10).
-    Raises RuntimeError if the settings have no URL of PostgreSQL or no URL of Valkey. In development, `curhat up`
-    puts the URLs of its embedded servers into the settings.
+    With `serves_sockets`, run the loops of a server process. Without `serves_sockets`, run the loops of a worker.
+    Waits until PostgreSQL can write, or until `should_stop` returns true (StoppedWaiting). Does not wait for Valkey,
+    because the service works without Valkey (X.10).
+    Raises RuntimeError if the settings have no URL of PostgreSQL or no URL of Valkey. In development, `curhat up` puts
+    the URLs of its embedded servers into the settings.
     """
     if settings.database_url is None or settings.valkey_url is None:
         raise RuntimeError("a process of the services needs CURHAT_DATABASE_URL and CURHAT_VALKEY_URL")

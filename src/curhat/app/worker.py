@@ -1,4 +1,4 @@
-"""The worker: fires deadlines and deletes old rows. Any number of workers may run, beside any number of servers."""
+"""The worker: fires deadlines and deletes old rows. Any number of workers can run, beside any number of servers."""
 
 import asyncio
 import contextlib
@@ -22,13 +22,13 @@ log = structlog.get_logger(__name__)
 PRUNE_INTERVAL_SECONDS = 60.0
 # Limits one pruning. 50 rounds of 10,000 rows per minute are enough for 8,000 new events per second.
 MAX_PRUNE_ROUNDS = 50
-# How long a stopping worker waits for its transactions, its calls to the gateway and its push messages. A call takes
-# at most 5 s.
+# How long a stopping worker waits for its transactions, its calls to the gateway and its push messages. A call to the
+# gateway takes at most 5 s.
 FINISH_TIMEOUT_SECONDS = 10.0
 
 
 async def run(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT. Then take on nothing more, and finish what is under way.
+    """Run until SIGTERM or SIGINT. After the signal, start nothing new, and finish the running work.
 
     PostgreSQL rolls back every claim that is not committed within FINISH_TIMEOUT_SECONDS. Raises OSError if the
     operations port cannot be opened.

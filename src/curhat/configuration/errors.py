@@ -1,10 +1,10 @@
-"""The refusal that this package raises."""
+"""The error with which this package refuses a change."""
 
 from curhat.kit.errors import BusinessError
 
 
 class ChangedMeanwhile(BusinessError):
-    """Fields: the row's current value, updated_at and updated_by."""
+    """The fields of the error are the row's current value, updated_at and updated_by."""
 
     code = "changed_meanwhile"
     status = 409

@@ -69,7 +69,7 @@ SELECT key, value, updated_at, updated_by FROM configuration WHERE key = $1 FOR 
 
 
 async def lock_row(db: Executor, /, *, key: ConfigurationKey) -> StoredRow:
-    """Lock this configuration row. No other transaction can then change the value before this transaction ends."""
+    """Lock this configuration row. The lock stops other transactions from changing the value until this transaction ends."""
     row = await db.fetchrow(LOCK_ROW, key)
     if row is None:
         raise NoRow(LOCK_ROW)
@@ -99,8 +99,8 @@ SELECT key, value, updated_at, updated_by FROM changed_row
 
 
 async def change_value(db: Executor, /, *, key: ConfigurationKey, value: str, changed_by: str) -> StoredRow:
-    """Replace the value, and insert one entry into the history and one entry into the audit. Two changes of a row
-    never have the same `updated_at`. So a client that compares `updated_at` cannot miss a change."""
+    """Replace the value, and insert one entry into the history and one entry into the audit. Two changes of a row never
+    have the same `updated_at`, so a client that compares `updated_at` cannot miss a change."""
     row = await db.fetchrow(CHANGE_VALUE, key, value, changed_by)
     if row is None:
         raise NoRow(CHANGE_VALUE)

@@ -16,13 +16,13 @@ SELECT value::integer AS number FROM configuration WHERE key = @key
 SELECT value AS default_action FROM configuration WHERE key = 'extension_default_action_on_timeout'
 
 -- name: lock_row :one
--- Lock this configuration row. No other transaction can then change the value before this transaction ends.
+-- Lock this configuration row. The lock stops other transactions from changing the value until this transaction ends.
 -- row: StoredRow
 SELECT key, value, updated_at, updated_by FROM configuration WHERE key = @key FOR NO KEY UPDATE
 
 -- name: change_value :one
--- Replace the value, and insert one entry into the history and one entry into the audit. Two changes of a row
--- never have the same `updated_at`. So a client that compares `updated_at` cannot miss a change.
+-- Replace the value, and insert one entry into the history and one entry into the audit. Two changes of a row never
+-- have the same `updated_at`, so a client that compares `updated_at` cannot miss a change.
 -- row: StoredRow
 WITH old_row AS (
     SELECT key, value FROM configuration WHERE key = @key

@@ -1,15 +1,15 @@
-"""The worker's loop. It sleeps at most 250 ms, reads the due deadlines, and fires several deadlines at the same time.
+"""The worker's loop sleeps at most 250 ms, reads the due deadlines, and fires several deadlines at the same time.
 
 Due deadlines wait in due order in one of two queues. Each queue has an executor.
-The batch executor takes the oldest deadline and further deadlines of the same kind. It fires up to
+The batch executor takes the oldest deadline and further deadlines of the same kind. The batch executor fires up to
 MAX_BATCH_DEADLINES deadlines in one transaction. So if more deadlines are due, there are fewer transactions per
-deadline. The single executor fires one deadline per transaction. It gets the kinds whose transition is not a
-BatchTransition, and every deadline of a batch that failed.
-Each kind has its own single executor, which fires up to MAX_SINGLES_RUNNING deadlines at the same time. If a transition
-waits long for a lock, it occupies only one of these places, and other kinds do not wait for it. A call to an external
-service occupies none of these places. Each kind has its own queue of calls, of limited length. So a gateway that does
-not answer delays neither a push nor the calls of another kind. The loop reads the due deadlines again without waiting
-for such a lock or call.
+deadline. The single executor fires one deadline per transaction. The single executor gets the kinds whose transition is
+not a BatchTransition, and every deadline of a batch that failed.
+Each kind has its own single executor, which fires up to MAX_SINGLES_RUNNING deadlines at the same time. A transition
+that waits long for a lock occupies one place of its own kind, so the other kinds do not wait. A call to an external
+service occupies no executor. Each kind has its own queue of calls, of limited length. So a gateway that does not answer
+delays neither a push nor the calls of another kind. The loop never waits for a lock or a call before it reads the due
+deadlines again.
 """
 
 import asyncio
@@ -29,10 +29,10 @@ from curhat.kit.database import DATABASE_AWAY, Database
 
 log = structlog.get_logger(__name__)
 
-# A deadline that is armed while the worker sleeps fires at most this late.
+# A deadline that is armed while the worker sleeps fires at most MAX_SLEEP_SECONDS late.
 MAX_SLEEP_SECONDS = 0.25
-# The worker sleeps at least this long, so that it can read and fire several deadlines together. The sleep delays each
-# deadline by at most this time.
+# The worker sleeps at least MIN_SLEEP_SECONDS, so that it can read and fire several deadlines together. The sleep
+# delays each deadline by at most MIN_SLEEP_SECONDS.
 MIN_SLEEP_SECONDS = 0.01
 # How many batches one worker runs at the same time. A higher limit makes each batch smaller. With a limit of 6,
 # deadlines fired three times as late under the same load.
@@ -41,14 +41,15 @@ MAX_BATCHES_RUNNING = 2
 MAX_SINGLES_RUNNING = 2
 # How often the loop reads the parked deadlines whose next try is due.
 PARKED_LOOK_SECONDS = 10.0
-# How long the loop leaves out a deadline that PostgreSQL could neither fire nor postpone.
+# If PostgreSQL is away, a deadline can neither fire nor be postponed. The loop then ignores the deadline for
+# AWAY_RETRY_SECONDS.
 AWAY_RETRY_SECONDS = 1.0
 # How many calls to external services one worker makes at the same time for the deadlines of one kind.
 MAX_FOLLOW_UPS_RUNNING = 20
-# How many calls of one kind wait for a place. The worker drops a further call, because it repeats each call at a later
-# deadline.
+# How many calls of one kind wait for a place. The worker drops a further call, because the worker repeats each call at
+# a later deadline.
 MAX_FOLLOW_UPS_WAITING = 200
-# How long one such call may take. If a call is lost, the worker repeats the call at a later deadline.
+# The timeout of one call. If a call is lost, the worker repeats the call at a later deadline.
 FOLLOW_UP_TIMEOUT_SECONDS = 5.0
 
 FIRED = Counter("curhat_deadlines_fired_total", "Deadlines that took effect", ["kind"])
@@ -75,7 +76,7 @@ class _Calls:
         self._waiting_count = 0
 
     async def make(self, follow_up: FollowUp) -> None:
-        """Wait for a place, and make the call. Drop the call if too many wait already."""
+        """Wait for a place, and make the call. Drop the call if too many calls are already waiting."""
         if self._waiting_count >= MAX_FOLLOW_UPS_WAITING:
             CALLS_DROPPED.labels(self._kind).inc()
             return
@@ -127,9 +128,9 @@ class Loop:
         self._woken.set()
 
     async def look(self) -> bool:
-        """Read the due deadlines, and start to fire those that neither wait nor run yet.
+        """Read the due deadlines, and start to fire the new ones.
 
-        Returns False if there were no such deadlines.
+        Returns False if every due deadline already waits or runs.
         """
         all_due = await queries.due_deadlines(
             self._database, kinds=self._kinds, max_per_kind=service.MAX_DUE_PER_KIND
@@ -160,7 +161,7 @@ class Loop:
                 self._single_queues[due.kind].append(due)
 
     def _leave_out(self, ids: Iterable[int]) -> None:
-        """Leave these deadlines out for AWAY_RETRY_SECONDS. Otherwise the next look would try them immediately."""
+        """Ignore these deadlines for AWAY_RETRY_SECONDS, so that the next `look` does not try them immediately."""
         loop = asyncio.get_running_loop()
         loop.call_later(AWAY_RETRY_SECONDS, self._in_hand.difference_update, tuple(ids))
 
@@ -190,7 +191,7 @@ class Loop:
     async def finish(self) -> None:
         """Forget the deadlines that wait, and wait until all running transactions and calls have ended.
 
-        Another worker fires the forgotten deadlines. Call this after `run` was cancelled.
+        Another worker fires the forgotten deadlines. Call `finish` after `run` was cancelled.
         """
         self._batch_queue.clear()
         for queue in self._single_queues.values():

@@ -28,8 +28,8 @@ async def arm_deadlines(
     generations: Sequence[int],
     due_at: Sequence[datetime],
 ) -> None:
-    """nothing → armed, for each entity. If a deadline of this kind, entity and generation is already armed, the
-    statement moves that deadline to the new time."""
+    """Arm a deadline for each entity (nothing → armed). If a deadline of this kind, entity and generation is already armed,
+    the statement moves that deadline to the new time."""
     await db.execute(ARM_DEADLINES, kind, correlation_id, entity_ids, generations, due_at)
 
 
@@ -44,8 +44,9 @@ ON CONFLICT (kind, entity_id, generation) DO NOTHING
 async def arm_another_deadline(
     db: Executor, /, *, kind: str, wait_seconds: float, correlation_id: str | None, entity_ids: Sequence[UUID]
 ) -> None:
-    """nothing → armed, due after @wait_seconds. Each transaction uses a new generation. So the INSERT does not
-    conflict with an earlier deadline, and does not wait for a worker that has claimed the earlier deadline."""
+    """Arm a deadline that is due after @wait_seconds (nothing → armed). Each transaction uses a new generation, so the
+    INSERT does not conflict with an earlier deadline. If a worker has claimed the earlier deadline, the INSERT does not
+    wait for this worker."""
     await db.execute(ARM_ANOTHER_DEADLINE, kind, wait_seconds, correlation_id, entity_ids)
 
 
@@ -64,8 +65,9 @@ ON CONFLICT (kind, entity_id, generation) DO NOTHING
 async def arm_if_none_is_armed(
     db: Executor, /, *, kind: str, entity_id: UUID, wait_seconds: float, correlation_id: str | None
 ) -> None:
-    """nothing → armed, due after @wait_seconds. If another deadline of this kind is armed for the entity, the
-    statement does nothing. Ignores a deadline that another worker has claimed, and never waits for it."""
+    """Arm a deadline that is due after @wait_seconds (nothing → armed). If another deadline of this kind is armed for the
+    entity, the statement does nothing. The statement ignores a deadline that another worker has claimed, and never waits
+    for this deadline."""
     await db.execute(ARM_IF_NONE_IS_ARMED, kind, entity_id, wait_seconds, correlation_id)
 
 
@@ -78,7 +80,8 @@ DELETE FROM deadlines WHERE id IN (
 
 
 async def disarm_deadlines(db: Executor, /, *, kinds: Sequence[str], entity_ids: Sequence[UUID]) -> None:
-    """armed → gone. If a worker has locked a deadline, the deadline stays, and its transition later does nothing."""
+    """Disarm the deadlines (armed → gone). The statement skips a deadline that a worker has locked, and the worker's
+    transition then finds nothing to do."""
     await db.execute(DISARM_DEADLINES, kinds, entity_ids)
 
 
@@ -101,10 +104,10 @@ ORDER BY due.due_at
 
 
 async def due_deadlines(db: Executor, /, *, kinds: Sequence[str], max_per_kind: int) -> list[DueDeadline]:
-    """Find the deadlines that are due now, oldest first, at most @max_per_kind of each kind. Without a limit per kind,
-    many deadlines of one kind that wait for locks would hide the deadlines of all other kinds. The statement takes no
-    locks, because claim_deadlines locks the rows. A subquery reads the clock, so that PostgreSQL calls curhat_now()
-    once and can use the result as an index bound."""
+    """Find the deadlines that are due now, oldest first, at most @max_per_kind of each kind. Without a limit per kind, many
+    waiting deadlines of one kind would hide the deadlines of all other kinds. The statement takes no locks, because
+    claim_deadlines locks the rows. A subquery reads the clock, so that PostgreSQL calls curhat_now() once and can use
+    the result as an index bound."""
     return [DueDeadline(*row) for row in await db.fetch(DUE_DEADLINES, kinds, max_per_kind)]
 
 
@@ -130,8 +133,8 @@ WHERE parked_at IS NULL AND kind = ANY ($1::text[])
 
 
 async def seconds_until_next_due(db: Executor, /, *, kinds: Sequence[str]) -> float | None:
-    """Compute the seconds until the next deadline of these kinds is due. Negative when a deadline is overdue; null
-    when no deadline is armed."""
+    """Compute the seconds until the next deadline of these kinds is due. The result is negative if a deadline is overdue,
+    and null if no deadline is armed."""
     row = await db.fetchrow(SECONDS_UNTIL_NEXT_DUE, kinds)
     if row is None:
         raise NoRow(SECONDS_UNTIL_NEXT_DUE)
@@ -162,8 +165,9 @@ RETURNING kind, entity_id, generation, due_at, correlation_id, attempts,
 
 
 async def claim_deadlines(db: Executor, /, *, ids: Sequence[int]) -> list[Deadline]:
-    """armed or parked, and due → gone when this transaction commits. Skips deadlines that another worker has locked.
-    Also skips deadlines that were moved or disarmed after due_deadlines found them."""
+    """Claim the due deadlines (armed or parked → gone when this transaction commits). The statement skips deadlines that
+    another worker has locked. The statement also skips each deadline that was moved or disarmed after due_deadlines
+    found the deadline."""
     return [Deadline(*row) for row in await db.fetch(CLAIM_DEADLINES, ids)]
 
 
@@ -179,8 +183,9 @@ WHERE id = $5
 async def postpone_deadline(
     db: Executor, /, *, counts: bool, last_error: str, wait_seconds: float, is_parked: bool, id: int
 ) -> None:
-    """armed → due again after @wait_seconds or, if @is_parked is true, parked until the next try. A try counts only if
-    @counts is true. A deadline that is parked already stays parked since the same time. Stores the transition's error."""
+    """Postpone the deadline (armed → due again after @wait_seconds). If @is_parked is true, the statement also parks the
+    deadline until its next try. If @counts is true, the statement adds 1 to the deadline's tries. A deadline that is
+    already parked keeps its `parked_at`. Stores the transition's error."""
     await db.execute(POSTPONE_DEADLINE, counts, last_error, wait_seconds, is_parked, id)
 
 
@@ -217,7 +222,7 @@ LIMIT $1
 
 
 async def list_parked_deadlines(db: Executor, /, *, max_deadlines: int) -> list[ParkedDeadline]:
-    """Read the parked deadlines, the longest parked first."""
+    """Read the parked deadlines, in the order in which they were parked."""
     return [ParkedDeadline(*row) for row in await db.fetch(LIST_PARKED_DEADLINES, max_deadlines)]
 
 
@@ -237,5 +242,6 @@ RETURNING id, kind, entity_id
 async def retry_parked_deadlines(
     db: Executor, /, *, ids: Sequence[int] | None
 ) -> list[RetryParkedDeadlinesRow]:
-    """parked → armed and due now, with new tries. Without @ids, all parked deadlines. Returns the deadlines."""
+    """Retry parked deadlines (parked → armed and due now, with new tries). If @ids is null, the statement retries all
+    parked deadlines. Returns the retried deadlines."""
     return [RetryParkedDeadlinesRow(*row) for row in await db.fetch(RETRY_PARKED_DEADLINES, ids)]

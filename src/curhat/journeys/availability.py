@@ -1,6 +1,6 @@
-"""Asks the package `presence`, before a step of a journey, which mitras are connected and may be asked.
+"""Before a step of a journey, asks the package `presence` which mitras are connected and can be asked.
 
-Callers use this module before they open a transaction, because no open transaction may wait for Valkey.
+Callers use this module before they open a transaction, because no open transaction is allowed to wait for Valkey.
 """
 
 from collections.abc import Awaitable, Collection
@@ -21,7 +21,7 @@ Answer = TypeVar("Answer")
 
 
 async def or_none(answer: Awaitable[Answer]) -> Answer | None:
-    """Await and return what the package `presence` answers. Return None if presence is unknown."""
+    """Await and return an answer of the package `presence`. Return None if presence is unknown."""
     try:
         return await answer
     except PresenceUnknown:
@@ -29,10 +29,10 @@ async def or_none(answer: Awaitable[Answer]) -> Answer | None:
 
 
 class GateAnswer(msgspec.Struct, frozen=True):
-    """What the package `presence` answered just before a payment was opened. None means that presence is unknown.
+    """The answer of the package `presence` just before a payment is opened. None means that presence is unknown.
 
-    `available` says whether at least one mitra other than the chosen mitra may be asked (1.1).
-    `mitra_reachable` says whether the chosen mitra may be asked. If the customer chose no mitra, this field is None.
+    `available` says whether at least one mitra other than the chosen mitra can be asked (1.1).
+    `mitra_reachable` says whether the chosen mitra can be asked. If the customer chose no mitra, this field is None.
     """
 
     available: bool | None
@@ -48,10 +48,10 @@ async def ask_gate(presence: Presence, customer_id: UUID, target_mitra_id: UUID 
 
 
 async def others_available(presence: Presence, *excluded: UUID) -> bool | None:
-    """Return whether at least one mitra who is not `excluded` may be asked now (1.1).
+    """Return whether at least one mitra who is not `excluded` can be asked now (1.1).
 
-    Return None if presence is unknown. Callers always exclude the customer, because a customer may also be a mitra,
-    and nobody may be paired with themself.
+    Return None if presence is unknown. Callers always exclude the customer, because a customer can also be a mitra, and
+    nobody can be paired with themself.
     """
     return await or_none(_others_available(presence, excluded))
 
@@ -64,7 +64,7 @@ async def _others_available(presence: Presence, excluded: Collection[UUID]) -> b
 
 
 async def candidates_or_none(presence: Presence) -> list[UUID] | None:
-    """Return the mitras who may be asked now. Return None if presence is unknown."""
+    """Return the mitras who can be asked now. Return None if presence is unknown."""
     return await or_none(presence.ask_candidates())
 
 
@@ -76,7 +76,7 @@ async def is_connected_or_none(presence: Presence, mitra_id: UUID) -> bool | Non
 async def mitra_status(
     database: Database, presence: Presence, customer_id: UUID, mitra_id: UUID
 ) -> MitraStatusAnswer:
-    """Return the status of a past chat's mitra, and whether another mitra may be asked (3.3, 3.4, 3.6).
+    """Return the status of a past chat's mitra, and whether another mitra can be asked (3.3, 3.4, 3.6).
 
     The client needs this answer when the customer taps "Curhat lagi". Raises NotFound if this customer never had a
     session with the mitra. Raises PresenceUnknown.
@@ -92,7 +92,7 @@ async def mitra_status(
 
 
 def status_of(state: MitraState, *, reachable: bool) -> MitraStatus:
-    """Return the status that a customer sees. `reachable` says whether the mitra may be asked."""
+    """Return the status that a customer sees. `reachable` says whether the mitra can be asked."""
     if not state.online or state.suspended:
         return "offline"
     if state.active_sessions >= state.max_customers:

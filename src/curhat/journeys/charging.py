@@ -1,10 +1,10 @@
 """Charges a payment in three steps: record an attempt, call the gateway, record the gateway's answer.
 
-The caller takes the first step in its own transaction. That step records the attempt, arms the deadline
-`charge_answer`, and returns a Charge. Only this module takes the other two steps. `charge` calls the gateway outside
-any transaction, and records the answer in a new transaction. If the process dies, or the answer is not known in time,
-the deadline fires, and the worker queries the gateway by the attempt's key. The gateway's callbacks also call
-`record_charge_answer`. So answers may come in any order, twice, or late.
+The caller takes the first step in its own transaction. The first step records the attempt, arms the deadline
+`charge_answer`, and returns a Charge. Only this module takes the second and the third step. `charge` calls the gateway
+outside any transaction, and records the answer in a new transaction. The deadline fires if the process dies or the
+answer is not known in time. The worker then queries the gateway by the attempt's key. The gateway's callbacks also call
+`record_charge_answer`. So the gateway's answers can come in any order, twice, or late.
 """
 
 import asyncio
@@ -37,8 +37,8 @@ async def charge(
 ) -> ChargeAnswer | None:
     """Call the gateway for a recorded attempt, and record the gateway's answer. Returns the answer.
 
-    Returns None if the answer is not known within 5 s after the attempt began. In this case, the worker or a callback
-    of the gateway records the answer later.
+    Returns None if the answer is not known within 5 s after the attempt began. After a result of None, the worker or a
+    callback of the gateway records the answer later.
     """
     answer = await _call_gateway(gateway, attempt)
     if answer is None:
@@ -52,9 +52,9 @@ async def _call_gateway(gateway: Gateway, attempt: Charge) -> ChargeAnswer | Non
     await pause_point("confirm.before_charge")
     left_seconds = attempt.until - time.monotonic()
     if left_seconds <= 0:
-        # If the charge were sent now, the customer could pay twice:
-        # 1. This process was suspended. Meanwhile the worker queried the gateway, which did not know the charge.
-        # 2. So the payment became pending again, and the customer may have confirmed it again.
+        # Do not send the charge, because the customer could pay twice.
+        # Step 1: While this process was suspended, the worker queried the gateway, and the gateway did not know the
+        # charge. Step 2: So the payment became pending again, and the customer has perhaps confirmed the payment again.
         return None
     try:
         async with asyncio.timeout(left_seconds):
@@ -68,7 +68,7 @@ async def _call_gateway(gateway: Gateway, attempt: Charge) -> ChargeAnswer | Non
 async def record_charge_answer(
     database: Database, presence: Presence, key: UUID, answer: ChargeAnswer
 ) -> ChargeOutcome | None:
-    """Do the same as `charge_answered`, in a new transaction."""
+    """Call `charge_answered` in a new transaction."""
     candidates = await candidates_or_none(presence)
     async with database.transaction() as tx:
         return await charge_answered(tx, key, answer, candidates)
@@ -77,7 +77,7 @@ async def record_charge_answer(
 async def charge_answered(
     tx: Transaction, key: UUID, answer: ChargeAnswer, candidates: list[UUID] | None
 ) -> ChargeOutcome | None:
-    """Record the gateway's answer about an attempt. The answer may come from the call, a callback, or a query.
+    """Record the gateway's answer about an attempt. The answer comes from the call, a callback, or a query.
 
     If the answer confirms a payment, the search begins in the same transaction (2c.1). If the gateway approved the
     charge of an extension, the session becomes longer (5.4). Returns None if no attempt has this key.
@@ -91,7 +91,7 @@ async def charge_answered(
     payment = outcome.payment
     log.info("charge.answered", payment_id=str(payment.id), answer=answer.status, step=outcome.step)
     if outcome.step == "refunding":
-        # Send no event. The payment itself did not change, and its customer may have a newer payment by now.
+        # Send no event. The payment itself did not change, and the customer perhaps has a newer payment by now.
         return outcome
     if outcome.step == "confirmed":
         await begin_search(tx, payment, candidates)
@@ -103,9 +103,10 @@ async def charge_answered(
 
 
 async def give_up_charge(tx: Transaction, key: UUID) -> None:
-    """Expire the payment of this attempt, if the gateway has not answered 10 minutes after the time to pay (2a.10).
+    """If the gateway has not answered 10 minutes after the time to pay, expire the payment of this attempt (2a.10).
 
-    The customer may then open another payment. The Control Center lists what the gateway has not answered.
+    The customer can then open another payment. The Control Center lists the payments about which the gateway has not
+    answered.
     """
     payment_id = await payments.give_up_charge(tx, key)
     if payment_id is not None:
@@ -128,7 +129,7 @@ async def _extension_charge_answered(
 
 
 async def record_refund_answer(database: Database, refund_id: UUID, answer: RefundAnswer) -> None:
-    """Do the same as `refund_answered`, in a new transaction."""
+    """Call `refund_answered` in a new transaction."""
     async with database.transaction() as tx:
         await refund_answered(tx, refund_id, answer)
 

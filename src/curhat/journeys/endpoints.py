@@ -64,7 +64,7 @@ from curhat.presence.service import Presence
 from curhat.pricing import service as pricing
 from curhat.pricing.errors import TrialUsed
 
-# The signed-in user who sends the HTTP request. accounts/guards.py provides this identity.
+# The signed-in user who sends the HTTP request. The module accounts/guards.py provides this identity.
 Customer = NamedDependency[Identity]
 Mitra = NamedDependency[Identity]
 
@@ -189,7 +189,7 @@ async def confirm_payment(
             if attempt is None:
                 return await _finish_confirmation(tx, idempotent, payment_id, None, candidates)
         charged = await charging.charge(database, presence, gateway, attempt)
-        # Mitras may have gone online or offline while the server called the gateway (4.4).
+        # While the server called the gateway, mitras perhaps went online or offline (4.4).
         candidates = await candidates_or_none(presence)
         async with database.transaction() as tx:
             return await _finish_confirmation(tx, idempotent, payment_id, charged, candidates)

@@ -23,7 +23,7 @@ from curhat.sessions import service as sessions
 from curhat.sessions.errors import ExtensionDecided, ExtensionPending, SessionEnded
 from curhat.sessions.schemas import Extension, ExtensionOrder
 
-# The signed-in user who sends the HTTP request. accounts/guards.py provides this identity.
+# The signed-in user who sends the HTTP request. The module accounts/guards.py provides this identity.
 Customer = NamedDependency[Identity]
 Mitra = NamedDependency[Identity]
 
@@ -42,7 +42,7 @@ async def request_extension(
 ) -> Response[bytes]:
     """Ask for an extension, on the current terms (5.4). The server charges nothing before the approval.
 
-    If the mitra is not connected, the extension is rejected at once (5.6).
+    If the mitra is not connected, the extension is rejected immediately (5.6).
     """
     async with database.transaction() as tx:
         views = await sessions.own_session(tx, customer, session_id)

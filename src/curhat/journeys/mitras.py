@@ -1,8 +1,8 @@
 """Changes a mitra's toggle, name, capacity or suspension, with the consequences for journeys.
 
-The functions never commit their transaction. Each function already holds the lock of the mitra's row. But sessions
-and payments come before mitras in the lock order. So if a session or a payment must change, the function arms a
-deadline that is due now. A worker then makes the change in a transaction of its own.
+The functions of this module never commit their transaction. Each function holds the lock of the mitra's row, but
+sessions and payments come before mitras in the lock order. So if a session or a payment must change, the function arms
+a deadline that is due now. A worker then makes the change in a transaction of its own.
 """
 
 from uuid import UUID
@@ -22,8 +22,8 @@ SUSPENSION_END = "suspension_end"
 async def intent_changed(tx: Transaction, mitra_id: UUID, online: bool) -> None:
     """If the mitra went offline, withdraw the mitra's requests.
 
-    Targeted pairings then fail (4.4), and pending extensions are rejected (5.6). If the mitra went online, do
-    nothing, because the package `presence` then calls `pairing.service.offer_open_blasts`.
+    The mitra's targeted pairings then fail (4.4), and the mitra's pending extensions are rejected (5.6). If the mitra
+    went online, do nothing, because the package `presence` then calls `pairing.service.offer_open_blasts`.
     """
     if not online:
         await pairing.withdraw(tx, mitra_id, "went_offline")

@@ -30,9 +30,9 @@ async def open_payment(
     """Open a payment session (2a), for a blast (1) or for the mitra of a past chat (3.2).
 
     Raises JourneyInProgress, TrialUsed, TooManyRequests and PresenceUnknown. Raises NotFound for an unknown offer, or
-    for a mitra with whom this customer never had a session. Without a chosen mitra, raises NoMitraAvailable if no
-    mitra may be asked. With a chosen mitra, raises MitraUnavailable if this mitra is not available, even if other
-    mitras are (3.6).
+    for a mitra with whom this customer never had a session. Without a chosen mitra, raises NoMitraAvailable if no mitra
+    can be asked. With a chosen mitra, raises MitraUnavailable if this mitra is not available, even if other mitras are
+    available (3.6).
     """
     if target_mitra_id is not None:
         await refuse_strangers(tx, customer_id, target_mitra_id)
@@ -41,13 +41,13 @@ async def open_payment(
     timeout_minutes = await configuration.payment_session_timeout_minutes(tx)
     payment_id = await payments.open_payment(tx, customer_id, offer, timeout_minutes, target_mitra_id)
     await pause_point("open_payment.opened")
-    # Check a second time, because a mitra may have accepted a request of this customer meanwhile:
-    # 1. The accept closes the customer's old payment and starts a session, but does not commit yet. The first check
-    #    does not see the session.
-    # 2. The INSERT above waits for the accept, because a customer can have only one open payment.
-    # 3. The accept commits. The INSERT succeeds, because the old payment is no longer open. The second check sees the
-    #    session.
-    # In the same way, the customer may have cancelled the search of a trial, which uses up the trial.
+    # Check a second time, because a mitra has perhaps accepted a request of this customer meanwhile.
+    # Step 1: The accept closes the customer's old payment and starts a session, but does not commit yet. The first
+    # check does not see the session.
+    # Step 2: The INSERT above waits for the accept, because a customer can have only one open payment.
+    # Step 3: The accept commits. The INSERT succeeds, because the old payment is no longer open. The second check sees
+    # the session.
+    # In the same way, the customer has perhaps used up the trial meanwhile, by cancelling the search of a trial.
     await _refuse_during_session(tx, customer_id)
     if offer.is_trial:
         await pricing.refuse_used_trial(tx, customer_id)
@@ -78,9 +78,9 @@ async def begin_confirmation(
     """Begin to confirm a payment. For a payment of Rp0, confirm the payment and begin the search.
 
     Returns the charge to carry out after the commit. Returns None if there is nothing to charge, or the payment is
-    already confirmed or confirming. `candidates` are the mitras who may be asked. None means that presence is
-    unknown. Raises NotFound, PaymentExpired, PaymentClosed. Before anything is charged, and with the payment still
-    pending, raises TrialUsed, PresenceUnknown, NoMitraAvailable, MitraUnavailable, TooManyRequests.
+    already confirmed or confirming. `candidates` are the mitras who can be asked. None means that presence is unknown.
+    Raises NotFound, PaymentExpired, PaymentClosed. Raises TrialUsed, PresenceUnknown, NoMitraAvailable,
+    MitraUnavailable or TooManyRequests before anything is charged, and leaves the payment pending.
     """
     payment = await payments.lock_own(tx, payment_id, customer_id)
     if payment.status != "pending":
@@ -102,7 +102,7 @@ async def _refuse_empty_search(
 ) -> None:
     """Refuse to confirm a trial that is used up (2a.9), and a payment whose search could ask nobody (1.8).
 
-    If the chosen mitra is not available but others are, the payment is charged and carries over (4.4).
+    If the chosen mitra is not available but other mitras are, the payment is charged and carries over (4.4).
     """
     if payment.amount_rp == 0:
         await pricing.refuse_used_trial(tx, payment.customer_id)
@@ -121,7 +121,10 @@ async def _refuse_empty_search(
 
 
 async def cancel_payment(tx: Transaction, customer_id: UUID, payment_id: UUID) -> Payment:
-    """pending → abandoned. The row is kept (2a.4). Raises NotFound, and the errors of payments.abandon."""
+    """Cancel a payment: pending → abandoned. The payment's row stays (2a.4).
+
+    Raises NotFound, and the errors of payments.abandon.
+    """
     payment = await payments.lock_own(tx, payment_id, customer_id)
     if payment.status != "abandoned":
         await payments.abandon(tx, payment)
@@ -130,7 +133,7 @@ async def cancel_payment(tx: Transaction, customer_id: UUID, payment_id: UUID) -
 
 
 async def expire_payments(tx: Transaction, *payment_ids: UUID) -> list[UUID]:
-    """pending → expired, if the time to pay is over (2a.5). Logs each failure, but opens no case (2a.4).
+    """Expire the pending payments whose time to pay is over (2a.5). Logs each failure, but opens no case (2a.4).
 
     Returns the ids of the payments that expired.
     """
@@ -145,7 +148,7 @@ async def expire_payments(tx: Transaction, *payment_ids: UUID) -> list[UUID]:
 async def as_shown(presence: Presence, customer_id: UUID, payment: Payment) -> Payment:
     """Return the payment as its customer sees it.
 
-    If the payment offers a fallback, ask presence whether another mitra may be asked now (3.5).
+    If the payment offers a fallback, ask presence whether another mitra can be asked now (3.5).
     """
     fallback = None if payment.pairing is None else payment.pairing.fallback
     if fallback is None or not fallback.allowed or payment.target_mitra is None:
@@ -155,9 +158,10 @@ async def as_shown(presence: Presence, customer_id: UUID, payment: Payment) -> P
 
 
 def shown_with(payment: Payment, customer_id: UUID, candidates: Sequence[UUID] | None) -> Payment:
-    """Do the same as `as_shown`, inside a transaction.
+    """Return the payment as its customer sees it. Unlike `as_shown`, this function can run inside a transaction.
 
-    `candidates` are the mitras who may be asked. They are None if presence was unknown just before the transaction.
+    `candidates` are the mitras who can be asked. `candidates` is None if presence was unknown just before the
+    transaction.
     """
     if payment.target_mitra is None:
         return payment

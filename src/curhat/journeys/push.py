@@ -1,8 +1,8 @@
 """Sends push messages to people who have no live connection.
 
 Triggers in the database (migrations/0006_push.sql) record each reason for a push as a deadline. The deadline's
-transition puts a push message into the outbox for each recipient without a live connection. While the reason lasts,
-the transition runs again every few seconds. Meanwhile a connected person may leave, or the server may notice that a
+transition puts a push message into the outbox for each recipient without a live connection. While the reason lasts, the
+transition runs again every few seconds, because a connected person can leave. Also, the server can notice late that a
 connection is dead. A person gets at most one push per reason.
 """
 
@@ -26,26 +26,27 @@ from curhat.notifications import service as notifications
 from curhat.notifications.service import Message
 from curhat.notifications.templates import PushKind
 
-# The triggers arm deadlines of these kinds: PUSH_REQUESTS when a pairing asks mitras, PUSH_MATCH when a session
-# begins, and PUSH_MESSAGES when somebody writes in a chat, and when a customer asks for more time.
+# The triggers arm deadlines of these three kinds. PUSH_REQUESTS is armed when a pairing asks mitras, and PUSH_MATCH
+# when a session begins. PUSH_MESSAGES is armed when somebody writes in a chat, or when a customer asks for more time.
 PUSH_REQUESTS: Final = "push_requests"
 PUSH_MATCH: Final = "push_match"
 PUSH_MESSAGES: Final = "push_messages"
 
-# The seconds after which a transition runs again. If a person's connection died, a push is late by at most this time.
+# The seconds after which a transition runs again. If a person's connection died, a push is late by at most one
+# interval.
 REQUESTS_INTERVAL_SECONDS: Final = 5.0
 MATCH_INTERVAL_SECONDS: Final = 5.0
 MESSAGES_INTERVAL_SECONDS: Final = 10.0
 # The window of an extension is short: 10 s by default.
 EXTENSION_INTERVAL_SECONDS: Final = 1.0
-# How long a reason lasts. This must be longer than the time for which a customer's dead connection may look live
+# How long a reason lasts. A reason must last longer than a customer's dead connection can look alive
 # (presence/customers.py).
 MATCH_SECONDS: Final = 45.0
 MESSAGES_SECONDS: Final = 60.0
 
 
 class PushTransitions:
-    """The transitions of the push deadlines. They call `wake_outbox` if the outbox has a new push message."""
+    """The transitions of the push deadlines. A transition calls `wake_outbox` after a new push message."""
 
     def __init__(
         self,
@@ -95,7 +96,7 @@ class PushTransitions:
         )
         extension = await queries.find_extension_to_push(tx, session_id=session_id)
         if extension is not None:
-            # The deadline of a message, which may be armed already, comes too late for the extension's window.
+            # A deadline that is already armed for a message comes too late for the extension's window.
             await deadlines.arm_another(tx, deadline.kind, [session_id], EXTENSION_INTERVAL_SECONDS)
         elif to_customer is not None or to_mitra is not None:
             await _arm_again(tx, deadline, MESSAGES_INTERVAL_SECONDS)

@@ -54,10 +54,10 @@ FROM asked
 async def refuse_if_decided(
     db: Executor, /, *, request_id: UUID, mitra_id: UUID, key: str, fingerprint: bytes, status: int, body: str
 ) -> EarlyRefusal | None:
-    """Return whether the pairing of this request is open or decided. A decided pairing stays decided. No row: the
-    request belongs to another mitra, or this mitra has won. If another mitra has won, the statement also stores
-    the refusal under the idempotency key. A key that already has an answer keeps this answer. `is_stored` is
-    true if this statement stored the refusal."""
+    """Return the state of this request's pairing: still open, or already decided. A decided pairing stays decided. Returns
+    no row if the request belongs to another mitra, or this mitra has won. If another mitra has won, the statement also
+    stores the refusal under the idempotency key. If the key already has an answer, the statement does not replace that
+    answer. `is_stored` is true if this statement stored the refusal."""
     row = await db.fetchrow(REFUSE_IF_DECIDED, request_id, mitra_id, key, fingerprint, status, body)
     if row is None:
         return None
@@ -185,14 +185,15 @@ LEFT JOIN mitras AS target ON target.id = won.target_mitra_id
 async def accept_and_start(
     db: Executor, /, *, key_lock: int | None, request_id: UUID, mitra_id: UUID, correlation_id: str | None
 ) -> AcceptedPairing | None:
-    """The contested step (2b.5). Request: offered → accepted. Pairing: open → matched. Payment: confirmed → served.
-    The statement also starts the session, arms the deadline of the session's end, and closes the other requests.
-    It locks payment, pairing, mitra and request, in this order. After it holds all these locks, it checks every
-    condition. No row: this accept did not win, and the statement changed nothing. explain_refusal then gives the
-    reason. If a row comes back, the caller's next statement adds 1 to the mitra's active_sessions. The comment
-    of lock_mitras (presence) explains why this must be a separate statement. @key_lock is the number of the
-    idempotency key's advisory lock, or null if the HTTP request has no key. If another HTTP request holds that
-    lock, this accept does not win."""
+    """Let the mitra win the pairing if the accept fulfils every condition (2b.5). Request: offered → accepted. Pairing:
+    open → matched. Payment: confirmed → served. The statement also starts the session, arms the deadline of the
+    session's end, and closes the other requests. The statement locks payment, pairing, mitra and request, in this order.
+    The statement first takes all locks, and then checks every condition. If this accept did not win, the statement
+    changes nothing and returns no row. The statement explain_refusal then gives the reason. If the statement returns a
+    row, the caller's next statement adds 1 to the mitra's active_sessions. The comment of lock_mitras (presence)
+    explains why the addition needs a separate statement. The parameter @key_lock is the number of the idempotency key's
+    advisory lock, or null if the HTTP request has no key. If another HTTP request holds this advisory lock, the accept
+    does not win."""
     row = await db.fetchrow(ACCEPT_AND_START, key_lock, request_id, mitra_id, correlation_id)
     if row is None:
         return None
@@ -228,9 +229,8 @@ WHERE requests.id = $2 AND requests.mitra_id = $3
 async def explain_refusal(
     db: Executor, /, *, key_lock: int | None, request_id: UUID, mitra_id: UUID
 ) -> RefusedAccept | None:
-    """Return why accept_and_start did not win. The CASE has the reasons in the order of the contract. The caller
-    runs this statement after accept_and_start, in the same transaction. No row: the request belongs to another
-    mitra."""
+    """Return why accept_and_start did not win. The CASE has the reasons in the order of the contract. The caller runs this
+    statement after accept_and_start, in the same transaction. Returns no row if the request belongs to another mitra."""
     row = await db.fetchrow(EXPLAIN_REFUSAL, key_lock, request_id, mitra_id)
     if row is None:
         return None
@@ -257,7 +257,7 @@ SELECT deadline_at FROM pairings WHERE id = $1 AND status = 'open' AND deadline_
 
 
 async def find_search_end(db: Executor, /, *, pairing_id: UUID) -> datetime | None:
-    """Read the time at which this pairing stops asking mitras. No row: the pairing is no longer open."""
+    """Read the time at which this pairing stops asking mitras. Returns no row if the pairing is no longer open."""
     row = await db.fetchrow(FIND_SEARCH_END, pairing_id)
     if row is None:
         return None
@@ -294,8 +294,8 @@ WHERE requests.pairing_id = $1 AND requests.status = 'offered'
 
 
 async def list_requests_to_push(db: Executor, /, *, pairing_id: UUID) -> list[RequestPush]:
-    """Find the requests of this pairing that may still need a push. The mitras of these requests can take a
-    customer, have a subscription that has not failed, and got no push about the request yet."""
+    """Find the offered requests of this pairing that still lack a push. Each of the mitras can take a customer, has a
+    subscription that has not failed, and got no push about the request yet."""
     return [RequestPush(*row) for row in await db.fetch(LIST_REQUESTS_TO_PUSH, pairing_id)]
 
 
@@ -326,8 +326,8 @@ WHERE id = $1 AND status = 'active' AND ends_at > curhat_now()
 async def find_match_to_push(
     db: Executor, /, *, session_id: UUID, within_seconds: float
 ) -> SessionPush | None:
-    """Read this session, if it still needs a push. A session needs a push if it is running, began within the last
-    @within_seconds, and the customer got no push about it yet."""
+    """Read this session. Returns no row if the session needs no push any more. A running session needs a push if it began
+    within the last @within_seconds and the customer got no push about the session yet."""
     row = await db.fetchrow(FIND_MATCH_TO_PUSH, session_id, within_seconds)
     if row is None:
         return None
@@ -356,9 +356,9 @@ WHERE sessions.id = $2
 async def find_message_to_push(
     db: Executor, /, *, within_seconds: float, session_id: UUID
 ) -> SessionPush | None:
-    """Read the mitra's newest unread message in this session, if it still needs a push. A message needs a push if
-    the mitra sent it within the last @within_seconds, and the customer got no push about the message yet.
-    `expires_at` is the end of the session or one minute after the message, whichever is later."""
+    """Read the mitra's newest unread message in this session. Returns no row if the message needs no push any more. A
+    message needs a push if the mitra sent it within the last @within_seconds, and the customer got no push about the
+    message yet. `expires_at` is the end of the session or one minute after the message, whichever is later."""
     row = await db.fetchrow(FIND_MESSAGE_TO_PUSH, within_seconds, session_id)
     if row is None:
         return None
@@ -387,8 +387,9 @@ WHERE sessions.id = $2 AND sessions.status = 'active'
 async def find_customer_message_to_push(
     db: Executor, /, *, within_seconds: float, session_id: UUID
 ) -> SessionPush | None:
-    """Read the customer's newest unread message in this running session, if it still needs a push. A message needs a push
-    if the customer sent it within the last @within_seconds, and the mitra got no push about the message yet."""
+    """Read the customer's newest unread message in this running session. Returns no row if the message needs no push any
+    more. A message needs a push if the customer sent it within the last @within_seconds, and the mitra got no push about
+    the message yet."""
     row = await db.fetchrow(FIND_CUSTOMER_MESSAGE_TO_PUSH, within_seconds, session_id)
     if row is None:
         return None
@@ -410,8 +411,8 @@ WHERE extensions.session_id = $1 AND extensions.status = 'pending' AND extension
 
 
 async def find_extension_to_push(db: Executor, /, *, session_id: UUID) -> SessionPush | None:
-    """Read this session's extension, if it still needs a push. It needs a push if it is pending, and the mitra got no push
-    about it yet."""
+    """Read this session's extension. Returns no row if the extension needs no push any more. An extension needs a push if
+    it is pending and the mitra got no push about the extension yet."""
     row = await db.fetchrow(FIND_EXTENSION_TO_PUSH, session_id)
     if row is None:
         return None
@@ -490,7 +491,8 @@ SELECT customer_id, target_mitra_id FROM payments WHERE id = $1 AND target_mitra
 
 
 async def find_people_of_targeted_payment(db: Executor, /, *, payment_id: UUID) -> PeopleOfPayment:
-    """Read the customer who pays, and the mitra whom the customer chose. These two ids of a payment never change."""
+    """Read the customer who pays, and the mitra whom the customer chose. The customer and the chosen mitra of a payment
+    never change."""
     row = await db.fetchrow(FIND_PEOPLE_OF_TARGETED_PAYMENT, payment_id)
     if row is None:
         raise NoRow(FIND_PEOPLE_OF_TARGETED_PAYMENT)

@@ -5,10 +5,10 @@
 SELECT id FROM sessions WHERE customer_id = @customer_id AND status = 'active'
 
 -- name: refuse_if_decided :optional
--- Return whether the pairing of this request is open or decided. A decided pairing stays decided. No row: the
--- request belongs to another mitra, or this mitra has won. If another mitra has won, the statement also stores
--- the refusal under the idempotency key. A key that already has an answer keeps this answer. `is_stored` is
--- true if this statement stored the refusal.
+-- Return the state of this request's pairing: still open, or already decided. A decided pairing stays decided. Returns
+-- no row if the request belongs to another mitra, or this mitra has won. If another mitra has won, the statement also
+-- stores the refusal under the idempotency key. If the key already has an answer, the statement does not replace that
+-- answer. `is_stored` is true if this statement stored the refusal.
 -- nullable: close_reason
 -- row: EarlyRefusal
 WITH asked AS MATERIALIZED (
@@ -30,14 +30,15 @@ SELECT asked.pairing_id, asked.outcome, asked.close_reason, EXISTS (SELECT 1 FRO
 FROM asked
 
 -- name: accept_and_start :optional
--- The contested step (2b.5). Request: offered → accepted. Pairing: open → matched. Payment: confirmed → served.
--- The statement also starts the session, arms the deadline of the session's end, and closes the other requests.
--- It locks payment, pairing, mitra and request, in this order. After it holds all these locks, it checks every
--- condition. No row: this accept did not win, and the statement changed nothing. explain_refusal then gives the
--- reason. If a row comes back, the caller's next statement adds 1 to the mitra's active_sessions. The comment
--- of lock_mitras (presence) explains why this must be a separate statement. @key_lock is the number of the
--- idempotency key's advisory lock, or null if the HTTP request has no key. If another HTTP request holds that
--- lock, this accept does not win.
+-- Let the mitra win the pairing if the accept fulfils every condition (2b.5). Request: offered → accepted. Pairing:
+-- open → matched. Payment: confirmed → served. The statement also starts the session, arms the deadline of the
+-- session's end, and closes the other requests. The statement locks payment, pairing, mitra and request, in this order.
+-- The statement first takes all locks, and then checks every condition. If this accept did not win, the statement
+-- changes nothing and returns no row. The statement explain_refusal then gives the reason. If the statement returns a
+-- row, the caller's next statement adds 1 to the mitra's active_sessions. The comment of lock_mitras (presence)
+-- explains why the addition needs a separate statement. The parameter @key_lock is the number of the idempotency key's
+-- advisory lock, or null if the HTTP request has no key. If another HTTP request holds this advisory lock, the accept
+-- does not win.
 -- nullable: @key_lock, @correlation_id, target_mitra_id, target_display_name
 -- row: AcceptedPairing
 WITH key AS MATERIALIZED (
@@ -47,8 +48,7 @@ WITH key AS MATERIALIZED (
     FROM key, requests JOIN pairings ON pairings.id = requests.pairing_id
     WHERE key.is_free AND requests.id = @request_id AND requests.mitra_id = @mitra_id
 ), locked_payment AS MATERIALIZED (
-    -- A decided pairing stays decided. So if the pairing is decided, the statement takes no lock and returns no
-    -- row.
+    -- A decided pairing stays decided. So the statement takes no lock and returns no row if the pairing is decided.
     SELECT payments.* FROM payments JOIN asked ON payments.id = asked.payment_id
     WHERE asked.pairing_status = 'open'
     FOR NO KEY UPDATE OF payments
@@ -63,7 +63,8 @@ WITH key AS MATERIALIZED (
     SELECT requests.* FROM requests JOIN locked_mitra ON requests.id = @request_id
     FOR NO KEY UPDATE OF requests
 ), moment AS MATERIALIZED (
-    -- Read the clock after all locks are held. If the clock were read before a lock wait, a late accept could win.
+    -- Read the clock only after all locks are taken. If the clock were read before a lock wait, a late accept could
+    -- win.
     SELECT curhat_now() AS now FROM locked_request
 ), won AS MATERIALIZED (
     SELECT pairing.id AS pairing_id, pairing.customer_id, payment.id AS payment_id, payment.offer_id,
@@ -75,12 +76,13 @@ WITH key AS MATERIALIZED (
     WHERE pairing.status = 'open' AND request.status = 'offered' AND pairing.deadline_at > moment.now
         AND mitra.can_take_customer
 ), locked_customer AS MATERIALIZED (
-    -- If another transaction renames the customer now, it waits for this lock. After our commit, it finds the
-    -- session.
+    -- If another transaction renames the customer now, the renaming waits for this lock. The renaming then finds the
+    -- session after our commit.
     SELECT customers.call_name FROM customers JOIN won ON customers.id = won.customer_id FOR SHARE OF customers
 ), accept_request AS (
-    -- PostgreSQL evaluates CHECK constraints against the row version that this statement first read. That version
-    -- may be 'closed' if the request was offered again while we waited for a lock. So reset close_reason explicitly.
+    -- PostgreSQL evaluates CHECK constraints against the version of the request's row that this statement first read.
+    -- That version has the status 'closed' if another transaction offered the request again during our lock wait. So
+    -- reset close_reason explicitly.
     UPDATE requests SET status = 'accepted', close_reason = NULL, answered_at = won.now
     FROM won WHERE requests.id = @request_id
 ), match_pairing AS (
@@ -139,9 +141,8 @@ JOIN locked_customer ON true
 LEFT JOIN mitras AS target ON target.id = won.target_mitra_id
 
 -- name: explain_refusal :optional
--- Return why accept_and_start did not win. The CASE has the reasons in the order of the contract. The caller
--- runs this statement after accept_and_start, in the same transaction. No row: the request belongs to another
--- mitra.
+-- Return why accept_and_start did not win. The CASE has the reasons in the order of the contract. The caller runs this
+-- statement after accept_and_start, in the same transaction. Returns no row if the request belongs to another mitra.
 -- nullable: @key_lock, close_reason
 -- row: RefusedAccept
 SELECT
@@ -153,8 +154,9 @@ SELECT
             THEN 'request_closed'
         WHEN NOT mitras.online OR mitras.suspended_at IS NOT NULL THEN 'mitra_offline'
         WHEN mitras.active_sessions >= mitras.max_customers THEN 'at_capacity'
-        -- No reason applies any more. Either the transaction that held the key's lock was rolled back, or the clock
-        -- was set back. The client must repeat the accept, because the repeated accept may win.
+        -- At this point, none of the reasons above applies any more. Either the transaction that held the key's lock
+        -- was rolled back, or the clock was set back. The client must repeat the accept, because the repeated accept
+        -- can win.
         ELSE 'in_progress'
     END AS outcome,
     requests.pairing_id, requests.close_reason
@@ -168,12 +170,12 @@ WHERE requests.id = @request_id AND requests.mitra_id = @mitra_id
 SELECT EXISTS (SELECT 1 FROM sessions WHERE customer_id = @customer_id AND mitra_id = @mitra_id) AS had_session
 
 -- name: find_search_end :optional
--- Read the time at which this pairing stops asking mitras. No row: the pairing is no longer open.
+-- Read the time at which this pairing stops asking mitras. Returns no row if the pairing is no longer open.
 SELECT deadline_at FROM pairings WHERE id = @pairing_id AND status = 'open' AND deadline_at > curhat_now()
 
 -- name: list_requests_to_push :many
--- Find the requests of this pairing that may still need a push. The mitras of these requests can take a
--- customer, have a subscription that has not failed, and got no push about the request yet.
+-- Find the offered requests of this pairing that still lack a push. Each of the mitras can take a customer, has a
+-- subscription that has not failed, and got no push about the request yet.
 -- row: RequestPush
 SELECT requests.mitra_id AS user_id, requests.id AS subject_id, requests.id AS topic_id, requests.id AS request_id,
     requests.offered_at AS reason_at, pairings.deadline_at AS expires_at
@@ -192,8 +194,8 @@ WHERE requests.pairing_id = @pairing_id AND requests.status = 'offered'
     )
 
 -- name: find_match_to_push :optional
--- Read this session, if it still needs a push. A session needs a push if it is running, began within the last
--- @within_seconds, and the customer got no push about it yet.
+-- Read this session. Returns no row if the session needs no push any more. A running session needs a push if it began
+-- within the last @within_seconds and the customer got no push about the session yet.
 -- row: SessionPush
 SELECT customer_id AS user_id, id AS subject_id, id AS topic_id, id AS session_id, started_at AS reason_at,
     ends_at AS expires_at
@@ -208,9 +210,9 @@ WHERE id = @session_id AND status = 'active' AND ends_at > curhat_now()
     )
 
 -- name: find_message_to_push :optional
--- Read the mitra's newest unread message in this session, if it still needs a push. A message needs a push if
--- the mitra sent it within the last @within_seconds, and the customer got no push about the message yet.
--- `expires_at` is the end of the session or one minute after the message, whichever is later.
+-- Read the mitra's newest unread message in this session. Returns no row if the message needs no push any more. A
+-- message needs a push if the mitra sent it within the last @within_seconds, and the customer got no push about the
+-- message yet. `expires_at` is the end of the session or one minute after the message, whichever is later.
 -- row: SessionPush
 SELECT sessions.customer_id AS user_id, newest.id AS subject_id, sessions.id AS topic_id, sessions.id AS session_id,
     newest.sent_at AS reason_at, greatest(sessions.ends_at, newest.sent_at + interval '1 minute') AS expires_at
@@ -229,8 +231,9 @@ WHERE sessions.id = @session_id
     )
 
 -- name: find_customer_message_to_push :optional
--- Read the customer's newest unread message in this running session, if it still needs a push. A message needs a push
--- if the customer sent it within the last @within_seconds, and the mitra got no push about the message yet.
+-- Read the customer's newest unread message in this running session. Returns no row if the message needs no push any
+-- more. A message needs a push if the customer sent it within the last @within_seconds, and the mitra got no push about
+-- the message yet.
 -- row: SessionPush
 SELECT sessions.mitra_id AS user_id, newest.id AS subject_id, sessions.id AS topic_id, sessions.id AS session_id,
     newest.sent_at AS reason_at, greatest(sessions.ends_at, newest.sent_at + interval '1 minute') AS expires_at
@@ -249,8 +252,8 @@ WHERE sessions.id = @session_id AND sessions.status = 'active'
     )
 
 -- name: find_extension_to_push :optional
--- Read this session's extension, if it still needs a push. It needs a push if it is pending, and the mitra got no push
--- about it yet.
+-- Read this session's extension. Returns no row if the extension needs no push any more. An extension needs a push if
+-- it is pending and the mitra got no push about the extension yet.
 -- row: SessionPush
 SELECT sessions.mitra_id AS user_id, extensions.id AS subject_id, extensions.id AS topic_id,
     sessions.id AS session_id, extensions.requested_at AS reason_at, extensions.deadline_at AS expires_at
@@ -285,7 +288,8 @@ SELECT id FROM sessions WHERE pairing_id = @pairing_id
 SELECT id FROM sessions WHERE mitra_id = @mitra_id AND status = 'active' ORDER BY id
 
 -- name: find_people_of_targeted_payment :one
--- Read the customer who pays, and the mitra whom the customer chose. These two ids of a payment never change.
+-- Read the customer who pays, and the mitra whom the customer chose. The customer and the chosen mitra of a payment
+-- never change.
 -- row: PeopleOfPayment
 SELECT customer_id, target_mitra_id FROM payments WHERE id = @payment_id AND target_mitra_id IS NOT NULL
 

@@ -14,7 +14,7 @@ from curhat.sessions import extension
 from curhat.sessions import service as sessions
 from curhat.sessions.events import SESSION_UPDATED, views_to_both
 
-# Deadline kinds. They fire after a session's mitra, or the chosen mitra of a payment, has changed the name.
+# Deadlines of these kinds fire after the mitra of a session, or the chosen mitra of a payment, was renamed.
 SESSION_RENAMED = "session_renamed"
 PAYMENT_RENAMED = "payment_renamed"
 
@@ -28,10 +28,10 @@ async def rename_customer(tx: Transaction, customer_id: UUID, call_name: str) ->
 
 
 async def tell_session(tx: Transaction, session_id: UUID) -> None:
-    """If the session is running, send both sides its current state.
+    """Send the current state of a running session to both sides.
 
-    The function locks the session first. Without the lock, this event could come after the event of the session's
-    end.
+    `tell_session` locks the session first. Without the lock, the event of the new name could come after the event of
+    the session's end.
     """
     session = await extension.lock_session(tx, session_id)
     if session.runs:
@@ -42,7 +42,7 @@ async def tell_session(tx: Transaction, session_id: UUID) -> None:
 async def tell_payment(tx: Transaction, payment_id: UUID, presence: Presence) -> None:
     """Send the customer the current state of a payment with a chosen mitra.
 
-    The function asks presence before it locks the payment.
+    `tell_payment` asks presence before locking the payment.
     """
     people = await queries.find_people_of_targeted_payment(tx, payment_id=payment_id)
     available = await others_available(presence, people.customer_id, people.target_mitra_id)

@@ -30,7 +30,7 @@ class Confirmation(msgspec.Struct, frozen=True):
 
 
 class AcceptedRequest(msgspec.Struct, frozen=True):
-    """The session that the winner of a request gets. If the winner repeats the accept, it is the same session."""
+    """The session that the winner of a request gets. If the winner repeats the accept, the session is the same."""
 
     session: MitraSession
 
@@ -39,7 +39,7 @@ MitraStatus = Literal["available", "offline", "full"]
 
 
 class MitraStatusAnswer(msgspec.Struct, frozen=True):
-    """The status of the mitra of a past chat, and whether another mitra may be asked now (3.3, 3.4)."""
+    """The status of the mitra of a past chat, and whether another mitra can be asked now (3.3, 3.4)."""
 
     status: MitraStatus
     other_available: bool
@@ -55,8 +55,8 @@ class StreamPosition(msgspec.Struct, frozen=True):
 class CustomerState(msgspec.Struct, frozen=True):
     """The customer's whole snapshot.
 
-    `payment` is the open payment. If no payment is open, it is the last payment, provided that this was confirmed and
-    got no session. `extension` is the extension that waits for the mitra or for the gateway.
+    `payment` is the open payment. If no payment is open, `payment` is the last payment, provided that the last payment
+    was confirmed and got no session. `extension` is the extension that waits for the mitra or for the gateway.
     """
 
     payment: Payment | None
@@ -85,6 +85,6 @@ class CustomerProfile(CustomerAccount, frozen=True):
 
 
 class ProfileChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The fields of the profile that a customer may change."""
+    """The fields of the profile that a customer can change."""
 
     call_name: str

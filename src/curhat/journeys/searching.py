@@ -41,9 +41,9 @@ ALREADY_TAKEN = refusal(AlreadyTaken())
 async def begin_search(tx: Transaction, payment: LockedPayment, candidates: Sequence[UUID] | None) -> None:
     """Open the first pairing of a confirmed payment, targeted (3.2) or a blast (2b.2), and tell the customer.
 
-    `candidates` are the mitras who may be asked, according to presence just before the transaction. None means that
-    presence is unknown. In this case, a blast begins without requests, and asks mitras when they become available. A
-    targeted pairing asks its mitra even if presence is unknown.
+    `candidates` are the mitras who can be asked, according to presence just before the transaction. None means that
+    presence is unknown. While presence is unknown, a blast begins without requests, and asks mitras when they become
+    available. A targeted pairing asks its mitra even if presence is unknown.
     """
     if payment.target_mitra_id is None:
         window_seconds = await configuration.pairing_blast_timeout_seconds(tx)
@@ -64,11 +64,11 @@ async def refuse_if_decided(
 ) -> Answer | None:
     """Refuse to accept a request whose pairing is already decided.
 
-    If fifty mitras accept together, most of them get their answer from this function. If another mitra has won, the
-    SQL statement stores the refusal under the idempotency key, and this function returns the refusal. Returns None if
-    this mitra has won, or if the pairing is open and this accept has entered the single flight.
-    Raises AlreadyTaken if another mitra has won and the key already has an answer. Raises RequestClosed if the
-    pairing has failed. The function does not store these two errors. Raises IdempotencyInProgress.
+    If fifty mitras accept together, most of them get their answer from this function. If another mitra has won, the SQL
+    statement stores the refusal under the idempotency key, and this function returns the refusal. Returns None if this
+    mitra has won, or if the pairing is open and this accept has entered the single flight.
+    Raises AlreadyTaken if another mitra has won and the key already has an answer. Raises RequestClosed if the pairing
+    has failed. AlreadyTaken and RequestClosed are not stored. Raises IdempotencyInProgress.
     """
     while True:
         found = await queries.refuse_if_decided(
@@ -93,11 +93,11 @@ async def refuse_if_decided(
 async def accept(
     tx: Transaction, mitra_id: UUID, request_id: UUID, key_lock: int | None = None
 ) -> MitraSession:
-    """offered → accepted, and the session begins (2b.5). If the winner accepts again, return the same session.
+    """Accept an offered request, and begin the session (2b.5). If the winner accepts again, return the same session.
 
-    `key_lock` is the advisory lock of the idempotency key, which the accepting statement takes. None: no such key.
-    Raises IdempotencyInProgress, NotFound, AlreadyTaken, RequestClosed, MitraOffline, AtCapacity. If several of these
-    errors apply, the function raises the first one.
+    The accepting statement takes the advisory lock `key_lock` of the idempotency key. `key_lock` is None without a key.
+    Raises IdempotencyInProgress, NotFound, AlreadyTaken, RequestClosed, MitraOffline, AtCapacity. If several errors
+    apply, the function raises the first error in this list.
     """
     correlation_id = current_correlation_id()
     won = await queries.accept_and_start(
@@ -107,11 +107,13 @@ async def accept(
         return await _session_won_before(tx, mitra_id, request_id, key_lock)
     await presence_service.take_place(tx, mitra_id)
     if won.fills_up:
-        # The accepting statement may have missed a request of a customer who chose this mitra:
-        # 1. open_targeted locks the mitra's row FOR SHARE, and inserts the request.
-        # 2. The accepting statement takes its snapshot, and waits for the lock of that row.
-        # 3. open_targeted commits. The accepting statement goes on, but its snapshot does not contain the request.
-        # So withdraw that request too. This transaction now holds the row's lock, so a later open_targeted waits.
+        # The accepting statement can miss a request of a customer who chose this mitra.
+        # Step 1: `open_targeted` locks the mitra's row FOR SHARE, and inserts the request.
+        # Step 2: The accepting statement takes its snapshot, and waits for the lock of that row.
+        # Step 3: `open_targeted` commits. The accepting statement goes on, but its snapshot does not contain the
+        # request.
+        # Withdraw the request that the accepting statement missed. This transaction now holds the lock of the mitra's
+        # row, so a later `open_targeted` waits.
         await pairing.withdraw(tx, mitra_id, "at_capacity")
     started = _started_session(won, mitra_id)
     await realtime.append(
@@ -204,7 +206,7 @@ def _started_session(won: AcceptedPairing, mitra_id: UUID) -> SessionViews:
 
 
 async def cancel_search(tx: Transaction, customer_id: UUID, pairing_id: UUID) -> Pairing:
-    """open → failed with `customer_cancelled`. Raises NotFound, PairingDecided."""
+    """Fail an open pairing with the tag `customer_cancelled`. Raises NotFound, PairingDecided."""
     await pairing.cancel(tx, pairing_id, customer_id)
     return await views.pairing_view(tx, pairing_id, customer_id)
 
@@ -214,9 +216,9 @@ async def take_fallback(
 ) -> Pairing:
     """Take the fallback of a failed targeted pairing: open a blast under the same payment (3.5).
 
-    `candidates` are the mitras who may be asked, or None if presence was unknown just before the transaction.
-    Raises NotFound, FallbackDecided. Raises PresenceUnknown or NoMitraAvailable. In these two cases the fallback
-    stays open, so the customer can still take or decline the fallback.
+    `candidates` are the mitras who can be asked, or None if presence was unknown just before the transaction.
+    Raises NotFound, FallbackDecided. Raises PresenceUnknown or NoMitraAvailable. After PresenceUnknown or
+    NoMitraAvailable, the fallback stays open, so the customer can still take or decline the fallback.
     """
     failed = await pairing.lock_failed(tx, pairing_id, customer_id)
     if candidates is None:

@@ -1,7 +1,7 @@
 """The transitions of the deadline kinds. A transition runs in the transaction that claims its deadline.
 
-If a transition needs the gateway, it returns the call, and the worker makes the call after the commit. In the same
-transaction, the transition arms a deadline for the next try of the call.
+If a transition needs the gateway, the transition returns the call, and the worker makes the call after the commit. In
+the same transaction, the transition arms a deadline for the next try of the call.
 """
 
 import asyncio
@@ -26,7 +26,8 @@ from curhat.sessions import extension
 from curhat.sessions import service as sessions
 from curhat.sessions.extension import Frames
 
-# If asking presence took longer, for example because the worker was stopped meanwhile, presence is unknown.
+# If asking presence takes longer than MAX_LOOK_SECONDS, presence counts as unknown. Perhaps the worker was stopped
+# meanwhile.
 MAX_LOOK_SECONDS = 1.0
 
 
@@ -61,7 +62,7 @@ class Transitions:
     async def _ask_about_charge(self, tx: Transaction, deadline: Deadline) -> FollowUp | None:
         """Query the gateway about an attempt that has no answer yet, and give the attempt up in time (2a.10).
 
-        If the attempt is for an extension that may still be charged, send the charge again under the same key.
+        If the attempt is for an extension that can still be charged, send the charge again under the same key.
         """
         key = deadline.entity_id
         await charging.give_up_charge(tx, key)
@@ -88,7 +89,7 @@ class Transitions:
     async def _close_targeted(self, tx: Transaction, due: Sequence[Deadline]) -> None:
         """Fail targeted pairings whose windows ended (4.3), or whose mitras went away (4.4).
 
-        The function asks presence before it takes any lock.
+        `_close_targeted` asks presence before taking any lock.
         """
         pairing_ids = [deadline.entity_id for deadline in due]
         targets = await pairing.targets_of(tx, pairing_ids)
@@ -107,8 +108,8 @@ class Transitions:
         """
         extension_ids = [deadline.entity_id for deadline in due]
         mitra_ids = set((await extension.mitras_of(tx, extension_ids)).values())
-        # Presence answers between the two times. `after` makes sure that a frame after the deadline never counts as
-        # a frame before it, although the worker may be stopped between these statements.
+        # Presence answers between `before` and `after`. The worker can be stopped between these statements. With both
+        # times, a frame after the deadline never counts as a frame before the deadline.
         before = await read_clock(tx)
         ages = await or_none(self._presence.frame_ages(list(mitra_ids))) or {}
         after = await read_clock(tx)
@@ -131,8 +132,8 @@ class Transitions:
     async def _check_extension_presence(self, tx: Transaction, due: Sequence[Deadline]) -> None:
         """Reject the extensions of mitras who have not reconnected in time (5.6).
 
-        If presence is unknown, do nothing. The deadline of the extension's window then decides. It also finds a mitra
-        who came back too late, if this step was late or if no process noticed the close.
+        If presence is unknown, do nothing. The deadline of the extension's window then decides. If this step was late
+        or no process noticed the closed socket, the window's deadline still finds a mitra who came back too late.
         """
         mitra_ids = await extension.mitras_of(tx, [deadline.entity_id for deadline in due])
         connected = await self._connected_mitras(mitra_ids)
@@ -150,8 +151,8 @@ class Transitions:
     async def _send_refund(self, tx: Transaction, deadline: Deadline) -> FollowUp | None:
         """Send a refund under the refund's key. The worker repeats this step until the gateway answers.
 
-        If the gateway refused an earlier refund of the same charge, ask about that refund first. The gateway may have
-        carried it out after all, and would then refund the customer twice.
+        If the gateway refused an earlier refund of the same charge, ask about that refund first. Perhaps the gateway
+        carried out the refused refund after all. A new refund would then pay the customer twice.
         """
         refund = await payments.refund_to_carry_out(tx, deadline.entity_id, deadline.generation)
         if refund is None:

@@ -13,9 +13,9 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-# With these headers, a browser does not guess the type of an answer, show an answer in a frame, or store an answer.
-# Every answer has them, except a file of a web client, which has its own, and uvicorn's plain 500, which a client gets
-# only if code outside the API fails.
+# SECURITY_HEADERS tell a browser not to guess an answer's type, show the answer in a frame, or store the answer. Two
+# kinds of answers do not have these headers. A file of a web client has its own headers instead. If code outside the
+# API fails, uvicorn answers with a plain 500.
 SECURITY_HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),

@@ -45,7 +45,7 @@ AuditAction = Literal[
 ListName = Literal["failed-pairings", "review-cases", "payments", "sessions", "customers", "mitras", "audit"]
 
 # The kinds of things that an action can concern. The subject of the action `list_exported` is the exported list. The
-# subject `gateway` is a charge or a refund at the gateway; its id is the key.
+# subject `gateway` is a charge or a refund at the gateway. The id of this subject is the key of the charge or refund.
 AuditSubject = Literal[
     "operator", "review_case", "payment", "configuration", "customer", "mitra", "session", "gateway", ListName
 ]

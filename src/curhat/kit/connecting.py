@@ -1,16 +1,17 @@
 """Connects to the one PostgreSQL server that can write, and notices when that server goes dark.
 
-A server goes dark when its machine or its network vanishes: nobody answers, and nobody refuses. Without a bound, a
-connection to a dark server hangs for minutes.
+A server goes dark when its machine or its network fails. A dark server neither answers nor refuses. Without a time
+limit, a connection to a dark server hangs for minutes.
 
-Guarantees
-    Each host of the URL has its own HOST_CONNECT_TIMEOUT_SECONDS, so a dark host delays the next host briefly.
-    The host that could write last is tried first.
-    The kernel ends a connection to a dark server within DARK_TIMEOUT_MS and one keepalive probe, also while the
-    connection is idle or waits for a long statement.
-Relies on
-    asyncpg, and Linux's TCP_USER_TIMEOUT. Behind a proxy such as HAProxy or PgBouncer, the proxy must notice a dark
-    server. A server that acknowledges packets and never answers is noticed by kit/database.py.
+Guarantees:
+    Each host of the URL has its own HOST_CONNECT_TIMEOUT_SECONDS, so a dark host delays the try of the next host only
+    briefly.
+    The host that was most recently able to write is tried first.
+    The kernel ends a connection to a dark server within DARK_TIMEOUT_MS and one keepalive probe. This limit also holds
+    for a connection that is idle or waits for a long statement.
+Relies on:
+    asyncpg, and Linux's TCP_USER_TIMEOUT. If a connection goes through a proxy such as HAProxy or PgBouncer, the proxy
+    must notice a dark server. The module kit/database.py notices a server that acknowledges packets and never answers.
 """
 
 import socket
@@ -21,18 +22,19 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 
-# How long one host may take to accept a connection, authenticate it, and say whether it can write.
+# How long one host can take to accept a connection, authenticate the user, and report whether the host can write.
 HOST_CONNECT_TIMEOUT_SECONDS: Final = 2.0
-# The kernel ends a connection if the server acknowledges nothing for this long: neither data nor a keepalive probe.
+# The kernel ends a connection if the server acknowledges neither data nor a keepalive probe for DARK_TIMEOUT_MS.
 DARK_TIMEOUT_MS: Final = 4_000
-# The kernel sends the first probe after this silence, and then one probe per KEEPALIVE_INTERVAL_SECONDS.
+# The kernel sends the first probe after KEEPALIVE_IDLE_SECONDS of silence, and then one probe per
+# KEEPALIVE_INTERVAL_SECONDS.
 KEEPALIVE_IDLE_SECONDS: Final = 2
 KEEPALIVE_INTERVAL_SECONDS: Final = 1
 KEEPALIVE_MAX_PROBES: Final = 3
 
 DEFAULT_PORT: Final = 5432
 
-# After one of these errors, another host may still be able to write.
+# After one of these errors, another host is perhaps able to write.
 _TRIES_NEXT_HOST: Final = (
     OSError,
     asyncpg.exceptions.PostgresConnectionError,
@@ -43,7 +45,7 @@ _TRIES_NEXT_HOST: Final = (
 
 
 class Host(NamedTuple):
-    """A host name, an address, or the folder of a Unix socket; and the port."""
+    """A host of the URL. `name` is a host name, an address, or the folder of a Unix socket."""
 
     name: str
     port: int
@@ -84,8 +86,8 @@ else:
 class HostConnection(_AsyncpgConnection):
     """A connection that knows its host, and counts the warnings of PostgreSQL.
 
-    A COMMIT that gives up waiting for its synchronous standby succeeds, with a warning. asyncpg's own listeners would
-    have to be added and removed for every transaction.
+    If a COMMIT gives up waiting for its synchronous standby, the COMMIT succeeds with a warning. This class counts the
+    warnings itself, because listeners of asyncpg would have to be added and removed for every transaction.
     """
 
     __slots__ = ("host", "warnings_heard")
@@ -118,8 +120,8 @@ class Connector:
     async def connect(self, dsn: str | None = None, **options: Any) -> HostConnection:
         """Connect to the first host that can write.
 
-        If no host can, raises the error of the host that was tried last: TargetServerAttributeNotMatched if that host
-        answered. Raises immediately an error that another host would repeat, such as a wrong password.
+        If no host can write, raises the error of the last host. This error is TargetServerAttributeNotMatched if the
+        last host answered. An error that every host would repeat, such as a wrong password, is raised immediately.
         """
         unreachable: Exception | None = None
         for host in tuple(self._hosts):
@@ -143,7 +145,7 @@ class Connector:
         raise unreachable
 
     def leave(self, host: Host) -> bool:
-        """Try this host last from now on, because it does not answer. Returns False if it is no longer tried first."""
+        """Try this silent host last from now on. Returns False if another host was already tried first."""
         if self._hosts[0] != host:
             return False
         self._hosts = [*self._hosts[1:], host]

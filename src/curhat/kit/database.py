@@ -1,16 +1,16 @@
 """PostgreSQL: a pool of connections, and transactions.
 
-Guarantees
+Guarantees:
     A transaction sends its signals after its commit, and never after a rollback.
-    A signal can be lost, because the process may die after the commit and before it sends the signal. So every
-    receiver of signals also reads the database every few seconds.
-    Nothing waits without a bound: not for a connection of the pool, not for a lock, not for a statement, not for a
-    commit. Each bound ends in an error for which `is_away` or `is_busy` is true.
+    A signal can be lost, because the process can die after the commit and before it sends the signal. So every receiver
+    of signals also reads the database every few seconds.
+    Each wait for a connection of the pool, a lock, a statement or a commit has a time limit. A wait beyond the limit
+    raises an error for which `is_away` or `is_busy` is true.
     If it is not known whether a commit took effect, `Database.transaction` raises CommitUnknown, and no other error.
-Relies on
+Relies on:
     asyncpg.
-    kit/connecting.py, which chooses the host and notices a server that has gone dark.
-    Callers, which must not use one Transaction in two tasks at the same time.
+    The module kit/connecting.py chooses the host, and notices a server that has gone dark.
+    Callers must not use one Transaction in two tasks at the same time.
 """
 
 import asyncio
@@ -34,61 +34,66 @@ Connection: TypeAlias = (
 
 PooledConnection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
-# asyncpg raises one of these errors if it cannot reach PostgreSQL, or if the connection breaks during a statement. A
-# loop that catches such an error tries again. asyncpg raises InternalClientError if PostgreSQL has closed the
-# connection and asyncpg has not noticed this yet.
+# asyncpg raises one of the errors in DATABASE_AWAY if it cannot reach PostgreSQL, or if the connection breaks during a
+# statement. A loop that catches one of these errors tries again. An InternalClientError means that PostgreSQL has
+# closed the connection and asyncpg has not noticed the closing yet.
 DATABASE_AWAY: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
-# The SQLSTATE classes, and single SQLSTATEs, of faults that are not in our statements: lost connections, no resources,
-# a shutdown, a disk; a server that has become read-only; a session ended because this process stood still.
+# SQLSTATE classes and single SQLSTATEs of faults outside our statements. The faults are lost connections, missing
+# resources, a shutdown, a disk error, and a read-only server. The last fault is a session that PostgreSQL ended because
+# this process stood still.
 _SQLSTATES_AWAY: Final = ("08", "53", "57", "58", "25006", "25P03")
 
 
 def is_away(error: BaseException) -> bool:
-    """Whether PostgreSQL cannot be reached, or cannot write, at the moment. False for a bug in our statements.
+    """Return whether PostgreSQL cannot be reached or cannot write now. For a bug in our statements, return False.
 
-    After such an error of a single statement, it is not known whether the statement took effect. A transaction that
-    may have been committed raises CommitUnknown.
+    If a single statement fails with an error of this kind, it is not known whether the statement took effect. A
+    transaction that was perhaps committed raises CommitUnknown.
     """
     if isinstance(error, asyncpg.PostgresError):
         return (error.sqlstate or "").startswith(_SQLSTATES_AWAY)
-    # asyncpg raises an InterfaceError that is a ValueError for an argument that does not fit its type.
+    # For an argument of a wrong type, asyncpg raises an InterfaceError that is also a ValueError.
     return isinstance(error, DATABASE_AWAY) and not isinstance(error, ValueError)
 
 
 def is_busy(error: BaseException) -> bool:
-    """Whether other transactions held a lock for too long. The same step may succeed later, unchanged."""
+    """Return whether other transactions held a lock for too long. A later try of the same step can succeed."""
     return isinstance(error, asyncpg.LockNotAvailableError | asyncpg.DeadlockDetectedError)
 
 
 class CommitUnknown(ConnectionError):
-    """It is not known whether the transaction was committed. It must be told as unknown, never as failed.
+    """It is not known whether the transaction was committed.
 
-    The connection broke during the COMMIT, or PostgreSQL committed and could not wait for its synchronous standby: a
-    failover may then lose the commit.
+    A caller must report the outcome as unknown, never as failed.
+
+    The connection broke during the COMMIT, or PostgreSQL committed without its synchronous standby. A failover to the
+    standby can then lose the commit.
     """
 
     def __init__(self) -> None:
         super().__init__("the answer to the commit was lost; it is not known whether the change took effect")
 
 
-# If a process stops in the middle of a transaction, PostgreSQL ends the transaction after this time and frees its
-# locks. So nobody waits longer for a process that has stopped. Between two statements of a transaction, a process that
-# works waits at most one second (for Valkey).
+# If a process stops in the middle of a transaction, PostgreSQL ends the transaction after
+# IDLE_IN_TRANSACTION_TIMEOUT_MS and frees its locks. So nobody waits longer than this for a lock of a stopped process.
+# A running process waits at most one second (for Valkey) between two statements of a transaction.
 IDLE_IN_TRANSACTION_TIMEOUT_MS: Final = 5_000
-# Longer than IDLE_IN_TRANSACTION_TIMEOUT_MS, so that a step that waits for a stopped process's lock gets the lock.
+# LOCK_TIMEOUT_MS is longer than IDLE_IN_TRANSACTION_TIMEOUT_MS. So a step that waits for a stopped process's lock gets
+# the lock.
 LOCK_TIMEOUT_MS: Final = 5_300
-# Includes the wait for a lock.
+# STATEMENT_TIMEOUT_MS includes the wait for a lock.
 STATEMENT_TIMEOUT_MS: Final = 5_600
-# After this time beyond STATEMENT_TIMEOUT_MS, the process gives a statement up and sends PostgreSQL a cancellation.
-# Then either PostgreSQL does not answer at all, or it is a COMMIT that waits for a lost synchronous standby, which
-# statement_timeout does not bound.
+# If a statement exceeds STATEMENT_TIMEOUT_MS by MAX_ANSWER_DELAY_SECONDS, the process abandons the statement and sends
+# PostgreSQL a cancellation. Either PostgreSQL does not answer at all, or a COMMIT waits for a lost synchronous standby.
+# The setting statement_timeout does not limit a COMMIT that waits for a standby.
 MAX_ANSWER_DELAY_SECONDS: Final = 0.5
-# How long a caller waits for a connection of the pool. It covers connecting to the second of two hosts while the first
-# is dark.
+# How long a caller waits for a connection of the pool. CONNECTION_WAIT_TIMEOUT_SECONDS is enough to connect to the
+# second of two hosts while the first host is dark.
 CONNECTION_WAIT_TIMEOUT_SECONDS: Final = 6.0
-# How long PostgreSQL may take to confirm a cancellation or a rollback. After this time, PostgreSQL counts as silent.
+# How long PostgreSQL can take to confirm a cancellation or a rollback. After RELEASE_TIMEOUT_SECONDS, PostgreSQL counts
+# as silent.
 RELEASE_TIMEOUT_SECONDS: Final = 1.0
 CLOSE_TIMEOUT_SECONDS: Final = 5.0
 
@@ -96,8 +101,8 @@ CLOSE_TIMEOUT_SECONDS: Final = 5.0
 def session_settings(statement_timeout_ms: int = STATEMENT_TIMEOUT_MS) -> Mapping[str, str]:
     """Return the PostgreSQL settings of each session of a server or worker. Times are in milliseconds.
 
-    A process names them when it connects. A pooler in transaction mode drops them, so set them on the role as well
-    (`role_settings`). `curhat doctor` checks that they are in force.
+    A process sends these settings when it connects. A pooler in transaction mode drops the settings, so also set them
+    on the role (`role_settings`). `curhat doctor` checks that the settings are in force.
     """
     return {
         "jit": "off",
@@ -123,14 +128,17 @@ WAIT_SECONDS: Final = Histogram(
 
 
 class NoRow(Exception):
-    """A statement returned no row, although it must return one. This is a bug in our code.
+    """A statement returned no row, although it must return one row. The missing row is a bug in our code.
 
     The error's text is the SQL statement.
     """
 
 
 class Executor(Protocol):
-    """The interface that the functions of a generated `queries.py` need. Transaction and Database implement it."""
+    """The interface that the functions of a generated `queries.py` need.
+
+    Transaction and Database implement this interface.
+    """
 
     async def fetch(self, query: str, /, *arguments: object) -> list[asyncpg.Record]: ...
     async def fetchrow(self, query: str, /, *arguments: object) -> asyncpg.Record | None: ...
@@ -205,8 +213,8 @@ class Database:
             connection_class=HostConnection,
             command_timeout=statement_timeout_ms / 1000 + MAX_ANSWER_DELAY_SECONDS,
             max_inactive_connection_lifetime=0,
-            # Make asyncpg look up every array type that our statements use. Otherwise, on each connection, the first
-            # statement with an array parameter takes several milliseconds longer.
+            # Make asyncpg look up every array type that our statements use. Without this query, the first statement
+            # with an array parameter takes several milliseconds longer on each connection.
             init=lambda connection: connection.prepare(
                 "SELECT $1::uuid[], $2::text[], $3::timestamptz[], $4::integer[], $5::bigint[], $6::bytea[]"
             ),
@@ -218,18 +226,18 @@ class Database:
         return cls(pool, sink or NoSignals(), connector)
 
     async def close(self) -> None:
-        """Close all connections. Waits briefly for those that are in use, and then ends them."""
+        """Close all connections. Waits briefly for the connections in use, and then ends these connections too."""
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
                 await self.pool.close()
 
     @asynccontextmanager
     async def transaction(self, *, snapshot: bool = False) -> AsyncIterator[Transaction]:
-        """Open a transaction. Commit it at the end of the block. If the block raises, roll the transaction back.
+        """Open a transaction, and commit it at the end of the block. If the block raises, roll the transaction back.
 
         With `snapshot`, every statement sees the same state of the data (repeatable read). Use `snapshot` only to
         read, because a decision needs the newest state.
-        Raises CommitUnknown if the commit may or may not have taken effect. After every other error, nothing is
+        Raises CommitUnknown if it is not known whether the commit took effect. After every other error, nothing is
         committed.
         """
         async with self._connection() as connection:
@@ -262,9 +270,9 @@ class Database:
             return await connection.execute(query, *arguments)
 
     async def is_read_only(self) -> bool:
-        """Whether the connections lead to a server that cannot write, such as a primary after a failover.
+        """Return whether the server of the connections cannot write, such as an old primary after a failover.
 
-        If so, replace the connections.
+        If the server cannot write, replace the connections.
         """
         async with self._connection() as connection:
             if await connection.fetchval("SHOW transaction_read_only") == "on":
@@ -276,8 +284,8 @@ class Database:
     async def _connection(self) -> AsyncIterator[PooledConnection]:
         """Take a connection of the pool for the block.
 
-        Replaces all connections if the block shows that they lead to a server that is read-only, or that does not
-        answer. Raises TimeoutError if no connection becomes free in time.
+        If the block shows that the server is read-only or does not answer, replaces all connections. Raises
+        TimeoutError if no connection becomes free in time.
         """
         began = time.perf_counter()
         connection = await self._acquire()
@@ -298,7 +306,7 @@ class Database:
         await self.pool.release(connection)
 
     async def _roll_back(self, connection: PooledConnection, opened: asyncpg.transaction.Transaction) -> None:
-        """Roll back. If the connection is broken, end it, and PostgreSQL rolls back."""
+        """Roll back. If the connection is broken, end the connection, so that PostgreSQL rolls back."""
         if _is_closed(connection):
             return
         host: Host = connection.host  # type: ignore[attr-defined]
@@ -306,22 +314,22 @@ class Database:
             async with asyncio.timeout(RELEASE_TIMEOUT_SECONDS):
                 await opened.rollback()
         except TimeoutError:
-            # First, because the pool replaces a terminated connection immediately.
+            # Call `_leave` first, because the pool replaces a terminated connection immediately.
             await self._leave(host)
             connection.terminate()
         except DATABASE_AWAY:
             connection.terminate()
 
     async def _leave(self, host: Host) -> None:
-        """Replace all connections, because this host does not answer. Try its other hosts first."""
+        """Replace all connections, because this host does not answer. Try the other hosts first."""
         SILENT_CONNECTIONS.inc()
         if self.connector.leave(host):
             await self.pool.expire_connections()
 
     async def _acquire(self) -> PooledConnection:
-        # The queue is empty if all connections are in use. Otherwise there is nothing to wait for, except perhaps to
-        # connect, which has its own bound. This saves a timer per transaction.
-        # asyncpg's public functions look at every connection of the pool.
+        # If the queue is not empty, a connection is free, so `acquire` needs no timer. `acquire` sometimes has to
+        # connect, and connecting has its own time limit. Read the pool's private queue, because asyncpg's public
+        # functions check every connection of the pool.
         if not self.pool._queue.empty():  # type: ignore[attr-defined]  # noqa: SLF001
             return await self.pool.acquire()
         with WAITING.track_inprogress():
@@ -334,9 +342,9 @@ class Database:
 
 
 async def _commit(connection: PooledConnection, opened: asyncpg.transaction.Transaction) -> None:
-    """Commit. Raises CommitUnknown if the transaction may or may not be committed."""
+    """Commit. Raises CommitUnknown if it is not known whether the transaction is committed."""
     if _is_closed(connection):
-        # PostgreSQL has got no COMMIT.
+        # PostgreSQL has received no COMMIT.
         raise asyncpg.InterfaceError("the connection is closed")
     warnings_before = connection.warnings_heard  # type: ignore[attr-defined]
     try:
@@ -346,8 +354,8 @@ async def _commit(connection: PooledConnection, opened: asyncpg.transaction.Tran
             raise
         COMMITS_UNKNOWN.inc()
         raise CommitUnknown from error
-    # A COMMIT that gave up waiting for its synchronous standby has succeeded, with a warning. No other COMMIT of ours
-    # gets a warning.
+    # A COMMIT that gave up waiting for its synchronous standby has succeeded with a warning. Our other COMMITs get no
+    # warning.
     if connection.warnings_heard != warnings_before:  # type: ignore[attr-defined]
         COMMITS_UNKNOWN.inc()
         raise CommitUnknown
@@ -361,14 +369,14 @@ def _is_closed(connection: PooledConnection) -> bool:
 
 
 def _is_refused_commit(error: Exception) -> bool:
-    """Whether PostgreSQL itself said that it rolled the transaction back."""
-    # 08 comes from asyncpg when the connection breaks. 57P comes from a server that shuts down, maybe after it has
-    # committed and while it waits for its standby.
+    """Return whether PostgreSQL itself reported that it rolled the transaction back."""
+    # The class 08 comes from asyncpg when the connection breaks. A server that shuts down reports 57P, perhaps after
+    # the commit, while the server waits for its standby.
     return isinstance(error, asyncpg.PostgresError) and not (error.sqlstate or "").startswith(("08", "57P"))
 
 
 def _was_ended_by_kernel(error: BaseException | None) -> bool:
-    """Whether the kernel ended the connection because the server acknowledged nothing."""
+    """Return whether the kernel ended the connection because the server acknowledged nothing."""
     while error is not None:
         if isinstance(error, OSError) and error.errno == errno.ETIMEDOUT:
             return True

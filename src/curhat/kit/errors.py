@@ -1,8 +1,8 @@
 """The refusals that clients get, and the JSON body of a refusal (RFC 9457).
 
-Each refusal is a subclass of BusinessError. It has a stable `code` that clients compare, an HTTP status, and one
-sentence. The `fields` of an instance hold ids and other values for the client. If the block of a transaction raises a
-BusinessError, the transaction is rolled back.
+Each refusal is a subclass of BusinessError. Each refusal has a stable `code` that clients compare, an HTTP status, and
+one sentence. The `fields` of an instance hold ids and other values for the client. If the block of a transaction raises
+a BusinessError, the transaction is rolled back.
 """
 
 import math
@@ -54,7 +54,10 @@ class Suspended(BusinessError):
 
 
 class NotFound(BusinessError):
-    """The row does not exist, or it belongs to another user. A client cannot distinguish the two cases."""
+    """The row does not exist, or it belongs to another user.
+
+    A client cannot distinguish a missing row from another user's row.
+    """
 
     code = "not_found"
     status = 404
@@ -76,8 +79,8 @@ class ValidationFailed(BusinessError):
 def invalid_field(field: str, message: str, *, code: str | None = None) -> ValidationFailed:
     """Return a ValidationFailed whose `errors` has one entry, for `field`.
 
-    `message` describes the fault. It continues a sentence that begins with the field's name, such as "is not a phone
-    number". `code` names the fault, for clients that have their own sentence for it.
+    `message` describes the fault, and continues a sentence that begins with the field's name, such as "is not a phone
+    number". `code` names the fault, for clients that have their own sentence for the fault.
     """
     error = {"field": field, "message": message}
     return ValidationFailed(errors=[error if code is None else {**error, "code": code}])
@@ -104,7 +107,7 @@ def too_many_until(wait_seconds: float) -> TooManyRequests:
 class PresenceUnknown(BusinessError):
     """Valkey did not answer, so the server does not know which mitras are reachable.
 
-    No step that depends on presence may begin.
+    No step that depends on presence can begin.
     """
 
     code = "presence_unknown"
@@ -115,8 +118,8 @@ class PresenceUnknown(BusinessError):
 class ServiceUnavailable(BusinessError):
     """PostgreSQL cannot be reached, cannot write, or is too busy.
 
-    The field `outcome` is "unknown" if a commit was sent and its answer was lost. Even without this field, some steps
-    of a request may already have taken effect. So `detail` never says that nothing happened.
+    The field `outcome` is "unknown" if a commit was sent and its answer was lost. Even without `outcome`, some steps of
+    a request have perhaps taken effect already. So the text `detail` never says that nothing happened.
     """
 
     code = "service_unavailable"

@@ -1,8 +1,8 @@
 """HTTP: reads request bodies, runs commands once per Idempotency-Key, and turns errors into problem+json.
 
-Most operations that create, charge or decide call `command`. `command` opens the transaction, and stores the answer
-under the Idempotency-Key. A repeated request gets the stored answer. The remaining operations call kit/idempotency.py
-directly.
+Most operations that create, charge or decide something call `command`. `command` opens the transaction, and stores the
+answer under the Idempotency-Key. A repeated request gets the stored answer. The remaining operations call
+kit/idempotency.py directly.
 """
 
 import re
@@ -43,7 +43,7 @@ log = structlog.get_logger(__name__)
 JSON = "application/json"
 PROBLEM = "application/problem+json"
 
-# How soon a client may repeat a request that failed because PostgreSQL was away.
+# How soon a client can repeat a request that failed because PostgreSQL was away.
 DATABASE_RETRY_AFTER_SECONDS: Final = 2
 
 AnyRequest = Request[Any, Any, Any]
@@ -56,7 +56,8 @@ _WHERE: Final = re.compile(r" - at (?:`key` in )?`\$\.?(.+)`$|field `([^`]+)`$")
 class StrictRequest(AnyRequest):
     """A request whose body must be JSON, and must match the type of the operation's `data` exactly.
 
-    Litestar's own class accepts any content type. It also converts values, for example "null" to None and "1" to 1.
+    Litestar's own class accepts any content type. Litestar's own class also converts values, for example "null" to None
+    and "1" to 1.
     """
 
     async def json(self) -> Any:
@@ -176,7 +177,7 @@ def handle_http_exception(request: AnyRequest, error: HTTPException) -> Response
     if error.status_code < 500:
         return handle_business_error(request, invalid_field("body", "cannot be read"))
     if error.detail == "client disconnected prematurely":
-        # Phones often lose the network during a request. This is no bug in our code, so we do not log an error.
+        # Phones often lose the network during a request. A lost network is no bug in our code, so do not log an error.
         return handle_business_error(request, ClientDisconnected())
     return handle_unexpected(request, error)
 
@@ -186,17 +187,21 @@ def handle_unexpected(request: AnyRequest, error: Exception) -> Response[bytes]:
 
     For a bug, the log gets the traceback. The client gets only the code.
     """
+    return handle_business_error(request, refusal_of(error))
+
+
+def refusal_of(error: BaseException) -> BusinessError:
+    """Return the refusal that a client gets for this error. If the error is not a refusal, log the error."""
+    if isinstance(error, BusinessError):
+        return error
     if is_away(error) or is_busy(error):
         log.warning("request.database_away", error=type(error).__name__)
-        return handle_business_error(
-            request,
-            ServiceUnavailable(
-                retry_after_seconds=DATABASE_RETRY_AFTER_SECONDS,
-                outcome="unknown" if isinstance(error, CommitUnknown) else None,
-            ),
+        return ServiceUnavailable(
+            retry_after_seconds=DATABASE_RETRY_AFTER_SECONDS,
+            outcome="unknown" if isinstance(error, CommitUnknown) else None,
         )
     log.error("request.failed", error=type(error).__name__, exc_info=error)
-    return handle_business_error(request, InternalError())
+    return InternalError()
 
 
 def _validation_errors(error: ValidationException) -> list[dict[str, str]]:

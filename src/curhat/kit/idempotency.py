@@ -1,15 +1,15 @@
 """Idempotency keys: a request that a client repeats takes effect once, and each repetition gets the first answer.
 
-Guarantees
+Guarantees:
     One transaction commits the effect of a request and its answer. Two requests with the same key never both take
     effect.
     A refusal (4xx) is stored too. A 5xx is never stored.
     A key belongs to one user in one role, and to one method, path and body. Any other request under the same key is
     refused.
-Relies on
-    The primary key of `idempotency_keys`.
-    The advisory lock of a key. A transaction that works on the key holds this lock until the transaction ends. If a
-    request cannot get the lock, another request with the same key is still running. No request waits for this lock.
+Relies on:
+    The primary key of `idempotency_keys` prevents a second answer for a key.
+    A transaction that works on a key holds the key's advisory lock until the transaction ends. If a request cannot get
+    the lock, another request with the same key is still running. No request waits for the lock of a key.
 """
 
 import hashlib
@@ -88,14 +88,16 @@ async def run_idempotent(
     step_takes_lock: bool = False,
     refuse_early: Callable[[], Awaitable[Answer | None]] | None = None,
 ) -> Answer:
-    """Return the key's stored answer. If there is none, run `step` and store its answer in the same transaction.
+    """Return the key's stored answer.
 
-    Set `step_takes_lock` if the first statement of `step` takes `idempotent.lock`, and `step` raises
-    IdempotencyInProgress when another request holds this lock. This function then skips the initial SELECT on
+    Without a stored answer, run `step`, and store its answer in the same transaction.
+
+    Set `step_takes_lock` if `step` takes `idempotent.lock` in its first statement, and raises IdempotencyInProgress
+    when another request holds the lock. With `step_takes_lock`, this function skips the initial SELECT on
     idempotency_keys. If the client repeats the request, `step` runs again, but the INSERT of a second answer fails.
     PostgreSQL rolls the transaction back, and this function returns the stored answer.
     `refuse_early` runs before the transaction. If `refuse_early` finds a final refusal, it either stores and returns
-    the refusal, or raises the refusal. In both cases no transaction begins.
+    the refusal, or raises the refusal. After a final refusal, no transaction begins.
     Raises IdempotencyKeyReused, IdempotencyInProgress, and the refusals of `step`.
     """
     try:
@@ -112,16 +114,16 @@ async def run_idempotent(
     except asyncpg.UniqueViolationError as error:
         if error.table_name != "idempotency_keys":
             raise
-        # The first request with this key has committed its answer. Either it committed after our SELECT began and
-        # before we took the lock, or we skipped the SELECT.
+        # The first request with this key has committed its answer. This happens in two cases: the first request
+        # committed between our SELECT and our lock, or we skipped the SELECT.
         stored = await _stored_answer(database, idempotent)
         if stored is None:
             raise IdempotencyInProgress from None
         return stored
     except BusinessError as error:
         if not await keep_refusal(database, idempotent, error):
-            # The key already has an answer. `step` refused this request only because the first request with the key
-            # had just taken effect. So return the answer of the first request.
+            # The key already has an answer. `step` refused this request only because the first request with the key had
+            # just taken effect. Return the answer of the first request.
             stored = await _stored_answer(database, idempotent)
             if stored is not None:
                 return stored
@@ -145,11 +147,11 @@ async def _run(
 
 
 async def begin_long(tx: Transaction, idempotent: IdempotentRequest) -> Answer | None:
-    """Return the key's stored answer. If there is none, mark the key as running, and return None.
+    """Return the key's stored answer. Without a stored answer, mark the key as running, and return None.
 
     Call this function in the first transaction of a request that needs several transactions.
-    If another request marked the key more than 10 s ago, this request replaces the mark. A request of this kind takes
-    at most 5 s, so the process that set the old mark has died.
+    If another request marked the key more than 10 s ago, this request replaces the mark. A request with several
+    transactions takes at most 5 s, so the process that set the old mark has died.
     Raises IdempotencyKeyReused, IdempotencyInProgress.
     """
     stored = await _begin(tx, idempotent, take_over=True)
@@ -167,15 +169,17 @@ async def begin_long(tx: Transaction, idempotent: IdempotentRequest) -> Answer |
 
 
 async def finish_long(tx: Transaction, idempotent: IdempotentRequest, answer: Answer) -> None:
-    """Store the answer of a request that called `begin_long`. Call this in the request's last transaction."""
+    """Store the answer of a request that called `begin_long`. Call this function in the request's last transaction."""
     await _store_answer(tx, idempotent, answer)
     await pause_point("idempotency.stored")
 
 
 async def keep_refusal(database: Database, idempotent: IdempotentRequest, error: BusinessError) -> bool:
-    """Store a refusal (4xx) as this key's answer. Return False if the key already has an answer, which then stays.
+    """Store a refusal (4xx) as this key's answer.
 
-    The function does not store a refusal that is about the key itself, or that asks the client to wait (429).
+    If the key already has an answer, keep that answer, and return False.
+
+    `keep_refusal` does not store a refusal that is about the key itself, or that asks the client to wait (429).
     """
     is_about_key = isinstance(error, IdempotencyKeyReused | IdempotencyInProgress | IdempotencyKeyMissing)
     if is_about_key or error.status >= 500 or error.status == 429:

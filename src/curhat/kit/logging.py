@@ -16,7 +16,8 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from curhat.kit.settings import LogFormat, LogLevel
 
-# Code must not log values under these keys. If code does so, `redact` hides the values.
+# Code must not log values under the keys in NEVER_LOGGED. If code logs a value under one of these keys, `redact` hides
+# the value.
 NEVER_LOGGED: Final = frozenset(
     {
         "auth",
@@ -36,8 +37,9 @@ NEVER_LOGGED: Final = frozenset(
     }
 )
 REDACTED: Final = "[redacted]"
-# PostgreSQL puts the values that caused an error into the line DETAIL of the error. asyncpg copies this line into the
-# text of the exception. A value may contain line breaks, so this pattern matches everything after the word DETAIL.
+# PostgreSQL puts the values that caused an error into the line DETAIL of the error. The library asyncpg copies the line
+# DETAIL into the text of the exception. A value can contain line breaks, so this pattern matches everything after the
+# word DETAIL.
 _POSTGRES_DETAIL: Final = re.compile(r"(?ms)^DETAIL:.*\Z")
 # The look-behind excludes ids, because a group of digits in an id can look like a phone number.
 _PHONE_NUMBER: Final = re.compile(r"\+\d{8,15}|(?<![\w-])(?:62|0)8\d{7,12}(?![\w-])")
@@ -66,8 +68,8 @@ def configure_logging(level: LogLevel, log_format: LogFormat) -> None:
     renderer: Processor = (
         structlog.processors.JSONRenderer(serializer=_json)
         if log_format == "json"
-        # Use plain tracebacks. By default, the library rich formats tracebacks and prints local variables, which may
-        # contain secrets.
+        # Use plain tracebacks. By default, the library rich formats tracebacks and prints local variables, and local
+        # variables can contain secrets.
         else structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
         )
@@ -87,14 +89,14 @@ def configure_logging(level: LogLevel, log_format: LogFormat) -> None:
 
 
 def _is_ours_or_serious(record: logging.LogRecord) -> bool:
-    # At levels below warning, libraries log secrets. uvicorn logs the URL of each socket, which contains a ticket.
-    # websockets logs every header and every chat text. The `msg` of our own log records is a structlog dictionary, so
-    # the filter keeps our records at every level.
+    # At levels below warning, libraries log secrets. The library uvicorn logs the URL of each socket, which contains a
+    # ticket. The library websockets logs every header and every chat text. The `msg` of our own log records is a
+    # structlog dictionary, so the filter keeps our records at every level.
     return record.levelno >= logging.WARNING or isinstance(record.msg, dict)
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Hide the values of NEVER_LOGGED keys, and phone numbers in texts. This is a structlog processor."""
+    """Hide the values of NEVER_LOGGED keys, and phone numbers in texts. `redact` is a structlog processor."""
     return {key: _clean(key, value) for key, value in event.items()}
 
 

@@ -1,15 +1,16 @@
 """Applies the numbered SQL files of `migrations/` in order. No migration can be reverted.
 
-Guarantees
-    `migrate` applies a file once. In the same transaction it records the file, with the checksum of its statements.
-    A file that begins with `-- migrate: no transaction` builds or drops one index concurrently, outside a
-    transaction. If a run of such a file is interrupted, the next run drops the invalid index and repeats the file.
+Guarantees:
+    `migrate` applies a file once. In the same transaction, `migrate` records the file with the checksum of its
+    statements.
+    A file that begins with `-- migrate: no transaction` builds or drops one index concurrently, outside a transaction.
+    If a run of a file without a transaction is interrupted, the next run drops the invalid index and repeats the file.
     Two processes never migrate at the same time. The second process waits, and then finds nothing to apply.
-    `migrate` refuses a file whose statements changed after it was applied. It allows changes of comments, and of
-    white space between words. It also refuses a database that is newer than this code.
-Relies on
-    A dedicated PostgreSQL session, which holds the advisory lock. A connection pooler in transaction mode gives no
-    dedicated session.
+    `migrate` refuses a file whose statements changed after the file was applied. Changes of comments, and of white
+    space between words, are allowed. `migrate` also refuses a database that is newer than this code.
+Relies on:
+    A dedicated PostgreSQL session holds the advisory lock. A connection pooler in transaction mode gives no dedicated
+    session.
 """
 
 import asyncio
@@ -23,11 +24,11 @@ import asyncpg
 
 from curhat.kit.database import Connection
 
-# Nothing else in this database may use this key for an advisory lock. The value has no meaning.
+# Nothing else in this database is allowed to use this key for an advisory lock. The value of the key has no meaning.
 _ADVISORY_LOCK: Final = 4_207_193_501
 _LOCK_POLL_SECONDS: Final = 0.1
-# A migration may have to wait for a lock that a long transaction holds. While the migration waits, every later query
-# on the table waits too. So the migration fails after it has waited this long.
+# A migration sometimes has to wait for a lock that a long transaction holds. While the migration waits, every later
+# query on the table waits too. So a migration gives up after waiting for _LOCK_TIMEOUT.
 _LOCK_TIMEOUT: Final = "5s"
 _STATEMENT_TIMEOUT: Final = "15min"
 
@@ -42,7 +43,7 @@ _QUOTED_OR_GAP: Final = re.compile(
 )
 
 _NO_TRANSACTION: Final = "-- migrate: no transaction\n"
-# A file that begins with _NO_TRANSACTION may contain only one statement of this form. A process may die after it has
+# A file that begins with _NO_TRANSACTION can contain only one statement of this form. A process can die after it has
 # run the file and before it has recorded the file. With IF EXISTS or IF NOT EXISTS, the next run can repeat the file.
 _CONCURRENT_STATEMENT: Final = re.compile(
     r"CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+IF\s+NOT\s+EXISTS\s+(?P<created>\w+)\s+ON\s[^;]+;"
@@ -114,7 +115,7 @@ async def pending(connection: Connection, folder: Path | None = None) -> list[st
 async def missing(connection: Connection, folder: Path | None = None) -> list[str]:
     """Return the names of this code's migrations that the database does not have. This function changes nothing.
 
-    A database that is newer than this code lacks none of them, because old code runs on a newer schema.
+    A newer database has all migrations of this code, and old code runs on a newer schema.
     """
     migrations = load_migrations(folder or migrations_folder())
     if await connection.fetchval("SELECT to_regclass('schema_migrations')") is None:
@@ -126,11 +127,11 @@ async def missing(connection: Connection, folder: Path | None = None) -> list[st
 async def migrate(connection: Connection, folder: Path | None = None) -> list[str]:
     """Apply the pending migrations and return their names, in order. `connection` must not be in a transaction.
 
-    When a file fails, the files before it stay applied. Raises MigrationError.
+    When a file fails, the earlier files stay applied. Raises MigrationError.
     """
-    # Do not use pg_advisory_lock. While a statement waits for this lock, the statement holds a snapshot. The other
-    # process may run CREATE INDEX CONCURRENTLY, which waits until that snapshot is released. The two processes would
-    # deadlock.
+    # Do not use pg_advisory_lock. While a statement waits for this lock, the statement holds a snapshot. If the other
+    # process runs CREATE INDEX CONCURRENTLY, that process waits for the release of this snapshot. The two processes
+    # would then deadlock.
     while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _ADVISORY_LOCK):
         await asyncio.sleep(_LOCK_POLL_SECONDS)
     try:
@@ -187,7 +188,7 @@ async def _apply_without_transaction(connection: Connection, migration: Migratio
             "CREATE INDEX CONCURRENTLY IF NOT EXISTS … or DROP INDEX CONCURRENTLY IF EXISTS …"
         )
     try:
-        # CREATE INDEX CONCURRENTLY blocks no other query. On a large table it may take hours.
+        # CREATE INDEX CONCURRENTLY blocks no other query, but can take hours on a large table.
         await connection.execute("SET lock_timeout = 0")
         await connection.execute("SET statement_timeout = 0")
         if matched["created"] is not None:
@@ -201,7 +202,7 @@ async def _apply_without_transaction(connection: Connection, migration: Migratio
 async def _drop_invalid_index(connection: Connection, name: str) -> None:
     """Drop the invalid index that an interrupted CREATE INDEX CONCURRENTLY left.
 
-    Otherwise CREATE INDEX CONCURRENTLY IF NOT EXISTS would keep the invalid index.
+    CREATE INDEX CONCURRENTLY IF NOT EXISTS would keep the invalid index.
     """
     invalid = await connection.fetchval(
         "SELECT indexrelid::regclass::text FROM pg_index WHERE indexrelid = to_regclass($1) AND NOT indisvalid",

@@ -1,4 +1,4 @@
-"""Finds the character NUL in JSON. PostgreSQL stores it in no text, so the server refuses it wherever it reads JSON."""
+"""Finds the character NUL in JSON. PostgreSQL cannot store NUL in a text, so the server refuses NUL in all JSON."""
 
 from typing import Any
 
@@ -6,11 +6,11 @@ import msgspec
 
 
 def field_with_nul(body: bytes | str) -> str | None:
-    """Return the path of a text that contains NUL, such as `note` or `items[0]`. Return None if there is none.
+    """Return the path of a text that contains NUL, such as `note` or `items[0]`. Return None if no text contains NUL.
 
-    `body` is valid JSON. Raises RecursionError if it is nested too deeply.
+    `body` is valid JSON. Raises RecursionError if `body` is nested too deeply.
     """
-    # JSON cannot contain the character itself, only its escape.
+    # JSON can contain the character NUL only as an escape.
     has_escape = b"\\u0000" in body if isinstance(body, bytes) else "\\u0000" in body
     return _find(msgspec.json.decode(body), "") if has_escape else None
 

@@ -51,7 +51,7 @@ MITRA_WITH_KEY = (*MITRA_SIGNED_IN, *_KEY)
 
 
 def problems(*errors: type[BusinessError]) -> dict[int, ResponseSpec]:
-    """Return one ResponseSpec per HTTP status of these refusals. Its description lists the codes of that status."""
+    """Return one ResponseSpec per HTTP status of these refusals. Each description lists the codes of its status."""
     codes: dict[int, set[str]] = defaultdict(set)
     for error in errors:
         codes[error.status].add(error.code)
@@ -103,7 +103,7 @@ _SECURITY_SCHEMES: Final = {
 
 @dataclass
 class ContractConfig(OpenAPIConfig):
-    """Generates Litestar's OpenAPI document of the routes. `_complete` then changes each operation in it."""
+    """Generates Litestar's OpenAPI document of the routes. `_complete` then changes each operation in the document."""
 
     def to_openapi_schema(self) -> OpenAPI:
         return _Contract(**vars(super().to_openapi_schema()))

@@ -8,7 +8,8 @@ import aiohttp
 import msgspec
 
 CONNECT_TIMEOUT_SECONDS: Final = 2.0
-# A connection that was idle for longer may already be closed at the other end, and a request would be lost on it.
+# The other side has perhaps already closed a connection that was idle for longer. A request on a closed connection
+# would be lost.
 KEEPALIVE_SECONDS: Final = 15.0
 MAX_CONNECTIONS: Final = 128
 _MAX_ANSWER_BYTES: Final = 64 * 1024
@@ -19,11 +20,14 @@ class NotReached(Exception):
 
 
 class AnswerLost(Exception):
-    """The request may have arrived, but no whole answer came in time."""
+    """The request perhaps arrived, but no whole answer came in time."""
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """An answer's status, its JSON (an empty mapping if the body is no JSON object), and `Retry-After` in seconds."""
+    """The status, the JSON and the `Retry-After` seconds of an answer.
+
+    The JSON is an empty mapping if the body is no JSON object.
+    """
 
     status: int
     body: Mapping[str, Any]
@@ -31,7 +35,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class OutgoingHttp:
-    """A pool of connections. It follows no redirect, sends no cookie and reads no proxy from the environment.
+    """A pool of connections that follows no redirect, sends no cookie and reads no proxy from the environment.
 
     Call `close` at the end.
     """
@@ -60,7 +64,7 @@ class OutgoingHttp:
             ):
                 return await _read(response)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            # The text of the error contains the host, so keep only its class.
+            # The text of the error contains the host, so keep only the error's class.
             raise NotReached(type(error).__name__) from None
         except TimeoutError:
             raise AnswerLost("timeout") from None

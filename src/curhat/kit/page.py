@@ -13,7 +13,7 @@ PAGE_SIZE = 50
 
 
 class Page(msgspec.Struct, Generic[Item], frozen=True):
-    """One page. To get the next page, a client sends `next_cursor` unchanged. On the last page it is null."""
+    """One page. To read the next page, a client sends `next_cursor` back. On the last page, `next_cursor` is null."""
 
     items: list[Item]
     next_cursor: str | None

@@ -1,4 +1,4 @@
-"""Named points at which a test can stop, delay or kill the program. In production each point only runs one `if`."""
+"""Named points at which a test can stop, delay or kill the program. In production, each point runs only one `if`."""
 
 from collections.abc import Awaitable, Callable
 

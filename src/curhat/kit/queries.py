@@ -46,7 +46,8 @@ VALUES ($1, $2, $3, $4, $5, $6)
 async def insert_answer(
     db: Executor, /, *, role: str, user_id: UUID, key: str, fingerprint: bytes, status: int, body: str
 ) -> None:
-    """nothing → answered. A second answer under the same key violates the primary key."""
+    """Insert the answer of a key (nothing → answered). A second answer under the same idempotency key violates the table's
+    primary key."""
     await db.execute(INSERT_ANSWER, role, user_id, key, fingerprint, status, body)
 
 
@@ -61,7 +62,7 @@ WHERE idempotency_keys.status IS NULL AND idempotency_keys.fingerprint = exclude
 async def store_answer(
     db: Executor, /, *, role: str, user_id: UUID, key: str, fingerprint: bytes, status: int, body: str
 ) -> int:
-    """nothing or running → answered. Changes no row if the key already has an answer."""
+    """Store the answer of a key (nothing or running → answered). Changes no row if the key already has an answer."""
     return rows_changed(await db.execute(STORE_ANSWER, role, user_id, key, fingerprint, status, body))
 
 
@@ -73,8 +74,8 @@ WHERE idempotency_keys.status IS NULL AND idempotency_keys.fingerprint = exclude
 
 
 async def mark_key_running(db: Executor, /, *, role: str, user_id: UUID, key: str, fingerprint: bytes) -> int:
-    """nothing or abandoned → running. Changes no row if the key already has an answer, or belongs to an HTTP
-    request with another fingerprint."""
+    """Mark the key as running (nothing or abandoned → running). Changes no row if the key already has an answer, or belongs
+    to an HTTP request with another fingerprint."""
     return rows_changed(await db.execute(MARK_KEY_RUNNING, role, user_id, key, fingerprint))
 
 
@@ -109,7 +110,7 @@ async def insert_audit_entry(
     old_value: str | None,
     new_value: str | None,
 ) -> None:
-    """nothing → an entry. A trigger refuses every later change of the entry."""
+    """Insert an entry into the audit. A trigger refuses every later change of the entry."""
     await db.execute(INSERT_AUDIT_ENTRY, actor, action, subject, subject_id, old_value, new_value)
 
 

@@ -11,20 +11,21 @@ FROM lock
 LEFT JOIN idempotency_keys AS stored ON stored.role = @role AND stored.user_id = @user_id AND stored.key = @key
 
 -- name: insert_answer :exec
--- nothing → answered. A second answer under the same key violates the primary key.
+-- Insert the answer of a key (nothing → answered). A second answer under the same idempotency key violates the table's
+-- primary key.
 INSERT INTO idempotency_keys (role, user_id, key, fingerprint, status, body)
 VALUES (@role, @user_id, @key, @fingerprint, @status, @body)
 
 -- name: store_answer :execrows
--- nothing or running → answered. Changes no row if the key already has an answer.
+-- Store the answer of a key (nothing or running → answered). Changes no row if the key already has an answer.
 INSERT INTO idempotency_keys (role, user_id, key, fingerprint, status, body)
 VALUES (@role, @user_id, @key, @fingerprint, @status, @body)
 ON CONFLICT (role, user_id, key) DO UPDATE SET status = excluded.status, body = excluded.body
 WHERE idempotency_keys.status IS NULL AND idempotency_keys.fingerprint = excluded.fingerprint
 
 -- name: mark_key_running :execrows
--- nothing or abandoned → running. Changes no row if the key already has an answer, or belongs to an HTTP
--- request with another fingerprint.
+-- Mark the key as running (nothing or abandoned → running). Changes no row if the key already has an answer, or belongs
+-- to an HTTP request with another fingerprint.
 INSERT INTO idempotency_keys (role, user_id, key, fingerprint) VALUES (@role, @user_id, @key, @fingerprint)
 ON CONFLICT (role, user_id, key) DO UPDATE SET created_at = curhat_now()
 WHERE idempotency_keys.status IS NULL AND idempotency_keys.fingerprint = excluded.fingerprint
@@ -38,7 +39,7 @@ DELETE FROM idempotency_keys WHERE ctid = ANY (ARRAY(
 ))
 
 -- name: insert_audit_entry :exec
--- nothing → an entry. A trigger refuses every later change of the entry.
+-- Insert an entry into the audit. A trigger refuses every later change of the entry.
 -- nullable: @old_value, @new_value
 INSERT INTO audit_entries (actor, action, subject, subject_id, old_value, new_value)
 VALUES (@actor, @action, @subject, @subject_id, @old_value, @new_value)

@@ -1,7 +1,7 @@
-"""The traces of refused requests: metrics and log lines. They never contain a phone number, an e-mail or a token.
+"""The metrics and log lines of refused requests never contain a phone number, an e-mail or a token.
 
-An attack shows itself in refusals: of tokens and codes that are wrong (401), of things that a person may not do (403),
-and of requests beyond a limit (429). The metric counts every refusal. The log has a line for these three kinds.
+An attack causes refusals of wrong tokens and codes (401), of forbidden actions (403), and of requests beyond a limit
+(429). The metric counts every refusal. The log has a line for each refusal of these three kinds.
 """
 
 from typing import Final, Literal
@@ -23,7 +23,8 @@ REFUSALS: Final = Counter(
 LIMITED: Final = Counter("curhat_limited_total", "Refusals because of a limit, by the limit", ["limit"])
 for _limit in LimitName.__args__:  # type: ignore[attr-defined]
     LIMITED.labels(_limit)
-# An alert needs these from the start, because a counter that appears with its first value has no increase.
+# Create these counters at the start. A counter that appears with its first value shows no increase, so an alert would
+# miss the first refusals.
 for _code in ("too_many_requests", "code_invalid", "credentials_invalid", "unauthenticated", "forbidden"):
     REFUSALS.labels(_code)
 
@@ -31,7 +32,7 @@ LOGGED_STATUSES: Final = frozenset({401, 403, 429})
 
 
 def refused(code: str, status: int, *, method: str, operation: str | None, address: str | None) -> None:
-    """Count a refused request, and log it if it may be part of an attack.
+    """Count a refused request. If the request is possibly part of an attack, log it.
 
     `operation` is the template of the path, because a path contains ids. `address` is the client's network address.
     """

@@ -1,11 +1,13 @@
 """The two PostgreSQL roles of production: the owner migrates, and the serving role reads and writes rows.
 
-Guarantees
-    The serving role owns nothing. It can neither change the schema nor remove a trigger. On an append-only table (one
-    with a trigger of `forbid_change`) it can only read and insert, and on `schema_migrations` only read.
-    `prepare` and `grant_to_serving_role` change nothing when they run again.
-Relies on
-    An administrator's connection for `prepare`, and the owner's connection for `grant_to_serving_role`.
+Guarantees:
+    The serving role owns nothing. The serving role can neither change the schema nor remove a trigger. On an
+    append-only table, the serving role can only read and insert. An append-only table has a trigger of `forbid_change`.
+    On `schema_migrations`, the serving role can only read.
+    `prepare_database` and `grant_to_serving_role` change nothing when they run again.
+Relies on:
+    `make_roles` and `prepare_database` need an administrator's connection. `grant_to_serving_role` also works with the
+    owner's connection.
 """
 
 import base64
@@ -32,7 +34,8 @@ SELECT format('%I', nspname) FROM pg_namespace
 WHERE nspname <> 'information_schema' AND nspname NOT LIKE 'pg\\_%'
 """
 
-# The beginning of a statement per object that does not belong to $1. A sequence of a column follows its table.
+# Returns the beginning of one ALTER statement for each object that does not belong to $1. PostgreSQL changes a column's
+# sequence together with the table.
 _FOREIGN_OBJECTS: Final = r"""
 WITH schemas AS (SELECT oid FROM pg_namespace WHERE nspname <> 'information_schema' AND nspname NOT LIKE 'pg\_%'),
 dependent AS (
@@ -79,7 +82,7 @@ class RoleError(Exception):
 
 
 class NamedLogin(NamedTuple):
-    """A role's name, its password if it has one, and its database."""
+    """A role's name, the role's database, and the password if there is one."""
 
     user: str
     password: str | None
@@ -101,7 +104,7 @@ def checked_logins(owner: Login, serving: Login) -> tuple[NamedLogin, NamedLogin
 
 
 async def make_roles(admin: Connection, owner: NamedLogin, serving: NamedLogin) -> list[str]:
-    """Make or correct both roles and the database. `admin` may be connected to any database of the server.
+    """Make or correct both roles and the database. `admin` can be connected to any database of the server.
 
     Returns a sentence per step. Next, call `prepare_database` on a connection to the database.
     """
@@ -114,11 +117,12 @@ async def make_roles(admin: Connection, owner: NamedLogin, serving: NamedLogin) 
             f"NOREPLICATION NOBYPASSRLS{password}"
         )
         done.append(f"role {role.user}: {'corrected' if exists else 'made'}")
-    # A pooler such as PgBouncer may drop the settings that a client names at its start. So the role has them too.
+    # A pooler such as PgBouncer can drop the settings that a client sends when it connects, so set the settings on the
+    # role, too.
     for statement in role_settings(serving.user):
         await admin.execute(statement)
     if not await admin.fetchval("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"):
-        # Only a member of the owner role may give it a database.
+        # Only a member of the owner role can give a database to the owner role.
         await admin.execute(f"GRANT {_name(owner.user)} TO CURRENT_USER")
     if await admin.fetchval("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", owner.database):
         await admin.execute(f"ALTER DATABASE {_name(owner.database)} OWNER TO {_name(owner.user)}")
@@ -134,13 +138,13 @@ async def make_roles(admin: Connection, owner: NamedLogin, serving: NamedLogin) 
 async def prepare_database(admin: Connection, owner: str, serving: str) -> None:
     """Give everything in this database to `owner`, and let `serving` use it.
 
-    `admin` is connected to the database. What `owner` makes later can be used by `serving` from the start, so that an
-    old version can serve while `curhat migrate` runs.
+    `admin` is connected to the database. `serving` can immediately use every object that `owner` makes later, so that
+    an old version can serve while `curhat migrate` runs.
     """
     owner_name, serving_name = _name(owner), _name(serving)
     database = _name(await admin.fetchval("SELECT current_database()"))
     async with admin.transaction():
-        # An installation with one role becomes one with two.
+        # These statements change an installation with one role to an installation with two roles.
         for (statement,) in await admin.fetch(_FOREIGN_OBJECTS, owner):
             await admin.execute(statement + owner_name)
         await admin.execute(f"REVOKE ALL ON DATABASE {database} FROM PUBLIC")
@@ -159,7 +163,7 @@ async def prepare_database(admin: Connection, owner: str, serving: str) -> None:
 
 
 async def grant_to_serving_role(connection: Connection, serving: str) -> None:
-    """Give the serving role its privileges on every table, and take the others away.
+    """Give the serving role its privileges on every table, and take all other privileges away.
 
     Raises RoleError if the role does not exist.
     """
@@ -182,7 +186,7 @@ async def grant_to_serving_role(connection: Connection, serving: str) -> None:
 
 
 async def serving_role_faults(connection: Connection) -> list[str]:
-    """Return what is wrong with the role of this connection as a serving role. An empty list: nothing is."""
+    """Return the faults of this connection's role as a serving role. An empty list means no fault."""
     found = await connection.fetchrow(_ROLE_FAULTS)
     assert found is not None  # Every connection has a role.
     is_privileged, may_create, owners, changeable, closed = found
@@ -203,8 +207,8 @@ async def serving_role_faults(connection: Connection) -> list[str]:
 def scram_verifier(password: str, salt: bytes | None = None) -> str:
     """Return the form in which PostgreSQL stores a password (RFC 5803).
 
-    PostgreSQL may log a statement. So no statement contains the password itself. Raises RoleError if the password has
-    characters other than ASCII, because PostgreSQL would normalise these before it computes this form.
+    PostgreSQL can log a statement, so no statement contains the password itself. Raises RoleError if the password has
+    characters other than ASCII, because PostgreSQL would normalise such characters before it stores the password.
     """
     if not password.isascii():
         raise RoleError("a password has other characters than ASCII; use the output of: openssl rand -hex 24")

@@ -1,4 +1,4 @@
-"""The URLs of PostgreSQL and Valkey: what they name, and whether other machines could read or use the connection."""
+"""Checks the URLs of PostgreSQL and Valkey, and whether other machines could read or use the connection."""
 
 import ipaddress
 import re
@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Final, NamedTuple
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
-# What production refuses for a server on another machine, unless CURHAT_ALLOW_INSECURE names it.
+# Production refuses the RISKS of a server on another machine. CURHAT_ALLOW_INSECURE names the risks that are accepted.
 RISKS: Final = {
     "postgresql-plain-text": "sends passwords and chats over the network without TLS; right is ?sslmode=verify-full",
     "postgresql-no-password": "names no password; right is postgresql://user:password@host/curhat",
@@ -14,14 +14,14 @@ RISKS: Final = {
     "valkey-no-password": "names no password; right is such as valkeys://:password@host:6379/0",
 }
 
-# asyncpg also accepts `prefer` and `allow`. With these, an attacker on the network can turn TLS off.
+# asyncpg also accepts `prefer` and `allow`. With `prefer` or `allow`, an attacker on the network can turn TLS off.
 _SURE_OF_TLS: Final = frozenset({"require", "verify-ca", "verify-full"})
 _VERIFIED: Final = frozenset({"verify-ca", "verify-full"})
 _HOST: Final = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^:\[\]\s/]+)(?::(?P<port>\d{1,5}))?")
 
 
 class Login(NamedTuple):
-    """Who connects to which database. A part that the URL leaves out is None."""
+    """The user, the password and the database of a URL. A part that the URL leaves out is None."""
 
     user: str | None
     password: str | None
@@ -29,7 +29,7 @@ class Login(NamedTuple):
 
 
 def check_database_url(text: str) -> str:
-    """Return the text. It may name several hosts: postgresql://user:password@host1:5432,host2:5432/curhat.
+    """Return the text. A URL can name several hosts: postgresql://user:password@host1:5432,host2:5432/curhat.
 
     Raises ValueError, with an example of a valid URL.
     """
@@ -58,7 +58,7 @@ def check_valkey_url(text: str) -> str:
 
 
 def database_risks(url: str) -> list[str]:
-    """Return the RISKS of a URL of PostgreSQL. A connection that stays on this machine has none."""
+    """Return the RISKS of a URL of PostgreSQL. A connection that stays on this machine has no risk."""
     parts = _split(url)
     if all(map(_stays_here, _database_hosts(parts))):
         return []
@@ -72,7 +72,7 @@ def database_risks(url: str) -> list[str]:
 
 
 def valkey_risks(url: str) -> list[str]:
-    """Return the RISKS of a URL of Valkey. A connection that stays on this machine has none."""
+    """Return the RISKS of a URL of Valkey. A connection that stays on this machine has no risk."""
     parts = _split(url)
     if parts.scheme == "unix" or all(map(_stays_here, _netloc_hosts(parts) or [])):
         return []
@@ -85,7 +85,7 @@ def valkey_risks(url: str) -> list[str]:
 
 
 def verifies_database_certificate(url: str) -> bool:
-    """Whether the connection to PostgreSQL stays on this machine, or checks the server's certificate."""
+    """Return whether the connection to PostgreSQL stays on this machine, or checks the server's certificate."""
     parts = _split(url)
     return all(map(_stays_here, _database_hosts(parts))) or _query(parts, "sslmode") in _VERIFIED
 
@@ -110,7 +110,7 @@ def _split(text: str) -> SplitResult:
 
 
 def _netloc_hosts(parts: SplitResult) -> list[str] | None:
-    """Return the hosts before the path. Return None if one of them is malformed."""
+    """Return the hosts before the path. Return None if a host is malformed."""
     netloc = parts.netloc.rpartition("@")[2]
     hosts = []
     for text in netloc.split(",") if netloc else []:
@@ -131,7 +131,7 @@ def _query(parts: SplitResult, name: str) -> str | None:
 
 
 def _stays_here(host: str) -> bool:
-    """Whether a host is this machine: localhost, a loopback address, or the folder of a socket."""
+    """Return whether a host is this machine: localhost, a loopback address, or the folder of a socket."""
     if host == "localhost" or host.startswith("/"):
         return True
     with suppress(ValueError):

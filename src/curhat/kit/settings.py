@@ -1,4 +1,4 @@
-"""The settings of a process. The process reads them from its environment variables once, when it starts.
+"""The settings of a process. The process reads the settings once, from its environment variables, when it starts.
 
 Settings are not configuration. Operators change the configuration while the service runs (see `configuration/`).
 """
@@ -30,7 +30,8 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["json", "console"]
 
 PREFIX: Final = "CURHAT_"
-# CURHAT_SECRET_KEY_FILE names a file that contains the value of CURHAT_SECRET_KEY. The same holds for every secret.
+# CURHAT_SECRET_KEY_FILE names a file that contains the value of CURHAT_SECRET_KEY. Every other secret also has a
+# variable with the suffix _FILE.
 FILE_SUFFIX: Final = "_FILE"
 MIN_SECRET_KEY_BYTES: Final = 32
 VAPID_KEY_BYTES: Final = 32
@@ -39,12 +40,12 @@ MAX_SECRET_FILE_BYTES: Final = 64 * 1024
 # A private key of the curve P-256 is a number from 1 to _P256_ORDER - 1.
 _P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
-# The names of the senders that deliver one-time codes to real phones. Their adapters are in `accounts/`. Do not add
-# `inbox`, because the inbox shows the codes to everyone.
+# The names of the senders that deliver one-time codes to real phones. The adapters of these senders are in `accounts/`.
+# Do not add `inbox`, because the inbox shows the codes to everyone.
 REAL_CODE_SENDERS: Final = frozenset({"whatsapp", "sms"})
 # `file:PATH` writes the codes to a file, for rehearsals of production.
 FILE_SENDER: Final = "file:"
-# The settings without which a sender cannot send.
+# The settings that each sender needs.
 SENDER_SETTINGS: Final = {
     "whatsapp": {
         "WHATSAPP_PHONE_NUMBER_ID": "the id of the sending phone number, a number such as 106540352242922",
@@ -60,7 +61,7 @@ SENDER_SETTINGS: Final = {
 
 # The payment gateways, by name. `Services` (app/wiring.py) constructs them.
 GATEWAYS: Final[tuple[str, ...]] = ("mock",)
-# Two ports, so that a server and a worker can run on one machine with the same settings.
+# The two ports differ, so that a server and a worker can run on one machine with the same settings.
 DEFAULT_OPERATIONS_PORTS: Final[Mapping[str, int]] = {"server": 9000, "worker": 9001}
 
 DEFAULT_PHONE_REGIONS: Final[tuple[str, ...]] = ("ID",)
@@ -89,7 +90,7 @@ class SettingsError(ValueError):
 class Settings:
     """The settings of one process. The variable of a field is `CURHAT_`, followed by the field's name in capitals.
 
-    A field with `repr=False` is a secret. The variable `…_FILE` may name a file that contains the secret.
+    A field with `repr=False` is a secret. The variable `…_FILE` can name a file that contains the secret.
     """
 
     environment: Environment
@@ -98,13 +99,14 @@ class Settings:
     # The port of /livez, /readyz, /status and /metrics. None means the default, see `operations_port_of`.
     operations_host: str
     operations_port: int | None
-    # How long a stopping server answers `/livez` with no before it closes anything. Within this time, a proxy notices.
+    # How long a stopping server answers `/livez` with 503 before the server closes anything. A proxy needs this time to
+    # notice the 503.
     drain_notice_seconds: int
     data_dir: Path
     # None means an embedded server. Only development has embedded servers.
     database_url: str | None = field(repr=False)
     # Production has two roles (`kit/roles.py`). The owner's URL is for `curhat migrate`, and the administrator's URL
-    # for `curhat roles`. A process that serves must have neither.
+    # for `curhat roles`. A server or worker must have neither URL.
     owner_database_url: str | None = field(repr=False)
     admin_database_url: str | None = field(repr=False)
     valkey_url: str | None = field(repr=False)
@@ -119,36 +121,37 @@ class Settings:
     # The origins of the web clients, without path or trailing slash. The server accepts cookies and sockets only from
     # these origins.
     public_origins: tuple[str, ...]
-    # IP addresses and networks of the proxies in front of the server. The server trusts X-Forwarded-For only from
-    # these proxies. If clients connect through another proxy, all of them share the rate limits of its address.
+    # IP addresses and networks of the proxies in front of the server. The server trusts X-Forwarded-For only from these
+    # proxies. All clients behind any other proxy share the rate limits of the proxy's address.
     trusted_proxies: tuple[str, ...]
     # The payment gateway. `mock` moves no money. Production must name its gateway explicitly.
     gateway: str
-    # The gateway proves with this token that it sends a web hook. None: every web hook is refused.
+    # This token proves that a web hook comes from the gateway. If the token is None, the server refuses every web hook.
     gateway_webhook_token: str | None = field(repr=False)
     # The senders of one-time codes, in the order in which they are tried.
     code_senders: tuple[str, ...]
-    # Allows `file:PATH` as a sender of one-time codes in production. Whoever can read the file can sign in as anyone.
+    # Allows `file:PATH` as a sender of one-time codes in production. A person who can read the file can sign in as
+    # anyone.
     allow_file_codes: bool
-    # The countries (ISO 3166-1) whose phone numbers may sign in. A code to another country can cost many times more.
+    # The countries (ISO 3166-1) whose phone numbers can sign in. A code to another country can cost many times more.
     phone_regions: tuple[str, ...]
     # How many codes the service makes per day, for each country of `phone_regions`.
     codes_per_day: Mapping[str, int]
-    # WhatsApp Cloud API: who sends the codes, and with which authentication template.
+    # The sender and the authentication template of the WhatsApp Cloud API.
     whatsapp_phone_number_id: str
     whatsapp_access_token: str = field(repr=False)
     whatsapp_template: str
     whatsapp_template_language: str
-    # Twilio's Messages API: who sends the codes by SMS.
+    # The account and the sender of codes by SMS, for Twilio's Messages API.
     twilio_account_sid: str
     twilio_auth_token: str = field(repr=False)
     twilio_from: str
-    # How many requests all strangers behind one network address may send together. A signed-in person may send four
-    # times as many.
+    # How many requests all strangers behind one network address can send together. A signed-in person can send four
+    # times as many requests.
     address_requests_per_minute: int
     address_codes_per_hour: int
     address_password_tries_per_hour: int
-    # A refund above this amount needs the approval of a second operator.
+    # A refund above this limit needs the approval of a second operator.
     refund_approval_limit_rp: int
     database_pool_size: int
     log_level: LogLevel
@@ -161,7 +164,7 @@ class Settings:
 
     @property
     def is_mocked_in_production(self) -> bool:
-        """Whether this is production, and payments move no money. Operators must then be told so."""
+        """Whether this is production and payments move no money, so that operators must see a warning."""
         return self.gateway == "mock" and not self.is_development
 
     @property
@@ -178,8 +181,8 @@ class Settings:
     def operations_port_of(self, process: Literal["server", "worker"]) -> int | None:
         """Return the port on which this kind of process serves the probes and the metrics.
 
-        None means that it has no such port. In development, a server serves them on its main port, and a worker only
-        if CURHAT_OPERATIONS_PORT is set.
+        None means that the process has no such port. In development, a server serves the probes and the metrics on its
+        main port. A worker in development serves the probes and the metrics only if CURHAT_OPERATIONS_PORT is set.
         """
         if self.is_development:
             return None if process == "server" else self.operations_port
@@ -187,9 +190,9 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], needs: Collection[str] | None = None) -> Self:
-        """Read and check all settings. A command that uses only some of them names these in `needs`.
+        """Read and check all settings. A command that uses only some settings names them in `needs`.
 
-        With `needs`, the other settings may be missing or wrong, and must not be used.
+        With `needs`, the other settings can be missing or wrong, and the caller must not use them.
         Raises SettingsError, which names every wrong setting.
         """
         settings, problems = cls.read(environ)
@@ -197,7 +200,7 @@ class Settings:
             used = {*needs, *(name + FILE_SUFFIX for name in needs), "ENVIRONMENT"}
             known = {item.name.upper() for item in fields(cls)}
             unused = {*known, *(name + FILE_SUFFIX for name in known)} - used
-            # A misspelt name may be the reason why a setting is missing.
+            # Perhaps a setting is missing because the name of its variable is misspelt.
             problems = [problem for problem in problems if problem.name not in unused]
             if not any(problem.name in used for problem in problems):
                 problems = []
@@ -207,11 +210,12 @@ class Settings:
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> tuple[Self, list[Problem]]:
-        """Read and check all settings. Return them with their problems.
+        """Read and check all settings. Return the settings with their problems.
 
-        A setting with a problem has its default value, or an empty one.
-        In development, CURHAT_SECRET_KEY and CURHAT_VAPID_PRIVATE_KEY may be missing. This function then reads the
-        keys from the data directory. If the data directory has no keys yet, this function writes new keys there.
+        A setting with a problem has its default value, or an empty value.
+        In development, CURHAT_SECRET_KEY and CURHAT_VAPID_PRIVATE_KEY can be missing. If a key is missing, this
+        function reads the key from the data directory. If the data directory has no keys yet, this function writes new
+        keys there.
         """
         secret_names = [item.name.upper() for item in fields(cls) if not item.repr]
         reader = _Reader(environ, secret_names)
@@ -323,8 +327,8 @@ def _kept_in(data_dir: Path, name: str, new_text: str) -> str:
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = data_dir / name
     if not path.exists():
-        # Write a temporary file (mode 0600), then link it to `path`. If two processes do this at the same time, one
-        # link succeeds, and both processes read the same complete key.
+        # Write a temporary file (mode 0600), then link it to `path`. If two processes create the file at the same time,
+        # one link succeeds, and both processes read the same complete key.
         with tempfile.NamedTemporaryFile("w", dir=data_dir) as file:
             file.write(new_text)
             file.flush()
@@ -336,13 +340,14 @@ def _kept_in(data_dir: Path, name: str, new_text: str) -> str:
 class _Reader:
     """Reads the variables one by one and collects their faults, so that one error reports all faults.
 
-    An empty variable means not set, because compose files and unit files set a variable to "" to leave it out.
+    An empty variable counts as not set, because a compose or unit file sets a variable to "" to leave it out.
     """
 
     def __init__(self, environ: Mapping[str, str], secret_names: Iterable[str]) -> None:
         self._environ = {name: text for name, text in environ.items() if name.startswith(PREFIX) and text}
         self.problems: list[Problem] = []
-        # The secrets whose file could not be read. For them, only the problem of the file is reported.
+        # The secrets whose file could not be read. For a secret with an unreadable file, only the problem of the file
+        # is reported.
         self._unread: set[str] = set()
         for name in secret_names:
             path = self._environ.pop(PREFIX + name + FILE_SUFFIX, None)
@@ -350,7 +355,7 @@ class _Reader:
                 self._read_file(name, path)
 
     def _read_file(self, name: str, path: str) -> None:
-        """Use the text of a file as the value of the secret `name`. A line break at the end does not count."""
+        """Use the text of a file as the value of the secret `name`. A line break at the end of the file is ignored."""
         if PREFIX + name in self._environ:
             self.problem(name + FILE_SUFFIX, f"is set though {PREFIX}{name} is; right is one of the two")
             return
@@ -443,7 +448,7 @@ class _Reader:
         return b""
 
     def secret(self, name: str) -> str:
-        """Read a secret of printable characters, without spaces. Return "" if it is not set or wrong."""
+        """Read a secret of printable characters, without spaces. Return "" if the secret is not set or wrong."""
         text = self._environ.get(PREFIX + name, "").strip()
         if text and not (text.isascii() and text.isprintable() and " " not in text):
             self.problem(name, "is not shown here; right is one line of plain characters without spaces")
@@ -451,7 +456,7 @@ class _Reader:
         return text
 
     def fcm_service_account(self) -> str:
-        """Read the key file of a Google service account, and check that it can sign."""
+        """Read the key file of a Google service account, and check that the key can sign."""
         text = self._environ.get(f"{PREFIX}FCM_SERVICE_ACCOUNT", "").strip()
         if text and not _can_sign_for_fcm(text):
             self.problem(
@@ -588,7 +593,7 @@ def _whole_number(text: str, *, minimum: int, maximum: int) -> int:
 
 
 def _shown(name: str, text: str) -> str:
-    # A URL may contain a password.
+    # A URL can contain a password.
     return "not shown here" if name.endswith(("_URL", "_TOKEN")) else repr(text)
 
 

@@ -1,15 +1,15 @@
 """Signals: small messages that processes send each other after a commit.
 
-A signal only wakes its receivers. The data itself is in PostgreSQL. A signal may be lost, duplicated or late. Every
+A signal only wakes its receivers. The data itself is in PostgreSQL. A signal can be lost, duplicated or late. Every
 receiver also reads the database every few seconds, so a lost signal causes only a short delay.
 
-Channels
-    stream         a transaction added an event to a user's stream (realtime)
-    requests       the open requests of some mitras changed (pairing)
-    sockets        the sockets of a token or a user must be closed (accounts)
-    typing         a user types (realtime)
-    deadlines      a deadline is due now, so sleeping workers wake (deadlines)
-    mitra_changed  the intent, capacity or load of some mitras changed (presence)
+Channels:
+    `stream`: a transaction added an event to a user's stream (realtime).
+    `requests`: the open requests of some mitras changed (pairing).
+    `sockets`: the sockets of a token or a user must be closed (accounts).
+    `typing`: a user is typing (realtime).
+    `deadlines`: a deadline is due now, so sleeping workers wake (deadlines).
+    `mitra_changed`: the intent, capacity or load of some mitras changed (presence).
 
 The signal `mitra_changed` stays in the process that committed the change. All other signals go through Valkey.
 """
@@ -33,13 +33,14 @@ DROPPED: Final = Counter(
 QUEUE_FULL: Final = DROPPED.labels("queue_full")
 NOT_SENT: Final = DROPPED.labels("not_sent")
 
-# How many signals one process queues. This limits memory while Valkey is away. The process drops further signals.
+# One process queues at most MAX_QUEUED_SIGNALS signals, and drops further signals. The limit bounds the memory while
+# Valkey is away.
 MAX_QUEUED_SIGNALS = 20_000
 MAX_SIGNALS_PER_BATCH = 500
-# If Valkey does not accept a batch of signals within this time, the process drops the batch.
+# If Valkey does not accept a batch of signals within SEND_TIMEOUT_SECONDS, the process drops the batch.
 SEND_TIMEOUT_SECONDS = 1.0
-# If the subscription gets no message for this long, the process pings Valkey. If Valkey does not answer within this
-# time either, the process treats the subscription as lost.
+# If the subscription gets no message for MAX_SILENCE_SECONDS, the process pings Valkey. If Valkey does not answer the
+# ping within MAX_SILENCE_SECONDS, the process treats the subscription as lost.
 MAX_SILENCE_SECONDS = 5.0
 # How long the process waits before it tries again to subscribe, while Valkey is away.
 RECONNECT_INTERVAL_SECONDS = 0.5
@@ -56,7 +57,10 @@ class SignalSink(Protocol):
 
 
 class NoSignals:
-    """Drops all signals. The command line uses this class, because other processes may see its changes later."""
+    """Drops all signals.
+
+    The command line uses this class, because other processes need not notice its changes immediately.
+    """
 
     def publish(self, channel: str, payload: bytes) -> None:
         """Do nothing."""
@@ -157,10 +161,10 @@ class Signals:
 
 
 def _raise_lost_cancellation() -> None:
-    """Raise CancelledError if this task was cancelled and goes on.
+    """Raise CancelledError if this task was cancelled but still runs.
 
-    valkey-py can lose a cancellation while it connects (Python 3.11). A process that was told to stop would then listen
-    for ever, and never end.
+    The library valkey-py can lose a cancellation while it connects (Python 3.11). After a lost cancellation, a process
+    that was told to stop would listen for ever.
     """
     task = asyncio.current_task()
     if task is not None and task.cancelling():

@@ -1,7 +1,7 @@
-"""The one definition of visible text, for everything that people write to be read: names, messages, notes, reasons.
+"""Defines visible text, for everything that people write for others: names, messages, notes, reasons.
 
-`web/shared/words/visibleText.ts` is the same definition of "something to see" for the clients.
-`visibleText.cases.json` in the same folder has the cases that both must pass.
+`web/shared/words/visibleText.ts` contains the same definition of "something to see", for the clients.
+`visibleText.cases.json` in the same folder has the test cases that both definitions must pass.
 """
 
 import re
@@ -11,20 +11,21 @@ from typing import Final
 
 from curhat.kit.errors import invalid_field
 
-# UTS 39 calls more than 4 nonspacing marks on one character abnormal. No living language needs more.
+# UTS 39 calls more than 4 nonspacing marks on one character abnormal. No living language needs more than 4 marks.
 MAX_MARKS_PER_CHARACTER: Final = 4
 MAX_BLANK_LINES: Final = 2
 MAX_LINES: Final = 200
 # The flags of England, Scotland and Wales have 6 tags.
 MAX_TAGS_PER_FLAG: Final = 8
 
-# Most messages consist of these characters, and need no look at each character.
+# Most messages consist of line breaks and printable ASCII characters, and need no check of each character.
 _PLAIN: Final = re.compile(r"[\n\x20-\x7e]*")
 _LINE_BREAK: Final = re.compile(r"\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
 _BLANK_LINES: Final = re.compile(rf"\n(?:[^\S\n]*\n){{{MAX_BLANK_LINES + 1},}}")
 # Some scripts need the joiners inside words, and ZWJ joins emoji.
 _JOINERS: Final = frozenset("\u200c\u200d")
-# Invisible marks that Arabic and Hebrew writers use to place punctuation. They have no effect outside their text.
+# Invisible marks that Arabic and Hebrew writers use to place punctuation. A direction mark has no effect outside its
+# text.
 DIRECTION_MARKS: Final = frozenset("\u200e\u200f\u061c")
 _BLACK_FLAG: Final = "\U0001f3f4"
 _TAGS: Final = frozenset(map(chr, range(0xE0020, 0xE0080)))
@@ -37,15 +38,15 @@ BLANKS: Final = frozenset("\u115f\u1160\u2800\u3164\uffa0\U0001d159")
 
 
 def clean_text(written: str) -> str:
-    """Return the text as it may be stored and displayed, perhaps empty.
+    """Return a form of the text that is safe to store and display. The result can be empty.
 
     Composes characters (NFC). Removes control and invisible characters, but keeps the joiners, selectors and tags that
-    emoji and scripts need. Bounds the marks on one character, the blank lines in a row, and the lines.
+    emoji and scripts need. Limits the number of marks on one character, of blank lines in a row, and of lines.
     """
     text = _LINE_BREAK.sub("\n", written)
     if not _PLAIN.fullmatch(text):
         text = "".join(_kept_characters(unicodedata.normalize("NFC", text)))
-        # Marks that a removed character kept apart from their letter.
+        # Compose again, because a removed character perhaps separated a mark from its letter.
         text = unicodedata.normalize("NFC", text)
     text = _BLANK_LINES.sub("\n" * (MAX_BLANK_LINES + 1), text)
     if text.count("\n") >= MAX_LINES:
@@ -55,7 +56,7 @@ def clean_text(written: str) -> str:
 
 
 def has_something_to_see(text: str) -> bool:
-    """Whether the text has at least one visible character. A mark without a base character is not one."""
+    """Return whether the text has at least one visible character. A mark does not count as a visible character."""
     return any(
         unicodedata.category(character)[0] not in "MZ"
         and character not in BLANKS
@@ -65,7 +66,7 @@ def has_something_to_see(text: str) -> bool:
 
 
 def checked_text(written: str, field: str, max_characters: int) -> str:
-    """Return `clean_text(written)`. Raises ValidationFailed for `field` if it shows nothing, or is too long."""
+    """Return `clean_text(written)`. Raises ValidationFailed for `field` if the text shows nothing or is too long."""
     text = clean_text(written)
     if not has_something_to_see(text):
         raise invalid_field(field, "must contain something to see", code="nothing_to_see")
@@ -78,8 +79,8 @@ def checked_text(written: str, field: str, max_characters: int) -> str:
 def _is_invisible(character: str) -> bool:
     category = unicodedata.category(character)
     if category == "Cn":
-        # A new emoji has this category until Python knows it. The other code points are no characters, or are kept
-        # for invisible characters.
+        # A new emoji has the category Cn until Python knows the emoji. Other code points of this category are no
+        # characters, or are reserved for invisible characters.
         code = ord(character)
         is_kept = code == 0x2065 or 0xFDD0 <= code <= 0xFDEF or 0xFFF0 <= code <= 0xFFF8 or code >= 0xE0000
         return is_kept or code & 0xFFFE == 0xFFFE

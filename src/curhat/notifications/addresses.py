@@ -1,9 +1,9 @@
-"""Decides which endpoints of push services this server may connect to.
+"""Decides which endpoints of push services this server is allowed to connect to.
 
-Clients choose the endpoints, so an endpoint could lead into our own network.
-The server checks an endpoint when it saves the subscription, and again at each use. This module resolves the name and
-checks every address found. The HTTP client connects only to a checked address. So an attacker gains nothing by making
-the name resolve to another address between check and use.
+Clients choose the endpoints, so an endpoint could name a host in our own network.
+The server checks an endpoint when it saves the subscription, and again at each use. This module resolves the host name
+and checks every address of the host. The HTTP client connects only to a checked address. So an attacker gains nothing
+by making the name resolve to another address between check and use.
 """
 
 import asyncio
@@ -22,12 +22,12 @@ IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 MAX_ENDPOINT_CHARACTERS: Final = 1000
 RESOLVE_TIMEOUT_SECONDS: Final = 3.0
-# How many names of KNOWN_SERVICES this process looks up at the same time, and how many other names. A lookup occupies
-# its thread until the system's resolver gives up, long after RESOLVE_TIMEOUT_SECONDS.
+# This process looks up at most this many names of KNOWN_SERVICES, and at most this many other names, at the same time.
+# A lookup occupies its thread until the system's resolver gives up, long after RESOLVE_TIMEOUT_SECONDS.
 MAX_LOOKUPS_RUNNING: Final = 4
-# The push services of the browsers, with their subdomains. They get their own places in the outbox. Every other service
-# works too, but all others together share a few places. The last one is for development: in production, check_form
-# refuses it.
+# The push services of the browsers, with their subdomains. Each of these services gets its own places in the outbox.
+# Every other service works too, but all other services together share a few places. The last entry is for development,
+# because check_form refuses this name in production.
 KNOWN_SERVICES: Final = (
     "fcm.googleapis.com",
     "jmt17.google.com",
@@ -36,7 +36,7 @@ KNOWN_SERVICES: Final = (
     "notify.windows.com",
     "127.0.0.1",
 )
-# A regular expression for Python and for PostgreSQL. It captures the known service of an endpoint.
+# A regular expression for Python and for PostgreSQL that captures the known service of an endpoint.
 KNOWN_ENDPOINT: Final = (
     rf"^https?://(?:[a-z0-9-]+\.)*({'|'.join(map(re.escape, KNOWN_SERVICES))})(?::[0-9]+)?/"
 )
@@ -45,7 +45,10 @@ _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 
 
 class EndpointRefused(PermissionError):
-    """This server must not connect to the endpoint. The error's text says why, and does not contain the endpoint."""
+    """This server must not connect to the endpoint.
+
+    The error's text gives the reason, and does not contain the endpoint.
+    """
 
 
 class Addresses(AbstractResolver):
@@ -56,8 +59,8 @@ class Addresses(AbstractResolver):
 
     def __init__(self, *, allows_this_machine: bool) -> None:
         self._allows_this_machine = allows_this_machine
-        # Threads of their own: slow names that clients chose must not occupy the threads that look up our own servers
-        # and the known services.
+        # The lookup of a name that a client chose can be slow, so separate threads look up such names. The other
+        # threads look up our own servers and the known services.
         self._known_lookups = ThreadPoolExecutor(MAX_LOOKUPS_RUNNING, "known-push-names")
         self._other_lookups = ThreadPoolExecutor(MAX_LOOKUPS_RUNNING, "other-push-names")
 
@@ -135,7 +138,7 @@ class Addresses(AbstractResolver):
         return resolved
 
     def check_address(self, address: IpAddress) -> None:
-        """Raise EndpointRefused if this server may not connect to the address."""
+        """Raise EndpointRefused if this server is not allowed to connect to the address."""
         inner = _inner(address)
         if self._allows_this_machine and inner.is_loopback:
             return
@@ -143,7 +146,7 @@ class Addresses(AbstractResolver):
             raise EndpointRefused("must be on the public internet")
 
     async def close(self) -> None:
-        """Look up no further name."""
+        """Stop looking up further names."""
         for lookups in (self._known_lookups, self._other_lookups):
             lookups.shutdown(wait=False, cancel_futures=True)
 

@@ -1,4 +1,4 @@
-"""Subscribing to push, and testing it."""
+"""The HTTP operations to subscribe to push and to test push."""
 
 from litestar import delete, get, post, put
 from litestar.di import NamedDependency

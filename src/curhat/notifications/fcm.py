@@ -1,7 +1,8 @@
 """FCM: sends a message to one native app through Firebase Cloud Messaging, HTTP v1.
 
-A service account signs a JWT, and Google exchanges it for an access token of an hour (OAuth 2.0, RFC 7523). Google
-can read a message. So a message contains what a locked phone may show, and ids (V.5).
+A service account signs a JWT, and Google exchanges the JWT for an access token that is valid for an hour (OAuth 2.0,
+RFC 7523). Google can read a message, so a message contains only ids and text that a locked phone is allowed to show
+(V.5).
 """
 
 import asyncio
@@ -36,14 +37,14 @@ URL: Final = "https://fcm.googleapis.com"
 TOKEN_URL: Final = "https://oauth2.googleapis.com/token"  # noqa: S105  an address
 SCOPE: Final = "https://www.googleapis.com/auth/firebase.messaging"
 GRANT_TYPE: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
-# How long sending one message may take, including a new access token. A claim of the outbox lasts longer.
+# Sending one message can take this long, including a new access token. A claim of the outbox lasts longer.
 SEND_TIMEOUT_SECONDS: Final = 5.0
 TOKEN_TIMEOUT_SECONDS: Final = 3.0
 # Google accepts assertions that are valid for at most an hour.
 ASSERTION_TTL_SECONDS: Final = 3600
-# A new access token is fetched this long before the old one expires.
+# The process fetches a new access token this long before the old token expires.
 TOKEN_MARGIN_SECONDS: Final = 300.0
-# After a refusal, Google is not asked for an access token again for this long.
+# After Google refuses an access token, the process waits this long before it asks again.
 TOKEN_RETRY_SECONDS: Final = 1.0
 
 _FCM_ERROR: Final = "type.googleapis.com/google.firebase.fcm.v1.FcmError"
@@ -71,11 +72,14 @@ class ServiceAccount(msgspec.Struct, frozen=True):
 
 
 class TokenUnavailable(Exception):
-    """Google gave no access token. The text says why, without any secret."""
+    """Google gave no access token. The error's text gives the reason, and contains no secret."""
 
 
 class AccessTokens:
-    """The access token of a service account. All messages share one token, and one request for the next token."""
+    """The access token of a service account. All messages share one token.
+
+    When the token must be replaced, all messages share one request for the next token.
+    """
 
     def __init__(self, account: ServiceAccount, http: OutgoingHttp, url: str) -> None:
         key = load_pem_private_key(account.private_key.encode(), None)
@@ -98,13 +102,13 @@ class AccessTokens:
             raise TokenUnavailable("token_refused_before")
         if self._fetching is None or self._fetching.done():
             self._fetching = asyncio.create_task(self._fetch())
-            # If every message that waits is cancelled, nobody else reads the error.
+            # If all waiting messages are cancelled, no other task reads the error.
             self._fetching.add_done_callback(lambda task: task.cancelled() or task.exception())
-        # A message that is cancelled must not cancel the request that others wait for.
+        # A message that is cancelled must not cancel the request that other messages wait for.
         return await asyncio.shield(self._fetching)
 
     def forget(self, token: str) -> None:
-        """Fetch a new token next time, because FCM refused this one."""
+        """Fetch a new token next time, because FCM refused this token."""
         if self._token == token:
             self._token = None
 
@@ -122,7 +126,7 @@ class AccessTokens:
         if answer.status != 200 or not isinstance(token, str) or not isinstance(lifetime, int):
             self._refused_until = time.monotonic() + TOKEN_RETRY_SECONDS
             reason = answer.body.get("error")
-            # `invalid_grant`: the key was deleted, or our clock is wrong. Somebody must look at it.
+            # `invalid_grant`: the key was deleted, or our clock is wrong. An operator must find the cause.
             log.error(
                 "push.fcm_token_refused", status=answer.status, error=reason if _is_word(reason) else None
             )
@@ -164,7 +168,7 @@ class Fcm:
         except TokenUnavailable as error:
             return Unavailable(str(error))
         except Exception as error:  # noqa: BLE001  a fault in one subscription must not stop the others
-            # Log only the class of the error, because its text and its traceback may contain the token.
+            # Log only the class of the error, because its text and its traceback can contain the token.
             log.warning("push.fault", subscription_id=str(subscription_id), error=type(error).__name__)
             return Refused("fault")
 
@@ -177,7 +181,7 @@ class Fcm:
         access_token = await self._tokens.get()
         answer = await self._post(body, access_token)
         if isinstance(answer, Answer) and error_code(answer) == "UNAUTHENTICATED":
-            # The access token was revoked, or expired early. Try once with a new one.
+            # The access token was revoked, or expired early. Try once with a new token.
             self._tokens.forget(access_token)
             answer = await self._post(body, await self._tokens.get())
         return outcome_of(answer) if isinstance(answer, Answer) else answer
@@ -197,8 +201,8 @@ class Fcm:
 def message_of(token: str, push: Push) -> Mapping[str, Any]:
     """Return the body of `messages:send`: a notification for the phone's screen, and data for the app.
 
-    A message has no `collapse_key`, because FCM keeps only four of them per app. On the screen, a notification
-    replaces the earlier one of its topic (Android: `tag`, Apple: `apns-collapse-id`).
+    A message has no `collapse_key`, because FCM keeps only four collapse keys per app. On the screen, a notification
+    replaces the earlier notification of its topic (Android: `tag`, Apple: `apns-collapse-id`).
     """
     payload = msgspec.json.decode(push.payload, type=PushPayload)
     data = {
@@ -244,19 +248,20 @@ def outcome_of(answer: Answer) -> Outcome:
         return Delivered()
     code = error_code(answer)
     reason = f"{answer.status}/{code}"
-    # A 404 without this code means that the project does not exist, and the app's token may be good.
+    # A 404 without this code means that the project does not exist, and the app's token is perhaps good.
     if code == "UNREGISTERED" or (code == "INVALID_ARGUMENT" and _is_invalid_token(answer)):
         return Gone()
     if answer.status == 429:
         return Unavailable(reason, answer.retry_after_seconds, is_their_limit=True)
-    # 401 UNAUTHENTICATED and 403 PERMISSION_DENIED: our account may be repaired while the message is still wanted.
+    # 401 UNAUTHENTICATED and 403 PERMISSION_DENIED: an operator can repair our account while the message is still
+    # wanted.
     if answer.status >= 500 or code in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
         return Unavailable(reason, answer.retry_after_seconds)
     return Refused(reason)
 
 
 def _is_invalid_token(answer: Answer) -> bool:
-    """Return whether FCM calls the app's token invalid, and not another part of the message."""
+    """Return whether FCM says that the app's token is invalid, rather than another part of the message."""
     violations = [
         violation
         for detail in _details(answer.body["error"], _BAD_REQUEST)
@@ -273,5 +278,8 @@ def _details(error: Mapping[str, Any], kind: str) -> list[Mapping[str, Any]]:
 
 
 def _is_word(text: object) -> bool:
-    """Return whether this is a code of Google's, which a log may contain, and not a text that repeats our request."""
+    """Return whether this text is a code of Google.
+
+    A log can contain such a code, but must not contain a text that repeats our request.
+    """
     return isinstance(text, str) and len(text) <= 40 and text.replace("_", "").isalpha()

@@ -1,8 +1,8 @@
 """Sends the outbox's messages, in the workers.
 
-A worker claims messages. It checks whether each message is still wanted, sends the message, and records the outcome.
-It sends outside of transactions. If the worker dies or PostgreSQL goes away before the outcome is recorded, the
-message is due again after CLAIM_SECONDS.
+A worker claims messages. The sender checks whether each message is still wanted, sends the message, and records the
+outcome. The sender sends outside of transactions. If the worker dies or PostgreSQL goes away before the outcome is
+recorded, the message is due again after CLAIM_SECONDS.
 """
 
 import asyncio
@@ -28,28 +28,30 @@ from curhat.notifications.templates import PushKind
 
 log = structlog.get_logger(__name__)
 
-# How many messages one worker sends at the same time.
+# One worker sends at most this many messages at the same time.
 MAX_SENDS_RUNNING: Final = 100
-# How many messages one worker claims at the same time. All of them may be for one push service.
+# One worker claims at most this many messages at the same time. All claimed messages can be for one push service.
 MAX_MESSAGES_PER_CLAIM: Final = 25
-# While this many messages to one push service are on their way, the worker claims no further messages to it. So one
-# service occupies fewer than half of the places. If a service takes 0.1 s per message, the worker sends it 250 to 500
-# messages per second.
+# While this many messages to one push service are on their way, the worker claims no further messages to this service.
+# So one service occupies fewer than half of the places. If a service takes 0.1 s per message, the worker sends 250 to
+# 500 messages per second to this service.
 MAX_SENDS_PER_SERVICE: Final = 25
-# The same limit for a service that let the last message time out, until it answers again, and for all services together
-# that are not KNOWN_SERVICES. A client chooses the endpoints, so a few people could name any number of silent hosts.
+# This lower limit holds for a service whose last message timed out, until the service answers again. All services that
+# are not KNOWN_SERVICES share one limit of the same size. A client chooses the endpoints, so a few people could name
+# any number of silent hosts.
 MAX_SENDS_TO_DOUBTFUL_SERVICE: Final = 5
-# What `claim_messages` calls the services that are not KNOWN_SERVICES.
+# The name that `claim_messages` gives to the services that are not KNOWN_SERVICES.
 OTHER_SERVICES: Final = "other"
-# How long a claim lasts. A claim lasts longer than any attempt: at most 1 s for Valkey, and 5 s for the push service.
-# So after this time no worker is still sending the message.
+# A claim lasts this long. A claim lasts longer than any attempt, which takes at most 1 s for Valkey and 5 s for the
+# push service. So no worker is still sending the message after the claim has ended.
 CLAIM_SECONDS: Final = 7.0
-# How often a worker looks for due messages. A message from another process waits at most this long.
+# A worker looks for due messages at this interval. A message that another process put into the outbox waits at most
+# this long.
 POLL_INTERVAL_SECONDS: Final = 0.5
-# How often a worker counts the messages that wait.
+# A worker counts the messages that wait at this interval.
 COUNT_INTERVAL_SECONDS: Final = 5.0
-# The wait before the second attempt, the third, and so on. If a push service asks for a longer wait, the worker waits
-# that long, but at most the longest of these times.
+# The waits before the second attempt, before the third attempt, and so on. If a push service asks for a longer wait,
+# the worker obeys, but waits at most the longest of these times.
 RETRY_SECONDS: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
 # A subscription has failed after this many failed messages in a row.
 MAX_FAILURES: Final = 5
@@ -85,7 +87,8 @@ class Outbox:
         self._is_stopping = False
         self._tasks: set[asyncio.Task[None]] = set()
         IN_FLIGHT.set_function(self._tasks.__len__)
-        # The messages on their way, by push service, and the services whose last message timed out.
+        # `_sending` counts the messages on their way, by push service. `_silent` has the services whose last message
+        # timed out.
         self._sending: Counter[str] = Counter()
         self._silent: set[str] = set()
         SILENT.set_function(self._silent.__len__)
@@ -93,7 +96,7 @@ class Outbox:
         self._recording: asyncio.Task[None] | None = None
 
     def wake(self) -> None:
-        """Make `run` look for due messages soon. Call this when there is a new message."""
+        """Make `run` look for due messages soon. Call this function when there is a new message."""
         self._wake.set()
 
     async def run(self) -> None:
@@ -112,7 +115,7 @@ class Outbox:
                 except DATABASE_AWAY as error:
                     log.warning("push.database_trouble", error=type(error).__name__)
                 except Exception:
-                    # The loop must continue, because every push depends on it. Claimed messages become due again.
+                    # The loop must continue, because every push depends on the loop. Claimed messages become due again.
                     log.exception("push.round_failed")
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(POLL_INTERVAL_SECONDS):
@@ -128,7 +131,7 @@ class Outbox:
             await asyncio.wait(waiting)
 
     async def send_due(self) -> bool:
-        """Claim as many due messages as this worker may send now, and start to send them.
+        """Claim as many due messages as this worker can send now, and start to send them.
 
         Return False if no message was due.
         """
@@ -197,7 +200,7 @@ class Outbox:
             if not message.is_signed_in:
                 await self._delete_subscription(message)
                 return
-            # Round the time down. A push service counts whole seconds, and must never deliver too late.
+            # Round the time down. A push service counts whole seconds, and must never deliver an expired message.
             push = port.Push(message.payload.encode(), message.topic, ttl_seconds=int(message.left_seconds))
             outcome = await self._channel.deliver(message.subscription_id, _address_of(message), push)
             if outcome == port.TIMED_OUT:
@@ -207,7 +210,7 @@ class Outbox:
             await pause_point("push.delivered")
             await self._record(message, outcome)
         except DATABASE_AWAY as error:
-            # The message is due again in CLAIM_SECONDS, and may arrive twice.
+            # The message is due again after CLAIM_SECONDS, and can arrive twice.
             log.warning("push.outcome_not_recorded", error=type(error).__name__)
         except Exception:
             log.exception("push.not_sent", kind=message.kind, subscription_id=str(message.subscription_id))
@@ -265,7 +268,7 @@ class Outbox:
                 service.signal_changed(tx, message.role, message.user_id)
         return changed
 
-    # Recording finished messages, many in one statement -------------------------------------------------------
+    # Finished messages -------------------------------------------------------------------------------------------
 
     def _finish(self, message_id: int) -> None:
         self._finished.append(message_id)

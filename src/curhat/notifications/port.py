@@ -56,9 +56,9 @@ class Refused(msgspec.Struct, frozen=True):
 
 
 class Unavailable(msgspec.Struct, frozen=True):
-    """The push service may accept the message later.
+    """The push service can accept the message later.
 
-    `is_their_limit`: whether the reason is that we sent too many messages.
+    `is_their_limit` is true if the push service says that we sent too many messages.
     """
 
     reason: str
@@ -75,7 +75,7 @@ class PushChannel(Protocol[Place_contra]):
     """A way to send pushes to one kind of address."""
 
     async def deliver(self, subscription_id: UUID, address: Place_contra, push: Push) -> Outcome:
-        """Send one message. Ends within a limited time. Raises no error, whatever the push service does."""
+        """Send one message. Ends within a limited time. Raises no error, even if the push service fails."""
 
 
 class Channels:
@@ -95,5 +95,5 @@ class Channels:
 
 
 def base64url(value: bytes) -> str:
-    """Encode as base64url without padding, the form that Web Push and JSON Web Tokens use."""
+    """Encode as base64url without padding. Web Push and JSON Web Tokens use this form."""
     return base64.urlsafe_b64encode(value).decode().rstrip("=")

@@ -28,8 +28,8 @@ SELECT FROM pg_advisory_xact_lock(hashtextextended('push subscription at ' || $1
 
 
 async def lock_endpoint(db: Executor, /, *, endpoint: str) -> None:
-    """Take the endpoint's advisory lock for this transaction. If two people subscribe in the same browser, the
-    second transaction waits for the first."""
+    """Take the endpoint's advisory lock for this transaction. If two people subscribe in the same browser, the second
+    transaction waits for the first transaction."""
     await db.execute(LOCK_ENDPOINT, endpoint)
 
 
@@ -42,7 +42,7 @@ WHERE endpoint = $1 AND p256dh = $2 AND auth = $3 AND token_digest <> $4
 async def delete_earlier_owner(
     db: Executor, /, *, endpoint: str, p256dh: bytes, auth: bytes, token_digest: bytes
 ) -> None:
-    """Delete the same browser's or app's subscription, if it belongs to another person or to an earlier sign-in."""
+    """Delete the existing subscription of this browser or app if it belongs to another person or to an earlier sign-in."""
     await db.execute(DELETE_EARLIER_OWNER, endpoint, p256dh, auth, token_digest)
 
 
@@ -119,8 +119,8 @@ WHERE subscriptions.role = 'mitra' AND subscriptions.user_id = $2 AND messages.k
 async def seconds_until_test_allowed(
     db: Executor, /, *, seconds_per_test: float, mitra_id: UUID
 ) -> float | None:
-    """Compute the seconds until the mitra may send another test. Null: the mitra has sent no test. Negative: the wait
-    is over."""
+    """Compute the seconds until the mitra is allowed to send another test push. The result is null if the mitra has sent no
+    test push, and negative if the wait is over."""
     row = await db.fetchrow(SECONDS_UNTIL_TEST_ALLOWED, seconds_per_test, mitra_id)
     if row is None:
         raise NoRow(SECONDS_UNTIL_TEST_ALLOWED)
@@ -140,8 +140,8 @@ SELECT id, user_id, language FROM push_subscriptions WHERE role = 'mitra' AND us
 
 
 async def list_subscriptions_of_mitra(db: Executor, /, *, mitra_id: UUID) -> list[Subscription]:
-    """List all subscriptions of the mitra, including those that have failed. If a test push arrives at a failed
-    subscription, the worker clears the subscription's failures."""
+    """List all subscriptions of the mitra, including failed subscriptions. If a test push arrives at a failed subscription,
+    the worker clears the subscription's failures."""
     return [Subscription(*row) for row in await db.fetch(LIST_SUBSCRIPTIONS_OF_MITRA, mitra_id)]
 
 
@@ -187,9 +187,9 @@ async def enqueue_messages(
     reason_at: Sequence[datetime],
     expires_at: Sequence[datetime],
 ) -> None:
-    """Insert push messages that wait to be sent. If the subscription already has a message of this kind and subject
-    for an earlier reason, that message gets the new content and waits again. A subscription that was deleted
-    meanwhile gets no message."""
+    """Insert push messages that wait to be sent. If a message of this kind and subject has an earlier `reason_at`, the
+    statement replaces its content, and the message waits again. A subscription that was deleted meanwhile gets no
+    message."""
     await db.execute(
         ENQUEUE_MESSAGES, subscription_ids, kinds, subject_ids, topics, payloads, reason_at, expires_at
     )
@@ -254,9 +254,10 @@ async def claim_messages(
     max_messages: int,
     claim_seconds: float,
 ) -> list[ClaimedMessage]:
-    """Claim at most @max_messages due messages, oldest first, except those to @busy_services. A claimed message is
-    due again after @claim_seconds. By then, the worker's attempt to send it has certainly ended. `service` is the
-    push service: the part of the endpoint that the regular expression @known_endpoint captures, `fcm`, or `other`."""
+    """Claim at most @max_messages due messages, oldest first, except messages to @busy_services. A claimed message is due
+    again after @claim_seconds. The worker's attempt to send the message has certainly ended after @claim_seconds.
+    `service` names the push service. The name is `fcm`, `other`, or the part of the endpoint that the regular expression
+    @known_endpoint captures."""
     return [
         ClaimedMessage(*row)
         for row in await db.fetch(CLAIM_MESSAGES, known_endpoint, busy_services, max_messages, claim_seconds)
@@ -294,7 +295,7 @@ DELETE FROM push_messages WHERE id = ANY ($1::bigint[]) AND done_at IS NULL
 
 
 async def delete_unwanted_messages(db: Executor, /, *, ids: Sequence[int]) -> None:
-    """Delete the push messages with these ids, except those that are done."""
+    """Delete the push messages with these ids, except messages that are done."""
     await db.execute(DELETE_UNWANTED_MESSAGES, ids)
 
 
@@ -338,8 +339,8 @@ RETURNING failures = $1 AS failed_now
 
 
 async def count_failure(db: Executor, /, *, max_failures: int, id: UUID) -> bool | None:
-    """Add 1 to the subscription's failures. When the failures reach @max_failures, mark the subscription as failed.
-    Returns whether this statement marked the subscription. No row: the subscription was deleted."""
+    """Add 1 to the subscription's failures. When the failures reach @max_failures, mark the subscription as failed. Returns
+    whether this statement marked the subscription as failed. Returns no row if the subscription was deleted."""
     row = await db.fetchrow(COUNT_FAILURE, max_failures, id)
     if row is None:
         return None

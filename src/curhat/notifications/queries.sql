@@ -8,12 +8,12 @@
 SELECT FROM people WHERE id = @user_id FOR NO KEY UPDATE
 
 -- name: lock_endpoint :exec
--- Take the endpoint's advisory lock for this transaction. If two people subscribe in the same browser, the
--- second transaction waits for the first.
+-- Take the endpoint's advisory lock for this transaction. If two people subscribe in the same browser, the second
+-- transaction waits for the first transaction.
 SELECT FROM pg_advisory_xact_lock(hashtextextended('push subscription at ' || @endpoint::text, 0))
 
 -- name: delete_earlier_owner :exec
--- Delete the same browser's or app's subscription, if it belongs to another person or to an earlier sign-in.
+-- Delete the existing subscription of this browser or app if it belongs to another person or to an earlier sign-in.
 DELETE FROM push_subscriptions
 WHERE endpoint = @endpoint AND p256dh = @p256dh AND auth = @auth AND token_digest <> @token_digest
 
@@ -40,8 +40,8 @@ UPDATE mitras SET last_seen_at = greatest(last_seen_at, curhat_now()) WHERE id =
 DELETE FROM push_subscriptions WHERE role = @role AND user_id = @user_id AND endpoint = @endpoint
 
 -- name: seconds_until_test_allowed :one
--- Compute the seconds until the mitra may send another test. Null: the mitra has sent no test. Negative: the wait
--- is over.
+-- Compute the seconds until the mitra is allowed to send another test push. The result is null if the mitra has sent no
+-- test push, and negative if the wait is over.
 -- nullable: seconds
 SELECT extract(epoch FROM max(messages.reason_at) + make_interval(secs => @seconds_per_test) - curhat_now())::float8
     AS seconds
@@ -49,8 +49,8 @@ FROM push_messages AS messages JOIN push_subscriptions AS subscriptions ON subsc
 WHERE subscriptions.role = 'mitra' AND subscriptions.user_id = @mitra_id AND messages.kind = 'test'
 
 -- name: list_subscriptions_of_mitra :many
--- List all subscriptions of the mitra, including those that have failed. If a test push arrives at a failed
--- subscription, the worker clears the subscription's failures.
+-- List all subscriptions of the mitra, including failed subscriptions. If a test push arrives at a failed subscription,
+-- the worker clears the subscription's failures.
 -- row: Subscription
 SELECT id, user_id, language FROM push_subscriptions WHERE role = 'mitra' AND user_id = @mitra_id
 
@@ -62,9 +62,9 @@ WHERE role = @role AND user_id = ANY (@user_ids::uuid[]) AND failed_at IS NULL
 ORDER BY user_id, id
 
 -- name: enqueue_messages :exec
--- Insert push messages that wait to be sent. If the subscription already has a message of this kind and subject
--- for an earlier reason, that message gets the new content and waits again. A subscription that was deleted
--- meanwhile gets no message.
+-- Insert push messages that wait to be sent. If a message of this kind and subject has an earlier `reason_at`, the
+-- statement replaces its content, and the message waits again. A subscription that was deleted meanwhile gets no
+-- message.
 INSERT INTO push_messages (subscription_id, kind, subject_id, topic, payload, reason_at, expires_at)
 SELECT given.subscription_id, given.kind, given.subject_id, given.topic, given.payload, given.reason_at,
     given.expires_at
@@ -79,9 +79,10 @@ SET topic = excluded.topic, payload = excluded.payload, reason_at = excluded.rea
 WHERE push_messages.reason_at < excluded.reason_at
 
 -- name: claim_messages :many
--- Claim at most @max_messages due messages, oldest first, except those to @busy_services. A claimed message is
--- due again after @claim_seconds. By then, the worker's attempt to send it has certainly ended. `service` is the
--- push service: the part of the endpoint that the regular expression @known_endpoint captures, `fcm`, or `other`.
+-- Claim at most @max_messages due messages, oldest first, except messages to @busy_services. A claimed message is due
+-- again after @claim_seconds. The worker's attempt to send the message has certainly ended after @claim_seconds.
+-- `service` names the push service. The name is `fcm`, `other`, or the part of the endpoint that the regular expression
+-- @known_endpoint captures.
 -- row: ClaimedMessage
 WITH due_messages AS MATERIALIZED (
     SELECT push_messages.id, services.service
@@ -120,7 +121,7 @@ WHERE done_at IS NULL AND due_at <= (SELECT curhat_now()) AND expires_at > (SELE
 UPDATE push_messages SET done_at = curhat_now() WHERE id = ANY (@ids::bigint[])
 
 -- name: delete_unwanted_messages :exec
--- Delete the push messages with these ids, except those that are done.
+-- Delete the push messages with these ids, except messages that are done.
 DELETE FROM push_messages WHERE id = ANY (@ids::bigint[]) AND done_at IS NULL
 
 -- name: postpone_message :exec
@@ -136,8 +137,8 @@ DELETE FROM push_subscriptions WHERE id = @id
 UPDATE push_subscriptions SET failures = 0, failed_at = NULL WHERE id = @id
 
 -- name: count_failure :optional
--- Add 1 to the subscription's failures. When the failures reach @max_failures, mark the subscription as failed.
--- Returns whether this statement marked the subscription. No row: the subscription was deleted.
+-- Add 1 to the subscription's failures. When the failures reach @max_failures, mark the subscription as failed. Returns
+-- whether this statement marked the subscription as failed. Returns no row if the subscription was deleted.
 UPDATE push_subscriptions
 SET failures = failures + 1,
     failed_at = CASE WHEN failures + 1 >= @max_failures THEN coalesce(failed_at, curhat_now()) END

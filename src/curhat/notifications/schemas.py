@@ -10,7 +10,7 @@ from curhat.notifications.port import SubscriptionKind
 from curhat.notifications.templates import Language, PushKind
 
 Endpoint = Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
-# FCM does not say what its tokens look like. Today's have about 150 characters.
+# FCM does not document the form of its tokens. Today's tokens have about 150 characters.
 FcmToken = Annotated[str, msgspec.Meta(pattern="^[!-~]{1,1000}$")]
 # The time at which a subscription expires, in milliseconds since 1970. The server ignores this time, because the push
 # service says when a subscription has ended.
@@ -27,8 +27,8 @@ class SubscriptionKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class PushSubscription(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where to send pushes, and their language.
 
-    `kind` is `web_push` for a browser, with `endpoint` and `keys` of its `PushSubscription.toJSON()`. It is `fcm` for a
-    native app, with the FCM registration `token`.
+    `kind` is `web_push` for a browser, with `endpoint` and `keys` of its `PushSubscription.toJSON()`. `kind` is `fcm`
+    for a native app, with the FCM registration `token`.
     """
 
     kind: SubscriptionKind = "web_push"

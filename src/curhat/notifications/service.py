@@ -22,7 +22,7 @@ from curhat.notifications.queries import Subscription
 from curhat.notifications.schemas import PushPayload, PushSubscription, PushSubscriptionEnd
 from curhat.notifications.templates import WORDS, Language, PushKind
 
-# A person uses fewer browsers than this. If a user with this many subscriptions subscribes another browser, the
+# A person uses fewer browsers than this number. If a user with this many subscriptions subscribes another browser, the
 # server deletes the user's oldest subscription.
 MAX_SUBSCRIPTIONS_PER_USER: Final = 10
 # The minimum time between two test messages to the same mitra.
@@ -45,14 +45,17 @@ _TOPIC_LETTERS: Final[dict[PushKind, str]] = {
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """A push message to one user. It goes to each of the user's subscriptions that has not failed."""
+    """A push message to one user.
+
+    The server sends the message to each of the user's subscriptions that has not failed.
+    """
 
     kind: PushKind
     role: Role
     user_id: UUID
     # The request, session or chat message that the push announces.
     subject_id: UUID
-    # The request or session whose earlier push this push replaces.
+    # This push replaces the earlier push about this request or session.
     topic_id: UUID
     request_id: UUID | None = None
     session_id: UUID | None = None
@@ -80,7 +83,7 @@ def parsed_address(subscription: PushSubscription) -> Address:
 
 
 def endpoint_of(ended: PushSubscriptionEnd) -> str:
-    """Return the stored endpoint of the subscription to end. Raises ValidationFailed if it is missing."""
+    """Return the stored endpoint of the subscription to end. Raises ValidationFailed if the endpoint is missing."""
     field = "token" if ended.kind == "fcm" else "endpoint"
     endpoint = ended.token if ended.kind == "fcm" else ended.endpoint
     if endpoint is None:
@@ -91,13 +94,13 @@ def endpoint_of(ended: PushSubscriptionEnd) -> str:
 async def subscribe(
     tx: Transaction, identity: Identity, token_digest: bytes, address: Address, language: Language
 ) -> None:
-    """Subscribe this browser or app for this sign-in. If its subscription has failed, make it good again.
+    """Subscribe this browser or app for this sign-in. If the subscription has failed, make the subscription good again.
 
-    Ends the subscription that another person or an earlier sign-in has in the same browser or app. A repeated call
-    changes nothing.
+    Ends a subscription of another person or of an earlier sign-in in the same browser or app. A repeated call changes
+    nothing.
     """
     role, user_id = identity.role, identity.user_id
-    # FCM encrypts on its own, so an app has no keys.
+    # FCM encrypts the message itself, so an app has no keys.
     stored = address if isinstance(address, BrowserAddress) else BrowserAddress(address.token, b"", b"")
     columns = msgspec.structs.asdict(stored)
     await queries.lock_person(tx, user_id=user_id)
@@ -121,7 +124,7 @@ async def subscribe(
 
 
 async def unsubscribe(tx: Transaction, identity: Identity, endpoint: str) -> None:
-    """End this person's subscription with this endpoint. If there is none, do nothing."""
+    """End this person's subscription with this endpoint. If there is no such subscription, do nothing."""
     await queries.lock_person(tx, user_id=identity.user_id)
     role, user_id = identity.role, identity.user_id
     if await queries.delete_subscriptions_at(tx, role=role, user_id=user_id, endpoint=endpoint):
@@ -129,7 +132,7 @@ async def unsubscribe(tx: Transaction, identity: Identity, endpoint: str) -> Non
 
 
 async def enqueue(tx: Transaction, messages: Sequence[Message]) -> int:
-    """Put each message into the outbox for each subscription of its user that has not failed.
+    """Put each message into the outbox, once for each subscription of its user that has not failed.
 
     `messages` must have at least one message, and all messages must be for users of the same role. Returns the number
     of pairs (message, subscription). A repeated call does nothing.
@@ -182,7 +185,7 @@ async def prune(tx: Transaction) -> None:
 
 
 def signal_changed(tx: Transaction, role: Role, user_id: UUID) -> None:
-    """Make the package presence refresh a mitra after the commit. Push affects whether the mitra may be asked."""
+    """Make the package `presence` refresh a mitra after the commit. Push affects whether the mitra can be asked."""
     if role == "mitra":
         tx.signal("mitra_changed", msgspec.json.encode([user_id]))
 

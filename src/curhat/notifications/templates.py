@@ -1,6 +1,6 @@
 """The texts of notifications.
 
-The texts contain no chat text, no reason, no name and no number, because a locked phone shows texts to anyone nearby.
+The texts contain no chat text, no reason, no name and no number, because anyone nearby can read a locked phone.
 """
 
 from typing import Final, Literal

@@ -28,12 +28,12 @@ from curhat.notifications.port import (
 
 log = structlog.get_logger(__name__)
 
-# How long sending one message may take, including the connection.
+# Sending one message can take this long, including the connection.
 SEND_TIMEOUT_SECONDS: Final = 5.0
-# More than a worker sends at the same time, so that no message waits for a connection.
+# There are more connections than messages that a worker sends at the same time, so no message waits for a connection.
 MAX_CONNECTIONS: Final = 128
-# RFC 8292 allows a signature to be valid for 24 h. Ours is valid for 12 h, and we make a new signature every hour. So
-# the clock of a push service may differ from our clock.
+# RFC 8292 allows a signature to be valid for 24 h. Our signature is valid for 12 h, and we make a new signature every
+# hour. So the clock of a push service can differ from our clock by hours.
 SIGNATURE_TTL_SECONDS: Final = 12 * 3600
 MAX_SIGNATURE_AGE_SECONDS: Final = 3600
 # Limits memory. There are only a few push services, but clients choose the endpoints.
@@ -42,7 +42,10 @@ _MAX_ANSWER_BYTES: Final = 4096
 
 
 class VapidKey:
-    """The key that identifies us to push services. `contact` tells them how to reach us: https://… or mailto:…"""
+    """The key that identifies us to push services.
+
+    `contact` tells the push services how to reach us: https://… or mailto:…
+    """
 
     def __init__(self, private_key: bytes, contact: str) -> None:
         self._key = ec.derive_private_key(int.from_bytes(private_key), ec.SECP256R1())
@@ -92,7 +95,7 @@ class WebPush:
             # Log only the class of the error, because the text of the error contains the host name.
             return Unavailable(type(error).__name__)
         except Exception as error:  # noqa: BLE001  a fault in one subscription must not stop the others
-            # Log only the class of the error, because its text and its traceback may contain the endpoint.
+            # Log only the class of the error, because its text and its traceback can contain the endpoint.
             log.warning("push.fault", subscription_id=str(subscription_id), error=type(error).__name__)
             return Refused("fault")
 
@@ -139,7 +142,10 @@ class WebPush:
 
 
 def outcome_of(status: int, retry_after: str | None) -> Outcome:
-    """Convert a push service's answer to an outcome (RFC 8030). Refuses a redirect, which could lead anywhere."""
+    """Convert a push service's answer to an outcome (RFC 8030).
+
+    Refuses a redirect, because a redirect could name any host.
+    """
     if 200 <= status < 300:
         return Delivered()
     if status in (404, 410):

@@ -1,4 +1,4 @@
-"""The mitras' request cards. Each server process shows its connected mitras the requests that are open now.
+"""The mitras' request cards. Each server process shows the open requests to its connected mitras.
 
 Cards are level-triggered. `refresh` compares the open requests in PostgreSQL with the shown requests, and sends the
 difference. After a signal, `refresh` runs for the mitras that the signal names. Every LOOK_AGAIN_SECONDS, `refresh`
@@ -23,7 +23,7 @@ from curhat.realtime.hub import Hub
 
 log = structlog.get_logger(__name__)
 
-# How long a card may be wrong if a signal was lost.
+# A card can be wrong for this long if a signal was lost.
 LOOK_AGAIN_SECONDS = 2.0
 
 
@@ -79,8 +79,8 @@ class Cards:
                 async with asyncio.timeout_at(look_again_at):
                     await self._wake.wait()
             mitra_ids: Iterable[UUID] = self._changed
-            # Check the clock even if a signal ended the wait. Otherwise frequent signals could postpone the refresh
-            # of all mitras forever. That refresh repairs the loss of signals.
+            # Check the clock even if a signal ended the wait. Otherwise frequent signals could postpone the refresh of
+            # all mitras forever. The refresh of all mitras repairs the loss of signals.
             if loop.time() >= look_again_at:
                 mitra_ids = self._hub.held("mitra")
                 look_again_at = loop.time() + LOOK_AGAIN_SECONDS
@@ -116,8 +116,8 @@ class Cards:
                 (row.mitra_id, msgspec.structs.replace(_request_from(row), close_reason=_why_closed(row)))
                 for row in rows
             ]
-            # From here on nothing can fail, because nothing reads the database. So the record of shown requests
-            # agrees with the events that were sent.
+            # The code below does not read the database and cannot fail. So the record of shown requests agrees with the
+            # events that were sent.
             for mitra_id in mitra_ids:
                 requests = now_open.get(mitra_id, [])
                 for request in requests:
@@ -132,7 +132,7 @@ class Cards:
 def _why_closed(row: ClosedRequest) -> CloseReason:
     """Return why a request closed.
 
-    A request may still be `offered` although its pairing was decided. In this case, the reason follows from the
+    A request can still be `offered` although its pairing was decided. The reason then follows from the outcome of the
     pairing.
     """
     if row.request_status in ("rejected", "accepted"):

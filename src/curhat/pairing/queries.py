@@ -57,9 +57,9 @@ async def open_blast(
     correlation_id: str | None,
     candidates: Sequence[UUID],
 ) -> OpenedPairing:
-    """nothing → open. Arms the deadline of the window, and inserts a request for each candidate who can take a
-    customer. The blast never asks the customer or @left_out_mitra_id. The caller holds the payment's lock.
-    `asked` holds the ids of the mitras who were asked."""
+    """Open a blast (nothing → open). Arms the deadline of the window, and inserts a request for each candidate who can take
+    a customer. The blast never asks the customer or @left_out_mitra_id. The caller holds the payment's lock. `asked`
+    holds the ids of the mitras who were asked."""
     row = await db.fetchrow(
         OPEN_BLAST, window_seconds, left_out_mitra_id, payment_id, correlation_id, candidates
     )
@@ -102,11 +102,11 @@ async def open_targeted(
     payment_id: UUID,
     correlation_id: str | None,
 ) -> OpenedPairing:
-    """nothing → open. If the chosen mitra can take a customer and @is_reachable is true, arms the deadline of the
-    window and inserts a request for the mitra. If not, the pairing is open without a deadline and without a
-    request, and `asked` is empty. Locks the mitra FOR SHARE, because another transaction (a toggle or an accept)
-    may change the mitra at the same time. If the other transaction commits first, this statement sees the
-    change. If this statement gets its lock first, the other transaction waits, and then withdraws the request."""
+    """Open a targeted pairing (nothing → open). If the mitra can take a customer and @is_reachable is true, the statement
+    arms the window's deadline and inserts a request. Otherwise the pairing is open without a deadline and without a
+    request, and `asked` is empty. The statement locks the mitra FOR SHARE, because a toggle or an accept can change the
+    mitra at the same time. If the toggle or accept commits first, this statement sees the change. If this statement
+    locks the mitra first, the toggle or accept waits, and then withdraws the request."""
     row = await db.fetchrow(OPEN_TARGETED, is_reachable, mitra_id, window_seconds, payment_id, correlation_id)
     if row is None:
         raise NoRow(OPEN_TARGETED)
@@ -140,9 +140,10 @@ SELECT id FROM locked_pairing WHERE status = 'open' AND deadline_at > curhat_now
 
 
 async def share_open_pairing(db: Executor, /, *, pairing_id: UUID) -> UUID | None:
-    """Lock the pairing FOR SHARE if it is open, so that it stays open until this transaction ends. No row: the
-    pairing is decided, or another transaction is deciding the pairing. This statement does not wait for the
-    other transaction. If the pairing stays open, the next round of offers includes it a few seconds later."""
+    """If the pairing is open, lock it FOR SHARE, so that it stays open until this transaction ends. Returns no row if the
+    pairing is decided, or another transaction is deciding the pairing. The statement does not wait for a transaction
+    that is deciding the pairing. If that transaction leaves the pairing open, the next round of offers includes the
+    pairing a few seconds later."""
     row = await db.fetchrow(SHARE_OPEN_PAIRING, pairing_id)
     if row is None:
         return None
@@ -166,8 +167,8 @@ RETURNING mitra_id
 
 
 async def offer_requests(db: Executor, /, *, pairing_id: UUID, mitra_ids: Sequence[UUID]) -> list[UUID]:
-    """nothing → offered. Also closed → offered, if the request was closed because the mitra was offline or at
-    capacity. Returns the mitras whose requests are now offered."""
+    """Offer requests to the mitras (nothing → offered). A closed request is offered again if it was closed because the
+    mitra was offline or at capacity. Returns the mitras whose requests are now offered."""
     return [row[0] for row in await db.fetch(OFFER_REQUESTS, pairing_id, mitra_ids)]
 
 
@@ -190,7 +191,7 @@ SELECT pairing_id FROM requests WHERE id = $1 AND mitra_id = $2
 
 
 async def find_pairing_of_request(db: Executor, /, *, request_id: UUID, mitra_id: UUID) -> UUID | None:
-    """No row: no such request exists, or the request belongs to another mitra."""
+    """Returns no row if no such request exists, or the request belongs to another mitra."""
     row = await db.fetchrow(FIND_PAIRING_OF_REQUEST, request_id, mitra_id)
     if row is None:
         return None
@@ -224,8 +225,8 @@ FROM locked_pairing
 
 
 async def lock_pairing(db: Executor, /, *, pairing_id: UUID) -> LockedPairing:
-    """Lock the pairing. `is_over`: the pairing's window had passed when this statement got the lock.
-    `answer_is_late`: the customer's time to answer the fallback had passed when this statement got the lock.
+    """Lock the pairing. `is_over` is true if the pairing's window had passed when this statement got the lock.
+    `answer_is_late` is true if the customer's time to answer the fallback had passed when this statement got the lock.
     `answer_is_late` is null if no fallback was offered."""
     row = await db.fetchrow(LOCK_PAIRING, pairing_id)
     if row is None:
@@ -240,7 +241,7 @@ WHERE id = $1 AND status = 'offered'
 
 
 async def reject_request(db: Executor, /, *, request_id: UUID) -> int:
-    """offered → rejected. Changes no row if the request is no longer offered."""
+    """Reject the request (offered → rejected). Changes no row if the request is no longer offered."""
     return rows_changed(await db.execute(REJECT_REQUEST, request_id))
 
 
@@ -290,8 +291,8 @@ WHERE locked_pairings.status = 'open'
 
 
 async def lock_windows(db: Executor, /, *, pairing_ids: Sequence[UUID]) -> list[LockWindowsRow]:
-    """Lock all payments of these pairings in id order, and then the pairings in id order. Returns the pairings that
-    are open. `is_over`: the window had passed when this statement held all locks."""
+    """Lock all payments of these pairings in id order, and then the pairings in id order. Returns the pairings that are
+    open. `is_over` is true if the window had passed when this statement got the last lock."""
     return [LockWindowsRow(*row) for row in await db.fetch(LOCK_WINDOWS, pairing_ids)]
 
 
@@ -309,8 +310,8 @@ GROUP BY pairing_id
 
 
 async def count_answers(db: Executor, /, *, pairing_ids: Sequence[UUID]) -> list[CountAnswersRow]:
-    """For each pairing, count the mitras who were asked and the mitras who rejected. A pairing that asked nobody
-    has no row."""
+    """For each pairing, count the mitras who were asked and the mitras who rejected. The result has no row for a pairing
+    that asked nobody."""
     return [CountAnswersRow(*row) for row in await db.fetch(COUNT_ANSWERS, pairing_ids)]
 
 
@@ -362,7 +363,7 @@ WHERE pairings.id = failure.pairing_id
 async def fail_pairings(
     db: Executor, /, *, pairing_ids: Sequence[UUID], failure_tags: Sequence[FailureTag]
 ) -> None:
-    """open → failed, each pairing with its tag. The customers get no fallback."""
+    """Fail each pairing with its tag (open → failed). The customers get no fallback."""
     await db.execute(FAIL_PAIRINGS, pairing_ids, failure_tags)
 
 
@@ -388,8 +389,8 @@ async def fail_pairings_with_fallback(
     failure_tags: Sequence[FailureTag],
     correlation_id: str | None,
 ) -> None:
-    """open → failed, each pairing with its tag. Offers the fallback. Each customer then has @answer_minutes to say
-    whether the service may ask other mitras. Arms the deadline for this answer."""
+    """Fail each pairing with its tag (open → failed), and offer the fallback. Each customer then has @answer_minutes to
+    decide whether the service asks other mitras. The statement arms the deadline for this answer."""
     await db.execute(FAIL_PAIRINGS_WITH_FALLBACK, answer_minutes, pairing_ids, failure_tags, correlation_id)
 
 
@@ -399,7 +400,7 @@ UPDATE pairings SET fallback_status = $1 WHERE id = $2
 
 
 async def decide_fallback(db: Executor, /, *, fallback_status: FallbackStatus, pairing_id: UUID) -> None:
-    """The fallback: open → taken, declined or expired."""
+    """Decide the fallback (open → taken, declined or expired)."""
     await db.execute(DECIDE_FALLBACK, fallback_status, pairing_id)
 
 
@@ -448,7 +449,7 @@ RETURNING requests.mitra_id
 async def close_requests(
     db: Executor, /, *, pairing_ids: Sequence[UUID], close_reasons: Sequence[CloseReason]
 ) -> list[UUID]:
-    """offered → closed, for all offered requests of the pairings. Each pairing has its own close reason. Locks the
+    """Close all offered requests of the pairings (offered → closed). Each pairing has its own close reason. Locks the
     requests in id order. Returns the mitras of the closed requests."""
     return [row[0] for row in await db.fetch(CLOSE_REQUESTS, pairing_ids, close_reasons)]
 
@@ -473,8 +474,8 @@ SELECT pairings.id, pairings.kind FROM close_requests JOIN pairings ON pairings.
 async def withdraw_requests(
     db: Executor, /, *, mitra_id: UUID, close_reason: CloseReason
 ) -> list[WithdrawRequestsRow]:
-    """offered → closed, for all offered requests of a mitra. Locks the requests in id order. Returns the pairings
-    of the closed requests."""
+    """Close all offered requests of a mitra (offered → closed). Locks the requests in id order. Returns the pairings of the
+    closed requests."""
     return [WithdrawRequestsRow(*row) for row in await db.fetch(WITHDRAW_REQUESTS, mitra_id, close_reason)]
 
 
@@ -499,7 +500,7 @@ WHERE failed_pairing_events.payment_id = ANY ($1::uuid[])
 
 
 async def link_events_to_cases(db: Executor, /, *, payment_ids: Sequence[UUID]) -> None:
-    """Link each event of these payments (its case_id) to the review case of the same payment."""
+    """In each event of these payments, set case_id to the id of the payment's review case."""
     await db.execute(LINK_EVENTS_TO_CASES, payment_ids)
 
 
@@ -557,9 +558,9 @@ WHERE payments.id = ANY ($1::uuid[])
 
 
 async def list_payment_views(db: Executor, /, *, payment_ids: Sequence[UUID]) -> list[PaymentViewRow]:
-    """Read these payments as customers see them, each with its latest pairing. If the payment has a blast, the
-    blast is the latest pairing, because no pairing comes after a blast. The statement does not sort the pairings
-    by id, because the ids are not in order after the clock was set back."""
+    """Read the columns of these payments that customers see, each payment with its latest pairing. If the payment has a
+    blast, the blast is the latest pairing, because no pairing comes after a blast. The statement does not sort the
+    pairings by id, because ids are out of time order if the clock was set back."""
     return [PaymentViewRow(*row) for row in await db.fetch(LIST_PAYMENT_VIEWS, payment_ids)]
 
 
@@ -580,7 +581,7 @@ WHERE pairing.id = $1
 
 
 async def read_pairing_view(db: Executor, /, *, pairing_id: UUID) -> PaymentViewRow | None:
-    """Read a pairing and its payment, as the customer sees them."""
+    """Read the columns of a pairing and its payment that the customer sees."""
     row = await db.fetchrow(READ_PAIRING_VIEW, pairing_id)
     if row is None:
         return None
@@ -602,8 +603,9 @@ SELECT coalesce(
 
 
 async def find_current_payment(db: Executor, /, *, customer_id: UUID) -> UUID | None:
-    """Find the payment that the app shows to a returning customer. This is the customer's open payment or, if no
-    payment is open, the latest payment, but only if its status is `unserved`. Null: the app shows no payment."""
+    """Find the payment that the app shows to a returning customer. The app shows the customer's open payment. If no payment
+    is open and the latest payment has the status `unserved`, the app shows the latest payment. The result is null if the
+    app shows no payment."""
     row = await db.fetchrow(FIND_CURRENT_PAYMENT, customer_id)
     if row is None:
         raise NoRow(FIND_CURRENT_PAYMENT)
@@ -646,9 +648,9 @@ ORDER BY offered_requests.mitra_id, offered_requests.id
 
 
 async def list_open_requests(db: Executor, /, *, mitra_ids: Sequence[UUID]) -> list[OpenRequest]:
-    """Find the requests whose cards the mitras see now. Such a request is offered, the window of its pairing runs,
-    and its mitra can take a customer. The statement first reads the open rows through their partial indexes. So
-    old rows in the tables do not slow the statement down."""
+    """Find the requests whose cards the mitras see now. A mitra sees the card if the request is offered, the window of the
+    pairing runs, and the mitra can take a customer. The statement first reads the open rows through their partial
+    indexes, so old rows in the tables do not slow the statement down."""
     return [OpenRequest(*row) for row in await db.fetch(LIST_OPEN_REQUESTS, mitra_ids)]
 
 
@@ -685,5 +687,5 @@ WHERE requests.id = ANY ($1::uuid[])
 
 
 async def list_closed_requests(db: Executor, /, *, request_ids: Sequence[UUID]) -> list[ClosedRequest]:
-    """Read requests that are no longer open, with the columns that explain why."""
+    """Read requests that are no longer open, with the columns that explain the end of each request."""
     return [ClosedRequest(*row) for row in await db.fetch(LIST_CLOSED_REQUESTS, request_ids)]

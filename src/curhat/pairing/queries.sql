@@ -13,9 +13,9 @@
 -- type: purpose = Purpose from curhat.pricing.schemas
 
 -- name: open_blast :one
--- nothing → open. Arms the deadline of the window, and inserts a request for each candidate who can take a
--- customer. The blast never asks the customer or @left_out_mitra_id. The caller holds the payment's lock.
--- `asked` holds the ids of the mitras who were asked.
+-- Open a blast (nothing → open). Arms the deadline of the window, and inserts a request for each candidate who can take
+-- a customer. The blast never asks the customer or @left_out_mitra_id. The caller holds the payment's lock. `asked`
+-- holds the ids of the mitras who were asked.
 -- nullable: @correlation_id, @left_out_mitra_id
 -- row: OpenedPairing
 WITH open_pairing AS (
@@ -38,11 +38,11 @@ WITH open_pairing AS (
 SELECT open_pairing.id, ARRAY(SELECT mitra_id FROM ask_mitras) AS asked FROM open_pairing
 
 -- name: open_targeted :one
--- nothing → open. If the chosen mitra can take a customer and @is_reachable is true, arms the deadline of the
--- window and inserts a request for the mitra. If not, the pairing is open without a deadline and without a
--- request, and `asked` is empty. Locks the mitra FOR SHARE, because another transaction (a toggle or an accept)
--- may change the mitra at the same time. If the other transaction commits first, this statement sees the
--- change. If this statement gets its lock first, the other transaction waits, and then withdraws the request.
+-- Open a targeted pairing (nothing → open). If the mitra can take a customer and @is_reachable is true, the statement
+-- arms the window's deadline and inserts a request. Otherwise the pairing is open without a deadline and without a
+-- request, and `asked` is empty. The statement locks the mitra FOR SHARE, because a toggle or an accept can change the
+-- mitra at the same time. If the toggle or accept commits first, this statement sees the change. If this statement
+-- locks the mitra first, the toggle or accept waits, and then withdraws the request.
 -- nullable: @correlation_id
 -- row: OpenedPairing
 WITH locked_mitra AS MATERIALIZED (
@@ -81,15 +81,16 @@ ORDER BY pairings.id
 LIMIT 100
 
 -- name: share_open_pairing :optional
--- Lock the pairing FOR SHARE if it is open, so that it stays open until this transaction ends. No row: the
--- pairing is decided, or another transaction is deciding the pairing. This statement does not wait for the
--- other transaction. If the pairing stays open, the next round of offers includes it a few seconds later.
+-- If the pairing is open, lock it FOR SHARE, so that it stays open until this transaction ends. Returns no row if the
+-- pairing is decided, or another transaction is deciding the pairing. The statement does not wait for a transaction
+-- that is deciding the pairing. If that transaction leaves the pairing open, the next round of offers includes the
+-- pairing a few seconds later.
 WITH locked_pairing AS MATERIALIZED (SELECT * FROM pairings WHERE id = @pairing_id FOR SHARE SKIP LOCKED)
 SELECT id FROM locked_pairing WHERE status = 'open' AND deadline_at > curhat_now()
 
 -- name: offer_requests :many
--- nothing → offered. Also closed → offered, if the request was closed because the mitra was offline or at
--- capacity. Returns the mitras whose requests are now offered.
+-- Offer requests to the mitras (nothing → offered). A closed request is offered again if it was closed because the
+-- mitra was offline or at capacity. Returns the mitras whose requests are now offered.
 INSERT INTO requests (pairing_id, mitra_id, is_returning)
 SELECT pairings.id, mitras.id,
     EXISTS (SELECT 1 FROM sessions WHERE customer_id = pairings.customer_id AND mitra_id = mitras.id)
@@ -106,12 +107,12 @@ RETURNING mitra_id
 SELECT payment_id FROM pairings WHERE id = @pairing_id
 
 -- name: find_pairing_of_request :optional
--- No row: no such request exists, or the request belongs to another mitra.
+-- Returns no row if no such request exists, or the request belongs to another mitra.
 SELECT pairing_id FROM requests WHERE id = @request_id AND mitra_id = @mitra_id
 
 -- name: lock_pairing :one
--- Lock the pairing. `is_over`: the pairing's window had passed when this statement got the lock.
--- `answer_is_late`: the customer's time to answer the fallback had passed when this statement got the lock.
+-- Lock the pairing. `is_over` is true if the pairing's window had passed when this statement got the lock.
+-- `answer_is_late` is true if the customer's time to answer the fallback had passed when this statement got the lock.
 -- `answer_is_late` is null if no fallback was offered.
 -- nullable: target_mitra_id, failure_tag, fallback_status, fallback_answer_by, answer_is_late, session_id
 -- row: LockedPairing
@@ -122,7 +123,7 @@ SELECT id, payment_id, customer_id, kind, status, deadline_at, deadline_at <= cu
 FROM locked_pairing
 
 -- name: reject_request :execrows
--- offered → rejected. Changes no row if the request is no longer offered.
+-- Reject the request (offered → rejected). Changes no row if the request is no longer offered.
 UPDATE requests SET status = 'rejected', answered_at = curhat_now()
 WHERE id = @request_id AND status = 'offered'
 
@@ -131,8 +132,8 @@ WHERE id = @request_id AND status = 'offered'
 SELECT status AS request_status, close_reason FROM requests WHERE id = @request_id
 
 -- name: lock_windows :many
--- Lock all payments of these pairings in id order, and then the pairings in id order. Returns the pairings that
--- are open. `is_over`: the window had passed when this statement held all locks.
+-- Lock all payments of these pairings in id order, and then the pairings in id order. Returns the pairings that are
+-- open. `is_over` is true if the window had passed when this statement got the last lock.
 WITH locked_payments AS MATERIALIZED (
     SELECT id FROM payments
     WHERE id = ANY (ARRAY(SELECT payment_id FROM pairings WHERE id = ANY (@pairing_ids::uuid[])))
@@ -144,7 +145,7 @@ WITH locked_payments AS MATERIALIZED (
     ORDER BY id
     FOR NO KEY UPDATE
 ), moment AS MATERIALIZED (
-    -- count(*) reads all of locked_pairings. So PostgreSQL reads the clock after it holds all locks.
+    -- PostgreSQL takes all locks before it reads the clock, because count(*) reads all of locked_pairings.
     SELECT curhat_now() AS now, count(*) AS locks FROM locked_pairings
 )
 SELECT locked_pairings.id, locked_pairings.payment_id, locked_pairings.deadline_at,
@@ -153,8 +154,8 @@ FROM locked_pairings, moment
 WHERE locked_pairings.status = 'open'
 
 -- name: count_answers :many
--- For each pairing, count the mitras who were asked and the mitras who rejected. A pairing that asked nobody
--- has no row.
+-- For each pairing, count the mitras who were asked and the mitras who rejected. The result has no row for a pairing
+-- that asked nobody.
 SELECT pairing_id, count(*) AS asked, count(*) FILTER (WHERE status = 'rejected') AS rejected
 FROM requests WHERE pairing_id = ANY (@pairing_ids::uuid[])
 GROUP BY pairing_id
@@ -176,14 +177,14 @@ SELECT EXISTS (
 ) AS can_ask_anybody
 
 -- name: fail_pairings :exec
--- open → failed, each pairing with its tag. The customers get no fallback.
+-- Fail each pairing with its tag (open → failed). The customers get no fallback.
 UPDATE pairings SET status = 'failed', failure_tag = failure.tag, decided_at = curhat_now()
 FROM unnest(@pairing_ids::uuid[], @failure_tags::text[]) AS failure (pairing_id, tag)
 WHERE pairings.id = failure.pairing_id
 
 -- name: fail_pairings_with_fallback :exec
--- open → failed, each pairing with its tag. Offers the fallback. Each customer then has @answer_minutes to say
--- whether the service may ask other mitras. Arms the deadline for this answer.
+-- Fail each pairing with its tag (open → failed), and offer the fallback. Each customer then has @answer_minutes to
+-- decide whether the service asks other mitras. The statement arms the deadline for this answer.
 -- nullable: @correlation_id
 WITH fail_pairings AS (
     UPDATE pairings SET status = 'failed', failure_tag = failure.tag, decided_at = curhat_now(),
@@ -196,7 +197,7 @@ INSERT INTO deadlines (kind, entity_id, due_at, correlation_id)
 SELECT 'fallback_answer', id, fallback_answer_by, @correlation_id FROM fail_pairings
 
 -- name: decide_fallback :exec
--- The fallback: open → taken, declined or expired.
+-- Decide the fallback (open → taken, declined or expired).
 UPDATE pairings SET fallback_status = @fallback_status WHERE id = @pairing_id
 
 -- name: list_withdrawn_targeted :many
@@ -209,7 +210,7 @@ WHERE pairing_id = ANY (@pairing_ids::uuid[]) AND close_reason IN ('went_offline
 SELECT id, target_mitra_id, customer_id FROM pairings WHERE id = ANY (@pairing_ids::uuid[])
 
 -- name: close_requests :many
--- offered → closed, for all offered requests of the pairings. Each pairing has its own close reason. Locks the
+-- Close all offered requests of the pairings (offered → closed). Each pairing has its own close reason. Locks the
 -- requests in id order. Returns the mitras of the closed requests.
 WITH failures AS (
     SELECT * FROM unnest(@pairing_ids::uuid[], @close_reasons::text[]) AS failure (pairing_id, reason)
@@ -224,8 +225,8 @@ WHERE requests.id = locked_requests.id
 RETURNING requests.mitra_id
 
 -- name: withdraw_requests :many
--- offered → closed, for all offered requests of a mitra. Locks the requests in id order. Returns the pairings
--- of the closed requests.
+-- Close all offered requests of a mitra (offered → closed). Locks the requests in id order. Returns the pairings of the
+-- closed requests.
 WITH locked_requests AS MATERIALIZED (
     SELECT id, pairing_id FROM requests WHERE mitra_id = @mitra_id AND status = 'offered' ORDER BY id FOR NO KEY UPDATE
 ), close_requests AS (
@@ -242,7 +243,7 @@ SELECT payment_id, id, failure_tag, kind, target_mitra_id FROM pairings WHERE id
 ORDER BY id
 
 -- name: link_events_to_cases :exec
--- Link each event of these payments (its case_id) to the review case of the same payment.
+-- In each event of these payments, set case_id to the id of the payment's review case.
 UPDATE failed_pairing_events SET case_id = review_cases.id
 FROM review_cases
 WHERE failed_pairing_events.payment_id = ANY (@payment_ids::uuid[])
@@ -254,9 +255,9 @@ WHERE failed_pairing_events.payment_id = ANY (@payment_ids::uuid[])
 INSERT INTO failed_pairing_events (payment_id, tag) SELECT unnest(@payment_ids::uuid[]), 'payment_session_expired'
 
 -- name: list_payment_views :many
--- Read these payments as customers see them, each with its latest pairing. If the payment has a blast, the
--- blast is the latest pairing, because no pairing comes after a blast. The statement does not sort the pairings
--- by id, because the ids are not in order after the clock was set back.
+-- Read the columns of these payments that customers see, each payment with its latest pairing. If the payment has a
+-- blast, the blast is the latest pairing, because no pairing comes after a blast. The statement does not sort the
+-- pairings by id, because ids are out of time order if the clock was set back.
 -- nullable: target_mitra_id, target_display_name, pairing_id, pairing_kind, pairing_status, pairing_deadline_at
 -- nullable: pairing_failure_tag, fallback_status, fallback_answer_by, session_id
 -- row: PaymentViewRow
@@ -276,7 +277,7 @@ LEFT JOIN sessions ON sessions.pairing_id = pairing.id
 WHERE payments.id = ANY (@payment_ids::uuid[])
 
 -- name: read_pairing_view :optional
--- Read a pairing and its payment, as the customer sees them.
+-- Read the columns of a pairing and its payment that the customer sees.
 -- nullable: target_mitra_id, target_display_name, pairing_id, pairing_kind, pairing_status, pairing_deadline_at
 -- nullable: pairing_failure_tag, fallback_status, fallback_answer_by, session_id
 -- row: PaymentViewRow
@@ -294,8 +295,9 @@ LEFT JOIN sessions ON sessions.pairing_id = pairing.id
 WHERE pairing.id = @pairing_id
 
 -- name: find_current_payment :one
--- Find the payment that the app shows to a returning customer. This is the customer's open payment or, if no
--- payment is open, the latest payment, but only if its status is `unserved`. Null: the app shows no payment.
+-- Find the payment that the app shows to a returning customer. The app shows the customer's open payment. If no payment
+-- is open and the latest payment has the status `unserved`, the app shows the latest payment. The result is null if the
+-- app shows no payment.
 -- nullable: id
 SELECT coalesce(
     (
@@ -309,9 +311,9 @@ SELECT coalesce(
 ) AS id
 
 -- name: list_open_requests :many
--- Find the requests whose cards the mitras see now. Such a request is offered, the window of its pairing runs,
--- and its mitra can take a customer. The statement first reads the open rows through their partial indexes. So
--- old rows in the tables do not slow the statement down.
+-- Find the requests whose cards the mitras see now. A mitra sees the card if the request is offered, the window of the
+-- pairing runs, and the mitra can take a customer. The statement first reads the open rows through their partial
+-- indexes, so old rows in the tables do not slow the statement down.
 -- nullable: close_reason
 -- row: OpenRequest
 WITH open_pairings AS MATERIALIZED (
@@ -334,7 +336,7 @@ JOIN open_pairings ON open_pairings.id = offered_requests.pairing_id
 ORDER BY offered_requests.mitra_id, offered_requests.id
 
 -- name: list_closed_requests :many
--- Read requests that are no longer open, with the columns that explain why.
+-- Read requests that are no longer open, with the columns that explain the end of each request.
 -- nullable: close_reason, failure_tag
 -- row: ClosedRequest
 SELECT requests.id, requests.mitra_id, requests.status AS request_status, requests.close_reason, pairings.kind,

@@ -25,9 +25,9 @@ class TargetMitra(MitraName, frozen=True):
 class Fallback(msgspec.Struct, frozen=True):
     """The offer to search for another bestie under the same payment, after a targeted pairing failed (3.5).
 
-    `status` is the state of this offer. `allowed` says whether the customer may still take or decline the fallback.
+    `status` is the state of this offer. `allowed` says whether the customer can still take or decline the fallback.
     `other_available` says whether another bestie could be asked when the server built this struct. The server checks
-    this again when the customer takes the fallback.
+    the availability again when the customer takes the fallback.
     """
 
     status: FallbackStatus

@@ -32,8 +32,8 @@ from curhat.realtime import service as realtime
 
 log = structlog.get_logger(__name__)
 
-# Deadline kinds. TARGETED_LOST fires if the mitra of a targeted pairing went away. Each other kind fires when the
-# time of a blast, a targeted pairing or a fallback is over.
+# Deadline kinds. TARGETED_LOST fires if the mitra of a targeted pairing went away. Every kind in this module except
+# TARGETED_LOST fires when the time of a blast, a targeted pairing or a fallback is over.
 PAIRING_WINDOW = "pairing_window"
 TARGETED_WINDOW = "targeted_window"
 TARGETED_LOST = "targeted_lost"
@@ -41,11 +41,11 @@ FALLBACK_ANSWER = "fallback_answer"
 
 
 class Target(msgspec.Struct, frozen=True):
-    """The mitra whom the customer chose, and what presence answered just before the transaction.
+    """The mitra whom the customer chose, and the answers of presence just before the transaction.
 
-    `reachable` says whether the mitra may be asked. If presence is unknown, `reachable` is true, and the request
-    waits for the mitra. `other_available` says whether another mitra may be asked. The customer sees this if the
-    pairing fails immediately.
+    `reachable` says whether the mitra can be asked. If presence is unknown, `reachable` is true, and the request waits
+    for the mitra. `other_available` says whether another mitra can be asked. If the pairing fails immediately, the
+    customer sees `other_available`.
     """
 
     mitra_id: UUID
@@ -70,8 +70,8 @@ async def open_blast(
 ) -> UUID:
     """Begin the blast of a confirmed payment, and ask the candidates who can take a customer (2b.2).
 
-    Returns the pairing's id. The caller holds the payment's lock and tells the customer. Even if the blast asks
-    nobody, its window runs, because a mitra may become available.
+    Returns the pairing's id. The caller holds the payment's lock and tells the customer. The window of the blast runs
+    even if the blast asks nobody, because a mitra can become available.
     """
     opened = await queries.open_blast(
         tx,
@@ -113,10 +113,11 @@ async def open_targeted(tx: Transaction, payment_id: UUID, window_seconds: int, 
 
 
 async def offer_open_blasts(database: Database, mitra_ids: Sequence[UUID]) -> int:
-    """Offer every open blast to these mitras, if they can take a customer and have no open or rejected request (2b).
+    """Offer every open blast to these mitras (2b).
 
-    Returns how many requests were offered. The package `presence` calls this function when mitras become available,
-    and again every few seconds. A repeated call changes nothing. Each pairing has its own transaction. So a
+    A mitra gets no request if the mitra cannot take a customer, or has an open or rejected request. Returns how many
+    requests were offered. The package `presence` calls this function when mitras become available, and again every few
+    seconds. A repeated call changes nothing. Each pairing has its own transaction. So a
     transaction that decides a pairing waits for at most one INSERT.
     """
     if not mitra_ids:
@@ -144,11 +145,11 @@ async def lock(tx: Transaction, pairing_id: UUID) -> LockedPairing:
 async def reject(
     tx: Transaction, request_id: UUID, mitra_id: UUID, candidates: Sequence[UUID] | None
 ) -> None:
-    """offered → rejected. A targeted pairing then fails (3.5).
+    """Reject a request (offered → rejected). A targeted pairing then fails (3.5).
 
-    A blast fails if all asked mitras have rejected it and it can ask none of the `candidates` (2b.4). `candidates`
-    are the mitras who may be asked, according to presence just before the transaction. If `candidates` is None
-    (unknown), the blast stays open until its window ends.
+    If all asked mitras have rejected a blast, and the blast can ask none of the `candidates`, the blast fails (2b.4).
+    `candidates` are the mitras who can be asked, according to presence just before the transaction. If `candidates` is
+    None (unknown), the blast stays open until its window ends.
     A repeated call changes nothing. Raises NotFound, AlreadyTaken, RequestClosed.
     """
     pairing_id = await queries.find_pairing_of_request(tx, request_id=request_id, mitra_id=mitra_id)
@@ -182,17 +183,20 @@ async def _refuse_unless_rejected(tx: Transaction, request_id: UUID, pairing: Lo
 
 
 async def can_ask_anybody(tx: Transaction, mitra_ids: Sequence[UUID], *left_out: UUID) -> bool:
-    """Return whether a search that may ask these mitras, but not those `left_out`, can ask anybody now."""
+    """Return whether a search can ask at least one of these mitras now, without the mitras in `left_out`."""
     return await queries.can_ask_anybody(tx, mitra_ids=mitra_ids, left_out_ids=left_out)
 
 
 def anybody_else(candidates: Sequence[UUID] | None, *not_counted: UUID) -> bool:
-    """Return whether any candidate is not in `not_counted`. If `candidates` is None (unknown), return False."""
+    """Return whether at least one candidate is not in `not_counted`.
+
+    If `candidates` is None (unknown), return False.
+    """
     return candidates is not None and any(candidate not in not_counted for candidate in candidates)
 
 
 async def cancel(tx: Transaction, pairing_id: UUID, customer_id: UUID) -> None:
-    """open → failed with `customer_cancelled`.
+    """Cancel a pairing for its customer (open → failed with `customer_cancelled`).
 
     Raises NotFound. Raises PairingDecided if the pairing is matched, has failed, or its window is over.
     """
@@ -205,7 +209,7 @@ async def cancel(tx: Transaction, pairing_id: UUID, customer_id: UUID) -> None:
 
 
 async def window_over(tx: Transaction, *pairing_ids: UUID) -> list[UUID]:
-    """open → failed, for the blasts whose windows ended (2b.3). Returns the pairings that failed.
+    """Fail the blasts whose windows ended (open → failed, 2b.3). Returns the pairings that failed.
 
     A decided blast does not change. If the window of a blast still runs, this function arms its deadline again.
     """
@@ -215,7 +219,7 @@ async def window_over(tx: Transaction, *pairing_ids: UUID) -> list[UUID]:
     await deadlines.arm_each(tx, PAIRING_WINDOW, not_over)
     over = [pairing for pairing in open_pairings if pairing.is_over]
     if over:
-        # Use a separate statement, which sees the mitras' answers that were committed while lock_windows waited.
+        # A separate statement sees the mitras' answers that were committed while lock_windows waited.
         counts = await queries.count_answers(tx, pairing_ids=[pairing.id for pairing in over])
         answers = {count.pairing_id: (count.asked, count.rejected) for count in counts}
         failures = [
@@ -227,7 +231,10 @@ async def window_over(tx: Transaction, *pairing_ids: UUID) -> list[UUID]:
 
 
 async def targets_of(tx: Transaction, pairing_ids: Sequence[UUID]) -> dict[UUID, tuple[UUID, UUID]]:
-    """Return the mitra and the customer of each targeted pairing. Takes no lock, because these ids never change."""
+    """Return the mitra and the customer of each targeted pairing.
+
+    Takes no lock, because the ids of a pairing never change.
+    """
     targets = await queries.list_targets(tx, pairing_ids=pairing_ids)
     return {target.id: (target.target_mitra_id, target.customer_id) for target in targets}
 
@@ -235,13 +242,13 @@ async def targets_of(tx: Transaction, pairing_ids: Sequence[UUID]) -> dict[UUID,
 async def targeted_over(
     tx: Transaction, pairing_ids: Sequence[UUID], other_available: Collection[UUID]
 ) -> None:
-    """open → failed, for targeted pairings whose windows ended (4.3) or whose mitras went away (4.4).
+    """Fail targeted pairings whose windows ended (4.3) or whose mitras went away (4.4).
 
     `other_available` has the ids of the pairings whose customers can be offered another mitra (3.5). A decided
     pairing does not change. If the window of a pairing still runs, this function arms its deadline again.
     """
     open_pairings = await queries.lock_windows(tx, pairing_ids=pairing_ids)
-    # Use a separate statement, which sees the withdrawals that were committed while lock_windows waited.
+    # A separate statement sees the withdrawals that were committed while lock_windows waited.
     withdrawn = await queries.list_withdrawn_targeted(
         tx, pairing_ids=[pairing.id for pairing in open_pairings]
     )
@@ -253,8 +260,8 @@ async def targeted_over(
             failures.append(Failure(pairing.id, pairing.payment_id, "targeted_mitra_timeout"))
         else:
             # The clock was set back after the worker claimed the deadline, so the window still runs. If the deadline
-            # `targeted_lost` fired, another worker may hold the window's deadline, and may wait for this pairing's
-            # lock. So arm a deadline that no worker can hold.
+            # `targeted_lost` fired, another worker perhaps holds the window's deadline and waits for this pairing's
+            # lock. So arm a new deadline that no worker can hold.
             left = pairing.deadline_at - await read_clock(tx)
             await deadlines.arm_another(tx, TARGETED_WINDOW, [pairing.id], left.total_seconds())
     if failures:
@@ -265,9 +272,9 @@ async def targeted_over(
 async def fail(
     tx: Transaction, pairing: LockedPairing, tag: FailureTag, *, other_available: bool = False
 ) -> None:
-    """open → failed: write an event with the tag, close the requests, and tell the customer (X.1).
+    """Fail a pairing: write an event with the tag, close the requests, and tell the customer (X.1).
 
-    After a targeted failure, the payment stays confirmed while the customer may take the fallback (3.5). After any
+    After a targeted failure, the payment stays confirmed while the customer can take the fallback (3.5). After any
     other failure, the payment is unserved, and a case opens.
     """
     failure = Failure(pairing.id, pairing.payment_id, tag)
@@ -275,10 +282,10 @@ async def fail(
 
 
 async def _fail(tx: Transaction, failures: Sequence[Failure], other_available: Collection[UUID] = ()) -> None:
-    """Do the same as `fail`, for several pairings. Either all their tags allow a fallback, or none does.
+    """Fail several pairings, each as described in `fail`.
 
-    The caller holds the locks of the payments and the pairings. `other_available` has the ids of the payments for
-    which another mitra may be asked now.
+    Either all tags allow a fallback, or no tag allows a fallback. The caller holds the locks of the payments and the
+    pairings. `other_available` has the ids of the payments for which another mitra can be asked now.
     """
     pairing_ids = [failure.pairing_id for failure in failures]
     payment_ids = [failure.payment_id for failure in failures]
@@ -314,7 +321,10 @@ async def _fail(tx: Transaction, failures: Sequence[Failure], other_available: C
 
 
 async def _end_unserved(tx: Transaction, payment_ids: Sequence[UUID]) -> None:
-    """confirmed → unserved. The journeys end. All failed-pairing events of a journey refer to the same case."""
+    """End the journeys of these payments (confirmed → unserved).
+
+    All failed-pairing events of a journey refer to the same case.
+    """
     await payments.close(tx, payment_ids, "unserved")
     await payments.open_cases(tx, payment_ids, "no_session")
     await queries.link_events_to_cases(tx, payment_ids=payment_ids)
@@ -344,7 +354,7 @@ async def withdraw(tx: Transaction, mitra_id: UUID, reason: CloseReason) -> None
 
 
 async def lock_failed(tx: Transaction, pairing_id: UUID, customer_id: UUID) -> LockedPairing:
-    """Lock the customer's own pairing, if its fallback may still be taken or declined.
+    """Lock the customer's own pairing, for a fallback that the customer can still take or decline.
 
     Raises NotFound, also for another customer's pairing. Raises FallbackDecided if the fallback was taken, declined
     or never offered, or if the time to answer is over.
@@ -360,9 +370,9 @@ async def lock_failed(tx: Transaction, pairing_id: UUID, customer_id: UUID) -> L
 async def take_fallback(
     tx: Transaction, pairing: LockedPairing, window_seconds: int, candidates: Sequence[UUID]
 ) -> UUID:
-    """The fallback: open → taken. Begins a blast under the same payment (3.5) and returns the blast's id.
+    """Take the fallback (open → taken). Begins a blast under the same payment (3.5) and returns the blast's id.
 
-    If the chosen mitra has just rejected or did not answer, the blast does not ask this mitra (3.9).
+    If the chosen mitra rejected the request or did not answer, the blast does not ask this mitra (3.9).
     """
     await _decide_fallback(tx, pairing, "taken")
     left_out = pairing.target_mitra_id if pairing.failure_tag in LEAVES_THE_MITRA_OUT else None
@@ -370,7 +380,9 @@ async def take_fallback(
 
 
 async def decline_fallback(tx: Transaction, pairing_id: UUID, customer_id: UUID) -> None:
-    """The fallback: open → declined. The journey ends with the targeted pairing's tag, and the case opens (3.8).
+    """Decline the fallback (open → declined).
+
+    The journey ends with the targeted pairing's tag, and the case opens (3.8).
 
     A repeated call changes nothing. Raises NotFound, FallbackDecided.
     """
@@ -386,7 +398,7 @@ async def decline_fallback(tx: Transaction, pairing_id: UUID, customer_id: UUID)
 
 
 async def fallback_unanswered(tx: Transaction, pairing_id: UUID) -> None:
-    """The fallback: open → expired, if the customer did not answer in time.
+    """If the customer did not answer in time, expire the fallback (open → expired).
 
     The event has the tag `payment_session_expired`, and the case opens (3.8).
     """
@@ -411,6 +423,6 @@ async def _decide_fallback(tx: Transaction, pairing: LockedPairing, status: Fall
 
 
 def signal_requests(tx: Transaction, mitra_ids: Sequence[UUID]) -> None:
-    """Tell every server process that the open requests of these mitras may have changed."""
+    """Tell every server process that the open requests of these mitras have perhaps changed."""
     if mitra_ids:
         tx.signal("requests", msgspec.json.encode(mitra_ids))

@@ -5,7 +5,8 @@ from typing import Literal, get_args
 PairingKind = Literal["blast", "targeted"]
 PairingStatus = Literal["open", "matched", "failed"]
 
-# The allowed steps. The trigger pairings_allowed_steps contains the same steps. A test compares the two lists.
+# The allowed steps. The trigger pairings_allowed_steps contains the same steps as this set. A test compares
+# both.
 PAIRING_STEPS: frozenset[tuple[PairingStatus, PairingStatus]] = frozenset(
     {("open", "matched"), ("open", "failed")}
 )
@@ -25,12 +26,12 @@ ALL_TAGS: frozenset[str] = frozenset(get_args(FailureTag))
 # The fallback is the offer of a blast under the same payment, after a targeted pairing failed (3.5).
 FallbackStatus = Literal["open", "taken", "declined", "expired"]
 
-# After a failure with one of these tags, the service offers a fallback (3.5). The database has the same list.
+# After a failure with one of these tags, the service offers a fallback (3.5). The database has a copy of this list.
 OFFERS_A_FALLBACK: frozenset[FailureTag] = frozenset(
     {"targeted_mitra_offline", "targeted_mitra_rejected", "targeted_mitra_timeout"}
 )
 # After a failure with one of these tags, the fallback does not ask the chosen mitra again (3.9). After
-# `targeted_mitra_offline`, the fallback may ask the chosen mitra, who may have returned.
+# `targeted_mitra_offline`, the fallback can ask the chosen mitra again, because this mitra has perhaps returned.
 LEAVES_THE_MITRA_OUT: frozenset[FailureTag] = frozenset({"targeted_mitra_rejected", "targeted_mitra_timeout"})
 
 RequestStatus = Literal["offered", "accepted", "rejected", "closed"]
@@ -56,6 +57,7 @@ def close_reason_of(tag: FailureTag) -> CloseReason:
 def tag_when_time_is_up(asked: int, rejected: int) -> FailureTag:
     """Return the tag of a blast whose window ended (2b.3, 2b.4).
 
-    `asked` is the number of mitras whom the blast asked. `rejected` is the number of these mitras who rejected it.
+    `asked` is the number of mitras whom the blast asked. `rejected` is the number of asked mitras who rejected the
+    blast.
     """
     return "all_mitras_rejected" if 0 < asked == rejected else "no_mitra_available"

@@ -43,7 +43,7 @@ def with_other_available(payment: Payment, *, other_available: bool) -> Payment:
 async def current_payment(tx: Transaction, customer_id: UUID) -> Payment | None:
     """Return the customer's open payment.
 
-    If no payment is open, return the last payment, provided that it was paid but not served. Otherwise return None.
+    If no payment is open, return the last payment, but only if it was paid and not served. Otherwise return None.
     """
     payment_id = await queries.find_current_payment(tx, customer_id=customer_id)
     return None if payment_id is None else await payment_view(tx, payment_id, customer_id)
@@ -54,7 +54,7 @@ async def payment_events(
 ) -> list[StreamEvent]:
     """Return `payment.updated` for each payment's customer, and `pairing.updated` if the payment has a pairing.
 
-    `other_available` has the ids of the payments for which another mitra may be asked now (3.5).
+    `other_available` has the ids of the payments for which another mitra can be asked now (3.5).
     """
     events = []
     for row in await queries.list_payment_views(tx, payment_ids=payment_ids):

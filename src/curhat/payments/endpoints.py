@@ -20,7 +20,7 @@ WEBHOOK_PATH: Final = "/api/gateway/webhook"
 # The contract leaves this operation out, because the gateway decides what it sends.
 @post(WEBHOOK_PATH, status_code=204, include_in_schema=False)
 async def receive_gateway_webhook(request: AnyRequest, gateway: NamedDependency[WebhookGateway]) -> None:
-    """Learn about a charge or a refund. A status other than 204 makes the gateway send the web hook again."""
+    """Receive news about a charge or a refund. A status other than 204 makes the gateway send the web hook again."""
     headers = {name.lower(): value for name, value in request.headers.items()}
     try:
         webhook = gateway.read_webhook(headers, await request.body())

@@ -2,17 +2,17 @@
 
 Today only the mock implements this interface. A later adapter for Xendit needs no change to any caller.
 
-What every gateway guarantees
-    A key identifies one charge or one refund. If we send a charge or a refund again under the same key, the gateway
-    does not carry it out again, and gives the same answer.
+What every gateway guarantees:
+    A key identifies one charge or one refund. If we repeat a charge or a refund under the same key, the gateway only
+    repeats its answer.
     `find_charge` and `find_refund` return the result of the charge or refund that we sent under a key.
-What callers must expect
-    An answer may be missing or late, may arrive twice, and may arrive out of order. Answers about one key may
-    contradict each other.
-Web hooks
-    A gateway tells late answers by an HTTP request, the web hook (`payments/endpoints.py`). The gateway's class checks
-    its token, and reads only which charge or refund it is about. The result always comes from a query. So a web hook
-    that is repeated, out of order or forged can change nothing that the gateway itself does not say.
+An answer can be missing or late, can arrive twice, and can arrive out of order. Answers about one key can contradict
+each other.
+Web hooks:
+    A gateway reports late answers by an HTTP request, the web hook (`payments/endpoints.py`). The gateway's class
+    checks the token of the web hook, and reads only the key of the charge or refund. The result always comes from a
+    query to the gateway. So a repeated, reordered or forged web hook changes nothing that the gateway itself does not
+    confirm.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -24,13 +24,13 @@ import msgspec
 ChargeStatus = Literal["approved", "declined", "processing", "not_found"]
 RefundStatus = Literal["done", "failed", "processing", "not_found"]
 
-# How long a confirmation waits for the gateway. After this time, the server answers that the result is not known yet
-# (a ○ rule of 2a).
+# A confirmation waits for the gateway for this long. After this time, the server answers that the result is not known
+# yet (a ○ rule of 2a).
 ANSWER_TIMEOUT_SECONDS = 5.0
 
 
 class GatewayUnknown(Exception):
-    """The gateway did not answer, but the charge or refund may have happened. Query the gateway by the key."""
+    """The gateway did not answer, but the charge or refund has perhaps happened. Query the gateway by the key."""
 
 
 class WebhookForged(Exception):
@@ -38,11 +38,11 @@ class WebhookForged(Exception):
 
 
 class WebhookMalformed(Exception):
-    """The web hook comes from the gateway, but does not say what it is about."""
+    """The web hook comes from the gateway, but names no charge and no refund."""
 
 
 class Webhook(msgspec.Struct, frozen=True):
-    """What a web hook is about: our key of a charge or of a refund. None: about nothing that concerns Curhat."""
+    """The subject of a web hook: our key of a charge or a refund, or None if no charge or refund of Curhat is meant."""
 
     about: Literal["charge", "refund"]
     key: UUID
@@ -51,7 +51,7 @@ class Webhook(msgspec.Struct, frozen=True):
 class ChargeAnswer(msgspec.Struct, frozen=True):
     """The gateway's answer about a charge. `reason` is set if the gateway declined the charge.
 
-    A callback names the amount. We need it if we do not know the charge, because a failover lost our record of it.
+    A callback names the amount. We need the amount if a failover lost our record of the charge.
     """
 
     status: ChargeStatus
@@ -83,7 +83,8 @@ class Gateway(Protocol):
         """Return the result of the charge with this key. Raises GatewayUnknown.
 
         After `not_found`, Curhat lets the customer pay again under a new key (decision 0008). So a gateway that is not
-        certain returns `processing` or raises GatewayUnknown. A wrong `not_found` may charge the customer twice.
+        certain returns `processing` or raises GatewayUnknown. After a wrong `not_found`, the customer can be charged
+        twice.
         """
 
     async def refund(self, key: UUID, charge_key: UUID, payment_id: UUID, amount_rp: int) -> RefundAnswer:
@@ -98,13 +99,15 @@ class Gateway(Protocol):
 
 @runtime_checkable
 class WebhookGateway(Gateway, Protocol):
-    """A gateway that tells late answers by web hooks. Every gateway of a server is one."""
+    """A gateway that reports late answers by web hooks. Every gateway of a server reports by web hooks."""
 
     def read_webhook(self, headers: Mapping[str, str], body: bytes) -> Webhook | None:
-        """Check where a web hook comes from, and return what it is about. None: nothing that concerns Curhat.
+        """Check the sender of a web hook, and return the subject of the web hook.
+
+        Returns None if the web hook does not concern Curhat.
 
         The names in `headers` are in small letters. Raises WebhookForged and WebhookMalformed.
         """
 
     async def follow_webhook(self, webhook: Webhook) -> None:
-        """Query the result, and pass it to the callback if it is final. Raises GatewayUnknown."""
+        """Query the result, and pass a final result to the callback. Raises GatewayUnknown."""

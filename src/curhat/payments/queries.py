@@ -38,7 +38,7 @@ async def open_payment(
     target_mitra_id: UUID | None,
     timeout_minutes: int,
 ) -> OpenPaymentRow | None:
-    """nothing → pending. No row: the customer already has an open payment."""
+    """Open a payment (nothing → pending). Returns no row if the customer already has an open payment."""
     row = await db.fetchrow(
         OPEN_PAYMENT,
         customer_id,
@@ -64,9 +64,9 @@ ORDER BY id DESC OFFSET $4 - 1 LIMIT 1
 async def find_opening_wait(
     db: Executor, /, *, window_seconds: float, customer_id: UUID, purpose: Purpose, max_payments: int
 ) -> float | None:
-    """Return the seconds until the customer's payment number @max_payments, counted from the newest, is
-    @window_seconds old. Until then the customer has opened @max_payments within the window. No row: the customer
-    has fewer payments of this purpose."""
+    """Number the customer's payments of this purpose, newest first, and find payment number @max_payments. Returns the
+    seconds until this payment is @window_seconds old. While this payment is younger, the last @window_seconds contain
+    @max_payments payments of the customer. Returns no row if the customer has fewer payments of this purpose."""
     row = await db.fetchrow(FIND_OPENING_WAIT, window_seconds, customer_id, purpose, max_payments)
     if row is None:
         return None
@@ -93,10 +93,11 @@ ORDER BY begun_at DESC OFFSET $4 - 1 LIMIT 1
 async def find_confirmation_wait(
     db: Executor, /, *, customer_id: UUID, max_payments: int, window_seconds: float, max_confirmations: int
 ) -> float | None:
-    """Return the seconds until the customer's confirmation number @max_confirmations, counted from the newest, is
-    @window_seconds old. A confirmation is a charge attempt for a session, or a confirmed trial. A customer has one
-    open payment at a time. So only @max_payments payments can have a confirmation within the window. No row: these
-    payments have fewer confirmations."""
+    """Number the customer's confirmations, newest first, and find confirmation number @max_confirmations. Returns the
+    seconds until this confirmation is @window_seconds old. A confirmation is a charge attempt for a session, or a
+    confirmed trial. The statement reads only the newest @max_payments payments. A customer has one open payment at a
+    time, so no other payment can have a confirmation within the window. Returns no row if these payments have fewer than
+    @max_confirmations confirmations."""
     row = await db.fetchrow(
         FIND_CONFIRMATION_WAIT, customer_id, max_payments, window_seconds, max_confirmations
     )
@@ -138,7 +139,7 @@ async def open_extension_payment(
     amount_rp: int,
     expires_at: datetime,
 ) -> UUID:
-    """nothing → pending, for an extension."""
+    """Open the payment of an extension (nothing → pending)."""
     row = await db.fetchrow(
         OPEN_EXTENSION_PAYMENT, customer_id, offer_id, duration_minutes, amount_rp, expires_at
     )
@@ -169,9 +170,10 @@ RETURNING id AS key, payment_id, amount_rp, curhat_now() AS now
 async def begin_extension_charges(
     db: Executor, /, *, charge_by: datetime, payment_ids: Sequence[UUID]
 ) -> list[BeginExtensionChargesRow]:
-    """pending → confirming, with @charge_by as the new expires_at. Inserts one charge attempt per payment. The id
-    of the attempt is its key at the gateway. The statement takes no further lock, because the caller holds the
-    sessions' locks. No transaction changes an extension's payment without the session's lock."""
+    """Begin to charge the payments of extensions (pending → confirming). The new expires_at is @charge_by. Inserts one
+    charge attempt per payment. The id of the attempt is the attempt's key at the gateway. The statement takes no further
+    lock, because the caller holds the sessions' locks. No transaction changes an extension's payment without the
+    session's lock."""
     return [
         BeginExtensionChargesRow(*row)
         for row in await db.fetch(BEGIN_EXTENSION_CHARGES, charge_by, payment_ids)
@@ -185,7 +187,7 @@ WHERE id = ANY ($1::uuid[]) AND status IN ('pending', 'confirming')
 
 
 async def abandon_extension_payments(db: Executor, /, *, payment_ids: Sequence[UUID]) -> None:
-    """pending or confirming → abandoned. The caller holds the sessions' locks."""
+    """Abandon the payments of extensions (pending or confirming → abandoned). The caller holds the sessions' locks."""
     await db.execute(ABANDON_EXTENSION_PAYMENTS, payment_ids)
 
 
@@ -214,9 +216,9 @@ FROM locked_payment
 
 
 async def lock_payment(db: Executor, /, *, payment_id: UUID) -> LockedPayment | None:
-    """Lock the payment. This lock protects the whole journey of the payment. `is_over`: the time to pay had passed
-    when this statement got the lock. `given_up_at`: when the service stops waiting for the gateway's answer about a
-    confirmation of a session's payment (2a.10)."""
+    """Lock the payment. This lock protects the whole journey of the payment. `is_over` is true if the time to pay had
+    passed when this statement got the lock. `given_up_at` is the time at which the service stops waiting for the
+    gateway's answer about a session's payment (2a.10)."""
     row = await db.fetchrow(LOCK_PAYMENT, payment_id)
     if row is None:
         return None
@@ -233,7 +235,8 @@ RETURNING id
 
 
 async def begin_confirmation(db: Executor, /, *, payment_id: UUID) -> UUID:
-    """pending → confirming. Inserts a charge attempt and returns the attempt's id, which is its key at the gateway."""
+    """Begin the confirmation (pending → confirming). Inserts a charge attempt and returns the attempt's id, which is also
+    the attempt's key at the gateway."""
     row = await db.fetchrow(BEGIN_CONFIRMATION, payment_id)
     if row is None:
         raise NoRow(BEGIN_CONFIRMATION)
@@ -247,7 +250,7 @@ UPDATE payments SET status = 'confirmed', confirmed_at = curhat_now() WHERE id =
 
 
 async def confirm_payment(db: Executor, /, *, payment_id: UUID) -> None:
-    """pending or confirming → confirmed."""
+    """Confirm the payment (pending or confirming → confirmed)."""
     await db.execute(CONFIRM_PAYMENT, payment_id)
 
 
@@ -257,7 +260,8 @@ UPDATE payments SET status = 'pending' WHERE id = $1
 
 
 async def reopen_payment(db: Executor, /, *, payment_id: UUID) -> None:
-    """confirming → pending, because the gateway declined the charge in time. The customer can then try again."""
+    """Reopen the payment (confirming → pending), because the gateway declined the charge in time. The customer can then try
+    again."""
     await db.execute(REOPEN_PAYMENT, payment_id)
 
 
@@ -290,9 +294,9 @@ WHERE locked_payments.status = 'pending'
 
 
 async def expire_payments(db: Executor, /, *, payment_ids: Sequence[UUID]) -> list[ExpirePaymentsRow]:
-    """pending → expired, for payments whose time to pay has passed. Locks the payments in id order. Returns one row
-    per payment that was pending. `is_expired` is false if the time to pay has not passed yet. A confirming
-    payment has no row, because a confirmation that began in time delays the expiry."""
+    """Expire the payments whose time to pay has passed (pending → expired). Locks the payments in id order. Returns one row
+    per payment that was pending. `is_expired` is false if the time to pay has not passed yet. The result has no row for
+    a confirming payment, because a confirmation that began in time delays the expiry."""
     return [ExpirePaymentsRow(*row) for row in await db.fetch(EXPIRE_PAYMENTS, payment_ids)]
 
 
@@ -302,7 +306,7 @@ UPDATE payments SET status = $1, closed_at = curhat_now() WHERE id = ANY ($2::uu
 
 
 async def close_payments(db: Executor, /, *, status: PaymentStatus, payment_ids: Sequence[UUID]) -> None:
-    """An open status → @status, which is a final status."""
+    """Close the payments (an open status → @status). The new status is final."""
     await db.execute(CLOSE_PAYMENTS, status, payment_ids)
 
 
@@ -349,7 +353,7 @@ WHERE id = $3
 async def answer_attempt(
     db: Executor, /, *, attempt_status: AttemptStatus, reason: str | None, attempt_id: UUID
 ) -> None:
-    """started or declined → @attempt_status."""
+    """Record the answer about the attempt (started or declined → @attempt_status)."""
     await db.execute(ANSWER_ATTEMPT, attempt_status, reason, attempt_id)
 
 
@@ -362,7 +366,7 @@ SELECT EXISTS (
 
 
 async def has_other_charge(db: Executor, /, *, payment_id: UUID, attempt_id: UUID) -> bool:
-    """Return whether another attempt of the payment charged the customer, or may still charge the customer."""
+    """Return whether another attempt of the payment charged the customer, or can still charge the customer."""
     row = await db.fetchrow(HAS_OTHER_CHARGE, payment_id, attempt_id)
     if row is None:
         raise NoRow(HAS_OTHER_CHARGE)
@@ -394,8 +398,8 @@ RETURNING id
 async def request_refund(
     db: Executor, /, *, payment_id: UUID, charge_key: UUID, amount_rp: int, refund_reason: RefundReason
 ) -> UUID | None:
-    """nothing → requested. The charge may have earlier refunds that failed. No row: the charge is already refunded,
-    or its refund is already requested."""
+    """Request a refund (nothing → requested). The charge can have earlier refunds that failed. Returns no row if the charge
+    is already refunded, or its refund is already requested."""
     row = await db.fetchrow(REQUEST_REFUND, payment_id, charge_key, amount_rp, refund_reason)
     if row is None:
         return None
@@ -425,9 +429,9 @@ WHERE id = $1 AND status = 'requested'
 
 
 async def find_requested_refund(db: Executor, /, *, refund_id: UUID) -> Refund | None:
-    """Find a refund that the gateway has to carry out. `key` identifies the refund at the gateway, and never
-    changes. `age_seconds` is the time since the refund was requested. `refused_keys` has the keys of the earlier refunds
-    of the same charge, which the gateway refused. No row: the refund is unknown, or the gateway has already answered."""
+    """Find a refund that the gateway has to carry out. `key` identifies the refund at the gateway, and never changes.
+    `age_seconds` is the time since the refund was requested. `refused_keys` has the keys of the charge's earlier refunds
+    that the gateway refused. Returns no row if the refund is unknown, or the gateway has already answered."""
     row = await db.fetchrow(FIND_REQUESTED_REFUND, refund_id)
     if row is None:
         return None
@@ -452,9 +456,9 @@ ORDER BY charge_attempt_id
 async def list_undelivered_charges(
     db: Executor, /, *, payment_ids: Sequence[UUID]
 ) -> list[UndeliveredCharge]:
-    """Find the undelivered charges of these payments (see the view). `decided_round` is the round of the payment's
-    case in which an operator decided about the charge. `was_refused`: an operator decided to refund
-    the charge, and the gateway refused."""
+    """Find the undelivered charges of these payments (see the view undelivered_charges). `decided_round` is the round of
+    the payment's case in which an operator decided about the charge. `was_refused` is true if an operator decided to
+    refund the charge and the gateway refused the refund."""
     return [UndeliveredCharge(*row) for row in await db.fetch(LIST_UNDELIVERED_CHARGES, payment_ids)]
 
 
@@ -504,7 +508,7 @@ WHERE charge_attempt_id = $1 AND status <> 'failed' AND id <> $2
 
 
 async def find_other_live_refund(db: Executor, /, *, charge_key: UUID, refund_id: UUID) -> LiveRefund | None:
-    """Find the charge's other refund that is requested or done. A charge has at most one."""
+    """Find the charge's other refund that is requested or done. A charge has at most one refund that is requested or done."""
     row = await db.fetchrow(FIND_OTHER_LIVE_REFUND, charge_key, refund_id)
     if row is None:
         return None
@@ -520,7 +524,7 @@ WHERE id = $3
 async def answer_refund(
     db: Executor, /, *, refund_status: str, gateway_reason: str | None, refund_id: UUID
 ) -> None:
-    """requested → done or failed, or failed → done."""
+    """Record the answer about the refund (requested → done or failed, or failed → done)."""
     await db.execute(ANSWER_REFUND, refund_status, gateway_reason, refund_id)
 
 
@@ -534,9 +538,9 @@ RETURNING payments.id
 
 
 async def mark_payment_refunded(db: Executor, /, *, payment_id: UUID, refund_id: UUID) -> UUID | None:
-    """served or unserved → refunded. The refund must be an operator's decision, and its charge must be `approved`
-    and not a late approval. No row: the refund does not meet these conditions, or the payment has another
-    status."""
+    """Mark the payment as refunded (served or unserved → refunded). The refund must come from an operator's decision. The
+    charge of the refund must be `approved`, and not a late approval. Returns no row if the refund does not meet these
+    conditions, or the payment has another status."""
     row = await db.fetchrow(MARK_PAYMENT_REFUNDED, payment_id, refund_id)
     if row is None:
         return None
@@ -556,8 +560,8 @@ WHERE review_cases.status = 'open' OR EXISTS (
 
 
 async def open_cases(db: Executor, /, *, case_reason: CaseReason, payment_ids: Sequence[UUID]) -> None:
-    """nothing → open, one review case per payment. decided → open, if the gateway took money for the payment that is
-    undelivered and that nobody has decided about. A trigger then stores the earlier decision. An open case takes the
-    newer reason. Any other case stays unchanged. The statement locks the existing cases, so a concurrent decision
-    waits, and then sees the charge."""
+    """Open one review case per payment (nothing → open). A decided case opens again if the payment has an undelivered
+    charge without a decision. A trigger then stores the earlier decision. If a case is open, @case_reason replaces its
+    earlier reason. A case that is neither open nor opened again stays unchanged. The statement locks the existing cases,
+    so a concurrent decision waits, and then sees the charge."""
     await db.execute(OPEN_CASES, case_reason, payment_ids)

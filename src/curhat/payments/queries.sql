@@ -5,7 +5,7 @@
 -- type: refund_reason = RefundReason from curhat.payments.states
 
 -- name: open_payment :optional
--- nothing → pending. No row: the customer already has an open payment.
+-- Open a payment (nothing → pending). Returns no row if the customer already has an open payment.
 -- nullable: @target_mitra_id
 INSERT INTO payments (customer_id, purpose, offer_id, duration_minutes, amount_rp, is_trial, target_mitra_id, expires_at)
 VALUES (@customer_id, 'session', @offer_id, @duration_minutes, @amount_rp, @is_trial, @target_mitra_id,
@@ -14,18 +14,19 @@ ON CONFLICT (customer_id) WHERE purpose = 'session' AND status IN ('pending', 'c
 RETURNING id, expires_at
 
 -- name: find_opening_wait :optional
--- Return the seconds until the customer's payment number @max_payments, counted from the newest, is
--- @window_seconds old. Until then the customer has opened @max_payments within the window. No row: the customer
--- has fewer payments of this purpose.
+-- Number the customer's payments of this purpose, newest first, and find payment number @max_payments. Returns the
+-- seconds until this payment is @window_seconds old. While this payment is younger, the last @window_seconds contain
+-- @max_payments payments of the customer. Returns no row if the customer has fewer payments of this purpose.
 SELECT extract(epoch FROM created_at + make_interval(secs => @window_seconds) - curhat_now())::float8 AS wait_seconds
 FROM payments WHERE customer_id = @customer_id AND purpose = @purpose
 ORDER BY id DESC OFFSET @max_payments - 1 LIMIT 1
 
 -- name: find_confirmation_wait :optional
--- Return the seconds until the customer's confirmation number @max_confirmations, counted from the newest, is
--- @window_seconds old. A confirmation is a charge attempt for a session, or a confirmed trial. A customer has one
--- open payment at a time. So only @max_payments payments can have a confirmation within the window. No row: these
--- payments have fewer confirmations.
+-- Number the customer's confirmations, newest first, and find confirmation number @max_confirmations. Returns the
+-- seconds until this confirmation is @window_seconds old. A confirmation is a charge attempt for a session, or a
+-- confirmed trial. The statement reads only the newest @max_payments payments. A customer has one open payment at a
+-- time, so no other payment can have a confirmation within the window. Returns no row if these payments have fewer than
+-- @max_confirmations confirmations.
 WITH newest_payments AS MATERIALIZED (
     SELECT id, is_trial, confirmed_at FROM payments WHERE customer_id = @customer_id AND purpose = 'session'
     ORDER BY id DESC LIMIT @max_payments
@@ -45,15 +46,16 @@ SELECT id FROM payments
 WHERE customer_id = @customer_id AND purpose = 'session' AND status IN ('pending', 'confirming', 'confirmed')
 
 -- name: open_extension_payment :one
--- nothing → pending, for an extension.
+-- Open the payment of an extension (nothing → pending).
 INSERT INTO payments (customer_id, purpose, offer_id, duration_minutes, amount_rp, is_trial, expires_at)
 VALUES (@customer_id, 'extension', @offer_id, @duration_minutes, @amount_rp, false, @expires_at)
 RETURNING id
 
 -- name: begin_extension_charges :many
--- pending → confirming, with @charge_by as the new expires_at. Inserts one charge attempt per payment. The id
--- of the attempt is its key at the gateway. The statement takes no further lock, because the caller holds the
--- sessions' locks. No transaction changes an extension's payment without the session's lock.
+-- Begin to charge the payments of extensions (pending → confirming). The new expires_at is @charge_by. Inserts one
+-- charge attempt per payment. The id of the attempt is the attempt's key at the gateway. The statement takes no further
+-- lock, because the caller holds the sessions' locks. No transaction changes an extension's payment without the
+-- session's lock.
 WITH begin_confirmation AS (
     UPDATE payments SET status = 'confirming', expires_at = @charge_by
     WHERE id = ANY (@payment_ids::uuid[]) AND status = 'pending'
@@ -63,14 +65,14 @@ INSERT INTO charge_attempts (payment_id, amount_rp) SELECT id, amount_rp FROM be
 RETURNING id AS key, payment_id, amount_rp, curhat_now() AS now
 
 -- name: abandon_extension_payments :exec
--- pending or confirming → abandoned. The caller holds the sessions' locks.
+-- Abandon the payments of extensions (pending or confirming → abandoned). The caller holds the sessions' locks.
 UPDATE payments SET status = 'abandoned', closed_at = curhat_now()
 WHERE id = ANY (@payment_ids::uuid[]) AND status IN ('pending', 'confirming')
 
 -- name: lock_payment :optional
--- Lock the payment. This lock protects the whole journey of the payment. `is_over`: the time to pay had passed
--- when this statement got the lock. `given_up_at`: when the service stops waiting for the gateway's answer about a
--- confirmation of a session's payment (2a.10).
+-- Lock the payment. This lock protects the whole journey of the payment. `is_over` is true if the time to pay had
+-- passed when this statement got the lock. `given_up_at` is the time at which the service stops waiting for the
+-- gateway's answer about a session's payment (2a.10).
 -- nullable: target_mitra_id, confirmed_at
 -- row: LockedPayment
 WITH locked_payment AS MATERIALIZED (SELECT * FROM payments WHERE id = @payment_id FOR NO KEY UPDATE)
@@ -81,7 +83,8 @@ SELECT id, customer_id, purpose, status, amount_rp, target_mitra_id, expires_at,
 FROM locked_payment
 
 -- name: begin_confirmation :one
--- pending → confirming. Inserts a charge attempt and returns the attempt's id, which is its key at the gateway.
+-- Begin the confirmation (pending → confirming). Inserts a charge attempt and returns the attempt's id, which is also
+-- the attempt's key at the gateway.
 WITH begin_confirmation AS (
     UPDATE payments SET status = 'confirming' WHERE id = @payment_id AND status = 'pending' RETURNING id, amount_rp
 )
@@ -89,23 +92,24 @@ INSERT INTO charge_attempts (payment_id, amount_rp) SELECT id, amount_rp FROM be
 RETURNING id
 
 -- name: confirm_payment :exec
--- pending or confirming → confirmed.
+-- Confirm the payment (pending or confirming → confirmed).
 UPDATE payments SET status = 'confirmed', confirmed_at = curhat_now() WHERE id = @payment_id
 
 -- name: reopen_payment :exec
--- confirming → pending, because the gateway declined the charge in time. The customer can then try again.
+-- Reopen the payment (confirming → pending), because the gateway declined the charge in time. The customer can then try
+-- again.
 UPDATE payments SET status = 'pending' WHERE id = @payment_id
 
 -- name: expire_payments :many
--- pending → expired, for payments whose time to pay has passed. Locks the payments in id order. Returns one row
--- per payment that was pending. `is_expired` is false if the time to pay has not passed yet. A confirming
--- payment has no row, because a confirmation that began in time delays the expiry.
+-- Expire the payments whose time to pay has passed (pending → expired). Locks the payments in id order. Returns one row
+-- per payment that was pending. `is_expired` is false if the time to pay has not passed yet. The result has no row for
+-- a confirming payment, because a confirmation that began in time delays the expiry.
 WITH locked_payments AS MATERIALIZED (
     SELECT id, purpose, status, expires_at FROM payments WHERE id = ANY (@payment_ids::uuid[])
     ORDER BY id
     FOR NO KEY UPDATE
 ), moment AS MATERIALIZED (
-    -- count(*) reads all of locked_payments. So PostgreSQL reads the clock after it holds all locks.
+    -- PostgreSQL takes all locks before it reads the clock, because count(*) reads all of locked_payments.
     SELECT curhat_now() AS now, count(*) AS locks FROM locked_payments
 ), expire_due AS (
     UPDATE payments SET status = 'expired', closed_at = moment.now
@@ -120,7 +124,7 @@ LEFT JOIN expire_due USING (id)
 WHERE locked_payments.status = 'pending'
 
 -- name: close_payments :exec
--- An open status → @status, which is a final status.
+-- Close the payments (an open status → @status). The new status is final.
 UPDATE payments SET status = @status, closed_at = curhat_now() WHERE id = ANY (@payment_ids::uuid[])
 
 -- name: find_payment_of_attempt :optional
@@ -135,13 +139,13 @@ SELECT status AS attempt_status, reason, extract(epoch FROM curhat_now() - start
 FROM locked_attempt
 
 -- name: answer_attempt :exec
--- started or declined → @attempt_status.
+-- Record the answer about the attempt (started or declined → @attempt_status).
 -- nullable: @reason
 UPDATE charge_attempts SET status = @attempt_status, answered_at = curhat_now(), reason = @reason
 WHERE id = @attempt_id
 
 -- name: has_other_charge :one
--- Return whether another attempt of the payment charged the customer, or may still charge the customer.
+-- Return whether another attempt of the payment charged the customer, or can still charge the customer.
 SELECT EXISTS (
     SELECT 1 FROM charge_attempts
     WHERE payment_id = @payment_id AND id <> @attempt_id AND status IN ('approved', 'started')
@@ -151,17 +155,17 @@ SELECT EXISTS (
 SELECT count(*)::integer AS attempts FROM charge_attempts WHERE payment_id = @payment_id
 
 -- name: request_refund :optional
--- nothing → requested. The charge may have earlier refunds that failed. No row: the charge is already refunded,
--- or its refund is already requested.
+-- Request a refund (nothing → requested). The charge can have earlier refunds that failed. Returns no row if the charge
+-- is already refunded, or its refund is already requested.
 INSERT INTO refunds (payment_id, charge_attempt_id, amount_rp, reason)
 VALUES (@payment_id, @charge_key, @amount_rp, @refund_reason)
 ON CONFLICT (charge_attempt_id) WHERE status <> 'failed' DO NOTHING
 RETURNING id
 
 -- name: find_requested_refund :optional
--- Find a refund that the gateway has to carry out. `key` identifies the refund at the gateway, and never
--- changes. `age_seconds` is the time since the refund was requested. `refused_keys` has the keys of the earlier refunds
--- of the same charge, which the gateway refused. No row: the refund is unknown, or the gateway has already answered.
+-- Find a refund that the gateway has to carry out. `key` identifies the refund at the gateway, and never changes.
+-- `age_seconds` is the time since the refund was requested. `refused_keys` has the keys of the charge's earlier refunds
+-- that the gateway refused. Returns no row if the refund is unknown, or the gateway has already answered.
 -- row: Refund
 SELECT id AS key, charge_attempt_id AS charge_key, payment_id, amount_rp,
     extract(epoch FROM curhat_now() - requested_at)::float8 AS age_seconds,
@@ -173,9 +177,9 @@ FROM refunds
 WHERE id = @refund_id AND status = 'requested'
 
 -- name: list_undelivered_charges :many
--- Find the undelivered charges of these payments (see the view). `decided_round` is the round of the payment's
--- case in which an operator decided about the charge. `was_refused`: an operator decided to refund
--- the charge, and the gateway refused.
+-- Find the undelivered charges of these payments (see the view undelivered_charges). `decided_round` is the round of
+-- the payment's case in which an operator decided about the charge. `was_refused` is true if an operator decided to
+-- refund the charge and the gateway refused the refund.
 -- row: UndeliveredCharge
 -- nullable: decided_round
 SELECT payment_id, charge_attempt_id AS key, amount_rp, decided_round, was_refused FROM undelivered_charges
@@ -192,21 +196,21 @@ SELECT charge_attempt_id AS charge_key, amount_rp, reason AS refund_reason, stat
 WHERE id = @refund_id FOR NO KEY UPDATE
 
 -- name: find_other_live_refund :optional
--- Find the charge's other refund that is requested or done. A charge has at most one.
+-- Find the charge's other refund that is requested or done. A charge has at most one refund that is requested or done.
 -- row: LiveRefund
 SELECT id, status AS refund_status FROM refunds
 WHERE charge_attempt_id = @charge_key AND status <> 'failed' AND id <> @refund_id
 
 -- name: answer_refund :exec
--- requested → done or failed, or failed → done.
+-- Record the answer about the refund (requested → done or failed, or failed → done).
 -- nullable: @gateway_reason
 UPDATE refunds SET status = @refund_status, gateway_reason = @gateway_reason, answered_at = curhat_now()
 WHERE id = @refund_id
 
 -- name: mark_payment_refunded :optional
--- served or unserved → refunded. The refund must be an operator's decision, and its charge must be `approved`
--- and not a late approval. No row: the refund does not meet these conditions, or the payment has another
--- status.
+-- Mark the payment as refunded (served or unserved → refunded). The refund must come from an operator's decision. The
+-- charge of the refund must be `approved`, and not a late approval. Returns no row if the refund does not meet these
+-- conditions, or the payment has another status.
 UPDATE payments SET status = 'refunded'
 FROM refunds JOIN charge_attempts ON charge_attempts.id = refunds.charge_attempt_id
 WHERE payments.id = @payment_id AND payments.status IN ('served', 'unserved') AND refunds.id = @refund_id
@@ -214,10 +218,10 @@ WHERE payments.id = @payment_id AND payments.status IN ('served', 'unserved') AN
 RETURNING payments.id
 
 -- name: open_cases :exec
--- nothing → open, one review case per payment. decided → open, if the gateway took money for the payment that is
--- undelivered and that nobody has decided about. A trigger then stores the earlier decision. An open case takes the
--- newer reason. Any other case stays unchanged. The statement locks the existing cases, so a concurrent decision
--- waits, and then sees the charge.
+-- Open one review case per payment (nothing → open). A decided case opens again if the payment has an undelivered
+-- charge without a decision. A trigger then stores the earlier decision. If a case is open, @case_reason replaces its
+-- earlier reason. A case that is neither open nor opened again stays unchanged. The statement locks the existing cases,
+-- so a concurrent decision waits, and then sees the charge.
 INSERT INTO review_cases (payment_id, reason, amount_rp)
 SELECT id, @case_reason, amount_rp FROM payments WHERE id = ANY (@payment_ids::uuid[]) ORDER BY id
 ON CONFLICT (payment_id) DO UPDATE SET status = 'open', reason = excluded.reason

@@ -41,37 +41,37 @@ NOT_FOUND = "not_found"
 # The reason of a refund that we took back, because the gateway had carried out an earlier refund of the same charge.
 SUPERSEDED = "an earlier refund of this charge was carried out"
 
-# The time from the start of an attempt to the first query about the attempt. The call ends before this time is over,
-# so the query cannot reach the gateway before the call.
+# The time from the start of an attempt to the first query about the attempt. The call ends within this time, so the
+# query cannot reach the gateway before the call.
 FIRST_ASK_SECONDS = ANSWER_TIMEOUT_SECONDS + 1
-# If the gateway does not know a charge, the call may have been delayed and may still arrive. We query the gateway for
+# If the gateway does not know a charge, the call was perhaps delayed and can still arrive. We query the gateway for
 # this long, so that we find and refund money that was taken without our knowledge.
 MAX_STRAY_CHARGE_AGE_SECONDS = 24 * 3600
 MIN_STRAY_CHARGE_WAIT_SECONDS = 60
 # The longest wait between two queries about a charge that a customer waits for.
 MAX_ASK_WAIT_SECONDS = 30
-# When nobody waits for the answer any more, the wait is this share of the gateway's time so far, up to an hour. So an
-# answer that never comes costs few queries.
+# When nobody waits for the answer any more, the worker waits for this share of the attempt's age, but for at most an
+# hour. So an answer that never comes costs few queries.
 LATE_ASK_WAIT_SHARE = 0.1
 MAX_LATE_ASK_WAIT_SECONDS = 3600
 
 
 class OpeningLimit(NamedTuple):
-    """How many payments a customer may open in each window of `window_seconds`."""
+    """The number of payments that a customer can open in each window of `window_seconds`."""
 
     max_payments: int
     window_seconds: int
 
 
-# The limits per customer (X.13). They are wide for a person and narrow for a script.
+# The limits per customer (X.13). The limits are high for a person and low for a script.
 OPENING_LIMITS: Final[dict[Purpose, OpeningLimit]] = {
     "session": OpeningLimit(10, 600),
     "extension": OpeningLimit(30, 3600),
 }
 MAX_CONFIRMATIONS = 20
 CONFIRMATIONS_WINDOW_SECONDS = 3600
-# Only these newest payments can have a confirmation within the window: 60 that were opened within the window, and one
-# that was open before.
+# Only the newest payments of a customer can have a confirmation within the window. These are at most 60 payments that
+# were opened within the window, and one payment that was opened earlier.
 MAX_CONFIRMED_PAYMENTS = 61
 
 
@@ -80,7 +80,7 @@ class Charge(msgspec.Struct, frozen=True):
 
     `key` identifies the attempt permanently. The call must begin and end before `until`, even if this process was
     suspended. `until` is in seconds of this machine's monotonic clock. Soon after `until`, the worker queries the
-    gateway, which may answer that it does not know the key.
+    gateway. The gateway can answer that it does not know the key.
     """
 
     key: UUID
@@ -92,14 +92,14 @@ class Charge(msgspec.Struct, frozen=True):
 class ChargeOutcome(msgspec.Struct, frozen=True):
     """The effect of the gateway's answer on the payment. `payment` is the payment as it was before the answer.
 
-    The values of `step`:
-        confirmed   the charge was approved in time
-        declined    the charge was declined, and the payment is pending again
-        expired     the charge was declined, too late to try again
-        abandoned   the charge of an extension was declined
-        refunding   the charge was approved too late
-        given_up    the charge was approved too late, and this call expired the payment
-        nothing     the answer was already recorded, or is not final
+    The values of `step` are:
+        `confirmed`: The charge was approved in time.
+        `declined`: The charge was declined, and the payment is pending again.
+        `expired`: The charge was declined when the time to pay was over.
+        `abandoned`: The charge of an extension was declined.
+        `refunding`: The charge was approved too late.
+        `given_up`: The charge was approved too late, and this call expired the payment.
+        `nothing`: The answer was already recorded, or is not final.
     """
 
     payment: LockedPayment
@@ -113,7 +113,7 @@ async def open_payment(
     timeout_minutes: int,
     target_mitra_id: UUID | None = None,
 ) -> UUID:
-    """nothing → pending, with its expiry armed (2a.5). Raises JourneyInProgress, TooManyRequests."""
+    """Open a payment (nothing → pending), and arm its expiry (2a.5). Raises JourneyInProgress, TooManyRequests."""
     # Refuse a script before it writes a row.
     wait_seconds = await _opening_wait(tx, customer_id, "session")
     if wait_seconds > 0:
@@ -133,8 +133,8 @@ async def open_payment(
     )
     if opened is None:
         raise JourneyInProgress(payment_id=await queries.find_open_payment(tx, customer_id=customer_id))
-    # Count again, with the new payment. While this payment is open, no other transaction opens a payment of this
-    # customer, and every earlier opening is committed. So the count is exact.
+    # Count again, with the new payment. This count is exact. While this payment is open, no other transaction opens a
+    # payment of this customer, and every earlier opening is committed.
     wait_seconds = await _opening_wait(tx, customer_id, "session", counted=1)
     if wait_seconds > 0:
         raise too_many_until(wait_seconds)
@@ -145,7 +145,7 @@ async def open_payment(
 async def open_extension_payment(
     tx: Transaction, customer_id: UUID, offer: Offer, expires_at: datetime
 ) -> UUID:
-    """nothing → pending. Arms no expiry, because the extension decides when its payment ends (5.7).
+    """Open the payment of an extension (nothing → pending). The extension decides when its payment ends (5.7).
 
     The caller holds the lock of the customer's running session, so the count of the customer's extensions is exact.
     Raises TooManyRequests.
@@ -164,7 +164,9 @@ async def open_extension_payment(
 
 
 async def _opening_wait(tx: Transaction, customer_id: UUID, purpose: Purpose, *, counted: int = 0) -> float:
-    """Return the seconds until the customer may open another payment; 0 or less if the customer may open it now.
+    """Return the seconds until the customer can open another payment.
+
+    The result is 0 or less if the customer can open another payment now.
 
     `counted` is the number of new payments that this transaction has opened already.
     """
@@ -180,17 +182,17 @@ async def _opening_wait(tx: Transaction, customer_id: UUID, purpose: Purpose, *,
 
 
 def _charge(key: UUID, payment_id: UUID, amount_rp: int) -> Charge:
-    """Return a Charge. The time within which the caller must call the gateway begins now."""
+    """Return a Charge. The time limit for the caller's call to the gateway begins now."""
     return Charge(key, payment_id, amount_rp, time.monotonic() + ANSWER_TIMEOUT_SECONDS)
 
 
 async def begin_extension_charges(
     tx: Transaction, payment_ids: Sequence[UUID], charge_by: datetime
 ) -> list[Charge]:
-    """pending → confirming, when the extension is approved (5.4). The gateway must approve by `charge_by`.
+    """Begin the charges of approved extensions (pending → confirming, 5.4). The gateway must approve by `charge_by`.
 
-    The caller holds the sessions' locks, and carries out the charges after the commit. If the process dies before
-    that, workers carry out the charges at the armed deadlines.
+    The caller holds the sessions' locks, and carries out the charges after the commit. If the process dies before the
+    charges, workers carry out the charges at the armed deadlines.
     """
     attempts = await queries.begin_extension_charges(tx, payment_ids=payment_ids, charge_by=charge_by)
     assert len(attempts) == len(payment_ids)  # While an extension is pending, its payment is pending too.
@@ -201,7 +203,7 @@ async def begin_extension_charges(
 
 
 async def abandon_extensions(tx: Transaction, payment_ids: Sequence[UUID]) -> None:
-    """pending or confirming → abandoned, for extensions that are never charged (5.7).
+    """Abandon the payments of extensions that are never charged (pending or confirming → abandoned, 5.7).
 
     A payment in a final status does not change. The caller holds the sessions' locks.
     """
@@ -229,12 +231,14 @@ async def lock_own(tx: Transaction, payment_id: UUID, customer_id: UUID) -> Lock
 
 
 async def begin_confirmation(tx: Transaction, payment: LockedPayment) -> Charge | None:
-    """pending → confirming. A payment of Rp0 goes directly to confirmed and never reaches the gateway (2a.3).
+    """Begin a confirmation (pending → confirming).
 
-    Returns the charge to carry out after the commit. Returns None if the payment is confirmed now. If the process
-    dies before the charge, a worker finishes the attempt at the armed deadline. The caller holds the lock of the
-    pending payment, and a customer has one open payment. So the count of the customer's confirmations is exact.
-    Raises PaymentExpired, TooManyRequests.
+    A payment of Rp0 goes directly to confirmed and never reaches the gateway (2a.3).
+
+    Returns the charge to carry out after the commit. Returns None if the payment is confirmed now. If the process dies
+    before the charge, a worker finishes the attempt at the armed deadline. The caller holds the lock of the pending
+    payment, and a customer has one open payment. So the count of the customer's confirmations is exact. Raises
+    PaymentExpired, TooManyRequests.
     """
     if payment.is_over:
         raise PaymentExpired
@@ -261,7 +265,7 @@ def closed_error(status: PaymentStatus) -> PaymentExpired | PaymentClosed:
 
 
 async def record_charge_answer(tx: Transaction, key: UUID, answer: ChargeAnswer) -> ChargeOutcome | None:
-    """Do the same as `_answer_charge`, and count the effect."""
+    """Record the gateway's answer with `_answer_charge`, and count the effect in the metrics."""
     outcome = await _answer_charge(tx, key, answer)
     if outcome is not None and outcome.step != "nothing":
         CHARGES.labels(outcome.step).inc()
@@ -273,13 +277,13 @@ async def record_charge_answer(tx: Transaction, key: UUID, answer: ChargeAnswer)
 async def _answer_charge(tx: Transaction, key: UUID, answer: ChargeAnswer) -> ChargeOutcome | None:
     """Record the gateway's answer about an attempt. Returns None if no attempt has this key.
 
-    Answers may come late, twice and in any order. The final state is always the same. An approval of an unknown key
-    raises an alert: the gateway took money, and a failover may have lost our record of it.
-    The answer `approved` overrides every earlier answer, because the gateway took the money. This answer confirms a
-    payment that is confirming, or that is pending and has time left. If the payment was closed, or another attempt
-    may have taken the money, this function requests a refund instead.
+    Answers can come late, twice and in any order. The final state does not depend on the order of the answers. An
+    approval of an unknown key raises an alert: the gateway took money, and a failover has perhaps lost our record of
+    it. The answer `approved` overrides every earlier answer, because the gateway took the money. The answer `approved`
+    confirms a payment that is confirming, or that is pending and has time left. If the payment was closed, or another
+    attempt has perhaps taken the money, this function requests a refund instead.
     The answer `not_found` means declined, because the call has ended before the worker queries the gateway. If an
-    extension may still be charged, `not_found` changes nothing. The worker then sends the charge again under the same
+    extension can still be charged, `not_found` changes nothing. The worker then sends the charge again under the same
     key.
     """
     locked = await _lock_attempt(tx, key)
@@ -306,15 +310,15 @@ async def _lock_attempt(tx: Transaction, key: UUID) -> tuple[LockedPayment, Lock
 async def _approved(tx: Transaction, payment: LockedPayment, key: UUID) -> ChargeOutcome:
     await deadlines.disarm(tx, CHARGE_ANSWER, key)
     if payment.is_given_up:
-        # The time to give up this charge has passed, but the worker has not done so yet. No approval may win after
-        # that time (2a.10).
+        # The time to give up this charge has passed, but the worker has not given the charge up yet. No approval wins
+        # after the time to give up (2a.10).
         await close(tx, [payment.id], "expired")
         waits_for_it = False
     elif payment.purpose == "extension":
         waits_for_it = payment.status == "confirming" and not payment.is_over
     else:
-        # After a decline, a payment is pending again. A later approval confirms it only until the payment's time is
-        # over, even if the worker expires the payment late.
+        # After a decline, a payment is pending again. A later approval confirms the payment only within the time to
+        # pay, even if the worker expires the payment late.
         waits_for_it = payment.status == "confirming" or (payment.status == "pending" and not payment.is_over)
     if waits_for_it and not await queries.has_other_charge(tx, payment_id=payment.id, attempt_id=key):
         await queries.answer_attempt(tx, attempt_id=key, attempt_status="approved", reason=None)
@@ -345,8 +349,9 @@ async def _declined(tx: Transaction, payment: LockedPayment, key: UUID, reason: 
         await queries.close_payments(tx, payment_ids=[payment.id], status="expired")
         return ChargeOutcome(payment, "expired")
     await queries.reopen_payment(tx, payment_id=payment.id)
-    # The first expiry deadline may have fired as a no-op while the payment was confirming. So arm a second deadline.
-    # Give it another generation, because a worker may now hold the lock of the first deadline.
+    # The first expiry deadline has perhaps fired without effect while the payment was confirming. So arm a second
+    # deadline. The second deadline has another generation, because a worker perhaps holds the lock of the first
+    # deadline now.
     attempts = await queries.count_attempts(tx, payment_id=payment.id)
     await deadlines.arm(tx, PAYMENT_EXPIRY, payment.id, payment.expires_at, attempts + 1)
     return ChargeOutcome(payment, "declined")
@@ -357,10 +362,11 @@ def _may_be_sent_again(payment: LockedPayment) -> bool:
 
 
 async def give_up_charge(tx: Transaction, key: UUID) -> UUID | None:
-    """confirming → expired, if the gateway has not answered 10 minutes after the time to pay (2a.10).
+    """Expire the payment of an attempt that must be given up (confirming → expired, 2a.10).
 
-    The attempt stays `started`, and the worker goes on asking. If the gateway approves the charge after all, the
-    charge is refunded. Returns the id of the payment that expired, or None.
+    An attempt must be given up if the gateway has not answered 10 minutes after the time to pay. The attempt stays
+    `started`, and the worker continues to query the gateway. If the gateway approves the charge later, the charge is
+    refunded. Returns the id of the payment that expired, or None.
     """
     locked = await _lock_attempt(tx, key)
     if locked is None or not locked[0].is_given_up:
@@ -372,11 +378,12 @@ async def give_up_charge(tx: Transaction, key: UUID) -> UUID | None:
 
 
 async def ask_again(tx: Transaction, key: UUID, generation: int) -> Charge | Literal["query"] | None:
-    """Arm the next query about an attempt that has no answer, or that the gateway did not know.
+    """Arm the next query about an attempt that has no answer or that the gateway does not know.
 
-    Each wait is longer than the wait before it, but ends when the charge must be given up (`give_up_charge`).
+    Each wait is longer than the previous wait, but ends when the charge must be given up (`give_up_charge`).
     `generation` is the generation of the deadline that fired.
-    Returns the charge of an approved extension, which the caller sends again under the same key. Returns "query" if
+    Returns the charge of an approved extension. The caller sends this charge again under the same key. Returns "query"
+    if
     the caller must only query the gateway by the key. Returns None if there is nothing more to do.
     """
     locked = await _lock_attempt(tx, key)
@@ -402,7 +409,7 @@ async def ask_again(tx: Transaction, key: UUID, generation: int) -> Charge | Lit
 
 
 async def abandon(tx: Transaction, payment: LockedPayment) -> None:
-    """pending → abandoned: the customer leaves. The row stays (2a.4).
+    """Abandon a payment, because the customer leaves (pending → abandoned). The row stays (2a.4).
 
     Raises PaymentConfirming, PaymentConfirmed, PaymentExpired, PaymentClosed.
     """
@@ -418,7 +425,7 @@ async def abandon(tx: Transaction, payment: LockedPayment) -> None:
 
 
 async def expire(tx: Transaction, payment_ids: Sequence[UUID]) -> dict[UUID, Purpose]:
-    """pending → expired, if the time to pay is over (2a.5).
+    """Expire the payments whose time to pay is over (pending → expired, 2a.5).
 
     A payment whose confirmation began in time does not expire. Locks the payments. Returns the purpose of each
     payment that expired, by the payment's id.
@@ -430,8 +437,8 @@ async def expire(tx: Transaction, payment_ids: Sequence[UUID]) -> dict[UUID, Pur
     for payment in pending:
         if not payment.is_expired:
             # The clock was set back after the worker claimed the deadline, so the payment still has time. After a
-            # declined attempt, the payment has a second deadline. Another worker may hold it, and may wait for this
-            # payment's lock. So arm a deadline that no worker can hold.
+            # declined attempt, the payment has a second deadline. Another worker perhaps holds the second deadline, and
+            # waits for this payment's lock. So arm a deadline that no worker can hold.
             left = payment.expires_at - await read_clock(tx)
             await deadlines.arm_another(tx, PAYMENT_EXPIRY, [payment.id], left.total_seconds())
     return expired
@@ -442,24 +449,25 @@ async def close(
     payment_ids: Sequence[UUID],
     status: Literal["abandoned", "expired", "served", "unserved"],
 ) -> None:
-    """An open status → `status`. This ends the journeys. The caller holds the payments' locks."""
+    """Close the payments with the final status `status`. The journeys end. The caller holds the payments' locks."""
     await queries.close_payments(tx, payment_ids=payment_ids, status=status)
     await deadlines.disarm(tx, PAYMENT_EXPIRY, *payment_ids)
 
 
 async def open_cases(tx: Transaction, payment_ids: Sequence[UUID], reason: CaseReason) -> None:
-    """Open the review case of each payment, or open it again for money that nobody has decided about (X.12).
+    """Open the review case of each payment (X.12).
 
-    A payment has at most one case. An open case takes the newer reason, because a further charge is in question.
+    A payment has at most one case. A decided case opens again if the payment has an undelivered charge without a
+    decision. An open case gets the newer reason, because the newer reason is about a further charge.
     """
     await queries.open_cases(tx, payment_ids=payment_ids, case_reason=reason)
 
 
 async def undelivered_charges(tx: Transaction, payment_id: UUID) -> list[UndeliveredCharge]:
-    """Return a payment's undelivered charges, decided or not. A payment of Rp0 has none.
+    """Return a payment's undelivered charges, decided or not. A payment of Rp0 has no undelivered charge.
 
-    A charge is undelivered if it has no refund that is requested or done, and one of these is true: the gateway
-    approved the charge too late, or the payment got no session, or its session was cut short.
+    A charge is undelivered in three cases: the gateway approved the charge too late, the payment got no session, or the
+    session was cut short. A charge with a requested or done refund never counts as undelivered.
     """
     return await queries.list_undelivered_charges(tx, payment_ids=[payment_id])
 
@@ -517,14 +525,16 @@ _REQUESTED: Final[dict[RefundReason, AuditAction]] = {
 
 
 async def record_refund_answer(tx: Transaction, refund_id: UUID, answer: RefundAnswer) -> UUID | None:
-    """requested → done or failed. A failed automatic refund opens a case. A non-final answer changes nothing.
+    """Record the gateway's answer about a refund (requested → done or failed). A failed automatic refund opens a case.
 
-    Answers may come late, twice and in any order. The final state is always the same: the answer `done` overrides the
-    answer `failed`, because the gateway gave the money back. If an operator has requested the refund again meanwhile,
-    `done` takes that request back. If that request is done too, or if `failed` follows `done`, only people can find
-    out where the money is. So such answers raise an alert.
-    If an operator decided the refund and the gateway has carried it out, the payment becomes refunded (X.9). In this
-    case return the payment's id. Otherwise return None.
+    A non-final answer changes nothing.
+
+    Answers can come late, twice and in any order. The answer `done` always overrides the answer `failed`, because the
+    gateway gave the money back. If an operator has requested the refund again meanwhile, `done` cancels the new
+    request. If the new request is done too, or if `failed` follows `done`, only people can find out where the money is.
+    So contradictory answers raise an alert.
+    If an operator decided the refund and the gateway has carried it out, the payment becomes refunded (X.9). Returns
+    the payment's id if the payment becomes refunded, and otherwise None.
     """
     if answer.status not in ("done", "failed"):
         return None
@@ -554,7 +564,8 @@ async def record_refund_answer(tx: Transaction, refund_id: UUID, answer: RefundA
     if answer.status == "failed":
         await write_audit_entry(tx, "system", "refund_failed", "payment", payment_id, new=amount)
         if refund.refund_reason == "late_approval":
-            # An operator has decided about the charge of any other refund, and may retry that refund.
+            # For a refund with any other reason, an operator has decided about the charge. The operator can retry the
+            # refund.
             await open_cases(tx, [payment_id], "refund_failed")
         return None
     REFUNDED_RUPIAH.inc(refund.amount_rp)
@@ -563,9 +574,9 @@ async def record_refund_answer(tx: Transaction, refund_id: UUID, answer: RefundA
 
 
 async def _take_back_other_refund(tx: Transaction, refused: LockedRefund, refused_id: UUID) -> bool:
-    """Take back the request to refund the charge again, because the gateway carried out the refund that it refused.
+    """Take back the repeated refund request, because the gateway carried out the refund that it first refused.
 
-    Returns False if the gateway has carried out the other refund too.
+    Returns False if the gateway has carried out the repeated refund too.
     """
     other = await queries.find_other_live_refund(tx, charge_key=refused.charge_key, refund_id=refused_id)
     if other is None:
@@ -580,7 +591,7 @@ async def _take_back_other_refund(tx: Transaction, refused: LockedRefund, refuse
 async def _raise_alert(
     tx: Transaction, alert: AuditAction, key: UUID, amount_rp: int | None, payment_id: UUID | None = None
 ) -> None:
-    """Tell the operators of an answer that contradicts what we know. A repeated answer raises no second alert."""
+    """Tell the operators about an answer that contradicts our records. A repeated answer raises no second alert."""
     if await has_audit_entry(tx, alert, key):
         return
     log.error(alert, key=str(key), amount_rp=amount_rp, payment_id=str(payment_id))
@@ -619,6 +630,6 @@ async def _ask_in(
     generation: int = 1,
     until: datetime | None = None,
 ) -> None:
-    """Arm a deadline in so many seconds, or at `until` if that time comes first."""
+    """Arm a deadline that is due after the given seconds, or at `until` if `until` comes first."""
     due_at = await read_clock(tx) + timedelta(seconds=seconds)
     await deadlines.arm(tx, kind, entity_id, due_at if until is None else min(due_at, until), generation)

@@ -6,12 +6,13 @@ PaymentStatus = Literal[
     "pending", "confirming", "confirmed", "served", "unserved", "abandoned", "expired", "refunded"
 ]
 
-# The allowed steps. The trigger payments_allowed_steps contains the same steps. A test compares the two lists.
+# The allowed steps. The trigger payments_allowed_steps contains the same steps as this set. A test compares
+# both.
 STEPS: frozenset[tuple[PaymentStatus, PaymentStatus]] = frozenset(
     {
         ("pending", "confirming"),
-        # Either the payment is a trial, which is not charged. Or the gateway first declined an attempt, and then
-        # approved the same attempt.
+        # A trial takes this step, because a trial is not charged. A payment also takes this step if the gateway first
+        # declines an attempt and then approves the same attempt.
         ("pending", "confirmed"),
         ("pending", "abandoned"),
         ("pending", "expired"),

@@ -1,10 +1,12 @@
-"""Answers the availability poll (1.2), which every customer sends every 5 s, before the web framework sees it.
+"""Answers the availability poll (1.2) before the web framework sees the request.
 
-Guarantees
+Every customer sends the poll every 5 s.
+
+Guarantees:
     The poll never queries PostgreSQL. Each process asks Valkey at most 5 times per second, even if many customers
     poll. An answer is at most MAX_ANSWER_AGE_SECONDS old.
     If Valkey gives no valid answer, the poll answers `{"available": false}` (1.6) after at most one second.
-How it works
+How it works:
     The module encodes both answers once, at import. If the last answer is too old, all waiting polls share one query
     to Valkey. The query runs ZCOUNT in the presence script, with the time of Valkey's own clock.
 """
@@ -30,7 +32,7 @@ def _answer(
     status: int, content: object, media_type: bytes, *headers: tuple[bytes, bytes]
 ) -> tuple[Message, Message]:
     body = msgspec.json.encode(content)
-    # The headers are a tuple because all polls share this object. No middleware may append to them.
+    # The headers are a tuple because all polls share this object. No middleware is allowed to append to the headers.
     all_headers = (
         (b"content-type", media_type),
         *headers,

@@ -2,7 +2,7 @@
 
 The server uses this information only to decide whether to send a push.
 Every few seconds each process reports to Valkey which customers have sent a frame. If Valkey was wiped or away, its
-data is correct again at most 15 s later, after each customer's next frame. Until then, a connected customer may get a
+data is correct again after each customer's next frame, within 15 s. During these 15 s, a connected customer can get a
 needless push.
 """
 
@@ -33,7 +33,10 @@ class CustomerConnections:
         self._heard_from.add(customer_id)
 
     async def opened(self, customer_id: UUID) -> None:
-        """Note that a customer connected. Unless Valkey is away, Valkey shows this when `opened` returns."""
+        """Note that a customer connected.
+
+        Unless Valkey is away, Valkey shows the customer as connected when `opened` returns.
+        """
         self._gone.discard(customer_id)
         try:
             await self._store.customers_seen([customer_id], CUSTOMER_CONNECTED_SECONDS)
@@ -60,6 +63,7 @@ class CustomerConnections:
         """
         gone, self._gone = self._gone, set()
         heard_from, self._heard_from = self._heard_from - gone, set()
-        # A customer without a socket here may be connected to another process, which then reports the customer.
+        # A customer without a socket here is perhaps connected to another process. The other process then reports the
+        # customer.
         await self._store.customers_seen(list(gone), COME_BACK_SECONDS)
         await self._store.customers_seen(list(heard_from), CUSTOMER_CONNECTED_SECONDS)

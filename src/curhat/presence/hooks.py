@@ -8,8 +8,8 @@ import msgspec
 from curhat.kit.database import Transaction
 from curhat.presence.schemas import MitraPresence
 
-# Takes the toggle's transaction, the mitra, and whether the mitra is online now. `set_intent` calls this
-# function if the intent changed, while the mitra's row is locked. If the function raises, the toggle does not change.
+# Takes the toggle's transaction, the mitra, and whether the mitra is online now. If the intent changed, `set_intent`
+# calls this function under the lock of the mitra's row. If the function raises, the toggle does not change.
 IntentChanged = Callable[[Transaction, UUID, bool], Awaitable[None]]
 
 
@@ -17,9 +17,9 @@ class PresenceHooks(msgspec.Struct, frozen=True, kw_only=True):
     """The functions that this package calls."""
 
     intent_changed: IntentChanged
-    # Takes the mitras who may be asked now. `Presence` repeats the call every few seconds while these mitras may be
+    # Takes the mitras who can be asked now. `Presence` repeats the call every few seconds while these mitras can be
     # asked.
     may_be_asked: Callable[[list[UUID]], Awaitable[object]]
-    # Takes a mitra with a connection in this process, and the mitra's presence. `Presence` calls this function
-    # after a change of that presence, and after a device has connected.
+    # Takes a mitra with a connection in this process, and the mitra's presence. `Presence` calls this function after
+    # the mitra's presence changed, and after a device has connected.
     presence_changed: Callable[[UUID, MitraPresence], None]

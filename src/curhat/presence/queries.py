@@ -37,11 +37,12 @@ WHERE id = ANY ($2::uuid[])
 async def read_mitra_states(
     db: Executor, /, *, push_window_seconds: float, mitra_ids: Sequence[UUID]
 ) -> list[MitraState]:
-    """Read the columns on which the availability of these mitras depends. `push_reachable_seconds` is the number of
-    seconds for which push can still reach the mitra. Push reaches the mitra until @push_window_seconds after
-    last_seen_at. The number is 0 if the mitra has no subscription that has not failed. A change of another
-    availability column increases `availability_version`. The passing of time does not increase it. After a
-    failover, every version is higher than before."""
+    """Read the columns on which the availability of these mitras depends. `push_reachable_seconds` is the number of seconds
+    for which push can still reach the mitra. Push reaches the mitra until @push_window_seconds after last_seen_at. The
+    number is 0 if the mitra has no subscription, or if all subscriptions of the mitra have failed.
+    `availability_version` increases when the toggle, the suspension, active_sessions, max_customers or push_ready
+    changes. The version does not increase when `push_reachable_seconds` falls with time. After a failover, every version
+    is higher than before."""
     return [MitraState(*row) for row in await db.fetch(READ_MITRA_STATES, push_window_seconds, mitra_ids)]
 
 
@@ -56,14 +57,18 @@ SELECT id, online FROM mitras WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY
 
 
 async def lock_mitras(db: Executor, /, *, mitra_ids: Sequence[UUID]) -> list[LockedMitra]:
-    """Lock these mitras in id order, and read their toggles. The caller changes a mitra in a later statement,
-    because one statement that locks and changes a mitra can deadlock:
-    1. T0 has changed the mitra. T1 inserts a request for the mitra, and so holds FOR KEY SHARE on the old row version.
-    2. T2 runs one statement that locks and changes the mitra, and waits for T0. T3 wants the lock too, and waits
-    behind T2.
-    3. T0 commits. T2 locks the new row version. Then T2 tries to lock the old row version, which its statement
-    read first. T1 holds a lock on the old version, so T2 must wait. T3 is already in the queue for that version,
-    so T2 waits behind T3, and T3 waits for T2."""
+    """Lock these mitras in id order, and read their toggles. The caller must change a mitra in a later statement, because
+    one statement that both locks and changes a mitra can deadlock.
+
+    Example of the deadlock:
+    T0 has changed the mitra and has not committed.
+    T1 inserts a request for the mitra, and so holds FOR KEY SHARE on the old row version.
+    T2 starts one statement that both locks and changes the mitra. T2 waits for T0.
+    T3 wants to lock the mitra too, and waits behind T2.
+    T0 commits, and T2 locks the new row version.
+    T2 then tries to lock the old row version, because its statement read this version at the start.
+    T2 must wait, because T1 holds a lock on the old row version.
+    T3 is already in the queue for the old row version, so T2 waits behind T3, and T3 waits for T2."""
     return [LockedMitra(*row) for row in await db.fetch(LOCK_MITRAS, mitra_ids)]
 
 
@@ -98,8 +103,8 @@ WHERE push_ready AND online AND suspended_at IS NULL
 
 
 async def read_push_reachable_mitras(db: Executor, /, *, push_window_seconds: float) -> list[UUID]:
-    """Find the mitras whom push can reach. They are online and not suspended, have a subscription that has not
-    failed, and were last seen within @push_window_seconds."""
+    """Find the mitras whom push can reach now. Push can reach a mitra who is online and not suspended, has a subscription
+    that has not failed, and was last seen within @push_window_seconds."""
     return [row[0] for row in await db.fetch(READ_PUSH_REACHABLE_MITRAS, push_window_seconds)]
 
 
@@ -145,7 +150,7 @@ RETURNING mitras.id
 async def write_last_seen(
     db: Executor, /, *, mitra_ids: Sequence[UUID], ages_seconds: Sequence[float]
 ) -> list[UUID]:
-    """Set each mitra's last_seen_at to the time @ages_seconds ago. If the stored time is later, it stays. Returns
-    the mitras whose rows the statement wrote. The statement skips rows that another transaction has locked. So
-    it never waits, and never takes part in a deadlock."""
+    """Set each mitra's last_seen_at to the time @ages_seconds ago. If the stored last_seen_at is later, the statement keeps
+    the stored time. Returns the mitras whose rows the statement wrote. The statement skips rows that another transaction
+    has locked, so the statement never waits and never takes part in a deadlock."""
     return [row[0] for row in await db.fetch(WRITE_LAST_SEEN, mitra_ids, ages_seconds)]

@@ -1,9 +1,10 @@
 -- name: read_mitra_states :many
--- Read the columns on which the availability of these mitras depends. `push_reachable_seconds` is the number of
--- seconds for which push can still reach the mitra. Push reaches the mitra until @push_window_seconds after
--- last_seen_at. The number is 0 if the mitra has no subscription that has not failed. A change of another
--- availability column increases `availability_version`. The passing of time does not increase it. After a
--- failover, every version is higher than before.
+-- Read the columns on which the availability of these mitras depends. `push_reachable_seconds` is the number of seconds
+-- for which push can still reach the mitra. Push reaches the mitra until @push_window_seconds after last_seen_at. The
+-- number is 0 if the mitra has no subscription, or if all subscriptions of the mitra have failed.
+-- `availability_version` increases when the toggle, the suspension, active_sessions, max_customers or push_ready
+-- changes. The version does not increase when `push_reachable_seconds` falls with time. After a failover, every version
+-- is higher than before.
 -- row: MitraState
 SELECT id, display_name, online, suspended_at IS NOT NULL AS suspended, can_take_customer, active_sessions,
     max_customers,
@@ -16,14 +17,19 @@ FROM mitras
 WHERE id = ANY (@mitra_ids::uuid[])
 
 -- name: lock_mitras :many
--- Lock these mitras in id order, and read their toggles. The caller changes a mitra in a later statement,
--- because one statement that locks and changes a mitra can deadlock:
--- 1. T0 has changed the mitra. T1 inserts a request for the mitra, and so holds FOR KEY SHARE on the old row version.
--- 2. T2 runs one statement that locks and changes the mitra, and waits for T0. T3 wants the lock too, and waits
---    behind T2.
--- 3. T0 commits. T2 locks the new row version. Then T2 tries to lock the old row version, which its statement
--- read first. T1 holds a lock on the old version, so T2 must wait. T3 is already in the queue for that version,
--- so T2 waits behind T3, and T3 waits for T2.
+-- Lock these mitras in id order, and read their toggles. The caller must change a mitra in a later statement, because
+-- one statement that both locks and changes a mitra can deadlock.
+--
+-- Example of the deadlock:
+--   T0 has changed the mitra and has not committed.
+--   T1 inserts a request for the mitra, and so holds FOR KEY SHARE on the old row version.
+--   T2 starts one statement that both locks and changes the mitra. T2 waits for T0.
+--   T3 wants to lock the mitra too, and waits behind T2.
+--   T0 commits, and T2 locks the new row version.
+--   T2 then tries to lock the old row version, because its statement read this version at the start.
+--   T2 must wait, because T1 holds a lock on the old row version.
+--   T3 is already in the queue for the old row version, so T2 waits behind T3, and T3 waits for T2.
+--
 -- row: LockedMitra
 SELECT id, online FROM mitras WHERE id = ANY (@mitra_ids::uuid[]) ORDER BY id FOR NO KEY UPDATE
 
@@ -41,8 +47,8 @@ RETURNING id, display_name, online, suspended_at IS NOT NULL AS suspended, can_t
     availability_version + (SELECT ordered_version(0)) AS availability_version
 
 -- name: read_push_reachable_mitras :many
--- Find the mitras whom push can reach. They are online and not suspended, have a subscription that has not
--- failed, and were last seen within @push_window_seconds.
+-- Find the mitras whom push can reach now. Push can reach a mitra who is online and not suspended, has a subscription
+-- that has not failed, and was last seen within @push_window_seconds.
 SELECT id FROM mitras
 WHERE push_ready AND online AND suspended_at IS NULL
     AND last_seen_at > (SELECT curhat_now() - make_interval(secs => @push_window_seconds))
@@ -61,9 +67,9 @@ FROM (
 WHERE mitras.id = ended.mitra_id
 
 -- name: write_last_seen :many
--- Set each mitra's last_seen_at to the time @ages_seconds ago. If the stored time is later, it stays. Returns
--- the mitras whose rows the statement wrote. The statement skips rows that another transaction has locked. So
--- it never waits, and never takes part in a deadlock.
+-- Set each mitra's last_seen_at to the time @ages_seconds ago. If the stored last_seen_at is later, the statement keeps
+-- the stored time. Returns the mitras whose rows the statement wrote. The statement skips rows that another transaction
+-- has locked, so the statement never waits and never takes part in a deadlock.
 WITH seen AS (
     SELECT mitra_id, curhat_now() - make_interval(secs => age_seconds) AS seen_at
     FROM unnest(@mitra_ids::uuid[], @ages_seconds::double precision[]) AS frames (mitra_id, age_seconds)

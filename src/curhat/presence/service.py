@@ -1,28 +1,29 @@
-"""Decides which mitras may be asked, and which are connected.
+"""Decides which mitras can be asked, and which mitras are connected.
 
 PostgreSQL stores the toggle, and Valkey stores the leases. Loops in this module make Valkey follow PostgreSQL.
 
-Guarantees
+Guarantees:
     `may_be_asked`, `ask_candidates`, `count_available`, `is_connected`, `connected_among` and `frame_ages` answer
     from Valkey within a second, or raise PresenceUnknown, and never guess. When a mitra accepts, PostgreSQL checks
     again whether the mitra can take a customer.
-    If this process committed a change, Valkey shows the change immediately. If another process committed it, or if
-    the signal was lost, Valkey shows the change within RECONCILE_INTERVAL_SECONDS. Valkey never returns to an
-    older state.
+    If this process committed a change, Valkey shows the change immediately. If another process committed the change, or
+    if the signal was lost, Valkey shows the change within RECONCILE_INTERVAL_SECONDS. Valkey never returns to an older
+    state.
     After Valkey was away, wiped or damaged, its data is correct again within RECONCILE_INTERVAL_SECONDS. For mitras
-    whom only push reaches, this takes up to PUSH_RECONCILE_INTERVAL_SECONDS. Meanwhile, "nobody" is not believed.
-How it works
+    whom only push reaches, the correction takes up to PUSH_RECONCILE_INTERVAL_SECONDS. Until then, the methods do not
+    believe an answer "nobody".
+How it works:
     A frame from a mitra only sets a time in memory. `flush` reports to Valkey, in batches, which connections have
-    received a frame. Each report contains the age of the last frame and the time of the report. So a lease becomes no
-    longer if the report comes late, or if Valkey stops and runs the report later.
-    If this process was stopped for a while, it then reads frames that arrived long ago. Such frames count as old as
-    the stop, so that a mitra who has gone meanwhile is not connected.
+    received a frame. Each report contains the age of the last frame and the time of the report. So a late
+    report does not make a lease longer, even if Valkey stops and runs the report later.
+    After this process was stopped for a while, it reads frames that arrived long ago. The process treats these frames
+    as if they arrived when the stop began. So a mitra who left during the stop is not connected.
     `reconcile` reports all connections of this process, applies the states of their mitras to Valkey, and tells the
-    package pairing which of these mitras may be asked. `reconcile` repairs the effects of a lost signal or an outage.
-    No process holds a connection of a mitra whom only push reaches (1.1). So the workers read these mitras from
-    PostgreSQL. It stores each subscription, whether the subscription has failed, and the time when the app was last
-    seen.
-Relies on
+    package pairing which of these mitras can be asked. `reconcile` repairs the effects of a lost signal or an outage.
+    No process holds a connection of a mitra whom only push reaches (1.1). So the workers read such mitras from
+    PostgreSQL. PostgreSQL stores each subscription, whether the subscription has failed, and the time when the app was
+    last seen.
+Relies on:
     The hub's hooks call `opened`, `frame_received` and `closed` for every socket of a mitra. The hooks never reuse a
     connection id. The signal of each change that this process commits reaches `mitra_changed`. `run` runs in every
     process, and `keep_push_reachable` runs in at least one process.
@@ -56,9 +57,9 @@ SIGNAL = "mitra_changed"
 
 FLUSH_INTERVAL_SECONDS = 0.25
 WATCH_INTERVAL_SECONDS = 0.1
-# If a process does not run for longer than this, it does not know when the frames arrived that it reads next.
+# If a process does not run for longer than this, the arrival times of the next frames are unknown.
 MAX_PAUSE_SECONDS = 1.0
-# How long a process may take to read the frames that arrived during a pause.
+# A process can take this long to read the frames that arrived during a pause.
 OLD_FRAMES_SECONDS = 1.0
 RECONCILE_INTERVAL_SECONDS = 2
 # `reconcile` divides its work into at most this many steps, and spreads the steps over the interval. A step that
@@ -67,8 +68,8 @@ MAX_RECONCILE_STEPS = 20
 MIN_MITRAS_PER_STEP = 25
 PUSH_RECONCILE_INTERVAL_SECONDS = 5
 LAST_SEEN_INTERVAL_SECONDS = 30
-# How many mitras' rows one statement locks to write last-seen times. This limits how long an accept waits for the
-# lock of a mitra's row.
+# One statement locks at most this many mitras' rows to write last-seen times. The number limits how long an accept
+# waits for the lock of a mitra's row.
 MAX_LAST_SEEN_ROWS = 500
 
 _available = Gauge("curhat_presence_available_mitras", "Mitras that may be asked now.")
@@ -84,7 +85,7 @@ async def set_intent(
 ) -> MitraState:
     """Set the toggle and return the new state. Locks the mitra's row, and calls the hook if the intent changed.
 
-    Raises NotFound if the user is not a mitra. Also raises every error of the hook `intent_changed`.
+    Raises NotFound if the user is not a mitra. The function also raises every error of the hook `intent_changed`.
     """
     locked = await queries.lock_mitras(tx, mitra_ids=[mitra_id])
     if not locked:
@@ -150,7 +151,7 @@ class _Mitra:
 
     connections: dict[str, _Connection] = dataclasses.field(default_factory=dict)
     # The presence that this process last sent to the mitra's devices: its version, and whether it showed the mitra as
-    # connected. None after a device connected, because that device may show an older state.
+    # connected. The value is None after a device connected, because the device perhaps shows an older state.
     told: tuple[int, bool] | None = None
 
 
@@ -175,28 +176,28 @@ class Presence:
         self._to_refresh: set[UUID] = set()
         self._refresh_wanted = asyncio.Event()
 
-    # Queries. Each except `view` raises PresenceUnknown when Valkey does not answer.
+    # Queries. Each of these methods except `view` raises PresenceUnknown when Valkey does not answer.
 
     async def ask_candidates(self) -> list[UUID]:
-        """Return every mitra who may be asked now (1.1)."""
+        """Return every mitra who can be asked now (1.1)."""
         candidates = await self._store.candidates()
         if not candidates:
             self._store.believe_no()
         return candidates
 
     async def may_be_asked(self, mitra_id: UUID) -> bool:
-        """Whether this mitra may be asked now (1.1)."""
+        """Return whether this mitra can be asked now (1.1)."""
         may_be_asked = (await self._store.look(mitra_id)).may_be_asked
         if not may_be_asked:
             self._store.believe_no()
         return may_be_asked
 
     async def is_counted(self, person_id: UUID) -> bool:
-        """Whether `count_available` counts this person. Unlike `may_be_asked`, believes a "no" after an outage too."""
+        """Return whether `count_available` counts this person. Unlike `may_be_asked`, this believes every "no"."""
         return (await self._store.look(person_id)).may_be_asked
 
     async def is_connected(self, mitra_id: UUID) -> bool:
-        """Whether this mitra is connected now (5.6). A running session does not make a mitra connected."""
+        """Return whether this mitra is connected now (5.6). A running session does not make a mitra connected."""
         connected = (await self._store.look(mitra_id)).connected
         if not connected:
             self._store.believe_no()
@@ -215,14 +216,14 @@ class Presence:
         return await self._store.frame_ages(mitra_ids)
 
     async def count_available(self) -> int:
-        """Return how many mitras may be asked now."""
+        """Return how many mitras can be asked now."""
         count = await self._store.count()
         if count == 0:
             self._store.believe_no()
         return count
 
     async def view(self, state: MitraState) -> MitraPresence:
-        """Return the presence to show on the mitra's devices.
+        """Return the presence that the mitra's devices show.
 
         Never raises. If Valkey does not answer, `connected` is false.
         """
@@ -232,7 +233,7 @@ class Presence:
             connected = False
         return _to_presence(state, connected=connected)
 
-    # Events of the mitras' sockets. When Valkey is away, these methods do not raise an error.
+    # The methods below handle events of the mitras' sockets. When Valkey is away, these methods do not raise an error.
 
     async def opened(self, mitra_id: UUID, connection_id: str) -> None:
         """Begin the lease of an opened socket. When `opened` returns, Valkey has the lease, unless Valkey is away."""
@@ -257,7 +258,7 @@ class Presence:
     async def closed(self, mitra_id: UUID, connection_id: str, *, may_come_back: bool = True) -> None:
         """End the lease of a socket that closed, cleanly or not. The lease ends within COME_BACK_SECONDS.
 
-        If the mitra cannot come back, because the token has ended, the lease ends immediately.
+        If the token has ended, the mitra cannot come back, and the lease ends immediately.
         """
         mitra = self._mitras.get(mitra_id)
         if mitra is None or connection_id not in mitra.connections:
@@ -279,7 +280,7 @@ class Presence:
     async def refresh(self, mitra_ids: Iterable[UUID]) -> list[UUID]:
         """Read these mitras' states from PostgreSQL and apply them to Valkey.
 
-        Returns the mitras who may be asked now. Raises PresenceUnknown.
+        Returns the mitras who can be asked now. Raises PresenceUnknown.
         """
         ids = list(mitra_ids)
         if not ids:
@@ -317,7 +318,7 @@ class Presence:
         await repeat(self.reconcile_push, PUSH_RECONCILE_INTERVAL_SECONDS)
 
     async def reconcile_push(self) -> None:
-        """Refresh every mitra whom push reaches, and every mitra who may be asked according to Valkey.
+        """Refresh every mitra whom push reaches, and every mitra who can be asked according to Valkey.
 
         Raises PresenceUnknown.
         """
@@ -330,8 +331,8 @@ class Presence:
         """Report the unreported frames and closes to Valkey.
 
         If Valkey does not answer, keeps the frames and closes for the next flush, and raises PresenceUnknown.
-        One report runs at a time. All callers that wait meanwhile share the next report. So a thousand mitras who
-        reconnect together need a few batches, not a thousand connections to Valkey.
+        One report runs at a time. All callers that wait during a report share the next report. So a thousand mitras who
+        reconnect at the same time need only a few batches.
         """
         if self._next_flush is None:
             self._next_flush = asyncio.create_task(self._flush())
@@ -357,7 +358,7 @@ class Presence:
     async def refresh_waiting(self) -> None:
         """Wait until a mitra needs a refresh, then refresh all such mitras.
 
-        After a failure, `reconcile` refreshes them.
+        After a failure, `reconcile` refreshes these mitras.
         """
         await self._refresh_wanted.wait()
         self._refresh_wanted.clear()
@@ -365,7 +366,10 @@ class Presence:
         await self._tell_pairing(await self.refresh(ids))
 
     async def write_last_seen(self) -> None:
-        """Write to PostgreSQL when mitras were last seen. The next call writes the rows that are locked now."""
+        """Write the last-seen times of mitras to PostgreSQL.
+
+        The next call writes the rows that another transaction locks now.
+        """
         now = time.monotonic()
         seen = self._unwritten_last_seen.copy()
         mitra_ids = list(seen)
@@ -379,7 +383,7 @@ class Presence:
                     del self._unwritten_last_seen[mitra_id]
 
     async def watch_for_pauses(self) -> None:
-        """Notice when this process did not run for a while. It was stopped, or it was too busy."""
+        """Notice when this process did not run for a while, because it was stopped or too busy."""
         now = time.monotonic()
         if now - self._awake_at > MAX_PAUSE_SECONDS:
             log.warning("presence.paused", seconds=round(now - self._awake_at, 1))
@@ -387,7 +391,10 @@ class Presence:
         self._awake_at = now
 
     def _arrival(self) -> float:
-        """Return when the frame that is read now arrived, at the latest. After a pause, this is the pause's begin."""
+        """Return the latest possible arrival time of the frame that is read now.
+
+        After a pause, this time is the beginning of the pause.
+        """
         now = time.monotonic()
         if now < self._old_until:
             return self._paused_at
@@ -404,7 +411,7 @@ class Presence:
     async def _report(self) -> set[UUID]:
         """Report all unreported connections to Valkey. Returns the mitras without a state in Valkey."""
         now = time.monotonic()
-        # Drop the leases that have ended. Otherwise the set would grow while Valkey is away.
+        # Drop the leases that have ended. The set would otherwise grow while Valkey is away.
         alive = [each for each in self._unreported if now - each.last_frame < MAY_BE_ASKED_SECONDS]
         self._unreported.clear()
         for connection in alive:
@@ -426,8 +433,8 @@ class Presence:
         if mitra is None:
             return
         version = state.availability_version
-        # Also compare within one version: a refresh that started before the socket opened may have told the devices
-        # that the mitra is not connected.
+        # Compare states of the same version, too. A refresh that started before the socket opened has perhaps told the
+        # devices that the mitra is not connected.
         if mitra.told is None or mitra.told[0] < version or mitra.told == (version, not connected):
             mitra.told = (version, connected)
             self.hooks.presence_changed(state.id, _to_presence(state, connected=connected))
@@ -446,7 +453,7 @@ async def repeat(step: Callable[[], Awaitable[None]], interval_seconds: float) -
             with _left_to_reconcile(step.__name__):
                 await step()
         except Exception:
-            # The loop must continue, because every user's presence depends on it.
+            # The loop must continue, because every user's presence depends on the loop.
             log.exception("presence.step_failed", step=step.__name__)
         if task is not None and task.cancelling():
             # Up to Python 3.11, asyncio.wait_for can lose a cancellation. The Valkey client uses asyncio.wait_for for

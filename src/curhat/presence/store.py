@@ -1,19 +1,20 @@
 """Presence in Valkey. Each operation runs one script (`presence.lua`) once per batch.
 
-Guarantees
-    Every call ends within CALL_TIMEOUT_SECONDS: it returns, or it raises PresenceUnknown.
-    `believe_no` says whether "nobody" may be believed. Valkey may have forgotten everything, or may have missed the
-    heartbeats of a while. So `believe_no` raises PresenceUnknown for UNSURE_SECONDS after a failed call, and after
-    Valkey was emptied.
-    A write may be repeated, may come late, or may come out of order. Valkey keeps the newest frame and the newest
-    version.
-    Valkey holds no fact about money or sessions. If it is wiped, the next heartbeats restore everything.
-    If Valkey's clock is set back, the leases written before count for nothing. The next reports restore them.
-    A call that Valkey runs late, for example after Valkey was stopped, never makes a lease longer: every call contains
-    Valkey's time at its sending, and ages count from that time.
-Relies on
+Guarantees:
+    Every call returns or raises PresenceUnknown within CALL_TIMEOUT_SECONDS.
+    `believe_no` decides whether an answer "nobody" can be believed. Valkey may have lost its data, or may have missed
+    heartbeats. So `believe_no` raises PresenceUnknown for UNSURE_SECONDS after a failed call, and after Valkey was
+    emptied.
+    A write can be repeated, come late, or come out of order. Valkey keeps the newest frame and the newest version.
+    Valkey holds no fact about money or sessions. If Valkey is wiped, the next heartbeats restore all data.
+    If Valkey's clock is set back, the leases that were written earlier do not count. The next reports restore these
+    leases.
+    A call that Valkey runs late, for example after Valkey was stopped, never makes a lease longer. Every call contains
+    the time of Valkey's clock at which the call was sent, and ages count from this time.
+Relies on:
     Availability versions never decrease. After a failover or a restore to an earlier time, PostgreSQL has a new
-    timeline, and its versions are higher. A restored dump may contain lower versions, so empty Valkey after it.
+    timeline, and its versions are higher. A restored dump can contain lower versions, so empty Valkey after the restore
+    of a dump.
 """
 
 import asyncio
@@ -50,17 +51,17 @@ FILLING_KEY = "curhat:filling"
 
 # Limits how long a caller waits if Valkey does not answer.
 CALL_TIMEOUT_SECONDS = 1
-# After an outage or a loss of its data, Valkey has every mitra again within this time: PUSH_RECONCILE_INTERVAL_SECONDS,
-# and a margin.
+# Within this time after an outage or a loss of its data, Valkey has every mitra again. The time is
+# PUSH_RECONCILE_INTERVAL_SECONDS and a margin.
 UNSURE_SECONDS = 7.0
-# How many mitras or customers one run of the script handles. One run blocks Valkey for about a millisecond.
+# One run of the script handles at most this many mitras or customers. One run blocks Valkey for about a millisecond.
 MAX_BATCH_SIZE = 100
 MAX_PRUNED_MEMBERS = 1000
-# A key expires if no process writes to it for this long. A mitra stays reachable by push for a shorter time.
+# A key expires if no process writes to it for this long. A mitra stays reachable by push for less than this time.
 KEY_TTL_SECONDS = PUSH_REACHABLE_SECONDS + 300
 
-# A time that lies further in the future than this was written before Valkey's clock was set back. Smaller steps are
-# normal.
+# If a time in Valkey lies further in the future than this, Valkey's clock was set back after the time was written.
+# Smaller steps are normal.
 MAX_CLOCK_STEP_SECONDS = 0.5
 
 _WINDOWS = {
@@ -87,7 +88,9 @@ Item = TypeVar("Item")
 
 
 class Report(NamedTuple):
-    """When a connection was opened, when its last frame came, and when it closed. The times are of `time.monotonic`.
+    """The times at which a connection was opened, received its last frame, and closed.
+
+    The times are of `time.monotonic`.
 
     `closed_at` is None before the close.
     """
@@ -100,11 +103,11 @@ class Report(NamedTuple):
 
 
 class FrameAges(NamedTuple):
-    """What Valkey knows about the frames of one connection, in seconds before now.
+    """The times of the frames of one connection, as Valkey knows them, in seconds before now.
 
-    `last_frame`: when the last frame came. `heard_since`: since when frames came without a gap of MITRA_HEARD_SECONDS.
-    `present_since`: since when the mitra was present, on this connection and earlier ones, without a gap of
-    COME_BACK_SECONDS between two connections.
+    `last_frame` is the time of the last frame. `heard_since` is the time since which frames came without a gap of
+    MITRA_HEARD_SECONDS. `present_since` is the time since which the mitra was present. During this time, no gap between
+    two connections was as long as COME_BACK_SECONDS.
     """
 
     last_frame: float
@@ -113,7 +116,7 @@ class FrameAges(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """Whether a mitra may be asked now (1.1), and whether it is connected now (5.6)."""
+    """Whether a mitra can be asked now (1.1), and whether the mitra is connected now (5.6)."""
 
     may_be_asked: bool
     connected: bool
@@ -128,12 +131,13 @@ class PresenceStore:
         # The operations that are failing, each with the time of its first failure. We log when an outage begins and
         # when it ends.
         self._failing_since: dict[str, float] = {}
-        # Valkey has this id since it was last empty. None: not known yet.
+        # The id that Valkey has had since it was last empty. None: not known yet.
         self._filling: bytes | None = None
-        # Until this time of `time.monotonic`, Valkey may lack mitras who may be asked.
+        # Until this time of `time.monotonic`, Valkey may lack mitras who can be asked.
         self._unsure_until = -math.inf
-        # How many ms Valkey's clock is at least ahead of `time.monotonic`. None: unknown. Each answer contains Valkey's
-        # time, which is a little older than the answer's arrival. So each answer gives such a lower limit.
+        # A lower limit of the number of ms by which Valkey's clock is ahead of `time.monotonic`. None: unknown. Each
+        # answer contains Valkey's time, which is a little older than the answer's arrival. So each answer gives a lower
+        # limit of the difference between the clocks.
         self._clock_ahead_ms: float | None = None
 
     async def report(self, reports: Sequence[Report]) -> set[UUID]:
@@ -144,7 +148,7 @@ class PresenceStore:
         unknown: set[UUID] = set()
         for batch in _batches(reports):
             arguments: list[str | int] = []
-            # Read the clock for each batch, because a call may take a second.
+            # Read the clock for each batch, because a call can take a second.
             now = time.monotonic()
             for mitra_id, connection_id, opened_at, last_frame, closed_at in batch:
                 arguments += (
@@ -218,11 +222,11 @@ class PresenceStore:
         return found
 
     async def candidates(self) -> list[UUID]:
-        """Return every mitra who may be asked now."""
+        """Return every mitra who can be asked now."""
         return [UUID(mitra.decode()) for mitra in await self._call("candidates", [], [])]
 
     async def count(self) -> int:
-        """Return how many mitras may be asked now."""
+        """Return how many mitras can be asked now."""
         return int(await self._call("count", [], []))
 
     def believe_no(self) -> None:
@@ -231,9 +235,9 @@ class PresenceStore:
             raise PresenceUnknown
 
     async def prune(self) -> int:
-        """Remove at most MAX_PRUNED_MEMBERS mitras who may no longer be asked. Returns how many it removed.
+        """Remove at most MAX_PRUNED_MEMBERS mitras who can no longer be asked. Returns the number of removed mitras.
 
-        This always writes. So a process without mitras notices too that Valkey refuses the reports of other processes.
+        This method always writes. So even a process without mitras notices that Valkey refuses heartbeats.
         """
         return int(await self._call("prune", [], [MAX_PRUNED_MEMBERS]))
 
@@ -278,8 +282,8 @@ class PresenceStore:
             log.warning("presence.valkey_was_emptied")
         self._filling = filling
         ahead_ms = valkey_ms - time.monotonic() * 1000
-        # Keep the highest lower limit. If Valkey's time is before the limit of the call's sending, the clock was set
-        # back, and the limit is wrong.
+        # Keep the highest lower limit. The limit is wrong if it implies that Valkey answered before the call was sent.
+        # Valkey's clock was then set back.
         if self._clock_ahead_ms is None or (sent_ms != "" and valkey_ms < sent_ms):
             self._clock_ahead_ms = ahead_ms
         else:

@@ -24,7 +24,7 @@ async def list_offers(
 ) -> OfferList:
     """Return the current offers for a session or an extension.
 
-    If this customer may have the trial, the trial is in the list.
+    If this customer can have the trial, the trial is in the list.
     """
     async with database.transaction() as tx:
         return OfferList(offers=await service.offers(tx, customer.user_id, purpose))

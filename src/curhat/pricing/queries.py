@@ -26,7 +26,7 @@ ORDER BY is_trial DESC, duration_minutes
 
 
 async def list_offers(db: Executor, /, *, purpose: Purpose, customer_id: UUID) -> list[ListOffersRow]:
-    """Read the current offers that this customer can choose. The trial comes first. The other offers follow by
+    """Read the current offers that this customer can choose. The trial comes first. The other offers follow in order of
     duration."""
     return [ListOffersRow(*row) for row in await db.fetch(LIST_OFFERS, purpose, customer_id)]
 
@@ -48,8 +48,8 @@ FROM offers WHERE id = $2 AND purpose = $3 AND withdrawn_at IS NULL
 async def find_offer(
     db: Executor, /, *, customer_id: UUID, id: UUID, purpose: Purpose
 ) -> FindOfferRow | None:
-    """Read one current offer. `is_used_up`: it is the trial, and this customer may not have it any more. No row: the
-    offer is unknown, withdrawn or for another purpose."""
+    """Read one current offer. `is_used_up` is true if the offer is the trial and this customer can no longer use the trial.
+    Returns no row if the offer is unknown, withdrawn or for another purpose."""
     row = await db.fetchrow(FIND_OFFER, customer_id, id, purpose)
     if row is None:
         return None
@@ -100,6 +100,6 @@ async def seed_offers(
     durations_minutes: Sequence[int],
     prices_rp: Sequence[int],
 ) -> None:
-    """nothing → current, for each offer. An offer at Rp0 is the trial. A current offer with the same purpose and
+    """Insert each offer (nothing → current). An offer at Rp0 is the trial. A current offer with the same purpose and
     duration stays unchanged."""
     await db.execute(SEED_OFFERS, purposes, durations_minutes, prices_rp)

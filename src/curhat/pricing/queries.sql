@@ -2,7 +2,7 @@
 -- type: purposes = Purpose from curhat.pricing.schemas
 
 -- name: list_offers :many
--- Read the current offers that this customer can choose. The trial comes first. The other offers follow by
+-- Read the current offers that this customer can choose. The trial comes first. The other offers follow in order of
 -- duration.
 SELECT id, duration_minutes, price_rp, is_trial FROM offers
 WHERE purpose = @purpose AND withdrawn_at IS NULL
@@ -10,8 +10,8 @@ WHERE purpose = @purpose AND withdrawn_at IS NULL
 ORDER BY is_trial DESC, duration_minutes
 
 -- name: find_offer :optional
--- Read one current offer. `is_used_up`: it is the trial, and this customer may not have it any more. No row: the
--- offer is unknown, withdrawn or for another purpose.
+-- Read one current offer. `is_used_up` is true if the offer is the trial and this customer can no longer use the trial.
+-- Returns no row if the offer is unknown, withdrawn or for another purpose.
 SELECT id, duration_minutes, price_rp, is_trial, is_trial AND trial_is_used(@customer_id) AS is_used_up
 FROM offers WHERE id = @id AND purpose = @purpose AND withdrawn_at IS NULL
 
@@ -23,7 +23,7 @@ SELECT EXISTS (SELECT 1 FROM offers WHERE is_trial AND withdrawn_at IS NULL)
 SELECT trial_is_used(@customer_id) AS is_used
 
 -- name: seed_offers :exec
--- nothing → current, for each offer. An offer at Rp0 is the trial. A current offer with the same purpose and
+-- Insert each offer (nothing → current). An offer at Rp0 is the trial. A current offer with the same purpose and
 -- duration stays unchanged.
 INSERT INTO offers (purpose, duration_minutes, price_rp, is_trial)
 SELECT purpose, duration_minutes, price_rp, price_rp = 0

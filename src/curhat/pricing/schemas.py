@@ -18,9 +18,9 @@ class Offer(msgspec.Struct, frozen=True):
 
 
 class OfferList(msgspec.Struct, frozen=True):
-    """The offers that a customer may choose, in the order of their durations.
+    """The offers that a customer can choose, in the order of their durations.
 
-    If the customer may have the trial, the trial is first.
+    If the customer can have the trial, the trial is first.
     """
 
     offers: list[Offer]

@@ -23,13 +23,16 @@ SEED: Final[tuple[tuple[Purpose, int, int], ...]] = (
 
 
 async def offers(tx: Transaction, customer_id: UUID, purpose: Purpose) -> list[Offer]:
-    """Return the offers that this customer may choose. The trial is first. The other offers follow by duration."""
+    """Return the offers that this customer can choose. The trial is first.
+
+    The other offers follow in order of duration.
+    """
     rows = await queries.list_offers(tx, customer_id=customer_id, purpose=purpose)
     return msgspec.convert(rows, list[Offer], from_attributes=True)
 
 
 async def quote(tx: Transaction, customer_id: UUID, offer_id: UUID, purpose: Purpose) -> Offer:
-    """Return an offer that this customer may choose.
+    """Return an offer that this customer can choose.
 
     Raises NotFound for an offer that is unknown, withdrawn or for another purpose. Raises TrialUsed.
     """
@@ -42,17 +45,20 @@ async def quote(tx: Transaction, customer_id: UUID, offer_id: UUID, purpose: Pur
 
 
 async def refuse_used_trial(tx: Transaction, customer_id: UUID) -> None:
-    """Raise TrialUsed if this customer may not confirm a trial any more (2a.9)."""
+    """Raise TrialUsed if this customer can no longer confirm a trial (2a.9)."""
     if await queries.is_trial_used(tx, customer_id=customer_id):
         raise TrialUsed
 
 
 async def trial_available(tx: Transaction, customer_id: UUID) -> bool:
-    """Return whether a trial offer is current and this customer may have it (2a.3, 2a.9)."""
+    """Return whether a trial offer is current and this customer can have it (2a.3, 2a.9)."""
     return await queries.is_trial_available(tx, customer_id=customer_id)
 
 
 async def seed_offers(tx: Transaction) -> None:
-    """Write the price tiers of 2a.2. A repeated call changes nothing, even if the prices have changed since."""
+    """Write the price tiers of 2a.2.
+
+    A repeated call changes nothing, even if the prices have changed since the first call.
+    """
     purposes, durations_minutes, prices_rp = zip(*SEED, strict=True)
     await queries.seed_offers(tx, purposes=purposes, durations_minutes=durations_minutes, prices_rp=prices_rp)

@@ -1,4 +1,7 @@
-"""The WebSocket endpoint. It is a plain ASGI callable, because a framework would use more memory per open socket."""
+"""The WebSocket endpoint.
+
+The endpoint is a plain ASGI callable, because a framework would use more memory per open socket.
+"""
 
 import asyncio
 from typing import Final
@@ -13,7 +16,7 @@ from curhat.realtime import protocol
 from curhat.realtime.hooks import SocketHooks, SocketIdentity
 from curhat.realtime.hub import Hub
 from curhat.realtime.metrics import CLOSES, FRAMES_RECEIVED
-from curhat.realtime.protocol import Hello, TypingSignal, UnreadableFrame
+from curhat.realtime.protocol import Hello, SendMessage, TypingSignal, UnreadableFrame
 from curhat.realtime.sockets import Socket, Stalled
 
 log = structlog.get_logger(__name__)
@@ -38,7 +41,8 @@ class RealtimeEndpoint:
         if role is None:
             await send({"type": "websocket.close"})
             return
-        # A browser hides from a page why a handshake failed. So accept the socket, then close it with the reason.
+        # A browser does not tell a page why a handshake failed. So accept the socket, then close the socket with the
+        # reason.
         owner, code = await self._authenticate(role, scope)
         try:
             await send({"type": "websocket.accept"})
@@ -84,21 +88,10 @@ class RealtimeEndpoint:
             await self._handle(socket, message.get("text") or message.get("bytes") or b"")
 
     async def _handle(self, socket: Socket, text: str | bytes) -> None:
-        identity = socket.owner.identity
         try:
             if socket.welcomed:
-                self._hooks.frame_received(identity, socket.connection_id)
-            frame = protocol.read(text)
-            if isinstance(frame, Hello):
-                if not self._hub.allows_hello(socket):
-                    socket.close(protocol.TOO_FAST, "too many hellos")
-                    return
-                await self._hub.answer_hello(socket, frame)
-                if not socket.welcomed and socket.close_code is None:
-                    socket.welcomed = True
-                    await self._hooks.opened(identity, socket.connection_id)
-            elif isinstance(frame, TypingSignal) and socket.welcomed:
-                await self._hub.forward_typing(socket, frame.session_id)
+                self._hooks.frame_received(socket.owner.identity, socket.connection_id)
+            await self._act(socket, protocol.read(text))
         except UnreadableFrame as error:
             socket.send(protocol.write(protocol.Error(code="validation_failed", detail=str(error))))
         except Stalled:
@@ -109,3 +102,19 @@ class RealtimeEndpoint:
         except Exception:
             log.exception("realtime.frame_failed")
             socket.close(protocol.OUR_FAULT)
+
+    async def _act(self, socket: Socket, frame: protocol.ClientFrame) -> None:
+        identity = socket.owner.identity
+        if isinstance(frame, SendMessage):
+            # Does not wait for the commit, so that the socket's later frames do not wait either.
+            self._hooks.send_message(identity, frame, socket.send_frame)
+        elif isinstance(frame, Hello):
+            if not self._hub.allows_hello(socket):
+                socket.close(protocol.TOO_FAST, "too many hellos")
+                return
+            await self._hub.answer_hello(socket, frame)
+            if not socket.welcomed and socket.close_code is None:
+                socket.welcomed = True
+                await self._hooks.opened(identity, socket.connection_id)
+        elif isinstance(frame, TypingSignal) and socket.welcomed:
+            await self._hub.forward_typing(socket, frame.session_id)

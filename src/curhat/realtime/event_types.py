@@ -23,11 +23,11 @@ class _UserEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StreamEvent(_UserEvent, frozen=True, kw_only=True):
-    """An event for one user's stream: numbered, stored and replayed. Make it with an EventType."""
+    """An event for one user's stream: numbered, stored and replayed. An EventType makes this event."""
 
 
 class UnsequencedEvent(_UserEvent, frozen=True, kw_only=True):
-    """An event for one user's open sockets: not numbered and never stored. Make it with an UnsequencedEventType."""
+    """An event for one user's open sockets: not numbered and never stored. An UnsequencedEventType makes this event."""
 
 
 class EventType(Generic[CustomerData, MitraData]):
@@ -51,7 +51,7 @@ class EventType(Generic[CustomerData, MitraData]):
 class UnsequencedEventType(Generic[MitraData]):
     """A type of event for mitras.
 
-    An event of this type may be lost, because the welcome, `/state` and the lists show the same state.
+    An event of this type can be lost, because the welcome, `/state` and the lists show the same state.
     """
 
     def __init__(self, name: str, mitra: type[MitraData]) -> None:

@@ -8,6 +8,7 @@ import msgspec
 
 from curhat.kit.asgi import Scope
 from curhat.kit.identity import Identity, Role
+from curhat.realtime.protocol import Refused, SendMessage, Sent
 
 
 class SocketIdentity(msgspec.Struct, frozen=True):
@@ -24,9 +25,10 @@ class HubHooks(msgspec.Struct, frozen=True, kw_only=True):
     """The functions that the hub calls. These functions exist before the hub, so they must not use the hub."""
 
     # Takes the tokens of the hub's sockets. Returns the digests of the tokens that are revoked or expired, or whose
-    # owner is suspended. The hub calls this function every 3 s. So no socket stays open because a signal was lost.
+    # owner is suspended. The hub calls this function every 3 s. So no socket stays open because of a lost signal.
     signed_out: Callable[[Sequence[SocketIdentity]], Awaitable[Collection[bytes]]]
-    # Returns the other member of this session, whose devices show that this user is typing. Returns None if the
+    # Returns the other member of this session. The devices of this member show that the user is typing. Returns None if
+    # the
     # session is not running or the user is not a member of the session.
     typing_recipient: Callable[[Identity, UUID], Awaitable[Identity | None]]
 
@@ -46,14 +48,19 @@ class SocketHooks(Protocol):
         """Handle the first welcome of a connection. Does not raise when Valkey is away."""
 
     def frame_received(self, identity: Identity, connection_id: str) -> None:
-        """Handle a frame from a welcomed connection. Runs for every frame, so it must be quick."""
+        """Handle a frame from a welcomed connection. The function runs for every frame, so it must be quick."""
+
+    def send_message(
+        self, identity: Identity, frame: SendMessage, answer: Callable[[Sent | Refused], None]
+    ) -> None:
+        """Store a chat message. Later call `answer` once with the outcome. Does not wait and does not raise."""
 
     async def closed(self, identity: Identity, connection_id: str, *, may_come_back: bool) -> None:
         """Handle the end of a welcomed connection. Does not raise when Valkey is away.
 
         The server calls this function when the client disconnects, or when the server begins to close the connection.
-        It does not wait for a client that answers no close frame. `may_come_back` is false if the user was signed
-        out.
+        The call does not wait for a client that does not answer the close frame. `may_come_back` is false if the user
+        was signed out.
         """
 
     async def welcome_extras(self, identity: Identity) -> Mapping[str, object]:

@@ -1,16 +1,16 @@
 """The sockets of one process, and the frames that the process sends to them.
 
 A committed event arrives as a signal that contains its frame. If a socket has already sent the preceding event, the
-hub sends the frame immediately. Otherwise, the hub reads the missing events from PostgreSQL. Signals may be lost. So
+hub sends the frame immediately. Otherwise, the hub reads the missing events from PostgreSQL. Signals can be lost. So
 every 3 s the hub compares its streams with PostgreSQL, in bulk, and closes the sockets of invalid tokens.
 
-The hub answers a hello in these steps:
-1. It registers the socket in the user's feed.
-2. It reads the head and the missed events from PostgreSQL, and sends the welcome and the missed events.
-3. It reads and sends newer events until `socket.seq` has reached `feed.head`. Each signal can increase `feed.head`.
-4. It sets `socket.phase` to `live`. After that, the hub sends the frame of each signal immediately.
-The hub must not await between the last check of step 3 and step 4. Otherwise, a signal could increase `feed.head`
-while the socket is not live. Then the socket would become live without the signal's event.
+The hub answers a hello in four steps.
+Step 1: The hub registers the socket in the user's feed.
+Step 2: The hub reads the head and the missed events from PostgreSQL, and sends the welcome and the missed events.
+Step 3: The hub reads and sends newer events until `socket.seq` is at `feed.head`. A signal can increase `feed.head`.
+Step 4: The hub sets `socket.phase` to `live`. From then on, the hub sends the frame of each signal immediately.
+The hub must not await between the last check of step 3 and step 4. Otherwise, a signal could increase `feed.head` while
+the socket is not live. The socket would then become live without the signal's event.
 """
 
 import asyncio
@@ -41,40 +41,44 @@ from curhat.realtime.sockets import HELLO_PERIOD_SECONDS, Feed, Socket, Stalled
 
 log = structlog.get_logger(__name__)
 
-# How often the hub pings each socket. Each tick pings one slot of sockets, so that no tick pings all sockets.
+# The hub pings each socket at this interval. Each tick pings one slot of sockets, so that no tick pings all sockets.
 PING_PERIOD_SECONDS: Final[dict[Role, float]] = {"customer": 15.0, "mitra": 3.0}
 TICK_SECONDS: Final = 0.1
 HELLO_TIMEOUT_SECONDS: Final = 5.0
-# The hub treats a client that sends nothing for this time as gone, even if the network reports no error.
+# If a client sends nothing for this time, the hub treats the client as gone, even if the network reports no error.
 SILENCE_TIMEOUT_SECONDS: Final = 120.0
-# If a signal is lost, the hub learns of the event or of the revoked token at most this much later.
+# If a signal is lost, the hub learns about the event or the revoked token after at most this time.
 COMPARE_PERIOD_SECONDS: Final = 3.0
 # Limits how long one comparison occupies the event loop.
 MAX_USERS_PER_COMPARISON: Final = 2_000
 # Limits the memory of one read of missed events: 100 chat messages of the maximum length are 2.4 MB.
 MAX_EVENTS_PER_READ: Final = 100
-# Limits what one hello, or one gap, may draw from PostgreSQL. A client that has missed more fetches `/state` again.
+# Limits the events that the hub reads from PostgreSQL for one hello or one gap. A client that has missed more events
+# than this fetches `/state` again.
 MAX_REPLAYED_EVENTS: Final = 1_000
 MAX_REPLAYED_BYTES: Final = 1024 * 1024
 # Limits the memory of all missed events that the process has read and not yet sent.
 MAX_REPLAYING_BYTES: Final = 64 * 1024 * 1024
-# Limits what one person may draw, also with new sockets all the time. Ten sockets may say hello as often as one socket
-# each may (sockets.MAX_HELLOS), and each may miss as much as one hello sends again.
+# Limits the events that the hub reads for one person, even if the person opens new sockets all the time. The limit
+# allows ten sockets that each say hello as often as sockets.MAX_HELLOS. Each hello can cause a read of the maximum
+# number of missed events.
 MAX_HELLOS_PER_PERSON: Final = 50
 MAX_REPLAYED_BYTES_PER_PERSON: Final = 16 * 1024 * 1024
 REPLAYED_BYTES_PERIOD_SECONDS: Final = 60.0
-# How many sockets a person may have in one process. Another socket closes the person's oldest one.
+# A person can have this many sockets in one process. A further socket closes the person's oldest socket.
 MAX_SOCKETS_PER_PERSON: Final = 10
 # Limits how many of the pool's connections the hub uses while many clients say hello, or many sockets read gaps.
 MAX_READS_RUNNING: Final = 4
-# How many sockets a shutdown closes per second. Their clients say hello to the other servers at once.
+# A shutdown closes this many sockets per second. The clients of closed sockets immediately say hello to the other
+# servers.
 DRAINED_PER_SECOND: Final = 1_000
-# With more sockets, a shutdown closes them faster, so that it takes at most this long.
+# If there are more sockets, a shutdown closes the sockets faster, so that the shutdown takes at most this long.
 MAX_DRAIN_SECONDS: Final = 10.0
 DRAIN_STEP_SECONDS: Final = 0.05
-# Of each stream, the hub measures the delivery of one event in so many. To measure one takes a microsecond.
+# The hub measures the delivery of one event out of this many events of each stream. Each measurement takes a
+# microsecond.
 MEASURED_EVENTS: Final = 16
-# How long a shutdown waits for the close frames to go out.
+# A shutdown waits this long for the close frames to go out.
 DRAIN_TIMEOUT_SECONDS: Final = 5.0
 
 Item = TypeVar("Item")
@@ -93,7 +97,7 @@ _read_typing_notice = msgspec.msgpack.Decoder(TypingNotice).decode
 
 
 class Hub:
-    """The sockets of this process. Call its methods only on the event loop on which the hub was created."""
+    """The sockets of this process. Call the methods of the hub only on the event loop on which the hub was created."""
 
     def __init__(self, database: Database, signals: SignalSink, hooks: HubHooks) -> None:
         self._database = database
@@ -105,14 +109,14 @@ class Hub:
             role: [set() for _ in range(round(seconds / TICK_SECONDS))]
             for role, seconds in PING_PERIOD_SECONDS.items()
         }
-        # The open sockets of each person, the oldest first, also before their hello.
+        # The open sockets of each person, the oldest first. Sockets without a hello are included.
         self._opened: dict[Identity, list[Socket]] = {}
         self._replaying_bytes = 0
         self._hellos = _CountPerPerson(HELLO_PERIOD_SECONDS)
         self._replayed_bytes = _CountPerPerson(REPLAYED_BYTES_PERIOD_SECONDS)
         self._added = 0
         self._ticks = 0
-        # Each new socket, with the time by which it must say hello. The earliest time is first.
+        # The new sockets, each with the time by which the socket must say hello. The earliest time is first.
         self._awaiting_hello: deque[tuple[float, Socket]] = deque()
         self._reads = asyncio.Semaphore(MAX_READS_RUNNING)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -122,11 +126,11 @@ class Hub:
         self._empty = asyncio.Event()
         self._empty.set()
         self._open = 0
-        # PostgreSQL's time minus the event loop's time. Until the first query, this machine's time replaces
-        # PostgreSQL's.
+        # PostgreSQL's time minus the event loop's time. Before the first query, the hub uses this machine's time
+        # instead of PostgreSQL's time.
         self._clock = datetime.now(UTC) - timedelta(seconds=asyncio.get_running_loop().time())
 
-    # For the packages above ---------------------------------------------------------------------------------
+    # For higher packages ------------------------------------------------------------------------------------
 
     def listen(self, signals: Signals) -> None:
         """Handle the signals about streams and typing. Call this before `signals.run`."""
@@ -138,7 +142,7 @@ class Hub:
         return set(self._feeds[role])
 
     def holds(self, identity: Identity) -> bool:
-        """Whether an open socket in this process has received a hello from this user."""
+        """Return whether an open socket in this process has received a hello from this user."""
         feed = self._feeds[identity.role].get(identity.user_id)
         return feed is not None and any(socket.close_code is None for socket in feed.sockets)
 
@@ -179,13 +183,13 @@ class Hub:
                 socket.close(code)
 
     async def run(self) -> None:
-        """Ping the sockets and compare with PostgreSQL, until cancelled."""
+        """Ping the sockets, and compare the streams with PostgreSQL, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._run_ticks())
             tasks.create_task(self._run_comparisons())
 
     async def drain(self) -> None:
-        """Close every socket with 1012, because the process stops. Sockets that are not closed yet go on as before.
+        """Close every socket with 1012, because the process stops. Sockets that are not closed yet keep working.
 
         From now on, `add` closes each new socket immediately.
         """
@@ -213,7 +217,7 @@ class Hub:
     def add(self, socket: Socket) -> None:
         """Keep an accepted socket until `remove` is called. The socket must say hello within 5 s.
 
-        If the person has too many sockets, close the oldest one.
+        If the person has too many sockets, close the oldest socket.
         """
         opened = self._opened.setdefault(socket.owner.identity, [])
         opened.append(socket)
@@ -306,7 +310,7 @@ class Hub:
     # Hello, and gaps ----------------------------------------------------------------------------------------
 
     async def _welcome(self, socket: Socket, hello: Hello | None) -> None:
-        """Welcome a socket and bring it up to date. If `hello` is None, the client cannot resume."""
+        """Welcome a socket, and send the missed events. If `hello` is None, the client cannot resume."""
         socket.phase = "welcoming"
         generation = socket.generation
         feed = self._register(socket)
@@ -322,7 +326,7 @@ class Hub:
                 if not missed or missed[0].seq != seq + 1 or _size_bytes(missed) > MAX_REPLAYED_BYTES:
                     seq = None
         self._set_clock(head.server_now)
-        # If `hello` is None, feed.head may be higher than PostgreSQL's head. So replace feed.head.
+        # If `hello` is None, feed.head can be higher than PostgreSQL's head. So replace feed.head.
         feed.head = head.seq if hello is None else max(feed.head, head.seq)
         extras = await socket.hooks.welcome_extras(identity)
         await pause_point("realtime.looked")
@@ -340,7 +344,7 @@ class Hub:
     ) -> None:
         """Send missed events until the socket has reached feed.head. Then make the socket live.
 
-        If the client has missed too much, it gets a welcome with `resumed: false`.
+        A client that has missed too much gets a welcome with `resumed: false`.
         """
         replayed_events = replayed_bytes = 0
         while True:
@@ -376,7 +380,7 @@ class Hub:
         socket.send_held_back()
 
     def _may_replay(self, identity: Identity) -> bool:
-        """Whether the process may read further missed events for this person now."""
+        """Return whether the process is allowed to read further missed events for this person now."""
         drawn_bytes = self._replayed_bytes.add(identity, 0)
         return self._replaying_bytes < MAX_REPLAYING_BYTES and drawn_bytes < MAX_REPLAYED_BYTES_PER_PERSON
 
@@ -431,7 +435,7 @@ class Hub:
         loop = asyncio.get_running_loop()
         due = loop.time()
         while True:
-            # After a pause of the process, run the missed ticks of the last second, and skip the earlier ones.
+            # After a pause of the process, run the missed ticks of the last second, and skip the earlier ticks.
             due = max(due + TICK_SECONDS, loop.time() - 1)
             await asyncio.sleep(due - loop.time())
             self.tick()
@@ -476,8 +480,8 @@ class Hub:
         read = await queries.read_clock_and_timeline(self._database)
         self._set_clock(read.server_now)
         if self._timeline not in (None, read.timeline):
-            # After a failover, the sockets may have sent events that PostgreSQL no longer has. Their clients cannot
-            # resume, so they fetch the state again.
+            # After a failover, the sockets have perhaps sent events that PostgreSQL no longer has. The clients of these
+            # sockets cannot resume, so they fetch the state again.
             for socket in self._all():
                 socket.close(protocol.RESTARTING, "come back after a random wait")
         self._timeline = read.timeline
@@ -512,7 +516,7 @@ class Hub:
 
 
 class _CountPerPerson:
-    """Counts something per person, from zero again in each period. Holds only the people of the current period."""
+    """Counts events per person, and starts from zero in each period. Holds only the people of the current period."""
 
     def __init__(self, period_seconds: float) -> None:
         self._period_seconds = period_seconds

@@ -1,20 +1,20 @@
 """Every frame of the socket, in both directions.
 
 Each text frame is one JSON object, whose `op` is the kind of the frame.
-Client to server: hello, pong, signal. Server to client: welcome, event, ping, signal, error.
+Client to server: hello, pong, signal, send. Server to client: welcome, event, ping, signal, sent, refused, error.
 
-How the client and the server keep in step
+How the client and the server keep in step:
     The client remembers the `epoch` and `seq` of the last event that it has applied. Its hello contains both.
     The server answers with a welcome. Then the server sends all events after that seq. The seq of each event is one
     higher than the seq of the previous event.
-    If a ping has a higher seq than the client has applied, the client says hello again. A client may say hello at any
+    If a ping has a higher seq than the client has applied, the client says hello again. A client can say hello at any
     time, but at most 5 times in 10 s. A client ignores an event whose seq it has already applied.
     `resumed: false` means that the client cannot resume: the server no longer stores the missed events, the client
     has missed too many, or the hello named no event of this stream. The client then fetches `/state`, and applies the
-    events whose seq is higher than the seq in `/state`. If the server cannot continue a stream, it sends a welcome
-    with `resumed: false`, although the client said no hello.
+    events whose seq is higher than the seq in `/state`. If the server cannot continue a stream, it sends a welcome with
+    `resumed: false`, although the client did not say hello.
     If the server cannot read a frame, it answers with `error` and the code `validation_failed`, and changes nothing.
-Close codes
+Close codes:
     4401  signed out
     4408  no hello within 5 s, or no frame for 2 minutes
     4409  the client reads too slowly; it says hello again
@@ -51,7 +51,7 @@ MAX_FRAME_BYTES: Final = 64 * 1024
 
 
 class Hello(msgspec.Struct, frozen=True, tag_field="op", tag="hello", forbid_unknown_fields=True):
-    """The first frame of every connection. It names the device, and the last event that the device has applied."""
+    """The first frame of every connection. A hello names the device, and the last event that the device has applied."""
 
     device_id: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
     epoch: Annotated[str, msgspec.Meta(max_length=100)] | None = None
@@ -65,11 +65,42 @@ class Pong(msgspec.Struct, frozen=True, tag_field="op", tag="pong", forbid_unkno
 class TypingSignal(msgspec.Struct, frozen=True, tag_field="op", tag="signal", forbid_unknown_fields=True):
     """A member of this session is typing. Client and server both send this frame.
 
-    The server sends at most one per 2 s.
+    The server sends at most one typing signal per 2 s.
     """
 
     type: Literal["typing"]
     session_id: UUID
+
+
+class SendMessage(msgspec.Struct, frozen=True, tag_field="op", tag="send", forbid_unknown_fields=True):
+    """Sends a chat message. The server answers with `sent` or `refused`, perhaps after answers to later frames.
+
+    The client can repeat the frame, even on another connection or by POST. The server stores the message once.
+    """
+
+    session_id: UUID
+    client_message_id: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+    text: str
+
+
+class Sent(msgspec.Struct, frozen=True, tag_field="op", tag="sent"):
+    """The message is stored. The sender's devices, including this connection, also get the event `message.created`."""
+
+    client_message_id: str
+    message: msgspec.Raw
+
+
+class Refused(msgspec.Struct, frozen=True, tag_field="op", tag="refused", omit_defaults=True):
+    """The message is not stored. `code` and `detail` have the same values as after a refused POST.
+
+    After `service_unavailable`, it is not known whether the message is stored. So the client repeats the frame.
+    """
+
+    client_message_id: str
+    code: str
+    detail: str
+    # How long the client waits before it repeats the frame.
+    retry_after_seconds: int | None = None
 
 
 class Welcome(msgspec.Struct, frozen=True, tag_field="op", tag="welcome"):
@@ -82,7 +113,10 @@ class Welcome(msgspec.Struct, frozen=True, tag_field="op", tag="welcome"):
 
 
 class Event(msgspec.Struct, frozen=True, tag_field="op", tag="event"):
-    """A change that concerns the user. `data` is the changed object, as this user may see it."""
+    """A change that concerns the user.
+
+    `data` is the changed object, with the fields that this user is allowed to see.
+    """
 
     seq: int | None
     # The name of an EventType or of an UnsequencedEventType. An unsequenced event has no seq (None).
@@ -108,8 +142,8 @@ class Error(msgspec.Struct, frozen=True, tag_field="op", tag="error"):
     detail: str
 
 
-ClientFrame = Hello | Pong | TypingSignal
-ServerFrame = Welcome | Event | Ping | TypingSignal | Error
+ClientFrame = Hello | Pong | TypingSignal | SendMessage
+ServerFrame = Welcome | Event | Ping | TypingSignal | Sent | Refused | Error
 
 
 class UnreadableFrame(ValueError):
@@ -129,7 +163,8 @@ def read(frame: str | bytes) -> ClientFrame:
         raise UnreadableFrame(str(error)[:200]) from None
     except (RecursionError, UnicodeError):
         raise UnreadableFrame("JSON cannot be read") from None
-    if nul is not None:
+    # A text with NUL is refused like any other text that cannot be stored (`Refused`).
+    if nul is not None and not (isinstance(decoded, SendMessage) and nul == "text"):
         raise UnreadableFrame(f"{nul} contains the character NUL")
     return decoded
 

@@ -17,25 +17,7 @@ class AppendedEvent(msgspec.Struct, frozen=True):
 
 
 APPEND_EVENTS: Final = """
-WITH given_events AS MATERIALIZED (
-    SELECT role, user_id, type, data, position,
-        row_number() OVER (PARTITION BY role, user_id ORDER BY position DESC) - 1 AS followed_by
-    FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[])
-        WITH ORDINALITY AS event (role, user_id, type, data, position)
-), advance_heads AS (
-    INSERT INTO streams (role, user_id, head)
-    SELECT role, user_id, count(*) FROM given_events GROUP BY role, user_id ORDER BY role, user_id
-    ON CONFLICT (role, user_id) DO UPDATE SET head = streams.head + excluded.head
-    RETURNING role, user_id, head
-), numbered_events AS MATERIALIZED (
-    SELECT position, role, user_id, type, data, head - followed_by AS seq, curhat_now() AS at
-    FROM given_events
-    JOIN advance_heads USING (role, user_id)
-), store_events AS (
-    INSERT INTO stream_events (role, user_id, seq, type, data, at)
-    SELECT role, user_id, seq, type, data, at FROM numbered_events
-)
-SELECT seq, at FROM numbered_events ORDER BY position
+SELECT seq, at FROM append_events($1::text[], $2::uuid[], $3::text[], $4::text[])
 """
 
 
@@ -48,9 +30,8 @@ async def append_events(
     types: Sequence[str],
     data: Sequence[str],
 ) -> list[AppendedEvent]:
-    """Append events to their streams, and advance each stream's head by the number of its new events. The `seq`
-    numbers of a stream have no gaps. A stream that does not exist yet begins with the number 1. Each array has
-    one element per event. Returns one row per event, in the order of the arrays."""
+    """Append events to their streams. The comment of the function append_events describes the numbers. Each array has one
+    element per event. Returns one row per event, in the order of the arrays."""
     return [AppendedEvent(*row) for row in await db.fetch(APPEND_EVENTS, roles, user_ids, types, data)]
 
 
@@ -67,7 +48,7 @@ FROM streams WHERE role = $1 AND user_id = $2
 
 
 async def find_head(db: Executor, /, *, role: Role, user_id: UUID) -> StreamHead | None:
-    """Read the number of the last event in a user's stream. No row: the stream has not begun."""
+    """Read the number of the last event in a user's stream. Returns no row if the stream has not begun."""
     row = await db.fetchrow(FIND_HEAD, role, user_id)
     if row is None:
         return None
@@ -101,7 +82,8 @@ SELECT curhat_now() AS server_now, curhat_timeline() AS timeline
 
 
 async def read_clock_and_timeline(db: Executor, /) -> ClockAndTimeline:
-    """Read the database's clock, and PostgreSQL's timeline. Another timeline means that commits may be lost."""
+    """Read the database's clock, and PostgreSQL's timeline. If the timeline has changed, it is possible that commits were
+    lost."""
     row = await db.fetchrow(READ_CLOCK_AND_TIMELINE)
     if row is None:
         raise NoRow(READ_CLOCK_AND_TIMELINE)

@@ -1,32 +1,13 @@
 -- type: role = Role from curhat.kit.identity
 
 -- name: append_events :many
--- Append events to their streams, and advance each stream's head by the number of its new events. The `seq`
--- numbers of a stream have no gaps. A stream that does not exist yet begins with the number 1. Each array has
--- one element per event. Returns one row per event, in the order of the arrays.
+-- Append events to their streams. The comment of the function append_events describes the numbers. Each array has one
+-- element per event. Returns one row per event, in the order of the arrays.
 -- row: AppendedEvent
-WITH given_events AS MATERIALIZED (
-    SELECT role, user_id, type, data, position,
-        row_number() OVER (PARTITION BY role, user_id ORDER BY position DESC) - 1 AS followed_by
-    FROM unnest(@roles::text[], @user_ids::uuid[], @types::text[], @data::text[])
-        WITH ORDINALITY AS event (role, user_id, type, data, position)
-), advance_heads AS (
-    INSERT INTO streams (role, user_id, head)
-    SELECT role, user_id, count(*) FROM given_events GROUP BY role, user_id ORDER BY role, user_id
-    ON CONFLICT (role, user_id) DO UPDATE SET head = streams.head + excluded.head
-    RETURNING role, user_id, head
-), numbered_events AS MATERIALIZED (
-    SELECT position, role, user_id, type, data, head - followed_by AS seq, curhat_now() AS at
-    FROM given_events
-    JOIN advance_heads USING (role, user_id)
-), store_events AS (
-    INSERT INTO stream_events (role, user_id, seq, type, data, at)
-    SELECT role, user_id, seq, type, data, at FROM numbered_events
-)
-SELECT seq, at FROM numbered_events ORDER BY position
+SELECT seq, at FROM append_events(@roles::text[], @user_ids::uuid[], @types::text[], @data::text[])
 
 -- name: find_head :optional
--- Read the number of the last event in a user's stream. No row: the stream has not begun.
+-- Read the number of the last event in a user's stream. Returns no row if the stream has not begun.
 -- row: StreamHead
 SELECT epoch_on_timeline(epoch) AS epoch, head AS seq, curhat_now() AS server_now
 FROM streams WHERE role = @role AND user_id = @user_id
@@ -40,7 +21,8 @@ ON CONFLICT (role, user_id) DO UPDATE SET head = streams.head
 RETURNING epoch_on_timeline(epoch) AS epoch, head AS seq, curhat_now() AS server_now
 
 -- name: read_clock_and_timeline :one
--- Read the database's clock, and PostgreSQL's timeline. Another timeline means that commits may be lost.
+-- Read the database's clock, and PostgreSQL's timeline. If the timeline has changed, it is possible that commits were
+-- lost.
 -- row: ClockAndTimeline
 SELECT curhat_now() AS server_now, curhat_timeline() AS timeline
 

@@ -1,6 +1,6 @@
 """Event streams in PostgreSQL.
 
-A stream keeps the events of one user in one role for 24 hours. It numbers them without gaps.
+A stream keeps the events of one user in one role for 24 hours. The stream numbers the events without gaps.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ class StoredEvent(msgspec.Struct, frozen=True):
 class StreamSignal(msgspec.Struct, frozen=True, array_like=True):
     """Tells every process that an event was committed. Each transaction sends one list of these signals.
 
-    The signal contains the frame. So the hub need not read the event from PostgreSQL for a socket that has sent all
+    The signal contains the frame. So the hub does not read the event from PostgreSQL for a socket that has sent all
     earlier events.
     """
 
@@ -67,9 +67,30 @@ async def append(tx: Transaction, events: Sequence[StreamEvent]) -> None:
         data=data,
     )
     signals = [
-        StreamSignal(event.role, event.user_id, row.seq, _frame(row.seq, event.type, row.at, text))
+        StreamSignal(event.role, event.user_id, row.seq, _frame(row.seq, event.type, row.at, text.encode()))
         for event, text, row in zip(events, data, appended, strict=True)
     ]
+    tx.signal("stream", _signal_encoder.encode(signals))
+
+
+class Appended(msgspec.Struct, frozen=True):
+    """An event that a statement of another package has appended with the SQL function `append_events`."""
+
+    event: StreamEvent
+    seq: int
+    at: datetime
+
+
+def publish(tx: Transaction, appended: Sequence[Appended]) -> None:
+    """Publish appended events after the commit. Consecutive events with the same data are encoded only once."""
+    if not appended:
+        return
+    signals = []
+    encoded: tuple[msgspec.Struct | None, bytes] = (None, b"")
+    for event, seq, at in ((each.event, each.seq, each.at) for each in appended):
+        if encoded[0] is not event.data:
+            encoded = (event.data, _data_encoder.encode(event.data))
+        signals.append(StreamSignal(event.role, event.user_id, seq, _frame(seq, event.type, at, encoded[1])))
     tx.signal("stream", _signal_encoder.encode(signals))
 
 
@@ -77,9 +98,9 @@ async def read_head(db: Executor, role: Role, user_id: UUID) -> StreamHead:
     """Read the head of a user's stream. Create the stream if it does not exist.
 
     The head's `seq` is the seq of the last event, or 0 without events.
-    To make a snapshot, read the head first, and then the rows that the snapshot shows. So every change that the
-    snapshot lacks has an event after that head. Other events after the head may repeat changes that the snapshot
-    already shows.
+    To make a snapshot, read the head first, and then the rows that the snapshot shows. Every change that the snapshot
+    lacks then has an event after the head. Other events after the head can repeat changes that the snapshot already
+    shows.
     """
     head = await queries.find_head(db, role=role, user_id=user_id)
     return head or await queries.begin_stream(db, role=role, user_id=user_id)
@@ -93,7 +114,9 @@ async def events_after(
     If pruning has deleted event `seq` + 1, the result begins with a later event.
     """
     rows = await queries.list_events_after(db, role=role, user_id=user_id, seq=seq, max_events=max_events)
-    return [StoredEvent(seq=row.seq, frame=_frame(row.seq, row.type, row.at, row.data)) for row in rows]
+    return [
+        StoredEvent(seq=row.seq, frame=_frame(row.seq, row.type, row.at, row.data.encode())) for row in rows
+    ]
 
 
 async def prune(tx: Transaction, max_events: int = MAX_EVENTS_PER_PRUNE) -> int:
@@ -104,5 +127,5 @@ async def prune(tx: Transaction, max_events: int = MAX_EVENTS_PER_PRUNE) -> int:
     return await queries.prune_events(tx, max_events=max_events)
 
 
-def _frame(seq: int, event_type: str, at: datetime, data: str) -> str:
-    return protocol.write(protocol.Event(seq=seq, type=event_type, at=at, data=msgspec.Raw(data.encode())))
+def _frame(seq: int, event_type: str, at: datetime, data: bytes) -> str:
+    return protocol.write(protocol.Event(seq=seq, type=event_type, at=at, data=msgspec.Raw(data)))

@@ -1,7 +1,7 @@
 """The server's side of one socket: sends frames in order and within limits, and closes the socket.
 
 Most sockets of a chat service are idle. An idle socket costs little memory, because it has no timer, no queue, and no
-task except its receive loop. A socket writes each frame directly to the transport. It has a queue only while the
+task except its receive loop. A socket writes each frame directly to the transport. A socket has a queue only while the
 transport is full.
 """
 
@@ -26,19 +26,19 @@ MAX_QUEUE_FRAMES: Final = 256
 MAX_QUEUE_BYTES: Final = 1024 * 1024
 # If a client reads nothing for this time while the hub sends missed events, the client counts as stalled.
 STALL_TIMEOUT_SECONDS: Final = 20.0
-# How long a client may take to read the frames that precede the close frame. After this time, the server drops the
+# A client can take this long to read the frames that precede the close frame. After this time, the server drops the
 # connection without a close frame.
 CLOSE_TIMEOUT_SECONDS: Final = 10.0
-# A client may say hello this often within the period. A client that says hello more often never gets up to date.
+# A client can say hello this often within the period. A client that says hello more often never catches up.
 MAX_HELLOS: Final = 5
 HELLO_PERIOD_SECONDS: Final = 10.0
 # The server forwards at most one typing signal per session within this time.
 TYPING_PERIOD_SECONDS: Final = 2.0
 
-# opened     The client has not said hello yet.
-# welcoming  The hub is answering a hello. Events wait until the hub has sent the welcome.
-# live       `seq` is the last event sent. The hub sends the next event as soon as that event is committed.
-# behind     The hub is reading missing events from PostgreSQL.
+# `opened`: The client has not said hello yet.
+# `welcoming`: The hub is answering a hello. Events wait until the hub has sent the welcome.
+# `live`: The hub has sent all events up to `seq`. The hub sends the next event as soon as it is committed.
+# `behind`: The hub is reading missing events from PostgreSQL.
 Phase = Literal["opened", "welcoming", "live", "behind"]
 
 
@@ -48,7 +48,7 @@ class Stalled(Exception):
 
 @dataclasses.dataclass(slots=True, eq=False, repr=False)
 class Feed:
-    """One user's stream and sockets in this process. `head`: the highest committed seq that the process knows."""
+    """One user's stream and sockets in this process. `head` is the highest committed seq that the process knows."""
 
     identity: Identity
     head: int = 0
@@ -75,7 +75,7 @@ class Socket:
     slot: int = 0
     last_frame_at: float = dataclasses.field(default_factory=lambda: asyncio.get_running_loop().time())
     close_code: int | None = None
-    # When the client said hello lately.
+    # The times of the client's recent hellos.
     _hellos: tuple[float, ...] = ()
     _receive_loop: "asyncio.Task[Any] | None" = dataclasses.field(default_factory=asyncio.current_task)
     _dropped: bool = False
@@ -97,9 +97,9 @@ class Socket:
         return len(self._hellos) <= MAX_HELLOS
 
     def allows_typing(self, session_id: UUID) -> bool:
-        """Return whether the server may forward a typing signal for this session now.
+        """Return whether the server is allowed to forward a typing signal for this session now.
 
-        If so, count the signal.
+        If the result is True, the signal counts as forwarded.
         """
         now = asyncio.get_running_loop().time()
         known = self._typing_forwarded_at or {}
@@ -130,9 +130,13 @@ class Socket:
         self._queue = deque()
         self._writer = asyncio.create_task(self._write(_rest_of(steps, waits_for)))
 
+    def send_frame(self, frame: protocol.ServerFrame) -> None:
+        """Write a frame as text, and send it."""
+        self.send(protocol.write(frame))
+
     @property
     def has_backlog(self) -> bool:
-        """Whether frames wait for a slow client."""
+        """Return whether frames wait for a slow client."""
         return self._writer is not None
 
     def hold_back(self, frame: str) -> None:
@@ -192,7 +196,8 @@ class Socket:
             return
         self.close_code = code
         CLOSES.labels(code=str(code)).inc()
-        # The client may never answer the close frame. Its user is no longer connected all the same.
+        # Some clients never answer the close frame. The user of this socket is no longer connected, even without the
+        # client's answer.
         self._begin_end(may_come_back=code != protocol.SIGNED_OUT)
         writer = self._writer
         self._queue = None
@@ -215,7 +220,7 @@ class Socket:
             pass  # The client has disconnected.
 
     async def ended(self) -> None:
-        """Wait until SocketHooks.closed was called, if SocketHooks.opened was called."""
+        """If SocketHooks.opened was called, wait until SocketHooks.closed was called."""
         self._begin_end(may_come_back=True)
         if self._end is not None:
             await self._end
@@ -226,7 +231,7 @@ class Socket:
             self._end = asyncio.ensure_future(closed)
 
     def was_dropped(self) -> bool:
-        """Return whether this socket cancelled its receive loop. If so, undo the cancellation."""
+        """Return whether this socket cancelled its receive loop. Undoes a cancellation by this socket."""
         if self._dropped and self._receive_loop is not None:
             self._receive_loop.uncancel()
         return self._dropped
@@ -234,10 +239,10 @@ class Socket:
 
 @types.coroutine
 def _rest_of(steps: Generator[Any, Any, None], waits_for: object) -> Generator[Any, Any, None]:
-    """Run the rest of an awaitable that `send` started, and that now waits for `waits_for`.
+    """Run the rest of an awaitable that `send` started. The awaitable now waits for `waits_for`.
 
-    Nearly every awaitable ends without waiting. `send` starts it without a task, because a task would take more time
-    than the awaitable itself.
+    Nearly every awaitable ends without waiting. `send` starts the awaitable without a task, because a task would take
+    more time than the awaitable itself.
     """
     try:
         yield waits_for

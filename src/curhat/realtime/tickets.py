@@ -1,7 +1,7 @@
 """Tickets for clients that cannot set a header. The socket's URL contains a ticket instead of a long-lived token.
 
-A ticket can be used once, within 30 s. Valkey stores only the digest of a ticket. So nobody can open a socket with a
-digest read from Valkey, or with a used ticket read from a log of URLs.
+A ticket can be used once, within 30 s. Valkey stores only the digest of a ticket. So a digest from Valkey opens no
+socket. A used ticket from a log of URLs opens no socket either.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """uvicorn's WebSocket protocol, with bounds on the frames that a client sends.
 
-The application sees only complete messages. A client could also send pings, pongs and pieces of a message without
-end, so this class counts every frame, before anything else happens with it.
+The application sees only complete messages. A client could send pings, pongs and pieces of a message without end. So
+this class counts every frame before it handles the frame.
 """
 
 import asyncio
@@ -19,17 +19,18 @@ from websockets.http11 import Response
 from curhat.kit.asgi import SECURITY_HEADERS
 from curhat.realtime.protocol import FRAME_TOO_LARGE, NOT_TEXT, TOO_FAST
 
-# A client may send 100 frames in one burst, and 50 per second over a longer period.
+# A client can send 100 frames in one burst, and 50 per second over a longer period.
 MAX_BURST_FRAMES: Final = 100.0
 MAX_FRAMES_PER_SECOND: Final = 50.0
 # Parse at most this much before counting: at most 682 frames, which take a few milliseconds.
 MAX_PIECE_BYTES: Final = 4096
-# How long a client that is refused may take to read the close code. Until then, the server drops what it sends.
+# A refused client can take this long to read the close code. During this time, the server drops everything that the
+# client sends.
 LINGER_SECONDS: Final = 1.0
 
 
 class BoundedWebSocket(WebSocketsSansIOProtocol):
-    """Closes a socket whose client sends too fast (4429), a frame that is too large (4413), or no UTF-8 (1007).
+    """Closes a socket if the client sends too fast (4429), sends too large a frame (4413), or sends no UTF-8 (1007).
 
     The application then gets a `websocket.disconnect` with this code.
     """
@@ -51,7 +52,8 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
 
     def data_received(self, data: bytes) -> None:
         if self.handshake_initiated and not self.handshake_complete:
-            # A client may not send a frame before the handshake is answered. uvicorn would fail at some of them.
+            # A client must not send a frame before the handshake is answered. On some frames before the handshake,
+            # uvicorn would fail.
             self._refused = True
             self.transport.abort()
             return
@@ -76,13 +78,14 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
             self.transport.close()
 
     def handle_ping(self) -> None:
-        # The frames of one piece of data are handled together, also after one of them was refused.
+        # The frames of one piece of data are handled together, even after one of the frames was refused.
         if self._refused:
             return
         if self.writable.is_set():
             super().handle_ping()
         elif pongs := self.conn.data_to_send():
-            # Pongs to a client that reads nothing would fill the memory. One pong may answer all earlier pings.
+            # Pongs to a client that reads nothing would fill the memory. One pong is allowed to answer all earlier
+            # pings.
             self._pong = pongs[-1]
 
     def resume_writing(self) -> None:
@@ -117,7 +120,10 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         return self._allowance >= 0
 
     def _refuse(self, code: int) -> None:
-        """Close with `code`. Drop everything that the client sends from now on, and what was to be sent to it."""
+        """Close with `code`.
+
+        Drop everything that the client sends from now on, and everything that waits to be sent to the client.
+        """
         self._refused = True
         self.frames = []
         if self.close_sent:

@@ -12,7 +12,7 @@ from curhat.sessions import queries
 
 # Limits how long after the end of a session a typing signal can still be shown.
 CACHE_SECONDS = 3.0
-# Limits memory. When the cache is full, it is cleared.
+# Limits memory. A full cache is cleared.
 MAX_CACHED_ANSWERS = 10_000
 
 

@@ -2,27 +2,28 @@
 
 Functions that take a transaction never commit it.
 
-Guarantees
+Guarantees:
     The terms are fixed when the customer asks. A session has at most one open extension.
-    An extension is decided once. Either the mitra decides, or the default action decides if the mitra does not answer
-    in time. If the mitra is not connected or the session ended, the extension is rejected.
+    An extension is decided once. The mitra decides, or the default action decides if the mitra does not answer in time.
+    If the mitra is not connected or the session ended, the extension is rejected.
     An approved extension is charged once. A rejected extension is never charged. The gateway has
     CHARGE_TIMEOUT_SECONDS to approve the charge. A later approval is refunded. After an approval in time, the
     session's new end is the old end plus the extension's duration.
     While an extension is open, the session does not end by time. When the extension closes, the deadline of the
     session's end is armed again.
-Concurrency
+Concurrency:
     Every step first locks the session. The step that sets the toggle to offline is an exception, because this step
-    already holds the lock of the mitra's row:
-    1. The step sets `mitra_went_offline` on the pending extensions. From then on nobody can approve these extensions.
-    2. A worker locks the sessions of these extensions and rejects the extensions, in another transaction.
+    already holds the lock of the mitra's row.
+    Step 1: The step sets `mitra_went_offline` on the pending extensions. From then on, nobody can approve these
+    extensions.
+    Step 2: A worker locks the sessions of these extensions and rejects the extensions, in another transaction.
     A decision checks `mitra_went_offline`, so each decision locks the session and then the extension.
     A step with several extensions first locks all their sessions in id order, and then the extensions in id order.
-Relies on
-    Presence, which says whether a mitra is connected, and when its frames came. Callers ask presence before they take
-    any lock. When the default action decides, unknown presence means disconnected (5.6).
-    ExtensionPings, which pings the mitra of a pending extension every second. Without these pings, a mitra who is
-    connected sends too few frames, and silence approves nothing.
+Relies on:
+    The package `presence` says whether a mitra is connected, and when the mitra's frames came. Callers ask presence
+    before they take any lock. When the default action decides, a mitra with unknown presence counts as disconnected
+    (5.6). The class ExtensionPings pings the mitra of a pending extension every second. Without these pings, a
+    connected mitra sends too few frames, so the default action approves nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -53,14 +54,15 @@ from curhat.sessions.states import CHARGE_TIMEOUT_SECONDS, DecidedBy
 
 log = structlog.get_logger(__name__)
 
-# The deadline kinds of extensions. This module also arms SESSION_END, the deadline of a session's end, again.
+# The deadline kinds of extensions. This module also rearms SESSION_END, the deadline of a session's end.
 EXTENSION_WINDOW = "extension_window"
 EXTENSION_PRESENCE = "extension_presence"
 EXTENSION_LOST = "extension_lost"
 EXTENSION_CHARGE = "extension_charge"
 SESSION_END = "session_end"
 
-# Slightly longer than the time that a mitra has to reconnect, so that the old lease has ended by Valkey's clock too.
+# This wait is slightly longer than the time within which a mitra can reconnect. So the old lease has also ended by
+# Valkey's clock.
 PRESENCE_CHECK_SECONDS = COME_BACK_SECONDS + 0.1
 HEARD_WITHIN = timedelta(seconds=MITRA_HEARD_SECONDS)
 
@@ -79,9 +81,9 @@ class Frames(NamedTuple):
 async def request(
     tx: Transaction, customer_id: UUID, session_id: UUID, offer_id: UUID, connected: bool | None
 ) -> Extension:
-    """nothing → pending, on the current terms (5.4, 5.7).
+    """Open an extension on the current terms (nothing → pending, 5.4, 5.7).
 
-    If the mitra is not connected, the extension is rejected immediately (5.6). `connected` is what presence answered
+    If the mitra is not connected, the extension is rejected immediately (5.6). `connected` is the answer of presence
     about the mitra just before the transaction. If `connected` is None (unknown), the extension waits for the mitra's
     answer. Raises NotFound if the session or the offer does not exist. Raises SessionEnded, ExtensionPending,
     TooManyRequests.
@@ -129,7 +131,9 @@ async def request(
 async def approve_by_mitra(
     tx: Transaction, mitra_id: UUID, extension_id: UUID
 ) -> tuple[Extension, Charge | None]:
-    """pending → charging, by the mitra. The caller carries out the returned charge after the commit.
+    """Approve an extension for its mitra (pending → charging).
+
+    The caller carries out the returned charge after the commit.
 
     A repeated approval returns no charge. Raises NotFound. Raises ExtensionDecided in three cases: the extension was
     decided in another way, the deadline has passed, or the mitra went offline after the customer asked.
@@ -147,7 +151,9 @@ async def approve_by_mitra(
 
 
 async def reject_by_mitra(tx: Transaction, mitra_id: UUID, extension_id: UUID) -> Extension:
-    """pending → rejected, by the mitra. Nothing is charged (5.4). A repeated call changes nothing.
+    """Reject an extension for its mitra (pending → rejected). Nothing is charged (5.4).
+
+    A repeated call changes nothing.
 
     Raises NotFound. Raises ExtensionDecided if the extension was decided in another way, or if the deadline has
     passed.
@@ -168,11 +174,11 @@ async def window_over(
     extension_ids: Sequence[UUID],
     frames: Mapping[UUID, Sequence[Frames]],
 ) -> dict[UUID, Charge]:
-    """pending → charging or rejected at the deadlines, according to each extension's default action (5.1, 5.2).
+    """Decide extensions at their deadlines by the default action (pending → charging or rejected, 5.1, 5.2).
 
     Does nothing for a decided extension. `frames` has the frames on each connection of the mitras, as presence answered
     before this step took its locks. Silence approves only if these frames show that the mitra was connected at the
-    deadline (5.8), however late the worker is.
+    deadline (5.8), even if the worker is late.
     Returns the charges, by the extension's id. The caller carries out the charges after the commit.
     """
     pending = await _lock_pending(tx, extension_ids)
@@ -195,11 +201,11 @@ async def window_over(
 
 
 def _was_connected(extension: LockedExtension, frames: Frames) -> bool:
-    """Whether the frames on one connection show that the mitra was connected at the deadline (5.6, 5.8).
+    """Return whether the frames on one connection show that the mitra was connected at the deadline (5.6, 5.8).
 
-    1. A frame came shortly before the deadline, after the request. If the last frame came after the deadline, frames
-       came without a gap since before the deadline.
-    2. Since the request, the mitra came back in time after each close.
+    Two conditions must hold. First, a frame came shortly before the deadline, after the request. If the last frame came
+    after the deadline, frames came without a gap from a time before the deadline. Second, whenever the mitra's socket
+    closed after the request, the mitra came back in time.
     """
     heard_after = max(extension.deadline_at - HEARD_WITHIN, extension.requested_at)
     was_heard = frames.heard_since <= extension.deadline_at and frames.last_at > heard_after
@@ -207,7 +213,7 @@ def _was_connected(extension: LockedExtension, frames: Frames) -> bool:
 
 
 async def mitra_lost(tx: Transaction, *extension_ids: UUID) -> None:
-    """pending → rejected, because the mitras went offline, or did not reconnect after their sockets closed (5.6)."""
+    """Reject extensions whose mitras went offline, or did not reconnect after their sockets closed (5.6)."""
     pending = await _lock_pending(tx, extension_ids)
     await _reject(tx, [(extension, "mitra_unreachable") for extension in pending])
     await realtime.append(tx, await _decided_events(tx, pending))
@@ -217,8 +223,8 @@ async def toggle_went_off(tx: Transaction, mitra_id: UUID) -> None:
     """Make a worker reject the mitra's pending extensions immediately.
 
     The caller holds the lock of the mitra's row, but sessions must be locked before mitras. So this step only sets
-    `mitra_went_offline` on the extensions, which prevents their approval. The worker then locks the sessions and
-    rejects the extensions.
+    `mitra_went_offline` on the extensions. The mark prevents the approval of the extensions. The worker then locks the
+    sessions and rejects the extensions.
     """
     for extension_id in await queries.mark_mitra_offline(tx, mitra_id=mitra_id):
         await deadlines.arm_now(tx, EXTENSION_LOST, extension_id)
@@ -233,9 +239,12 @@ async def socket_closed(database: Database, mitra_id: UUID) -> None:
 
 
 async def end_with_session(tx: Transaction, extension_id: UUID) -> list[StreamEvent]:
-    """Close an open extension whose session ended early. Its session's row already refers to no extension.
+    """Close an open extension whose session ended early.
 
-    pending → rejected, without a charge. charging → charge_failed: a later approval is refunded (5.7).
+    The row of the ended session no longer refers to the extension.
+
+    A pending extension becomes rejected, without a charge. A charging extension becomes charge_failed, and a later
+    approval is refunded (5.7).
     Returns the events to append.
     """
     (extension,) = await queries.lock_extensions(tx, extension_ids=[extension_id])
@@ -258,7 +267,7 @@ async def session_of_charge(tx: Transaction, key: UUID) -> UUID | None:
 async def charge_answered(
     tx: Transaction, session_id: UUID, key: UUID, answer: ChargeAnswer
 ) -> tuple[ChargeOutcome | None, list[StreamEvent]]:
-    """Record the gateway's answer to an extension's charge: charging → approved or charge_failed.
+    """Record the gateway's answer to an extension's charge (charging → approved or charge_failed).
 
     If the approval is in time, the session becomes longer. A later approval is refunded. Returns the effect on the
     payment, and the events to append.
@@ -281,7 +290,7 @@ async def charge_answered(
 
 
 async def charge_too_late(tx: Transaction, extension_id: UUID) -> None:
-    """charging → charge_failed: the gateway did not approve in time (5.7)."""
+    """Fail an extension, because the gateway did not approve its charge in time (charging → charge_failed, 5.7)."""
     (extension,) = await _lock_with_sessions(tx, [extension_id])
     if extension.status == "charging" and extension.charge_is_late:
         await realtime.append(tx, await _charge_failed(tx, extension))
@@ -362,7 +371,7 @@ def _already_decided(extension: LockedExtension) -> ExtensionDecided:
 async def _approve(
     tx: Transaction, extensions: Sequence[LockedExtension], decided_by: DecidedBy
 ) -> dict[UUID, Charge]:
-    """pending → charging. Returns the charges to carry out, by the extension's id."""
+    """Approve extensions (pending → charging). Returns the charges to carry out, by the extension's id."""
     if not extensions:
         return {}
     extension_ids = [extension.id for extension in extensions]
@@ -381,7 +390,7 @@ async def _approve(
 
 
 async def _reject(tx: Transaction, decisions: Sequence[tuple[LockedExtension, DecidedBy]]) -> None:
-    """pending → rejected. Each extension has its own reason. Nothing is charged."""
+    """Reject extensions, each with its own reason (pending → rejected). Nothing is charged."""
     if not decisions:
         return
     await queries.reject_extensions(
@@ -406,16 +415,16 @@ async def _charge_failed(tx: Transaction, extension: LockedExtension) -> list[St
 async def _settle(
     tx: Transaction, extension: LockedExtension, status: Literal["approved", "charge_failed"]
 ) -> None:
-    """charging → approved or charge_failed."""
+    """Settle an extension (charging → approved or charge_failed)."""
     await queries.settle_extension(tx, extension_id=extension.id, status=status)
     await deadlines.disarm(tx, EXTENSION_CHARGE, extension.id)
 
 
 async def _release_ends(tx: Transaction, session_ids: Sequence[UUID], added_minutes: int) -> None:
-    """Let the sessions end by time again, `added_minutes` later, and arm the deadlines of their ends.
+    """Let the sessions end by time again, `added_minutes` later. Arms the deadlines of the new ends.
 
-    Each new deadline has a new generation, because a worker may still hold the old deadline, which fired while the
-    extension was open.
+    Each new deadline has a new generation, because a worker perhaps still holds the old deadline. The old deadline
+    fired while the extension was open.
     """
     released = await queries.release_session_ends(tx, session_ids=session_ids, added_minutes=added_minutes)
     await deadlines.disarm(tx, SESSION_END, *session_ids)

@@ -1,12 +1,13 @@
 """The limits of the messages that one person sends: 20 in 5 s and 60 in a minute (X.13).
 
-Guarantees
-    Through one server process, nobody exceeds a limit. Through several processes, a person exceeds it by at most
-    `unchecked` messages per further process, and only if that process has sent nothing else for this person.
-How it works
-    Each process counts the messages that it sends for a person. Most people write slowly, so most messages cost no
-    more than this count. A person who writes fast may write through other processes too. So after the first `unchecked`
-    messages of a window, `send_messages` also counts the messages that PostgreSQL has stored.
+Guarantees:
+    Through one server process, nobody exceeds a limit. Through several processes, a person exceeds a limit by at most
+    `unchecked` messages per further process. A process adds to the excess only if it has sent nothing else for this
+    person.
+How it works:
+    Each process counts the messages that it sends for a person. Most people write slowly, so most messages need only
+    the count of their process. A person who writes fast can write through other processes too. So after the first
+    `unchecked` messages of a window, `send_messages` also counts the messages that PostgreSQL has stored.
 """
 
 from collections import OrderedDict, deque
@@ -19,7 +20,10 @@ from curhat.kit.identity import Identity
 
 
 class Limit(NamedTuple):
-    """At most `max_messages` in each window of `window_seconds`, the first `unchecked` of them without PostgreSQL."""
+    """At most `max_messages` in each window of `window_seconds`.
+
+    The first `unchecked` messages need no count by PostgreSQL.
+    """
 
     window_seconds: float
     max_messages: int
@@ -48,17 +52,21 @@ class _Sent(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A message that may be sent. `is_counted`: this entry has counted it. `is_fast`: PostgreSQL must count too."""
+    """A message that its sender is allowed to send now. `is_counted` is true if this entry has counted the message.
+
+    `is_fast` is true if PostgreSQL must count too.
+    """
 
     is_counted: bool
     is_fast: bool
 
 
 class Pace:
-    """The recent messages of each person, as far as this process has sent them. Times are of the monotonic clock."""
+    """The recent messages of each person that this process has sent. All times come from the monotonic clock."""
 
     def __init__(self) -> None:
-        # The person who sent most recently is the last. Of each person, the newest message is the first.
+        # The last person in this mapping is the person who sent most recently. The list of each person begins with the
+        # newest message.
         self._people: OrderedDict[Identity, deque[_Sent]] = OrderedDict()
 
     def enter(self, sender: Identity, key: Hashable) -> Entry:
@@ -83,7 +91,7 @@ class Pace:
         return Entry(is_counted, is_fast)
 
     def leave(self, sender: Identity, key: Hashable) -> None:
-        """Take back a message that `enter` has counted, because another process had sent it before."""
+        """Undo the count of a message that another process had already sent before `enter` counted the message."""
         sent = self._people.get(sender)
         if sent is not None:
             kept = [each for each in sent if each.key != key]

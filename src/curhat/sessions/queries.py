@@ -19,18 +19,23 @@ class SendRow(msgspec.Struct, frozen=True):
     mitra_id: UUID
     id: UUID | None
     sent_at: datetime | None
+    told_at: datetime | None
+    customer_seq: int | None
+    mitra_seq: int | None
 
 
 SEND_MESSAGES: Final = """
-WITH asked AS MATERIALIZED (
-    SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[],
-        $5::text[])
+WITH limits AS MATERIALIZED (
+    SELECT set_config('lock_timeout', coalesce($1, current_setting('lock_timeout')), true)
+), asked AS MATERIALIZED (
+    SELECT * FROM unnest($2::uuid[], $3::text[], $4::uuid[], $5::text[],
+        $6::text[])
         WITH ORDINALITY AS asked (session_id, sender, user_id, client_message_id, text, position)
 ), locked_sessions AS MATERIALIZED (
-    SELECT id, customer_id, mitra_id, status, ends_at, open_extension_id FROM sessions
-    WHERE id = ANY ($1) AND (customer_id = ANY ($3) OR mitra_id = ANY ($3))
-    ORDER BY id
-    FOR NO KEY UPDATE
+    SELECT sessions.id, customer_id, mitra_id, status, ends_at, open_extension_id FROM limits, sessions
+    WHERE sessions.id = ANY ($2) AND (customer_id = ANY ($4) OR mitra_id = ANY ($4))
+    ORDER BY sessions.id
+    FOR NO KEY UPDATE OF sessions
 ), moment AS MATERIALIZED (
     SELECT curhat_now() AS now, count(*) AS locks FROM locked_sessions
 ), own AS MATERIALIZED (
@@ -45,11 +50,36 @@ WITH asked AS MATERIALIZED (
     INSERT INTO messages (session_id, sender, client_message_id, text, sent_at)
     SELECT session_id, sender, client_message_id, text, now FROM own WHERE runs ORDER BY position
     ON CONFLICT ON CONSTRAINT messages_once DO NOTHING
-    RETURNING id, session_id, sender, client_message_id, sent_at
+    RETURNING id, session_id, sender, client_message_id, sent_at, text
+), new_messages AS MATERIALIZED (
+    SELECT sent.id, sent.sent_at, locked.customer_id, locked.mitra_id, row_number() OVER (ORDER BY sent.id) AS number,
+        format('{"id":"%s","session_id":"%s","client_message_id":%s,"sender":"%s","text":%s,"sent_at":"%s","read_at":null}',
+            sent.id, sent.session_id, to_json(sent.client_message_id), sent.sender, to_json(sent.text),
+            to_char(sent.sent_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')) AS data
+    FROM insert_messages AS sent
+    JOIN locked_sessions AS locked ON locked.id = sent.session_id
+), told AS MATERIALIZED (
+    SELECT (appended.position + 1) / 2 AS number, appended.at AS told_at, appended.position % 2 = 1 AS is_customer,
+        appended.seq
+    FROM (
+        SELECT array_agg(side.role ORDER BY number, side.role) AS roles,
+            array_agg(side.user_id ORDER BY number, side.role) AS user_ids,
+            array_agg('message.created'::text) AS types,
+            array_agg(data ORDER BY number, side.role) AS data
+        FROM new_messages
+        CROSS JOIN LATERAL (VALUES ('customer', customer_id), ('mitra', mitra_id)) AS side (role, user_id)
+        HAVING count(*) > 0
+    ) AS sides
+    CROSS JOIN LATERAL append_events(sides.roles, sides.user_ids, sides.types, sides.data)
+        WITH ORDINALITY AS appended (seq, at, position)
 )
-SELECT own.position, own.customer_id, own.mitra_id, sent.id, sent.sent_at
+SELECT own.position, own.customer_id, own.mitra_id, sent.id, sent.sent_at, to_customer.told_at,
+    to_customer.seq AS customer_seq, to_mitra.seq AS mitra_seq
 FROM own
 LEFT JOIN insert_messages AS sent USING (session_id, sender, client_message_id)
+LEFT JOIN new_messages ON new_messages.id = sent.id
+LEFT JOIN told AS to_customer ON to_customer.number = new_messages.number AND to_customer.is_customer
+LEFT JOIN told AS to_mitra ON to_mitra.number = new_messages.number AND NOT to_mitra.is_customer
 ORDER BY own.position
 """
 
@@ -58,20 +88,27 @@ async def send_messages(
     db: Executor,
     /,
     *,
+    lock_timeout: str | None,
     session_ids: Sequence[UUID],
     senders: Sequence[str],
     user_ids: Sequence[UUID],
     client_message_ids: Sequence[str],
     texts: Sequence[str],
 ) -> list[SendRow]:
-    """nothing → sent. Stores each message whose sender is a member of its session, if the session runs. Each array
-    has one element per message. Returns a row for each message whose sender is a member. If this statement did
-    not store the message, `id` is null: the message was stored before, or the session is over. The statement
-    reads the clock after it has taken the last lock. So it stores no message if the session's time ran out
-    during a lock wait. The locks also ensure that the ids of a session's messages grow in commit order."""
+    """Store each message whose session runs and whose sender is a member of the session. Each array has one element per
+    message. Returns a row for each message whose sender is a member of the session. `id` is null if this statement did
+    not store the message. If `id` is null, the message is already stored, or its session is over. The statement reads
+    the clock after it has taken the last lock. So the statement stores no message if the session's time ran out during a
+    lock wait. The locks also ensure that the ids of a session's messages grow in commit order.
+    For each stored message, the statement also appends the event message.created to the streams of both members.
+    `customer_seq` and `mitra_seq` are the numbers of these events. `told_at` is the time of these events.
+    From now on, no lock wait of the transaction lasts longer than @lock_timeout. If @lock_timeout is null, the limit of
+    the connection stays."""
     return [
         SendRow(*row)
-        for row in await db.fetch(SEND_MESSAGES, session_ids, senders, user_ids, client_message_ids, texts)
+        for row in await db.fetch(
+            SEND_MESSAGES, lock_timeout, session_ids, senders, user_ids, client_message_ids, texts
+        )
     ]
 
 
@@ -82,7 +119,8 @@ CROSS JOIN LATERAL pg_advisory_xact_lock(hashtextextended('messages of ' || send
 
 
 async def lock_senders(db: Executor, /, *, senders: Sequence[str], user_ids: Sequence[UUID]) -> None:
-    """Take the advisory locks of these people's messages, in the given order. Each array has one element per person."""
+    """Take one advisory lock per sender, in the given order. Two transactions that send messages of the same person then
+    run one after the other. Each array has one element per person."""
     await db.execute(LOCK_SENDERS, senders, user_ids)
 
 
@@ -118,10 +156,10 @@ async def list_recent_messages(
     max_messages: int,
     window_seconds: float,
 ) -> list[RecentMessage]:
-    """Read the ages of the messages that these people have sent in their running sessions within the last
-    @window_seconds, each person's newest message first. Each array has one element per person. The statement reads at
-    most @max_messages of a session. This must be a separate statement after lock_senders, so that it sees the
-    messages that other transactions committed during the lock wait."""
+    """Read the ages of the messages that these people have sent within the last @window_seconds. Only messages in running
+    sessions count. Each person's newest message comes first. Each array has one element per person. The statement reads
+    at most @max_messages messages per session. A separate statement after lock_senders sees the messages that other
+    transactions committed during the lock wait."""
     return [
         RecentMessage(*row)
         for row in await db.fetch(LIST_RECENT_MESSAGES, senders, user_ids, max_messages, window_seconds)
@@ -150,9 +188,8 @@ JOIN messages USING (session_id, sender, client_message_id)
 async def list_sent_messages(
     db: Executor, /, *, session_ids: Sequence[UUID], senders: Sequence[str], client_message_ids: Sequence[str]
 ) -> list[MessageRow]:
-    """Read the stored messages with these client ids. Each array has one element per message. This must be a
-    separate statement, so that it sees the messages that other transactions committed while send_messages waited
-    for its locks."""
+    """Read the stored messages with these client ids. Each array has one element per message. A separate statement sees the
+    messages that other transactions committed while send_messages waited for its locks."""
     return [
         MessageRow(*row)
         for row in await db.fetch(LIST_SENT_MESSAGES, session_ids, senders, client_message_ids)
@@ -190,8 +227,8 @@ FROM locked_session
 async def mark_messages_read(
     db: Executor, /, *, session_id: UUID, user_id: UUID, role: Role, up_to_message_id: UUID
 ) -> ReadMessages | None:
-    """unread → read, for the other member's messages up to @up_to_message_id. No row: the session has no message
-    with this id, or the caller is not a member. `read_at` is null if no message was unread."""
+    """Mark the other member's messages as read, up to @up_to_message_id (unread → read). Returns no row if the session has
+    no message with this id, or the caller is not a member. `read_at` is null if no message was unread."""
     row = await db.fetchrow(MARK_MESSAGES_READ, session_id, user_id, role, up_to_message_id)
     if row is None:
         return None
@@ -230,8 +267,8 @@ async def end_session_early(
     end_reason: EndReason,
     end_note: str | None,
 ) -> EndedSession | None:
-    """active → ended, by a member. Returns the id of the extension that was open. No row: the caller is not a
-    member, or the session is over."""
+    """End the session early for a member (active → ended). Returns the id of the extension that was open. Returns no row if
+    the caller is not a member, or the session is over."""
     row = await db.fetchrow(END_SESSION_EARLY, session_id, user_id, role, end_reason, end_note)
     if row is None:
         return None
@@ -252,8 +289,9 @@ RETURNING sessions.id, sessions.payment_id, sessions.mitra_id, locked.open_exten
 
 
 async def end_suspended_session(db: Executor, /, *, session_id: UUID) -> EndedSession | None:
-    """active → ended, because an operator suspended the session's mitra. Returns the id of the extension that was
-    open. No row: the session has ended, or its time is over. If its time is over, its deadline ends the session."""
+    """End the session, because an operator suspended the session's mitra (active → ended). Returns the id of the extension
+    that was open. Returns no row if the session has ended, or its time is over. If the session's time is over, the
+    session's deadline ends the session."""
     row = await db.fetchrow(END_SUSPENDED_SESSION, session_id)
     if row is None:
         return None
@@ -291,7 +329,7 @@ WHERE locked.status = 'active' AND locked.open_extension_id IS NULL
 
 
 async def end_due_sessions(db: Executor, /, *, session_ids: Sequence[UUID]) -> list[DueSession]:
-    """active → ended, for sessions whose time is over and that have no open extension (5.7). Returns a row for each
+    """End the sessions whose time is over and that have no open extension (active → ended, 5.7). Returns a row for each
     session that was active without an open extension. `is_ended` is false if the session's time is not over yet."""
     return [DueSession(*row) for row in await db.fetch(END_DUE_SESSIONS, session_ids)]
 
@@ -345,9 +383,8 @@ ORDER BY sessions.id
 
 
 async def list_sessions(db: Executor, /, *, session_ids: Sequence[UUID]) -> list[SessionRow]:
-    """Read these sessions, oldest first. Each row has the mitra's display name, which the customer may see, and the
-    customer's call name, which the mitra may see. Each row also has the session's open extension or, if no
-    extension is open, its latest extension."""
+    """Read these sessions, oldest first. Each row has the mitra's display name for the customer, and the customer's call
+    name for the mitra. Each row also has the session's open extension or, if no extension is open, its latest extension."""
     return [SessionRow(*row) for row in await db.fetch(LIST_SESSIONS, session_ids)]
 
 
@@ -363,7 +400,7 @@ WHERE id = $1 AND status = 'active' AND (ends_at > curhat_now() OR open_extensio
 
 
 async def find_running_members(db: Executor, /, *, session_id: UUID) -> SessionMembers | None:
-    """Read the two members of a session. No row: the session is not running."""
+    """Read the two members of a session. Returns no row if the session is not running."""
     row = await db.fetchrow(FIND_RUNNING_MEMBERS, session_id)
     if row is None:
         return None
@@ -398,8 +435,8 @@ SELECT id FROM sessions WHERE customer_id = $1 AND id < $2 ORDER BY id DESC LIMI
 async def list_past_sessions_of_customer(
     db: Executor, /, *, user_id: UUID, before_id: UUID, max_sessions: int
 ) -> list[UUID]:
-    """Find the newest sessions before @before_id. The statement has no other condition, so PostgreSQL finds the
-    rows by one index and reads no other rows."""
+    """Find the newest sessions that are older than the session @before_id. The statement has no other condition, so
+    PostgreSQL finds the rows by one index and reads no other rows."""
     return [
         row[0] for row in await db.fetch(LIST_PAST_SESSIONS_OF_CUSTOMER, user_id, before_id, max_sessions)
     ]
@@ -413,7 +450,7 @@ SELECT id FROM sessions WHERE mitra_id = $1 AND id < $2 ORDER BY id DESC LIMIT $
 async def list_past_sessions_of_mitra(
     db: Executor, /, *, user_id: UUID, before_id: UUID, max_sessions: int
 ) -> list[UUID]:
-    """Find the newest sessions before @before_id."""
+    """Find the newest sessions that are older than the session @before_id."""
     return [row[0] for row in await db.fetch(LIST_PAST_SESSIONS_OF_MITRA, user_id, before_id, max_sessions)]
 
 
@@ -434,8 +471,8 @@ ORDER BY page.id DESC
 async def list_messages(
     db: Executor, /, *, before_id: UUID, max_messages: int, session_id: UUID, user_id: UUID, role: Role
 ) -> list[MessageRow]:
-    """Read the session's messages that are older than the message @before_id, newest first. No row: the session has
-    no older message, or the caller is not a member of the session."""
+    """Read the session's messages that are older than the message @before_id, newest first. Returns no row if the session
+    has no older message, or the caller is not a member of the session."""
     return [
         MessageRow(*row)
         for row in await db.fetch(LIST_MESSAGES, before_id, max_messages, session_id, user_id, role)
@@ -450,7 +487,7 @@ WHERE charge_attempts.id = $1
 
 
 async def find_session_of_charge(db: Executor, /, *, charge_attempt_id: UUID) -> UUID | None:
-    """Find the session whose extension this charge attempt pays for. No row: the attempt does not pay for an
+    """Find the session whose extension this charge attempt pays for. Returns no row if the attempt does not pay for an
     extension."""
     row = await db.fetchrow(FIND_SESSION_OF_CHARGE, charge_attempt_id)
     if row is None:
@@ -496,8 +533,8 @@ FROM locked_session
 
 
 async def lock_session(db: Executor, /, *, session_id: UUID) -> LockedSession | None:
-    """Lock a session's row, then read it. `runs`: the session is active, and either its time is not over or an open
-    extension delays its end."""
+    """Lock a session's row, then read it. `runs` is true if the session is active, and either its time is not over or an
+    open extension delays its end."""
     row = await db.fetchrow(LOCK_SESSION, session_id)
     if row is None:
         return None
@@ -555,10 +592,10 @@ ORDER BY locked.id
 
 
 async def lock_extensions(db: Executor, /, *, extension_ids: Sequence[UUID]) -> list[LockedExtension]:
-    """Lock these extensions, in id order, then read them. The caller holds the locks of their sessions. A
-    transaction that switches the mitra to offline either marks an extension before this statement locks it, or
-    waits for this lock. `is_over`: the time to answer has passed. `mitra_is_there`: the mitra is online now, and
-    was online all the time since the customer asked."""
+    """Lock these extensions, in id order, then read them. The caller holds the locks of the extensions' sessions. A
+    transaction that switches the mitra to offline either marks an extension before this statement locks it, or waits for
+    this lock. `is_over` is true if the time to answer has passed. `mitra_is_there` is true if the mitra is online, and
+    did not go offline after the customer asked for the extension."""
     return [LockedExtension(*row) for row in await db.fetch(LOCK_EXTENSIONS, extension_ids)]
 
 
@@ -599,11 +636,11 @@ async def open_extension(
     default_action: DefaultAction,
     deadline_at: datetime,
 ) -> OpenedExtension:
-    """nothing → pending. The extension now delays the session's end. The statement locks the mitra's row FOR SHARE,
-    because another transaction may switch the mitra to offline at the same time. If the other transaction
-    commits first, `mitra_is_online` is false. If this statement gets the lock first, the other transaction waits
-    for this transaction to commit. It then sets mitra_went_offline on the new extension. The statement itself sets
-    mitra_went_offline if the mitra is already offline."""
+    """Open an extension (nothing → pending). The extension now delays the session's end. The statement locks the mitra's
+    row FOR SHARE, because a toggle can switch the mitra to offline at the same time. If the toggle commits first,
+    `mitra_is_online` is false. If this statement locks the row first, the toggle waits for this transaction to commit.
+    The toggle then sets mitra_went_offline on the new extension. If the mitra is already offline, this statement itself
+    sets mitra_went_offline."""
     row = await db.fetchrow(
         OPEN_EXTENSION,
         mitra_id,
@@ -674,8 +711,8 @@ RETURNING charge_by
 async def approve_extensions(
     db: Executor, /, *, decided_by: DecidedBy, charge_timeout_seconds: float, extension_ids: Sequence[UUID]
 ) -> datetime:
-    """pending → charging, for all these extensions. @extension_ids has at least one element. Returns charge_by,
-    which is the same time for all these extensions. The gateway must approve the charges before this time."""
+    """Approve all these extensions (pending → charging). The array @extension_ids has at least one element. Returns
+    charge_by, and all these extensions have the same charge_by. The gateway must approve the charges before charge_by."""
     row = await db.fetchrow(APPROVE_EXTENSIONS, decided_by, charge_timeout_seconds, extension_ids)
     if row is None:
         raise NoRow(APPROVE_EXTENSIONS)
@@ -693,7 +730,7 @@ WHERE id = decision.extension_id
 async def reject_extensions(
     db: Executor, /, *, extension_ids: Sequence[UUID], decided_by: Sequence[DecidedBy]
 ) -> None:
-    """pending → rejected, without a charge. Each array has one element per extension."""
+    """Reject the extensions without a charge (pending → rejected). Each array has one element per extension."""
     await db.execute(REJECT_EXTENSIONS, extension_ids, decided_by)
 
 
@@ -703,7 +740,7 @@ UPDATE extensions SET status = $1 WHERE id = $2
 
 
 async def settle_extension(db: Executor, /, *, status: ExtensionStatus, extension_id: UUID) -> None:
-    """charging → approved or charge_failed."""
+    """Settle the extension (charging → approved or charge_failed)."""
     await db.execute(SETTLE_EXTENSION, status, extension_id)
 
 
@@ -725,8 +762,9 @@ RETURNING id, ends_at, ends_at <= curhat_now() AS is_over,
 async def release_session_ends(
     db: Executor, /, *, added_minutes: int, session_ids: Sequence[UUID]
 ) -> list[ReleasedEnd]:
-    """Clear open_extension_id of these sessions, so that nothing delays their ends, and move the ends by
-    @added_minutes. `settled_extensions` is the number of the session's extensions, all of which are settled now."""
+    """Set open_extension_id of these sessions to null, so that no extension delays their ends. Then add @added_minutes to
+    the ends. `settled_extensions` is the number of the session's extensions. All extensions of the session are settled
+    now."""
     return [ReleasedEnd(*row) for row in await db.fetch(RELEASE_SESSION_ENDS, added_minutes, session_ids)]
 
 
@@ -744,8 +782,8 @@ RETURNING extensions.id
 
 
 async def mark_mitra_offline(db: Executor, /, *, mitra_id: UUID) -> list[UUID]:
-    """Mark the mitra's pending extensions, so that nobody can approve them any more. The caller has locked the
-    mitra's row. This statement then locks the extensions in id order, and returns their ids."""
+    """Mark the mitra's pending extensions, so that they cannot be approved any more. The caller has locked the mitra's row.
+    This statement then locks the extensions in id order, and returns their ids."""
     return [row[0] for row in await db.fetch(MARK_MITRA_OFFLINE, mitra_id)]
 
 
@@ -769,7 +807,8 @@ WHERE extensions.status = 'pending'
 
 
 async def list_awaited_mitras(db: Executor, /) -> list[UUID]:
-    """Find all mitras of whom an extension waits for the answer. There are few, and extensions_one_open finds them."""
+    """Find all mitras who have to answer an extension. Only few mitras have to answer at one time, and the index
+    extensions_one_open finds them."""
     return [row[0] for row in await db.fetch(LIST_AWAITED_MITRAS)]
 
 

@@ -10,22 +10,28 @@
 -- type: extension_default_action = DefaultAction from curhat.configuration.definitions
 
 -- name: send_messages :many
--- nothing → sent. Stores each message whose sender is a member of its session, if the session runs. Each array
--- has one element per message. Returns a row for each message whose sender is a member. If this statement did
--- not store the message, `id` is null: the message was stored before, or the session is over. The statement
--- reads the clock after it has taken the last lock. So it stores no message if the session's time ran out
--- during a lock wait. The locks also ensure that the ids of a session's messages grow in commit order.
--- nullable: id, sent_at
+-- Store each message whose session runs and whose sender is a member of the session. Each array has one element per
+-- message. Returns a row for each message whose sender is a member of the session. `id` is null if this statement did
+-- not store the message. If `id` is null, the message is already stored, or its session is over. The statement reads
+-- the clock after it has taken the last lock. So the statement stores no message if the session's time ran out during a
+-- lock wait. The locks also ensure that the ids of a session's messages grow in commit order.
+-- For each stored message, the statement also appends the event message.created to the streams of both members.
+-- `customer_seq` and `mitra_seq` are the numbers of these events. `told_at` is the time of these events.
+-- From now on, no lock wait of the transaction lasts longer than @lock_timeout. If @lock_timeout is null, the limit of
+-- the connection stays.
+-- nullable: id, sent_at, told_at, customer_seq, mitra_seq, @lock_timeout
 -- row: SendRow
-WITH asked AS MATERIALIZED (
+WITH limits AS MATERIALIZED (
+    SELECT set_config('lock_timeout', coalesce(@lock_timeout, current_setting('lock_timeout')), true)
+), asked AS MATERIALIZED (
     SELECT * FROM unnest(@session_ids::uuid[], @senders::text[], @user_ids::uuid[], @client_message_ids::text[],
         @texts::text[])
         WITH ORDINALITY AS asked (session_id, sender, user_id, client_message_id, text, position)
 ), locked_sessions AS MATERIALIZED (
-    SELECT id, customer_id, mitra_id, status, ends_at, open_extension_id FROM sessions
-    WHERE id = ANY (@session_ids) AND (customer_id = ANY (@user_ids) OR mitra_id = ANY (@user_ids))
-    ORDER BY id
-    FOR NO KEY UPDATE
+    SELECT sessions.id, customer_id, mitra_id, status, ends_at, open_extension_id FROM limits, sessions
+    WHERE sessions.id = ANY (@session_ids) AND (customer_id = ANY (@user_ids) OR mitra_id = ANY (@user_ids))
+    ORDER BY sessions.id
+    FOR NO KEY UPDATE OF sessions
 ), moment AS MATERIALIZED (
     SELECT curhat_now() AS now, count(*) AS locks FROM locked_sessions
 ), own AS MATERIALIZED (
@@ -41,23 +47,50 @@ WITH asked AS MATERIALIZED (
     INSERT INTO messages (session_id, sender, client_message_id, text, sent_at)
     SELECT session_id, sender, client_message_id, text, now FROM own WHERE runs ORDER BY position
     ON CONFLICT ON CONSTRAINT messages_once DO NOTHING
-    RETURNING id, session_id, sender, client_message_id, sent_at
+    RETURNING id, session_id, sender, client_message_id, sent_at, text
+), new_messages AS MATERIALIZED (
+    SELECT sent.id, sent.sent_at, locked.customer_id, locked.mitra_id, row_number() OVER (ORDER BY sent.id) AS number,
+        -- The same text as that of the struct Message (test_sessions_messages.py compares them).
+        format('{"id":"%s","session_id":"%s","client_message_id":%s,"sender":"%s","text":%s,"sent_at":"%s","read_at":null}',
+            sent.id, sent.session_id, to_json(sent.client_message_id), sent.sender, to_json(sent.text),
+            to_char(sent.sent_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')) AS data
+    FROM insert_messages AS sent
+    JOIN locked_sessions AS locked ON locked.id = sent.session_id
+), told AS MATERIALIZED (
+    SELECT (appended.position + 1) / 2 AS number, appended.at AS told_at, appended.position % 2 = 1 AS is_customer,
+        appended.seq
+    FROM (
+        SELECT array_agg(side.role ORDER BY number, side.role) AS roles,
+            array_agg(side.user_id ORDER BY number, side.role) AS user_ids,
+            array_agg('message.created'::text) AS types,
+            array_agg(data ORDER BY number, side.role) AS data
+        FROM new_messages
+        CROSS JOIN LATERAL (VALUES ('customer', customer_id), ('mitra', mitra_id)) AS side (role, user_id)
+        HAVING count(*) > 0
+    ) AS sides
+    CROSS JOIN LATERAL append_events(sides.roles, sides.user_ids, sides.types, sides.data)
+        WITH ORDINALITY AS appended (seq, at, position)
 )
-SELECT own.position, own.customer_id, own.mitra_id, sent.id, sent.sent_at
+SELECT own.position, own.customer_id, own.mitra_id, sent.id, sent.sent_at, to_customer.told_at,
+    to_customer.seq AS customer_seq, to_mitra.seq AS mitra_seq
 FROM own
 LEFT JOIN insert_messages AS sent USING (session_id, sender, client_message_id)
+LEFT JOIN new_messages ON new_messages.id = sent.id
+LEFT JOIN told AS to_customer ON to_customer.number = new_messages.number AND to_customer.is_customer
+LEFT JOIN told AS to_mitra ON to_mitra.number = new_messages.number AND NOT to_mitra.is_customer
 ORDER BY own.position
 
 -- name: lock_senders :exec
--- Take the advisory locks of these people's messages, in the given order. Each array has one element per person.
+-- Take one advisory lock per sender, in the given order. Two transactions that send messages of the same person then
+-- run one after the other. Each array has one element per person.
 SELECT FROM unnest(@senders::text[], @user_ids::uuid[]) AS asked (sender, user_id)
 CROSS JOIN LATERAL pg_advisory_xact_lock(hashtextextended('messages of ' || sender || ' ' || user_id, 0))
 
 -- name: list_recent_messages :many
--- Read the ages of the messages that these people have sent in their running sessions within the last
--- @window_seconds, each person's newest message first. Each array has one element per person. The statement reads at
--- most @max_messages of a session. This must be a separate statement after lock_senders, so that it sees the
--- messages that other transactions committed during the lock wait.
+-- Read the ages of the messages that these people have sent within the last @window_seconds. Only messages in running
+-- sessions count. Each person's newest message comes first. Each array has one element per person. The statement reads
+-- at most @max_messages messages per session. A separate statement after lock_senders sees the messages that other
+-- transactions committed during the lock wait.
 -- row: RecentMessage
 SELECT asked.position, recent.age_seconds
 FROM unnest(@senders::text[], @user_ids::uuid[]) WITH ORDINALITY AS asked (sender, user_id, position)
@@ -75,9 +108,8 @@ WHERE recent.sender = asked.sender AND recent.age_seconds < @window_seconds
 ORDER BY asked.position, recent.age_seconds
 
 -- name: list_sent_messages :many
--- Read the stored messages with these client ids. Each array has one element per message. This must be a
--- separate statement, so that it sees the messages that other transactions committed while send_messages waited
--- for its locks.
+-- Read the stored messages with these client ids. Each array has one element per message. A separate statement sees the
+-- messages that other transactions committed while send_messages waited for its locks.
 -- nullable: read_at
 -- row: MessageRow
 SELECT messages.id, messages.session_id, messages.client_message_id, messages.sender, messages.text,
@@ -87,8 +119,8 @@ FROM unnest(@session_ids::uuid[], @senders::text[], @client_message_ids::text[])
 JOIN messages USING (session_id, sender, client_message_id)
 
 -- name: mark_messages_read :optional
--- unread → read, for the other member's messages up to @up_to_message_id. No row: the session has no message
--- with this id, or the caller is not a member. `read_at` is null if no message was unread.
+-- Mark the other member's messages as read, up to @up_to_message_id (unread → read). Returns no row if the session has
+-- no message with this id, or the caller is not a member. `read_at` is null if no message was unread.
 -- nullable: read_at
 -- row: ReadMessages
 WITH locked_session AS MATERIALIZED (
@@ -111,8 +143,8 @@ SELECT locked_session.customer_id, locked_session.mitra_id, (SELECT max(read_at)
 FROM locked_session
 
 -- name: end_session_early :optional
--- active → ended, by a member. Returns the id of the extension that was open. No row: the caller is not a
--- member, or the session is over.
+-- End the session early for a member (active → ended). Returns the id of the extension that was open. Returns no row if
+-- the caller is not a member, or the session is over.
 -- nullable: open_extension_id, @end_note
 -- row: EndedSession
 WITH locked_session AS MATERIALIZED (
@@ -128,8 +160,9 @@ WHERE sessions.id = locked.id AND locked.status = 'active'
 RETURNING sessions.id, sessions.payment_id, sessions.mitra_id, locked.open_extension_id
 
 -- name: end_suspended_session :optional
--- active → ended, because an operator suspended the session's mitra. Returns the id of the extension that was
--- open. No row: the session has ended, or its time is over. If its time is over, its deadline ends the session.
+-- End the session, because an operator suspended the session's mitra (active → ended). Returns the id of the extension
+-- that was open. Returns no row if the session has ended, or its time is over. If the session's time is over, the
+-- session's deadline ends the session.
 -- nullable: open_extension_id
 -- row: EndedSession
 WITH locked_session AS MATERIALIZED (
@@ -143,7 +176,7 @@ WHERE sessions.id = locked.id AND locked.status = 'active'
 RETURNING sessions.id, sessions.payment_id, sessions.mitra_id, locked.open_extension_id
 
 -- name: end_due_sessions :many
--- active → ended, for sessions whose time is over and that have no open extension (5.7). Returns a row for each
+-- End the sessions whose time is over and that have no open extension (active → ended, 5.7). Returns a row for each
 -- session that was active without an open extension. `is_ended` is false if the session's time is not over yet.
 -- row: DueSession
 WITH locked_sessions AS MATERIALIZED (
@@ -154,8 +187,9 @@ WITH locked_sessions AS MATERIALIZED (
 ), moment AS MATERIALIZED (
     SELECT curhat_now() AS now, count(*) AS locks FROM locked_sessions
 ), end_sessions AS (
-    -- PostgreSQL evaluates CHECK constraints against the row version this statement first read. That version may
-    -- still point at an extension that was decided while we waited for the lock. So set the column to null again.
+    -- PostgreSQL evaluates CHECK constraints against the version of the session's row that this statement first read.
+    -- The first version can still point at an extension that another transaction decided during our lock wait. So set
+    -- open_extension_id to null again.
     UPDATE sessions SET status = 'ended', ended_at = moment.now, end_reason = 'time_up', open_extension_id = NULL
     FROM locked_sessions AS locked, moment
     WHERE sessions.id = locked.id AND locked.status = 'active' AND locked.ends_at <= moment.now
@@ -168,9 +202,8 @@ LEFT JOIN end_sessions AS ended USING (id)
 WHERE locked.status = 'active' AND locked.open_extension_id IS NULL
 
 -- name: list_sessions :many
--- Read these sessions, oldest first. Each row has the mitra's display name, which the customer may see, and the
--- customer's call name, which the mitra may see. Each row also has the session's open extension or, if no
--- extension is open, its latest extension.
+-- Read these sessions, oldest first. Each row has the mitra's display name for the customer, and the customer's call
+-- name for the mitra. Each row also has the session's open extension or, if no extension is open, its latest extension.
 -- nullable: ended_at, end_reason, extension_id, extension_payment_id, extension_status, extension_decided_by
 -- nullable: extension_offer_id, extension_duration_minutes, extension_price_rp, extension_deadline_at
 -- nullable: extension_default_action, extension_mitra_went_offline
@@ -196,7 +229,7 @@ WHERE sessions.id = ANY (@session_ids::uuid[])
 ORDER BY sessions.id
 
 -- name: find_running_members :optional
--- Read the two members of a session. No row: the session is not running.
+-- Read the two members of a session. Returns no row if the session is not running.
 -- row: SessionMembers
 SELECT customer_id, mitra_id FROM sessions
 WHERE id = @session_id AND status = 'active' AND (ends_at > curhat_now() OR open_extension_id IS NOT NULL)
@@ -210,17 +243,17 @@ SELECT id FROM sessions WHERE customer_id = @customer_id AND status = 'active'
 SELECT id FROM sessions WHERE mitra_id = @mitra_id AND status = 'active'
 
 -- name: list_past_sessions_of_customer :many
--- Find the newest sessions before @before_id. The statement has no other condition, so PostgreSQL finds the
--- rows by one index and reads no other rows.
+-- Find the newest sessions that are older than the session @before_id. The statement has no other condition, so
+-- PostgreSQL finds the rows by one index and reads no other rows.
 SELECT id FROM sessions WHERE customer_id = @user_id AND id < @before_id ORDER BY id DESC LIMIT @max_sessions
 
 -- name: list_past_sessions_of_mitra :many
--- Find the newest sessions before @before_id.
+-- Find the newest sessions that are older than the session @before_id.
 SELECT id FROM sessions WHERE mitra_id = @user_id AND id < @before_id ORDER BY id DESC LIMIT @max_sessions
 
 -- name: list_messages :many
--- Read the session's messages that are older than the message @before_id, newest first. No row: the session has
--- no older message, or the caller is not a member of the session.
+-- Read the session's messages that are older than the message @before_id, newest first. Returns no row if the session
+-- has no older message, or the caller is not a member of the session.
 -- nullable: read_at
 -- row: MessageRow
 SELECT page.id, page.session_id, page.client_message_id, page.sender, page.text, page.sent_at, page.read_at
@@ -235,7 +268,7 @@ WHERE sessions.id = @session_id
 ORDER BY page.id DESC
 
 -- name: find_session_of_charge :optional
--- Find the session whose extension this charge attempt pays for. No row: the attempt does not pay for an
+-- Find the session whose extension this charge attempt pays for. Returns no row if the attempt does not pay for an
 -- extension.
 SELECT extensions.session_id
 FROM charge_attempts JOIN extensions ON extensions.payment_id = charge_attempts.payment_id
@@ -249,8 +282,8 @@ FROM extensions JOIN sessions ON sessions.id = extensions.session_id
 WHERE extensions.id = ANY (@extension_ids::uuid[])
 
 -- name: lock_session :optional
--- Lock a session's row, then read it. `runs`: the session is active, and either its time is not over or an open
--- extension delays its end.
+-- Lock a session's row, then read it. `runs` is true if the session is active, and either its time is not over or an
+-- open extension delays its end.
 -- nullable: open_extension_id
 -- row: LockedSession
 WITH locked_session AS MATERIALIZED (SELECT * FROM sessions WHERE id = @session_id FOR NO KEY UPDATE)
@@ -266,10 +299,10 @@ ORDER BY id
 FOR NO KEY UPDATE
 
 -- name: lock_extensions :many
--- Lock these extensions, in id order, then read them. The caller holds the locks of their sessions. A
--- transaction that switches the mitra to offline either marks an extension before this statement locks it, or
--- waits for this lock. `is_over`: the time to answer has passed. `mitra_is_there`: the mitra is online now, and
--- was online all the time since the customer asked.
+-- Lock these extensions, in id order, then read them. The caller holds the locks of the extensions' sessions. A
+-- transaction that switches the mitra to offline either marks an extension before this statement locks it, or waits for
+-- this lock. `is_over` is true if the time to answer has passed. `mitra_is_there` is true if the mitra is online, and
+-- did not go offline after the customer asked for the extension.
 -- nullable: decided_by, charge_by, charge_is_late
 -- row: LockedExtension
 WITH locked_extensions AS MATERIALIZED (
@@ -289,11 +322,11 @@ JOIN mitras ON mitras.id = sessions.mitra_id
 ORDER BY locked.id
 
 -- name: open_extension :one
--- nothing → pending. The extension now delays the session's end. The statement locks the mitra's row FOR SHARE,
--- because another transaction may switch the mitra to offline at the same time. If the other transaction
--- commits first, `mitra_is_online` is false. If this statement gets the lock first, the other transaction waits
--- for this transaction to commit. It then sets mitra_went_offline on the new extension. The statement itself sets
--- mitra_went_offline if the mitra is already offline.
+-- Open an extension (nothing → pending). The extension now delays the session's end. The statement locks the mitra's
+-- row FOR SHARE, because a toggle can switch the mitra to offline at the same time. If the toggle commits first,
+-- `mitra_is_online` is false. If this statement locks the row first, the toggle waits for this transaction to commit.
+-- The toggle then sets mitra_went_offline on the new extension. If the mitra is already offline, this statement itself
+-- sets mitra_went_offline.
 -- row: OpenedExtension
 WITH locked_mitra AS MATERIALIZED (
     SELECT online AND suspended_at IS NULL AS is_online FROM mitras WHERE id = @mitra_id FOR SHARE
@@ -330,8 +363,8 @@ WHERE sessions.mitra_id = @mitra_id AND sessions.status = 'active'
 ORDER BY extensions.id
 
 -- name: approve_extensions :one
--- pending → charging, for all these extensions. @extension_ids has at least one element. Returns charge_by,
--- which is the same time for all these extensions. The gateway must approve the charges before this time.
+-- Approve all these extensions (pending → charging). The array @extension_ids has at least one element. Returns
+-- charge_by, and all these extensions have the same charge_by. The gateway must approve the charges before charge_by.
 WITH moment AS MATERIALIZED (SELECT curhat_now() AS now)
 UPDATE extensions SET status = 'charging', decided_by = @decided_by, decided_at = moment.now,
     charge_by = moment.now + make_interval(secs => @charge_timeout_seconds)
@@ -340,18 +373,19 @@ WHERE id = ANY (@extension_ids::uuid[])
 RETURNING charge_by
 
 -- name: reject_extensions :exec
--- pending → rejected, without a charge. Each array has one element per extension.
+-- Reject the extensions without a charge (pending → rejected). Each array has one element per extension.
 UPDATE extensions SET status = 'rejected', decided_by = decision.decided_by, decided_at = curhat_now()
 FROM unnest(@extension_ids::uuid[], @decided_by::text[]) AS decision (extension_id, decided_by)
 WHERE id = decision.extension_id
 
 -- name: settle_extension :exec
--- charging → approved or charge_failed.
+-- Settle the extension (charging → approved or charge_failed).
 UPDATE extensions SET status = @status WHERE id = @extension_id
 
 -- name: release_session_ends :many
--- Clear open_extension_id of these sessions, so that nothing delays their ends, and move the ends by
--- @added_minutes. `settled_extensions` is the number of the session's extensions, all of which are settled now.
+-- Set open_extension_id of these sessions to null, so that no extension delays their ends. Then add @added_minutes to
+-- the ends. `settled_extensions` is the number of the session's extensions. All extensions of the session are settled
+-- now.
 -- row: ReleasedEnd
 UPDATE sessions SET open_extension_id = NULL, ends_at = ends_at + make_interval(mins => @added_minutes)
 WHERE id = ANY (@session_ids::uuid[])
@@ -359,8 +393,8 @@ RETURNING id, ends_at, ends_at <= curhat_now() AS is_over,
     (SELECT count(*)::integer FROM extensions WHERE session_id = sessions.id) AS settled_extensions
 
 -- name: mark_mitra_offline :many
--- Mark the mitra's pending extensions, so that nobody can approve them any more. The caller has locked the
--- mitra's row. This statement then locks the extensions in id order, and returns their ids.
+-- Mark the mitra's pending extensions, so that they cannot be approved any more. The caller has locked the mitra's row.
+-- This statement then locks the extensions in id order, and returns their ids.
 WITH locked_extensions AS MATERIALIZED (
     SELECT extensions.id FROM extensions JOIN sessions ON sessions.id = extensions.session_id
     WHERE sessions.mitra_id = @mitra_id AND sessions.status = 'active'
@@ -378,7 +412,8 @@ FROM sessions JOIN extensions ON extensions.id = sessions.open_extension_id
 WHERE sessions.mitra_id = @mitra_id AND sessions.status = 'active' AND extensions.status = 'pending'
 
 -- name: list_awaited_mitras :many
--- Find all mitras of whom an extension waits for the answer. There are few, and extensions_one_open finds them.
+-- Find all mitras who have to answer an extension. Only few mitras have to answer at one time, and the index
+-- extensions_one_open finds them.
 SELECT sessions.mitra_id
 FROM extensions JOIN sessions ON sessions.id = extensions.session_id
 WHERE extensions.status = 'pending'

@@ -1,7 +1,7 @@
 """The structs of the API and of the realtime events about chat sessions.
 
-A session has one struct for its customer and one struct for its mitra, because each side may see only some facts
-about the other side (X.4). CustomerName has everything that a mitra may see of a customer.
+A session has one struct for its customer and one struct for its mitra, because each side is allowed to see only some
+facts about the other side (X.4). CustomerName has everything that a mitra is allowed to see of a customer.
 """
 
 from datetime import datetime
@@ -15,9 +15,9 @@ from curhat.kit.identity import Role
 from curhat.pricing.schemas import Offer
 from curhat.sessions.states import DecidedBy, EndReason, ExtensionStatus, SessionStatus
 
-# This pattern refuses NUL, which PostgreSQL cannot store. It also refuses a text that contains only white space. The
-# pattern never backtracks, so no text makes it slow. The JSON decoder already refuses lone surrogates. The operation
-# must also pass the text through `kit.visible_text.checked_text`, which knows every invisible character.
+# This pattern refuses NUL, which PostgreSQL cannot store. This pattern also refuses a text that contains only white
+# space. The pattern never backtracks, so no text makes it slow. The JSON decoder already refuses lone surrogates. The
+# operation must also pass the text through `kit.visible_text.checked_text`, which knows every invisible character.
 WRITTEN = r"^\s*[^\x00\s][^\x00]*$"
 NO_NUL = r"^[^\x00]+$"
 
@@ -37,7 +37,7 @@ class MitraName(msgspec.Struct, frozen=True):
 
 
 class CustomerName(msgspec.Struct, frozen=True):
-    """Everything that a mitra sees of a customer (X.4). It has no id and no phone number."""
+    """Everything that a mitra sees of a customer (X.4). This struct has no id and no phone number."""
 
     call_name: str
 
@@ -48,7 +48,7 @@ class Extension(msgspec.Struct, frozen=True):
     The server charges the customer when the extension is approved. `decided_by` is null while the extension is
     pending. If the mitra has not answered by `deadline_at`, the server carries out `default_action` (5.5).
     `mitra_went_offline`: the mitra's toggle was off when the customer asked, or was switched off while the extension
-    was pending. It distinguishes the two reasons of `mitra_unreachable`.
+    was pending. This flag distinguishes the two reasons of `mitra_unreachable`.
     """
 
     id: UUID
@@ -98,7 +98,7 @@ class MitraSession(_SessionFields, frozen=True):
 
 
 class SessionViews(msgspec.Struct, frozen=True):
-    """One session as each of its members sees it."""
+    """One session in two forms: the form for its customer and the form for its mitra."""
 
     customer_id: UUID
     mitra_id: UUID
@@ -128,7 +128,10 @@ class ReadMark(msgspec.Struct, frozen=True):
 
 
 class NewMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A message to send. The client chooses `client_message_id`. If it was used before, the server sends nothing."""
+    """A message to send.
+
+    The client chooses `client_message_id`. If `client_message_id` was used before, the server sends nothing.
+    """
 
     client_message_id: ClientMessageId
     text: MessageText
@@ -141,6 +144,6 @@ class MarkRead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class EndEarly(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The reason why a mitra ends a chat early. Operators see the reason. The customer never sees it."""
+    """The reason why a mitra ends a chat early. Operators see the reason. The customer never sees the reason."""
 
     reason: EndNote

@@ -12,12 +12,14 @@ from curhat.kit.errors import NotFound, TooManyRequests, invalid_field, too_many
 from curhat.kit.identity import Identity
 from curhat.kit.page import PAGE_SIZE, Page
 from curhat.kit.pause_points import pause_point
+from curhat.kit.queries import limit_lock_waits
 from curhat.kit.visible_text import checked_text
 from curhat.payments import service as payments
 from curhat.presence import service as presence
 from curhat.pricing.schemas import Offer
 from curhat.realtime import service as realtime
 from curhat.realtime.event_types import StreamEvent
+from curhat.realtime.service import Appended
 from curhat.sessions import events, extension, pace, queries
 from curhat.sessions.errors import SessionEnded
 from curhat.sessions.queries import DueSession, EndedSession, SessionRow
@@ -37,7 +39,7 @@ from curhat.sessions.states import CUT_SHORT, OPENS_A_CASE, EndReason
 # Deadline kind. The accept that starts a session also arms this deadline.
 SESSION_END = extension.SESSION_END
 
-# Greater than every message id. So a page that begins before this id is the first page.
+# This id is greater than every message id, so a page that begins before this id is the first page.
 _NEWEST = UUID(int=2**128 - 1)
 
 
@@ -48,7 +50,7 @@ class OutgoingMessage(msgspec.Struct, frozen=True):
     session_id: UUID
     client_message_id: str
     text: str
-    # Whether the sender writes so fast that PostgreSQL must count the sender's recent messages (pace.py).
+    # True if the sender writes so fast that PostgreSQL must count the sender's recent messages (pace.py).
     is_fast: bool = False
 
 
@@ -62,13 +64,16 @@ class SentMessage(msgspec.Struct, frozen=True):
 SendOutcome = SentMessage | NotFound | SessionEnded | TooManyRequests
 
 
-async def send_messages(tx: Transaction, outgoing: Sequence[OutgoingMessage]) -> list[SendOutcome]:
+async def send_messages(
+    tx: Transaction, outgoing: Sequence[OutgoingMessage], *, lock_timeout: str | None = None
+) -> list[SendOutcome]:
     """Write these messages. Returns one outcome per message, in the same order. A refusal counts as an outcome.
 
-    Both members get `message.created` for each new message. If a message occurs twice in `outgoing`, it is written
-    once.
+    Both members get `message.created` for each new message. A message that occurs twice in `outgoing` is written once.
+    `lock_timeout`, such as "100ms", limits each lock wait of the transaction from now on. If it is None, the limit of
+    the connection stays.
     """
-    refused = await _refuse_fast_senders(tx, outgoing)
+    refused = await _refuse_fast_senders(tx, outgoing, lock_timeout)
     passed = [index for index in range(len(outgoing)) if index not in refused]
     rows = await queries.send_messages(
         tx,
@@ -77,10 +82,11 @@ async def send_messages(tx: Transaction, outgoing: Sequence[OutgoingMessage]) ->
         user_ids=[outgoing[index].sender.user_id for index in passed],
         client_message_ids=[outgoing[index].client_message_id for index in passed],
         texts=[outgoing[index].text for index in passed],
+        lock_timeout=lock_timeout,
     )
     outcomes: dict[int, SendOutcome] = {}
     written: dict[UUID, Message] = {}
-    created: list[StreamEvent] = []
+    created: list[Appended] = []
     for row in rows:
         if row.id is None or row.sent_at is None:
             continue
@@ -98,17 +104,24 @@ async def send_messages(tx: Transaction, outgoing: Sequence[OutgoingMessage]) ->
                 read_at=None,
             )
             written[row.id] = message
-            created += events.to_both(events.MESSAGE_CREATED, row.customer_id, row.mitra_id, message)
+            assert row.told_at is not None
+            assert row.customer_seq is not None
+            assert row.mitra_seq is not None
+            to_customer, to_mitra = events.to_both(
+                events.MESSAGE_CREATED, row.customer_id, row.mitra_id, message
+            )
+            created.append(Appended(to_customer, row.customer_seq, row.told_at))
+            created.append(Appended(to_mitra, row.mitra_seq, row.told_at))
         outcomes[index] = SentMessage(written[row.id], is_repeated)
     over = {passed[row.position - 1]: SessionEnded() for row in rows if row.id is None}
     if not_written := refused | over:
         outcomes |= await _sent_before(tx, outgoing, not_written)
-    await realtime.append(tx, created)
+    realtime.publish(tx, created)
     return [outcomes.get(index) or NotFound() for index in range(len(outgoing))]
 
 
 async def _refuse_fast_senders(
-    tx: Transaction, outgoing: Sequence[OutgoingMessage]
+    tx: Transaction, outgoing: Sequence[OutgoingMessage], lock_timeout: str | None
 ) -> dict[int, SendOutcome]:
     """Return the refusals of the messages that exceed a limit of their sender, by the messages' indexes (X.13)."""
     fast = sorted(
@@ -118,7 +131,10 @@ async def _refuse_fast_senders(
     if not fast:
         return {}
     roles, user_ids = [sender.role for sender in fast], [sender.user_id for sender in fast]
-    # The lock holds back the messages that another process sends for the same person. So the next statement sees them.
+    if lock_timeout is not None:
+        await limit_lock_waits(tx, lock_timeout=lock_timeout)
+    # The lock holds back the messages that another process sends for the same person, so the next statement sees all
+    # committed messages.
     await queries.lock_senders(tx, senders=roles, user_ids=user_ids)
     rows = await queries.list_recent_messages(
         tx,
@@ -165,7 +181,7 @@ async def _sent_before(
 
 
 async def mark_read(tx: Transaction, identity: Identity, session_id: UUID, up_to_message_id: UUID) -> None:
-    """unread → read, for every message of the other side up to the message `up_to_message_id`.
+    """Mark the messages of the other side as read, up to the message `up_to_message_id`.
 
     A repeated call changes nothing. A user can mark messages as read even after the session has ended. Raises
     NotFound.
@@ -188,13 +204,13 @@ async def mark_read(tx: Transaction, identity: Identity, session_id: UUID, up_to
 
 
 async def end_by_customer(tx: Transaction, customer_id: UUID, session_id: UUID) -> Session:
-    """active → ended, by the customer. Raises NotFound, SessionEnded."""
+    """End a session for its customer (active → ended). Raises NotFound, SessionEnded."""
     customer = Identity(role="customer", user_id=customer_id)
     return (await _end_early(tx, customer, session_id, "customer_ended", note=None)).for_customer
 
 
 async def end_by_mitra(tx: Transaction, mitra_id: UUID, session_id: UUID, note: str) -> MitraSession:
-    """active → ended, by the mitra, with a note that says why. Opens a case (X.8).
+    """End a session for its mitra, with the mitra's reason as a note (active → ended). Opens a case (X.8).
 
     Raises ValidationFailed, NotFound, SessionEnded.
     """
@@ -204,10 +220,10 @@ async def end_by_mitra(tx: Transaction, mitra_id: UUID, session_id: UUID, note: 
 
 
 async def end_for_suspension(tx: Transaction, session_id: UUID) -> None:
-    """active → ended, because an operator suspended the mitra. Opens a case (X.8).
+    """End a session, because an operator suspended the mitra (active → ended). Opens a case (X.8).
 
-    Does nothing if the session has ended. Also does nothing if the session's time is over, because then the deadline
-    `session_end` ends the session.
+    Does nothing if the session has ended. The function also does nothing if the session's time is over, because the
+    deadline `session_end` then ends the session.
     """
     ended = await queries.end_suspended_session(tx, session_id=session_id)
     if ended is not None:
@@ -215,11 +231,11 @@ async def end_for_suspension(tx: Transaction, session_id: UUID) -> None:
 
 
 async def end_due(tx: Transaction, generations: Mapping[UUID, int]) -> None:
-    """active → ended, for the sessions whose time is over. This is the transition of the deadline `session_end`.
+    """End the sessions whose time is over (active → ended). The deadline `session_end` calls this function.
 
     `generations` has the sessions' ids as keys. Each value is the generation of the deadline that fired.
-    Does nothing for a session that has ended. Also does nothing for a session with an open extension. When that
-    extension closes, the deadline is armed again (5.7).
+    Does nothing for a session that has ended. The function also does nothing for a session with an open extension. When
+    the extension closes, the deadline is armed again (5.7).
     """
     due = await queries.end_due_sessions(tx, session_ids=list(generations))
     ended = [session for session in due if session.is_ended]
@@ -228,8 +244,8 @@ async def end_due(tx: Transaction, generations: Mapping[UUID, int]) -> None:
     for session in due:
         if not session.is_ended:
             # An extension lengthened the session, or the clock was set back after this transaction claimed the
-            # deadline. Arm the claimed generation again. Another worker may hold a deadline of another generation,
-            # and may wait for this session's lock.
+            # deadline. Arm the claimed generation again. Another worker perhaps holds a deadline of another generation,
+            # and waits for this session's lock.
             generation = generations[session.id]
             await deadlines.arm(tx, SESSION_END, session.id, session.ends_at, generation)
 
@@ -285,7 +301,7 @@ async def _finish_ends(
 
 
 async def session_views(tx: Transaction, session_id: UUID) -> SessionViews:
-    """Return one session as each of its members sees it. Raises NotFound."""
+    """Return one session in two forms: the form for its customer and the form for its mitra. Raises NotFound."""
     views = await _views(tx, [session_id])
     if not views:
         raise NotFound
@@ -301,7 +317,7 @@ async def own_session(tx: Transaction, identity: Identity, session_id: UUID) -> 
 
 
 async def active_session(tx: Transaction, customer_id: UUID) -> Session | None:
-    """Return the active session of a customer. A customer has at most one."""
+    """Return the active session of a customer. A customer has at most one active session."""
     views = await _views(tx, await queries.list_active_sessions_of_customer(tx, customer_id=customer_id))
     return views[0].for_customer if views else None
 
@@ -352,7 +368,7 @@ async def messages_page(
 
 
 async def _views(tx: Transaction, session_ids: Sequence[UUID]) -> list[SessionViews]:
-    """Return these sessions as their members see them, oldest first."""
+    """Return these sessions, each in the form for its customer and in the form for its mitra, oldest first."""
     if not session_ids:
         return []
     return [_views_of(row) for row in await queries.list_sessions(tx, session_ids=session_ids)]
@@ -406,7 +422,10 @@ def _extension_of(row: SessionRow) -> Extension | None:
 
 
 def both_views(session: Session, *, customer_id: UUID, call_name: str) -> SessionViews:
-    """Return a session as each of its members sees it. Only the mitra's view contains the customer's call name."""
+    """Return a session in two forms: the form for its customer and the form for its mitra.
+
+    Only the mitra's view contains the customer's call name.
+    """
     return SessionViews(
         customer_id=customer_id,
         mitra_id=session.mitra.id,

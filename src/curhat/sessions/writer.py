@@ -1,20 +1,20 @@
 """Group commit for messages. Messages that arrive together in one process share a transaction.
 
-Guarantees
+Guarantees:
     The server acknowledges a message when the message's transaction has committed. Each message has its own outcome.
     If a message is refused or fails, the other messages of the batch are not affected. The number of waiting messages
     is limited.
-Concurrency
-    Each process runs one batch at a time. The messages that arrive during this transaction form the next batch. So no
-    message is delayed on purpose, and batches grow with the load.
+Concurrency:
+    Each process runs one batch at a time. The messages that arrive during this transaction form the next batch. So the
+    writer delays no message on purpose, and batches grow with the load.
     A batch waits at most LOCK_TIMEOUT for a lock. If the batch fails, one task per session writes the session's
-    messages, one by one and in their order, while the next batches run. Later messages of such a session wait for
-    this task. So a locked session delays the messages of other sessions only by a moment.
+    messages one by one, in their order. The next batches run at the same time. Later messages of the session wait for
+    this task. So a locked session delays the messages of other sessions only briefly.
     A batch locks sessions in id order, and then streams in their order. So the batches of several processes cannot
     deadlock.
-Relies on
-    `send_messages`, which the writer can safely call again with the same messages. If the transaction of several
-    messages fails, PostgreSQL may have committed it all the same.
+Relies on:
+    The writer can safely call `send_messages` again with the same messages. If the transaction of several messages
+    fails, PostgreSQL has perhaps committed the transaction anyway.
 """
 
 import asyncio
@@ -32,7 +32,6 @@ from curhat.kit.database import Database, is_away
 from curhat.kit.errors import TooManyRequests
 from curhat.kit.identity import Identity
 from curhat.kit.pause_points import pause_point
-from curhat.kit.queries import limit_lock_waits
 from curhat.kit.visible_text import checked_text
 from curhat.sessions.pace import Pace
 from curhat.sessions.schemas import MAX_MESSAGE_CHARACTERS, Message
@@ -42,15 +41,16 @@ log = structlog.get_logger(__name__)
 
 # Limits how long one transaction holds the locks of its sessions and streams.
 MAX_BATCH_MESSAGES = 100
-# Limits memory and waiting when PostgreSQL is slower than the senders. PostgreSQL stores this many in about one second.
+# Limits memory and waiting when PostgreSQL is slower than the senders. PostgreSQL stores this many messages in about
+# one second.
 MAX_WAITING_MESSAGES = 2_000
-# Limits how long a message may be delayed by a lock of another transaction, or by PostgreSQL.
+# Limits the delay of a message by a lock of another transaction, or by PostgreSQL.
 WRITE_TIMEOUT_SECONDS = 5.0
 # The longest time that one transaction waits for one lock. The time is shorter than deadlock_timeout, so PostgreSQL
 # never checks for a deadlock.
 LOCK_TIMEOUT = "100ms"
-# How many transactions write the messages of single sessions at the same time, beside the batch. Each one occupies a
-# connection to PostgreSQL.
+# At most this many transactions write the messages of single sessions at the same time, beside the batch. Each of these
+# transactions occupies a connection to PostgreSQL.
 MAX_SINGLES_RUNNING = 4
 
 MESSAGES = Counter("curhat_sessions_messages_total", "Messages, by their outcome", ["outcome"])
@@ -63,7 +63,7 @@ WAITING = Gauge("curhat_sessions_messages_waiting", "Messages that wait for the 
 
 
 class _Waiting(NamedTuple):
-    """A message, the future of the caller who waits for its outcome, and whether this request has counted it."""
+    """A message, the future of the waiting caller, and whether this request has counted the message."""
 
     message: OutgoingMessage
     outcome: "asyncio.Future[Message]"
@@ -78,7 +78,7 @@ class MessageWriter:
         self._pace = Pace()
         self._waiting: deque[_Waiting] = deque()
         self._writing: asyncio.Task[None] | None = None
-        # The messages of sessions whose batch failed, each with the time at which the writer gives up.
+        # The messages of the sessions of a failed batch, each with the time at which the writer gives up.
         self._apart: dict[UUID, deque[tuple[_Waiting, float]]] = {}
         self._writing_apart: set[asyncio.Task[None]] = set()
         self._places = asyncio.Semaphore(MAX_SINGLES_RUNNING)
@@ -86,8 +86,16 @@ class MessageWriter:
     async def send(self, sender: Identity, session_id: UUID, client_message_id: str, text: str) -> Message:
         """Send a message, and return it after the commit. A repeated `client_message_id` returns the first message.
 
-        Raises ValidationFailed, NotFound, SessionEnded. Raises TooManyRequests if the sender exceeds a limit, or too
-        many messages wait.
+        Raises the errors of `begin_sending`, and NotFound, SessionEnded and TooManyRequests.
+        """
+        return await self.begin_sending(sender, session_id, client_message_id, text)
+
+    def begin_sending(
+        self, sender: Identity, session_id: UUID, client_message_id: str, text: str
+    ) -> "asyncio.Future[Message]":
+        """Put a message into the next batch. Returns the future result of `send`.
+
+        Raises ValidationFailed. Raises TooManyRequests if the sender exceeds a limit, or too many messages wait.
         """
         text = checked_text(text, "text", MAX_MESSAGE_CHARACTERS)
         if len(self._waiting) + sum(map(len, self._apart.values())) >= MAX_WAITING_MESSAGES:
@@ -100,7 +108,7 @@ class MessageWriter:
         if self._writing is None:
             # Use a new context, so that the batch's log lines do not contain the ids of the request that started it.
             self._writing = loop.create_task(self._write_all(), context=Context())
-        return await outcome
+        return outcome
 
     async def _write_all(self) -> None:
         try:
@@ -131,7 +139,7 @@ class MessageWriter:
                 self._set_apart(waiting)
 
     def _set_apart(self, waiting: _Waiting) -> None:
-        """Let the task of the message's session write the message. Start this task if it does not run."""
+        """Let the task of the message's session write the message. Start the task if it does not run yet."""
         loop = asyncio.get_running_loop()
         session_id = waiting.message.session_id
         if session_id not in self._apart:
@@ -155,7 +163,7 @@ class MessageWriter:
                 log.warning("messages.message_failed", exc_info=error)
                 _settle(waiting, error)
                 if is_away(error) and not limit.expired():
-                    # While PostgreSQL is away, no message waits for the tries of the messages before it.
+                    # While PostgreSQL is away, a message does not wait for the tries of earlier messages.
                     for later, _ in list(queue)[1:]:
                         _settle(later, error)
                     queue.clear()
@@ -166,8 +174,9 @@ class MessageWriter:
     async def _write(self, batch: Sequence[_Waiting]) -> None:
         """Write the messages in one transaction, and set their outcomes."""
         async with self._database.transaction() as tx:
-            await limit_lock_waits(tx, lock_timeout=LOCK_TIMEOUT)
-            outcomes = await send_messages(tx, [waiting.message for waiting in batch])
+            outcomes = await send_messages(
+                tx, [waiting.message for waiting in batch], lock_timeout=LOCK_TIMEOUT
+            )
             await pause_point("messages.before_commit")
         await pause_point("messages.after_commit")
         for waiting, outcome in zip(batch, outcomes, strict=True):

@@ -24,7 +24,7 @@ LIGHTHOUSE_TIMEOUT_SECONDS: Final = 300
 
 
 async def visited(system: System, name: str, path: str, role: str | None) -> dict[str, Any]:
-    """Describe a page: its name, its URL, and the stored sign-in of its visitor."""
+    """Describe a page by its name, its URL, and the stored sign-in of its visitor."""
     cookies: list[dict[str, Any]] = []
     kept: dict[str, str] = {}
     if role is not None:

@@ -1,4 +1,6 @@
-/** The contract's closed sets of values. Each value must have a word in each language. */
+/**
+ * The sets of values that the contract lists completely. Each value of these sets must have a word in each language.
+ */
 import type { Schemas } from '../../shared/api/client';
 
 type Entry = Schemas['TimelineEntry'];
@@ -8,7 +10,7 @@ export type AuditSubject = Schemas['AuditEntry']['subject'];
 export type ConfigurationKey = Schemas['ConfigurationRow']['key'];
 export type TimelineType = Entry['type'];
 
-/** Statuses, tags, reasons and roles. */
+/** The sets are statuses, tags, reasons and roles. */
 export type Word = NonNullable<
   | Entry['status' | 'tag' | 'kind']
   | Schemas['PaymentRecord']['status' | 'purpose']
@@ -19,7 +21,7 @@ export type Word = NonNullable<
   | Schemas['Request']['close_reason']
   | Schemas['OperatorAccount']['role']
   | Schemas['TranscriptMessage']['sender']
-  // The timeline and the audit have the reasons of a refund and the values of a suspension as text.
+  // The timeline and the audit contain the reasons of refunds and the values of suspensions as free text.
   | 'late_approval'
   | 'operator_decision'
   | 'admitted'

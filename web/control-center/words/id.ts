@@ -1,6 +1,6 @@
 import { isolated } from '../../shared/words/visibleText';
 
-/** The Control Center's words. A value of the contract without a word fails the type check (closed.ts). */
+/** The Control Center's words. If a value of the contract has no word here, the type check fails (closed.ts). */
 import type { AuditAction, AuditSubject, ConfigurationKey, TimelineType, Word } from './closed';
 
 export default {
@@ -8,7 +8,7 @@ export default {
   navigation: 'Layar',
   skip: 'Langsung ke isi',
   gatewayIsMocked: 'Pembayaran di sini hanya tiruan: tidak ada uang yang berpindah.',
-  /** Why the server refused a step, by the refusal's code. */
+  /** The reasons for which the server refuses a step, by the code of the refusal. */
   refusals: {
     validation_failed: 'Ada yang belum diisi atau tidak benar: periksa isinya, lalu coba lagi.',
     forbidden: 'Peranmu tidak boleh melakukan ini.',
@@ -145,7 +145,7 @@ export default {
     note: 'Catatan',
     asked: 'Ditanya / menolak',
   },
-  /** How to name each filter of an exported list, by the filter's name in the query. */
+  /** The words for the filters of an exported list, by the name of the filter in the query. */
   exportedBy: {
     q: 'Pencarian',
     status: 'Status',
@@ -218,7 +218,7 @@ export default {
     confirmRefund: (amount: string, name: string) =>
       `${amount} kembali ke ${isolated(name)}. Ini tidak bisa dibatalkan.`,
     confirmNoRefund: (amount: string) => `${amount} tidak dikembalikan. Ini tidak bisa dibatalkan.`,
-    /** One sentence per outcome of the chosen cases. */
+    /** One sentence for each outcome of a decision on several cases. */
     manyNow: (count: number, amount: string) => `${count} kasus: ${amount} langsung dikembalikan.`,
     manyWait: (count: number, amount: string) =>
       `${count} kasus di atas batas: ${amount} menunggu persetujuan operator kedua.`,
@@ -294,7 +294,7 @@ export default {
       extension_timeout_seconds: 'Waktu jawab perpanjangan',
       extension_default_action_on_timeout: 'Perpanjangan bila diam',
     } satisfies Record<ConfigurationKey, string>,
-    /** The server's explanations are in English only, so the client shows these instead. */
+    /** The client shows these explanations, because the server's explanations are in English only. */
     explanations: {
       pairing_blast_timeout_seconds:
         'Berapa lama pencarian menanyai semua bestie yang tersedia. Pelanggan melihat hitungan mundur ini di bawah "Mencari bestie…"; setiap bestie melihat sisa waktunya di kartu permintaan. Bila habis dan tidak ada yang menerima, pelanggan diberi tahu dan pembayarannya masuk ke peninjauan. Lebih lama: lebih banyak pencarian berhasil, dan pelanggan lebih lama menunggu kabar buruk.',
@@ -361,7 +361,7 @@ export default {
   audit: {
     title: 'Audit',
     itself: 'akun sendiri',
-    /** The actors that are not operators. The actor of a row that nobody has changed is `default`. */
+    /** The words for actors that are not operators. The actor of a row that nobody has changed is `default`. */
     actors: {
       system: 'sistem',
       default: 'bawaan',

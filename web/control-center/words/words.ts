@@ -10,7 +10,10 @@ export function wordFor(value: Word | null | undefined): string {
   return value === null || value === undefined ? '–' : words().values[value];
 }
 
-/** Returns the word for a value of the contract. Returns any other text unchanged, such as a gateway's reason. */
+/**
+ * Returns the word for a value of the contract. Returns the text unchanged if it is not a value of the contract, for
+ * example a gateway's reason.
+ */
 export function wordOrText(value: string): string {
   const known: Record<string, string> = words().values;
   return known[value] ?? value;

@@ -11,7 +11,9 @@ afterEach(() => {
   document.body.innerHTML = '';
 });
 
-/** Opens the profile of a customer with this name, saves it as `typed`, and returns what was sent to the server. */
+/**
+ * Opens the profile of a customer with this name, saves the name `typed`, and returns the data that the client sent.
+ */
 async function save(name: string, typed: string): Promise<unknown[]> {
   await loadScreenWords();
   fetched

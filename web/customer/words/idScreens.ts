@@ -1,5 +1,5 @@
 import { isolated } from '../../shared/words/visibleText';
-/** The customer's words for the screens that are fetched when they are needed. */
+/** The customer's words for the screens that the client fetches on demand. */
 export default {
   welcome: {
     title: 'Ada yang mau dicurhatin?',

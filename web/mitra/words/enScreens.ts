@@ -131,7 +131,7 @@ const en: typeof id = {
       accepted: 'Accepted on another device',
       unknown: 'Closed',
     },
-    /** `closed` is one of the texts above. */
+    /** `closed` is the text of one of the closing reasons above. */
     closedMany: (count: number, closed: string) =>
       `${count} requests ${closed[0]!.toLowerCase()}${closed.slice(1)}`,
     again: 'It is offered again if there is time left.',

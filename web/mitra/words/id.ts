@@ -1,5 +1,5 @@
 import { isolated } from '../../shared/words/visibleText';
-/** The mitra's words. They are short, because the mitra reads them during a chat with a customer. */
+/** The mitra's words. The mitra's words are short, because the mitra reads them during a chat with a customer. */
 export default {
   app: 'Curhat Mitra',
   nav: { history: 'Riwayat', profile: 'Profil' },

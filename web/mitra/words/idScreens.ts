@@ -1,5 +1,5 @@
 import { isolated } from '../../shared/words/visibleText';
-/** The mitra's words for the screens that are fetched when they are needed. */
+/** The mitra's words for the screens that the client fetches on demand. */
 export default {
   welcome: {
     title: 'Halo, bestie',
@@ -131,7 +131,7 @@ export default {
       accepted: 'Diterima di perangkat lain',
       unknown: 'Sudah ditutup',
     },
-    /** `closed` is one of the texts above. */
+    /** `closed` is the text of one of the closing reasons above. */
     closedMany: (count: number, closed: string) =>
       `${count} permintaan ${closed[0]!.toLowerCase()}${closed.slice(1)}`,
     again: 'Ditawarkan lagi kalau waktunya masih ada.',

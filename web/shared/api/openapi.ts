@@ -93,7 +93,7 @@ export interface paths {
         post?: never;
         /**
          * RevokeCustomerDevice
-         * @description Sign out one device. Its token and its sockets end.
+         * @description Sign out one device. The server revokes the device's token and closes its sockets.
          */
         delete: operations["revoke_customer_device"];
         options?: never;
@@ -365,7 +365,7 @@ export interface paths {
          * ListOffers
          * @description Return the current offers for a session or an extension.
          *
-         *     If this customer may have the trial, the trial is in the list.
+         *     If this customer can have the trial, the trial is in the list.
          */
         get: operations["list_offers"];
         put?: never;
@@ -517,7 +517,7 @@ export interface paths {
          * RequestExtension
          * @description Ask for an extension, on the current terms (5.4). The server charges nothing before the approval.
          *
-         *     If the mitra is not connected, the extension is rejected at once (5.6).
+         *     If the mitra is not connected, the extension is rejected immediately (5.6).
          */
         post: operations["request_extension"];
         delete?: never;
@@ -642,7 +642,7 @@ export interface paths {
         post?: never;
         /**
          * RevokeOperatorDevice
-         * @description Sign out one of the operator's devices. This takes effect immediately.
+         * @description Sign out one of the operator's devices. The sign-out takes effect immediately.
          */
         delete: operations["revoke_operator_device"];
         options?: never;
@@ -721,7 +721,9 @@ export interface paths {
         put?: never;
         /**
          * ChangeOperatorPassword
-         * @description Change the password. Every other device is signed out. Nobody else's wrong passwords delay this.
+         * @description Change the password. The server signs out the operator's other devices.
+         *
+         *     Wrong passwords of other people never delay a password change.
          */
         post: operations["change_operator_password"];
         delete?: never;
@@ -781,9 +783,9 @@ export interface paths {
         put?: never;
         /**
          * ConfirmTotp
-         * @description Prove that the app has the secret. From then on, a sign-in needs the app's code.
+         * @description Prove that the app has the secret. After this proof, a sign-in needs the app's code.
          *
-         *     Every other device is signed out.
+         *     The server signs out the operator's other devices.
          */
         post: operations["confirm_totp"];
         delete?: never;
@@ -843,7 +845,7 @@ export interface paths {
         };
         /**
          * ListConfigurationHistory
-         * @description The changes of this row, newest first: who made them, and the values before and after.
+         * @description The changes of this row, newest first. Each change names its author, the old value and the new value.
          */
         get: operations["list_configuration_history"];
         put?: never;
@@ -926,7 +928,7 @@ export interface paths {
         post?: never;
         /**
          * RevokeDeviceOfCustomer
-         * @description Sign out one device of a customer. Its token and its sockets end.
+         * @description Sign out one device of a customer. The server revokes the device's token and closes its sockets.
          */
         delete: operations["revoke_device_of_customer"];
         options?: never;
@@ -945,7 +947,7 @@ export interface paths {
         put?: never;
         /**
          * RevokeDevicesOfCustomer
-         * @description Sign out every device of a customer. None of them is the device of this request.
+         * @description Sign out every device of a customer. The operator who sends this request stays signed in.
          */
         post: operations["revoke_devices_of_customer"];
         delete?: never;
@@ -963,7 +965,7 @@ export interface paths {
         };
         /**
          * GetDashboard
-         * @description The current figures. A client may ask every few seconds.
+         * @description The current figures. A client can ask every few seconds.
          */
         get: operations["get_dashboard"];
         put?: never;
@@ -1023,7 +1025,7 @@ export interface paths {
         };
         /**
          * GetGatewayNotice
-         * @description Whether the payment gateway of this server is a mock although this is production.
+         * @description Return whether this server is in production and has a mock as its payment gateway.
          */
         get: operations["get_gateway_notice"];
         put?: never;
@@ -1116,7 +1118,7 @@ export interface paths {
         post?: never;
         /**
          * RevokeDeviceOfMitra
-         * @description Sign out one device of a mitra. Its token and its sockets end.
+         * @description Sign out one device of a mitra. The server revokes the device's token and closes its sockets.
          */
         delete: operations["revoke_device_of_mitra"];
         options?: never;
@@ -1135,7 +1137,7 @@ export interface paths {
         put?: never;
         /**
          * RevokeDevicesOfMitra
-         * @description Sign out every device of a mitra. None of them is the device of this request.
+         * @description Sign out every device of a mitra. The operator who sends this request stays signed in.
          */
         post: operations["revoke_devices_of_mitra"];
         delete?: never;
@@ -1239,7 +1241,7 @@ export interface paths {
         put?: never;
         /**
          * ApproveRefund
-         * @description Approve a refund above the limit. The operator who decided on the refund may not approve it.
+         * @description Approve a refund above the limit. The operator who decided on the refund is not allowed to approve the refund.
          *
          *     `expected_version` is the version of the case that the approver saw. If the case has another version by now, the
          *     answer is 409 `changed_meanwhile`.
@@ -1529,7 +1531,7 @@ export interface paths {
         post?: never;
         /**
          * RevokeMitraDevice
-         * @description Sign out one device. Its token and its sockets end.
+         * @description Sign out one device. The server revokes the device's token and closes its sockets.
          */
         delete: operations["revoke_mitra_device"];
         options?: never;

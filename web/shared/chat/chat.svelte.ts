@@ -1,10 +1,10 @@
 /**
- * One chat: the messages that the server has, and the messages that it does not have yet.
+ * One chat, with the messages that the server has and the messages that the server does not have yet.
  *
- * The device gives each new message an id, and stores the message until the server has it. So the message appears
- * immediately, and survives a reload and a lost network. The server stores the message once, even if the device sends
- * it several times. Each message has a storage key of its own, so two tabs cannot overwrite each other's messages. Each
- * tab also sends the messages that another tab has left.
+ * The device gives each new message an id, and stores the message until the server has it. A new message therefore
+ * appears immediately, and survives a reload and a lost network. The server stores a message only once, even if the
+ * device sends this message several times. Each message has a storage key of its own, so two tabs cannot overwrite each
+ * other's messages. Each tab also sends the unsent messages of tabs that were closed.
  */
 import { codeOf, isTemporary, Refused, type Code, type Schemas } from '../api/client';
 import { findLast, lastOf, randomId } from '../baseline';
@@ -15,7 +15,7 @@ export type Message = Schemas['Message'];
 export type ReadMark = import('../realtime/frames').Schemas['ReadMark'];
 export type Side = Message['sender'];
 
-/** The operations of one side, on the paths of this side. */
+/** The operations of one side (customer or mitra), under the HTTP paths of this side. */
 export interface ChatApi {
   side: Side;
   fetchPage: (
@@ -24,6 +24,17 @@ export interface ChatApi {
   ) => Promise<{ items: Message[]; next_cursor: string | null }>;
   send: (sessionId: string, message: { client_message_id: string; text: string }) => Promise<Message>;
   markRead: (sessionId: string, upToMessageId: string) => Promise<unknown>;
+}
+
+/** Returns the operations with a `send` that uses the socket, and POST when the socket does not answer. */
+export function overSocket(
+  api: ChatApi,
+  socket: { sendMessage: (...message: Parameters<ChatApi['send']>) => Promise<Message | undefined> },
+): ChatApi {
+  return {
+    ...api,
+    send: async (...message) => (await socket.sendMessage(...message)) ?? api.send(...message),
+  };
 }
 
 /** A message that the server does not have yet. */
@@ -37,7 +48,9 @@ export interface UnsentMessage {
 
 const MIN_RETRY_MS = 500;
 const MAX_RETRY_MS = 10_000;
-/** While the other side types, a signal arrives every 2 s. Without a new signal, the other side has stopped. */
+/**
+ * While the other side types, a signal arrives every 2 s. If no new signal arrives, the other side has stopped typing.
+ */
 const TYPING_SHOWN_MS = 3_500;
 export const MAX_TEXT_CHARACTERS = 4_000;
 
@@ -50,21 +63,27 @@ export class Chat {
   isLoadingEarlier = $state(false);
   hasEarlier = $state(false);
   otherIsTyping = $state(false);
-  /** The time at which the next message is sent, if the person sends more than the server allows; otherwise null. */
+  /**
+   * The time at which the next message is sent, or null. The value is set only if the person sends more than the server
+   * allows.
+   */
   heldUntil = $state<string | null>(null);
 
   readonly #api: ChatApi;
-  /** The last message that each side has read. A read mark may arrive before its message. */
+  /** The last message that each side has read. A read mark can arrive before its message. */
   readonly #readMarks = new Map<Side, ReadMark>();
-  /** The cursor of the page before the oldest message; null if there is no such page. */
+  /** The cursor of the page with earlier messages; null if there are no earlier messages. */
   #cursor: string | null = null;
-  /** The running request for the newest messages. The next request starts after the answer to the running request. */
+  /**
+   * The running request for the newest messages. The next request for the newest messages starts after the answer to
+   * the running request.
+   */
   #loading: Promise<unknown> = Promise.resolve();
   #nextLoad: Promise<void> | undefined;
   #isSending = false;
   #isMarkingRead = false;
   #retryMs = MIN_RETRY_MS;
-  /** Functions that each end one pause before a retry. */
+  /** Each of these functions ends one running pause before a retry. */
   readonly #endPauses = new Set<() => void>();
   #typingTimer: ReturnType<typeof setTimeout> | undefined;
 
@@ -79,10 +98,11 @@ export class Chat {
   }
 
   /**
-   * Fetches the newest messages. Call it at the beginning, and when messages may have been missed. Throws `Refused`.
+   * Fetches the newest messages. Called at the beginning and when this page has possibly missed messages. Throws
+   * `Refused`.
    *
-   * It sends a new request even while an earlier request is under way, because the earlier answer may lack the missed
-   * messages.
+   * If an earlier request is running, `load` sends another request afterwards, because the earlier answer can lack the
+   * missed messages.
    */
   load(): Promise<void> {
     if (this.#nextLoad === undefined) {
@@ -95,7 +115,7 @@ export class Chat {
     return this.#nextLoad;
   }
 
-  /** Fetches the newest messages, and tries again until it succeeds or the server refuses. */
+  /** Fetches the newest messages, with retries until the fetch succeeds or the server refuses. */
   async loadWithRetries(): Promise<void> {
     while (!this.isLoaded) {
       try {
@@ -113,8 +133,8 @@ export class Chat {
     const newest = [...page.items].reverse();
     const [oldest] = newest;
     if (known === undefined || (oldest !== undefined && known.id < oldest.id)) {
-      // Messages between this page and the older known messages may be missing. So the chat drops the older messages,
-      // and fetches them again on demand.
+      // It is possible that messages are missing between the fetched page and the older known messages. The chat
+      // therefore drops the older messages, and fetches them again on demand.
       this.#cursor = page.next_cursor;
       this.hasEarlier = page.next_cursor !== null;
       if (oldest !== undefined) this.messages = this.messages.filter((message) => message.id >= oldest.id);
@@ -123,7 +143,7 @@ export class Chat {
     this.isLoaded = true;
   }
 
-  /** Fetches the page before the oldest message that is shown. */
+  /** Fetches the page of messages before the oldest shown message. */
   async loadEarlier(): Promise<void> {
     if (this.isLoadingEarlier || this.#cursor === null) return;
     this.isLoadingEarlier = true;
@@ -146,7 +166,7 @@ export class Chat {
 
   /** Shows a text in the chat immediately, and sends it. */
   send(text: string): void {
-    // A later time than that of the message before keeps the order over a reload.
+    // Each message gets a later time than the previous message, so that the order survives a reload.
     const afterLast = Date.parse(lastOf(this.unsent)?.written_at ?? '1970') + 1;
     const message = {
       client_message_id: randomId(),
@@ -159,7 +179,7 @@ export class Chat {
     void this.#sendUnsent();
   }
 
-  /** Ends all pauses before retries, because the network is back. */
+  /** Retries now instead of after a pause, because the network is back. */
   retryNow(): void {
     this.#retryMs = MIN_RETRY_MS;
     for (const endPause of this.#endPauses) endPause();
@@ -199,17 +219,17 @@ export class Chat {
     this.#isMarkingRead = true;
     try {
       await this.#api.markRead(this.sessionId, last.id);
-      // The other devices get the read mark with the event. This device applies the read mark now.
+      // The person's other devices get the read mark with the event. Apply the read mark on this device now.
       const reader = this.side;
       const read_at = new Date(serverNow()).toISOString();
       this.applyReadMark({ session_id: this.sessionId, reader, up_to_message_id: last.id, read_at });
     } catch {
-      // The client tries again at the next message, and when the person looks at the chat again.
+      // The client sends the read mark again at the next message, or when the person looks at the chat again.
       return;
     } finally {
       this.#isMarkingRead = false;
     }
-    // A message of the other side may have arrived during the request.
+    // Mark again, because a message of the other side possibly arrived during the request.
     void this.markRead();
   }
 
@@ -235,7 +255,7 @@ export class Chat {
         known?.read_at ? { ...message, read_at: known.read_at } : this.#withReadMark(message),
       );
     }
-    // The order of the ids is the order in which the messages were sent.
+    // Sort by id, because ids increase in the order in which the server stored the messages.
     this.messages = [...all.values()].sort((one, other) => (one.id < other.id ? -1 : 1));
     const arrived = new Set(
       messages.filter((message) => message.sender === this.side).map((message) => message.client_message_id),
@@ -243,7 +263,7 @@ export class Chat {
     this.#forget(arrived);
   }
 
-  /** The prefix contains the side, because a customer and a mitra may use one browser. */
+  /** The prefix contains the side, because a customer and a mitra can use the same browser. */
   get #storagePrefix(): string {
     return `curhat:${this.side}:outbox:${this.sessionId}:`;
   }
@@ -252,7 +272,7 @@ export class Chat {
     deviceStorage.setJson(this.#storagePrefix + message.client_message_id, message);
   }
 
-  /** Removes the unsent messages with these ids, also those that another tab has stored. */
+  /** Removes the unsent messages with these ids, including messages that another tab has stored. */
   #forget(ids: ReadonlySet<string>): void {
     if (this.unsent.some((one) => ids.has(one.client_message_id)))
       this.unsent = this.unsent.filter((one) => !ids.has(one.client_message_id));
@@ -260,7 +280,7 @@ export class Chat {
       if (ids.has(key.slice(this.#storagePrefix.length))) deviceStorage.remove(key);
   }
 
-  /** Adds the stored messages that this tab does not know: of the last visit, or of another tab. */
+  /** Adds stored messages that this tab does not know yet, from the last visit or from another tab. */
   #adoptStored(): void {
     const known = new Set([...this.unsent, ...this.messages].map((one) => one.client_message_id));
     const found = deviceStorage
@@ -273,7 +293,7 @@ export class Chat {
       );
   }
 
-  /** Sends the unsent messages one after the other, so that they arrive in the order in which they were written. */
+  /** Sends the unsent messages one after the other, in the order in which the person wrote them. */
   async #sendUnsent(): Promise<void> {
     if (this.#isSending) return;
     this.#isSending = true;
@@ -297,7 +317,7 @@ export class Chat {
     }
   }
 
-  /** Waits before the next try. If the person sends too fast, the screen shows how long. */
+  /** Waits before the next try. If the person sends too fast, the screen shows the length of the wait. */
   async #holdBack(error: unknown): Promise<void> {
     const seconds = error instanceof Refused ? error.retryAfterSeconds : null;
     if (seconds !== null && codeOf(error) === 'too_many_requests')
@@ -315,7 +335,10 @@ export class Chat {
     this.#store(refused);
   }
 
-  /** Waits before a retry: as long as the server has asked for, and otherwise longer at each retry. */
+  /**
+   * Waits before a retry. Waits for the time that the server named. If the server named no time, each wait is longer
+   * than the previous wait.
+   */
   async #pause(error: unknown): Promise<void> {
     const seconds = error instanceof Refused ? error.retryAfterSeconds : null;
     const milliseconds = seconds === null ? this.#retryMs : seconds * 1000;

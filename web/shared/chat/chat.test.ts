@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { Refused } from '../api/client';
-import { Chat, type Message, type Side } from './chat.svelte';
+import { Chat, overSocket, type ChatApi, type Message, type Side } from './chat.svelte';
 
 const SESSION = 'session-1';
 
@@ -36,12 +36,16 @@ afterEach(() => {
 });
 
 function openChat(side: Side = 'customer', sessionId = SESSION): Chat {
-  return new Chat(sessionId, {
+  return new Chat(sessionId, apiOf(side));
+}
+
+function apiOf(side: Side): ChatApi {
+  return {
     side,
     fetchPage: (_, before) => ask(pages, before),
     send: (_, message) => ask(sends, message),
     markRead: (_, upTo) => ask(marks, upTo),
-  });
+  };
 }
 
 function ask<Argument, Answer>(asked: Asked<Argument, Answer>[], argument: Argument): Promise<Answer> {
@@ -65,7 +69,7 @@ function settle(): Promise<unknown> {
   return vi.advanceTimersByTimeAsync(0);
 }
 
-/** A message. `number` is its position in the chat. */
+/** A message. `number` is the message's position in the chat. */
 function message(number: number, fields: Partial<Message> = {}): Message {
   return {
     id: String(number).padStart(4, '0'),
@@ -79,7 +83,7 @@ function message(number: number, fields: Partial<Message> = {}): Message {
   };
 }
 
-/** A page in the server's order: newest first. */
+/** A page of messages in the server's order, with the newest message first. */
 function page(numbers: number[], next_cursor: string | null = null): Page {
   return { items: numbers.map((number) => message(number)), next_cursor };
 }
@@ -535,4 +539,17 @@ test('a message of the other side ends the typing, and our own message does not'
   expect(chat.otherIsTyping).toBe(true);
   chat.addMessage(message(2));
   expect(chat.otherIsTyping).toBe(false);
+});
+
+test('a message goes by POST only if the socket gives no answer', async () => {
+  const sendMessage = vi.fn<() => Promise<Message | undefined>>(() => Promise.resolve(message(1)));
+  const post = vi.fn(() => Promise.resolve(message(2)));
+  const api = overSocket({ ...apiOf('customer'), send: post }, { sendMessage });
+  const asked = { client_message_id: 'a1', text: 'halo' };
+  expect((await api.send('s1', asked)).id).toBe(message(1).id);
+  expect(post).not.toHaveBeenCalled();
+  sendMessage.mockResolvedValueOnce(undefined);
+  expect((await api.send('s1', asked)).id).toBe(message(2).id);
+  expect(sendMessage).toHaveBeenCalledWith('s1', asked);
+  expect(post).toHaveBeenCalledWith('s1', asked);
 });

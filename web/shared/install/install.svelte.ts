@@ -1,32 +1,40 @@
-/** How the person can install the app on this phone. */
+/** The ways in which the person can install the app on this phone. */
 
-/** The event `beforeinstallprompt`, which only Chrome and its relatives have. */
+/** The event `beforeinstallprompt`. Only browsers based on Chromium send this event. */
 interface InstallPrompt extends Event {
   prompt: () => Promise<unknown>;
 }
 
 let offered = $state.raw<InstallPrompt>();
 
-/** Keeps the browser's offer to install the app, which comes once, until a screen shows a button for it. */
+/**
+ * Keeps the browser's offer to install the app, because the browser makes the offer only once. A screen later shows the
+ * button for the installation.
+ */
 export function listenForInstallPrompt(): void {
   addEventListener('beforeinstallprompt', (event) => {
-    // Without this call, the browser shows its own bar, in the middle of a payment too.
+    // Without `preventDefault`, the browser shows its own bar, even in the middle of a payment.
     event.preventDefault();
     offered = event as InstallPrompt;
   });
   addEventListener('appinstalled', () => (offered = undefined));
 }
 
-/** Whether Safari on a phone shows the app as a page. It shows notifications only in an app on the home screen. */
+/**
+ * Whether the app is open as a page in Safari on a phone. Safari on a phone shows notifications only for an app on the
+ * home screen.
+ */
 export const isPageOnIos = (navigator as { standalone?: boolean }).standalone === false;
 
-/** Returns how to install the app; undefined if it is installed, or if this browser cannot install it. */
+/**
+ * Returns the way to install the app. Returns undefined if the app is installed or this browser cannot install apps.
+ */
 export function wayToInstall(): 'button' | 'ios' | undefined {
   if (offered !== undefined) return 'button';
   return isPageOnIos ? 'ios' : undefined;
 }
 
-/** Asks the person whether to install the app. Call it when the person presses the button. */
+/** Asks the person whether to install the app. Called when the person presses the button for the installation. */
 export async function install(): Promise<void> {
   const asked = offered;
   // The browser asks only once for each event.

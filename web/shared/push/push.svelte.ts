@@ -1,10 +1,10 @@
 /**
  * Notifications while the app is closed: the browser's permission, and the subscription at the server.
  *
- * The app asks for the permission when the person presses the button for it, and never before. When the permission is
- * given, the app sends its subscription to the server at each start. So the server uses a subscription again that it
- * has marked as failed. The app does not send the subscription while the person has switched notifications off on
- * this device.
+ * The app asks for the permission only when the person presses the button for notifications. If the app has the
+ * permission, it sends its subscription to the server at each start. If the server has marked the subscription as
+ * failed, the server uses the subscription again after this. The app does not send the subscription while the person
+ * has switched notifications off on this device.
  */
 import type { Schemas } from '../api/client';
 import { goTo } from '../router.svelte';
@@ -17,7 +17,7 @@ import { deviceStorage } from '../storage';
  */
 export type PushState = 'unknown' | 'impossible' | 'ask' | 'blocked' | 'on' | 'off' | 'failed';
 
-/** The operations of one role, on its own paths. */
+/** The operations of one role, under the HTTP paths of this role. */
 export interface PushApi {
   role: 'customer' | 'mitra';
   key: () => Promise<{ public_key: string }>;
@@ -25,12 +25,12 @@ export interface PushApi {
 }
 
 /**
- * The browser installs the service worker after the first screen. If the installation is not finished after this
- * time, the app treats the installation as failed.
+ * The browser installs the service worker after the first screen. If the browser has no service worker after this time,
+ * the app treats the installation as failed.
  */
 const WORKER_TIMEOUT_MS = 20_000;
 
-// When the person presses a notification while the app is open, the service worker sends the path of its screen.
+// If the app is open when the person presses a notification, the service worker sends the path of the screen to open.
 navigator.serviceWorker?.addEventListener('message', ({ data }: MessageEvent<{ go: string }>) => {
   goTo(data.go.slice(import.meta.env.BASE_URL.length - 1));
 });
@@ -51,13 +51,13 @@ export class Push {
 
   readonly #api: PushApi;
   /**
-   * A key of localStorage. The key exists while notifications are switched off on this device. Signing out removes
-   * the key.
+   * A key of localStorage. This storage key exists while notifications are switched off on this device. When the person
+   * signs out, the app removes this storage key.
    */
   readonly #offKey: string;
   /**
-   * The last step. The next step waits for this step. Otherwise, a `start` that runs at the same time as `switchOff`
-   * could subscribe again.
+   * The last step. Each step waits until the previous step is over. If the steps overlapped, a `start` during
+   * `switchOff` could subscribe again.
    */
   #lastStep: Promise<unknown> = Promise.resolve();
 
@@ -66,7 +66,7 @@ export class Push {
     this.#offKey = `curhat:${api.role}:push off`;
   }
 
-  /** Reads the permission, and subscribes if the permission is given. Does not ask the person. */
+  /** Reads the permission. Subscribes if the app has the permission. Does not ask the person. */
   start(language: Schemas['PushSubscription']['language']): Promise<void> {
     return this.#runInOrder(() => this.#start(language));
   }
@@ -88,18 +88,18 @@ export class Push {
       await this.#subscribe(language);
       this.state = 'on';
     } catch {
-      // The server still has the earlier subscription.
+      // A failed subscription does no harm, because the server still has the earlier subscription.
       if (this.state !== 'on') this.state = 'failed';
     }
   }
 
-  /** Sends the subscription again, because the server has lost it. */
+  /** Sends the subscription again, because the server has lost the subscription. */
   renew(language: Schemas['PushSubscription']['language']): Promise<void> {
     this.state = 'unknown';
     return this.start(language);
   }
 
-  /** Asks the person for the permission. Call it when the person presses the button for the permission. */
+  /** Asks the person for the permission. Called when the person presses the button for the permission. */
   async askPermission(language: Schemas['PushSubscription']['language']): Promise<void> {
     deviceStorage.remove(this.#offKey);
     await Notification.requestPermission();
@@ -150,7 +150,7 @@ export class Push {
   }
 }
 
-/** Returns the service worker. Throws if there is none after WORKER_TIMEOUT_MS. */
+/** Returns the service worker. Throws an error if the browser has no service worker after WORKER_TIMEOUT_MS. */
 function findWorker(): Promise<ServiceWorkerRegistration> {
   return new Promise((resolve, reject) => {
     setTimeout(() => reject(new Error('no service worker')), WORKER_TIMEOUT_MS);

@@ -55,7 +55,7 @@ class FakeSocket {
     this.onclose?.({ code });
   }
 
-  /** The hellos that the client has sent on this socket. */
+  /** The `hello` frames that the client has sent on this socket. */
   get hellos(): Record<string, unknown>[] {
     return this.sent.filter((frame) => frame.op === 'hello');
   }
@@ -64,7 +64,7 @@ class FakeSocket {
 const EPOCH = 'epoch-1';
 const SILENCE_MS = 9_000;
 
-/** The calls that the store got, in order: `snapshot 5`, `event a`. */
+/** The calls to the store, in order, such as `snapshot 5` and `event a`. */
 let seen: string[];
 let statuses: string[];
 let fetchSnapshot: ReturnType<typeof vi.fn<() => Promise<Position>>>;
@@ -75,7 +75,7 @@ let connection: Connection<Events>;
 beforeEach(() => {
   vi.useFakeTimers();
   vi.stubGlobal('WebSocket', FakeSocket);
-  // With this value, each wait before a reconnect has its maximum.
+  // The random number 1 gives each wait before a reconnect its maximum length.
   vi.spyOn(Math, 'random').mockReturnValue(1);
   localStorage.clear();
   FakeSocket.all = [];
@@ -102,13 +102,13 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-/** Acts as a store that applies a snapshot: records the call, and returns this position. */
+/** Acts as a store that applies a snapshot. Records the call, and returns this position. */
 function snapshot(seq: number): Promise<Position> {
   seen.push(`snapshot ${seq}`);
   return Promise.resolve({ epoch: EPOCH, seq });
 }
 
-/** Lets the test decide when, and with which position, the next snapshot arrives. */
+/** Lets the test choose the time and the position of the next snapshot. */
 function holdSnapshot(): { arrive: (seq: number) => Promise<void>; fail: () => Promise<void> } {
   let resolve: (position: Position) => void;
   let reject: (error: Error) => void;
@@ -139,7 +139,7 @@ function latestSocket(): FakeSocket {
   return FakeSocket.all[FakeSocket.all.length - 1]!;
 }
 
-/** Starts the client at position 5, and answers its hello with a welcome. */
+/** Starts the client at position 5, and answers its `hello` frame with a `welcome` frame. */
 async function connect(): Promise<FakeSocket> {
   await connection.refresh();
   connection.start();
@@ -443,7 +443,7 @@ test('the return of the network does not close an open socket', async () => {
 test('a page that comes to the foreground replaces a socket that was silent for too long', async () => {
   const socket = await connect();
   setVisibility('hidden');
-  // In the background, the timers stop and the clock continues.
+  // In a background tab, the timers stop and the clock continues.
   vi.setSystemTime(Date.now() + SILENCE_MS + 1);
   expect(socket.isClosed).toBe(false);
   setVisibility('visible');
@@ -495,4 +495,44 @@ test('a typing signal of the other side reaches the store', async () => {
   const socket = await connect();
   socket.receive({ op: 'signal', type: 'typing', session_id: 'session' });
   expect(onTyping).toHaveBeenCalledWith('session');
+});
+
+const MESSAGE = { client_message_id: 'a1', text: 'halo' };
+const STORED = { ...MESSAGE, id: 'm1', session_id: 's1', sender: 'customer', sent_at: '', read_at: null };
+
+test('a message goes over the open socket, and the answer is the stored message', async () => {
+  const socket = await connect();
+  const sending = connection.sendMessage('s1', MESSAGE);
+  expect(socket.sent.at(-1)).toEqual({ op: 'send', session_id: 's1', ...MESSAGE });
+  socket.receive({ op: 'sent', client_message_id: 'another', message: {} });
+  socket.receive({ op: 'sent', client_message_id: 'a1', message: STORED });
+  expect(await sending).toEqual(STORED);
+});
+
+test('a message that the server refuses has no answer, so that a POST gets the reason', async () => {
+  const socket = await connect();
+  const sending = connection.sendMessage('s1', MESSAGE);
+  socket.receive({ op: 'refused', client_message_id: 'a1', code: 'session_ended', detail: '' });
+  expect(await sending).toBeUndefined();
+});
+
+test('a message without an open socket has no answer immediately', async () => {
+  expect(await connection.sendMessage('s1', MESSAGE)).toBeUndefined();
+});
+
+test('a message has no answer when its socket ends', async () => {
+  const socket = await connect();
+  const sending = connection.sendMessage('s1', MESSAGE);
+  socket.end();
+  expect(await sending).toBeUndefined();
+});
+
+test('a message has no answer after 4 s without one', async () => {
+  await connect();
+  const answered = vi.fn();
+  void connection.sendMessage('s1', MESSAGE).then(answered);
+  await vi.advanceTimersByTimeAsync(3_999);
+  expect(answered).not.toHaveBeenCalled();
+  await vi.advanceTimersByTimeAsync(1);
+  expect(answered).toHaveBeenCalledWith(undefined);
 });

@@ -1,17 +1,14 @@
 /**
- * The socket of a client. It says hello, resumes from its last position, and reconnects by itself.
+ * The socket of a client. The connection sends `hello`, resumes from its last position, and reconnects by itself.
  *
- * The connection guarantees to its store:
- *   `applyEvent` gets every event of the stream once and in order, starting after the position of the last snapshot.
- *   When the server cannot resume from that position, the connection first calls `fetchSnapshot`.
- * The connection keeps these guarantees as follows:
- *   Each event has a number. The client ignores an event that it has already applied. If the number in an event or a
- *   ping is higher than expected, events were lost. The client then says hello again, and the server sends the lost
- *   events.
- *   The server sends pings. A silence that is too long means that the network is gone, even if the browser has not
- *   noticed.
- *   After a connection has ended, the client waits for a random time, which grows with each failure. It reconnects
- *   immediately when the network returns or the person returns to the page.
+ * The connection calls `applyEvent` once for each event of the stream, in order, beginning after the position of the
+ * last snapshot. If the server cannot resume from the client's position, the connection first calls `fetchSnapshot`.
+ * Each event has a number. The client ignores an event that it has already applied. If the number in an event or a ping
+ * is higher than expected, events were lost. After a loss, the client sends `hello` again, and the server sends the
+ * lost events. The server sends pings. If the server is silent for too long, the client assumes that the network is
+ * gone, even if the browser has not noticed. After a connection has ended, the client waits for a random time. The
+ * longest possible wait grows with each failure. When the network returns or the person returns to the page, the client
+ * reconnects immediately.
  */
 import { randomId } from '../baseline';
 import { deviceStorage } from '../storage';
@@ -33,20 +30,20 @@ type AnyEvent<Events> = { [Type in keyof Events]: Event<Type, Events[Type]> }[ke
 
 export interface Options<Events> {
   path: '/api/client/realtime' | '/api/mitra/realtime';
-  /** How long a working server can be silent: the interval of its pings, and a margin. */
+  /** The longest silence of a working server: the interval between its pings plus a margin. */
   silenceMs: number;
   /** Fetches the snapshot, shows it, and returns the position after which the stream continues. */
   fetchSnapshot: () => Promise<Position>;
   applyEvent: (event: AnyEvent<Events>) => void;
-  /** The other side is typing in this session. */
+  /** Called when the other side types in this session. */
   onTyping?: (sessionId: string) => void;
-  /** Called with the welcome frame of each connection. For some roles, the welcome has more fields. */
+  /** Called with the welcome frame of each connection. For some roles, the `welcome` frame has more fields. */
   onWelcome?: (welcome: Record<string, unknown>) => void;
   onStatus: (status: Status) => void;
   onSignedOut: () => void;
 }
 
-/** `connecting` is short, so no screen shows it. The screens show `offline`. */
+/** The status `connecting` lasts a short time, so no screen shows it. The screens show `offline`. */
 export type Status = 'connecting' | 'online' | 'offline';
 
 /** Events that wait for a snapshot, each with its number in the stream. */
@@ -57,6 +54,8 @@ type ServerFrame =
   | { op: 'event'; seq: number | null; type: string; at: string; data: unknown }
   | Schemas['Ping']
   | Schemas['TypingSignal']
+  | Schemas['Sent']
+  | Schemas['Refused']
   | Schemas['Error'];
 
 const CLOSE_SIGNED_OUT = 4401;
@@ -66,8 +65,10 @@ const MIN_RECONNECT_MS = 300;
 const MAX_RECONNECT_MS = 15_000;
 /** The client gives up an attempt to connect after this time, and makes a new attempt. */
 const CONNECT_TIMEOUT_MS = 10_000;
-/** The server drops typing signals that are closer together than this. */
+/** The server drops a typing signal that arrives less than this time after the previous signal. */
 const TYPING_INTERVAL_MS = 2_000;
+/** A message that has no answer after this time goes by POST, because the socket may be dead. */
+const SENT_TIMEOUT_MS = 4_000;
 
 export class Connection<Events> {
   readonly #options: Options<Events>;
@@ -75,18 +76,20 @@ export class Connection<Events> {
   #position: Position | undefined;
   #status: Status = 'connecting';
   #isStopped = true;
-  /** Attempts that have failed since the last welcome. */
+  /** The number of failed attempts since the last `welcome` frame. */
   #failures = 0;
   #reconnectTimer: ReturnType<typeof setTimeout> | undefined;
   #silenceTimer: ReturnType<typeof setTimeout> | undefined;
-  /** The client has said hello, and the server has not answered with a welcome yet. */
+  /** Whether the client has sent `hello` and waits for the server's `welcome`. */
   #isGreeting = false;
   /** Events that arrive during the fetch of a snapshot; undefined at other times. */
   #held: HeldEvents<Events> | undefined;
-  /** The running fetch of a snapshot. The next fetch starts when the running fetch has ended. */
+  /** The running fetch of a snapshot. The next fetch of a snapshot starts when the running fetch has ended. */
   #fetching: Promise<unknown> = Promise.resolve();
   #typedAt = 0;
   #lastFrameAt = 0;
+  /** For each message without an answer, by its client_message_id, the function that ends the wait. */
+  readonly #waiting = new Map<string, (stored?: Schemas['Message']) => void>();
 
   constructor(options: Options<Events>) {
     this.#options = options;
@@ -117,8 +120,8 @@ export class Connection<Events> {
   /**
    * Fetches the snapshot now, and continues from its position.
    *
-   * Events that arrive during the fetch wait for the snapshot. So a late snapshot cannot overwrite a newer event, and
-   * an event that the snapshot contains is not applied twice. Throws `Refused`.
+   * Events that arrive during the fetch wait for the snapshot. Because the events wait, a late snapshot cannot
+   * overwrite a newer event. An event that the snapshot contains is not applied a second time. Throws `Refused`.
    */
   refresh(): Promise<void> {
     const fetched = this.#fetching.then(() => this.#fetchSnapshot());
@@ -131,6 +134,29 @@ export class Connection<Events> {
     if (this.#status !== 'online' || Date.now() - this.#typedAt < TYPING_INTERVAL_MS) return;
     this.#typedAt = Date.now();
     this.#send({ op: 'signal', type: 'typing', session_id: sessionId });
+  }
+
+  /**
+   * Sends a chat message over the socket, and returns the stored message.
+   *
+   * Returns undefined if the socket is closed, the server refuses, or no answer comes. Then the caller repeats the
+   * message by POST: the server stores it once, and the answer to the POST has the reason of a refusal.
+   */
+  sendMessage(
+    session_id: string,
+    message: { client_message_id: string; text: string },
+  ): Promise<Schemas['Message'] | undefined> {
+    return new Promise((resolve) => {
+      if (this.#status !== 'online') return resolve(undefined);
+      const end = (stored?: Schemas['Message']) => {
+        clearTimeout(timer);
+        this.#waiting.delete(message.client_message_id);
+        resolve(stored);
+      };
+      const timer = setTimeout(end, SENT_TIMEOUT_MS);
+      this.#waiting.set(message.client_message_id, end);
+      this.#send({ op: 'send', session_id, ...message });
+    });
   }
 
   #connect(): void {
@@ -185,6 +211,12 @@ export class Connection<Events> {
       case 'signal':
         this.#options.onTyping?.(frame.session_id);
         break;
+      case 'sent':
+        this.#waiting.get(frame.client_message_id)?.(frame.message);
+        break;
+      case 'refused':
+        this.#waiting.get(frame.client_message_id)?.();
+        break;
       case 'error':
         console.error('realtime:', frame.detail);
     }
@@ -226,8 +258,7 @@ export class Connection<Events> {
       this.#position = { ...(await this.#options.fetchSnapshot()) };
     } catch (error) {
       this.#held = undefined;
-      // The held events are dropped. The server sends these events again, because the client's
-      // position has not changed.
+      // Drop the held events. The server sends the dropped events again, because the client's position has not changed.
       if (held.length > 0) this.#askForLostEvents();
       throw error;
     }
@@ -245,14 +276,16 @@ export class Connection<Events> {
       return;
     }
     if (code !== CLOSE_TOO_SLOW) this.#failures += 1;
-    // A restart of the server or a change of networks causes one failure. So the first failure does not mean `offline`.
+    // A restart of the server or a change of networks causes one failure. One failure alone therefore does not mean
+    // `offline`.
     if (this.#failures > 1 || !navigator.onLine) this.#setStatus('offline');
-    // With more than 10 sockets of one person, each new one closes the oldest one. So do not come back at once.
+    // If a person has 10 sockets, each new socket closes the oldest socket. An immediate reconnect would close another
+    // socket of this person.
     const longest =
       code === CLOSE_TOO_FAST
         ? MAX_RECONNECT_MS
         : Math.min(MAX_RECONNECT_MS, MIN_RECONNECT_MS * 2 ** this.#failures);
-    // After a restart of the server, the random part spreads the reconnects of its clients over time. The pause is at
+    // When the server restarts, the random part of the pause spreads the clients' reconnects over time. The pause is at
     // least a quarter of its maximum, so that no client reconnects immediately.
     const wait = longest * (0.25 + 0.75 * Math.random());
     this.#reconnectTimer = setTimeout(() => this.#connect(), wait);
@@ -263,6 +296,7 @@ export class Connection<Events> {
     const socket = this.#socket;
     this.#socket = undefined;
     this.#isGreeting = false;
+    for (const end of this.#waiting.values()) end();
     if (socket === undefined) return;
     socket.onopen = socket.onmessage = socket.onclose = null;
     socket.close();
@@ -296,7 +330,8 @@ export class Connection<Events> {
 
   readonly #handleVisibility = (): void => {
     if (document.visibilityState !== 'visible') return;
-    // The silence timer does not run in the background. So check here whether the socket was silent for too long.
+    // While the page is in the background, the silence timer does not run. When the page returns, check whether the
+    // socket was silent for too long.
     if (
       Date.now() - this.#lastFrameAt > this.#options.silenceMs &&
       this.#socket?.readyState === WebSocket.OPEN
@@ -306,7 +341,7 @@ export class Connection<Events> {
   };
 }
 
-/** Returns the id of this browser profile. By this id, the server distinguishes a person's devices. */
+/** Returns the id of this browser profile. The server uses this id to distinguish a person's devices. */
 function readDeviceId(): string {
   const key = 'curhat:device';
   let id = deviceStorage.get(key);

@@ -6,7 +6,7 @@ export interface components {
     schemas: {
         /**
          * CustomerName
-         * @description Everything that a mitra sees of a customer (X.4). It has no id and no phone number.
+         * @description Everything that a mitra sees of a customer (X.4). This struct has no id and no phone number.
          */
         CustomerName: {
             call_name: string;
@@ -24,7 +24,9 @@ export interface components {
         };
         /**
          * Event
-         * @description A change that concerns the user. `data` is the changed object, as this user may see it.
+         * @description A change that concerns the user.
+         *
+         *         `data` is the changed object, with the fields that this user is allowed to see.
          */
         Event: {
             at: string;
@@ -41,7 +43,7 @@ export interface components {
          *         The server charges the customer when the extension is approved. `decided_by` is null while the extension is
          *         pending. If the mitra has not answered by `deadline_at`, the server carries out `default_action` (5.5).
          *         `mitra_went_offline`: the mitra's toggle was off when the customer asked, or was switched off while the extension
-         *         was pending. It distinguishes the two reasons of `mitra_unreachable`.
+         *         was pending. This flag distinguishes the two reasons of `mitra_unreachable`.
          */
         Extension: {
             deadline_at: string;
@@ -64,9 +66,9 @@ export interface components {
          * Fallback
          * @description The offer to search for another bestie under the same payment, after a targeted pairing failed (3.5).
          *
-         *         `status` is the state of this offer. `allowed` says whether the customer may still take or decline the fallback.
+         *         `status` is the state of this offer. `allowed` says whether the customer can still take or decline the fallback.
          *         `other_available` says whether another bestie could be asked when the server built this struct. The server checks
-         *         this again when the customer takes the fallback.
+         *         the availability again when the customer takes the fallback.
          */
         Fallback: {
             allowed: boolean;
@@ -77,7 +79,7 @@ export interface components {
         };
         /**
          * Hello
-         * @description The first frame of every connection. It names the device, and the last event that the device has applied.
+         * @description The first frame of every connection. A hello names the device, and the last event that the device has applied.
          */
         Hello: {
             device_id: string;
@@ -236,6 +238,21 @@ export interface components {
             up_to_message_id: string;
         };
         /**
+         * Refused
+         * @description The message is not stored. `code` and `detail` have the same values as after a refused POST.
+         *
+         *         After `service_unavailable`, it is not known whether the message is stored. So the client repeats the frame.
+         */
+        Refused: {
+            client_message_id: string;
+            code: string;
+            detail: string;
+            /** @enum {unknown} */
+            op: "refused";
+            /** @default null */
+            retry_after_seconds: number | null;
+        };
+        /**
          * Request
          * @description A mitra's card. Only the call name identifies the customer (X.4). A closed request has a `close_reason`.
          */
@@ -250,6 +267,30 @@ export interface components {
             /** @enum {unknown} */
             kind: "blast" | "targeted";
             server_now: string;
+        };
+        /**
+         * SendMessage
+         * @description Sends a chat message. The server answers with `sent` or `refused`, perhaps after answers to later frames.
+         *
+         *         The client can repeat the frame, even on another connection or by POST. The server stores the message once.
+         */
+        SendMessage: {
+            client_message_id: string;
+            /** @enum {unknown} */
+            op: "send";
+            /** Format: uuid */
+            session_id: string;
+            text: string;
+        };
+        /**
+         * Sent
+         * @description The message is stored. The sender's devices, including this connection, also get the event `message.created`.
+         */
+        Sent: {
+            client_message_id: string;
+            message: components["schemas"]["Message"];
+            /** @enum {unknown} */
+            op: "sent";
         };
         /**
          * Session
@@ -285,7 +326,7 @@ export interface components {
          * TypingSignal
          * @description A member of this session is typing. Client and server both send this frame.
          *
-         *         The server sends at most one per 2 s.
+         *         The server sends at most one typing signal per 2 s.
          */
         TypingSignal: {
             /** @enum {unknown} */

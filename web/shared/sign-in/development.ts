@@ -1,14 +1,17 @@
 /**
- * Reads the inbox of sent codes. Only a server in development has this inbox, and such a server listens on loopback
+ * Reads the inbox of sent codes. Only a development server has this inbox. A development server listens on loopback
  * only.
  */
 import { api } from '../api/client';
 
 const IS_THIS_MACHINE = ['localhost', '127.0.0.1', '[::1]'].includes(location.hostname);
-/** The phone number with which the client asks whether the server has an inbox. An account with this number need not exist. */
+/**
+ * The client requests the inbox of this phone number to find out whether the server has an inbox. This request works
+ * even if no account has this number.
+ */
 const ANY_PHONE = '+6281100000001';
 
-/** Returns the newest code that was sent to this phone; null outside development. */
+/** Returns the newest code that the server sent to this phone. Outside development, returns null. */
 export async function readCode(phone: string): Promise<string | null> {
   const inbox = await readInbox(phone);
   return inbox?.messages[0]?.code ?? null;

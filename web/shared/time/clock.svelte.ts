@@ -1,19 +1,23 @@
-/** An estimate of the server's clock. Countdowns use it, but only the server decides whether a deadline has passed. */
+/**
+ * An estimate of the server's clock. Countdowns use the estimate, but only the server decides whether a deadline has
+ * passed.
+ */
 
 /** How far the server's clock is ahead of this device's clock. */
 let aheadMs = 0;
 let isKnown = false;
 /**
- * If the difference changes by more than this, the device's clock was set or the device slept. The earlier estimate is
- * then wrong.
+ * If the difference between the clocks jumps by more than this value, somebody set the device's clock or the device
+ * slept. After the jump, the earlier estimate is wrong.
  */
 const JUMP_MS = 5_000;
 
-/** Improves the estimate by a `server_now` that has just arrived. */
+/** Improves the estimate with the value of `server_now` that has just arrived. */
 export function learnServerTime(serverNow: string): void {
   const seen = Date.parse(serverNow) - Date.now();
   if (Number.isNaN(seen)) return;
-  // The network delay makes `server_now` older, and the difference smaller. So the larger difference is more exact.
+  // A network delay makes `server_now` older and the difference smaller. Of two measured differences, the larger is
+  // therefore more exact.
   if (!isKnown || seen > aheadMs || aheadMs - seen > JUMP_MS) aheadMs = seen;
   isKnown = true;
 }
@@ -29,8 +33,8 @@ let watchers = 0;
 let timer: ReturnType<typeof setInterval> | undefined;
 
 /**
- * Makes `secondsUntil` count down while the component exists. Call it inside an `$effect`. All components share one
- * timer.
+ * Makes `secondsUntil` count down while the component exists. Components must call `watchTime` inside an `$effect`. All
+ * components share one timer.
  */
 export function watchTime(): () => void {
   watchers += 1;
@@ -45,8 +49,8 @@ export function watchTime(): () => void {
 }
 
 /**
- * Returns the seconds until this time, rounded up, by the server's clock. Returns 0 if the time
- * has passed. The number counts down while a component uses `watchTime`.
+ * Returns the seconds until this time, rounded up, by the server's clock. Returns 0 if the time has passed. The
+ * returned number counts down while a component uses `watchTime`.
  */
 export function secondsUntil(time: string): number {
   // Reading `tick` makes Svelte evaluate the caller again at each tick.

@@ -9,20 +9,20 @@ export function formatRupiah(amount: number): string {
   return `Rp${amount.toString().replace(/\B(?=(\d{3})+$)/g, '.')}`;
 }
 
-/** `4:05`; from one hour on `1:04:05`. */
+/** Returns minutes and seconds, such as `4:05`. A duration of one hour or more also has hours, such as `1:04:05`. */
 export function formatSeconds(seconds: number): string {
   const rest = `${Math.floor((seconds % 3600) / 60)}:${String(seconds % 60).padStart(2, '0')}`;
   return seconds < 3600 ? rest : `${Math.floor(seconds / 3600)}:${rest.padStart(5, '0')}`;
 }
 
-/** `20.05` in Indonesian, `20:05` in English. */
+/** Returns `20.05` in Indonesian and `20:05` in English. */
 export function formatTime(time: string, language: Language): string {
   return new Date(time).toLocaleTimeString(LOCALES[language], { hour: '2-digit', minute: '2-digit' });
 }
 
 /**
- * Returns the name of the viewer's time zone: WIB, WITA or WIT. Outside Indonesia, this is the browser's name for the
- * zone.
+ * Returns the name of the viewer's time zone: WIB, WITA or WIT. Returns the browser's name for a zone outside
+ * Indonesia.
  */
 export function zoneName(at: Date = new Date()): string {
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
@@ -40,7 +40,7 @@ export function zoneName(at: Date = new Date()): string {
   return parts.find((part) => part.type === 'timeZoneName')?.value ?? '';
 }
 
-/** `24 Nov 2026, 20.05 WIB` */
+/** Returns a text such as `24 Nov 2026, 20.05 WIB`. */
 export function formatDateTime(time: string, language: Language): string {
   const date = new Date(time).toLocaleDateString(LOCALES[language], {
     day: 'numeric',
@@ -50,7 +50,7 @@ export function formatDateTime(time: string, language: Language): string {
   return `${date}, ${formatTime(time, language)} ${zoneName(new Date(time))}`;
 }
 
-/** `Tuesday, 24 November`: the heading of a day's messages. */
+/** Returns the heading of a day's messages, such as `Tuesday, 24 November`. */
 export function formatDay(time: string, language: Language): string {
   return new Date(time).toLocaleDateString(LOCALES[language], {
     weekday: 'long',

@@ -1,8 +1,9 @@
 let isFirstScreen = true;
 
 /**
- * A Svelte action for a screen's heading. It moves the focus to the heading when the screen appears. So a person with
- * a screen reader or a keyboard starts at the heading. The first screen leaves the focus at the top of the page.
+ * A Svelte action for a screen's heading. When the screen appears, the action moves the focus to the heading. A person
+ * with a screen reader or a keyboard therefore starts at the heading. The first screen leaves the focus at the top of
+ * the page.
  */
 export function focusHeading(heading: HTMLElement): void {
   if (!isFirstScreen) {

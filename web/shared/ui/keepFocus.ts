@@ -1,25 +1,28 @@
 /**
- * Keeps the focus when the element that has it disappears: the button of a step that is over, a card that closed, a
- * dialog. Without this, the focus falls to the top of the page, and a person with a screen reader or a keyboard starts
- * again from there without a word.
+ * When the focused element (such as a button, a card or a dialog) disappears, this module moves the focus to a good
+ * place. Without this module, the browser moves the focus to the top of the page. A person with a screen reader or a
+ * keyboard would start again at the top, without any notice.
  *
- * The focus moves to the nearest heading of what is there now, and the screen reader reads this heading. In a list, this
- * is the heading of the next entry. A component that moves the focus itself has precedence.
+ * The focus moves to the nearest heading on the changed page, and the screen reader reads this heading. In a list, the
+ * focus moves to the heading of the next entry. If a component moves the focus itself, this module does nothing.
  */
 
 import { last, nothingHasFocus } from './lastUsed';
 
 const CONTROLS = 'button, a, input, textarea, select';
 
-/** Where the focus may go, the best place first: `last.used`, and its ancestors with the other entries of its list. */
+/**
+ * The places to which the focus can go, with the best place first. The places are `last.used`, its ancestors, and the
+ * other entries of its list.
+ */
 let places: Element[] = [];
-/** Whether the person presses keys. Under a finger, the page must not scroll. */
+/** Whether the person presses keys. If the person uses a finger, the page must not scroll to the focus. */
 let usesKeys = false;
 let timer: ReturnType<typeof setTimeout> | undefined;
 
 let isStarted = false;
 
-/** Starts to watch the page, when the person first uses this element. A later call changes nothing. */
+/** Starts to watch the page. Called when the person first uses an element. A second call does nothing. */
 export function keepFocus(first: Element): void {
   if (isStarted) return;
   isStarted = true;
@@ -37,16 +40,17 @@ export function keepFocus(first: Element): void {
   addEventListener('keydown', () => (usesKeys = true), true);
   addEventListener('pointerdown', () => (usesKeys = false), true);
   document.addEventListener('focusout', ({ target, relatedTarget }) => {
-    // A browser may send this event shortly before it removes the element. So look again after the removal.
+    // A browser can send `focusout` shortly before it removes the element. Check again after the browser has removed
+    // the element.
     if (relatedTarget === null) setTimeout(() => forgetIfLeft(target as Element), 0);
   });
   new MutationObserver(handleChange).observe(document.body, { childList: true, subtree: true });
-  // The page may have changed while this code was loading.
+  // The page has possibly changed while this code was loading.
   handleChange();
 }
 
 function handleChange(): void {
-  // The component that shows the next step may move the focus first.
+  // Wait, because the component of the next step possibly moves the focus itself.
   if (last.used?.isConnected === false) timer ??= setTimeout(moveFocus, 0);
   else remember(last.used);
 }
@@ -64,7 +68,10 @@ function remember(now: Element | null): void {
   places.push(document.body);
 }
 
-/** Forgets an element that the person has left, for example with a tap beside it. A step that runs disables its button. */
+/**
+ * Forgets an element that the person has left, for example by tapping beside it. While a step runs, its button is
+ * disabled.
+ */
 function forgetIfLeft(left: Element): void {
   if (left === last.used && left.isConnected && !left.matches(':disabled') && nothingHasFocus())
     remember(null);
@@ -81,5 +88,6 @@ function moveFocus(): void {
     heading.focus({ preventScroll: !usesKeys });
     return;
   }
-  // The next screen is still loading. Its first change calls this function again.
+  // If there is no heading yet, the next screen is still loading. When the next screen changes the page, the observer
+  // calls this function again.
 }

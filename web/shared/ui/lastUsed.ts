@@ -1,4 +1,4 @@
-/** The element that the person used last: keepFocus.ts writes it. */
+/** The element that the person used last. The module keepFocus.ts sets this value. */
 export const last: { used: Element | null } = { used: null };
 
 /** Returns the element that the person used last. In Safari, a button that was tapped does not have the focus. */

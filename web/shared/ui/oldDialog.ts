@@ -1,8 +1,14 @@
-/** Shows a `<dialog>` in a browser that has no dialogs: Safari 15.3 and Firefox 97. To them, it is an unknown element. */
+/**
+ * Shows a `<dialog>` in a browser that has no dialogs, such as Safari 15.3 or Firefox 97. To these browsers, `<dialog>`
+ * is an unknown element.
+ */
 
 const FOCUSABLE = 'button:not([disabled]), input:not([disabled]), textarea, select, a[href]';
 
-/** Shows the dialog above the page. Returns a function that ends this. The element gets `cancel` as in other browsers. */
+/**
+ * Shows the dialog above the page. Returns a function that hides the dialog again. The dialog element gets the event
+ * `cancel`, as in other browsers.
+ */
 export function showOldDialog(dialog: HTMLElement): () => void {
   dialog.setAttribute('role', 'dialog');
   dialog.setAttribute('aria-modal', 'true');
@@ -25,7 +31,7 @@ export function showOldDialog(dialog: HTMLElement): () => void {
   };
 }
 
-/** Moves the focus from the last control of the dialog to the first, and back. */
+/** Keeps the focus in the dialog: Tab on the last control goes to the first control, and Shift+Tab goes back. */
 function keepFocus(dialog: HTMLElement, event: KeyboardEvent): void {
   const controls = [...dialog.querySelectorAll<HTMLElement>(FOCUSABLE)];
   const [from, to] = event.shiftKey ? [0, controls.length - 1] : [controls.length - 1, 0];

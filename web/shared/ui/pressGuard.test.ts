@@ -19,7 +19,7 @@ afterEach(() => {
   document.body.innerHTML = '';
 });
 
-/** Adds an element that notes its presses, with its left upper corner at this place. */
+/** Adds an element at this place (its upper left corner). The element records its presses. */
 function add(name: string, { x, y } = PLACE, parent: Element = document.body, tag = 'button'): HTMLElement {
   const element = document.createElement(tag);
   element.append(name);
@@ -42,7 +42,7 @@ async function pass(milliseconds: number): Promise<void> {
 
 const FINGER = { pointerType: 'touch', width: 20, height: 20, pressure: 1 };
 
-/** Taps before the page has drawn its last change. */
+/** Taps before the page draws its latest change. */
 async function tap(element: HTMLElement, { x, y } = PLACE, pointer: object = FINGER): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve));
   const place = { bubbles: true, cancelable: true, clientX: x, clientY: y, ...pointer };

@@ -1,35 +1,44 @@
 /**
- * Ignores a press on a button that has just appeared, moved or changed under the finger.
+ * Ignores a press on a button that has just appeared, moved or changed.
  *
- * A person who taps twice, or who taps while the screen changes, presses a button that they have not read: the second
- * tap on "Berhenti mencari" would confirm the question that the first tap opened. So a button takes no press before it
- * has been in its place for SETTLED_MS. A series of taps in one place counts as one tap: it presses only the button
- * that its first tap pressed.
+ * A person who taps twice, or taps while the screen changes, can press a button that they have not read. For example,
+ * the first tap on "Berhenti mencari" opens a question. The second tap would confirm this question. Therefore a button
+ * accepts a press only after it has been in its place for SETTLED_MS. A series of taps in one place counts as one tap.
+ * The later taps can press only the button that the first tap pressed.
  *
- * The guard ignores only fingers and pointers. A key and a screen reader press at once, because their focus does not move
- * to another button when the screen changes. Most screen readers imitate a pointer: see `isVirtual`.
+ * The guard ignores only presses of fingers and pointers. A press by a key or a screen reader always counts, because
+ * the focus does not move to another button when the screen changes. Most screen readers imitate a pointer: see
+ * `isVirtual`.
  */
 
-/** Longer than the pause between the taps of a doubled tap, and than the time in which a person reacts to a change. */
+/**
+ * SETTLED_MS is longer than the pause in a double tap, and longer than the time in which a person reacts to a change.
+ */
 const SETTLED_MS = 500;
-/** A smaller movement is the effect of the press itself (`:active`), or of a rounded position. */
+/** The press itself (`:active`) or a rounded position causes smaller movements. */
 const MOVED_PX = 4;
-/** Two taps within this distance were meant for the same place. */
+/** The guard treats two taps within this distance as taps in one place. */
 const SAME_PLACE_PX = 40;
-/** A scroll that begins within this time after the person has moved the page was caused by the person. */
+/** If a scroll begins within this time after the person has moved the page, the person caused the scroll. */
 const SCROLL_GAP_MS = 200;
-/** With this pause between two events, a scroll is over. */
+/** A scroll is over when no scroll event has come for this time. */
 const SCROLL_END_MS = 100;
-/** A dialog is a control too, because a press beside its box closes it. In an old browser, `.shade` is the place beside it. */
+/**
+ * A dialog is a control too, because a press beside its box closes it. In an old browser, `.shade` is the area beside
+ * the dialog's box.
+ */
 const CONTROLS =
   'a[href], button, dialog, .shade, label, summary, input[type="checkbox"], input[type="radio"]';
-/** With an open dialog, all other controls take no press. So they appear anew when the dialog closes. */
+/**
+ * While a dialog is open, the controls outside the dialog accept no press. When the dialog closes, these controls count
+ * as new.
+ */
 const IN_FRONT = 'dialog[open], .shade';
-/** A button with another value of one of these attributes does something else. */
+/** When one of these attributes changes, the button does something else. */
 const MEANING = ['aria-busy', 'aria-checked'];
 
 interface Seen {
-  /** Since when the control has had this place and this meaning, on the clock of `performance.now()`. */
+  /** The time (`performance.now()`) at which the control got its present place and meaning. */
   since: number;
   x: number;
   y: number;
@@ -44,14 +53,14 @@ interface Press {
   content: string;
 }
 
-/** Starts the guard. Call it before anything else listens for clicks. */
+/** Starts the guard. Call `startPressGuard` before other code listens for clicks. */
 export function startPressGuard(): void {
   let seen = new Map<Element, Seen>();
   let isOutdated = true;
   let isScheduled = false;
-  /** The areas that the person has scrolled since the controls were seen last. */
+  /** The areas that the person has scrolled since the guard last recorded the controls. */
   let scrolled: Node[] = [];
-  /** When the person last moved the page, or the page still moved because of that. */
+  /** The last time at which the page moved because the person scrolled it. */
   let scrolledAt = -Infinity;
   let scrollTimer: ReturnType<typeof setTimeout> | undefined;
   /** The first press of a series in one place. `at` is the time of the last press of the series. */
@@ -108,12 +117,14 @@ export function startPressGuard(): void {
     'scroll',
     ({ target }) => {
       isOutdated = true;
-      // A page that scrolls by itself moves a button under the finger. A fling goes on without the finger.
+      // A page that scrolls by itself moves a button under the finger. A fling continues after the finger has left the
+      // screen.
       if (performance.now() - scrolledAt < SCROLL_GAP_MS) {
         scrolledAt = performance.now();
         if (!scrolled.includes(target as Node)) scrolled.push(target as Node);
       }
-      // A look in each frame would make a long chat scroll in jerks. A press and a change of the page look at once.
+      // If the guard recorded the controls in each frame, a long chat would scroll in jerks. The guard also records the
+      // controls at each press and at each change of the page.
       clearTimeout(scrollTimer);
       scrollTimer = setTimeout(seeControls, SCROLL_END_MS);
     },
@@ -144,10 +155,11 @@ export function startPressGuard(): void {
   addEventListener(
     'click',
     (event) => {
-      // A key makes a click without a press. So does a screen reader in Firefox, and then no kind of pointer is named.
+      // A click by a key has no press before it. A click by a screen reader in Firefox also has no press, and its
+      // `pointerType` is empty.
       if (event.detail === 0 || (event.isTrusted && (event as PointerEvent).pointerType === '')) return;
       const clicked = pressOf(event);
-      // The control may have moved away between the press and the click.
+      // The control possibly moved away between the press and the click.
       if (clicked.control === pressed?.control ? !isIgnored : isSettled(clicked)) return;
       event.preventDefault();
       event.stopPropagation();
@@ -163,8 +175,8 @@ function pressOf({ target, clientX, clientY, timeStamp }: MouseEvent): Press {
 }
 
 /**
- * Whether a screen reader imitates this pointer. TalkBack imitates a mouse without pressure, and other screen readers a
- * pointer without size. On Android, the pointer of a real finger may have no size.
+ * Whether a screen reader imitates this pointer. TalkBack imitates a mouse without pressure. Other screen readers
+ * imitate a pointer without size. On Android, the pointer of a real finger can have no size.
  */
 function isVirtual({ pointerType, width, height, pressure }: PointerEvent): boolean {
   return /Android/.test(navigator.userAgent)

@@ -19,7 +19,7 @@ export function themeChoice(): ThemeChoice {
   return choice;
 }
 
-/** Uses this theme from now on, and at the next visit. */
+/** Uses this theme now and at later visits. */
 export function setTheme(wanted: ThemeChoice): void {
   choice = wanted;
   if (wanted === 'device') deviceStorage.remove(KEY);
@@ -27,7 +27,7 @@ export function setTheme(wanted: ThemeChoice): void {
   applyTheme();
 }
 
-/** Applies the theme to the page. Call it before the first screen is shown. */
+/** Applies the theme to the page. Called before the first screen appears. */
 export function applyTheme(): void {
   const theme = choice === 'device' ? (deviceIsDark.matches ? 'dark' : 'light') : choice;
   document.documentElement.dataset.theme = theme;

@@ -1,5 +1,6 @@
 /**
- * Short messages that disappear after a few seconds. A message that the person must not miss belongs on the screen.
+ * Short messages that disappear after a few seconds. A message that the person must not miss belongs on the screen
+ * instead.
  */
 
 const SHOWN_MS = 5_000;

@@ -1,15 +1,15 @@
-/** Keeps the phone's screen on while the person waits. A phone whose screen is off may lose its connection. */
+/** Keeps the phone's screen on while the person waits. If the screen goes off, the phone can lose its connection. */
 
 let isRefused = $state(!('wakeLock' in navigator));
 
-/** Returns whether the phone may turn its screen off although the app wants to keep the screen on. */
+/** Returns true if the phone refused to keep the screen on. */
 export function mayDarken(): boolean {
   return isRefused;
 }
 
 /**
- * Keeps the screen on while the page is in front. Call it inside an `$effect`. Returns the function that lets the
- * phone turn its screen off again.
+ * Keeps the screen on while the page is in the foreground. Components must call `keepAwake` inside an `$effect`.
+ * Returns the function that lets the phone turn its screen off again.
  */
 export function keepAwake(): () => void {
   let lock: WakeLockSentinel | undefined;
@@ -23,7 +23,8 @@ export function keepAwake(): () => void {
       isRefused = false;
       if (isOver) await lock.release();
     } catch {
-      // A phone that saves its battery refuses. If the page went to the background meanwhile, it asks again later.
+      // A phone that saves its battery refuses the lock. If the page went to the background in the meantime, the page
+      // asks again when it returns.
       isRefused = document.visibilityState === 'visible';
     }
   }

@@ -6,13 +6,13 @@ interface FieldError {
   code?: string;
 }
 
-/** Returns the faults of the fields that the server refused; none if the error is not about fields. */
+/** Returns the faults of the fields that the server refused. Returns no faults if the error is not about fields. */
 export function fieldErrors(error: unknown): FieldError[] {
   const errors = error instanceof Refused ? error.problem.errors : undefined;
   return Array.isArray(errors) ? (errors as FieldError[]) : [];
 }
 
-/** Returns the sentence for the field that the server refused, or `other` if there is no sentence for its fault. */
+/** Returns the sentence for the field that the server refused. Returns `other` if the fault has no sentence. */
 export function fieldText(error: unknown, other: string): string {
   const words: Record<string, string> = shared().problems;
   return words[fieldErrors(error)[0]?.code ?? ''] ?? other;

@@ -20,7 +20,7 @@ export default {
     missing: 'Ini gagal dimuat. Muat ulang aplikasi, lalu coba lagi.',
     other: 'Ada yang tidak beres di pihak kami. Coba lagi sebentar lagi.',
   },
-  /** The sentence for `too_many_requests`, when the server has named the time to wait. */
+  /** The sentence for `too_many_requests` if the server has named the time to wait. */
   tooManyFor: (seconds: number) =>
     `Terlalu sering mencoba. Tunggu ${seconds < 90 ? `${seconds} detik` : `${Math.ceil(seconds / 60)} menit`}, lalu coba lagi.`,
 };

@@ -1,5 +1,5 @@
 import { isolated } from './visibleText';
-/** The words that all clients share, for the screens that are fetched when they are needed. */
+/** The words that all clients share, for the screens that a client fetches on demand. */
 export default {
   signIn: {
     phone: 'Nomor HP',

@@ -1,7 +1,8 @@
 /**
  * The two languages. The first load contains the Indonesian words of the first screens. The client fetches the words of
- * the other screens with the first of these screens (`Lazy`), and English only for a person who chose it. The English
- * words have the type of the Indonesian words, so a missing English word fails the type check.
+ * the other screens together with the first screen that uses `Lazy`. The client fetches English words only for a person
+ * who chose English. The English words have the type of the Indonesian words, so a missing English word fails the type
+ * check.
  */
 import { Refused } from '../api/client';
 import { reloadAfter } from '../assets';
@@ -10,7 +11,10 @@ import { deviceStorage } from '../storage';
 export type Language = 'id' | 'en';
 
 const KEY = 'curhat:language';
-/** Each loads the words of one dictionary. `of`: the words of the first screens, or of the screens. */
+/**
+ * Each loader loads the words of one dictionary. `of` selects the words of the first screens (`first`) or of the other
+ * screens (`screens`).
+ */
 const loaders: ((of: 'first' | 'screens', language: Language) => Promise<void>)[] = [];
 let isStarted = false;
 let needsScreens = false;
@@ -21,7 +25,9 @@ export function language(): Language {
   return current;
 }
 
-/** Uses this language from now on, and at the next visit. Throws `Refused` if its words cannot be fetched. */
+/**
+ * Uses this language now and at later visits. Throws `Refused` if the client cannot fetch the words of this language.
+ */
 export async function setLanguage(wanted: Language): Promise<void> {
   try {
     await use(wanted);
@@ -38,14 +44,14 @@ async function use(wanted: Language): Promise<void> {
   deviceStorage.set(KEY, wanted);
 }
 
-/** Uses the language of the last visit. Await it before the first screen is shown. */
+/** Uses the language of the last visit. Callers await this function before they show the first screen. */
 export async function restoreLanguage(): Promise<void> {
   isStarted = true;
   if (deviceStorage.get(KEY) !== 'en') return;
   try {
     await use('en');
   } catch {
-    // Without a network, the words cannot be fetched. Indonesian is in the bundle.
+    // Without a network, the client cannot fetch the English words. The bundle contains Indonesian.
   }
 }
 
@@ -53,7 +59,10 @@ function load(of: 'first' | 'screens', wanted: Language): Promise<unknown> {
   return Promise.all(loaders.map((loadWords) => loadWords(of, wanted)));
 }
 
-/** Fetches the words of the screens that are not part of the first load. Await it before such a screen is shown. */
+/**
+ * Fetches the words of the screens that are not part of the first load. Callers await this function before they show
+ * one of the other screens.
+ */
 export async function loadScreenWords(): Promise<void> {
   needsScreens = true;
   await load('screens', current);
@@ -62,11 +71,12 @@ export async function loadScreenWords(): Promise<void> {
 type Loaders<Words> = Record<Language, () => Promise<{ default: Words }>>;
 
 /**
- * Returns a function that gives one part's words in the language in use: `words().home.title`.
+ * Returns a function that gives one part's words in the language in use, as in `words().home.title`.
  *
- * `screens` loads the words of the screens that are fetched with `Lazy`. Only these screens may use these words. main.ts
- * must import the module that calls this function. A module that is loaded later would show Indonesian until its
- * English words are fetched, so this function throws there.
+ * `screens` loads the words of the screens that are fetched with `Lazy`. Only screens in `Lazy` are allowed to use the
+ * words of `screens`. The client's main.ts must import the module that calls `dictionary`. In a module that loads
+ * later, this function throws an error. Without this error, the module would first show Indonesian words to a person
+ * who chose English.
  */
 export function dictionary<First, Screens = unknown>(
   indonesian: First,

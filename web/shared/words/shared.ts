@@ -8,7 +8,7 @@ export const shared = dictionary(id, () => import('./en'), {
   en: () => import('./enScreens'),
 });
 
-/** Returns the sentence for an error. A caller without a sentence of its own for the error shows this one. */
+/** Returns the sentence for an error. A caller that has no sentence of its own for the error shows this sentence. */
 export function errorText(error: unknown): string {
   if (error instanceof Refused && error.code === 'too_many_requests' && error.retryAfterSeconds !== null)
     return shared().tooManyFor(error.retryAfterSeconds);

@@ -1,10 +1,11 @@
 /**
- * The service worker of a client. It opens the app without a network or on a slow network, and shows notifications.
+ * The service worker of a client. The worker opens the app without a network or on a slow network, and shows
+ * notifications.
  *
  * This file becomes a classic script. The build adds the constants below at the beginning of the script, and refuses
- * import and export. A page comes from the network if the network answers in time, so a new version appears at the next
- * visit. The files that a page loads have a hash in their name, and come from the cache. The service worker does not
- * handle requests to /api/.
+ * import and export. If the network answers in time, a page comes from the network, so a new version appears at the
+ * next visit. The files that a page loads have a hash in their names, so they come from the cache. The service worker
+ * does not handle requests to /api/.
  */
 declare const VERSION: string;
 declare const BASE: string;
@@ -29,7 +30,7 @@ worker.addEventListener('fetch', (event) => {
   const url = new URL(request.url);
   if (request.method !== 'GET' || url.origin !== worker.location.origin || !url.pathname.startsWith(BASE))
     return;
-  // The page asks the server for its version.
+  // With `no-store`, the page asks for the server's version of the client, so the cache must not answer.
   if (request.cache === 'no-store') return;
   if (request.mode === 'navigate') event.respondWith(fetchPage(request));
   else event.respondWith(fetchFile(request));
@@ -53,8 +54,8 @@ interface PushPayload {
 }
 
 /**
- * Shows a notification for each push, also for an empty push or one that it cannot read. After a push without a
- * notification, a browser shows a warning of its own, and in the end takes the subscription away.
+ * Shows a notification for each push, even if the push is empty or unreadable. If a push shows no notification, the
+ * browser shows a warning of its own, and later deletes the subscription.
  */
 async function handlePush(data: PushMessageData | null): Promise<void> {
   try {
@@ -68,7 +69,7 @@ async function handlePush(data: PushMessageData | null): Promise<void> {
   }
 }
 
-/** Marks the icon of the app, until the person opens the app (shared/push/). Few browsers can. */
+/** Marks the icon of the app. When the person opens the app, shared/push/ removes the mark. Few browsers can. */
 async function showBadge(): Promise<void> {
   const pages = await worker.clients.matchAll({ type: 'window', includeUncontrolled: true });
   if (pages.some((page) => page.visibilityState === 'visible')) return;
@@ -83,8 +84,9 @@ async function showNotification(pushed: PushPayload): Promise<void> {
     tag: pushed.topic,
     renotify: true,
     icon: `${BASE}icons/icon-192.png`,
-    // For a match or a message, open the customer's chat, which finds the running session. For any other push, open the
-    // first screen. The mitra's first screen shows the chats, the cards and the requests for more time.
+    // For a match or a message, open the customer's chat screen. The chat screen finds the running session. For any
+    // other push, open the first screen. The mitra's first screen shows the chats, the cards and the requests for more
+    // time.
     data: ['matched', 'message'].includes(pushed.type) ? `${BASE}chat` : BASE,
   };
   await worker.registration.showNotification(pushed.title, options);
@@ -112,8 +114,9 @@ async function cacheFiles(): Promise<void> {
     await cache.addAll(FILES.map((path) => new Request(path, { cache: 'no-cache' })));
   } catch (error) {
     await caches.delete(CACHE).catch(() => undefined);
-    // The disk is full. The first worker still shows notifications, and the app comes from the network. A later worker
-    // is not installed: the worker before it still has its files, and the browser tries again at the next visit.
+    // The disk is full. Install the first worker without a cache, because it still shows notifications, and the app
+    // comes from the network. If an earlier worker is active, do not install this worker, because the earlier worker
+    // has its own cached files. The browser tries again at the next visit.
     const isFull = error instanceof DOMException && error.name === 'QuotaExceededError';
     if (!isFull || worker.registration.active !== null) throw error;
   }
@@ -121,7 +124,7 @@ async function cacheFiles(): Promise<void> {
 }
 
 /**
- * Deletes old caches. Keeps the cache of the previous version, because an open page of that version may still load a
+ * Deletes old caches. Keeps the cache of the previous version, because an open page of that version can still load a
  * screen.
  */
 async function deleteOldCaches(): Promise<void> {
@@ -130,14 +133,16 @@ async function deleteOldCaches(): Promise<void> {
   await worker.clients.claim();
 }
 
-/** Fetches a page. If the network fails or takes too long, returns the cached page. */
+/**
+ * Fetches a page. Returns the page from the network. Returns the cached page if the network fails or takes too long.
+ */
 async function fetchPage(request: Request): Promise<Response> {
   const kept = await caches.match(BASE, { cacheName: CACHE }).catch(() => undefined);
   try {
     const controller = new AbortController();
     const timer = kept && setTimeout(() => controller.abort(), PAGE_TIMEOUT_MS);
     const answer = await fetch(request, { signal: controller.signal });
-    // From here on, the signal would cut the page that is arriving.
+    // The page has begun to arrive, and a later abort would cut the page off.
     clearTimeout(timer);
     if (answer.ok || !kept) return answer;
   } catch (error) {

@@ -1,4 +1,7 @@
-"""Runs the command line as `python -m curhat.app.cli`. `curhat up` starts the server and the worker this way."""
+"""Runs the command line as `python -m curhat.app.cli`.
+
+`curhat up` starts the server and the worker with this module.
+"""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Code that the commands share: it finds the settings, and runs a transaction on the database."""
+"""Finds the settings of a command, and runs a transaction on the database. All commands share this code."""
 
 import argparse
 import asyncio
@@ -12,7 +12,7 @@ from curhat.app.run_file import RunFile
 from curhat.kit.database import Database, Transaction
 from curhat.kit.settings import FILE_SUFFIX, PREFIX, Settings, data_dir_of, default_data_dir
 
-# The alias is a string, because this class takes a type argument in argparse's type stubs, but not at run time.
+# The alias is a string, because argparse's class takes a type argument in the type stubs, but not at run time.
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  argparse has no public name
 Answer = TypeVar("Answer")
 
@@ -26,7 +26,7 @@ class CommandError(Exception):
 
 
 def joined_settings(needs: Collection[str] | None = None) -> Settings:
-    """Return the settings in `joined_environ`. Only those in `needs` must be right (default: all)."""
+    """Return the settings in `joined_environ`. Only the settings in `needs` must be valid (default: all)."""
     return Settings.from_environment(joined_environ(), needs)
 
 

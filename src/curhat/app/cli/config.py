@@ -1,4 +1,4 @@
-"""`curhat config get` and `curhat config set`: print or change one of the five rows that operators edit."""
+"""`curhat config get` prints one of the five rows that operators edit, and `curhat config set` changes a row."""
 
 import argparse
 from typing import Final

@@ -1,4 +1,4 @@
-"""`curhat deadlines list` and `retry`: shows the parked deadlines, and makes them due now."""
+"""`curhat deadlines list` shows the parked deadlines, and `curhat deadlines retry` makes them due now."""
 
 import argparse
 from typing import Final

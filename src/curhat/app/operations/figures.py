@@ -1,4 +1,4 @@
-"""The metrics that are read from PostgreSQL. Every process shows the same figures, so an alert takes their maximum."""
+"""The metrics that are read from PostgreSQL. Every process shows the same figures, so an alert uses the maximum."""
 
 from math import nan
 from typing import Final
@@ -43,6 +43,6 @@ _GAUGES: Final = {
 
 
 def show(read: Figures | None) -> None:
-    """Set the metrics. Without figures, they become NaN, so that no alert takes an old figure for a new one."""
+    """Set the metrics. Without figures, each metric becomes NaN, so that no alert uses an old figure."""
     for name, gauge in _GAUGES.items():
         gauge.set(nan if read is None else getattr(read, name))

@@ -12,7 +12,8 @@ SELECT set_config('work_mem', '64kB', true) AS work_mem
 
 
 async def limit_sort_memory(db: Executor, /) -> str:
-    """Let the next statement of this transaction use at most 64 kB of memory, so that it writes a temporary file."""
+    """Let the next statement of this transaction use at most 64 kB of memory, so that the statement writes a temporary
+    file."""
     row = await db.fetchrow(LIMIT_SORT_MEMORY)
     if row is None:
         raise NoRow(LIMIT_SORT_MEMORY)
@@ -32,9 +33,9 @@ FROM generate_series(1, 20000)
 
 
 async def probe_writing(db: Executor, /) -> ProbeWritingRow:
-    """Write 280 kB into a temporary file on the data disk, and a record into the WAL. The commit flushes the
-    record, and waits for a synchronous standby. So this fails, or does not return, when no other write could succeed.
-    The statement needs no table and takes no lock. It leaves nothing behind but 60 bytes of WAL."""
+    """Write 280 kB into a temporary file on the data disk, and a record into the WAL. The commit flushes the record, and
+    waits for a synchronous standby. So the probe fails or hangs when the database cannot write. The statement needs no
+    table and takes no lock. The statement leaves only 60 bytes of WAL behind."""
     row = await db.fetchrow(PROBE_WRITING)
     if row is None:
         raise NoRow(PROBE_WRITING)
@@ -99,8 +100,8 @@ FROM moment
 
 
 async def read_figures(db: Executor, /) -> Figures:
-    """Read the counts that the metrics show. `oldest_due_seconds` is how long the oldest due deadline has waited; 0 if
-    none is due. A payment is stuck if it was confirmed more than an hour ago and is still searching."""
+    """Read the counts that the metrics show. `oldest_due_seconds` is the time since the oldest due deadline came due, or 0
+    if no deadline is due. A payment is stuck if it was confirmed more than an hour ago and is still searching."""
     row = await db.fetchrow(READ_FIGURES)
     if row is None:
         raise NoRow(READ_FIGURES)

@@ -1,17 +1,18 @@
 -- name: limit_sort_memory :one
--- Let the next statement of this transaction use at most 64 kB of memory, so that it writes a temporary file.
+-- Let the next statement of this transaction use at most 64 kB of memory, so that the statement writes a temporary
+-- file.
 SELECT set_config('work_mem', '64kB', true) AS work_mem
 
 -- name: probe_writing :one
--- Write 280 kB into a temporary file on the data disk, and a record into the WAL. The commit flushes the
--- record, and waits for a synchronous standby. So this fails, or does not return, when no other write could succeed.
--- The statement needs no table and takes no lock. It leaves nothing behind but 60 bytes of WAL.
+-- Write 280 kB into a temporary file on the data disk, and a record into the WAL. The commit flushes the record, and
+-- waits for a synchronous standby. So the probe fails or hangs when the database cannot write. The statement needs no
+-- table and takes no lock. The statement leaves only 60 bytes of WAL behind.
 SELECT count(*) AS spilled_rows, pg_logical_emit_message(true, 'curhat', 'status')::text AS wal_position
 FROM generate_series(1, 20000)
 
 -- name: read_figures :one
--- Read the counts that the metrics show. `oldest_due_seconds` is how long the oldest due deadline has waited; 0 if
--- none is due. A payment is stuck if it was confirmed more than an hour ago and is still searching.
+-- Read the counts that the metrics show. `oldest_due_seconds` is the time since the oldest due deadline came due, or 0
+-- if no deadline is due. A payment is stuck if it was confirmed more than an hour ago and is still searching.
 -- row: Figures
 WITH moment AS MATERIALIZED (
     SELECT curhat_now() AS now

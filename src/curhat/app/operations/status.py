@@ -1,7 +1,7 @@
-"""The checks of `/status`: how PostgreSQL, Valkey, the schema, the workers and the gateway are, seen from this process.
+"""The checks of `/status`: this process checks PostgreSQL, Valkey, the schema, the workers and the gateway.
 
-A check never changes anything that the product reads. All checks share one answer for `MAX_AGE_SECONDS`, so that
-frequent questions cost nothing.
+A check never changes anything that the product reads. The results of all checks are reused for `MAX_AGE_SECONDS`, so
+that frequent requests cost nothing.
 """
 
 import asyncio
@@ -22,14 +22,14 @@ from curhat.kit import migrations
 from curhat.kit.database import DATABASE_AWAY, Transaction
 from curhat.kit.signals import NoSignals
 
-# How long one check may take. A check that takes longer fails.
+# The timeout of one check. A check that takes longer than CHECK_TIMEOUT_SECONDS fails.
 CHECK_TIMEOUT_SECONDS: Final = 2.0
 MAX_AGE_SECONDS: Final = 1.0
-# A deadline that is due for longer than this has no worker that fires it.
+# If a deadline is overdue for longer than MAX_LATE_SECONDS, no worker fires deadlines.
 MAX_LATE_SECONDS: Final = 5.0
-# Valkey refuses writes when it has no memory left. Say so before it happens.
+# Valkey refuses writes when its memory is full. The check fails at MAX_MEMORY_SHARE, so that operators can act earlier.
 MAX_MEMORY_SHARE: Final = 0.9
-# Valkey deletes this key after a minute.
+# The check writes VALKEY_KEY, and Valkey deletes the key after a minute.
 VALKEY_KEY: Final = "curhat:status"
 VALKEY_KEY_SECONDS: Final = 60
 
@@ -69,10 +69,12 @@ class Status:
         self._has_schema = False
 
     async def is_ready(self) -> bool:
-        """Whether the schema is at least what this code needs. After the first yes, this asks nobody.
+        """Return whether the schema has everything that this code needs.
 
-        A schema never goes back while a process runs. So a process that was ready stays ready, also while PostgreSQL
-        is away.
+        After the first True, this method sends no query.
+
+        A schema never returns to an older version while a process runs. So a ready process stays ready, even while
+        PostgreSQL is away.
         """
         if not self._has_schema:
             try:
@@ -86,12 +88,12 @@ class Status:
         return self._has_schema
 
     async def report(self) -> Report:
-        """Carry out every check, or return the results of a moment ago. Also set the metrics of these results."""
+        """Carry out every check, or return recent results. Set the metrics from the results, too."""
         if self._running is None or (
             self._running.done() and time.monotonic() - self._checked_at >= MAX_AGE_SECONDS
         ):
             self._running = asyncio.create_task(self._check_all())
-        # Several questions share one task, so the end of one question must not cancel it.
+        # Several requests share one task, so the cancellation of one request must not cancel the task.
         checks = await asyncio.shield(self._running)
         return Report(
             status="ok" if all(check.ok for check in checks.values()) else "failing",
@@ -146,7 +148,8 @@ class Status:
                 try:
                     await migrations.pending(connection)
                 except migrations.MigrationError as error:
-                    # The database is newer than this code, or a file was changed. The process can serve all the same.
+                    # The database is newer than this code, or a migration file was changed. The process can serve with
+                    # a newer database, and with a changed file.
                     return Check(ok=not behind, detail=str(error))
             if behind:
                 return Check(ok=False, detail=f"not applied: {', '.join(behind)}; run curhat migrate")

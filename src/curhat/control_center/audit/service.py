@@ -1,4 +1,4 @@
-"""Reading pages of the audit."""
+"""Reads pages of the audit."""
 
 from functools import partial
 from typing import Final
@@ -21,7 +21,7 @@ async def read_audit_entries(
 ) -> Page[AuditEntry]:
     """Read a page of entries, newest first. Raises ValidationFailed for a bad cursor."""
     key = key_of(cursor)
-    # A cursor contains the entry's number as a UUID. Only a forged cursor contains a larger number.
+    # A cursor contains the entry's number as a UUID. Only a forged cursor contains a number above MAX_ENTRY_ID.
     position = None if key is None else (key[0], min(key[1].int, MAX_ENTRY_ID))
     conditions = after(filters, "(audit_entries.occurred_at, audit_entries.id) < ({0}, {1})", position)
     rows = await queries.list_audit_entries(tx, conditions, limit=limit + 1)

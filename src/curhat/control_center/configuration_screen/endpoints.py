@@ -1,6 +1,6 @@
 """The endpoints of the five configuration rows. The endpoints open the transactions.
 
-The database stores the id of the operator who changed a row. The answers show the operator's e-mail instead.
+The database stores the id of the operator who changed a row. The answers show the operator's e-mail in place of the id.
 """
 
 from collections.abc import Collection, Mapping
@@ -84,7 +84,7 @@ async def change_configuration(
 async def list_configuration_history(
     database: NamedDependency[Database], key: FromPath[str], cursor: Cursor = None
 ) -> Page[ConfigurationChange]:
-    """The changes of this row, newest first: who made them, and the values before and after."""
+    """The changes of this row, newest first. Each change names its author, the old value and the new value."""
     async with database.transaction() as tx:
         page = await configuration.history(tx, key, cursor)
         emails = await _emails(tx, {change.changed_by for change in page.items})
@@ -96,7 +96,7 @@ async def list_configuration_history(
 
 
 async def _emails(tx: Transaction, ids: Collection[str]) -> dict[str, str]:
-    """Return the e-mail of each operator among `ids`, by id."""
+    """Return the e-mails of the operators in `ids`, by the operator's id."""
     return {row.id: row.email for row in await queries.read_operator_emails(tx, ids=list(ids))}
 
 

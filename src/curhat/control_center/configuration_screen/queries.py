@@ -19,7 +19,6 @@ SELECT id::text AS id, email FROM operators WHERE id::text = ANY ($1::text[])
 
 
 async def read_operator_emails(db: Executor, /, *, ids: Sequence[str]) -> list[ReadOperatorEmailsRow]:
-    """Read the e-mail addresses of the operators whose ids are among @ids. The ids are texts, because the
-    configuration stores the author of a change as a text. The text can also be 'command line' instead of an
-    operator's id."""
+    """Read the e-mail addresses of the operators whose ids are among @ids. The ids are texts, because the configuration
+    stores the author of a change as a text. The author can also be 'command line' instead of an operator's id."""
     return [ReadOperatorEmailsRow(*row) for row in await db.fetch(READ_OPERATOR_EMAILS, ids)]

@@ -27,7 +27,7 @@ DASHBOARD: Final = ["dashboard"]
 async def get_dashboard(
     database: NamedDependency[Database], presence: NamedDependency[Presence]
 ) -> Dashboard:
-    """The current figures. A client may ask every few seconds."""
+    """The current figures. A client can ask every few seconds."""
     return await service.read_dashboard(database, presence)
 
 

@@ -64,9 +64,9 @@ FROM day
 
 
 async def read_figures(db: Executor, /) -> Figures:
-    """Read the current counts, and the counts since midnight in Jakarta. `acceptance_seconds` holds the 50th and
-    the 95th percentile, over the pairings matched today, of the seconds between a pairing's start and its match.
-    This column is null if no pairing was matched today."""
+    """Read the current counts, and the counts since midnight in Jakarta. `acceptance_seconds` holds the 50th and the 95th
+    percentile of the seconds from a pairing's start to its match. Only the pairings that were matched today count.
+    `acceptance_seconds` is null if no pairing was matched today."""
     row = await db.fetchrow(READ_FIGURES)
     if row is None:
         raise NoRow(READ_FIGURES)
@@ -128,7 +128,7 @@ WHERE online OR last_seen_at > (SELECT curhat_now() - interval '5 minutes')
 
 
 async def list_mitras_perhaps_connected(db: Executor, /) -> list[UUID]:
-    """Find the mitras who may be connected, because their toggle is on or they were seen within the last 5 minutes."""
+    """Find the mitras who are possibly connected: the toggle is on, or the mitra was seen within the last 5 minutes."""
     return [row[0] for row in await db.fetch(LIST_MITRAS_PERHAPS_CONNECTED)]
 
 
@@ -193,6 +193,6 @@ ORDER BY buckets.began_at
 
 
 async def count_by_bucket(db: Executor, /, *, unit: str, bucket_count: int) -> list[CountByBucketRow]:
-    """Count the events in each of the last @bucket_count hours or days, oldest first, in Jakarta's time zone. @unit
-    is 'hour' or 'day'. The last bucket is the current hour or day."""
+    """Count the events in each of the last @bucket_count hours or days, oldest first. The hours and days are in Jakarta's
+    time zone. The parameter @unit is 'hour' or 'day'. The last bucket is the current hour or day."""
     return [CountByBucketRow(*row) for row in await db.fetch(COUNT_BY_BUCKET, unit, bucket_count)]

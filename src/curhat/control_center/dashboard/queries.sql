@@ -2,9 +2,9 @@
 -- type: tag = FailureTag from curhat.pairing.states
 
 -- name: read_figures :one
--- Read the current counts, and the counts since midnight in Jakarta. `acceptance_seconds` holds the 50th and
--- the 95th percentile, over the pairings matched today, of the seconds between a pairing's start and its match.
--- This column is null if no pairing was matched today.
+-- Read the current counts, and the counts since midnight in Jakarta. `acceptance_seconds` holds the 50th and the 95th
+-- percentile of the seconds from a pairing's start to its match. Only the pairings that were matched today count.
+-- `acceptance_seconds` is null if no pairing was matched today.
 -- row: Figures
 -- nullable: acceptance_seconds
 WITH moment AS MATERIALIZED (
@@ -58,7 +58,7 @@ CROSS JOIN LATERAL (
 ORDER BY page.created_at, page.id
 
 -- name: list_mitras_perhaps_connected :many
--- Find the mitras who may be connected, because their toggle is on or they were seen within the last 5 minutes.
+-- Find the mitras who are possibly connected: the toggle is on, or the mitra was seen within the last 5 minutes.
 SELECT id FROM mitras
 WHERE online OR last_seen_at > (SELECT curhat_now() - interval '5 minutes')
 
@@ -68,8 +68,8 @@ SELECT coalesce(sum(max_customers - active_sessions), 0) AS free_capacity FROM m
 WHERE id = ANY (@mitra_ids::uuid[]) AND can_take_customer
 
 -- name: count_by_bucket :many
--- Count the events in each of the last @bucket_count hours or days, oldest first, in Jakarta's time zone. @unit
--- is 'hour' or 'day'. The last bucket is the current hour or day.
+-- Count the events in each of the last @bucket_count hours or days, oldest first. The hours and days are in Jakarta's
+-- time zone. The parameter @unit is 'hour' or 'day'. The last bucket is the current hour or day.
 WITH moment AS MATERIALIZED (
     SELECT date_trunc(@unit, curhat_now() AT TIME ZONE 'Asia/Jakarta') AS last, ('1 ' || @unit)::interval AS length
 ), buckets AS MATERIALIZED (

@@ -34,7 +34,7 @@ class Funnel(msgspec.Struct, frozen=True):
 class AcceptanceSeconds(msgspec.Struct, frozen=True):
     """How long today's successful searches took: median and 95th percentile.
 
-    Both are null without a successful search.
+    Both numbers are null if no search succeeded today.
     """
 
     p50: float | None
@@ -44,13 +44,13 @@ class AcceptanceSeconds(msgspec.Struct, frozen=True):
 class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
     """The current figures. `connected`, `available` and `free_capacity` are null while Valkey does not answer.
 
-    `online`: mitras who want to be asked and are not suspended. `available`: mitras who may be asked now.
+    `online`: mitras who want to be asked and are not suspended. `available`: mitras who can be asked now.
     `free_capacity`: how many more customers the available mitras can take together. `refunds_refused`: decided cases
     with a refund that the gateway refused and that nobody has requested again. `gateway_unanswered`: payments with a
     charge or refund that the gateway has not answered for 10 minutes. `gateway_alerts`: the audit's alerts of the last
-    7 days about answers of the gateway that contradict what we know. `deadlines_parked`: steps that are due and failed
-    repeatedly, and that are tried again every hour. `searches`: the oldest 100 of
-    `searching_now`. Today is the day in Jakarta (WIB).
+    7 days about answers of the gateway that contradict our records. `deadlines_parked`: deadlines that failed
+    repeatedly, and that the worker tries again every hour. `searches`: the oldest 100 of `searching_now`. Today is the
+    day in Jakarta (WIB).
     """
 
     online: int
@@ -76,7 +76,7 @@ class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
 class Bucket(msgspec.Struct, frozen=True):
     """The numbers of one hour or day, which began at `began_at`.
 
-    They are the payments opened and confirmed, the sessions started and ended, and the failed pairings.
+    The numbers are the payments opened and confirmed, the sessions started and ended, and the failed pairings.
     """
 
     began_at: datetime

@@ -49,7 +49,10 @@ async def read_dashboard(database: Database, presence: Presence) -> Dashboard:
 
 
 async def _read_presence(database: Database, presence: Presence) -> tuple[int | None, int | None, int | None]:
-    """Read how many mitras are connected and available, and their free capacity. All are None if Valkey is away."""
+    """Read the numbers of connected and available mitras, and the free capacity.
+
+    All three numbers are None while Valkey is away.
+    """
     mitra_ids = await queries.list_mitras_perhaps_connected(database)
     try:
         connected = await presence.connected_among(mitra_ids)

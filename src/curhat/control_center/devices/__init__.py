@@ -1,1 +1,1 @@
-"""The devices of customers and mitras, as operators see them, and signing these devices out."""
+"""Shows the devices of customers and mitras to operators, and signs these devices out."""

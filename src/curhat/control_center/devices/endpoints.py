@@ -52,7 +52,7 @@ async def revoke_device_of_customer(
     customer_id: FromPath[UUID],
     device_id: FromPath[UUID],
 ) -> None:
-    """Sign out one device of a customer. Its token and its sockets end."""
+    """Sign out one device of a customer. The server revokes the device's token and closes its sockets."""
     await _sign_out_one(database, authenticator, operator, "customer", customer_id, device_id)
 
 
@@ -70,7 +70,7 @@ async def revoke_devices_of_customer(
     operator: NamedDependency[SignedInOperator],
     customer_id: FromPath[UUID],
 ) -> None:
-    """Sign out every device of a customer. None of them is the device of this request."""
+    """Sign out every device of a customer. The operator who sends this request stays signed in."""
     await _sign_out_all(database, authenticator, operator, "customer", customer_id)
 
 
@@ -101,7 +101,7 @@ async def revoke_device_of_mitra(
     mitra_id: FromPath[UUID],
     device_id: FromPath[UUID],
 ) -> None:
-    """Sign out one device of a mitra. Its token and its sockets end."""
+    """Sign out one device of a mitra. The server revokes the device's token and closes its sockets."""
     await _sign_out_one(database, authenticator, operator, "mitra", mitra_id, device_id)
 
 
@@ -119,7 +119,7 @@ async def revoke_devices_of_mitra(
     operator: NamedDependency[SignedInOperator],
     mitra_id: FromPath[UUID],
 ) -> None:
-    """Sign out every device of a mitra. None of them is the device of this request."""
+    """Sign out every device of a mitra. The operator who sends this request stays signed in."""
     await _sign_out_all(database, authenticator, operator, "mitra", mitra_id)
 
 
@@ -142,7 +142,7 @@ async def _sign_out_one(
         await write_audit_entry(
             tx, operator.id, "person_device_signed_out", role, person_id, old=str(device_id)
         )
-    # Without this call, this process would trust the token until it receives the signal.
+    # Without this call, this process would trust the token until the signal of the sign-out arrives.
     authenticator.forget_token(digest)
 
 

@@ -1,1 +1,1 @@
-"""Tells the Control Center whether payments move money, so that every screen can warn operators who think they do."""
+"""Tells the Control Center whether payments move money, so that every screen can warn operators of a mock."""

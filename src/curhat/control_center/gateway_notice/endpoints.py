@@ -1,4 +1,4 @@
-"""The endpoint of the gateway notice. The screen for signing in shows the notice too, so the endpoint is open."""
+"""The endpoint of the gateway notice. The sign-in screen also shows the notice, so the endpoint needs no sign-in."""
 
 from litestar import get
 from litestar.di import NamedDependency
@@ -18,7 +18,7 @@ from curhat.kit.settings import Settings
     responses=answers({200: GatewayNotice}),
 )
 async def get_gateway_notice(settings: NamedDependency[Settings]) -> GatewayNotice:
-    """Whether the payment gateway of this server is a mock although this is production."""
+    """Return whether this server is in production and has a mock as its payment gateway."""
     return GatewayNotice(name=settings.gateway, is_mocked=settings.is_mocked_in_production)
 
 

@@ -6,8 +6,8 @@ import msgspec
 class GatewayNotice(msgspec.Struct, frozen=True):
     """The payment gateway of this server.
 
-    If `is_mocked` is true, this server is in production, and no payment moves money. Every screen must say so. In
-    development, `is_mocked` is false, because nobody there expects that money moves.
+    If `is_mocked` is true, this server is in production, and no payment moves money. If `is_mocked` is true, every
+    screen must show a warning. In development, `is_mocked` is false, because developers do not expect that money moves.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Answering a list request: one page as JSON, or the whole list as CSV."""
+"""Answers a list request with one page as JSON, or with the whole list as CSV."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -21,14 +21,13 @@ from curhat.kit.page import PAGE_SIZE, Page
 # Reads the page after a cursor, with at most the given number of items.
 ReadPage: TypeAlias = Callable[[Transaction, Filters, str | None, int], Awaitable[Page[Item]]]
 
-# How many rows of a CSV one transaction reads. This limits the memory, and the time in which these rows occupy the
-# event loop.
+# How many CSV rows one transaction reads. More rows would need more memory, and would block the event loop for longer.
 CSV_PAGE_SIZE: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
 class ListRequest:
-    """The dependency `list_request` of a list's endpoint: who asks, for which rows, and in which format."""
+    """The dependency `list_request` of a list's endpoint: the operator, the filters, the cursor and the format."""
 
     database: NamedDependency[Database]
     operator: NamedDependency[SignedInOperator]

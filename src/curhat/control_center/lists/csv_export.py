@@ -1,7 +1,8 @@
-"""Converts list items to lines of CSV that open correctly in a spreadsheet set to Indonesian (decision 0079).
+"""Converts list items to lines of CSV (decision 0079).
 
-The separator is a semicolon, because a comma is the Indonesian decimal sign. The file begins with a byte order mark,
-without which Excel does not read UTF-8. Times are those of Jakarta, in a form that every spreadsheet reads as a time.
+The lines open correctly in a spreadsheet program whose language is Indonesian. The separator is a semicolon, because a
+comma is the Indonesian decimal sign. The file begins with a byte order mark. Without this mark, Excel does not read
+UTF-8. Times are in Jakarta time, in a format that every spreadsheet recognises.
 """
 
 import csv
@@ -21,9 +22,9 @@ _ZONE: Final = ZoneInfo("Asia/Jakarta")
 _ZONE_COLUMN: Final = "time_zone"
 _ZONE_NAME: Final = "WIB"
 
-# A spreadsheet runs a cell that begins with one of these characters as a formula. The last four characters are the
-# full-width forms that East Asian keyboards type. A spreadsheet set to another language takes another separator, and
-# then a cell may begin after each comma, semicolon, tab or line break in a text.
+# If a cell begins with one of these characters, a spreadsheet runs the cell as a formula. The last four characters are
+# the full-width forms that East Asian keyboards type. A spreadsheet in another language uses another separator. In such
+# a spreadsheet, a new cell can begin after each comma, semicolon, tab or line break in a text.
 _FORMULA: Final = re.compile(r'(?:^|(?<=[,;\t\r\n]))(?="*[=+\-@\uff1d\uff0b\uff0d\uff20])|^(?=[\t\r\n])')
 # A spreadsheet would show these texts as another number or as a date: 007, 1e5, 3-4, 12.30, and long numbers.
 _MISREAD: Final = re.compile(r"0\d+|\d+[eE][+-]?\d+|\d{16,}|\d{1,4}([-/.,: ]\d{1,4})+")
@@ -60,7 +61,7 @@ def _cells(item_type: type[msgspec.Struct], values: Mapping[str, Any] | None) ->
 
 
 def _nested_struct(field_type: Any) -> type[msgspec.Struct] | None:
-    """Return the struct type in a field's type, such as `Item` in `Item | None`. Return None if there is none."""
+    """Return the struct type in a field's type, such as `Item` in `Item | None`. Return None for any other type."""
     choices = get_args(field_type) if get_origin(field_type) in (Union, types.UnionType) else (field_type,)
     for choice in choices:
         if isinstance(choice, type) and issubclass(choice, msgspec.Struct):
@@ -75,7 +76,10 @@ def _csv_line(cells: Sequence[Any]) -> bytes:
 
 
 def _cell(value: Any) -> Any:
-    """Return the value for a spreadsheet. An apostrophe keeps the spreadsheet from running or changing a text."""
+    """Return the value in the form that a spreadsheet shows correctly.
+
+    An apostrophe before a text prevents the spreadsheet from running or changing the text.
+    """
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):

@@ -1,4 +1,4 @@
-"""Pages by key. A cursor is the key of a page's last row: a time and an id.
+"""Reads pages by key. A cursor is the key of a page's last row: a time and an id.
 
 In some lists, the key begins with a flag.
 """
@@ -76,7 +76,7 @@ async def find_row(
 def page_of(
     rows: Sequence[Row], limit: int, to_item: Callable[[Row], Item], to_cursor: Callable[[Row], str]
 ) -> Page[Item]:
-    """Return a page of at most `limit` items. `rows` are the page's rows, plus one more if the list continues."""
+    """Return a page of at most `limit` items. If the list continues, `rows` has one row more than the page."""
     has_more = len(rows) > limit
     return Page(
         items=[to_item(row) for row in rows[:limit]],

@@ -10,7 +10,7 @@ class Filters(Conditions):
     """The conditions of one list request. `given` has each filter with its value.
 
     The audit of a CSV export records `given`.
-    If a filter's value may name a person, `given` has the filter without the value, as `q=…`.
+    If a filter's value can name a person, `given` has the filter without the value, as `q=…`.
     """
 
     def __init__(self, *conditions: tuple[str, tuple[object, ...]]) -> None:

@@ -16,15 +16,15 @@ From: TypeAlias = Annotated[datetime | None, QueryParameter(name="from")]
 To: TypeAlias = Annotated[datetime | None, QueryParameter(name="to")]
 
 MAX_TEXT_CHARACTERS: Final = 200
-# Lower than the maximum of PostgreSQL's type integer.
+# MAX_AMOUNT_RP is below the maximum of PostgreSQL's type integer.
 MAX_AMOUNT_RP: Final = 2_000_000_000
-# Python and PostgreSQL can hold these times in every zone.
+# Python and PostgreSQL can hold MIN_TIME and MAX_TIME in every zone.
 MIN_TIME: Final = datetime(2000, 1, 1, tzinfo=UTC)
 MAX_TIME: Final = datetime(2200, 1, 1, tzinfo=UTC)
 
 
 def checked_time(name: str, value: datetime) -> datetime:
-    """Return `value`. Raises ValidationFailed if it has no zone, or is not between MIN_TIME and MAX_TIME."""
+    """Return `value`. Raises ValidationFailed if `value` has no zone, or is not between MIN_TIME and MAX_TIME."""
     with contextlib.suppress(OverflowError):  # raised for a time in year 1 in a zone east of Greenwich
         if value.tzinfo is not None and MIN_TIME <= value < MAX_TIME:
             return value
@@ -34,7 +34,7 @@ def checked_time(name: str, value: datetime) -> datetime:
 def checked_text(name: str, value: str | None) -> str | None:
     """Return the text without invisible characters and surplus space, or None if nothing is left.
 
-    Names are stored in this form, so that a pasted name is found. Raises ValidationFailed.
+    Names are stored in the same form, so a search finds a pasted name. Raises ValidationFailed.
     """
     if value is None:
         return None
@@ -45,7 +45,7 @@ def checked_text(name: str, value: str | None) -> str | None:
 
 
 def checked_amount(name: str, value: int | None) -> int | None:
-    """Return the amount in rupiah unchanged. Raises ValidationFailed if it is negative or above MAX_AMOUNT_RP."""
+    """Return the amount in rupiah unchanged. Raises ValidationFailed if `value` is negative or above MAX_AMOUNT_RP."""
     if value is None or 0 <= value <= MAX_AMOUNT_RP:
         return value
     raise invalid_field(name, f"must be whole rupiah from 0 to {MAX_AMOUNT_RP}")

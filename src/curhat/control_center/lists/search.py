@@ -1,4 +1,4 @@
-"""Search: the text field `q`. It contains an id, a phone number, or the beginning of a name."""
+"""Searches a list for the text `q`, which is an id, a phone number, or the beginning of a name."""
 
 import contextlib
 from typing import Final

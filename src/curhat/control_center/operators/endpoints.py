@@ -61,7 +61,7 @@ OPERATORS: Final = ["operators"]
 # Idempotency-Key.
 OPERATOR_SIGNED_IN: Final = (*SIGNED_IN, TotpEnrolmentRequired, PasswordChangeRequired)
 OPERATOR_WITH_KEY: Final = (*WITH_KEY, TotpEnrolmentRequired, PasswordChangeRequired)
-# An operator's own account is open without a second factor.
+# An operator needs no second factor for the operations of the operator's own account.
 OWN_ACCOUNT: Final = (*SIGNED_IN, PasswordChangeRequired)
 
 SIGN_INS: Final = Counter(
@@ -210,9 +210,9 @@ async def confirm_totp(
     settings: NamedDependency[Settings],
     operator: NamedDependency[SignedInOperator],
 ) -> RecoveryCodes:
-    """Prove that the app has the secret. From then on, a sign-in needs the app's code.
+    """Prove that the app has the secret. After this proof, a sign-in needs the app's code.
 
-    Every other device is signed out.
+    The server signs out the operator's other devices.
     """
     async with database.transaction() as tx:
         outcome = await service.confirm_totp(tx, settings.secret_key, operator, data.totp)
@@ -255,7 +255,10 @@ async def change_operator_password(
     settings: NamedDependency[Settings],
     operator: NamedDependency[SignedInOperator],
 ) -> None:
-    """Change the password. Every other device is signed out. Nobody else's wrong passwords delay this."""
+    """Change the password. The server signs out the operator's other devices.
+
+    Wrong passwords of other people never delay a password change.
+    """
     tried = await _check_password(database, settings, operator, data.password)
     if data.new_password == data.password:
         raise invalid_field("new_password", "must not be the password that you have now")
@@ -292,13 +295,13 @@ async def revoke_operator_device(
     operator: NamedDependency[SignedInOperator],
     device_id: FromPath[UUID],
 ) -> None:
-    """Sign out one of the operator's devices. This takes effect immediately."""
+    """Sign out one of the operator's devices. The sign-out takes effect immediately."""
     async with database.transaction() as tx:
         await service.revoke_device(tx, operator, device_id)
 
 
 async def _compare_password(database: Database, attempt: Attempt, email: str, password: str) -> SignInTry:
-    """Count a password try, and check the password. A right password is still counted.
+    """Count a password try, and check the password. A right password stays counted until `accept_password`.
 
     Raises TooManyRequests, CredentialsInvalid.
     """

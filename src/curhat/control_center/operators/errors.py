@@ -6,7 +6,7 @@ from curhat.kit.errors import BusinessError
 class CredentialsInvalid(BusinessError):
     """The e-mail is unknown, or the password is wrong, or the code is wrong, old or used.
 
-    The error does not say which of these is true.
+    The error does not say which of these reasons applies.
     """
 
     code = "credentials_invalid"

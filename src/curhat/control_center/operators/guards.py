@@ -1,6 +1,6 @@
 """The guard of the Control Center: a caller needs a valid token, a second factor and the operation's permission.
 
-An operator whose password somebody else has seen may only change it, or sign out.
+If somebody else has seen an operator's password, the operator can only change the password or sign out.
 
 If an operation under /api/control-center names no permission, the guard refuses every caller.
 """
@@ -32,15 +32,15 @@ def needs(permission: Permission) -> dict[str, Any]:
     return {_NEEDS: permission}
 
 
-# Declares that an operator may call the operation who still has to change the password that somebody else has seen.
+# Declares that an operator who must first change the password is allowed to call the operation.
 BEFORE_PASSWORD_CHANGE: Final = {_NEEDS: "own_account", _BEFORE_CHANGE: True}
 
-# Declares that everybody may call the operation. Used for signing in.
+# Declares that everybody is allowed to call the operation. Used for signing in.
 OPEN: Final = {_NEEDS: _NOTHING}
 
 
 def needed_by(handler: BaseRouteHandler) -> str | None:
-    """Return the permission that an operation declares, or None if it declares none."""
+    """Return the permission that an operation declares, or None for an operation without a permission."""
     found: str | None = handler.opt.get(_NEEDS)
     return found
 
@@ -54,7 +54,7 @@ def operators_only(
     """
 
     async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-        # The framework answers OPTIONS. The answer contains only the path's methods.
+        # The framework answers OPTIONS itself, and its answer contains only the path's methods.
         if not connection.scope["path"].startswith(PREFIX) or connection.scope.get("method") == "OPTIONS":
             return
         needed = needed_by(handler)
@@ -65,7 +65,8 @@ def operators_only(
             raise Forbidden
         if operator.must_change_password and not handler.opt.get(_BEFORE_CHANGE):
             raise PasswordChangeRequired
-        # In development, the password that `make up` prints is enough, so that new developers can look around.
+        # In development, an operator needs only the password that `make up` prints, so that new developers can look
+        # around.
         if needed != "own_account" and not operator.totp_enrolled and not settings().is_development:
             raise TotpEnrolmentRequired
         connection.state[_OPERATOR] = operator

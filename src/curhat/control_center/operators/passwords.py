@@ -23,12 +23,13 @@ from curhat.kit.errors import TooManyRequests, invalid_field
 
 MIN_PASSWORD_CHARACTERS: Final = 12
 MAX_PASSWORD_CHARACTERS: Final = 128
-# A password needs at least this many guesses by somebody who knows the account and what people choose (zxcvbn).
+# An attacker who knows the account and popular passwords must need at least MIN_GUESSES guesses (zxcvbn).
 MIN_GUESSES: Final = 10**8
-# The only length that zxcvbn takes. If this beginning is hard to guess, the whole password is.
+# The library zxcvbn takes at most 72 characters. If the beginning of a password is hard to guess, the whole password is
+# hard to guess.
 _MAX_ESTIMATED_CHARACTERS: Final = 72
 _MIN_LETTERS_BESIDE_CONTEXT: Final = 6
-# Words that somebody who attacks this service tries first, beside the words of the operator's own e-mail.
+# Words that an attacker of this service tries first, in addition to the words of the operator's e-mail.
 _CONTEXT: Final = (
     "curhat",
     "bestie",
@@ -42,20 +43,21 @@ _CONTEXT: Final = (
 )
 
 _hasher: Final = PasswordHasher.from_parameters(RFC_9106_LOW_MEMORY)
-# If no operator has the e-mail, `is_right` compares the password with this hash. Nobody knows a password that has
-# this hash. The hash is a constant, because every process would need 120 ms of CPU to compute it.
+# If no operator has the e-mail, `is_right` compares the password with this hash. Nobody knows a password that has this
+# hash. The hash is a constant, because computing the hash would cost every process 120 ms of CPU.
 _UNKNOWN_OPERATOR_HASH: Final = (
     "$argon2id$v=19$m=65536,t=3,p=4$xzAoquMYqm12rN7/RCx6Gw$UX8lWuooFI7w7bZp1he4/0pydGz+AKDPvJoZlyn1Hzo"
 )
-# How many checks of strangers' passwords may wait or run. A stranger then waits for at most about two seconds.
+# At most MAX_STRANGERS_CHECKS checks of strangers' passwords wait or run at the same time. With this limit, a stranger
+# waits for at most about two seconds.
 MAX_STRANGERS_CHECKS: Final = 20
 
 
 def hashed(password: str, email: str = "", field: str = "password") -> str:
     """Hash a new password for storage.
 
-    Raises ValidationFailed if the password is too short or too long, common, or easy to guess for somebody who knows
-    the operator's e-mail.
+    Raises ValidationFailed if the password is too short, too long or common. Raises ValidationFailed if somebody who
+    knows the operator's e-mail can easily guess the password.
     """
     if not MIN_PASSWORD_CHARACTERS <= len(password) <= MAX_PASSWORD_CHARACTERS:
         raise invalid_field(
@@ -67,8 +69,8 @@ def hashed(password: str, email: str = "", field: str = "password") -> str:
 
 
 def _is_common(password: str, email: str) -> bool:
-    """Return whether people often choose this password, or it is made of known words, patterns or the e-mail."""
-    # Importing takes 60 ms, and few processes need it.
+    """Return whether the password is common, or is made of known words, patterns or the e-mail."""
+    # Import zxcvbn here, because the import takes 60 ms and few processes need zxcvbn.
     from zxcvbn import zxcvbn
 
     folded = _folded(password)
@@ -81,7 +83,7 @@ def _is_common(password: str, email: str) -> bool:
 
 
 def _is_made_of(context: list[str], folded: str) -> bool:
-    """Return whether hardly more than digits and separators is left when the words of the context are removed."""
+    """Return whether few letters are left when the words of the context are removed from the password."""
     left = folded
     for word in sorted(context, key=len, reverse=True):
         left = left.replace(word, "")
@@ -102,7 +104,8 @@ def _common_passwords() -> frozenset[str]:
 def is_right(password: str, password_hash: str | None) -> bool:
     """Return whether a password has this hash.
 
-    Without a hash (no such operator), take the same time and return False.
+    `password_hash` is None if no such operator exists. Without a hash, the function takes the same time and returns
+    False.
     """
     try:
         _hasher.verify(password_hash or _UNKNOWN_OPERATOR_HASH, password)
@@ -114,7 +117,7 @@ def is_right(password: str, password_hash: str | None) -> bool:
 class HashQueue:
     """Computes one hash at a time, in a thread. A hash takes 64 MiB, and 50 ms of CPU that would block the event loop.
 
-    At most `max_checks` checks may wait or run. None: any number.
+    At most `max_checks` checks can wait or run. If `max_checks` is None, any number of checks can wait.
     """
 
     def __init__(self, max_checks: int | None) -> None:
@@ -144,8 +147,8 @@ class HashQueue:
             return await asyncio.to_thread(hashed, password, email, field)
 
 
-# Strangers never delay an operator who is signed in or shows a known device. The second queue needs no bound: each of
-# its requesters has a count of wrong passwords, which delays the next one.
+# Strangers have their own queue, so they never delay an operator who is signed in or shows a known device.
+# OPERATORS_HASHES needs no bound, because the wrong passwords of each requester delay the requester's next try.
 STRANGERS_HASHES: Final = HashQueue(MAX_STRANGERS_CHECKS)
 OPERATORS_HASHES: Final = HashQueue(None)
 

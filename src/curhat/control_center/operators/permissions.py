@@ -1,4 +1,4 @@
-"""Which permissions each role has. Pure."""
+"""The permissions of each role. Pure."""
 
 from typing import Final, Literal
 

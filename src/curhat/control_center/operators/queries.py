@@ -18,8 +18,8 @@ SELECT pg_advisory_xact_lock(hashtextextended('sign-in tries of ' || encode($1::
 
 
 async def lock_sign_in_tries(db: Executor, /, *, email_digest: bytes) -> None:
-    """Take the advisory lock for the sign-in tries of one e-mail, until this transaction ends. This must be a
-    separate statement, so that the next statement sees the tries that the previous lock holder committed."""
+    """Take the advisory lock for the sign-in tries of one e-mail, until this transaction ends. The lock needs a separate
+    statement, so that the next statement sees the tries that the previous lock holder committed."""
     row = await db.fetchrow(LOCK_SIGN_IN_TRIES, email_digest)
     if row is None:
         raise NoRow(LOCK_SIGN_IN_TRIES)
@@ -54,8 +54,9 @@ FROM moment LEFT JOIN tries ON true GROUP BY moment.now
 async def count_sign_in_tries(
     db: Executor, /, *, requester: bytes, email_digest: bytes, factor: Factor
 ) -> CountSignInTriesRow:
-    """Count the wrong tries of one factor with this e-mail in the last 24 hours, and how long ago the newest was: the
-    tries of this requester, and the tries of all requesters that are no known device."""
+    """Count the wrong tries of one sign-in factor for this e-mail in the last 24 hours. `own` counts the tries of this
+    requester. `own_age_seconds` is the age of this requester's newest try. `strangers` counts the tries of all unknown
+    devices. `strangers_age_seconds` is the age of the newest try of an unknown device."""
     row = await db.fetchrow(COUNT_SIGN_IN_TRIES, requester, email_digest, factor)
     if row is None:
         raise NoRow(COUNT_SIGN_IN_TRIES)
@@ -72,7 +73,7 @@ RETURNING id
 async def insert_sign_in_try(
     db: Executor, /, *, email_digest: bytes, factor: Factor, requester: bytes, is_known_device: bool
 ) -> int:
-    """Insert one try of one factor with this e-mail. Returns the try's id."""
+    """Insert one try of one sign-in factor for this e-mail. Returns the try's id."""
     row = await db.fetchrow(INSERT_SIGN_IN_TRY, email_digest, factor, requester, is_known_device)
     if row is None:
         raise NoRow(INSERT_SIGN_IN_TRY)
@@ -96,7 +97,7 @@ DELETE FROM operator_sign_in_tries WHERE email_digest = $1 AND requester = $2
 
 
 async def delete_sign_in_tries(db: Executor, /, *, email_digest: bytes, requester: bytes) -> None:
-    """Delete the tries of this requester with this e-mail, because the requester has proved to be the e-mail's owner."""
+    """Delete the tries of this requester for this e-mail, because the requester has proved to be the owner of the e-mail."""
     await db.execute(DELETE_SIGN_IN_TRIES, email_digest, requester)
 
 
@@ -111,7 +112,7 @@ SELECT id, password_hash FROM operators WHERE email = $1 AND disabled_at IS NULL
 
 
 async def find_operator_by_email(db: Executor, /, *, email: str) -> FindOperatorByEmailRow | None:
-    """Find the operator with this e-mail. No row: no operator has this e-mail, or the operator is disabled."""
+    """Find the operator with this e-mail. Returns no row if no operator has this e-mail, or the operator is disabled."""
     row = await db.fetchrow(FIND_OPERATOR_BY_EMAIL, email)
     if row is None:
         return None
@@ -130,8 +131,8 @@ SELECT id FROM disable
 
 
 async def disable_operator(db: Executor, /, *, email: str) -> UUID | None:
-    """enabled → disabled. Revokes every token of the operator. No row: no such operator exists, or the operator is
-    already disabled."""
+    """Disable the operator (enabled → disabled). Revokes every token of the operator. Returns no row if no such operator
+    exists, or the operator is already disabled."""
     row = await db.fetchrow(DISABLE_OPERATOR, email)
     if row is None:
         return None
@@ -155,8 +156,8 @@ SELECT id FROM reset
 
 
 async def reset_operator(db: Executor, /, *, password_hash: str, email: str) -> UUID | None:
-    """enabled or disabled → enabled. Sets a new password, and removes the authenticator app and all recovery codes.
-    Revokes every token of the operator. No row: no such operator exists."""
+    """Reset the operator (enabled or disabled → enabled). Sets a new password, and removes the authenticator app and all
+    recovery codes. Revokes every token of the operator. Returns no row if no such operator exists."""
     row = await db.fetchrow(RESET_OPERATOR, password_hash, email)
     if row is None:
         return None
@@ -184,7 +185,7 @@ FROM operators WHERE id = $1 AND disabled_at IS NULL FOR NO KEY UPDATE
 
 
 async def lock_operator(db: Executor, /, *, operator_id: UUID) -> LockedOperator | None:
-    """Lock an operator's row. No row: no such operator exists, or the operator is disabled."""
+    """Lock an operator's row. Returns no row if no such operator exists, or the operator is disabled."""
     row = await db.fetchrow(LOCK_OPERATOR, operator_id)
     if row is None:
         return None
@@ -202,7 +203,7 @@ RETURNING id
 async def insert_operator(
     db: Executor, /, *, email: str, role: OperatorRole, password_hash: str, must_change_password: bool
 ) -> UUID | None:
-    """nothing → operator. No row: another operator has this e-mail."""
+    """Insert an operator. Returns no row if another operator has this e-mail."""
     row = await db.fetchrow(INSERT_OPERATOR, email, role, password_hash, must_change_password)
     if row is None:
         return None
@@ -237,7 +238,7 @@ WHERE id = $2
 
 
 async def enrol_totp(db: Executor, /, *, totp_last_step: int, operator_id: UUID) -> None:
-    """Make the proposed secret the current secret. Also mark the code of time step @totp_last_step as used."""
+    """Make the proposed secret the current secret. The statement also marks the code of time step @totp_last_step as used."""
     await db.execute(ENROL_TOTP, totp_last_step, operator_id)
 
 
@@ -266,7 +267,7 @@ INSERT INTO operator_recovery_codes (operator_id, digest) SELECT $1, unnest($2::
 
 
 async def insert_recovery_codes(db: Executor, /, *, operator_id: UUID, digests: Sequence[bytes]) -> None:
-    """nothing → unused, for each code."""
+    """Insert each recovery code (nothing → unused)."""
     await db.execute(INSERT_RECOVERY_CODES, operator_id, digests)
 
 
@@ -277,7 +278,7 @@ WHERE operator_id = $1 AND digest = $2 AND used_at IS NULL
 
 
 async def use_recovery_code(db: Executor, /, *, operator_id: UUID, digest: bytes) -> int:
-    """unused → used. Changes no row if the code does not exist or was already used."""
+    """Use the recovery code (unused → used). Changes no row if the code does not exist or was already used."""
     return rows_changed(await db.execute(USE_RECOVERY_CODE, operator_id, digest))
 
 
@@ -315,7 +316,7 @@ async def insert_token(
     known_device_digest: bytes,
     lifetime_seconds: float,
 ) -> None:
-    """nothing → valid for @lifetime_seconds."""
+    """Insert a token (nothing → valid for @lifetime_seconds)."""
     await db.execute(
         INSERT_TOKEN,
         digest,
@@ -355,8 +356,8 @@ FROM valid_token JOIN operators ON operators.id = valid_token.operator_id AND op
 
 
 async def find_operator_of_token(db: Executor, /, *, digest: bytes) -> TokenOwner | None:
-    """Find the operator who owns this token. The statement also records when the token was last seen, at most once
-    per minute. No row: the token is unknown, expired or revoked, or its operator is disabled."""
+    """Find the operator who owns this token. The statement also records this use of the token, at most once per minute.
+    Returns no row if the token is unknown, expired or revoked, or its operator is disabled."""
     row = await db.fetchrow(FIND_OPERATOR_OF_TOKEN, digest)
     if row is None:
         return None
@@ -376,7 +377,7 @@ WHERE tokens.digest = ANY ($1::bytea[]) AND tokens.revoked_at IS NULL AND tokens
 
 
 async def list_owners_of_tokens(db: Executor, /, *, digests: Sequence[bytes]) -> list[OwnedToken]:
-    """Find the operators who own the tokens among @digests that are valid."""
+    """Find the operators who own the valid tokens among @digests."""
     return [OwnedToken(*row) for row in await db.fetch(LIST_OWNERS_OF_TOKENS, digests)]
 
 
@@ -389,7 +390,8 @@ SELECT EXISTS (
 
 
 async def is_token_of_customer_or_mitra(db: Executor, /, *, digest: bytes, transport: Transport) -> bool:
-    """Return whether a customer or a mitra has this valid token, issued for this transport (cookie or header)."""
+    """Return whether this token is valid, belongs to a customer or a mitra, and was issued for this transport (cookie or
+    header)."""
     row = await db.fetchrow(IS_TOKEN_OF_CUSTOMER_OR_MITRA, digest, transport)
     if row is None:
         raise NoRow(IS_TOKEN_OF_CUSTOMER_OR_MITRA)
@@ -428,7 +430,7 @@ WHERE operator_id = $1 AND id = $2 AND revoked_at IS NULL AND expires_at > curha
 
 
 async def revoke_token(db: Executor, /, *, operator_id: UUID, token_id: UUID) -> int:
-    """valid → revoked. Changes no row if this operator has no such valid token."""
+    """Revoke the token (valid → revoked). Changes no row if this operator has no such valid token."""
     return rows_changed(await db.execute(REVOKE_TOKEN, operator_id, token_id))
 
 
@@ -445,7 +447,8 @@ RETURNING id, known_device_digest
 
 
 async def revoke_device(db: Executor, /, *, operator_id: UUID, token_id: UUID) -> RevokedDevice | None:
-    """valid → revoked. Returns the token's known device. No row: this operator has no such valid token."""
+    """Revoke the token (valid → revoked). Returns the token's known device. Returns no row if this operator has no such
+    valid token."""
     row = await db.fetchrow(REVOKE_DEVICE, operator_id, token_id)
     if row is None:
         return None
@@ -459,7 +462,7 @@ WHERE operator_id = $1 AND id <> $2 AND revoked_at IS NULL
 
 
 async def revoke_other_tokens(db: Executor, /, *, operator_id: UUID, kept_token_id: UUID) -> None:
-    """valid → revoked, for every token of this operator except @kept_token_id."""
+    """Revoke every token of this operator except @kept_token_id (valid → revoked)."""
     await db.execute(REVOKE_OTHER_TOKENS, operator_id, kept_token_id)
 
 
@@ -472,7 +475,7 @@ DELETE FROM operator_sign_in_tries WHERE id IN (
 
 
 async def prune_sign_in_tries(db: Executor, /, *, max_rows: int) -> None:
-    """Delete at most @max_rows tries that are older than a day. The limits count only newer tries."""
+    """Delete at most @max_rows tries that are older than a day. The limits on sign-in tries count only newer tries."""
     await db.execute(PRUNE_SIGN_IN_TRIES, max_rows)
 
 

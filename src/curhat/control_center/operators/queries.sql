@@ -3,13 +3,14 @@
 -- type: factor = Factor from curhat.control_center.operators.throttle
 
 -- name: lock_sign_in_tries :one
--- Take the advisory lock for the sign-in tries of one e-mail, until this transaction ends. This must be a
--- separate statement, so that the next statement sees the tries that the previous lock holder committed.
+-- Take the advisory lock for the sign-in tries of one e-mail, until this transaction ends. The lock needs a separate
+-- statement, so that the next statement sees the tries that the previous lock holder committed.
 SELECT pg_advisory_xact_lock(hashtextextended('sign-in tries of ' || encode(@email_digest::bytea, 'hex'), 0)) AS locked
 
 -- name: count_sign_in_tries :one
--- Count the wrong tries of one factor with this e-mail in the last 24 hours, and how long ago the newest was: the
--- tries of this requester, and the tries of all requesters that are no known device.
+-- Count the wrong tries of one sign-in factor for this e-mail in the last 24 hours. `own` counts the tries of this
+-- requester. `own_age_seconds` is the age of this requester's newest try. `strangers` counts the tries of all unknown
+-- devices. `strangers_age_seconds` is the age of the newest try of an unknown device.
 -- nullable: own_age_seconds, strangers_age_seconds
 WITH moment AS MATERIALIZED (
     SELECT curhat_now() AS now
@@ -26,7 +27,7 @@ SELECT count(*) FILTER (WHERE is_own) AS own,
 FROM moment LEFT JOIN tries ON true GROUP BY moment.now
 
 -- name: insert_sign_in_try :one
--- Insert one try of one factor with this e-mail. Returns the try's id.
+-- Insert one try of one sign-in factor for this e-mail. Returns the try's id.
 INSERT INTO operator_sign_in_tries (email_digest, factor, requester, is_known_device)
 VALUES (@email_digest, @factor, @requester, @is_known_device)
 RETURNING id
@@ -36,16 +37,16 @@ RETURNING id
 DELETE FROM operator_sign_in_tries WHERE id = @id
 
 -- name: delete_sign_in_tries :exec
--- Delete the tries of this requester with this e-mail, because the requester has proved to be the e-mail's owner.
+-- Delete the tries of this requester for this e-mail, because the requester has proved to be the owner of the e-mail.
 DELETE FROM operator_sign_in_tries WHERE email_digest = @email_digest AND requester = @requester
 
 -- name: find_operator_by_email :optional
--- Find the operator with this e-mail. No row: no operator has this e-mail, or the operator is disabled.
+-- Find the operator with this e-mail. Returns no row if no operator has this e-mail, or the operator is disabled.
 SELECT id, password_hash FROM operators WHERE email = @email AND disabled_at IS NULL
 
 -- name: disable_operator :optional
--- enabled → disabled. Revokes every token of the operator. No row: no such operator exists, or the operator is
--- already disabled.
+-- Disable the operator (enabled → disabled). Revokes every token of the operator. Returns no row if no such operator
+-- exists, or the operator is already disabled.
 WITH disable AS (
     UPDATE operators SET disabled_at = curhat_now() WHERE email = @email AND disabled_at IS NULL RETURNING id
 ), revoke_tokens AS (
@@ -55,8 +56,8 @@ WITH disable AS (
 SELECT id FROM disable
 
 -- name: reset_operator :optional
--- enabled or disabled → enabled. Sets a new password, and removes the authenticator app and all recovery codes.
--- Revokes every token of the operator. No row: no such operator exists.
+-- Reset the operator (enabled or disabled → enabled). Sets a new password, and removes the authenticator app and all
+-- recovery codes. Revokes every token of the operator. Returns no row if no such operator exists.
 WITH reset AS (
     UPDATE operators SET password_hash = @password_hash, must_change_password = true, totp_salt = NULL,
         totp_new_salt = NULL, disabled_at = NULL
@@ -70,7 +71,7 @@ WITH reset AS (
 SELECT id FROM reset
 
 -- name: lock_operator :optional
--- Lock an operator's row. No row: no such operator exists, or the operator is disabled.
+-- Lock an operator's row. Returns no row if no such operator exists, or the operator is disabled.
 -- row: LockedOperator
 -- nullable: totp_salt, totp_new_salt
 SELECT id, email, role, password_hash, must_change_password, totp_salt, totp_new_salt, totp_last_step,
@@ -78,7 +79,7 @@ SELECT id, email, role, password_hash, must_change_password, totp_salt, totp_new
 FROM operators WHERE id = @operator_id AND disabled_at IS NULL FOR NO KEY UPDATE
 
 -- name: insert_operator :optional
--- nothing → operator. No row: another operator has this e-mail.
+-- Insert an operator. Returns no row if another operator has this e-mail.
 INSERT INTO operators (email, role, password_hash, must_change_password)
 VALUES (@email, @role, @password_hash, @must_change_password)
 ON CONFLICT (email) DO NOTHING
@@ -93,7 +94,7 @@ UPDATE operators SET password_hash = @password_hash, must_change_password = fals
 UPDATE operators SET totp_new_salt = @totp_new_salt WHERE id = @operator_id
 
 -- name: enrol_totp :exec
--- Make the proposed secret the current secret. Also mark the code of time step @totp_last_step as used.
+-- Make the proposed secret the current secret. The statement also marks the code of time step @totp_last_step as used.
 UPDATE operators SET totp_salt = totp_new_salt, totp_new_salt = NULL, totp_last_step = @totp_last_step
 WHERE id = @operator_id
 
@@ -105,11 +106,11 @@ UPDATE operators SET totp_last_step = @totp_last_step WHERE id = @operator_id
 DELETE FROM operator_recovery_codes WHERE operator_id = @operator_id
 
 -- name: insert_recovery_codes :exec
--- nothing → unused, for each code.
+-- Insert each recovery code (nothing → unused).
 INSERT INTO operator_recovery_codes (operator_id, digest) SELECT @operator_id, unnest(@digests::bytea[])
 
 -- name: use_recovery_code :execrows
--- unused → used. Changes no row if the code does not exist or was already used.
+-- Use the recovery code (unused → used). Changes no row if the code does not exist or was already used.
 UPDATE operator_recovery_codes SET used_at = curhat_now()
 WHERE operator_id = @operator_id AND digest = @digest AND used_at IS NULL
 
@@ -117,7 +118,7 @@ WHERE operator_id = @operator_id AND digest = @digest AND used_at IS NULL
 SELECT count(*) AS unused FROM operator_recovery_codes WHERE operator_id = @operator_id AND used_at IS NULL
 
 -- name: insert_token :exec
--- nothing → valid for @lifetime_seconds.
+-- Insert a token (nothing → valid for @lifetime_seconds).
 INSERT INTO operator_tokens
     (digest, operator_id, transport, user_agent, address, known_device_digest, created_at, last_seen_at, expires_at)
 SELECT @digest, @operator_id, @transport, @user_agent, @address, @known_device_digest, now, now,
@@ -125,8 +126,8 @@ SELECT @digest, @operator_id, @transport, @user_agent, @address, @known_device_d
 FROM curhat_now() AS now
 
 -- name: find_operator_of_token :optional
--- Find the operator who owns this token. The statement also records when the token was last seen, at most once
--- per minute. No row: the token is unknown, expired or revoked, or its operator is disabled.
+-- Find the operator who owns this token. The statement also records this use of the token, at most once per minute.
+-- Returns no row if the token is unknown, expired or revoked, or its operator is disabled.
 -- row: TokenOwner
 -- nullable: known_device_digest
 WITH valid_token AS MATERIALIZED (
@@ -142,14 +143,15 @@ SELECT valid_token.id AS token_id, valid_token.transport, valid_token.known_devi
 FROM valid_token JOIN operators ON operators.id = valid_token.operator_id AND operators.disabled_at IS NULL
 
 -- name: list_owners_of_tokens :many
--- Find the operators who own the tokens among @digests that are valid.
+-- Find the operators who own the valid tokens among @digests.
 -- row: OwnedToken
 SELECT tokens.digest, tokens.operator_id
 FROM operator_tokens AS tokens JOIN operators ON operators.id = tokens.operator_id AND operators.disabled_at IS NULL
 WHERE tokens.digest = ANY (@digests::bytea[]) AND tokens.revoked_at IS NULL AND tokens.expires_at > curhat_now()
 
 -- name: is_token_of_customer_or_mitra :one
--- Return whether a customer or a mitra has this valid token, issued for this transport (cookie or header).
+-- Return whether this token is valid, belongs to a customer or a mitra, and was issued for this transport (cookie or
+-- header).
 SELECT EXISTS (
     SELECT 1 FROM access_tokens
     WHERE digest = @digest AND transport = @transport AND revoked_at IS NULL AND expires_at > curhat_now()
@@ -164,12 +166,13 @@ ORDER BY last_seen_at DESC, id DESC
 LIMIT 100
 
 -- name: revoke_token :execrows
--- valid → revoked. Changes no row if this operator has no such valid token.
+-- Revoke the token (valid → revoked). Changes no row if this operator has no such valid token.
 UPDATE operator_tokens SET revoked_at = curhat_now()
 WHERE operator_id = @operator_id AND id = @token_id AND revoked_at IS NULL AND expires_at > curhat_now()
 
 -- name: revoke_device :optional
--- valid → revoked. Returns the token's known device. No row: this operator has no such valid token.
+-- Revoke the token (valid → revoked). Returns the token's known device. Returns no row if this operator has no such
+-- valid token.
 -- row: RevokedDevice
 -- nullable: known_device_digest
 UPDATE operator_tokens SET revoked_at = curhat_now()
@@ -177,12 +180,12 @@ WHERE operator_id = @operator_id AND id = @token_id AND revoked_at IS NULL AND e
 RETURNING id, known_device_digest
 
 -- name: revoke_other_tokens :exec
--- valid → revoked, for every token of this operator except @kept_token_id.
+-- Revoke every token of this operator except @kept_token_id (valid → revoked).
 UPDATE operator_tokens SET revoked_at = curhat_now()
 WHERE operator_id = @operator_id AND id <> @kept_token_id AND revoked_at IS NULL
 
 -- name: prune_sign_in_tries :exec
--- Delete at most @max_rows tries that are older than a day. The limits count only newer tries.
+-- Delete at most @max_rows tries that are older than a day. The limits on sign-in tries count only newer tries.
 DELETE FROM operator_sign_in_tries WHERE id IN (
     SELECT id FROM operator_sign_in_tries WHERE tried_at < (SELECT curhat_now() - interval '1 day')
     LIMIT @max_rows FOR UPDATE SKIP LOCKED

@@ -23,8 +23,8 @@ WrittenRecoveryCode = Annotated[str, msgspec.Meta(max_length=40)]
 class Login(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A sign-in. An operator with an authenticator app must also send `totp` (six digits) or `recovery_code`.
 
-    An app sends the `device_secret` of its last sign-in, so that nobody else's wrong passwords delay it. A web client
-    has the secret in a cookie.
+    An app sends the `device_secret` of its last sign-in, so that nobody else's wrong passwords delay the app. A web
+    client has the secret in a cookie.
     """
 
     email: WrittenEmail
@@ -46,9 +46,9 @@ class OwnOperator(msgspec.Struct, frozen=True):
 class OperatorSignedIn(msgspec.Struct, frozen=True):
     """A successful sign-in. `token` and `device_secret` are absent if the server sends them as cookies.
 
-    If `must_change_password` is true, the server refuses every operation but a change of the password and a sign-out.
-    If `totp_enrolled` is false, the operator must set up an authenticator app. Until then, a production server
-    refuses every other operation.
+    If `must_change_password` is true, the server refuses every operation except a change of the password and a
+    sign-out. If `totp_enrolled` is false, the operator must set up an authenticator app. Before the setup of the app, a
+    production server refuses every other operation.
     """
 
     operator: OwnOperator
@@ -97,8 +97,8 @@ class TotpProof(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class RecoveryCodes(msgspec.Struct, frozen=True):
     """Ten recovery codes.
 
-    An operator can use each recovery code once, in place of the app's code. The server shows the ten codes only in
-    this answer. They replace all earlier recovery codes.
+    An operator can use each recovery code once, in place of the app's code. The server shows the ten codes only in this
+    answer. The new codes replace all earlier recovery codes.
     """
 
     recovery_codes: list[str]
@@ -112,7 +112,7 @@ class PasswordChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Device(msgspec.Struct, frozen=True):
-    """A device on which the operator is signed in. `is_current`: whether this request comes from that device."""
+    """A device on which the operator is signed in. `is_current` is true for the device that sent this request."""
 
     id: UUID
     user_agent: str

@@ -1,7 +1,7 @@
 """The second factor: secrets, codes, recovery codes and the QR code. Pure.
 
-The server derives a secret from a salt, which the database stores, and a key, which is not in the database. So an
-attacker who has only the database cannot sign in.
+The server derives a secret from a salt in the database and from a key that is not in the database. So an attacker who
+has only the database cannot sign in.
 """
 
 import base64
@@ -17,7 +17,7 @@ import pyotp
 import segno
 
 STEP_SECONDS: Final = 30
-# How many time steps the clock of a phone may differ from the server's clock.
+# The clock of a phone can differ from the server's clock by up to MAX_CLOCK_ERROR_STEPS.
 MAX_CLOCK_ERROR_STEPS: Final = 1
 SALT_BYTES: Final = 16
 RECOVERY_CODE_COUNT: Final = 10
@@ -44,7 +44,7 @@ def secret_of(secret_key: bytes, operator_id: UUID, salt: bytes) -> str:
 def step_of(secret: str, code: str, now: datetime, last_step: int) -> int | None:
     """Return the time step of a right code. Return None for a wrong or used code.
 
-    The step is near `now` and after `last_step`.
+    The time step of a right code is near `now` and after `last_step`.
     """
     totp = pyotp.TOTP(secret, interval=STEP_SECONDS)
     step_now = int(now.timestamp()) // STEP_SECONDS

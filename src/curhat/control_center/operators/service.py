@@ -1,4 +1,4 @@
-"""Signing in and out, the second factor, passwords and devices. Functions that take a transaction never commit it."""
+"""Sign-in, sign-out, the second factor, passwords and devices. Functions that take a transaction never commit it."""
 
 import secrets
 from collections.abc import Mapping
@@ -49,7 +49,7 @@ from curhat.kit.queries import read_clock
 from curhat.kit.settings import Settings
 
 TOKEN_BYTES: Final = 32
-# How long a token is valid: one working day. After this time, the operator must sign in again.
+# How long a token is valid: one working day. After one working day, the operator must sign in again.
 TOKEN_LIFETIME_SECONDS: Final = 12 * 3600
 # Limits how long one call of `prune` holds its locks.
 MAX_ROWS_PER_PRUNE: Final = 10_000
@@ -73,13 +73,16 @@ class SignedInOperator(msgspec.Struct, frozen=True):
         return OperatorIdentity(user_id=self.id)
 
     def may(self, permission: str) -> bool:
-        """Whether this operator's role has the permission. No role has an unknown permission."""
+        """Return whether this operator's role has the permission. No role has an unknown permission."""
         return permission in PERMISSIONS[self.role]
 
 
 @dataclass(frozen=True, slots=True)
 class SignInTry:
-    """A password that is counted as wrong until it is checked. `operator_id`: None if no operator has the e-mail."""
+    """A password try that counts as wrong before the password is checked.
+
+    `operator_id` is None if no operator has the e-mail.
+    """
 
     id: int
     attempt: Attempt
@@ -87,13 +90,13 @@ class SignInTry:
     password_hash: str | None = field(repr=False)
 
 
-# Signing in and out ------------------------------------------------------------------------------------------
+# Sign-in and sign-out ----------------------------------------------------------------------------------------
 
 
 async def find_requester(
     tx: Transaction, secret_key: bytes, email: str, *, address: str, device_secret: str | None
 ) -> Attempt:
-    """Find out whether a sign-in with this e-mail comes from a device on which its operator has signed in before."""
+    """Find out whether a sign-in with this e-mail comes from a known device of the e-mail's operator."""
     requester = requesters.stranger(secret_key, address)
     if device_secret is not None:
         owner_id = await accounts.find_operator_of_device(tx, device_secret)
@@ -104,16 +107,16 @@ async def find_requester(
 
 
 def attempt_of(secret_key: bytes, operator: SignedInOperator) -> Attempt:
-    """Return the attempt of an operator who is signed in, and must prove the password or the second factor again."""
+    """Return the attempt of a signed-in operator who must prove the password or the second factor again."""
     return Attempt(
         throttle.digest_of_email(secret_key, operator.email), throttle.signed_in_device(operator.token_id)
     )
 
 
 async def begin_password_check(tx: Transaction, attempt: Attempt, email: str) -> SignInTry:
-    """Count a password as wrong before it is checked. So concurrent tries cannot get around the delay.
+    """Count a password try as wrong before the check, so that concurrent tries cannot avoid the delay.
 
-    The same statements run whether the e-mail is known or not. Raises TooManyRequests with the seconds to wait.
+    The same statements run for a known and an unknown e-mail. Raises TooManyRequests with the seconds to wait.
     """
     await queries.lock_sign_in_tries(tx, email_digest=attempt.email_digest)
     await throttle.refuse_while_delayed(tx, attempt, "password")
@@ -125,7 +128,7 @@ async def begin_password_check(tx: Transaction, attempt: Attempt, email: str) ->
 
 
 async def accept_password(tx: Transaction, tried: SignInTry) -> None:
-    """Do not count a try whose password was right."""
+    """Remove the count of a try whose password was right."""
     await queries.delete_sign_in_try(tx, id=tried.id)
 
 
@@ -139,10 +142,10 @@ async def finish_sign_in(
     address: str,
     replaced_device_secret: str | None,
 ) -> tuple[OperatorSignedIn, str, str] | BusinessError:
-    """nobody → signed in, after the password was right. Returns the operator, a new token and a new device secret.
+    """Sign an operator in after a right password. Returns the operator, a new token and a new device secret.
 
-    The list of devices shows `user_agent` and `address`. Returns CredentialsInvalid, TotpRequired or TooManyRequests
-    of the second factor. The caller must commit the transaction and then raise the returned error.
+    The list of devices shows `user_agent` and `address`. Returns CredentialsInvalid if the password has changed, or the
+    error of `_use_second_factor`. The caller must commit the transaction and then raise the returned error.
     """
     assert tried.operator_id is not None
     locked = await queries.lock_operator(tx, operator_id=tried.operator_id)
@@ -182,10 +185,10 @@ async def _use_second_factor(
     totp: str | None,
     recovery_code: str | None,
 ) -> BusinessError | None:
-    """unused → used, for the given code. An operator without an enrolled second factor needs no code.
+    """Check the given code, and mark the code as used. An operator without an enrolled second factor needs no code.
 
-    Returns TotpRequired without a code, TooManyRequests while earlier wrong codes delay this attempt, and
-    CredentialsInvalid, after counting the try, for a wrong or used code.
+    Returns TotpRequired if no code was given. Returns TooManyRequests if earlier wrong codes still delay this attempt.
+    Counts a wrong or used code as a try, and returns CredentialsInvalid.
     """
     if locked.totp_salt is None:
         return None
@@ -216,23 +219,23 @@ async def _wrong_code(tx: Transaction, attempt: Attempt) -> CredentialsInvalid:
 
 
 async def _forgive(tx: Transaction, attempt: Attempt) -> None:
-    """Delete the requester's own wrong tries. The tries of others stay: their guesses count on."""
+    """Delete the requester's own wrong tries. The wrong tries of other requesters still count."""
     await queries.delete_sign_in_tries(
         tx, email_digest=attempt.email_digest, requester=attempt.requester.digest
     )
 
 
 async def sign_out(tx: Transaction, operator: SignedInOperator) -> None:
-    """valid → revoked, for the token in the operator's request. A repeated call changes nothing."""
+    """Revoke the token in the operator's request. A repeated call changes nothing."""
     await queries.revoke_token(tx, operator_id=operator.id, token_id=operator.token_id)
 
 
 def normalised_email(written: str) -> str:
-    """Convert an e-mail to the form in which it is stored and compared."""
+    """Convert an e-mail to the form in which e-mails are stored and compared."""
     return written.strip().lower()
 
 
-# The operator's own account ----------------------------------------------------------------------------------
+# Own account -------------------------------------------------------------------------------------------------
 
 
 async def read_account(tx: Transaction, operator: SignedInOperator) -> OperatorAccount:
@@ -270,8 +273,8 @@ async def confirm_totp(
 ) -> RecoveryCodes | BusinessError:
     """Make the proposed secret the current secret, and sign out every other device.
 
-    Returns CredentialsInvalid, after counting the try, for a wrong code. The caller must commit the transaction and
-    then raise the returned error. Raises NotFound, NoEnrolmentBegun, TooManyRequests.
+    Counts a wrong code as a try, and returns CredentialsInvalid. The caller must commit the transaction and then raise
+    the returned error. Raises NotFound, NoEnrolmentBegun, TooManyRequests.
     """
     locked = await _lock(tx, operator)
     if locked.totp_new_salt is None:
@@ -310,7 +313,7 @@ async def renew_recovery_codes(
 
 
 async def _sign_out_elsewhere(tx: Transaction, operator: SignedInOperator) -> None:
-    """Sign out every other device of the operator, and make it a stranger."""
+    """Sign out every other device of the operator, and make these devices strangers."""
     await queries.revoke_other_tokens(tx, operator_id=operator.id, kept_token_id=operator.token_id)
     await accounts.forget_devices_of_operator(tx, operator.id, operator.known_device_digest)
 
@@ -335,7 +338,7 @@ async def change_password(
 ) -> None:
     """Change the password, and sign out every other device.
 
-    Raises CredentialsInvalid if the password has changed since the caller compared the old password with `tried`.
+    Raises CredentialsInvalid if the password changed after `tried` was checked.
     """
     locked = await queries.lock_operator(tx, operator_id=operator.id)
     if locked is None or locked.password_hash != tried.password_hash:
@@ -355,7 +358,7 @@ async def list_devices(tx: Transaction, operator: SignedInOperator) -> DeviceLis
 
 
 async def revoke_device(tx: Transaction, operator: SignedInOperator, device_id: UUID) -> None:
-    """valid → revoked, immediately in every process. Raises NotFound, also for another operator's device."""
+    """Sign out a device, immediately in every process. Raises NotFound, also for another operator's device."""
     revoked = await queries.revoke_device(tx, operator_id=operator.id, token_id=device_id)
     if revoked is None:
         raise NotFound
@@ -364,7 +367,7 @@ async def revoke_device(tx: Transaction, operator: SignedInOperator, device_id: 
     await write_audit_entry(tx, operator.id, "device_revoked", "operator", operator.id, old=str(device_id))
 
 
-# From the command line ---------------------------------------------------------------------------------------
+# Command line ------------------------------------------------------------------------------------------------
 
 
 async def create_operator(
@@ -376,9 +379,9 @@ async def create_operator(
     by: str = "command line",
     must_change_password: bool = False,
 ) -> UUID:
-    """nothing → operator. Raises ValidationFailed, EmailTaken.
+    """Create an operator. Raises ValidationFailed, EmailTaken.
 
-    `must_change_password`: somebody else has seen the password, so the operator may do nothing before changing it.
+    `must_change_password`: somebody else has seen the password, so the operator must first change the password.
     """
     written = normalised_email(email)
     name, _, domain = written.rpartition("@")
@@ -398,7 +401,7 @@ async def create_operator(
 
 
 async def disable_operator(tx: Transaction, email: str) -> None:
-    """enabled → disabled. The operator is signed out everywhere and cannot sign in again. Raises NotFound."""
+    """Disable an operator, and sign the operator out everywhere. The operator cannot sign in again. Raises NotFound."""
     operator_id = await queries.disable_operator(tx, email=normalised_email(email))
     if operator_id is None:
         raise NotFound
@@ -406,7 +409,7 @@ async def disable_operator(tx: Transaction, email: str) -> None:
 
 
 async def reset_operator(tx: Transaction, email: str, password_hash: str) -> None:
-    """enabled or disabled → enabled, with a password to be changed and no authenticator app. Raises NotFound.
+    """Enable an operator with a password that must be changed, and without an authenticator app. Raises NotFound.
 
     Call this function for an operator who has lost the phone and the recovery codes.
     """
@@ -442,8 +445,8 @@ async def identify(database: Database, settings: Settings, scope: Mapping[str, A
     """Find the operator whose token is in the bearer header or the cookie of this request.
 
     There are few operators, so each request queries PostgreSQL. A revoked token is therefore refused immediately.
-    Raises Unauthenticated if there is no valid token. Raises Forbidden if another site may have caused the request,
-    or if the token belongs to a customer or mitra.
+    Raises Unauthenticated if there is no valid token. Raises Forbidden if the token belongs to a customer or mitra, or
+    if another site possibly caused the request.
     """
     presented = cookies.presented_token(scope, "operator", settings)
     if presented is None:

@@ -1,6 +1,6 @@
-"""Wrong tries to sign in as an operator: how long they delay the next try. Decision 0072 gives the figures.
+"""Computes how long an operator's wrong sign-in tries delay the next try. Decision 0072 gives the figures.
 
-A wrong password and a wrong code of the second factor are counted apart, so wrong passwords never delay the second
+Wrong passwords and wrong codes of the second factor are counted separately, so wrong passwords never delay the second
 factor. Each known device and each network address has its own count, so a stranger never delays a known device.
 """
 
@@ -33,19 +33,19 @@ _EMAIL_PURPOSE: Final = b"curhat operators e-mails 1"
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """Somebody who tries to prove to be the operator with this e-mail."""
+    """A requester who claims to be the operator with this e-mail."""
 
     email_digest: bytes
     requester: Requester
 
 
 def digest_of_email(secret_key: bytes, email: str) -> bytes:
-    """Return the digest under which the tries with this e-mail are counted. Possibly no operator has the e-mail."""
+    """Return the digest under which the tries with this e-mail are counted. Perhaps no operator has the e-mail."""
     return hmac.digest(hmac.digest(secret_key, _EMAIL_PURPOSE, "sha256"), email.encode(), hashlib.sha256)
 
 
 def signed_in_device(token_id: UUID) -> Requester:
-    """Return the requester who is signed in already. Whatever happens at the sign-in cannot delay this requester."""
+    """Return the requester of a signed-in device. Wrong tries at the sign-in never delay this requester."""
     return Requester(token_id.bytes, is_known_device=True)
 
 

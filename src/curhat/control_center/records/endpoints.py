@@ -238,7 +238,7 @@ async def change_mitra(
     """
     async with database.transaction() as tx:
         changed = await service.change_mitra(tx, operator, mitra_id, data)
-    # The answer must show the change: a mitra who was suspended is not connected.
+    # The answer must show a suspended mitra as not connected, so refresh the presence.
     with contextlib.suppress(PresenceUnknown):
         await presence.refresh([mitra_id])
     return (await service.with_connections(presence, [changed]))[0]

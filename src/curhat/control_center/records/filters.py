@@ -12,7 +12,7 @@ from curhat.payments.states import PaymentStatus
 from curhat.pricing.schemas import Purpose
 from curhat.sessions.states import EndReason, SessionStatus
 
-# A search for an id finds the rows with this id in any of these columns. PostgreSQL has an index for each column.
+# A search for an id finds the rows that have this id in any of these columns. Each of these columns has an index.
 _PAYMENT_IDS: Final = """payments.id = ANY (ARRAY(
     SELECT found.id FROM payments AS found WHERE found.id = {0}
     UNION SELECT found.id FROM payments AS found WHERE found.customer_id = {0}
@@ -39,7 +39,7 @@ def filter_payments(
 ) -> Filters:
     """Filter payments. `q`: an id of the payment, customer, session or case; the customer's phone number or name.
 
-    `gateway_unanswered`: for 10 minutes, the gateway has not answered about a charge or a refund of the payment.
+    `gateway_unanswered`: whether the gateway has not answered a charge or refund of the payment for 10 minutes.
     """
     filters = Filters()
     add_search(filters, q, ids=_PAYMENT_IDS, person="payments.customer_id", names=CUSTOMERS_NAMED)

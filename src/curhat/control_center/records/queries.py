@@ -285,8 +285,8 @@ ORDER BY page.created_at DESC, page.id DESC
 
 
 async def list_customers(db: Executor, /, conditions: Conditions, *, limit: int) -> list[CustomerRow]:
-    """Read customers, newest first, each with the number of their payments, of their sessions and of their open
-    review cases. `paid_rp` does not include refunded amounts."""
+    """Read customers, newest first, each with the numbers of payments, sessions and open review cases. `paid_rp` does not
+    include refunded amounts."""
     statement, values = conditions.complete(LIST_CUSTOMERS, limit)
     return [CustomerRow(*row) for row in await db.fetch(statement, *values)]
 
@@ -335,7 +335,7 @@ ORDER BY page.created_at DESC, page.id DESC
 
 
 async def list_mitras(db: Executor, /, conditions: Conditions, *, limit: int) -> list[MitraRow]:
-    """Read mitras, newest first, each with counts of their answers to their last 200 requests."""
+    """Read mitras, newest first, each with counts of the answers to the mitra's last 200 requests."""
     statement, values = conditions.complete(LIST_MITRAS, limit)
     return [MitraRow(*row) for row in await db.fetch(statement, *values)]
 
@@ -346,7 +346,7 @@ SELECT id FROM sessions WHERE id = $1
 
 
 async def find_session(db: Executor, /, *, session_id: UUID) -> UUID | None:
-    """No row: there is no such session."""
+    """Returns no row if there is no such session."""
     row = await db.fetchrow(FIND_SESSION, session_id)
     if row is None:
         return None

@@ -38,13 +38,13 @@ ORDER BY page.created_at DESC, page.id DESC
 -- row: TimelineRow
 -- nullable: status, kind, tag, reason, note, amount_rp, mitra_id, mitra_display_name, operator_id, operator_email
 WITH extension AS (
-    -- All extensions of the payment's session or, if the payment is for an extension, only this extension.
+    -- Read all extensions of the payment's session. If the payment is for an extension, read only this extension.
     SELECT * FROM extensions
     WHERE session_id = (SELECT id FROM sessions WHERE payment_id = @payment_id)
     UNION ALL
     SELECT * FROM extensions WHERE payment_id = @payment_id
 ), reviewed AS (
-    -- Each round of the payment's case.
+    -- Read each round of the payment's case.
     SELECT id, reason, tag, amount_rp, opened_at, decision, decision_note, refund_rp, decided_by, decided_at,
         approved_by, approved_at
     FROM review_cases WHERE payment_id = @payment_id
@@ -151,8 +151,8 @@ SELECT count(*) FILTER (WHERE sender = 'customer') AS messages_of_customer,
 FROM messages WHERE session_id = @session_id
 
 -- name: list_customers :many
--- Read customers, newest first, each with the number of their payments, of their sessions and of their open
--- review cases. `paid_rp` does not include refunded amounts.
+-- Read customers, newest first, each with the numbers of payments, sessions and open review cases. `paid_rp` does not
+-- include refunded amounts.
 -- row: CustomerRow
 -- nullable: last_payment_at
 SELECT page.id, page.call_name, people.phone_number, page.created_at, paid.payments, paid.last_payment_at,
@@ -183,7 +183,7 @@ CROSS JOIN LATERAL (
 ORDER BY page.created_at DESC, page.id DESC
 
 -- name: list_mitras :many
--- Read mitras, newest first, each with counts of their answers to their last 200 requests.
+-- Read mitras, newest first, each with counts of the answers to the mitra's last 200 requests.
 -- row: MitraRow
 -- nullable: suspended_at, last_seen_at, seconds_p50
 SELECT page.id, page.display_name, people.phone_number, page.online, page.active_sessions, page.max_customers,
@@ -210,7 +210,7 @@ CROSS JOIN LATERAL (
 ORDER BY page.created_at DESC, page.id DESC
 
 -- name: find_session :optional
--- No row: there is no such session.
+-- Returns no row if there is no such session.
 SELECT id FROM sessions WHERE id = @session_id
 
 -- name: read_messages :many

@@ -57,10 +57,10 @@ TimelineStatus = Literal[
 
 
 class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that happened to a payment. Which fields are set depends on `type`.
+    """One event in the life of a payment. The `type` determines which fields are set.
 
-    `status`: the result. `reason`: why, as one of our codes or in the gateway's words. `note`: what a person wrote.
-    `entity_id`: the id of the payment, attempt, pairing, request, session, extension, case or refund.
+    `status`: the result. `reason`: the cause, as one of our codes or in the gateway's words. `note`: text that a person
+    wrote. `entity_id`: the id of the payment, attempt, pairing, request, session, extension, case or refund.
     """
 
     at: datetime
@@ -77,7 +77,10 @@ class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PaymentRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A payment. `tag`: the tag of its last failure. `session_id`, `case_id`: null if it has no session or case."""
+    """A payment. `tag`: the tag of the payment's last failure.
+
+    `session_id`, `case_id`: null if the payment has no session or case.
+    """
 
     id: UUID
     purpose: Purpose
@@ -104,7 +107,7 @@ class PaymentDetail(PaymentRecord, frozen=True, kw_only=True):
 
 
 class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A chat session, without its messages. `end_note`: the reason that a mitra wrote when ending it early."""
+    """A chat session, without its messages. `end_note`: the mitra's reason for ending the session early."""
 
     id: UUID
     status: SessionStatus
@@ -130,7 +133,10 @@ class SessionDetail(SessionRecord, frozen=True, kw_only=True):
 
 
 class CustomerRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A customer, with counts of what they did. `paid_rp`: the charged amount minus the refunded amount."""
+    """A customer, with counts of the customer's payments, sessions and open cases.
+
+    `paid_rp`: the charged amount minus the refunded amount.
+    """
 
     id: UUID
     call_name: str
@@ -144,7 +150,7 @@ class CustomerRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Acceptance(msgspec.Struct, frozen=True):
-    """How a mitra answered its last requests. `asked`: the number of these requests, at most 200.
+    """How a mitra answered its last requests. `asked`: the number of the mitra's last requests, at most 200.
 
     `seconds_p50`: the median time to accept.
     """
@@ -180,7 +186,7 @@ class InvitedMitra(MitraRecord, frozen=True, kw_only=True):
 
 
 class MitraInvitation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The phone number, the name that customers see, and how many customers the mitra may have at the same time."""
+    """The phone number, the name that customers see, and how many customers the mitra can have at the same time."""
 
     phone: WrittenPhone
     display_name: WrittenName

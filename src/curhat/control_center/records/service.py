@@ -1,4 +1,4 @@
-"""Reading payments, sessions, customers and mitras; changing mitras; revealing chat text.
+"""Reads payments, sessions, customers and mitras. Changes mitras. Reveals chat text.
 
 Every function takes an open transaction and never commits it.
 """
@@ -47,7 +47,8 @@ from curhat.kit.page import Page
 from curhat.kit.visible_text import checked_text
 from curhat.presence.service import Presence
 
-# The maximum number of messages in one answer. Two people who type for eight hours without a pause write fewer.
+# The maximum number of messages in one answer. Two people who type for eight hours without a pause write fewer messages
+# than this number.
 MAX_TRANSCRIPT_MESSAGES: Final = 20_000
 
 
@@ -187,7 +188,7 @@ async def with_connections(presence: Presence, records: list[MitraRecord]) -> li
 async def invite_mitra(
     tx: Transaction, operator: SignedInOperator, invitation: MitraInvitation, phone_regions: Collection[str]
 ) -> InvitedMitra:
-    """nobody or customer → mitra. An existing mitra who is invited again does not change. Raises ValidationFailed."""
+    """Make a person or customer a mitra. Another invitation of a mitra changes nothing. Raises ValidationFailed."""
     invited = await accounts.invite_mitra(
         tx,
         invitation.phone,
@@ -205,7 +206,7 @@ async def change_mitra(
 ) -> MitraRecord:
     """Rename a mitra, set its capacity, suspend it, or lift its suspension.
 
-    Either all wanted changes succeed, or none.
+    If one of the wanted changes fails, the function makes no change.
     Raises NotFound, ValidationFailed.
     """
     by = str(operator.id)

@@ -1,5 +1,6 @@
 """Failed pairings and review cases.
 
-An operator decides whether to refund what was taken and not delivered, once for each charge, and sees what became of
-the refund. If more money of the same payment is not delivered, the case opens again.
+A review case is about charges that were taken and not delivered. An operator decides once for each charge whether to
+refund the charge, and then sees the outcome of the refund. If another charge of the same payment is not delivered, the
+case opens again.
 """

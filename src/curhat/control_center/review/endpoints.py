@@ -143,7 +143,7 @@ async def approve_refund(
     case_id: FromPath[UUID],
     expected_version: FromQuery[str | None] = None,
 ) -> Response[bytes]:
-    """Approve a refund above the limit. The operator who decided on the refund may not approve it.
+    """Approve a refund above the limit. The operator who decided on the refund is not allowed to approve the refund.
 
     `expected_version` is the version of the case that the approver saw. If the case has another version by now, the
     answer is 409 `changed_meanwhile`.

@@ -4,7 +4,7 @@ from curhat.kit.errors import BusinessError
 
 
 class CaseDecided(BusinessError):
-    """Fields: decision, decided_at, decided_by (the operator's e-mail)."""
+    """The fields of the error are decision, decided_at and decided_by (the operator's e-mail)."""
 
     code = "case_decided"
     status = 409
@@ -12,7 +12,7 @@ class CaseDecided(BusinessError):
 
 
 class CaseChanged(BusinessError):
-    """Fields: the case's current version, reason and refundable_rp."""
+    """The fields of the error are the case's current version, reason and refundable_rp."""
 
     code = "changed_meanwhile"
     status = 409

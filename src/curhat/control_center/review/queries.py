@@ -120,9 +120,10 @@ ORDER BY (page.status = 'decided'), page.opened_at, page.id
 
 
 async def list_review_cases(db: Executor, /, conditions: Conditions, *, limit: int) -> list[CaseRow]:
-    """Read review cases. Open cases come before decided cases. Within each of these two groups, older cases come
-    first. A round can decide several charges. The refund columns aggregate over the charges of the present round,
-    with one refund per charge: the newest refund that has not failed or, if all have failed, the newest refund."""
+    """Read review cases. Open cases come before decided cases. Older cases come first within the open cases and within the
+    decided cases. A round can decide several charges. The refund columns aggregate one refund per charge of the current
+    round. The columns use the charge's newest refund that has not failed. If all refunds of the charge have failed, the
+    columns use the charge's newest refund."""
     statement, values = conditions.complete(LIST_REVIEW_CASES, limit)
     return [CaseRow(*row) for row in await db.fetch(statement, *values)]
 
@@ -177,7 +178,7 @@ ORDER BY earlier.round
 
 async def list_earlier_decisions(db: Executor, /, *, case_id: UUID) -> list[EarlierDecisionRow]:
     """Read the decisions of a case's earlier rounds, oldest first. The refund columns have the same meaning as in
-    list_review_cases, for the charges of that round."""
+    list_review_cases, but for the charges of the earlier round."""
     return [EarlierDecisionRow(*row) for row in await db.fetch(LIST_EARLIER_DECISIONS, case_id)]
 
 
@@ -187,7 +188,7 @@ SELECT payment_id FROM review_cases WHERE id = $1
 
 
 async def find_payment_of_case(db: Executor, /, *, case_id: UUID) -> UUID | None:
-    """Find the payment that a case is about. No row: there is no such case."""
+    """Find the payment that a case is about. Returns no row if there is no such case."""
     row = await db.fetchrow(FIND_PAYMENT_OF_CASE, case_id)
     if row is None:
         return None
@@ -218,7 +219,7 @@ FOR NO KEY UPDATE OF review_cases
 
 
 async def lock_case(db: Executor, /, *, case_id: UUID) -> LockedCase:
-    """Lock a case's row. The caller must already hold the lock of the case's payment. The row exists, because cases
+    """Lock a case's row. The caller must already hold the lock of the case's payment. The case's row exists, because cases
     are never deleted."""
     row = await db.fetchrow(LOCK_CASE, case_id)
     if row is None:
@@ -244,8 +245,8 @@ async def decide_case(
     needs_approval: bool,
     case_id: UUID,
 ) -> None:
-    """open → decided. A trigger notes the present round on the undelivered charges that nobody had decided about. If
-    @needs_approval is true, the refund of @refund_rp waits until another operator approves the refund."""
+    """Decide the case (open → decided). A trigger writes the current round into each undelivered charge that has no
+    decision yet. If @needs_approval is true, the refund of @refund_rp waits until another operator approves the refund."""
     await db.execute(DECIDE_CASE, decision, decision_note, decided_by, refund_rp, needs_approval, case_id)
 
 
@@ -256,5 +257,5 @@ WHERE id = $2
 
 
 async def approve_refund(db: Executor, /, *, approved_by: UUID, case_id: UUID) -> None:
-    """awaiting approval → approved. The caller has locked and checked the case."""
+    """Approve the refund (awaiting approval → approved). The caller has locked and checked the case."""
     await db.execute(APPROVE_REFUND, approved_by, case_id)

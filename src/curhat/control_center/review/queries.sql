@@ -24,9 +24,10 @@ LEFT JOIN mitras ON mitras.id = page.mitra_id
 ORDER BY page.occurred_at DESC, page.id DESC
 
 -- name: list_review_cases :many
--- Read review cases. Open cases come before decided cases. Within each of these two groups, older cases come
--- first. A round can decide several charges. The refund columns aggregate over the charges of the present round,
--- with one refund per charge: the newest refund that has not failed or, if all have failed, the newest refund.
+-- Read review cases. Open cases come before decided cases. Older cases come first within the open cases and within the
+-- decided cases. A round can decide several charges. The refund columns aggregate one refund per charge of the current
+-- round. The columns use the charge's newest refund that has not failed. If all refunds of the charge have failed, the
+-- columns use the charge's newest refund.
 -- row: CaseRow
 -- nullable: tag, decision, note, decided_by, decided_by_email, decided_at, refund_rp, approved_by
 -- nullable: approved_by_email, approved_at, any_failed, any_requested, gateway_reason, refunds_rp, requested_at
@@ -64,7 +65,7 @@ ORDER BY (page.status = 'decided'), page.opened_at, page.id
 
 -- name: list_earlier_decisions :many
 -- Read the decisions of a case's earlier rounds, oldest first. The refund columns have the same meaning as in
--- list_review_cases, for the charges of that round.
+-- list_review_cases, but for the charges of the earlier round.
 -- row: EarlierDecisionRow
 -- nullable: refund_rp, approved_by, approved_by_email, approved_at, any_failed, any_requested, gateway_reason
 -- nullable: refunds_rp, requested_at, answered_at
@@ -93,11 +94,11 @@ WHERE earlier.case_id = @case_id
 ORDER BY earlier.round
 
 -- name: find_payment_of_case :optional
--- Find the payment that a case is about. No row: there is no such case.
+-- Find the payment that a case is about. Returns no row if there is no such case.
 SELECT payment_id FROM review_cases WHERE id = @case_id
 
 -- name: lock_case :one
--- Lock a case's row. The caller must already hold the lock of the case's payment. The row exists, because cases
+-- Lock a case's row. The caller must already hold the lock of the case's payment. The case's row exists, because cases
 -- are never deleted.
 -- row: LockedCase
 -- nullable: decision, decided_by, decided_by_email, decided_at, approved_by
@@ -108,14 +109,14 @@ WHERE review_cases.id = @case_id
 FOR NO KEY UPDATE OF review_cases
 
 -- name: decide_case :exec
--- open → decided. A trigger notes the present round on the undelivered charges that nobody had decided about. If
--- @needs_approval is true, the refund of @refund_rp waits until another operator approves the refund.
+-- Decide the case (open → decided). A trigger writes the current round into each undelivered charge that has no
+-- decision yet. If @needs_approval is true, the refund of @refund_rp waits until another operator approves the refund.
 -- nullable: @refund_rp
 UPDATE review_cases SET status = 'decided', decision = @decision, decision_note = @decision_note,
     decided_by = @decided_by, decided_at = curhat_now(), refund_rp = @refund_rp, needs_approval = @needs_approval
 WHERE id = @case_id AND status = 'open'
 
 -- name: approve_refund :exec
--- awaiting approval → approved. The caller has locked and checked the case.
+-- Approve the refund (awaiting approval → approved). The caller has locked and checked the case.
 UPDATE review_cases SET approved_by = @approved_by, approved_at = curhat_now()
 WHERE id = @case_id

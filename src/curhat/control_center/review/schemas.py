@@ -39,7 +39,7 @@ class FailedPairing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CaseRefund(msgspec.Struct, frozen=True, kw_only=True):
-    """The state of a refund. `reason`: why the gateway refused it."""
+    """The state of a refund. `reason`: why the gateway refused the refund."""
 
     status: RefundStatus
     amount_rp: int
@@ -54,9 +54,9 @@ class ReviewCase(msgspec.Struct, frozen=True, kw_only=True):
     """A payment with money that was taken and not delivered. `tag`: the tag of the payment's last failure.
 
     `refundable_rp`: the amount that the customer gets back if the decision is a refund. `needs_approval`: whether the
-    refund needs, or needed, a second operator's approval. A decided case opens again if more money of the payment is
-    not delivered; `reason`, `opened_at` and the decision are then those of the present round. `version` changes
-    whenever the charges change that the next step of an operator covers.
+    refund needs, or needed, a second operator's approval. A decided case opens again if another charge of the payment
+    is not delivered. `reason`, `opened_at` and the decision then belong to the present round. Each step of an operator
+    covers some charges of the case. `version` changes whenever the charges of the next step change.
     """
 
     id: UUID
@@ -80,7 +80,8 @@ class ReviewCase(msgspec.Struct, frozen=True, kw_only=True):
 class EarlierDecision(msgspec.Struct, frozen=True, kw_only=True):
     """The decision of an earlier round of a case.
 
-    `withdrawn`: the case opened again before a second operator approved the refund. So the decision had no effect.
+    `withdrawn`: whether the case opened again before a second operator approved the refund. A withdrawn decision has no
+    effect.
     """
 
     reason: CaseReason

@@ -1,4 +1,4 @@
-"""Reading failures and cases, and deciding cases. Every function takes an open transaction and never commits it."""
+"""Reads failures and cases, and decides cases. Every function takes an open transaction and never commits it."""
 
 import hashlib
 from collections.abc import Sequence
@@ -59,7 +59,9 @@ async def read_failed_pairings(
 async def read_cases(
     tx: Transaction, filters: Filters, cursor: str | None, limit: int, *, approval_limit_rp: int
 ) -> Page[ReviewCase]:
-    """Read a page of cases. Open cases come first, then decided cases. Both groups are sorted by age, oldest first.
+    """Read a page of cases. Open cases come first, then decided cases.
+
+    Open and decided cases are each sorted by age, oldest first.
 
     Raises ValidationFailed for a bad cursor.
     """
@@ -110,14 +112,13 @@ async def decide_case(
     approval_limit_rp: int,
     expected_version: str | None,
 ) -> None:
-    """open → decided, once (X.9). If the operator who decided the case repeats the same decision, nothing
-    changes.
+    """Decide an open case, once (X.9). If the same operator repeats the same decision, nothing changes.
 
-    The decision covers the undelivered charges that nobody has decided about. `expected_version` is the version of
-    the case that the operator saw, so no decision covers a charge that its operator did not see. The case opens again
-    when further money is undelivered (payments.open_cases). This transaction requests a refund of up to
-    `approval_limit_rp`, and the worker carries the refund out. A larger refund waits for another operator's approval.
-    Raises NotFound, CaseDecided, CaseChanged, NothingToRefund.
+    The decision covers the undelivered charges that nobody has decided about. `expected_version` is the version of the
+    case that the operator saw. So a decision never covers a charge that the operator did not see. The case opens again
+    when another charge is not delivered (payments.open_cases). If the refund is at most `approval_limit_rp`, this
+    transaction requests the refund, and the worker carries the refund out. A larger refund waits for another operator's
+    approval. Raises NotFound, CaseDecided, CaseChanged, NothingToRefund.
     """
     case = await _lock(tx, case_id)
     if case.status == "decided":
@@ -150,7 +151,7 @@ async def decide_case(
 async def approve_refund(
     tx: Transaction, operator: SignedInOperator, case_id: UUID, expected_version: str | None
 ) -> None:
-    """awaiting approval → requested. The approver must not be the operator who decided the case.
+    """Approve and request a refund that waits for approval. The approver must not be the operator who decided the case.
 
     `expected_version` is the version of the case that the approver saw. If the operator who approved the refund
     repeats the call, nothing changes. Raises NotFound, NothingToApprove, OwnRefund, CaseChanged.
@@ -165,7 +166,7 @@ async def approve_refund(
     charges = await _charges_of_round(tx, case.payment_id, case.round)
     if case.approved_by is not None:
         raise NothingToApprove
-    # `charges` may be empty: the gateway may have carried out an earlier refund that it had refused.
+    # `charges` can be empty, because the gateway sometimes refuses a refund first and then carries it out.
     _require_version(case, charges, expected_version)
     await queries.approve_refund(tx, case_id=case_id, approved_by=operator.id)
     await write_audit_entry(
@@ -175,7 +176,7 @@ async def approve_refund(
 
 
 async def retry_refund(tx: Transaction, operator: SignedInOperator, case_id: UUID) -> None:
-    """failed → requested again, with a new key for the gateway. Raises NotFound, RefundNotFailed.
+    """Request failed refunds again, with new keys for the gateway. Raises NotFound, RefundNotFailed.
 
     Repeats each refused refund that an operator decided, in this round of the case or in an earlier round.
     """
@@ -202,21 +203,22 @@ async def _lock(tx: Transaction, case_id: UUID) -> LockedCase:
 async def _charges_of_round(
     tx: Transaction, payment_id: UUID, decided_round: int | None
 ) -> list[UndeliveredCharge]:
-    """Return the undelivered charges that were decided in this round or, for None, that nobody has decided about."""
+    """Return the undelivered charges that were decided in this round. For None, return the undecided charges."""
     undelivered = await payments.undelivered_charges(tx, payment_id)
     return [charge for charge in undelivered if charge.decided_round == decided_round]
 
 
 def _require_version(case: LockedCase, charges: Sequence[UndeliveredCharge], expected: str | None) -> None:
-    """Raise CaseChanged if the operator saw another version of the case than the version of these charges."""
+    """Raise CaseChanged if `expected` is not the version of this case with these charges."""
     version = _version_of(case.round, charges)
     if expected is not None and expected != version:
         raise CaseChanged(version=version, reason=case.reason, refundable_rp=_sum_rp(charges))
 
 
 def _version_of(case_round: int, charges: Sequence[UndeliveredCharge]) -> str:
-    """Return a text that names the round and these charges. The sum alone is not enough: another charge may have the
-    same amount.
+    """Return a text that identifies the round and these charges.
+
+    The sum alone is not enough, because another charge can have the same amount.
     """
     keys = b"".join(sorted(charge.key.bytes for charge in charges))
     return f"{case_round}-{hashlib.sha256(keys).hexdigest()[:16]}"

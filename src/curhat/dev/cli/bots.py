@@ -1,4 +1,4 @@
-"""`curhat bots`: simulated mitras and customers, so that one person can try both sides of the product."""
+"""`curhat bots`: runs simulated mitras and customers, so that one person can try both sides of the product."""
 
 import argparse
 import asyncio

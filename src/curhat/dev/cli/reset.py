@@ -9,7 +9,7 @@ from typing import Final
 from curhat.app.cli.common import CommandError, Subparsers, named_data_dir
 from curhat.dev.child_processes import ProgramError
 
-# Everything that `curhat up` and the settings write into a data directory. A reset removes nothing else. So other
+# Everything that `curhat up` and the settings write into a data directory. A reset removes nothing else. So all other
 # files stay, even if CURHAT_DATA_DIR is wrong.
 WRITTEN: Final = (
     *("postgres", "postgres.unfinished", "valkey", "logs"),
@@ -28,7 +28,7 @@ def add_to(subparsers: Subparsers) -> None:
 
 
 def run(_arguments: argparse.Namespace) -> int:
-    """Remove the data. Raises CommandError while `curhat up` runs in the same data directory."""
+    """Remove the data. Raises CommandError if `curhat up` runs in this data directory."""
     data_dir = named_data_dir()
     if not data_dir.exists():
         print(f"{data_dir} does not exist; there is nothing to remove")

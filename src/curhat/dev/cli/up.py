@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.bots and not settings.is_development:
         raise CommandError("simulated people are for development: set CURHAT_ENVIRONMENT=development")
     if "MAKELEVEL" in os.environ:
-        # When `make up` is killed, end this process too, because it holds the lock of the data directory.
+        # When `make up` is killed, end this process too, because this process holds the lock of the data directory.
         end_with_parent(signal.SIGTERM)
     supervisor = Supervisor(settings, Console(highlight=False), bots=arguments.bots, reload=arguments.reload)
     try:

@@ -1,4 +1,4 @@
-"""Bots, so that one person can try both sides: mitras who accept and answer, and customers who need to talk.
+"""Bots let one person try both sides: mitras who accept and answer, and customers who need to talk.
 
 The bots run until Ctrl-C. A bot mitra first leaves the card of a bot customer to human mitras. The bot mitra
 accepts the card only if nobody else has accepted it.
@@ -30,9 +30,9 @@ CUSTOMERS: Final = 2
 MARK: Final = " (bot)"
 # Only bots have phone numbers with this prefix. Every run uses the same numbers.
 PHONE_PREFIX: Final = "+62811700000"
-# How long a bot mitra leaves the card of a bot customer to human mitras.
+# A bot mitra leaves the card of a bot customer to human mitras for this long.
 HUMANS_FIRST_SECONDS: Final = 15.0
-# How long a bot customer waits for the next chat message of a human.
+# A bot customer waits for the next chat message of a human for this long.
 ANSWER_TIMEOUT_SECONDS: Final = 30.0
 REST_SECONDS: Final = 20.0
 RESTART_PAUSE_SECONDS: Final = 5.0
@@ -86,7 +86,7 @@ class BotCustomer(Customer):
     answer_timeout_seconds = ANSWER_TIMEOUT_SECONDS
 
     async def _journey(self, plan: JourneyPlan, tasks: asyncio.TaskGroup) -> None:
-        # An earlier run may have left a session or a payment open.
+        # Perhaps an earlier run left a session or a payment open.
         session, payment = self.picture.session, self.picture.payment
         if session is not None:
             await self.end_session(session["id"])
@@ -115,7 +115,7 @@ async def live(database: Database, http: aiohttp.ClientSession, url: str) -> Non
 
 
 async def _keep_running(begin: Callable[[], Mitra | Customer]) -> None:
-    """Run one bot, and start it again when it fails, for example because the server was away for long."""
+    """Run one bot, and start the bot again when it fails, for example because the server was away for a long time."""
     while True:
         person = begin()
         try:

@@ -1,8 +1,8 @@
 """A simulated person and their devices. The devices lose the network, reconnect and resume.
 
-The person compares what the devices show with `/state`. Everything that must not happen counts as a fault in the
-tally. Examples are a gap in a stream, a device that differs from a fresh snapshot, two answers to one
-Idempotency-Key, and an answer that the contract does not allow for the request.
+The person compares what the devices show with `/state`. The tally counts everything that must not happen as a fault.
+Examples of faults are a gap in a stream, and a device that differs from a fresh snapshot. Two different answers to one
+Idempotency-Key, and an answer that the contract does not allow, are also faults.
 """
 
 import asyncio
@@ -26,18 +26,22 @@ from curhat.dev.simulate.picture import CustomerPicture, Data, MitraPicture, Pic
 from curhat.dev.simulate.report import Tally
 from curhat.kit.identity import Role
 
-# If the server takes longer than this to answer a request, the client acts as if no answer came.
+# If the server takes longer than this to answer a request, the client treats the request as unanswered.
 REQUEST_TIMEOUT_SECONDS: Final = 30.0
-# How many times a client sends a request while the connection fails. The average pause grows with each try. A killed
-# server is available again within seconds.
+# A client sends a request at most this many times while the connection fails. The average pause grows with each try. A
+# killed server is available again within seconds.
 MAX_CONNECTION_TRIES: Final = 8
-# How many times a client sends a command again while the server still executes the command.
+# A client repeats a command at most this many times while the server still executes the command.
 MAX_RUNNING_TRIES: Final = 60
+# The share of the messages that a device sends over its socket. The device sends the other messages by POST.
+SHARE_OVER_SOCKET: Final = 0.7
+# As in the apps, a device sends a message by POST if no answer has come after this time.
+SOCKET_ANSWER_TIMEOUT_SECONDS: Final = 4.0
 RUNNING_PAUSE_SECONDS: Final = 0.25
-# How long a device may take to show the same as a snapshot. A lost signal delays the device by 3 s. A lost
-# network delays the device by 1.5 s, plus the time to reconnect. The remaining time allows for a slow machine.
+# A device must show the state of a snapshot within this time. A lost signal delays the device by 3 s. A lost network
+# delays the device by 1.5 s, plus the time to reconnect. The remaining time allows for a slow machine.
 CATCH_UP_TIMEOUT_SECONDS: Final = 30.0
-# How long cards and presence, which are not part of the stream, may differ from a snapshot.
+# Cards and presence are not part of the stream. Cards and presence can differ from a snapshot for this long.
 TRANSIENT_TIMEOUT_SECONDS: Final = 15.0
 COMPARE_PAUSE_SECONDS: Final = 0.5
 # Close codes that the server should never send to these clients.
@@ -55,7 +59,7 @@ class Answer(NamedTuple):
 
     @property
     def code(self) -> str:
-        """The `code` of a refusal. It is empty for any other answer."""
+        """The `code` of a refusal. The code is empty for any other answer."""
         return self.body.get("code", "") if self.status >= 400 and isinstance(self.body, dict) else ""
 
     @property
@@ -71,10 +75,10 @@ class RunState:
         self.http = http
         self.url = url.rstrip("/")
         self.tally = tally
-        # Set when no new journey may begin and the running journeys must end.
+        # Set when no new journey is allowed to begin and the running journeys must end.
         self.closing = asyncio.Event()
-        # Set when nothing is in flight any more. Then each person compares the devices for the last time, and
-        # disconnects.
+        # Set when no work of the run is in flight any more. Each person then compares the devices for the last time,
+        # and disconnects.
         self.over = asyncio.Event()
         # The sender and the time of each chat message that the other side does not show yet, by client_message_id.
         self.sent: dict[str, tuple[Role, float]] = {}
@@ -100,7 +104,8 @@ class Person:
         self.devices: list[Device] = []
         # The picture of the first device. The person's actions depend on this picture.
         self.picture: Picture = CustomerPicture() if role == "customer" else MitraPicture()
-        # A task holds this lock while it compares the devices, so that no device loses its network meanwhile.
+        # A task holds this lock while it compares the devices, so that no device loses its network during the
+        # comparison.
         self.network = asyncio.Lock()
         self.headers: dict[str, str] = {}  # they authenticate this person
 
@@ -115,7 +120,7 @@ class Person:
                 await self.run_state.closing.wait()
 
     def is_closing(self) -> bool:
-        """Whether no new journey may begin."""
+        """Return whether the run is closing. While the run is closing, no new journey begins."""
         return self.run_state.closing.is_set()
 
     # HTTP ------------------------------------------------------------------------------------------------
@@ -178,7 +183,7 @@ class Person:
             return await self.call("POST", self.base + path, body, key=key, expected=while_running)
 
         if manner == "cut":
-            # Act as if the network were lost before the answer arrives.
+            # Pretend that the network was lost before the answer arrived.
             try:
                 async with asyncio.timeout(self.dice.uniform(0, 0.03)):
                     await send()
@@ -228,11 +233,19 @@ class Person:
     # Chat ------------------------------------------------------------------------------------------------
 
     async def say(self, session_id: str, text: str, *, repeats: bool = False) -> Answer:
-        """Send a chat message. With `repeats`, send it a second time. Both answers must contain the same message."""
+        """Send a chat message. With `repeats`, send the message a second time.
+
+        The two answers must contain the same message.
+        """
         message = {"client_message_id": str(uuid.uuid4()), "text": text}
         self.run_state.sent[message["client_message_id"]] = (self.role, time.perf_counter())
         path = f"/sessions/{session_id}/messages"
-        answer = await self.post(path, message, expected={"session_ended"})
+        # As in the apps, a message goes by POST if the socket gives no answer. So the two ways mix in one chat.
+        answer = None
+        if self.dice.random() < SHARE_OVER_SOCKET:
+            answer = await self.device.send_message(session_id, message)
+        if answer is None:
+            answer = await self.post(path, message, expected={"session_ended"})
         if not answer.ok:
             del self.run_state.sent[message["client_message_id"]]
             return answer
@@ -350,7 +363,7 @@ class Person:
                 await self._check_chat(device, session_id)
 
     async def _check_chat(self, device: "Device", session_id: str) -> None:
-        # Read marks may still arrive after the end of the session.
+        # Read marks can still arrive after the end of the session.
         until = time.monotonic() + CATCH_UP_TIMEOUT_SECONDS
         while (history := await self.history(session_id)) is not None:
             differences = device.picture.chat_differences(session_id, history)
@@ -372,7 +385,8 @@ class Device:
         self.picture = type(person.picture)() if person.devices else person.picture
         self.epoch: str | None = None
         self.seq = 0
-        # When the current connection received its welcome. None: there is no connection, or no welcome yet.
+        # The time at which the current connection received its welcome. None if there is no connection, or no welcome
+        # yet.
         self.live_since: float | None = None
         self._closing = False
         self._socket: ClientWebSocketResponse | None = None
@@ -382,6 +396,8 @@ class Device:
         self._hello_under_way = False
         self._deaf = False
         self._changed = asyncio.Event()
+        # The messages that were sent over the socket and have no answer yet, by their client_message_id.
+        self._answers: dict[str, asyncio.Future[Data]] = {}
 
     def is_live(self) -> bool:
         """Whether the device is connected and has received its welcome."""
@@ -470,7 +486,7 @@ class Device:
 
     async def _listen(self, connection: ClientWebSocketResponse) -> None:
         async for message in connection:
-            # A deaf device loses everything on this connection.
+            # A deaf device receives nothing on this connection.
             if message.type is WSMsgType.TEXT and not self._deaf:
                 await self.take(msgspec.json.decode(message.data))
         code = connection.close_code
@@ -497,6 +513,27 @@ class Device:
         seq = None if self.epoch is None else self.seq
         await self._send({"op": "hello", "epoch": self.epoch, "seq": seq, "device_id": self.name})
 
+    async def send_message(self, session_id: str, message: Data) -> Answer | None:
+        """Send a chat message over the socket.
+
+        Returns None if the server refuses the message, or if no answer comes.
+        """
+        if not self.is_live():
+            return None
+        self._answers[message["client_message_id"]] = answered = asyncio.get_running_loop().create_future()
+        await self._send({"op": "send", "session_id": session_id, **message})
+        try:
+            async with asyncio.timeout(SOCKET_ANSWER_TIMEOUT_SECONDS):
+                frame = await answered
+        except TimeoutError:
+            return None
+        finally:
+            del self._answers[message["client_message_id"]]
+        if frame["op"] == "refused":
+            return None
+        self.person.tally.sent_over_socket += 1
+        return Answer(201, b"", frame["message"])
+
     async def type_in(self, session_id: str) -> None:
         """Send the signal that this person is typing."""
         await self._send({"op": "signal", "type": "typing", "session_id": session_id})
@@ -513,6 +550,10 @@ class Device:
                     await self.say_hello()
             case "welcome":
                 await self._take_welcome(frame)
+            case "sent" | "refused":
+                waiting = self._answers.get(frame["client_message_id"])
+                if waiting is not None and not waiting.done():
+                    waiting.set_result(frame)
             case "error":
                 self.person.fault(f"{self.name}: {frame}")
 
@@ -567,7 +608,7 @@ class Device:
         sent = self.person.run_state.sent.get(message["client_message_id"])
         if sent is None or sent[0] == self.person.role:
             return
-        # Do not measure a device that was not connected when the sender sent the message.
+        # Measure only a device that was connected when the sender sent the message.
         if self.live_since is not None and self.live_since < sent[1]:
             self.person.tally.message_delays.append(time.perf_counter() - sent[1])
             del self.person.run_state.sent[message["client_message_id"]]

@@ -1,4 +1,7 @@
-"""What a simulated customer does in each journey: look for a mitra, pay, search, chat. The plan decides each step."""
+"""The steps of a simulated customer in each journey: look for a mitra, pay, search, chat.
+
+The plan decides each step.
+"""
 
 import asyncio
 import time
@@ -12,21 +15,21 @@ from curhat.dev.simulate.report import Phase
 
 # The statuses of a payment that was charged.
 TAKEN: Final = frozenset({"confirmed", "served", "unserved"})
-# How often a client polls availability (rule 1.3).
+# A client polls availability at this interval (rule 1.3).
 POLL_SECONDS: Final = 5.0
-# How long the result of a confirmation may be unknown. If the gateway's answer is lost, the server asks the gateway
-# after 6 s, and then repeatedly.
+# The result of a confirmation can be unknown for this long. If the gateway's answer is lost, the server asks the
+# gateway after 6 s, and then repeatedly.
 CONFIRMATION_TIMEOUT_SECONDS: Final = 60.0
-# The refusals of a confirmation when nobody can be asked (1.8), or the customer has confirmed too often (X.13). How
-# often a customer tries again, POLL_SECONDS apart, before leaving the payment.
+# The refusals of a confirmation when nobody can be asked (1.8), or when the customer has confirmed too often (X.13). A
+# customer tries again this many times, POLL_SECONDS apart, before leaving the payment.
 NOT_NOW: Final = frozenset({"no_mitra_available", "mitra_unavailable", "too_many_requests"})
 MAX_CONFIRMATIONS: Final = 6
-# How long a search may stay undecided after its deadline.
+# A search can stay undecided for this long after its deadline.
 MAX_LATE_SECONDS: Final = 15.0
-# How long the gateway may take to charge for an extension.
+# The gateway can take this long to charge for an extension.
 CHARGE_TIMEOUT_SECONDS: Final = 30.0
-# A customer whose plan is to ignore a popup lets the popup expire if that takes at most this long. Otherwise, the
-# customer declines the fallback.
+# If a popup expires within this time, a customer whose plan is to ignore the popup lets the popup expire. Otherwise,
+# the customer declines the fallback.
 MAX_POPUP_WAIT_SECONDS: Final = 75.0
 # A customer who has received no event for this time asks the server.
 ASK_AFTER_SECONDS: Final = 5.0
@@ -45,7 +48,7 @@ class Customer(Person):
     """A simulated customer."""
 
     picture: CustomerPicture
-    # How long the customer waits for the next chat message of the mitra.
+    # The customer waits this long for the next chat message of the mitra.
     answer_timeout_seconds = 4.0
 
     def __init__(self, run_state: RunState, plan: CustomerPlan) -> None:
@@ -173,7 +176,7 @@ class Customer(Person):
             await self._tell_gateway("approve", payment_id)
             status = await self._confirm(plan, payment_id)
         elif status == "pending" and not await self._was_charged(payment_id):
-            # On a busy machine, the server may stop waiting before the gateway receives the charge.
+            # On a busy machine, the server can stop waiting before the gateway receives the charge.
             self.tally.charges_that_got_lost += 1
             status = await self._confirm(plan, payment_id)
         if status == "not now":
@@ -227,7 +230,7 @@ class Customer(Person):
         until = time.monotonic() + CONFIRMATION_TIMEOUT_SECONDS
         while time.monotonic() < until:
             await self.device.until(lambda: self._status(payment_id) in TAKEN, 1)
-            # Also ask the server. If the client's state still says `pending`, the confirmation event may not have
+            # Also ask the server. If the client's state still says `pending`, the confirmation event has perhaps not
             # arrived yet.
             payment = await self.get(f"/payments/{payment_id}")
             if payment.ok and payment.body["status"] != "confirming":
@@ -421,7 +424,8 @@ class Customer(Person):
             return True
         extension = session["extension"]
         if extension is None or extension["id"] != extension_id:
-            # If the picture shows a later extension, this extension was decided. Otherwise, its event is missing.
+            # If the picture shows a later extension, this extension was decided. Otherwise, the event of this
+            # extension's decision is missing.
             return extension is not None and extension["id"] > extension_id
         return extension["status"] not in OPEN_EXTENSIONS
 

@@ -1,11 +1,11 @@
 """The invariants of the database. Each invariant is a statement in invariants.sql.
 
 The statement returns the rows that break the invariant.
-`check` joins the statements to one statement, so that all read the same database snapshot. `check` may run at any
-time, even while the system does other work.
-Invariants with `quiet` hold only if nobody acts and all due deadlines have fired. Some invariants check only the
-people whose ids are given, because the database may also contain other users. The rows of those users may change at
-any time, and an operator may have changed a mitra's capacity.
+`check` joins the statements to one statement, so that all read the same database snapshot. `check` can run at any time,
+even while the system does other work.
+Invariants with `quiet` hold only if nobody acts and all due deadlines have fired. Some invariants check only the people
+whose ids are given, because the database can contain other users, too. The rows of those users can change at any time,
+and operators can change a mitra's capacity.
 """
 
 from collections.abc import Collection, Coroutine, Sequence
@@ -25,7 +25,10 @@ FILE: Final = Path(__file__).with_name("invariants.sql")
 
 @dataclass(frozen=True, slots=True)
 class Invariant:
-    """A condition that must hold. `query` returns the rows that break it. $1, if used, is a list of people's ids."""
+    """A condition that must hold.
+
+    `query` returns the rows that break the condition. $1, if used, is a list of people's ids.
+    """
 
     name: str
     number: str
@@ -58,7 +61,7 @@ async def check(
 ) -> list[Violation]:
     """Return the rows that break an invariant now. With `quiet`, check the quiet invariants too.
 
-    `people` are the ids of the people to check; None: everybody.
+    `people` are the ids of the people to check. If `people` is None, check everybody.
     """
     invariants = [invariant for invariant in INVARIANTS if quiet or not invariant.quiet]
     return await violations_of(invariants, reader, people)

@@ -1,9 +1,9 @@
--- The invariants of the database. Each statement returns the rows that break its invariant. The comment below a
--- statement's name begins with a number and a title. The number belongs to an invariant (1 to 15) or to a rule
--- of docs/rules.md. "quiet" marks an invariant that holds only while nobody acts and no deadline is due. The
--- only parameter, @people_ids, holds the ids of the customers and mitras to check. Null: check everybody.
--- invariants.py joins all statements into one. This file has the format of a queries.sql (see
--- curhat/dev/statements.py).
+-- This file holds the invariants of the database. Each statement returns the rows that break its invariant. The comment
+-- below a statement's name begins with a number and a title. The number belongs to an invariant (1 to 15) or to a rule
+-- of docs/rules.md. The word "quiet" marks an invariant that holds only while nobody acts and no deadline is due. The
+-- only parameter, @people_ids, holds the ids of the customers and mitras to check. If @people_ids is null, the
+-- statements check everybody. The module invariants.py joins all statements into one statement. This file has the
+-- format of a queries.sql (see curhat/dev/statements.py).
 
 -- name: one_winner :many
 -- 1: a pairing has at most one winner
@@ -44,7 +44,8 @@ WHERE coalesce(charged.amount_rp, 0)
 
 -- name: late_approval_refunded :many
 -- 9: each charge attempt with the status approved_late has one automatic refund of its full amount
--- If the gateway refused this refund, an operator may have decided on further refunds.
+--
+-- If the gateway refuses the automatic refund, an operator can decide on further refunds.
 SELECT charge_attempts.id AS attempt_id, charge_attempts.payment_id, count(refunds.id) AS refunds
 FROM charge_attempts
 LEFT JOIN refunds ON refunds.charge_attempt_id = charge_attempts.id
@@ -53,7 +54,7 @@ WHERE charge_attempts.status = 'approved_late'
 GROUP BY charge_attempts.id HAVING count(refunds.id) <> 1
 
 -- name: one_refund_per_charge :many
--- 9: a charge attempt has at most one refund that the gateway has not refused, and never more than its amount
+-- 9: a charge attempt has at most one refund that the gateway has not refused, of at most the attempt's amount
 SELECT charge_attempts.id AS attempt_id, charge_attempts.amount_rp, sum(refunds.amount_rp) AS refunded_rp
 FROM charge_attempts
 JOIN refunds ON refunds.charge_attempt_id = charge_attempts.id AND refunds.status <> 'failed'
@@ -105,7 +106,9 @@ WHERE (pairings.status = 'failed') <> (events.id IS NOT NULL) OR pairings.failur
 
 -- name: failed_payment_has_tag_and_case :many
 -- 4: a payment that failed after its confirmation has one case, and all its events have the id of this case
--- The payment has at least one event, and at most one event without a pairing. No event has `recovered` set.
+--
+-- The failed payment has at least one event, and at most one event without a pairing. No event of the payment has
+-- `recovered` set.
 SELECT payments.id AS payment_id, payments.status, cases.id AS case_id, events.logged, events.astray
 FROM payments
 LEFT JOIN review_cases AS cases ON cases.payment_id = payments.id
@@ -147,9 +150,10 @@ WHERE CASE WHEN sessions.end_reason IN ('mitra_ended', 'mitra_suspended')
     THEN cases.id IS NULL ELSE cases.reason = 'cut_short' END
 
 -- name: money_in_sight :many
--- 15: a charge that was taken, and neither delivered nor given back, has a decision or an open case
--- An approved charge is delivered, or being delivered, while its payment is confirmed, and if its session runs, or
--- ended by time or by the customer.
+-- 15: a charge that was taken, not delivered and not given back has a decision or an open case
+--
+-- An approved charge is being delivered while its payment is confirmed. An approved charge is delivered if its session
+-- runs, or if the session ended by time or by the customer.
 SELECT taken.id AS attempt_id, taken.payment_id, taken.amount_rp, taken.status, cases.status AS case_status
 FROM charge_attempts AS taken
 JOIN payments ON payments.id = taken.payment_id
@@ -162,7 +166,7 @@ WHERE (taken.status = 'approved_late' OR taken.status = 'approved' AND payments.
     AND taken.decided_round IS NULL AND cases.status IS DISTINCT FROM 'open'
 
 -- name: decision_about_this_amount :many
--- 15: a charge with a decision was decided in a round of its case, and the amounts of the round are its charges
+-- 15: each decided charge belongs to a round of its case, and the round's refund is the sum of its charges
 SELECT taken.payment_id, taken.decided_round, rounds.decision, rounds.refund_rp, taken.amount_rp
 FROM (
     SELECT payment_id, decided_round, sum(amount_rp) AS amount_rp FROM charge_attempts
@@ -179,7 +183,9 @@ WHERE rounds.decision IS NULL OR rounds.refund_rp <> taken.amount_rp
 
 -- name: decided_refund_is_requested :many
 -- 15: a refund that an operator decided, and that needs no further approval, was requested from the gateway
--- It is not requested if an automatic refund of the charge is done, which the gateway had refused at first.
+--
+-- If the gateway first refused the automatic refund of the charge and later carried it out, no other refund is
+-- requested.
 SELECT charge_attempts.id AS attempt_id, rounds.round FROM (
     SELECT payment_id, round FROM review_cases
     WHERE decision = 'refund' AND (NOT needs_approval OR approved_by IS NOT NULL)
@@ -195,7 +201,7 @@ WHERE NOT EXISTS (
 )
 
 -- name: given_up_in_time :many
--- 2a.10: no payment of a session is confirmed by an approval 10 minutes after the time to pay
+-- 2a.10: a session's payment is never confirmed later than 10 minutes after the time to pay
 SELECT id AS payment_id, expires_at, confirmed_at FROM payments
 WHERE purpose = 'session' AND confirmed_at > expires_at + interval '10 minutes 1 second'
 
@@ -228,7 +234,9 @@ WHERE pairings.status = 'matched'
 
 -- name: targeted_then_one_blast :many
 -- 3.5: a payment without a chosen mitra has one blast; a payment with a chosen mitra has one targeted pairing
--- A payment with a chosen mitra also has one blast if the customer took the fallback, and otherwise no blast.
+--
+-- A payment with a chosen mitra also has one blast if the customer took the fallback. Without a taken fallback, a
+-- payment with a chosen mitra has no blast.
 SELECT payments.id AS payment_id, payments.target_mitra_id, tried.targeted, tried.blasts, tried.taken
 FROM payments
 CROSS JOIN LATERAL (
@@ -249,7 +257,7 @@ FROM requests JOIN pairings ON pairings.id = requests.pairing_id
 WHERE pairings.left_out_mitra_id = requests.mitra_id OR pairings.target_mitra_id <> requests.mitra_id
 
 -- name: fallback_expired_has_event :many
--- 3.8: each expired fallback, and no other, has an event payment_session_expired; none expired early
+-- 3.8: a fallback has an event payment_session_expired if and only if it expired, and no fallback expired early
 SELECT pairings.id AS pairing_id, pairings.fallback_status, pairings.fallback_answer_by, payments.closed_at, events.tag
 FROM pairings
 JOIN payments ON payments.id = pairings.payment_id
@@ -262,6 +270,7 @@ WHERE pairings.kind = 'targeted' AND (
 
 -- name: extension_money :many
 -- 7: an extension with the status approved was charged exactly once, and no other extension was charged
+--
 -- No charge attempt started before the extension was decided. The status of the extension's payment matches the
 -- status of the extension.
 SELECT extensions.id AS extension_id, extensions.status, payments.status AS payment_status, charged.kept, charged.attempts
@@ -289,14 +298,14 @@ LEFT JOIN extensions ON extensions.payment_id = payments.id
 WHERE (payments.purpose = 'extension') <> (extensions.id IS NOT NULL)
 
 -- name: extension_decided_as_its_terms_say :many
--- 7: an extension was decided as its terms say, and never approved if mitra_went_offline is set
+-- 7: each extension was decided by its terms, and no extension with mitra_went_offline was approved
 SELECT extensions.id AS extension_id, extensions.status, extensions.decided_by, extensions.default_action,
     extensions.deadline_at, extensions.decided_at
 FROM extensions JOIN sessions ON sessions.id = extensions.session_id
 WHERE CASE extensions.decided_by
     WHEN 'timeout' THEN extensions.decided_at < extensions.deadline_at
         OR (extensions.charge_by IS NOT NULL) <> (extensions.default_action = 'auto_approve')
-    -- One statement compares the time, and a later statement writes decided_at (see done_in_time).
+    -- One statement compares the time with the deadline, and a later statement writes decided_at (see done_in_time).
     WHEN 'mitra' THEN extensions.decided_at > extensions.deadline_at + interval '1 second'
     WHEN 'mitra_unreachable' THEN extensions.charge_by IS NOT NULL
     WHEN 'session_ended' THEN extensions.charge_by IS NOT NULL OR sessions.status <> 'ended'
@@ -335,9 +344,10 @@ END
 
 -- name: done_in_time :many
 -- 5: nobody cancels a pairing, starts a charge attempt or ends a session after its deadline
--- One statement compares the time with the deadline. A later statement of the same transaction writes the time,
--- so the written time may be up to one second too late. In the tests the check is exact, because the virtual
--- clock moves in longer steps.
+--
+-- One statement compares the time with the deadline. A later statement of the same transaction writes the time, so the
+-- written time can be up to one second too late. In the tests the check is exact, because the virtual clock moves in
+-- steps of more than one second.
 SELECT 'pairing' AS what, id, deadline_at AS until, decided_at AS done_at FROM pairings
 WHERE failure_tag = 'customer_cancelled' AND decided_at > deadline_at + interval '1 second'
 UNION ALL
@@ -347,8 +357,8 @@ WHERE payments.purpose = 'session' AND charge_attempts.started_at > payments.exp
 UNION ALL
 SELECT 'session', id, ends_at, ended_at FROM sessions
 WHERE end_reason <> 'time_up' AND ended_at > ends_at + interval '1 second'
-    -- Leave out a session that ran past ends_at because an extension was open (5.7). The end of such a session
-    -- also decided the extension.
+    -- Leave out a session that ran past ends_at because an extension was open (5.7). The end of this session also
+    -- decided the extension.
     AND NOT EXISTS (
         SELECT 1 FROM status_changes JOIN extensions ON extensions.id = status_changes.entity_id
         WHERE extensions.session_id = sessions.id AND status_changes.new_status IN ('rejected', 'charge_failed')
@@ -403,7 +413,9 @@ GROUP BY mitras.id HAVING mitras.active_sessions <> count(sessions.id)
 
 -- name: capacity_never_exceeded :many
 -- 8: no mitra ever had more than max_customers sessions at the same time
--- The limit is max_customers at the time when a session starts. A later change lets the running sessions continue.
+--
+-- The limit is max_customers at the time when a session starts. A later change of max_customers ends no running
+-- session.
 WITH steps AS (
     SELECT mitra_id, started_at AS at, 1 AS step FROM sessions
     WHERE @people_ids::uuid[] IS NULL OR mitra_id = ANY (@people_ids)
@@ -411,8 +423,7 @@ WITH steps AS (
     SELECT mitra_id, ended_at, -1 FROM sessions
     WHERE ended_at IS NOT NULL AND (@people_ids::uuid[] IS NULL OR mitra_id = ANY (@people_ids))
 ), running AS (
-    -- If a session ends at the instant at which another starts, count the end first: the new session takes the place
-    -- of the old session.
+    -- If one session ends and another session starts at the same instant, count the end first.
     SELECT mitra_id, at, step,
         sum(step) OVER (PARTITION BY mitra_id ORDER BY at, step ROWS UNBOUNDED PRECEDING) AS together
     FROM steps
@@ -423,7 +434,8 @@ WITH steps AS (
 SELECT mitras.id AS mitra_id, mitras.max_customers, running.together, running.at
 FROM running JOIN mitras ON mitras.id = running.mitra_id
 WHERE running.step = 1 AND running.together > greatest(
-    -- The capacity before the next change, and the capacities that changes at the same instant set.
+    -- The limit is the old value of the first capacity change at or after the start of the session. A new value that
+    -- was set at exactly this start also counts.
     coalesce(
         (SELECT old FROM changes WHERE mitra_id = mitras.id AND at >= running.at ORDER BY at, id LIMIT 1),
         mitras.max_customers
@@ -457,7 +469,7 @@ GROUP BY customer_id HAVING count(*) > 1
 SELECT customer_id, count(*) AS trials FROM sessions WHERE is_trial GROUP BY customer_id HAVING count(*) > 1
 
 -- name: trial_used_up :many
--- 2a.9: no trial is confirmed after its customer cancelled a trial's search, and at most three in 24 hours
+-- 2a.9: a customer confirms no trial after cancelling a trial's search, and at most three trials in 24 hours
 SELECT later.customer_id, later.id AS payment_id FROM payments AS later
 WHERE later.is_trial AND later.confirmed_at IS NOT NULL AND (
     EXISTS (
@@ -473,7 +485,7 @@ WHERE later.is_trial AND later.confirmed_at IS NOT NULL AND (
 )
 
 -- name: openings_within_limits :many
--- X.13: a customer opens at most 10 payments for sessions in 10 minutes, and asks for 30 extensions in an hour
+-- X.13: a customer opens at most 10 payments for sessions in 10 minutes, and at most 30 for extensions in an hour
 SELECT customer_id, id AS payment_id, purpose FROM (
     SELECT customer_id, id, purpose, created_at - lag(created_at, CASE purpose WHEN 'session' THEN 10 ELSE 30 END)
         OVER (PARTITION BY customer_id, purpose ORDER BY id) AS since
@@ -556,7 +568,8 @@ WHERE parked_at IS NULL AND due_at < curhat_now() - interval '5 seconds'
 
 -- name: fallback_leaves_out :many
 -- 3.9: a fallback never asked the mitra who rejected the targeted request or let it time out
--- The query compares the mitras of the requests. It does not read the column left_out_mitra_id.
+--
+-- The query compares the mitras of the requests. The query does not read the column left_out_mitra_id.
 SELECT requests.id AS request_id, requests.mitra_id, failed.failure_tag
 FROM pairings AS failed
 JOIN pairings AS blast ON blast.payment_id = failed.payment_id AND blast.kind = 'blast'
@@ -565,6 +578,7 @@ WHERE failed.failure_tag IN ('targeted_mitra_rejected', 'targeted_mitra_timeout'
 
 -- name: lost_mitra_is_not_waited_for :many
 -- 4.4: no targeted pairing and no pending extension waits for a mitra who went offline
+--
 -- When a mitra goes offline, the server arms a deadline that is due now. This deadline ends the mitra's
 -- targeted pairing or pending extension.
 WITH lost AS (
@@ -579,7 +593,8 @@ WHERE deadlines.id IS NULL
 
 -- name: answered_in_time :many
 -- 5: after its deadline, a fallback gets no answer and an extension's charge is not approved
--- One statement of a transaction compares the time. A later statement writes the time (see done_in_time).
+--
+-- One statement compares the time with the deadline. A later statement writes the time (see done_in_time).
 SELECT 'fallback' AS what, pairings.id, pairings.fallback_answer_by AS until,
     coalesce(blast.created_at, payments.closed_at) AS done_at
 FROM pairings
@@ -595,7 +610,8 @@ WHERE charge_attempts.answered_at > extensions.charge_by + interval '1 second'
 
 -- name: charge_not_given_up_early :many
 -- 5: before charge_by, an extension becomes charge_failed only after a decline or the session's end
--- A late approval may have replaced the status 'declined' of the charge attempt.
+--
+-- A late approval can replace the status 'declined' of the charge attempt.
 SELECT extensions.id AS extension_id, extensions.charge_by, given_up.changed_at
 FROM extensions
 JOIN sessions ON sessions.id = extensions.session_id
@@ -610,6 +626,7 @@ WHERE given_up.changed_at < extensions.charge_by
 
 -- name: gateway_has_only_recorded_calls :many
 -- 2: each charge and refund of the gateway is in our tables with the same key, payment and amount
+--
 -- The server records each charge and each refund, with its key for the gateway, before it calls the gateway.
 SELECT 'charge' AS what, theirs.key, theirs.payment_id, theirs.amount_rp FROM mock_gateway.charges AS theirs
 WHERE NOT EXISTS (

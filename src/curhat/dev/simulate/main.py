@@ -28,13 +28,13 @@ from curhat.kit.database import Database
 ARRIVAL_SECONDS: Final = 20.0
 # A run without a duration ends when all customers have finished, or after this time.
 MAX_RUN_SECONDS: Final = 150.0
-# How long each step at the end of a run may take. In step 1, the customers finish. In step 2, everything in flight
+# Each step at the end of a run can take this long. In step 1, the customers finish. In step 2, everything in flight
 # ends. In step 3, the people disconnect.
 MAX_FINISH_SECONDS: Final = 60.0
 POLL_SECONDS: Final = 0.5
-# Shorter than the server's timeout (5 s), so that the server closes no connection while a client uses it.
+# This time is shorter than the server's timeout (5 s), so the server closes no connection that a client is using.
 KEEP_ALIVE_TIMEOUT_SECONDS: Final = 3.0
-# How long one check of the invariants may take on a database with much history.
+# One check of the invariants can take this long on a database with much history.
 MAX_CHECK_MS: Final = 60_000
 # Keeps the report readable on a very wide terminal.
 MAX_SCREEN_COLUMNS: Final = 100
@@ -119,7 +119,7 @@ class _Run:
         return 1 if violations or self._tally.fault_count else 0
 
     def _handle_interrupts(self) -> None:
-        """The first Ctrl-C lets the run finish. The second Ctrl-C cancels it."""
+        """The first Ctrl-C lets the run finish. The second Ctrl-C cancels the run."""
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None
 
@@ -189,7 +189,7 @@ class _Run:
 
 def _console() -> Console:
     console = Console()
-    # Use a fixed width for a file or a CI log, which have no width of their own.
+    # A file or a CI log has no width of its own, so use a fixed width.
     return Console(
         width=min(console.width, MAX_SCREEN_COLUMNS) if console.is_terminal else MAX_SCREEN_COLUMNS
     )
@@ -198,7 +198,7 @@ def _console() -> Console:
 def http_client() -> aiohttp.ClientSession:
     """Return an HTTP client for many people, without cookies.
 
-    The client never reuses an idle connection that the server may be about to close.
+    The client never reuses a connection that was idle for so long that the server is possibly about to close it.
     """
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_TIMEOUT_SECONDS),

@@ -1,4 +1,4 @@
-"""What a simulated mitra does: go online, answer cards and extensions, chat, lose the network, change the toggle."""
+"""The steps of a simulated mitra: go online, answer cards and extensions, chat, lose the network, change the toggle."""
 
 import asyncio
 from collections import Counter
@@ -86,7 +86,7 @@ class Mitra(Person):
             if not waiting:
                 await self.device.changed()
                 continue
-            # If every mitra took the oldest card first, all of them would compete for one customer.
+            # If every mitra took the oldest card first, all mitras would compete for one customer.
             card = waiting[0] if self.dice.random() < 0.3 else self.dice.choice(waiting)
             decided.add(card["id"])
             await self._react(card)

@@ -1,7 +1,7 @@
 """The people of a run, and the plan of each person.
 
-Each decision depends only on the seed and the person, and not on time. So the same seed makes the same people with
-the same plans, however fast the server is.
+Each decision depends only on the seed and the person, and not on time. So one seed always makes the same people with
+the same plans, at any speed of the server.
 """
 
 import random
@@ -22,19 +22,19 @@ MANY_JOURNEYS = 1_000_000
 MITRA_NAMES = ("Sekar", "Laras", "Bayu", "Intan", "Galih", "Nadia", "Reza", "Tiara", "Yoga", "Ayu")
 CUSTOMER_NAMES = ("Bunga", "Rio", "Mega", "Dimas", "Citra", "Fajar", "Lia", "Hana", "Ilham", "Nisa")
 
-# How a client sends a command: once, again after its answer, twice at the same time, or again after the client lost
-# the network before the answer. The repetition has the same Idempotency-Key.
+# A client sends a command once, twice at the same time, again after its answer, or again after a lost answer. The
+# repetition has the same Idempotency-Key.
 Manner = Literal["once", "repeated", "twice", "cut"]
 MANNERS: tuple[Manner, ...] = get_args(Manner)
 # How the mock gateway treats a charge.
 Behaviour = Literal["approve", "decline", "slow", "lost", "double"]
 BEHAVIOURS: tuple[Behaviour, ...] = get_args(Behaviour)
-# What a customer does when the chosen mitra does not accept: take the fallback, decline the fallback, or ignore the
-# popup.
+# The reaction of a customer when the chosen mitra does not accept: take the fallback, decline the fallback, or ignore
+# the popup.
 PopupAnswer = Literal["take", "decline", "leave"]
 POPUP_ANSWERS: tuple[PopupAnswer, ...] = get_args(PopupAnswer)
-# How mitras treat a customer's request: each mitra decides separately, all mitras reject it, or all ignore it. The
-# answer depends on the customer's call name, because a mitra knows nothing else about the customer.
+# How mitras treat a customer's request: each mitra decides separately, all mitras reject it, or all mitras ignore it.
+# The answer depends on the customer's call name, because a mitra knows nothing else about the customer.
 Reception = Literal["usual", "rejected", "overlooked"]
 RECEPTION_NAMES: dict[Reception, str] = {"rejected": "Ditolak", "overlooked": "Terlewat"}
 # Of every 40 customers, mitras treat the customers with these indexes in an unusual way.
@@ -42,7 +42,7 @@ RECEPTIONS: dict[int, Reception] = {7: "rejected", 23: "overlooked"}
 
 What = Literal["accept", "reject", "ignore"]
 REACTIONS: tuple[What, ...] = get_args(What)
-# How probable each reaction to a request is.
+# The probability of each reaction to a request.
 CHANCES: dict[Reception, tuple[int, int, int]] = {
     "usual": (86, 8, 6),
     "rejected": (0, 1, 0),
@@ -51,7 +51,7 @@ CHANCES: dict[Reception, tuple[int, int, int]] = {
 
 
 class Reaction(NamedTuple):
-    """What a mitra does with a request or an extension."""
+    """The reaction of a mitra to a request or an extension."""
 
     what: What
     after_seconds: float
@@ -62,7 +62,7 @@ class Reaction(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ExtensionPlan:
-    """How a customer requests an extension."""
+    """The way in which a customer requests an extension."""
 
     after_messages: int
     offer: float
@@ -74,7 +74,7 @@ class ExtensionPlan:
 
 @dataclass(frozen=True, slots=True)
 class Chatting:
-    """How a person chats in one session."""
+    """The plan of a person's chat in one session."""
 
     messages: int
     typing_seconds: float
@@ -94,14 +94,14 @@ class MitraPlan:
     max_customers: int
     slow: bool = False
     devices: int = 1
-    # Seconds between two network failures, and between two changes of the toggle. 0: never.
+    # The seconds between two network failures, and between two changes of the toggle. The value 0 means never.
     trouble_seconds: float = 0
     toggle_seconds: float = 0
 
     def reaction(self, call_name: str, times_seen: int, *, returning: bool = False) -> Reaction:
         """Return what this mitra does with the next request of this customer.
 
-        `returning`: the request is targeted, which means that the customer chose this mitra after a past chat.
+        `returning` is true if the request is targeted: the customer chose this mitra after a past chat.
         """
         dice = dice_of(f"{self.seed}/mitra {self.index}/{call_name}/{times_seen}")
         [what] = dice.choices(REACTIONS, (55, 25, 20) if returning else CHANCES[reception_of(call_name)])
@@ -121,7 +121,7 @@ class MitraPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JourneyPlan:
-    """What a customer does from the first screen to the end of the chat. The defaults make an uneventful journey."""
+    """The steps of a customer from the first screen to the end of the chat. The defaults make an uneventful journey."""
 
     hesitates_seconds: float
     comes_back: bool = False  # choose the mitra of the last chat, if there was a chat
@@ -236,8 +236,8 @@ def plan_customers(
                 phone_number=f"{CUSTOMER_PREFIX}{first_number + index:07d}",
                 name=f"{first_name} {index}",
                 reception=reception,
-                # A customer whom the mitras reject or ignore arrives at the beginning of the run. Then all mitras are
-                # still free, and can reject the request.
+                # A customer whom the mitras reject or ignore arrives at the beginning of the run. At the beginning of
+                # the run, all mitras are still free, and can reject the request.
                 arrives_after_seconds=dice.uniform(0, arrival_seconds) if reception == "usual" else 0,
                 journeys=MANY_JOURNEYS
                 if until_stopped

@@ -1,7 +1,7 @@
 """The picture of a client: a snapshot to which the client has applied each later event.
 
 A picture must equal a fresh snapshot that contains the same events.
-This module knows only what the contract says. Like a client, it imports nothing from the server.
+This module knows only what the contract says. Like a client, this module imports nothing from the server.
 """
 
 from collections.abc import Mapping
@@ -62,7 +62,7 @@ class Picture:
         return _differences(self.streamed(), snapshot)
 
     def transient_differences(self, snapshot: Data) -> set[str]:
-        """Compare the unstreamed parts with a snapshot. These parts may differ for a moment, but not for long."""
+        """Compare the unstreamed parts with a snapshot. These parts can differ for a moment, but not for long."""
         return _differences(self.unstreamed(), snapshot)
 
     def remember_chat(self, session_id: str, messages: list[Data]) -> None:
@@ -70,7 +70,10 @@ class Picture:
         self.chats[session_id] = {message["id"]: message for message in messages}
 
     def chat_differences(self, session_id: str, history: list[Data]) -> set[str]:
-        """Return how this client's messages differ from the server's. Needs the whole chat on the client."""
+        """Return how this client's messages differ from the server's.
+
+        This method needs the whole chat in the client.
+        """
         if session_id not in self.chats:
             return set()
         return _differences({"message": list(self.chats[session_id].values())}, {"message": history})
@@ -98,7 +101,7 @@ class Picture:
 
 
 class CustomerPicture(Picture):
-    """What a customer's client shows."""
+    """The picture of a customer's client."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -148,7 +151,7 @@ class CustomerPicture(Picture):
 
 
 class MitraPicture(Picture):
-    """What a mitra's client shows. The server sends cards and presence outside of the stream."""
+    """The picture of a mitra's client. The server sends cards and presence outside of the stream."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -216,7 +219,7 @@ def _differences(shown: Data, fresh: Data) -> set[str]:
 def _difference(ours: Any, theirs: Any) -> str:
     """Return our value and their value of each field that differs.
 
-    If `ours` or `theirs` is not an object, return both as a whole.
+    If `ours` or `theirs` is not an object, return the two whole values.
     """
     if isinstance(ours, dict) and isinstance(theirs, dict):
         fields = sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))

@@ -14,8 +14,8 @@ SELECT pg_try_advisory_lock(hashtextextended('curhat simulate', 0)) AS is_locked
 
 
 async def lock_simulation(db: Executor, /) -> bool:
-    """Take the advisory lock that allows only one simulation per database, because two simulations would use the
-    same mitras. The connection holds the lock until the connection closes. False: another simulation holds the
+    """Take the advisory lock that allows only one simulation per database, because two simulations would use the same
+    mitras. The connection holds the lock until the connection closes. Returns false if another simulation holds the
     lock."""
     row = await db.fetchrow(LOCK_SIMULATION)
     if row is None:
@@ -40,9 +40,9 @@ LIMIT $2
 
 
 async def find_free_mitra_phones(db: Executor, /, *, prefix: str, max_phones: int) -> list[str]:
-    """Find the first phone numbers with this prefix that a simulated mitra can use. No mitra has the number, or its
-    mitra is not suspended and has no active session. (A killed run can leave an active session.) Fewer than 20
-    codes were sent to the number in the last hour; the limit is 30."""
+    """Find the first phone numbers with this prefix that a simulated mitra can use. The number has no mitra, or its mitra
+    is not suspended and has no active session. A killed run can leave an active session. Fewer than 20 codes were sent
+    to the number in the last hour, and the limit is 30."""
     return [row[0] for row in await db.fetch(FIND_FREE_MITRA_PHONES, prefix, max_phones)]
 
 
@@ -53,7 +53,7 @@ WHERE phone_number LIKE $1 || '_______'
 
 
 async def find_next_customer_number(db: Executor, /, *, prefix: str) -> int:
-    """Compute one more than the highest number that follows this prefix in any person's phone number."""
+    """Find the highest number that follows this prefix in a phone number of any person. Returns this number plus 1."""
     row = await db.fetchrow(FIND_NEXT_CUSTOMER_NUMBER, prefix)
     if row is None:
         raise NoRow(FIND_NEXT_CUSTOMER_NUMBER)
@@ -135,7 +135,8 @@ ORDER BY count DESC, name
 
 
 async def count_outcomes(db: Executor, /, *, customer_ids: Sequence[UUID]) -> list[CountOutcomesRow]:
-    """Count the outcomes of these customers' journeys. `subject` says what is counted, and `name` is the outcome."""
+    """Count the outcomes of these customers' journeys. `subject` is the kind of the counted rows, and `name` is their
+    outcome."""
     return [CountOutcomesRow(*row) for row in await db.fetch(COUNT_OUTCOMES, customer_ids)]
 
 

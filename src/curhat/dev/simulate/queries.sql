@@ -1,13 +1,13 @@
 -- name: lock_simulation :one
--- Take the advisory lock that allows only one simulation per database, because two simulations would use the
--- same mitras. The connection holds the lock until the connection closes. False: another simulation holds the
+-- Take the advisory lock that allows only one simulation per database, because two simulations would use the same
+-- mitras. The connection holds the lock until the connection closes. Returns false if another simulation holds the
 -- lock.
 SELECT pg_try_advisory_lock(hashtextextended('curhat simulate', 0)) AS is_locked
 
 -- name: find_free_mitra_phones :many
--- Find the first phone numbers with this prefix that a simulated mitra can use. No mitra has the number, or its
--- mitra is not suspended and has no active session. (A killed run can leave an active session.) Fewer than 20
--- codes were sent to the number in the last hour; the limit is 30.
+-- Find the first phone numbers with this prefix that a simulated mitra can use. The number has no mitra, or its mitra
+-- is not suspended and has no active session. A killed run can leave an active session. Fewer than 20 codes were sent
+-- to the number in the last hour, and the limit is 30.
 SELECT phone_number FROM (
     SELECT @prefix || lpad(number::text, 7, '0') AS phone_number FROM generate_series(0, 99999) AS number
 ) AS numbers
@@ -21,7 +21,7 @@ ORDER BY phone_number
 LIMIT @max_phones
 
 -- name: find_next_customer_number :one
--- Compute one more than the highest number that follows this prefix in any person's phone number.
+-- Find the highest number that follows this prefix in a phone number of any person. Returns this number plus 1.
 SELECT coalesce(max(substr(phone_number, char_length(@prefix) + 1)::integer), -1) + 1 AS number FROM people
 WHERE phone_number LIKE @prefix || '_______'
 
@@ -38,7 +38,8 @@ SELECT
 FROM payments WHERE customer_id = ANY (@customer_ids::uuid[]) AND purpose = 'session'
 
 -- name: count_outcomes :many
--- Count the outcomes of these customers' journeys. `subject` says what is counted, and `name` is the outcome.
+-- Count the outcomes of these customers' journeys. `subject` is the kind of the counted rows, and `name` is their
+-- outcome.
 SELECT 'payments' AS subject, status AS name, count(*) AS count
 FROM payments WHERE customer_id = ANY (@customer_ids::uuid[]) AND purpose = 'session'
 GROUP BY 2

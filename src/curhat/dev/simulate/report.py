@@ -19,7 +19,7 @@ from curhat.dev.simulate import queries
 from curhat.dev.simulate.invariants import INVARIANTS, Violation
 from curhat.kit.database import Database
 
-# What a customer is doing, in the order of a journey.
+# The activities of a customer, in the order of a journey.
 Phase = Literal["away", "signing in", "looking", "paying", "searching", "chatting", "resting", "done"]
 PHASES: Final[tuple[Phase, ...]] = get_args(Phase)
 
@@ -46,8 +46,7 @@ class Tally:
         self.matched = 0
         self.unmatched: Counter[str] = Counter()
         self.accepts: Counter[str] = Counter()
-        # Three counts: what happened when a customer chose the mitra of the last chat, how customers answered the
-        # popup of the fallback, and how mitras answered extensions.
+        # The counts of targeted searches by outcome, of fallback popups by answer, and of extensions by answer.
         self.returns: Counter[str] = Counter()
         self.popups: Counter[str] = Counter()
         self.extension_answers: Counter[str] = Counter()
@@ -59,6 +58,7 @@ class Tally:
         self.cards = 0
         self.hellos_after_ping = 0
         self.messages_sent = 0
+        self.sent_over_socket = 0
         self.message_delays: list[float] = []
         self.comparisons = 0
         self.not_compared = 0
@@ -77,7 +77,10 @@ class Tally:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Return the smallest of the `values` that is not below the fraction `share` of them. Needs at least one value."""
+    """Return the smallest of the `values` that is at least as large as the fraction `share` of all values.
+
+    This function needs at least one value.
+    """
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
@@ -115,7 +118,11 @@ def progress_screen(tally: Tally) -> Panel:
     table.add_row("customers", _counted({phase: phases[phase] for phase in PHASES}))
     table.add_row("journeys", f"{tally.journeys} begun, {tally.matched} matched")
     table.add_row("not matched", _counted(tally.unmatched))
-    table.add_row("messages", f"{tally.messages_sent} sent, {len(tally.message_delays)} shown in time")
+    table.add_row(
+        "messages",
+        f"{tally.messages_sent} sent ({tally.sent_over_socket} over sockets), "
+        f"{len(tally.message_delays)} shown in time",
+    )
     table.add_row(
         "network", f"lost {tally.networks_lost}, resumed {tally.resumed}, from a snapshot {tally.restored}"
     )
@@ -134,7 +141,8 @@ def _connected(tally: Tally) -> str:
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """The results of the journeys of this run's customers, from the database."""
 
-    # By subject (payments, failures, session ends, charges, targeted pairings, fallbacks, extensions) and outcome.
+    # The counts by subject (payments, failures, session ends, charges, targeted pairings, fallbacks, extensions) and
+    # outcome.
     counts: Mapping[str, dict[str, int]]
     money: queries.SumMoneyRow
     seconds_to_accept: list[float]
@@ -172,7 +180,7 @@ def report(title: str, tally: Tally, outcome: Outcome, violations: Sequence[Viol
     table.add_row("confirm to accept", _spread(outcome.seconds_to_accept, "s", 1))
     table.add_row("answers to cards", _counted(tally.accepts))
     table.add_section()
-    table.add_row("messages", f"{tally.messages_sent} sent")
+    table.add_row("messages", f"{tally.messages_sent} sent, {tally.sent_over_socket} of them over sockets")
     table.add_row("sent to shown", _spread(tally.message_delays, "ms", 1000))
     table.add_section()
     table.add_row("requests", f"{tally.requests}; answers lost on purpose: {tally.answers_not_waited_for}")

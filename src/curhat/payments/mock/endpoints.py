@@ -1,4 +1,4 @@
-"""The endpoints that control the mock gateway. They exist in development only."""
+"""The endpoints that control the mock gateway. These endpoints exist in development only."""
 
 from uuid import UUID
 

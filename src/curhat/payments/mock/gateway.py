@@ -30,7 +30,7 @@ from curhat.payments.mock.schemas import (
 
 log = structlog.get_logger(__name__)
 
-# Longer than ANSWER_TIMEOUT_SECONDS, so that the server first answers a confirmation with 202.
+# This time is longer than ANSWER_TIMEOUT_SECONDS, so that the server first answers a confirmation with 202.
 SLOW_SECONDS = 7.0
 # Xendit sends its token in this header too.
 WEBHOOK_TOKEN_HEADER = "x-callback-token"  # noqa: S105  the name of a header
@@ -46,7 +46,7 @@ class MockGateway:
         refund_callback: RefundCallback | None = None,
         webhook_token: str | None = None,
     ) -> None:
-        """Without `webhook_token`, the mock believes no web hook."""
+        """Without `webhook_token`, the mock accepts no web hook."""
         self._database = database
         self._charge_callback = charge_callback
         self._refund_callback = refund_callback
@@ -94,7 +94,7 @@ class MockGateway:
         return await queries.find_behaviour(self._database, payment_id=payment_id) or "approve"
 
     async def _misbehave(self, behaviour: Behaviour, call_back: Callable[[], Awaitable[None]]) -> None:
-        """Delay, lose or repeat the answer to a call that was just recorded, as the behaviour says."""
+        """Delay, lose or repeat the answer to a recorded call, according to the behaviour."""
         if behaviour == "slow":
             self._start(call_back, SLOW_SECONDS)
             await asyncio.sleep(SLOW_SECONDS)
@@ -153,8 +153,7 @@ class MockGateway:
     def _call_back_done(self, task: asyncio.Task[None]) -> None:
         self._running_callbacks.discard(task)
         if not task.cancelled() and task.exception() is not None:
-            # This answer is lost, as if our code had failed to handle the callback of a real gateway. A query by key
-            # returns the same answer.
+            # Our code failed to handle this answer, so the answer is lost. A query by key returns the same answer.
             log.warning("mock_gateway.call_back_failed", error=type(task.exception()).__name__)
 
     async def close(self) -> None:
@@ -166,7 +165,7 @@ class MockGateway:
     async def set_behaviour(self, behaviour: Behaviour, payment_id: UUID | None) -> None:
         """Use this behaviour from now on for one payment or, without `payment_id`, for all payments.
 
-        Decides what the earlier behaviour kept open, and calls back.
+        Decides the charges and refunds that the earlier behaviour kept open, and calls back.
         """
         await queries.set_behaviour(self._database, payment_id=payment_id, behaviour=behaviour)
         if (charge_status := _charge_status(behaviour)) != "processing":

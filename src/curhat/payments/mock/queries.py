@@ -28,8 +28,8 @@ async def record_charge(
     charge_status: RecordedChargeStatus,
     known_after_seconds: float,
 ) -> UUID | None:
-    """nothing → @charge_status. The mock reports this status when @known_after_seconds have passed, and not before.
-    No row: the key already has a charge."""
+    """Record a charge (nothing → @charge_status). The mock gateway reports this status only after @known_after_seconds.
+    Returns no row if the key already has a charge."""
     row = await db.fetchrow(RECORD_CHARGE, key, payment_id, amount_rp, charge_status, known_after_seconds)
     if row is None:
         return None
@@ -44,7 +44,7 @@ FROM mock_gateway.charges WHERE key = $1
 
 
 async def find_charge(db: Executor, /, *, key: UUID) -> RecordedChargeStatus | None:
-    """Read the status of a charge, as the mock reports it."""
+    """Read the status that the mock reports for a charge."""
     row = await db.fetchrow(FIND_CHARGE, key)
     if row is None:
         return None
@@ -85,8 +85,8 @@ async def record_refund(
     refund_status: RecordedRefundStatus,
     known_after_seconds: float,
 ) -> UUID | None:
-    """nothing → @refund_status. The mock reports this status when @known_after_seconds have passed, and not before.
-    No row: the key already has a refund."""
+    """Record a refund (nothing → @refund_status). The mock gateway reports this status only after @known_after_seconds.
+    Returns no row if the key already has a refund."""
     row = await db.fetchrow(
         RECORD_REFUND, key, charge_key, payment_id, amount_rp, refund_status, known_after_seconds
     )
@@ -103,7 +103,7 @@ FROM mock_gateway.refunds WHERE key = $1
 
 
 async def find_refund(db: Executor, /, *, key: UUID) -> RecordedRefundStatus | None:
-    """Read the status of a refund, as the mock reports it."""
+    """Read the status that the mock reports for a refund."""
     row = await db.fetchrow(FIND_REFUND, key)
     if row is None:
         return None
@@ -122,8 +122,8 @@ RETURNING key
 async def decide_charges(
     db: Executor, /, *, charge_status: RecordedChargeStatus, payment_id: UUID | None
 ) -> list[UUID]:
-    """processing → @charge_status, for the charges of one payment. If @payment_id is null, for the charges of all
-    payments that have no behaviour of their own."""
+    """Decide the charges of one payment (processing → @charge_status). If @payment_id is null, the statement decides the
+    charges of all payments that have no behaviour of their own."""
     return [row[0] for row in await db.fetch(DECIDE_CHARGES, charge_status, payment_id)]
 
 
@@ -138,7 +138,7 @@ RETURNING key
 async def decide_refunds(
     db: Executor, /, *, refund_status: RecordedRefundStatus, payment_id: UUID | None
 ) -> list[UUID]:
-    """processing → @refund_status, for the same payments as in decide_charges."""
+    """Decide the refunds of the payments that decide_charges selects (processing → @refund_status)."""
     return [row[0] for row in await db.fetch(DECIDE_REFUNDS, refund_status, payment_id)]
 
 
@@ -160,8 +160,8 @@ ORDER BY payment_id NULLS LAST LIMIT 1
 
 
 async def find_behaviour(db: Executor, /, *, payment_id: UUID) -> Behaviour | None:
-    """Read the mock's behaviour for this payment or, if none is set, the default behaviour. No row: no default is
-    set either."""
+    """Read the mock's behaviour for this payment. If the payment has no behaviour, read the default behaviour. Returns no
+    row if there is no default behaviour either."""
     row = await db.fetchrow(FIND_BEHAVIOUR, payment_id)
     if row is None:
         return None

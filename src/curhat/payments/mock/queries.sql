@@ -3,8 +3,8 @@
 -- type: refund_status = RecordedRefundStatus from curhat.payments.mock.schemas
 
 -- name: record_charge :optional
--- nothing → @charge_status. The mock reports this status when @known_after_seconds have passed, and not before.
--- No row: the key already has a charge.
+-- Record a charge (nothing → @charge_status). The mock gateway reports this status only after @known_after_seconds.
+-- Returns no row if the key already has a charge.
 INSERT INTO mock_gateway.charges (key, payment_id, amount_rp, status, known_at, at)
 VALUES (@key, @payment_id, @amount_rp, @charge_status,
     clock_timestamp() + make_interval(secs => @known_after_seconds), clock_timestamp())
@@ -12,7 +12,7 @@ ON CONFLICT (key) DO NOTHING
 RETURNING key
 
 -- name: find_charge :optional
--- Read the status of a charge, as the mock reports it.
+-- Read the status that the mock reports for a charge.
 SELECT CASE WHEN known_at > clock_timestamp() THEN 'processing' ELSE status END AS charge_status
 FROM mock_gateway.charges WHERE key = @key
 
@@ -20,8 +20,8 @@ FROM mock_gateway.charges WHERE key = @key
 SELECT amount_rp FROM mock_gateway.charges WHERE key = @key
 
 -- name: record_refund :optional
--- nothing → @refund_status. The mock reports this status when @known_after_seconds have passed, and not before.
--- No row: the key already has a refund.
+-- Record a refund (nothing → @refund_status). The mock gateway reports this status only after @known_after_seconds.
+-- Returns no row if the key already has a refund.
 INSERT INTO mock_gateway.refunds (key, charge_key, payment_id, amount_rp, status, known_at, at)
 VALUES (@key, @charge_key, @payment_id, @amount_rp, @refund_status,
     clock_timestamp() + make_interval(secs => @known_after_seconds), clock_timestamp())
@@ -29,13 +29,13 @@ ON CONFLICT (key) DO NOTHING
 RETURNING key
 
 -- name: find_refund :optional
--- Read the status of a refund, as the mock reports it.
+-- Read the status that the mock reports for a refund.
 SELECT CASE WHEN known_at > clock_timestamp() THEN 'processing' ELSE status END AS refund_status
 FROM mock_gateway.refunds WHERE key = @key
 
 -- name: decide_charges :many
--- processing → @charge_status, for the charges of one payment. If @payment_id is null, for the charges of all
--- payments that have no behaviour of their own.
+-- Decide the charges of one payment (processing → @charge_status). If @payment_id is null, the statement decides the
+-- charges of all payments that have no behaviour of their own.
 -- nullable: @payment_id
 UPDATE mock_gateway.charges SET status = @charge_status
 WHERE status = 'processing' AND (payment_id = @payment_id OR @payment_id::uuid IS NULL
@@ -43,7 +43,7 @@ WHERE status = 'processing' AND (payment_id = @payment_id OR @payment_id::uuid I
 RETURNING key
 
 -- name: decide_refunds :many
--- processing → @refund_status, for the same payments as in decide_charges.
+-- Decide the refunds of the payments that decide_charges selects (processing → @refund_status).
 -- nullable: @payment_id
 UPDATE mock_gateway.refunds SET status = @refund_status
 WHERE status = 'processing' AND (payment_id = @payment_id OR @payment_id::uuid IS NULL
@@ -57,8 +57,8 @@ INSERT INTO mock_gateway.behaviours (payment_id, behaviour) VALUES (@payment_id,
 ON CONFLICT (payment_id) DO UPDATE SET behaviour = excluded.behaviour
 
 -- name: find_behaviour :optional
--- Read the mock's behaviour for this payment or, if none is set, the default behaviour. No row: no default is
--- set either.
+-- Read the mock's behaviour for this payment. If the payment has no behaviour, read the default behaviour. Returns no
+-- row if there is no default behaviour either.
 SELECT behaviour FROM mock_gateway.behaviours WHERE payment_id = @payment_id OR payment_id IS NULL
 ORDER BY payment_id NULLS LAST LIMIT 1
 

@@ -12,7 +12,7 @@ RecordedRefundStatus = Literal["done", "failed", "processing"]
 
 
 class GatewayBehaviour(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The mock gateway's behaviour from now on. If `payment_id` is null, it applies to all payments."""
+    """The mock gateway's behaviour from now on. If `payment_id` is null, the behaviour applies to all payments."""
 
     behaviour: Behaviour
     payment_id: UUID | None = None
