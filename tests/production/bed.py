@@ -13,6 +13,7 @@ import asyncio
 import base64
 import contextlib
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -536,7 +537,7 @@ class Bed:
         return f"postgresql://{user}:{self._passwords[password]}@{hosts}/curhat?{options}"
 
     def _environment(self) -> dict[str, str]:
-        """The settings as in deploy/systemd/curhat.env. The secrets are files."""
+        """The settings of the units, with codes in a file. The secrets are files too."""
         folder = self.folder / "secrets"
         folder.mkdir(mode=0o700)
         values = {
@@ -550,8 +551,7 @@ class Bed:
             path.touch(mode=0o400)
             path.write_text(value + "\n")
         return {
-            "CURHAT_PUBLIC_ORIGINS": ",".join(f"https://{name}" for name in HOSTS),
-            "CURHAT_GATEWAY": "mock",
+            **settings_of_the_units(),
             "CURHAT_CODE_SENDERS": f"file:{self.codes_file}",
             "CURHAT_ALLOW_FILE_CODES": "1",
             **{f"CURHAT_{name.upper()}_FILE": str(folder / name) for name in values},
@@ -624,6 +624,14 @@ async def _is_served(http: aiohttp.ClientSession, url: str, name: str) -> bool:
 def host(name: str) -> dict[str, str]:
     """The headers of a request to this host. The proxy listens at another port than 443, which a browser would name."""
     return {"Host": name}
+
+
+def settings_of_the_units() -> dict[str, str]:
+    """The settings of deploy/systemd/curhat.env, without its senders of codes and its secrets."""
+    lines = (DEPLOY / "systemd" / "curhat.env").read_text().splitlines()
+    settings = dict(line.split("=", 1) for line in lines if line.startswith("CURHAT_"))
+    ours = re.compile(r"CURHAT_(WHATSAPP|TWILIO)_\w+|CURHAT_\w+_FILE")
+    return {name: value for name, value in settings.items() if not ours.fullmatch(name)}
 
 
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:

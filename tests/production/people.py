@@ -45,9 +45,10 @@ READ_PAUSE_SECONDS: Final = 1.0
 # The least that an operator may set.
 SEARCH_SECONDS: Final = 10
 RETRY_PAUSE_SECONDS: Final = 0.2
-# As in web/shared/api/client.ts, web/customer/journey.svelte.ts and web/mitra/work.svelte.ts.
+# As in the web clients.
 ANSWER_TIMEOUT_SECONDS: Final = 15
 SILENCE_SECONDS: Final = {"customer": 35.0, "mitra": 9.0}
+SENT_TIMEOUT_SECONDS: Final = 4.0
 MIN_RECONNECT_SECONDS: Final = 0.3
 MAX_RECONNECT_SECONDS: Final = 15.0
 # Until everything that was begun has ended, and each device shows everything.
@@ -105,8 +106,8 @@ class Tally:
     # A request that got no answer, or a status of 500 and above other than `presence_unknown`: when, and what.
     failed: list[tuple[float, str]] = field(default_factory=list)
     failed_messages: int = 0
-    # When each message was acknowledged.
-    written: list[float] = field(default_factory=list)
+    # How long after its sending each message was acknowledged, in seconds.
+    acknowledged: list[float] = field(default_factory=list)
     # An answer that must not happen.
     wrong: list[str] = field(default_factory=list)
     unknown: int = 0
@@ -122,11 +123,6 @@ class Tally:
     def first_failures(self) -> list[str]:
         """Some of the requests that failed."""
         return [what for _, what in self.failed[:8]]
-
-    def outage_seconds(self) -> float:
-        """The longest time in which no message was acknowledged."""
-        pauses = [later - earlier for earlier, later in itertools.pairwise(self.written)]
-        return max(pauses, default=0.0)
 
 
 class Person:
@@ -149,7 +145,9 @@ class Person:
         self._epoch: str | None = None
         self._device = str(uuid4())
         self._changed = asyncio.Condition()
-        self._searches: dict[str, dict[str, Any]] = {}
+        self._socket: aiohttp.ClientWebSocketResponse | None = None
+        # The messages that were sent over the socket and have no answer yet, by client_message_id.
+        self._waiting: dict[str, asyncio.Future[bool]] = {}
         self._dice = random.Random(name)
 
     # HTTP ---------------------------------------------------------------------------------------------------
@@ -229,7 +227,7 @@ class Person:
                     await socket.send_json(hello)
                     async for frame in self._frames(socket, connecting):
                         if frame["op"] == "welcome":
-                            failures = 0
+                            failures, self._socket = 0, socket
                             if ended_at is not None:
                                 self.crowd.tally.away.append(time.monotonic() - ended_at)
                                 ended_at = None
@@ -237,6 +235,9 @@ class Person:
             except (aiohttp.ClientError, TimeoutError, OSError):
                 pass
             self.connected.clear()
+            self._socket = None
+            for name in tuple(self._waiting):
+                self._take_answer(name, is_stored=False)
             ended_at = ended_at or time.monotonic()
             failures += 1
             longest = min(MAX_RECONNECT_SECONDS, MIN_RECONNECT_SECONDS * 2**failures)
@@ -259,7 +260,39 @@ class Person:
                     await socket.send_json(hello)
             elif frame["op"] == "event":
                 await self._event(frame)
+            elif frame["op"] in ("sent", "refused"):
+                self._take_answer(frame["client_message_id"], is_stored=frame["op"] == "sent")
             yield frame
+
+    async def send_message(self, session_id: str, message: dict[str, str]) -> Answer | None:
+        """Send a message. Return None if it was stored over the socket, and otherwise the answer to a POST.
+
+        A mitra sends over the socket, and by POST if the socket has no answer, as the web clients do. A customer sends
+        by POST only, as other clients may do.
+        """
+        if self.role == "mitra" and await self._send_over_socket(session_id, message):
+            return None
+        return await self.command(f"/sessions/{session_id}/messages", message, is_message=True)
+
+    async def _send_over_socket(self, session_id: str, message: dict[str, str]) -> bool:
+        if self._socket is None:
+            return False
+        name = message["client_message_id"]
+        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting[name] = answer
+        try:
+            async with asyncio.timeout(SENT_TIMEOUT_SECONDS):
+                await self._socket.send_json({"op": "send", "session_id": session_id, **message})
+                return await answer
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return False
+        finally:
+            self._waiting.pop(name, None)
+
+    def _take_answer(self, name: str, *, is_stored: bool) -> None:
+        answer = self._waiting.pop(name, None)
+        if answer is not None and not answer.done():
+            answer.set_result(is_stored)
 
     async def _welcome(self, frame: dict[str, Any]) -> None:
         if self.seq is None:
@@ -390,6 +423,7 @@ class Crowd:
         async with asyncio.timeout(2 * SEARCH_SECONDS):
             while len(self.searching) < searchers:
                 await asyncio.sleep(0.1)
+        assert not self.tally.wrong, self.tally.wrong
         self.clear()
 
     async def until_calm(self) -> None:
@@ -491,10 +525,12 @@ class Crowd:
         """Begin a chat that nobody ends. Afterwards, the mitra is full."""
         mitra = await self._mitra(f"chats {number}")
         customer = await self._customer(f"{ACCEPTED} chats {number}")
-        pairing = await self._pay(customer)
-        assert pairing is not None
+        # Nobody may know yet who is available, because the servers have just started.
+        async with asyncio.timeout(REST_TIMEOUT_SECONDS):
+            while await self._pay(customer) is None:
+                await asyncio.sleep(RETRY_PAUSE_SECONDS)
         session_id = await self._accept(mitra)
-        assert session_id is not None
+        assert session_id is not None, self.tally.wrong
         chat = Chat(session_id, customer, mitra, {"customer": [], "mitra": []})
         self.chats.append(chat)
         return chat
@@ -514,12 +550,12 @@ class Crowd:
     async def say(self, chat: Chat, sender: Person) -> None:
         """Send one message of this chat."""
         name = f"{sender.role}-{next(self._numbers)}-{uuid4().hex[:8]}"
-        self.sent[name] = time.monotonic()
+        self.sent[name] = sent_at = time.monotonic()
         body = {"client_message_id": name, "text": f"pesan {name}"}
-        answer = await sender.command(f"/sessions/{chat.session_id}/messages", body, is_message=True)
-        if answer.ok:
+        answer = await sender.send_message(chat.session_id, body)
+        if answer is None or answer.ok:
             chat.acknowledged[sender.role].append(name)
-            self.tally.written.append(time.monotonic())
+            self.tally.acknowledged.append(time.monotonic() - sent_at)
         else:
             self.tally.wrong.append(f"message: {answer.status} {answer.text[:120]}")
 
