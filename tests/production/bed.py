@@ -21,8 +21,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -160,6 +159,8 @@ class Postgres(PostgresServer):
         self.tls_port = free_port()
         self.host = "127.0.0.1" if network is None else network.address
         self._name = name
+        # A folder of its own for the write-ahead log, which only a test of a full disk needs.
+        self.wal_folder: Path | None = None
         self._settings = {
             "listen_addresses": self.host,
             "port": self.port,
@@ -247,6 +248,7 @@ class Postgres(PostgresServer):
                 "--auth-host=scram-sha-256",
             ),
             *("--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--wal-segsize=1"),
+            *(() if self.wal_folder is None else (f"--waldir={self.wal_folder}",)),
         ]
         self._process = await self._spawn(command, {"LC_ALL": "C"}, death_signal=signal.SIGKILL)
         if (end := await self.wait()) != "exit status 0":
@@ -295,6 +297,8 @@ class Plan:
 
     # The folder of PostgreSQL's data. None: a folder of the bed.
     data_folder: Path | None = None
+    # Whether the write-ahead log has another disk than the data. So PostgreSQL goes on when the data's disk is full.
+    has_own_wal_disk: bool = False
     # The network of the primary, which then has a standby on this machine's network. None: there is no standby.
     network: Network | None = None
     postgres_settings: Mapping[str, str | int] = field(default_factory=dict)
@@ -313,6 +317,9 @@ class Bed:
         data.mkdir(mode=0o700, exist_ok=True)
         self._place = _place(data)
         self.postgres = Postgres(folder, self._place, "postgres", plan.network, **plan.postgres_settings)
+        if plan.has_own_wal_disk:
+            # PostgreSQL's account must be able to reach this folder.
+            self.postgres.wal_folder = self._place.sockets / "wal"
         standbys = [] if plan.network is None else [Postgres(folder, self._place, "standby")]
         self.standby = standbys[0] if standbys else None
         self.valkey = Valkey(folder, self._passwords["valkey"])
@@ -647,12 +654,3 @@ def _place(data: Path) -> _Place:
     if account is not None:
         os.chown(sockets, account.uid, account.gid)
     return _Place(data, sockets, _programs(account), account)
-
-
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float) -> float:
-    """Wait until an asynchronous condition holds. Return the seconds that it took. Raises TimeoutError."""
-    begun = time.monotonic()
-    async with asyncio.timeout(seconds):
-        while not await condition():
-            await asyncio.sleep(POLL_SECONDS)
-    return time.monotonic() - begun

@@ -18,8 +18,6 @@ FULL_SECONDS = 100
 DISK_MEGABYTES = 192
 BLOCK = bytes(4096)
 RETRY_PAUSE_SECONDS = 1.0
-# So PostgreSQL soon needs space on the disk, and cannot live on what it has set aside.
-SETTINGS = {"min_wal_size": "2MB", "max_wal_size": "8MB", "checkpoint_timeout": "30s"}
 
 
 @pytest.fixture
@@ -41,9 +39,7 @@ def disk(folder: Path) -> Iterator[Path]:
 async def small(folder: Path, disk: Path) -> AsyncIterator[Bed]:
     """An installation whose PostgreSQL has a small disk."""
     (folder / "small").mkdir()
-    async with open_bed(
-        folder / "small", Plan(data_folder=disk / "data", postgres_settings=SETTINGS)
-    ) as opened:
+    async with open_bed(folder / "small", Plan(data_folder=disk / "data", has_own_wal_disk=True)) as opened:
         yield opened
 
 
