@@ -159,6 +159,10 @@ $(CHECK_TARGETS) check-unit-tests check-tests:
 	    exit 1
 	fi
 
+.PHONY: check-previous-release
+check-previous-release: $(READY) ## run the previous release's code on this schema: journeys of simulated people, then the invariants
+	@$(PYTHON) -m tests.previous_release
+
 .PHONY: check-prometheus
 check-prometheus: ## check the alerts and run their unit tests; needs promtool (Debian: package prometheus)
 	@command -v promtool >/dev/null || { echo "error: promtool is missing; apt install prometheus" >&2; exit 1; }
@@ -177,6 +181,19 @@ production-checks: $(READY) $(WEB) ## run a whole production on this machine and
 .PHONY: rehearsal
 rehearsal: $(READY) $(WEB) ## install production on this machine, make a whole journey, deploy, and stop cleanly: a minute
 	@exec $(PYTHON) -m tests.production.rehearsal
+
+# What most machines cannot run. Each target says what is missing, and writes into docs/last-runs.md when it last passed.
+.PHONY: check-backups
+check-backups: $(READY) ## back up, archive, restore and drill; needs pgBackRest 2.56 or newer (PGDG)
+	@RECORD_LAST_RUN=1 .venv/bin/pytest --quiet tests/deploy/test_backups.py
+
+.PHONY: check-pgbouncer
+check-pgbouncer: $(READY) ## run journeys through PgBouncer; needs 1.21 or newer (Debian 13, PGDG)
+	@RECORD_LAST_RUN=1 .venv/bin/pytest --quiet tests/deploy/test_pgbouncer.py
+
+.PHONY: check-patroni
+check-patroni: $(READY) ## lose the primary of three PostgreSQL; needs Patroni 4 (PGDG), etcd and HAProxy
+	@RECORD_LAST_RUN=1 .venv/bin/pytest --quiet tests/deploy/patroni.py
 
 check: $(READY) $(NODE_MODULES) ## run what is fast: every check and the unit tests
 	@$(RUN_CHECKS) check-unit-tests $(CHECK_TARGETS)

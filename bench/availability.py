@@ -83,7 +83,7 @@ async def _polls_per_second(address: Address, path: str) -> float:
 
 
 async def _set_mitras(testbed: Testbed, count: int) -> None:
-    """Make this number of mitras reachable for the next hour.
+    """Make `count` mitras reachable for the next hour.
 
     Write these mitras only to Valkey, because the poll reads only Valkey.
     """

@@ -19,7 +19,8 @@ WORKERS: Final = 2
 # The number of mitras that each blast has asked. None of the asked mitras has answered.
 MITRAS_PER_BLAST: Final = 3
 KILL_AFTER_SECONDS: Final = 8.0
-# Before the first due time, the run needs this time to write the rows and start the workers.
+# The time between the start of the run and the first due time. Until then, the run writes the rows and starts the
+# workers.
 LEAD_SECONDS: Final = 20
 _LAST_TIMEOUT_SECONDS: Final = 30
 _THIRD: Final = PER_SECOND * SECONDS // 3

@@ -225,6 +225,17 @@ ALTER TABLE failed_pairing_events ADD CONSTRAINT failed_pairing_events_mitra_id_
 ALTER TABLE failed_pairing_events ADD CONSTRAINT failed_pairing_events_pairing_id_fkey FOREIGN KEY (pairing_id) REFERENCES pairings(id);
 ALTER TABLE failed_pairing_events ADD CONSTRAINT failed_pairing_events_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES payments(id);
 
+CREATE TABLE hourly_counts (
+    began_at timestamp with time zone NOT NULL,
+    opened bigint NOT NULL,
+    confirmed bigint NOT NULL,
+    matched bigint NOT NULL,
+    finished bigint NOT NULL,
+    failed bigint NOT NULL,
+    CONSTRAINT hourly_counts_began_at_check CHECK ((began_at = date_trunc('hour'::text, began_at, 'UTC'::text)))
+);
+ALTER TABLE hourly_counts ADD CONSTRAINT hourly_counts_pkey PRIMARY KEY (began_at);
+
 CREATE TABLE idempotency_keys (
     role text NOT NULL,
     user_id uuid NOT NULL,
@@ -307,6 +318,7 @@ CREATE TABLE mock_gateway.charges (
     status text NOT NULL,
     known_at timestamp with time zone NOT NULL,
     at timestamp with time zone NOT NULL,
+    customer_id uuid,
     CONSTRAINT charges_status_check CHECK ((status = ANY (ARRAY['approved'::text, 'declined'::text, 'processing'::text])))
 );
 ALTER TABLE mock_gateway.charges ADD CONSTRAINT charges_pkey PRIMARY KEY (key);
@@ -453,6 +465,7 @@ CREATE UNIQUE INDEX pairings_one_of_a_kind ON pairings USING btree (payment_id, 
 CREATE UNIQUE INDEX pairings_one_open ON pairings USING btree (payment_id) WHERE (status = 'open'::text);
 CREATE UNIQUE INDEX pairings_one_winner ON pairings USING btree (payment_id) WHERE (status = 'matched'::text);
 CREATE INDEX pairings_open ON pairings USING btree (id) WHERE (status = 'open'::text);
+CREATE TRIGGER pairings_fallback_push AFTER UPDATE ON pairings FOR EACH ROW WHEN (((new.fallback_status = 'open'::text) AND (old.fallback_status IS DISTINCT FROM 'open'::text))) EXECUTE FUNCTION fallback_to_push();
 CREATE TRIGGER pairings_of_their_payment BEFORE INSERT ON pairings FOR EACH ROW EXECUTE FUNCTION pairing_of_its_payment();
 CREATE TRIGGER pairings_opened AFTER INSERT ON pairings FOR EACH ROW EXECUTE FUNCTION pairing_status_changed();
 CREATE TRIGGER pairings_paid_first BEFORE INSERT ON pairings FOR EACH ROW EXECUTE FUNCTION payment_must_be_confirmed();
@@ -489,6 +502,7 @@ CREATE INDEX payments_by_customer ON payments USING btree (customer_id, id DESC)
 CREATE INDEX payments_by_status ON payments USING btree (status, created_at DESC, id DESC);
 CREATE INDEX payments_by_time ON payments USING btree (created_at DESC, id DESC);
 CREATE INDEX payments_confirmed_trials ON payments USING btree (customer_id, confirmed_at) WHERE (is_trial AND (confirmed_at IS NOT NULL));
+CREATE INDEX payments_for_extensions ON payments USING btree (created_at DESC, id DESC) WHERE (purpose = 'extension'::text);
 CREATE INDEX payments_in_flight ON payments USING btree (id) WHERE (status = ANY (ARRAY['confirming'::text, 'confirmed'::text]));
 CREATE UNIQUE INDEX payments_one_open_journey ON payments USING btree (customer_id) WHERE ((purpose = 'session'::text) AND (status = ANY (ARRAY['pending'::text, 'confirming'::text, 'confirmed'::text])));
 CREATE INDEX payments_open_by_target ON payments USING btree (target_mitra_id) WHERE (status = ANY (ARRAY['pending'::text, 'confirming'::text, 'confirmed'::text]));
@@ -496,6 +510,7 @@ CREATE TRIGGER payments_opened AFTER INSERT ON payments FOR EACH ROW EXECUTE FUN
 CREATE TRIGGER payments_step AFTER UPDATE ON payments FOR EACH ROW WHEN ((old.status <> new.status)) EXECUTE FUNCTION payment_status_changed();
 CREATE TRIGGER payments_trial_is_left BEFORE UPDATE ON payments FOR EACH ROW WHEN ((new.is_trial AND (old.confirmed_at IS NULL) AND (new.confirmed_at IS NOT NULL))) EXECUTE FUNCTION trial_must_be_left();
 CREATE CONSTRAINT TRIGGER payments_unserved_have_a_case AFTER UPDATE ON payments DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (((old.status <> new.status) AND (new.status = 'unserved'::text))) EXECUTE FUNCTION undelivered_charges_have_a_case();
+CREATE TRIGGER payments_unserved_push AFTER UPDATE ON payments FOR EACH ROW WHEN (((new.status = 'unserved'::text) AND (old.status <> 'unserved'::text))) EXECUTE FUNCTION unserved_payment_to_push();
 ALTER TABLE payments ADD CONSTRAINT payments_customer_id_fkey FOREIGN KEY (customer_id) REFERENCES customers(id);
 ALTER TABLE payments ADD CONSTRAINT payments_offer_id_fkey FOREIGN KEY (offer_id) REFERENCES offers(id);
 ALTER TABLE payments ADD CONSTRAINT payments_target_mitra_id_fkey FOREIGN KEY (target_mitra_id) REFERENCES mitras(id);
@@ -521,7 +536,7 @@ CREATE TABLE push_messages (
     due_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
     attempts integer DEFAULT 0 NOT NULL,
     done_at timestamp with time zone,
-    CONSTRAINT push_messages_kind_check CHECK ((kind = ANY (ARRAY['request_offered'::text, 'matched'::text, 'message'::text, 'customer_message'::text, 'extension_requested'::text, 'test'::text]))),
+    CONSTRAINT push_messages_kind_check CHECK ((kind = ANY (ARRAY['request_offered'::text, 'matched'::text, 'message'::text, 'customer_message'::text, 'extension_requested'::text, 'search_failed'::text, 'fallback_offered'::text, 'refunded'::text, 'test'::text]))),
     CONSTRAINT push_messages_payload_check CHECK ((octet_length(payload) <= 2000)),
     CONSTRAINT push_messages_topic_check CHECK ((topic ~ '^[A-Za-z0-9_-]{1,32}$'::text))
 )
@@ -591,6 +606,7 @@ CREATE INDEX refunds_by_payment ON refunds USING btree (payment_id);
 CREATE UNIQUE INDEX refunds_one_a_charge ON refunds USING btree (charge_attempt_id) WHERE (status <> 'failed'::text);
 CREATE INDEX refunds_refused ON refunds USING btree (payment_id) WHERE (status = 'failed'::text);
 CREATE INDEX refunds_requested ON refunds USING btree (payment_id) WHERE (status = 'requested'::text);
+CREATE TRIGGER refunds_done_push AFTER UPDATE ON refunds FOR EACH ROW WHEN (((new.status = 'done'::text) AND (old.status <> 'done'::text))) EXECUTE FUNCTION refund_to_push();
 CREATE CONSTRAINT TRIGGER refunds_refused_have_a_case AFTER UPDATE ON refunds DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (((old.status <> new.status) AND (new.status = 'failed'::text))) EXECUTE FUNCTION undelivered_charges_have_a_case();
 ALTER TABLE refunds ADD CONSTRAINT refunds_charge_attempt_id_fkey FOREIGN KEY (charge_attempt_id) REFERENCES charge_attempts(id);
 ALTER TABLE refunds ADD CONSTRAINT refunds_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES payments(id);
@@ -619,6 +635,16 @@ CREATE TRIGGER requests_offered_push AFTER INSERT ON requests REFERENCING NEW TA
 ALTER TABLE requests ADD CONSTRAINT requests_mitra_id_fkey FOREIGN KEY (mitra_id) REFERENCES mitras(id);
 ALTER TABLE requests ADD CONSTRAINT requests_pairing_id_fkey FOREIGN KEY (pairing_id) REFERENCES pairings(id);
 
+CREATE TABLE restores (
+    marker text NOT NULL,
+    restored_to timestamp with time zone NOT NULL,
+    began_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    opened_at timestamp with time zone,
+    broken_invariants text[] DEFAULT '{}'::text[] NOT NULL,
+    CONSTRAINT restores_marker_check CHECK ((marker <> ''::text))
+);
+ALTER TABLE restores ADD CONSTRAINT restores_pkey PRIMARY KEY (marker);
+
 CREATE TABLE review_cases (
     id uuid DEFAULT uuidv7() NOT NULL,
     payment_id uuid NOT NULL,
@@ -637,7 +663,7 @@ CREATE TABLE review_cases (
     tag text,
     round integer DEFAULT 1 NOT NULL,
     CONSTRAINT review_cases_amount_rp_check CHECK ((amount_rp >= 0)),
-    CONSTRAINT review_cases_reason_check CHECK ((reason = ANY (ARRAY['no_session'::text, 'cut_short'::text, 'refund_failed'::text]))),
+    CONSTRAINT review_cases_reason_check CHECK ((reason = ANY (ARRAY['no_session'::text, 'cut_short'::text, 'refund_failed'::text, 'restored'::text]))),
     CONSTRAINT review_cases_status_check CHECK ((status = ANY (ARRAY['open'::text, 'decided'::text])))
 );
 ALTER TABLE review_cases ADD CONSTRAINT review_cases_approval CHECK ((((approved_by IS NULL) = (approved_at IS NULL)) AND ((approved_by IS NULL) OR (needs_approval AND (decision = 'refund'::text) AND (approved_by <> decided_by))))) NOT VALID;
@@ -698,6 +724,7 @@ CREATE INDEX sessions_by_mitra ON sessions USING btree (mitra_id, id DESC);
 CREATE INDEX sessions_by_pair ON sessions USING btree (customer_id, mitra_id);
 CREATE INDEX sessions_by_status ON sessions USING btree (status, started_at DESC, id DESC);
 CREATE INDEX sessions_by_time ON sessions USING btree (started_at DESC, id DESC);
+CREATE INDEX sessions_cut_short ON sessions USING btree (end_reason, started_at DESC, id DESC) WHERE (end_reason = ANY (ARRAY['mitra_ended'::text, 'mitra_suspended'::text]));
 CREATE UNIQUE INDEX sessions_one_running ON sessions USING btree (customer_id) WHERE (status = 'active'::text);
 CREATE UNIQUE INDEX sessions_one_trial ON sessions USING btree (customer_id) WHERE is_trial;
 CREATE INDEX sessions_running_by_mitra ON sessions USING btree (mitra_id) WHERE (status = 'active'::text);
@@ -826,6 +853,17 @@ WITH given_events AS MATERIALIZED (
 SELECT numbered.seq, numbered.at FROM numbered_events AS numbered ORDER BY numbered.position
 $$;
 
+CREATE FUNCTION arm_outcome_push(payment uuid) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    PERFORM arm_push('push_outcomes', ARRAY[payment], curhat_now(), curhat_now())
+    FROM payments
+    WHERE id = payment AND EXISTS (
+        SELECT 1 FROM push_subscriptions
+        WHERE user_id = payments.customer_id AND role = 'customer' AND failed_at IS NULL);
+END $$;
+
 CREATE FUNCTION arm_push(push_kind text, entity_ids uuid[], due timestamp with time zone, latest timestamp with time zone) RETURNS void
     LANGUAGE plpgsql
     AS $$
@@ -845,8 +883,8 @@ CREATE FUNCTION charge_decided_once() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
 BEGIN
-    -- A decision whose refund still waits for a second operator's approval has no effect yet. Before this approval, the
-    -- case can open again and withdraw the decision.
+    -- A refund that no second operator has approved has no effect yet. So a case may open again, and then take such a
+    -- decision back.
     IF NEW.decided_round IS NULL AND EXISTS (
         SELECT 1 FROM review_cases
         WHERE payment_id = NEW.payment_id AND round = OLD.decided_round AND needs_approval AND approved_by IS NULL
@@ -878,6 +916,22 @@ BEGIN
         AND charge_attempts.id = undelivered_charges.charge_attempt_id;
     RETURN NULL;
 END $$;
+
+CREATE FUNCTION count_hour(hour_began_at timestamp with time zone) RETURNS TABLE(opened bigint, confirmed bigint, matched bigint, finished bigint, failed bigint)
+    LANGUAGE sql STABLE
+    AS $$
+SELECT
+    (SELECT count(*) FROM payments WHERE purpose = 'session'
+        AND created_at >= hour_began_at AND created_at < hour_began_at + interval '1 hour'),
+    (SELECT count(*) FROM payments WHERE purpose = 'session'
+        AND confirmed_at >= hour_began_at AND confirmed_at < hour_began_at + interval '1 hour'),
+    (SELECT count(*) FROM sessions
+        WHERE started_at >= hour_began_at AND started_at < hour_began_at + interval '1 hour'),
+    (SELECT count(*) FROM sessions
+        WHERE ended_at >= hour_began_at AND ended_at < hour_began_at + interval '1 hour'),
+    (SELECT count(*) FROM failed_pairing_events
+        WHERE occurred_at >= hour_began_at AND occurred_at < hour_began_at + interval '1 hour')
+$$;
 
 CREATE FUNCTION curhat_now() RETURNS timestamp with time zone
     LANGUAGE sql PARALLEL SAFE
@@ -925,6 +979,14 @@ BEGIN
     PERFORM arm_push('push_messages', ARRAY[NEW.session_id], curhat_now(), curhat_now())
     FROM sessions JOIN mitras ON mitras.id = sessions.mitra_id
     WHERE sessions.id = NEW.session_id AND mitras.push_ready AND NEW.status = 'pending';
+    RETURN NULL;
+END $$;
+
+CREATE FUNCTION fallback_to_push() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    PERFORM arm_outcome_push(NEW.payment_id);
     RETURN NULL;
 END $$;
 
@@ -1064,6 +1126,14 @@ BEGIN
     UPDATE mitras SET push_ready = NOT push_ready
     WHERE id = mitra AND push_ready <> EXISTS (
         SELECT 1 FROM push_subscriptions WHERE user_id = mitra AND role = 'mitra' AND failed_at IS NULL);
+    RETURN NULL;
+END $$;
+
+CREATE FUNCTION refund_to_push() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    PERFORM arm_outcome_push(NEW.payment_id);
     RETURN NULL;
 END $$;
 
@@ -1212,5 +1282,13 @@ BEGIN
         RAISE EXCEPTION 'a charge of the payments % is undelivered and has no open case', concerned
             USING ERRCODE = 'check_violation', CONSTRAINT = 'undelivered_charges_have_a_case';
     END IF;
+    RETURN NULL;
+END $$;
+
+CREATE FUNCTION unserved_payment_to_push() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    PERFORM arm_outcome_push(NEW.id);
     RETURN NULL;
 END $$;

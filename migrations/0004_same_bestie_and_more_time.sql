@@ -99,8 +99,8 @@ CREATE TABLE extensions (
         'pending', 'charging', 'approved', 'rejected', 'charge_failed')),
     decided_by text CHECK (decided_by IN ('mitra', 'timeout', 'mitra_unreachable', 'session_ended')),
     decided_at timestamptz,
-    -- The gateway must approve the charge before charge_by. If the gateway approves the charge later, the worker
-    -- refunds the charge.
+    -- The gateway must approve the charge before charge_by. If the gateway approves the charge after charge_by, the
+    -- worker refunds the charge.
     charge_by timestamptz,
     -- mitra_went_offline is true if the mitra went offline while the extension was pending. An extension with
     -- mitra_went_offline set cannot be approved (5.6).

@@ -1,8 +1,8 @@
 -- squawk-ignore-file require-concurrent-index-creation, ban-drop-constraint
 
 -- The migration runner applies this file in one transaction, and no table is large yet. In a process that still runs
--- the older code, the refund of a late approval fails. Workers retry the deadline until a process with the new code
--- makes the refund.
+-- the previous version of the code, the refund of a late approval fails. Workers retry the deadline until a process
+-- with the new version makes the refund.
 
 -- This file adds the Control Center: operators and their sign-in, decisions on review cases, and the indexes of the
 -- operators' lists. This file also stops the service's own database role from changing the audit.
@@ -86,7 +86,7 @@ ALTER TABLE review_cases
     -- This column holds the tag of the payment's last failure. A trigger on failed_pairing_events writes the tag.
     ADD COLUMN tag text;
 
--- The constraints can be NOT VALID, because review_cases has no rows yet. No release ran before this migration.
+-- The constraints are NOT VALID, because review_cases has no rows to check yet. No release ran before this migration.
 ALTER TABLE review_cases
     ADD CONSTRAINT review_cases_decision CHECK (decision IN ('refund', 'no_refund')) NOT VALID,
     ADD CONSTRAINT review_cases_decision_note CHECK (char_length(decision_note) BETWEEN 1 AND 1000) NOT VALID,
@@ -134,7 +134,7 @@ CREATE UNIQUE INDEX refunds_one_a_charge ON refunds (charge_attempt_id) WHERE st
 
 -- Indexes -----------------------------------------------------------------------------------------------------
 
--- Each list of the operators has one index in the order of the list.
+-- Each list in the Control Center has one index in the order of the list.
 CREATE INDEX failed_pairing_events_by_case ON failed_pairing_events (case_id);
 CREATE TRIGGER failed_pairing_events_tag_the_case AFTER INSERT OR UPDATE OF case_id ON failed_pairing_events
     FOR EACH ROW WHEN (NEW.case_id IS NOT NULL) EXECUTE FUNCTION review_case_tagged();

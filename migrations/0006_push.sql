@@ -41,16 +41,17 @@ CREATE TABLE push_messages (
     -- subject_id is the id of the request, session or message that the push is about. A test push has no subject, so
     -- subject_id is a random id.
     subject_id uuid NOT NULL,
-    -- A newer push with the same topic replaces this push at the push service and on the screen.
+    -- If a newer push has the topic of this push, the newer push replaces this push at the push service and on the
+    -- screen.
     topic text NOT NULL CHECK (topic ~ '^[A-Za-z0-9_-]{1,32}$'),
     payload text NOT NULL CHECK (octet_length(payload) <= 2000),
-    -- reason_at is the time at which the reason to push arose. A second push about the same subject needs a newer
-    -- reason, for example because the request was offered again.
+    -- reason_at is the time at which the reason to push arose. A second push about a subject needs a reason that arose
+    -- after the reason of the first push. For example, the request was offered again.
     reason_at timestamptz NOT NULL,
     expires_at timestamptz NOT NULL,
-    -- due_at is the earliest time at which a worker is allowed to send the push. Before a worker starts to send the
-    -- push, it sets due_at to a time at which this sending has certainly ended. Before due_at, no second worker sends
-    -- the push.
+    -- due_at is the earliest time at which a worker is allowed to send the push. Before a worker sends the push, the
+    -- worker moves due_at to a time at which the sending has certainly ended. Before due_at, no second worker sends the
+    -- push.
     due_at timestamptz NOT NULL DEFAULT curhat_now(),
     attempts integer NOT NULL DEFAULT 0,
     -- done_at is the time at which the push service accepted the push or permanently refused the push.

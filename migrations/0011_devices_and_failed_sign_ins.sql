@@ -1,7 +1,8 @@
 -- This file adds devices, and limits that count the failed sign-ins of each device separately (decision 0072).
 
--- Each access token stands for a device on which a person is signed in. The older code does not write the new columns,
--- so rows of the older code get the default values. Migration 0012 fills the new columns of existing rows.
+-- Each access token stands for a device on which a person is signed in. The previous version of the code does not write
+-- the new columns, so the rows that it inserts get the default values. Migration 0012 fills the new columns of existing
+-- rows.
 ALTER TABLE access_tokens
     ADD COLUMN id uuid,
     ADD COLUMN last_seen_at timestamptz,

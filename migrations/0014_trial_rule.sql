@@ -1,12 +1,12 @@
 -- The function trial_is_used is the only place that holds the rule about the trial (2a.3, 2a.9). The statements of the
 -- package pricing call this function. The trigger payments_trial_is_left refuses to confirm a trial that is used up.
 --
--- A process that still runs the older code answers 500 when a customer confirms a trial that is used up. PostgreSQL
--- rolls back the transaction of this confirmation.
+-- A process that still runs the previous version of the code answers 500 when a customer confirms a trial that is used
+-- up. PostgreSQL rolls back the transaction of this confirmation.
 
 -- Return true if the customer is no longer allowed to confirm a trial. The trial is used up after a trial session, or
--- after the customer cancelled a trial during the search. After a third confirmed trial, the customer cannot confirm a
--- trial until 24 hours after the first confirmation.
+-- after the customer cancelled a trial during the search. A customer who has confirmed three trials within 24 hours
+-- cannot confirm another trial until the first of the three confirmations is 24 hours old.
 CREATE FUNCTION trial_is_used(of_customer_id uuid) RETURNS boolean
     LANGUAGE sql STABLE
     RETURN EXISTS (SELECT 1 FROM sessions WHERE sessions.customer_id = of_customer_id AND sessions.is_trial)

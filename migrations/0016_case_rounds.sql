@@ -2,7 +2,7 @@
 
 -- No table in this file is large, because a deployment has few cases and few refunds.
 
--- A decided case opens again when the gateway has taken more money for the same payment and no operator has decided
+-- A decided case opens again when the gateway has taken more money for the case's payment and no operator has decided
 -- about this money. For example, the gateway refuses to refund the late approval of attempt 1. The journey goes on, and
 -- an operator decides about attempt 1. Then the gateway approves attempt 2, and the search fails. Before this
 -- migration, the charge of attempt 2 had no open case.
@@ -12,11 +12,11 @@
 --   A decided case opens again only for a charge that is undelivered and not decided.
 --   At the end of a transaction, each undelivered charge has a decision or an open case.
 --
--- The older code runs on this schema, but the older code never opens a case again. If a refund fails and its case must
--- open again, the transaction of the older code fails. The refund then stays requested until a worker with the new code
--- asks the gateway again. If a journey's case is already decided, the older code cannot end the journey. A worker with
--- the older code retries after growing waits, and finally parks the deadline. So replace the workers at the start of a
--- deployment. A worker with the new code then ends the journey.
+-- The previous version of the code runs on this schema, but never opens a case again. If a refund fails and its case
+-- must open again, the transaction of the previous version fails. The refund then stays requested until a worker with
+-- the new version asks the gateway again. If a journey's case is already decided, the previous version cannot end the
+-- journey. A worker with the previous version retries the deadline after growing waits, and finally parks the deadline.
+-- So replace the workers at the start of a deployment. A worker with the new version then ends the journey.
 
 -- decided_round is the round of the payment's case in which an operator decided about this charge. The column is null
 -- if no operator has decided about the charge.
@@ -37,7 +37,7 @@ CREATE TABLE earlier_decisions (
     decided_at timestamptz NOT NULL,
     refund_rp integer,
     -- withdrawn is true if the case opened again before a second operator approved the refund. A withdrawn decision had
-    -- no effect, so the next round decides about its charges too.
+    -- no effect, so the next round also decides about the charges of the withdrawn decision.
     withdrawn boolean NOT NULL,
     approved_by uuid REFERENCES operators (id),
     approved_at timestamptz,
@@ -98,8 +98,8 @@ WHERE review_cases.payment_id = charge_attempts.payment_id AND review_cases.stat
     );
 
 -- The view holds each refund that an operator decided and the gateway refused. The view leaves out a refund if another
--- refund of the charge is requested or done. The view also leaves out refused automatic refunds of late approvals:
--- their charges have an open case or a decision.
+-- refund of the charge is requested or done. The view also leaves out a refused automatic refund of a late approval,
+-- because the late approval has an open case or a decision.
 CREATE OR REPLACE VIEW refused_refunds AS
 SELECT refunds.payment_id, refunds.charge_attempt_id
 FROM refunds
@@ -110,7 +110,8 @@ WHERE refunds.status = 'failed' AND refunds.reason = 'operator_decision' AND NOT
 
 -- Decided charges ----------------------------------------------------------------------------------------------
 
--- A decision about a case also decides each undelivered charge of the payment that has no decision yet.
+-- When an operator decides a case, the trigger also marks the payment's undelivered charges without a decision as
+-- decided.
 CREATE FUNCTION charges_decided() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE charge_attempts SET decided_round = NEW.round
@@ -124,8 +125,8 @@ CREATE TRIGGER review_cases_decide_charges AFTER UPDATE ON review_cases FOR EACH
 
 CREATE FUNCTION charge_decided_once() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    -- A decision whose refund still waits for a second operator's approval has no effect yet. Before this approval, the
-    -- case can open again and withdraw the decision.
+    -- A refund that no second operator has approved has no effect yet. So a case may open again, and then take such a
+    -- decision back.
     IF NEW.decided_round IS NULL AND EXISTS (
         SELECT 1 FROM review_cases
         WHERE payment_id = NEW.payment_id AND round = OLD.decided_round AND needs_approval AND approved_by IS NULL

@@ -13,8 +13,8 @@ SELECT payment_id, id, 'refund', amount_rp, requested_at FROM refunds
 WHERE status = 'requested' AND requested_at <= curhat_now() - interval '10 minutes';
 
 -- The mock gateway can misbehave for a refund in the same ways as for a charge. The mock gateway keeps a charge or
--- refund in the status 'processing' until the behaviour of the payment changes. The older code of the mock gateway also
--- reports the status 'processing' of such a row.
+-- refund in the status 'processing' until the behaviour of the payment changes. The previous version of the mock
+-- gateway's code also reports the status 'processing' of a charge or refund.
 ALTER TABLE mock_gateway.behaviours DROP CONSTRAINT behaviours_behaviour_check;
 ALTER TABLE mock_gateway.behaviours ADD CONSTRAINT behaviours_behaviour_check
     CHECK (behaviour IN ('approve', 'decline', 'slow', 'lost', 'double', 'processing', 'pending'));

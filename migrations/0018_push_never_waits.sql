@@ -10,11 +10,12 @@ CREATE FUNCTION own_generation() RETURNS integer
     LANGUAGE sql VOLATILE
     RETURN (pg_current_xact_id()::text::numeric % 2147483647)::integer;
 
--- arm_push makes sure that each entity has an armed deadline of this kind when the transaction commits. An existing
--- deadline is enough if it is armed and due at `latest` or earlier. Otherwise arm_push arms a new deadline that is due
--- at `due`. The function arm_push never waits. The function locks an existing deadline until this transaction ends, so
--- the deadline's transition sees this transaction's rows. If a worker has already claimed the deadline, its transition
--- possibly does not see this transaction's rows. So arm_push ignores a claimed deadline, and arms a new deadline.
+-- arm_push makes sure that each entity in `entity_ids` has an armed deadline of the kind `push_kind` when the
+-- transaction commits. An existing deadline is enough if it is armed and due at `latest` or earlier. Otherwise arm_push
+-- arms a new deadline that is due at `due`. The function arm_push never waits. The function locks an existing deadline
+-- until this transaction ends, so the deadline's transition sees this transaction's rows. If a worker has already
+-- claimed the deadline, its transition possibly does not see this transaction's rows. So arm_push ignores a claimed
+-- deadline, and arms a new deadline.
 CREATE FUNCTION arm_push(push_kind text, entity_ids uuid[], due timestamptz, latest timestamptz) RETURNS void
     LANGUAGE plpgsql AS $$
 BEGIN

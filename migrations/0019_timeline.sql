@@ -13,14 +13,16 @@ BEGIN
     RETURN ('x' || lpad(left(pg_walfile_name(pg_current_wal_lsn()), 8), 16, '0'))::bit(64)::bigint;
 END $$;
 
--- ordered_version() returns the number that orders a mitra's states. A later state has a higher number, and every state
--- of a later timeline has a higher number. The number fits into the integers of Lua (2^53) for 8,000 timelines.
+-- ordered_version() returns the number that orders a mitra's states. On one timeline, a later state has a higher number
+-- than an earlier state. On a later timeline, every state has a higher number than all states of the earlier timelines.
+-- On the first 8,000 timelines, the numbers fit into the integers of Lua (2^53).
 CREATE FUNCTION ordered_version(version bigint) RETURNS bigint
     LANGUAGE sql VOLATILE
     RETURN version + (curhat_timeline() - 1) * 1099511627776;
 
 -- epoch_on_timeline() returns the epoch of a stream on the current timeline. A client that has seen events of an
--- earlier timeline cannot resume, because other events can now have the numbers of these events.
+-- earlier timeline cannot resume, because the events of the current timeline can have the same numbers as the events
+-- that the client has seen.
 CREATE FUNCTION epoch_on_timeline(epoch uuid) RETURNS uuid
     LANGUAGE sql VOLATILE
     RETURN CASE curhat_timeline() WHEN 1 THEN epoch ELSE md5(epoch::text || curhat_timeline())::uuid END;

@@ -1,5 +1,5 @@
 -- Each row counts the one-time codes for phone numbers of one country on one day. Each code costs money. A limit per
--- day bounds the cost of an attacker who asks for codes to many phone numbers (toll fraud).
+-- day bounds the costs that an attacker can cause by asking for codes to many phone numbers (toll fraud).
 
 CREATE TABLE code_days (
     -- The day in UTC.

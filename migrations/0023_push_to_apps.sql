@@ -30,8 +30,8 @@ ALTER TABLE push_messages ADD CONSTRAINT push_messages_kind_check CHECK (kind IN
 ALTER TABLE push_messages VALIDATE CONSTRAINT push_messages_kind_check;
 
 -- messages: (new). The customer gets a push about a mitra's message (0018), and the mitra gets a push about a
--- customer's message. Both pushes use the same kind of deadline, so a worker of the previous version handles the
--- deadline too.
+-- customer's message. Pushes to the customer and to the mitra use the same kind of deadline, so a worker of the
+-- previous version handles both.
 CREATE OR REPLACE FUNCTION messages_to_push() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM arm_push('push_messages', array_agg(DISTINCT sessions.id), curhat_now() + interval '3 seconds', 'infinity')
@@ -48,9 +48,9 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- extensions: (new). A mitra's connection can be dead although its socket is still open. A push can bring such a mitra
--- back in time to answer the extension. The transition of the deadline push_messages also looks for a pending extension
--- of the session.
+-- extensions: (new). A mitra's connection can be dead although its socket is still open. A push can bring a mitra with
+-- a dead connection back in time to answer the extension. The transition of the deadline push_messages also looks for a
+-- pending extension of the session.
 CREATE FUNCTION extension_to_push() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM arm_push('push_messages', ARRAY[NEW.session_id], curhat_now(), curhat_now())

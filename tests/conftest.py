@@ -49,7 +49,7 @@ TEMPLATE = "curhat_template"
 # Test files that run for more than a minute. The long files start first, so that all test processes have work until the
 # end.
 LONG_FILES = ("test_schedules.py", "test_control_center_screens.py", "test_contract.py", "test_screens.py")
-# A statement can take this long, because some tests insert many rows in one statement.
+# The statement timeout is long, because some tests insert many rows in one statement.
 MAX_PREPARATION_MS = 60_000
 _numbers = itertools.count(1)
 
@@ -58,7 +58,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run LONG_FILES first. Then alternate between files of crash tests and other files.
 
     Crash tests mostly wait, so the other test processes can use the processors meanwhile. If a bug is planted, the
-    tests keep their order, because the first test is quick.
+    tests keep the order of the bug's list, because the list begins with a quick test.
     """
     if PLANTED_BUG is not None:
         return

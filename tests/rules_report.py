@@ -206,7 +206,7 @@ class Shown:
 
 
 def load_record(path: Path) -> dict[str, Shown]:
-    """Return each test's last outcome by its pytest id. A missing or damaged record counts as empty."""
+    """Return a map from each test's pytest id to its last outcome. A missing or damaged record counts as empty."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         if document["version"] != RECORD_VERSION:
@@ -273,7 +273,7 @@ class RuleSummary:
 
     @property
     def outcome(self) -> Outcome | None:
-        """Of the outcomes of the rule's tests, return the first in _SAID_OF_SEVERAL.
+        """Return the outcome of the rule: the tests' outcome that comes first in _SAID_OF_SEVERAL.
 
         Return None if the rule has no test.
         """

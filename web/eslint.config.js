@@ -74,7 +74,7 @@ export default defineConfig(
         },
     },
     {
-        // A service worker has other global types than a page.
+        // The global types of a service worker differ from the global types of a page.
         files: ['shared/worker/**'],
         languageOptions: { parserOptions: { projectService: false, project: 'tsconfig.worker.json' } },
     },

@@ -91,7 +91,7 @@ def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Return the smallest value that is greater than or equal to this share of `values`."""
+    """Return the nearest-rank percentile of `values`. A `share` of 0.99 gives the 99th percentile."""
     if not values:
         raise ValueError("no values")
     # In floating point, 0.99 * 1,000 is a little more than 990.

@@ -110,7 +110,7 @@ class PushDevice:
         return self._page
 
     async def deliver(self, payload: dict[str, Any]) -> None:
-        """Deliver a payload like the vendor's servers.
+        """Deliver a payload in place of the vendor's servers.
 
         Wait until the browser shows the notification of the payload.
         """

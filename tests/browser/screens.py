@@ -444,7 +444,7 @@ failure(43, "no_mitra_available", price_rp=0)
 def targeted_failure(number: int, tag: str) -> None:
     """Add the screen of a targeted pairing that failed with this tag.
 
-    In this screen, the customer asked for the same bestie again.
+    The customer asked for the mitra of a past chat.
     """
 
     @screen(f"{number}-failure-{tag.replace('_', '-')}")

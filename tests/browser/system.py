@@ -255,7 +255,7 @@ class System:
         return pairing
 
     async def advance_clock(self, seconds: float) -> None:
-        """Move the database's clock forward by this number of seconds, and stop the clock at the new time."""
+        """Move the database's clock forward by `seconds`, and stop the clock at the new time."""
         async with self.database.transaction() as tx:
             now = await tx.connection.fetchval("SELECT curhat_now()")
             await tx.execute("DELETE FROM virtual_clock")

@@ -200,7 +200,8 @@ async def test_a_large_refund_needs_two_operators_and_can_be_retried_after_a_ref
     decision = theirs.get_by_role("region", name="Decision")
     await expect(decision).to_contain_text(f"Approved by {colleague[1]}")
     await others.get_by_role("dialog").get_by_role("button", name="Approve the refund").click()
-    # The page cannot refresh, so the page can also show another alert. So the test looks for the alert with this text.
+    # The page cannot refresh, so perhaps the page shows an alert about the failed refresh too. The test therefore looks
+    # for the text of the expected alert.
     alert = others.get_by_role("alert").filter(has_text="a colleague may have approved it already")
     await expect(alert).to_be_visible()
 

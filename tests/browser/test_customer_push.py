@@ -13,7 +13,7 @@ from tests.support.journey import request_of
 from tests.support.push import push_service
 
 # Simulate a browser whose user has neither allowed nor blocked notifications. The browser counts the app's requests for
-# permission, and gives this answer.
+# permission, and answers each request with `answer`.
 PERMISSION = """(answer) => {
     let permission = 'default';
     window.asked = 0;

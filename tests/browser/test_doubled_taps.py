@@ -141,14 +141,14 @@ class Walk:
         """Tap on this button several times, and record whether the taps pressed two different buttons."""
         self.tried.add(name)
         place = None
-        # The screen can still move, for example when an outcome disappears.
+        # Perhaps the screen is still moving, for example because an outcome disappears.
         while place != (place := await page.evaluate(LOCATE_BUTTON, name)):
             await page.clock.run_for(SETTLED_MS)
         if place is None:
             return
         await page.evaluate("reached.length = 0")
         await page.touchscreen.tap(*place)
-        # In the worst case, the answer arrives before the next tap.
+        # Test the worst case: the answers to the tap's requests arrive before the next tap.
         await self._wait_for_answers(page)
         passed_ms = 0
         for gap_ms in GAPS_MS:

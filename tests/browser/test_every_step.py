@@ -40,8 +40,8 @@ class Step:
     shows: Shows
     move_on: Callable[[], Awaitable[Any]]
     then: Shows
-    # The screen after a reload without a network, or None for the screen `shows`. The screen differs from `shows` for
-    # short-lived cards, because the phone does not store them.
+    # The screen after a reload without a network. None means that the phone still shows the screen `shows`. The phone
+    # does not store short-lived cards, so the screen without a network lacks these cards.
     offline: Shows | None = None
 
 

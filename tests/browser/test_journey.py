@@ -428,7 +428,7 @@ async def test_the_app_shows_no_development_tools_when_the_server_has_no_inbox(
     system: System, path: str
 ) -> None:
     page = await (await system.context()).new_page()
-    # A production server has no inbox, and gives this answer.
+    # A production server has no inbox, and answers such a request with 404.
     await page.route("**/api/dev/**", lambda route: route.fulfill(status=404, body="{}"))
     async with page.expect_response("**/api/dev/**"):
         await page.goto(path)

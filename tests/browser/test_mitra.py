@@ -164,7 +164,9 @@ async def test_the_toggle_works_with_the_keyboard_only(system: System) -> None:
 
 
 @pytest.mark.rule("1.1", "V.3")
-async def test_the_app_says_without_a_network_that_no_customer_can_reach_the_mitra(system: System) -> None:
+async def test_while_the_network_is_away_the_app_says_that_no_customer_can_reach_the_mitra(
+    system: System,
+) -> None:
     _, page = await online_mitra(system)
     await page.context.set_offline(True)
     await expect(page.get_by_role("heading", name="Tidak tersambung")).to_be_visible()
@@ -316,7 +318,7 @@ async def test_a_closed_card_shows_the_reason(system: System, how: str, said: st
 
 
 @pytest.mark.rule("V.6")
-async def test_the_focus_moves_to_the_next_card_when_a_card_closes_and_the_page_does_not_scroll(
+async def test_when_a_card_closes_the_focus_moves_to_the_next_card_without_scrolling_the_page(
     system: System,
 ) -> None:
     _, page = await online_mitra(system)
@@ -490,7 +492,7 @@ async def test_a_returning_customer_can_ask_a_mitra_who_is_in_a_session_with_ano
     await expect(page.get_by_role("heading", name="Melati")).to_be_visible()
     tabs = page.get_by_role("navigation", name="Chat yang berjalan")
     await expect(tabs.get_by_role("button")).to_have_count(2)
-    # The card of a returning customer also shows only the call name.
+    # Even for a returning customer, the card shows only the call name.
     phone_number = await system.database.fetchval("SELECT phone_number FROM people WHERE id = $1", melati.id)
     shown = await page.content()
     assert str(melati.id) not in shown
@@ -551,7 +553,7 @@ async def write(page: Page, text: str) -> None:
 @pytest.mark.rule("V.3")
 @pytest.mark.invariant(10)
 @pytest.mark.parametrize("said_before", [0, 1])
-async def test_a_late_load_of_messages_keeps_a_message_that_arrived_during_the_load(
+async def test_a_message_that_arrives_during_a_slow_load_of_messages_stays_visible(
     system: System, said_before: int
 ) -> None:
     melati = await system.customer("Melati")
@@ -836,6 +838,6 @@ async def test_the_extension_card_stays_above_the_chat_after_a_reload(system: Sy
     await page.reload()
     await expect(page.get_by_text("Diam = disetujui")).to_be_visible()
     await button(page, "Setujui tambahan waktu Melati").click()
-    # Only open cards are above the form. With this longer timeout, the app has time to show the outcome.
+    # Only open cards are above the form, so the decided card disappears.
     await expect(page.get_by_text("Diam = disetujui")).to_have_count(0)
     await expect(page.get_by_role("timer")).to_have_text(re.compile("^4"))

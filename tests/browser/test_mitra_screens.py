@@ -322,7 +322,7 @@ async def history(system: System) -> AsyncIterator[Show]:
 
 
 async def put_back(system: System, session: dict[str, Any], time: str) -> None:
-    """Move the start of this ended session back by this interval, and set its length to half an hour."""
+    """Move the start of the ended session back by `time`, and set the session's length to half an hour."""
     await system.database.execute(
         "UPDATE sessions SET started_at = started_at - $2::text::interval, "
         "ended_at = started_at - $2::text::interval + interval '30 minutes' WHERE id = $1",

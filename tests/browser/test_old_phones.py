@@ -29,7 +29,7 @@ for (const [owner, name, isStatic] of missing.members) {
 }
 for (const name of missing.globals) if (!isTrustedTypes(name)) Reflect.deleteProperty(globalThis, name);
 """
-# The following functions must be deleted.
+# Lists those of the following functions that the browser still has. The list must be empty.
 DELETED = """() => [
     AbortSignal.any, AbortSignal.timeout, [].at, ''.at, [].findLast, [].toSorted, Object.hasOwn, crypto.randomUUID,
     window.structuredClone, window.HTMLDialogElement, document.createElement('dialog').showModal, window.Notification,
@@ -48,7 +48,7 @@ def missing() -> str:
 
 
 async def open_old(device: BrowserContext, path: str, missing: str) -> Page:
-    """Open the app in a browser without the newer functions."""
+    """Open the app in a browser without the functions in `missing`."""
     await device.add_init_script(DELETE % missing)
     page = await device.new_page()
     await page.goto(path)

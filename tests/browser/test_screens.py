@@ -37,7 +37,8 @@ THEMES_AND_LANGUAGES: list[tuple[Theme, Language]] = [("light", "id"), ("dark", 
 if PICTURES:
     THEMES_AND_LANGUAGES += [("dark", "id"), ("light", "en")]
 
-# The rules that axe checks in each theme. None means all rules. In the dark theme, only the colours can differ.
+# The rules that axe checks in each theme. None means all rules. The dark theme differs from the light theme only in its
+# colours.
 AXE_RULE: dict[Theme, str | None] = {"light": None, "dark": "color-contrast"}
 # The rules of WCAG 2.2 AA and axe's best practices.
 AXE = {
@@ -58,7 +59,7 @@ STICKS_OUT = """() => {
 
 NOTHING_STICKS_OUT = {"scrolls": False, "wide": []}
 
-# A smaller target is hard to hit with a thumb.
+# A target below this size is hard to hit with a thumb.
 SMALLEST_TARGET_PX = 44
 TARGETS = "button, a[href], textarea, input:not(.unseen), label:has(input)"
 TOO_SMALL = """([smallest, targets]) => [...document.querySelectorAll(targets)]

@@ -11,8 +11,8 @@ import msgspec
 import pytest
 import valkey.asyncio
 
+from curhat.app import invariants
 from curhat.dev.embedded import EmbeddedServers
-from curhat.dev.simulate import invariants
 from curhat.journeys import charging, paying, searching
 from curhat.kit.database import Database
 from curhat.payments.gateway import ChargeAnswer, RefundAnswer
@@ -50,7 +50,7 @@ class Attempts(msgspec.Struct):
             await charging.charge_answered(tx, charge.key, answer, [self.mitra_id])
 
     async def answer_late(self, charge: Charge, *, refund: str = "decline") -> None:
-        """Let the gateway approve a charge too late. The gateway then refunds the charge as `refund` says."""
+        """Let the gateway approve a charge too late, and then handle the refund with the behaviour `refund`."""
         await self.answer(charge)
         await self.behave(refund)
         await run_worker(self.server)
@@ -133,7 +133,7 @@ async def _broken(server: RunningServer) -> list[str]:
 @pytest.mark.invariant(4, 15)
 @pytest.mark.parametrize("decision", ["refund", "no_refund"])
 @pytest.mark.parametrize("how", ["search cancelled", "mitra ended", "mitra suspended"])
-async def test_a_second_charge_that_becomes_undelivered_after_a_decision_opens_the_case_again(
+async def test_the_case_opens_again_when_a_second_charge_becomes_undelivered_after_a_decision(
     server: RunningServer, how: str, decision: str
 ) -> None:
     first, second = await server.operator("reviewer"), await server.operator("reviewer")

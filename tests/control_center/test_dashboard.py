@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from curhat.control_center.dashboard.service import MAX_HOURS_PER_KEEP, keep_hourly_counts
 from curhat.journeys import paying
 from tests.support.cases import make_chat_cut_short, make_failed_search
 from tests.support.clock import VirtualClock
@@ -156,6 +157,18 @@ async def test_the_charts_equal_the_counts_of_plain_sql_per_hour_and_per_day(
             assert counted is not None
             assert {name: value for name, value in bucket.items() if name != "began_at"} == dict(counted)
     assert sum(bucket["opened"] for bucket in charts["days"]) > 150
+    # The charts stay the same when the worker has stored the counts of the past hours.
+    stored = 0
+    while True:
+        async with server.database.transaction() as tx:
+            more = await keep_hourly_counts(tx)
+        stored += more
+        if more < MAX_HOURS_PER_KEEP:
+            break
+    assert stored == 30 * 24 + 1
+    assert (await viewer.get("/dashboard/charts")).json() | {"server_now": None} == charts | {
+        "server_now": None
+    }
 
 
 async def test_a_change_of_presence_changes_the_figures_of_mitras_and_free_capacity(

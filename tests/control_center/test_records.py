@@ -6,6 +6,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from curhat.control_center.lists.answers import planned_for_filters
+from curhat.kit.database import Database
 from tests.support.cases import make_chat_cut_short, make_failed_search, run_worker
 from tests.support.clock import VirtualClock
 from tests.support.server import Person
@@ -387,3 +389,10 @@ async def test_an_empty_change_and_a_change_of_an_unknown_mitra_are_refused(serv
     assert problem(await admin.patch(f"/mitras/{mitra.id}", body)) == INVALID
     assert await server.database.fetchval("SELECT max_customers FROM mitras") == 1
     assert await server.database.fetchval("SELECT count(*) FROM audit_entries") == 0
+
+
+async def test_a_list_is_planned_for_its_filters_and_other_statements_are_not(database: Database) -> None:
+    async with planned_for_filters(database) as tx:
+        assert [tuple(row) for row in await tx.fetch("SHOW plan_cache_mode")] == [("force_custom_plan",)]
+    async with database.transaction() as tx:
+        assert [tuple(row) for row in await tx.fetch("SHOW plan_cache_mode")] == [("force_generic_plan",)]

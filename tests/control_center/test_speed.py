@@ -127,6 +127,7 @@ LISTS: Final[Lists] = (
         "SELECT created_at, id FROM payments WHERE status = 'served' ORDER BY 1 DESC, 2 DESC OFFSET $1 LIMIT 1",
     ),
     ("/payments", {"status": "pending"}, None),
+    ("/payments", {"purpose": "extension"}, None),
     ("/payments", {"q": "melati"}, None),
     ("/payments", {"q": "melati 20000"}, None),
     (
@@ -169,6 +170,7 @@ LISTS: Final[Lists] = (
     ("/audit", {}, "SELECT occurred_at, id FROM audit_entries ORDER BY 1 DESC, 2 DESC OFFSET $1 LIMIT 1"),
     ("/audit", {"actor": "system", "action": "case_decided"}, None),
     ("/dashboard", {}, None),
+    ("/dashboard/charts", {}, None),
 )
 
 

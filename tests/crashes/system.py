@@ -12,8 +12,8 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
+from curhat.app import invariants
 from curhat.dev.embedded import EmbeddedServers
-from curhat.dev.simulate import invariants
 from curhat.kit.database import Database
 from curhat.kit.identity import Role
 from tests.support.journey import request_of

@@ -149,7 +149,7 @@ async def has_ended_connections(system: System) -> bool:
 
 
 async def have_written(writers: list[Writer], messages: int) -> bool:
-    """Return whether each writer has at least this many acknowledged messages."""
+    """Return whether each writer has at least `messages` acknowledged messages."""
     return all(len(writer.acknowledged) >= messages for writer in writers)
 
 

@@ -100,9 +100,9 @@ async def pay_for_same_mitra(
 
 
 async def wait_without_events(device: Device, seconds: float) -> None:
-    """Wait for this time, and assert that the device gets no event.
+    """Wait for `seconds`, and assert that the device gets no event.
 
-    No worker runs in this test, so no deadline can fire. The device answers pings during this time.
+    No worker runs in this test, so no deadline can fire. The device answers pings during the wait.
     """
     before = len(device.socket.events)
     with pytest.raises(TimeoutError):
@@ -115,10 +115,10 @@ async def wait_without_events(device: Device, seconds: float) -> None:
 
 @pytest.mark.rule("5.4", "5.7")
 @pytest.mark.invariant(2, 7, 9, 12)
-async def test_an_approved_extension_is_charged_once_when_its_server_is_killed(
+async def test_an_approved_extension_is_charged_once_when_the_charging_server_is_killed(
     system: System, survivor: ServerProcess, worker: WorkerProcess
 ) -> None:
-    """The test kills each server before or after its charge."""
+    """The test kills each server before or after the server calls the gateway."""
     points = [
         "extension.approved",
         "confirm.before_charge",
@@ -168,7 +168,7 @@ async def test_an_approved_extension_is_charged_once_when_its_server_is_killed(
 async def test_an_extension_approved_by_default_is_charged_once_when_the_worker_is_killed(
     system: System, survivor: ServerProcess, worker: WorkerProcess, kill_at: str
 ) -> None:
-    """The test kills the worker before or after its charge."""
+    """The test kills the worker before or after the worker calls the gateway."""
     await worker.start(kill_at)
     customer, mitra = await system.customer(survivor), await system.mitra(survivor)
     async with sockets_of(customer) as (device,), working(mitra):

@@ -152,7 +152,7 @@ async def test_a_payment_is_charged_once_when_the_confirming_server_is_killed_be
         await devices[2].wait_for_event("pairing.updated", status="open")
         await mitra_device.wait_for_event("request.offered")
         await devices[1].wait_for_event("pairing.updated", 12, status="open")
-        # At this time, the gateway has told the worker that the first customer's charge does not exist. So the first
+        # By now, the gateway has told the worker that the first customer's charge does not exist. So the first
         # customer's repeated command can start another charge attempt.
         for command in commands:
             confirmation = done(await command.sent_to(survivor))
@@ -169,7 +169,7 @@ async def test_a_payment_is_charged_once_when_the_confirming_server_is_killed_be
 
 @pytest.mark.rule("2b.5", "2b.7")
 @pytest.mark.invariant(1, 6, 12)
-async def test_every_device_gets_the_events_of_an_accept_when_its_server_dies(
+async def test_every_device_gets_the_events_of_an_accept_when_the_accepting_server_dies(
     system: System, survivor: ServerProcess, victim: ServerProcess
 ) -> None:
     """The server dies before it sends the signals. The events still arrive within 4 s."""

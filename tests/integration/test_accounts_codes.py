@@ -69,7 +69,7 @@ async def ask_as_often_as_allowed(
 async def verify(
     database: Database, request_id: UUID, code: str, call_name: str | None = "Bunga", role: Role = "customer"
 ) -> SignIn[OwnCustomer] | SignIn[OwnMitra]:
-    """Verify a code like the endpoint.
+    """Verify a code as the endpoint does.
 
     Commits the transaction, and then raises the error that the service returned.
     """

@@ -150,8 +150,12 @@ def set_cookies(response: httpx.Response) -> dict[str, Any]:
 
 
 def set_cookie(response: httpx.Response) -> Any:
-    """Return the cookie that contains the token."""
-    (cookie,) = (cookie for name, cookie in set_cookies(response).items() if "device" not in name)
+    """Return the cookie that contains the token, and not the cookie of the previous version."""
+    (cookie,) = (
+        cookie
+        for name, cookie in set_cookies(response).items()
+        if "device" not in name and not name.startswith("__Secure-")
+    )
     return cookie
 
 
@@ -474,7 +478,7 @@ async def test_a_production_cookie_is_secure(
     signed_in = await client.post("/api/mitra/auth/otp/verify", json=body, headers={"Origin": ORIGIN})
     assert set(signed_in.json()) == {"mitra"}
     cookie = set_cookie(signed_in)
-    assert (cookie.key, cookie["path"]) == ("__Secure-curhat_mitra", "/api/mitra")
+    assert (cookie.key, cookie["path"]) == ("__Host-curhat_mitra", "/")
     assert cookie["secure"]
     assert cookie["httponly"]
     assert (await client.get("/api/mitra/probe")).status_code == 200

@@ -181,7 +181,7 @@ async def test_a_process_reads_a_token_from_postgresql_at_most_once_per_three_se
     assert await authenticator.authenticate(token) is None
 
 
-async def test_one_query_renews_all_tokens_in_use_for_three_seconds(
+async def test_one_query_renews_the_trust_in_all_used_tokens_for_three_seconds(
     database: Database, authenticator: Authenticator, make: Make, ticks: MonotonicClock
 ) -> None:
     customer_id = await make.customer()

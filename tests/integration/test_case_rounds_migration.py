@@ -62,7 +62,7 @@ async def _payment(connection: Connection, decision: str) -> tuple[UUID, UUID]:
 
 
 async def _late(connection: Connection, payment_id: UUID, refused_at: str) -> UUID:
-    """Write a late charge. The gateway refused the automatic refund of the charge at this time."""
+    """Write a late charge. The gateway refused the automatic refund of the charge at `refused_at`."""
     charge_id = uuid4()
     await connection.execute(
         f"""

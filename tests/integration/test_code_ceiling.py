@@ -15,6 +15,7 @@ from curhat.accounts.code_sender import CodeSenders
 from curhat.accounts.errors import CodeNotSent
 from curhat.accounts.requesters import Requester
 from curhat.accounts.service import SentCode
+from curhat.app.operations import figures, queries
 from curhat.dev.embedded import EmbeddedServers
 from curhat.kit.database import Database
 from tests.integration.test_code_senders import sms, whatsapp
@@ -45,6 +46,10 @@ async def ask(
 
 def over_ceiling(region: str) -> float:
     return REGISTRY.get_sample_value("curhat_codes_over_ceiling_total", {"region": region}) or 0.0
+
+
+def used_ratio(region: str) -> float | None:
+    return REGISTRY.get_sample_value("curhat_codes_ceiling_used_ratio", {"region": region})
 
 
 @pytest.mark.rule("S.1")
@@ -81,6 +86,28 @@ async def test_each_country_has_its_own_maximum_of_codes_per_day(database: Datab
     await ask(database, PHONE, ceilings)
     with pytest.raises(CodeNotSent):
         await ask(database, "+60123456789", ceilings)
+
+
+async def test_the_part_of_the_ceiling_that_is_used_up_is_a_metric_of_every_process(
+    database: Database, clock: VirtualClock
+) -> None:
+    await clock.set()
+    ceilings = {"ID": 10, "SG": 4}
+
+    async def used() -> dict[str, float | None]:
+        figures.show_codes(await queries.list_codes_of_today(database), ceilings)
+        return {region: used_ratio(region) for region in ceilings}
+
+    assert await used() == {"ID": 0.0, "SG": 0.0}
+    for number in range(3):
+        await ask(database, phone(number), ceilings, stranger(number))
+    await ask(database, SINGAPORE, ceilings)
+    assert await used() == {"ID": 0.3, "SG": 0.25}
+    await clock.advance(24 * 3600)
+    assert await used() == {"ID": 0.0, "SG": 0.0}
+    # Without an answer of PostgreSQL, no alert takes an old figure for a new one.
+    figures.show_codes(None, ceilings)
+    assert str(used_ratio("ID")) == "nan"
 
 
 @pytest.mark.rule("S.1")

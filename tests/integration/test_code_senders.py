@@ -134,7 +134,7 @@ async def test_a_code_counts_as_not_sent_if_its_company_is_unreachable(name: str
 
 
 @pytest.mark.parametrize("name", ["whatsapp", "sms"])
-async def test_a_code_with_wrong_credentials_counts_as_refused(name: str) -> None:
+async def test_a_code_counts_as_refused_when_the_company_does_not_accept_our_credentials(name: str) -> None:
     async with (Meta() if name == "whatsapp" else Twilio()).running() as company:
         sender = whatsapp(company.url, token="old") if name == "whatsapp" else sms(company.url, token="old")
         result = await sender.send(PHONE, CODE)
@@ -151,7 +151,7 @@ async def test_a_missing_template_is_a_refusal_and_the_error_code_of_the_company
         await sender.close()
 
 
-async def test_a_message_with_a_held_back_template_counts_as_perhaps_sent() -> None:
+async def test_a_message_that_the_company_holds_back_counts_as_perhaps_sent() -> None:
     async with Meta().running() as company:
         sender = whatsapp(company.url)
         company.mood = "held_back"

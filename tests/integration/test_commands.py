@@ -36,12 +36,14 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     "arguments",
     [
         ("migrate",),
+        ("migrate", "--before"),
+        ("migrate", "--after"),
         ("seed",),
         ("operator", "create", "sari@example.id"),
         ("config", "get", "pairing_blast_timeout_seconds"),
         ("mitra", "invite", "08110000099", "--name", "Kak Tari", "--max-customers", "2"),
     ],
-    ids=lambda arguments: arguments[0],
+    ids=" ".join,
 )
 async def test_a_command_of_production_needs_only_the_database(
     run: Run, database_url: str, arguments: tuple[str, ...]

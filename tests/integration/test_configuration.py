@@ -155,7 +155,7 @@ async def test_an_unknown_key_is_not_found(database: Database) -> None:
 
 
 @pytest.mark.rule("X.5")
-async def test_a_change_based_on_an_older_value_is_refused_with_the_newer_value(
+async def test_a_change_based_on_an_outdated_value_is_refused_with_the_current_value(
     database: Database, clock: VirtualClock
 ) -> None:
     await clock.set(LATER)

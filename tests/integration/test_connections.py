@@ -138,7 +138,7 @@ async def port() -> AsyncIterator[Port]:
 
 
 def limit_waits(monkeypatch: pytest.MonkeyPatch, wait: connections.Wait) -> None:
-    """Let this wait time out immediately, and let all other waits never time out."""
+    """Let the wait named `wait` time out after 0.1 s, and let all other waits never time out."""
     never = dict.fromkeys(connections.TIMEOUTS_SECONDS, 3600.0)
     monkeypatch.setattr(connections, "TIMEOUTS_SECONDS", {**never, wait: 0.1})
     monkeypatch.setattr(connections, "SWEEP_INTERVAL_SECONDS", 0.02)
@@ -550,7 +550,7 @@ async def test_a_refused_handshake_gets_an_answer_with_the_protective_headers_an
 
 
 @pytest.mark.parametrize("frame", [b"\xff\xff\xff\xff", b"\x88\x80\0\0\0\0", b"\x89\x80\0\0\0\0"])
-async def test_a_frame_before_the_handshake_is_answered_ends_the_connection_and_logs_nothing(
+async def test_a_frame_that_arrives_before_the_answer_to_the_handshake_ends_the_connection_and_logs_nothing(
     port: Port, caplog: pytest.LogCaptureFixture, frame: bytes
 ) -> None:
     reader, writer = await port.open()

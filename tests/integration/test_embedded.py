@@ -18,7 +18,7 @@ from curhat.dev.embedded import EmbeddedServers, embedded_servers, lock_data_dir
 
 OWNER_ONLY = 0o700
 
-# A separate process that starts the servers like `curhat up`. The process runs until a test kills the process.
+# A separate process that starts the servers as `curhat up` does. The process runs until a test kills the process.
 OTHER_PROCESS = """
 import asyncio, sys
 from pathlib import Path

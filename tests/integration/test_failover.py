@@ -55,7 +55,7 @@ async def status_of_postgresql(server: RunningServer, *, ok: bool) -> str:
 
 
 @pytest.mark.invariant(12)
-async def test_the_status_reports_a_read_only_postgresql_and_writes_answer_503(
+async def test_while_postgresql_is_read_only_the_status_says_so_and_every_write_gets_503(
     servers: EmbeddedServers, server: RunningServer
 ) -> None:
     customer = await server.customer()

@@ -80,7 +80,7 @@ async def test_the_method_find_charge_finds_an_approved_charge_after_a_lost_answ
 
 
 @pytest.mark.rule("2a.1")
-async def test_a_mock_with_the_behaviour_double_sends_each_charge_answer_twice(
+async def test_each_charge_answer_arrives_twice_when_the_behaviour_of_the_mock_is_double(
     database: Database,
 ) -> None:
     key, payment_id = uuid4(), uuid4()
@@ -151,7 +151,7 @@ class Charged:
     async def refunding(self, until: RefundStatus) -> AsyncIterator[None]:
         """Refund the charge in a task that gets no answer.
 
-        After this request, wait until a query by key gives this status.
+        Then wait until a query under the key of the refund gives the status `until`.
         """
         call = asyncio.create_task(self.refund())
         async with asyncio.timeout(10):
@@ -179,7 +179,7 @@ async def test_a_slow_refund_is_processing_until_the_gateway_answers(database: D
 
 
 @pytest.mark.rule("2a.1")
-async def test_a_mock_with_the_behaviour_double_sends_each_refund_answer_twice(
+async def test_each_refund_answer_arrives_twice_when_the_behaviour_of_the_mock_is_double(
     database: Database,
 ) -> None:
     charged = await Charged(database).behaves("double")

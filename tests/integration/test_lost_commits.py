@@ -1,6 +1,7 @@
 """Test a PostgreSQL that has a new timeline after a failover, and lacks commits that Valkey and clients have seen.
 
-These tests only replace `curhat_timeline()`. The tests in tests/crashes/test_failover.py make a real failover.
+These tests simulate the failover: they replace `curhat_timeline()`. The tests in
+tests/crashes/test_failover.py make a real failover.
 """
 
 import asyncio

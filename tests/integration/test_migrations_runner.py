@@ -14,9 +14,11 @@ from curhat.kit.database import Connection
 from curhat.kit.migrations import (
     Migration,
     MigrationError,
+    Phase,
     load_migrations,
     migrate,
     migrations_folder,
+    missing,
     pending,
 )
 
@@ -242,3 +244,73 @@ def test_a_file_name_that_breaks_the_numbering_is_refused(folder: Path, name: st
 
 def test_the_migrations_of_the_project_are_found() -> None:
     assert load_migrations(migrations_folder())[0].name.startswith("0001_")
+
+
+# Before and after the restart of the processes ------------------------------------------------------------------
+
+
+@pytest.fixture
+async def phased(connection: Connection, folder: Path) -> Path:
+    """A database of the previous release, and the files of a release. Its last file must wait until no process of the
+    previous release runs.
+    """
+    await migrate(connection, folder)
+    (folder / "0003_third.sql").write_text("ALTER TABLE first ADD COLUMN new_name text;\n")
+    (folder / "0004_fourth.sql").write_text("-- migrate: after\nALTER TABLE first DROP COLUMN name;\n")
+    return folder
+
+
+async def test_a_deploy_applies_the_files_before_the_restart_and_later_those_after_it(
+    connection: Connection, phased: Path
+) -> None:
+    assert await migrate(connection, phased, "before") == ["0003_third"]
+    assert await migrate(connection, phased, "before") == []
+    # The new code needs no more than this, so /readyz says yes.
+    assert (await missing(connection, phased), await pending(connection, phased)) == ([], ["0004_fourth"])
+    assert await migrate(connection, phased, "after") == ["0004_fourth"]
+    assert await migrate(connection, phased, "after") == []
+
+
+async def test_what_must_come_after_the_restart_is_refused_before_the_rest_is_applied(
+    connection: Connection, phased: Path
+) -> None:
+    with pytest.raises(
+        MigrationError, match="0003_third is not applied yet: first run curhat migrate --before"
+    ):
+        await migrate(connection, phased, "after")
+    assert await missing(connection, phased) == ["0003_third"]
+
+
+async def test_the_next_release_is_refused_until_the_release_before_it_is_deployed_to_its_end(
+    connection: Connection, phased: Path
+) -> None:
+    await migrate(connection, phased, "before")
+    (phased / "0005_fifth.sql").write_text("ALTER TABLE first ADD COLUMN name integer;\n")
+    with pytest.raises(MigrationError, match="0005_fifth comes after 0004_fourth"):
+        await migrate(connection, phased, "before")
+    assert await migrate(connection, phased, "after") == ["0004_fourth"]
+    assert await migrate(connection, phased, "before") == ["0005_fifth"]
+
+
+@pytest.mark.parametrize("phase", ["all", "before"])
+async def test_in_an_empty_database_every_file_is_applied(
+    connection: Connection, folder: Path, phase: Phase
+) -> None:
+    (folder / "0003_third.sql").write_text("-- migrate: after\nALTER TABLE first DROP COLUMN name;\n")
+    assert await migrate(connection, folder, phase) == ["0001_first", "0002_second", "0003_third"]
+
+
+async def test_a_file_may_come_after_the_restart_and_run_outside_a_transaction(
+    connection: Connection, folder: Path
+) -> None:
+    await migrate(connection, folder)
+    (folder / "0003_third.sql").write_text(
+        "-- migrate: after\n-- migrate: no transaction\nDROP INDEX CONCURRENTLY IF EXISTS nothing;\n"
+    )
+    assert await migrate(connection, folder, "after") == ["0003_third"]
+
+
+def test_an_unknown_marker_is_refused(folder: Path) -> None:
+    (folder / "0003_third.sql").write_text("-- migrate: afterwards\nSELECT 1;\n")
+    with pytest.raises(MigrationError, match="unknown marker"):
+        load_migrations(folder)

@@ -13,7 +13,7 @@ from tests.support.signed_in import development_settings, free_port, start_serve
 
 @pytest.mark.rule("2a.1")
 @pytest.mark.parametrize("environment", ["production", "development"])
-async def test_only_production_warns_the_log_and_the_operators_about_a_mocked_gateway(
+async def test_in_production_a_mocked_gateway_warns_in_the_log_and_on_the_screens_of_operators(
     servers: EmbeddedServers, database_url: str, database: Database, environment: Environment
 ) -> None:
     settings = dataclasses.replace(

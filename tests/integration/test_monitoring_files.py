@@ -30,7 +30,14 @@ RULE_TESTS = yaml.safe_load((PROMETHEUS / "curhat.rules.test.yml").read_text())[
 DASHBOARDS = {
     path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "deploy" / "grafana").glob("*.json"))
 }
+PUBLISH = ROOT / "deploy" / "bin" / "curhat-publish"
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
+
+# Published by the backup and by the restore drill, through node_exporter.
+FROM_THE_MACHINE = {
+    "curhat_backup_completed_timestamp_seconds",
+    "curhat_restore_drill_completed_timestamp_seconds",
+}
 
 METRIC = re.compile(r"\b(?:curhat|process)_[a-z_]+\b")
 # A metric with labels has no sample before its first event, so the scrape shows only the metric's type.
@@ -86,7 +93,7 @@ async def test_every_metric_that_an_alert_or_a_dashboard_names_exists_in_a_serve
         expressions += expressions_of(dashboard)
     named = {SAMPLE_SUFFIX.sub("", name) for name in names_in(expressions)}
     assert len(named) > 40
-    assert named - scraped["server"] - scraped["worker"] == set()
+    assert named - scraped["server"] - scraped["worker"] == FROM_THE_MACHINE
 
 
 async def test_each_metric_of_an_alert_except_the_http_metric_exists_in_a_server_and_in_a_worker(
@@ -99,7 +106,15 @@ async def test_each_metric_of_an_alert_except_the_http_metric_exists_in_a_server
     of_servers_only = {"curhat_http_request_seconds"}
     assert of_servers_only & scraped["worker"] == set()
     named = {SAMPLE_SUFFIX.sub("", name) for name in names_in([rule["expr"] for rule in RULES])}
-    assert named - of_servers_only - (scraped["server"] & scraped["worker"]) == set()
+    assert named - of_servers_only - (scraped["server"] & scraped["worker"]) == FROM_THE_MACHINE
+
+
+@pytest.mark.skipif(not PUBLISH.exists(), reason="the backup publishes nothing yet")
+def test_the_backup_and_the_drill_publish_the_metrics_that_the_alerts_name() -> None:
+    published: set[str] = set()
+    for path in [*PUBLISH.parent.iterdir(), *(ROOT / "deploy" / "systemd").iterdir()]:
+        published |= set(re.findall(r"curhat-publish (curhat_\w+)", path.read_text()))
+    assert published >= FROM_THE_MACHINE
 
 
 def test_the_runbook_entry_of_each_alert_has_the_parts_look_and_do_and_tell() -> None:

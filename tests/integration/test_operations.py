@@ -98,6 +98,15 @@ async def test_a_healthy_server_is_live_and_ready_and_every_check_succeeds(serve
     assert set(report["checks"]) == {"postgresql", "valkey", "signals", "migrations", "deadlines", "gateway"}
 
 
+async def test_a_process_that_drains_says_no_to_a_proxy(server: RunningServer) -> None:
+    server.application.operations.drain()
+    for probe in ("/livez", "/healthz", "/readyz"):
+        answer = await server.http.get(probe)
+        assert (answer.status_code, answer.text) == (503, "stopping\n")
+    # People may still look.
+    assert (await server.http.get("/status")).status_code == 200
+
+
 async def test_an_unreachable_valkey_makes_the_status_fail_and_leaves_the_server_in_service(
     server: RunningServer,
 ) -> None:
@@ -168,7 +177,7 @@ async def test_a_commit_that_hangs_makes_the_status_fail_and_leaves_the_server_i
         await assert_in_service(server)
 
 
-async def test_a_newer_migration_leaves_an_old_server_in_service(
+async def test_an_old_server_stays_in_service_after_the_migration_of_a_newer_version(
     settings: Settings, database: Database, server: RunningServer
 ) -> None:
     await database.execute(NEWER_MIGRATION)

@@ -110,7 +110,7 @@ async def test_a_lost_connection_never_uses_up_a_try_of_a_deadline(
 
 @pytest.mark.rule("X.1")
 @pytest.mark.parametrize("sqlstate", OF_ITS_OWN)
-async def test_a_deadline_that_fails_by_itself_is_parked_and_tried_again_every_hour(
+async def test_a_deadline_whose_own_step_fails_is_parked_and_tried_again_every_hour(
     database: Database, clock: VirtualClock, sqlstate: str
 ) -> None:
     await clock.set()

@@ -174,7 +174,7 @@ async def test_presence_is_unknown_while_valkey_hangs(
 
 
 @pytest.mark.rule("1.1", "5.6")
-async def test_a_call_that_valkey_runs_late_after_a_stop_extends_no_lease(
+async def test_a_call_that_waited_in_a_stopped_valkey_extends_no_lease(
     own_valkey: OwnValkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Valkey stops after the process has sent the call. When Valkey continues, it runs the call.

@@ -88,7 +88,7 @@ def presence(
 
 
 class Sink:
-    """Forwards signals to a Presence, like app/wiring.py."""
+    """Forwards signals to a Presence, as app/wiring.py does."""
 
     def __init__(self, presence: Presence) -> None:
         self.presence = presence

@@ -60,7 +60,8 @@ async def frame(
 ) -> set[UUID]:
     """Report a frame.
 
-    Each time is a number of seconds before now. If the caller omits `opened`, the connection was opened just before.
+    Each time is a number of seconds before now. If the caller omits `opened`, the connection opened at the time of the
+    frame.
     """
     now = time.monotonic()
     opened_at = now - (age if opened is None else opened)

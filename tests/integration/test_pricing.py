@@ -43,7 +43,7 @@ async def trial_payment(make: Make, customer_id: UUID) -> UUID:
 
 
 async def start_session(database: Database, make: Make, payment_id: UUID) -> None:
-    """Start the session of this payment, like an accept."""
+    """Start the session of this payment, as an accept does."""
     mitra_id = await make.mitra()
     await database.execute(
         """

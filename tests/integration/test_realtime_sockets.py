@@ -61,13 +61,13 @@ async def start_process(
 async def process(start_process: StartProcess) -> ServerProcess:
     """Start one server process.
 
-    The hub of each process sends pings and compares heads only when the test calls the hub.
+    The hub sends pings and compares stream heads with PostgreSQL only when the test calls the hub.
     """
     return await start_process()
 
 
 def one_period(count: hub_module._CountPerPerson) -> None:
-    """The count runs over a period without an end, because the end of a period would change the result."""
+    """Make the period of the count endless, because a new period during the test would reset the count."""
     count._period_seconds = float("inf")
 
 
@@ -341,7 +341,7 @@ async def test_the_comparison_with_postgresql_finds_an_event_whose_signal_was_lo
     await other.read_until(1)
 
 
-async def test_a_running_hub_compares_stream_heads_periodically(
+async def test_a_running_hub_periodically_compares_stream_heads_with_postgresql(
     start_process: StartProcess, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub_module, "COMPARE_PERIOD_SECONDS", 0.05)
@@ -1152,7 +1152,7 @@ async def test_an_internal_error_closes_the_socket_with_1011(process: ServerProc
     await until(lambda: len(process.hooks.closed_connections) == 1)
 
 
-async def test_a_socket_on_another_path_is_refused(
+async def test_a_socket_on_an_unknown_path_is_refused(
     process: ServerProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tests.support.realtime.PATHS", {"/api/client/other": "customer"})

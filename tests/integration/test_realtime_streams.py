@@ -23,7 +23,7 @@ from tests.support.signals import RecordedSignals
 
 
 def published(signals: RecordedSignals) -> list[StreamSignal]:
-    """Return the published stream signals, and decode them like the hub."""
+    """Return the published stream signals, decoded as the hub decodes them."""
     decode = msgspec.msgpack.Decoder(list[StreamSignal]).decode
     return [signal for payload in signals.on("stream") for signal in decode(payload)]
 

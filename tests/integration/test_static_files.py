@@ -12,7 +12,11 @@ from hatchling.builders.wheel import WheelBuilder
 
 from curhat.app.static_files import StaticFiles, web_folder
 
-ORIGINS = ("https://app.example.id",)
+ORIGINS = {
+    "app": ("https://app.example.id",),
+    "mitra": ("https://mitra.example.id",),
+    "control-center": ("https://control.example.id",),
+}
 SCRIPT = "assets/index-AbCd_123.js"
 SOURCE = b"console.log('halo');\n" * 50
 

@@ -144,6 +144,20 @@ async def test_the_serving_role_is_enough_for_every_operation_and_for_the_worker
         await prune_once(services)
 
 
+async def test_the_serving_role_is_enough_to_finish_a_restore(
+    urls: Urls, run: Run, servers: EmbeddedServers
+) -> None:
+    name = urls.serving.partition("?")[0].rpartition("/")[2]
+    admin = await asyncpg.connect(urls.admin)
+    await admin.execute(f"ALTER DATABASE {name} SET curhat.restore = 'a test'")
+    await admin.close()
+    status, output, errors = await run(
+        "restore", urls, "--finish", GATEWAY="mock", VALKEY_URL=servers.valkey_url
+    )
+    assert (status, errors) == (0, ""), output
+    assert "the database is open" in output
+
+
 async def test_the_serving_role_can_use_a_new_table_after_the_next_migration(urls: Urls, run: Run) -> None:
     owner = await asyncpg.connect(urls.owner)
     serving = await asyncpg.connect(urls.serving)
@@ -153,7 +167,7 @@ async def test_the_serving_role_can_use_a_new_table_after_the_next_migration(url
         "CREATE TRIGGER new_history_append_only BEFORE UPDATE OR DELETE ON new_history "
         "FOR EACH ROW EXECUTE FUNCTION forbid_change()"
     )
-    # Old code can already use the new table through a trigger.
+    # Before `migrate` runs again, the serving role can already write the new table, for example through a trigger.
     await serving.execute("INSERT INTO new_things (name) VALUES ('x')")
     assert await serving_role_faults(serving) == ["it may change the append-only tables public.new_history"]
     assert (await run("migrate", urls))[0] == 0
@@ -259,7 +273,7 @@ async def test_doctor_for_production_names_the_hidden_faults_of_an_installation(
         f"FAIL secrets: others can use the file of CURHAT_SECRET_KEY_FILE; run chmod 0400 {key}",
         "FAIL durability: a crash loses payments",
         "warn backups: no WAL is archived",
-        "warn public origins: 1 host for three clients",
+        "warn public origins: one host for three clients",
         "warn operations port: it listens at 0.0.0.0",
         "warn gateway: mock: no payment moves money",
         "ok   PostgreSQL role: ",

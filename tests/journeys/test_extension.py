@@ -583,7 +583,7 @@ async def test_a_session_does_not_end_while_an_extension_is_pending(
 
 @pytest.mark.rule("5.7")
 @pytest.mark.invariant(5)
-async def test_an_extension_approved_after_the_old_end_of_the_session_counts_from_the_old_end(
+async def test_an_extension_that_is_approved_after_the_old_end_adds_its_minutes_to_the_old_end(
     database: Database, clock: VirtualClock, make: Make, chat: Chat
 ) -> None:
     await clock.advance(MINUTES * 60 - 5)

@@ -6,8 +6,8 @@ from uuid import UUID
 
 import pytest
 
+from curhat.app import invariants
 from curhat.deadlines import loop as deadline_loop
-from curhat.dev.simulate import invariants
 from curhat.journeys import availability, charging, paying
 from curhat.journeys.transitions import Transitions
 from curhat.kit.database import Database
@@ -82,7 +82,7 @@ async def _status(database: Database, payment_id: UUID) -> str:
 @pytest.mark.rule("2a.10")
 @pytest.mark.invariant(5, 15)
 @pytest.mark.parametrize("trouble", [_processing, _silent])
-async def test_a_charge_without_an_answer_expires_its_payment_ten_minutes_after_the_time_to_pay(
+async def test_a_payment_whose_charge_gets_no_answer_expires_ten_minutes_after_the_time_to_pay_is_over(
     database: Database, clock: VirtualClock, make: Make, trouble: Gateway
 ) -> None:
     await clock.set()
@@ -135,7 +135,7 @@ async def test_a_charge_that_is_approved_after_its_time_limit_is_refunded(
 
 @pytest.mark.rule("2a.10")
 @pytest.mark.invariant(5)
-async def test_an_approval_after_ten_minutes_confirms_nothing_even_if_the_worker_is_late(
+async def test_an_approval_after_the_time_limit_of_the_charge_confirms_nothing_even_if_the_worker_is_late(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()

@@ -302,7 +302,7 @@ async def open_and_cancel_by_hand(database: Database, make: Make, customer: UUID
 async def test_a_search_that_can_ask_no_mitra_is_not_charged(
     database: Database, make: Make, price_rp: int
 ) -> None:
-    """Valkey's list can still contain a mitra whose toggle is off or whose capacity is full."""
+    """For a short time, Valkey's list still contains a mitra whose toggle is off or whose capacity is full."""
     customer, offer = await make.customer(), await make.offer(price_rp=price_rp)
     payment_id = await open_payment(database, customer, offer)
     off = await make.mitra(online=False)
@@ -380,7 +380,7 @@ async def test_a_payment_for_an_available_mitra_needs_no_other_mitra(
 
 
 @pytest.mark.rule("1.8", "2a.9")
-async def test_a_confirmation_is_refused_while_no_mitra_is_available_or_a_cancelled_trial_is_open(
+async def test_no_trial_is_confirmed_without_an_available_mitra_or_opened_after_a_cancelled_trial(
     server: RunningServer,
 ) -> None:
     customer = await server.customer()

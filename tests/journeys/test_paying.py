@@ -7,11 +7,11 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from curhat.app import invariants
 from curhat.configuration import service as configuration
 from curhat.deadlines import loop as deadline_loop
 from curhat.deadlines import service as deadlines
 from curhat.deadlines.queries import Deadline
-from curhat.dev.simulate import invariants
 from curhat.journeys import availability, charging, paying
 from curhat.journeys.transitions import Transitions
 from curhat.kit.database import Database, Transaction
@@ -252,7 +252,7 @@ async def test_a_payment_does_not_expire_during_a_confirmation_that_began_in_tim
 
 
 @pytest.mark.rule("2a.6")
-async def test_a_payment_expires_when_the_gateway_declines_the_charge_after_the_time_to_pay(
+async def test_a_payment_expires_when_the_gateway_declines_the_charge_after_the_time_to_pay_is_over(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()
@@ -286,7 +286,7 @@ async def test_a_charge_that_is_approved_after_its_payment_was_closed_is_refunde
 
     await fire_due(database)
 
-    # The closing of this payment sends no event, because the customer can already have opened another payment.
+    # The closing of this payment sends no event, because perhaps the customer has already opened another payment.
     assert await database.fetchval("SELECT count(*) FROM stream_events") == events
     assert await status(database, payment.id) == "abandoned"
     records = await gateway.recorded(payment.id)
@@ -332,7 +332,7 @@ async def test_no_new_charge_attempt_begins_while_the_answer_to_the_last_attempt
 
 @pytest.mark.rule("2a.6")
 @pytest.mark.invariant(5, 9)
-async def test_a_charge_that_is_approved_after_the_time_to_pay_confirms_no_payment(
+async def test_a_payment_is_not_confirmed_when_the_charge_is_approved_after_the_time_to_pay_is_over(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     """The time limit applies even if no worker has fired the payment's deadline yet."""

@@ -257,7 +257,9 @@ async def test_cancelling_while_waiting_ends_the_journey_with_a_case_and_no_fall
 
 
 @pytest.mark.rule("3.2", "3.7")
-async def test_a_mitra_or_a_pairing_of_another_customer_is_not_found(server: RunningServer) -> None:
+async def test_a_customer_cannot_find_the_mitra_or_the_pairing_of_another_customer(
+    server: RunningServer,
+) -> None:
     customer, mitra = await make_past_chat(server)
     stranger = await server.customer()
     async with working(mitra):

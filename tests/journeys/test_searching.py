@@ -158,9 +158,7 @@ async def test_a_mitra_who_rejected_is_not_asked_again(database: Database, make:
 
 
 @pytest.mark.rule("2b.6")
-async def test_a_customer_who_is_also_a_mitra_never_gets_a_request_of_their_own_search(
-    database: Database, make: Make
-) -> None:
+async def test_a_search_never_asks_the_customer_who_is_also_a_mitra(database: Database, make: Make) -> None:
     both = await make.customer()
     await make.mitra(person_id=both)
     await open_blast(database, await make.confirmed_payment(both), [both])

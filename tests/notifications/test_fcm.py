@@ -23,6 +23,7 @@ from curhat.notifications.port import (
     Unavailable,
 )
 from curhat.notifications.schemas import PushPayload
+from curhat.pairing import service as pairing
 from tests.notifications.conftest import Worker
 from tests.support.fcm import Google, Mood, TokenMood
 from tests.support.push import PushService
@@ -230,6 +231,24 @@ async def test_a_mitra_gets_the_card_in_the_browser_and_in_the_native_app(
     assert message["notification"]["title"] == "Someone needs to talk"
     assert "Melati" not in str(message)
     assert len(vendor.for_browser(browser)) == 1
+
+
+@pytest.mark.rule("4.7")
+@pytest.mark.usefixtures("with_fcm")
+async def test_a_customer_gets_the_push_of_a_failed_search_in_the_native_app(
+    server: RunningServer, worker: Worker, google: Google
+) -> None:
+    customer = await server.customer("Melati")
+    await subscribe(customer, language="en")
+    payment_id = await server.make.confirmed_payment(customer.id)
+    pairing_id = await server.search_of(payment_id, [await server.make.mitra()])
+    async with server.database.transaction() as tx:
+        await pairing.fail(tx, await pairing.lock(tx, pairing_id), "no_mitra_available")
+    await worker.work()
+    (message,) = google.for_app(APP)
+    assert (message["data"]["type"], message["data"]["payment_id"]) == ("search_failed", str(payment_id))
+    assert message["notification"]["title"] == "No bestie could make it"
+    assert "Melati" not in str(message)
 
 
 @pytest.mark.usefixtures("with_fcm")

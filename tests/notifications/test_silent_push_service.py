@@ -41,7 +41,7 @@ SELECT id, 'test', gen_random_uuid(), 't', '{}', curhat_now(), curhat_now() + in
 class Channel:
     """Sends a message to a good service immediately.
 
-    A silent service gives no answer. `give_up` lets all sends to silent services time out.
+    A silent service gives no answer. `give_up` lets all calls to silent services time out.
     """
 
     def __init__(self) -> None:

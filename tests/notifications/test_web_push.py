@@ -6,7 +6,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from curhat.notifications.port import Delivered, Gone, Outcome, Refused, Unavailable
-from curhat.notifications.templates import WORDS
+from curhat.notifications.templates import texts
 from curhat.notifications.web_push import MAX_SIGNATURES, VapidKey, outcome_of
 from tests.support.push import CURVE, Browser, from_base64url, verified_claims
 
@@ -69,7 +69,7 @@ def test_each_status_code_of_a_push_service_leads_to_the_expected_outcome(
 
 @pytest.mark.rule("V.5")
 def test_every_notification_has_text_in_both_languages_and_no_placeholder() -> None:
-    for words in WORDS.values():
+    for words in texts():
         assert words["id"] != words["en"]
         for said in words.values():
             assert said.title

@@ -76,7 +76,8 @@ async def test_an_accept_must_be_repeated_if_the_transaction_that_held_its_key_w
             await holder.execute("SELECT pg_advisory_unlock(7)")
             refused = await journey_queries.explain_refusal(tx, **ids, key_lock=7)
     assert refused is not None
-    # The server stores a final refusal under the key, so this refusal must not be final.
+    # The server would store a final refusal under the key, and would refuse the repeated accept too. So the refusal
+    # must not be final.
     assert refused.outcome == "in_progress"
     assert await outcome(accept(database, mitra, request_id)) == "done"
 

@@ -12,8 +12,8 @@ from uuid import UUID
 
 import pytest
 
+from curhat.app.invariants import check
 from curhat.deadlines import loop as deadline_loop
-from curhat.dev.simulate.invariants import check
 from curhat.journeys import availability, charging, paying, searching
 from curhat.journeys.transitions import Transitions
 from curhat.kit.database import Database

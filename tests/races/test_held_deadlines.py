@@ -37,7 +37,8 @@ SELECT role, user_id, digest, 'https://push.example/' || encode(digest, 'hex'), 
 FROM access_tokens
 ON CONFLICT DO NOTHING
 """
-# Arms the deadlines that can already be armed at a step: the push deadlines, and the checks of a mitra's presence.
+# Arms the deadlines that are perhaps already armed when a step begins: the push deadlines, and the checks of a mitra's
+# presence.
 ARM_EVERYTHING = """
 INSERT INTO deadlines (kind, entity_id, due_at)
 SELECT kind, id, curhat_now() + interval '1 minute' FROM (
@@ -167,7 +168,7 @@ def fires_push(database: Database) -> Side:
 
 
 @pytest.mark.rule("4.1")
-async def test_a_message_keeps_a_deadline_that_is_already_armed(
+async def test_no_worker_fires_an_armed_push_deadline_while_a_message_commits(
     database: Database, chat: Chat, clock: VirtualClock
 ) -> None:
     """If the worker fired the deadline before the message commits, the worker would not see the message."""

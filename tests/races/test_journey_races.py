@@ -104,7 +104,7 @@ async def looping(database: Database, transitions: Mapping[str, Transition]) -> 
 
 
 async def arm_now(database: Database, kind: str, count: int) -> None:
-    """Arm this number of deadlines of one kind. The deadlines are due now."""
+    """Arm `count` deadlines of one kind. The deadlines are due now."""
     async with database.transaction() as tx:
         now = await tx.connection.fetchval("SELECT curhat_now()")
         await deadlines.arm_each(tx, kind, [(uuid4(), now, 1) for _ in range(count)])
@@ -118,7 +118,7 @@ def _call(made: asyncio.Event) -> FollowUp:
 
 
 def calls(state: str, kind: str) -> float:
-    """Return the metric of the calls of this kind in this state: running, waiting or dropped."""
+    """Return the number of calls of `kind` in `state` (running, waiting or dropped), from the metric."""
     return prometheus_client.REGISTRY.get_sample_value(f"curhat_follow_ups_{state}", {"kind": kind}) or 0
 
 
@@ -200,14 +200,14 @@ async def test_a_claimed_deadline_is_not_lost_when_the_clock_is_set_back(
 async def check_arming_again(
     database: Database, kind: str, step: Callable[[Transaction], Awaitable[object]]
 ) -> None:
-    """Run a step that arms the deadline of this kind again.
+    """Run a step that arms the deadline of `kind` again, while another worker holds the claim on the old deadline.
 
-    At this time, another worker has claimed the old deadline.
+    Asserts that the step does not wait and that its new deadline is armed.
     """
     async with database.transaction() as other_worker:
         await other_worker.execute("DELETE FROM deadlines WHERE kind = $1", kind)
-        # The worker that has claimed the old deadline can wait for the locks of this step. A step that waited for the
-        # other worker would cause a deadlock.
+        # Perhaps the worker that claimed the old deadline is already waiting for a lock of this step. If the step
+        # waited for the worker, the two would deadlock.
         async with asyncio.timeout(2), database.transaction() as tx:
             await step(tx)
     seconds = await database.fetch(

@@ -369,7 +369,7 @@ async def test_a_race_between_accepting_another_customer_and_the_targeted_accept
 @pytest.mark.invariant(4, 6, 8)
 @pytest.mark.parametrize("answer", ["rejects", "times out", "customer cancels"])
 @pytest.mark.parametrize("accept_first", [True, False])
-async def test_a_race_between_filling_the_capacity_and_another_end_of_the_window_has_one_outcome(
+async def test_a_race_between_filling_the_capacity_and_another_step_that_ends_the_window_has_one_outcome(
     scenario: Scenario, accept_first: bool, answer: str
 ) -> None:
     pairing_id, request_id = await scenario.ask()
@@ -479,7 +479,7 @@ async def test_two_phones_that_take_the_fallback_concurrently_open_one_blast(sce
 @pytest.mark.rule("3.5", "4.2")
 @pytest.mark.invariant(4, 6)
 @pytest.mark.parametrize("taken_first", [True, False])
-async def test_the_fallback_can_be_taken_while_the_failed_pairing_is_cancelled(
+async def test_cancelling_a_failed_pairing_is_refused_and_does_not_stop_the_fallback(
     scenario: Scenario, taken_first: bool
 ) -> None:
     failed_id = await scenario.failed()

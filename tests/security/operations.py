@@ -28,7 +28,7 @@ Body = dict[str, Any]
 
 
 class Operation(msgspec.Struct, frozen=True):
-    """One operation of the contract. `codes` has the codes of the operation's refusals, by status."""
+    """One operation of the contract. `codes` maps the status of a refusal to the possible codes of the refusal."""
 
     id: str
     method: str

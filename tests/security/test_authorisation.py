@@ -459,7 +459,7 @@ async def test_a_suspension_closes_the_sockets_of_the_mitra_and_refuses_requests
     async with _socket(server, "mitra", _bearer(mitra.token)) as socket:
         assert await _first(socket) == "welcome"
         assert (await mitra.get("/me")).status_code == 200
-        # Suspend the mitra in another process, like the command line. The server's own connections then send no signal.
+        # Suspend the mitra outside the server process, as the command line does. The server then sends no signal.
         async with server.database.transaction() as tx:
             await mitras.suspend_mitra(tx, mitra.id)
         async with asyncio.timeout(5):
@@ -571,6 +571,61 @@ async def test_production_accepts_a_cookie_only_under_its_secure_name(production
     token = await production.token("customer", customer_id, transport="cookie")
     statuses = [
         (await production.http.get("/api/client/me", headers={"Cookie": f"{name}={token}"})).status_code
-        for name in ("__Secure-curhat_customer", "curhat_customer")
+        for name in ("__Host-curhat_customer", "curhat_customer")
     ]
     assert statuses == [200, 401]
+
+
+@pytest.mark.rule("S.1")
+async def test_a_person_who_signed_in_before_the_new_cookies_stays_signed_in_and_gets_one(
+    production: RunningServer,
+) -> None:
+    customer_id: UUID = await production.make.customer()
+    token = await production.token("customer", customer_id, transport="cookie")
+    old = {"Cookie": f"__Secure-curhat_customer={token}", "Origin": "https://app.example.id"}
+    answer = await production.http.get("/api/client/me", headers=old)
+    assert answer.status_code == 200
+    (cookie,) = answer.headers.get_list("set-cookie")
+    assert cookie.startswith(f"__Host-curhat_customer={token};")
+    new = {**old, "Cookie": f"{old['Cookie']}; {cookie.partition(';')[0]}"}
+    assert "set-cookie" not in (await production.http.get("/api/client/me", headers=new)).headers
+    # Signing out deletes both, and the token is gone under either name.
+    signed_out = await production.http.post("/api/client/auth/logout", headers=old)
+    assert [each.partition("=")[0] for each in signed_out.headers.get_list("set-cookie")] == [
+        "__Host-curhat_customer",
+        "__Secure-curhat_customer",
+    ]
+    for headers in (old, new):
+        assert (await production.http.get("/api/client/me", headers=headers)).status_code == 401
+
+
+@pytest.mark.rule("S.1")
+async def test_a_page_of_one_client_acts_with_no_cookie_of_another(
+    servers: EmbeddedServers, database_url: str, database: Database, valkey_client: valkey.asyncio.Valkey
+) -> None:
+    settings = dataclasses.replace(
+        development_settings(database_url, servers.valkey_url),
+        environment="production",
+        code_senders=("sms",),
+        operations_port=free_port(),
+        public_origins=("https://app.example.id", "https://mitra.example.id"),
+        customer_origins=("https://app.example.id",),
+        mitra_origins=("https://mitra.example.id",),
+    )
+    async with start_server(settings, database) as server:
+        mitra_id: UUID = await server.make.mitra(online=False)
+        cookie = f"__Host-curhat_mitra={await server.token('mitra', mitra_id, transport='cookie')}"
+
+        async def status(origin: str) -> list[int]:
+            headers = {"Cookie": cookie, "Origin": origin}
+            shown = await server.http.get("/api/mitra/me", headers=headers)
+            changed = await server.http.put("/api/mitra/presence", json={"online": False}, headers=headers)
+            return [shown.status_code, changed.status_code]
+
+        assert await status("https://mitra.example.id") == [200, 200]
+        assert await status("https://app.example.id") == [403, 403]
+        for origin, outcome in (
+            ("https://mitra.example.id", "welcome"),
+            ("https://app.example.id", protocol.SIGNED_OUT),
+        ):
+            assert await _opened(server, "mitra", {"Cookie": cookie, "Origin": origin}) == outcome

@@ -254,7 +254,7 @@ async def test_a_text_can_contain_the_characters_of_the_escape_for_nul(server: R
     assert answer.json()["text"] == text
 
 
-async def test_a_body_of_another_content_type_is_refused(
+async def test_a_body_is_refused_if_its_content_type_is_not_json(
     server: RunningServer, prepared: dict[str, Call]
 ) -> None:
     before = await business_rows(server.database)

@@ -30,7 +30,9 @@ async def test_every_answer_of_every_operation_has_the_protective_headers(server
         assert _protected(refused), operation.id
 
 
-async def test_an_answer_to_any_other_path_has_the_protective_headers(server: RunningServer) -> None:
+async def test_an_answer_that_belongs_to_no_operation_has_the_protective_headers(
+    server: RunningServer,
+) -> None:
     for method, path, status in (
         ("GET", "/api/no/such/path", 404),
         ("GET", "/no/such/path", 404),

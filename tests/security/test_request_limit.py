@@ -97,7 +97,9 @@ async def test_strangers_cannot_stop_a_known_device_that_signs_in(server: Runnin
 
 
 @pytest.mark.rule("X.13")
-async def test_strangers_who_call_other_operations_prevent_no_sign_in(server: RunningServer) -> None:
+async def test_strangers_who_use_up_the_limit_of_the_address_prevent_no_sign_in(
+    server: RunningServer,
+) -> None:
     await _use_up_the_address(server)
     asked = await server.http.post(CODE_REQUEST, json={"phone": "+6281234567890"})
     assert problem(asked) == (202, None)

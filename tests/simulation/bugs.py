@@ -14,9 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from curhat.accounts import cookies, service
 from curhat.accounts import queries as accounts
-from curhat.accounts import service
 from curhat.app import worker
+from curhat.app.operations import endpoints as probes
+from curhat.app.operations import queries as figure_queries
+from curhat.app.operations import status
 from curhat.control_center.operators import queries as operators
 from curhat.control_center.operators import throttle
 from curhat.control_center.review import queries as review
@@ -28,7 +31,7 @@ from curhat.dev.statements import number_parameters, parse
 from curhat.journeys import charging, mitras, searching, transitions
 from curhat.journeys import queries as journey_queries
 from curhat.journeys.transitions import Transitions
-from curhat.kit import connecting, idempotency
+from curhat.kit import connecting, idempotency, restored
 from curhat.kit import database as kit_database
 from curhat.kit.database import Transaction
 from curhat.notifications import outbox
@@ -42,6 +45,7 @@ from curhat.payments.gateway import ChargeAnswer, RefundAnswer
 from curhat.presence import service as presence
 from curhat.presence import store
 from curhat.realtime import hub
+from curhat.realtime import queries as realtime
 from curhat.sessions import extension, extension_pings
 from curhat.sessions import queries as sessions
 from curhat.sessions import service as session_service
@@ -65,7 +69,15 @@ GATEWAY_ALERTS = "tests/control_center/test_gateway_alerts.py"
 CASE_ROUNDS = "tests/control_center/test_case_rounds.py"
 GIVING_UP = "tests/journeys/test_giving_up.py"
 JOURNEY_RACES = "tests/races/test_journey_races.py"
+OLD_COOKIES = (
+    "tests/security/test_authorisation.py"
+    "::test_a_person_who_signed_in_before_the_new_cookies_stays_signed_in_and_gets_one"
+)
+CODE_CEILING = "tests/integration/test_code_ceiling.py"
+PROBES = "tests/integration/test_operations.py"
+COOKIES = "tests/unit/test_accounts_cookies.py"
 HELD = "tests/races/test_held_deadlines.py"
+PUSH_OUTCOMES = "tests/notifications/test_push_outcomes.py"
 SILENCE = (
     f"{EXTENSION}::"
     "test_an_unanswered_extension_is_charged_only_if_the_mitra_was_heard_shortly_before_the_deadline"
@@ -100,6 +112,7 @@ LOCKED_SESSION = (
 WORKER = "tests/integration/test_worker.py"
 WAKE_UPS = "tests/integration/test_wake_ups.py"
 LOST_COMMITS = "tests/integration/test_lost_commits.py"
+RESTORE = "tests/integration/test_restore.py"
 # The function that arms a push deadline, without the condition or the generation of production.
 ARM_PUSH = """
 CREATE OR REPLACE FUNCTION arm_push(push_kind text, entity_ids uuid[], due timestamptz, latest timestamptz)
@@ -996,7 +1009,7 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "a frame whose report waited in a stopped Valkey counts as new",
-        [f"{PRESENCE_OUTAGE}::test_a_call_that_valkey_runs_late_after_a_stop_extends_no_lease"],
+        [f"{PRESENCE_OUTAGE}::test_a_call_that_waited_in_a_stopped_valkey_extends_no_lease"],
         in_presence_script(
             "math.min(now, tonumber(table.remove(ARGV)) or now)", "table.remove(ARGV) and now"
         ),
@@ -1055,6 +1068,36 @@ BUGS: tuple[Bug, ...] = (
         "a message arms no deadline of push",
         [SIMULATION],
         schema="DROP TRIGGER messages_sent_push ON messages",
+    ),
+    Bug(
+        "a failed search arms no deadline of push",
+        [PUSH_OUTCOMES],
+        schema="DROP TRIGGER payments_unserved_push ON payments",
+    ),
+    Bug(
+        "an offered fallback arms no deadline of push",
+        [PUSH_OUTCOMES],
+        schema="DROP TRIGGER pairings_fallback_push ON pairings",
+    ),
+    Bug(
+        "a refund arms no deadline of push",
+        [PUSH_OUTCOMES],
+        schema="DROP TRIGGER refunds_done_push ON refunds",
+    ),
+    Bug(
+        "a push asks for an answer that was given already",
+        [PUSH_OUTCOMES],
+        in_statement(journey_queries, "filter_open_fallbacks", " AND fallback_status = 'open'", ""),
+    ),
+    Bug(
+        "a worker claims push messages of kinds that it does not know",
+        [PUSH_OUTCOMES],
+        in_statement(
+            push_queries,
+            "claim_messages",
+            "push_messages.kind = ANY (@kinds::text[])",
+            "'' <> ALL (@kinds::text[])",
+        ),
     ),
     Bug(
         "a push that has arrived is sent again",
@@ -1148,14 +1191,118 @@ BUGS: tuple[Bug, ...] = (
         in_function(hub.Hub, "compare_heads", "self._timeline not in (None, read.timeline)", "False"),
     ),
     Bug(
+        "after a restore, a client resumes a stream that is lost",
+        [f"{RESTORE}::test_every_stream_has_a_new_epoch_so_that_no_device_resumes"],
+        in_statement(realtime, "renew_epochs", "gen_random_uuid()", "epoch"),
+    ),
+    Bug(
+        "after a restore, revoked tokens come back",
+        [f"{RESTORE}::test_nobody_stays_signed_in_so_that_no_revoked_token_comes_back"],
+        in_statement(accounts, "revoke_every_token", "revoked_at IS NULL AND", "revoked_at IS NOT NULL AND"),
+    ),
+    Bug(
+        "after a restore, a charge that only the gateway knows is not looked for",
+        [RESTORE],
+        in_statement(payment_queries, "find_unknown_charges", "key NOT IN", "key IN"),
+    ),
+    Bug(
+        "a restored database is served before it is finished",
+        [RESTORE],
+        in_function(restored, "is_open", "connection.fetchval(_IS_OPEN, marker)", "True"),
+    ),
+    Bug(
         "a window that was claimed before the clock was set back is lost",
         [JOURNEY_RACES],
         in_function(pairing, "window_over", "await deadlines.arm_each(tx, PAIRING_WINDOW, not_over)", "pass"),
     ),
+    # Probes and status.
+    Bug(
+        "a stopping process says that it lives",
+        [f"{PROBES}::test_a_process_that_drains_says_no_to_a_proxy"],
+        in_function(probes.Operations, "_problem", "if self.is_draining", "if False"),
+    ),
+    Bug(
+        "a newer migration makes an old process not ready",
+        [f"{PROBES}::test_an_old_server_stays_in_service_after_the_migration_of_a_newer_version"],
+        in_function(status.Status, "is_ready", "migrations.missing", "migrations.pending"),
+    ),
+    Bug(
+        "a process is ready without the schema that it needs",
+        [f"{PROBES}::test_a_server_with_a_missing_migration_is_ready_only_after_the_migration_was_applied"],
+        in_function(status.Status, "is_ready", "not await migrations.missing(connection)", "True"),
+    ),
+    Bug(
+        "the status writes nothing to PostgreSQL",
+        [f"{PROBES}::test_a_full_disk_makes_the_status_fail_and_leaves_the_server_in_service"],
+        in_function(status.Status, "_check_writing", "await queries.probe_writing(tx)", "pass"),
+    ),
+    Bug(
+        "the status writes nothing to Valkey",
+        [f"{PROBES}::test_a_read_only_valkey_makes_the_status_fail"],
+        in_function(
+            status.Status,
+            "_check_valkey",
+            "client.set(VALKEY_KEY, os.getpid(), ex=VALKEY_KEY_SECONDS)",
+            "client.ping()",
+        ),
+    ),
+    Bug(
+        "the status does not see a parked deadline",
+        [f"{PROBES}::test_a_late_deadline_and_a_parked_deadline_each_make_the_status_fail"],
+        in_function(status, "_check_deadlines", "if read.deadlines_parked", "if False"),
+    ),
+    # The ceiling of codes.
+    Bug(
+        "codes go on above the day's ceiling",
+        [f"{CODE_CEILING}::test_concurrent_requests_get_no_more_codes_than_the_daily_maximum"],
+        in_statement(accounts, "count_code_of_day", " WHERE code_days.codes < @max_codes", ""),
+    ),
+    Bug(
+        "strangers may use up the whole ceiling",
+        [f"{CODE_CEILING}::test_an_attack_by_strangers_leaves_codes_for_known_devices"],
+        in_function(service, "_count_code", "ceiling - ceiling // STRANGERS_RESERVE", "ceiling"),
+    ),
+    Bug(
+        "all countries share one ceiling",
+        [f"{CODE_CEILING}::test_each_country_has_its_own_maximum_of_codes_per_day"],
+        in_function(service, "_count_code", "region = phone.region_of(phone_number)", 'region = "ID"'),
+    ),
+    Bug(
+        "the ceiling never begins anew",
+        [f"{CODE_CEILING}::test_the_maximum_of_codes_per_day_begins_again_each_day"],
+        in_statement(
+            accounts, "count_code_of_day", "(curhat_now() AT TIME ZONE 'UTC')::date", "'2020-01-01'::date"
+        ),
+    ),
+    Bug(
+        "the alert about codes counts other days too",
+        [f"{CODE_CEILING}::test_the_part_of_the_ceiling_that_is_used_up_is_a_metric_of_every_process"],
+        in_statement(figure_queries, "list_codes_of_today", "WHERE day = ", "WHERE day <= "),
+    ),
+    Bug(
+        "a page of one client acts with the cookie of another",
+        [COOKIES],
+        in_function(cookies, "_comes_from_us", "settings.origins_of(role)", "settings.public_origins"),
+    ),
+    Bug(
+        "a page of another host reads with a cookie",
+        [COOKIES],
+        in_function(
+            cookies,
+            "presented_token",
+            "if is_unsafe else _may_come_from_us",
+            "if is_unsafe else (lambda *_: True)",
+        ),
+    ),
+    Bug(
+        "a cookie of the previous version is not renewed",
+        [OLD_COOKIES],
+        in_function(cookies, "renewed_cookies", "if settings.is_development", "if True"),
+    ),
     Bug(
         "an extension adds its minutes to now instead of to the old end",
         [
-            f"{EXTENSION}::test_an_extension_approved_after_the_old_end_of_the_session_counts_from_the_old_end",
+            f"{EXTENSION}::test_an_extension_that_is_approved_after_the_old_end_adds_its_minutes_to_the_old_end",
             SIMULATION,
         ],
         in_statement(
@@ -1170,5 +1317,5 @@ BUGS: tuple[Bug, ...] = (
 
 
 def named(name: str) -> Bug:
-    """Return the bug of this name."""
+    """Return the bug whose name is `name`."""
     return next(bug for bug in BUGS if bug.name == name)

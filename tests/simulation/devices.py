@@ -31,10 +31,10 @@ class Device:
         self.seq = 0
         self.has_snapshot = False
         self._shown: Shown = {}
-        # The messages of each chat, by their ids. A device has the chats that ran at the time of its snapshot or began
-        # later.
+        # Maps each chat's id to a map from message ids to messages. A device has the chats that ran at the time of its
+        # snapshot or began later.
         self._chats: dict[str, Shown] = {}
-        # A mitra's request cards, by their ids. The events of request cards do not belong to the stream.
+        # Maps the id of each request to the mitra's card. The events of request cards do not belong to the stream.
         self._cards: Shown = {}
 
     async def apply_missed(self, database: Database) -> None:
@@ -134,7 +134,7 @@ class Device:
             self._cards.pop(request["id"], None)
 
     def take_cards(self, requests: Sequence[Any]) -> None:
-        """Show these cards of a welcome."""
+        """Show the cards of a welcome, and no other cards."""
         self._cards = {request["id"]: request for request in requests}
 
     def compare_cards(self, requests: Sequence[Any]) -> str | None:

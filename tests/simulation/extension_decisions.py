@@ -33,7 +33,7 @@ class Heard:
     absences: dict[UUID, list[tuple[datetime, datetime]]]
 
     def was_connected(self, mitra_id: UUID, requested_at: datetime, moment: datetime) -> bool:
-        """Return whether the mitra was connected at this moment, with no absence of more than 3 s since the request."""
+        """Return whether the mitra was connected at `moment`, and had no absence of 3 s or more since the request."""
         last_frame = moment
         for gone_at, back_at in self.absences[mitra_id]:
             if gone_at < moment and back_at > requested_at:

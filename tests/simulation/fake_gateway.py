@@ -1,13 +1,13 @@
 """Fakes of presence and of the gateway. Presence can be down or stale, and the gateway keeps its own records."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from curhat.kit.database import Database
 from curhat.kit.errors import PresenceUnknown
-from curhat.payments.gateway import ChargeAnswer, GatewayUnknown, RefundAnswer
+from curhat.payments.gateway import ChargeAnswer, GatewayUnknown, ListedCharge, ListedRefund, RefundAnswer
 from curhat.presence.queries import MitraState
 from curhat.presence.schemas import MitraPresence
 from curhat.presence.states import COME_BACK_SECONDS, MITRA_CONNECTED_SECONDS, MITRA_HEARD_SECONDS
@@ -47,7 +47,10 @@ class SimulatedPresence:
         self.connected.add(mitra_id)
 
     def clock_was_set_back(self, by: timedelta) -> None:
-        """Move all times back, because the presence of production measures ages with another clock."""
+        """Move all times back by `by`.
+
+        The presence of production measures ages, so a jump of the database's clock does not change the ages.
+        """
         for times in (self.lost_at, self.silent_since):
             times.update({mitra_id: at - by for mitra_id, at in times.items()})
         for mitra_id, absences in self.absences.items():
@@ -143,12 +146,14 @@ class SimulatedGateway:
         self._random = random_source
         self._trouble = trouble
 
-    async def charge(self, key: UUID, payment_id: UUID, amount_rp: int) -> ChargeAnswer:
+    async def charge(
+        self, key: UUID, payment_id: UUID, amount_rp: int, customer_id: UUID | None = None
+    ) -> ChargeAnswer:
         """See Gateway. The first call with a key decides the charge."""
         await self._database.execute(
             """
-            INSERT INTO mock_gateway.charges (key, payment_id, amount_rp, status, known_at, at)
-            VALUES ($1, $2, $3, $4, curhat_now() + make_interval(secs => $5), curhat_now())
+            INSERT INTO mock_gateway.charges (key, payment_id, amount_rp, status, known_at, at, customer_id)
+            VALUES ($1, $2, $3, $4, curhat_now() + make_interval(secs => $5), curhat_now(), $6)
             ON CONFLICT (key) DO NOTHING
             """,
             key,
@@ -160,6 +165,7 @@ class SimulatedGateway:
             self._random.choices(
                 [0.0, 7.0, 40.0, 2_000.0], [8, self._trouble, self._trouble, self._trouble / 2]
             )[0],
+            customer_id,
         )
         return await self.find_charge(key)
 
@@ -213,6 +219,30 @@ class SimulatedGateway:
             key,
         )
         return RefundAnswer(status or "not_found")
+
+    async def list_charges(self, since: datetime) -> AsyncIterator[ListedCharge]:
+        """See Gateway."""
+        for row in await self._database.fetch(
+            """
+            SELECT key, payment_id, customer_id, amount_rp,
+                CASE WHEN known_at > curhat_now() THEN 'processing' ELSE status END AS status, at
+            FROM mock_gateway.charges WHERE at >= $1
+            """,
+            since,
+        ):
+            yield ListedCharge(**row)
+
+    async def list_refunds(self, since: datetime) -> AsyncIterator[ListedRefund]:
+        """See Gateway."""
+        for row in await self._database.fetch(
+            """
+            SELECT key, charge_key, payment_id, amount_rp,
+                CASE WHEN known_at > curhat_now() THEN 'processing' ELSE status END AS status, at
+            FROM mock_gateway.refunds WHERE at >= $1
+            """,
+            since,
+        ):
+            yield ListedRefund(**row)
 
     async def close(self) -> None:
         """See Gateway."""

@@ -32,8 +32,8 @@ UNION SELECT 'charge given up' FROM status_changes JOIN payments ON payments.id 
 """
 
 
-# The first query returns the charges that a decision on a case would cover. The second query returns the covered
-# charges.
+# The first query returns the charges that a decision on the case would cover. The second query returns the charges that
+# earlier decisions cover.
 IN_QUESTION = """
 SELECT charge_attempt_id AS id FROM undelivered_charges JOIN review_cases USING (payment_id)
 WHERE review_cases.id = $1 AND decided_round IS NULL

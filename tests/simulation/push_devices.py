@@ -11,7 +11,13 @@ from typing import Any
 from uuid import UUID
 
 from curhat.deadlines.service import FollowUp, Transition
-from curhat.journeys.push import MATCH_SECONDS, MESSAGES_SECONDS, PushTransitions, still_wanted
+from curhat.journeys.push import (
+    MATCH_SECONDS,
+    MESSAGES_SECONDS,
+    OUTCOMES_SECONDS,
+    PushTransitions,
+    still_wanted,
+)
 from curhat.kit.database import Database
 from curhat.kit.errors import PresenceUnknown
 from curhat.kit.identity import Role
@@ -20,7 +26,7 @@ from curhat.notifications.outbox import Outbox
 from tests.simulation.checker import Checker
 from tests.simulation.fake_gateway import SimulatedPresence
 
-# Stores a sign-in and its subscription like the product.
+# Stores a sign-in and its subscription as the product does.
 SUBSCRIBE = """
 WITH sign_in AS (
     INSERT INTO access_tokens (digest, role, user_id, transport, expires_at)
@@ -40,6 +46,9 @@ SELECT messages.id, messages.kind, messages.reason_at, subscriptions.role, subsc
             SELECT 1 FROM requests JOIN pairings ON pairings.id = requests.pairing_id
             WHERE requests.id = subject_id AND requests.status = 'offered' AND pairings.status = 'open')
         WHEN 'matched' THEN EXISTS (SELECT 1 FROM sessions WHERE id = subject_id AND status = 'active')
+        WHEN 'search_failed' THEN EXISTS (SELECT 1 FROM payments WHERE id = subject_id AND status = 'unserved')
+        WHEN 'fallback_offered' THEN EXISTS (SELECT 1 FROM pairings WHERE id = subject_id AND fallback_status = 'open')
+        WHEN 'refunded' THEN EXISTS (SELECT 1 FROM refunds WHERE id = subject_id AND status = 'done')
         WHEN 'extension_requested' THEN EXISTS (SELECT 1 FROM extensions WHERE id = subject_id AND status = 'pending')
         ELSE EXISTS (SELECT 1 FROM messages AS chat WHERE chat.id = subject_id AND chat.read_at IS NULL)
     END AS is_wanted
@@ -68,6 +77,20 @@ WITH subscribed AS (
         SELECT id, sent_at FROM messages
         WHERE session_id = sessions.id AND sender = 'mitra' AND read_at IS NULL ORDER BY id DESC LIMIT 1
     ) AS newest ON newest.sent_at > curhat_now() - interval '{MESSAGES_SECONDS} seconds'
+    UNION ALL
+    SELECT 'push_outcomes', payment_id, 'fallback_offered', id, customer_id, 'customer', decided_at FROM pairings
+    WHERE fallback_status = 'open' AND fallback_answer_by > curhat_now()
+        AND decided_at > curhat_now() - interval '{OUTCOMES_SECONDS} seconds'
+    UNION ALL
+    SELECT 'push_outcomes', payments.id, 'search_failed', payments.id, payments.customer_id, 'customer',
+        events.occurred_at
+    FROM payments JOIN failed_pairing_events AS events ON events.payment_id = payments.id
+    WHERE payments.status = 'unserved' AND events.occurred_at > curhat_now() - interval '{OUTCOMES_SECONDS} seconds'
+        AND events.tag IN ('no_mitra_available', 'all_mitras_rejected', 'payment_session_expired')
+    UNION ALL
+    SELECT 'push_outcomes', payments.id, 'refunded', refunds.id, payments.customer_id, 'customer', refunds.answered_at
+    FROM refunds JOIN payments ON payments.id = refunds.payment_id
+    WHERE refunds.status = 'done' AND refunds.answered_at > curhat_now() - interval '{OUTCOMES_SECONDS} seconds'
 )
 SELECT reasons.kind, reasons.subject_id, reasons.user_id, reasons.role, reasons.reason_at
 FROM reasons JOIN subscribed USING (role, user_id)
@@ -82,7 +105,7 @@ SELECT 'push_ready', id, id, 'mitra', NULL FROM mitras
 WHERE push_ready <> EXISTS (SELECT 1 FROM subscribed WHERE role = 'mitra' AND user_id = mitras.id)
 """
 
-# The possible reactions of a push service to a push, each with its weight at normal trouble.
+# The possible reactions of a push service to a push, each with its weight when `trouble` is 1.
 BEHAVIOURS: Mapping[str, float] = {"silent": 3.0, "overloaded": 1.0, "refuses": 2.0, "gone": 1.0}
 OUTCOMES: Mapping[str, port.Outcome] = {
     "delivers": port.Delivered(),

@@ -18,10 +18,10 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
+from curhat.app import invariants
 from curhat.deadlines import service as deadlines
 from curhat.deadlines.queries import Deadline, due_deadlines, seconds_until_next_due
 from curhat.deadlines.service import FollowUp
-from curhat.dev.simulate import invariants
 from curhat.journeys import availability, charging, mitras, paying, renaming, searching
 from curhat.journeys.push import PUSH_MESSAGES
 from curhat.journeys.snapshot import customer_state, mitra_state
@@ -184,8 +184,8 @@ THEMES = {
     ),
 }  # fmt: skip
 
-# Maps a step to the likely next steps. With the theme's probability, one of these steps follows. Otherwise any step
-# follows.
+# Maps a step to the likely next steps. One of these steps follows with the probability `followed` of the theme.
+# Otherwise any step follows.
 FOLLOWS = {
     "open payment": ["confirm"],
     "confirm": ["gateway answers"],
@@ -204,7 +204,7 @@ FOLLOWS = {
     "customer connection": ["push"],
 }  # fmt: skip
 
-# One in this number of schedules sets the clock back.
+# One of CLOCK_GOES_BACK_EVERY schedules sets the clock back.
 CLOCK_GOES_BACK_EVERY = 4
 # The following invariants compare times that different steps have recorded. The invariants hold only while the clock
 # goes forward.
@@ -255,8 +255,8 @@ class SimulationState:
         self.mitras: list[UUID] = []
         self.offers: list[UUID] = []
         self.extension_offers: list[UUID] = []
-        # Charges that were lost before they reached the gateway, with the time of the loss. Lost charges can still
-        # reach the gateway.
+        # Charges that were lost before they reached the gateway, with the time of the loss. Some lost charges reach the
+        # gateway later.
         self.strays: list[tuple[Charge, datetime]] = []
         # The outcomes of this schedule that no row of the database records.
         self.reached: set[str] = set()
@@ -806,7 +806,7 @@ class SimulationState:
         await self.clock.advance(3)
         await self._time_passes()
         due = await self.database.fetchval(DUE_PUSH, PUSH_MESSAGES, chat["id"])
-        # If a worker has just checked the chat, the deadline can have a later due time.
+        # If a worker has just checked the chat, the deadline is perhaps not due yet.
         if due is None:
             return f"{chat['id']}: nothing is due"
         process = StoppedProcess("worker", functools.partial(self._fire, due), after_claim=True)
@@ -1065,7 +1065,7 @@ class SimulationState:
             self._fail(f"invariant 10 (snapshot + events = fresh snapshot): {difference}")
 
     async def _histories(self, device: Device, chats: Sequence[str]) -> dict[str, Any]:
-        """Read the messages of these chats like a client that opens a chat."""
+        """Read the messages of the chats `chats`, as a client does when it opens a chat."""
         if not chats:
             return {}
         who = Identity(role=device.role, user_id=device.user_id)

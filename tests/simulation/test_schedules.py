@@ -20,8 +20,8 @@ MUST_BE_REACHED = {
     "blast no_mitra_available",
     "blast all_mitras_rejected",
     "blast customer_cancelled",
-    # A targeted pairing ends in each of these ways. The mitra is offline at the start of a targeted pairing, or goes
-    # offline later (4.4).
+    # Targeted pairings must end in all of the following ways. In some pairings, the mitra must be offline at the start,
+    # or go offline later (4.4).
     "targeted matched",
     "targeted targeted_mitra_offline",
     "targeted targeted_mitra_rejected",
@@ -29,14 +29,14 @@ MUST_BE_REACHED = {
     "targeted customer_cancelled",
     "targeted offline: at once",
     "targeted offline: went_offline",
-    # The fallback ends in each of these ways (3.5, 3.8).
+    # Fallbacks must end in all of the following ways (3.5, 3.8).
     "fallback taken",
     "fallback declined",
     "fallback expired",
     "fallback blast matched",
     "fallback blast failed",
     "failure recovered",
-    # An extension is decided in each of these ways, and the gateway gives each of these answers (5).
+    # The following decisions about extensions, and answers of the gateway, must all occur (5).
     "extension approved by mitra",
     "extension approved by timeout",
     "extension rejected by mitra",
@@ -54,14 +54,14 @@ MUST_BE_REACHED = {
     "slow for extension",
     "approved_late for extension",
     "answer doubled for extension",
-    # The gateway gives each of these answers about the charge of a session, or loses a charge or an answer.
+    # The following answers and losses must all occur when the gateway charges for a session.
     "declined for session",
     "slow for session",
     "approved_late for session",
     "answer doubled for session",
     "charge lost on its way",
     "answer lost",
-    # Operators do each of these actions, even during a journey. The gateway gives each of these answers about refunds.
+    # The following actions of operators, and answers of the gateway about refunds, must all occur.
     "case refund",
     "case no_refund",
     "case opened again",
@@ -82,13 +82,16 @@ MUST_BE_REACHED = {
     # Operators change a mitra's capacity, and sometimes a mitra is full afterwards.
     "capacity changed",
     "a mitra is full after a change of capacity",
-    # Each of these events and pushes reaches a device, and push services react in each of these ways.
+    # The following events and pushes must all reach a device. Push services must react in all of the following ways.
     "messages on the device of a customer",
     "messages on the device of a mitra",
     "message read",
     "push request_offered",
     "push matched",
     "push message",
+    "push search_failed",
+    "push fallback_offered",
+    "push refunded",
     "push service silent",
     "push service refuses",
     "push service gone",

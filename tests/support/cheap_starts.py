@@ -8,7 +8,7 @@ certificates again. Each check of an operator's password would take 0.1 s of pro
 
 import functools
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -72,10 +72,15 @@ def certificates() -> ssl.SSLContext:
 def make_starts_cheap() -> None:
     """Replace the expensive parts of a start in this process."""
     real_read_build = static_files._read_build
-    read_build = functools.cache(real_read_build)
 
-    def read_build_once(folder: Path, origins: tuple[str, ...]) -> Any:
-        return (read_build if folder == static_files.web_folder() else real_read_build)(folder, origins)
+    @functools.cache
+    def read_build(folder: Path, origins: tuple[tuple[str, tuple[str, ...]], ...]) -> Any:
+        return real_read_build(folder, dict(origins))
+
+    def read_build_once(folder: Path, origins: Mapping[str, tuple[str, ...]]) -> Any:
+        if folder != static_files.web_folder():
+            return real_read_build(folder, origins)
+        return read_build(folder, tuple(origins.items()))
 
     asgi.build_api = _build_or_reuse_api  # type: ignore[attr-defined]
     static_files._read_build = read_build_once

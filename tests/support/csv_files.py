@@ -7,5 +7,5 @@ from curhat.control_center.lists.csv_export import SEPARATOR
 
 
 def rows_of(content: bytes) -> list[dict[str, str]]:
-    """Return the rows of a file, by column name."""
+    """Return the rows of a file. Each row maps column names to values."""
     return list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""), delimiter=SEPARATOR))

@@ -92,7 +92,7 @@ class Latch:
 
 
 async def wait_for_lock(database: Database, waiting: int = 1) -> None:
-    """Wait until this number of connections of the database wait for a lock."""
+    """Return when at least `waiting` connections of the database wait for a lock."""
     async with asyncio.timeout(10):
         while True:
             count = await database.fetchval(

@@ -91,7 +91,7 @@ def _hkdf(key: bytes, salt: bytes, info: bytes, length: int) -> bytes:
 
 
 def verified_claims(authorization: str, public_key: str) -> dict[str, Any]:
-    """Return the claims of a VAPID header (RFC 8292), and assert that this key signed the header."""
+    """Return the claims of a VAPID header (RFC 8292), and assert that `public_key` verifies the signature."""
     scheme, _, rest = authorization.partition(" ")
     assert scheme == "vapid"
     parts = dict(part.strip().split("=", 1) for part in rest.split(","))

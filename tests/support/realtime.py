@@ -168,8 +168,10 @@ class _Server(uvicorn.Server):
 
 
 class ServerProcess:
-    """One server process. The hub sends pings and compares sockets only when the test calls `run_ticks` and
-    `compare`.
+    """One server process.
+
+    The hub sends pings only when the test calls `run_ticks`. The hub compares its sockets with PostgreSQL only when the
+    test calls `compare`.
     """
 
     def __init__(self, database: Database, signals: UnreliableSignals, hooks: FakeHooks) -> None:
@@ -201,19 +203,19 @@ class ServerProcess:
         await until(lambda: self._server is not None and self._server.started)
 
     async def stop(self) -> None:
-        """Stop serving like uvicorn after a SIGTERM."""
+        """Stop serving, as uvicorn does after a SIGTERM."""
         if self._server is not None and self._serving is not None:
             self._server.should_exit = True
             await self._serving
             self._server = None
 
     def run_ticks(self, seconds: float) -> None:
-        """Run the hub's ticks for this number of seconds without waiting."""
+        """Run the ticks of the next `seconds` seconds, without waiting between the ticks."""
         for _ in range(round(seconds / TICK_SECONDS)):
             self.hub.tick()
 
     async def compare(self) -> None:
-        """Compare the hub's sockets with PostgreSQL once."""
+        """Compare the stream heads and the tokens of the hub's sockets with PostgreSQL once."""
         await self.hub.compare_heads()
         await self.hub.compare_tokens()
 

@@ -95,7 +95,7 @@ class RunningServer:
     async def token(
         self, role: AnyRole, user_id: UUID, *, transport: str = "bearer", good_for_seconds: float = 3600.0
     ) -> str:
-        """Give this person a token, like a sign-in."""
+        """Give this person a token, as a sign-in does."""
         token = secrets.token_urlsafe(32)
         digest = hashlib.sha256(token.encode()).digest()
         if role == "operator":
@@ -249,7 +249,7 @@ def process(
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """Run `curhat <command>` as a process until the block ends. The output of the process goes to `log`.
 
-    With `max_files`, the process can open only this number of files and connections.
+    The process can open at most `max_files` files and connections. None means no limit of the test.
     """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("CURHAT_")}
     with log.open("wb") as written:

@@ -1,4 +1,4 @@
-"""Sets a mitra's toggle like the product."""
+"""Sets a mitra's toggle as the product does."""
 
 from uuid import UUID
 

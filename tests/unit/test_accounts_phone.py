@@ -53,7 +53,7 @@ def test_a_phone_number_is_accepted_in_every_usual_format(written: str) -> None:
         "tel:811-0000-0001;phone-context=+62",
     ],
 )
-def test_a_phone_number_that_was_pasted_from_contacts_or_a_link_or_another_script_is_accepted(
+def test_a_phone_number_is_accepted_in_the_characters_of_contacts_and_links_and_other_scripts(
     written: str,
 ) -> None:
     assert normalise(written) == "+6281100000001"

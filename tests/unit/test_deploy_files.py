@@ -132,7 +132,7 @@ def test_the_proxies_and_prometheus_name_the_addresses_of_the_units() -> None:
     assert targets == {
         f"curhat-{name}": [f"{it['CURHAT_OPERATIONS_HOST']}:{it['CURHAT_OPERATIONS_PORT']}" for it in found]
         for name, found in (("server", servers), ("worker", workers))
-    }
+    } | {"machine": ["127.0.0.1:9100"]}
 
 
 def test_each_client_has_a_host_with_only_its_own_paths() -> None:
@@ -146,6 +146,23 @@ def test_each_client_has_a_host_with_only_its_own_paths() -> None:
         "control.example.id": "control-center control-center /control-center/",
     }
     assert {line.split()[1] for line in sites.values()} == api
+
+
+def test_the_ingress_has_a_host_per_client_with_the_paths_of_the_caddyfile() -> None:
+    (ingress,) = [item for item in kubernetes_objects() if item["kind"] == "Ingress"]
+    (service,) = [item for item in kubernetes_objects() if item["kind"] == "Service"]
+    rules = {
+        rule["host"]: {path["path"]: path["backend"]["service"] for path in rule["http"]["paths"]}
+        for rule in ingress["spec"]["rules"]
+    }
+    caddy = (DEPLOY / "caddy" / "Caddyfile").read_text()
+    for host, arguments in re.findall(r"^(\S+\.example\.id) \{\n\timport client (.+)$", caddy, re.MULTILINE):
+        client, api, more = arguments.split()
+        paths = {f"/{client}", f"/api/{api}", more} - {f"/{client}/"}
+        backend = {"name": service["metadata"]["name"], "port": {"name": service["spec"]["ports"][0]["name"]}}
+        assert rules.pop(host) == dict.fromkeys(paths, backend)
+    assert rules == {}
+    assert ingress["spec"]["tls"][0]["hosts"] == list(HOSTS.values())
 
 
 @pytest.mark.parametrize("name", ["curhat-serve@.service", "curhat-worker@.service"])
@@ -172,7 +189,7 @@ def test_pods_run_without_privileges_and_stop_in_time() -> None:
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         }
-        if container["args"] != ["migrate"]:
+        if container["args"][0] != "migrate":
             assert pod["terminationGracePeriodSeconds"] == MAX_STOP_SECONDS
             assert container["livenessProbe"]["httpGet"]["path"] == "/livez"
             assert container["startupProbe"]["httpGet"]["path"] == "/readyz"

@@ -33,7 +33,7 @@ REFERENCE = re.compile(rf"`(?P<path>{PATH})(?:: (?P<names>[\w.]+(?:, [\w.]+)*))?
 
 
 def decisions() -> dict[str, str]:
-    """Return the section of each decision in the document, by the decision's number."""
+    """Return a map from the number of each decision to its section in the document."""
     sections = re.split(
         r"^### ", DOCUMENT.read_text(encoding="utf-8").split("\n## Section", 1)[1], flags=re.MULTILINE
     )

@@ -26,7 +26,7 @@ class Transport:
         self.error: Exception | None = None
 
     async def send(self, message: Message) -> None:
-        """Accept a frame like uvicorn's `send`, or wait while the transport is full."""
+        """Accept a frame. While the transport is full, wait first, as uvicorn's `send` does."""
         await self.writable.wait()
         if self.error is not None:
             raise self.error

@@ -66,7 +66,7 @@ markers =
 
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    """Make a project that uses the plugin like this repository.
+    """Make a project that uses the plugin as this repository does.
 
     The project has rules and a conftest, but no tests.
     """

@@ -59,7 +59,9 @@ def test_production_is_the_default_and_its_error_lists_every_missing_setting() -
         "CURHAT_GATEWAY",
         "CURHAT_DATABASE_URL",
         "CURHAT_VALKEY_URL",
-        "CURHAT_PUBLIC_ORIGINS",
+        "CURHAT_CUSTOMER_ORIGINS",
+        "CURHAT_MITRA_ORIGINS",
+        "CURHAT_CONTROL_CENTER_ORIGINS",
     }
 
 
@@ -135,7 +137,7 @@ def test_the_error_for_a_wrong_token_of_a_sender_names_the_setting_and_hides_the
     assert problem.startswith("CURHAT_WHATSAPP_ACCESS_TOKEN is not shown here; right is one line")
 
 
-def test_the_setting_codes_per_day_is_one_number_or_one_number_per_country() -> None:
+def test_codes_per_day_is_set_to_one_number_or_to_one_number_per_country() -> None:
     assert development(PHONE_REGIONS="ID,SG", CODES_PER_DAY="70").codes_per_day == {"ID": 70, "SG": 70}
     assert development(PHONE_REGIONS="ID,SG", CODES_PER_DAY="ID:90, SG:5").codes_per_day == {
         "ID": 90,
@@ -350,6 +352,36 @@ def test_production_accepts_only_https_origins() -> None:
         SettingsError, match=r"CURHAT_PUBLIC_ORIGINS is 'http://a\.id'; 'http://a\.id' is no origin"
     ):
         Settings.from_environment({"CURHAT_PUBLIC_ORIGINS": "http://a.id"})
+
+
+ROLE_ORIGINS = {
+    "CUSTOMER_ORIGINS": "https://app.example.id",
+    "MITRA_ORIGINS": "https://mitra.example.id",
+    "CONTROL_CENTER_ORIGINS": "https://control.example.id",
+}
+
+
+def test_each_client_can_have_origins_of_its_own() -> None:
+    without = {name: value for name, value in IN_PRODUCTION.items() if name != "PUBLIC_ORIGINS"}
+    settings = development(**without, **ROLE_ORIGINS, **TWILIO, CODE_SENDERS="sms")
+    assert settings.public_origins == tuple(ROLE_ORIGINS.values())
+    assert settings.origins_of("customer") == ("https://app.example.id",)
+    assert settings.origins_of("mitra") == ("https://mitra.example.id",)
+    assert settings.origins_of("operator") == ("https://control.example.id",)
+
+
+@pytest.mark.parametrize("missing", ROLE_ORIGINS)
+def test_production_names_the_client_that_has_no_origin(missing: str) -> None:
+    without = {name: value for name, value in IN_PRODUCTION.items() if name != "PUBLIC_ORIGINS"}
+    rest = {name: value for name, value in ROLE_ORIGINS.items() if name != missing}
+    (problem,) = problems_of(**without, **rest, **TWILIO, CODE_SENDERS="sms")
+    assert problem.startswith(f"CURHAT_{missing} is not set; right is the origin of /")
+
+
+def test_a_client_without_origins_of_its_own_has_all_public_origins() -> None:
+    settings = development(PUBLIC_ORIGINS="https://a.id, https://b.id", MITRA_ORIGINS="https://b.id")
+    assert settings.origins_of("customer") == ("https://a.id", "https://b.id")
+    assert settings.origins_of("mitra") == ("https://b.id",)
 
 
 def test_the_error_for_a_short_secret_key_does_not_contain_the_key() -> None:

@@ -45,7 +45,7 @@ def test_the_plan_of_a_customer_does_not_depend_on_the_number_of_earlier_custome
         assert customer.journey(1) == same.journey(1)
 
 
-def test_another_seed_gives_other_plans() -> None:
+def test_different_seeds_give_different_plans() -> None:
     assert mitras(7) != mitras(8)
     assert [plan.journey(0) for plan in customers(7)] != [plan.journey(0) for plan in customers(8)]
 

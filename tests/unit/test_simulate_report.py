@@ -3,7 +3,7 @@
 import pytest
 from rich.console import Console
 
-from curhat.dev.simulate.invariants import INVARIANTS, Violation
+from curhat.app.invariants import INVARIANTS, Violation
 from curhat.dev.simulate.queries import SumMoneyRow
 from curhat.dev.simulate.report import (
     MAX_FAULTS_SHOWN,

@@ -19,10 +19,11 @@ RUNS_ITS_OWN_SQL = {
     "kit/migrations.py": "it creates the schema from which the statements get their types",
     "dev/statements.py": "it prepares the statements",
     "dev/embedded.py": "it queries a PostgreSQL that has no schema yet",
+    "kit/restored.py": "it asks a database that may have an older schema",
     "kit/roles.py": "it grants privileges, and names roles and tables in its statements",
     "app/production_checks.py": "it reads settings of PostgreSQL",
     "app/cli/doctor.py": "it queries a PostgreSQL that may have no schema",
-    "dev/simulate/invariants.py": "it combines the invariants into one statement",
+    "app/invariants.py": "it combines the invariants into one statement",
 }
 
 

@@ -4,8 +4,8 @@
  */
 export const BASELINE_EXCEPTIONS: Readonly<Record<string, string>> = {
   HTMLDialogElement: 'shared/ui/Dialog.svelte asks for it first, and otherwise uses oldDialog.ts',
-  // The code in shared/push/ first checks that the browser has all of these functions. If a browser lacks one of these
-  // functions, the app has no notifications.
+  // The code in shared/push/ first checks that the browser has all functions for notifications. If a browser lacks one
+  // of the functions, the app has no notifications.
   Notification:
     'shared/push/push.svelte.ts, shared/push/start.ts and mitra/screens/Home.svelte ask for it first',
   PushManager: 'shared/push/push.svelte.ts asks for it first',
@@ -24,7 +24,7 @@ export const BASELINE_EXCEPTIONS: Readonly<Record<string, string>> = {
   'Navigator.vibrate': 'mitra/alarm.svelte.ts asks for it first',
   'Navigator.userActivation': 'mitra/alarm.svelte.ts: without it the phone rings and does not vibrate',
   UserActivation: 'exists where Navigator.userActivation does',
-  // In a browser without these functions, the app asks the person to keep the screen on.
+  // In a browser without wake locks, the app asks the person to keep the screen on.
   'Navigator.wakeLock': 'shared/ui/wakeLock.svelte.ts asks for it first',
   WakeLock: 'exists where Navigator.wakeLock does',
   WakeLockSentinel: 'exists where Navigator.wakeLock does',

@@ -27,9 +27,9 @@ export const BUILD_TARGET = [...OLDEST_VERSIONS].map(
 
 /**
  * The version of JavaScript's syntax that the build produces. SYNTAX_TARGET leaves out Chrome 87 and Safari 15. Chrome
- * 87 and Safari 15 have rare bugs with `a?.(...b)` and with static fields called `name`. To avoid these bugs, Vite
- * would also convert `?.` and every class, and the first load would be 2.4 KB larger. Chrome 87 and Safari 15 can read
- * the syntax of Firefox 91, except the syntax that `findUnsupported` in bundle.ts refuses.
+ * 87 and Safari 15 have rare bugs with `a?.(...b)` and with static fields called `name`. With Chrome 87 and Safari 15
+ * as targets, Vite would also convert `?.` and every class, and the first load would be 2.4 KB larger. Chrome 87 and
+ * Safari 15 can read the syntax of Firefox 91, except the syntax that `findUnsupported` in bundle.ts refuses.
  */
 export const SYNTAX_TARGET = BUILD_TARGET.filter((target) => target.startsWith('firefox'));
 

@@ -3,8 +3,9 @@
  *
  * ESLint sees only our own sources, with their types. This check of the built scripts also sees the code of packages,
  * such as Svelte. A built script has no types. The check therefore finds only global objects, their static members, and
- * methods of the language, such as `list.at(-1)`. The browser tests cover all other functions, because the tests delete
- * these functions and then use the app.
+ * methods of the language, such as `list.at(-1)`. The browser tests delete the functions that a browser of
+ * .browserslistrc lacks, and then use the apps. So the browser tests find the uses of missing functions that this check
+ * cannot find.
  */
 import { parseAst } from 'vite';
 import { BASELINE_EXCEPTIONS } from './baseline-exceptions.ts';
@@ -21,8 +22,8 @@ const STATIC_MEMBERS = new Set(
 const METHODS = new Set(missing.members.filter(isOnlyNewMethod).map(([, name]) => name));
 
 /**
- * Returns true if the language added this method later to an existing object, and no object has an older method of this
- * name. The name alone then shows that the method is new.
+ * Returns true if a browser of .browserslistrc lacks this method, and lacks every other method of the language with the
+ * same name. The name alone then shows that a browser lacks the method.
  */
 function isOnlyNewMethod([owner, name, isStatic]: [string, string, boolean]): boolean {
   if (isStatic || missing.globals.includes(owner) || !isInLanguage(owner, name)) return false;

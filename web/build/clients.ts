@@ -9,9 +9,7 @@ export const WEB = `${dirname(import.meta.dirname)}/`;
 export interface Client {
   /** The folder of the sources in web/. */
   folder: string;
-  /**
-   * The name of the build's folder in web/dist/. The server uses the same name as the path: /app/ for `app`.
-   */
+  /** The name of the build's folder in web/dist/. The server serves the build under this name: `app` under /app/. */
   path: string;
   /** The name below the icon on a phone. Phones show at most 12 characters. */
   shortName: string;

@@ -92,8 +92,8 @@ function pathsOf({ parent }: ts.Declaration, name: string, owners: readonly stri
 }
 
 /**
- * The names of a type and of its base types. TypeScript's library declares many members in mixins. MDN's data does not
- * have these mixins.
+ * The names of a type and of its base types. TypeScript's library declares many members in mixins that MDN's data does
+ * not have.
  */
 function namesOf(type: ts.Type, checker: ts.TypeChecker): string[] {
   if (type.isUnionOrIntersection()) return type.types.flatMap((one) => namesOf(one, checker));

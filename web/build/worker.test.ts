@@ -81,6 +81,18 @@ test('a push shows its notification', async () => {
   ]);
 });
 
+test.each([
+  ['matched', '/app/chat'],
+  ['fallback_offered', '/app/search'],
+  ['search_failed', '/app/failed'],
+  ['refunded', '/app/failed'],
+  ['request_offered', '/app/'],
+  ['a kind of a newer server', '/app/'],
+])('a press on the notification of %s opens %s', async (type, path) => {
+  await fire('push', { data: { json: () => ({ ...pushed, type }) } });
+  expect(showNotification.mock.calls[0]![1]).toMatchObject({ data: path });
+});
+
 test('a push sets the badge of a closed app, and not of an app that the person sees', async () => {
   await fire('push', { data: null });
   expect(setAppBadge).toHaveBeenCalledTimes(1);

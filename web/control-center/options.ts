@@ -1,5 +1,5 @@
 /**
- * The options of each filter. They are the enum values of the API contract, in the order that operators expect.
+ * The options of each filter. The options are the enum values of the API contract, in the order that operators expect.
  * TypeScript checks each value against the contract.
  */
 import type { Schemas } from '../shared/api/client';
@@ -29,6 +29,7 @@ export const CASE_REASONS = [
   'no_session',
   'cut_short',
   'refund_failed',
+  'restored',
 ] as const satisfies readonly Schemas['ReviewCase']['reason'][];
 export const END_REASONS = [
   'time_up',

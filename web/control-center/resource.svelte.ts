@@ -24,7 +24,7 @@ export class Resource<Data> {
     return untrack(() => loadUntilDone(() => this.#readOrThrow()));
   }
 
-  /** Reads the value. Ignores the result if another read has started in the meantime. */
+  /** Reads the value. If a second read starts before the first read ends, the result of the first read is ignored. */
   async load(): Promise<void> {
     // `problem` tells the person why the read failed.
     await this.#readOrThrow().catch(() => undefined);

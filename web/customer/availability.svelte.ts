@@ -39,7 +39,7 @@ export function reportNobody(): void {
 export function pollAvailability(mitraId?: string): () => void {
   const path = mitraId ? `/api/client/mitras/${mitraId}/status` : '/api/client/mitra-availability';
   let timer: ReturnType<typeof setInterval> | undefined;
-  /** The latest poll. The client ignores the answer to an earlier poll. */
+  /** The latest poll. The client ignores the answers to all polls before the latest poll. */
   let latest: AbortController | undefined;
 
   async function poll(): Promise<void> {

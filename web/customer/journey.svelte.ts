@@ -28,7 +28,9 @@ const KEPT_STATE_KEY = 'curhat:customer:kept';
  * are due.
  */
 const SILENCE_MS = 35_000;
-/** A payment in one of the open states is part of the snapshot. A payment in any other state is over. */
+/**
+ * A payment in one of the open states is part of the snapshot. A payment that is in none of the open states is over.
+ */
 const OPEN_STATUSES: ReadonlySet<Payment['status']> = new Set([
   'pending',
   'confirming',
@@ -107,7 +109,7 @@ class Journey {
   endedSession = $state.raw<Session | null>(null);
   chat = $state.raw<Chat | null>(null);
 
-  /** The latest known stage of each payment, pairing, session and extension, by id. */
+  /** Maps the id of each payment, pairing, session and extension to the latest known stage. */
   readonly #reachedStages = new Map<string, number>();
   readonly #socket = new Connection<CustomerEvents>({
     path: '/api/client/realtime',
@@ -160,7 +162,7 @@ class Journey {
     signedOut();
   }
 
-  /** Applies a command's answer. Does nothing if an event has already brought a later stage. */
+  /** Applies a command's answer. Does nothing if an event has already brought a later stage than the answer. */
   applyPayment(payment: Payment, pairing: Pairing | null = payment.pairing): void {
     if (this.#isCurrent(payment)) this.#showPayment(payment, pairing);
     this.#keep();

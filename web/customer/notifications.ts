@@ -1,6 +1,6 @@
 /**
- * The push subscription of this phone for a customer. A push tells the customer that a mitra has accepted, or that a
- * new chat message has arrived.
+ * The push subscription of this phone for a customer. A push tells the customer that a mitra has accepted, that a
+ * new chat message has arrived, that a search failed, that the chosen mitra did not accept, or that money came back.
  */
 import { api } from '../shared/api/client';
 import { Push } from '../shared/push/push.svelte';

@@ -72,8 +72,8 @@ test('each stage has its path', () => {
 });
 
 /**
- * For each path, the stages in which a person can stay on the path. In any other stage, the person goes to the stage's
- * own path.
+ * For each path, the stages in which a person can stay on the path. In a stage that is not listed for a path, the
+ * person goes from the path to the stage's own path.
  */
 const STAYS: Record<string, Stage[]> = {
   '/payment': ['none', 'paying', 'failed'],

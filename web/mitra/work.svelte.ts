@@ -72,12 +72,15 @@ const MAX_KEPT_MESSAGES = 60;
  * due.
  */
 const SILENCE_MS = 9_000;
-/** How long a closed card shows the reason. If the mitra pressed accept, the closed card stays longer. */
+/**
+ * The time for which a closed card shows the reason. If the mitra pressed accept too late, the time is
+ * CAME_TOO_LATE_SHOWN_MS.
+ */
 const CLOSED_SHOWN_MS = 5_000;
 const CAME_TOO_LATE_SHOWN_MS = 8_000;
 const OUTCOME_SHOWN_MS = 7_000;
 /**
- * If the client connects within this time after the page came to the foreground, the store assumes that the last
+ * If the client connects within BACK_IN_FRONT_MS after the page came to the foreground, the store assumes that the last
  * connection was lost in the background.
  */
 const BACK_IN_FRONT_MS = 15_000;
@@ -129,7 +132,7 @@ class Work {
   /** The running sessions, oldest first. */
   sessions = $state.raw<readonly Session[]>([]);
   chats = $state.raw<ReadonlyMap<string, Chat>>(new Map());
-  /** The sessions that ended while this page showed them, by id. */
+  /** The ended sessions and their chats. Each key is the id of a session that ended while this page showed it. */
   endedSessions = $state.raw<ReadonlyMap<string, EndedSession>>(new Map());
   /**
    * Whether the server has answered since the page was opened. Before the first answer, the store has only the state
@@ -142,7 +145,7 @@ class Work {
   /** The session whose chat is on the screen. Messages of the session on the screen make no sound. */
   shownChatId: string | null = null;
 
-  /** The latest known stage of each session and extension, by id. */
+  /** Maps the id of each session and extension to the latest known stage. */
   readonly #reachedStages = new Map<string, number>();
   /**
    * The idempotency keys of answers that have possibly reached the server. A repeated attempt to send an answer uses
@@ -390,8 +393,8 @@ class Work {
   #closeRequest(request: Request, reason: CloseReason, cameTooLate: boolean): void {
     const card = this.requests.find((one) => one.request.id === request.id);
     if (card === undefined) return;
-    // The request closed because the mitra pressed this button on this phone. After the mitra's own press, the card
-    // needs no reason and disappears.
+    // If the mitra caused this outcome with a button on this phone, the mitra knows the reason. So the card disappears,
+    // and shows no reason.
     const expected = { accepted: 'accept', rejected: 'reject' }[reason as 'accepted'] as Answer | undefined;
     if (expected !== undefined && card.answering === expected) {
       this.#dropRequest(request.id);

@@ -3,13 +3,13 @@ import { timeoutSignal } from './baseline';
 import { tabStorage } from './storage';
 
 /**
- * `missing`: the network works, but the file is missing or broken. `other`: the server has an error. The texts for
- * these codes are in `errors` of words/.
+ * `missing`: the network works, but the file is missing or broken. `other`: the server has an error. The texts for the
+ * codes are in `errors` of words/.
  */
 export type AssetProblem = 'unreachable' | 'missing' | 'other';
 
 const PROBE_TIMEOUT_MS = 5_000;
-/** This key and this pause must be equal to those in boot.js. */
+/** RELOADED_KEY and MIN_RELOAD_PAUSE_MS must have the same values in boot.js. */
 const RELOADED_KEY = 'curhat:reloaded';
 const MIN_RELOAD_PAUSE_MS = 60_000;
 
@@ -18,7 +18,8 @@ const MIN_RELOAD_PAUSE_MS = 60_000;
  *
  * After a deploy, an open page asks for files that the new version no longer has. A reloaded page knows the new names
  * of the files. A second `import()` would not help, because a page never fetches a failed module again. The page
- * reloads at most once per MIN_RELOAD_PAUSE_MS. If the person has `pressed` the button, the page can reload sooner.
+ * reloads at most once per MIN_RELOAD_PAUSE_MS. If `pressed` is true, the person has pressed a button, and the page
+ * reloads without this limit.
  */
 export async function reloadAfter(error: unknown, pressed = false): Promise<AssetProblem | undefined> {
   let status: number;

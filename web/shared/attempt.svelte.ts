@@ -5,7 +5,7 @@
 import { errorText } from './words/shared';
 
 export class Attempt {
-  /** Whether the step is running. While the step is running, another press does nothing. */
+  /** Whether the step is running. While the step is running, a further press of the button does nothing. */
   busy = $state(false);
   /**
    * A sentence that tells the person why the last step failed, or an empty text while a step runs and after a success.

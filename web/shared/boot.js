@@ -9,14 +9,14 @@
  */
 (function () {
     'use strict';
-    /** This key and this pause must be equal to those in assets.ts. */
+    /** RELOADED_KEY and MIN_RELOAD_PAUSE_MS must have the same values in assets.ts. */
     var RELOADED_KEY = 'curhat:reloaded';
     var MIN_RELOAD_PAUSE_MS = 60000;
     var ASSETS = document.currentScript.src.replace('boot.js', 'assets/');
     var place = document.getElementById('app');
     var isChecking = false;
 
-    /** Shows both languages, because the language of the person is not known yet. */
+    /** Shows the sentences in both languages, because the language of the person is not known yet. */
     function show(sentences) {
         var box = document.createElement('main');
         box.setAttribute('role', 'alert');

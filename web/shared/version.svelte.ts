@@ -13,7 +13,8 @@ export function hasNewVersion(): boolean {
 }
 
 /**
- * Checks the version regularly while the page is visible, and when the person returns to the page after a longer time.
+ * Checks the version every CHECK_INTERVAL_MS while the page is visible. When the person returns to the page, checks the
+ * version if the last check is at least CHECK_INTERVAL_MS old.
  */
 export function watchVersion(): void {
   // Put the bar inside the app's element. A screen that is as high as the phone, such as a chat, then shrinks by the

@@ -1,8 +1,8 @@
 """Customers and mitras: phone numbers, one-time codes, tokens, names, invitation and suspension.
 
 Guarantees:
-    When a client requests a code, the server reads only the codes that it sent to that phone number. So the server's
-    answer and response time do not reveal whether the number is known, unknown, invited or suspended.
+    When a client requests a code, the server reads only the codes that it sent to the phone number in the request. So
+    the server's answer and response time do not reveal whether the number is known, unknown, invited or suspended.
     A code goes to a phone of the accepted countries only, and PostgreSQL counts the codes per day and country. When the
     day's ceiling of a country is reached, no number of that country gets a code. The last fifth of a ceiling is
     reserved for known devices.

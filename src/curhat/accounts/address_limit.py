@@ -3,7 +3,7 @@
 The limits per address count only strangers. A mobile carrier can put thousands of people behind one address. So a
 stranger's requests must never block a person who is signed in or who signs in on a known device. The limits per address
 slow down a client that tries many phone numbers. PostgreSQL keeps the counts that protect a single phone number. While
-Valkey is away, each process counts requests alone, and the hourly limits let every request pass.
+Valkey is away, each process counts only its own requests, and the hourly limits let every request pass.
 """
 
 import asyncio
@@ -29,7 +29,8 @@ log = structlog.get_logger(__name__)
 HOUR_SECONDS: Final = 3600
 MINUTE_SECONDS: Final = 60
 
-# After VALKEY_TIMEOUT_SECONDS, a request no longer waits for Valkey's count. A healthy Valkey answers earlier.
+# After VALKEY_TIMEOUT_SECONDS, a request no longer waits for Valkey's count. A healthy Valkey answers within
+# VALKEY_TIMEOUT_SECONDS.
 VALKEY_TIMEOUT_SECONDS: Final = 0.25
 # A process counts requests in memory. When the count of an address or person reaches 1/20 of the limit, the process
 # adds the count to Valkey's count. So most requests need no round trip to Valkey. Each process can therefore exceed the
@@ -92,7 +93,8 @@ async def count_in_hour(
 async def give_back(valkey: Valkey, what: HourlyLimit, stranger: bytes) -> None:
     """Subtract one from this hour's count of a network address.
 
-    If a new hour began after the request was counted, the address can make one more request or try in the new hour.
+    If a new hour began after the request was counted, the new hour allows the address one request or try above its
+    limit.
     """
     await _add(valkey, what, stranger.hex(), -1, HOUR_SECONDS)
 

@@ -16,10 +16,10 @@ MAX_TRIES_PER_CODE: Final = 5
 # codes also limits the guesses. So wrong tries of one person never block another person's code. Decision 0072 computes
 # what these limits allow.
 RESEND_SECONDS: Final = 30
-# The delays of one requester, by the number of its unused codes in the last 24 hours.
+# The delays of one requester, which grow with the number of its unused codes in the last 24 hours.
 REQUESTER_DELAYS: Final = Delays(free=5, first_seconds=RESEND_SECONDS, max_seconds=3600)
-# The delays that all strangers together cause for one phone number. One stranger alone never reaches these delays,
-# because REQUESTER_DELAYS stop the stranger earlier.
+# The delays that all strangers together cause for one phone number. A single stranger never reaches STRANGERS_DELAYS,
+# because the stranger reaches REQUESTER_DELAYS first.
 STRANGERS_DELAYS: Final = Delays(free=35, first_seconds=RESEND_SECONDS, max_seconds=3600)
 # Limits the cost of the codes of one person who signs in repeatedly.
 MAX_USED_CODES_PER_HOUR: Final = 30
@@ -48,5 +48,5 @@ def is_right(secret_key: bytes, request_id: UUID, code: str, digest: bytes) -> b
 
 
 def own_wait(unused: int) -> float:
-    """Return how many seconds a requester with this number of `unused` codes waits after its latest code."""
+    """Return how many seconds a requester with `unused` unused codes waits after its latest code."""
     return max(RESEND_SECONDS, REQUESTER_DELAYS.after(unused))

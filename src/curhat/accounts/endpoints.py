@@ -201,7 +201,7 @@ async def _sign_in(
 ) -> Response[Body]:
     """In one transaction, verify the code and revoke the token that came with the request. Raises each refusal."""
     if data.transport == "cookie":
-        cookies.refuse_foreign_page(request.scope, settings)
+        cookies.refuse_foreign_page(request.scope, role, settings)
     device = SigningDevice(
         user_agent=request.headers.get("user-agent", ""),
         replaced_secret=data.device_secret or cookies.presented_device(request.scope, role, settings),
@@ -263,8 +263,8 @@ def answer_sign_in(
         with_token = msgspec.structs.replace(body, token=token, device_secret=device_secret)
         return Response(with_token, headers=NO_STORE)
     sent = [
-        cookies.token_cookie(role, token, max_age_seconds, settings),
-        cookies.device_cookie(role, device_secret, service.KNOWN_DEVICE_SECONDS, settings),
+        *cookies.token_cookies(role, token, max_age_seconds, settings),
+        *cookies.device_cookies(role, device_secret, service.KNOWN_DEVICE_SECONDS, settings),
     ]
     return Response(body, headers=NO_STORE, cookies=sent)
 
@@ -311,7 +311,7 @@ sign_out_mitra = _sign_out_route(
 
 def answer_sign_out(role: AnyRole, transport: Transport, settings: Settings) -> Response[None]:
     """Answer with an empty body. If the token came in a cookie, make the browser delete that cookie."""
-    expired = [cookies.token_cookie(role, "", 0, settings)] if transport == "cookie" else []
+    expired = cookies.token_cookies(role, "", 0, settings) if transport == "cookie" else []
     return Response(None, status_code=204, headers=NO_STORE, cookies=expired)
 
 

@@ -10,8 +10,8 @@ from curhat.kit.errors import invalid_field
 from curhat.kit.visible_text import BLANKS, DIRECTION_MARKS, clean_text, has_something_to_see
 
 MAX_NAME_CHARACTERS: Final = 40
-# A name with _MIN_PHONE_NUMBER_DIGITS digits possibly contains a phone number, whatever separates the digits. The
-# digits of a name with fewer digits can be a year or an age.
+# A name with _MIN_PHONE_NUMBER_DIGITS digits possibly contains a phone number, whatever separates the digits. In a name
+# with fewer than _MIN_PHONE_NUMBER_DIGITS digits, the digits can be a year or an age.
 _MIN_PHONE_NUMBER_DIGITS: Final = 7
 _SPACES: Final = re.compile(r"\s+")
 

@@ -1,4 +1,4 @@
-"""Converts phone numbers that people typed or pasted to E.164. Masks phone numbers for display."""
+"""Converts to E.164 the phone numbers that people typed or pasted. Masks phone numbers for display."""
 
 import contextlib
 import re
@@ -17,11 +17,12 @@ INDONESIA: Final = 62
 _LINK: Final = re.compile(r"tel:([^;]+)(?:;phone-context=(\+[0-9]{1,3}))?", re.IGNORECASE)
 # Dashes, brackets and invisible characters. Contact lists can put invisible marks around a number.
 _SEPARATOR_CATEGORIES: Final = frozenset({"Pd", "Ps", "Pe", "Cf"})
-# The other separators that libphonenumber accepts, except the letter x, and further separators that people write.
+# Separators outside _SEPARATOR_CATEGORIES: all that libphonenumber accepts, except the letter x, and some that only
+# people write.
 _SEPARATOR_SIGNS: Final = frozenset("./~\u2212\u30fc\u2053\u223c\u00b7\u2022_")
 _DIGITS: Final = re.compile(r"\+?[0-9]{7,20}")
 _INDONESIAN_MOBILE: Final = re.compile(r"8[1-9][0-9]{6,10}")
-# Numbers of other types, such as land lines and toll-free numbers, cannot receive a code.
+# A number that is certainly not mobile, such as a land line or a toll-free number, cannot receive a code.
 _RECEIVES_CODES: Final = frozenset({PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE})
 
 
@@ -95,7 +96,7 @@ def _candidates(digits: str) -> list[str]:
         return [f"+{digits[2:]}", digits]
     if digits.startswith("62"):
         return [f"+{digits}"]
-    # Refuse any other number without +, such as 6591234567, because its country is ambiguous.
+    # Refuse a number that begins with none of +, 62, 0 and 8, such as 6591234567, because its country is ambiguous.
     return [digits] if digits.startswith(("+", "0", "8")) else []
 
 

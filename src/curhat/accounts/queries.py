@@ -73,8 +73,8 @@ async def prepare_code(
     counts the unused codes that this requester asked for in the last 24 hours. Codes from before the requester's last
     use of a code do not count. `own_age_seconds` is the age of the newest code in `own_unused`. `strangers_unused`
     counts the unused codes of the last 24 hours that unknown devices asked for. `strangers_age_seconds` is the age of
-    the newest code in `strangers_unused`. `used_wait_seconds` is the wait until fewer than @max_used_codes_per_hour used
-    codes are younger than an hour."""
+    the newest code in `strangers_unused`. After `used_wait_seconds`, fewer than @max_used_codes_per_hour used codes are
+    less than an hour old."""
     row = await db.fetchrow(PREPARE_CODE, requester, phone_number, max_used_codes_per_hour)
     if row is None:
         raise NoRow(PREPARE_CODE)
@@ -391,7 +391,7 @@ async def touch_tokens(
     idle_seconds: float,
 ) -> None:
     """Record a use of those tokens whose last recorded use is at least @fresh_seconds ago. Each of these tokens is then
-    valid for another @idle_seconds, but for no longer than @valid_seconds after the sign-in."""
+    valid until @idle_seconds from now, but no longer than @valid_seconds after the sign-in."""
     await db.execute(TOUCH_TOKENS, digests, fresh_seconds, valid_seconds, idle_seconds)
 
 
@@ -736,8 +736,8 @@ DELETE FROM one_time_codes WHERE id IN (
 
 
 async def prune_codes(db: Executor, /, *, max_codes: int) -> None:
-    """Delete at most @max_codes codes that are older than a day. The limits on codes count only newer codes. After the
-    deletion, no row shows that somebody asked to sign in with the phone number."""
+    """Delete at most @max_codes codes that are older than a day. The limits on codes count only the codes of the last day.
+    After the deletion of a code, no row shows that somebody asked to sign in with the code's phone number."""
     await db.execute(PRUNE_CODES, max_codes)
 
 
@@ -791,3 +791,52 @@ SELECT text, code, sent_at FROM development_inbox WHERE phone_number = $1 ORDER 
 async def list_inbox(db: Executor, /, *, phone_number: str) -> list[ListInboxRow]:
     """Read the text messages to this phone number, newest first."""
     return [ListInboxRow(*row) for row in await db.fetch(LIST_INBOX, phone_number)]
+
+
+REVOKE_EVERY_TOKEN: Final = """
+UPDATE access_tokens SET revoked_at = curhat_now() WHERE revoked_at IS NULL AND expires_at > curhat_now()
+"""
+
+
+async def revoke_every_token(db: Executor, /) -> int:
+    """valid → revoked, for the tokens of all people."""
+    return rows_changed(await db.execute(REVOKE_EVERY_TOKEN))
+
+
+FORGET_EVERY_DEVICE: Final = """
+DELETE FROM known_devices
+"""
+
+
+async def forget_every_device(db: Executor, /) -> None:
+    await db.execute(FORGET_EVERY_DEVICE)
+
+
+END_EVERY_CODE: Final = """
+UPDATE one_time_codes SET expires_at = curhat_now() WHERE consumed_at IS NULL AND expires_at > curhat_now()
+"""
+
+
+async def end_every_code(db: Executor, /) -> None:
+    """live → expired, for all one-time codes."""
+    await db.execute(END_EVERY_CODE)
+
+
+ENSURE_LOST_PERSON: Final = """
+INSERT INTO people (id, phone_number) VALUES ($1, $2) ON CONFLICT DO NOTHING
+"""
+
+
+async def ensure_lost_person(db: Executor, /, *, id: UUID, phone_number: str) -> None:
+    """Insert a person with this id, unless the person exists."""
+    await db.execute(ENSURE_LOST_PERSON, id, phone_number)
+
+
+ENSURE_LOST_CUSTOMER: Final = """
+INSERT INTO customers (id, call_name) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING
+"""
+
+
+async def ensure_lost_customer(db: Executor, /, *, id: UUID, call_name: str) -> None:
+    """Make the person a customer, unless the person is one."""
+    await db.execute(ENSURE_LOST_CUSTOMER, id, call_name)

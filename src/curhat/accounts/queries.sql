@@ -11,8 +11,8 @@ SELECT pg_advisory_xact_lock(hashtextextended('one-time codes of ' || @phone_num
 -- counts the unused codes that this requester asked for in the last 24 hours. Codes from before the requester's last
 -- use of a code do not count. `own_age_seconds` is the age of the newest code in `own_unused`. `strangers_unused`
 -- counts the unused codes of the last 24 hours that unknown devices asked for. `strangers_age_seconds` is the age of
--- the newest code in `strangers_unused`. `used_wait_seconds` is the wait until fewer than @max_used_codes_per_hour used
--- codes are younger than an hour.
+-- the newest code in `strangers_unused`. After `used_wait_seconds`, fewer than @max_used_codes_per_hour used codes are
+-- less than an hour old.
 -- nullable: own_age_seconds, strangers_age_seconds, used_wait_seconds
 WITH moment AS MATERIALIZED (
     SELECT curhat_now() AS now
@@ -149,7 +149,7 @@ FROM curhat_now() AS now
 
 -- name: touch_tokens :exec
 -- Record a use of those tokens whose last recorded use is at least @fresh_seconds ago. Each of these tokens is then
--- valid for another @idle_seconds, but for no longer than @valid_seconds after the sign-in.
+-- valid until @idle_seconds from now, but no longer than @valid_seconds after the sign-in.
 WITH stale_tokens AS MATERIALIZED (
     SELECT digest FROM access_tokens
     WHERE digest = ANY (@digests::bytea[]) AND revoked_at IS NULL AND expires_at > curhat_now()
@@ -310,8 +310,8 @@ WITH revoked AS (
 UPDATE mitras SET suspended_at = NULL WHERE id = @id
 
 -- name: prune_codes :exec
--- Delete at most @max_codes codes that are older than a day. The limits on codes count only newer codes. After the
--- deletion, no row shows that somebody asked to sign in with the phone number.
+-- Delete at most @max_codes codes that are older than a day. The limits on codes count only the codes of the last day.
+-- After the deletion of a code, no row shows that somebody asked to sign in with the code's phone number.
 DELETE FROM one_time_codes WHERE id IN (
     SELECT id FROM one_time_codes WHERE created_at < (SELECT curhat_now() - interval '24 hours')
     LIMIT @max_codes FOR UPDATE SKIP LOCKED
@@ -338,3 +338,24 @@ DELETE FROM development_inbox WHERE phone_number = @phone_number AND id <= (
 -- name: list_inbox :many
 -- Read the text messages to this phone number, newest first.
 SELECT text, code, sent_at FROM development_inbox WHERE phone_number = @phone_number ORDER BY id DESC
+
+-- After a restore to an earlier time -----------------------------------------------------------------------------
+
+-- name: revoke_every_token :execrows
+-- valid → revoked, for the tokens of all people.
+UPDATE access_tokens SET revoked_at = curhat_now() WHERE revoked_at IS NULL AND expires_at > curhat_now()
+
+-- name: forget_every_device :exec
+DELETE FROM known_devices
+
+-- name: end_every_code :exec
+-- live → expired, for all one-time codes.
+UPDATE one_time_codes SET expires_at = curhat_now() WHERE consumed_at IS NULL AND expires_at > curhat_now()
+
+-- name: ensure_lost_person :exec
+-- Insert a person with this id, unless the person exists.
+INSERT INTO people (id, phone_number) VALUES (@id, @phone_number) ON CONFLICT DO NOTHING
+
+-- name: ensure_lost_customer :exec
+-- Make the person a customer, unless the person is one.
+INSERT INTO customers (id, call_name) VALUES (@id, @call_name) ON CONFLICT (id) DO NOTHING

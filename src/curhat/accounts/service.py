@@ -70,7 +70,7 @@ KNOWN_DEVICE_SECONDS: Final = 400 * 24 * 3600
 # The maximum number of known devices of one person. Each known device has its own tries.
 MAX_KNOWN_DEVICES: Final = 10
 MAX_USER_AGENT_CHARACTERS: Final = 200
-# A process trusts a cached token for at most this time. Then the process reads the token from PostgreSQL again. If a
+# A process trusts a cached token for at most REMEMBERED_SECONDS, and then reads the token from PostgreSQL again. If a
 # signal is lost, a process accepts a revoked token for at most REMEMBERED_SECONDS.
 REMEMBERED_SECONDS: Final = 3.0
 # How often a process reads the tokens in use again. So a request with a token in use does not wait for PostgreSQL.
@@ -168,8 +168,8 @@ async def find_requester(
 ) -> Requester:
     """Find out whether a request for a code comes from a device of the phone number's owner.
 
-    A device of the owner shows the owner's valid token, or the secret of an earlier sign-in. Every other requester is a
-    stranger.
+    A device of the owner shows the owner's valid token, or the secret of an earlier sign-in. A requester that is not a
+    device of the owner is a stranger.
     """
     if device_secret is None and signed_in is None:
         return requesters.stranger(secret_key, address)
@@ -763,7 +763,7 @@ class Authenticator:
         return None
 
     async def signed_out(self, held: Sequence[SocketIdentity]) -> set[bytes]:
-        """Return the digests of the sockets' tokens that are revoked or expired, or whose owner is suspended."""
+        """Return the digests of the tokens in `held` that are revoked or expired, or whose owner is suspended."""
         digests = {socket.token_digest for socket in held}
         admitting = await queries.find_admitting_tokens(
             self._database, digests=list(digests), fresh_seconds=TOKEN_FRESH_SECONDS
@@ -795,3 +795,31 @@ class Authenticator:
 def _signed_in(token: ValidToken) -> SignedIn:
     identity = Identity(token.role, token.user_id)
     return SignedIn(identity, token.digest, token.transport, token.is_suspended)
+
+
+# After a restore to an earlier time ----------------------------------------------------------------------------------
+
+# The call name of a customer whose row a restore lost, and of whom only the gateway knows a payment.
+LOST_CUSTOMER_NAME: Final = "Tidak dikenal"
+
+
+async def sign_out_everybody(tx: Transaction) -> int:
+    """Revoke the tokens of all customers and mitras, forget every known device, and end every one-time code.
+
+    A restore brings back tokens, devices and codes that were revoked or used after the restored time. The tables do not
+    show which of them. The push subscriptions of the revoked tokens also end. Returns the number of revoked tokens.
+    """
+    revoked = await queries.revoke_every_token(tx)
+    await queries.forget_every_device(tx)
+    await queries.end_every_code(tx)
+    return revoked
+
+
+async def ensure_lost_customer(tx: Transaction, customer_id: UUID) -> None:
+    """Insert a customer of whom only the id is known, unless the customer exists.
+
+    The phone number begins with +999, which no country has. So nobody can sign in with the number.
+    """
+    phone_number = f"+999{customer_id.int % 10**12:012d}"
+    await queries.ensure_lost_person(tx, id=customer_id, phone_number=phone_number)
+    await queries.ensure_lost_customer(tx, id=customer_id, call_name=LOST_CUSTOMER_NAME)

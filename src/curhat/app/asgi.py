@@ -4,24 +4,32 @@ import os
 import re
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
 import structlog
 from prometheus_client import Histogram
 
+from curhat.accounts import cookies
 from curhat.accounts.address_limit import RequestLimit
+from curhat.accounts.service import KNOWN_DEVICE_SECONDS, TOKEN_VALID_SECONDS
 from curhat.app.api import build_api
 from curhat.app.callers import Callers
 from curhat.app.operations.endpoints import PATHS, Operations, operations_port
 from curhat.app.static_files import StaticFiles, web_folder
 from curhat.app.wiring import Services, StoppedWaiting, open_services
+from curhat.control_center.operators.service import TOKEN_LIFETIME_SECONDS
 from curhat.kit.asgi import SECURITY_HEADERS, Application, Message, Receive, Scope, Send, send_problem
 from curhat.kit.errors import NotFound, invalid_field
+from curhat.kit.identity import AnyRole
 from curhat.kit.settings import Settings
 from curhat.payments.endpoints import WEBHOOK_PATH
 from curhat.presence.availability_poll import AvailabilityPoll
 from curhat.realtime.endpoint import RealtimeEndpoint
+
+if TYPE_CHECKING:
+    from litestar.datastructures import Cookie
 
 log = structlog.get_logger(__name__)
 
@@ -31,6 +39,17 @@ REQUESTS = Histogram(
     ["method", "path", "status"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 10),
 )
+ROLES_OF_CLIENTS: Final[Mapping[str, AnyRole]] = {
+    "app": "customer",
+    "mitra": "mitra",
+    "control-center": "operator",
+}
+# How long the cookie with each role's token lives.
+COOKIE_SECONDS: Final[Mapping[AnyRole, int]] = {
+    "customer": TOKEN_VALID_SECONDS,
+    "mitra": TOKEN_VALID_SECONDS,
+    "operator": TOKEN_LIFETIME_SECONDS,
+}
 CORRELATION_ID = re.compile(rb"^[A-Za-z0-9._-]{8,64}$")
 
 
@@ -41,7 +60,7 @@ class Server:
     """
 
     def __init__(self, settings: Settings, should_stop: Callable[[], bool] = lambda: False) -> None:
-        """Make the application. `should_stop` returns True if the process must stop before its start has ended."""
+        """Make the application. `should_stop` returns True if the process was told to stop during its start."""
         self._settings = settings
         self._should_stop = should_stop
         self.stopped_while_waiting = False
@@ -124,6 +143,10 @@ class Server:
             admit, services.valkey, self._settings.address_requests_per_minute, callers.name_of
         )
 
+        async def renewing(scope: Scope, receive: Receive, send: Send) -> None:
+            renewed = cookies.renewed_cookies(scope, self._settings, COOKIE_SECONDS, KNOWN_DEVICE_SECONDS)
+            await limited(scope, receive, _sending_cookies(send, renewed) if renewed else send)
+
         async def route(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] == "websocket":
                 await limited(scope, receive, send)
@@ -134,11 +157,29 @@ class Server:
                 # refuses a wrong token after one cheap comparison.
                 await observed(api, scope, receive, send)
             else:
-                await observed(limited, scope, receive, send)
+                await observed(renewing, scope, receive, send)
 
         # The rate limit does not apply to files, because counting a request takes at least as long as serving a file.
-        files = StaticFiles(route, web_folder(), self._settings.public_origins)
+        origins = {client: self._settings.origins_of(role) for client, role in ROLES_OF_CLIENTS.items()}
+        files = StaticFiles(route, web_folder(), origins)
         return AvailabilityPoll(files, services.presence.count_available)
+
+
+def _sending_cookies(send: Send, sent: Sequence["Cookie"]) -> Send:
+    """Return a `send` that adds these cookies.
+
+    If the answer is an error or sets cookies itself, `send` adds no cookies.
+    """
+
+    async def send_with_cookies(message: Message) -> None:
+        if message["type"] == "http.response.start" and message["status"] < 400:
+            headers = list(message.get("headers", ()))
+            if not any(name.lower() == b"set-cookie" for name, _ in headers):
+                headers += [(b"set-cookie", cookie.to_header(header="").encode("latin-1")) for cookie in sent]
+                message["headers"] = headers
+        await send(message)
+
+    return send_with_cookies
 
 
 async def observed(api: Application, scope: Scope, receive: Receive, send: Send) -> None:

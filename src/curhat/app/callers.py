@@ -1,4 +1,4 @@
-"""Names the person or the known device that sends a request. The limits on requests count the requests of each name."""
+"""Names the person or the known device that sends a request. Each name has a separate count of requests."""
 
 from functools import partial
 from typing import Final

@@ -8,9 +8,9 @@ Guarantees:
     The application sees only the headers of a request's head. The server drops the trailers of a chunked body, because
     a trailer could replace a header of the head.
     A process has at most `max_connections` connections, so the process keeps file descriptors for its databases. If a
-    new connection exceeds this number, the server closes a connection whose client keeps the server waiting (GIVE_WAY).
-    To make room, the server never closes an established socket, or a connection whose complete request the server is
-    answering.
+    new connection exceeds `max_connections`, the server closes a connection whose client keeps the server waiting
+    (GIVE_WAY). To make room, the server never closes an established socket, or a connection whose complete request the
+    server is answering.
 How it works:
     Connections in the same wait have the same time limit. Each wait has a dictionary of its connections, in the order
     in which the connections began to wait. So the overdue connections are at the front of each dictionary. One timer
@@ -63,8 +63,8 @@ CLOSED: Final = Counter(
 # `body`: the head has arrived, but the body has not arrived completely.
 # `rest`: the server has answered, and the rest of the body has not arrived.
 # `reader`: the client has not read a whole answer, and has read nothing since this wait began.
-# `idle`: the client has read the last answer, and has begun no other request. The timer of uvicorn usually ends the
-# wait `idle` earlier.
+# `idle`: the client has read the last answer, and has begun no new request. The timer of uvicorn usually ends the wait
+# `idle` before its timeout in TIMEOUTS_SECONDS.
 # `refused`: the server has refused the client, and the client can still read the reason.
 Wait = Literal["head", "body", "rest", "reader", "idle", "refused"]
 TIMEOUTS_SECONDS: Final[dict[Wait, float]] = {
@@ -76,8 +76,8 @@ TIMEOUTS_SECONDS: Final[dict[Wait, float]] = {
     # During the wait `refused`, the server drops everything that the client sends.
     "refused": 1.0,
 }
-# If there are too many connections, the server closes a connection that is in the first of these waits. Within a wait,
-# the server closes the connection that has waited longest.
+# If there are too many connections, the server finds the first wait in GIVE_WAY that has connections. The server then
+# closes the connection that has been in this wait longest.
 GIVE_WAY: Final[tuple[Wait, ...]] = ("refused", "head", "idle", "rest", "body", "reader")
 
 
@@ -239,7 +239,10 @@ class BoundedHttp(HttpToolsProtocol):
         return self._in_head and not self._head_bytes
 
     def _update_wait(self) -> None:
-        """Decide what the connection waits for. `_wait_for_reader` decides on the wait `reader`."""
+        """Decide what the connection waits for.
+
+        `_wait_for_reader` decides whether the connection is in the wait `reader`.
+        """
         if self._refused:
             return
         cycle = self._latest_request()

@@ -1,10 +1,13 @@
 """The additional checks of `curhat doctor --production` find faults before the faults cause harm."""
 
+import itertools
 import resource
 import stat
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import urlsplit
 
 import valkey.asyncio
@@ -12,14 +15,24 @@ from valkey.exceptions import ResponseError
 
 from curhat.app.findings import Finding
 from curhat.kit.database import Connection
+from curhat.kit.identity import AnyRole
 from curhat.kit.roles import serving_role_faults
-from curhat.kit.server_urls import verifies_database_certificate
-from curhat.kit.settings import FILE_SUFFIX, PREFIX, Settings
+from curhat.kit.server_urls import RISKS, verifies_database_certificate
+from curhat.kit.settings import FILE_SENDER, FILE_SUFFIX, PREFIX, ROLE_ORIGINS, Settings
 
 MIN_OPEN_FILES: Final = 65_536
 # During a deploy, the old processes (a server and a worker) and the new processes run at the same time.
 PROCESSES_AT_A_DEPLOY: Final = 4
-CLIENTS: Final = 3
+
+SECONDS_PER_DAY: Final = 86_400
+# Where deploy/bin/curhat-publish writes (Debian's node_exporter).
+METRICS_FOLDER: Final = Path("/var/lib/prometheus/node-exporter")
+# Each entry has a subject, a metric, the maximum age in days, and the state of the finding if the metric is older. The
+# alerts have the same limits.
+AGES: Final[tuple[tuple[str, str, float, Literal["warn", "FAIL"]], ...]] = (
+    ("last backup", "curhat_backup_completed_timestamp_seconds", 1.5, "FAIL"),
+    ("restore drill", "curhat_restore_drill_completed_timestamp_seconds", 40, "warn"),
+)
 
 _POSTGRES_SETTINGS: Final = """
 SELECT current_setting('fsync') = 'on' AND current_setting('full_page_writes') = 'on'
@@ -136,19 +149,89 @@ def check_process(settings: Settings, environ: Mapping[str, str]) -> Iterator[Fi
     for name, path in environ.items():
         if name.startswith(PREFIX) and name.endswith(FILE_SUFFIX) and path:
             yield from _check_file(name, Path(path))
-    hosts = {urlsplit(origin).hostname for origin in settings.public_origins}
-    if len(hosts) < CLIENTS:
-        yield Finding(
-            "warn",
-            "public origins",
-            f"{len(hosts)} host for three clients; with three, a fault in one cannot act with another's cookie",
-        )
+    yield from _check_senders(settings)
+    yield Finding("ok", "push", _push_channels(settings))
+    for risk in settings.allow_insecure:
+        yield Finding("warn", "accepted risks", f"{risk}: {RISKS[risk]} ({PREFIX}ALLOW_INSECURE)")
+    if message := _shared_origins(settings):
+        yield Finding("warn", "public origins", message)
     if settings.operations_host not in ("127.0.0.1", "::1", "localhost"):
         yield Finding(
             "warn",
             "operations port",
             f"it listens at {settings.operations_host}; let a firewall admit only those who watch",
         )
+
+
+def _check_senders(settings: Settings) -> Iterator[Finding]:
+    """Check who sends the one-time codes.
+
+    If there is no sender, the check of the settings has already reported the problem.
+    """
+    senders = settings.code_senders
+    if any(sender.startswith(FILE_SENDER) for sender in senders):
+        yield Finding(
+            "warn", "code senders", "codes are written to a file; whoever reads it can sign in as anyone"
+        )
+    elif len(senders) == 1:
+        yield Finding(
+            "warn", "code senders", f"only {senders[0]}; while it fails, nobody can sign in on a new device"
+        )
+    elif senders:
+        limits = ", ".join(f"{region} {codes}" for region, codes in settings.codes_per_day.items())
+        yield Finding("ok", "code senders", f"{', then '.join(senders)}; codes per day: {limits}")
+
+
+def _push_channels(settings: Settings) -> str:
+    if settings.fcm_service_account:
+        return "browsers, and native apps by FCM"
+    return f"browsers; native apps would need {PREFIX}FCM_SERVICE_ACCOUNT"
+
+
+def check_backup_ages(folder: Path = METRICS_FOLDER, now: float | None = None) -> Iterator[Finding]:
+    """Check the ages of the last successful backup and of the last successful restore drill.
+
+    Each publishes a metric when it ends.
+    """
+    now = time.time() if now is None else now
+    for subject, metric, max_days, state in AGES:
+        completed_at = _published(folder / f"{metric}.prom", metric)
+        if completed_at is None:
+            yield Finding("warn", subject, f"its age is not known on this machine: {folder} has no {metric}")
+            continue
+        days = (now - completed_at) / SECONDS_PER_DAY
+        if days > max_days:
+            yield Finding(
+                state, subject, f"the last one ended well {days:.1f} days ago; see docs/operating.md"
+            )
+        else:
+            yield Finding("ok", subject, f"the last one ended well {days:.1f} days ago")
+
+
+def _published(path: Path, metric: str) -> float | None:
+    """Return the value of the metric in a file of node_exporter's textfile collector, or None."""
+    with suppress(OSError, ValueError):
+        for line in path.read_text().splitlines():
+            name, _, value = line.partition(" ")
+            if name == metric:
+                return float(value)
+    return None
+
+
+def _shared_origins(settings: Settings) -> str | None:
+    """Return a sentence if a page of one client could act with another client's cookie, and otherwise None."""
+    roles: tuple[AnyRole, ...] = ("customer", "mitra", "operator")
+    hosts = {urlsplit(origin).hostname for role in roles for origin in settings.origins_of(role)}
+    if len(hosts) < len(roles):
+        count = "one host" if len(hosts) == 1 else f"{len(hosts)} hosts"
+        return f"{count} for three clients; with three, a fault in one cannot act with another's cookie"
+    for one, other in itertools.combinations(roles, 2):
+        if shared := set(settings.origins_of(one)) & set(settings.origins_of(other)):
+            return (
+                f"{min(shared)} may act as {one} and as {other}; give each client its own origins: "
+                f"{', '.join(PREFIX + name for name in ROLE_ORIGINS)}"
+            )
+    return None
 
 
 def _check_file(name: str, path: Path) -> Iterator[Finding]:

@@ -25,8 +25,8 @@ from curhat.app.connections import ServerConfig
 log = structlog.get_logger(__name__)
 
 POLL_INTERVAL_SECONDS: Final = 0.02
-# Before the port closes, the running requests get at most this time to end. The library uvicorn then waits once more,
-# for the same time.
+# Before the port closes, the running requests get at most FINISH_TIMEOUT_SECONDS to end. The library uvicorn then waits
+# for the requests again, for at most serve.GRACEFUL_STOP_TIMEOUT_SECONDS.
 FINISH_TIMEOUT_SECONDS: Final = 5.0
 
 

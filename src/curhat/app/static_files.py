@@ -1,13 +1,15 @@
-"""Serves the files of the web clients that `npm run build` wrote. The framework gets only the requests for other paths.
+"""Serves the files of the web clients that `npm run build` wrote.
+
+The framework gets only the requests for paths outside the web clients.
 
 Guarantees:
     A request can read only files of the build. The server looks up the request's path in a dictionary, and never opens
     a file by this path.
     If a client has no file for a path, and the path has no file extension, the answer is the client's index.html. The
     script of index.html then shows the right screen.
-    If a file has a hash in its name, a browser keeps the file permanently. For every other file, the browser asks again
-    each time, and gets 304 if the file has not changed. A browser that accepts Brotli or gzip gets the compressed file
-    from the build.
+    If a file has a hash in its name, a browser keeps the file permanently. For a file without a hash in its name, the
+    browser asks again each time, and gets 304 if the file has not changed. A browser that accepts Brotli or gzip gets
+    the compressed file from the build.
     Each page has a content security policy. The policy allows only scripts of the page's own origin, and only
     connections to the clients' origins.
 How it works:
@@ -18,6 +20,7 @@ How it works:
 import hashlib
 import mimetypes
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -67,7 +70,10 @@ class Representation(NamedTuple):
 class StaticFiles:
     """An ASGI application that serves the web clients, and passes every other request to `application`."""
 
-    def __init__(self, application: Application, folder: Path, origins: tuple[str, ...]) -> None:
+    def __init__(
+        self, application: Application, folder: Path, origins: Mapping[str, tuple[str, ...]]
+    ) -> None:
+        """Read the files of `folder`. `origins` is a map from each client's folder to the client's origins."""
         self._application = application
         self._files = _read_build(folder, origins)
         if not self._files:
@@ -119,7 +125,7 @@ def web_folder() -> Path:
 
 
 def content_security_policy(origins: tuple[str, ...]) -> str:
-    """Return the content security policy of a page. `origins` are the origins of the web clients."""
+    """Return the content security policy of a page. `origins` are the origins of its client."""
     # In some browsers 'self' does not include WebSockets.
     sockets = [f"ws{origin.removeprefix('http')}" for origin in origins]
     return "; ".join(
@@ -144,11 +150,13 @@ def content_security_policy(origins: tuple[str, ...]) -> str:
     )
 
 
-def _read_build(folder: Path, origins: tuple[str, ...]) -> dict[tuple[str, str], list[Representation]]:
+def _read_build(
+    folder: Path, origins: Mapping[str, tuple[str, ...]]
+) -> dict[tuple[str, str], list[Representation]]:
     """Return every file of every client in its encodings: the preferred encoding first, the plain file last."""
-    policy = content_security_policy(origins).encode()
     files = {}
     for client in CLIENTS:
+        policy = content_security_policy(origins[client]).encode()
         for path in sorted((folder / client).rglob("*")):
             if path.is_file() and path.suffix not in (".br", ".gz"):
                 name = path.relative_to(folder / client).as_posix()

@@ -35,6 +35,7 @@ from curhat.notifications.port import Channels
 from curhat.notifications.web_push import VapidKey, WebPush
 from curhat.pairing import service as pairing
 from curhat.pairing.cards import Cards
+from curhat.payments.gateway import ChargeCallback, RefundCallback
 from curhat.payments.mock.gateway import MockGateway
 from curhat.presence.customers import CustomerConnections
 from curhat.presence.events import PRESENCE_CHANGED
@@ -59,7 +60,7 @@ VALKEY_TIMEOUT_SECONDS = 1.0
 # At the start, the pause between two tries to reach PostgreSQL grows from MIN to MAX.
 MIN_CONNECT_PAUSE_SECONDS = 0.25
 MAX_CONNECT_PAUSE_SECONDS = 4.0
-# A process that waits for PostgreSQL checks at this interval whether it must stop.
+# A process that waits for PostgreSQL checks every STOP_CHECK_INTERVAL_SECONDS whether it must stop.
 STOP_CHECK_INTERVAL_SECONDS = 0.05
 
 
@@ -137,8 +138,8 @@ class Hooks:
             try:
                 await extension.socket_closed(self.database, identity.user_id)
             except DATABASE_AWAY as error:
-                # If this step fails, the server still charges nothing: at the extension's deadline, Valkey shows that
-                # the mitra came back too late.
+                # Even if no worker checks the reconnection, the server charges nothing, because Valkey shows at the
+                # extension's deadline that the mitra came back too late.
                 log.warning("extension.close_not_recorded", error=type(error).__name__)
         elif not self.hub.holds(identity):
             self.customers.closed(identity.user_id)
@@ -154,8 +155,14 @@ class Services:
     """The long-lived objects of one process. `open_services` constructs a Services."""
 
     def __init__(
-        self, settings: Settings, database: Database, client: valkey.asyncio.Valkey, signals: Signals
+        self,
+        settings: Settings,
+        database: Database,
+        client: valkey.asyncio.Valkey,
+        signals: Signals,
+        gateway_database: Database | None = None,
     ) -> None:
+        """`gateway_database` holds the records of the mock gateway (default: `database`)."""
         self.settings = settings
         self.database = database
         self.signals = signals
@@ -192,12 +199,11 @@ class Services:
             customers,
             MessageFrames(self.message_writer),
         )
-        # Settings.gateway names the gateway. So far, `mock` is the only gateway.
-        self.gateway = MockGateway(
-            database,
+        self.gateway = build_gateway(
+            settings,
+            gateway_database or database,
             partial(charging.record_charge_answer, database, presence),
             partial(charging.record_refund_answer, database),
-            settings.gateway_webhook_token,
         )
 
         async def connected_among(role: Role, user_ids: Sequence[UUID]) -> set[UUID]:
@@ -254,6 +260,30 @@ async def _connect_database(
         pause_seconds = min(2 * pause_seconds, MAX_CONNECT_PAUSE_SECONDS)
 
 
+def build_gateway(
+    settings: Settings,
+    database: Database,
+    charge_callback: ChargeCallback | None = None,
+    refund_callback: RefundCallback | None = None,
+) -> MockGateway:
+    """Construct the gateway that `settings.gateway` names. So far, `mock` is the only gateway."""
+    return MockGateway(database, charge_callback, refund_callback, settings.gateway_webhook_token)
+
+
+async def open_gateway_database(settings: Settings) -> Database | None:
+    """Connect to the database of the mock gateway's records.
+
+    None means that the records are in the service's database.
+    """
+    if settings.mock_gateway_database_url is None:
+        return None
+    return await Database.connect(
+        settings.mock_gateway_database_url,
+        pool_size=settings.database_pool_size,
+        application_name="curhat mock gateway",
+    )
+
+
 def _never() -> bool:
     return False
 
@@ -292,8 +322,10 @@ async def open_services(
     except BaseException:
         await client.aclose()
         raise
+    gateway_database: Database | None = None
     try:
-        services = Services(settings, database, client, signals)
+        gateway_database = await open_gateway_database(settings)
+        services = Services(settings, database, client, signals, gateway_database)
         signals.handle_locally("mitra_changed", services.presence.mitra_changed)
         loops = [signals.run, services.presence.run]
         if serves_sockets:
@@ -325,5 +357,7 @@ async def open_services(
                 for task in running:
                     task.cancel()
     finally:
+        if gateway_database is not None:
+            await gateway_database.close()
         await database.close()
         await client.aclose()

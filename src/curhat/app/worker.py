@@ -9,6 +9,7 @@ import structlog
 from curhat.accounts import service as accounts
 from curhat.app.operations.endpoints import Operations, operations_port
 from curhat.app.wiring import Services, StoppedWaiting, open_services
+from curhat.control_center.dashboard import service as dashboard
 from curhat.control_center.operators import service as operators
 from curhat.kit import idempotency
 from curhat.kit.database import DATABASE_AWAY
@@ -79,7 +80,7 @@ async def _prune(services: Services) -> None:
 
 
 async def prune_once(services: Services) -> None:
-    """Delete old events, idempotency keys, one-time codes, tokens and push messages."""
+    """Delete old events, idempotency keys, one-time codes, tokens and push messages. Store the counts of past hours."""
     for prune, limit in (
         (realtime.prune, realtime.MAX_EVENTS_PER_PRUNE),
         (idempotency.prune, idempotency.MAX_KEYS_PER_PRUNE),
@@ -94,3 +95,8 @@ async def prune_once(services: Services) -> None:
         await operators.prune(tx)
     async with services.database.transaction() as tx:
         await notifications.prune(tx)
+    for _ in range(MAX_PRUNE_ROUNDS):
+        async with services.database.transaction() as tx:
+            kept = await dashboard.keep_hourly_counts(tx)
+        if kept < dashboard.MAX_HOURS_PER_KEEP:
+            break

@@ -34,7 +34,7 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
     def checked(self, value: object) -> Value:
         """Return `value` if it has the right type and is within the bounds.
 
-        For any other value, raises ValidationFailed, which names the bounds.
+        For a value of a wrong type or outside the bounds, raises ValidationFailed, which names the bounds.
         """
         if self.choices is not None:
             if isinstance(value, str) and value in self.choices:

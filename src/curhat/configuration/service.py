@@ -31,9 +31,8 @@ async def change(
 ) -> ConfigurationRow:
     """Change a row's value, and insert an entry into the history and the audit. An equal value changes nothing.
 
-    `changed_by` is an operator's id or 'command line'. `expected_updated_at` is the `updated_at` that the operator
-    saw.
-    Raises NotFound, ValidationFailed. Raises ChangedMeanwhile if the row has another `updated_at`.
+    `changed_by` is an operator's id or 'command line'. `expected_updated_at` is the `updated_at` that the operator saw.
+    Raises NotFound, ValidationFailed. Raises ChangedMeanwhile if the row's `updated_at` is now a different time.
     """
     definition = definition_of(key)
     wanted = definition.checked(value)

@@ -45,8 +45,8 @@ async def arm_another_deadline(
     db: Executor, /, *, kind: str, wait_seconds: float, correlation_id: str | None, entity_ids: Sequence[UUID]
 ) -> None:
     """Arm a deadline that is due after @wait_seconds (nothing → armed). Each transaction uses a new generation, so the
-    INSERT does not conflict with an earlier deadline. If a worker has claimed the earlier deadline, the INSERT does not
-    wait for this worker."""
+    INSERT does not conflict with an earlier deadline. So the INSERT never waits for a worker that has claimed an earlier
+    deadline."""
     await db.execute(ARM_ANOTHER_DEADLINE, kind, wait_seconds, correlation_id, entity_ids)
 
 
@@ -65,7 +65,7 @@ ON CONFLICT (kind, entity_id, generation) DO NOTHING
 async def arm_if_none_is_armed(
     db: Executor, /, *, kind: str, entity_id: UUID, wait_seconds: float, correlation_id: str | None
 ) -> None:
-    """Arm a deadline that is due after @wait_seconds (nothing → armed). If another deadline of this kind is armed for the
+    """Arm a deadline that is due after @wait_seconds (nothing → armed). If a deadline of this kind is already armed for the
     entity, the statement does nothing. The statement ignores a deadline that another worker has claimed, and never waits
     for this deadline."""
     await db.execute(ARM_IF_NONE_IS_ARMED, kind, entity_id, wait_seconds, correlation_id)
@@ -242,6 +242,6 @@ RETURNING id, kind, entity_id
 async def retry_parked_deadlines(
     db: Executor, /, *, ids: Sequence[int] | None
 ) -> list[RetryParkedDeadlinesRow]:
-    """Retry parked deadlines (parked → armed and due now, with new tries). If @ids is null, the statement retries all
-    parked deadlines. Returns the retried deadlines."""
+    """Retry parked deadlines (parked → armed, due now, with 0 tries). If @ids is null, the statement retries all parked
+    deadlines. Returns the retried deadlines."""
     return [RetryParkedDeadlinesRow(*row) for row in await db.fetch(RETRY_PARKED_DEADLINES, ids)]

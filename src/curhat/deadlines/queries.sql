@@ -10,8 +10,8 @@ ON CONFLICT (kind, entity_id, generation) DO UPDATE SET due_at = excluded.due_at
 
 -- name: arm_another_deadline :exec
 -- Arm a deadline that is due after @wait_seconds (nothing → armed). Each transaction uses a new generation, so the
--- INSERT does not conflict with an earlier deadline. If a worker has claimed the earlier deadline, the INSERT does not
--- wait for this worker.
+-- INSERT does not conflict with an earlier deadline. So the INSERT never waits for a worker that has claimed an earlier
+-- deadline.
 -- nullable: @correlation_id
 INSERT INTO deadlines (kind, entity_id, generation, due_at, correlation_id)
 SELECT @kind, entity_id, own_generation(), curhat_now() + make_interval(secs => @wait_seconds), @correlation_id
@@ -19,7 +19,7 @@ FROM unnest(@entity_ids::uuid[]) AS entity_id
 ON CONFLICT (kind, entity_id, generation) DO NOTHING
 
 -- name: arm_if_none_is_armed :exec
--- Arm a deadline that is due after @wait_seconds (nothing → armed). If another deadline of this kind is armed for the
+-- Arm a deadline that is due after @wait_seconds (nothing → armed). If a deadline of this kind is already armed for the
 -- entity, the statement does nothing. The statement ignores a deadline that another worker has claimed, and never waits
 -- for this deadline.
 -- nullable: @correlation_id
@@ -109,8 +109,8 @@ ORDER BY parked_at, id
 LIMIT @max_deadlines
 
 -- name: retry_parked_deadlines :many
--- Retry parked deadlines (parked → armed and due now, with new tries). If @ids is null, the statement retries all
--- parked deadlines. Returns the retried deadlines.
+-- Retry parked deadlines (parked → armed, due now, with 0 tries). If @ids is null, the statement retries all parked
+-- deadlines. Returns the retried deadlines.
 -- nullable: @ids
 UPDATE deadlines SET parked_at = NULL, attempts = 0, due_at = curhat_now()
 WHERE parked_at IS NOT NULL AND (@ids::bigint[] IS NULL OR id = ANY (@ids::bigint[]))

@@ -34,12 +34,13 @@ BATCH_LOCK_TIMEOUT = "100ms"
 # A transition that failed MAX_ATTEMPTS times by a fault of its own probably has a bug. The worker parks the deadline,
 # and an operator must investigate.
 MAX_ATTEMPTS = 10
-# How long a parked deadline waits for its next try. By then, a later version of the code has perhaps fixed the bug.
+# How long a parked deadline waits for its next try. After PARKED_RETRY_SECONDS, a later version of the code has perhaps
+# fixed the bug.
 PARKED_RETRY_SECONDS = 3600.0
 # How long a deadline waits for its next try after a fault of the surroundings.
 INTERRUPTED_RETRY_SECONDS = 1.0
-# How long a deadline waits for its next try after a statement that took too long. SLOW_RETRY_SECONDS is longer, because
-# each try occupies an executor for several seconds.
+# How long a deadline waits for its next try after a statement that took too long. SLOW_RETRY_SECONDS is longer than
+# INTERRUPTED_RETRY_SECONDS, because each try occupies an executor for several seconds.
 SLOW_RETRY_SECONDS = 30.0
 
 
@@ -60,9 +61,9 @@ Transition = Callable[[Transaction, Deadline], Awaitable[FollowUp | None]]
 class BatchTransition:
     """A transition for one or several deadlines of one kind, in one transaction.
 
-    `run` locks rows table by table in the global lock order (payments, pairings, sessions, mitras, requests,
-    streams). Within a table, `run` locks the rows in id order. Every single transition locks in the same order, so
-    batches and single transitions never deadlock.
+    `run` locks rows table by table in the global lock order (payments, pairings, sessions, mitras, requests, streams).
+    Within a table, `run` locks the rows in id order. Batches and single transitions lock in the same order, so they
+    never deadlock.
     `run` returns a mapping from the deadline's entity id to the external call to make, or None for no calls.
     """
 
@@ -102,7 +103,7 @@ async def arm_each(tx: Transaction, kind: str, armed: Sequence[tuple[UUID, datet
 async def arm_now(tx: Transaction, kind: str, entity_id: UUID) -> None:
     """Make a worker run the transition of `kind` for `entity_id` as soon as this transaction is committed.
 
-    Use this function for a change that must lock rows earlier in the lock order than the rows that this transaction has
+    Use this function for a change to rows that come earlier in the lock order than the rows that this transaction has
     locked. The change then runs in its own transaction. The new deadline never replaces an older deadline. Perhaps the
     older deadline's transition is already running, and has missed this transaction's changes. `arm_now` also signals
     the workers. A lost signal delays the deadline by at most MAX_SLEEP_SECONDS.

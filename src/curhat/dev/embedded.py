@@ -13,7 +13,7 @@ Relies on:
     Linux on x86-64 (the wheels contain programs for this platform), and /proc.
 
 Record 0006 (docs/decisions/0006-embedded-servers.md) says why we start the programs without the helpers in the wheels.
-The same record says why each program runs in its own folder, and why root starts the programs under another account.
+Record 0006 also says why each program runs in its own folder, and why root starts the programs under another account.
 """
 
 import fcntl
@@ -192,7 +192,7 @@ class PostgresServer(Program):
         if number is not self.stop_signal:
             super()._signal_leftovers(number)
             return
-        # Signal only the postmaster, because the same signal has another meaning for the checkpointer. After the
+        # Signal only the postmaster, because the signal has a different meaning for the checkpointer. After the
         # postmaster has ended, its children end by themselves.
         with suppress(FileNotFoundError, ProcessLookupError, ValueError, IndexError):
             postmaster = int(self._pid_file.read_text().splitlines()[0])

@@ -4,8 +4,8 @@
 committed file is current.
 
 The text is the output of `pg_dump --schema-only`, sorted by table. Each table has its constraints, indexes, triggers
-and privileges. Views come after the tables, and functions come last. People read and compare the snapshot. Only the
-migrations make a database.
+and privileges. Views come after the tables, and functions come last. People read and compare the snapshot. A database
+is made by the migrations, never from the snapshot.
 """
 
 import argparse

@@ -2,23 +2,22 @@
 
 `python -m curhat.dev.statements` writes the modules. With `--check`, the command writes nothing, and says whether the
 committed modules are current. The generator gets the types from PostgreSQL, which prepares each statement on a new
-database with every migration. If a statement does not fit the schema, the generator fails. A `queries.sql` has
-this form:
+database with every migration. If a statement does not fit the schema, the generator fails.
 
-    -- type: status = PaymentStatus from curhat.payments.states
-        Every column or parameter of this name has this Python type. The type lines come before all statements.
-    -- name: lock_payment :optional
-        This line begins a statement. The result is :one (a row, or the function raises NoRow), :optional (a row or
-        None), :many (a list), :exec (nothing) or :execrows (how many rows it changed). For a single column, the
-        function returns the bare value instead of a struct.
-    -- This text says what the statement does, and becomes the function's docstring.
-    -- nullable: target_mitra_id, @left_out_mitra_id
-        These columns and parameters can be null. Here, the name of a parameter begins with @.
-    -- row: LockedPayment
-        The name of the struct that holds a row. Without this line, the struct has the statement's name in CamelCase,
-        followed by `Row`. Statements with equal columns can share a struct.
-    SELECT … WHERE id = @payment_id /* conditions */
-        Parameters are named. Only a :many statement can contain `/* conditions */` (kit.conditions).
+The lines of a `queries.sql`:
+    `-- type: status = PaymentStatus from curhat.payments.states` gives every column or parameter `status` this Python
+    type. All type lines come before the first statement.
+    `-- name: lock_payment :optional` begins a statement, and says which result its function returns.
+    `:one` returns a row, or raises NoRow. `:optional` returns a row or None. `:many` returns a list. `:exec` returns
+    nothing. `:execrows` returns the number of changed rows. For a single column, the function returns the bare value
+    instead of a struct.
+    `-- Lock the payment.` and the other plain comments above the SQL become the docstring of the function.
+    `-- nullable: target_mitra_id, @left_out_mitra_id` names columns and parameters that can be null. In this line, the
+    name of a parameter begins with @.
+    `-- row: LockedPayment` names the struct of a row. Statements with equal columns can share a struct. Without this
+    line, the struct has the statement's name in CamelCase, followed by `Row`.
+    `SELECT … WHERE id = @payment_id /* conditions */` is the statement, with named parameters. Only a `:many` statement
+    can contain `/* conditions */` (kit.conditions).
 """
 
 import argparse
@@ -263,7 +262,7 @@ def _function(statement: Statement) -> str:
 
 
 async def generate(files: list[QueriesFile]) -> dict[Path, str]:
-    """Return the text of every module, by its path. Raises StatementError."""
+    """Return a map from the path of every module to the module's text. Raises StatementError."""
     async with migrated_database() as (_, connection):
         await prepare(connection, files)
     return {file.module: render(file) for file in files}

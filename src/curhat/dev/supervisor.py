@@ -41,7 +41,7 @@ from curhat.kit.settings import FILE_SUFFIX, PREFIX, Settings
 READY_TIMEOUT_SECONDS: Final = 60
 FIRST_RESTART_PAUSE_SECONDS: Final = 0.2
 MAX_RESTART_PAUSE_SECONDS: Final = 5.0
-# If a program ran for at least this time, the next pause is FIRST_RESTART_PAUSE_SECONDS again.
+# If a program ran for at least SETTLED_SECONDS, the next pause is FIRST_RESTART_PAUSE_SECONDS again.
 SETTLED_SECONDS: Final = 30
 
 _READY_POLL_SECONDS: Final = 0.05
@@ -160,7 +160,7 @@ class Supervisor:
                     await self._start_program(program)
                     if self._reload:
                         self._code_changed[program] = asyncio.Event()
-                # The server and the worker need a second to start. Seed the database during that time.
+                # Seed the database during the second that the server and the worker need to start.
                 accounts = await seed(connection, settings)
                 self._console.print("Demo data is there" if accounts else "Prices are there")
                 await self._until_ready()

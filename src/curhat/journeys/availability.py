@@ -32,7 +32,8 @@ class GateAnswer(msgspec.Struct, frozen=True):
     """The answer of the package `presence` just before a payment is opened. None means that presence is unknown.
 
     `available` says whether at least one mitra other than the chosen mitra can be asked (1.1).
-    `mitra_reachable` says whether the chosen mitra can be asked. If the customer chose no mitra, this field is None.
+    `mitra_reachable` says whether the chosen mitra can be asked. If the customer chose no mitra, `mitra_reachable` is
+    None.
     """
 
     available: bool | None

@@ -58,7 +58,9 @@ async def _call_gateway(gateway: Gateway, attempt: Charge) -> ChargeAnswer | Non
         return None
     try:
         async with asyncio.timeout(left_seconds):
-            answer = await gateway.charge(attempt.key, attempt.payment_id, attempt.amount_rp)
+            answer = await gateway.charge(
+                attempt.key, attempt.payment_id, attempt.amount_rp, attempt.customer_id
+            )
     except (TimeoutError, GatewayUnknown):
         return None
     await pause_point("confirm.after_charge")
@@ -91,7 +93,8 @@ async def charge_answered(
     payment = outcome.payment
     log.info("charge.answered", payment_id=str(payment.id), answer=answer.status, step=outcome.step)
     if outcome.step == "refunding":
-        # Send no event. The payment itself did not change, and the customer perhaps has a newer payment by now.
+        # Send no event. The payment itself did not change, and the customer has perhaps opened another payment
+        # meanwhile.
         return outcome
     if outcome.step == "confirmed":
         await begin_search(tx, payment, candidates)
@@ -103,7 +106,7 @@ async def charge_answered(
 
 
 async def give_up_charge(tx: Transaction, key: UUID) -> None:
-    """If the gateway has not answered 10 minutes after the time to pay, expire the payment of this attempt (2a.10).
+    """If the gateway has not answered 10 minutes after `expires_at`, expire the attempt's payment (2a.10).
 
     The customer can then open another payment. The Control Center lists the payments about which the gateway has not
     answered.

@@ -47,7 +47,8 @@ async def open_payment(
     # Step 2: The INSERT above waits for the accept, because a customer can have only one open payment.
     # Step 3: The accept commits. The INSERT succeeds, because the old payment is no longer open. The second check sees
     # the session.
-    # In the same way, the customer has perhaps used up the trial meanwhile, by cancelling the search of a trial.
+    # Also check the trial again. If the customer has cancelled the search of an earlier trial payment meanwhile, the
+    # trial is used up.
     await _refuse_during_session(tx, customer_id)
     if offer.is_trial:
         await pricing.refuse_used_trial(tx, customer_id)
@@ -133,7 +134,7 @@ async def cancel_payment(tx: Transaction, customer_id: UUID, payment_id: UUID) -
 
 
 async def expire_payments(tx: Transaction, *payment_ids: UUID) -> list[UUID]:
-    """Expire the pending payments whose time to pay is over (2a.5). Logs each failure, but opens no case (2a.4).
+    """Expire the pending payments whose `expires_at` has passed (2a.5). Logs each failure, but opens no case (2a.4).
 
     Returns the ids of the payments that expired.
     """

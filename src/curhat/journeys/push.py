@@ -2,8 +2,8 @@
 
 Triggers in the database (migrations/0006_push.sql) record each reason for a push as a deadline. The deadline's
 transition puts a push message into the outbox for each recipient without a live connection. While the reason lasts, the
-transition runs again every few seconds, because a connected person can leave. Also, the server can notice late that a
-connection is dead. A person gets at most one push per reason.
+transition runs again every few seconds, because a connected person can leave. The server also sometimes notices late
+that a connection is dead. A person gets at most one push per reason.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ from curhat.deadlines.queries import Deadline
 from curhat.deadlines.service import FollowUp, Transition
 from curhat.journeys import queries
 from curhat.journeys.availability import or_none
-from curhat.journeys.queries import RequestPush, SessionPush
+from curhat.journeys.queries import OutcomePush, RefundPush, RequestPush, SessionPush
 from curhat.kit.database import Database, Transaction
 from curhat.kit.identity import Role
 from curhat.kit.pause_points import pause_point
@@ -26,23 +26,27 @@ from curhat.notifications import service as notifications
 from curhat.notifications.service import Message
 from curhat.notifications.templates import PushKind
 
-# The triggers arm deadlines of these three kinds. PUSH_REQUESTS is armed when a pairing asks mitras, and PUSH_MATCH
+# The triggers arm deadlines of these four kinds. PUSH_REQUESTS is armed when a pairing asks mitras, and PUSH_MATCH
 # when a session begins. PUSH_MESSAGES is armed when somebody writes in a chat, or when a customer asks for more time.
+# PUSH_OUTCOMES is armed when a search or a targeted pairing fails, and when a refund is done.
 PUSH_REQUESTS: Final = "push_requests"
 PUSH_MATCH: Final = "push_match"
 PUSH_MESSAGES: Final = "push_messages"
+PUSH_OUTCOMES: Final = "push_outcomes"
 
 # The seconds after which a transition runs again. If a person's connection died, a push is late by at most one
 # interval.
 REQUESTS_INTERVAL_SECONDS: Final = 5.0
 MATCH_INTERVAL_SECONDS: Final = 5.0
 MESSAGES_INTERVAL_SECONDS: Final = 10.0
+OUTCOMES_INTERVAL_SECONDS: Final = 5.0
 # The window of an extension is short: 10 s by default.
 EXTENSION_INTERVAL_SECONDS: Final = 1.0
 # How long a reason lasts. A reason must last longer than a customer's dead connection can look alive
 # (presence/customers.py).
 MATCH_SECONDS: Final = 45.0
 MESSAGES_SECONDS: Final = 60.0
+OUTCOMES_SECONDS: Final = 60.0
 
 
 class PushTransitions:
@@ -60,7 +64,12 @@ class PushTransitions:
 
     def by_kind(self) -> Mapping[str, Transition]:
         """Return the transition of each deadline kind."""
-        return {PUSH_REQUESTS: self._requests, PUSH_MATCH: self._match, PUSH_MESSAGES: self._messages}
+        return {
+            PUSH_REQUESTS: self._requests,
+            PUSH_MATCH: self._match,
+            PUSH_MESSAGES: self._messages,
+            PUSH_OUTCOMES: self._outcomes,
+        }
 
     async def _requests(self, tx: Transaction, deadline: Deadline) -> FollowUp | None:
         """Push to the mitras whom the pairing asks (4.1)."""
@@ -96,7 +105,7 @@ class PushTransitions:
         )
         extension = await queries.find_extension_to_push(tx, session_id=session_id)
         if extension is not None:
-            # A deadline that is already armed for a message comes too late for the extension's window.
+            # A deadline that is already armed for a chat message fires too late for the window of the extension.
             await deadlines.arm_another(tx, deadline.kind, [session_id], EXTENSION_INTERVAL_SECONDS)
         elif to_customer is not None or to_mitra is not None:
             await _arm_again(tx, deadline, MESSAGES_INTERVAL_SECONDS)
@@ -110,7 +119,35 @@ class PushTransitions:
 
         return push_all
 
-    async def _push(self, kind: PushKind, role: Role, reasons: Sequence[RequestPush | SessionPush]) -> None:
+    async def _outcomes(self, tx: Transaction, deadline: Deadline) -> FollowUp | None:
+        """Push to a customer that the search failed, the chosen mitra did not accept, or money came back (4.7)."""
+        payment_id = deadline.entity_id
+        failed = await queries.find_failed_search_to_push(
+            tx, payment_id=payment_id, within_seconds=OUTCOMES_SECONDS
+        )
+        fallback = await queries.find_fallback_to_push(
+            tx, payment_id=payment_id, within_seconds=OUTCOMES_SECONDS
+        )
+        refunds = await queries.list_refunds_to_push(
+            tx, payment_id=payment_id, within_seconds=OUTCOMES_SECONDS
+        )
+        if failed is None and fallback is None and not refunds:
+            return None
+        await _arm_again(tx, deadline, OUTCOMES_INTERVAL_SECONDS)
+
+        async def push_all() -> None:
+            await self._push("search_failed", "customer", [failed] if failed else [])
+            await self._push("fallback_offered", "customer", [fallback] if fallback else [])
+            await self._push("refunded", "customer", refunds)
+
+        return push_all
+
+    async def _push(
+        self,
+        kind: PushKind,
+        role: Role,
+        reasons: Sequence[RequestPush | SessionPush | OutcomePush | RefundPush],
+    ) -> None:
         """For each reason whose user is not connected, put a push message into the outbox.
 
         If presence is unknown, treat no user as connected.
@@ -135,7 +172,7 @@ class PushTransitions:
 async def still_wanted(database: Database, kind: PushKind, subject_ids: Sequence[UUID]) -> set[UUID]:
     """Return the ids of the subjects that still need a push.
 
-    `kind` says whether the subjects are requests, sessions, messages or extensions.
+    `kind` says whether the subjects are requests, sessions, messages, extensions, pairings, payments or refunds.
     """
     filter_subjects = {
         "request_offered": queries.filter_open_requests,
@@ -143,6 +180,9 @@ async def still_wanted(database: Database, kind: PushKind, subject_ids: Sequence
         "message": queries.filter_unread_messages,
         "customer_message": queries.filter_unread_messages,
         "extension_requested": queries.filter_pending_extensions,
+        "search_failed": queries.filter_unserved_payments,
+        "fallback_offered": queries.filter_open_fallbacks,
+        "refunded": queries.filter_done_refunds,
     }[kind]
     return set(await filter_subjects(database, ids=subject_ids))
 

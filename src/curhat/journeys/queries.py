@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 
 from curhat.kit.database import Executor, NoRow
+from curhat.notifications.templates import PushCause
 from curhat.pairing.states import CloseReason, PairingKind
 
 FIND_RUNNING_SESSION: Final = """
@@ -294,8 +295,8 @@ WHERE requests.pairing_id = $1 AND requests.status = 'offered'
 
 
 async def list_requests_to_push(db: Executor, /, *, pairing_id: UUID) -> list[RequestPush]:
-    """Find the offered requests of this pairing that still lack a push. Each of the mitras can take a customer, has a
-    subscription that has not failed, and got no push about the request yet."""
+    """Find the offered requests of this pairing that still lack a push. The mitra of each request can take a customer, has
+    a subscription that has not failed, and got no push about the request yet."""
     return [RequestPush(*row) for row in await db.fetch(LIST_REQUESTS_TO_PUSH, pairing_id)]
 
 
@@ -419,6 +420,108 @@ async def find_extension_to_push(db: Executor, /, *, session_id: UUID) -> Sessio
     return SessionPush(*row)
 
 
+class OutcomePush(msgspec.Struct, frozen=True):
+    user_id: UUID
+    subject_id: UUID
+    topic_id: UUID
+    payment_id: UUID
+    cause: PushCause
+    is_free: bool
+    reason_at: datetime
+    expires_at: datetime
+
+
+FIND_FALLBACK_TO_PUSH: Final = """
+SELECT pairings.customer_id AS user_id, pairings.id AS subject_id, payments.id AS topic_id, payments.id AS payment_id,
+    pairings.failure_tag AS cause, payments.amount_rp = 0 AS is_free, pairings.decided_at AS reason_at,
+    pairings.fallback_answer_by AS expires_at
+FROM pairings JOIN payments ON payments.id = pairings.payment_id
+WHERE payments.id = $1 AND pairings.fallback_status = 'open' AND pairings.fallback_answer_by > curhat_now()
+    AND pairings.decided_at > curhat_now() - make_interval(secs => $2)
+    AND NOT EXISTS (
+        SELECT 1 FROM push_subscriptions
+        JOIN push_messages ON push_messages.subscription_id = push_subscriptions.id
+            AND push_messages.kind = 'fallback_offered' AND push_messages.subject_id = pairings.id
+        WHERE push_subscriptions.user_id = pairings.customer_id AND push_subscriptions.role = 'customer'
+    )
+"""
+
+
+async def find_fallback_to_push(
+    db: Executor, /, *, payment_id: UUID, within_seconds: float
+) -> OutcomePush | None:
+    """Read this payment's targeted pairing, if its customer still needs a push: the fallback has been open for at most
+    @within_seconds, and the customer got no push about it yet. `cause` says why the chosen mitra did not accept."""
+    row = await db.fetchrow(FIND_FALLBACK_TO_PUSH, payment_id, within_seconds)
+    if row is None:
+        return None
+    return OutcomePush(*row)
+
+
+FIND_FAILED_SEARCH_TO_PUSH: Final = """
+SELECT payments.customer_id AS user_id, payments.id AS subject_id, payments.id AS topic_id, payments.id AS payment_id,
+    failed_pairing_events.tag AS cause, payments.amount_rp = 0 AS is_free,
+    failed_pairing_events.occurred_at AS reason_at, failed_pairing_events.occurred_at + interval '1 day' AS expires_at
+FROM payments
+JOIN failed_pairing_events ON failed_pairing_events.payment_id = payments.id
+    AND (failed_pairing_events.kind = 'blast' OR failed_pairing_events.pairing_id IS NULL)
+    AND failed_pairing_events.tag <> 'customer_cancelled'
+WHERE payments.id = $1 AND payments.status = 'unserved'
+    AND failed_pairing_events.occurred_at > curhat_now() - make_interval(secs => $2)
+    AND NOT EXISTS (
+        SELECT 1 FROM push_subscriptions
+        JOIN push_messages ON push_messages.subscription_id = push_subscriptions.id
+            AND push_messages.kind = 'search_failed' AND push_messages.subject_id = payments.id
+        WHERE push_subscriptions.user_id = payments.customer_id AND push_subscriptions.role = 'customer'
+    )
+"""
+
+
+async def find_failed_search_to_push(
+    db: Executor, /, *, payment_id: UUID, within_seconds: float
+) -> OutcomePush | None:
+    """Read this payment, if its customer still needs a push about the failed search: the journey ended within the last
+    @within_seconds, and the customer got no push about it yet. The customer's own step (a cancellation, a declined
+    fallback) needs no push. `cause` is the tag of the blast, or says that the time to answer the fallback was over.
+    `expires_at` is one day after the failure."""
+    row = await db.fetchrow(FIND_FAILED_SEARCH_TO_PUSH, payment_id, within_seconds)
+    if row is None:
+        return None
+    return OutcomePush(*row)
+
+
+class RefundPush(msgspec.Struct, frozen=True):
+    user_id: UUID
+    subject_id: UUID
+    topic_id: UUID
+    payment_id: UUID
+    reason_at: datetime
+    expires_at: datetime
+
+
+LIST_REFUNDS_TO_PUSH: Final = """
+SELECT payments.customer_id AS user_id, refunds.id AS subject_id, payments.id AS topic_id, payments.id AS payment_id,
+    refunds.answered_at AS reason_at, refunds.answered_at + interval '1 day' AS expires_at
+FROM refunds JOIN payments ON payments.id = refunds.payment_id
+WHERE payments.id = $1 AND refunds.status = 'done'
+    AND refunds.answered_at > curhat_now() - make_interval(secs => $2)
+    AND NOT EXISTS (
+        SELECT 1 FROM push_subscriptions
+        JOIN push_messages ON push_messages.subscription_id = push_subscriptions.id
+            AND push_messages.kind = 'refunded' AND push_messages.subject_id = refunds.id
+        WHERE push_subscriptions.user_id = payments.customer_id AND push_subscriptions.role = 'customer'
+    )
+"""
+
+
+async def list_refunds_to_push(
+    db: Executor, /, *, payment_id: UUID, within_seconds: float
+) -> list[RefundPush]:
+    """Find the refunds of this payment about which the customer still needs a push: the gateway carried them out within the
+    last @within_seconds, and the customer got no push about them yet. `expires_at` is one day after the refund."""
+    return [RefundPush(*row) for row in await db.fetch(LIST_REFUNDS_TO_PUSH, payment_id, within_seconds)]
+
+
 FILTER_OPEN_REQUESTS: Final = """
 SELECT requests.id FROM requests JOIN pairings ON pairings.id = requests.pairing_id
 WHERE requests.id = ANY ($1::uuid[]) AND requests.status = 'offered'
@@ -456,6 +559,39 @@ SELECT id FROM messages WHERE id = ANY ($1::uuid[]) AND read_at IS NULL
 
 async def filter_unread_messages(db: Executor, /, *, ids: Sequence[UUID]) -> list[UUID]:
     return [row[0] for row in await db.fetch(FILTER_UNREAD_MESSAGES, ids)]
+
+
+FILTER_OPEN_FALLBACKS: Final = """
+SELECT id FROM pairings WHERE id = ANY ($1::uuid[]) AND fallback_status = 'open' AND fallback_answer_by > curhat_now()
+"""
+
+
+async def filter_open_fallbacks(db: Executor, /, *, ids: Sequence[UUID]) -> list[UUID]:
+    """Return the pairings among @ids whose customer can still answer the fallback."""
+    return [row[0] for row in await db.fetch(FILTER_OPEN_FALLBACKS, ids)]
+
+
+FILTER_UNSERVED_PAYMENTS: Final = """
+SELECT id FROM payments
+WHERE id = ANY ($1::uuid[]) AND status = 'unserved' AND NOT EXISTS (
+    SELECT 1 FROM payments AS later
+    WHERE later.customer_id = payments.customer_id AND later.id > payments.id AND later.purpose = 'session'
+)
+"""
+
+
+async def filter_unserved_payments(db: Executor, /, *, ids: Sequence[UUID]) -> list[UUID]:
+    """Return the payments among @ids that are unserved, if their customer has not begun a new journey since."""
+    return [row[0] for row in await db.fetch(FILTER_UNSERVED_PAYMENTS, ids)]
+
+
+FILTER_DONE_REFUNDS: Final = """
+SELECT id FROM refunds WHERE id = ANY ($1::uuid[]) AND status = 'done'
+"""
+
+
+async def filter_done_refunds(db: Executor, /, *, ids: Sequence[UUID]) -> list[UUID]:
+    return [row[0] for row in await db.fetch(FILTER_DONE_REFUNDS, ids)]
 
 
 FIND_SESSION_OF_PAIRING: Final = """

@@ -1,5 +1,6 @@
 -- type: kind = PairingKind from curhat.pairing.states
 -- type: close_reason = CloseReason from curhat.pairing.states
+-- type: cause = PushCause from curhat.notifications.templates
 
 -- name: find_running_session :optional
 SELECT id FROM sessions WHERE customer_id = @customer_id AND status = 'active'
@@ -81,8 +82,8 @@ WITH key AS MATERIALIZED (
     SELECT customers.call_name FROM customers JOIN won ON customers.id = won.customer_id FOR SHARE OF customers
 ), accept_request AS (
     -- PostgreSQL evaluates CHECK constraints against the version of the request's row that this statement first read.
-    -- That version has the status 'closed' if another transaction offered the request again during our lock wait. So
-    -- reset close_reason explicitly.
+    -- The version that this statement first read has the status 'closed' if another transaction offered the request
+    -- again during our lock wait. So reset close_reason explicitly.
     UPDATE requests SET status = 'accepted', close_reason = NULL, answered_at = won.now
     FROM won WHERE requests.id = @request_id
 ), match_pairing AS (
@@ -174,8 +175,8 @@ SELECT EXISTS (SELECT 1 FROM sessions WHERE customer_id = @customer_id AND mitra
 SELECT deadline_at FROM pairings WHERE id = @pairing_id AND status = 'open' AND deadline_at > curhat_now()
 
 -- name: list_requests_to_push :many
--- Find the offered requests of this pairing that still lack a push. Each of the mitras can take a customer, has a
--- subscription that has not failed, and got no push about the request yet.
+-- Find the offered requests of this pairing that still lack a push. The mitra of each request can take a customer, has
+-- a subscription that has not failed, and got no push about the request yet.
 -- row: RequestPush
 SELECT requests.mitra_id AS user_id, requests.id AS subject_id, requests.id AS topic_id, requests.id AS request_id,
     requests.offered_at AS reason_at, pairings.deadline_at AS expires_at
@@ -266,6 +267,61 @@ WHERE extensions.session_id = @session_id AND extensions.status = 'pending' AND 
         WHERE push_subscriptions.user_id = sessions.mitra_id AND push_subscriptions.role = 'mitra'
     )
 
+-- name: find_fallback_to_push :optional
+-- Read this payment's targeted pairing, if its customer still needs a push: the fallback has been open for at most
+-- @within_seconds, and the customer got no push about it yet. `cause` says why the chosen mitra did not accept.
+-- row: OutcomePush
+SELECT pairings.customer_id AS user_id, pairings.id AS subject_id, payments.id AS topic_id, payments.id AS payment_id,
+    pairings.failure_tag AS cause, payments.amount_rp = 0 AS is_free, pairings.decided_at AS reason_at,
+    pairings.fallback_answer_by AS expires_at
+FROM pairings JOIN payments ON payments.id = pairings.payment_id
+WHERE payments.id = @payment_id AND pairings.fallback_status = 'open' AND pairings.fallback_answer_by > curhat_now()
+    AND pairings.decided_at > curhat_now() - make_interval(secs => @within_seconds)
+    AND NOT EXISTS (
+        SELECT 1 FROM push_subscriptions
+        JOIN push_messages ON push_messages.subscription_id = push_subscriptions.id
+            AND push_messages.kind = 'fallback_offered' AND push_messages.subject_id = pairings.id
+        WHERE push_subscriptions.user_id = pairings.customer_id AND push_subscriptions.role = 'customer'
+    )
+
+-- name: find_failed_search_to_push :optional
+-- Read this payment, if its customer still needs a push about the failed search: the journey ended within the last
+-- @within_seconds, and the customer got no push about it yet. The customer's own step (a cancellation, a declined
+-- fallback) needs no push. `cause` is the tag of the blast, or says that the time to answer the fallback was over.
+-- `expires_at` is one day after the failure.
+-- row: OutcomePush
+SELECT payments.customer_id AS user_id, payments.id AS subject_id, payments.id AS topic_id, payments.id AS payment_id,
+    failed_pairing_events.tag AS cause, payments.amount_rp = 0 AS is_free,
+    failed_pairing_events.occurred_at AS reason_at, failed_pairing_events.occurred_at + interval '1 day' AS expires_at
+FROM payments
+JOIN failed_pairing_events ON failed_pairing_events.payment_id = payments.id
+    AND (failed_pairing_events.kind = 'blast' OR failed_pairing_events.pairing_id IS NULL)
+    AND failed_pairing_events.tag <> 'customer_cancelled'
+WHERE payments.id = @payment_id AND payments.status = 'unserved'
+    AND failed_pairing_events.occurred_at > curhat_now() - make_interval(secs => @within_seconds)
+    AND NOT EXISTS (
+        SELECT 1 FROM push_subscriptions
+        JOIN push_messages ON push_messages.subscription_id = push_subscriptions.id
+            AND push_messages.kind = 'search_failed' AND push_messages.subject_id = payments.id
+        WHERE push_subscriptions.user_id = payments.customer_id AND push_subscriptions.role = 'customer'
+    )
+
+-- name: list_refunds_to_push :many
+-- Find the refunds of this payment about which the customer still needs a push: the gateway carried them out within the
+-- last @within_seconds, and the customer got no push about them yet. `expires_at` is one day after the refund.
+-- row: RefundPush
+SELECT payments.customer_id AS user_id, refunds.id AS subject_id, payments.id AS topic_id, payments.id AS payment_id,
+    refunds.answered_at AS reason_at, refunds.answered_at + interval '1 day' AS expires_at
+FROM refunds JOIN payments ON payments.id = refunds.payment_id
+WHERE payments.id = @payment_id AND refunds.status = 'done'
+    AND refunds.answered_at > curhat_now() - make_interval(secs => @within_seconds)
+    AND NOT EXISTS (
+        SELECT 1 FROM push_subscriptions
+        JOIN push_messages ON push_messages.subscription_id = push_subscriptions.id
+            AND push_messages.kind = 'refunded' AND push_messages.subject_id = refunds.id
+        WHERE push_subscriptions.user_id = payments.customer_id AND push_subscriptions.role = 'customer'
+    )
+
 -- name: filter_open_requests :many
 -- Return the requests among @ids that a mitra can still accept.
 SELECT requests.id FROM requests JOIN pairings ON pairings.id = requests.pairing_id
@@ -280,6 +336,21 @@ SELECT id FROM extensions WHERE id = ANY (@ids::uuid[]) AND status = 'pending' A
 
 -- name: filter_unread_messages :many
 SELECT id FROM messages WHERE id = ANY (@ids::uuid[]) AND read_at IS NULL
+
+-- name: filter_open_fallbacks :many
+-- Return the pairings among @ids whose customer can still answer the fallback.
+SELECT id FROM pairings WHERE id = ANY (@ids::uuid[]) AND fallback_status = 'open' AND fallback_answer_by > curhat_now()
+
+-- name: filter_unserved_payments :many
+-- Return the payments among @ids that are unserved, if their customer has not begun a new journey since.
+SELECT id FROM payments
+WHERE id = ANY (@ids::uuid[]) AND status = 'unserved' AND NOT EXISTS (
+    SELECT 1 FROM payments AS later
+    WHERE later.customer_id = payments.customer_id AND later.id > payments.id AND later.purpose = 'session'
+)
+
+-- name: filter_done_refunds :many
+SELECT id FROM refunds WHERE id = ANY (@ids::uuid[]) AND status = 'done'
 
 -- name: find_session_of_pairing :one
 SELECT id FROM sessions WHERE pairing_id = @pairing_id

@@ -109,7 +109,7 @@ async def accept(
     if won.fills_up:
         # The accepting statement can miss a request of a customer who chose this mitra.
         # Step 1: `open_targeted` locks the mitra's row FOR SHARE, and inserts the request.
-        # Step 2: The accepting statement takes its snapshot, and waits for the lock of that row.
+        # Step 2: The accepting statement takes its snapshot, and waits for the lock of the mitra's row.
         # Step 3: `open_targeted` commits. The accepting statement goes on, but its snapshot does not contain the
         # request.
         # Withdraw the request that the accepting statement missed. This transaction now holds the lock of the mitra's

@@ -13,7 +13,10 @@ from curhat.kit.errors import IdempotencyInProgress
 
 
 class SingleFlight:
-    """One accept. The accept enters if no other accept of the same pairing is running, and leaves when it ends."""
+    """One accept.
+
+    An accept enters the single flight if no other accept of its pairing is running, and leaves when it ends.
+    """
 
     # The running accept of each pairing.
     _under_way: Final[dict[UUID, "SingleFlight"]] = {}
@@ -40,7 +43,7 @@ class SingleFlight:
         return False
 
     def leave(self) -> None:
-        """Let the waiting accepts go on. Callers call this method even if this accept never entered."""
+        """Let the waiting accepts go on. Callers call this method even if `enter` did not return True."""
         if self._pairing_id is not None:
             del self._under_way[self._pairing_id]
         self.ended.set()

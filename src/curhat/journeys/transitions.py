@@ -26,8 +26,8 @@ from curhat.sessions import extension
 from curhat.sessions import service as sessions
 from curhat.sessions.extension import Frames
 
-# If asking presence takes longer than MAX_LOOK_SECONDS, presence counts as unknown. Perhaps the worker was stopped
-# meanwhile.
+# If asking presence takes longer than MAX_LOOK_SECONDS, presence counts as unknown, because the worker was perhaps
+# stopped while it asked.
 MAX_LOOK_SECONDS = 1.0
 
 
@@ -108,8 +108,8 @@ class Transitions:
         """
         extension_ids = [deadline.entity_id for deadline in due]
         mitra_ids = set((await extension.mitras_of(tx, extension_ids)).values())
-        # Presence answers between `before` and `after`. The worker can be stopped between these statements. With both
-        # times, a frame after the deadline never counts as a frame before the deadline.
+        # Presence answers between `before` and `after`. The worker can be stopped between these statements. Because
+        # `frames` uses both times, a frame after the deadline never counts as a frame before the deadline.
         before = await read_clock(tx)
         ages = await or_none(self._presence.frame_ages(list(mitra_ids))) or {}
         after = await read_clock(tx)
@@ -132,8 +132,8 @@ class Transitions:
     async def _check_extension_presence(self, tx: Transaction, due: Sequence[Deadline]) -> None:
         """Reject the extensions of mitras who have not reconnected in time (5.6).
 
-        If presence is unknown, do nothing. The deadline of the extension's window then decides. If this step was late
-        or no process noticed the closed socket, the window's deadline still finds a mitra who came back too late.
+        If presence is unknown, do nothing. The deadline of the extension's window then decides. If this check is late
+        or never happens, the transition of the window still notices a mitra who came back too late.
         """
         mitra_ids = await extension.mitras_of(tx, [deadline.entity_id for deadline in due])
         connected = await self._connected_mitras(mitra_ids)
@@ -144,7 +144,7 @@ class Transitions:
     async def _connected_mitras(self, mitra_ids: Mapping[UUID, UUID]) -> set[UUID] | None:
         """Return the mitras who are connected now. Return None if presence is unknown.
 
-        `mitra_ids` has the mitra of each extension, by the extension's id.
+        `mitra_ids` is a map from each extension's id to the id of its mitra.
         """
         return await or_none(self._presence.connected_among(list(set(mitra_ids.values()))))
 

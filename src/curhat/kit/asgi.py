@@ -14,7 +14,7 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 # SECURITY_HEADERS tell a browser not to guess an answer's type, show the answer in a frame, or store the answer. Two
-# kinds of answers do not have these headers. A file of a web client has its own headers instead. If code outside the
+# kinds of answers do not have these headers. A file of a web client has its own security headers. If code outside the
 # API fails, uvicorn answers with a plain 500.
 SECURITY_HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),

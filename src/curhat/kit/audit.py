@@ -40,6 +40,7 @@ AuditAction = Literal[
     "person_devices_signed_out",
     "transcript_revealed",
     "list_exported",
+    "database_restored",
 ]
 
 ListName = Literal["failed-pairings", "review-cases", "payments", "sessions", "customers", "mitras", "audit"]
@@ -47,7 +48,16 @@ ListName = Literal["failed-pairings", "review-cases", "payments", "sessions", "c
 # The kinds of things that an action can concern. The subject of the action `list_exported` is the exported list. The
 # subject `gateway` is a charge or a refund at the gateway. The id of this subject is the key of the charge or refund.
 AuditSubject = Literal[
-    "operator", "review_case", "payment", "configuration", "customer", "mitra", "session", "gateway", ListName
+    "operator",
+    "review_case",
+    "payment",
+    "configuration",
+    "customer",
+    "mitra",
+    "session",
+    "gateway",
+    "database",
+    ListName,
 ]
 
 

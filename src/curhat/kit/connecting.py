@@ -145,7 +145,10 @@ class Connector:
         raise unreachable
 
     def leave(self, host: Host) -> bool:
-        """Try this silent host last from now on. Returns False if another host was already tried first."""
+        """Try this silent host last from now on.
+
+        Changes nothing and returns False if the host is not first in the order.
+        """
         if self._hosts[0] != host:
             return False
         self._hosts = [*self._hosts[1:], host]

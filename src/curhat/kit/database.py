@@ -26,6 +26,7 @@ from prometheus_client import Histogram
 from curhat.kit.connecting import Connector, Host, HostConnection
 from curhat.kit.metrics import COMMITS_UNKNOWN, SILENT_CONNECTIONS, WAITING, WAITS_GIVEN_UP
 from curhat.kit.pause_points import pause_point
+from curhat.kit.restored import check_open
 from curhat.kit.signals import NoSignals, SignalSink
 
 Connection: TypeAlias = (
@@ -41,16 +42,16 @@ DATABASE_AWAY: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, 
 
 
 # SQLSTATE classes and single SQLSTATEs of faults outside our statements. The faults are lost connections, missing
-# resources, a shutdown, a disk error, and a read-only server. The last fault is a session that PostgreSQL ended because
-# this process stood still.
+# resources, a shutdown, a disk error, a read-only server, and a session that PostgreSQL ended because this process
+# stood still.
 _SQLSTATES_AWAY: Final = ("08", "53", "57", "58", "25006", "25P03")
 
 
 def is_away(error: BaseException) -> bool:
     """Return whether PostgreSQL cannot be reached or cannot write now. For a bug in our statements, return False.
 
-    If a single statement fails with an error of this kind, it is not known whether the statement took effect. A
-    transaction that was perhaps committed raises CommitUnknown.
+    If a single statement fails with an error for which this function returns true, it is not known whether the
+    statement took effect. A transaction that was perhaps committed raises CommitUnknown.
     """
     if isinstance(error, asyncpg.PostgresError):
         return (error.sqlstate or "").startswith(_SQLSTATES_AWAY)
@@ -77,8 +78,9 @@ class CommitUnknown(ConnectionError):
 
 
 # If a process stops in the middle of a transaction, PostgreSQL ends the transaction after
-# IDLE_IN_TRANSACTION_TIMEOUT_MS and frees its locks. So nobody waits longer than this for a lock of a stopped process.
-# A running process waits at most one second (for Valkey) between two statements of a transaction.
+# IDLE_IN_TRANSACTION_TIMEOUT_MS and frees its locks. So nobody waits longer than IDLE_IN_TRANSACTION_TIMEOUT_MS for a
+# lock of a stopped process. A running process waits at most one second (for Valkey) between two statements of a
+# transaction.
 IDLE_IN_TRANSACTION_TIMEOUT_MS: Final = 5_000
 # LOCK_TIMEOUT_MS is longer than IDLE_IN_TRANSACTION_TIMEOUT_MS. So a step that waits for a stopped process's lock gets
 # the lock.
@@ -202,9 +204,24 @@ class Database:
         sink: SignalSink | None = None,
         application_name: str = "curhat",
         statement_timeout_ms: int = STATEMENT_TIMEOUT_MS,
+        may_be_restored: bool = False,
     ) -> Self:
-        """Open a pool of at most `pool_size` connections. Without a `sink`, the Database drops all signals."""
+        """Open a pool of at most `pool_size` connections. Without a `sink`, the Database drops all signals.
+
+        Each new connection raises NotOpened if the database was restored to an earlier time and is not open yet. Only
+        `curhat restore`, with `may_be_restored`, uses such a database.
+        """
         connector = Connector(url)
+
+        async def prepare(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+            if not may_be_restored:
+                await check_open(connection)
+            # Make asyncpg look up every array type that our statements use. Without this query, the first statement
+            # with an array parameter takes several milliseconds longer on each connection.
+            await connection.prepare(
+                "SELECT $1::uuid[], $2::text[], $3::timestamptz[], $4::integer[], $5::bigint[], $6::bytea[]"
+            )
+
         pool = await asyncpg.create_pool(
             url,
             min_size=min(2, pool_size),
@@ -213,11 +230,7 @@ class Database:
             connection_class=HostConnection,
             command_timeout=statement_timeout_ms / 1000 + MAX_ANSWER_DELAY_SECONDS,
             max_inactive_connection_lifetime=0,
-            # Make asyncpg look up every array type that our statements use. Without this query, the first statement
-            # with an array parameter takes several milliseconds longer on each connection.
-            init=lambda connection: connection.prepare(
-                "SELECT $1::uuid[], $2::text[], $3::timestamptz[], $4::integer[], $5::bigint[], $6::bytea[]"
-            ),
+            init=prepare,
             # Skip the pool's own reset query, which takes one round trip per transaction. Our statements change no
             # state of the connection.
             reset=_skip_reset,
@@ -235,10 +248,10 @@ class Database:
     async def transaction(self, *, snapshot: bool = False) -> AsyncIterator[Transaction]:
         """Open a transaction, and commit it at the end of the block. If the block raises, roll the transaction back.
 
-        With `snapshot`, every statement sees the same state of the data (repeatable read). Use `snapshot` only to
-        read, because a decision needs the newest state.
-        Raises CommitUnknown if it is not known whether the commit took effect. After every other error, nothing is
-        committed.
+        With `snapshot`, every statement sees the same state of the data (repeatable read). Use `snapshot` only to read,
+        because a decision needs the newest state.
+        Raises CommitUnknown if it is not known whether the commit took effect. After every error except CommitUnknown,
+        nothing is committed.
         """
         async with self._connection() as connection:
             transaction = Transaction(connection, self.sink)
@@ -270,7 +283,7 @@ class Database:
             return await connection.execute(query, *arguments)
 
     async def is_read_only(self) -> bool:
-        """Return whether the server of the connections cannot write, such as an old primary after a failover.
+        """Return whether the connected server cannot write, as an old primary cannot after a failover.
 
         If the server cannot write, replace the connections.
         """
@@ -354,8 +367,8 @@ async def _commit(connection: PooledConnection, opened: asyncpg.transaction.Tran
             raise
         COMMITS_UNKNOWN.inc()
         raise CommitUnknown from error
-    # A COMMIT that gave up waiting for its synchronous standby has succeeded with a warning. Our other COMMITs get no
-    # warning.
+    # A COMMIT that gave up waiting for its synchronous standby has succeeded with a warning. If a COMMIT of ours did
+    # not give up waiting, it gets no warning.
     if connection.warnings_heard != warnings_before:  # type: ignore[attr-defined]
         COMMITS_UNKNOWN.inc()
         raise CommitUnknown
@@ -370,8 +383,8 @@ def _is_closed(connection: PooledConnection) -> bool:
 
 def _is_refused_commit(error: Exception) -> bool:
     """Return whether PostgreSQL itself reported that it rolled the transaction back."""
-    # The class 08 comes from asyncpg when the connection breaks. A server that shuts down reports 57P, perhaps after
-    # the commit, while the server waits for its standby.
+    # The class 08 comes from asyncpg when the connection breaks. A server that shuts down while it waits for its
+    # standby reports 57P, perhaps after the commit.
     return isinstance(error, asyncpg.PostgresError) and not (error.sqlstate or "").startswith(("08", "57P"))
 
 

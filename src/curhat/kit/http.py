@@ -1,8 +1,8 @@
 """HTTP: reads request bodies, runs commands once per Idempotency-Key, and turns errors into problem+json.
 
 Most operations that create, charge or decide something call `command`. `command` opens the transaction, and stores the
-answer under the Idempotency-Key. A repeated request gets the stored answer. The remaining operations call
-kit/idempotency.py directly.
+answer under the Idempotency-Key. A repeated request gets the stored answer. The operations of this kind that do not
+call `command` call kit/idempotency.py directly.
 """
 
 import re
@@ -113,7 +113,7 @@ async def command(
 
 
 def to_answer(result: msgspec.Struct | None, status: int = 200) -> Answer:
-    """Return the answer to store for this struct. For None, return an empty 204."""
+    """Return the answer to store for `result`. If `result` is None, return an empty 204."""
     if result is None:
         return Answer(status=204, body="")
     return Answer(status=status, body=msgspec.json.encode(result).decode())

@@ -4,8 +4,8 @@ Guarantees:
     One transaction commits the effect of a request and its answer. Two requests with the same key never both take
     effect.
     A refusal (4xx) is stored too. A 5xx is never stored.
-    A key belongs to one user in one role, and to one method, path and body. Any other request under the same key is
-    refused.
+    A key belongs to one user in one role, and to one method, path and body. If the user sends the key with a different
+    method, path or body, the request is refused.
 Relies on:
     The primary key of `idempotency_keys` prevents a second answer for a key.
     A transaction that works on a key holds the key's advisory lock until the transaction ends. If a request cannot get
@@ -55,7 +55,8 @@ class IdempotentRequest(msgspec.Struct, frozen=True):
     role: str
     user_id: UUID
     key: str
-    # SHA-256 of method, path and body. A request with the same key and another fingerprint is refused.
+    # SHA-256 of method, path and body. If a request repeats the key with a different fingerprint, the request is
+    # refused.
     fingerprint: bytes
     # The number of the key's advisory lock. The transaction that holds this lock is working on the key.
     lock: int

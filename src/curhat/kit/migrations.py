@@ -5,6 +5,9 @@ Guarantees:
     statements.
     A file that begins with `-- migrate: no transaction` builds or drops one index concurrently, outside a transaction.
     If a run of a file without a transaction is interrupted, the next run drops the invalid index and repeats the file.
+    A file that begins with `-- migrate: after` removes objects that only older code needs. A deploy first applies the
+    files without this marker, then restarts every process, and then applies the files with this marker. `migrate`
+    refuses to apply files in the wrong order. The code of one version runs both with and without its own `after` files.
     Two processes never migrate at the same time. The second process waits, and then finds nothing to apply.
     `migrate` refuses a file whose statements changed after the file was applied. Changes of comments, and of white
     space between words, are allowed. `migrate` also refuses a database that is newer than this code.
@@ -16,15 +19,17 @@ Relies on:
 import asyncio
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import asyncpg
 
 from curhat.kit.database import Connection
 
-# Nothing else in this database is allowed to use this key for an advisory lock. The value of the key has no meaning.
+# Only this module is allowed to use _ADVISORY_LOCK as the key of an advisory lock. The value of the key has no meaning.
 _ADVISORY_LOCK: Final = 4_207_193_501
 _LOCK_POLL_SECONDS: Final = 0.1
 # A migration sometimes has to wait for a lock that a long transaction holds. While the migration waits, every later
@@ -42,8 +47,16 @@ _QUOTED_OR_GAP: Final = re.compile(
     re.VERBOSE | re.DOTALL | re.IGNORECASE,
 )
 
-_NO_TRANSACTION: Final = "-- migrate: no transaction\n"
-# A file that begins with _NO_TRANSACTION can contain only one statement of this form. A process can die after it has
+# Each of the first lines of a file can be a marker.
+_MARKER: Final = re.compile(r"-- migrate: (.*)\n")
+_NO_TRANSACTION: Final = "no transaction"
+_AFTER: Final = "after"
+
+# The files that a run applies: all pending files, or only the files for the time before or after the restart of all
+# processes.
+Phase = Literal["all", "before", "after"]
+
+# A file with the marker _NO_TRANSACTION can contain only one statement of this form. A process can die after it has
 # run the file and before it has recorded the file. With IF EXISTS or IF NOT EXISTS, the next run can repeat the file.
 _CONCURRENT_STATEMENT: Final = re.compile(
     r"CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+IF\s+NOT\s+EXISTS\s+(?P<created>\w+)\s+ON\s[^;]+;"
@@ -74,6 +87,22 @@ class Migration:
     statements: str = field(repr=False)
 
     @property
+    def markers(self) -> frozenset[str]:
+        """The markers in the first lines of the file."""
+        markers = set()
+        for line in self.statements.splitlines(keepends=True):
+            matched = _MARKER.fullmatch(line)
+            if matched is None:
+                break
+            markers.add(matched[1])
+        return frozenset(markers)
+
+    @property
+    def is_after(self) -> bool:
+        """Whether a deploy applies the file only when no process of an older version runs any more."""
+        return _AFTER in self.markers
+
+    @property
     def checksum(self) -> str:
         """SHA-256, in hexadecimal, of the text without comments and with a single space for each gap."""
         words = _QUOTED_OR_GAP.sub(lambda found: found["quoted"] or " ", self.statements).strip()
@@ -90,7 +119,8 @@ def migrations_folder() -> Path:
 def load_migrations(folder: Path) -> list[Migration]:
     """Read all files of `folder` in order.
 
-    Raises MigrationError if the folder has no files, or if the numbers of the files are not 1, 2, 3, …
+    Raises MigrationError if the folder has no files, if the numbers of the files are not 1, 2, 3, …, or if a marker
+    is unknown.
     """
     migrations = []
     for number, path in enumerate(sorted(folder.glob("*.sql")), start=1):
@@ -98,7 +128,12 @@ def load_migrations(folder: Path) -> list[Migration]:
             raise MigrationError(
                 f"{path} does not continue the numbers; use a name such as {number:04}_what_it_adds.sql"
             )
-        migrations.append(Migration(number, path.stem, path.read_text(encoding="utf-8")))
+        migration = Migration(number, path.stem, path.read_text(encoding="utf-8"))
+        if not migration.markers <= {_NO_TRANSACTION, _AFTER}:
+            raise MigrationError(
+                f"{path} has an unknown marker; right is `-- migrate: {_NO_TRANSACTION}` or `-- migrate: {_AFTER}`"
+            )
+        migrations.append(migration)
     if not migrations:
         raise MigrationError(f"there are no migrations in {folder}")
     return migrations
@@ -113,32 +148,39 @@ async def pending(connection: Connection, folder: Path | None = None) -> list[st
 
 
 async def missing(connection: Connection, folder: Path | None = None) -> list[str]:
-    """Return the names of this code's migrations that the database does not have. This function changes nothing.
+    """Return the names of the migrations that this code needs and the database lacks. This function changes nothing.
 
-    A newer database has all migrations of this code, and old code runs on a newer schema.
+    This code runs without its own `after` files. A database that is newer than this code lacks no file, because old
+    code runs on a newer schema.
     """
     migrations = load_migrations(folder or migrations_folder())
     if await connection.fetchval("SELECT to_regclass('schema_migrations')") is None:
-        return [migration.name for migration in migrations]
+        return [migration.name for migration in migrations if not migration.is_after]
     applied = {number for (number,) in await connection.fetch("SELECT number FROM schema_migrations")}
-    return [migration.name for migration in migrations if migration.number not in applied]
+    return [
+        migration.name
+        for migration in migrations
+        if migration.number not in applied and not migration.is_after
+    ]
 
 
-async def migrate(connection: Connection, folder: Path | None = None) -> list[str]:
-    """Apply the pending migrations and return their names, in order. `connection` must not be in a transaction.
+async def migrate(connection: Connection, folder: Path | None = None, phase: Phase = "all") -> list[str]:
+    """Apply the pending migrations of a phase and return their names, in order.
 
-    When a file fails, the earlier files stay applied. Raises MigrationError.
+    `connection` must not be in a transaction. When a file fails, the files before it stay applied.
+    In an empty database, the phase `before` applies everything, because no process has used the database yet.
+    Raises MigrationError, for example if a file of the other phase must be applied before a file of `phase`.
     """
-    # Do not use pg_advisory_lock. While a statement waits for this lock, the statement holds a snapshot. If the other
-    # process runs CREATE INDEX CONCURRENTLY, that process waits for the release of this snapshot. The two processes
-    # would then deadlock.
+    # Do not use pg_advisory_lock. A statement that waits for this lock holds a snapshot. If the process with the lock
+    # runs CREATE INDEX CONCURRENTLY, this command waits for the release of the snapshot. The two processes would then
+    # deadlock.
     while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _ADVISORY_LOCK):
         await asyncio.sleep(_LOCK_POLL_SECONDS)
     try:
         await connection.execute(_CREATE_TABLE)
         applied = []
-        for migration in await _pending(connection, folder):
-            if migration.statements.startswith(_NO_TRANSACTION):
+        for migration in _of_phase(await _pending(connection, folder), phase):
+            if _NO_TRANSACTION in migration.markers:
                 await _apply_without_transaction(connection, migration)
             else:
                 await _apply(connection, migration)
@@ -146,6 +188,33 @@ async def migrate(connection: Connection, folder: Path | None = None) -> list[st
         return applied
     finally:
         await connection.execute("SELECT pg_advisory_unlock($1)", _ADVISORY_LOCK)
+
+
+def _of_phase(pending: Sequence[Migration], phase: Phase) -> Sequence[Migration]:
+    """Return the files at the beginning of `pending` that belong to `phase`.
+
+    Raises MigrationError for the wrong order.
+    """
+    if phase == "all" or not pending:
+        return pending
+    first = pending[0]
+    if phase == "before" and first.number == 1:
+        return pending
+    if phase == "after":
+        if not first.is_after:
+            raise MigrationError(
+                f"{first.name} is not applied yet: first run curhat migrate --before, and restart every process"
+            )
+        return list(takewhile(lambda migration: migration.is_after, pending))
+    before = list(takewhile(lambda migration: not migration.is_after, pending))
+    rest = pending[len(before) :]
+    behind = next((migration for migration in rest if not migration.is_after), None)
+    if behind is not None:
+        raise MigrationError(
+            f"{behind.name} comes after {rest[0].name}, which waits until every process runs the version before this "
+            "one: first end that deploy with curhat migrate --after (in a new installation: curhat migrate)"
+        )
+    return before
 
 
 async def _pending(connection: Connection, folder: Path | None) -> list[Migration]:

@@ -44,7 +44,7 @@ _CODES: Final = "`code`: "
 # The refusals of every operation that needs a sign-in. An operation for mitras also refuses a suspended mitra.
 SIGNED_IN = (Unauthenticated, Forbidden, TooManyRequests)
 MITRA_SIGNED_IN = (*SIGNED_IN, Suspended)
-# The further refusals of every operation with an Idempotency-Key.
+# The refusals that an Idempotency-Key adds to those of an operation.
 _KEY = (ValidationFailed, IdempotencyKeyMissing, IdempotencyKeyReused, IdempotencyInProgress)
 WITH_KEY = (*SIGNED_IN, *_KEY)
 MITRA_WITH_KEY = (*MITRA_SIGNED_IN, *_KEY)
@@ -124,8 +124,8 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
     # If a route declares no tag, the operation's tag is the role of its callers.
     operation.setdefault("tags", [_caller_role(path)])
     responses = operation["responses"]
-    # Litestar declares a 400 for every operation with a parameter or a body. Our code answers with 422 instead, and
-    # the operation declares this 422.
+    # Litestar declares a 400 for every operation with a parameter or a body. Our code answers with 422 instead of 400,
+    # and the operation declares the 422.
     if "400" in responses and _PROBLEM not in responses["400"]["content"]:
         del responses["400"]
     if "requestBody" in operation:

@@ -8,8 +8,8 @@ import aiohttp
 import msgspec
 
 CONNECT_TIMEOUT_SECONDS: Final = 2.0
-# The other side has perhaps already closed a connection that was idle for longer. A request on a closed connection
-# would be lost.
+# The other side has perhaps already closed a connection that was idle for longer than KEEPALIVE_SECONDS. A request on a
+# closed connection would be lost.
 KEEPALIVE_SECONDS: Final = 15.0
 MAX_CONNECTIONS: Final = 128
 _MAX_ANSWER_BYTES: Final = 64 * 1024

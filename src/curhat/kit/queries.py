@@ -29,8 +29,8 @@ LEFT JOIN idempotency_keys AS stored ON stored.role = $2 AND stored.user_id = $3
 
 
 async def begin_key(db: Executor, /, *, lock: int, role: str, user_id: UUID, key: str) -> BeginKeyRow:
-    """Read the key's stored answer, and take the key's advisory lock for this transaction. `is_free` is false when
-    another HTTP request holds that lock."""
+    """Read the key's stored answer, and take the key's advisory lock for this transaction. `is_free` is false when another
+    HTTP request holds the key's advisory lock."""
     row = await db.fetchrow(BEGIN_KEY, lock, role, user_id, key)
     if row is None:
         raise NoRow(BEGIN_KEY)
@@ -138,6 +138,20 @@ async def limit_lock_waits(db: Executor, /, *, lock_timeout: str) -> str:
     row = await db.fetchrow(LIMIT_LOCK_WAITS, lock_timeout)
     if row is None:
         raise NoRow(LIMIT_LOCK_WAITS)
+    value: str = row[0]
+    return value
+
+
+PLAN_FOR_PARAMETERS: Final = """
+SELECT set_config('plan_cache_mode', 'force_custom_plan', true) AS plan_cache_mode
+"""
+
+
+async def plan_for_parameters(db: Executor, /) -> str:
+    """From now on, PostgreSQL plans each statement of this transaction for the actual values of the statement's parameters."""
+    row = await db.fetchrow(PLAN_FOR_PARAMETERS)
+    if row is None:
+        raise NoRow(PLAN_FOR_PARAMETERS)
     value: str = row[0]
     return value
 

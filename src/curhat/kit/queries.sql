@@ -1,6 +1,6 @@
 -- name: begin_key :one
--- Read the key's stored answer, and take the key's advisory lock for this transaction. `is_free` is false when
--- another HTTP request holds that lock.
+-- Read the key's stored answer, and take the key's advisory lock for this transaction. `is_free` is false when another
+-- HTTP request holds the key's advisory lock.
 -- nullable: fingerprint, status, body, is_abandoned
 WITH lock AS MATERIALIZED (
     SELECT pg_try_advisory_xact_lock(@lock) AS is_free
@@ -51,6 +51,10 @@ SELECT curhat_now() AS now
 -- name: limit_lock_waits :one
 -- Limit each later lock wait of this transaction to @lock_timeout.
 SELECT set_config('lock_timeout', @lock_timeout, true) AS lock_timeout
+
+-- name: plan_for_parameters :one
+-- From now on, PostgreSQL plans each statement of this transaction for the actual values of the statement's parameters.
+SELECT set_config('plan_cache_mode', 'force_custom_plan', true) AS plan_cache_mode
 
 -- name: has_audit_entry :one
 SELECT EXISTS (

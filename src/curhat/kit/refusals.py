@@ -1,7 +1,7 @@
 """The metrics and log lines of refused requests never contain a phone number, an e-mail or a token.
 
 An attack causes refusals of wrong tokens and codes (401), of forbidden actions (403), and of requests beyond a limit
-(429). The metric counts every refusal. The log has a line for each refusal of these three kinds.
+(429). The metric counts every refusal. The log has a line for each refusal with the status 401, 403 or 429.
 """
 
 from typing import Final, Literal
@@ -11,8 +11,8 @@ from prometheus_client import Counter
 
 log = structlog.get_logger(__name__)
 
-# What a limit counts. `sign_in_delay` locks a device or an address out for a while. `person` is every other limit of a
-# signed-in person.
+# What a limit counts. `sign_in_delay` locks a device or an address out for a while. `person` is every limit of a
+# signed-in person except `requests_person`.
 LimitName = Literal[
     "requests_stranger", "requests_person", "codes_address", "passwords_address", "sign_in_delay", "person"
 ]

@@ -186,7 +186,10 @@ async def grant_to_serving_role(connection: Connection, serving: str) -> None:
 
 
 async def serving_role_faults(connection: Connection) -> list[str]:
-    """Return the faults of this connection's role as a serving role. An empty list means no fault."""
+    """Return the reasons why the role of this connection must not be a serving role.
+
+    An empty list means that the role can be a serving role.
+    """
     found = await connection.fetchrow(_ROLE_FAULTS)
     assert found is not None  # Every connection has a role.
     is_privileged, may_create, owners, changeable, closed = found

@@ -6,6 +6,7 @@ Settings are not configuration. Operators change the configuration while the ser
 import base64
 import difflib
 import ipaddress
+import itertools
 import json
 import re
 import secrets
@@ -23,6 +24,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from curhat.kit.identity import AnyRole
 from curhat.kit.server_urls import RISKS, check_database_url, check_valkey_url, database_risks, valkey_risks
 
 Environment = Literal["production", "development"]
@@ -30,8 +32,8 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["json", "console"]
 
 PREFIX: Final = "CURHAT_"
-# CURHAT_SECRET_KEY_FILE names a file that contains the value of CURHAT_SECRET_KEY. Every other secret also has a
-# variable with the suffix _FILE.
+# CURHAT_SECRET_KEY_FILE names a file that contains the value of CURHAT_SECRET_KEY. Every secret has a variable with the
+# suffix _FILE, not only the secret key.
 FILE_SUFFIX: Final = "_FILE"
 MIN_SECRET_KEY_BYTES: Final = 32
 VAPID_KEY_BYTES: Final = 32
@@ -59,10 +61,17 @@ SENDER_SETTINGS: Final = {
     },
 }
 
-# The payment gateways, by name. `Services` (app/wiring.py) constructs them.
+# The names of the payment gateways. `build_gateway` (app/wiring.py) constructs the gateways.
 GATEWAYS: Final[tuple[str, ...]] = ("mock",)
 # The two ports differ, so that a server and a worker can run on one machine with the same settings.
 DEFAULT_OPERATIONS_PORTS: Final[Mapping[str, int]] = {"server": 9000, "worker": 9001}
+
+# Maps the name of each setting with one client's origins to the client's folder.
+ROLE_ORIGINS: Final[Mapping[str, str]] = {
+    "CUSTOMER_ORIGINS": "app",
+    "MITRA_ORIGINS": "mitra",
+    "CONTROL_CENTER_ORIGINS": "control-center",
+}
 
 DEFAULT_PHONE_REGIONS: Final[tuple[str, ...]] = ("ID",)
 DEFAULT_CODES_PER_DAY: Final = 10_000
@@ -99,14 +108,14 @@ class Settings:
     # The port of /livez, /readyz, /status and /metrics. None means the default, see `operations_port_of`.
     operations_host: str
     operations_port: int | None
-    # How long a stopping server answers `/livez` with 503 before the server closes anything. A proxy needs this time to
-    # notice the 503.
+    # How long a stopping server answers `/livez` with 503 before the server closes anything. A proxy needs
+    # `drain_notice_seconds` to notice the 503.
     drain_notice_seconds: int
     data_dir: Path
     # None means an embedded server. Only development has embedded servers.
     database_url: str | None = field(repr=False)
     # Production has two roles (`kit/roles.py`). The owner's URL is for `curhat migrate`, and the administrator's URL
-    # for `curhat roles`. A server or worker must have neither URL.
+    # for `curhat roles`. A server or worker must not have the owner's URL or the administrator's URL.
     owner_database_url: str | None = field(repr=False)
     admin_database_url: str | None = field(repr=False)
     valkey_url: str | None = field(repr=False)
@@ -118,14 +127,22 @@ class Settings:
     vapid_private_key: bytes = field(repr=False)
     # The key file (JSON) of the Google service account that pushes to the native apps. Empty: no native apps.
     fcm_service_account: str = field(repr=False)
-    # The origins of the web clients, without path or trailing slash. The server accepts cookies and sockets only from
-    # these origins.
+    # The origins of the web clients, without path or trailing slash.
     public_origins: tuple[str, ...]
+    # Each of these settings has the origins of one client. The server accepts the cookies and sockets of a role only
+    # from the role's own origins. An empty setting means all of `public_origins`, as in development, where one host
+    # serves all clients.
+    customer_origins: tuple[str, ...]
+    mitra_origins: tuple[str, ...]
+    control_center_origins: tuple[str, ...]
     # IP addresses and networks of the proxies in front of the server. The server trusts X-Forwarded-For only from these
-    # proxies. All clients behind any other proxy share the rate limits of the proxy's address.
+    # proxies. All clients behind a proxy that is not in `trusted_proxies` share the rate limits of the proxy's address.
     trusted_proxies: tuple[str, ...]
     # The payment gateway. `mock` moves no money. Production must name its gateway explicitly.
     gateway: str
+    # The database of the mock gateway's records. None means the database in `database_url`. If the mock gateway has a
+    # database of its own, a restore of the service's database does not change the mock gateway's records.
+    mock_gateway_database_url: str | None = field(repr=False)
     # This token proves that a web hook comes from the gateway. If the token is None, the server refuses every web hook.
     gateway_webhook_token: str | None = field(repr=False)
     # The senders of one-time codes, in the order in which they are tried.
@@ -133,7 +150,8 @@ class Settings:
     # Allows `file:PATH` as a sender of one-time codes in production. A person who can read the file can sign in as
     # anyone.
     allow_file_codes: bool
-    # The countries (ISO 3166-1) whose phone numbers can sign in. A code to another country can cost many times more.
+    # The countries (ISO 3166-1) whose phone numbers can sign in. A code to a foreign country can cost many times as
+    # much as a code to Indonesia.
     phone_regions: tuple[str, ...]
     # How many codes the service makes per day, for each country of `phone_regions`.
     codes_per_day: Mapping[str, int]
@@ -147,11 +165,11 @@ class Settings:
     twilio_auth_token: str = field(repr=False)
     twilio_from: str
     # How many requests all strangers behind one network address can send together. A signed-in person can send four
-    # times as many requests.
+    # times as many requests as all strangers behind one network address together.
     address_requests_per_minute: int
     address_codes_per_hour: int
     address_password_tries_per_hour: int
-    # A refund above this limit needs the approval of a second operator.
+    # A refund above `refund_approval_limit_rp` needs the approval of a second operator.
     refund_approval_limit_rp: int
     database_pool_size: int
     log_level: LogLevel
@@ -166,6 +184,15 @@ class Settings:
     def is_mocked_in_production(self) -> bool:
         """Whether this is production and payments move no money, so that operators must see a warning."""
         return self.gateway == "mock" and not self.is_development
+
+    def origins_of(self, role: AnyRole) -> tuple[str, ...]:
+        """Return the origins from which the server accepts this role's cookies and sockets."""
+        own = {
+            "customer": self.customer_origins,
+            "mitra": self.mitra_origins,
+            "operator": self.control_center_origins,
+        }[role]
+        return own or self.public_origins
 
     @property
     def local_url(self) -> str:
@@ -224,6 +251,16 @@ class Settings:
         port = reader.integer("PORT", 8000, 1, 65_535)
         data_dir = reader.value("DATA_DIR", data_dir_of, default_data_dir())
         phone_regions = reader.value("PHONE_REGIONS", _phone_regions, DEFAULT_PHONE_REGIONS)
+        schemes = ("http", "https") if development else ("https",)
+        no_origins: tuple[str, ...] = ()
+        role_origins = [
+            reader.value(name, partial(_origins, schemes=schemes), no_origins) for name in ROLE_ORIGINS
+        ]
+        default_origins = (
+            (f"http://127.0.0.1:{port}", f"http://localhost:{port}")
+            if development
+            else tuple(dict.fromkeys(itertools.chain(*role_origins)))
+        )
         settings = cls(
             environment=environment,
             host=reader.value(
@@ -245,12 +282,14 @@ class Settings:
             vapid_private_key=reader.vapid_private_key(data_dir if development else None),
             fcm_service_account=reader.fcm_service_account(),
             public_origins=reader.value(
-                "PUBLIC_ORIGINS",
-                partial(_origins, schemes=("http", "https") if development else ("https",)),
-                (f"http://127.0.0.1:{port}", f"http://localhost:{port}") if development else (),
+                "PUBLIC_ORIGINS", partial(_origins, schemes=schemes), default_origins
             ),
+            customer_origins=role_origins[0],
+            mitra_origins=role_origins[1],
+            control_center_origins=role_origins[2],
             trusted_proxies=reader.value("TRUSTED_PROXIES", _networks, ("127.0.0.1",)),
             gateway=reader.choice("GATEWAY", GATEWAYS, "mock"),
+            mock_gateway_database_url=reader.value("MOCK_GATEWAY_DATABASE_URL", check_database_url, None),
             gateway_webhook_token=reader.value("GATEWAY_WEBHOOK_TOKEN", _token, None),
             code_senders=reader.code_senders(development=development),
             allow_file_codes=reader.choice("ALLOW_FILE_CODES", ("0", "1"), "0") == "1",
@@ -525,6 +564,7 @@ class _Reader:
             ("DATABASE_URL", settings.database_url, database_risks),
             ("OWNER_DATABASE_URL", settings.owner_database_url, database_risks),
             ("ADMIN_DATABASE_URL", settings.admin_database_url, database_risks),
+            ("MOCK_GATEWAY_DATABASE_URL", settings.mock_gateway_database_url, database_risks),
             ("VALKEY_URL", settings.valkey_url, valkey_risks),
         ):
             for risk in find_risks(url) if url is not None else []:
@@ -535,10 +575,7 @@ class _Reader:
         for name in missing:
             self.problem(name, f"is not set; production embeds no servers; right is such as {examples[name]}")
         if f"{PREFIX}PUBLIC_ORIGINS" not in self._environ:
-            self.problem(
-                "PUBLIC_ORIGINS",
-                "is not set; right is such as https://app.example.id,https://mitra.example.id",
-            )
+            self._check_role_origins()
         if f"{PREFIX}GATEWAY" not in self._environ:
             self.problem(
                 "GATEWAY",
@@ -549,6 +586,16 @@ class _Reader:
             self.problem(
                 "OPERATIONS_PORT", f"is {settings.port}, as {PREFIX}PORT; right is another port, kept private"
             )
+
+    def _check_role_origins(self) -> None:
+        """Report the clients that have no origin."""
+        for name, client in ROLE_ORIGINS.items():
+            if PREFIX + name not in self._environ:
+                self.problem(
+                    name,
+                    f"is not set; right is the origin of /{client}/, such as https://{client}.example.id; "
+                    f"if one host serves all clients, set {PREFIX}PUBLIC_ORIGINS instead of three settings",
+                )
 
     def check_names(self, known: Iterable[str]) -> None:
         """Report variables that begin with CURHAT_ but are not settings, for example misspelt names."""

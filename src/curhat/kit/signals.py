@@ -11,7 +11,8 @@ Channels:
     `deadlines`: a deadline is due now, so sleeping workers wake (deadlines).
     `mitra_changed`: the intent, capacity or load of some mitras changed (presence).
 
-The signal `mitra_changed` stays in the process that committed the change. All other signals go through Valkey.
+The signal `mitra_changed` stays in the process that committed the change. All signals except `mitra_changed` go through
+Valkey.
 """
 
 import asyncio
@@ -42,7 +43,7 @@ SEND_TIMEOUT_SECONDS = 1.0
 # If the subscription gets no message for MAX_SILENCE_SECONDS, the process pings Valkey. If Valkey does not answer the
 # ping within MAX_SILENCE_SECONDS, the process treats the subscription as lost.
 MAX_SILENCE_SECONDS = 5.0
-# How long the process waits before it tries again to subscribe, while Valkey is away.
+# The pause between two tries to subscribe while Valkey is away.
 RECONNECT_INTERVAL_SECONDS = 0.5
 PREFIX = "curhat:signal:"
 

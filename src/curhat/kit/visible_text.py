@@ -79,7 +79,7 @@ def checked_text(written: str, field: str, max_characters: int) -> str:
 def _is_invisible(character: str) -> bool:
     category = unicodedata.category(character)
     if category == "Cn":
-        # A new emoji has the category Cn until Python knows the emoji. Other code points of this category are no
+        # A new emoji has the category Cn until Python knows the emoji. The code points that the test below finds are no
         # characters, or are reserved for invisible characters.
         code = ord(character)
         is_kept = code == 0x2065 or 0xFDD0 <= code <= 0xFDEF or 0xFFF0 <= code <= 0xFFF8 or code >= 0xE0000

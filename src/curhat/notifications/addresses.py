@@ -22,12 +22,13 @@ IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 MAX_ENDPOINT_CHARACTERS: Final = 1000
 RESOLVE_TIMEOUT_SECONDS: Final = 3.0
-# This process looks up at most this many names of KNOWN_SERVICES, and at most this many other names, at the same time.
-# A lookup occupies its thread until the system's resolver gives up, long after RESOLVE_TIMEOUT_SECONDS.
+# This process looks up at most MAX_LOOKUPS_RUNNING names of KNOWN_SERVICES at the same time. The same limit holds for
+# all other names together. A lookup occupies its thread until the system's resolver gives up, long after
+# RESOLVE_TIMEOUT_SECONDS.
 MAX_LOOKUPS_RUNNING: Final = 4
-# The push services of the browsers, with their subdomains. Each of these services gets its own places in the outbox.
-# Every other service works too, but all other services together share a few places. The last entry is for development,
-# because check_form refuses this name in production.
+# The push services of the browsers, with their subdomains. Each of these services gets its own places in the outbox. A
+# service that is not in KNOWN_SERVICES works too, but all these unknown services together share a few places. The last
+# entry is for development, because check_form refuses this name in production.
 KNOWN_SERVICES: Final = (
     "fcm.googleapis.com",
     "jmt17.google.com",
@@ -59,8 +60,8 @@ class Addresses(AbstractResolver):
 
     def __init__(self, *, allows_this_machine: bool) -> None:
         self._allows_this_machine = allows_this_machine
-        # The lookup of a name that a client chose can be slow, so separate threads look up such names. The other
-        # threads look up our own servers and the known services.
+        # The lookup of a name that a client chose can be slow, so separate threads look up such names. The threads that
+        # look up our own servers and the known services look up no other names.
         self._known_lookups = ThreadPoolExecutor(MAX_LOOKUPS_RUNNING, "known-push-names")
         self._other_lookups = ThreadPoolExecutor(MAX_LOOKUPS_RUNNING, "other-push-names")
 

@@ -49,7 +49,8 @@ async def subscribe_customer_to_push(
     push_addresses: NamedDependency[Addresses],
     push_channels: NamedDependency[Channels],
 ) -> None:
-    """While the app is closed, send pushes to this browser or app: when a bestie accepts, and when a bestie writes.
+    """While the app is closed, send pushes to this browser or app: a bestie accepted or wrote, a search failed, the
+    chosen bestie did not accept, money came back.
 
     The subscription ends with the sign-in. Repeat the request when the app starts, to repair a failed subscription.
     """

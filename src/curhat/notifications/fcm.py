@@ -37,14 +37,15 @@ URL: Final = "https://fcm.googleapis.com"
 TOKEN_URL: Final = "https://oauth2.googleapis.com/token"  # noqa: S105  an address
 SCOPE: Final = "https://www.googleapis.com/auth/firebase.messaging"
 GRANT_TYPE: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
-# Sending one message can take this long, including a new access token. A claim of the outbox lasts longer.
+# Sending one message can take SEND_TIMEOUT_SECONDS, including a new access token. A claim of the outbox lasts longer
+# than SEND_TIMEOUT_SECONDS.
 SEND_TIMEOUT_SECONDS: Final = 5.0
 TOKEN_TIMEOUT_SECONDS: Final = 3.0
 # Google accepts assertions that are valid for at most an hour.
 ASSERTION_TTL_SECONDS: Final = 3600
-# The process fetches a new access token this long before the old token expires.
+# The process fetches a new access token TOKEN_MARGIN_SECONDS before the old token expires.
 TOKEN_MARGIN_SECONDS: Final = 300.0
-# After Google refuses an access token, the process waits this long before it asks again.
+# After Google refuses an access token, the process waits TOKEN_RETRY_SECONDS before it asks again.
 TOKEN_RETRY_SECONDS: Final = 1.0
 
 _FCM_ERROR: Final = "type.googleapis.com/google.firebase.fcm.v1.FcmError"
@@ -248,7 +249,7 @@ def outcome_of(answer: Answer) -> Outcome:
         return Delivered()
     code = error_code(answer)
     reason = f"{answer.status}/{code}"
-    # A 404 without this code means that the project does not exist, and the app's token is perhaps good.
+    # A 404 without the code UNREGISTERED means that the project does not exist, and the app's token is perhaps good.
     if code == "UNREGISTERED" or (code == "INVALID_ARGUMENT" and _is_invalid_token(answer)):
         return Gone()
     if answer.status == 429:

@@ -10,7 +10,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, get_args
 from uuid import UUID
 
 import prometheus_client
@@ -28,32 +28,36 @@ from curhat.notifications.templates import PushKind
 
 log = structlog.get_logger(__name__)
 
-# One worker sends at most this many messages at the same time.
+# One worker sends at most MAX_SENDS_RUNNING messages at the same time.
 MAX_SENDS_RUNNING: Final = 100
-# One worker claims at most this many messages at the same time. All claimed messages can be for one push service.
+# One worker claims at most MAX_MESSAGES_PER_CLAIM messages at the same time. All claimed messages can be for one push
+# service.
 MAX_MESSAGES_PER_CLAIM: Final = 25
-# While this many messages to one push service are on their way, the worker claims no further messages to this service.
-# So one service occupies fewer than half of the places. If a service takes 0.1 s per message, the worker sends 250 to
-# 500 messages per second to this service.
+# While MAX_SENDS_PER_SERVICE messages to one push service are on their way, the worker claims no further messages to
+# this service. So one service occupies fewer than half of the places. If a service takes 0.1 s per message, the worker
+# sends 250 to 500 messages per second to this service.
 MAX_SENDS_PER_SERVICE: Final = 25
-# This lower limit holds for a service whose last message timed out, until the service answers again. All services that
-# are not KNOWN_SERVICES share one limit of the same size. A client chooses the endpoints, so a few people could name
-# any number of silent hosts.
+# If the last message to a service timed out, MAX_SENDS_TO_DOUBTFUL_SERVICE is the service's limit until the service
+# answers again. MAX_SENDS_TO_DOUBTFUL_SERVICE also limits the sum over all services that are not KNOWN_SERVICES. A
+# client chooses the endpoints, so a few people could name any number of silent hosts.
 MAX_SENDS_TO_DOUBTFUL_SERVICE: Final = 5
 # The name that `claim_messages` gives to the services that are not KNOWN_SERVICES.
 OTHER_SERVICES: Final = "other"
-# A claim lasts this long. A claim lasts longer than any attempt, which takes at most 1 s for Valkey and 5 s for the
+# A claim lasts CLAIM_SECONDS, which is longer than any attempt. An attempt takes at most 1 s for Valkey and 5 s for the
 # push service. So no worker is still sending the message after the claim has ended.
 CLAIM_SECONDS: Final = 7.0
-# A worker looks for due messages at this interval. A message that another process put into the outbox waits at most
-# this long.
+# A worker looks for due messages every POLL_INTERVAL_SECONDS. So a message that another process put into the outbox
+# waits at most POLL_INTERVAL_SECONDS.
 POLL_INTERVAL_SECONDS: Final = 0.5
-# A worker counts the messages that wait at this interval.
+# Every COUNT_INTERVAL_SECONDS, a worker counts the messages that wait.
 COUNT_INTERVAL_SECONDS: Final = 5.0
 # The waits before the second attempt, before the third attempt, and so on. If a push service asks for a longer wait,
-# the worker obeys, but waits at most the longest of these times.
+# the worker obeys, but waits at most the longest time in RETRY_SECONDS.
 RETRY_SECONDS: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
-# A subscription has failed after this many failed messages in a row.
+# An old message waits at least RETRY_AGE_RATIO of its age before the next attempt. A message about a failed search
+# lives for a day, so it would otherwise be sent 5,000 times to a push service that is down.
+RETRY_AGE_RATIO: Final = 0.1
+# A subscription has failed after MAX_FAILURES failed messages in a row.
 MAX_FAILURES: Final = 5
 
 SENT: Final = prometheus_client.Counter(
@@ -87,8 +91,8 @@ class Outbox:
         self._is_stopping = False
         self._tasks: set[asyncio.Task[None]] = set()
         IN_FLIGHT.set_function(self._tasks.__len__)
-        # `_sending` counts the messages on their way, by push service. `_silent` has the services whose last message
-        # timed out.
+        # `_sending` counts the messages that are on their way to each push service. `_silent` has the services whose
+        # last message timed out.
         self._sending: Counter[str] = Counter()
         self._silent: set[str] = set()
         SILENT.set_function(self._silent.__len__)
@@ -140,6 +144,7 @@ class Outbox:
         claimed = await queries.claim_messages(
             self._database,
             max_messages=min(MAX_MESSAGES_PER_CLAIM, MAX_SENDS_RUNNING - len(self._tasks)),
+            kinds=get_args(PushKind),
             known_endpoint=KNOWN_ENDPOINT,
             busy_services=[service for service in self._sending if self._is_busy(service)],
             claim_seconds=CLAIM_SECONDS,
@@ -233,7 +238,10 @@ class Outbox:
                 self._finish(message.id)
                 await self._count_failure(message, outcome.reason)
             case port.Unavailable():
-                own_seconds = RETRY_SECONDS[min(message.attempts, len(RETRY_SECONDS)) - 1]
+                own_seconds = max(
+                    RETRY_SECONDS[min(message.attempts, len(RETRY_SECONDS)) - 1],
+                    message.age_seconds * RETRY_AGE_RATIO,
+                )
                 asked_seconds = min(outcome.retry_after_seconds or 0.0, RETRY_SECONDS[-1])
                 await queries.postpone_message(
                     self._database, id=message.id, wait_seconds=max(own_seconds, asked_seconds)

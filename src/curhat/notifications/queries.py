@@ -187,9 +187,9 @@ async def enqueue_messages(
     reason_at: Sequence[datetime],
     expires_at: Sequence[datetime],
 ) -> None:
-    """Insert push messages that wait to be sent. If a message of this kind and subject has an earlier `reason_at`, the
-    statement replaces its content, and the message waits again. A subscription that was deleted meanwhile gets no
-    message."""
+    """Insert push messages that wait to be sent. The table holds one message per subscription, kind and subject. If a new
+    message has a later `reason_at` than the stored message, the statement replaces the stored message, and the new
+    message waits to be sent. The statement inserts no message for a subscription that no longer exists."""
     await db.execute(
         ENQUEUE_MESSAGES, subscription_ids, kinds, subject_ids, topics, payloads, reason_at, expires_at
     )
@@ -203,6 +203,7 @@ class ClaimedMessage(msgspec.Struct, frozen=True):
     payload: str
     attempts: int
     left_seconds: float
+    age_seconds: float
     subscription_id: UUID
     role: Role
     user_id: UUID
@@ -224,18 +225,20 @@ WITH due_messages AS MATERIALIZED (
             ELSE coalesce(substring(push_subscriptions.endpoint, $1::text), 'other') END AS service
     ) AS services
     WHERE done_at IS NULL AND due_at <= (SELECT curhat_now()) AND expires_at > (SELECT curhat_now())
-        AND services.service <> ALL ($2::text[])
+        AND push_messages.kind = ANY ($2::text[])
+        AND services.service <> ALL ($3::text[])
     ORDER BY due_at
-    LIMIT $3
+    LIMIT $4
     FOR NO KEY UPDATE OF push_messages SKIP LOCKED
 )
 UPDATE push_messages
-SET due_at = curhat_now() + make_interval(secs => $4), attempts = push_messages.attempts + 1
+SET due_at = curhat_now() + make_interval(secs => $5), attempts = push_messages.attempts + 1
 FROM due_messages, push_subscriptions AS subscriptions
 LEFT JOIN access_tokens AS tokens ON tokens.digest = subscriptions.token_digest
 WHERE push_messages.id = due_messages.id AND subscriptions.id = push_messages.subscription_id
 RETURNING push_messages.id, push_messages.kind, push_messages.subject_id, push_messages.topic, push_messages.payload,
     push_messages.attempts, extract(epoch FROM push_messages.expires_at - curhat_now())::float8 AS left_seconds,
+    extract(epoch FROM curhat_now() - push_messages.reason_at)::float8 AS age_seconds,
     subscriptions.id AS subscription_id, subscriptions.role, subscriptions.user_id, subscriptions.endpoint,
     subscriptions.kind AS subscription_kind,
     due_messages.service,
@@ -250,17 +253,20 @@ async def claim_messages(
     /,
     *,
     known_endpoint: str,
+    kinds: Sequence[str],
     busy_services: Sequence[str],
     max_messages: int,
     claim_seconds: float,
 ) -> list[ClaimedMessage]:
-    """Claim at most @max_messages due messages, oldest first, except messages to @busy_services. A claimed message is due
-    again after @claim_seconds. The worker's attempt to send the message has certainly ended after @claim_seconds.
-    `service` names the push service. The name is `fcm`, `other`, or the part of the endpoint that the regular expression
-    @known_endpoint captures."""
+    """Claim at most @max_messages due messages of these kinds, oldest first, except messages to @busy_services. A message of
+    an unknown kind waits for a worker of a newer release. A claimed message is due again after @claim_seconds. The
+    worker's attempt to send the message has certainly ended after @claim_seconds. `service` names the push service. The
+    name is `fcm`, `other`, or the part of the endpoint that the regular expression @known_endpoint captures."""
     return [
         ClaimedMessage(*row)
-        for row in await db.fetch(CLAIM_MESSAGES, known_endpoint, busy_services, max_messages, claim_seconds)
+        for row in await db.fetch(
+            CLAIM_MESSAGES, known_endpoint, kinds, busy_services, max_messages, claim_seconds
+        )
     ]
 
 

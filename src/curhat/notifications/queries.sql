@@ -62,9 +62,9 @@ WHERE role = @role AND user_id = ANY (@user_ids::uuid[]) AND failed_at IS NULL
 ORDER BY user_id, id
 
 -- name: enqueue_messages :exec
--- Insert push messages that wait to be sent. If a message of this kind and subject has an earlier `reason_at`, the
--- statement replaces its content, and the message waits again. A subscription that was deleted meanwhile gets no
--- message.
+-- Insert push messages that wait to be sent. The table holds one message per subscription, kind and subject. If a new
+-- message has a later `reason_at` than the stored message, the statement replaces the stored message, and the new
+-- message waits to be sent. The statement inserts no message for a subscription that no longer exists.
 INSERT INTO push_messages (subscription_id, kind, subject_id, topic, payload, reason_at, expires_at)
 SELECT given.subscription_id, given.kind, given.subject_id, given.topic, given.payload, given.reason_at,
     given.expires_at
@@ -79,10 +79,10 @@ SET topic = excluded.topic, payload = excluded.payload, reason_at = excluded.rea
 WHERE push_messages.reason_at < excluded.reason_at
 
 -- name: claim_messages :many
--- Claim at most @max_messages due messages, oldest first, except messages to @busy_services. A claimed message is due
--- again after @claim_seconds. The worker's attempt to send the message has certainly ended after @claim_seconds.
--- `service` names the push service. The name is `fcm`, `other`, or the part of the endpoint that the regular expression
--- @known_endpoint captures.
+-- Claim at most @max_messages due messages of these kinds, oldest first, except messages to @busy_services. A message of
+-- an unknown kind waits for a worker of a newer release. A claimed message is due again after @claim_seconds. The
+-- worker's attempt to send the message has certainly ended after @claim_seconds. `service` names the push service. The
+-- name is `fcm`, `other`, or the part of the endpoint that the regular expression @known_endpoint captures.
 -- row: ClaimedMessage
 WITH due_messages AS MATERIALIZED (
     SELECT push_messages.id, services.service
@@ -92,6 +92,7 @@ WITH due_messages AS MATERIALIZED (
             ELSE coalesce(substring(push_subscriptions.endpoint, @known_endpoint::text), 'other') END AS service
     ) AS services
     WHERE done_at IS NULL AND due_at <= (SELECT curhat_now()) AND expires_at > (SELECT curhat_now())
+        AND push_messages.kind = ANY (@kinds::text[])
         AND services.service <> ALL (@busy_services::text[])
     ORDER BY due_at
     LIMIT @max_messages
@@ -104,6 +105,7 @@ LEFT JOIN access_tokens AS tokens ON tokens.digest = subscriptions.token_digest
 WHERE push_messages.id = due_messages.id AND subscriptions.id = push_messages.subscription_id
 RETURNING push_messages.id, push_messages.kind, push_messages.subject_id, push_messages.topic, push_messages.payload,
     push_messages.attempts, extract(epoch FROM push_messages.expires_at - curhat_now())::float8 AS left_seconds,
+    extract(epoch FROM curhat_now() - push_messages.reason_at)::float8 AS age_seconds,
     subscriptions.id AS subscription_id, subscriptions.role, subscriptions.user_id, subscriptions.endpoint,
     subscriptions.kind AS subscription_kind,
     due_messages.service,

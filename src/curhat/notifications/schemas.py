@@ -76,5 +76,6 @@ class PushPayload(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     topic: str
     request_id: UUID | None = None
     session_id: UUID | None = None
+    payment_id: UUID | None = None
     # After this time, the service worker ignores the payload.
     expires_at: datetime

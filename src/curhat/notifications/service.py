@@ -20,26 +20,30 @@ from curhat.notifications.errors import NoPushSubscription
 from curhat.notifications.port import Address, AppAddress, BrowserAddress, base64url
 from curhat.notifications.queries import Subscription
 from curhat.notifications.schemas import PushPayload, PushSubscription, PushSubscriptionEnd
-from curhat.notifications.templates import WORDS, Language, PushKind
+from curhat.notifications.templates import Language, PushCause, PushKind, words_of
 
-# A person uses fewer browsers than this number. If a user with this many subscriptions subscribes another browser, the
-# server deletes the user's oldest subscription.
+# A person uses fewer than MAX_SUBSCRIPTIONS_PER_USER browsers. If a user with MAX_SUBSCRIPTIONS_PER_USER subscriptions
+# subscribes one more browser, the server deletes the user's oldest subscription.
 MAX_SUBSCRIPTIONS_PER_USER: Final = 10
 # The minimum time between two test messages to the same mitra.
 SECONDS_PER_TEST: Final = 10.0
-# A test message expires this long after the mitra requested it.
+# A test message expires TEST_TTL_SECONDS after the mitra requested the message.
 TEST_TTL_SECONDS: Final = 60.0
 # Limits how long one call of `prune` holds its locks.
 MAX_ROWS_PER_PRUNE: Final = 10_000
 
-# A push replaces an earlier push with the same topic. Each request and each session has one topic. So the push about
-# a chat message replaces the push about the match of the same session.
+# A push replaces an earlier push with the same topic. Each request, session and payment has one topic. So the push
+# about a chat message replaces the push about the match of the same session, and the push about a refund replaces the
+# push about the failed search.
 _TOPIC_LETTERS: Final[dict[PushKind, str]] = {
     "request_offered": "r",
     "matched": "s",
     "message": "s",
     "customer_message": "s",
     "extension_requested": "x",
+    "search_failed": "p",
+    "fallback_offered": "p",
+    "refunded": "p",
     "test": "t",
 }
 
@@ -53,12 +57,16 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     kind: PushKind
     role: Role
     user_id: UUID
-    # The request, session or chat message that the push announces.
+    # The request, session, chat message, pairing, payment or refund that the push announces.
     subject_id: UUID
-    # This push replaces the earlier push about this request or session.
+    # This push replaces the earlier push about this request, session or payment.
     topic_id: UUID
     request_id: UUID | None = None
     session_id: UUID | None = None
+    payment_id: UUID | None = None
+    # For a failure: its cause, and whether the payment is a free trial.
+    cause: PushCause | None = None
+    is_free: bool = False
     reason_at: datetime
     expires_at: datetime
 
@@ -210,10 +218,11 @@ async def _insert(tx: Transaction, queued: Sequence[tuple[Message, Subscription]
 def _payload(message: Message, topic: str, language: Language) -> str:
     payload = PushPayload(
         type=message.kind,
-        **msgspec.structs.asdict(WORDS[message.kind][language]),
+        **msgspec.structs.asdict(words_of(message.kind, language, message.cause, is_free=message.is_free)),
         topic=topic,
         request_id=message.request_id,
         session_id=message.session_id,
+        payment_id=message.payment_id,
         expires_at=message.expires_at,
     )
     return msgspec.json.encode(payload).decode()

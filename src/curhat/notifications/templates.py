@@ -3,12 +3,31 @@
 The texts contain no chat text, no reason, no name and no number, because anyone nearby can read a locked phone.
 """
 
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import msgspec
 
 Language = Literal["id", "en"]
-PushKind = Literal["request_offered", "matched", "message", "customer_message", "extension_requested", "test"]
+PushKind = Literal[
+    "request_offered",
+    "matched",
+    "message",
+    "customer_message",
+    "extension_requested",
+    "search_failed",
+    "fallback_offered",
+    "refunded",
+    "test",
+]
+# Why a search failed, or why the chosen mitra did not accept. These are failure tags (X.1).
+PushCause = Literal[
+    "no_mitra_available",
+    "all_mitras_rejected",
+    "payment_session_expired",
+    "targeted_mitra_offline",
+    "targeted_mitra_rejected",
+    "targeted_mitra_timeout",
+]
 
 
 class Words(msgspec.Struct, frozen=True):
@@ -18,7 +37,7 @@ class Words(msgspec.Struct, frozen=True):
     body: str
 
 
-WORDS: Final[dict[PushKind, dict[Language, Words]]] = {
+_WORDS: Final[dict[PushKind, dict[Language, Words]]] = {
     "request_offered": {
         "id": Words("Ada permintaan curhat", "Buka aplikasi untuk menjawab sebelum waktunya habis."),
         "en": Words("Someone needs to talk", "Open the app to answer before the time is up."),
@@ -39,8 +58,92 @@ WORDS: Final[dict[PushKind, dict[Language, Words]]] = {
         "id": Words("Ada permintaan tambah waktu", "Buka aplikasi sekarang untuk menjawab."),
         "en": Words("A request for more time", "Open the app now to answer."),
     },
+    "refunded": {
+        "id": Words(
+            "Uangmu sudah kami kembalikan",
+            "Pengembaliannya sudah selesai. Kamu tidak perlu melakukan apa-apa.",
+        ),
+        "en": Words("We have given your money back", "The refund is done. You need not do anything."),
+    },
     "test": {
         "id": Words("Notifikasi berfungsi", "Permintaan baru akan muncul seperti ini."),
         "en": Words("Notifications work", "New requests will appear like this."),
     },
 }
+
+# The title of a failure gives the cause in the words of the failure's screen.
+_CAUSES: Final[dict[PushCause, dict[Language, str]]] = {
+    "no_mitra_available": {
+        "id": "Belum ada bestie yang bisa menemani",
+        "en": "No bestie could make it",
+    },
+    "all_mitras_rejected": {
+        "id": "Semua bestie sedang tidak bisa",
+        "en": "Every bestie is busy right now",
+    },
+    "payment_session_expired": {
+        "id": "Waktu untuk memilih sudah habis",
+        "en": "The time to choose is over",
+    },
+    "targeted_mitra_offline": {
+        "id": "Bestie pilihanmu sedang tidak online",
+        "en": "Your bestie is not online",
+    },
+    "targeted_mitra_rejected": {
+        "id": "Bestie pilihanmu belum bisa menemani",
+        "en": "Your bestie cannot make it right now",
+    },
+    "targeted_mitra_timeout": {
+        "id": "Bestie pilihanmu tidak sempat menjawab",
+        "en": "Your bestie did not answer in time",
+    },
+}
+# The body of a failure says what happens to the money. The first text is for a paid search, and the second text for a
+# free search.
+_MONEY: Final[dict[PushKind, dict[Language, tuple[str, str]]]] = {
+    "search_failed": {
+        "id": (
+            "Pembayaranmu tercatat. Tim kami memeriksanya dan memutuskan apakah uangnya dikembalikan.",
+            "Tidak ada uang yang diambil, dan sesi gratismu belum terpakai.",
+        ),
+        "en": (
+            "Your payment is on record. Our team reviews it and decides on the refund.",
+            "No money was taken, and your free session is not used up.",
+        ),
+    },
+    "fallback_offered": {
+        "id": (
+            "Pembayaranmu tetap berlaku. Buka aplikasi untuk memilih sebelum waktunya habis.",
+            "Sesi gratismu tetap berlaku. Buka aplikasi untuk memilih sebelum waktunya habis.",
+        ),
+        "en": (
+            "Your payment still counts. Open the app to choose before the time is up.",
+            "Your free session still counts. Open the app to choose before the time is up.",
+        ),
+    },
+}
+
+
+def words_of(kind: PushKind, language: Language, cause: PushCause | None, *, is_free: bool) -> Words:
+    """Return a notification's texts. Only the failures `search_failed` and `fallback_offered` have a cause.
+
+    `is_free` says whether the failed payment is a free trial.
+    """
+    if cause is None:
+        return _WORDS[kind][language]
+    paid, free = _MONEY[kind][language]
+    return Words(_CAUSES[cause][language], free if is_free else paid)
+
+
+def texts() -> list[dict[Language, Words]]:
+    """Return every text that a notification can have."""
+    languages = get_args(Language)
+    return [
+        *_WORDS.values(),
+        *(
+            {language: words_of(kind, language, cause, is_free=is_free) for language in languages}
+            for kind in _MONEY
+            for cause in _CAUSES
+            for is_free in (False, True)
+        ),
+    ]

@@ -28,7 +28,7 @@ from curhat.notifications.port import (
 
 log = structlog.get_logger(__name__)
 
-# Sending one message can take this long, including the connection.
+# Sending one message can take SEND_TIMEOUT_SECONDS, including the connection.
 SEND_TIMEOUT_SECONDS: Final = 5.0
 # There are more connections than messages that a worker sends at the same time, so no message waits for a connection.
 MAX_CONNECTIONS: Final = 128

@@ -23,7 +23,7 @@ from curhat.realtime.hub import Hub
 
 log = structlog.get_logger(__name__)
 
-# A card can be wrong for this long if a signal was lost.
+# If a signal was lost, a card can be wrong for LOOK_AGAIN_SECONDS.
 LOOK_AGAIN_SECONDS = 2.0
 
 
@@ -132,7 +132,7 @@ class Cards:
 def _why_closed(row: ClosedRequest) -> CloseReason:
     """Return why a request closed.
 
-    A request can still be `offered` although its pairing was decided. The reason then follows from the outcome of the
+    If a request is still `offered` although its pairing was decided, the reason follows from the outcome of the
     pairing.
     """
     if row.request_status in ("rejected", "accepted"):

@@ -142,8 +142,8 @@ SELECT id FROM locked_pairing WHERE status = 'open' AND deadline_at > curhat_now
 async def share_open_pairing(db: Executor, /, *, pairing_id: UUID) -> UUID | None:
     """If the pairing is open, lock it FOR SHARE, so that it stays open until this transaction ends. Returns no row if the
     pairing is decided, or another transaction is deciding the pairing. The statement does not wait for a transaction
-    that is deciding the pairing. If that transaction leaves the pairing open, the next round of offers includes the
-    pairing a few seconds later."""
+    that is deciding the pairing. If the transaction with the lock leaves the pairing open, the next round of offers
+    includes the pairing a few seconds later."""
     row = await db.fetchrow(SHARE_OPEN_PAIRING, pairing_id)
     if row is None:
         return None
@@ -390,7 +390,8 @@ async def fail_pairings_with_fallback(
     correlation_id: str | None,
 ) -> None:
     """Fail each pairing with its tag (open → failed), and offer the fallback. Each customer then has @answer_minutes to
-    decide whether the service asks other mitras. The statement arms the deadline for this answer."""
+    decide whether the service asks other mitras. The statement arms the deadline for the customer's answer to the
+    fallback."""
     await db.execute(FAIL_PAIRINGS_WITH_FALLBACK, answer_minutes, pairing_ids, failure_tags, correlation_id)
 
 

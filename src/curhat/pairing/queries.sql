@@ -83,8 +83,8 @@ LIMIT 100
 -- name: share_open_pairing :optional
 -- If the pairing is open, lock it FOR SHARE, so that it stays open until this transaction ends. Returns no row if the
 -- pairing is decided, or another transaction is deciding the pairing. The statement does not wait for a transaction
--- that is deciding the pairing. If that transaction leaves the pairing open, the next round of offers includes the
--- pairing a few seconds later.
+-- that is deciding the pairing. If the transaction with the lock leaves the pairing open, the next round of offers
+-- includes the pairing a few seconds later.
 WITH locked_pairing AS MATERIALIZED (SELECT * FROM pairings WHERE id = @pairing_id FOR SHARE SKIP LOCKED)
 SELECT id FROM locked_pairing WHERE status = 'open' AND deadline_at > curhat_now()
 
@@ -184,7 +184,8 @@ WHERE pairings.id = failure.pairing_id
 
 -- name: fail_pairings_with_fallback :exec
 -- Fail each pairing with its tag (open → failed), and offer the fallback. Each customer then has @answer_minutes to
--- decide whether the service asks other mitras. The statement arms the deadline for this answer.
+-- decide whether the service asks other mitras. The statement arms the deadline for the customer's answer to the
+-- fallback.
 -- nullable: @correlation_id
 WITH fail_pairings AS (
     UPDATE pairings SET status = 'failed', failure_tag = failure.tag, decided_at = curhat_now(),

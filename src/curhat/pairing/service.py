@@ -145,7 +145,7 @@ async def lock(tx: Transaction, pairing_id: UUID) -> LockedPairing:
 async def reject(
     tx: Transaction, request_id: UUID, mitra_id: UUID, candidates: Sequence[UUID] | None
 ) -> None:
-    """Reject a request (offered → rejected). A targeted pairing then fails (3.5).
+    """Reject a request (offered → rejected). If the request belongs to a targeted pairing, the pairing fails (3.5).
 
     If all asked mitras have rejected a blast, and the blast can ask none of the `candidates`, the blast fails (2b.4).
     `candidates` are the mitras who can be asked, according to presence just before the transaction. If `candidates` is
@@ -274,8 +274,8 @@ async def fail(
 ) -> None:
     """Fail a pairing: write an event with the tag, close the requests, and tell the customer (X.1).
 
-    After a targeted failure, the payment stays confirmed while the customer can take the fallback (3.5). After any
-    other failure, the payment is unserved, and a case opens.
+    After a targeted failure, the payment stays confirmed while the customer can take the fallback (3.5). After a
+    failure that offers no fallback, the payment is unserved, and a case opens.
     """
     failure = Failure(pairing.id, pairing.payment_id, tag)
     await _fail(tx, [failure], [pairing.payment_id] if other_available else [])
@@ -339,8 +339,7 @@ async def withdraw(tx: Transaction, mitra_id: UUID, reason: CloseReason) -> None
     """Close all open requests of a mitra who went offline, was suspended or is full.
 
     The caller holds the lock of the mitra's row, but a payment must be locked before a mitra. So a targeted pairing
-    fails later, in another transaction (4.4). Until then nobody can accept the pairing, because its request is
-    closed.
+    fails later, in another transaction (4.4). Meanwhile nobody can accept the pairing, because its request is closed.
     """
     withdrawn = await queries.withdraw_requests(tx, mitra_id=mitra_id, close_reason=reason)
     if withdrawn:
@@ -356,8 +355,8 @@ async def withdraw(tx: Transaction, mitra_id: UUID, reason: CloseReason) -> None
 async def lock_failed(tx: Transaction, pairing_id: UUID, customer_id: UUID) -> LockedPairing:
     """Lock the customer's own pairing, for a fallback that the customer can still take or decline.
 
-    Raises NotFound, also for another customer's pairing. Raises FallbackDecided if the fallback was taken, declined
-    or never offered, or if the time to answer is over.
+    Raises NotFound if the pairing does not exist or belongs to another customer. Raises FallbackDecided if the fallback
+    was taken, declined or never offered, or if the time to answer is over.
     """
     pairing = await lock(tx, pairing_id)
     if pairing.customer_id != customer_id:

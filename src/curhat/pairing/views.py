@@ -15,7 +15,7 @@ from curhat.realtime.event_types import StreamEvent
 
 
 async def payment_view(tx: Transaction, payment_id: UUID, customer_id: UUID) -> Payment:
-    """Return a customer's own payment. Raises NotFound, also for another customer's payment."""
+    """Return a customer's own payment. Raises NotFound if the payment does not exist or belongs to another customer."""
     rows = await queries.list_payment_views(tx, payment_ids=[payment_id])
     if not rows or rows[0].customer_id != customer_id:
         raise NotFound
@@ -23,7 +23,7 @@ async def payment_view(tx: Transaction, payment_id: UUID, customer_id: UUID) -> 
 
 
 async def pairing_view(tx: Transaction, pairing_id: UUID, customer_id: UUID) -> Pairing:
-    """Return a customer's own pairing. Raises NotFound, also for another customer's pairing."""
+    """Return a customer's own pairing. Raises NotFound if the pairing does not exist or belongs to another customer."""
     row = await queries.read_pairing_view(tx, pairing_id=pairing_id)
     pairing = None if row is None or row.customer_id != customer_id else _pairing_from(row)
     if pairing is None:

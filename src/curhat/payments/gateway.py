@@ -15,7 +15,8 @@ Web hooks:
     confirm.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from datetime import datetime
 from typing import Literal, Protocol, runtime_checkable
 from uuid import UUID
 
@@ -24,8 +25,8 @@ import msgspec
 ChargeStatus = Literal["approved", "declined", "processing", "not_found"]
 RefundStatus = Literal["done", "failed", "processing", "not_found"]
 
-# A confirmation waits for the gateway for this long. After this time, the server answers that the result is not known
-# yet (a ○ rule of 2a).
+# A confirmation waits for the gateway for at most ANSWER_TIMEOUT_SECONDS. After ANSWER_TIMEOUT_SECONDS, the server
+# answers that the result is not known yet (a ○ rule of 2a).
 ANSWER_TIMEOUT_SECONDS = 5.0
 
 
@@ -66,6 +67,28 @@ class RefundAnswer(msgspec.Struct, frozen=True):
     reason: str | None = None
 
 
+class ListedCharge(msgspec.Struct, frozen=True):
+    """A charge in the gateway's own records. `customer_id` is None if we did not tell the gateway the customer's id."""
+
+    key: UUID
+    payment_id: UUID
+    customer_id: UUID | None
+    amount_rp: int
+    status: Literal["approved", "declined", "processing"]
+    at: datetime
+
+
+class ListedRefund(msgspec.Struct, frozen=True):
+    """A refund in the gateway's own records."""
+
+    key: UUID
+    charge_key: UUID
+    payment_id: UUID
+    amount_rp: int
+    status: Literal["done", "failed", "processing"]
+    at: datetime
+
+
 # A gateway calls these functions to deliver an answer late or a second time, as a webhook would. The arguments are the
 # key and the answer. The gateway's constructor takes the functions.
 ChargeCallback = Callable[[UUID, ChargeAnswer], Awaitable[object]]
@@ -76,8 +99,13 @@ RefundCallback = Callable[[UUID, RefundAnswer], Awaitable[object]]
 class Gateway(Protocol):
     """A payment gateway. Amounts are whole rupiah, always more than 0."""
 
-    async def charge(self, key: UUID, payment_id: UUID, amount_rp: int) -> ChargeAnswer:
-        """Take the money. Raises GatewayUnknown."""
+    async def charge(
+        self, key: UUID, payment_id: UUID, amount_rp: int, customer_id: UUID | None = None
+    ) -> ChargeAnswer:
+        """Take the money. Raises GatewayUnknown.
+
+        The gateway keeps `customer_id`. If a restore loses the payment, `list_charges` still tells whose money it is.
+        """
 
     async def find_charge(self, key: UUID) -> ChargeAnswer:
         """Return the result of the charge with this key. Raises GatewayUnknown.
@@ -92,6 +120,12 @@ class Gateway(Protocol):
 
     async def find_refund(self, key: UUID) -> RefundAnswer:
         """Return the result of the refund with this key. Raises GatewayUnknown."""
+
+    def list_charges(self, since: datetime) -> AsyncIterator[ListedCharge]:
+        """Yield every charge from `since` on, in any order. Raises GatewayUnknown."""
+
+    def list_refunds(self, since: datetime) -> AsyncIterator[ListedRefund]:
+        """Yield every refund from `since` on, in any order. Raises GatewayUnknown."""
 
     async def close(self) -> None:
         """Release the gateway's connections when the process ends."""

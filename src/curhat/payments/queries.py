@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from curhat.kit.database import Executor, NoRow
+from curhat.kit.database import Executor, NoRow, rows_changed
 from curhat.payments.states import AttemptStatus, CaseReason, PaymentStatus, RefundReason
 from curhat.pricing.schemas import Purpose
 
@@ -65,8 +65,9 @@ async def find_opening_wait(
     db: Executor, /, *, window_seconds: float, customer_id: UUID, purpose: Purpose, max_payments: int
 ) -> float | None:
     """Number the customer's payments of this purpose, newest first, and find payment number @max_payments. Returns the
-    seconds until this payment is @window_seconds old. While this payment is younger, the last @window_seconds contain
-    @max_payments payments of the customer. Returns no row if the customer has fewer payments of this purpose."""
+    seconds until this payment is @window_seconds old. While payment number @max_payments is less than @window_seconds
+    old, the customer has opened at least @max_payments payments within the last @window_seconds. Returns no row if the
+    customer has fewer than @max_payments payments of this purpose."""
     row = await db.fetchrow(FIND_OPENING_WAIT, window_seconds, customer_id, purpose, max_payments)
     if row is None:
         return None
@@ -96,8 +97,8 @@ async def find_confirmation_wait(
     """Number the customer's confirmations, newest first, and find confirmation number @max_confirmations. Returns the
     seconds until this confirmation is @window_seconds old. A confirmation is a charge attempt for a session, or a
     confirmed trial. The statement reads only the newest @max_payments payments. A customer has one open payment at a
-    time, so no other payment can have a confirmation within the window. Returns no row if these payments have fewer than
-    @max_confirmations confirmations."""
+    time, so a payment that is older than the newest @max_payments has no confirmation within the window. Returns no row
+    if the payments that the statement reads have fewer than @max_confirmations confirmations."""
     row = await db.fetchrow(
         FIND_CONFIRMATION_WAIT, customer_id, max_payments, window_seconds, max_confirmations
     )
@@ -152,6 +153,7 @@ async def open_extension_payment(
 class BeginExtensionChargesRow(msgspec.Struct, frozen=True):
     key: UUID
     payment_id: UUID
+    customer_id: UUID
     amount_rp: int
     now: datetime
 
@@ -160,10 +162,13 @@ BEGIN_EXTENSION_CHARGES: Final = """
 WITH begin_confirmation AS (
     UPDATE payments SET status = 'confirming', expires_at = $1
     WHERE id = ANY ($2::uuid[]) AND status = 'pending'
-    RETURNING id, amount_rp
+    RETURNING id, customer_id, amount_rp
+), insert_attempts AS (
+    INSERT INTO charge_attempts (payment_id, amount_rp) SELECT id, amount_rp FROM begin_confirmation
+    RETURNING id, payment_id, amount_rp
 )
-INSERT INTO charge_attempts (payment_id, amount_rp) SELECT id, amount_rp FROM begin_confirmation
-RETURNING id AS key, payment_id, amount_rp, curhat_now() AS now
+SELECT insert_attempts.id AS key, payment_id, customer_id, insert_attempts.amount_rp, curhat_now() AS now
+FROM insert_attempts JOIN begin_confirmation ON begin_confirmation.id = insert_attempts.payment_id
 """
 
 
@@ -216,8 +221,8 @@ FROM locked_payment
 
 
 async def lock_payment(db: Executor, /, *, payment_id: UUID) -> LockedPayment | None:
-    """Lock the payment. This lock protects the whole journey of the payment. `is_over` is true if the time to pay had
-    passed when this statement got the lock. `given_up_at` is the time at which the service stops waiting for the
+    """Lock the payment. The lock on the payment protects the whole journey of the payment. `is_over` is true if the time to
+    pay had passed when this statement got the lock. `given_up_at` is the time at which the service stops waiting for the
     gateway's answer about a session's payment (2a.10)."""
     row = await db.fetchrow(LOCK_PAYMENT, payment_id)
     if row is None:
@@ -353,7 +358,7 @@ WHERE id = $3
 async def answer_attempt(
     db: Executor, /, *, attempt_status: AttemptStatus, reason: str | None, attempt_id: UUID
 ) -> None:
-    """Record the answer about the attempt (started or declined → @attempt_status)."""
+    """Record the gateway's answer about the attempt (started or declined → @attempt_status)."""
     await db.execute(ANSWER_ATTEMPT, attempt_status, reason, attempt_id)
 
 
@@ -366,7 +371,8 @@ SELECT EXISTS (
 
 
 async def has_other_charge(db: Executor, /, *, payment_id: UUID, attempt_id: UUID) -> bool:
-    """Return whether another attempt of the payment charged the customer, or can still charge the customer."""
+    """Return whether the payment has an attempt other than @attempt_id that charged the customer, or can still charge the
+    customer."""
     row = await db.fetchrow(HAS_OTHER_CHARGE, payment_id, attempt_id)
     if row is None:
         raise NoRow(HAS_OTHER_CHARGE)
@@ -508,7 +514,8 @@ WHERE charge_attempt_id = $1 AND status <> 'failed' AND id <> $2
 
 
 async def find_other_live_refund(db: Executor, /, *, charge_key: UUID, refund_id: UUID) -> LiveRefund | None:
-    """Find the charge's other refund that is requested or done. A charge has at most one refund that is requested or done."""
+    """Find a refund of the charge that is requested or done, and is not the refund @refund_id. A charge has at most one
+    refund that is requested or done."""
     row = await db.fetchrow(FIND_OTHER_LIVE_REFUND, charge_key, refund_id)
     if row is None:
         return None
@@ -524,7 +531,7 @@ WHERE id = $3
 async def answer_refund(
     db: Executor, /, *, refund_status: str, gateway_reason: str | None, refund_id: UUID
 ) -> None:
-    """Record the answer about the refund (requested → done or failed, or failed → done)."""
+    """Record the gateway's answer about the refund (requested → done or failed, or failed → done)."""
     await db.execute(ANSWER_REFUND, refund_status, gateway_reason, refund_id)
 
 
@@ -539,8 +546,8 @@ RETURNING payments.id
 
 async def mark_payment_refunded(db: Executor, /, *, payment_id: UUID, refund_id: UUID) -> UUID | None:
     """Mark the payment as refunded (served or unserved → refunded). The refund must come from an operator's decision. The
-    charge of the refund must be `approved`, and not a late approval. Returns no row if the refund does not meet these
-    conditions, or the payment has another status."""
+    charge of the refund must be `approved`, and not a late approval. Returns no row if the refund or its charge does not
+    fit, or if the payment is neither served nor unserved."""
     row = await db.fetchrow(MARK_PAYMENT_REFUNDED, payment_id, refund_id)
     if row is None:
         return None
@@ -565,3 +572,138 @@ async def open_cases(db: Executor, /, *, case_reason: CaseReason, payment_ids: S
     earlier reason. A case that is neither open nor opened again stays unchanged. The statement locks the existing cases,
     so a concurrent decision waits, and then sees the charge."""
     await db.execute(OPEN_CASES, case_reason, payment_ids)
+
+
+FIND_NEWEST_CHANGE: Final = """
+SELECT changed_at FROM status_changes ORDER BY id DESC LIMIT 1
+"""
+
+
+async def find_newest_change(db: Executor, /) -> datetime | None:
+    """Return when a payment, pairing, session or extension changed last. No row: none ever changed."""
+    row = await db.fetchrow(FIND_NEWEST_CHANGE)
+    if row is None:
+        return None
+    value: datetime = row[0]
+    return value
+
+
+FIND_UNKNOWN_CHARGES: Final = """
+SELECT key FROM unnest($1::uuid[]) AS listed (key) WHERE key NOT IN (SELECT id FROM charge_attempts WHERE id = ANY ($1))
+"""
+
+
+async def find_unknown_charges(db: Executor, /, *, keys: Sequence[UUID]) -> list[UUID]:
+    """Find the keys among @keys that no charge attempt has."""
+    return [row[0] for row in await db.fetch(FIND_UNKNOWN_CHARGES, keys)]
+
+
+FIND_UNKNOWN_REFUNDS: Final = """
+SELECT key FROM unnest($1::uuid[]) AS listed (key) WHERE key NOT IN (SELECT id FROM refunds WHERE id = ANY ($1))
+"""
+
+
+async def find_unknown_refunds(db: Executor, /, *, keys: Sequence[UUID]) -> list[UUID]:
+    """Find the keys among @keys that no refund has."""
+    return [row[0] for row in await db.fetch(FIND_UNKNOWN_REFUNDS, keys)]
+
+
+INSERT_LOST_PAYMENT: Final = """
+INSERT INTO payments
+    (id, customer_id, purpose, status, offer_id, duration_minutes, amount_rp, is_trial, created_at, expires_at, closed_at)
+SELECT $1, $2, 'session', 'abandoned', id, duration_minutes, $3, false,
+    $4, $4, curhat_now()
+FROM offers WHERE purpose = 'session' AND NOT is_trial
+ORDER BY price_rp = $3 DESC, withdrawn_at DESC NULLS FIRST, id DESC LIMIT 1
+"""
+
+
+async def insert_lost_payment(
+    db: Executor, /, *, payment_id: UUID, customer_id: UUID, amount_rp: int, charged_at: datetime
+) -> int:
+    """nothing → abandoned, for a payment that a restore lost. What the customer bought is not known, so the statement takes
+    the terms of an offer with this price or, if there is none, of another. Changes no row if there is no offer."""
+    return rows_changed(await db.execute(INSERT_LOST_PAYMENT, payment_id, customer_id, amount_rp, charged_at))
+
+
+INSERT_LOST_ATTEMPT: Final = """
+INSERT INTO charge_attempts (id, payment_id, amount_rp, status, started_at, answered_at, reason)
+VALUES ($1, $2, $3, $4, $5,
+    CASE WHEN $4 <> 'started' THEN curhat_now() END, $6)
+"""
+
+
+async def insert_lost_attempt(
+    db: Executor,
+    /,
+    *,
+    key: UUID,
+    payment_id: UUID,
+    amount_rp: int,
+    attempt_status: AttemptStatus,
+    charged_at: datetime,
+    reason: str,
+) -> None:
+    """nothing → @attempt_status, for a charge attempt that a restore lost."""
+    await db.execute(INSERT_LOST_ATTEMPT, key, payment_id, amount_rp, attempt_status, charged_at, reason)
+
+
+HAS_UNDECIDED_ATTEMPT: Final = """
+SELECT EXISTS (
+    SELECT 1 FROM charge_attempts WHERE payment_id = $1 AND status = 'started'
+) AS has_undecided_attempt
+"""
+
+
+async def has_undecided_attempt(db: Executor, /, *, payment_id: UUID) -> bool:
+    row = await db.fetchrow(HAS_UNDECIDED_ATTEMPT, payment_id)
+    if row is None:
+        raise NoRow(HAS_UNDECIDED_ATTEMPT)
+    value: bool = row[0]
+    return value
+
+
+INSERT_LOST_REFUND: Final = """
+INSERT INTO refunds
+    (id, payment_id, charge_attempt_id, amount_rp, reason, status, gateway_reason, requested_at, answered_at)
+VALUES ($1, $2, $3, $4, 'operator_decision', $5, $6, $7,
+    CASE WHEN $5 <> 'requested' THEN curhat_now() END)
+"""
+
+
+async def insert_lost_refund(
+    db: Executor,
+    /,
+    *,
+    key: UUID,
+    payment_id: UUID,
+    charge_key: UUID,
+    amount_rp: int,
+    refund_status: str,
+    gateway_reason: str | None,
+    requested_at: datetime,
+) -> None:
+    """nothing → @refund_status, for a refund that a restore lost."""
+    await db.execute(
+        INSERT_LOST_REFUND,
+        key,
+        payment_id,
+        charge_key,
+        amount_rp,
+        refund_status,
+        gateway_reason,
+        requested_at,
+    )
+
+
+HAS_CASE: Final = """
+SELECT EXISTS (SELECT 1 FROM review_cases WHERE payment_id = $1) AS has_case
+"""
+
+
+async def has_case(db: Executor, /, *, payment_id: UUID) -> bool:
+    row = await db.fetchrow(HAS_CASE, payment_id)
+    if row is None:
+        raise NoRow(HAS_CASE)
+    value: bool = row[0]
+    return value

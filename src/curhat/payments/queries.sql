@@ -15,8 +15,9 @@ RETURNING id, expires_at
 
 -- name: find_opening_wait :optional
 -- Number the customer's payments of this purpose, newest first, and find payment number @max_payments. Returns the
--- seconds until this payment is @window_seconds old. While this payment is younger, the last @window_seconds contain
--- @max_payments payments of the customer. Returns no row if the customer has fewer payments of this purpose.
+-- seconds until this payment is @window_seconds old. While payment number @max_payments is less than @window_seconds
+-- old, the customer has opened at least @max_payments payments within the last @window_seconds. Returns no row if the
+-- customer has fewer than @max_payments payments of this purpose.
 SELECT extract(epoch FROM created_at + make_interval(secs => @window_seconds) - curhat_now())::float8 AS wait_seconds
 FROM payments WHERE customer_id = @customer_id AND purpose = @purpose
 ORDER BY id DESC OFFSET @max_payments - 1 LIMIT 1
@@ -25,8 +26,8 @@ ORDER BY id DESC OFFSET @max_payments - 1 LIMIT 1
 -- Number the customer's confirmations, newest first, and find confirmation number @max_confirmations. Returns the
 -- seconds until this confirmation is @window_seconds old. A confirmation is a charge attempt for a session, or a
 -- confirmed trial. The statement reads only the newest @max_payments payments. A customer has one open payment at a
--- time, so no other payment can have a confirmation within the window. Returns no row if these payments have fewer than
--- @max_confirmations confirmations.
+-- time, so a payment that is older than the newest @max_payments has no confirmation within the window. Returns no row
+-- if the payments that the statement reads have fewer than @max_confirmations confirmations.
 WITH newest_payments AS MATERIALIZED (
     SELECT id, is_trial, confirmed_at FROM payments WHERE customer_id = @customer_id AND purpose = 'session'
     ORDER BY id DESC LIMIT @max_payments
@@ -59,10 +60,13 @@ RETURNING id
 WITH begin_confirmation AS (
     UPDATE payments SET status = 'confirming', expires_at = @charge_by
     WHERE id = ANY (@payment_ids::uuid[]) AND status = 'pending'
-    RETURNING id, amount_rp
+    RETURNING id, customer_id, amount_rp
+), insert_attempts AS (
+    INSERT INTO charge_attempts (payment_id, amount_rp) SELECT id, amount_rp FROM begin_confirmation
+    RETURNING id, payment_id, amount_rp
 )
-INSERT INTO charge_attempts (payment_id, amount_rp) SELECT id, amount_rp FROM begin_confirmation
-RETURNING id AS key, payment_id, amount_rp, curhat_now() AS now
+SELECT insert_attempts.id AS key, payment_id, customer_id, insert_attempts.amount_rp, curhat_now() AS now
+FROM insert_attempts JOIN begin_confirmation ON begin_confirmation.id = insert_attempts.payment_id
 
 -- name: abandon_extension_payments :exec
 -- Abandon the payments of extensions (pending or confirming → abandoned). The caller holds the sessions' locks.
@@ -70,8 +74,8 @@ UPDATE payments SET status = 'abandoned', closed_at = curhat_now()
 WHERE id = ANY (@payment_ids::uuid[]) AND status IN ('pending', 'confirming')
 
 -- name: lock_payment :optional
--- Lock the payment. This lock protects the whole journey of the payment. `is_over` is true if the time to pay had
--- passed when this statement got the lock. `given_up_at` is the time at which the service stops waiting for the
+-- Lock the payment. The lock on the payment protects the whole journey of the payment. `is_over` is true if the time to
+-- pay had passed when this statement got the lock. `given_up_at` is the time at which the service stops waiting for the
 -- gateway's answer about a session's payment (2a.10).
 -- nullable: target_mitra_id, confirmed_at
 -- row: LockedPayment
@@ -139,13 +143,14 @@ SELECT status AS attempt_status, reason, extract(epoch FROM curhat_now() - start
 FROM locked_attempt
 
 -- name: answer_attempt :exec
--- Record the answer about the attempt (started or declined → @attempt_status).
+-- Record the gateway's answer about the attempt (started or declined → @attempt_status).
 -- nullable: @reason
 UPDATE charge_attempts SET status = @attempt_status, answered_at = curhat_now(), reason = @reason
 WHERE id = @attempt_id
 
 -- name: has_other_charge :one
--- Return whether another attempt of the payment charged the customer, or can still charge the customer.
+-- Return whether the payment has an attempt other than @attempt_id that charged the customer, or can still charge the
+-- customer.
 SELECT EXISTS (
     SELECT 1 FROM charge_attempts
     WHERE payment_id = @payment_id AND id <> @attempt_id AND status IN ('approved', 'started')
@@ -196,21 +201,22 @@ SELECT charge_attempt_id AS charge_key, amount_rp, reason AS refund_reason, stat
 WHERE id = @refund_id FOR NO KEY UPDATE
 
 -- name: find_other_live_refund :optional
--- Find the charge's other refund that is requested or done. A charge has at most one refund that is requested or done.
+-- Find a refund of the charge that is requested or done, and is not the refund @refund_id. A charge has at most one
+-- refund that is requested or done.
 -- row: LiveRefund
 SELECT id, status AS refund_status FROM refunds
 WHERE charge_attempt_id = @charge_key AND status <> 'failed' AND id <> @refund_id
 
 -- name: answer_refund :exec
--- Record the answer about the refund (requested → done or failed, or failed → done).
+-- Record the gateway's answer about the refund (requested → done or failed, or failed → done).
 -- nullable: @gateway_reason
 UPDATE refunds SET status = @refund_status, gateway_reason = @gateway_reason, answered_at = curhat_now()
 WHERE id = @refund_id
 
 -- name: mark_payment_refunded :optional
 -- Mark the payment as refunded (served or unserved → refunded). The refund must come from an operator's decision. The
--- charge of the refund must be `approved`, and not a late approval. Returns no row if the refund does not meet these
--- conditions, or the payment has another status.
+-- charge of the refund must be `approved`, and not a late approval. Returns no row if the refund or its charge does not
+-- fit, or if the payment is neither served nor unserved.
 UPDATE payments SET status = 'refunded'
 FROM refunds JOIN charge_attempts ON charge_attempts.id = refunds.charge_attempt_id
 WHERE payments.id = @payment_id AND payments.status IN ('served', 'unserved') AND refunds.id = @refund_id
@@ -229,3 +235,49 @@ WHERE review_cases.status = 'open' OR EXISTS (
     SELECT 1 FROM undelivered_charges
     WHERE undelivered_charges.payment_id = review_cases.payment_id AND undelivered_charges.decided_round IS NULL
 )
+
+-- After a restore to an earlier time -----------------------------------------------------------------------------
+
+-- name: find_newest_change :optional
+-- Return when a payment, pairing, session or extension changed last. No row: none ever changed.
+SELECT changed_at FROM status_changes ORDER BY id DESC LIMIT 1
+
+-- name: find_unknown_charges :many
+-- Find the keys among @keys that no charge attempt has.
+SELECT key FROM unnest(@keys::uuid[]) AS listed (key) WHERE key NOT IN (SELECT id FROM charge_attempts WHERE id = ANY (@keys))
+
+-- name: find_unknown_refunds :many
+-- Find the keys among @keys that no refund has.
+SELECT key FROM unnest(@keys::uuid[]) AS listed (key) WHERE key NOT IN (SELECT id FROM refunds WHERE id = ANY (@keys))
+
+-- name: insert_lost_payment :execrows
+-- nothing → abandoned, for a payment that a restore lost. What the customer bought is not known, so the statement takes
+-- the terms of an offer with this price or, if there is none, of another. Changes no row if there is no offer.
+INSERT INTO payments
+    (id, customer_id, purpose, status, offer_id, duration_minutes, amount_rp, is_trial, created_at, expires_at, closed_at)
+SELECT @payment_id, @customer_id, 'session', 'abandoned', id, duration_minutes, @amount_rp, false,
+    @charged_at, @charged_at, curhat_now()
+FROM offers WHERE purpose = 'session' AND NOT is_trial
+ORDER BY price_rp = @amount_rp DESC, withdrawn_at DESC NULLS FIRST, id DESC LIMIT 1
+
+-- name: insert_lost_attempt :exec
+-- nothing → @attempt_status, for a charge attempt that a restore lost.
+INSERT INTO charge_attempts (id, payment_id, amount_rp, status, started_at, answered_at, reason)
+VALUES (@key, @payment_id, @amount_rp, @attempt_status, @charged_at,
+    CASE WHEN @attempt_status <> 'started' THEN curhat_now() END, @reason)
+
+-- name: has_undecided_attempt :one
+SELECT EXISTS (
+    SELECT 1 FROM charge_attempts WHERE payment_id = @payment_id AND status = 'started'
+) AS has_undecided_attempt
+
+-- name: insert_lost_refund :exec
+-- nothing → @refund_status, for a refund that a restore lost.
+-- nullable: @gateway_reason
+INSERT INTO refunds
+    (id, payment_id, charge_attempt_id, amount_rp, reason, status, gateway_reason, requested_at, answered_at)
+VALUES (@key, @payment_id, @charge_key, @amount_rp, 'operator_decision', @refund_status, @gateway_reason, @requested_at,
+    CASE WHEN @refund_status <> 'requested' THEN curhat_now() END)
+
+-- name: has_case :one
+SELECT EXISTS (SELECT 1 FROM review_cases WHERE payment_id = @payment_id) AS has_case

@@ -35,23 +35,23 @@ PAYMENT_EXPIRY = "payment_expiry"
 CHARGE_ANSWER = "charge_answer"
 REFUND_ANSWER = "refund_answer"
 
-# The gateway's status for an unknown key. We also store this text as the attempt's reason.
+# The gateway's status for an unknown key. We also store NOT_FOUND as the attempt's reason.
 NOT_FOUND = "not_found"
 
 # The reason of a refund that we took back, because the gateway had carried out an earlier refund of the same charge.
 SUPERSEDED = "an earlier refund of this charge was carried out"
 
-# The time from the start of an attempt to the first query about the attempt. The call ends within this time, so the
-# query cannot reach the gateway before the call.
+# The time from the start of an attempt to the first query about the attempt. The call ends within FIRST_ASK_SECONDS, so
+# the query cannot reach the gateway before the call.
 FIRST_ASK_SECONDS = ANSWER_TIMEOUT_SECONDS + 1
 # If the gateway does not know a charge, the call was perhaps delayed and can still arrive. We query the gateway for
-# this long, so that we find and refund money that was taken without our knowledge.
+# MAX_STRAY_CHARGE_AGE_SECONDS, so that we find and refund money that was taken without our knowledge.
 MAX_STRAY_CHARGE_AGE_SECONDS = 24 * 3600
 MIN_STRAY_CHARGE_WAIT_SECONDS = 60
 # The longest wait between two queries about a charge that a customer waits for.
 MAX_ASK_WAIT_SECONDS = 30
-# When nobody waits for the answer any more, the worker waits for this share of the attempt's age, but for at most an
-# hour. So an answer that never comes costs few queries.
+# When nobody waits for the answer any more, the worker waits for LATE_ASK_WAIT_SHARE of the attempt's age, but for at
+# most an hour. So an answer that never comes costs few queries.
 LATE_ASK_WAIT_SHARE = 0.1
 MAX_LATE_ASK_WAIT_SECONDS = 3600
 
@@ -70,8 +70,8 @@ OPENING_LIMITS: Final[dict[Purpose, OpeningLimit]] = {
 }
 MAX_CONFIRMATIONS = 20
 CONFIRMATIONS_WINDOW_SECONDS = 3600
-# Only the newest payments of a customer can have a confirmation within the window. These are at most 60 payments that
-# were opened within the window, and one payment that was opened earlier.
+# Only the newest payments of a customer can have a confirmation within the window. The newest payments are at most 60
+# payments that were opened within the window, and one payment that was opened before the window.
 MAX_CONFIRMED_PAYMENTS = 61
 
 
@@ -87,6 +87,7 @@ class Charge(msgspec.Struct, frozen=True):
     payment_id: UUID
     amount_rp: int
     until: float
+    customer_id: UUID
 
 
 class ChargeOutcome(msgspec.Struct, frozen=True):
@@ -95,7 +96,7 @@ class ChargeOutcome(msgspec.Struct, frozen=True):
     The values of `step` are:
         `confirmed`: The charge was approved in time.
         `declined`: The charge was declined, and the payment is pending again.
-        `expired`: The charge was declined when the time to pay was over.
+        `expired`: The charge was declined after the payment's `expires_at`.
         `abandoned`: The charge of an extension was declined.
         `refunding`: The charge was approved too late.
         `given_up`: The charge was approved too late, and this call expired the payment.
@@ -181,9 +182,9 @@ async def _opening_wait(tx: Transaction, customer_id: UUID, purpose: Purpose, *,
     return wait_seconds or 0.0
 
 
-def _charge(key: UUID, payment_id: UUID, amount_rp: int) -> Charge:
+def _charge(key: UUID, payment_id: UUID, amount_rp: int, customer_id: UUID) -> Charge:
     """Return a Charge. The time limit for the caller's call to the gateway begins now."""
-    return Charge(key, payment_id, amount_rp, time.monotonic() + ANSWER_TIMEOUT_SECONDS)
+    return Charge(key, payment_id, amount_rp, time.monotonic() + ANSWER_TIMEOUT_SECONDS, customer_id)
 
 
 async def begin_extension_charges(
@@ -199,7 +200,10 @@ async def begin_extension_charges(
     first_ask = timedelta(seconds=FIRST_ASK_SECONDS)
     armed = [(attempt.key, attempt.now + first_ask, 1) for attempt in attempts]
     await deadlines.arm_each(tx, CHARGE_ANSWER, armed)
-    return [_charge(attempt.key, attempt.payment_id, attempt.amount_rp) for attempt in attempts]
+    return [
+        _charge(attempt.key, attempt.payment_id, attempt.amount_rp, attempt.customer_id)
+        for attempt in attempts
+    ]
 
 
 async def abandon_extensions(tx: Transaction, payment_ids: Sequence[UUID]) -> None:
@@ -221,8 +225,8 @@ async def lock(tx: Transaction, payment_id: UUID) -> LockedPayment:
 async def lock_own(tx: Transaction, payment_id: UUID, customer_id: UUID) -> LockedPayment:
     """Lock the row of this customer's own payment. This lock protects the whole journey.
 
-    Raises NotFound, also for another customer's payment and for the payment of an extension. No customer can confirm
-    or cancel the payment of an extension, because the extension decides the payment's status (5.4, 5.7).
+    Raises NotFound if the payment does not exist, belongs to another customer, or pays for an extension. No customer
+    can confirm or cancel the payment of an extension, because the extension decides the payment's status (5.4, 5.7).
     """
     payment = await lock(tx, payment_id)
     if payment.customer_id != customer_id or payment.purpose != "session":
@@ -256,7 +260,7 @@ async def begin_confirmation(tx: Transaction, payment: LockedPayment) -> Charge 
         return None
     key = await queries.begin_confirmation(tx, payment_id=payment.id)
     await _ask_in(tx, CHARGE_ANSWER, key, FIRST_ASK_SECONDS)
-    return _charge(key, payment.id, payment.amount_rp)
+    return _charge(key, payment.id, payment.amount_rp, payment.customer_id)
 
 
 def closed_error(status: PaymentStatus) -> PaymentExpired | PaymentClosed:
@@ -289,7 +293,7 @@ async def _answer_charge(tx: Transaction, key: UUID, answer: ChargeAnswer) -> Ch
     locked = await _lock_attempt(tx, key)
     if locked is None:
         if answer.status == "approved":
-            await _raise_alert(tx, "gateway_alert:unknown_charge", key, answer.amount_rp)
+            await raise_alert(tx, "gateway_alert:unknown_charge", key, answer.amount_rp)
         return None
     payment, attempt = locked
     if answer.status == "approved" and attempt.attempt_status in ("started", "declined"):
@@ -317,8 +321,8 @@ async def _approved(tx: Transaction, payment: LockedPayment, key: UUID) -> Charg
     elif payment.purpose == "extension":
         waits_for_it = payment.status == "confirming" and not payment.is_over
     else:
-        # After a decline, a payment is pending again. A later approval confirms the payment only within the time to
-        # pay, even if the worker expires the payment late.
+        # After a decline, a payment is pending again. If the gateway then approves the charge, the approval confirms
+        # the payment only before `expires_at`, even if the worker expires the payment late.
         waits_for_it = payment.status == "confirming" or (payment.status == "pending" and not payment.is_over)
     if waits_for_it and not await queries.has_other_charge(tx, payment_id=payment.id, attempt_id=key):
         await queries.answer_attempt(tx, attempt_id=key, attempt_status="approved", reason=None)
@@ -350,7 +354,7 @@ async def _declined(tx: Transaction, payment: LockedPayment, key: UUID, reason: 
         return ChargeOutcome(payment, "expired")
     await queries.reopen_payment(tx, payment_id=payment.id)
     # The first expiry deadline has perhaps fired without effect while the payment was confirming. So arm a second
-    # deadline. The second deadline has another generation, because a worker perhaps holds the lock of the first
+    # deadline. The second deadline has a different generation, because a worker perhaps holds the lock of the first
     # deadline now.
     attempts = await queries.count_attempts(tx, payment_id=payment.id)
     await deadlines.arm(tx, PAYMENT_EXPIRY, payment.id, payment.expires_at, attempts + 1)
@@ -364,9 +368,9 @@ def _may_be_sent_again(payment: LockedPayment) -> bool:
 async def give_up_charge(tx: Transaction, key: UUID) -> UUID | None:
     """Expire the payment of an attempt that must be given up (confirming → expired, 2a.10).
 
-    An attempt must be given up if the gateway has not answered 10 minutes after the time to pay. The attempt stays
-    `started`, and the worker continues to query the gateway. If the gateway approves the charge later, the charge is
-    refunded. Returns the id of the payment that expired, or None.
+    An attempt must be given up if the gateway has not answered 10 minutes after the payment's `expires_at`. The attempt
+    stays `started`, and the worker continues to query the gateway. If the gateway approves the charge later, the charge
+    is refunded. Returns the id of the payment that expired, or None.
     """
     locked = await _lock_attempt(tx, key)
     if locked is None or not locked[0].is_given_up:
@@ -404,7 +408,7 @@ async def ask_again(tx: Transaction, key: UUID, generation: int) -> Charge | Lit
         return None
     await _ask_in(tx, CHARGE_ANSWER, key, wait_seconds, generation + 1, until)
     if is_started and _may_be_sent_again(payment):
-        return _charge(key, payment.id, payment.amount_rp)
+        return _charge(key, payment.id, payment.amount_rp, payment.customer_id)
     return "query"
 
 
@@ -425,10 +429,10 @@ async def abandon(tx: Transaction, payment: LockedPayment) -> None:
 
 
 async def expire(tx: Transaction, payment_ids: Sequence[UUID]) -> dict[UUID, Purpose]:
-    """Expire the payments whose time to pay is over (pending → expired, 2a.5).
+    """Expire the payments whose `expires_at` has passed (pending → expired, 2a.5).
 
-    A payment whose confirmation began in time does not expire. Locks the payments. Returns the purpose of each
-    payment that expired, by the payment's id.
+    A payment whose confirmation began in time does not expire. Locks the payments. Returns a map from the id of each
+    expired payment to the payment's purpose.
     """
     pending = await queries.expire_payments(tx, payment_ids=payment_ids)
     expired = {payment.id: payment.purpose for payment in pending if payment.is_expired}
@@ -458,7 +462,8 @@ async def open_cases(tx: Transaction, payment_ids: Sequence[UUID], reason: CaseR
     """Open the review case of each payment (X.12).
 
     A payment has at most one case. A decided case opens again if the payment has an undelivered charge without a
-    decision. An open case gets the newer reason, because the newer reason is about a further charge.
+    decision. If the case is already open, `reason` replaces the case's reason, because `reason` is about a further
+    charge.
     """
     await queries.open_cases(tx, payment_ids=payment_ids, case_reason=reason)
 
@@ -517,7 +522,7 @@ async def refund_to_carry_out(tx: Transaction, refund_id: UUID, generation: int)
     return refund
 
 
-# The audit action of a requested refund, by the reason of the refund.
+# Maps the reason of a refund to the audit action of the refund's request.
 _REQUESTED: Final[dict[RefundReason, AuditAction]] = {
     "operator_decision": "refund_requested:operator_decision",
     "late_approval": "refund_requested:late_approval",
@@ -541,19 +546,19 @@ async def record_refund_answer(tx: Transaction, refund_id: UUID, answer: RefundA
     payment_id = await queries.find_payment_of_refund(tx, refund_id=refund_id)
     if payment_id is None:
         if answer.status == "done":
-            await _raise_alert(tx, "gateway_alert:unknown_refund", refund_id, None)
+            await raise_alert(tx, "gateway_alert:unknown_refund", refund_id, None)
         return None
     await lock(tx, payment_id)
     refund = await queries.lock_refund(tx, refund_id=refund_id)
     if answer.status == refund.refund_status:
         return None
     if refund.refund_status == "done":
-        await _raise_alert(
+        await raise_alert(
             tx, "gateway_alert:refund_failed_after_done", refund_id, refund.amount_rp, payment_id
         )
         return None
     if refund.refund_status == "failed" and not await _take_back_other_refund(tx, refund, refund_id):
-        await _raise_alert(tx, "gateway_alert:refunded_twice", refund_id, refund.amount_rp, payment_id)
+        await raise_alert(tx, "gateway_alert:refunded_twice", refund_id, refund.amount_rp, payment_id)
         return None
     await queries.answer_refund(
         tx, refund_id=refund_id, refund_status=answer.status, gateway_reason=answer.reason
@@ -564,8 +569,8 @@ async def record_refund_answer(tx: Transaction, refund_id: UUID, answer: RefundA
     if answer.status == "failed":
         await write_audit_entry(tx, "system", "refund_failed", "payment", payment_id, new=amount)
         if refund.refund_reason == "late_approval":
-            # For a refund with any other reason, an operator has decided about the charge. The operator can retry the
-            # refund.
+            # If the refund has a reason other than `late_approval`, an operator has decided about the charge. The
+            # operator can retry the refund.
             await open_cases(tx, [payment_id], "refund_failed")
         return None
     REFUNDED_RUPIAH.inc(refund.amount_rp)
@@ -588,7 +593,7 @@ async def _take_back_other_refund(tx: Transaction, refused: LockedRefund, refuse
     return True
 
 
-async def _raise_alert(
+async def raise_alert(
     tx: Transaction, alert: AuditAction, key: UUID, amount_rp: int | None, payment_id: UUID | None = None
 ) -> None:
     """Tell the operators about an answer that contradicts our records. A repeated answer raises no second alert."""

@@ -11,14 +11,14 @@ PaymentStatus = Literal[
 STEPS: frozenset[tuple[PaymentStatus, PaymentStatus]] = frozenset(
     {
         ("pending", "confirming"),
-        # A trial takes this step, because a trial is not charged. A payment also takes this step if the gateway first
-        # declines an attempt and then approves the same attempt.
+        # A trial goes directly from pending to confirmed, because a trial is not charged. A payment does so too if the
+        # gateway first declines an attempt and then approves the same attempt.
         ("pending", "confirmed"),
         ("pending", "abandoned"),
         ("pending", "expired"),
         ("confirming", "pending"),
         ("confirming", "confirmed"),
-        # The gateway declined the charge after the time to pay had passed.
+        # The gateway declined the charge after the payment's `expires_at`.
         ("confirming", "expired"),
         # The gateway declined an extension's charge, or did not approve it in time.
         ("confirming", "abandoned"),
@@ -29,11 +29,14 @@ STEPS: frozenset[tuple[PaymentStatus, PaymentStatus]] = frozenset(
     }
 )
 
-# `approved_late` means that the gateway took the money too late to pay for anything. The service refunds such a
-# charge.
+# `approved_late` means that the gateway took the money too late to pay for anything. The service refunds a charge with
+# the status `approved_late`. If a restore lost our record of the charge, an operator decides instead
+# (payments/reconciliation.py).
 AttemptStatus = Literal["started", "approved", "declined", "approved_late"]
 
 # The reasons for which an operator must review a payment.
-CaseReason = Literal["no_session", "cut_short", "refund_failed"]
+# `restored` means that a restore to an earlier time lost our record of a charge or refund, and that only the gateway
+# knows it.
+CaseReason = Literal["no_session", "cut_short", "refund_failed", "restored"]
 
 RefundReason = Literal["late_approval", "operator_decision"]

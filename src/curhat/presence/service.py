@@ -14,15 +14,15 @@ Guarantees:
     believe an answer "nobody".
 How it works:
     A frame from a mitra only sets a time in memory. `flush` reports to Valkey, in batches, which connections have
-    received a frame. Each report contains the age of the last frame and the time of the report. So a late
-    report does not make a lease longer, even if Valkey stops and runs the report later.
+    received a frame. Each report contains the age of the last frame and the time of the report. So a late report does
+    not make a lease longer, even if Valkey stops and runs the report later.
     After this process was stopped for a while, it reads frames that arrived long ago. The process treats these frames
     as if they arrived when the stop began. So a mitra who left during the stop is not connected.
     `reconcile` reports all connections of this process, applies the states of their mitras to Valkey, and tells the
     package pairing which of these mitras can be asked. `reconcile` repairs the effects of a lost signal or an outage.
-    No process holds a connection of a mitra whom only push reaches (1.1). So the workers read such mitras from
-    PostgreSQL. PostgreSQL stores each subscription, whether the subscription has failed, and the time when the app was
-    last seen.
+    No process holds a connection of a mitra whom only push reaches (1.1). So the workers read from PostgreSQL which
+    mitras only push reaches. PostgreSQL stores each subscription, whether the subscription has failed, and the time
+    when the app was last seen.
 Relies on:
     The hub's hooks call `opened`, `frame_received` and `closed` for every socket of a mitra. The hooks never reuse a
     connection id. The signal of each change that this process commits reaches `mitra_changed`. `run` runs in every
@@ -57,19 +57,19 @@ SIGNAL = "mitra_changed"
 
 FLUSH_INTERVAL_SECONDS = 0.25
 WATCH_INTERVAL_SECONDS = 0.1
-# If a process does not run for longer than this, the arrival times of the next frames are unknown.
+# If a process does not run for longer than MAX_PAUSE_SECONDS, the arrival times of the next frames are unknown.
 MAX_PAUSE_SECONDS = 1.0
-# A process can take this long to read the frames that arrived during a pause.
+# A process can take OLD_FRAMES_SECONDS to read the frames that arrived during a pause.
 OLD_FRAMES_SECONDS = 1.0
 RECONCILE_INTERVAL_SECONDS = 2
-# `reconcile` divides its work into at most this many steps, and spreads the steps over the interval. A step that
-# handles hundreds of mitras would block the event loop of this process.
+# `reconcile` divides its work into at most MAX_RECONCILE_STEPS steps, and spreads the steps over the interval. A step
+# that handles hundreds of mitras would block the event loop of this process.
 MAX_RECONCILE_STEPS = 20
 MIN_MITRAS_PER_STEP = 25
 PUSH_RECONCILE_INTERVAL_SECONDS = 5
 LAST_SEEN_INTERVAL_SECONDS = 30
-# One statement locks at most this many mitras' rows to write last-seen times. The number limits how long an accept
-# waits for the lock of a mitra's row.
+# One statement locks the rows of at most MAX_LAST_SEEN_ROWS mitras to write last-seen times. This limits how long an
+# accept waits for the lock of a mitra's row.
 MAX_LAST_SEEN_ROWS = 500
 
 _available = Gauge("curhat_presence_available_mitras", "Mitras that may be asked now.")
@@ -176,7 +176,7 @@ class Presence:
         self._to_refresh: set[UUID] = set()
         self._refresh_wanted = asyncio.Event()
 
-    # Queries. Each of these methods except `view` raises PresenceUnknown when Valkey does not answer.
+    # Queries. Each query except `view` raises PresenceUnknown when Valkey does not answer.
 
     async def ask_candidates(self) -> list[UUID]:
         """Return every mitra who can be asked now (1.1)."""
@@ -356,7 +356,7 @@ class Presence:
         _available.set(await self._store.count())
 
     async def refresh_waiting(self) -> None:
-        """Wait until a mitra needs a refresh, then refresh all such mitras.
+        """Wait until a mitra needs a refresh, then refresh every mitra that needs a refresh.
 
         After a failure, `reconcile` refreshes these mitras.
         """
@@ -368,7 +368,7 @@ class Presence:
     async def write_last_seen(self) -> None:
         """Write the last-seen times of mitras to PostgreSQL.
 
-        The next call writes the rows that another transaction locks now.
+        Skips the rows that another transaction has locked, and leaves them to the next call.
         """
         now = time.monotonic()
         seen = self._unwritten_last_seen.copy()
@@ -393,7 +393,7 @@ class Presence:
     def _arrival(self) -> float:
         """Return the latest possible arrival time of the frame that is read now.
 
-        After a pause, this time is the beginning of the pause.
+        After a pause, the latest possible arrival time is the beginning of the pause.
         """
         now = time.monotonic()
         if now < self._old_until:
@@ -411,7 +411,7 @@ class Presence:
     async def _report(self) -> set[UUID]:
         """Report all unreported connections to Valkey. Returns the mitras without a state in Valkey."""
         now = time.monotonic()
-        # Drop the leases that have ended. The set would otherwise grow while Valkey is away.
+        # Drop the connections whose leases have ended, because `_unreported` would otherwise grow while Valkey is away.
         alive = [each for each in self._unreported if now - each.last_frame < MAY_BE_ASKED_SECONDS]
         self._unreported.clear()
         for connection in alive:

@@ -13,8 +13,8 @@ Guarantees:
     the time of Valkey's clock at which the call was sent, and ages count from this time.
 Relies on:
     Availability versions never decrease. After a failover or a restore to an earlier time, PostgreSQL has a new
-    timeline, and its versions are higher. A restored dump can contain lower versions, so empty Valkey after the restore
-    of a dump.
+    timeline, and its versions are higher than all versions of the old timeline. A restored dump can contain lower
+    versions, so empty Valkey after the restore of a dump.
 """
 
 import asyncio
@@ -54,14 +54,16 @@ CALL_TIMEOUT_SECONDS = 1
 # Within this time after an outage or a loss of its data, Valkey has every mitra again. The time is
 # PUSH_RECONCILE_INTERVAL_SECONDS and a margin.
 UNSURE_SECONDS = 7.0
-# One run of the script handles at most this many mitras or customers. One run blocks Valkey for about a millisecond.
+# One run of the script handles at most MAX_BATCH_SIZE mitras or customers. One run blocks Valkey for about a
+# millisecond.
 MAX_BATCH_SIZE = 100
 MAX_PRUNED_MEMBERS = 1000
-# A key expires if no process writes to it for this long. A mitra stays reachable by push for less than this time.
+# A key expires if no process writes to it for KEY_TTL_SECONDS. A mitra stays reachable by push for less than
+# KEY_TTL_SECONDS.
 KEY_TTL_SECONDS = PUSH_REACHABLE_SECONDS + 300
 
-# If a time in Valkey lies further in the future than this, Valkey's clock was set back after the time was written.
-# Smaller steps are normal.
+# If a time in Valkey lies more than MAX_CLOCK_STEP_SECONDS in the future, Valkey's clock was set back after the time
+# was written. Smaller steps are normal.
 MAX_CLOCK_STEP_SECONDS = 0.5
 
 _WINDOWS = {
@@ -106,8 +108,8 @@ class FrameAges(NamedTuple):
     """The times of the frames of one connection, as Valkey knows them, in seconds before now.
 
     `last_frame` is the time of the last frame. `heard_since` is the time since which frames came without a gap of
-    MITRA_HEARD_SECONDS. `present_since` is the time since which the mitra was present. During this time, no gap between
-    two connections was as long as COME_BACK_SECONDS.
+    MITRA_HEARD_SECONDS. `present_since` is the time since which the mitra was present. Since `present_since`, no gap
+    between two connections was as long as COME_BACK_SECONDS.
     """
 
     last_frame: float
@@ -126,7 +128,7 @@ class PresenceStore:
     """The presence keys in Valkey. All processes share them. Every method raises PresenceUnknown if Valkey fails."""
 
     def __init__(self, client: "valkey.asyncio.Valkey") -> None:
-        # Typed here, because the client's own signature has no types.
+        # This annotation types the method, because the client's own signature has no types.
         self._execute: Callable[..., Awaitable[Any]] = client.execute_command
         # The operations that are failing, each with the time of its first failure. We log when an outage begins and
         # when it ends.
@@ -165,7 +167,7 @@ class PresenceStore:
     async def apply(self, states: Sequence[MitraState]) -> list[Standing]:
         """Write each state, but skip a mitra of whom Valkey has a newer state.
 
-        Returns the standings in the same order.
+        Returns the standings in the order of `states`.
         """
         standings: list[Standing] = []
         for batch in _batches(states):
@@ -187,7 +189,7 @@ class PresenceStore:
         return (await self.look_at([mitra_id]))[0]
 
     async def look_at(self, mitra_ids: Sequence[UUID]) -> list[Standing]:
-        """Return the standings of many mitras, in the same order."""
+        """Return the standings of many mitras, in the order of `mitra_ids`."""
         standings: list[Standing] = []
         for batch in _batches(mitra_ids):
             standings += _standings(await self._call("look", batch, [str(mitra_id) for mitra_id in batch]))
@@ -208,7 +210,10 @@ class PresenceStore:
         return ages
 
     async def customers_seen(self, customer_ids: Sequence[UUID], for_seconds: float) -> None:
-        """Treat these customers as connected for `for_seconds` from now. A later call replaces this time."""
+        """Treat these customers as connected for `for_seconds` from now.
+
+        A later call for a customer overrides an earlier call.
+        """
         for batch in _batches(customer_ids):
             arguments: list[str | int] = [int(for_seconds * 1000), *map(str, batch)]
             await self._call("customers_seen", [], arguments, CUSTOMERS_KEY)
@@ -282,8 +287,8 @@ class PresenceStore:
             log.warning("presence.valkey_was_emptied")
         self._filling = filling
         ahead_ms = valkey_ms - time.monotonic() * 1000
-        # Keep the highest lower limit. The limit is wrong if it implies that Valkey answered before the call was sent.
-        # Valkey's clock was then set back.
+        # Keep the highest lower limit. If the limit implies that Valkey answered before the call was sent, Valkey's
+        # clock was set back, and the limit is wrong.
         if self._clock_ahead_ms is None or (sent_ms != "" and valkey_ms < sent_ms):
             self._clock_ahead_ms = ahead_ms
         else:

@@ -26,7 +26,7 @@ ORDER BY is_trial DESC, duration_minutes
 
 
 async def list_offers(db: Executor, /, *, purpose: Purpose, customer_id: UUID) -> list[ListOffersRow]:
-    """Read the current offers that this customer can choose. The trial comes first. The other offers follow in order of
+    """Read the current offers that this customer can choose. The trial comes first, and the paid offers follow in order of
     duration."""
     return [ListOffersRow(*row) for row in await db.fetch(LIST_OFFERS, purpose, customer_id)]
 
@@ -100,6 +100,6 @@ async def seed_offers(
     durations_minutes: Sequence[int],
     prices_rp: Sequence[int],
 ) -> None:
-    """Insert each offer (nothing → current). An offer at Rp0 is the trial. A current offer with the same purpose and
-    duration stays unchanged."""
+    """Insert each offer (nothing → current). An offer at Rp0 is the trial. If a current offer already has the purpose and
+    the duration of a given offer, the statement skips the given offer."""
     await db.execute(SEED_OFFERS, purposes, durations_minutes, prices_rp)

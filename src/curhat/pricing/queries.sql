@@ -2,7 +2,7 @@
 -- type: purposes = Purpose from curhat.pricing.schemas
 
 -- name: list_offers :many
--- Read the current offers that this customer can choose. The trial comes first. The other offers follow in order of
+-- Read the current offers that this customer can choose. The trial comes first, and the paid offers follow in order of
 -- duration.
 SELECT id, duration_minutes, price_rp, is_trial FROM offers
 WHERE purpose = @purpose AND withdrawn_at IS NULL
@@ -23,8 +23,8 @@ SELECT EXISTS (SELECT 1 FROM offers WHERE is_trial AND withdrawn_at IS NULL)
 SELECT trial_is_used(@customer_id) AS is_used
 
 -- name: seed_offers :exec
--- Insert each offer (nothing → current). An offer at Rp0 is the trial. A current offer with the same purpose and
--- duration stays unchanged.
+-- Insert each offer (nothing → current). An offer at Rp0 is the trial. If a current offer already has the purpose and
+-- the duration of a given offer, the statement skips the given offer.
 INSERT INTO offers (purpose, duration_minutes, price_rp, is_trial)
 SELECT purpose, duration_minutes, price_rp, price_rp = 0
 FROM unnest(@purposes::text[], @durations_minutes::integer[], @prices_rp::integer[])

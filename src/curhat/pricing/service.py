@@ -25,7 +25,7 @@ SEED: Final[tuple[tuple[Purpose, int, int], ...]] = (
 async def offers(tx: Transaction, customer_id: UUID, purpose: Purpose) -> list[Offer]:
     """Return the offers that this customer can choose. The trial is first.
 
-    The other offers follow in order of duration.
+    The offers after the trial are in the order of their durations.
     """
     rows = await queries.list_offers(tx, customer_id=customer_id, purpose=purpose)
     return msgspec.convert(rows, list[Offer], from_attributes=True)

@@ -3,12 +3,12 @@
 Guarantees:
     A user's events are numbered 1, 2, 3, … without gaps, in the order in which their transactions committed. The
     transaction that changes a row also writes the events about the change.
-    A hello names the last event that the client has applied. The server then sends every later event once and in
-    order, until the socket closes. If the client cannot resume after that event, the server sends the
-    events after the seq in the welcome.
+    A hello names the last event that the client has applied. The server sends every event after the event in the hello,
+    once and in order, until the socket closes. If the client cannot resume after the event in the hello, the server
+    sends the events after the seq in the welcome.
     The server sends only committed events.
-    The queue of a socket is bounded. If a slow client lets the queue fill up, the server closes the socket. The
-    client resumes after the last event that it has applied, so the client loses no event.
+    The queue of a socket is bounded. If a slow client lets the queue fill up, the server closes the socket. The client
+    resumes after the last event that it has applied, so the client loses no event.
 Concurrency:
     `append` locks the row of each stream that it writes to, until the commit. Therefore the numbers have no gaps, and
     events have the order of their commits. `append` locks streams in (role, user id) order. The transaction must lock

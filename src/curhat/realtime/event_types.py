@@ -23,11 +23,14 @@ class _UserEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StreamEvent(_UserEvent, frozen=True, kw_only=True):
-    """An event for one user's stream: numbered, stored and replayed. An EventType makes this event."""
+    """An event for one user's stream: numbered, stored and replayed. The methods of EventType make StreamEvents."""
 
 
 class UnsequencedEvent(_UserEvent, frozen=True, kw_only=True):
-    """An event for one user's open sockets: not numbered and never stored. An UnsequencedEventType makes this event."""
+    """An event for one user's open sockets: not numbered and never stored.
+
+    The methods of UnsequencedEventType make UnsequencedEvents.
+    """
 
 
 class EventType(Generic[CustomerData, MitraData]):

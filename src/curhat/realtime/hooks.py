@@ -27,9 +27,8 @@ class HubHooks(msgspec.Struct, frozen=True, kw_only=True):
     # Takes the tokens of the hub's sockets. Returns the digests of the tokens that are revoked or expired, or whose
     # owner is suspended. The hub calls this function every 3 s. So no socket stays open because of a lost signal.
     signed_out: Callable[[Sequence[SocketIdentity]], Awaitable[Collection[bytes]]]
-    # Returns the other member of this session. The devices of this member show that the user is typing. Returns None if
-    # the
-    # session is not running or the user is not a member of the session.
+    # Returns the other member of this session. The devices of the other member show that the user is typing. Returns
+    # None if the session is not running or the user is not a member of the session.
     typing_recipient: Callable[[Identity, UUID], Awaitable[Identity | None]]
 
 

@@ -1,14 +1,15 @@
 """The sockets of one process, and the frames that the process sends to them.
 
-A committed event arrives as a signal that contains its frame. If a socket has already sent the preceding event, the
-hub sends the frame immediately. Otherwise, the hub reads the missing events from PostgreSQL. Signals can be lost. So
-every 3 s the hub compares its streams with PostgreSQL, in bulk, and closes the sockets of invalid tokens.
+A committed event arrives as a signal that contains its frame. If a socket has already sent the preceding event, the hub
+sends the frame immediately. If the socket has not sent the preceding event, the hub reads the missing events from
+PostgreSQL. Signals can be lost. So every 3 s the hub compares its streams with PostgreSQL, in bulk, and closes the
+sockets of invalid tokens.
 
 The hub answers a hello in four steps.
 Step 1: The hub registers the socket in the user's feed.
 Step 2: The hub reads the head and the missed events from PostgreSQL, and sends the welcome and the missed events.
 Step 3: The hub reads and sends newer events until `socket.seq` is at `feed.head`. A signal can increase `feed.head`.
-Step 4: The hub sets `socket.phase` to `live`. From then on, the hub sends the frame of each signal immediately.
+Step 4: The hub sets `socket.phase` to `live`. After step 4, the hub sends the frame of each signal immediately.
 The hub must not await between the last check of step 3 and step 4. Otherwise, a signal could increase `feed.head` while
 the socket is not live. The socket would then become live without the signal's event.
 """
@@ -41,20 +42,22 @@ from curhat.realtime.sockets import HELLO_PERIOD_SECONDS, Feed, Socket, Stalled
 
 log = structlog.get_logger(__name__)
 
-# The hub pings each socket at this interval. Each tick pings one slot of sockets, so that no tick pings all sockets.
+# The hub pings each socket every PING_PERIOD_SECONDS. Each tick pings one slot of sockets, so that no tick pings all
+# sockets.
 PING_PERIOD_SECONDS: Final[dict[Role, float]] = {"customer": 15.0, "mitra": 3.0}
 TICK_SECONDS: Final = 0.1
 HELLO_TIMEOUT_SECONDS: Final = 5.0
-# If a client sends nothing for this time, the hub treats the client as gone, even if the network reports no error.
+# If a client sends nothing for SILENCE_TIMEOUT_SECONDS, the hub treats the client as gone, even if the network reports
+# no error.
 SILENCE_TIMEOUT_SECONDS: Final = 120.0
-# If a signal is lost, the hub learns about the event or the revoked token after at most this time.
+# If a signal is lost, the hub learns about the event or the revoked token within COMPARE_PERIOD_SECONDS.
 COMPARE_PERIOD_SECONDS: Final = 3.0
 # Limits how long one comparison occupies the event loop.
 MAX_USERS_PER_COMPARISON: Final = 2_000
 # Limits the memory of one read of missed events: 100 chat messages of the maximum length are 2.4 MB.
 MAX_EVENTS_PER_READ: Final = 100
-# Limits the events that the hub reads from PostgreSQL for one hello or one gap. A client that has missed more events
-# than this fetches `/state` again.
+# Limits the events that the hub reads from PostgreSQL for one hello or one gap. A client that has missed more than
+# MAX_REPLAYED_EVENTS events fetches `/state` again.
 MAX_REPLAYED_EVENTS: Final = 1_000
 MAX_REPLAYED_BYTES: Final = 1024 * 1024
 # Limits the memory of all missed events that the process has read and not yet sent.
@@ -65,20 +68,20 @@ MAX_REPLAYING_BYTES: Final = 64 * 1024 * 1024
 MAX_HELLOS_PER_PERSON: Final = 50
 MAX_REPLAYED_BYTES_PER_PERSON: Final = 16 * 1024 * 1024
 REPLAYED_BYTES_PERIOD_SECONDS: Final = 60.0
-# A person can have this many sockets in one process. A further socket closes the person's oldest socket.
+# A person can have MAX_SOCKETS_PER_PERSON sockets in one process. One more socket closes the person's oldest socket.
 MAX_SOCKETS_PER_PERSON: Final = 10
 # Limits how many of the pool's connections the hub uses while many clients say hello, or many sockets read gaps.
 MAX_READS_RUNNING: Final = 4
-# A shutdown closes this many sockets per second. The clients of closed sockets immediately say hello to the other
-# servers.
+# A shutdown closes DRAINED_PER_SECOND sockets per second. The clients of closed sockets immediately say hello to the
+# other servers.
 DRAINED_PER_SECOND: Final = 1_000
-# If there are more sockets, a shutdown closes the sockets faster, so that the shutdown takes at most this long.
+# If a process has many sockets, a shutdown closes more than DRAINED_PER_SECOND, so that the closing takes at most
+# MAX_DRAIN_SECONDS.
 MAX_DRAIN_SECONDS: Final = 10.0
 DRAIN_STEP_SECONDS: Final = 0.05
-# The hub measures the delivery of one event out of this many events of each stream. Each measurement takes a
-# microsecond.
+# The hub measures the delivery of every MEASURED_EVENTS-th event of each stream. Each measurement takes a microsecond.
 MEASURED_EVENTS: Final = 16
-# A shutdown waits this long for the close frames to go out.
+# A shutdown waits DRAIN_TIMEOUT_SECONDS for the close frames to go out.
 DRAIN_TIMEOUT_SECONDS: Final = 5.0
 
 Item = TypeVar("Item")
@@ -256,7 +259,10 @@ class Hub:
         SOCKETS_OPEN.labels(role=role).dec()
 
     def allows_hello(self, socket: Socket) -> bool:
-        """Count a hello. Returns False if the socket, or the person with all sockets, has said hello too often."""
+        """Count a hello.
+
+        Returns False if the socket, or all sockets of the person together, have said hello too often.
+        """
         is_within = self._hellos.add(socket.owner.identity, 1) <= MAX_HELLOS_PER_PERSON
         return socket.allows_hello() and is_within
 
@@ -284,7 +290,7 @@ class Hub:
                 continue
             feed.head = max(feed.head, signal.seq)
             for socket in feed.sockets:
-                # For a socket in another phase, a task reads from PostgreSQL until the socket has reached feed.head.
+                # For a socket that is not live, a task reads from PostgreSQL until the socket has reached feed.head.
                 if socket.phase == "live" and signal.seq > socket.seq:
                     if signal.seq == socket.seq + 1:
                         socket.seq = signal.seq
@@ -475,7 +481,7 @@ class Hub:
     async def compare_heads(self) -> None:
         """Begin to read the missing events of each socket whose seq is lower than PostgreSQL's head.
 
-        After a failover, close every socket instead.
+        After a failover, do not read, but close every socket.
         """
         read = await queries.read_clock_and_timeline(self._database)
         self._set_clock(read.server_now)

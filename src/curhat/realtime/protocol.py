@@ -5,25 +5,25 @@ Client to server: hello, pong, signal, send. Server to client: welcome, event, p
 
 How the client and the server keep in step:
     The client remembers the `epoch` and `seq` of the last event that it has applied. Its hello contains both.
-    The server answers with a welcome. Then the server sends all events after that seq. The seq of each event is one
-    higher than the seq of the previous event.
+    The server answers with a welcome. Then the server sends all events after the seq in the hello. The seq of each
+    event is one higher than the seq of the previous event.
     If a ping has a higher seq than the client has applied, the client says hello again. A client can say hello at any
     time, but at most 5 times in 10 s. A client ignores an event whose seq it has already applied.
-    `resumed: false` means that the client cannot resume: the server no longer stores the missed events, the client
-    has missed too many, or the hello named no event of this stream. The client then fetches `/state`, and applies the
+    `resumed: false` means that the client cannot resume: the server no longer stores the missed events, the client has
+    missed too many, or the hello named no event of this stream. The client then fetches `/state`, and applies the
     events whose seq is higher than the seq in `/state`. If the server cannot continue a stream, it sends a welcome with
     `resumed: false`, although the client did not say hello.
     If the server cannot read a frame, it answers with `error` and the code `validation_failed`, and changes nothing.
 Close codes:
-    4401  signed out
-    4408  no hello within 5 s, or no frame for 2 minutes
-    4409  the client reads too slowly; it says hello again
-    4413  a frame over 64 KiB
-    4429  the client sends too fast, says hello too often, or is the person's oldest socket of more than 10
-    1007  a text frame that is not UTF-8
-    1012  the server restarts; the client connects again after a random wait
-    1013  PostgreSQL or Valkey does not answer; the client connects again after a random wait
-    1011  a fault of the server
+    Code 4401: the user is signed out.
+    Code 4408: the client sent no hello within 5 s, or no frame for 2 minutes.
+    Code 4409: the client reads too slowly. The client connects again and says hello.
+    Code 4413: the client sent a frame over 64 KiB.
+    Code 4429: the client sends too fast, says hello too often, or is the person's oldest socket of more than 10.
+    Code 1007: the client sent a text frame that is not UTF-8.
+    Code 1012: the server restarts. The client connects again after a random wait.
+    Code 1013: PostgreSQL or Valkey does not answer. The client connects again after a random wait.
+    Code 1011: the server has a fault.
 """
 
 from collections.abc import Mapping

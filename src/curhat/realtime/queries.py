@@ -30,8 +30,8 @@ async def append_events(
     types: Sequence[str],
     data: Sequence[str],
 ) -> list[AppendedEvent]:
-    """Append events to their streams. The comment of the function append_events describes the numbers. Each array has one
-    element per event. Returns one row per event, in the order of the arrays."""
+    """Append events to their streams. The comment of the function append_events describes the `seq` numbers. Each array has
+    one element per event. Returns one row per event, in the order of the arrays."""
     return [AppendedEvent(*row) for row in await db.fetch(APPEND_EVENTS, roles, user_ids, types, data)]
 
 
@@ -148,3 +148,13 @@ async def prune_events(db: Executor, /, *, max_events: int) -> int:
     """Delete at most @max_events events that are older than 24 hours, oldest first. The stream's row keeps the last
     number, so no number is used twice."""
     return rows_changed(await db.execute(PRUNE_EVENTS, max_events))
+
+
+RENEW_EPOCHS: Final = """
+UPDATE streams SET epoch = gen_random_uuid()
+"""
+
+
+async def renew_epochs(db: Executor, /) -> int:
+    """Give each stream a new epoch. No client can then resume a stream."""
+    return rows_changed(await db.execute(RENEW_EPOCHS))

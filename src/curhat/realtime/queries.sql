@@ -1,8 +1,8 @@
 -- type: role = Role from curhat.kit.identity
 
 -- name: append_events :many
--- Append events to their streams. The comment of the function append_events describes the numbers. Each array has one
--- element per event. Returns one row per event, in the order of the arrays.
+-- Append events to their streams. The comment of the function append_events describes the `seq` numbers. Each array has
+-- one element per event. Returns one row per event, in the order of the arrays.
 -- row: AppendedEvent
 SELECT seq, at FROM append_events(@roles::text[], @user_ids::uuid[], @types::text[], @data::text[])
 
@@ -53,3 +53,7 @@ DELETE FROM stream_events WHERE ctid = ANY (ARRAY(
     LIMIT @max_events
     FOR UPDATE SKIP LOCKED
 ))
+
+-- name: renew_epochs :execrows
+-- Give each stream a new epoch. No client can then resume a stream.
+UPDATE streams SET epoch = gen_random_uuid()

@@ -129,3 +129,12 @@ async def prune(tx: Transaction, max_events: int = MAX_EVENTS_PER_PRUNE) -> int:
 
 def _frame(seq: int, event_type: str, at: datetime, data: bytes) -> str:
     return protocol.write(protocol.Event(seq=seq, type=event_type, at=at, data=msgspec.Raw(data)))
+
+
+async def renew_epochs(tx: Transaction) -> int:
+    """Give each stream a new epoch, after a restore to an earlier time. Returns the number of streams.
+
+    A device has perhaps seen events that the restore lost. The numbers of the lost events belong to other events from
+    now on. With a new epoch, no device can resume its stream, so each device fetches its state again.
+    """
+    return await queries.renew_epochs(tx)

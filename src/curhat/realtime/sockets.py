@@ -20,19 +20,21 @@ from curhat.realtime import protocol
 from curhat.realtime.hooks import SocketHooks, SocketIdentity
 from curhat.realtime.metrics import CLOSES, FRAMES_SENT
 
-# The maximum length of a socket's queue. If a slow client lets the queue grow longer, the server closes the socket.
+# The maximum length of a socket's queue. If a slow client lets the queue exceed the maximum, the server closes the
+# socket.
 # The client can then resume.
 MAX_QUEUE_FRAMES: Final = 256
 MAX_QUEUE_BYTES: Final = 1024 * 1024
-# If a client reads nothing for this time while the hub sends missed events, the client counts as stalled.
+# If a client reads nothing for STALL_TIMEOUT_SECONDS while the hub sends missed events, the client counts as stalled.
 STALL_TIMEOUT_SECONDS: Final = 20.0
-# A client can take this long to read the frames that precede the close frame. After this time, the server drops the
-# connection without a close frame.
+# A client can take CLOSE_TIMEOUT_SECONDS to read the frames that precede the close frame. After CLOSE_TIMEOUT_SECONDS,
+# the server drops the connection without a close frame.
 CLOSE_TIMEOUT_SECONDS: Final = 10.0
-# A client can say hello this often within the period. A client that says hello more often never catches up.
+# A client can say hello MAX_HELLOS times in HELLO_PERIOD_SECONDS. A client that says hello more often than MAX_HELLOS
+# never catches up.
 MAX_HELLOS: Final = 5
 HELLO_PERIOD_SECONDS: Final = 10.0
-# The server forwards at most one typing signal per session within this time.
+# The server forwards at most one typing signal per session in TYPING_PERIOD_SECONDS.
 TYPING_PERIOD_SECONDS: Final = 2.0
 
 # `opened`: The client has not said hello yet.
@@ -67,7 +69,7 @@ class Socket:
     seq: int = 0
     # Whether SocketHooks.opened was called for this connection.
     welcomed: bool = False
-    # Counts the hellos of this socket. A task for an earlier hello stops when it sees a higher generation.
+    # Counts the hellos of this socket. A task of the hub stops if `generation` has changed since the task began.
     generation: int = 0
     # None before the first hello.
     feed: Feed | None = None

@@ -22,9 +22,9 @@ from curhat.realtime.protocol import FRAME_TOO_LARGE, NOT_TEXT, TOO_FAST
 # A client can send 100 frames in one burst, and 50 per second over a longer period.
 MAX_BURST_FRAMES: Final = 100.0
 MAX_FRAMES_PER_SECOND: Final = 50.0
-# Parse at most this much before counting: at most 682 frames, which take a few milliseconds.
+# Before each count, parse at most MAX_PIECE_BYTES: at most 682 frames, which take a few milliseconds.
 MAX_PIECE_BYTES: Final = 4096
-# A refused client can take this long to read the close code. During this time, the server drops everything that the
+# A refused client can take LINGER_SECONDS to read the close code. Meanwhile, the server drops everything that the
 # client sends.
 LINGER_SECONDS: Final = 1.0
 

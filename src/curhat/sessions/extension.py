@@ -6,15 +6,15 @@ Guarantees:
     The terms are fixed when the customer asks. A session has at most one open extension.
     An extension is decided once. The mitra decides, or the default action decides if the mitra does not answer in time.
     If the mitra is not connected or the session ended, the extension is rejected.
-    An approved extension is charged once. A rejected extension is never charged. The gateway has
-    CHARGE_TIMEOUT_SECONDS to approve the charge. A later approval is refunded. After an approval in time, the
-    session's new end is the old end plus the extension's duration.
+    An approved extension is charged once. A rejected extension is never charged. The gateway has CHARGE_TIMEOUT_SECONDS
+    to approve the charge. If the gateway approves the charge after CHARGE_TIMEOUT_SECONDS, the service refunds the
+    charge. After an approval in time, the session's new end is the old end plus the extension's duration.
     While an extension is open, the session does not end by time. When the extension closes, the deadline of the
     session's end is armed again.
 Concurrency:
     Every step first locks the session. The step that sets the toggle to offline is an exception, because this step
     already holds the lock of the mitra's row.
-    Step 1: The step sets `mitra_went_offline` on the pending extensions. From then on, nobody can approve these
+    Step 1: The step sets `mitra_went_offline` on the pending extensions. After step 1, nobody can approve these
     extensions.
     Step 2: A worker locks the sessions of these extensions and rejects the extensions, in another transaction.
     A decision checks `mitra_went_offline`, so each decision locks the session and then the extension.
@@ -61,8 +61,8 @@ EXTENSION_LOST = "extension_lost"
 EXTENSION_CHARGE = "extension_charge"
 SESSION_END = "session_end"
 
-# This wait is slightly longer than the time within which a mitra can reconnect. So the old lease has also ended by
-# Valkey's clock.
+# PRESENCE_CHECK_SECONDS is slightly longer than the time within which a mitra can reconnect. So the old lease has also
+# ended by Valkey's clock.
 PRESENCE_CHECK_SECONDS = COME_BACK_SECONDS + 0.1
 HEARD_WITHIN = timedelta(seconds=MITRA_HEARD_SECONDS)
 
@@ -116,7 +116,7 @@ async def request(
         await realtime.append(tx, await _decided_events(tx, locked))
         return await extension_view(tx, opened.id)
     await deadlines.arm(tx, EXTENSION_WINDOW, opened.id, deadline_at)
-    # If the mitra's socket closed just before this step, a worker checks the reconnection only at this deadline.
+    # If the mitra's socket closed just before this step, a worker checks the reconnection only at EXTENSION_PRESENCE.
     check_at = session.now + timedelta(seconds=PRESENCE_CHECK_SECONDS)
     await deadlines.arm(tx, EXTENSION_PRESENCE, opened.id, check_at)
     view = await extension_view(tx, opened.id)
@@ -179,7 +179,7 @@ async def window_over(
     Does nothing for a decided extension. `frames` has the frames on each connection of the mitras, as presence answered
     before this step took its locks. Silence approves only if these frames show that the mitra was connected at the
     deadline (5.8), even if the worker is late.
-    Returns the charges, by the extension's id. The caller carries out the charges after the commit.
+    Returns a map from each extension's id to its charge. The caller carries out the charges after the commit.
     """
     pending = await _lock_pending(tx, extension_ids)
     over = [extension for extension in pending if extension.is_over]
@@ -203,9 +203,9 @@ async def window_over(
 def _was_connected(extension: LockedExtension, frames: Frames) -> bool:
     """Return whether the frames on one connection show that the mitra was connected at the deadline (5.6, 5.8).
 
-    Two conditions must hold. First, a frame came shortly before the deadline, after the request. If the last frame came
-    after the deadline, frames came without a gap from a time before the deadline. Second, whenever the mitra's socket
-    closed after the request, the mitra came back in time.
+    Two conditions must hold. First, a frame must have come shortly before the deadline and after the request. If the
+    last frame came after the deadline, frames must have come without a gap since a time before the deadline. Second,
+    whenever the mitra's socket closed after the request, the mitra must have come back in time.
     """
     heard_after = max(extension.deadline_at - HEARD_WITHIN, extension.requested_at)
     was_heard = frames.heard_since <= extension.deadline_at and frames.last_at > heard_after
@@ -223,8 +223,8 @@ async def toggle_went_off(tx: Transaction, mitra_id: UUID) -> None:
     """Make a worker reject the mitra's pending extensions immediately.
 
     The caller holds the lock of the mitra's row, but sessions must be locked before mitras. So this step only sets
-    `mitra_went_offline` on the extensions. The mark prevents the approval of the extensions. The worker then locks the
-    sessions and rejects the extensions.
+    `mitra_went_offline` on the extensions. While `mitra_went_offline` is set, nobody can approve an extension. The
+    worker then locks the sessions and rejects the extensions.
     """
     for extension_id in await queries.mark_mitra_offline(tx, mitra_id=mitra_id):
         await deadlines.arm_now(tx, EXTENSION_LOST, extension_id)
@@ -269,8 +269,8 @@ async def charge_answered(
 ) -> tuple[ChargeOutcome | None, list[StreamEvent]]:
     """Record the gateway's answer to an extension's charge (charging → approved or charge_failed).
 
-    If the approval is in time, the session becomes longer. A later approval is refunded. Returns the effect on the
-    payment, and the events to append.
+    If the approval is in time, the session becomes longer. A charge that is approved too late is refunded. Returns the
+    effect on the payment, and the events to append.
     """
     session = await lock_session(tx, session_id)
     outcome = await payments.record_charge_answer(tx, key, answer)
@@ -371,7 +371,7 @@ def _already_decided(extension: LockedExtension) -> ExtensionDecided:
 async def _approve(
     tx: Transaction, extensions: Sequence[LockedExtension], decided_by: DecidedBy
 ) -> dict[UUID, Charge]:
-    """Approve extensions (pending → charging). Returns the charges to carry out, by the extension's id."""
+    """Approve extensions (pending → charging). Returns a map from each extension's id to the charge to carry out."""
     if not extensions:
         return {}
     extension_ids = [extension.id for extension in extensions]
@@ -421,7 +421,7 @@ async def _settle(
 
 
 async def _release_ends(tx: Transaction, session_ids: Sequence[UUID], added_minutes: int) -> None:
-    """Let the sessions end by time again, `added_minutes` later. Arms the deadlines of the new ends.
+    """Let the sessions end by time again, `added_minutes` after their old ends. Arms the deadlines of the new ends.
 
     Each new deadline has a new generation, because a worker perhaps still holds the old deadline. The old deadline
     fired while the extension was open.

@@ -1,9 +1,10 @@
 """Pings the mitras of pending extensions every second (5.6). Runs in every server process.
 
 Silence approves an extension only if a frame from its mitra came shortly before the deadline. The regular pings are too
-rare to get such a frame. Each round reads from PostgreSQL which mitras must answer an extension, so no signal is
-needed. If PostgreSQL does not answer, the round pings the mitras of the last answer. A round never waits until a
-cancelled read has ended. While PostgreSQL is frozen, the cancelled read can take half a minute to end.
+rare to get a frame shortly before each deadline. Each round reads from PostgreSQL which mitras must answer an
+extension, so no signal is needed. If PostgreSQL does not answer, the round pings the mitras of the last answer. A round
+never waits until a cancelled read has ended. While PostgreSQL is frozen, the cancelled read can take half a minute to
+end.
 """
 
 import asyncio
@@ -20,7 +21,7 @@ from curhat.sessions import queries
 log = structlog.get_logger(__name__)
 
 PING_INTERVAL_SECONDS: Final = 1.0
-# A round waits this long for PostgreSQL before it pings the mitras of the last round.
+# A round waits READ_TIMEOUT_SECONDS for PostgreSQL before it pings the mitras of the last round.
 READ_TIMEOUT_SECONDS: Final = 0.5
 
 

@@ -1,9 +1,9 @@
 """The limits of the messages that one person sends: 20 in 5 s and 60 in a minute (X.13).
 
 Guarantees:
-    Through one server process, nobody exceeds a limit. Through several processes, a person exceeds a limit by at most
-    `unchecked` messages per further process. A process adds to the excess only if it has sent nothing else for this
-    person.
+    Through one server process, nobody exceeds a limit. Through several processes, a person can exceed a limit by at
+    most `unchecked` messages per additional process. Only the first `unchecked` messages that a process sends for a
+    person in a window can exceed a limit.
 How it works:
     Each process counts the messages that it sends for a person. Most people write slowly, so most messages need only
     the count of their process. A person who writes fast can write through other processes too. So after the first
@@ -99,7 +99,7 @@ class Pace:
             sent.extend(kept)
 
     def _forget_before(self, at: float) -> None:
-        """Forget people without a message since `at`. The work is proportional to the number of these people."""
+        """Forget people without a message since `at`. The work is proportional to the number of forgotten people."""
         while self._people:
             sender, sent = next(iter(self._people.items()))
             if sent and sent[0].at >= at:

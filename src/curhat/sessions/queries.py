@@ -55,7 +55,7 @@ WITH limits AS MATERIALIZED (
     SELECT sent.id, sent.sent_at, locked.customer_id, locked.mitra_id, row_number() OVER (ORDER BY sent.id) AS number,
         format('{"id":"%s","session_id":"%s","client_message_id":%s,"sender":"%s","text":%s,"sent_at":"%s","read_at":null}',
             sent.id, sent.session_id, to_json(sent.client_message_id), sent.sender, to_json(sent.text),
-            to_char(sent.sent_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')) AS data
+            replace(to_char(sent.sent_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), '.000000Z', 'Z')) AS data
     FROM insert_messages AS sent
     JOIN locked_sessions AS locked ON locked.id = sent.session_id
 ), told AS MATERIALIZED (
@@ -99,11 +99,11 @@ async def send_messages(
     message. Returns a row for each message whose sender is a member of the session. `id` is null if this statement did
     not store the message. If `id` is null, the message is already stored, or its session is over. The statement reads
     the clock after it has taken the last lock. So the statement stores no message if the session's time ran out during a
-    lock wait. The locks also ensure that the ids of a session's messages grow in commit order.
-    For each stored message, the statement also appends the event message.created to the streams of both members.
-    `customer_seq` and `mitra_seq` are the numbers of these events. `told_at` is the time of these events.
-    From now on, no lock wait of the transaction lasts longer than @lock_timeout. If @lock_timeout is null, the limit of
-    the connection stays."""
+    lock wait. The locks also ensure that the ids of a session's messages grow in commit order. For each stored message,
+    the statement also appends the event message.created to the streams of both members. `customer_seq` and `mitra_seq`
+    are the numbers of the two appended events. `told_at` is the time of the two events. From now on, no lock wait of the
+    transaction lasts longer than @lock_timeout. If @lock_timeout is null, the lock timeout of the connection stays in
+    force."""
     return [
         SendRow(*row)
         for row in await db.fetch(
@@ -435,8 +435,8 @@ SELECT id FROM sessions WHERE customer_id = $1 AND id < $2 ORDER BY id DESC LIMI
 async def list_past_sessions_of_customer(
     db: Executor, /, *, user_id: UUID, before_id: UUID, max_sessions: int
 ) -> list[UUID]:
-    """Find the newest sessions that are older than the session @before_id. The statement has no other condition, so
-    PostgreSQL finds the rows by one index and reads no other rows."""
+    """Find the newest sessions that are older than the session @before_id. The statement has conditions only on customer_id
+    and id, so PostgreSQL finds the rows with one index and reads only these rows."""
     return [
         row[0] for row in await db.fetch(LIST_PAST_SESSIONS_OF_CUSTOMER, user_id, before_id, max_sessions)
     ]
@@ -593,9 +593,9 @@ ORDER BY locked.id
 
 async def lock_extensions(db: Executor, /, *, extension_ids: Sequence[UUID]) -> list[LockedExtension]:
     """Lock these extensions, in id order, then read them. The caller holds the locks of the extensions' sessions. A
-    transaction that switches the mitra to offline either marks an extension before this statement locks it, or waits for
-    this lock. `is_over` is true if the time to answer has passed. `mitra_is_there` is true if the mitra is online, and
-    did not go offline after the customer asked for the extension."""
+    transaction that switches the mitra to offline either marks an extension before this statement locks the extension,
+    or waits until this transaction ends. `is_over` is true if the time to answer has passed. `mitra_is_there` is true if
+    the mitra is online, and did not go offline after the customer asked for the extension."""
     return [LockedExtension(*row) for row in await db.fetch(LOCK_EXTENSIONS, extension_ids)]
 
 
@@ -763,8 +763,8 @@ async def release_session_ends(
     db: Executor, /, *, added_minutes: int, session_ids: Sequence[UUID]
 ) -> list[ReleasedEnd]:
     """Set open_extension_id of these sessions to null, so that no extension delays their ends. Then add @added_minutes to
-    the ends. `settled_extensions` is the number of the session's extensions. All extensions of the session are settled
-    now."""
+    the sessions' ends_at. `settled_extensions` is the number of the session's extensions. All extensions of the session
+    are settled now."""
     return [ReleasedEnd(*row) for row in await db.fetch(RELEASE_SESSION_ENDS, added_minutes, session_ids)]
 
 

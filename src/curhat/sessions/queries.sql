@@ -14,11 +14,11 @@
 -- message. Returns a row for each message whose sender is a member of the session. `id` is null if this statement did
 -- not store the message. If `id` is null, the message is already stored, or its session is over. The statement reads
 -- the clock after it has taken the last lock. So the statement stores no message if the session's time ran out during a
--- lock wait. The locks also ensure that the ids of a session's messages grow in commit order.
--- For each stored message, the statement also appends the event message.created to the streams of both members.
--- `customer_seq` and `mitra_seq` are the numbers of these events. `told_at` is the time of these events.
--- From now on, no lock wait of the transaction lasts longer than @lock_timeout. If @lock_timeout is null, the limit of
--- the connection stays.
+-- lock wait. The locks also ensure that the ids of a session's messages grow in commit order. For each stored message,
+-- the statement also appends the event message.created to the streams of both members. `customer_seq` and `mitra_seq`
+-- are the numbers of the two appended events. `told_at` is the time of the two events. From now on, no lock wait of the
+-- transaction lasts longer than @lock_timeout. If @lock_timeout is null, the lock timeout of the connection stays in
+-- force.
 -- nullable: id, sent_at, told_at, customer_seq, mitra_seq, @lock_timeout
 -- row: SendRow
 WITH limits AS MATERIALIZED (
@@ -50,10 +50,11 @@ WITH limits AS MATERIALIZED (
     RETURNING id, session_id, sender, client_message_id, sent_at, text
 ), new_messages AS MATERIALIZED (
     SELECT sent.id, sent.sent_at, locked.customer_id, locked.mitra_id, row_number() OVER (ORDER BY sent.id) AS number,
-        -- The same text as that of the struct Message (test_sessions_messages.py compares them).
+        -- This JSON is the same as the JSON of the struct Message (test_sessions_messages.py compares both).
         format('{"id":"%s","session_id":"%s","client_message_id":%s,"sender":"%s","text":%s,"sent_at":"%s","read_at":null}',
             sent.id, sent.session_id, to_json(sent.client_message_id), sent.sender, to_json(sent.text),
-            to_char(sent.sent_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')) AS data
+            -- Like the struct's encoder, leave out a fraction of zero.
+            replace(to_char(sent.sent_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), '.000000Z', 'Z')) AS data
     FROM insert_messages AS sent
     JOIN locked_sessions AS locked ON locked.id = sent.session_id
 ), told AS MATERIALIZED (
@@ -188,8 +189,8 @@ WITH locked_sessions AS MATERIALIZED (
     SELECT curhat_now() AS now, count(*) AS locks FROM locked_sessions
 ), end_sessions AS (
     -- PostgreSQL evaluates CHECK constraints against the version of the session's row that this statement first read.
-    -- The first version can still point at an extension that another transaction decided during our lock wait. So set
-    -- open_extension_id to null again.
+    -- The version that this statement first read can still point at an extension that another transaction decided
+    -- during our lock wait. So set open_extension_id to null again.
     UPDATE sessions SET status = 'ended', ended_at = moment.now, end_reason = 'time_up', open_extension_id = NULL
     FROM locked_sessions AS locked, moment
     WHERE sessions.id = locked.id AND locked.status = 'active' AND locked.ends_at <= moment.now
@@ -243,8 +244,8 @@ SELECT id FROM sessions WHERE customer_id = @customer_id AND status = 'active'
 SELECT id FROM sessions WHERE mitra_id = @mitra_id AND status = 'active'
 
 -- name: list_past_sessions_of_customer :many
--- Find the newest sessions that are older than the session @before_id. The statement has no other condition, so
--- PostgreSQL finds the rows by one index and reads no other rows.
+-- Find the newest sessions that are older than the session @before_id. The statement has conditions only on customer_id
+-- and id, so PostgreSQL finds the rows with one index and reads only these rows.
 SELECT id FROM sessions WHERE customer_id = @user_id AND id < @before_id ORDER BY id DESC LIMIT @max_sessions
 
 -- name: list_past_sessions_of_mitra :many
@@ -300,9 +301,9 @@ FOR NO KEY UPDATE
 
 -- name: lock_extensions :many
 -- Lock these extensions, in id order, then read them. The caller holds the locks of the extensions' sessions. A
--- transaction that switches the mitra to offline either marks an extension before this statement locks it, or waits for
--- this lock. `is_over` is true if the time to answer has passed. `mitra_is_there` is true if the mitra is online, and
--- did not go offline after the customer asked for the extension.
+-- transaction that switches the mitra to offline either marks an extension before this statement locks the extension,
+-- or waits until this transaction ends. `is_over` is true if the time to answer has passed. `mitra_is_there` is true if
+-- the mitra is online, and did not go offline after the customer asked for the extension.
 -- nullable: decided_by, charge_by, charge_is_late
 -- row: LockedExtension
 WITH locked_extensions AS MATERIALIZED (
@@ -384,8 +385,8 @@ UPDATE extensions SET status = @status WHERE id = @extension_id
 
 -- name: release_session_ends :many
 -- Set open_extension_id of these sessions to null, so that no extension delays their ends. Then add @added_minutes to
--- the ends. `settled_extensions` is the number of the session's extensions. All extensions of the session are settled
--- now.
+-- the sessions' ends_at. `settled_extensions` is the number of the session's extensions. All extensions of the session
+-- are settled now.
 -- row: ReleasedEnd
 UPDATE sessions SET open_extension_id = NULL, ends_at = ends_at + make_interval(mins => @added_minutes)
 WHERE id = ANY (@session_ids::uuid[])

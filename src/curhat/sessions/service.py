@@ -36,7 +36,7 @@ from curhat.sessions.schemas import (
 )
 from curhat.sessions.states import CUT_SHORT, OPENS_A_CASE, EndReason
 
-# Deadline kind. The accept that starts a session also arms this deadline.
+# Deadline kind. The accept that starts a session also arms SESSION_END.
 SESSION_END = extension.SESSION_END
 
 # This id is greater than every message id, so a page that begins before this id is the first page.
@@ -67,7 +67,9 @@ SendOutcome = SentMessage | NotFound | SessionEnded | TooManyRequests
 async def send_messages(
     tx: Transaction, outgoing: Sequence[OutgoingMessage], *, lock_timeout: str | None = None
 ) -> list[SendOutcome]:
-    """Write these messages. Returns one outcome per message, in the same order. A refusal counts as an outcome.
+    """Write these messages. Returns one outcome per message, in the order of `outgoing`.
+
+    A refusal counts as an outcome.
 
     Both members get `message.created` for each new message. A message that occurs twice in `outgoing` is written once.
     `lock_timeout`, such as "100ms", limits each lock wait of the transaction from now on. If it is None, the limit of
@@ -123,7 +125,10 @@ async def send_messages(
 async def _refuse_fast_senders(
     tx: Transaction, outgoing: Sequence[OutgoingMessage], lock_timeout: str | None
 ) -> dict[int, SendOutcome]:
-    """Return the refusals of the messages that exceed a limit of their sender, by the messages' indexes (X.13)."""
+    """Return the refusals of the messages that exceed a limit of their sender (X.13).
+
+    The keys are indexes in `outgoing`.
+    """
     fast = sorted(
         {message.sender for message in outgoing if message.is_fast},
         key=lambda each: (each.role, each.user_id),
@@ -288,7 +293,8 @@ async def _finish_ends(
     await presence.release_places(tx, [session.mitra_id for session in ended])
     told: list[StreamEvent] = []
     if open_extension_id is not None:
-        # Lock the extension after the mitra. The step that sets the toggle to offline locks in the same order.
+        # Lock the extension after the mitra. The step that sets the toggle to offline also locks the mitra before the
+        # extension.
         told += await extension.end_with_session(tx, open_extension_id)
     all_views = await _views(tx, session_ids)
     for views in all_views:
@@ -309,7 +315,10 @@ async def session_views(tx: Transaction, session_id: UUID) -> SessionViews:
 
 
 async def own_session(tx: Transaction, identity: Identity, session_id: UUID) -> SessionViews:
-    """Return a session of which this user is a member. Raises NotFound, also for a session of other users."""
+    """Return a session of which this user is a member.
+
+    Raises NotFound if the session does not exist or the user is not a member.
+    """
     views = await session_views(tx, session_id)
     if identity.user_id != (views.customer_id if identity.role == "customer" else views.mitra_id):
         raise NotFound

@@ -29,8 +29,8 @@ EXTENSION_STEPS: frozenset[tuple[ExtensionStatus, ExtensionStatus]] = frozenset(
 
 DecidedBy = Literal["mitra", "timeout", "mitra_unreachable", "session_ended"]
 
-# An approved extension waits for the gateway for this long (5.7). In this time, the server can make one charge call and
-# two queries about the charge.
+# An approved extension waits for the gateway for CHARGE_TIMEOUT_SECONDS (5.7). In CHARGE_TIMEOUT_SECONDS, the server
+# can make one charge call and two queries about the charge.
 CHARGE_TIMEOUT_SECONDS = 30
 
 # The review case has this reason if the mitra, or the mitra's suspension, ended a session before the paid time was over

@@ -8,8 +8,8 @@ Concurrency:
     Each process runs one batch at a time. The messages that arrive during this transaction form the next batch. So the
     writer delays no message on purpose, and batches grow with the load.
     A batch waits at most LOCK_TIMEOUT for a lock. If the batch fails, one task per session writes the session's
-    messages one by one, in their order. The next batches run at the same time. Later messages of the session wait for
-    this task. So a locked session delays the messages of other sessions only briefly.
+    messages one by one, in their order. The next batches run while the tasks write. A later message of a session waits
+    for the session's task. So a locked session delays the messages of other sessions only briefly.
     A batch locks sessions in id order, and then streams in their order. So the batches of several processes cannot
     deadlock.
 Relies on:
@@ -41,16 +41,16 @@ log = structlog.get_logger(__name__)
 
 # Limits how long one transaction holds the locks of its sessions and streams.
 MAX_BATCH_MESSAGES = 100
-# Limits memory and waiting when PostgreSQL is slower than the senders. PostgreSQL stores this many messages in about
-# one second.
+# Limits memory and waiting when PostgreSQL is slower than the senders. PostgreSQL stores MAX_WAITING_MESSAGES messages
+# in about one second.
 MAX_WAITING_MESSAGES = 2_000
 # Limits the delay of a message by a lock of another transaction, or by PostgreSQL.
 WRITE_TIMEOUT_SECONDS = 5.0
-# The longest time that one transaction waits for one lock. The time is shorter than deadlock_timeout, so PostgreSQL
+# The longest time that one transaction waits for one lock. LOCK_TIMEOUT is shorter than deadlock_timeout, so PostgreSQL
 # never checks for a deadlock.
 LOCK_TIMEOUT = "100ms"
-# At most this many transactions write the messages of single sessions at the same time, beside the batch. Each of these
-# transactions occupies a connection to PostgreSQL.
+# At most MAX_SINGLES_RUNNING transactions write the messages of single sessions at the same time, beside the batch.
+# Each of these transactions occupies a connection to PostgreSQL.
 MAX_SINGLES_RUNNING = 4
 
 MESSAGES = Counter("curhat_sessions_messages_total", "Messages, by their outcome", ["outcome"])

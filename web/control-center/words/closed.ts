@@ -1,6 +1,4 @@
-/**
- * The sets of values that the contract lists completely. Each value of these sets must have a word in each language.
- */
+/** The sets of values that the contract lists completely. Each value of the sets must have a word in each language. */
 import type { Schemas } from '../../shared/api/client';
 
 type Entry = Schemas['TimelineEntry'];

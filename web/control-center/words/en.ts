@@ -384,6 +384,7 @@ const en: typeof id = {
       person_devices_signed_out: 'All devices of a person signed out',
       transcript_revealed: 'Chat shown',
       list_exported: 'List exported',
+      database_restored: 'Database restored',
     },
     subjects: {
       operator: 'Operator',
@@ -394,6 +395,7 @@ const en: typeof id = {
       mitra: 'Mitra',
       session: 'Session',
       gateway: 'Gateway',
+      database: 'Database',
       'failed-pairings': 'List of failed pairings',
       'review-cases': 'List of review cases',
       payments: 'List of payments',
@@ -459,6 +461,7 @@ const en: typeof id = {
     no_session: 'No session',
     cut_short: 'Cut short',
     refund_failed: 'Refund failed',
+    restored: 'Lost by a restore',
     open: 'open',
     decided: 'decided',
     refund: 'refund',

@@ -8,7 +8,7 @@ export default {
   navigation: 'Layar',
   skip: 'Langsung ke isi',
   gatewayIsMocked: 'Pembayaran di sini hanya tiruan: tidak ada uang yang berpindah.',
-  /** The reasons for which the server refuses a step, by the code of the refusal. */
+  /** A sentence for each code with which the server refuses a step. */
   refusals: {
     validation_failed: 'Ada yang belum diisi atau tidak benar: periksa isinya, lalu coba lagi.',
     forbidden: 'Peranmu tidak boleh melakukan ini.',
@@ -145,7 +145,7 @@ export default {
     note: 'Catatan',
     asked: 'Ditanya / menolak',
   },
-  /** The words for the filters of an exported list, by the name of the filter in the query. */
+  /** A word for each filter of an exported list. Each key is the filter's name in the query. */
   exportedBy: {
     q: 'Pencarian',
     status: 'Status',
@@ -294,7 +294,9 @@ export default {
       extension_timeout_seconds: 'Waktu jawab perpanjangan',
       extension_default_action_on_timeout: 'Perpanjangan bila diam',
     } satisfies Record<ConfigurationKey, string>,
-    /** The client shows these explanations, because the server's explanations are in English only. */
+    /**
+     * The client explains each row of the configuration itself, because the server's explanations are in English only.
+     */
     explanations: {
       pairing_blast_timeout_seconds:
         'Berapa lama pencarian menanyai semua bestie yang tersedia. Pelanggan melihat hitungan mundur ini di bawah "Mencari bestie…"; setiap bestie melihat sisa waktunya di kartu permintaan. Bila habis dan tidak ada yang menerima, pelanggan diberi tahu dan pembayarannya masuk ke peninjauan. Lebih lama: lebih banyak pencarian berhasil, dan pelanggan lebih lama menunggu kabar buruk.',
@@ -401,6 +403,7 @@ export default {
       person_devices_signed_out: 'Semua perangkat seseorang dikeluarkan',
       transcript_revealed: 'Isi obrolan ditampilkan',
       list_exported: 'Daftar diekspor',
+      database_restored: 'Basis data dipulihkan',
     } satisfies Record<AuditAction, string>,
     subjects: {
       operator: 'Operator',
@@ -411,6 +414,7 @@ export default {
       mitra: 'Mitra',
       session: 'Sesi',
       gateway: 'Gateway',
+      database: 'Basis data',
       'failed-pairings': 'Daftar pencarian gagal',
       'review-cases': 'Daftar peninjauan',
       payments: 'Daftar pembayaran',
@@ -476,6 +480,7 @@ export default {
     no_session: 'Tidak ada sesi',
     cut_short: 'Terpotong',
     refund_failed: 'Pengembalian gagal',
+    restored: 'Hilang saat pemulihan',
     open: 'terbuka',
     decided: 'diputuskan',
     refund: 'pengembalian',

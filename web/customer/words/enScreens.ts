@@ -151,8 +151,8 @@ const en: typeof id = {
   },
   push: {
     title: 'Notifications',
-    on: 'We tell you when a bestie is here or replies while the app is closed. What is said in the chat is not shown.',
-    off: 'We can tell you when a bestie is here or replies while the app is closed.',
+    on: 'While the app is closed, we tell you when a bestie is here or replies, and when there is news about your search or your money. What is said in the chat is not shown.',
+    off: 'While the app is closed, we can tell you when a bestie is here or replies, and when there is news about your search or your money.',
     blocked: 'They are blocked on this phone. Open the site settings of the browser, and allow them.',
     impossible: 'This browser cannot receive notifications.',
     failed: 'Notifications are not set up yet. Check your internet, then try again.',

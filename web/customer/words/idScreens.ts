@@ -154,8 +154,8 @@ export default {
   },
   push: {
     title: 'Notifikasi',
-    on: 'Kami memberi tahu kalau bestie siap atau membalas selagi aplikasi tertutup. Isi chat tidak ditampilkan.',
-    off: 'Kami bisa memberi tahu kalau bestie siap atau membalas selagi aplikasi tertutup.',
+    on: 'Selagi aplikasi tertutup, kami memberi tahu kalau bestie siap atau membalas, dan kalau ada kabar tentang pencarian atau uangmu. Isi chat tidak ditampilkan.',
+    off: 'Selagi aplikasi tertutup, kami bisa memberi tahu kalau bestie siap atau membalas, dan kalau ada kabar tentang pencarian atau uangmu.',
     blocked: 'Notifikasi diblokir di HP ini. Buka setelan situs di peramban, lalu izinkan notifikasi.',
     impossible: 'Peramban ini tidak bisa menerima notifikasi.',
     failed: 'Notifikasi belum terpasang. Periksa internetmu, lalu coba lagi.',

@@ -406,7 +406,8 @@ export interface paths {
         get?: never;
         /**
          * SubscribeCustomerToPush
-         * @description While the app is closed, send pushes to this browser or app: when a bestie accepts, and when a bestie writes.
+         * @description While the app is closed, send pushes to this browser or app: a bestie accepted or wrote, a search failed, the
+         *     chosen bestie did not accept, money came back.
          *
          *     The subscription ends with the sign-in. Repeat the request when the app starts, to repair a failed subscription.
          */
@@ -1957,7 +1958,7 @@ export interface components {
         /** AuditEntry */
         AuditEntry: {
             /** @enum {string} */
-            action: "operator_signed_in" | "operator_created" | "operator_disabled" | "operator_reset" | "password_changed" | "totp_enrolled" | "recovery_code_used" | "recovery_codes_renewed" | "device_revoked" | "case_decided" | "refund_approved" | "refund_retried" | "refund_requested:operator_decision" | "refund_requested:late_approval" | "refund_done" | "refund_failed" | "gateway_alert:unknown_charge" | "gateway_alert:unknown_refund" | "gateway_alert:refunded_twice" | "gateway_alert:refund_failed_after_done" | "configuration_changed" | "mitra_invited" | "mitra_renamed" | "mitra_capacity_changed" | "mitra_suspended" | "mitra_suspension_lifted" | "person_device_signed_out" | "person_devices_signed_out" | "transcript_revealed" | "list_exported";
+            action: "operator_signed_in" | "operator_created" | "operator_disabled" | "operator_reset" | "password_changed" | "totp_enrolled" | "recovery_code_used" | "recovery_codes_renewed" | "device_revoked" | "case_decided" | "refund_approved" | "refund_retried" | "refund_requested:operator_decision" | "refund_requested:late_approval" | "refund_done" | "refund_failed" | "gateway_alert:unknown_charge" | "gateway_alert:unknown_refund" | "gateway_alert:refunded_twice" | "gateway_alert:refund_failed_after_done" | "configuration_changed" | "mitra_invited" | "mitra_renamed" | "mitra_capacity_changed" | "mitra_suspended" | "mitra_suspension_lifted" | "person_device_signed_out" | "person_devices_signed_out" | "transcript_revealed" | "list_exported" | "database_restored";
             actor: string;
             actor_email: string | null;
             id: number;
@@ -1966,7 +1967,7 @@ export interface components {
             occurred_at: string;
             old_value: string | null;
             /** @enum {string} */
-            subject: "operator" | "review_case" | "payment" | "configuration" | "customer" | "mitra" | "session" | "gateway" | "failed-pairings" | "review-cases" | "payments" | "sessions" | "customers" | "mitras" | "audit";
+            subject: "operator" | "review_case" | "payment" | "configuration" | "customer" | "mitra" | "session" | "gateway" | "database" | "failed-pairings" | "review-cases" | "payments" | "sessions" | "customers" | "mitras" | "audit";
             subject_id: string;
         };
         /** Availability */
@@ -2210,7 +2211,7 @@ export interface components {
             /** Format: date-time */
             opened_at: string;
             /** @enum {string} */
-            reason: "no_session" | "cut_short" | "refund_failed";
+            reason: "no_session" | "cut_short" | "refund_failed" | "restored";
             refund: components["schemas"]["CaseRefund"] | null;
             withdrawn: boolean;
         };
@@ -2817,7 +2818,7 @@ export interface components {
             /** Format: uuid */
             payment_id: string;
             /** @enum {string} */
-            reason: "no_session" | "cut_short" | "refund_failed";
+            reason: "no_session" | "cut_short" | "refund_failed" | "restored";
             refund: components["schemas"]["CaseRefund"] | null;
             refundable_rp: number;
             /** @enum {string} */
@@ -2845,7 +2846,7 @@ export interface components {
             /** Format: uuid */
             payment_id: string;
             /** @enum {string} */
-            reason: "no_session" | "cut_short" | "refund_failed";
+            reason: "no_session" | "cut_short" | "refund_failed" | "restored";
             refund: components["schemas"]["CaseRefund"] | null;
             refundable_rp: number;
             /** Format: date-time */
@@ -8661,7 +8662,7 @@ export interface operations {
                 cursor?: string | null;
                 format?: "json" | "csv";
                 from?: string | null;
-                reason?: "no_session" | "cut_short" | "refund_failed" | null;
+                reason?: "no_session" | "cut_short" | "refund_failed" | "restored" | null;
                 refund_refused?: boolean | null;
                 status?: "open" | "decided" | null;
                 tag?: "no_mitra_available" | "all_mitras_rejected" | "targeted_mitra_offline" | "targeted_mitra_rejected" | "targeted_mitra_timeout" | "payment_session_expired" | "customer_cancelled" | null;

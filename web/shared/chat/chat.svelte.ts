@@ -26,7 +26,7 @@ export interface ChatApi {
   markRead: (sessionId: string, upToMessageId: string) => Promise<unknown>;
 }
 
-/** Returns the operations with a `send` that uses the socket, and POST when the socket does not answer. */
+/** Returns the operations with a `send` that uses the socket, and uses POST if the socket does not answer. */
 export function overSocket(
   api: ChatApi,
   socket: { sendMessage: (...message: Parameters<ChatApi['send']>) => Promise<Message | undefined> },
@@ -83,7 +83,7 @@ export class Chat {
   #isSending = false;
   #isMarkingRead = false;
   #retryMs = MIN_RETRY_MS;
-  /** Each of these functions ends one running pause before a retry. */
+  /** For each wait before a retry, the set has a function that ends the wait. */
   readonly #endPauses = new Set<() => void>();
   #typingTimer: ReturnType<typeof setTimeout> | undefined;
 
@@ -101,8 +101,8 @@ export class Chat {
    * Fetches the newest messages. Called at the beginning and when this page has possibly missed messages. Throws
    * `Refused`.
    *
-   * If an earlier request is running, `load` sends another request afterwards, because the earlier answer can lack the
-   * missed messages.
+   * If a request is already running, `load` sends a second request after the answer, because the answer to the first
+   * request can lack the missed messages.
    */
   load(): Promise<void> {
     if (this.#nextLoad === undefined) {
@@ -219,7 +219,8 @@ export class Chat {
     this.#isMarkingRead = true;
     try {
       await this.#api.markRead(this.sessionId, last.id);
-      // The person's other devices get the read mark with the event. Apply the read mark on this device now.
+      // An event brings the read mark to all devices of the person. Apply the read mark on this device without waiting
+      // for the event.
       const reader = this.side;
       const read_at = new Date(serverNow()).toISOString();
       this.applyReadMark({ session_id: this.sessionId, reader, up_to_message_id: last.id, read_at });
@@ -229,7 +230,7 @@ export class Chat {
     } finally {
       this.#isMarkingRead = false;
     }
-    // Mark again, because a message of the other side possibly arrived during the request.
+    // Send a read mark again, because a message of the other side possibly arrived during the request.
     void this.markRead();
   }
 

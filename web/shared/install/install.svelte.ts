@@ -37,7 +37,7 @@ export function wayToInstall(): 'button' | 'ios' | undefined {
 /** Asks the person whether to install the app. Called when the person presses the button for the installation. */
 export async function install(): Promise<void> {
   const asked = offered;
-  // The browser asks only once for each event.
+  // The browser asks the person only once per event `beforeinstallprompt`.
   offered = undefined;
   await asked?.prompt();
 }

@@ -3,7 +3,7 @@
  *
  * The app asks for the permission only when the person presses the button for notifications. If the app has the
  * permission, it sends its subscription to the server at each start. If the server has marked the subscription as
- * failed, the server uses the subscription again after this. The app does not send the subscription while the person
+ * failed, the server uses it again after the app has sent it. The app does not send the subscription while the person
  * has switched notifications off on this device.
  */
 import type { Schemas } from '../api/client';
@@ -25,8 +25,8 @@ export interface PushApi {
 }
 
 /**
- * The browser installs the service worker after the first screen. If the browser has no service worker after this time,
- * the app treats the installation as failed.
+ * The browser installs the service worker after the first screen. If the browser has no service worker after
+ * WORKER_TIMEOUT_MS, the app treats the installation as failed.
  */
 const WORKER_TIMEOUT_MS = 20_000;
 
@@ -66,7 +66,7 @@ export class Push {
     this.#offKey = `curhat:${api.role}:push off`;
   }
 
-  /** Reads the permission. Subscribes if the app has the permission. Does not ask the person. */
+  /** Reads the permission. Subscribes if the app has the permission. Does not ask the person for the permission. */
   start(language: Schemas['PushSubscription']['language']): Promise<void> {
     return this.#runInOrder(() => this.#start(language));
   }
@@ -88,7 +88,7 @@ export class Push {
       await this.#subscribe(language);
       this.state = 'on';
     } catch {
-      // A failed subscription does no harm, because the server still has the earlier subscription.
+      // A failed attempt to subscribe does no harm, because the server still has the earlier subscription.
       if (this.state !== 'on') this.state = 'failed';
     }
   }

@@ -102,7 +102,7 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-/** Acts as a store that applies a snapshot. Records the call, and returns this position. */
+/** Acts as a store that applies a snapshot. Records the call, and returns the position `seq`. */
 function snapshot(seq: number): Promise<Position> {
   seen.push(`snapshot ${seq}`);
   return Promise.resolve({ epoch: EPOCH, seq });
@@ -429,7 +429,7 @@ test('the client reconnects immediately when the network returns', async () => {
   window.dispatchEvent(new window.Event('online'));
   expect(FakeSocket.all).toHaveLength(2);
   latestSocket().open();
-  // The timer of the earlier wait must not replace the new socket.
+  // The timer of the wait before this reconnect must not replace the new socket.
   await vi.advanceTimersByTimeAsync(600);
   expect(FakeSocket.all).toHaveLength(2);
 });

@@ -65,9 +65,9 @@ const MIN_RECONNECT_MS = 300;
 const MAX_RECONNECT_MS = 15_000;
 /** The client gives up an attempt to connect after this time, and makes a new attempt. */
 const CONNECT_TIMEOUT_MS = 10_000;
-/** The server drops a typing signal that arrives less than this time after the previous signal. */
+/** The server drops a typing signal that arrives less than TYPING_INTERVAL_MS after the previous signal. */
 const TYPING_INTERVAL_MS = 2_000;
-/** A message that has no answer after this time goes by POST, because the socket may be dead. */
+/** A message that has no answer after this time goes by POST, because the socket is possibly dead. */
 const SENT_TIMEOUT_MS = 4_000;
 
 export class Connection<Events> {
@@ -88,7 +88,7 @@ export class Connection<Events> {
   #fetching: Promise<unknown> = Promise.resolve();
   #typedAt = 0;
   #lastFrameAt = 0;
-  /** For each message without an answer, by its client_message_id, the function that ends the wait. */
+  /** Maps the client_message_id of each message without an answer to the function that ends the wait. */
   readonly #waiting = new Map<string, (stored?: Schemas['Message']) => void>();
 
   constructor(options: Options<Events>) {
@@ -139,8 +139,8 @@ export class Connection<Events> {
   /**
    * Sends a chat message over the socket, and returns the stored message.
    *
-   * Returns undefined if the socket is closed, the server refuses, or no answer comes. Then the caller repeats the
-   * message by POST: the server stores it once, and the answer to the POST has the reason of a refusal.
+   * Returns undefined if the socket is closed, the server refuses, or no answer comes. The caller then repeats the
+   * message by POST. The server stores the message only once, and the answer to the POST has the reason of a refusal.
    */
   sendMessage(
     session_id: string,

@@ -6,8 +6,8 @@ import { api } from '../api/client';
 
 const IS_THIS_MACHINE = ['localhost', '127.0.0.1', '[::1]'].includes(location.hostname);
 /**
- * The client requests the inbox of this phone number to find out whether the server has an inbox. This request works
- * even if no account has this number.
+ * The client requests the inbox of this phone number to find out whether the server has an inbox. The request works
+ * even if no account has this phone number.
  */
 const ANY_PHONE = '+6281100000001';
 

@@ -16,8 +16,8 @@ const JUMP_MS = 5_000;
 export function learnServerTime(serverNow: string): void {
   const seen = Date.parse(serverNow) - Date.now();
   if (Number.isNaN(seen)) return;
-  // A network delay makes `server_now` older and the difference smaller. Of two measured differences, the larger is
-  // therefore more exact.
+  // A network delay makes the measured difference smaller than the true difference. Of two measured differences, the
+  // larger is therefore more exact.
   if (!isKnown || seen > aheadMs || aheadMs - seen > JUMP_MS) aheadMs = seen;
   isKnown = true;
 }
@@ -49,8 +49,8 @@ export function watchTime(): () => void {
 }
 
 /**
- * Returns the seconds until this time, rounded up, by the server's clock. Returns 0 if the time has passed. The
- * returned number counts down while a component uses `watchTime`.
+ * Returns the seconds until `time`, rounded up, by the server's clock. Returns 0 if the time has passed. The returned
+ * number counts down while a component uses `watchTime`.
  */
 export function secondsUntil(time: string): number {
   // Reading `tick` makes Svelte evaluate the caller again at each tick.

@@ -16,7 +16,7 @@ const CONTROLS = 'button, a, input, textarea, select';
  * other entries of its list.
  */
 let places: Element[] = [];
-/** Whether the person presses keys. If the person uses a finger, the page must not scroll to the focus. */
+/** Whether the person uses a keyboard. If the person uses a finger, the page must not scroll to the focus. */
 let usesKeys = false;
 let timer: ReturnType<typeof setTimeout> | undefined;
 

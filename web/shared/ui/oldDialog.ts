@@ -1,6 +1,6 @@
 /**
- * Shows a `<dialog>` in a browser that has no dialogs, such as Safari 15.3 or Firefox 97. To these browsers, `<dialog>`
- * is an unknown element.
+ * Shows a `<dialog>` in a browser that has no dialogs, such as Safari 15.3 or Firefox 97. A browser without dialogs
+ * treats `<dialog>` as an unknown element.
  */
 
 const FOCUSABLE = 'button:not([disabled]), input:not([disabled]), textarea, select, a[href]';

@@ -4,7 +4,7 @@
  * A person who taps twice, or taps while the screen changes, can press a button that they have not read. For example,
  * the first tap on "Berhenti mencari" opens a question. The second tap would confirm this question. Therefore a button
  * accepts a press only after it has been in its place for SETTLED_MS. A series of taps in one place counts as one tap.
- * The later taps can press only the button that the first tap pressed.
+ * The later taps of a series can press only the button that the first tap pressed.
  *
  * The guard ignores only presses of fingers and pointers. A press by a key or a screen reader always counts, because
  * the focus does not move to another button when the screen changes. Most screen readers imitate a pointer: see
@@ -15,13 +15,13 @@
  * SETTLED_MS is longer than the pause in a double tap, and longer than the time in which a person reacts to a change.
  */
 const SETTLED_MS = 500;
-/** The press itself (`:active`) or a rounded position causes smaller movements. */
+/** The press itself (`:active`) or a rounded position can move a control by at most MOVED_PX. */
 const MOVED_PX = 4;
 /** The guard treats two taps within this distance as taps in one place. */
 const SAME_PLACE_PX = 40;
-/** If a scroll begins within this time after the person has moved the page, the person caused the scroll. */
+/** If a scroll begins within SCROLL_GAP_MS after the person has moved the page, the person caused the scroll. */
 const SCROLL_GAP_MS = 200;
-/** A scroll is over when no scroll event has come for this time. */
+/** A scroll is over when no scroll event has come for SCROLL_END_MS. */
 const SCROLL_END_MS = 100;
 /**
  * A dialog is a control too, because a press beside its box closes it. In an old browser, `.shade` is the area beside
@@ -30,11 +30,11 @@ const SCROLL_END_MS = 100;
 const CONTROLS =
   'a[href], button, dialog, .shade, label, summary, input[type="checkbox"], input[type="radio"]';
 /**
- * While a dialog is open, the controls outside the dialog accept no press. When the dialog closes, these controls count
- * as new.
+ * While a dialog is open, the controls outside the dialog accept no press. When the dialog closes, the controls outside
+ * the dialog count as new.
  */
 const IN_FRONT = 'dialog[open], .shade';
-/** When one of these attributes changes, the button does something else. */
+/** When an attribute of MEANING changes, a press of the button has a different effect. */
 const MEANING = ['aria-busy', 'aria-checked'];
 
 interface Seen {

@@ -15,7 +15,10 @@ export function keepAwake(): () => void {
   let lock: WakeLockSentinel | undefined;
   let isOver = false;
 
-  /** The browser releases the lock when the page goes to the background, so ask again when the page returns. */
+  /**
+   * The browser releases the lock when the page goes to the background, so request the lock again when the page
+   * returns.
+   */
   async function hold(): Promise<void> {
     if (!('wakeLock' in navigator) || document.visibilityState !== 'visible') return;
     try {
@@ -23,8 +26,8 @@ export function keepAwake(): () => void {
       isRefused = false;
       if (isOver) await lock.release();
     } catch {
-      // A phone that saves its battery refuses the lock. If the page went to the background in the meantime, the page
-      // asks again when it returns.
+      // A phone that saves its battery refuses the lock. If the page went to the background during the request, the
+      // page requests the lock again when it returns.
       isRefused = document.visibilityState === 'visible';
     }
   }

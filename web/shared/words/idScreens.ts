@@ -27,7 +27,6 @@ export default {
     demoUse: 'Isi kode',
     demoPhone: 'Pakai nomor contoh',
   },
-  /** The sentences for a value that the server refuses, by the code of the refusal. */
   chat: {
     placeholder: 'Tulis pesan',
     send: 'Kirim',
@@ -75,6 +74,7 @@ export default {
     signOutOthers: 'Keluarkan semua perangkat lain',
     signedOut: 'Sudah dikeluarkan',
   },
+  /** A sentence for each code with which the server refuses a value. */
   problems: {
     foreign_number: 'Nomor dari negara ini belum bisa dipakai. Pakai nomor HP Indonesia.',
     name_length: 'Nama terlalu panjang: paling banyak 40 huruf.',

@@ -1,6 +1,6 @@
 /**
  * The two languages. The first load contains the Indonesian words of the first screens. The client fetches the words of
- * the other screens together with the first screen that uses `Lazy`. The client fetches English words only for a person
+ * all screens in `Lazy` together with the first of these screens. The client fetches English words only for a person
  * who chose English. The English words have the type of the Indonesian words, so a missing English word fails the type
  * check.
  */
@@ -12,8 +12,8 @@ export type Language = 'id' | 'en';
 
 const KEY = 'curhat:language';
 /**
- * Each loader loads the words of one dictionary. `of` selects the words of the first screens (`first`) or of the other
- * screens (`screens`).
+ * Each loader loads the words of one dictionary. `of` selects the words of the first screens (`first`) or of the
+ * screens in `Lazy` (`screens`).
  */
 const loaders: ((of: 'first' | 'screens', language: Language) => Promise<void>)[] = [];
 let isStarted = false;
@@ -60,8 +60,8 @@ function load(of: 'first' | 'screens', wanted: Language): Promise<unknown> {
 }
 
 /**
- * Fetches the words of the screens that are not part of the first load. Callers await this function before they show
- * one of the other screens.
+ * Fetches the words of the screens that are not part of the first load. Callers await this function before they show a
+ * screen that is not part of the first load.
  */
 export async function loadScreenWords(): Promise<void> {
   needsScreens = true;
@@ -74,9 +74,9 @@ type Loaders<Words> = Record<Language, () => Promise<{ default: Words }>>;
  * Returns a function that gives one part's words in the language in use, as in `words().home.title`.
  *
  * `screens` loads the words of the screens that are fetched with `Lazy`. Only screens in `Lazy` are allowed to use the
- * words of `screens`. The client's main.ts must import the module that calls `dictionary`. In a module that loads
- * later, this function throws an error. Without this error, the module would first show Indonesian words to a person
- * who chose English.
+ * words of `screens`. The client's main.ts must import the module that calls `dictionary`. If a module that loads after
+ * main.ts calls `dictionary`, the function throws an error. Without the error, the module would first show Indonesian
+ * words to a person who chose English.
  */
 export function dictionary<First, Screens = unknown>(
   indonesian: First,

@@ -18,7 +18,7 @@ export function hasSomethingToSee(text: string): boolean {
 
 /**
  * Returns a name for use inside a sentence. A name in a right-to-left script gets invisible characters around it
- * (U+2068, U+2069). Without these characters, the name would reorder the rest of the sentence.
+ * (U+2068, U+2069). Without the invisible characters, the name would reorder the rest of the sentence.
  */
 export function isolated(name: string): string {
   return RIGHT_TO_LEFT.test(name) ? `\u2068${name}\u2069` : name;

@@ -54,6 +54,19 @@ interface PushPayload {
 }
 
 /**
+ * The customer's screen that a press on a notification opens. Any other push opens the first screen: the mitra's first
+ * screen shows the chats, the cards and the requests for more time. If the screen does not fit the journey by then, the
+ * app shows the one that fits (customer/places.ts).
+ */
+const SCREENS: Partial<Record<string, string>> = {
+  matched: 'chat',
+  message: 'chat',
+  fallback_offered: 'search',
+  search_failed: 'failed',
+  refunded: 'failed',
+};
+
+/**
  * Shows a notification for each push, even if the push is empty or unreadable. If a push shows no notification, the
  * browser shows a warning of its own, and later deletes the subscription.
  */
@@ -84,17 +97,14 @@ async function showNotification(pushed: PushPayload): Promise<void> {
     tag: pushed.topic,
     renotify: true,
     icon: `${BASE}icons/icon-192.png`,
-    // For a match or a message, open the customer's chat screen. The chat screen finds the running session. For any
-    // other push, open the first screen. The mitra's first screen shows the chats, the cards and the requests for more
-    // time.
-    data: ['matched', 'message'].includes(pushed.type) ? `${BASE}chat` : BASE,
+    data: BASE + (SCREENS[pushed.type] ?? ''),
   };
   await worker.registration.showNotification(pushed.title, options);
 }
 
 /**
- * Focuses the app if it is open, and otherwise opens it. In an open app, only a push about a chat changes the screen.
- * For a card, no change is needed, because all screens show cards.
+ * Focuses the app if it is open, and otherwise opens it. In an open app, only a push that has a screen of its own changes
+ * the screen. A push about a card needs no change of the screen, because all screens show cards.
  */
 async function openApp(path: string): Promise<void> {
   const pages = await worker.clients.matchAll({ type: 'window', includeUncontrolled: true });
@@ -114,9 +124,10 @@ async function cacheFiles(): Promise<void> {
     await cache.addAll(FILES.map((path) => new Request(path, { cache: 'no-cache' })));
   } catch (error) {
     await caches.delete(CACHE).catch(() => undefined);
-    // The disk is full. Install the first worker without a cache, because it still shows notifications, and the app
-    // comes from the network. If an earlier worker is active, do not install this worker, because the earlier worker
-    // has its own cached files. The browser tries again at the next visit.
+    // The disk is full. If no worker is active yet, install this worker without a cache. Without a cache, a worker
+    // still shows notifications, and the app comes from the network. If an earlier worker is active, do not install
+    // this worker, because the earlier worker has its own cached files. At the next visit, the browser tries again to
+    // install this worker.
     const isFull = error instanceof DOMException && error.name === 'QuotaExceededError';
     if (!isFull || worker.registration.active !== null) throw error;
   }
@@ -142,7 +153,7 @@ async function fetchPage(request: Request): Promise<Response> {
     const controller = new AbortController();
     const timer = kept && setTimeout(() => controller.abort(), PAGE_TIMEOUT_MS);
     const answer = await fetch(request, { signal: controller.signal });
-    // The page has begun to arrive, and a later abort would cut the page off.
+    // The page has begun to arrive. Stop the timer, because an abort would now cut the page off.
     clearTimeout(timer);
     if (answer.ok || !kept) return answer;
   } catch (error) {

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator
-from typing import Final
+from typing import Final, Literal
 
 import asyncpg
 import valkey.asyncio
@@ -15,7 +15,7 @@ from valkey.exceptions import NoPermissionError, ResponseError, ValkeyError
 from curhat.app import production_checks
 from curhat.app.cli.common import CommandError, Subparsers, joined_environ
 from curhat.app.findings import Finding
-from curhat.app.local_ports import http_status, port_problem
+from curhat.app.local_ports import http_status, listening_hosts, port_problem
 from curhat.app.run_file import RunFile
 from curhat.kit import migrations
 from curhat.kit.connecting import connect_to_writer
@@ -26,6 +26,8 @@ MIN_POSTGRES_VERSION: Final = 18
 MIN_VALKEY_VERSION: Final = 8
 MAX_CLOCK_DIFFERENCE_SECONDS: Final = 1.0
 CONNECT_TIMEOUT_SECONDS: Final = 5
+PROCESSES: Final[tuple[Literal["server", "worker"], ...]] = ("server", "worker")
+MAX_CONNECTIONS_TO_TRY: Final = 5
 
 # The terminal's codes for green, yellow and bold red.
 COLOURS: Final = {"ok": "\x1b[32m", "warn": "\x1b[33m", "FAIL": "\x1b[1;31m"}
@@ -42,7 +44,8 @@ def add_to(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--production",
         action="store_true",
-        help="check this machine as one of production: roles, durability, backups, logs, TLS, limits, files",
+        help="check this machine as one of production: senders of codes, origins, roles, durability, backups, "
+        "logs, TLS, limits, files",
     )
     parser.set_defaults(run=run)
 
@@ -73,10 +76,17 @@ async def _findings(*, for_production: bool) -> AsyncIterator[Finding]:
     if settings.is_development:
         yield _data_dir(settings)
     if for_production:
-        for finding in production_checks.check_process(settings, os.environ):
+        for finding in (
+            *production_checks.check_process(settings, os.environ),
+            *production_checks.check_backup_ages(),
+        ):
             yield finding
     yield _gateway(settings)
-    yield await _server(settings, run_file)
+    if settings.is_development:
+        yield await _server(settings, run_file)
+    else:
+        for finding in await asyncio.to_thread(_processes, settings):
+            yield finding
     async for finding in _servers(settings, for_production=for_production):
         yield finding
 
@@ -131,18 +141,47 @@ def _gateway(settings: Settings) -> Finding:
 
 async def _server(settings: Settings, run_file: RunFile | None) -> Finding:
     if run_file is None:
-        status = await asyncio.to_thread(http_status, f"{settings.health_url}/readyz")
-        if not settings.is_development and status == "200":
-            return Finding("ok", "server", f"ready, at {settings.health_url}")
-        problem = port_problem(settings.host, settings.port)
-        if problem is not None:
-            return Finding("FAIL", "port", problem)
-        return Finding("ok", "port", f"{settings.port} is free")
+        return _port(settings)
     answer = await asyncio.to_thread(http_status, f"{settings.health_url}/readyz")
     if answer != "200":
         logs = settings.data_dir / "logs"
         return Finding("FAIL", "server", f"{settings.health_url}/readyz answers {answer}; look into {logs}")
     return Finding("ok", "server", f"ready, started by process {run_file.pid}")
+
+
+def _port(settings: Settings) -> Finding:
+    problem = port_problem(settings.host, settings.port)
+    if problem is not None:
+        return Finding("FAIL", "port", problem)
+    return Finding("ok", "port", f"{settings.port} is free")
+
+
+def _processes(settings: Settings) -> list[Finding]:
+    """Find the servers and workers of this machine. If no server runs, check whether a server could open its port.
+
+    A process can listen at an address that only the process's own settings name (deploy/systemd). So this function asks
+    every address of this machine at which a process listens on an operations port.
+    """
+    found: list[Finding] = []
+    server_port, worker_port = (settings.operations_port_of(process) for process in PROCESSES)
+    for process, port in zip(PROCESSES, (server_port, worker_port), strict=True):
+        if port is None or (process == "worker" and port == server_port):
+            continue
+        for host in listening_hosts(port):
+            url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+            status = http_status(f"{url}/readyz")
+            if status == "200":
+                found.append(Finding("ok", process, f"ready, at {url}"))
+            elif status == "503":
+                found.append(Finding("FAIL", process, f"not ready, at {url}; {url}/status says why"))
+            # If the answer is neither 200 nor 503, an unrelated program listens at this address.
+    if not any(finding.subject == "server" for finding in found):
+        found.insert(0, _port(settings))
+    elif worker_port != server_port and not any(finding.subject == "worker" for finding in found):
+        found.append(
+            Finding("warn", "worker", "none runs on this machine; without one, no search and no chat ends")
+        )
+    return found
 
 
 async def _postgres(settings: Settings, url: str, *, for_production: bool) -> AsyncIterator[Finding]:
@@ -168,6 +207,7 @@ async def _postgres(settings: Settings, url: str, *, for_production: bool) -> As
     finally:
         await connection.close()
     yield await _session_settings(url)
+    yield await _prepared_statements(url)
 
 
 async def _session_settings(url: str) -> Finding:
@@ -199,13 +239,55 @@ async def _session_settings(url: str) -> Finding:
     return Finding("ok", "session settings", "each connection gets its time limits")
 
 
+async def _prepared_statements(url: str) -> Finding:
+    """Check that a statement can run in a later transaction than the one that prepared it.
+
+    A pooler in transaction mode can run the later transaction on a different connection to PostgreSQL. PgBouncer before
+    1.21 does not prepare the statement on that connection, so the service fails, but only under load.
+    """
+    connections: list[asyncpg.Connection[asyncpg.Record]] = []
+    try:
+        first = await connect_to_writer(url)
+        connections.append(first)
+        async with first.transaction():
+            statement = await first.prepare("SELECT pg_backend_pid()")
+            pid: int = await statement.fetchval()
+        # Let another transaction occupy the connection to PostgreSQL that has prepared the statement.
+        for _ in range(MAX_CONNECTIONS_TO_TRY):
+            other = await connect_to_writer(url)
+            connections.append(other)
+            await other.execute("BEGIN")
+            if await other.fetchval("SELECT pg_backend_pid()") == pid:
+                await statement.fetchval()
+                break
+    except (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError):
+        return Finding(
+            "FAIL",
+            "prepared statements",
+            "a pooler loses them, and requests fail under load; install PgBouncer 1.21 or newer, and set "
+            "max_prepared_statements",
+        )
+    except DATABASE_AWAY as error:
+        return _unreachable("PostgreSQL", "DATABASE_URL", error)
+    finally:
+        for connection in connections:
+            connection.terminate()
+    return Finding("ok", "prepared statements", "they work from one transaction to the next")
+
+
 async def _migrations(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:
     try:
         pending = await migrations.pending(connection)
     except migrations.MigrationError as error:
         return Finding("FAIL", "migrations", str(error))
+    missing = await migrations.missing(connection)
+    if missing:
+        return Finding("FAIL", "migrations", f"{', '.join(missing)} not applied; run curhat migrate")
     if pending:
-        return Finding("FAIL", "migrations", f"{', '.join(pending)} not applied; run curhat migrate")
+        sentence = (
+            f"{', '.join(pending)} not applied; when every process runs this version: curhat migrate --after"
+        )
+        return Finding("warn", "migrations", sentence)
     return Finding("ok", "migrations", "current")
 
 

@@ -14,14 +14,26 @@ from typing import Final
 
 import asyncpg
 
-from curhat.app.cli import config, deadlines, doctor, migrate, mitra, operator, roles, seed, serve, worker
+from curhat.app.cli import (
+    config,
+    deadlines,
+    doctor,
+    migrate,
+    mitra,
+    operator,
+    restore,
+    roles,
+    seed,
+    serve,
+    worker,
+)
 from curhat.app.cli.common import CommandError
 from curhat.app.version import version
 from curhat.kit.errors import BusinessError
 from curhat.kit.migrations import MigrationError
 from curhat.kit.settings import SettingsError
 
-COMMANDS: Final = (serve, worker, roles, migrate, seed, mitra, operator, config, deadlines, doctor)
+COMMANDS: Final = (serve, worker, roles, migrate, seed, mitra, operator, config, deadlines, restore, doctor)
 
 # The commands of curhat.dev need the packages of the extra `curhat[dev]`.
 DEVELOPMENT_COMMANDS: Final = frozenset({"up", "reset", "simulate", "bots"})

@@ -16,10 +16,10 @@ from curhat.app.cli.common import (
 from curhat.app.run_file import RunFile
 from curhat.kit.settings import Settings
 
-# If a client does not acknowledge sent bytes within this timeout, the kernel ends the connection and frees its send
-# buffer.
+# If a client does not acknowledge sent bytes within UNACKNOWLEDGED_TIMEOUT_MILLISECONDS, the kernel ends the connection
+# and frees its send buffer.
 UNACKNOWLEDGED_TIMEOUT_MILLISECONDS: Final = 30_000
-# With a lower limit of connections, a server cannot do its work.
+# A server that can have fewer than MIN_CONNECTIONS connections cannot do its work.
 MIN_CONNECTIONS: Final = 64
 GRACEFUL_STOP_TIMEOUT_SECONDS: Final = 5
 
@@ -68,7 +68,7 @@ def run(_arguments: argparse.Namespace) -> int:
         timeout_graceful_shutdown=GRACEFUL_STOP_TIMEOUT_SECONDS,
     )
     listener = config.bind_socket()
-    # Each accepted connection inherits this option from the listener.
+    # Each accepted connection inherits TCP_USER_TIMEOUT from the listener.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_TIMEOUT_MILLISECONDS)
     server = DrainingServer(config, application, settings.drain_notice_seconds)
     try:

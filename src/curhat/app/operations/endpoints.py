@@ -51,7 +51,7 @@ class Operations:
         """Record that the Services are open, and ask PostgreSQL whether its schema is new enough."""
         self._services = services
         self._status = Status(services, self._process, version())
-        # Ask now, because PostgreSQL can be away when a proxy asks for the first time.
+        # Ask PostgreSQL now, because PostgreSQL is perhaps away when a proxy asks for the first time.
         await self._status.is_ready()
 
     def drain(self) -> None:

@@ -1,11 +1,12 @@
 """The metrics that are read from PostgreSQL. Every process shows the same figures, so an alert uses the maximum."""
 
+from collections.abc import Mapping, Sequence
 from math import nan
 from typing import Final
 
 from prometheus_client import Gauge
 
-from curhat.app.operations.queries import Figures
+from curhat.app.operations.queries import CodesOfToday, Figures
 
 _GAUGES: Final = {
     "mitras_online": Gauge("curhat_mitras_online", "Mitras whose toggle is on"),
@@ -40,6 +41,21 @@ _GAUGES: Final = {
         "curhat_deadlines_oldest_due_seconds", "How long the oldest due deadline has waited for a worker"
     ),
 }
+
+
+_CODES_USED: Final = Gauge(
+    "curhat_codes_ceiling_used_ratio",
+    "Today's one-time codes, as a part of the day's ceiling of their country",
+    ["region"],
+)
+
+
+def show_codes(read: Sequence[CodesOfToday] | None, ceilings: Mapping[str, int]) -> None:
+    """Set the metric of the codes per day. Without figures, it becomes NaN. `ceilings` has the limit per country."""
+    codes = {} if read is None else {row.region: row.codes for row in read}
+    _CODES_USED.clear()
+    for region, ceiling in ceilings.items():
+        _CODES_USED.labels(region).set(nan if read is None else codes.get(region, 0) / ceiling)
 
 
 def show(read: Figures | None) -> None:

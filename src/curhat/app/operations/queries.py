@@ -106,3 +106,18 @@ async def read_figures(db: Executor, /) -> Figures:
     if row is None:
         raise NoRow(READ_FIGURES)
     return Figures(*row)
+
+
+class CodesOfToday(msgspec.Struct, frozen=True):
+    region: str
+    codes: int
+
+
+LIST_CODES_OF_TODAY: Final = """
+SELECT region, codes FROM code_days WHERE day = (curhat_now() AT TIME ZONE 'UTC')::date
+"""
+
+
+async def list_codes_of_today(db: Executor, /) -> list[CodesOfToday]:
+    """Read how many one-time codes were made today (UTC), by country. A country without codes has no row."""
+    return [CodesOfToday(*row) for row in await db.fetch(LIST_CODES_OF_TODAY)]

@@ -49,3 +49,8 @@ SELECT
         FROM deadlines WHERE parked_at IS NULL
     ) AS oldest_due_seconds
 FROM moment
+
+-- name: list_codes_of_today :many
+-- Read how many one-time codes were made today (UTC), by country. A country without codes has no row.
+-- row: CodesOfToday
+SELECT region, codes FROM code_days WHERE day = (curhat_now() AT TIME ZONE 'UTC')::date

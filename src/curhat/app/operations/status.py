@@ -16,7 +16,7 @@ from prometheus_client import Gauge
 from valkey.exceptions import NoPermissionError, OutOfMemoryError, ReadOnlyError, ValkeyError
 
 from curhat.app.operations import figures, queries
-from curhat.app.operations.queries import Figures
+from curhat.app.operations.queries import CodesOfToday, Figures
 from curhat.app.wiring import Services
 from curhat.kit import migrations
 from curhat.kit.database import DATABASE_AWAY, Transaction
@@ -27,7 +27,8 @@ CHECK_TIMEOUT_SECONDS: Final = 2.0
 MAX_AGE_SECONDS: Final = 1.0
 # If a deadline is overdue for longer than MAX_LATE_SECONDS, no worker fires deadlines.
 MAX_LATE_SECONDS: Final = 5.0
-# Valkey refuses writes when its memory is full. The check fails at MAX_MEMORY_SHARE, so that operators can act earlier.
+# Valkey refuses writes when its memory is full. The check fails at MAX_MEMORY_SHARE, so that operators can act before
+# the memory is full.
 MAX_MEMORY_SHARE: Final = 0.9
 # The check writes VALKEY_KEY, and Valkey deletes the key after a minute.
 VALKEY_KEY: Final = "curhat:status"
@@ -105,13 +106,15 @@ class Status:
         )
 
     async def _check_all(self) -> dict[CheckName, Check]:
-        postgresql, schema, read, in_valkey = await asyncio.gather(
+        postgresql, schema, read, codes, in_valkey = await asyncio.gather(
             _carried_out(self._check_writing),
             self._check_schema(),
             self._read_figures(),
+            self._read_codes(),
             self._check_valkey(),
         )
         figures.show(read)
+        figures.show_codes(codes, self._services.settings.codes_per_day)
         checks: dict[CheckName, Check] = {
             "postgresql": postgresql,
             "valkey": in_valkey,
@@ -162,6 +165,14 @@ class Status:
         try:
             async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
                 return await queries.read_figures(self._services.database)
+        except DATABASE_AWAY:
+            return None
+
+    async def _read_codes(self) -> list[CodesOfToday] | None:
+        """Return today's codes, or None if PostgreSQL does not answer."""
+        try:
+            async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
+                return await queries.list_codes_of_today(self._services.database)
         except DATABASE_AWAY:
             return None
 

@@ -96,7 +96,7 @@ async def list_configuration_history(
 
 
 async def _emails(tx: Transaction, ids: Collection[str]) -> dict[str, str]:
-    """Return the e-mails of the operators in `ids`, by the operator's id."""
+    """Return a map from each operator's id in `ids` to the operator's e-mail."""
     return {row.id: row.email for row in await queries.read_operator_emails(tx, ids=list(ids))}
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from curhat.kit.database import Executor, NoRow
+from curhat.kit.database import Executor, NoRow, rows_changed
 from curhat.pairing.states import FailureTag, PairingKind
 
 
@@ -158,41 +158,55 @@ class CountByBucketRow(msgspec.Struct, frozen=True):
 
 COUNT_BY_BUCKET: Final = """
 WITH moment AS MATERIALIZED (
-    SELECT date_trunc($1, curhat_now() AT TIME ZONE 'Asia/Jakarta') AS last, ('1 ' || $1)::interval AS length
+    SELECT curhat_now() AS now, ('1 ' || $1)::interval AS length
 ), buckets AS MATERIALIZED (
     SELECT began, began AT TIME ZONE 'Asia/Jakarta' AS began_at
-    FROM moment, generate_series(last - length * ($2::integer - 1), last, length) AS began
-), first_bucket AS MATERIALIZED (
-    SELECT min(began_at) AS began_at FROM buckets
-), opened AS (
-    SELECT date_trunc($1, created_at AT TIME ZONE 'Asia/Jakarta') AS began, count(*) AS count
-    FROM payments WHERE purpose = 'session' AND created_at >= (SELECT began_at FROM first_bucket) GROUP BY 1
-), confirmed AS (
-    SELECT date_trunc($1, confirmed_at AT TIME ZONE 'Asia/Jakarta') AS began, count(*) AS count
-    FROM payments WHERE purpose = 'session' AND confirmed_at >= (SELECT began_at FROM first_bucket) GROUP BY 1
-), matched AS (
-    SELECT date_trunc($1, started_at AT TIME ZONE 'Asia/Jakarta') AS began, count(*) AS count
-    FROM sessions WHERE started_at >= (SELECT began_at FROM first_bucket) GROUP BY 1
-), finished AS (
-    SELECT date_trunc($1, ended_at AT TIME ZONE 'Asia/Jakarta') AS began, count(*) AS count
-    FROM sessions WHERE ended_at >= (SELECT began_at FROM first_bucket) GROUP BY 1
-), failed AS (
-    SELECT date_trunc($1, occurred_at AT TIME ZONE 'Asia/Jakarta') AS began, count(*) AS count
-    FROM failed_pairing_events WHERE occurred_at >= (SELECT began_at FROM first_bucket) GROUP BY 1
+    FROM moment, date_trunc($1, now AT TIME ZONE 'Asia/Jakarta') AS last,
+        generate_series(last - length * ($2::integer - 1), last, length) AS began
+), kept_hours AS MATERIALIZED (
+    SELECT * FROM hourly_counts WHERE began_at >= (SELECT min(began_at) FROM buckets)
+), missing_hours AS MATERIALIZED (
+    SELECT hour.began_at
+    FROM moment, generate_series((SELECT min(began_at) FROM buckets), now, interval '1 hour') AS hour (began_at)
+    WHERE NOT EXISTS (SELECT FROM kept_hours WHERE kept_hours.began_at = hour.began_at)
+), hours AS (
+    SELECT began_at, opened, confirmed, matched, finished, failed FROM kept_hours
+    UNION ALL
+    SELECT missing_hours.began_at, counted.* FROM missing_hours, count_hour(missing_hours.began_at) AS counted
 )
-SELECT buckets.began_at, coalesce(opened.count, 0) AS opened, coalesce(confirmed.count, 0) AS confirmed,
-    coalesce(matched.count, 0) AS matched, coalesce(finished.count, 0) AS finished, coalesce(failed.count, 0) AS failed
+SELECT buckets.began_at, sum(hours.opened)::bigint AS opened, sum(hours.confirmed)::bigint AS confirmed,
+    sum(hours.matched)::bigint AS matched, sum(hours.finished)::bigint AS finished, sum(hours.failed)::bigint AS failed
 FROM buckets
-LEFT JOIN opened USING (began)
-LEFT JOIN confirmed USING (began)
-LEFT JOIN matched USING (began)
-LEFT JOIN finished USING (began)
-LEFT JOIN failed USING (began)
+JOIN hours ON date_trunc($1, hours.began_at AT TIME ZONE 'Asia/Jakarta') = buckets.began
+GROUP BY buckets.began_at
 ORDER BY buckets.began_at
 """
 
 
 async def count_by_bucket(db: Executor, /, *, unit: str, bucket_count: int) -> list[CountByBucketRow]:
     """Count the events in each of the last @bucket_count hours or days, oldest first. The hours and days are in Jakarta's
-    time zone. The parameter @unit is 'hour' or 'day'. The last bucket is the current hour or day."""
+    time zone. The parameter @unit is 'hour' or 'day'. The last bucket is the current hour or day. If an hour has no row
+    in hourly_counts, the statement counts the events of the hour itself."""
     return [CountByBucketRow(*row) for row in await db.fetch(COUNT_BY_BUCKET, unit, bucket_count)]
+
+
+KEEP_HOURLY_COUNTS: Final = """
+INSERT INTO hourly_counts (began_at, opened, confirmed, matched, finished, failed)
+SELECT missing.began_at, counted.*
+FROM (
+    SELECT began_at
+    FROM (SELECT date_trunc('hour', curhat_now() - interval '70 minutes', 'UTC') AS newest) AS past,
+        generate_series(newest, newest - interval '1 day' * $1::integer, interval '-1 hour') AS hour (began_at)
+    WHERE NOT EXISTS (SELECT FROM hourly_counts WHERE hourly_counts.began_at = hour.began_at)
+    ORDER BY began_at DESC
+    LIMIT $2::integer
+) AS missing
+CROSS JOIN LATERAL count_hour(missing.began_at) AS counted
+ON CONFLICT (began_at) DO NOTHING
+"""
+
+
+async def keep_hourly_counts(db: Executor, /, *, days: int, max_hours: int) -> int:
+    """Count the newest past hours that have no row in hourly_counts, at most @max_hours of the last @days days. The
+    statement leaves out an hour that ended less than 10 minutes ago, because a transaction of the hour can still commit."""
+    return rows_changed(await db.execute(KEEP_HOURLY_COUNTS, days, max_hours))

@@ -24,6 +24,8 @@ from curhat.presence.service import Presence
 MAX_SEARCHES_SHOWN: Final = 100
 HOURS_CHARTED: Final = 24
 DAYS_CHARTED: Final = 30
+# Limits how long one call of `keep_hourly_counts` takes, even in a database with many payments.
+MAX_HOURS_PER_KEEP: Final = 48
 
 
 async def read_dashboard(database: Database, presence: Presence) -> Dashboard:
@@ -70,6 +72,14 @@ async def read_charts(tx: Transaction) -> Charts:
         days=await _read_buckets(tx, "day", DAYS_CHARTED),
         server_now=await read_clock(tx),
     )
+
+
+async def keep_hourly_counts(tx: Transaction) -> int:
+    """Store the counts of past hours, newest first, so that the charts need not count them again.
+
+    Returns the number of stored hours, at most MAX_HOURS_PER_KEEP.
+    """
+    return await queries.keep_hourly_counts(tx, days=DAYS_CHARTED, max_hours=MAX_HOURS_PER_KEEP)
 
 
 async def _read_buckets(tx: Transaction, unit: Literal["hour", "day"], count: int) -> list[Bucket]:

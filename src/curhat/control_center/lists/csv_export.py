@@ -1,8 +1,8 @@
 """Converts list items to lines of CSV (decision 0079).
 
 The lines open correctly in a spreadsheet program whose language is Indonesian. The separator is a semicolon, because a
-comma is the Indonesian decimal sign. The file begins with a byte order mark. Without this mark, Excel does not read
-UTF-8. Times are in Jakarta time, in a format that every spreadsheet recognises.
+comma is the Indonesian decimal sign. The file begins with a byte order mark. Without the byte order mark, Excel does
+not read UTF-8. Times are in Jakarta time, in a format that every spreadsheet recognises.
 """
 
 import csv
@@ -23,10 +23,11 @@ _ZONE_COLUMN: Final = "time_zone"
 _ZONE_NAME: Final = "WIB"
 
 # If a cell begins with one of these characters, a spreadsheet runs the cell as a formula. The last four characters are
-# the full-width forms that East Asian keyboards type. A spreadsheet in another language uses another separator. In such
-# a spreadsheet, a new cell can begin after each comma, semicolon, tab or line break in a text.
+# the full-width forms that East Asian keyboards type. A spreadsheet program in a language other than Indonesian uses a
+# different separator. In a spreadsheet with a different separator, a new cell can begin after each comma, semicolon,
+# tab or line break in a text.
 _FORMULA: Final = re.compile(r'(?:^|(?<=[,;\t\r\n]))(?="*[=+\-@\uff1d\uff0b\uff0d\uff20])|^(?=[\t\r\n])')
-# A spreadsheet would show these texts as another number or as a date: 007, 1e5, 3-4, 12.30, and long numbers.
+# A spreadsheet would show these texts as a different number or as a date: 007, 1e5, 3-4, 12.30, and long numbers.
 _MISREAD: Final = re.compile(r"0\d+|\d+[eE][+-]?\d+|\d{16,}|\d{1,4}([-/.,: ]\d{1,4})+")
 
 
@@ -61,7 +62,10 @@ def _cells(item_type: type[msgspec.Struct], values: Mapping[str, Any] | None) ->
 
 
 def _nested_struct(field_type: Any) -> type[msgspec.Struct] | None:
-    """Return the struct type in a field's type, such as `Item` in `Item | None`. Return None for any other type."""
+    """Return the struct type in a field's type, such as `Item` in `Item | None`.
+
+    Return None if the type contains no struct.
+    """
     choices = get_args(field_type) if get_origin(field_type) in (Union, types.UnionType) else (field_type,)
     for choice in choices:
         if isinstance(choice, type) and issubclass(choice, msgspec.Struct):

@@ -34,7 +34,7 @@ def checked_time(name: str, value: datetime) -> datetime:
 def checked_text(name: str, value: str | None) -> str | None:
     """Return the text without invisible characters and surplus space, or None if nothing is left.
 
-    Names are stored in the same form, so a search finds a pasted name. Raises ValidationFailed.
+    Names are stored in the form that this function returns, so a search finds a pasted name. Raises ValidationFailed.
     """
     if value is None:
         return None

@@ -57,8 +57,8 @@ Outcome = TypeVar("Outcome")
 
 OPERATORS: Final = ["operators"]
 
-# The refusals that every operation of the Control Center declares. The second tuple is for the operations with an
-# Idempotency-Key.
+# The refusals that every operation of the Control Center declares. Operations with an Idempotency-Key declare
+# OPERATOR_WITH_KEY.
 OPERATOR_SIGNED_IN: Final = (*SIGNED_IN, TotpEnrolmentRequired, PasswordChangeRequired)
 OPERATOR_WITH_KEY: Final = (*WITH_KEY, TotpEnrolmentRequired, PasswordChangeRequired)
 # An operator needs no second factor for the operations of the operator's own account.
@@ -93,7 +93,7 @@ async def sign_in_operator(
 ) -> Response[OperatorSignedIn]:
     """Sign in with e-mail, password and authenticator code. An unknown e-mail takes as long as a known e-mail."""
     if data.transport == "cookie":
-        cookies.refuse_foreign_page(request.scope, settings)
+        cookies.refuse_foreign_page(request.scope, "operator", settings)
     address = address_of(request.scope)
     device_secret = data.device_secret or cookies.presented_device(request.scope, "operator", settings)
     replaced = None

@@ -48,8 +48,8 @@ _hasher: Final = PasswordHasher.from_parameters(RFC_9106_LOW_MEMORY)
 _UNKNOWN_OPERATOR_HASH: Final = (
     "$argon2id$v=19$m=65536,t=3,p=4$xzAoquMYqm12rN7/RCx6Gw$UX8lWuooFI7w7bZp1he4/0pydGz+AKDPvJoZlyn1Hzo"
 )
-# At most MAX_STRANGERS_CHECKS checks of strangers' passwords wait or run at the same time. With this limit, a stranger
-# waits for at most about two seconds.
+# At most MAX_STRANGERS_CHECKS checks of strangers' passwords wait or run at the same time. With MAX_STRANGERS_CHECKS, a
+# stranger waits for at most about two seconds.
 MAX_STRANGERS_CHECKS: Final = 20
 
 
@@ -104,8 +104,8 @@ def _common_passwords() -> frozenset[str]:
 def is_right(password: str, password_hash: str | None) -> bool:
     """Return whether a password has this hash.
 
-    `password_hash` is None if no such operator exists. Without a hash, the function takes the same time and returns
-    False.
+    `password_hash` is None if no such operator exists. Without a hash, the function returns False, but takes as long as
+    with a hash.
     """
     try:
         _hasher.verify(password_hash or _UNKNOWN_OPERATOR_HASH, password)

@@ -87,7 +87,7 @@ DELETE FROM operator_sign_in_tries WHERE id = $1
 
 
 async def delete_sign_in_try(db: Executor, /, *, id: int) -> None:
-    """Delete a try whose password was right."""
+    """Delete the try with this id, because its password was right."""
     await db.execute(DELETE_SIGN_IN_TRY, id)
 
 
@@ -97,7 +97,8 @@ DELETE FROM operator_sign_in_tries WHERE email_digest = $1 AND requester = $2
 
 
 async def delete_sign_in_tries(db: Executor, /, *, email_digest: bytes, requester: bytes) -> None:
-    """Delete the tries of this requester for this e-mail, because the requester has proved to be the owner of the e-mail."""
+    """Delete the tries of this requester for this e-mail, because the requester has proved that the e-mail belongs to the
+    requester."""
     await db.execute(DELETE_SIGN_IN_TRIES, email_digest, requester)
 
 
@@ -475,7 +476,7 @@ DELETE FROM operator_sign_in_tries WHERE id IN (
 
 
 async def prune_sign_in_tries(db: Executor, /, *, max_rows: int) -> None:
-    """Delete at most @max_rows tries that are older than a day. The limits on sign-in tries count only newer tries."""
+    """Delete at most @max_rows tries that are older than a day. The limits on sign-in count only the tries of the last day."""
     await db.execute(PRUNE_SIGN_IN_TRIES, max_rows)
 
 
@@ -491,3 +492,13 @@ DELETE FROM operator_tokens WHERE id IN (
 async def prune_tokens(db: Executor, /, *, max_rows: int) -> None:
     """Delete at most @max_rows tokens that expired or were revoked more than a week ago."""
     await db.execute(PRUNE_TOKENS, max_rows)
+
+
+REVOKE_EVERY_OPERATOR_TOKEN: Final = """
+UPDATE operator_tokens SET revoked_at = curhat_now() WHERE revoked_at IS NULL AND expires_at > curhat_now()
+"""
+
+
+async def revoke_every_operator_token(db: Executor, /) -> int:
+    """valid → revoked, for the tokens of all operators."""
+    return rows_changed(await db.execute(REVOKE_EVERY_OPERATOR_TOKEN))

@@ -33,11 +33,12 @@ VALUES (@email_digest, @factor, @requester, @is_known_device)
 RETURNING id
 
 -- name: delete_sign_in_try :exec
--- Delete a try whose password was right.
+-- Delete the try with this id, because its password was right.
 DELETE FROM operator_sign_in_tries WHERE id = @id
 
 -- name: delete_sign_in_tries :exec
--- Delete the tries of this requester for this e-mail, because the requester has proved to be the owner of the e-mail.
+-- Delete the tries of this requester for this e-mail, because the requester has proved that the e-mail belongs to the
+-- requester.
 DELETE FROM operator_sign_in_tries WHERE email_digest = @email_digest AND requester = @requester
 
 -- name: find_operator_by_email :optional
@@ -185,7 +186,7 @@ UPDATE operator_tokens SET revoked_at = curhat_now()
 WHERE operator_id = @operator_id AND id <> @kept_token_id AND revoked_at IS NULL
 
 -- name: prune_sign_in_tries :exec
--- Delete at most @max_rows tries that are older than a day. The limits on sign-in tries count only newer tries.
+-- Delete at most @max_rows tries that are older than a day. The limits on sign-in count only the tries of the last day.
 DELETE FROM operator_sign_in_tries WHERE id IN (
     SELECT id FROM operator_sign_in_tries WHERE tried_at < (SELECT curhat_now() - interval '1 day')
     LIMIT @max_rows FOR UPDATE SKIP LOCKED
@@ -198,3 +199,7 @@ DELETE FROM operator_tokens WHERE id IN (
     WHERE least(expires_at, revoked_at) < (SELECT curhat_now() - interval '7 days')
     LIMIT @max_rows FOR UPDATE SKIP LOCKED
 )
+
+-- name: revoke_every_operator_token :execrows
+-- valid → revoked, for the tokens of all operators.
+UPDATE operator_tokens SET revoked_at = curhat_now() WHERE revoked_at IS NULL AND expires_at > curhat_now()

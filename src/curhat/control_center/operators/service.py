@@ -79,7 +79,7 @@ class SignedInOperator(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class SignInTry:
-    """A password try that counts as wrong before the password is checked.
+    """A password try. The try counts as wrong until the check shows that the password is right.
 
     `operator_id` is None if no operator has the e-mail.
     """
@@ -358,7 +358,10 @@ async def list_devices(tx: Transaction, operator: SignedInOperator) -> DeviceLis
 
 
 async def revoke_device(tx: Transaction, operator: SignedInOperator, device_id: UUID) -> None:
-    """Sign out a device, immediately in every process. Raises NotFound, also for another operator's device."""
+    """Sign out a device, immediately in every process.
+
+    Raises NotFound if the device does not exist or belongs to another operator.
+    """
     revoked = await queries.revoke_device(tx, operator_id=operator.id, token_id=device_id)
     if revoked is None:
         raise NotFound
@@ -436,7 +439,7 @@ async def prune(tx: Transaction, max_rows: int = MAX_ROWS_PER_PRUNE) -> None:
 
 
 async def owners_of_tokens(database: Database, digests: list[bytes]) -> dict[bytes, UUID]:
-    """Return the operator of each valid token, by the digest of the token."""
+    """Return a map from the digest of each valid token to the token's operator."""
     tokens = await queries.list_owners_of_tokens(database, digests=digests)
     return {token.digest: token.operator_id for token in tokens}
 
@@ -462,3 +465,8 @@ async def identify(database: Database, settings: Settings, scope: Mapping[str, A
     if owner.transport != presented.transport:
         raise Unauthenticated
     return from_row(SignedInOperator, owner)
+
+
+async def sign_out_everybody(tx: Transaction) -> int:
+    """Revoke the tokens of all operators, after a restore to an earlier time. Returns the number of tokens."""
+    return await queries.revoke_every_operator_token(tx)

@@ -48,7 +48,7 @@ from curhat.kit.visible_text import checked_text
 from curhat.presence.service import Presence
 
 # The maximum number of messages in one answer. Two people who type for eight hours without a pause write fewer messages
-# than this number.
+# than MAX_TRANSCRIPT_MESSAGES.
 MAX_TRANSCRIPT_MESSAGES: Final = 20_000
 
 
@@ -188,7 +188,10 @@ async def with_connections(presence: Presence, records: list[MitraRecord]) -> li
 async def invite_mitra(
     tx: Transaction, operator: SignedInOperator, invitation: MitraInvitation, phone_regions: Collection[str]
 ) -> InvitedMitra:
-    """Make a person or customer a mitra. Another invitation of a mitra changes nothing. Raises ValidationFailed."""
+    """Make a person or customer a mitra. An invitation of a person who is already a mitra changes nothing.
+
+    Raises ValidationFailed.
+    """
     invited = await accounts.invite_mitra(
         tx,
         invitation.phone,

@@ -118,7 +118,7 @@ class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Decisions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The same decision on up to 100 cases.
 
-    `expected_versions`: the version of each case that the operator saw, by the case's id.
+    `expected_versions`: a map from each case's id to the version of the case that the operator saw.
     """
 
     case_ids: CaseIds

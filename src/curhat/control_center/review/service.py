@@ -117,8 +117,8 @@ async def decide_case(
     The decision covers the undelivered charges that nobody has decided about. `expected_version` is the version of the
     case that the operator saw. So a decision never covers a charge that the operator did not see. The case opens again
     when another charge is not delivered (payments.open_cases). If the refund is at most `approval_limit_rp`, this
-    transaction requests the refund, and the worker carries the refund out. A larger refund waits for another operator's
-    approval. Raises NotFound, CaseDecided, CaseChanged, NothingToRefund.
+    transaction requests the refund, and the worker carries the refund out. A refund above `approval_limit_rp` waits for
+    another operator's approval. Raises NotFound, CaseDecided, CaseChanged, NothingToRefund.
     """
     case = await _lock(tx, case_id)
     if case.status == "decided":
@@ -176,7 +176,9 @@ async def approve_refund(
 
 
 async def retry_refund(tx: Transaction, operator: SignedInOperator, case_id: UUID) -> None:
-    """Request failed refunds again, with new keys for the gateway. Raises NotFound, RefundNotFailed.
+    """For each refund that failed, request the refund again, with a new key for the gateway.
+
+    Raises NotFound, RefundNotFailed.
 
     Repeats each refused refund that an operator decided, in this round of the case or in an earlier round.
     """
@@ -203,7 +205,10 @@ async def _lock(tx: Transaction, case_id: UUID) -> LockedCase:
 async def _charges_of_round(
     tx: Transaction, payment_id: UUID, decided_round: int | None
 ) -> list[UndeliveredCharge]:
-    """Return the undelivered charges that were decided in this round. For None, return the undecided charges."""
+    """Return the undelivered charges that were decided in `decided_round`.
+
+    If `decided_round` is None, return the undecided charges.
+    """
     undelivered = await payments.undelivered_charges(tx, payment_id)
     return [charge for charge in undelivered if charge.decided_round == decided_round]
 

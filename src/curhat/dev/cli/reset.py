@@ -9,8 +9,8 @@ from typing import Final
 from curhat.app.cli.common import CommandError, Subparsers, named_data_dir
 from curhat.dev.child_processes import ProgramError
 
-# Everything that `curhat up` and the settings write into a data directory. A reset removes nothing else. So all other
-# files stay, even if CURHAT_DATA_DIR is wrong.
+# Everything that `curhat up` and the settings write into a data directory. A reset removes only the names in WRITTEN,
+# so every other file stays, even if CURHAT_DATA_DIR is wrong.
 WRITTEN: Final = (
     *("postgres", "postgres.unfinished", "valkey", "logs"),
     *("run.json", "run.json.new", "secret_key", "vapid_private_key"),

@@ -28,11 +28,11 @@ MITRAS: Final = 3
 CUSTOMERS: Final = 2
 # Part of every bot's name, so that nobody mistakes a bot for a person.
 MARK: Final = " (bot)"
-# Only bots have phone numbers with this prefix. Every run uses the same numbers.
+# Only bots have phone numbers with this prefix. Every run of the bots uses the same phone numbers.
 PHONE_PREFIX: Final = "+62811700000"
-# A bot mitra leaves the card of a bot customer to human mitras for this long.
+# A bot mitra leaves the card of a bot customer to human mitras for HUMANS_FIRST_SECONDS.
 HUMANS_FIRST_SECONDS: Final = 15.0
-# A bot customer waits for the next chat message of a human for this long.
+# A bot customer waits for the next chat message of a human for ANSWER_TIMEOUT_SECONDS.
 ANSWER_TIMEOUT_SECONDS: Final = 30.0
 REST_SECONDS: Final = 20.0
 RESTART_PAUSE_SECONDS: Final = 5.0

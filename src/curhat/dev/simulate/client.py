@@ -1,8 +1,8 @@
 """A simulated person and their devices. The devices lose the network, reconnect and resume.
 
-The person compares what the devices show with `/state`. The tally counts everything that must not happen as a fault.
-Examples of faults are a gap in a stream, and a device that differs from a fresh snapshot. Two different answers to one
-Idempotency-Key, and an answer that the contract does not allow, are also faults.
+The person compares the picture of each device with `/state`. Whenever something happens that must not happen, the tally
+counts a fault. Examples of faults are a gap in a stream, and a device that differs from a fresh snapshot. Two different
+answers to one Idempotency-Key, and an answer that the contract does not allow, are also faults.
 """
 
 import asyncio
@@ -26,22 +26,24 @@ from curhat.dev.simulate.picture import CustomerPicture, Data, MitraPicture, Pic
 from curhat.dev.simulate.report import Tally
 from curhat.kit.identity import Role
 
-# If the server takes longer than this to answer a request, the client treats the request as unanswered.
+# If the server takes longer than REQUEST_TIMEOUT_SECONDS to answer a request, the client treats the request as
+# unanswered.
 REQUEST_TIMEOUT_SECONDS: Final = 30.0
-# A client sends a request at most this many times while the connection fails. The average pause grows with each try. A
-# killed server is available again within seconds.
+# A client sends a request at most MAX_CONNECTION_TRIES times while the connection fails. The average pause grows with
+# each try. A killed server is available again within seconds.
 MAX_CONNECTION_TRIES: Final = 8
-# A client repeats a command at most this many times while the server still executes the command.
+# A client repeats a command at most MAX_RUNNING_TRIES times while the server still executes the command.
 MAX_RUNNING_TRIES: Final = 60
-# The share of the messages that a device sends over its socket. The device sends the other messages by POST.
+# A device sends this share of its messages over its socket, and all other messages by POST.
 SHARE_OVER_SOCKET: Final = 0.7
-# As in the apps, a device sends a message by POST if no answer has come after this time.
+# As in the apps, a device sends a message by POST if no answer has come within SOCKET_ANSWER_TIMEOUT_SECONDS.
 SOCKET_ANSWER_TIMEOUT_SECONDS: Final = 4.0
 RUNNING_PAUSE_SECONDS: Final = 0.25
-# A device must show the state of a snapshot within this time. A lost signal delays the device by 3 s. A lost network
-# delays the device by 1.5 s, plus the time to reconnect. The remaining time allows for a slow machine.
+# A device must show the state of a snapshot within CATCH_UP_TIMEOUT_SECONDS. A lost signal delays the device by 3 s. A
+# lost network delays the device by 1.5 s, plus the time to reconnect. The remaining time allows for a slow machine.
 CATCH_UP_TIMEOUT_SECONDS: Final = 30.0
-# Cards and presence are not part of the stream. Cards and presence can differ from a snapshot for this long.
+# Cards and presence are not part of the stream. Cards and presence can differ from a snapshot for
+# TRANSIENT_TIMEOUT_SECONDS.
 TRANSIENT_TIMEOUT_SECONDS: Final = 15.0
 COMPARE_PAUSE_SECONDS: Final = 0.5
 # Close codes that the server should never send to these clients.
@@ -59,7 +61,7 @@ class Answer(NamedTuple):
 
     @property
     def code(self) -> str:
-        """The `code` of a refusal. The code is empty for any other answer."""
+        """The `code` of a refusal. If the answer is not a refusal, the code is empty."""
         return self.body.get("code", "") if self.status >= 400 and isinstance(self.body, dict) else ""
 
     @property
@@ -80,9 +82,10 @@ class RunState:
         # Set when no work of the run is in flight any more. Each person then compares the devices for the last time,
         # and disconnects.
         self.over = asyncio.Event()
-        # The sender and the time of each chat message that the other side does not show yet, by client_message_id.
+        # The sender and the time of each chat message that the other side does not show yet. The keys are
+        # client_message_ids.
         self.sent: dict[str, tuple[Role, float]] = {}
-        # At the end, all people compare their devices at the same moment. This limit protects the server.
+        # At the end, all people compare their devices at the same moment, so a limit protects the server.
         self.last_comparisons = asyncio.Semaphore(8)
 
 
@@ -175,7 +178,7 @@ class Person:
     async def command(
         self, path: str, body: object = None, *, manner: Manner = "once", expected: Collection[str] = ()
     ) -> Answer:
-        """Send a command in the given manner. All repetitions of the command must get the same answer."""
+        """Send a command in the way that `manner` names. All repetitions of the command must get the same answer."""
         key = str(uuid.uuid4())
         while_running = {*expected, IN_PROGRESS}
 
@@ -240,7 +243,8 @@ class Person:
         message = {"client_message_id": str(uuid.uuid4()), "text": text}
         self.run_state.sent[message["client_message_id"]] = (self.role, time.perf_counter())
         path = f"/sessions/{session_id}/messages"
-        # As in the apps, a message goes by POST if the socket gives no answer. So the two ways mix in one chat.
+        # As in the apps, a message goes by POST if the socket gives no answer. So one chat contains messages from the
+        # socket and messages from POSTs.
         answer = None
         if self.dice.random() < SHARE_OVER_SOCKET:
             answer = await self.device.send_message(session_id, message)
@@ -299,7 +303,7 @@ class Person:
         """React to the picture of `device`. The device calls this method after each snapshot and each event."""
 
     async def connect(self, devices: int, tasks: asyncio.TaskGroup) -> None:
-        """Connect this number of devices, and wait until each has received its welcome."""
+        """Connect as many devices as `devices` says, and wait until each has received its welcome."""
         for number in range(1, devices + 1):
             device = Device(self, f"device {number}")
             self.devices.append(device)
@@ -338,7 +342,8 @@ class Person:
                 f"{device.name} does not show event {seq}",
             ):
                 return
-            # A device that has applied later events cannot be compared with this snapshot. Try a newer snapshot.
+            # A device that has applied events after this snapshot cannot be compared with the snapshot. Try a newer
+            # snapshot.
             if device.seq == seq:
                 if differences := device.picture.differences(snapshot.body):
                     self.fault(f"{device.name} differs from the snapshot at {seq}: {'; '.join(differences)}")
@@ -396,7 +401,8 @@ class Device:
         self._hello_under_way = False
         self._deaf = False
         self._changed = asyncio.Event()
-        # The messages that were sent over the socket and have no answer yet, by their client_message_id.
+        # The future answer to each message that was sent over the socket and has no answer yet. The keys are
+        # client_message_ids.
         self._answers: dict[str, asyncio.Future[Data]] = {}
 
     def is_live(self) -> bool:
@@ -507,7 +513,10 @@ class Device:
             await self._socket.send_json(frame)
 
     async def say_hello(self) -> None:
-        """Send the seq of the last applied event. The server answers with a welcome and the later events."""
+        """Send the seq of the last applied event.
+
+        The server answers with a welcome and the events after the last applied event.
+        """
         self._hello_seq = self.seq
         self._hello_under_way = True
         seq = None if self.epoch is None else self.seq

@@ -15,23 +15,23 @@ from curhat.dev.simulate.report import Phase
 
 # The statuses of a payment that was charged.
 TAKEN: Final = frozenset({"confirmed", "served", "unserved"})
-# A client polls availability at this interval (rule 1.3).
+# A client polls availability every POLL_SECONDS (rule 1.3).
 POLL_SECONDS: Final = 5.0
-# The result of a confirmation can be unknown for this long. If the gateway's answer is lost, the server asks the
-# gateway after 6 s, and then repeatedly.
+# The result of a confirmation can be unknown for CONFIRMATION_TIMEOUT_SECONDS. If the gateway's answer is lost, the
+# server asks the gateway after 6 s, and then repeatedly.
 CONFIRMATION_TIMEOUT_SECONDS: Final = 60.0
 # The refusals of a confirmation when nobody can be asked (1.8), or when the customer has confirmed too often (X.13). A
-# customer tries again this many times, POLL_SECONDS apart, before leaving the payment.
+# customer tries to confirm MAX_CONFIRMATIONS times, POLL_SECONDS apart, before leaving the payment.
 NOT_NOW: Final = frozenset({"no_mitra_available", "mitra_unavailable", "too_many_requests"})
 MAX_CONFIRMATIONS: Final = 6
-# A search can stay undecided for this long after its deadline.
+# A search can stay undecided for MAX_LATE_SECONDS after its deadline.
 MAX_LATE_SECONDS: Final = 15.0
-# The gateway can take this long to charge for an extension.
+# The gateway can take CHARGE_TIMEOUT_SECONDS to charge for an extension.
 CHARGE_TIMEOUT_SECONDS: Final = 30.0
-# If a popup expires within this time, a customer whose plan is to ignore the popup lets the popup expire. Otherwise,
-# the customer declines the fallback.
+# A customer whose plan is to ignore a popup lets the popup expire if at most MAX_POPUP_WAIT_SECONDS are left. If more
+# time is left, the customer declines the fallback.
 MAX_POPUP_WAIT_SECONDS: Final = 75.0
-# A customer who has received no event for this time asks the server.
+# A customer who has received no event for ASK_AFTER_SECONDS asks the server.
 ASK_AFTER_SECONDS: Final = 5.0
 
 TEXTS: Final = (
@@ -48,7 +48,7 @@ class Customer(Person):
     """A simulated customer."""
 
     picture: CustomerPicture
-    # The customer waits this long for the next chat message of the mitra.
+    # The customer waits `answer_timeout_seconds` for the next chat message of the mitra.
     answer_timeout_seconds = 4.0
 
     def __init__(self, run_state: RunState, plan: CustomerPlan) -> None:
@@ -310,7 +310,7 @@ class Customer(Person):
         return False
 
     async def _session_is_shown(self, session_id: str) -> bool:
-        """Wait for the event of the session. The event of the payment arrives earlier.
+        """Wait for the event of the session, which arrives after the event of the payment.
 
         Returns False if the mitra has already ended the session.
         """
@@ -424,8 +424,8 @@ class Customer(Person):
             return True
         extension = session["extension"]
         if extension is None or extension["id"] != extension_id:
-            # If the picture shows a later extension, this extension was decided. Otherwise, the event of this
-            # extension's decision is missing.
+            # If the picture shows a newer extension of the session, the extension `extension_id` was decided. If the
+            # picture shows no extension, the event of the decision is missing.
             return extension is not None and extension["id"] > extension_id
         return extension["status"] not in OPEN_EXTENSIONS
 

@@ -16,25 +16,26 @@ import uvloop
 from rich.console import Console
 
 from curhat.app.cli.common import CommandError, database_url_of
+from curhat.app.invariants import IN_FLIGHT, check, violations_of
 from curhat.dev.simulate import people, queries
 from curhat.dev.simulate.client import REQUEST_TIMEOUT_SECONDS, RunState
 from curhat.dev.simulate.customer import Customer
-from curhat.dev.simulate.invariants import IN_FLIGHT, check, violations_of
 from curhat.dev.simulate.mitra import Mitra
 from curhat.dev.simulate.report import Tally, read_outcome, report, show_progress
 from curhat.kit.database import Database
 
-# Customers arrive during this time. In a run with a duration, this time is at most a third of the duration.
+# Customers arrive during the first ARRIVAL_SECONDS, or during the first third of the run's duration if this is shorter.
 ARRIVAL_SECONDS: Final = 20.0
-# A run without a duration ends when all customers have finished, or after this time.
+# The longest time of a run for which no duration is set. The run ends as soon as all customers have finished.
 MAX_RUN_SECONDS: Final = 150.0
-# Each step at the end of a run can take this long. In step 1, the customers finish. In step 2, everything in flight
-# ends. In step 3, the people disconnect.
+# Each step at the end of a run can take MAX_FINISH_SECONDS. In step 1, the customers finish. In step 2, everything in
+# flight ends. In step 3, the people disconnect.
 MAX_FINISH_SECONDS: Final = 60.0
 POLL_SECONDS: Final = 0.5
-# This time is shorter than the server's timeout (5 s), so the server closes no connection that a client is using.
+# KEEP_ALIVE_TIMEOUT_SECONDS is shorter than the server's timeout (5 s), so the server closes no connection that a
+# client is using.
 KEEP_ALIVE_TIMEOUT_SECONDS: Final = 3.0
-# One check of the invariants can take this long on a database with much history.
+# One check of the invariants can take MAX_CHECK_MS on a database with much history.
 MAX_CHECK_MS: Final = 60_000
 # Keeps the report readable on a very wide terminal.
 MAX_SCREEN_COLUMNS: Final = 100

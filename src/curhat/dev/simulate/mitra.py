@@ -8,7 +8,7 @@ from curhat.dev.simulate.client import Device, Person, RunState
 from curhat.dev.simulate.people import Chatting, MitraPlan, dice_of
 from curhat.dev.simulate.picture import Data, MitraPicture
 
-# When the run is closing, the mitra ends a session that the customer has not ended within this time.
+# When the run is closing, the mitra ends a session that the customer has not ended within SESSION_END_TIMEOUT_SECONDS.
 SESSION_END_TIMEOUT_SECONDS: Final = 10.0
 
 TEXTS: Final = (

@@ -22,8 +22,8 @@ MANY_JOURNEYS = 1_000_000
 MITRA_NAMES = ("Sekar", "Laras", "Bayu", "Intan", "Galih", "Nadia", "Reza", "Tiara", "Yoga", "Ayu")
 CUSTOMER_NAMES = ("Bunga", "Rio", "Mega", "Dimas", "Citra", "Fajar", "Lia", "Hana", "Ilham", "Nisa")
 
-# A client sends a command once, twice at the same time, again after its answer, or again after a lost answer. The
-# repetition has the same Idempotency-Key.
+# A client sends a command once, twice at the same time, again after its answer, or again after a lost answer. All
+# repetitions of a command have the same Idempotency-Key.
 Manner = Literal["once", "repeated", "twice", "cut"]
 MANNERS: tuple[Manner, ...] = get_args(Manner)
 # How the mock gateway treats a charge.
@@ -33,8 +33,8 @@ BEHAVIOURS: tuple[Behaviour, ...] = get_args(Behaviour)
 # the popup.
 PopupAnswer = Literal["take", "decline", "leave"]
 POPUP_ANSWERS: tuple[PopupAnswer, ...] = get_args(PopupAnswer)
-# How mitras treat a customer's request: each mitra decides separately, all mitras reject it, or all mitras ignore it.
-# The answer depends on the customer's call name, because a mitra knows nothing else about the customer.
+# How mitras treat a customer's request: each mitra decides separately, all mitras reject it, or all mitras ignore it. A
+# mitra decides by the customer's call name, because a mitra knows nothing else about the customer.
 Reception = Literal["usual", "rejected", "overlooked"]
 RECEPTION_NAMES: dict[Reception, str] = {"rejected": "Ditolak", "overlooked": "Terlewat"}
 # Of every 40 customers, mitras treat the customers with these indexes in an unusual way.
@@ -94,7 +94,8 @@ class MitraPlan:
     max_customers: int
     slow: bool = False
     devices: int = 1
-    # The seconds between two network failures, and between two changes of the toggle. The value 0 means never.
+    # The seconds between two network failures, and between two changes of the toggle. If the value is 0, the failure or
+    # the change never happens.
     trouble_seconds: float = 0
     toggle_seconds: float = 0
 

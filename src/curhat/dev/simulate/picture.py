@@ -46,7 +46,7 @@ class Picture:
         raise NotImplementedError
 
     def running(self) -> Mapping[str, Data]:
-        """The running sessions, by id."""
+        """A map from the id of each running session to the session."""
         raise NotImplementedError
 
     def streamed(self) -> Data:
@@ -58,7 +58,7 @@ class Picture:
         return {}
 
     def differences(self, snapshot: Data) -> set[str]:
-        """Compare the streamed parts with a snapshot of the same seq. Every difference is an error."""
+        """Compare the streamed parts with a snapshot that has the seq of the picture. Every difference is an error."""
         return _differences(self.streamed(), snapshot)
 
     def transient_differences(self, snapshot: Data) -> set[str]:
@@ -121,7 +121,7 @@ class CustomerPicture(Picture):
         self._apply_to_chats(event_type, data)
         match event_type:
             case "payment.updated":
-                # Ids grow with time, so ignore an event of an earlier payment.
+                # Ids grow with time. Ignore an event of a payment that is older than the latest known payment.
                 if data["purpose"] == "session" and data["id"] >= self._latest_payment_id:
                     self._latest_payment_id = data["id"]
                     self.payment = data if data["status"] in SHOWN_PAYMENTS else None

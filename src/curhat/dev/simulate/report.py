@@ -15,8 +15,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from curhat.app.invariants import INVARIANTS, Violation
 from curhat.dev.simulate import queries
-from curhat.dev.simulate.invariants import INVARIANTS, Violation
 from curhat.kit.database import Database
 
 # The activities of a customer, in the order of a journey.
@@ -46,7 +46,8 @@ class Tally:
         self.matched = 0
         self.unmatched: Counter[str] = Counter()
         self.accepts: Counter[str] = Counter()
-        # The counts of targeted searches by outcome, of fallback popups by answer, and of extensions by answer.
+        # The number of targeted searches with each outcome, of fallback popups with each answer, and of extensions with
+        # each answer.
         self.returns: Counter[str] = Counter()
         self.popups: Counter[str] = Counter()
         self.extension_answers: Counter[str] = Counter()
@@ -77,7 +78,7 @@ class Tally:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Return the smallest of the `values` that is at least as large as the fraction `share` of all values.
+    """Return a percentile of the `values`, for example the median if `share` is 0.5.
 
     This function needs at least one value.
     """
@@ -141,8 +142,8 @@ def _connected(tally: Tally) -> str:
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """The results of the journeys of this run's customers, from the database."""
 
-    # The counts by subject (payments, failures, session ends, charges, targeted pairings, fallbacks, extensions) and
-    # outcome.
+    # The counts of each subject (payments, failures, session ends, charges, targeted pairings, fallbacks, extensions)
+    # per outcome.
     counts: Mapping[str, dict[str, int]]
     money: queries.SumMoneyRow
     seconds_to_accept: list[float]

@@ -11,9 +11,9 @@ Behaviours, each for charges and for refunds:
     `slow` approves, but gives the answer SLOW_SECONDS later, through a callback or a query by key.
     `lost` approves, but only a query by key returns the answer. The answer to the call never arrives.
     `double` immediately approves, and calls back twice with the same answer.
-    `processing` does not decide. Each charge and refund stays `processing` until the behaviour changes.
+    `processing` decides nothing, so each charge and refund stays `processing` until the behaviour changes.
     `pending` immediately approves charges, and keeps each refund `processing` until the behaviour changes.
 When the behaviour of a payment changes, the mock decides the open charges and refunds of the payment. The new behaviour
-`decline` declines charges and refuses refunds. For `processing` and `pending`, the mock decides as described above.
-Every other behaviour approves. After the decision, the mock calls back.
+`decline` declines charges and refuses refunds. If the new behaviour is `processing` or `pending`, the mock decides as
+described above. Every other behaviour approves. After the decision, the mock calls back.
 """

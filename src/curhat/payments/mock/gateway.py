@@ -2,7 +2,8 @@
 
 import asyncio
 import hmac
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from datetime import datetime
 from functools import partial
 from uuid import UUID
 
@@ -13,6 +14,8 @@ from curhat.kit.database import Database
 from curhat.payments.gateway import (
     ChargeAnswer,
     ChargeCallback,
+    ListedCharge,
+    ListedRefund,
     RefundAnswer,
     RefundCallback,
     Webhook,
@@ -30,7 +33,7 @@ from curhat.payments.mock.schemas import (
 
 log = structlog.get_logger(__name__)
 
-# This time is longer than ANSWER_TIMEOUT_SECONDS, so that the server first answers a confirmation with 202.
+# SLOW_SECONDS is longer than ANSWER_TIMEOUT_SECONDS, so that the server first answers a confirmation with 202.
 SLOW_SECONDS = 7.0
 # Xendit sends its token in this header too.
 WEBHOOK_TOKEN_HEADER = "x-callback-token"  # noqa: S105  the name of a header
@@ -53,12 +56,15 @@ class MockGateway:
         self._webhook_token = webhook_token
         self._running_callbacks: set[asyncio.Task[None]] = set()
 
-    async def charge(self, key: UUID, payment_id: UUID, amount_rp: int) -> ChargeAnswer:
+    async def charge(
+        self, key: UUID, payment_id: UUID, amount_rp: int, customer_id: UUID | None = None
+    ) -> ChargeAnswer:
         behaviour = await self._behaviour(payment_id)
         recorded = await queries.record_charge(
             self._database,
             key=key,
             payment_id=payment_id,
+            customer_id=customer_id,
             amount_rp=amount_rp,
             charge_status=_charge_status(behaviour),
             known_after_seconds=SLOW_SECONDS if behaviour == "slow" else 0.0,
@@ -90,6 +96,14 @@ class MockGateway:
         status = await queries.find_refund(self._database, key=key) or "not_found"
         return RefundAnswer(status, "refused by the mock gateway" if status == "failed" else None)
 
+    async def list_charges(self, since: datetime) -> AsyncIterator[ListedCharge]:
+        for row in await queries.list_charges_since(self._database, since=since):
+            yield msgspec.convert(row, ListedCharge, from_attributes=True)
+
+    async def list_refunds(self, since: datetime) -> AsyncIterator[ListedRefund]:
+        for row in await queries.list_refunds_since(self._database, since=since):
+            yield msgspec.convert(row, ListedRefund, from_attributes=True)
+
     async def _behaviour(self, payment_id: UUID) -> Behaviour:
         return await queries.find_behaviour(self._database, payment_id=payment_id) or "approve"
 
@@ -104,7 +118,10 @@ class MockGateway:
             self._start(call_back, 0, times=2)
 
     def read_webhook(self, headers: Mapping[str, str], body: bytes) -> Webhook | None:
-        """Read a body such as {"event": "charge", "key": "…"}. Other events do not concern Curhat."""
+        """Read a body such as {"event": "charge", "key": "…"}.
+
+        Events other than `charge` and `refund` do not concern Curhat.
+        """
         given = headers.get(WEBHOOK_TOKEN_HEADER, "")
         if self._webhook_token is None or not hmac.compare_digest(
             given.encode(), self._webhook_token.encode()
@@ -153,7 +170,7 @@ class MockGateway:
     def _call_back_done(self, task: asyncio.Task[None]) -> None:
         self._running_callbacks.discard(task)
         if not task.cancelled() and task.exception() is not None:
-            # Our code failed to handle this answer, so the answer is lost. A query by key returns the same answer.
+            # Our code failed to handle this answer, so the answer is lost. A query by key returns the lost answer.
             log.warning("mock_gateway.call_back_failed", error=type(task.exception()).__name__)
 
     async def close(self) -> None:
@@ -163,7 +180,7 @@ class MockGateway:
         await asyncio.gather(*self._running_callbacks, return_exceptions=True)
 
     async def set_behaviour(self, behaviour: Behaviour, payment_id: UUID | None) -> None:
-        """Use this behaviour from now on for one payment or, without `payment_id`, for all payments.
+        """Use `behaviour` from now on for one payment or, without `payment_id`, for all payments.
 
         Decides the charges and refunds that the earlier behaviour kept open, and calls back.
         """

@@ -10,9 +10,9 @@ from curhat.kit.database import Executor, NoRow
 from curhat.payments.mock.schemas import Behaviour, RecordedChargeStatus, RecordedRefundStatus
 
 RECORD_CHARGE: Final = """
-INSERT INTO mock_gateway.charges (key, payment_id, amount_rp, status, known_at, at)
-VALUES ($1, $2, $3, $4,
-    clock_timestamp() + make_interval(secs => $5), clock_timestamp())
+INSERT INTO mock_gateway.charges (key, payment_id, customer_id, amount_rp, status, known_at, at)
+VALUES ($1, $2, $3, $4, $5,
+    clock_timestamp() + make_interval(secs => $6), clock_timestamp())
 ON CONFLICT (key) DO NOTHING
 RETURNING key
 """
@@ -24,13 +24,16 @@ async def record_charge(
     *,
     key: UUID,
     payment_id: UUID,
+    customer_id: UUID | None,
     amount_rp: int,
     charge_status: RecordedChargeStatus,
     known_after_seconds: float,
 ) -> UUID | None:
     """Record a charge (nothing → @charge_status). The mock gateway reports this status only after @known_after_seconds.
     Returns no row if the key already has a charge."""
-    row = await db.fetchrow(RECORD_CHARGE, key, payment_id, amount_rp, charge_status, known_after_seconds)
+    row = await db.fetchrow(
+        RECORD_CHARGE, key, payment_id, customer_id, amount_rp, charge_status, known_after_seconds
+    )
     if row is None:
         return None
     value: UUID = row[0]
@@ -206,3 +209,45 @@ WHERE payment_id = $1 ORDER BY at, key
 async def list_refunds(db: Executor, /, *, payment_id: UUID) -> list[ListRefundsRow]:
     """Read the payment's refunds, oldest first."""
     return [ListRefundsRow(*row) for row in await db.fetch(LIST_REFUNDS, payment_id)]
+
+
+class ListChargesSinceRow(msgspec.Struct, frozen=True):
+    key: UUID
+    payment_id: UUID
+    customer_id: UUID | None
+    amount_rp: int
+    status: str
+    at: datetime
+
+
+LIST_CHARGES_SINCE: Final = """
+SELECT key, payment_id, customer_id, amount_rp,
+    CASE WHEN known_at > clock_timestamp() THEN 'processing' ELSE status END AS status, at
+FROM mock_gateway.charges WHERE at >= $1
+"""
+
+
+async def list_charges_since(db: Executor, /, *, since: datetime) -> list[ListChargesSinceRow]:
+    """Read all charges since @since."""
+    return [ListChargesSinceRow(*row) for row in await db.fetch(LIST_CHARGES_SINCE, since)]
+
+
+class ListRefundsSinceRow(msgspec.Struct, frozen=True):
+    key: UUID
+    charge_key: UUID
+    payment_id: UUID
+    amount_rp: int
+    status: str
+    at: datetime
+
+
+LIST_REFUNDS_SINCE: Final = """
+SELECT key, charge_key, payment_id, amount_rp,
+    CASE WHEN known_at > clock_timestamp() THEN 'processing' ELSE status END AS status, at
+FROM mock_gateway.refunds WHERE at >= $1
+"""
+
+
+async def list_refunds_since(db: Executor, /, *, since: datetime) -> list[ListRefundsSinceRow]:
+    """Read all refunds since @since."""
+    return [ListRefundsSinceRow(*row) for row in await db.fetch(LIST_REFUNDS_SINCE, since)]

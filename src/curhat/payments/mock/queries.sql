@@ -5,8 +5,9 @@
 -- name: record_charge :optional
 -- Record a charge (nothing → @charge_status). The mock gateway reports this status only after @known_after_seconds.
 -- Returns no row if the key already has a charge.
-INSERT INTO mock_gateway.charges (key, payment_id, amount_rp, status, known_at, at)
-VALUES (@key, @payment_id, @amount_rp, @charge_status,
+-- nullable: @customer_id
+INSERT INTO mock_gateway.charges (key, payment_id, customer_id, amount_rp, status, known_at, at)
+VALUES (@key, @payment_id, @customer_id, @amount_rp, @charge_status,
     clock_timestamp() + make_interval(secs => @known_after_seconds), clock_timestamp())
 ON CONFLICT (key) DO NOTHING
 RETURNING key
@@ -71,3 +72,16 @@ WHERE payment_id = @payment_id ORDER BY at, key
 -- Read the payment's refunds, oldest first.
 SELECT key, charge_key, payment_id, amount_rp, status, at FROM mock_gateway.refunds
 WHERE payment_id = @payment_id ORDER BY at, key
+
+-- name: list_charges_since :many
+-- Read all charges since @since.
+-- nullable: customer_id
+SELECT key, payment_id, customer_id, amount_rp,
+    CASE WHEN known_at > clock_timestamp() THEN 'processing' ELSE status END AS status, at
+FROM mock_gateway.charges WHERE at >= @since
+
+-- name: list_refunds_since :many
+-- Read all refunds since @since.
+SELECT key, charge_key, payment_id, amount_rp,
+    CASE WHEN known_at > clock_timestamp() THEN 'processing' ELSE status END AS status, at
+FROM mock_gateway.refunds WHERE at >= @since

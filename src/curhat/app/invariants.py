@@ -4,10 +4,11 @@ The statement returns the rows that break the invariant.
 `check` joins the statements to one statement, so that all read the same database snapshot. `check` can run at any time,
 even while the system does other work.
 Invariants with `quiet` hold only if nobody acts and all due deadlines have fired. Some invariants check only the people
-whose ids are given, because the database can contain other users, too. The rows of those users can change at any time,
-and operators can change a mitra's capacity.
+whose ids are given, because the database can contain other users, too. The rows of these other users can change at any
+time, and operators can change a mitra's capacity.
 """
 
+import re
 from collections.abc import Collection, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,6 @@ from uuid import UUID
 
 import asyncpg
 import msgspec
-
-from curhat.dev.statements import Statement, parse
 
 MAX_ROWS_PER_INVARIANT: Final = 20
 FILE: Final = Path(__file__).with_name("invariants.sql")
@@ -63,8 +62,7 @@ async def check(
 
     `people` are the ids of the people to check. If `people` is None, check everybody.
     """
-    invariants = [invariant for invariant in INVARIANTS if quiet or not invariant.quiet]
-    return await violations_of(invariants, reader, people)
+    return await violations_of(INVARIANTS if quiet else ALWAYS, reader, people)
 
 
 async def violations_of(
@@ -83,13 +81,24 @@ async def violations_of(
     return [Violation(invariants[index], msgspec.json.decode(row)) for index, row in rows]
 
 
-def _invariant(statement: Statement) -> Invariant:
-    number, _, title = statement.docstring.partition("\n")[0].partition(": ")
+def _invariant(name: str, text: str) -> Invariant:
+    lines = [line.strip() for line in text.strip().splitlines()]
+    number, _, title = lines[0].removeprefix("-- ").partition(": ")
+    query = "\n".join(line for line in lines if line and not line.startswith("--"))
     return Invariant(
-        statement.name, number.removesuffix(" (quiet)"), title, number.endswith(" (quiet)"), statement.sql
+        name,
+        number.removesuffix(" (quiet)"),
+        title,
+        number.endswith(" (quiet)"),
+        query.replace("@people_ids", "$1"),
     )
 
 
-INVARIANTS: Final = tuple(_invariant(statement) for statement in parse(FILE).statements)
+_parts: Final = re.split(r"^-- name: (\w+) :many$", FILE.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+INVARIANTS: Final = tuple(
+    _invariant(name, text) for name, text in zip(_parts[0::2], _parts[1::2], strict=True)
+)
+# The invariants that hold at any time, even while people act.
+ALWAYS: Final = tuple(invariant for invariant in INVARIANTS if not invariant.quiet)
 # A simulation waits until this invariant holds, and then checks the other invariants.
 IN_FLIGHT: Final = next(each for each in INVARIANTS if each.name == "nothing_in_flight")

@@ -45,12 +45,14 @@ WHERE coalesce(charged.amount_rp, 0)
 -- name: late_approval_refunded :many
 -- 9: each charge attempt with the status approved_late has one automatic refund of its full amount
 --
--- If the gateway refuses the automatic refund, an operator can decide on further refunds.
+-- If the gateway refuses the automatic refund, an operator can decide on further refunds. A charge that a restore lost
+-- has a case instead (payments/reconciliation.py).
 SELECT charge_attempts.id AS attempt_id, charge_attempts.payment_id, count(refunds.id) AS refunds
 FROM charge_attempts
 LEFT JOIN refunds ON refunds.charge_attempt_id = charge_attempts.id
     AND refunds.amount_rp = charge_attempts.amount_rp AND refunds.reason = 'late_approval'
 WHERE charge_attempts.status = 'approved_late'
+    AND charge_attempts.reason IS DISTINCT FROM 'known to the gateway alone after a restore'
 GROUP BY charge_attempts.id HAVING count(refunds.id) <> 1
 
 -- name: one_refund_per_charge :many
@@ -107,8 +109,8 @@ WHERE (pairings.status = 'failed') <> (events.id IS NOT NULL) OR pairings.failur
 -- name: failed_payment_has_tag_and_case :many
 -- 4: a payment that failed after its confirmation has one case, and all its events have the id of this case
 --
--- The failed payment has at least one event, and at most one event without a pairing. No event of the payment has
--- `recovered` set.
+-- The failed payment has one or more events. At most one event of the payment has no pairing. No event of the payment
+-- has `recovered` set.
 SELECT payments.id AS payment_id, payments.status, cases.id AS case_id, events.logged, events.astray
 FROM payments
 LEFT JOIN review_cases AS cases ON cases.payment_id = payments.id
@@ -184,8 +186,8 @@ WHERE rounds.decision IS NULL OR rounds.refund_rp <> taken.amount_rp
 -- name: decided_refund_is_requested :many
 -- 15: a refund that an operator decided, and that needs no further approval, was requested from the gateway
 --
--- If the gateway first refused the automatic refund of the charge and later carried it out, no other refund is
--- requested.
+-- The gateway can first refuse the automatic refund of a charge, and later carry out this refund. The server then
+-- requests no further refund.
 SELECT charge_attempts.id AS attempt_id, rounds.round FROM (
     SELECT payment_id, round FROM review_cases
     WHERE decision = 'refund' AND (NOT needs_approval OR approved_by IS NOT NULL)
@@ -201,12 +203,12 @@ WHERE NOT EXISTS (
 )
 
 -- name: given_up_in_time :many
--- 2a.10: a session's payment is never confirmed later than 10 minutes after the time to pay
+-- 2a.10: a session's payment is never confirmed later than 10 minutes after its expires_at
 SELECT id AS payment_id, expires_at, confirmed_at FROM payments
 WHERE purpose = 'session' AND confirmed_at > expires_at + interval '10 minutes 1 second'
 
 -- name: silent_gateway_is_given_up :many
--- 2a.10 (quiet): no payment of a session is confirming for longer than 10 minutes after the time to pay
+-- 2a.10 (quiet): no payment of a session is still confirming 10 minutes after its expires_at
 SELECT id AS payment_id, expires_at FROM payments
 WHERE purpose = 'session' AND status = 'confirming' AND expires_at < curhat_now() - interval '10 minutes 5 seconds'
 
@@ -345,9 +347,9 @@ END
 -- name: done_in_time :many
 -- 5: nobody cancels a pairing, starts a charge attempt or ends a session after its deadline
 --
--- One statement compares the time with the deadline. A later statement of the same transaction writes the time, so the
--- written time can be up to one second too late. In the tests the check is exact, because the virtual clock moves in
--- steps of more than one second.
+-- One statement compares the time with the deadline, and a later statement of the same transaction writes the time. So
+-- the written time can be up to one second later than the compared time. In the tests the check is exact, because the
+-- virtual clock moves in steps of more than one second.
 SELECT 'pairing' AS what, id, deadline_at AS until, decided_at AS done_at FROM pairings
 WHERE failure_tag = 'customer_cancelled' AND decided_at > deadline_at + interval '1 second'
 UNION ALL
@@ -357,8 +359,8 @@ WHERE payments.purpose = 'session' AND charge_attempts.started_at > payments.exp
 UNION ALL
 SELECT 'session', id, ends_at, ended_at FROM sessions
 WHERE end_reason <> 'time_up' AND ended_at > ends_at + interval '1 second'
-    -- Leave out a session that ran past ends_at because an extension was open (5.7). The end of this session also
-    -- decided the extension.
+    -- Leave out a session that ran past ends_at because an extension was open (5.7). The step that ends a session with
+    -- an open extension also decides the extension.
     AND NOT EXISTS (
         SELECT 1 FROM status_changes JOIN extensions ON extensions.id = status_changes.entity_id
         WHERE extensions.session_id = sessions.id AND status_changes.new_status IN ('rejected', 'charge_failed')
@@ -434,8 +436,8 @@ WITH steps AS (
 SELECT mitras.id AS mitra_id, mitras.max_customers, running.together, running.at
 FROM running JOIN mitras ON mitras.id = running.mitra_id
 WHERE running.step = 1 AND running.together > greatest(
-    -- The limit is the old value of the first capacity change at or after the start of the session. A new value that
-    -- was set at exactly this start also counts.
+    -- The limit is the old value of the first capacity change at or after the start of the session. If the capacity
+    -- changed exactly at the start of the session, the limit is the larger of the old and the new value.
     coalesce(
         (SELECT old FROM changes WHERE mitra_id = mitras.id AND at >= running.at ORDER BY at, id LIMIT 1),
         mitras.max_customers
@@ -594,7 +596,7 @@ WHERE deadlines.id IS NULL
 -- name: answered_in_time :many
 -- 5: after its deadline, a fallback gets no answer and an extension's charge is not approved
 --
--- One statement compares the time with the deadline. A later statement writes the time (see done_in_time).
+-- One statement compares the time with the deadline, and a later statement writes the time (see done_in_time).
 SELECT 'fallback' AS what, pairings.id, pairings.fallback_answer_by AS until,
     coalesce(blast.created_at, payments.closed_at) AS done_at
 FROM pairings
