@@ -30,7 +30,7 @@ from uuid import UUID, uuid4
 
 import aiohttp
 
-from curhat.dev.simulate import invariants
+from curhat.app import invariants
 from curhat.kit.database import DATABASE_AWAY
 from curhat.kit.identity import Role
 from tests.production.bed import HOSTS, Bed, host

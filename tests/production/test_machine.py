@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,11 +52,24 @@ def test_the_units_run_under_systemd() -> None:
 
 
 @pytest.mark.row("one machine (S): PgBouncer in transaction mode before PostgreSQL", "a whole journey")
-def test_pgbouncer_before_postgresql() -> None:
+def test_pgbouncer_before_postgresql(row: Row) -> None:
     if shutil.which("pgbouncer") is None:
         pytest.skip("PgBouncer is not installed; apt install pgbouncer (1.21 or newer, from PGDG)")
     said = subprocess.run(["pgbouncer", "--version"], capture_output=True, text=True, check=True).stdout
     found = tuple(map(int, re.findall(r"\d+", said)[:2]))
     if found < MIN_PGBOUNCER:
         pytest.skip(f"PgBouncer {found[0]}.{found[1]} is installed; 1.21 or newer is needed (from PGDG)")
-    pytest.skip("tests/deploy runs a journey through PgBouncer")
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "tests/deploy/test_pgbouncer.py",
+    ]
+    checked = subprocess.run(command, capture_output=True, text=True, check=False)
+    said_lines = checked.stdout.splitlines()
+    row.expect(checked.returncode == 0, said_lines[-1] if said_lines else "no output")
+    row.explain(checked.stdout[-2000:])
+    row.finish()
