@@ -174,6 +174,14 @@ check-prometheus: ## check the alerts and run their unit tests; needs promtool (
 check-deploy: $(READY) ## check deploy/ with the tools that read it, as far as they are installed (tests/integration/test_deploy_tools.py)
 	@.venv/bin/pytest --quiet -rs tests/unit/test_deploy_files.py tests/integration/test_deploy_tools.py
 
+.PHONY: production-checks
+production-checks: $(READY) $(WEB) ## run a whole production on this machine and let it fail; T=tests/production/test_kills.py
+	@exec .venv/bin/pytest $(or $(T),tests/production)
+
+.PHONY: rehearsal
+rehearsal: $(READY) $(WEB) ## install production on this machine, make a whole journey, deploy, and stop cleanly: a minute
+	@exec $(PYTHON) -m tests.production.rehearsal
+
 # What most machines cannot run. Each target says what is missing, and writes into docs/last-runs.md when it last passed.
 .PHONY: check-backups
 check-backups: $(READY) ## back up, archive, restore and drill; needs pgBackRest 2.56 or newer (PGDG)

@@ -4,6 +4,7 @@ The Debian packages are caddy, haproxy, pgbackrest and pgbouncer. PyPI: kubernet
 """
 
 import asyncio
+import contextlib
 import http.server
 import json
 import os
@@ -26,6 +27,7 @@ from valkey.exceptions import NoPermissionError
 from curhat.dev.embedded import EmbeddedServers
 from curhat.kit.database import Database
 from tests.journeys import test_journeys_over_http as journeys
+from tests.support.proxies import caddy_command, haproxy_command
 from tests.support.signed_in import development_settings, free_port, start_server
 
 ROOT = Path(__file__).parents[2]
@@ -210,8 +212,13 @@ class Backend(http.server.BaseHTTPRequestHandler):
     """
 
     protocol_version = "HTTP/1.1"
+    slow_began = threading.Event()
+    slow_may_end = threading.Event()
 
     def do_GET(self) -> None:
+        if self.path == "/app/slow":
+            self.slow_began.set()
+            self.slow_may_end.wait(10)
         asked = {
             "path": self.path,
             "headers": dict(self.headers),
@@ -219,10 +226,15 @@ class Backend(http.server.BaseHTTPRequestHandler):
             "peer": self.client_address[0],
         }
         body = json.dumps(asked).encode()
-        self.send_response(self.server.status)  # type: ignore[attr-defined]
+        self.send_response(self._status(self.server.state))  # type: ignore[attr-defined]
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def _status(self, state: str) -> int:
+        if state == "stops":
+            return 404 if self.path.endswith("?stopping=404") else 503
+        return 200 if state == "lives" else 500
 
     def do_POST(self) -> None:
         self.do_GET()
@@ -239,13 +251,16 @@ def backends() -> Iterator[tuple[int, int, list[http.server.ThreadingHTTPServer]
     """
     port, health_port = free_port(), free_port()
     servers = []
+    Backend.slow_began.clear()
+    Backend.slow_may_end.clear()
     for address in ("127.0.0.11", "127.0.0.12"):
         for number in (port, health_port):
             server = http.server.ThreadingHTTPServer((address, number), Backend)
-            server.status = 200  # type: ignore[attr-defined]
+            server.state = "lives"  # type: ignore[attr-defined]
             threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
             servers.append(server)
     yield port, health_port, servers[1::2]
+    Backend.slow_may_end.set()
     for server in servers:
         server.shutdown()
         server.server_close()
@@ -272,27 +287,19 @@ class Proxy:
 
 
 def _caddy_command(folder: Path, port: int, plain_port: int, backend: int, health: int, _: Path) -> list[str]:
-    text = (DEPLOY / "caddy" / "Caddyfile").read_text()
-    options = (
-        f"\tadmin off\n\tlocal_certs\n\tskip_install_trust\n\thttp_port {plain_port}\n\thttps_port {port}\n"
-    )
-    text = text.replace("\temail operations@example.id\n", options, 1)
-    text = text.replace(":8000", f":{backend}").replace("health_port 9000", f"health_port {health}")
-    (folder / "Caddyfile").write_text(text.replace("health_interval 2s", "health_interval 100ms"))
-    return ["caddy", "run", "--config", str(folder / "Caddyfile")]
+    command = caddy_command(folder, port, plain_port, backend, health)
+    file = folder / "Caddyfile"
+    file.write_text(file.read_text().replace("health_interval 2s", "health_interval 100ms"))
+    return command
 
 
 def _haproxy_command(
     folder: Path, port: int, plain_port: int, backend: int, health: int, certificate: Path
 ) -> list[str]:
-    shared = (DEPLOY / "haproxy" / "haproxy.cfg").read_text()
-    shared = re.sub(r"^    (log|user|group|maxconn) .*\n", "", shared, flags=re.MULTILINE)
-    (folder / "haproxy.cfg").write_text(shared.replace("inter 1s", "inter 100ms"))
-    text = (DEPLOY / "haproxy" / "servers.cfg").read_text().replace("    no log\n", "")
-    text = text.replace("/etc/haproxy/certificates/", str(certificate)).replace(":443", f":{port}")
-    text = text.replace(":8000", f":{backend}").replace("port 9000", f"port {health}")
-    (folder / "servers.cfg").write_text(text.replace("bind :80\n", f"bind :{plain_port}\n"))
-    return ["haproxy", "-db", "-f", str(folder / "haproxy.cfg"), "-f", str(folder / "servers.cfg")]
+    command = haproxy_command(folder, port, plain_port, backend, health, certificate)
+    shared = folder / "haproxy.cfg"
+    shared.write_text(shared.read_text().replace("inter 1s", "inter 100ms"))
+    return command
 
 
 COMMANDS = {"caddy": _caddy_command, "haproxy": _haproxy_command}
@@ -385,7 +392,27 @@ async def test_a_stopping_server_gets_no_new_requests_and_no_request_fails(
     async with asyncio.timeout(10):
         while {await served_by() for _ in range(8)} != {"127.0.0.11", "127.0.0.12"}:
             pass
-    backends[2][0].status = 503  # type: ignore[attr-defined]
+    backends[2][0].state = "stops"  # type: ignore[attr-defined]
     async with asyncio.timeout(10):
         while {await served_by() for _ in range(8)} != {"127.0.0.12"}:
             pass
+
+
+@pytest.mark.parametrize("proxy", [pytest.param("haproxy", marks=needs("haproxy"))], indirect=True)
+@pytest.mark.parametrize("state", ["stops", "does not live"])
+async def test_haproxy_ends_the_requests_of_a_server_that_does_not_live_and_no_others(
+    proxy: Proxy, backends: tuple[int, int, list[http.server.ThreadingHTTPServer]], state: str
+) -> None:
+    slow = asyncio.create_task(proxy.get("app.example.id", "/app/slow"))
+    await asyncio.to_thread(Backend.slow_began.wait, 10)
+    for server in backends[2]:
+        server.state = state  # type: ignore[attr-defined]
+    status = 200
+    async with asyncio.timeout(10):
+        while status != 503:  # Until HAProxy knows no server for a new request.
+            with contextlib.suppress(httpx.RemoteProtocolError):
+                status = (await proxy.get("app.example.id", "/app/")).status_code
+    assert slow.done() is (state == "does not live")
+    Backend.slow_may_end.set()
+    (outcome,) = await asyncio.gather(slow, return_exceptions=True)
+    assert (isinstance(outcome, httpx.Response) and outcome.status_code == 200) is (state == "stops")

@@ -12,10 +12,12 @@ from curhat.presence.queries import MitraState
 from curhat.presence.store import (
     AVAILABLE_KEY,
     CUSTOMERS_KEY,
+    FILLING_KEY,
     KEY_TTL_SECONDS,
     MAX_BATCH_SIZE,
     MAX_PRUNED_MEMBERS,
     MITRA_KEY_PREFIX,
+    UNSURE_SECONDS,
     PresenceStore,
     Report,
     Standing,
@@ -440,7 +442,7 @@ async def test_keys_expire_when_no_process_writes_the_keys(
     await store.apply([state(mitra)])
     await frame(store, mitra)
 
-    for key in await valkey_client.keys("curhat:*"):
+    for key in set(await valkey_client.keys("curhat:*")) - {FILLING_KEY.encode()}:
         assert 0 < await valkey_client.ttl(key) <= KEY_TTL_SECONDS, key
 
 
@@ -554,3 +556,38 @@ async def test_the_presence_of_customers_is_unknown_after_a_key_was_damaged_unti
     here = uuid4()
     await store.customers_seen([here], 30)
     assert await store.customers_connected([here]) == {here}
+
+
+@pytest.mark.rule("1.6", "1.8")
+async def test_nobody_is_not_believed_after_valkey_was_emptied_until_every_process_has_reported(
+    store: PresenceStore, valkey_client: "valkey.asyncio.Valkey", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert await store.count() == 0
+    store.believe_no()
+    await valkey_client.flushall()
+
+    assert await store.count() == 0
+    with pytest.raises(PresenceUnknown):
+        store.believe_no()
+
+    later = time.monotonic() + UNSURE_SECONDS
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    store.believe_no()
+
+
+@pytest.mark.rule("1.6", "1.8")
+async def test_nobody_is_not_believed_while_valkey_refuses_the_heartbeats(
+    store: PresenceStore, valkey_client: "valkey.asyncio.Valkey"
+) -> None:
+    """A read-only replica still answers, and its leases end because nobody can renew them."""
+    await store.prune()
+    await valkey_client.replicaof("127.0.0.1", 1)
+    try:
+        # Each process asks for this every few seconds, whether it holds mitras or not.
+        with pytest.raises(PresenceUnknown):
+            await store.prune()
+        assert await store.count() == 0
+        with pytest.raises(PresenceUnknown):
+            store.believe_no()
+    finally:
+        await valkey_client.replicaof("NO", "ONE")

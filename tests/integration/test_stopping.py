@@ -125,6 +125,8 @@ async def test_a_stopping_server_first_waits_for_the_proxy_and_closes_its_operat
                 await closing.reached.wait()
             assert await answers_at(server.url + POLL) is None
             assert await answers_at(f"{server.operations_url}/livez") == 503
+            # HAProxy then leaves the requests under way alone.
+            assert await answers_at(f"{server.operations_url}/livez?stopping=404") == 404
             assert await answers_at(f"{server.operations_url}/metrics") == 200
             closing.open()
     await serving

@@ -5,8 +5,10 @@ import asyncio
 import pytest
 import valkey.asyncio
 
+from curhat.kit.errors import PresenceUnknown
 from curhat.presence.service import Presence
 from curhat.presence.states import PUSH_REACHABLE_SECONDS
+from curhat.presence.store import Standing
 from tests.notifications.conftest import Worker
 from tests.support.clock import VirtualClock
 from tests.support.push import PushService
@@ -164,13 +166,17 @@ async def test_reachability_by_push_is_rebuilt_from_postgresql_after_valkey_was_
     mitra = await subscribed_mitra(server, vendor)
     bystander = await server.mitra()
     await valkey_client.flushall()
-    assert await presence.count_available() == 0
+    with pytest.raises(PresenceUnknown):
+        await presence.count_available()
 
     await presence.reconcile_push()
 
     assert await presence.ask_candidates() == [mitra.id]
-    assert not await presence.is_connected(mitra.id)
-    assert not await presence.may_be_asked(bystander.id)
+    standings = await presence._store.look_at([mitra.id, bystander.id])
+    assert standings == [
+        Standing(may_be_asked=True, connected=False),
+        Standing(may_be_asked=False, connected=False),
+    ]
 
 
 @pytest.mark.rule("2b.2", "1.1")

@@ -96,6 +96,14 @@ DEAD_PHONE = (
     "::test_an_unanswered_extension_is_not_charged_if_the_phone_of_the_mitra_died_without_closing_its_socket"
 )
 STOPPED = "tests/integration/test_stopped_transactions.py"
+NOBODY_AFTER_EMPTYING = (
+    "tests/integration/test_presence_store.py"
+    "::test_nobody_is_not_believed_after_valkey_was_emptied_until_every_process_has_reported"
+)
+NOBODY_WITHOUT_HEARTBEATS = (
+    "tests/integration/test_presence_store.py"
+    "::test_nobody_is_not_believed_while_valkey_refuses_the_heartbeats"
+)
 PRESENCE_OUTAGE = "tests/integration/test_presence_outage.py"
 LOCKED_SESSION = (
     "tests/integration/test_sessions_messages.py"
@@ -1012,6 +1020,16 @@ BUGS: tuple[Bug, ...] = (
             f"{PRESENCE_OUTAGE}::test_a_process_that_does_not_know_the_clock_of_valkey_reports_no_frame_to_a_stopped_valkey"
         ],
         in_function(store.PresenceStore, "_call", "if self._clock_ahead_ms is None", "if False"),
+    ),
+    Bug(
+        "a customer hears that nobody is available because Valkey was emptied a moment ago",
+        [NOBODY_AFTER_EMPTYING],
+        in_function(store.PresenceStore, "_run_script", "not in (None, filling)", "is False"),
+    ),
+    Bug(
+        "a process without mitras does not notice that Valkey refuses heartbeats",
+        [NOBODY_WITHOUT_HEARTBEATS],
+        in_presence_script("server.call('SET', FILLING, server.call('GET', FILLING))", ""),
     ),
     # The devices and push services of the simulation must detect the following faults.
     Bug(

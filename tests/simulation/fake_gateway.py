@@ -83,6 +83,10 @@ class SimulatedPresence:
         """Return whether this mitra can be asked."""
         return mitra_id in await self.ask_candidates()
 
+    async def is_counted(self, person_id: UUID) -> bool:
+        """Whether `count_available` counts this person."""
+        return await self.may_be_asked(person_id)
+
     async def is_connected(self, mitra_id: UUID) -> bool:
         """Return whether this mitra is connected (5.6).
 

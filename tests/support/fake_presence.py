@@ -30,6 +30,10 @@ class FakePresence:
         """Return whether this mitra can be asked."""
         return mitra_id in await self.ask_candidates()
 
+    async def is_counted(self, person_id: UUID) -> bool:
+        """Whether this person is counted."""
+        return await self.may_be_asked(person_id)
+
     async def is_connected(self, mitra_id: UUID) -> bool:
         """Return whether this mitra is connected. In this fake, every mitra who can be asked is connected."""
         return mitra_id in await self.ask_candidates()

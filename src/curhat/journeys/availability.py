@@ -61,7 +61,7 @@ async def _others_available(presence: Presence, excluded: Collection[UUID]) -> b
     available = await presence.count_available()
     if available == 0 or available > len(excluded):
         return available > 0
-    return available > sum([await presence.may_be_asked(person_id) for person_id in excluded])
+    return available > sum([await presence.is_counted(person_id) for person_id in excluded])
 
 
 async def candidates_or_none(presence: Presence) -> list[UUID] | None:

@@ -13,12 +13,13 @@
 --                                connection:<id>  "<seen>" or "<seen> <closed>"
 --                                since:<id>       "<heard since> <present since>" of that connection
 --           curhat:customers   sorted set: customer → when it stops counting as connected
+-- KEYS[last] curhat:filling    an id that is new after Valkey was empty
 -- ARGV[1]   the operation, followed by its arguments: the same number for each key of KEYS[2…]
 -- ARGV[last] Valkey's time when the process sent the call: never later than the true time, and '' if unknown
 --
--- Returns the time of Valkey's clock and the answer of the operation.
+-- Returns the time of Valkey's clock, the answer of the operation, and the id of curhat:filling.
 
-local AVAILABLE = KEYS[1]
+local AVAILABLE, FILLING = KEYS[1], table.remove(KEYS)
 local time = server.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
@@ -257,10 +258,17 @@ end
 -- Removes at most ARGV[2] mitras whose reachability is over. A mitra's next frame adds it again. Returns how many.
 function operations.prune()
     drop_unless('zset', AVAILABLE)
+    server.call('SET', FILLING, server.call('GET', FILLING))
     local until_now = string.format('%.0f', now)
     local stale = server.call('ZRANGE', AVAILABLE, '-inf', until_now, 'BYSCORE', 'LIMIT', 0, ARGV[2])
     if #stale > 0 then server.call('ZREM', AVAILABLE, unpack(stale)) end
     return #stale
 end
 
-return {now, operations[ARGV[1]]()}
+drop_unless('string', FILLING)
+local filling = server.call('GET', FILLING)
+if not filling then
+    filling = string.format('%.0f-%d', now, time[2])
+    server.call('SET', FILLING, filling)
+end
+return {now, operations[ARGV[1]](), filling}

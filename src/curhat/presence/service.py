@@ -10,7 +10,8 @@ Guarantees:
     if the signal was lost, Valkey shows the change within RECONCILE_INTERVAL_SECONDS. Valkey never returns to an older
     state.
     After Valkey was away, wiped or damaged, its data is correct again within RECONCILE_INTERVAL_SECONDS. For mitras
-    whom only push reaches, the correction takes up to PUSH_RECONCILE_INTERVAL_SECONDS.
+    whom only push reaches, the correction takes up to PUSH_RECONCILE_INTERVAL_SECONDS. Until then, the methods do not
+    believe an answer "nobody".
 How it works:
     A frame from a mitra only sets a time in memory. `flush` reports to Valkey, in batches, which connections have
     received a frame. Each report contains the age of the last frame and the time of the report. So a late report does
@@ -179,20 +180,36 @@ class Presence:
 
     async def ask_candidates(self) -> list[UUID]:
         """Return every mitra who can be asked now (1.1)."""
-        return await self._store.candidates()
+        candidates = await self._store.candidates()
+        if not candidates:
+            self._store.believe_no()
+        return candidates
 
     async def may_be_asked(self, mitra_id: UUID) -> bool:
         """Return whether this mitra can be asked now (1.1)."""
-        return (await self._store.look(mitra_id)).may_be_asked
+        may_be_asked = (await self._store.look(mitra_id)).may_be_asked
+        if not may_be_asked:
+            self._store.believe_no()
+        return may_be_asked
+
+    async def is_counted(self, person_id: UUID) -> bool:
+        """Return whether `count_available` counts this person. Unlike `may_be_asked`, this believes every "no"."""
+        return (await self._store.look(person_id)).may_be_asked
 
     async def is_connected(self, mitra_id: UUID) -> bool:
         """Return whether this mitra is connected now (5.6). A running session does not make a mitra connected."""
-        return (await self._store.look(mitra_id)).connected
+        connected = (await self._store.look(mitra_id)).connected
+        if not connected:
+            self._store.believe_no()
+        return connected
 
     async def connected_among(self, mitra_ids: Sequence[UUID]) -> set[UUID]:
         """Return which of these mitras are connected now (5.6)."""
         standings = await self._store.look_at(mitra_ids)
-        return {each for each, standing in zip(mitra_ids, standings, strict=True) if standing.connected}
+        connected = {each for each, standing in zip(mitra_ids, standings, strict=True) if standing.connected}
+        if len(connected) < len(set(mitra_ids)):
+            self._store.believe_no()
+        return connected
 
     async def frame_ages(self, mitra_ids: Sequence[UUID]) -> dict[UUID, list[FrameAges]]:
         """Return what Valkey knows about the frames of each mitra's connections (5.6, 5.8)."""
@@ -200,7 +217,10 @@ class Presence:
 
     async def count_available(self) -> int:
         """Return how many mitras can be asked now."""
-        return await self._store.count()
+        count = await self._store.count()
+        if count == 0:
+            self._store.believe_no()
+        return count
 
     async def view(self, state: MitraState) -> MitraPresence:
         """Return the presence that the mitra's devices show.

@@ -2,6 +2,9 @@
 
 Guarantees:
     Every call returns or raises PresenceUnknown within CALL_TIMEOUT_SECONDS.
+    `believe_no` decides whether an answer "nobody" can be believed. Valkey may have lost its data, or may have missed
+    heartbeats. So `believe_no` raises PresenceUnknown for UNSURE_SECONDS after a failed call, and after Valkey was
+    emptied.
     A write can be repeated, come late, or come out of order. Valkey keeps the newest frame and the newest version.
     Valkey holds no fact about money or sessions. If Valkey is wiped, the next heartbeats restore all data.
     If Valkey's clock is set back, the leases that were written earlier do not count. The next reports restore these
@@ -16,6 +19,7 @@ Relies on:
 
 import asyncio
 import hashlib
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
@@ -43,9 +47,13 @@ log = structlog.get_logger(__name__)
 AVAILABLE_KEY = "curhat:available"
 MITRA_KEY_PREFIX = "curhat:mitra:"
 CUSTOMERS_KEY = "curhat:customers"
+FILLING_KEY = "curhat:filling"
 
 # Limits how long a caller waits if Valkey does not answer.
 CALL_TIMEOUT_SECONDS = 1
+# Within this time after an outage or a loss of its data, Valkey has every mitra again. The time is
+# PUSH_RECONCILE_INTERVAL_SECONDS and a margin.
+UNSURE_SECONDS = 7.0
 # One run of the script handles at most MAX_BATCH_SIZE mitras or customers. One run blocks Valkey for about a
 # millisecond.
 MAX_BATCH_SIZE = 100
@@ -125,6 +133,10 @@ class PresenceStore:
         # The operations that are failing, each with the time of its first failure. We log when an outage begins and
         # when it ends.
         self._failing_since: dict[str, float] = {}
+        # The id that Valkey has had since it was last empty. None: not known yet.
+        self._filling: bytes | None = None
+        # Until this time of `time.monotonic`, Valkey may lack mitras who can be asked.
+        self._unsure_until = -math.inf
         # A lower limit of the number of ms by which Valkey's clock is ahead of `time.monotonic`. None: unknown. Each
         # answer contains Valkey's time, which is a little older than the answer's arrival. So each answer gives a lower
         # limit of the difference between the clocks.
@@ -222,8 +234,16 @@ class PresenceStore:
         """Return how many mitras can be asked now."""
         return int(await self._call("count", [], []))
 
+    def believe_no(self) -> None:
+        """Raise PresenceUnknown if Valkey may say "no" only because it lacks what the processes know."""
+        if time.monotonic() < self._unsure_until:
+            raise PresenceUnknown
+
     async def prune(self) -> int:
-        """Remove at most MAX_PRUNED_MEMBERS mitras who can no longer be asked. Returns the number of removed mitras."""
+        """Remove at most MAX_PRUNED_MEMBERS mitras who can no longer be asked. Returns the number of removed mitras.
+
+        This method always writes. So even a process without mitras notices that Valkey refuses heartbeats.
+        """
         return int(await self._call("prune", [], [MAX_PRUNED_MEMBERS]))
 
     async def _call(
@@ -236,14 +256,16 @@ class PresenceStore:
     ) -> Any:
         # The time of `time.monotonic` from which the ages and durations of `arguments` count.
         at = time.monotonic() if at is None else at
-        keys = [AVAILABLE_KEY, *(f"{MITRA_KEY_PREFIX}{mitra_id}" for mitra_id in mitra_ids), *more_keys]
+        mitra_keys = [f"{MITRA_KEY_PREFIX}{mitra_id}" for mitra_id in mitra_ids]
+        keys = [AVAILABLE_KEY, *mitra_keys, *more_keys, FILLING_KEY]
         try:
             async with asyncio.timeout(CALL_TIMEOUT_SECONDS):
                 if self._clock_ahead_ms is None:
-                    await self._run_script(at, keys[:1], "clock")
+                    await self._run_script(at, [AVAILABLE_KEY, FILLING_KEY], "clock")
                 answer = await self._run_script(at, keys, operation, *arguments)
         except (ValkeyError, OSError) as error:
             _errors.labels(operation).inc()
+            self._unsure_until = time.monotonic() + UNSURE_SECONDS
             if operation not in self._failing_since:
                 self._failing_since[operation] = time.monotonic()
                 log.warning("presence.valkey_failing", operation=operation, error=repr(error))
@@ -257,9 +279,13 @@ class PresenceStore:
         sent_ms = "" if self._clock_ahead_ms is None else int(at * 1000 + self._clock_ahead_ms)
         rest = (len(keys), *keys, *arguments, sent_ms)
         try:
-            valkey_ms, answer = await self._execute("EVALSHA", _SCRIPT_NAME, *rest)
+            valkey_ms, answer, filling = await self._execute("EVALSHA", _SCRIPT_NAME, *rest)
         except NoScriptError:
-            valkey_ms, answer = await self._execute("EVAL", _SCRIPT, *rest)
+            valkey_ms, answer, filling = await self._execute("EVAL", _SCRIPT, *rest)
+        if self._filling not in (None, filling):
+            self._unsure_until = time.monotonic() + UNSURE_SECONDS
+            log.warning("presence.valkey_was_emptied")
+        self._filling = filling
         ahead_ms = valkey_ms - time.monotonic() * 1000
         # Keep the highest lower limit. If the limit implies that Valkey answered before the call was sent, Valkey's
         # clock was set back, and the limit is wrong.

@@ -22,6 +22,8 @@ def run(_arguments: argparse.Namespace) -> int:
     if settings.is_development:
         # The password of the demo admin comes from the secret key.
         settings = joined_settings()
-    for account in in_transaction(lambda tx: seed(tx.connection, settings)):
+    accounts = in_transaction(lambda tx: seed(tx.connection, settings))
+    print("the prices are there")
+    for account in accounts:
         print(f"{account.role}  {account.sign_in}  {account.name}  ({account.note})")
     return 0

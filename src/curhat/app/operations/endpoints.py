@@ -22,6 +22,9 @@ from curhat.kit.settings import Settings
 log = structlog.get_logger(__name__)
 
 JSON: Final = b"application/json"
+# With this query, a probe that says no because this process is stopping has the status 404. HAProxy then sends nothing
+# new, and leaves the connections of this process alone. It ends those of a process that does not answer.
+STOPPING_AS_404: Final = b"stopping=404"
 PATHS: Final = frozenset({"/livez", "/readyz", "/status", "/healthz", "/metrics"})
 
 POOL_IDLE: Final = Gauge("curhat_database_connections_idle", "Idle connections of the pool")
@@ -66,7 +69,10 @@ class Operations:
         match scope["path"]:
             case "/livez" | "/healthz" | "/readyz":
                 problem = await self._problem()
-                await _answer(send, 503 if problem else 200, f"{problem or 'ok'}\n".encode())
+                status = 503 if problem else 200
+                if self.is_draining and scope["query_string"] == STOPPING_AS_404:
+                    status = 404
+                await _answer(send, status, f"{problem or 'ok'}\n".encode())
             case "/status":
                 await self._answer_status(send)
             case "/metrics":
