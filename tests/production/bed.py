@@ -44,6 +44,8 @@ ROOT: Final = Path(__file__).parents[2]
 DEPLOY: Final = ROOT / "deploy"
 HOSTS: Final = ("app.example.id", "mitra.example.id", "control.example.id")
 START_TIMEOUT_SECONDS: Final = 60
+# While everything starts, a request without an answer after this time is sent again.
+REQUEST_TIMEOUT_SECONDS: Final = 5
 # As TimeoutStopSec in deploy/systemd.
 STOP_TIMEOUT_SECONDS: Final = 45
 # As RestartSec in deploy/systemd.
@@ -384,11 +386,15 @@ class Bed:
             await self.until_the_proxy_serves(http)
 
     async def until_the_proxy_serves(self, http: aiohttp.ClientSession) -> None:
-        """Wait until each of the three hosts answers."""
-        async with asyncio.timeout(START_TIMEOUT_SECONDS):
-            for name, path in zip(HOSTS, ("/app/", "/mitra/", "/control-center/"), strict=True):
-                while not await _is_served(http, self.url(name, path), name):
-                    await asyncio.sleep(POLL_SECONDS)
+        """Wait until each of the three hosts answers. Raises RuntimeError with the ends of the logs."""
+        try:
+            async with asyncio.timeout(START_TIMEOUT_SECONDS):
+                for name, path in zip(HOSTS, ("/app/", "/mitra/", "/control-center/"), strict=True):
+                    while not await _is_served(http, self.url(name, path), name):
+                        await asyncio.sleep(POLL_SECONDS)
+        except TimeoutError:
+            logs = [process.log()[-1000:] for process in (self.haproxy, *self.servers)]
+            raise RuntimeError("the proxy serves nothing: " + "\n".join(logs)) from None
 
     async def close(self) -> None:
         """End every process."""
@@ -622,8 +628,8 @@ async def open_bed(folder: Path, plan: Plan | None = None) -> AsyncIterator[Bed]
 
 
 async def _is_served(http: aiohttp.ClientSession, url: str, name: str) -> bool:
-    with contextlib.suppress(aiohttp.ClientError):
-        async with http.get(url, headers=host(name)) as answer:
+    with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+        async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS), http.get(url, headers=host(name)) as answer:
             return answer.status == 200
     return False
 

@@ -1,6 +1,7 @@
 """PostgreSQL restarts, goes dark or dies, while people use the service."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -45,12 +46,16 @@ async def test_a_restart_of_postgresql_is_a_short_pause(bed: Bed, row: Row) -> N
         await measure(row, crowd)
 
 
+_numbers = itertools.count()
+
+
 @pytest.fixture
 def network() -> Iterator[Network]:
     """A network for the primary."""
     if not may_make_networks():
         pytest.skip("needs a network namespace, in which a server can go dark: run it as root")
-    made = Network(0)
+    # Each test has a network of its own, because the kernel removes a network some time after its namespace.
+    made = Network(next(_numbers))
     made.make()
     yield made
     made.remove()
