@@ -2,8 +2,8 @@
 -- Push to customers about the outcome of a payment: the search failed, the chosen mitra did not accept, or the money
 -- came back.
 --
--- All three reasons share one kind of deadline, with the payment's id. A worker of the previous version does not know
--- the kind, so such a deadline waits for a new worker.
+-- All three reasons share one kind of deadline, with the payment's id. The triggers are in the files 0030 to 0032, which
+-- are applied after the restart, because a worker of the previous version cannot send these pushes.
 
 ALTER TABLE push_messages DROP CONSTRAINT push_messages_kind_check;
 ALTER TABLE push_messages ADD CONSTRAINT push_messages_kind_check CHECK (kind IN (
@@ -27,9 +27,6 @@ BEGIN
     PERFORM arm_outcome_push(NEW.payment_id);
     RETURN NULL;
 END $$;
-CREATE TRIGGER pairings_fallback_push AFTER UPDATE ON pairings FOR EACH ROW
-    WHEN (NEW.fallback_status = 'open' AND OLD.fallback_status IS DISTINCT FROM 'open')
-    EXECUTE FUNCTION fallback_to_push();
 
 -- payments: confirmed → unserved. The journey ended without a session.
 CREATE FUNCTION unserved_payment_to_push() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -37,8 +34,6 @@ BEGIN
     PERFORM arm_outcome_push(NEW.id);
     RETURN NULL;
 END $$;
-CREATE TRIGGER payments_unserved_push AFTER UPDATE ON payments FOR EACH ROW
-    WHEN (NEW.status = 'unserved' AND OLD.status <> 'unserved') EXECUTE FUNCTION unserved_payment_to_push();
 
 -- refunds: requested → done.
 CREATE FUNCTION refund_to_push() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -46,5 +41,3 @@ BEGIN
     PERFORM arm_outcome_push(NEW.payment_id);
     RETURN NULL;
 END $$;
-CREATE TRIGGER refunds_done_push AFTER UPDATE ON refunds FOR EACH ROW
-    WHEN (NEW.status = 'done' AND OLD.status <> 'done') EXECUTE FUNCTION refund_to_push();

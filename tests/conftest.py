@@ -18,7 +18,7 @@ import valkey.asyncio
 from curhat.dev.embedded import EmbeddedServers, embedded_servers
 from curhat.kit.database import Database
 from curhat.kit.migrations import migrate
-from curhat.sessions import pace
+from curhat.sessions import pace, writer
 from tests.simulation.bugs import named
 from tests.support.cheap_starts import make_starts_cheap
 from tests.support.checked_rows import check_rows
@@ -174,3 +174,5 @@ def no_pause_points_left() -> Iterator[None]:
 def no_message_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Remove the limit of messages per person."""
     monkeypatch.setattr(pace, "LIMITS", ())
+    monkeypatch.setattr(pace, "MAX_TRIES", 1_000_000)
+    monkeypatch.setattr(writer, "MAX_WAITING_PER_PERSON", 1_000_000)

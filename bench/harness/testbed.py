@@ -272,7 +272,9 @@ async def _prepare_wal_segments(connection: Connection) -> None:
     await connection.execute(f"ALTER SYSTEM SET min_wal_size = '{WAL_SEGMENTS * 16}MB'")
     await connection.execute("SELECT pg_reload_conf()")
     for _ in range(WAL_SEGMENTS):
-        await connection.execute("SELECT pg_logical_emit_message(false, 'bench', 'a record'), pg_switch_wal()")
+        await connection.execute(
+            "SELECT pg_logical_emit_message(false, 'bench', 'a record'), pg_switch_wal()"
+        )
     await connection.execute("CHECKPOINT")
 
 

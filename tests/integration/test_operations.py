@@ -19,14 +19,12 @@ from curhat.app.version import version
 from curhat.app.wiring import connect_valkey
 from curhat.dev.embedded import EmbeddedServers
 from curhat.kit.database import Database
+from curhat.kit.migrations import load_migrations, migrations_folder
 from curhat.kit.settings import Settings
 from tests.support.signed_in import RunningServer, development_settings, free_port, start_server
 
 NEWER_MIGRATION = "INSERT INTO schema_migrations VALUES (9999, '9999_of_a_newer_version', '')"
-LOSE_LAST_MIGRATION = """
-DELETE FROM schema_migrations WHERE number = (SELECT max(number) FROM schema_migrations)
-RETURNING number, name, checksum
-"""
+LOSE_MIGRATION = "DELETE FROM schema_migrations WHERE number = $1 RETURNING number, name, checksum"
 APPLY = "INSERT INTO schema_migrations (number, name, checksum) VALUES ($1, $2, $3)"
 
 
@@ -192,7 +190,8 @@ async def test_an_old_server_stays_in_service_after_the_migration_of_a_newer_ver
 async def test_a_server_with_a_missing_migration_is_ready_only_after_the_migration_was_applied(
     settings: Settings, database: Database, valkey_client: valkey.asyncio.Valkey
 ) -> None:
-    row = await database.fetchrow(LOSE_LAST_MIGRATION)
+    needed = [each.number for each in load_migrations(migrations_folder()) if not each.is_after]
+    row = await database.fetchrow(LOSE_MIGRATION, needed[-1])
     assert row is not None
     async with start_server(settings, database) as opened:
         for probe in ("/livez", "/readyz"):

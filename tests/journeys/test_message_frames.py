@@ -12,6 +12,7 @@ import pytest
 
 from curhat.kit.database import Database
 from curhat.kit.pause_points import set_pause_point
+from curhat.sessions import pace
 from curhat.sessions.schemas import MAX_MESSAGE_CHARACTERS, Message
 from tests.support.clock import VirtualClock
 from tests.support.server import Socket
@@ -180,3 +181,16 @@ async def test_a_send_frame_that_is_not_in_the_protocol_gets_an_error(server: Ru
             await device.connection.send(json.dumps(each))
         await device.wait_until(lambda: sum(event["op"] == "error" for event in device.events) == len(bad))
         assert (await answer(device, frame(chat.id, "a", "halo")))["op"] == "sent"
+
+
+@pytest.mark.rule("X.13")
+async def test_repeating_one_message_over_and_over_is_refused_and_delays_nobody(
+    server: RunningServer,
+) -> None:
+    customer, mitra = await server.customer(), await server.mitra()
+    chat = await server.chat(customer.id, mitra.id)
+    async with customer.socket() as device, mitra.socket() as phone:
+        answers = [await answer(device, frame(chat.id, "a1", "halo")) for _ in range(pace.MAX_TRIES + 1)]
+        assert [each["op"] for each in answers] == ["sent"] * pace.MAX_TRIES + ["refused"]
+        assert answers[-1]["code"] == "too_many_requests"
+        assert (await answer(phone, frame(chat.id, "b1", "hai")))["op"] == "sent"

@@ -30,6 +30,9 @@ class FakePresence:
         """Return whether this mitra can be asked."""
         return mitra_id in await self.ask_candidates()
 
+    def believe_no(self) -> None:
+        """Believe every "no". This fake lacks no mitra."""
+
     async def is_counted(self, person_id: UUID) -> bool:
         """Whether this person is counted."""
         return await self.may_be_asked(person_id)

@@ -61,12 +61,29 @@ async def _others_available(presence: Presence, excluded: Collection[UUID]) -> b
     available = await presence.count_available()
     if available == 0 or available > len(excluded):
         return available > 0
-    return available > sum([await presence.is_counted(person_id) for person_id in excluded])
+    if available > sum([await presence.is_counted(person_id) for person_id in excluded]):
+        return True
+    presence.believe_no()
+    return False
 
 
 async def candidates_or_none(presence: Presence) -> list[UUID] | None:
     """Return the mitras who can be asked now. Return None if presence is unknown."""
     return await or_none(presence.ask_candidates())
+
+
+async def all_candidates_or_none(presence: Presence) -> list[UUID] | None:
+    """Return the mitras who can be asked now. Return None if presence is unknown, or if mitras can be missing.
+
+    A decision that nobody else can be asked needs all mitras.
+    """
+    return await or_none(_all_candidates(presence))
+
+
+async def _all_candidates(presence: Presence) -> list[UUID]:
+    candidates = await presence.ask_candidates()
+    presence.believe_no()
+    return candidates
 
 
 async def is_connected_or_none(presence: Presence, mitra_id: UUID) -> bool | None:

@@ -11,7 +11,7 @@ from litestar.params import FromPath, JSONBody
 
 from curhat.accounts import service as accounts
 from curhat.journeys import charging, paying, renaming, searching
-from curhat.journeys.availability import ask_gate, candidates_or_none, mitra_status
+from curhat.journeys.availability import all_candidates_or_none, ask_gate, candidates_or_none, mitra_status
 from curhat.journeys.schemas import (
     AcceptedRequest,
     Confirmation,
@@ -401,7 +401,7 @@ async def reject_request(
     request_id: FromPath[UUID],
 ) -> Response[None]:
     """Reject a request. The service does not ask this mitra again for this pairing."""
-    candidates = await candidates_or_none(presence)
+    candidates = await all_candidates_or_none(presence)
     return await command(
         request, database, mitra, lambda tx: pairing.reject(tx, request_id, mitra.user_id, candidates)
     )

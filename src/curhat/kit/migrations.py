@@ -5,7 +5,7 @@ Guarantees:
     statements.
     A file that begins with `-- migrate: no transaction` builds or drops one index concurrently, outside a transaction.
     If a run of a file without a transaction is interrupted, the next run drops the invalid index and repeats the file.
-    A file that begins with `-- migrate: after` removes objects that only older code needs. A deploy first applies the
+    A file that begins with `-- migrate: after` holds what older code cannot live with. A deploy first applies the
     files without this marker, then restarts every process, and then applies the files with this marker. `migrate`
     refuses to apply files in the wrong order. The code of one version runs both with and without its own `after` files.
     Two processes never migrate at the same time. The second process waits, and then finds nothing to apply.

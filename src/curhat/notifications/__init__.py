@@ -12,10 +12,10 @@ Guarantees:
     push service and the browser can read the message either. FCM, which serves the native apps, can read a message. A
     message contains no chat text, no reason, no name and no phone number.
     The transaction that causes a push also records the reason for the push (migrations/0006_push.sql,
-    0023_push_to_apps.sql, 0028_push_outcomes.sql). The worker tries to send a message until the message expires. The
-    worker never sends an expired message. If a worker crashes after it sent a message and before it recorded the
-    outcome, another worker sends the message again. The two copies have the same topic, so the second copy replaces the
-    first copy.
+    0023_push_to_apps.sql, 0028_push_outcomes.sql, 0030 to 0032). The worker tries to send a message until the message
+    expires. The worker never sends an expired message. If a worker crashes after it sent a message and before it
+    recorded the outcome, another worker sends the message again. The two copies have the same topic, so the second copy
+    replaces the first copy.
     If a push service reports that a subscription is gone, the worker deletes the subscription. After MAX_FAILURES
     failed messages in a row, a subscription has failed. Push does not reach a mitra through a failed subscription
     (1.1). A failed subscription becomes good again when a message arrives or when the app subscribes again.

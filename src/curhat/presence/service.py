@@ -196,6 +196,10 @@ class Presence:
         """Return whether `count_available` counts this person. Unlike `may_be_asked`, this believes every "no"."""
         return (await self._store.look(person_id)).may_be_asked
 
+    def believe_no(self) -> None:
+        """Raise PresenceUnknown while Valkey can lack mitras after an outage (record 0103)."""
+        self._store.believe_no()
+
     async def is_connected(self, mitra_id: UUID) -> bool:
         """Return whether this mitra is connected now (5.6). A running session does not make a mitra connected."""
         connected = (await self._store.look(mitra_id)).connected

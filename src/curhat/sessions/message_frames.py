@@ -12,7 +12,7 @@ import msgspec
 from curhat.kit.errors import BusinessError, invalid_field
 from curhat.kit.http import refusal_of
 from curhat.kit.identity import Identity
-from curhat.kit.refusals import REFUSALS
+from curhat.kit.refusals import refused
 from curhat.realtime.protocol import Refused, SendMessage, Sent
 from curhat.sessions.schemas import Message
 from curhat.sessions.writer import MessageWriter
@@ -37,7 +37,7 @@ class MessageFrames:
                 message = msgspec.Raw(_encoder.encode(outcome.result()))
                 answer(Sent(frame.client_message_id, message))
             else:
-                answer(_refused(frame, error))
+                answer(_refused(sender, frame, error))
 
         try:
             if "\0" in frame.text:
@@ -46,12 +46,14 @@ class MessageFrames:
                 sender, frame.session_id, frame.client_message_id, frame.text
             )
         except BusinessError as error:
-            answer(_refused(frame, error))
+            answer(_refused(sender, frame, error))
         else:
             sending.add_done_callback(settle)
 
 
-def _refused(frame: SendMessage, error: BaseException) -> Refused:
+def _refused(sender: Identity, frame: SendMessage, error: BaseException) -> Refused:
     refusal = refusal_of(error)
-    REFUSALS.labels(refusal.code).inc()
+    refused(
+        refusal.code, refusal.status, method="SEND", operation=f"messages of a {sender.role}", address=None
+    )
     return Refused(frame.client_message_id, refusal.code, refusal.detail, refusal.retry_after_seconds)

@@ -8,6 +8,8 @@ How it works:
     Each process counts the messages that it sends for a person. Most people write slowly, so most messages need only
     the count of their process. A person who writes fast can write through other processes too. So after the first
     `unchecked` messages of a window, `send_messages` also counts the messages that PostgreSQL has stored.
+    A repeated message is no new message, but it costs PostgreSQL as much. So each process also counts all tries of a
+    person, and refuses those beyond MAX_TRIES in TRY_WINDOW_SECONDS.
 """
 
 from collections import OrderedDict, deque
@@ -31,6 +33,9 @@ class Limit(NamedTuple):
 
 
 LIMITS: Final = (Limit(5, 20, 10), Limit(60, 60, 30))
+# A device with 20 unsent messages that comes back to the network needs 20 tries, and a few devices do this together.
+MAX_TRIES: Final = 60
+TRY_WINDOW_SECONDS: Final = 5.0
 LONGEST_WINDOW_SECONDS: Final = max(limit.window_seconds for limit in LIMITS)
 MAX_MESSAGES_PER_WINDOW: Final = max(limit.max_messages for limit in LIMITS)
 
@@ -71,6 +76,20 @@ class Pace:
         # The last person in this mapping is the person who sent most recently. The list of each person begins with the
         # newest message.
         self._people: OrderedDict[Identity, deque[_Sent]] = OrderedDict()
+        # The times of each person's last tries, oldest first. The last person is the person who tried most recently.
+        self._tries: OrderedDict[Identity, deque[float]] = OrderedDict()
+
+    def admit(self, sender: Identity) -> None:
+        """Count a try to send any message, also a repeated or invalid one. Raises TooManyRequests."""
+        now = monotonic()
+        while self._tries and now - next(iter(self._tries.values()))[-1] >= TRY_WINDOW_SECONDS:
+            self._tries.popitem(last=False)
+        tries = self._tries.setdefault(sender, deque(maxlen=MAX_TRIES))
+        wait = TRY_WINDOW_SECONDS - (now - tries[0]) if len(tries) == MAX_TRIES else 0.0
+        if wait > 0:
+            raise too_many_until(wait)
+        tries.append(now)
+        self._tries.move_to_end(sender)
 
     def enter(self, sender: Identity, key: Hashable) -> Entry:
         """Count a message of this person. If the person writes fast, PostgreSQL must count too.

@@ -18,15 +18,16 @@ Relies on:
 """
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from contextvars import Context
 from typing import NamedTuple
 from uuid import UUID
 
 import asyncpg
+import prometheus_client
 import structlog
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Gauge, Histogram
 
 from curhat.kit.database import Database, is_away
 from curhat.kit.errors import TooManyRequests
@@ -44,6 +45,8 @@ MAX_BATCH_MESSAGES = 100
 # Limits memory and waiting when PostgreSQL is slower than the senders. PostgreSQL stores MAX_WAITING_MESSAGES messages
 # in about one second.
 MAX_WAITING_MESSAGES = 2_000
+# One person's messages must not fill the queue. A person sends at most 20 new messages in 5 s (pace.py).
+MAX_WAITING_PER_PERSON = 20
 # Limits the delay of a message by a lock of another transaction, or by PostgreSQL.
 WRITE_TIMEOUT_SECONDS = 5.0
 # The longest time that one transaction waits for one lock. LOCK_TIMEOUT is shorter than deadlock_timeout, so PostgreSQL
@@ -53,7 +56,9 @@ LOCK_TIMEOUT = "100ms"
 # Each of these transactions occupies a connection to PostgreSQL.
 MAX_SINGLES_RUNNING = 4
 
-MESSAGES = Counter("curhat_sessions_messages_total", "Messages, by their outcome", ["outcome"])
+MESSAGES = prometheus_client.Counter(
+    "curhat_sessions_messages_total", "Messages, by their outcome", ["outcome"]
+)
 BATCH_SIZE = Histogram(
     "curhat_sessions_message_batch_size",
     "Messages written in one transaction",
@@ -77,6 +82,8 @@ class MessageWriter:
         self._database = database
         self._pace = Pace()
         self._waiting: deque[_Waiting] = deque()
+        # How many messages of each person wait.
+        self._waiting_of: Counter[Identity] = Counter()
         self._writing: asyncio.Task[None] | None = None
         # The messages of the sessions of a failed batch, each with the time at which the writer gives up.
         self._apart: dict[UUID, deque[tuple[_Waiting, float]]] = {}
@@ -97,18 +104,27 @@ class MessageWriter:
 
         Raises ValidationFailed. Raises TooManyRequests if the sender exceeds a limit, or too many messages wait.
         """
+        self._pace.admit(sender)
         text = checked_text(text, "text", MAX_MESSAGE_CHARACTERS)
-        if len(self._waiting) + sum(map(len, self._apart.values())) >= MAX_WAITING_MESSAGES:
+        waiting_messages = len(self._waiting) + sum(map(len, self._apart.values()))
+        if waiting_messages >= MAX_WAITING_MESSAGES or self._waiting_of[sender] >= MAX_WAITING_PER_PERSON:
             raise TooManyRequests(retry_after_seconds=1)
         entry = self._pace.enter(sender, (session_id, client_message_id))
         loop = asyncio.get_running_loop()
         message = OutgoingMessage(sender, session_id, client_message_id, text, entry.is_fast)
         outcome: asyncio.Future[Message] = loop.create_future()
+        self._waiting_of[sender] += 1
+        outcome.add_done_callback(lambda _outcome: self._forget_waiting(sender))
         self._waiting.append(_Waiting(message, outcome, entry.is_counted))
         if self._writing is None:
             # Use a new context, so that the batch's log lines do not contain the ids of the request that started it.
             self._writing = loop.create_task(self._write_all(), context=Context())
         return outcome
+
+    def _forget_waiting(self, sender: Identity) -> None:
+        self._waiting_of[sender] -= 1
+        if not self._waiting_of[sender]:
+            del self._waiting_of[sender]
 
     async def _write_all(self) -> None:
         try:

@@ -527,6 +527,33 @@ test('a message has no answer when its socket ends', async () => {
   expect(await sending).toBeUndefined();
 });
 
+test('a message on a socket that the server has not welcomed has no answer immediately', async () => {
+  await connect();
+  latestSocket().end();
+  await vi.advanceTimersByTimeAsync(15_000);
+  expect(await connection.sendMessage('s1', MESSAGE)).toBeUndefined();
+  latestSocket().open();
+  expect(await connection.sendMessage('s1', MESSAGE)).toBeUndefined();
+});
+
+test('a silent socket is replaced when a message has no answer after 4 s', async () => {
+  const silent = await connect();
+  const sending = connection.sendMessage('s1', MESSAGE);
+  await vi.advanceTimersByTimeAsync(4_000);
+  expect(await sending).toBeUndefined();
+  expect(silent.isClosed).toBe(true);
+});
+
+test('a socket that gets other frames stays when a message has no answer after 4 s', async () => {
+  const socket = await connect();
+  const sending = connection.sendMessage('s1', MESSAGE);
+  await vi.advanceTimersByTimeAsync(2_000);
+  socket.ping(5);
+  await vi.advanceTimersByTimeAsync(2_000);
+  expect(await sending).toBeUndefined();
+  expect(socket.isClosed).toBe(false);
+});
+
 test('a message has no answer after 4 s without one', async () => {
   await connect();
   const answered = vi.fn();

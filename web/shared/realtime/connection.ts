@@ -147,13 +147,17 @@ export class Connection<Events> {
     message: { client_message_id: string; text: string },
   ): Promise<Schemas['Message'] | undefined> {
     return new Promise((resolve) => {
-      if (this.#status !== 'online') return resolve(undefined);
+      if (this.#socket?.readyState !== WebSocket.OPEN || this.#isGreeting) return resolve(undefined);
       const end = (stored?: Schemas['Message']) => {
         clearTimeout(timer);
         this.#waiting.delete(message.client_message_id);
         resolve(stored);
       };
-      const timer = setTimeout(end, SENT_TIMEOUT_MS);
+      const timer = setTimeout(() => {
+        end();
+        // The server has sent no frame either, so the network is gone. The next message must not wait for it again.
+        if (Date.now() - this.#lastFrameAt >= SENT_TIMEOUT_MS) this.#handleEnd(0);
+      }, SENT_TIMEOUT_MS);
       this.#waiting.set(message.client_message_id, end);
       this.#send({ op: 'send', session_id, ...message });
     });

@@ -164,7 +164,8 @@ WITH moment AS MATERIALIZED (
     FROM moment, date_trunc($1, now AT TIME ZONE 'Asia/Jakarta') AS last,
         generate_series(last - length * ($2::integer - 1), last, length) AS began
 ), kept_hours AS MATERIALIZED (
-    SELECT * FROM hourly_counts WHERE began_at >= (SELECT min(began_at) FROM buckets)
+    SELECT hourly_counts.* FROM hourly_counts, moment
+    WHERE began_at >= (SELECT min(began_at) FROM buckets) AND began_at <= now - interval '70 minutes'
 ), missing_hours AS MATERIALIZED (
     SELECT hour.began_at
     FROM moment, generate_series((SELECT min(began_at) FROM buckets), now, interval '1 hour') AS hour (began_at)
@@ -191,6 +192,9 @@ async def count_by_bucket(db: Executor, /, *, unit: str, bucket_count: int) -> l
 
 
 KEEP_HOURLY_COUNTS: Final = """
+WITH forget_future_hours AS (
+    DELETE FROM hourly_counts WHERE began_at > curhat_now() - interval '70 minutes'
+)
 INSERT INTO hourly_counts (began_at, opened, confirmed, matched, finished, failed)
 SELECT missing.began_at, counted.*
 FROM (

@@ -78,7 +78,8 @@ WITH moment AS MATERIALIZED (
     FROM moment, date_trunc(@unit, now AT TIME ZONE 'Asia/Jakarta') AS last,
         generate_series(last - length * (@bucket_count::integer - 1), last, length) AS began
 ), kept_hours AS MATERIALIZED (
-    SELECT * FROM hourly_counts WHERE began_at >= (SELECT min(began_at) FROM buckets)
+    SELECT hourly_counts.* FROM hourly_counts, moment
+    WHERE began_at >= (SELECT min(began_at) FROM buckets) AND began_at <= now - interval '70 minutes'
 ), missing_hours AS MATERIALIZED (
     SELECT hour.began_at
     FROM moment, generate_series((SELECT min(began_at) FROM buckets), now, interval '1 hour') AS hour (began_at)
@@ -98,6 +99,10 @@ ORDER BY buckets.began_at
 -- name: keep_hourly_counts :execrows
 -- Count the newest past hours that have no row in hourly_counts, at most @max_hours of the last @days days. The
 -- statement leaves out an hour that ended less than 10 minutes ago, because a transaction of the hour can still commit.
+WITH forget_future_hours AS (
+    -- A clock that was ahead for a while can have stored hours that had not passed.
+    DELETE FROM hourly_counts WHERE began_at > curhat_now() - interval '70 minutes'
+)
 INSERT INTO hourly_counts (began_at, opened, confirmed, matched, finished, failed)
 SELECT missing.began_at, counted.*
 FROM (
