@@ -216,10 +216,9 @@ export class Connection<Events> {
         this.#options.onTyping?.(frame.session_id);
         break;
       case 'sent':
-        this.#waiting.get(frame.client_message_id)?.(frame.message);
-        break;
       case 'refused':
-        this.#waiting.get(frame.client_message_id)?.();
+        // Only `sent` has a message.
+        this.#waiting.get(frame.client_message_id)?.((frame as Partial<Schemas['Sent']>).message);
         break;
       case 'error':
         console.error('realtime:', frame.detail);
