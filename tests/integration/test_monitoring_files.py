@@ -109,7 +109,6 @@ async def test_each_metric_of_an_alert_except_the_http_metric_exists_in_a_server
     assert named - of_servers_only - (scraped["server"] & scraped["worker"]) == FROM_THE_MACHINE
 
 
-@pytest.mark.skipif(not PUBLISH.exists(), reason="the backup publishes nothing yet")
 def test_the_backup_and_the_drill_publish_the_metrics_that_the_alerts_name() -> None:
     published: set[str] = set()
     for path in [*PUBLISH.parent.iterdir(), *(ROOT / "deploy" / "systemd").iterdir()]:

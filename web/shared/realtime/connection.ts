@@ -155,7 +155,7 @@ export class Connection<Events> {
       };
       const timer = setTimeout(() => {
         end();
-        // The server has sent no frame either, so the network is gone. The next message must not wait for it again.
+        // The server has sent no frame either, so the network is gone. The next message must not wait for this socket again.
         if (Date.now() - this.#lastFrameAt >= SENT_TIMEOUT_MS) this.#handleEnd(0);
       }, SENT_TIMEOUT_MS);
       this.#waiting.set(message.client_message_id, end);
