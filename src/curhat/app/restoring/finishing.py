@@ -148,9 +148,8 @@ async def _is_open(database: Database, marker: str) -> bool:
 
 async def _check_schema(database: Database) -> None:
     async with database.pool.acquire() as connection:
-        await migrations.pending(
-            connection
-        )  # It raises MigrationError if the database is newer than this code.
+        # Raises MigrationError if the database is newer than this code.
+        await migrations.pending(connection)
         missing = await migrations.missing(connection)
     if missing:
         raise RestoreError(
