@@ -10,8 +10,8 @@ How a restored database is recognised:
     the parameter is the marker of the restore. After loading a dump, PostgreSQL's administrator sets the marker:
     `ALTER DATABASE curhat SET curhat.restore = 'dump of 2026-12-01'`.
     A failover sets none of these parameters.
-    The parameter `curhat.restore` stays after a finished restore. So a later restore by hand, which leaves this parameter
-    as it is, is not recognised (record 0101).
+    The parameter `curhat.restore` stays after a finished restore. A later restore by hand does not change it, so this
+    module does not recognise that restore (record 0101).
 """
 
 from typing import TYPE_CHECKING, Final
