@@ -294,6 +294,7 @@ CREATE TABLE mitras (
     created_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
     push_ready boolean DEFAULT false NOT NULL,
     can_take_customer boolean GENERATED ALWAYS AS ((online AND (suspended_at IS NULL) AND (active_sessions < max_customers))),
+    waiting_since timestamp with time zone DEFAULT curhat_now() NOT NULL,
     CONSTRAINT mitras_active_sessions_check CHECK ((active_sessions >= 0)),
     CONSTRAINT mitras_display_name_check CHECK (((char_length(display_name) >= 1) AND (char_length(display_name) <= 40))),
     CONSTRAINT mitras_max_customers_check CHECK (((max_customers >= 1) AND (max_customers <= 20)))
@@ -301,6 +302,7 @@ CREATE TABLE mitras (
 ALTER TABLE mitras ADD CONSTRAINT mitras_pkey PRIMARY KEY (id);
 CREATE INDEX mitras_by_time ON mitras USING btree (created_at DESC, id DESC);
 CREATE TRIGGER mitras_availability_version BEFORE UPDATE ON mitras FOR EACH ROW WHEN ((((((old.online IS DISTINCT FROM new.online) OR (old.suspended_at IS DISTINCT FROM new.suspended_at)) OR (old.active_sessions IS DISTINCT FROM new.active_sessions)) OR (old.max_customers IS DISTINCT FROM new.max_customers)) OR (old.push_ready IS DISTINCT FROM new.push_ready))) EXECUTE FUNCTION next_availability_version();
+CREATE TRIGGER mitras_begin_to_wait BEFORE UPDATE ON mitras FOR EACH ROW WHEN (((new.online AND (NOT old.online)) OR (new.active_sessions < old.active_sessions))) EXECUTE FUNCTION mitra_begins_to_wait();
 CREATE TRIGGER mitras_capacity_never_exceeded BEFORE UPDATE ON mitras FOR EACH ROW WHEN (((new.active_sessions > old.active_sessions) AND (new.active_sessions > new.max_customers))) EXECUTE FUNCTION mitra_over_capacity();
 ALTER TABLE mitras ADD CONSTRAINT mitras_id_fkey FOREIGN KEY (id) REFERENCES people(id);
 
@@ -448,6 +450,7 @@ CREATE TABLE pairings (
     fallback_status text,
     fallback_answer_by timestamp with time zone,
     left_out_mitra_id uuid,
+    waits_for_wave boolean DEFAULT false NOT NULL,
     CONSTRAINT pairings_decided CHECK (((status = 'open'::text) = (decided_at IS NULL))),
     CONSTRAINT pairings_failed_has_tag CHECK (((status = 'failed'::text) = (failure_tag IS NOT NULL))),
     CONSTRAINT pairings_failure_tag_check CHECK ((failure_tag = ANY (ARRAY['no_mitra_available'::text, 'all_mitras_rejected'::text, 'targeted_mitra_offline'::text, 'targeted_mitra_rejected'::text, 'targeted_mitra_timeout'::text, 'payment_session_expired'::text, 'customer_cancelled'::text]))),
@@ -458,6 +461,7 @@ CREATE TABLE pairings (
 ALTER TABLE pairings ADD CONSTRAINT pairings_fallback_after_a_targeted_failure CHECK (((fallback_status IS NOT NULL) = ((kind = 'targeted'::text) AND (COALESCE(failure_tag, ''::text) = ANY (ARRAY['targeted_mitra_offline'::text, 'targeted_mitra_rejected'::text, 'targeted_mitra_timeout'::text]))))) NOT VALID;
 ALTER TABLE pairings ADD CONSTRAINT pairings_fallback_has_time CHECK (((fallback_status IS NULL) = (fallback_answer_by IS NULL))) NOT VALID;
 ALTER TABLE pairings ADD CONSTRAINT pairings_fallback_status CHECK ((fallback_status = ANY (ARRAY['open'::text, 'taken'::text, 'declined'::text, 'expired'::text]))) NOT VALID;
+ALTER TABLE pairings ADD CONSTRAINT pairings_only_a_blast_has_waves CHECK (((kind = 'blast'::text) OR (NOT waits_for_wave))) NOT VALID;
 ALTER TABLE pairings ADD CONSTRAINT pairings_only_a_blast_leaves_out CHECK (((left_out_mitra_id IS NULL) OR (kind = 'blast'::text))) NOT VALID;
 ALTER TABLE pairings ADD CONSTRAINT pairings_pkey PRIMARY KEY (id);
 CREATE INDEX pairings_by_match ON pairings USING btree (decided_at) WHERE (status = 'matched'::text);
@@ -1023,6 +1027,14 @@ BEGIN
         END
     HAVING count(*) > 0;
     RETURN NULL;
+END $$;
+
+CREATE FUNCTION mitra_begins_to_wait() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    NEW.waiting_since := curhat_now();
+    RETURN NEW;
 END $$;
 
 CREATE FUNCTION mitra_over_capacity() RETURNS trigger

@@ -112,6 +112,7 @@ LOCKED_SESSION = (
 WORKER = "tests/integration/test_worker.py"
 WAKE_UPS = "tests/integration/test_wake_ups.py"
 LOST_COMMITS = "tests/integration/test_lost_commits.py"
+PRESENCE_SERVICE = "tests/integration/test_presence_service.py"
 RESTORE = "tests/integration/test_restore.py"
 # The function that arms a push deadline, without the condition or the generation of production.
 ARM_PUSH = """
@@ -534,14 +535,29 @@ BUGS: tuple[Bug, ...] = (
         together(
             in_statement(
                 pairing_queries,
-                "offer_requests",
-                "WHERE requests.status = 'closed' AND requests.close_reason IN ('went_offline', 'at_capacity')",
+                "offer_blasts",
+                "AND (requests.id IS NULL OR requests.close_reason IN ('went_offline', 'at_capacity'))",
                 "",
             ),
             in_statement(
+                pairing_queries, "offer_blasts", "AND close_reason IN ('went_offline', 'at_capacity')", ""
+            ),
+        ),
+    ),
+    Bug(
+        "a wave asks a mitra who rejected",
+        [SEARCHING],
+        together(
+            in_statement(
                 pairing_queries,
-                "list_blasts_to_offer",
-                "AND (requests.id IS NULL OR requests.close_reason IN ('went_offline', 'at_capacity'))",
+                "ask_wave",
+                "AND (status <> 'closed' OR close_reason NOT IN ('went_offline', 'at_capacity'))",
+                "AND status = 'offered'",
+            ),
+            in_statement(
+                pairing_queries,
+                "ask_wave",
+                "WHERE requests.status = 'closed' AND requests.close_reason IN ('went_offline', 'at_capacity')",
                 "",
             ),
         ),
@@ -549,11 +565,88 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a person may be asked to listen to themself",
         [SEARCHING, SIMULATION],
+        in_statement(pairing_queries, "offer_blasts", "AND able_mitras.id <> pairings.customer_id", ""),
+    ),
+    Bug(
+        "a wave asks the customer who is also a mitra",
+        [SEARCHING],
+        in_statement(pairing_queries, "ask_wave", "AND mitras.id <> open_pairing.customer_id", ""),
+    ),
+    Bug(
+        "a blast does not ask its later waves",
+        [SEARCHING],
+        in_function(pairing, "ask_waves", "if wave.has_more or wave.waited:", "if False:"),
+    ),
+    Bug(
+        "a blast has no wave after it was opened",
+        [SEARCHING],
+        in_function(transitions.Transitions, "_ask_waves", "if blast_ids:", "if False:"),
+    ),
+    Bug(
+        "a wave asks everybody at once",
+        [SEARCHING],
         together(
-            in_statement(pairing_queries, "offer_requests", "AND mitras.id <> pairings.customer_id", ""),
-            in_statement(
-                pairing_queries, "list_blasts_to_offer", "AND mitras.id <> pairings.customer_id", ""
-            ),
+            in_statement(pairing_queries, "open_blast", "LIMIT @wave_size + 1", ""),
+            in_statement(pairing_queries, "open_blast", "WHERE place <= @wave_size", ""),
+        ),
+    ),
+    Bug(
+        "a wave ignores who has waited longest",
+        [SEARCHING],
+        in_statement(
+            pairing_queries,
+            "open_blast",
+            "ORDER BY mitras.active_sessions > 0, mitras.waiting_since, mitras.id",
+            "ORDER BY mitras.id",
+        ),
+    ),
+    Bug(
+        "a newly available mitra does not wait for its wave",
+        [SEARCHING],
+        in_statement(pairing_queries, "offer_blasts", "AND NOT pairings.waits_for_wave", ""),
+    ),
+    Bug(
+        "a blast is rejected by all before its last wave",
+        [SEARCHING],
+        in_statement(
+            pairing_queries,
+            "can_ask_another",
+            "AND NOT EXISTS",
+            "AND NOT pairings.waits_for_wave AND NOT EXISTS",
+        ),
+    ),
+    Bug(
+        "the time of a blast is up before its last wave, and it counts as rejected by all",
+        [SEARCHING],
+        in_function(pairing, "window_over", "waits_for_wave=pairing.waits_for_wave", "waits_for_wave=False"),
+    ),
+    Bug(
+        "an incomplete offer counts as complete",
+        [RACES],
+        in_statement(
+            pairing_queries,
+            "offer_blasts",
+            "(SELECT count(*) FROM locked_pairings) = cardinality(@pairing_ids)",
+            "cardinality(@pairing_ids) > 0",
+        ),
+    ),
+    Bug(
+        "the mark of a newly available mitra is removed before the offers",
+        [
+            "tests/integration/test_presence_service.py::test_an_offer_is_repeated_until_a_process_has_completed_it"
+        ],
+        in_function(
+            presence.Presence,
+            "_tell_pairing",
+            "if marks and await self.hooks.newly_available(list(marks)):",
+            "if marks and (await self._store.offered(marks), await self.hooks.newly_available(list(marks))):",
+        ),
+    ),
+    Bug(
+        "a late offer removes the mark of a mitra who became available again",
+        [f"{PRESENCE_SERVICE}::test_a_mitra_who_becomes_available_during_an_offer_is_offered_again"],
+        in_presence_script(
+            "HGET', KEYS[i], 'newly_available') == ARGV[i]", "HEXISTS', KEYS[i], 'newly_available') == 1"
         ),
     ),
     Bug(

@@ -51,6 +51,8 @@ from tests.support.toggle import set_toggle
 CUSTOMERS = 4
 MITRAS = 3
 STEPS = 40
+# How many mitras a blast asks at once. A schedule uses one of these sizes.
+WAVE_MITRAS = (1, 2, pairing.MAX_WAVE_MITRAS)
 
 # A lost charge reaches the gateway within this time or not at all.
 MAX_STRAY_AGE = timedelta(hours=6)
@@ -323,6 +325,13 @@ class SimulationState:
 
         Returns the reached outcomes. Raises BrokenInvariant.
         """
+        pairing.MAX_WAVE_MITRAS = WAVE_MITRAS[self.seed % len(WAVE_MITRAS)]
+        try:
+            return await self._run()
+        finally:
+            pairing.MAX_WAVE_MITRAS = WAVE_MITRAS[-1]
+
+    async def _run(self) -> set[str]:
         await self.set_up()
         await self._begin_with_chats()
         steps = self._steps()
@@ -689,7 +698,7 @@ class SimulationState:
     async def offer(self) -> str | None:
         """A server offers open blasts to mitras who can be asked and have not been asked yet."""
         reachable = await availability.candidates_or_none(self.presence) or []  # type: ignore[arg-type]
-        return f"{await pairing.offer_open_blasts(self.database, reachable)} requests"
+        return f"{(await pairing.offer_open_blasts(self.database, reachable)).requests} requests"
 
     async def accept(self) -> str | None:
         """A mitra accepts one of its requests. Sometimes the chosen request is closed."""

@@ -177,12 +177,16 @@ class Services:
         )
         self.cards = Cards(database, hub)
         self.extension_pings = ExtensionPings(database, hub)
+
+        async def newly_available(mitra_ids: Sequence[UUID]) -> bool:
+            return (await pairing.offer_open_blasts(database, mitra_ids)).is_complete
+
         self.presence = presence = Presence(
             client,
             database,
             PresenceHooks(
                 intent_changed=mitras.intent_changed,
-                may_be_asked=partial(pairing.offer_open_blasts, database),
+                newly_available=newly_available,
                 presence_changed=lambda mitra_id, shown: hub.send_unsequenced(
                     PRESENCE_CHANGED.to_mitra(mitra_id, shown)
                 ),

@@ -103,7 +103,7 @@ WITH key AS MATERIALIZED (
 ), disarm_window AS (
     DELETE FROM deadlines WHERE id IN (
         SELECT deadlines.id FROM deadlines JOIN won ON deadlines.entity_id = won.pairing_id
-        WHERE deadlines.kind = 'pairing_window'
+        WHERE deadlines.kind IN ('pairing_window', 'blast_wave')
         FOR UPDATE OF deadlines SKIP LOCKED
     )
 ), locked_losers AS MATERIALIZED (

@@ -18,8 +18,11 @@ How it works:
     not make a lease longer, even if Valkey stops and runs the report later.
     After this process was stopped for a while, it reads frames that arrived long ago. The process treats these frames
     as if they arrived when the stop began. So a mitra who left during the stop is not connected.
-    `reconcile` reports all connections of this process, applies the states of their mitras to Valkey, and tells the
-    package pairing which of these mitras can be asked. `reconcile` repairs the effects of a lost signal or an outage.
+    `reconcile` reports all connections of this process, and applies the states of their mitras to Valkey. `reconcile`
+    repairs the effects of a lost signal or an outage.
+    Valkey marks each mitra who becomes available. The process that reads the mark tells the package pairing. After the
+    open blasts have been offered to the mitra, the process removes the mark. If the process dies before, the next
+    `reconcile` reads the mark again.
     No process holds a connection of a mitra whom only push reaches (1.1). So the workers read from PostgreSQL which
     mitras only push reaches. PostgreSQL stores each subscription, whether the subscription has failed, and the time
     when the app was last seen.
@@ -34,7 +37,7 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from uuid import UUID
 
 import msgspec
@@ -44,6 +47,7 @@ from prometheus_client import Gauge, Histogram
 
 from curhat.kit.database import DATABASE_AWAY, Database, Transaction
 from curhat.kit.errors import NotFound, PresenceUnknown
+from curhat.kit.pause_points import pause_point
 from curhat.presence import queries
 from curhat.presence.hooks import IntentChanged, PresenceHooks
 from curhat.presence.queries import MitraState
@@ -281,21 +285,21 @@ class Presence:
 
     # Making Valkey follow PostgreSQL.
 
-    async def refresh(self, mitra_ids: Iterable[UUID]) -> list[UUID]:
+    async def refresh(self, mitra_ids: Iterable[UUID]) -> dict[UUID, str]:
         """Read these mitras' states from PostgreSQL and apply them to Valkey.
 
-        Returns the mitras who can be asked now. Raises PresenceUnknown.
+        Returns the mitras who are newly available, with their marks. Raises PresenceUnknown.
         """
         ids = list(mitra_ids)
         if not ids:
-            return []
+            return {}
         states = await queries.read_mitra_states(
             self._database, mitra_ids=ids, push_window_seconds=PUSH_REACHABLE_SECONDS
         )
         applied = list(zip(states, await self._store.apply(states), strict=True))
-        for state, standing in applied:
+        for state, (standing, _) in applied:
             self._tell_devices(state, connected=standing.connected)
-        return [state.id for state, standing in applied if standing.may_be_asked]
+        return {state.id: mark for state, (_, mark) in applied if mark}
 
     def refresh_soon(self, mitra_ids: Iterable[UUID]) -> None:
         """Make `run` refresh these mitras, together with all other mitras that wait for a refresh."""
@@ -443,9 +447,10 @@ class Presence:
             mitra.told = (version, connected)
             self.hooks.presence_changed(state.id, _to_presence(state, connected=connected))
 
-    async def _tell_pairing(self, mitra_ids: list[UUID]) -> None:
-        if mitra_ids:
-            await self.hooks.may_be_asked(mitra_ids)
+    async def _tell_pairing(self, marks: Mapping[UUID, str]) -> None:
+        if marks and await self.hooks.newly_available(list(marks)):
+            await pause_point("presence.offered")
+            await self._store.offered(marks)
 
 
 async def repeat(step: Callable[[], Awaitable[None]], interval_seconds: float) -> None:
