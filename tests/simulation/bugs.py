@@ -581,7 +581,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "the server does not store an answer under its idempotency key",
         ["tests/integration/test_idempotency.py"],
-        in_module(idempotency, "_insert_answer", _do_nothing),
+        in_module(idempotency, "insert_answer", _do_nothing),
     ),
     Bug(
         "only a session uses up the trial",
@@ -813,7 +813,7 @@ BUGS: tuple[Bug, ...] = (
             f"{SAME_BESTIE}::test_a_successful_fallback_marks_the_failed_pairing_as_recovered_and_opens_no_case",
             SIMULATION,
         ],
-        in_statement(journey_queries, "accept_and_start", "SET recovered = true", "SET recovered = false"),
+        in_statement(journey_queries, "mark_recovered", "SET recovered = true", "SET recovered = false"),
     ),
     Bug(
         "an extension may be approved after its deadline",

@@ -371,7 +371,7 @@ class SimulationState:
             return f"{customer}: no mitra is asked"
         request = self.random.choice(rows)
         async with self.database.transaction() as tx:
-            session = await searching.accept(tx, request["mitra_id"], request["id"])
+            session = (await searching.accept(tx, request["mitra_id"], request["id"])).session
         if self.random.random() < self.theme.chats_end:
             async with self.database.transaction() as tx:
                 await sessions.end_by_customer(tx, customer, session.id)
@@ -697,7 +697,7 @@ class SimulationState:
         if row is None:
             return None
         async with self.database.transaction() as tx:
-            session = await searching.accept(tx, row["mitra_id"], row["id"])
+            session = (await searching.accept(tx, row["mitra_id"], row["id"])).session
         return f"{row['id']} → session {session.id}"
 
     async def reject(self) -> str | None:
