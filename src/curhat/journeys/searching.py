@@ -12,6 +12,7 @@ import structlog
 from curhat.configuration import service as configuration
 from curhat.deadlines import service as deadlines
 from curhat.journeys import queries
+from curhat.journeys.availability import SomeCandidates, lacks
 from curhat.journeys.queries import AcceptedPairing
 from curhat.journeys.schemas import AcceptedRequest
 from curhat.journeys.single_flight import SingleFlight
@@ -46,7 +47,8 @@ async def begin_search(tx: Transaction, payment: LockedPayment, candidates: Sequ
 
     `candidates` are the mitras who can be asked, according to presence just before the transaction. None means that
     presence is unknown. While presence is unknown, a blast begins without requests, and asks mitras when they become
-    available. A targeted pairing asks its mitra even if presence is unknown.
+    available. A targeted pairing asks its mitra even if presence is unknown, or if mitras can be missing in
+    `candidates`.
     """
     if payment.target_mitra_id is None:
         window_seconds = await configuration.pairing_blast_timeout_seconds(tx)
@@ -55,7 +57,7 @@ async def begin_search(tx: Transaction, payment: LockedPayment, candidates: Sequ
         return
     target = Target(
         mitra_id=payment.target_mitra_id,
-        reachable=candidates is None or payment.target_mitra_id in candidates,
+        reachable=not lacks(candidates, payment.target_mitra_id),
         other_available=pairing.anybody_else(candidates, payment.target_mitra_id, payment.customer_id),
     )
     window_seconds = await configuration.returning_chat_confirmation_timeout_seconds(tx)
@@ -259,7 +261,7 @@ async def take_fallback(
         raise PresenceUnknown
     assert failed.target_mitra_id is not None  # pairings_fallback_after_a_targeted_failure, pairings_target
     if not pairing.anybody_else(candidates, failed.target_mitra_id, customer_id):
-        raise NoMitraAvailable
+        raise PresenceUnknown if isinstance(candidates, SomeCandidates) else NoMitraAvailable
     window_seconds = await configuration.pairing_blast_timeout_seconds(tx)
     blast_id = await pairing.take_fallback(tx, failed, window_seconds, candidates)
     await realtime.append(tx, await views.payment_events(tx, failed.payment_id))
