@@ -208,17 +208,20 @@ CREATE TABLE failed_pairing_events (
     recovered boolean DEFAULT false NOT NULL,
     case_id uuid,
     occurred_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    amount_rp integer,
     CONSTRAINT failed_pairing_events_kind_check CHECK ((kind = ANY (ARRAY['blast'::text, 'targeted'::text]))),
     CONSTRAINT failed_pairing_events_recovered_without_case CHECK ((NOT (recovered AND (case_id IS NOT NULL)))),
     CONSTRAINT failed_pairing_events_tag_check CHECK ((tag = ANY (ARRAY['no_mitra_available'::text, 'all_mitras_rejected'::text, 'targeted_mitra_offline'::text, 'targeted_mitra_rejected'::text, 'targeted_mitra_timeout'::text, 'payment_session_expired'::text, 'customer_cancelled'::text])))
 );
 ALTER TABLE failed_pairing_events ADD CONSTRAINT failed_pairing_events_pairing_id_key UNIQUE (pairing_id);
 ALTER TABLE failed_pairing_events ADD CONSTRAINT failed_pairing_events_pkey PRIMARY KEY (id);
+CREATE INDEX failed_pairing_events_by_amount ON failed_pairing_events USING btree (amount_rp, occurred_at DESC, id DESC);
 CREATE INDEX failed_pairing_events_by_case ON failed_pairing_events USING btree (case_id);
 CREATE INDEX failed_pairing_events_by_payment ON failed_pairing_events USING btree (payment_id);
 CREATE INDEX failed_pairing_events_by_tag ON failed_pairing_events USING btree (tag, occurred_at DESC, id DESC);
 CREATE INDEX failed_pairing_events_by_time ON failed_pairing_events USING btree (occurred_at DESC, id DESC);
 CREATE UNIQUE INDEX failed_pairing_events_one_expiry ON failed_pairing_events USING btree (payment_id) WHERE (pairing_id IS NULL);
+CREATE TRIGGER failed_pairing_events_have_their_amount BEFORE INSERT ON failed_pairing_events FOR EACH ROW EXECUTE FUNCTION failure_has_its_amount();
 CREATE TRIGGER failed_pairing_events_tag_the_case AFTER INSERT OR UPDATE OF case_id ON failed_pairing_events FOR EACH ROW WHEN ((new.case_id IS NOT NULL)) EXECUTE FUNCTION review_case_tagged();
 ALTER TABLE failed_pairing_events ADD CONSTRAINT failed_pairing_events_case_id_fkey FOREIGN KEY (case_id) REFERENCES review_cases(id);
 ALTER TABLE failed_pairing_events ADD CONSTRAINT failed_pairing_events_mitra_id_fkey FOREIGN KEY (mitra_id) REFERENCES mitras(id);
@@ -980,6 +983,14 @@ BEGIN
     FROM sessions JOIN mitras ON mitras.id = sessions.mitra_id
     WHERE sessions.id = NEW.session_id AND mitras.push_ready AND NEW.status = 'pending';
     RETURN NULL;
+END $$;
+
+CREATE FUNCTION failure_has_its_amount() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    NEW.amount_rp := (SELECT amount_rp FROM payments WHERE id = NEW.payment_id);
+    RETURN NEW;
 END $$;
 
 CREATE FUNCTION fallback_to_push() RETURNS trigger
