@@ -663,7 +663,7 @@ CREATE TABLE review_cases (
     tag text,
     round integer DEFAULT 1 NOT NULL,
     CONSTRAINT review_cases_amount_rp_check CHECK ((amount_rp >= 0)),
-    CONSTRAINT review_cases_reason_check CHECK ((reason = ANY (ARRAY['no_session'::text, 'cut_short'::text, 'refund_failed'::text, 'restored'::text]))),
+    CONSTRAINT review_cases_reason_check CHECK ((reason = ANY (ARRAY['no_session'::text, 'cut_short'::text, 'refund_failed'::text, 'restored'::text, 'mitra_away'::text, 'unanswered'::text, 'complaint'::text, 'books_differ'::text]))),
     CONSTRAINT review_cases_status_check CHECK ((status = ANY (ARRAY['open'::text, 'decided'::text])))
 );
 ALTER TABLE review_cases ADD CONSTRAINT review_cases_approval CHECK ((((approved_by IS NULL) = (approved_at IS NULL)) AND ((approved_by IS NULL) OR (needs_approval AND (decision = 'refund'::text) AND (approved_by <> decided_by))))) NOT VALID;

@@ -2211,7 +2211,7 @@ export interface components {
             /** Format: date-time */
             opened_at: string;
             /** @enum {string} */
-            reason: "no_session" | "cut_short" | "refund_failed" | "restored";
+            reason: "no_session" | "cut_short" | "refund_failed" | "restored" | "mitra_away" | "unanswered" | "complaint" | "books_differ";
             refund: components["schemas"]["CaseRefund"] | null;
             withdrawn: boolean;
         };
@@ -2818,7 +2818,7 @@ export interface components {
             /** Format: uuid */
             payment_id: string;
             /** @enum {string} */
-            reason: "no_session" | "cut_short" | "refund_failed" | "restored";
+            reason: "no_session" | "cut_short" | "refund_failed" | "restored" | "mitra_away" | "unanswered" | "complaint" | "books_differ";
             refund: components["schemas"]["CaseRefund"] | null;
             refundable_rp: number;
             /** @enum {string} */
@@ -2846,7 +2846,7 @@ export interface components {
             /** Format: uuid */
             payment_id: string;
             /** @enum {string} */
-            reason: "no_session" | "cut_short" | "refund_failed" | "restored";
+            reason: "no_session" | "cut_short" | "refund_failed" | "restored" | "mitra_away" | "unanswered" | "complaint" | "books_differ";
             refund: components["schemas"]["CaseRefund"] | null;
             refundable_rp: number;
             /** Format: date-time */
@@ -8662,7 +8662,7 @@ export interface operations {
                 cursor?: string | null;
                 format?: "json" | "csv";
                 from?: string | null;
-                reason?: "no_session" | "cut_short" | "refund_failed" | "restored" | null;
+                reason?: "no_session" | "cut_short" | "refund_failed" | "restored" | "mitra_away" | "unanswered" | "complaint" | "books_differ" | null;
                 refund_refused?: boolean | null;
                 status?: "open" | "decided" | null;
                 tag?: "no_mitra_available" | "all_mitras_rejected" | "targeted_mitra_offline" | "targeted_mitra_rejected" | "targeted_mitra_timeout" | "payment_session_expired" | "customer_cancelled" | null;
