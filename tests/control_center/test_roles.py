@@ -41,6 +41,8 @@ ALLOWED: Final = {
     "list_review_cases": EVERYBODY,
     "get_review_case": EVERYBODY,
     "decide_review_case": DECIDING,
+    "open_review_case": DECIDING,
+    "search_everything": EVERYBODY,
     "decide_review_cases": DECIDING,
     "approve_refund": DECIDING,
     "retry_refund": DECIDING,

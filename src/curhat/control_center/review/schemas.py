@@ -6,21 +6,23 @@ from uuid import UUID
 
 import msgspec
 
-from curhat.control_center.records.schemas import PaymentRecord, TimelineEntry
-from curhat.control_center.schemas import CustomerReference, MitraReference, OperatorReference
+from curhat.control_center.records.schemas import PaymentRecord, SessionMoney, TimelineEntry
+from curhat.control_center.schemas import CaseStatus, CustomerReference, MitraReference, OperatorReference
 from curhat.kit.openapi import Problem
 from curhat.pairing.states import FailureTag, PairingKind
 from curhat.payments.states import CaseReason
 from curhat.sessions.schemas import WRITTEN
 
-CaseStatus = Literal["open", "decided"]
 DecisionKind = Literal["refund", "no_refund"]
 RefundStatus = Literal["awaiting_approval", "requested", "done", "failed"]
 
 MAX_NOTE_CHARACTERS = 1000
 Note = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NOTE_CHARACTERS, pattern=WRITTEN)]
-CaseIds = Annotated[list[UUID], msgspec.Meta(min_length=1, max_length=100)]
-ExpectedVersions = Annotated[dict[UUID, str], msgspec.Meta(max_length=100)]
+MAX_BULK_CASES = 500
+CaseIds = Annotated[list[UUID], msgspec.Meta(min_length=1, max_length=MAX_BULK_CASES)]
+ExpectedVersions = Annotated[dict[UUID, str], msgspec.Meta(max_length=MAX_BULK_CASES)]
+# The column refund_rp is an integer of PostgreSQL.
+Amount = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 
 
 class FailedPairing(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,10 +55,12 @@ class CaseRefund(msgspec.Struct, frozen=True, kw_only=True):
 class ReviewCase(msgspec.Struct, frozen=True, kw_only=True):
     """A payment with money that was taken and not delivered. `tag`: the tag of the payment's last failure.
 
-    `refundable_rp`: the amount that the customer gets back if the decision is a refund. `needs_approval`: whether the
-    refund needs, or needed, a second operator's approval. A decided case opens again if another charge of the payment
-    is not delivered. `reason`, `opened_at` and the decision then belong to the present round. Each step of an operator
-    covers some charges of the case. `version` changes whenever the charges of the next step change.
+    The open cases of a session and its extensions are decided together. `refundable_rp`: the amount that the customer
+    gets back for all of them if the decision is a refund. `needs_approval`: whether the refund needs, or needed, a
+    second operator's approval. `opened_by`, `opened_note`: who opened the case by hand, and why. A decided case opens
+    again if another charge of the payment is not delivered, or if an operator opens it again. `reason`, `opened_at` and
+    the decision then belong to the present round. Each step of an operator covers some charges of the case. `version`
+    changes whenever the charges of the next step change.
     """
 
     id: UUID
@@ -70,6 +74,8 @@ class ReviewCase(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     needs_approval: bool
     opened_at: datetime
+    opened_by: OperatorReference | None
+    opened_note: str | None
     decision: DecisionKind | None
     note: str | None
     decided_by: OperatorReference | None
@@ -95,8 +101,12 @@ class EarlierDecision(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReviewCaseDetail(ReviewCase, frozen=True, kw_only=True):
-    """A case with its earlier decisions, its payment, and the timeline of the payment; all oldest first."""
+    """A case with its earlier decisions, its payment, and the timeline of the payment; all oldest first.
 
+    `money`: all payments of the session, which are decided together.
+    """
+
+    money: SessionMoney
     earlier_decisions: list[EarlierDecision]
     payment: PaymentRecord
     timeline: list[TimelineEntry]
@@ -107,16 +117,24 @@ class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A decision and its reason. `expected_version`: the version of the case that the operator saw.
 
     If the case has another version by now, the decision is refused. Without `expected_version`, the decision covers
-    every charge that is in question now.
+    every charge that is in question now. `amount_rp`: the part to give back; without it, all that is left.
     """
 
     decision: DecisionKind
     note: Note
     expected_version: str | None = None
+    amount_rp: Amount | None = None
+
+
+class OpenedCase(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Why an operator opens a case by hand."""
+
+    reason: Literal["complaint"]
+    note: Note
 
 
 class Decisions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The same decision on up to 100 cases.
+    """The same decision on up to 500 cases. If the sum is above the limit, each refund waits for approval.
 
     `expected_versions`: a map from each case's id to the version of the case that the operator saw.
     """
