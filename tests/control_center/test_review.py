@@ -733,7 +733,7 @@ async def test_the_csv_of_an_empty_list_has_the_header(server: RunningServer) ->
     answer = await viewer.get("/failed-pairings", format="csv", tag="customer_cancelled")
     assert answer.content.decode("utf-8-sig") == (
         "id;tag;kind;payment_id;customer_id;customer_call_name;customer_phone_masked;mitra_id;mitra_display_name;"
-        "amount_rp;occurred_at;recovered;case_id;time_zone\r\n"
+        "amount_rp;occurred_at;recovered;case_id;anybody_asked;time_zone\r\n"
     )
     assert await server.database.fetchval("SELECT new_value FROM audit_entries") == "tag=customer_cancelled"
 

@@ -40,6 +40,7 @@ ALLOWED: Final = {
     "list_failed_pairings": EVERYBODY,
     "list_review_cases": EVERYBODY,
     "get_review_case": EVERYBODY,
+    "select_review_cases": EVERYBODY,
     "decide_review_case": DECIDING,
     "open_review_case": DECIDING,
     "search_everything": EVERYBODY,

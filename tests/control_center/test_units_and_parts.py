@@ -467,6 +467,39 @@ async def test_of_two_complaints_at_once_one_opens_the_case(server: RunningServe
 # Bulk --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.rule("X.12")
+async def test_a_selection_counts_the_open_cases_of_a_filter_and_each_session_once(
+    careful: RunningServer,
+) -> None:
+    reviewer = await careful.operator("reviewer")
+    await make_failed_search(careful, tag="all_mitras_rejected")
+    chat = await _extended(careful)
+    everything = (await reviewer.get("/review-cases/selection")).json()
+    assert (everything["count"], everything["refundable_rp"], everything["needs_approval"]) == (
+        3,
+        50_000,
+        True,
+    )
+    assert everything["has_more"] is False
+    cut = (await reviewer.get("/review-cases/selection", reason="cut_short")).json()
+    assert (cut["count"], cut["refundable_rp"]) == (2, 30_000)
+    versions = {item["case_id"]: item["version"] for item in cut["items"]}
+    body = {
+        "case_ids": list(versions),
+        "decision": "no_refund",
+        "note": "sudah ditelepon",
+        "expected_versions": versions,
+    }
+    items = (await reviewer.post("/review-cases/decisions", body)).json()["items"]
+    # The first decision covers the whole session, so the second case is decided already: in the same way.
+    assert [item["case"]["status"] for item in items] == ["decided", "decided"]
+    left = (await reviewer.get("/review-cases/selection", tag="all_mitras_rejected")).json()
+    assert (left["count"], left["refundable_rp"], left["needs_approval"]) == (1, 20_000, False)
+    late = (await reviewer.get("/review-cases/selection", **{"from": "2100-01-01T00:00:00Z"})).json()
+    assert (late["count"], late["refundable_rp"]) == (0, 0)
+    assert (await _case(careful, reviewer, chat.payment_id))["decision"] == "no_refund"
+
+
 @pytest.mark.rule("X.9", "X.12")
 async def test_the_approval_limit_counts_on_the_sum_of_a_bulk_decision(careful: RunningServer) -> None:
     first = await careful.operator("reviewer")

@@ -527,6 +527,7 @@ ENTRIES: dict[str, Entry] = {
     "list_configuration_history": Entry("operator", 200, _row),
     "list_failed_pairings": Entry("operator", 200, _operator),
     "list_review_cases": Entry("operator", 200, _operator),
+    "select_review_cases": Entry("operator", 200, _operator),
     "get_review_case": Entry("operator", 200, _case),
     "decide_review_case": Entry("operator", 200, _decision),
     "open_review_case": Entry("operator", 201, _complaint),

@@ -1342,6 +1342,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/control-center/review-cases/selection": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * SelectReviewCases
+         * @description The open cases that match the filters of the list, with the sum that a refund of all of them gives back.
+         *
+         *     This is what a bulk decision covers: send the ids and versions to `POST /review-cases/decisions`.
+         */
+        get: operations["select_review_cases"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/control-center/search": {
         parameters: {
             query?: never;
@@ -2041,6 +2063,14 @@ export interface components {
             /** @enum {string} */
             status: "awaiting_approval" | "requested" | "done" | "failed";
         };
+        /** CaseSelection */
+        CaseSelection: {
+            count: number;
+            has_more: boolean;
+            items: components["schemas"]["SelectedCase"][];
+            needs_approval: boolean;
+            refundable_rp: number;
+        };
         /** Charts */
         Charts: {
             days: components["schemas"]["Bucket"][];
@@ -2295,6 +2325,7 @@ export interface components {
         /** FailedPairing */
         FailedPairing: {
             amount_rp: number;
+            anybody_asked: boolean;
             case_id: string | null;
             customer: components["schemas"]["CustomerReference"];
             /** Format: uuid */
@@ -2687,6 +2718,7 @@ export interface components {
         /** PaymentDetail */
         PaymentDetail: {
             amount_rp: number;
+            anybody_asked: boolean;
             case_id: string | null;
             closed_at: string | null;
             confirmed_at: string | null;
@@ -2699,6 +2731,7 @@ export interface components {
             /** Format: uuid */
             id: string;
             is_trial: boolean;
+            mitras_asked: number;
             money: components["schemas"]["SessionMoney"];
             /** @enum {string} */
             purpose: "session" | "extension";
@@ -2729,6 +2762,7 @@ export interface components {
         /** PaymentRecord */
         PaymentRecord: {
             amount_rp: number;
+            anybody_asked: boolean;
             case_id: string | null;
             closed_at: string | null;
             confirmed_at: string | null;
@@ -2868,6 +2902,7 @@ export interface components {
         /** ReviewCase */
         ReviewCase: {
             amount_rp: number;
+            anybody_asked: boolean;
             customer: components["schemas"]["CustomerReference"];
             decided_at: string | null;
             decided_by: components["schemas"]["OperatorReference"] | null;
@@ -2896,6 +2931,7 @@ export interface components {
         /** ReviewCaseDetail */
         ReviewCaseDetail: {
             amount_rp: number;
+            anybody_asked: boolean;
             customer: components["schemas"]["CustomerReference"];
             decided_at: string | null;
             decided_by: components["schemas"]["OperatorReference"] | null;
@@ -2947,6 +2983,13 @@ export interface components {
         /** SearchResults */
         SearchResults: {
             items: components["schemas"]["Found"][];
+        };
+        /** SelectedCase */
+        SelectedCase: {
+            /** Format: uuid */
+            case_id: string;
+            refundable_rp: number;
+            version: string;
         };
         /** Session */
         Session: {
@@ -9545,6 +9588,96 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
                         code?: "body_too_large";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    select_review_cases: {
+        parameters: {
+            query?: {
+                awaiting_approval?: boolean | null;
+                from?: string | null;
+                reason?: "no_session" | "cut_short" | "refund_failed" | "restored" | "mitra_away" | "unanswered" | "complaint" | "books_differ" | null;
+                refund_refused?: boolean | null;
+                status?: "open" | "decided" | null;
+                tag?: "no_mitra_available" | "all_mitras_rejected" | "targeted_mitra_offline" | "targeted_mitra_rejected" | "targeted_mitra_timeout" | "payment_session_expired" | "customer_cancelled" | null;
+                to?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CaseSelection"];
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
                     };
                 };
             };

@@ -37,13 +37,17 @@ class PaymentRow(msgspec.Struct, frozen=True):
     session_id: UUID | None
     case_id: UUID | None
     server_now: datetime
+    anybody_asked: bool
 
 
 LIST_PAYMENTS: Final = """
 SELECT page.id, page.purpose, page.status AS payment_status, page.customer_id, customers.call_name,
     people.phone_number, page.amount_rp, page.duration_minutes, page.is_trial, page.target_mitra_id,
     mitras.display_name AS target_mitra_display_name, page.created_at, page.expires_at, page.confirmed_at,
-    page.closed_at, failure.tag, sessions.id AS session_id, review_cases.id AS case_id, curhat_now() AS server_now
+    page.closed_at, failure.tag, sessions.id AS session_id, review_cases.id AS case_id, curhat_now() AS server_now,
+    EXISTS (
+        SELECT 1 FROM pairings JOIN requests ON requests.pairing_id = pairings.id WHERE pairings.payment_id = page.id
+    ) AS anybody_asked
 FROM (
     SELECT payments.* FROM payments
     WHERE true /* conditions */
@@ -155,6 +159,12 @@ WITH extension AS (
         earlier.approved_at
     FROM review_cases JOIN earlier_decisions AS earlier ON earlier.case_id = review_cases.id
     WHERE review_cases.payment_id = $1
+), asked AS (
+    SELECT requests.id, requests.mitra_id, requests.offered_at, requests.answered_at, requests.status,
+        requests.close_reason, pairings.kind
+    FROM requests JOIN pairings ON pairings.id = requests.pairing_id WHERE pairings.payment_id = $1
+    ORDER BY (requests.status IN ('accepted', 'rejected')) DESC, requests.id
+    LIMIT $2
 ), happened AS (
     SELECT created_at AS at, 1 AS rank, 'payment_opened' AS type, NULL::text AS status, NULL::text AS kind,
         NULL::text AS tag, NULL::text AS reason, NULL::text AS note, amount_rp, target_mitra_id AS mitra_id,
@@ -173,14 +183,10 @@ WITH extension AS (
     SELECT created_at, 5, 'pairing_opened', NULL, kind, NULL, NULL, NULL, NULL, target_mitra_id, NULL, id
     FROM pairings WHERE payment_id = $1
     UNION ALL
-    SELECT requests.offered_at, 6, 'mitra_asked', NULL, pairings.kind, NULL, NULL, NULL, NULL, requests.mitra_id, NULL,
-        requests.id
-    FROM requests JOIN pairings ON pairings.id = requests.pairing_id WHERE pairings.payment_id = $1
+    SELECT offered_at, 6, 'mitra_asked', NULL, kind, NULL, NULL, NULL, NULL, mitra_id, NULL, id FROM asked
     UNION ALL
-    SELECT requests.answered_at, 7, 'mitra_answered', requests.status, pairings.kind, NULL, requests.close_reason, NULL,
-        NULL, requests.mitra_id, NULL, requests.id
-    FROM requests JOIN pairings ON pairings.id = requests.pairing_id
-    WHERE pairings.payment_id = $1 AND requests.status <> 'offered' AND requests.answered_at IS NOT NULL
+    SELECT answered_at, 7, 'mitra_answered', status, kind, NULL, close_reason, NULL, NULL, mitra_id, NULL, id
+    FROM asked WHERE status <> 'offered' AND answered_at IS NOT NULL
     UNION ALL
     SELECT decided_at, 8, 'pairing_decided', status, kind, failure_tag, NULL, NULL, NULL, target_mitra_id, NULL, id
     FROM pairings WHERE payment_id = $1 AND decided_at IS NOT NULL
@@ -228,9 +234,25 @@ ORDER BY happened.at, happened.rank, happened.entity_id
 """
 
 
-async def read_timeline(db: Executor, /, *, payment_id: UUID) -> list[TimelineRow]:
-    """Read everything that happened to a payment, oldest first. `rank` orders entries that have the same time."""
-    return [TimelineRow(*row) for row in await db.fetch(READ_TIMELINE, payment_id)]
+async def read_timeline(db: Executor, /, *, payment_id: UUID, max_asked: int) -> list[TimelineRow]:
+    """Read everything that happened to a payment, oldest first. `rank` orders entries that have the same time. Of the asked
+    mitras, the timeline has those who answered, then the others, at most @max_asked."""
+    return [TimelineRow(*row) for row in await db.fetch(READ_TIMELINE, payment_id, max_asked)]
+
+
+COUNT_ASKED: Final = """
+SELECT count(*)::integer AS mitras_asked
+FROM pairings JOIN requests ON requests.pairing_id = pairings.id WHERE pairings.payment_id = $1
+"""
+
+
+async def count_asked(db: Executor, /, *, payment_id: UUID) -> int:
+    """Count the mitras who were asked under a payment. A mitra who was asked in two attempts counts twice."""
+    row = await db.fetchrow(COUNT_ASKED, payment_id)
+    if row is None:
+        raise NoRow(COUNT_ASKED)
+    value: int = row[0]
+    return value
 
 
 class SessionRow(msgspec.Struct, frozen=True):

@@ -16,7 +16,10 @@
 SELECT page.id, page.purpose, page.status AS payment_status, page.customer_id, customers.call_name,
     people.phone_number, page.amount_rp, page.duration_minutes, page.is_trial, page.target_mitra_id,
     mitras.display_name AS target_mitra_display_name, page.created_at, page.expires_at, page.confirmed_at,
-    page.closed_at, failure.tag, sessions.id AS session_id, review_cases.id AS case_id, curhat_now() AS server_now
+    page.closed_at, failure.tag, sessions.id AS session_id, review_cases.id AS case_id, curhat_now() AS server_now,
+    EXISTS (
+        SELECT 1 FROM pairings JOIN requests ON requests.pairing_id = pairings.id WHERE pairings.payment_id = page.id
+    ) AS anybody_asked
 FROM (
     SELECT payments.* FROM payments
     WHERE true /* conditions */
@@ -68,7 +71,8 @@ CROSS JOIN LATERAL (
 ORDER BY members.rank, payments.id
 
 -- name: read_timeline :many
--- Read everything that happened to a payment, oldest first. `rank` orders entries that have the same time.
+-- Read everything that happened to a payment, oldest first. `rank` orders entries that have the same time. Of the asked
+-- mitras, the timeline has those who answered, then the others, at most @max_asked.
 -- row: TimelineRow
 -- nullable: status, kind, tag, reason, note, amount_rp, mitra_id, mitra_display_name, operator_id, operator_email
 WITH extension AS (
@@ -89,6 +93,12 @@ WITH extension AS (
         earlier.approved_at
     FROM review_cases JOIN earlier_decisions AS earlier ON earlier.case_id = review_cases.id
     WHERE review_cases.payment_id = @payment_id
+), asked AS (
+    SELECT requests.id, requests.mitra_id, requests.offered_at, requests.answered_at, requests.status,
+        requests.close_reason, pairings.kind
+    FROM requests JOIN pairings ON pairings.id = requests.pairing_id WHERE pairings.payment_id = @payment_id
+    ORDER BY (requests.status IN ('accepted', 'rejected')) DESC, requests.id
+    LIMIT @max_asked
 ), happened AS (
     SELECT created_at AS at, 1 AS rank, 'payment_opened' AS type, NULL::text AS status, NULL::text AS kind,
         NULL::text AS tag, NULL::text AS reason, NULL::text AS note, amount_rp, target_mitra_id AS mitra_id,
@@ -107,14 +117,10 @@ WITH extension AS (
     SELECT created_at, 5, 'pairing_opened', NULL, kind, NULL, NULL, NULL, NULL, target_mitra_id, NULL, id
     FROM pairings WHERE payment_id = @payment_id
     UNION ALL
-    SELECT requests.offered_at, 6, 'mitra_asked', NULL, pairings.kind, NULL, NULL, NULL, NULL, requests.mitra_id, NULL,
-        requests.id
-    FROM requests JOIN pairings ON pairings.id = requests.pairing_id WHERE pairings.payment_id = @payment_id
+    SELECT offered_at, 6, 'mitra_asked', NULL, kind, NULL, NULL, NULL, NULL, mitra_id, NULL, id FROM asked
     UNION ALL
-    SELECT requests.answered_at, 7, 'mitra_answered', requests.status, pairings.kind, NULL, requests.close_reason, NULL,
-        NULL, requests.mitra_id, NULL, requests.id
-    FROM requests JOIN pairings ON pairings.id = requests.pairing_id
-    WHERE pairings.payment_id = @payment_id AND requests.status <> 'offered' AND requests.answered_at IS NOT NULL
+    SELECT answered_at, 7, 'mitra_answered', status, kind, NULL, close_reason, NULL, NULL, mitra_id, NULL, id
+    FROM asked WHERE status <> 'offered' AND answered_at IS NOT NULL
     UNION ALL
     SELECT decided_at, 8, 'pairing_decided', status, kind, failure_tag, NULL, NULL, NULL, target_mitra_id, NULL, id
     FROM pairings WHERE payment_id = @payment_id AND decided_at IS NOT NULL
@@ -159,6 +165,11 @@ FROM happened
 LEFT JOIN mitras ON mitras.id = happened.mitra_id
 LEFT JOIN operators ON operators.id = happened.operator_id
 ORDER BY happened.at, happened.rank, happened.entity_id
+
+-- name: count_asked :one
+-- Count the mitras who were asked under a payment. A mitra who was asked in two attempts counts twice.
+SELECT count(*)::integer AS mitras_asked
+FROM pairings JOIN requests ON requests.pairing_id = pairings.id WHERE pairings.payment_id = @payment_id
 
 -- name: list_sessions :many
 -- Read chat sessions, newest first.

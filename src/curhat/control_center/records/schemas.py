@@ -77,7 +77,7 @@ class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PaymentRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A payment. `tag`: the tag of the payment's last failure.
+    """A payment. `tag`: the tag of the payment's last failure. `anybody_asked`: whether any mitra was asked.
 
     `session_id`, `case_id`: null if the payment has no session or case.
     """
@@ -95,6 +95,7 @@ class PaymentRecord(msgspec.Struct, frozen=True, kw_only=True):
     confirmed_at: datetime | None
     closed_at: datetime | None
     tag: FailureTag | None
+    anybody_asked: bool
     session_id: UUID | None
     case_id: UUID | None
     server_now: datetime
@@ -139,10 +140,11 @@ class SessionMoney(msgspec.Struct, frozen=True, kw_only=True):
 class PaymentDetail(PaymentRecord, frozen=True, kw_only=True):
     """A payment with everything that happened to the payment, oldest first.
 
-    `money`: all payments of its session.
+    `money`: all payments of its session. `mitras_asked`: how many mitras were asked; the timeline has at most 100.
     """
 
     money: SessionMoney
+    mitras_asked: int
     timeline: list[TimelineEntry]
 
 

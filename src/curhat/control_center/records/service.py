@@ -53,6 +53,8 @@ from curhat.presence.service import Presence
 # The maximum number of messages in one answer. Two people who type for eight hours without a pause write fewer messages
 # than MAX_TRANSCRIPT_MESSAGES.
 MAX_TRANSCRIPT_MESSAGES: Final = 20_000
+# A blast can ask thousands of mitras. The timeline keeps those who answered first.
+MAX_ASKED_IN_TIMELINE: Final = 100
 
 
 # Payments ----------------------------------------------------------------------------------------------------
@@ -78,6 +80,7 @@ async def read_payment_detail(tx: Transaction, payment_id: UUID) -> PaymentDetai
     return PaymentDetail(
         **msgspec.structs.asdict(payment),
         money=await read_money(tx, payment_id),
+        mitras_asked=await queries.count_asked(tx, payment_id=payment_id),
         timeline=await read_timeline(tx, payment_id),
     )
 
@@ -106,8 +109,9 @@ async def read_money(tx: Transaction, payment_id: UUID) -> SessionMoney:
 
 
 async def read_timeline(tx: Transaction, payment_id: UUID) -> list[TimelineEntry]:
-    """Read everything that happened to a payment, oldest first."""
-    return [_timeline_entry(row) for row in await queries.read_timeline(tx, payment_id=payment_id)]
+    """Read everything that happened to a payment, oldest first, with at most MAX_ASKED_IN_TIMELINE asked mitras."""
+    rows = await queries.read_timeline(tx, payment_id=payment_id, max_asked=MAX_ASKED_IN_TIMELINE)
+    return [_timeline_entry(row) for row in rows]
 
 
 def _payment_record(row: PaymentRow) -> PaymentRecord:

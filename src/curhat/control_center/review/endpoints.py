@@ -6,11 +6,12 @@ from uuid import UUID
 
 import msgspec
 from litestar import Response, get, post
-from litestar.di import NamedDependency
+from litestar.di import NamedDependency, Provide
 from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath, FromQuery, JSONBody
 
-from curhat.control_center.lists.answers import ListRequest, filtered_by
+from curhat.control_center.lists.answers import ListRequest, filtered_by, planned_for_filters
+from curhat.control_center.lists.filters import Filters
 from curhat.control_center.operators.endpoints import OPERATOR_SIGNED_IN, OPERATOR_WITH_KEY
 from curhat.control_center.operators.guards import needs
 from curhat.control_center.operators.service import SignedInOperator
@@ -25,6 +26,7 @@ from curhat.control_center.review.errors import (
 from curhat.control_center.review.filters import filter_cases, filter_failed_pairings
 from curhat.control_center.review.schemas import (
     MAX_NOTE_CHARACTERS,
+    CaseSelection,
     Decision,
     DecisionOutcome,
     DecisionOutcomes,
@@ -77,6 +79,27 @@ async def list_review_cases(
     """
     read_page = partial(service.read_cases, approval_limit_rp=settings.refund_approval_limit_rp)
     return await list_request.answer("review-cases", ReviewCase, read_page)
+
+
+@get(
+    "/api/control-center/review-cases/selection",
+    operation_id="select_review_cases",
+    tags=REVIEW,
+    opt=needs("view"),
+    responses=answers({200: CaseSelection}, *OPERATOR_SIGNED_IN, ValidationFailed),
+    dependencies={"filters": Provide(filter_cases, sync_to_thread=False)},
+)
+async def select_review_cases(
+    database: NamedDependency[Database],
+    settings: NamedDependency[Settings],
+    filters: NamedDependency[Filters],
+) -> CaseSelection:
+    """The open cases that match the filters of the list, with the sum that a refund of all of them gives back.
+
+    This is what a bulk decision covers: send the ids and versions to `POST /review-cases/decisions`.
+    """
+    async with planned_for_filters(database) as tx:
+        return await service.select_cases(tx, filters, settings.refund_approval_limit_rp)
 
 
 @get(
@@ -306,6 +329,7 @@ async def _decide_one(
 ROUTES: list[BaseRouteHandler] = [
     list_failed_pairings,
     list_review_cases,
+    select_review_cases,
     get_review_case,
     decide_review_case,
     open_review_case,

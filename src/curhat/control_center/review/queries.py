@@ -29,12 +29,13 @@ class FailedPairingRow(msgspec.Struct, frozen=True):
     occurred_at: datetime
     recovered: bool
     case_id: UUID | None
+    anybody_asked: bool
 
 
 LIST_FAILED_PAIRINGS: Final = """
 SELECT page.id, page.tag, page.kind, page.payment_id, page.customer_id, customers.call_name, people.phone_number,
     page.mitra_id, mitras.display_name AS mitra_display_name, page.amount_rp, page.occurred_at, page.recovered,
-    page.case_id
+    page.case_id, EXISTS (SELECT 1 FROM requests WHERE requests.pairing_id = page.pairing_id) AS anybody_asked
 FROM (
     SELECT events.*, payments.customer_id, payments.amount_rp
     FROM failed_pairing_events AS events JOIN payments ON payments.id = events.payment_id
@@ -62,6 +63,7 @@ class CaseRow(msgspec.Struct, frozen=True):
     reason: CaseReason
     status: CaseStatus
     tag: FailureTag | None
+    anybody_asked: bool
     payment_id: UUID
     customer_id: UUID
     call_name: str
@@ -91,7 +93,10 @@ class CaseRow(msgspec.Struct, frozen=True):
 
 
 LIST_REVIEW_CASES: Final = """
-SELECT page.id, page.reason, page.status, page.tag, page.payment_id, payments.customer_id, customers.call_name,
+SELECT page.id, page.reason, page.status, page.tag, EXISTS (
+        SELECT 1 FROM pairings JOIN requests ON requests.pairing_id = pairings.id
+        WHERE pairings.payment_id = page.payment_id
+    ) AS anybody_asked, page.payment_id, payments.customer_id, customers.call_name,
     people.phone_number, page.amount_rp, page.opened_at, page.opened_by, opener.email AS opened_by_email,
     page.opened_note, page.round, page.decision, page.decision_note AS note, page.decided_by,
     decider.email AS decided_by_email, page.decided_at, page.refund_rp, page.needs_approval, page.approved_by,
@@ -134,6 +139,28 @@ async def list_review_cases(db: Executor, /, conditions: Conditions, *, limit: i
     columns use the charge's newest refund."""
     statement, values = conditions.complete(LIST_REVIEW_CASES, limit)
     return [CaseRow(*row) for row in await db.fetch(statement, *values)]
+
+
+class SelectCasesRow(msgspec.Struct, frozen=True):
+    id: UUID
+    payment_id: UUID
+    status: CaseStatus
+    round: int
+
+
+SELECT_CASES: Final = """
+SELECT review_cases.id, review_cases.payment_id, review_cases.status, review_cases.round
+FROM review_cases
+WHERE review_cases.status = 'open' /* conditions */
+ORDER BY review_cases.opened_at, review_cases.id
+LIMIT $1
+"""
+
+
+async def select_cases(db: Executor, /, conditions: Conditions, *, limit: int) -> list[SelectCasesRow]:
+    """Read the ids and payments of the open cases of a bulk decision, oldest first."""
+    statement, values = conditions.complete(SELECT_CASES, limit)
+    return [SelectCasesRow(*row) for row in await db.fetch(statement, *values)]
 
 
 class EarlierDecisionRow(msgspec.Struct, frozen=True):

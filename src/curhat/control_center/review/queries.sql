@@ -10,7 +10,7 @@
 -- nullable: kind, mitra_id, mitra_display_name, case_id
 SELECT page.id, page.tag, page.kind, page.payment_id, page.customer_id, customers.call_name, people.phone_number,
     page.mitra_id, mitras.display_name AS mitra_display_name, page.amount_rp, page.occurred_at, page.recovered,
-    page.case_id
+    page.case_id, EXISTS (SELECT 1 FROM requests WHERE requests.pairing_id = page.pairing_id) AS anybody_asked
 FROM (
     SELECT events.*, payments.customer_id, payments.amount_rp
     FROM failed_pairing_events AS events JOIN payments ON payments.id = events.payment_id
@@ -33,7 +33,10 @@ ORDER BY page.occurred_at DESC, page.id DESC
 -- nullable: opened_by_email, opened_note
 -- nullable: approved_by_email, approved_at, any_failed, any_requested, gateway_reason, refunds_rp, requested_at
 -- nullable: answered_at
-SELECT page.id, page.reason, page.status, page.tag, page.payment_id, payments.customer_id, customers.call_name,
+SELECT page.id, page.reason, page.status, page.tag, EXISTS (
+        SELECT 1 FROM pairings JOIN requests ON requests.pairing_id = pairings.id
+        WHERE pairings.payment_id = page.payment_id
+    ) AS anybody_asked, page.payment_id, payments.customer_id, customers.call_name,
     people.phone_number, page.amount_rp, page.opened_at, page.opened_by, opener.email AS opened_by_email,
     page.opened_note, page.round, page.decision, page.decision_note AS note, page.decided_by,
     decider.email AS decided_by_email, page.decided_at, page.refund_rp, page.needs_approval, page.approved_by,
@@ -66,6 +69,14 @@ LEFT JOIN LATERAL (
     ) AS last
 ) AS refund ON page.status = 'decided'
 ORDER BY (page.status = 'decided'), page.opened_at, page.id
+
+-- name: select_cases :many
+-- Read the ids and payments of the open cases of a bulk decision, oldest first.
+SELECT review_cases.id, review_cases.payment_id, review_cases.status, review_cases.round
+FROM review_cases
+WHERE review_cases.status = 'open' /* conditions */
+ORDER BY review_cases.opened_at, review_cases.id
+LIMIT @limit
 
 -- name: list_earlier_decisions :many
 -- Read the decisions of a case's earlier rounds, oldest first. The refund columns have the same meaning as in

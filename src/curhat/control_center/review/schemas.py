@@ -26,7 +26,10 @@ Amount = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 
 
 class FailedPairing(msgspec.Struct, frozen=True, kw_only=True):
-    """A failed attempt. `kind` is null when the payment expired or the customer never answered the fallback offer."""
+    """A failed attempt. `kind` is null when the payment expired or the customer never answered the fallback offer.
+
+    `anybody_asked`: whether any mitra was asked. Without, the tag `no_mitra_available` means that nobody was there.
+    """
 
     id: UUID
     tag: FailureTag
@@ -38,6 +41,7 @@ class FailedPairing(msgspec.Struct, frozen=True, kw_only=True):
     occurred_at: datetime
     recovered: bool
     case_id: UUID | None
+    anybody_asked: bool
 
 
 class CaseRefund(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +71,7 @@ class ReviewCase(msgspec.Struct, frozen=True, kw_only=True):
     reason: CaseReason
     status: CaseStatus
     tag: FailureTag | None
+    anybody_asked: bool
     payment_id: UUID
     customer: CustomerReference
     amount_rp: int
@@ -143,6 +148,31 @@ class Decisions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     decision: DecisionKind
     note: Note
     expected_versions: ExpectedVersions = {}
+
+
+class SelectedCase(msgspec.Struct, frozen=True):
+    """An open case of a selection, in the version that the sum counts.
+
+    `refundable_rp`: what a refund of the case's whole session would give back.
+    """
+
+    case_id: UUID
+    version: str
+    refundable_rp: int
+
+
+class CaseSelection(msgspec.Struct, frozen=True, kw_only=True):
+    """The open cases that match a filter, oldest first, at most 500, and what it would cost to refund them all.
+
+    A session with several cases counts once in `refundable_rp`. `needs_approval`: whether the sum is above the limit.
+    `has_more`: whether more cases match than `items` has.
+    """
+
+    items: list[SelectedCase]
+    count: int
+    refundable_rp: int
+    needs_approval: bool
+    has_more: bool
 
 
 class DecisionOutcome(msgspec.Struct, frozen=True):

@@ -23,16 +23,20 @@ from curhat.control_center.review.queries import (
     EarlierDecisionRow,
     FailedPairingRow,
     LockedCase,
+    SelectCasesRow,
     UnitCase,
 )
 from curhat.control_center.review.schemas import (
+    MAX_BULK_CASES,
     CaseRefund,
+    CaseSelection,
     DecisionKind,
     EarlierDecision,
     FailedPairing,
     RefundStatus,
     ReviewCase,
     ReviewCaseDetail,
+    SelectedCase,
 )
 from curhat.control_center.schemas import (
     OperatorReference,
@@ -84,6 +88,24 @@ async def read_cases(
         limit,
         lambda row: _review_case(row, units[row.id], approval_limit_rp),
         lambda row: cursor_of(row.opened_at, row.id, flag=row.status == "decided"),
+    )
+
+
+async def select_cases(tx: Transaction, filters: Filters, approval_limit_rp: int) -> CaseSelection:
+    """Return the open cases that match these filters, and the sum that a refund of all of them would give back."""
+    rows = await queries.select_cases(tx, filters, limit=MAX_BULK_CASES + 1)
+    has_more, rows = len(rows) > MAX_BULK_CASES, rows[:MAX_BULK_CASES]
+    units = await _read_units(tx, rows)
+    charges = {charge.key: charge.amount_rp for unit in units.values() for charge in unit.charges}
+    refundable_rp = sum(charges.values())
+    return CaseSelection(
+        items=[
+            SelectedCase(row.id, _version_of(row.round, units[row.id]), units[row.id].left_rp) for row in rows
+        ],
+        count=len(rows),
+        refundable_rp=refundable_rp,
+        needs_approval=refundable_rp > approval_limit_rp,
+        has_more=has_more,
     )
 
 
@@ -419,7 +441,7 @@ def _sum_rp(shares: Sequence[tuple[UndeliveredCharge, int]]) -> int:
     return sum(share_rp for _, share_rp in shares)
 
 
-async def _read_units(tx: Transaction, rows: Sequence[CaseRow]) -> dict[UUID, Unit]:
+async def _read_units(tx: Transaction, rows: Sequence[CaseRow | SelectCasesRow]) -> dict[UUID, Unit]:
     """Return what the next step on each of these cases covers, by the case's id."""
     members: dict[UUID, list[UnitCase]] = {}
     for each in await queries.list_units(tx, payment_ids=[row.payment_id for row in rows]):
