@@ -431,6 +431,19 @@ async def _decisions(server: RunningServer) -> Call:
     )
 
 
+async def _complaint(server: RunningServer) -> Call:
+    chat = await server.chat(await server.make.customer(), await server.make.mitra())
+    return Call(
+        await server.operator(),
+        {"payment_id": chat.payment_id},
+        body={"reason": "complaint", "note": "bestie datang terlambat"},
+    )
+
+
+async def _search(server: RunningServer) -> Call:
+    return Call(await server.operator(), query={"q": "melati"})
+
+
 async def _approval(server: RunningServer) -> Call:
     call = await _case(server)
     decider = await server.operator("reviewer")
@@ -514,8 +527,11 @@ ENTRIES: dict[str, Entry] = {
     "list_configuration_history": Entry("operator", 200, _row),
     "list_failed_pairings": Entry("operator", 200, _operator),
     "list_review_cases": Entry("operator", 200, _operator),
+    "select_review_cases": Entry("operator", 200, _operator),
     "get_review_case": Entry("operator", 200, _case),
     "decide_review_case": Entry("operator", 200, _decision),
+    "open_review_case": Entry("operator", 201, _complaint),
+    "search_everything": Entry("operator", 200, _search),
     "decide_review_cases": Entry("operator", 200, _decisions),
     "approve_refund": Entry("operator", 200, _approval),
     "retry_refund": Entry("operator", 200, _failed_refund),

@@ -68,6 +68,7 @@ CODES = "tests/integration/test_accounts_codes.py"
 TOKENS = "tests/integration/test_accounts_tokens.py"
 GATEWAY_ALERTS = "tests/control_center/test_gateway_alerts.py"
 CASE_ROUNDS = "tests/control_center/test_case_rounds.py"
+UNITS = "tests/control_center/test_units_and_parts.py"
 GIVING_UP = "tests/journeys/test_giving_up.py"
 JOURNEY_RACES = "tests/races/test_journey_races.py"
 OLD_COOKIES = (
@@ -454,8 +455,55 @@ BUGS: tuple[Bug, ...] = (
             review_service,
             "_version_of",
             'return f"{case_round}-',
-            'keys = str(_sum_rp(charges)).encode()\n    return f"{case_round}-',
+            'keys = str(unit.left_rp).encode()\n    return f"{case_round}-',
         ),
+    ),
+    Bug(
+        "a refund of a part refunds the whole charge",
+        [UNITS, SIMULATION],
+        in_function(review_service, "_request_refund", "        amount_rp,\n", "        charge.amount_rp,\n"),
+    ),
+    Bug(
+        "further refunds of a charge count from the whole charge",
+        [UNITS],
+        schema=in_database_function(
+            "refunds_at_most_the_charge", "charged_rp < NEW.amount_rp +", "false AND 0 <"
+        ),
+    ),
+    Bug(
+        "two refunds of one charge do not wait for each other",
+        [UNITS],
+        schema=in_database_function("refunds_at_most_the_charge", " FOR NO KEY UPDATE", ""),
+    ),
+    Bug(
+        "a decision covers only the case that the operator looks at, and not its session",
+        [UNITS],
+        in_function(
+            review_service,
+            "_in_question",
+            'cases = [each for each in members if each.status == "open"]',
+            "cases = [own]",
+        ),
+    ),
+    Bug(
+        "the approval limit counts on each case of a session alone",
+        [UNITS],
+        in_function(
+            review_service,
+            "decide_case",
+            "max(refund_rp, bulk_rp)",
+            "max(s for _, s in [*shares, (None, 0)])",
+        ),
+    ),
+    Bug(
+        "the approval limit counts on each case of a bulk decision alone",
+        [UNITS],
+        in_function(review_service, "decide_case", "max(refund_rp, bulk_rp)", "refund_rp"),
+    ),
+    Bug(
+        "a payment counts as refunded when a part of it is given back",
+        [UNITS],
+        in_statement(payment_queries, "mark_payment_refunded", "charge_attempts.amount_rp <= (", "0 <= ("),
     ),
     Bug(
         "a decision covers no charge",
@@ -478,7 +526,13 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a retry refunds a charge that nobody has decided about",
         [CASE_ROUNDS],
-        in_function(review_service, "retry_refund", " if charge.was_refused", ""),
+        in_function(
+            review_service,
+            "retry_refund",
+            "(charge, min(charge.refused_rp, charge.amount_rp))\n        for charge in undelivered\n"
+            "        if charge.refused_rp is not None",
+            "(charge, charge.amount_rp)\n        for charge in undelivered",
+        ),
     ),
     Bug(
         "a refund that the gateway called failed stays failed when it is done after all",
@@ -498,7 +552,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a repeated refund stays requested when the first one is done after all",
         [GATEWAY_ALERTS, SIMULATION],
-        in_function(payments, "_take_back_other_refund", "if other is None:", "if True:"),
+        in_function(payments, "make_room", "if not others:", "if True:"),
     ),
     Bug(
         "nobody hears of an approved charge that is not recorded",

@@ -431,6 +431,7 @@ class SimulationState:
             "decide case": (3, self.operators.decide),
             "approve refund": (1, self.operators.approve),
             "retry refund": (1, self.operators.retry),
+            "open a case by hand": (1, self.operators.complain),
             "server killed": (1, self.server_killed),
             "offer": (7, self.offer),
             "accept": (9, self.accept),

@@ -122,6 +122,7 @@ EXCEPTIONS: Reasons = {
     ("control_center.dashboard", "*"): {"*": _LIST},
     ("control_center.records", "*"): {"*": _LIST},
     ("control_center.review", "*"): {"*": _LIST},
+    ("control_center.search", "*"): {"*": _LIST},
     ("control_center.review", "decide_case"): {
         "review_cases": "payments opens a case, and an operator decides it"
     },

@@ -1189,6 +1189,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/control-center/payments/{payment_id}/case": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * OpenReviewCase
+         * @description Open a case by hand about whatever was taken for a payment and not given back, also if it was delivered.
+         *
+         *     A decided case opens again, as a new round. If the case is open already, the answer is 409 `case_open` with its id.
+         */
+        post: operations["open_review_case"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/control-center/review-cases": {
         parameters: {
             query?: never;
@@ -1267,6 +1289,8 @@ export interface paths {
          * DecideReviewCase
          * @description Decide on a refund. The first decision wins. A refund above the limit waits for another operator's approval.
          *
+         *     The decision covers every open case of the same session: the session's own and those of its extensions. A refund of
+         *     a part (`amount_rp`) also decides about the rest.
          *     If the case does not have the `expected_version`, the answer is 409 `changed_meanwhile`, and nothing is decided.
          */
         post: operations["decide_review_case"];
@@ -1308,8 +1332,52 @@ export interface paths {
         /**
          * DecideReviewCases
          * @description Make the same decision on many cases. Each case has its own transaction, so a refusal affects only one case.
+         *
+         *     If the sum of all refunds is above the limit, each of them waits for another operator's approval.
          */
         post: operations["decide_review_cases"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/control-center/review-cases/selection": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * SelectReviewCases
+         * @description The open cases that match the filters of the list, with the sum that a refund of all of them gives back.
+         *
+         *     This is what a bulk decision covers: send the ids and versions to `POST /review-cases/decisions`.
+         */
+        get: operations["select_review_cases"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/control-center/search": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * SearchEverything
+         * @description Find people, payments, sessions and cases by phone number, name, reference or id, at most 20.
+         */
+        get: operations["search_everything"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1958,7 +2026,7 @@ export interface components {
         /** AuditEntry */
         AuditEntry: {
             /** @enum {string} */
-            action: "operator_signed_in" | "operator_created" | "operator_disabled" | "operator_reset" | "password_changed" | "totp_enrolled" | "recovery_code_used" | "recovery_codes_renewed" | "device_revoked" | "case_decided" | "refund_approved" | "refund_retried" | "refund_requested:operator_decision" | "refund_requested:late_approval" | "refund_done" | "refund_failed" | "gateway_alert:unknown_charge" | "gateway_alert:unknown_refund" | "gateway_alert:refunded_twice" | "gateway_alert:refund_failed_after_done" | "configuration_changed" | "mitra_invited" | "mitra_renamed" | "mitra_capacity_changed" | "mitra_suspended" | "mitra_suspension_lifted" | "person_device_signed_out" | "person_devices_signed_out" | "transcript_revealed" | "list_exported" | "database_restored";
+            action: "operator_signed_in" | "operator_created" | "operator_disabled" | "operator_reset" | "password_changed" | "totp_enrolled" | "recovery_code_used" | "recovery_codes_renewed" | "device_revoked" | "case_opened" | "case_decided" | "refund_approved" | "refund_retried" | "refund_requested:operator_decision" | "refund_requested:late_approval" | "refund_done" | "refund_failed" | "gateway_alert:unknown_charge" | "gateway_alert:unknown_refund" | "gateway_alert:refunded_twice" | "gateway_alert:refund_failed_after_done" | "configuration_changed" | "mitra_invited" | "mitra_renamed" | "mitra_capacity_changed" | "mitra_suspended" | "mitra_suspension_lifted" | "person_device_signed_out" | "person_devices_signed_out" | "transcript_revealed" | "list_exported" | "database_restored";
             actor: string;
             actor_email: string | null;
             id: number;
@@ -1994,6 +2062,14 @@ export interface components {
             requested_at: string | null;
             /** @enum {string} */
             status: "awaiting_approval" | "requested" | "done" | "failed";
+        };
+        /** CaseSelection */
+        CaseSelection: {
+            count: number;
+            has_more: boolean;
+            items: components["schemas"]["SelectedCase"][];
+            needs_approval: boolean;
+            refundable_rp: number;
         };
         /** Charts */
         Charts: {
@@ -2162,6 +2238,7 @@ export interface components {
         };
         /** Decision */
         Decision: {
+            amount_rp?: number | null;
             /** @enum {string} */
             decision: "refund" | "no_refund";
             expected_version?: string | null;
@@ -2211,7 +2288,7 @@ export interface components {
             /** Format: date-time */
             opened_at: string;
             /** @enum {string} */
-            reason: "no_session" | "cut_short" | "refund_failed" | "restored";
+            reason: "no_session" | "cut_short" | "refund_failed" | "restored" | "mitra_away" | "unanswered" | "complaint" | "books_differ";
             refund: components["schemas"]["CaseRefund"] | null;
             withdrawn: boolean;
         };
@@ -2248,6 +2325,7 @@ export interface components {
         /** FailedPairing */
         FailedPairing: {
             amount_rp: number;
+            anybody_asked: boolean;
             case_id: string | null;
             customer: components["schemas"]["CustomerReference"];
             /** Format: uuid */
@@ -2271,6 +2349,16 @@ export interface components {
             other_available: boolean;
             /** @enum {string} */
             status: "open" | "taken" | "declined" | "expired";
+        };
+        /** Found */
+        Found: {
+            detail: string;
+            /** Format: uuid */
+            id: string;
+            /** @enum {string} */
+            kind: "customer" | "mitra" | "payment" | "session" | "case" | "pairing" | "request" | "extension" | "charge" | "refund" | "failed_pairing";
+            label: string;
+            payment_id: string | null;
         };
         /** Funnel */
         Funnel: {
@@ -2473,6 +2561,12 @@ export interface components {
         OfferList: {
             offers: components["schemas"]["Offer"][];
         };
+        /** OpenedCase */
+        OpenedCase: {
+            note: string;
+            /** @constant */
+            reason: "complaint";
+        };
         /** OperatorAccount */
         OperatorAccount: {
             email: string;
@@ -2624,6 +2718,7 @@ export interface components {
         /** PaymentDetail */
         PaymentDetail: {
             amount_rp: number;
+            anybody_asked: boolean;
             case_id: string | null;
             closed_at: string | null;
             confirmed_at: string | null;
@@ -2636,6 +2731,8 @@ export interface components {
             /** Format: uuid */
             id: string;
             is_trial: boolean;
+            mitras_asked: number;
+            money: components["schemas"]["SessionMoney"];
             /** @enum {string} */
             purpose: "session" | "extension";
             /** Format: date-time */
@@ -2665,6 +2762,7 @@ export interface components {
         /** PaymentRecord */
         PaymentRecord: {
             amount_rp: number;
+            anybody_asked: boolean;
             case_id: string | null;
             closed_at: string | null;
             confirmed_at: string | null;
@@ -2804,6 +2902,7 @@ export interface components {
         /** ReviewCase */
         ReviewCase: {
             amount_rp: number;
+            anybody_asked: boolean;
             customer: components["schemas"]["CustomerReference"];
             decided_at: string | null;
             decided_by: components["schemas"]["OperatorReference"] | null;
@@ -2815,10 +2914,12 @@ export interface components {
             note: string | null;
             /** Format: date-time */
             opened_at: string;
+            opened_by: components["schemas"]["OperatorReference"] | null;
+            opened_note: string | null;
             /** Format: uuid */
             payment_id: string;
             /** @enum {string} */
-            reason: "no_session" | "cut_short" | "refund_failed" | "restored";
+            reason: "no_session" | "cut_short" | "refund_failed" | "restored" | "mitra_away" | "unanswered" | "complaint" | "books_differ";
             refund: components["schemas"]["CaseRefund"] | null;
             refundable_rp: number;
             /** @enum {string} */
@@ -2830,6 +2931,7 @@ export interface components {
         /** ReviewCaseDetail */
         ReviewCaseDetail: {
             amount_rp: number;
+            anybody_asked: boolean;
             customer: components["schemas"]["CustomerReference"];
             decided_at: string | null;
             decided_by: components["schemas"]["OperatorReference"] | null;
@@ -2838,15 +2940,18 @@ export interface components {
             earlier_decisions: components["schemas"]["EarlierDecision"][];
             /** Format: uuid */
             id: string;
+            money: components["schemas"]["SessionMoney"];
             needs_approval: boolean;
             note: string | null;
             /** Format: date-time */
             opened_at: string;
+            opened_by: components["schemas"]["OperatorReference"] | null;
+            opened_note: string | null;
             payment: components["schemas"]["PaymentRecord"];
             /** Format: uuid */
             payment_id: string;
             /** @enum {string} */
-            reason: "no_session" | "cut_short" | "refund_failed" | "restored";
+            reason: "no_session" | "cut_short" | "refund_failed" | "restored" | "mitra_away" | "unanswered" | "complaint" | "books_differ";
             refund: components["schemas"]["CaseRefund"] | null;
             refundable_rp: number;
             /** Format: date-time */
@@ -2874,6 +2979,17 @@ export interface components {
             /** Format: uuid */
             payment_id: string;
             rejected: number;
+        };
+        /** SearchResults */
+        SearchResults: {
+            items: components["schemas"]["Found"][];
+        };
+        /** SelectedCase */
+        SelectedCase: {
+            /** Format: uuid */
+            case_id: string;
+            refundable_rp: number;
+            version: string;
         };
         /** Session */
         Session: {
@@ -2911,6 +3027,7 @@ export interface components {
             messages_of_customer: number;
             messages_of_mitra: number;
             mitra: components["schemas"]["MitraReference"];
+            money: components["schemas"]["SessionMoney"];
             /** Format: uuid */
             payment_id: string;
             /** Format: date-time */
@@ -2919,6 +3036,15 @@ export interface components {
             started_at: string;
             /** @enum {string} */
             status: "active" | "ended";
+        };
+        /** SessionMoney */
+        SessionMoney: {
+            left_rp: number;
+            payments: components["schemas"]["UnitPayment"][];
+            refunded_rp: number;
+            requested_rp: number;
+            session_id: string | null;
+            taken_rp: number;
         };
         /** SessionRecord */
         SessionRecord: {
@@ -3017,6 +3143,28 @@ export interface components {
         /** TranscriptOrder */
         TranscriptOrder: {
             reason: string;
+        };
+        /** UnitPayment */
+        UnitPayment: {
+            amount_rp: number;
+            case_id: string | null;
+            /** @enum {null|string} */
+            case_status: "open" | "decided" | null;
+            /** Format: date-time */
+            created_at: string;
+            duration_minutes: number;
+            /** Format: uuid */
+            id: string;
+            is_trial: boolean;
+            left_rp: number;
+            /** @enum {string} */
+            purpose: "session" | "extension";
+            reference: string;
+            refunded_rp: number;
+            requested_rp: number;
+            /** @enum {string} */
+            status: "pending" | "confirming" | "confirmed" | "served" | "unserved" | "abandoned" | "expired" | "refunded";
+            taken_rp: number;
         };
     };
     responses: never;
@@ -8655,6 +8803,145 @@ export interface operations {
             };
         };
     };
+    open_review_case: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description A new one for each new intention; the same one to repeat a request whose answer was lost. */
+                "Idempotency-Key": string;
+            };
+            path: {
+                payment_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OpenedCase"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReviewCaseDetail"];
+                };
+            };
+            /** @description `code`: idempotency_key_missing */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "idempotency_key_missing";
+                    };
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: case_open, idempotency_in_progress, idempotency_key_reused, journey_in_progress, nothing_to_refund */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "case_open" | "idempotency_in_progress" | "idempotency_key_reused" | "journey_in_progress" | "nothing_to_refund";
+                    };
+                };
+            };
+            /** @description `code`: body_too_large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "body_too_large";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
     list_review_cases: {
         parameters: {
             query?: {
@@ -8662,7 +8949,7 @@ export interface operations {
                 cursor?: string | null;
                 format?: "json" | "csv";
                 from?: string | null;
-                reason?: "no_session" | "cut_short" | "refund_failed" | "restored" | null;
+                reason?: "no_session" | "cut_short" | "refund_failed" | "restored" | "mitra_away" | "unanswered" | "complaint" | "books_differ" | null;
                 refund_refused?: boolean | null;
                 status?: "open" | "decided" | null;
                 tag?: "no_mitra_available" | "all_mitras_rejected" | "targeted_mitra_offline" | "targeted_mitra_rejected" | "targeted_mitra_timeout" | "payment_session_expired" | "customer_cancelled" | null;
@@ -8905,7 +9192,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: changed_meanwhile, idempotency_in_progress, idempotency_key_reused, nothing_to_approve */
+            /** @description `code`: changed_meanwhile, idempotency_in_progress, idempotency_key_reused, nothing_to_approve, refund_in_the_way */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -8913,7 +9200,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "changed_meanwhile" | "idempotency_in_progress" | "idempotency_key_reused" | "nothing_to_approve";
+                        code?: "changed_meanwhile" | "idempotency_in_progress" | "idempotency_key_reused" | "nothing_to_approve" | "refund_in_the_way";
                     };
                 };
             };
@@ -9032,7 +9319,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: case_decided, changed_meanwhile, idempotency_in_progress, idempotency_key_reused, nothing_to_refund */
+            /** @description `code`: case_decided, changed_meanwhile, idempotency_in_progress, idempotency_key_reused, nothing_to_refund, refund_in_the_way */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -9040,7 +9327,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "case_decided" | "changed_meanwhile" | "idempotency_in_progress" | "idempotency_key_reused" | "nothing_to_refund";
+                        code?: "case_decided" | "changed_meanwhile" | "idempotency_in_progress" | "idempotency_key_reused" | "nothing_to_refund" | "refund_in_the_way";
                     };
                 };
             };
@@ -9301,6 +9588,180 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
                         code?: "body_too_large";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    select_review_cases: {
+        parameters: {
+            query?: {
+                awaiting_approval?: boolean | null;
+                from?: string | null;
+                reason?: "no_session" | "cut_short" | "refund_failed" | "restored" | "mitra_away" | "unanswered" | "complaint" | "books_differ" | null;
+                refund_refused?: boolean | null;
+                status?: "open" | "decided" | null;
+                tag?: "no_mitra_available" | "all_mitras_rejected" | "targeted_mitra_offline" | "targeted_mitra_rejected" | "targeted_mitra_timeout" | "payment_session_expired" | "customer_cancelled" | null;
+                to?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CaseSelection"];
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    search_everything: {
+        parameters: {
+            query: {
+                q: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SearchResults"];
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
                     };
                 };
             };
