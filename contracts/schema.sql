@@ -380,6 +380,16 @@ ALTER TABLE one_time_codes ADD CONSTRAINT one_time_codes_pkey PRIMARY KEY (id);
 CREATE INDEX one_time_codes_by_age ON one_time_codes USING btree (created_at);
 CREATE INDEX one_time_codes_by_phone ON one_time_codes USING btree (phone_number, created_at);
 
+CREATE TABLE operator_links (
+    operator_id uuid NOT NULL,
+    id uuid DEFAULT uuidv7() NOT NULL,
+    created_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    expires_at timestamp with time zone NOT NULL
+);
+ALTER TABLE operator_links ADD CONSTRAINT operator_links_id_key UNIQUE (id);
+ALTER TABLE operator_links ADD CONSTRAINT operator_links_pkey PRIMARY KEY (operator_id);
+ALTER TABLE operator_links ADD CONSTRAINT operator_links_operator_id_fkey FOREIGN KEY (operator_id) REFERENCES operators(id);
+
 CREATE TABLE operator_recovery_codes (
     operator_id uuid NOT NULL,
     digest bytea NOT NULL,
@@ -435,11 +445,13 @@ CREATE TABLE operators (
     disabled_at timestamp with time zone,
     created_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
     must_change_password boolean DEFAULT false NOT NULL,
+    awaits_link boolean DEFAULT false NOT NULL,
     CONSTRAINT operators_email_check CHECK (((email = lower(email)) AND ((char_length(email) >= 3) AND (char_length(email) <= 254)))),
     CONSTRAINT operators_role_check CHECK ((role = ANY (ARRAY['admin'::text, 'reviewer'::text, 'viewer'::text])))
 );
 ALTER TABLE operators ADD CONSTRAINT operators_email_key UNIQUE (email);
 ALTER TABLE operators ADD CONSTRAINT operators_pkey PRIMARY KEY (id);
+CREATE TRIGGER operators_keep_an_active_admin BEFORE UPDATE ON operators FOR EACH ROW WHEN (((old.role = 'admin'::text) AND (old.disabled_at IS NULL) AND (NOT old.awaits_link) AND ((new.role <> 'admin'::text) OR (new.disabled_at IS NOT NULL) OR new.awaits_link))) EXECUTE FUNCTION keep_an_active_admin();
 
 CREATE TABLE pairings (
     id uuid DEFAULT uuidv7() NOT NULL,
@@ -1034,6 +1046,21 @@ CREATE FUNCTION forbid_change() RETURNS trigger
     AS $$
 BEGIN
     RAISE EXCEPTION '% is append only', TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
+END $$;
+
+CREATE FUNCTION keep_an_active_admin() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('active admins', 0));
+    IF NOT EXISTS (
+        SELECT FROM operators
+        WHERE id <> NEW.id AND role = 'admin' AND disabled_at IS NULL AND NOT awaits_link
+    ) THEN
+        RAISE EXCEPTION 'operator % is the last active admin', NEW.id
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'operators_keep_an_active_admin';
+    END IF;
+    RETURN NEW;
 END $$;
 
 CREATE FUNCTION match_to_push() RETURNS trigger

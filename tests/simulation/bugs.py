@@ -25,6 +25,7 @@ from curhat.control_center.operators import queries as operators
 from curhat.control_center.operators import throttle
 from curhat.control_center.review import queries as review
 from curhat.control_center.review import service as review_service
+from curhat.control_center.team import queries as team
 from curhat.deadlines import loop as deadline_loop
 from curhat.deadlines import queries as deadlines
 from curhat.deadlines import service as deadline_service
@@ -67,6 +68,7 @@ REVIEW = "tests/control_center/test_review.py"
 CODES = "tests/integration/test_accounts_codes.py"
 TOKENS = "tests/integration/test_accounts_tokens.py"
 GATEWAY_ALERTS = "tests/control_center/test_gateway_alerts.py"
+TEAM = "tests/control_center/test_team.py"
 CASE_ROUNDS = "tests/control_center/test_case_rounds.py"
 UNITS = "tests/control_center/test_units_and_parts.py"
 GIVING_UP = "tests/journeys/test_giving_up.py"
@@ -308,6 +310,35 @@ BUGS: tuple[Bug, ...] = (
             "is_interruption",
             "return is_away(error) or",
             "return False and is_away(error) or",
+        ),
+    ),
+    Bug(
+        "two admins who lose their role at the same time do not wait for each other",
+        [TEAM],
+        schema=in_database_function(
+            "keep_an_active_admin",
+            "PERFORM pg_advisory_xact_lock(hashtextextended('active admins', 0));",
+            "",
+        ),
+    ),
+    Bug(
+        "a demotion counts the admins before the other demotion has committed",
+        [TEAM],
+        in_statement(
+            operators,
+            "lock_active_admins",
+            "pg_advisory_xact_lock(hashtextextended('active admins', 0))",
+            "hashtextextended('active admins', 0)",
+        ),
+    ),
+    Bug(
+        "a one-time link of an operator can be used twice",
+        [TEAM],
+        in_statement(
+            team,
+            "use_link",
+            "DELETE FROM operator_links WHERE id = @link_id AND expires_at > curhat_now() RETURNING operator_id",
+            "SELECT operator_id FROM operator_links WHERE id = @link_id AND expires_at > curhat_now()",
         ),
     ),
     Bug(

@@ -56,6 +56,7 @@ OWNERS = {
     "hourly_counts": "control_center",
     "operators": "control_center",
     "operator_recovery_codes": "control_center",
+    "operator_links": "control_center",
     "operator_tokens": "control_center",
     "operator_sign_in_tries": "control_center",
     "push_subscriptions": "notifications",
