@@ -190,7 +190,7 @@ async def asked_mitras(database: Database) -> set[UUID]:
     return {row["mitra_id"] for row in await database.fetch("SELECT mitra_id FROM requests")}
 
 
-@pytest.mark.rule("2b.6")
+@pytest.mark.rule("2b.10", "2b.6")
 async def test_a_blast_asks_in_waves_those_first_who_have_waited_longest(
     database: Database, clock: VirtualClock, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -225,7 +225,7 @@ async def test_a_blast_asks_in_waves_those_first_who_have_waited_longest(
     assert await database.fetchval("SELECT count(*) FROM deadlines WHERE kind = 'blast_wave'") == 0
 
 
-@pytest.mark.rule("2b.6")
+@pytest.mark.rule("2b.10")
 async def test_a_blast_asks_500_of_1100_available_mitras_at_once(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
@@ -250,7 +250,7 @@ async def test_a_blast_asks_500_of_1100_available_mitras_at_once(
     assert counts == [500, 1000, 1100, 1100]
 
 
-@pytest.mark.rule("2b.4", "2b.6")
+@pytest.mark.rule("2b.4", "2b.10")
 async def test_the_blast_waits_for_the_mitras_of_later_waves_when_every_asked_mitra_has_rejected(
     database: Database, clock: VirtualClock, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -267,7 +267,7 @@ async def test_the_blast_waits_for_the_mitras_of_later_waves_when_every_asked_mi
     assert await database.fetchval("SELECT failure_tag FROM pairings") == "all_mitras_rejected"
 
 
-@pytest.mark.rule("2b.4", "2b.6")
+@pytest.mark.rule("2b.4", "2b.10")
 async def test_a_blast_whose_time_is_up_before_its_last_wave_has_not_been_rejected_by_all(
     database: Database, clock: VirtualClock, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -314,7 +314,7 @@ async def test_a_wave_waits_until_presence_is_known(
     assert await asked_mitras(database) == {mitra}
 
 
-@pytest.mark.rule("2b.6", "2b.7", "2b.8")
+@pytest.mark.rule("2b.6", "2b.7", "2b.8", "2b.10")
 async def test_a_wave_asks_a_mitra_who_has_returned_but_nobody_who_rejected(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
@@ -333,7 +333,7 @@ async def test_a_wave_asks_a_mitra_who_has_returned_but_nobody_who_rejected(
     assert list(await open_requests(database, [returns])) == [returns]
 
 
-@pytest.mark.rule("2b.6")
+@pytest.mark.rule("2b.10")
 async def test_a_mitra_waits_since_the_end_of_a_session_or_since_going_online_whichever_is_later(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
