@@ -121,6 +121,8 @@ async def _blast(connection: Connection) -> None:
         window_seconds=60.0,
         candidates=mitras,
         left_out_mitra_id=None,
+        wave_size=MITRAS,
+        wave_interval_seconds=3.0,
         correlation_id=None,
     )
     assert len(opened.asked) == MITRAS

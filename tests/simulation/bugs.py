@@ -33,7 +33,7 @@ from curhat.dev.statements import number_parameters, parse
 from curhat.journeys import charging, mitras, paying, searching, transitions
 from curhat.journeys import queries as journey_queries
 from curhat.journeys.transitions import Transitions
-from curhat.kit import connecting, idempotency, restored
+from curhat.kit import connecting, idempotency, restored, signals
 from curhat.kit import database as kit_database
 from curhat.kit.database import Transaction
 from curhat.notifications import outbox
@@ -116,6 +116,7 @@ LOCKED_SESSION = (
 WORKER = "tests/integration/test_worker.py"
 WAKE_UPS = "tests/integration/test_wake_ups.py"
 LOST_COMMITS = "tests/integration/test_lost_commits.py"
+SOCKETS = "tests/integration/test_realtime_sockets.py"
 PRESENCE_SERVICE = "tests/integration/test_presence_service.py"
 RESTORE = "tests/integration/test_restore.py"
 RESTORED_MONEY = "tests/integration/test_restored_money.py"
@@ -658,6 +659,21 @@ BUGS: tuple[Bug, ...] = (
                 "",
             ),
         ),
+    ),
+    Bug(
+        "the signals of a person go to every process",
+        [f"{SOCKETS}::test_a_process_receives_only_the_signals_of_the_people_whom_it_holds"],
+        in_function(signals.Signals, "_send", "if not person or self._tells_everybody:", "if True:"),
+    ),
+    Bug(
+        "a process of the previous release gets no signals of a person",
+        [f"{SOCKETS}::test_a_process_of_the_previous_release_gets_every_signal"],
+        in_function(signals.Signals, "_send", "if not person or self._tells_everybody:", "if not person:"),
+    ),
+    Bug(
+        "a process does not follow its people again after it has lost Valkey",
+        [f"{SOCKETS}::test_the_processes_follow_their_people_again_after_valkey_has_lost_the_subscriptions"],
+        in_function(signals.Signals, "_receive", "self._changed.update(self._followed)", "pass"),
     ),
     Bug(
         "a person may be asked to listen to themself",
