@@ -18,8 +18,8 @@ How it works:
     not make a lease longer, even if Valkey stops and runs the report later.
     After this process was stopped for a while, it reads frames that arrived long ago. The process treats these frames
     as if they arrived when the stop began. So a mitra who left during the stop is not connected.
-    `reconcile` reports all connections of this process, and applies the states of their mitras to Valkey. `reconcile`
-    repairs the effects of a lost signal or an outage.
+    `reconcile` applies the states of the mitras of this process to Valkey. If Valkey shows one of them as disconnected,
+    `reconcile` reports its connections again. `reconcile` repairs the effects of a lost signal or an outage.
     Valkey marks each mitra who becomes available. The process that reads the mark tells the package pairing. After the
     open blasts have been offered to the mitra, the process removes the mark. If the process dies before, the next
     `reconcile` reads the mark again.
@@ -53,7 +53,7 @@ from curhat.presence.hooks import IntentChanged, PresenceHooks
 from curhat.presence.queries import MitraState
 from curhat.presence.schemas import MitraPresence
 from curhat.presence.states import COME_BACK_SECONDS, MAY_BE_ASKED_SECONDS, PUSH_REACHABLE_SECONDS
-from curhat.presence.store import FrameAges, PresenceStore, Report
+from curhat.presence.store import Applied, FrameAges, PresenceStore, Report
 
 log = structlog.get_logger(__name__)
 
@@ -284,16 +284,23 @@ class Presence:
 
         Returns the mitras who are newly available, with their marks. Raises PresenceUnknown.
         """
+        return {
+            mitra_id: applied.mark
+            for mitra_id, applied in (await self._apply(mitra_ids)).items()
+            if applied.mark
+        }
+
+    async def _apply(self, mitra_ids: Iterable[UUID]) -> dict[UUID, Applied]:
         ids = list(mitra_ids)
         if not ids:
             return {}
         states = await queries.read_mitra_states(
             self._database, mitra_ids=ids, push_window_seconds=PUSH_REACHABLE_SECONDS
         )
-        applied = list(zip(states, await self._store.apply(states), strict=True))
-        for state, (standing, _) in applied:
+        applied = await self._store.apply(states)
+        for state, (standing, _) in zip(states, applied, strict=True):
             self._tell_devices(state, connected=standing.connected)
-        return {state.id: mark for state, (_, mark) in applied if mark}
+        return {state.id: each for state, each in zip(states, applied, strict=True)}
 
     def refresh_soon(self, mitra_ids: Iterable[UUID]) -> None:
         """Make `run` refresh these mitras, together with all other mitras that wait for a refresh."""
@@ -349,11 +356,16 @@ class Presence:
                 await asyncio.sleep(RECONCILE_INTERVAL_SECONDS * size / len(held))
             # Skip a mitra whose connections have closed since the last step, because `closed` has already reported
             # the closes.
-            mitras = {each: self._mitras[each] for each in held[start : start + size] if each in self._mitras}
-            for mitra in mitras.values():
-                self._unreported.update(mitra.connections.values())
-            await self.flush()
-            await self._tell_pairing(await self.refresh(mitras))
+            applied = await self._apply(each for each in held[start : start + size] if each in self._mitras)
+            # Frames are reported as they come. Report a connection again only if Valkey does not know it any more.
+            lost = [mitra_id for mitra_id, (standing, _) in applied.items() if not standing.connected]
+            if lost:
+                for mitra_id in lost:
+                    if mitra := self._mitras.get(mitra_id):
+                        self._unreported.update(mitra.connections.values())
+                await self.flush()
+                applied |= await self._apply(lost)
+            await self._tell_pairing({each: mark for each, (_, mark) in applied.items() if mark})
         await self._store.prune()
         _available.set(await self._store.count())
 

@@ -18,7 +18,7 @@ import asyncio
 import contextlib
 import math
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, KeysView, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Final, TypeVar
@@ -143,9 +143,13 @@ class Hub:
         signals.handle("typing", self.handle_typing_signal)
         self._follows = signals
 
-    def held(self, role: Role) -> set[UUID]:
-        """Return the users of this role from whom a socket in this process has received a hello."""
-        return set(self._feeds[role])
+    def held(self, role: Role) -> KeysView[UUID]:
+        """Return the users of this role from whom a socket in this process has received a hello.
+
+        The result is a view: it changes when a user comes or goes. A copy per signal would cost each process more with
+        every user.
+        """
+        return self._feeds[role].keys()
 
     def holds(self, identity: Identity) -> bool:
         """Return whether an open socket in this process has received a hello from this user."""
