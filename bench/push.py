@@ -22,6 +22,7 @@ from bench.harness import people
 from bench.harness.report import Figure, Peer, Target, median
 from bench.harness.testbed import Connection, Database, Testbed
 from curhat.journeys import queries as journeys
+from curhat.journeys.searching import MAX_CLOSED_BY_WINNER
 from curhat.pairing import queries as pairing
 from curhat.sessions import queries as sessions
 
@@ -134,6 +135,7 @@ async def _accept(connection: Connection) -> None:
         connection,
         request_id=people.identifier(people.REQUEST, number),
         mitra_id=people.identifier(people.MITRA, 0),
+        max_closed_requests=MAX_CLOSED_BY_WINNER,
         correlation_id=None,
         key_lock=None,
     )

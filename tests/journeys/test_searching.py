@@ -190,7 +190,7 @@ async def asked_mitras(database: Database) -> set[UUID]:
     return {row["mitra_id"] for row in await database.fetch("SELECT mitra_id FROM requests")}
 
 
-@pytest.mark.rule("2b.10", "2b.6")
+@pytest.mark.rule("2b.2", "2b.6", "2b.10")
 async def test_a_blast_asks_in_waves_those_first_who_have_waited_longest(
     database: Database, clock: VirtualClock, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -359,6 +359,58 @@ async def test_a_mitra_waits_since_the_end_of_a_session_or_since_going_online_wh
     assert await waited_seconds() == 0
     await clock.advance(5)
     assert await waited_seconds() == 5
+
+
+@pytest.mark.rule("2b.5")
+@pytest.mark.invariant(6, 12)
+async def test_a_worker_closes_the_requests_of_many_losers_after_the_winner_has_decided(
+    database: Database, clock: VirtualClock, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(searching, "MAX_CLOSED_BY_WINNER", 2)
+    await clock.set()
+    winner, *losers = mitras = await make.mitras(4)
+    pairing_id = await open_blast(database, await make.confirmed_payment(await make.customer()), mitras)
+    requests = {mitra: await request_of(database, pairing_id, mitra) for mitra in mitras}
+    other_id = await open_blast(database, await make.confirmed_payment(await make.customer()), [winner])
+    await accept(database, winner, requests[winner])
+
+    # No worker has run. The winner's other request is closed, and nobody sees the card of the first pairing any more.
+    assert (
+        await database.fetchval("SELECT close_reason FROM requests WHERE pairing_id = $1", other_id)
+        == "at_capacity"
+    )
+    assert await open_requests(database, mitras) == {}
+    assert await outcome(accept(database, losers[0], requests[losers[0]])) == "already_taken"
+    assert await outcome(reject(database, losers[1], requests[losers[1]])) == "already_taken"
+
+    await fire_due(database)
+    reasons = await database.fetch(
+        "SELECT DISTINCT close_reason FROM requests WHERE pairing_id = $1 AND mitra_id <> $2",
+        pairing_id,
+        winner,
+    )
+    assert [row["close_reason"] for row in reasons] == ["already_taken"]
+
+
+@pytest.mark.rule("2b.5")
+async def test_the_cards_of_many_losers_close_immediately_with_the_reason(
+    database: Database, make: Make, signals: RecordedSignals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(searching, "MAX_CLOSED_BY_WINNER", 0)
+    winner, *losers = mitras = await make.mitras(3)
+    pairing_id = await open_blast(database, await make.confirmed_payment(await make.customer()), mitras)
+    hub = _Hub(*mitras)
+    cards = Cards(database, hub)  # type: ignore[arg-type]
+    await cards.refresh(mitras)
+    hub.sent.clear()
+    await accept(database, winner, await request_of(database, pairing_id, winner))
+    signalled = msgspec.json.decode(signals.on("requests")[-1], type=list[UUID])
+    assert set(signalled) == set(mitras)
+    await cards.refresh(signalled)
+    assert {(mitra, reason) for mitra, _, reason in hub.sent} == {
+        (winner, "accepted"),
+        *((loser, "already_taken") for loser in losers),
+    }
 
 
 # The toggle and the capacity -----------------------------------------------------------------------------

@@ -71,7 +71,9 @@ async def test_an_accept_must_be_repeated_if_the_transaction_that_held_its_key_w
     async with database.pool.acquire() as holder:
         await holder.execute("SELECT pg_advisory_lock(7)")
         async with database.transaction() as tx:
-            won = await journey_queries.accept_and_start(tx, **ids, correlation_id=None, key_lock=7)
+            won = await journey_queries.accept_and_start(
+                tx, **ids, max_closed_requests=50, correlation_id=None, key_lock=7
+            )
             assert won is None
             await holder.execute("SELECT pg_advisory_unlock(7)")
             refused = await journey_queries.explain_refusal(tx, **ids, key_lock=7)

@@ -676,6 +676,11 @@ BUGS: tuple[Bug, ...] = (
         in_function(signals.Signals, "_receive", "self._changed.update(self._followed)", "pass"),
     ),
     Bug(
+        "nobody closes the requests of many losers",
+        [SEARCHING],
+        in_function(searching, "accept", "if won.closes_later:", "if False:"),
+    ),
+    Bug(
         "a person may be asked to listen to themself",
         [SEARCHING, SIMULATION],
         in_statement(pairing_queries, "offer_blasts", "AND able_mitras.id <> pairings.customer_id", ""),

@@ -53,6 +53,8 @@ MITRAS = 3
 STEPS = 40
 # How many mitras a blast asks at once. A schedule uses one of these sizes.
 WAVE_MITRAS = (1, 2, pairing.MAX_WAVE_MITRAS)
+# How many losers' requests a winner closes, so that a worker closes the others. A schedule uses one of these numbers.
+CLOSED_BY_WINNER = (0, searching.MAX_CLOSED_BY_WINNER)
 
 # A lost charge reaches the gateway within this time or not at all.
 MAX_STRAY_AGE = timedelta(hours=6)
@@ -326,10 +328,12 @@ class SimulationState:
         Returns the reached outcomes. Raises BrokenInvariant.
         """
         pairing.MAX_WAVE_MITRAS = WAVE_MITRAS[self.seed % len(WAVE_MITRAS)]
+        searching.MAX_CLOSED_BY_WINNER = CLOSED_BY_WINNER[self.seed % len(CLOSED_BY_WINNER)]
         try:
             return await self._run()
         finally:
             pairing.MAX_WAVE_MITRAS = WAVE_MITRAS[-1]
+            searching.MAX_CLOSED_BY_WINNER = CLOSED_BY_WINNER[-1]
 
     async def _run(self) -> set[str]:
         await self.set_up()

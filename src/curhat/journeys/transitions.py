@@ -47,6 +47,7 @@ class Transitions:
             payments.REFUND_ANSWER: self._send_refund,
             pairing.PAIRING_WINDOW: _for_entities(pairing.window_over),
             pairing.BLAST_WAVE: BatchTransition(self._ask_waves),
+            pairing.CLOSE_LOSERS: _for_entities(pairing.close_losers),
             pairing.TARGETED_WINDOW: BatchTransition(self._close_targeted),
             pairing.TARGETED_LOST: BatchTransition(self._close_targeted),
             pairing.FALLBACK_ANSWER: _for_entity(pairing.fallback_unanswered),

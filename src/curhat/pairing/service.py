@@ -32,9 +32,11 @@ from curhat.realtime import service as realtime
 
 log = structlog.get_logger(__name__)
 
-# Deadline kinds. BLAST_WAVE fires when a blast asks its next wave. TARGETED_LOST fires if the mitra of a targeted
-# pairing went away. The other kinds fire when the time of a blast, a targeted pairing or a fallback is over.
+# Deadline kinds. BLAST_WAVE fires when a blast asks its next wave. CLOSE_LOSERS fires after an accept that many mitras
+# lost. TARGETED_LOST fires if the mitra of a targeted pairing went away. The other kinds fire when the time of a
+# blast, a targeted pairing or a fallback is over.
 BLAST_WAVE = "blast_wave"
+CLOSE_LOSERS = "close_losers"
 PAIRING_WINDOW = "pairing_window"
 TARGETED_WINDOW = "targeted_window"
 TARGETED_LOST = "targeted_lost"
@@ -336,6 +338,16 @@ async def targeted_over(
     if failures:
         promised = [failure.payment_id for failure in failures if failure.pairing_id in other_available]
         await _fail(tx, failures, promised)
+
+
+async def close_losers(tx: Transaction, *pairing_ids: UUID) -> None:
+    """Close the requests of the mitras who lost these pairings (offered → closed).
+
+    The pairings are matched, so they get no further requests. The winners' transactions have told the mitras.
+    """
+    await queries.close_requests(
+        tx, pairing_ids=pairing_ids, close_reasons=["already_taken"] * len(pairing_ids)
+    )
 
 
 async def fail(
