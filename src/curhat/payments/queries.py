@@ -540,19 +540,14 @@ UPDATE payments SET status = 'refunded'
 FROM refunds JOIN charge_attempts ON charge_attempts.id = refunds.charge_attempt_id
 WHERE payments.id = $1 AND payments.status IN ('served', 'unserved') AND refunds.id = $2
     AND refunds.reason = 'operator_decision' AND charge_attempts.status = 'approved'
-RETURNING payments.id
 """
 
 
-async def mark_payment_refunded(db: Executor, /, *, payment_id: UUID, refund_id: UUID) -> UUID | None:
+async def mark_payment_refunded(db: Executor, /, *, payment_id: UUID, refund_id: UUID) -> None:
     """Mark the payment as refunded (served or unserved → refunded). The refund must come from an operator's decision. The
-    charge of the refund must be `approved`, and not a late approval. Returns no row if the refund or its charge does not
+    charge of the refund must be `approved`, and not a late approval. Changes no row if the refund or its charge does not
     fit, or if the payment is neither served nor unserved."""
-    row = await db.fetchrow(MARK_PAYMENT_REFUNDED, payment_id, refund_id)
-    if row is None:
-        return None
-    value: UUID = row[0]
-    return value
+    await db.execute(MARK_PAYMENT_REFUNDED, payment_id, refund_id)
 
 
 OPEN_CASES: Final = """

@@ -213,15 +213,14 @@ WHERE charge_attempt_id = @charge_key AND status <> 'failed' AND id <> @refund_i
 UPDATE refunds SET status = @refund_status, gateway_reason = @gateway_reason, answered_at = curhat_now()
 WHERE id = @refund_id
 
--- name: mark_payment_refunded :optional
+-- name: mark_payment_refunded :exec
 -- Mark the payment as refunded (served or unserved → refunded). The refund must come from an operator's decision. The
--- charge of the refund must be `approved`, and not a late approval. Returns no row if the refund or its charge does not
+-- charge of the refund must be `approved`, and not a late approval. Changes no row if the refund or its charge does not
 -- fit, or if the payment is neither served nor unserved.
 UPDATE payments SET status = 'refunded'
 FROM refunds JOIN charge_attempts ON charge_attempts.id = refunds.charge_attempt_id
 WHERE payments.id = @payment_id AND payments.status IN ('served', 'unserved') AND refunds.id = @refund_id
     AND refunds.reason = 'operator_decision' AND charge_attempts.status = 'approved'
-RETURNING payments.id
 
 -- name: open_cases :exec
 -- Open one review case per payment (nothing → open). A decided case opens again if the payment has an undelivered

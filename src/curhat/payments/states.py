@@ -39,4 +39,8 @@ AttemptStatus = Literal["started", "approved", "declined", "approved_late"]
 # knows it.
 CaseReason = Literal["no_session", "cut_short", "refund_failed", "restored"]
 
+CaseDecision = Literal["refund", "no_refund"]
+
 RefundReason = Literal["late_approval", "operator_decision"]
+# `failed` means that the gateway refused the refund. An operator can request it again, as a new refund.
+RefundStatus = Literal["requested", "done", "failed"]

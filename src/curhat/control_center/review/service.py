@@ -36,6 +36,7 @@ from curhat.control_center.schemas import (
     mitra_reference,
     operator_reference,
 )
+from curhat.journeys import money
 from curhat.kit.audit import write_audit_entry
 from curhat.kit.database import Transaction
 from curhat.kit.errors import NotFound
@@ -145,6 +146,7 @@ async def decide_case(
     await write_audit_entry(tx, operator.id, "case_decided", "review_case", case_id, old="open", new=decision)
     if not needs_approval:
         await _request_refunds(tx, operator, case.payment_id, charges)
+        await money.tell_customer(tx, case.payment_id)
     await pause_point("decide.before_commit")
 
 
@@ -173,6 +175,7 @@ async def approve_refund(
         tx, operator.id, "refund_approved", "review_case", case_id, new=str(_sum_rp(charges))
     )
     await _request_refunds(tx, operator, case.payment_id, charges)
+    await money.tell_customer(tx, case.payment_id)
 
 
 async def retry_refund(tx: Transaction, operator: SignedInOperator, case_id: UUID) -> None:
@@ -191,6 +194,7 @@ async def retry_refund(tx: Transaction, operator: SignedInOperator, case_id: UUI
         tx, operator.id, "refund_retried", "review_case", case_id, new=str(_sum_rp(charges))
     )
     await _request_refunds(tx, operator, case.payment_id, charges)
+    await money.tell_customer(tx, case.payment_id)
 
 
 async def _lock(tx: Transaction, case_id: UUID) -> LockedCase:
