@@ -560,7 +560,7 @@ CREATE TABLE push_messages (
     due_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
     attempts integer DEFAULT 0 NOT NULL,
     done_at timestamp with time zone,
-    CONSTRAINT push_messages_kind_check CHECK ((kind = ANY (ARRAY['request_offered'::text, 'matched'::text, 'message'::text, 'customer_message'::text, 'extension_requested'::text, 'search_failed'::text, 'fallback_offered'::text, 'refunded'::text, 'test'::text]))),
+    CONSTRAINT push_messages_kind_check CHECK ((kind = ANY (ARRAY['request_offered'::text, 'matched'::text, 'message'::text, 'customer_message'::text, 'extension_requested'::text, 'search_failed'::text, 'fallback_offered'::text, 'decided'::text, 'refunded'::text, 'test'::text]))),
     CONSTRAINT push_messages_payload_check CHECK ((octet_length(payload) <= 2000)),
     CONSTRAINT push_messages_topic_check CHECK ((topic ~ '^[A-Za-z0-9_-]{1,32}$'::text))
 )
@@ -709,6 +709,7 @@ CREATE INDEX review_cases_by_tag ON review_cases USING btree (tag, ((status = 'd
 CREATE INDEX review_cases_open ON review_cases USING btree (opened_at) WHERE (status = 'open'::text);
 CREATE TRIGGER review_cases_decide_charges AFTER UPDATE ON review_cases FOR EACH ROW WHEN (((old.status = 'open'::text) AND (new.status = 'decided'::text))) EXECUTE FUNCTION charges_decided();
 CREATE TRIGGER review_cases_decided_once BEFORE UPDATE ON review_cases FOR EACH ROW WHEN (((old.status = 'decided'::text) AND (new.status = 'decided'::text) AND (((((old.decision IS DISTINCT FROM new.decision) OR (old.decided_by IS DISTINCT FROM new.decided_by)) OR (old.decided_at IS DISTINCT FROM new.decided_at)) OR (old.decision_note IS DISTINCT FROM new.decision_note)) OR (old.round IS DISTINCT FROM new.round)))) EXECUTE FUNCTION review_case_decided_once();
+CREATE TRIGGER review_cases_decided_push AFTER UPDATE ON review_cases FOR EACH ROW WHEN (((new.status = 'decided'::text) AND ((NOT new.needs_approval) OR (new.approved_by IS NOT NULL)) AND ((old.status = 'open'::text) OR ((old.approved_by IS NULL) AND (new.approved_by IS NOT NULL))))) EXECUTE FUNCTION decision_to_push();
 CREATE TRIGGER review_cases_opened_again BEFORE UPDATE ON review_cases FOR EACH ROW WHEN (((old.status = 'decided'::text) AND (new.status = 'open'::text))) EXECUTE FUNCTION review_case_opened_again();
 ALTER TABLE review_cases ADD CONSTRAINT review_cases_approved_by FOREIGN KEY (approved_by) REFERENCES operators(id) NOT VALID;
 ALTER TABLE review_cases ADD CONSTRAINT review_cases_decided_by FOREIGN KEY (decided_by) REFERENCES operators(id) NOT VALID;
@@ -722,6 +723,13 @@ CREATE TABLE schema_migrations (
     applied_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
 );
 ALTER TABLE schema_migrations ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (number);
+
+CREATE TABLE seen_payments (
+    payment_id uuid NOT NULL,
+    seen_at timestamp with time zone DEFAULT curhat_now() NOT NULL
+);
+ALTER TABLE seen_payments ADD CONSTRAINT seen_payments_pkey PRIMARY KEY (payment_id);
+ALTER TABLE seen_payments ADD CONSTRAINT seen_payments_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES payments(id);
 
 CREATE TABLE sessions (
     id uuid DEFAULT uuidv7() NOT NULL,
@@ -992,6 +1000,14 @@ BEGIN
         RAISE EXCEPTION 'this server is a standby' USING ERRCODE = 'read_only_sql_transaction';
     END IF;
     RETURN ('x' || lpad(left(pg_walfile_name(pg_current_wal_lsn()), 8), 16, '0'))::bit(64)::bigint;
+END $$;
+
+CREATE FUNCTION decision_to_push() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    PERFORM arm_outcome_push(NEW.payment_id);
+    RETURN NULL;
 END $$;
 
 CREATE FUNCTION epoch_on_timeline(epoch uuid) RETURNS uuid

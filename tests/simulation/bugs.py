@@ -81,6 +81,7 @@ CODE_CEILING = "tests/integration/test_code_ceiling.py"
 PROBES = "tests/integration/test_operations.py"
 COOKIES = "tests/unit/test_accounts_cookies.py"
 HELD = "tests/races/test_held_deadlines.py"
+CUSTOMER_PAYMENTS = "tests/journeys/test_customer_payments.py"
 PUSH_OUTCOMES = "tests/notifications/test_push_outcomes.py"
 SILENCE = (
     f"{EXTENSION}::"
@@ -1294,6 +1295,63 @@ BUGS: tuple[Bug, ...] = (
         "a refund arms no deadline of push",
         [PUSH_OUTCOMES],
         schema="DROP TRIGGER refunds_done_push ON refunds",
+    ),
+    Bug(
+        "a decision arms no deadline of push",
+        [PUSH_OUTCOMES],
+        schema="DROP TRIGGER review_cases_decided_push ON review_cases",
+    ),
+    Bug(
+        "a customer reads the payments of other customers",
+        [CUSTOMER_PAYMENTS],
+        in_statement(
+            journey_queries,
+            "list_customer_payments",
+            "WHERE customer_id = @customer_id AND",
+            "WHERE @customer_id::uuid IS NOT NULL AND",
+        ),
+    ),
+    Bug(
+        "a customer marks the payment of another customer as seen",
+        [CUSTOMER_PAYMENTS],
+        in_statement(
+            journey_queries,
+            "mark_payment_seen",
+            "AND customer_id = @customer_id",
+            "AND @customer_id::uuid IS NOT NULL",
+        ),
+    ),
+    Bug(
+        "a customer's list leaves out money that was taken too late",
+        [SIMULATION],
+        in_statement(
+            journey_queries, "list_customer_payments", "('approved', 'approved_late')", "('approved')"
+        ),
+    ),
+    Bug(
+        "a decision counts before the second operator has approved it",
+        [CUSTOMER_PAYMENTS],
+        in_statement(
+            journey_queries,
+            "list_customer_payments",
+            "AND (NOT needs_approval OR approved_by IS NOT NULL) AS is_final",
+            "AS is_final",
+        ),
+    ),
+    Bug(
+        "an open page does not learn of a decision",
+        [CUSTOMER_PAYMENTS],
+        in_function(review_service, "decide_case", "await money.tell_customer(tx, case.payment_id)", "pass"),
+    ),
+    Bug(
+        "an open page does not learn of a refund",
+        [CUSTOMER_PAYMENTS],
+        in_function(charging, "refund_answered", "await money.tell_customer(tx, payment_id)", "pass"),
+    ),
+    Bug(
+        "a customer is not told that somebody is asked",
+        [SEARCHING],
+        in_function(pairing, "_tell_customers", "for pairing_id in pairing_ids", "for pairing_id in ()"),
     ),
     Bug(
         "a push asks for an answer that was given already",

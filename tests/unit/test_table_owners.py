@@ -50,6 +50,7 @@ OWNERS = {
     "sessions": "sessions",
     "messages": "sessions",
     "extensions": "sessions",
+    "seen_payments": "journeys",
     "streams": "realtime",
     "stream_events": "realtime",
     "deadlines": "deadlines",

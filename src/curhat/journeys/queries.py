@@ -7,9 +7,12 @@ from uuid import UUID
 
 import msgspec
 
-from curhat.kit.database import Executor, NoRow
+from curhat.kit.database import Executor, NoRow, rows_changed
 from curhat.notifications.templates import PushCause
-from curhat.pairing.states import CloseReason, PairingKind
+from curhat.pairing.states import CloseReason, FailureTag, FallbackStatus, PairingKind, PairingStatus
+from curhat.payments.states import AttemptStatus, CaseDecision, PaymentStatus, RefundStatus
+from curhat.pricing.schemas import Purpose
+from curhat.sessions.states import EndReason
 
 FIND_RUNNING_SESSION: Final = """
 SELECT id FROM sessions WHERE customer_id = $1 AND status = 'active'
@@ -562,7 +565,55 @@ async def find_failed_search_to_push(
     return OutcomePush(*row)
 
 
-class RefundPush(msgspec.Struct, frozen=True):
+class FindDecisionToPushRow(msgspec.Struct, frozen=True):
+    user_id: UUID
+    subject_id: UUID
+    topic_id: UUID
+    payment_id: UUID
+    reason_at: datetime
+    expires_at: datetime
+    is_due: bool
+
+
+FIND_DECISION_TO_PUSH: Final = """
+SELECT payments.customer_id AS user_id, review_cases.id AS subject_id, payments.id AS topic_id,
+    payments.id AS payment_id, moment.decided_at AS reason_at, moment.decided_at + interval '1 day' AS expires_at,
+    review_cases.decision <> 'refund' OR moment.decided_at <= curhat_now() - interval '10 seconds' AS is_due
+FROM review_cases
+JOIN payments ON payments.id = review_cases.payment_id
+CROSS JOIN LATERAL (SELECT coalesce(review_cases.approved_at, review_cases.decided_at) AS decided_at) AS moment
+WHERE payments.id = $1 AND review_cases.status = 'decided'
+    AND (NOT review_cases.needs_approval OR review_cases.approved_by IS NOT NULL)
+    AND moment.decided_at > curhat_now() - make_interval(secs => $2)
+    AND NOT EXISTS (
+        SELECT 1 FROM refunds
+        WHERE refunds.payment_id = payments.id AND refunds.status = 'done' AND refunds.answered_at >= moment.decided_at
+    )
+    AND NOT EXISTS (
+        SELECT 1 FROM push_subscriptions
+        JOIN push_messages ON push_messages.subscription_id = push_subscriptions.id
+            AND push_messages.kind = 'decided' AND push_messages.subject_id = review_cases.id
+            AND push_messages.reason_at >= moment.decided_at
+        WHERE push_subscriptions.user_id = payments.customer_id AND push_subscriptions.role = 'customer'
+    )
+"""
+
+
+async def find_decision_to_push(
+    db: Executor, /, *, payment_id: UUID, within_seconds: float
+) -> FindDecisionToPushRow | None:
+    """Read this payment's review case, if its customer still needs a push about the decision: the decision took effect
+    within the last @within_seconds, no money came back since, and the customer got no push about the decision yet. A
+    case that opened again gets a push per decision. `expires_at` is one day after the decision. `is_due` is false in the
+    first 10 s after a decision to refund: the gateway usually carries the refund out sooner, and then the customer gets
+    only the push about the refund."""
+    row = await db.fetchrow(FIND_DECISION_TO_PUSH, payment_id, within_seconds)
+    if row is None:
+        return None
+    return FindDecisionToPushRow(*row)
+
+
+class MoneyPush(msgspec.Struct, frozen=True):
     user_id: UUID
     subject_id: UUID
     topic_id: UUID
@@ -588,10 +639,10 @@ WHERE payments.id = $1 AND refunds.status = 'done'
 
 async def list_refunds_to_push(
     db: Executor, /, *, payment_id: UUID, within_seconds: float
-) -> list[RefundPush]:
+) -> list[MoneyPush]:
     """Find the refunds of this payment about which the customer still needs a push: the gateway carried them out within the
     last @within_seconds, and the customer got no push about them yet. `expires_at` is one day after the refund."""
-    return [RefundPush(*row) for row in await db.fetch(LIST_REFUNDS_TO_PUSH, payment_id, within_seconds)]
+    return [MoneyPush(*row) for row in await db.fetch(LIST_REFUNDS_TO_PUSH, payment_id, within_seconds)]
 
 
 FILTER_OPEN_REQUESTS: Final = """
@@ -657,6 +708,23 @@ async def filter_unserved_payments(db: Executor, /, *, ids: Sequence[UUID]) -> l
     return [row[0] for row in await db.fetch(FILTER_UNSERVED_PAYMENTS, ids)]
 
 
+FILTER_DECIDED_CASES: Final = """
+SELECT id FROM review_cases
+WHERE id = ANY ($1::uuid[]) AND status = 'decided'
+    AND NOT EXISTS (
+        SELECT 1 FROM refunds
+        WHERE refunds.payment_id = review_cases.payment_id AND refunds.status = 'done'
+            AND refunds.answered_at >= review_cases.decided_at
+    )
+"""
+
+
+async def filter_decided_cases(db: Executor, /, *, ids: Sequence[UUID]) -> list[UUID]:
+    """Return the decided cases among @ids whose decision the customer does not know yet. The push about a refund says more
+    than the push about the decision to refund."""
+    return [row[0] for row in await db.fetch(FILTER_DECIDED_CASES, ids)]
+
+
 FILTER_DONE_REFUNDS: Final = """
 SELECT id FROM refunds WHERE id = ANY ($1::uuid[]) AND status = 'done'
 """
@@ -716,3 +784,150 @@ WHERE target_mitra_id = $1 AND purpose = 'session' AND status IN ('pending', 'co
 async def list_open_payments_for_mitra(db: Executor, /, *, mitra_id: UUID) -> list[UUID]:
     """Find the open payments whose customers chose this mitra."""
     return [row[0] for row in await db.fetch(LIST_OPEN_PAYMENTS_FOR_MITRA, mitra_id)]
+
+
+class CustomerPaymentRow(msgspec.Struct, frozen=True):
+    id: UUID
+    customer_id: UUID
+    purpose: Purpose
+    payment_status: PaymentStatus
+    offer_id: UUID
+    duration_minutes: int
+    amount_rp: int
+    is_trial: bool
+    created_at: datetime
+    expires_at: datetime
+    target_mitra_id: UUID | None
+    target_display_name: str | None
+    pairing_id: UUID | None
+    pairing_kind: PairingKind | None
+    pairing_status: PairingStatus | None
+    pairing_deadline_at: datetime | None
+    pairing_failure_tag: FailureTag | None
+    fallback_status: FallbackStatus | None
+    fallback_answer_by: datetime | None
+    anybody_asked: bool
+    session_id: UUID | None
+    server_now: datetime
+    end_reason: EndReason | None
+    last_charge: AttemptStatus | None
+    charged_rp: int
+    case_opened_at: datetime | None
+    case_decision: CaseDecision | None
+    case_decided_at: datetime | None
+    case_reasons: list[str]
+    refund_amounts_rp: list[int]
+    refund_statuses: list[RefundStatus]
+    refund_times: list[datetime]
+    is_news: bool
+
+
+LIST_CUSTOMER_PAYMENTS: Final = """
+WITH page AS MATERIALIZED (
+    SELECT * FROM payments
+    WHERE customer_id = $1 AND id BETWEEN $2 AND $3
+        AND ($4::uuid IS NULL OR id = ANY (ARRAY(
+            SELECT payment_id FROM sessions WHERE id = $4
+            UNION ALL
+            SELECT payment_id FROM extensions WHERE session_id = $4
+        )))
+    ORDER BY id DESC LIMIT $5
+)
+SELECT page.id, page.customer_id, page.purpose, page.status AS payment_status, page.offer_id,
+    page.duration_minutes, page.amount_rp, page.is_trial, page.created_at, page.expires_at,
+    page.target_mitra_id, mitras.display_name AS target_display_name,
+    pairing.id AS pairing_id, pairing.kind AS pairing_kind, pairing.status AS pairing_status,
+    pairing.deadline_at AS pairing_deadline_at, pairing.failure_tag AS pairing_failure_tag,
+    pairing.fallback_status, pairing.fallback_answer_by,
+    EXISTS (SELECT 1 FROM requests WHERE requests.pairing_id = pairing.id) AS anybody_asked,
+    sessions.id AS session_id, curhat_now() AS server_now,
+    sessions.end_reason,
+    (
+        SELECT status FROM charge_attempts WHERE payment_id = page.id ORDER BY started_at DESC, id DESC LIMIT 1
+    ) AS last_charge,
+    charged.charged_rp,
+    review.opened_at AS case_opened_at, review.decision AS case_decision, review.decided_at AS case_decided_at,
+    ARRAY(
+        SELECT reason FROM review_cases WHERE payment_id = page.id
+        UNION
+        SELECT earlier_decisions.reason FROM earlier_decisions JOIN review_cases ON review_cases.id = case_id
+        WHERE payment_id = page.id
+    ) AS case_reasons,
+    refunded.amounts_rp AS refund_amounts_rp, refunded.statuses AS refund_statuses, refunded.times AS refund_times,
+    charged.charged_rp > refunded.given_back_rp AND review.opened_at IS NOT NULL AND review.decided_at IS NULL
+        OR greatest(
+            CASE WHEN page.status = 'unserved' THEN page.closed_at END, review.decided_at, refunded.last_at
+        ) > greatest(coalesce(seen_payments.seen_at, '-infinity'), curhat_now() - interval '30 days')
+        IS TRUE AS is_news
+FROM page
+LEFT JOIN mitras ON mitras.id = page.target_mitra_id
+LEFT JOIN LATERAL (
+    SELECT * FROM pairings WHERE payment_id = page.id ORDER BY kind = 'blast' DESC LIMIT 1
+) AS pairing ON true
+LEFT JOIN LATERAL (
+    SELECT sessions.id FROM sessions WHERE payment_id = page.id
+    UNION ALL
+    SELECT session_id FROM extensions WHERE payment_id = page.id
+) AS paid_for ON true
+LEFT JOIN sessions ON sessions.id = paid_for.id
+LEFT JOIN LATERAL (
+    SELECT opened_at, CASE WHEN is_final THEN decision END AS decision,
+        CASE WHEN is_final THEN coalesce(approved_at, decided_at) END AS decided_at
+    FROM (
+        SELECT *, status = 'decided' AND (NOT needs_approval OR approved_by IS NOT NULL) AS is_final
+        FROM review_cases WHERE payment_id = page.id
+    ) AS review_case
+) AS review ON true
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(amount_rp), 0)::integer AS charged_rp
+    FROM charge_attempts WHERE payment_id = page.id AND status IN ('approved', 'approved_late')
+) AS charged
+CROSS JOIN LATERAL (
+    SELECT coalesce(array_agg(amount_rp ORDER BY id), '{}') AS amounts_rp,
+        coalesce(array_agg(status ORDER BY id), '{}') AS statuses,
+        coalesce(array_agg(coalesce(answered_at, requested_at) ORDER BY id), '{}') AS times,
+        coalesce(sum(amount_rp) FILTER (WHERE status = 'done'), 0) AS given_back_rp,
+        max(answered_at) FILTER (WHERE status = 'done') AS last_at
+    FROM refunds WHERE payment_id = page.id
+) AS refunded
+LEFT JOIN seen_payments ON seen_payments.payment_id = page.id
+ORDER BY page.id DESC
+"""
+
+
+async def list_customer_payments(
+    db: Executor,
+    /,
+    *,
+    customer_id: UUID,
+    oldest_id: UUID,
+    newest_id: UUID,
+    session_id: UUID | None,
+    max_payments: int,
+) -> list[CustomerPaymentRow]:
+    """Read the customer's payments with an id from @oldest_id to @newest_id, newest first, at most @max_payments. With
+    @session_id, read only the payments of this session: its own and those of its extensions. The index
+    payments_by_customer gives the order, so a page reads only its own payments.
+
+    The columns up to `server_now` are those of `list_payment_views`. `charged_rp` is what the gateway took, too late or
+    not. A case counts as decided if its decision has taken effect: a refund above the limit waits for a second operator.
+    `is_news` says whether the home screen notes the payment: paid money is under review, or the search failed, the case
+    was decided or money came back within 30 days, and the customer has not looked at the payment since."""
+    return [
+        CustomerPaymentRow(*row)
+        for row in await db.fetch(
+            LIST_CUSTOMER_PAYMENTS, customer_id, oldest_id, newest_id, session_id, max_payments
+        )
+    ]
+
+
+MARK_PAYMENT_SEEN: Final = """
+INSERT INTO seen_payments (payment_id)
+SELECT id FROM payments WHERE id = $1 AND customer_id = $2
+ON CONFLICT (payment_id) DO UPDATE SET seen_at = greatest(seen_payments.seen_at, excluded.seen_at)
+"""
+
+
+async def mark_payment_seen(db: Executor, /, *, payment_id: UUID, customer_id: UUID) -> int:
+    """Note that the customer has looked at this payment now. Changes no row if the payment belongs to another customer."""
+    return rows_changed(await db.execute(MARK_PAYMENT_SEEN, payment_id, customer_id))

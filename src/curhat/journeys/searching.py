@@ -228,6 +228,7 @@ def _served_payment(won: AcceptedPairing) -> Payment:
             status="matched",
             deadline_at=won.deadline_at,
             failure_tag=None,
+            anybody_asked=True,
             fallback=None,
             session_id=won.session_id,
             server_now=won.now,

@@ -108,6 +108,7 @@ class AskedWave(msgspec.Struct, frozen=True):
     asked: list[UUID]
     has_more: bool
     waited: bool
+    asked_nobody_before: bool
 
 
 ASK_WAVE: Final = """
@@ -143,7 +144,8 @@ WITH locked_pairing AS MATERIALIZED (
     RETURNING mitra_id
 )
 SELECT ARRAY(SELECT mitra_id FROM ask_mitras) AS asked, (SELECT count(*) FROM unasked_mitras) > $3 AS has_more,
-    waits_for_wave AS waited
+    waits_for_wave AS waited,
+    NOT EXISTS (SELECT 1 FROM requests WHERE pairing_id = $1) AS asked_nobody_before
 FROM open_pairing
 """
 
@@ -155,7 +157,7 @@ async def ask_wave(
     no request, those first who have waited longest without a session. A request that was closed because its mitra was
     offline or at capacity is offered again. The statement locks the pairing, and returns no row if the pairing is decided
     or its window is over. `has_more` says whether candidates are left for a later wave. `waited` is the pairing's
-    waits_for_wave."""
+    waits_for_wave. `asked_nobody_before` says whether this wave is the first to ask somebody."""
     row = await db.fetchrow(ASK_WAVE, pairing_id, candidates, wave_size)
     if row is None:
         return None
@@ -232,6 +234,7 @@ async def list_open_blasts(db: Executor, /, *, after_id: UUID) -> list[UUID]:
 
 class OfferedBlasts(msgspec.Struct, frozen=True):
     asked: list[UUID]
+    first_asked: list[UUID]
     is_complete: bool
 
 
@@ -269,9 +272,13 @@ WITH locked_pairings AS MATERIALIZED (
     FROM unasked WHERE request_id IS NULL
     ORDER BY pairing_id, mitra_id
     ON CONFLICT (pairing_id, mitra_id) DO NOTHING
-    RETURNING mitra_id
+    RETURNING pairing_id, mitra_id
 )
 SELECT ARRAY(SELECT mitra_id FROM offer_again UNION ALL SELECT mitra_id FROM offer_first) AS asked,
+    ARRAY(
+        SELECT DISTINCT pairing_id FROM offer_first
+        WHERE NOT EXISTS (SELECT 1 FROM requests WHERE requests.pairing_id = offer_first.pairing_id)
+    ) AS first_asked,
     (SELECT count(*) FROM locked_pairings) = cardinality($1)
         AND (SELECT count(*) FROM locked_requests) = (SELECT count(request_id) FROM unasked) AS is_complete
 """
@@ -284,7 +291,7 @@ async def offer_blasts(
     capacity is offered again. A blast that waits for its next wave is not offered, because the wave asks its mitras in
     their order. Each open pairing stays open until this transaction ends. The statement waits for no other transaction:
     it skips the pairings and requests that another transaction has locked, and then `is_complete` is false. `asked` holds
-    one mitra's id per offered request."""
+    one mitra's id per offered request. `first_asked` holds the pairings that had asked nobody before."""
     row = await db.fetchrow(OFFER_BLASTS, pairing_ids, mitra_ids)
     if row is None:
         raise NoRow(OFFER_BLASTS)
@@ -670,6 +677,7 @@ class PaymentViewRow(msgspec.Struct, frozen=True):
     pairing_failure_tag: FailureTag | None
     fallback_status: FallbackStatus | None
     fallback_answer_by: datetime | None
+    anybody_asked: bool
     session_id: UUID | None
     server_now: datetime
 
@@ -681,6 +689,7 @@ SELECT payments.id, payments.customer_id, payments.purpose, payments.status AS p
     pairing.id AS pairing_id, pairing.kind AS pairing_kind, pairing.status AS pairing_status,
     pairing.deadline_at AS pairing_deadline_at, pairing.failure_tag AS pairing_failure_tag,
     pairing.fallback_status, pairing.fallback_answer_by,
+    EXISTS (SELECT 1 FROM requests WHERE requests.pairing_id = pairing.id) AS anybody_asked,
     sessions.id AS session_id, curhat_now() AS server_now
 FROM payments
 LEFT JOIN mitras ON mitras.id = payments.target_mitra_id
@@ -706,6 +715,7 @@ SELECT payments.id, payments.customer_id, payments.purpose, payments.status AS p
     pairing.id AS pairing_id, pairing.kind AS pairing_kind, pairing.status AS pairing_status,
     pairing.deadline_at AS pairing_deadline_at, pairing.failure_tag AS pairing_failure_tag,
     pairing.fallback_status, pairing.fallback_answer_by,
+    EXISTS (SELECT 1 FROM requests WHERE requests.pairing_id = pairing.id) AS anybody_asked,
     sessions.id AS session_id, curhat_now() AS server_now
 FROM pairings AS pairing
 JOIN payments ON payments.id = pairing.payment_id

@@ -63,7 +63,7 @@ ORDER BY id
 -- no request, those first who have waited longest without a session. A request that was closed because its mitra was
 -- offline or at capacity is offered again. The statement locks the pairing, and returns no row if the pairing is decided
 -- or its window is over. `has_more` says whether candidates are left for a later wave. `waited` is the pairing's
--- waits_for_wave.
+-- waits_for_wave. `asked_nobody_before` says whether this wave is the first to ask somebody.
 -- row: AskedWave
 WITH locked_pairing AS MATERIALIZED (
     SELECT id, customer_id, left_out_mitra_id, status, deadline_at, waits_for_wave FROM pairings
@@ -97,7 +97,9 @@ WITH locked_pairing AS MATERIALIZED (
     RETURNING mitra_id
 )
 SELECT ARRAY(SELECT mitra_id FROM ask_mitras) AS asked, (SELECT count(*) FROM unasked_mitras) > @wave_size AS has_more,
-    waits_for_wave AS waited
+    waits_for_wave AS waited,
+    -- This SELECT does not see the requests that this statement inserts.
+    NOT EXISTS (SELECT 1 FROM requests WHERE pairing_id = @pairing_id) AS asked_nobody_before
 FROM open_pairing
 
 -- name: set_waits_for_wave :exec
@@ -145,7 +147,7 @@ LIMIT 500
 -- capacity is offered again. A blast that waits for its next wave is not offered, because the wave asks its mitras in
 -- their order. Each open pairing stays open until this transaction ends. The statement waits for no other transaction:
 -- it skips the pairings and requests that another transaction has locked, and then `is_complete` is false. `asked` holds
--- one mitra's id per offered request.
+-- one mitra's id per offered request. `first_asked` holds the pairings that had asked nobody before.
 -- row: OfferedBlasts
 WITH locked_pairings AS MATERIALIZED (
     SELECT id, customer_id, left_out_mitra_id, status, deadline_at, waits_for_wave FROM pairings
@@ -181,9 +183,14 @@ WITH locked_pairings AS MATERIALIZED (
     -- All transactions insert in this order, so they do not deadlock.
     ORDER BY pairing_id, mitra_id
     ON CONFLICT (pairing_id, mitra_id) DO NOTHING
-    RETURNING mitra_id
+    RETURNING pairing_id, mitra_id
 )
 SELECT ARRAY(SELECT mitra_id FROM offer_again UNION ALL SELECT mitra_id FROM offer_first) AS asked,
+    ARRAY(
+        -- This SELECT does not see the requests that this statement inserts.
+        SELECT DISTINCT pairing_id FROM offer_first
+        WHERE NOT EXISTS (SELECT 1 FROM requests WHERE requests.pairing_id = offer_first.pairing_id)
+    ) AS first_asked,
     (SELECT count(*) FROM locked_pairings) = cardinality(@pairing_ids)
         AND (SELECT count(*) FROM locked_requests) = (SELECT count(request_id) FROM unasked) AS is_complete
 
@@ -356,6 +363,7 @@ SELECT payments.id, payments.customer_id, payments.purpose, payments.status AS p
     pairing.id AS pairing_id, pairing.kind AS pairing_kind, pairing.status AS pairing_status,
     pairing.deadline_at AS pairing_deadline_at, pairing.failure_tag AS pairing_failure_tag,
     pairing.fallback_status, pairing.fallback_answer_by,
+    EXISTS (SELECT 1 FROM requests WHERE requests.pairing_id = pairing.id) AS anybody_asked,
     sessions.id AS session_id, curhat_now() AS server_now
 FROM payments
 LEFT JOIN mitras ON mitras.id = payments.target_mitra_id
@@ -376,6 +384,7 @@ SELECT payments.id, payments.customer_id, payments.purpose, payments.status AS p
     pairing.id AS pairing_id, pairing.kind AS pairing_kind, pairing.status AS pairing_status,
     pairing.deadline_at AS pairing_deadline_at, pairing.failure_tag AS pairing_failure_tag,
     pairing.fallback_status, pairing.fallback_answer_by,
+    EXISTS (SELECT 1 FROM requests WHERE requests.pairing_id = pairing.id) AS anybody_asked,
     sessions.id AS session_id, curhat_now() AS server_now
 FROM pairings AS pairing
 JOIN payments ON payments.id = pairing.payment_id

@@ -26,7 +26,7 @@ from curhat.pairing.states import (
     close_reason_of,
     tag_when_time_is_up,
 )
-from curhat.pairing.views import payment_events
+from curhat.pairing.views import pairing_events, payment_events
 from curhat.payments import service as payments
 from curhat.realtime import service as realtime
 
@@ -143,6 +143,7 @@ async def ask_waves(tx: Transaction, pairing_ids: Sequence[UUID], candidates: Se
         await deadlines.arm_another(tx, BLAST_WAVE, pairing_ids, WAVE_INTERVAL_SECONDS)
         return
     again: list[UUID] = []
+    first_asked: list[UUID] = []
     asked = 0
     for position, pairing_id in enumerate(pairing_ids):
         if asked >= MAX_WAVE_MITRAS:
@@ -158,11 +159,24 @@ async def ask_waves(tx: Transaction, pairing_ids: Sequence[UUID], candidates: Se
             await queries.set_waits_for_wave(tx, pairing_id=pairing_id, waits_for_wave=wave.has_more)
         if wave.has_more or wave.waited:
             again.append(pairing_id)
+        if wave.asked and wave.asked_nobody_before:
+            first_asked.append(pairing_id)
         signal_requests(tx, wave.asked)
         asked += len(wave.asked)
         log.info("blast.wave", pairing_id=str(pairing_id), asked=len(wave.asked), has_more=wave.has_more)
     if again:
         await deadlines.arm_another(tx, BLAST_WAVE, again, WAVE_INTERVAL_SECONDS)
+    await _tell_customers(tx, first_asked)
+
+
+async def _tell_customers(tx: Transaction, pairing_ids: Sequence[UUID]) -> None:
+    """Tell the customers of these pairings that somebody is asked (2b.9).
+
+    The lock on each pairing keeps this event before the event about the pairing's end.
+    """
+    await realtime.append(
+        tx, [event for pairing_id in pairing_ids for event in await pairing_events(tx, pairing_id)]
+    )
 
 
 class Offers(msgspec.Struct, frozen=True):
@@ -195,6 +209,7 @@ async def offer_open_blasts(database: Database, mitra_ids: Sequence[UUID]) -> Of
                         mitra_ids=batch,
                     )
                     signal_requests(tx, list(set(offered.asked)))
+                    await _tell_customers(tx, offered.first_asked)
                 requests += len(offered.asked)
                 is_complete &= offered.is_complete
     return Offers(requests, is_complete)

@@ -66,7 +66,7 @@ class NothingToRefund(BusinessError):
 
 
 class RefundInTheWay(BusinessError):
-    """Only while a new version is being deployed: see migration 0043."""
+    """Only while a new version is being deployed: see migration 0045."""
 
     code = "refund_in_the_way"
     status = 409

@@ -560,19 +560,14 @@ WHERE payments.id = $1 AND payments.status IN ('served', 'unserved') AND refunds
         SELECT sum(done.amount_rp) FROM refunds AS done
         WHERE done.charge_attempt_id = charge_attempts.id AND done.status = 'done'
     )
-RETURNING payments.id
 """
 
 
-async def mark_payment_refunded(db: Executor, /, *, payment_id: UUID, refund_id: UUID) -> UUID | None:
+async def mark_payment_refunded(db: Executor, /, *, payment_id: UUID, refund_id: UUID) -> None:
     """Mark the payment as refunded (served or unserved → refunded). The refund must come from an operator's decision. The
-    charge of the refund must be `approved`, and not a late approval, and all of it must be given back. Returns no row if
+    charge of the refund must be `approved`, and not a late approval, and all of it must be given back. Changes no row if
     the refund or its charge does not fit, or if the payment is neither served nor unserved."""
-    row = await db.fetchrow(MARK_PAYMENT_REFUNDED, payment_id, refund_id)
-    if row is None:
-        return None
-    value: UUID = row[0]
-    return value
+    await db.execute(MARK_PAYMENT_REFUNDED, payment_id, refund_id)
 
 
 OPEN_CASES: Final = """

@@ -224,9 +224,9 @@ ORDER BY refunds.status = 'done', refunds.id DESC
 UPDATE refunds SET status = @refund_status, gateway_reason = @gateway_reason, answered_at = curhat_now()
 WHERE id = @refund_id
 
--- name: mark_payment_refunded :optional
+-- name: mark_payment_refunded :exec
 -- Mark the payment as refunded (served or unserved → refunded). The refund must come from an operator's decision. The
--- charge of the refund must be `approved`, and not a late approval, and all of it must be given back. Returns no row if
+-- charge of the refund must be `approved`, and not a late approval, and all of it must be given back. Changes no row if
 -- the refund or its charge does not fit, or if the payment is neither served nor unserved.
 UPDATE payments SET status = 'refunded'
 FROM refunds JOIN charge_attempts ON charge_attempts.id = refunds.charge_attempt_id
@@ -236,7 +236,6 @@ WHERE payments.id = @payment_id AND payments.status IN ('served', 'unserved') AN
         SELECT sum(done.amount_rp) FROM refunds AS done
         WHERE done.charge_attempt_id = charge_attempts.id AND done.status = 'done'
     )
-RETURNING payments.id
 
 -- name: open_cases :exec
 -- Open one review case per payment (nothing → open). A decided case opens again if the payment has an undelivered

@@ -274,7 +274,15 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get?: never;
+        /**
+         * ListPayments
+         * @description Return every payment of the customer, newest first, with what became of it (X.12).
+         *
+         *     With `session_id`, return only the payments of this session and of its extensions. With `news`, return only what the
+         *     home screen notes: paid money under review, and a failed search, a decision or a refund that the customer has not
+         *     seen. News is one page, and `news` goes without the other parameters.
+         */
+        get: operations["list_payments"];
         put?: never;
         /**
          * OpenPayment
@@ -298,7 +306,7 @@ export interface paths {
         };
         /**
          * GetPayment
-         * @description Return one of the customer's payments, with the payment's latest pairing.
+         * @description Return one of the customer's payments, with the payment's latest pairing and what became of the payment.
          */
         get: operations["get_payment"];
         put?: never;
@@ -348,6 +356,26 @@ export interface paths {
          *     charge.
          */
         post: operations["confirm_payment"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/client/payments/{payment_id}/seen": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * MarkPaymentSeen
+         * @description Note that the customer has seen what became of this payment. The home screens of all devices stop noting it.
+         */
+        post: operations["mark_payment_seen"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2272,6 +2300,33 @@ export interface components {
         CustomerName: {
             call_name: string;
         };
+        /** CustomerPayment */
+        CustomerPayment: {
+            amount_rp: number;
+            charged_rp: number;
+            /** Format: date-time */
+            created_at: string;
+            /** Format: date-time */
+            expires_at: string;
+            /** Format: uuid */
+            id: string;
+            is_news: boolean;
+            offer: components["schemas"]["PaymentOffer"];
+            pairing: components["schemas"]["Pairing"] | null;
+            /** @enum {string} */
+            purpose: "session" | "extension";
+            reference: string;
+            refunds: components["schemas"]["PaymentRefund"][];
+            review: components["schemas"]["Review"] | null;
+            /** Format: date-time */
+            server_now: string;
+            session_id: string | null;
+            /** @enum {string} */
+            status: "pending" | "confirming" | "confirmed" | "served" | "unserved" | "abandoned" | "expired" | "refunded";
+            target_mitra: components["schemas"]["TargetMitra"] | null;
+            /** @enum {string} */
+            what_happened: "served" | "searching" | "no_session" | "cut_short" | "unanswered" | "expired" | "abandoned" | "declined";
+        };
         /** CustomerProfile */
         CustomerProfile: {
             call_name: string;
@@ -2810,6 +2865,11 @@ export interface components {
             items: components["schemas"]["ReviewCase"][];
             next_cursor: string | null;
         };
+        /** Page[CustomerPayment] */
+        "Page_curhat.journeys.schemas.CustomerPayment_": {
+            items: components["schemas"]["CustomerPayment"][];
+            next_cursor: string | null;
+        };
         /** Page[Message] */
         "Page_curhat.sessions.schemas.Message_": {
             items: components["schemas"]["Message"][];
@@ -2827,6 +2887,7 @@ export interface components {
         };
         /** Pairing */
         Pairing: {
+            anybody_asked: boolean;
             /** Format: date-time */
             deadline_at: string;
             /** @enum {null|string} */
@@ -2938,6 +2999,14 @@ export interface components {
             /** @enum {null|string} */
             tag: "no_mitra_available" | "all_mitras_rejected" | "targeted_mitra_offline" | "targeted_mitra_rejected" | "targeted_mitra_timeout" | "payment_session_expired" | "customer_cancelled" | null;
             target_mitra: components["schemas"]["MitraReference"] | null;
+        };
+        /** PaymentRefund */
+        PaymentRefund: {
+            amount_rp: number;
+            /** Format: date-time */
+            at: string;
+            /** @enum {string} */
+            status: "requested" | "done" | "failed";
         };
         /** PresenceChange */
         PresenceChange: {
@@ -3051,6 +3120,16 @@ export interface components {
             items: components["schemas"]["Request"][];
             /** Format: date-time */
             server_now: string;
+        };
+        /** Review */
+        Review: {
+            decided_at: string | null;
+            /** @enum {null|string} */
+            decision: "refund" | "no_refund" | null;
+            /** Format: date-time */
+            opened_at: string;
+            /** @enum {string} */
+            status: "open" | "decided";
         };
         /** ReviewCase */
         ReviewCase: {
@@ -4534,6 +4613,92 @@ export interface operations {
             };
         };
     };
+    list_payments: {
+        parameters: {
+            query?: {
+                cursor?: string | null;
+                news?: boolean;
+                session_id?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_curhat.journeys.schemas.CustomerPayment_"];
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
     open_payment: {
         parameters: {
             query?: never;
@@ -4688,7 +4853,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Payment"];
+                    "application/json": components["schemas"]["CustomerPayment"];
                 };
             };
             /** @description `code`: unauthenticated */
@@ -5017,6 +5182,88 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
                         code?: "presence_unknown" | "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    mark_payment_seen: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                payment_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
                     };
                 };
             };

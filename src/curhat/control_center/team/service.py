@@ -1,4 +1,4 @@
-"""Invites, changes, resets, signs out and deactivates operators. Every function that takes a transaction never commits."""
+"""Invites, changes, resets, signs out and deactivates operators. No function here commits its transaction."""
 
 import hashlib
 import hmac
