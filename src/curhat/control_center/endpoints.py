@@ -11,6 +11,7 @@ from curhat.control_center.operators import endpoints as operators
 from curhat.control_center.records import endpoints as records
 from curhat.control_center.review import endpoints as review
 from curhat.control_center.team import endpoints as team
+from curhat.control_center.what_if import endpoints as what_if
 
 ROUTES: list[BaseRouteHandler] = [
     *operators.ROUTES,
@@ -22,4 +23,5 @@ ROUTES: list[BaseRouteHandler] = [
     *records.ROUTES,
     *devices.ROUTES,
     *audit.ROUTES,
+    *what_if.ROUTES,
 ]

@@ -1,4 +1,4 @@
-"""Invites, changes, resets, signs out and deactivates operators. Every function that takes a transaction never commits."""
+"""Invites, changes, resets, signs out and deactivates operators. Functions that take a transaction never commit it."""
 
 import hashlib
 import hmac
