@@ -431,6 +431,19 @@ async def _decisions(server: RunningServer) -> Call:
     )
 
 
+async def _complaint(server: RunningServer) -> Call:
+    chat = await server.chat(await server.make.customer(), await server.make.mitra())
+    return Call(
+        await server.operator(),
+        {"payment_id": chat.payment_id},
+        body={"reason": "complaint", "note": "bestie datang terlambat"},
+    )
+
+
+async def _search(server: RunningServer) -> Call:
+    return Call(await server.operator(), query={"q": "melati"})
+
+
 async def _approval(server: RunningServer) -> Call:
     call = await _case(server)
     decider = await server.operator("reviewer")
@@ -561,8 +574,11 @@ ENTRIES: dict[str, Entry] = {
     "list_configuration_history": Entry("operator", 200, _row),
     "list_failed_pairings": Entry("operator", 200, _operator),
     "list_review_cases": Entry("operator", 200, _operator),
+    "select_review_cases": Entry("operator", 200, _operator),
     "get_review_case": Entry("operator", 200, _case),
     "decide_review_case": Entry("operator", 200, _decision),
+    "open_review_case": Entry("operator", 201, _complaint),
+    "search_everything": Entry("operator", 200, _search),
     "decide_review_cases": Entry("operator", 200, _decisions),
     "approve_refund": Entry("operator", 200, _approval),
     "retry_refund": Entry("operator", 200, _failed_refund),
@@ -615,7 +631,9 @@ ENTRIES: dict[str, Entry] = {
     "change_customer_profile": Entry("customer", 200, _rename),
     "list_offers": Entry("customer", 200, _pricing),
     "open_payment": Entry("customer", 201, _order),
+    "list_payments": Entry("customer", 200, _customer),
     "get_payment": Entry("customer", 200, _payment),
+    "mark_payment_seen": Entry("customer", 204, _payment),
     "confirm_payment": Entry("customer", 200, _payment),
     "cancel_payment": Entry("customer", 200, _payment),
     "get_pairing": Entry("customer", 200, _pairing),

@@ -50,6 +50,7 @@ OWNERS = {
     "sessions": "sessions",
     "messages": "sessions",
     "extensions": "sessions",
+    "seen_payments": "journeys",
     "streams": "realtime",
     "stream_events": "realtime",
     "deadlines": "deadlines",
@@ -88,7 +89,6 @@ EXCEPTIONS: Reasons = {
     },
     ("presence", "*"): {"mitras": _PRESENCE},
     ("presence", "set_intent"): {"mitras": _PRESENCE},
-    ("presence", "take_place"): {"mitras": _PRESENCE},
     ("presence", "release_places"): {"mitras": _PRESENCE},
     ("presence", "write_last_seen"): {"mitras": _PRESENCE},
     ("sessions", "*"): {
@@ -112,7 +112,13 @@ EXCEPTIONS: Reasons = {
         "pairings": _ONE_STATEMENT,
         "requests": _ONE_STATEMENT,
         "sessions": _ONE_STATEMENT,
-        "failed_pairing_events": _ONE_STATEMENT,
+    },
+    ("journeys", "finish_accept"): {
+        "mitras": "the last statement of an accept saves two round trips (decision 0052)",
+        "idempotency_keys": "the last statement of an accept saves two round trips (decision 0052)",
+    },
+    ("journeys", "mark_recovered"): {
+        "failed_pairing_events": "an accept knows that the fallback of a failed pairing succeeded"
     },
     ("journeys", "refuse_if_decided"): {
         "idempotency_keys": "one statement refuses a losing accept and stores its answer (decision 0052)"
@@ -122,6 +128,7 @@ EXCEPTIONS: Reasons = {
     ("control_center.records", "*"): {"*": _LIST},
     ("control_center.review", "*"): {"*": _LIST},
     ("control_center.what_if", "*"): {"*": "a replay reads the past of all packages"},
+    ("control_center.search", "*"): {"*": _LIST},
     ("control_center.review", "decide_case"): {
         "review_cases": "payments opens a case, and an operator decides it"
     },

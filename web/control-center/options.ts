@@ -30,6 +30,10 @@ export const CASE_REASONS = [
   'cut_short',
   'refund_failed',
   'restored',
+  'mitra_away',
+  'unanswered',
+  'complaint',
+  'books_differ',
 ] as const satisfies readonly Schemas['ReviewCase']['reason'][];
 export const END_REASONS = [
   'time_up',

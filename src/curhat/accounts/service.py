@@ -397,12 +397,17 @@ def _signal(tx: Transaction, sockets: SocketsToClose) -> None:
     tx.signal(SIGNAL, msgspec.json.encode(sockets))
 
 
-async def prune(tx: Transaction) -> None:
-    """Delete codes older than 24 h, tokens that have been invalid for a week, and old known devices."""
-    await queries.prune_codes(tx, max_codes=MAX_ROWS_PER_PRUNE)
+async def prune(tx: Transaction, max_rows: int = MAX_ROWS_PER_PRUNE) -> int:
+    """Delete codes older than 24 h, tokens that have been invalid for a week, and old known devices.
+
+    Each kind is limited to `max_rows`. Returns the highest number of rows of one kind.
+    """
     await queries.prune_code_days(tx)
-    await queries.prune_known_devices(tx, valid_seconds=KNOWN_DEVICE_SECONDS, max_devices=MAX_ROWS_PER_PRUNE)
-    await queries.prune_tokens(tx, max_tokens=MAX_ROWS_PER_PRUNE)
+    return max(
+        await queries.prune_codes(tx, max_codes=max_rows),
+        await queries.prune_known_devices(tx, valid_seconds=KNOWN_DEVICE_SECONDS, max_devices=max_rows),
+        await queries.prune_tokens(tx, max_tokens=max_rows),
+    )
 
 
 # Devices -------------------------------------------------------------------------------------------------

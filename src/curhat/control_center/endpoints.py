@@ -10,6 +10,7 @@ from curhat.control_center.gateway_notice import endpoints as gateway_notice
 from curhat.control_center.operators import endpoints as operators
 from curhat.control_center.records import endpoints as records
 from curhat.control_center.review import endpoints as review
+from curhat.control_center.search import endpoints as search
 from curhat.control_center.team import endpoints as team
 from curhat.control_center.what_if import endpoints as what_if
 
@@ -20,6 +21,7 @@ ROUTES: list[BaseRouteHandler] = [
     *dashboard.ROUTES,
     *configuration_screen.ROUTES,
     *review.ROUTES,
+    *search.ROUTES,
     *records.ROUTES,
     *devices.ROUTES,
     *audit.ROUTES,

@@ -24,6 +24,7 @@ AuditAction = Literal[
     "recovery_code_used",
     "recovery_codes_renewed",
     "device_revoked",
+    "case_opened",
     "case_decided",
     "refund_approved",
     "refund_retried",

@@ -505,30 +505,31 @@ async def revoke_other_tokens(db: Executor, /, *, operator_id: UUID, kept_token_
 
 
 PRUNE_SIGN_IN_TRIES: Final = """
-DELETE FROM operator_sign_in_tries WHERE id IN (
-    SELECT id FROM operator_sign_in_tries WHERE tried_at < (SELECT curhat_now() - interval '1 day')
-    LIMIT $1 FOR UPDATE SKIP LOCKED
-)
+DELETE FROM operator_sign_in_tries WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM operator_sign_in_tries WHERE tried_at < (SELECT curhat_now() - interval '1 day')
+    ORDER BY tried_at LIMIT $1 FOR UPDATE SKIP LOCKED
+))
 """
 
 
-async def prune_sign_in_tries(db: Executor, /, *, max_rows: int) -> None:
-    """Delete at most @max_rows tries that are older than a day. The limits on sign-in count only the tries of the last day."""
-    await db.execute(PRUNE_SIGN_IN_TRIES, max_rows)
+async def prune_sign_in_tries(db: Executor, /, *, max_rows: int) -> int:
+    """Delete at most @max_rows tries that are older than a day, oldest first. The limits on sign-in count only the tries of
+    the last day."""
+    return rows_changed(await db.execute(PRUNE_SIGN_IN_TRIES, max_rows))
 
 
 PRUNE_TOKENS: Final = """
-DELETE FROM operator_tokens WHERE id IN (
-    SELECT id FROM operator_tokens
+DELETE FROM operator_tokens WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM operator_tokens
     WHERE least(expires_at, revoked_at) < (SELECT curhat_now() - interval '7 days')
-    LIMIT $1 FOR UPDATE SKIP LOCKED
-)
+    ORDER BY least(expires_at, revoked_at) LIMIT $1 FOR UPDATE SKIP LOCKED
+))
 """
 
 
-async def prune_tokens(db: Executor, /, *, max_rows: int) -> None:
-    """Delete at most @max_rows tokens that expired or were revoked more than a week ago."""
-    await db.execute(PRUNE_TOKENS, max_rows)
+async def prune_tokens(db: Executor, /, *, max_rows: int) -> int:
+    """Delete at most @max_rows tokens that expired or were revoked more than a week ago, oldest first."""
+    return rows_changed(await db.execute(PRUNE_TOKENS, max_rows))
 
 
 REVOKE_EVERY_OPERATOR_TOKEN: Final = """

@@ -202,20 +202,21 @@ RETURNING id, known_device_digest
 UPDATE operator_tokens SET revoked_at = curhat_now()
 WHERE operator_id = @operator_id AND id <> @kept_token_id AND revoked_at IS NULL
 
--- name: prune_sign_in_tries :exec
--- Delete at most @max_rows tries that are older than a day. The limits on sign-in count only the tries of the last day.
-DELETE FROM operator_sign_in_tries WHERE id IN (
-    SELECT id FROM operator_sign_in_tries WHERE tried_at < (SELECT curhat_now() - interval '1 day')
-    LIMIT @max_rows FOR UPDATE SKIP LOCKED
-)
+-- name: prune_sign_in_tries :execrows
+-- Delete at most @max_rows tries that are older than a day, oldest first. The limits on sign-in count only the tries of
+-- the last day.
+DELETE FROM operator_sign_in_tries WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM operator_sign_in_tries WHERE tried_at < (SELECT curhat_now() - interval '1 day')
+    ORDER BY tried_at LIMIT @max_rows FOR UPDATE SKIP LOCKED
+))
 
--- name: prune_tokens :exec
--- Delete at most @max_rows tokens that expired or were revoked more than a week ago.
-DELETE FROM operator_tokens WHERE id IN (
-    SELECT id FROM operator_tokens
+-- name: prune_tokens :execrows
+-- Delete at most @max_rows tokens that expired or were revoked more than a week ago, oldest first.
+DELETE FROM operator_tokens WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM operator_tokens
     WHERE least(expires_at, revoked_at) < (SELECT curhat_now() - interval '7 days')
-    LIMIT @max_rows FOR UPDATE SKIP LOCKED
-)
+    ORDER BY least(expires_at, revoked_at) LIMIT @max_rows FOR UPDATE SKIP LOCKED
+))
 
 -- name: revoke_every_operator_token :execrows
 -- valid → revoked, for the tokens of all operators.

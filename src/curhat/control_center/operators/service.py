@@ -442,10 +442,15 @@ async def password_hash_of(tx: Transaction, email: str) -> str | None:
     return None if found is None else found.password_hash
 
 
-async def prune(tx: Transaction, max_rows: int = MAX_ROWS_PER_PRUNE) -> None:
-    """Delete tries older than a day, and tokens that expired or were revoked more than a week ago."""
-    await queries.prune_sign_in_tries(tx, max_rows=max_rows)
-    await queries.prune_tokens(tx, max_rows=max_rows)
+async def prune(tx: Transaction, max_rows: int = MAX_ROWS_PER_PRUNE) -> int:
+    """Delete tries older than a day, and tokens that expired or were revoked more than a week ago.
+
+    Each kind is limited to `max_rows`. Returns the highest number of rows of one kind.
+    """
+    return max(
+        await queries.prune_sign_in_tries(tx, max_rows=max_rows),
+        await queries.prune_tokens(tx, max_rows=max_rows),
+    )
 
 
 # Identifying the caller --------------------------------------------------------------------------------------

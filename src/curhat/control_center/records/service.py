@@ -42,11 +42,13 @@ from curhat.control_center.records.schemas import (
     PaymentRecord,
     PaymentTotals,
     SessionDetail,
+    SessionMoney,
     SessionRecord,
     SessionTotals,
     TimelineEntry,
     Transcript,
     TranscriptMessage,
+    UnitPayment,
 )
 from curhat.control_center.schemas import (
     MitraReference,
@@ -62,6 +64,7 @@ from curhat.kit.errors import NotFound, PresenceUnknown, invalid_field
 from curhat.kit.page import Page
 from curhat.kit.queries import read_clock
 from curhat.kit.visible_text import checked_text
+from curhat.payments.reference import payment_reference
 from curhat.presence.service import Presence
 
 AnyMitraRecord = TypeVar("AnyMitraRecord", bound=MitraRecord)
@@ -69,6 +72,8 @@ AnyMitraRecord = TypeVar("AnyMitraRecord", bound=MitraRecord)
 # The maximum number of messages in one answer. Two people who type for eight hours without a pause write fewer messages
 # than MAX_TRANSCRIPT_MESSAGES.
 MAX_TRANSCRIPT_MESSAGES: Final = 20_000
+# A blast can ask thousands of mitras. The timeline keeps those who answered first.
+MAX_ASKED_IN_TIMELINE: Final = 100
 
 # Bounds how many rows a total reads. With more rows, the total says that it is at least so much.
 MAX_ROWS_TOTALLED: Final = 20_000
@@ -102,12 +107,41 @@ async def read_payment(tx: Transaction, payment_id: UUID) -> PaymentRecord:
 async def read_payment_detail(tx: Transaction, payment_id: UUID) -> PaymentDetail:
     """Read one payment and its timeline. Raises NotFound."""
     payment = await read_payment(tx, payment_id)
-    return PaymentDetail(**msgspec.structs.asdict(payment), timeline=await read_timeline(tx, payment_id))
+    return PaymentDetail(
+        **msgspec.structs.asdict(payment),
+        money=await read_money(tx, payment_id),
+        mitras_asked=await queries.count_asked(tx, payment_id=payment_id),
+        timeline=await read_timeline(tx, payment_id),
+    )
+
+
+async def read_money(tx: Transaction, payment_id: UUID) -> SessionMoney:
+    """Read all payments of the session that this payment belongs to, and their sums."""
+    rows = await queries.read_money(tx, payment_id=payment_id)
+    paid = [
+        from_row(
+            UnitPayment,
+            row,
+            status=row.payment_status,
+            reference=payment_reference(row.id),
+            left_rp=row.taken_rp - row.refunded_rp - row.requested_rp,
+        )
+        for row in rows
+    ]
+    return SessionMoney(
+        session_id=rows[0].session_id,
+        payments=paid,
+        taken_rp=sum(each.taken_rp for each in paid),
+        refunded_rp=sum(each.refunded_rp for each in paid),
+        requested_rp=sum(each.requested_rp for each in paid),
+        left_rp=sum(each.left_rp for each in paid),
+    )
 
 
 async def read_timeline(tx: Transaction, payment_id: UUID) -> list[TimelineEntry]:
-    """Read everything that happened to a payment, oldest first."""
-    return [_timeline_entry(row) for row in await queries.read_timeline(tx, payment_id=payment_id)]
+    """Read everything that happened to a payment, oldest first, with at most MAX_ASKED_IN_TIMELINE asked mitras."""
+    rows = await queries.read_timeline(tx, payment_id=payment_id, max_asked=MAX_ASKED_IN_TIMELINE)
+    return [_timeline_entry(row) for row in rows]
 
 
 def _payment_record(row: PaymentRow) -> PaymentRecord:
@@ -154,7 +188,11 @@ async def read_session_detail(tx: Transaction, session_id: UUID) -> SessionDetai
     """Read one chat session, without its messages. Raises NotFound."""
     session = _session_record(await find_row(tx, queries.list_sessions, "sessions.id", session_id))
     sent = await queries.count_messages(tx, session_id=session_id)
-    return SessionDetail(**msgspec.structs.asdict(session), **msgspec.structs.asdict(sent))
+    return SessionDetail(
+        **msgspec.structs.asdict(session),
+        **msgspec.structs.asdict(sent),
+        money=await read_money(tx, session.payment_id),
+    )
 
 
 def _session_record(row: SessionRow) -> SessionRecord:

@@ -1,4 +1,4 @@
-"""Invites, changes, resets, signs out and deactivates operators. Functions that take a transaction never commit it."""
+"""Invites, changes, resets, signs out and deactivates operators. No function here commits its transaction."""
 
 import hashlib
 import hmac

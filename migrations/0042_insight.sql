@@ -1,5 +1,6 @@
--- How mitras answered, per mitra and past hour. The worker writes the rows of an hour 40 minutes after the hour has ended. An hour counts the requests of payments that were confirmed in this hour, because the
--- indexes of payments, pairings and requests find them. `accept_seconds` is the sum over the accepted requests.
+-- How mitras answered, per mitra and past hour. The worker writes the rows of an hour 40 minutes after the hour has ended.
+-- An hour counts the requests of payments that were confirmed in this hour, because the indexes of payments, pairings and
+-- requests find them. `accept_seconds` is the sum over the accepted requests.
 CREATE TABLE mitra_hours (
     began_at timestamptz NOT NULL CHECK (began_at = date_trunc('hour', began_at, 'UTC')),
     mitra_id uuid NOT NULL REFERENCES mitras (id),
