@@ -116,7 +116,7 @@ async def test_a_worker_answers_a_what_if_in_a_process_of_its_own_and_writes_no_
         "failures": {},
     }
     after = await business_rows(server.database)
-    assert {name for name in before if before[name] != after[name]} <= {"what_ifs"}
+    assert {name for name in before if before[name] != after[name]} == {"public.what_ifs"}
     viewer = await server.operator("viewer")
     assert (await viewer.get("/what-if")).json()["items"][0]["id"] == str(what_if_id)
     assert problem(await viewer.post("/what-if", {"blast_timeout_seconds": 30})) == (403, "forbidden")
