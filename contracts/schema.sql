@@ -289,6 +289,25 @@ CREATE INDEX messages_unread ON messages USING btree (session_id, sender, id) WH
 CREATE TRIGGER messages_sent_push AFTER INSERT ON messages REFERENCING NEW TABLE AS sent FOR EACH STATEMENT EXECUTE FUNCTION messages_to_push();
 ALTER TABLE messages ADD CONSTRAINT messages_session_id_fkey FOREIGN KEY (session_id) REFERENCES sessions(id);
 
+CREATE TABLE mitra_hours (
+    began_at timestamp with time zone NOT NULL,
+    mitra_id uuid NOT NULL,
+    asked integer NOT NULL,
+    accepted integer NOT NULL,
+    rejected integer NOT NULL,
+    taken integer NOT NULL,
+    unanswered integer NOT NULL,
+    accept_seconds double precision NOT NULL,
+    CONSTRAINT mitra_hours_began_at_check CHECK ((began_at = date_trunc('hour'::text, began_at, 'UTC'::text)))
+);
+ALTER TABLE mitra_hours ADD CONSTRAINT mitra_hours_pkey PRIMARY KEY (began_at, mitra_id);
+ALTER TABLE mitra_hours ADD CONSTRAINT mitra_hours_mitra_id_fkey FOREIGN KEY (mitra_id) REFERENCES mitras(id);
+
+CREATE TABLE mitra_hours_kept (
+    began_at timestamp with time zone NOT NULL
+);
+ALTER TABLE mitra_hours_kept ADD CONSTRAINT mitra_hours_kept_pkey PRIMARY KEY (began_at);
+
 CREATE TABLE mitras (
     id uuid NOT NULL,
     display_name text NOT NULL,
@@ -819,6 +838,34 @@ WITH (fillfactor='70');
 ALTER TABLE streams ADD CONSTRAINT streams_pkey PRIMARY KEY (role, user_id);
 ALTER TABLE streams ADD CONSTRAINT streams_user_id_fkey FOREIGN KEY (user_id) REFERENCES people(id);
 
+CREATE TABLE what_ifs (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    asked_by uuid NOT NULL,
+    asked_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    question text NOT NULL,
+    status text DEFAULT 'waiting'::text NOT NULL,
+    progress real DEFAULT 0 NOT NULL,
+    started_at timestamp with time zone,
+    alive_at timestamp with time zone,
+    finished_at timestamp with time zone,
+    answer text,
+    problem text,
+    CONSTRAINT what_ifs_answer_check CHECK ((char_length(answer) <= 100000)),
+    CONSTRAINT what_ifs_done_has_an_answer CHECK (((status = 'done'::text) = (answer IS NOT NULL))),
+    CONSTRAINT what_ifs_failed_has_a_problem CHECK (((status = 'failed'::text) = (problem IS NOT NULL))),
+    CONSTRAINT what_ifs_finished CHECK (((status = ANY (ARRAY['done'::text, 'failed'::text, 'cancelled'::text])) = (finished_at IS NOT NULL))),
+    CONSTRAINT what_ifs_problem_check CHECK ((char_length(problem) <= 200)),
+    CONSTRAINT what_ifs_progress_check CHECK (((progress >= (0)::double precision) AND (progress <= (1)::double precision))),
+    CONSTRAINT what_ifs_question_check CHECK ((char_length(question) <= 4000)),
+    CONSTRAINT what_ifs_running CHECK (((status = 'running'::text) <= ((started_at IS NOT NULL) AND (alive_at IS NOT NULL)))),
+    CONSTRAINT what_ifs_status_check CHECK ((status = ANY (ARRAY['waiting'::text, 'running'::text, 'done'::text, 'failed'::text, 'cancelled'::text])))
+);
+ALTER TABLE what_ifs ADD CONSTRAINT what_ifs_pkey PRIMARY KEY (id);
+CREATE INDEX what_ifs_by_time ON what_ifs USING btree (asked_at DESC, id DESC);
+CREATE UNIQUE INDEX what_ifs_one_running ON what_ifs USING btree ((true)) WHERE (status = 'running'::text);
+CREATE INDEX what_ifs_waiting ON what_ifs USING btree (asked_at, id) WHERE (status = 'waiting'::text);
+ALTER TABLE what_ifs ADD CONSTRAINT what_ifs_asked_by_fkey FOREIGN KEY (asked_by) REFERENCES operators(id);
+
 CREATE VIEW refused_refunds AS
  SELECT refunds.payment_id,
     refunds.charge_attempt_id
@@ -986,6 +1033,22 @@ SELECT
         WHERE ended_at >= hour_began_at AND ended_at < hour_began_at + interval '1 hour'),
     (SELECT count(*) FROM failed_pairing_events
         WHERE occurred_at >= hour_began_at AND occurred_at < hour_began_at + interval '1 hour')
+$$;
+
+CREATE FUNCTION count_mitra_hour(hour_began_at timestamp with time zone) RETURNS TABLE(mitra_id uuid, asked bigint, accepted bigint, rejected bigint, taken bigint, unanswered bigint, accept_seconds double precision)
+    LANGUAGE sql STABLE
+    AS $$
+SELECT requests.mitra_id, count(*), count(*) FILTER (WHERE requests.status = 'accepted'),
+    count(*) FILTER (WHERE requests.status = 'rejected'),
+    count(*) FILTER (WHERE requests.close_reason = 'already_taken'),
+    count(*) FILTER (WHERE requests.close_reason = 'timed_out'),
+    coalesce(sum(extract(epoch FROM requests.answered_at - requests.offered_at))
+        FILTER (WHERE requests.status = 'accepted'), 0)::double precision
+FROM payments
+JOIN pairings ON pairings.payment_id = payments.id
+JOIN requests ON requests.pairing_id = pairings.id
+WHERE payments.confirmed_at >= hour_began_at AND payments.confirmed_at < hour_began_at + interval '1 hour'
+GROUP BY requests.mitra_id
 $$;
 
 CREATE FUNCTION curhat_now() RETURNS timestamp with time zone

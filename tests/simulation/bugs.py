@@ -26,6 +26,7 @@ from curhat.control_center.operators import throttle
 from curhat.control_center.review import queries as review
 from curhat.control_center.review import service as review_service
 from curhat.control_center.team import queries as team
+from curhat.control_center.what_if import queries as what_if
 from curhat.deadlines import loop as deadline_loop
 from curhat.deadlines import queries as deadlines
 from curhat.deadlines import service as deadline_service
@@ -69,6 +70,7 @@ CODES = "tests/integration/test_accounts_codes.py"
 TOKENS = "tests/integration/test_accounts_tokens.py"
 GATEWAY_ALERTS = "tests/control_center/test_gateway_alerts.py"
 TEAM = "tests/control_center/test_team.py"
+WHAT_IF = "tests/control_center/test_what_if.py"
 CASE_ROUNDS = "tests/control_center/test_case_rounds.py"
 UNITS = "tests/control_center/test_units_and_parts.py"
 GIVING_UP = "tests/journeys/test_giving_up.py"
@@ -333,6 +335,17 @@ BUGS: tuple[Bug, ...] = (
             "pg_advisory_xact_lock(hashtextextended('active admins', 0))",
             "hashtextextended('active admins', 0)",
         ),
+    ),
+    Bug(
+        "two workers replay at the same time",
+        [WHAT_IF],
+        in_statement(
+            what_if,
+            "claim_what_if",
+            "AND NOT EXISTS (SELECT FROM what_ifs AS other WHERE other.status = 'running')",
+            "",
+        ),
+        "DROP INDEX what_ifs_one_running",
     ),
     Bug(
         "a one-time link of an operator can be used twice",

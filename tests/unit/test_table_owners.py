@@ -55,6 +55,9 @@ OWNERS = {
     "stream_events": "realtime",
     "deadlines": "deadlines",
     "hourly_counts": "control_center",
+    "mitra_hours": "control_center",
+    "mitra_hours_kept": "control_center",
+    "what_ifs": "control_center",
     "operators": "control_center",
     "operator_recovery_codes": "control_center",
     "operator_links": "control_center",
@@ -124,6 +127,7 @@ EXCEPTIONS: Reasons = {
     ("control_center.dashboard", "*"): {"*": _LIST},
     ("control_center.records", "*"): {"*": _LIST},
     ("control_center.review", "*"): {"*": _LIST},
+    ("control_center.what_if", "*"): {"*": "a replay reads the past of all packages"},
     ("control_center.search", "*"): {"*": _LIST},
     ("control_center.review", "decide_case"): {
         "review_cases": "payments opens a case, and an operator decides it"

@@ -914,7 +914,7 @@ export interface paths {
         };
         /**
          * SearchCustomers
-         * @description Customers, newest first. `q`: an id, a phone number, or the beginning of a name.
+         * @description Customers, newest or oldest first. `q`: an id, a phone number, or the beginning of a name.
          */
         get: operations["search_customers"];
         put?: never;
@@ -1195,6 +1195,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/control-center/mitras/{mitra_id}/requests": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * ListMitraRequests
+         * @description The requests that a mitra got, newest first, with outcome and answer time.
+         */
+        get: operations["list_mitra_requests"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/control-center/mitras/answers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * ListMitraAnswers
+         * @description How each mitra answered in a period of at most 31 days, by default the last 7 days, in the order of `sort`.
+         */
+        get: operations["list_mitra_answers"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/control-center/operators": {
         parameters: {
             query?: never;
@@ -1290,7 +1330,7 @@ export interface paths {
         };
         /**
          * SearchPayments
-         * @description Payments, newest first.
+         * @description Payments, newest or oldest first.
          *
          *     `q`: the id of a payment, customer, session or case; a phone number; or the beginning of a customer's name.
          */
@@ -1339,6 +1379,26 @@ export interface paths {
          *     A decided case opens again, as a new round. If the case is open already, the answer is 409 `case_open` with its id.
          */
         post: operations["open_review_case"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/control-center/payments/totals": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * TotalPayments
+         * @description How many payments the filters find, and their rupiah. The filters are those of the list of payments.
+         */
+        get: operations["total_payments"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1527,7 +1587,7 @@ export interface paths {
         };
         /**
          * SearchSessions
-         * @description Chat sessions, newest first.
+         * @description Chat sessions, newest or oldest first.
          *
          *     `q`: the id of a session, payment, customer or mitra; a phone number; or the beginning of a customer's name.
          */
@@ -1577,6 +1637,74 @@ export interface paths {
          */
         post: operations["reveal_transcript"];
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/control-center/sessions/totals": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * TotalSessions
+         * @description How many chat sessions the filters find, with minutes and rupiah. The filters are those of the list.
+         */
+        get: operations["total_sessions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/control-center/what-if": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * ListWhatIfs
+         * @description The newest what-ifs, with their answers.
+         */
+        get: operations["list_what_ifs"];
+        put?: never;
+        /**
+         * AskWhatIf
+         * @description Ask how a past period would have been with other settings or more mitras. A worker computes the answer.
+         */
+        post: operations["ask_what_if"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/control-center/what-if/{what_if_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * GetWhatIf
+         * @description One what-if, with its progress, and with its answer once it is done.
+         */
+        get: operations["get_what_if"];
+        put?: never;
+        post?: never;
+        /**
+         * CancelWhatIf
+         * @description Cancel a what-if that waits or runs.
+         */
+        delete: operations["cancel_what_if"];
         options?: never;
         head?: never;
         patch?: never;
@@ -2169,7 +2297,7 @@ export interface components {
             occurred_at: string;
             old_value: string | null;
             /** @enum {string} */
-            subject: "operator" | "review_case" | "payment" | "configuration" | "customer" | "mitra" | "session" | "gateway" | "database" | "failed-pairings" | "review-cases" | "payments" | "sessions" | "customers" | "mitras" | "audit";
+            subject: "operator" | "review_case" | "payment" | "configuration" | "customer" | "mitra" | "session" | "gateway" | "database" | "what_if" | "failed-pairings" | "review-cases" | "payments" | "sessions" | "customers" | "mitras" | "mitra-requests" | "audit";
             subject_id: string;
         };
         /** Availability */
@@ -2211,6 +2339,7 @@ export interface components {
             hours: components["schemas"]["Bucket"][];
             /** Format: date-time */
             server_now: string;
+            week: components["schemas"]["WeekHour"][];
         };
         /** CodeRequest */
         CodeRequest: {
@@ -2377,7 +2506,9 @@ export interface components {
             acceptance_seconds: components["schemas"]["AcceptanceSeconds"];
             active_sessions: number;
             available: number | null;
+            cases_overdue: number;
             connected: number | null;
+            deadlines_overdue: number;
             deadlines_parked: number;
             failures_by_tag: {
                 [key: string]: number;
@@ -2386,6 +2517,8 @@ export interface components {
             funnel: components["schemas"]["Funnel"];
             gateway_alerts: number;
             gateway_unanswered: number;
+            match_rate: number | null;
+            money: components["schemas"]["MoneyToday"];
             online: number;
             open_cases: number;
             refunds_awaiting_approval: number;
@@ -2483,6 +2616,12 @@ export interface components {
             /** Format: uuid */
             offer_id: string;
         };
+        /** ExtraMitras */
+        ExtraMitras: {
+            count: number;
+            from_hour: number;
+            to_hour: number;
+        };
         /** FailedPairing */
         FailedPairing: {
             amount_rp: number;
@@ -2544,6 +2683,16 @@ export interface components {
             charges: components["schemas"]["RecordedCharge"][];
             refunds: components["schemas"]["RecordedRefund"][];
         };
+        /** Happened */
+        Happened: {
+            failures: {
+                [key: string]: number;
+            };
+            searches: number;
+            served: number;
+            wait_p50: number | null;
+            wait_p95: number | null;
+        };
         /** Inbox */
         Inbox: {
             messages: components["schemas"]["InboxMessage"][];
@@ -2554,6 +2703,12 @@ export interface components {
             /** Format: date-time */
             sent_at: string;
             text: string;
+        };
+        /** Interval */
+        Interval: {
+            high: number;
+            low: number;
+            mean: number;
         };
         /** InvitedMitra */
         InvitedMitra: {
@@ -2614,6 +2769,30 @@ export interface components {
             session_id: string;
             text: string;
         };
+        /** MitraAnswers */
+        MitraAnswers: {
+            acceptance: number;
+            accepted: number;
+            asked: number;
+            display_name: string;
+            /** Format: uuid */
+            id: string;
+            online: boolean;
+            rejected: number;
+            seconds_average: number | null;
+            suspended: boolean;
+            taken: number;
+            unanswered: number;
+        };
+        /** MitraAnswersList */
+        MitraAnswersList: {
+            items: components["schemas"]["MitraAnswers"][];
+            next_cursor?: string | null;
+            /** Format: date-time */
+            since: string;
+            /** Format: date-time */
+            until: string;
+        };
         /** MitraChange */
         MitraChange: {
             display_name?: string;
@@ -2644,6 +2823,14 @@ export interface components {
             display_name: string;
             max_customers: number;
             phone: string;
+        };
+        /** MitraLoad */
+        MitraLoad: {
+            as_it_was: number;
+            display_name: string;
+            happened: number;
+            id: string | null;
+            what_if: number;
         };
         /** MitraName */
         MitraName: {
@@ -2691,6 +2878,25 @@ export interface components {
             /** Format: uuid */
             id: string;
         };
+        /** MitraRequest */
+        MitraRequest: {
+            answer_seconds: number | null;
+            answered_at: string | null;
+            /** @enum {null|string} */
+            close_reason: "already_taken" | "customer_cancelled" | "timed_out" | "went_offline" | "at_capacity" | "suspended" | "rejected" | "accepted" | null;
+            customer: components["schemas"]["CustomerReference"];
+            /** Format: uuid */
+            id: string;
+            is_returning: boolean;
+            /** @enum {string} */
+            kind: "blast" | "targeted";
+            /** Format: date-time */
+            offered_at: string;
+            /** @enum {string} */
+            outcome: "offered" | "accepted" | "rejected" | "closed";
+            /** Format: uuid */
+            payment_id: string;
+        };
         /** MitraSession */
         MitraSession: {
             customer: components["schemas"]["CustomerName"];
@@ -2732,6 +2938,12 @@ export interface components {
             other_available: boolean;
             /** @enum {string} */
             status: "available" | "offline" | "full";
+        };
+        /** MoneyToday */
+        MoneyToday: {
+            refunded_rp: number;
+            taken_rp: number;
+            under_review_rp: number;
         };
         /** NewMessage */
         NewMessage: {
@@ -2843,6 +3055,11 @@ export interface components {
         /** Page[MitraRecord] */
         "Page_curhat.control_center.records.schemas.MitraRecord_": {
             items: components["schemas"]["MitraRecord"][];
+            next_cursor: string | null;
+        };
+        /** Page[MitraRequest] */
+        "Page_curhat.control_center.records.schemas.MitraRequest_": {
+            items: components["schemas"]["MitraRequest"][];
             next_cursor: string | null;
         };
         /** Page[PaymentRecord] */
@@ -3008,6 +3225,13 @@ export interface components {
             /** @enum {string} */
             status: "requested" | "done" | "failed";
         };
+        /** PaymentTotals */
+        PaymentTotals: {
+            amount_rp: number;
+            is_at_least: boolean;
+            payments: number;
+            taken_rp: number;
+        };
         /** PresenceChange */
         PresenceChange: {
             online: boolean;
@@ -3098,6 +3322,17 @@ export interface components {
         /** RecoveryCodes */
         RecoveryCodes: {
             recovery_codes: string[];
+        };
+        /** Replayed */
+        Replayed: {
+            busiest_mitra: components["schemas"]["Interval"];
+            failures: {
+                [key: string]: components["schemas"]["Interval"];
+            };
+            served: components["schemas"]["Interval"];
+            sessions_per_mitra: components["schemas"]["Interval"];
+            wait_p50: components["schemas"]["Interval"] | null;
+            wait_p95: components["schemas"]["Interval"] | null;
         };
         /** Request */
         Request: {
@@ -3302,6 +3537,13 @@ export interface components {
             /** @enum {string} */
             status: "active" | "ended";
         };
+        /** SessionTotals */
+        SessionTotals: {
+            amount_rp: number;
+            is_at_least: boolean;
+            minutes: number;
+            sessions: number;
+        };
         /** StreamPosition */
         StreamPosition: {
             /** Format: uuid */
@@ -3420,6 +3662,61 @@ export interface components {
             /** @enum {string} */
             status: "pending" | "confirming" | "confirmed" | "served" | "unserved" | "abandoned" | "expired" | "refunded";
             taken_rp: number;
+        };
+        /** WeekHour */
+        WeekHour: {
+            failed: number;
+            hour: number;
+            served: number;
+            weekday: number;
+        };
+        /** WhatIf */
+        WhatIf: {
+            answer: components["schemas"]["WhatIfAnswer"] | null;
+            /** Format: date-time */
+            asked_at: string;
+            asked_by: components["schemas"]["OperatorReference"];
+            finished_at: string | null;
+            /** Format: uuid */
+            id: string;
+            problem: string | null;
+            progress: number;
+            question: components["schemas"]["WhatIfQuestion"];
+            /** @enum {string} */
+            status: "waiting" | "running" | "done" | "failed" | "cancelled";
+        };
+        /** WhatIfAnswer */
+        WhatIfAnswer: {
+            as_it_was: components["schemas"]["Replayed"];
+            estimated: ("online_times" | "answer_times" | "patience" | "session_lengths" | "fallbacks" | "extra_mitras")[];
+            happened: components["schemas"]["Happened"];
+            is_cut: boolean;
+            mitras: components["schemas"]["MitraLoad"][];
+            runs: number;
+            served_more: components["schemas"]["Interval"];
+            /** Format: date-time */
+            since: string;
+            /** Format: date-time */
+            until: string;
+            what_if: components["schemas"]["Replayed"];
+        };
+        /** WhatIfBegun */
+        WhatIfBegun: {
+            /** Format: uuid */
+            id: string;
+        };
+        /** WhatIfList */
+        WhatIfList: {
+            items: components["schemas"]["WhatIf"][];
+            next_cursor?: string | null;
+        };
+        /** WhatIfQuestion */
+        WhatIfQuestion: {
+            blast_timeout_seconds?: number | null;
+            extra_mitras?: components["schemas"]["ExtraMitras"] | null;
+            since?: string | null;
+            targeted_timeout_seconds?: number | null;
+            until?: string | null;
         };
     };
     responses: never;
@@ -7781,6 +8078,7 @@ export interface operations {
                 cursor?: string | null;
                 format?: "json" | "csv";
                 from?: string | null;
+                order?: "newest" | "oldest";
                 q?: string | null;
                 to?: string | null;
             };
@@ -9121,6 +9419,195 @@ export interface operations {
             };
         };
     };
+    list_mitra_requests: {
+        parameters: {
+            query?: {
+                cursor?: string | null;
+                format?: "json" | "csv";
+                from?: string | null;
+                outcome?: "offered" | "accepted" | "rejected" | "closed" | null;
+                to?: string | null;
+            };
+            header?: never;
+            path: {
+                mitra_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_curhat.control_center.records.schemas.MitraRequest_"];
+                    "text/csv": string;
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    list_mitra_answers: {
+        parameters: {
+            query?: {
+                from?: string | null;
+                sort?: "acceptance" | "answer_time" | "unanswered" | "asked";
+                to?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MitraAnswersList"];
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
     list_operators: {
         parameters: {
             query?: never;
@@ -9653,6 +10140,7 @@ export interface operations {
                 format?: "json" | "csv";
                 from?: string | null;
                 gateway_unanswered?: boolean | null;
+                order?: "newest" | "oldest";
                 purpose?: "session" | "extension" | null;
                 q?: string | null;
                 status?: "pending" | "confirming" | "confirmed" | "served" | "unserved" | "abandoned" | "expired" | "refunded" | null;
@@ -9918,6 +10406,96 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
                         code?: "body_too_large";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    total_payments: {
+        parameters: {
+            query?: {
+                customer_id?: string | null;
+                from?: string | null;
+                gateway_unanswered?: boolean | null;
+                purpose?: "session" | "extension" | null;
+                q?: string | null;
+                status?: "pending" | "confirming" | "confirmed" | "served" | "unserved" | "abandoned" | "expired" | "refunded" | null;
+                to?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PaymentTotals"];
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
                     };
                 };
             };
@@ -10833,6 +11411,7 @@ export interface operations {
                 format?: "json" | "csv";
                 from?: string | null;
                 mitra_id?: string | null;
+                order?: "newest" | "oldest";
                 q?: string | null;
                 status?: "active" | "ended" | null;
                 to?: string | null;
@@ -11082,6 +11661,469 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
                         code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    total_sessions: {
+        parameters: {
+            query?: {
+                customer_id?: string | null;
+                end_reason?: "time_up" | "customer_ended" | "mitra_ended" | "mitra_suspended" | null;
+                from?: string | null;
+                mitra_id?: string | null;
+                q?: string | null;
+                status?: "active" | "ended" | null;
+                to?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionTotals"];
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    list_what_ifs: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WhatIfList"];
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    ask_what_if: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description A new one for each new intention; the same one to repeat a request whose answer was lost. */
+                "Idempotency-Key": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WhatIfQuestion"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WhatIfBegun"];
+                };
+            };
+            /** @description `code`: idempotency_key_missing */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "idempotency_key_missing";
+                    };
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
+                    };
+                };
+            };
+            /** @description `code`: idempotency_in_progress, idempotency_key_reused, too_many_what_ifs */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "idempotency_in_progress" | "idempotency_key_reused" | "too_many_what_ifs";
+                    };
+                };
+            };
+            /** @description `code`: body_too_large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "body_too_large";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    get_what_if: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                what_if_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WhatIf"];
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    cancel_what_if: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                what_if_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: what_if_finished */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "what_if_finished";
                     };
                 };
             };
