@@ -6,7 +6,7 @@ from litestar.params import FromQuery
 
 from curhat.control_center.lists.filters import Filters
 from curhat.control_center.lists.query_values import From, To, checked_amount
-from curhat.control_center.review.schemas import CaseStatus
+from curhat.control_center.schemas import CaseStatus
 from curhat.pairing.states import FailureTag, PairingKind
 from curhat.payments.states import CaseReason
 
