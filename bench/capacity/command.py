@@ -1,6 +1,7 @@
 """`python -m bench capacity --sessions 100000` prints the machines for so many running sessions, and the limits.
 
-`--measure` measures the constants on this machine first, and writes them to bench/capacity/constants.json.
+`--measure` measures the constants on this machine first. It writes them to bench/capacity/constants.json, and the
+tables of docs/scaling.md.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import uvloop
 from bench.capacity.calculator import Habits, describe
 from bench.capacity.constants import FILE, Constants, read_constants, write_constants
 from bench.capacity.measuring import measure_constants
+from bench.capacity.page import PAGE, page_with_tables
 from bench.harness.testbed import testbed
 
 # Above this share, other programs have changed the constants.
@@ -24,6 +26,7 @@ def run(arguments: list[str], commit: str) -> int:
     parser.add_argument(
         "--measure", action="store_true", help="measure the constants first (about five minutes)"
     )
+    parser.add_argument("--page", action="store_true", help="write the tables of docs/scaling.md")
     for habit in fields(Habits):
         parser.add_argument(f"--{habit.name.replace('_', '-')}", type=float, default=habit.default)
     given = parser.parse_args(arguments)
@@ -32,6 +35,10 @@ def run(arguments: list[str], commit: str) -> int:
     if given.measure:
         write_constants(uvloop.run(_measured(commit)))
         print(f"Written to {FILE}")
+    if given.measure or given.page:
+        PAGE.write_text(
+            page_with_tables(PAGE.read_text(encoding="utf-8"), read_constants()), encoding="utf-8"
+        )
     constants = read_constants()
     habits = replace(Habits(), **{item.name: getattr(given, item.name) for item in fields(Habits)})
     busy = (

@@ -10,6 +10,7 @@ import pytest
 from bench import lists
 from bench.capacity.calculator import NEVER, Habits, describe, limits, load_of, plan_for
 from bench.capacity.constants import Constants, Cost, read_constants
+from bench.capacity.page import PAGE, page_with_tables
 from bench.harness.records import Records
 from bench.harness.report import Figure, Peer, Target, line, percentile, write_markdown
 from bench.harness.sockets import read_frames, write_frame
@@ -198,3 +199,9 @@ def test_the_stored_constants_can_be_read() -> None:
     constants = read_constants()
     assert constants.message.postgresql_us > 0
     assert describe(2_000, constants, Habits())[0] == "2,000 running sessions"
+
+
+def test_the_tables_of_the_scaling_page_are_those_of_the_stored_constants() -> None:
+    """If this test fails, run `python -m bench capacity --page`."""
+    text = PAGE.read_text(encoding="utf-8")
+    assert page_with_tables(text, read_constants()) == text
