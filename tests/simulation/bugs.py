@@ -1168,6 +1168,11 @@ BUGS: tuple[Bug, ...] = (
         in_function(worker, "run", "                    tasks.create_task(_prune(services)),\n", ""),
     ),
     Bug("pruning does nothing", [WORKER], in_module(worker, "prune_once", _do_nothing)),
+    Bug(
+        "pruning stops after one transaction",
+        [WORKER],
+        in_function(worker, "prune", "range(MAX_PRUNE_ROUNDS)", "range(1)"),
+    ),
     Bug("a signal does not wake the worker", [WAKE_UPS], in_module(deadline_loop.Loop, "wake", _ignore)),
     Bug("a new push does not wake its sender", [WAKE_UPS], in_module(outbox.Outbox, "wake", _ignore)),
     Bug("a signal refreshes no cards", [WAKE_UPS], in_module(cards.Cards, "handle_signal", _ignore)),
