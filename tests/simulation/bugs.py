@@ -25,6 +25,7 @@ from curhat.control_center.operators import queries as operators
 from curhat.control_center.operators import throttle
 from curhat.control_center.review import queries as review
 from curhat.control_center.review import service as review_service
+from curhat.control_center.team import queries as team
 from curhat.deadlines import loop as deadline_loop
 from curhat.deadlines import queries as deadlines
 from curhat.deadlines import service as deadline_service
@@ -67,7 +68,9 @@ REVIEW = "tests/control_center/test_review.py"
 CODES = "tests/integration/test_accounts_codes.py"
 TOKENS = "tests/integration/test_accounts_tokens.py"
 GATEWAY_ALERTS = "tests/control_center/test_gateway_alerts.py"
+TEAM = "tests/control_center/test_team.py"
 CASE_ROUNDS = "tests/control_center/test_case_rounds.py"
+UNITS = "tests/control_center/test_units_and_parts.py"
 GIVING_UP = "tests/journeys/test_giving_up.py"
 JOURNEY_RACES = "tests/races/test_journey_races.py"
 OLD_COOKIES = (
@@ -78,6 +81,7 @@ CODE_CEILING = "tests/integration/test_code_ceiling.py"
 PROBES = "tests/integration/test_operations.py"
 COOKIES = "tests/unit/test_accounts_cookies.py"
 HELD = "tests/races/test_held_deadlines.py"
+CUSTOMER_PAYMENTS = "tests/journeys/test_customer_payments.py"
 PUSH_OUTCOMES = "tests/notifications/test_push_outcomes.py"
 SILENCE = (
     f"{EXTENSION}::"
@@ -310,6 +314,35 @@ BUGS: tuple[Bug, ...] = (
         ),
     ),
     Bug(
+        "two admins who lose their role at the same time do not wait for each other",
+        [TEAM],
+        schema=in_database_function(
+            "keep_an_active_admin",
+            "PERFORM pg_advisory_xact_lock(hashtextextended('active admins', 0));",
+            "",
+        ),
+    ),
+    Bug(
+        "a demotion counts the admins before the other demotion has committed",
+        [TEAM],
+        in_statement(
+            operators,
+            "lock_active_admins",
+            "pg_advisory_xact_lock(hashtextextended('active admins', 0))",
+            "hashtextextended('active admins', 0)",
+        ),
+    ),
+    Bug(
+        "a one-time link of an operator can be used twice",
+        [TEAM],
+        in_statement(
+            team,
+            "use_link",
+            "DELETE FROM operator_links WHERE id = @link_id AND expires_at > curhat_now() RETURNING operator_id",
+            "SELECT operator_id FROM operator_links WHERE id = @link_id AND expires_at > curhat_now()",
+        ),
+    ),
+    Bug(
         "a parked deadline is never tried again",
         [PARKED_DEADLINES],
         in_statement(deadlines, "due_parked_deadlines", "parked_at IS NOT NULL", "parked_at IS NULL"),
@@ -454,8 +487,55 @@ BUGS: tuple[Bug, ...] = (
             review_service,
             "_version_of",
             'return f"{case_round}-',
-            'keys = str(_sum_rp(charges)).encode()\n    return f"{case_round}-',
+            'keys = str(unit.left_rp).encode()\n    return f"{case_round}-',
         ),
+    ),
+    Bug(
+        "a refund of a part refunds the whole charge",
+        [UNITS, SIMULATION],
+        in_function(review_service, "_request_refund", "        amount_rp,\n", "        charge.amount_rp,\n"),
+    ),
+    Bug(
+        "further refunds of a charge count from the whole charge",
+        [UNITS],
+        schema=in_database_function(
+            "refunds_at_most_the_charge", "charged_rp < NEW.amount_rp +", "false AND 0 <"
+        ),
+    ),
+    Bug(
+        "two refunds of one charge do not wait for each other",
+        [UNITS],
+        schema=in_database_function("refunds_at_most_the_charge", " FOR NO KEY UPDATE", ""),
+    ),
+    Bug(
+        "a decision covers only the case that the operator looks at, and not its session",
+        [UNITS],
+        in_function(
+            review_service,
+            "_in_question",
+            'cases = [each for each in members if each.status == "open"]',
+            "cases = [own]",
+        ),
+    ),
+    Bug(
+        "the approval limit counts on each case of a session alone",
+        [UNITS],
+        in_function(
+            review_service,
+            "decide_case",
+            "max(refund_rp, bulk_rp)",
+            "max(s for _, s in [*shares, (None, 0)])",
+        ),
+    ),
+    Bug(
+        "the approval limit counts on each case of a bulk decision alone",
+        [UNITS],
+        in_function(review_service, "decide_case", "max(refund_rp, bulk_rp)", "refund_rp"),
+    ),
+    Bug(
+        "a payment counts as refunded when a part of it is given back",
+        [UNITS],
+        in_statement(payment_queries, "mark_payment_refunded", "charge_attempts.amount_rp <= (", "0 <= ("),
     ),
     Bug(
         "a decision covers no charge",
@@ -478,7 +558,13 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a retry refunds a charge that nobody has decided about",
         [CASE_ROUNDS],
-        in_function(review_service, "retry_refund", " if charge.was_refused", ""),
+        in_function(
+            review_service,
+            "retry_refund",
+            "(charge, min(charge.refused_rp, charge.amount_rp))\n        for charge in undelivered\n"
+            "        if charge.refused_rp is not None",
+            "(charge, charge.amount_rp)\n        for charge in undelivered",
+        ),
     ),
     Bug(
         "a refund that the gateway called failed stays failed when it is done after all",
@@ -498,7 +584,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a repeated refund stays requested when the first one is done after all",
         [GATEWAY_ALERTS, SIMULATION],
-        in_function(payments, "_take_back_other_refund", "if other is None:", "if True:"),
+        in_function(payments, "make_room", "if not others:", "if True:"),
     ),
     Bug(
         "nobody hears of an approved charge that is not recorded",
@@ -593,7 +679,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "the server does not store an answer under its idempotency key",
         ["tests/integration/test_idempotency.py"],
-        in_module(idempotency, "_insert_answer", _do_nothing),
+        in_module(idempotency, "insert_answer", _do_nothing),
     ),
     Bug(
         "only a session uses up the trial",
@@ -825,7 +911,7 @@ BUGS: tuple[Bug, ...] = (
             f"{SAME_BESTIE}::test_a_successful_fallback_marks_the_failed_pairing_as_recovered_and_opens_no_case",
             SIMULATION,
         ],
-        in_statement(journey_queries, "accept_and_start", "SET recovered = true", "SET recovered = false"),
+        in_statement(journey_queries, "mark_recovered", "SET recovered = true", "SET recovered = false"),
     ),
     Bug(
         "an extension may be approved after its deadline",
@@ -1095,6 +1181,63 @@ BUGS: tuple[Bug, ...] = (
         "a refund arms no deadline of push",
         [PUSH_OUTCOMES],
         schema="DROP TRIGGER refunds_done_push ON refunds",
+    ),
+    Bug(
+        "a decision arms no deadline of push",
+        [PUSH_OUTCOMES],
+        schema="DROP TRIGGER review_cases_decided_push ON review_cases",
+    ),
+    Bug(
+        "a customer reads the payments of other customers",
+        [CUSTOMER_PAYMENTS],
+        in_statement(
+            journey_queries,
+            "list_customer_payments",
+            "WHERE customer_id = @customer_id AND",
+            "WHERE @customer_id::uuid IS NOT NULL AND",
+        ),
+    ),
+    Bug(
+        "a customer marks the payment of another customer as seen",
+        [CUSTOMER_PAYMENTS],
+        in_statement(
+            journey_queries,
+            "mark_payment_seen",
+            "AND customer_id = @customer_id",
+            "AND @customer_id::uuid IS NOT NULL",
+        ),
+    ),
+    Bug(
+        "a customer's list leaves out money that was taken too late",
+        [SIMULATION],
+        in_statement(
+            journey_queries, "list_customer_payments", "('approved', 'approved_late')", "('approved')"
+        ),
+    ),
+    Bug(
+        "a decision counts before the second operator has approved it",
+        [CUSTOMER_PAYMENTS],
+        in_statement(
+            journey_queries,
+            "list_customer_payments",
+            "AND (NOT needs_approval OR approved_by IS NOT NULL) AS is_final",
+            "AS is_final",
+        ),
+    ),
+    Bug(
+        "an open page does not learn of a decision",
+        [CUSTOMER_PAYMENTS],
+        in_function(review_service, "decide_case", "await money.tell_customer(tx, case.payment_id)", "pass"),
+    ),
+    Bug(
+        "an open page does not learn of a refund",
+        [CUSTOMER_PAYMENTS],
+        in_function(charging, "refund_answered", "await money.tell_customer(tx, payment_id)", "pass"),
+    ),
+    Bug(
+        "a customer is not told that somebody is asked",
+        [SEARCHING],
+        in_statement(pairing_queries, "is_first_asked", "SELECT NOT EXISTS", "SELECT false AND EXISTS"),
     ),
     Bug(
         "a push asks for an answer that was given already",

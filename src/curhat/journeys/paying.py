@@ -159,7 +159,7 @@ async def expire_payments(tx: Transaction, *payment_ids: UUID) -> list[UUID]:
     return list(expired)
 
 
-async def as_shown(presence: Presence, customer_id: UUID, payment: Payment) -> Payment:
+async def as_shown(presence: Presence, customer_id: UUID, payment: views.AnyPayment) -> views.AnyPayment:
     """Return the payment as its customer sees it.
 
     If the payment offers a fallback, ask presence whether another mitra can be asked now (3.5).

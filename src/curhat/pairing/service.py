@@ -26,7 +26,7 @@ from curhat.pairing.states import (
     close_reason_of,
     tag_when_time_is_up,
 )
-from curhat.pairing.views import payment_events
+from curhat.pairing.views import pairing_events, payment_events
 from curhat.payments import service as payments
 from curhat.realtime import service as realtime
 
@@ -130,6 +130,10 @@ async def offer_open_blasts(database: Database, mitra_ids: Sequence[UUID]) -> in
             asked = await queries.offer_requests(tx, pairing_id=pairing_id, mitra_ids=mitra_ids)
             signal_requests(tx, asked)
             offered += len(asked)
+            if asked and await queries.is_first_asked(tx, pairing_id=pairing_id, mitra_ids=asked):
+                # The customer learns that somebody is asked (2b.9). The lock on the pairing keeps this event before the
+                # event about the pairing's end.
+                await realtime.append(tx, await pairing_events(tx, pairing_id))
     return offered
 
 

@@ -21,7 +21,7 @@ from curhat.kit.queries import read_clock
 from curhat.payments import queries, service
 from curhat.payments.gateway import ListedCharge, ListedRefund
 from curhat.payments.queries import LateCharge
-from curhat.payments.service import CHARGE_ANSWER, REFUND_ANSWER, SUPERSEDED
+from curhat.payments.service import CHARGE_ANSWER, REFUND_ANSWER
 
 # The reason of a charge attempt or refund that only the gateway knew after a restore. The invariants know this text.
 RESTORED: Final = "known to the gateway alone after a restore"
@@ -131,25 +131,21 @@ async def record_lost_refund(tx: Transaction, refund: ListedRefund) -> None:
     """nothing → done, with a case; or nothing → requested, if the gateway has not decided yet.
 
     Call this after `record_lost_charge` and `record_late_charge`, and after the search of the payment has ended. If a
-    refund of the same charge was requested before the restored time, take
-    the request back. If the charge is unknown or already refunded, only people can find out where the money is: raise
-    an alert.
+    refund of the same charge was requested before the restored time, and both exceed the charge, take the request back.
+    If the charge is unknown, or its done refunds exceed it, only people can find out where the money is: raise an
+    alert.
     """
     payment_id = await queries.find_payment_of_attempt(tx, attempt_id=refund.charge_key)
     if payment_id is None:
         await service.raise_alert(tx, "gateway_alert:unknown_refund", refund.key, refund.amount_rp)
         return
     await service.lock(tx, payment_id)
-    other = await queries.find_other_live_refund(tx, charge_key=refund.charge_key, refund_id=refund.key)
-    if other is not None:
-        if other.refund_status == "done":
-            await service.raise_alert(
-                tx, "gateway_alert:refunded_twice", refund.key, refund.amount_rp, payment_id
-            )
-            return
-        # The gateway accepts a second refund of a charge only after it refused the first refund.
-        await queries.answer_refund(tx, refund_id=other.id, refund_status="failed", gateway_reason=SUPERSEDED)
-        await deadlines.disarm(tx, REFUND_ANSWER, other.id)
+    # The gateway accepts further refunds of a charge only if they do not exceed the charge.
+    if not await service.make_room(tx, refund.charge_key, refund.key, refund.amount_rp, None):
+        await service.raise_alert(
+            tx, "gateway_alert:refunded_twice", refund.key, refund.amount_rp, payment_id
+        )
+        return
     is_done = refund.status == "done"
     await queries.insert_lost_refund(
         tx,
