@@ -679,6 +679,25 @@ more_time_outcome(58, "accept")
 more_time_outcome(59, "reject")
 
 
+AN_IPHONE = (
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 Version/17.5 Safari/604.1"
+)
+
+
+async def sign_in_elsewhere(system: System, person: Person) -> None:
+    """Sign the person in on two more devices. The browser of one of them is unknown."""
+    for user_agent in (AN_IPHONE, ""):
+        await system.database.execute(
+            """
+            INSERT INTO access_tokens (digest, role, user_id, transport, user_agent, expires_at)
+            VALUES (decode(md5(random()::text), 'hex'), $1, $2, 'cookie', $3, curhat_now() + interval '1 day')
+            """,
+            person.role,
+            person.id,
+            user_agent,
+        )
+
+
 # History and profile -----------------------------------------------------------------------------------------
 
 
@@ -717,7 +736,9 @@ async def not_online(system: System) -> AsyncIterator[Show]:
 
 @screen("70-profile")
 async def profile(system: System) -> AsyncIterator[Show]:
-    yield page_opener(system, await system.customer(), "/app/profile", "fieldset")
+    customer = await system.customer()
+    await sign_in_elsewhere(system, customer)
+    yield page_opener(system, customer, "/app/profile", "li .out >> nth=1")
 
 
 @screen("72-profile-notifications-on")

@@ -1544,11 +1544,14 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a search does not ask the chosen mitra whom Valkey's list lacks",
         [CHOSEN_AFTER_EMPTYING],
-        in_function(
-            searching,
-            "begin_search",
-            "not lacks(candidates, payment.target_mitra_id)",
-            "candidates is None or payment.target_mitra_id in candidates",
+        together(
+            in_function(
+                searching,
+                "begin_search",
+                "not lacks(candidates, payment.target_mitra_id)",
+                "candidates is None or payment.target_mitra_id in candidates",
+            ),
+            lambda: setattr(charging, "begin_search", searching.begin_search),
         ),
     ),
     Bug(
