@@ -7,6 +7,7 @@ import signal
 import structlog
 
 from curhat.accounts import service as accounts
+from curhat.app.closing.service import arm_closing
 from curhat.app.operations.endpoints import Operations, operations_port
 from curhat.app.wiring import Services, StoppedWaiting, open_services
 from curhat.control_center.dashboard import service as dashboard
@@ -80,7 +81,10 @@ async def _prune(services: Services) -> None:
 
 
 async def prune_once(services: Services) -> None:
-    """Delete old events, idempotency keys, one-time codes, tokens and push messages. Store the counts of past hours."""
+    """Delete old events, idempotency keys, one-time codes, tokens and push messages. Store the counts of past hours.
+
+    Also arm the nightly closing of the books, if it is not armed.
+    """
     for prune, limit in (
         (realtime.prune, realtime.MAX_EVENTS_PER_PRUNE),
         (idempotency.prune, idempotency.MAX_KEYS_PER_PRUNE),
@@ -90,6 +94,8 @@ async def prune_once(services: Services) -> None:
                 removed = await prune(tx, limit)
             if removed < limit:
                 break
+    async with services.database.transaction() as tx:
+        await arm_closing(tx)
     async with services.database.transaction() as tx:
         await accounts.prune(tx)
         await operators.prune(tx)

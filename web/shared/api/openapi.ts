@@ -2026,7 +2026,7 @@ export interface components {
         /** AuditEntry */
         AuditEntry: {
             /** @enum {string} */
-            action: "operator_signed_in" | "operator_created" | "operator_disabled" | "operator_reset" | "password_changed" | "totp_enrolled" | "recovery_code_used" | "recovery_codes_renewed" | "device_revoked" | "case_opened" | "case_decided" | "refund_approved" | "refund_retried" | "refund_requested:operator_decision" | "refund_requested:late_approval" | "refund_done" | "refund_failed" | "gateway_alert:unknown_charge" | "gateway_alert:unknown_refund" | "gateway_alert:refunded_twice" | "gateway_alert:refund_failed_after_done" | "configuration_changed" | "mitra_invited" | "mitra_renamed" | "mitra_capacity_changed" | "mitra_suspended" | "mitra_suspension_lifted" | "person_device_signed_out" | "person_devices_signed_out" | "transcript_revealed" | "list_exported" | "database_restored";
+            action: "operator_signed_in" | "operator_created" | "operator_disabled" | "operator_reset" | "password_changed" | "totp_enrolled" | "recovery_code_used" | "recovery_codes_renewed" | "device_revoked" | "case_opened" | "case_decided" | "refund_approved" | "refund_retried" | "refund_requested:operator_decision" | "refund_requested:late_approval" | "refund_done" | "refund_failed" | "gateway_alert:unknown_charge" | "gateway_alert:unknown_refund" | "gateway_alert:refunded_twice" | "gateway_alert:refund_failed_after_done" | "gateway_alert:books_differ" | "configuration_changed" | "mitra_invited" | "mitra_renamed" | "mitra_capacity_changed" | "mitra_suspended" | "mitra_suspension_lifted" | "person_device_signed_out" | "person_devices_signed_out" | "transcript_revealed" | "list_exported" | "database_restored";
             actor: string;
             actor_email: string | null;
             id: number;
@@ -2041,6 +2041,21 @@ export interface components {
         /** Availability */
         Availability: {
             available: boolean;
+        };
+        /** BookDifference */
+        BookDifference: {
+            /** @enum {string} */
+            about: "charge" | "refund";
+            /** Format: date */
+            day: string;
+            /** Format: date-time */
+            found_at: string;
+            gateway_rp: number | null;
+            gateway_status: string | null;
+            /** Format: uuid */
+            key: string;
+            our_rp: number | null;
+            our_status: string | null;
         };
         /** Bucket */
         Bucket: {
@@ -2077,6 +2092,20 @@ export interface components {
             hours: components["schemas"]["Bucket"][];
             /** Format: date-time */
             server_now: string;
+        };
+        /** ClosedDay */
+        ClosedDay: {
+            broken_invariants: string[];
+            charged_rp: number;
+            charges: number;
+            /** Format: date-time */
+            closed_at: string;
+            /** Format: date */
+            day: string;
+            differences: number;
+            invariants_checked: number;
+            refunded_rp: number;
+            refunds: number;
         };
         /** CodeRequest */
         CodeRequest: {
@@ -2216,6 +2245,7 @@ export interface components {
             acceptance_seconds: components["schemas"]["AcceptanceSeconds"];
             active_sessions: number;
             available: number | null;
+            closed_day: components["schemas"]["ClosedDay"] | null;
             connected: number | null;
             deadlines_parked: number;
             failures_by_tag: {
@@ -2369,8 +2399,7 @@ export interface components {
         };
         /** GatewayBehaviour */
         GatewayBehaviour: {
-            /** @enum {string} */
-            behaviour: "approve" | "decline" | "slow" | "lost" | "double" | "processing" | "pending";
+            behaviour: ("approve" | "decline" | "slow" | "lost" | "double" | "processing" | "pending") | ("forget" | "invent");
             payment_id?: string | null;
         };
         /** GatewayNotice */
@@ -2932,6 +2961,7 @@ export interface components {
         ReviewCaseDetail: {
             amount_rp: number;
             anybody_asked: boolean;
+            book_differences: components["schemas"]["BookDifference"][];
             customer: components["schemas"]["CustomerReference"];
             decided_at: string | null;
             decided_by: components["schemas"]["OperatorReference"] | null;

@@ -10,6 +10,7 @@ from curhat.control_center.dashboard.schemas import (
     AcceptanceSeconds,
     Bucket,
     Charts,
+    ClosedDay,
     Dashboard,
     Funnel,
     SearchNow,
@@ -35,6 +36,7 @@ async def read_dashboard(database: Database, presence: Presence) -> Dashboard:
         figures = await queries.read_figures(tx)
         failures = await queries.count_failures_by_tag(tx, since=figures.today_began_at)
         searches = await queries.list_open_searches(tx, max_searches=MAX_SEARCHES_SHOWN)
+        closed = await queries.find_last_closed_day(tx)
         parked = await deadlines.count_parked_deadlines(tx)
     return from_row(
         Dashboard,
@@ -46,6 +48,7 @@ async def read_dashboard(database: Database, presence: Presence) -> Dashboard:
         funnel=from_row(Funnel, figures),
         acceptance_seconds=AcceptanceSeconds(*figures.acceptance_seconds or (None, None)),
         deadlines_parked=parked,
+        closed_day=None if closed is None else from_row(ClosedDay, closed),
         failures_by_tag={failure.tag: failure.failures for failure in failures},
     )
 
