@@ -244,17 +244,20 @@ CREATE TABLE failed_pairing_events (
     recovered boolean DEFAULT false NOT NULL,
     case_id uuid,
     occurred_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    amount_rp integer,
     CONSTRAINT failed_pairing_events_kind_check CHECK ((kind = ANY (ARRAY['blast'::text, 'targeted'::text]))),
     CONSTRAINT failed_pairing_events_recovered_without_case CHECK ((NOT (recovered AND (case_id IS NOT NULL)))),
     CONSTRAINT failed_pairing_events_tag_check CHECK ((tag = ANY (ARRAY['no_mitra_available'::text, 'all_mitras_rejected'::text, 'targeted_mitra_offline'::text, 'targeted_mitra_rejected'::text, 'targeted_mitra_timeout'::text, 'payment_session_expired'::text, 'customer_cancelled'::text])))
 );
 ALTER TABLE failed_pairing_events ADD CONSTRAINT failed_pairing_events_pairing_id_key UNIQUE (pairing_id);
 ALTER TABLE failed_pairing_events ADD CONSTRAINT failed_pairing_events_pkey PRIMARY KEY (id);
+CREATE INDEX failed_pairing_events_by_amount ON failed_pairing_events USING btree (amount_rp, occurred_at DESC, id DESC);
 CREATE INDEX failed_pairing_events_by_case ON failed_pairing_events USING btree (case_id);
 CREATE INDEX failed_pairing_events_by_payment ON failed_pairing_events USING btree (payment_id);
 CREATE INDEX failed_pairing_events_by_tag ON failed_pairing_events USING btree (tag, occurred_at DESC, id DESC);
 CREATE INDEX failed_pairing_events_by_time ON failed_pairing_events USING btree (occurred_at DESC, id DESC);
 CREATE UNIQUE INDEX failed_pairing_events_one_expiry ON failed_pairing_events USING btree (payment_id) WHERE (pairing_id IS NULL);
+CREATE TRIGGER failed_pairing_events_have_their_amount BEFORE INSERT ON failed_pairing_events FOR EACH ROW EXECUTE FUNCTION failure_has_its_amount();
 CREATE TRIGGER failed_pairing_events_tag_the_case AFTER INSERT OR UPDATE OF case_id ON failed_pairing_events FOR EACH ROW WHEN ((new.case_id IS NOT NULL)) EXECUTE FUNCTION review_case_tagged();
 ALTER TABLE failed_pairing_events ADD CONSTRAINT failed_pairing_events_case_id_fkey FOREIGN KEY (case_id) REFERENCES review_cases(id);
 ALTER TABLE failed_pairing_events ADD CONSTRAINT failed_pairing_events_mitra_id_fkey FOREIGN KEY (mitra_id) REFERENCES mitras(id);
@@ -410,6 +413,16 @@ ALTER TABLE one_time_codes ADD CONSTRAINT one_time_codes_pkey PRIMARY KEY (id);
 CREATE INDEX one_time_codes_by_age ON one_time_codes USING btree (created_at);
 CREATE INDEX one_time_codes_by_phone ON one_time_codes USING btree (phone_number, created_at);
 
+CREATE TABLE operator_links (
+    operator_id uuid NOT NULL,
+    id uuid DEFAULT uuidv7() NOT NULL,
+    created_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    expires_at timestamp with time zone NOT NULL
+);
+ALTER TABLE operator_links ADD CONSTRAINT operator_links_id_key UNIQUE (id);
+ALTER TABLE operator_links ADD CONSTRAINT operator_links_pkey PRIMARY KEY (operator_id);
+ALTER TABLE operator_links ADD CONSTRAINT operator_links_operator_id_fkey FOREIGN KEY (operator_id) REFERENCES operators(id);
+
 CREATE TABLE operator_recovery_codes (
     operator_id uuid NOT NULL,
     digest bytea NOT NULL,
@@ -465,11 +478,13 @@ CREATE TABLE operators (
     disabled_at timestamp with time zone,
     created_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
     must_change_password boolean DEFAULT false NOT NULL,
+    awaits_link boolean DEFAULT false NOT NULL,
     CONSTRAINT operators_email_check CHECK (((email = lower(email)) AND ((char_length(email) >= 3) AND (char_length(email) <= 254)))),
     CONSTRAINT operators_role_check CHECK ((role = ANY (ARRAY['admin'::text, 'reviewer'::text, 'viewer'::text])))
 );
 ALTER TABLE operators ADD CONSTRAINT operators_email_key UNIQUE (email);
 ALTER TABLE operators ADD CONSTRAINT operators_pkey PRIMARY KEY (id);
+CREATE TRIGGER operators_keep_an_active_admin BEFORE UPDATE ON operators FOR EACH ROW WHEN (((old.role = 'admin'::text) AND (old.disabled_at IS NULL) AND (NOT old.awaits_link) AND ((new.role <> 'admin'::text) OR (new.disabled_at IS NOT NULL) OR new.awaits_link))) EXECUTE FUNCTION keep_an_active_admin();
 
 CREATE TABLE pairings (
     id uuid DEFAULT uuidv7() NOT NULL,
@@ -574,7 +589,7 @@ CREATE TABLE push_messages (
     due_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
     attempts integer DEFAULT 0 NOT NULL,
     done_at timestamp with time zone,
-    CONSTRAINT push_messages_kind_check CHECK ((kind = ANY (ARRAY['request_offered'::text, 'matched'::text, 'message'::text, 'customer_message'::text, 'extension_requested'::text, 'search_failed'::text, 'fallback_offered'::text, 'refunded'::text, 'test'::text]))),
+    CONSTRAINT push_messages_kind_check CHECK ((kind = ANY (ARRAY['request_offered'::text, 'matched'::text, 'message'::text, 'customer_message'::text, 'extension_requested'::text, 'search_failed'::text, 'fallback_offered'::text, 'decided'::text, 'refunded'::text, 'test'::text]))),
     CONSTRAINT push_messages_payload_check CHECK ((octet_length(payload) <= 2000)),
     CONSTRAINT push_messages_topic_check CHECK ((topic ~ '^[A-Za-z0-9_-]{1,32}$'::text))
 )
@@ -723,6 +738,7 @@ CREATE INDEX review_cases_by_tag ON review_cases USING btree (tag, ((status = 'd
 CREATE INDEX review_cases_open ON review_cases USING btree (opened_at) WHERE (status = 'open'::text);
 CREATE TRIGGER review_cases_decide_charges AFTER UPDATE ON review_cases FOR EACH ROW WHEN (((old.status = 'open'::text) AND (new.status = 'decided'::text))) EXECUTE FUNCTION charges_decided();
 CREATE TRIGGER review_cases_decided_once BEFORE UPDATE ON review_cases FOR EACH ROW WHEN (((old.status = 'decided'::text) AND (new.status = 'decided'::text) AND (((((old.decision IS DISTINCT FROM new.decision) OR (old.decided_by IS DISTINCT FROM new.decided_by)) OR (old.decided_at IS DISTINCT FROM new.decided_at)) OR (old.decision_note IS DISTINCT FROM new.decision_note)) OR (old.round IS DISTINCT FROM new.round)))) EXECUTE FUNCTION review_case_decided_once();
+CREATE TRIGGER review_cases_decided_push AFTER UPDATE ON review_cases FOR EACH ROW WHEN (((new.status = 'decided'::text) AND ((NOT new.needs_approval) OR (new.approved_by IS NOT NULL)) AND ((old.status = 'open'::text) OR ((old.approved_by IS NULL) AND (new.approved_by IS NOT NULL))))) EXECUTE FUNCTION decision_to_push();
 CREATE TRIGGER review_cases_opened_again BEFORE UPDATE ON review_cases FOR EACH ROW WHEN (((old.status = 'decided'::text) AND (new.status = 'open'::text))) EXECUTE FUNCTION review_case_opened_again();
 ALTER TABLE review_cases ADD CONSTRAINT review_cases_approved_by FOREIGN KEY (approved_by) REFERENCES operators(id) NOT VALID;
 ALTER TABLE review_cases ADD CONSTRAINT review_cases_decided_by FOREIGN KEY (decided_by) REFERENCES operators(id) NOT VALID;
@@ -736,6 +752,13 @@ CREATE TABLE schema_migrations (
     applied_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
 );
 ALTER TABLE schema_migrations ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (number);
+
+CREATE TABLE seen_payments (
+    payment_id uuid NOT NULL,
+    seen_at timestamp with time zone DEFAULT curhat_now() NOT NULL
+);
+ALTER TABLE seen_payments ADD CONSTRAINT seen_payments_pkey PRIMARY KEY (payment_id);
+ALTER TABLE seen_payments ADD CONSTRAINT seen_payments_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES payments(id);
 
 CREATE TABLE sessions (
     id uuid DEFAULT uuidv7() NOT NULL,
@@ -1008,6 +1031,14 @@ BEGIN
     RETURN ('x' || lpad(left(pg_walfile_name(pg_current_wal_lsn()), 8), 16, '0'))::bit(64)::bigint;
 END $$;
 
+CREATE FUNCTION decision_to_push() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    PERFORM arm_outcome_push(NEW.payment_id);
+    RETURN NULL;
+END $$;
+
 CREATE FUNCTION epoch_on_timeline(epoch uuid) RETURNS uuid
     LANGUAGE sql
     RETURN CASE curhat_timeline() WHEN 1 THEN epoch ELSE (md5(((epoch)::text || curhat_timeline())))::uuid END;
@@ -1043,6 +1074,14 @@ BEGIN
     RETURN NULL;
 END $$;
 
+CREATE FUNCTION failure_has_its_amount() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    NEW.amount_rp := (SELECT amount_rp FROM payments WHERE id = NEW.payment_id);
+    RETURN NEW;
+END $$;
+
 CREATE FUNCTION fallback_to_push() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -1056,6 +1095,21 @@ CREATE FUNCTION forbid_change() RETURNS trigger
     AS $$
 BEGIN
     RAISE EXCEPTION '% is append only', TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
+END $$;
+
+CREATE FUNCTION keep_an_active_admin() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('active admins', 0));
+    IF NOT EXISTS (
+        SELECT FROM operators
+        WHERE id <> NEW.id AND role = 'admin' AND disabled_at IS NULL AND NOT awaits_link
+    ) THEN
+        RAISE EXCEPTION 'operator % is the last active admin', NEW.id
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'operators_keep_an_active_admin';
+    END IF;
+    RETURN NEW;
 END $$;
 
 CREATE FUNCTION match_to_push() RETURNS trigger

@@ -93,6 +93,7 @@ MUST_BE_REACHED = {
     "push message",
     "push search_failed",
     "push fallback_offered",
+    "push decided",
     "push refunded",
     "push service silent",
     "push service refuses",

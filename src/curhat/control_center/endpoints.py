@@ -11,9 +11,11 @@ from curhat.control_center.operators import endpoints as operators
 from curhat.control_center.records import endpoints as records
 from curhat.control_center.review import endpoints as review
 from curhat.control_center.search import endpoints as search
+from curhat.control_center.team import endpoints as team
 
 ROUTES: list[BaseRouteHandler] = [
     *operators.ROUTES,
+    *team.ROUTES,
     *gateway_notice.ROUTES,
     *dashboard.ROUTES,
     *configuration_screen.ROUTES,

@@ -14,6 +14,11 @@ AuditAction = Literal[
     "operator_created",
     "operator_disabled",
     "operator_reset",
+    "operator_invited",
+    "operator_link_used",
+    "operator_role_changed",
+    "operator_enabled",
+    "operator_signed_out",
     "password_changed",
     "totp_enrolled",
     "recovery_code_used",
@@ -42,6 +47,7 @@ AuditAction = Literal[
     "person_devices_signed_out",
     "transcript_revealed",
     "list_exported",
+    "what_if_asked",
     "database_restored",
 ]
 

@@ -560,19 +560,14 @@ WHERE payments.id = $1 AND payments.status IN ('served', 'unserved') AND refunds
         SELECT sum(done.amount_rp) FROM refunds AS done
         WHERE done.charge_attempt_id = charge_attempts.id AND done.status = 'done'
     )
-RETURNING payments.id
 """
 
 
-async def mark_payment_refunded(db: Executor, /, *, payment_id: UUID, refund_id: UUID) -> UUID | None:
+async def mark_payment_refunded(db: Executor, /, *, payment_id: UUID, refund_id: UUID) -> None:
     """Mark the payment as refunded (served or unserved → refunded). The refund must come from an operator's decision. The
-    charge of the refund must be `approved`, and not a late approval, and all of it must be given back. Returns no row if
+    charge of the refund must be `approved`, and not a late approval, and all of it must be given back. Changes no row if
     the refund or its charge does not fit, or if the payment is neither served nor unserved."""
-    row = await db.fetchrow(MARK_PAYMENT_REFUNDED, payment_id, refund_id)
-    if row is None:
-        return None
-    value: UUID = row[0]
-    return value
+    await db.execute(MARK_PAYMENT_REFUNDED, payment_id, refund_id)
 
 
 OPEN_CASES: Final = """
@@ -796,6 +791,53 @@ async def find_unknown_refunds(db: Executor, /, *, keys: Sequence[UUID]) -> list
     return [row[0] for row in await db.fetch(FIND_UNKNOWN_REFUNDS, keys)]
 
 
+LIST_UNDECIDED_ATTEMPTS: Final = """
+SELECT id AS key FROM charge_attempts
+WHERE status = 'started' OR (status = 'declined' AND reason = 'not_found' AND started_at > $1::timestamptz - interval '1 day')
+ORDER BY id
+"""
+
+
+async def list_undecided_attempts(db: Executor, /, *, since: datetime) -> list[UUID]:
+    """List the keys of the attempts that the gateway can have approved after @since although we do not know it: the attempts
+    without an answer, and those that the gateway did not know in the day before @since (2a.10)."""
+    return [row[0] for row in await db.fetch(LIST_UNDECIDED_ATTEMPTS, since)]
+
+
+class LateCharge(msgspec.Struct, frozen=True):
+    key: UUID
+    payment_id: UUID
+    amount_rp: int
+
+
+FIND_LATE_CHARGES: Final = """
+SELECT id AS key, payment_id, amount_rp FROM charge_attempts
+WHERE id = ANY ($1::uuid[]) AND status IN ('started', 'declined')
+ORDER BY id
+"""
+
+
+async def find_late_charges(db: Executor, /, *, keys: Sequence[UUID]) -> list[LateCharge]:
+    """Find the attempts among @keys that we do not know as approved."""
+    return [LateCharge(*row) for row in await db.fetch(FIND_LATE_CHARGES, keys)]
+
+
+FIND_SEARCHING_PAYMENT: Final = """
+SELECT payments.id AS payment_id
+FROM charge_attempts JOIN payments ON payments.id = charge_attempts.payment_id
+WHERE charge_attempts.id = $1 AND charge_attempts.status = 'approved' AND payments.status = 'confirmed'
+"""
+
+
+async def find_searching_payment(db: Executor, /, *, attempt_id: UUID) -> UUID | None:
+    """Find the payment of the charge @attempt_id, if this charge pays for a search that has not ended."""
+    row = await db.fetchrow(FIND_SEARCHING_PAYMENT, attempt_id)
+    if row is None:
+        return None
+    value: UUID = row[0]
+    return value
+
+
 INSERT_LOST_PAYMENT: Final = """
 INSERT INTO payments
     (id, customer_id, purpose, status, offer_id, duration_minutes, amount_rp, is_trial, created_at, expires_at, closed_at)
@@ -816,8 +858,9 @@ async def insert_lost_payment(
 
 INSERT_LOST_ATTEMPT: Final = """
 INSERT INTO charge_attempts (id, payment_id, amount_rp, status, started_at, answered_at, reason)
-VALUES ($1, $2, $3, $4, $5,
-    CASE WHEN $4 <> 'started' THEN curhat_now() END, $6)
+SELECT $1, id, $2, $3, least($4, expires_at),
+    CASE WHEN $3 <> 'started' THEN curhat_now() END, $5
+FROM payments WHERE id = $6
 """
 
 
@@ -826,14 +869,15 @@ async def insert_lost_attempt(
     /,
     *,
     key: UUID,
-    payment_id: UUID,
     amount_rp: int,
     attempt_status: AttemptStatus,
     charged_at: datetime,
     reason: str,
+    payment_id: UUID,
 ) -> None:
-    """nothing → @attempt_status, for a charge attempt that a restore lost."""
-    await db.execute(INSERT_LOST_ATTEMPT, key, payment_id, amount_rp, attempt_status, charged_at, reason)
+    """nothing → @attempt_status, for a charge attempt that a restore lost. If the gateway's clock is ahead, the gateway's time
+    @charged_at can be later than the time to pay, although the attempt began in time."""
+    await db.execute(INSERT_LOST_ATTEMPT, key, amount_rp, attempt_status, charged_at, reason, payment_id)
 
 
 HAS_UNDECIDED_ATTEMPT: Final = """
@@ -882,16 +926,3 @@ async def insert_lost_refund(
         gateway_reason,
         requested_at,
     )
-
-
-HAS_CASE: Final = """
-SELECT EXISTS (SELECT 1 FROM review_cases WHERE payment_id = $1) AS has_case
-"""
-
-
-async def has_case(db: Executor, /, *, payment_id: UUID) -> bool:
-    row = await db.fetchrow(HAS_CASE, payment_id)
-    if row is None:
-        raise NoRow(HAS_CASE)
-    value: bool = row[0]
-    return value

@@ -224,9 +224,9 @@ ORDER BY refunds.status = 'done', refunds.id DESC
 UPDATE refunds SET status = @refund_status, gateway_reason = @gateway_reason, answered_at = curhat_now()
 WHERE id = @refund_id
 
--- name: mark_payment_refunded :optional
+-- name: mark_payment_refunded :exec
 -- Mark the payment as refunded (served or unserved → refunded). The refund must come from an operator's decision. The
--- charge of the refund must be `approved`, and not a late approval, and all of it must be given back. Returns no row if
+-- charge of the refund must be `approved`, and not a late approval, and all of it must be given back. Changes no row if
 -- the refund or its charge does not fit, or if the payment is neither served nor unserved.
 UPDATE payments SET status = 'refunded'
 FROM refunds JOIN charge_attempts ON charge_attempts.id = refunds.charge_attempt_id
@@ -236,7 +236,6 @@ WHERE payments.id = @payment_id AND payments.status IN ('served', 'unserved') AN
         SELECT sum(done.amount_rp) FROM refunds AS done
         WHERE done.charge_attempt_id = charge_attempts.id AND done.status = 'done'
     )
-RETURNING payments.id
 
 -- name: open_cases :exec
 -- Open one review case per payment (nothing → open). A decided case opens again if the payment has an undelivered
@@ -333,6 +332,26 @@ SELECT key FROM unnest(@keys::uuid[]) AS listed (key) WHERE key NOT IN (SELECT i
 -- Find the keys among @keys that no refund has.
 SELECT key FROM unnest(@keys::uuid[]) AS listed (key) WHERE key NOT IN (SELECT id FROM refunds WHERE id = ANY (@keys))
 
+-- name: list_undecided_attempts :many
+-- List the keys of the attempts that the gateway can have approved after @since although we do not know it: the attempts
+-- without an answer, and those that the gateway did not know in the day before @since (2a.10).
+SELECT id AS key FROM charge_attempts
+WHERE status = 'started' OR (status = 'declined' AND reason = 'not_found' AND started_at > @since::timestamptz - interval '1 day')
+ORDER BY id
+
+-- name: find_late_charges :many
+-- Find the attempts among @keys that we do not know as approved.
+-- row: LateCharge
+SELECT id AS key, payment_id, amount_rp FROM charge_attempts
+WHERE id = ANY (@keys::uuid[]) AND status IN ('started', 'declined')
+ORDER BY id
+
+-- name: find_searching_payment :optional
+-- Find the payment of the charge @attempt_id, if this charge pays for a search that has not ended.
+SELECT payments.id AS payment_id
+FROM charge_attempts JOIN payments ON payments.id = charge_attempts.payment_id
+WHERE charge_attempts.id = @attempt_id AND charge_attempts.status = 'approved' AND payments.status = 'confirmed'
+
 -- name: insert_lost_payment :execrows
 -- nothing → abandoned, for a payment that a restore lost. What the customer bought is not known, so the statement takes
 -- the terms of an offer with this price or, if there is none, of another. Changes no row if there is no offer.
@@ -344,10 +363,12 @@ FROM offers WHERE purpose = 'session' AND NOT is_trial
 ORDER BY price_rp = @amount_rp DESC, withdrawn_at DESC NULLS FIRST, id DESC LIMIT 1
 
 -- name: insert_lost_attempt :exec
--- nothing → @attempt_status, for a charge attempt that a restore lost.
+-- nothing → @attempt_status, for a charge attempt that a restore lost. If the gateway's clock is ahead, the gateway's time
+-- @charged_at can be later than the time to pay, although the attempt began in time.
 INSERT INTO charge_attempts (id, payment_id, amount_rp, status, started_at, answered_at, reason)
-VALUES (@key, @payment_id, @amount_rp, @attempt_status, @charged_at,
-    CASE WHEN @attempt_status <> 'started' THEN curhat_now() END, @reason)
+SELECT @key, id, @amount_rp, @attempt_status, least(@charged_at, expires_at),
+    CASE WHEN @attempt_status <> 'started' THEN curhat_now() END, @reason
+FROM payments WHERE id = @payment_id
 
 -- name: has_undecided_attempt :one
 SELECT EXISTS (
@@ -361,6 +382,3 @@ INSERT INTO refunds
     (id, payment_id, charge_attempt_id, amount_rp, reason, status, gateway_reason, requested_at, answered_at)
 VALUES (@key, @payment_id, @charge_key, @amount_rp, 'operator_decision', @refund_status, @gateway_reason, @requested_at,
     CASE WHEN @refund_status <> 'requested' THEN curhat_now() END)
-
--- name: has_case :one
-SELECT EXISTS (SELECT 1 FROM review_cases WHERE payment_id = @payment_id) AS has_case

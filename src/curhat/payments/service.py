@@ -591,7 +591,7 @@ async def record_refund_answer(tx: Transaction, refund_id: UUID, answer: RefundA
     request. If the new request is done too, or if `failed` follows `done`, only people can find out where the money is.
     So contradictory answers raise an alert.
     If an operator decided the refund and the gateway has carried it out, the payment becomes refunded (X.9). Returns
-    the payment's id if the payment becomes refunded, and otherwise None.
+    the payment's id if the answer changed the refund, and otherwise None.
     """
     if answer.status not in ("done", "failed"):
         return None
@@ -626,10 +626,11 @@ async def record_refund_answer(tx: Transaction, refund_id: UUID, answer: RefundA
             # If the refund has a reason other than `late_approval`, an operator has decided about the charge. The
             # operator can retry the refund.
             await open_cases(tx, [payment_id], "refund_failed")
-        return None
+        return payment_id
     REFUNDED_RUPIAH.inc(refund.amount_rp)
     await write_audit_entry(tx, "system", "refund_done", "payment", payment_id, new=amount)
-    return await queries.mark_payment_refunded(tx, payment_id=payment_id, refund_id=refund_id)
+    await queries.mark_payment_refunded(tx, payment_id=payment_id, refund_id=refund_id)
+    return payment_id
 
 
 async def make_room(

@@ -274,7 +274,15 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get?: never;
+        /**
+         * ListPayments
+         * @description Return every payment of the customer, newest first, with what became of it (X.12).
+         *
+         *     With `session_id`, return only the payments of this session and of its extensions. With `news`, return only what the
+         *     home screen notes: paid money under review, and a failed search, a decision or a refund that the customer has not
+         *     seen. News is one page, and `news` goes without the other parameters.
+         */
+        get: operations["list_payments"];
         put?: never;
         /**
          * OpenPayment
@@ -298,7 +306,7 @@ export interface paths {
         };
         /**
          * GetPayment
-         * @description Return one of the customer's payments, with the payment's latest pairing.
+         * @description Return one of the customer's payments, with the payment's latest pairing and what became of the payment.
          */
         get: operations["get_payment"];
         put?: never;
@@ -348,6 +356,26 @@ export interface paths {
          *     charge.
          */
         post: operations["confirm_payment"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/client/payments/{payment_id}/seen": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * MarkPaymentSeen
+         * @description Note that the customer has seen what became of this payment. The home screens of all devices stop noting it.
+         */
+        post: operations["mark_payment_seen"];
         delete?: never;
         options?: never;
         head?: never;
@@ -646,6 +674,26 @@ export interface paths {
          * @description Sign out one of the operator's devices. The sign-out takes effect immediately.
          */
         delete: operations["revoke_operator_device"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/control-center/auth/links": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * UseOperatorLink
+         * @description Choose a password with the secret of a one-time link. Then sign in with it, and set up the authenticator app.
+         */
+        post: operations["use_operator_link"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -1141,6 +1189,92 @@ export interface paths {
          * @description Sign out every device of a mitra. The operator who sends this request stays signed in.
          */
         post: operations["revoke_devices_of_mitra"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/control-center/operators": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * ListOperators
+         * @description All operators, with role, state and devices.
+         */
+        get: operations["list_operators"];
+        put?: never;
+        /**
+         * InviteOperator
+         * @description Invite an operator. The admin hands the link of the answer over; the service sends no mail.
+         */
+        post: operations["invite_operator"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/control-center/operators/{operator_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * ChangeOperator
+         * @description Change an operator's role, deactivate the operator, or activate the operator again.
+         */
+        patch: operations["change_operator"];
+        trace?: never;
+    };
+    "/api/control-center/operators/{operator_id}/reset": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * ResetOperator
+         * @description Take password and authenticator app from an operator, and make a one-time link for new ones.
+         *
+         *     An operator who has not used the last link gets a new link, and the last link stops working.
+         */
+        post: operations["reset_operator"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/control-center/operators/{operator_id}/sign-out": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * SignOutOtherOperator
+         * @description Sign an operator out on every device.
+         */
+        post: operations["sign_out_other_operator"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2026,7 +2160,7 @@ export interface components {
         /** AuditEntry */
         AuditEntry: {
             /** @enum {string} */
-            action: "operator_signed_in" | "operator_created" | "operator_disabled" | "operator_reset" | "password_changed" | "totp_enrolled" | "recovery_code_used" | "recovery_codes_renewed" | "device_revoked" | "case_opened" | "case_decided" | "refund_approved" | "refund_retried" | "refund_requested:operator_decision" | "refund_requested:late_approval" | "refund_done" | "refund_failed" | "gateway_alert:unknown_charge" | "gateway_alert:unknown_refund" | "gateway_alert:refunded_twice" | "gateway_alert:refund_failed_after_done" | "gateway_alert:books_differ" | "configuration_changed" | "mitra_invited" | "mitra_renamed" | "mitra_capacity_changed" | "mitra_suspended" | "mitra_suspension_lifted" | "person_device_signed_out" | "person_devices_signed_out" | "transcript_revealed" | "list_exported" | "database_restored";
+            action: "operator_signed_in" | "operator_created" | "operator_disabled" | "operator_reset" | "operator_invited" | "operator_link_used" | "operator_role_changed" | "operator_enabled" | "operator_signed_out" | "password_changed" | "totp_enrolled" | "recovery_code_used" | "recovery_codes_renewed" | "device_revoked" | "case_opened" | "case_decided" | "refund_approved" | "refund_retried" | "refund_requested:operator_decision" | "refund_requested:late_approval" | "refund_done" | "refund_failed" | "gateway_alert:unknown_charge" | "gateway_alert:unknown_refund" | "gateway_alert:refunded_twice" | "gateway_alert:refund_failed_after_done" | "gateway_alert:books_differ" | "configuration_changed" | "mitra_invited" | "mitra_renamed" | "mitra_capacity_changed" | "mitra_suspended" | "mitra_suspension_lifted" | "person_device_signed_out" | "person_devices_signed_out" | "transcript_revealed" | "list_exported" | "what_if_asked" | "database_restored";
             actor: string;
             actor_email: string | null;
             id: number;
@@ -2194,6 +2328,33 @@ export interface components {
         /** CustomerName */
         CustomerName: {
             call_name: string;
+        };
+        /** CustomerPayment */
+        CustomerPayment: {
+            amount_rp: number;
+            charged_rp: number;
+            /** Format: date-time */
+            created_at: string;
+            /** Format: date-time */
+            expires_at: string;
+            /** Format: uuid */
+            id: string;
+            is_news: boolean;
+            offer: components["schemas"]["PaymentOffer"];
+            pairing: components["schemas"]["Pairing"] | null;
+            /** @enum {string} */
+            purpose: "session" | "extension";
+            reference: string;
+            refunds: components["schemas"]["PaymentRefund"][];
+            review: components["schemas"]["Review"] | null;
+            /** Format: date-time */
+            server_now: string;
+            session_id: string | null;
+            /** @enum {string} */
+            status: "pending" | "confirming" | "confirmed" | "served" | "unserved" | "abandoned" | "expired" | "refunded";
+            target_mitra: components["schemas"]["TargetMitra"] | null;
+            /** @enum {string} */
+            what_happened: "served" | "searching" | "no_session" | "cut_short" | "unanswered" | "expired" | "abandoned" | "declined";
         };
         /** CustomerProfile */
         CustomerProfile: {
@@ -2441,6 +2602,15 @@ export interface components {
             suspended: boolean;
             suspended_at: string | null;
         };
+        /** LinkUse */
+        LinkUse: {
+            password: string;
+            secret: string;
+        };
+        /** LinkUsed */
+        LinkUsed: {
+            email: string;
+        };
         /** Login */
         Login: {
             device_secret?: string | null;
@@ -2477,7 +2647,26 @@ export interface components {
         MitraChange: {
             display_name?: string;
             max_customers?: number;
+            reason?: string;
             suspended?: boolean;
+        };
+        /** MitraDetail */
+        MitraDetail: {
+            acceptance: components["schemas"]["Acceptance"];
+            active_sessions: number;
+            connected: boolean | null;
+            /** Format: date-time */
+            created_at: string;
+            display_name: string;
+            /** Format: uuid */
+            id: string;
+            last_seen_at: string | null;
+            max_customers: number;
+            online: boolean;
+            phone_masked: string;
+            suspended: boolean;
+            suspended_at: string | null;
+            suspension_reason: string | null;
         };
         /** MitraInvitation */
         MitraInvitation: {
@@ -2601,11 +2790,30 @@ export interface components {
             email: string;
             /** Format: uuid */
             id: string;
-            permissions: ("own_account" | "view" | "decide" | "reveal" | "configure" | "manage_mitras" | "manage_devices")[];
+            permissions: ("own_account" | "view" | "decide" | "reveal" | "configure" | "manage_mitras" | "manage_devices" | "manage_operators" | "ask_what_if")[];
             recovery_codes_left: number;
             /** @enum {string} */
             role: "admin" | "reviewer" | "viewer";
             totp_enrolled: boolean;
+        };
+        /** OperatorChange */
+        OperatorChange: {
+            active?: boolean;
+            role?: "admin" | "reviewer" | "viewer";
+        };
+        /** OperatorInvitation */
+        OperatorInvitation: {
+            email: string;
+            /** @enum {string} */
+            role: "admin" | "reviewer" | "viewer";
+        };
+        /** OperatorLink */
+        OperatorLink: {
+            /** Format: date-time */
+            expires_at: string;
+            operator: components["schemas"]["TeamMember"];
+            path: string;
+            secret: string;
         };
         /** OperatorReference */
         OperatorReference: {
@@ -2686,6 +2894,11 @@ export interface components {
             items: components["schemas"]["ReviewCase"][];
             next_cursor: string | null;
         };
+        /** Page[CustomerPayment] */
+        "Page_curhat.journeys.schemas.CustomerPayment_": {
+            items: components["schemas"]["CustomerPayment"][];
+            next_cursor: string | null;
+        };
         /** Page[Message] */
         "Page_curhat.sessions.schemas.Message_": {
             items: components["schemas"]["Message"][];
@@ -2703,6 +2916,7 @@ export interface components {
         };
         /** Pairing */
         Pairing: {
+            anybody_asked: boolean;
             /** Format: date-time */
             deadline_at: string;
             /** @enum {null|string} */
@@ -2814,6 +3028,14 @@ export interface components {
             /** @enum {null|string} */
             tag: "no_mitra_available" | "all_mitras_rejected" | "targeted_mitra_offline" | "targeted_mitra_rejected" | "targeted_mitra_timeout" | "payment_session_expired" | "customer_cancelled" | null;
             target_mitra: components["schemas"]["MitraReference"] | null;
+        };
+        /** PaymentRefund */
+        PaymentRefund: {
+            amount_rp: number;
+            /** Format: date-time */
+            at: string;
+            /** @enum {string} */
+            status: "requested" | "done" | "failed";
         };
         /** PresenceChange */
         PresenceChange: {
@@ -2927,6 +3149,16 @@ export interface components {
             items: components["schemas"]["Request"][];
             /** Format: date-time */
             server_now: string;
+        };
+        /** Review */
+        Review: {
+            decided_at: string | null;
+            /** @enum {null|string} */
+            decision: "refund" | "no_refund" | null;
+            /** Format: date-time */
+            opened_at: string;
+            /** @enum {string} */
+            status: "open" | "decided";
         };
         /** ReviewCase */
         ReviewCase: {
@@ -3116,6 +3348,29 @@ export interface components {
             display_name: string;
             /** Format: uuid */
             id: string;
+        };
+        /** Team */
+        Team: {
+            items: components["schemas"]["TeamMember"][];
+            next_cursor?: string | null;
+            /** Format: date-time */
+            server_now: string;
+        };
+        /** TeamMember */
+        TeamMember: {
+            /** Format: date-time */
+            created_at: string;
+            devices: number;
+            email: string;
+            /** Format: uuid */
+            id: string;
+            last_seen_at: string | null;
+            link_expires_at: string | null;
+            /** @enum {string} */
+            role: "admin" | "reviewer" | "viewer";
+            /** @enum {string} */
+            state: "active" | "awaiting_link" | "deactivated";
+            totp_enrolled: boolean;
         };
         /** TimelineEntry */
         TimelineEntry: {
@@ -4388,6 +4643,92 @@ export interface operations {
             };
         };
     };
+    list_payments: {
+        parameters: {
+            query?: {
+                cursor?: string | null;
+                news?: boolean;
+                session_id?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_curhat.journeys.schemas.CustomerPayment_"];
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
     open_payment: {
         parameters: {
             query?: never;
@@ -4542,7 +4883,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Payment"];
+                    "application/json": components["schemas"]["CustomerPayment"];
                 };
             };
             /** @description `code`: unauthenticated */
@@ -4871,6 +5212,88 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
                         code?: "presence_unknown" | "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    mark_payment_seen: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                payment_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
                     };
                 };
             };
@@ -6351,6 +6774,78 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
                         code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    use_operator_link: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LinkUse"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LinkUsed"];
+                };
+            };
+            /** @description `code`: link_invalid */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "link_invalid";
+                    };
+                };
+            };
+            /** @description `code`: body_too_large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "body_too_large";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
                     };
                 };
             };
@@ -8228,7 +8723,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["MitraRecord"];
+                    "application/json": components["schemas"]["MitraDetail"];
                 };
             };
             /** @description `code`: unauthenticated */
@@ -8580,6 +9075,530 @@ export interface operations {
             header?: never;
             path: {
                 mitra_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    list_operators: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Team"];
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    invite_operator: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description A new one for each new intention; the same one to repeat a request whose answer was lost. */
+                "Idempotency-Key": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OperatorInvitation"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OperatorLink"];
+                };
+            };
+            /** @description `code`: idempotency_key_missing */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "idempotency_key_missing";
+                    };
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
+                    };
+                };
+            };
+            /** @description `code`: email_taken, idempotency_in_progress, idempotency_key_reused */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "email_taken" | "idempotency_in_progress" | "idempotency_key_reused";
+                    };
+                };
+            };
+            /** @description `code`: body_too_large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "body_too_large";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    change_operator: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                operator_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OperatorChange"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TeamMember"];
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: last_admin, own_account */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "last_admin" | "own_account";
+                    };
+                };
+            };
+            /** @description `code`: body_too_large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "body_too_large";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    reset_operator: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description A new one for each new intention; the same one to repeat a request whose answer was lost. */
+                "Idempotency-Key": string;
+            };
+            path: {
+                operator_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OperatorLink"];
+                };
+            };
+            /** @description `code`: idempotency_key_missing */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "idempotency_key_missing";
+                    };
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: idempotency_in_progress, idempotency_key_reused, last_admin, operator_disabled, own_account */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "idempotency_in_progress" | "idempotency_key_reused" | "last_admin" | "operator_disabled" | "own_account";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    sign_out_other_operator: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                operator_id: string;
             };
             cookie?: never;
         };

@@ -446,3 +446,19 @@ SELECT id, sender, text, sent_at, read_at FROM messages WHERE session_id = $1 OR
 async def read_messages(db: Executor, /, *, session_id: UUID, max_messages: int) -> list[ReadMessagesRow]:
     """Read the oldest messages of a session, at most @max_messages, oldest first."""
     return [ReadMessagesRow(*row) for row in await db.fetch(READ_MESSAGES, session_id, max_messages)]
+
+
+READ_SUSPENSION_NOTE: Final = """
+SELECT new_value FROM audit_entries
+WHERE subject_id = $1 AND subject = 'mitra' AND action = 'mitra_suspended'
+ORDER BY occurred_at DESC, id DESC LIMIT 1
+"""
+
+
+async def read_suspension_note(db: Executor, /, *, mitra_id: str) -> str | None:
+    """Read the audit's text of the mitra's last suspension."""
+    row = await db.fetchrow(READ_SUSPENSION_NOTE, mitra_id)
+    if row is None:
+        return None
+    value: str | None = row[0]
+    return value

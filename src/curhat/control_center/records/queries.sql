@@ -262,3 +262,10 @@ SELECT id FROM sessions WHERE id = @session_id
 -- Read the oldest messages of a session, at most @max_messages, oldest first.
 -- nullable: read_at
 SELECT id, sender, text, sent_at, read_at FROM messages WHERE session_id = @session_id ORDER BY id LIMIT @max_messages
+
+-- name: read_suspension_note :optional
+-- Read the audit's text of the mitra's last suspension.
+-- nullable: new_value
+SELECT new_value FROM audit_entries
+WHERE subject_id = @mitra_id AND subject = 'mitra' AND action = 'mitra_suspended'
+ORDER BY occurred_at DESC, id DESC LIMIT 1

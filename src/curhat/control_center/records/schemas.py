@@ -222,6 +222,12 @@ class MitraRecord(msgspec.Struct, frozen=True, kw_only=True):
     acceptance: Acceptance
 
 
+class MitraDetail(MitraRecord, frozen=True, kw_only=True):
+    """A mitra, with the reason of its current suspension. The reason is null if nobody gave one."""
+
+    suspension_reason: str | None
+
+
 class InvitedMitra(MitraRecord, frozen=True, kw_only=True):
     """A mitra after an invitation. If `is_new` is false, the person was a mitra before, and nothing changed."""
 
@@ -237,11 +243,12 @@ class MitraInvitation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class MitraChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What to change. A field that is left out stays unchanged."""
+    """What to change. A field that is left out stays unchanged. `reason`: why the mitra is suspended."""
 
     display_name: WrittenName | msgspec.UnsetType = msgspec.UNSET
     max_customers: Capacity | msgspec.UnsetType = msgspec.UNSET
     suspended: bool | msgspec.UnsetType = msgspec.UNSET
+    reason: Reason | msgspec.UnsetType = msgspec.UNSET
 
 
 class TranscriptOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -4,7 +4,7 @@ Every function takes an open transaction and never commits it.
 """
 
 from collections.abc import Collection
-from typing import Final
+from typing import Final, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -22,6 +22,7 @@ from curhat.control_center.records.schemas import (
     CustomerRecord,
     InvitedMitra,
     MitraChange,
+    MitraDetail,
     MitraInvitation,
     MitraRecord,
     PaymentDetail,
@@ -49,6 +50,8 @@ from curhat.kit.page import Page
 from curhat.kit.visible_text import checked_text
 from curhat.payments.reference import payment_reference
 from curhat.presence.service import Presence
+
+AnyMitraRecord = TypeVar("AnyMitraRecord", bound=MitraRecord)
 
 # The maximum number of messages in one answer. Two people who type for eight hours without a pause write fewer messages
 # than MAX_TRANSCRIPT_MESSAGES.
@@ -214,7 +217,15 @@ async def read_mitra(tx: Transaction, mitra_id: UUID) -> MitraRecord:
     return _mitra_record(await find_row(tx, queries.list_mitras, "mitras.id", mitra_id))
 
 
-async def with_connections(presence: Presence, records: list[MitraRecord]) -> list[MitraRecord]:
+async def read_mitra_detail(tx: Transaction, mitra_id: UUID) -> MitraDetail:
+    """Read one mitra and the reason of its suspension. The result's `connected` is None. Raises NotFound."""
+    mitra = await read_mitra(tx, mitra_id)
+    noted = await queries.read_suspension_note(tx, mitra_id=str(mitra_id)) if mitra.suspended else None
+    _, _, reason = (noted or "").partition(": ")
+    return MitraDetail(**msgspec.structs.asdict(mitra), suspension_reason=reason or None)
+
+
+async def with_connections(presence: Presence, records: list[AnyMitraRecord]) -> list[AnyMitraRecord]:
     """Set `connected` of each mitra. If Valkey does not answer, return the records unchanged."""
     try:
         connected = await presence.connected_among([each.id for each in records])
@@ -253,10 +264,17 @@ async def change_mitra(
     by = str(operator.id)
     if change == MitraChange():
         raise invalid_field("body", "must name display_name, max_customers or suspended")
+    if change.reason is not msgspec.UNSET and change.suspended is not True:
+        raise invalid_field("reason", "belongs to a suspension only")
+    reason = (
+        None
+        if change.reason is msgspec.UNSET
+        else checked_text(change.reason, "reason", MAX_REASON_CHARACTERS).strip()
+    )
     if change.max_customers is not msgspec.UNSET:
         await mitras.change_capacity(tx, mitra_id, change.max_customers, by=by)
     if change.suspended is True:
-        await mitras.suspend_mitra(tx, mitra_id, by=by)
+        await mitras.suspend_mitra(tx, mitra_id, by=by, reason=reason)
     elif change.suspended is False:
         await accounts.lift_suspension(tx, mitra_id, by=by)
     if change.display_name is not msgspec.UNSET:

@@ -38,7 +38,7 @@ def filter_failed_pairings(
         ("minimum_amount_rp", ">=", minimum_amount_rp),
         ("maximum_amount_rp", "<=", maximum_amount_rp),
     ):
-        filters.compare(name, "payments.amount_rp", operator, checked_amount(name, amount_rp))
+        filters.compare(name, "events.amount_rp", operator, checked_amount(name, amount_rp))
     filters.between("events.occurred_at", since, until)
     return filters
 

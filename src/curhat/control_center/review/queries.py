@@ -34,10 +34,10 @@ class FailedPairingRow(msgspec.Struct, frozen=True):
 
 LIST_FAILED_PAIRINGS: Final = """
 SELECT page.id, page.tag, page.kind, page.payment_id, page.customer_id, customers.call_name, people.phone_number,
-    page.mitra_id, mitras.display_name AS mitra_display_name, page.amount_rp, page.occurred_at, page.recovered,
+    page.mitra_id, mitras.display_name AS mitra_display_name, page.paid_rp AS amount_rp, page.occurred_at, page.recovered,
     page.case_id, EXISTS (SELECT 1 FROM requests WHERE requests.pairing_id = page.pairing_id) AS anybody_asked
 FROM (
-    SELECT events.*, payments.customer_id, payments.amount_rp
+    SELECT events.*, payments.customer_id, payments.amount_rp AS paid_rp
     FROM failed_pairing_events AS events JOIN payments ON payments.id = events.payment_id
     WHERE true /* conditions */
     ORDER BY events.occurred_at DESC, events.id DESC
@@ -123,6 +123,7 @@ LEFT JOIN LATERAL (
         SELECT DISTINCT ON (refunds.charge_attempt_id) refunds.*
         FROM charge_attempts JOIN refunds ON refunds.charge_attempt_id = charge_attempts.id
             AND refunds.reason = 'operator_decision'
+            AND refunds.payment_id = page.payment_id
         WHERE charge_attempts.payment_id = page.payment_id
             AND coalesce(refunds.decided_round, charge_attempts.decided_round) = page.round
         ORDER BY refunds.charge_attempt_id, (refunds.status = 'failed'), refunds.id DESC
@@ -202,6 +203,7 @@ LEFT JOIN LATERAL (
         SELECT DISTINCT ON (refunds.charge_attempt_id) refunds.*
         FROM charge_attempts JOIN refunds ON refunds.charge_attempt_id = charge_attempts.id
             AND refunds.reason = 'operator_decision'
+            AND refunds.payment_id = review_cases.payment_id
         WHERE charge_attempts.payment_id = review_cases.payment_id
             AND coalesce(refunds.decided_round, charge_attempts.decided_round) = earlier.round
         ORDER BY refunds.charge_attempt_id, (refunds.status = 'failed'), refunds.id DESC

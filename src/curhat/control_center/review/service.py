@@ -46,6 +46,7 @@ from curhat.control_center.schemas import (
     mitra_reference,
     operator_reference,
 )
+from curhat.journeys import money
 from curhat.kit.audit import write_audit_entry
 from curhat.kit.conditions import Conditions
 from curhat.kit.database import Transaction
@@ -217,6 +218,8 @@ async def decide_case(
         )
     if not needs_approval:
         await _request_refunds(tx, operator, unit.cases, shares)
+        for each in unit.cases:
+            await money.tell_customer(tx, each.payment_id)
     await pause_point("decide.before_commit")
 
 
@@ -248,6 +251,8 @@ async def approve_refund(
             tx, operator.id, "refund_approved", "review_case", _id_of(each), new=str(_sum_rp(shares))
         )
         await _request_refunds(tx, operator, [each], shares)
+    for each in unit.cases:
+        await money.tell_customer(tx, each.payment_id)
 
 
 async def retry_refund(tx: Transaction, operator: SignedInOperator, case_id: UUID) -> None:
@@ -271,6 +276,7 @@ async def retry_refund(tx: Transaction, operator: SignedInOperator, case_id: UUI
     )
     for charge, share_rp in shares:
         await _request_refund(tx, operator, charge, share_rp, charge.decided_round)
+    await money.tell_customer(tx, case.payment_id)
 
 
 async def open_case(tx: Transaction, operator: SignedInOperator, payment_id: UUID, note: str) -> UUID:
