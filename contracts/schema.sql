@@ -45,6 +45,23 @@ CREATE TRIGGER audit_entries_never_emptied BEFORE TRUNCATE ON audit_entries FOR 
 REVOKE ALL ON TABLE audit_entries FROM curhat;
 GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE audit_entries TO curhat;
 
+CREATE TABLE book_differences (
+    key uuid NOT NULL,
+    day date NOT NULL,
+    about text NOT NULL,
+    payment_id uuid NOT NULL,
+    our_status text,
+    our_rp integer,
+    gateway_status text,
+    gateway_rp integer,
+    found_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    CONSTRAINT book_differences_about_check CHECK ((about = ANY (ARRAY['charge'::text, 'refund'::text])))
+);
+ALTER TABLE book_differences ADD CONSTRAINT book_differences_pkey PRIMARY KEY (key);
+CREATE INDEX book_differences_by_payment ON book_differences USING btree (payment_id);
+CREATE TRIGGER book_differences_never_changed BEFORE DELETE OR UPDATE ON book_differences FOR EACH ROW EXECUTE FUNCTION forbid_change();
+CREATE TRIGGER book_differences_never_emptied BEFORE TRUNCATE ON book_differences FOR EACH STATEMENT EXECUTE FUNCTION forbid_change();
+
 CREATE TABLE charge_attempts (
     id uuid DEFAULT uuidv7() NOT NULL,
     payment_id uuid NOT NULL,
@@ -66,6 +83,21 @@ CREATE TRIGGER charge_attempts_decided_once BEFORE UPDATE ON charge_attempts FOR
 CREATE CONSTRAINT TRIGGER charge_attempts_late_have_a_refund AFTER UPDATE ON charge_attempts DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (((old.status <> new.status) AND (new.status = 'approved_late'::text))) EXECUTE FUNCTION undelivered_charges_have_a_case();
 CREATE TRIGGER charge_attempts_of_an_approved_extension BEFORE INSERT ON charge_attempts FOR EACH ROW EXECUTE FUNCTION charge_of_an_approved_extension();
 ALTER TABLE charge_attempts ADD CONSTRAINT charge_attempts_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES payments(id);
+
+CREATE TABLE closed_days (
+    day date NOT NULL,
+    closed_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    charges integer NOT NULL,
+    charged_rp bigint NOT NULL,
+    refunds integer NOT NULL,
+    refunded_rp bigint NOT NULL,
+    differences integer NOT NULL,
+    invariants_checked integer NOT NULL,
+    broken_invariants text[] NOT NULL
+);
+ALTER TABLE closed_days ADD CONSTRAINT closed_days_pkey PRIMARY KEY (day);
+CREATE TRIGGER closed_days_never_changed BEFORE DELETE OR UPDATE ON closed_days FOR EACH ROW EXECUTE FUNCTION forbid_change();
+CREATE TRIGGER closed_days_never_emptied BEFORE TRUNCATE ON closed_days FOR EACH STATEMENT EXECUTE FUNCTION forbid_change();
 
 CREATE TABLE code_days (
     day date NOT NULL,
@@ -347,6 +379,7 @@ CREATE TABLE mock_gateway.charges (
     known_at timestamp with time zone NOT NULL,
     at timestamp with time zone NOT NULL,
     customer_id uuid,
+    is_listed boolean DEFAULT true NOT NULL,
     CONSTRAINT charges_status_check CHECK ((status = ANY (ARRAY['approved'::text, 'declined'::text, 'processing'::text])))
 );
 ALTER TABLE mock_gateway.charges ADD CONSTRAINT charges_pkey PRIMARY KEY (key);

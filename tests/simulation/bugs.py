@@ -855,7 +855,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "an operator's other decision on a decided case looks accepted",
         [f"{REVIEW}::test_an_operator_cannot_replace_an_earlier_decision_by_another_decision"],
-        in_function(review_service, "decide_case", " and case.decision == decision", ""),
+        in_function(review_service, "_is_same_decision", " or case.decision != decision", ""),
     ),
     Bug(
         "an operator approves their own refund",

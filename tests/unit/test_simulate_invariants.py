@@ -239,12 +239,28 @@ async def _(rows: Rows) -> None:
     await rows.write("refunds", charge_attempt_id=attempt_id, amount_rp=19_999)
 
 
-@breaks(
-    "a charge attempt has at most one refund that the gateway has not refused, of at most the attempt's amount"
-)
+@breaks("the refunds of a charge attempt that the gateway has not refused are at most the attempt's amount")
 async def _(rows: Rows) -> None:
     attempt_id = await rows.write("charge_attempts", status="approved_late")
     await rows.write("refunds", charge_attempt_id=attempt_id, amount_rp=20_001)
+
+
+@breaks("a decision has at most one refund of a charge that the gateway has not refused")
+async def _(rows: Rows) -> None:
+    await rows.allow("DROP INDEX refunds_one_a_decision")
+    attempt_id = await rows.write("charge_attempts", status="approved_late")
+    for _ in range(2):
+        await rows.write("refunds", charge_attempt_id=attempt_id, amount_rp=5_000, decided_round=1)
+
+
+@breaks("the refunds of a decision that the gateway has not refused are at most the amount of the decision")
+async def _(rows: Rows) -> None:
+    payment_id = await rows.failed_payment()
+    await rows.decide(payment_id, decision="refund", refund_rp=5_000)
+    attempt_id = await rows.write("charge_attempts", payment_id=payment_id, status="approved_late")
+    await rows.write(
+        "refunds", payment_id=payment_id, charge_attempt_id=attempt_id, amount_rp=5_001, decided_round=1
+    )
 
 
 @breaks("a charge that was taken, not delivered and not given back has a decision or an open case")
@@ -256,14 +272,14 @@ async def _(rows: Rows) -> None:
 
 
 @breaks(
-    "each decided charge belongs to a round of its case, and the round's refund is the sum of its charges"
+    "each decided charge belongs to a round of its case, and the round's refund is at most the sum of its charges"
 )
 async def _(rows: Rows) -> None:
-    await rows.decide(await rows.failed_payment(), decision="refund", refund_rp=10_000)
+    await rows.decide(await rows.failed_payment(), decision="refund", refund_rp=20_001)
 
 
 @breaks(
-    "each refund that an operator decided, and that needs no further approval, was requested from the gateway"
+    "each refund that an operator decided, and that needs no further approval, was requested in full from the gateway"
 )
 async def _(rows: Rows) -> None:
     await rows.decide(await rows.failed_payment(), decision="refund", refund_rp=20_000)

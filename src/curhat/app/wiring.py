@@ -18,8 +18,10 @@ from valkey.backoff import NoBackoff
 
 from curhat.accounts.senders import code_senders
 from curhat.accounts.service import Authenticator
+from curhat.app.closing.service import BOOKS_CLOSE, BookClosing
 from curhat.deadlines import service as deadlines
 from curhat.deadlines.loop import Loop
+from curhat.deadlines.service import Transition
 from curhat.journeys import charging, mitras
 from curhat.journeys.push import PushTransitions, still_wanted
 from curhat.journeys.transitions import Transitions
@@ -227,9 +229,10 @@ class Services:
         )
         self.push_channels = Channels(self.web_push, self.fcm)
         self.outbox = Outbox(database, self.push_channels, connected_among, partial(still_wanted, database))
-        self.transitions = {
+        self.transitions: dict[str, Transition] = {
             **Transitions(database, presence, self.gateway).by_kind(),
             **PushTransitions(database, connected_among, self.outbox.wake).by_kind(),
+            BOOKS_CLOSE: BookClosing(database, self.gateway),
         }
         self.deadline_loop = Loop(database, self.transitions)
 

@@ -2288,7 +2288,7 @@ export interface components {
         /** AuditEntry */
         AuditEntry: {
             /** @enum {string} */
-            action: "operator_signed_in" | "operator_created" | "operator_disabled" | "operator_reset" | "operator_invited" | "operator_link_used" | "operator_role_changed" | "operator_enabled" | "operator_signed_out" | "password_changed" | "totp_enrolled" | "recovery_code_used" | "recovery_codes_renewed" | "device_revoked" | "case_opened" | "case_decided" | "refund_approved" | "refund_retried" | "refund_requested:operator_decision" | "refund_requested:late_approval" | "refund_done" | "refund_failed" | "gateway_alert:unknown_charge" | "gateway_alert:unknown_refund" | "gateway_alert:refunded_twice" | "gateway_alert:refund_failed_after_done" | "configuration_changed" | "mitra_invited" | "mitra_renamed" | "mitra_capacity_changed" | "mitra_suspended" | "mitra_suspension_lifted" | "person_device_signed_out" | "person_devices_signed_out" | "transcript_revealed" | "list_exported" | "what_if_asked" | "database_restored";
+            action: "operator_signed_in" | "operator_created" | "operator_disabled" | "operator_reset" | "operator_invited" | "operator_link_used" | "operator_role_changed" | "operator_enabled" | "operator_signed_out" | "password_changed" | "totp_enrolled" | "recovery_code_used" | "recovery_codes_renewed" | "device_revoked" | "case_opened" | "case_decided" | "refund_approved" | "refund_retried" | "refund_requested:operator_decision" | "refund_requested:late_approval" | "refund_done" | "refund_failed" | "gateway_alert:unknown_charge" | "gateway_alert:unknown_refund" | "gateway_alert:refunded_twice" | "gateway_alert:refund_failed_after_done" | "gateway_alert:books_differ" | "configuration_changed" | "mitra_invited" | "mitra_renamed" | "mitra_capacity_changed" | "mitra_suspended" | "mitra_suspension_lifted" | "person_device_signed_out" | "person_devices_signed_out" | "transcript_revealed" | "list_exported" | "what_if_asked" | "database_restored";
             actor: string;
             actor_email: string | null;
             id: number;
@@ -2303,6 +2303,21 @@ export interface components {
         /** Availability */
         Availability: {
             available: boolean;
+        };
+        /** BookDifference */
+        BookDifference: {
+            /** @enum {string} */
+            about: "charge" | "refund";
+            /** Format: date */
+            day: string;
+            /** Format: date-time */
+            found_at: string;
+            gateway_rp: number | null;
+            gateway_status: string | null;
+            /** Format: uuid */
+            key: string;
+            our_rp: number | null;
+            our_status: string | null;
         };
         /** Bucket */
         Bucket: {
@@ -2340,6 +2355,20 @@ export interface components {
             /** Format: date-time */
             server_now: string;
             week: components["schemas"]["WeekHour"][];
+        };
+        /** ClosedDay */
+        ClosedDay: {
+            broken_invariants: string[];
+            charged_rp: number;
+            charges: number;
+            /** Format: date-time */
+            closed_at: string;
+            /** Format: date */
+            day: string;
+            differences: number;
+            invariants_checked: number;
+            refunded_rp: number;
+            refunds: number;
         };
         /** CodeRequest */
         CodeRequest: {
@@ -2507,6 +2536,7 @@ export interface components {
             active_sessions: number;
             available: number | null;
             cases_overdue: number;
+            closed_day: components["schemas"]["ClosedDay"] | null;
             connected: number | null;
             deadlines_overdue: number;
             deadlines_parked: number;
@@ -2669,8 +2699,7 @@ export interface components {
         };
         /** GatewayBehaviour */
         GatewayBehaviour: {
-            /** @enum {string} */
-            behaviour: "approve" | "decline" | "slow" | "lost" | "double" | "processing" | "pending";
+            behaviour: ("approve" | "decline" | "slow" | "lost" | "double" | "processing" | "pending") | ("forget" | "invent");
             payment_id?: string | null;
         };
         /** GatewayNotice */
@@ -3399,6 +3428,7 @@ export interface components {
         ReviewCaseDetail: {
             amount_rp: number;
             anybody_asked: boolean;
+            book_differences: components["schemas"]["BookDifference"][];
             customer: components["schemas"]["CustomerReference"];
             decided_at: string | null;
             decided_by: components["schemas"]["OperatorReference"] | null;
