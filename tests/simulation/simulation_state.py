@@ -386,7 +386,7 @@ class SimulationState:
             return f"{customer}: no mitra is asked"
         request = self.random.choice(rows)
         async with self.database.transaction() as tx:
-            session = await searching.accept(tx, request["mitra_id"], request["id"])
+            session = (await searching.accept(tx, request["mitra_id"], request["id"])).session
         if self.random.random() < self.theme.chats_end:
             async with self.database.transaction() as tx:
                 await sessions.end_by_customer(tx, customer, session.id)
@@ -446,6 +446,7 @@ class SimulationState:
             "decide case": (3, self.operators.decide),
             "approve refund": (1, self.operators.approve),
             "retry refund": (1, self.operators.retry),
+            "open a case by hand": (1, self.operators.complain),
             "server killed": (1, self.server_killed),
             "offer": (7, self.offer),
             "accept": (9, self.accept),
@@ -712,7 +713,7 @@ class SimulationState:
         if row is None:
             return None
         async with self.database.transaction() as tx:
-            session = await searching.accept(tx, row["mitra_id"], row["id"])
+            session = (await searching.accept(tx, row["mitra_id"], row["id"])).session
         return f"{row['id']} → session {session.id}"
 
     async def reject(self) -> str | None:

@@ -65,6 +65,8 @@ MUST_BE_REACHED = {
     "case refund",
     "case no_refund",
     "case opened again",
+    "case opened by hand",
+    "part refunded",
     "refund approved by a second operator",
     "refund retried",
     "refund pending",

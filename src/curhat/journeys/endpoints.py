@@ -419,15 +419,14 @@ async def accept_request(
     flight = SingleFlight(idempotent.lock)
 
     async def step(tx: Transaction) -> Answer:
-        session = await searching.accept(tx, mitra.user_id, request_id, idempotent.lock)
-        return to_answer(AcceptedRequest(session=session))
+        return (await searching.accept(tx, mitra.user_id, request_id, idempotent)).answer
 
     try:
         answer = await run_idempotent(
             database,
             idempotent,
             step,
-            step_takes_lock=True,
+            step_keeps_key=True,
             refuse_early=lambda: searching.refuse_if_decided(database, request_id, idempotent, flight),
         )
     finally:

@@ -91,7 +91,7 @@ class AcceptedPairing(msgspec.Struct, frozen=True):
     ends_at: datetime
     call_name: str
     closed_for: list[UUID]
-    lost_targeted: bool
+    lost_targeted: list[UUID]
 
 
 ACCEPT_AND_START: Final = """
@@ -151,34 +151,35 @@ WITH key AS MATERIALIZED (
         WHERE deadlines.kind = 'pairing_window'
         FOR UPDATE OF deadlines SKIP LOCKED
     )
-), locked_losers AS MATERIALIZED (
-    SELECT requests.id, requests.mitra_id, requests.pairing_id, requests.pairing_id = won.pairing_id AS same_pairing
-    FROM requests JOIN won ON requests.pairing_id = won.pairing_id OR (won.fills_up AND requests.mitra_id = $3)
-    WHERE requests.status = 'offered' AND requests.id <> $2
-    ORDER BY requests.id
-    FOR NO KEY UPDATE OF requests
+), other_requests AS MATERIALIZED (
+    SELECT requests.id FROM won JOIN requests ON requests.pairing_id = won.pairing_id
+    WHERE requests.id <> $2
+    UNION ALL
+    SELECT requests.id FROM won JOIN requests ON requests.mitra_id = $3
+    WHERE won.fills_up AND requests.status = 'offered' AND requests.pairing_id <> won.pairing_id
+), locked_requests AS MATERIALIZED (
+    SELECT id, mitra_id, pairing_id, status FROM requests WHERE id = ANY (ARRAY(SELECT id FROM other_requests))
+    ORDER BY id
+    FOR NO KEY UPDATE
+), losers AS MATERIALIZED (
+    SELECT locked_requests.id, locked_requests.mitra_id, locked_requests.pairing_id,
+        locked_requests.pairing_id = won.pairing_id AS is_same_pairing
+    FROM locked_requests, won WHERE locked_requests.status = 'offered'
 ), close_losers AS (
     UPDATE requests
     SET status = 'closed', answered_at = moment.now,
-        close_reason = CASE WHEN locked_losers.same_pairing THEN 'already_taken' ELSE 'at_capacity' END
-    FROM locked_losers, moment WHERE requests.id = locked_losers.id AND requests.status = 'offered'
-), lose_targeted AS (
-    INSERT INTO deadlines (kind, entity_id, generation, due_at, correlation_id)
-    SELECT 'targeted_lost', pairings.id, own_generation(), moment.now, $4
-    FROM locked_losers JOIN pairings ON pairings.id = locked_losers.pairing_id, moment
-    WHERE NOT locked_losers.same_pairing AND pairings.kind = 'targeted'
-    ON CONFLICT (kind, entity_id, generation) DO NOTHING
-    RETURNING entity_id
-), mark_recovered AS (
-    UPDATE failed_pairing_events SET recovered = true
-    FROM won WHERE failed_pairing_events.payment_id = won.payment_id AND won.kind = 'blast'
+        close_reason = CASE WHEN losers.is_same_pairing THEN 'already_taken' ELSE 'at_capacity' END
+    FROM losers, moment WHERE requests.id = losers.id
 )
 SELECT won.pairing_id, won.customer_id, won.payment_id, won.offer_id, won.duration_minutes, won.amount_rp, won.is_trial,
     won.payment_created_at, won.payment_expires_at, won.target_mitra_id, target.display_name AS target_display_name,
     won.kind, won.deadline_at, won.pairing_created_at, won.display_name, won.fills_up, won.now,
     started.id AS session_id, started.started_at, started.ends_at, locked_customer.call_name,
-    ARRAY(SELECT DISTINCT mitra_id FROM locked_losers) AS closed_for,
-    EXISTS (SELECT 1 FROM lose_targeted) AS lost_targeted
+    ARRAY(SELECT mitra_id FROM losers) AS closed_for,
+    ARRAY(
+        SELECT pairings.id FROM losers JOIN pairings ON pairings.id = losers.pairing_id
+        WHERE NOT losers.is_same_pairing AND pairings.kind = 'targeted'
+    ) AS lost_targeted
 FROM won
 JOIN started ON true
 JOIN locked_customer ON true
@@ -194,14 +195,67 @@ async def accept_and_start(
     session's end, and closes the other requests. The statement locks payment, pairing, mitra and request, in this order.
     The statement first takes all locks, and then checks every condition. If this accept did not win, the statement
     changes nothing and returns no row. The statement explain_refusal then gives the reason. If the statement returns a
-    row, the caller's next statement adds 1 to the mitra's active_sessions. The comment of lock_mitras (presence)
-    explains why the addition needs a separate statement. The parameter @key_lock is the number of the idempotency key's
+    row, the statement finish_accept completes the accept. `lost_targeted` are the pairings that fail because they asked
+    only this mitra, who is at capacity now (4.4). The parameter @key_lock is the number of the idempotency key's
     advisory lock, or null if the HTTP request has no key. If another HTTP request holds this advisory lock, the accept
     does not win."""
     row = await db.fetchrow(ACCEPT_AND_START, key_lock, request_id, mitra_id, correlation_id)
     if row is None:
         return None
     return AcceptedPairing(*row)
+
+
+class AppendedEvent(msgspec.Struct, frozen=True):
+    seq: int
+    at: datetime
+
+
+FINISH_ACCEPT: Final = """
+WITH take_place AS (
+    UPDATE mitras SET active_sessions = active_sessions + 1 WHERE id = $1
+), store_answer AS (
+    INSERT INTO idempotency_keys (role, user_id, key, fingerprint, status, body)
+    SELECT 'mitra', $1, $2::text, $3::bytea, $4::integer, $5::text WHERE $2 IS NOT NULL
+)
+SELECT seq, at FROM append_events($6::text[], $7::uuid[], $8::text[], $9::text[])
+"""
+
+
+async def finish_accept(
+    db: Executor,
+    /,
+    *,
+    mitra_id: UUID,
+    key: str | None,
+    fingerprint: bytes | None,
+    status: int,
+    body: str,
+    roles: Sequence[str],
+    user_ids: Sequence[UUID],
+    types: Sequence[str],
+    data: Sequence[str],
+) -> list[AppendedEvent]:
+    """Complete an accept in the same transaction. Add 1 to the mitra's active_sessions, store the answer under the
+    idempotency key, and append the events. A second answer under the same key violates the table's primary key. Without
+    a key, the statement stores no answer. The comment of lock_mitras (presence) explains why accept_and_start cannot add
+    to active_sessions. Returns one row per event, in the order of the arrays."""
+    return [
+        AppendedEvent(*row)
+        for row in await db.fetch(
+            FINISH_ACCEPT, mitra_id, key, fingerprint, status, body, roles, user_ids, types, data
+        )
+    ]
+
+
+MARK_RECOVERED: Final = """
+UPDATE failed_pairing_events SET recovered = true WHERE payment_id = $1
+"""
+
+
+async def mark_recovered(db: Executor, /, *, payment_id: UUID) -> None:
+    """Mark the failures of this payment's targeted pairing as recovered, because a mitra accepted the fallback. The failures
+    then need no review (3.8)."""
+    await db.execute(MARK_RECOVERED, payment_id)
 
 
 class RefusedAccept(msgspec.Struct, frozen=True):

@@ -186,11 +186,16 @@ async def enqueue_test(tx: Transaction, mitra_id: UUID) -> int:
     return len(subscriptions)
 
 
-async def prune(tx: Transaction) -> None:
-    """Delete expired messages, and the subscriptions of expired sign-ins, at most MAX_ROWS_PER_PRUNE of each."""
-    await queries.prune_messages(tx, max_rows=MAX_ROWS_PER_PRUNE)
-    for pruned in await queries.prune_subscriptions(tx, max_rows=MAX_ROWS_PER_PRUNE):
+async def prune(tx: Transaction, max_rows: int = MAX_ROWS_PER_PRUNE) -> int:
+    """Delete expired messages, and the subscriptions of sign-ins that have ended.
+
+    Each kind is limited to `max_rows`. Returns the highest number of rows of one kind.
+    """
+    messages = await queries.prune_messages(tx, max_rows=max_rows)
+    subscriptions = await queries.prune_subscriptions(tx, max_rows=max_rows)
+    for pruned in subscriptions:
         signal_changed(tx, pruned.role, pruned.user_id)
+    return max(messages, len(subscriptions))
 
 
 def signal_changed(tx: Transaction, role: Role, user_id: UUID) -> None:

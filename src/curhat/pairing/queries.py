@@ -216,6 +216,20 @@ async def find_pairing_of_request(db: Executor, /, *, request_id: UUID, mitra_id
     return value
 
 
+FIND_UNDECIDED_PAIRING: Final = """
+SELECT id FROM pairings WHERE payment_id = $1 AND (status = 'open' OR fallback_status = 'open')
+"""
+
+
+async def find_undecided_pairing(db: Executor, /, *, payment_id: UUID) -> UUID | None:
+    """Find the pairing of this payment that is open, or whose fallback is open. A payment has at most one."""
+    row = await db.fetchrow(FIND_UNDECIDED_PAIRING, payment_id)
+    if row is None:
+        return None
+    value: UUID = row[0]
+    return value
+
+
 class LockedPairing(msgspec.Struct, frozen=True):
     id: UUID
     payment_id: UUID

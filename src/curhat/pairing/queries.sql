@@ -117,6 +117,10 @@ SELECT payment_id FROM pairings WHERE id = @pairing_id
 -- Returns no row if no such request exists, or the request belongs to another mitra.
 SELECT pairing_id FROM requests WHERE id = @request_id AND mitra_id = @mitra_id
 
+-- name: find_undecided_pairing :optional
+-- Find the pairing of this payment that is open, or whose fallback is open. A payment has at most one.
+SELECT id FROM pairings WHERE payment_id = @payment_id AND (status = 'open' OR fallback_status = 'open')
+
 -- name: lock_pairing :one
 -- Lock the pairing. `is_over` is true if the pairing's window had passed when this statement got the lock.
 -- `answer_is_late` is true if the customer's time to answer the fallback had passed when this statement got the lock.

@@ -419,6 +419,33 @@ async def fallback_unanswered(tx: Transaction, pairing_id: UUID) -> None:
     await realtime.append(tx, await payment_events(tx, pairing.payment_id))
 
 
+async def end_search_of_refunded(tx: Transaction, payment_id: UUID) -> None:
+    """End the search of a payment whose charge the gateway has given back (confirmed → unserved).
+
+    This happens only after a restore that lost the end of the search. The tag says what is true now: the time is over,
+    or the search was cancelled in time. An open fallback is declined, or expired if its time is over. Changes nothing
+    if the payment has no open search and no open fallback.
+    """
+    pairing_id = await queries.find_undecided_pairing(tx, payment_id=payment_id)
+    if pairing_id is None:
+        return
+    pairing = await lock(tx, pairing_id)
+    if pairing.status == "open":
+        if not pairing.is_over:
+            await fail(tx, pairing, "customer_cancelled")
+        elif pairing.kind == "blast":
+            await window_over(tx, pairing_id)
+        else:
+            await fail(tx, pairing, "targeted_mitra_timeout")
+        pairing = await lock(tx, pairing_id)
+    if pairing.fallback_status != "open":
+        return
+    if pairing.answer_is_late:
+        await fallback_unanswered(tx, pairing_id)
+    else:
+        await decline_fallback(tx, pairing_id, pairing.customer_id)
+
+
 async def _decide_fallback(tx: Transaction, pairing: LockedPairing, status: FallbackStatus) -> None:
     await queries.decide_fallback(tx, pairing_id=pairing.id, fallback_status=status)
     await deadlines.disarm(tx, FALLBACK_ANSWER, pairing.id)
