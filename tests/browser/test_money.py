@@ -11,7 +11,6 @@ from tests.browser.screens import refund
 from tests.browser.system import System, json_of
 from tests.browser.test_journey import button
 from tests.support.journey import open_blast
-from tests.support.people import Make
 
 
 @pytest.mark.rule("X.12", "X.9")
@@ -45,7 +44,7 @@ async def test_a_customer_follows_the_money_of_a_failed_search_until_it_is_back(
 @pytest.mark.rule("2b.1", "1.5")
 async def test_the_search_says_that_a_bestie_is_asked_as_soon_as_one_is(system: System) -> None:
     customer = await system.customer()
-    await open_blast(system.database, await Make(system.database).confirmed_payment(customer.id), [])
+    await open_blast(system.database, await system.make.confirmed_payment(customer.id), [])
     page = await system.page_of(customer, "/app/search")
     await expect(page.get_by_text("Kami menunggu bestie yang siap.")).to_be_visible()
     async with system.mitra():
