@@ -41,6 +41,11 @@ export function isNoteworthy(state: MoneyState): boolean {
   return !['free', 'open', 'paid', 'untaken'].includes(state);
 }
 
+/** Whether the money is still in question, or did not come back. The screens then use the warm colour. */
+export function needsTheTeam(state: MoneyState): boolean {
+  return ['reviewing', 'refused', 'kept'].includes(state);
+}
+
 /** Returns the list with the newest page of the server. Payments of that page replace older copies of themselves. */
 export function mergeNewest(
   items: readonly CustomerPayment[],
