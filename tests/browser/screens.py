@@ -197,8 +197,8 @@ async def home_failed(system: System) -> AsyncIterator[Show]:
 
         async def show(**options: Any) -> Page:
             page = await page_opener(system, customer, "/app/failed", ".actions button")(**options)
-            await page.locator(".actions button").click()
-            await expect(page.locator(".note")).to_be_visible()
+            await page.locator(".actions button").first.click()
+            await expect(page.get_by_text(re.compile("sedang kami periksa|We are reviewing"))).to_be_visible()
             return page
 
         yield show
@@ -502,7 +502,7 @@ async def failure_refunded(system: System) -> AsyncIterator[Show]:
             json_of(await customer.post(f"/pairings/{pairing['id']}/cancel"))
             page = await page_opener(system, customer, "/app/failed", "section")(**options)
             await refund(system, UUID(pairing["payment_id"]))
-            await expect(page.get_by_text(re.compile("sudah kami kembalikan|have given"))).to_be_visible()
+            await expect(page.get_by_text(re.compile("sudah kami kembalikan|We gave"))).to_be_visible()
             return page
 
         yield show
@@ -716,6 +716,49 @@ async def history(system: System) -> AsyncIterator[Show]:
 @screen("61-history-empty")
 async def history_empty(system: System) -> AsyncIterator[Show]:
     yield page_opener(system, await system.customer(), "/app/history", ".empty")
+
+
+async def payments_of(system: System, customer: Person) -> list[UUID]:
+    """Make a chat with an approved extension that the mitra ended early, and a failed search that was refunded.
+
+    Returns the payments' ids, newest first.
+    """
+    async with system.mitra() as (mitra, socket):
+        session = await system.chat(customer, mitra, socket)
+        json_of(await mitra.post(f"/sessions/{session['id']}/end", {"reason": "Listrik padam"}))
+        pairing = await system.search(customer)
+        json_of(await customer.post(f"/pairings/{pairing['id']}/cancel"))
+        await refund(system, UUID(pairing["payment_id"]))
+    rows = await system.database.fetch(
+        "SELECT id FROM payments WHERE customer_id = $1 ORDER BY id DESC", customer.id
+    )
+    return [row["id"] for row in rows]
+
+
+@screen("64-payments")
+async def payments(system: System) -> AsyncIterator[Show]:
+    customer = await system.customer()
+    await payments_of(system, customer)
+    yield page_opener(system, customer, "/app/payments", "li")
+
+
+@screen("65-payment-under-review")
+async def payment_under_review(system: System) -> AsyncIterator[Show]:
+    customer = await system.customer()
+    payment_ids = await payments_of(system, customer)
+    yield page_opener(system, customer, f"/app/payments/{payment_ids[-1]}", "article")
+
+
+@screen("66-payment-refunded")
+async def payment_refunded(system: System) -> AsyncIterator[Show]:
+    customer = await system.customer()
+    payment_ids = await payments_of(system, customer)
+    yield page_opener(system, customer, f"/app/payments/{payment_ids[0]}", "article")
+
+
+@screen("67-payments-empty")
+async def payments_empty(system: System) -> AsyncIterator[Show]:
+    yield page_opener(system, await system.customer(), "/app/payments", ".empty")
 
 
 @screen("62-bestie-not-online")
