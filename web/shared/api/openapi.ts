@@ -496,7 +496,7 @@ export interface paths {
         put?: never;
         /**
          * EndSessionByCustomer
-         * @description End the chat before its time.
+         * @description End the chat before its time. With `review`, because the mitra is away, an operator reviews the cost (X.11).
          */
         post: operations["end_session_by_customer"];
         delete?: never;
@@ -583,6 +583,26 @@ export interface paths {
          * @description Return everything that a customer's client shows, and the stream position of this snapshot.
          */
         get: operations["get_customer_state"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/content/service": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * GetServiceFacts
+         * @description Return what a person wants to know before signing in: the prices, and how to reach the team.
+         */
+        get: operations["get_service_facts"];
         put?: never;
         post?: never;
         delete?: never;
@@ -2215,6 +2235,11 @@ export interface components {
             refund: components["schemas"]["CaseRefund"] | null;
             withdrawn: boolean;
         };
+        /** EndByCustomer */
+        EndByCustomer: {
+            /** @default false */
+            review: boolean;
+        };
         /** EndEarly */
         EndEarly: {
             reason: string;
@@ -2242,6 +2267,8 @@ export interface components {
         };
         /** ExtensionOrder */
         ExtensionOrder: {
+            /** @enum {null|string} */
+            default_action?: "auto_reject" | "auto_approve" | null;
             /** Format: uuid */
             offer_id: string;
         };
@@ -2348,6 +2375,7 @@ export interface components {
             /** Format: uuid */
             id: string;
             read_at: string | null;
+            reply_to_message_id: string | null;
             /** @enum {string} */
             sender: "customer" | "mitra";
             /** Format: date-time */
@@ -2423,6 +2451,7 @@ export interface components {
             ended_at: string | null;
             /** Format: date-time */
             ends_at: string;
+            extended_minutes: number;
             extension: components["schemas"]["Extension"] | null;
             /** Format: uuid */
             id: string;
@@ -2459,6 +2488,7 @@ export interface components {
         /** NewMessage */
         NewMessage: {
             client_message_id: string;
+            reply_to_message_id?: string | null;
             text: string;
         };
         /** Offer */
@@ -2471,6 +2501,9 @@ export interface components {
         };
         /** OfferList */
         OfferList: {
+            answer_seconds?: number | null;
+            /** @enum {null|string} */
+            default_action?: "auto_reject" | "auto_approve" | null;
             offers: components["schemas"]["Offer"][];
         };
         /** OperatorAccount */
@@ -2875,6 +2908,12 @@ export interface components {
             payment_id: string;
             rejected: number;
         };
+        /** ServiceFacts */
+        ServiceFacts: {
+            help_url: string | null;
+            lowest_price_rp: number | null;
+            trial_minutes: number | null;
+        };
         /** Session */
         Session: {
             duration_minutes: number;
@@ -2883,10 +2922,17 @@ export interface components {
             ended_at: string | null;
             /** Format: date-time */
             ends_at: string;
+            extended_minutes: number;
             extension: components["schemas"]["Extension"] | null;
             /** Format: uuid */
             id: string;
             mitra: components["schemas"]["MitraName"];
+            mitra_connected: boolean;
+            /** Format: uuid */
+            payment_id: string;
+            review_possible_at: string | null;
+            /** @enum {null|string} */
+            review_reason: "cut_short" | "mitra_away" | "unanswered" | null;
             /** Format: date-time */
             server_now: string;
             /** Format: date-time */
@@ -5294,7 +5340,11 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["EndByCustomer"];
+            };
+        };
         responses: {
             /** @description Done */
             200: {
@@ -5353,7 +5403,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: idempotency_in_progress, idempotency_key_reused, session_ended */
+            /** @description `code`: idempotency_in_progress, idempotency_key_reused, mitra_not_away, session_ended */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -5361,7 +5411,19 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "idempotency_in_progress" | "idempotency_key_reused" | "session_ended";
+                        code?: "idempotency_in_progress" | "idempotency_key_reused" | "mitra_not_away" | "session_ended";
+                    };
+                };
+            };
+            /** @description `code`: body_too_large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "body_too_large";
                     };
                 };
             };
@@ -5480,7 +5542,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: extension_pending, idempotency_in_progress, idempotency_key_reused, session_ended */
+            /** @description `code`: extension_pending, idempotency_in_progress, idempotency_key_reused, session_ended, terms_changed */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -5488,7 +5550,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "extension_pending" | "idempotency_in_progress" | "idempotency_key_reused" | "session_ended";
+                        code?: "extension_pending" | "idempotency_in_progress" | "idempotency_key_reused" | "session_ended" | "terms_changed";
                     };
                 };
             };
@@ -5942,6 +6004,27 @@ export interface operations {
                         /** @enum {unknown} */
                         code?: "service_unavailable";
                     };
+                };
+            };
+        };
+    };
+    get_service_facts: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    "Cache-Control"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ServiceFacts"];
                 };
             };
         };
