@@ -6,14 +6,13 @@ const en: typeof id = {
     title: 'Something on your mind?',
     text: 'Talk to a real person who is ready to listen, within seconds.',
     demoName: 'Sample number',
-    from: (price: string) => `from ${price}`,
+    from: (price: string) => `From ${price}`,
     trial: (minutes: number) => `${minutes} minutes free to try`,
     about: 'About Curhat',
-    besties: 'Besties are real people whom we invited to listen. They are not psychologists or doctors.',
+    besties: 'Besties: real people whom we invited to listen, not psychologists.',
     readers:
-      'Only you and your bestie read a chat. Our team opens it only if a problem must be looked into, and that is recorded.',
-    emergency:
-      'Curhat is not an emergency service. If you or somebody else is in danger, call 112 or go to the nearest hospital.',
+      'You and your bestie read a chat. Our team opens it only if there is a problem, and that is recorded.',
+    emergency: 'Not an emergency service. If somebody is in danger, call 112.',
   },
   help: { link: 'Contact the Curhat team' },
   legal: {

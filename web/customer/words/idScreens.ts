@@ -5,15 +5,12 @@ export default {
     title: 'Ada yang mau dicurhatin?',
     text: 'Ngobrol dengan bestie sungguhan yang siap mendengarkan, dalam hitungan detik.',
     demoName: 'Nomor contoh',
-    from: (price: string) => `mulai ${price}`,
+    from: (price: string) => `Mulai ${price}`,
     trial: (minutes: number) => `coba gratis ${minutes} menit`,
     about: 'Tentang Curhat',
-    besties:
-      'Bestie adalah orang sungguhan yang kami undang untuk mendengarkan. Mereka bukan psikolog atau dokter.',
-    readers:
-      'Yang membaca chat hanya kamu dan bestie-mu. Tim kami membukanya hanya kalau ada masalah yang harus diperiksa, dan itu tercatat.',
-    emergency:
-      'Curhat bukan layanan darurat. Kalau kamu atau orang lain dalam bahaya, hubungi 112 atau fasilitas kesehatan terdekat.',
+    besties: 'Bestie: orang sungguhan yang kami undang untuk mendengarkan, bukan psikolog.',
+    readers: 'Chat dibaca kamu dan bestie-mu. Tim kami membukanya hanya kalau ada masalah, dan itu tercatat.',
+    emergency: 'Bukan layanan darurat. Kalau ada yang dalam bahaya, hubungi 112.',
   },
   help: { link: 'Hubungi tim Curhat' },
   legal: {
