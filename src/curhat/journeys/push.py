@@ -18,7 +18,7 @@ from curhat.deadlines.queries import Deadline
 from curhat.deadlines.service import FollowUp, Transition
 from curhat.journeys import queries
 from curhat.journeys.availability import or_none
-from curhat.journeys.queries import OutcomePush, RefundPush, RequestPush, SessionPush
+from curhat.journeys.queries import FindDecisionToPushRow, MoneyPush, OutcomePush, RequestPush, SessionPush
 from curhat.kit.database import Database, Transaction
 from curhat.kit.identity import Role
 from curhat.kit.pause_points import pause_point
@@ -28,7 +28,7 @@ from curhat.notifications.templates import PushKind
 
 # The triggers arm deadlines of these four kinds. PUSH_REQUESTS is armed when a pairing asks mitras, and PUSH_MATCH
 # when a session begins. PUSH_MESSAGES is armed when somebody writes in a chat, or when a customer asks for more time.
-# PUSH_OUTCOMES is armed when a search or a targeted pairing fails, and when a refund is done.
+# PUSH_OUTCOMES is armed when a search or a targeted pairing fails, when a case is decided, and when a refund is done.
 PUSH_REQUESTS: Final = "push_requests"
 PUSH_MATCH: Final = "push_match"
 PUSH_MESSAGES: Final = "push_messages"
@@ -120,7 +120,10 @@ class PushTransitions:
         return push_all
 
     async def _outcomes(self, tx: Transaction, deadline: Deadline) -> FollowUp | None:
-        """Push to a customer that the search failed, the chosen mitra did not accept, or money came back (4.7)."""
+        """Push to a customer what became of a payment (4.7).
+
+        The search failed, the chosen mitra did not accept, an operator decided the case, or money came back.
+        """
         payment_id = deadline.entity_id
         failed = await queries.find_failed_search_to_push(
             tx, payment_id=payment_id, within_seconds=OUTCOMES_SECONDS
@@ -128,16 +131,22 @@ class PushTransitions:
         fallback = await queries.find_fallback_to_push(
             tx, payment_id=payment_id, within_seconds=OUTCOMES_SECONDS
         )
+        decided = await queries.find_decision_to_push(
+            tx, payment_id=payment_id, within_seconds=OUTCOMES_SECONDS
+        )
         refunds = await queries.list_refunds_to_push(
             tx, payment_id=payment_id, within_seconds=OUTCOMES_SECONDS
         )
-        if failed is None and fallback is None and not refunds:
+        if failed is None and fallback is None and decided is None and not refunds:
             return None
         await _arm_again(tx, deadline, OUTCOMES_INTERVAL_SECONDS)
 
         async def push_all() -> None:
             await self._push("search_failed", "customer", [failed] if failed else [])
             await self._push("fallback_offered", "customer", [fallback] if fallback else [])
+            await self._push(
+                "decided", "customer", [_money_push(decided)] if decided and decided.is_due else []
+            )
             await self._push("refunded", "customer", refunds)
 
         return push_all
@@ -146,7 +155,7 @@ class PushTransitions:
         self,
         kind: PushKind,
         role: Role,
-        reasons: Sequence[RequestPush | SessionPush | OutcomePush | RefundPush],
+        reasons: Sequence[RequestPush | SessionPush | OutcomePush | MoneyPush],
     ) -> None:
         """For each reason whose user is not connected, put a push message into the outbox.
 
@@ -172,7 +181,8 @@ class PushTransitions:
 async def still_wanted(database: Database, kind: PushKind, subject_ids: Sequence[UUID]) -> set[UUID]:
     """Return the ids of the subjects that still need a push.
 
-    `kind` says whether the subjects are requests, sessions, messages, extensions, pairings, payments or refunds.
+    `kind` says whether the subjects are requests, sessions, messages, extensions, pairings, payments,
+    cases or refunds.
     """
     filter_subjects = {
         "request_offered": queries.filter_open_requests,
@@ -182,9 +192,14 @@ async def still_wanted(database: Database, kind: PushKind, subject_ids: Sequence
         "extension_requested": queries.filter_pending_extensions,
         "search_failed": queries.filter_unserved_payments,
         "fallback_offered": queries.filter_open_fallbacks,
+        "decided": queries.filter_decided_cases,
         "refunded": queries.filter_done_refunds,
     }[kind]
     return set(await filter_subjects(database, ids=subject_ids))
+
+
+def _money_push(decision: FindDecisionToPushRow) -> MoneyPush:
+    return msgspec.convert(decision, MoneyPush, from_attributes=True)
 
 
 async def _arm_again(tx: Transaction, deadline: Deadline, wait_seconds: float) -> None:

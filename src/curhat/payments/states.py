@@ -52,4 +52,8 @@ CaseReason = Literal[
     "books_differ",
 ]
 
+CaseDecision = Literal["refund", "no_refund"]
+
 RefundReason = Literal["late_approval", "operator_decision"]
+# `failed` means that the gateway refused the refund. An operator can request it again, as a new refund.
+RefundStatus = Literal["requested", "done", "failed"]
