@@ -14,7 +14,6 @@ const en: typeof id = {
       'You and your bestie read a chat. Our team opens it only if there is a problem, and that is recorded.',
     emergency: 'Not an emergency service. If somebody is in danger, call 112.',
   },
-  help: { link: 'Contact the Curhat team' },
   legal: {
     draft: 'This is a draft that no lawyer has reviewed yet.',
     terms: {

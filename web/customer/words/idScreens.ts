@@ -12,7 +12,6 @@ export default {
     readers: 'Chat dibaca kamu dan bestie-mu. Tim kami membukanya hanya kalau ada masalah, dan itu tercatat.',
     emergency: 'Bukan layanan darurat. Kalau ada yang dalam bahaya, hubungi 112.',
   },
-  help: { link: 'Hubungi tim Curhat' },
   legal: {
     draft: 'Ini masih rancangan, belum diperiksa ahli hukum.',
     terms: {

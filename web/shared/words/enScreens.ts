@@ -67,6 +67,7 @@ const en: typeof id = {
     ended: 'The session is over',
     nothingSaid: 'Nothing was said in this session.',
   },
+  help: 'Contact the Curhat team',
   install: {
     title: 'Put Curhat on your home screen',
     why: 'It then opens like any other app, also on a slow network.',

@@ -66,6 +66,7 @@ export default {
     ended: 'Sesi selesai',
     nothingSaid: 'Tidak ada pesan di sesi ini.',
   },
+  help: 'Hubungi tim Curhat',
   install: {
     title: 'Simpan Curhat di layar utama',
     why: 'Dengan begitu Curhat terbuka seperti aplikasi lain, juga waktu jaringan lambat.',

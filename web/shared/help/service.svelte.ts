@@ -1,5 +1,5 @@
 /** What the server tells everybody about the service: the prices, and how to reach the team. */
-import { api, type Schemas } from '../shared/api/client';
+import { api, type Schemas } from '../api/client';
 
 export type ServiceFacts = Schemas['ServiceFacts'];
 
