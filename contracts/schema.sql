@@ -310,6 +310,7 @@ CREATE TABLE messages (
     text text NOT NULL,
     sent_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
     read_at timestamp with time zone,
+    reply_to_message_id uuid,
     CONSTRAINT messages_client_message_id_check CHECK (((char_length(client_message_id) >= 1) AND (char_length(client_message_id) <= 100))),
     CONSTRAINT messages_sender_check CHECK ((sender = ANY (ARRAY['customer'::text, 'mitra'::text]))),
     CONSTRAINT messages_text_check CHECK (((char_length(text) >= 1) AND (char_length(text) <= 4000)))
@@ -798,9 +799,14 @@ CREATE TABLE sessions (
     end_reason text,
     end_note text,
     open_extension_id uuid,
+    mitra_away_since timestamp with time zone,
+    mitra_back_at timestamp with time zone,
+    delivery text,
+    CONSTRAINT sessions_delivery CHECK (((delivery IS NULL) OR ((delivery = ANY (ARRAY['delivered'::text, 'cut_short'::text, 'mitra_away'::text, 'unanswered'::text])) AND (status = 'ended'::text) AND ((delivery = 'cut_short'::text) = (end_reason = ANY (ARRAY['mitra_ended'::text, 'mitra_suspended'::text])))))),
     CONSTRAINT sessions_end_note_check CHECK (((char_length(end_note) >= 1) AND (char_length(end_note) <= 500))),
     CONSTRAINT sessions_end_reason_check CHECK ((end_reason = ANY (ARRAY['time_up'::text, 'customer_ended'::text, 'mitra_ended'::text, 'mitra_suspended'::text]))),
     CONSTRAINT sessions_ended CHECK (((status = 'ended'::text) = ((ended_at IS NOT NULL) AND (end_reason IS NOT NULL)))),
+    CONSTRAINT sessions_left_by_their_mitra CHECK (((delivery IS DISTINCT FROM 'mitra_away'::text) OR ((end_reason = 'customer_ended'::text) AND (mitra_away_since IS NOT NULL) AND (mitra_away_since <= (ended_at - '00:01:00'::interval))))),
     CONSTRAINT sessions_mitra_gives_a_reason CHECK (((end_reason IS DISTINCT FROM 'mitra_ended'::text) OR (end_note IS NOT NULL))),
     CONSTRAINT sessions_not_with_oneself CHECK ((customer_id <> mitra_id)),
     CONSTRAINT sessions_status_check CHECK ((status = ANY (ARRAY['active'::text, 'ended'::text])))
@@ -822,6 +828,7 @@ CREATE UNIQUE INDEX sessions_one_trial ON sessions USING btree (customer_id) WHE
 CREATE INDEX sessions_running_by_mitra ON sessions USING btree (mitra_id) WHERE (status = 'active'::text);
 CREATE TRIGGER sessions_begun_push AFTER INSERT ON sessions FOR EACH ROW EXECUTE FUNCTION match_to_push();
 CREATE CONSTRAINT TRIGGER sessions_cut_short_have_a_case AFTER UPDATE ON sessions DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (((old.status <> new.status) AND (new.end_reason = ANY (ARRAY['mitra_ended'::text, 'mitra_suspended'::text])))) EXECUTE FUNCTION undelivered_charges_have_a_case();
+CREATE CONSTRAINT TRIGGER sessions_not_delivered_have_a_case AFTER UPDATE ON sessions DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (((old.delivery IS DISTINCT FROM new.delivery) AND (new.delivery = ANY (ARRAY['mitra_away'::text, 'unanswered'::text])))) EXECUTE FUNCTION undelivered_charges_have_a_case();
 CREATE TRIGGER sessions_opened AFTER INSERT ON sessions FOR EACH ROW EXECUTE FUNCTION session_status_changed();
 CREATE TRIGGER sessions_paid_first BEFORE INSERT ON sessions FOR EACH ROW EXECUTE FUNCTION payment_must_be_confirmed();
 CREATE TRIGGER sessions_step AFTER UPDATE ON sessions FOR EACH ROW WHEN ((old.status <> new.status)) EXECUTE FUNCTION session_status_changed();
@@ -947,17 +954,17 @@ CREATE VIEW undelivered_charges AS
           ORDER BY failed.id DESC
          LIMIT 1) refused ON (true))
   WHERE ((charge_attempts.amount_rp > given_back.amount_rp) AND ((charge_attempts.status = 'approved_late'::text) OR ((charge_attempts.status = 'approved'::text) AND ((payments.status = 'unserved'::text) OR (charge_attempts.questioned_at IS NOT NULL) OR (EXISTS ( SELECT 1
-           FROM ( SELECT sessions.end_reason
+           FROM ( SELECT sessions.end_reason,
+                    sessions.delivery
                    FROM sessions
                   WHERE (sessions.payment_id = payments.id)
                 UNION ALL
-                 SELECT sessions.end_reason
+                 SELECT sessions.end_reason,
+                    sessions.delivery
                    FROM (extensions
                      JOIN sessions ON ((sessions.id = extensions.session_id)))
                   WHERE (extensions.payment_id = payments.id)) paid_for
-          WHERE (paid_for.end_reason = ANY (ARRAY['mitra_ended'::text, 'mitra_suspended'::text])))) OR (EXISTS ( SELECT 1
-           FROM review_cases
-          WHERE ((review_cases.payment_id = payments.id) AND (review_cases.reason = ANY (ARRAY['mitra_away'::text, 'unanswered'::text])))))))));
+          WHERE ((paid_for.end_reason = ANY (ARRAY['mitra_ended'::text, 'mitra_suspended'::text])) OR (paid_for.delivery = ANY (ARRAY['mitra_away'::text, 'unanswered'::text])))))))));
 
 CREATE FUNCTION append_events(roles text[], user_ids uuid[], types text[], data text[]) RETURNS TABLE(seq bigint, at timestamp with time zone)
     LANGUAGE sql

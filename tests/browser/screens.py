@@ -613,6 +613,111 @@ async def chat_cut_short(system: System) -> AsyncIterator[Show]:
         yield page_opener(system, customer, f"/app/history/{session['id']}", "footer")
 
 
+async def lose_mitra(system: System, session_id: str, seconds: int) -> None:
+    """Make the mitra of a chat away for `seconds`, as a worker does, and tell the customer."""
+    await system.database.execute(
+        "UPDATE sessions SET mitra_away_since = curhat_now() - make_interval(secs => $2) WHERE id = $1",
+        UUID(session_id),
+        seconds,
+    )
+
+
+def mitra_away(name: str, seconds: int, selector: str) -> None:
+    """Add the screen of a chat whose mitra has been away for `seconds`."""
+
+    @screen(name)
+    async def away(system: System) -> AsyncIterator[Show]:
+        async with system.mitra() as (mitra, socket):
+            customer = await system.customer()
+            session = await system.chat(customer, mitra, socket)
+            await talk(system, customer, mitra, session["id"])
+        # The mitra's socket is closed, so no server process hears the mitra.
+        await lose_mitra(system, session["id"], seconds)
+        yield page_opener(system, customer, "/app/chat", selector)
+
+
+mitra_away("53a-mitra-away", 20, ".away [role=timer]")
+mitra_away("53b-mitra-away-for-a-minute", 90, ".away button")
+
+
+@screen("53c-mitra-away-review")
+async def mitra_away_review(system: System) -> AsyncIterator[Show]:
+    async with system.mitra() as (mitra, socket):
+        customer = await system.customer()
+        session = await system.chat(customer, mitra, socket)
+    await lose_mitra(system, session["id"], 90)
+
+    async def show(**options: Any) -> Page:
+        page = await page_opener(system, customer, "/app/chat", ".away button")(**options)
+        await page.locator(".away button").click()
+        await expect(page.get_by_role("dialog")).to_be_visible()
+        return page
+
+    yield show
+
+
+@screen("54a-chat-unanswered")
+async def chat_unanswered(system: System) -> AsyncIterator[Show]:
+    async with system.mitra() as (mitra, socket):
+        customer = await system.customer()
+        session = await system.chat(customer, mitra, socket)
+        said = {"client_message_id": "1", "text": "Halo, kak? 😀"}
+        json_of(await customer.post(f"/sessions/{session['id']}/messages", said, key=""))
+        json_of(await customer.post(f"/sessions/{session['id']}/end"))
+        yield page_opener(system, customer, f"/app/history/{session['id']}", "footer")
+
+
+@screen("51a-chat-reply")
+async def chat_reply(system: System) -> AsyncIterator[Show]:
+    async with system.mitra() as (mitra, socket):
+        customer = await system.customer()
+        session = await system.chat(customer, mitra, socket)
+        path = f"/sessions/{session['id']}/messages"
+        said = {"client_message_id": "m1", "text": "Coba baca https://contoh.id/tenang, ya"}
+        first = json_of(await mitra.post(path, said, key=""))
+        json_of(await mitra.post(path, {"client_message_id": "m2", "text": "❤️"}, key=""))
+        answer = {"client_message_id": "c", "text": "Makasih, kak", "reply_to_message_id": first["id"]}
+        json_of(await customer.post(path, answer, key=""))
+
+        async def show(**options: Any) -> Page:
+            page = await page_opener(system, customer, "/app/chat", ".quote")(**options)
+            await page.locator(".theirs .meta").first.click()
+            await page.locator(".do button").first.click()
+            await page.locator(".theirs .meta").first.click()
+            await expect(page.locator(".reply")).to_be_visible()
+            return page
+
+        yield show
+
+
+@screen("51b-chat-leaving")
+async def chat_leaving(system: System) -> AsyncIterator[Show]:
+    async with system.mitra() as (mitra, socket):
+        customer = await system.customer()
+        session = await system.chat(customer, mitra, socket)
+        said = {"client_message_id": "m", "text": "Coba baca https://contoh.id/tenang, ya"}
+        json_of(await mitra.post(f"/sessions/{session['id']}/messages", said, key=""))
+
+        async def show(**options: Any) -> Page:
+            page = await page_opener(system, customer, "/app/chat", ".bubble a")(**options)
+            await page.locator(".bubble a").click()
+            await expect(page.get_by_role("dialog")).to_be_visible()
+            return page
+
+        yield show
+
+
+@screen("05-terms")
+async def terms(system: System) -> AsyncIterator[Show]:
+    async def show(**options: Any) -> Page:
+        page = await welcome(system, **options)
+        await page.locator(".links button").first.click()
+        await expect(page.get_by_role("dialog")).to_be_visible()
+        return page
+
+    yield show
+
+
 async def chat_near_its_end(
     system: System, customer: Person, mitra: Person, socket: Socket
 ) -> dict[str, Any]:

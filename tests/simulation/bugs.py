@@ -49,7 +49,7 @@ from curhat.presence import service as presence
 from curhat.presence import store
 from curhat.realtime import hub
 from curhat.realtime import queries as realtime
-from curhat.sessions import extension, extension_pings
+from curhat.sessions import absences, extension, extension_pings
 from curhat.sessions import queries as sessions
 from curhat.sessions import service as session_service
 from curhat.sessions import writer as message_writer
@@ -103,6 +103,7 @@ DEAD_PHONE = (
     "::test_an_unanswered_extension_is_not_charged_if_the_phone_of_the_mitra_died_without_closing_its_socket"
 )
 STOPPED = "tests/integration/test_stopped_transactions.py"
+MITRA_AWAY = "tests/integration/test_mitra_away.py"
 NOBODY_AFTER_EMPTYING = (
     "tests/integration/test_presence_store.py"
     "::test_nobody_is_not_believed_after_valkey_was_emptied_until_every_process_has_reported"
@@ -1671,6 +1672,78 @@ BUGS: tuple[Bug, ...] = (
             "ends_at = CASE WHEN @added_minutes > 0 THEN curhat_now() ELSE ends_at END"
             " + make_interval(mins => @added_minutes)",
         ),
+    ),
+    Bug(
+        "a session ends with a review before the mitra was away for a minute",
+        [MITRA_AWAY],
+        in_statement(
+            sessions,
+            "end_session_early",
+            "locked.mitra_away_since <= moment.now - make_interval(secs => @away_seconds::float8)",
+            "locked.mitra_away_since <= moment.now",
+        ),
+    ),
+    Bug(
+        "an end with a review reads the absence before it locks the session",
+        [MITRA_AWAY],
+        in_statement(
+            sessions,
+            "end_session_early",
+            "OR locked.mitra_away_since <=",
+            "OR (SELECT mitra_away_since FROM sessions AS unlocked WHERE unlocked.id = @session_id) <=",
+        ),
+        schema="ALTER TABLE sessions DROP CONSTRAINT sessions_left_by_their_mitra",
+    ),
+    Bug(
+        "an end with a review opens no case",
+        [MITRA_AWAY, SIMULATION],
+        in_statement(
+            sessions,
+            "record_deliveries",
+            "WHEN @with_review THEN 'mitra_away'",
+            "WHEN @with_review AND false THEN 'mitra_away'",
+        ),
+    ),
+    Bug(
+        "the case of a silent session leaves out its extensions",
+        [MITRA_AWAY, SIMULATION],
+        in_function(session_service, "_open_cases", "payment_ids += await", "await"),
+        schema="DROP TRIGGER sessions_not_delivered_have_a_case ON sessions",
+    ),
+    Bug(
+        "a session that nobody answered opens no case",
+        [MITRA_AWAY, SIMULATION],
+        in_statement(sessions, "record_deliveries", "AND NOT EXISTS (", "AND false AND NOT EXISTS ("),
+    ),
+    Bug(
+        "the end of a session does not see a message that commits meanwhile",
+        [MITRA_AWAY],
+        in_statement(
+            sessions,
+            "record_deliveries",
+            "AND sender = 'mitra') THEN",
+            "AND sender = 'mitra' AND sent_at < sessions.started_at) THEN",
+        ),
+    ),
+    Bug(
+        "a late report of an absence undoes a return",
+        [MITRA_AWAY],
+        in_statement(
+            sessions,
+            "mark_mitras_away",
+            "locked.heard_at > locked.mitra_back_at",
+            "true OR locked.heard_at > locked.mitra_back_at",
+        ),
+    ),
+    Bug(
+        "a mitra counts as away while valkey may lack its data",
+        [MITRA_AWAY],
+        in_function(presence.Presence, "heard_ages", "self._store.believe_no()", "pass"),
+    ),
+    Bug(
+        "an absence counts from long before the customer was told",
+        [MITRA_AWAY],
+        in_module(absences, "MAX_BACKDATED_SECONDS", 3600.0),
     ),
 )
 

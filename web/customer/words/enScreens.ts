@@ -6,6 +6,36 @@ const en: typeof id = {
     title: 'Something on your mind?',
     text: 'Talk to a real person who is ready to listen, within seconds.',
     demoName: 'Sample number',
+    from: (price: string) => `From ${price}`,
+    trial: (minutes: number) => `${minutes} minutes free to try`,
+    about: 'About Curhat',
+    besties: 'Besties: real people whom we invited to listen, not psychologists.',
+    readers:
+      'You and your bestie read a chat. Our team opens it only if there is a problem, and that is recorded.',
+    emergency: 'Not an emergency service. If somebody is in danger, call 112.',
+  },
+  legal: {
+    draft: 'This is a draft that no lawyer has reviewed yet.',
+    terms: {
+      title: 'Terms',
+      points: [
+        'Curhat connects you with a bestie for a chat, for the time that you choose.',
+        'You pay in advance, once per session. More time is paid when it is approved; before you ask, you read what silence means.',
+        'If no bestie accepts, or the bestie leaves or does not answer, our team reviews your payment and decides whether the money comes back.',
+        'Curhat is not an emergency service, not therapy and not medical advice.',
+        'Respect your bestie. Harassment and threats are not accepted.',
+      ],
+    },
+    privacy: {
+      title: 'Privacy',
+      points: [
+        'We store your phone number for signing in, your call name, your payments and your chats.',
+        'A bestie sees only your call name, never your phone number.',
+        'You and your bestie read the chat. Our team opens it only with a written reason, and each time is recorded.',
+        'Notifications never contain the text of a chat.',
+        'We do not sell your data.',
+      ],
+    },
   },
   payment: {
     title: 'Payment',
@@ -176,8 +206,12 @@ const en: typeof id = {
     title: 'How much more time?',
     more: (minutes: number) => `+${minutes} minutes`,
     send: (price: string) => `Ask for it, ${price}`,
-    note: (name: string) =>
-      `${isolated(name)} is asked first. Money is taken only once it is approved; if it is not, you pay nothing.`,
+    note: (name: string) => `${isolated(name)} is asked first. If the answer is no, you pay nothing.`,
+    silence: (approves: boolean, seconds: number, price: string) =>
+      approves
+        ? `No answer within ${seconds} seconds means yes: the time is added and ${price} is paid.`
+        : `No answer within ${seconds} seconds means no: no time is added and you pay nothing.`,
+    termsChanged: 'The terms have just changed. Read the new ones, then ask again.',
     terms: (minutes: number, price: string) => `${minutes} more minutes, ${price}`,
     silenceApproves: (price: string) =>
       `Without an answer until the time is up, this is approved and ${price} is paid.`,
@@ -202,8 +236,33 @@ const en: typeof id = {
     endStay: 'Keep talking',
     endNow: 'Yes, end it',
     empty: (name: string) => `You are connected with ${isolated(name)}. Start anywhere, and take your time.`,
+    reviewTitle: 'End and ask for a review?',
+    reviewText: (name: string) =>
+      `${isolated(name)} has been disconnected for more than a minute. If you end now, our team reviews everything you paid for this session and decides whether the money comes back. You need not report anything.`,
+    reviewNow: 'End and ask for a review',
+    reviewWait: 'Wait a little',
+    mitraIsBack: 'Your bestie is back. The session goes on, and nothing has changed.',
     soon: 'The time is nearly up. Keep talking?',
     over: 'The time is up',
+  },
+  mitraNotice: {
+    away: (name: string) => `${isolated(name)} has lost the connection.`,
+    kept: 'Your messages are kept, and can be read as soon as your bestie is back.',
+    wait: 'If your bestie does not come back, you can end the session and have your payment reviewed in',
+    end: 'End and ask for a review',
+    back: (name: string) => `${isolated(name)} is back.`,
+  },
+  review: {
+    unanswered:
+      'Your bestie did not answer a single message. We are sorry. Our team reviews everything you paid for this session; you need not report anything.',
+    mitra_away:
+      'You ended the session because your bestie was disconnected. Our team reviews everything you paid for this session; you need not report anything.',
+  },
+  after: {
+    thanks: 'Thank you for sharing',
+    sorry: 'Sorry, this session did not go well',
+    next: 'We hope you feel a little lighter. Whenever you need it, a bestie is ready to listen again.',
+    payment: 'See the payment and receipt',
   },
   ended: {
     time_up: 'The time was up. Thank you for sharing.',

@@ -5,6 +5,35 @@ export default {
     title: 'Ada yang mau dicurhatin?',
     text: 'Ngobrol dengan bestie sungguhan yang siap mendengarkan, dalam hitungan detik.',
     demoName: 'Nomor contoh',
+    from: (price: string) => `Mulai ${price}`,
+    trial: (minutes: number) => `coba gratis ${minutes} menit`,
+    about: 'Tentang Curhat',
+    besties: 'Bestie: orang sungguhan yang kami undang untuk mendengarkan, bukan psikolog.',
+    readers: 'Chat dibaca kamu dan bestie-mu. Tim kami membukanya hanya kalau ada masalah, dan itu tercatat.',
+    emergency: 'Bukan layanan darurat. Kalau ada yang dalam bahaya, hubungi 112.',
+  },
+  legal: {
+    draft: 'Ini masih rancangan, belum diperiksa ahli hukum.',
+    terms: {
+      title: 'Ketentuan',
+      points: [
+        'Curhat menghubungkanmu dengan bestie untuk mengobrol lewat chat, selama waktu yang kamu pilih.',
+        'Kamu membayar di depan, sekali per sesi. Tambahan waktu dibayar saat disetujui; sebelum meminta, kamu membaca apa arti diamnya bestie.',
+        'Kalau tidak ada bestie yang menerima, atau bestie pergi atau tidak membalas, tim kami memeriksa pembayaranmu dan memutuskan apakah uangnya dikembalikan.',
+        'Curhat bukan layanan darurat, bukan terapi, dan bukan nasihat medis.',
+        'Hormati bestie. Pelecehan dan ancaman tidak diterima.',
+      ],
+    },
+    privacy: {
+      title: 'Privasi',
+      points: [
+        'Kami menyimpan nomor HP-mu untuk masuk, nama panggilanmu, pembayaran, dan isi chat.',
+        'Bestie hanya melihat nama panggilanmu, tidak pernah nomor HP-mu.',
+        'Isi chat dibaca olehmu dan bestie-mu. Tim kami membukanya hanya dengan alasan tertulis, dan setiap pembukaan tercatat.',
+        'Notifikasi tidak pernah memuat isi chat.',
+        'Kami tidak menjual datamu.',
+      ],
+    },
   },
   payment: {
     title: 'Pembayaran',
@@ -179,8 +208,12 @@ export default {
     title: 'Tambah berapa lama?',
     more: (minutes: number) => `+${minutes} menit`,
     send: (price: string) => `Minta tambahan, ${price}`,
-    note: (name: string) =>
-      `Kami tanya ${isolated(name)} dulu. Kamu baru membayar kalau disetujui; kalau ditolak, kamu tidak membayar apa-apa.`,
+    note: (name: string) => `Kami tanya ${isolated(name)} dulu. Kalau ditolak, kamu tidak membayar apa-apa.`,
+    silence: (approves: boolean, seconds: number, price: string) =>
+      approves
+        ? `Kalau tidak dijawab dalam ${seconds} detik, itu berarti setuju: waktunya ditambah dan ${price} dibayar.`
+        : `Kalau tidak dijawab dalam ${seconds} detik, itu berarti tidak: waktunya tidak ditambah dan kamu tidak membayar.`,
+    termsChanged: 'Aturannya baru saja berubah. Baca dulu yang baru, lalu minta lagi.',
     terms: (minutes: number, price: string) => `Tambahan ${minutes} menit, ${price}`,
     silenceApproves: (price: string) =>
       `Kalau tidak dijawab sampai waktunya habis, tambahan ini disetujui dan ${price} dibayar.`,
@@ -207,8 +240,33 @@ export default {
     endNow: 'Ya, akhiri',
     empty: (name: string) =>
       `Kamu terhubung dengan ${isolated(name)}. Mulai dari mana saja, pelan-pelan juga tidak apa-apa.`,
+    reviewTitle: 'Akhiri dan minta diperiksa?',
+    reviewText: (name: string) =>
+      `${isolated(name)} terputus lebih dari satu menit. Kalau kamu mengakhiri sekarang, tim kami memeriksa semua yang kamu bayar untuk sesi ini, lalu memutuskan apakah uangnya dikembalikan. Kamu tidak perlu melapor.`,
+    reviewNow: 'Akhiri dan minta diperiksa',
+    reviewWait: 'Tunggu dulu',
+    mitraIsBack: 'Bestie sudah kembali. Sesinya lanjut, dan tidak ada yang berubah.',
     soon: 'Waktunya hampir habis. Mau lanjut?',
     over: 'Waktunya habis',
+  },
+  mitraNotice: {
+    away: (name: string) => `${isolated(name)} sedang terputus.`,
+    kept: 'Pesanmu tetap tersimpan dan terbaca begitu dia kembali.',
+    wait: 'Kalau belum kembali, kamu bisa mengakhiri sesi dan minta pembayaranmu diperiksa dalam',
+    end: 'Akhiri dan minta diperiksa',
+    back: (name: string) => `${isolated(name)} sudah kembali.`,
+  },
+  review: {
+    unanswered:
+      'Bestie tidak membalas satu pesan pun. Maaf, ya. Tim kami memeriksa semua yang kamu bayar untuk sesi ini; kamu tidak perlu melapor.',
+    mitra_away:
+      'Kamu mengakhiri sesi karena bestie terputus. Tim kami memeriksa semua yang kamu bayar untuk sesi ini; kamu tidak perlu melapor.',
+  },
+  after: {
+    thanks: 'Terima kasih sudah bercerita',
+    sorry: 'Maaf, sesinya tidak berjalan baik',
+    next: 'Semoga hatimu lebih lega. Kapan pun kamu butuh, bestie siap mendengarkan lagi.',
+    payment: 'Lihat pembayaran dan bukti',
   },
   ended: {
     time_up: 'Waktunya habis. Terima kasih sudah bercerita.',

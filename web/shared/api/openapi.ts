@@ -524,7 +524,7 @@ export interface paths {
         put?: never;
         /**
          * EndSessionByCustomer
-         * @description End the chat before its time.
+         * @description End the chat before its time. With `review`, because the mitra is away, an operator reviews the cost (X.11).
          */
         post: operations["end_session_by_customer"];
         delete?: never;
@@ -611,6 +611,26 @@ export interface paths {
          * @description Return everything that a customer's client shows, and the stream position of this snapshot.
          */
         get: operations["get_customer_state"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/content/service": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * GetServiceFacts
+         * @description Return what a person wants to know before signing in: the prices, and how to reach the team.
+         */
+        get: operations["get_service_facts"];
         put?: never;
         post?: never;
         delete?: never;
@@ -2616,6 +2636,11 @@ export interface components {
             refund: components["schemas"]["CaseRefund"] | null;
             withdrawn: boolean;
         };
+        /** EndByCustomer */
+        EndByCustomer: {
+            /** @default false */
+            review: boolean;
+        };
         /** EndEarly */
         EndEarly: {
             reason: string;
@@ -2643,6 +2668,8 @@ export interface components {
         };
         /** ExtensionOrder */
         ExtensionOrder: {
+            /** @enum {null|string} */
+            default_action?: "auto_reject" | "auto_approve" | null;
             /** Format: uuid */
             offer_id: string;
         };
@@ -2790,6 +2817,7 @@ export interface components {
             /** Format: uuid */
             id: string;
             read_at: string | null;
+            reply_to_message_id: string | null;
             /** @enum {string} */
             sender: "customer" | "mitra";
             /** Format: date-time */
@@ -2935,6 +2963,7 @@ export interface components {
             ended_at: string | null;
             /** Format: date-time */
             ends_at: string;
+            extended_minutes: number;
             extension: components["schemas"]["Extension"] | null;
             /** Format: uuid */
             id: string;
@@ -2977,6 +3006,7 @@ export interface components {
         /** NewMessage */
         NewMessage: {
             client_message_id: string;
+            reply_to_message_id?: string | null;
             text: string;
         };
         /** Offer */
@@ -2989,6 +3019,9 @@ export interface components {
         };
         /** OfferList */
         OfferList: {
+            answer_seconds?: number | null;
+            /** @enum {null|string} */
+            default_action?: "auto_reject" | "auto_approve" | null;
             offers: components["schemas"]["Offer"][];
         };
         /** OpenedCase */
@@ -3488,6 +3521,12 @@ export interface components {
             refundable_rp: number;
             version: string;
         };
+        /** ServiceFacts */
+        ServiceFacts: {
+            help_url: string | null;
+            lowest_price_rp: number | null;
+            trial_minutes: number | null;
+        };
         /** Session */
         Session: {
             duration_minutes: number;
@@ -3496,10 +3535,17 @@ export interface components {
             ended_at: string | null;
             /** Format: date-time */
             ends_at: string;
+            extended_minutes: number;
             extension: components["schemas"]["Extension"] | null;
             /** Format: uuid */
             id: string;
             mitra: components["schemas"]["MitraName"];
+            mitra_connected: boolean;
+            /** Format: uuid */
+            payment_id: string;
+            review_possible_at: string | null;
+            /** @enum {null|string} */
+            review_reason: "cut_short" | "mitra_away" | "unanswered" | null;
             /** Format: date-time */
             server_now: string;
             /** Format: date-time */
@@ -6192,7 +6238,11 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["EndByCustomer"];
+            };
+        };
         responses: {
             /** @description Done */
             200: {
@@ -6251,7 +6301,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: idempotency_in_progress, idempotency_key_reused, session_ended */
+            /** @description `code`: idempotency_in_progress, idempotency_key_reused, mitra_not_away, session_ended */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -6259,7 +6309,19 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "idempotency_in_progress" | "idempotency_key_reused" | "session_ended";
+                        code?: "idempotency_in_progress" | "idempotency_key_reused" | "mitra_not_away" | "session_ended";
+                    };
+                };
+            };
+            /** @description `code`: body_too_large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "body_too_large";
                     };
                 };
             };
@@ -6378,7 +6440,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: extension_pending, idempotency_in_progress, idempotency_key_reused, session_ended */
+            /** @description `code`: extension_pending, idempotency_in_progress, idempotency_key_reused, session_ended, terms_changed */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -6386,7 +6448,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "extension_pending" | "idempotency_in_progress" | "idempotency_key_reused" | "session_ended";
+                        code?: "extension_pending" | "idempotency_in_progress" | "idempotency_key_reused" | "session_ended" | "terms_changed";
                     };
                 };
             };
@@ -6840,6 +6902,27 @@ export interface operations {
                         /** @enum {unknown} */
                         code?: "service_unavailable";
                     };
+                };
+            };
+        };
+    };
+    get_service_facts: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    "Cache-Control"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ServiceFacts"];
                 };
             };
         };
