@@ -44,6 +44,7 @@ _TOPIC_LETTERS: Final[dict[PushKind, str]] = {
     "search_failed": "p",
     "fallback_offered": "p",
     "refunded": "p",
+    "break_over": "b",
     "test": "t",
 }
 
@@ -57,15 +58,16 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     kind: PushKind
     role: Role
     user_id: UUID
-    # The request, session, chat message, pairing, payment or refund that the push announces.
+    # The request, session, chat message, pairing, payment, refund or mitra that the push announces.
     subject_id: UUID
     # This push replaces the earlier push about this request, session or payment.
     topic_id: UUID
     request_id: UUID | None = None
     session_id: UUID | None = None
     payment_id: UUID | None = None
-    # For a failure: its cause, and whether the payment is a free trial.
+    # For a failure: its cause.
     cause: PushCause | None = None
+    # For a request and a failure: whether the payment is a free trial.
     is_free: bool = False
     reason_at: datetime
     expires_at: datetime
