@@ -14,6 +14,7 @@ import msgspec
 from curhat.accounts.service import digest_of_token
 from curhat.app.contracts import openapi
 from curhat.kit.identity import AnyRole, Identity, Role
+from curhat.notebook import service as notebook
 from curhat.notifications.port import BrowserAddress
 from curhat.notifications.service import subscribe
 from curhat.pairing import service as pairing
@@ -247,7 +248,8 @@ async def _break(server: RunningServer) -> Call:
 
 async def _canned_answers(server: RunningServer) -> Call:
     mitra = await server.mitra()
-    version = (await mitra.get("/canned-answers")).json()["version"]
+    async with server.database.transaction() as tx:
+        version = (await notebook.canned_answers(tx, mitra.id)).version
     return Call(mitra, body={"texts": ["Halo, aku di sini untukmu."], "expected_version": version})
 
 
@@ -269,8 +271,9 @@ async def _message(_server: RunningServer, _session_id: UUID) -> Body:
 
 async def _note(server: RunningServer, session_id: UUID) -> Body:
     mitra_id = await server.database.fetchval("SELECT mitra_id FROM sessions WHERE id = $1", session_id)
-    note = await (await server.person("mitra", mitra_id)).get(f"/sessions/{session_id}/note")
-    return {"text": "Suka dipanggil Mel.", "expected_version": note.json()["version"]}
+    async with server.database.transaction() as tx:
+        version = (await notebook.note_about(tx, mitra_id, session_id)).version
+    return {"text": "Suka dipanggil Mel.", "expected_version": version}
 
 
 async def _mark(server: RunningServer, session_id: UUID) -> Body:
