@@ -51,7 +51,11 @@ interface PushPayload {
   title: string;
   body: string;
   topic: string;
+  session_id?: string;
 }
+
+/** The pushes to a mitra that open the chat of their session. A mitra can have several chats. */
+const OPENS_ITS_CHAT = ['customer_message', 'extension_requested'];
 
 /**
  * The customer's screen that a press on a notification opens. Any other push opens the first screen: the mitra's first
@@ -89,6 +93,11 @@ async function showBadge(): Promise<void> {
   await worker.navigator.setAppBadge?.().catch(() => undefined);
 }
 
+function screenOf({ type, session_id }: PushPayload): string {
+  if (OPENS_ITS_CHAT.includes(type) && session_id !== undefined) return `chat/${session_id}`;
+  return SCREENS[type] ?? '';
+}
+
 async function showNotification(pushed: PushPayload): Promise<void> {
   // TypeScript's type lacks `renotify`.
   const options: NotificationOptions & { renotify: boolean } = {
@@ -97,7 +106,7 @@ async function showNotification(pushed: PushPayload): Promise<void> {
     tag: pushed.topic,
     renotify: true,
     icon: `${BASE}icons/icon-192.png`,
-    data: BASE + (SCREENS[pushed.type] ?? ''),
+    data: BASE + screenOf(pushed),
   };
   await worker.registration.showNotification(pushed.title, options);
 }
