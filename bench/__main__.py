@@ -16,7 +16,19 @@ from typing import Final
 import uvloop
 from rich.console import Console
 
-from bench import accept, availability, blast, deadlines, growth, idle_sockets, messages, push, start, windows
+from bench import (
+    accept,
+    availability,
+    blast,
+    deadlines,
+    growth,
+    idle_sockets,
+    lists,
+    messages,
+    push,
+    start,
+    windows,
+)
 from bench.claims import Measure, Options
 from bench.harness import load
 from bench.harness.report import Figure, line, print_table, write_json, write_markdown
@@ -33,6 +45,7 @@ CLAIMS: Final[dict[str, Measure]] = {
     "idle-sockets": idle_sockets.measure,
     "start": start.measure,
     "growth": growth.measure,
+    "lists": lists.measure,
 }
 # If other programs use more than this share of the processors, the benchmark prints a warning before it measures a
 # claim. The background processes of PostgreSQL stay below this share.

@@ -4,14 +4,14 @@ The run uses two databases in one PostgreSQL, each with its own server. The firs
 The second database also has years of old rows. The rounds alternate between both databases.
 """
 
+from dataclasses import dataclass, field
 from typing import Final
 
 from bench.claims import Options
-from bench.harness import load, people
+from bench.harness import cpu, load, people
 from bench.harness.load import Request
-from bench.harness.report import Figure, Peer, Target, median
-from bench.harness.sockets import Address
-from bench.harness.testbed import Connection, Database, Testbed
+from bench.harness.report import Figure, Peer, Target, median, ratios
+from bench.harness.testbed import Connection, Database, Process, Testbed
 
 ROUNDS: Final = 5
 CONCURRENCY: Final = 8
@@ -98,6 +98,14 @@ WITH old AS (
 """
 
 
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """What each round of one load took per request: milliseconds, and microseconds of a processor."""
+
+    milliseconds: list[float] = field(default_factory=list)
+    microseconds: list[float] = field(default_factory=list)
+
+
 async def measure(testbed: Testbed, options: Options) -> list[Figure]:
     """Run each load in rounds that alternate between both databases."""
     async with testbed.database() as small, testbed.database() as large:
@@ -108,38 +116,56 @@ async def measure(testbed: Testbed, options: Options) -> list[Figure]:
                     await _old_rows(connection, rows)
             await database.settle()
         sizes = [await _megabytes(database) for database in (small, large)]
-        async with testbed.server(small) as few, testbed.server(large) as many:
-            taken: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in _LOADS}
+        taken: dict[str, tuple[_Taken, _Taken]] = {name: (_Taken(), _Taken()) for name in _LOADS}
+        async with (
+            testbed.server(small) as few,
+            testbed.server(large) as many,
+            small.connect() as connection,
+        ):
             for round_number in range(1 + ROUNDS):
                 for name, requests in _LOADS.items():
                     for at, server in enumerate((few, many)):
-                        milliseconds = await _milliseconds(server.address, requests(round_number))
+                        milliseconds, microseconds = await _per_request(
+                            connection, server, requests(round_number)
+                        )
                         if round_number > 0:  # the first round is the warm-up
-                            taken[name][at].append(milliseconds)
+                            taken[name][at].milliseconds.append(milliseconds)
+                            taken[name][at].microseconds.append(microseconds)
     chats = options.rows // _OLD_MESSAGES_PER_CHAT
     figures: list[Figure] = []
     for name, (with_few, with_many) in taken.items():
+        by_processor = ratios(with_many.microseconds, with_few.microseconds)
+        note = (
+            f"time per request (1 / throughput), {CONCURRENCY} at a time; {chats:,} old sessions; "
+            f"{sizes[1]:,.0f} MB compared with {sizes[0]:,.0f} MB; "
+            if not figures
+            else ""
+        )
         figures.append(
             Figure(
                 "growth",
                 f"{name}, with {options.rows:,} old messages",
-                median(with_many),
+                median(with_many.milliseconds),
                 "ms",
                 Target("ratio", "at most", 1.2),
-                Peer("the same with none", median(with_few)),
-                f"time per request (1 / throughput), {CONCURRENCY} at a time; {chats:,} old sessions; "
-                f"{sizes[1]:,.0f} MB compared with {sizes[0]:,.0f} MB"
-                if not figures
-                else "",
+                Peer("the same with none", median(with_few.milliseconds)),
+                f"{note}processor time of server and PostgreSQL {median(with_many.microseconds):,.0f} µs "
+                f"compared with {median(with_few.microseconds):,.0f} µs, ratio {median(by_processor):.2f}",
+                median(ratios(with_many.milliseconds, with_few.milliseconds)),
             )
         )
     return figures
 
 
-async def _milliseconds(address: Address, requests: list[Request]) -> float:
-    answered = await load.each_once(address, requests, connections=CONCURRENCY)
+async def _per_request(
+    connection: Connection, server: Process, requests: list[Request]
+) -> tuple[float, float]:
+    """Return the milliseconds per request, and the microseconds of a processor in the server and in PostgreSQL."""
+    before = cpu.seconds_of(server.pid) + await cpu.seconds_of_postgresql(connection)
+    answered = await load.each_once(server.address, requests, connections=CONCURRENCY)
+    used = cpu.seconds_of(server.pid) + await cpu.seconds_of_postgresql(connection) - before
     answered.only(200, 201)
-    return 1000 / answered.per_second
+    return 1000 / answered.per_second, used / len(requests) * 1e6
 
 
 def _accepts(round_number: int) -> list[Request]:

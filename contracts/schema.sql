@@ -64,6 +64,7 @@ CREATE TABLE charge_attempts (
     answered_at timestamp with time zone,
     reason text,
     decided_round integer,
+    questioned_at timestamp with time zone,
     CONSTRAINT charge_attempts_amount_rp_check CHECK ((amount_rp > 0)),
     CONSTRAINT charge_attempts_status_check CHECK ((status = ANY (ARRAY['started'::text, 'approved'::text, 'declined'::text, 'approved_late'::text])))
 );
@@ -130,6 +131,7 @@ CREATE TABLE customers (
 );
 ALTER TABLE customers ADD CONSTRAINT customers_pkey PRIMARY KEY (id);
 CREATE INDEX customers_by_call_name ON customers USING btree (lower(call_name) text_pattern_ops, created_at DESC, id DESC);
+CREATE INDEX customers_by_short_id ON customers USING btree ("right"((id)::text, 8));
 CREATE INDEX customers_by_time ON customers USING btree (created_at DESC, id DESC);
 ALTER TABLE customers ADD CONSTRAINT customers_id_fkey FOREIGN KEY (id) REFERENCES people(id);
 
@@ -175,7 +177,9 @@ CREATE TABLE earlier_decisions (
     refund_rp integer,
     withdrawn boolean NOT NULL,
     approved_by uuid,
-    approved_at timestamp with time zone
+    approved_at timestamp with time zone,
+    opened_by uuid,
+    opened_note text
 );
 ALTER TABLE earlier_decisions ADD CONSTRAINT earlier_decisions_pkey PRIMARY KEY (case_id, round);
 ALTER TABLE earlier_decisions ADD CONSTRAINT earlier_decisions_approved_by_fkey FOREIGN KEY (approved_by) REFERENCES operators(id);
@@ -229,17 +233,20 @@ CREATE TABLE failed_pairing_events (
     recovered boolean DEFAULT false NOT NULL,
     case_id uuid,
     occurred_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    amount_rp integer,
     CONSTRAINT failed_pairing_events_kind_check CHECK ((kind = ANY (ARRAY['blast'::text, 'targeted'::text]))),
     CONSTRAINT failed_pairing_events_recovered_without_case CHECK ((NOT (recovered AND (case_id IS NOT NULL)))),
     CONSTRAINT failed_pairing_events_tag_check CHECK ((tag = ANY (ARRAY['no_mitra_available'::text, 'all_mitras_rejected'::text, 'targeted_mitra_offline'::text, 'targeted_mitra_rejected'::text, 'targeted_mitra_timeout'::text, 'payment_session_expired'::text, 'customer_cancelled'::text])))
 );
 ALTER TABLE failed_pairing_events ADD CONSTRAINT failed_pairing_events_pairing_id_key UNIQUE (pairing_id);
 ALTER TABLE failed_pairing_events ADD CONSTRAINT failed_pairing_events_pkey PRIMARY KEY (id);
+CREATE INDEX failed_pairing_events_by_amount ON failed_pairing_events USING btree (amount_rp, occurred_at DESC, id DESC);
 CREATE INDEX failed_pairing_events_by_case ON failed_pairing_events USING btree (case_id);
 CREATE INDEX failed_pairing_events_by_payment ON failed_pairing_events USING btree (payment_id);
 CREATE INDEX failed_pairing_events_by_tag ON failed_pairing_events USING btree (tag, occurred_at DESC, id DESC);
 CREATE INDEX failed_pairing_events_by_time ON failed_pairing_events USING btree (occurred_at DESC, id DESC);
 CREATE UNIQUE INDEX failed_pairing_events_one_expiry ON failed_pairing_events USING btree (payment_id) WHERE (pairing_id IS NULL);
+CREATE TRIGGER failed_pairing_events_have_their_amount BEFORE INSERT ON failed_pairing_events FOR EACH ROW EXECUTE FUNCTION failure_has_its_amount();
 CREATE TRIGGER failed_pairing_events_tag_the_case AFTER INSERT OR UPDATE OF case_id ON failed_pairing_events FOR EACH ROW WHEN ((new.case_id IS NOT NULL)) EXECUTE FUNCTION review_case_tagged();
 ALTER TABLE failed_pairing_events ADD CONSTRAINT failed_pairing_events_case_id_fkey FOREIGN KEY (case_id) REFERENCES review_cases(id);
 ALTER TABLE failed_pairing_events ADD CONSTRAINT failed_pairing_events_mitra_id_fkey FOREIGN KEY (mitra_id) REFERENCES mitras(id);
@@ -396,6 +403,16 @@ ALTER TABLE one_time_codes ADD CONSTRAINT one_time_codes_pkey PRIMARY KEY (id);
 CREATE INDEX one_time_codes_by_age ON one_time_codes USING btree (created_at);
 CREATE INDEX one_time_codes_by_phone ON one_time_codes USING btree (phone_number, created_at);
 
+CREATE TABLE operator_links (
+    operator_id uuid NOT NULL,
+    id uuid DEFAULT uuidv7() NOT NULL,
+    created_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    expires_at timestamp with time zone NOT NULL
+);
+ALTER TABLE operator_links ADD CONSTRAINT operator_links_id_key UNIQUE (id);
+ALTER TABLE operator_links ADD CONSTRAINT operator_links_pkey PRIMARY KEY (operator_id);
+ALTER TABLE operator_links ADD CONSTRAINT operator_links_operator_id_fkey FOREIGN KEY (operator_id) REFERENCES operators(id);
+
 CREATE TABLE operator_recovery_codes (
     operator_id uuid NOT NULL,
     digest bytea NOT NULL,
@@ -451,11 +468,13 @@ CREATE TABLE operators (
     disabled_at timestamp with time zone,
     created_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
     must_change_password boolean DEFAULT false NOT NULL,
+    awaits_link boolean DEFAULT false NOT NULL,
     CONSTRAINT operators_email_check CHECK (((email = lower(email)) AND ((char_length(email) >= 3) AND (char_length(email) <= 254)))),
     CONSTRAINT operators_role_check CHECK ((role = ANY (ARRAY['admin'::text, 'reviewer'::text, 'viewer'::text])))
 );
 ALTER TABLE operators ADD CONSTRAINT operators_email_key UNIQUE (email);
 ALTER TABLE operators ADD CONSTRAINT operators_pkey PRIMARY KEY (id);
+CREATE TRIGGER operators_keep_an_active_admin BEFORE UPDATE ON operators FOR EACH ROW WHEN (((old.role = 'admin'::text) AND (old.disabled_at IS NULL) AND (NOT old.awaits_link) AND ((new.role <> 'admin'::text) OR (new.disabled_at IS NOT NULL) OR new.awaits_link))) EXECUTE FUNCTION keep_an_active_admin();
 
 CREATE TABLE pairings (
     id uuid DEFAULT uuidv7() NOT NULL,
@@ -522,6 +541,7 @@ CREATE TABLE payments (
 ALTER TABLE payments ADD CONSTRAINT payments_pkey PRIMARY KEY (id);
 CREATE INDEX payments_by_confirmation ON payments USING btree (confirmed_at) WHERE (confirmed_at IS NOT NULL);
 CREATE INDEX payments_by_customer ON payments USING btree (customer_id, id DESC);
+CREATE INDEX payments_by_reference ON payments USING btree ("right"((id)::text, 8));
 CREATE INDEX payments_by_status ON payments USING btree (status, created_at DESC, id DESC);
 CREATE INDEX payments_by_time ON payments USING btree (created_at DESC, id DESC);
 CREATE INDEX payments_confirmed_trials ON payments USING btree (customer_id, confirmed_at) WHERE (is_trial AND (confirmed_at IS NOT NULL));
@@ -559,7 +579,7 @@ CREATE TABLE push_messages (
     due_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
     attempts integer DEFAULT 0 NOT NULL,
     done_at timestamp with time zone,
-    CONSTRAINT push_messages_kind_check CHECK ((kind = ANY (ARRAY['request_offered'::text, 'matched'::text, 'message'::text, 'customer_message'::text, 'extension_requested'::text, 'search_failed'::text, 'fallback_offered'::text, 'refunded'::text, 'break_over'::text, 'test'::text]))),
+    CONSTRAINT push_messages_kind_check CHECK ((kind = ANY (ARRAY['request_offered'::text, 'matched'::text, 'message'::text, 'customer_message'::text, 'extension_requested'::text, 'search_failed'::text, 'fallback_offered'::text, 'decided'::text, 'refunded'::text, 'break_over'::text, 'test'::text]))),
     CONSTRAINT push_messages_payload_check CHECK ((octet_length(payload) <= 2000)),
     CONSTRAINT push_messages_topic_check CHECK ((topic ~ '^[A-Za-z0-9_-]{1,32}$'::text))
 )
@@ -620,15 +640,18 @@ CREATE TABLE refunds (
     gateway_reason text,
     requested_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
     answered_at timestamp with time zone,
+    decided_round integer,
     CONSTRAINT refunds_amount_rp_check CHECK ((amount_rp > 0)),
     CONSTRAINT refunds_reason_check CHECK ((reason = ANY (ARRAY['late_approval'::text, 'operator_decision'::text]))),
     CONSTRAINT refunds_status_check CHECK ((status = ANY (ARRAY['requested'::text, 'done'::text, 'failed'::text])))
 );
 ALTER TABLE refunds ADD CONSTRAINT refunds_pkey PRIMARY KEY (id);
+CREATE INDEX refunds_by_charge ON refunds USING btree (charge_attempt_id);
 CREATE INDEX refunds_by_payment ON refunds USING btree (payment_id);
-CREATE UNIQUE INDEX refunds_one_a_charge ON refunds USING btree (charge_attempt_id) WHERE (status <> 'failed'::text);
+CREATE UNIQUE INDEX refunds_one_a_decision ON refunds USING btree (charge_attempt_id, decided_round) WHERE ((status <> 'failed'::text) AND (decided_round IS NOT NULL));
 CREATE INDEX refunds_refused ON refunds USING btree (payment_id) WHERE (status = 'failed'::text);
 CREATE INDEX refunds_requested ON refunds USING btree (payment_id) WHERE (status = 'requested'::text);
+CREATE TRIGGER refunds_at_most_the_charge BEFORE INSERT OR UPDATE ON refunds FOR EACH ROW WHEN ((new.status <> 'failed'::text)) EXECUTE FUNCTION refunds_at_most_the_charge();
 CREATE TRIGGER refunds_done_push AFTER UPDATE ON refunds FOR EACH ROW WHEN (((new.status = 'done'::text) AND (old.status <> 'done'::text))) EXECUTE FUNCTION refund_to_push();
 CREATE CONSTRAINT TRIGGER refunds_refused_have_a_case AFTER UPDATE ON refunds DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (((old.status <> new.status) AND (new.status = 'failed'::text))) EXECUTE FUNCTION undelivered_charges_have_a_case();
 ALTER TABLE refunds ADD CONSTRAINT refunds_charge_attempt_id_fkey FOREIGN KEY (charge_attempt_id) REFERENCES charge_attempts(id);
@@ -685,8 +708,12 @@ CREATE TABLE review_cases (
     approved_at timestamp with time zone,
     tag text,
     round integer DEFAULT 1 NOT NULL,
+    opened_by uuid,
+    opened_note text,
     CONSTRAINT review_cases_amount_rp_check CHECK ((amount_rp >= 0)),
-    CONSTRAINT review_cases_reason_check CHECK ((reason = ANY (ARRAY['no_session'::text, 'cut_short'::text, 'refund_failed'::text, 'restored'::text]))),
+    CONSTRAINT review_cases_opened_by_hand CHECK ((((opened_by IS NULL) = (opened_note IS NULL)) AND ((char_length(opened_note) >= 1) AND (char_length(opened_note) <= 1000)))),
+    CONSTRAINT review_cases_reason_check CHECK ((reason = ANY (ARRAY['no_session'::text, 'cut_short'::text, 'refund_failed'::text, 'restored'::text, 'mitra_away'::text, 'unanswered'::text, 'complaint'::text, 'books_differ'::text]))),
+    CONSTRAINT review_cases_refund_amount CHECK ((((NOT (decision IS DISTINCT FROM 'refund'::text)) = (refund_rp IS NOT NULL)) AND (refund_rp >= 0))),
     CONSTRAINT review_cases_status_check CHECK ((status = ANY (ARRAY['open'::text, 'decided'::text])))
 );
 ALTER TABLE review_cases ADD CONSTRAINT review_cases_approval CHECK ((((approved_by IS NULL) = (approved_at IS NULL)) AND ((approved_by IS NULL) OR (needs_approval AND (decision = 'refund'::text) AND (approved_by <> decided_by))))) NOT VALID;
@@ -695,16 +722,17 @@ ALTER TABLE review_cases ADD CONSTRAINT review_cases_decision CHECK ((decision =
 ALTER TABLE review_cases ADD CONSTRAINT review_cases_decision_note CHECK (((char_length(decision_note) >= 1) AND (char_length(decision_note) <= 1000))) NOT VALID;
 ALTER TABLE review_cases ADD CONSTRAINT review_cases_one_a_payment UNIQUE (payment_id);
 ALTER TABLE review_cases ADD CONSTRAINT review_cases_pkey PRIMARY KEY (id);
-ALTER TABLE review_cases ADD CONSTRAINT review_cases_refund_amount CHECK ((((NOT (decision IS DISTINCT FROM 'refund'::text)) = (refund_rp IS NOT NULL)) AND (refund_rp > 0))) NOT VALID;
 CREATE INDEX review_cases_awaiting_approval ON review_cases USING btree (opened_at, id) WHERE (needs_approval AND (approved_by IS NULL));
 CREATE INDEX review_cases_by_age ON review_cases USING btree (((status = 'decided'::text)), opened_at, id);
 CREATE INDEX review_cases_by_tag ON review_cases USING btree (tag, ((status = 'decided'::text)), opened_at, id);
 CREATE INDEX review_cases_open ON review_cases USING btree (opened_at) WHERE (status = 'open'::text);
 CREATE TRIGGER review_cases_decide_charges AFTER UPDATE ON review_cases FOR EACH ROW WHEN (((old.status = 'open'::text) AND (new.status = 'decided'::text))) EXECUTE FUNCTION charges_decided();
 CREATE TRIGGER review_cases_decided_once BEFORE UPDATE ON review_cases FOR EACH ROW WHEN (((old.status = 'decided'::text) AND (new.status = 'decided'::text) AND (((((old.decision IS DISTINCT FROM new.decision) OR (old.decided_by IS DISTINCT FROM new.decided_by)) OR (old.decided_at IS DISTINCT FROM new.decided_at)) OR (old.decision_note IS DISTINCT FROM new.decision_note)) OR (old.round IS DISTINCT FROM new.round)))) EXECUTE FUNCTION review_case_decided_once();
+CREATE TRIGGER review_cases_decided_push AFTER UPDATE ON review_cases FOR EACH ROW WHEN (((new.status = 'decided'::text) AND ((NOT new.needs_approval) OR (new.approved_by IS NOT NULL)) AND ((old.status = 'open'::text) OR ((old.approved_by IS NULL) AND (new.approved_by IS NOT NULL))))) EXECUTE FUNCTION decision_to_push();
 CREATE TRIGGER review_cases_opened_again BEFORE UPDATE ON review_cases FOR EACH ROW WHEN (((old.status = 'decided'::text) AND (new.status = 'open'::text))) EXECUTE FUNCTION review_case_opened_again();
 ALTER TABLE review_cases ADD CONSTRAINT review_cases_approved_by FOREIGN KEY (approved_by) REFERENCES operators(id) NOT VALID;
 ALTER TABLE review_cases ADD CONSTRAINT review_cases_decided_by FOREIGN KEY (decided_by) REFERENCES operators(id) NOT VALID;
+ALTER TABLE review_cases ADD CONSTRAINT review_cases_opened_by FOREIGN KEY (opened_by) REFERENCES operators(id);
 ALTER TABLE review_cases ADD CONSTRAINT review_cases_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES payments(id);
 
 CREATE TABLE schema_migrations (
@@ -714,6 +742,13 @@ CREATE TABLE schema_migrations (
     applied_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
 );
 ALTER TABLE schema_migrations ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (number);
+
+CREATE TABLE seen_payments (
+    payment_id uuid NOT NULL,
+    seen_at timestamp with time zone DEFAULT curhat_now() NOT NULL
+);
+ALTER TABLE seen_payments ADD CONSTRAINT seen_payments_pkey PRIMARY KEY (payment_id);
+ALTER TABLE seen_payments ADD CONSTRAINT seen_payments_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES payments(id);
 
 CREATE TABLE sessions (
     id uuid DEFAULT uuidv7() NOT NULL,
@@ -745,6 +780,7 @@ CREATE INDEX sessions_by_customer ON sessions USING btree (customer_id, id DESC)
 CREATE INDEX sessions_by_end ON sessions USING btree (ended_at) WHERE (ended_at IS NOT NULL);
 CREATE INDEX sessions_by_mitra ON sessions USING btree (mitra_id, id DESC);
 CREATE INDEX sessions_by_pair ON sessions USING btree (customer_id, mitra_id);
+CREATE INDEX sessions_by_short_id ON sessions USING btree ("right"((id)::text, 8));
 CREATE INDEX sessions_by_status ON sessions USING btree (status, started_at DESC, id DESC);
 CREATE INDEX sessions_by_time ON sessions USING btree (started_at DESC, id DESC);
 CREATE INDEX sessions_cut_short ON sessions USING btree (end_reason, started_at DESC, id DESC) WHERE (end_reason = ANY (ARRAY['mitra_ended'::text, 'mitra_suspended'::text]));
@@ -803,12 +839,15 @@ ALTER TABLE streams ADD CONSTRAINT streams_pkey PRIMARY KEY (role, user_id);
 ALTER TABLE streams ADD CONSTRAINT streams_user_id_fkey FOREIGN KEY (user_id) REFERENCES people(id);
 
 CREATE VIEW refused_refunds AS
- SELECT payment_id,
-    charge_attempt_id
-   FROM refunds
-  WHERE ((status = 'failed'::text) AND (reason = 'operator_decision'::text) AND (NOT (EXISTS ( SELECT 1
+ SELECT refunds.payment_id,
+    refunds.charge_attempt_id
+   FROM (refunds
+     JOIN charge_attempts ON ((charge_attempts.id = refunds.charge_attempt_id)))
+  WHERE ((refunds.status = 'failed'::text) AND (refunds.reason = 'operator_decision'::text) AND (COALESCE(refunds.decided_round, charge_attempts.decided_round) = charge_attempts.decided_round) AND (NOT (EXISTS ( SELECT 1
            FROM refunds again
-          WHERE ((again.charge_attempt_id = refunds.charge_attempt_id) AND (again.status <> 'failed'::text))))));
+          WHERE ((again.charge_attempt_id = refunds.charge_attempt_id) AND (again.status <> 'failed'::text) AND (again.reason = 'operator_decision'::text) AND (COALESCE(again.decided_round, charge_attempts.decided_round) = charge_attempts.decided_round))))) AND (charge_attempts.amount_rp > ( SELECT COALESCE(sum(given.amount_rp), (0)::bigint) AS "coalesce"
+           FROM refunds given
+          WHERE ((given.charge_attempt_id = charge_attempts.id) AND (given.status <> 'failed'::text)))));
 
 CREATE VIEW unanswered_calls AS
  SELECT charge_attempts.payment_id,
@@ -830,16 +869,23 @@ UNION ALL
 CREATE VIEW undelivered_charges AS
  SELECT charge_attempts.payment_id,
     charge_attempts.id AS charge_attempt_id,
-    charge_attempts.amount_rp,
+    ((charge_attempts.amount_rp - given_back.amount_rp))::integer AS amount_rp,
     charge_attempts.decided_round,
-    (EXISTS ( SELECT 1
-           FROM refunds
-          WHERE ((refunds.charge_attempt_id = charge_attempts.id) AND (refunds.reason = 'operator_decision'::text)))) AS was_refused
-   FROM (charge_attempts
+    (refused.amount_rp IS NOT NULL) AS was_refused,
+    refused.amount_rp AS refused_rp
+   FROM (((charge_attempts
      JOIN payments ON ((payments.id = charge_attempts.payment_id)))
-  WHERE ((NOT (EXISTS ( SELECT 1
+     CROSS JOIN LATERAL ( SELECT COALESCE(sum(refunds.amount_rp), (0)::bigint) AS amount_rp
            FROM refunds
-          WHERE ((refunds.charge_attempt_id = charge_attempts.id) AND (refunds.status <> 'failed'::text))))) AND ((charge_attempts.status = 'approved_late'::text) OR ((charge_attempts.status = 'approved'::text) AND ((payments.status = 'unserved'::text) OR (EXISTS ( SELECT 1
+          WHERE ((refunds.charge_attempt_id = charge_attempts.id) AND (refunds.status <> 'failed'::text))) given_back)
+     LEFT JOIN LATERAL ( SELECT failed.amount_rp
+           FROM refunds failed
+          WHERE ((failed.charge_attempt_id = charge_attempts.id) AND (failed.status = 'failed'::text) AND (failed.reason = 'operator_decision'::text) AND (COALESCE(failed.decided_round, charge_attempts.decided_round) = charge_attempts.decided_round) AND (NOT (EXISTS ( SELECT 1
+                   FROM refunds again
+                  WHERE ((again.charge_attempt_id = charge_attempts.id) AND (again.status <> 'failed'::text) AND (again.reason = 'operator_decision'::text) AND (COALESCE(again.decided_round, charge_attempts.decided_round) = charge_attempts.decided_round))))))
+          ORDER BY failed.id DESC
+         LIMIT 1) refused ON (true))
+  WHERE ((charge_attempts.amount_rp > given_back.amount_rp) AND ((charge_attempts.status = 'approved_late'::text) OR ((charge_attempts.status = 'approved'::text) AND ((payments.status = 'unserved'::text) OR (charge_attempts.questioned_at IS NOT NULL) OR (EXISTS ( SELECT 1
            FROM ( SELECT sessions.end_reason
                    FROM sessions
                   WHERE (sessions.payment_id = payments.id)
@@ -848,7 +894,9 @@ CREATE VIEW undelivered_charges AS
                    FROM (extensions
                      JOIN sessions ON ((sessions.id = extensions.session_id)))
                   WHERE (extensions.payment_id = payments.id)) paid_for
-          WHERE (paid_for.end_reason = ANY (ARRAY['mitra_ended'::text, 'mitra_suspended'::text]))))))));
+          WHERE (paid_for.end_reason = ANY (ARRAY['mitra_ended'::text, 'mitra_suspended'::text])))) OR (EXISTS ( SELECT 1
+           FROM review_cases
+          WHERE ((review_cases.payment_id = payments.id) AND (review_cases.reason = ANY (ARRAY['mitra_away'::text, 'unanswered'::text])))))))));
 
 CREATE FUNCTION append_events(roles text[], user_ids uuid[], types text[], data text[]) RETURNS TABLE(seq bigint, at timestamp with time zone)
     LANGUAGE sql
@@ -906,6 +954,9 @@ CREATE FUNCTION charge_decided_once() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
 BEGIN
+    IF NEW.decided_round IS NULL AND NEW.questioned_at IS DISTINCT FROM OLD.questioned_at THEN
+        RETURN NEW;
+    END IF;
     -- A refund that no second operator has approved has no effect yet. So a case may open again, and then take such a
     -- decision back.
     IF NEW.decided_round IS NULL AND EXISTS (
@@ -970,6 +1021,14 @@ BEGIN
     RETURN ('x' || lpad(left(pg_walfile_name(pg_current_wal_lsn()), 8), 16, '0'))::bit(64)::bigint;
 END $$;
 
+CREATE FUNCTION decision_to_push() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    PERFORM arm_outcome_push(NEW.payment_id);
+    RETURN NULL;
+END $$;
+
 CREATE FUNCTION epoch_on_timeline(epoch uuid) RETURNS uuid
     LANGUAGE sql
     RETURN CASE curhat_timeline() WHEN 1 THEN epoch ELSE (md5(((epoch)::text || curhat_timeline())))::uuid END;
@@ -1005,6 +1064,14 @@ BEGIN
     RETURN NULL;
 END $$;
 
+CREATE FUNCTION failure_has_its_amount() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    NEW.amount_rp := (SELECT amount_rp FROM payments WHERE id = NEW.payment_id);
+    RETURN NEW;
+END $$;
+
 CREATE FUNCTION fallback_to_push() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -1018,6 +1085,21 @@ CREATE FUNCTION forbid_change() RETURNS trigger
     AS $$
 BEGIN
     RAISE EXCEPTION '% is append only', TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
+END $$;
+
+CREATE FUNCTION keep_an_active_admin() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('active admins', 0));
+    IF NOT EXISTS (
+        SELECT FROM operators
+        WHERE id <> NEW.id AND role = 'admin' AND disabled_at IS NULL AND NOT awaits_link
+    ) THEN
+        RAISE EXCEPTION 'operator % is the last active admin', NEW.id
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'operators_keep_an_active_admin';
+    END IF;
+    RETURN NEW;
 END $$;
 
 CREATE FUNCTION match_to_push() RETURNS trigger
@@ -1163,6 +1245,24 @@ BEGIN
     RETURN NULL;
 END $$;
 
+CREATE FUNCTION refunds_at_most_the_charge() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    charged_rp integer;
+BEGIN
+    -- T1 and T2 request refunds of one charge. T2 waits here for T1's commit, and then counts T1's refund.
+    SELECT amount_rp INTO charged_rp FROM charge_attempts WHERE id = NEW.charge_attempt_id FOR NO KEY UPDATE;
+    IF charged_rp < NEW.amount_rp + coalesce((
+        SELECT sum(amount_rp) FROM refunds
+        WHERE charge_attempt_id = NEW.charge_attempt_id AND status <> 'failed' AND id <> NEW.id
+    ), 0) THEN
+        RAISE EXCEPTION 'refund % exceeds what is left of charge %', NEW.id, NEW.charge_attempt_id
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'refunds_at_most_the_charge';
+    END IF;
+    RETURN NEW;
+END $$;
+
 CREATE FUNCTION request_to_push_again() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -1212,16 +1312,16 @@ CREATE FUNCTION review_case_opened_again() RETURNS trigger
 DECLARE
     is_withdrawn boolean := OLD.needs_approval AND OLD.approved_by IS NULL;
 BEGIN
-    IF NOT EXISTS (
+    IF NEW.reason <> 'books_differ' AND NOT EXISTS (
         SELECT 1 FROM undelivered_charges WHERE payment_id = OLD.payment_id AND decided_round IS NULL
     ) THEN
         RAISE EXCEPTION 'review case % is decided', NEW.id
             USING ERRCODE = 'check_violation', CONSTRAINT = 'review_cases_decided_once';
     END IF;
     INSERT INTO earlier_decisions (case_id, round, reason, opened_at, decision, decision_note, decided_by, decided_at,
-        refund_rp, withdrawn, approved_by, approved_at)
+        refund_rp, withdrawn, approved_by, approved_at, opened_by, opened_note)
     VALUES (OLD.id, OLD.round, OLD.reason, OLD.opened_at, OLD.decision, OLD.decision_note, OLD.decided_by,
-        OLD.decided_at, OLD.refund_rp, is_withdrawn, OLD.approved_by, OLD.approved_at);
+        OLD.decided_at, OLD.refund_rp, is_withdrawn, OLD.approved_by, OLD.approved_at, OLD.opened_by, OLD.opened_note);
     IF is_withdrawn THEN
         UPDATE charge_attempts SET decided_round = NULL
         WHERE payment_id = OLD.payment_id AND decided_round = OLD.round;
@@ -1236,6 +1336,10 @@ BEGIN
     NEW.needs_approval := false;
     NEW.approved_by := NULL;
     NEW.approved_at := NULL;
+    IF NEW.reason <> 'complaint' THEN
+        NEW.opened_by := NULL;
+        NEW.opened_note := NULL;
+    END IF;
     RETURN NEW;
 END $$;
 

@@ -40,7 +40,10 @@ ALLOWED: Final = {
     "list_failed_pairings": EVERYBODY,
     "list_review_cases": EVERYBODY,
     "get_review_case": EVERYBODY,
+    "select_review_cases": EVERYBODY,
     "decide_review_case": DECIDING,
+    "open_review_case": DECIDING,
+    "search_everything": EVERYBODY,
     "decide_review_cases": DECIDING,
     "approve_refund": DECIDING,
     "retry_refund": DECIDING,
@@ -62,10 +65,15 @@ ALLOWED: Final = {
     "revoke_device_of_mitra": DECIDING,
     "revoke_devices_of_mitra": DECIDING,
     "list_audit": EVERYBODY,
+    "list_operators": ADMIN,
+    "invite_operator": ADMIN,
+    "reset_operator": ADMIN,
+    "change_operator": ADMIN,
+    "sign_out_other_operator": ADMIN,
 }
 
 # These operations need no sign-in.
-OPEN_OPERATIONS: Final = {"sign_in_operator", "get_gateway_notice"}
+OPEN_OPERATIONS: Final = {"sign_in_operator", "use_operator_link", "get_gateway_notice"}
 
 
 def test_the_table_of_roles_lists_every_operation_of_the_control_center() -> None:

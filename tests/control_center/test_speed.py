@@ -84,10 +84,10 @@ SEED: Final = (
     FROM generate_series(5, 100000, 5) AS n
     """,
     """
-    INSERT INTO failed_pairing_events (id, payment_id, pairing_id, tag, kind, case_id, occurred_at)
+    INSERT INTO failed_pairing_events (id, payment_id, pairing_id, tag, kind, case_id, occurred_at, amount_rp)
     SELECT seed_id(7, n), seed_id(3, n), CASE n % 5 WHEN 0 THEN seed_id(4, n) END,
         CASE n % 5 WHEN 0 THEN seed_tag(n) ELSE 'payment_session_expired' END, CASE n % 5 WHEN 0 THEN 'blast' END,
-        CASE n % 5 WHEN 0 THEN seed_id(6, n) END, seed_time(n)
+        CASE n % 5 WHEN 0 THEN seed_id(6, n) END, seed_time(n), 10000 + n % 26000
     FROM generate_series(1, 100000) AS n WHERE n % 5 < 2
     """,
     """

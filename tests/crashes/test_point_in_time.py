@@ -17,7 +17,10 @@ from curhat.app.invariants import check
 from curhat.kit.database import Database
 from curhat.kit.restored import NotOpened
 from curhat.kit.settings import Settings
+from curhat.pairing import service as pairing
 from tests.support.databases import parent_of_data_folders
+from tests.support.journey import open_blast, somebody
+from tests.support.people import Make
 from tests.support.point_in_time import ArchivedPostgres, archived_postgres, environment
 from tests.support.server import Person
 from tests.support.signed_in import RunningServer, environment_of, problem, start_server
@@ -123,3 +126,47 @@ async def test_a_restore_to_just_before_damage_serves_again_and_loses_no_money_o
             await chat(server, back, mitra_again)
         assert await check(database) == []
     await database.close()
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.rule("X.9")
+@pytest.mark.invariant(12, 15)
+async def test_a_restore_by_hand_after_a_finished_restore_closes_the_database_again(
+    postgres: ArchivedPostgres,
+) -> None:
+    """The first restore also shows that a server that was not stopped cannot move the time of the comparison."""
+    servers = postgres.servers
+    variables = environment_of(servers.database_url, servers.valkey_url)
+    await postgres.back_up()
+    database = await Database.connect(servers.database_url, pool_size=2)
+    make = Make(database)
+    payment_id = await make.confirmed_payment(await make.customer())
+    await open_blast(database, payment_id, await somebody(database))
+    restored_to: datetime = await database.fetchval("SELECT clock_timestamp()")
+    await make.person()  # PostgreSQL recovers to a time only if a later change exists.
+    await database.close()
+    await postgres.restore(restored_to)
+    async with environment(variables):
+        assert await asyncio.to_thread(main, ["restore", "--check"]) == 0
+        left = await Database.connect(servers.database_url, pool_size=2, may_be_restored=True)
+        pairing_id = await left.fetchval("UPDATE pairings SET deadline_at = curhat_now() RETURNING id")
+        async with left.transaction() as tx:
+            assert await pairing.window_over(tx, pairing_id) == [pairing_id]
+        await left.close()
+        assert await asyncio.to_thread(main, ["restore", "--finish"]) == 0
+
+        database = await Database.connect(servers.database_url, pool_size=2)
+        compared_since: datetime = await database.fetchval("SELECT restored_to FROM restores")
+        assert compared_since <= restored_to
+        await postgres.back_up()
+        again: datetime = await database.fetchval("SELECT clock_timestamp()")
+        await database.execute("INSERT INTO people (phone_number) VALUES ('+6281399999998')")
+        await database.close()
+        await postgres.restore_by_hand(again)
+        assert await asyncio.to_thread(main, ["restore", "--check"]) == 0
+        with pytest.raises(NotOpened, match=", then "):
+            await Database.connect(servers.database_url, pool_size=2)
+        assert await asyncio.to_thread(main, ["restore", "--finish"]) == 0
+        database = await Database.connect(servers.database_url, pool_size=2)
+        assert await database.fetchval("SELECT count(*) FROM restores WHERE opened_at IS NOT NULL") == 2
+        await database.close()

@@ -5,17 +5,20 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+import valkey.asyncio
 
 from curhat.deadlines import loop as deadline_loop
 from curhat.journeys import availability, charging, paying, searching
 from curhat.journeys.transitions import Transitions
 from curhat.kit.database import Database
-from curhat.kit.errors import TooManyRequests
+from curhat.kit.errors import PresenceUnknown, TooManyRequests
 from curhat.pairing import service as pairing
 from curhat.pairing.errors import MitraUnavailable, NoMitraAvailable
+from curhat.pairing.service import Target
 from curhat.payments.gateway import ChargeAnswer
 from curhat.payments.mock.gateway import MockGateway
 from curhat.payments.service import Charge
+from curhat.presence.service import Presence
 from curhat.pricing import service as pricing
 from curhat.pricing.errors import TrialUsed
 from curhat.sessions import extension
@@ -25,6 +28,7 @@ from tests.support.clock import VirtualClock
 from tests.support.fake_presence import FakePresence
 from tests.support.journey import accept, open_blast, reject, request_of
 from tests.support.people import Make
+from tests.support.presence_hooks import IGNORED_HOOKS
 from tests.support.race import command, race
 from tests.support.signed_in import RunningServer, problem
 from tests.support.toggle import set_toggle
@@ -45,7 +49,7 @@ async def leave(database: Database, customer: UUID, payment_id: UUID) -> None:
 
 
 async def begin(
-    database: Database, customer: UUID, payment_id: UUID, candidates: Sequence[UUID]
+    database: Database, customer: UUID, payment_id: UUID, candidates: Sequence[UUID] | None
 ) -> Charge | None:
     async with database.transaction() as tx:
         return await paying.begin_confirmation(tx, customer, payment_id, candidates)
@@ -374,6 +378,101 @@ async def test_a_payment_for_an_available_mitra_needs_no_other_mitra(
     customer, mitra = past_chat.customer.user_id, past_chat.mitra.user_id
     payment_id = await open_payment(database, customer, await make.offer(), mitra)
     assert await begin(database, customer, payment_id, [mitra]) is not None
+
+
+@pytest.fixture
+async def presence(valkey_client: valkey.asyncio.Valkey, database: Database) -> Presence:
+    """The presence of one server process, with a real Valkey."""
+    return Presence(valkey_client, database, IGNORED_HOOKS)
+
+
+async def report(presence: Presence, *mitras: UUID) -> None:
+    """Report frames and states of these mitras to Valkey."""
+    for mitra in mitras:
+        presence.frame_received(mitra, "phone")
+    await presence.flush()
+    await presence.refresh(mitras)
+
+
+@pytest.mark.rule("1.6", "1.8", "3.6", "4.4", "X.10")
+@pytest.mark.invariant(11)
+async def test_a_chosen_mitra_who_is_not_in_valkey_yet_does_not_count_as_offline(
+    database: Database, make: Make, past_chat: Chat, presence: Presence, valkey_client: valkey.asyncio.Valkey
+) -> None:
+    """Valkey was emptied. Another mitra is in its list again, so the list is not empty."""
+    customer, chosen, other = past_chat.customer.user_id, past_chat.mitra.user_id, await make.mitra()
+    for mitra in (chosen, other):
+        await presence.opened(mitra, "phone")
+    await report(presence, chosen, other)
+    payment_id = await open_payment(database, customer, await make.offer(), chosen)
+    await valkey_client.flushall()
+    await report(presence, other)
+    candidates = await availability.candidates_or_none(presence)
+    assert candidates == [other]
+    with pytest.raises(PresenceUnknown):
+        await begin(database, customer, payment_id, candidates)
+    attempts = "SELECT count(*) FROM charge_attempts WHERE payment_id = $1"
+    assert await database.fetchval(attempts, payment_id) == 0
+
+    await report(presence, chosen)
+    candidates = await availability.candidates_or_none(presence)
+    charge = await begin(database, customer, payment_id, candidates)
+    assert charge is not None
+    # Valkey is emptied again while the gateway is called. Then the approval opens the pairing.
+    await valkey_client.flushall()
+    await report(presence, other)
+    await charging.record_charge_answer(database, presence, charge.key, ChargeAnswer("approved"))
+    request = "SELECT mitra_id, requests.status FROM requests JOIN pairings ON pairings.id = pairing_id"
+    row = await database.fetchrow(f"{request} WHERE payment_id = $1", payment_id)
+    assert row is not None
+    assert tuple(row) == (chosen, "offered")
+
+
+@pytest.mark.rule("1.6", "1.8", "3.5", "X.10")
+@pytest.mark.invariant(11)
+@pytest.mark.parametrize("chosen_is", [None, "offline", "full"])
+async def test_nobody_is_said_to_be_available_only_from_a_list_that_lacks_no_mitra(
+    database: Database, make: Make, past_chat: Chat, chosen_is: str | None
+) -> None:
+    customer, mitra = past_chat.customer.user_id, past_chat.mitra.user_id
+    payment_id = await open_payment(
+        database, customer, await make.offer(), None if chosen_is is None else mitra
+    )
+    himself = await make.mitra(person_id=customer)
+    if chosen_is == "offline":
+        async with database.transaction() as tx:
+            await set_toggle(tx, mitra, online=False)
+    elif chosen_is == "full":
+        await open_chat(database, make, mitra_id=mitra)
+    known = [himself, mitra] if chosen_is else [himself]
+    with pytest.raises(PresenceUnknown):
+        await begin(database, customer, payment_id, availability.SomeCandidates(known))
+    with pytest.raises(NoMitraAvailable if chosen_is is None else MitraUnavailable):
+        await begin(database, customer, payment_id, known)
+    # A mitra who is in the list can be asked all the same.
+    known.append(await make.mitra())
+    assert await begin(database, customer, payment_id, availability.SomeCandidates(known)) is not None
+
+
+@pytest.mark.rule("3.5", "X.10")
+async def test_the_fallback_is_refused_for_lack_of_mitras_only_from_a_list_that_lacks_no_mitra(
+    database: Database, make: Make, past_chat: Chat
+) -> None:
+    customer, mitra = past_chat.customer.user_id, past_chat.mitra.user_id
+    payment_id = await make.confirmed_payment(customer, target_mitra_id=mitra)
+    async with database.transaction() as tx:
+        target = Target(mitra, reachable=False, other_available=True)
+        pairing_id = await pairing.open_targeted(tx, payment_id, 20, target)
+
+    async def take(candidates: list[UUID]) -> None:
+        async with database.transaction() as tx:
+            await searching.take_fallback(tx, customer, pairing_id, candidates)
+
+    with pytest.raises(PresenceUnknown):
+        await take(availability.SomeCandidates([mitra]))
+    with pytest.raises(NoMitraAvailable):
+        await take([mitra])
+    await take(availability.SomeCandidates([mitra, await make.mitra()]))
 
 
 # Over HTTP ---------------------------------------------------------------------------------------------------------

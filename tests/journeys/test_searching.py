@@ -10,7 +10,7 @@ from curhat.journeys import mitras, searching
 from curhat.journeys.snapshot import customer_state
 from curhat.journeys.transitions import Transitions
 from curhat.kit.database import Database
-from curhat.pairing import service, states
+from curhat.pairing import service, states, views
 from curhat.pairing.cards import Cards, open_requests
 from curhat.pairing.schemas import Request
 from curhat.payments import states as payment_states
@@ -85,6 +85,31 @@ async def test_a_blast_that_asks_no_mitra_still_runs_its_full_window(
     assert await fire_due(database) == 0
     latecomer = await make.mitra()
     assert await service.offer_open_blasts(database, [latecomer]) == 1
+
+
+@pytest.mark.rule("2b.1", "1.5")
+async def test_the_customer_learns_once_that_somebody_is_asked_and_never_how_many(
+    database: Database, make: Make
+) -> None:
+    customer = await make.customer()
+    pairing_id = await open_blast(database, await make.confirmed_payment(customer), [])
+
+    async def told() -> list[bool]:
+        events = await database.fetch(
+            "SELECT data FROM stream_events WHERE type = 'pairing.updated' ORDER BY seq"
+        )
+        return [msgspec.json.decode(event["data"])["anybody_asked"] for event in events]
+
+    async with database.transaction() as tx:
+        assert (await views.pairing_view(tx, pairing_id, customer)).anybody_asked is False
+    first, second = await make.mitras(2)
+    await service.offer_open_blasts(database, [first])
+    await service.offer_open_blasts(database, [first, second])
+    assert await told() == [True]
+    # The search goes on after everybody who was asked has left.
+    await toggle(database, first, online=False)
+    async with database.transaction() as tx:
+        assert (await views.pairing_view(tx, pairing_id, customer)).anybody_asked is True
 
 
 @pytest.mark.rule("2b.4")

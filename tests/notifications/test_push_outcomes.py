@@ -328,7 +328,6 @@ async def test_a_refund_is_pushed_once_when_the_gateway_has_carried_it_out(
         f"/review-cases/{case_id}/decision", {"decision": "refund", "note": "sistem sibuk"}
     )
     assert decided.is_success, decided.text
-    # The decision alone moves no money yet, so it is no news.
     assert len(journey.payloads()) == 1
     for _ in range(4):
         await worker.work()
@@ -343,6 +342,55 @@ async def test_a_refund_is_pushed_once_when_the_gateway_has_carried_it_out(
         "expires_at": refunded["expires_at"],
     }
     assert "sibuk" not in json.dumps(refunded)
+
+
+async def _decide(journey: Journey, payment_id: UUID, decision: Literal["refund", "no_refund"]) -> None:
+    operator = await journey.server.operator()
+    case_id = await journey.server.database.fetchval(
+        "SELECT id FROM review_cases WHERE payment_id = $1", payment_id
+    )
+    decided = await operator.post(
+        f"/review-cases/{case_id}/decision", {"decision": decision, "note": "sistem sibuk"}
+    )
+    assert decided.is_success, decided.text
+
+
+@pytest.mark.rule("4.7", "X.9", "V.5")
+async def test_a_decision_without_a_refund_is_pushed_once(
+    journey: Journey, worker: Worker, clock: VirtualClock
+) -> None:
+    payment_id = await journey.failed_search()
+    await worker.work()
+    await _decide(journey, payment_id, "no_refund")
+    for _ in range(3):
+        await worker.work()
+        await clock.advance(OUTCOMES_INTERVAL_SECONDS)
+    failed, decided = journey.payloads()
+    assert decided == {
+        "type": "decided",
+        "title": "Ada keputusan tentang pembayaranmu",
+        "body": "Tim kami sudah selesai memeriksanya. Buka aplikasi untuk melihat hasilnya.",
+        "topic": failed["topic"],
+        "payment_id": str(payment_id),
+        "expires_at": decided["expires_at"],
+    }
+
+
+@pytest.mark.rule("4.7", "X.9")
+async def test_a_decision_to_refund_is_pushed_only_if_the_money_is_not_back_after_ten_seconds(
+    journey: Journey, worker: Worker, clock: VirtualClock
+) -> None:
+    payment_id = await journey.failed_search()
+    await worker.work()
+    await _decide(journey, payment_id, "refund")
+    # No worker sends the refund to the gateway.
+    await journey.server.database.execute("DELETE FROM deadlines WHERE kind = 'refund_answer'")
+    await clock.advance(9)
+    await worker.work()
+    assert [payload["type"] for payload in journey.payloads()] == ["search_failed"]
+    await clock.advance(OUTCOMES_INTERVAL_SECONDS)
+    await worker.work()
+    assert [payload["type"] for payload in journey.payloads()] == ["search_failed", "decided"]
 
 
 @pytest.mark.rule("4.7")

@@ -450,6 +450,19 @@ async def _decisions(server: RunningServer) -> Call:
     )
 
 
+async def _complaint(server: RunningServer) -> Call:
+    chat = await server.chat(await server.make.customer(), await server.make.mitra())
+    return Call(
+        await server.operator(),
+        {"payment_id": chat.payment_id},
+        body={"reason": "complaint", "note": "bestie datang terlambat"},
+    )
+
+
+async def _search(server: RunningServer) -> Call:
+    return Call(await server.operator(), query={"q": "melati"})
+
+
 async def _approval(server: RunningServer) -> Call:
     call = await _case(server)
     decider = await server.operator("reviewer")
@@ -515,6 +528,27 @@ async def _invitation(server: RunningServer) -> Call:
     return Call(await server.operator(), body=body)
 
 
+async def _operator_invitation(server: RunningServer) -> Call:
+    return Call(await server.operator(), body={"email": f"{uuid4().hex}@example.id", "role": "viewer"})
+
+
+def _other_operator(body: Body | None = None) -> Callable[[RunningServer], Awaitable[Call]]:
+    """Prepare an admin's call about another operator."""
+
+    async def prepare(server: RunningServer) -> Call:
+        other = await server.operator("viewer")
+        return Call(await server.operator(), {"operator_id": other.id}, body=body)
+
+    return prepare
+
+
+async def _operator_link(server: RunningServer) -> Call:
+    """Make a one-time link, and return its use."""
+    call = await _operator_invitation(server)
+    made = await send(server, OPERATIONS["invite_operator"], call)
+    return Call(None, body={"secret": made.json()["secret"], "password": "three words unrelated"})
+
+
 ENTRIES: dict[str, Entry] = {
     "sign_in_operator": Entry("anybody", 200, _login),
     "get_gateway_notice": Entry("anybody", 200, _nobody),
@@ -533,8 +567,11 @@ ENTRIES: dict[str, Entry] = {
     "list_configuration_history": Entry("operator", 200, _row),
     "list_failed_pairings": Entry("operator", 200, _operator),
     "list_review_cases": Entry("operator", 200, _operator),
+    "select_review_cases": Entry("operator", 200, _operator),
     "get_review_case": Entry("operator", 200, _case),
     "decide_review_case": Entry("operator", 200, _decision),
+    "open_review_case": Entry("operator", 201, _complaint),
+    "search_everything": Entry("operator", 200, _search),
     "decide_review_cases": Entry("operator", 200, _decisions),
     "approve_refund": Entry("operator", 200, _approval),
     "retry_refund": Entry("operator", 200, _failed_refund),
@@ -556,6 +593,12 @@ ENTRIES: dict[str, Entry] = {
     "revoke_device_of_mitra": Entry("operator", 204, _their_device("mitra", one=True)),
     "revoke_devices_of_mitra": Entry("operator", 204, _their_device("mitra", one=False)),
     "list_audit": Entry("operator", 200, _operator),
+    "list_operators": Entry("operator", 200, _operator),
+    "invite_operator": Entry("operator", 201, _operator_invitation),
+    "reset_operator": Entry("operator", 201, _other_operator()),
+    "change_operator": Entry("operator", 200, _other_operator({"role": "reviewer"})),
+    "sign_out_other_operator": Entry("operator", 204, _other_operator()),
+    "use_operator_link": Entry("anybody", 200, _operator_link),
     "request_customer_code": Entry("anybody", 202, _code_request),
     "verify_customer_code": Entry("anybody", 200, _verification("customer")),
     "request_mitra_code": Entry("anybody", 202, _code_request),
@@ -573,7 +616,9 @@ ENTRIES: dict[str, Entry] = {
     "change_customer_profile": Entry("customer", 200, _rename),
     "list_offers": Entry("customer", 200, _pricing),
     "open_payment": Entry("customer", 201, _order),
+    "list_payments": Entry("customer", 200, _customer),
     "get_payment": Entry("customer", 200, _payment),
+    "mark_payment_seen": Entry("customer", 204, _payment),
     "confirm_payment": Entry("customer", 200, _payment),
     "cancel_payment": Entry("customer", 200, _payment),
     "get_pairing": Entry("customer", 200, _pairing),

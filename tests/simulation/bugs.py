@@ -20,15 +20,17 @@ from curhat.app import worker
 from curhat.app.operations import endpoints as probes
 from curhat.app.operations import queries as figure_queries
 from curhat.app.operations import status
+from curhat.app.restoring import finishing, reconciling
 from curhat.control_center.operators import queries as operators
 from curhat.control_center.operators import throttle
 from curhat.control_center.review import queries as review
 from curhat.control_center.review import service as review_service
+from curhat.control_center.team import queries as team
 from curhat.deadlines import loop as deadline_loop
 from curhat.deadlines import queries as deadlines
 from curhat.deadlines import service as deadline_service
 from curhat.dev.statements import number_parameters, parse
-from curhat.journeys import charging, mitras, searching, transitions
+from curhat.journeys import charging, mitras, paying, searching, transitions
 from curhat.journeys import queries as journey_queries
 from curhat.journeys.transitions import Transitions
 from curhat.kit import connecting, idempotency, restored
@@ -66,7 +68,9 @@ REVIEW = "tests/control_center/test_review.py"
 CODES = "tests/integration/test_accounts_codes.py"
 TOKENS = "tests/integration/test_accounts_tokens.py"
 GATEWAY_ALERTS = "tests/control_center/test_gateway_alerts.py"
+TEAM = "tests/control_center/test_team.py"
 CASE_ROUNDS = "tests/control_center/test_case_rounds.py"
+UNITS = "tests/control_center/test_units_and_parts.py"
 GIVING_UP = "tests/journeys/test_giving_up.py"
 JOURNEY_RACES = "tests/races/test_journey_races.py"
 OLD_COOKIES = (
@@ -77,6 +81,7 @@ CODE_CEILING = "tests/integration/test_code_ceiling.py"
 PROBES = "tests/integration/test_operations.py"
 COOKIES = "tests/unit/test_accounts_cookies.py"
 HELD = "tests/races/test_held_deadlines.py"
+CUSTOMER_PAYMENTS = "tests/journeys/test_customer_payments.py"
 PUSH_OUTCOMES = "tests/notifications/test_push_outcomes.py"
 SILENCE = (
     f"{EXTENSION}::"
@@ -113,6 +118,17 @@ WORKER = "tests/integration/test_worker.py"
 WAKE_UPS = "tests/integration/test_wake_ups.py"
 LOST_COMMITS = "tests/integration/test_lost_commits.py"
 RESTORE = "tests/integration/test_restore.py"
+RESTORED_MONEY = "tests/integration/test_restored_money.py"
+EVERY_LOST_OUTCOME = (
+    f"{RESTORED_MONEY}"
+    "::test_every_charge_and_refund_whose_outcome_the_restore_lost_is_recorded_once_and_has_a_case"
+)
+POINT_IN_TIME = (
+    "tests/crashes/test_point_in_time.py"
+    "::test_a_restore_by_hand_after_a_finished_restore_closes_the_database_again"
+)
+CHOSEN_AFTER_EMPTYING = f"{LIMITS}::test_a_chosen_mitra_who_is_not_in_valkey_yet_does_not_count_as_offline"
+NOBODY_FROM_SOME = f"{LIMITS}::test_nobody_is_said_to_be_available_only_from_a_list_that_lacks_no_mitra"
 # The function that arms a push deadline, without the condition or the generation of production.
 ARM_PUSH = """
 CREATE OR REPLACE FUNCTION arm_push(push_kind text, entity_ids uuid[], due timestamptz, latest timestamptz)
@@ -298,6 +314,35 @@ BUGS: tuple[Bug, ...] = (
         ),
     ),
     Bug(
+        "two admins who lose their role at the same time do not wait for each other",
+        [TEAM],
+        schema=in_database_function(
+            "keep_an_active_admin",
+            "PERFORM pg_advisory_xact_lock(hashtextextended('active admins', 0));",
+            "",
+        ),
+    ),
+    Bug(
+        "a demotion counts the admins before the other demotion has committed",
+        [TEAM],
+        in_statement(
+            operators,
+            "lock_active_admins",
+            "pg_advisory_xact_lock(hashtextextended('active admins', 0))",
+            "hashtextextended('active admins', 0)",
+        ),
+    ),
+    Bug(
+        "a one-time link of an operator can be used twice",
+        [TEAM],
+        in_statement(
+            team,
+            "use_link",
+            "DELETE FROM operator_links WHERE id = @link_id AND expires_at > curhat_now() RETURNING operator_id",
+            "SELECT operator_id FROM operator_links WHERE id = @link_id AND expires_at > curhat_now()",
+        ),
+    ),
+    Bug(
         "a parked deadline is never tried again",
         [PARKED_DEADLINES],
         in_statement(deadlines, "due_parked_deadlines", "parked_at IS NOT NULL", "parked_at IS NULL"),
@@ -442,8 +487,55 @@ BUGS: tuple[Bug, ...] = (
             review_service,
             "_version_of",
             'return f"{case_round}-',
-            'keys = str(_sum_rp(charges)).encode()\n    return f"{case_round}-',
+            'keys = str(unit.left_rp).encode()\n    return f"{case_round}-',
         ),
+    ),
+    Bug(
+        "a refund of a part refunds the whole charge",
+        [UNITS, SIMULATION],
+        in_function(review_service, "_request_refund", "        amount_rp,\n", "        charge.amount_rp,\n"),
+    ),
+    Bug(
+        "further refunds of a charge count from the whole charge",
+        [UNITS],
+        schema=in_database_function(
+            "refunds_at_most_the_charge", "charged_rp < NEW.amount_rp +", "false AND 0 <"
+        ),
+    ),
+    Bug(
+        "two refunds of one charge do not wait for each other",
+        [UNITS],
+        schema=in_database_function("refunds_at_most_the_charge", " FOR NO KEY UPDATE", ""),
+    ),
+    Bug(
+        "a decision covers only the case that the operator looks at, and not its session",
+        [UNITS],
+        in_function(
+            review_service,
+            "_in_question",
+            'cases = [each for each in members if each.status == "open"]',
+            "cases = [own]",
+        ),
+    ),
+    Bug(
+        "the approval limit counts on each case of a session alone",
+        [UNITS],
+        in_function(
+            review_service,
+            "decide_case",
+            "max(refund_rp, bulk_rp)",
+            "max(s for _, s in [*shares, (None, 0)])",
+        ),
+    ),
+    Bug(
+        "the approval limit counts on each case of a bulk decision alone",
+        [UNITS],
+        in_function(review_service, "decide_case", "max(refund_rp, bulk_rp)", "refund_rp"),
+    ),
+    Bug(
+        "a payment counts as refunded when a part of it is given back",
+        [UNITS],
+        in_statement(payment_queries, "mark_payment_refunded", "charge_attempts.amount_rp <= (", "0 <= ("),
     ),
     Bug(
         "a decision covers no charge",
@@ -466,7 +558,13 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a retry refunds a charge that nobody has decided about",
         [CASE_ROUNDS],
-        in_function(review_service, "retry_refund", " if charge.was_refused", ""),
+        in_function(
+            review_service,
+            "retry_refund",
+            "(charge, min(charge.refused_rp, charge.amount_rp))\n        for charge in undelivered\n"
+            "        if charge.refused_rp is not None",
+            "(charge, charge.amount_rp)\n        for charge in undelivered",
+        ),
     ),
     Bug(
         "a refund that the gateway called failed stays failed when it is done after all",
@@ -486,7 +584,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a repeated refund stays requested when the first one is done after all",
         [GATEWAY_ALERTS, SIMULATION],
-        in_function(payments, "_take_back_other_refund", "if other is None:", "if True:"),
+        in_function(payments, "make_room", "if not others:", "if True:"),
     ),
     Bug(
         "nobody hears of an approved charge that is not recorded",
@@ -581,7 +679,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "the server does not store an answer under its idempotency key",
         ["tests/integration/test_idempotency.py"],
-        in_module(idempotency, "_insert_answer", _do_nothing),
+        in_module(idempotency, "insert_answer", _do_nothing),
     ),
     Bug(
         "only a session uses up the trial",
@@ -813,7 +911,7 @@ BUGS: tuple[Bug, ...] = (
             f"{SAME_BESTIE}::test_a_successful_fallback_marks_the_failed_pairing_as_recovered_and_opens_no_case",
             SIMULATION,
         ],
-        in_statement(journey_queries, "accept_and_start", "SET recovered = true", "SET recovered = false"),
+        in_statement(journey_queries, "mark_recovered", "SET recovered = true", "SET recovered = false"),
     ),
     Bug(
         "an extension may be approved after its deadline",
@@ -1085,6 +1183,63 @@ BUGS: tuple[Bug, ...] = (
         schema="DROP TRIGGER refunds_done_push ON refunds",
     ),
     Bug(
+        "a decision arms no deadline of push",
+        [PUSH_OUTCOMES],
+        schema="DROP TRIGGER review_cases_decided_push ON review_cases",
+    ),
+    Bug(
+        "a customer reads the payments of other customers",
+        [CUSTOMER_PAYMENTS],
+        in_statement(
+            journey_queries,
+            "list_customer_payments",
+            "WHERE customer_id = @customer_id AND",
+            "WHERE @customer_id::uuid IS NOT NULL AND",
+        ),
+    ),
+    Bug(
+        "a customer marks the payment of another customer as seen",
+        [CUSTOMER_PAYMENTS],
+        in_statement(
+            journey_queries,
+            "mark_payment_seen",
+            "AND customer_id = @customer_id",
+            "AND @customer_id::uuid IS NOT NULL",
+        ),
+    ),
+    Bug(
+        "a customer's list leaves out money that was taken too late",
+        [SIMULATION],
+        in_statement(
+            journey_queries, "list_customer_payments", "('approved', 'approved_late')", "('approved')"
+        ),
+    ),
+    Bug(
+        "a decision counts before the second operator has approved it",
+        [CUSTOMER_PAYMENTS],
+        in_statement(
+            journey_queries,
+            "list_customer_payments",
+            "AND (NOT needs_approval OR approved_by IS NOT NULL) AS is_final",
+            "AS is_final",
+        ),
+    ),
+    Bug(
+        "an open page does not learn of a decision",
+        [CUSTOMER_PAYMENTS],
+        in_function(review_service, "decide_case", "await money.tell_customer(tx, case.payment_id)", "pass"),
+    ),
+    Bug(
+        "an open page does not learn of a refund",
+        [CUSTOMER_PAYMENTS],
+        in_function(charging, "refund_answered", "await money.tell_customer(tx, payment_id)", "pass"),
+    ),
+    Bug(
+        "a customer is not told that somebody is asked",
+        [SEARCHING],
+        in_statement(pairing_queries, "is_first_asked", "SELECT NOT EXISTS", "SELECT false AND EXISTS"),
+    ),
+    Bug(
         "a push asks for an answer that was given already",
         [PUSH_OUTCOMES],
         in_statement(journey_queries, "filter_open_fallbacks", " AND fallback_status = 'open'", ""),
@@ -1204,6 +1359,75 @@ BUGS: tuple[Bug, ...] = (
         "after a restore, a charge that only the gateway knows is not looked for",
         [RESTORE],
         in_statement(payment_queries, "find_unknown_charges", "key NOT IN", "key IN"),
+    ),
+    Bug(
+        "after a restore, an approval of a charge that was undecided is left to the worker",
+        [EVERY_LOST_OUTCOME],
+        in_statement(payment_queries, "find_late_charges", "status IN ('started', 'declined')", "false"),
+    ),
+    Bug(
+        "after a restore, a charge that is too old for the gateway's list is not asked about",
+        [f"{RESTORED_MONEY}::test_a_charge_that_is_too_old_for_the_gateways_list_is_asked_about_by_its_key"],
+        in_statement(payment_queries, "list_undecided_attempts", "status = 'started' OR", "false AND"),
+    ),
+    Bug(
+        "after a restore, an extension whose charge only the gateway knows stays open",
+        [
+            f"{RESTORED_MONEY}::test_a_lost_charge_of_an_extension_gets_a_payment_of_its_own_and_closes_the_extension"
+        ],
+        in_function(extension, "charge_was_lost", "if session_id is None", "if True"),
+    ),
+    Bug(
+        "after a restore, a lost refund leaves the search of its payment open",
+        [EVERY_LOST_OUTCOME],
+        in_function(reconciling, "_end_search", "payment_id is not None", "False"),
+    ),
+    Bug(
+        "a restore is finished while a server works",
+        [f"{RESTORE}::test_a_restore_is_not_finished_if_a_process_connected_after_the_comparison_began"],
+        in_function(
+            finishing,
+            "finish",
+            "what was compared above.\n    await _check_nobody_serves(database)",
+            "what was compared above.",
+        ),
+    ),
+    Bug(
+        "a server that was not stopped moves the time of the comparison",
+        [POINT_IN_TIME],
+        in_function(finishing, "recovered_to", "min(time for", "max(time for"),
+    ),
+    Bug(
+        "a restore by hand after a finished restore is served",
+        [POINT_IN_TIME],
+        in_function(restored, "restore_marker", "_MARKER", "_MARKER.replace('target IS NULL OR', 'true OR')"),
+    ),
+    Bug(
+        "a chosen mitra counts as offline as soon as Valkey's list has somebody",
+        [CHOSEN_AFTER_EMPTYING],
+        in_function(
+            paying, "_refuse_empty_search", "not lacks(candidates, target.id)", "target.id in candidates"
+        ),
+    ),
+    Bug(
+        "a search does not ask the chosen mitra whom Valkey's list lacks",
+        [CHOSEN_AFTER_EMPTYING],
+        in_function(
+            searching,
+            "begin_search",
+            "not lacks(candidates, payment.target_mitra_id)",
+            "candidates is None or payment.target_mitra_id in candidates",
+        ),
+    ),
+    Bug(
+        "nobody is said to be available from a list that lacks mitras",
+        [NOBODY_FROM_SOME],
+        in_function(
+            paying,
+            "_refuse_empty_search",
+            "raise PresenceUnknown if isinstance(candidates, SomeCandidates) else NoMitraAvailable",
+            "raise NoMitraAvailable",
+        ),
     ),
     Bug(
         "a restored database is served before it is finished",

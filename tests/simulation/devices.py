@@ -11,8 +11,9 @@ from curhat.kit.identity import Role
 
 Shown = dict[str, Any]
 
-# A client shows a payment only in these statuses.
-KEPT = ("pending", "confirming", "confirmed", "unserved")
+# A client shows a payment that begins or continues a journey. It also goes on showing a payment whose search failed. An
+# event about an older failed payment is about its decision or its refund, and changes nothing on the journey's screens.
+OPEN_PAYMENT = ("pending", "confirming", "confirmed")
 # In these statuses, an extension waits for the mitra's answer or for the gateway.
 OPEN = ("pending", "charging")
 # Fields that depend on the time of the read. No event updates these fields.
@@ -69,10 +70,13 @@ class Device:
                 self._apply_read_mark(data)
 
     def _apply_payment(self, payment: Any) -> None:
+        if payment["purpose"] != "session":
+            return
         current = self._shown["payment"]
-        if payment["status"] in KEPT:
+        is_shown = current is not None and current["id"] == payment["id"]
+        if payment["status"] in OPEN_PAYMENT or (is_shown and payment["status"] == "unserved"):
             self._shown["payment"] = payment
-        elif current is not None and current["id"] <= payment["id"]:
+        elif is_shown:
             self._shown["payment"] = None
 
     def _apply_pairing(self, pairing: Any) -> None:

@@ -25,6 +25,11 @@ UNION SELECT 'case opened again before an approval' FROM earlier_decisions WHERE
 UNION SELECT 'refund approved by a second operator' FROM audit_entries WHERE action = 'refund_approved'
 UNION SELECT 'refund retried' FROM audit_entries WHERE action = 'refund_retried'
 UNION SELECT 'refund ' || status || ' after ' || reason FROM refunds
+UNION SELECT 'case opened by hand' FROM audit_entries WHERE action = 'case_opened'
+UNION SELECT 'part refunded' FROM refunds JOIN charge_attempts ON charge_attempts.id = charge_attempt_id
+    WHERE refunds.amount_rp < charge_attempts.amount_rp
+UNION SELECT 'charge refunded in several parts' FROM refunds WHERE status <> 'failed'
+    GROUP BY charge_attempt_id HAVING count(*) > 1
 UNION SELECT 'refund taken back' FROM refunds WHERE gateway_reason LIKE 'an earlier refund %'
 UNION SELECT 'refund pending' FROM mock_gateway.refunds WHERE known_at > at
 UNION SELECT 'charge given up' FROM status_changes JOIN payments ON payments.id = entity_id
@@ -36,11 +41,21 @@ UNION SELECT 'charge given up' FROM status_changes JOIN payments ON payments.id 
 # earlier decisions cover.
 IN_QUESTION = """
 SELECT charge_attempt_id AS id FROM undelivered_charges JOIN review_cases USING (payment_id)
-WHERE review_cases.id = $1 AND decided_round IS NULL
+WHERE payment_id = ANY ($1) AND review_cases.status = 'open' AND decided_round IS NULL
 """
-DECIDED = """
-SELECT charge_attempts.id FROM charge_attempts JOIN review_cases USING (payment_id)
-WHERE review_cases.id = $1 AND decided_round IS NOT NULL
+DECIDED = "SELECT id FROM charge_attempts WHERE payment_id = ANY ($1) AND decided_round IS NOT NULL"
+# The payments of the case's session, and of its extensions. They are decided together.
+UNIT = """
+WITH asked AS (
+    SELECT payment_id, coalesce(
+        (SELECT id FROM sessions WHERE sessions.payment_id = review_cases.payment_id),
+        (SELECT session_id FROM extensions WHERE extensions.payment_id = review_cases.payment_id)
+    ) AS session_id
+    FROM review_cases WHERE id = $1
+)
+SELECT payment_id FROM asked
+UNION SELECT sessions.payment_id FROM sessions JOIN asked ON asked.session_id = sessions.id
+UNION SELECT extensions.payment_id FROM extensions JOIN asked USING (session_id)
 """
 
 
@@ -49,6 +64,7 @@ class Screen(NamedTuple):
 
     version: str
     charges: set[UUID]
+    refundable_rp: int
 
 
 class Operators:
@@ -90,25 +106,49 @@ class Operators:
         case_id = await self._a_case("status = 'open'")
         if case_id is None:
             return None
+        unit = [row["payment_id"] for row in await self._database.fetch(UNIT, case_id)]
         screen = self._screens.pop(case_id, None)
         if screen is None:
             async with self._database.transaction() as tx:
-                version = (await review.read_case(tx, case_id, self._limit_rp)).version
-                screen = Screen(version, {row["id"] for row in await tx.fetch(IN_QUESTION, case_id)})
+                case = await review.read_case(tx, case_id, self._limit_rp)
+                charges = {row["id"] for row in await tx.fetch(IN_QUESTION, unit)}
+                screen = Screen(case.version, charges, case.refundable_rp)
             if self._random.random() < 0.3:
                 self._screens[case_id] = screen
                 return f"{case_id}: an operator looks at it"
         decision: DecisionKind = "refund" if self._random.random() < 0.66 else "no_refund"
+        amount_rp = None
+        if decision == "refund" and screen.refundable_rp > 1 and self._random.random() < 0.3:
+            amount_rp = self._random.randint(1, screen.refundable_rp - 1)
         async with self._database.transaction() as tx:
-            before = {row["id"] for row in await tx.fetch(DECIDED, case_id)}
+            before = {row["id"] for row in await tx.fetch(DECIDED, unit)}
             await review.decide_case(
-                tx, self._one(), case_id, decision, "maaf", self._limit_rp, screen.version
+                tx,
+                self._one(),
+                case_id,
+                decision,
+                "maaf",
+                self._limit_rp,
+                screen.version,
+                amount_rp=amount_rp,
             )
-            decided = {row["id"] for row in await tx.fetch(DECIDED, case_id)} - before
+            decided = {row["id"] for row in await tx.fetch(DECIDED, unit)} - before
         assert decided <= screen.charges, (
             f"a decision covers charges that its operator did not see: {decided}"
         )
-        return f"{case_id}: {decision}"
+        return f"{case_id}: {decision} {amount_rp or ''}"
+
+    async def complain(self) -> str | None:
+        """An operator opens a case by hand on a payment that was taken, or tries to."""
+        payment_id = await self._database.fetchval(
+            "SELECT id FROM payments WHERE confirmed_at IS NOT NULL ORDER BY md5(id::text || $1) LIMIT 1",
+            str(self._random.random()),
+        )
+        if payment_id is None:
+            return None
+        async with self._database.transaction() as tx:
+            await review.open_case(tx, self._one(), payment_id, "bestie diam saja")
+        return str(payment_id)
 
     async def approve(self) -> str | None:
         """An operator approves, or tries to approve, a refund that waits for a second operator."""

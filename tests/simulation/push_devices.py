@@ -48,6 +48,7 @@ SELECT messages.id, messages.kind, messages.reason_at, subscriptions.role, subsc
         WHEN 'matched' THEN EXISTS (SELECT 1 FROM sessions WHERE id = subject_id AND status = 'active')
         WHEN 'search_failed' THEN EXISTS (SELECT 1 FROM payments WHERE id = subject_id AND status = 'unserved')
         WHEN 'fallback_offered' THEN EXISTS (SELECT 1 FROM pairings WHERE id = subject_id AND fallback_status = 'open')
+        WHEN 'decided' THEN EXISTS (SELECT 1 FROM review_cases WHERE id = subject_id AND status = 'decided')
         WHEN 'refunded' THEN EXISTS (SELECT 1 FROM refunds WHERE id = subject_id AND status = 'done')
         WHEN 'extension_requested' THEN EXISTS (SELECT 1 FROM extensions WHERE id = subject_id AND status = 'pending')
         ELSE EXISTS (SELECT 1 FROM messages AS chat WHERE chat.id = subject_id AND chat.read_at IS NULL)
@@ -87,6 +88,17 @@ WITH subscribed AS (
     FROM payments JOIN failed_pairing_events AS events ON events.payment_id = payments.id
     WHERE payments.status = 'unserved' AND events.occurred_at > curhat_now() - interval '{OUTCOMES_SECONDS} seconds'
         AND events.tag IN ('no_mitra_available', 'all_mitras_rejected', 'payment_session_expired')
+    UNION ALL
+    SELECT 'push_outcomes', payment_id, 'decided', cases.id, customer_id, 'customer', cases.effective_at
+    FROM (
+        SELECT review_cases.*, payments.customer_id, coalesce(approved_at, decided_at) AS effective_at
+        FROM review_cases JOIN payments ON payments.id = payment_id
+    ) AS cases
+    WHERE cases.status = 'decided' AND (NOT needs_approval OR approved_by IS NOT NULL)
+        AND effective_at > curhat_now() - interval '{OUTCOMES_SECONDS} seconds'
+        AND NOT EXISTS (
+            SELECT 1 FROM refunds
+            WHERE refunds.payment_id = cases.payment_id AND refunds.status = 'done' AND answered_at >= effective_at)
     UNION ALL
     SELECT 'push_outcomes', payments.id, 'refunded', refunds.id, payments.customer_id, 'customer', refunds.answered_at
     FROM refunds JOIN payments ON payments.id = refunds.payment_id

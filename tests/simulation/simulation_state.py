@@ -22,7 +22,7 @@ from curhat.app import invariants
 from curhat.deadlines import service as deadlines
 from curhat.deadlines.queries import Deadline, due_deadlines, seconds_until_next_due
 from curhat.deadlines.service import FollowUp
-from curhat.journeys import availability, charging, mitras, paying, renaming, searching
+from curhat.journeys import availability, charging, mitras, money, paying, renaming, searching
 from curhat.journeys.push import PUSH_MESSAGES
 from curhat.journeys.snapshot import customer_state, mitra_state
 from curhat.journeys.transitions import Transitions
@@ -93,6 +93,20 @@ ORDER BY id
 DUE_PUSH = "SELECT id FROM deadlines WHERE kind = $1 AND entity_id = $2 AND due_at <= curhat_now() ORDER BY id LIMIT 1"
 
 # The outcomes of a schedule that the database shows.
+# Each payment with what the gateway took and gave back, by the gateway's own records, and whether its review is open.
+MONEY_OF_PAYMENTS = """
+SELECT payments.id,
+    (
+        SELECT coalesce(sum(amount_rp), 0) FROM mock_gateway.charges
+        WHERE payment_id = payments.id AND status = 'approved'
+    ),
+    (SELECT coalesce(sum(amount_rp), 0) FROM mock_gateway.refunds WHERE payment_id = payments.id AND status = 'done'),
+    EXISTS (
+        SELECT 1 FROM review_cases WHERE payment_id = payments.id
+        AND (status = 'open' OR needs_approval AND approved_by IS NULL)
+    )
+FROM payments ORDER BY payments.id
+"""
 REACHED = """
 SELECT kind || ' ' || coalesce(failure_tag, status) AS outcome FROM pairings
 UNION SELECT 'targeted offline: ' || coalesce(requests.close_reason, 'at once')
@@ -337,6 +351,7 @@ class SimulationState:
                 name = self.random.choices(names, weights)[0]
             done += await self._do(name, steps[name][1])
         await self._quieten()
+        await self._compare_money()
         rows = await self.database.fetch(f"{REACHED} UNION ({REACHED_BY_OPERATORS})")
         return self.reached | {row["outcome"] for row in rows}
 
@@ -371,7 +386,7 @@ class SimulationState:
             return f"{customer}: no mitra is asked"
         request = self.random.choice(rows)
         async with self.database.transaction() as tx:
-            session = await searching.accept(tx, request["mitra_id"], request["id"])
+            session = (await searching.accept(tx, request["mitra_id"], request["id"])).session
         if self.random.random() < self.theme.chats_end:
             async with self.database.transaction() as tx:
                 await sessions.end_by_customer(tx, customer, session.id)
@@ -431,6 +446,7 @@ class SimulationState:
             "decide case": (3, self.operators.decide),
             "approve refund": (1, self.operators.approve),
             "retry refund": (1, self.operators.retry),
+            "open a case by hand": (1, self.operators.complain),
             "server killed": (1, self.server_killed),
             "offer": (7, self.offer),
             "accept": (9, self.accept),
@@ -697,7 +713,7 @@ class SimulationState:
         if row is None:
             return None
         async with self.database.transaction() as tx:
-            session = await searching.accept(tx, row["mitra_id"], row["id"])
+            session = (await searching.accept(tx, row["mitra_id"], row["id"])).session
         return f"{row['id']} → session {session.id}"
 
     async def reject(self) -> str | None:
@@ -1063,6 +1079,31 @@ class SimulationState:
         if difference is not None:
             self.history.append(f"device: {device.role} {device.user_id}")
             self._fail(f"invariant 10 (snapshot + events = fresh snapshot): {difference}")
+
+    async def _compare_money(self) -> None:
+        """Compare what the customers read about their payments with what the gateway took and gave back (X.12)."""
+        listed: list[tuple[Any, ...]] = []
+        for customer in self.customers:
+            cursor: str | None = None
+            while True:
+                async with self.database.transaction() as tx:
+                    page = await money.read_payments(tx, customer, cursor)
+                listed += [
+                    (
+                        one.id,
+                        one.charged_rp,
+                        sum(refund.amount_rp for refund in one.refunds if refund.status == "done"),
+                        one.review is not None and one.review.status == "open",
+                    )
+                    for one in page.items
+                ]
+                cursor = page.next_cursor
+                if cursor is None:
+                    break
+        rows = [tuple(row) for row in await self.database.fetch(MONEY_OF_PAYMENTS)]
+        if sorted(listed) != rows:
+            wrong = set(listed).symmetric_difference(rows)
+            self._fail(f"X.12 (the list agrees with the gateway): {sorted(wrong)}")
 
     async def _histories(self, device: Device, chats: Sequence[str]) -> dict[str, Any]:
         """Read the messages of the chats `chats`, as a client does when it opens a chat."""

@@ -44,7 +44,7 @@ async def request_of(database: Database, pairing_id: UUID, mitra_id: UUID) -> UU
 async def accept(database: Database, mitra_id: UUID, request_id: UUID) -> MitraSession:
     """Accept a request in a separate transaction."""
     async with database.transaction() as tx:
-        return await searching.accept(tx, mitra_id, request_id)
+        return (await searching.accept(tx, mitra_id, request_id)).session
 
 
 async def reject(

@@ -37,7 +37,8 @@ class ArchivedPostgres:
         await self.servers.postgres.start()
 
     async def back_up(self) -> None:
-        """Make a base backup."""
+        """Make a base backup. It replaces an earlier one."""
+        shutil.rmtree(self.backup, ignore_errors=True)
         host = self.servers.database_url.partition("host=")[2].partition("&")[0]
         command = [self.servers.postgres.program("pg_basebackup"), "--pgdata", str(self.backup)]
         command += ["--checkpoint=fast", "--wal-method=none", "--no-sync", "--no-password"]
@@ -64,6 +65,20 @@ class ArchivedPostgres:
         self._give_to_postgres(folder)
         await self.servers.postgres.start()
         return old
+
+    async def restore_by_hand(self, to: datetime) -> None:
+        """Restore to this time without `curhat restore`, and start PostgreSQL on the new directory."""
+        await self.servers.postgres.stop()
+        folder = self.servers.postgres.folder
+        folder.rename(folder.with_name("before"))
+        await asyncio.to_thread(subprocess.run, ["cp", "-a", str(self.backup), str(folder)], check=True)
+        with (folder / "postgresql.auto.conf").open("a") as settings:
+            settings.write(f"restore_command = 'cp {self.wal}/%f %p'\n")
+            settings.write(f"recovery_target_time = '{to.isoformat()}'\nrecovery_target_action = 'promote'\n")
+        (folder / "recovery.signal").touch()
+        folder.chmod(0o700)
+        self._give_to_postgres(folder)
+        await self.servers.postgres.start()
 
     def _give_to_postgres(self, folder: Path) -> None:
         owner = self.servers.postgres.folder.parent / "postgres"

@@ -1,9 +1,13 @@
 """Test the verdicts and the clients of the benchmarks."""
 
+import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from bench import lists
+from bench.harness.records import Records
 from bench.harness.report import Figure, Peer, Target, line, percentile, write_markdown
 from bench.harness.sockets import read_frames, write_frame
 
@@ -82,3 +86,27 @@ def _server_frame(payload: bytes) -> bytes:
     else:
         header = bytes((0x81, 127)) + length.to_bytes(8)
     return header + payload
+
+
+def test_the_claim_about_lists_asks_every_get_and_every_filter_of_the_control_center() -> None:
+    contract = json.loads(lists.CONTRACT.read_text())
+    values = lists.values_of(Records(7_500, 600, 20), datetime(2026, 1, 1, tzinfo=UTC))
+    asked = lists.questions(contract, values)
+    for path, operations in contract["paths"].items():
+        if path.startswith(lists.PREFIX) and "get" in operations:
+            operation = operations["get"]
+            of_operation = [question for question in asked if question.operation == operation["operationId"]]
+            assert of_operation
+            assert all("{" not in question.path for question in of_operation)
+            filters = {name for question in of_operation for name, _ in question.query}
+            given = {item["name"] for item in operation.get("parameters", []) if item["in"] == "query"}
+            assert filters == given - {"cursor", "format"}
+    assert {("status", "served"), ("status", "refunded")} <= {pair for item in asked for pair in item.query}
+
+
+def test_the_claim_about_lists_refuses_a_filter_without_a_value() -> None:
+    parameter = {"in": "query", "name": "colour", "schema": {"type": "string"}}
+    operation = {"operationId": "list_hats", "parameters": [parameter]}
+    contract = {"paths": {"/api/control-center/hats": {"get": operation}}}
+    with pytest.raises(lists.UnknownParameter, match="colour of list_hats"):
+        lists.questions(contract, {})

@@ -54,6 +54,8 @@ export function valueOf(entry: Entry, value: string | null, language: Language):
   if (entry.action === 'device_revoked' || entry.action === 'person_device_signed_out')
     return shortenId(value);
   if (entry.action === 'transcript_revealed') return `“${value}”`;
+  if (entry.action === 'mitra_suspended' && value.startsWith('suspended: '))
+    return `${wordOrText('suspended')}: “${value.slice('suspended: '.length)}”`;
   if (entry.action === 'configuration_changed') {
     const unit = words().configuration.units[lastOf(entry.subject_id.split('_')) ?? ''];
     return unit === undefined ? wordOrText(value) : `${value} ${unit}`;

@@ -30,6 +30,10 @@ export const CASE_REASONS = [
   'cut_short',
   'refund_failed',
   'restored',
+  'mitra_away',
+  'unanswered',
+  'complaint',
+  'books_differ',
 ] as const satisfies readonly Schemas['ReviewCase']['reason'][];
 export const END_REASONS = [
   'time_up',
@@ -37,6 +41,11 @@ export const END_REASONS = [
   'mitra_ended',
   'mitra_suspended',
 ] as const satisfies readonly NonNullable<Schemas['SessionRecord']['end_reason']>[];
+export const ROLES = [
+  'admin',
+  'reviewer',
+  'viewer',
+] as const satisfies readonly Schemas['TeamMember']['role'][];
 export const KINDS = ['blast', 'targeted'] as const;
 export const PURPOSES = ['session', 'extension'] as const;
 export const YES_NO = ['true', 'false'] as const;

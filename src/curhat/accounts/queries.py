@@ -619,17 +619,17 @@ async def forget_device(db: Executor, /, *, digest: bytes) -> None:
 
 
 PRUNE_KNOWN_DEVICES: Final = """
-DELETE FROM known_devices WHERE digest IN (
-    SELECT digest FROM known_devices
+DELETE FROM known_devices WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM known_devices
     WHERE created_at < (SELECT curhat_now() - make_interval(secs => $1))
-    LIMIT $2 FOR UPDATE SKIP LOCKED
-)
+    ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED
+))
 """
 
 
-async def prune_known_devices(db: Executor, /, *, valid_seconds: float, max_devices: int) -> None:
-    """Delete at most @max_devices known devices whose secret is older than @valid_seconds."""
-    await db.execute(PRUNE_KNOWN_DEVICES, valid_seconds, max_devices)
+async def prune_known_devices(db: Executor, /, *, valid_seconds: float, max_devices: int) -> int:
+    """Delete at most @max_devices known devices whose secret is older than @valid_seconds, oldest first."""
+    return rows_changed(await db.execute(PRUNE_KNOWN_DEVICES, valid_seconds, max_devices))
 
 
 class FindCustomerRow(msgspec.Struct, frozen=True):
@@ -728,31 +728,31 @@ async def lift_suspension(db: Executor, /, *, id: UUID) -> None:
 
 
 PRUNE_CODES: Final = """
-DELETE FROM one_time_codes WHERE id IN (
-    SELECT id FROM one_time_codes WHERE created_at < (SELECT curhat_now() - interval '24 hours')
-    LIMIT $1 FOR UPDATE SKIP LOCKED
-)
+DELETE FROM one_time_codes WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM one_time_codes WHERE created_at < (SELECT curhat_now() - interval '24 hours')
+    ORDER BY created_at LIMIT $1 FOR UPDATE SKIP LOCKED
+))
 """
 
 
-async def prune_codes(db: Executor, /, *, max_codes: int) -> None:
-    """Delete at most @max_codes codes that are older than a day. The limits on codes count only the codes of the last day.
-    After the deletion of a code, no row shows that somebody asked to sign in with the code's phone number."""
-    await db.execute(PRUNE_CODES, max_codes)
+async def prune_codes(db: Executor, /, *, max_codes: int) -> int:
+    """Delete at most @max_codes codes that are older than a day, oldest first. The limits on codes count only the codes of
+    the last day. After the deletion of a code, no row shows that somebody asked to sign in with the code's phone number."""
+    return rows_changed(await db.execute(PRUNE_CODES, max_codes))
 
 
 PRUNE_TOKENS: Final = """
-DELETE FROM access_tokens WHERE digest IN (
-    SELECT digest FROM access_tokens
+DELETE FROM access_tokens WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM access_tokens
     WHERE least(expires_at, revoked_at) < (SELECT curhat_now() - interval '7 days')
-    LIMIT $1 FOR UPDATE SKIP LOCKED
-)
+    ORDER BY least(expires_at, revoked_at) LIMIT $1 FOR UPDATE SKIP LOCKED
+))
 """
 
 
-async def prune_tokens(db: Executor, /, *, max_tokens: int) -> None:
-    """Delete at most @max_tokens tokens that expired or were revoked more than a week ago."""
-    await db.execute(PRUNE_TOKENS, max_tokens)
+async def prune_tokens(db: Executor, /, *, max_tokens: int) -> int:
+    """Delete at most @max_tokens tokens that expired or were revoked more than a week ago, oldest first."""
+    return rows_changed(await db.execute(PRUNE_TOKENS, max_tokens))
 
 
 INSERT_INBOX_MESSAGE: Final = """

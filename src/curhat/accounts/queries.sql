@@ -266,13 +266,13 @@ DELETE FROM known_devices WHERE operator_id = @operator_id AND digest IS DISTINC
 -- name: forget_device :exec
 DELETE FROM known_devices WHERE digest = @digest
 
--- name: prune_known_devices :exec
--- Delete at most @max_devices known devices whose secret is older than @valid_seconds.
-DELETE FROM known_devices WHERE digest IN (
-    SELECT digest FROM known_devices
+-- name: prune_known_devices :execrows
+-- Delete at most @max_devices known devices whose secret is older than @valid_seconds, oldest first.
+DELETE FROM known_devices WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM known_devices
     WHERE created_at < (SELECT curhat_now() - make_interval(secs => @valid_seconds))
-    LIMIT @max_devices FOR UPDATE SKIP LOCKED
-)
+    ORDER BY created_at LIMIT @max_devices FOR UPDATE SKIP LOCKED
+))
 
 -- name: find_customer :optional
 SELECT customers.id, customers.call_name, people.phone_number
@@ -309,21 +309,21 @@ WITH revoked AS (
 )
 UPDATE mitras SET suspended_at = NULL WHERE id = @id
 
--- name: prune_codes :exec
--- Delete at most @max_codes codes that are older than a day. The limits on codes count only the codes of the last day.
--- After the deletion of a code, no row shows that somebody asked to sign in with the code's phone number.
-DELETE FROM one_time_codes WHERE id IN (
-    SELECT id FROM one_time_codes WHERE created_at < (SELECT curhat_now() - interval '24 hours')
-    LIMIT @max_codes FOR UPDATE SKIP LOCKED
-)
+-- name: prune_codes :execrows
+-- Delete at most @max_codes codes that are older than a day, oldest first. The limits on codes count only the codes of
+-- the last day. After the deletion of a code, no row shows that somebody asked to sign in with the code's phone number.
+DELETE FROM one_time_codes WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM one_time_codes WHERE created_at < (SELECT curhat_now() - interval '24 hours')
+    ORDER BY created_at LIMIT @max_codes FOR UPDATE SKIP LOCKED
+))
 
--- name: prune_tokens :exec
--- Delete at most @max_tokens tokens that expired or were revoked more than a week ago.
-DELETE FROM access_tokens WHERE digest IN (
-    SELECT digest FROM access_tokens
+-- name: prune_tokens :execrows
+-- Delete at most @max_tokens tokens that expired or were revoked more than a week ago, oldest first.
+DELETE FROM access_tokens WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM access_tokens
     WHERE least(expires_at, revoked_at) < (SELECT curhat_now() - interval '7 days')
-    LIMIT @max_tokens FOR UPDATE SKIP LOCKED
-)
+    ORDER BY least(expires_at, revoked_at) LIMIT @max_tokens FOR UPDATE SKIP LOCKED
+))
 
 -- name: insert_inbox_message :exec
 -- Insert a text message into the inbox.

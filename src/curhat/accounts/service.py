@@ -397,12 +397,17 @@ def _signal(tx: Transaction, sockets: SocketsToClose) -> None:
     tx.signal(SIGNAL, msgspec.json.encode(sockets))
 
 
-async def prune(tx: Transaction) -> None:
-    """Delete codes older than 24 h, tokens that have been invalid for a week, and old known devices."""
-    await queries.prune_codes(tx, max_codes=MAX_ROWS_PER_PRUNE)
+async def prune(tx: Transaction, max_rows: int = MAX_ROWS_PER_PRUNE) -> int:
+    """Delete codes older than 24 h, tokens that have been invalid for a week, and old known devices.
+
+    Each kind is limited to `max_rows`. Returns the highest number of rows of one kind.
+    """
     await queries.prune_code_days(tx)
-    await queries.prune_known_devices(tx, valid_seconds=KNOWN_DEVICE_SECONDS, max_devices=MAX_ROWS_PER_PRUNE)
-    await queries.prune_tokens(tx, max_tokens=MAX_ROWS_PER_PRUNE)
+    return max(
+        await queries.prune_codes(tx, max_codes=max_rows),
+        await queries.prune_known_devices(tx, valid_seconds=KNOWN_DEVICE_SECONDS, max_devices=max_rows),
+        await queries.prune_tokens(tx, max_tokens=max_rows),
+    )
 
 
 # Devices -------------------------------------------------------------------------------------------------
@@ -575,17 +580,20 @@ def _check_capacity(max_customers: int) -> None:
         raise invalid_field("max_customers", f"must be from 1 to {MAX_CUSTOMERS_PER_MITRA}")
 
 
-async def suspend_mitra(tx: Transaction, mitra_id: UUID, *, by: str = "command line") -> bool:
+async def suspend_mitra(
+    tx: Transaction, mitra_id: UUID, *, by: str = "command line", reason: str | None = None
+) -> bool:
     """Suspend a mitra. Every process closes the mitra's sockets.
 
     After the commit, every process refuses the mitra's tokens. `lift_suspension` revokes these tokens.
     The package `journeys` withdraws the mitra's requests and ends the mitra's sessions. Returns False and changes
-    nothing if the mitra was already suspended. Raises NotFound.
+    nothing if the mitra was already suspended. The audit keeps the reason. Raises NotFound.
     """
     if (await _locked_mitra(tx, mitra_id)).is_suspended:
         return False
     await queries.suspend_mitra(tx, id=mitra_id)
-    await write_audit_entry(tx, by, "mitra_suspended", "mitra", mitra_id, old="admitted", new="suspended")
+    new = "suspended" if reason is None else f"suspended: {reason}"
+    await write_audit_entry(tx, by, "mitra_suspended", "mitra", mitra_id, old="admitted", new=new)
     _signal(tx, SocketsToClose(code=protocol.SIGNED_OUT, role="mitra", user_id=mitra_id))
     _signal_mitra_changed(tx, mitra_id)
     return True

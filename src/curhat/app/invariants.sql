@@ -55,14 +55,20 @@ WHERE charge_attempts.status = 'approved_late'
     AND charge_attempts.reason IS DISTINCT FROM 'known to the gateway alone after a restore'
 GROUP BY charge_attempts.id HAVING count(refunds.id) <> 1
 
--- name: one_refund_per_charge :many
--- 9: a charge attempt has at most one refund that the gateway has not refused, of at most the attempt's amount
+-- name: refunds_at_most_the_charge :many
+-- 9: the refunds of a charge attempt that the gateway has not refused are at most the attempt's amount
 SELECT charge_attempts.id AS attempt_id, charge_attempts.amount_rp, sum(refunds.amount_rp) AS refunded_rp
 FROM charge_attempts
 JOIN refunds ON refunds.charge_attempt_id = charge_attempts.id AND refunds.status <> 'failed'
 GROUP BY charge_attempts.id
-HAVING count(*) > 1 OR sum(refunds.amount_rp) > charge_attempts.amount_rp
+HAVING sum(refunds.amount_rp) > charge_attempts.amount_rp
     OR bool_or(charge_attempts.status NOT IN ('approved', 'approved_late'))
+
+-- name: one_refund_per_decision :many
+-- 9: a decision has at most one refund of a charge that the gateway has not refused
+SELECT charge_attempt_id AS attempt_id, decided_round, count(*) AS refunds FROM refunds
+WHERE status <> 'failed' AND decided_round IS NOT NULL
+GROUP BY charge_attempt_id, decided_round HAVING count(*) > 1
 
 -- name: session_was_paid :many
 -- 3: each session belongs to a payment that was confirmed before the session started
@@ -164,11 +170,14 @@ LEFT JOIN sessions ON sessions.payment_id = payments.id OR sessions.id = extensi
 LEFT JOIN review_cases AS cases ON cases.payment_id = payments.id
 WHERE (taken.status = 'approved_late' OR taken.status = 'approved' AND payments.status <> 'confirmed'
         AND NOT coalesce(sessions.status = 'active' OR sessions.end_reason IN ('time_up', 'customer_ended'), false))
-    AND NOT EXISTS (SELECT 1 FROM refunds WHERE charge_attempt_id = taken.id AND refunds.status <> 'failed')
+    AND taken.amount_rp > (
+        SELECT coalesce(sum(refunds.amount_rp), 0) FROM refunds
+        WHERE charge_attempt_id = taken.id AND refunds.status <> 'failed'
+    )
     AND taken.decided_round IS NULL AND cases.status IS DISTINCT FROM 'open'
 
 -- name: decision_about_this_amount :many
--- 15: each decided charge belongs to a round of its case, and the round's refund is the sum of its charges
+-- 15: each decided charge belongs to a round of its case, and the round's refund is at most the sum of its charges
 SELECT taken.payment_id, taken.decided_round, rounds.decision, rounds.refund_rp, taken.amount_rp
 FROM (
     SELECT payment_id, decided_round, sum(amount_rp) AS amount_rp FROM charge_attempts
@@ -181,25 +190,47 @@ LEFT JOIN (
     FROM review_cases JOIN earlier_decisions AS earlier ON earlier.case_id = review_cases.id
     WHERE NOT earlier.withdrawn
 ) AS rounds ON rounds.payment_id = taken.payment_id AND rounds.round = taken.decided_round
-WHERE rounds.decision IS NULL OR rounds.refund_rp <> taken.amount_rp
+WHERE rounds.decision IS NULL OR rounds.refund_rp > taken.amount_rp
+
+-- name: decisions_refund_what_they_say :many
+-- 15: the refunds of a decision that the gateway has not refused are at most the amount of the decision
+SELECT refunds.payment_id, refunds.decided_round, rounds.refund_rp, sum(refunds.amount_rp) AS given_rp
+FROM refunds LEFT JOIN (
+    SELECT payment_id, round, refund_rp FROM review_cases WHERE NOT needs_approval OR approved_by IS NOT NULL
+    UNION ALL
+    SELECT payment_id, earlier.round, earlier.refund_rp
+    FROM review_cases JOIN earlier_decisions AS earlier ON earlier.case_id = review_cases.id
+    WHERE NOT earlier.withdrawn
+) AS rounds ON rounds.payment_id = refunds.payment_id AND rounds.round = refunds.decided_round
+WHERE refunds.decided_round IS NOT NULL AND refunds.status <> 'failed'
+GROUP BY refunds.payment_id, refunds.decided_round, rounds.refund_rp
+HAVING sum(refunds.amount_rp) > coalesce(rounds.refund_rp, 0)
 
 -- name: decided_refund_is_requested :many
--- 15: each refund that an operator decided, and that needs no further approval, was requested from the gateway
+-- 15: each refund that an operator decided, and that needs no further approval, was requested in full from the gateway
 --
 -- The gateway can first refuse the automatic refund of a charge, and later carry out this refund. The server then
 -- requests no further refund.
-SELECT charge_attempts.id AS attempt_id, rounds.round FROM (
-    SELECT payment_id, round FROM review_cases
+SELECT rounds.payment_id, rounds.round, rounds.refund_rp, requested.amount_rp AS requested_rp FROM (
+    SELECT payment_id, round, refund_rp FROM review_cases
     WHERE decision = 'refund' AND (NOT needs_approval OR approved_by IS NOT NULL)
     UNION ALL
-    SELECT payment_id, earlier.round
+    SELECT payment_id, earlier.round, earlier.refund_rp
     FROM review_cases JOIN earlier_decisions AS earlier ON earlier.case_id = review_cases.id
     WHERE earlier.decision = 'refund' AND NOT earlier.withdrawn
 ) AS rounds
-JOIN charge_attempts ON charge_attempts.payment_id = rounds.payment_id AND decided_round = rounds.round
-WHERE NOT EXISTS (
-    SELECT 1 FROM refunds WHERE charge_attempt_id = charge_attempts.id
-        AND (refunds.reason = 'operator_decision' OR refunds.status = 'done')
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(of_charge.amount_rp), 0) AS amount_rp FROM (
+        SELECT max(refunds.amount_rp) AS amount_rp
+        FROM refunds JOIN charge_attempts ON charge_attempts.id = refunds.charge_attempt_id
+        WHERE refunds.payment_id = rounds.payment_id AND refunds.reason = 'operator_decision'
+            AND coalesce(refunds.decided_round, charge_attempts.decided_round) = rounds.round
+        GROUP BY refunds.charge_attempt_id
+    ) AS of_charge
+) AS requested
+WHERE requested.amount_rp < rounds.refund_rp AND NOT EXISTS (
+    SELECT 1 FROM refunds
+    WHERE refunds.payment_id = rounds.payment_id AND refunds.reason = 'late_approval' AND refunds.status = 'done'
 )
 
 -- name: given_up_in_time :many

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import signal
+from typing import Final
 
 import structlog
 
@@ -12,7 +13,7 @@ from curhat.app.wiring import Services, StoppedWaiting, open_services
 from curhat.control_center.dashboard import service as dashboard
 from curhat.control_center.operators import service as operators
 from curhat.kit import idempotency
-from curhat.kit.database import DATABASE_AWAY
+from curhat.kit.database import DATABASE_AWAY, Database
 from curhat.kit.settings import Settings
 from curhat.notifications import service as notifications
 from curhat.realtime import service as realtime
@@ -21,8 +22,14 @@ log = structlog.get_logger(__name__)
 
 # How long the worker waits between two prunings.
 PRUNE_INTERVAL_SECONDS = 60.0
+# Each transaction of a pruning deletes at most this number of rows from each table, so that no statement takes long and
+# no lock is held for long (record 0130).
+MAX_ROWS_PER_PRUNE: Final = 10_000
 # Limits one pruning. 50 rounds of 10,000 rows per minute are enough for 8,000 new events per second.
-MAX_PRUNE_ROUNDS = 50
+MAX_PRUNE_ROUNDS: Final = 50
+# Each function deletes at most the given number of rows of each kind, and returns how many rows it has deleted of the
+# most frequent kind. If this is the limit, more rows can be left.
+PRUNINGS: Final = (realtime.prune, idempotency.prune, accounts.prune, operators.prune, notifications.prune)
 # How long a stopping worker waits for its transactions, its calls to the gateway and its push messages. A call to the
 # gateway takes at most 5 s.
 FINISH_TIMEOUT_SECONDS = 10.0
@@ -81,22 +88,19 @@ async def _prune(services: Services) -> None:
 
 async def prune_once(services: Services) -> None:
     """Delete old events, idempotency keys, one-time codes, tokens and push messages. Store the counts of past hours."""
-    for prune, limit in (
-        (realtime.prune, realtime.MAX_EVENTS_PER_PRUNE),
-        (idempotency.prune, idempotency.MAX_KEYS_PER_PRUNE),
-    ):
-        for _ in range(MAX_PRUNE_ROUNDS):
-            async with services.database.transaction() as tx:
-                removed = await prune(tx, limit)
-            if removed < limit:
-                break
-    async with services.database.transaction() as tx:
-        await accounts.prune(tx)
-        await operators.prune(tx)
-    async with services.database.transaction() as tx:
-        await notifications.prune(tx)
+    await prune(services.database)
     for _ in range(MAX_PRUNE_ROUNDS):
         async with services.database.transaction() as tx:
             kept = await dashboard.keep_hourly_counts(tx)
         if kept < dashboard.MAX_HOURS_PER_KEEP:
             break
+
+
+async def prune(database: Database) -> None:
+    """Delete the rows that are no longer needed, in transactions of at most MAX_ROWS_PER_PRUNE rows of each kind."""
+    for prune_some in PRUNINGS:
+        for _ in range(MAX_PRUNE_ROUNDS):
+            async with database.transaction() as tx:
+                removed = await prune_some(tx, MAX_ROWS_PER_PRUNE)
+            if removed < MAX_ROWS_PER_PRUNE:
+                break

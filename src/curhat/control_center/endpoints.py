@@ -10,13 +10,17 @@ from curhat.control_center.gateway_notice import endpoints as gateway_notice
 from curhat.control_center.operators import endpoints as operators
 from curhat.control_center.records import endpoints as records
 from curhat.control_center.review import endpoints as review
+from curhat.control_center.search import endpoints as search
+from curhat.control_center.team import endpoints as team
 
 ROUTES: list[BaseRouteHandler] = [
     *operators.ROUTES,
+    *team.ROUTES,
     *gateway_notice.ROUTES,
     *dashboard.ROUTES,
     *configuration_screen.ROUTES,
     *review.ROUTES,
+    *search.ROUTES,
     *records.ROUTES,
     *devices.ROUTES,
     *audit.ROUTES,

@@ -1,6 +1,6 @@
 """References to customers, mitras and operators, and functions that build the API's structs from rows."""
 
-from typing import TypeVar
+from typing import Literal, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -8,6 +8,9 @@ import msgspec
 from curhat.accounts.phone import mask
 
 Item = TypeVar("Item", bound=msgspec.Struct)
+
+
+CaseStatus = Literal["open", "decided"]
 
 
 class CustomerReference(msgspec.Struct, frozen=True):

@@ -3,7 +3,7 @@
 Callers use this module before they open a transaction, because no open transaction is allowed to wait for Valkey.
 """
 
-from collections.abc import Awaitable, Collection
+from collections.abc import Awaitable, Collection, Sequence
 from typing import TypeVar
 from uuid import UUID
 
@@ -67,9 +67,28 @@ async def _others_available(presence: Presence, excluded: Collection[UUID]) -> b
     return False
 
 
+class SomeCandidates(list[UUID]):
+    """Mitras who can be asked now, while others can be missing, because Valkey was away or was emptied (record 0103).
+
+    Who is in this list can be asked. Nobody can conclude from this list that a mitra cannot be asked.
+    """
+
+
 async def candidates_or_none(presence: Presence) -> list[UUID] | None:
-    """Return the mitras who can be asked now. Return None if presence is unknown."""
-    return await or_none(presence.ask_candidates())
+    """Return the mitras who can be asked now. Return None if presence is unknown.
+
+    If mitras can be missing, return SomeCandidates.
+    """
+    return await or_none(_candidates(presence))
+
+
+async def _candidates(presence: Presence) -> list[UUID]:
+    candidates = await presence.ask_candidates()
+    try:
+        presence.believe_no()
+    except PresenceUnknown:
+        return SomeCandidates(candidates)
+    return candidates
 
 
 async def all_candidates_or_none(presence: Presence) -> list[UUID] | None:
@@ -77,13 +96,15 @@ async def all_candidates_or_none(presence: Presence) -> list[UUID] | None:
 
     A decision that nobody else can be asked needs all mitras.
     """
-    return await or_none(_all_candidates(presence))
+    candidates = await candidates_or_none(presence)
+    return None if isinstance(candidates, SomeCandidates) else candidates
 
 
-async def _all_candidates(presence: Presence) -> list[UUID]:
-    candidates = await presence.ask_candidates()
-    presence.believe_no()
-    return candidates
+def lacks(candidates: Sequence[UUID] | None, mitra_id: UUID) -> bool:
+    """Return whether this mitra certainly cannot be asked. None means that presence is unknown."""
+    return (
+        candidates is not None and not isinstance(candidates, SomeCandidates) and mitra_id not in candidates
+    )
 
 
 async def is_connected_or_none(presence: Presence, mitra_id: UUID) -> bool | None:

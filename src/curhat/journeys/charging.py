@@ -13,6 +13,7 @@ from uuid import UUID
 
 import structlog
 
+from curhat.journeys import money
 from curhat.journeys.availability import candidates_or_none
 from curhat.journeys.searching import begin_search
 from curhat.kit.database import Database, Transaction
@@ -92,10 +93,6 @@ async def charge_answered(
         return outcome
     payment = outcome.payment
     log.info("charge.answered", payment_id=str(payment.id), answer=answer.status, step=outcome.step)
-    if outcome.step == "refunding":
-        # Send no event. The payment itself did not change, and the customer has perhaps opened another payment
-        # meanwhile.
-        return outcome
     if outcome.step == "confirmed":
         await begin_search(tx, payment, candidates)
         return outcome
@@ -127,6 +124,8 @@ async def _extension_charge_answered(
     log.info("extension.charge_answered", session_id=str(session_id), answer=answer.status, step=outcome.step)
     if outcome.step == "confirmed":
         events += views_to_both(SESSION_UPDATED, await sessions.session_views(tx, session_id))
+    elif outcome.step == "refunding":
+        events += await views.payment_events(tx, outcome.payment.id)
     await realtime.append(tx, events)
     return outcome
 
@@ -138,7 +137,7 @@ async def record_refund_answer(database: Database, refund_id: UUID, answer: Refu
 
 
 async def refund_answered(tx: Transaction, refund_id: UUID, answer: RefundAnswer) -> None:
-    """Record the gateway's answer about a refund. If the payment is now refunded, tell the customer (X.9)."""
+    """Record the gateway's answer about a refund, and tell the customer (X.9)."""
     payment_id = await payments.record_refund_answer(tx, refund_id, answer)
     if payment_id is not None:
-        await realtime.append(tx, await views.payment_events(tx, payment_id))
+        await money.tell_customer(tx, payment_id)

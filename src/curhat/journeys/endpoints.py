@@ -7,14 +7,15 @@ import msgspec
 from litestar import Response, get, patch, post
 from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
-from litestar.params import FromPath, JSONBody
+from litestar.params import FromPath, FromQuery, JSONBody
 
 from curhat.accounts import service as accounts
-from curhat.journeys import charging, paying, renaming, searching
+from curhat.journeys import charging, money, paying, renaming, searching
 from curhat.journeys.availability import all_candidates_or_none, ask_gate, candidates_or_none, mitra_status
 from curhat.journeys.schemas import (
     AcceptedRequest,
     Confirmation,
+    CustomerPayment,
     CustomerProfile,
     CustomerState,
     MitraState,
@@ -37,6 +38,7 @@ from curhat.kit.idempotency import (
 )
 from curhat.kit.identity import Identity
 from curhat.kit.openapi import MITRA_SIGNED_IN, MITRA_WITH_KEY, SIGNED_IN, WITH_KEY, answers
+from curhat.kit.page import Page
 from curhat.kit.queries import read_clock
 from curhat.pairing import cards, views
 from curhat.pairing import service as pairing
@@ -134,17 +136,62 @@ async def open_payment(
     )
 
 
-@get("/api/client/payments/{payment_id:uuid}", responses=answers({200: Payment}, *SIGNED_IN, NotFound))
+@get(
+    "/api/client/payments",
+    responses=answers({200: Page[CustomerPayment]}, *SIGNED_IN, ValidationFailed),
+)
+async def list_payments(
+    database: NamedDependency[Database],
+    presence: NamedDependency[Presence],
+    customer: Customer,
+    cursor: FromQuery[str | None] = None,
+    session_id: FromQuery[UUID | None] = None,
+    news: FromQuery[bool] = False,
+) -> Page[CustomerPayment]:
+    """Return every payment of the customer, newest first, with what became of it (X.12).
+
+    With `session_id`, return only the payments of this session and of its extensions. With `news`, return only what the
+    home screen notes: paid money under review, and a failed search, a decision or a refund that the customer has not
+    seen. News is one page, and `news` goes without the other parameters.
+    """
+    async with database.transaction() as tx:
+        if news:
+            page = await money.read_news(tx, customer.user_id)
+        else:
+            page = await money.read_payments(tx, customer.user_id, cursor, session_id=session_id)
+    return Page(
+        items=[await paying.as_shown(presence, customer.user_id, payment) for payment in page.items],
+        next_cursor=page.next_cursor,
+    )
+
+
+@get(
+    "/api/client/payments/{payment_id:uuid}",
+    responses=answers({200: CustomerPayment}, *SIGNED_IN, NotFound),
+)
 async def get_payment(
     database: NamedDependency[Database],
     presence: NamedDependency[Presence],
     customer: Customer,
     payment_id: FromPath[UUID],
-) -> Payment:
-    """Return one of the customer's payments, with the payment's latest pairing."""
+) -> CustomerPayment:
+    """Return one of the customer's payments, with the payment's latest pairing and what became of the payment."""
     async with database.transaction() as tx:
-        payment = await views.payment_view(tx, payment_id, customer.user_id)
+        payment = await money.read_payment(tx, payment_id, customer.user_id)
     return await paying.as_shown(presence, customer.user_id, payment)
+
+
+@post(
+    "/api/client/payments/{payment_id:uuid}/seen",
+    status_code=204,
+    responses=answers({204: None}, *SIGNED_IN, NotFound),
+)
+async def mark_payment_seen(
+    database: NamedDependency[Database], customer: Customer, payment_id: FromPath[UUID]
+) -> None:
+    """Note that the customer has seen what became of this payment. The home screens of all devices stop noting it."""
+    async with database.transaction() as tx:
+        await money.mark_seen(tx, payment_id, customer.user_id)
 
 
 @post(
@@ -372,15 +419,14 @@ async def accept_request(
     flight = SingleFlight(idempotent.lock)
 
     async def step(tx: Transaction) -> Answer:
-        session = await searching.accept(tx, mitra.user_id, request_id, idempotent.lock)
-        return to_answer(AcceptedRequest(session=session))
+        return (await searching.accept(tx, mitra.user_id, request_id, idempotent)).answer
 
     try:
         answer = await run_idempotent(
             database,
             idempotent,
             step,
-            step_takes_lock=True,
+            step_keeps_key=True,
             refuse_early=lambda: searching.refuse_if_decided(database, request_id, idempotent, flight),
         )
     finally:
@@ -411,7 +457,9 @@ ROUTES: list[BaseRouteHandler] = [
     get_profile,
     change_profile,
     open_payment,
+    list_payments,
     get_payment,
+    mark_payment_seen,
     confirm_payment,
     cancel_payment,
     get_pairing,

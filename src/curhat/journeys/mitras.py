@@ -49,12 +49,14 @@ async def change_capacity(tx: Transaction, mitra_id: UUID, max_customers: int, *
         await pairing.withdraw(tx, mitra_id, "at_capacity")
 
 
-async def suspend_mitra(tx: Transaction, mitra_id: UUID, *, by: str = "command line") -> None:
+async def suspend_mitra(
+    tx: Transaction, mitra_id: UUID, *, by: str = "command line", reason: str | None = None
+) -> None:
     """Suspend a mitra: close the sockets, withdraw the requests, end the running sessions.
 
     A repeated call does nothing.
     """
-    if not await accounts.suspend_mitra(tx, mitra_id, by=by):
+    if not await accounts.suspend_mitra(tx, mitra_id, by=by, reason=reason):
         return
     await pairing.withdraw(tx, mitra_id, "suspended")
     await extension.toggle_went_off(tx, mitra_id)

@@ -5,7 +5,14 @@ from uuid import UUID
 
 from curhat.configuration import service as configuration
 from curhat.journeys import queries
-from curhat.journeys.availability import GateAnswer, others_available, refuse_strangers, status_of
+from curhat.journeys.availability import (
+    GateAnswer,
+    SomeCandidates,
+    lacks,
+    others_available,
+    refuse_strangers,
+    status_of,
+)
 from curhat.journeys.searching import begin_search
 from curhat.kit.database import Transaction
 from curhat.kit.errors import PresenceUnknown
@@ -103,7 +110,8 @@ async def _refuse_empty_search(
 ) -> None:
     """Refuse to confirm a trial that is used up (2a.9), and a payment whose search could ask nobody (1.8).
 
-    If the chosen mitra is not available but other mitras are, the payment is charged and carries over (4.4).
+    If the chosen mitra is not available but other mitras are, the payment is charged and carries over (4.4). If mitras
+    can be missing in `candidates`, presence is unknown wherever a missing mitra would change the answer.
     """
     if payment.amount_rp == 0:
         await pricing.refuse_used_trial(tx, payment.customer_id)
@@ -111,13 +119,18 @@ async def _refuse_empty_search(
         raise PresenceUnknown
     if payment.target_mitra_id is None:
         if not await pairing.can_ask_anybody(tx, candidates, payment.customer_id):
-            raise NoMitraAvailable
+            raise PresenceUnknown if isinstance(candidates, SomeCandidates) else NoMitraAvailable
         return
     target = await presence_service.mitra_state(tx, payment.target_mitra_id)
     status = status_of(target, reachable=target.id in candidates)
-    if status != "available" and not await pairing.can_ask_anybody(
-        tx, candidates, payment.customer_id, target.id
-    ):
+    if status == "available":
+        return
+    if status_of(target, reachable=not lacks(candidates, target.id)) == "available":
+        # Only Valkey's list lacks the chosen mitra, and mitras can be missing in it.
+        raise PresenceUnknown
+    if not await pairing.can_ask_anybody(tx, candidates, payment.customer_id, target.id):
+        if isinstance(candidates, SomeCandidates):
+            raise PresenceUnknown
         raise MitraUnavailable(mitra_status=status, other_available=False)
 
 
@@ -146,7 +159,7 @@ async def expire_payments(tx: Transaction, *payment_ids: UUID) -> list[UUID]:
     return list(expired)
 
 
-async def as_shown(presence: Presence, customer_id: UUID, payment: Payment) -> Payment:
+async def as_shown(presence: Presence, customer_id: UUID, payment: views.AnyPayment) -> views.AnyPayment:
     """Return the payment as its customer sees it.
 
     If the payment offers a fallback, ask presence whether another mitra can be asked now (3.5).

@@ -21,8 +21,9 @@ from curhat.journeys.availability import or_none
 from curhat.journeys.queries import (
     BreakPush,
     CustomerMessagePush,
+    FindDecisionToPushRow,
+    MoneyPush,
     OutcomePush,
-    RefundPush,
     RequestPush,
     SessionPush,
 )
@@ -37,7 +38,7 @@ from curhat.presence.service import BREAK_OVER
 # The triggers arm deadlines of these four kinds. The step that begins a break arms a fifth kind, BREAK_OVER.
 # PUSH_REQUESTS is armed when a pairing asks mitras, and PUSH_MATCH
 # when a session begins. PUSH_MESSAGES is armed when somebody writes in a chat, or when a customer asks for more time.
-# PUSH_OUTCOMES is armed when a search or a targeted pairing fails, and when a refund is done.
+# PUSH_OUTCOMES is armed when a search or a targeted pairing fails, when a case is decided, and when a refund is done.
 PUSH_REQUESTS: Final = "push_requests"
 PUSH_MATCH: Final = "push_match"
 PUSH_MESSAGES: Final = "push_messages"
@@ -141,7 +142,10 @@ class PushTransitions:
         return push_all
 
     async def _outcomes(self, tx: Transaction, deadline: Deadline) -> FollowUp | None:
-        """Push to a customer that the search failed, the chosen mitra did not accept, or money came back (4.7)."""
+        """Push to a customer what became of a payment (4.7).
+
+        The search failed, the chosen mitra did not accept, an operator decided the case, or money came back.
+        """
         payment_id = deadline.entity_id
         failed = await queries.find_failed_search_to_push(
             tx, payment_id=payment_id, within_seconds=OUTCOMES_SECONDS
@@ -149,16 +153,22 @@ class PushTransitions:
         fallback = await queries.find_fallback_to_push(
             tx, payment_id=payment_id, within_seconds=OUTCOMES_SECONDS
         )
+        decided = await queries.find_decision_to_push(
+            tx, payment_id=payment_id, within_seconds=OUTCOMES_SECONDS
+        )
         refunds = await queries.list_refunds_to_push(
             tx, payment_id=payment_id, within_seconds=OUTCOMES_SECONDS
         )
-        if failed is None and fallback is None and not refunds:
+        if failed is None and fallback is None and decided is None and not refunds:
             return None
         await _arm_again(tx, deadline, OUTCOMES_INTERVAL_SECONDS)
 
         async def push_all() -> None:
             await self._push("search_failed", "customer", [failed] if failed else [])
             await self._push("fallback_offered", "customer", [fallback] if fallback else [])
+            await self._push(
+                "decided", "customer", [_money_push(decided)] if decided and decided.is_due else []
+            )
             await self._push("refunded", "customer", refunds)
 
         return push_all
@@ -183,7 +193,7 @@ class PushTransitions:
         kind: PushKind,
         role: Role,
         reasons: Sequence[
-            RequestPush | SessionPush | CustomerMessagePush | OutcomePush | RefundPush | BreakPush
+            RequestPush | SessionPush | CustomerMessagePush | OutcomePush | MoneyPush | BreakPush
         ],
     ) -> None:
         """For each reason whose user is not connected, put a push message into the outbox.
@@ -218,8 +228,8 @@ class PushTransitions:
 async def still_wanted(database: Database, kind: PushKind, subject_ids: Sequence[UUID]) -> set[UUID]:
     """Return the ids of the subjects that still need a push.
 
-    `kind` says whether the subjects are requests, sessions, messages, extensions, pairings, payments, refunds or
-    mitras.
+    `kind` says whether the subjects are requests, sessions, messages, extensions, pairings, payments,
+    cases, refunds or mitras.
     """
     filter_subjects = {
         "request_offered": queries.filter_open_requests,
@@ -229,10 +239,15 @@ async def still_wanted(database: Database, kind: PushKind, subject_ids: Sequence
         "extension_requested": queries.filter_pending_extensions,
         "search_failed": queries.filter_unserved_payments,
         "fallback_offered": queries.filter_open_fallbacks,
+        "decided": queries.filter_decided_cases,
         "refunded": queries.filter_done_refunds,
         "break_over": queries.filter_mitras_after_a_break,
     }[kind]
     return set(await filter_subjects(database, ids=subject_ids))
+
+
+def _money_push(decision: FindDecisionToPushRow) -> MoneyPush:
+    return msgspec.convert(decision, MoneyPush, from_attributes=True)
 
 
 async def _arm_again(tx: Transaction, deadline: Deadline, wait_seconds: float) -> None:

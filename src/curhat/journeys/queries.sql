@@ -4,6 +4,16 @@
 -- type: pairing_status = PairingStatus from curhat.pairing.states
 -- type: failure_tag = FailureTag from curhat.pairing.states
 -- type: cause = PushCause from curhat.notifications.templates
+-- type: purpose = Purpose from curhat.pricing.schemas
+-- type: payment_status = PaymentStatus from curhat.payments.states
+-- type: pairing_kind = PairingKind from curhat.pairing.states
+-- type: pairing_status = PairingStatus from curhat.pairing.states
+-- type: pairing_failure_tag = FailureTag from curhat.pairing.states
+-- type: fallback_status = FallbackStatus from curhat.pairing.states
+-- type: last_charge = AttemptStatus from curhat.payments.states
+-- type: end_reason = EndReason from curhat.sessions.states
+-- type: case_decision = CaseDecision from curhat.payments.states
+-- type: refund_statuses = RefundStatus from curhat.payments.states
 
 -- name: find_running_session :optional
 SELECT id FROM sessions WHERE customer_id = @customer_id AND status = 'active'
@@ -39,8 +49,8 @@ FROM asked
 -- session's end, and closes the other requests. The statement locks payment, pairing, mitra and request, in this order.
 -- The statement first takes all locks, and then checks every condition. If this accept did not win, the statement
 -- changes nothing and returns no row. The statement explain_refusal then gives the reason. If the statement returns a
--- row, the caller's next statement adds 1 to the mitra's active_sessions. The comment of lock_mitras (presence)
--- explains why the addition needs a separate statement. The parameter @key_lock is the number of the idempotency key's
+-- row, the statement finish_accept completes the accept. `lost_targeted` are the pairings that fail because they asked
+-- only this mitra, who is at capacity now (4.4). The parameter @key_lock is the number of the idempotency key's
 -- advisory lock, or null if the HTTP request has no key. If another HTTP request holds this advisory lock, the accept
 -- does not win.
 -- nullable: @key_lock, @correlation_id, target_mitra_id, target_display_name
@@ -109,40 +119,63 @@ WITH key AS MATERIALIZED (
         WHERE deadlines.kind = 'pairing_window'
         FOR UPDATE OF deadlines SKIP LOCKED
     )
-), locked_losers AS MATERIALIZED (
-    SELECT requests.id, requests.mitra_id, requests.pairing_id, requests.pairing_id = won.pairing_id AS same_pairing
-    FROM requests JOIN won ON requests.pairing_id = won.pairing_id OR (won.fills_up AND requests.mitra_id = @mitra_id)
-    WHERE requests.status = 'offered' AND requests.id <> @request_id
-    ORDER BY requests.id
-    FOR NO KEY UPDATE OF requests
+), other_requests AS MATERIALIZED (
+    -- The pairing's other requests. If the mitra is at capacity now, also the mitra's other open requests. Two SELECTs
+    -- use one index each. One SELECT with OR would read every open request of the service.
+    SELECT requests.id FROM won JOIN requests ON requests.pairing_id = won.pairing_id
+    WHERE requests.id <> @request_id
+    UNION ALL
+    SELECT requests.id FROM won JOIN requests ON requests.mitra_id = @mitra_id
+    WHERE won.fills_up AND requests.status = 'offered' AND requests.pairing_id <> won.pairing_id
+), locked_requests AS MATERIALIZED (
+    -- Compare the status only after the lock, in `losers`. If this SELECT compared the status, PostgreSQL could plan
+    -- to read every open request of the service.
+    SELECT id, mitra_id, pairing_id, status FROM requests WHERE id = ANY (ARRAY(SELECT id FROM other_requests))
+    ORDER BY id
+    FOR NO KEY UPDATE
+), losers AS MATERIALIZED (
+    SELECT locked_requests.id, locked_requests.mitra_id, locked_requests.pairing_id,
+        locked_requests.pairing_id = won.pairing_id AS is_same_pairing
+    FROM locked_requests, won WHERE locked_requests.status = 'offered'
 ), close_losers AS (
     UPDATE requests
     SET status = 'closed', answered_at = moment.now,
-        close_reason = CASE WHEN locked_losers.same_pairing THEN 'already_taken' ELSE 'at_capacity' END
-    FROM locked_losers, moment WHERE requests.id = locked_losers.id AND requests.status = 'offered'
-), lose_targeted AS (
-    -- The mitra is at capacity now, so every other targeted pairing that asked this mitra fails (4.4).
-    INSERT INTO deadlines (kind, entity_id, generation, due_at, correlation_id)
-    SELECT 'targeted_lost', pairings.id, own_generation(), moment.now, @correlation_id
-    FROM locked_losers JOIN pairings ON pairings.id = locked_losers.pairing_id, moment
-    WHERE NOT locked_losers.same_pairing AND pairings.kind = 'targeted'
-    ON CONFLICT (kind, entity_id, generation) DO NOTHING
-    RETURNING entity_id
-), mark_recovered AS (
-    -- A mitra accepted the fallback, so the failure of the targeted pairing needs no review (3.8).
-    UPDATE failed_pairing_events SET recovered = true
-    FROM won WHERE failed_pairing_events.payment_id = won.payment_id AND won.kind = 'blast'
+        close_reason = CASE WHEN losers.is_same_pairing THEN 'already_taken' ELSE 'at_capacity' END
+    FROM losers, moment WHERE requests.id = losers.id
 )
 SELECT won.pairing_id, won.customer_id, won.payment_id, won.offer_id, won.duration_minutes, won.amount_rp, won.is_trial,
     won.payment_created_at, won.payment_expires_at, won.target_mitra_id, target.display_name AS target_display_name,
     won.kind, won.deadline_at, won.pairing_created_at, won.display_name, won.fills_up, won.now,
     started.id AS session_id, started.started_at, started.ends_at, locked_customer.call_name,
-    ARRAY(SELECT DISTINCT mitra_id FROM locked_losers) AS closed_for,
-    EXISTS (SELECT 1 FROM lose_targeted) AS lost_targeted
+    ARRAY(SELECT mitra_id FROM losers) AS closed_for,
+    ARRAY(
+        SELECT pairings.id FROM losers JOIN pairings ON pairings.id = losers.pairing_id
+        WHERE NOT losers.is_same_pairing AND pairings.kind = 'targeted'
+    ) AS lost_targeted
 FROM won
 JOIN started ON true
 JOIN locked_customer ON true
 LEFT JOIN mitras AS target ON target.id = won.target_mitra_id
+
+-- name: finish_accept :many
+-- Complete an accept in the same transaction. Add 1 to the mitra's active_sessions, store the answer under the
+-- idempotency key, and append the events. A second answer under the same key violates the table's primary key. Without
+-- a key, the statement stores no answer. The comment of lock_mitras (presence) explains why accept_and_start cannot add
+-- to active_sessions. Returns one row per event, in the order of the arrays.
+-- nullable: @key, @fingerprint
+-- row: AppendedEvent
+WITH take_place AS (
+    UPDATE mitras SET active_sessions = active_sessions + 1 WHERE id = @mitra_id
+), store_answer AS (
+    INSERT INTO idempotency_keys (role, user_id, key, fingerprint, status, body)
+    SELECT 'mitra', @mitra_id, @key::text, @fingerprint::bytea, @status::integer, @body::text WHERE @key IS NOT NULL
+)
+SELECT seq, at FROM append_events(@roles::text[], @user_ids::uuid[], @types::text[], @data::text[])
+
+-- name: mark_recovered :exec
+-- Mark the failures of this payment's targeted pairing as recovered, because a mitra accepted the fallback. The failures
+-- then need no review (3.8).
+UPDATE failed_pairing_events SET recovered = true WHERE payment_id = @payment_id
 
 -- name: explain_refusal :optional
 -- Return why accept_and_start did not win. The CASE has the reasons in the order of the contract. The caller runs this
@@ -320,10 +353,37 @@ WHERE payments.id = @payment_id AND payments.status = 'unserved'
         WHERE push_subscriptions.user_id = payments.customer_id AND push_subscriptions.role = 'customer'
     )
 
+-- name: find_decision_to_push :optional
+-- Read this payment's review case, if its customer still needs a push about the decision: the decision took effect
+-- within the last @within_seconds, no money came back since, and the customer got no push about the decision yet. A
+-- case that opened again gets a push per decision. `expires_at` is one day after the decision. `is_due` is false in the
+-- first 10 s after a decision to refund: the gateway usually carries the refund out sooner, and then the customer gets
+-- only the push about the refund.
+SELECT payments.customer_id AS user_id, review_cases.id AS subject_id, payments.id AS topic_id,
+    payments.id AS payment_id, moment.decided_at AS reason_at, moment.decided_at + interval '1 day' AS expires_at,
+    review_cases.decision <> 'refund' OR moment.decided_at <= curhat_now() - interval '10 seconds' AS is_due
+FROM review_cases
+JOIN payments ON payments.id = review_cases.payment_id
+CROSS JOIN LATERAL (SELECT coalesce(review_cases.approved_at, review_cases.decided_at) AS decided_at) AS moment
+WHERE payments.id = @payment_id AND review_cases.status = 'decided'
+    AND (NOT review_cases.needs_approval OR review_cases.approved_by IS NOT NULL)
+    AND moment.decided_at > curhat_now() - make_interval(secs => @within_seconds)
+    AND NOT EXISTS (
+        SELECT 1 FROM refunds
+        WHERE refunds.payment_id = payments.id AND refunds.status = 'done' AND refunds.answered_at >= moment.decided_at
+    )
+    AND NOT EXISTS (
+        SELECT 1 FROM push_subscriptions
+        JOIN push_messages ON push_messages.subscription_id = push_subscriptions.id
+            AND push_messages.kind = 'decided' AND push_messages.subject_id = review_cases.id
+            AND push_messages.reason_at >= moment.decided_at
+        WHERE push_subscriptions.user_id = payments.customer_id AND push_subscriptions.role = 'customer'
+    )
+
 -- name: list_refunds_to_push :many
 -- Find the refunds of this payment about which the customer still needs a push: the gateway carried them out within the
 -- last @within_seconds, and the customer got no push about them yet. `expires_at` is one day after the refund.
--- row: RefundPush
+-- row: MoneyPush
 SELECT payments.customer_id AS user_id, refunds.id AS subject_id, payments.id AS topic_id, payments.id AS payment_id,
     refunds.answered_at AS reason_at, refunds.answered_at + interval '1 day' AS expires_at
 FROM refunds JOIN payments ON payments.id = refunds.payment_id
@@ -381,6 +441,17 @@ WHERE id = ANY (@ids::uuid[]) AND status = 'unserved' AND NOT EXISTS (
     SELECT 1 FROM payments AS later
     WHERE later.customer_id = payments.customer_id AND later.id > payments.id AND later.purpose = 'session'
 )
+
+-- name: filter_decided_cases :many
+-- Return the decided cases among @ids whose decision the customer does not know yet. The push about a refund says more
+-- than the push about the decision to refund.
+SELECT id FROM review_cases
+WHERE id = ANY (@ids::uuid[]) AND status = 'decided'
+    AND NOT EXISTS (
+        SELECT 1 FROM refunds
+        WHERE refunds.payment_id = review_cases.payment_id AND refunds.status = 'done'
+            AND refunds.answered_at >= review_cases.decided_at
+    )
 
 -- name: filter_done_refunds :many
 SELECT id FROM refunds WHERE id = ANY (@ids::uuid[]) AND status = 'done'
@@ -458,3 +529,95 @@ SELECT customer_id, target_mitra_id FROM payments WHERE id = @payment_id AND tar
 -- Find the open payments whose customers chose this mitra.
 SELECT id FROM payments
 WHERE target_mitra_id = @mitra_id AND purpose = 'session' AND status IN ('pending', 'confirming', 'confirmed')
+
+-- A customer's payments ------------------------------------------------------------------------------------------
+
+-- name: list_customer_payments :many
+-- Read the customer's payments with an id from @oldest_id to @newest_id, newest first, at most @max_payments. With
+-- @session_id, read only the payments of this session: its own and those of its extensions. The index
+-- payments_by_customer gives the order, so a page reads only its own payments.
+--
+-- The columns up to `server_now` are those of `list_payment_views`. `charged_rp` is what the gateway took, too late or
+-- not. A case counts as decided if its decision has taken effect: a refund above the limit waits for a second operator.
+-- `is_news` says whether the home screen notes the payment: paid money is under review, or the search failed, the case
+-- was decided or money came back within 30 days, and the customer has not looked at the payment since.
+-- nullable: @session_id
+-- nullable: target_mitra_id, target_display_name, pairing_id, pairing_kind, pairing_status, pairing_deadline_at
+-- nullable: pairing_failure_tag, fallback_status, fallback_answer_by, session_id
+-- nullable: last_charge, end_reason, case_opened_at, case_decision, case_decided_at
+-- row: CustomerPaymentRow
+WITH page AS MATERIALIZED (
+    SELECT * FROM payments
+    WHERE customer_id = @customer_id AND id BETWEEN @oldest_id AND @newest_id
+        AND (@session_id::uuid IS NULL OR id = ANY (ARRAY(
+            SELECT payment_id FROM sessions WHERE id = @session_id
+            UNION ALL
+            SELECT payment_id FROM extensions WHERE session_id = @session_id
+        )))
+    ORDER BY id DESC LIMIT @max_payments
+)
+SELECT page.id, page.customer_id, page.purpose, page.status AS payment_status, page.offer_id,
+    page.duration_minutes, page.amount_rp, page.is_trial, page.created_at, page.expires_at,
+    page.target_mitra_id, mitras.display_name AS target_display_name,
+    pairing.id AS pairing_id, pairing.kind AS pairing_kind, pairing.status AS pairing_status,
+    pairing.deadline_at AS pairing_deadline_at, pairing.failure_tag AS pairing_failure_tag,
+    pairing.fallback_status, pairing.fallback_answer_by,
+    EXISTS (SELECT 1 FROM requests WHERE requests.pairing_id = pairing.id) AS anybody_asked,
+    sessions.id AS session_id, curhat_now() AS server_now,
+    sessions.end_reason,
+    (
+        SELECT status FROM charge_attempts WHERE payment_id = page.id ORDER BY started_at DESC, id DESC LIMIT 1
+    ) AS last_charge,
+    charged.charged_rp,
+    review.opened_at AS case_opened_at, review.decision AS case_decision, review.decided_at AS case_decided_at,
+    ARRAY(
+        SELECT reason FROM review_cases WHERE payment_id = page.id
+        UNION
+        SELECT earlier_decisions.reason FROM earlier_decisions JOIN review_cases ON review_cases.id = case_id
+        WHERE payment_id = page.id
+    ) AS case_reasons,
+    refunded.amounts_rp AS refund_amounts_rp, refunded.statuses AS refund_statuses, refunded.times AS refund_times,
+    charged.charged_rp > refunded.given_back_rp AND review.opened_at IS NOT NULL AND review.decided_at IS NULL
+        OR greatest(
+            CASE WHEN page.status = 'unserved' THEN page.closed_at END, review.decided_at, refunded.last_at
+        ) > greatest(coalesce(seen_payments.seen_at, '-infinity'), curhat_now() - interval '30 days')
+        IS TRUE AS is_news
+FROM page
+LEFT JOIN mitras ON mitras.id = page.target_mitra_id
+LEFT JOIN LATERAL (
+    SELECT * FROM pairings WHERE payment_id = page.id ORDER BY kind = 'blast' DESC LIMIT 1
+) AS pairing ON true
+LEFT JOIN LATERAL (
+    SELECT sessions.id FROM sessions WHERE payment_id = page.id
+    UNION ALL
+    SELECT session_id FROM extensions WHERE payment_id = page.id
+) AS paid_for ON true
+LEFT JOIN sessions ON sessions.id = paid_for.id
+LEFT JOIN LATERAL (
+    SELECT opened_at, CASE WHEN is_final THEN decision END AS decision,
+        CASE WHEN is_final THEN coalesce(approved_at, decided_at) END AS decided_at
+    FROM (
+        SELECT *, status = 'decided' AND (NOT needs_approval OR approved_by IS NOT NULL) AS is_final
+        FROM review_cases WHERE payment_id = page.id
+    ) AS review_case
+) AS review ON true
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(amount_rp), 0)::integer AS charged_rp
+    FROM charge_attempts WHERE payment_id = page.id AND status IN ('approved', 'approved_late')
+) AS charged
+CROSS JOIN LATERAL (
+    SELECT coalesce(array_agg(amount_rp ORDER BY id), '{}') AS amounts_rp,
+        coalesce(array_agg(status ORDER BY id), '{}') AS statuses,
+        coalesce(array_agg(coalesce(answered_at, requested_at) ORDER BY id), '{}') AS times,
+        coalesce(sum(amount_rp) FILTER (WHERE status = 'done'), 0) AS given_back_rp,
+        max(answered_at) FILTER (WHERE status = 'done') AS last_at
+    FROM refunds WHERE payment_id = page.id
+) AS refunded
+LEFT JOIN seen_payments ON seen_payments.payment_id = page.id
+ORDER BY page.id DESC
+
+-- name: mark_payment_seen :execrows
+-- Note that the customer has looked at this payment now. Changes no row if the payment belongs to another customer.
+INSERT INTO seen_payments (payment_id)
+SELECT id FROM payments WHERE id = @payment_id AND customer_id = @customer_id
+ON CONFLICT (payment_id) DO UPDATE SET seen_at = greatest(seen_payments.seen_at, excluded.seen_at)

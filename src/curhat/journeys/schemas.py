@@ -7,8 +7,10 @@ from uuid import UUID
 import msgspec
 
 from curhat.accounts.schemas import CustomerAccount
+from curhat.journeys.outcome import WhatHappened
 from curhat.pairing.schemas import Pairing, Payment, Request
 from curhat.pairing.states import CloseReason, PairingKind
+from curhat.payments.states import CaseDecision, RefundStatus
 from curhat.presence.schemas import MitraPresence
 from curhat.sessions.schemas import Extension, MitraSession, Session
 
@@ -21,6 +23,44 @@ class PaymentOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     offer_id: UUID
     target_mitra_id: UUID | None = None
+
+
+class Review(msgspec.Struct, frozen=True):
+    """The review of a payment by the team, as its customer sees it.
+
+    `decision` and `decided_at` are null while `status` is `open`. A decision that waits for a second operator has not
+    been made yet.
+    """
+
+    status: Literal["open", "decided"]
+    decision: CaseDecision | None
+    opened_at: datetime
+    decided_at: datetime | None
+
+
+class PaymentRefund(msgspec.Struct, frozen=True):
+    """One refund of a payment. `at` is when the gateway answered, or when the refund was requested."""
+
+    amount_rp: int
+    status: RefundStatus
+    at: datetime
+
+
+class CustomerPayment(Payment, frozen=True):
+    """A payment with everything that became of it.
+
+    `reference` is what the customer tells an operator. `charged_rp` is what the gateway took, over all charges.
+    `refunds` are oldest first. `session_id` is the session that the payment paid for. `is_news` says whether the home
+    screen notes this payment: paid money is under review, or the customer has not seen what became of the payment.
+    """
+
+    reference: str
+    what_happened: WhatHappened
+    charged_rp: int
+    review: Review | None
+    refunds: list[PaymentRefund]
+    session_id: UUID | None
+    is_news: bool
 
 
 class Confirmation(msgspec.Struct, frozen=True):

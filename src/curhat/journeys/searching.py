@@ -6,16 +6,20 @@ Functions that take a transaction never commit it.
 from collections.abc import Sequence
 from uuid import UUID
 
+import msgspec
 import structlog
 
 from curhat.configuration import service as configuration
 from curhat.deadlines import service as deadlines
 from curhat.journeys import queries
+from curhat.journeys.availability import SomeCandidates, lacks
 from curhat.journeys.queries import AcceptedPairing
+from curhat.journeys.schemas import AcceptedRequest
 from curhat.journeys.single_flight import SingleFlight
 from curhat.kit.database import Database, Transaction
 from curhat.kit.errors import IdempotencyInProgress, NotFound, PresenceUnknown
-from curhat.kit.idempotency import Answer, IdempotentRequest, refusal
+from curhat.kit.http import to_answer
+from curhat.kit.idempotency import Answer, IdempotentRequest, insert_answer, refusal
 from curhat.kit.logging import current_correlation_id
 from curhat.kit.pause_points import pause_point
 from curhat.pairing import service as pairing
@@ -23,7 +27,7 @@ from curhat.pairing import views
 from curhat.pairing.errors import AlreadyTaken, AtCapacity, MitraOffline, NoMitraAvailable, RequestClosed
 from curhat.pairing.metrics import MATCH_SECONDS, OUTCOMES
 from curhat.pairing.schemas import Pairing, Payment, PaymentOffer
-from curhat.pairing.service import Target
+from curhat.pairing.service import TARGETED_LOST, Target
 from curhat.pairing.states import CloseReason
 from curhat.payments.queries import LockedPayment
 from curhat.presence import service as presence_service
@@ -43,7 +47,8 @@ async def begin_search(tx: Transaction, payment: LockedPayment, candidates: Sequ
 
     `candidates` are the mitras who can be asked, according to presence just before the transaction. None means that
     presence is unknown. While presence is unknown, a blast begins without requests, and asks mitras when they become
-    available. A targeted pairing asks its mitra even if presence is unknown.
+    available. A targeted pairing asks its mitra even if presence is unknown, or if mitras can be missing in
+    `candidates`.
     """
     if payment.target_mitra_id is None:
         window_seconds = await configuration.pairing_blast_timeout_seconds(tx)
@@ -52,7 +57,7 @@ async def begin_search(tx: Transaction, payment: LockedPayment, candidates: Sequ
         return
     target = Target(
         mitra_id=payment.target_mitra_id,
-        reachable=candidates is None or payment.target_mitra_id in candidates,
+        reachable=not lacks(candidates, payment.target_mitra_id),
         other_available=pairing.anybody_else(candidates, payment.target_mitra_id, payment.customer_id),
     )
     window_seconds = await configuration.returning_chat_confirmation_timeout_seconds(tx)
@@ -90,22 +95,33 @@ async def refuse_if_decided(
             return None
 
 
+class Accepted(msgspec.Struct, frozen=True):
+    """An accept: the session as the mitra sees it, and the answer to the HTTP request."""
+
+    session: MitraSession
+    answer: Answer
+
+
 async def accept(
-    tx: Transaction, mitra_id: UUID, request_id: UUID, key_lock: int | None = None
-) -> MitraSession:
+    tx: Transaction, mitra_id: UUID, request_id: UUID, idempotent: IdempotentRequest | None = None
+) -> Accepted:
     """Accept an offered request, and begin the session (2b.5). If the winner accepts again, return the same session.
 
-    The accepting statement takes the advisory lock `key_lock` of the idempotency key. `key_lock` is None without a key.
+    With `idempotent`, the accepting statement takes the lock of the idempotency key, and the last statement stores the
+    answer under the key.
     Raises IdempotencyInProgress, NotFound, AlreadyTaken, RequestClosed, MitraOffline, AtCapacity. If several errors
     apply, the function raises the first error in this list.
     """
     correlation_id = current_correlation_id()
+    key_lock = None if idempotent is None else idempotent.lock
     won = await queries.accept_and_start(
         tx, request_id=request_id, mitra_id=mitra_id, correlation_id=correlation_id, key_lock=key_lock
     )
     if won is None:
-        return await _session_won_before(tx, mitra_id, request_id, key_lock)
-    await presence_service.take_place(tx, mitra_id)
+        before = _accepted(await _session_won_before(tx, mitra_id, request_id, key_lock))
+        if idempotent is not None:
+            await insert_answer(tx, idempotent, before.answer)
+        return before
     if won.fills_up:
         # The accepting statement can miss a request of a customer who chose this mitra.
         # Step 1: `open_targeted` locks the mitra's row FOR SHARE, and inserts the request.
@@ -115,14 +131,30 @@ async def accept(
         # Withdraw the request that the accepting statement missed. This transaction now holds the lock of the mitra's
         # row, so a later `open_targeted` waits.
         await pairing.withdraw(tx, mitra_id, "at_capacity")
+    for lost_id in won.lost_targeted:
+        await deadlines.arm_now(tx, TARGETED_LOST, lost_id)
+    if won.kind == "blast" and won.target_mitra_id is not None:
+        await queries.mark_recovered(tx, payment_id=won.payment_id)
     started = _started_session(won, mitra_id)
-    await realtime.append(
-        tx,
-        [*views.events_of(_served_payment(won), won.customer_id), *views_to_both(SESSION_STARTED, started)],
+    accepted = _accepted(started.for_mitra)
+    events = realtime.encode(
+        [*views.events_of(_served_payment(won), won.customer_id), *views_to_both(SESSION_STARTED, started)]
     )
+    appended = await queries.finish_accept(
+        tx,
+        mitra_id=mitra_id,
+        key=None if idempotent is None else idempotent.key,
+        fingerprint=None if idempotent is None else idempotent.fingerprint,
+        status=accepted.answer.status,
+        body=accepted.answer.body,
+        roles=events.roles,
+        user_ids=events.user_ids,
+        types=events.types,
+        data=events.data,
+    )
+    realtime.publish_encoded(tx, events, [(row.seq, row.at) for row in appended])
+    presence_service.announce(tx, [mitra_id])
     pairing.signal_requests(tx, [mitra_id, *won.closed_for])
-    if won.lost_targeted:
-        deadlines.wake_workers(tx)
     OUTCOMES.labels("matched").inc()
     MATCH_SECONDS.observe((won.now - won.pairing_created_at).total_seconds())
     log.info(
@@ -133,7 +165,11 @@ async def accept(
         mitra_id=str(mitra_id),
     )
     await pause_point("accept.before_commit")
-    return started.for_mitra
+    return accepted
+
+
+def _accepted(session: MitraSession) -> Accepted:
+    return Accepted(session, to_answer(AcceptedRequest(session=session)))
 
 
 async def _session_won_before(
@@ -180,6 +216,7 @@ def _served_payment(won: AcceptedPairing) -> Payment:
             status="matched",
             deadline_at=won.deadline_at,
             failure_tag=None,
+            anybody_asked=True,
             fallback=None,
             session_id=won.session_id,
             server_now=won.now,
@@ -225,7 +262,7 @@ async def take_fallback(
         raise PresenceUnknown
     assert failed.target_mitra_id is not None  # pairings_fallback_after_a_targeted_failure, pairings_target
     if not pairing.anybody_else(candidates, failed.target_mitra_id, customer_id):
-        raise NoMitraAvailable
+        raise PresenceUnknown if isinstance(candidates, SomeCandidates) else NoMitraAvailable
     window_seconds = await configuration.pairing_blast_timeout_seconds(tx)
     blast_id = await pairing.take_fallback(tx, failed, window_seconds, candidates)
     await realtime.append(tx, await views.payment_events(tx, failed.payment_id))

@@ -86,17 +86,18 @@ async def run_idempotent(
     idempotent: IdempotentRequest,
     step: Callable[[Transaction], Awaitable[Answer]],
     *,
-    step_takes_lock: bool = False,
+    step_keeps_key: bool = False,
     refuse_early: Callable[[], Awaitable[Answer | None]] | None = None,
 ) -> Answer:
     """Return the key's stored answer.
 
     Without a stored answer, run `step`, and store its answer in the same transaction.
 
-    Set `step_takes_lock` if `step` takes `idempotent.lock` in its first statement, and raises IdempotencyInProgress
-    when another request holds the lock. With `step_takes_lock`, this function skips the initial SELECT on
-    idempotency_keys. If the client repeats the request, `step` runs again, but the INSERT of a second answer fails.
-    PostgreSQL rolls the transaction back, and this function returns the stored answer.
+    Set `step_keeps_key` if `step` takes `idempotent.lock` in its first statement, raises IdempotencyInProgress when
+    another request holds the lock, and inserts its answer into idempotency_keys itself. With `step_keeps_key`, this
+    function neither looks for a stored answer nor stores one. If the client repeats the request, `step` runs again, but
+    the INSERT of a second answer fails. PostgreSQL rolls the transaction back, and this function returns the stored
+    answer.
     `refuse_early` runs before the transaction. If `refuse_early` finds a final refusal, it either stores and returns
     the refusal, or raises the refusal. After a final refusal, no transaction begins.
     Raises IdempotencyKeyReused, IdempotencyInProgress, and the refusals of `step`.
@@ -106,12 +107,12 @@ async def run_idempotent(
             refused = await refuse_early()
             if refused is not None:
                 return refused
-        return await _run(database, idempotent, step, step_takes_lock=step_takes_lock)
+        return await _run(database, idempotent, step, step_keeps_key=step_keeps_key)
     except asyncpg.DeadlockDetectedError:
         # All transactions take locks in the same order, so a deadlock should not happen. If a deadlock happens,
         # PostgreSQL has rolled back this transaction, so run `step` once more.
         log.warning("idempotency.deadlock_retried")
-        return await _run(database, idempotent, step, step_takes_lock=step_takes_lock)
+        return await _run(database, idempotent, step, step_keeps_key=step_keeps_key)
     except asyncpg.UniqueViolationError as error:
         if error.table_name != "idempotency_keys":
             raise
@@ -136,14 +137,17 @@ async def _run(
     idempotent: IdempotentRequest,
     step: Callable[[Transaction], Awaitable[Answer]],
     *,
-    step_takes_lock: bool,
+    step_keeps_key: bool,
 ) -> Answer:
     async with database.transaction() as tx:
-        stored = None if step_takes_lock else await _begin(tx, idempotent)
+        stored = None if step_keeps_key else await _begin(tx, idempotent)
         if stored is not None:
             return stored
         answer = await step(tx)
-        await _insert_answer(tx, idempotent, answer)
+        if step_keeps_key:
+            await pause_point("idempotency.stored")
+        else:
+            await insert_answer(tx, idempotent, answer)
         return answer
 
 
@@ -224,7 +228,8 @@ async def _begin(tx: Transaction, idempotent: IdempotentRequest, *, take_over: b
     return Answer(status=found.status, body=found.body)
 
 
-async def _insert_answer(tx: Transaction, idempotent: IdempotentRequest, answer: Answer) -> None:
+async def insert_answer(tx: Transaction, idempotent: IdempotentRequest, answer: Answer) -> None:
+    """Store the first answer of a key. Raises UniqueViolationError if the key already has an answer."""
     await queries.insert_answer(
         tx,
         role=idempotent.role,

@@ -9,9 +9,10 @@ How a restored database is recognised:
     by hand or by pgBackRest leaves PostgreSQL's own parameters `recovery_target_…` in the configuration. The value of
     the parameter is the marker of the restore. After loading a dump, PostgreSQL's administrator sets the marker:
     `ALTER DATABASE curhat SET curhat.restore = 'dump of 2026-12-01'`.
-    A failover sets none of these parameters.
-    The parameter `curhat.restore` stays after a finished restore. A later restore by hand does not change it, so this
-    module does not recognise that restore (record 0101).
+    The parameter `curhat.restore` stays after a finished restore. A later restore by hand to a time leaves a target
+    that does not fit this parameter. Then the marker names both (record 0133).
+    A failover sets none of these parameters. A restore by hand to the end of the archived WAL sets none either, and
+    loses no more than a failover without a synchronous standby.
 """
 
 from typing import TYPE_CHECKING, Final
@@ -21,15 +22,21 @@ if TYPE_CHECKING:
 
 # These statements must run on every schema, even on a schema that does not have the table `restores` yet.
 _MARKER: Final = """
-SELECT coalesce(
-    nullif(current_setting('curhat.restore', true), ''),
-    nullif(concat_ws(' ',
-        nullif(current_setting('recovery_target'), ''),
-        nullif(current_setting('recovery_target_time'), ''),
-        nullif(current_setting('recovery_target_lsn'), ''),
-        nullif(current_setting('recovery_target_xid'), ''),
-        nullif(current_setting('recovery_target_name'), '')), '')
-)
+SELECT CASE
+    WHEN named IS NULL THEN target
+    -- `curhat restore --to TIME` writes the same time into both parameters.
+    WHEN target IS NULL OR starts_with(named, target) THEN named
+    ELSE named || ', then ' || target
+END
+FROM (
+    SELECT nullif(current_setting('curhat.restore', true), '') AS named,
+        nullif(concat_ws(' ',
+            nullif(current_setting('recovery_target'), ''),
+            nullif(current_setting('recovery_target_time'), ''),
+            nullif(current_setting('recovery_target_lsn'), ''),
+            nullif(current_setting('recovery_target_xid'), ''),
+            nullif(current_setting('recovery_target_name'), '')), '') AS target
+) AS settings
 """
 _HAS_TABLE: Final = "SELECT to_regclass('public.restores') IS NOT NULL"
 _IS_OPEN: Final = "SELECT EXISTS (SELECT FROM restores WHERE marker = $1 AND opened_at IS NOT NULL)"

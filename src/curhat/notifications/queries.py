@@ -355,15 +355,16 @@ async def count_failure(db: Executor, /, *, max_failures: int, id: UUID) -> bool
 
 
 PRUNE_MESSAGES: Final = """
-DELETE FROM push_messages WHERE id IN (
-    SELECT id FROM push_messages WHERE expires_at < (SELECT curhat_now()) LIMIT $1 FOR UPDATE SKIP LOCKED
-)
+DELETE FROM push_messages WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM push_messages WHERE expires_at < (SELECT curhat_now())
+    ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED
+))
 """
 
 
-async def prune_messages(db: Executor, /, *, max_rows: int) -> None:
-    """Delete at most @max_rows expired messages."""
-    await db.execute(PRUNE_MESSAGES, max_rows)
+async def prune_messages(db: Executor, /, *, max_rows: int) -> int:
+    """Delete at most @max_rows expired messages, oldest first."""
+    return rows_changed(await db.execute(PRUNE_MESSAGES, max_rows))
 
 
 class PrunedSubscription(msgspec.Struct, frozen=True):
@@ -372,18 +373,20 @@ class PrunedSubscription(msgspec.Struct, frozen=True):
 
 
 PRUNE_SUBSCRIPTIONS: Final = """
-DELETE FROM push_subscriptions WHERE id IN (
-    SELECT subscriptions.id
-    FROM push_subscriptions AS subscriptions JOIN access_tokens AS tokens ON tokens.digest = subscriptions.token_digest
-    WHERE tokens.expires_at < (SELECT curhat_now())
+DELETE FROM push_subscriptions WHERE ctid = ANY (ARRAY(
+    SELECT subscriptions.ctid
+    FROM access_tokens AS tokens JOIN push_subscriptions AS subscriptions ON subscriptions.token_digest = tokens.digest
+    WHERE least(tokens.expires_at, tokens.revoked_at) < (SELECT curhat_now())
+    ORDER BY least(tokens.expires_at, tokens.revoked_at) DESC
     LIMIT $1
     FOR UPDATE OF subscriptions SKIP LOCKED
-)
+))
 RETURNING role, user_id
 """
 
 
 async def prune_subscriptions(db: Executor, /, *, max_rows: int) -> list[PrunedSubscription]:
-    """Delete at most @max_rows subscriptions whose access token has expired. Returns the owners of the deleted
-    subscriptions."""
+    """Delete at most @max_rows subscriptions whose access token is no longer valid, those first that ended last. Returns the
+    owners of the deleted subscriptions. A token is deleted a week after its end, so the index access_tokens_by_end has
+    few ended tokens."""
     return [PrunedSubscription(*row) for row in await db.fetch(PRUNE_SUBSCRIPTIONS, max_rows)]

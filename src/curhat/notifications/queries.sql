@@ -147,21 +147,24 @@ SET failures = failures + 1,
 WHERE id = @id
 RETURNING failures = @max_failures AS failed_now
 
--- name: prune_messages :exec
--- Delete at most @max_rows expired messages.
-DELETE FROM push_messages WHERE id IN (
-    SELECT id FROM push_messages WHERE expires_at < (SELECT curhat_now()) LIMIT @max_rows FOR UPDATE SKIP LOCKED
-)
+-- name: prune_messages :execrows
+-- Delete at most @max_rows expired messages, oldest first.
+DELETE FROM push_messages WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM push_messages WHERE expires_at < (SELECT curhat_now())
+    ORDER BY expires_at LIMIT @max_rows FOR UPDATE SKIP LOCKED
+))
 
 -- name: prune_subscriptions :many
--- Delete at most @max_rows subscriptions whose access token has expired. Returns the owners of the deleted
--- subscriptions.
+-- Delete at most @max_rows subscriptions whose access token is no longer valid, those first that ended last. Returns the
+-- owners of the deleted subscriptions. A token is deleted a week after its end, so the index access_tokens_by_end has
+-- few ended tokens.
 -- row: PrunedSubscription
-DELETE FROM push_subscriptions WHERE id IN (
-    SELECT subscriptions.id
-    FROM push_subscriptions AS subscriptions JOIN access_tokens AS tokens ON tokens.digest = subscriptions.token_digest
-    WHERE tokens.expires_at < (SELECT curhat_now())
+DELETE FROM push_subscriptions WHERE ctid = ANY (ARRAY(
+    SELECT subscriptions.ctid
+    FROM access_tokens AS tokens JOIN push_subscriptions AS subscriptions ON subscriptions.token_digest = tokens.digest
+    WHERE least(tokens.expires_at, tokens.revoked_at) < (SELECT curhat_now())
+    ORDER BY least(tokens.expires_at, tokens.revoked_at) DESC
     LIMIT @max_rows
     FOR UPDATE OF subscriptions SKIP LOCKED
-)
+))
 RETURNING role, user_id

@@ -34,7 +34,7 @@ MAX_ROWS_PER_PRUNE: Final = 10_000
 
 # A push replaces an earlier push with the same topic. Each request, session and payment has one topic. So the push
 # about a chat message replaces the push about the match of the same session, and the push about a refund replaces the
-# push about the failed search.
+# push about the decision, which replaced the push about the failed search.
 _TOPIC_LETTERS: Final[dict[PushKind, str]] = {
     "request_offered": "r",
     "matched": "s",
@@ -43,6 +43,7 @@ _TOPIC_LETTERS: Final[dict[PushKind, str]] = {
     "extension_requested": "x",
     "search_failed": "p",
     "fallback_offered": "p",
+    "decided": "p",
     "refunded": "p",
     "break_over": "b",
     "test": "t",
@@ -58,7 +59,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     kind: PushKind
     role: Role
     user_id: UUID
-    # The request, session, chat message, pairing, payment, refund or mitra that the push announces.
+    # The request, session, chat message, pairing, payment, case, refund or mitra that the push announces.
     subject_id: UUID
     # This push replaces the earlier push about this request, session or payment.
     topic_id: UUID
@@ -187,11 +188,16 @@ async def enqueue_test(tx: Transaction, mitra_id: UUID) -> int:
     return len(subscriptions)
 
 
-async def prune(tx: Transaction) -> None:
-    """Delete expired messages, and the subscriptions of expired sign-ins, at most MAX_ROWS_PER_PRUNE of each."""
-    await queries.prune_messages(tx, max_rows=MAX_ROWS_PER_PRUNE)
-    for pruned in await queries.prune_subscriptions(tx, max_rows=MAX_ROWS_PER_PRUNE):
+async def prune(tx: Transaction, max_rows: int = MAX_ROWS_PER_PRUNE) -> int:
+    """Delete expired messages, and the subscriptions of sign-ins that have ended.
+
+    Each kind is limited to `max_rows`. Returns the highest number of rows of one kind.
+    """
+    messages = await queries.prune_messages(tx, max_rows=max_rows)
+    subscriptions = await queries.prune_subscriptions(tx, max_rows=max_rows)
+    for pruned in subscriptions:
         signal_changed(tx, pruned.role, pruned.user_id)
+    return max(messages, len(subscriptions))
 
 
 def signal_changed(tx: Transaction, role: Role, user_id: UUID) -> None:

@@ -16,6 +16,7 @@ PushKind = Literal[
     "extension_requested",
     "search_failed",
     "fallback_offered",
+    "decided",
     "refunded",
     "break_over",
     "test",
@@ -60,6 +61,16 @@ _WORDS: Final[dict[PushKind, dict[Language, Words]]] = {
     "extension_requested": {
         "id": Words("Ada permintaan tambah waktu", "Buka aplikasi sekarang untuk menjawab."),
         "en": Words("A request for more time", "Open the app now to answer."),
+    },
+    "decided": {
+        "id": Words(
+            "Ada keputusan tentang pembayaranmu",
+            "Tim kami sudah selesai memeriksanya. Buka aplikasi untuk melihat hasilnya.",
+        ),
+        "en": Words(
+            "Your payment has been decided",
+            "Our team has reviewed it. Open the app to see the result.",
+        ),
     },
     "refunded": {
         "id": Words(

@@ -172,6 +172,23 @@ async def offer_requests(db: Executor, /, *, pairing_id: UUID, mitra_ids: Sequen
     return [row[0] for row in await db.fetch(OFFER_REQUESTS, pairing_id, mitra_ids)]
 
 
+IS_FIRST_ASKED: Final = """
+SELECT NOT EXISTS (
+    SELECT 1 FROM requests WHERE pairing_id = $1 AND mitra_id <> ALL ($2::uuid[])
+) AS is_first_asked
+"""
+
+
+async def is_first_asked(db: Executor, /, *, pairing_id: UUID, mitra_ids: Sequence[UUID]) -> bool:
+    """Return whether the pairing has asked nobody but these mitras. So this is the moment at which its customer learns that
+    somebody is asked."""
+    row = await db.fetchrow(IS_FIRST_ASKED, pairing_id, mitra_ids)
+    if row is None:
+        raise NoRow(IS_FIRST_ASKED)
+    value: bool = row[0]
+    return value
+
+
 FIND_PAYMENT_OF_PAIRING: Final = """
 SELECT payment_id FROM pairings WHERE id = $1
 """
@@ -193,6 +210,20 @@ SELECT pairing_id FROM requests WHERE id = $1 AND mitra_id = $2
 async def find_pairing_of_request(db: Executor, /, *, request_id: UUID, mitra_id: UUID) -> UUID | None:
     """Returns no row if no such request exists, or the request belongs to another mitra."""
     row = await db.fetchrow(FIND_PAIRING_OF_REQUEST, request_id, mitra_id)
+    if row is None:
+        return None
+    value: UUID = row[0]
+    return value
+
+
+FIND_UNDECIDED_PAIRING: Final = """
+SELECT id FROM pairings WHERE payment_id = $1 AND (status = 'open' OR fallback_status = 'open')
+"""
+
+
+async def find_undecided_pairing(db: Executor, /, *, payment_id: UUID) -> UUID | None:
+    """Find the pairing of this payment that is open, or whose fallback is open. A payment has at most one."""
+    row = await db.fetchrow(FIND_UNDECIDED_PAIRING, payment_id)
     if row is None:
         return None
     value: UUID = row[0]
@@ -536,6 +567,7 @@ class PaymentViewRow(msgspec.Struct, frozen=True):
     pairing_failure_tag: FailureTag | None
     fallback_status: FallbackStatus | None
     fallback_answer_by: datetime | None
+    anybody_asked: bool
     session_id: UUID | None
     server_now: datetime
 
@@ -547,6 +579,7 @@ SELECT payments.id, payments.customer_id, payments.purpose, payments.status AS p
     pairing.id AS pairing_id, pairing.kind AS pairing_kind, pairing.status AS pairing_status,
     pairing.deadline_at AS pairing_deadline_at, pairing.failure_tag AS pairing_failure_tag,
     pairing.fallback_status, pairing.fallback_answer_by,
+    EXISTS (SELECT 1 FROM requests WHERE requests.pairing_id = pairing.id) AS anybody_asked,
     sessions.id AS session_id, curhat_now() AS server_now
 FROM payments
 LEFT JOIN mitras ON mitras.id = payments.target_mitra_id
@@ -572,6 +605,7 @@ SELECT payments.id, payments.customer_id, payments.purpose, payments.status AS p
     pairing.id AS pairing_id, pairing.kind AS pairing_kind, pairing.status AS pairing_status,
     pairing.deadline_at AS pairing_deadline_at, pairing.failure_tag AS pairing_failure_tag,
     pairing.fallback_status, pairing.fallback_answer_by,
+    EXISTS (SELECT 1 FROM requests WHERE requests.pairing_id = pairing.id) AS anybody_asked,
     sessions.id AS session_id, curhat_now() AS server_now
 FROM pairings AS pairing
 JOIN payments ON payments.id = pairing.payment_id

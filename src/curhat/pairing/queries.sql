@@ -103,12 +103,23 @@ SET status = 'offered', close_reason = NULL, offered_at = curhat_now()
 WHERE requests.status = 'closed' AND requests.close_reason IN ('went_offline', 'at_capacity')
 RETURNING mitra_id
 
+-- name: is_first_asked :one
+-- Return whether the pairing has asked nobody but these mitras. So this is the moment at which its customer learns that
+-- somebody is asked.
+SELECT NOT EXISTS (
+    SELECT 1 FROM requests WHERE pairing_id = @pairing_id AND mitra_id <> ALL (@mitra_ids::uuid[])
+) AS is_first_asked
+
 -- name: find_payment_of_pairing :optional
 SELECT payment_id FROM pairings WHERE id = @pairing_id
 
 -- name: find_pairing_of_request :optional
 -- Returns no row if no such request exists, or the request belongs to another mitra.
 SELECT pairing_id FROM requests WHERE id = @request_id AND mitra_id = @mitra_id
+
+-- name: find_undecided_pairing :optional
+-- Find the pairing of this payment that is open, or whose fallback is open. A payment has at most one.
+SELECT id FROM pairings WHERE payment_id = @payment_id AND (status = 'open' OR fallback_status = 'open')
 
 -- name: lock_pairing :one
 -- Lock the pairing. `is_over` is true if the pairing's window had passed when this statement got the lock.
@@ -268,6 +279,7 @@ SELECT payments.id, payments.customer_id, payments.purpose, payments.status AS p
     pairing.id AS pairing_id, pairing.kind AS pairing_kind, pairing.status AS pairing_status,
     pairing.deadline_at AS pairing_deadline_at, pairing.failure_tag AS pairing_failure_tag,
     pairing.fallback_status, pairing.fallback_answer_by,
+    EXISTS (SELECT 1 FROM requests WHERE requests.pairing_id = pairing.id) AS anybody_asked,
     sessions.id AS session_id, curhat_now() AS server_now
 FROM payments
 LEFT JOIN mitras ON mitras.id = payments.target_mitra_id
@@ -288,6 +300,7 @@ SELECT payments.id, payments.customer_id, payments.purpose, payments.status AS p
     pairing.id AS pairing_id, pairing.kind AS pairing_kind, pairing.status AS pairing_status,
     pairing.deadline_at AS pairing_deadline_at, pairing.failure_tag AS pairing_failure_tag,
     pairing.fallback_status, pairing.fallback_answer_by,
+    EXISTS (SELECT 1 FROM requests WHERE requests.pairing_id = pairing.id) AS anybody_asked,
     sessions.id AS session_id, curhat_now() AS server_now
 FROM pairings AS pairing
 JOIN payments ON payments.id = pairing.payment_id

@@ -37,7 +37,10 @@ class Fallback(msgspec.Struct, frozen=True):
 
 
 class Pairing(msgspec.Struct, frozen=True):
-    """One attempt to find a mitra. A matched pairing has a `session_id`. A failed pairing has a `failure_tag`."""
+    """One attempt to find a mitra. A matched pairing has a `session_id`. A failed pairing has a `failure_tag`.
+
+    `anybody_asked` says whether the pairing has asked at least one mitra. The customer never sees how many (1.5).
+    """
 
     id: UUID
     payment_id: UUID
@@ -45,6 +48,7 @@ class Pairing(msgspec.Struct, frozen=True):
     status: PairingStatus
     deadline_at: datetime
     failure_tag: FailureTag | None
+    anybody_asked: bool
     fallback: Fallback | None
     session_id: UUID | None
     server_now: datetime

@@ -26,7 +26,7 @@ from curhat.pairing.states import (
     close_reason_of,
     tag_when_time_is_up,
 )
-from curhat.pairing.views import payment_events
+from curhat.pairing.views import pairing_events, payment_events
 from curhat.payments import service as payments
 from curhat.realtime import service as realtime
 
@@ -130,6 +130,10 @@ async def offer_open_blasts(database: Database, mitra_ids: Sequence[UUID]) -> in
             asked = await queries.offer_requests(tx, pairing_id=pairing_id, mitra_ids=mitra_ids)
             signal_requests(tx, asked)
             offered += len(asked)
+            if asked and await queries.is_first_asked(tx, pairing_id=pairing_id, mitra_ids=asked):
+                # The customer learns that somebody is asked (2b.9). The lock on the pairing keeps this event before the
+                # event about the pairing's end.
+                await realtime.append(tx, await pairing_events(tx, pairing_id))
     return offered
 
 
@@ -413,6 +417,33 @@ async def fallback_unanswered(tx: Transaction, pairing_id: UUID) -> None:
     await log_expired_payments(tx, [pairing.payment_id])
     await _end_unserved(tx, [pairing.payment_id])
     await realtime.append(tx, await payment_events(tx, pairing.payment_id))
+
+
+async def end_search_of_refunded(tx: Transaction, payment_id: UUID) -> None:
+    """End the search of a payment whose charge the gateway has given back (confirmed → unserved).
+
+    This happens only after a restore that lost the end of the search. The tag says what is true now: the time is over,
+    or the search was cancelled in time. An open fallback is declined, or expired if its time is over. Changes nothing
+    if the payment has no open search and no open fallback.
+    """
+    pairing_id = await queries.find_undecided_pairing(tx, payment_id=payment_id)
+    if pairing_id is None:
+        return
+    pairing = await lock(tx, pairing_id)
+    if pairing.status == "open":
+        if not pairing.is_over:
+            await fail(tx, pairing, "customer_cancelled")
+        elif pairing.kind == "blast":
+            await window_over(tx, pairing_id)
+        else:
+            await fail(tx, pairing, "targeted_mitra_timeout")
+        pairing = await lock(tx, pairing_id)
+    if pairing.fallback_status != "open":
+        return
+    if pairing.answer_is_late:
+        await fallback_unanswered(tx, pairing_id)
+    else:
+        await decline_fallback(tx, pairing_id, pairing.customer_id)
 
 
 async def _decide_fallback(tx: Transaction, pairing: LockedPairing, status: FallbackStatus) -> None:

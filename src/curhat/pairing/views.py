@@ -1,6 +1,7 @@
 """Payments and pairings as their customers see them, and the events about changes of payments and pairings."""
 
 from collections.abc import Collection
+from typing import TypeVar
 from uuid import UUID
 
 import msgspec
@@ -13,13 +14,15 @@ from curhat.pairing.queries import PaymentViewRow
 from curhat.pairing.schemas import Fallback, Pairing, Payment, PaymentOffer, TargetMitra
 from curhat.realtime.event_types import StreamEvent
 
+AnyPayment = TypeVar("AnyPayment", bound=Payment)
+
 
 async def payment_view(tx: Transaction, payment_id: UUID, customer_id: UUID) -> Payment:
     """Return a customer's own payment. Raises NotFound if the payment does not exist or belongs to another customer."""
     rows = await queries.list_payment_views(tx, payment_ids=[payment_id])
     if not rows or rows[0].customer_id != customer_id:
         raise NotFound
-    return _payment_from(rows[0])
+    return payment_from(rows[0])
 
 
 async def pairing_view(tx: Transaction, pairing_id: UUID, customer_id: UUID) -> Pairing:
@@ -31,7 +34,7 @@ async def pairing_view(tx: Transaction, pairing_id: UUID, customer_id: UUID) -> 
     return pairing
 
 
-def with_other_available(payment: Payment, *, other_available: bool) -> Payment:
+def with_other_available(payment: AnyPayment, *, other_available: bool) -> AnyPayment:
     """Return the payment. If the payment offers a fallback, set `other_available` of the fallback."""
     pairing = payment.pairing
     if pairing is None or pairing.fallback is None or not pairing.fallback.allowed:
@@ -58,9 +61,16 @@ async def payment_events(
     """
     events = []
     for row in await queries.list_payment_views(tx, payment_ids=payment_ids):
-        payment = with_other_available(_payment_from(row), other_available=row.id in other_available)
+        payment = with_other_available(payment_from(row), other_available=row.id in other_available)
         events += events_of(payment, row.customer_id)
     return events
+
+
+async def pairing_events(tx: Transaction, pairing_id: UUID) -> list[StreamEvent]:
+    """Return `pairing.updated` for the pairing's customer."""
+    row = await queries.read_pairing_view(tx, pairing_id=pairing_id)
+    pairing = None if row is None else _pairing_from(row)
+    return [] if row is None or pairing is None else [PAIRING_UPDATED.to_customer(row.customer_id, pairing)]
 
 
 def events_of(payment: Payment, customer_id: UUID) -> list[StreamEvent]:
@@ -76,7 +86,8 @@ def target_from(mitra_id: UUID | None, display_name: str | None) -> TargetMitra 
     return None if mitra_id is None or display_name is None else TargetMitra(mitra_id, display_name)
 
 
-def _payment_from(row: PaymentViewRow) -> Payment:
+def payment_from(row: PaymentViewRow) -> Payment:
+    """Return the payment as its customer sees it."""
     return Payment(
         id=row.id,
         purpose=row.purpose,
@@ -117,6 +128,7 @@ def _pairing_from(row: PaymentViewRow) -> Pairing | None:
         status=row.pairing_status,
         deadline_at=row.pairing_deadline_at,
         failure_tag=row.pairing_failure_tag,
+        anybody_asked=row.anybody_asked,
         fallback=_fallback_from(row),
         session_id=row.session_id,
         server_now=row.server_now,

@@ -49,3 +49,25 @@ class WebhookRefused(BusinessError):
     code = "webhook_refused"
     status = 403
     detail = "This web hook does not prove that it comes from the payment gateway."
+
+
+class CaseOpen(BusinessError):
+    """Fields: case_id."""
+
+    code = "case_open"
+    status = 409
+    detail = "This payment already has a case that waits for a decision or an approval."
+
+
+class NothingToRefund(BusinessError):
+    code = "nothing_to_refund"
+    status = 409
+    detail = "Nothing was taken for this payment, or all of it is given back. Decide no_refund."
+
+
+class RefundInTheWay(BusinessError):
+    """Only while a new version is being deployed: see migration 0045."""
+
+    code = "refund_in_the_way"
+    status = 409
+    detail = "This charge already has a refund. Try again when the new version is fully deployed."

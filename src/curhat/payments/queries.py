@@ -394,19 +394,30 @@ async def count_attempts(db: Executor, /, *, payment_id: UUID) -> int:
 
 
 REQUEST_REFUND: Final = """
-INSERT INTO refunds (payment_id, charge_attempt_id, amount_rp, reason)
-VALUES ($1, $2, $3, $4)
-ON CONFLICT (charge_attempt_id) WHERE status <> 'failed' DO NOTHING
+INSERT INTO refunds (payment_id, charge_attempt_id, amount_rp, reason, decided_round)
+SELECT $1, $2, $3, $4, $5::integer
+WHERE $5::integer IS NOT NULL OR NOT EXISTS (
+    SELECT 1 FROM refunds WHERE charge_attempt_id = $2 AND status <> 'failed'
+)
+ON CONFLICT DO NOTHING
 RETURNING id
 """
 
 
 async def request_refund(
-    db: Executor, /, *, payment_id: UUID, charge_key: UUID, amount_rp: int, refund_reason: RefundReason
+    db: Executor,
+    /,
+    *,
+    payment_id: UUID,
+    charge_key: UUID,
+    amount_rp: int,
+    refund_reason: RefundReason,
+    decided_round: int | None,
 ) -> UUID | None:
-    """Request a refund (nothing → requested). The charge can have earlier refunds that failed. Returns no row if the charge
-    is already refunded, or its refund is already requested."""
-    row = await db.fetchrow(REQUEST_REFUND, payment_id, charge_key, amount_rp, refund_reason)
+    """Request a refund (nothing → requested). @decided_round is the round of the operator's decision, or null for an automatic
+    refund. Returns no row if this decision already has a refund of the charge that has not failed. An automatic refund is
+    of the whole charge, so there is no row either if the charge has any refund that has not failed."""
+    row = await db.fetchrow(REQUEST_REFUND, payment_id, charge_key, amount_rp, refund_reason, decided_round)
     if row is None:
         return None
     value: UUID = row[0]
@@ -449,11 +460,11 @@ class UndeliveredCharge(msgspec.Struct, frozen=True):
     key: UUID
     amount_rp: int
     decided_round: int | None
-    was_refused: bool
+    refused_rp: int | None
 
 
 LIST_UNDELIVERED_CHARGES: Final = """
-SELECT payment_id, charge_attempt_id AS key, amount_rp, decided_round, was_refused FROM undelivered_charges
+SELECT payment_id, charge_attempt_id AS key, amount_rp, decided_round, refused_rp FROM undelivered_charges
 WHERE payment_id = ANY ($1::uuid[])
 ORDER BY charge_attempt_id
 """
@@ -463,8 +474,8 @@ async def list_undelivered_charges(
     db: Executor, /, *, payment_ids: Sequence[UUID]
 ) -> list[UndeliveredCharge]:
     """Find the undelivered charges of these payments (see the view undelivered_charges). `decided_round` is the round of
-    the payment's case in which an operator decided about the charge. `was_refused` is true if an operator decided to
-    refund the charge and the gateway refused the refund."""
+    the payment's case in which an operator decided about the charge. `amount_rp` is what is left of the charge.
+    `refused_rp` is the amount that an operator decided to refund and that the gateway refused."""
     return [UndeliveredCharge(*row) for row in await db.fetch(LIST_UNDELIVERED_CHARGES, payment_ids)]
 
 
@@ -486,10 +497,12 @@ class LockedRefund(msgspec.Struct, frozen=True):
     amount_rp: int
     refund_reason: RefundReason
     refund_status: str
+    decided_round: int | None
 
 
 LOCK_REFUND: Final = """
-SELECT charge_attempt_id AS charge_key, amount_rp, reason AS refund_reason, status AS refund_status FROM refunds
+SELECT charge_attempt_id AS charge_key, amount_rp, reason AS refund_reason, status AS refund_status, decided_round
+FROM refunds
 WHERE id = $1 FOR NO KEY UPDATE
 """
 
@@ -505,21 +518,24 @@ async def lock_refund(db: Executor, /, *, refund_id: UUID) -> LockedRefund:
 class LiveRefund(msgspec.Struct, frozen=True):
     id: UUID
     refund_status: str
+    amount_rp: int
+    decided_round: int | None
+    charged_rp: int
 
 
-FIND_OTHER_LIVE_REFUND: Final = """
-SELECT id, status AS refund_status FROM refunds
-WHERE charge_attempt_id = $1 AND status <> 'failed' AND id <> $2
+LIST_OTHER_LIVE_REFUNDS: Final = """
+SELECT refunds.id, refunds.status AS refund_status, refunds.amount_rp, refunds.decided_round,
+    charge_attempts.amount_rp AS charged_rp
+FROM refunds JOIN charge_attempts ON charge_attempts.id = refunds.charge_attempt_id
+WHERE refunds.charge_attempt_id = $1 AND refunds.status <> 'failed' AND refunds.id <> $2
+ORDER BY refunds.status = 'done', refunds.id DESC
 """
 
 
-async def find_other_live_refund(db: Executor, /, *, charge_key: UUID, refund_id: UUID) -> LiveRefund | None:
-    """Find a refund of the charge that is requested or done, and is not the refund @refund_id. A charge has at most one
-    refund that is requested or done."""
-    row = await db.fetchrow(FIND_OTHER_LIVE_REFUND, charge_key, refund_id)
-    if row is None:
-        return None
-    return LiveRefund(*row)
+async def list_other_live_refunds(db: Executor, /, *, charge_key: UUID, refund_id: UUID) -> list[LiveRefund]:
+    """List the refunds of the charge that are requested or done, except the refund @refund_id. Requested refunds come first,
+    newest first. `charged_rp` is the amount of the charge."""
+    return [LiveRefund(*row) for row in await db.fetch(LIST_OTHER_LIVE_REFUNDS, charge_key, refund_id)]
 
 
 ANSWER_REFUND: Final = """
@@ -540,19 +556,18 @@ UPDATE payments SET status = 'refunded'
 FROM refunds JOIN charge_attempts ON charge_attempts.id = refunds.charge_attempt_id
 WHERE payments.id = $1 AND payments.status IN ('served', 'unserved') AND refunds.id = $2
     AND refunds.reason = 'operator_decision' AND charge_attempts.status = 'approved'
-RETURNING payments.id
+    AND charge_attempts.amount_rp <= (
+        SELECT sum(done.amount_rp) FROM refunds AS done
+        WHERE done.charge_attempt_id = charge_attempts.id AND done.status = 'done'
+    )
 """
 
 
-async def mark_payment_refunded(db: Executor, /, *, payment_id: UUID, refund_id: UUID) -> UUID | None:
+async def mark_payment_refunded(db: Executor, /, *, payment_id: UUID, refund_id: UUID) -> None:
     """Mark the payment as refunded (served or unserved → refunded). The refund must come from an operator's decision. The
-    charge of the refund must be `approved`, and not a late approval. Returns no row if the refund or its charge does not
-    fit, or if the payment is neither served nor unserved."""
-    row = await db.fetchrow(MARK_PAYMENT_REFUNDED, payment_id, refund_id)
-    if row is None:
-        return None
-    value: UUID = row[0]
-    return value
+    charge of the refund must be `approved`, and not a late approval, and all of it must be given back. Changes no row if
+    the refund or its charge does not fit, or if the payment is neither served nor unserved."""
+    await db.execute(MARK_PAYMENT_REFUNDED, payment_id, refund_id)
 
 
 OPEN_CASES: Final = """
@@ -572,6 +587,72 @@ async def open_cases(db: Executor, /, *, case_reason: CaseReason, payment_ids: S
     earlier reason. A case that is neither open nor opened again stays unchanged. The statement locks the existing cases,
     so a concurrent decision waits, and then sees the charge."""
     await db.execute(OPEN_CASES, case_reason, payment_ids)
+
+
+QUESTION_CHARGES: Final = """
+UPDATE charge_attempts SET questioned_at = curhat_now(), decided_round = NULL
+WHERE payment_id = $1 AND status IN ('approved', 'approved_late') AND amount_rp > (
+    SELECT coalesce(sum(refunds.amount_rp), 0) FROM refunds
+    WHERE refunds.charge_attempt_id = charge_attempts.id AND refunds.status <> 'failed'
+)
+RETURNING id
+"""
+
+
+async def question_charges(db: Executor, /, *, payment_id: UUID) -> list[UUID]:
+    """Question the payment's charges of which something is left. A questioned charge is undecided again, and counts as
+    undelivered."""
+    return [row[0] for row in await db.fetch(QUESTION_CHARGES, payment_id)]
+
+
+OPEN_QUESTIONED_CASE: Final = """
+INSERT INTO review_cases (payment_id, reason, amount_rp, opened_by, opened_note)
+SELECT id, $1, amount_rp, $2, $3 FROM payments WHERE id = $4
+ON CONFLICT (payment_id) DO UPDATE SET
+    status = 'open',
+    reason = CASE review_cases.status WHEN 'open' THEN review_cases.reason ELSE excluded.reason END,
+    opened_by = CASE review_cases.status WHEN 'open' THEN review_cases.opened_by ELSE excluded.opened_by END,
+    opened_note = CASE review_cases.status WHEN 'open' THEN review_cases.opened_note ELSE excluded.opened_note END
+RETURNING id
+"""
+
+
+async def open_questioned_case(
+    db: Executor,
+    /,
+    *,
+    case_reason: CaseReason,
+    opened_by: UUID | None,
+    opened_note: str | None,
+    payment_id: UUID,
+) -> UUID:
+    """Open the payment's case about its questioned charges (nothing or decided → open). @opened_by and @opened_note are null
+    if no operator opened it. If the case is open, nothing changes but the row's version. Returns the case's id."""
+    row = await db.fetchrow(OPEN_QUESTIONED_CASE, case_reason, opened_by, opened_note, payment_id)
+    if row is None:
+        raise NoRow(OPEN_QUESTIONED_CASE)
+    value: UUID = row[0]
+    return value
+
+
+class LockedCaseOfPayment(msgspec.Struct, frozen=True):
+    id: UUID
+    is_open: bool
+    awaits_approval: bool
+
+
+LOCK_CASE_OF_PAYMENT: Final = """
+SELECT id, status = 'open' AS is_open, needs_approval AND approved_by IS NULL AS awaits_approval
+FROM review_cases WHERE payment_id = $1 FOR NO KEY UPDATE
+"""
+
+
+async def lock_case_of_payment(db: Executor, /, *, payment_id: UUID) -> LockedCaseOfPayment | None:
+    """Lock the payment's case. `awaits_approval` is true if a decided refund waits for a second operator."""
+    row = await db.fetchrow(LOCK_CASE_OF_PAYMENT, payment_id)
+    if row is None:
+        return None
+    return LockedCaseOfPayment(*row)
 
 
 FIND_NEWEST_CHANGE: Final = """
@@ -608,6 +689,53 @@ async def find_unknown_refunds(db: Executor, /, *, keys: Sequence[UUID]) -> list
     return [row[0] for row in await db.fetch(FIND_UNKNOWN_REFUNDS, keys)]
 
 
+LIST_UNDECIDED_ATTEMPTS: Final = """
+SELECT id AS key FROM charge_attempts
+WHERE status = 'started' OR (status = 'declined' AND reason = 'not_found' AND started_at > $1::timestamptz - interval '1 day')
+ORDER BY id
+"""
+
+
+async def list_undecided_attempts(db: Executor, /, *, since: datetime) -> list[UUID]:
+    """List the keys of the attempts that the gateway can have approved after @since although we do not know it: the attempts
+    without an answer, and those that the gateway did not know in the day before @since (2a.10)."""
+    return [row[0] for row in await db.fetch(LIST_UNDECIDED_ATTEMPTS, since)]
+
+
+class LateCharge(msgspec.Struct, frozen=True):
+    key: UUID
+    payment_id: UUID
+    amount_rp: int
+
+
+FIND_LATE_CHARGES: Final = """
+SELECT id AS key, payment_id, amount_rp FROM charge_attempts
+WHERE id = ANY ($1::uuid[]) AND status IN ('started', 'declined')
+ORDER BY id
+"""
+
+
+async def find_late_charges(db: Executor, /, *, keys: Sequence[UUID]) -> list[LateCharge]:
+    """Find the attempts among @keys that we do not know as approved."""
+    return [LateCharge(*row) for row in await db.fetch(FIND_LATE_CHARGES, keys)]
+
+
+FIND_SEARCHING_PAYMENT: Final = """
+SELECT payments.id AS payment_id
+FROM charge_attempts JOIN payments ON payments.id = charge_attempts.payment_id
+WHERE charge_attempts.id = $1 AND charge_attempts.status = 'approved' AND payments.status = 'confirmed'
+"""
+
+
+async def find_searching_payment(db: Executor, /, *, attempt_id: UUID) -> UUID | None:
+    """Find the payment of the charge @attempt_id, if this charge pays for a search that has not ended."""
+    row = await db.fetchrow(FIND_SEARCHING_PAYMENT, attempt_id)
+    if row is None:
+        return None
+    value: UUID = row[0]
+    return value
+
+
 INSERT_LOST_PAYMENT: Final = """
 INSERT INTO payments
     (id, customer_id, purpose, status, offer_id, duration_minutes, amount_rp, is_trial, created_at, expires_at, closed_at)
@@ -628,8 +756,9 @@ async def insert_lost_payment(
 
 INSERT_LOST_ATTEMPT: Final = """
 INSERT INTO charge_attempts (id, payment_id, amount_rp, status, started_at, answered_at, reason)
-VALUES ($1, $2, $3, $4, $5,
-    CASE WHEN $4 <> 'started' THEN curhat_now() END, $6)
+SELECT $1, id, $2, $3, least($4, expires_at),
+    CASE WHEN $3 <> 'started' THEN curhat_now() END, $5
+FROM payments WHERE id = $6
 """
 
 
@@ -638,14 +767,15 @@ async def insert_lost_attempt(
     /,
     *,
     key: UUID,
-    payment_id: UUID,
     amount_rp: int,
     attempt_status: AttemptStatus,
     charged_at: datetime,
     reason: str,
+    payment_id: UUID,
 ) -> None:
-    """nothing → @attempt_status, for a charge attempt that a restore lost."""
-    await db.execute(INSERT_LOST_ATTEMPT, key, payment_id, amount_rp, attempt_status, charged_at, reason)
+    """nothing → @attempt_status, for a charge attempt that a restore lost. If the gateway's clock is ahead, the gateway's time
+    @charged_at can be later than the time to pay, although the attempt began in time."""
+    await db.execute(INSERT_LOST_ATTEMPT, key, amount_rp, attempt_status, charged_at, reason, payment_id)
 
 
 HAS_UNDECIDED_ATTEMPT: Final = """
@@ -694,16 +824,3 @@ async def insert_lost_refund(
         gateway_reason,
         requested_at,
     )
-
-
-HAS_CASE: Final = """
-SELECT EXISTS (SELECT 1 FROM review_cases WHERE payment_id = $1) AS has_case
-"""
-
-
-async def has_case(db: Executor, /, *, payment_id: UUID) -> bool:
-    row = await db.fetchrow(HAS_CASE, payment_id)
-    if row is None:
-        raise NoRow(HAS_CASE)
-    value: bool = row[0]
-    return value

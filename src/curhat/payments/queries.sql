@@ -160,11 +160,16 @@ SELECT EXISTS (
 SELECT count(*)::integer AS attempts FROM charge_attempts WHERE payment_id = @payment_id
 
 -- name: request_refund :optional
--- Request a refund (nothing → requested). The charge can have earlier refunds that failed. Returns no row if the charge
--- is already refunded, or its refund is already requested.
-INSERT INTO refunds (payment_id, charge_attempt_id, amount_rp, reason)
-VALUES (@payment_id, @charge_key, @amount_rp, @refund_reason)
-ON CONFLICT (charge_attempt_id) WHERE status <> 'failed' DO NOTHING
+-- Request a refund (nothing → requested). @decided_round is the round of the operator's decision, or null for an automatic
+-- refund. Returns no row if this decision already has a refund of the charge that has not failed. An automatic refund is
+-- of the whole charge, so there is no row either if the charge has any refund that has not failed.
+-- nullable: @decided_round
+INSERT INTO refunds (payment_id, charge_attempt_id, amount_rp, reason, decided_round)
+SELECT @payment_id, @charge_key, @amount_rp, @refund_reason, @decided_round::integer
+WHERE @decided_round::integer IS NOT NULL OR NOT EXISTS (
+    SELECT 1 FROM refunds WHERE charge_attempt_id = @charge_key AND status <> 'failed'
+)
+ON CONFLICT DO NOTHING
 RETURNING id
 
 -- name: find_requested_refund :optional
@@ -183,11 +188,11 @@ WHERE id = @refund_id AND status = 'requested'
 
 -- name: list_undelivered_charges :many
 -- Find the undelivered charges of these payments (see the view undelivered_charges). `decided_round` is the round of
--- the payment's case in which an operator decided about the charge. `was_refused` is true if an operator decided to
--- refund the charge and the gateway refused the refund.
+-- the payment's case in which an operator decided about the charge. `amount_rp` is what is left of the charge.
+-- `refused_rp` is the amount that an operator decided to refund and that the gateway refused.
 -- row: UndeliveredCharge
--- nullable: decided_round
-SELECT payment_id, charge_attempt_id AS key, amount_rp, decided_round, was_refused FROM undelivered_charges
+-- nullable: decided_round, refused_rp
+SELECT payment_id, charge_attempt_id AS key, amount_rp, decided_round, refused_rp FROM undelivered_charges
 WHERE payment_id = ANY (@payment_ids::uuid[])
 ORDER BY charge_attempt_id
 
@@ -197,15 +202,21 @@ SELECT payment_id FROM refunds WHERE id = @refund_id
 -- name: lock_refund :one
 -- Lock a refund.
 -- row: LockedRefund
-SELECT charge_attempt_id AS charge_key, amount_rp, reason AS refund_reason, status AS refund_status FROM refunds
+-- nullable: decided_round
+SELECT charge_attempt_id AS charge_key, amount_rp, reason AS refund_reason, status AS refund_status, decided_round
+FROM refunds
 WHERE id = @refund_id FOR NO KEY UPDATE
 
--- name: find_other_live_refund :optional
--- Find a refund of the charge that is requested or done, and is not the refund @refund_id. A charge has at most one
--- refund that is requested or done.
+-- name: list_other_live_refunds :many
+-- List the refunds of the charge that are requested or done, except the refund @refund_id. Requested refunds come first,
+-- newest first. `charged_rp` is the amount of the charge.
 -- row: LiveRefund
-SELECT id, status AS refund_status FROM refunds
-WHERE charge_attempt_id = @charge_key AND status <> 'failed' AND id <> @refund_id
+-- nullable: decided_round
+SELECT refunds.id, refunds.status AS refund_status, refunds.amount_rp, refunds.decided_round,
+    charge_attempts.amount_rp AS charged_rp
+FROM refunds JOIN charge_attempts ON charge_attempts.id = refunds.charge_attempt_id
+WHERE refunds.charge_attempt_id = @charge_key AND refunds.status <> 'failed' AND refunds.id <> @refund_id
+ORDER BY refunds.status = 'done', refunds.id DESC
 
 -- name: answer_refund :exec
 -- Record the gateway's answer about the refund (requested → done or failed, or failed → done).
@@ -213,15 +224,18 @@ WHERE charge_attempt_id = @charge_key AND status <> 'failed' AND id <> @refund_i
 UPDATE refunds SET status = @refund_status, gateway_reason = @gateway_reason, answered_at = curhat_now()
 WHERE id = @refund_id
 
--- name: mark_payment_refunded :optional
+-- name: mark_payment_refunded :exec
 -- Mark the payment as refunded (served or unserved → refunded). The refund must come from an operator's decision. The
--- charge of the refund must be `approved`, and not a late approval. Returns no row if the refund or its charge does not
--- fit, or if the payment is neither served nor unserved.
+-- charge of the refund must be `approved`, and not a late approval, and all of it must be given back. Changes no row if
+-- the refund or its charge does not fit, or if the payment is neither served nor unserved.
 UPDATE payments SET status = 'refunded'
 FROM refunds JOIN charge_attempts ON charge_attempts.id = refunds.charge_attempt_id
 WHERE payments.id = @payment_id AND payments.status IN ('served', 'unserved') AND refunds.id = @refund_id
     AND refunds.reason = 'operator_decision' AND charge_attempts.status = 'approved'
-RETURNING payments.id
+    AND charge_attempts.amount_rp <= (
+        SELECT sum(done.amount_rp) FROM refunds AS done
+        WHERE done.charge_attempt_id = charge_attempts.id AND done.status = 'done'
+    )
 
 -- name: open_cases :exec
 -- Open one review case per payment (nothing → open). A decided case opens again if the payment has an undelivered
@@ -235,6 +249,35 @@ WHERE review_cases.status = 'open' OR EXISTS (
     SELECT 1 FROM undelivered_charges
     WHERE undelivered_charges.payment_id = review_cases.payment_id AND undelivered_charges.decided_round IS NULL
 )
+
+-- name: question_charges :many
+-- Question the payment's charges of which something is left. A questioned charge is undecided again, and counts as
+-- undelivered.
+UPDATE charge_attempts SET questioned_at = curhat_now(), decided_round = NULL
+WHERE payment_id = @payment_id AND status IN ('approved', 'approved_late') AND amount_rp > (
+    SELECT coalesce(sum(refunds.amount_rp), 0) FROM refunds
+    WHERE refunds.charge_attempt_id = charge_attempts.id AND refunds.status <> 'failed'
+)
+RETURNING id
+
+-- name: open_questioned_case :one
+-- Open the payment's case about its questioned charges (nothing or decided → open). @opened_by and @opened_note are null
+-- if no operator opened it. If the case is open, nothing changes but the row's version. Returns the case's id.
+-- nullable: @opened_by, @opened_note
+INSERT INTO review_cases (payment_id, reason, amount_rp, opened_by, opened_note)
+SELECT id, @case_reason, amount_rp, @opened_by, @opened_note FROM payments WHERE id = @payment_id
+ON CONFLICT (payment_id) DO UPDATE SET
+    status = 'open',
+    reason = CASE review_cases.status WHEN 'open' THEN review_cases.reason ELSE excluded.reason END,
+    opened_by = CASE review_cases.status WHEN 'open' THEN review_cases.opened_by ELSE excluded.opened_by END,
+    opened_note = CASE review_cases.status WHEN 'open' THEN review_cases.opened_note ELSE excluded.opened_note END
+RETURNING id
+
+-- name: lock_case_of_payment :optional
+-- Lock the payment's case. `awaits_approval` is true if a decided refund waits for a second operator.
+-- row: LockedCaseOfPayment
+SELECT id, status = 'open' AS is_open, needs_approval AND approved_by IS NULL AS awaits_approval
+FROM review_cases WHERE payment_id = @payment_id FOR NO KEY UPDATE
 
 -- After a restore to an earlier time -----------------------------------------------------------------------------
 
@@ -250,6 +293,26 @@ SELECT key FROM unnest(@keys::uuid[]) AS listed (key) WHERE key NOT IN (SELECT i
 -- Find the keys among @keys that no refund has.
 SELECT key FROM unnest(@keys::uuid[]) AS listed (key) WHERE key NOT IN (SELECT id FROM refunds WHERE id = ANY (@keys))
 
+-- name: list_undecided_attempts :many
+-- List the keys of the attempts that the gateway can have approved after @since although we do not know it: the attempts
+-- without an answer, and those that the gateway did not know in the day before @since (2a.10).
+SELECT id AS key FROM charge_attempts
+WHERE status = 'started' OR (status = 'declined' AND reason = 'not_found' AND started_at > @since::timestamptz - interval '1 day')
+ORDER BY id
+
+-- name: find_late_charges :many
+-- Find the attempts among @keys that we do not know as approved.
+-- row: LateCharge
+SELECT id AS key, payment_id, amount_rp FROM charge_attempts
+WHERE id = ANY (@keys::uuid[]) AND status IN ('started', 'declined')
+ORDER BY id
+
+-- name: find_searching_payment :optional
+-- Find the payment of the charge @attempt_id, if this charge pays for a search that has not ended.
+SELECT payments.id AS payment_id
+FROM charge_attempts JOIN payments ON payments.id = charge_attempts.payment_id
+WHERE charge_attempts.id = @attempt_id AND charge_attempts.status = 'approved' AND payments.status = 'confirmed'
+
 -- name: insert_lost_payment :execrows
 -- nothing → abandoned, for a payment that a restore lost. What the customer bought is not known, so the statement takes
 -- the terms of an offer with this price or, if there is none, of another. Changes no row if there is no offer.
@@ -261,10 +324,12 @@ FROM offers WHERE purpose = 'session' AND NOT is_trial
 ORDER BY price_rp = @amount_rp DESC, withdrawn_at DESC NULLS FIRST, id DESC LIMIT 1
 
 -- name: insert_lost_attempt :exec
--- nothing → @attempt_status, for a charge attempt that a restore lost.
+-- nothing → @attempt_status, for a charge attempt that a restore lost. If the gateway's clock is ahead, the gateway's time
+-- @charged_at can be later than the time to pay, although the attempt began in time.
 INSERT INTO charge_attempts (id, payment_id, amount_rp, status, started_at, answered_at, reason)
-VALUES (@key, @payment_id, @amount_rp, @attempt_status, @charged_at,
-    CASE WHEN @attempt_status <> 'started' THEN curhat_now() END, @reason)
+SELECT @key, id, @amount_rp, @attempt_status, least(@charged_at, expires_at),
+    CASE WHEN @attempt_status <> 'started' THEN curhat_now() END, @reason
+FROM payments WHERE id = @payment_id
 
 -- name: has_undecided_attempt :one
 SELECT EXISTS (
@@ -278,6 +343,3 @@ INSERT INTO refunds
     (id, payment_id, charge_attempt_id, amount_rp, reason, status, gateway_reason, requested_at, answered_at)
 VALUES (@key, @payment_id, @charge_key, @amount_rp, 'operator_decision', @refund_status, @gateway_reason, @requested_at,
     CASE WHEN @refund_status <> 'requested' THEN curhat_now() END)
-
--- name: has_case :one
-SELECT EXISTS (SELECT 1 FROM review_cases WHERE payment_id = @payment_id) AS has_case

@@ -16,15 +16,18 @@ from curhat.kit.errors import NotFound, too_many_until
 from curhat.kit.queries import read_clock
 from curhat.payments import queries
 from curhat.payments.errors import (
+    CaseOpen,
     JourneyInProgress,
+    NothingToRefund,
     PaymentClosed,
     PaymentConfirmed,
     PaymentConfirming,
     PaymentExpired,
+    RefundInTheWay,
 )
 from curhat.payments.gateway import ANSWER_TIMEOUT_SECONDS, ChargeAnswer, RefundAnswer
 from curhat.payments.metrics import CHARGED_RUPIAH, CHARGES, GATEWAY_ALERTS, REFUNDED_RUPIAH, REFUNDS
-from curhat.payments.queries import LockedAttempt, LockedPayment, LockedRefund, Refund, UndeliveredCharge
+from curhat.payments.queries import LockedAttempt, LockedPayment, Refund, UndeliveredCharge
 from curhat.payments.states import CaseReason, PaymentStatus, RefundReason
 from curhat.pricing.schemas import Offer, Purpose
 
@@ -468,11 +471,31 @@ async def open_cases(tx: Transaction, payment_ids: Sequence[UUID], reason: CaseR
     await queries.open_cases(tx, payment_ids=payment_ids, case_reason=reason)
 
 
+async def open_case_by_hand(tx: Transaction, payment_id: UUID, by: UUID, note: str) -> UUID:
+    """Open a case with the reason `complaint` about whatever is left of the payment's charges (X.12).
+
+    The service delivered the charges, or an operator decided about them: the charges are in question again. A decided
+    case opens again, as a new round. While the journey runs, nothing can be decided yet, so the case does not open.
+    Returns the case's id. Raises NotFound, CaseOpen, JourneyInProgress, NothingToRefund.
+    """
+    payment = await lock(tx, payment_id)
+    case = await queries.lock_case_of_payment(tx, payment_id=payment_id)
+    if case is not None and (case.is_open or case.awaits_approval):
+        raise CaseOpen(case_id=case.id)
+    if payment.status == "confirmed":
+        raise JourneyInProgress(payment_id=payment_id)
+    if not await queries.question_charges(tx, payment_id=payment_id):
+        raise NothingToRefund
+    return await queries.open_questioned_case(
+        tx, payment_id=payment_id, case_reason="complaint", opened_by=by, opened_note=note
+    )
+
+
 async def undelivered_charges(tx: Transaction, payment_id: UUID) -> list[UndeliveredCharge]:
     """Return a payment's undelivered charges, decided or not. A payment of Rp0 has no undelivered charge.
 
-    A charge is undelivered in three cases: the gateway approved the charge too late, the payment got no session, or the
-    session was cut short. A charge with a requested or done refund never counts as undelivered.
+    The view `undelivered_charges` says what is undelivered. `amount_rp` is what is left of the charge: a charge that is
+    given back, or whose refund is requested, never counts as undelivered.
     """
     return await queries.list_undelivered_charges(tx, payment_ids=[payment_id])
 
@@ -495,15 +518,26 @@ async def request_refund(
     reason: RefundReason,
     *,
     by: str = "system",
+    decided_round: int | None = None,
 ) -> None:
-    """Request the refund of one charge, and write an audit entry. A repeated call changes nothing.
+    """Request the refund of a charge or of a part of it, and write an audit entry. A repeated call changes nothing.
 
-    The worker later calls the gateway, outside any transaction.
+    `decided_round` is the round of the case in which an operator decided this refund. The caller holds the payment's
+    lock, and `amount_rp` is at most what is left of the charge. The worker later calls the gateway, outside any
+    transaction.
+    Raises RefundInTheWay.
     """
     refund_id = await queries.request_refund(
-        tx, payment_id=payment_id, charge_key=charge_key, amount_rp=amount_rp, refund_reason=reason
+        tx,
+        payment_id=payment_id,
+        charge_key=charge_key,
+        amount_rp=amount_rp,
+        refund_reason=reason,
+        decided_round=decided_round,
     )
     if refund_id is None:
+        if decided_round is not None:
+            raise RefundInTheWay
         return
     REFUNDS.labels("requested").inc()
     await write_audit_entry(tx, by, _REQUESTED[reason], "payment", payment_id, new=str(amount_rp))
@@ -539,7 +573,7 @@ async def record_refund_answer(tx: Transaction, refund_id: UUID, answer: RefundA
     request. If the new request is done too, or if `failed` follows `done`, only people can find out where the money is.
     So contradictory answers raise an alert.
     If an operator decided the refund and the gateway has carried it out, the payment becomes refunded (X.9). Returns
-    the payment's id if the payment becomes refunded, and otherwise None.
+    the payment's id if the answer changed the refund, and otherwise None.
     """
     if answer.status not in ("done", "failed"):
         return None
@@ -557,7 +591,9 @@ async def record_refund_answer(tx: Transaction, refund_id: UUID, answer: RefundA
             tx, "gateway_alert:refund_failed_after_done", refund_id, refund.amount_rp, payment_id
         )
         return None
-    if refund.refund_status == "failed" and not await _take_back_other_refund(tx, refund, refund_id):
+    if refund.refund_status == "failed" and not await make_room(
+        tx, refund.charge_key, refund_id, refund.amount_rp, refund.decided_round
+    ):
         await raise_alert(tx, "gateway_alert:refunded_twice", refund_id, refund.amount_rp, payment_id)
         return None
     await queries.answer_refund(
@@ -572,24 +608,45 @@ async def record_refund_answer(tx: Transaction, refund_id: UUID, answer: RefundA
             # If the refund has a reason other than `late_approval`, an operator has decided about the charge. The
             # operator can retry the refund.
             await open_cases(tx, [payment_id], "refund_failed")
-        return None
+        return payment_id
     REFUNDED_RUPIAH.inc(refund.amount_rp)
     await write_audit_entry(tx, "system", "refund_done", "payment", payment_id, new=amount)
-    return await queries.mark_payment_refunded(tx, payment_id=payment_id, refund_id=refund_id)
+    await queries.mark_payment_refunded(tx, payment_id=payment_id, refund_id=refund_id)
+    return payment_id
 
 
-async def _take_back_other_refund(tx: Transaction, refused: LockedRefund, refused_id: UUID) -> bool:
-    """Take back the repeated refund request, because the gateway carried out the refund that it first refused.
+async def make_room(
+    tx: Transaction, charge_key: UUID, refund_id: UUID, amount_rp: int, decided_round: int | None
+) -> bool:
+    """Take back requested refunds of a charge, because the gateway carried out the refund `refund_id` of `amount_rp`.
 
-    Returns False if the gateway has carried out the repeated refund too.
+    Takes back the request that repeats `refund_id`, which is the request of the same decision. Then takes back further
+    requests, newest first, until all refunds of the charge are at most the charge.
+    Returns False if the gateway has carried out too much, so that taking back requests does not help.
     """
-    other = await queries.find_other_live_refund(tx, charge_key=refused.charge_key, refund_id=refused_id)
-    if other is None:
+    others = await queries.list_other_live_refunds(tx, charge_key=charge_key, refund_id=refund_id)
+    if not others:
         return True
-    if other.refund_status == "done":
+    left_rp = others[0].charged_rp - amount_rp - sum(other.amount_rp for other in others)
+    taken_back = []
+    for other in others:
+        is_repeated = decided_round is not None and other.decided_round == decided_round
+        if other.refund_status == "requested" and is_repeated:
+            taken_back.append(other)
+            left_rp += other.amount_rp
+        elif is_repeated:
+            return False
+    for other in others:
+        if left_rp >= 0:
+            break
+        if other.refund_status == "requested" and other not in taken_back:
+            taken_back.append(other)
+            left_rp += other.amount_rp
+    if left_rp < 0:
         return False
-    await queries.answer_refund(tx, refund_id=other.id, refund_status="failed", gateway_reason=SUPERSEDED)
-    await deadlines.disarm(tx, REFUND_ANSWER, other.id)
+    for other in taken_back:
+        await queries.answer_refund(tx, refund_id=other.id, refund_status="failed", gateway_reason=SUPERSEDED)
+        await deadlines.disarm(tx, REFUND_ANSWER, other.id)
     return True
 
 

@@ -37,6 +37,23 @@ AttemptStatus = Literal["started", "approved", "declined", "approved_late"]
 # The reasons for which an operator must review a payment.
 # `restored` means that a restore to an earlier time lost our record of a charge or refund, and that only the gateway
 # knows it.
-CaseReason = Literal["no_session", "cut_short", "refund_failed", "restored"]
+# `mitra_away` means that the customer ended the session because its mitra was disconnected.
+# `unanswered` means that the customer wrote in the session and the mitra sent no message.
+# `complaint` means that an operator opened the case by hand.
+# `books_differ` means that the gateway's records differ from ours.
+CaseReason = Literal[
+    "no_session",
+    "cut_short",
+    "refund_failed",
+    "restored",
+    "mitra_away",
+    "unanswered",
+    "complaint",
+    "books_differ",
+]
+
+CaseDecision = Literal["refund", "no_refund"]
 
 RefundReason = Literal["late_approval", "operator_decision"]
+# `failed` means that the gateway refused the refund. An operator can request it again, as a new refund.
+RefundStatus = Literal["requested", "done", "failed"]

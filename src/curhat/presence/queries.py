@@ -136,16 +136,6 @@ async def read_push_reachable_mitras(db: Executor, /, *, push_window_seconds: fl
     return [row[0] for row in await db.fetch(READ_PUSH_REACHABLE_MITRAS, push_window_seconds)]
 
 
-TAKE_PLACE: Final = """
-UPDATE mitras SET active_sessions = active_sessions + 1 WHERE id = $1
-"""
-
-
-async def take_place(db: Executor, /, *, mitra_id: UUID) -> None:
-    """Add 1 to mitras.active_sessions. The caller holds the row's lock."""
-    await db.execute(TAKE_PLACE, mitra_id)
-
-
 RELEASE_PLACES: Final = """
 UPDATE mitras SET active_sessions = mitras.active_sessions - ended.places
 FROM (

@@ -71,10 +71,6 @@ SELECT id FROM mitras
 WHERE push_ready AND online AND suspended_at IS NULL
     AND last_seen_at > (SELECT curhat_now() - make_interval(secs => @push_window_seconds))
 
--- name: take_place :exec
--- Add 1 to mitras.active_sessions. The caller holds the row's lock.
-UPDATE mitras SET active_sessions = active_sessions + 1 WHERE id = @mitra_id
-
 -- name: release_places :exec
 -- For each element of @mitra_ids, subtract 1 from this mitra's active_sessions. The caller holds the rows'
 -- locks. A result below 0 violates the table's CHECK.

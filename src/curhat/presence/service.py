@@ -134,12 +134,6 @@ async def _lock_mitra(tx: Transaction, mitra_id: UUID) -> LockedMitra:
     return locked[0]
 
 
-async def take_place(tx: Transaction, mitra_id: UUID) -> None:
-    """Add 1 to the mitra's `active_sessions`. The caller must hold the lock of the mitra's row."""
-    await queries.take_place(tx, mitra_id=mitra_id)
-    announce(tx, [mitra_id])
-
-
 async def release_places(tx: Transaction, mitra_ids: Sequence[UUID]) -> None:
     """Subtract 1 from a mitra's `active_sessions` for each time that the mitra appears in `mitra_ids`.
 

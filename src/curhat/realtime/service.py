@@ -43,6 +43,32 @@ _signal_encoder = msgspec.msgpack.Encoder(uuid_format="bytes")
 _data_encoder = msgspec.json.Encoder()
 
 
+class EncodedEvents(msgspec.Struct, frozen=True):
+    """Events as the SQL function `append_events` takes them. Each list has one element per event."""
+
+    roles: list[Role]
+    user_ids: list[UUID]
+    types: list[str]
+    data: list[str]
+
+
+def encode(events: Sequence[StreamEvent]) -> EncodedEvents:
+    """Encode events. Several events often contain the same struct, and each struct is encoded once."""
+    texts: dict[int, str] = {}
+    data = []
+    for event in events:
+        text = texts.get(id(event.data))
+        if text is None:
+            text = texts[id(event.data)] = _data_encoder.encode(event.data).decode()
+        data.append(text)
+    return EncodedEvents(
+        [event.role for event in events],
+        [event.user_id for event in events],
+        [event.type for event in events],
+        data,
+    )
+
+
 async def append(tx: Transaction, events: Sequence[StreamEvent]) -> None:
     """Write events to their users' streams, and publish them after the commit.
 
@@ -51,24 +77,19 @@ async def append(tx: Transaction, events: Sequence[StreamEvent]) -> None:
     """
     if not events:
         return
-    # Several events often contain the same struct. Encode each struct once.
-    texts: dict[int, str] = {}
-    data = []
-    for event in events:
-        text = texts.get(id(event.data))
-        if text is None:
-            text = texts[id(event.data)] = _data_encoder.encode(event.data).decode()
-        data.append(text)
-    appended = await queries.append_events(
-        tx,
-        roles=[event.role for event in events],
-        user_ids=[event.user_id for event in events],
-        types=[event.type for event in events],
-        data=data,
+    encoded = encode(events)
+    rows = await queries.append_events(
+        tx, roles=encoded.roles, user_ids=encoded.user_ids, types=encoded.types, data=encoded.data
     )
+    publish_encoded(tx, encoded, [(row.seq, row.at) for row in rows])
+
+
+def publish_encoded(tx: Transaction, encoded: EncodedEvents, places: Sequence[tuple[int, datetime]]) -> None:
+    """Publish events after the commit. `places` has each event's number in its stream, and its time."""
+    events = zip(encoded.roles, encoded.user_ids, encoded.types, encoded.data, places, strict=True)
     signals = [
-        StreamSignal(event.role, event.user_id, row.seq, _frame(row.seq, event.type, row.at, text.encode()))
-        for event, text, row in zip(events, data, appended, strict=True)
+        StreamSignal(role, user_id, seq, _frame(seq, event_type, at, text.encode()))
+        for role, user_id, event_type, text, (seq, at) in events
     ]
     tx.signal("stream", _signal_encoder.encode(signals))
 

@@ -300,6 +300,28 @@ async def charge_too_late(tx: Transaction, extension_id: UUID) -> None:
         await deadlines.arm(tx, EXTENSION_CHARGE, extension_id, extension.charge_by)
 
 
+async def charge_was_lost(tx: Transaction, payment_id: UUID) -> None:
+    """Close the open extension of this payment without a charge, because a restore lost the answer about its charge.
+
+    pending → rejected, or charging → charge_failed. Changes nothing if the payment is not for an extension, or if the
+    extension is closed. The session keeps its end, so the service has not delivered what the charge paid for.
+    """
+    session_id = await queries.find_session_of_extension_payment(tx, payment_id=payment_id)
+    if session_id is None:
+        return
+    session = await lock_session(tx, session_id)
+    if session.open_extension_id is None:
+        return
+    (extension,) = await queries.lock_extensions(tx, extension_ids=[session.open_extension_id])
+    if extension.payment_id != payment_id:
+        return
+    if extension.status == "charging":
+        await realtime.append(tx, await _charge_failed(tx, extension))
+        return
+    await _reject(tx, [(extension, "mitra_unreachable")])
+    await realtime.append(tx, await _decided_events(tx, [extension]))
+
+
 # Reading -------------------------------------------------------------------------------------------------
 
 

@@ -496,6 +496,20 @@ async def find_session_of_charge(db: Executor, /, *, charge_attempt_id: UUID) ->
     return value
 
 
+FIND_SESSION_OF_EXTENSION_PAYMENT: Final = """
+SELECT session_id FROM extensions WHERE payment_id = $1
+"""
+
+
+async def find_session_of_extension_payment(db: Executor, /, *, payment_id: UUID) -> UUID | None:
+    """Find the session whose extension this payment is for. Returns no row if the payment is not for an extension."""
+    row = await db.fetchrow(FIND_SESSION_OF_EXTENSION_PAYMENT, payment_id)
+    if row is None:
+        return None
+    value: UUID = row[0]
+    return value
+
+
 class ExtensionMitra(msgspec.Struct, frozen=True):
     id: UUID
     mitra_id: UUID

@@ -275,6 +275,10 @@ SELECT extensions.session_id
 FROM charge_attempts JOIN extensions ON extensions.payment_id = charge_attempts.payment_id
 WHERE charge_attempts.id = @charge_attempt_id
 
+-- name: find_session_of_extension_payment :optional
+-- Find the session whose extension this payment is for. Returns no row if the payment is not for an extension.
+SELECT session_id FROM extensions WHERE payment_id = @payment_id
+
 -- name: list_mitras_of_extensions :many
 -- Read the mitras who have to answer these extensions.
 -- row: ExtensionMitra

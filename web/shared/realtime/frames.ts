@@ -163,8 +163,11 @@ export interface components {
         /**
          * Pairing
          * @description One attempt to find a mitra. A matched pairing has a `session_id`. A failed pairing has a `failure_tag`.
+         *
+         *         `anybody_asked` says whether the pairing has asked at least one mitra. The customer never sees how many (1.5).
          */
         Pairing: {
+            anybody_asked: boolean;
             deadline_at: string;
             failure_tag: ("all_mitras_rejected" | "customer_cancelled" | "no_mitra_available" | "payment_session_expired" | "targeted_mitra_offline" | "targeted_mitra_rejected" | "targeted_mitra_timeout") | null;
             fallback: components["schemas"]["Fallback"] | null;

@@ -139,7 +139,7 @@ async def _finish(settings: Settings, *, despite_violations: bool) -> None:
 
 async def _check(settings: Settings) -> int:
     from curhat.app.invariants import ALWAYS
-    from curhat.app.restoring import finishing
+    from curhat.app.restoring import finishing, reconciling
     from curhat.app.wiring import build_gateway, open_gateway_database
     from curhat.payments.gateway import GatewayUnknown
 
@@ -147,17 +147,16 @@ async def _check(settings: Settings) -> int:
     database = await _connect(settings)
     gateway_database = await open_gateway_database(settings)
     try:
-        newest = await finishing.newest_change(database)
-        print(f"the newest change that the database holds: {newest or 'none'}")
+        newest = await finishing.recovered_to(database)
+        print(f"the newest recovered change: {newest or 'none'}")
         violations = await finishing.broken_invariants(database)
         for violation in violations:
             print(violation)
         print(f"invariants: {len(ALWAYS)} checked, {len(violations)} rows break one")
         if newest is not None:
             gateway = build_gateway(settings, gateway_database or database)
-            print(
-                f"gateway: {await finishing.find_unknown(database, gateway, newest)} are not in the database"
-            )
+            unknown = await reconciling.find_unknown(database, gateway, newest)
+            print(f"gateway: {unknown} are not in the database")
     except GatewayUnknown as error:
         raise CommandError("the gateway does not answer", 1) from error
     finally:

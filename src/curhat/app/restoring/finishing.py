@@ -1,53 +1,33 @@
 """Makes a restored database fit to serve, and opens it. Can also check a database without a change."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Final, TypeVar
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
 
 import valkey.asyncio
 
 from curhat.accounts import service as accounts
 from curhat.app import invariants
 from curhat.app.invariants import Violation
-from curhat.app.restoring import queries
+from curhat.app.restoring import queries, reconciling
 from curhat.control_center.operators import service as operators
 from curhat.kit import migrations
 from curhat.kit.audit import write_audit_entry
 from curhat.kit.database import Database
 from curhat.kit.restored import is_open, restore_marker
 from curhat.payments import queries as payments
-from curhat.payments import reconciliation
-from curhat.payments.gateway import Gateway, ListedCharge, ListedRefund
+from curhat.payments.gateway import Gateway
 from curhat.realtime import service as realtime
 
-# The gateway's clock can differ from the database's clock, so begin the comparison CLOCK_MARGIN before `since`.
-# Comparing a charge that we know costs little.
-CLOCK_MARGIN: Final = timedelta(hours=1)
-# How many charges one statement compares.
-CHARGES_PER_STATEMENT: Final = 500
 # The pattern of all keys of Curhat in Valkey. The service's user is allowed to delete these keys, but not to empty
 # Valkey.
 VALKEY_KEYS: Final = "curhat:*"
 
-Listed = TypeVar("Listed")
 Say = Callable[[str], None]
 
 
 class RestoreError(Exception):
     """The database cannot be opened. The message gives the reason, and says what to do."""
-
-
-@dataclass(slots=True)
-class Unknown:
-    """The charges and refunds that only the gateway knows."""
-
-    charges: list[ListedCharge] = field(default_factory=list)
-    refunds: list[ListedRefund] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        total_rp = sum(charge.amount_rp for charge in self.charges)
-        return f"{len(self.charges)} charges of Rp{total_rp} and {len(self.refunds)} refunds"
 
 
 async def finish(
@@ -72,7 +52,7 @@ async def finish(
     await _check_nobody_serves(database)
     restored_to = await _begin(database, marker)
     say(f"restore: {marker}")
-    say(f"the newest change that the database holds: {restored_to:%Y-%m-%d %H:%M:%S} UTC")
+    say(f"the newest recovered change: {restored_to:%Y-%m-%d %H:%M:%S} UTC")
     async with database.transaction() as tx:
         await queries.lock_restore(tx, marker=marker)
         await queries.allow_long_statements(tx)
@@ -81,8 +61,8 @@ async def finish(
         operators_tokens = await operators.sign_out_everybody(tx)
     say(f"1/4 signed out: {tokens} devices of people, {operators_tokens} of operators; {streams} new epochs")
     say(f"2/4 Valkey: {await _forget_in_valkey(client)} keys deleted")
-    unknown = await find_unknown(database, gateway, restored_to)
-    await _record(database, unknown)
+    unknown = await reconciling.find_unknown(database, gateway, restored_to)
+    await reconciling.record(database, unknown)
     say(f"3/4 gateway: {unknown} were lost; each has a review case")
     violations = await broken_invariants(database)
     for violation in violations:
@@ -93,6 +73,8 @@ async def finish(
             "or open it all the same with --despite-violations"
         )
     say(f"4/4 invariants: {len(invariants.ALWAYS)} checked, {len(violations)} rows break one")
+    # A process that connected meanwhile has perhaps changed what was compared above.
+    await _check_nobody_serves(database)
     async with database.transaction() as tx:
         restore = await queries.lock_restore(tx, marker=marker)
         if restore.opened_at is None:
@@ -104,20 +86,6 @@ async def finish(
     say("the database is open: start the servers and the workers")
 
 
-async def find_unknown(database: Database, gateway: Gateway, since: datetime) -> Unknown:
-    """Compare the gateway's charges and refunds from `since` on with our charges and refunds. Raises GatewayUnknown."""
-    since -= CLOCK_MARGIN
-    charges = await _all(gateway.list_charges(since))
-    refunds = await _all(gateway.list_refunds(since))
-    unknown = Unknown()
-    async with database.transaction() as tx:
-        for some_charges in _batches(charges):
-            unknown.charges += await reconciliation.unknown_charges(tx, some_charges)
-        for some_refunds in _batches(refunds):
-            unknown.refunds += await reconciliation.unknown_refunds(tx, some_refunds)
-    return unknown
-
-
 async def broken_invariants(database: Database) -> list[Violation]:
     """Return the rows that break an invariant."""
     async with database.transaction(snapshot=True) as tx:
@@ -125,9 +93,14 @@ async def broken_invariants(database: Database) -> list[Violation]:
         return await invariants.check(tx)
 
 
-async def newest_change(database: Database) -> datetime | None:
-    """Return the time of the last change of a payment, pairing, session or extension."""
-    return await payments.find_newest_change(database)
+async def recovered_to(database: Database) -> datetime | None:
+    """Return the time of the newest recovered change, or an earlier time. None: nothing ever changed.
+
+    A server that was not stopped can have changed the database after the recovery. Such a change is later than the end
+    of the recovery.
+    """
+    times = (await payments.find_newest_change(database), await queries.find_recovery_end(database))
+    return None if times[0] is None else min(time for time in times if time is not None)
 
 
 async def _marker(database: Database) -> str:
@@ -165,7 +138,7 @@ async def _check_nobody_serves(database: Database) -> None:
 
 async def _begin(database: Database, marker: str) -> datetime:
     async with database.transaction() as tx:
-        await queries.begin_restore(tx, marker=marker, newest_change_at=await newest_change(database))
+        await queries.begin_restore(tx, marker=marker, newest_change_at=await recovered_to(database))
         return (await queries.lock_restore(tx, marker=marker)).restored_to
 
 
@@ -174,23 +147,3 @@ async def _forget_in_valkey(client: valkey.asyncio.Valkey) -> int:
     async for key in client.scan_iter(match=VALKEY_KEYS, count=1_000):
         deleted += await client.unlink(key)
     return deleted
-
-
-async def _record(database: Database, unknown: Unknown) -> None:
-    for charge in unknown.charges:
-        async with database.transaction() as tx:
-            await reconciliation.record_lost_charge(tx, charge)
-    for refund in unknown.refunds:
-        async with database.transaction() as tx:
-            await reconciliation.record_lost_refund(tx, refund)
-
-
-async def _all(listed: AsyncIterator[Listed]) -> list[Listed]:
-    return [one async for one in listed]
-
-
-def _batches(listed: Sequence[Listed]) -> list[Sequence[Listed]]:
-    return [
-        listed[start : start + CHARGES_PER_STATEMENT]
-        for start in range(0, len(listed), CHARGES_PER_STATEMENT)
-    ]

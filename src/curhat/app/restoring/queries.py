@@ -38,6 +38,23 @@ async def list_serving(db: Executor, /) -> list[str]:
     return [row[0] for row in await db.fetch(LIST_SERVING)]
 
 
+FIND_RECOVERY_END: Final = """
+SELECT least(
+    nullif(current_setting('recovery_target_time'), '')::timestamptz, pg_last_xact_replay_timestamp()
+) AS recovered_to
+"""
+
+
+async def find_recovery_end(db: Executor, /) -> datetime | None:
+    """Return the time to which PostgreSQL recovered this database: the target of the recovery, or the last commit that the
+    recovery replayed. Null: PostgreSQL does not know it any more. Later changes of this database are not recovered ones."""
+    row = await db.fetchrow(FIND_RECOVERY_END)
+    if row is None:
+        raise NoRow(FIND_RECOVERY_END)
+    value: datetime | None = row[0]
+    return value
+
+
 BEGIN_RESTORE: Final = """
 INSERT INTO restores (marker, restored_to) VALUES ($1, coalesce($2::timestamptz, 'epoch'))
 ON CONFLICT (marker) DO NOTHING

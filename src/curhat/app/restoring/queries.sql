@@ -12,6 +12,14 @@ WHERE datname = current_database() AND application_name IN ('curhat server', 'cu
     AND backend_start < clock_timestamp() - interval '1 second'
 ORDER BY pid
 
+-- name: find_recovery_end :one
+-- Return the time to which PostgreSQL recovered this database: the target of the recovery, or the last commit that the
+-- recovery replayed. Null: PostgreSQL does not know it any more. Later changes of this database are not recovered ones.
+-- nullable: recovered_to
+SELECT least(
+    nullif(current_setting('recovery_target_time'), '')::timestamptz, pg_last_xact_replay_timestamp()
+) AS recovered_to
+
 -- name: begin_restore :exec
 -- nothing → begun. Changes nothing if the restore has begun already. Without any change in the database, the gateway
 -- lists everything that it has.

@@ -42,3 +42,9 @@ class PasswordChangeRequired(BusinessError):
     code = "password_change_required"
     status = 403
     detail = "Change your password first: somebody else has seen this one. Until then, nothing else is open."
+
+
+class LastAdmin(BusinessError):
+    code = "last_admin"
+    status = 409
+    detail = "This is the last admin who can sign in. Make somebody else an admin first."

@@ -120,19 +120,54 @@ async def find_operator_by_email(db: Executor, /, *, email: str) -> FindOperator
     return FindOperatorByEmailRow(*row)
 
 
+LOCK_ACTIVE_ADMINS: Final = """
+SELECT pg_advisory_xact_lock(hashtextextended('active admins', 0)) AS locked
+"""
+
+
+async def lock_active_admins(db: Executor, /) -> None:
+    """Take the lock of the active admins, until this transaction ends. The lock needs a separate statement, so that the next
+    statement sees what the previous lock holder committed."""
+    row = await db.fetchrow(LOCK_ACTIVE_ADMINS)
+    if row is None:
+        raise NoRow(LOCK_ACTIVE_ADMINS)
+    value: None = row[0]
+    return value
+
+
+IS_LAST_ACTIVE_ADMIN: Final = """
+SELECT EXISTS (
+    SELECT FROM operators WHERE email = $1 AND role = 'admin' AND disabled_at IS NULL AND NOT awaits_link
+) AND NOT EXISTS (
+    SELECT FROM operators WHERE email <> $1 AND role = 'admin' AND disabled_at IS NULL AND NOT awaits_link
+) AS is_last
+"""
+
+
+async def is_last_active_admin(db: Executor, /, *, email: str) -> bool:
+    """Return whether this operator is an admin who can sign in, and no other admin can."""
+    row = await db.fetchrow(IS_LAST_ACTIVE_ADMIN, email)
+    if row is None:
+        raise NoRow(IS_LAST_ACTIVE_ADMIN)
+    value: bool = row[0]
+    return value
+
+
 DISABLE_OPERATOR: Final = """
 WITH disable AS (
     UPDATE operators SET disabled_at = curhat_now() WHERE email = $1 AND disabled_at IS NULL RETURNING id
 ), revoke_tokens AS (
     UPDATE operator_tokens SET revoked_at = curhat_now() FROM disable
     WHERE operator_tokens.operator_id = disable.id AND operator_tokens.revoked_at IS NULL
+), delete_link AS (
+    DELETE FROM operator_links USING disable WHERE operator_links.operator_id = disable.id
 )
 SELECT id FROM disable
 """
 
 
 async def disable_operator(db: Executor, /, *, email: str) -> UUID | None:
-    """Disable the operator (enabled → disabled). Revokes every token of the operator. Returns no row if no such operator
+    """Disable the operator (enabled → disabled). Revokes every token of the operator, and deletes its one-time link. Returns no row if no such operator
     exists, or the operator is already disabled."""
     row = await db.fetchrow(DISABLE_OPERATOR, email)
     if row is None:
@@ -144,13 +179,15 @@ async def disable_operator(db: Executor, /, *, email: str) -> UUID | None:
 RESET_OPERATOR: Final = """
 WITH reset AS (
     UPDATE operators SET password_hash = $1, must_change_password = true, totp_salt = NULL,
-        totp_new_salt = NULL, disabled_at = NULL
+        totp_new_salt = NULL, disabled_at = NULL, awaits_link = false
     WHERE email = $2 RETURNING id
 ), revoke_tokens AS (
     UPDATE operator_tokens SET revoked_at = curhat_now() FROM reset
     WHERE operator_tokens.operator_id = reset.id AND operator_tokens.revoked_at IS NULL
 ), delete_recovery_codes AS (
     DELETE FROM operator_recovery_codes USING reset WHERE operator_recovery_codes.operator_id = reset.id
+), delete_link AS (
+    DELETE FROM operator_links USING reset WHERE operator_links.operator_id = reset.id
 )
 SELECT id FROM reset
 """
@@ -468,30 +505,31 @@ async def revoke_other_tokens(db: Executor, /, *, operator_id: UUID, kept_token_
 
 
 PRUNE_SIGN_IN_TRIES: Final = """
-DELETE FROM operator_sign_in_tries WHERE id IN (
-    SELECT id FROM operator_sign_in_tries WHERE tried_at < (SELECT curhat_now() - interval '1 day')
-    LIMIT $1 FOR UPDATE SKIP LOCKED
-)
+DELETE FROM operator_sign_in_tries WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM operator_sign_in_tries WHERE tried_at < (SELECT curhat_now() - interval '1 day')
+    ORDER BY tried_at LIMIT $1 FOR UPDATE SKIP LOCKED
+))
 """
 
 
-async def prune_sign_in_tries(db: Executor, /, *, max_rows: int) -> None:
-    """Delete at most @max_rows tries that are older than a day. The limits on sign-in count only the tries of the last day."""
-    await db.execute(PRUNE_SIGN_IN_TRIES, max_rows)
+async def prune_sign_in_tries(db: Executor, /, *, max_rows: int) -> int:
+    """Delete at most @max_rows tries that are older than a day, oldest first. The limits on sign-in count only the tries of
+    the last day."""
+    return rows_changed(await db.execute(PRUNE_SIGN_IN_TRIES, max_rows))
 
 
 PRUNE_TOKENS: Final = """
-DELETE FROM operator_tokens WHERE id IN (
-    SELECT id FROM operator_tokens
+DELETE FROM operator_tokens WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM operator_tokens
     WHERE least(expires_at, revoked_at) < (SELECT curhat_now() - interval '7 days')
-    LIMIT $1 FOR UPDATE SKIP LOCKED
-)
+    ORDER BY least(expires_at, revoked_at) LIMIT $1 FOR UPDATE SKIP LOCKED
+))
 """
 
 
-async def prune_tokens(db: Executor, /, *, max_rows: int) -> None:
-    """Delete at most @max_rows tokens that expired or were revoked more than a week ago."""
-    await db.execute(PRUNE_TOKENS, max_rows)
+async def prune_tokens(db: Executor, /, *, max_rows: int) -> int:
+    """Delete at most @max_rows tokens that expired or were revoked more than a week ago, oldest first."""
+    return rows_changed(await db.execute(PRUNE_TOKENS, max_rows))
 
 
 REVOKE_EVERY_OPERATOR_TOKEN: Final = """

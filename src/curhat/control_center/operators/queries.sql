@@ -45,14 +45,29 @@ DELETE FROM operator_sign_in_tries WHERE email_digest = @email_digest AND reques
 -- Find the operator with this e-mail. Returns no row if no operator has this e-mail, or the operator is disabled.
 SELECT id, password_hash FROM operators WHERE email = @email AND disabled_at IS NULL
 
+-- name: lock_active_admins :one
+-- Take the lock of the active admins, until this transaction ends. The lock needs a separate statement, so that the next
+-- statement sees what the previous lock holder committed.
+SELECT pg_advisory_xact_lock(hashtextextended('active admins', 0)) AS locked
+
+-- name: is_last_active_admin :one
+-- Return whether this operator is an admin who can sign in, and no other admin can.
+SELECT EXISTS (
+    SELECT FROM operators WHERE email = @email AND role = 'admin' AND disabled_at IS NULL AND NOT awaits_link
+) AND NOT EXISTS (
+    SELECT FROM operators WHERE email <> @email AND role = 'admin' AND disabled_at IS NULL AND NOT awaits_link
+) AS is_last
+
 -- name: disable_operator :optional
--- Disable the operator (enabled → disabled). Revokes every token of the operator. Returns no row if no such operator
+-- Disable the operator (enabled → disabled). Revokes every token of the operator, and deletes its one-time link. Returns no row if no such operator
 -- exists, or the operator is already disabled.
 WITH disable AS (
     UPDATE operators SET disabled_at = curhat_now() WHERE email = @email AND disabled_at IS NULL RETURNING id
 ), revoke_tokens AS (
     UPDATE operator_tokens SET revoked_at = curhat_now() FROM disable
     WHERE operator_tokens.operator_id = disable.id AND operator_tokens.revoked_at IS NULL
+), delete_link AS (
+    DELETE FROM operator_links USING disable WHERE operator_links.operator_id = disable.id
 )
 SELECT id FROM disable
 
@@ -61,13 +76,15 @@ SELECT id FROM disable
 -- recovery codes. Revokes every token of the operator. Returns no row if no such operator exists.
 WITH reset AS (
     UPDATE operators SET password_hash = @password_hash, must_change_password = true, totp_salt = NULL,
-        totp_new_salt = NULL, disabled_at = NULL
+        totp_new_salt = NULL, disabled_at = NULL, awaits_link = false
     WHERE email = @email RETURNING id
 ), revoke_tokens AS (
     UPDATE operator_tokens SET revoked_at = curhat_now() FROM reset
     WHERE operator_tokens.operator_id = reset.id AND operator_tokens.revoked_at IS NULL
 ), delete_recovery_codes AS (
     DELETE FROM operator_recovery_codes USING reset WHERE operator_recovery_codes.operator_id = reset.id
+), delete_link AS (
+    DELETE FROM operator_links USING reset WHERE operator_links.operator_id = reset.id
 )
 SELECT id FROM reset
 
@@ -185,20 +202,21 @@ RETURNING id, known_device_digest
 UPDATE operator_tokens SET revoked_at = curhat_now()
 WHERE operator_id = @operator_id AND id <> @kept_token_id AND revoked_at IS NULL
 
--- name: prune_sign_in_tries :exec
--- Delete at most @max_rows tries that are older than a day. The limits on sign-in count only the tries of the last day.
-DELETE FROM operator_sign_in_tries WHERE id IN (
-    SELECT id FROM operator_sign_in_tries WHERE tried_at < (SELECT curhat_now() - interval '1 day')
-    LIMIT @max_rows FOR UPDATE SKIP LOCKED
-)
+-- name: prune_sign_in_tries :execrows
+-- Delete at most @max_rows tries that are older than a day, oldest first. The limits on sign-in count only the tries of
+-- the last day.
+DELETE FROM operator_sign_in_tries WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM operator_sign_in_tries WHERE tried_at < (SELECT curhat_now() - interval '1 day')
+    ORDER BY tried_at LIMIT @max_rows FOR UPDATE SKIP LOCKED
+))
 
--- name: prune_tokens :exec
--- Delete at most @max_rows tokens that expired or were revoked more than a week ago.
-DELETE FROM operator_tokens WHERE id IN (
-    SELECT id FROM operator_tokens
+-- name: prune_tokens :execrows
+-- Delete at most @max_rows tokens that expired or were revoked more than a week ago, oldest first.
+DELETE FROM operator_tokens WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM operator_tokens
     WHERE least(expires_at, revoked_at) < (SELECT curhat_now() - interval '7 days')
-    LIMIT @max_rows FOR UPDATE SKIP LOCKED
-)
+    ORDER BY least(expires_at, revoked_at) LIMIT @max_rows FOR UPDATE SKIP LOCKED
+))
 
 -- name: revoke_every_operator_token :execrows
 -- valid → revoked, for the tokens of all operators.

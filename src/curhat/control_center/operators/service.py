@@ -16,6 +16,7 @@ from curhat.control_center.operators import queries, second_factor, throttle
 from curhat.control_center.operators.errors import (
     CredentialsInvalid,
     EmailTaken,
+    LastAdmin,
     NoEnrolmentBegun,
     TotpRequired,
 )
@@ -235,6 +236,15 @@ def normalised_email(written: str) -> str:
     return written.strip().lower()
 
 
+def checked_email(written: str) -> str:
+    """Return the normalised e-mail. Raises ValidationFailed if the text is not an e-mail address."""
+    email = normalised_email(written)
+    name, _, domain = email.rpartition("@")
+    if not name or not domain or any(character.isspace() for character in email) or len(email) > 254:
+        raise invalid_field("email", "must be an e-mail address, such as sari@example.id")
+    return email
+
+
 # Own account -------------------------------------------------------------------------------------------------
 
 
@@ -386,10 +396,7 @@ async def create_operator(
 
     `must_change_password`: somebody else has seen the password, so the operator must first change the password.
     """
-    written = normalised_email(email)
-    name, _, domain = written.rpartition("@")
-    if not name or not domain or any(character.isspace() for character in written) or len(written) > 254:
-        raise invalid_field("email", "must be an e-mail address, such as sari@example.id")
+    written = checked_email(email)
     operator_id = await queries.insert_operator(
         tx,
         email=written,
@@ -404,7 +411,13 @@ async def create_operator(
 
 
 async def disable_operator(tx: Transaction, email: str) -> None:
-    """Disable an operator, and sign the operator out everywhere. The operator cannot sign in again. Raises NotFound."""
+    """Disable an operator, and sign the operator out everywhere. The operator cannot sign in again.
+
+    Raises NotFound, LastAdmin.
+    """
+    await queries.lock_active_admins(tx)
+    if await queries.is_last_active_admin(tx, email=normalised_email(email)):
+        raise LastAdmin
     operator_id = await queries.disable_operator(tx, email=normalised_email(email))
     if operator_id is None:
         raise NotFound
@@ -429,10 +442,15 @@ async def password_hash_of(tx: Transaction, email: str) -> str | None:
     return None if found is None else found.password_hash
 
 
-async def prune(tx: Transaction, max_rows: int = MAX_ROWS_PER_PRUNE) -> None:
-    """Delete tries older than a day, and tokens that expired or were revoked more than a week ago."""
-    await queries.prune_sign_in_tries(tx, max_rows=max_rows)
-    await queries.prune_tokens(tx, max_rows=max_rows)
+async def prune(tx: Transaction, max_rows: int = MAX_ROWS_PER_PRUNE) -> int:
+    """Delete tries older than a day, and tokens that expired or were revoked more than a week ago.
+
+    Each kind is limited to `max_rows`. Returns the highest number of rows of one kind.
+    """
+    return max(
+        await queries.prune_sign_in_tries(tx, max_rows=max_rows),
+        await queries.prune_tokens(tx, max_rows=max_rows),
+    )
 
 
 # Identifying the caller --------------------------------------------------------------------------------------

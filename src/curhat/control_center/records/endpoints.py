@@ -25,6 +25,7 @@ from curhat.control_center.records.schemas import (
     CustomerRecord,
     InvitedMitra,
     MitraChange,
+    MitraDetail,
     MitraInvitation,
     MitraRecord,
     PaymentDetail,
@@ -182,14 +183,14 @@ async def search_mitras(
     operation_id="get_mitra_record",
     tags=MITRAS,
     opt=needs("view"),
-    responses=answers({200: MitraRecord}, *OPERATOR_SIGNED_IN, NotFound),
+    responses=answers({200: MitraDetail}, *OPERATOR_SIGNED_IN, NotFound),
 )
 async def get_mitra_record(
     database: NamedDependency[Database], presence: NamedDependency[Presence], mitra_id: FromPath[UUID]
-) -> MitraRecord:
+) -> MitraDetail:
     """One mitra. To list the mitra's sessions, filter the list of sessions by `mitra_id`."""
     async with database.transaction() as tx:
-        found = await service.read_mitra(tx, mitra_id)
+        found = await service.read_mitra_detail(tx, mitra_id)
     return (await service.with_connections(presence, [found]))[0]
 
 

@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 
 from curhat.control_center.records.schemas import TimelineStatus, TimelineType
+from curhat.control_center.schemas import CaseStatus
 from curhat.kit.conditions import Conditions
 from curhat.kit.database import Executor, NoRow
 from curhat.kit.identity import Role
@@ -36,13 +37,17 @@ class PaymentRow(msgspec.Struct, frozen=True):
     session_id: UUID | None
     case_id: UUID | None
     server_now: datetime
+    anybody_asked: bool
 
 
 LIST_PAYMENTS: Final = """
 SELECT page.id, page.purpose, page.status AS payment_status, page.customer_id, customers.call_name,
     people.phone_number, page.amount_rp, page.duration_minutes, page.is_trial, page.target_mitra_id,
     mitras.display_name AS target_mitra_display_name, page.created_at, page.expires_at, page.confirmed_at,
-    page.closed_at, failure.tag, sessions.id AS session_id, review_cases.id AS case_id, curhat_now() AS server_now
+    page.closed_at, failure.tag, sessions.id AS session_id, review_cases.id AS case_id, curhat_now() AS server_now,
+    EXISTS (
+        SELECT 1 FROM pairings JOIN requests ON requests.pairing_id = pairings.id WHERE pairings.payment_id = page.id
+    ) AS anybody_asked
 FROM (
     SELECT payments.* FROM payments
     WHERE true /* conditions */
@@ -68,6 +73,59 @@ async def list_payments(db: Executor, /, conditions: Conditions, *, limit: int) 
     return [PaymentRow(*row) for row in await db.fetch(statement, *values)]
 
 
+class MoneyRow(msgspec.Struct, frozen=True):
+    id: UUID
+    session_id: UUID | None
+    purpose: Purpose
+    payment_status: PaymentStatus
+    amount_rp: int
+    duration_minutes: int
+    is_trial: bool
+    created_at: datetime
+    taken_rp: int
+    refunded_rp: int
+    requested_rp: int
+    case_id: UUID | None
+    case_status: CaseStatus | None
+
+
+READ_MONEY: Final = """
+WITH asked AS (
+    SELECT id FROM sessions WHERE payment_id = $1
+    UNION ALL
+    SELECT session_id FROM extensions WHERE payment_id = $1
+), members AS (
+    SELECT payment_id AS id, id AS session_id, 1 AS rank FROM sessions WHERE id = (SELECT id FROM asked)
+    UNION ALL
+    SELECT payment_id, session_id, 2 FROM extensions WHERE session_id = (SELECT id FROM asked)
+    UNION ALL
+    SELECT $1, NULL, 1 WHERE NOT EXISTS (SELECT 1 FROM asked)
+)
+SELECT payments.id, members.session_id, payments.purpose, payments.status AS payment_status, payments.amount_rp,
+    payments.duration_minutes, payments.is_trial, payments.created_at, charged.taken_rp, refunded.refunded_rp,
+    refunded.requested_rp, review_cases.id AS case_id, review_cases.status AS case_status
+FROM members
+JOIN payments ON payments.id = members.id
+LEFT JOIN review_cases ON review_cases.payment_id = payments.id
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(amount_rp), 0)::integer AS taken_rp FROM charge_attempts
+    WHERE payment_id = payments.id AND status IN ('approved', 'approved_late')
+) AS charged
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(amount_rp) FILTER (WHERE status = 'done'), 0)::integer AS refunded_rp,
+        coalesce(sum(amount_rp) FILTER (WHERE status = 'requested'), 0)::integer AS requested_rp
+    FROM refunds WHERE payment_id = payments.id
+) AS refunded
+ORDER BY members.rank, payments.id
+"""
+
+
+async def read_money(db: Executor, /, *, payment_id: UUID) -> list[MoneyRow]:
+    """Read the payments of the session that this payment belongs to: the session's own, then those of its extensions. A
+    payment without a session stands alone. taken_rp has the approved charges, also late ones."""
+    return [MoneyRow(*row) for row in await db.fetch(READ_MONEY, payment_id)]
+
+
 class TimelineRow(msgspec.Struct, frozen=True):
     at: datetime
     type: TimelineType
@@ -91,15 +149,22 @@ WITH extension AS (
     UNION ALL
     SELECT * FROM extensions WHERE payment_id = $1
 ), reviewed AS (
-    SELECT id, reason, tag, amount_rp, opened_at, decision, decision_note, refund_rp, decided_by, decided_at,
+    SELECT id, reason, tag, amount_rp, opened_at, opened_by, opened_note, decision, decision_note, refund_rp, decided_by, decided_at,
         approved_by, approved_at
     FROM review_cases WHERE payment_id = $1
     UNION ALL
-    SELECT review_cases.id, earlier.reason, NULL, review_cases.amount_rp, earlier.opened_at, earlier.decision,
+    SELECT review_cases.id, earlier.reason, NULL, review_cases.amount_rp, earlier.opened_at, earlier.opened_by,
+        earlier.opened_note, earlier.decision,
         earlier.decision_note, earlier.refund_rp, earlier.decided_by, earlier.decided_at, earlier.approved_by,
         earlier.approved_at
     FROM review_cases JOIN earlier_decisions AS earlier ON earlier.case_id = review_cases.id
     WHERE review_cases.payment_id = $1
+), asked AS (
+    SELECT requests.id, requests.mitra_id, requests.offered_at, requests.answered_at, requests.status,
+        requests.close_reason, pairings.kind
+    FROM requests JOIN pairings ON pairings.id = requests.pairing_id WHERE pairings.payment_id = $1
+    ORDER BY (requests.status IN ('accepted', 'rejected')) DESC, requests.id
+    LIMIT $2
 ), happened AS (
     SELECT created_at AS at, 1 AS rank, 'payment_opened' AS type, NULL::text AS status, NULL::text AS kind,
         NULL::text AS tag, NULL::text AS reason, NULL::text AS note, amount_rp, target_mitra_id AS mitra_id,
@@ -118,14 +183,10 @@ WITH extension AS (
     SELECT created_at, 5, 'pairing_opened', NULL, kind, NULL, NULL, NULL, NULL, target_mitra_id, NULL, id
     FROM pairings WHERE payment_id = $1
     UNION ALL
-    SELECT requests.offered_at, 6, 'mitra_asked', NULL, pairings.kind, NULL, NULL, NULL, NULL, requests.mitra_id, NULL,
-        requests.id
-    FROM requests JOIN pairings ON pairings.id = requests.pairing_id WHERE pairings.payment_id = $1
+    SELECT offered_at, 6, 'mitra_asked', NULL, kind, NULL, NULL, NULL, NULL, mitra_id, NULL, id FROM asked
     UNION ALL
-    SELECT requests.answered_at, 7, 'mitra_answered', requests.status, pairings.kind, NULL, requests.close_reason, NULL,
-        NULL, requests.mitra_id, NULL, requests.id
-    FROM requests JOIN pairings ON pairings.id = requests.pairing_id
-    WHERE pairings.payment_id = $1 AND requests.status <> 'offered' AND requests.answered_at IS NOT NULL
+    SELECT answered_at, 7, 'mitra_answered', status, kind, NULL, close_reason, NULL, NULL, mitra_id, NULL, id
+    FROM asked WHERE status <> 'offered' AND answered_at IS NOT NULL
     UNION ALL
     SELECT decided_at, 8, 'pairing_decided', status, kind, failure_tag, NULL, NULL, NULL, target_mitra_id, NULL, id
     FROM pairings WHERE payment_id = $1 AND decided_at IS NOT NULL
@@ -148,7 +209,7 @@ WITH extension AS (
     FROM extension JOIN status_changes ON status_changes.payment_id = extension.payment_id
         AND entity = 'extension' AND old_status IS NOT NULL
     UNION ALL
-    SELECT opened_at, 12, 'case_opened', NULL, NULL, tag, reason, NULL, amount_rp, NULL, NULL, id
+    SELECT opened_at, 12, 'case_opened', NULL, NULL, tag, reason, opened_note, amount_rp, NULL, opened_by, id
     FROM reviewed
     UNION ALL
     SELECT decided_at, 13, 'case_decided', decision, NULL, NULL, NULL, decision_note, refund_rp, NULL, decided_by, id
@@ -173,9 +234,25 @@ ORDER BY happened.at, happened.rank, happened.entity_id
 """
 
 
-async def read_timeline(db: Executor, /, *, payment_id: UUID) -> list[TimelineRow]:
-    """Read everything that happened to a payment, oldest first. `rank` orders entries that have the same time."""
-    return [TimelineRow(*row) for row in await db.fetch(READ_TIMELINE, payment_id)]
+async def read_timeline(db: Executor, /, *, payment_id: UUID, max_asked: int) -> list[TimelineRow]:
+    """Read everything that happened to a payment, oldest first. `rank` orders entries that have the same time. Of the asked
+    mitras, the timeline has those who answered, then the others, at most @max_asked."""
+    return [TimelineRow(*row) for row in await db.fetch(READ_TIMELINE, payment_id, max_asked)]
+
+
+COUNT_ASKED: Final = """
+SELECT count(*)::integer AS mitras_asked
+FROM pairings JOIN requests ON requests.pairing_id = pairings.id WHERE pairings.payment_id = $1
+"""
+
+
+async def count_asked(db: Executor, /, *, payment_id: UUID) -> int:
+    """Count the mitras who were asked under a payment. A mitra who was asked in two attempts counts twice."""
+    row = await db.fetchrow(COUNT_ASKED, payment_id)
+    if row is None:
+        raise NoRow(COUNT_ASKED)
+    value: int = row[0]
+    return value
 
 
 class SessionRow(msgspec.Struct, frozen=True):
@@ -259,13 +336,12 @@ SELECT page.id, page.call_name, people.phone_number, page.created_at, paid.payme
     paid.open_cases,
     (SELECT count(*) FROM sessions WHERE sessions.customer_id = page.id) AS sessions,
     (
-        SELECT coalesce(sum(charge_attempts.amount_rp), 0)
+        SELECT coalesce(sum(charge_attempts.amount_rp - (
+            SELECT coalesce(sum(refunds.amount_rp), 0) FROM refunds
+            WHERE refunds.charge_attempt_id = charge_attempts.id AND refunds.status = 'done'
+        )), 0)::bigint
         FROM payments JOIN charge_attempts ON charge_attempts.payment_id = payments.id
         WHERE payments.customer_id = page.id AND charge_attempts.status IN ('approved', 'approved_late')
-            AND NOT EXISTS (
-                SELECT 1 FROM refunds
-                WHERE refunds.charge_attempt_id = charge_attempts.id AND refunds.status = 'done'
-            )
     ) AS paid_rp
 FROM (
     SELECT customers.* FROM customers
@@ -370,3 +446,19 @@ SELECT id, sender, text, sent_at, read_at FROM messages WHERE session_id = $1 OR
 async def read_messages(db: Executor, /, *, session_id: UUID, max_messages: int) -> list[ReadMessagesRow]:
     """Read the oldest messages of a session, at most @max_messages, oldest first."""
     return [ReadMessagesRow(*row) for row in await db.fetch(READ_MESSAGES, session_id, max_messages)]
+
+
+READ_SUSPENSION_NOTE: Final = """
+SELECT new_value FROM audit_entries
+WHERE subject_id = $1 AND subject = 'mitra' AND action = 'mitra_suspended'
+ORDER BY occurred_at DESC, id DESC LIMIT 1
+"""
+
+
+async def read_suspension_note(db: Executor, /, *, mitra_id: str) -> str | None:
+    """Read the audit's text of the mitra's last suspension."""
+    row = await db.fetchrow(READ_SUSPENSION_NOTE, mitra_id)
+    if row is None:
+        return None
+    value: str | None = row[0]
+    return value

@@ -6,6 +6,7 @@
 -- type: tag = FailureTag from curhat.pairing.states
 -- type: sender = Role from curhat.kit.identity
 -- type: type = TimelineType from curhat.control_center.records.schemas
+-- type: case_status = CaseStatus from curhat.control_center.schemas
 -- type: status = TimelineStatus from curhat.control_center.records.schemas
 
 -- name: list_payments :many
@@ -15,7 +16,10 @@
 SELECT page.id, page.purpose, page.status AS payment_status, page.customer_id, customers.call_name,
     people.phone_number, page.amount_rp, page.duration_minutes, page.is_trial, page.target_mitra_id,
     mitras.display_name AS target_mitra_display_name, page.created_at, page.expires_at, page.confirmed_at,
-    page.closed_at, failure.tag, sessions.id AS session_id, review_cases.id AS case_id, curhat_now() AS server_now
+    page.closed_at, failure.tag, sessions.id AS session_id, review_cases.id AS case_id, curhat_now() AS server_now,
+    EXISTS (
+        SELECT 1 FROM pairings JOIN requests ON requests.pairing_id = pairings.id WHERE pairings.payment_id = page.id
+    ) AS anybody_asked
 FROM (
     SELECT payments.* FROM payments
     WHERE true /* conditions */
@@ -33,8 +37,42 @@ LEFT JOIN LATERAL (
 ) AS failure ON true
 ORDER BY page.created_at DESC, page.id DESC
 
+-- name: read_money :many
+-- Read the payments of the session that this payment belongs to: the session's own, then those of its extensions. A
+-- payment without a session stands alone. taken_rp has the approved charges, also late ones.
+-- row: MoneyRow
+-- nullable: session_id, case_id, case_status
+WITH asked AS (
+    SELECT id FROM sessions WHERE payment_id = @payment_id
+    UNION ALL
+    SELECT session_id FROM extensions WHERE payment_id = @payment_id
+), members AS (
+    SELECT payment_id AS id, id AS session_id, 1 AS rank FROM sessions WHERE id = (SELECT id FROM asked)
+    UNION ALL
+    SELECT payment_id, session_id, 2 FROM extensions WHERE session_id = (SELECT id FROM asked)
+    UNION ALL
+    SELECT @payment_id, NULL, 1 WHERE NOT EXISTS (SELECT 1 FROM asked)
+)
+SELECT payments.id, members.session_id, payments.purpose, payments.status AS payment_status, payments.amount_rp,
+    payments.duration_minutes, payments.is_trial, payments.created_at, charged.taken_rp, refunded.refunded_rp,
+    refunded.requested_rp, review_cases.id AS case_id, review_cases.status AS case_status
+FROM members
+JOIN payments ON payments.id = members.id
+LEFT JOIN review_cases ON review_cases.payment_id = payments.id
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(amount_rp), 0)::integer AS taken_rp FROM charge_attempts
+    WHERE payment_id = payments.id AND status IN ('approved', 'approved_late')
+) AS charged
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(amount_rp) FILTER (WHERE status = 'done'), 0)::integer AS refunded_rp,
+        coalesce(sum(amount_rp) FILTER (WHERE status = 'requested'), 0)::integer AS requested_rp
+    FROM refunds WHERE payment_id = payments.id
+) AS refunded
+ORDER BY members.rank, payments.id
+
 -- name: read_timeline :many
--- Read everything that happened to a payment, oldest first. `rank` orders entries that have the same time.
+-- Read everything that happened to a payment, oldest first. `rank` orders entries that have the same time. Of the asked
+-- mitras, the timeline has those who answered, then the others, at most @max_asked.
 -- row: TimelineRow
 -- nullable: status, kind, tag, reason, note, amount_rp, mitra_id, mitra_display_name, operator_id, operator_email
 WITH extension AS (
@@ -45,15 +83,22 @@ WITH extension AS (
     SELECT * FROM extensions WHERE payment_id = @payment_id
 ), reviewed AS (
     -- Read each round of the payment's case.
-    SELECT id, reason, tag, amount_rp, opened_at, decision, decision_note, refund_rp, decided_by, decided_at,
+    SELECT id, reason, tag, amount_rp, opened_at, opened_by, opened_note, decision, decision_note, refund_rp, decided_by, decided_at,
         approved_by, approved_at
     FROM review_cases WHERE payment_id = @payment_id
     UNION ALL
-    SELECT review_cases.id, earlier.reason, NULL, review_cases.amount_rp, earlier.opened_at, earlier.decision,
+    SELECT review_cases.id, earlier.reason, NULL, review_cases.amount_rp, earlier.opened_at, earlier.opened_by,
+        earlier.opened_note, earlier.decision,
         earlier.decision_note, earlier.refund_rp, earlier.decided_by, earlier.decided_at, earlier.approved_by,
         earlier.approved_at
     FROM review_cases JOIN earlier_decisions AS earlier ON earlier.case_id = review_cases.id
     WHERE review_cases.payment_id = @payment_id
+), asked AS (
+    SELECT requests.id, requests.mitra_id, requests.offered_at, requests.answered_at, requests.status,
+        requests.close_reason, pairings.kind
+    FROM requests JOIN pairings ON pairings.id = requests.pairing_id WHERE pairings.payment_id = @payment_id
+    ORDER BY (requests.status IN ('accepted', 'rejected')) DESC, requests.id
+    LIMIT @max_asked
 ), happened AS (
     SELECT created_at AS at, 1 AS rank, 'payment_opened' AS type, NULL::text AS status, NULL::text AS kind,
         NULL::text AS tag, NULL::text AS reason, NULL::text AS note, amount_rp, target_mitra_id AS mitra_id,
@@ -72,14 +117,10 @@ WITH extension AS (
     SELECT created_at, 5, 'pairing_opened', NULL, kind, NULL, NULL, NULL, NULL, target_mitra_id, NULL, id
     FROM pairings WHERE payment_id = @payment_id
     UNION ALL
-    SELECT requests.offered_at, 6, 'mitra_asked', NULL, pairings.kind, NULL, NULL, NULL, NULL, requests.mitra_id, NULL,
-        requests.id
-    FROM requests JOIN pairings ON pairings.id = requests.pairing_id WHERE pairings.payment_id = @payment_id
+    SELECT offered_at, 6, 'mitra_asked', NULL, kind, NULL, NULL, NULL, NULL, mitra_id, NULL, id FROM asked
     UNION ALL
-    SELECT requests.answered_at, 7, 'mitra_answered', requests.status, pairings.kind, NULL, requests.close_reason, NULL,
-        NULL, requests.mitra_id, NULL, requests.id
-    FROM requests JOIN pairings ON pairings.id = requests.pairing_id
-    WHERE pairings.payment_id = @payment_id AND requests.status <> 'offered' AND requests.answered_at IS NOT NULL
+    SELECT answered_at, 7, 'mitra_answered', status, kind, NULL, close_reason, NULL, NULL, mitra_id, NULL, id
+    FROM asked WHERE status <> 'offered' AND answered_at IS NOT NULL
     UNION ALL
     SELECT decided_at, 8, 'pairing_decided', status, kind, failure_tag, NULL, NULL, NULL, target_mitra_id, NULL, id
     FROM pairings WHERE payment_id = @payment_id AND decided_at IS NOT NULL
@@ -102,7 +143,7 @@ WITH extension AS (
     FROM extension JOIN status_changes ON status_changes.payment_id = extension.payment_id
         AND entity = 'extension' AND old_status IS NOT NULL
     UNION ALL
-    SELECT opened_at, 12, 'case_opened', NULL, NULL, tag, reason, NULL, amount_rp, NULL, NULL, id
+    SELECT opened_at, 12, 'case_opened', NULL, NULL, tag, reason, opened_note, amount_rp, NULL, opened_by, id
     FROM reviewed
     UNION ALL
     SELECT decided_at, 13, 'case_decided', decision, NULL, NULL, NULL, decision_note, refund_rp, NULL, decided_by, id
@@ -124,6 +165,11 @@ FROM happened
 LEFT JOIN mitras ON mitras.id = happened.mitra_id
 LEFT JOIN operators ON operators.id = happened.operator_id
 ORDER BY happened.at, happened.rank, happened.entity_id
+
+-- name: count_asked :one
+-- Count the mitras who were asked under a payment. A mitra who was asked in two attempts counts twice.
+SELECT count(*)::integer AS mitras_asked
+FROM pairings JOIN requests ON requests.pairing_id = pairings.id WHERE pairings.payment_id = @payment_id
 
 -- name: list_sessions :many
 -- Read chat sessions, newest first.
@@ -159,13 +205,12 @@ SELECT page.id, page.call_name, people.phone_number, page.created_at, paid.payme
     paid.open_cases,
     (SELECT count(*) FROM sessions WHERE sessions.customer_id = page.id) AS sessions,
     (
-        SELECT coalesce(sum(charge_attempts.amount_rp), 0)
+        SELECT coalesce(sum(charge_attempts.amount_rp - (
+            SELECT coalesce(sum(refunds.amount_rp), 0) FROM refunds
+            WHERE refunds.charge_attempt_id = charge_attempts.id AND refunds.status = 'done'
+        )), 0)::bigint
         FROM payments JOIN charge_attempts ON charge_attempts.payment_id = payments.id
         WHERE payments.customer_id = page.id AND charge_attempts.status IN ('approved', 'approved_late')
-            AND NOT EXISTS (
-                SELECT 1 FROM refunds
-                WHERE refunds.charge_attempt_id = charge_attempts.id AND refunds.status = 'done'
-            )
     ) AS paid_rp
 FROM (
     SELECT customers.* FROM customers
@@ -217,3 +262,10 @@ SELECT id FROM sessions WHERE id = @session_id
 -- Read the oldest messages of a session, at most @max_messages, oldest first.
 -- nullable: read_at
 SELECT id, sender, text, sent_at, read_at FROM messages WHERE session_id = @session_id ORDER BY id LIMIT @max_messages
+
+-- name: read_suspension_note :optional
+-- Read the audit's text of the mitra's last suspension.
+-- nullable: new_value
+SELECT new_value FROM audit_entries
+WHERE subject_id = @mitra_id AND subject = 'mitra' AND action = 'mitra_suspended'
+ORDER BY occurred_at DESC, id DESC LIMIT 1

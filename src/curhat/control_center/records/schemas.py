@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 
 from curhat.accounts.schemas import WrittenName, WrittenPhone
-from curhat.control_center.schemas import CustomerReference, MitraReference, OperatorReference
+from curhat.control_center.schemas import CaseStatus, CustomerReference, MitraReference, OperatorReference
 from curhat.pairing.states import FailureTag, PairingKind
 from curhat.payments.states import PaymentStatus
 from curhat.pricing.schemas import Purpose
@@ -77,7 +77,7 @@ class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PaymentRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A payment. `tag`: the tag of the payment's last failure.
+    """A payment. `tag`: the tag of the payment's last failure. `anybody_asked`: whether any mitra was asked.
 
     `session_id`, `case_id`: null if the payment has no session or case.
     """
@@ -95,14 +95,56 @@ class PaymentRecord(msgspec.Struct, frozen=True, kw_only=True):
     confirmed_at: datetime | None
     closed_at: datetime | None
     tag: FailureTag | None
+    anybody_asked: bool
     session_id: UUID | None
     case_id: UUID | None
     server_now: datetime
 
 
-class PaymentDetail(PaymentRecord, frozen=True, kw_only=True):
-    """A payment with everything that happened to the payment, oldest first."""
+class UnitPayment(msgspec.Struct, frozen=True, kw_only=True):
+    """One payment of a session or of its extensions. `taken_rp`: the charges that the gateway approved.
 
+    `refunded_rp`: given back. `requested_rp`: refunds that the gateway has not answered yet. `left_rp`: the rest.
+    """
+
+    id: UUID
+    reference: str
+    purpose: Purpose
+    status: PaymentStatus
+    amount_rp: int
+    duration_minutes: int
+    is_trial: bool
+    created_at: datetime
+    taken_rp: int
+    refunded_rp: int
+    requested_rp: int
+    left_rp: int
+    case_id: UUID | None
+    case_status: CaseStatus | None
+
+
+class SessionMoney(msgspec.Struct, frozen=True, kw_only=True):
+    """All payments of a session: its own and those of its extensions, with their sums.
+
+    A payment without a session stands alone, and `session_id` is null.
+    """
+
+    session_id: UUID | None
+    payments: list[UnitPayment]
+    taken_rp: int
+    refunded_rp: int
+    requested_rp: int
+    left_rp: int
+
+
+class PaymentDetail(PaymentRecord, frozen=True, kw_only=True):
+    """A payment with everything that happened to the payment, oldest first.
+
+    `money`: all payments of its session. `mitras_asked`: how many mitras were asked; the timeline has at most 100.
+    """
+
+    money: SessionMoney
+    mitras_asked: int
     timeline: list[TimelineEntry]
 
 
@@ -126,8 +168,9 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SessionDetail(SessionRecord, frozen=True, kw_only=True):
-    """A chat session, with the number of messages of each side."""
+    """A chat session, with the number of messages of each side, and all its payments."""
 
+    money: SessionMoney
     messages_of_customer: int
     messages_of_mitra: int
 
@@ -179,6 +222,12 @@ class MitraRecord(msgspec.Struct, frozen=True, kw_only=True):
     acceptance: Acceptance
 
 
+class MitraDetail(MitraRecord, frozen=True, kw_only=True):
+    """A mitra, with the reason of its current suspension. The reason is null if nobody gave one."""
+
+    suspension_reason: str | None
+
+
 class InvitedMitra(MitraRecord, frozen=True, kw_only=True):
     """A mitra after an invitation. If `is_new` is false, the person was a mitra before, and nothing changed."""
 
@@ -194,11 +243,12 @@ class MitraInvitation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class MitraChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What to change. A field that is left out stays unchanged."""
+    """What to change. A field that is left out stays unchanged. `reason`: why the mitra is suspended."""
 
     display_name: WrittenName | msgspec.UnsetType = msgspec.UNSET
     max_customers: Capacity | msgspec.UnsetType = msgspec.UNSET
     suspended: bool | msgspec.UnsetType = msgspec.UNSET
+    reason: Reason | msgspec.UnsetType = msgspec.UNSET
 
 
 class TranscriptOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -4,7 +4,7 @@ Every function takes an open transaction and never commits it.
 """
 
 from collections.abc import Collection
-from typing import Final
+from typing import Final, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -22,15 +22,18 @@ from curhat.control_center.records.schemas import (
     CustomerRecord,
     InvitedMitra,
     MitraChange,
+    MitraDetail,
     MitraInvitation,
     MitraRecord,
     PaymentDetail,
     PaymentRecord,
     SessionDetail,
+    SessionMoney,
     SessionRecord,
     TimelineEntry,
     Transcript,
     TranscriptMessage,
+    UnitPayment,
 )
 from curhat.control_center.schemas import (
     MitraReference,
@@ -45,11 +48,16 @@ from curhat.kit.database import Transaction
 from curhat.kit.errors import NotFound, PresenceUnknown, invalid_field
 from curhat.kit.page import Page
 from curhat.kit.visible_text import checked_text
+from curhat.payments.reference import payment_reference
 from curhat.presence.service import Presence
+
+AnyMitraRecord = TypeVar("AnyMitraRecord", bound=MitraRecord)
 
 # The maximum number of messages in one answer. Two people who type for eight hours without a pause write fewer messages
 # than MAX_TRANSCRIPT_MESSAGES.
 MAX_TRANSCRIPT_MESSAGES: Final = 20_000
+# A blast can ask thousands of mitras. The timeline keeps those who answered first.
+MAX_ASKED_IN_TIMELINE: Final = 100
 
 
 # Payments ----------------------------------------------------------------------------------------------------
@@ -72,12 +80,41 @@ async def read_payment(tx: Transaction, payment_id: UUID) -> PaymentRecord:
 async def read_payment_detail(tx: Transaction, payment_id: UUID) -> PaymentDetail:
     """Read one payment and its timeline. Raises NotFound."""
     payment = await read_payment(tx, payment_id)
-    return PaymentDetail(**msgspec.structs.asdict(payment), timeline=await read_timeline(tx, payment_id))
+    return PaymentDetail(
+        **msgspec.structs.asdict(payment),
+        money=await read_money(tx, payment_id),
+        mitras_asked=await queries.count_asked(tx, payment_id=payment_id),
+        timeline=await read_timeline(tx, payment_id),
+    )
+
+
+async def read_money(tx: Transaction, payment_id: UUID) -> SessionMoney:
+    """Read all payments of the session that this payment belongs to, and their sums."""
+    rows = await queries.read_money(tx, payment_id=payment_id)
+    paid = [
+        from_row(
+            UnitPayment,
+            row,
+            status=row.payment_status,
+            reference=payment_reference(row.id),
+            left_rp=row.taken_rp - row.refunded_rp - row.requested_rp,
+        )
+        for row in rows
+    ]
+    return SessionMoney(
+        session_id=rows[0].session_id,
+        payments=paid,
+        taken_rp=sum(each.taken_rp for each in paid),
+        refunded_rp=sum(each.refunded_rp for each in paid),
+        requested_rp=sum(each.requested_rp for each in paid),
+        left_rp=sum(each.left_rp for each in paid),
+    )
 
 
 async def read_timeline(tx: Transaction, payment_id: UUID) -> list[TimelineEntry]:
-    """Read everything that happened to a payment, oldest first."""
-    return [_timeline_entry(row) for row in await queries.read_timeline(tx, payment_id=payment_id)]
+    """Read everything that happened to a payment, oldest first, with at most MAX_ASKED_IN_TIMELINE asked mitras."""
+    rows = await queries.read_timeline(tx, payment_id=payment_id, max_asked=MAX_ASKED_IN_TIMELINE)
+    return [_timeline_entry(row) for row in rows]
 
 
 def _payment_record(row: PaymentRow) -> PaymentRecord:
@@ -112,7 +149,11 @@ async def read_session_detail(tx: Transaction, session_id: UUID) -> SessionDetai
     """Read one chat session, without its messages. Raises NotFound."""
     session = _session_record(await find_row(tx, queries.list_sessions, "sessions.id", session_id))
     sent = await queries.count_messages(tx, session_id=session_id)
-    return SessionDetail(**msgspec.structs.asdict(session), **msgspec.structs.asdict(sent))
+    return SessionDetail(
+        **msgspec.structs.asdict(session),
+        **msgspec.structs.asdict(sent),
+        money=await read_money(tx, session.payment_id),
+    )
 
 
 def _session_record(row: SessionRow) -> SessionRecord:
@@ -176,7 +217,15 @@ async def read_mitra(tx: Transaction, mitra_id: UUID) -> MitraRecord:
     return _mitra_record(await find_row(tx, queries.list_mitras, "mitras.id", mitra_id))
 
 
-async def with_connections(presence: Presence, records: list[MitraRecord]) -> list[MitraRecord]:
+async def read_mitra_detail(tx: Transaction, mitra_id: UUID) -> MitraDetail:
+    """Read one mitra and the reason of its suspension. The result's `connected` is None. Raises NotFound."""
+    mitra = await read_mitra(tx, mitra_id)
+    noted = await queries.read_suspension_note(tx, mitra_id=str(mitra_id)) if mitra.suspended else None
+    _, _, reason = (noted or "").partition(": ")
+    return MitraDetail(**msgspec.structs.asdict(mitra), suspension_reason=reason or None)
+
+
+async def with_connections(presence: Presence, records: list[AnyMitraRecord]) -> list[AnyMitraRecord]:
     """Set `connected` of each mitra. If Valkey does not answer, return the records unchanged."""
     try:
         connected = await presence.connected_among([each.id for each in records])
@@ -215,10 +264,17 @@ async def change_mitra(
     by = str(operator.id)
     if change == MitraChange():
         raise invalid_field("body", "must name display_name, max_customers or suspended")
+    if change.reason is not msgspec.UNSET and change.suspended is not True:
+        raise invalid_field("reason", "belongs to a suspension only")
+    reason = (
+        None
+        if change.reason is msgspec.UNSET
+        else checked_text(change.reason, "reason", MAX_REASON_CHARACTERS).strip()
+    )
     if change.max_customers is not msgspec.UNSET:
         await mitras.change_capacity(tx, mitra_id, change.max_customers, by=by)
     if change.suspended is True:
-        await mitras.suspend_mitra(tx, mitra_id, by=by)
+        await mitras.suspend_mitra(tx, mitra_id, by=by, reason=reason)
     elif change.suspended is False:
         await accounts.lift_suspension(tx, mitra_id, by=by)
     if change.display_name is not msgspec.UNSET:

@@ -6,11 +6,12 @@ from uuid import UUID
 
 import msgspec
 from litestar import Response, get, post
-from litestar.di import NamedDependency
+from litestar.di import NamedDependency, Provide
 from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath, FromQuery, JSONBody
 
-from curhat.control_center.lists.answers import ListRequest, filtered_by
+from curhat.control_center.lists.answers import ListRequest, filtered_by, planned_for_filters
+from curhat.control_center.lists.filters import Filters
 from curhat.control_center.operators.endpoints import OPERATOR_SIGNED_IN, OPERATOR_WITH_KEY
 from curhat.control_center.operators.guards import needs
 from curhat.control_center.operators.service import SignedInOperator
@@ -19,18 +20,19 @@ from curhat.control_center.review.errors import (
     CaseChanged,
     CaseDecided,
     NothingToApprove,
-    NothingToRefund,
     OwnRefund,
     RefundNotFailed,
 )
 from curhat.control_center.review.filters import filter_cases, filter_failed_pairings
 from curhat.control_center.review.schemas import (
     MAX_NOTE_CHARACTERS,
+    CaseSelection,
     Decision,
     DecisionOutcome,
     DecisionOutcomes,
     Decisions,
     FailedPairing,
+    OpenedCase,
     ReviewCase,
     ReviewCaseDetail,
 )
@@ -42,6 +44,7 @@ from curhat.kit.openapi import Problem, answers
 from curhat.kit.page import Page
 from curhat.kit.settings import Settings
 from curhat.kit.visible_text import checked_text
+from curhat.payments.errors import CaseOpen, JourneyInProgress, NothingToRefund, RefundInTheWay
 
 REVIEW: Final = ["review"]
 
@@ -79,6 +82,27 @@ async def list_review_cases(
 
 
 @get(
+    "/api/control-center/review-cases/selection",
+    operation_id="select_review_cases",
+    tags=REVIEW,
+    opt=needs("view"),
+    responses=answers({200: CaseSelection}, *OPERATOR_SIGNED_IN, ValidationFailed),
+    dependencies={"filters": Provide(filter_cases, sync_to_thread=False)},
+)
+async def select_review_cases(
+    database: NamedDependency[Database],
+    settings: NamedDependency[Settings],
+    filters: NamedDependency[Filters],
+) -> CaseSelection:
+    """The open cases that match the filters of the list, with the sum that a refund of all of them gives back.
+
+    This is what a bulk decision covers: send the ids and versions to `POST /review-cases/decisions`.
+    """
+    async with planned_for_filters(database) as tx:
+        return await service.select_cases(tx, filters, settings.refund_approval_limit_rp)
+
+
+@get(
     "/api/control-center/review-cases/{case_id:uuid}",
     operation_id="get_review_case",
     tags=REVIEW,
@@ -100,7 +124,13 @@ async def get_review_case(
     status_code=200,
     opt=needs("decide"),
     responses=answers(
-        {200: ReviewCaseDetail}, *OPERATOR_WITH_KEY, NotFound, CaseDecided, CaseChanged, NothingToRefund
+        {200: ReviewCaseDetail},
+        *OPERATOR_WITH_KEY,
+        NotFound,
+        CaseDecided,
+        CaseChanged,
+        NothingToRefund,
+        RefundInTheWay,
     ),
 )
 async def decide_review_case(
@@ -113,16 +143,57 @@ async def decide_review_case(
 ) -> Response[bytes]:
     """Decide on a refund. The first decision wins. A refund above the limit waits for another operator's approval.
 
+    The decision covers every open case of the same session: the session's own and those of its extensions. A refund of
+    a part (`amount_rp`) also decides about the rest.
     If the case does not have the `expected_version`, the answer is 409 `changed_meanwhile`, and nothing is decided.
     """
     limit_rp = settings.refund_approval_limit_rp
     note = checked_text(data.note, "note", MAX_NOTE_CHARACTERS).strip()
 
     async def step(tx: Transaction) -> ReviewCaseDetail:
-        await service.decide_case(tx, operator, case_id, data.decision, note, limit_rp, data.expected_version)
+        await service.decide_case(
+            tx,
+            operator,
+            case_id,
+            data.decision,
+            note,
+            limit_rp,
+            data.expected_version,
+            amount_rp=data.amount_rp,
+        )
         return await service.read_case_detail(tx, case_id, limit_rp)
 
     return await command(request, database, operator.identity, step)
+
+
+@post(
+    "/api/control-center/payments/{payment_id:uuid}/case",
+    operation_id="open_review_case",
+    tags=REVIEW,
+    opt=needs("decide"),
+    responses=answers(
+        {201: ReviewCaseDetail}, *OPERATOR_WITH_KEY, NotFound, CaseOpen, JourneyInProgress, NothingToRefund
+    ),
+)
+async def open_review_case(
+    request: AnyRequest,
+    data: JSONBody[OpenedCase],
+    database: NamedDependency[Database],
+    settings: NamedDependency[Settings],
+    operator: NamedDependency[SignedInOperator],
+    payment_id: FromPath[UUID],
+) -> Response[bytes]:
+    """Open a case by hand about whatever was taken for a payment and not given back, also if it was delivered.
+
+    A decided case opens again, as a new round. If the case is open already, the answer is 409 `case_open` with its id.
+    """
+    note = checked_text(data.note, "note", MAX_NOTE_CHARACTERS).strip()
+
+    async def step(tx: Transaction) -> ReviewCaseDetail:
+        case_id = await service.open_case(tx, operator, payment_id, note)
+        return await service.read_case_detail(tx, case_id, settings.refund_approval_limit_rp)
+
+    return await command(request, database, operator.identity, step, status=201)
 
 
 @post(
@@ -132,7 +203,13 @@ async def decide_review_case(
     status_code=200,
     opt=needs("decide"),
     responses=answers(
-        {200: ReviewCaseDetail}, *OPERATOR_WITH_KEY, NotFound, NothingToApprove, OwnRefund, CaseChanged
+        {200: ReviewCaseDetail},
+        *OPERATOR_WITH_KEY,
+        NotFound,
+        NothingToApprove,
+        OwnRefund,
+        CaseChanged,
+        RefundInTheWay,
     ),
 )
 async def approve_refund(
@@ -195,7 +272,10 @@ async def decide_review_cases(
     settings: NamedDependency[Settings],
     operator: NamedDependency[SignedInOperator],
 ) -> Response[bytes]:
-    """Make the same decision on many cases. Each case has its own transaction, so a refusal affects only one case."""
+    """Make the same decision on many cases. Each case has its own transaction, so a refusal affects only one case.
+
+    If the sum of all refunds is above the limit, each of them waits for another operator's approval.
+    """
     idempotent = await read_idempotent_request(request, operator.identity)
     data = msgspec.structs.replace(data, note=checked_text(data.note, "note", MAX_NOTE_CHARACTERS).strip())
     async with database.transaction() as tx:
@@ -203,9 +283,13 @@ async def decide_review_cases(
     if stored is None:
         # If the process dies here, the client repeats the request. The server then decides all cases again. A case
         # that is already decided does not change.
+        case_ids = list(dict.fromkeys(data.case_ids))
+        bulk_rp = 0
+        if data.decision == "refund":
+            async with database.transaction(snapshot=True) as tx:
+                bulk_rp = await service.bulk_refund_rp(tx, operator, case_ids)
         items = [
-            await _decide_one(database, settings, operator, case_id, data)
-            for case_id in dict.fromkeys(data.case_ids)
+            await _decide_one(database, settings, operator, case_id, data, bulk_rp) for case_id in case_ids
         ]
         stored = to_answer(DecisionOutcomes(items=items))
         async with database.transaction() as tx:
@@ -214,14 +298,26 @@ async def decide_review_cases(
 
 
 async def _decide_one(
-    database: Database, settings: Settings, operator: SignedInOperator, case_id: UUID, data: Decisions
+    database: Database,
+    settings: Settings,
+    operator: SignedInOperator,
+    case_id: UUID,
+    data: Decisions,
+    bulk_rp: int,
 ) -> DecisionOutcome:
     limit_rp = settings.refund_approval_limit_rp
     try:
         async with database.transaction() as tx:
             expected_version = data.expected_versions.get(case_id)
             await service.decide_case(
-                tx, operator, case_id, data.decision, data.note, limit_rp, expected_version
+                tx,
+                operator,
+                case_id,
+                data.decision,
+                data.note,
+                limit_rp,
+                expected_version,
+                bulk_rp=bulk_rp,
             )
             case = await service.read_case(tx, case_id, limit_rp)
             return DecisionOutcome(case_id=case_id, case=case, problem=None)
@@ -233,8 +329,10 @@ async def _decide_one(
 ROUTES: list[BaseRouteHandler] = [
     list_failed_pairings,
     list_review_cases,
+    select_review_cases,
     get_review_case,
     decide_review_case,
+    open_review_case,
     approve_refund,
     retry_refund,
     decide_review_cases,

@@ -19,12 +19,6 @@ class CaseChanged(BusinessError):
     detail = "The money in question changed after you read this case. Look at it again, and then decide."
 
 
-class NothingToRefund(BusinessError):
-    code = "nothing_to_refund"
-    status = 409
-    detail = "Nothing was taken for this payment, or all of it is given back. Decide no_refund."
-
-
 class NothingToApprove(BusinessError):
     code = "nothing_to_approve"
     status = 409

@@ -6,7 +6,7 @@ from litestar.params import FromQuery
 
 from curhat.control_center.lists.filters import Filters
 from curhat.control_center.lists.query_values import From, To, checked_amount
-from curhat.control_center.review.schemas import CaseStatus
+from curhat.control_center.schemas import CaseStatus
 from curhat.pairing.states import FailureTag, PairingKind
 from curhat.payments.states import CaseReason
 
@@ -38,7 +38,7 @@ def filter_failed_pairings(
         ("minimum_amount_rp", ">=", minimum_amount_rp),
         ("maximum_amount_rp", "<=", maximum_amount_rp),
     ):
-        filters.compare(name, "payments.amount_rp", operator, checked_amount(name, amount_rp))
+        filters.compare(name, "events.amount_rp", operator, checked_amount(name, amount_rp))
     filters.between("events.occurred_at", since, until)
     return filters
 

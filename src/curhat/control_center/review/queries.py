@@ -1,12 +1,14 @@
 """Generated from queries.sql by `make contracts`. Do not edit."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 import msgspec
 
-from curhat.control_center.review.schemas import CaseStatus, DecisionKind
+from curhat.control_center.review.schemas import DecisionKind
+from curhat.control_center.schemas import CaseStatus
 from curhat.kit.conditions import Conditions
 from curhat.kit.database import Executor, NoRow
 from curhat.pairing.states import FailureTag, PairingKind
@@ -27,14 +29,15 @@ class FailedPairingRow(msgspec.Struct, frozen=True):
     occurred_at: datetime
     recovered: bool
     case_id: UUID | None
+    anybody_asked: bool
 
 
 LIST_FAILED_PAIRINGS: Final = """
 SELECT page.id, page.tag, page.kind, page.payment_id, page.customer_id, customers.call_name, people.phone_number,
-    page.mitra_id, mitras.display_name AS mitra_display_name, page.amount_rp, page.occurred_at, page.recovered,
-    page.case_id
+    page.mitra_id, mitras.display_name AS mitra_display_name, page.paid_rp AS amount_rp, page.occurred_at, page.recovered,
+    page.case_id, EXISTS (SELECT 1 FROM requests WHERE requests.pairing_id = page.pairing_id) AS anybody_asked
 FROM (
-    SELECT events.*, payments.customer_id, payments.amount_rp
+    SELECT events.*, payments.customer_id, payments.amount_rp AS paid_rp
     FROM failed_pairing_events AS events JOIN payments ON payments.id = events.payment_id
     WHERE true /* conditions */
     ORDER BY events.occurred_at DESC, events.id DESC
@@ -60,12 +63,16 @@ class CaseRow(msgspec.Struct, frozen=True):
     reason: CaseReason
     status: CaseStatus
     tag: FailureTag | None
+    anybody_asked: bool
     payment_id: UUID
     customer_id: UUID
     call_name: str
     phone_number: str
     amount_rp: int
     opened_at: datetime
+    opened_by: UUID | None
+    opened_by_email: str | None
+    opened_note: str | None
     round: int
     decision: DecisionKind | None
     note: str | None
@@ -86,8 +93,12 @@ class CaseRow(msgspec.Struct, frozen=True):
 
 
 LIST_REVIEW_CASES: Final = """
-SELECT page.id, page.reason, page.status, page.tag, page.payment_id, payments.customer_id, customers.call_name,
-    people.phone_number, page.amount_rp, page.opened_at, page.round, page.decision, page.decision_note AS note, page.decided_by,
+SELECT page.id, page.reason, page.status, page.tag, EXISTS (
+        SELECT 1 FROM pairings JOIN requests ON requests.pairing_id = pairings.id
+        WHERE pairings.payment_id = page.payment_id
+    ) AS anybody_asked, page.payment_id, payments.customer_id, customers.call_name,
+    people.phone_number, page.amount_rp, page.opened_at, page.opened_by, opener.email AS opened_by_email,
+    page.opened_note, page.round, page.decision, page.decision_note AS note, page.decided_by,
     decider.email AS decided_by_email, page.decided_at, page.refund_rp, page.needs_approval, page.approved_by,
     approver.email AS approved_by_email, page.approved_at, refund.any_failed, refund.any_requested,
     refund.gateway_reason, refund.refunds_rp, refund.requested_at, refund.answered_at
@@ -102,6 +113,7 @@ JOIN customers ON customers.id = payments.customer_id
 JOIN people ON people.id = payments.customer_id
 LEFT JOIN operators AS decider ON decider.id = page.decided_by
 LEFT JOIN operators AS approver ON approver.id = page.approved_by
+LEFT JOIN operators AS opener ON opener.id = page.opened_by
 LEFT JOIN LATERAL (
     SELECT bool_or(last.status = 'failed') AS any_failed, bool_or(last.status = 'requested') AS any_requested,
         min(last.gateway_reason) FILTER (WHERE last.status = 'failed') AS gateway_reason,
@@ -111,7 +123,9 @@ LEFT JOIN LATERAL (
         SELECT DISTINCT ON (refunds.charge_attempt_id) refunds.*
         FROM charge_attempts JOIN refunds ON refunds.charge_attempt_id = charge_attempts.id
             AND refunds.reason = 'operator_decision'
-        WHERE charge_attempts.payment_id = page.payment_id AND charge_attempts.decided_round = page.round
+            AND refunds.payment_id = page.payment_id
+        WHERE charge_attempts.payment_id = page.payment_id
+            AND coalesce(refunds.decided_round, charge_attempts.decided_round) = page.round
         ORDER BY refunds.charge_attempt_id, (refunds.status = 'failed'), refunds.id DESC
     ) AS last
 ) AS refund ON page.status = 'decided'
@@ -126,6 +140,28 @@ async def list_review_cases(db: Executor, /, conditions: Conditions, *, limit: i
     columns use the charge's newest refund."""
     statement, values = conditions.complete(LIST_REVIEW_CASES, limit)
     return [CaseRow(*row) for row in await db.fetch(statement, *values)]
+
+
+class SelectCasesRow(msgspec.Struct, frozen=True):
+    id: UUID
+    payment_id: UUID
+    status: CaseStatus
+    round: int
+
+
+SELECT_CASES: Final = """
+SELECT review_cases.id, review_cases.payment_id, review_cases.status, review_cases.round
+FROM review_cases
+WHERE review_cases.status = 'open' /* conditions */
+ORDER BY review_cases.opened_at, review_cases.id
+LIMIT $1
+"""
+
+
+async def select_cases(db: Executor, /, conditions: Conditions, *, limit: int) -> list[SelectCasesRow]:
+    """Read the ids and payments of the open cases of a bulk decision, oldest first."""
+    statement, values = conditions.complete(SELECT_CASES, limit)
+    return [SelectCasesRow(*row) for row in await db.fetch(statement, *values)]
 
 
 class EarlierDecisionRow(msgspec.Struct, frozen=True):
@@ -167,7 +203,9 @@ LEFT JOIN LATERAL (
         SELECT DISTINCT ON (refunds.charge_attempt_id) refunds.*
         FROM charge_attempts JOIN refunds ON refunds.charge_attempt_id = charge_attempts.id
             AND refunds.reason = 'operator_decision'
-        WHERE charge_attempts.payment_id = review_cases.payment_id AND charge_attempts.decided_round = earlier.round
+            AND refunds.payment_id = review_cases.payment_id
+        WHERE charge_attempts.payment_id = review_cases.payment_id
+            AND coalesce(refunds.decided_round, charge_attempts.decided_round) = earlier.round
         ORDER BY refunds.charge_attempt_id, (refunds.status = 'failed'), refunds.id DESC
     ) AS last
 ) AS refund ON true
@@ -180,6 +218,49 @@ async def list_earlier_decisions(db: Executor, /, *, case_id: UUID) -> list[Earl
     """Read the decisions of a case's earlier rounds, oldest first. The refund columns have the same meaning as in
     list_review_cases, but for the charges of the earlier round."""
     return [EarlierDecisionRow(*row) for row in await db.fetch(LIST_EARLIER_DECISIONS, case_id)]
+
+
+class UnitCase(msgspec.Struct, frozen=True):
+    asked_id: UUID
+    payment_id: UUID
+    case_id: UUID | None
+    status: CaseStatus | None
+    round: int | None
+    decision: DecisionKind | None
+    decided_by: UUID | None
+    needs_approval: bool | None
+    approved_by: UUID | None
+    refund_rp: int | None
+
+
+LIST_UNITS: Final = """
+WITH asked AS (
+    SELECT asked.id, (
+        SELECT sessions.id FROM sessions WHERE sessions.payment_id = asked.id
+        UNION ALL
+        SELECT extensions.session_id FROM extensions WHERE extensions.payment_id = asked.id
+    ) AS session_id
+    FROM unnest($1::uuid[]) AS asked (id)
+), members AS (
+    SELECT asked.id AS asked_id, asked.id AS payment_id, 1 AS rank FROM asked WHERE asked.session_id IS NULL
+    UNION ALL
+    SELECT asked.id, sessions.payment_id, 1 FROM asked JOIN sessions ON sessions.id = asked.session_id
+    UNION ALL
+    SELECT asked.id, extensions.payment_id, 2 FROM asked JOIN extensions ON extensions.session_id = asked.session_id
+)
+SELECT members.asked_id, members.payment_id, review_cases.id AS case_id, review_cases.status, review_cases.round,
+    review_cases.decision, review_cases.decided_by, review_cases.needs_approval, review_cases.approved_by,
+    review_cases.refund_rp
+FROM members LEFT JOIN review_cases ON review_cases.payment_id = members.payment_id
+ORDER BY members.asked_id, members.rank, members.payment_id
+"""
+
+
+async def list_units(db: Executor, /, *, payment_ids: Sequence[UUID]) -> list[UnitCase]:
+    """Read the units of these payments. A unit is a session's payment and the payments of the session's extensions, or one
+    payment without a session. `asked_id` is the payment of @payment_ids that the unit belongs to. The payment of the
+    session comes first in its unit. Each row has the payment's case, if there is one."""
+    return [UnitCase(*row) for row in await db.fetch(LIST_UNITS, payment_ids)]
 
 
 FIND_PAYMENT_OF_CASE: Final = """
@@ -207,11 +288,13 @@ class LockedCase(msgspec.Struct, frozen=True):
     decided_at: datetime | None
     needs_approval: bool
     approved_by: UUID | None
+    refund_rp: int | None
 
 
 LOCK_CASE: Final = """
 SELECT review_cases.status, review_cases.payment_id, review_cases.round, review_cases.reason,
-    review_cases.decision, review_cases.decided_by, operators.email AS decided_by_email, review_cases.decided_at, review_cases.needs_approval, review_cases.approved_by
+    review_cases.decision, review_cases.decided_by, operators.email AS decided_by_email, review_cases.decided_at,
+    review_cases.needs_approval, review_cases.approved_by, review_cases.refund_rp
 FROM review_cases LEFT JOIN operators ON operators.id = review_cases.decided_by
 WHERE review_cases.id = $1
 FOR NO KEY UPDATE OF review_cases

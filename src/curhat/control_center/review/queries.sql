@@ -1,7 +1,7 @@
 -- type: kind = PairingKind from curhat.pairing.states
 -- type: tag = FailureTag from curhat.pairing.states
 -- type: reason = CaseReason from curhat.payments.states
--- type: status = CaseStatus from curhat.control_center.review.schemas
+-- type: status = CaseStatus from curhat.control_center.schemas
 -- type: decision = DecisionKind from curhat.control_center.review.schemas
 
 -- name: list_failed_pairings :many
@@ -9,10 +9,10 @@
 -- row: FailedPairingRow
 -- nullable: kind, mitra_id, mitra_display_name, case_id
 SELECT page.id, page.tag, page.kind, page.payment_id, page.customer_id, customers.call_name, people.phone_number,
-    page.mitra_id, mitras.display_name AS mitra_display_name, page.amount_rp, page.occurred_at, page.recovered,
-    page.case_id
+    page.mitra_id, mitras.display_name AS mitra_display_name, page.paid_rp AS amount_rp, page.occurred_at, page.recovered,
+    page.case_id, EXISTS (SELECT 1 FROM requests WHERE requests.pairing_id = page.pairing_id) AS anybody_asked
 FROM (
-    SELECT events.*, payments.customer_id, payments.amount_rp
+    SELECT events.*, payments.customer_id, payments.amount_rp AS paid_rp
     FROM failed_pairing_events AS events JOIN payments ON payments.id = events.payment_id
     WHERE true /* conditions */
     ORDER BY events.occurred_at DESC, events.id DESC
@@ -29,11 +29,16 @@ ORDER BY page.occurred_at DESC, page.id DESC
 -- round. The columns use the charge's newest refund that has not failed. If all refunds of the charge have failed, the
 -- columns use the charge's newest refund.
 -- row: CaseRow
--- nullable: tag, decision, note, decided_by, decided_by_email, decided_at, refund_rp, approved_by
+-- nullable: tag, decision, note, decided_by, decided_by_email, decided_at, refund_rp, approved_by, opened_by
+-- nullable: opened_by_email, opened_note
 -- nullable: approved_by_email, approved_at, any_failed, any_requested, gateway_reason, refunds_rp, requested_at
 -- nullable: answered_at
-SELECT page.id, page.reason, page.status, page.tag, page.payment_id, payments.customer_id, customers.call_name,
-    people.phone_number, page.amount_rp, page.opened_at, page.round, page.decision, page.decision_note AS note, page.decided_by,
+SELECT page.id, page.reason, page.status, page.tag, EXISTS (
+        SELECT 1 FROM pairings JOIN requests ON requests.pairing_id = pairings.id
+        WHERE pairings.payment_id = page.payment_id
+    ) AS anybody_asked, page.payment_id, payments.customer_id, customers.call_name,
+    people.phone_number, page.amount_rp, page.opened_at, page.opened_by, opener.email AS opened_by_email,
+    page.opened_note, page.round, page.decision, page.decision_note AS note, page.decided_by,
     decider.email AS decided_by_email, page.decided_at, page.refund_rp, page.needs_approval, page.approved_by,
     approver.email AS approved_by_email, page.approved_at, refund.any_failed, refund.any_requested,
     refund.gateway_reason, refund.refunds_rp, refund.requested_at, refund.answered_at
@@ -48,6 +53,7 @@ JOIN customers ON customers.id = payments.customer_id
 JOIN people ON people.id = payments.customer_id
 LEFT JOIN operators AS decider ON decider.id = page.decided_by
 LEFT JOIN operators AS approver ON approver.id = page.approved_by
+LEFT JOIN operators AS opener ON opener.id = page.opened_by
 LEFT JOIN LATERAL (
     SELECT bool_or(last.status = 'failed') AS any_failed, bool_or(last.status = 'requested') AS any_requested,
         min(last.gateway_reason) FILTER (WHERE last.status = 'failed') AS gateway_reason,
@@ -57,11 +63,21 @@ LEFT JOIN LATERAL (
         SELECT DISTINCT ON (refunds.charge_attempt_id) refunds.*
         FROM charge_attempts JOIN refunds ON refunds.charge_attempt_id = charge_attempts.id
             AND refunds.reason = 'operator_decision'
-        WHERE charge_attempts.payment_id = page.payment_id AND charge_attempts.decided_round = page.round
+            AND refunds.payment_id = page.payment_id
+        WHERE charge_attempts.payment_id = page.payment_id
+            AND coalesce(refunds.decided_round, charge_attempts.decided_round) = page.round
         ORDER BY refunds.charge_attempt_id, (refunds.status = 'failed'), refunds.id DESC
     ) AS last
 ) AS refund ON page.status = 'decided'
 ORDER BY (page.status = 'decided'), page.opened_at, page.id
+
+-- name: select_cases :many
+-- Read the ids and payments of the open cases of a bulk decision, oldest first.
+SELECT review_cases.id, review_cases.payment_id, review_cases.status, review_cases.round
+FROM review_cases
+WHERE review_cases.status = 'open' /* conditions */
+ORDER BY review_cases.opened_at, review_cases.id
+LIMIT @limit
 
 -- name: list_earlier_decisions :many
 -- Read the decisions of a case's earlier rounds, oldest first. The refund columns have the same meaning as in
@@ -86,12 +102,40 @@ LEFT JOIN LATERAL (
         SELECT DISTINCT ON (refunds.charge_attempt_id) refunds.*
         FROM charge_attempts JOIN refunds ON refunds.charge_attempt_id = charge_attempts.id
             AND refunds.reason = 'operator_decision'
-        WHERE charge_attempts.payment_id = review_cases.payment_id AND charge_attempts.decided_round = earlier.round
+            AND refunds.payment_id = review_cases.payment_id
+        WHERE charge_attempts.payment_id = review_cases.payment_id
+            AND coalesce(refunds.decided_round, charge_attempts.decided_round) = earlier.round
         ORDER BY refunds.charge_attempt_id, (refunds.status = 'failed'), refunds.id DESC
     ) AS last
 ) AS refund ON true
 WHERE earlier.case_id = @case_id
 ORDER BY earlier.round
+
+-- name: list_units :many
+-- Read the units of these payments. A unit is a session's payment and the payments of the session's extensions, or one
+-- payment without a session. `asked_id` is the payment of @payment_ids that the unit belongs to. The payment of the
+-- session comes first in its unit. Each row has the payment's case, if there is one.
+-- row: UnitCase
+-- nullable: case_id, status, round, decision, decided_by, needs_approval, approved_by, refund_rp
+WITH asked AS (
+    SELECT asked.id, (
+        SELECT sessions.id FROM sessions WHERE sessions.payment_id = asked.id
+        UNION ALL
+        SELECT extensions.session_id FROM extensions WHERE extensions.payment_id = asked.id
+    ) AS session_id
+    FROM unnest(@payment_ids::uuid[]) AS asked (id)
+), members AS (
+    SELECT asked.id AS asked_id, asked.id AS payment_id, 1 AS rank FROM asked WHERE asked.session_id IS NULL
+    UNION ALL
+    SELECT asked.id, sessions.payment_id, 1 FROM asked JOIN sessions ON sessions.id = asked.session_id
+    UNION ALL
+    SELECT asked.id, extensions.payment_id, 2 FROM asked JOIN extensions ON extensions.session_id = asked.session_id
+)
+SELECT members.asked_id, members.payment_id, review_cases.id AS case_id, review_cases.status, review_cases.round,
+    review_cases.decision, review_cases.decided_by, review_cases.needs_approval, review_cases.approved_by,
+    review_cases.refund_rp
+FROM members LEFT JOIN review_cases ON review_cases.payment_id = members.payment_id
+ORDER BY members.asked_id, members.rank, members.payment_id
 
 -- name: find_payment_of_case :optional
 -- Find the payment that a case is about. Returns no row if there is no such case.
@@ -101,9 +145,10 @@ SELECT payment_id FROM review_cases WHERE id = @case_id
 -- Lock a case's row. The caller must already hold the lock of the case's payment. The case's row exists, because cases
 -- are never deleted.
 -- row: LockedCase
--- nullable: decision, decided_by, decided_by_email, decided_at, approved_by
+-- nullable: decision, decided_by, decided_by_email, decided_at, approved_by, refund_rp
 SELECT review_cases.status, review_cases.payment_id, review_cases.round, review_cases.reason,
-    review_cases.decision, review_cases.decided_by, operators.email AS decided_by_email, review_cases.decided_at, review_cases.needs_approval, review_cases.approved_by
+    review_cases.decision, review_cases.decided_by, operators.email AS decided_by_email, review_cases.decided_at,
+    review_cases.needs_approval, review_cases.approved_by, review_cases.refund_rp
 FROM review_cases LEFT JOIN operators ON operators.id = review_cases.decided_by
 WHERE review_cases.id = @case_id
 FOR NO KEY UPDATE OF review_cases

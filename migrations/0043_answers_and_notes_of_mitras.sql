@@ -18,10 +18,10 @@ CREATE TABLE customer_notes (
     PRIMARY KEY (customer_id, mitra_id)
 );
 
--- The reminder at the end of a break (0038). Only a worker of this release puts it into the outbox, and a worker of the
+-- The reminder at the end of a break (0042). Only a worker of this release puts it into the outbox, and a worker of the
 -- previous release leaves a message of an unknown kind alone.
 ALTER TABLE push_messages DROP CONSTRAINT push_messages_kind_check;
 ALTER TABLE push_messages ADD CONSTRAINT push_messages_kind_check CHECK (kind IN (
     'request_offered', 'matched', 'message', 'customer_message', 'extension_requested',
-    'search_failed', 'fallback_offered', 'refunded', 'break_over', 'test')) NOT VALID;
+    'search_failed', 'fallback_offered', 'decided', 'refunded', 'break_over', 'test')) NOT VALID;
 ALTER TABLE push_messages VALIDATE CONSTRAINT push_messages_kind_check;
