@@ -62,6 +62,16 @@ CREATE INDEX book_differences_by_payment ON book_differences USING btree (paymen
 CREATE TRIGGER book_differences_never_changed BEFORE DELETE OR UPDATE ON book_differences FOR EACH ROW EXECUTE FUNCTION forbid_change();
 CREATE TRIGGER book_differences_never_emptied BEFORE TRUNCATE ON book_differences FOR EACH STATEMENT EXECUTE FUNCTION forbid_change();
 
+CREATE TABLE canned_answers (
+    mitra_id uuid NOT NULL,
+    "position" smallint NOT NULL,
+    text text NOT NULL,
+    CONSTRAINT canned_answers_position_check CHECK ((("position" >= 1) AND ("position" <= 30))),
+    CONSTRAINT canned_answers_text_check CHECK (((char_length(text) >= 1) AND (char_length(text) <= 500)))
+);
+ALTER TABLE canned_answers ADD CONSTRAINT canned_answers_pkey PRIMARY KEY (mitra_id, "position");
+ALTER TABLE canned_answers ADD CONSTRAINT canned_answers_mitra_id_fkey FOREIGN KEY (mitra_id) REFERENCES mitras(id);
+
 CREATE TABLE charge_attempts (
     id uuid DEFAULT uuidv7() NOT NULL,
     payment_id uuid NOT NULL,
@@ -133,6 +143,17 @@ CREATE TRIGGER configuration_changes_never_emptied BEFORE TRUNCATE ON configurat
 ALTER TABLE configuration_changes ADD CONSTRAINT configuration_changes_key_fkey FOREIGN KEY (key) REFERENCES configuration(key);
 REVOKE ALL ON TABLE configuration_changes FROM curhat;
 GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE configuration_changes TO curhat;
+
+CREATE TABLE customer_notes (
+    customer_id uuid NOT NULL,
+    mitra_id uuid NOT NULL,
+    text text NOT NULL,
+    updated_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    CONSTRAINT customer_notes_text_check CHECK (((char_length(text) >= 1) AND (char_length(text) <= 2000)))
+);
+ALTER TABLE customer_notes ADD CONSTRAINT customer_notes_pkey PRIMARY KEY (customer_id, mitra_id);
+ALTER TABLE customer_notes ADD CONSTRAINT customer_notes_customer_id_fkey FOREIGN KEY (customer_id) REFERENCES customers(id) ON DELETE CASCADE;
+ALTER TABLE customer_notes ADD CONSTRAINT customer_notes_mitra_id_fkey FOREIGN KEY (mitra_id) REFERENCES mitras(id);
 
 CREATE TABLE customers (
     id uuid NOT NULL,
@@ -353,14 +374,16 @@ CREATE TABLE mitras (
     created_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
     push_ready boolean DEFAULT false NOT NULL,
     can_take_customer boolean GENERATED ALWAYS AS ((online AND (suspended_at IS NULL) AND (active_sessions < max_customers))),
+    break_until timestamp with time zone,
     waiting_since timestamp with time zone DEFAULT curhat_now() NOT NULL,
     CONSTRAINT mitras_active_sessions_check CHECK ((active_sessions >= 0)),
     CONSTRAINT mitras_display_name_check CHECK (((char_length(display_name) >= 1) AND (char_length(display_name) <= 40))),
-    CONSTRAINT mitras_max_customers_check CHECK (((max_customers >= 1) AND (max_customers <= 20)))
+    CONSTRAINT mitras_max_customers_check CHECK (((max_customers >= 1) AND (max_customers <= 20))),
+    CONSTRAINT mitras_on_break_are_offline CHECK (((break_until IS NULL) OR (NOT online)))
 );
 ALTER TABLE mitras ADD CONSTRAINT mitras_pkey PRIMARY KEY (id);
 CREATE INDEX mitras_by_time ON mitras USING btree (created_at DESC, id DESC);
-CREATE TRIGGER mitras_availability_version BEFORE UPDATE ON mitras FOR EACH ROW WHEN ((((((old.online IS DISTINCT FROM new.online) OR (old.suspended_at IS DISTINCT FROM new.suspended_at)) OR (old.active_sessions IS DISTINCT FROM new.active_sessions)) OR (old.max_customers IS DISTINCT FROM new.max_customers)) OR (old.push_ready IS DISTINCT FROM new.push_ready))) EXECUTE FUNCTION next_availability_version();
+CREATE TRIGGER mitras_availability_version BEFORE UPDATE ON mitras FOR EACH ROW WHEN (((((((old.online IS DISTINCT FROM new.online) OR (old.suspended_at IS DISTINCT FROM new.suspended_at)) OR (old.active_sessions IS DISTINCT FROM new.active_sessions)) OR (old.max_customers IS DISTINCT FROM new.max_customers)) OR (old.push_ready IS DISTINCT FROM new.push_ready)) OR (old.break_until IS DISTINCT FROM new.break_until))) EXECUTE FUNCTION next_availability_version();
 CREATE TRIGGER mitras_begin_to_wait BEFORE UPDATE ON mitras FOR EACH ROW WHEN (((new.online AND (NOT old.online)) OR (new.active_sessions < old.active_sessions))) EXECUTE FUNCTION mitra_begins_to_wait();
 CREATE TRIGGER mitras_capacity_never_exceeded BEFORE UPDATE ON mitras FOR EACH ROW WHEN (((new.active_sessions > old.active_sessions) AND (new.active_sessions > new.max_customers))) EXECUTE FUNCTION mitra_over_capacity();
 ALTER TABLE mitras ADD CONSTRAINT mitras_id_fkey FOREIGN KEY (id) REFERENCES people(id);
@@ -613,7 +636,7 @@ CREATE TABLE push_messages (
     due_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
     attempts integer DEFAULT 0 NOT NULL,
     done_at timestamp with time zone,
-    CONSTRAINT push_messages_kind_check CHECK ((kind = ANY (ARRAY['request_offered'::text, 'matched'::text, 'message'::text, 'customer_message'::text, 'extension_requested'::text, 'search_failed'::text, 'fallback_offered'::text, 'decided'::text, 'refunded'::text, 'test'::text]))),
+    CONSTRAINT push_messages_kind_check CHECK ((kind = ANY (ARRAY['request_offered'::text, 'matched'::text, 'message'::text, 'customer_message'::text, 'extension_requested'::text, 'search_failed'::text, 'fallback_offered'::text, 'decided'::text, 'refunded'::text, 'break_over'::text, 'test'::text]))),
     CONSTRAINT push_messages_payload_check CHECK ((octet_length(payload) <= 2000)),
     CONSTRAINT push_messages_topic_check CHECK ((topic ~ '^[A-Za-z0-9_-]{1,32}$'::text))
 )
@@ -1235,6 +1258,9 @@ CREATE FUNCTION next_availability_version() RETURNS trigger
     AS $$
 BEGIN
     NEW.availability_version := OLD.availability_version + 1;
+    IF NEW.online THEN
+        NEW.break_until := NULL;
+    END IF;
     RETURN NEW;
 END $$;
 

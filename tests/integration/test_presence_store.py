@@ -49,6 +49,7 @@ def state(
         max_customers=1,
         push_reachable_seconds=push_reachable_seconds,
         availability_version=version,
+        break_until=None,
     )
 
 

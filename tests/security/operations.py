@@ -14,6 +14,7 @@ import msgspec
 from curhat.accounts.service import digest_of_token
 from curhat.app.contracts import openapi
 from curhat.kit.identity import AnyRole, Identity, Role
+from curhat.notebook import service as notebook
 from curhat.notifications.port import BrowserAddress
 from curhat.notifications.service import subscribe
 from curhat.pairing import service as pairing
@@ -241,6 +242,17 @@ async def _toggle(server: RunningServer) -> Call:
     return Call(await server.mitra(), body={"online": True})
 
 
+async def _break(server: RunningServer) -> Call:
+    return Call(await server.mitra(), body={"minutes": 15})
+
+
+async def _canned_answers(server: RunningServer) -> Call:
+    mitra = await server.mitra()
+    async with server.database.transaction() as tx:
+        version = (await notebook.canned_answers(tx, mitra.id)).version
+    return Call(mitra, body={"texts": ["Halo, aku di sini untukmu."], "expected_version": version})
+
+
 def _in_session(
     role: Role, body: Callable[[RunningServer, UUID], Awaitable[Body]] | None = None
 ) -> Callable[[RunningServer], Awaitable[Call]]:
@@ -259,6 +271,13 @@ async def _message(_server: RunningServer, _session_id: UUID) -> Body:
 
 async def _without_review(_server: RunningServer, _session_id: UUID) -> Body:
     return {"review": False}
+
+
+async def _note(server: RunningServer, session_id: UUID) -> Body:
+    mitra_id = await server.database.fetchval("SELECT mitra_id FROM sessions WHERE id = $1", session_id)
+    async with server.database.transaction() as tx:
+        version = (await notebook.note_about(tx, mitra_id, session_id)).version
+    return {"text": "Suka dipanggil Mel.", "expected_version": version}
 
 
 async def _mark(server: RunningServer, session_id: UUID) -> Body:
@@ -659,6 +678,13 @@ ENTRIES: dict[str, Entry] = {
     "issue_customer_realtime_ticket": Entry("customer", 201, _customer),
     "get_mitra_profile": Entry("mitra", 200, _mitra),
     "set_presence": Entry("mitra", 200, _toggle),
+    "take_break": Entry("mitra", 200, _break),
+    "get_work_summary": Entry("mitra", 200, _mitra),
+    "list_past_requests": Entry("mitra", 200, _mitra),
+    "list_canned_answers": Entry("mitra", 200, _mitra),
+    "change_canned_answers": Entry("mitra", 200, _canned_answers),
+    "get_customer_note": Entry("mitra", 200, _in_session("mitra")),
+    "change_customer_note": Entry("mitra", 200, _in_session("mitra", _note)),
     "list_requests": Entry("mitra", 200, _mitra),
     "accept_request": Entry("mitra", 200, _request),
     "reject_request": Entry("mitra", 204, _request),

@@ -151,6 +151,7 @@ class SimulatedPresence:
             connected=state.id in self.connected and not self.unknown,
             active_sessions=state.active_sessions,
             max_customers=state.max_customers,
+            break_until=state.break_until,
         )
 
 

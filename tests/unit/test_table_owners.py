@@ -52,6 +52,8 @@ OWNERS = {
     "sessions": "sessions",
     "messages": "sessions",
     "extensions": "sessions",
+    "canned_answers": "notebook",
+    "customer_notes": "notebook",
     "seen_payments": "journeys",
     "streams": "realtime",
     "stream_events": "realtime",
@@ -91,6 +93,7 @@ EXCEPTIONS: Reasons = {
     },
     ("presence", "*"): {"mitras": _PRESENCE},
     ("presence", "set_intent"): {"mitras": _PRESENCE},
+    ("presence", "begin_break"): {"mitras": _PRESENCE},
     ("presence", "release_places"): {"mitras": _PRESENCE},
     ("presence", "write_last_seen"): {"mitras": _PRESENCE},
     ("sessions", "*"): {
@@ -98,6 +101,7 @@ EXCEPTIONS: Reasons = {
         "customers": "a session shows the customer's name",
         "charge_attempts": "the gateway's answer names the attempt, and the session of its extension is locked first",
     },
+    ("notebook", "*"): {"sessions": "a mitra writes a note only about the customer of an own session"},
     ("pairing", "*"): {
         "mitras": "only mitras who can take a customer are asked, and a pairing shows the mitra's name",
         "customers": "a request shows the customer's name",

@@ -18,7 +18,7 @@ from curhat.pairing import queries
 from curhat.pairing.events import REQUEST_CLOSED, REQUEST_OFFERED
 from curhat.pairing.queries import ClosedRequest, OpenRequest
 from curhat.pairing.schemas import Request
-from curhat.pairing.states import CloseReason, close_reason_of
+from curhat.pairing.states import CloseReason, decided_outcome
 from curhat.realtime.hub import Hub
 
 log = structlog.get_logger(__name__)
@@ -135,19 +135,10 @@ class Cards:
 
 
 def _why_closed(row: ClosedRequest) -> CloseReason:
-    """Return why a request closed.
-
-    If a request is still `offered` although its pairing was decided, the reason follows from the outcome of the
-    pairing.
-    """
-    if row.request_status in ("rejected", "accepted"):
-        return row.request_status
-    if row.close_reason is not None:
-        return row.close_reason
-    if row.pairing_status == "matched":
-        return "already_taken"
-    if row.failure_tag is not None:
-        return close_reason_of(row.failure_tag)
+    """Return why a card closed. The card of an undecided request closed because of the mitra's own state."""
+    outcome = decided_outcome(row.request_status, row.close_reason, row.pairing_status, row.failure_tag)
+    if outcome is not None:
+        return outcome
     if row.is_suspended:
         return "suspended"
     if row.is_offline:

@@ -415,7 +415,8 @@ SELECT coalesce(
 -- nullable: close_reason
 -- row: OpenRequest
 WITH open_pairings AS MATERIALIZED (
-    SELECT pairings.id, pairings.kind, pairings.deadline_at, customers.call_name, payments.duration_minutes
+    SELECT pairings.id, pairings.kind, pairings.deadline_at, customers.call_name, payments.duration_minutes,
+        payments.is_trial
     FROM pairings
     JOIN payments ON payments.id = pairings.payment_id
     JOIN customers ON customers.id = pairings.customer_id
@@ -427,7 +428,7 @@ WITH open_pairings AS MATERIALIZED (
     WHERE mitra_id = ANY (ARRAY(SELECT id FROM able_mitras)) AND status = 'offered'
 )
 SELECT offered_requests.id, offered_requests.mitra_id, open_pairings.kind, open_pairings.call_name,
-    offered_requests.is_returning, open_pairings.duration_minutes, open_pairings.deadline_at,
+    offered_requests.is_returning, open_pairings.duration_minutes, open_pairings.is_trial, open_pairings.deadline_at,
     NULL::text AS close_reason, curhat_now() AS server_now
 FROM offered_requests
 JOIN open_pairings ON open_pairings.id = offered_requests.pairing_id
@@ -439,7 +440,8 @@ ORDER BY offered_requests.mitra_id, offered_requests.id
 -- row: ClosedRequest
 SELECT requests.id, requests.mitra_id, requests.status AS request_status, requests.close_reason, pairings.kind,
     pairings.status AS pairing_status, pairings.failure_tag, customers.call_name, requests.is_returning,
-    payments.duration_minutes, pairings.deadline_at, curhat_now() AS server_now, NOT mitras.online AS is_offline,
+    payments.duration_minutes, payments.is_trial, pairings.deadline_at, curhat_now() AS server_now,
+    NOT mitras.online AS is_offline,
     mitras.suspended_at IS NOT NULL AS is_suspended, mitras.active_sessions >= mitras.max_customers AS is_full
 FROM requests
 JOIN pairings ON pairings.id = requests.pairing_id

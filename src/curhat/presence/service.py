@@ -38,6 +38,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Final
 from uuid import UUID
 
 import msgspec
@@ -45,12 +46,13 @@ import structlog
 import valkey.asyncio
 from prometheus_client import Gauge, Histogram
 
+from curhat.deadlines import service as deadlines
 from curhat.kit.database import DATABASE_AWAY, Database, Transaction
 from curhat.kit.errors import NotFound, PresenceUnknown
 from curhat.kit.pause_points import pause_point
 from curhat.presence import queries
 from curhat.presence.hooks import IntentChanged, PresenceHooks
-from curhat.presence.queries import MitraState
+from curhat.presence.queries import LockedMitra, MitraState
 from curhat.presence.schemas import MitraPresence
 from curhat.presence.states import (
     COME_BACK_SECONDS,
@@ -63,6 +65,9 @@ from curhat.presence.store import Applied, FrameAges, PresenceStore, Report
 log = structlog.get_logger(__name__)
 
 SIGNAL = "mitra_changed"
+
+# Deadline kind: the time of a mitra's break is over. The transition is in journeys/push.py.
+BREAK_OVER: Final = "push_break"
 
 FLUSH_INTERVAL_SECONDS = 0.25
 WATCH_INTERVAL_SECONDS = 0.1
@@ -94,18 +99,48 @@ async def set_intent(
 ) -> MitraState:
     """Set the toggle and return the new state. Locks the mitra's row, and calls the hook if the intent changed.
 
+    A mitra who sets the toggle by hand, to online or to offline, ends a break.
     Raises NotFound if the user is not a mitra. The function also raises every error of the hook `intent_changed`.
     """
-    locked = await queries.lock_mitras(tx, mitra_ids=[mitra_id])
-    if not locked:
-        raise NotFound
+    locked = await _lock_mitra(tx, mitra_id)
     state = await queries.set_intent(
         tx, online=online, mitra_id=mitra_id, push_window_seconds=PUSH_REACHABLE_SECONDS
     )
-    if locked[0].online != online:
+    if locked.is_on_break:
+        await deadlines.disarm(tx, BREAK_OVER, mitra_id)
+    if locked.online != online:
         await intent_changed(tx, mitra_id, online)
     announce(tx, [mitra_id])
     return state
+
+
+async def begin_break(
+    tx: Transaction, mitra_id: UUID, minutes: int, intent_changed: IntentChanged
+) -> MitraState:
+    """Switch the toggle off for a break, arm the reminder, and return the new state (M.3).
+
+    A break has the consequences of the toggle. The end of its time changes nothing: only the mitra goes online again.
+    Raises NotFound if the user is not a mitra. The function also raises every error of the hook `intent_changed`.
+    """
+    locked = await _lock_mitra(tx, mitra_id)
+    seconds = minutes * 60.0
+    state = await queries.begin_break(
+        tx, mitra_id=mitra_id, break_seconds=seconds, push_window_seconds=PUSH_REACHABLE_SECONDS
+    )
+    # A worker can hold the deadline of an earlier break. That deadline fires, and finds that this break is not over.
+    await deadlines.disarm(tx, BREAK_OVER, mitra_id)
+    await deadlines.arm_another(tx, BREAK_OVER, [mitra_id], seconds)
+    if locked.online:
+        await intent_changed(tx, mitra_id, False)
+    announce(tx, [mitra_id])
+    return state
+
+
+async def _lock_mitra(tx: Transaction, mitra_id: UUID) -> LockedMitra:
+    locked = await queries.lock_mitras(tx, mitra_ids=[mitra_id])
+    if not locked:
+        raise NotFound
+    return locked[0]
 
 
 async def release_places(tx: Transaction, mitra_ids: Sequence[UUID]) -> None:
@@ -527,4 +562,5 @@ def _to_presence(state: MitraState, *, connected: bool) -> MitraPresence:
         connected=connected,
         active_sessions=state.active_sessions,
         max_customers=state.max_customers,
+        break_until=state.break_until,
     )

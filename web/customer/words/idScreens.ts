@@ -266,7 +266,6 @@ export default {
     thanks: 'Terima kasih sudah bercerita',
     sorry: 'Maaf, sesinya tidak berjalan baik',
     next: 'Semoga hatimu lebih lega. Kapan pun kamu butuh, bestie siap mendengarkan lagi.',
-    payment: 'Lihat pembayaran dan bukti',
   },
   ended: {
     time_up: 'Waktunya habis. Terima kasih sudah bercerita.',

@@ -121,9 +121,14 @@ export interface components {
         /**
          * MitraPresence
          * @description A mitra's own presence: the toggle, whether the mitra is connected, the number of sessions, the capacity.
+         *
+         *         `break_until` is the time at which the service reminds a mitra who takes a break. The break itself lasts until the
+         *         mitra sets the toggle, so the time can be over. Without a break, `break_until` is null.
          */
         MitraPresence: {
             active_sessions: number;
+            /** @default null */
+            break_until: string | null;
             connected: boolean;
             max_customers: number;
             online: boolean;
@@ -262,6 +267,8 @@ export interface components {
         /**
          * Request
          * @description A mitra's card. Only the call name identifies the customer (X.4). A closed request has a `close_reason`.
+         *
+         *         `is_trial` says that the customer asks for the free trial. The card never has an amount.
          */
         Request: {
             call_name: string;
@@ -271,6 +278,7 @@ export interface components {
             /** Format: uuid */
             id: string;
             is_returning: boolean;
+            is_trial: boolean;
             /** @enum {unknown} */
             kind: "blast" | "targeted";
             server_now: string;

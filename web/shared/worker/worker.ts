@@ -52,7 +52,11 @@ interface PushPayload {
   body: string;
   topic: string;
   payment_id?: string;
+  session_id?: string;
 }
+
+/** The pushes to a mitra that open the chat of their session. A mitra can have several chats. */
+const OPENS_ITS_CHAT = ['customer_message', 'extension_requested'];
 
 /**
  * The customer's screen that a press on a notification opens. Any other push opens the first screen: the mitra's first
@@ -67,7 +71,8 @@ const SCREENS: Partial<Record<string, string>> = {
 };
 
 /** Returns the screen of a push. What the team decided and what came back stands on the page of the payment. */
-function screenOf({ type, payment_id }: PushPayload): string {
+function screenOf({ type, payment_id, session_id }: PushPayload): string {
+  if (OPENS_ITS_CHAT.includes(type) && session_id !== undefined) return `chat/${session_id}`;
   if (type === 'decided' || type === 'refunded') return payment_id ? `payments/${payment_id}` : 'payments';
   return SCREENS[type] ?? '';
 }
