@@ -262,7 +262,6 @@ const en: typeof id = {
     thanks: 'Thank you for sharing',
     sorry: 'Sorry, this session did not go well',
     next: 'We hope you feel a little lighter. Whenever you need it, a bestie is ready to listen again.',
-    payment: 'See the payment and receipt',
   },
   ended: {
     time_up: 'The time was up. Thank you for sharing.',
