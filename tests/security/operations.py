@@ -257,6 +257,10 @@ async def _message(_server: RunningServer, _session_id: UUID) -> Body:
     return {"client_message_id": "1", "text": "halo"}
 
 
+async def _without_review(_server: RunningServer, _session_id: UUID) -> Body:
+    return {"review": False}
+
+
 async def _mark(server: RunningServer, session_id: UUID) -> Body:
     message_id = await server.database.fetchval(
         "INSERT INTO messages (session_id, sender, client_message_id, text) "
@@ -619,6 +623,7 @@ ENTRIES: dict[str, Entry] = {
     "request_mitra_code": Entry("anybody", 202, _code_request),
     "verify_mitra_code": Entry("anybody", 200, _verification("mitra")),
     "get_mitra_availability": Entry("anybody", 200, _nobody),
+    "get_service_facts": Entry("anybody", 200, _nobody),
     "sign_out_customer": Entry("customer", 204, _customer),
     "sign_out_mitra": Entry("mitra", 204, _mitra, admits_suspended=True),
     "list_customer_devices": Entry("customer", 200, _customer),
@@ -650,7 +655,7 @@ ENTRIES: dict[str, Entry] = {
     "list_customer_messages": Entry("customer", 200, _in_session("customer")),
     "send_customer_message": Entry("customer", 201, _in_session("customer", _message)),
     "mark_read_by_customer": Entry("customer", 204, _in_session("customer", _mark)),
-    "end_session_by_customer": Entry("customer", 200, _in_session("customer")),
+    "end_session_by_customer": Entry("customer", 200, _in_session("customer", _without_review)),
     "issue_customer_realtime_ticket": Entry("customer", 201, _customer),
     "get_mitra_profile": Entry("mitra", 200, _mitra),
     "set_presence": Entry("mitra", 200, _toggle),

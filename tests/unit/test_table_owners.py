@@ -40,6 +40,8 @@ OWNERS = {
     "unanswered_calls": "payments",
     "review_cases": "payments",
     "earlier_decisions": "payments",
+    "book_differences": "payments",
+    "closed_days": "payments",
     "status_changes": "payments",
     "mock_gateway.charges": "payments",
     "mock_gateway.refunds": "payments",
@@ -137,6 +139,10 @@ EXCEPTIONS: Reasons = {
     },
     ("control_center.operators", "is_token_of_customer_or_mitra"): {
         "access_tokens": "the Control Center answers such a token with 403 instead of 401"
+    },
+    ("app.closing", "*"): {"closed_days": "app closes a day, because the invariants are in app"},
+    ("app.closing", "insert_closed_day"): {
+        "closed_days": "app closes a day, because the invariants are in app"
     },
     ("app.operations", "*"): {"*": "the metrics count the rows of all packages"},
     ("dev.simulate", "*"): {

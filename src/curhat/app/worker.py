@@ -8,6 +8,7 @@ from typing import Final
 import structlog
 
 from curhat.accounts import service as accounts
+from curhat.app.closing.service import arm_closing
 from curhat.app.operations.endpoints import Operations, operations_port
 from curhat.app.wiring import Services, StoppedWaiting, open_services
 from curhat.control_center.dashboard import service as dashboard
@@ -90,7 +91,12 @@ async def _prune(services: Services) -> None:
 
 
 async def prune_once(services: Services) -> None:
-    """Delete old events, idempotency keys, one-time codes, tokens and push messages. Store the counts of past hours."""
+    """Delete old events, idempotency keys, one-time codes, tokens and push messages. Store the counts of past hours.
+
+    Also arm the nightly closing of the books, if it is not armed.
+    """
+    async with services.database.transaction() as tx:
+        await arm_closing(tx)
     await prune(services.database)
     for _ in range(MAX_PRUNE_ROUNDS):
         async with services.database.transaction() as tx:

@@ -36,6 +36,7 @@ AuditAction = Literal[
     "gateway_alert:unknown_refund",
     "gateway_alert:refunded_twice",
     "gateway_alert:refund_failed_after_done",
+    "gateway_alert:books_differ",
     "configuration_changed",
     "mitra_invited",
     "mitra_renamed",

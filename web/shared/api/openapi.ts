@@ -524,7 +524,7 @@ export interface paths {
         put?: never;
         /**
          * EndSessionByCustomer
-         * @description End the chat before its time.
+         * @description End the chat before its time. With `review`, because the mitra is away, an operator reviews the cost (X.11).
          */
         post: operations["end_session_by_customer"];
         delete?: never;
@@ -611,6 +611,26 @@ export interface paths {
          * @description Return everything that a customer's client shows, and the stream position of this snapshot.
          */
         get: operations["get_customer_state"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/content/service": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * GetServiceFacts
+         * @description Return what a person wants to know before signing in: the prices, and how to reach the team.
+         */
+        get: operations["get_service_facts"];
         put?: never;
         post?: never;
         delete?: never;
@@ -2288,7 +2308,7 @@ export interface components {
         /** AuditEntry */
         AuditEntry: {
             /** @enum {string} */
-            action: "operator_signed_in" | "operator_created" | "operator_disabled" | "operator_reset" | "operator_invited" | "operator_link_used" | "operator_role_changed" | "operator_enabled" | "operator_signed_out" | "password_changed" | "totp_enrolled" | "recovery_code_used" | "recovery_codes_renewed" | "device_revoked" | "case_opened" | "case_decided" | "refund_approved" | "refund_retried" | "refund_requested:operator_decision" | "refund_requested:late_approval" | "refund_done" | "refund_failed" | "gateway_alert:unknown_charge" | "gateway_alert:unknown_refund" | "gateway_alert:refunded_twice" | "gateway_alert:refund_failed_after_done" | "configuration_changed" | "mitra_invited" | "mitra_renamed" | "mitra_capacity_changed" | "mitra_suspended" | "mitra_suspension_lifted" | "person_device_signed_out" | "person_devices_signed_out" | "transcript_revealed" | "list_exported" | "what_if_asked" | "database_restored";
+            action: "operator_signed_in" | "operator_created" | "operator_disabled" | "operator_reset" | "operator_invited" | "operator_link_used" | "operator_role_changed" | "operator_enabled" | "operator_signed_out" | "password_changed" | "totp_enrolled" | "recovery_code_used" | "recovery_codes_renewed" | "device_revoked" | "case_opened" | "case_decided" | "refund_approved" | "refund_retried" | "refund_requested:operator_decision" | "refund_requested:late_approval" | "refund_done" | "refund_failed" | "gateway_alert:unknown_charge" | "gateway_alert:unknown_refund" | "gateway_alert:refunded_twice" | "gateway_alert:refund_failed_after_done" | "gateway_alert:books_differ" | "configuration_changed" | "mitra_invited" | "mitra_renamed" | "mitra_capacity_changed" | "mitra_suspended" | "mitra_suspension_lifted" | "person_device_signed_out" | "person_devices_signed_out" | "transcript_revealed" | "list_exported" | "what_if_asked" | "database_restored";
             actor: string;
             actor_email: string | null;
             id: number;
@@ -2303,6 +2323,21 @@ export interface components {
         /** Availability */
         Availability: {
             available: boolean;
+        };
+        /** BookDifference */
+        BookDifference: {
+            /** @enum {string} */
+            about: "charge" | "refund";
+            /** Format: date */
+            day: string;
+            /** Format: date-time */
+            found_at: string;
+            gateway_rp: number | null;
+            gateway_status: string | null;
+            /** Format: uuid */
+            key: string;
+            our_rp: number | null;
+            our_status: string | null;
         };
         /** Bucket */
         Bucket: {
@@ -2340,6 +2375,20 @@ export interface components {
             /** Format: date-time */
             server_now: string;
             week: components["schemas"]["WeekHour"][];
+        };
+        /** ClosedDay */
+        ClosedDay: {
+            broken_invariants: string[];
+            charged_rp: number;
+            charges: number;
+            /** Format: date-time */
+            closed_at: string;
+            /** Format: date */
+            day: string;
+            differences: number;
+            invariants_checked: number;
+            refunded_rp: number;
+            refunds: number;
         };
         /** CodeRequest */
         CodeRequest: {
@@ -2507,6 +2556,7 @@ export interface components {
             active_sessions: number;
             available: number | null;
             cases_overdue: number;
+            closed_day: components["schemas"]["ClosedDay"] | null;
             connected: number | null;
             deadlines_overdue: number;
             deadlines_parked: number;
@@ -2586,6 +2636,11 @@ export interface components {
             refund: components["schemas"]["CaseRefund"] | null;
             withdrawn: boolean;
         };
+        /** EndByCustomer */
+        EndByCustomer: {
+            /** @default false */
+            review: boolean;
+        };
         /** EndEarly */
         EndEarly: {
             reason: string;
@@ -2613,6 +2668,8 @@ export interface components {
         };
         /** ExtensionOrder */
         ExtensionOrder: {
+            /** @enum {null|string} */
+            default_action?: "auto_reject" | "auto_approve" | null;
             /** Format: uuid */
             offer_id: string;
         };
@@ -2669,8 +2726,7 @@ export interface components {
         };
         /** GatewayBehaviour */
         GatewayBehaviour: {
-            /** @enum {string} */
-            behaviour: "approve" | "decline" | "slow" | "lost" | "double" | "processing" | "pending";
+            behaviour: ("approve" | "decline" | "slow" | "lost" | "double" | "processing" | "pending") | ("forget" | "invent");
             payment_id?: string | null;
         };
         /** GatewayNotice */
@@ -2761,6 +2817,7 @@ export interface components {
             /** Format: uuid */
             id: string;
             read_at: string | null;
+            reply_to_message_id: string | null;
             /** @enum {string} */
             sender: "customer" | "mitra";
             /** Format: date-time */
@@ -2906,6 +2963,7 @@ export interface components {
             ended_at: string | null;
             /** Format: date-time */
             ends_at: string;
+            extended_minutes: number;
             extension: components["schemas"]["Extension"] | null;
             /** Format: uuid */
             id: string;
@@ -2948,6 +3006,7 @@ export interface components {
         /** NewMessage */
         NewMessage: {
             client_message_id: string;
+            reply_to_message_id?: string | null;
             text: string;
         };
         /** Offer */
@@ -2960,6 +3019,9 @@ export interface components {
         };
         /** OfferList */
         OfferList: {
+            answer_seconds?: number | null;
+            /** @enum {null|string} */
+            default_action?: "auto_reject" | "auto_approve" | null;
             offers: components["schemas"]["Offer"][];
         };
         /** OpenedCase */
@@ -3399,6 +3461,7 @@ export interface components {
         ReviewCaseDetail: {
             amount_rp: number;
             anybody_asked: boolean;
+            book_differences: components["schemas"]["BookDifference"][];
             customer: components["schemas"]["CustomerReference"];
             decided_at: string | null;
             decided_by: components["schemas"]["OperatorReference"] | null;
@@ -3458,6 +3521,12 @@ export interface components {
             refundable_rp: number;
             version: string;
         };
+        /** ServiceFacts */
+        ServiceFacts: {
+            help_url: string | null;
+            lowest_price_rp: number | null;
+            trial_minutes: number | null;
+        };
         /** Session */
         Session: {
             duration_minutes: number;
@@ -3466,10 +3535,17 @@ export interface components {
             ended_at: string | null;
             /** Format: date-time */
             ends_at: string;
+            extended_minutes: number;
             extension: components["schemas"]["Extension"] | null;
             /** Format: uuid */
             id: string;
             mitra: components["schemas"]["MitraName"];
+            mitra_connected: boolean;
+            /** Format: uuid */
+            payment_id: string;
+            review_possible_at: string | null;
+            /** @enum {null|string} */
+            review_reason: "cut_short" | "mitra_away" | "unanswered" | null;
             /** Format: date-time */
             server_now: string;
             /** Format: date-time */
@@ -6162,7 +6238,11 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["EndByCustomer"];
+            };
+        };
         responses: {
             /** @description Done */
             200: {
@@ -6221,7 +6301,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: idempotency_in_progress, idempotency_key_reused, session_ended */
+            /** @description `code`: idempotency_in_progress, idempotency_key_reused, mitra_not_away, session_ended */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -6229,7 +6309,19 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "idempotency_in_progress" | "idempotency_key_reused" | "session_ended";
+                        code?: "idempotency_in_progress" | "idempotency_key_reused" | "mitra_not_away" | "session_ended";
+                    };
+                };
+            };
+            /** @description `code`: body_too_large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "body_too_large";
                     };
                 };
             };
@@ -6348,7 +6440,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: extension_pending, idempotency_in_progress, idempotency_key_reused, session_ended */
+            /** @description `code`: extension_pending, idempotency_in_progress, idempotency_key_reused, session_ended, terms_changed */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -6356,7 +6448,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "extension_pending" | "idempotency_in_progress" | "idempotency_key_reused" | "session_ended";
+                        code?: "extension_pending" | "idempotency_in_progress" | "idempotency_key_reused" | "session_ended" | "terms_changed";
                     };
                 };
             };
@@ -6810,6 +6902,27 @@ export interface operations {
                         /** @enum {unknown} */
                         code?: "service_unavailable";
                     };
+                };
+            };
+        };
+    };
+    get_service_facts: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    "Cache-Control"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ServiceFacts"];
                 };
             };
         };

@@ -1,7 +1,7 @@
 """Generated from queries.sql by `make contracts`. Do not edit."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Final
 from uuid import UUID
 
@@ -77,7 +77,7 @@ SELECT day.now AS server_now, day.began_at AS today_began_at,
     (
         SELECT count(*) FROM audit_entries
         WHERE action IN ('gateway_alert:unknown_charge', 'gateway_alert:unknown_refund', 'gateway_alert:refunded_twice',
-            'gateway_alert:refund_failed_after_done') AND occurred_at > (SELECT now - interval '7 days' FROM moment)
+            'gateway_alert:refund_failed_after_done', 'gateway_alert:books_differ') AND occurred_at > (SELECT now - interval '7 days' FROM moment)
     ) AS gateway_alerts
 FROM day
 """
@@ -93,6 +93,32 @@ async def read_figures(db: Executor, /) -> Figures:
     if row is None:
         raise NoRow(READ_FIGURES)
     return Figures(*row)
+
+
+class LastClosedDay(msgspec.Struct, frozen=True):
+    day: date
+    closed_at: datetime
+    charges: int
+    charged_rp: int
+    refunds: int
+    refunded_rp: int
+    differences: int
+    invariants_checked: int
+    broken_invariants: list[str]
+
+
+FIND_LAST_CLOSED_DAY: Final = """
+SELECT day, closed_at, charges, charged_rp, refunds, refunded_rp, differences, invariants_checked, broken_invariants
+FROM closed_days ORDER BY day DESC LIMIT 1
+"""
+
+
+async def find_last_closed_day(db: Executor, /) -> LastClosedDay | None:
+    """Read the last day whose books are closed. No row: no day was closed yet."""
+    row = await db.fetchrow(FIND_LAST_CLOSED_DAY)
+    if row is None:
+        return None
+    return LastClosedDay(*row)
 
 
 class CountFailuresByTagRow(msgspec.Struct, frozen=True):

@@ -55,9 +55,15 @@ SELECT day.now AS server_now, day.began_at AS today_began_at,
     (
         SELECT count(*) FROM audit_entries
         WHERE action IN ('gateway_alert:unknown_charge', 'gateway_alert:unknown_refund', 'gateway_alert:refunded_twice',
-            'gateway_alert:refund_failed_after_done') AND occurred_at > (SELECT now - interval '7 days' FROM moment)
+            'gateway_alert:refund_failed_after_done', 'gateway_alert:books_differ') AND occurred_at > (SELECT now - interval '7 days' FROM moment)
     ) AS gateway_alerts
 FROM day
+
+-- name: find_last_closed_day :optional
+-- Read the last day whose books are closed. No row: no day was closed yet.
+-- row: LastClosedDay
+SELECT day, closed_at, charges, charged_rp, refunds, refunded_rp, differences, invariants_checked, broken_invariants
+FROM closed_days ORDER BY day DESC LIMIT 1
 
 -- name: count_failures_by_tag :many
 -- Count the failed pairings of the day that began at @since, per tag. The two bounds let PostgreSQL use the index, as in

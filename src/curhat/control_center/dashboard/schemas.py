@@ -1,6 +1,6 @@
 """The API's structs of the dashboard and its charts."""
 
-from datetime import datetime
+from datetime import date, datetime
 from uuid import UUID
 
 import msgspec
@@ -49,6 +49,24 @@ class MoneyToday(msgspec.Struct, frozen=True):
     under_review_rp: int
 
 
+class ClosedDay(msgspec.Struct, frozen=True):
+    """The last day (in Jakarta) whose books are closed. The sums are what the gateway lists for the day.
+
+    `differences`: charges and refunds about which the gateway and our tables disagree. `broken_invariants`: the names
+    of invariants that do not hold. `invariants_checked`: 0 if the check took too long.
+    """
+
+    day: date
+    closed_at: datetime
+    charges: int
+    charged_rp: int
+    refunds: int
+    refunded_rp: int
+    differences: int
+    invariants_checked: int
+    broken_invariants: list[str]
+
+
 class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
     """The current figures. `connected`, `available` and `free_capacity` are null while Valkey does not answer.
 
@@ -83,6 +101,7 @@ class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
     gateway_unanswered: int
     gateway_alerts: int
     deadlines_parked: int
+    closed_day: ClosedDay | None
     today_began_at: datetime
     server_now: datetime
 

@@ -10,6 +10,7 @@ from curhat.control_center.dashboard.schemas import (
     AcceptanceSeconds,
     Bucket,
     Charts,
+    ClosedDay,
     Dashboard,
     Funnel,
     MoneyToday,
@@ -39,6 +40,7 @@ async def read_dashboard(database: Database, presence: Presence) -> Dashboard:
         failures = await queries.count_failures_by_tag(tx, since=figures.today_began_at)
         searches = await queries.list_open_searches(tx, max_searches=MAX_SEARCHES_SHOWN)
         overdue = await deadlines.count_overdue_deadlines(tx)
+        closed = await queries.find_last_closed_day(tx)
         parked = await deadlines.count_parked_deadlines(tx)
     return from_row(
         Dashboard,
@@ -53,6 +55,7 @@ async def read_dashboard(database: Database, presence: Presence) -> Dashboard:
         match_rate=_match_rate(money.matches, money.unmatched),
         deadlines_parked=parked,
         deadlines_overdue=overdue,
+        closed_day=None if closed is None else from_row(ClosedDay, closed),
         failures_by_tag={failure.tag: failure.failures for failure in failures},
     )
 
