@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Final
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -151,6 +151,8 @@ async def _messages(connection: Connection) -> None:
         user_ids=[people.identifier(people.MITRA, number) for number in numbers],
         client_message_ids=[str(uuid4()) for _ in numbers],
         texts=["halo"] * BATCH,
+        reply_to_message_ids=[UUID(int=0)] * BATCH,
+        no_reply=UUID(int=0),
         lock_timeout="100ms",
     )
     assert sum(row.id is not None for row in rows) == BATCH

@@ -279,7 +279,7 @@ async def test_no_data_of_a_connection_is_left_after_the_end_of_its_lease(store:
     await frame(store, mitra, 3, 3, connection="old")
     await frame(store, mitra, connection="new")
     fields = await store._execute("HKEYS", f"{MITRA_KEY_PREFIX}{mitra}")
-    assert sorted(fields) == [b"connection:new", b"since:new"]
+    assert sorted(fields) == [b"connection:new", b"heard", b"since:new"]
 
 
 @pytest.mark.rule("1.1", "5.6")

@@ -26,6 +26,7 @@ from curhat.control_center.operators import throttle
 from curhat.control_center.review import queries as review
 from curhat.control_center.review import service as review_service
 from curhat.control_center.team import queries as team
+from curhat.control_center.what_if import queries as what_if
 from curhat.deadlines import loop as deadline_loop
 from curhat.deadlines import queries as deadlines
 from curhat.deadlines import service as deadline_service
@@ -48,7 +49,7 @@ from curhat.presence import service as presence
 from curhat.presence import store
 from curhat.realtime import hub
 from curhat.realtime import queries as realtime
-from curhat.sessions import extension, extension_pings
+from curhat.sessions import absences, extension, extension_pings
 from curhat.sessions import queries as sessions
 from curhat.sessions import service as session_service
 from curhat.sessions import writer as message_writer
@@ -69,6 +70,7 @@ CODES = "tests/integration/test_accounts_codes.py"
 TOKENS = "tests/integration/test_accounts_tokens.py"
 GATEWAY_ALERTS = "tests/control_center/test_gateway_alerts.py"
 TEAM = "tests/control_center/test_team.py"
+WHAT_IF = "tests/control_center/test_what_if.py"
 CASE_ROUNDS = "tests/control_center/test_case_rounds.py"
 UNITS = "tests/control_center/test_units_and_parts.py"
 GIVING_UP = "tests/journeys/test_giving_up.py"
@@ -101,6 +103,7 @@ DEAD_PHONE = (
     "::test_an_unanswered_extension_is_not_charged_if_the_phone_of_the_mitra_died_without_closing_its_socket"
 )
 STOPPED = "tests/integration/test_stopped_transactions.py"
+MITRA_AWAY = "tests/integration/test_mitra_away.py"
 NOBODY_AFTER_EMPTYING = (
     "tests/integration/test_presence_store.py"
     "::test_nobody_is_not_believed_after_valkey_was_emptied_until_every_process_has_reported"
@@ -333,6 +336,17 @@ BUGS: tuple[Bug, ...] = (
             "pg_advisory_xact_lock(hashtextextended('active admins', 0))",
             "hashtextextended('active admins', 0)",
         ),
+    ),
+    Bug(
+        "two workers replay at the same time",
+        [WHAT_IF],
+        in_statement(
+            what_if,
+            "claim_what_if",
+            "AND NOT EXISTS (SELECT FROM what_ifs AS other WHERE other.status = 'running')",
+            "",
+        ),
+        "DROP INDEX what_ifs_one_running",
     ),
     Bug(
         "a one-time link of an operator can be used twice",
@@ -842,7 +856,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "an operator's other decision on a decided case looks accepted",
         [f"{REVIEW}::test_an_operator_cannot_replace_an_earlier_decision_by_another_decision"],
-        in_function(review_service, "decide_case", " and case.decision == decision", ""),
+        in_function(review_service, "_is_same_decision", " or case.decision != decision", ""),
     ),
     Bug(
         "an operator approves their own refund",
@@ -1155,6 +1169,11 @@ BUGS: tuple[Bug, ...] = (
         in_function(worker, "run", "                    tasks.create_task(_prune(services)),\n", ""),
     ),
     Bug("pruning does nothing", [WORKER], in_module(worker, "prune_once", _do_nothing)),
+    Bug(
+        "pruning stops after one transaction",
+        [WORKER],
+        in_function(worker, "prune", "range(MAX_PRUNE_ROUNDS)", "range(1)"),
+    ),
     Bug("a signal does not wake the worker", [WAKE_UPS], in_module(deadline_loop.Loop, "wake", _ignore)),
     Bug("a new push does not wake its sender", [WAKE_UPS], in_module(outbox.Outbox, "wake", _ignore)),
     Bug("a signal refreshes no cards", [WAKE_UPS], in_module(cards.Cards, "handle_signal", _ignore)),
@@ -1526,11 +1545,14 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a search does not ask the chosen mitra whom Valkey's list lacks",
         [CHOSEN_AFTER_EMPTYING],
-        in_function(
-            searching,
-            "begin_search",
-            "not lacks(candidates, payment.target_mitra_id)",
-            "candidates is None or payment.target_mitra_id in candidates",
+        together(
+            in_function(
+                searching,
+                "begin_search",
+                "not lacks(candidates, payment.target_mitra_id)",
+                "candidates is None or payment.target_mitra_id in candidates",
+            ),
+            lambda: setattr(charging, "begin_search", searching.begin_search),
         ),
     ),
     Bug(
@@ -1650,6 +1672,78 @@ BUGS: tuple[Bug, ...] = (
             "ends_at = CASE WHEN @added_minutes > 0 THEN curhat_now() ELSE ends_at END"
             " + make_interval(mins => @added_minutes)",
         ),
+    ),
+    Bug(
+        "a session ends with a review before the mitra was away for a minute",
+        [MITRA_AWAY],
+        in_statement(
+            sessions,
+            "end_session_early",
+            "locked.mitra_away_since <= moment.now - make_interval(secs => @away_seconds::float8)",
+            "locked.mitra_away_since <= moment.now",
+        ),
+    ),
+    Bug(
+        "an end with a review reads the absence before it locks the session",
+        [MITRA_AWAY],
+        in_statement(
+            sessions,
+            "end_session_early",
+            "OR locked.mitra_away_since <=",
+            "OR (SELECT mitra_away_since FROM sessions AS unlocked WHERE unlocked.id = @session_id) <=",
+        ),
+        schema="ALTER TABLE sessions DROP CONSTRAINT sessions_left_by_their_mitra",
+    ),
+    Bug(
+        "an end with a review opens no case",
+        [MITRA_AWAY, SIMULATION],
+        in_statement(
+            sessions,
+            "record_deliveries",
+            "WHEN @with_review THEN 'mitra_away'",
+            "WHEN @with_review AND false THEN 'mitra_away'",
+        ),
+    ),
+    Bug(
+        "the case of a silent session leaves out its extensions",
+        [MITRA_AWAY, SIMULATION],
+        in_function(session_service, "_open_cases", "payment_ids += await", "await"),
+        schema="DROP TRIGGER sessions_not_delivered_have_a_case ON sessions",
+    ),
+    Bug(
+        "a session that nobody answered opens no case",
+        [MITRA_AWAY, SIMULATION],
+        in_statement(sessions, "record_deliveries", "AND NOT EXISTS (", "AND false AND NOT EXISTS ("),
+    ),
+    Bug(
+        "the end of a session does not see a message that commits meanwhile",
+        [MITRA_AWAY],
+        in_statement(
+            sessions,
+            "record_deliveries",
+            "AND sender = 'mitra') THEN",
+            "AND sender = 'mitra' AND sent_at < sessions.started_at) THEN",
+        ),
+    ),
+    Bug(
+        "a late report of an absence undoes a return",
+        [MITRA_AWAY],
+        in_statement(
+            sessions,
+            "mark_mitras_away",
+            "locked.heard_at > locked.mitra_back_at",
+            "true OR locked.heard_at > locked.mitra_back_at",
+        ),
+    ),
+    Bug(
+        "a mitra counts as away while valkey may lack its data",
+        [MITRA_AWAY],
+        in_function(presence.Presence, "heard_ages", "self._store.believe_no()", "pass"),
+    ),
+    Bug(
+        "an absence counts from long before the customer was told",
+        [MITRA_AWAY],
+        in_module(absences, "MAX_BACKDATED_SECONDS", 3600.0),
     ),
 )
 

@@ -248,7 +248,12 @@ def _started_session(won: AcceptedPairing, mitra_id: UUID) -> SessionViews:
         ended_at=None,
         end_reason=None,
         duration_minutes=won.duration_minutes,
+        extended_minutes=0,
         extension=None,
+        payment_id=won.payment_id,
+        mitra_connected=True,
+        review_possible_at=None,
+        review_reason=None,
         server_now=won.now,
     )
     return sessions.both_views(session, customer_id=won.customer_id, call_name=won.call_name)

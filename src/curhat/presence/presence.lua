@@ -1,6 +1,6 @@
 -- Presence in Valkey. All operations are in one script, so that readers and writers use one clock (Valkey's own) and
--- the same windows. `store.py` defines MAY_BE_ASKED_MS, CONNECTED_MS, HEARD_MS, COME_BACK_MS, MAX_CLOCK_STEP_MS,
--- CUSTOMER_CONNECTED_MS and KEY_TTL_MS above this text.
+-- the same windows. `store.py` defines MAY_BE_ASKED_MS, CONNECTED_MS, HEARD_MS, COME_BACK_MS, HEARTBEAT_MS,
+-- MAX_CLOCK_STEP_MS, CUSTOMER_CONNECTED_MS and KEY_TTL_MS above this text.
 -- Every time is in ms.
 --
 -- KEYS[1]   curhat:available   sorted set: mitra → when its reachability ends. Holds only mitras that can take a
@@ -12,6 +12,7 @@
 --                                suspended        '1' if the mitra is suspended
 --                                newly_available  a mark, until the open blasts have been offered to the mitra
 --                                marked           the version of the last state for which the mark was decided
+--                                heard            when the mitra was last known to be connected
 --                                connection:<id>  "<seen>" or "<seen> <closed>"
 --                                since:<id>       "<heard since> <present since>" of that connection
 --           curhat:customers   sorted set: customer → when it stops counting as connected
@@ -54,6 +55,13 @@ local function frames(value)
     if seen > now + MAX_CLOCK_STEP_MS then seen = 0 end
     if closed and closed > now + MAX_CLOCK_STEP_MS then closed = 0 end
     return seen, closed
+end
+
+-- Returns when the mitra was last known to be connected, 0 if unknown. A time in the future was written before this
+-- clock was set back.
+local function last_heard(value)
+    local at = tonumber(value) or 0
+    return at <= now + MAX_CLOCK_STEP_MS and at or 0
 end
 
 -- Returns two beginnings, each nil if unknown. Since the first, frames came on this connection without a gap of HEARD_MS.
@@ -162,7 +170,10 @@ function operations.report()
         if not closed and ARGV[at + 4] ~= '' then closed = sent - ARGV[at + 4] end
         fields[name] = string.format('%.0f', seen) .. (closed and string.format(' %.0f', closed) or '')
         fields[since] = string.format('%.0f %.0f', heard, present)
-        server.call('HSET', KEYS[i], name, fields[name], since, fields[since])
+        -- A close proves that the mitra was connected until then, if frames came until then.
+        local heard_at = math.max(last_heard(fields['heard']), closed and math.min(closed, seen + HEARTBEAT_MS) or seen)
+        server.call('HSET', KEYS[i], name, fields[name], since, fields[since],
+            'heard', string.format('%.0f', heard_at))
         settle(KEYS[i], mitra, fields)
         if not tonumber(fields['version']) then table.insert(unknown, mitra) end
     end
@@ -230,6 +241,16 @@ function operations.heard()
             end
         end
         table.insert(answers, answer)
+    end
+    return answers
+end
+
+-- Returns per mitra the ms since it was last known to be connected, or -1 if that is unknown.
+function operations.heard_ages()
+    local answers = {}
+    for i = 2, #KEYS do
+        local at = last_heard(server.call('HGET', KEYS[i], 'heard'))
+        table.insert(answers, at > 0 and math.max(0, now - at) or -1)
     end
     return answers
 end

@@ -52,7 +52,12 @@ from curhat.presence import queries
 from curhat.presence.hooks import IntentChanged, PresenceHooks
 from curhat.presence.queries import MitraState
 from curhat.presence.schemas import MitraPresence
-from curhat.presence.states import COME_BACK_SECONDS, MAY_BE_ASKED_SECONDS, PUSH_REACHABLE_SECONDS
+from curhat.presence.states import (
+    COME_BACK_SECONDS,
+    MAY_BE_ASKED_SECONDS,
+    MITRA_CONNECTED_SECONDS,
+    PUSH_REACHABLE_SECONDS,
+)
 from curhat.presence.store import Applied, FrameAges, PresenceStore, Report
 
 log = structlog.get_logger(__name__)
@@ -216,6 +221,34 @@ class Presence:
     async def frame_ages(self, mitra_ids: Sequence[UUID]) -> dict[UUID, list[FrameAges]]:
         """Return what Valkey knows about the frames of each mitra's connections (5.6, 5.8)."""
         return await self._store.frame_ages(mitra_ids)
+
+    async def heard_ages(self, mitra_ids: Sequence[UUID]) -> dict[UUID, float | None]:
+        """Return how many seconds ago each of these mitras was last known to be connected (X.11).
+
+        None: never, as far as Valkey knows. Raises PresenceUnknown also if an answer says that a mitra was not heard,
+        and Valkey may lack what the processes know.
+        """
+        ages = await self._store.heard_ages(mitra_ids)
+        if any(age is None or age > MITRA_CONNECTED_SECONDS for age in ages.values()):
+            self._store.believe_no()
+        return ages
+
+    def holds_mitras(self) -> bool:
+        """Return whether this process holds a socket of a mitra."""
+        return bool(self._mitras)
+
+    def heard_here(self, mitra_ids: Iterable[UUID], within_seconds: float) -> dict[UUID, float]:
+        """Return which of these mitras this process hears now, and how many seconds ago. Reads only memory.
+
+        Omits a mitra whose last frame on a socket of this process is older than `within_seconds`.
+        """
+        now = self._arrival()
+        held = ((each, self._mitras[each]) for each in mitra_ids if each in self._mitras)
+        ages = {
+            mitra_id: now - max(connection.last_frame for connection in mitra.connections.values())
+            for mitra_id, mitra in held
+        }
+        return {mitra_id: max(0.0, age) for mitra_id, age in ages.items() if age <= within_seconds}
 
     async def count_available(self) -> int:
         """Return how many mitras can be asked now."""

@@ -36,6 +36,7 @@ from curhat.presence.queries import MitraState
 from curhat.presence.states import (
     COME_BACK_SECONDS,
     CUSTOMER_CONNECTED_SECONDS,
+    HEARTBEAT_SECONDS,
     MAY_BE_ASKED_SECONDS,
     MITRA_CONNECTED_SECONDS,
     MITRA_HEARD_SECONDS,
@@ -71,6 +72,7 @@ _WINDOWS = {
     "CONNECTED_MS": MITRA_CONNECTED_SECONDS,
     "HEARD_MS": MITRA_HEARD_SECONDS,
     "COME_BACK_MS": COME_BACK_SECONDS,
+    "HEARTBEAT_MS": HEARTBEAT_SECONDS,
     "MAX_CLOCK_STEP_MS": MAX_CLOCK_STEP_SECONDS,
     "CUSTOMER_CONNECTED_MS": CUSTOMER_CONNECTED_SECONDS,
     "KEY_TTL_MS": KEY_TTL_SECONDS,
@@ -228,6 +230,15 @@ class PresenceStore:
                 seconds = [ms / 1000 for ms in found]
                 if seconds:
                     ages[mitra_id] = [FrameAges(*seconds[i : i + 3]) for i in range(0, len(seconds), 3)]
+        return ages
+
+    async def heard_ages(self, mitra_ids: Sequence[UUID]) -> dict[UUID, float | None]:
+        """Return how many seconds ago each mitra was last known to be connected. None: unknown."""
+        ages: dict[UUID, float | None] = {}
+        for batch in _batches(mitra_ids):
+            answer = await self._call("heard_ages", batch, [str(mitra_id) for mitra_id in batch])
+            for mitra_id, ms in zip(batch, answer, strict=True):
+                ages[mitra_id] = None if ms < 0 else ms / 1000
         return ages
 
     async def customers_seen(self, customer_ids: Sequence[UUID], for_seconds: float) -> None:

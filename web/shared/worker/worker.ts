@@ -51,6 +51,7 @@ interface PushPayload {
   title: string;
   body: string;
   topic: string;
+  payment_id?: string;
 }
 
 /**
@@ -63,8 +64,13 @@ const SCREENS: Partial<Record<string, string>> = {
   message: 'chat',
   fallback_offered: 'search',
   search_failed: 'failed',
-  refunded: 'failed',
 };
+
+/** Returns the screen of a push. What the team decided and what came back stands on the page of the payment. */
+function screenOf({ type, payment_id }: PushPayload): string {
+  if (type === 'decided' || type === 'refunded') return payment_id ? `payments/${payment_id}` : 'payments';
+  return SCREENS[type] ?? '';
+}
 
 /**
  * Shows a notification for each push, even if the push is empty or unreadable. If a push shows no notification, the
@@ -97,7 +103,7 @@ async function showNotification(pushed: PushPayload): Promise<void> {
     tag: pushed.topic,
     renotify: true,
     icon: `${BASE}icons/icon-192.png`,
-    data: BASE + (SCREENS[pushed.type] ?? ''),
+    data: BASE + screenOf(pushed),
   };
   await worker.registration.showNotification(pushed.title, options);
 }
