@@ -711,9 +711,11 @@ async def test_the_field_last_seen_has_the_time_of_the_last_frame(
     """When the service writes the last-seen time, the availability version stays the same."""
     mitra = await make.mitra()
     await presence.opened(mitra, "phone")
-    presence._mitras[mitra].connections["phone"].last_frame -= 5
+    connection = presence._mitras[mitra].connections["phone"]
     presence._unwritten_last_seen.clear()
-    await presence.reconcile()
+    presence.frame_received(mitra, "phone")
+    connection.last_frame -= 5
+    await presence.flush()
     await presence.write_last_seen()
 
     row = await database.fetchrow(
