@@ -438,8 +438,9 @@ async def withdraw(tx: Transaction, mitra_id: UUID, reason: CloseReason) -> None
     fails later, in another transaction (4.4). Meanwhile nobody can accept the pairing, because its request is closed.
     """
     withdrawn = await queries.withdraw_requests(tx, mitra_id=mitra_id, close_reason=reason)
-    if withdrawn:
-        signal_requests(tx, [mitra_id])
+    # Signal even without a withdrawn request. A blast that was committed meanwhile has perhaps asked the mitra. The
+    # card must then close, because the mitra can no longer take a customer.
+    signal_requests(tx, [mitra_id])
     for pairing in withdrawn:
         if pairing.kind == "targeted":
             await deadlines.arm_now(tx, TARGETED_LOST, pairing.id)
