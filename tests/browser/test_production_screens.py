@@ -13,7 +13,7 @@ from curhat.dev.embedded import EmbeddedServers
 from curhat.kit.database import Database
 from tests.browser.operators import DESKTOP_SCREEN, operator
 from tests.browser.system import System
-from tests.browser.test_screens import PICTURES, violations
+from tests.browser.test_screens import PICTURES, SMALLEST, take_picture, violations
 from tests.support.chromium import Browsers
 from tests.support.signed_in import OPERATOR_PASSWORD, development_settings, free_port, start_server
 
@@ -79,3 +79,9 @@ async def test_an_operator_must_first_set_up_an_authenticator_app(
     await expect(page.get_by_role("navigation")).to_be_visible()
     await expect(mocked).to_be_visible()
     assert await violations(page) == []
+    # The banner leaves the navigation and the screen whole, also on a small screen.
+    for name, size in (("desktop", DESKTOP_SCREEN), ("small", SMALLEST)):
+        await page.set_viewport_size(size)  # type: ignore[arg-type]
+        await expect(mocked).to_be_visible()
+        assert not await page.evaluate("document.documentElement.scrollWidth > innerWidth")
+        await take_picture(page, f"control-center-mocked-en-{name}")
