@@ -91,6 +91,9 @@ def values_of(records: Records, now: datetime) -> dict[str, tuple[str, ...]]:
         "q": (COMMON_NAME, RARE_NAME, "+6281000000077", str(payment), "nobody has this name"),
         "from": ((now - timedelta(days=1)).isoformat(), (now - timedelta(days=300)).isoformat()),
         "to": ((now - timedelta(days=300)).isoformat(), now.isoformat()),
+        # The answers of mitras are listed for at most 31 days.
+        "list_mitra_answers.from": tuple((now - timedelta(days=days)).isoformat() for days in (1, 30)),
+        "list_mitra_answers.to": (now.isoformat(),),
         "minimum_amount_rp": ("1", "20000", "35001"),
         "maximum_amount_rp": ("0", "10000", "35000"),
         "actor": ("system", OPERATOR_EMAIL, "nobody"),
@@ -137,6 +140,10 @@ def questions(contract: Mapping[str, Any], values: Mapping[str, tuple[str, ...]]
 def _values(
     operation: Mapping[str, Any], parameter: Mapping[str, Any], values: Mapping[str, tuple[str, ...]]
 ) -> tuple[str, ...]:
+    # Some operations accept only some values of a filter.
+    own = f"{operation['operationId']}.{parameter['name']}"
+    if own in values:
+        return values[own]
     schema = parameter["schema"]
     schemas = [schema, *schema.get("oneOf", ())]
     for each in schemas:
