@@ -394,6 +394,7 @@ def test_every_operation_declares_who_must_be_signed_in() -> None:
         "set_gateway_behaviour",
         "list_gateway_charges",
         "sign_in_operator",
+        "use_operator_link",
     }
     assert {name for name, operation in OPERATIONS.items() if not operation.security} == open_to_all
     assert _with(Unauthenticated.code) == OPERATIONS.keys() - open_to_all

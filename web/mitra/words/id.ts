@@ -20,8 +20,9 @@ export default {
     offText: 'Kamu tidak menerima permintaan. Geser tombolnya kalau kamu siap mendengarkan.',
     offChatting:
       'Kamu tidak menerima permintaan. Chat tetap berjalan, tetapi tambahan waktu ditolak otomatis.',
+    rest: 'Istirahat',
     fullText: 'Permintaan baru datang begitu salah satu chat selesai.',
-    cutOffText: 'Customer tidak bisa menjangkaumu. Kami terus mencoba menyambung.',
+    cutOffText: 'Pelanggan tidak bisa menjangkaumu. Kami terus mencoba menyambung.',
     unknownText: 'Sebentar, kami sedang menyambungkan HP ini.',
   },
   phone: {
@@ -45,6 +46,6 @@ export default {
     sessions: (count: number, minutes: number) => `${count} sesi · ${minutes} menit`,
     none: 'Belum ada sesi hari ini',
     unknown: 'Belum bisa dimuat',
-    open: 'Lihat riwayat',
+    open: 'Lihat ringkasan',
   },
 };

@@ -22,7 +22,10 @@ export interface ChatApi {
     sessionId: string,
     before?: string,
   ) => Promise<{ items: Message[]; next_cursor: string | null }>;
-  send: (sessionId: string, message: { client_message_id: string; text: string }) => Promise<Message>;
+  send: (
+    sessionId: string,
+    message: { client_message_id: string; text: string; reply_to_message_id?: string },
+  ) => Promise<Message>;
   markRead: (sessionId: string, upToMessageId: string) => Promise<unknown>;
 }
 
@@ -42,6 +45,8 @@ export interface UnsentMessage {
   client_message_id: string;
   text: string;
   written_at: string;
+  /** The id of the message that this message answers. Missing in a message that an earlier version stored. */
+  reply_to_message_id?: string | undefined;
   /** The code of the final refusal; null while the app tries to send the message. */
   refusal: Code | null;
 }
@@ -63,6 +68,8 @@ export class Chat {
   isLoadingEarlier = $state(false);
   hasEarlier = $state(false);
   otherIsTyping = $state(false);
+  /** The message that the next message answers. */
+  replyingTo = $state.raw<Message | null>(null);
   /**
    * The time at which the next message is sent, or null. The value is set only if the person sends more than the server
    * allows.
@@ -172,8 +179,10 @@ export class Chat {
       client_message_id: randomId(),
       text,
       written_at: new Date(Math.max(serverNow(), afterLast)).toISOString(),
+      reply_to_message_id: this.replyingTo?.id,
       refusal: null,
     };
+    this.replyingTo = null;
     this.unsent = [...this.unsent, message];
     this.#store(message);
     void this.#sendUnsent();
@@ -184,6 +193,16 @@ export class Chat {
     this.#retryMs = MIN_RETRY_MS;
     for (const endPause of this.#endPauses) endPause();
     void this.#sendUnsent();
+  }
+
+  /** Returns the message with this id, if this page has it. */
+  find(id: string): Message | undefined {
+    return this.messages.find((message) => message.id === id);
+  }
+
+  /** Returns how many messages of the other side the person has not read. */
+  countUnread(): number {
+    return this.messages.filter((message) => message.sender !== this.side && message.read_at === null).length;
   }
 
   /** Removes a message that the server has refused. */
@@ -303,9 +322,10 @@ export class Chat {
         this.#adoptStored();
         const next = this.unsent.find((one) => one.refusal === null);
         if (next === undefined) return;
-        const { client_message_id, text } = next;
+        const { client_message_id, text, reply_to_message_id } = next;
         try {
-          this.#merge([await this.#api.send(this.sessionId, { client_message_id, text })]);
+          const message = { client_message_id, text, ...(reply_to_message_id && { reply_to_message_id }) };
+          this.#merge([await this.#api.send(this.sessionId, message)]);
           this.#retryMs = MIN_RETRY_MS;
         } catch (error) {
           if (codeOf(error) === 'unauthenticated') return;
