@@ -17,7 +17,7 @@ from curhat.kit.database import Connection
 from curhat.kit.migrations import load_migrations, migrate, migrations_folder
 
 # The files up to this number are older than the rule.
-LAST_OLD_NUMBER: Final = 32
+LAST_OLD_NUMBER: Final = 29
 # Each confirmation, accept, end of a session or refund writes rows of several of these tables in one transaction.
 HOT: Final = frozenset(
     {

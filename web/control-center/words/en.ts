@@ -582,6 +582,7 @@ const en: typeof id = {
       'gateway_alert:unknown_refund': 'The gateway did a refund that is not recorded here',
       'gateway_alert:refunded_twice': 'The gateway refunded the same charge twice',
       'gateway_alert:refund_failed_after_done': 'The gateway said done, then failed, about a refund',
+      'gateway_alert:books_differ': 'The books and the gateway differ',
       configuration_changed: 'Configuration changed',
       mitra_invited: 'Mitra invited',
       mitra_renamed: 'Mitra renamed',

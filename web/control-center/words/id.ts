@@ -605,6 +605,7 @@ export default {
       'gateway_alert:refunded_twice': 'Gateway mengembalikan tagihan yang sama dua kali',
       'gateway_alert:refund_failed_after_done':
         'Gateway bilang selesai, lalu gagal, tentang satu pengembalian',
+      'gateway_alert:books_differ': 'Pembukuan dan gateway berbeda',
       configuration_changed: 'Konfigurasi diubah',
       mitra_invited: 'Mitra diundang',
       mitra_renamed: 'Nama mitra diubah',
