@@ -673,7 +673,7 @@ async def chat_reply(system: System) -> AsyncIterator[Show]:
         customer = await system.customer()
         session = await system.chat(customer, mitra, socket)
         path = f"/sessions/{session['id']}/messages"
-        said = {"client_message_id": "m1", "text": "Coba baca https://contoh.id/tenang, ya"}
+        said = {"client_message_id": "m1", "text": "Coba baca www.ab.id, ya"}
         first = json_of(await mitra.post(path, said, key=""))
         json_of(await mitra.post(path, {"client_message_id": "m2", "text": "❤️"}, key=""))
         answer = {"client_message_id": "c", "text": "Makasih, kak", "reply_to_message_id": first["id"]}
@@ -695,13 +695,13 @@ async def chat_leaving(system: System) -> AsyncIterator[Show]:
     async with system.mitra() as (mitra, socket):
         customer = await system.customer()
         session = await system.chat(customer, mitra, socket)
-        said = {"client_message_id": "m", "text": "Coba baca https://contoh.id/tenang, ya"}
+        said = {"client_message_id": "m", "text": "Coba baca www.ab.id, ya"}
         json_of(await mitra.post(f"/sessions/{session['id']}/messages", said, key=""))
 
         async def show(**options: Any) -> Page:
             page = await page_opener(system, customer, "/app/chat", ".bubble a")(**options)
             await page.locator(".bubble a").click()
-            await expect(page.get_by_role("dialog")).to_be_visible()
+            await expect(page.locator(".leave")).to_be_visible()
             return page
 
         yield show

@@ -390,6 +390,7 @@ def test_every_operation_declares_who_must_be_signed_in() -> None:
         "verify_mitra_code",
         "get_gateway_notice",
         "get_mitra_availability",
+        "get_service_facts",
         "read_development_inbox",
         "set_gateway_behaviour",
         "list_gateway_charges",

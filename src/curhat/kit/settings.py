@@ -154,7 +154,7 @@ class Settings:
     # much as a code to Indonesia.
     phone_regions: tuple[str, ...]
     # The address at which people reach the team, as a URL that a web page can open. None: the pages show no address.
-    help_url: str | None
+    help_contact: str | None
     # How many codes the service makes per day, for each country of `phone_regions`.
     codes_per_day: Mapping[str, int]
     # The sender and the authentication template of the WhatsApp Cloud API.
@@ -296,7 +296,7 @@ class Settings:
             code_senders=reader.code_senders(development=development),
             allow_file_codes=reader.choice("ALLOW_FILE_CODES", ("0", "1"), "0") == "1",
             phone_regions=phone_regions,
-            help_url=reader.value("HELP_CONTACT", _help_url, None),
+            help_contact=reader.value("HELP_CONTACT", _help_url, None),
             codes_per_day=reader.value(
                 "CODES_PER_DAY",
                 partial(_codes_per_day, regions=phone_regions),

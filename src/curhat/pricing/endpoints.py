@@ -43,14 +43,13 @@ async def list_offers(
     "/api/content/service",
     operation_id="get_service_facts",
     tags=["content"],
-    response_headers={"Cache-Control": "public, max-age=60"},
 )
 async def get_service_facts(
     database: NamedDependency[Database], settings: NamedDependency[Settings]
 ) -> ServiceFacts:
     """Return what a person wants to know before signing in: the prices, and how to reach the team."""
     prices = await queries.read_public_prices(database)
-    return ServiceFacts(prices.lowest_price_rp, prices.trial_minutes, settings.help_url)
+    return ServiceFacts(prices.lowest_price_rp, prices.trial_minutes, settings.help_contact)
 
 
 ROUTES: list[BaseRouteHandler] = [list_offers, get_service_facts]

@@ -17,7 +17,7 @@ export default {
     terms: {
       title: 'Ketentuan',
       points: [
-        'Curhat menghubungkanmu dengan bestie untuk mengobrol lewat chat, selama waktu yang kamu pilih.',
+        'Lewat Curhat, kamu mengobrol dengan bestie di chat, selama waktu yang kamu pilih.',
         'Kamu membayar di depan, sekali per sesi. Tambahan waktu dibayar saat disetujui; sebelum meminta, kamu membaca apa arti diamnya bestie.',
         'Kalau tidak ada bestie yang menerima, atau bestie pergi atau tidak membalas, tim kami memeriksa pembayaranmu dan memutuskan apakah uangnya dikembalikan.',
         'Curhat bukan layanan darurat, bukan terapi, dan bukan nasihat medis.',

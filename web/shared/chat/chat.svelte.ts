@@ -22,10 +22,7 @@ export interface ChatApi {
     sessionId: string,
     before?: string,
   ) => Promise<{ items: Message[]; next_cursor: string | null }>;
-  send: (
-    sessionId: string,
-    message: { client_message_id: string; text: string; reply_to_message_id?: string },
-  ) => Promise<Message>;
+  send: (sessionId: string, message: Schemas['NewMessage']) => Promise<Message>;
   markRead: (sessionId: string, upToMessageId: string) => Promise<unknown>;
 }
 
@@ -45,8 +42,8 @@ export interface UnsentMessage {
   client_message_id: string;
   text: string;
   written_at: string;
-  /** The id of the message that this message answers. Missing in a message that an earlier version stored. */
-  reply_to_message_id?: string | undefined;
+  /** The id of the message that this message answers. Missing if it answers none. */
+  reply_to_message_id?: string;
   /** The code of the final refusal; null while the app tries to send the message. */
   refusal: Code | null;
 }
@@ -68,8 +65,6 @@ export class Chat {
   isLoadingEarlier = $state(false);
   hasEarlier = $state(false);
   otherIsTyping = $state(false);
-  /** The message that the next message answers. */
-  replyingTo = $state.raw<Message | null>(null);
   /**
    * The time at which the next message is sent, or null. The value is set only if the person sends more than the server
    * allows.
@@ -171,18 +166,17 @@ export class Chat {
     this.#merge(messages);
   }
 
-  /** Shows a text in the chat immediately, and sends it. */
-  send(text: string): void {
+  /** Shows a text in the chat immediately, and sends it. `reply` names the message that it answers. */
+  send(text: string, reply?: { reply_to_message_id: string }): void {
     // Each message gets a later time than the previous message, so that the order survives a reload.
     const afterLast = Date.parse(lastOf(this.unsent)?.written_at ?? '1970') + 1;
     const message = {
       client_message_id: randomId(),
       text,
+      ...reply,
       written_at: new Date(Math.max(serverNow(), afterLast)).toISOString(),
-      reply_to_message_id: this.replyingTo?.id,
       refusal: null,
     };
-    this.replyingTo = null;
     this.unsent = [...this.unsent, message];
     this.#store(message);
     void this.#sendUnsent();
@@ -193,16 +187,6 @@ export class Chat {
     this.#retryMs = MIN_RETRY_MS;
     for (const endPause of this.#endPauses) endPause();
     void this.#sendUnsent();
-  }
-
-  /** Returns the message with this id, if this page has it. */
-  find(id: string): Message | undefined {
-    return this.messages.find((message) => message.id === id);
-  }
-
-  /** Returns how many messages of the other side the person has not read. */
-  countUnread(): number {
-    return this.messages.filter((message) => message.sender !== this.side && message.read_at === null).length;
   }
 
   /** Removes a message that the server has refused. */
@@ -322,9 +306,9 @@ export class Chat {
         this.#adoptStored();
         const next = this.unsent.find((one) => one.refusal === null);
         if (next === undefined) return;
-        const { client_message_id, text, reply_to_message_id } = next;
+        // eslint-disable-next-line @typescript-eslint/no-unused-vars -- Only this device needs these two fields.
+        const { written_at, refusal, ...message } = next;
         try {
-          const message = { client_message_id, text, ...(reply_to_message_id && { reply_to_message_id }) };
           this.#merge([await this.#api.send(this.sessionId, message)]);
           this.#retryMs = MIN_RETRY_MS;
         } catch (error) {

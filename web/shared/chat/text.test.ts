@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { findLinks, hostOf, isOnlyEmoji } from './text';
+import { findLinks, hostOf, isOnlyEmoji, shorten } from './text';
 
 const linksOf = (text: string) => findLinks(text).filter((part) => typeof part !== 'string');
 
@@ -27,6 +27,11 @@ describe('findLinks', () => {
     const [link] = linksOf('https://gоjek.com/'); // The first o is Cyrillic.
     expect(typeof link === 'object' && hostOf(link)).toMatch(/^xn--/);
   });
+});
+
+it('shortens a quote without cutting an emoji in two', () => {
+  expect(shorten('halo')).toBe('halo');
+  expect(shorten('😀'.repeat(61))).toBe(`${'😀'.repeat(60)}…`);
 });
 
 describe('isOnlyEmoji', () => {

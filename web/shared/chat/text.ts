@@ -39,6 +39,16 @@ export function isOnlyEmoji(text: string): boolean {
   return text.length <= MAX_EMOJI_UNITS && EMOJI.test(text);
 }
 
+const MAX_QUOTE_CHARACTERS = 60;
+
+/** Returns the beginning of a text, as a quote shows it. */
+export function shorten(text: string): string {
+  const characters = [...text];
+  return characters.length <= MAX_QUOTE_CHARACTERS
+    ? text
+    : `${characters.slice(0, MAX_QUOTE_CHARACTERS).join('').trimEnd()}…`;
+}
+
 function withoutUnmatchedBrackets(label: string): string {
   return label.endsWith(')') && !label.includes('(') ? label.slice(0, -1).replace(TRAILING, '') : label;
 }

@@ -141,9 +141,9 @@ def _gateway(settings: Settings) -> Finding:
 
 
 def _help_contact(settings: Settings) -> Finding:
-    if settings.help_url is None and not settings.is_development:
+    if settings.help_contact is None and not settings.is_development:
         return Finding("warn", "help", f"the apps show no way to reach the team; set {PREFIX}HELP_CONTACT")
-    return Finding("ok", "help", settings.help_url or "no address, as usual in development")
+    return Finding("ok", "help", settings.help_contact or "no address, as usual in development")
 
 
 async def _server(settings: Settings, run_file: RunFile | None) -> Finding:
