@@ -414,7 +414,7 @@ async def tools(system: System) -> AsyncIterator[Show]:
 
         async def show(**options: Any) -> Page:
             page = await page_opener(system, mitra, f"/mitra/chat/{session['id']}", ".bubble")(**options)
-            await page.locator("form > .tools").click()
+            await page.locator(".tools").click()
             await expect(page.locator("dialog li")).to_have_count(2)
             return page
 
