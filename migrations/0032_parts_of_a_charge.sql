@@ -4,7 +4,7 @@
 -- PostgreSQL itself enforces the rules below.
 --   The refunds of a charge that have not failed never exceed the charge.
 --   A decision has at most one refund of a charge that has not failed.
--- Until migration 0054, the older index refunds_one_a_charge still allows only one such refund per charge.
+-- Until the migration several_refunds_of_a_charge, the older index refunds_one_a_charge still allows only one such refund per charge.
 
 -- The round of the payment's case in which an operator decided this refund. Null if the refund was automatic, if only the
 -- gateway knew it after a restore, or if the previous version of the code requested it.

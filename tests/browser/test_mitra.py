@@ -92,9 +92,7 @@ async def test_the_first_page_lists_the_demo_mitras(system: System) -> None:
 async def test_the_app_tells_an_uninvited_person_that_mitras_need_an_invitation(system: System) -> None:
     page = await (await system.context()).new_page()
     await sign_in(system, page, "0812 555 00001")
-    await expect(page.get_by_role("alert")).to_have_text(
-        "Nomor ini belum terdaftar sebagai mitra. Hubungi tim Curhat."
-    )
+    await expect(page.get_by_role("alert")).to_have_text("Nomor ini belum terdaftar. Hubungi tim Curhat.")
 
 
 async def test_the_app_tells_a_suspended_mitra_about_the_suspension_at_sign_in(system: System) -> None:
@@ -103,7 +101,7 @@ async def test_the_app_tells_a_suspended_mitra_about_the_suspension_at_sign_in(s
     phone = await system.database.fetchval("SELECT phone_number FROM people WHERE id = $1", mitra_id)
     page = await (await system.context()).new_page()
     await sign_in(system, page, phone)
-    await expect(page.get_by_role("alert")).to_have_text("Akun ini sedang dinonaktifkan. Hubungi tim Curhat.")
+    await expect(page.get_by_role("alert")).to_have_text("Akun ini dinonaktifkan. Hubungi tim Curhat.")
 
 
 async def test_the_app_tells_a_working_mitra_about_a_new_suspension(system: System) -> None:

@@ -25,6 +25,7 @@ from tests.browser.screens import (
     page_opener,
     page_opener_with_push,
     screen_registry,
+    sign_in_elsewhere,
 )
 from tests.browser.system import System, json_of
 from tests.browser.test_screens import assert_usable
@@ -348,7 +349,9 @@ async def read_again(system: System) -> AsyncIterator[Show]:
 
 @screen("33-profile")
 async def profile(system: System) -> AsyncIterator[Show]:
-    yield page_opener(system, await new_mitra(system), "/mitra/profile", "fieldset")
+    mitra = await new_mitra(system)
+    await sign_in_elsewhere(system, mitra)
+    yield page_opener(system, mitra, "/mitra/profile", "li .out >> nth=1")
 
 
 @screen("35-phone")

@@ -390,10 +390,12 @@ def test_every_operation_declares_who_must_be_signed_in() -> None:
         "verify_mitra_code",
         "get_gateway_notice",
         "get_mitra_availability",
+        "get_service_facts",
         "read_development_inbox",
         "set_gateway_behaviour",
         "list_gateway_charges",
         "sign_in_operator",
+        "use_operator_link",
     }
     assert {name for name, operation in OPERATIONS.items() if not operation.security} == open_to_all
     assert _with(Unauthenticated.code) == OPERATIONS.keys() - open_to_all

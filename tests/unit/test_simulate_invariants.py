@@ -239,12 +239,28 @@ async def _(rows: Rows) -> None:
     await rows.write("refunds", charge_attempt_id=attempt_id, amount_rp=19_999)
 
 
-@breaks(
-    "a charge attempt has at most one refund that the gateway has not refused, of at most the attempt's amount"
-)
+@breaks("the refunds of a charge attempt that the gateway has not refused are at most the attempt's amount")
 async def _(rows: Rows) -> None:
     attempt_id = await rows.write("charge_attempts", status="approved_late")
     await rows.write("refunds", charge_attempt_id=attempt_id, amount_rp=20_001)
+
+
+@breaks("a decision has at most one refund of a charge that the gateway has not refused")
+async def _(rows: Rows) -> None:
+    await rows.allow("DROP INDEX refunds_one_a_decision")
+    attempt_id = await rows.write("charge_attempts", status="approved_late")
+    for _ in range(2):
+        await rows.write("refunds", charge_attempt_id=attempt_id, amount_rp=5_000, decided_round=1)
+
+
+@breaks("the refunds of a decision that the gateway has not refused are at most the amount of the decision")
+async def _(rows: Rows) -> None:
+    payment_id = await rows.failed_payment()
+    await rows.decide(payment_id, decision="refund", refund_rp=5_000)
+    attempt_id = await rows.write("charge_attempts", payment_id=payment_id, status="approved_late")
+    await rows.write(
+        "refunds", payment_id=payment_id, charge_attempt_id=attempt_id, amount_rp=5_001, decided_round=1
+    )
 
 
 @breaks("a charge that was taken, not delivered and not given back has a decision or an open case")
@@ -256,14 +272,14 @@ async def _(rows: Rows) -> None:
 
 
 @breaks(
-    "each decided charge belongs to a round of its case, and the round's refund is the sum of its charges"
+    "each decided charge belongs to a round of its case, and the round's refund is at most the sum of its charges"
 )
 async def _(rows: Rows) -> None:
-    await rows.decide(await rows.failed_payment(), decision="refund", refund_rp=10_000)
+    await rows.decide(await rows.failed_payment(), decision="refund", refund_rp=20_001)
 
 
 @breaks(
-    "each refund that an operator decided, and that needs no further approval, was requested from the gateway"
+    "each refund that an operator decided, and that needs no further approval, was requested in full from the gateway"
 )
 async def _(rows: Rows) -> None:
     await rows.decide(await rows.failed_payment(), decision="refund", refund_rp=20_000)
@@ -320,9 +336,18 @@ async def _(rows: Rows) -> None:
     await rows.write("payments", status="expired", closed_at=NOW + 20 * MINUTE)
 
 
-@breaks("a session that the mitra or a suspension ended has a case; no other session has a case cut_short")
+@breaks(
+    "a session that was cut short, left by its mitra or not answered has a case; no other session has such a case"
+)
 async def _(rows: Rows) -> None:
-    await rows.session(end_reason="mitra_ended", end_note="capek")
+    await rows.session(delivery="unanswered")
+
+
+@breaks(
+    "an ended session is unanswered if the customer wrote and the mitra sent no message, and not otherwise"
+)
+async def _(rows: Rows) -> None:
+    await rows.write("messages", session_id=await rows.session(delivery="delivered"))
 
 
 @breaks(
@@ -387,10 +412,10 @@ async def _(rows: Rows) -> None:
 
 
 @breaks(
-    "an approved extension of a session that was cut short has a case; no other extension has such a case"
+    "an approved extension of a session that was not delivered has a case; no other extension has such a case"
 )
 async def _(rows: Rows) -> None:
-    await rows.write("extensions", session_id=await rows.session(end_reason="mitra_ended", end_note="capek"))
+    await rows.write("extensions", session_id=await rows.session(delivery="unanswered"))
 
 
 @breaks("a pairing that failed by timeout was decided at or after its deadline_at")

@@ -40,6 +40,8 @@ OWNERS = {
     "unanswered_calls": "payments",
     "review_cases": "payments",
     "earlier_decisions": "payments",
+    "book_differences": "payments",
+    "closed_days": "payments",
     "status_changes": "payments",
     "mock_gateway.charges": "payments",
     "mock_gateway.refunds": "payments",
@@ -57,6 +59,9 @@ OWNERS = {
     "stream_events": "realtime",
     "deadlines": "deadlines",
     "hourly_counts": "control_center",
+    "mitra_hours": "control_center",
+    "mitra_hours_kept": "control_center",
+    "what_ifs": "control_center",
     "operators": "control_center",
     "operator_recovery_codes": "control_center",
     "operator_links": "control_center",
@@ -128,6 +133,7 @@ EXCEPTIONS: Reasons = {
     ("control_center.dashboard", "*"): {"*": _LIST},
     ("control_center.records", "*"): {"*": _LIST},
     ("control_center.review", "*"): {"*": _LIST},
+    ("control_center.what_if", "*"): {"*": "a replay reads the past of all packages"},
     ("control_center.search", "*"): {"*": _LIST},
     ("control_center.review", "decide_case"): {
         "review_cases": "payments opens a case, and an operator decides it"
@@ -137,6 +143,10 @@ EXCEPTIONS: Reasons = {
     },
     ("control_center.operators", "is_token_of_customer_or_mitra"): {
         "access_tokens": "the Control Center answers such a token with 403 instead of 401"
+    },
+    ("app.closing", "*"): {"closed_days": "app closes a day, because the invariants are in app"},
+    ("app.closing", "insert_closed_day"): {
+        "closed_days": "app closes a day, because the invariants are in app"
     },
     ("app.operations", "*"): {"*": "the metrics count the rows of all packages"},
     ("dev.simulate", "*"): {

@@ -42,6 +42,7 @@ RESULTS: Final = ("one", "optional", "many", "exec", "execrows")
 PYTHON_TYPES: Final[Mapping[str, str]] = {
     "bool": "bool",
     "bytea": "bytes",
+    "date": "date",
     "float8": "float",
     "int4": "int",
     "int8": "int",
@@ -57,7 +58,7 @@ PYTHON_TYPES: Final[Mapping[str, str]] = {
 _PREAMBLE: Final = '''"""Generated from queries.sql by `make contracts`. Do not edit."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Final
 from uuid import UUID

@@ -98,6 +98,7 @@ class AcceptedPairing(msgspec.Struct, frozen=True):
     ends_at: datetime
     call_name: str
     closed_for: list[UUID]
+    closes_later: bool
     lost_targeted: list[UUID]
 
 
@@ -155,12 +156,16 @@ WITH key AS MATERIALIZED (
 ), disarm_window AS (
     DELETE FROM deadlines WHERE id IN (
         SELECT deadlines.id FROM deadlines JOIN won ON deadlines.entity_id = won.pairing_id
-        WHERE deadlines.kind = 'pairing_window'
+        WHERE deadlines.kind IN ('pairing_window', 'blast_wave')
         FOR UPDATE OF deadlines SKIP LOCKED
     )
-), other_requests AS MATERIALIZED (
-    SELECT requests.id FROM won JOIN requests ON requests.pairing_id = won.pairing_id
+), pairing_requests AS MATERIALIZED (
+    SELECT requests.id, requests.mitra_id FROM won JOIN requests ON requests.pairing_id = won.pairing_id
     WHERE requests.id <> $2
+), many AS MATERIALIZED (
+    SELECT count(*) > $5 AS closes_later FROM pairing_requests
+), other_requests AS MATERIALIZED (
+    SELECT pairing_requests.id FROM pairing_requests, many WHERE NOT many.closes_later
     UNION ALL
     SELECT requests.id FROM won JOIN requests ON requests.mitra_id = $3
     WHERE won.fills_up AND requests.status = 'offered' AND requests.pairing_id <> won.pairing_id
@@ -182,7 +187,11 @@ SELECT won.pairing_id, won.customer_id, won.payment_id, won.offer_id, won.durati
     won.payment_created_at, won.payment_expires_at, won.target_mitra_id, target.display_name AS target_display_name,
     won.kind, won.deadline_at, won.pairing_created_at, won.display_name, won.fills_up, won.now,
     started.id AS session_id, started.started_at, started.ends_at, locked_customer.call_name,
-    ARRAY(SELECT mitra_id FROM losers) AS closed_for,
+    ARRAY(
+        SELECT mitra_id FROM losers
+        UNION ALL SELECT pairing_requests.mitra_id FROM pairing_requests, many WHERE many.closes_later
+    ) AS closed_for,
+    (SELECT closes_later FROM many) AS closes_later,
     ARRAY(
         SELECT pairings.id FROM losers JOIN pairings ON pairings.id = losers.pairing_id
         WHERE NOT losers.is_same_pairing AND pairings.kind = 'targeted'
@@ -195,18 +204,27 @@ LEFT JOIN mitras AS target ON target.id = won.target_mitra_id
 
 
 async def accept_and_start(
-    db: Executor, /, *, key_lock: int | None, request_id: UUID, mitra_id: UUID, correlation_id: str | None
+    db: Executor,
+    /,
+    *,
+    key_lock: int | None,
+    request_id: UUID,
+    mitra_id: UUID,
+    correlation_id: str | None,
+    max_closed_requests: int,
 ) -> AcceptedPairing | None:
     """Let the mitra win the pairing if the accept fulfils every condition (2b.5). Request: offered → accepted. Pairing:
     open → matched. Payment: confirmed → served. The statement also starts the session, arms the deadline of the
-    session's end, and closes the other requests. The statement locks payment, pairing, mitra and request, in this order.
+    session's end, and closes the other requests, unless there are more than @max_closed_requests of them. The statement locks payment, pairing, mitra and request, in this order.
     The statement first takes all locks, and then checks every condition. If this accept did not win, the statement
     changes nothing and returns no row. The statement explain_refusal then gives the reason. If the statement returns a
     row, the statement finish_accept completes the accept. `lost_targeted` are the pairings that fail because they asked
     only this mitra, who is at capacity now (4.4). The parameter @key_lock is the number of the idempotency key's
     advisory lock, or null if the HTTP request has no key. If another HTTP request holds this advisory lock, the accept
     does not win."""
-    row = await db.fetchrow(ACCEPT_AND_START, key_lock, request_id, mitra_id, correlation_id)
+    row = await db.fetchrow(
+        ACCEPT_AND_START, key_lock, request_id, mitra_id, correlation_id, max_closed_requests
+    )
     if row is None:
         return None
     return AcceptedPairing(*row)

@@ -46,7 +46,7 @@ FROM asked
 -- name: accept_and_start :optional
 -- Let the mitra win the pairing if the accept fulfils every condition (2b.5). Request: offered → accepted. Pairing:
 -- open → matched. Payment: confirmed → served. The statement also starts the session, arms the deadline of the
--- session's end, and closes the other requests. The statement locks payment, pairing, mitra and request, in this order.
+-- session's end, and closes the other requests, unless there are more than @max_closed_requests of them. The statement locks payment, pairing, mitra and request, in this order.
 -- The statement first takes all locks, and then checks every condition. If this accept did not win, the statement
 -- changes nothing and returns no row. The statement explain_refusal then gives the reason. If the statement returns a
 -- row, the statement finish_accept completes the accept. `lost_targeted` are the pairings that fail because they asked
@@ -116,14 +116,19 @@ WITH key AS MATERIALIZED (
 ), disarm_window AS (
     DELETE FROM deadlines WHERE id IN (
         SELECT deadlines.id FROM deadlines JOIN won ON deadlines.entity_id = won.pairing_id
-        WHERE deadlines.kind = 'pairing_window'
+        WHERE deadlines.kind IN ('pairing_window', 'blast_wave')
         FOR UPDATE OF deadlines SKIP LOCKED
     )
-), other_requests AS MATERIALIZED (
-    -- The pairing's other requests. If the mitra is at capacity now, also the mitra's other open requests. Two SELECTs
-    -- use one index each. One SELECT with OR would read every open request of the service.
-    SELECT requests.id FROM won JOIN requests ON requests.pairing_id = won.pairing_id
+), pairing_requests AS MATERIALIZED (
+    SELECT requests.id, requests.mitra_id FROM won JOIN requests ON requests.pairing_id = won.pairing_id
     WHERE requests.id <> @request_id
+), many AS MATERIALIZED (
+    SELECT count(*) > @max_closed_requests AS closes_later FROM pairing_requests
+), other_requests AS MATERIALIZED (
+    -- The pairing's other requests, unless they are so many that a worker closes them. If the mitra is at capacity now,
+    -- also the mitra's other open requests. Two SELECTs use one index each. One SELECT with OR would read every open
+    -- request of the service.
+    SELECT pairing_requests.id FROM pairing_requests, many WHERE NOT many.closes_later
     UNION ALL
     SELECT requests.id FROM won JOIN requests ON requests.mitra_id = @mitra_id
     WHERE won.fills_up AND requests.status = 'offered' AND requests.pairing_id <> won.pairing_id
@@ -147,7 +152,11 @@ SELECT won.pairing_id, won.customer_id, won.payment_id, won.offer_id, won.durati
     won.payment_created_at, won.payment_expires_at, won.target_mitra_id, target.display_name AS target_display_name,
     won.kind, won.deadline_at, won.pairing_created_at, won.display_name, won.fills_up, won.now,
     started.id AS session_id, started.started_at, started.ends_at, locked_customer.call_name,
-    ARRAY(SELECT mitra_id FROM losers) AS closed_for,
+    ARRAY(
+        SELECT mitra_id FROM losers
+        UNION ALL SELECT pairing_requests.mitra_id FROM pairing_requests, many WHERE many.closes_later
+    ) AS closed_for,
+    (SELECT closes_later FROM many) AS closes_later,
     ARRAY(
         SELECT pairings.id FROM losers JOIN pairings ON pairings.id = losers.pairing_id
         WHERE NOT losers.is_same_pairing AND pairings.kind = 'targeted'

@@ -36,6 +36,7 @@ AuditAction = Literal[
     "gateway_alert:unknown_refund",
     "gateway_alert:refunded_twice",
     "gateway_alert:refund_failed_after_done",
+    "gateway_alert:books_differ",
     "configuration_changed",
     "mitra_invited",
     "mitra_renamed",
@@ -50,7 +51,16 @@ AuditAction = Literal[
     "database_restored",
 ]
 
-ListName = Literal["failed-pairings", "review-cases", "payments", "sessions", "customers", "mitras", "audit"]
+ListName = Literal[
+    "failed-pairings",
+    "review-cases",
+    "payments",
+    "sessions",
+    "customers",
+    "mitras",
+    "mitra-requests",
+    "audit",
+]
 
 # The kinds of things that an action can concern. The subject of the action `list_exported` is the exported list. The
 # subject `gateway` is a charge or a refund at the gateway. The id of this subject is the key of the charge or refund.
@@ -64,6 +74,7 @@ AuditSubject = Literal[
     "session",
     "gateway",
     "database",
+    "what_if",
     ListName,
 ]
 

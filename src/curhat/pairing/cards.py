@@ -48,7 +48,8 @@ class Cards:
 
     def handle_signal(self, payload: bytes) -> None:
         """Handle the signal `requests`. `run` then refreshes the mitras whose ids are in the payload."""
-        changed = self._hub.held("mitra").intersection(msgspec.json.decode(payload, type=list[UUID]))
+        held = self._hub.held("mitra")
+        changed = {each for each in msgspec.json.decode(payload, type=list[UUID]) if each in held}
         if changed:
             self._changed |= changed
             self._wake.set()
@@ -83,6 +84,7 @@ class Cards:
             # all mitras forever. The refresh of all mitras repairs the loss of signals.
             if loop.time() >= look_again_at:
                 mitra_ids = self._hub.held("mitra")
+                self._forget_gone_mitras()
                 look_again_at = loop.time() + LOOK_AGAIN_SECONDS
             self._wake.clear()
             self._changed = set()
@@ -95,12 +97,15 @@ class Cards:
                 # again.
                 log.exception("cards.failed")
 
+    def _forget_gone_mitras(self) -> None:
+        held = self._hub.held("mitra")
+        for gone in [each for each in self._shown if each not in held]:
+            del self._shown[gone]
+
     async def refresh(self, mitra_ids: Sequence[UUID]) -> None:
         """Send these mitras the requests that opened or closed since the last refresh of their cards."""
         async with self._one_at_a_time:
             held = self._hub.held("mitra")
-            for gone in self._shown.keys() - held:
-                del self._shown[gone]
             mitra_ids = [mitra_id for mitra_id in mitra_ids if mitra_id in held]
             if not mitra_ids:
                 return

@@ -73,10 +73,10 @@ def decided_outcome(
     return None if failure_tag is None else close_reason_of(failure_tag)
 
 
-def tag_when_time_is_up(asked: int, rejected: int) -> FailureTag:
+def tag_when_time_is_up(asked: int, rejected: int, *, waits_for_wave: bool) -> FailureTag:
     """Return the tag of a blast whose window ended (2b.3, 2b.4).
 
     `asked` is the number of mitras whom the blast asked. `rejected` is the number of asked mitras who rejected the
-    blast.
+    blast. `waits_for_wave` says whether more mitras were available than the blast asked.
     """
-    return "all_mitras_rejected" if 0 < asked == rejected else "no_mitra_available"
+    return "all_mitras_rejected" if 0 < asked == rejected and not waits_for_wave else "no_mitra_available"

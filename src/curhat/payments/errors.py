@@ -66,7 +66,7 @@ class NothingToRefund(BusinessError):
 
 
 class RefundInTheWay(BusinessError):
-    """Only while a new version is being deployed: see migration 0045."""
+    """Only while a new version is being deployed: see the migration several_refunds_of_a_charge."""
 
     code = "refund_in_the_way"
     status = 409

@@ -1,7 +1,7 @@
 """Generated from queries.sql by `make contracts`. Do not edit."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Final
 from uuid import UUID
 
@@ -653,6 +653,108 @@ async def lock_case_of_payment(db: Executor, /, *, payment_id: UUID) -> LockedCa
     if row is None:
         return None
     return LockedCaseOfPayment(*row)
+
+
+class OurRecord(msgspec.Struct, frozen=True):
+    key: UUID
+    payment_id: UUID
+    amount_rp: int
+    our_status: str
+
+
+LIST_CHARGES_BY_KEY: Final = """
+SELECT id AS key, payment_id, amount_rp, status AS our_status FROM charge_attempts WHERE id = ANY ($1::uuid[])
+"""
+
+
+async def list_charges_by_key(db: Executor, /, *, keys: Sequence[UUID]) -> list[OurRecord]:
+    """Find our records of these charges."""
+    return [OurRecord(*row) for row in await db.fetch(LIST_CHARGES_BY_KEY, keys)]
+
+
+LIST_REFUNDS_BY_KEY: Final = """
+SELECT id AS key, payment_id, amount_rp, status AS our_status FROM refunds WHERE id = ANY ($1::uuid[])
+"""
+
+
+async def list_refunds_by_key(db: Executor, /, *, keys: Sequence[UUID]) -> list[OurRecord]:
+    """Find our records of these refunds."""
+    return [OurRecord(*row) for row in await db.fetch(LIST_REFUNDS_BY_KEY, keys)]
+
+
+LIST_CHARGES_TAKEN: Final = """
+SELECT id AS key, payment_id, amount_rp, status AS our_status FROM charge_attempts
+WHERE started_at >= $1 AND started_at < $2 AND status IN ('approved', 'approved_late')
+"""
+
+
+async def list_charges_taken(db: Executor, /, *, begins_at: datetime, ends_at: datetime) -> list[OurRecord]:
+    """List the charges from @begins_at until before @ends_at that the gateway has approved, by our records."""
+    return [OurRecord(*row) for row in await db.fetch(LIST_CHARGES_TAKEN, begins_at, ends_at)]
+
+
+LIST_REFUNDS_DONE: Final = """
+SELECT id AS key, payment_id, amount_rp, status AS our_status FROM refunds
+WHERE requested_at >= $1 AND requested_at < $2 AND status = 'done'
+"""
+
+
+async def list_refunds_done(db: Executor, /, *, begins_at: datetime, ends_at: datetime) -> list[OurRecord]:
+    """List the refunds requested from @begins_at until before @ends_at that the gateway has carried out, by our records."""
+    return [OurRecord(*row) for row in await db.fetch(LIST_REFUNDS_DONE, begins_at, ends_at)]
+
+
+INSERT_BOOK_DIFFERENCE: Final = """
+INSERT INTO book_differences (key, day, about, payment_id, our_status, our_rp, gateway_status, gateway_rp)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+ON CONFLICT DO NOTHING
+RETURNING key
+"""
+
+
+async def insert_book_difference(
+    db: Executor,
+    /,
+    *,
+    key: UUID,
+    day: date,
+    about: str,
+    payment_id: UUID,
+    our_status: str | None,
+    our_rp: int | None,
+    gateway_status: str | None,
+    gateway_rp: int | None,
+) -> UUID | None:
+    """Record a difference. Returns no row if this charge or refund has differed before."""
+    row = await db.fetchrow(
+        INSERT_BOOK_DIFFERENCE, key, day, about, payment_id, our_status, our_rp, gateway_status, gateway_rp
+    )
+    if row is None:
+        return None
+    value: UUID = row[0]
+    return value
+
+
+class BookDifference(msgspec.Struct, frozen=True):
+    day: date
+    about: str
+    key: UUID
+    our_status: str | None
+    our_rp: int | None
+    gateway_status: str | None
+    gateway_rp: int | None
+    found_at: datetime
+
+
+LIST_BOOK_DIFFERENCES: Final = """
+SELECT day, about, key, our_status, our_rp, gateway_status, gateway_rp, found_at FROM book_differences
+WHERE payment_id = $1 ORDER BY found_at, key
+"""
+
+
+async def list_book_differences(db: Executor, /, *, payment_id: UUID) -> list[BookDifference]:
+    """Read the differences that concern a payment, oldest first."""
+    return [BookDifference(*row) for row in await db.fetch(LIST_BOOK_DIFFERENCES, payment_id)]
 
 
 FIND_NEWEST_CHANGE: Final = """

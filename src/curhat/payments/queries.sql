@@ -279,6 +279,45 @@ RETURNING id
 SELECT id, status = 'open' AS is_open, needs_approval AND approved_by IS NULL AS awaits_approval
 FROM review_cases WHERE payment_id = @payment_id FOR NO KEY UPDATE
 
+-- The day is closed -----------------------------------------------------------------------------------------------
+
+-- name: list_charges_by_key :many
+-- Find our records of these charges.
+-- row: OurRecord
+SELECT id AS key, payment_id, amount_rp, status AS our_status FROM charge_attempts WHERE id = ANY (@keys::uuid[])
+
+-- name: list_refunds_by_key :many
+-- Find our records of these refunds.
+-- row: OurRecord
+SELECT id AS key, payment_id, amount_rp, status AS our_status FROM refunds WHERE id = ANY (@keys::uuid[])
+
+-- name: list_charges_taken :many
+-- List the charges from @begins_at until before @ends_at that the gateway has approved, by our records.
+-- row: OurRecord
+SELECT id AS key, payment_id, amount_rp, status AS our_status FROM charge_attempts
+WHERE started_at >= @begins_at AND started_at < @ends_at AND status IN ('approved', 'approved_late')
+
+-- name: list_refunds_done :many
+-- List the refunds requested from @begins_at until before @ends_at that the gateway has carried out, by our records.
+-- row: OurRecord
+SELECT id AS key, payment_id, amount_rp, status AS our_status FROM refunds
+WHERE requested_at >= @begins_at AND requested_at < @ends_at AND status = 'done'
+
+-- name: insert_book_difference :optional
+-- Record a difference. Returns no row if this charge or refund has differed before.
+-- nullable: @our_status, @our_rp, @gateway_status, @gateway_rp
+INSERT INTO book_differences (key, day, about, payment_id, our_status, our_rp, gateway_status, gateway_rp)
+VALUES (@key, @day, @about, @payment_id, @our_status, @our_rp, @gateway_status, @gateway_rp)
+ON CONFLICT DO NOTHING
+RETURNING key
+
+-- name: list_book_differences :many
+-- Read the differences that concern a payment, oldest first.
+-- row: BookDifference
+-- nullable: our_status, our_rp, gateway_status, gateway_rp
+SELECT day, about, key, our_status, our_rp, gateway_status, gateway_rp, found_at FROM book_differences
+WHERE payment_id = @payment_id ORDER BY found_at, key
+
 -- After a restore to an earlier time -----------------------------------------------------------------------------
 
 -- name: find_newest_change :optional

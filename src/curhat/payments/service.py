@@ -491,6 +491,24 @@ async def open_case_by_hand(tx: Transaction, payment_id: UUID, by: UUID, note: s
     )
 
 
+async def open_case_about_books(tx: Transaction, payment_id: UUID) -> None:
+    """Open a case with the reason `books_differ`, if the payment exists and no operator is at work on its case.
+
+    What was taken for the payment is in question again, unless its journey still runs.
+    """
+    payment = await queries.lock_payment(tx, payment_id=payment_id)
+    if payment is None:
+        return
+    case = await queries.lock_case_of_payment(tx, payment_id=payment_id)
+    if case is not None and (case.is_open or case.awaits_approval):
+        return
+    if payment.status != "confirmed":
+        await queries.question_charges(tx, payment_id=payment_id)
+    await queries.open_questioned_case(
+        tx, payment_id=payment_id, case_reason="books_differ", opened_by=None, opened_note=None
+    )
+
+
 async def undelivered_charges(tx: Transaction, payment_id: UUID) -> list[UndeliveredCharge]:
     """Return a payment's undelivered charges, decided or not. A payment of Rp0 has no undelivered charge.
 

@@ -142,7 +142,7 @@ const en: typeof id = {
     title: 'Take a break',
     text: 'During a break you are offline: no new requests. When the time is over, this phone reminds you. You decide when you go online again.',
     chatting: 'Your chats go on, but more time is rejected automatically.',
-    ofMinutes: (minutes: number) => `A break of ${minutes} minutes`,
+    start: (minutes: number) => `A break of ${minutes} minutes`,
     until: (time: string) => `On a break until ${time}`,
     left: 'Time left of the break',
     over: 'Your break is over',

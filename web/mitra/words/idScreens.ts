@@ -142,7 +142,7 @@ export default {
     title: 'Istirahat',
     text: 'Selama istirahat kamu offline: tidak ada permintaan baru. Setelah waktunya habis, HP ini mengingatkanmu. Kamu sendiri yang memutuskan kapan online lagi.',
     chatting: 'Chatmu tetap berjalan, tetapi tambahan waktu ditolak otomatis.',
-    ofMinutes: (minutes: number) => `Istirahat ${minutes} menit`,
+    start: (minutes: number) => `Istirahat ${minutes} menit`,
     until: (time: string) => `Istirahat sampai ${time}`,
     left: 'Sisa istirahat',
     over: 'Waktu istirahatmu selesai',

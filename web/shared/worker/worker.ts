@@ -51,6 +51,7 @@ interface PushPayload {
   title: string;
   body: string;
   topic: string;
+  payment_id?: string;
   session_id?: string;
 }
 
@@ -67,8 +68,14 @@ const SCREENS: Partial<Record<string, string>> = {
   message: 'chat',
   fallback_offered: 'search',
   search_failed: 'failed',
-  refunded: 'failed',
 };
+
+/** Returns the screen of a push. What the team decided and what came back stands on the page of the payment. */
+function screenOf({ type, payment_id, session_id }: PushPayload): string {
+  if (OPENS_ITS_CHAT.includes(type) && session_id !== undefined) return `chat/${session_id}`;
+  if (type === 'decided' || type === 'refunded') return payment_id ? `payments/${payment_id}` : 'payments';
+  return SCREENS[type] ?? '';
+}
 
 /**
  * Shows a notification for each push, even if the push is empty or unreadable. If a push shows no notification, the
@@ -91,11 +98,6 @@ async function showBadge(): Promise<void> {
   const pages = await worker.clients.matchAll({ type: 'window', includeUncontrolled: true });
   if (pages.some((page) => page.visibilityState === 'visible')) return;
   await worker.navigator.setAppBadge?.().catch(() => undefined);
-}
-
-function screenOf({ type, session_id }: PushPayload): string {
-  if (OPENS_ITS_CHAT.includes(type) && session_id !== undefined) return `chat/${session_id}`;
-  return SCREENS[type] ?? '';
 }
 
 async function showNotification(pushed: PushPayload): Promise<void> {

@@ -1,6 +1,6 @@
 """The API's structs of failed pairings and review cases."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -105,13 +105,31 @@ class EarlierDecision(msgspec.Struct, frozen=True, kw_only=True):
     refund: CaseRefund | None
 
 
+class BookDifference(msgspec.Struct, frozen=True):
+    """A charge or refund about which the gateway and our tables disagree.
+
+    A status or amount is null if that side does not know the charge or refund.
+    """
+
+    day: date
+    about: Literal["charge", "refund"]
+    key: UUID
+    our_status: str | None
+    our_rp: int | None
+    gateway_status: str | None
+    gateway_rp: int | None
+    found_at: datetime
+
+
 class ReviewCaseDetail(ReviewCase, frozen=True, kw_only=True):
     """A case with its earlier decisions, its payment, and the timeline of the payment; all oldest first.
 
-    `money`: all payments of the session, which are decided together.
+    `money`: all payments of the session, which are decided together. `book_differences`: what the gateway's books and
+    ours said about the payment when a day was closed.
     """
 
     money: SessionMoney
+    book_differences: list[BookDifference]
     earlier_decisions: list[EarlierDecision]
     payment: PaymentRecord
     timeline: list[TimelineEntry]

@@ -28,6 +28,7 @@ from curhat.control_center.review.queries import (
 )
 from curhat.control_center.review.schemas import (
     MAX_BULK_CASES,
+    BookDifference,
     CaseRefund,
     CaseSelection,
     DecisionKind,
@@ -52,6 +53,7 @@ from curhat.kit.database import Transaction
 from curhat.kit.errors import NotFound, invalid_field
 from curhat.kit.page import Page
 from curhat.kit.pause_points import pause_point
+from curhat.payments import books
 from curhat.payments import service as payments
 from curhat.payments.errors import NothingToRefund
 from curhat.payments.queries import UndeliveredCharge
@@ -126,6 +128,9 @@ async def read_case_detail(tx: Transaction, case_id: UUID, approval_limit_rp: in
         earlier_decisions=[_earlier_decision(row) for row in earlier],
         payment=payment,
         money=await records.read_money(tx, case.payment_id),
+        book_differences=[
+            from_row(BookDifference, row) for row in await books.list_differences(tx, case.payment_id)
+        ],
         timeline=await records.read_timeline(tx, case.payment_id),
         server_now=payment.server_now,
     )

@@ -7,7 +7,7 @@ from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
 from litestar.params import FromQuery, JSONBody
 
-from curhat.kit.errors import ValidationFailed
+from curhat.kit.errors import ValidationFailed, invalid_field
 from curhat.kit.openapi import answers
 from curhat.payments.mock.gateway import MockGateway
 from curhat.payments.mock.schemas import GatewayBehaviour, GatewayRecords
@@ -23,7 +23,14 @@ async def set_gateway_behaviour(
     gateway: NamedDependency[MockGateway], data: JSONBody[GatewayBehaviour]
 ) -> GatewayBehaviour:
     """Tell the mock gateway how to behave."""
-    await gateway.set_behaviour(data.behaviour, data.payment_id)
+    behaviour = data.behaviour
+    match behaviour:
+        case "forget" | "invent":
+            if data.payment_id is None:
+                raise invalid_field("payment_id", f"must name the payment whose charge to {behaviour}")
+            await gateway.falsify_books(behaviour, data.payment_id)
+        case _:
+            await gateway.set_behaviour(behaviour, data.payment_id)
     return data
 
 

@@ -5,7 +5,7 @@ import hmac
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import datetime
 from functools import partial
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import msgspec
 import structlog
@@ -25,6 +25,7 @@ from curhat.payments.gateway import (
 from curhat.payments.mock import queries
 from curhat.payments.mock.schemas import (
     Behaviour,
+    BookFault,
     GatewayRecords,
     MockWebhook,
     RecordedChargeStatus,
@@ -35,6 +36,8 @@ log = structlog.get_logger(__name__)
 
 # SLOW_SECONDS is longer than ANSWER_TIMEOUT_SECONDS, so that the server first answers a confirmation with 202.
 SLOW_SECONDS = 7.0
+# The amount of a charge that the mock invents.
+INVENTED_RP = 12_345
 # Xendit sends its token in this header too.
 WEBHOOK_TOKEN_HEADER = "x-callback-token"  # noqa: S105  the name of a header
 
@@ -195,6 +198,21 @@ class MockGateway:
                 self._database, payment_id=payment_id, refund_status=refund_status
             ):
                 self._start(partial(self._call_back_refund, key), 0)
+
+    async def falsify_books(self, fault: BookFault, payment_id: UUID) -> None:
+        """Leave the charges of a payment out of the list, or list a charge that nobody asked for."""
+        if fault == "forget":
+            await queries.forget_charges(self._database, payment_id=payment_id)
+            return
+        await queries.record_charge(
+            self._database,
+            key=uuid4(),
+            payment_id=payment_id,
+            customer_id=None,
+            amount_rp=INVENTED_RP,
+            charge_status="approved",
+            known_after_seconds=0.0,
+        )
 
     async def recorded(self, payment_id: UUID) -> GatewayRecords:
         """Return everything that the gateway recorded for a payment."""

@@ -223,13 +223,23 @@ class ListChargesSinceRow(msgspec.Struct, frozen=True):
 LIST_CHARGES_SINCE: Final = """
 SELECT key, payment_id, customer_id, amount_rp,
     CASE WHEN known_at > clock_timestamp() THEN 'processing' ELSE status END AS status, at
-FROM mock_gateway.charges WHERE at >= $1
+FROM mock_gateway.charges WHERE at >= $1 AND is_listed
 """
 
 
 async def list_charges_since(db: Executor, /, *, since: datetime) -> list[ListChargesSinceRow]:
     """Read all charges since @since."""
     return [ListChargesSinceRow(*row) for row in await db.fetch(LIST_CHARGES_SINCE, since)]
+
+
+FORGET_CHARGES: Final = """
+UPDATE mock_gateway.charges SET is_listed = false WHERE payment_id = $1
+"""
+
+
+async def forget_charges(db: Executor, /, *, payment_id: UUID) -> None:
+    """Leave the charges of a payment out of the list. A question about the charge still finds it."""
+    await db.execute(FORGET_CHARGES, payment_id)
 
 
 class ListRefundsSinceRow(msgspec.Struct, frozen=True):

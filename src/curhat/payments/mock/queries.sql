@@ -78,7 +78,11 @@ WHERE payment_id = @payment_id ORDER BY at, key
 -- nullable: customer_id
 SELECT key, payment_id, customer_id, amount_rp,
     CASE WHEN known_at > clock_timestamp() THEN 'processing' ELSE status END AS status, at
-FROM mock_gateway.charges WHERE at >= @since
+FROM mock_gateway.charges WHERE at >= @since AND is_listed
+
+-- name: forget_charges :exec
+-- Leave the charges of a payment out of the list. A question about the charge still finds it.
+UPDATE mock_gateway.charges SET is_listed = false WHERE payment_id = @payment_id
 
 -- name: list_refunds_since :many
 -- Read all refunds since @since.

@@ -7,14 +7,19 @@ from uuid import UUID
 import msgspec
 
 Behaviour = Literal["approve", "decline", "slow", "lost", "double", "processing", "pending"]
+# `forget` leaves the charges of a payment out of the gateway's list. `invent` adds a charge that nobody asked for.
+BookFault = Literal["forget", "invent"]
 RecordedChargeStatus = Literal["approved", "declined", "processing"]
 RecordedRefundStatus = Literal["done", "failed", "processing"]
 
 
 class GatewayBehaviour(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The mock gateway's behaviour from now on. If `payment_id` is null, the behaviour applies to all payments."""
+    """The mock gateway's behaviour from now on. If `payment_id` is null, the behaviour applies to all payments.
 
-    behaviour: Behaviour
+    `forget` and `invent` change the list of charges of a payment now, and not what the gateway does from now on.
+    """
+
+    behaviour: Behaviour | BookFault
     payment_id: UUID | None = None
 
 
