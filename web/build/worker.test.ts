@@ -94,6 +94,15 @@ test.each([
   expect(showNotification.mock.calls[0]![1]).toMatchObject({ data: path });
 });
 
+test.each([
+  ['customer_message', '/app/chat/7'],
+  ['extension_requested', '/app/chat/7'],
+  ['request_offered', '/app/'],
+])('a press on a mitra’s notification of %s opens %s', async (type, path) => {
+  await fire('push', { data: { json: () => ({ ...pushed, type, session_id: '7' }) } });
+  expect(showNotification.mock.calls[0]![1]).toMatchObject({ data: path });
+});
+
 test('a push sets the badge of a closed app, and not of an app that the person sees', async () => {
   await fire('push', { data: null });
   expect(setAppBadge).toHaveBeenCalledTimes(1);

@@ -13,6 +13,7 @@ const TOPIC_LETTERS: Record<News, string> = { request: 'r', message: 's', extens
 
 /** Shows the notification about this request, session, extension or mitra. The text has no name and no chat text. */
 export async function notify(news: News, id: string, sessionId?: string): Promise<void> {
+  if (!('Notification' in window && Notification.permission === 'granted')) return;
   await loadScreenWords();
   const registration = await navigator.serviceWorker.getRegistration();
   // The mitra has possibly opened the app meanwhile.

@@ -127,11 +127,7 @@ const chatApi: ChatApi = {
  * is still connected.
  */
 export function tellHidden(news: News, id: string, sessionId?: string): void {
-  if (
-    document.visibilityState === 'hidden' &&
-    'Notification' in window &&
-    Notification.permission === 'granted'
-  )
+  if (document.visibilityState === 'hidden')
     void import('./hidden').then(({ notify }) => notify(news, id, sessionId)).catch(() => undefined);
 }
 
@@ -270,15 +266,11 @@ class Work {
 
   /** Switches the mitra online or offline. Throws `Refused`. */
   async setOnline(online: boolean): Promise<void> {
-    await this.#changePresence(() => api.put('/api/mitra/presence', { body: { online } }));
+    await this.changePresence(() => api.put('/api/mitra/presence', { body: { online } }));
   }
 
-  /** Switches the mitra offline for a break. Throws `Refused`. */
-  async takeBreak(minutes: 15 | 30 | 60): Promise<void> {
-    await this.#changePresence(() => api.put('/api/mitra/break', { body: { minutes } }));
-  }
-
-  async #changePresence(change: () => Promise<Presence>): Promise<void> {
+  /** Applies the presence that the server returned for a command. Throws `Refused`. */
+  async changePresence(change: () => Promise<Presence>): Promise<void> {
     const before = this.presence;
     const answer = await change();
     // If an event arrived before this answer, the event has the newer value of `connected`.

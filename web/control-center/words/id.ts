@@ -326,7 +326,7 @@ export default {
       extension_timeout_seconds:
         'Berapa lama bestie di dalam obrolan punya waktu untuk menjawab saat pelanggan minta tambahan waktu. Keduanya melihat hitungan mundur ini. Arti diam diatur di "Perpanjangan bila diam". Jauh lebih dari 10 detik membuat pelanggan menunggu di tengah obrolan.',
       extension_default_action_on_timeout:
-        'Apa yang terjadi bila bestie tidak menjawab perpanjangan pada waktunya. Setuju: pelanggan ditagih dan obrolan berlanjut. Tolak: tidak ada yang ditagih dan obrolan selesai pada waktunya. Kartu bestie mengatakan arti diam. Bestie yang offline atau terputus selalu dihitung menolak.',
+        'Apa yang terjadi bila bestie tidak menjawab perpanjangan pada waktunya. Setuju: pelanggan ditagih dan obrolan berlanjut. Tolak: tidak ada yang ditagih dan obrolan selesai pada waktunya. Kartu di HP bestie menjelaskan apa yang terjadi kalau tidak dijawab. Bestie yang offline atau terputus selalu dihitung menolak.',
     } as Partial<Record<ConfigurationKey, string>>,
   },
   mitras: {

@@ -47,7 +47,6 @@ const en: typeof id = {
       `${count} ${count === 1 ? 'session' : 'sessions'} · ${minutes} minutes`,
     none: 'No sessions today yet',
     unknown: 'Cannot be loaded yet',
-    open: 'Show the summary',
   },
 };
 
