@@ -660,7 +660,7 @@ async def test_an_operator_sorts_a_list_saves_its_filters_and_moves_with_the_key
     assert "order=oldest" in page.url
 
     await page.get_by_role("button", name="Save these filters…").click()
-    await page.get_by_label("Name").fill("Lost")
+    await page.get_by_role("dialog").get_by_label("Name").fill("Lost")
     await page.get_by_role("dialog").get_by_role("button", name="Save").click()
     await page.goto("/control-center/payments")
     await page.get_by_label("Saved filters").select_option("Lost")
