@@ -373,6 +373,10 @@ def test_every_operation_that_must_not_run_twice_requires_an_idempotency_key() -
         "approve_refund",
         "retry_refund",
         "invite_mitra",
+        "invite_operator",
+        "reset_operator",
+        "ask_what_if",
+        "open_review_case",
     }
     for operation in OPERATIONS.values():
         keys = [parameter for parameter in operation.parameters if parameter["name"] == "Idempotency-Key"]
@@ -389,6 +393,7 @@ def test_every_operation_declares_who_must_be_signed_in() -> None:
         "request_mitra_code",
         "verify_mitra_code",
         "get_gateway_notice",
+        "get_service_facts",
         "get_mitra_availability",
         "get_service_facts",
         "read_development_inbox",
