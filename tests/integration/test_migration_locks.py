@@ -29,7 +29,6 @@ HOT: Final = frozenset(
         "requests",
         "sessions",
         "extensions",
-        "mitras",
     }
 )
 # The tables on which this transaction holds a lock that makes a writer wait.
@@ -78,8 +77,8 @@ async def test_each_migration_locks_at_most_one_hot_table(old_schema: Connection
     [
         ("ALTER TABLE payments ADD COLUMN a integer; UPDATE sessions SET id = id", {"payments"}),
         (
-            "ALTER TABLE payments ADD COLUMN a integer; ALTER TABLE mitras ADD COLUMN a integer",
-            {"payments", "mitras"},
+            "ALTER TABLE payments ADD COLUMN a integer; ALTER TABLE pairings ADD COLUMN a integer",
+            {"payments", "pairings"},
         ),
         (
             "CREATE TABLE notes (p uuid REFERENCES payments, s uuid REFERENCES sessions)",
