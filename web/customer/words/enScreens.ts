@@ -2,41 +2,6 @@ import type id from './idScreens';
 import { isolated } from '../../shared/words/visibleText';
 
 const en: typeof id = {
-  welcome: {
-    title: 'Something on your mind?',
-    text: 'Talk to a real person who is ready to listen, within seconds.',
-    demoName: 'Sample number',
-    from: (price: string) => `From ${price}`,
-    trial: (minutes: number) => `${minutes} minutes free to try`,
-    about: 'About Curhat',
-    besties: 'Besties: real people whom we invited to listen, not psychologists.',
-    readers:
-      'You and your bestie read a chat. Our team opens it only if there is a problem, and that is recorded.',
-    emergency: 'Not an emergency service. If somebody is in danger, call 112.',
-  },
-  legal: {
-    draft: 'This is a draft that no lawyer has reviewed yet.',
-    terms: {
-      title: 'Terms',
-      points: [
-        'Curhat connects you with a bestie for a chat, for the time that you choose.',
-        'You pay in advance, once per session. More time is paid when it is approved; before you ask, you read what silence means.',
-        'If no bestie accepts, or the bestie leaves or does not answer, our team reviews your payment and decides whether the money comes back.',
-        'Curhat is not an emergency service, not therapy and not medical advice.',
-        'Respect your bestie. Harassment and threats are not accepted.',
-      ],
-    },
-    privacy: {
-      title: 'Privacy',
-      points: [
-        'We store your phone number for signing in, your call name, your payments and your chats.',
-        'A bestie sees only your call name, never your phone number.',
-        'You and your bestie read the chat. Our team opens it only with a written reason, and each time is recorded.',
-        'Notifications never contain the text of a chat.',
-        'We do not sell your data.',
-      ],
-    },
-  },
   payment: {
     title: 'Payment',
     choose: 'How long would you like to talk?',

@@ -1,40 +1,6 @@
 import { isolated } from '../../shared/words/visibleText';
 /** The customer's words for the screens that the client fetches on demand. */
 export default {
-  welcome: {
-    title: 'Ada yang mau dicurhatin?',
-    text: 'Ngobrol dengan bestie sungguhan yang siap mendengarkan, dalam hitungan detik.',
-    demoName: 'Nomor contoh',
-    from: (price: string) => `Mulai ${price}`,
-    trial: (minutes: number) => `coba gratis ${minutes} menit`,
-    about: 'Tentang Curhat',
-    besties: 'Bestie: orang sungguhan yang kami undang untuk mendengarkan, bukan psikolog.',
-    readers: 'Chat dibaca kamu dan bestie-mu. Tim kami membukanya hanya kalau ada masalah, dan itu tercatat.',
-    emergency: 'Bukan layanan darurat. Kalau ada yang dalam bahaya, hubungi 112.',
-  },
-  legal: {
-    draft: 'Ini masih rancangan, belum diperiksa ahli hukum.',
-    terms: {
-      title: 'Ketentuan',
-      points: [
-        'Lewat Curhat, kamu mengobrol dengan bestie di chat, selama waktu yang kamu pilih.',
-        'Kamu membayar di depan, sekali per sesi. Tambahan waktu dibayar saat disetujui; sebelum meminta, kamu membaca apa arti diamnya bestie.',
-        'Kalau tidak ada bestie yang menerima, atau bestie pergi atau tidak membalas, tim kami memeriksa pembayaranmu dan memutuskan apakah uangnya dikembalikan.',
-        'Curhat bukan layanan darurat, bukan terapi, dan bukan nasihat medis.',
-        'Hormati bestie. Pelecehan dan ancaman tidak diterima.',
-      ],
-    },
-    privacy: {
-      title: 'Privasi',
-      points: [
-        'Kami menyimpan nomor HP-mu untuk masuk, nama panggilanmu, pembayaran, dan isi chat.',
-        'Bestie hanya melihat nama panggilanmu, tidak pernah nomor HP-mu.',
-        'Isi chat dibaca olehmu dan bestie-mu. Tim kami membukanya hanya dengan alasan tertulis, dan setiap pembukaan tercatat.',
-        'Notifikasi tidak pernah memuat isi chat.',
-        'Kami tidak menjual datamu.',
-      ],
-    },
-  },
   payment: {
     title: 'Pembayaran',
     choose: 'Mau curhat berapa lama?',

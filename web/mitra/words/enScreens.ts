@@ -2,11 +2,6 @@ import type id from './idScreens';
 import { isolated } from '../../shared/words/visibleText';
 
 const en: typeof id = {
-  welcome: {
-    title: 'Hello, bestie',
-    text: 'Sign in with the phone number that the Curhat team registered.',
-    demoName: (name: string) => `Kak ${name}`,
-  },
   chats: {
     title: 'Running chats',
     unread: (count: number) => `${count} unread messages`,

@@ -1,11 +1,6 @@
 import { isolated } from '../../shared/words/visibleText';
 /** The mitra's words for the screens that the client fetches on demand. */
 export default {
-  welcome: {
-    title: 'Halo, bestie',
-    text: 'Masuk dengan nomor HP yang didaftarkan tim Curhat.',
-    demoName: (name: string) => `Kak ${name}`,
-  },
   chats: {
     title: 'Chat berjalan',
     unread: (count: number) => `${count} pesan belum dibaca`,
