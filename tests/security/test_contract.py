@@ -395,7 +395,6 @@ def test_every_operation_declares_who_must_be_signed_in() -> None:
         "get_gateway_notice",
         "get_service_facts",
         "get_mitra_availability",
-        "get_service_facts",
         "read_development_inbox",
         "set_gateway_behaviour",
         "list_gateway_charges",
