@@ -64,7 +64,7 @@ CREATE TRIGGER book_differences_never_emptied BEFORE TRUNCATE ON book_difference
 
 CREATE TABLE canned_answers (
     mitra_id uuid NOT NULL,
-    "position" smallint NOT NULL,
+    "position" integer NOT NULL,
     text text NOT NULL,
     CONSTRAINT canned_answers_position_check CHECK ((("position" >= 1) AND ("position" <= 30))),
     CONSTRAINT canned_answers_text_check CHECK (((char_length(text) >= 1) AND (char_length(text) <= 500)))

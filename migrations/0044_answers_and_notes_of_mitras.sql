@@ -4,7 +4,7 @@
 CREATE TABLE canned_answers (
     mitra_id uuid NOT NULL REFERENCES mitras (id),
     -- The place in the mitra's list. The bounds also limit the number of answers.
-    position smallint NOT NULL CHECK (position BETWEEN 1 AND 30),
+    position integer NOT NULL CHECK (position BETWEEN 1 AND 30),
     text text NOT NULL CHECK (char_length(text) BETWEEN 1 AND 500),
     PRIMARY KEY (mitra_id, position)
 );

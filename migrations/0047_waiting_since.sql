@@ -1,4 +1,4 @@
--- Waves: a blast asks at most 500 mitras at once, those first who have waited longest without a session.
+-- A blast asks those mitras first who have waited longest without a session. This file locks only mitras.
 
 -- Since when the mitra waits: since the end of the last session or since going online, whichever is later. A trigger
 -- keeps the time, so that the code of the previous release keeps it too.
@@ -15,8 +15,3 @@ END $$;
 CREATE TRIGGER mitras_begin_to_wait BEFORE UPDATE ON mitras FOR EACH ROW
     WHEN (NEW.online AND NOT OLD.online OR NEW.active_sessions < OLD.active_sessions)
     EXECUTE FUNCTION mitra_begins_to_wait();
-
--- Whether the blast has more mitras to ask than its last wave asked. Such a blast asks nobody between its waves.
-ALTER TABLE pairings ADD COLUMN waits_for_wave boolean NOT NULL DEFAULT false;
-ALTER TABLE pairings ADD CONSTRAINT pairings_only_a_blast_has_waves CHECK (kind = 'blast' OR NOT waits_for_wave)
-    NOT VALID;
