@@ -1227,7 +1227,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "an open page does not learn of a decision",
         [CUSTOMER_PAYMENTS],
-        in_function(review_service, "decide_case", "await money.tell_customer(tx, case.payment_id)", "pass"),
+        in_function(review_service, "decide_case", "await money.tell_customer(tx, each.payment_id)", "pass"),
     ),
     Bug(
         "an open page does not learn of a refund",
