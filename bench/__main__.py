@@ -2,6 +2,8 @@
 
 Without a name, the command measures all claims.
 
+`python -m bench capacity` computes machines (bench/capacity/).
+
 A run of all claims also writes the table to bench/RESULTS.md, with the date, the commit and the machine.
 """
 
@@ -20,6 +22,7 @@ from bench import (
     accept,
     availability,
     blast,
+    days,
     deadlines,
     growth,
     idle_sockets,
@@ -29,6 +32,7 @@ from bench import (
     start,
     windows,
 )
+from bench.capacity import command as capacity
 from bench.claims import Measure, Options
 from bench.harness import load
 from bench.harness.report import Figure, line, print_table, write_json, write_markdown
@@ -46,6 +50,7 @@ CLAIMS: Final[dict[str, Measure]] = {
     "start": start.measure,
     "growth": growth.measure,
     "lists": lists.measure,
+    "days": days.measure,
 }
 # If other programs use more than this share of the processors, the benchmark prints a warning before it measures a
 # claim. The background processes of PostgreSQL stay below this share.
@@ -58,6 +63,8 @@ def main() -> int:
     """Measure the claims. The exit status is 1 if a measurement failed. A missed target does not change the exit
     status.
     """
+    if sys.argv[1:2] == ["capacity"]:
+        return capacity.run(sys.argv[2:], _commit())
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help=f"one of {', '.join(CLAIMS)}; default: all of them"
@@ -68,12 +75,18 @@ def main() -> int:
         default=1_000_000,
         help="old messages in the large database of the claim growth (default: 1000000; the full claim: 10000000)",
     )
+    parser.add_argument(
+        "--day-messages",
+        type=int,
+        default=50_000,
+        help="messages per simulated day of the claim days (default: 50000)",
+    )
     arguments = parser.parse_args()
     unknown = set(arguments.names) - set(CLAIMS)
     if unknown:
         parser.error(f"no such claim: {', '.join(sorted(unknown))}; there are {', '.join(CLAIMS)}")
     names = [name for name in CLAIMS if name in arguments.names or not arguments.names]
-    return uvloop.run(_run(names, Options(rows=arguments.rows)))
+    return uvloop.run(_run(names, Options(rows=arguments.rows, day_messages=arguments.day_messages)))
 
 
 async def _run(names: list[str], options: Options) -> int:

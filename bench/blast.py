@@ -1,4 +1,7 @@
-"""Measures the time of a blast (2b.2), from the confirmation's commit until the last of 1,000 sockets gets a card."""
+"""Measures the time of a blast (2b.2), from the confirmation's commit until the last of 1,000 sockets gets a card.
+
+Also measures how long PostgreSQL takes to ask a wave of 500 among 5,000 available mitras (2b.10).
+"""
 
 import asyncio
 import json
@@ -12,9 +15,15 @@ from bench.harness.clients import Client, gather_in_batches
 from bench.harness.report import Figure, Target, median
 from bench.harness.sockets import Http
 from bench.harness.testbed import Connection, Testbed
+from curhat.kit.database import Database
+from curhat.pairing import queries
+from curhat.pairing.service import MAX_WAVE_MITRAS, WAVE_INTERVAL_SECONDS
 
 MITRAS: Final = 1_000
 BLASTS: Final = 7
+MANY_MITRAS: Final = 5_000
+WAVES: Final = 40
+WARM_UP_WAVES: Final = 5
 _CARDS_TIMEOUT_SECONDS: Final = 20.0
 
 
@@ -67,6 +76,7 @@ async def measure(testbed: Testbed, _options: Options) -> list[Figure]:
                 mitra.abort()
             http.close()
     counted = durations[1:]
+    first_waves, later_waves = await _measure_waves(testbed)
     return [
         Figure(
             "blast",
@@ -76,8 +86,53 @@ async def measure(testbed: Testbed, _options: Options) -> list[Figure]:
             Target("figure", "at most", 500),
             note=f"median {median(counted) * 1000:.0f} ms, first {durations[0] * 1000:.0f} ms; from `confirmed_at`, "
             "shortly before the commit; 1 server process, all sockets in 1 Python process",
-        )
+        ),
+        Figure(
+            "blast",
+            f"PostgreSQL asks the first 500 of {MANY_MITRAS:,} available mitras, median of {len(first_waves)} blasts",
+            median(first_waves) * 1000,
+            "ms",
+            Target("figure", "at most", 20),
+            note=f"the statement as its client sees it; slowest {max(first_waves) * 1000:.0f} ms; the next 500: median "
+            f"{median(later_waves) * 1000:.0f} ms",
+        ),
     ]
+
+
+async def _measure_waves(testbed: Testbed) -> tuple[list[float], list[float]]:
+    """Return the seconds of the statements that ask the first wave, and of those that ask the second wave."""
+    first, later = [], []
+    async with testbed.database() as database:
+        async with database.connect() as connection:
+            await people.prepare(connection)
+            await people.customers(connection, 0, WAVES)
+            await people.mitras(connection, 0, MANY_MITRAS)
+            await people.payments(connection, 0, WAVES)
+        await database.settle()
+        candidates = [people.identifier(people.MITRA, number) for number in range(MANY_MITRAS)]
+        opened = await Database.connect(database.url, pool_size=1)
+        for number in range(WAVES):
+            async with opened.transaction() as tx:
+                begun = time.perf_counter()
+                pairing = await queries.open_blast(
+                    tx,
+                    payment_id=people.identifier(people.PAYMENT, number),
+                    window_seconds=60,
+                    candidates=candidates,
+                    left_out_mitra_id=None,
+                    wave_size=MAX_WAVE_MITRAS,
+                    wave_interval_seconds=WAVE_INTERVAL_SECONDS,
+                    correlation_id=None,
+                )
+                first.append(time.perf_counter() - begun)
+            async with opened.transaction() as tx:
+                begun = time.perf_counter()
+                await queries.ask_wave(
+                    tx, pairing_id=pairing.id, candidates=candidates, wave_size=MAX_WAVE_MITRAS
+                )
+                later.append(time.perf_counter() - begun)
+        await opened.close()
+    return first[WARM_UP_WAVES:], later[WARM_UP_WAVES:]
 
 
 async def _blast(http: Http, connection: Connection, cards: Cards, customer: int) -> float:

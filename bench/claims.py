@@ -12,6 +12,7 @@ class Options:
     """The options of `python -m bench`."""
 
     rows: int
+    day_messages: int
 
 
 Measure = Callable[[Testbed, Options], Awaitable[list[Figure]]]

@@ -25,6 +25,7 @@ from bench.harness.records import (
     OPERATOR_EMAIL,
     OPERATOR_TOKEN,
     RARE_NAME,
+    WHAT_IF,
     Records,
     year_of,
 )
@@ -85,10 +86,14 @@ def values_of(records: Records, now: datetime) -> dict[str, tuple[str, ...]]:
         # Customer 0 has the most sessions.
         "customer_id": (str(people.identifier(people.CUSTOMER, 0)),),
         "mitra_id": (str(people.identifier(people.MITRA, 0)),),
+        "what_if_id": (str(people.identifier(WHAT_IF, 1)),),
         "key": ("pairing_blast_timeout_seconds",),
         "q": (COMMON_NAME, RARE_NAME, "+6281000000077", str(payment), "nobody has this name"),
         "from": ((now - timedelta(days=1)).isoformat(), (now - timedelta(days=300)).isoformat()),
         "to": ((now - timedelta(days=300)).isoformat(), now.isoformat()),
+        # The answers of mitras are listed for at most 31 days.
+        "list_mitra_answers.from": tuple((now - timedelta(days=days)).isoformat() for days in (1, 30)),
+        "list_mitra_answers.to": (now.isoformat(),),
         "minimum_amount_rp": ("1", "20000", "35001"),
         "maximum_amount_rp": ("0", "10000", "35000"),
         "actor": ("system", OPERATOR_EMAIL, "nobody"),
@@ -135,6 +140,10 @@ def questions(contract: Mapping[str, Any], values: Mapping[str, tuple[str, ...]]
 def _values(
     operation: Mapping[str, Any], parameter: Mapping[str, Any], values: Mapping[str, tuple[str, ...]]
 ) -> tuple[str, ...]:
+    # Some operations accept only some values of a filter.
+    own = f"{operation['operationId']}.{parameter['name']}"
+    if own in values:
+        return values[own]
     schema = parameter["schema"]
     schemas = [schema, *schema.get("oneOf", ())]
     for each in schemas:

@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Final
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -22,6 +22,7 @@ from bench.harness import people
 from bench.harness.report import Figure, Peer, Target, median
 from bench.harness.testbed import Connection, Database, Testbed
 from curhat.journeys import queries as journeys
+from curhat.journeys.searching import MAX_CLOSED_BY_WINNER
 from curhat.pairing import queries as pairing
 from curhat.sessions import queries as sessions
 
@@ -121,6 +122,8 @@ async def _blast(connection: Connection) -> None:
         window_seconds=60.0,
         candidates=mitras,
         left_out_mitra_id=None,
+        wave_size=MITRAS,
+        wave_interval_seconds=3.0,
         correlation_id=None,
     )
     assert len(opened.asked) == MITRAS
@@ -132,6 +135,7 @@ async def _accept(connection: Connection) -> None:
         connection,
         request_id=people.identifier(people.REQUEST, number),
         mitra_id=people.identifier(people.MITRA, 0),
+        max_closed_requests=MAX_CLOSED_BY_WINNER,
         correlation_id=None,
         key_lock=None,
     )
@@ -147,6 +151,8 @@ async def _messages(connection: Connection) -> None:
         user_ids=[people.identifier(people.MITRA, number) for number in numbers],
         client_message_ids=[str(uuid4()) for _ in numbers],
         texts=["halo"] * BATCH,
+        reply_to_message_ids=[UUID(int=0)] * BATCH,
+        no_reply=UUID(int=0),
         lock_timeout="100ms",
     )
     assert sum(row.id is not None for row in rows) == BATCH

@@ -62,6 +62,16 @@ CREATE INDEX book_differences_by_payment ON book_differences USING btree (paymen
 CREATE TRIGGER book_differences_never_changed BEFORE DELETE OR UPDATE ON book_differences FOR EACH ROW EXECUTE FUNCTION forbid_change();
 CREATE TRIGGER book_differences_never_emptied BEFORE TRUNCATE ON book_differences FOR EACH STATEMENT EXECUTE FUNCTION forbid_change();
 
+CREATE TABLE canned_answers (
+    mitra_id uuid NOT NULL,
+    "position" smallint NOT NULL,
+    text text NOT NULL,
+    CONSTRAINT canned_answers_position_check CHECK ((("position" >= 1) AND ("position" <= 30))),
+    CONSTRAINT canned_answers_text_check CHECK (((char_length(text) >= 1) AND (char_length(text) <= 500)))
+);
+ALTER TABLE canned_answers ADD CONSTRAINT canned_answers_pkey PRIMARY KEY (mitra_id, "position");
+ALTER TABLE canned_answers ADD CONSTRAINT canned_answers_mitra_id_fkey FOREIGN KEY (mitra_id) REFERENCES mitras(id);
+
 CREATE TABLE charge_attempts (
     id uuid DEFAULT uuidv7() NOT NULL,
     payment_id uuid NOT NULL,
@@ -133,6 +143,17 @@ CREATE TRIGGER configuration_changes_never_emptied BEFORE TRUNCATE ON configurat
 ALTER TABLE configuration_changes ADD CONSTRAINT configuration_changes_key_fkey FOREIGN KEY (key) REFERENCES configuration(key);
 REVOKE ALL ON TABLE configuration_changes FROM curhat;
 GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE configuration_changes TO curhat;
+
+CREATE TABLE customer_notes (
+    customer_id uuid NOT NULL,
+    mitra_id uuid NOT NULL,
+    text text NOT NULL,
+    updated_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    CONSTRAINT customer_notes_text_check CHECK (((char_length(text) >= 1) AND (char_length(text) <= 2000)))
+);
+ALTER TABLE customer_notes ADD CONSTRAINT customer_notes_pkey PRIMARY KEY (customer_id, mitra_id);
+ALTER TABLE customer_notes ADD CONSTRAINT customer_notes_customer_id_fkey FOREIGN KEY (customer_id) REFERENCES customers(id) ON DELETE CASCADE;
+ALTER TABLE customer_notes ADD CONSTRAINT customer_notes_mitra_id_fkey FOREIGN KEY (mitra_id) REFERENCES mitras(id);
 
 CREATE TABLE customers (
     id uuid NOT NULL,
@@ -310,6 +331,7 @@ CREATE TABLE messages (
     text text NOT NULL,
     sent_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
     read_at timestamp with time zone,
+    reply_to_message_id uuid,
     CONSTRAINT messages_client_message_id_check CHECK (((char_length(client_message_id) >= 1) AND (char_length(client_message_id) <= 100))),
     CONSTRAINT messages_sender_check CHECK ((sender = ANY (ARRAY['customer'::text, 'mitra'::text]))),
     CONSTRAINT messages_text_check CHECK (((char_length(text) >= 1) AND (char_length(text) <= 4000)))
@@ -320,6 +342,25 @@ CREATE INDEX messages_by_session ON messages USING btree (session_id, id);
 CREATE INDEX messages_unread ON messages USING btree (session_id, sender, id) WHERE (read_at IS NULL);
 CREATE TRIGGER messages_sent_push AFTER INSERT ON messages REFERENCING NEW TABLE AS sent FOR EACH STATEMENT EXECUTE FUNCTION messages_to_push();
 ALTER TABLE messages ADD CONSTRAINT messages_session_id_fkey FOREIGN KEY (session_id) REFERENCES sessions(id);
+
+CREATE TABLE mitra_hours (
+    began_at timestamp with time zone NOT NULL,
+    mitra_id uuid NOT NULL,
+    asked integer NOT NULL,
+    accepted integer NOT NULL,
+    rejected integer NOT NULL,
+    taken integer NOT NULL,
+    unanswered integer NOT NULL,
+    accept_seconds double precision NOT NULL,
+    CONSTRAINT mitra_hours_began_at_check CHECK ((began_at = date_trunc('hour'::text, began_at, 'UTC'::text)))
+);
+ALTER TABLE mitra_hours ADD CONSTRAINT mitra_hours_pkey PRIMARY KEY (began_at, mitra_id);
+ALTER TABLE mitra_hours ADD CONSTRAINT mitra_hours_mitra_id_fkey FOREIGN KEY (mitra_id) REFERENCES mitras(id);
+
+CREATE TABLE mitra_hours_kept (
+    began_at timestamp with time zone NOT NULL
+);
+ALTER TABLE mitra_hours_kept ADD CONSTRAINT mitra_hours_kept_pkey PRIMARY KEY (began_at);
 
 CREATE TABLE mitras (
     id uuid NOT NULL,
@@ -333,13 +374,17 @@ CREATE TABLE mitras (
     created_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
     push_ready boolean DEFAULT false NOT NULL,
     can_take_customer boolean GENERATED ALWAYS AS ((online AND (suspended_at IS NULL) AND (active_sessions < max_customers))),
+    break_until timestamp with time zone,
+    waiting_since timestamp with time zone DEFAULT curhat_now() NOT NULL,
     CONSTRAINT mitras_active_sessions_check CHECK ((active_sessions >= 0)),
     CONSTRAINT mitras_display_name_check CHECK (((char_length(display_name) >= 1) AND (char_length(display_name) <= 40))),
-    CONSTRAINT mitras_max_customers_check CHECK (((max_customers >= 1) AND (max_customers <= 20)))
+    CONSTRAINT mitras_max_customers_check CHECK (((max_customers >= 1) AND (max_customers <= 20))),
+    CONSTRAINT mitras_on_break_are_offline CHECK (((break_until IS NULL) OR (NOT online)))
 );
 ALTER TABLE mitras ADD CONSTRAINT mitras_pkey PRIMARY KEY (id);
 CREATE INDEX mitras_by_time ON mitras USING btree (created_at DESC, id DESC);
-CREATE TRIGGER mitras_availability_version BEFORE UPDATE ON mitras FOR EACH ROW WHEN ((((((old.online IS DISTINCT FROM new.online) OR (old.suspended_at IS DISTINCT FROM new.suspended_at)) OR (old.active_sessions IS DISTINCT FROM new.active_sessions)) OR (old.max_customers IS DISTINCT FROM new.max_customers)) OR (old.push_ready IS DISTINCT FROM new.push_ready))) EXECUTE FUNCTION next_availability_version();
+CREATE TRIGGER mitras_availability_version BEFORE UPDATE ON mitras FOR EACH ROW WHEN (((((((old.online IS DISTINCT FROM new.online) OR (old.suspended_at IS DISTINCT FROM new.suspended_at)) OR (old.active_sessions IS DISTINCT FROM new.active_sessions)) OR (old.max_customers IS DISTINCT FROM new.max_customers)) OR (old.push_ready IS DISTINCT FROM new.push_ready)) OR (old.break_until IS DISTINCT FROM new.break_until))) EXECUTE FUNCTION next_availability_version();
+CREATE TRIGGER mitras_begin_to_wait BEFORE UPDATE ON mitras FOR EACH ROW WHEN (((new.online AND (NOT old.online)) OR (new.active_sessions < old.active_sessions))) EXECUTE FUNCTION mitra_begins_to_wait();
 CREATE TRIGGER mitras_capacity_never_exceeded BEFORE UPDATE ON mitras FOR EACH ROW WHEN (((new.active_sessions > old.active_sessions) AND (new.active_sessions > new.max_customers))) EXECUTE FUNCTION mitra_over_capacity();
 ALTER TABLE mitras ADD CONSTRAINT mitras_id_fkey FOREIGN KEY (id) REFERENCES people(id);
 
@@ -500,6 +545,7 @@ CREATE TABLE pairings (
     fallback_status text,
     fallback_answer_by timestamp with time zone,
     left_out_mitra_id uuid,
+    waits_for_wave boolean DEFAULT false NOT NULL,
     CONSTRAINT pairings_decided CHECK (((status = 'open'::text) = (decided_at IS NULL))),
     CONSTRAINT pairings_failed_has_tag CHECK (((status = 'failed'::text) = (failure_tag IS NOT NULL))),
     CONSTRAINT pairings_failure_tag_check CHECK ((failure_tag = ANY (ARRAY['no_mitra_available'::text, 'all_mitras_rejected'::text, 'targeted_mitra_offline'::text, 'targeted_mitra_rejected'::text, 'targeted_mitra_timeout'::text, 'payment_session_expired'::text, 'customer_cancelled'::text]))),
@@ -510,6 +556,7 @@ CREATE TABLE pairings (
 ALTER TABLE pairings ADD CONSTRAINT pairings_fallback_after_a_targeted_failure CHECK (((fallback_status IS NOT NULL) = ((kind = 'targeted'::text) AND (COALESCE(failure_tag, ''::text) = ANY (ARRAY['targeted_mitra_offline'::text, 'targeted_mitra_rejected'::text, 'targeted_mitra_timeout'::text]))))) NOT VALID;
 ALTER TABLE pairings ADD CONSTRAINT pairings_fallback_has_time CHECK (((fallback_status IS NULL) = (fallback_answer_by IS NULL))) NOT VALID;
 ALTER TABLE pairings ADD CONSTRAINT pairings_fallback_status CHECK ((fallback_status = ANY (ARRAY['open'::text, 'taken'::text, 'declined'::text, 'expired'::text]))) NOT VALID;
+ALTER TABLE pairings ADD CONSTRAINT pairings_only_a_blast_has_waves CHECK (((kind = 'blast'::text) OR (NOT waits_for_wave))) NOT VALID;
 ALTER TABLE pairings ADD CONSTRAINT pairings_only_a_blast_leaves_out CHECK (((left_out_mitra_id IS NULL) OR (kind = 'blast'::text))) NOT VALID;
 ALTER TABLE pairings ADD CONSTRAINT pairings_pkey PRIMARY KEY (id);
 CREATE INDEX pairings_by_match ON pairings USING btree (decided_at) WHERE (status = 'matched'::text);
@@ -589,7 +636,7 @@ CREATE TABLE push_messages (
     due_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
     attempts integer DEFAULT 0 NOT NULL,
     done_at timestamp with time zone,
-    CONSTRAINT push_messages_kind_check CHECK ((kind = ANY (ARRAY['request_offered'::text, 'matched'::text, 'message'::text, 'customer_message'::text, 'extension_requested'::text, 'search_failed'::text, 'fallback_offered'::text, 'decided'::text, 'refunded'::text, 'test'::text]))),
+    CONSTRAINT push_messages_kind_check CHECK ((kind = ANY (ARRAY['request_offered'::text, 'matched'::text, 'message'::text, 'customer_message'::text, 'extension_requested'::text, 'search_failed'::text, 'fallback_offered'::text, 'decided'::text, 'refunded'::text, 'break_over'::text, 'test'::text]))),
     CONSTRAINT push_messages_payload_check CHECK ((octet_length(payload) <= 2000)),
     CONSTRAINT push_messages_topic_check CHECK ((topic ~ '^[A-Za-z0-9_-]{1,32}$'::text))
 )
@@ -775,9 +822,14 @@ CREATE TABLE sessions (
     end_reason text,
     end_note text,
     open_extension_id uuid,
+    mitra_away_since timestamp with time zone,
+    mitra_back_at timestamp with time zone,
+    delivery text,
+    CONSTRAINT sessions_delivery CHECK (((delivery IS NULL) OR ((delivery = ANY (ARRAY['delivered'::text, 'cut_short'::text, 'mitra_away'::text, 'unanswered'::text])) AND (status = 'ended'::text) AND ((delivery = 'cut_short'::text) = (end_reason = ANY (ARRAY['mitra_ended'::text, 'mitra_suspended'::text])))))),
     CONSTRAINT sessions_end_note_check CHECK (((char_length(end_note) >= 1) AND (char_length(end_note) <= 500))),
     CONSTRAINT sessions_end_reason_check CHECK ((end_reason = ANY (ARRAY['time_up'::text, 'customer_ended'::text, 'mitra_ended'::text, 'mitra_suspended'::text]))),
     CONSTRAINT sessions_ended CHECK (((status = 'ended'::text) = ((ended_at IS NOT NULL) AND (end_reason IS NOT NULL)))),
+    CONSTRAINT sessions_left_by_their_mitra CHECK (((delivery IS DISTINCT FROM 'mitra_away'::text) OR ((end_reason = 'customer_ended'::text) AND (mitra_away_since IS NOT NULL) AND (mitra_away_since <= (ended_at - '00:01:00'::interval))))),
     CONSTRAINT sessions_mitra_gives_a_reason CHECK (((end_reason IS DISTINCT FROM 'mitra_ended'::text) OR (end_note IS NOT NULL))),
     CONSTRAINT sessions_not_with_oneself CHECK ((customer_id <> mitra_id)),
     CONSTRAINT sessions_status_check CHECK ((status = ANY (ARRAY['active'::text, 'ended'::text])))
@@ -799,6 +851,7 @@ CREATE UNIQUE INDEX sessions_one_trial ON sessions USING btree (customer_id) WHE
 CREATE INDEX sessions_running_by_mitra ON sessions USING btree (mitra_id) WHERE (status = 'active'::text);
 CREATE TRIGGER sessions_begun_push AFTER INSERT ON sessions FOR EACH ROW EXECUTE FUNCTION match_to_push();
 CREATE CONSTRAINT TRIGGER sessions_cut_short_have_a_case AFTER UPDATE ON sessions DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (((old.status <> new.status) AND (new.end_reason = ANY (ARRAY['mitra_ended'::text, 'mitra_suspended'::text])))) EXECUTE FUNCTION undelivered_charges_have_a_case();
+CREATE CONSTRAINT TRIGGER sessions_not_delivered_have_a_case AFTER UPDATE ON sessions DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (((old.delivery IS DISTINCT FROM new.delivery) AND (new.delivery = ANY (ARRAY['mitra_away'::text, 'unanswered'::text])))) EXECUTE FUNCTION undelivered_charges_have_a_case();
 CREATE TRIGGER sessions_opened AFTER INSERT ON sessions FOR EACH ROW EXECUTE FUNCTION session_status_changed();
 CREATE TRIGGER sessions_paid_first BEFORE INSERT ON sessions FOR EACH ROW EXECUTE FUNCTION payment_must_be_confirmed();
 CREATE TRIGGER sessions_step AFTER UPDATE ON sessions FOR EACH ROW WHEN ((old.status <> new.status)) EXECUTE FUNCTION session_status_changed();
@@ -848,6 +901,34 @@ WITH (fillfactor='70');
 ALTER TABLE streams ADD CONSTRAINT streams_pkey PRIMARY KEY (role, user_id);
 ALTER TABLE streams ADD CONSTRAINT streams_user_id_fkey FOREIGN KEY (user_id) REFERENCES people(id);
 
+CREATE TABLE what_ifs (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    asked_by uuid NOT NULL,
+    asked_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    question text NOT NULL,
+    status text DEFAULT 'waiting'::text NOT NULL,
+    progress real DEFAULT 0 NOT NULL,
+    started_at timestamp with time zone,
+    alive_at timestamp with time zone,
+    finished_at timestamp with time zone,
+    answer text,
+    problem text,
+    CONSTRAINT what_ifs_answer_check CHECK ((char_length(answer) <= 100000)),
+    CONSTRAINT what_ifs_done_has_an_answer CHECK (((status = 'done'::text) = (answer IS NOT NULL))),
+    CONSTRAINT what_ifs_failed_has_a_problem CHECK (((status = 'failed'::text) = (problem IS NOT NULL))),
+    CONSTRAINT what_ifs_finished CHECK (((status = ANY (ARRAY['done'::text, 'failed'::text, 'cancelled'::text])) = (finished_at IS NOT NULL))),
+    CONSTRAINT what_ifs_problem_check CHECK ((char_length(problem) <= 200)),
+    CONSTRAINT what_ifs_progress_check CHECK (((progress >= (0)::double precision) AND (progress <= (1)::double precision))),
+    CONSTRAINT what_ifs_question_check CHECK ((char_length(question) <= 4000)),
+    CONSTRAINT what_ifs_running CHECK (((status = 'running'::text) <= ((started_at IS NOT NULL) AND (alive_at IS NOT NULL)))),
+    CONSTRAINT what_ifs_status_check CHECK ((status = ANY (ARRAY['waiting'::text, 'running'::text, 'done'::text, 'failed'::text, 'cancelled'::text])))
+);
+ALTER TABLE what_ifs ADD CONSTRAINT what_ifs_pkey PRIMARY KEY (id);
+CREATE INDEX what_ifs_by_time ON what_ifs USING btree (asked_at DESC, id DESC);
+CREATE UNIQUE INDEX what_ifs_one_running ON what_ifs USING btree ((true)) WHERE (status = 'running'::text);
+CREATE INDEX what_ifs_waiting ON what_ifs USING btree (asked_at, id) WHERE (status = 'waiting'::text);
+ALTER TABLE what_ifs ADD CONSTRAINT what_ifs_asked_by_fkey FOREIGN KEY (asked_by) REFERENCES operators(id);
+
 CREATE VIEW refused_refunds AS
  SELECT refunds.payment_id,
     refunds.charge_attempt_id
@@ -896,17 +977,17 @@ CREATE VIEW undelivered_charges AS
           ORDER BY failed.id DESC
          LIMIT 1) refused ON (true))
   WHERE ((charge_attempts.amount_rp > given_back.amount_rp) AND ((charge_attempts.status = 'approved_late'::text) OR ((charge_attempts.status = 'approved'::text) AND ((payments.status = 'unserved'::text) OR (charge_attempts.questioned_at IS NOT NULL) OR (EXISTS ( SELECT 1
-           FROM ( SELECT sessions.end_reason
+           FROM ( SELECT sessions.end_reason,
+                    sessions.delivery
                    FROM sessions
                   WHERE (sessions.payment_id = payments.id)
                 UNION ALL
-                 SELECT sessions.end_reason
+                 SELECT sessions.end_reason,
+                    sessions.delivery
                    FROM (extensions
                      JOIN sessions ON ((sessions.id = extensions.session_id)))
                   WHERE (extensions.payment_id = payments.id)) paid_for
-          WHERE (paid_for.end_reason = ANY (ARRAY['mitra_ended'::text, 'mitra_suspended'::text])))) OR (EXISTS ( SELECT 1
-           FROM review_cases
-          WHERE ((review_cases.payment_id = payments.id) AND (review_cases.reason = ANY (ARRAY['mitra_away'::text, 'unanswered'::text])))))))));
+          WHERE ((paid_for.end_reason = ANY (ARRAY['mitra_ended'::text, 'mitra_suspended'::text])) OR (paid_for.delivery = ANY (ARRAY['mitra_away'::text, 'unanswered'::text])))))))));
 
 CREATE FUNCTION append_events(roles text[], user_ids uuid[], types text[], data text[]) RETURNS TABLE(seq bigint, at timestamp with time zone)
     LANGUAGE sql
@@ -1015,6 +1096,22 @@ SELECT
         WHERE ended_at >= hour_began_at AND ended_at < hour_began_at + interval '1 hour'),
     (SELECT count(*) FROM failed_pairing_events
         WHERE occurred_at >= hour_began_at AND occurred_at < hour_began_at + interval '1 hour')
+$$;
+
+CREATE FUNCTION count_mitra_hour(hour_began_at timestamp with time zone) RETURNS TABLE(mitra_id uuid, asked bigint, accepted bigint, rejected bigint, taken bigint, unanswered bigint, accept_seconds double precision)
+    LANGUAGE sql STABLE
+    AS $$
+SELECT requests.mitra_id, count(*), count(*) FILTER (WHERE requests.status = 'accepted'),
+    count(*) FILTER (WHERE requests.status = 'rejected'),
+    count(*) FILTER (WHERE requests.close_reason = 'already_taken'),
+    count(*) FILTER (WHERE requests.close_reason = 'timed_out'),
+    coalesce(sum(extract(epoch FROM requests.answered_at - requests.offered_at))
+        FILTER (WHERE requests.status = 'accepted'), 0)::double precision
+FROM payments
+JOIN pairings ON pairings.payment_id = payments.id
+JOIN requests ON requests.pairing_id = pairings.id
+WHERE payments.confirmed_at >= hour_began_at AND payments.confirmed_at < hour_began_at + interval '1 hour'
+GROUP BY requests.mitra_id
 $$;
 
 CREATE FUNCTION curhat_now() RETURNS timestamp with time zone
@@ -1140,6 +1237,14 @@ BEGIN
     RETURN NULL;
 END $$;
 
+CREATE FUNCTION mitra_begins_to_wait() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    NEW.waiting_since := curhat_now();
+    RETURN NEW;
+END $$;
+
 CREATE FUNCTION mitra_over_capacity() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -1153,6 +1258,9 @@ CREATE FUNCTION next_availability_version() RETURNS trigger
     AS $$
 BEGIN
     NEW.availability_version := OLD.availability_version + 1;
+    IF NEW.online THEN
+        NEW.break_until := NULL;
+    END IF;
     RETURN NEW;
 END $$;
 

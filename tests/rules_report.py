@@ -60,7 +60,7 @@ _TONES: Final[dict[Outcome, Tone]] = {
 }
 
 _PROPERTY: Final = "shows"
-_RULE_NUMBER: Final = r"(?:[1-9][a-z]?|[SVX])\.[1-9][0-9]*"
+_RULE_NUMBER: Final = r"(?:[1-9][a-z]?|[MSVX])\.[1-9][0-9]*"
 _HEADING: Final = re.compile(rf"### (?P<number>{_RULE_NUMBER}) (?P<title>\S.*)")
 _FIELD: Final = re.compile(r"(?P<name>phase|same as): (?P<value>.+)")
 _INVARIANT_ROW: Final = re.compile(r"\| (?P<number>[0-9]+) \| (?P<title>.+?) \| (?P<phase>.+?) \|")

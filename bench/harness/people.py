@@ -128,6 +128,11 @@ async def mitras(connection: Connection, first: int, count: int) -> None:
     await connection.execute(_MITRAS, first, count)
 
 
+async def payments(connection: Connection, first: int, count: int) -> None:
+    """Insert the confirmed payments of customers `first` to `first + count - 1`. They search for nobody yet."""
+    await connection.execute(_PAYMENTS, first, count, DURATION_MINUTES, _PRICE_RP)
+
+
 async def searches(
     connection: Connection, first: int, count: int, *, mitras_per_pairing: int, groups: int
 ) -> None:

@@ -15,6 +15,7 @@ from curhat.control_center.dashboard import queries as dashboard
 
 OPERATOR: Final = 20
 CASE: Final = 21
+WHAT_IF: Final = 22
 OPERATOR_EMAIL: Final = "operator@example.id"
 OPERATOR_TOKEN: Final = "bench-operator-" + "0123456789abcdef" * 2
 # A search for the beginning of a name finds 1 customer in 20, or 1 customer.
@@ -220,6 +221,14 @@ async def _operator(connection: Connection) -> None:
         "INSERT INTO operators (id, email, role, password_hash) VALUES (bench_id($1, 1), $2, 'admin', 'none')",
         OPERATOR,
         OPERATOR_EMAIL,
+    )
+    await connection.execute(
+        """
+        INSERT INTO what_ifs (id, asked_by, question, status, finished_at)
+        VALUES (bench_id($2, 1), bench_id($1, 1), '{}', 'cancelled', curhat_now())
+        """,
+        OPERATOR,
+        WHAT_IF,
     )
     await connection.execute(
         """

@@ -197,8 +197,8 @@ async def home_failed(system: System) -> AsyncIterator[Show]:
 
         async def show(**options: Any) -> Page:
             page = await page_opener(system, customer, "/app/failed", ".actions button")(**options)
-            await page.locator(".actions button").click()
-            await expect(page.locator(".note")).to_be_visible()
+            await page.locator(".actions button").first.click()
+            await expect(page.get_by_text(re.compile("sedang kami periksa|We are reviewing"))).to_be_visible()
             return page
 
         yield show
@@ -502,7 +502,7 @@ async def failure_refunded(system: System) -> AsyncIterator[Show]:
             json_of(await customer.post(f"/pairings/{pairing['id']}/cancel"))
             page = await page_opener(system, customer, "/app/failed", "section")(**options)
             await refund(system, UUID(pairing["payment_id"]))
-            await expect(page.get_by_text(re.compile("sudah kami kembalikan|have given"))).to_be_visible()
+            await expect(page.get_by_text(re.compile("sudah kami kembalikan|We gave"))).to_be_visible()
             return page
 
         yield show
@@ -613,6 +613,111 @@ async def chat_cut_short(system: System) -> AsyncIterator[Show]:
         yield page_opener(system, customer, f"/app/history/{session['id']}", "footer")
 
 
+async def lose_mitra(system: System, session_id: str, seconds: int) -> None:
+    """Make the mitra of a chat away for `seconds`, as a worker does, and tell the customer."""
+    await system.database.execute(
+        "UPDATE sessions SET mitra_away_since = curhat_now() - make_interval(secs => $2) WHERE id = $1",
+        UUID(session_id),
+        seconds,
+    )
+
+
+def mitra_away(name: str, seconds: int, selector: str) -> None:
+    """Add the screen of a chat whose mitra has been away for `seconds`."""
+
+    @screen(name)
+    async def away(system: System) -> AsyncIterator[Show]:
+        async with system.mitra() as (mitra, socket):
+            customer = await system.customer()
+            session = await system.chat(customer, mitra, socket)
+            await talk(system, customer, mitra, session["id"])
+        # The mitra's socket is closed, so no server process hears the mitra.
+        await lose_mitra(system, session["id"], seconds)
+        yield page_opener(system, customer, "/app/chat", selector)
+
+
+mitra_away("53a-mitra-away", 20, ".away [role=timer]")
+mitra_away("53b-mitra-away-for-a-minute", 90, ".away button")
+
+
+@screen("53c-mitra-away-review")
+async def mitra_away_review(system: System) -> AsyncIterator[Show]:
+    async with system.mitra() as (mitra, socket):
+        customer = await system.customer()
+        session = await system.chat(customer, mitra, socket)
+    await lose_mitra(system, session["id"], 90)
+
+    async def show(**options: Any) -> Page:
+        page = await page_opener(system, customer, "/app/chat", ".away button")(**options)
+        await page.locator(".away button").click()
+        await expect(page.get_by_role("dialog")).to_be_visible()
+        return page
+
+    yield show
+
+
+@screen("54a-chat-unanswered")
+async def chat_unanswered(system: System) -> AsyncIterator[Show]:
+    async with system.mitra() as (mitra, socket):
+        customer = await system.customer()
+        session = await system.chat(customer, mitra, socket)
+        said = {"client_message_id": "1", "text": "Halo, kak? 😀"}
+        json_of(await customer.post(f"/sessions/{session['id']}/messages", said, key=""))
+        json_of(await customer.post(f"/sessions/{session['id']}/end"))
+        yield page_opener(system, customer, f"/app/history/{session['id']}", "footer")
+
+
+@screen("51a-chat-reply")
+async def chat_reply(system: System) -> AsyncIterator[Show]:
+    async with system.mitra() as (mitra, socket):
+        customer = await system.customer()
+        session = await system.chat(customer, mitra, socket)
+        path = f"/sessions/{session['id']}/messages"
+        said = {"client_message_id": "m1", "text": "Coba baca www.ab.id, ya"}
+        first = json_of(await mitra.post(path, said, key=""))
+        json_of(await mitra.post(path, {"client_message_id": "m2", "text": "❤️"}, key=""))
+        answer = {"client_message_id": "c", "text": "Makasih, kak", "reply_to_message_id": first["id"]}
+        json_of(await customer.post(path, answer, key=""))
+
+        async def show(**options: Any) -> Page:
+            page = await page_opener(system, customer, "/app/chat", ".quote")(**options)
+            await page.locator(".theirs .meta").first.click()
+            await page.locator(".do button").first.click()
+            await page.locator(".theirs .meta").first.click()
+            await expect(page.locator(".reply")).to_be_visible()
+            return page
+
+        yield show
+
+
+@screen("51b-chat-leaving")
+async def chat_leaving(system: System) -> AsyncIterator[Show]:
+    async with system.mitra() as (mitra, socket):
+        customer = await system.customer()
+        session = await system.chat(customer, mitra, socket)
+        said = {"client_message_id": "m", "text": "Coba baca www.ab.id, ya"}
+        json_of(await mitra.post(f"/sessions/{session['id']}/messages", said, key=""))
+
+        async def show(**options: Any) -> Page:
+            page = await page_opener(system, customer, "/app/chat", ".bubble a")(**options)
+            await page.locator(".bubble a").click()
+            await expect(page.locator(".leave")).to_be_visible()
+            return page
+
+        yield show
+
+
+@screen("05-terms")
+async def terms(system: System) -> AsyncIterator[Show]:
+    async def show(**options: Any) -> Page:
+        page = await welcome(system, **options)
+        await page.locator(".links button").first.click()
+        await expect(page.get_by_role("dialog")).to_be_visible()
+        return page
+
+    yield show
+
+
 async def chat_near_its_end(
     system: System, customer: Person, mitra: Person, socket: Socket
 ) -> dict[str, Any]:
@@ -679,6 +784,25 @@ more_time_outcome(58, "accept")
 more_time_outcome(59, "reject")
 
 
+AN_IPHONE = (
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 Version/17.5 Safari/604.1"
+)
+
+
+async def sign_in_elsewhere(system: System, person: Person) -> None:
+    """Sign the person in on two more devices. The browser of one of them is unknown."""
+    for user_agent in (AN_IPHONE, ""):
+        await system.database.execute(
+            """
+            INSERT INTO access_tokens (digest, role, user_id, transport, user_agent, expires_at)
+            VALUES (decode(md5(random()::text), 'hex'), $1, $2, 'cookie', $3, curhat_now() + interval '1 day')
+            """,
+            person.role,
+            person.id,
+            user_agent,
+        )
+
+
 # History and profile -----------------------------------------------------------------------------------------
 
 
@@ -699,6 +823,49 @@ async def history_empty(system: System) -> AsyncIterator[Show]:
     yield page_opener(system, await system.customer(), "/app/history", ".empty")
 
 
+async def payments_of(system: System, customer: Person) -> list[UUID]:
+    """Make a chat with an approved extension that the mitra ended early, and a failed search that was refunded.
+
+    Returns the payments' ids, newest first.
+    """
+    async with system.mitra() as (mitra, socket):
+        session = await system.chat(customer, mitra, socket)
+        json_of(await mitra.post(f"/sessions/{session['id']}/end", {"reason": "Listrik padam"}))
+        pairing = await system.search(customer)
+        json_of(await customer.post(f"/pairings/{pairing['id']}/cancel"))
+        await refund(system, UUID(pairing["payment_id"]))
+    rows = await system.database.fetch(
+        "SELECT id FROM payments WHERE customer_id = $1 ORDER BY id DESC", customer.id
+    )
+    return [row["id"] for row in rows]
+
+
+@screen("64-payments")
+async def payments(system: System) -> AsyncIterator[Show]:
+    customer = await system.customer()
+    await payments_of(system, customer)
+    yield page_opener(system, customer, "/app/payments", "li")
+
+
+@screen("65-payment-under-review")
+async def payment_under_review(system: System) -> AsyncIterator[Show]:
+    customer = await system.customer()
+    payment_ids = await payments_of(system, customer)
+    yield page_opener(system, customer, f"/app/payments/{payment_ids[-1]}", "article")
+
+
+@screen("66-payment-refunded")
+async def payment_refunded(system: System) -> AsyncIterator[Show]:
+    customer = await system.customer()
+    payment_ids = await payments_of(system, customer)
+    yield page_opener(system, customer, f"/app/payments/{payment_ids[0]}", "article")
+
+
+@screen("67-payments-empty")
+async def payments_empty(system: System) -> AsyncIterator[Show]:
+    yield page_opener(system, await system.customer(), "/app/payments", ".empty")
+
+
 @screen("62-bestie-not-online")
 async def not_online(system: System) -> AsyncIterator[Show]:
     async with system.mitra("Kak Budi"), system.mitra() as (mitra, socket):
@@ -717,7 +884,9 @@ async def not_online(system: System) -> AsyncIterator[Show]:
 
 @screen("70-profile")
 async def profile(system: System) -> AsyncIterator[Show]:
-    yield page_opener(system, await system.customer(), "/app/profile", "fieldset")
+    customer = await system.customer()
+    await sign_in_elsewhere(system, customer)
+    yield page_opener(system, customer, "/app/profile", "li .out >> nth=1")
 
 
 @screen("72-profile-notifications-on")

@@ -539,7 +539,11 @@ async def test_a_suspended_mitra_stays_disconnected_until_an_operator_lifts_the_
         await page.get_by_role("link", name="Kak Wulan").click()
         await page.get_by_role("button", name="Suspend…").click()
         await page.get_by_role("dialog").get_by_role("button", name="Suspend").click()
+        await expect(page.get_by_label("Why?")).to_have_accessible_description(re.compile("Say why"))
+        await page.get_by_label("Why?").fill("Rude to a customer")
+        await page.get_by_role("dialog").get_by_role("button", name="Suspend").click()
         await expect(page.get_by_text("Suspended since")).to_be_visible()
+        await expect(page.get_by_text("“Rude to a customer”")).to_be_visible()
         session_id = UUID(session["id"])
 
         async def is_ended() -> bool:
@@ -645,7 +649,9 @@ async def test_an_operator_decides_all_cases_that_match_a_filter_in_a_few_clicks
     cases = [await case(system) for _ in range(2)]
     operator_id, _ = await operator(system, "reviewer")
     open_cases = await system.database.fetchrow(
-        "SELECT count(*), sum(amount_rp) AS amount_rp FROM review_cases"
+        "SELECT count(DISTINCT review_cases.id), sum(undelivered_charges.amount_rp) AS amount_rp"
+        " FROM review_cases LEFT JOIN undelivered_charges"
+        " ON undelivered_charges.payment_id = review_cases.payment_id AND decided_round IS NULL"
         " WHERE status = 'open' AND reason = 'no_session'"
     )
     assert open_cases is not None
@@ -662,3 +668,87 @@ async def test_an_operator_decides_all_cases_that_match_a_filter_in_a_few_clicks
         "SELECT count(*) FROM review_cases WHERE decision = 'no_refund' AND id = ANY ($1)", cases
     )
     assert decided == 2
+
+
+@pytest.mark.rule("S.5")
+async def test_an_admin_hands_a_link_over_and_the_invited_operator_signs_in_with_it(system: System) -> None:
+    operator_id, _ = await operator(system)
+    page = await control_center_page(system, operator_id, "/team")
+    await page.get_by_role("button", name="Invite an operator…").click()
+    await page.get_by_label("E-mail").fill("tari@example.id")
+    await page.get_by_label("Role").select_option("reviewer")
+    await page.get_by_role("button", name="Make a link").click()
+    address = await page.locator("dialog code").inner_text()
+    await page.get_by_role("button", name="Done").click()
+    row = page.get_by_role("row").filter(has_text="tari@example.id")
+    await expect(row).to_contain_text("waiting for the link")
+
+    context = await system.context(is_phone=False, language="en", size={"width": 1280, "height": 800})
+    invited = await context.new_page()
+    await invited.goto(address)
+    await invited.get_by_label("Your password").fill("short")
+    await invited.get_by_role("button", name="Save and go on").click()
+    await expect(invited.get_by_label("Your password")).to_have_accessible_description(re.compile("12"))
+    await invited.get_by_label("Your password").fill("teapot lighthouse nine")
+    await invited.get_by_role("button", name="Save and go on").click()
+    await expect(invited.get_by_text("tari@example.id")).to_be_visible()
+    assert "#" not in invited.url
+    await invited.goto(address)
+    await invited.get_by_label("Your password").fill("teapot lighthouse nine")
+    await invited.get_by_role("button", name="Save and go on").click()
+    await expect(invited.get_by_role("alert")).to_contain_text("does not work any more")
+
+
+async def test_an_operator_sorts_a_list_saves_its_filters_and_moves_with_the_keyboard(system: System) -> None:
+    first = await case(system, call_name="Tunjung Awal")
+    await case(system, call_name="Tunjung Akhir")
+    operator_id, _ = await operator(system, "viewer")
+    page = await control_center_page(system, operator_id, "/payments?q=Tunjung")
+    await expect(page.get_by_role("status").filter(has_text="2 payments · Rp40.000")).to_be_visible()
+    await expect(page.locator("tbody tr").first).to_contain_text("Tunjung Akhir")
+    await page.get_by_role("columnheader", name="Opened").get_by_role("button").click()
+    await expect(page.locator("tbody tr").first).to_contain_text("Tunjung Awal")
+    assert "order=oldest" in page.url
+
+    await page.get_by_role("button", name="Save these filters…").click()
+    await page.get_by_role("dialog").get_by_label("Name").fill("Lost")
+    await page.get_by_role("dialog").get_by_role("button", name="Save").click()
+    await page.goto("/control-center/payments")
+    await page.get_by_label("Saved filters").select_option("Lost")
+    await expect(page.locator("tbody tr").first).to_contain_text("Tunjung Awal")
+    assert "q=Tunjung" in page.url
+
+    await page.get_by_role("heading", name="Payments").focus()
+    await page.keyboard.press("j")
+    await page.keyboard.press("Enter")
+    payment_id = await system.database.fetchval("SELECT payment_id FROM review_cases WHERE id = $1", first)
+    await page.wait_for_url(f"**/payments/{payment_id}")
+
+
+async def test_the_figures_lead_to_their_lists_and_a_chart_tells_its_values_by_keyboard(
+    system: System,
+) -> None:
+    await case(system)
+    operator_id, _ = await operator(system, "viewer")
+    page = await control_center_page(system, operator_id)
+    chart = page.get_by_role("slider", name="Last 24 hours, by hour (WIB)")
+    await chart.press("ArrowLeft")
+    await expect(chart).to_have_attribute("aria-valuenow", "22")
+    await expect(chart).to_have_attribute("aria-valuetext", re.compile("Opened 0 · Confirmed 0"))
+    await page.get_by_role("link", name="Customer cancelled").click()
+    await expect(page.locator("tbody tr").first).to_contain_text("Customer cancelled")
+    assert "tag=customer_cancelled" in page.url
+
+
+@pytest.mark.rule("S.6")
+async def test_a_reviewer_asks_what_another_search_time_would_have_brought(system: System) -> None:
+    await case(system)
+    operator_id, _ = await operator(system, "reviewer")
+    page = await control_center_page(system, operator_id, "/configuration")
+    what_if = page.get_by_role("region", name="What if?")
+    await what_if.get_by_role("button", name="Replay").click()
+    await expect(what_if.get_by_role("alert")).to_contain_text("Fill in what to change")
+    await what_if.get_by_label("Blast, seconds").fill("120")
+    await what_if.get_by_role("button", name="Replay").click()
+    await expect(what_if.get_by_role("row").filter(has_text="Served")).to_be_visible()
+    await expect(what_if.get_by_text("Estimated:")).to_be_visible()

@@ -7,7 +7,7 @@ import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pyotp
 import pytest
@@ -123,8 +123,15 @@ async def _make_records(system: System, session_id: str, mitra_id: UUID) -> Reco
     exported = await admin.get("/review-cases", format="csv", status="open", tag="customer_cancelled")
     assert exported.is_success
     suspended_id = await system.make.mitra("Kak Lestari", online=False)
-    json_of(await admin.patch(f"/mitras/{suspended_id}", {"suspended": True}))
     await system.database.execute(BOOKS, payments[cases["large"]]["id"])
+    json_of(await admin.patch(f"/mitras/{suspended_id}", {"suspended": True, "reason": "Kasar."}))
+    question = {"blast_timeout_seconds": 30, "extra_mitras": {"count": 2, "from_hour": 20, "to_hour": 23}}
+    what_if_id = json_of(await admin.post("/what-if", question))["id"]
+
+    async def is_replayed() -> bool:
+        return bool(json_of(await admin.get(f"/what-if/{what_if_id}"))["status"] == "done")
+
+    await wait_until(is_replayed)
     path_of = {
         "now": "/",
         "cases": "/cases",
@@ -142,6 +149,8 @@ async def _make_records(system: System, session_id: str, mitra_id: UUID) -> Reco
         "customer": f"/customers/{payments[cases['open']]['customer_id']}",
         "mitras": "/mitras",
         "mitra": f"/mitras/{mitra_id}",
+        "mitra-answers": "/mitras/answers",
+        "team": "/team",
         "mitra-suspended": f"/mitras/{suspended_id}",
         "configuration": "/configuration",
         "audit": "/audit",
@@ -228,6 +237,23 @@ async def _invited_already(page: Page) -> None:
     await expect(page.locator("dialog a")).to_be_visible()
 
 
+async def _operator_invitation(page: Page) -> None:
+    await page.locator(".head button").click()
+    await page.locator("dialog input").fill(f"{uuid4().hex}@example.id")
+    await page.locator("dialog select").select_option("reviewer")
+
+
+async def _operator_link(page: Page) -> None:
+    await page.locator("dialog button[type=submit]").click()
+    await expect(page.locator("dialog code")).to_contain_text("/control-center/welcome#")
+
+
+async def _keys(page: Page) -> None:
+    await page.keyboard.press("j")
+    await expect(page.locator("tbody tr").first.locator("a").first).to_be_focused()
+    await page.keyboard.press("?")
+
+
 async def _transcript(page: Page) -> None:
     await page.locator("dialog textarea").fill("Keluhan pelanggan")
     await page.locator("dialog button[type=submit]").click()
@@ -259,6 +285,8 @@ STEPS = {
     "case-awaiting": {"case-approval": _asked},
     "case-refused": {"case-retry": _asked},
     "configuration": {"configuration-history": _history, "configuration-change": _configuration},
+    "payments": {"payments-keys": _keys},
+    "team": {"team-invitation": _operator_invitation, "team-link": _operator_link},
     "mitras": {"mitras-invitation": _invitation, "mitras-invited-already": _invited_already},
     "mitra": {"mitra-suspension": _asked},
     "mitra-suspended": {"mitra-lifting": _asked},
@@ -282,6 +310,10 @@ async def _walk(system: System, records: Records, language: Language) -> AsyncIt
     await page.goto("/control-center/")
     await expect(page.locator("input[type=password]")).to_be_visible()
     yield "sign-in", page
+    await page.goto("/control-center/welcome#secret")
+    await expect(page.locator("input[type=password]")).to_be_visible()
+    yield "welcome", page
+    await page.goto("/control-center/")
     # Use a new operator for each language. The operator sets up an authenticator app, and later signs in with a code.
     _, email = await operator(system)
     await page.locator("input[type=email]").fill(email)

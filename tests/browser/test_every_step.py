@@ -262,7 +262,7 @@ async def asked_for_more_time(system: System) -> AsyncIterator[Step]:
         extension = await ask_for_more_time(system, customer, session)
         yield Step(
             mitra,
-            text("Diam = disetujui"),
+            text("Tidak dijawab berarti setuju"),
             lambda: mitra.post(f"/extensions/{extension['id']}/accept"),
             lambda page: page.get_by_role("timer").filter(has_text=re.compile(r"^(45:00|44:\d\d)$")),
             CUT_OFF,

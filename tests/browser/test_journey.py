@@ -128,7 +128,7 @@ async def test_a_trial_has_the_same_steps_as_a_paid_chat(system: System) -> None
         await expect(page.locator("label.chosen")).to_contain_text("Rp0")
         await button(page, "Lanjut").click()
         await expect(page.locator(".total")).to_have_text("Gratis")
-        await button(page, "Mulai gratis, Rp0").click()
+        await button(page, "Mulai sesi gratisku").click()
         await accept(mitra, socket)
         await expect(page.get_by_role("heading", name="Kak Sari")).to_be_visible()
         await button(page, "Akhiri").click()
@@ -297,13 +297,14 @@ async def test_the_app_explains_cause_and_refund_and_next_step_after_a_failed_se
             await button(page, "Ya, berhenti").click()
         for _ in range(2):
             await expect(page.get_by_text(sentence)).to_be_visible()
-            await expect(page.get_by_text("Rp20.000 yang kamu bayar sudah tercatat")).to_be_visible()
+            await expect(page.get_by_text("Rp20.000 yang kamu bayar aman tercatat")).to_be_visible()
             await expect(page.get_by_text("Kamu bisa mencoba lagi dari beranda")).to_be_visible()
             await page.reload()
         await button(page, "Ke beranda").click()
         await expect(button(page, "Curhat")).to_be_visible()
-        await page.get_by_text("Pembayaranmu sedang kami periksa").click()
-        await expect(page.get_by_text(sentence)).to_be_visible()
+        await page.get_by_text("Pembayaranmu Rp20.000 sedang kami periksa").click()
+        await expect(page.get_by_text("Tidak menemukan bestie")).to_be_visible()
+        await expect(page.get_by_text("Rp20.000 yang kamu bayar aman tercatat")).to_be_visible()
 
 
 @pytest.mark.rule("V.3")

@@ -92,9 +92,7 @@ async def test_the_first_page_lists_the_demo_mitras(system: System) -> None:
 async def test_the_app_tells_an_uninvited_person_that_mitras_need_an_invitation(system: System) -> None:
     page = await (await system.context()).new_page()
     await sign_in(system, page, "0812 555 00001")
-    await expect(page.get_by_role("alert")).to_have_text(
-        "Nomor ini belum terdaftar sebagai mitra. Hubungi tim Curhat."
-    )
+    await expect(page.get_by_role("alert")).to_have_text("Nomor ini belum terdaftar. Hubungi tim Curhat.")
 
 
 async def test_the_app_tells_a_suspended_mitra_about_the_suspension_at_sign_in(system: System) -> None:
@@ -103,7 +101,7 @@ async def test_the_app_tells_a_suspended_mitra_about_the_suspension_at_sign_in(s
     phone = await system.database.fetchval("SELECT phone_number FROM people WHERE id = $1", mitra_id)
     page = await (await system.context()).new_page()
     await sign_in(system, page, phone)
-    await expect(page.get_by_role("alert")).to_have_text("Akun ini sedang dinonaktifkan. Hubungi tim Curhat.")
+    await expect(page.get_by_role("alert")).to_have_text("Akun ini dinonaktifkan. Hubungi tim Curhat.")
 
 
 async def test_the_app_tells_a_working_mitra_about_a_new_suspension(system: System) -> None:
@@ -170,7 +168,7 @@ async def test_while_the_network_is_away_the_app_says_that_no_customer_can_reach
     _, page = await online_mitra(system)
     await page.context.set_offline(True)
     await expect(page.get_by_role("heading", name="Tidak tersambung")).to_be_visible()
-    await expect(page.get_by_text("Customer tidak bisa menjangkaumu.")).to_be_visible()
+    await expect(page.get_by_text("Pelanggan tidak bisa menjangkaumu.")).to_be_visible()
     await expect(switch(page)).to_be_checked()
     await page.context.set_offline(False)
     await expect(page.get_by_role("heading", name="Kamu online", exact=True)).to_be_visible()
@@ -302,7 +300,7 @@ async def test_a_search_fails_after_every_mitra_has_rejected_the_card(system: Sy
 
 @pytest.mark.rule("2b.3", "2b.8")
 @pytest.mark.parametrize(
-    ("how", "said"), [("cancelled", "Dibatalkan oleh customer"), ("time is over", "Waktunya habis")]
+    ("how", "said"), [("cancelled", "Dibatalkan pelanggan"), ("time is over", "Waktunya habis")]
 )
 async def test_a_closed_card_shows_the_reason(system: System, how: str, said: str) -> None:
     customer = await system.customer("Melati")
@@ -696,7 +694,7 @@ async def test_a_mitra_sees_that_the_customer_ended_the_chat_and_can_still_read_
         await expect(page.get_by_role("button", name=re.compile("^Melati "))).to_be_visible()
     json_of(await customer.post(f"/sessions/{session['id']}/end"))
     if is_looking:
-        await expect(page.get_by_text("Customer mengakhiri sesi ini.")).to_be_visible()
+        await expect(page.get_by_text("Pelanggan mengakhiri sesi ini.")).to_be_visible()
     else:
         await expect(page.get_by_text("Sesi dengan Melati selesai")).to_be_visible()
         await expect(page.get_by_text("1 sesi")).to_be_visible()
@@ -720,7 +718,7 @@ async def test_the_app_shows_the_end_of_a_chat_that_ended_while_the_phone_was_of
     await send_message(customer, session, "Aku pamit ya")
     json_of(await customer.post(f"/sessions/{session['id']}/end"))
     await page.context.set_offline(False)
-    await expect(page.get_by_text("Customer mengakhiri sesi ini.")).to_be_visible()
+    await expect(page.get_by_text("Pelanggan mengakhiri sesi ini.")).to_be_visible()
     await expect(page.locator(".theirs p")).to_have_text("Aku pamit ya")
 
 
@@ -760,7 +758,9 @@ async def test_the_extension_card_shows_the_default_action_and_the_outcome(
         await set_silence_action(system, "auto_approve")
     asked = page.get_by_role("article", name="Melati minta tambah waktu")
     await expect(asked).to_contain_text("+15 menit")
-    await expect(asked).to_contain_text("Diam = disetujui" if silence == "auto_approve" else "Diam = ditolak")
+    await expect(asked).to_contain_text(
+        "Tidak dijawab berarti setuju" if silence == "auto_approve" else "Tidak dijawab berarti tidak"
+    )
     await expect(asked.get_by_role("timer")).to_have_text(re.compile(r"^0:(10|0\d)$"))
     if how == "declined":
         behaviour = {"behaviour": "decline", "payment_id": extension["payment_id"]}
@@ -792,7 +792,7 @@ async def test_going_offline_during_a_session_never_approves_an_extension(system
         await expect(page.get_by_text("tambahan waktu ditolak otomatis")).to_be_visible()
     extension = await ask_for_more_time(system, customer, session)
     if when == "meanwhile":
-        await expect(page.get_by_text("Diam = disetujui")).to_be_visible()
+        await expect(page.get_by_text("Tidak dijawab berarti setuju")).to_be_visible()
         await switch(page).click()
     await expect(page.get_by_text("Ditolak otomatis: kamu offline atau tidak tersambung")).to_be_visible()
     state = json_of(await customer.get(f"/sessions/{session['id']}"))["extension"]
@@ -814,7 +814,7 @@ async def test_an_extension_is_rejected_when_the_phone_of_the_mitra_loses_the_ne
     mitra, page = await online_mitra(system)
     session = await accept_blast(system, customer, mitra)
     await ask_for_more_time(system, customer, session)
-    await expect(page.get_by_text("Diam = disetujui")).to_be_visible()
+    await expect(page.get_by_text("Tidak dijawab berarti setuju")).to_be_visible()
     await page.context.set_offline(True)
 
     async def is_rejected() -> bool:
@@ -834,10 +834,10 @@ async def test_the_extension_card_stays_above_the_chat_after_a_reload(system: Sy
     await page.goto(f"/mitra/chat/{session['id']}/end")
     await expect(button(page, "Akhiri sesi")).to_be_visible()
     await ask_for_more_time(system, customer, session)
-    await expect(page.get_by_text("Diam = disetujui")).to_be_visible()
+    await expect(page.get_by_text("Tidak dijawab berarti setuju")).to_be_visible()
     await page.reload()
-    await expect(page.get_by_text("Diam = disetujui")).to_be_visible()
+    await expect(page.get_by_text("Tidak dijawab berarti setuju")).to_be_visible()
     await button(page, "Setujui tambahan waktu Melati").click()
     # Only open cards are above the form, so the decided card disappears.
-    await expect(page.get_by_text("Diam = disetujui")).to_have_count(0)
+    await expect(page.get_by_text("Tidak dijawab berarti setuju")).to_have_count(0)
     await expect(page.get_by_role("timer")).to_have_text(re.compile("^4"))

@@ -25,6 +25,7 @@ from tests.browser.screens import (
     page_opener,
     page_opener_with_push,
     screen_registry,
+    sign_in_elsewhere,
 )
 from tests.browser.system import System, json_of
 from tests.browser.test_screens import assert_usable
@@ -348,7 +349,9 @@ async def read_again(system: System) -> AsyncIterator[Show]:
 
 @screen("33-profile")
 async def profile(system: System) -> AsyncIterator[Show]:
-    yield page_opener(system, await new_mitra(system), "/mitra/profile", "fieldset")
+    mitra = await new_mitra(system)
+    await sign_in_elsewhere(system, mitra)
+    yield page_opener(system, mitra, "/mitra/profile", "li .out >> nth=1")
 
 
 @screen("35-phone")
@@ -385,6 +388,88 @@ async def phone_blocked(system: System) -> AsyncIterator[Show]:
 async def phone_with_notifications(system: System) -> AsyncIterator[Show]:
     async with working(system) as mitra, push_service() as vendor:
         yield page_opener_with_push(system, mitra, vendor, "/mitra/phone", "#push + .state")
+
+
+@screen("18-break")
+async def on_a_break(system: System) -> AsyncIterator[Show]:
+    mitra = await new_mitra(system)
+    json_of(await mitra.put("/break", {"minutes": 15}))
+    yield page_opener(system, mitra, "/mitra/", "#break")
+
+
+@screen("19-break-over")
+async def break_over(system: System) -> AsyncIterator[Show]:
+    mitra = await new_mitra(system)
+    json_of(await mitra.put("/break", {"minutes": 15}))
+    await system.database.execute("UPDATE mitras SET break_until = curhat_now() WHERE id = $1", mitra.id)
+    yield page_opener(system, mitra, "/mitra/", "#break")
+
+
+@screen("26-tools")
+async def tools(system: System) -> AsyncIterator[Show]:
+    customer = await system.customer("Melati")
+    async with working(system) as mitra:
+        version = json_of(await mitra.get("/canned-answers"))["version"]
+        texts = ["Halo, aku di sini untukmu. Mau mulai dari mana?", "Pelan-pelan saja, ya. Aku dengarkan."]
+        json_of(await mitra.put("/canned-answers", {"texts": texts, "expected_version": version}))
+        session = await accept_blast(system, customer, mitra)
+        await talk(system, customer, mitra, session)
+
+        async def show(**options: Any) -> Page:
+            page = await page_opener(system, mitra, f"/mitra/chat/{session['id']}", ".bubble")(**options)
+            await page.locator(".tools").click()
+            await expect(page.locator("dialog li")).to_have_count(2)
+            return page
+
+        yield show
+
+
+@screen("38-take-a-break")
+async def take_a_break(system: System) -> AsyncIterator[Show]:
+    customer = await system.customer("Melati")
+    async with working(system) as mitra:
+        await accept_blast(system, customer, mitra)
+        yield page_opener(system, mitra, "/mitra/break", "main button")
+
+
+@screen("39-summary")
+async def summary(system: System) -> AsyncIterator[Show]:
+    async with working(system) as mitra:
+        for name in ("Kenanga", "Dahlia"):
+            await past_chat(system, await system.customer(name), mitra)
+        customer = await system.customer("Melati")
+        pairing = await system.search(customer)
+        json_of(await customer.post(f"/pairings/{pairing['id']}/cancel"))
+        yield page_opener(system, mitra, "/mitra/summary", "dl")
+
+
+@screen("40-summary-empty")
+async def summary_empty(system: System) -> AsyncIterator[Show]:
+    yield page_opener(system, await new_mitra(system), "/mitra/summary", "section")
+
+
+@screen("41-past-requests")
+async def past_requests(system: System) -> AsyncIterator[Show]:
+    async with working(system) as mitra:
+        await past_chat(system, await system.customer("Kenanga"), mitra)
+        customer = await system.customer("Anggrek Bulan Putih")
+        pairing = await system.search(customer)
+        json_of(await customer.post(f"/pairings/{pairing['id']}/cancel"))
+        yield page_opener(system, mitra, "/mitra/requests", "main li")
+
+
+@screen("42-past-requests-empty")
+async def past_requests_empty(system: System) -> AsyncIterator[Show]:
+    yield page_opener(system, await new_mitra(system), "/mitra/requests", ".empty")
+
+
+@screen("43-answers")
+async def answers(system: System) -> AsyncIterator[Show]:
+    mitra = await new_mitra(system)
+    version = json_of(await mitra.get("/canned-answers"))["version"]
+    texts = ["Halo, aku di sini untukmu. Mau mulai dari mana?", "Pelan-pelan saja, ya. Aku dengarkan."]
+    json_of(await mitra.put("/canned-answers", {"texts": texts, "expected_version": version}))
+    yield page_opener(system, mitra, "/mitra/answers", "textarea")
 
 
 @screen("34-sign-out")

@@ -169,7 +169,7 @@ async def test_a_page_reloads_itself_once_when_a_deploy_has_removed_its_files(
         # In this test, the file is also missing after the reload. The page reports the missing file, and does not
         # reload again.
         problem = page.get_by_role("alert")
-        await expect(problem).to_have_text("Ini gagal dimuat. Muat ulang aplikasi, lalu coba lagi.")
+        await expect(problem).to_have_text("Gagal dimuat. Muat ulang aplikasi, lalu coba lagi.")
         await page.unroute_all()
         await button(page, "Muat ulang").click()
         await expect(page.get_by_label("Tulis pesan")).to_be_visible()

@@ -4,6 +4,7 @@ import dataclasses
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Final, Literal
 
 import pyotp
 import pytest
@@ -13,9 +14,11 @@ from curhat.dev.embedded import EmbeddedServers
 from curhat.kit.database import Database
 from tests.browser.operators import DESKTOP_SCREEN, operator
 from tests.browser.system import System
-from tests.browser.test_screens import PICTURES, violations
+from tests.browser.test_screens import PICTURES, take_picture, violations
 from tests.support.chromium import Browsers
 from tests.support.signed_in import OPERATOR_PASSWORD, development_settings, free_port, start_server
+
+THEMES: Final[tuple[Literal["light", "dark"], ...]] = ("light", "dark")
 
 
 @pytest.fixture
@@ -59,7 +62,7 @@ async def test_an_operator_must_first_set_up_an_authenticator_app(
     await page.goto("/control-center/mitras")
     await expect(required).to_be_visible()
     await expect(page.get_by_role("navigation")).to_have_count(0)
-    for theme in ("light", "dark"):
+    for theme in THEMES:
         await page.emulate_media(color_scheme=theme)
         assert await violations(page) == []
         if PICTURES:
@@ -79,3 +82,13 @@ async def test_an_operator_must_first_set_up_an_authenticator_app(
     await expect(page.get_by_role("navigation")).to_be_visible()
     await expect(mocked).to_be_visible()
     assert await violations(page) == []
+    # The banner covers nothing: the last button of the navigation is in sight, at the top of the page and below.
+    for theme in THEMES:
+        await page.emulate_media(color_scheme=theme)
+        await expect(page.get_by_role("button", name="Sign out")).to_be_in_viewport(ratio=1)
+        await take_picture(page, f"control-center-mocked-en-{theme}")
+    await page.goto("/control-center/configuration")
+    await page.locator("main input").last.scroll_into_view_if_needed()
+    await expect(page.get_by_role("button", name="Sign out")).to_be_in_viewport(ratio=1)
+    await expect(mocked).to_be_in_viewport(ratio=1)
+    await take_picture(page, "control-center-mocked-en-scrolled")

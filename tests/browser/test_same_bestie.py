@@ -31,8 +31,9 @@ async def ask_again(system: System, customer: Person, mitra: Person, socket: Soc
     await page.get_by_text("30 menit").click()
     await button(page, "Lanjut").click()
     await expect(page.get_by_text("Curhat lagi dengan Kak Sari")).to_be_visible()
+    await expect(page.get_by_text("Sesudah itu kami tanya Kak Sari dulu.")).to_be_visible()
     await button(page, "Bayar Rp20.000").click()
-    await expect(page.get_by_role("heading", name="Menunggu konfirmasi bestie...")).to_be_visible()
+    await expect(page.get_by_role("dialog", name="Menunggu konfirmasi bestie...")).to_be_visible()
     return page
 
 
@@ -155,7 +156,7 @@ async def test_the_popup_offers_only_to_end_the_journey_when_no_other_bestie_is_
         await expect(popup.get_by_role("button")).to_have_count(1)
         await popup.get_by_role("button", name="Tutup").click()
         await expect(page.get_by_role("heading", name="Bestie pilihanmu belum bisa menemani")).to_be_visible()
-        await expect(page.get_by_text("Rp20.000 yang kamu bayar sudah tercatat")).to_be_visible()
+        await expect(page.get_by_text("Rp20.000 yang kamu bayar aman tercatat")).to_be_visible()
 
 
 @pytest.mark.rule("4.2", "X.1")

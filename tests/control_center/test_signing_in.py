@@ -14,6 +14,7 @@ import pytest
 import valkey.asyncio
 
 from curhat.control_center.operators import passwords, throttle
+from curhat.control_center.operators.errors import LastAdmin
 from curhat.control_center.operators.service import (
     TOKEN_LIFETIME_SECONDS,
     create_operator,
@@ -131,10 +132,12 @@ async def test_a_sign_in_with_email_and_password_returns_the_account_of_the_oper
     assert answer.headers["cache-control"] == "no-store"
     me = await Person(server.http, "operator", sari, body["token"]).get("/auth/me")
     assert me.json()["permissions"] == [
+        "ask_what_if",
         "configure",
         "decide",
         "manage_devices",
         "manage_mitras",
+        "manage_operators",
         "own_account",
         "reveal",
         "view",
@@ -684,6 +687,10 @@ async def test_a_disabled_operator_is_refused_immediately_like_an_unknown_operat
     server: RunningServer, sari: UUID
 ) -> None:
     operator = await _signed_in(server, sari)
+    async with server.database.transaction() as tx:
+        with pytest.raises(LastAdmin):
+            await disable_operator(tx, EMAIL)
+    await server.operator()
     async with server.database.transaction() as tx:
         await disable_operator(tx, f" {EMAIL.upper()}")
     assert problem(await operator.get("/auth/me")) == UNAUTHENTICATED

@@ -67,7 +67,13 @@ async def test_the_server_changes_the_availability_of_a_mitra_before_it_answers_
 
             assert (answer.status_code, answer.json()) == (
                 200,
-                {"online": online, "connected": True, "active_sessions": 0, "max_customers": 3},
+                {
+                    "online": online,
+                    "connected": True,
+                    "active_sessions": 0,
+                    "max_customers": 3,
+                    "break_until": None,
+                },
             )
             assert await presence.may_be_asked(mitra) is online
             assert (await client.get(AVAILABILITY)).json() == {"available": online}
@@ -81,7 +87,13 @@ async def test_a_mitra_without_a_connection_can_go_online_but_is_not_available(
     async with client_of(database, presence, mitra) as client:
         answer = await client.put("/api/mitra/presence", json={"online": True})
 
-    assert answer.json() == {"online": True, "connected": False, "active_sessions": 0, "max_customers": 1}
+    assert answer.json() == {
+        "online": True,
+        "connected": False,
+        "active_sessions": 0,
+        "max_customers": 1,
+        "break_until": None,
+    }
     assert await presence.count_available() == 0
 
 
@@ -97,6 +109,7 @@ async def test_a_mitra_sees_their_own_profile(database: Database, presence: Pres
         "connected": False,
         "active_sessions": 0,
         "max_customers": 2,
+        "break_until": None,
     }
 
 

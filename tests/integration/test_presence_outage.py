@@ -204,7 +204,7 @@ async def test_a_call_that_waited_in_a_stopped_valkey_extends_no_lease(
             outcomes = await asyncio.gather(
                 process.report([store.Report(mitra, "phone", time.monotonic(), time.monotonic(), None)]),
                 process.customers_seen([customer], 30),
-                process.apply([MitraState(pushed, "Sari", True, False, True, 0, 1, 600, 1)]),
+                process.apply([MitraState(pushed, "Sari", True, False, True, 0, 1, 600, 1, None)]),
                 return_exceptions=True,
             )
         finally:

@@ -62,7 +62,7 @@ def presence_with(client: "valkey.asyncio.Valkey", database: Database, **hooks: 
 
 @pytest.fixture
 def offered() -> "asyncio.Queue[list[UUID]]":
-    """Return a queue that receives each list of mitras from the hook `may_be_asked` of `presence`."""
+    """Return a queue that receives each list of mitras from the hook `newly_available` of `presence`."""
     return asyncio.Queue()
 
 
@@ -79,10 +79,14 @@ def presence(
     offered: "asyncio.Queue[list[UUID]]",
     device_messages: list[tuple[UUID, MitraPresence]],
 ) -> Presence:
+    async def offer(mitra_ids: list[UUID]) -> bool:
+        offered.put_nowait(mitra_ids)
+        return True
+
     return presence_with(
         valkey_client,
         database,
-        may_be_asked=offered.put,
+        newly_available=offer,
         presence_changed=lambda mitra_id, shown: device_messages.append((mitra_id, shown)),
     )
 
@@ -143,7 +147,7 @@ async def test_a_mitra_who_cannot_take_a_customer_is_not_available(
     assert await presence.count_available() == 1
 
     await change(database, mitra, out)
-    assert await presence.refresh([mitra]) == []
+    assert await presence.refresh([mitra]) == {}
 
     assert await presence.count_available() == 0
     assert await presence.ask_candidates() == []
@@ -154,7 +158,7 @@ async def test_a_mitra_who_cannot_take_a_customer_is_not_available(
     await presence.refresh([mitra])
     presence.frame_received(mitra, "phone")
     await presence.flush()
-    assert await presence.refresh([mitra]) == [mitra]
+    assert list(await presence.refresh([mitra])) == [mitra]
     assert await presence.count_available() == 1
 
 
@@ -396,7 +400,7 @@ async def test_the_number_of_active_sessions_never_falls_below_zero(
     async with database.transaction() as tx:
         await release_places(tx, [mitra])
     assert sink.payloads == [msgspec.json.encode([mitra])]
-    assert await presence.refresh([mitra]) == [mitra]
+    assert list(await presence.refresh([mitra])) == [mitra]
     with pytest.raises(Exception, match="active_sessions"):
         async with database.transaction() as tx:
             await release_places(tx, [mitra])
@@ -463,12 +467,13 @@ async def test_reconciling_reads_every_mitra_in_small_batches(
     mitras = await make.mitras(2 * MIN_MITRAS_PER_STEP + 1)
     steps: list[set[UUID]] = []
 
-    async def last_one_leaves(may_be_asked: list[UUID]) -> None:
+    async def last_one_leaves(mitra_ids: list[UUID]) -> bool:
         if not steps:
             await process.closed(mitras[-1], "phone")
-        steps.append(set(may_be_asked))
+        steps.append(set(mitra_ids))
+        return True
 
-    process = presence_with(valkey_client, database, may_be_asked=last_one_leaves)
+    process = presence_with(valkey_client, database, newly_available=last_one_leaves)
     for mitra in mitras:
         await process.opened(mitra, "phone")
     await valkey_client.flushall()
@@ -513,10 +518,71 @@ async def test_presence_offers_the_open_blasts_to_a_mitra_who_becomes_available(
             await set_intent(tx, mitra, True, ignore)
         async with asyncio.timeout(1):
             assert await offered.get() == [mitra]
-        # Presence repeats the offer, because the first offer can be lost.
+        # The mitra stays available, so there is nothing more to offer.
+        await presence.reconcile()
+        assert offered.empty()
+        # Another version is enough: the mitra was offline for a moment that no process has seen.
+        await change(database, mitra, "online = false")
+        await change(database, mitra, "online = true")
         async with asyncio.timeout(5):
             assert await offered.get() == [mitra]
     assert sink.payloads
+
+
+@pytest.mark.rule("2b.6")
+@pytest.mark.invariant(12)
+async def test_an_offer_is_repeated_until_a_process_has_completed_it(
+    database: Database, valkey_client: "valkey.asyncio.Valkey", make: Make
+) -> None:
+    mitra = await make.mitra()
+    outcomes: list[bool | RuntimeError] = [False, RuntimeError("killed"), True]
+    calls = 0
+
+    async def offer(mitra_ids: list[UUID]) -> bool:
+        nonlocal calls
+        assert mitra_ids == [mitra]
+        outcome = outcomes[calls]
+        calls += 1
+        if isinstance(outcome, RuntimeError):
+            raise outcome
+        return outcome
+
+    incomplete = presence_with(valkey_client, database, newly_available=offer)
+    await incomplete.opened(mitra, "phone")
+    await incomplete.reconcile()
+    with pytest.raises(RuntimeError):
+        await incomplete.reconcile()
+    # The process dies, and the mitra's phone connects to another process.
+    other = presence_with(valkey_client, database, newly_available=offer)
+    await other.opened(mitra, "phone again")
+    await other.reconcile()
+    await other.reconcile()
+    assert calls == len(outcomes)
+
+
+@pytest.mark.rule("2b.6")
+async def test_a_mitra_who_becomes_available_during_an_offer_is_offered_again(
+    database: Database, valkey_client: "valkey.asyncio.Valkey", make: Make
+) -> None:
+    mitra = await make.mitra()
+    calls = 0
+
+    async def offer(_mitra_ids: list[UUID]) -> bool:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            # The offer has perhaps read the blasts before this change.
+            await change(database, mitra, "online = false")
+            await change(database, mitra, "online = true")
+            await elsewhere.refresh([mitra])
+        return True
+
+    elsewhere = presence_with(valkey_client, database)
+    presence = presence_with(valkey_client, database, newly_available=offer)
+    await presence.opened(mitra, "phone")
+    for _ in range(3):
+        await presence.reconcile()
+    assert calls == 2
 
 
 @pytest.mark.rule("2b.6")
@@ -535,11 +601,11 @@ async def test_the_loops_continue_after_a_failed_offer(
 ) -> None:
     calls: asyncio.Queue[list[UUID]] = asyncio.Queue()
 
-    async def fail(mitra_ids: list[UUID]) -> None:
+    async def fail(mitra_ids: list[UUID]) -> bool:
         calls.put_nowait(mitra_ids)
         raise RuntimeError("pairing has a fault")
 
-    presence = presence_with(valkey_client, database, may_be_asked=fail)
+    presence = presence_with(valkey_client, database, newly_available=fail)
     mitra = await make.mitra()
     with structlog.testing.capture_logs() as logs:
         async with running(presence), asyncio.timeout(10):
@@ -645,9 +711,11 @@ async def test_the_field_last_seen_has_the_time_of_the_last_frame(
     """When the service writes the last-seen time, the availability version stays the same."""
     mitra = await make.mitra()
     await presence.opened(mitra, "phone")
-    presence._mitras[mitra].connections["phone"].last_frame -= 5
+    connection = presence._mitras[mitra].connections["phone"]
     presence._unwritten_last_seen.clear()
-    await presence.reconcile()
+    presence.frame_received(mitra, "phone")
+    connection.last_frame -= 5
+    await presence.flush()
     await presence.write_last_seen()
 
     row = await database.fetchrow(

@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+from collections.abc import Sequence
 from uuid import UUID, uuid4
 
 import pytest
@@ -18,6 +19,7 @@ from curhat.presence.store import (
     MAX_PRUNED_MEMBERS,
     MITRA_KEY_PREFIX,
     UNSURE_SECONDS,
+    Applied,
     PresenceStore,
     Report,
     Standing,
@@ -47,7 +49,13 @@ def state(
         max_customers=1,
         push_reachable_seconds=push_reachable_seconds,
         availability_version=version,
+        break_until=None,
     )
+
+
+def standings(applied: Sequence[Applied]) -> list[Standing]:
+    """Return the standings of mitras whose states were applied."""
+    return [each.standing for each in applied]
 
 
 async def frame(
@@ -118,7 +126,7 @@ async def test_a_lease_expires(store: PresenceStore) -> None:
 @pytest.mark.rule("1.1")
 async def test_an_online_mitra_without_a_connection_is_not_available(store: PresenceStore) -> None:
     mitra = uuid4()
-    assert await store.apply([state(mitra)]) == [Standing(may_be_asked=False, connected=False)]
+    assert standings(await store.apply([state(mitra)])) == [Standing(may_be_asked=False, connected=False)]
     assert await store.count() == 0
 
 
@@ -130,11 +138,11 @@ async def test_a_suspended_mitra_is_not_connected_even_if_frames_are_still_repor
     await store.apply([state(mitra)])
     await frame(store, mitra)
     suspended = await store.apply([state(mitra, version=2, askable=False, suspended=True)])
-    assert suspended == [Standing(may_be_asked=False, connected=False)]
+    assert standings(suspended) == [Standing(may_be_asked=False, connected=False)]
     await frame(store, mitra)
     assert await store.look(mitra) == Standing(may_be_asked=False, connected=False)
     lifted = await store.apply([state(mitra, version=3, askable=False)])
-    assert lifted == [Standing(may_be_asked=False, connected=False)]
+    assert standings(lifted) == [Standing(may_be_asked=False, connected=False)]
     await frame(store, mitra)
     assert (await store.look(mitra)).connected
 
@@ -272,7 +280,7 @@ async def test_no_data_of_a_connection_is_left_after_the_end_of_its_lease(store:
     await frame(store, mitra, 3, 3, connection="old")
     await frame(store, mitra, connection="new")
     fields = await store._execute("HKEYS", f"{MITRA_KEY_PREFIX}{mitra}")
-    assert sorted(fields) == [b"connection:new", b"since:new"]
+    assert sorted(fields) == [b"connection:new", b"heard", b"since:new"]
 
 
 @pytest.mark.rule("1.1", "5.6")
@@ -321,10 +329,10 @@ async def test_a_state_that_was_read_before_a_change_does_not_overwrite_the_chan
 
     late = await store.apply([state(mitra, version=6, askable=True)])
 
-    assert late == [Standing(may_be_asked=False, connected=True)]
+    assert standings(late) == [Standing(may_be_asked=False, connected=True)]
     assert await store.count() == 0
     newer = await store.apply([state(mitra, version=8, askable=True)])
-    assert newer == [Standing(may_be_asked=True, connected=True)]
+    assert standings(newer) == [Standing(may_be_asked=True, connected=True)]
 
 
 async def test_the_newest_state_is_stored_for_every_order_of_arrival(store: PresenceStore) -> None:
@@ -414,10 +422,12 @@ async def test_the_states_of_many_mitras_are_sent_in_batches_in_the_given_order(
     )
     assert unknown == set(mitras)
 
-    standings = await store.apply([state(mitra, askable=i % 3 == 0) for i, mitra in enumerate(mitras)])
+    applied = await store.apply([state(mitra, askable=i % 3 == 0) for i, mitra in enumerate(mitras)])
 
-    assert [standing.may_be_asked for standing in standings] == [i % 3 == 0 for i in range(len(mitras))]
-    assert all(standing.connected for standing in standings)
+    assert [standing.may_be_asked for standing in standings(applied)] == [
+        i % 3 == 0 for i in range(len(mitras))
+    ]
+    assert all(standing.connected for standing in standings(applied))
     assert set(await store.candidates()) == set(mitras[::3])
     assert await store.count() == len(mitras[::3])
 
@@ -479,7 +489,7 @@ async def test_push_makes_a_mitra_eligible_for_offers_but_never_connected(
 ) -> None:
     mitra = uuid4()
     applied = await store.apply([state(mitra, push_reachable_seconds=600)])
-    assert applied == [Standing(may_be_asked=True, connected=False)]
+    assert standings(applied) == [Standing(may_be_asked=True, connected=False)]
     seconds, _ = await valkey_client.time()
     until_ms = await valkey_client.zscore(AVAILABLE_KEY, str(mitra))
     assert until_ms is not None
@@ -513,7 +523,7 @@ async def test_an_older_state_does_not_restore_a_deleted_subscription(store: Pre
     mitra = uuid4()
     await store.apply([state(mitra, version=5, push_reachable_seconds=0)])
     late = await store.apply([state(mitra, version=4, push_reachable_seconds=600)])
-    assert late == [Standing(may_be_asked=False, connected=False)]
+    assert standings(late) == [Standing(may_be_asked=False, connected=False)]
 
 
 @pytest.mark.parametrize("written", ["for ever", "1e99", "99999999999999"])
@@ -591,3 +601,62 @@ async def test_nobody_is_not_believed_while_valkey_refuses_the_heartbeats(
             store.believe_no()
     finally:
         await valkey_client.replicaof("NO", "ONE")
+
+
+# Marks -----------------------------------------------------------------------------------------------------------
+
+
+async def mark_of(store: PresenceStore, mitra: UUID, version: int = 1, *, askable: bool = True) -> str:
+    """Apply a state, and return the mitra's mark."""
+    return (await store.apply([state(mitra, version=version, askable=askable)]))[0].mark
+
+
+@pytest.mark.rule("2b.6")
+async def test_a_mitra_who_becomes_available_has_a_mark_until_the_offers_are_made(
+    store: PresenceStore,
+) -> None:
+    mitra = uuid4()
+    assert await mark_of(store, mitra) == ""
+    await frame(store, mitra)
+    mark = await mark_of(store, mitra)
+    assert mark
+    assert await mark_of(store, mitra) == mark
+    await store.offered({mitra: mark})
+    assert await mark_of(store, mitra) == ""
+
+    # The mitra's state changed.
+    changed = await mark_of(store, mitra, version=3)
+    assert changed not in ("", mark)
+    # The process that made the first offers is late.
+    await store.offered({mitra: mark})
+    assert await mark_of(store, mitra, version=3) == changed
+    await store.offered({mitra: changed})
+
+    # The mitra's lease ended, and begins again.
+    await frame(store, mitra, closed=4)
+    assert await store.candidates() == []
+    await frame(store, mitra, connection="tablet")
+    assert await mark_of(store, mitra, version=3)
+
+
+@pytest.mark.rule("2b.6")
+@pytest.mark.invariant(11)
+async def test_every_available_mitra_has_a_mark_after_valkey_was_emptied(
+    store: PresenceStore, valkey_client: "valkey.asyncio.Valkey"
+) -> None:
+    mitra = uuid4()
+    await frame(store, mitra)
+    await store.offered({mitra: await mark_of(store, mitra)})
+    await valkey_client.flushall()
+    await frame(store, mitra)
+    assert await mark_of(store, mitra)
+
+
+@pytest.mark.rule("2b.6")
+async def test_a_state_that_the_previous_release_stored_has_its_mark(store: PresenceStore) -> None:
+    mitra = uuid4()
+    await frame(store, mitra)
+    await store.offered({mitra: await mark_of(store, mitra)})
+    # The script of the previous release stores the version, and leaves the mark as it is.
+    await store._execute("HSET", f"{MITRA_KEY_PREFIX}{mitra}", "version", "2")
+    assert await mark_of(store, mitra, version=2)

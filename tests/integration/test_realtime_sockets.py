@@ -10,11 +10,14 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import asyncpg
+import msgspec
 import pytest
+import valkey.asyncio
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from curhat.dev.embedded import EmbeddedServers
+from curhat.kit import signals as signals_module
 from curhat.kit.database import Database, Executor
 from curhat.kit.errors import PresenceUnknown
 from curhat.kit.identity import Identity, Role
@@ -415,6 +418,110 @@ async def test_the_hub_repeats_a_failed_read_of_missed_events_at_the_next_compar
     await until(lambda: {socket.phase for socket in process.hub._all()} == {"live"})
     await process.compare()
     await device.read_until(2)
+
+
+def count_signals(process: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """Return a list that gets the channel of each signal that the process receives."""
+    received: list[bytes] = []
+    dispatch = process.signals._dispatch
+
+    def counted(message: dict[str, bytes]) -> None:
+        received.append(message["channel"])
+        dispatch(message)
+
+    monkeypatch.setattr(process.signals, "_dispatch", counted)
+    return received
+
+
+@pytest.mark.invariant(10)
+async def test_a_process_receives_only_the_signals_of_the_people_whom_it_holds(
+    start_process: StartProcess, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A chat between two people on two processes sends nothing to a third process."""
+    processes = [await start_process() for _ in range(3)]
+    customer, mitra, other = [await make.person() for _ in range(3)]
+    first = await Device("customer", customer).start(processes[0])
+    second = await Device("mitra", mitra).start(processes[1])
+    await Device("customer", other).start(processes[2])
+    received = [count_signals(process, monkeypatch) for process in processes]
+    for number in range(20):
+        await append(
+            processes[0].database, note("customer", customer, str(number)), note("mitra", mitra, str(number))
+        )
+    await first.read_until(20)
+    await second.read_until(20)
+    assert set(received[0]) == {f"curhat:signal:person:customer:{customer}".encode()}
+    assert set(received[1]) == {f"curhat:signal:person:mitra:{mitra}".encode()}
+    assert received[2] == []
+
+    # The mitra moves to the third process.
+    await second.leave()
+    await second.start(processes[2])
+    await until(lambda: not processes[1].open_sockets())
+    received[1].clear()
+    await append(processes[0].database, note("mitra", mitra, "moved"))
+    await second.read_until(21)
+    assert received[1] == []
+    assert received[2] == [f"curhat:signal:person:mitra:{mitra}".encode()]
+
+
+@pytest.mark.invariant(10, 11)
+async def test_the_processes_follow_their_people_again_after_valkey_has_lost_the_subscriptions(
+    process: ServerProcess, make: Make, valkey_client: "valkey.asyncio.Valkey"
+) -> None:
+    person, latecomer = await make.person(), await make.person()
+    device = await Device("customer", person).start(process)
+    await valkey_client.client_kill_filter(_type="pubsub")
+    await until(lambda: not process.signals.subscribed.is_set())
+    # A hello does not wait for the subscription.
+    late = await Device("customer", latecomer).start(process)
+    await append(process.database, note("customer", person, "lost"))
+    await until(
+        lambda: (
+            all(each.done() for each in process.signals._followed.values())
+            and process.signals.subscribed.is_set()
+        )
+    )
+    await append(process.database, note("customer", latecomer, "arrives"))
+    await late.read_until(1)
+    # The next event shows that one was lost. Without it, the comparison of the heads does.
+    await append(process.database, note("customer", person, "arrives"))
+    await device.read_until(2)
+    assert [text for _, text in device.applied] == ["lost", "arrives"]
+
+
+async def test_a_process_of_the_previous_release_gets_every_signal(
+    process: ServerProcess,
+    make: Make,
+    valkey_client: "valkey.asyncio.Valkey",
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(signals_module, "RELEASE_CHECK_INTERVAL_SECONDS", 0.02)
+    await until(lambda: not process.signals._tells_everybody)
+    person = await make.person()
+    device = await Device("customer", person).start(process)
+    async with valkey_client.pubsub() as previous_release:
+        # The previous release subscribes to this channel, and to none of a person.
+        await previous_release.subscribe("curhat:signal:stream")
+        await until(lambda: process.signals._tells_everybody)
+        await append(process.database, note("customer", person, "for both"))
+        await device.read_until(1)
+        async with asyncio.timeout(5):
+            while (message := await previous_release.get_message(timeout=1)) is None or message[
+                "type"
+            ] != "message":
+                pass
+        (signal,) = msgspec.msgpack.decode(message["data"], type=list[service.StreamSignal])
+        assert signal.seq == 1
+        # A process of the previous release publishes on this channel.
+        await valkey_client.publish(
+            "curhat:signal:stream",
+            msgspec.msgpack.encode(
+                [msgspec.structs.replace(signal, seq=2, frame=signal.frame.replace("1", "2", 1))]
+            ),
+        )
+        await until(lambda: {each.seq for each in process.hub._all()} == {2})
+    await until(lambda: not process.signals._tells_everybody)
 
 
 async def test_doubled_and_reordered_signals_change_nothing(

@@ -298,7 +298,7 @@ async def test_the_database_allows_exactly_the_status_changes_and_end_reasons_of
             changes = (
                 "status = 'ended', ended_at = curhat_now(), end_reason = 'time_up'"
                 if new == "ended"
-                else "status = 'active', ended_at = NULL, end_reason = NULL"
+                else "status = 'active', ended_at = NULL, end_reason = NULL, delivery = NULL"
             )
             step = database.execute(f"UPDATE sessions SET {changes} WHERE id = $1", chat.id)
             if old == new or (old, new) in STEPS:

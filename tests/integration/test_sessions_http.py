@@ -92,6 +92,7 @@ async def test_a_chat_runs_from_its_first_message_to_the_history(client: AsyncCl
         "text",
         "sent_at",
         "read_at",
+        "reply_to_message_id",
     }
     repeated = await send(client, chat, chat.customer, "c1", "Halo, kak 👋")
     assert (repeated.status_code, repeated.json()) == (201, sent.json())
@@ -151,6 +152,29 @@ async def test_a_repeated_end_of_a_session_gets_the_first_answer_only_under_the_
     assert problem(anew) == problem(other) == (409, "session_ended")
     keyless = await client.post(path(chat, chat.customer, "/end"), headers=headers(chat.customer))
     assert problem(keyless) == (400, "idempotency_key_missing")
+
+
+@pytest.mark.rule("X.11")
+async def test_an_end_with_a_review_is_refused_while_the_mitra_is_there_and_its_answer_names_the_review(
+    database: Database, client: AsyncClient, chat: Chat
+) -> None:
+    async def end(key: str, body: object) -> Response:
+        where = path(chat, chat.customer, "/end")
+        return await client.post(where, json=body, headers=headers(chat.customer, key))
+
+    refused = await end("k1", {"review": True})
+    assert problem(refused) == (409, "mitra_not_away")
+    assert refused.json()["mitra_connected"] is True
+    assert problem(await end("k2", {"review": "yes"})) == (422, "validation_failed")
+    assert problem(await end("k3", {"reason": "capek"})) == (422, "validation_failed")
+    shown = (await client.get(path(chat, chat.customer), headers=headers(chat.customer))).json()
+    assert (shown["status"], shown["mitra_connected"], shown["extended_minutes"]) == ("active", True, 0)
+    theirs = (await client.get(path(chat, chat.mitra), headers=headers(chat.mitra))).json()
+    assert "mitra_connected" not in theirs
+    await database.execute("UPDATE sessions SET mitra_away_since = curhat_now() - interval '60 seconds'")
+    ended = (await end("k4", {"review": True})).json()
+    assert (ended["end_reason"], ended["review_reason"]) == ("customer_ended", "mitra_away")
+    assert (await end("k4", {"review": True})).json() == ended
 
 
 @pytest.mark.rule("X.8")

@@ -12,7 +12,7 @@ import pytest
 import structlog
 
 from curhat.kit.database import Database
-from curhat.kit.errors import BusinessError, NotFound, TooManyRequests
+from curhat.kit.errors import BusinessError, NotFound, TooManyRequests, ValidationFailed
 from curhat.kit.identity import Identity
 from curhat.kit.pause_points import set_pause_point
 from curhat.sessions import pace, service, writer
@@ -91,7 +91,8 @@ async def test_a_message_is_stored_once_and_sent_to_both_sides_after_the_commit(
     expected = [("message.created", msgspec.to_builtins(message, str_keys=True))]
     assert await stream_events(database, chat.customer) == _json(expected)
     assert await stream_events(database, chat.mitra) == _json(expected)
-    assert len(signals.on("stream")) == 1
+    # One signal per person.
+    assert len(signals.on("stream")) == 2
 
 
 def _json(value: object) -> object:
@@ -691,3 +692,22 @@ def test_a_process_forgets_a_person_who_has_sent_nothing_for_a_minute(
     now += pace.LONGEST_WINDOW_SECONDS + 1
     people.enter(Identity(role="customer", user_id=uuid4()), "m1")
     assert len(people._people) == 1
+
+
+async def test_a_message_answers_an_earlier_message_of_the_same_chat_only(
+    database: Database, make: Make, chat: Chat, message_writer: MessageWriter
+) -> None:
+    other = await open_chat(database, make)
+    first = await message_writer.send(chat.mitra, chat.id, "first", "apa kabar?")
+    reply = await message_writer.send(chat.customer, chat.id, "reply", "baik", first.id)
+    assert reply.reply_to_message_id == first.id
+    told = [data for kind, data in await stream_events(database, chat.mitra) if kind == "message.created"]
+    assert msgspec.convert(told[-1], Message) == reply
+    async with database.transaction() as tx:
+        page = await service.messages_page(tx, chat.mitra, chat.id, None)
+    assert [message.reply_to_message_id for message in page.items] == [first.id, None]
+    assert await message_writer.send(chat.customer, chat.id, "reply", "baik", first.id) == reply
+    for unknown in (first.id, uuid4()):
+        with pytest.raises(ValidationFailed):
+            await message_writer.send(other.customer, other.id, "foreign", "halo", unknown)
+    assert await stored(database, other) == []

@@ -275,9 +275,15 @@ async def test_a_page_of_payments_reads_only_the_payments_of_the_page(server: Ru
         offer_id,
     )
     await server.database.execute("ANALYZE payments")
-    explain = f"EXPLAIN (ANALYZE, FORMAT JSON) {queries.LIST_CUSTOMER_PAYMENTS}"
-    page = (customer_id, UUID(int=0), UUID(int=2**128 - 1), None, PAGE_SIZE + 1)
-    (planned,) = json.loads(await server.database.fetchval(explain, *page))
+    # The service plans a statement once for all parameters (decision 0051), so the test does too.
+    async with server.database.pool.acquire() as connection:
+        await connection.execute("SET plan_cache_mode = force_generic_plan")
+        await connection.execute(f"PREPARE listed AS {queries.LIST_CUSTOMER_PAYMENTS}")
+        plan = await connection.fetchval(
+            f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE listed "
+            f"('{customer_id}', '{UUID(int=0)}', '{UUID(int=2**128 - 1)}', NULL, {PAGE_SIZE + 1})"
+        )
+    (planned,) = json.loads(plan)
     assert [scan for scan in scans_of(planned["Plan"]) if scan[0] == "payments"] == [
         ("payments", PAGE_SIZE + 1)
     ]

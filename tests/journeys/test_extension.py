@@ -20,7 +20,7 @@ from curhat.payments.service import Charge
 from curhat.presence.store import FrameAges
 from curhat.sessions import extension, states
 from curhat.sessions import service as sessions
-from curhat.sessions.errors import ExtensionDecided, ExtensionPending, SessionEnded
+from curhat.sessions.errors import ExtensionDecided, ExtensionPending, SessionEnded, TermsChanged
 from curhat.sessions.schemas import Extension
 from tests.support.chats import Chat, open_chat, stream_events
 from tests.support.clock import VirtualClock
@@ -828,4 +828,20 @@ async def test_the_database_allows_exactly_the_extension_steps_of_states_py(
     source = await database.fetchval("SELECT prosrc FROM pg_proc WHERE proname = 'extension_status_changed'")
     for old, new in itertools.product(sorted(set(every)), repeat=2):
         assert (f"('{old}', '{new}')" in source) == ((old, new) in states.EXTENSION_STEPS), (old, new)
+    assert asked.status == "pending"
+
+
+@pytest.mark.rule("5.5")
+async def test_an_extension_is_not_asked_for_if_silence_no_longer_means_what_the_customer_was_told(
+    database: Database, make: Make
+) -> None:
+    chat = await open_chat(database, make)
+    offer_id = await make.offer(purpose="extension", duration_minutes=15, price_rp=10_000)
+    with pytest.raises(TermsChanged) as refused:
+        async with database.transaction() as tx:
+            await extension.request(tx, chat.customer.user_id, chat.id, offer_id, True, "auto_reject")
+    assert refused.value.fields == {"default_action": "auto_approve"}
+    assert await database.fetchval("SELECT count(*) FROM extensions") == 0
+    async with database.transaction() as tx:
+        asked = await extension.request(tx, chat.customer.user_id, chat.id, offer_id, True, "auto_approve")
     assert asked.status == "pending"

@@ -420,7 +420,7 @@ async def test_the_fallback_is_a_blast_without_the_mitra_who_rejected(
     payment, current = await shown(database, past_chat)
     assert (current.id, current.kind, current.payment_id) == (blast.id, "blast", payment.id)
     assert (current.deadline_at - current.server_now).total_seconds() == BLAST_SECONDS
-    assert await pairing.offer_open_blasts(database, [past_chat.mitra]) == 0
+    assert (await pairing.offer_open_blasts(database, [past_chat.mitra])).requests == 0
     asked = await database.fetch("SELECT mitra_id FROM requests WHERE pairing_id = $1", blast.id)
     assert [row["mitra_id"] for row in asked] == [other]
     assert (
@@ -434,7 +434,7 @@ async def test_the_fallback_asks_a_mitra_who_was_offline_and_returned(
 ) -> None:
     failed_id = await ask(database, make, past_chat, reachable=False)
     blast = await take(database, past_chat, failed_id, [await make.mitra()])
-    assert await pairing.offer_open_blasts(database, [past_chat.mitra]) == 1
+    assert (await pairing.offer_open_blasts(database, [past_chat.mitra])).requests == 1
     assert await request_of(database, blast.id, past_chat.mitra) is not None
 
 
@@ -458,7 +458,8 @@ async def test_both_failure_events_refer_to_one_case_when_the_fallback_also_fail
     await clock.set()
     await take(database, past_chat, await fail_by_rejection(database, make, past_chat), [await make.mitra()])
     await clock.advance(BLAST_SECONDS)
-    assert await fire_due(database) == 1
+    # The blast's next wave, and its window.
+    assert await fire_due(database) == 2
     payment, last = await shown(database, past_chat)
     assert (payment.status, last.failure_tag) == ("unserved", "no_mitra_available")
     assert await log_of(database) == [

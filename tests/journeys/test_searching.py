@@ -66,7 +66,7 @@ async def test_the_payment_is_kept_with_a_tag_and_a_case_when_no_mitra_accepts_i
     customer, mitra = await make.customer(), await make.mitra()
     await open_blast(database, await make.confirmed_payment(customer), [mitra])
     await clock.advance(WINDOW_SECONDS)
-    assert await fire_due(database) == 1
+    await fire_due(database)
     assert await failure(database) == ("unserved", "no_mitra_available", "no_session", "20000")
     assert await database.fetchval("SELECT close_reason FROM requests") == "timed_out"
     shown = await customer_state(database, customer)
@@ -82,9 +82,9 @@ async def test_a_blast_that_asks_no_mitra_still_runs_its_full_window(
     await clock.set()
     await open_blast(database, await make.confirmed_payment(await make.customer()), [])
     await clock.advance(WINDOW_SECONDS - 1)
-    assert await fire_due(database) == 0
+    await fire_due(database)
     latecomer = await make.mitra()
-    assert await service.offer_open_blasts(database, [latecomer]) == 1
+    assert (await service.offer_open_blasts(database, [latecomer])).requests == 1
 
 
 @pytest.mark.rule("2b.1", "1.5")
@@ -132,7 +132,7 @@ async def test_the_last_rejection_does_not_fail_the_blast_while_another_mitra_is
     pairing_id = await open_blast(database, await make.confirmed_payment(await make.customer()), [asked])
     await reject(database, asked, await request_of(database, pairing_id, asked), [asked, other])
     assert await database.fetchval("SELECT status FROM pairings") == "open"
-    assert await service.offer_open_blasts(database, [asked, other]) == 1
+    assert (await service.offer_open_blasts(database, [asked, other])).requests == 1
     await reject(database, other, await request_of(database, pairing_id, other), [asked, other])
     assert await database.fetchval("SELECT failure_tag FROM pairings") == "all_mitras_rejected"
 
@@ -178,7 +178,7 @@ async def test_a_mitra_who_rejected_is_not_asked_again(database: Database, make:
         database, await make.confirmed_payment(await make.customer()), [rejects, other]
     )
     await reject(database, rejects, await request_of(database, pairing_id, rejects))
-    assert await service.offer_open_blasts(database, [rejects, other]) == 0
+    assert (await service.offer_open_blasts(database, [rejects, other])).requests == 0
     assert await open_requests(database, [rejects]) == {}
 
 
@@ -187,8 +187,261 @@ async def test_a_search_never_asks_the_customer_who_is_also_a_mitra(database: Da
     both = await make.customer()
     await make.mitra(person_id=both)
     await open_blast(database, await make.confirmed_payment(both), [both])
-    assert await service.offer_open_blasts(database, [both]) == 0
+    assert (await service.offer_open_blasts(database, [both])).requests == 0
     assert await database.fetchval("SELECT count(*) FROM requests") == 0
+
+
+# Waves ---------------------------------------------------------------------------------------------------
+
+
+async def fire_waves(database: Database, *available: UUID, unknown: bool = False) -> int:
+    """Fire the due deadlines. `available` are the mitras who can be asked now."""
+    presence = FakePresence(*available)
+    presence.unknown = unknown
+    transitions = Transitions(database, presence, MockGateway(database))  # type: ignore[arg-type]
+    return await deadline_loop.run_once(database, transitions.by_kind())
+
+
+async def make_waiting(database: Database, mitra: UUID, minutes: int) -> None:
+    """Let the mitra wait for `minutes`."""
+    await database.execute(
+        "UPDATE mitras SET waiting_since = curhat_now() - make_interval(mins => $2) WHERE id = $1",
+        mitra,
+        minutes,
+    )
+
+
+async def asked_mitras(database: Database) -> set[UUID]:
+    return {row["mitra_id"] for row in await database.fetch("SELECT mitra_id FROM requests")}
+
+
+@pytest.mark.rule("2b.2", "2b.6", "2b.10")
+async def test_a_blast_asks_in_waves_those_first_who_have_waited_longest(
+    database: Database, clock: VirtualClock, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "MAX_WAVE_MITRAS", 2)
+    await clock.set()
+    mitras = await make.mitras(5, max_customers=2)
+    for mitra, minutes in zip(mitras, [10, 50, 30, 20, 40], strict=True):
+        await make_waiting(database, mitra, minutes)
+    # This mitra has waited longest, but is in a session.
+    await database.execute("UPDATE mitras SET active_sessions = 1 WHERE id = $1", mitras[1])
+    await open_blast(database, await make.confirmed_payment(await make.customer()), mitras)
+    assert await asked_mitras(database) == {mitras[4], mitras[2]}
+
+    # A mitra who becomes available between two waves waits behind those who have waited longer.
+    newcomer = await make.mitra()
+    available = [*mitras, newcomer]
+    assert (await service.offer_open_blasts(database, [newcomer])).requests == 0
+    await clock.advance(2.9)
+    assert await fire_waves(database, *available) == 0
+    await clock.advance(0.1)
+    assert await fire_waves(database, *available) == 1
+    assert await asked_mitras(database) == {mitras[4], mitras[2], mitras[3], mitras[0]}
+    await clock.advance(3)
+    assert await fire_waves(database, *available) == 1
+    assert await asked_mitras(database) == set(available)
+
+    # Everybody was asked. One more wave asks those who became available during the last wave.
+    latecomer = await make.mitra()
+    assert (await service.offer_open_blasts(database, [latecomer])).requests == 1
+    await clock.advance(3)
+    assert await fire_waves(database, *available, latecomer) == 1
+    assert await database.fetchval("SELECT count(*) FROM deadlines WHERE kind = 'blast_wave'") == 0
+
+
+@pytest.mark.rule("2b.10")
+async def test_a_blast_asks_500_of_1100_available_mitras_at_once(
+    database: Database, clock: VirtualClock, make: Make
+) -> None:
+    await clock.set()
+    payment_id = await make.confirmed_payment(await make.customer())
+    rows = await database.fetch(
+        """
+        WITH person AS (
+            INSERT INTO people (phone_number) SELECT '+62813' || number FROM generate_series(1000001, 1001100) AS number
+            RETURNING id
+        )
+        INSERT INTO mitras (id, display_name, max_customers, online) SELECT id, 'Kak', 1, true FROM person RETURNING id
+        """
+    )
+    mitras = [row["id"] for row in rows]
+    await open_blast(database, payment_id, mitras)
+    counts = [len(await asked_mitras(database))]
+    for _ in range(3):
+        await clock.advance(3)
+        await fire_waves(database, *mitras)
+        counts.append(len(await asked_mitras(database)))
+    assert counts == [500, 1000, 1100, 1100]
+
+
+@pytest.mark.rule("2b.4", "2b.10")
+async def test_the_blast_waits_for_the_mitras_of_later_waves_when_every_asked_mitra_has_rejected(
+    database: Database, clock: VirtualClock, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "MAX_WAVE_MITRAS", 1)
+    await clock.set()
+    first, second = mitras = await make.mitras(2)
+    await make_waiting(database, first, 10)
+    pairing_id = await open_blast(database, await make.confirmed_payment(await make.customer()), mitras)
+    await reject(database, first, await request_of(database, pairing_id, first), mitras)
+    assert await database.fetchval("SELECT status FROM pairings") == "open"
+    await clock.advance(3)
+    await fire_waves(database, *mitras)
+    await reject(database, second, await request_of(database, pairing_id, second), mitras)
+    assert await database.fetchval("SELECT failure_tag FROM pairings") == "all_mitras_rejected"
+
+
+@pytest.mark.rule("2b.4", "2b.10")
+async def test_a_blast_whose_time_is_up_before_its_last_wave_has_not_been_rejected_by_all(
+    database: Database, clock: VirtualClock, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "MAX_WAVE_MITRAS", 1)
+    await clock.set()
+    first, _ = mitras = await make.mitras(2)
+    await make_waiting(database, first, 10)
+    pairing_id = await open_blast(database, await make.confirmed_payment(await make.customer()), mitras)
+    await reject(database, first, await request_of(database, pairing_id, first), mitras)
+    # No worker has run since the blast began.
+    await clock.advance(WINDOW_SECONDS)
+    await fire_waves(database, *mitras)
+    assert await database.fetchval("SELECT failure_tag FROM pairings") == "no_mitra_available"
+
+
+@pytest.mark.rule("2b.6")
+@pytest.mark.invariant(6)
+async def test_a_mitra_who_becomes_available_while_the_blast_is_being_opened_is_asked(
+    database: Database, clock: VirtualClock, make: Make
+) -> None:
+    """The blast has asked presence before. The offers to the mitra do not see the blast yet."""
+    await clock.set()
+    payment_id, mitra = await make.confirmed_payment(await make.customer()), await make.mitra()
+    async with database.transaction() as tx:
+        await service.open_blast(tx, payment_id, WINDOW_SECONDS, [])
+        assert await service.offer_open_blasts(database, [mitra]) == service.Offers(0, is_complete=True)
+    await clock.advance(3)
+    await fire_waves(database, mitra)
+    assert await asked_mitras(database) == {mitra}
+
+
+@pytest.mark.rule("2b.6", "2b.10", "X.10")
+async def test_a_wave_waits_until_presence_is_known(
+    database: Database, clock: VirtualClock, make: Make
+) -> None:
+    await clock.set()
+    payment_id, mitra = await make.confirmed_payment(await make.customer()), await make.mitra()
+    await open_blast(database, payment_id, [])
+    for _ in range(2):
+        await clock.advance(3)
+        assert await fire_waves(database, unknown=True) == 1
+    await clock.advance(3)
+    await fire_waves(database, mitra)
+    assert await asked_mitras(database) == {mitra}
+    # The customer learns that somebody is asked now.
+    told = await database.fetch("SELECT data FROM stream_events WHERE type = 'pairing.updated'")
+    assert [msgspec.json.decode(event["data"])["anybody_asked"] for event in told] == [True]
+
+
+@pytest.mark.rule("2b.6", "2b.7", "2b.8", "2b.10")
+async def test_a_wave_asks_a_mitra_who_has_returned_but_nobody_who_rejected(
+    database: Database, clock: VirtualClock, make: Make
+) -> None:
+    await clock.set()
+    rejects, returns = mitras = await make.mitras(2)
+    customer = await make.customer()
+    # The customer is also a mitra.
+    await make.mitra(person_id=customer)
+    pairing_id = await open_blast(database, await make.confirmed_payment(customer), [*mitras, customer])
+    await reject(database, rejects, await request_of(database, pairing_id, rejects), mitras)
+    await toggle(database, returns, online=False)
+    await toggle(database, returns, online=True)
+    await clock.advance(3)
+    await fire_waves(database, *mitras, customer)
+    assert await open_requests(database, [rejects, customer]) == {}
+    assert list(await open_requests(database, [returns])) == [returns]
+
+
+@pytest.mark.rule("2b.10")
+async def test_a_mitra_waits_since_the_end_of_a_session_or_since_going_online_whichever_is_later(
+    database: Database, clock: VirtualClock, make: Make
+) -> None:
+    async def waited_seconds() -> float:
+        return float(
+            await database.fetchval("SELECT extract(epoch FROM curhat_now() - waiting_since) FROM mitras")
+        )
+
+    await clock.set()
+    mitra = await make.mitra()
+    await clock.advance(60)
+    await toggle(database, mitra, online=True)  # The mitra was online before.
+    assert await waited_seconds() == 60
+    await toggle(database, mitra, online=False)
+    await toggle(database, mitra, online=True)
+    assert await waited_seconds() == 0
+    customer = await make.customer()
+    pairing_id = await open_blast(database, await make.confirmed_payment(customer), [mitra])
+    session = await accept(database, mitra, await request_of(database, pairing_id, mitra))
+    await clock.advance(60)
+    async with database.transaction() as tx:
+        await sessions.end_by_customer(tx, customer, session.id)
+    assert await waited_seconds() == 0
+    await clock.advance(5)
+    assert await waited_seconds() == 5
+
+
+@pytest.mark.rule("2b.5")
+@pytest.mark.invariant(6, 12)
+async def test_a_worker_closes_the_requests_of_many_losers_after_the_winner_has_decided(
+    database: Database, clock: VirtualClock, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(searching, "MAX_CLOSED_BY_WINNER", 2)
+    await clock.set()
+    winner, *losers = mitras = await make.mitras(4)
+    pairing_id = await open_blast(database, await make.confirmed_payment(await make.customer()), mitras)
+    requests = {mitra: await request_of(database, pairing_id, mitra) for mitra in mitras}
+    other_id = await open_blast(database, await make.confirmed_payment(await make.customer()), [winner])
+    await accept(database, winner, requests[winner])
+
+    # No worker has run. The winner's other request is closed, and nobody sees the card of the first pairing any more.
+    assert (
+        await database.fetchval("SELECT close_reason FROM requests WHERE pairing_id = $1", other_id)
+        == "at_capacity"
+    )
+    assert await open_requests(database, mitras) == {}
+    assert await outcome(accept(database, losers[0], requests[losers[0]])) == "already_taken"
+    assert await outcome(reject(database, losers[1], requests[losers[1]])) == "already_taken"
+
+    await fire_due(database)
+    reasons = await database.fetch(
+        "SELECT DISTINCT close_reason FROM requests WHERE pairing_id = $1 AND mitra_id <> $2",
+        pairing_id,
+        winner,
+    )
+    assert [row["close_reason"] for row in reasons] == ["already_taken"]
+
+
+@pytest.mark.rule("2b.5")
+async def test_the_cards_of_many_losers_close_immediately_with_the_reason(
+    database: Database, make: Make, signals: RecordedSignals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(searching, "MAX_CLOSED_BY_WINNER", 0)
+    winner, *losers = mitras = await make.mitras(3)
+    pairing_id = await open_blast(database, await make.confirmed_payment(await make.customer()), mitras)
+    hub = _Hub(*mitras)
+    cards = Cards(database, hub)  # type: ignore[arg-type]
+    await cards.refresh(mitras)
+    hub.sent.clear()
+    await accept(database, winner, await request_of(database, pairing_id, winner))
+    signalled = msgspec.json.decode(signals.on("requests")[-1], type=list[UUID])
+    assert set(signalled) == set(mitras)
+    await cards.refresh(signalled)
+    assert {(mitra, reason) for mitra, _, reason in hub.sent} == {
+        (winner, "accepted"),
+        *((loser, "already_taken") for loser in losers),
+    }
+
+
+# The toggle and the capacity -----------------------------------------------------------------------------
 
 
 @pytest.mark.rule("2b.8")
@@ -202,9 +455,9 @@ async def test_going_offline_withdraws_the_requests_and_going_online_offers_them
         await tx.execute("UPDATE mitras SET online = false WHERE id = $1", mitra)
         await mitras.intent_changed(tx, mitra, online=False)
     assert await database.fetchval("SELECT close_reason FROM requests") == "went_offline"
-    assert await service.offer_open_blasts(database, [mitra]) == 0
+    assert (await service.offer_open_blasts(database, [mitra])).requests == 0
     await toggle(database, mitra, online=True)
-    assert await service.offer_open_blasts(database, [mitra]) == 1
+    assert (await service.offer_open_blasts(database, [mitra])).requests == 1
     assert [request.id for request in (await open_requests(database, [mitra]))[mitra]] == [request_id]
     assert await outcome(accept(database, mitra, request_id)) == "done"
 
@@ -221,10 +474,10 @@ async def test_a_closed_request_is_offered_again_when_the_end_of_a_session_frees
     first, second = [await request_of(database, pairing_id, mitra) for pairing_id in pairings]
     session = await accept(database, mitra, first)
     assert await database.fetchval("SELECT close_reason FROM requests WHERE id = $1", second) == "at_capacity"
-    assert await service.offer_open_blasts(database, [mitra]) == 0
+    assert (await service.offer_open_blasts(database, [mitra])).requests == 0
     async with database.transaction() as tx:
         await sessions.end_by_customer(tx, customers[0], session.id)
-    assert await service.offer_open_blasts(database, [mitra]) == 1
+    assert (await service.offer_open_blasts(database, [mitra])).requests == 1
     assert await outcome(accept(database, mitra, second)) == "done"
 
 
@@ -334,7 +587,7 @@ async def test_a_suspension_withdraws_the_requests_of_the_mitra_and_ends_the_ses
     assert await database.fetchval("SELECT close_reason FROM requests WHERE id = $1", waiting) == "suspended"
     assert await fire_due(database) == 1
     assert await database.fetchval("SELECT end_reason FROM sessions") == "mitra_suspended"
-    assert await service.offer_open_blasts(database, [mitra]) == 0
+    assert (await service.offer_open_blasts(database, [mitra])).requests == 0
 
 
 class _Hub:

@@ -65,7 +65,7 @@ async def test_a_disconnected_mitra_gets_a_push_that_only_its_browser_can_read(
     assert payload == {
         "type": "request_offered",
         "title": "Ada permintaan curhat",
-        "body": "Buka aplikasi untuk menjawab sebelum waktunya habis.",
+        "body": "Sesi berbayar. Buka aplikasi untuk menjawab sebelum waktunya habis.",
         "topic": headers["Topic"],
         "request_id": str(request_id),
         "expires_at": payload["expires_at"],

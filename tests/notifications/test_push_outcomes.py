@@ -361,6 +361,10 @@ async def test_a_decision_without_a_refund_is_pushed_once(
 ) -> None:
     payment_id = await journey.failed_search()
     await worker.work()
+    # No deadline of the failed search is left, so only the decision can arm one.
+    await clock.advance(OUTCOMES_SECONDS)
+    await worker.work()
+    assert await journey.count("deadlines WHERE kind = 'push_outcomes'") == 0
     await _decide(journey, payment_id, "no_refund")
     for _ in range(3):
         await worker.work()

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from curhat.journeys.push import EXTENSION_INTERVAL_SECONDS
+from curhat.journeys.push import BURST_SECONDS, EXTENSION_INTERVAL_SECONDS
 from curhat.kit.identity import Role
 from tests.notifications.conftest import Worker
 from tests.support.clock import VirtualClock
@@ -71,7 +71,7 @@ def let_die(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server.application.services.presence, "connected_among", nobody)
 
 
-@pytest.mark.rule("4.7", "V.5", "X.4")
+@pytest.mark.rule("4.7", "M.4", "V.5", "X.4")
 async def test_a_mitra_with_a_closed_app_gets_a_push_without_the_text_of_the_message(
     chat: Chat, worker: Worker, clock: VirtualClock
 ) -> None:
@@ -87,11 +87,29 @@ async def test_a_mitra_with_a_closed_app_gets_a_push_without_the_text_of_the_mes
     assert (payload["type"], payload["session_id"]) == ("customer_message", str(chat.id))
     assert "rahasia" not in json.dumps(payload)
     assert "Melati" not in json.dumps(payload)
-    # The next message replaces the notification on the screen.
+    # The messages of a burst cause no second push. A later message replaces the notification on the screen.
     await chat.say(3)
-    await clock.advance(3)
+    await clock.advance(10)
+    await worker.work()
+    assert len(chat.payloads()) == 1
+    await clock.advance(BURST_SECONDS)
     await worker.work()
     assert [each["topic"] for each in chat.payloads()] == [payload["topic"]] * 2
+
+
+@pytest.mark.rule("M.4")
+async def test_a_message_after_the_mitra_has_read_the_last_push_is_no_burst(
+    chat: Chat, worker: Worker, clock: VirtualClock
+) -> None:
+    message = await chat.say(1)
+    await clock.advance(3)
+    await worker.work()
+    read = {"up_to_message_id": message["id"]}
+    assert (await chat.mitra.post(f"/sessions/{chat.id}/read", read, key="")).is_success
+    await chat.say(2)
+    await clock.advance(10)
+    await worker.work()
+    assert len(chat.payloads()) == 2
 
 
 @pytest.mark.rule("4.7")
@@ -202,3 +220,59 @@ async def test_a_chat_without_subscriptions_arms_no_deadline(
     body = {"client_message_id": "1", "text": "halo"}
     assert (await writer.post(f"/sessions/{opened.id}/messages", body)).status_code == 201
     assert await server.database.fetchval("SELECT count(*) FROM deadlines WHERE kind LIKE 'push%'") == 0
+
+
+@pytest.mark.rule("M.3")
+async def test_a_push_reminds_a_mitra_once_that_the_break_is_over(
+    chat: Chat, worker: Worker, clock: VirtualClock
+) -> None:
+    assert (await chat.mitra.put("/break", {"minutes": 15})).status_code == 200
+    await clock.advance(14 * 60)
+    assert (await chat.mitra.put("/break", {"minutes": 15})).status_code == 200
+    await clock.advance(60)
+    await worker.work()
+    assert chat.payloads() == []  # The first break was replaced.
+    await clock.advance(14 * 60)
+    for _ in range(3):
+        await worker.work()
+        await clock.advance(30)
+    (payload,) = chat.payloads()
+    assert payload["type"] == "break_over"
+    assert (await chat.mitra.get("/me")).json()["online"] is False
+    # The next break has a reminder of its own.
+    assert (await chat.mitra.put("/break", {"minutes": 15})).status_code == 200
+    await clock.advance(15 * 60)
+    await worker.work()
+    assert [each["type"] for each in chat.payloads()] == ["break_over"] * 2
+    await clock.advance(3600)
+    await worker.work()
+    armed = "SELECT count(*) FROM deadlines WHERE kind = 'push_break'"
+    assert await worker.services.database.fetchval(armed) == 0
+
+
+@pytest.mark.rule("M.3")
+async def test_a_mitra_who_ended_the_break_gets_no_reminder(
+    chat: Chat, worker: Worker, clock: VirtualClock
+) -> None:
+    assert (await chat.mitra.put("/break", {"minutes": 15})).status_code == 200
+    await clock.advance(15 * 60)
+    await worker.look()
+    assert await worker.services.database.fetchval("SELECT count(*) FROM push_messages") == 1
+    assert (await chat.mitra.put("/presence", {"online": True})).status_code == 200
+    await worker.work()
+    assert chat.payloads() == []
+
+
+@pytest.mark.rule("V.4")
+@pytest.mark.parametrize(("price_rp", "said"), [(20_000, "Sesi berbayar."), (0, "Sesi uji coba gratis.")])
+async def test_the_push_of_a_request_says_whether_the_session_is_paid(
+    chat: Chat, worker: Worker, server: RunningServer, price_rp: int, said: str
+) -> None:
+    mitra, browser = await server.mitra(), chat.vendor.browser()
+    assert (await mitra.put("/push-subscriptions", browser.to_json())).status_code == 204
+    customer_id = (await server.customer()).id
+    payment_id = await server.make.confirmed_payment(customer_id, price_rp=price_rp)
+    await server.search_of(payment_id, [mitra.id])
+    await worker.work()
+    (received,) = chat.vendor.for_browser(browser)
+    assert browser.read(received)["body"].startswith(said)

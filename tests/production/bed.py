@@ -21,6 +21,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -127,11 +128,25 @@ class CurhatProcess(Process):
                     raise self.failure(f"ended with {await self.wait()}")
                 await asyncio.sleep(0.1)
 
-    async def _says_yes(self, http: aiohttp.ClientSession) -> bool:
+    async def _says_yes(self, http: aiohttp.ClientSession, probe: str = "readyz") -> bool:
         with contextlib.suppress(aiohttp.ClientError):
-            async with http.get(f"{self.health_url}/readyz") as answer:
+            async with http.get(f"{self.health_url}/{probe}") as answer:
                 return answer.status == 200
         return False
+
+    async def watch_stop(self, port: int) -> float:
+        """Stop this server. Return for how many seconds it served at `port` after /livez had said that it stops."""
+        address = self.environment["CURHAT_HOST"]
+        stopping = asyncio.create_task(self.stop())
+        async with aiohttp.ClientSession() as http:
+            while await self._says_yes(http, "livez"):
+                await asyncio.sleep(POLL_SECONDS)
+        said_at = time.monotonic()
+        while await _listens(address, port):
+            await asyncio.sleep(POLL_SECONDS)
+        seconds = time.monotonic() - said_at
+        await stopping
+        return seconds
 
     async def stop(self) -> None:
         """Stop the process as systemd does: SIGTERM, and `kill -9` only if that takes too long."""
@@ -331,7 +346,7 @@ class Bed:
             self._front("valkey-tls", "127.0.0.1", self._valkey_front_port, "127.0.0.1", self.valkey.port)
         )
         self.environment = {**self._environment(), **ADDRESS_LIMITS, **plan.settings}
-        self._port, self._health_port = free_port(), free_port()
+        self.server_port, self._health_port = free_port(), free_port()
         self.servers = [self._server(1), self._server(2)]
         self.workers = [self._worker(1), self._worker(2)]
         self.port, self.plain_port = free_port(), free_port()
@@ -341,7 +356,12 @@ class Bed:
             folder,
             "haproxy",
             haproxy_command(
-                folder / "haproxy", self.port, self.plain_port, self._port, self._health_port, certificate
+                folder / "haproxy",
+                self.port,
+                self.plain_port,
+                self.server_port,
+                self._health_port,
+                certificate,
             ),
             "",
         )
@@ -386,11 +406,16 @@ class Bed:
             await self.until_the_proxy_serves(http)
 
     async def until_the_proxy_serves(self, http: aiohttp.ClientSession) -> None:
-        """Wait until each of the three hosts answers. Raises RuntimeError with the ends of the logs."""
+        """Wait until each of the three hosts answers. Raises RuntimeError with the ends of the logs.
+
+        Raises ProgramError at once if the proxy has ended, for example because another process has its port.
+        """
         try:
             async with asyncio.timeout(START_TIMEOUT_SECONDS):
                 for name, path in zip(HOSTS, ("/app/", "/mitra/", "/control-center/"), strict=True):
                     while not await _is_served(http, self.url(name, path), name):
+                        if not self.haproxy.is_running:
+                            raise self.haproxy.failure(f"ended with {await self.haproxy.wait()}")
                         await asyncio.sleep(POLL_SECONDS)
         except TimeoutError:
             logs = [process.log()[-1000:] for process in (self.haproxy, *self.servers)]
@@ -574,7 +599,7 @@ class Bed:
         folder = self.folder / "caddy"
         folder.mkdir()
         self.caddy_port = free_port()
-        command = caddy_command(folder, self.caddy_port, free_port(), self._port, self._health_port)
+        command = caddy_command(folder, self.caddy_port, free_port(), self.server_port, self._health_port)
         home = ["env", f"HOME={folder}", f"XDG_DATA_HOME={folder}"]
         return CommandProcess(self.folder, "caddy", [*home, *command], "serving initial configuration")
 
@@ -583,7 +608,7 @@ class Bed:
         environment = {
             **self.environment,
             "CURHAT_HOST": address,
-            "CURHAT_PORT": str(self._port),
+            "CURHAT_PORT": str(self.server_port),
             "CURHAT_OPERATIONS_HOST": address,
             "CURHAT_OPERATIONS_PORT": str(self._health_port),
         }
@@ -625,6 +650,16 @@ async def open_bed(folder: Path, plan: Plan | None = None) -> AsyncIterator[Bed]
         yield bed
     finally:
         await bed.close()
+
+
+async def _listens(address: str, port: int) -> bool:
+    """Whether a process accepts connections there."""
+    try:
+        _, writer = await asyncio.open_connection(address, port)
+    except OSError:
+        return False
+    writer.close()
+    return True
 
 
 async def _is_served(http: aiohttp.ClientSession, url: str, name: str) -> bool:

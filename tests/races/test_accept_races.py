@@ -71,7 +71,9 @@ async def test_an_accept_must_be_repeated_if_the_transaction_that_held_its_key_w
     async with database.pool.acquire() as holder:
         await holder.execute("SELECT pg_advisory_lock(7)")
         async with database.transaction() as tx:
-            won = await journey_queries.accept_and_start(tx, **ids, correlation_id=None, key_lock=7)
+            won = await journey_queries.accept_and_start(
+                tx, **ids, max_closed_requests=50, correlation_id=None, key_lock=7
+            )
             assert won is None
             await holder.execute("SELECT pg_advisory_unlock(7)")
             refused = await journey_queries.explain_refusal(tx, **ids, key_lock=7)
@@ -306,11 +308,12 @@ async def test_a_new_offer_during_an_accept_does_not_wait_and_leaves_no_open_car
     accepting = asyncio.create_task(outcome(accept(database, winner, request_id)))
     await latch.reached.wait()
     # The accept has locked the pairing. The server skips a locked pairing, and does not wait for the lock.
-    assert await pairing.offer_open_blasts(database, [latecomer]) == 0
+    # The accept can fail, so the mitra's offers are not complete.
+    assert await pairing.offer_open_blasts(database, [latecomer]) == pairing.Offers(0, is_complete=False)
     latch.open()
 
     assert await accepting == "done"
-    assert await pairing.offer_open_blasts(database, [latecomer]) == 0
+    assert await pairing.offer_open_blasts(database, [latecomer]) == pairing.Offers(0, is_complete=True)
     assert await database.fetchval("SELECT count(*) FROM requests WHERE mitra_id = $1", latecomer) == 0
 
 
@@ -327,8 +330,8 @@ async def test_an_accept_wins_while_its_request_is_being_offered_again(
         await in_own_transaction(database, lambda tx, to=online: set_toggle(tx, mitra, online=to))  # type: ignore[misc]
 
     async def is_offered_again(tx: Transaction) -> None:
-        await pairing_queries.share_open_pairing(tx, pairing_id=pairing_id)
-        assert await pairing_queries.offer_requests(tx, pairing_id=pairing_id, mitra_ids=[mitra]) == [mitra]
+        offered = await pairing_queries.offer_blasts(tx, pairing_ids=[pairing_id], mitra_ids=[mitra])
+        assert offered.asked == [mitra]
 
     accepts = command(database, lambda tx: searching.accept(tx, mitra, request_id))
     # When the accept begins, the request is still closed. The accept waits for the offer's commit.

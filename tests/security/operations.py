@@ -14,6 +14,7 @@ import msgspec
 from curhat.accounts.service import digest_of_token
 from curhat.app.contracts import openapi
 from curhat.kit.identity import AnyRole, Identity, Role
+from curhat.notebook import service as notebook
 from curhat.notifications.port import BrowserAddress
 from curhat.notifications.service import subscribe
 from curhat.pairing import service as pairing
@@ -241,6 +242,17 @@ async def _toggle(server: RunningServer) -> Call:
     return Call(await server.mitra(), body={"online": True})
 
 
+async def _break(server: RunningServer) -> Call:
+    return Call(await server.mitra(), body={"minutes": 15})
+
+
+async def _canned_answers(server: RunningServer) -> Call:
+    mitra = await server.mitra()
+    async with server.database.transaction() as tx:
+        version = (await notebook.canned_answers(tx, mitra.id)).version
+    return Call(mitra, body={"texts": ["Halo, aku di sini untukmu."], "expected_version": version})
+
+
 def _in_session(
     role: Role, body: Callable[[RunningServer, UUID], Awaitable[Body]] | None = None
 ) -> Callable[[RunningServer], Awaitable[Call]]:
@@ -255,6 +267,17 @@ def _in_session(
 
 async def _message(_server: RunningServer, _session_id: UUID) -> Body:
     return {"client_message_id": "1", "text": "halo"}
+
+
+async def _without_review(_server: RunningServer, _session_id: UUID) -> Body:
+    return {"review": False}
+
+
+async def _note(server: RunningServer, session_id: UUID) -> Body:
+    mitra_id = await server.database.fetchval("SELECT mitra_id FROM sessions WHERE id = $1", session_id)
+    async with server.database.transaction() as tx:
+        version = (await notebook.note_about(tx, mitra_id, session_id)).version
+    return {"text": "Suka dipanggil Mel.", "expected_version": version}
 
 
 async def _mark(server: RunningServer, session_id: UUID) -> Body:
@@ -530,6 +553,32 @@ async def _operator_link(server: RunningServer) -> Call:
     return Call(None, body={"secret": made.json()["secret"], "password": "three words unrelated"})
 
 
+async def _what_if_question(server: RunningServer) -> Call:
+    # The service lets five what-ifs wait, and the tests of bad input ask more.
+    await server.database.execute("DELETE FROM what_ifs")
+    return Call(await server.operator(), body={"blast_timeout_seconds": 30})
+
+
+async def _what_if(server: RunningServer) -> Call:
+    operator = await server.operator()
+    what_if_id = await server.database.fetchval(
+        """
+        INSERT INTO what_ifs (asked_by, question, status, finished_at, problem)
+        SELECT id, '{"blast_timeout_seconds": 30}', 'failed', curhat_now(), 'the worker stopped' FROM operators LIMIT 1
+        RETURNING id
+        """
+    )
+    return Call(operator, {"what_if_id": what_if_id})
+
+
+async def _waiting_what_if(server: RunningServer) -> Call:
+    call = await _what_if(server)
+    await server.database.execute(
+        "UPDATE what_ifs SET status = 'waiting', finished_at = NULL, problem = NULL"
+    )
+    return call
+
+
 ENTRIES: dict[str, Entry] = {
     "sign_in_operator": Entry("anybody", 200, _login),
     "get_gateway_notice": Entry("anybody", 200, _nobody),
@@ -574,6 +623,14 @@ ENTRIES: dict[str, Entry] = {
     "revoke_device_of_mitra": Entry("operator", 204, _their_device("mitra", one=True)),
     "revoke_devices_of_mitra": Entry("operator", 204, _their_device("mitra", one=False)),
     "list_audit": Entry("operator", 200, _operator),
+    "total_payments": Entry("operator", 200, _operator),
+    "total_sessions": Entry("operator", 200, _operator),
+    "list_mitra_answers": Entry("operator", 200, _operator),
+    "list_mitra_requests": Entry("operator", 200, _mitra_record),
+    "ask_what_if": Entry("operator", 202, _what_if_question),
+    "list_what_ifs": Entry("operator", 200, _operator),
+    "get_what_if": Entry("operator", 200, _what_if),
+    "cancel_what_if": Entry("operator", 204, _waiting_what_if),
     "list_operators": Entry("operator", 200, _operator),
     "invite_operator": Entry("operator", 201, _operator_invitation),
     "reset_operator": Entry("operator", 201, _other_operator()),
@@ -585,6 +642,7 @@ ENTRIES: dict[str, Entry] = {
     "request_mitra_code": Entry("anybody", 202, _code_request),
     "verify_mitra_code": Entry("anybody", 200, _verification("mitra")),
     "get_mitra_availability": Entry("anybody", 200, _nobody),
+    "get_service_facts": Entry("anybody", 200, _nobody),
     "sign_out_customer": Entry("customer", 204, _customer),
     "sign_out_mitra": Entry("mitra", 204, _mitra, admits_suspended=True),
     "list_customer_devices": Entry("customer", 200, _customer),
@@ -616,10 +674,17 @@ ENTRIES: dict[str, Entry] = {
     "list_customer_messages": Entry("customer", 200, _in_session("customer")),
     "send_customer_message": Entry("customer", 201, _in_session("customer", _message)),
     "mark_read_by_customer": Entry("customer", 204, _in_session("customer", _mark)),
-    "end_session_by_customer": Entry("customer", 200, _in_session("customer")),
+    "end_session_by_customer": Entry("customer", 200, _in_session("customer", _without_review)),
     "issue_customer_realtime_ticket": Entry("customer", 201, _customer),
     "get_mitra_profile": Entry("mitra", 200, _mitra),
     "set_presence": Entry("mitra", 200, _toggle),
+    "take_break": Entry("mitra", 200, _break),
+    "get_work_summary": Entry("mitra", 200, _mitra),
+    "list_past_requests": Entry("mitra", 200, _mitra),
+    "list_canned_answers": Entry("mitra", 200, _mitra),
+    "change_canned_answers": Entry("mitra", 200, _canned_answers),
+    "get_customer_note": Entry("mitra", 200, _in_session("mitra")),
+    "change_customer_note": Entry("mitra", 200, _in_session("mitra", _note)),
     "list_requests": Entry("mitra", 200, _mitra),
     "accept_request": Entry("mitra", 200, _request),
     "reject_request": Entry("mitra", 204, _request),

@@ -50,6 +50,10 @@ async def prepared(server: RunningServer) -> dict[str, Call]:
 # Bodies ------------------------------------------------------------------------------------------------------
 
 
+# The customer can end a chat without a body, or with an empty object.
+WITHOUT_REQUIRED_FIELD = {"end_session_by_customer"}
+
+
 def _not_json(body: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
     """Bodies that are invalid for every operation. The name of each body describes the mistake."""
     right = msgspec.json.encode(body)
@@ -179,6 +183,8 @@ async def test_a_malformed_body_is_refused_and_changes_nothing(
         call = prepared[operation.id]
         assert call.body is not None
         for name, content in _not_json(call.body):
+            if operation.id in WITHOUT_REQUIRED_FIELD and name in ("empty", "null", "no field"):
+                continue
             answers[operation.id, name] = problem(await send(server, operation, call, content=content))
     assert answers == dict.fromkeys(answers, INVALID)
     assert await business_rows(server.database) == before

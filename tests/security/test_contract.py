@@ -373,6 +373,10 @@ def test_every_operation_that_must_not_run_twice_requires_an_idempotency_key() -
         "approve_refund",
         "retry_refund",
         "invite_mitra",
+        "invite_operator",
+        "reset_operator",
+        "ask_what_if",
+        "open_review_case",
     }
     for operation in OPERATIONS.values():
         keys = [parameter for parameter in operation.parameters if parameter["name"] == "Idempotency-Key"]
@@ -389,11 +393,13 @@ def test_every_operation_declares_who_must_be_signed_in() -> None:
         "request_mitra_code",
         "verify_mitra_code",
         "get_gateway_notice",
+        "get_service_facts",
         "get_mitra_availability",
         "read_development_inbox",
         "set_gateway_behaviour",
         "list_gateway_charges",
         "sign_in_operator",
+        "use_operator_link",
     }
     assert {name for name, operation in OPERATIONS.items() if not operation.security} == open_to_all
     assert _with(Unauthenticated.code) == OPERATIONS.keys() - open_to_all

@@ -26,6 +26,7 @@ from curhat.control_center.operators import throttle
 from curhat.control_center.review import queries as review
 from curhat.control_center.review import service as review_service
 from curhat.control_center.team import queries as team
+from curhat.control_center.what_if import queries as what_if
 from curhat.deadlines import loop as deadline_loop
 from curhat.deadlines import queries as deadlines
 from curhat.deadlines import service as deadline_service
@@ -33,7 +34,7 @@ from curhat.dev.statements import number_parameters, parse
 from curhat.journeys import charging, mitras, paying, searching, transitions
 from curhat.journeys import queries as journey_queries
 from curhat.journeys.transitions import Transitions
-from curhat.kit import connecting, idempotency, restored
+from curhat.kit import connecting, idempotency, restored, signals
 from curhat.kit import database as kit_database
 from curhat.kit.database import Transaction
 from curhat.notifications import outbox
@@ -48,7 +49,7 @@ from curhat.presence import service as presence
 from curhat.presence import store
 from curhat.realtime import hub
 from curhat.realtime import queries as realtime
-from curhat.sessions import extension, extension_pings
+from curhat.sessions import absences, extension, extension_pings
 from curhat.sessions import queries as sessions
 from curhat.sessions import service as session_service
 from curhat.sessions import writer as message_writer
@@ -69,6 +70,7 @@ CODES = "tests/integration/test_accounts_codes.py"
 TOKENS = "tests/integration/test_accounts_tokens.py"
 GATEWAY_ALERTS = "tests/control_center/test_gateway_alerts.py"
 TEAM = "tests/control_center/test_team.py"
+WHAT_IF = "tests/control_center/test_what_if.py"
 CASE_ROUNDS = "tests/control_center/test_case_rounds.py"
 UNITS = "tests/control_center/test_units_and_parts.py"
 GIVING_UP = "tests/journeys/test_giving_up.py"
@@ -101,6 +103,7 @@ DEAD_PHONE = (
     "::test_an_unanswered_extension_is_not_charged_if_the_phone_of_the_mitra_died_without_closing_its_socket"
 )
 STOPPED = "tests/integration/test_stopped_transactions.py"
+MITRA_AWAY = "tests/integration/test_mitra_away.py"
 NOBODY_AFTER_EMPTYING = (
     "tests/integration/test_presence_store.py"
     "::test_nobody_is_not_believed_after_valkey_was_emptied_until_every_process_has_reported"
@@ -117,6 +120,8 @@ LOCKED_SESSION = (
 WORKER = "tests/integration/test_worker.py"
 WAKE_UPS = "tests/integration/test_wake_ups.py"
 LOST_COMMITS = "tests/integration/test_lost_commits.py"
+SOCKETS = "tests/integration/test_realtime_sockets.py"
+PRESENCE_SERVICE = "tests/integration/test_presence_service.py"
 RESTORE = "tests/integration/test_restore.py"
 RESTORED_MONEY = "tests/integration/test_restored_money.py"
 EVERY_LOST_OUTCOME = (
@@ -331,6 +336,17 @@ BUGS: tuple[Bug, ...] = (
             "pg_advisory_xact_lock(hashtextextended('active admins', 0))",
             "hashtextextended('active admins', 0)",
         ),
+    ),
+    Bug(
+        "two workers replay at the same time",
+        [WHAT_IF],
+        in_statement(
+            what_if,
+            "claim_what_if",
+            "AND NOT EXISTS (SELECT FROM what_ifs AS other WHERE other.status = 'running')",
+            "",
+        ),
+        "DROP INDEX what_ifs_one_running",
     ),
     Bug(
         "a one-time link of an operator can be used twice",
@@ -632,26 +648,138 @@ BUGS: tuple[Bug, ...] = (
         together(
             in_statement(
                 pairing_queries,
-                "offer_requests",
-                "WHERE requests.status = 'closed' AND requests.close_reason IN ('went_offline', 'at_capacity')",
+                "offer_blasts",
+                "AND (requests.id IS NULL OR requests.close_reason IN ('went_offline', 'at_capacity'))",
                 "",
             ),
             in_statement(
+                pairing_queries, "offer_blasts", "AND close_reason IN ('went_offline', 'at_capacity')", ""
+            ),
+        ),
+    ),
+    Bug(
+        "a wave asks a mitra who rejected",
+        [SEARCHING],
+        together(
+            in_statement(
                 pairing_queries,
-                "list_blasts_to_offer",
-                "AND (requests.id IS NULL OR requests.close_reason IN ('went_offline', 'at_capacity'))",
+                "ask_wave",
+                "AND (status <> 'closed' OR close_reason NOT IN ('went_offline', 'at_capacity'))",
+                "AND status = 'offered'",
+            ),
+            in_statement(
+                pairing_queries,
+                "ask_wave",
+                "WHERE requests.status = 'closed' AND requests.close_reason IN ('went_offline', 'at_capacity')",
                 "",
             ),
         ),
     ),
     Bug(
+        "the signals of a person go to every process",
+        [f"{SOCKETS}::test_a_process_receives_only_the_signals_of_the_people_whom_it_holds"],
+        in_function(signals.Signals, "_send", "if not person or self._tells_everybody:", "if True:"),
+    ),
+    Bug(
+        "a process of the previous release gets no signals of a person",
+        [f"{SOCKETS}::test_a_process_of_the_previous_release_gets_every_signal"],
+        in_function(signals.Signals, "_send", "if not person or self._tells_everybody:", "if not person:"),
+    ),
+    Bug(
+        "a process does not follow its people again after it has lost Valkey",
+        [f"{SOCKETS}::test_the_processes_follow_their_people_again_after_valkey_has_lost_the_subscriptions"],
+        in_function(signals.Signals, "_receive", "self._changed.update(self._followed)", "pass"),
+    ),
+    Bug(
+        "nobody closes the requests of many losers",
+        [SEARCHING],
+        in_function(searching, "accept", "if won.closes_later:", "if False:"),
+    ),
+    Bug(
         "a person may be asked to listen to themself",
         [SEARCHING, SIMULATION],
+        in_statement(pairing_queries, "offer_blasts", "AND able_mitras.id <> pairings.customer_id", ""),
+    ),
+    Bug(
+        "a wave asks the customer who is also a mitra",
+        [SEARCHING],
+        in_statement(pairing_queries, "ask_wave", "AND mitras.id <> open_pairing.customer_id", ""),
+    ),
+    Bug(
+        "a blast does not ask its later waves",
+        [SEARCHING],
+        in_function(pairing, "ask_waves", "if wave.has_more or wave.waited:", "if False:"),
+    ),
+    Bug(
+        "a blast has no wave after it was opened",
+        [SEARCHING],
+        in_function(transitions.Transitions, "_ask_waves", "if blast_ids:", "if False:"),
+    ),
+    Bug(
+        "a wave asks everybody at once",
+        [SEARCHING],
         together(
-            in_statement(pairing_queries, "offer_requests", "AND mitras.id <> pairings.customer_id", ""),
-            in_statement(
-                pairing_queries, "list_blasts_to_offer", "AND mitras.id <> pairings.customer_id", ""
-            ),
+            in_statement(pairing_queries, "open_blast", "LIMIT @wave_size + 1", ""),
+            in_statement(pairing_queries, "open_blast", "WHERE place <= @wave_size", ""),
+        ),
+    ),
+    Bug(
+        "a wave ignores who has waited longest",
+        [SEARCHING],
+        in_statement(
+            pairing_queries,
+            "open_blast",
+            "ORDER BY mitras.active_sessions > 0, mitras.waiting_since, mitras.id",
+            "ORDER BY mitras.id",
+        ),
+    ),
+    Bug(
+        "a newly available mitra does not wait for its wave",
+        [SEARCHING],
+        in_statement(pairing_queries, "offer_blasts", "AND NOT pairings.waits_for_wave", ""),
+    ),
+    Bug(
+        "a blast is rejected by all before its last wave",
+        [SEARCHING],
+        in_statement(
+            pairing_queries,
+            "can_ask_another",
+            "AND NOT EXISTS",
+            "AND NOT pairings.waits_for_wave AND NOT EXISTS",
+        ),
+    ),
+    Bug(
+        "the time of a blast is up before its last wave, and it counts as rejected by all",
+        [SEARCHING],
+        in_function(pairing, "window_over", "waits_for_wave=pairing.waits_for_wave", "waits_for_wave=False"),
+    ),
+    Bug(
+        "an incomplete offer counts as complete",
+        [RACES],
+        in_statement(
+            pairing_queries,
+            "offer_blasts",
+            "(SELECT count(*) FROM locked_pairings) = cardinality(@pairing_ids)",
+            "cardinality(@pairing_ids) > 0",
+        ),
+    ),
+    Bug(
+        "the mark of a newly available mitra is removed before the offers",
+        [
+            "tests/integration/test_presence_service.py::test_an_offer_is_repeated_until_a_process_has_completed_it"
+        ],
+        in_function(
+            presence.Presence,
+            "_tell_pairing",
+            "if marks and await self.hooks.newly_available(list(marks)):",
+            "if marks and (await self._store.offered(marks), await self.hooks.newly_available(list(marks))):",
+        ),
+    ),
+    Bug(
+        "a late offer removes the mark of a mitra who became available again",
+        [f"{PRESENCE_SERVICE}::test_a_mitra_who_becomes_available_during_an_offer_is_offered_again"],
+        in_presence_script(
+            "HGET', KEYS[i], 'newly_available') == ARGV[i]", "HEXISTS', KEYS[i], 'newly_available') == 1"
         ),
     ),
     Bug(
@@ -1041,6 +1169,11 @@ BUGS: tuple[Bug, ...] = (
         in_function(worker, "run", "                    tasks.create_task(_prune(services)),\n", ""),
     ),
     Bug("pruning does nothing", [WORKER], in_module(worker, "prune_once", _do_nothing)),
+    Bug(
+        "pruning stops after one transaction",
+        [WORKER],
+        in_function(worker, "prune", "range(MAX_PRUNE_ROUNDS)", "range(1)"),
+    ),
     Bug("a signal does not wake the worker", [WAKE_UPS], in_module(deadline_loop.Loop, "wake", _ignore)),
     Bug("a new push does not wake its sender", [WAKE_UPS], in_module(outbox.Outbox, "wake", _ignore)),
     Bug("a signal refreshes no cards", [WAKE_UPS], in_module(cards.Cards, "handle_signal", _ignore)),
@@ -1237,7 +1370,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a customer is not told that somebody is asked",
         [SEARCHING],
-        in_statement(pairing_queries, "is_first_asked", "SELECT NOT EXISTS", "SELECT false AND EXISTS"),
+        in_function(pairing, "_tell_customers", "for pairing_id in pairing_ids", "for pairing_id in ()"),
     ),
     Bug(
         "a push asks for an answer that was given already",
@@ -1412,11 +1545,14 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a search does not ask the chosen mitra whom Valkey's list lacks",
         [CHOSEN_AFTER_EMPTYING],
-        in_function(
-            searching,
-            "begin_search",
-            "not lacks(candidates, payment.target_mitra_id)",
-            "candidates is None or payment.target_mitra_id in candidates",
+        together(
+            in_function(
+                searching,
+                "begin_search",
+                "not lacks(candidates, payment.target_mitra_id)",
+                "candidates is None or payment.target_mitra_id in candidates",
+            ),
+            lambda: setattr(charging, "begin_search", searching.begin_search),
         ),
     ),
     Bug(
@@ -1536,6 +1672,78 @@ BUGS: tuple[Bug, ...] = (
             "ends_at = CASE WHEN @added_minutes > 0 THEN curhat_now() ELSE ends_at END"
             " + make_interval(mins => @added_minutes)",
         ),
+    ),
+    Bug(
+        "a session ends with a review before the mitra was away for a minute",
+        [MITRA_AWAY],
+        in_statement(
+            sessions,
+            "end_session_early",
+            "locked.mitra_away_since <= moment.now - make_interval(secs => @away_seconds::float8)",
+            "locked.mitra_away_since <= moment.now",
+        ),
+    ),
+    Bug(
+        "an end with a review reads the absence before it locks the session",
+        [MITRA_AWAY],
+        in_statement(
+            sessions,
+            "end_session_early",
+            "OR locked.mitra_away_since <=",
+            "OR (SELECT mitra_away_since FROM sessions AS unlocked WHERE unlocked.id = @session_id) <=",
+        ),
+        schema="ALTER TABLE sessions DROP CONSTRAINT sessions_left_by_their_mitra",
+    ),
+    Bug(
+        "an end with a review opens no case",
+        [MITRA_AWAY, SIMULATION],
+        in_statement(
+            sessions,
+            "record_deliveries",
+            "WHEN @with_review THEN 'mitra_away'",
+            "WHEN @with_review AND false THEN 'mitra_away'",
+        ),
+    ),
+    Bug(
+        "the case of a silent session leaves out its extensions",
+        [MITRA_AWAY, SIMULATION],
+        in_function(session_service, "_open_cases", "payment_ids += await", "await"),
+        schema="DROP TRIGGER sessions_not_delivered_have_a_case ON sessions",
+    ),
+    Bug(
+        "a session that nobody answered opens no case",
+        [MITRA_AWAY, SIMULATION],
+        in_statement(sessions, "record_deliveries", "AND NOT EXISTS (", "AND false AND NOT EXISTS ("),
+    ),
+    Bug(
+        "the end of a session does not see a message that commits meanwhile",
+        [MITRA_AWAY],
+        in_statement(
+            sessions,
+            "record_deliveries",
+            "AND sender = 'mitra') THEN",
+            "AND sender = 'mitra' AND sent_at < sessions.started_at) THEN",
+        ),
+    ),
+    Bug(
+        "a late report of an absence undoes a return",
+        [MITRA_AWAY],
+        in_statement(
+            sessions,
+            "mark_mitras_away",
+            "locked.heard_at > locked.mitra_back_at",
+            "true OR locked.heard_at > locked.mitra_back_at",
+        ),
+    ),
+    Bug(
+        "a mitra counts as away while valkey may lack its data",
+        [MITRA_AWAY],
+        in_function(presence.Presence, "heard_ages", "self._store.believe_no()", "pass"),
+    ),
+    Bug(
+        "an absence counts from long before the customer was told",
+        [MITRA_AWAY],
+        in_module(absences, "MAX_BACKDATED_SECONDS", 3600.0),
     ),
 )
 

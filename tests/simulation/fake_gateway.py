@@ -124,6 +124,22 @@ class SimulatedPresence:
             ages[mitra_id] = [FrameAges(*(max(0.0, (now - at).total_seconds()) for at in times))]
         return ages
 
+    async def heard_ages(self, mitra_ids: Sequence[UUID]) -> dict[UUID, float | None]:
+        """Return how many seconds ago each mitra was last known to be connected (X.11)."""
+        if self.unknown:
+            raise PresenceUnknown
+        now: datetime = await self._database.fetchval("SELECT curhat_now()")
+        gone_at = {each: self.silent_since.get(each) or self.lost_at.get(each) for each in mitra_ids}
+        return {each: 0.0 if at is None else (now - at).total_seconds() for each, at in gone_at.items()}
+
+    def holds_mitras(self) -> bool:
+        """Return whether a server process holds a socket of a mitra."""
+        return True
+
+    def heard_here(self, mitra_ids: Sequence[UUID], _within_seconds: float) -> dict[UUID, float]:
+        """Return which of these mitras a server process hears now, and how many seconds ago."""
+        return {each: 0.0 for each in mitra_ids if each in self.connected and each not in self.silent_since}
+
     async def connected_among(self, mitra_ids: Sequence[UUID]) -> set[UUID]:
         """Return the mitras of this list who are connected."""
         return {mitra_id for mitra_id in mitra_ids if await self.is_connected(mitra_id)}
@@ -135,6 +151,7 @@ class SimulatedPresence:
             connected=state.id in self.connected and not self.unknown,
             active_sessions=state.active_sessions,
             max_customers=state.max_customers,
+            break_until=state.break_until,
         )
 
 

@@ -34,6 +34,7 @@ from curhat.payments.gateway import ChargeAnswer, GatewayUnknown, RefundAnswer
 from curhat.payments.service import Charge
 from curhat.sessions import extension
 from curhat.sessions import service as sessions
+from curhat.sessions.absences import Absences
 from curhat.sessions.service import OutgoingMessage
 from tests.simulation.card_devices import CardDevices
 from tests.simulation.checker import Checker
@@ -51,6 +52,10 @@ from tests.support.toggle import set_toggle
 CUSTOMERS = 4
 MITRAS = 3
 STEPS = 40
+# How many mitras a blast asks at once. A schedule uses one of these sizes.
+WAVE_MITRAS = (1, 2, pairing.MAX_WAVE_MITRAS)
+# How many losers' requests a winner closes, so that a worker closes the others. A schedule uses one of these numbers.
+CLOSED_BY_WINNER = (0, searching.MAX_CLOSED_BY_WINNER)
 
 # A lost charge reaches the gateway within this time or not at all.
 MAX_STRAY_AGE = timedelta(hours=6)
@@ -132,6 +137,11 @@ UNION SELECT charge_attempts.status || ' for ' || purpose FROM payments JOIN cha
 UNION SELECT 'slow for ' || purpose FROM payments JOIN mock_gateway.charges ON payment_id = payments.id
     WHERE known_at > at
 UNION SELECT 'session ' || end_reason FROM sessions WHERE end_reason IS NOT NULL
+UNION SELECT 'session ' || delivery FROM sessions WHERE delivery IS NOT NULL
+UNION SELECT 'extension of a session ' || delivery
+    FROM sessions JOIN extensions ON extensions.session_id = sessions.id AND extensions.status = 'approved'
+    WHERE delivery <> 'delivered'
+UNION SELECT 'mitra back' FROM sessions WHERE mitra_back_at IS NOT NULL
 """
 
 
@@ -207,7 +217,8 @@ FOLLOWS = {
     "ask for more time": ["approve more time", "approve more time", "reject more time", "window ends", "clock",
                           "connection", "toggle", "valkey", "end session"],
     "approve more time": ["gateway answers"],
-    "connection": ["clock"],
+    "connection": ["clock", "clock", "mitra back"],
+    "mitra away": ["end with review", "end with review", "mitra back"],
     "clock": ["worker"],
     "toggle": ["worker"],
     "worker": ["take fallback", "decline fallback", "follow up"],
@@ -257,6 +268,7 @@ class SimulationState:
         self.clock = VirtualClock(self.database)
         self.presence = SimulatedPresence(self.database, self.random)
         self.cards = CardDevices(self.database, self.presence)
+        self.absences = Absences(self.database, self.presence)  # type: ignore[arg-type]
         self.theme = self.random.choices(list(THEMES.values()), [1, 2, 2, 2])[0]
         self.trouble = self.theme.trouble or self.random.choice(TROUBLE)
         self.operators = Operators(self.database, self.random)
@@ -337,6 +349,15 @@ class SimulationState:
 
         Returns the reached outcomes. Raises BrokenInvariant.
         """
+        pairing.MAX_WAVE_MITRAS = WAVE_MITRAS[self.seed % len(WAVE_MITRAS)]
+        searching.MAX_CLOSED_BY_WINNER = CLOSED_BY_WINNER[self.seed % len(CLOSED_BY_WINNER)]
+        try:
+            return await self._run()
+        finally:
+            pairing.MAX_WAVE_MITRAS = WAVE_MITRAS[-1]
+            searching.MAX_CLOSED_BY_WINNER = CLOSED_BY_WINNER[-1]
+
+    async def _run(self) -> set[str]:
         await self.set_up()
         await self._begin_with_chats()
         steps = self._steps()
@@ -468,6 +489,9 @@ class SimulationState:
             "message while push is held": (1, self.message_while_push_is_held),
             "read messages": (2, self.read_messages),
             "end session": (3, self.end_session),
+            "mitra away": (3, self.look_for_away),
+            "mitra back": (1, self.look_for_back),
+            "end with review": (1, self.end_with_review),
             "rename": (1, self.rename),
             "configure": (1, self.configure),
             "worker": (9, self.worker),
@@ -705,7 +729,7 @@ class SimulationState:
     async def offer(self) -> str | None:
         """A server offers open blasts to mitras who can be asked and have not been asked yet."""
         reachable = await availability.candidates_or_none(self.presence) or []  # type: ignore[arg-type]
-        return f"{await pairing.offer_open_blasts(self.database, reachable)} requests"
+        return f"{(await pairing.offer_open_blasts(self.database, reachable)).requests} requests"
 
     async def accept(self) -> str | None:
         """A mitra accepts one of its requests. Sometimes the chosen request is closed."""
@@ -870,6 +894,55 @@ class SimulationState:
                 await sessions.end_by_customer(tx, row["customer_id"], row["id"])
             else:
                 await sessions.end_by_mitra(tx, row["mitra_id"], row["id"], "harus pergi")
+        return str(row["id"])
+
+    async def look_for_away(self) -> str | None:
+        """A mitra of a running session is lost, and a worker looks for mitras who are away."""
+        mitras = await self.database.fetch(
+            "SELECT DISTINCT mitra_id FROM sessions WHERE status = 'active' ORDER BY mitra_id"
+        )
+        if not mitras or self.database.stopped is not None:
+            return None
+        mitra = self.random.choice(mitras)["mitra_id"]
+        self.presence.unknown = False
+        if mitra in self.presence.connected:
+            self.presence.silent_since.setdefault(mitra, await self.clock.now())
+        await self._before_time_passes()
+        await self.clock.advance(self.random.choice([5.5, 7.0, 7.0]))
+        await self._time_passes()
+        await self.absences.look_for_away()
+        return f"{mitra} is silent"
+
+    async def look_for_back(self) -> str | None:
+        """Sometimes a mitra connects again. A server process looks for mitras who are back."""
+        away = await self.database.fetch(
+            "SELECT DISTINCT mitra_id FROM sessions WHERE mitra_away_since IS NOT NULL ORDER BY mitra_id"
+        )
+        if not away:
+            return None
+        mitra = self.random.choice(away)["mitra_id"]
+        if self.random.random() < 0.8:
+            await self.presence.came_back(mitra)
+            await self.cards.mitra_returns(mitra)
+        await self.absences.look_for_back()
+        return str(mitra)
+
+    async def end_with_review(self) -> str | None:
+        """A customer ends a session with a review, usually when its mitra is away."""
+        rows = await self.database.fetch(
+            """
+            SELECT id, customer_id, mitra_away_since IS NOT NULL AS is_open FROM sessions
+            WHERE status = 'active' ORDER BY is_open DESC, id DESC LIMIT 3
+            """
+        )
+        row = self._mostly_open(rows)
+        if row is None:
+            return None
+        await self._before_time_passes()
+        await self.clock.advance(self.random.choice([0.0, 53.0, 60.0, 60.0]))
+        await self._time_passes()
+        async with self.database.transaction() as tx:
+            await sessions.end_by_customer(tx, row["customer_id"], row["id"], with_review=True)
         return str(row["id"])
 
     async def rename(self) -> str | None:

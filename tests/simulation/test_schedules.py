@@ -81,6 +81,13 @@ MUST_BE_REACHED = {
     "session mitra_ended",
     "session mitra_suspended",
     "session time_up",
+    # What a session's end delivered, and a mitra who returned.
+    "session delivered",
+    "session cut_short",
+    "session mitra_away",
+    "session unanswered",
+    "extension of a session unanswered",
+    "mitra back",
     # Operators change a mitra's capacity, and sometimes a mitra is full afterwards.
     "capacity changed",
     "a mitra is full after a change of capacity",

@@ -6,7 +6,8 @@ import subprocess
 from typing import Final
 
 # Of the range 10.0.0.0/8. Each network has the next four addresses.
-_PREFIX: Final = "10.233"
+_FIRST_SECOND_BYTE: Final = 190
+_SECOND_BYTES: Final = 60
 
 
 def may_make_networks() -> bool:
@@ -22,12 +23,14 @@ class Network:
     """A namespace with one address, which this machine reaches through a pair of virtual interfaces."""
 
     def __init__(self, number: int) -> None:
-        # The process id keeps two test runs apart.
-        run = os.getpid() % 250
+        # The process id keeps two test runs apart. The name of an interface has at most 15 characters.
+        run = os.getpid() % (_SECOND_BYTES * 250)
+        second, third = divmod(run, 250)
         self._name = f"curhat-{run}-{number}"
         self._ours, self._theirs = f"ch{run}-{number}a", f"ch{run}-{number}b"
-        self._our_address = f"{_PREFIX}.{run}.{4 * number + 1}"
-        self.address = f"{_PREFIX}.{run}.{4 * number + 2}"
+        prefix = f"10.{_FIRST_SECOND_BYTE + second}.{third}"
+        self._our_address = f"{prefix}.{4 * number + 1}"
+        self.address = f"{prefix}.{4 * number + 2}"
 
     def make(self) -> None:
         """Make the namespace and its connection with this machine."""

@@ -7,8 +7,15 @@ async def ignore(*_arguments: object) -> None:
     """Do nothing."""
 
 
+async def ignore_mitras(*_arguments: object) -> bool:
+    """Do nothing, and say that all offers are made."""
+    return True
+
+
 def ignore_presence(*_arguments: object) -> None:
     """Do nothing."""
 
 
-IGNORED_HOOKS = PresenceHooks(intent_changed=ignore, may_be_asked=ignore, presence_changed=ignore_presence)
+IGNORED_HOOKS = PresenceHooks(
+    intent_changed=ignore, newly_available=ignore_mitras, presence_changed=ignore_presence
+)

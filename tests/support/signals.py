@@ -12,5 +12,5 @@ class RecordedSignals:
         self.published.append((channel, payload))
 
     def on(self, channel: str) -> list[bytes]:
-        """Return the payloads of one channel."""
-        return [payload for name, payload in self.published if name == channel]
+        """Return the payloads of one channel, and those of the same kind for one person."""
+        return [payload for name, payload in self.published if name.partition("/")[0] == channel]

@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import httpx
@@ -235,12 +235,25 @@ async def business_rows(database: Database) -> dict[str, tuple[int, str | None]]
 # Servers as processes ----------------------------------------------------------------------------------------
 
 
+FIRST_PORT: Final = 10_000
+_given_ports: set[int] = set()
+
+
 def free_port() -> int:
-    """Find a free port of this machine."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """Find a port of this machine at which nobody listens, at none of its addresses. Never returns a port twice.
+
+    The kernel gives the ports of its own range to clients. A server that starts seconds later could find such a port
+    taken, so this function returns a port below that range.
+    """
+    first_of_clients = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    count = max(first_of_clients, FIRST_PORT + 10_000) - FIRST_PORT
+    while True:
+        port = FIRST_PORT + secrets.randbelow(count)
+        with contextlib.suppress(OSError), socket.socket() as listener:
+            listener.bind(("", port))
+            if port not in _given_ports:
+                _given_ports.add(port)
+                return port
 
 
 @contextlib.contextmanager

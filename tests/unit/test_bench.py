@@ -4,9 +4,13 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bench import lists
+from bench.capacity.calculator import NEVER, Habits, describe, limits, load_of, plan_for
+from bench.capacity.constants import Constants, Cost, read_constants
+from bench.capacity.page import PAGE, page_with_tables
 from bench.harness.records import Records
 from bench.harness.report import Figure, Peer, Target, line, percentile, write_markdown
 from bench.harness.sockets import read_frames, write_frame
@@ -110,3 +114,94 @@ def test_the_claim_about_lists_refuses_a_filter_without_a_value() -> None:
     contract = {"paths": {"/api/control-center/hats": {"get": operation}}}
     with pytest.raises(lists.UnknownParameter, match="colour of list_hats"):
         lists.questions(contract, {})
+
+
+_COST = Cost(100, 10, 200, 5, 1_000, 3)
+_CONSTANTS = Constants(
+    measured_at="2026-01-01T00:00:00+00:00",
+    commit="0123456789",
+    machine="a machine",
+    busy_share=0.0,
+    process_minute=Cost(0, 0, 0, 0, 0, 0),
+    idle_customer_minute=_COST,
+    waiting_mitra_minute=_COST,
+    poll=_COST,
+    search=_COST,
+    card=_COST,
+    accept=_COST,
+    message=_COST,
+    read=_COST,
+    session_end=_COST,
+    bystander_us=50,
+    customer_socket_kib=10,
+    mitra_socket_kib=20,
+    process_mib=100,
+    kept_bytes_per_session=1_000,
+    kept_bytes_per_card=300,
+    kept_bytes_per_message=400,
+    day_bytes_per_message=2_000,
+)
+_HABITS = Habits(
+    session_minutes=10,
+    messages_per_minute=6,
+    reads_per_message=0.5,
+    idle_customers=2,
+    waiting_mitras=0.1,
+    sessions_per_mitra=2,
+)
+
+
+def test_the_load_is_the_sum_of_all_work() -> None:
+    load = load_of(600, _CONSTANTS, _HABITS)
+    # 600 sessions of 10 minutes: one starts per second. 60 mitras wait, and each search asks all of them.
+    assert (load.starts, load.messages, load.cards, load.polls) == (1, 60, 60, 240)
+    assert (load.customer_sockets, load.mitra_sockets) == (1_800, 360)
+    # Searches, accepts, ends, cards, messages, reads, polls, and one per connected person and minute.
+    units = 1 + 1 + 1 + 60 + 60 + 30 + 240 + 1_800 / 60 + 360 / 60
+    assert load.server_cores == pytest.approx(units * 100 / 1e6)
+    assert load.postgresql_cores == pytest.approx(units * 200 / 1e6)
+    assert load.wal_bytes == pytest.approx(units * 1_000)
+    assert load.valkey_commands == pytest.approx(units * 3)
+
+
+def test_a_search_asks_at_most_one_wave_of_mitras() -> None:
+    assert load_of(60_000, _CONSTANTS, _HABITS).cards == 100 * 500
+
+
+def test_a_small_evening_needs_two_processes_of_each_kind_and_one_of_everything_else() -> None:
+    plan = plan_for(load_of(600, _CONSTANTS, _HABITS), _CONSTANTS)
+    assert (plan.server_processes, plan.worker_processes, plan.postgresql_cores, plan.valkeys) == (2, 2, 2, 1)
+    assert plan.server_machines == 2
+    # 1,000 B for the session, 60 cards and 60 messages, for 5 hours on 30 days.
+    assert plan.disk_bytes_per_month == (1_000 + 60 * 300 + 60 * 400) * 30 * 5 * 3_600
+
+
+def test_no_number_of_processes_is_enough_when_each_hears_of_too_many_messages() -> None:
+    # 120,000 sessions write 12,000 messages per second. At 50 µs each, every process is 60 % busy with hearing of them.
+    assert plan_for(load_of(119_000, _CONSTANTS, _HABITS), _CONSTANTS).server_processes is not None
+    assert plan_for(load_of(121_000, _CONSTANTS, _HABITS), _CONSTANTS).server_processes is None
+    directed = msgspec.structs.replace(_CONSTANTS, bystander_us=0.0)
+    assert plan_for(load_of(121_000, directed, _HABITS), directed).server_processes is not None
+
+
+def test_the_limits_come_in_the_order_of_their_sessions_and_each_says_what_moves_it() -> None:
+    found = limits(_CONSTANTS, _HABITS)
+    assert [limit.sessions for limit in found] == sorted(limit.sessions for limit in found)
+    assert all(limit.moves for limit in found)
+    fan_out = next(limit for limit in found if limit.what.startswith("fan-out"))
+    assert fan_out.sessions == 120_000
+    directed = msgspec.structs.replace(_CONSTANTS, bystander_us=0.0)
+    assert limits(directed, _HABITS)[-1].sessions == NEVER
+    assert "at no number of sessions: fan-out" in "\n".join(describe(600, directed, _HABITS))
+
+
+def test_the_stored_constants_can_be_read() -> None:
+    constants = read_constants()
+    assert constants.message.postgresql_us > 0
+    assert describe(2_000, constants, Habits())[0] == "2,000 running sessions"
+
+
+def test_the_tables_of_the_scaling_page_are_those_of_the_stored_constants() -> None:
+    """If this test fails, run `python -m bench capacity --page`."""
+    text = PAGE.read_text(encoding="utf-8")
+    assert page_with_tables(text, read_constants()) == text

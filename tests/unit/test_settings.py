@@ -137,6 +137,15 @@ def test_the_error_for_a_wrong_token_of_a_sender_names_the_setting_and_hides_the
     assert problem.startswith("CURHAT_WHATSAPP_ACCESS_TOKEN is not shown here; right is one line")
 
 
+def test_the_help_contact_is_a_mail_address_or_a_chat_on_whatsapp() -> None:
+    assert development().help_contact is None
+    assert development(HELP_CONTACT="tim@curhat.id").help_contact == "mailto:tim@curhat.id"
+    assert development(HELP_CONTACT="https://wa.me/628120000001").help_contact == "https://wa.me/628120000001"
+    for wrong in ("javascript:alert(1)", "https://example.com", "mailto:tim@curhat.id", "tim"):
+        (problem,) = problems_of(HELP_CONTACT=wrong)
+        assert problem.startswith(f"CURHAT_HELP_CONTACT is {wrong!r}; right")
+
+
 def test_codes_per_day_is_set_to_one_number_or_to_one_number_per_country() -> None:
     assert development(PHONE_REGIONS="ID,SG", CODES_PER_DAY="70").codes_per_day == {"ID": 70, "SG": 70}
     assert development(PHONE_REGIONS="ID,SG", CODES_PER_DAY="ID:90, SG:5").codes_per_day == {

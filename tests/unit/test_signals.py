@@ -31,6 +31,9 @@ class LosesCancellation:
         except asyncio.CancelledError:
             return
 
+    async def pubsub_numsub(self, *channels: str) -> list[tuple[str, int]]:
+        return [(channel, 0) for channel in channels]
+
     async def get_message(self, timeout: float) -> None:
         del timeout
         await asyncio.Event().wait()

@@ -336,9 +336,18 @@ async def _(rows: Rows) -> None:
     await rows.write("payments", status="expired", closed_at=NOW + 20 * MINUTE)
 
 
-@breaks("a session that the mitra or a suspension ended has a case; no other session has a case cut_short")
+@breaks(
+    "a session that was cut short, left by its mitra or not answered has a case; no other session has such a case"
+)
 async def _(rows: Rows) -> None:
-    await rows.session(end_reason="mitra_ended", end_note="capek")
+    await rows.session(delivery="unanswered")
+
+
+@breaks(
+    "an ended session is unanswered if the customer wrote and the mitra sent no message, and not otherwise"
+)
+async def _(rows: Rows) -> None:
+    await rows.write("messages", session_id=await rows.session(delivery="delivered"))
 
 
 @breaks(
@@ -403,10 +412,10 @@ async def _(rows: Rows) -> None:
 
 
 @breaks(
-    "an approved extension of a session that was cut short has a case; no other extension has such a case"
+    "an approved extension of a session that was not delivered has a case; no other extension has such a case"
 )
 async def _(rows: Rows) -> None:
-    await rows.write("extensions", session_id=await rows.session(end_reason="mitra_ended", end_note="capek"))
+    await rows.write("extensions", session_id=await rows.session(delivery="unanswered"))
 
 
 @breaks("a pairing that failed by timeout was decided at or after its deadline_at")

@@ -52,11 +52,16 @@ OWNERS = {
     "sessions": "sessions",
     "messages": "sessions",
     "extensions": "sessions",
+    "canned_answers": "notebook",
+    "customer_notes": "notebook",
     "seen_payments": "journeys",
     "streams": "realtime",
     "stream_events": "realtime",
     "deadlines": "deadlines",
     "hourly_counts": "control_center",
+    "mitra_hours": "control_center",
+    "mitra_hours_kept": "control_center",
+    "what_ifs": "control_center",
     "operators": "control_center",
     "operator_recovery_codes": "control_center",
     "operator_links": "control_center",
@@ -88,6 +93,7 @@ EXCEPTIONS: Reasons = {
     },
     ("presence", "*"): {"mitras": _PRESENCE},
     ("presence", "set_intent"): {"mitras": _PRESENCE},
+    ("presence", "begin_break"): {"mitras": _PRESENCE},
     ("presence", "release_places"): {"mitras": _PRESENCE},
     ("presence", "write_last_seen"): {"mitras": _PRESENCE},
     ("sessions", "*"): {
@@ -95,6 +101,7 @@ EXCEPTIONS: Reasons = {
         "customers": "a session shows the customer's name",
         "charge_attempts": "the gateway's answer names the attempt, and the session of its extension is locked first",
     },
+    ("notebook", "*"): {"sessions": "a mitra writes a note only about the customer of an own session"},
     ("pairing", "*"): {
         "mitras": "only mitras who can take a customer are asked, and a pairing shows the mitra's name",
         "customers": "a request shows the customer's name",
@@ -126,6 +133,7 @@ EXCEPTIONS: Reasons = {
     ("control_center.dashboard", "*"): {"*": _LIST},
     ("control_center.records", "*"): {"*": _LIST},
     ("control_center.review", "*"): {"*": _LIST},
+    ("control_center.what_if", "*"): {"*": "a replay reads the past of all packages"},
     ("control_center.search", "*"): {"*": _LIST},
     ("control_center.review", "decide_case"): {
         "review_cases": "payments opens a case, and an operator decides it"

@@ -24,6 +24,8 @@ export const BASELINE_EXCEPTIONS: Readonly<Record<string, string>> = {
   'Navigator.vibrate': 'mitra/alarm.svelte.ts asks for it first',
   'Navigator.userActivation': 'mitra/alarm.svelte.ts: without it the phone rings and does not vibrate',
   UserActivation: 'exists where Navigator.userActivation does',
+  'Window.print':
+    'customer/screens/PaymentPage.svelte asks for it first; without it, no button offers to print',
   // In a browser without wake locks, the app asks the person to keep the screen on.
   'Navigator.wakeLock': 'shared/ui/wakeLock.svelte.ts asks for it first',
   WakeLock: 'exists where Navigator.wakeLock does',

@@ -32,6 +32,11 @@ export default defineConfig(({ mode }) => {
       // never loads the second file.
       rolldownOptions: {
         output: {
+          // No compression makes a hash smaller, and the first load names many files. Six characters tell the builds
+          // apart. `app/static_files.py` knows this length.
+          entryFileNames: 'assets/[name]-[hash:6].js',
+          chunkFileNames: 'assets/[name]-[hash:6].js',
+          assetFileNames: 'assets/[name]-[hash:6][extname]',
           codeSplitting: {
             groups: [
               { name: 'first', test: /(main\.ts|ui\/Icon\.svelte)$/, priority: 3 },

@@ -85,11 +85,21 @@ test.each([
   ['matched', '/app/chat'],
   ['fallback_offered', '/app/search'],
   ['search_failed', '/app/failed'],
-  ['refunded', '/app/failed'],
+  ['decided', '/app/payments/0193'],
+  ['refunded', '/app/payments/0193'],
   ['request_offered', '/app/'],
   ['a kind of a newer server', '/app/'],
 ])('a press on the notification of %s opens %s', async (type, path) => {
-  await fire('push', { data: { json: () => ({ ...pushed, type }) } });
+  await fire('push', { data: { json: () => ({ ...pushed, type, payment_id: '0193' }) } });
+  expect(showNotification.mock.calls[0]![1]).toMatchObject({ data: path });
+});
+
+test.each([
+  ['customer_message', '/app/chat/7'],
+  ['extension_requested', '/app/chat/7'],
+  ['request_offered', '/app/'],
+])('a press on a mitra’s notification of %s opens %s', async (type, path) => {
+  await fire('push', { data: { json: () => ({ ...pushed, type, session_id: '7' }) } });
   expect(showNotification.mock.calls[0]![1]).toMatchObject({ data: path });
 });
 

@@ -50,6 +50,7 @@ export function valueOf(entry: Entry, value: string | null, language: Language):
   if (entry.action.startsWith('refund_')) return formatRupiah(Number(value));
   if (entry.action.startsWith('gateway_alert:'))
     return value === entry.new_value ? formatRupiah(Number(value)) : value;
+  if (entry.action === 'what_if_asked') return changesOf(value);
   if (entry.action === 'list_exported') return filtersOf(value, language);
   if (entry.action === 'device_revoked' || entry.action === 'person_device_signed_out')
     return shortenId(value);
@@ -61,6 +62,23 @@ export function valueOf(entry: Entry, value: string | null, language: Language):
     return unit === undefined ? wordOrText(value) : `${value} ${unit}`;
   }
   return wordOrText(value);
+}
+
+/** Puts the changes of a replay, such as `blast_timeout_seconds=30&extra_mitras=2 20-23`, into words. */
+function changesOf(given: string): string {
+  const text = words().whatIf;
+  const asked = new URLSearchParams(given);
+  const [count = '', hours = ''] = (asked.get('extra_mitras') ?? '').split(' ');
+  const [from = '', to = ''] = hours.split('-');
+  return [
+    asked.has('blast_timeout_seconds') ? text.blastTo(Number(asked.get('blast_timeout_seconds'))) : '',
+    asked.has('targeted_timeout_seconds')
+      ? text.targetedTo(Number(asked.get('targeted_timeout_seconds')))
+      : '',
+    count === '' ? '' : text.extraFrom(Number(count), Number(from), Number(to)),
+  ]
+    .filter((part) => part !== '')
+    .join(', ');
 }
 
 /** Puts the filters of an exported list, such as `status=open&tag=customer_cancelled`, into words. */

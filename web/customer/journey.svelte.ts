@@ -108,6 +108,8 @@ class Journey {
   /** The session that ended while this page showed it. */
   endedSession = $state.raw<Session | null>(null);
   chat = $state.raw<Chat | null>(null);
+  /** Grows when a payment of the customer has perhaps changed. Screens that show payments then read them again. */
+  moneyChanges = $state(0);
 
   /** Maps the id of each payment, pairing, session and extension to the latest known stage. */
   readonly #reachedStages = new Map<string, number>();
@@ -224,6 +226,7 @@ class Journey {
 
   async #fetchState(): Promise<Position> {
     const state = await api.get('/api/client/state');
+    this.moneyChanges += 1;
     this.#showPayment(state.payment, state.pairing);
     if (state.session !== null) this.#showSession(state.session);
     else if (this.session !== null) await this.#fetchEndedSession(this.session.id);
@@ -255,7 +258,8 @@ class Journey {
   ): void {
     switch (event.type) {
       case 'payment.updated':
-        if (event.data.purpose === 'session') this.#showPayment(event.data, event.data.pairing);
+        this.moneyChanges += 1;
+        if (this.#isOfJourney(event.data)) this.#showPayment(event.data, event.data.pairing);
         break;
       case 'pairing.updated':
         this.#showPairing(event.data);
@@ -263,10 +267,12 @@ class Journey {
       case 'session.started':
       case 'session.updated':
       case 'session.ended':
+        this.moneyChanges += event.type === 'session.ended' ? 1 : 0;
         this.#showSession(event.data);
         break;
       case 'extension.requested':
       case 'extension.decided':
+        this.moneyChanges += 1;
         this.#showExtension(event.data);
         break;
       case 'message.created':
@@ -276,6 +282,16 @@ class Journey {
         this.chat?.applyReadMark(event.data);
     }
     this.#keep();
+  }
+
+  /**
+   * Returns whether an event about this payment is about the journey. An event about an older failed payment is about its
+   * decision or its refund, and must not bring its failure back to the screen.
+   */
+  #isOfJourney(payment: Payment): boolean {
+    return (
+      payment.purpose === 'session' && (payment.status !== 'unserved' || payment.id === this.payment?.id)
+    );
   }
 
   #isCurrent(one: Payment | Pairing | Session | Extension): boolean {

@@ -1,5 +1,4 @@
-/** Fetches today's sessions, and adds up the time of sessions. */
-import { api } from '../shared/api/client';
+/** Adds up the time of sessions. */
 import { serverNow } from '../shared/time/clock.svelte';
 import type { Session } from './work.svelte';
 
@@ -16,19 +15,4 @@ export function sumMinutes(sessions: readonly Session[]): number {
       Date.parse(session.started_at),
   );
   return Math.round(milliseconds.reduce((sum, one) => sum + Math.max(0, one), 0) / 60_000);
-}
-
-/** Fetches today's sessions, newest first. Throws `Refused`. */
-export async function fetchSessionsOfToday(): Promise<Session[]> {
-  const today = new Date(serverNow()).toDateString();
-  const found: Session[] = [];
-  for (let cursor: string | null = null; ;) {
-    const page: { items: Session[]; next_cursor: string | null } = await api.get('/api/mitra/sessions', {
-      query: cursor === null ? {} : { cursor },
-    });
-    const ofToday = page.items.filter((session) => dayOf(session) === today);
-    found.push(...ofToday);
-    cursor = page.next_cursor;
-    if (cursor === null || ofToday.length < page.items.length) return found;
-  }
 }

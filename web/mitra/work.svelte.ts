@@ -14,6 +14,7 @@ import type { MitraEvents } from '../shared/realtime/frames';
 import { retryUntilDone } from '../shared/retry';
 import { tabStorage } from '../shared/storage';
 import { playNote, ring, stopRinging } from './alarm.svelte';
+import type { News } from './hidden';
 
 type Request = Schemas['Request'];
 export type Session = Schemas['MitraSession'];
@@ -121,6 +122,15 @@ const chatApi: ChatApi = {
     api.post('/api/mitra/sessions/{session_id}/read', { path: { session_id }, body: { up_to_message_id } }),
 };
 
+/**
+ * Shows a notification if the page runs behind a locked screen or another app. The server sends no push to a page that
+ * is still connected.
+ */
+export function tellHidden(news: News, id: string, sessionId?: string): void {
+  if (document.visibilityState === 'hidden')
+    void import('./hidden').then(({ notify }) => notify(news, id, sessionId)).catch(() => undefined);
+}
+
 class Work {
   phase = $state<Phase>('loading');
   connection = $state<Status>('connecting');
@@ -142,8 +152,8 @@ class Work {
   /** Whether the connection was lost while another app was in the foreground. */
   wasAway = $state(false);
 
-  /** The session whose chat is on the screen. Messages of the session on the screen make no sound. */
-  shownChatId: string | null = null;
+  /** The sessions whose chats are on the screen. Messages of the sessions on the screen make no sound. */
+  readonly shownChatIds = new Set<string>();
 
   /** Maps the id of each session and extension to the latest known stage. */
   readonly #reachedStages = new Map<string, number>();
@@ -256,8 +266,13 @@ class Work {
 
   /** Switches the mitra online or offline. Throws `Refused`. */
   async setOnline(online: boolean): Promise<void> {
+    await this.changePresence(() => api.put('/api/mitra/presence', { body: { online } }));
+  }
+
+  /** Applies the presence that the server returned for a command. Throws `Refused`. */
+  async changePresence(change: () => Promise<Presence>): Promise<void> {
     const before = this.presence;
-    const answer = await api.put('/api/mitra/presence', { body: { online } });
+    const answer = await change();
     // If an event arrived before this answer, the event has the newer value of `connected`.
     const { connected } = this.presence === before ? answer : (this.presence ?? answer);
     this.presence = { ...answer, connected };
@@ -388,6 +403,7 @@ class Work {
     const card = { request, closed: null, cameTooLate: false, answering: null, problem: null };
     this.requests = [...this.requests.filter((one) => one !== known), card];
     ring();
+    tellHidden('request', request.id);
   }
 
   #closeRequest(request: Request, reason: CloseReason, cameTooLate: boolean): void {
@@ -439,7 +455,10 @@ class Work {
       const callName = this.#callNameOf(extension.session_id);
       const card = { extension, callName, cameTooLate: false, answering: null, problem: null };
       this.extensions = [...this.extensions, card];
-      if (status === 'pending') ring();
+      if (status === 'pending') {
+        ring();
+        tellHidden('extension', id, extension.session_id);
+      }
     }
     if (STAGES[status] === 2 && before !== 2)
       this.#runLater(id, OUTCOME_SHOWN_MS, () => this.#dropExtension(id));
@@ -542,7 +561,10 @@ class Work {
         break;
       case 'message.created':
         this.chats.get(event.data.session_id)?.addMessage(event.data);
-        if (event.data.sender === 'customer' && this.shownChatId !== event.data.session_id) playNote();
+        if (event.data.sender === 'customer' && !this.shownChatIds.has(event.data.session_id)) {
+          playNote();
+          tellHidden('message', event.data.session_id);
+        }
         break;
       case 'messages.read':
         this.chats.get(event.data.session_id)?.applyReadMark(event.data);

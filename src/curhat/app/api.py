@@ -22,6 +22,7 @@ from curhat.control_center import endpoints as control_center
 from curhat.control_center.operators.guards import operators_only, provide_operator
 from curhat.journeys import endpoints as journeys
 from curhat.journeys import extension_endpoints as extensions
+from curhat.journeys import work_endpoints as work
 from curhat.kit.errors import BusinessError
 from curhat.kit.http import (
     AnyRequest,
@@ -32,6 +33,7 @@ from curhat.kit.http import (
 )
 from curhat.kit.identity import Identity
 from curhat.kit.openapi import ContractConfig
+from curhat.notebook import endpoints as notebook
 from curhat.notifications import endpoints as notifications
 from curhat.payments import endpoints as payments
 from curhat.payments.mock import endpoints as mock_gateway
@@ -50,7 +52,9 @@ ROUTES = [
     *payments.ROUTES,
     *journeys.ROUTES,
     *extensions.ROUTES,
+    *work.ROUTES,
     *sessions.ROUTES,
+    *notebook.ROUTES,
     *realtime.ROUTES,
     *control_center.ROUTES,
     *notifications.ROUTES,

@@ -149,19 +149,35 @@ HAVING count(events.id) <> CASE payments.status WHEN 'expired' THEN 1 ELSE 0 END
         WHERE events.tag <> 'payment_session_expired' OR events.recovered OR events.case_id IS NOT NULL
     ) > 0
 
--- name: cut_short_has_case :many
--- X.8: a session that the mitra or a suspension ended has a case; no other session has a case cut_short
-SELECT sessions.id AS session_id, sessions.end_reason, cases.id AS case_id, cases.reason
+-- name: not_delivered_has_case :many
+-- X.8: a session that was cut short, left by its mitra or not answered has a case; no other session has such a case
+SELECT sessions.id AS session_id, sessions.end_reason, sessions.delivery, cases.id AS case_id, cases.reason
 FROM sessions
 LEFT JOIN review_cases AS cases ON cases.payment_id = sessions.payment_id
-WHERE CASE WHEN sessions.end_reason IN ('mitra_ended', 'mitra_suspended')
-    THEN cases.id IS NULL ELSE cases.reason = 'cut_short' END
+WHERE CASE
+    WHEN sessions.end_reason IN ('mitra_ended', 'mitra_suspended') OR sessions.delivery IN ('mitra_away', 'unanswered')
+        THEN cases.id IS NULL
+    ELSE cases.reason IN ('cut_short', 'mitra_away', 'unanswered')
+END
+
+-- name: delivery_as_written :many
+-- X.11: an ended session is unanswered if the customer wrote and the mitra sent no message, and not otherwise
+--
+-- Leaves out a session that was cut short or left by its mitra, and a session that an earlier release ended.
+SELECT sessions.id AS session_id, sessions.delivery, written.by_customer, written.by_mitra
+FROM sessions
+CROSS JOIN LATERAL (
+    SELECT EXISTS (SELECT 1 FROM messages WHERE session_id = sessions.id AND sender = 'customer') AS by_customer,
+        EXISTS (SELECT 1 FROM messages WHERE session_id = sessions.id AND sender = 'mitra') AS by_mitra
+) AS written
+WHERE sessions.delivery IN ('delivered', 'unanswered')
+    AND (sessions.delivery = 'unanswered') <> (written.by_customer AND NOT written.by_mitra)
 
 -- name: money_in_sight :many
 -- 15: a charge that was taken, not delivered and not given back has a decision or an open case
 --
 -- An approved charge is being delivered while its payment is confirmed. An approved charge is delivered if its session
--- runs, or if the session ended by time or by the customer.
+-- runs, or if the session ended by time or by the customer, and its mitra was neither away nor silent.
 SELECT taken.id AS attempt_id, taken.payment_id, taken.amount_rp, taken.status, cases.status AS case_status
 FROM charge_attempts AS taken
 JOIN payments ON payments.id = taken.payment_id
@@ -169,7 +185,8 @@ LEFT JOIN extensions ON extensions.payment_id = payments.id
 LEFT JOIN sessions ON sessions.payment_id = payments.id OR sessions.id = extensions.session_id
 LEFT JOIN review_cases AS cases ON cases.payment_id = payments.id
 WHERE (taken.status = 'approved_late' OR taken.status = 'approved' AND payments.status <> 'confirmed'
-        AND NOT coalesce(sessions.status = 'active' OR sessions.end_reason IN ('time_up', 'customer_ended'), false))
+        AND NOT coalesce(sessions.status = 'active' OR sessions.end_reason IN ('time_up', 'customer_ended')
+            AND coalesce(sessions.delivery, 'delivered') = 'delivered', false))
     AND taken.amount_rp > (
         SELECT coalesce(sum(refunds.amount_rp), 0) FROM refunds
         WHERE charge_attempt_id = taken.id AND refunds.status <> 'failed'
@@ -363,16 +380,17 @@ LEFT JOIN extensions ON extensions.session_id = sessions.id AND extensions.statu
 WHERE sessions.open_extension_id IS DISTINCT FROM extensions.id
     OR (sessions.status = 'ended' AND extensions.id IS NOT NULL)
 
--- name: extension_cut_short_has_case :many
--- X.8: an approved extension of a session that was cut short has a case; no other extension has such a case
-SELECT extensions.id AS extension_id, extensions.status, sessions.end_reason, cases.reason
+-- name: extension_not_delivered_has_case :many
+-- X.8: an approved extension of a session that was not delivered has a case; no other extension has such a case
+SELECT extensions.id AS extension_id, extensions.status, sessions.end_reason, sessions.delivery, cases.reason
 FROM extensions
 JOIN sessions ON sessions.id = extensions.session_id
 LEFT JOIN review_cases AS cases ON cases.payment_id = extensions.payment_id
 WHERE CASE
-    WHEN extensions.status = 'approved' AND sessions.end_reason IN ('mitra_ended', 'mitra_suspended')
-        THEN cases.id IS NULL
-    ELSE cases.reason IN ('cut_short', 'no_session')
+    WHEN extensions.status = 'approved' AND (
+        sessions.end_reason IN ('mitra_ended', 'mitra_suspended') OR sessions.delivery IN ('mitra_away', 'unanswered')
+    ) THEN cases.id IS NULL
+    ELSE cases.reason IN ('cut_short', 'mitra_away', 'unanswered', 'no_session')
 END
 
 -- name: done_in_time :many

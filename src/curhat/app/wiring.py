@@ -48,6 +48,7 @@ from curhat.realtime.hub import Hub
 from curhat.realtime.protocol import Refused, SendMessage, Sent
 from curhat.realtime.tickets import redeem_ticket, ticket_in
 from curhat.sessions import extension
+from curhat.sessions.absences import Absences
 from curhat.sessions.counterparts import Counterparts
 from curhat.sessions.extension_pings import ExtensionPings
 from curhat.sessions.message_frames import MessageFrames
@@ -95,6 +96,7 @@ class Hooks:
     presence: Presence
     customers: CustomerConnections
     message_frames: MessageFrames
+    absences: Absences
 
     async def authenticate(self, role: Role, scope: Scope) -> SocketIdentity | None:
         """Authenticate a socket by its one-use ticket, its bearer header, or its cookie.
@@ -114,6 +116,7 @@ class Hooks:
         """For a mitra, begin the lease. For a customer, record that the customer is connected and needs no push."""
         if identity.role == "mitra":
             await self.presence.opened(identity.user_id, connection_id)
+            self.absences.opened()
         else:
             await self.customers.opened(identity.user_id)
 
@@ -179,17 +182,22 @@ class Services:
         )
         self.cards = Cards(database, hub)
         self.extension_pings = ExtensionPings(database, hub)
+
+        async def newly_available(mitra_ids: Sequence[UUID]) -> bool:
+            return (await pairing.offer_open_blasts(database, mitra_ids)).is_complete
+
         self.presence = presence = Presence(
             client,
             database,
             PresenceHooks(
                 intent_changed=mitras.intent_changed,
-                may_be_asked=partial(pairing.offer_open_blasts, database),
+                newly_available=newly_available,
                 presence_changed=lambda mitra_id, shown: hub.send_unsequenced(
                     PRESENCE_CHANGED.to_mitra(mitra_id, shown)
                 ),
             ),
         )
+        self.absences = absences = Absences(database, presence)
         self.customers = customers = CustomerConnections(client)
         self.hooks = Hooks(
             database,
@@ -200,6 +208,7 @@ class Services:
             presence,
             customers,
             MessageFrames(self.message_writer),
+            absences,
         )
         self.gateway = build_gateway(
             settings,
@@ -341,10 +350,15 @@ async def open_services(
                 services.extension_pings.run,
                 services.authenticator.run,
                 services.customers.run,
+                services.absences.run_in_server,
             ]
         else:
             signals.handle(deadlines.SIGNAL, services.deadline_loop.wake)
-            loops += [services.presence.keep_push_reachable, services.outbox.run]
+            loops += [
+                services.presence.keep_push_reachable,
+                services.absences.run_in_worker,
+                services.outbox.run,
+            ]
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(loop()) for loop in loops]
             try:

@@ -13,6 +13,8 @@ from curhat.app.operations.endpoints import Operations, operations_port
 from curhat.app.wiring import Services, StoppedWaiting, open_services
 from curhat.control_center.dashboard import service as dashboard
 from curhat.control_center.operators import service as operators
+from curhat.control_center.records import service as records
+from curhat.control_center.what_if import runner as what_if
 from curhat.kit import idempotency
 from curhat.kit.database import DATABASE_AWAY, Database
 from curhat.kit.settings import Settings
@@ -60,6 +62,7 @@ async def run(settings: Settings) -> None:
                 running = [
                     tasks.create_task(services.deadline_loop.run()),
                     tasks.create_task(_prune(services)),
+                    tasks.create_task(what_if.run(services.database, settings.database_url or "")),
                 ]
                 await stop.wait()
                 operations.drain()
@@ -99,6 +102,11 @@ async def prune_once(services: Services) -> None:
         async with services.database.transaction() as tx:
             kept = await dashboard.keep_hourly_counts(tx)
         if kept < dashboard.MAX_HOURS_PER_KEEP:
+            break
+    for _ in range(MAX_PRUNE_ROUNDS):
+        async with services.database.transaction() as tx:
+            kept = await records.keep_mitra_hours(tx)
+        if kept < records.MAX_HOURS_PER_KEEP:
             break
 
 

@@ -202,6 +202,21 @@ async def count_parked_deadlines(db: Executor, /) -> int:
     return value
 
 
+COUNT_OVERDUE_DEADLINES: Final = """
+SELECT count(*) AS overdue FROM deadlines
+WHERE parked_at IS NULL AND due_at < (SELECT curhat_now() - interval '1 minute')
+"""
+
+
+async def count_overdue_deadlines(db: Executor, /) -> int:
+    """Count the deadlines that are not parked and more than a minute late."""
+    row = await db.fetchrow(COUNT_OVERDUE_DEADLINES)
+    if row is None:
+        raise NoRow(COUNT_OVERDUE_DEADLINES)
+    value: int = row[0]
+    return value
+
+
 class ParkedDeadline(msgspec.Struct, frozen=True):
     id: int
     kind: str

@@ -99,6 +99,11 @@ WHERE id = @id
 -- name: count_parked_deadlines :one
 SELECT count(*) AS parked FROM deadlines WHERE parked_at IS NOT NULL
 
+-- name: count_overdue_deadlines :one
+-- Count the deadlines that are not parked and more than a minute late.
+SELECT count(*) AS overdue FROM deadlines
+WHERE parked_at IS NULL AND due_at < (SELECT curhat_now() - interval '1 minute')
+
 -- name: list_parked_deadlines :many
 -- Read the parked deadlines, in the order in which they were parked.
 -- row: ParkedDeadline

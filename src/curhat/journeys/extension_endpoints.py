@@ -20,7 +20,7 @@ from curhat.payments.gateway import Gateway
 from curhat.presence.service import Presence
 from curhat.sessions import extension
 from curhat.sessions import service as sessions
-from curhat.sessions.errors import ExtensionDecided, ExtensionPending, SessionEnded
+from curhat.sessions.errors import ExtensionDecided, ExtensionPending, SessionEnded, TermsChanged
 from curhat.sessions.schemas import Extension, ExtensionOrder
 
 # The signed-in user who sends the HTTP request. The module accounts/guards.py provides this identity.
@@ -30,7 +30,7 @@ Mitra = NamedDependency[Identity]
 
 @post(
     "/api/client/sessions/{session_id:uuid}/extensions",
-    responses=answers({201: Extension}, *WITH_KEY, NotFound, SessionEnded, ExtensionPending),
+    responses=answers({201: Extension}, *WITH_KEY, NotFound, SessionEnded, ExtensionPending, TermsChanged),
 )
 async def request_extension(
     request: AnyRequest,
@@ -51,7 +51,9 @@ async def request_extension(
         request,
         database,
         customer,
-        lambda tx: extension.request(tx, customer.user_id, session_id, data.offer_id, connected),
+        lambda tx: extension.request(
+            tx, customer.user_id, session_id, data.offer_id, connected, data.default_action
+        ),
         status=201,
     )
 

@@ -18,15 +18,25 @@ from curhat.deadlines.queries import Deadline
 from curhat.deadlines.service import FollowUp, Transition
 from curhat.journeys import queries
 from curhat.journeys.availability import or_none
-from curhat.journeys.queries import FindDecisionToPushRow, MoneyPush, OutcomePush, RequestPush, SessionPush
+from curhat.journeys.queries import (
+    BreakPush,
+    CustomerMessagePush,
+    FindDecisionToPushRow,
+    MoneyPush,
+    OutcomePush,
+    RequestPush,
+    SessionPush,
+)
 from curhat.kit.database import Database, Transaction
 from curhat.kit.identity import Role
 from curhat.kit.pause_points import pause_point
 from curhat.notifications import service as notifications
 from curhat.notifications.service import Message
 from curhat.notifications.templates import PushKind
+from curhat.presence.service import BREAK_OVER
 
-# The triggers arm deadlines of these four kinds. PUSH_REQUESTS is armed when a pairing asks mitras, and PUSH_MATCH
+# The triggers arm deadlines of these four kinds. The step that begins a break arms a fifth kind, BREAK_OVER.
+# PUSH_REQUESTS is armed when a pairing asks mitras, and PUSH_MATCH
 # when a session begins. PUSH_MESSAGES is armed when somebody writes in a chat, or when a customer asks for more time.
 # PUSH_OUTCOMES is armed when a search or a targeted pairing fails, when a case is decided, and when a refund is done.
 PUSH_REQUESTS: Final = "push_requests"
@@ -40,6 +50,7 @@ REQUESTS_INTERVAL_SECONDS: Final = 5.0
 MATCH_INTERVAL_SECONDS: Final = 5.0
 MESSAGES_INTERVAL_SECONDS: Final = 10.0
 OUTCOMES_INTERVAL_SECONDS: Final = 5.0
+BREAK_INTERVAL_SECONDS: Final = 5.0
 # The window of an extension is short: 10 s by default.
 EXTENSION_INTERVAL_SECONDS: Final = 1.0
 # How long a reason lasts. A reason must last longer than a customer's dead connection can look alive
@@ -47,6 +58,14 @@ EXTENSION_INTERVAL_SECONDS: Final = 1.0
 MATCH_SECONDS: Final = 45.0
 MESSAGES_SECONDS: Final = 60.0
 OUTCOMES_SECONDS: Final = 60.0
+BREAK_SECONDS: Final = 60.0
+# After a push about a customer's message, the mitra gets no push about further messages of the chat for BURST_SECONDS,
+# unless the mitra has read the message meanwhile.
+BURST_SECONDS: Final = 30.0
+# If the workers were away at the end of a break, they send the reminder at most LATE_BREAK_SECONDS late.
+LATE_BREAK_SECONDS: Final = 3600.0
+# Columns that decide about a push, and are not part of it.
+_DECIDING_COLUMNS: Final = ("is_in_burst", "is_fresh")
 
 
 class PushTransitions:
@@ -69,6 +88,7 @@ class PushTransitions:
             PUSH_MATCH: self._match,
             PUSH_MESSAGES: self._messages,
             PUSH_OUTCOMES: self._outcomes,
+            BREAK_OVER: self._break_over,
         }
 
     async def _requests(self, tx: Transaction, deadline: Deadline) -> FollowUp | None:
@@ -101,7 +121,7 @@ class PushTransitions:
             tx, session_id=session_id, within_seconds=MESSAGES_SECONDS
         )
         to_mitra = await queries.find_customer_message_to_push(
-            tx, session_id=session_id, within_seconds=MESSAGES_SECONDS
+            tx, session_id=session_id, within_seconds=MESSAGES_SECONDS, burst_seconds=BURST_SECONDS
         )
         extension = await queries.find_extension_to_push(tx, session_id=session_id)
         if extension is not None:
@@ -115,7 +135,9 @@ class PushTransitions:
         async def push_all() -> None:
             await self._push("extension_requested", "mitra", [extension] if extension else [])
             await self._push("message", "customer", [to_customer] if to_customer else [])
-            await self._push("customer_message", "mitra", [to_mitra] if to_mitra else [])
+            await self._push(
+                "customer_message", "mitra", [to_mitra] if to_mitra and not to_mitra.is_in_burst else []
+            )
 
         return push_all
 
@@ -151,11 +173,28 @@ class PushTransitions:
 
         return push_all
 
+    async def _break_over(self, tx: Transaction, deadline: Deadline) -> FollowUp | None:
+        """Remind a mitra that the time of the break is over (M.3). The mitra stays offline.
+
+        The deadline of an earlier break finds that this break is not over, and does nothing.
+        """
+        mitra_id = deadline.entity_id
+        reminder = await queries.find_break_to_push(
+            tx, mitra_id=mitra_id, within_seconds=BREAK_SECONDS, late_seconds=LATE_BREAK_SECONDS
+        )
+        if reminder is None:
+            return None
+        if reminder.is_fresh:
+            await _arm_again(tx, deadline, BREAK_INTERVAL_SECONDS)
+        return partial(self._push, "break_over", "mitra", [reminder])
+
     async def _push(
         self,
         kind: PushKind,
         role: Role,
-        reasons: Sequence[RequestPush | SessionPush | OutcomePush | MoneyPush],
+        reasons: Sequence[
+            RequestPush | SessionPush | CustomerMessagePush | OutcomePush | MoneyPush | BreakPush
+        ],
     ) -> None:
         """For each reason whose user is not connected, put a push message into the outbox.
 
@@ -165,7 +204,15 @@ class PushTransitions:
             return
         connected = await or_none(self._connected_among(role, [reason.user_id for reason in reasons])) or ()
         messages = [
-            Message(kind=kind, role=role, **msgspec.structs.asdict(reason))
+            Message(
+                kind=kind,
+                role=role,
+                **{
+                    name: value
+                    for name, value in msgspec.structs.asdict(reason).items()
+                    if name not in _DECIDING_COLUMNS
+                },
+            )
             for reason in reasons
             if reason.user_id not in connected
         ]
@@ -182,7 +229,7 @@ async def still_wanted(database: Database, kind: PushKind, subject_ids: Sequence
     """Return the ids of the subjects that still need a push.
 
     `kind` says whether the subjects are requests, sessions, messages, extensions, pairings, payments,
-    cases or refunds.
+    cases, refunds or mitras.
     """
     filter_subjects = {
         "request_offered": queries.filter_open_requests,
@@ -194,6 +241,7 @@ async def still_wanted(database: Database, kind: PushKind, subject_ids: Sequence
         "fallback_offered": queries.filter_open_fallbacks,
         "decided": queries.filter_decided_cases,
         "refunded": queries.filter_done_refunds,
+        "break_over": queries.filter_mitras_after_a_break,
     }[kind]
     return set(await filter_subjects(database, ids=subject_ids))
 

@@ -9,7 +9,14 @@ import msgspec
 
 from curhat.kit.database import Executor, NoRow, rows_changed
 from curhat.notifications.templates import PushCause
-from curhat.pairing.states import CloseReason, FailureTag, FallbackStatus, PairingKind, PairingStatus
+from curhat.pairing.states import (
+    CloseReason,
+    FailureTag,
+    FallbackStatus,
+    PairingKind,
+    PairingStatus,
+    RequestStatus,
+)
 from curhat.payments.states import AttemptStatus, CaseDecision, PaymentStatus, RefundStatus
 from curhat.pricing.schemas import Purpose
 from curhat.sessions.states import EndReason
@@ -91,6 +98,7 @@ class AcceptedPairing(msgspec.Struct, frozen=True):
     ends_at: datetime
     call_name: str
     closed_for: list[UUID]
+    closes_later: bool
     lost_targeted: list[UUID]
 
 
@@ -148,12 +156,16 @@ WITH key AS MATERIALIZED (
 ), disarm_window AS (
     DELETE FROM deadlines WHERE id IN (
         SELECT deadlines.id FROM deadlines JOIN won ON deadlines.entity_id = won.pairing_id
-        WHERE deadlines.kind = 'pairing_window'
+        WHERE deadlines.kind IN ('pairing_window', 'blast_wave')
         FOR UPDATE OF deadlines SKIP LOCKED
     )
-), other_requests AS MATERIALIZED (
-    SELECT requests.id FROM won JOIN requests ON requests.pairing_id = won.pairing_id
+), pairing_requests AS MATERIALIZED (
+    SELECT requests.id, requests.mitra_id FROM won JOIN requests ON requests.pairing_id = won.pairing_id
     WHERE requests.id <> $2
+), many AS MATERIALIZED (
+    SELECT count(*) > $5 AS closes_later FROM pairing_requests
+), other_requests AS MATERIALIZED (
+    SELECT pairing_requests.id FROM pairing_requests, many WHERE NOT many.closes_later
     UNION ALL
     SELECT requests.id FROM won JOIN requests ON requests.mitra_id = $3
     WHERE won.fills_up AND requests.status = 'offered' AND requests.pairing_id <> won.pairing_id
@@ -175,7 +187,11 @@ SELECT won.pairing_id, won.customer_id, won.payment_id, won.offer_id, won.durati
     won.payment_created_at, won.payment_expires_at, won.target_mitra_id, target.display_name AS target_display_name,
     won.kind, won.deadline_at, won.pairing_created_at, won.display_name, won.fills_up, won.now,
     started.id AS session_id, started.started_at, started.ends_at, locked_customer.call_name,
-    ARRAY(SELECT mitra_id FROM losers) AS closed_for,
+    ARRAY(
+        SELECT mitra_id FROM losers
+        UNION ALL SELECT pairing_requests.mitra_id FROM pairing_requests, many WHERE many.closes_later
+    ) AS closed_for,
+    (SELECT closes_later FROM many) AS closes_later,
     ARRAY(
         SELECT pairings.id FROM losers JOIN pairings ON pairings.id = losers.pairing_id
         WHERE NOT losers.is_same_pairing AND pairings.kind = 'targeted'
@@ -188,18 +204,27 @@ LEFT JOIN mitras AS target ON target.id = won.target_mitra_id
 
 
 async def accept_and_start(
-    db: Executor, /, *, key_lock: int | None, request_id: UUID, mitra_id: UUID, correlation_id: str | None
+    db: Executor,
+    /,
+    *,
+    key_lock: int | None,
+    request_id: UUID,
+    mitra_id: UUID,
+    correlation_id: str | None,
+    max_closed_requests: int,
 ) -> AcceptedPairing | None:
     """Let the mitra win the pairing if the accept fulfils every condition (2b.5). Request: offered → accepted. Pairing:
     open → matched. Payment: confirmed → served. The statement also starts the session, arms the deadline of the
-    session's end, and closes the other requests. The statement locks payment, pairing, mitra and request, in this order.
+    session's end, and closes the other requests, unless there are more than @max_closed_requests of them. The statement locks payment, pairing, mitra and request, in this order.
     The statement first takes all locks, and then checks every condition. If this accept did not win, the statement
     changes nothing and returns no row. The statement explain_refusal then gives the reason. If the statement returns a
     row, the statement finish_accept completes the accept. `lost_targeted` are the pairings that fail because they asked
     only this mitra, who is at capacity now (4.4). The parameter @key_lock is the number of the idempotency key's
     advisory lock, or null if the HTTP request has no key. If another HTTP request holds this advisory lock, the accept
     does not win."""
-    row = await db.fetchrow(ACCEPT_AND_START, key_lock, request_id, mitra_id, correlation_id)
+    row = await db.fetchrow(
+        ACCEPT_AND_START, key_lock, request_id, mitra_id, correlation_id, max_closed_requests
+    )
     if row is None:
         return None
     return AcceptedPairing(*row)
@@ -328,15 +353,17 @@ class RequestPush(msgspec.Struct, frozen=True):
     subject_id: UUID
     topic_id: UUID
     request_id: UUID
+    is_free: bool
     reason_at: datetime
     expires_at: datetime
 
 
 LIST_REQUESTS_TO_PUSH: Final = """
 SELECT requests.mitra_id AS user_id, requests.id AS subject_id, requests.id AS topic_id, requests.id AS request_id,
-    requests.offered_at AS reason_at, pairings.deadline_at AS expires_at
+    payments.is_trial AS is_free, requests.offered_at AS reason_at, pairings.deadline_at AS expires_at
 FROM requests
 JOIN pairings ON pairings.id = requests.pairing_id
+JOIN payments ON payments.id = pairings.payment_id
 JOIN mitras ON mitras.id = requests.mitra_id
 WHERE requests.pairing_id = $1 AND requests.status = 'offered'
     AND pairings.status = 'open' AND pairings.deadline_at > curhat_now()
@@ -423,16 +450,35 @@ async def find_message_to_push(
     return SessionPush(*row)
 
 
+class CustomerMessagePush(msgspec.Struct, frozen=True):
+    user_id: UUID
+    subject_id: UUID
+    topic_id: UUID
+    session_id: UUID
+    reason_at: datetime
+    expires_at: datetime
+    is_in_burst: bool
+
+
 FIND_CUSTOMER_MESSAGE_TO_PUSH: Final = """
 SELECT sessions.mitra_id AS user_id, newest.id AS subject_id, sessions.id AS topic_id, sessions.id AS session_id,
-    newest.sent_at AS reason_at, greatest(sessions.ends_at, newest.sent_at + interval '1 minute') AS expires_at
+    newest.sent_at AS reason_at, greatest(sessions.ends_at, newest.sent_at + interval '1 minute') AS expires_at,
+    EXISTS (
+        SELECT 1 FROM push_subscriptions
+        JOIN push_messages ON push_messages.subscription_id = push_subscriptions.id
+            AND push_messages.kind = 'customer_message'
+            AND push_messages.reason_at > (SELECT curhat_now() - make_interval(secs => $1))
+        JOIN messages ON messages.id = push_messages.subject_id AND messages.session_id = sessions.id
+            AND messages.read_at IS NULL
+        WHERE push_subscriptions.user_id = sessions.mitra_id AND push_subscriptions.role = 'mitra'
+    ) AS is_in_burst
 FROM sessions
 JOIN LATERAL (
     SELECT id, sent_at FROM messages
     WHERE session_id = sessions.id AND sender = 'customer' AND read_at IS NULL
     ORDER BY id DESC LIMIT 1
-) AS newest ON newest.sent_at > curhat_now() - make_interval(secs => $1)
-WHERE sessions.id = $2 AND sessions.status = 'active'
+) AS newest ON newest.sent_at > curhat_now() - make_interval(secs => $2)
+WHERE sessions.id = $3 AND sessions.status = 'active'
     AND NOT EXISTS (
         SELECT 1 FROM push_subscriptions
         JOIN push_messages ON push_messages.subscription_id = push_subscriptions.id
@@ -443,15 +489,16 @@ WHERE sessions.id = $2 AND sessions.status = 'active'
 
 
 async def find_customer_message_to_push(
-    db: Executor, /, *, within_seconds: float, session_id: UUID
-) -> SessionPush | None:
+    db: Executor, /, *, burst_seconds: float, within_seconds: float, session_id: UUID
+) -> CustomerMessagePush | None:
     """Read the customer's newest unread message in this running session. Returns no row if the message needs no push any
     more. A message needs a push if the customer sent it within the last @within_seconds, and the mitra got no push about
-    the message yet."""
-    row = await db.fetchrow(FIND_CUSTOMER_MESSAGE_TO_PUSH, within_seconds, session_id)
+    the message yet. `is_in_burst` is true if the mitra got a push about an earlier message of this chat less than
+    @burst_seconds ago, and has not read that message. The push then waits, so that a burst of messages rings once."""
+    row = await db.fetchrow(FIND_CUSTOMER_MESSAGE_TO_PUSH, burst_seconds, within_seconds, session_id)
     if row is None:
         return None
-    return SessionPush(*row)
+    return CustomerMessagePush(*row)
 
 
 FIND_EXTENSION_TO_PUSH: Final = """
@@ -627,6 +674,44 @@ async def list_refunds_to_push(
     return [MoneyPush(*row) for row in await db.fetch(LIST_REFUNDS_TO_PUSH, payment_id, within_seconds)]
 
 
+class BreakPush(msgspec.Struct, frozen=True):
+    user_id: UUID
+    subject_id: UUID
+    topic_id: UUID
+    reason_at: datetime
+    expires_at: datetime
+    is_fresh: bool
+
+
+FIND_BREAK_TO_PUSH: Final = """
+SELECT id AS user_id, id AS subject_id, id AS topic_id, break_until AS reason_at,
+    break_until + make_interval(secs => $1) AS expires_at,
+    break_until > curhat_now() - make_interval(secs => $2) AS is_fresh
+FROM mitras
+WHERE id = $3 AND suspended_at IS NULL
+    AND break_until <= curhat_now() AND break_until > curhat_now() - make_interval(secs => $1)
+    AND NOT EXISTS (
+        SELECT 1 FROM push_subscriptions
+        JOIN push_messages ON push_messages.subscription_id = push_subscriptions.id
+            AND push_messages.kind = 'break_over' AND push_messages.subject_id = mitras.id
+        WHERE push_subscriptions.user_id = mitras.id AND push_subscriptions.role = 'mitra'
+            AND push_messages.reason_at >= mitras.break_until
+    )
+"""
+
+
+async def find_break_to_push(
+    db: Executor, /, *, late_seconds: float, within_seconds: float, mitra_id: UUID
+) -> BreakPush | None:
+    """Read the mitra whose break's time is over, if the mitra still needs the reminder: the mitra is offline, and got no
+    push about this break yet. A reminder that is @late_seconds late helps nobody. `is_fresh` is true during the first
+    @within_seconds."""
+    row = await db.fetchrow(FIND_BREAK_TO_PUSH, late_seconds, within_seconds, mitra_id)
+    if row is None:
+        return None
+    return BreakPush(*row)
+
+
 FILTER_OPEN_REQUESTS: Final = """
 SELECT requests.id FROM requests JOIN pairings ON pairings.id = requests.pairing_id
 WHERE requests.id = ANY ($1::uuid[]) AND requests.status = 'offered'
@@ -716,6 +801,16 @@ async def filter_done_refunds(db: Executor, /, *, ids: Sequence[UUID]) -> list[U
     return [row[0] for row in await db.fetch(FILTER_DONE_REFUNDS, ids)]
 
 
+FILTER_MITRAS_AFTER_A_BREAK: Final = """
+SELECT id FROM mitras WHERE id = ANY ($1::uuid[]) AND suspended_at IS NULL AND break_until <= curhat_now()
+"""
+
+
+async def filter_mitras_after_a_break(db: Executor, /, *, ids: Sequence[UUID]) -> list[UUID]:
+    """Return the mitras among @ids whose break's time is over, and who are still on this break."""
+    return [row[0] for row in await db.fetch(FILTER_MITRAS_AFTER_A_BREAK, ids)]
+
+
 FIND_SESSION_OF_PAIRING: Final = """
 SELECT id FROM sessions WHERE pairing_id = $1
 """
@@ -736,6 +831,112 @@ SELECT id FROM sessions WHERE mitra_id = $1 AND status = 'active' ORDER BY id
 
 async def list_running_sessions_of_mitra(db: Executor, /, *, mitra_id: UUID) -> list[UUID]:
     return [row[0] for row in await db.fetch(LIST_RUNNING_SESSIONS_OF_MITRA, mitra_id)]
+
+
+class SessionCount(msgspec.Struct, frozen=True):
+    paid_sessions: int
+    trial_sessions: int
+    minutes: int
+
+
+COUNT_SESSIONS_OF_MITRA: Final = """
+WITH recent_sessions AS MATERIALIZED (
+    SELECT started_at, is_trial, extract(epoch FROM coalesce(ended_at, (SELECT curhat_now())) - started_at) AS seconds
+    FROM sessions WHERE mitra_id = $1 AND id >= $2
+)
+SELECT count(*) FILTER (WHERE NOT is_trial) AS paid_sessions,
+    count(*) FILTER (WHERE is_trial) AS trial_sessions, round(coalesce(sum(seconds), 0) / 60)::bigint AS minutes
+FROM unnest($3::timestamptz[]) WITH ORDINALITY AS periods (since, position)
+LEFT JOIN recent_sessions ON recent_sessions.started_at >= periods.since
+GROUP BY periods.position
+ORDER BY periods.position
+"""
+
+
+async def count_sessions_of_mitra(
+    db: Executor, /, *, mitra_id: UUID, first_id: UUID, since: Sequence[datetime]
+) -> list[SessionCount]:
+    """Count the sessions of this mitra that began since each of the times @since, and sum their minutes: until the end, or
+    until now for a running session. Ids are in the order of time, so the index finds the newest sessions. @first_id has
+    the time one day before the earliest of @since, because two clocks can differ."""
+    return [SessionCount(*row) for row in await db.fetch(COUNT_SESSIONS_OF_MITRA, mitra_id, first_id, since)]
+
+
+class RequestCount(msgspec.Struct, frozen=True):
+    asked: int
+    accepted: int
+    taken_by_another: int
+    not_answered: int
+    rejected: int
+    withdrawn: int
+
+
+COUNT_REQUESTS_OF_MITRA: Final = """
+WITH recent_requests AS MATERIALIZED (
+    SELECT offered_at, status, close_reason FROM requests WHERE mitra_id = $1 AND id >= $2
+)
+SELECT count(offered_at) AS asked,
+    count(*) FILTER (WHERE status = 'accepted') AS accepted,
+    count(*) FILTER (WHERE close_reason = 'already_taken') AS taken_by_another,
+    count(*) FILTER (WHERE close_reason = 'timed_out') AS not_answered,
+    count(*) FILTER (WHERE status = 'rejected') AS rejected,
+    count(*) FILTER (WHERE close_reason NOT IN ('already_taken', 'timed_out')) AS withdrawn
+FROM unnest($3::timestamptz[]) WITH ORDINALITY AS periods (since, position)
+LEFT JOIN recent_requests ON recent_requests.offered_at >= periods.since
+GROUP BY periods.position
+ORDER BY periods.position
+"""
+
+
+async def count_requests_of_mitra(
+    db: Executor, /, *, mitra_id: UUID, first_id: UUID, since: Sequence[datetime]
+) -> list[RequestCount]:
+    """Count the requests of this mitra since each of the times @since, by how they ended. A request can be offered again,
+    and counts once, at the time of the last offer. @first_id works as in count_sessions_of_mitra."""
+    return [RequestCount(*row) for row in await db.fetch(COUNT_REQUESTS_OF_MITRA, mitra_id, first_id, since)]
+
+
+class PastRequestRow(msgspec.Struct, frozen=True):
+    id: UUID
+    request_status: RequestStatus
+    close_reason: CloseReason | None
+    is_returning: bool
+    offered_at: datetime
+    answered_at: datetime | None
+    kind: PairingKind
+    pairing_status: PairingStatus
+    failure_tag: FailureTag | None
+    call_name: str
+    duration_minutes: int
+    is_trial: bool
+    session_id: UUID | None
+
+
+LIST_PAST_REQUESTS: Final = """
+SELECT requests.id, requests.status AS request_status, requests.close_reason, requests.is_returning,
+    requests.offered_at, requests.answered_at, pairings.kind, pairings.status AS pairing_status,
+    pairings.failure_tag, customers.call_name, payments.duration_minutes, payments.is_trial,
+    CASE requests.status WHEN 'accepted' THEN sessions.id END AS session_id
+FROM requests
+JOIN pairings ON pairings.id = requests.pairing_id
+JOIN payments ON payments.id = pairings.payment_id
+JOIN customers ON customers.id = pairings.customer_id
+LEFT JOIN sessions ON sessions.pairing_id = requests.pairing_id
+WHERE requests.mitra_id = $1 AND requests.id < $2
+    AND NOT (requests.status = 'offered' AND pairings.status = 'open' AND pairings.deadline_at > (SELECT curhat_now()))
+ORDER BY requests.id DESC
+LIMIT $3
+"""
+
+
+async def list_past_requests(
+    db: Executor, /, *, mitra_id: UUID, before_id: UUID, max_requests: int
+) -> list[PastRequestRow]:
+    """Read the newest requests of this mitra that are older than the request @before_id, except the requests that the mitra
+    can still answer."""
+    return [
+        PastRequestRow(*row) for row in await db.fetch(LIST_PAST_REQUESTS, mitra_id, before_id, max_requests)
+    ]
 
 
 class PeopleOfPayment(msgspec.Struct, frozen=True):

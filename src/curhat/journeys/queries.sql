@@ -1,5 +1,8 @@
 -- type: kind = PairingKind from curhat.pairing.states
 -- type: close_reason = CloseReason from curhat.pairing.states
+-- type: request_status = RequestStatus from curhat.pairing.states
+-- type: pairing_status = PairingStatus from curhat.pairing.states
+-- type: failure_tag = FailureTag from curhat.pairing.states
 -- type: cause = PushCause from curhat.notifications.templates
 -- type: purpose = Purpose from curhat.pricing.schemas
 -- type: payment_status = PaymentStatus from curhat.payments.states
@@ -43,7 +46,7 @@ FROM asked
 -- name: accept_and_start :optional
 -- Let the mitra win the pairing if the accept fulfils every condition (2b.5). Request: offered → accepted. Pairing:
 -- open → matched. Payment: confirmed → served. The statement also starts the session, arms the deadline of the
--- session's end, and closes the other requests. The statement locks payment, pairing, mitra and request, in this order.
+-- session's end, and closes the other requests, unless there are more than @max_closed_requests of them. The statement locks payment, pairing, mitra and request, in this order.
 -- The statement first takes all locks, and then checks every condition. If this accept did not win, the statement
 -- changes nothing and returns no row. The statement explain_refusal then gives the reason. If the statement returns a
 -- row, the statement finish_accept completes the accept. `lost_targeted` are the pairings that fail because they asked
@@ -113,14 +116,19 @@ WITH key AS MATERIALIZED (
 ), disarm_window AS (
     DELETE FROM deadlines WHERE id IN (
         SELECT deadlines.id FROM deadlines JOIN won ON deadlines.entity_id = won.pairing_id
-        WHERE deadlines.kind = 'pairing_window'
+        WHERE deadlines.kind IN ('pairing_window', 'blast_wave')
         FOR UPDATE OF deadlines SKIP LOCKED
     )
-), other_requests AS MATERIALIZED (
-    -- The pairing's other requests. If the mitra is at capacity now, also the mitra's other open requests. Two SELECTs
-    -- use one index each. One SELECT with OR would read every open request of the service.
-    SELECT requests.id FROM won JOIN requests ON requests.pairing_id = won.pairing_id
+), pairing_requests AS MATERIALIZED (
+    SELECT requests.id, requests.mitra_id FROM won JOIN requests ON requests.pairing_id = won.pairing_id
     WHERE requests.id <> @request_id
+), many AS MATERIALIZED (
+    SELECT count(*) > @max_closed_requests AS closes_later FROM pairing_requests
+), other_requests AS MATERIALIZED (
+    -- The pairing's other requests, unless they are so many that a worker closes them. If the mitra is at capacity now,
+    -- also the mitra's other open requests. Two SELECTs use one index each. One SELECT with OR would read every open
+    -- request of the service.
+    SELECT pairing_requests.id FROM pairing_requests, many WHERE NOT many.closes_later
     UNION ALL
     SELECT requests.id FROM won JOIN requests ON requests.mitra_id = @mitra_id
     WHERE won.fills_up AND requests.status = 'offered' AND requests.pairing_id <> won.pairing_id
@@ -144,7 +152,11 @@ SELECT won.pairing_id, won.customer_id, won.payment_id, won.offer_id, won.durati
     won.payment_created_at, won.payment_expires_at, won.target_mitra_id, target.display_name AS target_display_name,
     won.kind, won.deadline_at, won.pairing_created_at, won.display_name, won.fills_up, won.now,
     started.id AS session_id, started.started_at, started.ends_at, locked_customer.call_name,
-    ARRAY(SELECT mitra_id FROM losers) AS closed_for,
+    ARRAY(
+        SELECT mitra_id FROM losers
+        UNION ALL SELECT pairing_requests.mitra_id FROM pairing_requests, many WHERE many.closes_later
+    ) AS closed_for,
+    (SELECT closes_later FROM many) AS closes_later,
     ARRAY(
         SELECT pairings.id FROM losers JOIN pairings ON pairings.id = losers.pairing_id
         WHERE NOT losers.is_same_pairing AND pairings.kind = 'targeted'
@@ -212,9 +224,10 @@ SELECT deadline_at FROM pairings WHERE id = @pairing_id AND status = 'open' AND 
 -- a subscription that has not failed, and got no push about the request yet.
 -- row: RequestPush
 SELECT requests.mitra_id AS user_id, requests.id AS subject_id, requests.id AS topic_id, requests.id AS request_id,
-    requests.offered_at AS reason_at, pairings.deadline_at AS expires_at
+    payments.is_trial AS is_free, requests.offered_at AS reason_at, pairings.deadline_at AS expires_at
 FROM requests
 JOIN pairings ON pairings.id = requests.pairing_id
+JOIN payments ON payments.id = pairings.payment_id
 JOIN mitras ON mitras.id = requests.mitra_id
 WHERE requests.pairing_id = @pairing_id AND requests.status = 'offered'
     AND pairings.status = 'open' AND pairings.deadline_at > curhat_now()
@@ -267,10 +280,20 @@ WHERE sessions.id = @session_id
 -- name: find_customer_message_to_push :optional
 -- Read the customer's newest unread message in this running session. Returns no row if the message needs no push any
 -- more. A message needs a push if the customer sent it within the last @within_seconds, and the mitra got no push about
--- the message yet.
--- row: SessionPush
+-- the message yet. `is_in_burst` is true if the mitra got a push about an earlier message of this chat less than
+-- @burst_seconds ago, and has not read that message. The push then waits, so that a burst of messages rings once.
+-- row: CustomerMessagePush
 SELECT sessions.mitra_id AS user_id, newest.id AS subject_id, sessions.id AS topic_id, sessions.id AS session_id,
-    newest.sent_at AS reason_at, greatest(sessions.ends_at, newest.sent_at + interval '1 minute') AS expires_at
+    newest.sent_at AS reason_at, greatest(sessions.ends_at, newest.sent_at + interval '1 minute') AS expires_at,
+    EXISTS (
+        SELECT 1 FROM push_subscriptions
+        JOIN push_messages ON push_messages.subscription_id = push_subscriptions.id
+            AND push_messages.kind = 'customer_message'
+            AND push_messages.reason_at > (SELECT curhat_now() - make_interval(secs => @burst_seconds))
+        JOIN messages ON messages.id = push_messages.subject_id AND messages.session_id = sessions.id
+            AND messages.read_at IS NULL
+        WHERE push_subscriptions.user_id = sessions.mitra_id AND push_subscriptions.role = 'mitra'
+    ) AS is_in_burst
 FROM sessions
 JOIN LATERAL (
     SELECT id, sent_at FROM messages
@@ -382,6 +405,25 @@ WHERE payments.id = @payment_id AND refunds.status = 'done'
         WHERE push_subscriptions.user_id = payments.customer_id AND push_subscriptions.role = 'customer'
     )
 
+-- name: find_break_to_push :optional
+-- Read the mitra whose break's time is over, if the mitra still needs the reminder: the mitra is offline, and got no
+-- push about this break yet. A reminder that is @late_seconds late helps nobody. `is_fresh` is true during the first
+-- @within_seconds.
+-- row: BreakPush
+SELECT id AS user_id, id AS subject_id, id AS topic_id, break_until AS reason_at,
+    break_until + make_interval(secs => @late_seconds) AS expires_at,
+    break_until > curhat_now() - make_interval(secs => @within_seconds) AS is_fresh
+FROM mitras
+WHERE id = @mitra_id AND suspended_at IS NULL
+    AND break_until <= curhat_now() AND break_until > curhat_now() - make_interval(secs => @late_seconds)
+    AND NOT EXISTS (
+        SELECT 1 FROM push_subscriptions
+        JOIN push_messages ON push_messages.subscription_id = push_subscriptions.id
+            AND push_messages.kind = 'break_over' AND push_messages.subject_id = mitras.id
+        WHERE push_subscriptions.user_id = mitras.id AND push_subscriptions.role = 'mitra'
+            AND push_messages.reason_at >= mitras.break_until
+    )
+
 -- name: filter_open_requests :many
 -- Return the requests among @ids that a mitra can still accept.
 SELECT requests.id FROM requests JOIN pairings ON pairings.id = requests.pairing_id
@@ -423,11 +465,68 @@ WHERE id = ANY (@ids::uuid[]) AND status = 'decided'
 -- name: filter_done_refunds :many
 SELECT id FROM refunds WHERE id = ANY (@ids::uuid[]) AND status = 'done'
 
+-- name: filter_mitras_after_a_break :many
+-- Return the mitras among @ids whose break's time is over, and who are still on this break.
+SELECT id FROM mitras WHERE id = ANY (@ids::uuid[]) AND suspended_at IS NULL AND break_until <= curhat_now()
+
 -- name: find_session_of_pairing :one
 SELECT id FROM sessions WHERE pairing_id = @pairing_id
 
 -- name: list_running_sessions_of_mitra :many
 SELECT id FROM sessions WHERE mitra_id = @mitra_id AND status = 'active' ORDER BY id
+
+-- name: count_sessions_of_mitra :many
+-- Count the sessions of this mitra that began since each of the times @since, and sum their minutes: until the end, or
+-- until now for a running session. Ids are in the order of time, so the index finds the newest sessions. @first_id has
+-- the time one day before the earliest of @since, because two clocks can differ.
+-- row: SessionCount
+WITH recent_sessions AS MATERIALIZED (
+    SELECT started_at, is_trial, extract(epoch FROM coalesce(ended_at, (SELECT curhat_now())) - started_at) AS seconds
+    FROM sessions WHERE mitra_id = @mitra_id AND id >= @first_id
+)
+SELECT count(*) FILTER (WHERE NOT is_trial) AS paid_sessions,
+    count(*) FILTER (WHERE is_trial) AS trial_sessions, round(coalesce(sum(seconds), 0) / 60)::bigint AS minutes
+FROM unnest(@since::timestamptz[]) WITH ORDINALITY AS periods (since, position)
+LEFT JOIN recent_sessions ON recent_sessions.started_at >= periods.since
+GROUP BY periods.position
+ORDER BY periods.position
+
+-- name: count_requests_of_mitra :many
+-- Count the requests of this mitra since each of the times @since, by how they ended. A request can be offered again,
+-- and counts once, at the time of the last offer. @first_id works as in count_sessions_of_mitra.
+-- row: RequestCount
+WITH recent_requests AS MATERIALIZED (
+    SELECT offered_at, status, close_reason FROM requests WHERE mitra_id = @mitra_id AND id >= @first_id
+)
+SELECT count(offered_at) AS asked,
+    count(*) FILTER (WHERE status = 'accepted') AS accepted,
+    count(*) FILTER (WHERE close_reason = 'already_taken') AS taken_by_another,
+    count(*) FILTER (WHERE close_reason = 'timed_out') AS not_answered,
+    count(*) FILTER (WHERE status = 'rejected') AS rejected,
+    count(*) FILTER (WHERE close_reason NOT IN ('already_taken', 'timed_out')) AS withdrawn
+FROM unnest(@since::timestamptz[]) WITH ORDINALITY AS periods (since, position)
+LEFT JOIN recent_requests ON recent_requests.offered_at >= periods.since
+GROUP BY periods.position
+ORDER BY periods.position
+
+-- name: list_past_requests :many
+-- Read the newest requests of this mitra that are older than the request @before_id, except the requests that the mitra
+-- can still answer.
+-- nullable: close_reason, failure_tag, answered_at, session_id
+-- row: PastRequestRow
+SELECT requests.id, requests.status AS request_status, requests.close_reason, requests.is_returning,
+    requests.offered_at, requests.answered_at, pairings.kind, pairings.status AS pairing_status,
+    pairings.failure_tag, customers.call_name, payments.duration_minutes, payments.is_trial,
+    CASE requests.status WHEN 'accepted' THEN sessions.id END AS session_id
+FROM requests
+JOIN pairings ON pairings.id = requests.pairing_id
+JOIN payments ON payments.id = pairings.payment_id
+JOIN customers ON customers.id = pairings.customer_id
+LEFT JOIN sessions ON sessions.pairing_id = requests.pairing_id
+WHERE requests.mitra_id = @mitra_id AND requests.id < @before_id
+    AND NOT (requests.status = 'offered' AND pairings.status = 'open' AND pairings.deadline_at > (SELECT curhat_now()))
+ORDER BY requests.id DESC
+LIMIT @max_requests
 
 -- name: find_people_of_targeted_payment :one
 -- Read the customer who pays, and the mitra whom the customer chose. The customer and the chosen mitra of a payment

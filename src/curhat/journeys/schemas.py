@@ -9,6 +9,7 @@ import msgspec
 from curhat.accounts.schemas import CustomerAccount
 from curhat.journeys.outcome import WhatHappened
 from curhat.pairing.schemas import Pairing, Payment, Request
+from curhat.pairing.states import CloseReason, PairingKind
 from curhat.payments.states import CaseDecision, RefundStatus
 from curhat.presence.schemas import MitraPresence
 from curhat.sessions.schemas import Extension, MitraSession, Session
@@ -128,3 +129,57 @@ class ProfileChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The fields of the profile that a customer can change."""
 
     call_name: str
+
+
+class RequestsOfPeriod(msgspec.Struct, frozen=True, kw_only=True):
+    """How many requests a mitra got in a period, and how they ended.
+
+    `taken_by_another`: another mitra was faster. `not_answered`: the time was over. `withdrawn`: the customer
+    cancelled, or the mitra went offline, was full or was suspended. A request that still waits counts only as `asked`.
+    """
+
+    asked: int
+    accepted: int
+    taken_by_another: int
+    not_answered: int
+    rejected: int
+    withdrawn: int
+
+
+class WorkOfPeriod(msgspec.Struct, frozen=True, kw_only=True):
+    """A mitra's work since `since`: the sessions that began since then, and the minutes that they have lasted."""
+
+    since: datetime
+    sessions: int
+    minutes: int
+    paid_sessions: int
+    trial_sessions: int
+    requests: RequestsOfPeriod
+
+
+class WorkSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A mitra's work today, this week (from Monday) and this month, in the time zone `zone`. It has no amounts."""
+
+    zone: str
+    today: WorkOfPeriod
+    week: WorkOfPeriod
+    month: WorkOfPeriod
+    server_now: datetime
+
+
+class PastRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A request that a mitra can no longer answer, and how it ended. It has no amount.
+
+    `answered_at` is the time at which it ended. Only an accepted request has a `session_id`.
+    """
+
+    id: UUID
+    kind: PairingKind
+    call_name: str
+    is_returning: bool
+    duration_minutes: int
+    is_trial: bool
+    offered_at: datetime
+    answered_at: datetime | None
+    outcome: CloseReason
+    session_id: UUID | None

@@ -27,7 +27,7 @@ from curhat.pairing import views
 from curhat.pairing.errors import AlreadyTaken, AtCapacity, MitraOffline, NoMitraAvailable, RequestClosed
 from curhat.pairing.metrics import MATCH_SECONDS, OUTCOMES
 from curhat.pairing.schemas import Pairing, Payment, PaymentOffer
-from curhat.pairing.service import TARGETED_LOST, Target
+from curhat.pairing.service import CLOSE_LOSERS, TARGETED_LOST, Target
 from curhat.pairing.states import CloseReason
 from curhat.payments.queries import LockedPayment
 from curhat.presence import service as presence_service
@@ -37,6 +37,11 @@ from curhat.sessions.events import SESSION_STARTED, views_to_both
 from curhat.sessions.schemas import MitraName, MitraSession, Session, SessionViews
 
 log = structlog.get_logger(__name__)
+
+# If more mitras lose, a worker closes their requests just after the winner's commit. The pairing is matched by then, so
+# nobody else can accept, and each card closes with `already_taken` at the winner's signal. To close 499 requests would
+# take ten times as long as the rest of the accept.
+MAX_CLOSED_BY_WINNER = 50
 
 # The answer to a mitra who accepts after another mitra has won.
 ALREADY_TAKEN = refusal(AlreadyTaken())
@@ -115,7 +120,12 @@ async def accept(
     correlation_id = current_correlation_id()
     key_lock = None if idempotent is None else idempotent.lock
     won = await queries.accept_and_start(
-        tx, request_id=request_id, mitra_id=mitra_id, correlation_id=correlation_id, key_lock=key_lock
+        tx,
+        request_id=request_id,
+        mitra_id=mitra_id,
+        max_closed_requests=MAX_CLOSED_BY_WINNER,
+        correlation_id=correlation_id,
+        key_lock=key_lock,
     )
     if won is None:
         before = _accepted(await _session_won_before(tx, mitra_id, request_id, key_lock))
@@ -131,6 +141,8 @@ async def accept(
         # Withdraw the request that the accepting statement missed. This transaction now holds the lock of the mitra's
         # row, so a later `open_targeted` waits.
         await pairing.withdraw(tx, mitra_id, "at_capacity")
+    if won.closes_later:
+        await deadlines.arm_now(tx, CLOSE_LOSERS, won.pairing_id)
     for lost_id in won.lost_targeted:
         await deadlines.arm_now(tx, TARGETED_LOST, lost_id)
     if won.kind == "blast" and won.target_mitra_id is not None:
@@ -236,7 +248,12 @@ def _started_session(won: AcceptedPairing, mitra_id: UUID) -> SessionViews:
         ended_at=None,
         end_reason=None,
         duration_minutes=won.duration_minutes,
+        extended_minutes=0,
         extension=None,
+        payment_id=won.payment_id,
+        mitra_connected=True,
+        review_possible_at=None,
+        review_reason=None,
         server_now=won.now,
     )
     return sessions.both_views(session, customer_id=won.customer_id, call_name=won.call_name)

@@ -13,7 +13,7 @@ from uuid import UUID
 from curhat.deadlines.queries import Deadline
 from curhat.deadlines.service import BatchTransition, FollowUp, Transition
 from curhat.journeys import charging, mitras, paying, renaming
-from curhat.journeys.availability import or_none, others_available
+from curhat.journeys.availability import candidates_or_none, or_none, others_available
 from curhat.kit.database import Database, Transaction
 from curhat.kit.pause_points import pause_point
 from curhat.kit.queries import read_clock
@@ -46,6 +46,8 @@ class Transitions:
             payments.CHARGE_ANSWER: self._ask_about_charge,
             payments.REFUND_ANSWER: self._send_refund,
             pairing.PAIRING_WINDOW: _for_entities(pairing.window_over),
+            pairing.BLAST_WAVE: BatchTransition(self._ask_waves),
+            pairing.CLOSE_LOSERS: _for_entities(pairing.close_losers),
             pairing.TARGETED_WINDOW: BatchTransition(self._close_targeted),
             pairing.TARGETED_LOST: BatchTransition(self._close_targeted),
             pairing.FALLBACK_ANSWER: _for_entity(pairing.fallback_unanswered),
@@ -85,6 +87,13 @@ class Transitions:
 
     def _charge(self, attempt: Charge) -> FollowUp:
         return partial(charging.charge, self._database, self._presence, self._gateway, attempt)
+
+    async def _ask_waves(self, tx: Transaction, due: Sequence[Deadline]) -> None:
+        """Ask the next wave of each blast (2b.6). `_ask_waves` asks presence before taking any lock."""
+        blast_ids = await pairing.filter_open_blasts(tx, [deadline.entity_id for deadline in due])
+        if blast_ids:
+            candidates = await candidates_or_none(self._presence)
+            await pairing.ask_waves(tx, blast_ids, candidates)
 
     async def _close_targeted(self, tx: Transaction, due: Sequence[Deadline]) -> None:
         """Fail targeted pairings whose windows ended (4.3), or whose mitras went away (4.4).

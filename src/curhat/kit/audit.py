@@ -51,7 +51,16 @@ AuditAction = Literal[
     "database_restored",
 ]
 
-ListName = Literal["failed-pairings", "review-cases", "payments", "sessions", "customers", "mitras", "audit"]
+ListName = Literal[
+    "failed-pairings",
+    "review-cases",
+    "payments",
+    "sessions",
+    "customers",
+    "mitras",
+    "mitra-requests",
+    "audit",
+]
 
 # The kinds of things that an action can concern. The subject of the action `list_exported` is the exported list. The
 # subject `gateway` is a charge or a refund at the gateway. The id of this subject is the key of the charge or refund.
@@ -65,6 +74,7 @@ AuditSubject = Literal[
     "session",
     "gateway",
     "database",
+    "what_if",
     ListName,
 ]
 

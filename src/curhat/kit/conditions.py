@@ -8,10 +8,14 @@ from typing import Self
 
 
 class Conditions:
-    """Conditions and the values of their parameters. `complete` puts the conditions into a statement."""
+    """Conditions and the values of their parameters. `complete` puts the conditions into a statement.
+
+    If `is_ascending` is true, each `DESC /* or ASC */` of the statement becomes `ASC`.
+    """
 
     def __init__(self, *conditions: tuple[str, tuple[object, ...]]) -> None:
         self._conditions = list(conditions)
+        self.is_ascending = False
 
     def add(self, condition: str, *values: object) -> None:
         """Add a condition. The text of the condition refers to `values` as {0}, {1}, …"""
@@ -19,7 +23,9 @@ class Conditions:
 
     def copy(self) -> Self:
         """Return a copy. Conditions that are added to the copy do not change the original."""
-        return type(self)(*self._conditions)
+        copied = type(self)(*self._conditions)
+        copied.is_ascending = self.is_ascending
+        return copied
 
     def complete(self, statement: str, *parameters: object) -> tuple[str, list[object]]:
         """Replace `/* conditions */` in the statement by these conditions.
@@ -33,4 +39,6 @@ class Conditions:
             numbers = [f"${len(values) + index + 1}" for index in range(len(given))]
             text += f"\n    AND {condition.format(*numbers)}"
             values += given
+        if self.is_ascending:
+            statement = statement.replace("DESC /* or ASC */", "ASC")
         return statement.replace("/* conditions */", text), values

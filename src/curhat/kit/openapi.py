@@ -129,6 +129,7 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
     if "400" in responses and _PROBLEM not in responses["400"]["content"]:
         del responses["400"]
     if "requestBody" in operation:
+        _let_be_absent(operation["requestBody"])
         # If a body is too large, the server refuses the request before the operation runs.
         responses[str(BodyTooLarge.status)] = {
             "description": _CODES + BodyTooLarge.code,
@@ -143,6 +144,15 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
         responses["200"]["content"]["text/csv"] = {"schema": {"type": "string"}}
     if TooManyRequests.code in codes:
         responses[str(TooManyRequests.status)]["headers"] = _RETRY_AFTER
+
+
+def _let_be_absent(body: dict[str, Any]) -> None:
+    """Declare a body that can be null as one that can be absent. Litestar declares every body as required."""
+    for content in body["content"].values():
+        options = [option for option in content["schema"].get("oneOf", ()) if option != {"type": "null"}]
+        if len(options) == 1:
+            content["schema"] = options[0]
+            body["required"] = False
 
 
 def _caller_role(path: str) -> str:

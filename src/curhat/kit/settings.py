@@ -153,6 +153,8 @@ class Settings:
     # The countries (ISO 3166-1) whose phone numbers can sign in. A code to a foreign country can cost many times as
     # much as a code to Indonesia.
     phone_regions: tuple[str, ...]
+    # The address at which people reach the team, as a URL that a web page can open. None: the pages show no address.
+    help_contact: str | None
     # How many codes the service makes per day, for each country of `phone_regions`.
     codes_per_day: Mapping[str, int]
     # The sender and the authentication template of the WhatsApp Cloud API.
@@ -294,6 +296,7 @@ class Settings:
             code_senders=reader.code_senders(development=development),
             allow_file_codes=reader.choice("ALLOW_FILE_CODES", ("0", "1"), "0") == "1",
             phone_regions=phone_regions,
+            help_contact=reader.value("HELP_CONTACT", _help_url, None),
             codes_per_day=reader.value(
                 "CODES_PER_DAY",
                 partial(_codes_per_day, regions=phone_regions),
@@ -651,6 +654,17 @@ def _vapid_private_key(text: str) -> bytes:
     if len(key) != VAPID_KEY_BYTES or not 0 < int.from_bytes(key) < _P256_ORDER:
         raise ValueError("no private key of the curve P-256")
     return key
+
+
+def _help_url(text: str) -> str:
+    """Return the URL of a mail address, or of a chat on WhatsApp."""
+    if re.fullmatch(r"[\w.+-]+@[\w-]+(\.[\w-]+)+", text, re.ASCII):
+        return f"mailto:{text}"
+    if re.fullmatch(r"https://wa\.me/[0-9]{8,15}", text):
+        return text
+    raise ValueError(
+        "right is a mail address such as tim@example.com, or https://wa.me/ and a number such as 62812…"
+    )
 
 
 def _token(text: str) -> str:

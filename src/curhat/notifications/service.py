@@ -45,6 +45,7 @@ _TOPIC_LETTERS: Final[dict[PushKind, str]] = {
     "fallback_offered": "p",
     "decided": "p",
     "refunded": "p",
+    "break_over": "b",
     "test": "t",
 }
 
@@ -58,15 +59,16 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     kind: PushKind
     role: Role
     user_id: UUID
-    # The request, session, chat message, pairing, payment, case or refund that the push announces.
+    # The request, session, chat message, pairing, payment, case, refund or mitra that the push announces.
     subject_id: UUID
     # This push replaces the earlier push about this request, session or payment.
     topic_id: UUID
     request_id: UUID | None = None
     session_id: UUID | None = None
     payment_id: UUID | None = None
-    # For a failure: its cause, and whether the payment is a free trial.
+    # For a failure: its cause.
     cause: PushCause | None = None
+    # For a request and a failure: whether the payment is a free trial.
     is_free: bool = False
     reason_at: datetime
     expires_at: datetime

@@ -18,6 +18,7 @@ PushKind = Literal[
     "fallback_offered",
     "decided",
     "refunded",
+    "break_over",
     "test",
 ]
 # Why a search failed, or why the chosen mitra did not accept. These are failure tags (X.1).
@@ -40,8 +41,10 @@ class Words(msgspec.Struct, frozen=True):
 
 _WORDS: Final[dict[PushKind, dict[Language, Words]]] = {
     "request_offered": {
-        "id": Words("Ada permintaan curhat", "Buka aplikasi untuk menjawab sebelum waktunya habis."),
-        "en": Words("Someone needs to talk", "Open the app to answer before the time is up."),
+        "id": Words(
+            "Ada permintaan curhat", "Sesi berbayar. Buka aplikasi untuk menjawab sebelum waktunya habis."
+        ),
+        "en": Words("Someone needs to talk", "A paid session. Open the app to answer before the time is up."),
     },
     "matched": {
         "id": Words("Bestie sudah siap", "Waktumu sudah berjalan. Buka aplikasi untuk mulai."),
@@ -52,7 +55,7 @@ _WORDS: Final[dict[PushKind, dict[Language, Words]]] = {
         "en": Words("New message from your bestie", "Open the app to read it."),
     },
     "customer_message": {
-        "id": Words("Pesan baru dari teman curhatmu", "Buka aplikasi untuk membalasnya."),
+        "id": Words("Pesan baru dari pelangganmu", "Buka aplikasi untuk membalasnya."),
         "en": Words("New message in your chat", "Open the app to answer it."),
     },
     "extension_requested": {
@@ -76,10 +79,22 @@ _WORDS: Final[dict[PushKind, dict[Language, Words]]] = {
         ),
         "en": Words("We have given your money back", "The refund is done. You need not do anything."),
     },
+    "break_over": {
+        "id": Words("Waktu istirahatmu selesai", "Kamu masih offline. Buka aplikasi kalau sudah siap lagi."),
+        "en": Words("Your break is over", "You are still offline. Open the app when you are ready again."),
+    },
     "test": {
         "id": Words("Notifikasi berfungsi", "Permintaan baru akan muncul seperti ini."),
         "en": Words("Notifications work", "New requests will appear like this."),
     },
+}
+
+# The texts of a request for a free session.
+_FREE_REQUEST: Final[dict[Language, Words]] = {
+    "id": Words(
+        "Ada permintaan curhat", "Sesi uji coba gratis. Buka aplikasi untuk menjawab sebelum waktunya habis."
+    ),
+    "en": Words("Someone needs to talk", "A free trial. Open the app to answer before the time is up."),
 }
 
 # The title of a failure gives the cause in the words of the failure's screen.
@@ -138,8 +153,10 @@ _MONEY: Final[dict[PushKind, dict[Language, tuple[str, str]]]] = {
 def words_of(kind: PushKind, language: Language, cause: PushCause | None, *, is_free: bool) -> Words:
     """Return a notification's texts. Only the failures `search_failed` and `fallback_offered` have a cause.
 
-    `is_free` says whether the failed payment is a free trial.
+    `is_free` says whether the request or the failed payment is a free trial.
     """
+    if kind == "request_offered" and is_free:
+        return _FREE_REQUEST[language]
     if cause is None:
         return _WORDS[kind][language]
     paid, free = _MONEY[kind][language]
@@ -151,6 +168,7 @@ def texts() -> list[dict[Language, Words]]:
     languages = get_args(Language)
     return [
         *_WORDS.values(),
+        _FREE_REQUEST,
         *(
             {language: words_of(kind, language, cause, is_free=is_free) for language in languages}
             for kind in _MONEY

@@ -13,13 +13,15 @@ Guarantees:
     the customer does not answer, or the blast fails too.
 Concurrency:
     A transaction that decides a pairing holds the row lock of the payment (payments.service.lock).
-    A transaction that offers requests takes only a share lock on the open pairing. Therefore any number of transactions
-    can offer requests at the same time. A transaction that offers requests does not lock the mitras' rows. Therefore
+    A transaction that offers open blasts to newly available mitras takes only a share lock on the open pairings, and
+    skips the pairings that another transaction has locked. A wave locks its pairing. A transaction that offers requests
+    does not lock the mitras' rows. Therefore
     the accept locks the mitra's row, and checks the toggle and the capacity again. Requests are level-triggered. The
     events about requests have no stream and no sequence number. A signal contains the ids of the mitras whose open
     requests have perhaps changed. Each server process then reads the open requests of those mitras who have a socket in
     this process. The process also reads these requests every few seconds (cards.py).
 Relies on:
+    The package `presence` repeats `offer_open_blasts` until it is complete.
     The package `presence` says which mitras can be asked. The package `presence` never decides about money. PostgreSQL,
     for everything else.
 """

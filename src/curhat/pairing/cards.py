@@ -18,7 +18,7 @@ from curhat.pairing import queries
 from curhat.pairing.events import REQUEST_CLOSED, REQUEST_OFFERED
 from curhat.pairing.queries import ClosedRequest, OpenRequest
 from curhat.pairing.schemas import Request
-from curhat.pairing.states import CloseReason, close_reason_of
+from curhat.pairing.states import CloseReason, decided_outcome
 from curhat.realtime.hub import Hub
 
 log = structlog.get_logger(__name__)
@@ -48,7 +48,8 @@ class Cards:
 
     def handle_signal(self, payload: bytes) -> None:
         """Handle the signal `requests`. `run` then refreshes the mitras whose ids are in the payload."""
-        changed = self._hub.held("mitra").intersection(msgspec.json.decode(payload, type=list[UUID]))
+        held = self._hub.held("mitra")
+        changed = {each for each in msgspec.json.decode(payload, type=list[UUID]) if each in held}
         if changed:
             self._changed |= changed
             self._wake.set()
@@ -83,6 +84,7 @@ class Cards:
             # all mitras forever. The refresh of all mitras repairs the loss of signals.
             if loop.time() >= look_again_at:
                 mitra_ids = self._hub.held("mitra")
+                self._forget_gone_mitras()
                 look_again_at = loop.time() + LOOK_AGAIN_SECONDS
             self._wake.clear()
             self._changed = set()
@@ -95,12 +97,15 @@ class Cards:
                 # again.
                 log.exception("cards.failed")
 
+    def _forget_gone_mitras(self) -> None:
+        held = self._hub.held("mitra")
+        for gone in [each for each in self._shown if each not in held]:
+            del self._shown[gone]
+
     async def refresh(self, mitra_ids: Sequence[UUID]) -> None:
         """Send these mitras the requests that opened or closed since the last refresh of their cards."""
         async with self._one_at_a_time:
             held = self._hub.held("mitra")
-            for gone in self._shown.keys() - held:
-                del self._shown[gone]
             mitra_ids = [mitra_id for mitra_id in mitra_ids if mitra_id in held]
             if not mitra_ids:
                 return
@@ -130,19 +135,10 @@ class Cards:
 
 
 def _why_closed(row: ClosedRequest) -> CloseReason:
-    """Return why a request closed.
-
-    If a request is still `offered` although its pairing was decided, the reason follows from the outcome of the
-    pairing.
-    """
-    if row.request_status in ("rejected", "accepted"):
-        return row.request_status
-    if row.close_reason is not None:
-        return row.close_reason
-    if row.pairing_status == "matched":
-        return "already_taken"
-    if row.failure_tag is not None:
-        return close_reason_of(row.failure_tag)
+    """Return why a card closed. The card of an undecided request closed because of the mitra's own state."""
+    outcome = decided_outcome(row.request_status, row.close_reason, row.pairing_status, row.failure_tag)
+    if outcome is not None:
+        return outcome
     if row.is_suspended:
         return "suspended"
     if row.is_offline:

@@ -13,29 +13,98 @@
 -- type: purpose = Purpose from curhat.pricing.schemas
 
 -- name: open_blast :one
--- Open a blast (nothing → open). Arms the deadline of the window, and inserts a request for each candidate who can take
--- a customer. The blast never asks the customer or @left_out_mitra_id. The caller holds the payment's lock. `asked`
--- holds the ids of the mitras who were asked.
+-- Open a blast (nothing → open). Arms the deadline of the window and the deadline of the next wave. Inserts a request for
+-- each mitra of the first wave: at most @wave_size candidates who can take a customer, those first who have waited
+-- longest without a session. The blast never asks the customer or @left_out_mitra_id. The caller holds the payment's
+-- lock. `asked` holds the ids of the mitras who were asked.
 -- nullable: @correlation_id, @left_out_mitra_id
 -- row: OpenedPairing
-WITH open_pairing AS (
-    INSERT INTO pairings (payment_id, customer_id, kind, deadline_at, left_out_mitra_id)
-    SELECT id, customer_id, 'blast', curhat_now() + make_interval(secs => @window_seconds), @left_out_mitra_id::uuid
-    FROM payments WHERE id = @payment_id
-    RETURNING id, customer_id, deadline_at, left_out_mitra_id
-), arm_window AS (
+WITH payment AS MATERIALIZED (
+    SELECT id, customer_id FROM payments WHERE id = @payment_id
+), available_mitras AS MATERIALIZED (
+    SELECT mitras.id FROM payment, mitras
+    WHERE mitras.id = ANY (@candidates::uuid[]) AND mitras.can_take_customer AND mitras.id <> payment.customer_id
+        AND mitras.id IS DISTINCT FROM @left_out_mitra_id::uuid
+    ORDER BY mitras.active_sessions > 0, mitras.waiting_since, mitras.id
+    LIMIT @wave_size + 1
+), open_pairing AS (
+    INSERT INTO pairings (payment_id, customer_id, kind, deadline_at, left_out_mitra_id, waits_for_wave)
+    SELECT id, customer_id, 'blast', curhat_now() + make_interval(secs => @window_seconds), @left_out_mitra_id::uuid,
+        (SELECT count(*) FROM available_mitras) > @wave_size
+    FROM payment
+    RETURNING id, customer_id, deadline_at
+), arm_deadlines AS (
     INSERT INTO deadlines (kind, entity_id, due_at, correlation_id)
     SELECT 'pairing_window', id, deadline_at, @correlation_id FROM open_pairing
+    UNION ALL
+    SELECT 'blast_wave', id, curhat_now() + make_interval(secs => @wave_interval_seconds), @correlation_id
+    FROM open_pairing
+), wave AS (
+    SELECT id FROM (SELECT id, row_number() OVER () AS place FROM available_mitras) AS placed
+    WHERE place <= @wave_size
 ), ask_mitras AS (
     INSERT INTO requests (pairing_id, mitra_id, is_returning)
-    SELECT open_pairing.id, mitras.id,
-        EXISTS (SELECT 1 FROM sessions WHERE customer_id = open_pairing.customer_id AND mitra_id = mitras.id)
-    FROM open_pairing, mitras
-    WHERE mitras.id = ANY (@candidates::uuid[]) AND mitras.can_take_customer AND mitras.id <> open_pairing.customer_id
-        AND mitras.id IS DISTINCT FROM open_pairing.left_out_mitra_id
+    SELECT open_pairing.id, wave.id,
+        wave.id IN (SELECT mitra_id FROM sessions WHERE customer_id = (SELECT customer_id FROM payment))
+    FROM open_pairing, wave
+    ORDER BY wave.id
     RETURNING mitra_id
 )
 SELECT open_pairing.id, ARRAY(SELECT mitra_id FROM ask_mitras) AS asked FROM open_pairing
+
+-- name: filter_open_blasts :many
+-- Return the blasts among @pairing_ids that can still ask mitras, in id order. Takes no locks.
+SELECT id FROM pairings
+WHERE id = ANY (@pairing_ids::uuid[]) AND status = 'open' AND deadline_at > curhat_now()
+ORDER BY id
+
+-- name: ask_wave :optional
+-- Ask the next wave of an open blast (nothing → offered): at most @wave_size candidates who can take a customer and have
+-- no request, those first who have waited longest without a session. A request that was closed because its mitra was
+-- offline or at capacity is offered again. The statement locks the pairing, and returns no row if the pairing is decided
+-- or its window is over. `has_more` says whether candidates are left for a later wave. `waited` is the pairing's
+-- waits_for_wave. `asked_nobody_before` says whether this wave is the first to ask somebody.
+-- row: AskedWave
+WITH locked_pairing AS MATERIALIZED (
+    SELECT id, customer_id, left_out_mitra_id, status, deadline_at, waits_for_wave FROM pairings
+    WHERE id = @pairing_id
+    FOR NO KEY UPDATE
+), open_pairing AS MATERIALIZED (
+    SELECT * FROM locked_pairing WHERE status = 'open' AND deadline_at > curhat_now()
+), unasked_mitras AS MATERIALIZED (
+    SELECT mitras.id FROM open_pairing, mitras
+    WHERE mitras.id = ANY (@candidates::uuid[]) AND mitras.can_take_customer AND mitras.id <> open_pairing.customer_id
+        AND mitras.id IS DISTINCT FROM open_pairing.left_out_mitra_id
+        AND mitras.id NOT IN (
+            SELECT mitra_id FROM requests
+            WHERE pairing_id = @pairing_id
+                AND (status <> 'closed' OR close_reason NOT IN ('went_offline', 'at_capacity'))
+        )
+    ORDER BY mitras.active_sessions > 0, mitras.waiting_since, mitras.id
+    LIMIT @wave_size + 1
+), wave AS (
+    SELECT id FROM (SELECT id, row_number() OVER () AS place FROM unasked_mitras) AS placed
+    WHERE place <= @wave_size
+), ask_mitras AS (
+    INSERT INTO requests (pairing_id, mitra_id, is_returning)
+    SELECT open_pairing.id, wave.id,
+        wave.id IN (SELECT mitra_id FROM sessions WHERE customer_id = (SELECT customer_id FROM open_pairing))
+    FROM open_pairing, wave
+    ORDER BY wave.id
+    ON CONFLICT (pairing_id, mitra_id) DO UPDATE
+    SET status = 'offered', close_reason = NULL, offered_at = curhat_now()
+    WHERE requests.status = 'closed' AND requests.close_reason IN ('went_offline', 'at_capacity')
+    RETURNING mitra_id
+)
+SELECT ARRAY(SELECT mitra_id FROM ask_mitras) AS asked, (SELECT count(*) FROM unasked_mitras) > @wave_size AS has_more,
+    waits_for_wave AS waited,
+    -- This SELECT does not see the requests that this statement inserts.
+    NOT EXISTS (SELECT 1 FROM requests WHERE pairing_id = @pairing_id) AS asked_nobody_before
+FROM open_pairing
+
+-- name: set_waits_for_wave :exec
+-- Record whether the blast has more mitras to ask. The caller holds the pairing's lock.
+UPDATE pairings SET waits_for_wave = @waits_for_wave WHERE id = @pairing_id
 
 -- name: open_targeted :one
 -- Open a targeted pairing (nothing → open). If the mitra can take a customer and @is_reachable is true, the statement
@@ -66,49 +135,64 @@ WITH locked_mitra AS MATERIALIZED (
 )
 SELECT open_pairing.id, ARRAY(SELECT mitra_id FROM ask_mitra) AS asked FROM open_pairing
 
--- name: list_blasts_to_offer :many
--- Find open blasts that can be offered to at least one of these mitras, for the first time or again. Takes no
--- locks.
-SELECT DISTINCT pairings.id
-FROM pairings
-CROSS JOIN mitras
-LEFT JOIN requests ON requests.pairing_id = pairings.id AND requests.mitra_id = mitras.id
-WHERE pairings.status = 'open' AND pairings.kind = 'blast' AND pairings.deadline_at > curhat_now()
-    AND mitras.id = ANY (@mitra_ids::uuid[]) AND mitras.can_take_customer AND mitras.id <> pairings.customer_id
-    AND mitras.id IS DISTINCT FROM pairings.left_out_mitra_id
-    AND (requests.id IS NULL OR requests.close_reason IN ('went_offline', 'at_capacity'))
-ORDER BY pairings.id
-LIMIT 100
+-- name: list_open_blasts :many
+-- Find the open blasts whose ids follow @after_id, in id order, at most 500. Takes no locks.
+SELECT id FROM pairings
+WHERE status = 'open' AND kind = 'blast' AND deadline_at > (SELECT curhat_now()) AND id > @after_id
+ORDER BY id
+LIMIT 500
 
--- name: share_open_pairing :optional
--- If the pairing is open, lock it FOR SHARE, so that it stays open until this transaction ends. Returns no row if the
--- pairing is decided, or another transaction is deciding the pairing. The statement does not wait for a transaction
--- that is deciding the pairing. If the transaction with the lock leaves the pairing open, the next round of offers
--- includes the pairing a few seconds later.
-WITH locked_pairing AS MATERIALIZED (SELECT * FROM pairings WHERE id = @pairing_id FOR SHARE SKIP LOCKED)
-SELECT id FROM locked_pairing WHERE status = 'open' AND deadline_at > curhat_now()
-
--- name: offer_requests :many
--- Offer requests to the mitras (nothing → offered). A closed request is offered again if it was closed because the
--- mitra was offline or at capacity. Returns the mitras whose requests are now offered.
-INSERT INTO requests (pairing_id, mitra_id, is_returning)
-SELECT pairings.id, mitras.id,
-    EXISTS (SELECT 1 FROM sessions WHERE customer_id = pairings.customer_id AND mitra_id = mitras.id)
-FROM pairings, mitras
-WHERE pairings.id = @pairing_id AND mitras.id = ANY (@mitra_ids::uuid[]) AND mitras.can_take_customer
-    AND mitras.id <> pairings.customer_id AND mitras.id IS DISTINCT FROM pairings.left_out_mitra_id
-ORDER BY mitras.id
-ON CONFLICT (pairing_id, mitra_id) DO UPDATE
-SET status = 'offered', close_reason = NULL, offered_at = curhat_now()
-WHERE requests.status = 'closed' AND requests.close_reason IN ('went_offline', 'at_capacity')
-RETURNING mitra_id
-
--- name: is_first_asked :one
--- Return whether the pairing has asked nobody but these mitras. So this is the moment at which its customer learns that
--- somebody is asked.
-SELECT NOT EXISTS (
-    SELECT 1 FROM requests WHERE pairing_id = @pairing_id AND mitra_id <> ALL (@mitra_ids::uuid[])
-) AS is_first_asked
+-- name: offer_blasts :one
+-- Offer these blasts to these mitras (nothing → offered). A request that was closed because its mitra was offline or at
+-- capacity is offered again. A blast that waits for its next wave is not offered, because the wave asks its mitras in
+-- their order. Each open pairing stays open until this transaction ends. The statement waits for no other transaction:
+-- it skips the pairings and requests that another transaction has locked, and then `is_complete` is false. `asked` holds
+-- one mitra's id per offered request. `first_asked` holds the pairings that had asked nobody before.
+-- row: OfferedBlasts
+WITH locked_pairings AS MATERIALIZED (
+    SELECT id, customer_id, left_out_mitra_id, status, deadline_at, waits_for_wave FROM pairings
+    WHERE id = ANY (@pairing_ids::uuid[])
+    ORDER BY id
+    FOR SHARE SKIP LOCKED
+), able_mitras AS MATERIALIZED (
+    SELECT id FROM mitras WHERE id = ANY (@mitra_ids::uuid[]) AND can_take_customer
+), unasked AS MATERIALIZED (
+    SELECT pairings.id AS pairing_id, pairings.customer_id, able_mitras.id AS mitra_id, requests.id AS request_id
+    FROM locked_pairings AS pairings
+    CROSS JOIN able_mitras
+    LEFT JOIN requests ON requests.pairing_id = pairings.id AND requests.mitra_id = able_mitras.id
+    WHERE pairings.status = 'open' AND pairings.deadline_at > curhat_now() AND NOT pairings.waits_for_wave
+        AND able_mitras.id <> pairings.customer_id AND able_mitras.id IS DISTINCT FROM pairings.left_out_mitra_id
+        AND (requests.id IS NULL OR requests.close_reason IN ('went_offline', 'at_capacity'))
+), locked_requests AS MATERIALIZED (
+    SELECT id FROM requests
+    WHERE id = ANY (ARRAY(SELECT request_id FROM unasked WHERE request_id IS NOT NULL))
+        AND close_reason IN ('went_offline', 'at_capacity')
+    ORDER BY id
+    FOR NO KEY UPDATE SKIP LOCKED
+), offer_again AS (
+    UPDATE requests SET status = 'offered', close_reason = NULL, offered_at = curhat_now()
+    FROM locked_requests WHERE requests.id = locked_requests.id
+    RETURNING mitra_id
+), offer_first AS (
+    INSERT INTO requests (pairing_id, mitra_id, is_returning)
+    SELECT pairing_id, mitra_id, EXISTS (
+            SELECT 1 FROM sessions WHERE customer_id = unasked.customer_id AND mitra_id = unasked.mitra_id
+        )
+    FROM unasked WHERE request_id IS NULL
+    -- All transactions insert in this order, so they do not deadlock.
+    ORDER BY pairing_id, mitra_id
+    ON CONFLICT (pairing_id, mitra_id) DO NOTHING
+    RETURNING pairing_id, mitra_id
+)
+SELECT ARRAY(SELECT mitra_id FROM offer_again UNION ALL SELECT mitra_id FROM offer_first) AS asked,
+    ARRAY(
+        -- This SELECT does not see the requests that this statement inserts.
+        SELECT DISTINCT pairing_id FROM offer_first
+        WHERE NOT EXISTS (SELECT 1 FROM requests WHERE requests.pairing_id = offer_first.pairing_id)
+    ) AS first_asked,
+    (SELECT count(*) FROM locked_pairings) = cardinality(@pairing_ids)
+        AND (SELECT count(*) FROM locked_requests) = (SELECT count(request_id) FROM unasked) AS is_complete
 
 -- name: find_payment_of_pairing :optional
 SELECT payment_id FROM pairings WHERE id = @pairing_id
@@ -151,7 +235,7 @@ WITH locked_payments AS MATERIALIZED (
     ORDER BY id
     FOR NO KEY UPDATE
 ), locked_pairings AS MATERIALIZED (
-    SELECT id, payment_id, status, deadline_at FROM pairings
+    SELECT id, payment_id, status, deadline_at, waits_for_wave FROM pairings
     WHERE id = ANY (@pairing_ids) AND payment_id = ANY (ARRAY(SELECT id FROM locked_payments))
     ORDER BY id
     FOR NO KEY UPDATE
@@ -160,7 +244,7 @@ WITH locked_payments AS MATERIALIZED (
     SELECT curhat_now() AS now, count(*) AS locks FROM locked_pairings
 )
 SELECT locked_pairings.id, locked_pairings.payment_id, locked_pairings.deadline_at,
-    locked_pairings.deadline_at <= moment.now AS is_over
+    locked_pairings.deadline_at <= moment.now AS is_over, locked_pairings.waits_for_wave
 FROM locked_pairings, moment
 WHERE locked_pairings.status = 'open'
 
@@ -331,7 +415,8 @@ SELECT coalesce(
 -- nullable: close_reason
 -- row: OpenRequest
 WITH open_pairings AS MATERIALIZED (
-    SELECT pairings.id, pairings.kind, pairings.deadline_at, customers.call_name, payments.duration_minutes
+    SELECT pairings.id, pairings.kind, pairings.deadline_at, customers.call_name, payments.duration_minutes,
+        payments.is_trial
     FROM pairings
     JOIN payments ON payments.id = pairings.payment_id
     JOIN customers ON customers.id = pairings.customer_id
@@ -343,7 +428,7 @@ WITH open_pairings AS MATERIALIZED (
     WHERE mitra_id = ANY (ARRAY(SELECT id FROM able_mitras)) AND status = 'offered'
 )
 SELECT offered_requests.id, offered_requests.mitra_id, open_pairings.kind, open_pairings.call_name,
-    offered_requests.is_returning, open_pairings.duration_minutes, open_pairings.deadline_at,
+    offered_requests.is_returning, open_pairings.duration_minutes, open_pairings.is_trial, open_pairings.deadline_at,
     NULL::text AS close_reason, curhat_now() AS server_now
 FROM offered_requests
 JOIN open_pairings ON open_pairings.id = offered_requests.pairing_id
@@ -355,7 +440,8 @@ ORDER BY offered_requests.mitra_id, offered_requests.id
 -- row: ClosedRequest
 SELECT requests.id, requests.mitra_id, requests.status AS request_status, requests.close_reason, pairings.kind,
     pairings.status AS pairing_status, pairings.failure_tag, customers.call_name, requests.is_returning,
-    payments.duration_minutes, pairings.deadline_at, curhat_now() AS server_now, NOT mitras.online AS is_offline,
+    payments.duration_minutes, payments.is_trial, pairings.deadline_at, curhat_now() AS server_now,
+    NOT mitras.online AS is_offline,
     mitras.suspended_at IS NOT NULL AS is_suspended, mitras.active_sessions >= mitras.max_customers AS is_full
 FROM requests
 JOIN pairings ON pairings.id = requests.pairing_id

@@ -70,13 +70,17 @@ class Payment(msgspec.Struct, frozen=True):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """A mitra's card. Only the call name identifies the customer (X.4). A closed request has a `close_reason`."""
+    """A mitra's card. Only the call name identifies the customer (X.4). A closed request has a `close_reason`.
+
+    `is_trial` says that the customer asks for the free trial. The card never has an amount.
+    """
 
     id: UUID
     kind: PairingKind
     call_name: str
     is_returning: bool
     duration_minutes: int
+    is_trial: bool
     deadline_at: datetime
     close_reason: CloseReason | None
     server_now: datetime

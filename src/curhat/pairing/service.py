@@ -32,12 +32,22 @@ from curhat.realtime import service as realtime
 
 log = structlog.get_logger(__name__)
 
-# Deadline kinds. TARGETED_LOST fires if the mitra of a targeted pairing went away. Every kind in this module except
-# TARGETED_LOST fires when the time of a blast, a targeted pairing or a fallback is over.
+# Deadline kinds. BLAST_WAVE fires when a blast asks its next wave. CLOSE_LOSERS fires after an accept that many mitras
+# lost. TARGETED_LOST fires if the mitra of a targeted pairing went away. The other kinds fire when the time of a
+# blast, a targeted pairing or a fallback is over.
+BLAST_WAVE = "blast_wave"
+CLOSE_LOSERS = "close_losers"
 PAIRING_WINDOW = "pairing_window"
 TARGETED_WINDOW = "targeted_window"
 TARGETED_LOST = "targeted_lost"
 FALLBACK_ANSWER = "fallback_answer"
+
+# 2b.6: a blast asks at most MAX_WAVE_MITRAS at once, and the next ones after WAVE_INTERVAL_SECONDS.
+MAX_WAVE_MITRAS = 500
+WAVE_INTERVAL_SECONDS = 3.0
+# How many pairs of blast and mitra one transaction compares in order to offer open blasts to newly available mitras.
+# The transaction delays the accepts of its blasts by the time of one statement.
+MAX_OFFERED_PAIRS = 500
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -71,7 +81,8 @@ async def open_blast(
     """Begin the blast of a confirmed payment, and ask the candidates who can take a customer (2b.2).
 
     Returns the pairing's id. The caller holds the payment's lock and tells the customer. The window of the blast runs
-    even if the blast asks nobody, because a mitra can become available.
+    even if the blast asks nobody, because a mitra can become available. The blast asks at most MAX_WAVE_MITRAS now.
+    `ask_waves` asks the others, and those who became available while this transaction was open.
     """
     opened = await queries.open_blast(
         tx,
@@ -79,6 +90,8 @@ async def open_blast(
         window_seconds=window_seconds,
         candidates=candidates,
         left_out_mitra_id=left_out_mitra_id,
+        wave_size=MAX_WAVE_MITRAS,
+        wave_interval_seconds=WAVE_INTERVAL_SECONDS,
         correlation_id=current_correlation_id(),
     )
     signal_requests(tx, opened.asked)
@@ -112,29 +125,94 @@ async def open_targeted(tx: Transaction, payment_id: UUID, window_seconds: int, 
     return opened.id
 
 
-async def offer_open_blasts(database: Database, mitra_ids: Sequence[UUID]) -> int:
-    """Offer every open blast to these mitras (2b).
+async def filter_open_blasts(tx: Transaction, pairing_ids: Sequence[UUID]) -> list[UUID]:
+    """Return which of these blasts can still ask mitras. Takes no lock."""
+    return await queries.filter_open_blasts(tx, pairing_ids=pairing_ids)
 
-    A mitra gets no request if the mitra cannot take a customer, or has an open or rejected request. Returns how many
-    requests were offered. The package `presence` calls this function when mitras become available, and again every few
-    seconds. A repeated call changes nothing. Each pairing has its own transaction. So a
-    transaction that decides a pairing waits for at most one INSERT.
+
+async def ask_waves(tx: Transaction, pairing_ids: Sequence[UUID], candidates: Sequence[UUID] | None) -> None:
+    """Ask the next wave of each of these open blasts, in this order (2b.6), and arm the deadline of the wave after it.
+
+    `candidates` are the mitras who can be asked, according to presence just before this transaction locks anything. If
+    `candidates` is None (unknown), try again after WAVE_INTERVAL_SECONDS.
+    A blast whose waits_for_wave is false is offered to each mitra who becomes available (`offer_open_blasts`). A blast
+    becomes such a blast when it opens, or in a wave. It has one more wave after that transaction, which asks the mitras
+    who became available before that transaction's commit. So the blast misses nobody.
     """
-    if not mitra_ids:
-        return 0
-    offered = 0
-    for pairing_id in await queries.list_blasts_to_offer(database, mitra_ids=mitra_ids):
-        async with database.transaction() as tx:
-            if await queries.share_open_pairing(tx, pairing_id=pairing_id) is None:
-                continue
-            asked = await queries.offer_requests(tx, pairing_id=pairing_id, mitra_ids=mitra_ids)
-            signal_requests(tx, asked)
-            offered += len(asked)
-            if asked and await queries.is_first_asked(tx, pairing_id=pairing_id, mitra_ids=asked):
-                # The customer learns that somebody is asked (2b.9). The lock on the pairing keeps this event before the
-                # event about the pairing's end.
-                await realtime.append(tx, await pairing_events(tx, pairing_id))
-    return offered
+    if candidates is None:
+        await deadlines.arm_another(tx, BLAST_WAVE, pairing_ids, WAVE_INTERVAL_SECONDS)
+        return
+    again: list[UUID] = []
+    first_asked: list[UUID] = []
+    asked = 0
+    for position, pairing_id in enumerate(pairing_ids):
+        if asked >= MAX_WAVE_MITRAS:
+            # The accepts of these blasts wait for this transaction. The other waves get a transaction of their own.
+            await deadlines.arm_another(tx, BLAST_WAVE, pairing_ids[position:], 0)
+            break
+        wave = await queries.ask_wave(
+            tx, pairing_id=pairing_id, candidates=candidates, wave_size=MAX_WAVE_MITRAS
+        )
+        if wave is None:
+            continue
+        if wave.has_more != wave.waited:
+            await queries.set_waits_for_wave(tx, pairing_id=pairing_id, waits_for_wave=wave.has_more)
+        if wave.has_more or wave.waited:
+            again.append(pairing_id)
+        if wave.asked and wave.asked_nobody_before:
+            first_asked.append(pairing_id)
+        signal_requests(tx, wave.asked)
+        asked += len(wave.asked)
+        log.info("blast.wave", pairing_id=str(pairing_id), asked=len(wave.asked), has_more=wave.has_more)
+    if again:
+        await deadlines.arm_another(tx, BLAST_WAVE, again, WAVE_INTERVAL_SECONDS)
+    await _tell_customers(tx, first_asked)
+
+
+async def _tell_customers(tx: Transaction, pairing_ids: Sequence[UUID]) -> None:
+    """Tell the customers of these pairings that somebody is asked (2b.9).
+
+    The lock on each pairing keeps this event before the event about the pairing's end.
+    """
+    await realtime.append(
+        tx, [event for pairing_id in pairing_ids for event in await pairing_events(tx, pairing_id)]
+    )
+
+
+class Offers(msgspec.Struct, frozen=True):
+    """The outcome of `offer_open_blasts`: how many requests were offered, and whether any blast must be tried again."""
+
+    requests: int
+    is_complete: bool
+
+
+async def offer_open_blasts(database: Database, mitra_ids: Sequence[UUID]) -> Offers:
+    """Offer every open blast to these mitras, who have just become available (2b.6).
+
+    A mitra gets no request if the mitra cannot take a customer, or has an open or rejected request. A repeated call
+    changes nothing. `is_complete` is false if another transaction was deciding a blast. That transaction possibly
+    leaves the blast open, so the caller must repeat the call.
+    """
+    requests = 0
+    is_complete = True
+    for start in range(0, len(mitra_ids), MAX_OFFERED_PAIRS):
+        batch = mitra_ids[start : start + MAX_OFFERED_PAIRS]
+        blasts_per_transaction = MAX_OFFERED_PAIRS // len(batch)
+        after_id = UUID(int=0)
+        while blast_ids := await queries.list_open_blasts(database, after_id=after_id):
+            after_id = blast_ids[-1]
+            for first in range(0, len(blast_ids), blasts_per_transaction):
+                async with database.transaction() as tx:
+                    offered = await queries.offer_blasts(
+                        tx,
+                        pairing_ids=blast_ids[first : first + blasts_per_transaction],
+                        mitra_ids=batch,
+                    )
+                    signal_requests(tx, list(set(offered.asked)))
+                    await _tell_customers(tx, offered.first_asked)
+                requests += len(offered.asked)
+                is_complete &= offered.is_complete
+    return Offers(requests, is_complete)
 
 
 async def lock(tx: Transaction, pairing_id: UUID) -> LockedPairing:
@@ -227,7 +305,11 @@ async def window_over(tx: Transaction, *pairing_ids: UUID) -> list[UUID]:
         counts = await queries.count_answers(tx, pairing_ids=[pairing.id for pairing in over])
         answers = {count.pairing_id: (count.asked, count.rejected) for count in counts}
         failures = [
-            Failure(pairing.id, pairing.payment_id, tag_when_time_is_up(*answers.get(pairing.id, (0, 0))))
+            Failure(
+                pairing.id,
+                pairing.payment_id,
+                tag_when_time_is_up(*answers.get(pairing.id, (0, 0)), waits_for_wave=pairing.waits_for_wave),
+            )
             for pairing in over
         ]
         await _fail(tx, failures)
@@ -273,6 +355,16 @@ async def targeted_over(
         await _fail(tx, failures, promised)
 
 
+async def close_losers(tx: Transaction, *pairing_ids: UUID) -> None:
+    """Close the requests of the mitras who lost these pairings (offered → closed).
+
+    The pairings are matched, so they get no further requests. The winners' transactions have told the mitras.
+    """
+    await queries.close_requests(
+        tx, pairing_ids=pairing_ids, close_reasons=["already_taken"] * len(pairing_ids)
+    )
+
+
 async def fail(
     tx: Transaction, pairing: LockedPairing, tag: FailureTag, *, other_available: bool = False
 ) -> None:
@@ -309,7 +401,7 @@ async def _fail(tx: Transaction, failures: Sequence[Failure], other_available: C
         tx, pairing_ids=pairing_ids, close_reasons=[close_reason_of(tag) for tag in failure_tags]
     )
     await queries.log_failed_pairings(tx, pairing_ids=pairing_ids)
-    await deadlines.disarm_each(tx, (PAIRING_WINDOW, TARGETED_WINDOW), *pairing_ids)
+    await deadlines.disarm_each(tx, (PAIRING_WINDOW, BLAST_WAVE, TARGETED_WINDOW), *pairing_ids)
     if not offers_fallback:
         await _end_unserved(tx, payment_ids)
     await realtime.append(tx, await payment_events(tx, *payment_ids, other_available=other_available))
@@ -346,8 +438,9 @@ async def withdraw(tx: Transaction, mitra_id: UUID, reason: CloseReason) -> None
     fails later, in another transaction (4.4). Meanwhile nobody can accept the pairing, because its request is closed.
     """
     withdrawn = await queries.withdraw_requests(tx, mitra_id=mitra_id, close_reason=reason)
-    if withdrawn:
-        signal_requests(tx, [mitra_id])
+    # Signal even without a withdrawn request. A blast that was committed meanwhile has perhaps asked the mitra. The
+    # card must then close, because the mitra can no longer take a customer.
+    signal_requests(tx, [mitra_id])
     for pairing in withdrawn:
         if pairing.kind == "targeted":
             await deadlines.arm_now(tx, TARGETED_LOST, pairing.id)

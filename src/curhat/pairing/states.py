@@ -54,10 +54,29 @@ def close_reason_of(tag: FailureTag) -> CloseReason:
     return "customer_cancelled" if tag == "customer_cancelled" else "timed_out"
 
 
-def tag_when_time_is_up(asked: int, rejected: int) -> FailureTag:
+def decided_outcome(
+    request_status: RequestStatus,
+    close_reason: CloseReason | None,
+    pairing_status: PairingStatus,
+    failure_tag: FailureTag | None,
+) -> CloseReason | None:
+    """Return how a request ended. Return None if it is still `offered` and its pairing is undecided.
+
+    If a request is still `offered` although its pairing was decided, the outcome follows from the pairing.
+    """
+    if request_status in ("rejected", "accepted"):
+        return request_status
+    if close_reason is not None:
+        return close_reason
+    if pairing_status == "matched":
+        return "already_taken"
+    return None if failure_tag is None else close_reason_of(failure_tag)
+
+
+def tag_when_time_is_up(asked: int, rejected: int, *, waits_for_wave: bool) -> FailureTag:
     """Return the tag of a blast whose window ended (2b.3, 2b.4).
 
     `asked` is the number of mitras whom the blast asked. `rejected` is the number of asked mitras who rejected the
-    blast.
+    blast. `waits_for_wave` says whether more mitras were available than the blast asked.
     """
-    return "all_mitras_rejected" if 0 < asked == rejected else "no_mitra_available"
+    return "all_mitras_rejected" if 0 < asked == rejected and not waits_for_wave else "no_mitra_available"

@@ -11,8 +11,8 @@ from curhat.kit.errors import PresenceUnknown, ValidationFailed
 from curhat.kit.identity import Identity
 from curhat.kit.openapi import MITRA_SIGNED_IN, problems
 from curhat.kit.pause_points import pause_point
-from curhat.presence.schemas import Availability, MitraPresence, MitraProfile, PresenceChange
-from curhat.presence.service import Presence, mitra_state, set_intent
+from curhat.presence.schemas import Availability, BreakOrder, MitraPresence, MitraProfile, PresenceChange
+from curhat.presence.service import Presence, begin_break, mitra_state, set_intent
 
 
 @put(
@@ -39,6 +39,28 @@ async def set_presence(
     return await presence.view(state)
 
 
+@put(
+    "/api/mitra/break",
+    tags=["presence"],
+    responses=problems(*MITRA_SIGNED_IN, ValidationFailed, PresenceUnknown),
+)
+async def take_break(
+    data: JSONBody[BreakOrder],
+    mitra: NamedDependency[Identity],
+    database: NamedDependency[Database],
+    presence: NamedDependency[Presence],
+) -> MitraPresence:
+    """Go offline for a break, and be reminded at `break_until` (M.3). A repeated request begins the break again.
+
+    The break has the consequences of the toggle: requests are withdrawn, and extensions are rejected. It ends when the
+    mitra sets the toggle. The answer 503 `presence_unknown` has the meaning that it has for the toggle.
+    """
+    async with database.transaction() as tx:
+        state = await begin_break(tx, mitra.user_id, data.minutes, presence.hooks.intent_changed)
+    await presence.refresh([mitra.user_id])
+    return await presence.view(state)
+
+
 @get("/api/mitra/me", tags=["presence"], responses=problems(*MITRA_SIGNED_IN))
 async def get_mitra_profile(
     mitra: NamedDependency[Identity], database: NamedDependency[Database], presence: NamedDependency[Presence]
@@ -61,4 +83,4 @@ async def get_mitra_availability(presence: NamedDependency[Presence]) -> Availab
         return Availability(available=False)
 
 
-ROUTES: list[BaseRouteHandler] = [set_presence, get_mitra_profile, get_mitra_availability]
+ROUTES: list[BaseRouteHandler] = [set_presence, take_break, get_mitra_profile, get_mitra_availability]

@@ -17,9 +17,9 @@ class PresenceHooks(msgspec.Struct, frozen=True, kw_only=True):
     """The functions that this package calls."""
 
     intent_changed: IntentChanged
-    # Takes the mitras who can be asked now. `Presence` repeats the call every few seconds while these mitras can be
-    # asked.
-    may_be_asked: Callable[[list[UUID]], Awaitable[object]]
+    # Takes the mitras who have just become available, and offers them the open blasts. Returns False, or raises, if an
+    # offer must be repeated. `Presence` then repeats the call every few seconds.
+    newly_available: Callable[[list[UUID]], Awaitable[bool]]
     # Takes a mitra with a connection in this process, and the mitra's presence. `Presence` calls this function after
     # the mitra's presence changed, and after a device has connected.
     presence_changed: Callable[[UUID, MitraPresence], None]

@@ -1,6 +1,6 @@
 -- Presence in Valkey. All operations are in one script, so that readers and writers use one clock (Valkey's own) and
--- the same windows. `store.py` defines MAY_BE_ASKED_MS, CONNECTED_MS, HEARD_MS, COME_BACK_MS, MAX_CLOCK_STEP_MS,
--- CUSTOMER_CONNECTED_MS and KEY_TTL_MS above this text.
+-- the same windows. `store.py` defines MAY_BE_ASKED_MS, CONNECTED_MS, HEARD_MS, COME_BACK_MS, HEARTBEAT_MS,
+-- MAX_CLOCK_STEP_MS, CUSTOMER_CONNECTED_MS and KEY_TTL_MS above this text.
 -- Every time is in ms.
 --
 -- KEYS[1]   curhat:available   sorted set: mitra → when its reachability ends. Holds only mitras that can take a
@@ -10,6 +10,9 @@
 --                                askable          '1' if the mitra can take a customer
 --                                push_until       when push stops reaching the mitra
 --                                suspended        '1' if the mitra is suspended
+--                                newly_available  a mark, until the open blasts have been offered to the mitra
+--                                marked           the version of the last state for which the mark was decided
+--                                heard            when the mitra was last known to be connected
 --                                connection:<id>  "<seen>" or "<seen> <closed>"
 --                                since:<id>       "<heard since> <present since>" of that connection
 --           curhat:customers   sorted set: customer → when it stops counting as connected
@@ -26,6 +29,9 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 -- Ages and durations count from `sent`, not from `now`. Valkey may run a call long after the process sent the call,
 -- for example after Valkey was stopped. If the clock was set back meanwhile, `sent` may lie in the future.
 local sent = math.min(now, tonumber(table.remove(ARGV)) or now)
+
+-- A mark that no other call sets on the same mitra.
+local mark = time[1] .. '.' .. time[2]
 
 -- Deletes a damaged key, which holds another type than ours. The next heartbeat restores the key.
 local function drop_unless(kind, key)
@@ -49,6 +55,13 @@ local function frames(value)
     if seen > now + MAX_CLOCK_STEP_MS then seen = 0 end
     if closed and closed > now + MAX_CLOCK_STEP_MS then closed = 0 end
     return seen, closed
+end
+
+-- Returns when the mitra was last known to be connected, 0 if unknown. A time in the future was written before this
+-- clock was set back.
+local function last_heard(value)
+    local at = tonumber(value) or 0
+    return at <= now + MAX_CLOCK_STEP_MS and at or 0
 end
 
 -- Returns two beginnings, each nil if unknown. Since the first, frames came on this connection without a gap of HEARD_MS.
@@ -110,14 +123,21 @@ local function push_until(fields)
     return written <= now + KEY_TTL_MS and written or 0
 end
 
--- Writes the sorted set from the hash. Returns may-be-asked and connected, each 1 or 0.
-local function settle(key, mitra, fields)
+-- Writes the sorted set from the hash. Returns may-be-asked and connected, each 1 or 0. Marks the mitra as newly
+-- available if it could not be asked before, or if its state has changed: between two states that this script saw, the
+-- mitra may have been offline or at capacity, and so may have lost requests.
+local function settle(key, mitra, fields, is_changed)
     local asked_until, connected_until, over = leases(fields)
     if #over > 0 then server.call('HDEL', key, unpack(over)) end
     -- Push makes a mitra eligible for offers (1.1). It never counts as being connected (5.6).
     asked_until = math.max(asked_until, push_until(fields))
     local may_be_asked = fields['askable'] == '1' and asked_until > now
     if may_be_asked then
+        local asked_before = tonumber(server.call('ZSCORE', AVAILABLE, mitra) or 0)
+        if is_changed or asked_before <= now then
+            fields['newly_available'] = mark
+            server.call('HSET', key, 'newly_available', mark)
+        end
         server.call('ZADD', AVAILABLE, string.format('%.0f', asked_until), mitra)
     else
         server.call('ZREM', AVAILABLE, mitra)
@@ -150,7 +170,10 @@ function operations.report()
         if not closed and ARGV[at + 4] ~= '' then closed = sent - ARGV[at + 4] end
         fields[name] = string.format('%.0f', seen) .. (closed and string.format(' %.0f', closed) or '')
         fields[since] = string.format('%.0f %.0f', heard, present)
-        server.call('HSET', KEYS[i], name, fields[name], since, fields[since])
+        -- A close proves that the mitra was connected until then, if frames came until then.
+        local heard_at = math.max(last_heard(fields['heard']), closed and math.min(closed, seen + HEARTBEAT_MS) or seen)
+        server.call('HSET', KEYS[i], name, fields[name], since, fields[since],
+            'heard', string.format('%.0f', heard_at))
         settle(KEYS[i], mitra, fields)
         if not tonumber(fields['version']) then table.insert(unknown, mitra) end
     end
@@ -161,8 +184,9 @@ end
 -- Stores states from PostgreSQL. Arguments per key: mitra, version, askable ('1' or '0'), ms for which push reaches it,
 -- suspended ('1' or '0').
 -- Ignores a state older than the stored one, so a process that read before a change cannot undo the change. Two states
--- of one version differ only in the reach of push, by seconds. The next round corrects that. Returns may-be-asked and
--- connected per mitra.
+-- of one version differ only in the reach of push, by seconds. The next round corrects that. Returns per mitra
+-- may-be-asked, connected, and its mark: '' if the mitra may not be asked, or if all open blasts have been offered to it.
+-- A script of the previous release stores versions without marks, so `marked` is a field of its own.
 function operations.apply()
     local answers = {}
     drop_unless('zset', AVAILABLE)
@@ -177,12 +201,27 @@ function operations.apply()
             server.call('HSET', KEYS[i], 'version', ARGV[at + 1], 'askable', ARGV[at + 2],
                 'push_until', fields['push_until'], 'suspended', ARGV[at + 4])
         end
-        local may_be_asked, connected = settle(KEYS[i], ARGV[at], fields)
+        local version = tonumber(fields['version'])
+        local is_changed = version > (tonumber(fields['marked']) or 0)
+        if is_changed then server.call('HSET', KEYS[i], 'marked', fields['version']) end
+        local may_be_asked, connected = settle(KEYS[i], ARGV[at], fields, is_changed)
         table.insert(answers, may_be_asked)
         table.insert(answers, connected)
+        table.insert(answers, may_be_asked == 1 and fields['newly_available'] or '')
     end
     server.call('PEXPIRE', AVAILABLE, KEY_TTL_MS)
     return answers
+end
+
+-- Removes marks. Arguments per key: the mark. Keeps a mark that was set after the caller read its own.
+function operations.offered()
+    for i = 2, #KEYS do
+        drop_unless('hash', KEYS[i])
+        if server.call('HGET', KEYS[i], 'newly_available') == ARGV[i] then
+            server.call('HDEL', KEYS[i], 'newly_available')
+        end
+    end
+    return #KEYS - 1
 end
 
 -- Returns per mitra three numbers for each connection: the ms since its last frame, and since its two beginnings. An
@@ -202,6 +241,16 @@ function operations.heard()
             end
         end
         table.insert(answers, answer)
+    end
+    return answers
+end
+
+-- Returns per mitra the ms since it was last known to be connected, or -1 if that is unknown.
+function operations.heard_ages()
+    local answers = {}
+    for i = 2, #KEYS do
+        local at = last_heard(server.call('HGET', KEYS[i], 'heard'))
+        table.insert(answers, at > 0 and math.max(0, now - at) or -1)
     end
     return answers
 end

@@ -1,6 +1,7 @@
 """Generated from queries.sql by `make contracts`. Do not edit."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -19,6 +20,7 @@ class MitraState(msgspec.Struct, frozen=True):
     max_customers: int
     push_reachable_seconds: float
     availability_version: int
+    break_until: datetime | None
 
 
 READ_MITRA_STATES: Final = """
@@ -28,7 +30,7 @@ SELECT id, display_name, online, suspended_at IS NOT NULL AS suspended, can_take
         THEN greatest(0, $1 - extract(epoch FROM curhat_now() - last_seen_at)::float8)
         ELSE 0
     END AS push_reachable_seconds,
-    availability_version + (SELECT ordered_version(0)) AS availability_version
+    availability_version + (SELECT ordered_version(0)) AS availability_version, break_until
 FROM mitras
 WHERE id = ANY ($2::uuid[])
 """
@@ -40,8 +42,8 @@ async def read_mitra_states(
     """Read the columns on which the availability of these mitras depends. `push_reachable_seconds` is the number of seconds
     for which push can still reach the mitra. Push reaches the mitra until @push_window_seconds after last_seen_at. The
     number is 0 if the mitra has no subscription, or if all subscriptions of the mitra have failed.
-    `availability_version` increases when the toggle, the suspension, active_sessions, max_customers or push_ready
-    changes. The version does not increase when `push_reachable_seconds` falls with time. After a failover, every version
+    `availability_version` increases when the toggle, the suspension, active_sessions, max_customers, push_ready or
+    break_until changes. The version does not increase when `push_reachable_seconds` falls with time. After a failover, every version
     is higher than before."""
     return [MitraState(*row) for row in await db.fetch(READ_MITRA_STATES, push_window_seconds, mitra_ids)]
 
@@ -49,15 +51,17 @@ async def read_mitra_states(
 class LockedMitra(msgspec.Struct, frozen=True):
     id: UUID
     online: bool
+    is_on_break: bool
 
 
 LOCK_MITRAS: Final = """
-SELECT id, online FROM mitras WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY UPDATE
+SELECT id, online, break_until IS NOT NULL AS is_on_break
+FROM mitras WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY UPDATE
 """
 
 
 async def lock_mitras(db: Executor, /, *, mitra_ids: Sequence[UUID]) -> list[LockedMitra]:
-    """Lock these mitras in id order, and read their toggles. The caller must change a mitra in a later statement, because
+    """Lock these mitras in id order, and read their toggles and breaks. The caller must change a mitra in a later statement, because
     one statement that both locks and changes a mitra can deadlock.
 
     Example of the deadlock:
@@ -73,7 +77,7 @@ async def lock_mitras(db: Executor, /, *, mitra_ids: Sequence[UUID]) -> list[Loc
 
 
 SET_INTENT: Final = """
-UPDATE mitras SET online = $1
+UPDATE mitras SET online = $1, break_until = NULL
 WHERE id = $2
 RETURNING id, display_name, online, suspended_at IS NOT NULL AS suspended, can_take_customer, active_sessions,
     max_customers,
@@ -81,17 +85,41 @@ RETURNING id, display_name, online, suspended_at IS NOT NULL AS suspended, can_t
         THEN greatest(0, $3 - extract(epoch FROM curhat_now() - last_seen_at)::float8)
         ELSE 0
     END AS push_reachable_seconds,
-    availability_version + (SELECT ordered_version(0)) AS availability_version
+    availability_version + (SELECT ordered_version(0)) AS availability_version, break_until
 """
 
 
 async def set_intent(
     db: Executor, /, *, online: bool, mitra_id: UUID, push_window_seconds: float
 ) -> MitraState:
-    """Set mitras.online. The caller holds the row's lock. Returns the state after the change."""
+    """Set mitras.online, and end the mitra's break. The caller holds the row's lock. Returns the state after the change."""
     row = await db.fetchrow(SET_INTENT, online, mitra_id, push_window_seconds)
     if row is None:
         raise NoRow(SET_INTENT)
+    return MitraState(*row)
+
+
+BEGIN_BREAK: Final = """
+UPDATE mitras SET online = false, break_until = curhat_now() + make_interval(secs => $1)
+WHERE id = $2
+RETURNING id, display_name, online, suspended_at IS NOT NULL AS suspended, can_take_customer, active_sessions,
+    max_customers,
+    CASE WHEN push_ready
+        THEN greatest(0, $3 - extract(epoch FROM curhat_now() - last_seen_at)::float8)
+        ELSE 0
+    END AS push_reachable_seconds,
+    availability_version + (SELECT ordered_version(0)) AS availability_version, break_until
+"""
+
+
+async def begin_break(
+    db: Executor, /, *, break_seconds: float, mitra_id: UUID, push_window_seconds: float
+) -> MitraState:
+    """Switch the mitra offline, and begin a break of @break_seconds. If the mitra is on a break already, the new break
+    replaces it. The caller holds the row's lock. Returns the state after the change."""
+    row = await db.fetchrow(BEGIN_BREAK, break_seconds, mitra_id, push_window_seconds)
+    if row is None:
+        raise NoRow(BEGIN_BREAK)
     return MitraState(*row)
 
 

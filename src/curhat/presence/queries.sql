@@ -2,9 +2,10 @@
 -- Read the columns on which the availability of these mitras depends. `push_reachable_seconds` is the number of seconds
 -- for which push can still reach the mitra. Push reaches the mitra until @push_window_seconds after last_seen_at. The
 -- number is 0 if the mitra has no subscription, or if all subscriptions of the mitra have failed.
--- `availability_version` increases when the toggle, the suspension, active_sessions, max_customers or push_ready
--- changes. The version does not increase when `push_reachable_seconds` falls with time. After a failover, every version
+-- `availability_version` increases when the toggle, the suspension, active_sessions, max_customers, push_ready or
+-- break_until changes. The version does not increase when `push_reachable_seconds` falls with time. After a failover, every version
 -- is higher than before.
+-- nullable: break_until
 -- row: MitraState
 SELECT id, display_name, online, suspended_at IS NOT NULL AS suspended, can_take_customer, active_sessions,
     max_customers,
@@ -12,12 +13,12 @@ SELECT id, display_name, online, suspended_at IS NOT NULL AS suspended, can_take
         THEN greatest(0, @push_window_seconds - extract(epoch FROM curhat_now() - last_seen_at)::float8)
         ELSE 0
     END AS push_reachable_seconds,
-    availability_version + (SELECT ordered_version(0)) AS availability_version
+    availability_version + (SELECT ordered_version(0)) AS availability_version, break_until
 FROM mitras
 WHERE id = ANY (@mitra_ids::uuid[])
 
 -- name: lock_mitras :many
--- Lock these mitras in id order, and read their toggles. The caller must change a mitra in a later statement, because
+-- Lock these mitras in id order, and read their toggles and breaks. The caller must change a mitra in a later statement, because
 -- one statement that both locks and changes a mitra can deadlock.
 --
 -- Example of the deadlock:
@@ -31,12 +32,14 @@ WHERE id = ANY (@mitra_ids::uuid[])
 --   T3 is already in the queue for the old row version, so T2 waits behind T3, and T3 waits for T2.
 --
 -- row: LockedMitra
-SELECT id, online FROM mitras WHERE id = ANY (@mitra_ids::uuid[]) ORDER BY id FOR NO KEY UPDATE
+SELECT id, online, break_until IS NOT NULL AS is_on_break
+FROM mitras WHERE id = ANY (@mitra_ids::uuid[]) ORDER BY id FOR NO KEY UPDATE
 
 -- name: set_intent :one
--- Set mitras.online. The caller holds the row's lock. Returns the state after the change.
+-- Set mitras.online, and end the mitra's break. The caller holds the row's lock. Returns the state after the change.
+-- nullable: break_until
 -- row: MitraState
-UPDATE mitras SET online = @online
+UPDATE mitras SET online = @online, break_until = NULL
 WHERE id = @mitra_id
 RETURNING id, display_name, online, suspended_at IS NOT NULL AS suspended, can_take_customer, active_sessions,
     max_customers,
@@ -44,7 +47,22 @@ RETURNING id, display_name, online, suspended_at IS NOT NULL AS suspended, can_t
         THEN greatest(0, @push_window_seconds - extract(epoch FROM curhat_now() - last_seen_at)::float8)
         ELSE 0
     END AS push_reachable_seconds,
-    availability_version + (SELECT ordered_version(0)) AS availability_version
+    availability_version + (SELECT ordered_version(0)) AS availability_version, break_until
+
+-- name: begin_break :one
+-- Switch the mitra offline, and begin a break of @break_seconds. If the mitra is on a break already, the new break
+-- replaces it. The caller holds the row's lock. Returns the state after the change.
+-- nullable: break_until
+-- row: MitraState
+UPDATE mitras SET online = false, break_until = curhat_now() + make_interval(secs => @break_seconds)
+WHERE id = @mitra_id
+RETURNING id, display_name, online, suspended_at IS NOT NULL AS suspended, can_take_customer, active_sessions,
+    max_customers,
+    CASE WHEN push_ready
+        THEN greatest(0, @push_window_seconds - extract(epoch FROM curhat_now() - last_seen_at)::float8)
+        ELSE 0
+    END AS push_reachable_seconds,
+    availability_version + (SELECT ordered_version(0)) AS availability_version, break_until
 
 -- name: read_push_reachable_mitras :many
 -- Find the mitras whom push can reach now. Push can reach a mitra who is online and not suspended, has a subscription

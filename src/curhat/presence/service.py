@@ -18,8 +18,11 @@ How it works:
     not make a lease longer, even if Valkey stops and runs the report later.
     After this process was stopped for a while, it reads frames that arrived long ago. The process treats these frames
     as if they arrived when the stop began. So a mitra who left during the stop is not connected.
-    `reconcile` reports all connections of this process, applies the states of their mitras to Valkey, and tells the
-    package pairing which of these mitras can be asked. `reconcile` repairs the effects of a lost signal or an outage.
+    `reconcile` applies the states of the mitras of this process to Valkey. If Valkey shows one of them as disconnected,
+    `reconcile` reports its connections again. `reconcile` repairs the effects of a lost signal or an outage.
+    Valkey marks each mitra who becomes available. The process that reads the mark tells the package pairing. After the
+    open blasts have been offered to the mitra, the process removes the mark. If the process dies before, the next
+    `reconcile` reads the mark again.
     No process holds a connection of a mitra whom only push reaches (1.1). So the workers read from PostgreSQL which
     mitras only push reaches. PostgreSQL stores each subscription, whether the subscription has failed, and the time
     when the app was last seen.
@@ -34,7 +37,8 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Final
 from uuid import UUID
 
 import msgspec
@@ -42,18 +46,28 @@ import structlog
 import valkey.asyncio
 from prometheus_client import Gauge, Histogram
 
+from curhat.deadlines import service as deadlines
 from curhat.kit.database import DATABASE_AWAY, Database, Transaction
 from curhat.kit.errors import NotFound, PresenceUnknown
+from curhat.kit.pause_points import pause_point
 from curhat.presence import queries
 from curhat.presence.hooks import IntentChanged, PresenceHooks
-from curhat.presence.queries import MitraState
+from curhat.presence.queries import LockedMitra, MitraState
 from curhat.presence.schemas import MitraPresence
-from curhat.presence.states import COME_BACK_SECONDS, MAY_BE_ASKED_SECONDS, PUSH_REACHABLE_SECONDS
-from curhat.presence.store import FrameAges, PresenceStore, Report
+from curhat.presence.states import (
+    COME_BACK_SECONDS,
+    MAY_BE_ASKED_SECONDS,
+    MITRA_CONNECTED_SECONDS,
+    PUSH_REACHABLE_SECONDS,
+)
+from curhat.presence.store import Applied, FrameAges, PresenceStore, Report
 
 log = structlog.get_logger(__name__)
 
 SIGNAL = "mitra_changed"
+
+# Deadline kind: the time of a mitra's break is over. The transition is in journeys/push.py.
+BREAK_OVER: Final = "push_break"
 
 FLUSH_INTERVAL_SECONDS = 0.25
 WATCH_INTERVAL_SECONDS = 0.1
@@ -85,18 +99,48 @@ async def set_intent(
 ) -> MitraState:
     """Set the toggle and return the new state. Locks the mitra's row, and calls the hook if the intent changed.
 
+    A mitra who sets the toggle by hand, to online or to offline, ends a break.
     Raises NotFound if the user is not a mitra. The function also raises every error of the hook `intent_changed`.
     """
-    locked = await queries.lock_mitras(tx, mitra_ids=[mitra_id])
-    if not locked:
-        raise NotFound
+    locked = await _lock_mitra(tx, mitra_id)
     state = await queries.set_intent(
         tx, online=online, mitra_id=mitra_id, push_window_seconds=PUSH_REACHABLE_SECONDS
     )
-    if locked[0].online != online:
+    if locked.is_on_break:
+        await deadlines.disarm(tx, BREAK_OVER, mitra_id)
+    if locked.online != online:
         await intent_changed(tx, mitra_id, online)
     announce(tx, [mitra_id])
     return state
+
+
+async def begin_break(
+    tx: Transaction, mitra_id: UUID, minutes: int, intent_changed: IntentChanged
+) -> MitraState:
+    """Switch the toggle off for a break, arm the reminder, and return the new state (M.3).
+
+    A break has the consequences of the toggle. The end of its time changes nothing: only the mitra goes online again.
+    Raises NotFound if the user is not a mitra. The function also raises every error of the hook `intent_changed`.
+    """
+    locked = await _lock_mitra(tx, mitra_id)
+    seconds = minutes * 60.0
+    state = await queries.begin_break(
+        tx, mitra_id=mitra_id, break_seconds=seconds, push_window_seconds=PUSH_REACHABLE_SECONDS
+    )
+    # A worker can hold the deadline of an earlier break. That deadline fires, and finds that this break is not over.
+    await deadlines.disarm(tx, BREAK_OVER, mitra_id)
+    await deadlines.arm_another(tx, BREAK_OVER, [mitra_id], seconds)
+    if locked.online:
+        await intent_changed(tx, mitra_id, False)
+    announce(tx, [mitra_id])
+    return state
+
+
+async def _lock_mitra(tx: Transaction, mitra_id: UUID) -> LockedMitra:
+    locked = await queries.lock_mitras(tx, mitra_ids=[mitra_id])
+    if not locked:
+        raise NotFound
+    return locked[0]
 
 
 async def release_places(tx: Transaction, mitra_ids: Sequence[UUID]) -> None:
@@ -213,6 +257,34 @@ class Presence:
         """Return what Valkey knows about the frames of each mitra's connections (5.6, 5.8)."""
         return await self._store.frame_ages(mitra_ids)
 
+    async def heard_ages(self, mitra_ids: Sequence[UUID]) -> dict[UUID, float | None]:
+        """Return how many seconds ago each of these mitras was last known to be connected (X.11).
+
+        None: never, as far as Valkey knows. Raises PresenceUnknown also if an answer says that a mitra was not heard,
+        and Valkey may lack what the processes know.
+        """
+        ages = await self._store.heard_ages(mitra_ids)
+        if any(age is None or age > MITRA_CONNECTED_SECONDS for age in ages.values()):
+            self._store.believe_no()
+        return ages
+
+    def holds_mitras(self) -> bool:
+        """Return whether this process holds a socket of a mitra."""
+        return bool(self._mitras)
+
+    def heard_here(self, mitra_ids: Iterable[UUID], within_seconds: float) -> dict[UUID, float]:
+        """Return which of these mitras this process hears now, and how many seconds ago. Reads only memory.
+
+        Omits a mitra whose last frame on a socket of this process is older than `within_seconds`.
+        """
+        now = self._arrival()
+        held = ((each, self._mitras[each]) for each in mitra_ids if each in self._mitras)
+        ages = {
+            mitra_id: now - max(connection.last_frame for connection in mitra.connections.values())
+            for mitra_id, mitra in held
+        }
+        return {mitra_id: max(0.0, age) for mitra_id, age in ages.items() if age <= within_seconds}
+
     async def count_available(self) -> int:
         """Return how many mitras can be asked now."""
         count = await self._store.count()
@@ -275,21 +347,28 @@ class Presence:
 
     # Making Valkey follow PostgreSQL.
 
-    async def refresh(self, mitra_ids: Iterable[UUID]) -> list[UUID]:
+    async def refresh(self, mitra_ids: Iterable[UUID]) -> dict[UUID, str]:
         """Read these mitras' states from PostgreSQL and apply them to Valkey.
 
-        Returns the mitras who can be asked now. Raises PresenceUnknown.
+        Returns the mitras who are newly available, with their marks. Raises PresenceUnknown.
         """
+        return {
+            mitra_id: applied.mark
+            for mitra_id, applied in (await self._apply(mitra_ids)).items()
+            if applied.mark
+        }
+
+    async def _apply(self, mitra_ids: Iterable[UUID]) -> dict[UUID, Applied]:
         ids = list(mitra_ids)
         if not ids:
-            return []
+            return {}
         states = await queries.read_mitra_states(
             self._database, mitra_ids=ids, push_window_seconds=PUSH_REACHABLE_SECONDS
         )
-        applied = list(zip(states, await self._store.apply(states), strict=True))
-        for state, standing in applied:
+        applied = await self._store.apply(states)
+        for state, (standing, _) in zip(states, applied, strict=True):
             self._tell_devices(state, connected=standing.connected)
-        return [state.id for state, standing in applied if standing.may_be_asked]
+        return {state.id: each for state, each in zip(states, applied, strict=True)}
 
     def refresh_soon(self, mitra_ids: Iterable[UUID]) -> None:
         """Make `run` refresh these mitras, together with all other mitras that wait for a refresh."""
@@ -345,11 +424,16 @@ class Presence:
                 await asyncio.sleep(RECONCILE_INTERVAL_SECONDS * size / len(held))
             # Skip a mitra whose connections have closed since the last step, because `closed` has already reported
             # the closes.
-            mitras = {each: self._mitras[each] for each in held[start : start + size] if each in self._mitras}
-            for mitra in mitras.values():
-                self._unreported.update(mitra.connections.values())
-            await self.flush()
-            await self._tell_pairing(await self.refresh(mitras))
+            applied = await self._apply(each for each in held[start : start + size] if each in self._mitras)
+            # Frames are reported as they come. Report a connection again only if Valkey does not know it any more.
+            lost = [mitra_id for mitra_id, (standing, _) in applied.items() if not standing.connected]
+            if lost:
+                for mitra_id in lost:
+                    if mitra := self._mitras.get(mitra_id):
+                        self._unreported.update(mitra.connections.values())
+                await self.flush()
+                applied |= await self._apply(lost)
+            await self._tell_pairing({each: mark for each, (_, mark) in applied.items() if mark})
         await self._store.prune()
         _available.set(await self._store.count())
 
@@ -437,9 +521,10 @@ class Presence:
             mitra.told = (version, connected)
             self.hooks.presence_changed(state.id, _to_presence(state, connected=connected))
 
-    async def _tell_pairing(self, mitra_ids: list[UUID]) -> None:
-        if mitra_ids:
-            await self.hooks.may_be_asked(mitra_ids)
+    async def _tell_pairing(self, marks: Mapping[UUID, str]) -> None:
+        if marks and await self.hooks.newly_available(list(marks)):
+            await pause_point("presence.offered")
+            await self._store.offered(marks)
 
 
 async def repeat(step: Callable[[], Awaitable[None]], interval_seconds: float) -> None:
@@ -477,4 +562,5 @@ def _to_presence(state: MitraState, *, connected: bool) -> MitraPresence:
         connected=connected,
         active_sessions=state.active_sessions,
         max_customers=state.max_customers,
+        break_until=state.break_until,
     )

@@ -10,6 +10,8 @@ MITRA_CONNECTED_SECONDS = 6
 # an extension is pending, its mitra is pinged every second (sessions/extension_pings.py). If the worker decides more
 # than MITRA_HEARD_SECONDS after the deadline, silence approves nothing.
 MITRA_HEARD_SECONDS = 2.5
+# A mitra sends a frame at least this often, because the server pings it (realtime/hub.py).
+HEARTBEAT_SECONDS = 3
 # 5.6: after its socket closed, a mitra has COME_BACK_SECONDS to reconnect before the server treats the mitra as
 # disconnected.
 COME_BACK_SECONDS = 3

@@ -21,7 +21,7 @@ import asyncio
 import hashlib
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
@@ -36,6 +36,7 @@ from curhat.presence.queries import MitraState
 from curhat.presence.states import (
     COME_BACK_SECONDS,
     CUSTOMER_CONNECTED_SECONDS,
+    HEARTBEAT_SECONDS,
     MAY_BE_ASKED_SECONDS,
     MITRA_CONNECTED_SECONDS,
     MITRA_HEARD_SECONDS,
@@ -71,6 +72,7 @@ _WINDOWS = {
     "CONNECTED_MS": MITRA_CONNECTED_SECONDS,
     "HEARD_MS": MITRA_HEARD_SECONDS,
     "COME_BACK_MS": COME_BACK_SECONDS,
+    "HEARTBEAT_MS": HEARTBEAT_SECONDS,
     "MAX_CLOCK_STEP_MS": MAX_CLOCK_STEP_SECONDS,
     "CUSTOMER_CONNECTED_MS": CUSTOMER_CONNECTED_SECONDS,
     "KEY_TTL_MS": KEY_TTL_SECONDS,
@@ -124,6 +126,17 @@ class Standing(NamedTuple):
     connected: bool
 
 
+class Applied(NamedTuple):
+    """A mitra's standing after a state was applied.
+
+    `mark` is set while the mitra can be asked and the open blasts have not all been offered to the mitra. A mark stays
+    until `offered` removes it, so a process that dies in between loses nothing.
+    """
+
+    standing: Standing
+    mark: str
+
+
 class PresenceStore:
     """The presence keys in Valkey. All processes share them. Every method raises PresenceUnknown if Valkey fails."""
 
@@ -164,12 +177,12 @@ class PresenceStore:
             unknown.update(UUID(mitra.decode()) for mitra in answer)
         return unknown
 
-    async def apply(self, states: Sequence[MitraState]) -> list[Standing]:
+    async def apply(self, states: Sequence[MitraState]) -> list[Applied]:
         """Write each state, but skip a mitra of whom Valkey has a newer state.
 
-        Returns the standings in the order of `states`.
+        Returns the standings and marks in the order of `states`.
         """
-        standings: list[Standing] = []
+        applied: list[Applied] = []
         for batch in _batches(states):
             arguments: list[str | int] = []
             for state in batch:
@@ -181,8 +194,18 @@ class PresenceStore:
                     push_ms,
                     int(state.suspended),
                 )
-            standings += _standings(await self._call("apply", [state.id for state in batch], arguments))
-        return standings
+            answer = await self._call("apply", [state.id for state in batch], arguments)
+            for may_be_asked, connected, mark in zip(answer[::3], answer[1::3], answer[2::3], strict=True):
+                applied.append(Applied(Standing(bool(may_be_asked), bool(connected)), mark.decode()))
+        return applied
+
+    async def offered(self, marks: Mapping[UUID, str]) -> None:
+        """Remove these mitras' marks, because all open blasts have been offered to these mitras.
+
+        Keeps the mark of a mitra who has become newly available again meanwhile.
+        """
+        for batch in _batches(list(marks)):
+            await self._call("offered", batch, [marks[mitra_id] for mitra_id in batch])
 
     async def look(self, mitra_id: UUID) -> Standing:
         """Return the standing of one mitra."""
@@ -207,6 +230,15 @@ class PresenceStore:
                 seconds = [ms / 1000 for ms in found]
                 if seconds:
                     ages[mitra_id] = [FrameAges(*seconds[i : i + 3]) for i in range(0, len(seconds), 3)]
+        return ages
+
+    async def heard_ages(self, mitra_ids: Sequence[UUID]) -> dict[UUID, float | None]:
+        """Return how many seconds ago each mitra was last known to be connected. None: unknown."""
+        ages: dict[UUID, float | None] = {}
+        for batch in _batches(mitra_ids):
+            answer = await self._call("heard_ages", batch, [str(mitra_id) for mitra_id in batch])
+            for mitra_id, ms in zip(batch, answer, strict=True):
+                ages[mitra_id] = None if ms < 0 else ms / 1000
         return ages
 
     async def customers_seen(self, customer_ids: Sequence[UUID], for_seconds: float) -> None:

@@ -5,12 +5,14 @@ from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
 from litestar.params import FromQuery
 
+from curhat.configuration import service as configuration
 from curhat.kit.database import Database
 from curhat.kit.errors import ValidationFailed
 from curhat.kit.identity import Identity
 from curhat.kit.openapi import SIGNED_IN, answers
-from curhat.pricing import service
-from curhat.pricing.schemas import OfferList, Purpose
+from curhat.kit.settings import Settings
+from curhat.pricing import queries, service
+from curhat.pricing.schemas import OfferList, Purpose, ServiceFacts
 
 
 @get(
@@ -27,7 +29,27 @@ async def list_offers(
     If this customer can have the trial, the trial is in the list.
     """
     async with database.transaction() as tx:
-        return OfferList(offers=await service.offers(tx, customer.user_id, purpose))
+        offers = await service.offers(tx, customer.user_id, purpose)
+        if purpose == "session":
+            return OfferList(offers)
+        return OfferList(
+            offers,
+            await configuration.extension_default_action_on_timeout(tx),
+            await configuration.extension_timeout_seconds(tx),
+        )
 
 
-ROUTES: list[BaseRouteHandler] = [list_offers]
+@get(
+    "/api/content/service",
+    operation_id="get_service_facts",
+    tags=["content"],
+)
+async def get_service_facts(
+    database: NamedDependency[Database], settings: NamedDependency[Settings]
+) -> ServiceFacts:
+    """Return what a person wants to know before signing in: the prices, and how to reach the team."""
+    prices = await queries.read_public_prices(database)
+    return ServiceFacts(prices.lowest_price_rp, prices.trial_minutes, settings.help_contact)
+
+
+ROUTES: list[BaseRouteHandler] = [list_offers, get_service_facts]

@@ -31,6 +31,26 @@ async def list_offers(db: Executor, /, *, purpose: Purpose, customer_id: UUID) -
     return [ListOffersRow(*row) for row in await db.fetch(LIST_OFFERS, purpose, customer_id)]
 
 
+class PublicPrices(msgspec.Struct, frozen=True):
+    lowest_price_rp: int | None
+    trial_minutes: int | None
+
+
+READ_PUBLIC_PRICES: Final = """
+SELECT min(price_rp) FILTER (WHERE NOT is_trial) AS lowest_price_rp,
+    min(duration_minutes) FILTER (WHERE is_trial) AS trial_minutes
+FROM offers WHERE purpose = 'session' AND withdrawn_at IS NULL
+"""
+
+
+async def read_public_prices(db: Executor, /) -> PublicPrices:
+    """Read the lowest price of a session, and the duration of the trial."""
+    row = await db.fetchrow(READ_PUBLIC_PRICES)
+    if row is None:
+        raise NoRow(READ_PUBLIC_PRICES)
+    return PublicPrices(*row)
+
+
 class FindOfferRow(msgspec.Struct, frozen=True):
     id: UUID
     duration_minutes: int

@@ -9,6 +9,14 @@ WHERE purpose = @purpose AND withdrawn_at IS NULL
     AND NOT (is_trial AND trial_is_used(@customer_id))
 ORDER BY is_trial DESC, duration_minutes
 
+-- name: read_public_prices :one
+-- Read the lowest price of a session, and the duration of the trial.
+-- nullable: lowest_price_rp, trial_minutes
+-- row: PublicPrices
+SELECT min(price_rp) FILTER (WHERE NOT is_trial) AS lowest_price_rp,
+    min(duration_minutes) FILTER (WHERE is_trial) AS trial_minutes
+FROM offers WHERE purpose = 'session' AND withdrawn_at IS NULL
+
 -- name: find_offer :optional
 -- Read one current offer. `is_used_up` is true if the offer is the trial and this customer can no longer use the trial.
 -- Returns no row if the offer is unknown, withdrawn or for another purpose.

@@ -6,7 +6,7 @@ PostgreSQL. Signals can be lost. So every 3 s the hub compares its streams with 
 sockets of invalid tokens.
 
 The hub answers a hello in four steps.
-Step 1: The hub registers the socket in the user's feed.
+Step 1: The hub registers the socket in the user's feed, and waits until the process receives the user's signals.
 Step 2: The hub reads the head and the missed events from PostgreSQL, and sends the welcome and the missed events.
 Step 3: The hub reads and sends newer events until `socket.seq` is at `feed.head`. A signal can increase `feed.head`.
 Step 4: The hub sets `socket.phase` to `live`. After step 4, the hub sends the frame of each signal immediately.
@@ -18,7 +18,7 @@ import asyncio
 import contextlib
 import math
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, KeysView, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Final, TypeVar
@@ -30,7 +30,7 @@ import structlog
 from curhat.kit.database import DATABASE_AWAY, Database
 from curhat.kit.identity import Identity, Role
 from curhat.kit.pause_points import pause_point
-from curhat.kit.signals import Signals, SignalSink
+from curhat.kit.signals import Signals, SignalSink, to_person
 from curhat.realtime import protocol, queries, service
 from curhat.realtime.event_types import UnsequencedEvent
 from curhat.realtime.hooks import HubHooks
@@ -88,7 +88,7 @@ Item = TypeVar("Item")
 
 
 class TypingNotice(msgspec.Struct, frozen=True, array_like=True):
-    """Tells every process to send this user a typing signal, because the session's other member is typing."""
+    """Tells the processes that hold this user to send a typing signal, because the session's other member is typing."""
 
     role: Role
     user_id: UUID
@@ -105,6 +105,8 @@ class Hub:
     def __init__(self, database: Database, signals: SignalSink, hooks: HubHooks) -> None:
         self._database = database
         self._signals = signals
+        # Set by `listen`.
+        self._follows: Signals | None = None
         self._hooks = hooks
         self._feeds: dict[Role, dict[UUID, Feed]] = {"customer": {}, "mitra": {}}
         # Each tick pings one slot per role.
@@ -139,10 +141,15 @@ class Hub:
         """Handle the signals about streams and typing. Call this before `signals.run`."""
         signals.handle("stream", self.handle_stream_signal)
         signals.handle("typing", self.handle_typing_signal)
+        self._follows = signals
 
-    def held(self, role: Role) -> set[UUID]:
-        """Return the users of this role from whom a socket in this process has received a hello."""
-        return set(self._feeds[role])
+    def held(self, role: Role) -> KeysView[UUID]:
+        """Return the users of this role from whom a socket in this process has received a hello.
+
+        The result is a view: it changes when a user comes or goes. A copy per signal would cost each process more with
+        every user.
+        """
+        return self._feeds[role].keys()
 
     def holds(self, identity: Identity) -> bool:
         """Return whether an open socket in this process has received a hello from this user."""
@@ -253,6 +260,8 @@ class Hub:
             feed.sockets.remove(socket)
             if not feed.sockets:
                 del self._feeds[role][feed.identity.user_id]
+                if self._follows is not None:
+                    self._follows.unfollow(feed.identity)
         self._open -= 1
         if self._open == 0:
             self._empty.set()
@@ -278,7 +287,7 @@ class Hub:
         recipient = await self._hooks.typing_recipient(socket.owner.identity, session_id)
         if recipient is not None:
             notice = TypingNotice(recipient.role, recipient.user_id, session_id)
-            self._signals.publish("typing", msgspec.msgpack.encode(notice))
+            self._signals.publish(to_person("typing", recipient), msgspec.msgpack.encode(notice))
 
     # Signals ------------------------------------------------------------------------------------------------
 
@@ -321,6 +330,8 @@ class Hub:
         generation = socket.generation
         feed = self._register(socket)
         identity = feed.identity
+        if self._follows is not None:
+            await self._follows.follow(identity)
         await pause_point("realtime.registered")
         missed: list[StoredEvent] = []
         async with self._reads:

@@ -81,6 +81,7 @@ class SendMessage(msgspec.Struct, frozen=True, tag_field="op", tag="send", forbi
     session_id: UUID
     client_message_id: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
     text: str
+    reply_to_message_id: UUID | None = None
 
 
 class Sent(msgspec.Struct, frozen=True, tag_field="op", tag="sent"):

@@ -10,7 +10,8 @@ from uuid import UUID
 import msgspec
 
 from curhat.kit.database import Executor, Transaction
-from curhat.kit.identity import Role
+from curhat.kit.identity import Identity, Role
+from curhat.kit.signals import to_person
 from curhat.realtime import protocol, queries
 from curhat.realtime.event_types import StreamEvent
 from curhat.realtime.queries import StreamHead
@@ -27,7 +28,7 @@ class StoredEvent(msgspec.Struct, frozen=True):
 
 
 class StreamSignal(msgspec.Struct, frozen=True, array_like=True):
-    """Tells every process that an event was committed. Each transaction sends one list of these signals.
+    """Tells the processes that hold this person that an event was committed. A signal is a list of these structs.
 
     The signal contains the frame. So the hub does not read the event from PostgreSQL for a socket that has sent all
     earlier events.
@@ -91,7 +92,7 @@ def publish_encoded(tx: Transaction, encoded: EncodedEvents, places: Sequence[tu
         StreamSignal(role, user_id, seq, _frame(seq, event_type, at, text.encode()))
         for role, user_id, event_type, text, (seq, at) in events
     ]
-    tx.signal("stream", _signal_encoder.encode(signals))
+    _signal(tx, signals)
 
 
 class Appended(msgspec.Struct, frozen=True):
@@ -112,7 +113,16 @@ def publish(tx: Transaction, appended: Sequence[Appended]) -> None:
         if encoded[0] is not event.data:
             encoded = (event.data, _data_encoder.encode(event.data))
         signals.append(StreamSignal(event.role, event.user_id, seq, _frame(seq, event.type, at, encoded[1])))
-    tx.signal("stream", _signal_encoder.encode(signals))
+    _signal(tx, signals)
+
+
+def _signal(tx: Transaction, signals: Sequence[StreamSignal]) -> None:
+    """Publish one signal per person after the commit. The signal has the person's events of this transaction."""
+    people: dict[Identity, list[StreamSignal]] = {}
+    for signal in signals:
+        people.setdefault(Identity(signal.role, signal.user_id), []).append(signal)
+    for person, own in people.items():
+        tx.signal(to_person("stream", person), _signal_encoder.encode(own))
 
 
 async def read_head(db: Executor, role: Role, user_id: UUID) -> StreamHead:

@@ -14,8 +14,16 @@ from curhat.kit.identity import Identity
 from curhat.kit.openapi import MITRA_SIGNED_IN, MITRA_WITH_KEY, SIGNED_IN, WITH_KEY, answers
 from curhat.kit.page import Page
 from curhat.sessions import service
-from curhat.sessions.errors import SessionEnded
-from curhat.sessions.schemas import EndEarly, MarkRead, Message, MitraSession, NewMessage, Session
+from curhat.sessions.errors import MitraNotAway, SessionEnded
+from curhat.sessions.schemas import (
+    EndByCustomer,
+    EndEarly,
+    MarkRead,
+    Message,
+    MitraSession,
+    NewMessage,
+    Session,
+)
 from curhat.sessions.writer import MessageWriter
 
 # The signed-in user who sends the HTTP request. accounts/guards.py provides this identity.
@@ -105,7 +113,9 @@ async def send_customer_message(
     data: JSONBody[NewMessage],
 ) -> Message:
     """Send a message. If `client_message_id` was used before, return the first message, even after the chat's end."""
-    return await message_writer.send(customer, session_id, data.client_message_id, data.text)
+    return await message_writer.send(
+        customer, session_id, data.client_message_id, data.text, data.reply_to_message_id
+    )
 
 
 @post(
@@ -119,7 +129,9 @@ async def send_mitra_message(
     data: JSONBody[NewMessage],
 ) -> Message:
     """Send a message. If `client_message_id` was used before, return the first message, even after the chat's end."""
-    return await message_writer.send(mitra, session_id, data.client_message_id, data.text)
+    return await message_writer.send(
+        mitra, session_id, data.client_message_id, data.text, data.reply_to_message_id
+    )
 
 
 @post(
@@ -154,14 +166,22 @@ async def mark_read_by_mitra(
 @post(
     "/api/client/sessions/{session_id:uuid}/end",
     status_code=200,
-    responses=answers({200: Session}, *WITH_KEY, NotFound, SessionEnded),
+    responses=answers({200: Session}, *WITH_KEY, NotFound, SessionEnded, MitraNotAway),
 )
 async def end_session_by_customer(
-    request: AnyRequest, database: NamedDependency[Database], customer: Customer, session_id: FromPath[UUID]
+    request: AnyRequest,
+    database: NamedDependency[Database],
+    customer: Customer,
+    session_id: FromPath[UUID],
+    data: JSONBody[EndByCustomer | None] = None,
 ) -> Response[bytes]:
-    """End the chat before its time."""
+    """End the chat before its time. With `review`, because the mitra is away, an operator reviews the cost (X.11)."""
+    with_review = data is not None and data.review
     return await command(
-        request, database, customer, lambda tx: service.end_by_customer(tx, customer.user_id, session_id)
+        request,
+        database,
+        customer,
+        lambda tx: service.end_by_customer(tx, customer.user_id, session_id, with_review=with_review),
     )
 
 

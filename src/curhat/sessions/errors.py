@@ -11,6 +11,14 @@ class ExtensionPending(BusinessError):
     detail = "An extension of this chat waits for its answer already. Nothing new was asked for."
 
 
+class TermsChanged(BusinessError):
+    """Fields: default_action."""
+
+    code = "terms_changed"
+    status = 409
+    detail = "What silence means has just changed. Nothing was asked for: look at the new terms first."
+
+
 class ExtensionDecided(BusinessError):
     """Fields: extension_status, decided_by."""
 
@@ -23,3 +31,13 @@ class SessionEnded(BusinessError):
     code = "session_ended"
     status = 409
     detail = "This chat is over: nothing can be sent or changed in it any more. It stays in the history."
+
+
+class MitraNotAway(BusinessError):
+    """Fields: mitra_connected, review_possible_at."""
+
+    code = "mitra_not_away"
+    status = 409
+    detail = (
+        "The bestie is connected, or was away for less than a minute. Nothing was ended: the chat goes on."
+    )

@@ -34,6 +34,7 @@ from uuid import UUID
 import structlog
 
 from curhat.configuration import service as configuration
+from curhat.configuration.definitions import DefaultAction
 from curhat.deadlines import service as deadlines
 from curhat.kit.database import Database, Transaction
 from curhat.kit.errors import NotFound
@@ -47,7 +48,7 @@ from curhat.pricing.schemas import Offer
 from curhat.realtime import service as realtime
 from curhat.realtime.event_types import StreamEvent
 from curhat.sessions import events, queries
-from curhat.sessions.errors import ExtensionDecided, ExtensionPending, SessionEnded
+from curhat.sessions.errors import ExtensionDecided, ExtensionPending, SessionEnded, TermsChanged
 from curhat.sessions.queries import ExtensionRow, LockedExtension, LockedSession
 from curhat.sessions.schemas import Extension
 from curhat.sessions.states import CHARGE_TIMEOUT_SECONDS, DecidedBy
@@ -79,14 +80,19 @@ class Frames(NamedTuple):
 
 
 async def request(
-    tx: Transaction, customer_id: UUID, session_id: UUID, offer_id: UUID, connected: bool | None
+    tx: Transaction,
+    customer_id: UUID,
+    session_id: UUID,
+    offer_id: UUID,
+    connected: bool | None,
+    told_action: DefaultAction | None = None,
 ) -> Extension:
     """Open an extension on the current terms (nothing → pending, 5.4, 5.7).
 
     If the mitra is not connected, the extension is rejected immediately (5.6). `connected` is the answer of presence
     about the mitra just before the transaction. If `connected` is None (unknown), the extension waits for the mitra's
-    answer. Raises NotFound if the session or the offer does not exist. Raises SessionEnded, ExtensionPending,
-    TooManyRequests.
+    answer. `told_action` is what the customer was told about silence, if known. Raises NotFound if the session or the
+    offer does not exist. Raises SessionEnded, ExtensionPending, TermsChanged, TooManyRequests.
     """
     session = await lock_session(tx, session_id)
     if session.customer_id != customer_id:
@@ -96,6 +102,9 @@ async def request(
     if session.open_extension_id is not None:
         raise ExtensionPending(extension_id=session.open_extension_id)
     offer = await pricing.quote(tx, customer_id, offer_id, "extension")
+    default_action = await configuration.extension_default_action_on_timeout(tx)
+    if told_action not in (None, default_action):
+        raise TermsChanged(default_action=default_action)
     deadline_at = session.now + timedelta(seconds=await configuration.extension_timeout_seconds(tx))
     payment_id = await payments.open_extension_payment(tx, customer_id, offer, deadline_at)
     opened = await queries.open_extension(
@@ -106,7 +115,7 @@ async def request(
         offer_id=offer.id,
         duration_minutes=offer.duration_minutes,
         price_rp=offer.price_rp,
-        default_action=await configuration.extension_default_action_on_timeout(tx),
+        default_action=default_action,
         deadline_at=deadline_at,
     )
     await pause_point("extension.opened")

@@ -43,7 +43,7 @@ class MessageFrames:
             if "\0" in frame.text:
                 raise invalid_field("text", "contains the character NUL")
             sending = self._writer.begin_sending(
-                sender, frame.session_id, frame.client_message_id, frame.text
+                sender, frame.session_id, frame.client_message_id, frame.text, frame.reply_to_message_id
             )
         except BusinessError as error:
             answer(_refused(sender, frame, error))

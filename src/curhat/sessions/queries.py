@@ -10,13 +10,14 @@ import msgspec
 from curhat.configuration.definitions import DefaultAction
 from curhat.kit.database import Executor, NoRow
 from curhat.kit.identity import Role
-from curhat.sessions.states import DecidedBy, EndReason, ExtensionStatus, SessionStatus
+from curhat.sessions.states import DecidedBy, Delivery, EndReason, ExtensionStatus, SessionStatus
 
 
 class SendRow(msgspec.Struct, frozen=True):
     position: int
     customer_id: UUID
     mitra_id: UUID
+    reply_is_known: bool
     id: UUID | None
     sent_at: datetime | None
     told_at: datetime | None
@@ -29,8 +30,8 @@ WITH limits AS MATERIALIZED (
     SELECT set_config('lock_timeout', coalesce($1, current_setting('lock_timeout')), true)
 ), asked AS MATERIALIZED (
     SELECT * FROM unnest($2::uuid[], $3::text[], $4::uuid[], $5::text[],
-        $6::text[])
-        WITH ORDINALITY AS asked (session_id, sender, user_id, client_message_id, text, position)
+        $6::text[], $7::uuid[])
+        WITH ORDINALITY AS asked (session_id, sender, user_id, client_message_id, text, reply_to, position)
 ), locked_sessions AS MATERIALIZED (
     SELECT sessions.id, customer_id, mitra_id, status, ends_at, open_extension_id FROM limits, sessions
     WHERE sessions.id = ANY ($2) AND (customer_id = ANY ($4) OR mitra_id = ANY ($4))
@@ -41,21 +42,27 @@ WITH limits AS MATERIALIZED (
 ), own AS MATERIALIZED (
     SELECT asked.*, locked.customer_id, locked.mitra_id,
         locked.status = 'active' AND (locked.ends_at > moment.now OR locked.open_extension_id IS NOT NULL) AS runs,
+        asked.reply_to = $8 OR EXISTS (
+            SELECT 1 FROM messages WHERE messages.id = asked.reply_to AND messages.session_id = asked.session_id
+        ) AS reply_is_known,
         moment.now
     FROM moment, asked
     JOIN locked_sessions AS locked ON locked.id = asked.session_id
         AND asked.user_id
             = CASE asked.sender WHEN 'customer' THEN locked.customer_id ELSE locked.mitra_id END
 ), insert_messages AS (
-    INSERT INTO messages (session_id, sender, client_message_id, text, sent_at)
-    SELECT session_id, sender, client_message_id, text, now FROM own WHERE runs ORDER BY position
+    INSERT INTO messages (session_id, sender, client_message_id, text, sent_at, reply_to_message_id)
+    SELECT session_id, sender, client_message_id, text, now, nullif(reply_to, $8)
+    FROM own WHERE runs AND reply_is_known ORDER BY position
     ON CONFLICT ON CONSTRAINT messages_once DO NOTHING
-    RETURNING id, session_id, sender, client_message_id, sent_at, text
+    RETURNING id, session_id, sender, client_message_id, sent_at, text, reply_to_message_id
 ), new_messages AS MATERIALIZED (
     SELECT sent.id, sent.sent_at, locked.customer_id, locked.mitra_id, row_number() OVER (ORDER BY sent.id) AS number,
-        format('{"id":"%s","session_id":"%s","client_message_id":%s,"sender":"%s","text":%s,"sent_at":"%s","read_at":null}',
+        format('{"id":"%s","session_id":"%s","client_message_id":%s,"sender":"%s","text":%s,"sent_at":"%s","read_at":null,'
+            '"reply_to_message_id":%s}',
             sent.id, sent.session_id, to_json(sent.client_message_id), sent.sender, to_json(sent.text),
-            replace(to_char(sent.sent_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), '.000000Z', 'Z')) AS data
+            replace(to_char(sent.sent_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), '.000000Z', 'Z'),
+            coalesce(to_json(sent.reply_to_message_id)::text, 'null')) AS data
     FROM insert_messages AS sent
     JOIN locked_sessions AS locked ON locked.id = sent.session_id
 ), told AS MATERIALIZED (
@@ -73,7 +80,7 @@ WITH limits AS MATERIALIZED (
     CROSS JOIN LATERAL append_events(sides.roles, sides.user_ids, sides.types, sides.data)
         WITH ORDINALITY AS appended (seq, at, position)
 )
-SELECT own.position, own.customer_id, own.mitra_id, sent.id, sent.sent_at, to_customer.told_at,
+SELECT own.position, own.customer_id, own.mitra_id, own.reply_is_known, sent.id, sent.sent_at, to_customer.told_at,
     to_customer.seq AS customer_seq, to_mitra.seq AS mitra_seq
 FROM own
 LEFT JOIN insert_messages AS sent USING (session_id, sender, client_message_id)
@@ -94,10 +101,13 @@ async def send_messages(
     user_ids: Sequence[UUID],
     client_message_ids: Sequence[str],
     texts: Sequence[str],
+    reply_to_message_ids: Sequence[UUID],
+    no_reply: UUID,
 ) -> list[SendRow]:
     """Store each message whose session runs and whose sender is a member of the session. Each array has one element per
     message. Returns a row for each message whose sender is a member of the session. `id` is null if this statement did
-    not store the message. If `id` is null, the message is already stored, or its session is over. The statement reads
+    not store the message. If `id` is null, the message is already stored, or its session is over, or it replies to a
+    message of another session (`reply_is_known` is false). @no_reply stands for no reply. The statement reads
     the clock after it has taken the last lock. So the statement stores no message if the session's time ran out during a
     lock wait. The locks also ensure that the ids of a session's messages grow in commit order. For each stored message,
     the statement also appends the event message.created to the streams of both members. `customer_seq` and `mitra_seq`
@@ -107,7 +117,15 @@ async def send_messages(
     return [
         SendRow(*row)
         for row in await db.fetch(
-            SEND_MESSAGES, lock_timeout, session_ids, senders, user_ids, client_message_ids, texts
+            SEND_MESSAGES,
+            lock_timeout,
+            session_ids,
+            senders,
+            user_ids,
+            client_message_ids,
+            texts,
+            reply_to_message_ids,
+            no_reply,
         )
     ]
 
@@ -174,11 +192,12 @@ class MessageRow(msgspec.Struct, frozen=True):
     text: str
     sent_at: datetime
     read_at: datetime | None
+    reply_to_message_id: UUID | None
 
 
 LIST_SENT_MESSAGES: Final = """
 SELECT messages.id, messages.session_id, messages.client_message_id, messages.sender, messages.text,
-    messages.sent_at, messages.read_at
+    messages.sent_at, messages.read_at, messages.reply_to_message_id
 FROM unnest($1::uuid[], $2::text[], $3::text[])
     AS asked (session_id, sender, client_message_id)
 JOIN messages USING (session_id, sender, client_message_id)
@@ -244,15 +263,19 @@ class EndedSession(msgspec.Struct, frozen=True):
 
 END_SESSION_EARLY: Final = """
 WITH locked_session AS MATERIALIZED (
-    SELECT id, status, ends_at, open_extension_id FROM sessions
+    SELECT id, status, ends_at, open_extension_id, mitra_away_since FROM sessions
     WHERE id = $1 AND $2 = CASE $3::text WHEN 'customer' THEN customer_id ELSE mitra_id END
     FOR NO KEY UPDATE
+), moment AS MATERIALIZED (
+    SELECT curhat_now() AS now, count(*) AS locks FROM locked_session
 )
-UPDATE sessions SET status = 'ended', ended_at = curhat_now(), end_reason = $4, end_note = $5,
+UPDATE sessions SET status = 'ended', ended_at = moment.now, end_reason = $4, end_note = $5,
     open_extension_id = NULL
-FROM locked_session AS locked
+FROM locked_session AS locked, moment
 WHERE sessions.id = locked.id AND locked.status = 'active'
-    AND (locked.ends_at > curhat_now() OR locked.open_extension_id IS NOT NULL)
+    AND (locked.ends_at > moment.now OR locked.open_extension_id IS NOT NULL)
+    AND ($6::float8 IS NULL
+        OR locked.mitra_away_since <= moment.now - make_interval(secs => $6::float8))
 RETURNING sessions.id, sessions.payment_id, sessions.mitra_id, locked.open_extension_id
 """
 
@@ -266,10 +289,12 @@ async def end_session_early(
     role: Role,
     end_reason: EndReason,
     end_note: str | None,
+    away_seconds: float | None,
 ) -> EndedSession | None:
     """End the session early for a member (active → ended). Returns the id of the extension that was open. Returns no row if
-    the caller is not a member, or the session is over."""
-    row = await db.fetchrow(END_SESSION_EARLY, session_id, user_id, role, end_reason, end_note)
+    the caller is not a member, or the session is over. With @away_seconds, also returns no row if the mitra has been
+    disconnected for less than @away_seconds."""
+    row = await db.fetchrow(END_SESSION_EARLY, session_id, user_id, role, end_reason, end_note, away_seconds)
     if row is None:
         return None
     return EndedSession(*row)
@@ -334,8 +359,126 @@ async def end_due_sessions(db: Executor, /, *, session_ids: Sequence[UUID]) -> l
     return [DueSession(*row) for row in await db.fetch(END_DUE_SESSIONS, session_ids)]
 
 
+class DeliveredSession(msgspec.Struct, frozen=True):
+    id: UUID
+    payment_id: UUID
+    delivery: Delivery
+
+
+RECORD_DELIVERIES: Final = """
+UPDATE sessions SET delivery = CASE
+    WHEN end_reason IN ('mitra_ended', 'mitra_suspended') THEN 'cut_short'
+    WHEN $1 THEN 'mitra_away'
+    WHEN EXISTS (SELECT 1 FROM messages WHERE session_id = sessions.id AND sender = 'customer')
+        AND NOT EXISTS (SELECT 1 FROM messages WHERE session_id = sessions.id AND sender = 'mitra') THEN 'unanswered'
+    ELSE 'delivered'
+END
+WHERE id = ANY ($2::uuid[])
+RETURNING id, payment_id, delivery
+"""
+
+
+async def record_deliveries(
+    db: Executor, /, *, with_review: bool, session_ids: Sequence[UUID]
+) -> list[DeliveredSession]:
+    """Record what each ended session delivered. The caller holds the sessions' locks, and has ended them in an earlier
+    statement: a message that another transaction committed while the earlier statement waited for the lock is visible
+    only to a later statement. @with_review: the customer ended the session because the mitra was away."""
+    return [DeliveredSession(*row) for row in await db.fetch(RECORD_DELIVERIES, with_review, session_ids)]
+
+
+LIST_PRESENT_MITRAS: Final = """
+SELECT DISTINCT mitra_id FROM sessions WHERE status = 'active' AND mitra_away_since IS NULL
+"""
+
+
+async def list_present_mitras(db: Executor, /) -> list[UUID]:
+    """Find the mitras of active sessions who are not known to be away. The index sessions_running_by_mitra finds them."""
+    return [row[0] for row in await db.fetch(LIST_PRESENT_MITRAS)]
+
+
+LIST_AWAY_MITRAS: Final = """
+SELECT DISTINCT mitra_id FROM sessions WHERE status = 'active' AND mitra_away_since IS NOT NULL
+"""
+
+
+async def list_away_mitras(db: Executor, /) -> list[UUID]:
+    """Find the mitras of active sessions who are away."""
+    return [row[0] for row in await db.fetch(LIST_AWAY_MITRAS)]
+
+
+MARK_MITRAS_AWAY: Final = """
+WITH asked AS MATERIALIZED (
+    SELECT * FROM unnest($1::uuid[], $2::timestamptz[]) AS asked (mitra_id, heard_at)
+), locked_sessions AS MATERIALIZED (
+    SELECT sessions.id, asked.heard_at, sessions.mitra_back_at,
+        greatest(sessions.started_at, asked.heard_at, sessions.mitra_back_at) AS gone_at
+    FROM asked JOIN sessions ON sessions.mitra_id = asked.mitra_id
+    WHERE sessions.status = 'active' AND sessions.mitra_away_since IS NULL
+    ORDER BY sessions.id
+    FOR NO KEY UPDATE OF sessions SKIP LOCKED
+), moment AS MATERIALIZED (
+    SELECT curhat_now() AS now, count(*) AS locks FROM locked_sessions
+)
+UPDATE sessions SET mitra_away_since
+    = greatest(locked.gone_at, moment.now - make_interval(secs => $3::float8))
+FROM locked_sessions AS locked, moment
+WHERE sessions.id = locked.id AND locked.gone_at <= moment.now - make_interval(secs => $4::float8)
+    AND (locked.heard_at = 'epoch' OR locked.mitra_back_at IS NULL
+        OR locked.heard_at > locked.mitra_back_at - make_interval(secs => $5::float8))
+RETURNING sessions.id
+"""
+
+
+async def mark_mitras_away(
+    db: Executor,
+    /,
+    *,
+    mitra_ids: Sequence[UUID],
+    heard_ats: Sequence[datetime],
+    max_backdated_seconds: float,
+    away_seconds: float,
+    tolerance_seconds: float,
+) -> list[UUID]:
+    """Mark the active sessions of these mitras: the mitra is disconnected. Each array has one element per mitra.
+    @heard_ats has when the mitra was last heard, the beginning of 1970 if never. A session is marked if its mitra was not heard for
+    @away_seconds. An older report than the mitra's last return, give or take @tolerance_seconds, counts no more. The
+    column never says more than @max_backdated_seconds before now, because an outage can delay reports. The statement
+    skips locked sessions, so nobody waits for it. Returns the marked sessions."""
+    return [
+        row[0]
+        for row in await db.fetch(
+            MARK_MITRAS_AWAY, mitra_ids, heard_ats, max_backdated_seconds, away_seconds, tolerance_seconds
+        )
+    ]
+
+
+MARK_MITRAS_BACK: Final = """
+WITH locked_sessions AS MATERIALIZED (
+    SELECT sessions.id, asked.heard_at
+    FROM unnest($1::uuid[], $2::timestamptz[]) AS asked (mitra_id, heard_at)
+    JOIN sessions ON sessions.mitra_id = asked.mitra_id
+    WHERE sessions.status = 'active' AND sessions.mitra_away_since IS NOT NULL
+    ORDER BY sessions.id
+    FOR NO KEY UPDATE OF sessions SKIP LOCKED
+)
+UPDATE sessions SET mitra_away_since = NULL, mitra_back_at = locked.heard_at
+FROM locked_sessions AS locked WHERE sessions.id = locked.id
+RETURNING sessions.id
+"""
+
+
+async def mark_mitras_back(
+    db: Executor, /, *, mitra_ids: Sequence[UUID], heard_ats: Sequence[datetime]
+) -> list[UUID]:
+    """Mark the active sessions of these mitras: the mitra is back. Each array has one element per mitra. @heard_ats has when
+    the mitra was last heard. Skips locked sessions. Returns the sessions that changed."""
+    return [row[0] for row in await db.fetch(MARK_MITRAS_BACK, mitra_ids, heard_ats)]
+
+
 class SessionRow(msgspec.Struct, frozen=True):
     id: UUID
+    payment_id: UUID
     session_status: SessionStatus
     customer_id: UUID
     mitra_id: UUID
@@ -344,6 +487,8 @@ class SessionRow(msgspec.Struct, frozen=True):
     ended_at: datetime | None
     end_reason: EndReason | None
     duration_minutes: int
+    mitra_away_since: datetime | None
+    delivery: Delivery | None
     display_name: str
     call_name: str
     extension_id: UUID | None
@@ -360,9 +505,9 @@ class SessionRow(msgspec.Struct, frozen=True):
 
 
 LIST_SESSIONS: Final = """
-SELECT sessions.id, sessions.status AS session_status, sessions.customer_id, sessions.mitra_id, sessions.started_at,
+SELECT sessions.id, sessions.payment_id, sessions.status AS session_status, sessions.customer_id, sessions.mitra_id, sessions.started_at,
     sessions.ends_at, sessions.ended_at, sessions.end_reason, sessions.duration_minutes,
-    mitras.display_name, customers.call_name,
+    sessions.mitra_away_since, sessions.delivery, mitras.display_name, customers.call_name,
     extension.id AS extension_id, extension.payment_id AS extension_payment_id,
     extension.status AS extension_status, extension.decided_by AS extension_decided_by,
     extension.offer_id AS extension_offer_id, extension.duration_minutes AS extension_duration_minutes,
@@ -455,7 +600,8 @@ async def list_past_sessions_of_mitra(
 
 
 LIST_MESSAGES: Final = """
-SELECT page.id, page.session_id, page.client_message_id, page.sender, page.text, page.sent_at, page.read_at
+SELECT page.id, page.session_id, page.client_message_id, page.sender, page.text, page.sent_at, page.read_at,
+    page.reply_to_message_id
 FROM sessions
 CROSS JOIN LATERAL (
     SELECT * FROM messages WHERE messages.session_id = sessions.id AND messages.id < $1

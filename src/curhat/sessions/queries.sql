@@ -6,13 +6,15 @@
 -- type: extension_status = ExtensionStatus from curhat.sessions.states
 -- type: decided_by = DecidedBy from curhat.sessions.states
 -- type: extension_decided_by = DecidedBy from curhat.sessions.states
+-- type: delivery = Delivery from curhat.sessions.states
 -- type: default_action = DefaultAction from curhat.configuration.definitions
 -- type: extension_default_action = DefaultAction from curhat.configuration.definitions
 
 -- name: send_messages :many
 -- Store each message whose session runs and whose sender is a member of the session. Each array has one element per
 -- message. Returns a row for each message whose sender is a member of the session. `id` is null if this statement did
--- not store the message. If `id` is null, the message is already stored, or its session is over. The statement reads
+-- not store the message. If `id` is null, the message is already stored, or its session is over, or it replies to a
+-- message of another session (`reply_is_known` is false). @no_reply stands for no reply. The statement reads
 -- the clock after it has taken the last lock. So the statement stores no message if the session's time ran out during a
 -- lock wait. The locks also ensure that the ids of a session's messages grow in commit order. For each stored message,
 -- the statement also appends the event message.created to the streams of both members. `customer_seq` and `mitra_seq`
@@ -25,8 +27,8 @@ WITH limits AS MATERIALIZED (
     SELECT set_config('lock_timeout', coalesce(@lock_timeout, current_setting('lock_timeout')), true)
 ), asked AS MATERIALIZED (
     SELECT * FROM unnest(@session_ids::uuid[], @senders::text[], @user_ids::uuid[], @client_message_ids::text[],
-        @texts::text[])
-        WITH ORDINALITY AS asked (session_id, sender, user_id, client_message_id, text, position)
+        @texts::text[], @reply_to_message_ids::uuid[])
+        WITH ORDINALITY AS asked (session_id, sender, user_id, client_message_id, text, reply_to, position)
 ), locked_sessions AS MATERIALIZED (
     SELECT sessions.id, customer_id, mitra_id, status, ends_at, open_extension_id FROM limits, sessions
     WHERE sessions.id = ANY (@session_ids) AND (customer_id = ANY (@user_ids) OR mitra_id = ANY (@user_ids))
@@ -38,23 +40,29 @@ WITH limits AS MATERIALIZED (
     SELECT asked.*, locked.customer_id, locked.mitra_id,
         -- An open extension delays the end (5.7).
         locked.status = 'active' AND (locked.ends_at > moment.now OR locked.open_extension_id IS NOT NULL) AS runs,
+        asked.reply_to = @no_reply OR EXISTS (
+            SELECT 1 FROM messages WHERE messages.id = asked.reply_to AND messages.session_id = asked.session_id
+        ) AS reply_is_known,
         moment.now
     FROM moment, asked
     JOIN locked_sessions AS locked ON locked.id = asked.session_id
         AND asked.user_id
             = CASE asked.sender WHEN 'customer' THEN locked.customer_id ELSE locked.mitra_id END
 ), insert_messages AS (
-    INSERT INTO messages (session_id, sender, client_message_id, text, sent_at)
-    SELECT session_id, sender, client_message_id, text, now FROM own WHERE runs ORDER BY position
+    INSERT INTO messages (session_id, sender, client_message_id, text, sent_at, reply_to_message_id)
+    SELECT session_id, sender, client_message_id, text, now, nullif(reply_to, @no_reply)
+    FROM own WHERE runs AND reply_is_known ORDER BY position
     ON CONFLICT ON CONSTRAINT messages_once DO NOTHING
-    RETURNING id, session_id, sender, client_message_id, sent_at, text
+    RETURNING id, session_id, sender, client_message_id, sent_at, text, reply_to_message_id
 ), new_messages AS MATERIALIZED (
     SELECT sent.id, sent.sent_at, locked.customer_id, locked.mitra_id, row_number() OVER (ORDER BY sent.id) AS number,
         -- This JSON is the same as the JSON of the struct Message (test_sessions_messages.py compares both).
-        format('{"id":"%s","session_id":"%s","client_message_id":%s,"sender":"%s","text":%s,"sent_at":"%s","read_at":null}',
+        format('{"id":"%s","session_id":"%s","client_message_id":%s,"sender":"%s","text":%s,"sent_at":"%s","read_at":null,'
+            '"reply_to_message_id":%s}',
             sent.id, sent.session_id, to_json(sent.client_message_id), sent.sender, to_json(sent.text),
             -- Like the struct's encoder, leave out a fraction of zero.
-            replace(to_char(sent.sent_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), '.000000Z', 'Z')) AS data
+            replace(to_char(sent.sent_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), '.000000Z', 'Z'),
+            coalesce(to_json(sent.reply_to_message_id)::text, 'null')) AS data
     FROM insert_messages AS sent
     JOIN locked_sessions AS locked ON locked.id = sent.session_id
 ), told AS MATERIALIZED (
@@ -72,7 +80,7 @@ WITH limits AS MATERIALIZED (
     CROSS JOIN LATERAL append_events(sides.roles, sides.user_ids, sides.types, sides.data)
         WITH ORDINALITY AS appended (seq, at, position)
 )
-SELECT own.position, own.customer_id, own.mitra_id, sent.id, sent.sent_at, to_customer.told_at,
+SELECT own.position, own.customer_id, own.mitra_id, own.reply_is_known, sent.id, sent.sent_at, to_customer.told_at,
     to_customer.seq AS customer_seq, to_mitra.seq AS mitra_seq
 FROM own
 LEFT JOIN insert_messages AS sent USING (session_id, sender, client_message_id)
@@ -111,10 +119,10 @@ ORDER BY asked.position, recent.age_seconds
 -- name: list_sent_messages :many
 -- Read the stored messages with these client ids. Each array has one element per message. A separate statement sees the
 -- messages that other transactions committed while send_messages waited for its locks.
--- nullable: read_at
+-- nullable: read_at, reply_to_message_id
 -- row: MessageRow
 SELECT messages.id, messages.session_id, messages.client_message_id, messages.sender, messages.text,
-    messages.sent_at, messages.read_at
+    messages.sent_at, messages.read_at, messages.reply_to_message_id
 FROM unnest(@session_ids::uuid[], @senders::text[], @client_message_ids::text[])
     AS asked (session_id, sender, client_message_id)
 JOIN messages USING (session_id, sender, client_message_id)
@@ -145,19 +153,24 @@ FROM locked_session
 
 -- name: end_session_early :optional
 -- End the session early for a member (active → ended). Returns the id of the extension that was open. Returns no row if
--- the caller is not a member, or the session is over.
--- nullable: open_extension_id, @end_note
+-- the caller is not a member, or the session is over. With @away_seconds, also returns no row if the mitra has been
+-- disconnected for less than @away_seconds.
+-- nullable: open_extension_id, @end_note, @away_seconds
 -- row: EndedSession
 WITH locked_session AS MATERIALIZED (
-    SELECT id, status, ends_at, open_extension_id FROM sessions
+    SELECT id, status, ends_at, open_extension_id, mitra_away_since FROM sessions
     WHERE id = @session_id AND @user_id = CASE @role::text WHEN 'customer' THEN customer_id ELSE mitra_id END
     FOR NO KEY UPDATE
+), moment AS MATERIALIZED (
+    SELECT curhat_now() AS now, count(*) AS locks FROM locked_session
 )
-UPDATE sessions SET status = 'ended', ended_at = curhat_now(), end_reason = @end_reason, end_note = @end_note,
+UPDATE sessions SET status = 'ended', ended_at = moment.now, end_reason = @end_reason, end_note = @end_note,
     open_extension_id = NULL
-FROM locked_session AS locked
+FROM locked_session AS locked, moment
 WHERE sessions.id = locked.id AND locked.status = 'active'
-    AND (locked.ends_at > curhat_now() OR locked.open_extension_id IS NOT NULL)
+    AND (locked.ends_at > moment.now OR locked.open_extension_id IS NOT NULL)
+    AND (@away_seconds::float8 IS NULL
+        OR locked.mitra_away_since <= moment.now - make_interval(secs => @away_seconds::float8))
 RETURNING sessions.id, sessions.payment_id, sessions.mitra_id, locked.open_extension_id
 
 -- name: end_suspended_session :optional
@@ -202,16 +215,81 @@ FROM locked_sessions AS locked
 LEFT JOIN end_sessions AS ended USING (id)
 WHERE locked.status = 'active' AND locked.open_extension_id IS NULL
 
+-- name: record_deliveries :many
+-- Record what each ended session delivered. The caller holds the sessions' locks, and has ended them in an earlier
+-- statement: a message that another transaction committed while the earlier statement waited for the lock is visible
+-- only to a later statement. @with_review: the customer ended the session because the mitra was away.
+-- row: DeliveredSession
+UPDATE sessions SET delivery = CASE
+    WHEN end_reason IN ('mitra_ended', 'mitra_suspended') THEN 'cut_short'
+    WHEN @with_review THEN 'mitra_away'
+    WHEN EXISTS (SELECT 1 FROM messages WHERE session_id = sessions.id AND sender = 'customer')
+        AND NOT EXISTS (SELECT 1 FROM messages WHERE session_id = sessions.id AND sender = 'mitra') THEN 'unanswered'
+    ELSE 'delivered'
+END
+WHERE id = ANY (@session_ids::uuid[])
+RETURNING id, payment_id, delivery
+
+-- name: list_present_mitras :many
+-- Find the mitras of active sessions who are not known to be away. The index sessions_running_by_mitra finds them.
+SELECT DISTINCT mitra_id FROM sessions WHERE status = 'active' AND mitra_away_since IS NULL
+
+-- name: list_away_mitras :many
+-- Find the mitras of active sessions who are away.
+SELECT DISTINCT mitra_id FROM sessions WHERE status = 'active' AND mitra_away_since IS NOT NULL
+
+-- name: mark_mitras_away :many
+-- Mark the active sessions of these mitras: the mitra is disconnected. Each array has one element per mitra.
+-- @heard_ats has when the mitra was last heard, the beginning of 1970 if never. A session is marked if its mitra was not heard for
+-- @away_seconds. An older report than the mitra's last return, give or take @tolerance_seconds, counts no more. The
+-- column never says more than @max_backdated_seconds before now, because an outage can delay reports. The statement
+-- skips locked sessions, so nobody waits for it. Returns the marked sessions.
+WITH asked AS MATERIALIZED (
+    SELECT * FROM unnest(@mitra_ids::uuid[], @heard_ats::timestamptz[]) AS asked (mitra_id, heard_at)
+), locked_sessions AS MATERIALIZED (
+    SELECT sessions.id, asked.heard_at, sessions.mitra_back_at,
+        greatest(sessions.started_at, asked.heard_at, sessions.mitra_back_at) AS gone_at
+    FROM asked JOIN sessions ON sessions.mitra_id = asked.mitra_id
+    WHERE sessions.status = 'active' AND sessions.mitra_away_since IS NULL
+    ORDER BY sessions.id
+    FOR NO KEY UPDATE OF sessions SKIP LOCKED
+), moment AS MATERIALIZED (
+    SELECT curhat_now() AS now, count(*) AS locks FROM locked_sessions
+)
+UPDATE sessions SET mitra_away_since
+    = greatest(locked.gone_at, moment.now - make_interval(secs => @max_backdated_seconds::float8))
+FROM locked_sessions AS locked, moment
+WHERE sessions.id = locked.id AND locked.gone_at <= moment.now - make_interval(secs => @away_seconds::float8)
+    AND (locked.heard_at = 'epoch' OR locked.mitra_back_at IS NULL
+        OR locked.heard_at > locked.mitra_back_at - make_interval(secs => @tolerance_seconds::float8))
+RETURNING sessions.id
+
+-- name: mark_mitras_back :many
+-- Mark the active sessions of these mitras: the mitra is back. Each array has one element per mitra. @heard_ats has when
+-- the mitra was last heard. Skips locked sessions. Returns the sessions that changed.
+WITH locked_sessions AS MATERIALIZED (
+    SELECT sessions.id, asked.heard_at
+    FROM unnest(@mitra_ids::uuid[], @heard_ats::timestamptz[]) AS asked (mitra_id, heard_at)
+    JOIN sessions ON sessions.mitra_id = asked.mitra_id
+    WHERE sessions.status = 'active' AND sessions.mitra_away_since IS NOT NULL
+    ORDER BY sessions.id
+    FOR NO KEY UPDATE OF sessions SKIP LOCKED
+)
+UPDATE sessions SET mitra_away_since = NULL, mitra_back_at = locked.heard_at
+FROM locked_sessions AS locked WHERE sessions.id = locked.id
+RETURNING sessions.id
+
 -- name: list_sessions :many
 -- Read these sessions, oldest first. Each row has the mitra's display name for the customer, and the customer's call
 -- name for the mitra. Each row also has the session's open extension or, if no extension is open, its latest extension.
--- nullable: ended_at, end_reason, extension_id, extension_payment_id, extension_status, extension_decided_by
+-- nullable: ended_at, end_reason, mitra_away_since, delivery
+-- nullable: extension_id, extension_payment_id, extension_status, extension_decided_by
 -- nullable: extension_offer_id, extension_duration_minutes, extension_price_rp, extension_deadline_at
 -- nullable: extension_default_action, extension_mitra_went_offline
 -- row: SessionRow
-SELECT sessions.id, sessions.status AS session_status, sessions.customer_id, sessions.mitra_id, sessions.started_at,
+SELECT sessions.id, sessions.payment_id, sessions.status AS session_status, sessions.customer_id, sessions.mitra_id, sessions.started_at,
     sessions.ends_at, sessions.ended_at, sessions.end_reason, sessions.duration_minutes,
-    mitras.display_name, customers.call_name,
+    sessions.mitra_away_since, sessions.delivery, mitras.display_name, customers.call_name,
     extension.id AS extension_id, extension.payment_id AS extension_payment_id,
     extension.status AS extension_status, extension.decided_by AS extension_decided_by,
     extension.offer_id AS extension_offer_id, extension.duration_minutes AS extension_duration_minutes,
@@ -255,9 +333,10 @@ SELECT id FROM sessions WHERE mitra_id = @user_id AND id < @before_id ORDER BY i
 -- name: list_messages :many
 -- Read the session's messages that are older than the message @before_id, newest first. Returns no row if the session
 -- has no older message, or the caller is not a member of the session.
--- nullable: read_at
+-- nullable: read_at, reply_to_message_id
 -- row: MessageRow
-SELECT page.id, page.session_id, page.client_message_id, page.sender, page.text, page.sent_at, page.read_at
+SELECT page.id, page.session_id, page.client_message_id, page.sender, page.text, page.sent_at, page.read_at,
+    page.reply_to_message_id
 FROM sessions
 CROSS JOIN LATERAL (
     SELECT * FROM messages WHERE messages.session_id = sessions.id AND messages.id < @before_id

@@ -13,7 +13,7 @@ import msgspec
 from curhat.configuration.definitions import DefaultAction
 from curhat.kit.identity import Role
 from curhat.pricing.schemas import Offer
-from curhat.sessions.states import DecidedBy, EndReason, ExtensionStatus, SessionStatus
+from curhat.sessions.states import DecidedBy, EndReason, ExtensionStatus, ReviewReason, SessionStatus
 
 # This pattern refuses NUL, which PostgreSQL cannot store. This pattern also refuses a text that contains only white
 # space. The pattern never backtracks, so no text makes it slow. The JSON decoder already refuses lone surrogates. The
@@ -64,9 +64,14 @@ class Extension(msgspec.Struct, frozen=True):
 
 
 class ExtensionOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A customer's order of an extension. The offer sets the duration and the price."""
+    """A customer's order of an extension. The offer sets the duration and the price.
+
+    `default_action` is what the customer was told about silence (see OfferList). If it is no longer the terms of an
+    extension, nothing is asked for (`terms_changed`).
+    """
 
     offer_id: UUID
+    default_action: DefaultAction | None = None
 
 
 class _SessionFields(msgspec.Struct, frozen=True):
@@ -78,6 +83,7 @@ class _SessionFields(msgspec.Struct, frozen=True):
     ended_at: datetime | None
     end_reason: EndReason | None
     duration_minutes: int
+    extended_minutes: int
     extension: Extension | None
     server_now: datetime
 
@@ -86,8 +92,17 @@ class Session(_SessionFields, frozen=True):
     """A chat as its customer sees it.
 
     `ended_at` and `end_reason` are null until the chat has ended. `extension` is the latest extension, in any status.
-    `duration_minutes` is the duration that the customer first paid for, without extensions.
+    `duration_minutes` is the duration that the customer first paid for, without extensions. `extended_minutes` is the
+    sum of the approved extensions.
+    `mitra_connected` is false while the mitra of a running chat has been disconnected for more than 6 s. From
+    `review_possible_at` on, the customer can end the chat with a review. It is null while the mitra is connected.
+    `review_reason` says why operators review what the chat cost. It is null if nothing is reviewed because of its end.
     """
+
+    payment_id: UUID
+    mitra_connected: bool
+    review_possible_at: datetime | None
+    review_reason: ReviewReason | None
 
 
 # MitraSession is not a subclass of Session. Otherwise mypy would accept a MitraSession in an answer to a customer.
@@ -107,7 +122,10 @@ class SessionViews(msgspec.Struct, frozen=True):
 
 
 class Message(msgspec.Struct, frozen=True):
-    """One message. `read_at` is null until the other side has read the message."""
+    """One message. `read_at` is null until the other side has read the message.
+
+    `reply_to_message_id` is the earlier message of the same chat that the message answers.
+    """
 
     id: UUID
     session_id: UUID
@@ -116,6 +134,7 @@ class Message(msgspec.Struct, frozen=True):
     text: str
     sent_at: datetime
     read_at: datetime | None
+    reply_to_message_id: UUID | None
 
 
 class ReadMark(msgspec.Struct, frozen=True):
@@ -131,16 +150,27 @@ class NewMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A message to send.
 
     The client chooses `client_message_id`. If `client_message_id` was used before, the server sends nothing.
+    `reply_to_message_id` names an earlier message of the same chat.
     """
 
     client_message_id: ClientMessageId
     text: MessageText
+    reply_to_message_id: UUID | None = None
 
 
 class MarkRead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The user has read the messages of the other side, up to the message `up_to_message_id`."""
 
     up_to_message_id: UUID
+
+
+class EndByCustomer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a customer ends a chat. With `review`, an operator reviews what the chat cost (X.11).
+
+    The customer can end a chat with a review only when its mitra has been disconnected for 60 s.
+    """
+
+    review: bool = False
 
 
 class EndEarly(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -2,13 +2,14 @@
 
 import base64
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from uuid import UUID
 
 import msgspec
 
 from curhat.deadlines import service as deadlines
 from curhat.kit.database import Transaction
-from curhat.kit.errors import NotFound, TooManyRequests, invalid_field, too_many_until
+from curhat.kit.errors import NotFound, TooManyRequests, ValidationFailed, invalid_field, too_many_until
 from curhat.kit.identity import Identity
 from curhat.kit.page import PAGE_SIZE, Page
 from curhat.kit.pause_points import pause_point
@@ -21,7 +22,7 @@ from curhat.realtime import service as realtime
 from curhat.realtime.event_types import StreamEvent
 from curhat.realtime.service import Appended
 from curhat.sessions import events, extension, pace, queries
-from curhat.sessions.errors import SessionEnded
+from curhat.sessions.errors import MitraNotAway, SessionEnded
 from curhat.sessions.queries import DueSession, EndedSession, SessionRow
 from curhat.sessions.schemas import (
     MAX_END_NOTE_CHARACTERS,
@@ -34,10 +35,13 @@ from curhat.sessions.schemas import (
     Session,
     SessionViews,
 )
-from curhat.sessions.states import CUT_SHORT, OPENS_A_CASE, EndReason
+from curhat.sessions.states import CASE_OF_DELIVERY, MITRA_AWAY_REVIEW_SECONDS, OPENS_A_CASE, EndReason
 
 # Deadline kind. The accept that starts a session also arms SESSION_END.
 SESSION_END = extension.SESSION_END
+
+# The fields of a session that both members see.
+_SHARED_FIELDS = tuple(name for name in MitraSession.__struct_fields__ if name != "customer")
 
 # This id is greater than every message id, so a page that begins before this id is the first page.
 _NEWEST = UUID(int=2**128 - 1)
@@ -50,6 +54,8 @@ class OutgoingMessage(msgspec.Struct, frozen=True):
     session_id: UUID
     client_message_id: str
     text: str
+    # The message of the same session that this message answers.
+    reply_to_message_id: UUID | None = None
     # True if the sender writes so fast that PostgreSQL must count the sender's recent messages (pace.py).
     is_fast: bool = False
 
@@ -61,7 +67,10 @@ class SentMessage(msgspec.Struct, frozen=True):
     is_repeated: bool
 
 
-SendOutcome = SentMessage | NotFound | SessionEnded | TooManyRequests
+SendOutcome = SentMessage | NotFound | SessionEnded | TooManyRequests | ValidationFailed
+
+# Stands for a message that answers no other message.
+_NO_REPLY = UUID(int=0)
 
 
 async def send_messages(
@@ -84,6 +93,8 @@ async def send_messages(
         user_ids=[outgoing[index].sender.user_id for index in passed],
         client_message_ids=[outgoing[index].client_message_id for index in passed],
         texts=[outgoing[index].text for index in passed],
+        reply_to_message_ids=[outgoing[index].reply_to_message_id or _NO_REPLY for index in passed],
+        no_reply=_NO_REPLY,
         lock_timeout=lock_timeout,
     )
     outcomes: dict[int, SendOutcome] = {}
@@ -104,6 +115,7 @@ async def send_messages(
                 text=asked.text,
                 sent_at=row.sent_at,
                 read_at=None,
+                reply_to_message_id=asked.reply_to_message_id,
             )
             written[row.id] = message
             assert row.told_at is not None
@@ -115,7 +127,13 @@ async def send_messages(
             created.append(Appended(to_customer, row.customer_seq, row.told_at))
             created.append(Appended(to_mitra, row.mitra_seq, row.told_at))
         outcomes[index] = SentMessage(written[row.id], is_repeated)
-    over = {passed[row.position - 1]: SessionEnded() for row in rows if row.id is None}
+    over: dict[int, SendOutcome] = {
+        passed[row.position - 1]: SessionEnded()
+        if row.reply_is_known
+        else invalid_field("reply_to_message_id", "is no message of this chat")
+        for row in rows
+        if row.id is None
+    }
     if not_written := refused | over:
         outcomes |= await _sent_before(tx, outgoing, not_written)
     realtime.publish(tx, created)
@@ -208,10 +226,18 @@ async def mark_read(tx: Transaction, identity: Identity, session_id: UUID, up_to
     await realtime.append(tx, events.to_both(events.MESSAGES_READ, read.customer_id, read.mitra_id, mark))
 
 
-async def end_by_customer(tx: Transaction, customer_id: UUID, session_id: UUID) -> Session:
-    """End a session for its customer (active → ended). Raises NotFound, SessionEnded."""
+async def end_by_customer(
+    tx: Transaction, customer_id: UUID, session_id: UUID, *, with_review: bool = False
+) -> Session:
+    """End a session for its customer (active → ended).
+
+    With `with_review`, the session ends because its mitra is away, and a case `mitra_away` opens (X.11).
+    Raises NotFound, SessionEnded. With `with_review`, raises MitraNotAway if the mitra is connected, or has been
+    disconnected for less than MITRA_AWAY_REVIEW_SECONDS.
+    """
     customer = Identity(role="customer", user_id=customer_id)
-    return (await _end_early(tx, customer, session_id, "customer_ended", note=None)).for_customer
+    ended = await _end_early(tx, customer, session_id, "customer_ended", note=None, with_review=with_review)
+    return ended.for_customer
 
 
 async def end_by_mitra(tx: Transaction, mitra_id: UUID, session_id: UUID, note: str) -> MitraSession:
@@ -232,7 +258,7 @@ async def end_for_suspension(tx: Transaction, session_id: UUID) -> None:
     """
     ended = await queries.end_suspended_session(tx, session_id=session_id)
     if ended is not None:
-        await _finish_ends(tx, [ended], "mitra_suspended", ended.open_extension_id)
+        await _finish_ends(tx, [ended], ended.open_extension_id)
 
 
 async def end_due(tx: Transaction, generations: Mapping[UUID, int]) -> None:
@@ -245,7 +271,7 @@ async def end_due(tx: Transaction, generations: Mapping[UUID, int]) -> None:
     due = await queries.end_due_sessions(tx, session_ids=list(generations))
     ended = [session for session in due if session.is_ended]
     if ended:
-        await _finish_ends(tx, ended, "time_up")
+        await _finish_ends(tx, ended)
     for session in due:
         if not session.is_ended:
             # An extension lengthened the session, or the clock was set back after this transaction claimed the
@@ -256,7 +282,13 @@ async def end_due(tx: Transaction, generations: Mapping[UUID, int]) -> None:
 
 
 async def _end_early(
-    tx: Transaction, identity: Identity, session_id: UUID, reason: EndReason, note: str | None
+    tx: Transaction,
+    identity: Identity,
+    session_id: UUID,
+    reason: EndReason,
+    note: str | None,
+    *,
+    with_review: bool = False,
 ) -> SessionViews:
     ended = await queries.end_session_early(
         tx,
@@ -265,30 +297,34 @@ async def _end_early(
         user_id=identity.user_id,
         end_reason=reason,
         end_note=note,
+        away_seconds=MITRA_AWAY_REVIEW_SECONDS if with_review else None,
     )
     if ended is None:
-        await own_session(tx, identity, session_id)
+        session = (await own_session(tx, identity, session_id)).for_customer
+        if with_review and (await extension.lock_session(tx, session_id)).runs:
+            raise MitraNotAway(
+                mitra_connected=session.mitra_connected, review_possible_at=session.review_possible_at
+            )
         raise SessionEnded
-    (views,) = await _finish_ends(tx, [ended], reason, ended.open_extension_id)
+    (views,) = await _finish_ends(tx, [ended], ended.open_extension_id, with_review=with_review)
     return views
 
 
 async def _finish_ends(
     tx: Transaction,
     ended: Sequence[EndedSession | DueSession],
-    reason: EndReason,
     open_extension_id: UUID | None = None,
+    *,
+    with_review: bool = False,
 ) -> list[SessionViews]:
     """Open the review cases of ended sessions, free their mitras' places, and append the events.
 
-    `open_extension_id` is the id of the extension that was open when a session ended early.
+    `open_extension_id` is the id of the extension that was open when a session ended early. `with_review`: the customer
+    ended the session because its mitra was away.
     """
     await pause_point("session_end.written")
     session_ids = [session.id for session in ended]
-    if reason in OPENS_A_CASE:
-        payment_ids = [session.payment_id for session in ended]
-        payment_ids += await queries.list_payments_of_approved_extensions(tx, session_ids=session_ids)
-        await payments.open_cases(tx, payment_ids, CUT_SHORT)
+    await _open_cases(tx, session_ids, with_review=with_review)
     await deadlines.disarm(tx, SESSION_END, *session_ids)
     await presence.release_places(tx, [session.mitra_id for session in ended])
     told: list[StreamEvent] = []
@@ -296,11 +332,27 @@ async def _finish_ends(
         # The mitra's row is locked already. Lock the extension's row now, because the step that sets the toggle to
         # offline locks the two rows in the same order.
         told += await extension.end_with_session(tx, open_extension_id)
-    all_views = await _views(tx, session_ids)
+    all_views = await views_of(tx, session_ids)
     for views in all_views:
         told += events.views_to_both(events.SESSION_ENDED, views)
     await realtime.append(tx, told)
     return all_views
+
+
+async def _open_cases(tx: Transaction, session_ids: Sequence[UUID], *, with_review: bool) -> None:
+    """Record what the ended sessions delivered, and open a case for each payment that was not delivered (X.8, X.11).
+
+    The payments of a session are its own, and those of its approved extensions.
+    """
+    delivered = await queries.record_deliveries(tx, session_ids=session_ids, with_review=with_review)
+    for delivery, reason in CASE_OF_DELIVERY.items():
+        concerned = [session for session in delivered if session.delivery == delivery]
+        if concerned:
+            payment_ids = [session.payment_id for session in concerned]
+            payment_ids += await queries.list_payments_of_approved_extensions(
+                tx, session_ids=[session.id for session in concerned]
+            )
+            await payments.open_cases(tx, payment_ids, reason)
 
 
 # Reading -------------------------------------------------------------------------------------------------
@@ -308,7 +360,7 @@ async def _finish_ends(
 
 async def session_views(tx: Transaction, session_id: UUID) -> SessionViews:
     """Return one session in two forms: the form for its customer and the form for its mitra. Raises NotFound."""
-    views = await _views(tx, [session_id])
+    views = await views_of(tx, [session_id])
     if not views:
         raise NotFound
     return views[0]
@@ -327,13 +379,13 @@ async def own_session(tx: Transaction, identity: Identity, session_id: UUID) -> 
 
 async def active_session(tx: Transaction, customer_id: UUID) -> Session | None:
     """Return the active session of a customer. A customer has at most one active session."""
-    views = await _views(tx, await queries.list_active_sessions_of_customer(tx, customer_id=customer_id))
+    views = await views_of(tx, await queries.list_active_sessions_of_customer(tx, customer_id=customer_id))
     return views[0].for_customer if views else None
 
 
 async def active_mitra_sessions(tx: Transaction, mitra_id: UUID) -> list[MitraSession]:
     """Return the active sessions of a mitra, oldest first."""
-    all_views = await _views(tx, await queries.list_active_sessions_of_mitra(tx, mitra_id=mitra_id))
+    all_views = await views_of(tx, await queries.list_active_sessions_of_mitra(tx, mitra_id=mitra_id))
     return [views.for_mitra for views in all_views]
 
 
@@ -348,7 +400,7 @@ async def history(tx: Transaction, identity: Identity, cursor: str | None) -> Pa
         tx, user_id=identity.user_id, before_id=_session_id_of(cursor), max_sessions=PAGE_SIZE + 1
     )
     shown = session_ids[:PAGE_SIZE]
-    views = await _views(tx, shown)
+    views = await views_of(tx, shown)
     next_cursor = None
     if len(session_ids) > PAGE_SIZE:
         next_cursor = base64.urlsafe_b64encode(shown[-1].bytes).decode().rstrip("=")
@@ -376,7 +428,7 @@ async def messages_page(
     return Page(items=items, next_cursor=str(items[-1].id) if len(rows) > PAGE_SIZE else None)
 
 
-async def _views(tx: Transaction, session_ids: Sequence[UUID]) -> list[SessionViews]:
+async def views_of(tx: Transaction, session_ids: Sequence[UUID]) -> list[SessionViews]:
     """Return these sessions, each in the form for its customer and in the form for its mitra, oldest first."""
     if not session_ids:
         return []
@@ -384,6 +436,12 @@ async def _views(tx: Transaction, session_ids: Sequence[UUID]) -> list[SessionVi
 
 
 def _views_of(row: SessionRow) -> SessionViews:
+    away_since = row.mitra_away_since if row.session_status == "active" else None
+    review_reason = None if row.delivery is None else CASE_OF_DELIVERY.get(row.delivery)
+    if row.end_reason in OPENS_A_CASE:
+        # A release that did not record deliveries ended the session.
+        review_reason = "cut_short"
+    bought = row.started_at + timedelta(minutes=row.duration_minutes)
     session = Session(
         id=row.id,
         status=row.session_status,
@@ -393,8 +451,15 @@ def _views_of(row: SessionRow) -> SessionViews:
         ended_at=row.ended_at,
         end_reason=row.end_reason,
         duration_minutes=row.duration_minutes,
+        extended_minutes=max(0, round((row.ends_at - bought) / timedelta(minutes=1))),
         extension=_extension_of(row),
         server_now=row.server_now,
+        payment_id=row.payment_id,
+        mitra_connected=away_since is None,
+        review_possible_at=None
+        if away_since is None
+        else away_since + timedelta(seconds=MITRA_AWAY_REVIEW_SECONDS),
+        review_reason=review_reason,
     )
     return both_views(session, customer_id=row.customer_id, call_name=row.call_name)
 
@@ -439,7 +504,10 @@ def both_views(session: Session, *, customer_id: UUID, call_name: str) -> Sessio
         customer_id=customer_id,
         mitra_id=session.mitra.id,
         for_customer=session,
-        for_mitra=MitraSession(**msgspec.structs.asdict(session), customer=CustomerName(call_name=call_name)),
+        for_mitra=MitraSession(
+            **{name: getattr(session, name) for name in _SHARED_FIELDS},
+            customer=CustomerName(call_name=call_name),
+        ),
     )
 
 

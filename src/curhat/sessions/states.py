@@ -1,8 +1,7 @@
 """The states of sessions and extensions, their allowed steps, and the end reasons. This module does no I/O."""
 
+from collections.abc import Mapping
 from typing import Literal, get_args
-
-from curhat.payments.states import CaseReason
 
 SessionStatus = Literal["active", "ended"]
 
@@ -33,7 +32,22 @@ DecidedBy = Literal["mitra", "timeout", "mitra_unreachable", "session_ended"]
 # can make one charge call and two queries about the charge.
 CHARGE_TIMEOUT_SECONDS = 30
 
-# The review case has this reason if the mitra, or the mitra's suspension, ended a session before the paid time was over
-# (X.8).
-CUT_SHORT: CaseReason = "cut_short"
+# What the customer got, once the session has ended (X.8, X.11). `cut_short`: the mitra or the mitra's suspension ended
+# the session before the paid time was over. `mitra_away`: the customer ended the session with a review, because the
+# mitra was disconnected. `unanswered`: the customer wrote, and the mitra sent no message. Each of these three opens a
+# review case for the session's payment and for the payments of its approved extensions.
+Delivery = Literal["delivered", "cut_short", "mitra_away", "unanswered"]
+ReviewReason = Literal["cut_short", "mitra_away", "unanswered"]
+# These words are also reasons of review cases.
+CASE_OF_DELIVERY: Mapping[Delivery, ReviewReason] = {
+    "cut_short": "cut_short",
+    "mitra_away": "mitra_away",
+    "unanswered": "unanswered",
+}
 OPENS_A_CASE: frozenset[EndReason] = frozenset({"mitra_ended", "mitra_suspended"})
+
+# The app tells the customer after this time that the mitra is disconnected (X.11).
+MITRA_AWAY_SECONDS = 6
+# After this time, the customer can end the session with a review (X.11). The CHECK sessions_left_by_their_mitra has the
+# same number.
+MITRA_AWAY_REVIEW_SECONDS = 60

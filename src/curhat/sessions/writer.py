@@ -90,15 +90,27 @@ class MessageWriter:
         self._writing_apart: set[asyncio.Task[None]] = set()
         self._places = asyncio.Semaphore(MAX_SINGLES_RUNNING)
 
-    async def send(self, sender: Identity, session_id: UUID, client_message_id: str, text: str) -> Message:
+    async def send(
+        self,
+        sender: Identity,
+        session_id: UUID,
+        client_message_id: str,
+        text: str,
+        reply_to_message_id: UUID | None = None,
+    ) -> Message:
         """Send a message, and return it after the commit. A repeated `client_message_id` returns the first message.
 
         Raises the errors of `begin_sending`, and NotFound, SessionEnded and TooManyRequests.
         """
-        return await self.begin_sending(sender, session_id, client_message_id, text)
+        return await self.begin_sending(sender, session_id, client_message_id, text, reply_to_message_id)
 
     def begin_sending(
-        self, sender: Identity, session_id: UUID, client_message_id: str, text: str
+        self,
+        sender: Identity,
+        session_id: UUID,
+        client_message_id: str,
+        text: str,
+        reply_to_message_id: UUID | None = None,
     ) -> "asyncio.Future[Message]":
         """Put a message into the next batch. Returns the future result of `send`.
 
@@ -111,7 +123,9 @@ class MessageWriter:
             raise TooManyRequests(retry_after_seconds=1)
         entry = self._pace.enter(sender, (session_id, client_message_id))
         loop = asyncio.get_running_loop()
-        message = OutgoingMessage(sender, session_id, client_message_id, text, entry.is_fast)
+        message = OutgoingMessage(
+            sender, session_id, client_message_id, text, reply_to_message_id, entry.is_fast
+        )
         outcome: asyncio.Future[Message] = loop.create_future()
         self._waiting_of[sender] += 1
         outcome.add_done_callback(lambda _outcome: self._forget_waiting(sender))

@@ -2,11 +2,6 @@ import type id from './idScreens';
 import { isolated } from '../../shared/words/visibleText';
 
 const en: typeof id = {
-  welcome: {
-    title: 'Something on your mind?',
-    text: 'Talk to a real person who is ready to listen, within seconds.',
-    demoName: 'Sample number',
-  },
   payment: {
     title: 'Payment',
     choose: 'How long would you like to talk?',
@@ -19,9 +14,13 @@ const en: typeof id = {
     total: 'Total',
     expires: 'Finish within',
     pay: (price: string) => `Pay ${price}`,
-    payFree: 'Start for free, Rp0',
+    payFree: 'Start my free session',
     note: 'Money is taken only when you press the button. Then we look for a bestie at once.',
     noteFree: 'No money is taken. We look for a bestie right after this.',
+    noteAgain: (name: string) =>
+      `Money is taken only when you press the button. Then we ask ${isolated(name)} first. If they cannot make it, your payment stays good: you may choose another bestie without paying again, or stop, and our team decides on the refund.`,
+    noteAgainFree: (name: string) =>
+      `No money is taken. After this we ask ${isolated(name)} first. If they cannot make it, you may choose another bestie with the same free session.`,
     change: 'Choose another duration',
     later: 'You may leave this screen. The payment waits on the home screen until its time is up.',
     paying: 'Processing your payment…',
@@ -44,6 +43,7 @@ const en: typeof id = {
   search: {
     title: 'Looking for a bestie…',
     text: 'We are asking besties who are ready.',
+    textNobodyAsked: 'We are waiting for a bestie to be ready. As soon as one is, we ask.',
     keepLit: 'Tap now and then, so that the phone does not turn its screen off.',
     keepOpen: 'Keep this screen open.',
     tell: 'Going to another app meanwhile? We can tell you as soon as a bestie is here.',
@@ -51,7 +51,6 @@ const en: typeof id = {
     told: 'You may use another app: as soon as a bestie is here, we tell you.',
     left: 'Time left to search',
     cancel: 'Stop searching',
-    waitingTitle: 'Waiting for your bestie...',
     waitingText: (name: string) =>
       `We have passed your request to ${isolated(name)}. The answer comes in a moment.`,
     waitingCancel: 'Cancel',
@@ -84,26 +83,101 @@ const en: typeof id = {
       customer_cancelled: 'You stopped searching before a bestie accepted.',
     },
     moneyTitle: 'Your money',
-    money: (price: string) =>
-      `The ${price} you paid is on record. Our team reviews this payment and decides on the refund; you need not report anything.`,
-    moneyFree: 'No money was taken, and your free session is not used up.',
-    trialCancelled: 'No money was taken. Your free session is used up.',
-    refunded: (price: string) => `We have given ${price} back to you.`,
-    reference: 'Payment code',
+    see: 'See this payment',
     nowTitle: 'Now',
     now: 'You can try again from the home screen whenever a bestie is ready.',
     home: 'To the home screen',
+  },
+  waiting: { title: 'Waiting for your bestie...', left: 'Time left to answer' },
+  moneyText: {
+    free: 'No money was taken.',
+    freeFailed: 'No money was taken, and this search did not use up your free session.',
+    freeCancelled: 'No money was taken. Your free session is used up.',
+    open: 'No money has been taken yet.',
+    untaken: 'No money was taken.',
+    paid: (price: string) => `${price} is paid. Thank you.`,
+    reviewing: (price: string) =>
+      `The ${price} you paid is safely on record. Our team reviews this payment and decides on the refund. You need not report anything.`,
+    byWhen:
+      'When is it decided? As soon as we can; who has waited longest comes first. As soon as there is a decision, you see it here and on the home screen, and by a notification if you allow it.',
+    kept: (price: string) => `Our team has reviewed this payment, and decided that ${price} is not refunded.`,
+    refunding: (price: string) =>
+      `Your money comes back: the refund of the payment of ${price} is under way. You need not do anything.`,
+    refused: (price: string) =>
+      `The refund of the payment of ${price} has not worked yet. Our team takes care of it; you need not report anything.`,
+    partly: (part: string, price: string, when: string) => `We gave back ${part} of ${price} on ${when}.`,
+    refunded: (price: string, when: string) => `We gave ${price} back to you on ${when}.`,
+  },
+  moneyNote: {
+    reviewing: (price: string) => `We are reviewing your payment of ${price}`,
+    refunding: (price: string) => `Your payment of ${price} is being refunded`,
+    refunded: (price: string) => `Your ${price} is back`,
+    partly: (price: string) => `Part of your money is back: ${price}`,
+    refused: (price: string) => `The refund of ${price} has not worked yet`,
+    kept: (price: string) => `Your payment of ${price} has been decided`,
+    noSession: 'Your last search found no bestie',
+    go: 'See what happened',
+    more: (count: number) => `And ${count} more about your payments`,
+  },
+  payments: {
+    title: 'Your payments',
+    one: 'Payment',
+    receipt: 'Receipt',
+    empty: 'No payments yet',
+    emptyText: 'All your payments are kept here, also those that came to nothing.',
+    purpose: (purpose: 'session' | 'extension', minutes: number) =>
+      purpose === 'session' ? `A session of ${minutes} minutes` : `${minutes} minutes more`,
+    happened: {
+      served: () => 'The session took place',
+      searching: (status: string): string =>
+        status === 'pending'
+          ? 'Not paid yet'
+          : status === 'confirming'
+            ? 'Waiting for the payment to be confirmed'
+            : 'Looking for a bestie',
+      no_session: () => 'No bestie was found',
+      cut_short: () => 'The session stopped early',
+      unanswered: () => 'The bestie did not write in this session',
+      expired: () => 'The time to pay was over',
+      abandoned: () => 'Called off',
+      declined: () => 'The payment was declined',
+    },
+    states: {
+      free: 'Free',
+      open: 'Not paid yet',
+      paid: 'Paid',
+      untaken: 'No money taken',
+      reviewing: 'Under review',
+      kept: 'Not refunded',
+      refunding: 'Being refunded',
+      refused: 'Refund delayed',
+      partly: 'Partly refunded',
+      refunded: 'Refunded',
+    },
+    reference: 'Payment code',
+    opened: 'Opened',
+    charged: 'Paid',
+    reviewSince: 'Under review since',
+    decision: 'Decision',
+    decisions: { refund: 'Money given back', no_refund: 'No refund' },
+    refund: 'Refund',
+    refundStates: { requested: 'under way', done: 'given back', failed: 'not yet done' },
+    tell: 'If you contact our team, tell them this payment code.',
+    save: 'Save or print the receipt',
+    openChat: 'Open the chat',
   },
   extension: {
     ask: 'More time',
     title: 'How much more time?',
     more: (minutes: number) => `+${minutes} minutes`,
     send: (price: string) => `Ask for it, ${price}`,
-    note: (name: string) =>
-      `${isolated(name)} is asked first. Money is taken only once it is approved; if it is not, you pay nothing.`,
-    waitingTitle: 'Waiting for your bestie...',
+    note: (name: string) => `${isolated(name)} is asked first. If the answer is no, you pay nothing.`,
+    silence: (approves: boolean, seconds: number, price: string) =>
+      approves
+        ? `No answer within ${seconds} seconds means yes: the time is added and ${price} is paid.`
+        : `No answer within ${seconds} seconds means no: no time is added and you pay nothing.`,
+    termsChanged: 'The terms have just changed. Read the new ones, then ask again.',
     terms: (minutes: number, price: string) => `${minutes} more minutes, ${price}`,
-    left: 'Time left to answer',
     silenceApproves: (price: string) =>
       `Without an answer until the time is up, this is approved and ${price} is paid.`,
     silenceRejects: 'Without an answer until the time is up, this is dropped and you pay nothing.',
@@ -127,8 +201,32 @@ const en: typeof id = {
     endStay: 'Keep talking',
     endNow: 'Yes, end it',
     empty: (name: string) => `You are connected with ${isolated(name)}. Start anywhere, and take your time.`,
+    reviewTitle: 'End and ask for a review?',
+    reviewText: (name: string) =>
+      `${isolated(name)} has been disconnected for more than a minute. If you end now, our team reviews everything you paid for this session and decides whether the money comes back. You need not report anything.`,
+    reviewNow: 'End and ask for a review',
+    reviewWait: 'Wait a little',
+    mitraIsBack: 'Your bestie is back. The session goes on, and nothing has changed.',
     soon: 'The time is nearly up. Keep talking?',
     over: 'The time is up',
+  },
+  mitraNotice: {
+    away: (name: string) => `${isolated(name)} has lost the connection.`,
+    kept: 'Your messages are kept, and can be read as soon as your bestie is back.',
+    wait: 'If your bestie does not come back, you can end the session and have your payment reviewed in',
+    end: 'End and ask for a review',
+    back: (name: string) => `${isolated(name)} is back.`,
+  },
+  review: {
+    unanswered:
+      'Your bestie did not answer a single message. We are sorry. Our team reviews everything you paid for this session; you need not report anything.',
+    mitra_away:
+      'You ended the session because your bestie was disconnected. Our team reviews everything you paid for this session; you need not report anything.',
+  },
+  after: {
+    thanks: 'Thank you for sharing',
+    sorry: 'Sorry, this session did not go well',
+    next: 'We hope you feel a little lighter. Whenever you need it, a bestie is ready to listen again.',
   },
   ended: {
     time_up: 'The time was up. Thank you for sharing.',

@@ -1,11 +1,6 @@
 import { isolated } from '../../shared/words/visibleText';
 /** The customer's words for the screens that the client fetches on demand. */
 export default {
-  welcome: {
-    title: 'Ada yang mau dicurhatin?',
-    text: 'Ngobrol dengan bestie sungguhan yang siap mendengarkan, dalam hitungan detik.',
-    demoName: 'Nomor contoh',
-  },
   payment: {
     title: 'Pembayaran',
     choose: 'Mau curhat berapa lama?',
@@ -18,9 +13,13 @@ export default {
     total: 'Total',
     expires: 'Selesaikan dalam',
     pay: (price: string) => `Bayar ${price}`,
-    payFree: 'Mulai gratis, Rp0',
+    payFree: 'Mulai sesi gratisku',
     note: 'Uang baru diambil setelah kamu menekan tombol bayar. Sesudah itu kami langsung mencari bestie.',
     noteFree: 'Tidak ada uang yang diambil. Sesudah ini kami langsung mencari bestie.',
+    noteAgain: (name: string) =>
+      `Uang baru diambil setelah kamu menekan tombol bayar. Sesudah itu kami tanya ${isolated(name)} dulu. Kalau dia tidak bisa, pembayaranmu tetap berlaku: kamu bisa memilih bestie lain tanpa membayar lagi, atau berhenti, dan tim kami memutuskan apakah uangnya dikembalikan.`,
+    noteAgainFree: (name: string) =>
+      `Tidak ada uang yang diambil. Sesudah ini kami tanya ${isolated(name)} dulu. Kalau dia tidak bisa, kamu bisa memilih bestie lain dengan sesi gratis yang sama.`,
     change: 'Pilih durasi lain',
     later: 'Kamu boleh keluar dari layar ini. Pembayaran menunggu di beranda sampai waktunya habis.',
     paying: 'Memproses pembayaran…',
@@ -44,6 +43,7 @@ export default {
   search: {
     title: 'Mencari bestie…',
     text: 'Kami sedang menghubungi bestie yang siap menemanimu.',
+    textNobodyAsked: 'Kami menunggu bestie yang siap. Begitu ada, dia langsung kami hubungi.',
     keepLit: 'Ketuk sesekali supaya layar HP tidak mati.',
     keepOpen: 'Biarkan layar ini terbuka.',
     tell: 'Mau membuka aplikasi lain dulu? Kami bisa memberi tahu begitu bestie siap.',
@@ -51,7 +51,6 @@ export default {
     told: 'Kamu boleh membuka aplikasi lain: begitu bestie siap, kami beri tahu.',
     left: 'Sisa waktu mencari',
     cancel: 'Berhenti mencari',
-    waitingTitle: 'Menunggu konfirmasi bestie...',
     waitingText: (name: string) =>
       `Permintaanmu sudah kami kirim ke ${isolated(name)}. Tunggu jawabannya sebentar, ya.`,
     waitingCancel: 'Batalkan',
@@ -85,26 +84,103 @@ export default {
       customer_cancelled: 'Kamu berhenti mencari sebelum ada bestie yang menerima.',
     },
     moneyTitle: 'Uangmu',
-    money: (price: string) =>
-      `${price} yang kamu bayar sudah tercatat. Tim kami memeriksanya dan memutuskan apakah uangnya dikembalikan. Kamu tidak perlu melapor.`,
-    moneyFree: 'Tidak ada uang yang diambil, dan sesi gratismu belum terpakai.',
-    trialCancelled: 'Tidak ada uang yang diambil. Sesi gratismu sudah terpakai.',
-    refunded: (price: string) => `${price} sudah kami kembalikan.`,
-    reference: 'Kode pembayaran',
+    see: 'Lihat pembayaran ini',
     nowTitle: 'Sekarang',
     now: 'Kamu bisa mencoba lagi dari beranda, kapan pun ada bestie yang siap.',
     home: 'Ke beranda',
+  },
+  waiting: { title: 'Menunggu konfirmasi bestie...', left: 'Sisa waktu menjawab' },
+  moneyText: {
+    free: 'Tidak ada uang yang diambil.',
+    freeFailed: 'Tidak ada uang yang diambil, dan pencarian ini tidak memakai sesi gratismu.',
+    freeCancelled: 'Tidak ada uang yang diambil. Sesi gratismu sudah terpakai.',
+    open: 'Belum ada uang yang diambil.',
+    untaken: 'Tidak ada uang yang diambil.',
+    paid: (price: string) => `${price} sudah dibayar. Terima kasih.`,
+    reviewing: (price: string) =>
+      `${price} yang kamu bayar aman tercatat. Tim kami memeriksanya dan memutuskan apakah uangnya dikembalikan. Kamu tidak perlu melapor.`,
+    byWhen:
+      'Kapan diputuskan? Secepatnya, yang paling lama menunggu kami dahulukan. Begitu ada keputusan, kabarnya muncul di sini dan di beranda, juga lewat notifikasi kalau kamu mengizinkannya.',
+    kept: (price: string) =>
+      `Tim kami sudah memeriksa pembayaran ini dan memutuskan bahwa ${price} tidak dikembalikan.`,
+    refunding: (price: string) =>
+      `Uangmu akan kembali: pengembalian dari pembayaran ${price} sedang diproses. Kamu tidak perlu melakukan apa-apa.`,
+    refused: (price: string) =>
+      `Pengembalian dari pembayaran ${price} belum berhasil. Tim kami yang mengurusnya; kamu tidak perlu melapor.`,
+    partly: (part: string, price: string, when: string) =>
+      `${part} dari ${price} sudah kami kembalikan pada ${when}.`,
+    refunded: (price: string, when: string) => `${price} sudah kami kembalikan pada ${when}.`,
+  },
+  moneyNote: {
+    reviewing: (price: string) => `Pembayaranmu ${price} sedang kami periksa`,
+    refunding: (price: string) => `Pembayaranmu ${price} akan dikembalikan`,
+    refunded: (price: string) => `Uangmu ${price} sudah kembali`,
+    partly: (price: string) => `Sebagian uangmu sudah kembali: ${price}`,
+    refused: (price: string) => `Pengembalian dari ${price} belum berhasil`,
+    kept: (price: string) => `Ada keputusan tentang pembayaranmu ${price}`,
+    noSession: 'Pencarian terakhirmu belum menemukan bestie',
+    go: 'Lihat keterangannya',
+    more: (count: number) => `Dan ${count} kabar lain tentang pembayaranmu`,
+  },
+  payments: {
+    title: 'Pembayaranmu',
+    one: 'Rincian pembayaran',
+    receipt: 'Bukti pembayaran',
+    empty: 'Belum ada pembayaran',
+    emptyText: 'Semua pembayaranmu tersimpan di sini, juga yang tidak jadi.',
+    purpose: (purpose: 'session' | 'extension', minutes: number) =>
+      purpose === 'session' ? `Sesi curhat ${minutes} menit` : `Tambah waktu ${minutes} menit`,
+    happened: {
+      served: () => 'Sesi berlangsung',
+      searching: (status: string): string =>
+        status === 'pending'
+          ? 'Belum dibayar'
+          : status === 'confirming'
+            ? 'Menunggu kepastian pembayaran'
+            : 'Bestie sedang dicari',
+      no_session: () => 'Tidak menemukan bestie',
+      cut_short: () => 'Sesi berhenti sebelum waktunya',
+      unanswered: () => 'Bestie tidak menjawab di sesi ini',
+      expired: () => 'Waktu pembayaran habis',
+      abandoned: () => 'Tidak jadi',
+      declined: () => 'Pembayaran ditolak',
+    },
+    states: {
+      free: 'Gratis',
+      open: 'Belum dibayar',
+      paid: 'Dibayar',
+      untaken: 'Tidak ada uang diambil',
+      reviewing: 'Sedang diperiksa',
+      kept: 'Tidak dikembalikan',
+      refunding: 'Akan dikembalikan',
+      refused: 'Pengembalian tertunda',
+      partly: 'Dikembalikan sebagian',
+      refunded: 'Sudah dikembalikan',
+    },
+    reference: 'Kode pembayaran',
+    opened: 'Dibuat',
+    charged: 'Dibayar',
+    reviewSince: 'Diperiksa sejak',
+    decision: 'Keputusan',
+    decisions: { refund: 'Uang dikembalikan', no_refund: 'Uang tidak dikembalikan' },
+    refund: 'Pengembalian',
+    refundStates: { requested: 'sedang diproses', done: 'sudah kembali', failed: 'belum berhasil' },
+    tell: 'Kalau menghubungi tim kami, sebutkan kode pembayaran ini.',
+    save: 'Simpan atau cetak bukti',
+    openChat: 'Buka curhatnya',
   },
   extension: {
     ask: 'Tambah waktu',
     title: 'Tambah berapa lama?',
     more: (minutes: number) => `+${minutes} menit`,
     send: (price: string) => `Minta tambahan, ${price}`,
-    note: (name: string) =>
-      `Kami tanya ${isolated(name)} dulu. Kamu baru membayar kalau disetujui; kalau ditolak, kamu tidak membayar apa-apa.`,
-    waitingTitle: 'Menunggu konfirmasi bestie...',
+    note: (name: string) => `Kami tanya ${isolated(name)} dulu. Kalau ditolak, kamu tidak membayar apa-apa.`,
+    silence: (approves: boolean, seconds: number, price: string) =>
+      approves
+        ? `Kalau tidak dijawab dalam ${seconds} detik, itu berarti setuju: waktunya ditambah dan ${price} dibayar.`
+        : `Kalau tidak dijawab dalam ${seconds} detik, itu berarti tidak: waktunya tidak ditambah dan kamu tidak membayar.`,
+    termsChanged: 'Aturannya baru saja berubah. Baca dulu yang baru, lalu minta lagi.',
     terms: (minutes: number, price: string) => `Tambahan ${minutes} menit, ${price}`,
-    left: 'Sisa waktu menjawab',
     silenceApproves: (price: string) =>
       `Kalau tidak dijawab sampai waktunya habis, tambahan ini disetujui dan ${price} dibayar.`,
     silenceRejects: 'Kalau tidak dijawab sampai waktunya habis, tambahan ini batal dan kamu tidak membayar.',
@@ -130,8 +206,32 @@ export default {
     endNow: 'Ya, akhiri',
     empty: (name: string) =>
       `Kamu terhubung dengan ${isolated(name)}. Mulai dari mana saja, pelan-pelan juga tidak apa-apa.`,
+    reviewTitle: 'Akhiri dan minta diperiksa?',
+    reviewText: (name: string) =>
+      `${isolated(name)} terputus lebih dari satu menit. Kalau kamu mengakhiri sekarang, tim kami memeriksa semua yang kamu bayar untuk sesi ini, lalu memutuskan apakah uangnya dikembalikan. Kamu tidak perlu melapor.`,
+    reviewNow: 'Akhiri dan minta diperiksa',
+    reviewWait: 'Tunggu dulu',
+    mitraIsBack: 'Bestie sudah kembali. Sesinya lanjut, dan tidak ada yang berubah.',
     soon: 'Waktunya hampir habis. Mau lanjut?',
     over: 'Waktunya habis',
+  },
+  mitraNotice: {
+    away: (name: string) => `${isolated(name)} sedang terputus.`,
+    kept: 'Pesanmu tetap tersimpan dan terbaca begitu dia kembali.',
+    wait: 'Kalau belum kembali, kamu bisa mengakhiri sesi dan minta pembayaranmu diperiksa dalam',
+    end: 'Akhiri dan minta diperiksa',
+    back: (name: string) => `${isolated(name)} sudah kembali.`,
+  },
+  review: {
+    unanswered:
+      'Bestie tidak membalas satu pesan pun. Maaf, ya. Tim kami memeriksa semua yang kamu bayar untuk sesi ini; kamu tidak perlu melapor.',
+    mitra_away:
+      'Kamu mengakhiri sesi karena bestie terputus. Tim kami memeriksa semua yang kamu bayar untuk sesi ini; kamu tidak perlu melapor.',
+  },
+  after: {
+    thanks: 'Terima kasih sudah bercerita',
+    sorry: 'Maaf, sesinya tidak berjalan baik',
+    next: 'Semoga hatimu lebih lega. Kapan pun kamu butuh, bestie siap mendengarkan lagi.',
   },
   ended: {
     time_up: 'Waktunya habis. Terima kasih sudah bercerita.',

@@ -20,6 +20,7 @@ const en: typeof id = {
     onText: 'Requests come to this phone.',
     offText: 'You get no requests. Slide the switch when you are ready to listen.',
     offChatting: 'You get no requests. Chats go on, but more time is rejected automatically.',
+    rest: 'Take a break',
     fullText: 'New requests come as soon as one of your chats is over.',
     cutOffText: 'Customers cannot reach you. We keep trying to connect.',
     unknownText: 'One moment, we are connecting this phone.',
@@ -46,7 +47,6 @@ const en: typeof id = {
       `${count} ${count === 1 ? 'session' : 'sessions'} · ${minutes} minutes`,
     none: 'No sessions today yet',
     unknown: 'Cannot be loaded yet',
-    open: 'Show the history',
   },
 };
 

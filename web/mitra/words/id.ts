@@ -5,7 +5,7 @@ export default {
   nav: { history: 'Riwayat', profile: 'Profil' },
   unreachable: {
     title: 'Belum tersambung',
-    text: 'HP ini belum bisa terhubung ke Curhat. Kami terus mencoba; begitu tersambung, kamu langsung dibawa ke tempat terakhirmu.',
+    text: 'HP ini belum tersambung. Kami terus mencoba; nanti kamu kembali ke tempat terakhirmu.',
   },
   minutes: (count: number) => (count < 1 ? 'kurang dari 1 menit' : `${count} menit`),
   toggle: {
@@ -20,9 +20,10 @@ export default {
     offText: 'Kamu tidak menerima permintaan. Geser tombolnya kalau kamu siap mendengarkan.',
     offChatting:
       'Kamu tidak menerima permintaan. Chat tetap berjalan, tetapi tambahan waktu ditolak otomatis.',
+    rest: 'Istirahat',
     fullText: 'Permintaan baru datang begitu salah satu chat selesai.',
-    cutOffText: 'Customer tidak bisa menjangkaumu. Kami terus mencoba menyambung.',
-    unknownText: 'Sebentar, kami sedang menyambungkan HP ini.',
+    cutOffText: 'Pelanggan tidak bisa menjangkaumu. Kami terus mencoba.',
+    unknownText: 'Sebentar, HP ini sedang menyambung.',
   },
   phone: {
     title: 'HP ini',
@@ -45,6 +46,5 @@ export default {
     sessions: (count: number, minutes: number) => `${count} sesi · ${minutes} menit`,
     none: 'Belum ada sesi hari ini',
     unknown: 'Belum bisa dimuat',
-    open: 'Lihat riwayat',
   },
 };

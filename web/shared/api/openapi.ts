@@ -524,7 +524,7 @@ export interface paths {
         put?: never;
         /**
          * EndSessionByCustomer
-         * @description End the chat before its time.
+         * @description End the chat before its time. With `review`, because the mitra is away, an operator reviews the cost (X.11).
          */
         post: operations["end_session_by_customer"];
         delete?: never;
@@ -611,6 +611,26 @@ export interface paths {
          * @description Return everything that a customer's client shows, and the stream position of this snapshot.
          */
         get: operations["get_customer_state"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/content/service": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * GetServiceFacts
+         * @description Return what a person wants to know before signing in: the prices, and how to reach the team.
+         */
+        get: operations["get_service_facts"];
         put?: never;
         post?: never;
         delete?: never;
@@ -914,7 +934,7 @@ export interface paths {
         };
         /**
          * SearchCustomers
-         * @description Customers, newest first. `q`: an id, a phone number, or the beginning of a name.
+         * @description Customers, newest or oldest first. `q`: an id, a phone number, or the beginning of a name.
          */
         get: operations["search_customers"];
         put?: never;
@@ -1195,6 +1215,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/control-center/mitras/{mitra_id}/requests": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * ListMitraRequests
+         * @description The requests that a mitra got, newest first, with outcome and answer time.
+         */
+        get: operations["list_mitra_requests"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/control-center/mitras/answers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * ListMitraAnswers
+         * @description How each mitra answered in a period of at most 31 days, by default the last 7 days, in the order of `sort`.
+         */
+        get: operations["list_mitra_answers"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/control-center/operators": {
         parameters: {
             query?: never;
@@ -1290,7 +1350,7 @@ export interface paths {
         };
         /**
          * SearchPayments
-         * @description Payments, newest first.
+         * @description Payments, newest or oldest first.
          *
          *     `q`: the id of a payment, customer, session or case; a phone number; or the beginning of a customer's name.
          */
@@ -1339,6 +1399,26 @@ export interface paths {
          *     A decided case opens again, as a new round. If the case is open already, the answer is 409 `case_open` with its id.
          */
         post: operations["open_review_case"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/control-center/payments/totals": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * TotalPayments
+         * @description How many payments the filters find, and their rupiah. The filters are those of the list of payments.
+         */
+        get: operations["total_payments"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1527,7 +1607,7 @@ export interface paths {
         };
         /**
          * SearchSessions
-         * @description Chat sessions, newest first.
+         * @description Chat sessions, newest or oldest first.
          *
          *     `q`: the id of a session, payment, customer or mitra; a phone number; or the beginning of a customer's name.
          */
@@ -1577,6 +1657,74 @@ export interface paths {
          */
         post: operations["reveal_transcript"];
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/control-center/sessions/totals": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * TotalSessions
+         * @description How many chat sessions the filters find, with minutes and rupiah. The filters are those of the list.
+         */
+        get: operations["total_sessions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/control-center/what-if": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * ListWhatIfs
+         * @description The newest what-ifs, with their answers.
+         */
+        get: operations["list_what_ifs"];
+        put?: never;
+        /**
+         * AskWhatIf
+         * @description Ask how a past period would have been with other settings or more mitras. A worker computes the answer.
+         */
+        post: operations["ask_what_if"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/control-center/what-if/{what_if_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * GetWhatIf
+         * @description One what-if, with its progress, and with its answer once it is done.
+         */
+        get: operations["get_what_if"];
+        put?: never;
+        post?: never;
+        /**
+         * CancelWhatIf
+         * @description Cancel a what-if that waits or runs.
+         */
+        delete: operations["cancel_what_if"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1696,6 +1844,56 @@ export interface paths {
          * @description Sign in with the code. A right code is used up, even if the mitra is suspended or was never invited.
          */
         post: operations["verify_mitra_code"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/mitra/break": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * TakeBreak
+         * @description Go offline for a break, and be reminded at `break_until` (M.3). A repeated request begins the break again.
+         *
+         *     The break has the consequences of the toggle: requests are withdrawn, and extensions are rejected. It ends when the
+         *     mitra sets the toggle. The answer 503 `presence_unknown` has the meaning that it has for the toggle.
+         */
+        put: operations["take_break"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/mitra/canned-answers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * ListCannedAnswers
+         * @description Return the mitra's own short texts, in the mitra's order.
+         */
+        get: operations["list_canned_answers"];
+        /**
+         * ChangeCannedAnswers
+         * @description Replace the whole list: at most 30 texts of at most 500 characters.
+         *
+         *     Send `expected_version` with the version that you read. If the list has changed meanwhile, nothing changes, and the
+         *     error has the present list. A repeated request changes nothing.
+         */
+        put: operations["change_canned_answers"];
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -2001,6 +2199,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/mitra/requests/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * ListPastRequests
+         * @description Return the requests that this mitra got, newest first, with how each ended (M.1).
+         */
+        get: operations["list_past_requests"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/mitra/sessions": {
         parameters: {
             query?: never;
@@ -2085,6 +2303,32 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/mitra/sessions/{session_id}/note": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * GetCustomerNote
+         * @description Return the mitra's private note about the customer of this session. All sessions of the two share the note.
+         */
+        get: operations["get_customer_note"];
+        /**
+         * ChangeCustomerNote
+         * @description Write the private note about the customer of this session, at most 2,000 characters. Only this mitra reads it.
+         *
+         *     An empty text deletes the note. `expected_version` works as for the canned answers.
+         */
+        put: operations["change_customer_note"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/mitra/sessions/{session_id}/read": {
         parameters: {
             query?: never;
@@ -2117,6 +2361,28 @@ export interface paths {
          * @description Return everything that a mitra's client shows, and the stream position of this snapshot.
          */
         get: operations["get_mitra_state"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/mitra/summary": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * GetWorkSummary
+         * @description Return the mitra's work of today, this week and this month (M.1).
+         *
+         *     `zone` is the viewer's IANA time zone, such as Asia/Makassar. Without it, the days are those of Asia/Jakarta.
+         */
+        get: operations["get_work_summary"];
         put?: never;
         post?: never;
         delete?: never;
@@ -2169,7 +2435,7 @@ export interface components {
             occurred_at: string;
             old_value: string | null;
             /** @enum {string} */
-            subject: "operator" | "review_case" | "payment" | "configuration" | "customer" | "mitra" | "session" | "gateway" | "database" | "failed-pairings" | "review-cases" | "payments" | "sessions" | "customers" | "mitras" | "audit";
+            subject: "operator" | "review_case" | "payment" | "configuration" | "customer" | "mitra" | "session" | "gateway" | "database" | "what_if" | "failed-pairings" | "review-cases" | "payments" | "sessions" | "customers" | "mitras" | "mitra-requests" | "audit";
             subject_id: string;
         };
         /** Availability */
@@ -2191,6 +2457,11 @@ export interface components {
             our_rp: number | null;
             our_status: string | null;
         };
+        /** BreakOrder */
+        BreakOrder: {
+            /** @enum {integer} */
+            minutes: 15 | 30 | 60;
+        };
         /** Bucket */
         Bucket: {
             /** Format: date-time */
@@ -2200,6 +2471,16 @@ export interface components {
             finished: number;
             matched: number;
             opened: number;
+        };
+        /** CannedAnswers */
+        CannedAnswers: {
+            texts: string[];
+            version: string;
+        };
+        /** CannedAnswersChange */
+        CannedAnswersChange: {
+            expected_version: string;
+            texts: string[];
         };
         /** CaseRefund */
         CaseRefund: {
@@ -2226,6 +2507,7 @@ export interface components {
             hours: components["schemas"]["Bucket"][];
             /** Format: date-time */
             server_now: string;
+            week: components["schemas"]["WeekHour"][];
         };
         /** ClosedDay */
         ClosedDay: {
@@ -2329,6 +2611,17 @@ export interface components {
         CustomerName: {
             call_name: string;
         };
+        /** CustomerNote */
+        CustomerNote: {
+            text: string;
+            updated_at: string | null;
+            version: string;
+        };
+        /** CustomerNoteChange */
+        CustomerNoteChange: {
+            expected_version: string;
+            text: string;
+        };
         /** CustomerPayment */
         CustomerPayment: {
             amount_rp: number;
@@ -2406,8 +2699,10 @@ export interface components {
             acceptance_seconds: components["schemas"]["AcceptanceSeconds"];
             active_sessions: number;
             available: number | null;
+            cases_overdue: number;
             closed_day: components["schemas"]["ClosedDay"] | null;
             connected: number | null;
+            deadlines_overdue: number;
             deadlines_parked: number;
             failures_by_tag: {
                 [key: string]: number;
@@ -2416,6 +2711,8 @@ export interface components {
             funnel: components["schemas"]["Funnel"];
             gateway_alerts: number;
             gateway_unanswered: number;
+            match_rate: number | null;
+            money: components["schemas"]["MoneyToday"];
             online: number;
             open_cases: number;
             refunds_awaiting_approval: number;
@@ -2483,6 +2780,11 @@ export interface components {
             refund: components["schemas"]["CaseRefund"] | null;
             withdrawn: boolean;
         };
+        /** EndByCustomer */
+        EndByCustomer: {
+            /** @default false */
+            review: boolean;
+        };
         /** EndEarly */
         EndEarly: {
             reason: string;
@@ -2510,8 +2812,16 @@ export interface components {
         };
         /** ExtensionOrder */
         ExtensionOrder: {
+            /** @enum {null|string} */
+            default_action?: "auto_reject" | "auto_approve" | null;
             /** Format: uuid */
             offer_id: string;
+        };
+        /** ExtraMitras */
+        ExtraMitras: {
+            count: number;
+            from_hour: number;
+            to_hour: number;
         };
         /** FailedPairing */
         FailedPairing: {
@@ -2573,6 +2883,16 @@ export interface components {
             charges: components["schemas"]["RecordedCharge"][];
             refunds: components["schemas"]["RecordedRefund"][];
         };
+        /** Happened */
+        Happened: {
+            failures: {
+                [key: string]: number;
+            };
+            searches: number;
+            served: number;
+            wait_p50: number | null;
+            wait_p95: number | null;
+        };
         /** Inbox */
         Inbox: {
             messages: components["schemas"]["InboxMessage"][];
@@ -2583,6 +2903,12 @@ export interface components {
             /** Format: date-time */
             sent_at: string;
             text: string;
+        };
+        /** Interval */
+        Interval: {
+            high: number;
+            low: number;
+            mean: number;
         };
         /** InvitedMitra */
         InvitedMitra: {
@@ -2635,6 +2961,7 @@ export interface components {
             /** Format: uuid */
             id: string;
             read_at: string | null;
+            reply_to_message_id: string | null;
             /** @enum {string} */
             sender: "customer" | "mitra";
             /** Format: date-time */
@@ -2642,6 +2969,30 @@ export interface components {
             /** Format: uuid */
             session_id: string;
             text: string;
+        };
+        /** MitraAnswers */
+        MitraAnswers: {
+            acceptance: number;
+            accepted: number;
+            asked: number;
+            display_name: string;
+            /** Format: uuid */
+            id: string;
+            online: boolean;
+            rejected: number;
+            seconds_average: number | null;
+            suspended: boolean;
+            taken: number;
+            unanswered: number;
+        };
+        /** MitraAnswersList */
+        MitraAnswersList: {
+            items: components["schemas"]["MitraAnswers"][];
+            next_cursor?: string | null;
+            /** Format: date-time */
+            since: string;
+            /** Format: date-time */
+            until: string;
         };
         /** MitraChange */
         MitraChange: {
@@ -2674,6 +3025,14 @@ export interface components {
             max_customers: number;
             phone: string;
         };
+        /** MitraLoad */
+        MitraLoad: {
+            as_it_was: number;
+            display_name: string;
+            happened: number;
+            id: string | null;
+            what_if: number;
+        };
         /** MitraName */
         MitraName: {
             display_name: string;
@@ -2683,6 +3042,7 @@ export interface components {
         /** MitraPresence */
         MitraPresence: {
             active_sessions: number;
+            break_until?: string | null;
             connected: boolean;
             max_customers: number;
             online: boolean;
@@ -2690,6 +3050,7 @@ export interface components {
         /** MitraProfile */
         MitraProfile: {
             active_sessions: number;
+            break_until?: string | null;
             connected: boolean;
             display_name: string;
             /** Format: uuid */
@@ -2720,6 +3081,25 @@ export interface components {
             /** Format: uuid */
             id: string;
         };
+        /** MitraRequest */
+        MitraRequest: {
+            answer_seconds: number | null;
+            answered_at: string | null;
+            /** @enum {null|string} */
+            close_reason: "already_taken" | "customer_cancelled" | "timed_out" | "went_offline" | "at_capacity" | "suspended" | "rejected" | "accepted" | null;
+            customer: components["schemas"]["CustomerReference"];
+            /** Format: uuid */
+            id: string;
+            is_returning: boolean;
+            /** @enum {string} */
+            kind: "blast" | "targeted";
+            /** Format: date-time */
+            offered_at: string;
+            /** @enum {string} */
+            outcome: "offered" | "accepted" | "rejected" | "closed";
+            /** Format: uuid */
+            payment_id: string;
+        };
         /** MitraSession */
         MitraSession: {
             customer: components["schemas"]["CustomerName"];
@@ -2729,6 +3109,7 @@ export interface components {
             ended_at: string | null;
             /** Format: date-time */
             ends_at: string;
+            extended_minutes: number;
             extension: components["schemas"]["Extension"] | null;
             /** Format: uuid */
             id: string;
@@ -2762,9 +3143,16 @@ export interface components {
             /** @enum {string} */
             status: "available" | "offline" | "full";
         };
+        /** MoneyToday */
+        MoneyToday: {
+            refunded_rp: number;
+            taken_rp: number;
+            under_review_rp: number;
+        };
         /** NewMessage */
         NewMessage: {
             client_message_id: string;
+            reply_to_message_id?: string | null;
             text: string;
         };
         /** Offer */
@@ -2777,6 +3165,9 @@ export interface components {
         };
         /** OfferList */
         OfferList: {
+            answer_seconds?: number | null;
+            /** @enum {null|string} */
+            default_action?: "auto_reject" | "auto_approve" | null;
             offers: components["schemas"]["Offer"][];
         };
         /** OpenedCase */
@@ -2874,6 +3265,11 @@ export interface components {
             items: components["schemas"]["MitraRecord"][];
             next_cursor: string | null;
         };
+        /** Page[MitraRequest] */
+        "Page_curhat.control_center.records.schemas.MitraRequest_": {
+            items: components["schemas"]["MitraRequest"][];
+            next_cursor: string | null;
+        };
         /** Page[PaymentRecord] */
         "Page_curhat.control_center.records.schemas.PaymentRecord_": {
             items: components["schemas"]["PaymentRecord"][];
@@ -2897,6 +3293,11 @@ export interface components {
         /** Page[CustomerPayment] */
         "Page_curhat.journeys.schemas.CustomerPayment_": {
             items: components["schemas"]["CustomerPayment"][];
+            next_cursor: string | null;
+        };
+        /** Page[PastRequest] */
+        "Page_curhat.journeys.schemas.PastRequest_": {
+            items: components["schemas"]["PastRequest"][];
             next_cursor: string | null;
         };
         /** Page[Message] */
@@ -2938,6 +3339,23 @@ export interface components {
         PasswordChange: {
             new_password: string;
             password: string;
+        };
+        /** PastRequest */
+        PastRequest: {
+            answered_at: string | null;
+            call_name: string;
+            duration_minutes: number;
+            /** Format: uuid */
+            id: string;
+            is_returning: boolean;
+            is_trial: boolean;
+            /** @enum {string} */
+            kind: "blast" | "targeted";
+            /** Format: date-time */
+            offered_at: string;
+            /** @enum {string} */
+            outcome: "already_taken" | "customer_cancelled" | "timed_out" | "went_offline" | "at_capacity" | "suspended" | "rejected" | "accepted";
+            session_id: string | null;
         };
         /** Payment */
         Payment: {
@@ -3037,6 +3455,13 @@ export interface components {
             /** @enum {string} */
             status: "requested" | "done" | "failed";
         };
+        /** PaymentTotals */
+        PaymentTotals: {
+            amount_rp: number;
+            is_at_least: boolean;
+            payments: number;
+            taken_rp: number;
+        };
         /** PresenceChange */
         PresenceChange: {
             online: boolean;
@@ -3128,6 +3553,17 @@ export interface components {
         RecoveryCodes: {
             recovery_codes: string[];
         };
+        /** Replayed */
+        Replayed: {
+            busiest_mitra: components["schemas"]["Interval"];
+            failures: {
+                [key: string]: components["schemas"]["Interval"];
+            };
+            served: components["schemas"]["Interval"];
+            sessions_per_mitra: components["schemas"]["Interval"];
+            wait_p50: components["schemas"]["Interval"] | null;
+            wait_p95: components["schemas"]["Interval"] | null;
+        };
         /** Request */
         Request: {
             call_name: string;
@@ -3139,6 +3575,7 @@ export interface components {
             /** Format: uuid */
             id: string;
             is_returning: boolean;
+            is_trial: boolean;
             /** @enum {string} */
             kind: "blast" | "targeted";
             /** Format: date-time */
@@ -3149,6 +3586,15 @@ export interface components {
             items: components["schemas"]["Request"][];
             /** Format: date-time */
             server_now: string;
+        };
+        /** RequestsOfPeriod */
+        RequestsOfPeriod: {
+            accepted: number;
+            asked: number;
+            not_answered: number;
+            rejected: number;
+            taken_by_another: number;
+            withdrawn: number;
         };
         /** Review */
         Review: {
@@ -3253,6 +3699,12 @@ export interface components {
             refundable_rp: number;
             version: string;
         };
+        /** ServiceFacts */
+        ServiceFacts: {
+            help_url: string | null;
+            lowest_price_rp: number | null;
+            trial_minutes: number | null;
+        };
         /** Session */
         Session: {
             duration_minutes: number;
@@ -3261,10 +3713,17 @@ export interface components {
             ended_at: string | null;
             /** Format: date-time */
             ends_at: string;
+            extended_minutes: number;
             extension: components["schemas"]["Extension"] | null;
             /** Format: uuid */
             id: string;
             mitra: components["schemas"]["MitraName"];
+            mitra_connected: boolean;
+            /** Format: uuid */
+            payment_id: string;
+            review_possible_at: string | null;
+            /** @enum {null|string} */
+            review_reason: "cut_short" | "mitra_away" | "unanswered" | null;
             /** Format: date-time */
             server_now: string;
             /** Format: date-time */
@@ -3331,6 +3790,13 @@ export interface components {
             started_at: string;
             /** @enum {string} */
             status: "active" | "ended";
+        };
+        /** SessionTotals */
+        SessionTotals: {
+            amount_rp: number;
+            is_at_least: boolean;
+            minutes: number;
+            sessions: number;
         };
         /** StreamPosition */
         StreamPosition: {
@@ -3450,6 +3916,80 @@ export interface components {
             /** @enum {string} */
             status: "pending" | "confirming" | "confirmed" | "served" | "unserved" | "abandoned" | "expired" | "refunded";
             taken_rp: number;
+        };
+        /** WeekHour */
+        WeekHour: {
+            failed: number;
+            hour: number;
+            served: number;
+            weekday: number;
+        };
+        /** WhatIf */
+        WhatIf: {
+            answer: components["schemas"]["WhatIfAnswer"] | null;
+            /** Format: date-time */
+            asked_at: string;
+            asked_by: components["schemas"]["OperatorReference"];
+            finished_at: string | null;
+            /** Format: uuid */
+            id: string;
+            problem: string | null;
+            progress: number;
+            question: components["schemas"]["WhatIfQuestion"];
+            /** @enum {string} */
+            status: "waiting" | "running" | "done" | "failed" | "cancelled";
+        };
+        /** WhatIfAnswer */
+        WhatIfAnswer: {
+            as_it_was: components["schemas"]["Replayed"];
+            estimated: ("online_times" | "answer_times" | "patience" | "session_lengths" | "fallbacks" | "extra_mitras")[];
+            happened: components["schemas"]["Happened"];
+            is_cut: boolean;
+            mitras: components["schemas"]["MitraLoad"][];
+            runs: number;
+            served_more: components["schemas"]["Interval"];
+            /** Format: date-time */
+            since: string;
+            /** Format: date-time */
+            until: string;
+            what_if: components["schemas"]["Replayed"];
+        };
+        /** WhatIfBegun */
+        WhatIfBegun: {
+            /** Format: uuid */
+            id: string;
+        };
+        /** WhatIfList */
+        WhatIfList: {
+            items: components["schemas"]["WhatIf"][];
+            next_cursor?: string | null;
+        };
+        /** WhatIfQuestion */
+        WhatIfQuestion: {
+            blast_timeout_seconds?: number | null;
+            extra_mitras?: components["schemas"]["ExtraMitras"] | null;
+            since?: string | null;
+            targeted_timeout_seconds?: number | null;
+            until?: string | null;
+        };
+        /** WorkOfPeriod */
+        WorkOfPeriod: {
+            minutes: number;
+            paid_sessions: number;
+            requests: components["schemas"]["RequestsOfPeriod"];
+            sessions: number;
+            /** Format: date-time */
+            since: string;
+            trial_sessions: number;
+        };
+        /** WorkSummary */
+        WorkSummary: {
+            month: components["schemas"]["WorkOfPeriod"];
+            /** Format: date-time */
+            server_now: string;
+            today: components["schemas"]["WorkOfPeriod"];
+            week: components["schemas"]["WorkOfPeriod"];
+            zone: string;
         };
     };
     responses: never;
@@ -5895,7 +6435,11 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["EndByCustomer"];
+            };
+        };
         responses: {
             /** @description Done */
             200: {
@@ -5954,7 +6498,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: idempotency_in_progress, idempotency_key_reused, session_ended */
+            /** @description `code`: idempotency_in_progress, idempotency_key_reused, mitra_not_away, session_ended */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -5962,7 +6506,19 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "idempotency_in_progress" | "idempotency_key_reused" | "session_ended";
+                        code?: "idempotency_in_progress" | "idempotency_key_reused" | "mitra_not_away" | "session_ended";
+                    };
+                };
+            };
+            /** @description `code`: body_too_large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "body_too_large";
                     };
                 };
             };
@@ -6081,7 +6637,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: extension_pending, idempotency_in_progress, idempotency_key_reused, session_ended */
+            /** @description `code`: extension_pending, idempotency_in_progress, idempotency_key_reused, session_ended, terms_changed */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -6089,7 +6645,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "extension_pending" | "idempotency_in_progress" | "idempotency_key_reused" | "session_ended";
+                        code?: "extension_pending" | "idempotency_in_progress" | "idempotency_key_reused" | "session_ended" | "terms_changed";
                     };
                 };
             };
@@ -6543,6 +7099,26 @@ export interface operations {
                         /** @enum {unknown} */
                         code?: "service_unavailable";
                     };
+                };
+            };
+        };
+    };
+    get_service_facts: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ServiceFacts"];
                 };
             };
         };
@@ -7811,6 +8387,7 @@ export interface operations {
                 cursor?: string | null;
                 format?: "json" | "csv";
                 from?: string | null;
+                order?: "newest" | "oldest";
                 q?: string | null;
                 to?: string | null;
             };
@@ -9151,6 +9728,195 @@ export interface operations {
             };
         };
     };
+    list_mitra_requests: {
+        parameters: {
+            query?: {
+                cursor?: string | null;
+                format?: "json" | "csv";
+                from?: string | null;
+                outcome?: "offered" | "accepted" | "rejected" | "closed" | null;
+                to?: string | null;
+            };
+            header?: never;
+            path: {
+                mitra_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_curhat.control_center.records.schemas.MitraRequest_"];
+                    "text/csv": string;
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    list_mitra_answers: {
+        parameters: {
+            query?: {
+                from?: string | null;
+                sort?: "acceptance" | "answer_time" | "unanswered" | "asked";
+                to?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MitraAnswersList"];
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
     list_operators: {
         parameters: {
             query?: never;
@@ -9683,6 +10449,7 @@ export interface operations {
                 format?: "json" | "csv";
                 from?: string | null;
                 gateway_unanswered?: boolean | null;
+                order?: "newest" | "oldest";
                 purpose?: "session" | "extension" | null;
                 q?: string | null;
                 status?: "pending" | "confirming" | "confirmed" | "served" | "unserved" | "abandoned" | "expired" | "refunded" | null;
@@ -9948,6 +10715,96 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
                         code?: "body_too_large";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    total_payments: {
+        parameters: {
+            query?: {
+                customer_id?: string | null;
+                from?: string | null;
+                gateway_unanswered?: boolean | null;
+                purpose?: "session" | "extension" | null;
+                q?: string | null;
+                status?: "pending" | "confirming" | "confirmed" | "served" | "unserved" | "abandoned" | "expired" | "refunded" | null;
+                to?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PaymentTotals"];
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
                     };
                 };
             };
@@ -10863,6 +11720,7 @@ export interface operations {
                 format?: "json" | "csv";
                 from?: string | null;
                 mitra_id?: string | null;
+                order?: "newest" | "oldest";
                 q?: string | null;
                 status?: "active" | "ended" | null;
                 to?: string | null;
@@ -11112,6 +11970,469 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
                         code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    total_sessions: {
+        parameters: {
+            query?: {
+                customer_id?: string | null;
+                end_reason?: "time_up" | "customer_ended" | "mitra_ended" | "mitra_suspended" | null;
+                from?: string | null;
+                mitra_id?: string | null;
+                q?: string | null;
+                status?: "active" | "ended" | null;
+                to?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionTotals"];
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    list_what_ifs: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WhatIfList"];
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    ask_what_if: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description A new one for each new intention; the same one to repeat a request whose answer was lost. */
+                "Idempotency-Key": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WhatIfQuestion"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WhatIfBegun"];
+                };
+            };
+            /** @description `code`: idempotency_key_missing */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "idempotency_key_missing";
+                    };
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
+                    };
+                };
+            };
+            /** @description `code`: idempotency_in_progress, idempotency_key_reused, too_many_what_ifs */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "idempotency_in_progress" | "idempotency_key_reused" | "too_many_what_ifs";
+                    };
+                };
+            };
+            /** @description `code`: body_too_large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "body_too_large";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    get_what_if: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                what_if_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WhatIf"];
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    cancel_what_if: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                what_if_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, password_change_required, totp_enrolment_required */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "password_change_required" | "totp_enrolment_required";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: what_if_finished */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "what_if_finished";
                     };
                 };
             };
@@ -11480,6 +12801,284 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
                         code?: "forbidden" | "not_invited" | "suspended";
+                    };
+                };
+            };
+            /** @description `code`: body_too_large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "body_too_large";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    take_break: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BreakOrder"];
+            };
+        };
+        responses: {
+            /** @description Request fulfilled, document follows */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MitraPresence"];
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, suspended */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "suspended";
+                    };
+                };
+            };
+            /** @description `code`: body_too_large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "body_too_large";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: presence_unknown */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "presence_unknown";
+                    };
+                };
+            };
+        };
+    };
+    list_canned_answers: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CannedAnswers"];
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, suspended */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "suspended";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    change_canned_answers: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CannedAnswersChange"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CannedAnswers"];
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, suspended */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "suspended";
+                    };
+                };
+            };
+            /** @description `code`: changed_meanwhile */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "changed_meanwhile";
                     };
                 };
             };
@@ -12885,6 +14484,90 @@ export interface operations {
             };
         };
     };
+    list_past_requests: {
+        parameters: {
+            query?: {
+                cursor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_curhat.journeys.schemas.PastRequest_"];
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, suspended */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "suspended";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
     list_mitra_sessions: {
         parameters: {
             query?: {
@@ -13414,6 +15097,214 @@ export interface operations {
             };
         };
     };
+    get_customer_note: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CustomerNote"];
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, suspended */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "suspended";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    change_customer_note: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CustomerNoteChange"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CustomerNote"];
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, suspended */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "suspended";
+                    };
+                };
+            };
+            /** @description `code`: not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "not_found";
+                    };
+                };
+            };
+            /** @description `code`: changed_meanwhile */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "changed_meanwhile";
+                    };
+                };
+            };
+            /** @description `code`: body_too_large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "body_too_large";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
     mark_read_by_mitra: {
         parameters: {
             query?: never;
@@ -13563,6 +15454,90 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
                         code?: "forbidden" | "suspended";
+                    };
+                };
+            };
+            /** @description `code`: too_many_requests */
+            429: {
+                headers: {
+                    /** @description Seconds to wait. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "too_many_requests";
+                    };
+                };
+            };
+            /** @description `code`: service_unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    get_work_summary: {
+        parameters: {
+            query?: {
+                zone?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WorkSummary"];
+                };
+            };
+            /** @description `code`: unauthenticated */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "unauthenticated";
+                    };
+                };
+            };
+            /** @description `code`: forbidden, suspended */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "forbidden" | "suspended";
+                    };
+                };
+            };
+            /** @description `code`: validation_failed */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {unknown} */
+                        code?: "validation_failed";
                     };
                 };
             };

@@ -34,7 +34,9 @@ type ParametersOf<O> = O extends { parameters: infer P } ? P : never;
 type Part<O, Key extends string> = Key extends keyof ParametersOf<O> ? ParametersOf<O>[Key] : undefined;
 type BodyOf<O> = O extends { requestBody: { content: { 'application/json': infer Body } } }
   ? Body
-  : undefined;
+  : O extends { requestBody?: { content: { 'application/json': infer Body } } }
+    ? Body | undefined
+    : undefined;
 
 export type RequestOf<O> = Given<'path', Part<O, 'path'>> &
   Given<'query', Part<O, 'query'>> &

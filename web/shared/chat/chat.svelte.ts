@@ -22,7 +22,7 @@ export interface ChatApi {
     sessionId: string,
     before?: string,
   ) => Promise<{ items: Message[]; next_cursor: string | null }>;
-  send: (sessionId: string, message: { client_message_id: string; text: string }) => Promise<Message>;
+  send: (sessionId: string, message: Schemas['NewMessage']) => Promise<Message>;
   markRead: (sessionId: string, upToMessageId: string) => Promise<unknown>;
 }
 
@@ -42,6 +42,8 @@ export interface UnsentMessage {
   client_message_id: string;
   text: string;
   written_at: string;
+  /** The id of the message that this message answers. Missing if it answers none. */
+  reply_to_message_id?: string;
   /** The code of the final refusal; null while the app tries to send the message. */
   refusal: Code | null;
 }
@@ -164,13 +166,14 @@ export class Chat {
     this.#merge(messages);
   }
 
-  /** Shows a text in the chat immediately, and sends it. */
-  send(text: string): void {
+  /** Shows a text in the chat immediately, and sends it. `reply` names the message that it answers. */
+  send(text: string, reply?: { reply_to_message_id: string }): void {
     // Each message gets a later time than the previous message, so that the order survives a reload.
     const afterLast = Date.parse(lastOf(this.unsent)?.written_at ?? '1970') + 1;
     const message = {
       client_message_id: randomId(),
       text,
+      ...reply,
       written_at: new Date(Math.max(serverNow(), afterLast)).toISOString(),
       refusal: null,
     };
@@ -303,9 +306,10 @@ export class Chat {
         this.#adoptStored();
         const next = this.unsent.find((one) => one.refusal === null);
         if (next === undefined) return;
-        const { client_message_id, text } = next;
+        // eslint-disable-next-line @typescript-eslint/no-unused-vars -- Only this device needs these two fields.
+        const { written_at, refusal, ...message } = next;
         try {
-          this.#merge([await this.#api.send(this.sessionId, { client_message_id, text })]);
+          this.#merge([await this.#api.send(this.sessionId, message)]);
           this.#retryMs = MIN_RETRY_MS;
         } catch (error) {
           if (codeOf(error) === 'unauthenticated') return;

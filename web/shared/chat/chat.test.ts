@@ -79,6 +79,7 @@ function message(number: number, fields: Partial<Message> = {}): Message {
     text: `message ${number}`,
     sent_at: '2026-11-24T13:05:00Z',
     read_at: null,
+    reply_to_message_id: null,
     ...fields,
   };
 }
@@ -110,6 +111,14 @@ test('a message appears immediately, and is sent once', async () => {
   expect(texts()).toEqual(['halo']);
   expect(chat.unsent).toEqual([]);
   expect(localStorage).toHaveLength(0);
+});
+
+test('a reply names the message that it answers, and the next message answers nothing', async () => {
+  chat.send('iya', { reply_to_message_id: '0001' });
+  expect(sends[0]!.argument).toMatchObject({ text: 'iya', reply_to_message_id: '0001' });
+  await sends[0]!.answer(stored(2));
+  chat.send('lagi');
+  expect(JSON.stringify(sends[1]!.argument)).not.toContain('reply_to_message_id');
 });
 
 test('a message that the server does not have survives a reload, and is sent under the same id', async () => {

@@ -144,7 +144,7 @@ export class Connection<Events> {
    */
   sendMessage(
     session_id: string,
-    message: { client_message_id: string; text: string },
+    message: { client_message_id: string; text: string; reply_to_message_id?: string | null },
   ): Promise<Schemas['Message'] | undefined> {
     return new Promise((resolve) => {
       if (this.#socket?.readyState !== WebSocket.OPEN || this.#isGreeting) return resolve(undefined);

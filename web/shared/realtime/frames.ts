@@ -93,12 +93,15 @@ export interface components {
         /**
          * Message
          * @description One message. `read_at` is null until the other side has read the message.
+         *
+         *         `reply_to_message_id` is the earlier message of the same chat that the message answers.
          */
         Message: {
             client_message_id: string;
             /** Format: uuid */
             id: string;
             read_at: string | null;
+            reply_to_message_id: string | null;
             /** @enum {unknown} */
             sender: "customer" | "mitra";
             sent_at: string;
@@ -118,9 +121,14 @@ export interface components {
         /**
          * MitraPresence
          * @description A mitra's own presence: the toggle, whether the mitra is connected, the number of sessions, the capacity.
+         *
+         *         `break_until` is the time at which the service reminds a mitra who takes a break. The break itself lasts until the
+         *         mitra sets the toggle, so the time can be over. Without a break, `break_until` is null.
          */
         MitraPresence: {
             active_sessions: number;
+            /** @default null */
+            break_until: string | null;
             connected: boolean;
             max_customers: number;
             online: boolean;
@@ -135,6 +143,7 @@ export interface components {
             end_reason: ("customer_ended" | "mitra_ended" | "mitra_suspended" | "time_up") | null;
             ended_at: string | null;
             ends_at: string;
+            extended_minutes: number;
             extension: components["schemas"]["Extension"] | null;
             /** Format: uuid */
             id: string;
@@ -258,6 +267,8 @@ export interface components {
         /**
          * Request
          * @description A mitra's card. Only the call name identifies the customer (X.4). A closed request has a `close_reason`.
+         *
+         *         `is_trial` says that the customer asks for the free trial. The card never has an amount.
          */
         Request: {
             call_name: string;
@@ -267,6 +278,7 @@ export interface components {
             /** Format: uuid */
             id: string;
             is_returning: boolean;
+            is_trial: boolean;
             /** @enum {unknown} */
             kind: "blast" | "targeted";
             server_now: string;
@@ -281,6 +293,8 @@ export interface components {
             client_message_id: string;
             /** @enum {unknown} */
             op: "send";
+            /** @default null */
+            reply_to_message_id: string | null;
             /** Format: uuid */
             session_id: string;
             text: string;
@@ -300,17 +314,27 @@ export interface components {
          * @description A chat as its customer sees it.
          *
          *         `ended_at` and `end_reason` are null until the chat has ended. `extension` is the latest extension, in any status.
-         *         `duration_minutes` is the duration that the customer first paid for, without extensions.
+         *         `duration_minutes` is the duration that the customer first paid for, without extensions. `extended_minutes` is the
+         *         sum of the approved extensions.
+         *         `mitra_connected` is false while the mitra of a running chat has been disconnected for more than 6 s. From
+         *         `review_possible_at` on, the customer can end the chat with a review. It is null while the mitra is connected.
+         *         `review_reason` says why operators review what the chat cost. It is null if nothing is reviewed because of its end.
          */
         Session: {
             duration_minutes: number;
             end_reason: ("customer_ended" | "mitra_ended" | "mitra_suspended" | "time_up") | null;
             ended_at: string | null;
             ends_at: string;
+            extended_minutes: number;
             extension: components["schemas"]["Extension"] | null;
             /** Format: uuid */
             id: string;
             mitra: components["schemas"]["MitraName"];
+            mitra_connected: boolean;
+            /** Format: uuid */
+            payment_id: string;
+            review_possible_at: string | null;
+            review_reason: ("cut_short" | "mitra_away" | "unanswered") | null;
             server_now: string;
             started_at: string;
             /** @enum {unknown} */

@@ -12,13 +12,13 @@ export default {
   newVersion: 'Ada versi baru Curhat.',
   errors: {
     unreachable: 'Tidak ada koneksi. Periksa internetmu, lalu coba lagi.',
-    service_unavailable: 'Server kami belum menjawab. Coba lagi sebentar lagi; tidak akan terjadi dua kali.',
-    timedOut: 'Jawabannya belum datang. Coba lagi sebentar lagi.',
+    service_unavailable: 'Server kami belum menjawab. Coba lagi sebentar lagi; tidak akan dobel.',
+    timedOut: 'Belum ada jawaban. Coba lagi sebentar lagi.',
     too_many_requests: 'Terlalu sering mencoba. Tunggu sebentar, lalu coba lagi.',
-    not_invited: 'Nomor ini belum terdaftar sebagai mitra. Hubungi tim Curhat.',
-    suspended: 'Akun ini sedang dinonaktifkan. Hubungi tim Curhat.',
-    missing: 'Ini gagal dimuat. Muat ulang aplikasi, lalu coba lagi.',
-    other: 'Ada yang tidak beres di pihak kami. Coba lagi sebentar lagi.',
+    not_invited: 'Nomor ini belum terdaftar. Hubungi tim Curhat.',
+    suspended: 'Akun ini dinonaktifkan. Hubungi tim Curhat.',
+    missing: 'Gagal dimuat. Muat ulang aplikasi, lalu coba lagi.',
+    other: 'Ada yang salah di pihak kami. Coba lagi sebentar lagi.',
   },
   /** The sentence for `too_many_requests` if the server has named the time to wait. */
   tooManyFor: (seconds: number) =>

@@ -24,6 +24,19 @@ test('the words of later screens are fetched with the first of them, and once', 
   expect(english).not.toHaveBeenCalled();
 });
 
+test('a screen that needs only shared words fetches no words of the client', async () => {
+  const { dictionary, loadScreenWords, setLanguage } = await import('./language.svelte');
+  const own = dictionary(first, english, screens);
+  const shared = dictionary(first, english, { id: screens.en, en: screens.id }, true);
+  await loadScreenWords('shared');
+  expect(own()).toEqual({ title: 'Judul' });
+  expect(shared()).toEqual({ title: 'Judul', send: 'Send' });
+  await setLanguage('en');
+  expect(own()).toEqual({ title: 'Title' });
+  await loadScreenWords();
+  expect(own()).toEqual({ title: 'Title', send: 'Send' });
+});
+
 test('a person who changes the language gets all words that were fetched before', async () => {
   const { dictionary, loadScreenWords, setLanguage } = await import('./language.svelte');
   const words = dictionary(first, english, screens);

@@ -3,10 +3,12 @@ import id from './id';
 import { dictionary } from './language.svelte';
 
 /** The words that all clients share. */
-export const shared = dictionary(id, () => import('./en'), {
-  id: () => import('./idScreens'),
-  en: () => import('./enScreens'),
-});
+export const shared = dictionary(
+  id,
+  () => import('./en'),
+  { id: () => import('./idScreens'), en: () => import('./enScreens') },
+  true,
+);
 
 /** Returns the sentence for an error. A caller that has no sentence of its own for the error shows this sentence. */
 export function errorText(error: unknown): string {

@@ -51,7 +51,12 @@ interface PushPayload {
   title: string;
   body: string;
   topic: string;
+  payment_id?: string;
+  session_id?: string;
 }
+
+/** The pushes to a mitra that open the chat of their session. A mitra can have several chats. */
+const OPENS_ITS_CHAT = ['customer_message', 'extension_requested'];
 
 /**
  * The customer's screen that a press on a notification opens. Any other push opens the first screen: the mitra's first
@@ -63,8 +68,14 @@ const SCREENS: Partial<Record<string, string>> = {
   message: 'chat',
   fallback_offered: 'search',
   search_failed: 'failed',
-  refunded: 'failed',
 };
+
+/** Returns the screen of a push. What the team decided and what came back stands on the page of the payment. */
+function screenOf({ type, payment_id, session_id }: PushPayload): string {
+  if (OPENS_ITS_CHAT.includes(type) && session_id !== undefined) return `chat/${session_id}`;
+  if (type === 'decided' || type === 'refunded') return payment_id ? `payments/${payment_id}` : 'payments';
+  return SCREENS[type] ?? '';
+}
 
 /**
  * Shows a notification for each push, even if the push is empty or unreadable. If a push shows no notification, the
@@ -97,7 +108,7 @@ async function showNotification(pushed: PushPayload): Promise<void> {
     tag: pushed.topic,
     renotify: true,
     icon: `${BASE}icons/icon-192.png`,
-    data: BASE + (SCREENS[pushed.type] ?? ''),
+    data: BASE + screenOf(pushed),
   };
   await worker.registration.showNotification(pushed.title, options);
 }

@@ -82,6 +82,7 @@ async def _findings(*, for_production: bool) -> AsyncIterator[Finding]:
         ):
             yield finding
     yield _gateway(settings)
+    yield _help_contact(settings)
     if settings.is_development:
         yield await _server(settings, run_file)
     else:
@@ -137,6 +138,12 @@ def _gateway(settings: Settings) -> Finding:
     if settings.is_mocked_in_production:
         return Finding("warn", "gateway", f"{settings.gateway}: no payment moves money ({PREFIX}GATEWAY)")
     return Finding("ok", "gateway", settings.gateway)
+
+
+def _help_contact(settings: Settings) -> Finding:
+    if settings.help_contact is None and not settings.is_development:
+        return Finding("warn", "help", f"the apps show no way to reach the team; set {PREFIX}HELP_CONTACT")
+    return Finding("ok", "help", settings.help_contact or "no address, as usual in development")
 
 
 async def _server(settings: Settings, run_file: RunFile | None) -> Finding:

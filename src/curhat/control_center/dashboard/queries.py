@@ -23,6 +23,7 @@ class Figures(msgspec.Struct, frozen=True):
     finished: int
     acceptance_seconds: list[float] | None
     open_cases: int
+    cases_overdue: int
     refunds_awaiting_approval: int
     refunds_refused: int
     gateway_unanswered: int
@@ -63,6 +64,10 @@ SELECT day.now AS server_now, day.began_at AS today_began_at,
             AND decided_at >= (SELECT began_at FROM day) AND decided_at < (SELECT ends_at FROM day)
     ) AS acceptance_seconds,
     (SELECT count(*) FROM review_cases WHERE status = 'open') AS open_cases,
+    (
+        SELECT count(*) FROM review_cases
+        WHERE status = 'open' AND opened_at < (SELECT now - interval '1 day' FROM moment)
+    ) AS cases_overdue,
     (SELECT count(*) FROM review_cases WHERE needs_approval AND approved_by IS NULL) AS refunds_awaiting_approval,
     (
         SELECT count(*) FROM review_cases
@@ -260,3 +265,62 @@ async def keep_hourly_counts(db: Executor, /, *, days: int, max_hours: int) -> i
     """Count the newest past hours that have no row in hourly_counts, at most @max_hours of the last @days days. The
     statement leaves out an hour that ended less than 10 minutes ago, because a transaction of the hour can still commit."""
     return rows_changed(await db.execute(KEEP_HOURLY_COUNTS, days, max_hours))
+
+
+class MoneyRow(msgspec.Struct, frozen=True):
+    taken_rp: int
+    refunded_rp: int
+    under_review_rp: int
+    matches: int
+    unmatched: int
+
+
+READ_MONEY: Final = """
+SELECT
+    (
+        SELECT coalesce(sum(charge_attempts.amount_rp), 0)::bigint
+        FROM payments JOIN charge_attempts ON charge_attempts.payment_id = payments.id
+        WHERE payments.confirmed_at >= $1 AND charge_attempts.status = 'approved'
+    ) AS taken_rp,
+    (
+        SELECT coalesce(sum(refunds.amount_rp), 0)::bigint FROM refunds WHERE answered_at >= $1 AND status = 'done'
+    ) AS refunded_rp,
+    (SELECT coalesce(sum(amount_rp), 0)::bigint FROM review_cases WHERE status = 'open') AS under_review_rp,
+    (SELECT count(*) FROM pairings WHERE status = 'matched' AND decided_at >= $1) AS matches,
+    (
+        SELECT count(DISTINCT payment_id) FROM failed_pairing_events
+        WHERE occurred_at >= $1 AND kind IS NOT NULL AND NOT recovered
+    ) AS unmatched
+"""
+
+
+async def read_money(db: Executor, /, *, since: datetime) -> MoneyRow:
+    """Add the rupiah since @since: `taken_rp` for the payments that were confirmed, `refunded_rp` by the gateway, and `matches` and
+    `unmatched`: the searches that found a mitra, and the payments whose search failed. `under_review_rp` is what all open cases are about."""
+    row = await db.fetchrow(READ_MONEY, since)
+    if row is None:
+        raise NoRow(READ_MONEY)
+    return MoneyRow(*row)
+
+
+class WeekHourRow(msgspec.Struct, frozen=True):
+    weekday: int
+    hour: int
+    served: int
+    failed: int
+
+
+SUM_WEEK_HOURS: Final = """
+SELECT extract(isodow FROM began_at AT TIME ZONE 'Asia/Jakarta')::integer AS weekday,
+    extract(hour FROM began_at AT TIME ZONE 'Asia/Jakarta')::integer AS hour,
+    sum(matched)::bigint AS served, sum(failed)::bigint AS failed
+FROM hourly_counts
+WHERE began_at >= (SELECT curhat_now() - interval '28 days')
+GROUP BY weekday, hour ORDER BY weekday, hour
+"""
+
+
+async def sum_week_hours(db: Executor, /) -> list[WeekHourRow]:
+    """Add the hours of the last four weeks per weekday and hour of the day in Jakarta. Monday is 1, and Sunday is 7. `served`
+    counts the sessions that started, and `failed` counts the failed pairings. Hours that are not stored count nothing."""
+    return [WeekHourRow(*row) for row in await db.fetch(SUM_WEEK_HOURS)]

@@ -42,6 +42,10 @@ SELECT day.now AS server_now, day.began_at AS today_began_at,
             AND decided_at >= (SELECT began_at FROM day) AND decided_at < (SELECT ends_at FROM day)
     ) AS acceptance_seconds,
     (SELECT count(*) FROM review_cases WHERE status = 'open') AS open_cases,
+    (
+        SELECT count(*) FROM review_cases
+        WHERE status = 'open' AND opened_at < (SELECT now - interval '1 day' FROM moment)
+    ) AS cases_overdue,
     (SELECT count(*) FROM review_cases WHERE needs_approval AND approved_by IS NULL) AS refunds_awaiting_approval,
     (
         SELECT count(*) FROM review_cases
@@ -141,3 +145,34 @@ FROM (
 ) AS missing
 CROSS JOIN LATERAL count_hour(missing.began_at) AS counted
 ON CONFLICT (began_at) DO NOTHING
+
+-- name: read_money :one
+-- Add the rupiah since @since: `taken_rp` for the payments that were confirmed, `refunded_rp` by the gateway, and `matches` and
+-- `unmatched`: the searches that found a mitra, and the payments whose search failed. `under_review_rp` is what all open cases are about.
+-- row: MoneyRow
+SELECT
+    (
+        SELECT coalesce(sum(charge_attempts.amount_rp), 0)::bigint
+        FROM payments JOIN charge_attempts ON charge_attempts.payment_id = payments.id
+        WHERE payments.confirmed_at >= @since AND charge_attempts.status = 'approved'
+    ) AS taken_rp,
+    (
+        SELECT coalesce(sum(refunds.amount_rp), 0)::bigint FROM refunds WHERE answered_at >= @since AND status = 'done'
+    ) AS refunded_rp,
+    (SELECT coalesce(sum(amount_rp), 0)::bigint FROM review_cases WHERE status = 'open') AS under_review_rp,
+    (SELECT count(*) FROM pairings WHERE status = 'matched' AND decided_at >= @since) AS matches,
+    (
+        SELECT count(DISTINCT payment_id) FROM failed_pairing_events
+        WHERE occurred_at >= @since AND kind IS NOT NULL AND NOT recovered
+    ) AS unmatched
+
+-- name: sum_week_hours :many
+-- Add the hours of the last four weeks per weekday and hour of the day in Jakarta. Monday is 1, and Sunday is 7. `served`
+-- counts the sessions that started, and `failed` counts the failed pairings. Hours that are not stored count nothing.
+-- row: WeekHourRow
+SELECT extract(isodow FROM began_at AT TIME ZONE 'Asia/Jakarta')::integer AS weekday,
+    extract(hour FROM began_at AT TIME ZONE 'Asia/Jakarta')::integer AS hour,
+    sum(matched)::bigint AS served, sum(failed)::bigint AS failed
+FROM hourly_counts
+WHERE began_at >= (SELECT curhat_now() - interval '28 days')
+GROUP BY weekday, hour ORDER BY weekday, hour

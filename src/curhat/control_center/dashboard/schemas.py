@@ -41,6 +41,14 @@ class AcceptanceSeconds(msgspec.Struct, frozen=True):
     p95: float | None
 
 
+class MoneyToday(msgspec.Struct, frozen=True):
+    """Rupiah that the gateway took and gave back today, and what all open cases are about."""
+
+    taken_rp: int
+    refunded_rp: int
+    under_review_rp: int
+
+
 class ClosedDay(msgspec.Struct, frozen=True):
     """The last day (in Jakarta) whose books are closed. The sums are what the gateway lists for the day.
 
@@ -68,7 +76,9 @@ class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
     charge or refund that the gateway has not answered for 10 minutes. `gateway_alerts`: the audit's alerts of the last
     7 days about answers of the gateway that contradict our records. `deadlines_parked`: deadlines that failed
     repeatedly, and that the worker tries again every hour. `searches`: the oldest 100 of `searching_now`. Today is the
-    day in Jakarta (WIB).
+    day in Jakarta (WIB). `match_rate`: the part of today's decided searches that found a mitra, from 0 to 1; null if no
+    search was decided. `cases_overdue`: open cases that are older than a day. `deadlines_overdue`: deadlines that are
+    more than a minute late.
     """
 
     online: int
@@ -81,6 +91,10 @@ class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
     funnel: Funnel
     acceptance_seconds: AcceptanceSeconds
     failures_by_tag: dict[FailureTag, int]
+    money: MoneyToday
+    match_rate: float | None
+    cases_overdue: int
+    deadlines_overdue: int
     open_cases: int
     refunds_awaiting_approval: int
     refunds_refused: int
@@ -106,6 +120,18 @@ class Bucket(msgspec.Struct, frozen=True):
     failed: int
 
 
+class WeekHour(msgspec.Struct, frozen=True):
+    """The sessions that started and the pairings that failed in one hour of the week, in the last four weeks.
+
+    `weekday`: 1 is Monday, 7 is Sunday. `hour`: 0 to 23, in Jakarta (WIB).
+    """
+
+    weekday: int
+    hour: int
+    served: int
+    failed: int
+
+
 class Charts(msgspec.Struct, frozen=True):
     """The last 24 hours and the last 30 days in Jakarta (WIB), oldest first.
 
@@ -114,4 +140,5 @@ class Charts(msgspec.Struct, frozen=True):
 
     hours: list[Bucket]
     days: list[Bucket]
+    week: list[WeekHour]
     server_now: datetime

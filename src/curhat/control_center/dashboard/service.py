@@ -13,7 +13,9 @@ from curhat.control_center.dashboard.schemas import (
     ClosedDay,
     Dashboard,
     Funnel,
+    MoneyToday,
     SearchNow,
+    WeekHour,
 )
 from curhat.control_center.schemas import from_row
 from curhat.deadlines import queries as deadlines
@@ -34,8 +36,10 @@ async def read_dashboard(database: Database, presence: Presence) -> Dashboard:
     connected, available, free_capacity = await _read_presence(database, presence)
     async with database.transaction(snapshot=True) as tx:
         figures = await queries.read_figures(tx)
+        money = await queries.read_money(tx, since=figures.today_began_at)
         failures = await queries.count_failures_by_tag(tx, since=figures.today_began_at)
         searches = await queries.list_open_searches(tx, max_searches=MAX_SEARCHES_SHOWN)
+        overdue = await deadlines.count_overdue_deadlines(tx)
         closed = await queries.find_last_closed_day(tx)
         parked = await deadlines.count_parked_deadlines(tx)
     return from_row(
@@ -47,10 +51,18 @@ async def read_dashboard(database: Database, presence: Presence) -> Dashboard:
         searches=[from_row(SearchNow, search) for search in searches],
         funnel=from_row(Funnel, figures),
         acceptance_seconds=AcceptanceSeconds(*figures.acceptance_seconds or (None, None)),
+        money=from_row(MoneyToday, money),
+        match_rate=_match_rate(money.matches, money.unmatched),
         deadlines_parked=parked,
+        deadlines_overdue=overdue,
         closed_day=None if closed is None else from_row(ClosedDay, closed),
         failures_by_tag={failure.tag: failure.failures for failure in failures},
     )
+
+
+def _match_rate(matches: int, unmatched: int) -> float | None:
+    searches = matches + unmatched
+    return None if searches == 0 else matches / searches
 
 
 async def _read_presence(database: Database, presence: Presence) -> tuple[int | None, int | None, int | None]:
@@ -73,6 +85,7 @@ async def read_charts(tx: Transaction) -> Charts:
     return Charts(
         hours=await _read_buckets(tx, "hour", HOURS_CHARTED),
         days=await _read_buckets(tx, "day", DAYS_CHARTED),
+        week=[from_row(WeekHour, row) for row in await queries.sum_week_hours(tx)],
         server_now=await read_clock(tx),
     )
 

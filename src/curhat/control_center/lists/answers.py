@@ -12,7 +12,7 @@ from litestar.response import Stream
 
 from curhat.control_center.lists.csv_export import csv_header, csv_rows
 from curhat.control_center.lists.filters import Filters
-from curhat.control_center.lists.query_values import Cursor, Format
+from curhat.control_center.lists.query_values import Cursor, Format, Order
 from curhat.control_center.operators.service import SignedInOperator
 from curhat.control_center.schemas import Item
 from curhat.kit.audit import ListName, write_audit_entry
@@ -61,6 +61,17 @@ class ListRequest:
         return Stream(lines(), media_type="text/csv", headers=headers)
 
 
+@dataclass(frozen=True, slots=True)
+class SortableListRequest(ListRequest):
+    """The dependency `list_request` of a list that a client can also read from the oldest row on."""
+
+    order: FromQuery[Order] = "newest"
+
+    def __post_init__(self) -> None:
+        """Let the list's statement sort in the wanted order."""
+        self.filters.is_ascending = self.order == "oldest"
+
+
 @asynccontextmanager
 async def planned_for_filters(database: Database) -> AsyncIterator[Transaction]:
     """Open a transaction in which PostgreSQL plans each statement for the values of its parameters (record 0111).
@@ -73,9 +84,15 @@ async def planned_for_filters(database: Database) -> AsyncIterator[Transaction]:
         yield tx
 
 
-def filtered_by(filters: Callable[..., Filters]) -> dict[str, Provide]:
+def filtered_by(filters: Callable[..., Filters], *, is_sortable: bool = False) -> dict[str, Provide]:
     """Return the dependencies of a list's endpoint. The parameters of `filters` are the query parameters."""
+    request = SortableListRequest if is_sortable else ListRequest
     return {
         "filters": Provide(filters, sync_to_thread=False),
-        "list_request": Provide(ListRequest, sync_to_thread=False),
+        "list_request": Provide(request, sync_to_thread=False),
     }
+
+
+def filters_of(filters: Callable[..., Filters]) -> dict[str, Provide]:
+    """Return the dependencies of an endpoint that needs only the filters of a list."""
+    return {"filters": Provide(filters, sync_to_thread=False)}

@@ -55,11 +55,12 @@ def key_of(cursor: str | None) -> tuple[datetime, UUID] | None:
 def after(conditions: Conditions, condition: str, key: tuple[object, ...] | None) -> Conditions:
     """Return the conditions of one page: the list's conditions and, if there is a key, `condition`.
 
-    `condition` has {0}, {1}, … for the values in the key. The first page has no key.
+    `condition` has {0}, {1}, … for the values in the key. The first page has no key. `condition` compares with `<`, for
+    a list that descends. In an ascending list, the function compares with `>`.
     """
     page = conditions.copy()
     if key is not None:
-        page.add(condition, *key)
+        page.add(condition.replace(" < ", " > ") if conditions.is_ascending else condition, *key)
     return page
 
 

@@ -10,6 +10,7 @@ from curhat.kit.errors import invalid_field
 from curhat.kit.visible_text import DIRECTION_MARKS, clean_text
 
 Format = Literal["json", "csv"]
+Order = Literal["newest", "oldest"]
 Cursor: TypeAlias = FromQuery[str | None]
 Text: TypeAlias = FromQuery[str | None]
 From: TypeAlias = Annotated[datetime | None, QueryParameter(name="from")]

@@ -8,30 +8,44 @@ from uuid import UUID
 from litestar import Response, get, patch, post
 from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
-from litestar.params import FromPath, JSONBody
+from litestar.params import FromPath, FromQuery, JSONBody
 
-from curhat.control_center.lists.answers import ListRequest, filtered_by
+from curhat.control_center.lists.answers import (
+    ListRequest,
+    SortableListRequest,
+    filtered_by,
+    filters_of,
+    planned_for_filters,
+)
+from curhat.control_center.lists.filters import Filters
+from curhat.control_center.lists.query_values import From, To
 from curhat.control_center.operators.endpoints import OPERATOR_SIGNED_IN, OPERATOR_WITH_KEY
 from curhat.control_center.operators.guards import needs
 from curhat.control_center.operators.service import SignedInOperator
 from curhat.control_center.records import service
 from curhat.control_center.records.filters import (
     filter_customers,
+    filter_mitra_requests,
     filter_mitras,
     filter_payments,
     filter_sessions,
 )
 from curhat.control_center.records.schemas import (
+    AnswersSort,
     CustomerRecord,
     InvitedMitra,
+    MitraAnswersList,
     MitraChange,
     MitraDetail,
     MitraInvitation,
     MitraRecord,
+    MitraRequest,
     PaymentDetail,
     PaymentRecord,
+    PaymentTotals,
     SessionDetail,
     SessionRecord,
+    SessionTotals,
     Transcript,
     TranscriptOrder,
 )
@@ -53,14 +67,30 @@ MITRAS: Final = ["mitras"]
     tags=RECORDS,
     opt=needs("view"),
     responses=answers({200: Page[PaymentRecord]}, *OPERATOR_SIGNED_IN, ValidationFailed),
-    dependencies=filtered_by(filter_payments),
+    dependencies=filtered_by(filter_payments, is_sortable=True),
 )
-async def search_payments(list_request: NamedDependency[ListRequest]) -> Response[Any]:
-    """Payments, newest first.
+async def search_payments(list_request: NamedDependency[SortableListRequest]) -> Response[Any]:
+    """Payments, newest or oldest first.
 
     `q`: the id of a payment, customer, session or case; a phone number; or the beginning of a customer's name.
     """
     return await list_request.answer("payments", PaymentRecord, service.read_payments)
+
+
+@get(
+    "/api/control-center/payments/totals",
+    operation_id="total_payments",
+    tags=RECORDS,
+    opt=needs("view"),
+    responses=answers({200: PaymentTotals}, *OPERATOR_SIGNED_IN, ValidationFailed),
+    dependencies=filters_of(filter_payments),
+)
+async def total_payments(
+    database: NamedDependency[Database], filters: NamedDependency[Filters]
+) -> PaymentTotals:
+    """How many payments the filters find, and their rupiah. The filters are those of the list of payments."""
+    async with planned_for_filters(database) as tx:
+        return await service.total_payments(tx, filters)
 
 
 @get(
@@ -84,14 +114,30 @@ async def get_payment_record(
     tags=RECORDS,
     opt=needs("view"),
     responses=answers({200: Page[SessionRecord]}, *OPERATOR_SIGNED_IN, ValidationFailed),
-    dependencies=filtered_by(filter_sessions),
+    dependencies=filtered_by(filter_sessions, is_sortable=True),
 )
-async def search_sessions(list_request: NamedDependency[ListRequest]) -> Response[Any]:
-    """Chat sessions, newest first.
+async def search_sessions(list_request: NamedDependency[SortableListRequest]) -> Response[Any]:
+    """Chat sessions, newest or oldest first.
 
     `q`: the id of a session, payment, customer or mitra; a phone number; or the beginning of a customer's name.
     """
     return await list_request.answer("sessions", SessionRecord, service.read_sessions)
+
+
+@get(
+    "/api/control-center/sessions/totals",
+    operation_id="total_sessions",
+    tags=RECORDS,
+    opt=needs("view"),
+    responses=answers({200: SessionTotals}, *OPERATOR_SIGNED_IN, ValidationFailed),
+    dependencies=filters_of(filter_sessions),
+)
+async def total_sessions(
+    database: NamedDependency[Database], filters: NamedDependency[Filters]
+) -> SessionTotals:
+    """How many chat sessions the filters find, with minutes and rupiah. The filters are those of the list."""
+    async with planned_for_filters(database) as tx:
+        return await service.total_sessions(tx, filters)
 
 
 @get(
@@ -137,10 +183,10 @@ async def reveal_transcript(
     tags=RECORDS,
     opt=needs("view"),
     responses=answers({200: Page[CustomerRecord]}, *OPERATOR_SIGNED_IN, ValidationFailed),
-    dependencies=filtered_by(filter_customers),
+    dependencies=filtered_by(filter_customers, is_sortable=True),
 )
-async def search_customers(list_request: NamedDependency[ListRequest]) -> Response[Any]:
-    """Customers, newest first. `q`: an id, a phone number, or the beginning of a name."""
+async def search_customers(list_request: NamedDependency[SortableListRequest]) -> Response[Any]:
+    """Customers, newest or oldest first. `q`: an id, a phone number, or the beginning of a name."""
     return await list_request.answer("customers", CustomerRecord, service.read_customers)
 
 
@@ -192,6 +238,40 @@ async def get_mitra_record(
     async with database.transaction() as tx:
         found = await service.read_mitra_detail(tx, mitra_id)
     return (await service.with_connections(presence, [found]))[0]
+
+
+@get(
+    "/api/control-center/mitras/answers",
+    operation_id="list_mitra_answers",
+    tags=MITRAS,
+    opt=needs("view"),
+    responses=answers({200: MitraAnswersList}, *OPERATOR_SIGNED_IN, ValidationFailed),
+)
+async def list_mitra_answers(
+    database: NamedDependency[Database],
+    since: From = None,
+    until: To = None,
+    sort: FromQuery[AnswersSort] = "asked",
+) -> MitraAnswersList:
+    """How each mitra answered in a period of at most 31 days, by default the last 7 days, in the order of `sort`."""
+    async with planned_for_filters(database) as tx:
+        return await service.read_mitra_answers(tx, since, until, sort)
+
+
+@get(
+    "/api/control-center/mitras/{mitra_id:uuid}/requests",
+    operation_id="list_mitra_requests",
+    tags=MITRAS,
+    opt=needs("view"),
+    responses=answers({200: Page[MitraRequest]}, *OPERATOR_SIGNED_IN, NotFound, ValidationFailed),
+    dependencies=filtered_by(filter_mitra_requests),
+)
+async def list_mitra_requests(
+    mitra_id: FromPath[UUID], list_request: NamedDependency[ListRequest]
+) -> Response[Any]:
+    """The requests that a mitra got, newest first, with outcome and answer time."""
+    read_page = partial(service.read_mitra_requests, mitra_id=mitra_id)
+    return await list_request.answer("mitra-requests", MitraRequest, read_page)
 
 
 @post(
@@ -247,13 +327,17 @@ async def change_mitra(
 
 ROUTES: list[BaseRouteHandler] = [
     search_payments,
+    total_payments,
     get_payment_record,
     search_sessions,
+    total_sessions,
     get_session_record,
     reveal_transcript,
     search_customers,
     get_customer_record,
     search_mitras,
+    list_mitra_answers,
+    list_mitra_requests,
     get_mitra_record,
     invite_mitra,
     change_mitra,

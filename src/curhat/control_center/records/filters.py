@@ -8,6 +8,7 @@ from litestar.params import FromQuery
 from curhat.control_center.lists.filters import Filters
 from curhat.control_center.lists.query_values import From, Text, To
 from curhat.control_center.lists.search import CUSTOMERS_NAMED, MITRAS_NAMED, add_search
+from curhat.pairing.states import RequestStatus
 from curhat.payments.states import PaymentStatus
 from curhat.pricing.schemas import Purpose
 from curhat.sessions.states import EndReason, SessionStatus
@@ -87,4 +88,14 @@ def filter_mitras(
     add_search(filters, q, ids="mitras.id = {0}", person="mitras.id", names=MITRAS_NAMED)
     filters.equal("online", "mitras.online", online)
     filters.equal("suspended", "(mitras.suspended_at IS NOT NULL)", suspended)
+    return filters
+
+
+def filter_mitra_requests(
+    outcome: FromQuery[RequestStatus | None] = None, since: From = None, until: To = None
+) -> Filters:
+    """Filter a mitra's requests. `from` and `to` limit the time of the offer."""
+    filters = Filters()
+    filters.equal("outcome", "requests.status", outcome)
+    filters.between("requests.offered_at", since, until)
     return filters

@@ -11,7 +11,7 @@ from curhat.control_center.schemas import CaseStatus
 from curhat.kit.conditions import Conditions
 from curhat.kit.database import Executor, NoRow
 from curhat.kit.identity import Role
-from curhat.pairing.states import FailureTag, PairingKind
+from curhat.pairing.states import CloseReason, FailureTag, PairingKind, RequestStatus
 from curhat.payments.states import PaymentStatus
 from curhat.pricing.schemas import Purpose
 from curhat.sessions.states import EndReason, SessionStatus
@@ -51,7 +51,7 @@ SELECT page.id, page.purpose, page.status AS payment_status, page.customer_id, c
 FROM (
     SELECT payments.* FROM payments
     WHERE true /* conditions */
-    ORDER BY payments.created_at DESC, payments.id DESC
+    ORDER BY payments.created_at DESC /* or ASC */, payments.id DESC /* or ASC */
     LIMIT $1
 ) AS page
 JOIN customers ON customers.id = page.customer_id
@@ -63,12 +63,12 @@ LEFT JOIN LATERAL (
     SELECT events.tag FROM failed_pairing_events AS events WHERE events.payment_id = page.id
     ORDER BY events.occurred_at DESC, events.id DESC LIMIT 1
 ) AS failure ON true
-ORDER BY page.created_at DESC, page.id DESC
+ORDER BY page.created_at DESC /* or ASC */, page.id DESC /* or ASC */
 """
 
 
 async def list_payments(db: Executor, /, conditions: Conditions, *, limit: int) -> list[PaymentRow]:
-    """Read payments, newest first, each with the tag of its last failure, its session and its review case."""
+    """Read payments, newest or oldest first, each with the tag of its last failure, its session and its review case."""
     statement, values = conditions.complete(LIST_PAYMENTS, limit)
     return [PaymentRow(*row) for row in await db.fetch(statement, *values)]
 
@@ -283,19 +283,19 @@ SELECT page.id, page.status AS session_status, page.payment_id, page.customer_id
 FROM (
     SELECT sessions.* FROM sessions
     WHERE true /* conditions */
-    ORDER BY sessions.started_at DESC, sessions.id DESC
+    ORDER BY sessions.started_at DESC /* or ASC */, sessions.id DESC /* or ASC */
     LIMIT $1
 ) AS page
 JOIN customers ON customers.id = page.customer_id
 JOIN people ON people.id = page.customer_id
 JOIN mitras ON mitras.id = page.mitra_id
 LEFT JOIN review_cases ON review_cases.payment_id = page.payment_id
-ORDER BY page.started_at DESC, page.id DESC
+ORDER BY page.started_at DESC /* or ASC */, page.id DESC /* or ASC */
 """
 
 
 async def list_sessions(db: Executor, /, conditions: Conditions, *, limit: int) -> list[SessionRow]:
-    """Read chat sessions, newest first."""
+    """Read chat sessions, newest or oldest first."""
     statement, values = conditions.complete(LIST_SESSIONS, limit)
     return [SessionRow(*row) for row in await db.fetch(statement, *values)]
 
@@ -346,7 +346,7 @@ SELECT page.id, page.call_name, people.phone_number, page.created_at, paid.payme
 FROM (
     SELECT customers.* FROM customers
     WHERE true /* conditions */
-    ORDER BY customers.created_at DESC, customers.id DESC
+    ORDER BY customers.created_at DESC /* or ASC */, customers.id DESC /* or ASC */
     LIMIT $1
 ) AS page
 JOIN people ON people.id = page.id
@@ -356,12 +356,12 @@ CROSS JOIN LATERAL (
     FROM payments LEFT JOIN review_cases ON review_cases.payment_id = payments.id
     WHERE payments.customer_id = page.id
 ) AS paid
-ORDER BY page.created_at DESC, page.id DESC
+ORDER BY page.created_at DESC /* or ASC */, page.id DESC /* or ASC */
 """
 
 
 async def list_customers(db: Executor, /, conditions: Conditions, *, limit: int) -> list[CustomerRow]:
-    """Read customers, newest first, each with the numbers of payments, sessions and open review cases. `paid_rp` does not
+    """Read customers, newest or oldest first, each with the numbers of payments, sessions and open review cases. `paid_rp` does not
     include refunded amounts."""
     statement, values = conditions.complete(LIST_CUSTOMERS, limit)
     return [CustomerRow(*row) for row in await db.fetch(statement, *values)]
@@ -461,4 +461,180 @@ async def read_suspension_note(db: Executor, /, *, mitra_id: str) -> str | None:
     if row is None:
         return None
     value: str | None = row[0]
+    return value
+
+
+class PaymentTotals(msgspec.Struct, frozen=True):
+    payments: int
+    amount_rp: int
+    taken_rp: int
+
+
+TOTAL_PAYMENTS: Final = """
+SELECT count(*) AS payments, coalesce(sum(page.amount_rp), 0)::bigint AS amount_rp,
+    coalesce(sum(page.amount_rp) FILTER (WHERE page.confirmed_at IS NOT NULL), 0)::bigint AS taken_rp
+FROM (
+    SELECT payments.amount_rp, payments.confirmed_at FROM payments
+    WHERE true /* conditions */
+    ORDER BY payments.created_at DESC, payments.id DESC
+    LIMIT $1
+) AS page
+"""
+
+
+async def total_payments(db: Executor, /, conditions: Conditions, *, max_rows: int) -> list[PaymentTotals]:
+    """Count the newest payments, at most @max_rows, and add their amounts. `taken_rp` leaves out payments that never were
+    confirmed."""
+    statement, values = conditions.complete(TOTAL_PAYMENTS, max_rows)
+    return [PaymentTotals(*row) for row in await db.fetch(statement, *values)]
+
+
+class SessionTotals(msgspec.Struct, frozen=True):
+    sessions: int
+    minutes: int
+    amount_rp: int
+
+
+TOTAL_SESSIONS: Final = """
+SELECT count(*) AS sessions, coalesce(sum(page.duration_minutes), 0)::bigint AS minutes,
+    coalesce(sum(payments.amount_rp), 0)::bigint AS amount_rp
+FROM (
+    SELECT sessions.payment_id, sessions.duration_minutes FROM sessions
+    WHERE true /* conditions */
+    ORDER BY sessions.started_at DESC, sessions.id DESC
+    LIMIT $1
+) AS page
+JOIN payments ON payments.id = page.payment_id
+"""
+
+
+async def total_sessions(db: Executor, /, conditions: Conditions, *, max_rows: int) -> list[SessionTotals]:
+    """Count the newest chat sessions, at most @max_rows, and add their minutes and the amounts of their first payments."""
+    statement, values = conditions.complete(TOTAL_SESSIONS, max_rows)
+    return [SessionTotals(*row) for row in await db.fetch(statement, *values)]
+
+
+class MitraRequestRow(msgspec.Struct, frozen=True):
+    id: UUID
+    outcome: RequestStatus
+    close_reason: CloseReason | None
+    is_returning: bool
+    offered_at: datetime
+    answered_at: datetime | None
+    kind: PairingKind
+    payment_id: UUID
+    call_name: str
+    customer_id: UUID
+    phone_number: str
+
+
+LIST_MITRA_REQUESTS: Final = """
+SELECT page.id, page.status AS outcome, page.close_reason, page.is_returning, page.offered_at, page.answered_at,
+    pairings.kind, pairings.payment_id, customers.call_name, pairings.customer_id, people.phone_number
+FROM (
+    SELECT requests.* FROM requests
+    WHERE requests.mitra_id = $1 /* conditions */
+    ORDER BY requests.id DESC
+    LIMIT $2
+) AS page
+JOIN pairings ON pairings.id = page.pairing_id
+JOIN customers ON customers.id = pairings.customer_id
+JOIN people ON people.id = pairings.customer_id
+ORDER BY page.id DESC
+"""
+
+
+async def list_mitra_requests(
+    db: Executor, /, conditions: Conditions, *, mitra_id: UUID, limit: int
+) -> list[MitraRequestRow]:
+    """Read the requests of a mitra, newest first."""
+    statement, values = conditions.complete(LIST_MITRA_REQUESTS, mitra_id, limit)
+    return [MitraRequestRow(*row) for row in await db.fetch(statement, *values)]
+
+
+class MitraAnswers(msgspec.Struct, frozen=True):
+    id: UUID
+    display_name: str
+    online: bool
+    suspended: bool
+    asked: int
+    accepted: int
+    rejected: int
+    taken: int
+    unanswered: int
+    acceptance: float
+    seconds_average: float | None
+
+
+SUM_MITRA_HOURS: Final = """
+WITH kept AS MATERIALIZED (
+    SELECT began_at FROM mitra_hours_kept WHERE began_at >= $1 AND began_at < $2
+), missing AS MATERIALIZED (
+    SELECT hour.began_at
+    FROM generate_series($1::timestamptz, least($2::timestamptz, curhat_now()) - interval '1 microsecond',
+        interval '1 hour') AS hour (began_at)
+    WHERE NOT EXISTS (SELECT FROM kept WHERE kept.began_at = hour.began_at)
+    ORDER BY began_at DESC LIMIT $3
+), hours AS (
+    SELECT mitra_id, asked, accepted, rejected, taken, unanswered, accept_seconds FROM mitra_hours
+    WHERE began_at >= $1 AND began_at < $2
+    UNION ALL
+    SELECT counted.* FROM missing, count_mitra_hour(missing.began_at) AS counted
+), added AS MATERIALIZED (
+    SELECT mitra_id, sum(asked)::bigint AS asked, sum(accepted)::bigint AS accepted, sum(rejected)::bigint AS rejected,
+        sum(taken)::bigint AS taken, sum(unanswered)::bigint AS unanswered,
+        sum(accept_seconds) / nullif(sum(accepted), 0) AS seconds_average
+    FROM hours GROUP BY mitra_id
+)
+SELECT added.mitra_id AS id, mitras.display_name, mitras.online, mitras.suspended_at IS NOT NULL AS suspended,
+    added.asked, added.accepted, added.rejected, added.taken, added.unanswered,
+    added.accepted::double precision / added.asked AS acceptance, added.seconds_average::double precision
+FROM added JOIN mitras ON mitras.id = added.mitra_id
+ORDER BY
+    CASE $4::text
+        WHEN 'acceptance' THEN added.accepted::double precision / added.asked
+        WHEN 'answer_time' THEN coalesce(-added.seconds_average, '-infinity')
+        WHEN 'unanswered' THEN -added.unanswered
+        ELSE -added.asked
+    END, added.asked DESC, added.mitra_id
+LIMIT $5
+"""
+
+
+async def sum_mitra_hours(
+    db: Executor, /, *, since: datetime, until: datetime, max_hours: int, sort: str, max_rows: int
+) -> list[MitraAnswers]:
+    """Add how each mitra answered in the hours from @since to @until. An hour that the worker has not stored yet is counted
+    from the requests. The statement counts at most @max_hours such hours, the newest."""
+    return [
+        MitraAnswers(*row) for row in await db.fetch(SUM_MITRA_HOURS, since, until, max_hours, sort, max_rows)
+    ]
+
+
+KEEP_MITRA_HOURS: Final = """
+WITH missing AS MATERIALIZED (
+    SELECT began_at
+    FROM (SELECT date_trunc('hour', curhat_now() - interval '100 minutes', 'UTC') AS newest) AS past,
+        generate_series(newest, newest - interval '1 day' * $1::integer, interval '-1 hour') AS hour (began_at)
+    WHERE NOT EXISTS (SELECT FROM mitra_hours_kept WHERE mitra_hours_kept.began_at = hour.began_at)
+    ORDER BY began_at DESC
+    LIMIT $2::integer
+), keep AS (
+    INSERT INTO mitra_hours_kept (began_at) SELECT began_at FROM missing ON CONFLICT DO NOTHING RETURNING began_at
+), keep_counts AS (
+    INSERT INTO mitra_hours (began_at, mitra_id, asked, accepted, rejected, taken, unanswered, accept_seconds)
+    SELECT keep.began_at, counted.* FROM keep CROSS JOIN LATERAL count_mitra_hour(keep.began_at) AS counted
+)
+SELECT count(*) AS hours FROM keep
+"""
+
+
+async def keep_mitra_hours(db: Executor, /, *, days: int, max_hours: int) -> int:
+    """Count the newest past hours that are not in mitra_hours_kept, at most @max_hours of the last @days days. Returns the
+    number of hours. The statement leaves out an hour that ended less than 40 minutes ago, because a fallback can still ask
+    mitras for a payment of the hour."""
+    row = await db.fetchrow(KEEP_MITRA_HOURS, days, max_hours)
+    if row is None:
+        raise NoRow(KEEP_MITRA_HOURS)
+    value: int = row[0]
     return value

@@ -4,13 +4,15 @@
 -- type: end_reason = EndReason from curhat.sessions.states
 -- type: kind = PairingKind from curhat.pairing.states
 -- type: tag = FailureTag from curhat.pairing.states
+-- type: outcome = RequestStatus from curhat.pairing.states
+-- type: close_reason = CloseReason from curhat.pairing.states
 -- type: sender = Role from curhat.kit.identity
 -- type: type = TimelineType from curhat.control_center.records.schemas
 -- type: case_status = CaseStatus from curhat.control_center.schemas
 -- type: status = TimelineStatus from curhat.control_center.records.schemas
 
 -- name: list_payments :many
--- Read payments, newest first, each with the tag of its last failure, its session and its review case.
+-- Read payments, newest or oldest first, each with the tag of its last failure, its session and its review case.
 -- row: PaymentRow
 -- nullable: target_mitra_id, target_mitra_display_name, confirmed_at, closed_at, tag, session_id, case_id
 SELECT page.id, page.purpose, page.status AS payment_status, page.customer_id, customers.call_name,
@@ -23,7 +25,7 @@ SELECT page.id, page.purpose, page.status AS payment_status, page.customer_id, c
 FROM (
     SELECT payments.* FROM payments
     WHERE true /* conditions */
-    ORDER BY payments.created_at DESC, payments.id DESC
+    ORDER BY payments.created_at DESC /* or ASC */, payments.id DESC /* or ASC */
     LIMIT @limit
 ) AS page
 JOIN customers ON customers.id = page.customer_id
@@ -35,7 +37,7 @@ LEFT JOIN LATERAL (
     SELECT events.tag FROM failed_pairing_events AS events WHERE events.payment_id = page.id
     ORDER BY events.occurred_at DESC, events.id DESC LIMIT 1
 ) AS failure ON true
-ORDER BY page.created_at DESC, page.id DESC
+ORDER BY page.created_at DESC /* or ASC */, page.id DESC /* or ASC */
 
 -- name: read_money :many
 -- Read the payments of the session that this payment belongs to: the session's own, then those of its extensions. A
@@ -172,7 +174,7 @@ SELECT count(*)::integer AS mitras_asked
 FROM pairings JOIN requests ON requests.pairing_id = pairings.id WHERE pairings.payment_id = @payment_id
 
 -- name: list_sessions :many
--- Read chat sessions, newest first.
+-- Read chat sessions, newest or oldest first.
 -- row: SessionRow
 -- nullable: ended_at, end_reason, end_note, case_id
 SELECT page.id, page.status AS session_status, page.payment_id, page.customer_id, customers.call_name,
@@ -182,14 +184,14 @@ SELECT page.id, page.status AS session_status, page.payment_id, page.customer_id
 FROM (
     SELECT sessions.* FROM sessions
     WHERE true /* conditions */
-    ORDER BY sessions.started_at DESC, sessions.id DESC
+    ORDER BY sessions.started_at DESC /* or ASC */, sessions.id DESC /* or ASC */
     LIMIT @limit
 ) AS page
 JOIN customers ON customers.id = page.customer_id
 JOIN people ON people.id = page.customer_id
 JOIN mitras ON mitras.id = page.mitra_id
 LEFT JOIN review_cases ON review_cases.payment_id = page.payment_id
-ORDER BY page.started_at DESC, page.id DESC
+ORDER BY page.started_at DESC /* or ASC */, page.id DESC /* or ASC */
 
 -- name: count_messages :one
 SELECT count(*) FILTER (WHERE sender = 'customer') AS messages_of_customer,
@@ -197,7 +199,7 @@ SELECT count(*) FILTER (WHERE sender = 'customer') AS messages_of_customer,
 FROM messages WHERE session_id = @session_id
 
 -- name: list_customers :many
--- Read customers, newest first, each with the numbers of payments, sessions and open review cases. `paid_rp` does not
+-- Read customers, newest or oldest first, each with the numbers of payments, sessions and open review cases. `paid_rp` does not
 -- include refunded amounts.
 -- row: CustomerRow
 -- nullable: last_payment_at
@@ -215,7 +217,7 @@ SELECT page.id, page.call_name, people.phone_number, page.created_at, paid.payme
 FROM (
     SELECT customers.* FROM customers
     WHERE true /* conditions */
-    ORDER BY customers.created_at DESC, customers.id DESC
+    ORDER BY customers.created_at DESC /* or ASC */, customers.id DESC /* or ASC */
     LIMIT @limit
 ) AS page
 JOIN people ON people.id = page.id
@@ -225,7 +227,7 @@ CROSS JOIN LATERAL (
     FROM payments LEFT JOIN review_cases ON review_cases.payment_id = payments.id
     WHERE payments.customer_id = page.id
 ) AS paid
-ORDER BY page.created_at DESC, page.id DESC
+ORDER BY page.created_at DESC /* or ASC */, page.id DESC /* or ASC */
 
 -- name: list_mitras :many
 -- Read mitras, newest first, each with counts of the answers to the mitra's last 200 requests.
@@ -269,3 +271,102 @@ SELECT id, sender, text, sent_at, read_at FROM messages WHERE session_id = @sess
 SELECT new_value FROM audit_entries
 WHERE subject_id = @mitra_id AND subject = 'mitra' AND action = 'mitra_suspended'
 ORDER BY occurred_at DESC, id DESC LIMIT 1
+
+-- name: total_payments :many
+-- Count the newest payments, at most @max_rows, and add their amounts. `taken_rp` leaves out payments that never were
+-- confirmed.
+-- row: PaymentTotals
+SELECT count(*) AS payments, coalesce(sum(page.amount_rp), 0)::bigint AS amount_rp,
+    coalesce(sum(page.amount_rp) FILTER (WHERE page.confirmed_at IS NOT NULL), 0)::bigint AS taken_rp
+FROM (
+    SELECT payments.amount_rp, payments.confirmed_at FROM payments
+    WHERE true /* conditions */
+    ORDER BY payments.created_at DESC, payments.id DESC
+    LIMIT @max_rows
+) AS page
+
+-- name: total_sessions :many
+-- Count the newest chat sessions, at most @max_rows, and add their minutes and the amounts of their first payments.
+-- row: SessionTotals
+SELECT count(*) AS sessions, coalesce(sum(page.duration_minutes), 0)::bigint AS minutes,
+    coalesce(sum(payments.amount_rp), 0)::bigint AS amount_rp
+FROM (
+    SELECT sessions.payment_id, sessions.duration_minutes FROM sessions
+    WHERE true /* conditions */
+    ORDER BY sessions.started_at DESC, sessions.id DESC
+    LIMIT @max_rows
+) AS page
+JOIN payments ON payments.id = page.payment_id
+
+-- name: list_mitra_requests :many
+-- Read the requests of a mitra, newest first.
+-- row: MitraRequestRow
+-- nullable: close_reason, answered_at
+SELECT page.id, page.status AS outcome, page.close_reason, page.is_returning, page.offered_at, page.answered_at,
+    pairings.kind, pairings.payment_id, customers.call_name, pairings.customer_id, people.phone_number
+FROM (
+    SELECT requests.* FROM requests
+    WHERE requests.mitra_id = @mitra_id /* conditions */
+    ORDER BY requests.id DESC
+    LIMIT @limit
+) AS page
+JOIN pairings ON pairings.id = page.pairing_id
+JOIN customers ON customers.id = pairings.customer_id
+JOIN people ON people.id = pairings.customer_id
+ORDER BY page.id DESC
+
+-- name: sum_mitra_hours :many
+-- Add how each mitra answered in the hours from @since to @until. An hour that the worker has not stored yet is counted
+-- from the requests. The statement counts at most @max_hours such hours, the newest.
+-- row: MitraAnswers
+-- nullable: seconds_average
+WITH kept AS MATERIALIZED (
+    SELECT began_at FROM mitra_hours_kept WHERE began_at >= @since AND began_at < @until
+), missing AS MATERIALIZED (
+    SELECT hour.began_at
+    FROM generate_series(@since::timestamptz, least(@until::timestamptz, curhat_now()) - interval '1 microsecond',
+        interval '1 hour') AS hour (began_at)
+    WHERE NOT EXISTS (SELECT FROM kept WHERE kept.began_at = hour.began_at)
+    ORDER BY began_at DESC LIMIT @max_hours
+), hours AS (
+    SELECT mitra_id, asked, accepted, rejected, taken, unanswered, accept_seconds FROM mitra_hours
+    WHERE began_at >= @since AND began_at < @until
+    UNION ALL
+    SELECT counted.* FROM missing, count_mitra_hour(missing.began_at) AS counted
+), added AS MATERIALIZED (
+    SELECT mitra_id, sum(asked)::bigint AS asked, sum(accepted)::bigint AS accepted, sum(rejected)::bigint AS rejected,
+        sum(taken)::bigint AS taken, sum(unanswered)::bigint AS unanswered,
+        sum(accept_seconds) / nullif(sum(accepted), 0) AS seconds_average
+    FROM hours GROUP BY mitra_id
+)
+SELECT added.mitra_id AS id, mitras.display_name, mitras.online, mitras.suspended_at IS NOT NULL AS suspended,
+    added.asked, added.accepted, added.rejected, added.taken, added.unanswered,
+    added.accepted::double precision / added.asked AS acceptance, added.seconds_average::double precision
+FROM added JOIN mitras ON mitras.id = added.mitra_id
+ORDER BY
+    CASE @sort::text
+        WHEN 'acceptance' THEN added.accepted::double precision / added.asked
+        WHEN 'answer_time' THEN coalesce(-added.seconds_average, '-infinity')
+        WHEN 'unanswered' THEN -added.unanswered
+        ELSE -added.asked
+    END, added.asked DESC, added.mitra_id
+LIMIT @max_rows
+
+-- name: keep_mitra_hours :one
+-- Count the newest past hours that are not in mitra_hours_kept, at most @max_hours of the last @days days. Returns the
+-- number of hours. The statement leaves out an hour that ended less than 40 minutes ago, because a fallback can still ask
+-- mitras for a payment of the hour.
+WITH missing AS MATERIALIZED (
+    SELECT began_at
+    FROM (SELECT date_trunc('hour', curhat_now() - interval '100 minutes', 'UTC') AS newest) AS past,
+        generate_series(newest, newest - interval '1 day' * @days::integer, interval '-1 hour') AS hour (began_at)
+    WHERE NOT EXISTS (SELECT FROM mitra_hours_kept WHERE mitra_hours_kept.began_at = hour.began_at)
+    ORDER BY began_at DESC
+    LIMIT @max_hours::integer
+), keep AS (
+    INSERT INTO mitra_hours_kept (began_at) SELECT began_at FROM missing ON CONFLICT DO NOTHING RETURNING began_at
+), keep_counts AS (
+    INSERT INTO mitra_hours (began_at, mitra_id, asked, accepted, rejected, taken, unanswered, accept_seconds)
+    SELECT keep.began_at, counted.* FROM keep CROSS JOIN LATERAL count_mitra_hour(keep.began_at) AS counted
+)
+SELECT count(*) AS hours FROM keep

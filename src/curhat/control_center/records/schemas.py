@@ -8,7 +8,7 @@ import msgspec
 
 from curhat.accounts.schemas import WrittenName, WrittenPhone
 from curhat.control_center.schemas import CaseStatus, CustomerReference, MitraReference, OperatorReference
-from curhat.pairing.states import FailureTag, PairingKind
+from curhat.pairing.states import CloseReason, FailureTag, PairingKind, RequestStatus
 from curhat.payments.states import PaymentStatus
 from curhat.pricing.schemas import Purpose
 from curhat.sessions.schemas import WRITTEN
@@ -17,6 +17,9 @@ from curhat.sessions.states import EndReason, ExtensionStatus, SessionStatus
 MAX_REASON_CHARACTERS = 500
 Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_REASON_CHARACTERS, pattern=WRITTEN)]
 Capacity = Annotated[int, msgspec.Meta(ge=1, le=20)]
+
+# The order of the mitras: lowest acceptance, slowest answers, most requests without an answer, or most requests first.
+AnswersSort = Literal["acceptance", "answer_time", "unanswered", "asked"]
 
 TimelineType = Literal[
     "payment_opened",
@@ -232,6 +235,74 @@ class InvitedMitra(MitraRecord, frozen=True, kw_only=True):
     """A mitra after an invitation. If `is_new` is false, the person was a mitra before, and nothing changed."""
 
     is_new: bool
+
+
+class PaymentTotals(msgspec.Struct, frozen=True, kw_only=True):
+    """How many payments the filters find, and their rupiah.
+
+    `taken_rp`: of the payments that were confirmed. `is_at_least`: true if there are more payments than were counted.
+    """
+
+    payments: int
+    amount_rp: int
+    taken_rp: int
+    is_at_least: bool
+
+
+class SessionTotals(msgspec.Struct, frozen=True, kw_only=True):
+    """How many chat sessions the filters find, with their first minutes and the rupiah of their first payments.
+
+    `is_at_least`: true if there are more sessions than were counted.
+    """
+
+    sessions: int
+    minutes: int
+    amount_rp: int
+    is_at_least: bool
+
+
+class MitraRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A request that the mitra got, with its outcome. `answer_seconds`: from the offer to the answer or the closing."""
+
+    id: UUID
+    payment_id: UUID
+    kind: PairingKind
+    customer: CustomerReference
+    is_returning: bool
+    outcome: RequestStatus
+    close_reason: CloseReason | None
+    offered_at: datetime
+    answered_at: datetime | None
+    answer_seconds: float | None
+
+
+class MitraAnswers(msgspec.Struct, frozen=True, kw_only=True):
+    """How a mitra answered in a period.
+
+    `taken`: requests that another mitra accepted first. `unanswered`: requests that ran out of time. `acceptance`: the
+    accepted part of the asked requests, from 0 to 1. `seconds_average`: the mean time to accept.
+    """
+
+    id: UUID
+    display_name: str
+    online: bool
+    suspended: bool
+    asked: int
+    accepted: int
+    rejected: int
+    taken: int
+    unanswered: int
+    acceptance: float
+    seconds_average: float | None
+
+
+class MitraAnswersList(msgspec.Struct, frozen=True, kw_only=True):
+    """How the mitras answered from `since` to `until`, both rounded to hours. At most 500 mitras."""
+
+    items: list[MitraAnswers]
+    since: datetime
+    until: datetime
+    next_cursor: str | None = None
 
 
 class MitraInvitation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -4,6 +4,7 @@ Every function takes an open transaction and never commits it.
 """
 
 from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
 from typing import Final, TypeVar
 from uuid import UUID
 
@@ -13,23 +14,37 @@ from curhat.accounts import service as accounts
 from curhat.accounts.phone import mask
 from curhat.control_center.lists.cursors import after, cursor_of, find_row, key_of, page_of
 from curhat.control_center.lists.filters import Filters
+from curhat.control_center.lists.query_values import checked_time
 from curhat.control_center.operators.service import SignedInOperator
 from curhat.control_center.records import queries
-from curhat.control_center.records.queries import CustomerRow, MitraRow, PaymentRow, SessionRow, TimelineRow
+from curhat.control_center.records.queries import (
+    CustomerRow,
+    MitraRequestRow,
+    MitraRow,
+    PaymentRow,
+    SessionRow,
+    TimelineRow,
+)
 from curhat.control_center.records.schemas import (
     MAX_REASON_CHARACTERS,
     Acceptance,
+    AnswersSort,
     CustomerRecord,
     InvitedMitra,
+    MitraAnswers,
+    MitraAnswersList,
     MitraChange,
     MitraDetail,
     MitraInvitation,
     MitraRecord,
+    MitraRequest,
     PaymentDetail,
     PaymentRecord,
+    PaymentTotals,
     SessionDetail,
     SessionMoney,
     SessionRecord,
+    SessionTotals,
     TimelineEntry,
     Transcript,
     TranscriptMessage,
@@ -47,6 +62,7 @@ from curhat.kit.audit import write_audit_entry
 from curhat.kit.database import Transaction
 from curhat.kit.errors import NotFound, PresenceUnknown, invalid_field
 from curhat.kit.page import Page
+from curhat.kit.queries import read_clock
 from curhat.kit.visible_text import checked_text
 from curhat.payments.reference import payment_reference
 from curhat.presence.service import Presence
@@ -58,6 +74,17 @@ AnyMitraRecord = TypeVar("AnyMitraRecord", bound=MitraRecord)
 MAX_TRANSCRIPT_MESSAGES: Final = 20_000
 # A blast can ask thousands of mitras. The timeline keeps those who answered first.
 MAX_ASKED_IN_TIMELINE: Final = 100
+
+# Bounds how many rows a total reads. With more rows, the total says that it is at least so much.
+MAX_ROWS_TOTALLED: Final = 20_000
+MAX_MITRAS_SHOWN: Final = 500
+# For how many days the answers of the mitras are kept and shown.
+ANSWER_DAYS: Final = 31
+# Bounds how many hours one request counts that the worker has not stored yet, for example after a stop of the worker.
+MAX_HOURS_COUNTED: Final = 6
+# Limits how long one call of `keep_mitra_hours` takes.
+MAX_HOURS_PER_KEEP: Final = 24
+_HOUR: Final = timedelta(hours=1)
 
 
 # Payments ----------------------------------------------------------------------------------------------------
@@ -133,6 +160,12 @@ def _timeline_entry(row: TimelineRow) -> TimelineEntry:
     return from_row(TimelineEntry, row, mitra=mitra, operator=operator)
 
 
+async def total_payments(tx: Transaction, filters: Filters) -> PaymentTotals:
+    """Count and add the payments that the filters find, at most MAX_ROWS_TOTALLED."""
+    (totals,) = await queries.total_payments(tx, filters, max_rows=MAX_ROWS_TOTALLED)
+    return from_row(PaymentTotals, totals, is_at_least=totals.payments >= MAX_ROWS_TOTALLED)
+
+
 # Sessions ----------------------------------------------------------------------------------------------------
 
 
@@ -143,6 +176,12 @@ async def read_sessions(
     conditions = after(filters, "(sessions.started_at, sessions.id) < ({0}, {1})", key_of(cursor))
     rows = await queries.list_sessions(tx, conditions, limit=limit + 1)
     return page_of(rows, limit, _session_record, lambda row: cursor_of(row.started_at, row.id))
+
+
+async def total_sessions(tx: Transaction, filters: Filters) -> SessionTotals:
+    """Count and add the chat sessions that the filters find, at most MAX_ROWS_TOTALLED."""
+    (totals,) = await queries.total_sessions(tx, filters, max_rows=MAX_ROWS_TOTALLED)
+    return from_row(SessionTotals, totals, is_at_least=totals.sessions >= MAX_ROWS_TOTALLED)
 
 
 async def read_session_detail(tx: Transaction, session_id: UUID) -> SessionDetail:
@@ -232,6 +271,60 @@ async def with_connections(presence: Presence, records: list[AnyMitraRecord]) ->
     except PresenceUnknown:
         return records
     return [msgspec.structs.replace(each, connected=each.id in connected) for each in records]
+
+
+async def read_mitra_requests(
+    tx: Transaction, filters: Filters, cursor: str | None, limit: int, *, mitra_id: UUID
+) -> Page[MitraRequest]:
+    """Read a page of a mitra's requests, newest first. Raises NotFound, ValidationFailed for a bad cursor."""
+    await find_row(tx, queries.list_mitras, "mitras.id", mitra_id)
+    key = key_of(cursor)
+    conditions = after(filters, "requests.id < {0}", None if key is None else key[1:])
+    rows = await queries.list_mitra_requests(tx, conditions, mitra_id=mitra_id, limit=limit + 1)
+    return page_of(rows, limit, _mitra_request, lambda row: cursor_of(row.offered_at, row.id))
+
+
+def _mitra_request(row: MitraRequestRow) -> MitraRequest:
+    seconds = None if row.answered_at is None else (row.answered_at - row.offered_at).total_seconds()
+    return from_row(
+        MitraRequest,
+        row,
+        customer=customer_reference(row.customer_id, row.call_name, row.phone_number),
+        answer_seconds=seconds,
+    )
+
+
+async def read_mitra_answers(
+    tx: Transaction, since: datetime | None, until: datetime | None, sort: AnswersSort
+) -> MitraAnswersList:
+    """Read how each mitra answered from `since` to `until`. The default is the last 7 days. Raises ValidationFailed."""
+    now = await read_clock(tx)
+    until = now if until is None else min(checked_time("to", until), now)
+    since = until - timedelta(days=7) if since is None else checked_time("from", since)
+    since, until = _full_hour(since), _full_hour(until + _HOUR - timedelta(microseconds=1))
+    if not timedelta() < until - since <= timedelta(days=ANSWER_DAYS) + _HOUR:
+        raise invalid_field("from", f"must be before `to`, and at most {ANSWER_DAYS} days before it")
+    rows = await queries.sum_mitra_hours(
+        tx,
+        since=since,
+        until=until,
+        sort=sort,
+        max_hours=MAX_HOURS_COUNTED,
+        max_rows=MAX_MITRAS_SHOWN,
+    )
+    return MitraAnswersList(items=[from_row(MitraAnswers, row) for row in rows], since=since, until=until)
+
+
+def _full_hour(at: datetime) -> datetime:
+    return at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+async def keep_mitra_hours(tx: Transaction) -> int:
+    """Store how mitras answered in past hours, newest first.
+
+    Returns the number of hours, at most MAX_HOURS_PER_KEEP.
+    """
+    return await queries.keep_mitra_hours(tx, days=ANSWER_DAYS, max_hours=MAX_HOURS_PER_KEEP)
 
 
 async def invite_mitra(
