@@ -232,8 +232,7 @@ async def test_large_refunds_of_a_bulk_decision_wait_for_approval(system: System
     await expect(dialog.get_by_role("radio", name="Refund, Rp80.000 in total")).to_be_checked()
     await expect(dialog.get_by_role("listitem")).to_have_text(
         [
-            "1 case: Rp20.000 goes back at once.",
-            "1 case above the limit: Rp60.000 waits until a second operator approves.",
+            "2 cases, above the limit in sum: Rp80.000 waits until a second operator approves.",
             "1 case with nothing to refund: left open.",
         ]
     )
@@ -245,19 +244,10 @@ async def test_large_refunds_of_a_bulk_decision_wait_for_approval(system: System
         [f"Review case {_short(free)}: There is nothing to refund: the case stays open."]
     )
 
-    async def is_refunded() -> bool:
-        return bool(
-            await system.database.fetchval(
-                "SELECT status = 'refunded' FROM payments"
-                " WHERE id = (SELECT payment_id FROM review_cases WHERE id = $1)",
-                small,
-            )
+    for case_id in (small, large):
+        assert await system.database.fetchval(
+            "SELECT needs_approval AND approved_by IS NULL FROM review_cases WHERE id = $1", case_id
         )
-
-    await wait_until(is_refunded)
-    assert await system.database.fetchval(
-        "SELECT needs_approval AND approved_by IS NULL FROM review_cases WHERE id = $1", large
-    )
     assert not await system.database.fetchval(
         "SELECT count(*) FROM refunds WHERE payment_id = (SELECT payment_id FROM review_cases WHERE id = $1)",
         large,
@@ -617,6 +607,67 @@ async def test_the_dashboard_shows_a_new_search_without_a_reload(system: System)
 async def _has_rows(page: Page) -> bool:
     """Return whether the charts' tables for screen readers have all rows: 24 hours and 30 days."""
     return await page.locator(".unseen tbody tr").count() == 54
+
+
+@pytest.mark.rule("X.12")
+async def test_an_operator_finds_a_payment_by_its_reference_and_refunds_a_part_of_it(system: System) -> None:
+    case_id = await case(system)
+    payment_id = await system.database.fetchval("SELECT payment_id FROM review_cases WHERE id = $1", case_id)
+    operator_id, _ = await operator(system, "reviewer")
+    page = await control_center_page(system, operator_id, "/audit")
+    await expect(page.get_by_role("heading", name="Audit")).to_be_visible()
+    await page.keyboard.press("/")
+    box = page.get_by_role("combobox", name="Find")
+    await expect(box).to_be_focused()
+    reference = payment_id.hex[-8:].upper()
+    await page.keyboard.type(f"{reference[:4]} {reference[4:].lower()}")
+    option = page.get_by_role("option")
+    await expect(option.filter(has_text="Melati")).to_have_count(1)
+    await page.keyboard.press("ArrowDown")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("heading", name=f"Payment {reference}")).to_be_visible()
+    await page.get_by_role("link", name="Case: open").click()
+    await page.get_by_role("radio", name="Refund", exact=False).first.check()
+    amount = page.get_by_label("Amount to refund")
+    await amount.fill("20001")
+    assert await amount.evaluate("field => field.validity.rangeOverflow")
+    await amount.fill("5000")
+    await page.get_by_label("Note").fill("Half of it was our fault.")
+    await page.get_by_role("button", name="Decide…").click()
+    await expect(page.get_by_role("dialog")).to_contain_text("Rp5.000")
+    await page.get_by_role("dialog").get_by_role("button", name="Decide").click()
+    await expect(page.get_by_role("region", name="Decision")).to_contain_text("done")
+    await expect(page.get_by_role("table", name="All payments of this session")).to_contain_text("Rp15.000")
+    charges = json_of(
+        await system.http.get("/api/dev/gateway/charges", params={"payment_id": str(payment_id)})
+    )
+    assert [refund["amount_rp"] for refund in charges["refunds"]] == [5_000]
+
+
+@pytest.mark.rule("X.12")
+async def test_an_operator_decides_all_cases_that_match_a_filter_in_a_few_clicks(system: System) -> None:
+    cases = [await case(system) for _ in range(2)]
+    operator_id, _ = await operator(system, "reviewer")
+    open_cases = await system.database.fetchrow(
+        "SELECT count(DISTINCT review_cases.id), sum(undelivered_charges.amount_rp) AS amount_rp"
+        " FROM review_cases LEFT JOIN undelivered_charges"
+        " ON undelivered_charges.payment_id = review_cases.payment_id AND decided_round IS NULL"
+        " WHERE status = 'open' AND reason = 'no_session'"
+    )
+    assert open_cases is not None
+    page = await control_center_page(system, operator_id, "/cases?status=open&reason=no_session")
+    await page.get_by_role("button", name="Decide all that match…").click()
+    dialog = page.get_by_role("dialog", name=f"Decide all {open_cases[0]} cases that match?")
+    amount = f"Rp{open_cases['amount_rp']:,}".replace(",", ".")
+    await expect(dialog).to_contain_text(f"A refund of all gives back {amount}.")
+    await dialog.get_by_role("radio", name="No refund").check()
+    await dialog.get_by_label("Note").fill("The network failed last night.")
+    await dialog.get_by_role("button", name="Decide").click()
+    await expect(page.get_by_text(f"{open_cases[0]} of {open_cases[0]} cases decided.")).to_be_visible()
+    decided = await system.database.fetchval(
+        "SELECT count(*) FROM review_cases WHERE decision = 'no_refund' AND id = ANY ($1)", cases
+    )
+    assert decided == 2
 
 
 @pytest.mark.rule("S.5")

@@ -19,6 +19,19 @@ from tests.browser.system import Language, System, Theme, json_of, wait_until
 from tests.browser.test_screens import INDONESIAN, PICTURES, violations
 from tests.support.signed_in import OPERATOR_PASSWORD
 
+# The last day is closed, and the books differ about one payment.
+BOOKS = """
+WITH closed AS (
+    INSERT INTO closed_days (day, charges, charged_rp, refunds, refunded_rp, differences, invariants_checked,
+        broken_invariants)
+    VALUES ('2026-11-30', 412, 8130000, 9, 180000, 1, 52, '{}')
+), told AS (
+    UPDATE review_cases SET reason = 'books_differ' WHERE payment_id = $1
+)
+INSERT INTO book_differences (key, day, about, payment_id, our_status, our_rp, gateway_status, gateway_rp)
+SELECT id, '2026-11-30', 'charge', payment_id, status, amount_rp, NULL, NULL FROM charge_attempts WHERE payment_id = $1
+"""
+
 # Show each theme at each width.
 COMBINATIONS: dict[Language, list[tuple[Theme, dict[str, int]]]] = {
     "id": [("light", DESKTOP_SCREEN), ("dark", WIDE_SCREEN)],
@@ -110,6 +123,7 @@ async def _make_records(system: System, session_id: str, mitra_id: UUID) -> Reco
     exported = await admin.get("/review-cases", format="csv", status="open", tag="customer_cancelled")
     assert exported.is_success
     suspended_id = await system.make.mitra("Kak Lestari", online=False)
+    await system.database.execute(BOOKS, payments[cases["large"]]["id"])
     json_of(await admin.patch(f"/mitras/{suspended_id}", {"suspended": True, "reason": "Kasar."}))
     question = {"blast_timeout_seconds": 30, "extra_mitras": {"count": 2, "from_hour": 20, "to_hour": 23}}
     what_if_id = json_of(await admin.post("/what-if", question))["id"]
@@ -122,6 +136,7 @@ async def _make_records(system: System, session_id: str, mitra_id: UUID) -> Reco
         "now": "/",
         "cases": "/cases",
         "case": f"/cases/{cases['open']}",
+        "case-books": f"/cases/{cases['large']}",
         "case-awaiting": f"/cases/{cases['awaiting']}",
         "case-refused": f"/cases/{cases['refused']}",
         "case-again": f"/cases/{cases['again']}",
@@ -149,7 +164,35 @@ async def _make_records(system: System, session_id: str, mitra_id: UUID) -> Reco
 # Each function performs a step on its screen. Each step opens a dialog or shows a result.
 
 
+async def _search(page: Page) -> None:
+    await page.keyboard.press("/")
+    await page.keyboard.type("mela")
+    await expect(page.get_by_role("option").first).to_be_visible()
+
+
+async def _nothing_found(page: Page) -> None:
+    await page.keyboard.press("/")
+    await page.keyboard.type("0812 0000 9999")
+    await expect(page.locator(".search [role=status]")).not_to_be_empty()
+
+
+async def _complaint(page: Page) -> None:
+    await page.locator("td button").first.click()
+    await page.locator("dialog textarea").fill("Bestie diam saja.")
+
+
+async def _reason(page: Page) -> None:
+    await page.keyboard.press("Escape")
+    await _asked(page)
+
+
+async def _all_cases(page: Page) -> None:
+    await page.locator(".head button").click()
+    await page.locator("dialog textarea").fill("Gangguan semalam.")
+
+
 async def _bulk(page: Page) -> None:
+    await page.keyboard.press("Escape")
     await page.locator("search select").nth(1).select_option("customer_cancelled")
     await page.locator("thead input[type=checkbox]").check()
     await page.locator(".head button").click()
@@ -235,8 +278,9 @@ async def _recovery_codes(page: Page) -> None:
 
 
 STEPS = {
-    "now": {},
-    "cases": {"cases-bulk": _bulk},
+    "now": {"now-search": _search},
+    "customers": {"now-search-nothing": _nothing_found},
+    "cases": {"cases-all": _all_cases, "cases-bulk": _bulk},
     "case": {"case-decision": _decision},
     "case-awaiting": {"case-approval": _asked},
     "case-refused": {"case-retry": _asked},
@@ -246,7 +290,11 @@ STEPS = {
     "mitras": {"mitras-invitation": _invitation, "mitras-invited-already": _invited_already},
     "mitra": {"mitra-suspension": _asked},
     "mitra-suspended": {"mitra-lifting": _asked},
-    "session": {"session-reason": _asked, "session-transcript": _transcript},
+    "session": {
+        "session-complaint": _complaint,
+        "session-reason": _reason,
+        "session-transcript": _transcript,
+    },
     "account": {
         "account-enrolment": _enrolment,
         "account-secret": _secret,
@@ -287,7 +335,7 @@ async def _walk(system: System, records: Records, language: Language) -> AsyncIt
         yield name, page
         for step, do in STEPS.get(name, {}).items():
             await do(page)
-            if not step.startswith(("account", "session-transcript", "configuration-history")):
+            if not step.startswith(("account", "session-transcript", "configuration-history", "now-search")):
                 await expect(page.get_by_role("dialog")).to_be_visible()
             yield step, page
     await page.context.clear_cookies()

@@ -1,3 +1,4 @@
+import type { Schemas } from '../../shared/api/client';
 import { dictionary } from '../../shared/words/language.svelte';
 import type { Word } from './closed';
 import id from './id';
@@ -8,6 +9,11 @@ export const words = dictionary(id, () => import('./en'));
 /** Returns the word for a value of the contract, such as a status or a tag. */
 export function wordFor(value: Word | null | undefined): string {
   return value === null || value === undefined ? '–' : words().values[value];
+}
+
+/** Returns the word for a failure's tag. Where somebody was asked, nobody accepted; where not, nobody was there. */
+export function tagWord(tag: Schemas['FailedPairing']['tag'] | null, anybodyAsked: boolean): string {
+  return tag === 'no_mitra_available' && anybodyAsked ? words().nobodyAccepted : wordFor(tag);
 }
 
 /**
