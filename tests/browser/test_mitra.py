@@ -347,7 +347,7 @@ async def test_many_closed_cards_share_one_line_and_cover_neither_chat_nor_form(
     await expect(page.get_by_role("article")).to_have_count(13)
     for customer, pairing in zip(others, pairings, strict=True):
         json_of(await customer.post(f"/pairings/{pairing['id']}/cancel"))
-    await expect(page.get_by_text("12 permintaan dibatalkan oleh customer")).to_be_visible()
+    await expect(page.get_by_text("12 permintaan dibatalkan pelanggan")).to_be_visible()
     cards = page.get_by_role("region", name="Permintaan masuk").get_by_role("listitem")
     await expect(cards).to_have_count(2)
     await expect(cards.first.get_by_role("article", name="Mawar")).to_be_visible()

@@ -171,7 +171,7 @@ async def test_cancelling_the_wait_for_a_bestie_ends_the_journey(system: System)
 
 async def ask_for_more(page: Page) -> None:
     """Open the extension sheet from the reminder, and ask for 15 minutes."""
-    await button(page, "Tambah waktu").click()
+    await button(page, "Tambah waktu").first.click()
     sheet = page.get_by_role("dialog", name="Tambah berapa lama?")
     await expect(sheet.get_by_role("radio")).to_have_count(2)  # The trial is not offered.
     await sheet.get_by_text("+15 menit").click()

@@ -219,7 +219,8 @@ async def test_the_chosen_mitra_gets_a_card_with_the_targeted_window(
     assert (card.deadline_at - card.server_now).total_seconds() == WINDOW_SECONDS
     fields = set(msgspec.to_builtins(card))
     assert fields == {
-        "id", "kind", "call_name", "is_returning", "duration_minutes", "deadline_at", "close_reason", "server_now",
+        "id", "kind", "call_name", "is_returning", "duration_minutes", "is_trial", "deadline_at", "close_reason",
+        "server_now",
     }  # fmt: skip
 
 

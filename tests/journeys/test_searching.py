@@ -563,6 +563,7 @@ async def test_a_card_identifies_the_customer_only_by_the_call_name(database: Da
         "call_name",
         "is_returning",
         "duration_minutes",
+        "is_trial",
         "deadline_at",
         "close_reason",
         "server_now",

@@ -48,6 +48,7 @@ async def test_a_mitra_who_is_reachable_by_push_is_asked_and_can_accept(
         "connected": False,
         "active_sessions": 0,
         "max_customers": 1,
+        "break_until": None,
     }
     assert await is_available(server)
 

@@ -103,7 +103,7 @@ def _type(schema: Json) -> str:
             kinds = [_type(kind) for kind in schema[several] if kind.get("type") != "null"]
             return word.join(kinds) + (" or null" if len(kinds) < len(schema[several]) else "")
     if "enum" in schema:
-        values = ("null" if value is None else escape(value) for value in schema["enum"])
+        values = ("null" if value is None else escape(str(value)) for value in schema["enum"])
         return " | ".join(f"<code>{value}</code>" for value in values)
     if schema.get("type") == "array":
         return f"list of {_type(schema.get('items', {}))}"

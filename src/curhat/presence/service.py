@@ -358,7 +358,8 @@ class Presence:
             if applied.mark
         }
 
-    async def _apply(self, mitra_ids: Iterable[UUID]) -> dict[UUID, Applied]:
+    async def _apply(self, mitra_ids: Iterable[UUID], *, tells_of_loss: bool = True) -> dict[UUID, Applied]:
+        """Do as `refresh`. Without `tells_of_loss`, tell no device that its mitra is disconnected."""
         ids = list(mitra_ids)
         if not ids:
             return {}
@@ -367,7 +368,8 @@ class Presence:
         )
         applied = await self._store.apply(states)
         for state, (standing, _) in zip(states, applied, strict=True):
-            self._tell_devices(state, connected=standing.connected)
+            if standing.connected or tells_of_loss:
+                self._tell_devices(state, connected=standing.connected)
         return {state.id: each for state, each in zip(states, applied, strict=True)}
 
     def refresh_soon(self, mitra_ids: Iterable[UUID]) -> None:
@@ -424,8 +426,10 @@ class Presence:
                 await asyncio.sleep(RECONCILE_INTERVAL_SECONDS * size / len(held))
             # Skip a mitra whose connections have closed since the last step, because `closed` has already reported
             # the closes.
-            applied = await self._apply(each for each in held[start : start + size] if each in self._mitras)
+            mitra_ids = [each for each in held[start : start + size] if each in self._mitras]
             # Frames are reported as they come. Report a connection again only if Valkey does not know it any more.
+            # Until then, do not tell its devices that they are disconnected.
+            applied = await self._apply(mitra_ids, tells_of_loss=False)
             lost = [mitra_id for mitra_id, (standing, _) in applied.items() if not standing.connected]
             if lost:
                 for mitra_id in lost:
