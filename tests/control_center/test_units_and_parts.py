@@ -464,6 +464,29 @@ async def test_of_two_complaints_at_once_one_opens_the_case(server: RunningServe
     assert await server.database.fetchval("SELECT max(round) FROM review_cases") == 1
 
 
+@pytest.mark.rule("X.12")
+@pytest.mark.invariant(15)
+async def test_a_part_that_is_refused_after_the_rest_was_decided_is_in_question_again(
+    server: RunningServer,
+) -> None:
+    """Rp15.000 are under way while an operator decides about the rest. Then the gateway refuses the Rp15.000."""
+    reviewer = await server.operator("reviewer")
+    failed = await make_failed_search(server)
+    await _decide(reviewer, await _case(server, reviewer, failed.payment_id), amount_rp=15_000)
+    under_way_id = await server.database.fetchval("SELECT id FROM refunds")
+    rest = (await _complain(reviewer, failed.payment_id)).json()
+    assert rest["refundable_rp"] == 5_000
+    assert (await _decide(reviewer, rest)).status_code == 200
+    await charging.record_refund_answer(server.database, under_way_id, RefundAnswer("failed"))
+    case = await _case(server, reviewer, failed.payment_id)
+    assert (case["status"], case["reason"], case["refundable_rp"]) == ("open", "refund_failed", 15_000)
+    assert (await _decide(reviewer, case)).status_code == 200
+    await run_worker(server)
+    assert sorted((await _given_back(server, failed.payment_id))[0]) == [5_000, 15_000]
+    assert (await _case(server, reviewer, failed.payment_id))["payment"]["status"] == "refunded"
+    assert await _broken(server) == []
+
+
 # Bulk --------------------------------------------------------------------------------------------------------
 
 

@@ -549,6 +549,16 @@ BUGS: tuple[Bug, ...] = (
         in_function(review_service, "decide_case", "max(refund_rp, bulk_rp)", "refund_rp"),
     ),
     Bug(
+        "a part that is refused after the rest was decided stays decided",
+        [UNITS],
+        in_function(
+            payments,
+            "record_refund_answer",
+            "await _question_refused_refund(tx, payment_id, refund_id)",
+            "pass",
+        ),
+    ),
+    Bug(
         "a payment counts as refunded when a part of it is given back",
         [UNITS],
         in_statement(payment_queries, "mark_payment_refunded", "charge_attempts.amount_rp <= (", "0 <= ("),
