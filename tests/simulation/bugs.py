@@ -549,6 +549,11 @@ BUGS: tuple[Bug, ...] = (
         in_function(review_service, "decide_case", "max(refund_rp, bulk_rp)", "refund_rp"),
     ),
     Bug(
+        "an operator decides about a session that still runs",
+        [UNITS],
+        in_function(review_service, "open_case", "if session_id is not None:", "if False:"),
+    ),
+    Bug(
         "a part that is refused after the rest was decided stays decided",
         [UNITS],
         in_function(
