@@ -502,6 +502,22 @@ async def test_no_case_opens_by_hand_while_the_session_runs(server: RunningServe
     assert (case["status"], case["reason"], case["refundable_rp"]) == ("open", "cut_short", 20_000)
 
 
+@pytest.mark.rule("X.9", "X.12")
+async def test_the_approval_limit_counts_on_the_sum_of_all_parts(careful: RunningServer) -> None:
+    """Otherwise an operator could refund any sum alone: a part, a case by hand, and the next part."""
+    reviewer = await careful.operator("reviewer")
+    failed = await make_failed_search(careful, price_rp=35_000)
+    case = await _case(careful, reviewer, failed.payment_id)
+    assert (await _decide(reviewer, case, amount_rp=20_000)).json()["refund"]["status"] == "requested"
+    await run_worker(careful)
+    case = (await _complain(reviewer, failed.payment_id)).json()
+    assert (case["refundable_rp"], case["needs_approval"]) == (15_000, True)
+    assert (await _decide(reviewer, case)).json()["refund"]["status"] == "awaiting_approval"
+    await run_worker(careful)
+    assert await _given_back(careful, failed.payment_id) == [[20_000]]
+    assert await _broken(careful) == []
+
+
 # Bulk --------------------------------------------------------------------------------------------------------
 
 

@@ -539,14 +539,19 @@ BUGS: tuple[Bug, ...] = (
         in_function(
             review_service,
             "decide_case",
-            "max(refund_rp, bulk_rp)",
+            "max(refund_rp + unit.given_rp, bulk_rp)",
             "max(s for _, s in [*shares, (None, 0)])",
         ),
     ),
     Bug(
         "the approval limit counts on each case of a bulk decision alone",
         [UNITS],
-        in_function(review_service, "decide_case", "max(refund_rp, bulk_rp)", "refund_rp"),
+        in_function(review_service, "decide_case", "max(refund_rp + unit.given_rp, bulk_rp)", "refund_rp"),
+    ),
+    Bug(
+        "the approval limit counts on each part of a refund alone",
+        [UNITS],
+        in_function(review_service, "decide_case", "refund_rp + unit.given_rp", "refund_rp"),
     ),
     Bug(
         "an operator decides about a session that still runs",

@@ -114,7 +114,8 @@ ORDER BY earlier.round
 -- name: list_units :many
 -- Read the units of these payments. A unit is a session's payment and the payments of the session's extensions, or one
 -- payment without a session. `asked_id` is the payment of @payment_ids that the unit belongs to. The payment of the
--- session comes first in its unit. Each row has the payment's case, if there is one.
+-- session comes first in its unit. Each row has the payment's case, if there is one. `given_rp` is the sum of the
+-- payment's refunds that an operator decided and that the gateway has not refused.
 -- row: UnitCase
 -- nullable: case_id, status, round, decision, decided_by, needs_approval, approved_by, refund_rp
 WITH asked AS (
@@ -133,7 +134,11 @@ WITH asked AS (
 )
 SELECT members.asked_id, members.payment_id, review_cases.id AS case_id, review_cases.status, review_cases.round,
     review_cases.decision, review_cases.decided_by, review_cases.needs_approval, review_cases.approved_by,
-    review_cases.refund_rp
+    review_cases.refund_rp, (
+        SELECT coalesce(sum(refunds.amount_rp), 0)::integer FROM refunds
+        WHERE refunds.payment_id = members.payment_id AND refunds.reason = 'operator_decision'
+            AND refunds.status <> 'failed'
+    ) AS given_rp
 FROM members LEFT JOIN review_cases ON review_cases.payment_id = members.payment_id
 ORDER BY members.asked_id, members.rank, members.payment_id
 
