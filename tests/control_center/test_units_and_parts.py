@@ -487,6 +487,25 @@ async def test_a_part_that_is_refused_after_the_rest_was_decided_is_in_question_
     assert await _broken(server) == []
 
 
+@pytest.mark.rule("X.9")
+@pytest.mark.invariant(15)
+async def test_an_approval_gives_back_only_what_an_earlier_refund_left(careful: RunningServer) -> None:
+    """The refused refund of the first decision is done after all, while the second decision waits for approval."""
+    first, second = await careful.operator("reviewer"), await careful.operator("reviewer")
+    failed = await make_failed_search(careful, price_rp=35_000)
+    await _decide(first, await _case(careful, first, failed.payment_id), amount_rp=25_000)
+    refused_id = await careful.database.fetchval("SELECT id FROM refunds")
+    await charging.record_refund_answer(careful.database, refused_id, RefundAnswer("failed"))
+    case = (await _complain(first, failed.payment_id)).json()
+    assert (await _decide(first, case)).json()["refund"]["status"] == "awaiting_approval"
+    await charging.record_refund_answer(careful.database, refused_id, RefundAnswer("done"))
+    approved = await second.post(f"/review-cases/{case['id']}/approval")
+    assert approved.status_code == 200, approved.text
+    rows = await careful.database.fetch("SELECT amount_rp, status FROM refunds ORDER BY id")
+    assert [tuple(row) for row in rows] == [(25_000, "done"), (10_000, "requested")]
+    assert await _broken(careful) == []
+
+
 @pytest.mark.rule("X.12")
 async def test_no_case_opens_by_hand_while_the_session_runs(server: RunningServer) -> None:
     """A decision during the session would come before its end, and the end would open no case any more."""
