@@ -464,6 +464,79 @@ async def test_of_two_complaints_at_once_one_opens_the_case(server: RunningServe
     assert await server.database.fetchval("SELECT max(round) FROM review_cases") == 1
 
 
+@pytest.mark.rule("X.12")
+@pytest.mark.invariant(15)
+async def test_a_part_that_is_refused_after_the_rest_was_decided_is_in_question_again(
+    server: RunningServer,
+) -> None:
+    """Rp15.000 are under way while an operator decides about the rest. Then the gateway refuses the Rp15.000."""
+    reviewer = await server.operator("reviewer")
+    failed = await make_failed_search(server)
+    await _decide(reviewer, await _case(server, reviewer, failed.payment_id), amount_rp=15_000)
+    under_way_id = await server.database.fetchval("SELECT id FROM refunds")
+    rest = (await _complain(reviewer, failed.payment_id)).json()
+    assert rest["refundable_rp"] == 5_000
+    assert (await _decide(reviewer, rest)).status_code == 200
+    await charging.record_refund_answer(server.database, under_way_id, RefundAnswer("failed"))
+    case = await _case(server, reviewer, failed.payment_id)
+    assert (case["status"], case["reason"], case["refundable_rp"]) == ("open", "refund_failed", 15_000)
+    assert (await _decide(reviewer, case)).status_code == 200
+    await run_worker(server)
+    assert sorted((await _given_back(server, failed.payment_id))[0]) == [5_000, 15_000]
+    assert (await _case(server, reviewer, failed.payment_id))["payment"]["status"] == "refunded"
+    assert await _broken(server) == []
+
+
+@pytest.mark.rule("X.9")
+@pytest.mark.invariant(15)
+async def test_an_approval_gives_back_only_what_an_earlier_refund_left(careful: RunningServer) -> None:
+    """The refused refund of the first decision is done after all, while the second decision waits for approval."""
+    first, second = await careful.operator("reviewer"), await careful.operator("reviewer")
+    failed = await make_failed_search(careful, price_rp=35_000)
+    await _decide(first, await _case(careful, first, failed.payment_id), amount_rp=25_000)
+    refused_id = await careful.database.fetchval("SELECT id FROM refunds")
+    await charging.record_refund_answer(careful.database, refused_id, RefundAnswer("failed"))
+    case = (await _complain(first, failed.payment_id)).json()
+    assert (await _decide(first, case)).json()["refund"]["status"] == "awaiting_approval"
+    await charging.record_refund_answer(careful.database, refused_id, RefundAnswer("done"))
+    approved = await second.post(f"/review-cases/{case['id']}/approval")
+    assert approved.status_code == 200, approved.text
+    rows = await careful.database.fetch("SELECT amount_rp, status FROM refunds ORDER BY id")
+    assert [tuple(row) for row in rows] == [(25_000, "done"), (10_000, "requested")]
+    assert await _broken(careful) == []
+
+
+@pytest.mark.rule("X.12")
+async def test_no_case_opens_by_hand_while_the_session_runs(server: RunningServer) -> None:
+    """A decision during the session would come before its end, and the end would open no case any more."""
+    reviewer = await server.operator("reviewer")
+    async with server.available_mitra() as mitra:
+        chat = await server.chat((await server.customer()).id, mitra.id)
+        answer = await _complain(reviewer, chat.payment_id)
+        assert problem(answer) == (409, "journey_in_progress")
+        assert answer.json()["session_id"] == str(chat.id)
+        assert await server.database.fetchval("SELECT count(*) FROM review_cases") == 0
+        await mitra.post(f"/sessions/{chat.id}/end", {"reason": "listrik padam"})
+    case = await _case(server, reviewer, chat.payment_id)
+    assert (case["status"], case["reason"], case["refundable_rp"]) == ("open", "cut_short", 20_000)
+
+
+@pytest.mark.rule("X.9", "X.12")
+async def test_the_approval_limit_counts_on_the_sum_of_all_parts(careful: RunningServer) -> None:
+    """Otherwise an operator could refund any sum alone: a part, a case by hand, and the next part."""
+    reviewer = await careful.operator("reviewer")
+    failed = await make_failed_search(careful, price_rp=35_000)
+    case = await _case(careful, reviewer, failed.payment_id)
+    assert (await _decide(reviewer, case, amount_rp=20_000)).json()["refund"]["status"] == "requested"
+    await run_worker(careful)
+    case = (await _complain(reviewer, failed.payment_id)).json()
+    assert (case["refundable_rp"], case["needs_approval"]) == (15_000, True)
+    assert (await _decide(reviewer, case)).json()["refund"]["status"] == "awaiting_approval"
+    await run_worker(careful)
+    assert await _given_back(careful, failed.payment_id) == [[20_000]]
+    assert await _broken(careful) == []
+
+
 # Bulk --------------------------------------------------------------------------------------------------------
 
 

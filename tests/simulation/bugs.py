@@ -539,14 +539,34 @@ BUGS: tuple[Bug, ...] = (
         in_function(
             review_service,
             "decide_case",
-            "max(refund_rp, bulk_rp)",
+            "max(refund_rp + unit.given_rp, bulk_rp)",
             "max(s for _, s in [*shares, (None, 0)])",
         ),
     ),
     Bug(
         "the approval limit counts on each case of a bulk decision alone",
         [UNITS],
-        in_function(review_service, "decide_case", "max(refund_rp, bulk_rp)", "refund_rp"),
+        in_function(review_service, "decide_case", "max(refund_rp + unit.given_rp, bulk_rp)", "refund_rp"),
+    ),
+    Bug(
+        "the approval limit counts on each part of a refund alone",
+        [UNITS],
+        in_function(review_service, "decide_case", "refund_rp + unit.given_rp", "refund_rp"),
+    ),
+    Bug(
+        "an operator decides about a session that still runs",
+        [UNITS],
+        in_function(review_service, "open_case", "if session_id is not None:", "if False:"),
+    ),
+    Bug(
+        "a part that is refused after the rest was decided stays decided",
+        [UNITS],
+        in_function(
+            payments,
+            "record_refund_answer",
+            "await _question_refused_refund(tx, payment_id, refund_id)",
+            "pass",
+        ),
     ),
     Bug(
         "a payment counts as refunded when a part of it is given back",

@@ -226,8 +226,8 @@ HAVING sum(refunds.amount_rp) > coalesce(rounds.refund_rp, 0)
 -- name: decided_refund_is_requested :many
 -- 15: each refund that an operator decided, and that needs no further approval, was requested in full from the gateway
 --
--- The gateway can first refuse the automatic refund of a charge, and later carry out this refund. The server then
--- requests no further refund.
+-- The gateway can first refuse an automatic refund or the refund of an earlier decision, and later carry out this refund.
+-- The server then requests only what is left.
 SELECT rounds.payment_id, rounds.round, rounds.refund_rp, requested.amount_rp AS requested_rp FROM (
     SELECT payment_id, round, refund_rp FROM review_cases
     WHERE decision = 'refund' AND (NOT needs_approval OR approved_by IS NOT NULL)
@@ -248,6 +248,13 @@ CROSS JOIN LATERAL (
 WHERE requested.amount_rp < rounds.refund_rp AND NOT EXISTS (
     SELECT 1 FROM refunds
     WHERE refunds.payment_id = rounds.payment_id AND refunds.reason = 'late_approval' AND refunds.status = 'done'
+)
+AND (SELECT sum(amount_rp) FROM charge_attempts WHERE payment_id = rounds.payment_id
+        AND status IN ('approved', 'approved_late')) > requested.amount_rp + (
+    SELECT coalesce(sum(refunds.amount_rp), 0)
+    FROM refunds JOIN charge_attempts ON charge_attempts.id = refunds.charge_attempt_id
+    WHERE refunds.payment_id = rounds.payment_id AND refunds.status = 'done'
+        AND coalesce(refunds.decided_round, charge_attempts.decided_round) IS DISTINCT FROM rounds.round
 )
 
 -- name: given_up_in_time :many

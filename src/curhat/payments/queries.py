@@ -605,6 +605,20 @@ async def question_charges(db: Executor, /, *, payment_id: UUID) -> list[UUID]:
     return [row[0] for row in await db.fetch(QUESTION_CHARGES, payment_id)]
 
 
+QUESTION_REFUSED_CHARGE: Final = """
+UPDATE charge_attempts SET questioned_at = curhat_now(), decided_round = NULL
+FROM refunds
+WHERE refunds.id = $1 AND charge_attempts.id = refunds.charge_attempt_id
+    AND (charge_attempts.decided_round IS NULL OR charge_attempts.decided_round <> refunds.decided_round)
+"""
+
+
+async def question_refused_charge(db: Executor, /, *, refund_id: UUID) -> int:
+    """Question the charge of a refund that the gateway refused, if no decision covers this refund any more: an operator
+    has decided about the charge again since, or nobody has decided about the charge."""
+    return rows_changed(await db.execute(QUESTION_REFUSED_CHARGE, refund_id))
+
+
 OPEN_QUESTIONED_CASE: Final = """
 INSERT INTO review_cases (payment_id, reason, amount_rp, opened_by, opened_note)
 SELECT id, $1, amount_rp, $2, $3 FROM payments WHERE id = $4

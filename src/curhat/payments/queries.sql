@@ -260,6 +260,14 @@ WHERE payment_id = @payment_id AND status IN ('approved', 'approved_late') AND a
 )
 RETURNING id
 
+-- name: question_refused_charge :execrows
+-- Question the charge of a refund that the gateway refused, if no decision covers this refund any more: an operator
+-- has decided about the charge again since, or nobody has decided about the charge.
+UPDATE charge_attempts SET questioned_at = curhat_now(), decided_round = NULL
+FROM refunds
+WHERE refunds.id = @refund_id AND charge_attempts.id = refunds.charge_attempt_id
+    AND (charge_attempts.decided_round IS NULL OR charge_attempts.decided_round <> refunds.decided_round)
+
 -- name: open_questioned_case :one
 -- Open the payment's case about its questioned charges (nothing or decided → open). @opened_by and @opened_note are null
 -- if no operator opened it. If the case is open, nothing changes but the row's version. Returns the case's id.

@@ -626,11 +626,29 @@ async def record_refund_answer(tx: Transaction, refund_id: UUID, answer: RefundA
             # If the refund has a reason other than `late_approval`, an operator has decided about the charge. The
             # operator can retry the refund.
             await open_cases(tx, [payment_id], "refund_failed")
+        else:
+            await _question_refused_refund(tx, payment_id, refund_id)
         return payment_id
     REFUNDED_RUPIAH.inc(refund.amount_rp)
     await write_audit_entry(tx, "system", "refund_done", "payment", payment_id, new=amount)
     await queries.mark_payment_refunded(tx, payment_id=payment_id, refund_id=refund_id)
     return payment_id
+
+
+async def _question_refused_refund(tx: Transaction, payment_id: UUID, refund_id: UUID) -> None:
+    """Open a case about a refused refund of an earlier decision (X.12).
+
+    An operator can decide about the rest of a charge while the gateway still works on an earlier part. The later
+    decision did not cover this part. So if the gateway refuses the part, the charge is in question again. An open case
+    covers the charge already.
+    """
+    case = await queries.lock_case_of_payment(tx, payment_id=payment_id)
+    if case is not None and case.is_open:
+        return
+    if await queries.question_refused_charge(tx, refund_id=refund_id):
+        await queries.open_questioned_case(
+            tx, payment_id=payment_id, case_reason="refund_failed", opened_by=None, opened_note=None
+        )
 
 
 async def make_room(

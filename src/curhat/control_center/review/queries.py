@@ -231,6 +231,7 @@ class UnitCase(msgspec.Struct, frozen=True):
     needs_approval: bool | None
     approved_by: UUID | None
     refund_rp: int | None
+    given_rp: int
 
 
 LIST_UNITS: Final = """
@@ -250,7 +251,11 @@ WITH asked AS (
 )
 SELECT members.asked_id, members.payment_id, review_cases.id AS case_id, review_cases.status, review_cases.round,
     review_cases.decision, review_cases.decided_by, review_cases.needs_approval, review_cases.approved_by,
-    review_cases.refund_rp
+    review_cases.refund_rp, (
+        SELECT coalesce(sum(refunds.amount_rp), 0)::integer FROM refunds
+        WHERE refunds.payment_id = members.payment_id AND refunds.reason = 'operator_decision'
+            AND refunds.status <> 'failed'
+    ) AS given_rp
 FROM members LEFT JOIN review_cases ON review_cases.payment_id = members.payment_id
 ORDER BY members.asked_id, members.rank, members.payment_id
 """
@@ -259,8 +264,29 @@ ORDER BY members.asked_id, members.rank, members.payment_id
 async def list_units(db: Executor, /, *, payment_ids: Sequence[UUID]) -> list[UnitCase]:
     """Read the units of these payments. A unit is a session's payment and the payments of the session's extensions, or one
     payment without a session. `asked_id` is the payment of @payment_ids that the unit belongs to. The payment of the
-    session comes first in its unit. Each row has the payment's case, if there is one."""
+    session comes first in its unit. Each row has the payment's case, if there is one. `given_rp` is the sum of the
+    payment's refunds that an operator decided and that the gateway has not refused."""
     return [UnitCase(*row) for row in await db.fetch(LIST_UNITS, payment_ids)]
+
+
+FIND_RUNNING_SESSION: Final = """
+SELECT paid_for.id FROM (
+    SELECT id, status FROM sessions WHERE payment_id = $1
+    UNION ALL
+    SELECT sessions.id, sessions.status
+    FROM extensions JOIN sessions ON sessions.id = extensions.session_id WHERE extensions.payment_id = $1
+) AS paid_for
+WHERE paid_for.status = 'active'
+"""
+
+
+async def find_running_session(db: Executor, /, *, payment_id: UUID) -> UUID | None:
+    """Find the running session that this payment or this extension's payment paid for."""
+    row = await db.fetchrow(FIND_RUNNING_SESSION, payment_id)
+    if row is None:
+        return None
+    value: UUID = row[0]
+    return value
 
 
 FIND_PAYMENT_OF_CASE: Final = """

@@ -114,7 +114,8 @@ ORDER BY earlier.round
 -- name: list_units :many
 -- Read the units of these payments. A unit is a session's payment and the payments of the session's extensions, or one
 -- payment without a session. `asked_id` is the payment of @payment_ids that the unit belongs to. The payment of the
--- session comes first in its unit. Each row has the payment's case, if there is one.
+-- session comes first in its unit. Each row has the payment's case, if there is one. `given_rp` is the sum of the
+-- payment's refunds that an operator decided and that the gateway has not refused.
 -- row: UnitCase
 -- nullable: case_id, status, round, decision, decided_by, needs_approval, approved_by, refund_rp
 WITH asked AS (
@@ -133,9 +134,23 @@ WITH asked AS (
 )
 SELECT members.asked_id, members.payment_id, review_cases.id AS case_id, review_cases.status, review_cases.round,
     review_cases.decision, review_cases.decided_by, review_cases.needs_approval, review_cases.approved_by,
-    review_cases.refund_rp
+    review_cases.refund_rp, (
+        SELECT coalesce(sum(refunds.amount_rp), 0)::integer FROM refunds
+        WHERE refunds.payment_id = members.payment_id AND refunds.reason = 'operator_decision'
+            AND refunds.status <> 'failed'
+    ) AS given_rp
 FROM members LEFT JOIN review_cases ON review_cases.payment_id = members.payment_id
 ORDER BY members.asked_id, members.rank, members.payment_id
+
+-- name: find_running_session :optional
+-- Find the running session that this payment or this extension's payment paid for.
+SELECT paid_for.id FROM (
+    SELECT id, status FROM sessions WHERE payment_id = @payment_id
+    UNION ALL
+    SELECT sessions.id, sessions.status
+    FROM extensions JOIN sessions ON sessions.id = extensions.session_id WHERE extensions.payment_id = @payment_id
+) AS paid_for
+WHERE paid_for.status = 'active'
 
 -- name: find_payment_of_case :optional
 -- Find the payment that a case is about. Returns no row if there is no such case.

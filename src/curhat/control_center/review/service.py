@@ -55,7 +55,7 @@ from curhat.kit.page import Page
 from curhat.kit.pause_points import pause_point
 from curhat.payments import books
 from curhat.payments import service as payments
-from curhat.payments.errors import NothingToRefund
+from curhat.payments.errors import JourneyInProgress, NothingToRefund
 from curhat.payments.queries import UndeliveredCharge
 
 # Reading -----------------------------------------------------------------------------------------------------
@@ -145,11 +145,13 @@ async def read_case_detail(tx: Transaction, case_id: UUID, approval_limit_rp: in
 class Unit(msgspec.Struct, frozen=True):
     """What one step of an operator on a case covers: cases of the case's unit, and the charges in question.
 
-    `charges` begins with the charges of the case's own payment.
+    `charges` begins with the charges of the case's own payment. `given_rp` is what operators have already decided to
+    give back of the whole unit.
     """
 
     cases: list[UnitCase]
     charges: list[UndeliveredCharge]
+    given_rp: int
 
     @property
     def left_rp(self) -> int:
@@ -187,7 +189,8 @@ async def decide_case(
     a decision never covers a charge that the operator did not see. The case opens again when another charge is not
     delivered (payments.open_cases). If the refund is at most `approval_limit_rp`, this transaction requests the refund,
     and the worker carries the refund out. A refund above `approval_limit_rp` waits for another operator's approval.
-    `bulk_rp` is the sum of all decisions of which this one is a part: the limit counts on this sum too.
+    The limit counts on the sum of all parts of the unit, also of earlier decisions. `bulk_rp` is the sum of all
+    decisions of which this one is a part: the limit counts on this sum too.
     Raises NotFound, CaseDecided, CaseChanged, NothingToRefund, ValidationFailed.
     """
     case, members = await _lock(tx, case_id)
@@ -201,7 +204,7 @@ async def decide_case(
     _require_version(case, unit, expected_version)
     refund_rp = _checked_amount(decision, amount_rp, unit.left_rp)
     shares = _share(refund_rp, unit.charges)
-    needs_approval = max(refund_rp, bulk_rp) > approval_limit_rp
+    needs_approval = refund_rp > 0 and max(refund_rp + unit.given_rp, bulk_rp) > approval_limit_rp
     for each in unit.cases:
         share_rp = sum(share_rp for charge, share_rp in shares if charge.payment_id == each.payment_id)
         await queries.decide_case(
@@ -285,6 +288,10 @@ async def open_case(tx: Transaction, operator: SignedInOperator, payment_id: UUI
     Raises NotFound, CaseOpen, JourneyInProgress, NothingToRefund.
     """
     case_id = await payments.open_case_by_hand(tx, payment_id, operator.id, note)
+    # Who decides now would decide before the mitra can leave, and the end of the session would open no case any more.
+    session_id = await queries.find_running_session(tx, payment_id=payment_id)
+    if session_id is not None:
+        raise JourneyInProgress(session_id=session_id)
     await write_audit_entry(tx, operator.id, "case_opened", "review_case", case_id, new="complaint")
     return case_id
 
@@ -387,7 +394,7 @@ def _in_question(
         for charge in undelivered[each.payment_id]
         if charge.decided_round == (None if each.status == "open" else each.round)
     ]
-    return Unit(cases, charges)
+    return Unit(cases, charges, sum(each.given_rp for each in members))
 
 
 def _waits(case: UnitCase) -> bool:
@@ -483,11 +490,18 @@ def _review_case(row: CaseRow, unit: Unit, approval_limit_rp: int) -> ReviewCase
         customer=customer_reference(row.customer_id, row.call_name, row.phone_number),
         refundable_rp=refundable_rp,
         version=_version_of(row.round, unit),
-        needs_approval=refundable_rp > approval_limit_rp if row.status == "open" else row.needs_approval,
+        needs_approval=_needs_approval(unit, approval_limit_rp)
+        if row.status == "open"
+        else row.needs_approval,
         opened_by=operator_reference(row.opened_by, row.opened_by_email),
         decided_by=operator_reference(row.decided_by, row.decided_by_email),
         refund=_case_refund(row),
     )
+
+
+def _needs_approval(unit: Unit, approval_limit_rp: int) -> bool:
+    """Return whether a refund of all that is left needs a second operator."""
+    return unit.left_rp > 0 and unit.left_rp + unit.given_rp > approval_limit_rp
 
 
 def _earlier_decision(row: EarlierDecisionRow) -> EarlierDecision:
