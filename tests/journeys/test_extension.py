@@ -447,6 +447,30 @@ async def test_an_extension_is_rejected_when_its_mitra_goes_offline_even_if_the_
 
 
 @pytest.mark.rule("5.6")
+@pytest.mark.invariant(10)
+async def test_no_snapshot_shows_that_the_toggle_went_off_before_the_event_of_the_decision(
+    database: Database, make: Make, chat: Chat
+) -> None:
+    await ask(database, make, chat)
+
+    async def shown() -> list[tuple[str, bool]]:
+        customers = (await customer_state(database, chat.customer.user_id)).extension
+        assert customers is not None
+        async with database.transaction() as tx:
+            mitras_ = await extension.open_extensions_of_mitra(tx, chat.mitra.user_id)
+        return [(each.status, each.mitra_went_offline) for each in (customers, *mitras_)]
+
+    async with database.transaction() as tx:
+        await set_toggle(tx, chat.mitra.user_id, online=False)
+    # No worker has fired yet, and no device has had an event.
+    assert await shown() == [("pending", False)] * 2
+    assert await fire_due(database) == 1
+    for who in (chat.customer, chat.mitra):
+        kind, data = (await stream_events(database, who))[-1]
+        assert (kind, data["mitra_went_offline"]) == ("extension.decided", True)
+
+
+@pytest.mark.rule("5.6")
 @pytest.mark.invariant(7)
 @pytest.mark.parametrize("comes_back", [False, True])
 async def test_a_disconnected_mitra_has_three_seconds_to_reconnect_before_the_extension_is_rejected(

@@ -1122,6 +1122,11 @@ BUGS: tuple[Bug, ...] = (
         in_function(mitras, "intent_changed", "await extension.toggle_went_off(tx, mitra_id)", "pass"),
     ),
     Bug(
+        "a snapshot tells that the toggle went off before the event of the decision",
+        [f"{EXTENSION}::test_no_snapshot_shows_that_the_toggle_went_off_before_the_event_of_the_decision"],
+        in_function(extension, "_extension_of", 'row.status != "pending" and ', ""),
+    ),
+    Bug(
         "a session ends while an extension waits for its answer",
         [
             f"{EXTENSION}::test_a_session_does_not_end_while_an_extension_is_pending",

@@ -357,7 +357,7 @@ def _extension_of(row: ExtensionRow) -> Extension:
         offer=Offer(row.offer_id, row.duration_minutes, row.price_rp, is_trial=False),
         deadline_at=row.deadline_at,
         default_action=row.default_action,
-        mitra_went_offline=row.mitra_went_offline,
+        mitra_went_offline=row.status != "pending" and row.mitra_went_offline,
         server_now=row.server_now,
     )
 

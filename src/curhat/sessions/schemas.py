@@ -48,7 +48,8 @@ class Extension(msgspec.Struct, frozen=True):
     The server charges the customer when the extension is approved. `decided_by` is null while the extension is
     pending. If the mitra has not answered by `deadline_at`, the server carries out `default_action` (5.5).
     `mitra_went_offline`: the mitra's toggle was off when the customer asked, or was switched off while the extension
-    was pending. This flag distinguishes the two reasons of `mitra_unreachable`.
+    was pending. This flag distinguishes the two reasons of `mitra_unreachable`. It is false until the extension is
+    decided, because the event of the decision tells it.
     """
 
     id: UUID

@@ -490,7 +490,7 @@ def _extension_of(row: SessionRow) -> Extension | None:
         ),
         deadline_at=row.extension_deadline_at,
         default_action=row.extension_default_action,
-        mitra_went_offline=row.extension_mitra_went_offline,
+        mitra_went_offline=row.extension_status != "pending" and row.extension_mitra_went_offline,
         server_now=row.server_now,
     )
 
