@@ -12,6 +12,7 @@ from curhat.kit.database import Database
 from curhat.kit.pause_points import set_pause_point
 from curhat.sessions import service as sessions
 from tests.support.chats import open_chat
+from tests.support.clock import VirtualClock
 from tests.support.journey import Latch, wait_for_lock
 from tests.support.people import Make
 from tests.support.race import Worker, command, race, run_concurrently
@@ -31,6 +32,18 @@ async def test_a_chat_that_ends_during_a_rename_of_the_customer_stays_ended_for_
     for who in (chat.customer, chat.mitra):
         assert await last_event(database, who.user_id) == ("session.ended", "ended")
     assert (await customer_state(database, customer)).session is None
+
+
+@pytest.mark.invariant(10)
+async def test_a_mitra_learns_a_new_call_name_until_a_worker_ends_the_session(
+    database: Database, make: Make, clock: VirtualClock
+) -> None:
+    await clock.set()
+    chat = await open_chat(database, make)
+    await clock.advance(24 * 60 * 60)
+    async with database.transaction() as tx:
+        await renaming.rename_customer(tx, chat.customer.user_id, "Anggrek")
+    assert await last_event(database, chat.mitra.user_id) == ("session.updated", "active")
 
 
 @pytest.mark.invariant(10)

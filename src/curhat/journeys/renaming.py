@@ -28,14 +28,15 @@ async def rename_customer(tx: Transaction, customer_id: UUID, call_name: str) ->
 
 
 async def tell_session(tx: Transaction, session_id: UUID) -> None:
-    """Send the current state of a running session to both sides.
+    """Send the current state of an active session to both sides.
 
     `tell_session` locks the session first. Without the lock, the event of the new name could come after the event of
-    the session's end.
+    the session's end. If the session's time is up, but no worker has ended the session yet, a snapshot still shows the
+    session. So the new name needs an event then, too.
     """
-    session = await extension.lock_session(tx, session_id)
-    if session.runs:
-        updated = await sessions.session_views(tx, session_id)
+    await extension.lock_session(tx, session_id)
+    updated = await sessions.session_views(tx, session_id)
+    if updated.for_mitra.status == "active":
         await realtime.append(tx, views_to_both(SESSION_UPDATED, updated))
 
 
