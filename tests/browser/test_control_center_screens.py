@@ -24,12 +24,13 @@ BOOKS = """
 WITH closed AS (
     INSERT INTO closed_days (day, charges, charged_rp, refunds, refunded_rp, differences, invariants_checked,
         broken_invariants)
-    VALUES ('2026-11-30', 412, 8130000, 9, 180000, 1, 52, '{}')
+    VALUES ((curhat_now() + interval '1 day')::date, 412, 8130000, 9, 180000, 1, 52, '{}')
 ), told AS (
     UPDATE review_cases SET reason = 'books_differ' WHERE payment_id = $1
 )
 INSERT INTO book_differences (key, day, about, payment_id, our_status, our_rp, gateway_status, gateway_rp)
-SELECT id, '2026-11-30', 'charge', payment_id, status, amount_rp, NULL, NULL FROM charge_attempts WHERE payment_id = $1
+SELECT id, (curhat_now() + interval '1 day')::date, 'charge', payment_id, status, amount_rp, NULL, NULL
+FROM charge_attempts WHERE payment_id = $1
 """
 
 # Show each theme at each width.

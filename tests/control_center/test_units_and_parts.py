@@ -506,21 +506,6 @@ async def test_an_approval_gives_back_only_what_an_earlier_refund_left(careful: 
     assert await _broken(careful) == []
 
 
-@pytest.mark.rule("X.12")
-async def test_no_case_opens_by_hand_while_the_session_runs(server: RunningServer) -> None:
-    """A decision during the session would come before its end, and the end would open no case any more."""
-    reviewer = await server.operator("reviewer")
-    async with server.available_mitra() as mitra:
-        chat = await server.chat((await server.customer()).id, mitra.id)
-        answer = await _complain(reviewer, chat.payment_id)
-        assert problem(answer) == (409, "journey_in_progress")
-        assert answer.json()["session_id"] == str(chat.id)
-        assert await server.database.fetchval("SELECT count(*) FROM review_cases") == 0
-        await mitra.post(f"/sessions/{chat.id}/end", {"reason": "listrik padam"})
-    case = await _case(server, reviewer, chat.payment_id)
-    assert (case["status"], case["reason"], case["refundable_rp"]) == ("open", "cut_short", 20_000)
-
-
 @pytest.mark.rule("X.9", "X.12")
 async def test_the_approval_limit_counts_on_the_sum_of_all_parts(careful: RunningServer) -> None:
     """Otherwise an operator could refund any sum alone: a part, a case by hand, and the next part."""

@@ -12,6 +12,7 @@ from websockets.protocol import State
 
 from curhat.app import worker
 from curhat.app.asgi import Server
+from curhat.app.closing.service import ONLY_ID
 from curhat.app.connections import ServerConfig
 from curhat.app.shutdown import DrainingServer
 from curhat.dev.embedded import EmbeddedServers
@@ -24,6 +25,11 @@ from tests.support.signed_in import RunningServer, development_settings, free_po
 POLL = "/api/client/mitra-availability"
 DUE_DEADLINE = """
 INSERT INTO deadlines (kind, entity_id, due_at) VALUES ('payment_expiry', uuidv7(), curhat_now()) RETURNING id
+"""
+
+
+BOOKS_ARE_CLOSED = """
+INSERT INTO deadlines (kind, entity_id, due_at) VALUES ('books_close', $1, curhat_now() + interval '1 day')
 """
 
 
@@ -178,6 +184,8 @@ async def test_a_stopping_worker_finishes_its_current_transaction(
     settings: Settings, database: Database, valkey_client: valkey.asyncio.Valkey
 ) -> None:
     claimed = Latch()
+    # The worker would close the books at its start, and would arrive at the pause point with this deadline first.
+    await database.execute(BOOKS_ARE_CLOSED, ONLY_ID)
     set_pause_point("deadline.before_commit", claimed)
     running = asyncio.create_task(worker.run(settings))
     livez = f"http://127.0.0.1:{settings.operations_port}/livez"

@@ -554,11 +554,6 @@ BUGS: tuple[Bug, ...] = (
         in_function(review_service, "decide_case", "refund_rp + unit.given_rp", "refund_rp"),
     ),
     Bug(
-        "an operator decides about a session that still runs",
-        [UNITS],
-        in_function(review_service, "open_case", "if session_id is not None:", "if False:"),
-    ),
-    Bug(
         "a part that is refused after the rest was decided stays decided",
         [UNITS],
         in_function(

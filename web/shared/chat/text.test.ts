@@ -9,6 +9,8 @@ describe('findLinks', () => {
     ['(www.contoh.id)', 'https://www.contoh.id/'],
     ['https://id.wikipedia.org/wiki/Curhat_(kata)', 'https://id.wikipedia.org/wiki/Curhat_(kata)'],
     ['HTTP://CONTOH.ID', 'http://contoh.id/'],
+    ['“https://contoh.id/x”', 'https://contoh.id/x'],
+    ['*https://contoh.id/x*', 'https://contoh.id/x'],
   ])('finds the link in %s', (text, href) => {
     expect(linksOf(text)).toMatchObject([{ href }]);
     const joined = findLinks(text).map((part) => (typeof part === 'string' ? part : part.label));
@@ -21,6 +23,7 @@ describe('findLinks', () => {
     'https://localhost/x',
     'https://bank.id@jahat.example/',
     'halo',
+    'awww.sedih banget',
   ])('finds no link in %s', (text) => expect(linksOf(text)).toEqual([]));
 
   it('shows the host of a look-alike name as the browser reads it', () => {

@@ -8,7 +8,8 @@ export interface Link {
 /** The beginning of a link. A link ends at white space, or at a sign that cannot belong to it. */
 const LINK = /(?:https?:\/\/|www\.)[^\s<>"'`]+/giu;
 /** A sentence often ends right after a link. */
-const TRAILING = /[.,;:!?…]+$/u;
+const TRAILING = /[.,;:!?…”’*]+$/u;
+const WORD_END = /[\p{L}\p{N}]$/u;
 const MAX_EMOJI_UNITS = 40;
 const EMOJI =
   /^(?:(?:\p{Extended_Pictographic}(?:\ufe0f|\p{Emoji_Modifier})*(?:\u200d\p{Extended_Pictographic}(?:\ufe0f|\p{Emoji_Modifier})*)*|\p{Regional_Indicator}{2})\s*){1,3}$/u;
@@ -20,7 +21,7 @@ export function findLinks(text: string): (string | Link)[] {
   for (const found of text.matchAll(LINK)) {
     const label = withoutUnmatchedBrackets(found[0].replace(TRAILING, ''));
     const href = addressOf(label);
-    if (href === undefined) continue;
+    if (href === undefined || WORD_END.test(text.slice(0, found.index))) continue;
     if (found.index > end) parts.push(text.slice(end, found.index));
     parts.push({ href, label });
     end = found.index + label.length;

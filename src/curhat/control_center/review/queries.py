@@ -269,26 +269,6 @@ async def list_units(db: Executor, /, *, payment_ids: Sequence[UUID]) -> list[Un
     return [UnitCase(*row) for row in await db.fetch(LIST_UNITS, payment_ids)]
 
 
-FIND_RUNNING_SESSION: Final = """
-SELECT paid_for.id FROM (
-    SELECT id, status FROM sessions WHERE payment_id = $1
-    UNION ALL
-    SELECT sessions.id, sessions.status
-    FROM extensions JOIN sessions ON sessions.id = extensions.session_id WHERE extensions.payment_id = $1
-) AS paid_for
-WHERE paid_for.status = 'active'
-"""
-
-
-async def find_running_session(db: Executor, /, *, payment_id: UUID) -> UUID | None:
-    """Find the running session that this payment or this extension's payment paid for."""
-    row = await db.fetchrow(FIND_RUNNING_SESSION, payment_id)
-    if row is None:
-        return None
-    value: UUID = row[0]
-    return value
-
-
 FIND_PAYMENT_OF_CASE: Final = """
 SELECT payment_id FROM review_cases WHERE id = $1
 """

@@ -142,16 +142,6 @@ SELECT members.asked_id, members.payment_id, review_cases.id AS case_id, review_
 FROM members LEFT JOIN review_cases ON review_cases.payment_id = members.payment_id
 ORDER BY members.asked_id, members.rank, members.payment_id
 
--- name: find_running_session :optional
--- Find the running session that this payment or this extension's payment paid for.
-SELECT paid_for.id FROM (
-    SELECT id, status FROM sessions WHERE payment_id = @payment_id
-    UNION ALL
-    SELECT sessions.id, sessions.status
-    FROM extensions JOIN sessions ON sessions.id = extensions.session_id WHERE extensions.payment_id = @payment_id
-) AS paid_for
-WHERE paid_for.status = 'active'
-
 -- name: find_payment_of_case :optional
 -- Find the payment that a case is about. Returns no row if there is no such case.
 SELECT payment_id FROM review_cases WHERE id = @case_id

@@ -55,7 +55,7 @@ from curhat.kit.page import Page
 from curhat.kit.pause_points import pause_point
 from curhat.payments import books
 from curhat.payments import service as payments
-from curhat.payments.errors import JourneyInProgress, NothingToRefund
+from curhat.payments.errors import NothingToRefund
 from curhat.payments.queries import UndeliveredCharge
 
 # Reading -----------------------------------------------------------------------------------------------------
@@ -288,10 +288,6 @@ async def open_case(tx: Transaction, operator: SignedInOperator, payment_id: UUI
     Raises NotFound, CaseOpen, JourneyInProgress, NothingToRefund.
     """
     case_id = await payments.open_case_by_hand(tx, payment_id, operator.id, note)
-    # Who decides now would decide before the mitra can leave, and the end of the session would open no case any more.
-    session_id = await queries.find_running_session(tx, payment_id=payment_id)
-    if session_id is not None:
-        raise JourneyInProgress(session_id=session_id)
     await write_audit_entry(tx, operator.id, "case_opened", "review_case", case_id, new="complaint")
     return case_id
 

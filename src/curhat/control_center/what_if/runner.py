@@ -36,6 +36,9 @@ async def run(database: Database, database_url: str) -> None:
                 continue
         except DATABASE_AWAY as error:
             log.warning("what_if.database_away", error=type(error).__name__)
+        except Exception as error:
+            # The worker's deadlines must not end with this task. The what-if counts as failed after a while.
+            log.exception("what_if.broke", error=type(error).__name__)
         await asyncio.sleep(CLAIM_INTERVAL_SECONDS)
 
 
