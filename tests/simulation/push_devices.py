@@ -38,9 +38,10 @@ SELECT role, user_id, digest, $3, decode(repeat('04', 65), 'hex'), decode(repeat
 """
 
 # Finds the message that the product sends now, and whether the subject of the message still needs a push. If several
-# pushes are equal, the query returns several rows.
+# pushes are equal, the query returns several rows, those first that wait in the outbox.
 MESSAGE_TO_SEND = """
-SELECT messages.id, messages.kind, messages.reason_at, subscriptions.role, subscriptions.user_id,
+SELECT messages.id, messages.kind, messages.reason_at, messages.done_at IS NULL AS is_waiting,
+    subscriptions.role, subscriptions.user_id,
     CASE messages.kind
         WHEN 'request_offered' THEN EXISTS (
             SELECT 1 FROM requests JOIN pairings ON pairings.id = requests.pairing_id
@@ -54,8 +55,8 @@ SELECT messages.id, messages.kind, messages.reason_at, subscriptions.role, subsc
         ELSE EXISTS (SELECT 1 FROM messages AS chat WHERE chat.id = subject_id AND chat.read_at IS NULL)
     END AS is_wanted
 FROM push_messages AS messages JOIN push_subscriptions AS subscriptions ON subscriptions.id = messages.subscription_id
-WHERE messages.subscription_id = $1 AND messages.topic = $2 AND messages.payload = $3 AND messages.done_at IS NULL
-ORDER BY messages.id
+WHERE messages.subscription_id = $1 AND messages.topic = $2 AND messages.payload = $3
+ORDER BY messages.done_at IS NOT NULL, messages.id
 """
 
 # Finds events that need a push, but have neither an armed deadline nor a message in the outbox. Also finds mitras who
@@ -227,18 +228,20 @@ class PushDevices:
         payload = push.payload.decode()
         rows = await self._database.fetch(MESSAGE_TO_SEND, subscription_id, push.topic, payload)
         behaviour = self._behaviours[address.endpoint]
-        if not rows:
+        waiting = [each for each in rows if each["is_waiting"]]
+        if not waiting:
             # Perhaps a concurrent message has already found that the subscription is gone.
             if behaviour != "gone":
                 self._broken.append(f"a push that does not wait in the outbox: {payload}")
             return OUTCOMES[behaviour]
-        # The pushes about two messages of a chat can be equal.
-        row = next((each for each in rows if (each["id"], each["reason_at"]) not in self._accepted), rows[0])
-        what = f"{row['kind']} to {row['role']} {row['user_id']}"
-        if not any(each["is_wanted"] for each in rows):
+        what = f"{rows[0]['kind']} to {rows[0]['role']} {rows[0]['user_id']}"
+        if not any(each["is_wanted"] for each in waiting):
             self._broken.append(f"a push whose reason is over: {what}")
-        if not self._presence.unknown and await self._connected_among(row["role"], [row["user_id"]]):
+        if not self._presence.unknown and await self._connected_among(rows[0]["role"], [rows[0]["user_id"]]):
             self._broken.append(f"a push to a person who is connected: {what}")
+        # The pushes about two messages of a chat, or about two refunds of a payment, can be equal. They are sent
+        # concurrently. So this push is perhaps an equal one whose name another push has taken, and which is done.
+        row = next((each for each in rows if (each["id"], each["reason_at"]) not in self._accepted), rows[0])
         reason = (row["id"], row["reason_at"])
         if reason in self._accepted:
             self._broken.append(f"a second push for the same reason: {what}")
