@@ -11,7 +11,6 @@ const en: typeof id = {
   refusals: {
     too_many_what_ifs: 'Five replays are waiting already. Wait, or cancel one.',
     what_if_finished: 'This replay has ended already.',
-    last_admin: 'This is the last admin who can sign in. Make somebody else an admin first.',
     own_account: 'Nobody changes the own role or access. Ask another admin.',
     operator_disabled: 'This operator is deactivated. Activate the operator first.',
     email_taken: 'There is an operator with this e-mail already.',

@@ -12,7 +12,6 @@ export default {
   refusals: {
     too_many_what_ifs: 'Sudah ada lima putar ulang yang menunggu. Tunggu, atau batalkan satu.',
     what_if_finished: 'Putar ulang ini sudah berakhir.',
-    last_admin: 'Ini admin terakhir yang bisa masuk. Jadikan orang lain admin dulu.',
     own_account: 'Tidak ada yang mengubah peran atau aksesnya sendiri. Minta admin lain.',
     operator_disabled: 'Operator ini nonaktif. Aktifkan dulu.',
     email_taken: 'Sudah ada operator dengan e-mail ini.',

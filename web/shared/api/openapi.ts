@@ -10172,7 +10172,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: last_admin, own_account */
+            /** @description `code`: own_account */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -10180,7 +10180,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "last_admin" | "own_account";
+                        code?: "own_account";
                     };
                 };
             };
@@ -10307,7 +10307,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description `code`: idempotency_in_progress, idempotency_key_reused, last_admin, operator_disabled, own_account */
+            /** @description `code`: idempotency_in_progress, idempotency_key_reused, operator_disabled, own_account */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -10315,7 +10315,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "idempotency_in_progress" | "idempotency_key_reused" | "last_admin" | "operator_disabled" | "own_account";
+                        code?: "idempotency_in_progress" | "idempotency_key_reused" | "operator_disabled" | "own_account";
                     };
                 };
             };

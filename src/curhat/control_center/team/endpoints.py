@@ -12,7 +12,7 @@ from litestar.params import FromPath, JSONBody
 
 from curhat.control_center.operators import passwords
 from curhat.control_center.operators.endpoints import OPERATOR_SIGNED_IN, OPERATOR_WITH_KEY
-from curhat.control_center.operators.errors import EmailTaken, LastAdmin
+from curhat.control_center.operators.errors import EmailTaken
 from curhat.control_center.operators.guards import OPEN, needs
 from curhat.control_center.operators.service import SignedInOperator
 from curhat.control_center.team import service
@@ -77,9 +77,7 @@ async def invite_operator(
     tags=TEAM,
     status_code=201,
     opt=needs("manage_operators"),
-    responses=answers(
-        {201: OperatorLink}, *OPERATOR_WITH_KEY, NotFound, OwnAccount, OperatorDisabled, LastAdmin
-    ),
+    responses=answers({201: OperatorLink}, *OPERATOR_WITH_KEY, NotFound, OwnAccount, OperatorDisabled),
 )
 async def reset_operator(
     request: AnyRequest,
@@ -123,9 +121,7 @@ async def _answer_link(
     operation_id="change_operator",
     tags=TEAM,
     opt=needs("manage_operators"),
-    responses=answers(
-        {200: TeamMember}, *OPERATOR_SIGNED_IN, NotFound, ValidationFailed, OwnAccount, LastAdmin
-    ),
+    responses=answers({200: TeamMember}, *OPERATOR_SIGNED_IN, NotFound, ValidationFailed, OwnAccount),
 )
 async def change_operator(
     database: NamedDependency[Database],

@@ -50,18 +50,18 @@ async def list_members(db: Executor, /, *, only_id: UUID | None, max_rows: int) 
     return [MemberRow(*row) for row in await db.fetch(LIST_MEMBERS, only_id, max_rows)]
 
 
-HAS_OTHER_ACTIVE_ADMIN: Final = """
+IS_ACTIVE_ADMIN: Final = """
 SELECT EXISTS (
-    SELECT FROM operators WHERE id <> $1 AND role = 'admin' AND disabled_at IS NULL AND NOT awaits_link
-) AS has_other
+    SELECT FROM operators WHERE id = $1 AND role = 'admin' AND disabled_at IS NULL AND NOT awaits_link
+) AS is_active_admin
 """
 
 
-async def has_other_active_admin(db: Executor, /, *, operator_id: UUID) -> bool:
-    """Return whether an admin other than @operator_id can sign in."""
-    row = await db.fetchrow(HAS_OTHER_ACTIVE_ADMIN, operator_id)
+async def is_active_admin(db: Executor, /, *, operator_id: UUID) -> bool:
+    """Return whether this operator is an admin who can sign in."""
+    row = await db.fetchrow(IS_ACTIVE_ADMIN, operator_id)
     if row is None:
-        raise NoRow(HAS_OTHER_ACTIVE_ADMIN)
+        raise NoRow(IS_ACTIVE_ADMIN)
     value: bool = row[0]
     return value
 

@@ -24,11 +24,11 @@ WHERE @only_id::uuid IS NULL OR operators.id = @only_id
 ORDER BY operators.email
 LIMIT @max_rows
 
--- name: has_other_active_admin :one
--- Return whether an admin other than @operator_id can sign in.
+-- name: is_active_admin :one
+-- Return whether this operator is an admin who can sign in.
 SELECT EXISTS (
-    SELECT FROM operators WHERE id <> @operator_id AND role = 'admin' AND disabled_at IS NULL AND NOT awaits_link
-) AS has_other
+    SELECT FROM operators WHERE id = @operator_id AND role = 'admin' AND disabled_at IS NULL AND NOT awaits_link
+) AS is_active_admin
 
 -- name: lock_member :optional
 -- Lock an operator's row. Returns no row if no such operator exists.

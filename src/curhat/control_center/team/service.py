@@ -10,7 +10,7 @@ import msgspec
 from curhat.accounts import service as accounts
 from curhat.control_center.operators import passwords
 from curhat.control_center.operators import queries as operators
-from curhat.control_center.operators.errors import EmailTaken, LastAdmin
+from curhat.control_center.operators.errors import EmailTaken
 from curhat.control_center.operators.permissions import OperatorRole
 from curhat.control_center.operators.service import SignedInOperator, checked_email
 from curhat.control_center.schemas import from_row
@@ -28,7 +28,7 @@ from curhat.control_center.team.schemas import (
 )
 from curhat.kit.audit import write_audit_entry
 from curhat.kit.database import Transaction
-from curhat.kit.errors import NotFound, invalid_field
+from curhat.kit.errors import Forbidden, NotFound, invalid_field
 from curhat.kit.pause_points import pause_point
 from curhat.kit.queries import read_clock
 
@@ -54,8 +54,9 @@ async def invite(
 ) -> MadeLink:
     """Create an operator who must use a one-time link. `unusable_hash`: the hash of a password that nobody knows.
 
-    Raises ValidationFailed, EmailTaken.
+    Raises ValidationFailed, EmailTaken, Forbidden.
     """
+    await _require_admin(tx, admin)
     operator_id = await queries.insert_invited(
         tx, email=checked_email(invitation.email), role=invitation.role, password_hash=unusable_hash
     )
@@ -68,12 +69,11 @@ async def invite(
 async def reset(tx: Transaction, admin: SignedInOperator, operator_id: UUID, unusable_hash: str) -> MadeLink:
     """Take the password and the authenticator app from an operator, sign the operator out, and make a one-time link.
 
-    An invited operator gets a new link. Raises NotFound, OwnAccount, OperatorDisabled, LastAdmin.
+    An invited operator gets a new link. Raises NotFound, OwnAccount, OperatorDisabled, Forbidden.
     """
     member = await _lock_other(tx, admin, operator_id)
     if member.is_disabled:
         raise OperatorDisabled
-    await _keep_an_admin(tx, member)
     await queries.take_access(tx, operator_id=operator_id, password_hash=unusable_hash)
     await _sign_out(tx, operator_id)
     await write_audit_entry(tx, admin.id, "operator_reset", "operator", operator_id)
@@ -85,7 +85,7 @@ async def change(
 ) -> TeamMember:
     """Change the role, deactivate or activate. A value that the operator already has changes nothing.
 
-    Raises NotFound, ValidationFailed, OwnAccount, LastAdmin.
+    Raises NotFound, ValidationFailed, OwnAccount, Forbidden.
     """
     if wanted == OperatorChange():
         raise invalid_field("body", "must name role or active")
@@ -94,7 +94,6 @@ async def change(
     if wanted.role is not msgspec.UNSET and wanted.role != member.role:
         await _change_role(tx, admin, member, wanted.role)
     if wanted.active is False and not member.is_disabled:
-        await _keep_an_admin(tx, member)
         await queries.deactivate(tx, operator_id=operator_id)
         await _sign_out(tx, operator_id)
         await write_audit_entry(tx, admin.id, "operator_disabled", "operator", operator_id)
@@ -107,7 +106,6 @@ async def change(
 async def _change_role(
     tx: Transaction, admin: SignedInOperator, member: LockedMember, role: OperatorRole
 ) -> None:
-    await _keep_an_admin(tx, member)
     await queries.set_role(tx, operator_id=member.id, role=role)
     await write_audit_entry(
         tx, admin.id, "operator_role_changed", "operator", member.id, old=member.role, new=role
@@ -115,30 +113,36 @@ async def _change_role(
 
 
 async def sign_out(tx: Transaction, admin: SignedInOperator, operator_id: UUID) -> None:
-    """Sign an operator out on every device. Raises NotFound."""
+    """Sign an operator out on every device. Raises Forbidden, NotFound."""
+    await _require_admin(tx, admin)
     if await queries.lock_member(tx, operator_id=operator_id) is None:
         raise NotFound
     await _sign_out(tx, operator_id)
     await write_audit_entry(tx, admin.id, "operator_signed_out", "operator", operator_id)
 
 
-async def _lock_other(tx: Transaction, admin: SignedInOperator, operator_id: UUID) -> LockedMember:
-    """Lock the active admins and an operator's row. Raises NotFound, OwnAccount."""
+async def _require_admin(tx: Transaction, admin: SignedInOperator) -> None:
+    """Lock the active admins, then check that this operator is one of them. Raises Forbidden.
+
+    The check of the HTTP request came before the lock. Perhaps another admin has taken the access since.
+    """
     await operators.lock_active_admins(tx)
+    if not await queries.is_active_admin(tx, operator_id=admin.id):
+        raise Forbidden
+
+
+async def _lock_other(tx: Transaction, admin: SignedInOperator, operator_id: UUID) -> LockedMember:
+    """Lock the active admins and an operator's row. Raises Forbidden, NotFound, OwnAccount.
+
+    Nobody changes the own account. So an admin always stays, if only an active admin can take access from others.
+    """
+    await _require_admin(tx, admin)
     member = await queries.lock_member(tx, operator_id=operator_id)
     if member is None:
         raise NotFound
     if member.id == admin.id:
         raise OwnAccount
     return member
-
-
-async def _keep_an_admin(tx: Transaction, member: LockedMember) -> None:
-    """Refuse to take access from the last active admin. The caller holds the lock of the active admins."""
-    if member.role != "admin" or member.is_disabled or member.awaits_link:
-        return
-    if not await queries.has_other_active_admin(tx, operator_id=member.id):
-        raise LastAdmin
 
 
 async def _sign_out(tx: Transaction, operator_id: UUID) -> None:
