@@ -338,6 +338,11 @@ BUGS: tuple[Bug, ...] = (
         ),
     ),
     Bug(
+        "an admin goes on after another admin has taken the access",
+        [TEAM],
+        in_statement(team, "is_active_admin", "AND role = 'admin'", ""),
+    ),
+    Bug(
         "two workers replay at the same time",
         [WHAT_IF],
         in_statement(

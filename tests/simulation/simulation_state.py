@@ -604,6 +604,9 @@ class SimulationState:
             while answer.status == "processing":
                 with contextlib.suppress(GatewayUnknown):
                     answer = await self.gateway.find_refund(key)
+                    if answer.status == "processing":
+                        # Nothing of ours waits for a refund that we took back, so no deadline moves the clock.
+                        await self.clock.advance(1_800)
             await self._record_refund(key, answer)
 
     async def _record_refund(self, key: UUID, answer: RefundAnswer) -> str:

@@ -435,7 +435,7 @@ const en: typeof id = {
     save: 'Save these filters…',
     saveTitle: 'Save these filters',
     name: 'Name',
-    nameHint: 'Only this device keeps it.',
+    nameHint: 'Only this device keeps it, without what you searched for.',
     forget: 'Forget',
     keys: 'Keys (?)',
     keysTitle: 'Keys in a list',
@@ -604,7 +604,7 @@ const en: typeof id = {
     hint: '12 characters or more. Several words that do not belong together are good.',
     submit: 'Save and go on',
     then: 'Next you set up your authenticator app.',
-    over: 'This link does not work any more. Ask an admin for a new one.',
+    over: 'This link does not work any more. If you have chosen a password, sign in with it. Otherwise ask an admin for a new link.',
     toSignIn: 'To the sign-in',
   },
   audit: {

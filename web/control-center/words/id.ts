@@ -453,7 +453,7 @@ export default {
     save: 'Simpan filter ini…',
     saveTitle: 'Simpan filter ini',
     name: 'Nama',
-    nameHint: 'Hanya disimpan di perangkat ini.',
+    nameHint: 'Hanya disimpan di perangkat ini, tanpa kata yang kamu cari.',
     forget: 'Lupakan',
     keys: 'Tombol (?)',
     keysTitle: 'Tombol di daftar',
@@ -626,7 +626,7 @@ export default {
     hint: '12 karakter atau lebih. Beberapa kata yang tidak berhubungan itu baik.',
     submit: 'Simpan dan lanjut',
     then: 'Setelah ini kamu memasang aplikasi autentikator.',
-    over: 'Tautan ini tidak berlaku lagi. Minta tautan baru dari admin.',
+    over: 'Tautan ini tidak berlaku lagi. Kalau kamu sudah memilih kata sandi, masuk dengan kata sandi itu. Kalau belum, minta tautan baru dari admin.',
     toSignIn: 'Ke halaman masuk',
   },
   audit: {

@@ -191,7 +191,7 @@ const en: typeof id = {
     save: 'Save',
     saved: 'Saved',
     full: 'That is 30 answers. Delete one before you add another.',
-    changed: 'You changed this list on another phone. We loaded it again; look at it, then save.',
+    changed: 'You changed this list on another phone. Its texts and yours are here: look at them, then save.',
     same: 'Two answers are the same.',
   },
   tools: {
@@ -208,7 +208,8 @@ const en: typeof id = {
     label: 'Note',
     save: 'Save the note',
     saved: 'The note is saved',
-    changed: 'You changed this note on another phone. It now says:',
+    changed: 'You changed this note on another phone. Both texts are here: join them, then save.',
+    unsaved: 'Your last words are not saved yet.',
     close: 'Close',
   },
   hidden: {

@@ -191,7 +191,8 @@ export default {
     save: 'Simpan',
     saved: 'Tersimpan',
     full: 'Sudah 30 jawaban. Hapus satu dulu untuk menambah.',
-    changed: 'Daftar ini baru diubah di HP lain. Isinya kami muat ulang; periksa dulu, lalu simpan.',
+    changed:
+      'Daftar ini baru diubah di HP lain. Isinya dan tulisanmu ada di sini: periksa dulu, lalu simpan.',
     same: 'Ada dua jawaban yang sama.',
   },
   tools: {
@@ -208,7 +209,8 @@ export default {
     label: 'Catatan',
     save: 'Simpan catatan',
     saved: 'Catatan tersimpan',
-    changed: 'Catatan ini baru diubah di HP lain. Ini isinya sekarang:',
+    changed: 'Catatan ini baru diubah di HP lain. Kedua isinya ada di sini: rapikan, lalu simpan.',
+    unsaved: 'Tulisanmu yang terakhir belum disimpan.',
     close: 'Tutup',
   },
   hidden: {
