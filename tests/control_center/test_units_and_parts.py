@@ -19,6 +19,7 @@ from curhat.kit.database import Database
 from curhat.kit.pause_points import set_pause_point
 from curhat.payments.gateway import RefundAnswer
 from tests.support.cases import make_chat_cut_short, make_failed_search, run_worker
+from tests.support.clock import VirtualClock
 from tests.support.journey import Latch, wait_for_lock
 from tests.support.server import Person
 from tests.support.signed_in import RunningServer, development_settings, problem, start_server
@@ -426,6 +427,21 @@ async def test_a_decided_case_opens_again_by_hand_about_what_is_left(server: Run
     assert await _given_back(server, cut.payment_id) == [[5_000, 15_000]]
     assert (await _case(server, reviewer, cut.payment_id))["payment"]["status"] == "refunded"
     assert problem(await _complain(reviewer, cut.payment_id)) == (409, "nothing_to_refund")
+    assert await _broken(server) == []
+
+
+@pytest.mark.rule("X.12")
+@pytest.mark.invariant(15)
+async def test_a_decided_case_opens_again_by_hand_although_the_clock_stands_still(
+    server: RunningServer, clock: VirtualClock
+) -> None:
+    reviewer = await server.operator("reviewer")
+    cut, _ = await make_chat_cut_short(server)
+    await clock.set(await clock.now())
+    for _ in range(2):
+        await _decide(reviewer, await _case(server, reviewer, cut.payment_id), decision="no_refund")
+        opened = await _complain(reviewer, cut.payment_id)
+        assert (opened.status_code, opened.json()["refundable_rp"]) == (201, 20_000)
     assert await _broken(server) == []
 
 

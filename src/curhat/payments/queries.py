@@ -590,7 +590,8 @@ async def open_cases(db: Executor, /, *, case_reason: CaseReason, payment_ids: S
 
 
 QUESTION_CHARGES: Final = """
-UPDATE charge_attempts SET questioned_at = curhat_now(), decided_round = NULL
+UPDATE charge_attempts
+SET questioned_at = greatest(curhat_now(), questioned_at + interval '1 microsecond'), decided_round = NULL
 WHERE payment_id = $1 AND status IN ('approved', 'approved_late') AND amount_rp > (
     SELECT coalesce(sum(refunds.amount_rp), 0) FROM refunds
     WHERE refunds.charge_attempt_id = charge_attempts.id AND refunds.status <> 'failed'
@@ -601,12 +602,14 @@ RETURNING id
 
 async def question_charges(db: Executor, /, *, payment_id: UUID) -> list[UUID]:
     """Question the payment's charges of which something is left. A questioned charge is undecided again, and counts as
-    undelivered."""
+    undelivered. The trigger `charge_decided_once` knows a question by its new time, so each question of a charge gets a
+    later time than the one before, even if the clock has not moved. (`greatest` leaves a null out.)"""
     return [row[0] for row in await db.fetch(QUESTION_CHARGES, payment_id)]
 
 
 QUESTION_REFUSED_CHARGE: Final = """
-UPDATE charge_attempts SET questioned_at = curhat_now(), decided_round = NULL
+UPDATE charge_attempts
+SET questioned_at = greatest(curhat_now(), questioned_at + interval '1 microsecond'), decided_round = NULL
 FROM refunds
 WHERE refunds.id = $1 AND charge_attempts.id = refunds.charge_attempt_id
     AND (charge_attempts.decided_round IS NULL OR charge_attempts.decided_round <> refunds.decided_round)

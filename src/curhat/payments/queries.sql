@@ -252,8 +252,10 @@ WHERE review_cases.status = 'open' OR EXISTS (
 
 -- name: question_charges :many
 -- Question the payment's charges of which something is left. A questioned charge is undecided again, and counts as
--- undelivered.
-UPDATE charge_attempts SET questioned_at = curhat_now(), decided_round = NULL
+-- undelivered. The trigger `charge_decided_once` knows a question by its new time, so each question of a charge gets a
+-- later time than the one before, even if the clock has not moved. (`greatest` leaves a null out.)
+UPDATE charge_attempts
+SET questioned_at = greatest(curhat_now(), questioned_at + interval '1 microsecond'), decided_round = NULL
 WHERE payment_id = @payment_id AND status IN ('approved', 'approved_late') AND amount_rp > (
     SELECT coalesce(sum(refunds.amount_rp), 0) FROM refunds
     WHERE refunds.charge_attempt_id = charge_attempts.id AND refunds.status <> 'failed'
@@ -263,7 +265,8 @@ RETURNING id
 -- name: question_refused_charge :execrows
 -- Question the charge of a refund that the gateway refused, if no decision covers this refund any more: an operator
 -- has decided about the charge again since, or nobody has decided about the charge.
-UPDATE charge_attempts SET questioned_at = curhat_now(), decided_round = NULL
+UPDATE charge_attempts
+SET questioned_at = greatest(curhat_now(), questioned_at + interval '1 microsecond'), decided_round = NULL
 FROM refunds
 WHERE refunds.id = @refund_id AND charge_attempts.id = refunds.charge_attempt_id
     AND (charge_attempts.decided_round IS NULL OR charge_attempts.decided_round <> refunds.decided_round)
