@@ -32,7 +32,7 @@ import pytest
 
 # The phases of docs/rules.md, in the order in which we build them. A rule that is decided and not yet built has the
 # phase "planned". When we build the rule, we change the rule's phase in docs/rules.md.
-PHASES: Final = ("paid chat", "returning chat and extension", "control center", "apps", "planned")
+PHASES: Final = ("paid chat", "returning chat and extension", "control center", "apps", "safety", "planned")
 
 # If a rule of these phases has no passing test, `make test` fails. Only the first phase of a rule counts, because the
 # first phase must add the test.
@@ -60,7 +60,7 @@ _TONES: Final[dict[Outcome, Tone]] = {
 }
 
 _PROPERTY: Final = "shows"
-_RULE_NUMBER: Final = r"(?:[1-9][a-z]?|[MSVX])\.[1-9][0-9]*"
+_RULE_NUMBER: Final = r"(?:[1-9][a-z]?|[HMPSTVX])\.[1-9][0-9]*"
 _HEADING: Final = re.compile(rf"### (?P<number>{_RULE_NUMBER}) (?P<title>\S.*)")
 _FIELD: Final = re.compile(r"(?P<name>phase|same as): (?P<value>.+)")
 _INVARIANT_ROW: Final = re.compile(r"\| (?P<number>[0-9]+) \| (?P<title>.+?) \| (?P<phase>.+?) \|")

@@ -1,0 +1,1 @@
+"""Safety between two people: blocks, reports and their decisions, notices, ratings."""
