@@ -39,6 +39,7 @@ from curhat.payments import endpoints as payments
 from curhat.payments.mock import endpoints as mock_gateway
 from curhat.presence import endpoints as presence
 from curhat.pricing import endpoints as pricing
+from curhat.privacy.export import endpoints as export
 from curhat.realtime import endpoints as realtime
 from curhat.sessions import endpoints as sessions
 
@@ -55,6 +56,7 @@ ROUTES = [
     *work.ROUTES,
     *sessions.ROUTES,
     *notebook.ROUTES,
+    *export.ROUTES,
     *realtime.ROUTES,
     *control_center.ROUTES,
     *notifications.ROUTES,

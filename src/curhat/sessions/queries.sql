@@ -408,7 +408,7 @@ WITH hidden AS MATERIALIZED (
     FROM (SELECT id FROM hidden UNION ALL SELECT id FROM overdue) AS due
 )
 SELECT id FROM (
-    SELECT id, sum(messages) OVER (ORDER BY id) - messages AS messages_before FROM due
+    SELECT id, (sum(messages) OVER (ORDER BY id) - messages)::bigint AS messages_before FROM due
 ) AS counted
 WHERE messages_before < @max_messages
 ORDER BY id

@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 
 from curhat.deadlines import service as deadlines
-from curhat.kit.database import Transaction
+from curhat.kit.database import Executor, Transaction
 from curhat.kit.errors import NotFound, TooManyRequests, ValidationFailed, invalid_field, too_many_until
 from curhat.kit.identity import Identity
 from curhat.kit.page import PAGE_SIZE, Page
@@ -421,6 +421,16 @@ async def destroy_due_texts(tx: Transaction, max_messages: int = MAX_MESSAGES_PE
     return max_messages if await destroy_text(tx, due) else 0
 
 
+async def read_overdue_text(db: Executor) -> float | None:
+    """Return by how many seconds the oldest text that must be deleted is over its time.
+
+    The result is negative or None if no text is over its time.
+    """
+    return await queries.read_overdue_text(
+        db, kept_months=TEXT_KEPT_MONTHS, reportable_hours=TEXT_REPORTABLE_HOURS
+    )
+
+
 # Reading -------------------------------------------------------------------------------------------------
 
 
@@ -493,6 +503,21 @@ async def messages_page(
         text_until=text.text_until,
         text_gone=text.is_gone,
     )
+
+
+async def messages_after(
+    tx: Transaction, identity: Identity, session_id: UUID, after: UUID, max_messages: int
+) -> list[Message]:
+    """Return this member's next messages of a session, oldest first, beginning after the message `after`.
+
+    The list is empty if the text is gone. Raises NotFound.
+    """
+    if (await readable_text(tx, identity, session_id)).is_gone:
+        return []
+    rows = await queries.list_messages_after(
+        tx, session_id=session_id, after_id=after, max_messages=max_messages
+    )
+    return msgspec.convert(rows, list[Message], from_attributes=True)
 
 
 async def readable_text(tx: Transaction, identity: Identity, session_id: UUID) -> TextRow:
