@@ -11,6 +11,9 @@ from litestar.handlers import BaseRouteHandler
 from litestar.params import FromQuery
 from litestar.response import Stream
 
+from curhat.accounts import service as accounts
+from curhat.accounts.endpoints import FRESH_CODE_HEADER
+from curhat.accounts.errors import CodeInvalid, FreshCodeMissing
 from curhat.journeys.work import DEFAULT_ZONE, zone_of
 from curhat.kit.database import Database
 from curhat.kit.errors import ValidationFailed
@@ -43,8 +46,15 @@ async def _export(
     writer = writer_of(export_format, identity.role, language, zone_of(zone))
     async with database.transaction() as tx:
         await service.check_limit(tx, identity)
-        await service.count_export(tx, identity)
+        refusal = await accounts.use_fresh_code(
+            tx, settings.secret_key, identity, request.headers.get(FRESH_CODE_HEADER)
+        )
+        if refusal is None:
+            await service.count_export(tx, identity)
         now = await read_clock(tx)
+    if refusal is not None:
+        # Raise the error after the commit, so that a wrong try stays counted.
+        raise refusal
     log.info("privacy.export_begun", role=identity.role, format=export_format)
     reader = ExportReader(database, identity, request.state["token_digest"])
     headers = {
@@ -68,7 +78,7 @@ async def _chunks(writer: Writer, reader: ExportReader, now: datetime) -> AsyncI
 @get(
     "/api/client/me/export",
     operation_id="export_customer_data",
-    responses=answers({200: Export}, *SIGNED_IN, ValidationFailed),
+    responses=answers({200: Export}, *SIGNED_IN, FreshCodeMissing, CodeInvalid, ValidationFailed),
 )
 async def export_customer(
     request: AnyRequest,
@@ -90,7 +100,7 @@ async def export_customer(
 @get(
     "/api/mitra/me/export",
     operation_id="export_mitra_data",
-    responses=answers({200: Export}, *MITRA_SIGNED_IN, ValidationFailed),
+    responses=answers({200: Export}, *MITRA_SIGNED_IN, FreshCodeMissing, CodeInvalid, ValidationFailed),
 )
 async def export_mitra(
     request: AnyRequest,

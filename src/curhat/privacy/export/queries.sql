@@ -61,32 +61,36 @@ WHERE CASE @role::text WHEN 'customer' THEN customer_id ELSE mitra_id END = @use
 ORDER BY id LIMIT @max_reports
 
 -- name: list_openings :many
--- Read when and why operators opened the chats of these sessions. While a report about the session or a case of its
--- payments waits for a decision, its openings are left out. `why` never says who reported what: `safety` stands for
--- reports and concerns of both sides.
+-- Read when and why operators read the chats of these sessions, whole or in a report. While a report about the session
+-- or a case of its payments waits for a decision, its openings are left out. `why` never says who reported what:
+-- `safety` stands for reports and concerns of both sides. An audit entry of a whole chat begins with its ground.
 -- row: OpeningRow
 WITH concerned AS MATERIALIZED (
-    SELECT sessions.id, EXISTS (SELECT 1 FROM reports WHERE reports.session_id = sessions.id) AS has_report,
-        EXISTS (SELECT 1 FROM reports WHERE reports.session_id = sessions.id AND reports.status <> 'decided')
-            OR coalesce(cases.any_open, false) AS waits,
-        cases.any_open IS NOT NULL AS has_case
-    FROM sessions
-    CROSS JOIN LATERAL (
-        SELECT bool_or(
-            review_cases.status = 'open' OR review_cases.needs_approval AND review_cases.approved_by IS NULL
-        ) AS any_open
-        FROM review_cases
-        WHERE review_cases.payment_id IN (
-            SELECT sessions.payment_id
-            UNION ALL
-            SELECT extensions.payment_id FROM extensions WHERE extensions.session_id = sessions.id
-        )
-    ) AS cases
+    SELECT sessions.id FROM sessions
     WHERE sessions.id = ANY (@session_ids::uuid[])
+        AND NOT EXISTS (SELECT 1 FROM reports WHERE reports.session_id = sessions.id AND reports.status <> 'decided')
+        AND NOT EXISTS (
+            SELECT 1 FROM review_cases
+            WHERE review_cases.payment_id IN (
+                SELECT sessions.payment_id
+                UNION ALL
+                SELECT extensions.payment_id FROM extensions WHERE extensions.session_id = sessions.id
+            ) AND (review_cases.status = 'open' OR review_cases.needs_approval AND review_cases.approved_by IS NULL)
+        )
 )
-SELECT concerned.id AS session_id, audit_entries.occurred_at AS opened_at,
-    CASE WHEN has_report THEN 'safety' WHEN has_case THEN 'payment' ELSE 'other' END AS why
-FROM concerned
-JOIN audit_entries ON audit_entries.subject_id = concerned.id::text
-WHERE NOT concerned.waits AND audit_entries.subject = 'session' AND audit_entries.action = 'transcript_revealed'
-ORDER BY audit_entries.occurred_at, audit_entries.id
+SELECT opened.session_id, opened.opened_at, opened.why
+FROM (
+    SELECT concerned.id AS session_id, audit_entries.occurred_at AS opened_at,
+        CASE substring(audit_entries.new_value FROM '^[a-z_]+')
+            WHEN 'report' THEN 'safety' WHEN 'concern' THEN 'safety' WHEN 'case' THEN 'payment' ELSE 'other'
+        END AS why
+    FROM concerned JOIN audit_entries ON audit_entries.subject_id = concerned.id::text
+    WHERE audit_entries.subject = 'session' AND audit_entries.action = 'transcript_revealed'
+    UNION ALL
+    SELECT concerned.id, audit_entries.occurred_at, 'safety'
+    FROM concerned
+    JOIN reports ON reports.session_id = concerned.id
+    JOIN audit_entries ON audit_entries.subject_id = reports.id::text
+    WHERE audit_entries.subject = 'report' AND audit_entries.action = 'report_opened'
+) AS opened
+ORDER BY opened.opened_at
