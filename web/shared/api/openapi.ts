@@ -5507,7 +5507,10 @@ export interface operations {
                 language?: "id" | "en";
                 zone?: string;
             };
-            header?: never;
+            header: {
+                /** @description A one-time code to the caller's own phone, asked for as at a sign-in: the request_id, a colon, the code. */
+                "X-Fresh-Code": string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -5523,7 +5526,7 @@ export interface operations {
                     "text/html": string;
                 };
             };
-            /** @description `code`: unauthenticated */
+            /** @description `code`: code_invalid, fresh_code_missing, unauthenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -5531,7 +5534,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "unauthenticated";
+                        code?: "code_invalid" | "fresh_code_missing" | "unauthenticated";
                     };
                 };
             };
@@ -16314,7 +16317,10 @@ export interface operations {
                 language?: "id" | "en";
                 zone?: string;
             };
-            header?: never;
+            header: {
+                /** @description A one-time code to the caller's own phone, asked for as at a sign-in: the request_id, a colon, the code. */
+                "X-Fresh-Code": string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -16330,7 +16336,7 @@ export interface operations {
                     "text/html": string;
                 };
             };
-            /** @description `code`: unauthenticated */
+            /** @description `code`: code_invalid, fresh_code_missing, unauthenticated */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -16338,7 +16344,7 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {unknown} */
-                        code?: "unauthenticated";
+                        code?: "code_invalid" | "fresh_code_missing" | "unauthenticated";
                     };
                 };
             };

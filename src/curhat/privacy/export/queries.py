@@ -164,7 +164,7 @@ WITH concerned AS MATERIALIZED (
 SELECT opened.session_id, opened.opened_at, opened.why
 FROM (
     SELECT concerned.id AS session_id, audit_entries.occurred_at AS opened_at,
-        CASE substring(audit_entries.new_value FROM '^\w+')
+        CASE substring(audit_entries.new_value FROM '^[a-z_]+')
             WHEN 'report' THEN 'safety' WHEN 'concern' THEN 'safety' WHEN 'case' THEN 'payment' ELSE 'other'
         END AS why
     FROM concerned JOIN audit_entries ON audit_entries.subject_id = concerned.id::text

@@ -105,7 +105,7 @@ POLICY: Final = f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; base-uri
 class HtmlWriter:
     """Writes one page that a browser opens without a network, and runs nothing of it."""
 
-    media_type = "text/html; charset=utf-8"
+    media_type = "text/html"
 
     def __init__(self, role: Role, language: Language, zone: ZoneInfo) -> None:
         self._role = role
