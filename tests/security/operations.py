@@ -55,6 +55,11 @@ class Operation(msgspec.Struct, frozen=True):
         return any(parameter["name"] == "Idempotency-Key" for parameter in self.parameters)
 
     @property
+    def needs_fresh_code(self) -> bool:
+        """Return whether the operation needs a fresh one-time code."""
+        return any(parameter["name"] == "X-Fresh-Code" for parameter in self.parameters)
+
+    @property
     def is_for_development(self) -> bool:
         """Return whether the operation exists only in development."""
         return self.path.startswith("/api/dev/")
