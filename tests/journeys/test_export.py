@@ -57,6 +57,8 @@ async def test_a_customer_gets_profile_payments_chats_and_own_reports_as_json(se
     chat = await past_chat(server, customer, mitra.id, ODD, "aku mendengarkan")
     await report(server.database, chat.customer, chat.id)
     await report(server.database, chat.mitra, chat.id)
+    for who in (customer, mitra):
+        assert (await who.post(f"/sessions/{chat.id}/block")).status_code == 204
     # A stranger's data is not part of it.
     await past_chat(server, await server.customer("Orang Lain"), mitra.id, "rahasia orang lain")
 
@@ -77,7 +79,8 @@ async def test_a_customer_gets_profile_payments_chats_and_own_reports_as_json(se
         (True, ODD),
         (False, "aku mendengarkan"),
     ]
-    # The mitra's report about the customer is not part of it.
+    # The mitra's block and report are not part of it.
+    assert [(block.session_id, block.name) for block in data.blocks] == [(chat.id, "Kak Sari")]
     (own,) = data.reports
     assert (own.session_id, own.reason, own.status) == (chat.id, "threat", "received")
     assert "rahasia orang lain" not in answer.text
@@ -129,8 +132,8 @@ async def test_the_page_needs_nothing_else_runs_nothing_and_shows_what_was_writt
     assert "Rp20.000" in page.text
     assert "WITA" in page.text
     assert words.sections["payments"] in page.text
-    # Without reports, the section says so. The last sentence says that nothing is missing.
-    assert page.words.count(words.nothing) == 1
+    # Without reports and blocks, the sections say so. The last sentence says that nothing is missing.
+    assert page.words.count(words.nothing) == 2
     assert page.words[-2] == words.complete
 
 

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from curhat.privacy.export.schemas import (
+    ExportedBlock,
     ExportedChat,
     ExportedMessage,
     ExportedPayment,
@@ -15,8 +16,8 @@ from curhat.privacy.export.schemas import (
     ExportedReport,
 )
 
-SectionName = Literal["payments", "chats", "reports"]
-Item: TypeAlias = ExportedPayment | ExportedReport
+SectionName = Literal["payments", "chats", "reports", "blocks"]
+Item: TypeAlias = ExportedPayment | ExportedReport | ExportedBlock
 
 
 class SectionBegan(msgspec.Struct, frozen=True):

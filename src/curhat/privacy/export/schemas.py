@@ -101,6 +101,14 @@ class ExportedReport(msgspec.Struct, frozen=True):
     created_at: datetime
 
 
+class ExportedBlock(msgspec.Struct, frozen=True):
+    """Somebody whom the person has blocked after this session."""
+
+    session_id: UUID
+    name: str
+    created_at: datetime
+
+
 class Export(msgspec.Struct, frozen=True, kw_only=True):
     """A person's own data (P.6). `complete` is the last field: without it, the file is not complete."""
 
@@ -110,4 +118,5 @@ class Export(msgspec.Struct, frozen=True, kw_only=True):
     payments: list[ExportedPayment]
     chats: list[ExportedChatWithText]
     reports: list[ExportedReport]
+    blocks: list[ExportedBlock]
     complete: Literal[True]

@@ -14,6 +14,7 @@ from curhat.kit.pause_points import pause_point
 from curhat.privacy.export import queries
 from curhat.privacy.export.pieces import ChatBegan, ChatEnded, Piece, SectionBegan, SectionEnded
 from curhat.privacy.export.schemas import (
+    ExportedBlock,
     ExportedChat,
     ExportedMessage,
     ExportedOpening,
@@ -21,6 +22,7 @@ from curhat.privacy.export.schemas import (
     ExportedProfile,
     ExportedReport,
 )
+from curhat.safety.blocks import service as blocks
 from curhat.sessions import service as sessions
 from curhat.sessions.schemas import Message, MitraSession, Session, SessionViews
 
@@ -87,6 +89,13 @@ class ExportReader:
         yield SectionBegan("reports")
         async for report in self._reports():
             yield report
+        yield SectionEnded()
+        yield SectionBegan("blocks")
+        async with self._page() as tx:
+            # A person has at most 200 blocks.
+            blocked = await blocks.blocks_of(tx, self._identity)
+        for block in blocked.items:
+            yield ExportedBlock(block.session_id, block.name, block.created_at)
         yield SectionEnded()
 
     @asynccontextmanager

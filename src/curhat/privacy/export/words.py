@@ -46,6 +46,7 @@ class Words(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     report_statuses: Mapping[str, str]
     note: str
+    blocked_at: str
 
 
 INDONESIAN: Final = Words(
@@ -58,7 +59,12 @@ INDONESIAN: Final = Words(
     name="Nama",
     phone_number="Nomor telepon",
     member_since="Terdaftar sejak",
-    sections={"payments": "Pembayaran", "chats": "Obrolan", "reports": "Laporan yang kamu kirim"},
+    sections={
+        "payments": "Pembayaran",
+        "chats": "Obrolan",
+        "reports": "Laporan yang kamu kirim",
+        "blocks": "Yang kamu blokir",
+    },
     months=(
         "Januari",
         "Februari",
@@ -126,6 +132,7 @@ INDONESIAN: Final = Words(
         "no_violation": "Tidak ditemukan pelanggaran",
     },
     note="Catatan",
+    blocked_at="Diblokir",
 )
 
 ENGLISH: Final = Words(
@@ -138,7 +145,12 @@ ENGLISH: Final = Words(
     name="Name",
     phone_number="Phone number",
     member_since="Member since",
-    sections={"payments": "Payments", "chats": "Chats", "reports": "Reports that you sent"},
+    sections={
+        "payments": "Payments",
+        "chats": "Chats",
+        "reports": "Reports that you sent",
+        "blocks": "People whom you blocked",
+    },
     months=(
         "January",
         "February",
@@ -206,4 +218,5 @@ ENGLISH: Final = Words(
         "no_violation": "No violation found",
     },
     note="Note",
+    blocked_at="Blocked on",
 )

@@ -13,6 +13,7 @@ import msgspec
 from curhat.kit.identity import Role
 from curhat.privacy.export.pieces import ChatBegan, ChatEnded, Piece, SectionBegan, SectionEnded
 from curhat.privacy.export.schemas import (
+    ExportedBlock,
     ExportedChat,
     ExportedMessage,
     ExportedOpening,
@@ -158,6 +159,8 @@ class HtmlWriter:
                 return "</ol>\n"
             case ExportedReport():
                 return self._report(piece)
+            case ExportedBlock():
+                return self._item(piece.name, [(words.blocked_at, self._time(piece.created_at))])
 
     def _payment(self, payment: ExportedPayment) -> str:
         words = self._words

@@ -77,6 +77,14 @@ CLASSES: Final = (
         seen_by="The person. Operators.",
         deleted_by="curhat.privacy.retention.service.prune_notices",
     ),
+    DataClass(
+        name="blocks",
+        holds="Who blocked whom, after which chat.",
+        tables=("blocks",),
+        kept="Until the person who blocked undoes it, or deletes the account.",
+        why="The two people are never paired again.",
+        seen_by="The person who blocked. Operators see how many there are. The other side never sees it.",
+    ),
     # Signing in, and messages in transit --------------------------------------------------------------------------
     DataClass(
         name="events",
